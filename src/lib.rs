@@ -1,0 +1,1 @@
+//! Symbolon: a Kubernetes operator with CRD-managed identity.
