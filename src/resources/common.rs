@@ -1,0 +1,206 @@
+//! Types that several kinds share.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// The API group of every kind.
+pub const GROUP: &str = "symbolon.dev";
+/// The served version of every kind.
+pub const VERSION: &str = "v1alpha1";
+/// `apiVersion` as manifests write it.
+pub const API_VERSION: &str = "symbolon.dev/v1alpha1";
+
+/// Label on every Secret that the operator writes; its value is `"true"`.
+pub const LABEL_MANAGED: &str = "symbolon.dev/managed";
+/// Annotation on such a Secret: `<Kind>/<name>` of its owner.
+pub const ANNOTATION_OWNER: &str = "symbolon.dev/owner";
+/// Annotation whose every new value asks for one rotation.
+pub const ANNOTATION_ROTATE: &str = "symbolon.dev/rotate";
+/// Annotation that a fence writes on a Secret, so that a late write meant for the version before cannot land.
+pub const ANNOTATION_FENCE: &str = "symbolon.dev/fence";
+
+/// A length of time as Go's `time.ParseDuration` and CEL's `duration()` read it: `90s`, `1h30m`, `720h`.
+///
+/// Units `h`, `m`, `s`, `ms`; whole numbers of at most five digits; at most four parts.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct DurationString(pub String);
+
+impl JsonSchema for DurationString {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Duration".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "maxLength": 32,
+            "pattern": r"^([0-9]{1,5}(h|m|s|ms)){1,4}$",
+        })
+    }
+}
+
+impl From<&str> for DurationString {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// A moment, RFC 3339.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+pub struct Moment(pub jiff::Timestamp);
+
+impl JsonSchema for Moment {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "DateTime".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time", "maxLength": 64 })
+    }
+}
+
+/// Names an Identity, in any namespace: the only reference of a tenant's object that has a namespace.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+pub struct IdentityRef {
+    /// Name of the Identity.
+    #[schemars(length(min = 1, max = 52), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Namespace of the Identity. Absent: the namespace of this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: Option<String>,
+}
+
+/// Names an object in the same namespace.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+pub struct LocalRef {
+    /// Name of the object.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+}
+
+/// Which namespaces something is open to.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
+#[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)").message("selector goes with from: Selector, and only with it").field_path(".selector"))]
+#[x_kube(validation = Rule::new("(self.from == 'List') == has(self.names)").message("names goes with from: List, and only with it").field_path(".names"))]
+pub struct Namespaces {
+    /// `Same`: the namespace of this object alone. `All`: every namespace. `Selector`: those whose labels
+    /// match. `List`: those named. `None`: no namespace, not even this one.
+    #[serde(default)]
+    pub from: NamespacesFrom,
+    /// Labels of the namespaces; with `from: Selector`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+    /// Names of the namespaces; with `from: List`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub names: Option<Vec<String>>,
+}
+
+/// How [`Namespaces`] are chosen.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[allow(missing_docs, reason = "described at Namespaces::from")]
+pub enum NamespacesFrom {
+    #[default]
+    Same,
+    All,
+    Selector,
+    List,
+    None,
+}
+
+/// An algorithm of JWS, RFC 7518 section 3.1 and RFC 8037 section 3.1.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[allow(missing_docs, reason = "registered names")]
+pub enum SigningAlgorithm {
+    RS256,
+    PS256,
+    ES256,
+    EdDSA,
+}
+
+/// Where the operator writes what it issues.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub struct TokenSecret {
+    /// Name of the Secret. Default: `<name of this object>-token`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: Option<String>,
+    /// A second key that holds the token too, beside `token`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: Option<String>,
+}
+
+/// When a secret is replaced, and what becomes of the one before.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.overlap) || duration(self.overlap) <= duration('2160h')").message("overlap is at most 2160h").field_path(".overlap"))]
+#[x_kube(validation = Rule::new("!has(self.overlap) || !has(self.renewBefore) || duration(self.overlap) <= duration(self.renewBefore)").message("overlap is at most renewBefore: the old token must not outlive its own end").field_path(".overlap"))]
+pub struct Rotation {
+    /// `Auto`: renewed `renewBefore` its end. `Manual`: only on request. Unset: `Auto` for a
+    /// ServiceAccessToken, `Manual` for a client secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<RotationPolicy>,
+    /// How long before its end a token is renewed. Unset: a third of its lifetime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_before: Option<DurationString>,
+    /// How long the old token goes on being accepted beside the new one. Unset: the smaller of 24h and `renewBefore`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<DurationString>,
+    /// What the deletion of the Secret says. `Overlap`: nothing, the lost token is replaced and lives on
+    /// until the overlap ends. `Revoke`: "it leaked", every token dies at once.
+    #[serde(default)]
+    pub on_secret_deleted: OnSecretDeleted,
+    /// Every new value asks for one rotation: the way for those who write to Git and not to the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub trigger: Option<String>,
+}
+
+/// Who starts a rotation.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[allow(missing_docs, reason = "described at Rotation::policy")]
+pub enum RotationPolicy {
+    Auto,
+    Manual,
+}
+
+/// What the deletion of a Secret says.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[allow(missing_docs, reason = "described at Rotation::on_secret_deleted")]
+pub enum OnSecretDeleted {
+    #[default]
+    Overlap,
+    Revoke,
+}
+
+/// The last rotation that was asked for and done.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastRotation {
+    /// When.
+    pub time: Moment,
+    /// Why: the cause of the newest Credential entry.
+    pub cause: String,
+}
+
+/// The Secret that holds what was issued, as servicebinding.io's provisioned service names it.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+pub struct Binding {
+    /// Name of the Secret.
+    pub name: String,
+}
+
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,0 +1,23 @@
+//! The resources of the group `symbolon.dev/v1alpha1`: what users apply, and the internal `Credential`.
+//!
+//! Only shapes live here: serde, schemars and CEL, no logic. What an object *means* is decided in
+//! [`crate::directory`]. The types never `deny_unknown_fields`: one object from a newer release must
+//! not stop a watch, so unknown fields are found on the raw value instead.
+//!
+//! Conventions: <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md>
+
+mod client;
+mod common;
+mod credential;
+mod crds;
+mod identity;
+mod scope;
+mod service_token;
+
+pub use client::*;
+pub use common::*;
+pub use crds::{Kind, crd, crds, to_yaml};
+pub use credential::*;
+pub use identity::*;
+pub use scope::*;
+pub use service_token::*;
