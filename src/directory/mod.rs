@@ -1,0 +1,36 @@
+//! What is served: normalised tables of Identities, Scopes, OAuthClients, ServiceAccessTokens and
+//! Credentials, and every rule about them.
+//!
+//! Pure: no clock, no randomness, no IO, no Kubernetes client. A change to one object is cheap and
+//! nothing depends on the order of events: joins happen when somebody asks. The operator, the server
+//! and `symbolon check` all ask here, so that they cannot disagree.
+
+mod desired;
+mod duration;
+mod problem;
+
+pub use desired::{Desired, IssuedClient, Lifetime, RotationRequests, RotationRules, SecretKind, Standing};
+pub use duration::parse_duration;
+pub use problem::{Class, Problem, Reason, Severity};
+
+/// Namespace and name of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// Its namespace.
+    pub namespace: std::sync::Arc<str>,
+    /// Its name.
+    pub name: std::sync::Arc<str>,
+}
+
+impl ObjectKey {
+    /// The key of `namespace/name`.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl std::fmt::Display for ObjectKey {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}/{}", self.namespace, self.name)
+    }
+}

@@ -1,0 +1,151 @@
+//! What can be wrong with an object, in words that say what to write instead or whom to ask.
+
+/// Why an object is as it is: the closed list of condition reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names are the documentation's; the classes are described at Class")]
+pub enum Reason {
+    Pending,
+    IdentityNotFound,
+    IdentityNotReady,
+    ClientNotFound,
+    ScopeNotFound,
+    NamespaceNotAllowed,
+    ScopeNotGranted,
+    ReferenceTokensDisabled,
+    SystemUserMissing,
+    RateLimited,
+    Invalid,
+    UnsupportedValue,
+    NameNotOwned,
+    ValueConflict,
+    IssuerConflict,
+    SecretConflict,
+    SecretImmutable,
+    LimitExceeded,
+    Expired,
+    MintLimitReached,
+    SecretAccessDenied,
+    Progressing,
+    Issuing,
+    Rotating,
+    Ready,
+    Disabled,
+    Revoked,
+}
+
+/// What a [`Reason`] asks of people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// `Ready=False`, not stalled: heals when something else comes.
+    Waiting,
+    /// `Ready=False`, `Stalled=True`: somebody must edit.
+    NeedsEdit,
+    /// `Ready=False`, `Reconciling=True`: under way.
+    Working,
+    /// `Ready=True`.
+    Good,
+}
+
+impl Reason {
+    /// The name as conditions write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::IdentityNotFound => "IdentityNotFound",
+            Self::IdentityNotReady => "IdentityNotReady",
+            Self::ClientNotFound => "ClientNotFound",
+            Self::ScopeNotFound => "ScopeNotFound",
+            Self::NamespaceNotAllowed => "NamespaceNotAllowed",
+            Self::ScopeNotGranted => "ScopeNotGranted",
+            Self::ReferenceTokensDisabled => "ReferenceTokensDisabled",
+            Self::SystemUserMissing => "SystemUserMissing",
+            Self::RateLimited => "RateLimited",
+            Self::Invalid => "Invalid",
+            Self::UnsupportedValue => "UnsupportedValue",
+            Self::NameNotOwned => "NameNotOwned",
+            Self::ValueConflict => "ValueConflict",
+            Self::IssuerConflict => "IssuerConflict",
+            Self::SecretConflict => "SecretConflict",
+            Self::SecretImmutable => "SecretImmutable",
+            Self::LimitExceeded => "LimitExceeded",
+            Self::Expired => "Expired",
+            Self::MintLimitReached => "MintLimitReached",
+            Self::SecretAccessDenied => "SecretAccessDenied",
+            Self::Progressing => "Progressing",
+            Self::Issuing => "Issuing",
+            Self::Rotating => "Rotating",
+            Self::Ready => "Ready",
+            Self::Disabled => "Disabled",
+            Self::Revoked => "Revoked",
+        }
+    }
+
+    /// What it asks of people.
+    pub const fn class(self) -> Class {
+        match self {
+            Self::Pending
+            | Self::IdentityNotFound
+            | Self::IdentityNotReady
+            | Self::ClientNotFound
+            | Self::ScopeNotFound
+            | Self::NamespaceNotAllowed
+            | Self::ScopeNotGranted
+            | Self::ReferenceTokensDisabled
+            | Self::SystemUserMissing
+            | Self::RateLimited => Class::Waiting,
+            Self::Invalid
+            | Self::UnsupportedValue
+            | Self::NameNotOwned
+            | Self::ValueConflict
+            | Self::IssuerConflict
+            | Self::SecretConflict
+            | Self::SecretImmutable
+            | Self::LimitExceeded
+            | Self::Expired
+            | Self::MintLimitReached
+            | Self::SecretAccessDenied => Class::NeedsEdit,
+            Self::Progressing | Self::Issuing | Self::Rotating => Class::Working,
+            Self::Ready | Self::Disabled | Self::Revoked => Class::Good,
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// How bad a [`Problem`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Not served as written.
+    Error,
+    /// Served, and weaker than it could be.
+    Warning,
+}
+
+/// One thing that is wrong, where, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The reason that the object's condition gets.
+    pub reason: Reason,
+    /// Where in the object: a JSON Pointer, RFC 6901, such as `/spec/scopes/0`; empty for the whole.
+    pub path: String,
+    /// What is wrong and what to write instead, or whom to ask.
+    pub message: String,
+}
+
+impl Problem {
+    /// An error at a JSON Pointer.
+    pub fn error(reason: Reason, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, reason, path: path.into(), message: message.into() }
+    }
+
+    /// A warning at a JSON Pointer.
+    pub fn warning(reason: Reason, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, reason, path: path.into(), message: message.into() }
+    }
+}
