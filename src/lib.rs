@@ -1,1 +1,3 @@
 //! Symbolon: a Kubernetes operator with CRD-managed identity.
+
+pub mod tokens;
