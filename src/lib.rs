@@ -2,3 +2,4 @@
 
 pub mod directory;
 pub mod resources;
+pub mod tokens;

@@ -32,16 +32,29 @@ fn unit(number: i64, text: &str) -> Option<(SignedDuration, &str)> {
     } else if let Some(after) = text.strip_prefix('m') {
         Some((SignedDuration::from_mins(number), after))
     } else {
-        text.strip_prefix('s').map(|after| (SignedDuration::from_secs(number), after))
+        text.strip_prefix('s')
+            .map(|after| (SignedDuration::from_secs(number), after))
     }
 }
 
 /// Writes a duration in the same form, for messages.
 pub(crate) fn format_duration(duration: SignedDuration) -> String {
     let seconds = duration.as_secs();
-    let parts = [(seconds / 3600, "h"), (seconds % 3600 / 60, "m"), (seconds % 60, "s")];
-    let text: String = parts.iter().filter(|(n, _)| *n != 0).map(|(n, unit)| format!("{n}{unit}")).collect();
-    if text.is_empty() { "0s".to_owned() } else { text }
+    let parts = [
+        (seconds / 3600, "h"),
+        (seconds % 3600 / 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let text: String = parts
+        .iter()
+        .filter(|(n, _)| *n != 0)
+        .map(|(n, unit)| format!("{n}{unit}"))
+        .collect();
+    if text.is_empty() {
+        "0s".to_owned()
+    } else {
+        text
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +79,11 @@ mod tests {
             ("1h1h1h1h1h", None),
             ("h", None),
         ] {
-            assert_eq!(parse_duration(text).map(|d| d.as_millis()), millis, "{text}");
+            assert_eq!(
+                parse_duration(text).map(|d| d.as_millis()),
+                millis,
+                "{text}"
+            );
         }
     }
 

@@ -9,7 +9,9 @@ mod desired;
 mod duration;
 mod problem;
 
-pub use desired::{Desired, IssuedClient, Lifetime, RotationRequests, RotationRules, SecretKind, Standing};
+pub use desired::{
+    Desired, IssuedClient, Lifetime, RotationRequests, RotationRules, SecretKind, Standing,
+};
 pub use duration::parse_duration;
 pub use problem::{Class, Problem, Reason, Severity};
 
@@ -25,7 +27,10 @@ pub struct ObjectKey {
 impl ObjectKey {
     /// The key of `namespace/name`.
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 

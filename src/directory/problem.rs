@@ -2,7 +2,10 @@
 
 /// Why an object is as it is: the closed list of condition reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs, reason = "the names are the documentation's; the classes are described at Class")]
+#[allow(
+    missing_docs,
+    reason = "the names are the documentation's; the classes are described at Class"
+)]
 pub enum Reason {
     Pending,
     IdentityNotFound,
@@ -141,11 +144,21 @@ pub struct Problem {
 impl Problem {
     /// An error at a JSON Pointer.
     pub fn error(reason: Reason, path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, reason, path: path.into(), message: message.into() }
+        Self {
+            severity: Severity::Error,
+            reason,
+            path: path.into(),
+            message: message.into(),
+        }
     }
 
     /// A warning at a JSON Pointer.
     pub fn warning(reason: Reason, path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, reason, path: path.into(), message: message.into() }
+        Self {
+            severity: Severity::Warning,
+            reason,
+            path: path.into(),
+            message: message.into(),
+        }
     }
 }

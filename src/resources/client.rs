@@ -5,19 +5,41 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Binding, DurationString, IdentityRef, LastRotation, LocalRef, Rotation, SigningAlgorithm, is_default};
+use super::common::{
+    Binding, DurationString, IdentityRef, LastRotation, LocalRef, Rotation, SigningAlgorithm,
+    is_default,
+};
 
 /// A client of an Identity: who it is, how it authenticates, what it may ask for.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
-    group = "symbolon.dev", version = "v1alpha1", kind = "OAuthClient", plural = "oauthclients", namespaced,
-    shortname = "oac", category = "symbolon", status = "OAuthClientStatus", derive = "PartialEq",
+    group = "symbolon.dev",
+    version = "v1alpha1",
+    kind = "OAuthClient",
+    plural = "oauthclients",
+    namespaced,
+    shortname = "oac",
+    category = "symbolon",
+    status = "OAuthClientStatus",
+    derive = "PartialEq",
     printcolumn(name = "Client-ID", type_ = "string", json_path = ".status.clientId"),
     printcolumn(name = "Identity", type_ = "string", json_path = ".status.identity"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.identityRef) == has(oldSelf.identityRef) && (!has(self.identityRef) || self.identityRef == oldSelf.identityRef)").message("identityRef is immutable: delete the OAuthClient and create it anew").field_path(".identityRef"))]
@@ -30,7 +52,10 @@ pub struct OAuthClientSpec {
     /// The `client_id`. Default: `<namespace>.<name>`. Outside the Identity's namespace it starts with
     /// `<namespace>.`, unless the Identity gives more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"))]
+    #[schemars(
+        length(min = 1, max = 255),
+        regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    )]
     pub client_id: Option<String>,
     /// What people are shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,7 +70,13 @@ pub struct OAuthClientSpec {
     pub grant_types: Vec<GrantType>,
     /// The scope values that it may have, each if its Scope allows this namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 128), inner(length(min = 1, max = 128), regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")))]
+    #[schemars(
+        length(max = 128),
+        inner(
+            length(min = 1, max = 128),
+            regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
     /// This client *is* an API: it may introspect tokens made out to its audiences, RFC 7662.
@@ -67,7 +98,9 @@ pub struct OAuthClientSpec {
 }
 
 /// A grant of RFC 6749.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[derive(
+    Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema,
+)]
 pub enum GrantType {
     /// RFC 6749 section 4.4.
     ClientCredentials,
@@ -77,7 +110,13 @@ pub enum GrantType {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 pub struct ResourceServer {
     /// Its audiences: each the issuer's `<issuer>/<namespace>` or below, unless the Identity gives more.
-    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 512), regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")))]
+    #[schemars(
+        length(min = 1, max = 8),
+        inner(
+            length(min = 1, max = 512),
+            regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub audiences: Vec<String>,
 }
@@ -99,7 +138,10 @@ pub struct Authentication {
 pub struct ClientSecret {
     /// Name of the Secret. Default: `<name of this object>-client`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
     pub name: Option<String>,
     /// How long a secret is good. Absent: until it is rotated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,7 +153,10 @@ pub struct ClientSecret {
 
 /// Who may make reference tokens of a client.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
-#[allow(missing_docs, reason = "described at OAuthClientSpec::reference_tokens")]
+#[allow(
+    missing_docs,
+    reason = "described at OAuthClientSpec::reference_tokens"
+)]
 pub enum ReferenceTokens {
     #[default]
     None,

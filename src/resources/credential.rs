@@ -10,12 +10,26 @@ use super::common::{LocalRef, Moment};
 /// It holds hashes, never a token.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
-    group = "symbolon.dev", version = "v1alpha1", kind = "Credential", namespaced,
-    shortname = "cred", category = "symbolon-internal", status = "CredentialStatus", derive = "PartialEq",
+    group = "symbolon.dev",
+    version = "v1alpha1",
+    kind = "Credential",
+    namespaced,
+    shortname = "cred",
+    category = "symbolon-internal",
+    status = "CredentialStatus",
+    derive = "PartialEq",
     printcolumn(name = "Owner-Kind", type_ = "string", json_path = ".spec.owner.kind"),
-    printcolumn(name = "Owner-Namespace", type_ = "string", json_path = ".spec.owner.namespace"),
+    printcolumn(
+        name = "Owner-Namespace",
+        type_ = "string",
+        json_path = ".spec.owner.namespace"
+    ),
     printcolumn(name = "Owner", type_ = "string", json_path = ".spec.owner.name"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.identity == oldSelf.identity").message("identity is immutable").field_path(".identity"))]
@@ -57,7 +71,9 @@ pub struct CredentialOwner {
 }
 
 /// The kinds that own Credentials.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+#[derive(
+    Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema,
+)]
 #[allow(missing_docs, reason = "names of kinds")]
 pub enum OwnerKind {
     OAuthClient,

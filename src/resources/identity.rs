@@ -24,7 +24,10 @@ use super::common::{DurationString, Moment, Namespaces, SigningAlgorithm, is_def
 #[x_kube(validation = Rule::new("!has(oldSelf.revokeIssuedBefore) || (has(self.revokeIssuedBefore) && self.revokeIssuedBefore >= oldSelf.revokeIssuedBefore)").message("revokeIssuedBefore only moves forward").field_path(".revokeIssuedBefore"))]
 pub struct IdentitySpec {
     /// The issuer: a URL without query, fragment or closing slash; https, or http for loopback and `*.svc`.
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~-]+)*$"))]
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~-]+)*$")
+    )]
     pub issuer: String,
     /// Which namespaces may use this Identity, and which names they are given.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -72,21 +75,42 @@ pub struct Access {
 #[serde(rename_all = "camelCase")]
 pub struct NamesGrant {
     /// The namespace.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub namespace: String,
     /// Client ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 255), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$")))]
+    #[schemars(
+        length(max = 64),
+        inner(
+            length(min = 1, max = 255),
+            regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub client_ids: Vec<String>,
     /// Scope values; one that ends in `*` gives all that start so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 128), regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")))]
+    #[schemars(
+        length(max = 64),
+        inner(
+            length(min = 1, max = 128),
+            regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
     /// Audiences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 512), regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")))]
+    #[schemars(
+        length(max = 64),
+        inner(
+            length(min = 1, max = 512),
+            regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub audiences: Vec<String>,
 }
@@ -151,7 +175,11 @@ pub struct PerNamespace {
 
 impl Default for PerNamespace {
     fn default() -> Self {
-        Self { clients: clients_200(), service_tokens: tokens_1000(), mints_per_hour: mints_600() }
+        Self {
+            clients: clients_200(),
+            service_tokens: tokens_1000(),
+            mints_per_hour: mints_600(),
+        }
     }
 }
 
@@ -221,7 +249,9 @@ pub struct Signing {
 
 impl Default for Signing {
     fn default() -> Self {
-        Self { algorithms: rs256() }
+        Self {
+            algorithms: rs256(),
+        }
     }
 }
 
@@ -229,14 +259,26 @@ impl Default for Signing {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 pub struct Gateway {
     /// The last part of `/connect/checktoken/<name>`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The audience that a token must have.
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$"))]
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
+    )]
     pub audience: String,
     /// The scopes that it must have, all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 128), regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")))]
+    #[schemars(
+        length(max = 64),
+        inner(
+            length(min = 1, max = 128),
+            regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
 }
@@ -256,7 +298,10 @@ pub struct Staleness {
 
 impl Default for Staleness {
     fn default() -> Self {
-        Self { max_age: hours_24(), when_exceeded: WhenExceeded::default() }
+        Self {
+            max_age: hours_24(),
+            when_exceeded: WhenExceeded::default(),
+        }
     }
 }
 

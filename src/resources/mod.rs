@@ -8,8 +8,8 @@
 
 mod client;
 mod common;
-mod credential;
 mod crds;
+mod credential;
 mod identity;
 mod scope;
 mod service_token;

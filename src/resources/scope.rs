@@ -11,14 +11,32 @@ use super::common::{IdentityRef, Namespaces, is_default};
 /// namespaces whose clients may have it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
-    group = "symbolon.dev", version = "v1alpha1", kind = "Scope", namespaced,
-    shortname = "scp", category = "symbolon", status = "ScopeStatus", derive = "PartialEq",
+    group = "symbolon.dev",
+    version = "v1alpha1",
+    kind = "Scope",
+    namespaced,
+    shortname = "scp",
+    category = "symbolon",
+    status = "ScopeStatus",
+    derive = "PartialEq",
     selectable = ".spec.value",
     printcolumn(name = "Value", type_ = "string", json_path = ".status.value"),
     printcolumn(name = "Identity", type_ = "string", json_path = ".status.identity"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.identityRef) == has(oldSelf.identityRef) && (!has(self.identityRef) || self.identityRef == oldSelf.identityRef)").message("identityRef is immutable: delete the Scope and create it anew").field_path(".identityRef"))]
@@ -32,7 +50,10 @@ pub struct ScopeSpec {
     /// namespace, else `<namespace>:<name>`. Outside the Identity's namespace it starts with
     /// `<namespace>:`, `<namespace>.` or `<namespace>/`, unless the Identity gives more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$"))]
+    #[schemars(
+        length(min = 1, max = 128),
+        regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
+    )]
     pub value: Option<String>,
     /// What people are shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,12 +66,24 @@ pub struct ScopeSpec {
     /// The APIs (`aud`) that understand this scope. Absent: the issuer for a Scope in the Identity's
     /// own namespace, else `<issuer>/<namespace>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 512), regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")))]
+    #[schemars(
+        length(max = 8),
+        inner(
+            length(min = 1, max = 512),
+            regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub audiences: Vec<String>,
     /// Client ids that may introspect tokens of this scope, RFC 7662, without being its audience.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 255), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$")))]
+    #[schemars(
+        length(max = 16),
+        inner(
+            length(min = 1, max = 255),
+            regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub resource_servers: Vec<String>,
     /// `Default`: part of a token whose request names no scope. `OnRequest`: only when named.

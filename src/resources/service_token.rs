@@ -5,19 +5,39 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Binding, DurationString, LastRotation, LocalRef, Moment, Rotation, TokenSecret, is_default};
+use super::common::{
+    Binding, DurationString, LastRotation, LocalRef, Moment, Rotation, TokenSecret, is_default,
+};
 
 /// A reference token that acts as the system user of its client, never as whoever created it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
-    group = "symbolon.dev", version = "v1alpha1", kind = "ServiceAccessToken", namespaced,
-    shortname = "sat", category = "symbolon", status = "ServiceAccessTokenStatus", derive = "PartialEq",
+    group = "symbolon.dev",
+    version = "v1alpha1",
+    kind = "ServiceAccessToken",
+    namespaced,
+    shortname = "sat",
+    category = "symbolon",
+    status = "ServiceAccessTokenStatus",
+    derive = "PartialEq",
     printcolumn(name = "Client", type_ = "string", json_path = ".spec.clientRef.name"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.clientRef == oldSelf.clientRef").message("clientRef is immutable: create another ServiceAccessToken and delete this one").field_path(".clientRef"))]
@@ -35,7 +55,13 @@ pub struct ServiceAccessTokenSpec {
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
     /// The scope values that it has, each one of the client's.
-    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 128), regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")))]
+    #[schemars(
+        length(min = 1, max = 64),
+        inner(
+            length(min = 1, max = 128),
+            regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
+        )
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
     /// How long each token is good, 10m to 87600h. Absent, with neither `expiresAt` nor `neverExpires`:

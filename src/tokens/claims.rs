@@ -1,0 +1,572 @@
+//! The claims of a JWT access token (RFC 9068 section 2.2) and the checks that need no key.
+//!
+//! Reading is strict although only our own tokens are read: a missing, empty or wrongly typed `iss`, `aud`, `exp`,
+//! `nbf`, `iat`, `sub`, `client_id` or `jti` is refused (RFC 8725 section 3.8 and what went wrong elsewhere). Claims that are
+//! unknown here are skipped, so that an older replica still reads a newer one's tokens. The clock is a parameter.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The claims of an access token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessTokenClaims {
+    /// The issuer, exactly as configured.
+    #[serde(deserialize_with = "filled")]
+    pub iss: String,
+    /// Whom the token acts as. Its kind is in `principal_kind`.
+    #[serde(deserialize_with = "filled")]
+    pub sub: String,
+    /// The resource servers that it is for.
+    pub aud: Audience,
+    /// The client it was issued to (RFC 8693 section 4.3).
+    #[serde(deserialize_with = "filled")]
+    pub client_id: String,
+    /// When it was issued, to the second.
+    #[serde(with = "numeric_date")]
+    pub iat: Timestamp,
+    /// From when it is valid, to the second.
+    #[serde(with = "numeric_date")]
+    pub nbf: Timestamp,
+    /// From when it is no longer valid, to the second.
+    #[serde(with = "numeric_date")]
+    pub exp: Timestamp,
+    /// Its own id.
+    #[serde(deserialize_with = "filled")]
+    pub jti: String,
+    /// What it allows; left out where there is nothing.
+    #[serde(default, skip_serializing_if = "Scopes::is_empty")]
+    pub scope: Scopes,
+    /// Our own claim: of what kind `sub` is, so that no resource server has to guess from its spelling.
+    pub principal_kind: PrincipalKind,
+    /// Our own claim: the system user of the client, where it has one.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "filled_if_present"
+    )]
+    pub client_system_user: Option<String>,
+}
+
+/// Of what kind a token's `sub` is: the values of the claim `principal_kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrincipalKind {
+    /// `sub` is a client id: the client acts for itself.
+    Client,
+    /// `sub` is a client's system user, `<namespace>:<name>`.
+    System,
+    /// `sub` is a person's id.
+    Person,
+}
+
+impl PrincipalKind {
+    /// The value as it stands in the claim.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::System => "system",
+            Self::Person => "person",
+        }
+    }
+}
+
+impl fmt::Display for PrincipalKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The claim `aud` in either form of RFC 7519 section 4.1.3.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// One, as a string.
+    Single(String),
+    /// A list, even of one.
+    Many(Vec<String>),
+}
+
+impl Audience {
+    /// Each audience.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        match self {
+            Self::Single(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+        .iter()
+        .map(String::as_str)
+    }
+
+    /// Whether `audience` is among them: an exact comparison.
+    pub fn contains(&self, audience: &str) -> bool {
+        self.iter().any(|one| one == audience)
+    }
+}
+
+impl<'de> Deserialize<'de> for Audience {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let audience = match TextOrList::deserialize(deserializer)? {
+            TextOrList::Text(one) => Self::Single(one),
+            TextOrList::List(many) => Self::Many(many),
+        };
+        if audience.iter().next().is_none() || audience.contains("") {
+            return Err(de::Error::custom("an audience may not be empty"));
+        }
+        Ok(audience)
+    }
+}
+
+/// The claim `scope`: RFC 9068's string, or by the Identity's option a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scopes {
+    /// Written as one string, separated by spaces (RFC 8693 section 4.2).
+    Text(Vec<String>),
+    /// Written as a list.
+    List(Vec<String>),
+}
+
+impl Scopes {
+    /// Each scope.
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Self::Text(scopes) | Self::List(scopes) => scopes,
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+}
+
+impl Default for Scopes {
+    fn default() -> Self {
+        Self::Text(Vec::new())
+    }
+}
+
+impl fmt::Display for Scopes {
+    /// Separated by spaces.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        self.as_slice().iter().try_for_each(|scope| {
+            f.write_str(separator)?;
+            separator = " ";
+            f.write_str(scope)
+        })
+    }
+}
+
+impl Serialize for Scopes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(_) => serializer.collect_str(self),
+            Self::List(scopes) => scopes.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Scopes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let scopes = match TextOrList::deserialize(deserializer)? {
+            TextOrList::Text(text) => Self::Text(text.split(' ').map(str::to_owned).collect()),
+            TextOrList::List(list) => Self::List(list),
+        };
+        if scopes
+            .as_slice()
+            .iter()
+            .any(|scope| scope.is_empty() || scope.contains(' '))
+        {
+            return Err(de::Error::custom(
+                "a scope may not be empty or contain a space",
+            ));
+        }
+        Ok(scopes)
+    }
+}
+
+/// Why good claims are not good here and now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// `exp` is past.
+    #[error("the token has expired")]
+    Expired,
+    /// `nbf` or `iat` is ahead.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// Another issuer's.
+    #[error("the token is of another issuer")]
+    WrongIssuer,
+    /// For somebody else.
+    #[error("the token is for another audience")]
+    WrongAudience,
+}
+
+impl AccessTokenClaims {
+    /// The claims as JSON.
+    ///
+    /// # Errors
+    /// None that is known: no part of the claims can fail to be written.
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut json = Vec::with_capacity(512);
+        serde_json::to_writer(&mut json, self)?;
+        Ok(json)
+    }
+
+    /// Reads the payload of a token whose signature was verified.
+    ///
+    /// # Errors
+    /// A claim that must be there is missing, empty, there twice or of the wrong type.
+    pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(json)
+    }
+
+    /// Whether the token is valid at `now`, give or take `leeway` for clocks that differ. It is valid from `nbf` on and
+    /// until just before `exp` (RFC 7519 sections 4.1.4 and 4.1.5).
+    ///
+    /// # Errors
+    /// [`ClaimError::Expired`] or [`ClaimError::NotYetValid`].
+    pub fn check_time(&self, now: Timestamp, leeway: SignedDuration) -> Result<(), ClaimError> {
+        if now.duration_since(self.exp) >= leeway {
+            return Err(ClaimError::Expired);
+        }
+        if self.nbf.max(self.iat).duration_since(now) > leeway {
+            return Err(ClaimError::NotYetValid);
+        }
+        Ok(())
+    }
+
+    /// Whether the token is of exactly this issuer.
+    ///
+    /// # Errors
+    /// [`ClaimError::WrongIssuer`].
+    pub fn check_issuer(&self, issuer: &str) -> Result<(), ClaimError> {
+        if self.iss == issuer {
+            Ok(())
+        } else {
+            Err(ClaimError::WrongIssuer)
+        }
+    }
+
+    /// Whether the token is for `audience` among others.
+    ///
+    /// # Errors
+    /// [`ClaimError::WrongAudience`].
+    pub fn check_audience(&self, audience: &str) -> Result<(), ClaimError> {
+        if self.aud.contains(audience) {
+            Ok(())
+        } else {
+            Err(ClaimError::WrongAudience)
+        }
+    }
+}
+
+/// Whole seconds since 1970 (RFC 7519 section 2); a fraction or a string is refused, since we never write one.
+mod numeric_date {
+    use jiff::Timestamp;
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(
+        time: &Timestamp,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(time.as_second())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Timestamp, D::Error> {
+        Timestamp::from_second(i64::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() {
+        Err(de::Error::custom("the claim may not be empty"))
+    } else {
+        Ok(text)
+    }
+}
+
+fn filled_if_present<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<String>, D::Error> {
+    filled(deserializer).map(Some)
+}
+
+/// A string or a list of strings, nothing else.
+enum TextOrList {
+    Text(String),
+    List(Vec<String>),
+}
+
+impl<'de> Deserialize<'de> for TextOrList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = TextOrList;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<TextOrList, E> {
+                Ok(TextOrList::Text(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<TextOrList, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(TextOrList::List(list))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn claims() -> AccessTokenClaims {
+        AccessTokenClaims {
+            iss: "https://host/id".into(),
+            sub: "team.api".into(),
+            aud: Audience::Single("https://host/id/team".into()),
+            client_id: "team.api".into(),
+            iat: at(1_000),
+            nbf: at(1_000),
+            exp: at(4_600),
+            jti: "AAAAAAAAAAAAAAAA".into(),
+            scope: Scopes::Text(vec!["team:read".into(), "team:write".into()]),
+            principal_kind: PrincipalKind::Client,
+            client_system_user: Some("team:robot".into()),
+        }
+    }
+
+    fn json() -> Value {
+        serde_json::to_value(claims()).unwrap()
+    }
+
+    fn read(json: &Value) -> Result<AccessTokenClaims, serde_json::Error> {
+        AccessTokenClaims::from_json(json.to_string().as_bytes())
+    }
+
+    #[test]
+    fn claims_have_the_form_of_rfc_9068() {
+        assert_eq!(
+            json(),
+            json!({
+                "iss": "https://host/id", "sub": "team.api", "aud": "https://host/id/team", "client_id": "team.api",
+                "iat": 1000, "nbf": 1000, "exp": 4600, "jti": "AAAAAAAAAAAAAAAA", "scope": "team:read team:write",
+                "principal_kind": "client", "client_system_user": "team:robot",
+            })
+        );
+    }
+
+    #[test]
+    fn audience_and_scope_have_a_list_form() {
+        let mut claims = claims();
+        claims.aud = Audience::Many(vec!["a".into(), "b".into()]);
+        claims.scope = Scopes::List(vec!["x".into()]);
+        claims.client_system_user = None;
+        let json = serde_json::to_value(&claims).unwrap();
+        assert_eq!(
+            (&json["aud"], &json["scope"]),
+            (&json!(["a", "b"]), &json!(["x"]))
+        );
+        assert!(json.get("client_system_user").is_none());
+        assert_eq!(read(&json).unwrap(), claims);
+        claims.scope = Scopes::List(vec![]);
+        assert!(
+            serde_json::to_value(&claims)
+                .unwrap()
+                .get("scope")
+                .is_none(),
+            "no scope, no claim"
+        );
+    }
+
+    #[rstest]
+    #[case("iss")]
+    #[case("aud")]
+    #[case("exp")]
+    #[case("nbf")]
+    #[case("iat")]
+    #[case("sub")]
+    #[case("client_id")]
+    #[case("jti")]
+    #[case("principal_kind")]
+    fn a_missing_or_wrongly_typed_claim_is_refused(#[case] claim: &str) {
+        let mut missing = json();
+        missing.as_object_mut().unwrap().remove(claim);
+        assert!(read(&missing).is_err(), "{claim} missing");
+        let text = !matches!(claim, "exp" | "nbf" | "iat");
+        let wrong = [
+            Value::Null,
+            json!(true),
+            json!({}),
+            json!([]),
+            json!([1]),
+            json!(1.5),
+            json!(""),
+        ];
+        let other = if text { json!(1) } else { json!("4600") };
+        for value in wrong.into_iter().chain([
+            other,
+            json!(1e300),
+            json!(u64::MAX),
+            json!([[]]),
+            json!([""]),
+        ]) {
+            let mut changed = json();
+            changed[claim] = value.clone();
+            assert!(read(&changed).is_err(), "{claim}: {value}");
+        }
+    }
+
+    #[rstest]
+    #[case::scope_number("scope", json!(1))]
+    #[case::scope_null("scope", Value::Null)]
+    #[case::scope_empty("scope", json!(""))]
+    #[case::scope_gap("scope", json!("a  b"))]
+    #[case::scope_space_in_list("scope", json!(["a b"]))]
+    #[case::scope_nested("scope", json!([["a"]]))]
+    #[case::system_user_null("client_system_user", Value::Null)]
+    #[case::system_user_empty("client_system_user", json!(""))]
+    #[case::kind_unknown("principal_kind", json!("root"))]
+    fn an_optional_claim_is_right_or_refused(#[case] claim: &str, #[case] value: Value) {
+        let mut changed = json();
+        changed[claim] = value;
+        assert!(read(&changed).is_err());
+    }
+
+    #[test]
+    fn a_claim_given_twice_is_refused() {
+        let text = json().to_string();
+        let twice = format!("{},\"exp\":9999999999}}", text.strip_suffix('}').unwrap());
+        assert!(
+            AccessTokenClaims::from_json(twice.as_bytes())
+                .unwrap_err()
+                .to_string()
+                .contains("duplicate")
+        );
+    }
+
+    #[test]
+    fn an_unknown_claim_is_skipped_however_deep() {
+        let text = json().to_string();
+        let deep = format!(
+            "{},\"x\":{}{}}}",
+            text.strip_suffix('}').unwrap(),
+            "[".repeat(3000),
+            "]".repeat(3000)
+        );
+        assert_eq!(
+            AccessTokenClaims::from_json(deep.as_bytes()).unwrap(),
+            claims()
+        );
+        assert!(
+            AccessTokenClaims::from_json(format!("{text}x").as_bytes()).is_err(),
+            "nothing may follow"
+        );
+    }
+
+    #[rstest]
+    #[case(999, 0, Err(ClaimError::NotYetValid))]
+    #[case(1_000, 0, Ok(()))]
+    #[case(4_599, 0, Ok(()))]
+    #[case(4_600, 0, Err(ClaimError::Expired))]
+    #[case(970, 30, Ok(()))]
+    #[case(969, 30, Err(ClaimError::NotYetValid))]
+    #[case(4_629, 30, Ok(()))]
+    #[case(4_630, 30, Err(ClaimError::Expired))]
+    fn a_token_is_valid_from_nbf_until_just_before_exp(
+        #[case] now: i64,
+        #[case] leeway: i64,
+        #[case] expected: Result<(), ClaimError>,
+    ) {
+        assert_eq!(
+            claims().check_time(at(now), SignedDuration::from_secs(leeway)),
+            expected
+        );
+    }
+
+    #[test]
+    fn extreme_times_do_not_panic() {
+        let mut extreme = claims();
+        (extreme.exp, extreme.nbf) = (Timestamp::MAX, Timestamp::MIN);
+        assert_eq!(extreme.check_time(at(1_000), SignedDuration::MAX), Ok(()));
+        (extreme.exp, extreme.nbf) = (Timestamp::MIN, Timestamp::MAX);
+        assert_eq!(
+            extreme.check_time(Timestamp::MAX, SignedDuration::ZERO),
+            Err(ClaimError::Expired)
+        );
+        assert!(
+            extreme
+                .check_time(Timestamp::MIN, SignedDuration::ZERO)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn issuer_and_audience_are_exact() {
+        let claims = claims();
+        assert_eq!(claims.check_issuer("https://host/id"), Ok(()));
+        assert_eq!(claims.check_audience("https://host/id/team"), Ok(()));
+        for other in [
+            "",
+            "https://host/id/",
+            "https://host",
+            "HTTPS://host/id",
+            "https://host/id/team/x",
+        ] {
+            assert_eq!(
+                claims.check_issuer(other),
+                Err(ClaimError::WrongIssuer),
+                "{other}"
+            );
+            assert_eq!(
+                claims.check_audience(other),
+                Err(ClaimError::WrongAudience),
+                "{other}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn claims_read_back(
+            sub in "\\PC{1,20}", many in proptest::option::of(proptest::collection::vec("\\PC{1,20}", 1..4)),
+            scopes in proptest::collection::vec("[!-~&&[^\"\\\\]]{1,10}", 0..4), exp in -1000..10_i64.pow(10),
+        ) {
+            let mut claims = claims();
+            claims.aud = many.map_or(Audience::Single(sub.clone()), Audience::Many);
+            claims.sub = sub;
+            claims.scope = Scopes::Text(scopes);
+            claims.exp = at(exp);
+            prop_assert_eq!(AccessTokenClaims::from_json(&claims.to_json().unwrap()).unwrap(), claims);
+        }
+
+        #[test]
+        fn any_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(AccessTokenClaims::from_json(&bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! The compact form of a JWT access token (RFC 7515 section 3.1, RFC 9068 section 2.1): writing it, and taking an untrusted one apart.
+//!
+//! What is taken apart is *unverified*: `keys` chooses the key and checks the signature. All that can be refused without
+//! a key is refused here: size, form, header. Absent: encryption, unsecured tokens, symmetric algorithms, keys named by the
+//! token itself.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Algorithm, UnknownAlgorithm};
+
+/// The longest token that is read, in bytes.
+pub const MAX_LENGTH: usize = 8 * 1024;
+
+/// The media type of an access token without its `application/` (RFC 9068 section 2.1). It keeps kinds of tokens apart
+/// (RFC 8725 section 3.11).
+pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
+
+/// Header parameters that let a token bring its own key or change what is signed. A token with one is refused
+/// (RFC 8725 section 3.10; `crit` and `b64` because no extension is understood here, RFC 7515 section 4.1.11).
+const FORBIDDEN: [&str; 7] = ["jku", "x5u", "jwk", "x5c", "crit", "b64", "zip"];
+
+/// Why a text is no access token. The details are for the log, not for who sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedJwt {
+    /// Longer than [`MAX_LENGTH`].
+    #[error("the token is too long")]
+    TooLong,
+    /// Not three parts, none of them empty.
+    #[error("the token has not three parts")]
+    NotCompact,
+    /// A part is not canonical base64url without padding.
+    #[error("a part of the token is not base64url")]
+    NotBase64Url,
+    /// The header is no JSON object of plain values with `alg`, `typ` and `kid`, each a string and there once.
+    #[error("the header is malformed")]
+    Header,
+    /// The header has a parameter that is never accepted.
+    #[error("the header parameter `{0}` is refused")]
+    ForbiddenParameter(&'static str),
+    /// The header says another kind of token.
+    #[error("the token is not an access token")]
+    WrongType,
+    /// `none`, a symmetric or another unknown algorithm.
+    #[error(transparent)]
+    UnknownAlgorithm(#[from] UnknownAlgorithm),
+}
+
+/// The header of our tokens, encoded: made once for a key.
+pub fn encode_header(algorithm: Algorithm, kid: &str) -> String {
+    // A kid is a base64url thumbprint, so nothing needs escaping.
+    URL_SAFE_NO_PAD.encode(format!(
+        r#"{{"alg":"{algorithm}","typ":"{ACCESS_TOKEN_TYPE}","kid":"{kid}"}}"#
+    ))
+}
+
+/// `header.payload`, what is signed (RFC 7515 section 5.1), with room for a signature of `signature_length` bytes.
+pub fn signing_input(encoded_header: &str, payload: &[u8], signature_length: usize) -> String {
+    let length =
+        encoded_header.len() + 2 + encoded_length(payload.len()) + encoded_length(signature_length);
+    let mut token = String::with_capacity(length);
+    token.push_str(encoded_header);
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(payload, &mut token);
+    token
+}
+
+/// Makes the signing input a token.
+pub fn append_signature(token: &mut String, signature: &[u8]) {
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, token);
+}
+
+const fn encoded_length(bytes: usize) -> usize {
+    (bytes * 4).div_ceil(3)
+}
+
+/// A token taken apart, with nothing verified but its form.
+#[derive(Debug)]
+pub struct UnverifiedJwt<'a> {
+    /// What the header claims; the key's own algorithm decides.
+    pub algorithm: Algorithm,
+    /// Which key the header names.
+    pub kid: String,
+    /// What was signed, if it was.
+    pub signing_input: &'a str,
+    /// The payload, decoded from base64url.
+    pub payload: Vec<u8>,
+    /// The signature.
+    pub signature: Vec<u8>,
+}
+
+impl<'a> UnverifiedJwt<'a> {
+    /// Takes any untrusted text apart.
+    ///
+    /// # Errors
+    /// [`MalformedJwt`], the cheapest reason first.
+    pub fn parse(token: &'a str) -> Result<Self, MalformedJwt> {
+        if token.len() > MAX_LENGTH {
+            return Err(MalformedJwt::TooLong);
+        }
+        let (signing_input, signature) = token.rsplit_once('.').ok_or(MalformedJwt::NotCompact)?;
+        let (header, payload) = signing_input
+            .split_once('.')
+            .ok_or(MalformedJwt::NotCompact)?;
+        if payload.contains('.') || [header, payload, signature].contains(&"") {
+            return Err(MalformedJwt::NotCompact);
+        }
+        let header = Header::parse(&decode(header)?)?;
+        Ok(Self {
+            algorithm: header.algorithm,
+            kid: header.kid,
+            signing_input,
+            payload: decode(payload)?,
+            signature: decode(signature)?,
+        })
+    }
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, MalformedJwt> {
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| MalformedJwt::NotBase64Url)
+}
+
+struct Header {
+    algorithm: Algorithm,
+    kid: String,
+}
+
+impl Header {
+    fn parse(json: &[u8]) -> Result<Self, MalformedJwt> {
+        let RawHeader {
+            alg,
+            typ,
+            kid,
+            forbidden,
+        } = serde_json::from_slice(json).map_err(|_| MalformedJwt::Header)?;
+        if let Some(name) = forbidden {
+            return Err(MalformedJwt::ForbiddenParameter(name));
+        }
+        let (Some(alg), Some(typ), Some(kid)) = (alg, typ, kid) else {
+            return Err(MalformedJwt::Header);
+        };
+        if !is_access_token_type(&typ) {
+            return Err(MalformedJwt::WrongType);
+        }
+        Ok(Self {
+            algorithm: alg.parse()?,
+            kid,
+        })
+    }
+}
+
+/// Media types compare without case, and `application/` may be left out (RFC 7515 section 4.1.9).
+fn is_access_token_type(typ: &str) -> bool {
+    const PREFIX: &str = "application/";
+    let subtype = match typ.split_at_checked(PREFIX.len()) {
+        Some((start, rest)) if start.eq_ignore_ascii_case(PREFIX) => rest,
+        _ => typ,
+    };
+    subtype.eq_ignore_ascii_case(ACCESS_TOKEN_TYPE)
+}
+
+/// The header as it stands there. Parameters that are unknown here are skipped (RFC 7515 section 4), but only plain values are:
+/// nothing in a header has a reason to nest.
+#[derive(Default)]
+struct RawHeader {
+    alg: Option<String>,
+    typ: Option<String>,
+    kid: Option<String>,
+    forbidden: Option<&'static str>,
+}
+
+impl RawHeader {
+    fn set<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        let known = match name {
+            "alg" => &mut self.alg,
+            "typ" => &mut self.typ,
+            "kid" => &mut self.kid,
+            _ => return self.skip(name, map),
+        };
+        match known.replace(map.next_value()?) {
+            Some(_) => Err(de::Error::custom("a parameter is there twice")),
+            None => Ok(()),
+        }
+    }
+
+    fn skip<'de, A: MapAccess<'de>>(&mut self, name: &str, map: &mut A) -> Result<(), A::Error> {
+        let value: &RawValue = map.next_value()?;
+        if let Some(found) = FORBIDDEN.into_iter().find(|forbidden| *forbidden == name) {
+            self.forbidden.get_or_insert(found);
+        } else if value.get().starts_with(['{', '[']) {
+            return Err(de::Error::custom("a parameter is nested"));
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Parameters;
+
+        impl<'de> Visitor<'de> for Parameters {
+            type Value = RawHeader;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JWS header")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawHeader, A::Error> {
+                let mut header = RawHeader::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    header.set(&name, &mut map)?;
+                }
+                Ok(header)
+            }
+        }
+
+        deserializer.deserialize_map(Parameters)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rstest::rstest;
+
+    use super::*;
+
+    fn token(header: &str) -> String {
+        format!(
+            "{}.{}.{}",
+            URL_SAFE_NO_PAD.encode(header),
+            URL_SAFE_NO_PAD.encode("{}"),
+            URL_SAFE_NO_PAD.encode("sig")
+        )
+    }
+
+    fn refusal(header: &str) -> MalformedJwt {
+        UnverifiedJwt::parse(&token(header)).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut text = signing_input(&encode_header(Algorithm::ES256, "key-1"), b"{\"a\":1}", 64);
+        let room = text.capacity();
+        append_signature(&mut text, &[5; 64]);
+        assert_eq!(
+            (text.len(), text.capacity()),
+            (room, room),
+            "one allocation, exactly as long as needed"
+        );
+        let jwt = UnverifiedJwt::parse(&text).unwrap();
+        assert_eq!(
+            (jwt.algorithm, jwt.kid.as_str()),
+            (Algorithm::ES256, "key-1")
+        );
+        assert_eq!(jwt.payload, b"{\"a\":1}");
+        assert_eq!(jwt.signature, [5; 64]);
+        assert_eq!(jwt.signing_input, text.rsplit_once('.').unwrap().0);
+    }
+
+    #[rstest]
+    #[case("at+jwt")]
+    #[case("AT+JWT")]
+    #[case("application/at+jwt")]
+    #[case("Application/At+Jwt")]
+    fn the_type_is_a_media_type(#[case] typ: &str) {
+        let header = format!(r#"{{"alg":"RS256","typ":"{typ}","kid":"k"}}"#);
+        assert!(UnverifiedJwt::parse(&token(&header)).is_ok());
+    }
+
+    #[rstest]
+    #[case("JWT")]
+    #[case("")]
+    #[case("logout+jwt")]
+    #[case("at+jwt ")]
+    #[case("text/at+jwt")]
+    #[case("application/application/at+jwt")]
+    #[case("dpop+jwt")]
+    fn kinds_of_tokens_are_not_interchangeable(#[case] typ: &str) {
+        assert_eq!(
+            refusal(&format!(r#"{{"alg":"RS256","typ":"{typ}","kid":"k"}}"#)),
+            MalformedJwt::WrongType
+        );
+    }
+
+    #[rstest]
+    #[case("none")]
+    #[case("None")]
+    #[case("nOnE")]
+    #[case("")]
+    #[case("HS256")]
+    #[case("HS384")]
+    #[case("HS512")]
+    #[case("RS1")]
+    #[case("rs256")]
+    #[case("RSA-OAEP")]
+    fn none_and_symmetric_algorithms_are_refused(#[case] alg: &str) {
+        let header = format!(r#"{{"alg":"{alg}","typ":"at+jwt","kid":"k"}}"#);
+        assert_eq!(
+            refusal(&header),
+            MalformedJwt::UnknownAlgorithm(UnknownAlgorithm)
+        );
+    }
+
+    #[rstest]
+    fn a_token_cannot_bring_its_own_key_or_change_what_is_signed(
+        #[values("jku", "x5u", "jwk", "x5c", "crit", "b64", "zip")] name: &'static str,
+        #[values("null", "\"https://evil\"", "[\"exp\"]", "{\"kty\":\"RSA\"}", "false")]
+        value: &str,
+    ) {
+        let header = format!(r#"{{"alg":"RS256","typ":"at+jwt","kid":"k","{name}":{value}}}"#);
+        assert_eq!(refusal(&header), MalformedJwt::ForbiddenParameter(name));
+        let escaped = header.replace(
+            &format!("\"{name}\""),
+            &format!("\"\\u{:04x}{}\"", u32::from(name.as_bytes()[0]), &name[1..]),
+        );
+        assert_eq!(
+            refusal(&escaped),
+            MalformedJwt::ForbiddenParameter(name),
+            "{escaped}"
+        );
+    }
+
+    #[rstest]
+    #[case::no_object("[]")]
+    #[case::text("\"x\"")]
+    #[case::empty("{}")]
+    #[case::no_alg(r#"{"typ":"at+jwt","kid":"k"}"#)]
+    #[case::no_typ(r#"{"alg":"RS256","kid":"k"}"#)]
+    #[case::no_kid(r#"{"alg":"RS256","typ":"at+jwt"}"#)]
+    #[case::alg_null(r#"{"alg":null,"typ":"at+jwt","kid":"k"}"#)]
+    #[case::alg_list(r#"{"alg":["RS256"],"typ":"at+jwt","kid":"k"}"#)]
+    #[case::kid_number(r#"{"alg":"RS256","typ":"at+jwt","kid":1}"#)]
+    #[case::alg_twice(r#"{"alg":"RS256","alg":"ES256","typ":"at+jwt","kid":"k"}"#)]
+    #[case::nested(r#"{"alg":"RS256","typ":"at+jwt","kid":"k","x":{"y":1}}"#)]
+    #[case::trailing(r#"{"alg":"RS256","typ":"at+jwt","kid":"k"}{}"#)]
+    #[case::cut(r#"{"alg":"RS256","typ":"at+jwt","kid":"k""#)]
+    fn a_malformed_header_is_refused(#[case] header: &str) {
+        assert_eq!(refusal(header), MalformedJwt::Header);
+    }
+
+    #[test]
+    fn a_deep_header_is_refused_without_recursion() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let depth = 900;
+            let value = format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            let header = format!(r#"{{"alg":"RS256","typ":"at+jwt","kid":"k","x":{value}}}"#);
+            assert_eq!(refusal(&header), MalformedJwt::Header);
+        }
+    }
+
+    #[test]
+    fn an_unknown_plain_parameter_is_skipped() {
+        let header = r#"{"x5t":"abc","n":1,"alg":"RS256","typ":"at+jwt","kid":"k","cty":"x"}"#;
+        assert_eq!(UnverifiedJwt::parse(&token(header)).unwrap().kid, "k");
+    }
+
+    #[test]
+    fn only_three_full_parts_are_a_token() {
+        let good = token(r#"{"alg":"RS256","typ":"at+jwt","kid":"k"}"#);
+        let parts: Vec<&str> = good.split('.').collect();
+        let [h, p, s] = parts[..] else {
+            panic!("three parts")
+        };
+        let cases = [
+            String::new(),
+            ".".into(),
+            "..".into(),
+            "...".into(),
+            h.into(),
+            format!("{h}.{p}"),
+            format!("{h}.{p}."),
+            format!(".{p}.{s}"),
+            format!("{h}..{s}"),
+            format!("{h}.{p}.{s}."),
+            format!("{h}.{p}.{s}.{s}"),
+            format!("{h}.{p}.{s}.{s}.{s}"),
+            format!(".{good}"),
+        ];
+        for case in cases {
+            assert_eq!(
+                UnverifiedJwt::parse(&case).unwrap_err(),
+                MalformedJwt::NotCompact,
+                "{case}"
+            );
+        }
+    }
+
+    #[test]
+    fn base64url_has_one_spelling() {
+        let good = token(r#"{"alg":"RS256","typ":"at+jwt","kid":"k"}"#);
+        let (input, signature) = good.rsplit_once('.').unwrap();
+        assert_eq!(signature, "c2ln");
+        for bad in [
+            "c2ln=", "c2ln==", "c2l", "c2+n", "c2/n", " c2ln", "c2ln ", "c2\nln", "c2lé", "c2lnc",
+            "c2lnZh",
+        ] {
+            assert_eq!(
+                UnverifiedJwt::parse(&format!("{input}.{bad}")).unwrap_err(),
+                MalformedJwt::NotBase64Url,
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_over_8_kib_is_refused_unread() {
+        let good = token(r#"{"alg":"RS256","typ":"at+jwt","kid":"k"}"#);
+        let fill = |length: usize| format!("{good}{}", "A".repeat(length - good.len()));
+        assert_eq!(
+            UnverifiedJwt::parse(&fill(MAX_LENGTH + 1)).unwrap_err(),
+            MalformedJwt::TooLong
+        );
+        assert_ne!(
+            UnverifiedJwt::parse(&fill(MAX_LENGTH)).err(),
+            Some(MalformedJwt::TooLong)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_without_a_panic(text in "\\PC{0,200}") {
+            prop_assert!(UnverifiedJwt::parse(&text).is_err());
+        }
+
+        #[test]
+        fn any_header_is_refused_without_a_panic(header in "[{}\\[\\]\",:algtypkid0-9\\\\]{0,60}") {
+            prop_assert!(UnverifiedJwt::parse(&token(&header)).is_err());
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Formats: what tokens and their records look like as bytes.
+//!
+//! Reference tokens (opaque strings with a checksum), JWT access tokens (RFC 9068, RFC 7519), hashes,
+//! and the seal that binds a Credential entry to its owner. Everything here is pure: no clock, no
+//! look-up, no key store; randomness comes in as [`Entropy`]. Signing lives in `keys`.
+
+pub mod algorithm;
+pub mod base62;
+pub mod claims;
+pub mod entropy;
+mod hex;
+pub mod jwt;
+pub mod mac;
+pub mod reference;
+pub mod secret_string;
+
+pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use claims::AccessTokenClaims;
+pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use mac::{Mac, MacKey, Sealed};
+pub use reference::{Kind, Malformed, Minted, Prefix, Presented, TokenHash, TokenId};
+pub use secret_string::SecretString;

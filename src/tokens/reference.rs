@@ -1,0 +1,587 @@
+//! Reference tokens: opaque strings that are looked up at every request.
+//!
+//! ```text
+//! <prefix><kind>_  <id: 16 base62>  <secret: 43 base62 of 256 random bits>  <checksum: 6 base62 of CRC-32/ISO-HDLC>
+//! sym     sat   _  gJ3v0bQx91LmZk2T …
+//! ```
+//!
+//! The fixed prefix lets scanners find leaked ones; the checksum refuses junk before any look-up; the id finds the
+//! record; the SHA-256 of the *whole* string, compared in constant time, decides. SHA-256 and not a password hash:
+//! the secret has 256 random bits, and a slow hash would only be a way to exhaust the server.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{Entropy, SecretString, base62, hex};
+
+const ID_LENGTH: usize = 16;
+const KIND_LENGTH: usize = 3;
+/// What follows the prefix: kind, underscore, id, secret, checksum.
+const TAIL_LENGTH: usize = KIND_LENGTH + 1 + ID_LENGTH + base62::WIDTH_256 + base62::WIDTH_32;
+
+/// The longest reference token, in bytes. Anything longer is refused unread.
+pub const MAX_LENGTH: usize = Prefix::MAX_LENGTH + TAIL_LENGTH;
+
+/// What a reference token stands for. Kinds are not interchangeable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Acts as a client's system user; issued from a `ServiceAccessToken`.
+    ServiceAccessToken,
+    /// Acts as the person who made it.
+    PersonalAccessToken,
+    /// Authenticates a client at the token endpoint (RFC 6749 section 2.3.1).
+    ClientSecret,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [
+        Self::ServiceAccessToken,
+        Self::PersonalAccessToken,
+        Self::ClientSecret,
+    ];
+
+    /// The three letters in the token.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceAccessToken => "sat",
+            Self::PersonalAccessToken => "pat",
+            Self::ClientSecret => "sec",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The installation's own start of its tokens: 1 to 16 characters of `[a-z0-9]`, by default `sym`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Prefix {
+    bytes: [u8; Self::MAX_LENGTH],
+    length: u8,
+}
+
+impl Prefix {
+    /// The most characters a prefix may have.
+    pub const MAX_LENGTH: usize = 16;
+
+    /// The prefix as text.
+    pub fn as_str(&self) -> &str {
+        // Always ASCII: only `from_str` and `default` make one.
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+    }
+}
+
+impl Default for Prefix {
+    fn default() -> Self {
+        let mut bytes = [0; Self::MAX_LENGTH];
+        bytes[..3].copy_from_slice(b"sym");
+        Self { bytes, length: 3 }
+    }
+}
+
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that cannot be a [`Prefix`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a reference token prefix has 1 to 16 characters, each of a-z or 0-9")]
+pub struct InvalidPrefix;
+
+impl FromStr for Prefix {
+    type Err = InvalidPrefix;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if !is_prefix(text.as_bytes()) {
+            return Err(InvalidPrefix);
+        }
+        let mut bytes = [0; Self::MAX_LENGTH];
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        let length = u8::try_from(text.len()).map_err(|_| InvalidPrefix)?;
+        Ok(Self { bytes, length })
+    }
+}
+
+fn is_prefix(text: &[u8]) -> bool {
+    (1..=Prefix::MAX_LENGTH).contains(&text.len())
+        && text
+            .iter()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+}
+
+/// The public name of a token: 16 base62 characters. It finds the record, stands in logs and status, and proves
+/// nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TokenId([u8; ID_LENGTH]);
+
+impl TokenId {
+    /// A new id, each character uniformly random (95 bits). Also good as a `jti`.
+    pub fn random(entropy: &mut dyn Entropy) -> Self {
+        let mut id = [0; ID_LENGTH];
+        base62::random(&mut id, entropy);
+        Self(id)
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        // Always ASCII: only `random` and `from_bytes` make one.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let id: [u8; ID_LENGTH] = bytes.try_into().ok()?;
+        base62::is_base62(&id).then_some(Self(id))
+    }
+}
+
+impl fmt::Debug for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that cannot be a [`TokenId`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a token id has 16 characters, each of 0-9, A-Z or a-z")]
+pub struct InvalidTokenId;
+
+impl FromStr for TokenId {
+    type Err = InvalidTokenId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::from_bytes(text.as_bytes()).ok_or(InvalidTokenId)
+    }
+}
+
+impl TryFrom<String> for TokenId {
+    type Error = InvalidTokenId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<TokenId> for String {
+    fn from(id: TokenId) -> Self {
+        id.as_str().to_owned()
+    }
+}
+
+/// SHA-256 of a whole reference token, prefix and checksum included: all that is ever stored of it.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// The hash of `token`, whatever it is.
+    pub fn of(token: &str) -> Self {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        Self(hash)
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for TokenHash {
+    /// Constant time.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for TokenHash {}
+
+impl fmt::Display for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex::write(&self.0, f)
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    /// Enough to tell two apart in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex::write(&self.0[..4], f)?;
+        f.write_str("…")
+    }
+}
+
+/// A text that cannot be a [`TokenHash`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a token hash has 64 lower-case hexadecimal digits")]
+pub struct InvalidTokenHash;
+
+impl FromStr for TokenHash {
+    type Err = InvalidTokenHash;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        hex::read(text).map(Self).ok_or(InvalidTokenHash)
+    }
+}
+
+impl TryFrom<String> for TokenHash {
+    type Error = InvalidTokenHash;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<TokenHash> for String {
+    fn from(hash: TokenHash) -> Self {
+        hash.to_string()
+    }
+}
+
+/// A new token and what may be kept of it.
+#[derive(Debug)]
+pub struct Minted {
+    /// The token itself, for its owner alone.
+    pub token: SecretString,
+    /// Its public name.
+    pub id: TokenId,
+    /// What the record holds.
+    pub hash: TokenHash,
+}
+
+/// Makes a new token.
+pub fn mint(prefix: &Prefix, kind: Kind, entropy: &mut dyn Entropy) -> Minted {
+    let id = TokenId::random(entropy);
+    let mut secret = Zeroizing::new([0; 32]);
+    entropy.fill(&mut *secret);
+    let token = assemble(prefix, kind, id, &secret);
+    Minted {
+        hash: TokenHash::of(token.expose()),
+        token,
+        id,
+    }
+}
+
+fn assemble(prefix: &Prefix, kind: Kind, id: TokenId, secret: &[u8; 32]) -> SecretString {
+    // The exact capacity: growing would leave an unwiped copy behind.
+    let mut token = String::with_capacity(prefix.as_str().len() + TAIL_LENGTH);
+    token.push_str(prefix.as_str());
+    token.push_str(kind.as_str());
+    token.push('_');
+    token.push_str(id.as_str());
+    let mut digits = base62::encode_256(secret);
+    token.extend(digits.iter().copied().map(char::from));
+    digits.zeroize();
+    let checksum = base62::encode_32(crc32fast::hash(token.as_bytes()));
+    token.extend(checksum.into_iter().map(char::from));
+    SecretString::from(token)
+}
+
+/// A well-formed token that somebody presented. Its form says nothing about its validity: the record decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    /// The installation's prefix; the caller compares it with its own.
+    pub prefix: &'a str,
+    /// What the token claims to stand for.
+    pub kind: Kind,
+    /// Where to look.
+    pub id: TokenId,
+    /// What the record must hold.
+    pub hash: TokenHash,
+}
+
+/// Why a text is no reference token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// Too short or too long.
+    #[error("the length is not a reference token's")]
+    Length,
+    /// A character where it may not be, or no number below 2^256.
+    #[error("the shape is not a reference token's")]
+    Shape,
+    /// No such kind.
+    #[error("no such kind of reference token")]
+    Kind,
+    /// Mistyped, cut or made up.
+    #[error("the checksum is wrong")]
+    Checksum,
+}
+
+/// Reads any untrusted text. Junk is refused in the order of its cost, before anything is hashed or looked up;
+/// nothing is allocated.
+///
+/// # Errors
+/// [`Malformed`] for every text that [`mint`] could not have made.
+pub fn parse(token: &str) -> Result<Presented<'_>, Malformed> {
+    let prefix_length = token
+        .len()
+        .checked_sub(TAIL_LENGTH)
+        .ok_or(Malformed::Length)?;
+    if !(1..=Prefix::MAX_LENGTH).contains(&prefix_length) {
+        return Err(Malformed::Length);
+    }
+    let (prefix, kind, id, secret, checksum) =
+        split(token, prefix_length).ok_or(Malformed::Shape)?;
+    if !is_prefix(prefix.as_bytes()) || !base62::is_canonical_256(secret.as_bytes()) {
+        return Err(Malformed::Shape);
+    }
+    let id = TokenId::from_bytes(id.as_bytes()).ok_or(Malformed::Shape)?;
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|known| known.as_str() == kind)
+        .ok_or(Malformed::Kind)?;
+    let summed = &token.as_bytes()[..token.len() - base62::WIDTH_32];
+    if base62::encode_32(crc32fast::hash(summed)) != checksum.as_bytes() {
+        return Err(Malformed::Checksum);
+    }
+    Ok(Presented {
+        prefix,
+        kind,
+        id,
+        hash: TokenHash::of(token),
+    })
+}
+
+/// Cuts at the fixed places; none where a cut would fall inside a character or the underscore is missing.
+fn split(token: &str, prefix_length: usize) -> Option<(&str, &str, &str, &str, &str)> {
+    let (prefix, rest) = token.split_at_checked(prefix_length)?;
+    let (kind, rest) = rest.split_at_checked(KIND_LENGTH)?;
+    let (id, rest) = rest.strip_prefix('_')?.split_at_checked(ID_LENGTH)?;
+    let (secret, checksum) = rest.split_at_checked(base62::WIDTH_256)?;
+    Some((prefix, kind, id, secret, checksum))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::tokens::SeededEntropy;
+
+    fn token(prefix: &str, kind: Kind, seed: u64) -> String {
+        mint(
+            &prefix.parse().unwrap(),
+            kind,
+            &mut SeededEntropy::new(seed),
+        )
+        .token
+        .expose()
+        .to_owned()
+    }
+
+    /// `body` with the right checksum: what an attacker can always make.
+    fn with_checksum(body: &str) -> String {
+        let checksum = base62::encode_32(crc32fast::hash(body.as_bytes()));
+        format!("{body}{}", std::str::from_utf8(&checksum).unwrap())
+    }
+
+    fn any_token() -> impl Strategy<Value = String> {
+        ("[a-z0-9]{1,16}", 0..3_usize, any::<u64>())
+            .prop_map(|(prefix, kind, seed)| token(&prefix, Kind::ALL[kind], seed))
+    }
+
+    #[test]
+    fn the_format_is_fixed() {
+        let crc = crc32fast::hash(b"123456789");
+        assert_eq!(crc, 0xCBF4_3926, "the check value of CRC-32/ISO-HDLC");
+        let text = with_checksum(&format!("symsat_{}{}", "A".repeat(16), "0".repeat(43)));
+        insta::assert_snapshot!(text, @"symsat_AAAAAAAAAAAAAAAA00000000000000000000000000000000000000000001iwEUs");
+        assert!(parse(&text).is_ok());
+        assert_eq!(text.len(), 3 + TAIL_LENGTH);
+    }
+
+    #[test]
+    fn empty_blank_and_wrapped_tokens_are_refused_before_look_up() {
+        let good = token("sym", Kind::ServiceAccessToken, 1);
+        let cases = [
+            String::new(),
+            " ".into(),
+            "\t\n".into(),
+            " ".repeat(72),
+            "\0".repeat(72),
+            format!(" {good}"),
+            format!("{good} "),
+            format!("{good}\n"),
+            format!("\u{feff}{good}"),
+            format!("Bearer {good}"),
+            "é".repeat(36),
+            "x".repeat(1 << 20),
+        ];
+        for case in cases {
+            assert!(parse(&case).is_err(), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn a_right_checksum_does_not_save_a_wrong_form() {
+        let id = "A".repeat(16);
+        let secret = "0".repeat(43);
+        let cases = [
+            (format!("symref_{id}{secret}"), Malformed::Kind),
+            (format!("SYMsat_{id}{secret}"), Malformed::Shape),
+            (format!("symSAT_{id}{secret}"), Malformed::Kind),
+            (format!("symsat-{id}{secret}"), Malformed::Shape),
+            (format!("sat_{id}{secret}"), Malformed::Length),
+            (
+                format!("{}sat_{id}{secret}", "p".repeat(17)),
+                Malformed::Length,
+            ),
+            (
+                format!("symsat_{}-{secret}", "A".repeat(15)),
+                Malformed::Shape,
+            ),
+            (format!("symsat_{id}{}+", "0".repeat(42)), Malformed::Shape),
+            // 62^43 - 1 is more than 2^256 - 1: a second spelling of nothing.
+            (format!("symsat_{id}{}", "z".repeat(43)), Malformed::Shape),
+        ];
+        for (body, why) in cases {
+            assert_eq!(parse(&with_checksum(&body)).unwrap_err(), why, "{body}");
+        }
+    }
+
+    #[test]
+    fn only_short_lower_case_prefixes_exist() {
+        for good in ["s", "sym", "0a", "abcdefghijklmnop"] {
+            assert_eq!(good.parse::<Prefix>().unwrap().as_str(), good);
+        }
+        for bad in ["", "Sym", "sy_m", "sy m", "ß", "abcdefghijklmnopq"] {
+            assert_eq!(bad.parse::<Prefix>(), Err(InvalidPrefix), "{bad:?}");
+        }
+        assert_eq!(Prefix::default(), "sym".parse().unwrap());
+    }
+
+    #[test]
+    fn ids_and_hashes_have_one_spelling() {
+        let id = "Zz09AAAAAAAAAAAA";
+        assert_eq!(
+            serde_json::to_string(&id.parse::<TokenId>().unwrap()).unwrap(),
+            format!("\"{id}\"")
+        );
+        for bad in [
+            "",
+            "Zz09AAAAAAAAAAA",
+            "Zz09AAAAAAAAAAAAA",
+            "Zz09AAAAAAAAAAA-",
+            "Zz09AAAAAAAAAA\u{e9}",
+        ] {
+            assert!(
+                serde_json::from_value::<TokenId>(bad.into()).is_err(),
+                "{bad:?}"
+            );
+        }
+        let hash = TokenHash::of("abc");
+        let hex = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hash.to_string(), hex);
+        assert_eq!(
+            serde_json::from_value::<TokenHash>(hex.into()).unwrap(),
+            hash
+        );
+        for bad in [
+            "",
+            &hex[1..],
+            &hex.to_uppercase(),
+            &format!("{hex}0"),
+            &hex.replace('b', "g"),
+        ] {
+            assert!(
+                serde_json::from_value::<TokenHash>(bad.into()).is_err(),
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_minted_token_prints_nothing_of_itself() {
+        let minted = mint(
+            &Prefix::default(),
+            Kind::ClientSecret,
+            &mut SeededEntropy::new(3),
+        );
+        let secret = &minted.token.expose()[23..];
+        assert!(!format!("{minted:?}").contains(secret));
+        let text = minted.token.expose().to_owned();
+        assert!(!format!("{:?}", parse(&text).unwrap()).contains(secret));
+    }
+
+    proptest! {
+        #[test]
+        fn a_minted_token_reads_back(prefix in "[a-z0-9]{1,16}", kind in 0..3_usize, seed: u64) {
+            let kind = Kind::ALL[kind];
+            let minted = mint(&prefix.parse().unwrap(), kind, &mut SeededEntropy::new(seed));
+            let presented = parse(minted.token.expose()).unwrap();
+            prop_assert_eq!(presented.prefix, prefix);
+            prop_assert_eq!(presented.kind, kind);
+            prop_assert_eq!(presented.id, minted.id);
+            prop_assert_eq!(presented.hash, minted.hash);
+        }
+
+        #[test]
+        fn two_mints_share_nothing(a: u64, b: u64) {
+            prop_assume!(a != b);
+            let mint = |seed| mint(&Prefix::default(), Kind::ClientSecret, &mut SeededEntropy::new(seed));
+            let (a, b) = (mint(a), mint(b));
+            prop_assert!(a.id != b.id && a.hash != b.hash && a.token != b.token);
+        }
+
+        #[test]
+        fn every_truncation_is_refused(token in any_token()) {
+            for cut in 0..token.len() {
+                prop_assert!(parse(&token[..cut]).is_err());
+                prop_assert!(parse(&token[token.len() - cut..]).is_err());
+            }
+        }
+
+        #[test]
+        fn every_extension_is_refused(token in any_token(), more in "\\PC{1,12}") {
+            let (after, before) = (format!("{token}{more}"), format!("{more}{token}"));
+            prop_assert!(parse(&after).is_err() && parse(&before).is_err());
+        }
+
+        #[test]
+        fn every_case_flip_is_refused(token in any_token()) {
+            for (at, _) in token.char_indices().filter(|(_, c)| c.is_ascii_alphabetic()) {
+                let mut flipped = token.clone().into_bytes();
+                flipped[at] ^= 0x20;
+                prop_assert!(parse(std::str::from_utf8(&flipped).unwrap()).is_err());
+            }
+            prop_assert!(parse(&token.to_uppercase()).is_err());
+            prop_assert!(parse(&token.to_lowercase()).is_err());
+        }
+
+        #[test]
+        fn every_single_substitution_is_refused(token in any_token(), at in 0..85_usize, by in "[ -~]") {
+            let at = at % token.len();
+            prop_assume!(token[at..=at] != by);
+            let mut changed = token;
+            changed.replace_range(at..=at, &by);
+            prop_assert!(parse(&changed).is_err());
+        }
+
+        #[test]
+        fn any_text_is_refused_without_a_panic(text in "\\PC{0,100}") {
+            prop_assert!(parse(&text).is_err());
+        }
+    }
+}
