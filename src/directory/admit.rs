@@ -1,0 +1,467 @@
+//! Admission of single objects: the rules that need nothing but the object.
+//!
+//! The API server enforces most of these by schema and CEL. They stand here again because files have
+//! no API server, because a definition may be older than the binary, and because the reconciler
+//! never trusts that admission ran. `tests/fixtures/refused` holds an object for each CEL rule, and
+//! both sides must refuse it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::record::{
+    ClientRecord, CredentialRecord, EntryRecord, GatewayRecord, IdentityRecord, NameGrants, NamespaceRule, Object,
+    OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord,
+};
+use super::{Lifetime, ObjectKey, Problem, Reason, parse_duration, schema};
+use crate::resources::{
+    ANNOTATION_ROTATE, Access, Credential, CredentialEntry, DurationString, GrantType, Identity, IdentityRef,
+    IdentitySpec, Kind, Limits, Namespaces, OAuthClient, OAuthClientSpec, Permission, RequestPolicy, Rotation,
+    RotationPolicy, Scope, ScopeSpec, ServiceAccessToken, ServiceAccessTokenSpec,
+};
+use crate::tokens::{Mac, MacKey, Prefix, Sealed, mac};
+
+/// Scope values that every Identity has and nobody publishes.
+pub const BUILT_IN_SCOPES: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];
+
+/// What the installation decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The Identity of objects that name none.
+    pub default_identity: Option<ObjectKey>,
+}
+
+/// Reads an object's metadata; `None` where it has no name, uid or creation time.
+fn object<T>(raw: &Value, state: Result<T, Vec<Problem>>) -> Option<Object<T>> {
+    let metadata = raw.get("metadata")?;
+    let text = |field: &str| metadata.get(field).and_then(Value::as_str);
+    Some(Object {
+        key: ObjectKey::new(text("namespace").unwrap_or_default(), text("name")?),
+        uid: text("uid")?.into(),
+        created: text("creationTimestamp")?.parse().ok()?,
+        generation: metadata.get("generation").and_then(Value::as_i64).unwrap_or_default(),
+        state,
+    })
+}
+
+/// Decodes an object that the schema accepts.
+fn decode<T: DeserializeOwned>(kind: Kind, raw: &Value) -> Result<T, Vec<Problem>> {
+    let problems = schema::validate(kind, raw);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    T::deserialize(raw).map_err(|error| vec![Problem::error(Reason::Invalid, "", error.to_string())])
+}
+
+/// An Identity from its raw object.
+pub fn identity(raw: &Value) -> Option<Object<IdentityRecord>> {
+    object(raw, decode::<Identity>(Kind::Identity, raw).and_then(|identity| identity_record(&identity)))
+}
+
+/// A Scope from its raw object.
+pub fn scope(raw: &Value, settings: &Settings) -> Option<Object<ScopeRecord>> {
+    object(raw, decode::<Scope>(Kind::Scope, raw).and_then(|scope| scope_record(&scope, settings)))
+}
+
+/// An OAuthClient from its raw object.
+pub fn client(raw: &Value, settings: &Settings) -> Option<Object<ClientRecord>> {
+    object(raw, decode::<OAuthClient>(Kind::OAuthClient, raw).and_then(|client| client_record(&client, settings)))
+}
+
+/// A ServiceAccessToken from its raw object.
+pub fn service_token(raw: &Value) -> Option<Object<ServiceTokenRecord>> {
+    let decoded = decode::<ServiceAccessToken>(Kind::ServiceAccessToken, raw);
+    object(raw, decoded.and_then(|token| service_token_record(&token)))
+}
+
+/// Judges one raw object by the rules that need nothing but the object.
+pub fn problems(kind: Kind, raw: &Value, settings: &Settings) -> Vec<Problem> {
+    match kind {
+        Kind::Identity => decode::<Identity>(kind, raw).and_then(|it| identity_record(&it)).err(),
+        Kind::Scope => decode::<Scope>(kind, raw).and_then(|it| scope_record(&it, settings)).err(),
+        Kind::OAuthClient => decode::<OAuthClient>(kind, raw).and_then(|it| client_record(&it, settings)).err(),
+        Kind::ServiceAccessToken => {
+            decode::<ServiceAccessToken>(kind, raw).and_then(|it| service_token_record(&it)).err()
+        }
+        Kind::Credential => decode::<Credential>(kind, raw).err(),
+    }
+    .unwrap_or_default()
+}
+
+/// A Credential; entries whose seal is not right are left out. `None` where its owner or name makes no sense.
+pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<CredentialRecord> {
+    let metadata = &credential.metadata;
+    let (namespace, name) = (metadata.namespace.as_deref()?, metadata.name.as_deref()?);
+    let owner = &credential.spec.owner;
+    if name != owner.uid {
+        return None;
+    }
+    let entries = credential.spec.tokens.iter();
+    Some(CredentialRecord {
+        key: ObjectKey::new(namespace, name),
+        identity: ObjectKey::new(namespace, &credential.spec.identity.name),
+        owner: OwnerRecord {
+            kind: owner.kind,
+            key: ObjectKey::new(&owner.namespace, &owner.name),
+            uid: owner.uid.as_str().into(),
+        },
+        entries: key
+            .map(|key| entries.filter(|entry| is_sealed(key, credential, entry)).filter_map(entry_record).collect())
+            .unwrap_or_default(),
+    })
+}
+
+/// The fields that the seal of an entry covers; `None` where the entry does not decode.
+pub fn sealed<'a>(credential: &'a Credential, entry: &'a CredentialEntry, hash: &'a crate::tokens::TokenHash) -> Option<Sealed<'a>> {
+    let owner = &credential.spec.owner;
+    Some(Sealed {
+        identity: mac::SealedIdentity {
+            namespace: credential.metadata.namespace.as_deref()?,
+            name: &credential.spec.identity.name,
+        },
+        owner: mac::SealedOwner {
+            kind: match owner.kind {
+                crate::resources::OwnerKind::OAuthClient => "OAuthClient",
+                crate::resources::OwnerKind::ServiceAccessToken => "ServiceAccessToken",
+            },
+            namespace: &owner.namespace,
+            name: &owner.name,
+            uid: &owner.uid,
+        },
+        epoch: u64::try_from(entry.epoch).ok()?,
+        token_id: entry.token_id.parse().ok()?,
+        hash,
+        client: mac::SealedClient { name: &entry.client.name, uid: &entry.client.uid },
+        principal: &entry.principal,
+        scopes: &entry.scopes,
+        issued_at: entry.issued_at.0,
+        expires_at: entry.expires_at.map(|moment| moment.0),
+        not_after: entry.not_after.map(|moment| moment.0),
+        nonce: entry.nonce.as_deref(),
+        cause: entry.cause.as_str(),
+    })
+}
+
+/// Whether an entry carries the seal of this key.
+pub fn is_sealed(key: &MacKey, credential: &Credential, entry: &CredentialEntry) -> bool {
+    let (Ok(hash), Ok(mac)) = (entry.hash.parse(), Mac::try_from(entry.mac.clone())) else {
+        return false;
+    };
+    sealed(credential, entry, &hash).is_some_and(|sealed| mac::verify(key, &sealed, &mac))
+}
+
+fn entry_record(entry: &CredentialEntry) -> Option<EntryRecord> {
+    Some(EntryRecord {
+        epoch: entry.epoch,
+        token_id: entry.token_id.parse().ok()?,
+        hash: entry.hash.parse().ok()?,
+        client_name: entry.client.name.as_str().into(),
+        client_uid: entry.client.uid.as_str().into(),
+        principal: entry.principal.as_str().into(),
+        scopes: shared(&entry.scopes),
+        issued_at: entry.issued_at.0,
+        expires_at: entry.expires_at.map(|moment| moment.0),
+        not_after: entry.not_after.map(|moment| moment.0),
+        cause: entry.cause,
+    })
+}
+
+/// Collects what is wrong with one object, all of it.
+#[derive(Default)]
+struct Faults(Vec<Problem>);
+
+impl Faults {
+    fn invalid(&mut self, path: &str, message: impl Into<String>) {
+        self.0.push(Problem::error(Reason::Invalid, path, message));
+    }
+
+    fn require(&mut self, holds: bool, path: &str, message: &str) {
+        if !holds {
+            self.invalid(path, message);
+        }
+    }
+
+    fn duration(&mut self, path: &str, text: &DurationString) -> SignedDuration {
+        parse_duration(&text.0).unwrap_or_else(|| {
+            self.invalid(path, format!("{:?} is not a duration: write whole numbers with h, m, s or ms, such as 720h", text.0));
+            SignedDuration::ZERO
+        })
+    }
+
+    fn optional_duration(&mut self, path: &str, text: Option<&DurationString>) -> Option<SignedDuration> {
+        text.map(|text| self.duration(path, text))
+    }
+
+    fn namespaces(&mut self, path: &str, spec: &Namespaces) -> NamespaceRule {
+        use crate::resources::NamespacesFrom::{List, Selector};
+        self.require((spec.from == Selector) == spec.selector.is_some(), &format!("{path}/selector"), "selector goes with from: Selector, and only with it");
+        self.require((spec.from == List) == spec.names.is_some(), &format!("{path}/names"), "names goes with from: List, and only with it");
+        NamespaceRule::admit(spec).unwrap_or_else(|message| {
+            self.invalid(&format!("{path}/selector"), message);
+            NamespaceRule { from: crate::resources::NamespacesFrom::None, names: Vec::new(), selector: None }
+        })
+    }
+
+    fn rotation(&mut self, path: &str, rotation: Option<&Rotation>) {
+        let Some(rotation) = rotation else { return };
+        let overlap = self.optional_duration(&format!("{path}/overlap"), rotation.overlap.as_ref());
+        let renew_before = self.optional_duration(&format!("{path}/renewBefore"), rotation.renew_before.as_ref());
+        let path = format!("{path}/overlap");
+        self.require(overlap.is_none_or(|overlap| overlap <= SignedDuration::from_hours(2160)), &path, "overlap is at most 2160h");
+        if let (Some(overlap), Some(renew_before)) = (overlap, renew_before) {
+            self.require(overlap <= renew_before, &path, "overlap is at most renewBefore: the old token must not outlive its own end");
+        }
+    }
+
+    /// `10m..87600h`, and renewed before it ends.
+    fn lifetime(&mut self, path: &str, lifetime: Option<SignedDuration>, rotation: Option<&Rotation>) {
+        let Some(lifetime) = lifetime else { return };
+        let range = SignedDuration::from_mins(10)..=SignedDuration::from_hours(87_600);
+        self.require(range.contains(&lifetime), &format!("{path}/lifetime"), "lifetime is 10m to 87600h");
+        let renew_before = rotation.and_then(|rotation| rotation.renew_before.as_ref()).and_then(|text| parse_duration(&text.0));
+        self.require(
+            renew_before.is_none_or(|renew_before| renew_before < lifetime),
+            &format!("{path}/rotation/renewBefore"),
+            "renewBefore is shorter than lifetime",
+        );
+    }
+
+    fn finish<T>(self, record: T) -> Result<T, Vec<Problem>> {
+        if self.0.is_empty() { Ok(record) } else { Err(self.0) }
+    }
+}
+
+fn shared(texts: &[String]) -> Vec<Arc<str>> {
+    texts.iter().map(|text| text.as_str().into()).collect()
+}
+
+fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> {
+    let mut faults = Faults::default();
+    let IdentitySpec { issuer, access, limits, tokens, signing, gateways, staleness, revoke_issued_before } = &identity.spec;
+    let name = identity.metadata.name.as_deref().unwrap_or_default();
+    faults.require(name.len() <= 52, "/metadata/name", "the name of an Identity has at most 52 characters: its Secrets' names add to it");
+    faults.require(is_secure_issuer(issuer), "/spec/issuer", "issuer is https; http only for loopback and *.svc");
+    let Limits { max_access_token_lifetime, max_service_token_lifetime, never_expiring_tokens, per_namespace } = limits;
+    let max_access_token_lifetime = faults.duration("/spec/limits/maxAccessTokenLifetime", max_access_token_lifetime);
+    let max_service_token_lifetime = faults.duration("/spec/limits/maxServiceTokenLifetime", max_service_token_lifetime);
+    let access_token_lifetime = faults.duration("/spec/tokens/accessTokenLifetime", &tokens.access_token_lifetime);
+    let service_token_lifetime = faults.duration("/spec/tokens/serviceTokenLifetime", &tokens.service_token_lifetime);
+    let max_staleness = faults.duration("/spec/staleness/maxAge", &staleness.max_age);
+    let (minute, ten) = (SignedDuration::from_mins(1), SignedDuration::from_mins(10));
+    for (path, value, least, message) in [
+        ("/spec/limits/maxAccessTokenLifetime", max_access_token_lifetime, minute, "maxAccessTokenLifetime is at least 1m"),
+        ("/spec/limits/maxServiceTokenLifetime", max_service_token_lifetime, ten, "maxServiceTokenLifetime is at least 10m"),
+        ("/spec/tokens/accessTokenLifetime", access_token_lifetime, minute, "accessTokenLifetime is at least 1m"),
+        ("/spec/tokens/serviceTokenLifetime", service_token_lifetime, ten, "serviceTokenLifetime is at least 10m"),
+        ("/spec/staleness/maxAge", max_staleness, minute, "maxAge is at least 1m"),
+    ] {
+        faults.require(value >= least, path, message);
+    }
+    let reference_prefix = tokens.reference_prefix.parse().ok().or_else(|| {
+        faults.invalid("/spec/tokens/referencePrefix", "referencePrefix is 1 to 16 lower-case letters and digits");
+        "sym".parse::<Prefix>().ok()
+    });
+    let Some(reference_prefix) = reference_prefix else { return Err(faults.0) };
+    let record = IdentityRecord {
+        issuer: issuer.as_str().into(),
+        clients: faults.namespaces("/spec/access/clients", &access.clients),
+        scopes: faults.namespaces("/spec/access/scopes", &access.scopes),
+        names: name_grants(access),
+        max_access_token_lifetime,
+        max_service_token_lifetime,
+        never_expiring_tokens: *never_expiring_tokens == Permission::Allow,
+        max_clients: usize::try_from(per_namespace.clients).unwrap_or_default(),
+        max_service_tokens: usize::try_from(per_namespace.service_tokens).unwrap_or_default(),
+        mints_per_hour: per_namespace.mints_per_hour,
+        access_token_lifetime,
+        service_token_lifetime,
+        reference_prefix,
+        scope_claim: tokens.scope_claim,
+        audience: tokens.audience,
+        algorithms: signing.algorithms.clone(),
+        gateways: gateways
+            .iter()
+            .map(|gateway| {
+                let record = GatewayRecord { audience: gateway.audience.as_str().into(), scopes: shared(&gateway.scopes) };
+                (gateway.name.as_str().into(), record)
+            })
+            .collect(),
+        max_staleness,
+        when_stale: staleness.when_exceeded,
+        revoke_issued_before: revoke_issued_before.map(|moment| moment.0),
+    };
+    faults.finish(record)
+}
+
+/// RFC 8414 section 2 asks for https; http stays for loopback and for Services inside the cluster.
+fn is_secure_issuer(issuer: &str) -> bool {
+    if issuer.starts_with("https://") {
+        return true;
+    }
+    let Some(rest) = issuer.strip_prefix("http://") else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let service = |host: &str| {
+        let mut labels = host.split('.');
+        let is_label = |label: Option<&str>| label.is_some_and(|it| !it.is_empty() && it.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+        is_label(labels.next()) && is_label(labels.next()) && labels.next() == Some("svc")
+    };
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]") || service(host)
+}
+
+fn name_grants(access: &Access) -> NameGrants {
+    let mut grants = NameGrants::default();
+    let add = |map: &mut BTreeMap<Arc<str>, Vec<Arc<str>>>, name: &str, namespace: &Arc<str>| {
+        map.entry(name.into()).or_default().push(namespace.clone());
+    };
+    for grant in &access.names {
+        let namespace: Arc<str> = grant.namespace.as_str().into();
+        grant.client_ids.iter().for_each(|id| add(&mut grants.client_ids, id, &namespace));
+        grant.audiences.iter().for_each(|audience| add(&mut grants.audiences, audience, &namespace));
+        for scope in &grant.scopes {
+            match scope.strip_suffix('*') {
+                Some(prefix) => grants.scope_prefixes.push((prefix.into(), namespace.clone())),
+                None => add(&mut grants.scopes, scope, &namespace),
+            }
+        }
+    }
+    grants
+}
+
+fn resolve(reference: Option<&IdentityRef>, namespace: &str, settings: &Settings) -> Option<ObjectKey> {
+    match reference {
+        Some(reference) => Some(ObjectKey::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name)),
+        None => settings.default_identity.clone(),
+    }
+}
+
+fn scope_record(scope: &Scope, settings: &Settings) -> Result<ScopeRecord, Vec<Problem>> {
+    let mut faults = Faults::default();
+    let ScopeSpec { identity_ref, value, display_name, description: _, audiences, resource_servers, request_policy, disabled, allowed_namespaces } = &scope.spec;
+    let namespace = scope.metadata.namespace.as_deref().unwrap_or_default();
+    let name = scope.metadata.name.as_deref().unwrap_or_default();
+    let built_in = |value: &str| BUILT_IN_SCOPES.contains(&value);
+    faults.require(!value.as_deref().is_some_and(built_in), "/spec/value", "this value is built in: every Identity has it");
+    faults.require(value.is_some() || !built_in(name), "/metadata/name", "the default value would be a built-in one: set spec.value");
+    let default_length = namespace.len() + 1 + name.len();
+    faults.require(value.is_some() || default_length <= 128, "/metadata/name", "the default value would be longer than 128 characters: set spec.value");
+    let identity = resolve(identity_ref.as_ref(), namespace, settings);
+    let administrators = identity.as_ref().is_some_and(|identity| *identity.namespace == *namespace);
+    let default = || if administrators { name.to_owned() } else { format!("{namespace}:{name}") };
+    let record = ScopeRecord {
+        identity,
+        value: value.clone().unwrap_or_else(default).into(),
+        display_name: display_name.as_deref().map(Into::into),
+        audiences: shared(audiences),
+        resource_servers: shared(resource_servers),
+        on_request: *request_policy == RequestPolicy::OnRequest,
+        disabled: *disabled,
+        allowed: faults.namespaces("/spec/allowedNamespaces", allowed_namespaces),
+    };
+    faults.finish(record)
+}
+
+fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientRecord, Vec<Problem>> {
+    let mut faults = Faults::default();
+    let OAuthClientSpec {
+        identity_ref, client_id, display_name, disabled, grant_types, scopes, resource_server, authentication, system_user, reference_tokens, tokens,
+    } = &client.spec;
+    let namespace = client.metadata.namespace.as_deref().unwrap_or_default();
+    let name = client.metadata.name.as_deref().unwrap_or_default();
+    let secret = authentication.secret.clone().unwrap_or_default();
+    let path = "/spec/authentication/secret";
+    let secret_lifetime = faults.optional_duration(&format!("{path}/lifetime"), secret.lifetime.as_ref());
+    let access_token_lifetime = faults.optional_duration("/spec/tokens/accessTokenLifetime", tokens.access_token_lifetime.as_ref());
+    let renew_before = secret.rotation.as_ref().and_then(|rotation| rotation.renew_before.as_ref());
+    faults.rotation(&format!("{path}/rotation"), secret.rotation.as_ref());
+    faults.lifetime(path, secret_lifetime, secret.rotation.as_ref());
+    faults.require(
+        secret_lifetime.is_some() || renew_before.is_none(),
+        &format!("{path}/rotation/renewBefore"),
+        "renewBefore needs a lifetime: a secret without an end is never renewed",
+    );
+    faults.require(
+        access_token_lifetime.is_none_or(|lifetime| lifetime >= SignedDuration::from_mins(1)),
+        "/spec/tokens/accessTokenLifetime",
+        "accessTokenLifetime is at least 1m",
+    );
+    faults.require(!client_id.as_deref().is_some_and(is_uuid_like), "/spec/clientId", "clientId must not look like a UUID: those name people");
+    let client_id = client_id.clone().unwrap_or_else(|| format!("{namespace}.{name}"));
+    faults.require(client_id.len() <= 255, "/metadata/name", "the default client id would be longer than 255 characters: set spec.clientId");
+    let record = ClientRecord {
+        identity: resolve(identity_ref.as_ref(), namespace, settings),
+        client_id: client_id.into(),
+        display_name: display_name.as_deref().map(Into::into),
+        disabled: *disabled,
+        client_credentials: grant_types.contains(&GrantType::ClientCredentials),
+        scopes: shared(scopes),
+        audiences: resource_server.as_ref().map(|server| shared(&server.audiences)).unwrap_or_default(),
+        system_user: system_user.as_ref().map(|user| format!("{namespace}:{}", user.name).into()),
+        reference_tokens: *reference_tokens,
+        algorithm: tokens.algorithm,
+        access_token_lifetime,
+        secret: SecretRecord {
+            name: secret.name.unwrap_or_else(|| format!("{name}-client")).into(),
+            alias: None,
+            rotation: secret.rotation.map(Arc::new),
+            rotate: rotate_annotation(&client.metadata),
+        },
+        secret_lifetime,
+    };
+    faults.finish(record)
+}
+
+/// People are named by UUIDs: no client may look like one.
+fn is_uuid_like(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+fn rotate_annotation(metadata: &kube::core::ObjectMeta) -> Option<Arc<str>> {
+    metadata.annotations.as_ref()?.get(ANNOTATION_ROTATE).map(|value| value.as_str().into())
+}
+
+fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord, Vec<Problem>> {
+    let mut faults = Faults::default();
+    let ServiceAccessTokenSpec { client_ref, description: _, scopes, lifetime, expires_at, never_expires, secret, rotation, revoked } = &token.spec;
+    let namespace = token.metadata.namespace.as_deref().unwrap_or_default();
+    let name = token.metadata.name.as_deref().unwrap_or_default();
+    let rotation_or_default = rotation.as_ref();
+    let renew_before = rotation_or_default.and_then(|rotation| rotation.renew_before.as_ref());
+    let ends = usize::from(lifetime.is_some()) + usize::from(expires_at.is_some()) + usize::from(*never_expires);
+    faults.require(ends <= 1, "/spec", "at most one of lifetime, expiresAt and neverExpires");
+    let duration = faults.optional_duration("/spec/lifetime", lifetime.as_ref());
+    faults.rotation("/spec/rotation", rotation_or_default);
+    faults.lifetime("/spec", duration, rotation_or_default);
+    let manual = rotation_or_default.and_then(|rotation| rotation.policy) == Some(RotationPolicy::Manual);
+    faults.require(expires_at.is_none() || manual, "/spec/rotation", "expiresAt needs rotation.policy: Manual, since a fixed end cannot be renewed");
+    faults.require(!never_expires || renew_before.is_none(), "/spec/rotation/renewBefore", "neverExpires has no renewBefore: there is no end to be before");
+    let record = ServiceTokenRecord {
+        client: ObjectKey::new(namespace, &client_ref.name),
+        scopes: shared(scopes),
+        lifetime: token_lifetime(duration, expires_at.map(|moment| moment.0), *never_expires),
+        secret: SecretRecord {
+            name: secret.name.clone().unwrap_or_else(|| format!("{name}-token")).into(),
+            alias: secret.key.as_deref().filter(|key| *key != "token").map(Into::into),
+            rotation: rotation.clone().map(Arc::new),
+            rotate: rotate_annotation(&token.metadata),
+        },
+        revoked: *revoked,
+    };
+    faults.require(record.secret.alias.as_deref() != Some("issuer"), "/spec/secret/key", "the key issuer is taken: choose another");
+    faults.finish(record)
+}
+
+fn token_lifetime(lifetime: Option<SignedDuration>, expires_at: Option<Timestamp>, never: bool) -> Option<Lifetime> {
+    match (lifetime, expires_at) {
+        (Some(lifetime), _) => Some(Lifetime::For(lifetime)),
+        (None, Some(moment)) => Some(Lifetime::Until(moment)),
+        (None, None) => never.then_some(Lifetime::Never),
+    }
+}
