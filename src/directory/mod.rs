@@ -8,6 +8,8 @@
 mod desired;
 mod duration;
 mod problem;
+pub mod schema;
+pub mod suggest;
 
 pub use desired::{
     Desired, IssuedClient, Lifetime, RotationRequests, RotationRules, SecretKind, Standing,

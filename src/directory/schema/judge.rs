@@ -1,0 +1,278 @@
+//! The walk of one object beside its schema.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Number, Value};
+
+use super::super::suggest::{nearest, shown};
+use super::super::{Problem, Reason};
+use super::compile::{ListRules, Node, NumberRules, ObjectRules, Shape, TextRules, Unique};
+use super::words;
+
+/// No object needs more problems than this to be told that it is wrong.
+const MOST_PROBLEMS: usize = 100;
+
+/// A place in the object, made on the stack and written out only for a problem.
+pub(super) struct At<'a> {
+    parent: Option<&'a At<'a>>,
+    step: Step<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Root,
+    Key(&'a str),
+    Index(usize),
+}
+
+impl<'a> At<'a> {
+    pub(super) const ROOT: At<'static> = At { parent: None, step: Step::Root };
+
+    pub(super) fn key(&'a self, name: &'a str) -> At<'a> {
+        At { parent: Some(self), step: Step::Key(name) }
+    }
+
+    fn index(&'a self, index: usize) -> At<'a> {
+        At { parent: Some(self), step: Step::Index(index) }
+    }
+
+    /// As a JSON Pointer, RFC 6901.
+    pub(super) fn pointer(&self) -> String {
+        let mut pointer = self.parent.map(At::pointer).unwrap_or_default();
+        match self.step {
+            Step::Root => {}
+            Step::Key(name) => {
+                pointer.push('/');
+                pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+            }
+            Step::Index(index) => {
+                pointer.push('/');
+                pointer.push_str(&index.to_string());
+            }
+        }
+        pointer
+    }
+
+    /// The nearest name of a field.
+    fn name(&self) -> &str {
+        match (self.step, self.parent) {
+            (Step::Key(name), _) => name,
+            (_, Some(parent)) => parent.name(),
+            _ => "the object",
+        }
+    }
+}
+
+pub(super) struct Judge<'s> {
+    spec: &'s Node,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl<'s> Judge<'s> {
+    pub(super) fn new(spec: &'s Node) -> Self {
+        Self { spec, problems: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, problem: Problem) {
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(problem);
+        }
+    }
+
+    pub(super) fn invalid(&mut self, at: &At<'_>, message: impl Into<String>) {
+        self.push(Problem::error(Reason::Invalid, at.pointer(), message));
+    }
+
+    pub(super) fn unsupported(&mut self, at: &At<'_>, message: impl Into<String>) {
+        self.push(Problem::error(Reason::UnsupportedValue, at.pointer(), message));
+    }
+
+    pub(super) fn value(&mut self, node: &Node, value: &Value, at: &At<'_>) {
+        if self.problems.len() >= MOST_PROBLEMS {
+            return;
+        }
+        match (&node.shape, value) {
+            (Shape::Any, _) | (Shape::Boolean, Value::Bool(_)) => {}
+            (Shape::Number(rules), Value::Number(number)) => self.number(rules, number, at),
+            (Shape::Text(rules), Value::String(text)) => self.text(rules, text, at),
+            (Shape::Object(rules), Value::Object(fields)) => self.object(rules, fields, at),
+            (Shape::List(rules), Value::Array(items)) => self.list(rules, items, at),
+            (shape, other) => self.invalid(at, wrong_type(shape, other, at.name())),
+        }
+    }
+
+    fn number(&mut self, rules: &NumberRules, number: &Number, at: &At<'_>) {
+        let value = number.as_f64().unwrap_or(f64::NAN);
+        if rules.integer && number.as_i64().is_none() {
+            let rounded = if value.is_finite() && value.abs() < 1e15 { format!(": write {value:.0}") } else { String::new() };
+            self.invalid(at, format!("{number} is not a whole number of 64 bits{rounded}"));
+        } else if rules.minimum.is_some_and(|minimum| value < minimum) || rules.maximum.is_some_and(|maximum| value > maximum) {
+            let bounds = match (rules.minimum, rules.maximum) {
+                (Some(minimum), Some(maximum)) => format!("{minimum} to {maximum}"),
+                (Some(minimum), None) => format!("at least {minimum}"),
+                (_, maximum) => format!("at most {}", maximum.unwrap_or_default()),
+            };
+            self.invalid(at, format!("{} is {bounds}, not {number}", at.name()));
+        }
+    }
+
+    fn text(&mut self, rules: &TextRules, text: &str, at: &At<'_>) {
+        if !rules.allowed.is_empty() {
+            if !rules.allowed.iter().any(|allowed| **allowed == *text) {
+                self.unsupported(at, unknown_choice(rules, text, at.name()));
+            }
+            return;
+        }
+        // Bytes bound characters from above: most texts need no count.
+        let long = text.len() > rules.longest && text.chars().count() > rules.longest;
+        if long {
+            self.invalid(at, format!("{} is longer than {} characters", at.name(), rules.longest));
+        } else if text.len() < rules.shortest || rules.shortest > 1 && text.chars().count() < rules.shortest {
+            let least = if rules.shortest == 1 { "must not be empty".to_owned() } else { format!("has at least {} characters", rules.shortest) };
+            self.invalid(at, format!("{} {least}", at.name()));
+        } else if let Some(pattern) = rules.pattern.as_ref().filter(|pattern| !pattern.matches(text)) {
+            self.invalid(at, words::refused(&pattern.source, text, |better| pattern.matches(better)));
+        } else if rules.moment && !words::is_moment(text) {
+            self.invalid(at, words::not_a_moment(text));
+        }
+    }
+
+    fn object(&mut self, rules: &ObjectRules, fields: &Map<String, Value>, at: &At<'_>) {
+        for (name, value) in fields {
+            let here = at.key(name);
+            match (rules.property(name), &rules.others) {
+                (Some(node), _) => self.value(node, value, &here),
+                (None, Some(others)) => self.value(others, value, &here),
+                (None, None) => self.unknown_field(rules, fields, &here),
+            }
+        }
+        for name in rules.required.iter().filter(|name| !fields.contains_key(&***name)) {
+            let about = rules.property(name).map(|node| &*node.about).filter(|about| !about.is_empty());
+            let about = about.map(|about| format!(" ({about})")).unwrap_or_default();
+            self.invalid(&at.key(name), format!("{name} is missing{about}"));
+        }
+    }
+
+    fn unknown_field(&mut self, rules: &ObjectRules, fields: &Map<String, Value>, at: &At<'_>) {
+        let name = at.name();
+        let free = rules.names().filter(|known| !fields.contains_key(*known));
+        let hint = match (nearest(name, free), self.home_of(name)) {
+            (Some(known), _) => format!("did you mean `{known}`?"),
+            (None, Some(home)) => format!("its place is `{home}`"),
+            (None, None) => "take it out, or use a release of Symbolon that knows it".to_owned(),
+        };
+        self.unsupported(at, format!("unknown field `{}`: {hint}", shown(name)));
+    }
+
+    /// Where in the kind a field of this name is, if at one place only.
+    pub(super) fn home_of(&self, name: &str) -> Option<String> {
+        let mut homes = Vec::new();
+        find(self.spec, name, "spec", &mut homes);
+        if homes.len() == 1 { homes.pop() } else { None }
+    }
+
+    fn list(&mut self, rules: &ListRules, items: &[Value], at: &At<'_>) {
+        if items.len() > rules.most {
+            self.invalid(at, format!("{} has {} items, at most {} are allowed", at.name(), items.len(), rules.most));
+            return;
+        }
+        if items.len() < rules.fewest {
+            self.invalid(at, format!("{} needs at least {} item{}", at.name(), rules.fewest, if rules.fewest == 1 { "" } else { "s" }));
+        }
+        for (index, item) in items.iter().enumerate() {
+            self.value(&rules.items, item, &at.index(index));
+        }
+        match &rules.unique {
+            Unique::No => {}
+            Unique::Values => self.no_twins(items, at, |item| Some(item.to_string())),
+            Unique::Keys(keys) => self.no_twins(items, at, |item| {
+                let values: Option<Vec<_>> = keys.iter().map(|key| item.get(&**key).map(Value::to_string)).collect();
+                values.map(|values| values.join(", "))
+            }),
+        }
+    }
+
+    fn no_twins(&mut self, items: &[Value], at: &At<'_>, identity: impl Fn(&Value) -> Option<String>) {
+        if items.len() < 2 {
+            return;
+        }
+        let mut seen = HashSet::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            let Some(identity) = identity(item) else { continue };
+            let message = format!("{} is in {} twice: take one out", shown(&identity), at.name());
+            if !seen.insert(identity) {
+                self.invalid(&at.index(index), message);
+            }
+        }
+    }
+}
+
+fn find(node: &Node, name: &str, path: &str, homes: &mut Vec<String>) {
+    match &node.shape {
+        Shape::Object(rules) => {
+            for (known, property) in &rules.properties {
+                let path = format!("{path}.{known}");
+                find(property, name, &path, homes);
+                if **known == *name {
+                    homes.push(path);
+                }
+            }
+        }
+        Shape::List(rules) => find(&rules.items, name, &format!("{path}[]"), homes),
+        _ => {}
+    }
+}
+
+fn unknown_choice(rules: &TextRules, text: &str, name: &str) -> String {
+    let choices: Vec<&str> = rules.allowed.iter().map(|allowed| &**allowed).collect();
+    let list = choices.join(", ");
+    let list = if choices.len() == 1 { list } else { format!("one of {list}") };
+    match nearest(text, choices) {
+        Some(meant) => format!("`{}` is not a value of {name}: did you mean `{meant}`? It is {list}", shown(text)),
+        None => format!("`{}` is not a value of {name}: write {list}", shown(text)),
+    }
+}
+
+fn wrong_type(shape: &Shape, value: &Value, name: &str) -> String {
+    let written = shown(&value.to_string());
+    match (shape, value) {
+        (_, Value::Null) => format!("{name} has no value: write one, or leave the field out"),
+        (Shape::Text(rules), Value::Number(number)) if is_duration(rules) => {
+            let better = words::duration_instead(&number.to_string()).map(|better| format!(", such as {better}"));
+            format!("{name} is a length of time: write the number with its unit{}", better.unwrap_or_default())
+        }
+        (Shape::Text(_), Value::Number(_) | Value::Bool(_)) => format!("{name} is a string: put {written} in quotes"),
+        (Shape::Text(_), other) => format!("{name} is a string, not {}", type_of(other)),
+        (Shape::Boolean, Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
+            format!("{name} is true or false: write {text} without quotes")
+        }
+        (Shape::Boolean, other) => format!("{name} is true or false, not {}", type_of(other)),
+        (Shape::Number(_), Value::String(text)) if text.parse::<i64>().is_ok() => {
+            format!("{name} is a number: write {} without quotes", shown(text))
+        }
+        (Shape::Number(_), other) => format!("{name} is a number, not {}", type_of(other)),
+        (Shape::List(_), Value::Array(_)) | (Shape::Any, _) => String::new(),
+        (Shape::List(_), Value::Object(_)) => format!("{name} is a list: begin each item with '- '"),
+        (Shape::List(_), _) => format!("{name} is a list: write [{written}]"),
+        (Shape::Object(rules), other) => {
+            let names: Vec<&str> = rules.names().collect();
+            let names = if names.is_empty() { String::new() } else { format!(" with the fields {}", names.join(", ")) };
+            format!("{name} is an object{names}, not {}", type_of(other))
+        }
+    }
+}
+
+fn is_duration(rules: &TextRules) -> bool {
+    rules.pattern.as_ref().is_some_and(|pattern| pattern.matches("1h") && !pattern.matches("1"))
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

@@ -1,0 +1,133 @@
+//! The parts of `metadata` that people write: names, labels, annotations.
+//!
+//! <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>
+
+use serde_json::{Map, Value};
+
+use super::super::suggest::{nearest, shown};
+use super::super::{Problem, Reason, Severity};
+use super::judge::{At, Judge};
+
+/// Every field of `ObjectMeta`. Others are only warned of: a newer API server may send them.
+const FIELDS: [&str; 15] = [
+    "annotations",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "labels",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+/// Bytes of all annotations together, as the API server has it.
+const ANNOTATIONS_LIMIT: usize = 256 * 1024;
+
+pub(super) fn judge(judge: &mut Judge<'_>, object: &Map<String, Value>, root: &At<'_>) {
+    let at = root.key("metadata");
+    match object.get("metadata") {
+        Some(Value::Object(metadata)) => fields(judge, metadata, &at),
+        Some(_) => judge.invalid(&at, "metadata is an object: write name and namespace in it"),
+        None => judge.invalid(&at, "metadata is missing: write the object's name and namespace in it"),
+    }
+}
+
+fn fields(judge: &mut Judge<'_>, metadata: &Map<String, Value>, at: &At<'_>) {
+    for (name, value) in metadata {
+        let here = at.key(name);
+        match (name.as_str(), value) {
+            ("name", Value::String(text)) => name_rule(judge, text, &here),
+            ("namespace", Value::String(text)) => {
+                if !is_label(text) {
+                    judge.invalid(&here, format!("`{}` is no namespace: write at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit", shown(text)));
+                }
+            }
+            ("name" | "namespace", other) => {
+                judge.invalid(&here, format!("{name} is a string: put {} in quotes", shown(&other.to_string())));
+            }
+            ("labels", Value::Object(labels)) => labels_rule(judge, labels, &here),
+            ("annotations", Value::Object(annotations)) => annotations_rule(judge, annotations, &here),
+            ("labels" | "annotations", Value::Null) => {}
+            ("labels" | "annotations", _) => judge.invalid(&here, format!("{name} is an object of strings")),
+            (known, _) if FIELDS.contains(&known) => {}
+            (unknown, _) => unknown_field(judge, unknown, &here),
+        }
+    }
+    if !metadata.contains_key("name") {
+        let why = if metadata.contains_key("generateName") { ": generateName is not enough, others refer to it by name" } else { "" };
+        judge.invalid(&at.key("name"), format!("metadata.name is missing{why}"));
+    }
+}
+
+fn unknown_field(judge: &mut Judge<'_>, unknown: &str, at: &At<'_>) {
+    let hint = nearest(unknown, FIELDS).map(|known| format!(": did you mean `{known}`?")).unwrap_or_default();
+    let message = format!("`{}` is not a field of metadata and is ignored{hint}", shown(unknown));
+    judge.push(Problem { severity: Severity::Warning, reason: Reason::UnsupportedValue, path: at.pointer(), message });
+}
+
+fn name_rule(judge: &mut Judge<'_>, text: &str, at: &At<'_>) {
+    if !(1..=253).contains(&text.len()) || !text.split('.').all(is_label_of_any_length) {
+        judge.invalid(at, format!("`{}` is no name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit", shown(text)));
+    }
+}
+
+fn labels_rule(judge: &mut Judge<'_>, labels: &Map<String, Value>, at: &At<'_>) {
+    for (key, value) in labels {
+        let here = at.key(key);
+        if !is_qualified(key) {
+            judge.invalid(&here, format!("`{}` is no label key: write a name of at most 63 letters, digits, '-', '_' and '.', with or without a domain and '/' before it", shown(key)));
+        }
+        match value {
+            Value::String(text) if text.is_empty() || is_word(text) => {}
+            Value::String(text) => judge.invalid(&here, format!("`{}` is no label value: write at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit", shown(text))),
+            other => judge.invalid(&here, format!("a label's value is a string: put {} in quotes", shown(&other.to_string()))),
+        }
+    }
+}
+
+fn annotations_rule(judge: &mut Judge<'_>, annotations: &Map<String, Value>, at: &At<'_>) {
+    let mut size = 0;
+    for (key, value) in annotations {
+        let here = at.key(key);
+        if !is_qualified(&key.to_lowercase()) {
+            judge.invalid(&here, format!("`{}` is no annotation key: write a name of at most 63 letters, digits, '-', '_' and '.', with or without a domain and '/' before it", shown(key)));
+        }
+        match value {
+            Value::String(text) => size += key.len() + text.len(),
+            other => judge.invalid(&here, format!("an annotation's value is a string: put {} in quotes", shown(&other.to_string()))),
+        }
+    }
+    if size > ANNOTATIONS_LIMIT {
+        judge.invalid(at, "the annotations are longer than 256 KiB together");
+    }
+}
+
+/// A DNS-1123 label.
+pub(super) fn is_label(text: &str) -> bool {
+    text.len() <= 63 && is_label_of_any_length(text)
+}
+
+fn is_label_of_any_length(text: &str) -> bool {
+    let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+    !text.is_empty() && text.as_bytes().iter().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn is_word(text: &str) -> bool {
+    let inner = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    bytes.len() <= 63 && bytes.iter().all(inner) && edge(bytes.first()) && edge(bytes.last())
+}
+
+fn is_qualified(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((domain, name)) => domain.len() <= 253 && domain.split('.').all(is_label_of_any_length) && is_word(name),
+        None => is_word(key),
+    }
+}

@@ -1,0 +1,100 @@
+//! "Did you mean …": the nearest of some known names, and user text made safe to show.
+
+/// The name among `known` that `written` was most likely meant to be; `None` if none is near.
+///
+/// Letter case, `_` and `-` do not count: `client_id` and `clientID` are `clientId`.
+pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if written.len() > 64 {
+        return None;
+    }
+    let folded = fold(written);
+    known
+        .into_iter()
+        .map(|name| (distance(&folded, &fold(name)), name))
+        .filter(|(distance, name)| *distance <= folded.len().min(name.len()) / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+fn fold(name: &str) -> Vec<char> {
+    name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
+}
+
+/// Edits between two words, a swap of neighbours counting as one (optimal string alignment).
+fn distance(a: &[char], b: &[char]) -> usize {
+    let mut before: Vec<usize> = vec![];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last.last().copied().unwrap_or_default()
+}
+
+/// What a user wrote, for a message: at most 64 characters, marks that would change how the rest of
+/// the message is displayed written as escapes.
+pub fn shown(text: &str) -> String {
+    const LONGEST: usize = 64;
+    let mut out: String = text.chars().take(LONGEST).map(Shown).map(|c| c.to_string()).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// One character, written as an escape if it is a control or changes the direction of text.
+#[derive(Clone, Copy)]
+pub struct Shown(pub char);
+
+impl Shown {
+    /// Whether it is written as an escape.
+    pub fn is_escaped(self) -> bool {
+        self.0.is_control()
+            || matches!(self.0,
+                '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    }
+}
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.is_escaped() { write!(out, "\\u{{{:x}}}", u32::from(self.0)) } else { write!(out, "{}", self.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_suggested_and_no_far_one() {
+        let known = ["clientId", "scopes", "grantTypes", "displayName"];
+        for (written, expected) in [
+            ("scops", Some("scopes")),
+            ("scope", Some("scopes")),
+            ("socpes", Some("scopes")),
+            ("client_id", Some("clientId")),
+            ("clientID", Some("clientId")),
+            ("grant-types", Some("grantTypes")),
+            ("redirectUris", None),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(written, known), expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn marks_that_reorder_text_are_shown_as_escapes() {
+        assert_eq!(shown("a\u{202e}b\0\n"), "a\\u{202e}b\\u{0}\\u{a}");
+        assert_eq!(shown(&"é".repeat(65)), format!("{}…", "é".repeat(64)));
+        assert_eq!(shown("plain ümlaut"), "plain ümlaut");
+    }
+}
