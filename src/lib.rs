@@ -1,3 +1,4 @@
 //! Symbolon: a Kubernetes operator with CRD-managed identity.
 
+pub mod keys;
 pub mod tokens;
