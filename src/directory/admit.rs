@@ -13,19 +13,27 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::record::{
-    ClientRecord, CredentialRecord, EntryRecord, GatewayRecord, IdentityRecord, NameGrants, NamespaceRule, Object,
-    OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord,
+    ClientRecord, CredentialRecord, EntryRecord, GatewayRecord, IdentityRecord, NameGrants,
+    NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord,
 };
 use super::{Lifetime, ObjectKey, Problem, Reason, parse_duration, schema};
 use crate::resources::{
-    ANNOTATION_ROTATE, Access, Credential, CredentialEntry, DurationString, GrantType, Identity, IdentityRef,
-    IdentitySpec, Kind, Limits, Namespaces, OAuthClient, OAuthClientSpec, Permission, RequestPolicy, Rotation,
-    RotationPolicy, Scope, ScopeSpec, ServiceAccessToken, ServiceAccessTokenSpec,
+    ANNOTATION_ROTATE, Access, Credential, CredentialEntry, DurationString, GrantType, Identity,
+    IdentityRef, IdentitySpec, Kind, Limits, Namespaces, OAuthClient, OAuthClientSpec, Permission,
+    RequestPolicy, Rotation, RotationPolicy, Scope, ScopeSpec, ServiceAccessToken,
+    ServiceAccessTokenSpec,
 };
 use crate::tokens::{Mac, MacKey, Prefix, Sealed, mac};
 
 /// Scope values that every Identity has and nobody publishes.
-pub const BUILT_IN_SCOPES: [&str; 6] = ["openid", "profile", "email", "address", "phone", "offline_access"];
+pub const BUILT_IN_SCOPES: [&str; 6] = [
+    "openid",
+    "profile",
+    "email",
+    "address",
+    "phone",
+    "offline_access",
+];
 
 /// What the installation decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +50,10 @@ fn object<T>(raw: &Value, state: Result<T, Vec<Problem>>) -> Option<Object<T>> {
         key: ObjectKey::new(text("namespace").unwrap_or_default(), text("name")?),
         uid: text("uid")?.into(),
         created: text("creationTimestamp")?.parse().ok()?,
-        generation: metadata.get("generation").and_then(Value::as_i64).unwrap_or_default(),
+        generation: metadata
+            .get("generation")
+            .and_then(Value::as_i64)
+            .unwrap_or_default(),
         state,
     })
 }
@@ -53,22 +64,33 @@ fn decode<T: DeserializeOwned>(kind: Kind, raw: &Value) -> Result<T, Vec<Problem
     if !problems.is_empty() {
         return Err(problems);
     }
-    T::deserialize(raw).map_err(|error| vec![Problem::error(Reason::Invalid, "", error.to_string())])
+    T::deserialize(raw)
+        .map_err(|error| vec![Problem::error(Reason::Invalid, "", error.to_string())])
 }
 
 /// An Identity from its raw object.
 pub fn identity(raw: &Value) -> Option<Object<IdentityRecord>> {
-    object(raw, decode::<Identity>(Kind::Identity, raw).and_then(|identity| identity_record(&identity)))
+    object(
+        raw,
+        decode::<Identity>(Kind::Identity, raw).and_then(|identity| identity_record(&identity)),
+    )
 }
 
 /// A Scope from its raw object.
 pub fn scope(raw: &Value, settings: &Settings) -> Option<Object<ScopeRecord>> {
-    object(raw, decode::<Scope>(Kind::Scope, raw).and_then(|scope| scope_record(&scope, settings)))
+    object(
+        raw,
+        decode::<Scope>(Kind::Scope, raw).and_then(|scope| scope_record(&scope, settings)),
+    )
 }
 
 /// An OAuthClient from its raw object.
 pub fn client(raw: &Value, settings: &Settings) -> Option<Object<ClientRecord>> {
-    object(raw, decode::<OAuthClient>(Kind::OAuthClient, raw).and_then(|client| client_record(&client, settings)))
+    object(
+        raw,
+        decode::<OAuthClient>(Kind::OAuthClient, raw)
+            .and_then(|client| client_record(&client, settings)),
+    )
 }
 
 /// A ServiceAccessToken from its raw object.
@@ -80,12 +102,18 @@ pub fn service_token(raw: &Value) -> Option<Object<ServiceTokenRecord>> {
 /// Judges one raw object by the rules that need nothing but the object.
 pub fn problems(kind: Kind, raw: &Value, settings: &Settings) -> Vec<Problem> {
     match kind {
-        Kind::Identity => decode::<Identity>(kind, raw).and_then(|it| identity_record(&it)).err(),
-        Kind::Scope => decode::<Scope>(kind, raw).and_then(|it| scope_record(&it, settings)).err(),
-        Kind::OAuthClient => decode::<OAuthClient>(kind, raw).and_then(|it| client_record(&it, settings)).err(),
-        Kind::ServiceAccessToken => {
-            decode::<ServiceAccessToken>(kind, raw).and_then(|it| service_token_record(&it)).err()
-        }
+        Kind::Identity => decode::<Identity>(kind, raw)
+            .and_then(|it| identity_record(&it))
+            .err(),
+        Kind::Scope => decode::<Scope>(kind, raw)
+            .and_then(|it| scope_record(&it, settings))
+            .err(),
+        Kind::OAuthClient => decode::<OAuthClient>(kind, raw)
+            .and_then(|it| client_record(&it, settings))
+            .err(),
+        Kind::ServiceAccessToken => decode::<ServiceAccessToken>(kind, raw)
+            .and_then(|it| service_token_record(&it))
+            .err(),
         Kind::Credential => decode::<Credential>(kind, raw).err(),
     }
     .unwrap_or_default()
@@ -109,13 +137,22 @@ pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Crede
             uid: owner.uid.as_str().into(),
         },
         entries: key
-            .map(|key| entries.filter(|entry| is_sealed(key, credential, entry)).filter_map(entry_record).collect())
+            .map(|key| {
+                entries
+                    .filter(|entry| is_sealed(key, credential, entry))
+                    .filter_map(entry_record)
+                    .collect()
+            })
             .unwrap_or_default(),
     })
 }
 
 /// The fields that the seal of an entry covers; `None` where the entry does not decode.
-pub fn sealed<'a>(credential: &'a Credential, entry: &'a CredentialEntry, hash: &'a crate::tokens::TokenHash) -> Option<Sealed<'a>> {
+pub fn sealed<'a>(
+    credential: &'a Credential,
+    entry: &'a CredentialEntry,
+    hash: &'a crate::tokens::TokenHash,
+) -> Option<Sealed<'a>> {
     let owner = &credential.spec.owner;
     Some(Sealed {
         identity: mac::SealedIdentity {
@@ -134,7 +171,10 @@ pub fn sealed<'a>(credential: &'a Credential, entry: &'a CredentialEntry, hash: 
         epoch: u64::try_from(entry.epoch).ok()?,
         token_id: entry.token_id.parse().ok()?,
         hash,
-        client: mac::SealedClient { name: &entry.client.name, uid: &entry.client.uid },
+        client: mac::SealedClient {
+            name: &entry.client.name,
+            uid: &entry.client.uid,
+        },
         principal: &entry.principal,
         scopes: &entry.scopes,
         issued_at: entry.issued_at.0,
@@ -186,42 +226,86 @@ impl Faults {
 
     fn duration(&mut self, path: &str, text: &DurationString) -> SignedDuration {
         parse_duration(&text.0).unwrap_or_else(|| {
-            self.invalid(path, format!("{:?} is not a duration: write whole numbers with h, m, s or ms, such as 720h", text.0));
+            self.invalid(
+                path,
+                format!(
+                    "{:?} is not a duration: write whole numbers with h, m, s or ms, such as 720h",
+                    text.0
+                ),
+            );
             SignedDuration::ZERO
         })
     }
 
-    fn optional_duration(&mut self, path: &str, text: Option<&DurationString>) -> Option<SignedDuration> {
+    fn optional_duration(
+        &mut self,
+        path: &str,
+        text: Option<&DurationString>,
+    ) -> Option<SignedDuration> {
         text.map(|text| self.duration(path, text))
     }
 
     fn namespaces(&mut self, path: &str, spec: &Namespaces) -> NamespaceRule {
         use crate::resources::NamespacesFrom::{List, Selector};
-        self.require((spec.from == Selector) == spec.selector.is_some(), &format!("{path}/selector"), "selector goes with from: Selector, and only with it");
-        self.require((spec.from == List) == spec.names.is_some(), &format!("{path}/names"), "names goes with from: List, and only with it");
+        self.require(
+            (spec.from == Selector) == spec.selector.is_some(),
+            &format!("{path}/selector"),
+            "selector goes with from: Selector, and only with it",
+        );
+        self.require(
+            (spec.from == List) == spec.names.is_some(),
+            &format!("{path}/names"),
+            "names goes with from: List, and only with it",
+        );
         NamespaceRule::admit(spec).unwrap_or_else(|message| {
             self.invalid(&format!("{path}/selector"), message);
-            NamespaceRule { from: crate::resources::NamespacesFrom::None, names: Vec::new(), selector: None }
+            NamespaceRule {
+                from: crate::resources::NamespacesFrom::None,
+                names: Vec::new(),
+                selector: None,
+            }
         })
     }
 
     fn rotation(&mut self, path: &str, rotation: Option<&Rotation>) {
         let Some(rotation) = rotation else { return };
         let overlap = self.optional_duration(&format!("{path}/overlap"), rotation.overlap.as_ref());
-        let renew_before = self.optional_duration(&format!("{path}/renewBefore"), rotation.renew_before.as_ref());
+        let renew_before = self.optional_duration(
+            &format!("{path}/renewBefore"),
+            rotation.renew_before.as_ref(),
+        );
         let path = format!("{path}/overlap");
-        self.require(overlap.is_none_or(|overlap| overlap <= SignedDuration::from_hours(2160)), &path, "overlap is at most 2160h");
+        self.require(
+            overlap.is_none_or(|overlap| overlap <= SignedDuration::from_hours(2160)),
+            &path,
+            "overlap is at most 2160h",
+        );
         if let (Some(overlap), Some(renew_before)) = (overlap, renew_before) {
-            self.require(overlap <= renew_before, &path, "overlap is at most renewBefore: the old token must not outlive its own end");
+            self.require(
+                overlap <= renew_before,
+                &path,
+                "overlap is at most renewBefore: the old token must not outlive its own end",
+            );
         }
     }
 
     /// `10m..87600h`, and renewed before it ends.
-    fn lifetime(&mut self, path: &str, lifetime: Option<SignedDuration>, rotation: Option<&Rotation>) {
+    fn lifetime(
+        &mut self,
+        path: &str,
+        lifetime: Option<SignedDuration>,
+        rotation: Option<&Rotation>,
+    ) {
         let Some(lifetime) = lifetime else { return };
         let range = SignedDuration::from_mins(10)..=SignedDuration::from_hours(87_600);
-        self.require(range.contains(&lifetime), &format!("{path}/lifetime"), "lifetime is 10m to 87600h");
-        let renew_before = rotation.and_then(|rotation| rotation.renew_before.as_ref()).and_then(|text| parse_duration(&text.0));
+        self.require(
+            range.contains(&lifetime),
+            &format!("{path}/lifetime"),
+            "lifetime is 10m to 87600h",
+        );
+        let renew_before = rotation
+            .and_then(|rotation| rotation.renew_before.as_ref())
+            .and_then(|text| parse_duration(&text.0));
         self.require(
             renew_before.is_none_or(|renew_before| renew_before < lifetime),
             &format!("{path}/rotation/renewBefore"),
@@ -230,7 +314,11 @@ impl Faults {
     }
 
     fn finish<T>(self, record: T) -> Result<T, Vec<Problem>> {
-        if self.0.is_empty() { Ok(record) } else { Err(self.0) }
+        if self.0.is_empty() {
+            Ok(record)
+        } else {
+            Err(self.0)
+        }
     }
 }
 
@@ -240,31 +328,95 @@ fn shared(texts: &[String]) -> Vec<Arc<str>> {
 
 fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> {
     let mut faults = Faults::default();
-    let IdentitySpec { issuer, access, limits, tokens, signing, gateways, staleness, revoke_issued_before } = &identity.spec;
+    let IdentitySpec {
+        issuer,
+        access,
+        limits,
+        tokens,
+        signing,
+        gateways,
+        staleness,
+        revoke_issued_before,
+    } = &identity.spec;
     let name = identity.metadata.name.as_deref().unwrap_or_default();
-    faults.require(name.len() <= 52, "/metadata/name", "the name of an Identity has at most 52 characters: its Secrets' names add to it");
-    faults.require(is_secure_issuer(issuer), "/spec/issuer", "issuer is https; http only for loopback and *.svc");
-    let Limits { max_access_token_lifetime, max_service_token_lifetime, never_expiring_tokens, per_namespace } = limits;
-    let max_access_token_lifetime = faults.duration("/spec/limits/maxAccessTokenLifetime", max_access_token_lifetime);
-    let max_service_token_lifetime = faults.duration("/spec/limits/maxServiceTokenLifetime", max_service_token_lifetime);
-    let access_token_lifetime = faults.duration("/spec/tokens/accessTokenLifetime", &tokens.access_token_lifetime);
-    let service_token_lifetime = faults.duration("/spec/tokens/serviceTokenLifetime", &tokens.service_token_lifetime);
+    faults.require(
+        name.len() <= 52,
+        "/metadata/name",
+        "the name of an Identity has at most 52 characters: its Secrets' names add to it",
+    );
+    faults.require(
+        is_secure_issuer(issuer),
+        "/spec/issuer",
+        "issuer is https; http only for loopback and *.svc",
+    );
+    let Limits {
+        max_access_token_lifetime,
+        max_service_token_lifetime,
+        never_expiring_tokens,
+        per_namespace,
+    } = limits;
+    let max_access_token_lifetime = faults.duration(
+        "/spec/limits/maxAccessTokenLifetime",
+        max_access_token_lifetime,
+    );
+    let max_service_token_lifetime = faults.duration(
+        "/spec/limits/maxServiceTokenLifetime",
+        max_service_token_lifetime,
+    );
+    let access_token_lifetime = faults.duration(
+        "/spec/tokens/accessTokenLifetime",
+        &tokens.access_token_lifetime,
+    );
+    let service_token_lifetime = faults.duration(
+        "/spec/tokens/serviceTokenLifetime",
+        &tokens.service_token_lifetime,
+    );
     let max_staleness = faults.duration("/spec/staleness/maxAge", &staleness.max_age);
     let (minute, ten) = (SignedDuration::from_mins(1), SignedDuration::from_mins(10));
     for (path, value, least, message) in [
-        ("/spec/limits/maxAccessTokenLifetime", max_access_token_lifetime, minute, "maxAccessTokenLifetime is at least 1m"),
-        ("/spec/limits/maxServiceTokenLifetime", max_service_token_lifetime, ten, "maxServiceTokenLifetime is at least 10m"),
-        ("/spec/tokens/accessTokenLifetime", access_token_lifetime, minute, "accessTokenLifetime is at least 1m"),
-        ("/spec/tokens/serviceTokenLifetime", service_token_lifetime, ten, "serviceTokenLifetime is at least 10m"),
-        ("/spec/staleness/maxAge", max_staleness, minute, "maxAge is at least 1m"),
+        (
+            "/spec/limits/maxAccessTokenLifetime",
+            max_access_token_lifetime,
+            minute,
+            "maxAccessTokenLifetime is at least 1m",
+        ),
+        (
+            "/spec/limits/maxServiceTokenLifetime",
+            max_service_token_lifetime,
+            ten,
+            "maxServiceTokenLifetime is at least 10m",
+        ),
+        (
+            "/spec/tokens/accessTokenLifetime",
+            access_token_lifetime,
+            minute,
+            "accessTokenLifetime is at least 1m",
+        ),
+        (
+            "/spec/tokens/serviceTokenLifetime",
+            service_token_lifetime,
+            ten,
+            "serviceTokenLifetime is at least 10m",
+        ),
+        (
+            "/spec/staleness/maxAge",
+            max_staleness,
+            minute,
+            "maxAge is at least 1m",
+        ),
     ] {
         faults.require(value >= least, path, message);
     }
     let reference_prefix = tokens.reference_prefix.parse().ok().or_else(|| {
-        faults.invalid("/spec/tokens/referencePrefix", "referencePrefix is 1 to 16 lower-case letters and digits");
+        faults.invalid(
+            "/spec/tokens/referencePrefix",
+            "referencePrefix is 1 to 16 lower-case letters and digits",
+        );
         "sym".parse::<Prefix>().ok()
     });
-    let Some(reference_prefix) = reference_prefix else { return Err(faults.0) };
+    let Some(reference_prefix) = reference_prefix else {
+        return Err(faults.0);
+    };
     let record = IdentityRecord {
         issuer: issuer.as_str().into(),
         clients: faults.namespaces("/spec/access/clients", &access.clients),
@@ -285,7 +437,10 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         gateways: gateways
             .iter()
             .map(|gateway| {
-                let record = GatewayRecord { audience: gateway.audience.as_str().into(), scopes: shared(&gateway.scopes) };
+                let record = GatewayRecord {
+                    audience: gateway.audience.as_str().into(),
+                    scopes: shared(&gateway.scopes),
+                };
                 (gateway.name.as_str().into(), record)
             })
             .collect(),
@@ -301,15 +456,28 @@ fn is_secure_issuer(issuer: &str) -> bool {
     if issuer.starts_with("https://") {
         return true;
     }
-    let Some(rest) = issuer.strip_prefix("http://") else { return false };
+    let Some(rest) = issuer.strip_prefix("http://") else {
+        return false;
+    };
     let authority = rest.split('/').next().unwrap_or_default();
     let host = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        Some((host, port))
+            if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            host
+        }
         _ => authority,
     };
     let service = |host: &str| {
         let mut labels = host.split('.');
-        let is_label = |label: Option<&str>| label.is_some_and(|it| !it.is_empty() && it.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+        let is_label = |label: Option<&str>| {
+            label.is_some_and(|it| {
+                !it.is_empty()
+                    && it
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            })
+        };
         is_label(labels.next()) && is_label(labels.next()) && labels.next() == Some("svc")
     };
     matches!(host, "localhost" | "127.0.0.1" | "[::1]") || service(host)
@@ -322,11 +490,19 @@ fn name_grants(access: &Access) -> NameGrants {
     };
     for grant in &access.names {
         let namespace: Arc<str> = grant.namespace.as_str().into();
-        grant.client_ids.iter().for_each(|id| add(&mut grants.client_ids, id, &namespace));
-        grant.audiences.iter().for_each(|audience| add(&mut grants.audiences, audience, &namespace));
+        grant
+            .client_ids
+            .iter()
+            .for_each(|id| add(&mut grants.client_ids, id, &namespace));
+        grant
+            .audiences
+            .iter()
+            .for_each(|audience| add(&mut grants.audiences, audience, &namespace));
         for scope in &grant.scopes {
             match scope.strip_suffix('*') {
-                Some(prefix) => grants.scope_prefixes.push((prefix.into(), namespace.clone())),
+                Some(prefix) => grants
+                    .scope_prefixes
+                    .push((prefix.into(), namespace.clone())),
                 None => add(&mut grants.scopes, scope, &namespace),
             }
         }
@@ -334,26 +510,63 @@ fn name_grants(access: &Access) -> NameGrants {
     grants
 }
 
-fn resolve(reference: Option<&IdentityRef>, namespace: &str, settings: &Settings) -> Option<ObjectKey> {
+fn resolve(
+    reference: Option<&IdentityRef>,
+    namespace: &str,
+    settings: &Settings,
+) -> Option<ObjectKey> {
     match reference {
-        Some(reference) => Some(ObjectKey::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name)),
+        Some(reference) => Some(ObjectKey::new(
+            reference.namespace.as_deref().unwrap_or(namespace),
+            &reference.name,
+        )),
         None => settings.default_identity.clone(),
     }
 }
 
 fn scope_record(scope: &Scope, settings: &Settings) -> Result<ScopeRecord, Vec<Problem>> {
     let mut faults = Faults::default();
-    let ScopeSpec { identity_ref, value, display_name, description: _, audiences, resource_servers, request_policy, disabled, allowed_namespaces } = &scope.spec;
+    let ScopeSpec {
+        identity_ref,
+        value,
+        display_name,
+        description: _,
+        audiences,
+        resource_servers,
+        request_policy,
+        disabled,
+        allowed_namespaces,
+    } = &scope.spec;
     let namespace = scope.metadata.namespace.as_deref().unwrap_or_default();
     let name = scope.metadata.name.as_deref().unwrap_or_default();
     let built_in = |value: &str| BUILT_IN_SCOPES.contains(&value);
-    faults.require(!value.as_deref().is_some_and(built_in), "/spec/value", "this value is built in: every Identity has it");
-    faults.require(value.is_some() || !built_in(name), "/metadata/name", "the default value would be a built-in one: set spec.value");
+    faults.require(
+        !value.as_deref().is_some_and(built_in),
+        "/spec/value",
+        "this value is built in: every Identity has it",
+    );
+    faults.require(
+        value.is_some() || !built_in(name),
+        "/metadata/name",
+        "the default value would be a built-in one: set spec.value",
+    );
     let default_length = namespace.len() + 1 + name.len();
-    faults.require(value.is_some() || default_length <= 128, "/metadata/name", "the default value would be longer than 128 characters: set spec.value");
+    faults.require(
+        value.is_some() || default_length <= 128,
+        "/metadata/name",
+        "the default value would be longer than 128 characters: set spec.value",
+    );
     let identity = resolve(identity_ref.as_ref(), namespace, settings);
-    let administrators = identity.as_ref().is_some_and(|identity| *identity.namespace == *namespace);
-    let default = || if administrators { name.to_owned() } else { format!("{namespace}:{name}") };
+    let administrators = identity
+        .as_ref()
+        .is_some_and(|identity| *identity.namespace == *namespace);
+    let default = || {
+        if administrators {
+            name.to_owned()
+        } else {
+            format!("{namespace}:{name}")
+        }
+    };
     let record = ScopeRecord {
         identity,
         value: value.clone().unwrap_or_else(default).into(),
@@ -370,15 +583,32 @@ fn scope_record(scope: &Scope, settings: &Settings) -> Result<ScopeRecord, Vec<P
 fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientRecord, Vec<Problem>> {
     let mut faults = Faults::default();
     let OAuthClientSpec {
-        identity_ref, client_id, display_name, disabled, grant_types, scopes, resource_server, authentication, system_user, reference_tokens, tokens,
+        identity_ref,
+        client_id,
+        display_name,
+        disabled,
+        grant_types,
+        scopes,
+        resource_server,
+        authentication,
+        system_user,
+        reference_tokens,
+        tokens,
     } = &client.spec;
     let namespace = client.metadata.namespace.as_deref().unwrap_or_default();
     let name = client.metadata.name.as_deref().unwrap_or_default();
     let secret = authentication.secret.clone().unwrap_or_default();
     let path = "/spec/authentication/secret";
-    let secret_lifetime = faults.optional_duration(&format!("{path}/lifetime"), secret.lifetime.as_ref());
-    let access_token_lifetime = faults.optional_duration("/spec/tokens/accessTokenLifetime", tokens.access_token_lifetime.as_ref());
-    let renew_before = secret.rotation.as_ref().and_then(|rotation| rotation.renew_before.as_ref());
+    let secret_lifetime =
+        faults.optional_duration(&format!("{path}/lifetime"), secret.lifetime.as_ref());
+    let access_token_lifetime = faults.optional_duration(
+        "/spec/tokens/accessTokenLifetime",
+        tokens.access_token_lifetime.as_ref(),
+    );
+    let renew_before = secret
+        .rotation
+        .as_ref()
+        .and_then(|rotation| rotation.renew_before.as_ref());
     faults.rotation(&format!("{path}/rotation"), secret.rotation.as_ref());
     faults.lifetime(path, secret_lifetime, secret.rotation.as_ref());
     faults.require(
@@ -391,9 +621,19 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
         "/spec/tokens/accessTokenLifetime",
         "accessTokenLifetime is at least 1m",
     );
-    faults.require(!client_id.as_deref().is_some_and(is_uuid_like), "/spec/clientId", "clientId must not look like a UUID: those name people");
-    let client_id = client_id.clone().unwrap_or_else(|| format!("{namespace}.{name}"));
-    faults.require(client_id.len() <= 255, "/metadata/name", "the default client id would be longer than 255 characters: set spec.clientId");
+    faults.require(
+        !client_id.as_deref().is_some_and(is_uuid_like),
+        "/spec/clientId",
+        "clientId must not look like a UUID: those name people",
+    );
+    let client_id = client_id
+        .clone()
+        .unwrap_or_else(|| format!("{namespace}.{name}"));
+    faults.require(
+        client_id.len() <= 255,
+        "/metadata/name",
+        "the default client id would be longer than 255 characters: set spec.clientId",
+    );
     let record = ClientRecord {
         identity: resolve(identity_ref.as_ref(), namespace, settings),
         client_id: client_id.into(),
@@ -401,13 +641,21 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
         disabled: *disabled,
         client_credentials: grant_types.contains(&GrantType::ClientCredentials),
         scopes: shared(scopes),
-        audiences: resource_server.as_ref().map(|server| shared(&server.audiences)).unwrap_or_default(),
-        system_user: system_user.as_ref().map(|user| format!("{namespace}:{}", user.name).into()),
+        audiences: resource_server
+            .as_ref()
+            .map(|server| shared(&server.audiences))
+            .unwrap_or_default(),
+        system_user: system_user
+            .as_ref()
+            .map(|user| format!("{namespace}:{}", user.name).into()),
         reference_tokens: *reference_tokens,
         algorithm: tokens.algorithm,
         access_token_lifetime,
         secret: SecretRecord {
-            name: secret.name.unwrap_or_else(|| format!("{name}-client")).into(),
+            name: secret
+                .name
+                .unwrap_or_else(|| format!("{name}-client"))
+                .into(),
             alias: None,
             rotation: secret.rotation.map(Arc::new),
             rotate: rotate_annotation(&client.metadata),
@@ -420,45 +668,93 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
 /// People are named by UUIDs: no client may look like one.
 fn is_uuid_like(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
-    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
+        && parts
+            .iter()
+            .all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn rotate_annotation(metadata: &kube::core::ObjectMeta) -> Option<Arc<str>> {
-    metadata.annotations.as_ref()?.get(ANNOTATION_ROTATE).map(|value| value.as_str().into())
+    metadata
+        .annotations
+        .as_ref()?
+        .get(ANNOTATION_ROTATE)
+        .map(|value| value.as_str().into())
 }
 
 fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord, Vec<Problem>> {
     let mut faults = Faults::default();
-    let ServiceAccessTokenSpec { client_ref, description: _, scopes, lifetime, expires_at, never_expires, secret, rotation, revoked } = &token.spec;
+    let ServiceAccessTokenSpec {
+        client_ref,
+        description: _,
+        scopes,
+        lifetime,
+        expires_at,
+        never_expires,
+        secret,
+        rotation,
+        revoked,
+    } = &token.spec;
     let namespace = token.metadata.namespace.as_deref().unwrap_or_default();
     let name = token.metadata.name.as_deref().unwrap_or_default();
     let rotation_or_default = rotation.as_ref();
     let renew_before = rotation_or_default.and_then(|rotation| rotation.renew_before.as_ref());
-    let ends = usize::from(lifetime.is_some()) + usize::from(expires_at.is_some()) + usize::from(*never_expires);
-    faults.require(ends <= 1, "/spec", "at most one of lifetime, expiresAt and neverExpires");
+    let ends = usize::from(lifetime.is_some())
+        + usize::from(expires_at.is_some())
+        + usize::from(*never_expires);
+    faults.require(
+        ends <= 1,
+        "/spec",
+        "at most one of lifetime, expiresAt and neverExpires",
+    );
     let duration = faults.optional_duration("/spec/lifetime", lifetime.as_ref());
     faults.rotation("/spec/rotation", rotation_or_default);
     faults.lifetime("/spec", duration, rotation_or_default);
-    let manual = rotation_or_default.and_then(|rotation| rotation.policy) == Some(RotationPolicy::Manual);
-    faults.require(expires_at.is_none() || manual, "/spec/rotation", "expiresAt needs rotation.policy: Manual, since a fixed end cannot be renewed");
-    faults.require(!never_expires || renew_before.is_none(), "/spec/rotation/renewBefore", "neverExpires has no renewBefore: there is no end to be before");
+    let manual =
+        rotation_or_default.and_then(|rotation| rotation.policy) == Some(RotationPolicy::Manual);
+    faults.require(
+        expires_at.is_none() || manual,
+        "/spec/rotation",
+        "expiresAt needs rotation.policy: Manual, since a fixed end cannot be renewed",
+    );
+    faults.require(
+        !never_expires || renew_before.is_none(),
+        "/spec/rotation/renewBefore",
+        "neverExpires has no renewBefore: there is no end to be before",
+    );
     let record = ServiceTokenRecord {
         client: ObjectKey::new(namespace, &client_ref.name),
         scopes: shared(scopes),
         lifetime: token_lifetime(duration, expires_at.map(|moment| moment.0), *never_expires),
         secret: SecretRecord {
-            name: secret.name.clone().unwrap_or_else(|| format!("{name}-token")).into(),
-            alias: secret.key.as_deref().filter(|key| *key != "token").map(Into::into),
+            name: secret
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("{name}-token"))
+                .into(),
+            alias: secret
+                .key
+                .as_deref()
+                .filter(|key| *key != "token")
+                .map(Into::into),
             rotation: rotation.clone().map(Arc::new),
             rotate: rotate_annotation(&token.metadata),
         },
         revoked: *revoked,
     };
-    faults.require(record.secret.alias.as_deref() != Some("issuer"), "/spec/secret/key", "the key issuer is taken: choose another");
+    faults.require(
+        record.secret.alias.as_deref() != Some("issuer"),
+        "/spec/secret/key",
+        "the key issuer is taken: choose another",
+    );
     faults.finish(record)
 }
 
-fn token_lifetime(lifetime: Option<SignedDuration>, expires_at: Option<Timestamp>, never: bool) -> Option<Lifetime> {
+fn token_lifetime(
+    lifetime: Option<SignedDuration>,
+    expires_at: Option<Timestamp>,
+    never: bool,
+) -> Option<Lifetime> {
     match (lifetime, expires_at) {
         (Some(lifetime), _) => Some(Lifetime::For(lifetime)),
         (None, Some(moment)) => Some(Lifetime::Until(moment)),

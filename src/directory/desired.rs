@@ -7,7 +7,9 @@ use super::judge::AcceptedClient;
 use super::record::{Object, SecretRecord, ServiceTokenRecord};
 use super::tables::Directory;
 use super::{ObjectKey, Problem, Reason};
-use crate::resources::{CredentialOwner, DurationString, OnSecretDeleted, OwnerKind, RotationPolicy};
+use crate::resources::{
+    CredentialOwner, DurationString, OnSecretDeleted, OwnerKind, RotationPolicy,
+};
 use crate::tokens::TokenHash;
 
 /// What should become of an owner's secrets.
@@ -120,43 +122,90 @@ const LONGEST_REQUEST: usize = 64;
 impl Directory {
     /// What should become of a ServiceAccessToken's secrets.
     pub fn service_token_standing(&self, key: &ObjectKey, now: Timestamp) -> Standing {
-        let Some(object) = self.service_token(key) else { return Standing::NotWanted };
+        let Some(object) = self.service_token(key) else {
+            return Standing::NotWanted;
+        };
         if object.record().is_some_and(|record| record.revoked) {
             return Standing::Revoked;
         }
-        match (self.issuable(object, now), &object.state) {
-            (Ok(client), Ok(record)) => self.wanted_service_token(object, record, &client, now),
-            (Err(problems), _) | (_, Err(problems)) => Standing::Withheld(problems.clone()),
+        match (self.issuable(object, now), object.record()) {
+            (Ok(client), Some(record)) => wanted_service_token(object, record, &client, now),
+            (issuable, _) => Standing::Withheld(issuable.err().unwrap_or_default()),
         }
-    }
-
-    fn wanted_service_token(&self, object: &Object<ServiceTokenRecord>, record: &ServiceTokenRecord, client: &AcceptedClient<'_>, now: Timestamp) -> Standing {
-        let identity = client.identity.record;
-        let default = identity.service_token_lifetime.min(identity.max_service_token_lifetime);
-        let lifetime = record.lifetime.unwrap_or(Lifetime::For(default));
-        let mut scopes: Vec<String> = record.scopes.iter().map(|scope| scope.as_ref().to_owned()).collect();
-        scopes.sort();
-        let principal = client.client.record.system_user.as_deref().unwrap_or_default().to_owned();
-        let owner = owner(OwnerKind::ServiceAccessToken, object);
-        wanted(owner, client, SecretKind::ServiceToken, principal, scopes, &record.secret, lifetime, RotationPolicy::Auto, now)
     }
 
     /// What should become of an OAuthClient's secrets.
     pub fn client_secret_standing(&self, key: &ObjectKey, now: Timestamp) -> Standing {
-        let Some(object) = self.client(key) else { return Standing::NotWanted };
+        let Some(object) = self.client(key) else {
+            return Standing::NotWanted;
+        };
         let client = match self.accepted_client(object) {
             Ok(client) => client,
             Err(problems) => return Standing::Withheld(problems),
         };
         let record = client.client.record;
         if record.disabled {
-            return Standing::Withheld(vec![Problem::error(Reason::Disabled, "/spec/disabled", "disabled: no secret is made and none is accepted")]);
+            return Standing::Withheld(vec![Problem::error(
+                Reason::Disabled,
+                "/spec/disabled",
+                "disabled: no secret is made and none is accepted",
+            )]);
         }
-        let lifetime = record.secret_lifetime.map_or(Lifetime::Never, Lifetime::For);
+        let lifetime = record
+            .secret_lifetime
+            .map_or(Lifetime::Never, Lifetime::For);
         let principal = record.client_id.as_ref().to_owned();
         let owner = owner(OwnerKind::OAuthClient, object);
-        wanted(owner, &client, SecretKind::ClientSecret, principal, Vec::new(), &record.secret, lifetime, RotationPolicy::Manual, now)
+        wanted(
+            owner,
+            &client,
+            SecretKind::ClientSecret,
+            principal,
+            Vec::new(),
+            &record.secret,
+            lifetime,
+            RotationPolicy::Manual,
+            now,
+        )
     }
+}
+
+fn wanted_service_token(
+    object: &Object<ServiceTokenRecord>,
+    record: &ServiceTokenRecord,
+    client: &AcceptedClient<'_>,
+    now: Timestamp,
+) -> Standing {
+    let identity = client.identity.record;
+    let default = identity
+        .service_token_lifetime
+        .min(identity.max_service_token_lifetime);
+    let lifetime = record.lifetime.unwrap_or(Lifetime::For(default));
+    let mut scopes: Vec<String> = record
+        .scopes
+        .iter()
+        .map(|scope| scope.as_ref().to_owned())
+        .collect();
+    scopes.sort();
+    let principal = client
+        .client
+        .record
+        .system_user
+        .as_deref()
+        .unwrap_or_default()
+        .to_owned();
+    let owner = owner(OwnerKind::ServiceAccessToken, object);
+    wanted(
+        owner,
+        client,
+        SecretKind::ServiceToken,
+        principal,
+        scopes,
+        &record.secret,
+        lifetime,
+        RotationPolicy::Auto,
+        now,
+    )
 }
 
 fn owner<T>(kind: OwnerKind, object: &Object<T>) -> CredentialOwner {
@@ -168,7 +217,10 @@ fn owner<T>(kind: OwnerKind, object: &Object<T>) -> CredentialOwner {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the one place where both kinds of owner become the same thing")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the one place where both kinds of owner become the same thing"
+)]
 fn wanted(
     owner: CredentialOwner,
     client: &AcceptedClient<'_>,
@@ -181,8 +233,15 @@ fn wanted(
     now: Timestamp,
 ) -> Standing {
     let identity = client.identity;
-    if identity.record.revoke_issued_before.is_some_and(|before| before > now) {
-        let message = format!("Identity {} revokes what is issued until a moment ahead (spec.revokeIssuedBefore): nothing is made until then", identity.object.key);
+    if identity
+        .record
+        .revoke_issued_before
+        .is_some_and(|before| before > now)
+    {
+        let message = format!(
+            "Identity {} revokes what is issued until a moment ahead (spec.revokeIssuedBefore): nothing is made until then",
+            identity.object.key
+        );
         return Standing::Withheld(vec![Problem::error(Reason::IdentityNotReady, "", message)]);
     }
     let object = client.client.object;
@@ -209,29 +268,46 @@ fn wanted(
 }
 
 /// Fills in what `rotation` leaves out.
-fn rotation_rules(secret: &SecretRecord, lifetime: Lifetime, default: RotationPolicy) -> RotationRules {
+fn rotation_rules(
+    secret: &SecretRecord,
+    lifetime: Lifetime,
+    default: RotationPolicy,
+) -> RotationRules {
     let written = secret.rotation.as_deref();
     let given = |text: Option<&DurationString>| text.and_then(|text| parse_duration(&text.0));
-    let automatic = written.and_then(|rotation| rotation.policy).unwrap_or(default) == RotationPolicy::Auto;
+    let automatic = written
+        .and_then(|rotation| rotation.policy)
+        .unwrap_or(default)
+        == RotationPolicy::Auto;
     let renew_before = match lifetime {
-        Lifetime::For(lifetime) if automatic => {
-            Some(given(written.and_then(|it| it.renew_before.as_ref())).unwrap_or(lifetime / RENEWAL_SHARE))
-        }
+        Lifetime::For(lifetime) if automatic => Some(
+            given(written.and_then(|it| it.renew_before.as_ref()))
+                .unwrap_or(lifetime / RENEWAL_SHARE),
+        ),
         _ => None,
     };
-    let default_overlap = renew_before.map_or(DEFAULT_OVERLAP, |before| before.min(DEFAULT_OVERLAP));
+    let default_overlap =
+        renew_before.map_or(DEFAULT_OVERLAP, |before| before.min(DEFAULT_OVERLAP));
     RotationRules {
         renew_before,
         overlap: given(written.and_then(|it| it.overlap.as_ref())).unwrap_or(default_overlap),
-        on_secret_deleted: written.map(|rotation| rotation.on_secret_deleted).unwrap_or_default(),
+        on_secret_deleted: written
+            .map(|rotation| rotation.on_secret_deleted)
+            .unwrap_or_default(),
         requests: RotationRequests {
             annotation: secret.rotate.as_deref().map(bounded),
-            trigger: written.and_then(|rotation| rotation.trigger.as_deref()).map(bounded),
+            trigger: written
+                .and_then(|rotation| rotation.trigger.as_deref())
+                .map(bounded),
         },
     }
 }
 
 /// A request that fits into a Credential: long ones are told apart by their hash.
 fn bounded(request: &str) -> String {
-    if request.len() <= LONGEST_REQUEST { request.to_owned() } else { TokenHash::of(request).to_string() }
+    if request.len() <= LONGEST_REQUEST {
+        request.to_owned()
+    } else {
+        TokenHash::of(request).to_string()
+    }
 }

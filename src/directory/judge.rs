@@ -13,7 +13,7 @@ use super::{Lifetime, ObjectKey, Problem, Reason};
 use crate::resources::ReferenceTokens;
 
 /// An Identity that is served, with its record at hand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Served<'a, T> {
     /// The object.
     pub object: &'a Object<T>,
@@ -21,9 +21,21 @@ pub struct Served<'a, T> {
     pub record: &'a T,
 }
 
+// Not derived: that would ask `T` to be `Copy`.
+impl<T> Clone for Served<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Served<'_, T> {}
+
 impl<'a, T> Served<'a, T> {
     fn of(object: &'a Object<T>) -> Option<Self> {
-        Some(Self { object, record: object.record()? })
+        Some(Self {
+            object,
+            record: object.record()?,
+        })
     }
 }
 
@@ -52,13 +64,28 @@ impl GrantedScope<'_> {
 
 impl Directory {
     /// An Identity that is served.
-    pub fn served_identity(&self, key: &ObjectKey) -> Result<Served<'_, IdentityRecord>, Vec<Problem>> {
-        let not_found = || vec![Problem::error(Reason::IdentityNotFound, "/spec/identityRef", format!("there is no Identity {key}: create it, or name another in spec.identityRef"))];
+    pub fn served_identity(
+        &self,
+        key: &ObjectKey,
+    ) -> Result<Served<'_, IdentityRecord>, Vec<Problem>> {
+        let not_found = || {
+            vec![Problem::error(
+                Reason::IdentityNotFound,
+                "/spec/identityRef",
+                format!(
+                    "there is no Identity {key}: create it, or name another in spec.identityRef"
+                ),
+            )]
+        };
         let object = self.identity(key).ok_or_else(not_found)?;
         let problems = self.identity_problems(object);
         match Served::of(object) {
             Some(served) if problems.is_empty() => Ok(served),
-            _ => Err(vec![Problem::error(Reason::IdentityNotReady, "/spec/identityRef", format!("Identity {key} is not served itself: see its conditions"))]),
+            _ => Err(vec![Problem::error(
+                Reason::IdentityNotReady,
+                "/spec/identityRef",
+                format!("Identity {key} is not served itself: see its conditions"),
+            )]),
         }
     }
 
@@ -71,16 +98,34 @@ impl Directory {
         let age = |object: &Object<IdentityRecord>| (object.created, object.key.clone());
         // Few objects: administrators' kind.
         let older = self.identities().find(|other| {
-            other.key != object.key && other.record().is_some_and(|it| it.issuer == record.issuer) && age(other) < age(object)
+            other.key != object.key
+                && other.record().is_some_and(|it| it.issuer == record.issuer)
+                && age(other) < age(object)
         });
         let conflict = |other: &Arc<Object<IdentityRecord>>| {
-            Problem::error(Reason::IssuerConflict, "/spec/issuer", format!("Identity {} has this issuer already: delete one, or create this one with another issuer", other.key))
+            Problem::error(
+                Reason::IssuerConflict,
+                "/spec/issuer",
+                format!(
+                    "Identity {} has this issuer already: delete one, or create this one with another issuer",
+                    other.key
+                ),
+            )
         };
         older.map(conflict).into_iter().collect()
     }
 
-    fn identity_of(&self, reference: Option<&ObjectKey>) -> Result<Served<'_, IdentityRecord>, Vec<Problem>> {
-        let missing = || vec![Problem::error(Reason::IdentityNotFound, "/spec", "it names no Identity and the installation has no default one: set spec.identityRef.name (and namespace)")];
+    fn identity_of(
+        &self,
+        reference: Option<&ObjectKey>,
+    ) -> Result<Served<'_, IdentityRecord>, Vec<Problem>> {
+        let missing = || {
+            vec![Problem::error(
+                Reason::IdentityNotFound,
+                "/spec",
+                "it names no Identity and the installation has no default one: set spec.identityRef.name (and namespace)",
+            )]
+        };
         self.served_identity(reference.ok_or_else(missing)?)
     }
 
@@ -111,9 +156,20 @@ impl Directory {
             ));
         } else {
             let holder = self.scope_holder(identity.object, identity.record, value);
-            problems.extend(not_held(&holder, &object.key, "/spec/value", "scope value", value));
+            problems.extend(not_held(
+                &holder,
+                &object.key,
+                "/spec/value",
+                "scope value",
+                value,
+            ));
         }
-        problems.extend(audience_problems(identity, namespace, "/spec/audiences", &record.audiences));
+        problems.extend(audience_problems(
+            identity,
+            namespace,
+            "/spec/audiences",
+            &record.audiences,
+        ));
         problems
     }
 
@@ -125,14 +181,20 @@ impl Directory {
     }
 
     /// An OAuthClient that is accepted, disabled or not.
-    pub fn accepted_client<'a>(&'a self, object: &'a Object<ClientRecord>) -> Result<AcceptedClient<'a>, Vec<Problem>> {
+    pub fn accepted_client<'a>(
+        &'a self,
+        object: &'a Object<ClientRecord>,
+    ) -> Result<AcceptedClient<'a>, Vec<Problem>> {
         match self.client_standing(object)? {
             (accepted, problems) if problems.is_empty() => Ok(accepted),
             (_, problems) => Err(problems),
         }
     }
 
-    fn client_standing<'a>(&'a self, object: &'a Object<ClientRecord>) -> Result<(AcceptedClient<'a>, Vec<Problem>), Vec<Problem>> {
+    fn client_standing<'a>(
+        &'a self,
+        object: &'a Object<ClientRecord>,
+    ) -> Result<(AcceptedClient<'a>, Vec<Problem>), Vec<Problem>> {
         let record = object.state.as_ref().map_err(Clone::clone)?;
         let identity = self.identity_of(record.identity.as_ref())?;
         let namespace = &*object.key.namespace;
@@ -144,7 +206,8 @@ impl Directory {
                 "",
                 format!("Identity {key} takes no clients of namespace {namespace}: ask its administrators to open spec.access.clients to it"),
             ));
-        } else if !names::may_use_client_id(identity.object, identity.record, namespace, client_id) {
+        } else if !names::may_use_client_id(identity.object, identity.record, namespace, client_id)
+        {
             problems.push(Problem::error(
                 Reason::NameNotOwned,
                 "/spec/clientId",
@@ -152,36 +215,99 @@ impl Directory {
             ));
         } else {
             let holder = self.client_id_holder(identity.object, identity.record, client_id);
-            problems.extend(not_held(&holder, &object.key, "/spec/clientId", "client id", client_id));
+            problems.extend(not_held(
+                &holder,
+                &object.key,
+                "/spec/clientId",
+                "client id",
+                client_id,
+            ));
         }
-        if !self.client_ages.is_within(object, identity.record.max_clients) {
-            problems.push(quota(key, namespace, "OAuthClients", identity.record.max_clients, "clients"));
+        if !self
+            .client_ages
+            .is_within(object, identity.record.max_clients)
+        {
+            problems.push(quota(
+                key,
+                namespace,
+                "OAuthClients",
+                identity.record.max_clients,
+                "clients",
+            ));
         }
-        problems.extend(audience_problems(identity, namespace, "/spec/resourceServer/audiences", &record.audiences));
-        if let Some(algorithm) = record.algorithm.filter(|algorithm| !identity.record.algorithms.contains(algorithm)) {
+        problems.extend(audience_problems(
+            identity,
+            namespace,
+            "/spec/resourceServer/audiences",
+            &record.audiences,
+        ));
+        if let Some(algorithm) = record
+            .algorithm
+            .filter(|algorithm| !identity.record.algorithms.contains(algorithm))
+        {
             let offered = &identity.record.algorithms;
-            problems.push(Problem::error(Reason::Invalid, "/spec/tokens/algorithm", format!("Identity {key} does not sign with {algorithm:?}: choose one of {offered:?}")));
+            problems.push(Problem::error(
+                Reason::Invalid,
+                "/spec/tokens/algorithm",
+                format!(
+                    "Identity {key} does not sign with {algorithm:?}: choose one of {offered:?}"
+                ),
+            ));
         }
-        Ok((AcceptedClient { identity, client: Served { object, record } }, problems))
+        Ok((
+            AcceptedClient {
+                identity,
+                client: Served { object, record },
+            },
+            problems,
+        ))
     }
 
     /// The client of a client id, if it is accepted and not disabled.
-    pub fn active_client<'a>(&'a self, identity: &ObjectKey, client_id: &str) -> Option<AcceptedClient<'a>> {
+    pub fn active_client<'a>(
+        &'a self,
+        identity: &ObjectKey,
+        client_id: &str,
+    ) -> Option<AcceptedClient<'a>> {
         let identity = self.served_identity(identity).ok()?;
         let object = self.client_by_id(identity.object, identity.record, client_id)?;
-        self.accepted_client(object).ok().filter(|accepted| !accepted.client.record.disabled)
+        self.accepted_client(object)
+            .ok()
+            .filter(|accepted| !accepted.client.record.disabled)
     }
 
     /// A scope that a client asks for, if it is granted.
-    pub fn granted_scope<'a>(&'a self, client: &AcceptedClient<'a>, value: &str) -> Option<GrantedScope<'a>> {
-        let asked = client.client.record.scopes.iter().any(|scope| **scope == *value);
-        asked.then(|| self.judge_scope(client.identity, &client.client.object.key.namespace, value).ok()).flatten()
+    pub fn granted_scope<'a>(
+        &'a self,
+        client: &AcceptedClient<'a>,
+        value: &str,
+    ) -> Option<GrantedScope<'a>> {
+        let asked = client
+            .client
+            .record
+            .scopes
+            .iter()
+            .any(|scope| **scope == *value);
+        asked
+            .then(|| {
+                self.judge_scope(client.identity, &client.client.object.key.namespace, value)
+                    .ok()
+            })
+            .flatten()
     }
 
     /// All scopes that a client is granted.
-    pub fn granted_scopes<'a>(&'a self, client: &AcceptedClient<'a>) -> impl Iterator<Item = GrantedScope<'a>> {
+    pub fn granted_scopes<'a>(
+        &'a self,
+        client: &AcceptedClient<'a>,
+    ) -> impl Iterator<Item = GrantedScope<'a>> {
         let (identity, namespace) = (client.identity, &client.client.object.key.namespace);
-        client.client.record.scopes.iter().filter_map(move |value| self.judge_scope(identity, namespace, value).ok())
+        client
+            .client
+            .record
+            .scopes
+            .iter()
+            .filter_map(move |value| self.judge_scope(identity, namespace, value).ok())
     }
 
     /// Scopes that a client asks for and does not get, each with the reason and whom to ask.
@@ -190,37 +316,77 @@ impl Directory {
         let scopes = client.client.record.scopes.iter().enumerate();
         let judge = |(index, value): (usize, &Arc<str>)| {
             let (reason, message) = self.judge_scope(client.identity, namespace, value).err()?;
-            Some(Problem::error(reason, format!("/spec/scopes/{index}"), message))
+            Some(Problem::error(
+                reason,
+                format!("/spec/scopes/{index}"),
+                message,
+            ))
         };
         scopes.filter_map(judge).collect()
     }
 
     /// Whether a scope value is granted to clients of a namespace, or why not.
-    fn judge_scope<'a>(&'a self, identity: Served<'a, IdentityRecord>, namespace: &str, value: &str) -> Result<GrantedScope<'a>, (Reason, String)> {
+    fn judge_scope<'a>(
+        &'a self,
+        identity: Served<'a, IdentityRecord>,
+        namespace: &str,
+        value: &str,
+    ) -> Result<GrantedScope<'a>, (Reason, String)> {
         let key = &identity.object.key;
-        let Some(scope) = self.scope_by_value(identity.object, identity.record, value).and_then(|object| Served::of(object)) else {
-            let contested = matches!(self.scope_holder(identity.object, identity.record, value), Holder::Contested(_));
-            let why = if contested { "is claimed by several namespaces" } else { "is published by no Scope" };
-            return Err((Reason::ScopeNotFound, format!("scope {value:?} {why} of Identity {key}: create the Scope, or correct the value")));
+        let Some(scope) = self
+            .scope_by_value(identity.object, identity.record, value)
+            .and_then(|object| Served::of(object))
+        else {
+            let contested = matches!(
+                self.scope_holder(identity.object, identity.record, value),
+                Holder::Contested(_)
+            );
+            let why = if contested {
+                "is claimed by several namespaces"
+            } else {
+                "is published by no Scope"
+            };
+            return Err((
+                Reason::ScopeNotFound,
+                format!(
+                    "scope {value:?} {why} of Identity {key}: create the Scope, or correct the value"
+                ),
+            ));
         };
         let (object, record) = (scope.object, scope.record);
         if !audience_problems(identity, &object.key.namespace, "", &record.audiences).is_empty() {
-            return Err((Reason::ScopeNotFound, format!("Scope {} is not accepted: see its conditions", object.key)));
+            return Err((
+                Reason::ScopeNotFound,
+                format!("Scope {} is not accepted: see its conditions", object.key),
+            ));
         }
         if record.disabled {
-            return Err((Reason::ScopeNotGranted, format!("Scope {} is disabled: ask the team of namespace {}", object.key, object.key.namespace)));
+            return Err((
+                Reason::ScopeNotGranted,
+                format!(
+                    "Scope {} is disabled: ask the team of namespace {}",
+                    object.key, object.key.namespace
+                ),
+            ));
         }
         if !self.is_allowed(&record.allowed, &object.key.namespace, namespace) {
             return Err((
                 Reason::ScopeNotGranted,
-                format!("Scope {} is not open to namespace {namespace}: ask the team of namespace {} to add it to spec.allowedNamespaces", object.key, object.key.namespace),
+                format!(
+                    "Scope {} is not open to namespace {namespace}: ask the team of namespace {} to add it to spec.allowedNamespaces",
+                    object.key, object.key.namespace
+                ),
             ));
         }
         Ok(GrantedScope { scope })
     }
 
     /// What keeps a ServiceAccessToken from being issued now, all of it; its own validity first.
-    pub fn service_token_problems(&self, object: &Object<ServiceTokenRecord>, now: Timestamp) -> Vec<Problem> {
+    pub fn service_token_problems(
+        &self,
+        object: &Object<ServiceTokenRecord>,
+        now: Timestamp,
+    ) -> Vec<Problem> {
         match self.issuable(object, now) {
             Ok(_) => Vec::new(),
             Err(problems) => problems,
@@ -228,34 +394,80 @@ impl Directory {
     }
 
     /// The client of a ServiceAccessToken that may be issued now.
-    pub(super) fn issuable<'a>(&'a self, object: &Object<ServiceTokenRecord>, now: Timestamp) -> Result<AcceptedClient<'a>, Vec<Problem>> {
+    pub(super) fn issuable<'a>(
+        &'a self,
+        object: &Object<ServiceTokenRecord>,
+        now: Timestamp,
+    ) -> Result<AcceptedClient<'a>, Vec<Problem>> {
         let record = object.state.as_ref().map_err(Clone::clone)?;
         let path = "/spec/clientRef/name";
         let Some(client) = self.client(&record.client) else {
-            return Err(vec![Problem::error(Reason::ClientNotFound, path, format!("there is no OAuthClient {}: create it, or name another in spec.clientRef", record.client))]);
+            return Err(vec![Problem::error(
+                Reason::ClientNotFound,
+                path,
+                format!(
+                    "there is no OAuthClient {}: create it, or name another in spec.clientRef",
+                    record.client
+                ),
+            )]);
         };
         let accepted = self.accepted_client(client).map_err(|problems| {
-            let why = problems.first().map(|problem| problem.reason.as_str()).unwrap_or_default();
-            vec![Problem::error(Reason::Pending, path, format!("OAuthClient {} is not accepted itself ({why}): see its conditions", record.client))]
+            let why = problems
+                .first()
+                .map(|problem| problem.reason.as_str())
+                .unwrap_or_default();
+            vec![Problem::error(
+                Reason::Pending,
+                path,
+                format!(
+                    "OAuthClient {} is not accepted itself ({why}): see its conditions",
+                    record.client
+                ),
+            )]
         })?;
         let mut problems = client_refusals(&accepted, path);
         problems.extend(self.scopes_of_token(&accepted, record));
         problems.extend(lifetime_problem(accepted.identity, record, now));
         let limit = accepted.identity.record.max_service_tokens;
         if !self.service_token_ages.is_within(object, limit) {
-            problems.push(quota(&accepted.identity.object.key, &object.key.namespace, "ServiceAccessTokens", limit, "serviceTokens"));
+            problems.push(quota(
+                &accepted.identity.object.key,
+                &object.key.namespace,
+                "ServiceAccessTokens",
+                limit,
+                "serviceTokens",
+            ));
         }
-        if problems.is_empty() { Ok(accepted) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(accepted)
+        } else {
+            Err(problems)
+        }
     }
 
-    fn scopes_of_token(&self, client: &AcceptedClient<'_>, token: &ServiceTokenRecord) -> Vec<Problem> {
+    fn scopes_of_token(
+        &self,
+        client: &AcceptedClient<'_>,
+        token: &ServiceTokenRecord,
+    ) -> Vec<Problem> {
         let judge = |(index, value): (usize, &Arc<str>)| {
             let (reason, message) = if client.client.record.scopes.contains(value) {
-                self.judge_scope(client.identity, &client.client.object.key.namespace, value).err()?
+                self.judge_scope(client.identity, &client.client.object.key.namespace, value)
+                    .err()?
             } else {
-                (Reason::ScopeNotGranted, format!("OAuthClient {} does not have scope {value:?}: add it to the client's spec.scopes, or take it out here", client.client.object.key))
+                (
+                    Reason::ScopeNotGranted,
+                    format!(
+                        "OAuthClient {} does not have scope {value:?}: add it to the client's spec.scopes, or take it out here",
+                        client.client.object.key
+                    ),
+                )
             };
-            Some(Problem::error(reason, format!("/spec/scopes/{index}"), message))
+            Some(Problem::error(
+                reason,
+                format!("/spec/scopes/{index}"),
+                message,
+            ))
         };
         token.scopes.iter().enumerate().filter_map(judge).collect()
     }
@@ -265,10 +477,18 @@ fn client_refusals(accepted: &AcceptedClient<'_>, path: &str) -> Vec<Problem> {
     let (key, record) = (&accepted.client.object.key, accepted.client.record);
     let mut problems = Vec::new();
     if record.disabled {
-        problems.push(Problem::error(Reason::Pending, path, format!("OAuthClient {key} is disabled: set its spec.disabled to false")));
+        problems.push(Problem::error(
+            Reason::Pending,
+            path,
+            format!("OAuthClient {key} is disabled: set its spec.disabled to false"),
+        ));
     }
     if record.system_user.is_none() {
-        problems.push(Problem::error(Reason::SystemUserMissing, path, format!("OAuthClient {key} has no system user to act as: set its spec.systemUser.name")));
+        problems.push(Problem::error(
+            Reason::SystemUserMissing,
+            path,
+            format!("OAuthClient {key} has no system user to act as: set its spec.systemUser.name"),
+        ));
     }
     if record.reference_tokens == ReferenceTokens::None {
         problems.push(Problem::error(
@@ -280,20 +500,41 @@ fn client_refusals(accepted: &AcceptedClient<'_>, path: &str) -> Vec<Problem> {
     problems
 }
 
-fn lifetime_problem(identity: Served<'_, IdentityRecord>, token: &ServiceTokenRecord, now: Timestamp) -> Option<Problem> {
+fn lifetime_problem(
+    identity: Served<'_, IdentityRecord>,
+    token: &ServiceTokenRecord,
+    now: Timestamp,
+) -> Option<Problem> {
     let (key, record) = (&identity.object.key, identity.record);
     let most = record.max_service_token_lifetime;
     let exceeded = |path: &str, what: &str| {
-        Some(Problem::error(Reason::LimitExceeded, path, format!("{what}: Identity {key} allows at most {} (spec.limits.maxServiceTokenLifetime)", format_duration(most))))
+        Some(Problem::error(
+            Reason::LimitExceeded,
+            path,
+            format!(
+                "{what}: Identity {key} allows at most {} (spec.limits.maxServiceTokenLifetime)",
+                format_duration(most)
+            ),
+        ))
     };
     match token.lifetime? {
-        Lifetime::For(lifetime) if lifetime > most => exceeded("/spec/lifetime", "lifetime is too long"),
-        Lifetime::Until(end) if end <= now => Some(Problem::error(Reason::Expired, "/spec/expiresAt", "expiresAt has passed: set a later one, or delete the ServiceAccessToken")),
-        Lifetime::Until(end) if end.duration_since(now) > most => exceeded("/spec/expiresAt", "expiresAt is too far ahead"),
+        Lifetime::For(lifetime) if lifetime > most => {
+            exceeded("/spec/lifetime", "lifetime is too long")
+        }
+        Lifetime::Until(end) if end <= now => Some(Problem::error(
+            Reason::Expired,
+            "/spec/expiresAt",
+            "expiresAt has passed: set a later one, or delete the ServiceAccessToken",
+        )),
+        Lifetime::Until(end) if end.duration_since(now) > most => {
+            exceeded("/spec/expiresAt", "expiresAt is too far ahead")
+        }
         Lifetime::Never if !record.never_expiring_tokens => Some(Problem::error(
             Reason::LimitExceeded,
             "/spec/neverExpires",
-            format!("Identity {key} allows no token without an end (spec.limits.neverExpiringTokens): set a lifetime"),
+            format!(
+                "Identity {key} allows no token without an end (spec.limits.neverExpiringTokens): set a lifetime"
+            ),
         )),
         _ => None,
     }
@@ -303,24 +544,42 @@ fn quota(identity: &ObjectKey, namespace: &str, kinds: &str, limit: usize, field
     Problem::error(
         Reason::LimitExceeded,
         "",
-        format!("namespace {namespace} has more {kinds} than Identity {identity} serves ({limit}): delete some, or ask its administrators to raise spec.limits.perNamespace.{field}"),
+        format!(
+            "namespace {namespace} has more {kinds} than Identity {identity} serves ({limit}): delete some, or ask its administrators to raise spec.limits.perNamespace.{field}"
+        ),
     )
 }
 
-fn not_held(holder: &Holder, key: &ObjectKey, path: &str, what: &str, name: &str) -> Option<Problem> {
+fn not_held(
+    holder: &Holder,
+    key: &ObjectKey,
+    path: &str,
+    what: &str,
+    name: &str,
+) -> Option<Problem> {
     let message = match holder {
         Holder::Object(holder) if holder == key => return None,
         Holder::Object(holder) => format!("{what} {name:?} belongs to {holder}: choose another"),
         Holder::Contested(namespaces) => {
-            format!("{what} {name:?} was given to several namespaces ({}) and more than one uses it: ask the Identity's administrators to give it to one", namespaces.join(", "))
+            format!(
+                "{what} {name:?} was given to several namespaces ({}) and more than one uses it: ask the Identity's administrators to give it to one",
+                namespaces.join(", ")
+            )
         }
         Holder::Nobody => format!("{what} {name:?} is not held by this object"),
     };
     Some(Problem::error(Reason::ValueConflict, path, message))
 }
 
-fn audience_problems(identity: Served<'_, IdentityRecord>, namespace: &str, path: &str, audiences: &[Arc<str>]) -> Vec<Problem> {
-    let owned = |audience: &str| names::may_use_audience(identity.object, identity.record, namespace, audience);
+fn audience_problems(
+    identity: Served<'_, IdentityRecord>,
+    namespace: &str,
+    path: &str,
+    audiences: &[Arc<str>],
+) -> Vec<Problem> {
+    let owned = |audience: &str| {
+        names::may_use_audience(identity.object, identity.record, namespace, audience)
+    };
     let refuse = |(index, audience): (usize, &Arc<str>)| {
         let message = format!(
             "namespace {namespace} does not own the audience {audience:?}: write \"{}/{namespace}\" or below it, or ask the administrators of Identity {} for it in spec.access.names",
@@ -328,11 +587,19 @@ fn audience_problems(identity: Served<'_, IdentityRecord>, namespace: &str, path
         );
         Problem::error(Reason::NameNotOwned, format!("{path}/{index}"), message)
     };
-    audiences.iter().enumerate().filter(|(_, audience)| !owned(audience)).map(refuse).collect()
+    audiences
+        .iter()
+        .enumerate()
+        .filter(|(_, audience)| !owned(audience))
+        .map(refuse)
+        .collect()
 }
 
 /// The audiences of a scope: its own, or the default of the namespace that it stands in.
-pub fn audiences_of(identity: Served<'_, IdentityRecord>, scope: Served<'_, ScopeRecord>) -> Vec<Arc<str>> {
+pub fn audiences_of(
+    identity: Served<'_, IdentityRecord>,
+    scope: Served<'_, ScopeRecord>,
+) -> Vec<Arc<str>> {
     if !scope.record.audiences.is_empty() {
         return scope.record.audiences.clone();
     }

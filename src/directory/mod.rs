@@ -5,17 +5,31 @@
 //! nothing depends on the order of events: joins happen when somebody asks. The operator, the server
 //! and `symbolon check` all ask here, so that they cannot disagree.
 
+pub mod admit;
 mod desired;
 mod duration;
+mod judge;
+pub mod names;
+mod namespaces;
 mod problem;
+pub mod record;
 pub mod schema;
 pub mod suggest;
+mod tables;
+pub mod transition;
+mod verify;
 
+pub use admit::Settings;
 pub use desired::{
     Desired, IssuedClient, Lifetime, RotationRequests, RotationRules, SecretKind, Standing,
 };
 pub use duration::parse_duration;
+pub use judge::{AcceptedClient, GrantedScope, Served, audiences_of};
+pub use namespaces::Labels;
 pub use problem::{Class, Problem, Reason, Severity};
+pub use record::Object;
+pub use tables::{Change, Directory, Row};
+pub use verify::{ActiveToken, Refusal, ends, is_revoked};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

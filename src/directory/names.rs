@@ -27,13 +27,28 @@ pub enum Holder {
 }
 
 /// The namespaces that were given a name by `access.names`.
-fn given_client_id<'a>(identity: &'a IdentityRecord, client_id: &str) -> impl Iterator<Item = &'a Arc<str>> {
-    identity.names.client_ids.get(client_id).into_iter().flatten()
+fn given_client_id<'a>(
+    identity: &'a IdentityRecord,
+    client_id: &str,
+) -> impl Iterator<Item = &'a Arc<str>> {
+    identity
+        .names
+        .client_ids
+        .get(client_id)
+        .into_iter()
+        .flatten()
 }
 
-fn given_scope<'a>(identity: &'a IdentityRecord, value: &str) -> impl Iterator<Item = &'a Arc<str>> {
+fn given_scope<'a>(
+    identity: &'a IdentityRecord,
+    value: &str,
+) -> impl Iterator<Item = &'a Arc<str>> {
     let exact = identity.names.scopes.get(value).into_iter().flatten();
-    let by_prefix = identity.names.scope_prefixes.iter().filter(move |(prefix, _)| value.starts_with(&**prefix));
+    let by_prefix = identity
+        .names
+        .scope_prefixes
+        .iter()
+        .filter(move |(prefix, _)| value.starts_with(&**prefix));
     exact.chain(by_prefix.map(|(_, namespace)| namespace))
 }
 
@@ -44,38 +59,67 @@ fn client_id_prefix(client_id: &str) -> Option<&str> {
 
 /// The namespace whose prefix a scope value carries: what stands before the first `:`, `.` or `/`.
 fn scope_prefix(value: &str) -> Option<&str> {
-    value.split_once([':', '.', '/']).map(|(namespace, _)| namespace)
+    value
+        .split_once([':', '.', '/'])
+        .map(|(namespace, _)| namespace)
 }
 
 /// The namespace whose prefix an audience carries: `<issuer>/<namespace>`, or below it.
 fn audience_prefix<'a>(issuer: &str, audience: &'a str) -> Option<&'a str> {
     let rest = audience.strip_prefix(issuer)?.strip_prefix('/')?;
-    rest.split('/').next().filter(|namespace| !namespace.is_empty())
+    rest.split('/')
+        .next()
+        .filter(|namespace| !namespace.is_empty())
 }
 
 /// Whether objects of a namespace may use a client id.
-pub fn may_use_client_id(identity: &Object<IdentityRecord>, record: &IdentityRecord, namespace: &str, client_id: &str) -> bool {
+pub fn may_use_client_id(
+    identity: &Object<IdentityRecord>,
+    record: &IdentityRecord,
+    namespace: &str,
+    client_id: &str,
+) -> bool {
     *identity.key.namespace == *namespace
         || client_id_prefix(client_id) == Some(namespace)
         || given_client_id(record, client_id).any(|given| **given == *namespace)
 }
 
 /// Whether objects of a namespace may use a scope value.
-pub fn may_use_scope(identity: &Object<IdentityRecord>, record: &IdentityRecord, namespace: &str, value: &str) -> bool {
+pub fn may_use_scope(
+    identity: &Object<IdentityRecord>,
+    record: &IdentityRecord,
+    namespace: &str,
+    value: &str,
+) -> bool {
     *identity.key.namespace == *namespace
         || scope_prefix(value) == Some(namespace)
         || given_scope(record, value).any(|given| **given == *namespace)
 }
 
 /// Whether objects of a namespace may use an audience.
-pub fn may_use_audience(identity: &Object<IdentityRecord>, record: &IdentityRecord, namespace: &str, audience: &str) -> bool {
+pub fn may_use_audience(
+    identity: &Object<IdentityRecord>,
+    record: &IdentityRecord,
+    namespace: &str,
+    audience: &str,
+) -> bool {
     *identity.key.namespace == *namespace
         || audience_prefix(&record.issuer, audience) == Some(namespace)
-        || record.names.audiences.get(audience).into_iter().flatten().any(|given| **given == *namespace)
+        || record
+            .names
+            .audiences
+            .get(audience)
+            .into_iter()
+            .flatten()
+            .any(|given| **given == *namespace)
 }
 
 /// Whose an audience is: the namespace of its prefix or its one grant, else the Identity's.
-pub fn audience_owner<'a>(identity: &'a Object<IdentityRecord>, record: &'a IdentityRecord, audience: &'a str) -> &'a str {
+pub fn audience_owner<'a>(
+    identity: &'a Object<IdentityRecord>,
+    record: &'a IdentityRecord,
+    audience: &'a str,
+) -> &'a str {
     match record.names.audiences.get(audience).map(Vec::as_slice) {
         Some([namespace]) => namespace,
         _ => audience_prefix(&record.issuer, audience).unwrap_or(&identity.key.namespace),
@@ -84,17 +128,46 @@ pub fn audience_owner<'a>(identity: &'a Object<IdentityRecord>, record: &'a Iden
 
 impl Directory {
     /// Who holds a client id.
-    pub fn client_id_holder(&self, identity: &Object<IdentityRecord>, record: &IdentityRecord, client_id: &str) -> Holder {
-        self.holder(&self.client_claims, identity, &record.clients, client_id, client_id_prefix(client_id), given_client_id(record, client_id))
+    pub fn client_id_holder(
+        &self,
+        identity: &Object<IdentityRecord>,
+        record: &IdentityRecord,
+        client_id: &str,
+    ) -> Holder {
+        self.holder(
+            &self.client_claims,
+            identity,
+            &record.clients,
+            client_id,
+            client_id_prefix(client_id),
+            given_client_id(record, client_id),
+        )
     }
 
     /// Who holds a scope value.
-    pub fn scope_holder(&self, identity: &Object<IdentityRecord>, record: &IdentityRecord, value: &str) -> Holder {
-        self.holder(&self.scope_claims, identity, &record.scopes, value, scope_prefix(value), given_scope(record, value))
+    pub fn scope_holder(
+        &self,
+        identity: &Object<IdentityRecord>,
+        record: &IdentityRecord,
+        value: &str,
+    ) -> Holder {
+        self.holder(
+            &self.scope_claims,
+            identity,
+            &record.scopes,
+            value,
+            scope_prefix(value),
+            given_scope(record, value),
+        )
     }
 
     /// The OAuthClient that holds a client id.
-    pub(super) fn client_by_id(&self, identity: &Object<IdentityRecord>, record: &IdentityRecord, client_id: &str) -> Option<&Arc<Object<ClientRecord>>> {
+    pub(super) fn client_by_id(
+        &self,
+        identity: &Object<IdentityRecord>,
+        record: &IdentityRecord,
+        client_id: &str,
+    ) -> Option<&Arc<Object<ClientRecord>>> {
         match self.client_id_holder(identity, record, client_id) {
             Holder::Object(key) => self.clients.get(&key),
             _ => None,
@@ -102,7 +175,12 @@ impl Directory {
     }
 
     /// The Scope that holds a value.
-    pub(super) fn scope_by_value(&self, identity: &Object<IdentityRecord>, record: &IdentityRecord, value: &str) -> Option<&Arc<Object<ScopeRecord>>> {
+    pub(super) fn scope_by_value(
+        &self,
+        identity: &Object<IdentityRecord>,
+        record: &IdentityRecord,
+        value: &str,
+    ) -> Option<&Arc<Object<ScopeRecord>>> {
         match self.scope_holder(identity, record, value) {
             Holder::Object(key) => self.scopes.get(&key),
             _ => None,
@@ -123,7 +201,9 @@ impl Directory {
         let own = &identity.key.namespace;
         let value: Arc<str> = value.into();
         let oldest = |namespace: &Arc<str>| {
-            self.is_allowed(allowed, own, namespace).then(|| oldest_claim(claims, &value, &identity.key, namespace)).flatten()
+            self.is_allowed(allowed, own, namespace)
+                .then(|| oldest_claim(claims, &value, &identity.key, namespace))
+                .flatten()
         };
         if let Some(key) = oldest(own).or_else(|| oldest(&prefix?.into())) {
             return Holder::Object(key);
@@ -134,7 +214,13 @@ impl Directory {
         match (found.pop(), found.is_empty()) {
             (None, _) => Holder::Nobody,
             (Some(only), true) => Holder::Object(only),
-            (Some(last), false) => Holder::Contested(found.into_iter().chain([last]).map(|key| key.namespace).collect()),
+            (Some(last), false) => Holder::Contested(
+                found
+                    .into_iter()
+                    .chain([last])
+                    .map(|key| key.namespace)
+                    .collect(),
+            ),
         }
     }
 
@@ -143,7 +229,12 @@ impl Directory {
     }
 }
 
-fn oldest_claim(claims: &OrdSet<Claim>, value: &Arc<str>, identity: &ObjectKey, namespace: &Arc<str>) -> Option<ObjectKey> {
+fn oldest_claim(
+    claims: &OrdSet<Claim>,
+    value: &Arc<str>,
+    identity: &ObjectKey,
+    namespace: &Arc<str>,
+) -> Option<ObjectKey> {
     let from = Claim {
         value: value.clone(),
         identity: identity.clone(),
@@ -152,6 +243,10 @@ fn oldest_claim(claims: &OrdSet<Claim>, value: &Arc<str>, identity: &ObjectKey, 
         name: Arc::from(""),
     };
     let first = claims.range(from..).next()?;
-    let same = first.value == *value && first.identity == *identity && first.namespace == *namespace;
-    same.then(|| ObjectKey { namespace: first.namespace.clone(), name: first.name.clone() })
+    let same =
+        first.value == *value && first.identity == *identity && first.namespace == *namespace;
+    same.then(|| ObjectKey {
+        namespace: first.namespace.clone(),
+        name: first.name.clone(),
+    })
 }

@@ -16,7 +16,12 @@ impl NamespaceRule {
     pub(super) fn admit(spec: &Namespaces) -> Result<Self, String> {
         Ok(Self {
             from: spec.from,
-            names: spec.names.iter().flatten().map(|name| name.as_str().into()).collect(),
+            names: spec
+                .names
+                .iter()
+                .flatten()
+                .map(|name| name.as_str().into())
+                .collect(),
             selector: spec.selector.as_ref().map(Selector::admit).transpose()?,
         })
     }
@@ -41,29 +46,45 @@ impl NamespaceRule {
 impl Selector {
     fn admit(spec: &LabelSelector) -> Result<Self, String> {
         let exact = spec.match_labels.iter().flatten();
-        let mut requirements: Vec<Requirement> =
-            exact.map(|(key, value)| Requirement::In(key.as_str().into(), vec![value.as_str().into()])).collect();
+        let mut requirements: Vec<Requirement> = exact
+            .map(|(key, value)| Requirement::In(key.as_str().into(), vec![value.as_str().into()]))
+            .collect();
         for expression in spec.match_expressions.iter().flatten() {
             let key: Arc<str> = expression.key.as_str().into();
-            let values = expression.values.iter().flatten().map(|value| value.as_str().into()).collect();
+            let values = expression
+                .values
+                .iter()
+                .flatten()
+                .map(|value| value.as_str().into())
+                .collect();
             requirements.push(match expression.operator.as_str() {
                 "In" => Requirement::In(key, values),
                 "NotIn" => Requirement::NotIn(key, values),
                 "Exists" => Requirement::Exists(key),
                 "DoesNotExist" => Requirement::DoesNotExist(key),
-                other => return Err(format!("operator {other:?} is none of In, NotIn, Exists, DoesNotExist")),
+                other => {
+                    return Err(format!(
+                        "operator {other:?} is none of In, NotIn, Exists, DoesNotExist"
+                    ));
+                }
             });
         }
         Ok(Self { requirements })
     }
 
     fn matches(&self, labels: &Labels) -> bool {
-        self.requirements.iter().all(|requirement| match requirement {
-            Requirement::In(key, values) => labels.get(key).is_some_and(|value| values.contains(value)),
-            Requirement::NotIn(key, values) => labels.get(key).is_none_or(|value| !values.contains(value)),
-            Requirement::Exists(key) => labels.contains_key(key),
-            Requirement::DoesNotExist(key) => !labels.contains_key(key),
-        })
+        self.requirements
+            .iter()
+            .all(|requirement| match requirement {
+                Requirement::In(key, values) => {
+                    labels.get(key).is_some_and(|value| values.contains(value))
+                }
+                Requirement::NotIn(key, values) => {
+                    labels.get(key).is_none_or(|value| !values.contains(value))
+                }
+                Requirement::Exists(key) => labels.contains_key(key),
+                Requirement::DoesNotExist(key) => !labels.contains_key(key),
+            })
     }
 }
 
@@ -76,7 +97,10 @@ mod tests {
     }
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
-        pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).into(), (*value).into()))
+            .collect()
     }
 
     #[test]
@@ -89,15 +113,39 @@ mod tests {
             ("{from: List, names: [blue]}", true, true),
             ("{from: List, names: [red]}", true, false),
             ("from: None", false, false),
-            ("{from: Selector, selector: {matchLabels: {team: blue}}}", true, true),
-            ("{from: Selector, selector: {matchLabels: {team: red}}}", true, false),
-            ("{from: Selector, selector: {matchExpressions: [{key: team, operator: NotIn, values: [red]}]}}", true, true),
-            ("{from: Selector, selector: {matchExpressions: [{key: team, operator: DoesNotExist}]}}", true, false),
-            ("{from: Selector, selector: {matchExpressions: [{key: team, operator: Exists}]}}", true, true),
+            (
+                "{from: Selector, selector: {matchLabels: {team: blue}}}",
+                true,
+                true,
+            ),
+            (
+                "{from: Selector, selector: {matchLabels: {team: red}}}",
+                true,
+                false,
+            ),
+            (
+                "{from: Selector, selector: {matchExpressions: [{key: team, operator: NotIn, values: [red]}]}}",
+                true,
+                true,
+            ),
+            (
+                "{from: Selector, selector: {matchExpressions: [{key: team, operator: DoesNotExist}]}}",
+                true,
+                false,
+            ),
+            (
+                "{from: Selector, selector: {matchExpressions: [{key: team, operator: Exists}]}}",
+                true,
+                true,
+            ),
             ("{from: Selector, selector: {}}", true, true),
         ] {
             assert_eq!(rule(yaml).allows("home", "home", None), own, "own: {yaml}");
-            assert_eq!(rule(yaml).allows("home", "blue", Some(&blue)), other, "other: {yaml}");
+            assert_eq!(
+                rule(yaml).allows("home", "blue", Some(&blue)),
+                other,
+                "other: {yaml}"
+            );
         }
     }
 
@@ -108,7 +156,10 @@ mod tests {
 
     #[test]
     fn an_unknown_operator_is_refused_and_named() {
-        let spec = serde_yaml::from_str("{from: Selector, selector: {matchExpressions: [{key: a, operator: Near}]}}").unwrap();
+        let spec = serde_yaml::from_str(
+            "{from: Selector, selector: {matchExpressions: [{key: a, operator: Near}]}}",
+        )
+        .unwrap();
         assert!(NamespaceRule::admit(&spec).unwrap_err().contains("Near"));
     }
 }

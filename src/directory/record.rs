@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{ObjectKey, Problem};
 use crate::resources::{
-    AudienceMode, Cause, NamespacesFrom, OwnerKind, ReferenceTokens, ScopeClaim, SigningAlgorithm, WhenExceeded,
+    AudienceMode, Cause, NamespacesFrom, OwnerKind, ReferenceTokens, ScopeClaim, SigningAlgorithm,
+    WhenExceeded,
 };
 use crate::tokens::{Prefix, TokenHash, TokenId};
 

@@ -17,7 +17,10 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
 }
 
 fn fold(name: &str) -> Vec<char> {
-    name.chars().filter(|c| !matches!(c, '_' | '-')).flat_map(char::to_lowercase).collect()
+    name.chars()
+        .filter(|c| !matches!(c, '_' | '-'))
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// Edits between two words, a swap of neighbours counting as one (optimal string alignment).
@@ -42,7 +45,12 @@ fn distance(a: &[char], b: &[char]) -> usize {
 /// the message is displayed written as escapes.
 pub fn shown(text: &str) -> String {
     const LONGEST: usize = 64;
-    let mut out: String = text.chars().take(LONGEST).map(Shown).map(|c| c.to_string()).collect();
+    let mut out: String = text
+        .chars()
+        .take(LONGEST)
+        .map(Shown)
+        .map(|c| c.to_string())
+        .collect();
     if text.chars().nth(LONGEST).is_some() {
         out.push('…');
     }
@@ -65,7 +73,11 @@ impl Shown {
 
 impl std::fmt::Display for Shown {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_escaped() { write!(out, "\\u{{{:x}}}", u32::from(self.0)) } else { write!(out, "{}", self.0) }
+        if self.is_escaped() {
+            write!(out, "\\u{{{:x}}}", u32::from(self.0))
+        } else {
+            write!(out, "{}", self.0)
+        }
     }
 }
 

@@ -7,10 +7,12 @@ use imbl::{OrdMap, OrdSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::ObjectKey;
 use super::admit::{self, Settings};
 use super::namespaces::Labels;
-use super::record::{ClientRecord, CredentialRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord};
-use super::ObjectKey;
+use super::record::{
+    ClientRecord, CredentialRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
+};
 use crate::resources::{Credential, Kind};
 use crate::tokens::{MacKey, TokenId};
 
@@ -56,14 +58,22 @@ pub(super) struct Ages {
 impl Ages {
     fn insert<T>(&mut self, object: &Object<T>) {
         let namespace = object.key.namespace.clone();
-        if self.order.insert((namespace.clone(), object.created, object.key.name.clone())).is_none() {
+        if self
+            .order
+            .insert((namespace.clone(), object.created, object.key.name.clone()))
+            .is_none()
+        {
             *self.counts.entry(namespace).or_insert(0) += 1;
         }
     }
 
     fn remove<T>(&mut self, object: &Object<T>) {
         let namespace = object.key.namespace.clone();
-        if self.order.remove(&(namespace.clone(), object.created, object.key.name.clone())).is_some() {
+        if self
+            .order
+            .remove(&(namespace.clone(), object.created, object.key.name.clone()))
+            .is_some()
+        {
             match self.counts.get_mut(&namespace) {
                 Some(count) if *count > 1 => *count -= 1,
                 _ => drop(self.counts.remove(&namespace)),
@@ -73,9 +83,13 @@ impl Ages {
 
     /// Whether the object is among the `limit` oldest of its namespace. Constant time unless the
     /// namespace has more.
-    pub fn is_within<T>(&self, object: &Object<T>, limit: usize) -> bool {
+    pub(super) fn is_within<T>(&self, object: &Object<T>, limit: usize) -> bool {
         let namespace = &object.key.namespace;
-        if self.counts.get(namespace).is_none_or(|count| *count <= limit) {
+        if self
+            .counts
+            .get(namespace)
+            .is_none_or(|count| *count <= limit)
+        {
             return true;
         }
         let from = (namespace.clone(), Timestamp::MIN, Arc::from(""));
@@ -114,9 +128,18 @@ impl Change {
     /// metadata, or is a Credential: those go through [`Change::credential`].
     pub fn object(kind: Kind, raw: &Value, settings: &Settings) -> Option<Self> {
         let metadata = raw.get("metadata")?;
-        if metadata.get("deletionTimestamp").is_some_and(|value| !value.is_null()) {
-            let namespace = metadata.get("namespace").and_then(Value::as_str).unwrap_or_default();
-            return Some(Self::Delete(kind, ObjectKey::new(namespace, metadata.get("name")?.as_str()?)));
+        if metadata
+            .get("deletionTimestamp")
+            .is_some_and(|value| !value.is_null())
+        {
+            let namespace = metadata
+                .get("namespace")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            return Some(Self::Delete(
+                kind,
+                ObjectKey::new(namespace, metadata.get("name")?.as_str()?),
+            ));
         }
         let row = match kind {
             Kind::Identity => Row::Identity(Box::new(admit::identity(raw)?)),
@@ -130,14 +153,19 @@ impl Change {
 
     /// The change that a Credential means, its seals checked with the Identity's key.
     pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Self> {
-        Some(Self::Upsert(Row::Credential(Box::new(admit::credential(credential, key)?))))
+        Some(Self::Upsert(Row::Credential(Box::new(admit::credential(
+            credential, key,
+        )?))))
     }
 }
 
 impl Directory {
     /// An empty directory of an installation.
     pub fn new(settings: Settings) -> Self {
-        Self { settings: Arc::new(settings), ..Self::default() }
+        Self {
+            settings: Arc::new(settings),
+            ..Self::default()
+        }
     }
 
     /// What the installation decides.
@@ -148,7 +176,10 @@ impl Directory {
     /// Makes one change.
     pub fn apply(&mut self, change: Change) {
         match change {
-            Change::Upsert(Row::Identity(object)) => drop(self.identities.insert(object.key.clone(), Arc::new(*object))),
+            Change::Upsert(Row::Identity(object)) => drop(
+                self.identities
+                    .insert(object.key.clone(), Arc::new(*object)),
+            ),
             Change::Upsert(Row::Scope(object)) => self.put_scope(*object),
             Change::Upsert(Row::Client(object)) => self.put_client(*object),
             Change::Upsert(Row::ServiceToken(object)) => self.put_service_token(*object),
@@ -194,7 +225,8 @@ impl Directory {
     fn put_service_token(&mut self, object: Object<ServiceTokenRecord>) {
         self.remove_service_token(&object.key);
         self.service_token_ages.insert(&object);
-        self.service_tokens.insert(object.key.clone(), Arc::new(object));
+        self.service_tokens
+            .insert(object.key.clone(), Arc::new(object));
     }
 
     fn remove_service_token(&mut self, key: &ObjectKey) {
@@ -205,8 +237,14 @@ impl Directory {
 
     fn put_credential(&mut self, record: CredentialRecord) {
         self.remove_credential(&record.key);
-        self.issued.extend(record.entries.iter().map(|entry| (entry.token_id, record.key.clone())));
-        self.credentials.insert(record.key.clone(), Arc::new(record));
+        self.issued.extend(
+            record
+                .entries
+                .iter()
+                .map(|entry| (entry.token_id, record.key.clone())),
+        );
+        self.credentials
+            .insert(record.key.clone(), Arc::new(record));
     }
 
     fn remove_credential(&mut self, key: &ObjectKey) {
@@ -275,15 +313,29 @@ impl Directory {
 
 fn scope_claim(object: &Object<ScopeRecord>) -> Option<Claim> {
     let record = object.record()?;
-    Some(claim(record.value.clone(), record.identity.clone()?, object))
+    Some(claim(
+        record.value.clone(),
+        record.identity.clone()?,
+        object,
+    ))
 }
 
 fn client_claim(object: &Object<ClientRecord>) -> Option<Claim> {
     let record = object.record()?;
-    Some(claim(record.client_id.clone(), record.identity.clone()?, object))
+    Some(claim(
+        record.client_id.clone(),
+        record.identity.clone()?,
+        object,
+    ))
 }
 
 fn claim<T>(value: Arc<str>, identity: ObjectKey, object: &Object<T>) -> Claim {
     let ObjectKey { namespace, name } = object.key.clone();
-    Claim { value, identity, namespace, created: object.created, name }
+    Claim {
+        value,
+        identity,
+        namespace,
+        created: object.created,
+        name,
+    }
 }

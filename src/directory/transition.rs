@@ -11,18 +11,27 @@ use crate::resources::Kind;
 /// What is wrong with replacing `old` by `new`.
 pub fn problems(kind: Kind, old: &Value, new: &Value) -> Vec<Problem> {
     let mut found = Vec::new();
-    let mut refuse = |path: &str, message: &str| found.push(Problem::error(Reason::Invalid, path, message));
+    let mut refuse =
+        |path: &str, message: &str| found.push(Problem::error(Reason::Invalid, path, message));
     for (path, message) in immutable(kind) {
         if old.pointer(path) != new.pointer(path) {
             refuse(path, message);
         }
     }
     match kind {
-        Kind::ServiceAccessToken if is_true(old, "/spec/revoked") && !is_true(new, "/spec/revoked") => {
-            refuse("/spec/revoked", "a revoked token stays revoked: delete the ServiceAccessToken and create it anew");
+        Kind::ServiceAccessToken
+            if is_true(old, "/spec/revoked") && !is_true(new, "/spec/revoked") =>
+        {
+            refuse(
+                "/spec/revoked",
+                "a revoked token stays revoked: delete the ServiceAccessToken and create it anew",
+            );
         }
         Kind::Identity if moves_back(old, new, "/spec/revokeIssuedBefore") => {
-            refuse("/spec/revokeIssuedBefore", "revokeIssuedBefore only moves forward");
+            refuse(
+                "/spec/revokeIssuedBefore",
+                "revokeIssuedBefore only moves forward",
+            );
         }
         Kind::Credential if number(new, "/spec/high") < number(old, "/spec/high") => {
             refuse("/spec/high", "high never goes back");
@@ -35,32 +44,63 @@ pub fn problems(kind: Kind, old: &Value, new: &Value) -> Vec<Problem> {
 /// Immutable including presence.
 const fn immutable(kind: Kind) -> &'static [(&'static str, &'static str)] {
     match kind {
-        Kind::Identity => &[("/spec/issuer", "issuer is immutable: every token out there names it")],
+        Kind::Identity => &[(
+            "/spec/issuer",
+            "issuer is immutable: every token out there names it",
+        )],
         Kind::Scope => &[
-            ("/spec/identityRef", "identityRef is immutable: delete the Scope and create it anew"),
-            ("/spec/value", "value is immutable: create another Scope, move the clients, delete this one"),
+            (
+                "/spec/identityRef",
+                "identityRef is immutable: delete the Scope and create it anew",
+            ),
+            (
+                "/spec/value",
+                "value is immutable: create another Scope, move the clients, delete this one",
+            ),
         ],
         Kind::OAuthClient => &[
-            ("/spec/identityRef", "identityRef is immutable: delete the OAuthClient and create it anew"),
-            ("/spec/clientId", "clientId is immutable: create another OAuthClient and delete this one"),
+            (
+                "/spec/identityRef",
+                "identityRef is immutable: delete the OAuthClient and create it anew",
+            ),
+            (
+                "/spec/clientId",
+                "clientId is immutable: create another OAuthClient and delete this one",
+            ),
         ],
-        Kind::ServiceAccessToken => {
-            &[("/spec/clientRef", "clientRef is immutable: create another ServiceAccessToken and delete this one")]
-        }
-        Kind::Credential => &[("/spec/identity", "identity is immutable"), ("/spec/owner", "owner is immutable")],
+        Kind::ServiceAccessToken => &[(
+            "/spec/clientRef",
+            "clientRef is immutable: create another ServiceAccessToken and delete this one",
+        )],
+        Kind::Credential => &[
+            ("/spec/identity", "identity is immutable"),
+            ("/spec/owner", "owner is immutable"),
+        ],
     }
 }
 
 fn is_true(object: &Value, path: &str) -> bool {
-    object.pointer(path).and_then(Value::as_bool).unwrap_or_default()
+    object
+        .pointer(path)
+        .and_then(Value::as_bool)
+        .unwrap_or_default()
 }
 
 fn number(object: &Value, path: &str) -> i64 {
-    object.pointer(path).and_then(Value::as_i64).unwrap_or_default()
+    object
+        .pointer(path)
+        .and_then(Value::as_i64)
+        .unwrap_or_default()
 }
 
 fn moves_back(old: &Value, new: &Value, path: &str) -> bool {
-    let moment = |object: &Value| object.pointer(path)?.as_str()?.parse::<jiff::Timestamp>().ok();
+    let moment = |object: &Value| {
+        object
+            .pointer(path)?
+            .as_str()?
+            .parse::<jiff::Timestamp>()
+            .ok()
+    };
     match (moment(old), moment(new)) {
         (Some(old), Some(new)) => new < old,
         (Some(_), None) => true,
@@ -76,28 +116,97 @@ mod tests {
     #[test]
     fn what_tokens_out_there_depend_on_never_changes() {
         for (kind, old, new, refused) in [
-            (Kind::Identity, json!({"issuer": "https://a"}), json!({"issuer": "https://a"}), None),
-            (Kind::Identity, json!({"issuer": "https://a"}), json!({"issuer": "https://b"}), Some("/spec/issuer")),
-            (Kind::Identity, json!({"revokeIssuedBefore": "2026-01-02T00:00:00Z"}), json!({}), Some("/spec/revokeIssuedBefore")),
+            (
+                Kind::Identity,
+                json!({"issuer": "https://a"}),
+                json!({"issuer": "https://a"}),
+                None,
+            ),
+            (
+                Kind::Identity,
+                json!({"issuer": "https://a"}),
+                json!({"issuer": "https://b"}),
+                Some("/spec/issuer"),
+            ),
+            (
+                Kind::Identity,
+                json!({"revokeIssuedBefore": "2026-01-02T00:00:00Z"}),
+                json!({}),
+                Some("/spec/revokeIssuedBefore"),
+            ),
             (
                 Kind::Identity,
                 json!({"revokeIssuedBefore": "2026-01-02T00:00:00Z"}),
                 json!({"revokeIssuedBefore": "2026-01-01T00:00:00Z"}),
                 Some("/spec/revokeIssuedBefore"),
             ),
-            (Kind::Identity, json!({}), json!({"revokeIssuedBefore": "2026-01-01T00:00:00Z"}), None),
-            (Kind::Scope, json!({"value": "a"}), json!({}), Some("/spec/value")),
-            (Kind::Scope, json!({}), json!({"value": "a"}), Some("/spec/value")),
-            (Kind::OAuthClient, json!({"identityRef": {"name": "a"}}), json!({"identityRef": {"name": "b"}}), Some("/spec/identityRef")),
-            (Kind::OAuthClient, json!({}), json!({"clientId": "a"}), Some("/spec/clientId")),
-            (Kind::ServiceAccessToken, json!({"clientRef": {"name": "a"}}), json!({"clientRef": {"name": "b"}}), Some("/spec/clientRef")),
-            (Kind::ServiceAccessToken, json!({"revoked": true}), json!({"revoked": false}), Some("/spec/revoked")),
-            (Kind::ServiceAccessToken, json!({"revoked": true}), json!({}), Some("/spec/revoked")),
-            (Kind::ServiceAccessToken, json!({}), json!({"revoked": true}), None),
-            (Kind::Credential, json!({"high": 3}), json!({"high": 2}), Some("/spec/high")),
+            (
+                Kind::Identity,
+                json!({}),
+                json!({"revokeIssuedBefore": "2026-01-01T00:00:00Z"}),
+                None,
+            ),
+            (
+                Kind::Scope,
+                json!({"value": "a"}),
+                json!({}),
+                Some("/spec/value"),
+            ),
+            (
+                Kind::Scope,
+                json!({}),
+                json!({"value": "a"}),
+                Some("/spec/value"),
+            ),
+            (
+                Kind::OAuthClient,
+                json!({"identityRef": {"name": "a"}}),
+                json!({"identityRef": {"name": "b"}}),
+                Some("/spec/identityRef"),
+            ),
+            (
+                Kind::OAuthClient,
+                json!({}),
+                json!({"clientId": "a"}),
+                Some("/spec/clientId"),
+            ),
+            (
+                Kind::ServiceAccessToken,
+                json!({"clientRef": {"name": "a"}}),
+                json!({"clientRef": {"name": "b"}}),
+                Some("/spec/clientRef"),
+            ),
+            (
+                Kind::ServiceAccessToken,
+                json!({"revoked": true}),
+                json!({"revoked": false}),
+                Some("/spec/revoked"),
+            ),
+            (
+                Kind::ServiceAccessToken,
+                json!({"revoked": true}),
+                json!({}),
+                Some("/spec/revoked"),
+            ),
+            (
+                Kind::ServiceAccessToken,
+                json!({}),
+                json!({"revoked": true}),
+                None,
+            ),
+            (
+                Kind::Credential,
+                json!({"high": 3}),
+                json!({"high": 2}),
+                Some("/spec/high"),
+            ),
         ] {
             let problems = problems(kind, &json!({ "spec": old }), &json!({ "spec": new }));
-            assert_eq!(problems.first().map(|problem| problem.path.as_str()), refused, "{kind}: {old} -> {new}");
+            assert_eq!(
+                problems.first().map(|problem| problem.path.as_str()),
+                refused,
+                "{kind}: {old} -> {new}"
+            );
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::ObjectKey;
 use super::judge::{AcceptedClient, GrantedScope, Served};
 use super::record::{CredentialRecord, EntryRecord, IdentityRecord, ServiceTokenRecord};
 use super::tables::Directory;
-use super::ObjectKey;
 use crate::resources::{OwnerKind, ReferenceTokens};
 use crate::tokens::{Presented, TokenId};
 
@@ -69,8 +69,15 @@ pub struct ActiveToken<'a> {
 
 impl Directory {
     /// A service access token that was presented at an Identity.
-    pub fn service_token_presented<'a>(&'a self, identity: &ObjectKey, presented: &Presented<'_>, now: Timestamp) -> Result<ActiveToken<'a>, Refusal> {
-        let (credential, entry) = self.issued_entry(identity, &presented.id).ok_or(Refusal::UnknownToken)?;
+    pub fn service_token_presented<'a>(
+        &'a self,
+        identity: &ObjectKey,
+        presented: &Presented<'_>,
+        now: Timestamp,
+    ) -> Result<ActiveToken<'a>, Refusal> {
+        let (credential, entry) = self
+            .issued_entry(identity, &presented.id)
+            .ok_or(Refusal::UnknownToken)?;
         if entry.hash != presented.hash {
             return Err(Refusal::WrongSecret);
         }
@@ -85,21 +92,50 @@ impl Directory {
         }
         let expires_at = service_token_end(client.identity.record, entry, now)?;
         let kept = |value: &&Arc<str>| owner.scopes.contains(*value);
-        let scopes: Vec<_> = entry.scopes.iter().filter(kept).filter_map(|value| self.granted_scope(&client, value)).collect();
+        let scopes: Vec<_> = entry
+            .scopes
+            .iter()
+            .filter(kept)
+            .filter_map(|value| self.granted_scope(&client, value))
+            .collect();
         if scopes.is_empty() {
             return Err(Refusal::NoScopeLeft);
         }
-        Ok(ActiveToken { client, credential, entry, scopes, expires_at })
+        Ok(ActiveToken {
+            client,
+            credential,
+            entry,
+            scopes,
+            expires_at,
+        })
     }
 
     /// A client and the secret that it presented.
-    pub fn client_authenticated<'a>(&'a self, identity: &ObjectKey, client_id: &str, presented: &Presented<'_>, now: Timestamp) -> Result<AcceptedClient<'a>, Refusal> {
-        let served = self.served_identity(identity).map_err(|_| Refusal::ClientRefused)?;
-        let client = self.client_by_id(served.object, served.record, client_id).ok_or(Refusal::ClientGone)?;
-        let key = ObjectKey { namespace: identity.namespace.clone(), name: client.uid.clone() };
-        let credential = self.credential(&key).filter(|it| it.identity == *identity && it.owner.kind == OwnerKind::OAuthClient).ok_or(Refusal::UnknownToken)?;
+    pub fn client_authenticated<'a>(
+        &'a self,
+        identity: &ObjectKey,
+        client_id: &str,
+        presented: &Presented<'_>,
+        now: Timestamp,
+    ) -> Result<AcceptedClient<'a>, Refusal> {
+        let served = self
+            .served_identity(identity)
+            .map_err(|_| Refusal::ClientRefused)?;
+        let client = self
+            .client_by_id(served.object, served.record, client_id)
+            .ok_or(Refusal::ClientGone)?;
+        let key = ObjectKey {
+            namespace: identity.namespace.clone(),
+            name: client.uid.clone(),
+        };
+        let credential = self
+            .credential(&key)
+            .filter(|it| it.identity == *identity && it.owner.kind == OwnerKind::OAuthClient)
+            .ok_or(Refusal::UnknownToken)?;
         let mut entries = credential.entries.iter();
-        let entry = entries.find(|entry| entry.token_id == presented.id && entry.hash == presented.hash).ok_or(Refusal::WrongSecret)?;
+        let entry = entries
+            .find(|entry| entry.token_id == presented.id && entry.hash == presented.hash)
+            .ok_or(Refusal::WrongSecret)?;
         let accepted = self.client_of(credential, entry, &client.key, now)?;
         if accepted.client.record.client_id != entry.principal {
             return Err(Refusal::PrincipalChanged);
@@ -111,8 +147,16 @@ impl Directory {
     }
 
     /// The client of an access token that this Identity signed, if it may still use it, RFC 9068.
-    pub fn access_token_client<'a>(&'a self, identity: &ObjectKey, client_id: &str, issued_at: Timestamp, now: Timestamp) -> Result<AcceptedClient<'a>, Refusal> {
-        let accepted = self.active_client(identity, client_id).ok_or(Refusal::ClientRefused)?;
+    pub fn access_token_client<'a>(
+        &'a self,
+        identity: &ObjectKey,
+        client_id: &str,
+        issued_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<AcceptedClient<'a>, Refusal> {
+        let accepted = self
+            .active_client(identity, client_id)
+            .ok_or(Refusal::ClientRefused)?;
         // A client that was deleted and created anew has none of the old one's tokens.
         if issued_at.as_second() < accepted.client.object.created.as_second() {
             return Err(Refusal::ClientGone);
@@ -124,12 +168,29 @@ impl Directory {
     }
 
     /// The Credential of this Identity that knows a token id, and the entry.
-    pub fn issued_entry(&self, identity: &ObjectKey, id: &TokenId) -> Option<(&CredentialRecord, &EntryRecord)> {
-        let least = ObjectKey { namespace: Arc::from(""), name: Arc::from("") };
-        let candidates = self.issued.range((*id, least)..).take_while(|(other, _)| other == id);
-        candidates.filter_map(|(_, key)| self.credential(key)).find(|credential| credential.identity == *identity).and_then(|credential| {
-            credential.entries.iter().find(|entry| entry.token_id == *id).map(|entry| (&**credential, entry))
-        })
+    pub fn issued_entry(
+        &self,
+        identity: &ObjectKey,
+        id: &TokenId,
+    ) -> Option<(&CredentialRecord, &EntryRecord)> {
+        let least = ObjectKey {
+            namespace: Arc::from(""),
+            name: Arc::from(""),
+        };
+        let candidates = self
+            .issued
+            .range((*id, least)..)
+            .take_while(|(other, _)| other == id);
+        candidates
+            .filter_map(|(_, key)| self.credential(key))
+            .find(|credential| credential.identity == *identity)
+            .and_then(|credential| {
+                credential
+                    .entries
+                    .iter()
+                    .find(|entry| entry.token_id == *id)
+                    .map(|entry| (&**credential, entry))
+            })
     }
 
     fn owning_token(&self, credential: &CredentialRecord) -> Result<&ServiceTokenRecord, Refusal> {
@@ -137,14 +198,32 @@ impl Directory {
         if owner.kind != OwnerKind::ServiceAccessToken {
             return Err(Refusal::UnknownToken);
         }
-        let object = self.service_token(&owner.key).filter(|object| object.uid == owner.uid).ok_or(Refusal::OwnerGone)?;
+        let object = self
+            .service_token(&owner.key)
+            .filter(|object| object.uid == owner.uid)
+            .ok_or(Refusal::OwnerGone)?;
         let record = object.record().ok_or(Refusal::OwnerGone)?;
-        if record.revoked { Err(Refusal::OwnerRevoked) } else { Ok(record) }
+        if record.revoked {
+            Err(Refusal::OwnerRevoked)
+        } else {
+            Ok(record)
+        }
     }
 
-    fn client_of<'a>(&'a self, credential: &CredentialRecord, entry: &EntryRecord, key: &ObjectKey, now: Timestamp) -> Result<AcceptedClient<'a>, Refusal> {
-        let client = self.client(key).filter(|client| client.uid == entry.client_uid && client.key.name == entry.client_name).ok_or(Refusal::ClientGone)?;
-        let accepted = self.accepted_client(client).map_err(|_| Refusal::ClientRefused)?;
+    fn client_of<'a>(
+        &'a self,
+        credential: &CredentialRecord,
+        entry: &EntryRecord,
+        key: &ObjectKey,
+        now: Timestamp,
+    ) -> Result<AcceptedClient<'a>, Refusal> {
+        let client = self
+            .client(key)
+            .filter(|client| client.uid == entry.client_uid && client.key.name == entry.client_name)
+            .ok_or(Refusal::ClientGone)?;
+        let accepted = self
+            .accepted_client(client)
+            .map_err(|_| Refusal::ClientRefused)?;
         if accepted.identity.object.key != credential.identity {
             return Err(Refusal::ClientRefused);
         }
@@ -160,23 +239,41 @@ impl Directory {
 
 /// Whether `revokeIssuedBefore` covers a moment of issue; a value ahead acts as now.
 pub fn is_revoked(identity: &IdentityRecord, issued_at: Timestamp, now: Timestamp) -> bool {
-    identity.revoke_issued_before.is_some_and(|before| issued_at < before.min(now))
+    identity
+        .revoke_issued_before
+        .is_some_and(|before| issued_at < before.min(now))
 }
 
 /// When an entry ends: its own end or an earlier one that it was given.
 pub fn ends(entry: &EntryRecord) -> Option<Timestamp> {
-    [entry.expires_at, entry.not_after].into_iter().flatten().min()
+    [entry.expires_at, entry.not_after]
+        .into_iter()
+        .flatten()
+        .min()
 }
 
 /// When a service token ends, with the Identity's ceilings of today on what was issued yesterday.
-fn service_token_end(identity: &IdentityRecord, entry: &EntryRecord, now: Timestamp) -> Result<Option<Timestamp>, Refusal> {
+fn service_token_end(
+    identity: &IdentityRecord,
+    entry: &EntryRecord,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, Refusal> {
     let end = ends(entry);
     if entry.expires_at.is_none() && !identity.never_expiring_tokens {
         return Err(Refusal::LimitExceeded);
     }
-    let ceiling = entry.expires_at.and_then(|_| entry.issued_at.checked_add(identity.max_service_token_lifetime).ok());
+    let ceiling = entry.expires_at.and_then(|_| {
+        entry
+            .issued_at
+            .checked_add(identity.max_service_token_lifetime)
+            .ok()
+    });
     let end = [end, ceiling].into_iter().flatten().min();
-    if end.is_some_and(|end| end <= now) { Err(Refusal::Expired) } else { Ok(end) }
+    if end.is_some_and(|end| end <= now) {
+        Err(Refusal::Expired)
+    } else {
+        Ok(end)
+    }
 }
 
 impl<'a> ActiveToken<'a> {

@@ -51,7 +51,9 @@ pub(super) struct Pattern {
 
 impl Pattern {
     pub(super) fn matches(&self, text: &str) -> bool {
-        self.regex.as_ref().is_some_and(|regex| regex.is_match(text))
+        self.regex
+            .as_ref()
+            .is_some_and(|regex| regex.is_match(text))
     }
 }
 
@@ -65,7 +67,10 @@ pub(super) struct ObjectRules {
 
 impl ObjectRules {
     pub(super) fn property(&self, name: &str) -> Option<&Node> {
-        let place = self.properties.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        let place = self
+            .properties
+            .binary_search_by(|(known, _)| (**known).cmp(name))
+            .ok()?;
         Some(&self.properties[place].1)
     }
 
@@ -98,7 +103,13 @@ pub(super) fn spec_of(kind: Kind) -> Node {
         .spec
         .versions
         .into_iter()
-        .find_map(|version| version.schema?.open_api_v3_schema?.properties?.remove("spec"))
+        .find_map(|version| {
+            version
+                .schema?
+                .open_api_v3_schema?
+                .properties?
+                .remove("spec")
+        })
         .unwrap_or_default();
     Compiler::default().node(&spec)
 }
@@ -124,7 +135,10 @@ impl Compiler {
             _ => Shape::Object(self.object(schema)),
         };
         let about = schema.description.as_deref().unwrap_or_default();
-        Node { shape, about: first_sentence(about).into() }
+        Node {
+            shape,
+            about: first_sentence(about).into(),
+        }
     }
 
     fn text(&mut self, schema: &JSONSchemaProps) -> TextRules {
@@ -133,20 +147,42 @@ impl Compiler {
             longest: count(schema.max_length).unwrap_or(usize::MAX),
             pattern: schema.pattern.as_deref().map(|source| self.pattern(source)),
             moment: schema.format.as_deref() == Some("date-time"),
-            allowed: schema.enum_.iter().flatten().filter_map(|value| value.0.as_str()).map(Into::into).collect(),
+            allowed: schema
+                .enum_
+                .iter()
+                .flatten()
+                .filter_map(|value| value.0.as_str())
+                .map(Into::into)
+                .collect(),
         }
     }
 
     fn pattern(&mut self, source: &str) -> Pattern {
-        let regex = self.patterns.entry(source.to_owned()).or_insert_with(|| Regex::new(source).ok());
-        Pattern { source: source.into(), regex: regex.clone() }
+        let regex = self
+            .patterns
+            .entry(source.to_owned())
+            .or_insert_with(|| Regex::new(source).ok());
+        Pattern {
+            source: source.into(),
+            regex: regex.clone(),
+        }
     }
 
     fn list(&mut self, schema: &JSONSchemaProps) -> ListRules {
-        let keys = || schema.x_kubernetes_list_map_keys.iter().flatten().map(|key| key.as_str().into()).collect();
+        let keys = || {
+            schema
+                .x_kubernetes_list_map_keys
+                .iter()
+                .flatten()
+                .map(|key| key.as_str().into())
+                .collect()
+        };
         let items = match &schema.items {
             Some(JSONSchemaPropsOrArray::Schema(items)) => self.node(items),
-            _ => Node { shape: Shape::Any, about: "".into() },
+            _ => Node {
+                shape: Shape::Any,
+                about: "".into(),
+            },
         };
         ListRules {
             fewest: count(schema.min_items).unwrap_or(0),
@@ -163,14 +199,24 @@ impl Compiler {
     fn object(&mut self, schema: &JSONSchemaProps) -> ObjectRules {
         let others = match &schema.additional_properties {
             Some(JSONSchemaPropsOrBool::Schema(values)) => Some(Box::new(self.node(values))),
-            Some(JSONSchemaPropsOrBool::Bool(true)) => Some(Box::new(Node { shape: Shape::Any, about: "".into() })),
+            Some(JSONSchemaPropsOrBool::Bool(true)) => Some(Box::new(Node {
+                shape: Shape::Any,
+                about: "".into(),
+            })),
             _ => None,
         };
         // A BTreeMap iterates in the order that `property` searches by.
         let properties = schema.properties.iter().flatten();
         ObjectRules {
-            properties: properties.map(|(name, property)| (name.as_str().into(), self.node(property))).collect(),
-            required: schema.required.iter().flatten().map(|name| name.as_str().into()).collect(),
+            properties: properties
+                .map(|(name, property)| (name.as_str().into(), self.node(property)))
+                .collect(),
+            required: schema
+                .required
+                .iter()
+                .flatten()
+                .map(|name| name.as_str().into())
+                .collect(),
             others,
         }
     }
@@ -181,6 +227,16 @@ fn count(bound: Option<i64>) -> Option<usize> {
 }
 
 fn first_sentence(text: &str) -> String {
-    let paragraph = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
-    paragraph.split_inclusive(". ").next().unwrap_or_default().trim().trim_end_matches('.').to_owned()
+    let paragraph = text
+        .split("\n\n")
+        .next()
+        .unwrap_or_default()
+        .replace('\n', " ");
+    paragraph
+        .split_inclusive(". ")
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .trim_end_matches('.')
+        .to_owned()
 }

@@ -26,14 +26,23 @@ enum Step<'a> {
 }
 
 impl<'a> At<'a> {
-    pub(super) const ROOT: At<'static> = At { parent: None, step: Step::Root };
+    pub(super) const ROOT: At<'static> = At {
+        parent: None,
+        step: Step::Root,
+    };
 
     pub(super) fn key(&'a self, name: &'a str) -> At<'a> {
-        At { parent: Some(self), step: Step::Key(name) }
+        At {
+            parent: Some(self),
+            step: Step::Key(name),
+        }
     }
 
     fn index(&'a self, index: usize) -> At<'a> {
-        At { parent: Some(self), step: Step::Index(index) }
+        At {
+            parent: Some(self),
+            step: Step::Index(index),
+        }
     }
 
     /// As a JSON Pointer, RFC 6901.
@@ -70,7 +79,10 @@ pub(super) struct Judge<'s> {
 
 impl<'s> Judge<'s> {
     pub(super) fn new(spec: &'s Node) -> Self {
-        Self { spec, problems: Vec::new() }
+        Self {
+            spec,
+            problems: Vec::new(),
+        }
     }
 
     pub(super) fn push(&mut self, problem: Problem) {
@@ -84,7 +96,11 @@ impl<'s> Judge<'s> {
     }
 
     pub(super) fn unsupported(&mut self, at: &At<'_>, message: impl Into<String>) {
-        self.push(Problem::error(Reason::UnsupportedValue, at.pointer(), message));
+        self.push(Problem::error(
+            Reason::UnsupportedValue,
+            at.pointer(),
+            message,
+        ));
     }
 
     pub(super) fn value(&mut self, node: &Node, value: &Value, at: &At<'_>) {
@@ -104,9 +120,18 @@ impl<'s> Judge<'s> {
     fn number(&mut self, rules: &NumberRules, number: &Number, at: &At<'_>) {
         let value = number.as_f64().unwrap_or(f64::NAN);
         if rules.integer && number.as_i64().is_none() {
-            let rounded = if value.is_finite() && value.abs() < 1e15 { format!(": write {value:.0}") } else { String::new() };
-            self.invalid(at, format!("{number} is not a whole number of 64 bits{rounded}"));
-        } else if rules.minimum.is_some_and(|minimum| value < minimum) || rules.maximum.is_some_and(|maximum| value > maximum) {
+            let rounded = if value.is_finite() && value.abs() < 1e15 {
+                format!(": write {value:.0}")
+            } else {
+                String::new()
+            };
+            self.invalid(
+                at,
+                format!("{number} is not a whole number of 64 bits{rounded}"),
+            );
+        } else if rules.minimum.is_some_and(|minimum| value < minimum)
+            || rules.maximum.is_some_and(|maximum| value > maximum)
+        {
             let bounds = match (rules.minimum, rules.maximum) {
                 (Some(minimum), Some(maximum)) => format!("{minimum} to {maximum}"),
                 (Some(minimum), None) => format!("at least {minimum}"),
@@ -126,12 +151,28 @@ impl<'s> Judge<'s> {
         // Bytes bound characters from above: most texts need no count.
         let long = text.len() > rules.longest && text.chars().count() > rules.longest;
         if long {
-            self.invalid(at, format!("{} is longer than {} characters", at.name(), rules.longest));
-        } else if text.len() < rules.shortest || rules.shortest > 1 && text.chars().count() < rules.shortest {
-            let least = if rules.shortest == 1 { "must not be empty".to_owned() } else { format!("has at least {} characters", rules.shortest) };
+            self.invalid(
+                at,
+                format!("{} is longer than {} characters", at.name(), rules.longest),
+            );
+        } else if text.len() < rules.shortest
+            || rules.shortest > 1 && text.chars().count() < rules.shortest
+        {
+            let least = if rules.shortest == 1 {
+                "must not be empty".to_owned()
+            } else {
+                format!("has at least {} characters", rules.shortest)
+            };
             self.invalid(at, format!("{} {least}", at.name()));
-        } else if let Some(pattern) = rules.pattern.as_ref().filter(|pattern| !pattern.matches(text)) {
-            self.invalid(at, words::refused(&pattern.source, text, |better| pattern.matches(better)));
+        } else if let Some(pattern) = rules
+            .pattern
+            .as_ref()
+            .filter(|pattern| !pattern.matches(text))
+        {
+            self.invalid(
+                at,
+                words::refused(&pattern.source, text, |better| pattern.matches(better)),
+            );
         } else if rules.moment && !words::is_moment(text) {
             self.invalid(at, words::not_a_moment(text));
         }
@@ -146,8 +187,15 @@ impl<'s> Judge<'s> {
                 (None, None) => self.unknown_field(rules, fields, &here),
             }
         }
-        for name in rules.required.iter().filter(|name| !fields.contains_key(&***name)) {
-            let about = rules.property(name).map(|node| &*node.about).filter(|about| !about.is_empty());
+        for name in rules
+            .required
+            .iter()
+            .filter(|name| !fields.contains_key(&***name))
+        {
+            let about = rules
+                .property(name)
+                .map(|node| &*node.about)
+                .filter(|about| !about.is_empty());
             let about = about.map(|about| format!(" ({about})")).unwrap_or_default();
             self.invalid(&at.key(name), format!("{name} is missing{about}"));
         }
@@ -173,11 +221,27 @@ impl<'s> Judge<'s> {
 
     fn list(&mut self, rules: &ListRules, items: &[Value], at: &At<'_>) {
         if items.len() > rules.most {
-            self.invalid(at, format!("{} has {} items, at most {} are allowed", at.name(), items.len(), rules.most));
+            self.invalid(
+                at,
+                format!(
+                    "{} has {} items, at most {} are allowed",
+                    at.name(),
+                    items.len(),
+                    rules.most
+                ),
+            );
             return;
         }
         if items.len() < rules.fewest {
-            self.invalid(at, format!("{} needs at least {} item{}", at.name(), rules.fewest, if rules.fewest == 1 { "" } else { "s" }));
+            self.invalid(
+                at,
+                format!(
+                    "{} needs at least {} item{}",
+                    at.name(),
+                    rules.fewest,
+                    if rules.fewest == 1 { "" } else { "s" }
+                ),
+            );
         }
         for (index, item) in items.iter().enumerate() {
             self.value(&rules.items, item, &at.index(index));
@@ -186,20 +250,34 @@ impl<'s> Judge<'s> {
             Unique::No => {}
             Unique::Values => self.no_twins(items, at, |item| Some(item.to_string())),
             Unique::Keys(keys) => self.no_twins(items, at, |item| {
-                let values: Option<Vec<_>> = keys.iter().map(|key| item.get(&**key).map(Value::to_string)).collect();
+                let values: Option<Vec<_>> = keys
+                    .iter()
+                    .map(|key| item.get(&**key).map(Value::to_string))
+                    .collect();
                 values.map(|values| values.join(", "))
             }),
         }
     }
 
-    fn no_twins(&mut self, items: &[Value], at: &At<'_>, identity: impl Fn(&Value) -> Option<String>) {
+    fn no_twins(
+        &mut self,
+        items: &[Value],
+        at: &At<'_>,
+        identity: impl Fn(&Value) -> Option<String>,
+    ) {
         if items.len() < 2 {
             return;
         }
         let mut seen = HashSet::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            let Some(identity) = identity(item) else { continue };
-            let message = format!("{} is in {} twice: take one out", shown(&identity), at.name());
+            let Some(identity) = identity(item) else {
+                continue;
+            };
+            let message = format!(
+                "{} is in {} twice: take one out",
+                shown(&identity),
+                at.name()
+            );
             if !seen.insert(identity) {
                 self.invalid(&at.index(index), message);
             }
@@ -226,9 +304,16 @@ fn find(node: &Node, name: &str, path: &str, homes: &mut Vec<String>) {
 fn unknown_choice(rules: &TextRules, text: &str, name: &str) -> String {
     let choices: Vec<&str> = rules.allowed.iter().map(|allowed| &**allowed).collect();
     let list = choices.join(", ");
-    let list = if choices.len() == 1 { list } else { format!("one of {list}") };
+    let list = if choices.len() == 1 {
+        list
+    } else {
+        format!("one of {list}")
+    };
     match nearest(text, choices) {
-        Some(meant) => format!("`{}` is not a value of {name}: did you mean `{meant}`? It is {list}", shown(text)),
+        Some(meant) => format!(
+            "`{}` is not a value of {name}: did you mean `{meant}`? It is {list}",
+            shown(text)
+        ),
         None => format!("`{}` is not a value of {name}: write {list}", shown(text)),
     }
 }
@@ -238,10 +323,16 @@ fn wrong_type(shape: &Shape, value: &Value, name: &str) -> String {
     match (shape, value) {
         (_, Value::Null) => format!("{name} has no value: write one, or leave the field out"),
         (Shape::Text(rules), Value::Number(number)) if is_duration(rules) => {
-            let better = words::duration_instead(&number.to_string()).map(|better| format!(", such as {better}"));
-            format!("{name} is a length of time: write the number with its unit{}", better.unwrap_or_default())
+            let better = words::duration_instead(&number.to_string())
+                .map(|better| format!(", such as {better}"));
+            format!(
+                "{name} is a length of time: write the number with its unit{}",
+                better.unwrap_or_default()
+            )
         }
-        (Shape::Text(_), Value::Number(_) | Value::Bool(_)) => format!("{name} is a string: put {written} in quotes"),
+        (Shape::Text(_), Value::Number(_) | Value::Bool(_)) => {
+            format!("{name} is a string: put {written} in quotes")
+        }
         (Shape::Text(_), other) => format!("{name} is a string, not {}", type_of(other)),
         (Shape::Boolean, Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
             format!("{name} is true or false: write {text} without quotes")
@@ -252,18 +343,27 @@ fn wrong_type(shape: &Shape, value: &Value, name: &str) -> String {
         }
         (Shape::Number(_), other) => format!("{name} is a number, not {}", type_of(other)),
         (Shape::List(_), Value::Array(_)) | (Shape::Any, _) => String::new(),
-        (Shape::List(_), Value::Object(_)) => format!("{name} is a list: begin each item with '- '"),
+        (Shape::List(_), Value::Object(_)) => {
+            format!("{name} is a list: begin each item with '- '")
+        }
         (Shape::List(_), _) => format!("{name} is a list: write [{written}]"),
         (Shape::Object(rules), other) => {
             let names: Vec<&str> = rules.names().collect();
-            let names = if names.is_empty() { String::new() } else { format!(" with the fields {}", names.join(", ")) };
+            let names = if names.is_empty() {
+                String::new()
+            } else {
+                format!(" with the fields {}", names.join(", "))
+            };
             format!("{name} is an object{names}, not {}", type_of(other))
         }
     }
 }
 
 fn is_duration(rules: &TextRules) -> bool {
-    rules.pattern.as_ref().is_some_and(|pattern| pattern.matches("1h") && !pattern.matches("1"))
+    rules
+        .pattern
+        .as_ref()
+        .is_some_and(|pattern| pattern.matches("1h") && !pattern.matches("1"))
 }
 
 fn type_of(value: &Value) -> &'static str {

@@ -34,7 +34,10 @@ pub(super) fn judge(judge: &mut Judge<'_>, object: &Map<String, Value>, root: &A
     match object.get("metadata") {
         Some(Value::Object(metadata)) => fields(judge, metadata, &at),
         Some(_) => judge.invalid(&at, "metadata is an object: write name and namespace in it"),
-        None => judge.invalid(&at, "metadata is missing: write the object's name and namespace in it"),
+        None => judge.invalid(
+            &at,
+            "metadata is missing: write the object's name and namespace in it",
+        ),
     }
 }
 
@@ -49,26 +52,50 @@ fn fields(judge: &mut Judge<'_>, metadata: &Map<String, Value>, at: &At<'_>) {
                 }
             }
             ("name" | "namespace", other) => {
-                judge.invalid(&here, format!("{name} is a string: put {} in quotes", shown(&other.to_string())));
+                judge.invalid(
+                    &here,
+                    format!(
+                        "{name} is a string: put {} in quotes",
+                        shown(&other.to_string())
+                    ),
+                );
             }
             ("labels", Value::Object(labels)) => labels_rule(judge, labels, &here),
-            ("annotations", Value::Object(annotations)) => annotations_rule(judge, annotations, &here),
+            ("annotations", Value::Object(annotations)) => {
+                annotations_rule(judge, annotations, &here)
+            }
             ("labels" | "annotations", Value::Null) => {}
-            ("labels" | "annotations", _) => judge.invalid(&here, format!("{name} is an object of strings")),
+            ("labels" | "annotations", _) => {
+                judge.invalid(&here, format!("{name} is an object of strings"))
+            }
             (known, _) if FIELDS.contains(&known) => {}
             (unknown, _) => unknown_field(judge, unknown, &here),
         }
     }
     if !metadata.contains_key("name") {
-        let why = if metadata.contains_key("generateName") { ": generateName is not enough, others refer to it by name" } else { "" };
+        let why = if metadata.contains_key("generateName") {
+            ": generateName is not enough, others refer to it by name"
+        } else {
+            ""
+        };
         judge.invalid(&at.key("name"), format!("metadata.name is missing{why}"));
     }
 }
 
 fn unknown_field(judge: &mut Judge<'_>, unknown: &str, at: &At<'_>) {
-    let hint = nearest(unknown, FIELDS).map(|known| format!(": did you mean `{known}`?")).unwrap_or_default();
-    let message = format!("`{}` is not a field of metadata and is ignored{hint}", shown(unknown));
-    judge.push(Problem { severity: Severity::Warning, reason: Reason::UnsupportedValue, path: at.pointer(), message });
+    let hint = nearest(unknown, FIELDS)
+        .map(|known| format!(": did you mean `{known}`?"))
+        .unwrap_or_default();
+    let message = format!(
+        "`{}` is not a field of metadata and is ignored{hint}",
+        shown(unknown)
+    );
+    judge.push(Problem {
+        severity: Severity::Warning,
+        reason: Reason::UnsupportedValue,
+        path: at.pointer(),
+        message,
+    });
 }
 
 fn name_rule(judge: &mut Judge<'_>, text: &str, at: &At<'_>) {
@@ -100,7 +127,13 @@ fn annotations_rule(judge: &mut Judge<'_>, annotations: &Map<String, Value>, at:
         }
         match value {
             Value::String(text) => size += key.len() + text.len(),
-            other => judge.invalid(&here, format!("an annotation's value is a string: put {} in quotes", shown(&other.to_string()))),
+            other => judge.invalid(
+                &here,
+                format!(
+                    "an annotation's value is a string: put {} in quotes",
+                    shown(&other.to_string())
+                ),
+            ),
         }
     }
     if size > ANNOTATIONS_LIMIT {
@@ -115,7 +148,10 @@ pub(super) fn is_label(text: &str) -> bool {
 
 fn is_label_of_any_length(text: &str) -> bool {
     let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
-    !text.is_empty() && text.as_bytes().iter().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+    !text.is_empty()
+        && text.as_bytes().iter().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 fn is_word(text: &str) -> bool {
@@ -127,7 +163,9 @@ fn is_word(text: &str) -> bool {
 
 fn is_qualified(key: &str) -> bool {
     match key.split_once('/') {
-        Some((domain, name)) => domain.len() <= 253 && domain.split('.').all(is_label_of_any_length) && is_word(name),
+        Some((domain, name)) => {
+            domain.len() <= 253 && domain.split('.').all(is_label_of_any_length) && is_word(name)
+        }
         None => is_word(key),
     }
 }

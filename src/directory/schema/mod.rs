@@ -31,7 +31,10 @@ pub fn validate(kind: Kind, object: &Value) -> Vec<Problem> {
     let mut judge = Judge::new(spec);
     match object {
         Value::Object(fields) => judge_root(&mut judge, kind, spec, fields),
-        _ => judge.invalid(&At::ROOT, format!("this is no {kind}: write an object with apiVersion, kind, metadata and spec")),
+        _ => judge.invalid(
+            &At::ROOT,
+            format!("this is no {kind}: write an object with apiVersion, kind, metadata and spec"),
+        ),
     }
     judge.problems
 }
@@ -53,20 +56,37 @@ fn judge_root(judge: &mut Judge<'_>, kind: Kind, spec: &Node, object: &Map<Strin
         let at = root.key(name);
         match name.as_str() {
             "apiVersion" if value != API_VERSION => {
-                judge.unsupported(&at, format!("apiVersion {} is not known to this release: write {API_VERSION}", shown(&value.to_string())));
+                judge.unsupported(
+                    &at,
+                    format!(
+                        "apiVersion {} is not known to this release: write {API_VERSION}",
+                        shown(&value.to_string())
+                    ),
+                );
             }
-            "kind" if value != kind.as_str() => judge.invalid(&at, format!("kind is {}, not {kind}", shown(&value.to_string()))),
+            "kind" if value != kind.as_str() => judge.invalid(
+                &at,
+                format!("kind is {}, not {kind}", shown(&value.to_string())),
+            ),
             "apiVersion" | "kind" | "metadata" | "status" => {}
             "spec" => judge.value(spec, value, &at),
             other => {
-                let home = judge.home_of(other).or_else(|| nearest(other, FIELDS).map(str::to_owned));
-                let hint = home.map_or_else(|| "take it out".to_owned(), |home| format!("its place is `{home}`"));
+                let home = judge
+                    .home_of(other)
+                    .or_else(|| nearest(other, FIELDS).map(str::to_owned));
+                let hint = home.map_or_else(
+                    || "take it out".to_owned(),
+                    |home| format!("its place is `{home}`"),
+                );
                 judge.unsupported(&at, format!("unknown field `{}`: {hint}", shown(other)));
             }
         }
     }
     metadata::judge(judge, object, root);
     if !object.contains_key("spec") {
-        judge.invalid(&root.key("spec"), format!("spec is missing: write what the {kind} should be"));
+        judge.invalid(
+            &root.key("spec"),
+            format!("spec is missing: write what the {kind} should be"),
+        );
     }
 }

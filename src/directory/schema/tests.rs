@@ -38,16 +38,31 @@ fn object(kind: &str, spec: &str) -> Value {
 
 /// Each problem as `<path> <reason>: <message>`.
 fn told(kind: Kind, object: &Value) -> Vec<String> {
-    validate(kind, object).iter().map(|p| format!("{} {}: {}", p.path, p.reason, p.message)).collect()
+    validate(kind, object)
+        .iter()
+        .map(|p| format!("{} {}: {}", p.path, p.reason, p.message))
+        .collect()
 }
 
 #[test]
 fn good_objects_have_no_problem() {
     for (kind, spec) in [
-        (Kind::Identity, "{issuer: 'https://id.example.com/main', access: {clients: {from: Selector, selector: {matchLabels: {a: b}}}}}"),
-        (Kind::Scope, "{value: 'team:read', audiences: ['https://api'], allowedNamespaces: {from: List, names: [a, b]}}"),
-        (Kind::OAuthClient, "{grantTypes: [ClientCredentials], scopes: ['a', 'b'], authentication: {secret: {lifetime: 720h}}}"),
-        (Kind::ServiceAccessToken, "{clientRef: {name: c}, scopes: [a], expiresAt: '2027-01-31T12:00:00+01:00'}"),
+        (
+            Kind::Identity,
+            "{issuer: 'https://id.example.com/main', access: {clients: {from: Selector, selector: {matchLabels: {a: b}}}}}",
+        ),
+        (
+            Kind::Scope,
+            "{value: 'team:read', audiences: ['https://api'], allowedNamespaces: {from: List, names: [a, b]}}",
+        ),
+        (
+            Kind::OAuthClient,
+            "{grantTypes: [ClientCredentials], scopes: ['a', 'b'], authentication: {secret: {lifetime: 720h}}}",
+        ),
+        (
+            Kind::ServiceAccessToken,
+            "{clientRef: {name: c}, scopes: [a], expiresAt: '2027-01-31T12:00:00+01:00'}",
+        ),
     ] {
         assert_eq!(told(kind, &object(kind.as_str(), spec)), [""; 0], "{kind}");
     }
@@ -55,66 +70,188 @@ fn good_objects_have_no_problem() {
 
 #[rstest]
 // unknown fields
-#[case("{grantTypes: [], scops: [a]}", "/spec/scops UnsupportedValue: unknown field `scops`: did you mean `scopes`?")]
-#[case("{grantTypes: [], client_id: a}", "/spec/client_id UnsupportedValue: unknown field `client_id`: did you mean `clientId`?")]
-#[case("{grantTypes: [], accessTokenLifetime: 1h}", "/spec/accessTokenLifetime UnsupportedValue: unknown field `accessTokenLifetime`: its place is `spec.tokens.accessTokenLifetime`")]
-#[case("{grantTypes: [], redirectUris: []}", "/spec/redirectUris UnsupportedValue: unknown field `redirectUris`: take it out, or use a release of Symbolon that knows it")]
-#[case("{grantTypes: [], 'a/b~c': 1}", "/spec/a~1b~0c UnsupportedValue: unknown field `a/b~c`: take it out, or use a release of Symbolon that knows it")]
+#[case(
+    "{grantTypes: [], scops: [a]}",
+    "/spec/scops UnsupportedValue: unknown field `scops`: did you mean `scopes`?"
+)]
+#[case(
+    "{grantTypes: [], client_id: a}",
+    "/spec/client_id UnsupportedValue: unknown field `client_id`: did you mean `clientId`?"
+)]
+#[case(
+    "{grantTypes: [], accessTokenLifetime: 1h}",
+    "/spec/accessTokenLifetime UnsupportedValue: unknown field `accessTokenLifetime`: its place is `spec.tokens.accessTokenLifetime`"
+)]
+#[case(
+    "{grantTypes: [], redirectUris: []}",
+    "/spec/redirectUris UnsupportedValue: unknown field `redirectUris`: take it out, or use a release of Symbolon that knows it"
+)]
+#[case(
+    "{grantTypes: [], 'a/b~c': 1}",
+    "/spec/a~1b~0c UnsupportedValue: unknown field `a/b~c`: take it out, or use a release of Symbolon that knows it"
+)]
 // enums
-#[case("{grantTypes: [client_credentials]}", "/spec/grantTypes/0 UnsupportedValue: `client_credentials` is not a value of grantTypes: did you mean `ClientCredentials`? It is ClientCredentials")]
-#[case("{grantTypes: [], tokens: {algorithm: HS512}}", "/spec/tokens/algorithm UnsupportedValue: `HS512` is not a value of algorithm: write one of RS256, PS256, ES256, EdDSA")]
-#[case("{grantTypes: [], tokens: {algorithm: rs256}}", "/spec/tokens/algorithm UnsupportedValue: `rs256` is not a value of algorithm: did you mean `RS256`? It is one of RS256, PS256, ES256, EdDSA")]
+#[case(
+    "{grantTypes: [client_credentials]}",
+    "/spec/grantTypes/0 UnsupportedValue: `client_credentials` is not a value of grantTypes: did you mean `ClientCredentials`? It is ClientCredentials"
+)]
+#[case(
+    "{grantTypes: [], tokens: {algorithm: HS512}}",
+    "/spec/tokens/algorithm UnsupportedValue: `HS512` is not a value of algorithm: write one of RS256, PS256, ES256, EdDSA"
+)]
+#[case(
+    "{grantTypes: [], tokens: {algorithm: rs256}}",
+    "/spec/tokens/algorithm UnsupportedValue: `rs256` is not a value of algorithm: did you mean `RS256`? It is one of RS256, PS256, ES256, EdDSA"
+)]
 // types
-#[case("{grantTypes: ClientCredentials}", "/spec/grantTypes Invalid: grantTypes is a list: write [\"ClientCredentials\"]")]
-#[case("{grantTypes: null}", "/spec/grantTypes Invalid: grantTypes has no value: write one, or leave the field out")]
-#[case("{grantTypes: [], disabled: 'true'}", "/spec/disabled Invalid: disabled is true or false: write true without quotes")]
-#[case("{grantTypes: [], disabled: 1}", "/spec/disabled Invalid: disabled is true or false, not a number")]
-#[case("{grantTypes: [], displayName: 5}", "/spec/displayName Invalid: displayName is a string: put 5 in quotes")]
-#[case("{grantTypes: [], displayName: [5]}", "/spec/displayName Invalid: displayName is a string, not a list")]
-#[case("{grantTypes: [], systemUser: bot}", "/spec/systemUser Invalid: systemUser is an object with the fields name, not a string")]
-#[case("{grantTypes: [], scopes: {a: b}}", "/spec/scopes Invalid: scopes is a list: begin each item with '- '")]
+#[case(
+    "{grantTypes: ClientCredentials}",
+    "/spec/grantTypes Invalid: grantTypes is a list: write [\"ClientCredentials\"]"
+)]
+#[case(
+    "{grantTypes: null}",
+    "/spec/grantTypes Invalid: grantTypes has no value: write one, or leave the field out"
+)]
+#[case(
+    "{grantTypes: [], disabled: 'true'}",
+    "/spec/disabled Invalid: disabled is true or false: write true without quotes"
+)]
+#[case(
+    "{grantTypes: [], disabled: 1}",
+    "/spec/disabled Invalid: disabled is true or false, not a number"
+)]
+#[case(
+    "{grantTypes: [], displayName: 5}",
+    "/spec/displayName Invalid: displayName is a string: put 5 in quotes"
+)]
+#[case(
+    "{grantTypes: [], displayName: [5]}",
+    "/spec/displayName Invalid: displayName is a string, not a list"
+)]
+#[case(
+    "{grantTypes: [], systemUser: bot}",
+    "/spec/systemUser Invalid: systemUser is an object with the fields name, not a string"
+)]
+#[case(
+    "{grantTypes: [], scopes: {a: b}}",
+    "/spec/scopes Invalid: scopes is a list: begin each item with '- '"
+)]
 // missing
-#[case("{}", "/spec/grantTypes Invalid: grantTypes is missing (The grants that it may use)")]
-#[case("{grantTypes: [], systemUser: {}}", "/spec/systemUser/name Invalid: name is missing (Name of the object)")]
+#[case(
+    "{}",
+    "/spec/grantTypes Invalid: grantTypes is missing (The grants that it may use)"
+)]
+#[case(
+    "{grantTypes: [], systemUser: {}}",
+    "/spec/systemUser/name Invalid: name is missing (Name of the object)"
+)]
 // durations
-#[case("{grantTypes: [], authentication: {secret: {lifetime: 30d}}}", "/spec/authentication/secret/lifetime Invalid: `30d` is not allowed: write a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms; here 720h")]
-#[case("{grantTypes: [], authentication: {secret: {lifetime: 1.5h}}}", "/spec/authentication/secret/lifetime Invalid: `1.5h` is not allowed: write a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms; here 1h30m")]
-#[case("{grantTypes: [], authentication: {secret: {lifetime: 3600}}}", "/spec/authentication/secret/lifetime Invalid: lifetime is a length of time: write the number with its unit, such as 1h")]
-#[case("{grantTypes: [], authentication: {secret: {lifetime: soon}}}", "/spec/authentication/secret/lifetime Invalid: `soon` is not allowed: write a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms")]
+#[case(
+    "{grantTypes: [], authentication: {secret: {lifetime: 30d}}}",
+    "/spec/authentication/secret/lifetime Invalid: `30d` is not allowed: write a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms; here 720h"
+)]
+#[case(
+    "{grantTypes: [], authentication: {secret: {lifetime: 1.5h}}}",
+    "/spec/authentication/secret/lifetime Invalid: `1.5h` is not allowed: write a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms; here 1h30m"
+)]
+#[case(
+    "{grantTypes: [], authentication: {secret: {lifetime: 3600}}}",
+    "/spec/authentication/secret/lifetime Invalid: lifetime is a length of time: write the number with its unit, such as 1h"
+)]
+#[case(
+    "{grantTypes: [], authentication: {secret: {lifetime: soon}}}",
+    "/spec/authentication/secret/lifetime Invalid: `soon` is not allowed: write a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms"
+)]
 // patterns
-#[case("{grantTypes: [], clientId: 'a b'}", "/spec/clientId Invalid: `a b` is not allowed: write letters, digits, '.', '_' and '-', beginning with a letter or digit; here a-b")]
-#[case("{grantTypes: [], systemUser: {name: My_Bot}}", "/spec/systemUser/name Invalid: `My_Bot` is not allowed: write lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit; here my-bot")]
-#[case("{grantTypes: [], scopes: ['a b']}", "/spec/scopes/0 Invalid: `a b` is not allowed: write printable ASCII without blanks, '\"' and '\\' (RFC 6749 section 3.3); each value is an item of its own")]
-#[case("{grantTypes: [], scopes: [\"a\\u202eb\"]}", "/spec/scopes/0 Invalid: `a\\u{202e}b` is not allowed: write printable ASCII without blanks, '\"' and '\\' (RFC 6749 section 3.3)")]
+#[case(
+    "{grantTypes: [], clientId: 'a b'}",
+    "/spec/clientId Invalid: `a b` is not allowed: write letters, digits, '.', '_' and '-', beginning with a letter or digit; here a-b"
+)]
+#[case(
+    "{grantTypes: [], systemUser: {name: My_Bot}}",
+    "/spec/systemUser/name Invalid: `My_Bot` is not allowed: write lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit; here my-bot"
+)]
+#[case(
+    "{grantTypes: [], scopes: ['a b']}",
+    "/spec/scopes/0 Invalid: `a b` is not allowed: write printable ASCII without blanks, '\"' and '\\' (RFC 6749 section 3.3); each value is an item of its own"
+)]
+#[case(
+    "{grantTypes: [], scopes: [\"a\\u202eb\"]}",
+    "/spec/scopes/0 Invalid: `a\\u{202e}b` is not allowed: write printable ASCII without blanks, '\"' and '\\' (RFC 6749 section 3.3)"
+)]
 // bounds
-#[case("{grantTypes: [], scopes: ['']}", "/spec/scopes/0 Invalid: scopes must not be empty")]
-#[case("{grantTypes: [], resourceServer: {audiences: []}}", "/spec/resourceServer/audiences Invalid: audiences needs at least 1 item")]
-#[case("{grantTypes: [], scopes: [a, b, a]}", "/spec/scopes/2 Invalid: \"a\" is in scopes twice: take one out")]
+#[case(
+    "{grantTypes: [], scopes: ['']}",
+    "/spec/scopes/0 Invalid: scopes must not be empty"
+)]
+#[case(
+    "{grantTypes: [], resourceServer: {audiences: []}}",
+    "/spec/resourceServer/audiences Invalid: audiences needs at least 1 item"
+)]
+#[case(
+    "{grantTypes: [], scopes: [a, b, a]}",
+    "/spec/scopes/2 Invalid: \"a\" is in scopes twice: take one out"
+)]
 fn a_wrong_client_is_told_what_to_write(#[case] spec: &str, #[case] expected: &str) {
     assert_eq!(told(Kind::OAuthClient, &client(spec)), [expected]);
 }
 
 #[rstest]
-#[case("{issuer: 'https://id.example.com/'}", "/spec/issuer Invalid: `https://id.example.com/` is not allowed: write a URL such as https://id.example.com/main: no user, query or fragment, no closing slash; here https://id.example.com")]
-#[case("{issuer: 'id.example.com'}", "/spec/issuer Invalid: `id.example.com` is not allowed: write a URL such as https://id.example.com/main: no user, query or fragment, no closing slash; here https://id.example.com")]
-#[case("{issuer: 'https://id', limits: {perNamespace: {clients: -1}}}", "/spec/limits/perNamespace/clients Invalid: clients is 0 to 100000, not -1")]
-#[case("{issuer: 'https://id', limits: {perNamespace: {clients: 1.5}}}", "/spec/limits/perNamespace/clients Invalid: 1.5 is not a whole number of 64 bits: write 2")]
-#[case("{issuer: 'https://id', limits: {perNamespace: {clients: '7'}}}", "/spec/limits/perNamespace/clients Invalid: clients is a number: write 7 without quotes")]
-#[case("{issuer: 'https://id', gateways: [{name: a, audience: x}, {name: a, audience: y}]}", "/spec/gateways/1 Invalid: \"a\" is in gateways twice: take one out")]
-#[case("{issuer: 'https://id', access: {clients: {from: Selector, selector: {matchLabels: {a: 1}}}}}", "/spec/access/clients/selector/matchLabels/a Invalid: a is a string: put 1 in quotes")]
-#[case("{issuer: 'https://id', revokeIssuedBefore: 2027-01-31}", "/spec/revokeIssuedBefore Invalid: `2027-01-31` is not a moment: write one as 2027-01-31T12:00:00Z; here 2027-01-31T00:00:00Z")]
+#[case(
+    "{issuer: 'https://id.example.com/'}",
+    "/spec/issuer Invalid: `https://id.example.com/` is not allowed: write a URL such as https://id.example.com/main: no user, query or fragment, no closing slash; here https://id.example.com"
+)]
+#[case(
+    "{issuer: 'id.example.com'}",
+    "/spec/issuer Invalid: `id.example.com` is not allowed: write a URL such as https://id.example.com/main: no user, query or fragment, no closing slash; here https://id.example.com"
+)]
+#[case(
+    "{issuer: 'https://id', limits: {perNamespace: {clients: -1}}}",
+    "/spec/limits/perNamespace/clients Invalid: clients is 0 to 100000, not -1"
+)]
+#[case(
+    "{issuer: 'https://id', limits: {perNamespace: {clients: 1.5}}}",
+    "/spec/limits/perNamespace/clients Invalid: 1.5 is not a whole number of 64 bits: write 2"
+)]
+#[case(
+    "{issuer: 'https://id', limits: {perNamespace: {clients: '7'}}}",
+    "/spec/limits/perNamespace/clients Invalid: clients is a number: write 7 without quotes"
+)]
+#[case(
+    "{issuer: 'https://id', gateways: [{name: a, audience: x}, {name: a, audience: y}]}",
+    "/spec/gateways/1 Invalid: \"a\" is in gateways twice: take one out"
+)]
+#[case(
+    "{issuer: 'https://id', access: {clients: {from: Selector, selector: {matchLabels: {a: 1}}}}}",
+    "/spec/access/clients/selector/matchLabels/a Invalid: a is a string: put 1 in quotes"
+)]
+#[case(
+    "{issuer: 'https://id', revokeIssuedBefore: 2027-01-31}",
+    "/spec/revokeIssuedBefore Invalid: `2027-01-31` is not a moment: write one as 2027-01-31T12:00:00Z; here 2027-01-31T00:00:00Z"
+)]
 fn a_wrong_identity_is_told_what_to_write(#[case] spec: &str, #[case] expected: &str) {
     assert_eq!(told(Kind::Identity, &object("Identity", spec)), [expected]);
 }
 
 #[test]
 fn too_long_and_too_many_are_counted_as_the_api_server_counts() {
-    let long = |characters: usize| client(&format!("{{grantTypes: [], displayName: '{}'}}", "é".repeat(characters)));
+    let long = |characters: usize| {
+        client(&format!(
+            "{{grantTypes: [], displayName: '{}'}}",
+            "é".repeat(characters)
+        ))
+    };
     assert_eq!(told(Kind::OAuthClient, &long(128)), [""; 0]);
-    assert_eq!(told(Kind::OAuthClient, &long(129)), ["/spec/displayName Invalid: displayName is longer than 128 characters"]);
+    assert_eq!(
+        told(Kind::OAuthClient, &long(129)),
+        ["/spec/displayName Invalid: displayName is longer than 128 characters"]
+    );
     let scopes: Vec<String> = (0..129).map(|n| format!("s{n}")).collect();
     let many = json!({"metadata": {"name": "x"}, "spec": {"grantTypes": [], "scopes": scopes}});
-    assert_eq!(told(Kind::OAuthClient, &many), ["/spec/scopes Invalid: scopes has 129 items, at most 128 are allowed"]);
+    assert_eq!(
+        told(Kind::OAuthClient, &many),
+        ["/spec/scopes Invalid: scopes has 129 items, at most 128 are allowed"]
+    );
 }
 
 #[rstest]
@@ -182,13 +319,16 @@ fn the_whole_is_judged(#[case] object: Value, #[case] expected: &str) {
 
 #[test]
 fn status_is_not_judged() {
-    let object = json!({"metadata": {"name": "x"}, "spec": {}, "status": {"of": ["a newer release"]}});
+    let object =
+        json!({"metadata": {"name": "x"}, "spec": {}, "status": {"of": ["a newer release"]}});
     assert_eq!(told(Kind::Scope, &object), [""; 0]);
 }
 
 #[test]
 fn problems_of_one_object_are_bounded() {
-    let fields: Map<String, Value> = (0..10_000).map(|n| (format!("f{n}"), Value::Null)).collect();
+    let fields: Map<String, Value> = (0..10_000)
+        .map(|n| (format!("f{n}"), Value::Null))
+        .collect();
     let object = json!({"metadata": {"name": "x"}, "spec": fields});
     assert_eq!(validate(Kind::Scope, &object).len(), 100);
 }
@@ -206,9 +346,18 @@ fn keywords(schema: &Value) {
         match keyword.as_str() {
             "properties" => value.as_object().unwrap().values().for_each(keywords),
             "items" | "additionalProperties" => keywords(value),
-            "type" => assert!(["object", "array", "string", "integer", "boolean"].contains(&value.as_str().unwrap())),
-            "format" => assert!(["date-time", "int64"].contains(&value.as_str().unwrap()), "{value}"),
-            "pattern" => assert!(words::rule(value.as_str().unwrap()).is_some(), "no words for {value}"),
+            "type" => assert!(
+                ["object", "array", "string", "integer", "boolean"]
+                    .contains(&value.as_str().unwrap())
+            ),
+            "format" => assert!(
+                ["date-time", "int64"].contains(&value.as_str().unwrap()),
+                "{value}"
+            ),
+            "pattern" => assert!(
+                words::rule(value.as_str().unwrap()).is_some(),
+                "no words for {value}"
+            ),
             known if KNOWN_KEYWORDS.contains(&known) || known.starts_with("x-kubernetes-") => {}
             unknown => panic!("{unknown} is not judged"),
         }
@@ -216,7 +365,14 @@ fn keywords(schema: &Value) {
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
-    let names = prop_oneof!["[a-zA-Z/~]{0,8}", Just("spec".into()), Just("metadata".into()), Just("name".into()), Just("scopes".into()), Just("lifetime".into())];
+    let names = prop_oneof![
+        "[a-zA-Z/~]{0,8}",
+        Just("spec".into()),
+        Just("metadata".into()),
+        Just("name".into()),
+        Just("scopes".into()),
+        Just("lifetime".into())
+    ];
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -228,7 +384,8 @@ fn any_json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(5, 64, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::vec((names.clone(), inner), 0..6).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            prop::collection::vec((names.clone(), inner), 0..6)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
         ]
     })
 }
@@ -240,7 +397,9 @@ fn mutate(value: &mut Value, place: &mut usize, with: &Value) {
     }
     *place = place.wrapping_sub(1);
     match value {
-        Value::Object(fields) => fields.values_mut().for_each(|field| mutate(field, place, with)),
+        Value::Object(fields) => fields
+            .values_mut()
+            .for_each(|field| mutate(field, place, with)),
         Value::Array(items) => items.iter_mut().for_each(|item| mutate(item, place, with)),
         _ => {}
     }

@@ -7,17 +7,32 @@ use super::super::{duration::format_duration, parse_duration};
 
 /// Patterns of our schemas and what they ask for.
 const PATTERNS: [(&str, &str); 8] = [
-    (DURATION, "a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms"),
-    (r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "lower-case letters, digits and '-', beginning and ending with a letter or digit"),
+    (
+        DURATION,
+        "a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms",
+    ),
+    (
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "lower-case letters, digits and '-', beginning and ending with a letter or digit",
+    ),
     (
         r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
         "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
     ),
-    (r"^[A-Za-z0-9][A-Za-z0-9._-]*$", "letters, digits, '.', '_' and '-', beginning with a letter or digit"),
-    (SCOPE, "printable ASCII without blanks, '\"' and '\\' (RFC 6749 section 3.3)"),
+    (
+        r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        "letters, digits, '.', '_' and '-', beginning with a letter or digit",
+    ),
+    (
+        SCOPE,
+        "printable ASCII without blanks, '\"' and '\\' (RFC 6749 section 3.3)",
+    ),
     (r"^[-._a-zA-Z0-9]+$", "letters, digits, '-', '_' and '.'"),
     (r"^[a-z0-9]+$", "lower-case letters and digits"),
-    (ISSUER, "a URL such as https://id.example.com/main: no user, query or fragment, no closing slash"),
+    (
+        ISSUER,
+        "a URL such as https://id.example.com/main: no user, query or fragment, no closing slash",
+    ),
 ];
 const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 const SCOPE: &str = r"^[\x21\x23-\x5B\x5D-\x7E]+$";
@@ -25,7 +40,10 @@ const ISSUER: &str = r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~-]+)*$";
 
 /// What a pattern asks for, in words.
 pub(super) fn rule(pattern: &str) -> Option<&'static str> {
-    PATTERNS.iter().find(|(known, _)| *known == pattern).map(|(_, words)| *words)
+    PATTERNS
+        .iter()
+        .find(|(known, _)| *known == pattern)
+        .map(|(_, words)| *words)
 }
 
 /// The message for a text that a pattern refuses.
@@ -47,11 +65,19 @@ fn instead(pattern: &str, text: &str) -> Option<String> {
         ISSUER => {
             let end = text.find(['?', '#']).unwrap_or(text.len());
             let url = text[..end].trim().trim_end_matches('/');
-            Some(if url.contains("://") { url.to_owned() } else { format!("https://{url}") })
+            Some(if url.contains("://") {
+                url.to_owned()
+            } else {
+                format!("https://{url}")
+            })
         }
         _ => {
             let plain = text.trim().replace(['_', ' '], "-");
-            Some(if pattern.contains("A-Z") { plain } else { plain.to_lowercase() })
+            Some(if pattern.contains("A-Z") {
+                plain
+            } else {
+                plain.to_lowercase()
+            })
         }
     }
 }
@@ -59,7 +85,9 @@ fn instead(pattern: &str, text: &str) -> Option<String> {
 /// `30d` is `720h`: units that Go and CEL do not know, fractions, blanks, bare seconds.
 pub(super) fn duration_instead(text: &str) -> Option<String> {
     let text = text.trim().to_lowercase();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = (text[..split].parse::<f64>().ok()?, text[split..].trim());
     let seconds = match unit {
         "ms" | "msec" | "millis" => 0.001,
@@ -81,7 +109,13 @@ pub(super) fn is_moment(text: &str) -> bool {
     let bytes = text.as_bytes();
     let shape = |from: usize, form: &[u8]| {
         bytes.get(from..from + form.len()).is_some_and(|part| {
-            part.iter().zip(form).all(|(byte, form)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form })
+            part.iter().zip(form).all(|(byte, form)| {
+                if *form == b'0' {
+                    byte.is_ascii_digit()
+                } else {
+                    byte == form
+                }
+            })
         })
     };
     if !text.is_ascii() || !shape(0, b"0000-00-00T00:00:00") {
@@ -89,7 +123,10 @@ pub(super) fn is_moment(text: &str) -> bool {
     }
     let mut end = 19;
     if bytes.get(end) == Some(&b'.') {
-        let digits = bytes[end + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = bytes[end + 1..]
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         if !(1..=9).contains(&digits) {
             return false;
         }
@@ -102,9 +139,17 @@ pub(super) fn is_moment(text: &str) -> bool {
 
 /// The message for a text that is no moment.
 pub(super) fn not_a_moment(text: &str) -> String {
-    let mut message = format!("`{}` is not a moment: write one as 2027-01-31T12:00:00Z", shown(text));
+    let mut message = format!(
+        "`{}` is not a moment: write one as 2027-01-31T12:00:00Z",
+        shown(text)
+    );
     let plain = text.trim().replacen(' ', "T", 1);
-    let tries = [format!("{plain}T00:00:00Z"), format!("{plain}Z"), format!("{plain}:00Z"), plain.to_uppercase()];
+    let tries = [
+        format!("{plain}T00:00:00Z"),
+        format!("{plain}Z"),
+        format!("{plain}:00Z"),
+        plain.to_uppercase(),
+    ];
     if let Some(better) = tries.iter().find(|better| is_moment(better)) {
         let _ = write!(message, "; here {better}");
     }
