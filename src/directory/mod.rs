@@ -16,6 +16,10 @@ pub mod record;
 pub mod schema;
 pub mod suggest;
 mod tables;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub mod transition;
 mod verify;
 

@@ -1,0 +1,533 @@
+//! The rules of the directory, each by its name.
+
+use jiff::{SignedDuration, Timestamp};
+use rstest::rstest;
+
+use super::testing::{QUICKSTART, World};
+use super::*;
+use crate::resources::{Kind, OwnerKind};
+use crate::tokens::{SecretString, reference};
+
+fn now() -> Timestamp {
+    "2026-02-01T00:00:00Z".parse().unwrap()
+}
+
+fn identity() -> ObjectKey {
+    ObjectKey::new("platform", "main")
+}
+
+fn client(namespace: &str, name: &str, spec: &str) -> String {
+    object(
+        "OAuthClient",
+        namespace,
+        name,
+        &format!(
+            "{{identityRef: {{name: main, namespace: platform}}, grantTypes: [ClientCredentials], {spec}}}"
+        ),
+    )
+}
+
+fn scope(namespace: &str, name: &str, spec: &str) -> String {
+    object(
+        "Scope",
+        namespace,
+        name,
+        &format!("{{identityRef: {{name: main, namespace: platform}}, {spec}}}"),
+    )
+}
+
+fn object(kind: &str, namespace: &str, name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: symbolon.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {spec}\n"
+    )
+}
+
+fn client_reasons(world: &World, namespace: &str, name: &str) -> Vec<&'static str> {
+    let object = world
+        .directory
+        .client(&ObjectKey::new(namespace, name))
+        .unwrap();
+    world
+        .directory
+        .client_problems(object)
+        .iter()
+        .map(|problem| problem.reason.as_str())
+        .collect()
+}
+
+fn scope_reasons(world: &World, namespace: &str, name: &str) -> Vec<&'static str> {
+    let object = world
+        .directory
+        .scope(&ObjectKey::new(namespace, name))
+        .unwrap();
+    world
+        .directory
+        .scope_problems(object)
+        .iter()
+        .map(|problem| problem.reason.as_str())
+        .collect()
+}
+
+/// What the server says of the quickstart's token.
+fn outcome(world: &World, token: &SecretString, now: Timestamp) -> Result<Vec<String>, Refusal> {
+    let presented = reference::parse(token.expose()).unwrap();
+    let active = world
+        .directory
+        .service_token_presented(&identity(), &presented, now)?;
+    Ok(active
+        .scopes
+        .iter()
+        .map(|scope| scope.value().to_string())
+        .collect())
+}
+
+fn with_token() -> (World, SecretString) {
+    let mut world = World::new(QUICKSTART);
+    let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
+    assert_eq!(
+        outcome(&world, &token, now()),
+        Ok(vec!["orders.read".to_owned()])
+    );
+    (world, token)
+}
+
+#[rstest]
+#[case::own_prefix("blue", "clientId: blue.x", &[])]
+#[case::default_name("blue", "", &[])]
+#[case::prefix_of_another("blue", "clientId: red.x", &["NameNotOwned"])]
+#[case::no_prefix("blue", "clientId: x", &["NameNotOwned"])]
+#[case::longer_namespace("blue", "clientId: bluegreen.x", &["NameNotOwned"])]
+#[case::administrators("platform", "clientId: anything", &[])]
+#[case::given("blue", "clientId: legacy", &[])]
+#[case::given_to_another("red", "clientId: legacy", &["NameNotOwned"])]
+fn a_client_id_belongs_to_the_namespace_that_it_names(
+    #[case] namespace: &str,
+    #[case] spec: &str,
+    #[case] reasons: &[&str],
+) {
+    let grant = QUICKSTART.replace(
+        "scopes: {from: All}}",
+        "scopes: {from: All}, names: [{namespace: blue, clientIds: [legacy]}]}",
+    );
+    let mut world = World::new(&grant);
+    world.apply(&client(namespace, "it", spec));
+    assert_eq!(client_reasons(&world, namespace, "it"), reasons);
+}
+
+#[rstest]
+#[case::colon("blue", "value: 'blue:x'", &[])]
+#[case::dot("blue", "value: blue.x", &[])]
+#[case::slash("blue", "value: blue/x", &[])]
+#[case::default_name("blue", "", &[])]
+#[case::prefix_of_another("blue", "value: 'red:x'", &["NameNotOwned"])]
+#[case::no_prefix("blue", "value: x", &["NameNotOwned"])]
+#[case::given_by_prefix("blue", "value: legacy-x", &[])]
+#[case::administrators("platform", "value: anything", &[])]
+#[case::own_audience("blue", "audiences: ['https://id.example.com/id/blue/api']", &[])]
+#[case::audience_of_another("blue", "audiences: ['https://id.example.com/id/red']", &["NameNotOwned"])]
+#[case::audience_that_only_starts_alike("blue", "audiences: ['https://id.example.com/id/bluegreen']", &["NameNotOwned"])]
+#[case::the_issuer_itself("blue", "audiences: ['https://id.example.com/id']", &["NameNotOwned"])]
+fn a_scope_value_and_an_audience_belong_to_the_namespace_that_they_name(
+    #[case] namespace: &str,
+    #[case] spec: &str,
+    #[case] reasons: &[&str],
+) {
+    let grant = QUICKSTART.replace(
+        "scopes: {from: All}}",
+        "scopes: {from: All}, names: [{namespace: blue, scopes: [legacy-*]}]}",
+    );
+    let mut world = World::new(&grant);
+    world.apply(&scope(namespace, "it", spec));
+    assert_eq!(scope_reasons(&world, namespace, "it"), reasons);
+}
+
+#[test]
+fn being_first_never_helps_against_the_owner_of_a_name() {
+    let mut world = World::new(&QUICKSTART.replace(
+        "scopes: {from: All}}",
+        "scopes: {from: All}, names: [{namespace: red, clientIds: [blue.api]}]}",
+    ));
+    world.apply(&client("red", "thief", "clientId: blue.api"));
+    assert_eq!(
+        client_reasons(&world, "red", "thief"),
+        [""; 0],
+        "nobody else asks for it"
+    );
+    world.apply(&client("blue", "api", ""));
+    assert_eq!(client_reasons(&world, "red", "thief"), ["ValueConflict"]);
+    assert_eq!(client_reasons(&world, "blue", "api"), [""; 0]);
+    world.apply(&client("platform", "admin", "clientId: blue.api"));
+    assert_eq!(
+        client_reasons(&world, "blue", "api"),
+        ["ValueConflict"],
+        "administrators come first"
+    );
+}
+
+#[test]
+fn a_name_given_to_two_namespaces_that_both_use_it_is_nobodys() {
+    let names = "names: [{namespace: red, clientIds: [x]}, {namespace: blue, clientIds: [x]}]";
+    let mut world = World::new(&QUICKSTART.replace(
+        "scopes: {from: All}}",
+        &format!("scopes: {{from: All}}, {names}}}"),
+    ));
+    world.apply(&client("red", "r", "clientId: x"));
+    assert_eq!(client_reasons(&world, "red", "r"), [""; 0]);
+    world.apply(&client("blue", "b", "clientId: x"));
+    assert_eq!(client_reasons(&world, "red", "r"), ["ValueConflict"]);
+    assert_eq!(client_reasons(&world, "blue", "b"), ["ValueConflict"]);
+    assert!(world.directory.active_client(&identity(), "x").is_none());
+}
+
+#[test]
+fn within_a_namespace_the_oldest_holds_the_name() {
+    let mut world = World::new(QUICKSTART);
+    world.apply(&client("blue", "z-older", "clientId: blue.x"));
+    world.apply(&client("blue", "a-newer", "clientId: blue.x"));
+    assert_eq!(client_reasons(&world, "blue", "z-older"), [""; 0]);
+    assert_eq!(client_reasons(&world, "blue", "a-newer"), ["ValueConflict"]);
+    world.delete(Kind::OAuthClient, "blue", "z-older");
+    assert_eq!(client_reasons(&world, "blue", "a-newer"), [""; 0]);
+}
+
+#[test]
+fn an_identity_is_closed_by_default() {
+    let mut world = World::new(&QUICKSTART.replace(
+        "access: {clients: {from: All}, scopes: {from: All}}",
+        "access: {}",
+    ));
+    assert_eq!(
+        client_reasons(&world, "blue", "shop"),
+        ["NamespaceNotAllowed"]
+    );
+    world.apply(&client("platform", "own", ""));
+    assert_eq!(client_reasons(&world, "platform", "own"), [""; 0]);
+    world.apply(&scope("blue", "it", ""));
+    assert_eq!(scope_reasons(&world, "blue", "it"), ["NamespaceNotAllowed"]);
+}
+
+#[test]
+fn a_scope_is_closed_by_default_and_opens_by_label() {
+    let mut world = World::new(QUICKSTART);
+    let granted = |world: &World| {
+        let object = world
+            .directory
+            .client(&ObjectKey::new("red", "c"))
+            .unwrap()
+            .clone();
+        let accepted = world.directory.accepted_client(&object).unwrap();
+        world
+            .directory
+            .granted_scopes(&accepted)
+            .map(|scope| scope.value().to_string())
+            .collect::<Vec<_>>()
+    };
+    world.apply(&scope("blue", "s", ""));
+    world.apply(&client("red", "c", "scopes: ['blue:s']"));
+    assert_eq!(granted(&world), [""; 0]);
+    world.apply(&scope(
+        "blue",
+        "s",
+        "allowedNamespaces: {from: Selector, selector: {matchLabels: {team: red}}}",
+    ));
+    assert_eq!(granted(&world), [""; 0]);
+    world.apply("{apiVersion: v1, kind: Namespace, metadata: {name: red, labels: {team: red}}}");
+    assert_eq!(granted(&world), ["blue:s"]);
+}
+
+#[test]
+fn the_younger_of_two_identities_with_one_issuer_is_not_served() {
+    let mut world = World::new(QUICKSTART);
+    world.apply(&object(
+        "Identity",
+        "platform",
+        "copy",
+        "{issuer: 'https://id.example.com/id'}",
+    ));
+    assert!(world.directory.served_identity(&identity()).is_ok());
+    assert!(
+        world
+            .directory
+            .served_identity(&ObjectKey::new("platform", "copy"))
+            .is_err()
+    );
+}
+
+#[test]
+fn beyond_its_quota_a_namespace_keeps_its_oldest() {
+    let mut world = World::new(&QUICKSTART.replace(
+        "  gateways",
+        "  limits: {perNamespace: {clients: 2}}\n  gateways",
+    ));
+    world.apply(&client("blue", "b2", ""));
+    world.apply(&client("blue", "a3", ""));
+    assert_eq!(client_reasons(&world, "blue", "b2"), [""; 0]);
+    assert_eq!(client_reasons(&world, "blue", "a3"), ["LimitExceeded"]);
+    world.delete(Kind::OAuthClient, "blue", "shop");
+    assert_eq!(client_reasons(&world, "blue", "a3"), [""; 0]);
+}
+
+/// Each change must refuse the token at once, for its own reason.
+#[rstest]
+#[case::client_disabled(QUICKSTART.replace("systemUser", "disabled: true\n  systemUser"), Err(Refusal::ClientDisabled))]
+#[case::revoked(QUICKSTART.replace("scopes: [orders.read]\n", "scopes: [orders.read]\n  revoked: true\n").replace("scopes: [orders.read]\n  revoked: true\n  allowed", "scopes: [orders.read]\n  allowed"), Err(Refusal::OwnerRevoked))]
+#[case::reference_tokens_off(QUICKSTART.replace("AdministratorsOnly", "None"), Err(Refusal::ReferenceTokensDisabled))]
+#[case::other_system_user(QUICKSTART.replace("robot", "other"), Err(Refusal::PrincipalChanged))]
+#[case::scope_taken_from_the_client(QUICKSTART.replace("[orders.read, orders.write]", "[orders.write]"), Err(Refusal::NoScopeLeft))]
+#[case::scope_disabled(QUICKSTART.replace("metadata: {name: orders.read, namespace: platform}\nspec:", "metadata: {name: orders.read, namespace: platform}\nspec:\n  disabled: true"), Err(Refusal::NoScopeLeft))]
+#[case::scope_closed(QUICKSTART.replace("allowedNamespaces: {from: All}", "allowedNamespaces: {from: Same}"), Err(Refusal::NoScopeLeft))]
+#[case::namespace_shut_out(QUICKSTART.replace("clients: {from: All}", "clients: {from: Same}"), Err(Refusal::ClientRefused))]
+#[case::shorter_ceiling(QUICKSTART.replace("  gateways", "  limits: {maxServiceTokenLifetime: 10m}\n  gateways"), Err(Refusal::Expired))]
+#[case::revoke_issued_before(QUICKSTART.replace("  gateways", "  revokeIssuedBefore: 2026-02-01T00:30:00Z\n  gateways"), Err(Refusal::IssuedBeforeRevocation))]
+#[case::nothing(QUICKSTART.to_owned(), Ok(vec!["orders.read".to_owned()]))]
+fn every_withdrawal_is_immediate(
+    #[case] changed: String,
+    #[case] expected: Result<Vec<String>, Refusal>,
+) {
+    let (mut world, token) = with_token();
+    world.apply(&changed);
+    assert_eq!(
+        outcome(&world, &token, now() + SignedDuration::from_hours(1)),
+        expected
+    );
+}
+
+#[test]
+fn a_scope_that_comes_back_finds_its_token_alive() {
+    let (mut world, token) = with_token();
+    world.delete(Kind::Scope, "platform", "orders.read");
+    assert_eq!(outcome(&world, &token, now()), Err(Refusal::NoScopeLeft));
+    world.apply(QUICKSTART);
+    assert_eq!(
+        outcome(&world, &token, now()),
+        Ok(vec!["orders.read".to_owned()])
+    );
+}
+
+#[rstest]
+#[case(Kind::ServiceAccessToken, "nightly", Refusal::OwnerGone)]
+#[case(Kind::OAuthClient, "shop", Refusal::ClientGone)]
+fn what_is_created_anew_has_none_of_the_old_tokens(
+    #[case] kind: Kind,
+    #[case] name: &str,
+    #[case] refusal: Refusal,
+) {
+    let (mut world, token) = with_token();
+    world.delete(kind, "blue", name);
+    assert_eq!(outcome(&world, &token, now()), Err(refusal));
+    world.apply(&QUICKSTART.replace(
+        &format!("{{name: {name}, namespace: blue}}"),
+        &format!("{{name: {name}, namespace: blue, uid: another}}"),
+    ));
+    assert_eq!(outcome(&world, &token, now()), Err(refusal));
+}
+
+#[test]
+fn adding_a_scope_to_a_token_gives_nothing_to_what_is_out() {
+    let (mut world, token) = with_token();
+    world.apply(&QUICKSTART.replace(
+        "  scopes: [orders.read]\n",
+        "  scopes: [orders.read, orders.write]\n",
+    ));
+    assert_eq!(
+        outcome(&world, &token, now()),
+        Ok(vec!["orders.read".to_owned()])
+    );
+}
+
+#[test]
+fn a_token_ends_at_the_earlier_of_its_ends() {
+    let mut world = World::new(QUICKSTART);
+    let soon = now() + SignedDuration::from_mins(5);
+    let token = world.issue_with(
+        OwnerKind::ServiceAccessToken,
+        "blue",
+        "nightly",
+        now(),
+        |entry| {
+            entry.not_after = Some(crate::resources::Moment(soon));
+        },
+    );
+    assert!(outcome(&world, &token, soon - SignedDuration::from_secs(1)).is_ok());
+    assert_eq!(outcome(&world, &token, soon), Err(Refusal::Expired));
+}
+
+#[test]
+fn a_never_expiring_token_needs_the_identitys_leave_at_every_use() {
+    let open = QUICKSTART
+        .replace(
+            "  gateways",
+            "  limits: {neverExpiringTokens: Allow}\n  gateways",
+        )
+        .replace(
+            "clientRef: {name: shop}",
+            "clientRef: {name: shop}\n  neverExpires: true",
+        );
+    let mut world = World::new(&open);
+    let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
+    assert!(outcome(&world, &token, "2100-01-01T00:00:00Z".parse().unwrap()).is_ok());
+    world.apply(&open.replace("Allow", "Deny"));
+    assert_eq!(outcome(&world, &token, now()), Err(Refusal::LimitExceeded));
+}
+
+#[test]
+fn a_credential_without_a_right_seal_is_ignored() {
+    let mut world = World::new(QUICKSTART);
+    world.mac_key = crate::tokens::MacKey::from_bytes(&[8; 32]).unwrap();
+    let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
+    assert!(
+        outcome(&world, &token, now()).is_ok(),
+        "sealed with the same key that checks"
+    );
+    let key = ObjectKey::new("platform", "ServiceAccessToken-blue-nightly");
+    let record = world.directory.credential(&key).unwrap();
+    assert_eq!(record.entries.len(), 1);
+    world.delete(
+        Kind::Credential,
+        "platform",
+        "ServiceAccessToken-blue-nightly",
+    );
+    assert_eq!(outcome(&world, &token, now()), Err(Refusal::UnknownToken));
+}
+
+#[test]
+fn a_client_secret_is_not_a_token_and_a_token_no_client_secret() {
+    let mut world = World::new(QUICKSTART);
+    let secret = world.issue(OwnerKind::OAuthClient, "blue", "shop", now());
+    assert_eq!(outcome(&world, &secret, now()), Err(Refusal::UnknownToken));
+    let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
+    let presented = reference::parse(token.expose()).unwrap();
+    assert!(
+        world
+            .directory
+            .client_authenticated(&identity(), "blue.shop", &presented, now())
+            .is_err()
+    );
+    let presented = reference::parse(secret.expose()).unwrap();
+    assert!(
+        world
+            .directory
+            .client_authenticated(&identity(), "blue.shop", &presented, now())
+            .is_ok()
+    );
+    assert!(
+        world
+            .directory
+            .client_authenticated(&identity(), "blue.other", &presented, now())
+            .is_err()
+    );
+}
+
+#[test]
+fn an_access_token_dies_with_the_client_that_got_it() {
+    let mut world = World::new(QUICKSTART);
+    let issued = "2026-01-02T00:00:00Z".parse().unwrap();
+    assert!(
+        world
+            .directory
+            .access_token_client(&identity(), "blue.shop", issued, now())
+            .is_ok()
+    );
+    world.delete(Kind::OAuthClient, "blue", "shop");
+    assert!(
+        world
+            .directory
+            .access_token_client(&identity(), "blue.shop", issued, now())
+            .is_err()
+    );
+    world.apply(&QUICKSTART.replace(
+        "{name: shop, namespace: blue}",
+        "{name: shop, namespace: blue, creationTimestamp: '2026-01-03T00:00:00Z'}",
+    ));
+    assert_eq!(
+        world
+            .directory
+            .access_token_client(&identity(), "blue.shop", issued, now())
+            .err(),
+        Some(Refusal::ClientGone)
+    );
+}
+
+#[rstest]
+#[case::missing_client(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shopp}"), "ClientNotFound")]
+#[case::no_system_user(QUICKSTART.replace("  systemUser: {name: robot}\n", ""), "SystemUserMissing")]
+#[case::reference_tokens_off(QUICKSTART.replace("AdministratorsOnly", "None"), "ReferenceTokensDisabled")]
+#[case::scope_that_the_client_lacks(QUICKSTART.replace("[orders.read, orders.write]", "[orders.write]"), "ScopeNotGranted")]
+#[case::too_long(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  lifetime: 80000h"), "LimitExceeded")]
+#[case::no_end(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  neverExpires: true"), "LimitExceeded")]
+#[case::past(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  expiresAt: 2026-01-15T00:00:00Z\n  rotation: {policy: Manual}"), "Expired")]
+fn a_token_that_may_not_be_made_says_why(#[case] yaml: String, #[case] reason: &str) {
+    let world = World::new(&yaml);
+    let Standing::Withheld(problems) = world
+        .directory
+        .service_token_standing(&ObjectKey::new("blue", "nightly"), now())
+    else {
+        panic!("it was not withheld")
+    };
+    assert_eq!(problems[0].reason.as_str(), reason, "{problems:?}");
+}
+
+#[test]
+fn what_a_token_should_be_has_every_default_filled_in() {
+    let world = World::new(QUICKSTART);
+    let Standing::Wanted(desired) = world
+        .directory
+        .service_token_standing(&ObjectKey::new("blue", "nightly"), now())
+    else {
+        panic!()
+    };
+    assert_eq!(desired.principal, "blue:robot");
+    assert_eq!(desired.secret_name, "nightly-token");
+    assert_eq!(
+        desired.lifetime,
+        Lifetime::For(SignedDuration::from_hours(2160))
+    );
+    assert_eq!(
+        desired.rotation.renew_before,
+        Some(SignedDuration::from_hours(720))
+    );
+    assert_eq!(desired.rotation.overlap, SignedDuration::from_hours(24));
+    let Standing::Wanted(desired) = world
+        .directory
+        .client_secret_standing(&ObjectKey::new("blue", "shop"), now())
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (desired.principal.as_str(), desired.secret_name.as_str()),
+        ("blue.shop", "shop-client")
+    );
+    assert_eq!(
+        (desired.lifetime, desired.rotation.renew_before),
+        (Lifetime::Never, None)
+    );
+}
+
+#[test]
+fn the_order_of_events_does_not_matter() {
+    let documents: Vec<&str> = QUICKSTART.split("---").collect();
+    let stamped: Vec<String> = documents
+        .iter()
+        .enumerate()
+        .map(|(index, document)| {
+            document.replace(
+                "metadata: {",
+                &format!("metadata: {{creationTimestamp: '2026-01-01T00:00:0{index}Z', "),
+            )
+        })
+        .collect();
+    let forwards = World::new(&stamped.join("---"));
+    let backwards = World::new(
+        &stamped
+            .iter()
+            .rev()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("---"),
+    );
+    let key = ObjectKey::new("blue", "nightly");
+    assert_eq!(
+        forwards.directory.service_token_standing(&key, now()),
+        backwards.directory.service_token_standing(&key, now())
+    );
+}
