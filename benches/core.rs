@@ -2,7 +2,6 @@
 //!
 //! `cargo bench --bench core`, or with a filter: `cargo bench --bench core -- sign`.
 
-#![expect(missing_docs, reason = "a benchmark's name says what it measures")]
 #![expect(
     clippy::expect_used,
     reason = "a benchmark that cannot run should stop"
@@ -25,6 +24,8 @@ use symbolon::tokens::reference::{self, Kind, Prefix, TokenHash};
 use symbolon::tokens::{MacKey, SeededEntropy, SystemEntropy};
 
 fn main() {
+    // Made before anything is measured.
+    LazyLock::force(&RING);
     divan::main();
 }
 
@@ -64,139 +65,127 @@ fn signing_input(algorithm: Algorithm) -> Vec<u8> {
         .to_vec()
 }
 
-mod sign {
-    use super::*;
-
-    /// Claims made, written, encoded and signed.
-    #[divan::bench(args = Algorithm::ALL)]
-    fn access_token(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
-        bencher.bench(|| RING.sign(algorithm, &black_box(claims())));
-    }
-
-    fn bare_rsa(
-        bencher: Bencher<'_, '_>,
-        algorithm: Algorithm,
-        encoding: &'static dyn RsaEncoding,
-    ) {
-        let (key, input) = (
-            RsaKeyPair::generate(KeySize::Rsa2048).expect("a key"),
-            signing_input(algorithm),
-        );
-        bencher.bench(|| {
-            let mut signature = vec![0; key.public_modulus_len()];
-            key.sign(
-                encoding,
-                &SystemRandom::new(),
-                black_box(&input),
-                &mut signature,
-            )
-            .map(|()| signature)
-        });
-    }
-
-    #[divan::bench]
-    fn bare_rs256(bencher: Bencher<'_, '_>) {
-        bare_rsa(bencher, Algorithm::RS256, &RSA_PKCS1_SHA256);
-    }
-
-    #[divan::bench]
-    fn bare_ps256(bencher: Bencher<'_, '_>) {
-        bare_rsa(bencher, Algorithm::PS256, &RSA_PSS_SHA256);
-    }
-
-    #[divan::bench]
-    fn bare_es256(bencher: Bencher<'_, '_>) {
-        let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
-        let input = signing_input(Algorithm::ES256);
-        bencher.bench(|| key.sign(&SystemRandom::new(), black_box(&input)));
-    }
-
-    #[divan::bench]
-    fn bare_eddsa(bencher: Bencher<'_, '_>) {
-        let key = Ed25519KeyPair::generate().expect("a key");
-        let input = signing_input(Algorithm::EdDSA);
-        bencher.bench(|| key.sign(black_box(&input)));
-    }
+/// Claims made, written, encoded and signed.
+#[divan::bench(args = Algorithm::ALL)]
+fn sign_access_token(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
+    bencher.bench(|| RING.sign(algorithm, &black_box(claims())));
 }
 
-mod verify {
-    use super::*;
-
-    #[divan::bench(args = Algorithm::ALL)]
-    fn access_token(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
-        let token = RING.sign(algorithm, &claims()).expect("a token");
-        bencher.bench(|| RING.verify(black_box(&token)).expect("a good token"));
-    }
-
-    #[divan::bench]
-    fn mac(bencher: Bencher<'_, '_>) {
-        let key = MacKey::from_bytes(&*MacKey::generate(&mut SystemEntropy)).expect("a key");
-        let (hash, scopes) = (
-            TokenHash::of("token"),
-            ["team:read".to_owned(), "team:write".to_owned()],
-        );
-        let sealed = Sealed {
-            identity: SealedIdentity {
-                namespace: "symbolon",
-                name: "main",
-            },
-            owner: SealedOwner {
-                kind: "ServiceAccessToken",
-                namespace: "team",
-                name: "api",
-                uid: "0a6c1f1e-6a9b-4f43-9b0e-6b8a3f0d2c11",
-            },
-            epoch: 3,
-            token_id: "AAAAAAAAAAAAAAAA".parse().expect("an id"),
-            hash: &hash,
-            client: SealedClient {
-                name: "api",
-                uid: "7d0f6a52-4c53-4d0a-8c27-0f9e7a1b5d22",
-            },
-            principal: "team:robot",
-            scopes: &scopes,
-            issued_at: NOW,
-            expires_at: Some(NOW),
-            not_after: None,
-            nonce: None,
-            cause: "Scheduled",
-        };
-        let seal = mac::seal(&key, &sealed);
-        bencher.bench(|| mac::verify(&key, black_box(&sealed), black_box(&seal)));
-    }
+fn sign_bare_rsa(
+    bencher: Bencher<'_, '_>,
+    algorithm: Algorithm,
+    encoding: &'static dyn RsaEncoding,
+) {
+    let (key, input) = (
+        RsaKeyPair::generate(KeySize::Rsa2048).expect("a key"),
+        signing_input(algorithm),
+    );
+    bencher.bench(|| {
+        let mut signature = vec![0; key.public_modulus_len()];
+        key.sign(
+            encoding,
+            &SystemRandom::new(),
+            black_box(&input),
+            &mut signature,
+        )
+        .map(|()| signature)
+    });
 }
 
-mod reference_token {
-    use super::*;
+#[divan::bench]
+fn sign_bare_rs256(bencher: Bencher<'_, '_>) {
+    sign_bare_rsa(bencher, Algorithm::RS256, &RSA_PKCS1_SHA256);
+}
 
-    #[divan::bench]
-    fn mint(bencher: Bencher<'_, '_>) {
-        let prefix = Prefix::default();
-        bencher.bench(|| {
-            reference::mint(
-                black_box(&prefix),
-                Kind::ServiceAccessToken,
-                &mut SystemEntropy,
-            )
-        });
-    }
+#[divan::bench]
+fn sign_bare_ps256(bencher: Bencher<'_, '_>) {
+    sign_bare_rsa(bencher, Algorithm::PS256, &RSA_PSS_SHA256);
+}
 
-    #[divan::bench]
-    fn parse(bencher: Bencher<'_, '_>) {
-        let minted = reference::mint(
-            &Prefix::default(),
+#[divan::bench]
+fn sign_bare_es256(bencher: Bencher<'_, '_>) {
+    let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
+    let input = signing_input(Algorithm::ES256);
+    bencher.bench(|| key.sign(&SystemRandom::new(), black_box(&input)));
+}
+
+#[divan::bench]
+fn sign_bare_eddsa(bencher: Bencher<'_, '_>) {
+    let key = Ed25519KeyPair::generate().expect("a key");
+    let input = signing_input(Algorithm::EdDSA);
+    bencher.bench(|| key.sign(black_box(&input)));
+}
+
+#[divan::bench(args = Algorithm::ALL)]
+fn verify_access_token(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
+    let token = RING.sign(algorithm, &claims()).expect("a token");
+    bencher.bench(|| RING.verify(black_box(&token)).expect("a good token"));
+}
+
+#[divan::bench]
+fn verify_mac(bencher: Bencher<'_, '_>) {
+    let key = MacKey::from_bytes(&*MacKey::generate(&mut SystemEntropy)).expect("a key");
+    let (hash, scopes) = (
+        TokenHash::of("token"),
+        ["team:read".to_owned(), "team:write".to_owned()],
+    );
+    let sealed = Sealed {
+        identity: SealedIdentity {
+            namespace: "symbolon",
+            name: "main",
+        },
+        owner: SealedOwner {
+            kind: "ServiceAccessToken",
+            namespace: "team",
+            name: "api",
+            uid: "0a6c1f1e-6a9b-4f43-9b0e-6b8a3f0d2c11",
+        },
+        epoch: 3,
+        token_id: "AAAAAAAAAAAAAAAA".parse().expect("an id"),
+        hash: &hash,
+        client: SealedClient {
+            name: "api",
+            uid: "7d0f6a52-4c53-4d0a-8c27-0f9e7a1b5d22",
+        },
+        principal: "team:robot",
+        scopes: &scopes,
+        issued_at: NOW,
+        expires_at: Some(NOW),
+        not_after: None,
+        nonce: None,
+        cause: "Scheduled",
+    };
+    let seal = mac::seal(&key, &sealed);
+    bencher.bench(|| mac::verify(&key, black_box(&sealed), black_box(&seal)));
+}
+
+#[divan::bench]
+fn reference_token_mint(bencher: Bencher<'_, '_>) {
+    let prefix = Prefix::default();
+    bencher.bench(|| {
+        reference::mint(
+            black_box(&prefix),
             Kind::ServiceAccessToken,
-            &mut SeededEntropy::new(1),
-        );
-        let presented = reference::parse(minted.token.expose()).expect("a good token");
-        assert_eq!(presented.hash, minted.hash);
-        bencher.bench(|| reference::parse(black_box(minted.token.expose())).is_ok());
-    }
+            &mut SystemEntropy,
+        )
+    });
+}
 
-    /// A right form with a wrong checksum: what junk costs at most.
-    #[divan::bench]
-    fn refuse_junk(bencher: Bencher<'_, '_>) {
-        let junk = format!("symsat_{}", "A".repeat(65));
-        bencher.bench(|| reference::parse(black_box(&junk)).is_err());
-    }
+#[divan::bench]
+fn reference_token_parse(bencher: Bencher<'_, '_>) {
+    let minted = reference::mint(
+        &Prefix::default(),
+        Kind::ServiceAccessToken,
+        &mut SeededEntropy::new(1),
+    );
+    let presented = reference::parse(minted.token.expose()).expect("a good token");
+    assert_eq!(presented.hash, minted.hash);
+    bencher.bench(|| reference::parse(black_box(minted.token.expose())).is_ok());
+}
+
+/// A right form with a wrong checksum: what junk costs at most.
+#[divan::bench]
+fn reference_token_refuse_junk(bencher: Bencher<'_, '_>) {
+    let junk = format!("symsat_{}", "A".repeat(65));
+    bencher.bench(|| reference::parse(black_box(&junk)).is_err());
 }
