@@ -19,11 +19,21 @@ use kube::{
 use crate::harness::{Cluster, Program, TestNamespace, eventually, rule};
 
 fn config_map(name: &str) -> ConfigMap {
-    ConfigMap { metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }, ..ConfigMap::default() }
+    ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        ..ConfigMap::default()
+    }
 }
 
 async fn create(namespace: &TestNamespace<'_>, object: &ConfigMap) -> ConfigMap {
-    namespace.api().create(&PostParams::default(), object).await.expect("a config map can be created")
+    namespace
+        .api()
+        .create(&PostParams::default(), object)
+        .await
+        .expect("a config map can be created")
 }
 
 fn is_forbidden<T>(answer: kube::Result<T>) -> bool {
@@ -32,8 +42,16 @@ fn is_forbidden<T>(answer: kube::Result<T>) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_answers() {
-    let version = Cluster::own().client().await.apiserver_version().await.unwrap();
-    let pinned = include_str!("go/kubernetes/go.mod").lines().find_map(|line| line.strip_prefix("require k8s.io/kubernetes ")).unwrap();
+    let version = Cluster::own()
+        .client()
+        .await
+        .apiserver_version()
+        .await
+        .unwrap();
+    let pinned = include_str!("go/kubernetes/go.mod")
+        .lines()
+        .find_map(|line| line.strip_prefix("require k8s.io/kubernetes "))
+        .unwrap();
     // KUBEBUILDER_ASSETS may hold another version.
     if std::env::var_os("KUBEBUILDER_ASSETS").is_none() {
         assert_eq!(version.git_version, pinned);
@@ -43,8 +61,15 @@ async fn the_api_server_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_speaks_to_the_cluster() {
     let namespace = Cluster::shared().namespace("kubectl").await;
-    let answer = Cluster::shared().kubectl().args(["get", "namespace", namespace.name(), "--output=name"]).output().unwrap();
-    assert_eq!(String::from_utf8(answer.stdout).unwrap().trim_end(), format!("namespace/{}", namespace.name()));
+    let answer = Cluster::shared()
+        .kubectl()
+        .args(["get", "namespace", namespace.name(), "--output=name"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(answer.stdout).unwrap().trim_end(),
+        format!("namespace/{}", namespace.name())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,8 +86,19 @@ async fn an_object_dies_with_its_owner() {
     }]);
     create(&namespace, &owned).await;
     let config_maps: Api<ConfigMap> = namespace.api();
-    config_maps.delete("owner", &DeleteParams::background()).await.unwrap();
-    eventually("the owned object is collected", async || config_maps.get_opt("owned").await.unwrap().is_none().then_some(())).await;
+    config_maps
+        .delete("owner", &DeleteParams::background())
+        .await
+        .unwrap();
+    eventually("the owned object is collected", async || {
+        config_maps
+            .get_opt("owned")
+            .await
+            .unwrap()
+            .is_none()
+            .then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,22 +107,36 @@ async fn tests_are_apart_by_namespace() {
     let theirs = Cluster::shared().namespace("apart").await;
     create(&ours, &config_map("same")).await;
     create(&theirs, &config_map("same")).await;
-    let account = ours.account("reader", vec![rule(&["get", "list"], "", &["configmaps"])]).await;
+    let account = ours
+        .account("reader", vec![rule(&["get", "list"], "", &["configmaps"])])
+        .await;
     let client = account.client().await;
-    let in_namespace = |namespace: &TestNamespace<'_>| Api::<ConfigMap>::namespaced(client.clone(), namespace.name());
+    let in_namespace = |namespace: &TestNamespace<'_>| {
+        Api::<ConfigMap>::namespaced(client.clone(), namespace.name())
+    };
     in_namespace(&ours).get("same").await.unwrap();
     assert!(is_forbidden(in_namespace(&theirs).get("same").await));
-    assert!(is_forbidden(in_namespace(&ours).create(&PostParams::default(), &config_map("other")).await));
+    assert!(is_forbidden(
+        in_namespace(&ours)
+            .create(&PostParams::default(), &config_map("other"))
+            .await
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_account_acts_everywhere_within_its_rules() {
     let namespace = Cluster::shared().namespace("wide").await;
-    let account = namespace.cluster_account("lister", vec![rule(&["list"], "", &["configmaps"])]).await;
+    let account = namespace
+        .cluster_account("lister", vec![rule(&["list"], "", &["configmaps"])])
+        .await;
     assert!(account.kubeconfig_path().is_file());
     let everywhere: Api<ConfigMap> = Api::all(account.client().await);
     everywhere.list(&ListParams::default()).await.unwrap();
-    assert!(is_forbidden(everywhere.delete_collection(&DeleteParams::default(), &ListParams::default()).await));
+    assert!(is_forbidden(
+        everywhere
+            .delete_collection(&DeleteParams::default(), &ListParams::default())
+            .await
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,12 +149,21 @@ async fn the_audit_log_counts_requests() {
     config_maps.get("a").await.unwrap();
     config_maps.get_opt("absent").await.unwrap();
     let ours = async || {
-        let requests = cluster.requests(mark).into_iter().filter(|request| request.namespace == namespace.name() && request.user == "admin");
+        let requests = cluster
+            .requests(mark)
+            .into_iter()
+            .filter(|request| request.namespace == namespace.name() && request.user == "admin");
         let requests: Vec<_> = requests.collect();
         (requests.len() >= 3).then_some(requests)
     };
     let requests = eventually("the requests are in the audit log", ours).await;
-    let codes = |verb| requests.iter().filter(|request| request.is(verb, "configmaps")).map(|request| (request.name.as_str(), request.code)).collect::<Vec<_>>();
+    let codes = |verb| {
+        requests
+            .iter()
+            .filter(|request| request.is(verb, "configmaps"))
+            .map(|request| (request.name.as_str(), request.code))
+            .collect::<Vec<_>>()
+    };
     assert_eq!(codes("create"), [("a", 201)]);
     assert_eq!(codes("get"), [("a", 200), ("absent", 404)]);
     assert_eq!(codes("list"), []);
@@ -116,7 +175,8 @@ async fn a_private_cluster_can_be_broken_and_mended() {
     let namespace = cluster.namespace("faults").await;
     let config_maps: Api<ConfigMap> = namespace.api();
     create(&namespace, &config_map("lasting")).await;
-    let get = async || tokio::time::timeout(Duration::from_secs(2), config_maps.get("lasting")).await;
+    let get =
+        async || tokio::time::timeout(Duration::from_secs(2), config_maps.get("lasting")).await;
 
     cluster.pause(Program::Apiserver);
     assert!(get().await.is_err(), "a paused API server hangs");
@@ -124,28 +184,53 @@ async fn a_private_cluster_can_be_broken_and_mended() {
     eventually("it answers again", async || get().await.ok()?.ok()).await;
 
     cluster.kill(Program::Apiserver);
-    assert!(get().await.is_ok_and(|answer| answer.is_err()), "a killed API server refuses at once");
+    assert!(
+        get().await.is_ok_and(|answer| answer.is_err()),
+        "a killed API server refuses at once"
+    );
     cluster.start(Program::Apiserver);
-    get().await.expect("in time").expect("it is there, on the port of before");
+    get()
+        .await
+        .expect("in time")
+        .expect("it is there, on the port of before");
 
     cluster.stop(Program::Etcd);
     cluster.start(Program::Etcd);
-    eventually("what was stored is still there", async || get().await.ok()?.ok()).await;
+    eventually("what was stored is still there", async || {
+        get().await.ok()?.ok()
+    })
+    .await;
 }
 
 // --- leaving nothing behind -------------------------------------------------------------------------------------------
 
 fn is_running(pid: u32) -> bool {
     // A process that has ended but is not yet waited for is gone, too: Z is the state after the name in brackets.
-    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .unwrap_or("")
+            .trim_start()
+            .starts_with('Z')
+    })
 }
 
 async fn gone(pids: &[u32], what: &str) {
-    eventually(what, async || (!pids.iter().any(|&pid| is_running(pid))).then_some(())).await;
+    eventually(what, async || {
+        (!pids.iter().any(|&pid| is_running(pid))).then_some(())
+    })
+    .await;
 }
 
 fn kill(pid: u32) {
-    assert!(Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &pid.to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
@@ -153,28 +238,46 @@ fn kill(pid: u32) {
 fn holds_a_cluster_until_killed() {
     let cluster = Cluster::private();
     let pids: Vec<String> = cluster.pids().iter().map(u32::to_string).collect();
-    println!("\nholding {} {}", cluster.kubeconfig_path().parent().unwrap().display(), pids.join(" "));
+    println!(
+        "\nholding {} {}",
+        cluster.kubeconfig_path().parent().unwrap().display(),
+        pids.join(" ")
+    );
     std::thread::sleep(Duration::from_secs(600));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_test_run_leaves_no_server_behind() {
     let mut run = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--nocapture", "itself::holds_a_cluster_until_killed"])
+        .args([
+            "--exact",
+            "--ignored",
+            "--nocapture",
+            "itself::holds_a_cluster_until_killed",
+        ])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let lines = BufReader::new(run.stdout.take().unwrap()).lines();
-    let line = lines.map(Result::unwrap).find_map(|line| line.strip_prefix("holding ").map(str::to_owned)).expect("the run holds a cluster");
+    let line = lines
+        .map(Result::unwrap)
+        .find_map(|line| line.strip_prefix("holding ").map(str::to_owned))
+        .expect("the run holds a cluster");
     let (folder, pids) = line.split_once(' ').unwrap();
     let pids: Vec<u32> = pids.split(' ').map(|pid| pid.parse().unwrap()).collect();
-    assert!(pids.len() == 4 && pids.iter().all(|&pid| is_running(pid)), "{line}");
+    assert!(
+        pids.len() == 4 && pids.iter().all(|&pid| is_running(pid)),
+        "{line}"
+    );
 
     run.kill().unwrap();
     run.wait().unwrap();
 
     gone(&pids, "the supervisor and its servers end").await;
-    assert!(!Path::new(folder).exists(), "the supervisor removes its folder before it ends");
+    assert!(
+        !Path::new(folder).exists(),
+        "the supervisor removes its folder before it ends"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,14 +294,22 @@ async fn a_killed_supervisor_takes_its_servers_along() {
 // --- what is missing is named -----------------------------------------------------------------------------------------
 
 fn script(name: &str) -> Command {
-    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster").join(name))
+    Command::new(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/cluster")
+            .join(name),
+    )
 }
 
 /// A folder with the usual tools but for the named ones, to be the PATH.
 fn tools_without(missing: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for tool in ["bash", "dirname", "awk", "cut", "mkdir", "rm", "flock", "openssl", "setpriv", "go"] {
-        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap()).map(|path| path.join(tool)).find(|path| path.is_file());
+    for tool in [
+        "bash", "dirname", "awk", "cut", "mkdir", "rm", "flock", "openssl", "setpriv", "go",
+    ] {
+        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+            .map(|path| path.join(tool))
+            .find(|path| path.is_file());
         if let Some(found) = found.filter(|_| !missing.contains(&tool)) {
             std::os::unix::fs::symlink(found, folder.path().join(tool)).unwrap();
         }
@@ -216,8 +327,15 @@ fn complaint(command: &mut Command) -> String {
 fn missing_tools_are_named_with_their_package() {
     for (tool, package) in [("openssl", "openssl"), ("setpriv", "util-linux")] {
         let path = tools_without(&[tool]);
-        let said = complaint(script("up.sh").args(["/nowhere", "/nowhere"]).env("PATH", path.path()));
-        assert_eq!(said, format!("test cluster: '{tool}' is needed: install Debian's {package}.\n"));
+        let said = complaint(
+            script("up.sh")
+                .args(["/nowhere", "/nowhere"])
+                .env("PATH", path.path()),
+        );
+        assert_eq!(
+            said,
+            format!("test cluster: '{tool}' is needed: install Debian's {package}.\n")
+        );
     }
 }
 
@@ -226,10 +344,22 @@ fn a_go_that_is_too_old_is_named() {
     let cache = tempfile::tempdir().unwrap();
     let path = tools_without(&["go"]);
     let old: PathBuf = path.path().join("go");
-    std::fs::write(&old, "#!/bin/bash\n[ \"$1\" = version ] && echo 'go version go1.19.8 linux/amd64'\n").unwrap();
+    std::fs::write(
+        &old,
+        "#!/bin/bash\n[ \"$1\" = version ] && echo 'go version go1.19.8 linux/amd64'\n",
+    )
+    .unwrap();
     std::fs::set_permissions(&old, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let said = complaint(script("build.sh").env("PATH", path.path()).env("SYMBOLON_CACHE", cache.path()).env_remove("KUBEBUILDER_ASSETS"));
-    assert!(said.contains("Go 1.26.0 or newer is needed") && said.contains("is go1.19.8"), "{said}");
+    let said = complaint(
+        script("build.sh")
+            .env("PATH", path.path())
+            .env("SYMBOLON_CACHE", cache.path())
+            .env_remove("KUBEBUILDER_ASSETS"),
+    );
+    assert!(
+        said.contains("Go 1.26.0 or newer is needed") && said.contains("is go1.19.8"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -239,5 +369,8 @@ fn assets_without_controllers_are_refused() {
         std::os::unix::fs::symlink("/bin/bash", assets.path().join(program)).unwrap();
     }
     let said = complaint(script("build.sh").env("KUBEBUILDER_ASSETS", assets.path()));
-    assert!(said.contains("holds no executable kube-controller-manager"), "{said}");
+    assert!(
+        said.contains("holds no executable kube-controller-manager"),
+        "{said}"
+    );
 }

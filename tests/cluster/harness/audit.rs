@@ -33,17 +33,31 @@ impl Request {
 }
 
 pub(super) fn mark(folder: &Path) -> Mark {
-    Mark(log(folder).metadata().expect("the audit log has a size").len())
+    Mark(
+        log(folder)
+            .metadata()
+            .expect("the audit log has a size")
+            .len(),
+    )
 }
 
 pub(super) fn since(folder: &Path, Mark(start): Mark) -> Vec<Request> {
     let mut text = String::new();
     let mut log = log(folder);
-    log.seek(SeekFrom::Start(start)).expect("the audit log only grows");
-    log.read_to_string(&mut text).expect("the audit log is text");
+    log.seek(SeekFrom::Start(start))
+        .expect("the audit log only grows");
+    log.read_to_string(&mut text)
+        .expect("the audit log is text");
     // A last line without its end is still being written.
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-    complete.lines().filter_map(|line| serde_json::from_str::<Event>(line).expect("a line is an audit event").request()).collect()
+    complete
+        .lines()
+        .filter_map(|line| {
+            serde_json::from_str::<Event>(line)
+                .expect("a line is an audit event")
+                .request()
+        })
+        .collect()
 }
 
 fn log(folder: &Path) -> File {
@@ -82,9 +96,17 @@ struct Status {
 impl Event {
     /// None for discovery and the like, and for the second event of a watch: its end.
     fn request(self) -> Option<Request> {
-        let answered = if self.verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
+        let answered = if self.verb == "watch" {
+            "ResponseStarted"
+        } else {
+            "ResponseComplete"
+        };
         let object = self.object_ref.filter(|_| self.stage == answered)?;
-        let separator = if object.subresource.is_empty() { "" } else { "/" };
+        let separator = if object.subresource.is_empty() {
+            ""
+        } else {
+            "/"
+        };
         Some(Request {
             verb: self.verb,
             resource: format!("{}{separator}{}", object.resource, object.subresource),

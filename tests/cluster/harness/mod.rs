@@ -29,12 +29,12 @@ use kube::{
     runtime::{conditions::is_crd_established, wait::await_condition},
 };
 
+use self::supervisor::Supervisor;
 pub(crate) use self::{
     audit::Mark,
     namespace::{TestNamespace, rule},
     supervisor::Program,
 };
-use self::supervisor::Supervisor;
 
 /// The field manager of everything that the harness applies.
 const FIELD_MANAGER: &str = "symbolon-test-harness";
@@ -54,7 +54,10 @@ impl Cluster {
     /// The cluster of this test process: KUBECONFIG's if that is set, else [`Cluster::own`].
     pub(crate) fn shared() -> &'static Self {
         static EXTERNAL: OnceLock<Option<Cluster>> = OnceLock::new();
-        EXTERNAL.get_or_init(Self::external).as_ref().unwrap_or_else(Self::own)
+        EXTERNAL
+            .get_or_init(Self::external)
+            .as_ref()
+            .unwrap_or_else(Self::own)
     }
 
     /// The throw-away cluster of this test process, whatever KUBECONFIG says.
@@ -67,15 +70,31 @@ impl Cluster {
     pub(crate) fn private() -> Self {
         use_aws_lc();
         let supervisor = Supervisor::start();
-        Self { kubeconfig: supervisor.kubeconfig().to_owned(), supervisor: Some(supervisor), crds: tokio::sync::OnceCell::new() }
+        Self {
+            kubeconfig: supervisor.kubeconfig().to_owned(),
+            supervisor: Some(supervisor),
+            crds: tokio::sync::OnceCell::new(),
+        }
     }
 
     fn external() -> Option<Self> {
-        let kubeconfig = PathBuf::from(std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty())?);
-        assert!(kubeconfig.is_file(), "KUBECONFIG={} is not a file; unset it to have the tests start a cluster", kubeconfig.display());
-        eprintln!("test cluster: using KUBECONFIG={}: custom resource definitions stay there", kubeconfig.display());
+        let kubeconfig =
+            PathBuf::from(std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty())?);
+        assert!(
+            kubeconfig.is_file(),
+            "KUBECONFIG={} is not a file; unset it to have the tests start a cluster",
+            kubeconfig.display()
+        );
+        eprintln!(
+            "test cluster: using KUBECONFIG={}: custom resource definitions stay there",
+            kubeconfig.display()
+        );
         use_aws_lc();
-        Some(Self { kubeconfig, supervisor: None, crds: tokio::sync::OnceCell::new() })
+        Some(Self {
+            kubeconfig,
+            supervisor: None,
+            crds: tokio::sync::OnceCell::new(),
+        })
     }
 
     /// A kubeconfig file of a cluster administrator, for programs under test.
@@ -99,7 +118,11 @@ impl Cluster {
 
     /// `kubectl` (the one built with the API server, if it was) set up for this cluster as its administrator.
     pub(crate) fn kubectl(&self) -> Command {
-        let built = self.supervisor.as_ref().map(|own| own.programs().join("kubectl")).filter(|path| path.is_file());
+        let built = self
+            .supervisor
+            .as_ref()
+            .map(|own| own.programs().join("kubectl"))
+            .filter(|path| path.is_file());
         let mut command = Command::new(built.unwrap_or_else(|| "kubectl".into()));
         command.env("KUBECONFIG", &self.kubeconfig);
         if let Some(own) = &self.supervisor {
@@ -118,10 +141,24 @@ impl Cluster {
         let api: Api<CustomResourceDefinition> = Api::all(self.client().await);
         for crd in crds() {
             let name = crd.name_any();
-            let applied = api.patch(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&crd)).await;
-            applied.unwrap_or_else(|error| panic!("the API server refuses the definition {name}: {error}"));
-            let established = tokio::time::timeout(PATIENCE, await_condition(api.clone(), &name, is_crd_established()));
-            established.await.expect("the definition is established in time").expect("the definition can be watched");
+            let applied = api
+                .patch(
+                    &name,
+                    &PatchParams::apply(FIELD_MANAGER).force(),
+                    &Patch::Apply(&crd),
+                )
+                .await;
+            applied.unwrap_or_else(|error| {
+                panic!("the API server refuses the definition {name}: {error}")
+            });
+            let established = tokio::time::timeout(
+                PATIENCE,
+                await_condition(api.clone(), &name, is_crd_established()),
+            );
+            established
+                .await
+                .expect("the definition is established in time")
+                .expect("the definition can be watched");
         }
         if self.supervisor.is_some() {
             // The garbage collector looks for new kinds every 30 s only; at its start it knows these.
@@ -171,14 +208,23 @@ impl Cluster {
     }
 
     fn supervised(&self, what: &str) -> &Supervisor {
-        self.supervisor.as_ref().unwrap_or_else(|| panic!("KUBECONFIG's cluster is used as it is: to {what}, take Cluster::own or ::private"))
+        self.supervisor.as_ref().unwrap_or_else(|| {
+            panic!(
+                "KUBECONFIG's cluster is used as it is: to {what}, take Cluster::own or ::private"
+            )
+        })
     }
 }
 
 /// The definitions in `crds/`, as a user would apply them.
 pub(crate) fn crds() -> Vec<CustomResourceDefinition> {
-    let Ok(folder) = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crds")) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "yaml")).collect();
+    let Ok(folder) = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crds")) else {
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = folder
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "yaml"))
+        .collect();
     files.sort();
     let parse = |path: &PathBuf| {
         let text = std::fs::read_to_string(path).unwrap();
@@ -189,7 +235,8 @@ pub(crate) fn crds() -> Vec<CustomResourceDefinition> {
 
 async fn client_of(kubeconfig: Kubeconfig) -> Client {
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    Client::try_from(config.expect("the kubeconfig is complete")).expect("a client can be made of the kubeconfig")
+    Client::try_from(config.expect("the kubeconfig is complete"))
+        .expect("a client can be made of the kubeconfig")
 }
 
 /// Asks again and again until there is an answer, and fails the test when there is none for a minute.
@@ -199,7 +246,11 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Opti
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(began.elapsed() < PATIENCE, "not within {} s: {what}", PATIENCE.as_secs());
+        assert!(
+            began.elapsed() < PATIENCE,
+            "not within {} s: {what}",
+            PATIENCE.as_secs()
+        );
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
 }

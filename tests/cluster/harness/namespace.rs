@@ -5,9 +5,13 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::{
     api::{
         authentication::v1::{TokenRequest, TokenRequestSpec},
-        authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+        authorization::v1::{
+            ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+        },
         core::v1::{Namespace, ServiceAccount},
-        rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject},
+        rbac::v1::{
+            ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
+        },
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -32,8 +36,18 @@ pub(crate) struct TestNamespace<'a> {
 
 /// A rule as a line of a ClusterRole: `rule(&["get", "list"], "symbolon.dev", &["scopes"])`.
 pub(crate) fn rule(verbs: &[&str], group: &str, resources: &[&str]) -> PolicyRule {
-    let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-    PolicyRule { verbs: owned(verbs), api_groups: Some(vec![group.to_owned()]), resources: Some(owned(resources)), ..PolicyRule::default() }
+    let owned = |names: &[&str]| {
+        names
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect::<Vec<_>>()
+    };
+    PolicyRule {
+        verbs: owned(verbs),
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(owned(resources)),
+        ..PolicyRule::default()
+    }
 }
 
 /// A ServiceAccount to act as.
@@ -58,9 +72,20 @@ impl<'a> TestNamespace<'a> {
         let client = cluster.client().await;
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let name = format!("{purpose}-{}", &unique[..8]);
-        let namespace = Namespace { metadata: named(&name), ..Namespace::default() };
-        Api::all(client.clone()).create(&PostParams::default(), &namespace).await.expect("a namespace can be created");
-        Self { cluster, name, client, folder: tempfile::tempdir().expect("a temporary folder can be made") }
+        let namespace = Namespace {
+            metadata: named(&name),
+            ..Namespace::default()
+        };
+        Api::all(client.clone())
+            .create(&PostParams::default(), &namespace)
+            .await
+            .expect("a namespace can be created");
+        Self {
+            cluster,
+            name,
+            client,
+            folder: tempfile::tempdir().expect("a temporary folder can be made"),
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -83,10 +108,23 @@ impl<'a> TestNamespace<'a> {
     /// Makes a ServiceAccount that may do this within the namespace, and nothing else.
     pub(crate) async fn account(&self, name: &str, rules: Vec<PolicyRule>) -> Account {
         let check = first_access(&rules, Some(&self.name));
-        let role = Role { metadata: named(name), rules: Some(rules) };
-        let binding = RoleBinding { metadata: named(name), role_ref: role_ref("Role", name), subjects: Some(vec![self.subject(name)]) };
-        self.api().create(&PostParams::default(), &role).await.expect("a role can be created");
-        self.api().create(&PostParams::default(), &binding).await.expect("a role can be bound");
+        let role = Role {
+            metadata: named(name),
+            rules: Some(rules),
+        };
+        let binding = RoleBinding {
+            metadata: named(name),
+            role_ref: role_ref("Role", name),
+            subjects: Some(vec![self.subject(name)]),
+        };
+        self.api()
+            .create(&PostParams::default(), &role)
+            .await
+            .expect("a role can be created");
+        self.api()
+            .create(&PostParams::default(), &binding)
+            .await
+            .expect("a role can be bound");
         self.act_as(name, check).await
     }
 
@@ -94,43 +132,101 @@ impl<'a> TestNamespace<'a> {
     pub(crate) async fn cluster_account(&self, name: &str, rules: Vec<PolicyRule>) -> Account {
         let check = first_access(&rules, None);
         let unique = format!("{}-{name}", self.name);
-        let role = ClusterRole { metadata: self.swept(&unique), rules: Some(rules), ..ClusterRole::default() };
-        let binding = ClusterRoleBinding { metadata: self.swept(&unique), role_ref: role_ref("ClusterRole", &unique), subjects: Some(vec![self.subject(name)]) };
-        Api::all(self.client()).create(&PostParams::default(), &role).await.expect("a cluster role can be created");
-        Api::all(self.client()).create(&PostParams::default(), &binding).await.expect("a cluster role can be bound");
+        let role = ClusterRole {
+            metadata: self.swept(&unique),
+            rules: Some(rules),
+            ..ClusterRole::default()
+        };
+        let binding = ClusterRoleBinding {
+            metadata: self.swept(&unique),
+            role_ref: role_ref("ClusterRole", &unique),
+            subjects: Some(vec![self.subject(name)]),
+        };
+        Api::all(self.client())
+            .create(&PostParams::default(), &role)
+            .await
+            .expect("a cluster role can be created");
+        Api::all(self.client())
+            .create(&PostParams::default(), &binding)
+            .await
+            .expect("a cluster role can be bound");
         self.act_as(name, check).await
     }
 
     fn subject(&self, name: &str) -> Subject {
-        Subject { kind: "ServiceAccount".into(), name: name.into(), namespace: Some(self.name.clone()), api_group: None }
+        Subject {
+            kind: "ServiceAccount".into(),
+            name: name.into(),
+            namespace: Some(self.name.clone()),
+            api_group: None,
+        }
     }
 
     /// Cluster-wide objects cannot live in the namespace; the label says whose they are.
     fn swept(&self, name: &str) -> ObjectMeta {
-        ObjectMeta { labels: Some([(SWEEP_LABEL.to_owned(), self.name.clone())].into()), ..named(name) }
+        ObjectMeta {
+            labels: Some([(SWEEP_LABEL.to_owned(), self.name.clone())].into()),
+            ..named(name)
+        }
     }
 
     async fn act_as(&self, name: &str, check: ResourceAttributes) -> Account {
         let accounts: Api<ServiceAccount> = self.api();
-        accounts.create(&PostParams::default(), &ServiceAccount { metadata: named(name), ..ServiceAccount::default() }).await.expect("an account can be created");
-        let request = TokenRequest { spec: TokenRequestSpec { expiration_seconds: Some(6 * 3600), ..TokenRequestSpec::default() }, ..TokenRequest::default() };
-        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await.expect("a token can be requested");
-        let token = answer.status.expect("a token request is answered with a token").token;
-        let account = Account { kubeconfig: self.write_kubeconfig(name, &token) };
+        accounts
+            .create(
+                &PostParams::default(),
+                &ServiceAccount {
+                    metadata: named(name),
+                    ..ServiceAccount::default()
+                },
+            )
+            .await
+            .expect("an account can be created");
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                expiration_seconds: Some(6 * 3600),
+                ..TokenRequestSpec::default()
+            },
+            ..TokenRequest::default()
+        };
+        let answer = accounts
+            .create_token_request(name, &PostParams::default(), &request)
+            .await
+            .expect("a token can be requested");
+        let token = answer
+            .status
+            .expect("a token request is answered with a token")
+            .token;
+        let account = Account {
+            kubeconfig: self.write_kubeconfig(name, &token),
+        };
         wait_until_allowed(&account.client().await, check).await;
         account
     }
 
     fn write_kubeconfig(&self, name: &str, token: &str) -> PathBuf {
         let mut config = self.cluster.kubeconfig();
-        let current = config.current_context.clone().expect("the kubeconfig has a current context");
+        let current = config
+            .current_context
+            .clone()
+            .expect("the kubeconfig has a current context");
         config.contexts.retain(|context| context.name == current);
-        let context = config.contexts.iter_mut().find_map(|context| context.context.as_mut()).expect("the current context exists");
+        let context = config
+            .contexts
+            .iter_mut()
+            .find_map(|context| context.context.as_mut())
+            .expect("the current context exists");
         context.user = Some(name.to_owned());
         context.namespace = Some(self.name.clone());
-        config.auth_infos = serde_json::from_value(json!([{"name": name, "user": {"token": token}}])).expect("it is a user's entry");
+        config.auth_infos =
+            serde_json::from_value(json!([{"name": name, "user": {"token": token}}]))
+                .expect("it is a user's entry");
         let path = self.folder.path().join(format!("{name}.kubeconfig"));
-        std::fs::write(&path, serde_yaml::to_string(&config).expect("a kubeconfig can be written as YAML")).expect("the folder can be written to");
+        std::fs::write(
+            &path,
+            serde_yaml::to_string(&config).expect("a kubeconfig can be written as YAML"),
+        )
+        .expect("the folder can be written to");
         path
     }
 }
@@ -138,19 +234,33 @@ impl<'a> TestNamespace<'a> {
 const SWEEP_LABEL: &str = "symbolon.dev/test-namespace";
 
 fn named(name: &str) -> ObjectMeta {
-    ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() }
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        ..ObjectMeta::default()
+    }
 }
 
 fn role_ref(kind: &str, name: &str) -> RoleRef {
-    RoleRef { api_group: "rbac.authorization.k8s.io".into(), kind: kind.into(), name: name.into() }
+    RoleRef {
+        api_group: "rbac.authorization.k8s.io".into(),
+        kind: kind.into(),
+        name: name.into(),
+    }
 }
 
 /// What the first rule allows, to see when the rules are in force.
 fn first_access(rules: &[PolicyRule], namespace: Option<&str>) -> ResourceAttributes {
-    let rule = rules.first().expect("an account without rights needs no rules to wait for: give it one");
-    let first = |names: &Option<Vec<String>>| names.as_ref().and_then(|names| names.first().cloned());
+    let rule = rules
+        .first()
+        .expect("an account without rights needs no rules to wait for: give it one");
+    let first =
+        |names: &Option<Vec<String>>| names.as_ref().and_then(|names| names.first().cloned());
     let whole = first(&rule.resources).unwrap_or_default();
-    let (resource, subresource) = whole.split_once('/').map_or((whole.as_str(), None), |(resource, sub)| (resource, Some(sub.to_owned())));
+    let (resource, subresource) = whole
+        .split_once('/')
+        .map_or((whole.as_str(), None), |(resource, sub)| {
+            (resource, Some(sub.to_owned()))
+        });
     ResourceAttributes {
         verb: rule.verbs.first().cloned(),
         group: first(&rule.api_groups),
@@ -165,9 +275,23 @@ fn first_access(rules: &[PolicyRule], namespace: Option<&str>) -> ResourceAttrib
 /// The API server learns of new roles, bindings and accounts a few milliseconds after it has taken them.
 async fn wait_until_allowed(client: &Client, access: ResourceAttributes) {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
-    let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(access), ..SelfSubjectAccessReviewSpec::default() };
-    let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
-    let allowed = async || reviews.create(&PostParams::default(), &review).await.ok()?.status?.allowed.then_some(());
+    let spec = SelfSubjectAccessReviewSpec {
+        resource_attributes: Some(access),
+        ..SelfSubjectAccessReviewSpec::default()
+    };
+    let review = SelfSubjectAccessReview {
+        spec,
+        ..SelfSubjectAccessReview::default()
+    };
+    let allowed = async || {
+        reviews
+            .create(&PostParams::default(), &review)
+            .await
+            .ok()?
+            .status?
+            .allowed
+            .then_some(())
+    };
     eventually("the account has its rights", allowed).await;
 }
 
@@ -179,11 +303,18 @@ impl Drop for TestNamespace<'_> {
         }
         let (kubeconfig, name) = (self.cluster.kubeconfig(), self.name.clone());
         let sweep = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(sweep(kubeconfig, &name)).map_err(std::io::Error::other)
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime
+                .block_on(sweep(kubeconfig, &name))
+                .map_err(std::io::Error::other)
         });
         if !matches!(sweep.join(), Ok(Ok(()))) {
-            eprintln!("test cluster: the namespace {} could not be deleted: delete it by hand", self.name);
+            eprintln!(
+                "test cluster: the namespace {} could not be deleted: delete it by hand",
+                self.name
+            );
         }
     }
 }
@@ -192,8 +323,12 @@ async fn sweep(kubeconfig: Kubeconfig, name: &str) -> kube::Result<()> {
     let client = client_of(kubeconfig).await;
     let ours = kube::api::ListParams::default().labels(&format!("{SWEEP_LABEL}={name}"));
     let options = DeleteParams::background();
-    Api::<ClusterRoleBinding>::all(client.clone()).delete_collection(&options, &ours).await?;
-    Api::<ClusterRole>::all(client.clone()).delete_collection(&options, &ours).await?;
+    Api::<ClusterRoleBinding>::all(client.clone())
+        .delete_collection(&options, &ours)
+        .await?;
+    Api::<ClusterRole>::all(client.clone())
+        .delete_collection(&options, &ours)
+        .await?;
     Api::<Namespace>::all(client).delete(name, &options).await?;
     Ok(())
 }

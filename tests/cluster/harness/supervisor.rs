@@ -46,7 +46,9 @@ struct Pipes {
 impl Pipes {
     fn answer(&mut self) -> String {
         let mut line = String::new();
-        self.answers.read_line(&mut line).expect("the supervisor's answers can be read");
+        self.answers
+            .read_line(&mut line)
+            .expect("the supervisor's answers can be read");
         line.trim_end().to_owned()
     }
 }
@@ -54,7 +56,11 @@ impl Pipes {
 impl Supervisor {
     /// Starts a cluster and waits until it is ready; what is missing, or what went wrong, is on standard error.
     pub(super) fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("symbolon-cluster.").tempdir().expect("a temporary folder can be made").keep();
+        let folder = tempfile::Builder::new()
+            .prefix("symbolon-cluster.")
+            .tempdir()
+            .expect("a temporary folder can be made")
+            .keep();
         let mut child = Command::new(format!("{SCRIPTS}/up.sh"))
             .args([programs(), &folder])
             .stdin(Stdio::piped())
@@ -66,10 +72,20 @@ impl Supervisor {
         let commands = child.stdin.take().expect("piped above");
         let answers = BufReader::new(child.stdout.take().expect("piped above"));
         let mut pipes = Pipes { commands, answers };
-        let kubeconfig = pipes.answer().strip_prefix("kubeconfig ").map(PathBuf::from);
-        let kubeconfig = kubeconfig.expect("the test cluster did not start: see the lines above that begin with 'test cluster:'");
+        let kubeconfig = pipes
+            .answer()
+            .strip_prefix("kubeconfig ")
+            .map(PathBuf::from);
+        let kubeconfig = kubeconfig.expect(
+            "the test cluster did not start: see the lines above that begin with 'test cluster:'",
+        );
         assert_eq!(pipes.answer(), "ready");
-        Self { child, pipes: Mutex::new(Some(pipes)), folder, kubeconfig }
+        Self {
+            child,
+            pipes: Mutex::new(Some(pipes)),
+            folder,
+            kubeconfig,
+        }
     }
 
     pub(super) fn kubeconfig(&self) -> &Path {
@@ -81,7 +97,10 @@ impl Supervisor {
     }
 
     /// The folder of the programs that it runs.
-    #[expect(clippy::unused_self, reason = "every supervisor runs the same ones today; callers need not know")]
+    #[expect(
+        clippy::unused_self,
+        reason = "every supervisor runs the same ones today; callers need not know"
+    )]
     pub(super) fn programs(&self) -> &Path {
         programs()
     }
@@ -96,7 +115,8 @@ impl Supervisor {
     /// The process ids of the supervisor and of what it runs.
     pub(super) fn pids(&self) -> Vec<u32> {
         let pid = |program: Program| {
-            let text = std::fs::read_to_string(self.folder.join(format!("{program}.pid"))).expect("a running program has a pid file");
+            let text = std::fs::read_to_string(self.folder.join(format!("{program}.pid")))
+                .expect("a running program has a pid file");
             text.trim().parse().expect("a pid is a number")
         };
         let programs = [Program::Etcd, Program::Apiserver, Program::Controllers].map(pid);
@@ -117,9 +137,19 @@ impl Drop for Supervisor {
 fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
-        let built = Command::new(format!("{SCRIPTS}/build.sh")).stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let built = Command::new(format!("{SCRIPTS}/build.sh"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output();
         let built = built.expect("tests/cluster/build.sh can be started (it needs /bin/bash)");
-        assert!(built.status.success(), "no Kubernetes to test against: see the line above that begins with 'test cluster:'");
-        PathBuf::from(String::from_utf8(built.stdout).expect("the path is UTF-8").trim_end())
+        assert!(
+            built.status.success(),
+            "no Kubernetes to test against: see the line above that begins with 'test cluster:'"
+        );
+        PathBuf::from(
+            String::from_utf8(built.stdout)
+                .expect("the path is UTF-8")
+                .trim_end(),
+        )
     })
 }
