@@ -76,23 +76,23 @@ async fn kubectl_speaks_to_the_cluster() {
 async fn an_object_dies_with_its_owner() {
     let namespace = Cluster::shared().namespace("garbage").await;
     let owner = create(&namespace, &config_map("owner")).await;
-    let mut owned = config_map("owned");
-    owned.metadata.owner_references = Some(vec![OwnerReference {
+    let mut dependent = config_map("dependent");
+    dependent.metadata.owner_references = Some(vec![OwnerReference {
         api_version: "v1".into(),
         kind: "ConfigMap".into(),
         name: "owner".into(),
         uid: owner.metadata.uid.unwrap(),
         ..OwnerReference::default()
     }]);
-    create(&namespace, &owned).await;
+    create(&namespace, &dependent).await;
     let config_maps: Api<ConfigMap> = namespace.api();
     config_maps
         .delete("owner", &DeleteParams::background())
         .await
         .unwrap();
-    eventually("the owned object is collected", async || {
+    eventually("the dependent is collected", async || {
         config_maps
-            .get_opt("owned")
+            .get_opt("dependent")
             .await
             .unwrap()
             .is_none()

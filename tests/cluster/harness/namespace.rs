@@ -34,7 +34,7 @@ pub(crate) struct TestNamespace<'a> {
     folder: tempfile::TempDir,
 }
 
-/// A rule as a line of a ClusterRole: `rule(&["get", "list"], "symbolon.dev", &["scopes"])`.
+/// A rule as a line of a `ClusterRole`: `rule(&["get", "list"], "symbolon.dev", &["scopes"])`.
 pub(crate) fn rule(verbs: &[&str], group: &str, resources: &[&str]) -> PolicyRule {
     let owned = |names: &[&str]| {
         names
@@ -105,7 +105,7 @@ impl<'a> TestNamespace<'a> {
         Api::namespaced(self.client(), &self.name)
     }
 
-    /// Makes a ServiceAccount that may do this within the namespace, and nothing else.
+    /// Makes a `ServiceAccount` that may do this within the namespace, and nothing else.
     pub(crate) async fn account(&self, name: &str, rules: Vec<PolicyRule>) -> Account {
         let check = first_access(&rules, Some(&self.name));
         let role = Role {
@@ -128,7 +128,7 @@ impl<'a> TestNamespace<'a> {
         self.act_as(name, check).await
     }
 
-    /// Makes a ServiceAccount that may do this in the whole cluster, as an operator may.
+    /// Makes a `ServiceAccount` that may do this in the whole cluster, as an operator may.
     pub(crate) async fn cluster_account(&self, name: &str, rules: Vec<PolicyRule>) -> Account {
         let check = first_access(&rules, None);
         let unique = format!("{}-{name}", self.name);
