@@ -243,7 +243,7 @@ fn holds_a_cluster_until_killed() {
         cluster.kubeconfig_path().parent().unwrap().display(),
         pids.join(" ")
     );
-    std::thread::sleep(Duration::from_secs(600));
+    std::thread::sleep(Duration::from_mins(10));
 }
 
 #[tokio::test(flavor = "multi_thread")]

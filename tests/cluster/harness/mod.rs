@@ -40,7 +40,7 @@ pub(crate) use self::{
 const FIELD_MANAGER: &str = "symbolon-test-harness";
 
 /// How long [`eventually`] waits: long, since the machine may be busy; a test that passes does not wait for it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A Kubernetes API server with its controllers (no nodes).
 pub(crate) struct Cluster {

@@ -50,7 +50,7 @@ pub(crate) fn rule(verbs: &[&str], group: &str, resources: &[&str]) -> PolicyRul
     }
 }
 
-/// A ServiceAccount to act as.
+/// A `ServiceAccount` to act as.
 pub(crate) struct Account {
     kubeconfig: PathBuf,
 }
