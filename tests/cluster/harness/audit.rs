@@ -1,0 +1,119 @@
+//! The API server's audit log: who asked for what. Lets tests count requests, which no client can hide.
+
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    path::Path,
+};
+
+use serde::Deserialize;
+
+/// A place in the audit log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark(u64);
+
+/// One answered request (a watch counts when it begins).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// get, list, watch, create, update, patch, delete, deletecollection
+    pub(crate) verb: String,
+    /// The plural, with the subresource after a slash: `secrets`, `oauthclients/status`.
+    pub(crate) resource: String,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// `system:serviceaccount:NAMESPACE:NAME`, or `admin`.
+    pub(crate) user: String,
+    pub(crate) code: u16,
+}
+
+impl Request {
+    pub(crate) fn is(&self, verb: &str, resource: &str) -> bool {
+        self.verb == verb && self.resource == resource
+    }
+}
+
+pub(super) fn mark(folder: &Path) -> Mark {
+    Mark(
+        log(folder)
+            .metadata()
+            .expect("the audit log has a size")
+            .len(),
+    )
+}
+
+pub(super) fn since(folder: &Path, Mark(start): Mark) -> Vec<Request> {
+    let mut text = String::new();
+    let mut log = log(folder);
+    log.seek(SeekFrom::Start(start))
+        .expect("the audit log only grows");
+    log.read_to_string(&mut text)
+        .expect("the audit log is text");
+    // A last line without its end is still being written.
+    let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+    complete
+        .lines()
+        .filter_map(|line| {
+            serde_json::from_str::<Event>(line)
+                .expect("a line is an audit event")
+                .request()
+        })
+        .collect()
+}
+
+fn log(folder: &Path) -> File {
+    File::open(folder.join("audit.log")).expect("the API server writes an audit log")
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    stage: String,
+    verb: String,
+    user: User,
+    object_ref: Option<ObjectRef>,
+    response_status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    username: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ObjectRef {
+    resource: String,
+    subresource: String,
+    namespace: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    code: u16,
+}
+
+impl Event {
+    /// None for discovery and the like, and for the second event of a watch: its end.
+    fn request(self) -> Option<Request> {
+        let answered = if self.verb == "watch" {
+            "ResponseStarted"
+        } else {
+            "ResponseComplete"
+        };
+        let object = self.object_ref.filter(|_| self.stage == answered)?;
+        let separator = if object.subresource.is_empty() {
+            ""
+        } else {
+            "/"
+        };
+        Some(Request {
+            verb: self.verb,
+            resource: format!("{}{separator}{}", object.resource, object.subresource),
+            namespace: object.namespace,
+            name: object.name,
+            user: self.user.username,
+            code: self.response_status.map_or(0, |status| status.code),
+        })
+    }
+}

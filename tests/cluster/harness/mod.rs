@@ -1,0 +1,261 @@
+//! A real Kubernetes API server for tests.
+//!
+//! - [`Cluster::shared`]: one for all tests of this process. It is KUBECONFIG's, used as it is, when that is set.
+//! - [`Cluster::own`]: the same, but always a throw-away one of ours: for tests that read its audit log.
+//! - [`Cluster::private`]: a throw-away one for a single test that stops or kills parts of it.
+//!
+//! The throw-away ones run the programs that `build.sh` finds or builds, under the supervisor `up.sh`, and vanish with
+//! this process, however it ends. Tests are kept apart by namespaces: [`Cluster::namespace`].
+//!
+//! A `kube::Client` lives on the runtime it was made on, and each `#[tokio::test]` has its own: make one per test, never
+//! keep one in a static.
+
+mod audit;
+mod namespace;
+mod supervisor;
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client, Config, ResourceExt as _,
+    api::{Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    runtime::{conditions::is_crd_established, wait::await_condition},
+};
+
+use self::supervisor::Supervisor;
+pub(crate) use self::{
+    audit::Mark,
+    namespace::{TestNamespace, rule},
+    supervisor::Program,
+};
+
+/// The field manager of everything that the harness applies.
+const FIELD_MANAGER: &str = "symbolon-test-harness";
+
+/// How long [`eventually`] waits: long, since the machine may be busy; a test that passes does not wait for it.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A Kubernetes API server with its controllers (no nodes).
+pub(crate) struct Cluster {
+    kubeconfig: PathBuf,
+    /// None for KUBECONFIG's: that is neither stopped, nor is its audit log at hand.
+    supervisor: Option<Supervisor>,
+    crds: tokio::sync::OnceCell<()>,
+}
+
+impl Cluster {
+    /// The cluster of this test process: KUBECONFIG's if that is set, else [`Cluster::own`].
+    pub(crate) fn shared() -> &'static Self {
+        static EXTERNAL: OnceLock<Option<Cluster>> = OnceLock::new();
+        EXTERNAL
+            .get_or_init(Self::external)
+            .as_ref()
+            .unwrap_or_else(Self::own)
+    }
+
+    /// The throw-away cluster of this test process, whatever KUBECONFIG says.
+    pub(crate) fn own() -> &'static Self {
+        static OWN: OnceLock<Cluster> = OnceLock::new();
+        OWN.get_or_init(Self::private)
+    }
+
+    /// A throw-away cluster that ends with the value: some 3 s of both cores, so only for tests that break it.
+    pub(crate) fn private() -> Self {
+        use_aws_lc();
+        let supervisor = Supervisor::start();
+        Self {
+            kubeconfig: supervisor.kubeconfig().to_owned(),
+            supervisor: Some(supervisor),
+            crds: tokio::sync::OnceCell::new(),
+        }
+    }
+
+    fn external() -> Option<Self> {
+        let kubeconfig =
+            PathBuf::from(std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty())?);
+        assert!(
+            kubeconfig.is_file(),
+            "KUBECONFIG={} is not a file; unset it to have the tests start a cluster",
+            kubeconfig.display()
+        );
+        eprintln!(
+            "test cluster: using KUBECONFIG={}: custom resource definitions stay there",
+            kubeconfig.display()
+        );
+        use_aws_lc();
+        Some(Self {
+            kubeconfig,
+            supervisor: None,
+            crds: tokio::sync::OnceCell::new(),
+        })
+    }
+
+    /// A kubeconfig file of a cluster administrator, for programs under test.
+    pub(crate) fn kubeconfig_path(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    fn kubeconfig(&self) -> Kubeconfig {
+        Kubeconfig::read_from(&self.kubeconfig).expect("the kubeconfig file is well-formed")
+    }
+
+    /// A cluster administrator's client, for the runtime of the caller.
+    pub(crate) async fn client(&self) -> Client {
+        client_of(self.kubeconfig()).await
+    }
+
+    /// A fresh namespace, named after its purpose.
+    pub(crate) async fn namespace(&self, purpose: &str) -> TestNamespace<'_> {
+        TestNamespace::create(self, purpose).await
+    }
+
+    /// `kubectl` (the one built with the API server, if it was) set up for this cluster as its administrator.
+    pub(crate) fn kubectl(&self) -> Command {
+        let built = self
+            .supervisor
+            .as_ref()
+            .map(|own| own.programs().join("kubectl"))
+            .filter(|path| path.is_file());
+        let mut command = Command::new(built.unwrap_or_else(|| "kubectl".into()));
+        command.env("KUBECONFIG", &self.kubeconfig);
+        if let Some(own) = &self.supervisor {
+            // What it remembers of a server goes by host and port, and ours come again for other clusters.
+            command.env("KUBECACHEDIR", own.folder().join("kubectl"));
+        }
+        command
+    }
+
+    /// Applies `crds/*.yaml` and waits until they are served; once per cluster, however many tests ask.
+    pub(crate) async fn install_crds(&self) {
+        self.crds.get_or_init(|| self.apply_crds()).await;
+    }
+
+    async fn apply_crds(&self) {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client().await);
+        for crd in crds() {
+            let name = crd.name_any();
+            let applied = api
+                .patch(
+                    &name,
+                    &PatchParams::apply(FIELD_MANAGER).force(),
+                    &Patch::Apply(&crd),
+                )
+                .await;
+            applied.unwrap_or_else(|error| {
+                panic!("the API server refuses the definition {name}: {error}")
+            });
+            let established = tokio::time::timeout(
+                PATIENCE,
+                await_condition(api.clone(), &name, is_crd_established()),
+            );
+            established
+                .await
+                .expect("the definition is established in time")
+                .expect("the definition can be watched");
+        }
+        if self.supervisor.is_some() {
+            // The garbage collector looks for new kinds every 30 s only; at its start it knows these.
+            self.kill(Program::Controllers);
+            self.start(Program::Controllers);
+        }
+    }
+
+    /// Asks a part of a private cluster to end and waits until it has.
+    pub(crate) fn stop(&self, program: Program) {
+        self.supervised("stop it").command("stop", program);
+    }
+
+    /// Kills a part of a private cluster.
+    pub(crate) fn kill(&self, program: Program) {
+        self.supervised("kill it").command("kill", program);
+    }
+
+    /// Starts a part again that was stopped or killed; the API server is ready then.
+    pub(crate) fn start(&self, program: Program) {
+        self.supervised("start it").command("start", program);
+    }
+
+    /// Lets a part of a private cluster hang: its connections stay open and nothing answers.
+    pub(crate) fn pause(&self, program: Program) {
+        self.supervised("pause it").command("pause", program);
+    }
+
+    /// Lets a paused part go on.
+    pub(crate) fn resume(&self, program: Program) {
+        self.supervised("resume it").command("resume", program);
+    }
+
+    /// The process ids of the supervisor and of the programs that it runs.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.supervised("see its processes").pids()
+    }
+
+    /// Now, for [`Cluster::requests`].
+    pub(crate) fn mark(&self) -> Mark {
+        audit::mark(self.supervised("read its audit log").folder())
+    }
+
+    /// The requests answered since, oldest first, without those of the control plane itself.
+    pub(crate) fn requests(&self, since: Mark) -> Vec<audit::Request> {
+        audit::since(self.supervised("read its audit log").folder(), since)
+    }
+
+    fn supervised(&self, what: &str) -> &Supervisor {
+        self.supervisor.as_ref().unwrap_or_else(|| {
+            panic!(
+                "KUBECONFIG's cluster is used as it is: to {what}, take Cluster::own or ::private"
+            )
+        })
+    }
+}
+
+/// The definitions in `crds/`, as a user would apply them.
+pub(crate) fn crds() -> Vec<CustomResourceDefinition> {
+    let Ok(folder) = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crds")) else {
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = folder
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "yaml"))
+        .collect();
+    files.sort();
+    let parse = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    files.iter().map(parse).collect()
+}
+
+async fn client_of(kubeconfig: Kubeconfig) -> Client {
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    Client::try_from(config.expect("the kubeconfig is complete"))
+        .expect("a client can be made of the kubeconfig")
+}
+
+/// Asks again and again until there is an answer, and fails the test when there is none for a minute.
+pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(
+            began.elapsed() < PATIENCE,
+            "not within {} s: {what}",
+            PATIENCE.as_secs()
+        );
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+}
+
+fn use_aws_lc() {
+    // An error says that it is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}

@@ -1,0 +1,16 @@
+//! Tests against a real API server. `harness` finds or starts it; each other module tests one matter.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what goes wrong here fails a test, helpers included"
+)]
+
+mod crds;
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
+mod harness;
+mod itself;
