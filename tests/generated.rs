@@ -12,8 +12,16 @@ fn the_definitions_in_crds_are_those_of_the_types() {
         let file = folder.join(format!("{}.yaml", kind.plural()));
         let committed = fs::read_to_string(&file).unwrap_or_default();
         let generated = to_yaml(&crd(kind)).unwrap();
-        assert!(committed == generated, "{} is out of date: run `just generate`", file.display());
+        assert!(
+            committed == generated,
+            "{} is out of date: run `just generate`",
+            file.display()
+        );
     }
     let files = fs::read_dir(&folder).unwrap().count();
-    assert_eq!(files, Kind::ALL.len(), "crds/ holds one file for each kind and nothing else");
+    assert_eq!(
+        files,
+        Kind::ALL.len(),
+        "crds/ holds one file for each kind and nothing else"
+    );
 }

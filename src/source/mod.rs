@@ -1,0 +1,6 @@
+//! Where resources come from: a directory of manifests.
+//!
+//! Reads and watches; decides nothing about what is read beyond "this is no manifest". What an object
+//! means is asked of [`crate::directory`].
+
+pub mod yaml;
