@@ -1,5 +1,6 @@
 //! Symbolon: a Kubernetes operator with CRD-managed identity.
 
 pub mod directory;
+pub mod reconcile;
 pub mod resources;
 pub mod tokens;

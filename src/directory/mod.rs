@@ -8,12 +8,14 @@
 mod desired;
 mod duration;
 mod problem;
+mod seal;
 
 pub use desired::{
     Desired, IssuedClient, Lifetime, RotationRequests, RotationRules, SecretKind, Standing,
 };
 pub use duration::parse_duration;
 pub use problem::{Class, Problem, Reason, Severity};
+pub use seal::{is_sealed, sealed};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
