@@ -32,7 +32,7 @@ pub use judge::{AcceptedClient, GrantedScope, Served, audiences_of};
 pub use namespaces::Labels;
 pub use problem::{Class, Problem, Reason, Severity};
 pub use record::Object;
-pub use tables::{Change, Directory, Row};
+pub use tables::{Change, Directory, Row, Sizes};
 pub use verify::{ActiveToken, Refusal, ends, is_revoked};
 
 /// Namespace and name of an object.
