@@ -131,6 +131,7 @@ pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Crede
     let entries = credential.spec.tokens.iter();
     Some(CredentialRecord {
         key: ObjectKey::new(namespace, name),
+        uid: metadata.uid.as_deref().map(Into::into),
         identity: ObjectKey::new(namespace, &credential.spec.identity.name),
         owner: OwnerRecord {
             kind: owner.kind,

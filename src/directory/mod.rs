@@ -34,7 +34,7 @@ pub use namespaces::Labels;
 pub use problem::{Class, Problem, Reason, Severity};
 pub use record::Object;
 pub use seal::{is_sealed, sealed};
-pub use tables::{Change, Directory, Row};
+pub use tables::{Change, Directory, Row, Sizes};
 pub use verify::{ActiveToken, Refusal, ends, is_revoked};
 
 /// Namespace and name of an object.
