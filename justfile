@@ -17,9 +17,10 @@ check:
     cargo clippy --locked --all-targets -- --deny warnings
     cargo test --locked --lib --test architecture --test generated --test rules
 
-# Write what is generated: crds/.
+# Write what is generated: crds/ and docs/resources.md.
 generate:
     cargo run --quiet -- crds --output crds
+    cargo run --quiet -- crds --format markdown > docs/resources.md
 
 # Everything that CI runs.
 ci:

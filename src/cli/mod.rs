@@ -7,6 +7,7 @@
 )]
 
 mod crds;
+mod reference;
 
 use std::process::ExitCode;
 
