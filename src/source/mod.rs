@@ -3,4 +3,8 @@
 //! Reads and watches; decides nothing about what is read beyond "this is no manifest". What an object
 //! means is asked of [`crate::directory`].
 
+pub mod files;
+pub mod live;
+pub mod manifest;
+pub mod watch;
 pub mod yaml;

@@ -46,10 +46,9 @@ fn fields(judge: &mut Judge<'_>, metadata: &Map<String, Value>, at: &At<'_>) {
         let here = at.key(name);
         match (name.as_str(), value) {
             ("name", Value::String(text)) => name_rule(judge, text, &here),
+            ("namespace", Value::String(text)) if is_label(text) => {}
             ("namespace", Value::String(text)) => {
-                if !is_label(text) {
-                    judge.invalid(&here, format!("`{}` is no namespace: write at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit", shown(text)));
-                }
+                judge.invalid(&here, format!("`{}` is no namespace: write at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit", shown(text)));
             }
             ("name" | "namespace", other) => {
                 judge.invalid(
@@ -62,11 +61,11 @@ fn fields(judge: &mut Judge<'_>, metadata: &Map<String, Value>, at: &At<'_>) {
             }
             ("labels", Value::Object(labels)) => labels_rule(judge, labels, &here),
             ("annotations", Value::Object(annotations)) => {
-                annotations_rule(judge, annotations, &here)
+                annotations_rule(judge, annotations, &here);
             }
             ("labels" | "annotations", Value::Null) => {}
             ("labels" | "annotations", _) => {
-                judge.invalid(&here, format!("{name} is an object of strings"))
+                judge.invalid(&here, format!("{name} is an object of strings"));
             }
             _ => {}
         }
