@@ -3,4 +3,5 @@
 pub mod directory;
 pub mod keys;
 pub mod resources;
+pub mod source;
 pub mod tokens;
