@@ -2,5 +2,6 @@
 
 pub mod directory;
 pub mod keys;
+pub mod reconcile;
 pub mod resources;
 pub mod tokens;
