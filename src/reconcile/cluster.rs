@@ -55,31 +55,61 @@ pub struct Precondition {
 /// as it is stored then.
 pub trait Cluster: Send + Sync {
     /// Reads a Credential.
-    fn credential(&self, key: &ObjectKey) -> impl Future<Output = Result<Option<Credential>, ApiError>> + Send;
+    fn credential(
+        &self,
+        key: &ObjectKey,
+    ) -> impl Future<Output = Result<Option<Credential>, ApiError>> + Send;
 
     /// Reads a Secret.
-    fn secret(&self, key: &ObjectKey) -> impl Future<Output = Result<Option<SecretObject>, ApiError>> + Send;
+    fn secret(
+        &self,
+        key: &ObjectKey,
+    ) -> impl Future<Output = Result<Option<SecretObject>, ApiError>> + Send;
 
     /// Reads an owner of Credentials, as it stands.
-    fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> impl Future<Output = Result<Option<Value>, ApiError>> + Send;
+    fn owner(
+        &self,
+        kind: OwnerKind,
+        key: &ObjectKey,
+    ) -> impl Future<Output = Result<Option<Value>, ApiError>> + Send;
 
     /// Creates a Credential.
-    fn create_credential(&self, credential: &Credential) -> impl Future<Output = Result<Credential, ApiError>> + Send;
+    fn create_credential(
+        &self,
+        credential: &Credential,
+    ) -> impl Future<Output = Result<Credential, ApiError>> + Send;
 
     /// Replaces a Credential.
-    fn replace_credential(&self, credential: &Credential) -> impl Future<Output = Result<Credential, ApiError>> + Send;
+    fn replace_credential(
+        &self,
+        credential: &Credential,
+    ) -> impl Future<Output = Result<Credential, ApiError>> + Send;
 
     /// Deletes a Credential.
-    fn delete_credential(&self, key: &ObjectKey, only: &Precondition) -> impl Future<Output = Result<(), ApiError>> + Send;
+    fn delete_credential(
+        &self,
+        key: &ObjectKey,
+        only: &Precondition,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// Creates a Secret.
-    fn create_secret(&self, secret: &SecretObject) -> impl Future<Output = Result<SecretObject, ApiError>> + Send;
+    fn create_secret(
+        &self,
+        secret: &SecretObject,
+    ) -> impl Future<Output = Result<SecretObject, ApiError>> + Send;
 
     /// Replaces a Secret.
-    fn replace_secret(&self, secret: &SecretObject) -> impl Future<Output = Result<SecretObject, ApiError>> + Send;
+    fn replace_secret(
+        &self,
+        secret: &SecretObject,
+    ) -> impl Future<Output = Result<SecretObject, ApiError>> + Send;
 
     /// Deletes a Secret.
-    fn delete_secret(&self, key: &ObjectKey, only: &Precondition) -> impl Future<Output = Result<(), ApiError>> + Send;
+    fn delete_secret(
+        &self,
+        key: &ObjectKey,
+        only: &Precondition,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// Merges `status` (RFC 7396) into the status of the owner that has this uid, and of no other.
     fn patch_status(

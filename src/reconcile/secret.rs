@@ -13,7 +13,9 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::cluster::Precondition;
 use crate::directory::ObjectKey;
-use crate::resources::{ANNOTATION_FENCE, ANNOTATION_OWNER, API_VERSION, CredentialOwner, LABEL_MANAGED, SecretVersion};
+use crate::resources::{
+    ANNOTATION_FENCE, ANNOTATION_OWNER, API_VERSION, CredentialOwner, LABEL_MANAGED, SecretVersion,
+};
 use crate::tokens::SecretString;
 
 /// The only type of Secret that is made.
@@ -45,8 +47,18 @@ impl SecretObject {
     /// A Secret for `owner` that holds nothing yet.
     pub fn placeholder(key: &ObjectKey, owner: &CredentialOwner) -> Self {
         let metadata = json!({ "namespace": &*key.namespace, "name": &*key.name });
-        let fields = [("apiVersion", "v1".into()), ("kind", "Secret".into()), ("metadata", metadata), ("type", OPAQUE.into())];
-        let mut secret = Self(fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect());
+        let fields = [
+            ("apiVersion", "v1".into()),
+            ("kind", "Secret".into()),
+            ("metadata", metadata),
+            ("type", OPAQUE.into()),
+        ];
+        let mut secret = Self(
+            fields
+                .map(|(name, value)| (name.to_owned(), value))
+                .into_iter()
+                .collect(),
+        );
         secret.claim(owner);
         secret
     }
@@ -71,8 +83,14 @@ impl SecretObject {
 
     /// Names this very state of it.
     pub fn precondition(&self) -> Precondition {
-        let SecretVersion { secret_uid, secret_version } = self.version();
-        Precondition { uid: secret_uid, resource_version: secret_version }
+        let SecretVersion {
+            secret_uid,
+            secret_version,
+        } = self.version();
+        Precondition {
+            uid: secret_uid,
+            resource_version: secret_version,
+        }
     }
 
     /// Whether its deletion has begun.
@@ -87,26 +105,37 @@ impl SecretObject {
 
     /// Whether it has the type that we write; a type never changes.
     pub fn has_right_type(&self) -> bool {
-        self.field("type").as_str().is_none_or(|kind| kind == OPAQUE || kind.is_empty())
+        self.field("type")
+            .as_str()
+            .is_none_or(|kind| kind == OPAQUE || kind.is_empty())
     }
 
     /// The text under a key of its data; `None` where there is none or it is no text.
     pub fn text(&self, key: &str) -> Option<SecretString> {
         let bytes = Zeroizing::new(STANDARD.decode(self.field("data")[key].as_str()?).ok()?);
-        std::str::from_utf8(&bytes).ok().map(|text| SecretString::from(text.to_owned()))
+        std::str::from_utf8(&bytes)
+            .ok()
+            .map(|text| SecretString::from(text.to_owned()))
     }
 
     /// Whether there is anything under a key of its data.
     pub fn has_text(&self, key: &str) -> bool {
-        self.field("data")[key].as_str().is_some_and(|text| !text.is_empty())
+        self.field("data")[key]
+            .as_str()
+            .is_some_and(|text| !text.is_empty())
     }
 
     /// To whom it belongs, as `owner` sees it.
     pub fn ownership(&self, owner: &CredentialOwner) -> Ownership {
-        if let Some(controller) = self.references().find(|reference| reference["controller"] == Value::Bool(true)) {
+        if let Some(controller) = self
+            .references()
+            .find(|reference| reference["controller"] == Value::Bool(true))
+        {
             return if controller["uid"] == owner.uid.as_str() {
                 Ownership::Ours
-            } else if controller["kind"] == owner.kind.as_str() && controller["name"] == owner.name.as_str() {
+            } else if controller["kind"] == owner.kind.as_str()
+                && controller["name"] == owner.name.as_str()
+            {
                 Ownership::Predecessor
             } else {
                 Ownership::Foreign
@@ -144,7 +173,10 @@ impl SecretObject {
             "blockOwnerDeletion": false,
         });
         let mut references: Vec<Value> = self.references().cloned().collect();
-        match references.iter_mut().find(|reference| reference["uid"] == owner.uid.as_str()) {
+        match references
+            .iter_mut()
+            .find(|reference| reference["uid"] == owner.uid.as_str())
+        {
             Some(old) => *old = ours,
             None => references.push(ours),
         }
@@ -181,7 +213,9 @@ impl SecretObject {
     /// Takes the mark of a fence away: it has done its work.
     pub fn unfence(&mut self) {
         edit(&mut self.0, "metadata", |metadata| {
-            edit(metadata, "annotations", |annotations| drop(annotations.remove(ANNOTATION_FENCE)));
+            edit(metadata, "annotations", |annotations| {
+                drop(annotations.remove(ANNOTATION_FENCE))
+            });
         });
     }
 
@@ -194,7 +228,10 @@ impl SecretObject {
     }
 
     fn references(&self) -> impl Iterator<Item = &Value> {
-        self.field("metadata")["ownerReferences"].as_array().into_iter().flatten()
+        self.field("metadata")["ownerReferences"]
+            .as_array()
+            .into_iter()
+            .flatten()
     }
 }
 
@@ -210,8 +247,15 @@ impl Drop for SecretObject {
 
 impl fmt::Debug for SecretObject {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SecretVersion { secret_uid, secret_version } = self.version();
-        write!(out, "Secret({}, uid {secret_uid}, version {secret_version}, [redacted])", self.key())
+        let SecretVersion {
+            secret_uid,
+            secret_version,
+        } = self.version();
+        write!(
+            out,
+            "Secret({}, uid {secret_uid}, version {secret_version}, [redacted])",
+            self.key()
+        )
     }
 }
 

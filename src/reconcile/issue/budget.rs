@@ -28,11 +28,19 @@ impl MintBudget {
     ///
     /// # Errors
     /// When there will be more, if there is none left now.
-    pub fn take(&self, identity: &ObjectKey, namespace: &str, limit: i64, now: Timestamp) -> Result<(), Timestamp> {
+    pub fn take(
+        &self,
+        identity: &ObjectKey,
+        namespace: &str,
+        limit: i64,
+        now: Timestamp,
+    ) -> Result<(), Timestamp> {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         windows.retain(|_, window| now < window.until);
         let until = now.checked_add(HOUR).unwrap_or(Timestamp::MAX);
-        let window = windows.entry((identity.clone(), namespace.to_owned())).or_insert(Window { until, made: 0 });
+        let window = windows
+            .entry((identity.clone(), namespace.to_owned()))
+            .or_insert(Window { until, made: 0 });
         if window.made >= limit {
             return Err(window.until);
         }
@@ -50,10 +58,21 @@ mod tests {
         let budget = MintBudget::default();
         let identity = ObjectKey::new("symbolon", "id");
         let start: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
-        assert_eq!((0..3).map(|_| budget.take(&identity, "a", 2, start).is_ok()).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(
+            (0..3)
+                .map(|_| budget.take(&identity, "a", 2, start).is_ok())
+                .collect::<Vec<_>>(),
+            [true, true, false]
+        );
         assert_eq!(budget.take(&identity, "a", 2, start), Err(start + HOUR));
         assert!(budget.take(&identity, "b", 2, start).is_ok());
-        assert!(budget.take(&identity, "a", 2, start + HOUR).is_ok(), "a new hour");
-        assert!(budget.take(&identity, "c", 0, start).is_err(), "nothing at all");
+        assert!(
+            budget.take(&identity, "a", 2, start + HOUR).is_ok(),
+            "a new hour"
+        );
+        assert!(
+            budget.take(&identity, "c", 0, start).is_err(),
+            "nothing at all"
+        );
     }
 }

@@ -12,7 +12,12 @@ pub(super) const MAX_ENTRIES: usize = 8;
 
 /// Entries that are accepted now and that no rule refuses for good. The others count as missing and
 /// are left out of whatever is written next, so that the Secret heals.
-pub(super) fn live_entries(credential: &Credential, desired: &Desired, key: &MacKey, now: Timestamp) -> Vec<CredentialEntry> {
+pub(super) fn live_entries(
+    credential: &Credential,
+    desired: &Desired,
+    key: &MacKey,
+    now: Timestamp,
+) -> Vec<CredentialEntry> {
     let tokens = credential.spec.tokens.iter();
     tokens
         .filter(|entry| end(entry).is_none_or(|end| now < end))
@@ -26,17 +31,26 @@ fn is_refused_for_good(entry: &CredentialEntry, desired: &Desired) -> bool {
     entry.client.uid != desired.client.uid
         || entry.client.name != desired.client.name
         || entry.principal != desired.principal
-        || desired.revoke_issued_before.is_some_and(|moment| entry.issued_at.0 < moment)
+        || desired
+            .revoke_issued_before
+            .is_some_and(|moment| entry.issued_at.0 < moment)
 }
 
 /// When it stops being accepted.
 pub(super) fn end(entry: &CredentialEntry) -> Option<Timestamp> {
-    [entry.expires_at, entry.not_after].into_iter().flatten().map(|moment| moment.0).min()
+    [entry.expires_at, entry.not_after]
+        .into_iter()
+        .flatten()
+        .map(|moment| moment.0)
+        .min()
 }
 
 /// Whether its hash is this one.
 pub(super) fn has_hash(entry: &CredentialEntry, hash: &TokenHash) -> bool {
-    entry.hash.parse::<TokenHash>().is_ok_and(|own| own == *hash)
+    entry
+        .hash
+        .parse::<TokenHash>()
+        .is_ok_and(|own| own == *hash)
 }
 
 /// When it is renewed; `None`: only on request.
@@ -50,7 +64,10 @@ pub(super) fn renews_at(entry: &CredentialEntry, desired: &Desired) -> Option<Ti
         Lifetime::For(lifetime) => issued.checked_add(lifetime).ok(),
         Lifetime::Until(_) | Lifetime::Never => None,
     };
-    let end = [entry.expires_at.map(|moment| moment.0), by_lifetime].into_iter().flatten().min()?;
+    let end = [entry.expires_at.map(|moment| moment.0), by_lifetime]
+        .into_iter()
+        .flatten()
+        .min()?;
     let span = end.duration_since(issued);
     let before = if before < span { before } else { span / 3 };
     end.checked_sub(before).ok()
@@ -74,18 +91,30 @@ pub(super) fn whole_second(moment: Timestamp) -> Timestamp {
 pub(super) fn shorten(entry: &mut CredentialEntry, overlap: SignedDuration, now: Timestamp) {
     if entry.not_after.is_none() {
         let deadline = whole_second(now.checked_add(overlap).unwrap_or(Timestamp::MAX));
-        let end = entry.expires_at.map_or(deadline, |moment| moment.0.min(deadline));
+        let end = entry
+            .expires_at
+            .map_or(deadline, |moment| moment.0.min(deadline));
         entry.not_after = Some(Moment(end));
     }
 }
 
 /// The entry of a new token. It has no seal yet.
-pub(super) fn new_entry(minted: &Minted, desired: &Desired, epoch: i64, cause: Cause, nonce: Option<String>, now: Timestamp) -> CredentialEntry {
+pub(super) fn new_entry(
+    minted: &Minted,
+    desired: &Desired,
+    epoch: i64,
+    cause: Cause,
+    nonce: Option<String>,
+    now: Timestamp,
+) -> CredentialEntry {
     CredentialEntry {
         epoch,
         token_id: minted.id.to_string(),
         hash: minted.hash.to_string(),
-        client: CredentialClient { name: desired.client.name.clone(), uid: desired.client.uid.clone() },
+        client: CredentialClient {
+            name: desired.client.name.clone(),
+            uid: desired.client.uid.clone(),
+        },
         principal: desired.principal.clone(),
         scopes: desired.scopes.clone(),
         issued_at: Moment(whole_second(now)),

@@ -36,16 +36,26 @@ pub struct Issuer<'a, C> {
 
 /// Something that was done, for people to read.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the fields are the token's public id and number")]
+#[allow(
+    missing_docs,
+    reason = "the fields are the token's public id and number"
+)]
 pub enum IssueEvent {
     /// The first token.
     Issued { token_id: String, epoch: i64 },
     /// Another token.
-    Rotated { token_id: String, epoch: i64, cause: Cause },
+    Rotated {
+        token_id: String,
+        epoch: i64,
+        cause: Cause,
+    },
     /// A token for a Secret that was deleted.
     SecretRecreated { token_id: String, epoch: i64 },
     /// An older token was given an end.
-    Retired { token_id: String, not_after: Option<Moment> },
+    Retired {
+        token_id: String,
+        not_after: Option<Moment>,
+    },
     /// All tokens were taken away.
     Revoked,
     /// A Secret without an owner was taken over, as its annotation says.
@@ -80,16 +90,33 @@ pub enum IssueError {
 }
 
 /// Brings one owner's Secret to where it should be, as far as that is possible now.
-pub async fn issue<C: Cluster>(issuer: &Issuer<'_, C>, target: &Target, entropy: &mut (dyn Entropy + Send)) -> Outcome {
+pub async fn issue<C: Cluster>(
+    issuer: &Issuer<'_, C>,
+    target: &Target,
+    entropy: &mut (dyn Entropy + Send),
+) -> Outcome {
     let mut events = Vec::new();
     for _ in 0..MAX_ROUNDS {
         match round(issuer, target, entropy, &mut events).await {
             Ok(Next::Again) => {}
-            Ok(Next::Settled(settled)) => return Outcome { events, result: Ok(settled) },
-            Err(error) => return Outcome { events, result: Err(error) },
+            Ok(Next::Settled(settled)) => {
+                return Outcome {
+                    events,
+                    result: Ok(settled),
+                };
+            }
+            Err(error) => {
+                return Outcome {
+                    events,
+                    result: Err(error),
+                };
+            }
         }
     }
-    Outcome { events, result: Err(IssueError::Contended) }
+    Outcome {
+        events,
+        result: Err(IssueError::Contended),
+    }
 }
 
 enum Next {
@@ -119,9 +146,18 @@ async fn round<C: Cluster>(
         match apply(issuer, target, step, events).await {
             Ok(Applied::Again) => return Ok(Next::Again),
             Ok(Applied::Settled(settled)) => return Ok(Next::Settled(settled)),
-            Ok(Applied::Placeholder(secret, replaced)) => view = View { secret: Some(secret), replaced, ..view },
+            Ok(Applied::Placeholder(secret, replaced)) => {
+                view = View {
+                    secret: Some(secret),
+                    replaced,
+                    ..view
+                }
+            }
             // Something changed under our hands; the next round sees what.
-            Err(IssueError::Apply(_, ApiError::Conflict | ApiError::AlreadyExists | ApiError::NotFound)) => {
+            Err(IssueError::Apply(
+                _,
+                ApiError::Conflict | ApiError::AlreadyExists | ApiError::NotFound,
+            )) => {
                 return Ok(Next::Again);
             }
             Err(error) => return Err(error),
@@ -132,11 +168,29 @@ async fn round<C: Cluster>(
 /// The order is part of the protocol: whoever sees a Secret must have read its Credential before.
 async fn gather<C: Cluster>(issuer: &Issuer<'_, C>, target: &Target) -> Result<View, IssueError> {
     let failed = |what| move |error| IssueError::Gather(what, error);
-    let credential = issuer.cluster.credential(&target.credential_key()).await.map_err(failed("Credential"))?;
-    let secret = issuer.cluster.secret(&target.secret_key()).await.map_err(failed("Secret"))?;
-    let owner = issuer.cluster.owner(target.owner.kind, &target.owner_key()).await.map_err(failed("owner"))?;
+    let credential = issuer
+        .cluster
+        .credential(&target.credential_key())
+        .await
+        .map_err(failed("Credential"))?;
+    let secret = issuer
+        .cluster
+        .secret(&target.secret_key())
+        .await
+        .map_err(failed("Secret"))?;
+    let owner = issuer
+        .cluster
+        .owner(target.owner.kind, &target.owner_key())
+        .await
+        .map_err(failed("owner"))?;
     let standing = owner.as_ref().map_or(Standing::NotWanted, issuer.judge);
-    Ok(View { credential, secret, owner: owner.as_ref().map(OwnerView::of), standing, replaced: false })
+    Ok(View {
+        credential,
+        secret,
+        owner: owner.as_ref().map(OwnerView::of),
+        standing,
+        replaced: false,
+    })
 }
 
 async fn apply<C: Cluster>(
@@ -148,32 +202,63 @@ async fn apply<C: Cluster>(
     let cluster = issuer.cluster;
     match step {
         Step::CreatePlaceholder(placeholder) => {
-            let created = cluster.create_secret(&placeholder).await.map_err(secret_failed)?;
+            let created = cluster
+                .create_secret(&placeholder)
+                .await
+                .map_err(secret_failed)?;
             return Ok(Applied::Placeholder(created, false));
         }
         Step::Recreate(only, placeholder) => {
-            cluster.delete_secret(&placeholder.key(), &only).await.map_err(secret_failed)?;
-            let created = cluster.create_secret(&placeholder).await.map_err(secret_failed)?;
+            cluster
+                .delete_secret(&placeholder.key(), &only)
+                .await
+                .map_err(secret_failed)?;
+            let created = cluster
+                .create_secret(&placeholder)
+                .await
+                .map_err(secret_failed)?;
             return Ok(Applied::Placeholder(created, true));
         }
         Step::Fence(secret) => {
-            cluster.replace_secret(&secret).await.map_err(secret_failed)?;
+            cluster
+                .replace_secret(&secret)
+                .await
+                .map_err(secret_failed)?;
         }
         Step::Repair(secret, adopts) => {
-            cluster.replace_secret(&secret).await.map_err(secret_failed)?;
+            cluster
+                .replace_secret(&secret)
+                .await
+                .map_err(secret_failed)?;
             events.extend(adopts.then(|| adopted(target)));
         }
         Step::Retire(credential, retired) => {
-            cluster.replace_credential(&credential).await.map_err(credential_failed)?;
-            let entries = credential.spec.tokens.into_iter().filter(|entry| retired.contains(&entry.token_id));
-            events.extend(entries.map(|entry| IssueEvent::Retired { token_id: entry.token_id, not_after: entry.not_after }));
+            cluster
+                .replace_credential(&credential)
+                .await
+                .map_err(credential_failed)?;
+            let entries = credential
+                .spec
+                .tokens
+                .into_iter()
+                .filter(|entry| retired.contains(&entry.token_id));
+            events.extend(entries.map(|entry| IssueEvent::Retired {
+                token_id: entry.token_id,
+                not_after: entry.not_after,
+            }));
         }
         Step::EmptyTokens(credential) => {
-            cluster.replace_credential(&credential).await.map_err(credential_failed)?;
+            cluster
+                .replace_credential(&credential)
+                .await
+                .map_err(credential_failed)?;
             events.push(IssueEvent::Revoked);
         }
         Step::Discard(only) => {
-            cluster.delete_credential(&target.credential_key(), &only).await.map_err(credential_failed)?;
+            cluster
+                .delete_credential(&target.credential_key(), &only)
+                .await
+                .map_err(credential_failed)?;
         }
         Step::Push(push) => return apply_push(issuer, target, *push, events).await,
         Step::Settle(settled) => {
@@ -192,15 +277,32 @@ async fn apply_push<C: Cluster>(
     events: &mut Vec<IssueEvent>,
 ) -> Result<Applied, IssueError> {
     let namespace = &target.owner.namespace;
-    if let Err(until) = issuer.budget.take(&target.identity, namespace, push.mints_per_hour, (issuer.now)()) {
+    if let Err(until) = issuer.budget.take(
+        &target.identity,
+        namespace,
+        push.mints_per_hour,
+        (issuer.now)(),
+    ) {
         return Ok(Applied::Settled(rate_limited(namespace, until)));
     }
     if push.is_first {
-        issuer.cluster.create_credential(&push.credential).await.map_err(credential_failed)?;
+        issuer
+            .cluster
+            .create_credential(&push.credential)
+            .await
+            .map_err(credential_failed)?;
     } else {
-        issuer.cluster.replace_credential(&push.credential).await.map_err(credential_failed)?;
+        issuer
+            .cluster
+            .replace_credential(&push.credential)
+            .await
+            .map_err(credential_failed)?;
     }
-    issuer.cluster.replace_secret(&push.secret).await.map_err(secret_failed)?;
+    issuer
+        .cluster
+        .replace_secret(&push.secret)
+        .await
+        .map_err(secret_failed)?;
     events.extend(push.adopts.then(|| adopted(target)));
     events.push(issued(&push));
     Ok(Applied::Again)
@@ -211,16 +313,24 @@ fn issued(push: &Push) -> IssueEvent {
     match push.cause {
         Cause::Initial => IssueEvent::Issued { token_id, epoch },
         Cause::SecretDeleted => IssueEvent::SecretRecreated { token_id, epoch },
-        cause => IssueEvent::Rotated { token_id, epoch, cause },
+        cause => IssueEvent::Rotated {
+            token_id,
+            epoch,
+            cause,
+        },
     }
 }
 
 fn adopted(target: &Target) -> IssueEvent {
-    IssueEvent::Adopted { secret: target.secret_name.clone() }
+    IssueEvent::Adopted {
+        secret: target.secret_name.clone(),
+    }
 }
 
 fn warning(settled: &Settled) -> Option<IssueEvent> {
-    let Settled::Refused { problem, .. } = settled else { return None };
+    let Settled::Refused { problem, .. } = settled else {
+        return None;
+    };
     let message = problem.message.clone();
     match problem.reason {
         Reason::SecretConflict => Some(IssueEvent::Conflict { message }),
@@ -233,7 +343,11 @@ fn rate_limited(namespace: &str, until: Timestamp) -> Settled {
     let message = format!(
         "the namespace {namespace} was given as many secrets as the Identity's limits.perNamespace.mintsPerHour allows: the next comes at {until}"
     );
-    Settled::Refused { problem: Problem::error(Reason::RateLimited, "", message), until: Some(until), facts: None }
+    Settled::Refused {
+        problem: Problem::error(Reason::RateLimited, "", message),
+        until: Some(until),
+        facts: None,
+    }
 }
 
 fn secret_failed(error: ApiError) -> IssueError {

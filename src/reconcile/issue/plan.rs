@@ -35,7 +35,11 @@ pub struct Rules<'a> {
 impl<'a> Rules<'a> {
     /// The rules as shipped.
     pub const fn new(mac: &'a MacKey) -> Self {
-        Self { mac, request_timeout: SignedDuration::from_secs(10), mints_per_owner: 10 }
+        Self {
+            mac,
+            request_timeout: SignedDuration::from_secs(10),
+            mints_per_owner: 10,
+        }
     }
 }
 
@@ -84,15 +88,27 @@ pub struct Push {
 }
 
 /// Decides the next step.
-pub fn plan(view: &View, target: &Target, rules: &Rules<'_>, now: Timestamp, entropy: &mut dyn Entropy) -> Step {
-    let Some(owner) = view.owner.as_ref().filter(|owner| owner.uid == target.owner.uid && !owner.deleting) else {
+pub fn plan(
+    view: &View,
+    target: &Target,
+    rules: &Rules<'_>,
+    now: Timestamp,
+    entropy: &mut dyn Entropy,
+) -> Step {
+    let Some(owner) = view
+        .owner
+        .as_ref()
+        .filter(|owner| owner.uid == target.owner.uid && !owner.deleting)
+    else {
         return Step::Settle(Settled::Gone);
     };
     match &view.standing {
         Standing::Revoked => empty_tokens(view).unwrap_or(Step::Settle(Settled::Revoked)),
         Standing::NotWanted => empty_tokens(view).unwrap_or(Step::Settle(Settled::NotWanted)),
         Standing::Withheld(problems) => Step::Settle(Settled::Withheld(problems.clone())),
-        Standing::Wanted(desired) if desired.identity != target.identity || desired.secret_name != target.secret_name => {
+        Standing::Wanted(desired)
+            if desired.identity != target.identity || desired.secret_name != target.secret_name =>
+        {
             Step::Settle(Settled::Moved)
         }
         Standing::Wanted(desired) => {
@@ -100,14 +116,25 @@ pub fn plan(view: &View, target: &Target, rules: &Rules<'_>, now: Timestamp, ent
                 Some(credential) => entries::live_entries(credential, desired, rules.mac, now),
                 None => Vec::new(),
             };
-            Case { view, owner, desired, rules, now, live }.decide(entropy)
+            Case {
+                view,
+                owner,
+                desired,
+                rules,
+                now,
+                live,
+            }
+            .decide(entropy)
         }
     }
 }
 
 /// Rule 1: `base` stays, since a write may still be on its way.
 fn empty_tokens(view: &View) -> Option<Step> {
-    let mut credential = view.credential.clone().filter(|credential| !credential.spec.tokens.is_empty())?;
+    let mut credential = view
+        .credential
+        .clone()
+        .filter(|credential| !credential.spec.tokens.is_empty())?;
     credential.spec.tokens.clear();
     Some(Step::EmptyTokens(Box::new(credential)))
 }
@@ -128,7 +155,9 @@ impl Case<'_> {
         if let Some(only) = self.foreign_credential() {
             return Step::Discard(only);
         }
-        let Some(secret) = &self.view.secret else { return self.placeholder() };
+        let Some(secret) = &self.view.secret else {
+            return self.placeholder();
+        };
         if secret.is_deleting() {
             return Step::Settle(self.wait_until(self.after(LOOK_SOON)));
         }
@@ -142,7 +171,9 @@ impl Case<'_> {
             return self.recreate(secret);
         }
         match self.held(secret) {
-            Some(held) if held + 1 == self.live.len() => self.keep(secret, &self.live[held], entropy),
+            Some(held) if held + 1 == self.live.len() => {
+                self.keep(secret, &self.live[held], entropy)
+            }
             _ => self.push(secret, self.cause_of_loss(secret), entropy),
         }
     }
@@ -150,10 +181,15 @@ impl Case<'_> {
     /// The Credential under our uid that is not about this owner and Identity: both are immutable.
     fn foreign_credential(&self) -> Option<Precondition> {
         let credential = self.view.credential.as_ref()?;
-        let is_ours = credential.spec.owner == self.desired.owner && *credential.spec.identity.name == *self.desired.identity.name;
+        let is_ours = credential.spec.owner == self.desired.owner
+            && *credential.spec.identity.name == *self.desired.identity.name;
         (!is_ours).then(|| Precondition {
             uid: credential.metadata.uid.clone().unwrap_or_default(),
-            resource_version: credential.metadata.resource_version.clone().unwrap_or_default(),
+            resource_version: credential
+                .metadata
+                .resource_version
+                .clone()
+                .unwrap_or_default(),
         })
     }
 
@@ -173,7 +209,10 @@ impl Case<'_> {
     }
 
     fn new_secret(&self) -> SecretObject {
-        let key = crate::directory::ObjectKey::new(&self.desired.owner.namespace, &self.desired.secret_name);
+        let key = crate::directory::ObjectKey::new(
+            &self.desired.owner.namespace,
+            &self.desired.secret_name,
+        );
         SecretObject::placeholder(&key, &self.desired.owner)
     }
 
@@ -183,29 +222,43 @@ impl Case<'_> {
         let (message, wait) = match secret.ownership(&self.desired.owner) {
             Ownership::Ours | Ownership::Adoptable => return None,
             Ownership::Predecessor => (
-                format!("the Secret {name} still belongs to an earlier object of this name and is about to be garbage-collected"),
+                format!(
+                    "the Secret {name} still belongs to an earlier object of this name and is about to be garbage-collected"
+                ),
                 LOOK_SOON,
             ),
             Ownership::Foreign => (
-                format!("the Secret {name} exists and was not made for this object: give another name in the spec, or delete the Secret if nobody needs it"),
+                format!(
+                    "the Secret {name} exists and was not made for this object: give another name in the spec, or delete the Secret if nobody needs it"
+                ),
                 LOOK_AGAIN,
             ),
         };
-        Some(self.refuse(Problem::error(Reason::SecretConflict, "/spec", message), Some(self.after(wait))))
+        Some(self.refuse(
+            Problem::error(Reason::SecretConflict, "/spec", message),
+            Some(self.after(wait)),
+        ))
     }
 
     /// Rule 4: whether the write of the newest token may still land on the Secret as it is.
     fn is_awaited(&self, secret: &SecretObject) -> bool {
-        self.view.credential.as_ref().and_then(|credential| credential.spec.base.as_ref()) == Some(&secret.version())
+        self.view
+            .credential
+            .as_ref()
+            .and_then(|credential| credential.spec.base.as_ref())
+            == Some(&secret.version())
     }
 
     /// Rule 4. Waiting only spares the other writer a lost race: the fence is what is relied on.
     fn fence_or_wait(&self, secret: &SecretObject, entropy: &mut dyn Entropy) -> Step {
         let newest = self.recorded().iter().map(|entry| entry.issued_at.0).max();
-        let patience = newest.and_then(|issued| issued.checked_add(self.rules.request_timeout * 2).ok());
+        let patience =
+            newest.and_then(|issued| issued.checked_add(self.rules.request_timeout * 2).ok());
         if let Some(until) = patience.filter(|until| self.now < *until) {
             // A clock that runs ahead elsewhere must not keep us waiting for ever.
-            return Step::Settle(self.wait_until(until.min(self.after(self.rules.request_timeout * 2))));
+            return Step::Settle(
+                self.wait_until(until.min(self.after(self.rules.request_timeout * 2))),
+            );
         }
         let mut fenced = secret.clone();
         fenced.fence(TokenId::random(entropy).as_str());
@@ -213,7 +266,12 @@ impl Case<'_> {
     }
 
     /// Rule 5: the Secret holds the newest token.
-    fn keep(&self, secret: &SecretObject, newest: &CredentialEntry, entropy: &mut dyn Entropy) -> Step {
+    fn keep(
+        &self,
+        secret: &SecretObject,
+        newest: &CredentialEntry,
+        entropy: &mut dyn Entropy,
+    ) -> Step {
         let older = &self.live[..self.live.len() - 1];
         if older.iter().any(|entry| entry.not_after.is_none()) {
             return self.retire();
@@ -226,7 +284,10 @@ impl Case<'_> {
         if let Some(step) = self.repair(secret) {
             return step;
         }
-        Step::Settle(Settled::Done { facts: self.facts(newest), requeue_at: self.next_event(newest) })
+        Step::Settle(Settled::Done {
+            facts: self.facts(newest),
+            requeue_at: self.next_event(newest),
+        })
     }
 
     /// Rule 5a.
@@ -234,7 +295,10 @@ impl Case<'_> {
         let mut kept = self.live.clone();
         let newest = kept.len() - 1;
         let mut retired = Vec::new();
-        for entry in kept[..newest].iter_mut().filter(|entry| entry.not_after.is_none()) {
+        for entry in kept[..newest]
+            .iter_mut()
+            .filter(|entry| entry.not_after.is_none())
+        {
             entries::shorten(entry, self.desired.rotation.overlap, self.now);
             retired.push(entry.token_id.clone());
         }
@@ -248,10 +312,17 @@ impl Case<'_> {
     fn rotation_due(&self, newest: &CredentialEntry) -> Option<Cause> {
         if asks_for_rotation(&self.desired.rotation.requests, &self.done_requests()) {
             Some(Cause::Requested)
-        } else if self.desired.scopes.iter().any(|scope| !newest.scopes.contains(scope)) {
+        } else if self
+            .desired
+            .scopes
+            .iter()
+            .any(|scope| !newest.scopes.contains(scope))
+        {
             Some(Cause::ScopesChanged)
         } else {
-            entries::renews_at(newest, self.desired).filter(|due| *due <= self.now).map(|_| Cause::Scheduled)
+            entries::renews_at(newest, self.desired)
+                .filter(|due| *due <= self.now)
+                .map(|_| Cause::Scheduled)
         }
     }
 
@@ -266,7 +337,10 @@ impl Case<'_> {
         if secret.is_immutable() {
             return Some(Step::Settle(self.refuse_immutable()));
         }
-        Some(Step::Repair(wanted, secret.ownership(&self.desired.owner) == Ownership::Adoptable))
+        Some(Step::Repair(
+            wanted,
+            secret.ownership(&self.desired.owner) == Ownership::Adoptable,
+        ))
     }
 
     /// Rule 6.
@@ -274,7 +348,9 @@ impl Case<'_> {
         if let Some(refusal) = self.refuse_mint(Some(secret)) {
             return Step::Settle(refusal);
         }
-        let Ok(prefix) = self.desired.prefix.parse::<Prefix>() else { return Step::Settle(self.refuse_prefix()) };
+        let Ok(prefix) = self.desired.prefix.parse::<Prefix>() else {
+            return Step::Settle(self.refuse_prefix());
+        };
         let minted = reference::mint(&prefix, token_kind(self.desired.kind), entropy);
         let mut credential = self.credential();
         let spec = &mut credential.spec;
@@ -282,8 +358,18 @@ impl Case<'_> {
         spec.base = Some(secret.version());
         spec.tokens = self.kept(Some(secret));
         self.shorten_all_but_last(&mut spec.tokens);
-        let nonce = encode_requests(&record_requests(&self.desired.rotation.requests, &self.done_requests()));
-        spec.tokens.push(entries::new_entry(&minted, self.desired, spec.high, cause, nonce, self.now));
+        let nonce = encode_requests(&record_requests(
+            &self.desired.rotation.requests,
+            &self.done_requests(),
+        ));
+        spec.tokens.push(entries::new_entry(
+            &minted,
+            self.desired,
+            spec.high,
+            cause,
+            nonce,
+            self.now,
+        ));
         entries::seal_all(&mut credential, self.rules.mac);
         let mut revealed = filled(secret, self.desired, &minted.token);
         revealed.unfence();
@@ -303,7 +389,8 @@ impl Case<'_> {
     /// token if that is an unshortened one, since what came after it was never seen; else all.
     fn kept(&self, secret: Option<&SecretObject>) -> Vec<CredentialEntry> {
         let is_empty = secret.is_none_or(|secret| !secret.has_text(token_key(self.desired.kind)));
-        let is_leak = self.desired.rotation.on_secret_deleted == OnSecretDeleted::Revoke && !self.view.replaced;
+        let is_leak = self.desired.rotation.on_secret_deleted == OnSecretDeleted::Revoke
+            && !self.view.replaced;
         match secret.and_then(|secret| self.held(secret)) {
             Some(held) => self.live[..=held].to_vec(),
             None if is_empty && is_leak => Vec::new(),
@@ -322,13 +409,19 @@ impl Case<'_> {
     /// The place of the Secret's token among the live entries, if it has no early end.
     fn held(&self, secret: &SecretObject) -> Option<usize> {
         let hash = held_hash(secret, self.desired.kind)?;
-        self.live.iter().position(|entry| entries::has_hash(entry, &hash) && entry.not_after.is_none())
+        self.live
+            .iter()
+            .position(|entry| entries::has_hash(entry, &hash) && entry.not_after.is_none())
     }
 
     /// Why a Secret that does not hold the newest token needs another one.
     fn cause_of_loss(&self, secret: &SecretObject) -> Cause {
         let recorded = self.recorded();
-        if let Some(newest) = self.live.last().filter(|newest| newest.epoch > self.owner.epoch) {
+        if let Some(newest) = self
+            .live
+            .last()
+            .filter(|newest| newest.epoch > self.owner.epoch)
+        {
             // Never reported: most likely never written, so this is the same attempt again.
             return newest.cause;
         }
@@ -339,9 +432,15 @@ impl Case<'_> {
             return Cause::SecretDeleted;
         }
         let hash = held_hash(secret, self.desired.kind);
-        let holds = |entry: &CredentialEntry| hash.is_some_and(|hash: TokenHash| entries::has_hash(entry, &hash));
+        let holds = |entry: &CredentialEntry| {
+            hash.is_some_and(|hash: TokenHash| entries::has_hash(entry, &hash))
+        };
         let is_live = self.live.iter().any(holds);
-        if !is_live && (recorded.is_empty() || recorded.iter().any(holds)) { Cause::Expired } else { Cause::SecretChanged }
+        if !is_live && (recorded.is_empty() || recorded.iter().any(holds)) {
+            Cause::Expired
+        } else {
+            Cause::SecretChanged
+        }
     }
 
     /// Everything that stands in the way of a new token.
@@ -354,10 +453,17 @@ impl Case<'_> {
         }
         if entries::expiry(self.desired.lifetime, self.now).is_some_and(|end| end <= self.now) {
             let message = "the moment of expiresAt is past: write a later one";
-            return Some(self.refuse(Problem::error(Reason::Expired, "/spec/expiresAt", message), None));
+            return Some(self.refuse(
+                Problem::error(Reason::Expired, "/spec/expiresAt", message),
+                None,
+            ));
         }
         // A token made now would be refused at once: within the very second, or by a moment ahead.
-        if let Some(moment) = self.desired.revoke_issued_before.filter(|moment| entries::whole_second(self.now) < *moment) {
+        if let Some(moment) = self
+            .desired
+            .revoke_issued_before
+            .filter(|moment| entries::whole_second(self.now) < *moment)
+        {
             return Some(self.wait_until(moment.max(self.after(SignedDuration::from_secs(1)))));
         }
         self.refuse_too_many(&self.kept(secret))
@@ -365,10 +471,23 @@ impl Case<'_> {
 
     fn refuse_too_many(&self, kept: &[CredentialEntry]) -> Option<Settled> {
         let (until, what) = if self.mints_of_the_hour() >= self.rules.mints_per_owner {
-            let newest = self.recorded().iter().map(|entry| entry.issued_at.0).max()?;
-            (newest.checked_add(HOUR).ok()?, format!("{} secrets were made within an hour", self.rules.mints_per_owner))
+            let newest = self
+                .recorded()
+                .iter()
+                .map(|entry| entry.issued_at.0)
+                .max()?;
+            (
+                newest.checked_add(HOUR).ok()?,
+                format!(
+                    "{} secrets were made within an hour",
+                    self.rules.mints_per_owner
+                ),
+            )
         } else if kept.len() >= MAX_ENTRIES {
-            (kept.iter().filter_map(entries::end).min()?, format!("{MAX_ENTRIES} secrets of this object are still accepted"))
+            (
+                kept.iter().filter_map(entries::end).min()?,
+                format!("{MAX_ENTRIES} secrets of this object are still accepted"),
+            )
         } else {
             return None;
         };
@@ -378,15 +497,25 @@ impl Case<'_> {
             entries::whole_second(until),
             self.desired.secret_name
         );
-        Some(self.refuse(Problem::error(Reason::MintLimitReached, "", message), Some(until)))
+        Some(self.refuse(
+            Problem::error(Reason::MintLimitReached, "", message),
+            Some(until),
+        ))
     }
 
     /// At most so many: every epoch after the newest entry that is older than an hour. Entries that
     /// were dropped since are counted too, which counting entries would miss.
     fn mints_of_the_hour(&self) -> i64 {
-        let Some(first) = self.recorded().iter().map(|entry| entry.epoch).min() else { return 0 };
+        let Some(first) = self.recorded().iter().map(|entry| entry.epoch).min() else {
+            return 0;
+        };
         let hour_ago = self.now.checked_sub(HOUR).unwrap_or(Timestamp::MIN);
-        let old = self.recorded().iter().filter(|entry| entry.issued_at.0 <= hour_ago).map(|entry| entry.epoch).max();
+        let old = self
+            .recorded()
+            .iter()
+            .filter(|entry| entry.issued_at.0 <= hour_ago)
+            .map(|entry| entry.epoch)
+            .max();
         self.high().saturating_sub(old.unwrap_or(first - 1))
     }
 
@@ -395,7 +524,10 @@ impl Case<'_> {
             "the Secret {} is immutable, so nothing new can be written into it: delete it, or create it anew without immutable: true",
             self.desired.secret_name
         );
-        self.refuse(Problem::error(Reason::SecretImmutable, "/spec", message), Some(self.after(LOOK_AGAIN)))
+        self.refuse(
+            Problem::error(Reason::SecretImmutable, "/spec", message),
+            Some(self.after(LOOK_AGAIN)),
+        )
     }
 
     fn refuse_prefix(&self) -> Settled {
@@ -407,11 +539,18 @@ impl Case<'_> {
     }
 
     fn refuse(&self, problem: Problem, until: Option<Timestamp>) -> Settled {
-        Settled::Refused { problem, until, facts: self.facts_of_held() }
+        Settled::Refused {
+            problem,
+            until,
+            facts: self.facts_of_held(),
+        }
     }
 
     fn wait_until(&self, until: Timestamp) -> Settled {
-        Settled::Waiting { until, facts: self.facts_of_held() }
+        Settled::Waiting {
+            until,
+            facts: self.facts_of_held(),
+        }
     }
 
     fn after(&self, wait: SignedDuration) -> Timestamp {
@@ -421,11 +560,13 @@ impl Case<'_> {
     /// When the plan will be another one by time alone.
     fn next_event(&self, newest: &CredentialEntry) -> Option<Timestamp> {
         let ends = self.live.iter().filter_map(entries::end);
-        ends.chain(entries::renews_at(newest, self.desired).filter(|due| *due > self.now)).min()
+        ends.chain(entries::renews_at(newest, self.desired).filter(|due| *due > self.now))
+            .min()
     }
 
     fn facts_of_held(&self) -> Option<Facts> {
-        self.held(self.view.secret.as_ref()?).map(|held| self.facts(&self.live[held]))
+        self.held(self.view.secret.as_ref()?)
+            .map(|held| self.facts(&self.live[held]))
     }
 
     fn facts(&self, newest: &CredentialEntry) -> Facts {
@@ -438,14 +579,19 @@ impl Case<'_> {
             renews_at: entries::renews_at(newest, self.desired),
             cause: newest.cause,
             nonce: newest.nonce.clone(),
-            previous: previous
-                .map(|entry| PreviousToken { token_id: entry.token_id.clone(), not_after: entry.not_after }),
+            previous: previous.map(|entry| PreviousToken {
+                token_id: entry.token_id.clone(),
+                not_after: entry.not_after,
+            }),
         }
     }
 
     /// All entries, good or not.
     fn recorded(&self) -> &[CredentialEntry] {
-        self.view.credential.as_ref().map_or(&[], |credential| &credential.spec.tokens)
+        self.view
+            .credential
+            .as_ref()
+            .map_or(&[], |credential| &credential.spec.tokens)
     }
 
     /// The requests that the newest token answered; without any entry, what the status remembers.
@@ -459,7 +605,11 @@ impl Case<'_> {
     /// The highest epoch ever given: the Credential's, and the status's, which outlives it.
     fn high(&self) -> i64 {
         let recorded = self.recorded().iter().map(|entry| entry.epoch);
-        let high = self.view.credential.as_ref().map_or(0, |credential| credential.spec.high);
+        let high = self
+            .view
+            .credential
+            .as_ref()
+            .map_or(0, |credential| credential.spec.high);
         recorded.max().unwrap_or(0).max(high).max(self.owner.epoch)
     }
 
@@ -472,7 +622,9 @@ impl Case<'_> {
                 ..ObjectMeta::default()
             },
             spec: CredentialSpec {
-                identity: LocalRef { name: self.desired.identity.name.to_string() },
+                identity: LocalRef {
+                    name: self.desired.identity.name.to_string(),
+                },
                 owner: self.desired.owner.clone(),
                 high: 0,
                 base: None,

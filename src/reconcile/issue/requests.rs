@@ -23,7 +23,10 @@ pub fn asks_for_rotation(wanted: &RotationRequests, done: &RotationRequests) -> 
 /// What is done once a token was made for `wanted`.
 pub fn record_requests(wanted: &RotationRequests, done: &RotationRequests) -> RotationRequests {
     RotationRequests {
-        annotation: wanted.annotation.clone().or_else(|| done.annotation.clone()),
+        annotation: wanted
+            .annotation
+            .clone()
+            .or_else(|| done.annotation.clone()),
         trigger: wanted.trigger.clone().or_else(|| done.trigger.clone()),
     }
 }
@@ -40,9 +43,14 @@ pub fn encode_requests(done: &RotationRequests) -> Option<String> {
 
 /// Reads a nonce; nothing where it is none of ours.
 pub fn decode_requests(nonce: Option<&str>) -> RotationRequests {
-    let map: Map<String, Value> = nonce.and_then(|nonce| serde_json::from_str(nonce).ok()).unwrap_or_default();
+    let map: Map<String, Value> = nonce
+        .and_then(|nonce| serde_json::from_str(nonce).ok())
+        .unwrap_or_default();
     let field = |name: &str| map.get(name).and_then(Value::as_str).map(str::to_owned);
-    RotationRequests { annotation: field("annotation"), trigger: field("trigger") }
+    RotationRequests {
+        annotation: field("annotation"),
+        trigger: field("trigger"),
+    }
 }
 
 /// The value itself where it is short and needs no escapes, else its hash. Its own result again
@@ -61,7 +69,10 @@ mod tests {
     use super::*;
 
     fn requests(annotation: Option<&str>, trigger: Option<&str>) -> RotationRequests {
-        RotationRequests { annotation: annotation.map(str::to_owned), trigger: trigger.map(str::to_owned) }
+        RotationRequests {
+            annotation: annotation.map(str::to_owned),
+            trigger: trigger.map(str::to_owned),
+        }
     }
 
     #[test]
@@ -73,15 +84,34 @@ mod tests {
             (requests(Some("1"), None), requests(Some("1"), None), false),
             (requests(Some("2"), None), requests(Some("1"), None), true),
             (requests(None, None), requests(Some("1"), Some("a")), false),
-            (requests(None, Some("b")), requests(Some("1"), Some("a")), true),
-            (requests(Some("1"), Some("a")), requests(Some("1"), Some("a")), false),
+            (
+                requests(None, Some("b")),
+                requests(Some("1"), Some("a")),
+                true,
+            ),
+            (
+                requests(Some("1"), Some("a")),
+                requests(Some("1"), Some("a")),
+                false,
+            ),
             (requests(Some(""), None), requests(None, None), true),
-            (requests(Some(&long), None), requests(Some(&long), None), false),
+            (
+                requests(Some(&long), None),
+                requests(Some(&long), None),
+                false,
+            ),
         ] {
-            assert_eq!(asks_for_rotation(&wanted, &done), asks, "{wanted:?} after {done:?}");
+            assert_eq!(
+                asks_for_rotation(&wanted, &done),
+                asks,
+                "{wanted:?} after {done:?}"
+            );
             let recorded = encode_requests(&record_requests(&wanted, &done));
             let recorded = decode_requests(recorded.as_deref());
-            assert!(!asks_for_rotation(&wanted, &recorded), "{wanted:?} asks again");
+            assert!(
+                !asks_for_rotation(&wanted, &recorded),
+                "{wanted:?} asks again"
+            );
         }
     }
 
@@ -90,7 +120,10 @@ mod tests {
         let first = record_requests(&requests(Some("1"), Some("a")), &requests(None, None));
         let removed = record_requests(&requests(None, Some("b")), &first);
         assert_eq!(removed, requests(Some("1"), Some("b")));
-        assert!(!asks_for_rotation(&requests(Some("1"), None), &removed), "restored, not new");
+        assert!(
+            !asks_for_rotation(&requests(Some("1"), None), &removed),
+            "restored, not new"
+        );
     }
 
     #[test]
@@ -98,8 +131,14 @@ mod tests {
         let nasty = "\u{202e}\"\\\n".repeat(90_000);
         let nonce = encode_requests(&requests(Some(&nasty), Some(&"\u{1}".repeat(64)))).unwrap();
         assert!(nonce.len() <= 512 && nonce.is_ascii(), "{nonce}");
-        assert_eq!(encode_requests(&decode_requests(Some(&nonce))).as_deref(), Some(nonce.as_str()));
-        assert_eq!(encode_requests(&requests(Some("2"), Some("b"))).unwrap(), r#"{"annotation":"2","trigger":"b"}"#);
+        assert_eq!(
+            encode_requests(&decode_requests(Some(&nonce))).as_deref(),
+            Some(nonce.as_str())
+        );
+        assert_eq!(
+            encode_requests(&requests(Some("2"), Some("b"))).unwrap(),
+            r#"{"annotation":"2","trigger":"b"}"#
+        );
         assert_eq!(encode_requests(&requests(None, None)), None);
         for junk in ["", "1", "[]", "{\"annotation\":7}"] {
             assert_eq!(decode_requests(Some(junk)), requests(None, None), "{junk}");

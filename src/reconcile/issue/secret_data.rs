@@ -23,11 +23,17 @@ pub(super) const fn token_kind(kind: SecretKind) -> Kind {
 /// The hash of the token in a Secret; `None` where there is nothing, or something that is no token.
 pub(super) fn held_hash(secret: &SecretObject, kind: SecretKind) -> Option<TokenHash> {
     let text = secret.text(token_key(kind))?;
-    reference::parse(text.expose()).ok().map(|presented| presented.hash)
+    reference::parse(text.expose())
+        .ok()
+        .map(|presented| presented.hash)
 }
 
 /// The Secret as it should be with `token` in it. What others keep there stays.
-pub(super) fn filled(secret: &SecretObject, desired: &Desired, token: &SecretString) -> SecretObject {
+pub(super) fn filled(
+    secret: &SecretObject,
+    desired: &Desired,
+    token: &SecretString,
+) -> SecretObject {
     let mut secret = secret.clone();
     let main = token_key(desired.kind);
     let alias = desired.key_alias.as_deref();

@@ -75,7 +75,10 @@ impl OwnerView {
         Self {
             uid: metadata["uid"].as_str().unwrap_or_default().to_owned(),
             deleting: metadata["deletionTimestamp"].is_string(),
-            epoch: status["epoch"].as_i64().filter(|epoch| (0..=Self::MAX_EPOCH).contains(epoch)).unwrap_or(0),
+            epoch: status["epoch"]
+                .as_i64()
+                .filter(|epoch| (0..=Self::MAX_EPOCH).contains(epoch))
+                .unwrap_or(0),
             rotation_nonce: status["rotationNonce"].as_str().map(str::to_owned),
         }
     }
