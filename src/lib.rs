@@ -2,6 +2,7 @@
 
 pub mod directory;
 pub mod keys;
+pub mod reconcile;
 pub mod resources;
 pub mod source;
 pub mod tokens;

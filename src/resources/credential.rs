@@ -80,6 +80,16 @@ pub enum OwnerKind {
     ServiceAccessToken,
 }
 
+impl OwnerKind {
+    /// The name as manifests write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OAuthClient => "OAuthClient",
+            Self::ServiceAccessToken => "ServiceAccessToken",
+        }
+    }
+}
+
 /// One version of one Secret.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,0 +1,78 @@
+//! How many secrets a namespace may be given in an hour: a bucket in the leader's memory.
+//!
+//! It bounds what one namespace can cost everybody. A new leader starts with full buckets; the limit
+//! of each single owner needs no memory, see `plan`.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::directory::ObjectKey;
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// Mints of the last hour by Identity and namespace.
+#[derive(Debug, Default)]
+pub struct MintBudget(Mutex<BTreeMap<(ObjectKey, String), Window>>);
+
+/// An hour and how many were made in it.
+#[derive(Debug)]
+struct Window {
+    until: Timestamp,
+    made: i64,
+}
+
+impl MintBudget {
+    /// Takes one of the `limit` an hour that the Identity gives `namespace`.
+    ///
+    /// # Errors
+    /// When there will be more, if there is none left now.
+    pub fn take(
+        &self,
+        identity: &ObjectKey,
+        namespace: &str,
+        limit: i64,
+        now: Timestamp,
+    ) -> Result<(), Timestamp> {
+        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        windows.retain(|_, window| now < window.until);
+        let until = now.checked_add(HOUR).unwrap_or(Timestamp::MAX);
+        let window = windows
+            .entry((identity.clone(), namespace.to_owned()))
+            .or_insert(Window { until, made: 0 });
+        if window.made >= limit {
+            return Err(window.until);
+        }
+        window.made += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_gets_its_limit_an_hour_and_no_other_pays_for_it() {
+        let budget = MintBudget::default();
+        let identity = ObjectKey::new("symbolon", "id");
+        let start: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+        assert_eq!(
+            (0..3)
+                .map(|_| budget.take(&identity, "a", 2, start).is_ok())
+                .collect::<Vec<_>>(),
+            [true, true, false]
+        );
+        assert_eq!(budget.take(&identity, "a", 2, start), Err(start + HOUR));
+        assert!(budget.take(&identity, "b", 2, start).is_ok());
+        assert!(
+            budget.take(&identity, "a", 2, start + HOUR).is_ok(),
+            "a new hour"
+        );
+        assert!(
+            budget.take(&identity, "c", 0, start).is_err(),
+            "nothing at all"
+        );
+    }
+}

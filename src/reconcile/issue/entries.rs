@@ -1,0 +1,144 @@
+//! The entries of a Credential: which are good, how they are made, shortened and sealed.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::directory::admit::{is_sealed, sealed};
+use crate::directory::{Desired, Lifetime};
+use crate::resources::{Cause, Credential, CredentialClient, CredentialEntry, Moment};
+use crate::tokens::{MacKey, Minted, TokenHash, mac};
+
+/// The most entries that a Credential may have.
+pub(super) const MAX_ENTRIES: usize = 8;
+
+/// Entries that are accepted now and that no rule refuses for good. The others count as missing and
+/// are left out of whatever is written next, so that the Secret heals.
+pub(super) fn live_entries(
+    credential: &Credential,
+    desired: &Desired,
+    key: &MacKey,
+    now: Timestamp,
+) -> Vec<CredentialEntry> {
+    let tokens = credential.spec.tokens.iter();
+    tokens
+        .filter(|entry| end(entry).is_none_or(|end| now < end))
+        .filter(|entry| !is_refused_for_good(entry, desired) && is_sealed(key, credential, entry))
+        .cloned()
+        .collect()
+}
+
+/// Whether the join will never accept it again, however its client and Identity are edited.
+fn is_refused_for_good(entry: &CredentialEntry, desired: &Desired) -> bool {
+    entry.client.uid != desired.client.uid
+        || entry.client.name != desired.client.name
+        || entry.principal != desired.principal
+        || desired
+            .revoke_issued_before
+            .is_some_and(|moment| entry.issued_at.0 < moment)
+}
+
+/// When it stops being accepted.
+pub(super) fn end(entry: &CredentialEntry) -> Option<Timestamp> {
+    [entry.expires_at, entry.not_after]
+        .into_iter()
+        .flatten()
+        .map(|moment| moment.0)
+        .min()
+}
+
+/// Whether its hash is this one.
+pub(super) fn has_hash(entry: &CredentialEntry, hash: &TokenHash) -> bool {
+    entry
+        .hash
+        .parse::<TokenHash>()
+        .is_ok_and(|own| own == *hash)
+}
+
+/// When it is renewed; `None`: only on request.
+///
+/// A lifetime that was made shorter counts for what exists too. `renew_before` is capped: a renewal
+/// that is due at once would follow on itself.
+pub(super) fn renews_at(entry: &CredentialEntry, desired: &Desired) -> Option<Timestamp> {
+    let before = desired.rotation.renew_before?;
+    let issued = entry.issued_at.0;
+    let by_lifetime = match desired.lifetime {
+        Lifetime::For(lifetime) => issued.checked_add(lifetime).ok(),
+        Lifetime::Until(_) | Lifetime::Never => None,
+    };
+    let end = [entry.expires_at.map(|moment| moment.0), by_lifetime]
+        .into_iter()
+        .flatten()
+        .min()?;
+    let span = end.duration_since(issued);
+    let before = if before < span { before } else { span / 3 };
+    end.checked_sub(before).ok()
+}
+
+/// When a token made now ends; `None`: never.
+pub(super) fn expiry(lifetime: Lifetime, now: Timestamp) -> Option<Timestamp> {
+    match lifetime {
+        Lifetime::For(lifetime) => Some(now.checked_add(lifetime).unwrap_or(Timestamp::MAX)),
+        Lifetime::Until(moment) => Some(moment),
+        Lifetime::Never => None,
+    }
+}
+
+/// Resources keep whole seconds, and so does the seal.
+pub(super) fn whole_second(moment: Timestamp) -> Timestamp {
+    Timestamp::from_second(moment.as_second()).unwrap_or(moment)
+}
+
+/// Gives an entry an earlier end, `overlap` from now, unless it has one already.
+pub(super) fn shorten(entry: &mut CredentialEntry, overlap: SignedDuration, now: Timestamp) {
+    if entry.not_after.is_none() {
+        let deadline = whole_second(now.checked_add(overlap).unwrap_or(Timestamp::MAX));
+        let end = entry
+            .expires_at
+            .map_or(deadline, |moment| moment.0.min(deadline));
+        entry.not_after = Some(Moment(end));
+    }
+}
+
+/// The entry of a new token. It has no seal yet.
+pub(super) fn new_entry(
+    minted: &Minted,
+    desired: &Desired,
+    epoch: i64,
+    cause: Cause,
+    nonce: Option<String>,
+    now: Timestamp,
+) -> CredentialEntry {
+    CredentialEntry {
+        epoch,
+        token_id: minted.id.to_string(),
+        hash: minted.hash.to_string(),
+        client: CredentialClient {
+            name: desired.client.name.clone(),
+            uid: desired.client.uid.clone(),
+        },
+        principal: desired.principal.clone(),
+        scopes: desired.scopes.clone(),
+        issued_at: Moment(whole_second(now)),
+        expires_at: expiry(desired.lifetime, now).map(|moment| Moment(whole_second(moment))),
+        not_after: None,
+        nonce,
+        cause,
+        mac: String::new(),
+    }
+}
+
+/// Seals every entry of a Credential anew.
+pub(super) fn seal_all(credential: &mut Credential, key: &MacKey) {
+    let seals: Vec<Option<String>> = credential
+        .spec
+        .tokens
+        .iter()
+        .map(|entry| {
+            let hash: TokenHash = entry.hash.parse().ok()?;
+            Some(mac::seal(key, &sealed(credential, entry, &hash)?).to_string())
+        })
+        .collect();
+    for (entry, seal) in credential.spec.tokens.iter_mut().zip(seals) {
+        // Only live entries come here, whose seal was right before: they all decode.
+        entry.mac = seal.unwrap_or_default();
+    }
+}

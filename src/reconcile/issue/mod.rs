@@ -1,0 +1,32 @@
+//! Issues a token into a Secret so that no crash, lost reply, second operator, deleted or restored
+//! Secret ever loses, leaks or duplicates one.
+//!
+//! One Credential per owner uid is the only point of decision, changed by compare-and-swap. A pass
+//! reads the Credential, the Secret and the owner, live and in this order ([`pass`]), decides on one
+//! step ([`plan`]), takes it and starts over. The rules:
+//!
+//! 1. Owner gone: stop. Revoked: empty `tokens`, stop.
+//! 2. Secret absent: create a *placeholder* without a token; a create cannot be fenced.
+//! 3. Secret somebody else's: stop.
+//! 4. The Secret's version is the Credential's `base`: the write of the newest token may still be on
+//!    its way. Come back later, or *fence*: give the Secret another version.
+//! 5. The Secret holds the newest token: *retire* the older ones, rotate if due, repair what else the
+//!    Secret says; else there is nothing to do.
+//! 6. *Push*: record a new token with `base` = the Secret as read, and only on an explicit success
+//!    write it into the Secret, on condition of `base`.
+//!
+//! `tests/issuing` searches these rules, as they stand here, over all schedules within bounds.
+
+mod budget;
+mod entries;
+mod pass;
+mod plan;
+mod requests;
+mod secret_data;
+mod view;
+
+pub use budget::MintBudget;
+pub use pass::{IssueError, IssueEvent, Issuer, Outcome, issue};
+pub use plan::{Push, Rules, Step, plan};
+pub use requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
+pub use view::{Facts, OwnerView, Settled, Target, View};

@@ -1,0 +1,636 @@
+//! The plan: from three live objects to the one step to take now. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::api::ObjectMeta;
+
+use super::entries::{self, MAX_ENTRIES};
+use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
+use super::secret_data::{filled, held_hash, token_key, token_kind};
+use super::view::{Facts, OwnerView, Settled, Target, View};
+use crate::directory::{Desired, Problem, Reason, RotationRequests, Standing};
+use crate::reconcile::cluster::Precondition;
+use crate::reconcile::secret::{Ownership, SecretObject};
+use crate::resources::{
+    Cause, Credential, CredentialEntry, CredentialSpec, LocalRef, OnSecretDeleted, PreviousToken,
+};
+use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
+
+/// When to look again at what somebody must edit and nothing may tell us of.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+/// When to look again at what is about to go away by itself.
+const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// What holds for every owner.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// Seals entries.
+    pub mac: &'a MacKey,
+    /// No request is under way longer than this, except by a fault.
+    pub request_timeout: SignedDuration,
+    /// How many tokens one owner may be given in an hour.
+    pub mints_per_owner: i64,
+}
+
+impl<'a> Rules<'a> {
+    /// The rules as shipped.
+    pub const fn new(mac: &'a MacKey) -> Self {
+        Self {
+            mac,
+            request_timeout: SignedDuration::from_secs(10),
+            mints_per_owner: 10,
+        }
+    }
+}
+
+/// The one thing to do now.
+#[derive(Debug)]
+pub enum Step {
+    /// Create a Secret without a token; on success go on with it as the Secret read.
+    CreatePlaceholder(SecretObject),
+    /// Delete exactly this Secret, then create the placeholder as above: the type cannot be changed.
+    Recreate(Precondition, SecretObject),
+    /// Replace the Secret by itself with another version.
+    Fence(SecretObject),
+    /// Replace the Secret, token unchanged, everything else as it should be. Second: it was adopted.
+    Repair(SecretObject, bool),
+    /// Replace the Credential: the older entries, named in the second, have an end now.
+    Retire(Box<Credential>, Vec<String>),
+    /// Replace the Credential by one without tokens.
+    EmptyTokens(Box<Credential>),
+    /// Delete exactly this Credential: it speaks of another owner or Identity.
+    Discard(Precondition),
+    /// Record a new token, then reveal it.
+    Push(Box<Push>),
+    /// Nothing.
+    Settle(Settled),
+}
+
+/// A new token on its way into a Secret.
+#[derive(Debug)]
+pub struct Push {
+    /// To be created or replaced first.
+    pub credential: Credential,
+    /// Whether there is none yet.
+    pub is_first: bool,
+    /// To be replaced second, and only after an explicit success of the first.
+    pub secret: SecretObject,
+    /// Whether the Secret was nobody's before.
+    pub adopts: bool,
+    /// Why.
+    pub cause: Cause,
+    /// The new token's number.
+    pub epoch: i64,
+    /// The new token's public id.
+    pub token_id: TokenId,
+    /// How many its namespace may be given in an hour.
+    pub mints_per_hour: i64,
+}
+
+/// Decides the next step.
+pub fn plan(
+    view: &View,
+    target: &Target,
+    rules: &Rules<'_>,
+    now: Timestamp,
+    entropy: &mut dyn Entropy,
+) -> Step {
+    let Some(owner) = view
+        .owner
+        .as_ref()
+        .filter(|owner| owner.uid == target.owner.uid && !owner.deleting)
+    else {
+        return Step::Settle(Settled::Gone);
+    };
+    match &view.standing {
+        Standing::Revoked => empty_tokens(view).unwrap_or(Step::Settle(Settled::Revoked)),
+        Standing::NotWanted => empty_tokens(view).unwrap_or(Step::Settle(Settled::NotWanted)),
+        Standing::Withheld(problems) => Step::Settle(Settled::Withheld(problems.clone())),
+        Standing::Wanted(desired)
+            if desired.identity != target.identity || desired.secret_name != target.secret_name =>
+        {
+            Step::Settle(Settled::Moved)
+        }
+        Standing::Wanted(desired) => {
+            let live = match &view.credential {
+                Some(credential) => entries::live_entries(credential, desired, rules.mac, now),
+                None => Vec::new(),
+            };
+            Case {
+                view,
+                owner,
+                desired,
+                rules,
+                now,
+                live,
+            }
+            .decide(entropy)
+        }
+    }
+}
+
+/// Rule 1: `base` stays, since a write may still be on its way.
+fn empty_tokens(view: &View) -> Option<Step> {
+    let mut credential = view
+        .credential
+        .clone()
+        .filter(|credential| !credential.spec.tokens.is_empty())?;
+    credential.spec.tokens.clear();
+    Some(Step::EmptyTokens(Box::new(credential)))
+}
+
+/// An owner that should have a token, and what there is.
+struct Case<'a> {
+    view: &'a View,
+    owner: &'a OwnerView,
+    desired: &'a Desired,
+    rules: &'a Rules<'a>,
+    now: Timestamp,
+    /// Entries that are good, oldest to newest.
+    live: Vec<CredentialEntry>,
+}
+
+impl Case<'_> {
+    fn decide(&self, entropy: &mut dyn Entropy) -> Step {
+        if let Some(only) = self.foreign_credential() {
+            return Step::Discard(only);
+        }
+        let Some(secret) = &self.view.secret else {
+            return self.placeholder();
+        };
+        if secret.is_deleting() {
+            return Step::Settle(self.wait_until(self.after(LOOK_SOON)));
+        }
+        if let Some(refusal) = self.refuse_ownership(secret) {
+            return Step::Settle(refusal);
+        }
+        if self.is_awaited(secret) {
+            return self.fence_or_wait(secret, entropy);
+        }
+        if !secret.has_right_type() {
+            return self.recreate(secret);
+        }
+        match self.held(secret) {
+            Some(held) if held + 1 == self.live.len() => {
+                self.keep(secret, &self.live[held], entropy)
+            }
+            _ => self.push(secret, self.cause_of_loss(secret), entropy),
+        }
+    }
+
+    /// The Credential under our uid that is not about this owner and Identity: both are immutable.
+    fn foreign_credential(&self) -> Option<Precondition> {
+        let credential = self.view.credential.as_ref()?;
+        let is_ours = credential.spec.owner == self.desired.owner
+            && *credential.spec.identity.name == *self.desired.identity.name;
+        (!is_ours).then(|| Precondition {
+            uid: credential.metadata.uid.clone().unwrap_or_default(),
+            resource_version: credential
+                .metadata
+                .resource_version
+                .clone()
+                .unwrap_or_default(),
+        })
+    }
+
+    /// Rule 2.
+    fn placeholder(&self) -> Step {
+        match self.refuse_mint(None) {
+            Some(refusal) => Step::Settle(refusal),
+            None => Step::CreatePlaceholder(self.new_secret()),
+        }
+    }
+
+    fn recreate(&self, secret: &SecretObject) -> Step {
+        match self.refuse_mint(None) {
+            Some(refusal) => Step::Settle(refusal),
+            None => Step::Recreate(secret.precondition(), self.new_secret()),
+        }
+    }
+
+    fn new_secret(&self) -> SecretObject {
+        let key = crate::directory::ObjectKey::new(
+            &self.desired.owner.namespace,
+            &self.desired.secret_name,
+        );
+        SecretObject::placeholder(&key, &self.desired.owner)
+    }
+
+    /// Rule 3.
+    fn refuse_ownership(&self, secret: &SecretObject) -> Option<Settled> {
+        let name = &self.desired.secret_name;
+        let (message, wait) = match secret.ownership(&self.desired.owner) {
+            Ownership::Ours | Ownership::Adoptable => return None,
+            Ownership::Predecessor => (
+                format!(
+                    "the Secret {name} still belongs to an earlier object of this name and is about to be garbage-collected"
+                ),
+                LOOK_SOON,
+            ),
+            Ownership::Foreign => (
+                format!(
+                    "the Secret {name} exists and was not made for this object: give another name in the spec, or delete the Secret if nobody needs it"
+                ),
+                LOOK_AGAIN,
+            ),
+        };
+        Some(self.refuse(
+            Problem::error(Reason::SecretConflict, "/spec", message),
+            Some(self.after(wait)),
+        ))
+    }
+
+    /// Rule 4: whether the write of the newest token may still land on the Secret as it is.
+    fn is_awaited(&self, secret: &SecretObject) -> bool {
+        self.view
+            .credential
+            .as_ref()
+            .and_then(|credential| credential.spec.base.as_ref())
+            == Some(&secret.version())
+    }
+
+    /// Rule 4. Waiting only spares the other writer a lost race: the fence is what is relied on.
+    fn fence_or_wait(&self, secret: &SecretObject, entropy: &mut dyn Entropy) -> Step {
+        let newest = self.recorded().iter().map(|entry| entry.issued_at.0).max();
+        let patience =
+            newest.and_then(|issued| issued.checked_add(self.rules.request_timeout * 2).ok());
+        if let Some(until) = patience.filter(|until| self.now < *until) {
+            // A clock that runs ahead elsewhere must not keep us waiting for ever.
+            return Step::Settle(
+                self.wait_until(until.min(self.after(self.rules.request_timeout * 2))),
+            );
+        }
+        let mut fenced = secret.clone();
+        fenced.fence(TokenId::random(entropy).as_str());
+        Step::Fence(fenced)
+    }
+
+    /// Rule 5: the Secret holds the newest token.
+    fn keep(
+        &self,
+        secret: &SecretObject,
+        newest: &CredentialEntry,
+        entropy: &mut dyn Entropy,
+    ) -> Step {
+        let older = &self.live[..self.live.len() - 1];
+        if older.iter().any(|entry| entry.not_after.is_none()) {
+            return self.retire();
+        }
+        if older.is_empty()
+            && let Some(cause) = self.rotation_due(newest)
+        {
+            return self.push(secret, cause, entropy);
+        }
+        if let Some(step) = self.repair(secret) {
+            return step;
+        }
+        Step::Settle(Settled::Done {
+            facts: self.facts(newest),
+            requeue_at: self.next_event(newest),
+        })
+    }
+
+    /// Rule 5a.
+    fn retire(&self) -> Step {
+        let mut kept = self.live.clone();
+        let newest = kept.len() - 1;
+        let mut retired = Vec::new();
+        for entry in kept[..newest]
+            .iter_mut()
+            .filter(|entry| entry.not_after.is_none())
+        {
+            entries::shorten(entry, self.desired.rotation.overlap, self.now);
+            retired.push(entry.token_id.clone());
+        }
+        let mut credential = self.credential();
+        credential.spec.tokens = kept;
+        entries::seal_all(&mut credential, self.rules.mac);
+        Step::Retire(Box::new(credential), retired)
+    }
+
+    /// Rule 5b. A scope taken away needs no other token: the join refuses it.
+    fn rotation_due(&self, newest: &CredentialEntry) -> Option<Cause> {
+        if asks_for_rotation(&self.desired.rotation.requests, &self.done_requests()) {
+            Some(Cause::Requested)
+        } else if self
+            .desired
+            .scopes
+            .iter()
+            .any(|scope| !newest.scopes.contains(scope))
+        {
+            Some(Cause::ScopesChanged)
+        } else {
+            entries::renews_at(newest, self.desired)
+                .filter(|due| *due <= self.now)
+                .map(|_| Cause::Scheduled)
+        }
+    }
+
+    /// What is ours in the Secret and differs is put right. It is a write on condition of the version
+    /// read, as any other controller may make one: at worst another's push must start over.
+    fn repair(&self, secret: &SecretObject) -> Option<Step> {
+        let token = secret.text(token_key(self.desired.kind))?;
+        let wanted = filled(secret, self.desired, &token);
+        if wanted == *secret {
+            return None;
+        }
+        if secret.is_immutable() {
+            return Some(Step::Settle(self.refuse_immutable()));
+        }
+        Some(Step::Repair(
+            wanted,
+            secret.ownership(&self.desired.owner) == Ownership::Adoptable,
+        ))
+    }
+
+    /// Rule 6.
+    fn push(&self, secret: &SecretObject, cause: Cause, entropy: &mut dyn Entropy) -> Step {
+        if let Some(refusal) = self.refuse_mint(Some(secret)) {
+            return Step::Settle(refusal);
+        }
+        let Ok(prefix) = self.desired.prefix.parse::<Prefix>() else {
+            return Step::Settle(self.refuse_prefix());
+        };
+        let minted = reference::mint(&prefix, token_kind(self.desired.kind), entropy);
+        let mut credential = self.credential();
+        let spec = &mut credential.spec;
+        spec.high = self.high() + 1;
+        spec.base = Some(secret.version());
+        spec.tokens = self.kept(Some(secret));
+        self.shorten_all_but_last(&mut spec.tokens);
+        let nonce = encode_requests(&record_requests(
+            &self.desired.rotation.requests,
+            &self.done_requests(),
+        ));
+        spec.tokens.push(entries::new_entry(
+            &minted,
+            self.desired,
+            spec.high,
+            cause,
+            nonce,
+            self.now,
+        ));
+        entries::seal_all(&mut credential, self.rules.mac);
+        let mut revealed = filled(secret, self.desired, &minted.token);
+        revealed.unfence();
+        Step::Push(Box::new(Push {
+            epoch: credential.spec.high,
+            credential,
+            is_first: self.view.credential.is_none(),
+            secret: revealed,
+            adopts: secret.ownership(&self.desired.owner) == Ownership::Adoptable,
+            cause,
+            token_id: minted.id,
+            mints_per_hour: self.desired.mints_per_hour,
+        }))
+    }
+
+    /// What a push keeps: nothing if the Secret's deletion says "it leaked"; what is up to the Secret's
+    /// token if that is an unshortened one, since what came after it was never seen; else all.
+    fn kept(&self, secret: Option<&SecretObject>) -> Vec<CredentialEntry> {
+        let is_empty = secret.is_none_or(|secret| !secret.has_text(token_key(self.desired.kind)));
+        let is_leak = self.desired.rotation.on_secret_deleted == OnSecretDeleted::Revoke
+            && !self.view.replaced;
+        match secret.and_then(|secret| self.held(secret)) {
+            Some(held) => self.live[..=held].to_vec(),
+            None if is_empty && is_leak => Vec::new(),
+            None => self.live.clone(),
+        }
+    }
+
+    /// With the new one at most two entries are without an end.
+    fn shorten_all_but_last(&self, kept: &mut [CredentialEntry]) {
+        let last = kept.iter().rposition(|entry| entry.not_after.is_none());
+        for entry in &mut kept[..last.unwrap_or(0)] {
+            entries::shorten(entry, self.desired.rotation.overlap, self.now);
+        }
+    }
+
+    /// The place of the Secret's token among the live entries, if it has no early end.
+    fn held(&self, secret: &SecretObject) -> Option<usize> {
+        let hash = held_hash(secret, self.desired.kind)?;
+        self.live
+            .iter()
+            .position(|entry| entries::has_hash(entry, &hash) && entry.not_after.is_none())
+    }
+
+    /// Why a Secret that does not hold the newest token needs another one.
+    fn cause_of_loss(&self, secret: &SecretObject) -> Cause {
+        let recorded = self.recorded();
+        if let Some(newest) = self
+            .live
+            .last()
+            .filter(|newest| newest.epoch > self.owner.epoch)
+        {
+            // Never reported: most likely never written, so this is the same attempt again.
+            return newest.cause;
+        }
+        if self.owner.epoch == 0 && recorded.is_empty() {
+            return Cause::Initial;
+        }
+        if !secret.has_text(token_key(self.desired.kind)) {
+            return Cause::SecretDeleted;
+        }
+        let hash = held_hash(secret, self.desired.kind);
+        let holds = |entry: &CredentialEntry| {
+            hash.is_some_and(|hash: TokenHash| entries::has_hash(entry, &hash))
+        };
+        let is_live = self.live.iter().any(holds);
+        if !is_live && (recorded.is_empty() || recorded.iter().any(holds)) {
+            Cause::Expired
+        } else {
+            Cause::SecretChanged
+        }
+    }
+
+    /// Everything that stands in the way of a new token.
+    fn refuse_mint(&self, secret: Option<&SecretObject>) -> Option<Settled> {
+        if secret.is_some_and(SecretObject::is_immutable) {
+            return Some(self.refuse_immutable());
+        }
+        if self.desired.prefix.parse::<Prefix>().is_err() {
+            return Some(self.refuse_prefix());
+        }
+        if entries::expiry(self.desired.lifetime, self.now).is_some_and(|end| end <= self.now) {
+            let message = "the moment of expiresAt is past: write a later one";
+            return Some(self.refuse(
+                Problem::error(Reason::Expired, "/spec/expiresAt", message),
+                None,
+            ));
+        }
+        // A token made now would be refused at once: within the very second, or by a moment ahead.
+        if let Some(moment) = self
+            .desired
+            .revoke_issued_before
+            .filter(|moment| entries::whole_second(self.now) < *moment)
+        {
+            return Some(self.wait_until(moment.max(self.after(SignedDuration::from_secs(1)))));
+        }
+        self.refuse_too_many(&self.kept(secret))
+    }
+
+    fn refuse_too_many(&self, kept: &[CredentialEntry]) -> Option<Settled> {
+        let (until, what) = if self.mints_of_the_hour() >= self.rules.mints_per_owner {
+            let newest = self
+                .recorded()
+                .iter()
+                .map(|entry| entry.issued_at.0)
+                .max()?;
+            (
+                newest.checked_add(HOUR).ok()?,
+                format!(
+                    "{} secrets were made within an hour",
+                    self.rules.mints_per_owner
+                ),
+            )
+        } else if kept.len() >= MAX_ENTRIES {
+            (
+                kept.iter().filter_map(entries::end).min()?,
+                format!("{MAX_ENTRIES} secrets of this object are still accepted"),
+            )
+        } else {
+            return None;
+        };
+        let until = until.max(self.after(LOOK_SOON));
+        let message = format!(
+            "{what}, so no other is made before {}: find out what keeps deleting or changing the Secret {}",
+            entries::whole_second(until),
+            self.desired.secret_name
+        );
+        Some(self.refuse(
+            Problem::error(Reason::MintLimitReached, "", message),
+            Some(until),
+        ))
+    }
+
+    /// At most so many: every epoch after the newest entry that is older than an hour. Entries that
+    /// were dropped since are counted too, which counting entries would miss.
+    fn mints_of_the_hour(&self) -> i64 {
+        let Some(first) = self.recorded().iter().map(|entry| entry.epoch).min() else {
+            return 0;
+        };
+        let hour_ago = self.now.checked_sub(HOUR).unwrap_or(Timestamp::MIN);
+        let old = self
+            .recorded()
+            .iter()
+            .filter(|entry| entry.issued_at.0 <= hour_ago)
+            .map(|entry| entry.epoch)
+            .max();
+        self.high().saturating_sub(old.unwrap_or(first - 1))
+    }
+
+    fn refuse_immutable(&self) -> Settled {
+        let message = format!(
+            "the Secret {} is immutable, so nothing new can be written into it: delete it, or create it anew without immutable: true",
+            self.desired.secret_name
+        );
+        self.refuse(
+            Problem::error(Reason::SecretImmutable, "/spec", message),
+            Some(self.after(LOOK_AGAIN)),
+        )
+    }
+
+    fn refuse_prefix(&self) -> Settled {
+        let message = format!(
+            "the Identity's tokens.referencePrefix {:?} is not 1 to 16 characters of a-z and 0-9: ask who runs the Identity",
+            self.desired.prefix
+        );
+        self.refuse(Problem::error(Reason::Invalid, "", message), None)
+    }
+
+    fn refuse(&self, problem: Problem, until: Option<Timestamp>) -> Settled {
+        Settled::Refused {
+            problem,
+            until,
+            facts: self.facts_of_held(),
+        }
+    }
+
+    fn wait_until(&self, until: Timestamp) -> Settled {
+        Settled::Waiting {
+            until,
+            facts: self.facts_of_held(),
+        }
+    }
+
+    fn after(&self, wait: SignedDuration) -> Timestamp {
+        self.now.checked_add(wait).unwrap_or(Timestamp::MAX)
+    }
+
+    /// When the plan will be another one by time alone.
+    fn next_event(&self, newest: &CredentialEntry) -> Option<Timestamp> {
+        let ends = self.live.iter().filter_map(entries::end);
+        ends.chain(entries::renews_at(newest, self.desired).filter(|due| *due > self.now))
+            .min()
+    }
+
+    fn facts_of_held(&self) -> Option<Facts> {
+        self.held(self.view.secret.as_ref()?)
+            .map(|held| self.facts(&self.live[held]))
+    }
+
+    fn facts(&self, newest: &CredentialEntry) -> Facts {
+        let previous = self.live.iter().rfind(|entry| entry.epoch < newest.epoch);
+        Facts {
+            token_id: newest.token_id.clone(),
+            epoch: newest.epoch,
+            issued_at: newest.issued_at.0,
+            expires_at: newest.expires_at.map(|moment| moment.0),
+            renews_at: entries::renews_at(newest, self.desired),
+            cause: newest.cause,
+            nonce: newest.nonce.clone(),
+            previous: previous.map(|entry| PreviousToken {
+                token_id: entry.token_id.clone(),
+                not_after: entry.not_after,
+            }),
+        }
+    }
+
+    /// All entries, good or not.
+    fn recorded(&self) -> &[CredentialEntry] {
+        self.view
+            .credential
+            .as_ref()
+            .map_or(&[], |credential| &credential.spec.tokens)
+    }
+
+    /// The requests that the newest token answered; without any entry, what the status remembers.
+    fn done_requests(&self) -> RotationRequests {
+        match self.recorded().last() {
+            Some(newest) => decode_requests(newest.nonce.as_deref()),
+            None => decode_requests(self.owner.rotation_nonce.as_deref()),
+        }
+    }
+
+    /// The highest epoch ever given: the Credential's, and the status's, which outlives it.
+    fn high(&self) -> i64 {
+        let recorded = self.recorded().iter().map(|entry| entry.epoch);
+        let high = self
+            .view
+            .credential
+            .as_ref()
+            .map_or(0, |credential| credential.spec.high);
+        recorded.max().unwrap_or(0).max(high).max(self.owner.epoch)
+    }
+
+    /// The Credential as read, or a new one.
+    fn credential(&self) -> Credential {
+        self.view.credential.clone().unwrap_or_else(|| Credential {
+            metadata: ObjectMeta {
+                namespace: Some(self.desired.identity.namespace.to_string()),
+                name: Some(self.desired.owner.uid.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: CredentialSpec {
+                identity: LocalRef {
+                    name: self.desired.identity.name.to_string(),
+                },
+                owner: self.desired.owner.clone(),
+                high: 0,
+                base: None,
+                tokens: Vec::new(),
+            },
+            status: None,
+        })
+    }
+}

@@ -1,0 +1,55 @@
+//! Which keys the Secret of an owner has, and what is in them.
+
+use crate::directory::{Desired, SecretKind};
+use crate::reconcile::secret::SecretObject;
+use crate::tokens::{Kind, SecretString, TokenHash, reference};
+
+/// The key that holds the token.
+pub(super) const fn token_key(kind: SecretKind) -> &'static str {
+    match kind {
+        SecretKind::ClientSecret => "client-secret",
+        SecretKind::ServiceToken => "token",
+    }
+}
+
+/// The kind of reference token that is made.
+pub(super) const fn token_kind(kind: SecretKind) -> Kind {
+    match kind {
+        SecretKind::ClientSecret => Kind::ClientSecret,
+        SecretKind::ServiceToken => Kind::ServiceAccessToken,
+    }
+}
+
+/// The hash of the token in a Secret; `None` where there is nothing, or something that is no token.
+pub(super) fn held_hash(secret: &SecretObject, kind: SecretKind) -> Option<TokenHash> {
+    let text = secret.text(token_key(kind))?;
+    reference::parse(text.expose())
+        .ok()
+        .map(|presented| presented.hash)
+}
+
+/// The Secret as it should be with `token` in it. What others keep there stays.
+pub(super) fn filled(
+    secret: &SecretObject,
+    desired: &Desired,
+    token: &SecretString,
+) -> SecretObject {
+    let mut secret = secret.clone();
+    let main = token_key(desired.kind);
+    let alias = desired.key_alias.as_deref();
+    // A key that was the alias once would go on holding a token that nobody replaces.
+    if let Some(old) = secret.text(main) {
+        secret.forget_text(&old, &[main, alias.unwrap_or(main)]);
+    }
+    // The alias first: it may not take the place of a key that has a meaning of its own.
+    for key in alias.into_iter().chain([main]) {
+        secret.set_text(key, token.expose());
+    }
+    secret.set_text("issuer", &desired.issuer);
+    if desired.kind == SecretKind::ClientSecret {
+        secret.set_text("client-id", &desired.client.client_id);
+        secret.set_text("token-url", &format!("{}/connect/token", desired.issuer));
+    }
+    secret.claim(&desired.owner);
+    secret
+}

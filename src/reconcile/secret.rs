@@ -1,0 +1,281 @@
+//! A Kubernetes Secret as it stands: read, changed in our own places, written back whole.
+//!
+//! It is kept as raw JSON so that others' annotations, labels, finalizers and fields that are newer
+//! than this program survive. It prints nothing of its data and wipes it when dropped. Absent: any
+//! decision about whether to write.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::cluster::Precondition;
+use crate::directory::ObjectKey;
+use crate::resources::{
+    ANNOTATION_FENCE, ANNOTATION_OWNER, API_VERSION, CredentialOwner, LABEL_MANAGED, SecretVersion,
+};
+use crate::tokens::SecretString;
+
+/// The only type of Secret that is made.
+const OPAQUE: &str = "Opaque";
+
+/// A Secret.
+#[derive(Clone, PartialEq)]
+pub struct SecretObject(Map<String, Value>);
+
+/// To whom a Secret belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// To the owner in question.
+    Ours,
+    /// To nobody, but it says that it was made for the owner: a restore takes owner references away.
+    Adoptable,
+    /// To an earlier object of the owner's kind and name; garbage collection is about to take it.
+    Predecessor,
+    /// To somebody else.
+    Foreign,
+}
+
+impl SecretObject {
+    /// A Secret as the API server, or a file, has it.
+    pub const fn new(manifest: Map<String, Value>) -> Self {
+        Self(manifest)
+    }
+
+    /// A Secret for `owner` that holds nothing yet.
+    pub fn placeholder(key: &ObjectKey, owner: &CredentialOwner) -> Self {
+        let metadata = json!({ "namespace": &*key.namespace, "name": &*key.name });
+        let fields = [
+            ("apiVersion", "v1".into()),
+            ("kind", "Secret".into()),
+            ("metadata", metadata),
+            ("type", OPAQUE.into()),
+        ];
+        let mut secret = Self(
+            fields
+                .map(|(name, value)| (name.to_owned(), value))
+                .into_iter()
+                .collect(),
+        );
+        secret.claim(owner);
+        secret
+    }
+
+    /// The manifest, secret data included.
+    pub const fn expose(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
+    /// Its namespace and name.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey::new(self.metadata("namespace"), self.metadata("name"))
+    }
+
+    /// Its uid and version.
+    pub fn version(&self) -> SecretVersion {
+        SecretVersion {
+            secret_uid: self.metadata("uid").to_owned(),
+            secret_version: self.metadata("resourceVersion").to_owned(),
+        }
+    }
+
+    /// Names this very state of it.
+    pub fn precondition(&self) -> Precondition {
+        let SecretVersion {
+            secret_uid,
+            secret_version,
+        } = self.version();
+        Precondition {
+            uid: secret_uid,
+            resource_version: secret_version,
+        }
+    }
+
+    /// Whether its deletion has begun.
+    pub fn is_deleting(&self) -> bool {
+        self.field("metadata")["deletionTimestamp"].is_string()
+    }
+
+    /// Whether its data cannot be changed any more.
+    pub fn is_immutable(&self) -> bool {
+        *self.field("immutable") == Value::Bool(true)
+    }
+
+    /// Whether it has the type that we write; a type never changes.
+    pub fn has_right_type(&self) -> bool {
+        self.field("type")
+            .as_str()
+            .is_none_or(|kind| kind == OPAQUE || kind.is_empty())
+    }
+
+    /// The text under a key of its data; `None` where there is none or it is no text.
+    pub fn text(&self, key: &str) -> Option<SecretString> {
+        let bytes = Zeroizing::new(STANDARD.decode(self.field("data")[key].as_str()?).ok()?);
+        std::str::from_utf8(&bytes)
+            .ok()
+            .map(|text| SecretString::from(text.to_owned()))
+    }
+
+    /// Whether there is anything under a key of its data.
+    pub fn has_text(&self, key: &str) -> bool {
+        self.field("data")[key]
+            .as_str()
+            .is_some_and(|text| !text.is_empty())
+    }
+
+    /// To whom it belongs, as `owner` sees it.
+    pub fn ownership(&self, owner: &CredentialOwner) -> Ownership {
+        if let Some(controller) = self
+            .references()
+            .find(|reference| reference["controller"] == Value::Bool(true))
+        {
+            return if controller["uid"] == owner.uid.as_str() {
+                Ownership::Ours
+            } else if controller["kind"] == owner.kind.as_str()
+                && controller["name"] == owner.name.as_str()
+            {
+                Ownership::Predecessor
+            } else {
+                Ownership::Foreign
+            };
+        }
+        if self.field("metadata")["annotations"][ANNOTATION_OWNER] == owner_text(owner).as_str() {
+            Ownership::Adoptable
+        } else {
+            Ownership::Foreign
+        }
+    }
+
+    /// Makes it the owner's: its reference, its annotation, our label.
+    pub fn claim(&mut self, owner: &CredentialOwner) {
+        let references = self.claimed_references(owner);
+        edit(&mut self.0, "metadata", |metadata| {
+            metadata.insert("ownerReferences".to_owned(), Value::Array(references));
+            edit(metadata, "annotations", |annotations| {
+                annotations.insert(ANNOTATION_OWNER.to_owned(), owner_text(owner).into());
+            });
+            edit(metadata, "labels", |labels| {
+                labels.insert(LABEL_MANAGED.to_owned(), "true".into());
+            });
+        });
+    }
+
+    /// All references of others, and ours in the place where it stood.
+    fn claimed_references(&self, owner: &CredentialOwner) -> Vec<Value> {
+        let ours = json!({
+            "apiVersion": API_VERSION,
+            "kind": owner.kind.as_str(),
+            "name": owner.name,
+            "uid": owner.uid,
+            "controller": true,
+            "blockOwnerDeletion": false,
+        });
+        let mut references: Vec<Value> = self.references().cloned().collect();
+        match references
+            .iter_mut()
+            .find(|reference| reference["uid"] == owner.uid.as_str())
+        {
+            Some(old) => *old = ours,
+            None => references.push(ours),
+        }
+        references
+    }
+
+    /// Puts a text under a key of its data.
+    pub fn set_text(&mut self, key: &str, text: &str) {
+        edit(&mut self.0, "data", |data| {
+            if let Some(mut old) = data.insert(key.to_owned(), STANDARD.encode(text).into()) {
+                wipe(&mut old);
+            }
+        });
+    }
+
+    /// Takes every key away that holds `text`, but for those to `keep`.
+    pub fn forget_text(&mut self, text: &SecretString, keep: &[&str]) {
+        let encoded = Zeroizing::new(STANDARD.encode(text.expose()));
+        if let Some(Value::Object(data)) = self.0.get_mut("data") {
+            data.retain(|key, value| keep.contains(&key.as_str()) || *value != encoded.as_str());
+        }
+    }
+
+    /// Changes nothing but its version: a late write that was meant for the one before cannot land.
+    /// `mark` is new each time, since a write that changes nothing makes no version.
+    pub fn fence(&mut self, mark: &str) {
+        edit(&mut self.0, "metadata", |metadata| {
+            edit(metadata, "annotations", |annotations| {
+                annotations.insert(ANNOTATION_FENCE.to_owned(), mark.into());
+            });
+        });
+    }
+
+    /// Takes the mark of a fence away: it has done its work.
+    pub fn unfence(&mut self) {
+        edit(&mut self.0, "metadata", |metadata| {
+            edit(metadata, "annotations", |annotations| {
+                drop(annotations.remove(ANNOTATION_FENCE))
+            });
+        });
+    }
+
+    fn field(&self, name: &str) -> &Value {
+        self.0.get(name).unwrap_or(&Value::Null)
+    }
+
+    fn metadata(&self, field: &str) -> &str {
+        self.field("metadata")[field].as_str().unwrap_or_default()
+    }
+
+    fn references(&self) -> impl Iterator<Item = &Value> {
+        self.field("metadata")["ownerReferences"]
+            .as_array()
+            .into_iter()
+            .flatten()
+    }
+}
+
+impl Drop for SecretObject {
+    fn drop(&mut self) {
+        for field in ["data", "stringData"] {
+            if let Some(Value::Object(data)) = self.0.get_mut(field) {
+                data.values_mut().for_each(wipe);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for SecretObject {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SecretVersion {
+            secret_uid,
+            secret_version,
+        } = self.version();
+        write!(
+            out,
+            "Secret({}, uid {secret_uid}, version {secret_version}, [redacted])",
+            self.key()
+        )
+    }
+}
+
+fn wipe(value: &mut Value) {
+    if let Value::String(text) = value {
+        text.zeroize();
+    }
+}
+
+/// What [`ANNOTATION_OWNER`] says for an owner.
+fn owner_text(owner: &CredentialOwner) -> String {
+    format!("{}/{}", owner.kind.as_str(), owner.name)
+}
+
+/// Changes the object under `field`, made where it is missing or no object.
+fn edit(map: &mut Map<String, Value>, field: &str, change: impl FnOnce(&mut Map<String, Value>)) {
+    let mut inner = match map.remove(field) {
+        Some(Value::Object(inner)) => inner,
+        _ => Map::new(),
+    };
+    change(&mut inner);
+    map.insert(field.to_owned(), Value::Object(inner));
+}
