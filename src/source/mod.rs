@@ -1,9 +1,10 @@
-//! Where resources come from: a directory of manifests.
+//! Where resources come from: Kubernetes watches, or a directory of manifests.
 //!
 //! Reads and watches; decides nothing about what is read beyond "this is no manifest". What an object
 //! means is asked of [`crate::directory`].
 
 pub mod files;
+pub mod kubernetes;
 pub mod live;
 pub mod manifest;
 pub mod watch;

@@ -1,0 +1,210 @@
+//! Watches of the Kubernetes API as changes to the directory.
+//!
+//! Each watch is one task. It lists everything once (as a stream where the API server has that, else in
+//! pages), follows what comes after, and hands on what is ready in one batch: there is no debounce, and
+//! no copy of the objects is kept. A watch that must begin anew tells what has gone meanwhile. While
+//! the API server is away the rest goes on; [`Source::oldest`] says for how long nothing was heard.
+//!
+//! Absent: any write, any decision, and kube's own `watcher`: it keeps bookmarks to itself, by which one
+//! knows that a quiet watch is alive.
+//!
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
+
+mod raw;
+mod subject;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::watch as channel;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub use self::subject::Subject;
+use crate::directory::{Change, ObjectKey, Settings};
+use crate::resources::Kind;
+use crate::tokens::MacKey;
+
+/// One thing that a watch brought.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    /// A change to the directory.
+    Object {
+        /// The change.
+        change: Change,
+        /// The object's `resourceVersion`; empty where only its absence was seen.
+        version: Box<str>,
+    },
+    /// A Secret of ours.
+    Secret(SecretSeen),
+}
+
+/// What a watch tells of a Secret of ours: never its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretSeen {
+    /// Its namespace and name.
+    pub key: ObjectKey,
+    /// Its `resourceVersion`; empty where only its absence was seen.
+    pub version: Box<str>,
+    /// Kind and name of its controller, if that is of a kind of ours.
+    pub controller: Option<(Kind, Box<str>)>,
+    /// Whether it is gone.
+    pub gone: bool,
+}
+
+/// Takes what was seen. Called by several tasks; a batch is everything that was ready at once.
+pub trait Sink: Send + Sync + 'static {
+    /// Takes a batch, in the order in which it happened.
+    fn take(&self, batch: Vec<Seen>);
+}
+
+/// Where a subject is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Everywhere.
+    Cluster,
+    /// In these namespaces.
+    Namespaces(Vec<String>),
+}
+
+impl Reach {
+    fn places(&self) -> Vec<Option<String>> {
+        match self {
+            Self::Cluster => vec![None],
+            Self::Namespaces(names) => names.iter().cloned().map(Some).collect(),
+        }
+    }
+}
+
+/// What to watch and how.
+pub struct Options {
+    /// The subjects and where.
+    pub subjects: Vec<(Subject, Reach)>,
+    /// What the installation decides.
+    pub settings: Arc<Settings>,
+    /// The key by which the seals of Credentials are checked; without one no entry is believed. A new
+    /// key has all Credentials read again.
+    pub mac: channel::Receiver<Option<Arc<MacKey>>>,
+    /// The first lists begin at a random moment within this time, so that replicas do not ask all at once.
+    pub start_within: Duration,
+}
+
+/// Running watches; they end when it is dropped.
+pub struct Source {
+    tasks: JoinSet<()>,
+    health: Vec<Arc<Health>>,
+    listed: channel::Receiver<usize>,
+}
+
+/// What one watch tells of itself.
+struct Health {
+    name: String,
+    start: Instant,
+    /// Milliseconds after `start`.
+    heard: AtomicU64,
+    listed: std::sync::atomic::AtomicBool,
+}
+
+impl Health {
+    fn heard_now(&self) {
+        let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(elapsed, Ordering::Relaxed);
+    }
+
+    fn age(&self) -> Duration {
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        self.start.elapsed().saturating_sub(heard)
+    }
+}
+
+/// The first lists did not come in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no complete list yet of {}", waiting.join(", "))]
+pub struct NotListed {
+    /// Names of the watches that have none.
+    pub waiting: Vec<String>,
+}
+
+impl Source {
+    /// Starts the watches, on the current runtime.
+    pub fn start(client: &Client, options: &Options, sink: &Arc<impl Sink>) -> Self {
+        let (done, listed) = channel::channel(0);
+        let done = Arc::new(done);
+        let mut source = Self {
+            tasks: JoinSet::new(),
+            health: Vec::new(),
+            listed,
+        };
+        for (subject, reach) in &options.subjects {
+            for namespace in reach.places() {
+                let health = Arc::new(Health {
+                    name: watch::name(*subject, namespace.as_deref()),
+                    start: Instant::now(),
+                    heard: AtomicU64::new(0),
+                    listed: false.into(),
+                });
+                source.health.push(health.clone());
+                let watch = watch::Watch {
+                    client: client.clone(),
+                    subject: *subject,
+                    namespace,
+                    settings: options.settings.clone(),
+                    mac: options.mac.clone(),
+                    sink: sink.clone(),
+                    health,
+                    done: done.clone(),
+                };
+                source.tasks.spawn(watch.run(options.start_within));
+            }
+        }
+        source
+    }
+
+    /// Waits until every first list is complete.
+    ///
+    /// # Errors
+    /// Which are not, after `deadline`; the watches go on trying.
+    pub async fn listed(&self, deadline: Duration) -> Result<(), NotListed> {
+        let mut listed = self.listed.clone();
+        let all = listed.wait_for(|done| *done == self.health.len());
+        match tokio::time::timeout(deadline, all).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(self.not_listed()),
+        }
+    }
+
+    /// Whether every first list is complete.
+    pub fn is_listed(&self) -> bool {
+        *self.listed.borrow() == self.health.len()
+    }
+
+    fn not_listed(&self) -> NotListed {
+        let waiting = self
+            .health
+            .iter()
+            .filter(|health| !health.listed.load(Ordering::Acquire));
+        NotListed {
+            waiting: waiting.map(|health| health.name.clone()).collect(),
+        }
+    }
+
+    /// How long ago the quietest watch was last known to be alive, and its name. About a minute is
+    /// usual: that is how often the API server says something on a watch that has no events.
+    pub fn oldest(&self) -> (Duration, &str) {
+        let ages = self
+            .health
+            .iter()
+            .map(|health| (health.age(), &*health.name));
+        ages.max().unwrap_or((Duration::ZERO, ""))
+    }
+
+    /// Resolves when a watch has ended, which none does by itself: a fault of ours.
+    pub async fn ended(&mut self) {
+        if self.tasks.join_next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

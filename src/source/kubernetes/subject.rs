@@ -1,0 +1,187 @@
+//! What is watched: its address, and what its objects mean.
+
+use std::sync::Arc;
+
+use kube::core::Request;
+use kube::core::params::{ListParams, WatchParams};
+use serde_json::Value;
+
+use super::raw::Raw;
+use super::{SecretSeen, Seen};
+use crate::directory::{Change, Labels, ObjectKey, Settings};
+use crate::resources::{API_VERSION, Credential, Kind, LABEL_MANAGED};
+use crate::tokens::MacKey;
+
+/// Something that can be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// The objects of one of our kinds.
+    Kind(Kind),
+    /// Namespaces: their labels.
+    Namespaces,
+    /// Secrets that carry our label: their metadata alone.
+    ManagedSecrets,
+}
+
+impl Subject {
+    /// The plural in addresses.
+    pub(super) const fn plural(self) -> &'static str {
+        match self {
+            Self::Kind(kind) => kind.plural(),
+            Self::Namespaces => "namespaces",
+            Self::ManagedSecrets => "secrets",
+        }
+    }
+
+    fn request(self, namespace: Option<&str>) -> Request {
+        let plural = self.plural();
+        Request::new(match (self, namespace) {
+            (Self::Namespaces, _) => "/api/v1/namespaces".to_owned(),
+            (Self::ManagedSecrets, None) => "/api/v1/secrets".to_owned(),
+            (Self::ManagedSecrets, Some(namespace)) => {
+                format!("/api/v1/namespaces/{namespace}/secrets")
+            }
+            (Self::Kind(_), None) => format!("/apis/{API_VERSION}/{plural}"),
+            (Self::Kind(_), Some(namespace)) => {
+                format!("/apis/{API_VERSION}/namespaces/{namespace}/{plural}")
+            }
+        })
+    }
+
+    fn selectors(self, namespace: Option<&str>) -> (Option<String>, Option<String>) {
+        match self {
+            Self::Kind(_) => (None, None),
+            Self::Namespaces => (None, namespace.map(|name| format!("metadata.name={name}"))),
+            Self::ManagedSecrets => (Some(format!("{LABEL_MANAGED}=true")), None),
+        }
+    }
+
+    /// A page of a list.
+    pub(super) fn list(
+        self,
+        namespace: Option<&str>,
+        page: u32,
+        from: Option<String>,
+    ) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
+        let (label_selector, field_selector) = self.selectors(namespace);
+        let params = ListParams {
+            label_selector,
+            field_selector,
+            limit: Some(page),
+            continue_token: from,
+            ..ListParams::default()
+        };
+        match self {
+            Self::Kind(_) => self.request(namespace).list(&params),
+            _ => self.request(namespace).list_metadata(&params),
+        }
+    }
+
+    /// A watch from a version on; from the newest state, with all of it first, where there is none.
+    pub(super) fn watch(
+        self,
+        namespace: Option<&str>,
+        seconds: u32,
+        version: Option<&str>,
+    ) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
+        let (label_selector, field_selector) = self.selectors(namespace);
+        let params = WatchParams {
+            label_selector,
+            field_selector,
+            timeout: Some(seconds),
+            bookmarks: true,
+            send_initial_events: version.is_none(),
+        };
+        // The empty version asks for the newest state: "0" would take any old one.
+        let version = version.unwrap_or_default();
+        match self {
+            Self::Kind(_) => self.request(namespace).watch(&params, version),
+            _ => self.request(namespace).watch_metadata(&params, version),
+        }
+    }
+
+    /// What an object that is there means; `None` where it has no usable metadata.
+    pub(super) fn applied(
+        self,
+        raw: Raw,
+        settings: &Settings,
+        key: Option<&MacKey>,
+    ) -> Option<Seen> {
+        let change = match self {
+            Self::Namespaces => Change::Namespace(raw.metadata("name").into(), labels(&raw.0)),
+            Self::ManagedSecrets => return Some(Seen::Secret(secret(&raw, false))),
+            Self::Kind(Kind::Credential) => {
+                let version = raw.metadata("resourceVersion").into();
+                let is_deleting = raw.0["metadata"]["deletionTimestamp"].is_string();
+                let place = object_key(&raw);
+                let change = if is_deleting {
+                    Change::Delete(Kind::Credential, place)
+                } else {
+                    let credential: Credential = serde_json::from_value(raw.0).ok()?;
+                    Change::credential(&credential, key)?
+                };
+                return Some(Seen::Object { change, version });
+            }
+            Self::Kind(kind) => Change::object(kind, &raw.0, settings)?,
+        };
+        let version = raw.metadata("resourceVersion").into();
+        Some(Seen::Object { change, version })
+    }
+
+    /// What the end of an object means.
+    pub(super) fn deleted(self, raw: &Raw) -> Seen {
+        match self {
+            Self::ManagedSecrets => Seen::Secret(secret(raw, true)),
+            _ => self.gone(&object_key(raw)),
+        }
+    }
+
+    /// What it means that a fresh list does not have an object any more.
+    pub(super) fn gone(self, key: &ObjectKey) -> Seen {
+        let change = match self {
+            Self::Namespaces => Change::NamespaceGone(key.name.clone()),
+            Self::Kind(kind) => Change::Delete(kind, key.clone()),
+            Self::ManagedSecrets => {
+                return Seen::Secret(SecretSeen {
+                    key: key.clone(),
+                    version: Box::default(),
+                    controller: None,
+                    gone: true,
+                });
+            }
+        };
+        Seen::Object {
+            change,
+            version: Box::default(),
+        }
+    }
+}
+
+/// Namespace and name of an object; the namespace is empty for Namespaces.
+pub(super) fn object_key(raw: &Raw) -> ObjectKey {
+    ObjectKey::new(raw.metadata("namespace"), raw.metadata("name"))
+}
+
+fn labels(namespace: &Value) -> Labels {
+    let labels = namespace["metadata"]["labels"].as_object();
+    labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((Arc::from(key.as_str()), Arc::from(value.as_str()?))))
+        .collect()
+}
+
+fn secret(raw: &Raw, gone: bool) -> SecretSeen {
+    let references = raw.0["metadata"]["ownerReferences"].as_array();
+    let controller = references.into_iter().flatten().find_map(|reference| {
+        let ours = reference["apiVersion"] == API_VERSION && reference["controller"] == true;
+        let kind = Kind::from_name(reference["kind"].as_str()?)?;
+        ours.then(|| Some((kind, reference["name"].as_str()?.into())))?
+    });
+    SecretSeen {
+        key: object_key(raw),
+        version: raw.metadata("resourceVersion").into(),
+        controller,
+        gone,
+    }
+}

@@ -1,0 +1,354 @@
+//! One watch: the first list, what comes after, and starting over.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use kube::Client;
+use kube::core::WatchEvent;
+use kube::runtime::utils::Backoff as _;
+use kube::runtime::watcher::DefaultBackoff;
+use serde::Deserialize;
+use tokio::sync::watch as channel;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, info, warn};
+
+use super::raw::Raw;
+use super::subject::{Subject, object_key};
+use super::{Health, Seen, Sink};
+use crate::directory::{ObjectKey, Settings};
+use crate::tokens::{Entropy as _, MacKey, SystemEntropy};
+
+/// The API server ends a watch after this time; we begin it anew from where it was.
+const WATCH_SECONDS: u32 = 290;
+/// The API server says something at least once a minute: after this silence the connection is dead.
+const SILENCE: Duration = Duration::from_secs(100);
+/// For the answer to a list's page or to the begin of a watch.
+const ANSWER: Duration = Duration::from_secs(60);
+/// A watch that ends sooner is a fault: to begin it anew at once would be a loop.
+const BRIEF: Duration = Duration::from_secs(1);
+/// Objects of a list's page.
+const PAGE: u32 = 500;
+/// Events handed on at once.
+const BATCH: usize = 512;
+/// On the bookmark that ends the first events.
+const INITIAL_END: &str = "k8s.io/initial-events-end";
+
+/// What people are told that a watch is of.
+pub(super) fn name(subject: Subject, namespace: Option<&str>) -> String {
+    match namespace {
+        Some(namespace) => format!("{} in {namespace}", subject.plural()),
+        None => subject.plural().to_owned(),
+    }
+}
+
+pub(super) struct Watch<S> {
+    pub(super) client: Client,
+    pub(super) subject: Subject,
+    pub(super) namespace: Option<String>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) mac: channel::Receiver<Option<Arc<MacKey>>>,
+    pub(super) sink: Arc<S>,
+    pub(super) health: Arc<Health>,
+    pub(super) done: Arc<channel::Sender<usize>>,
+}
+
+/// Where a watch stands.
+#[derive(Default)]
+struct Place {
+    /// To go on from; `None`: with a new list.
+    version: Option<String>,
+    /// What is there, as far as it was told.
+    known: BTreeSet<ObjectKey>,
+    /// During a list: what it has had so far.
+    listing: Option<BTreeSet<ObjectKey>>,
+    /// The API server has no streaming lists.
+    in_pages: bool,
+}
+
+/// Why following ended.
+enum End {
+    /// In order: go on at once.
+    Closed,
+    /// The seals of Credentials must be checked anew.
+    OtherKey,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum WatchError {
+    #[error(transparent)]
+    Kube(#[from] kube::Error),
+    #[error(transparent)]
+    Request(#[from] kube::core::request::Error),
+    #[error("no answer in time")]
+    Timeout,
+    #[error("the watch ended as soon as it began")]
+    Brief,
+    #[error("the API server sent neither a version nor a further page")]
+    NoVersion,
+    #[error("the API server ended the watch: {reason} ({code})")]
+    Ended { code: u16, reason: String },
+}
+
+impl WatchError {
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => Some(status.code),
+            Self::Ended { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+}
+
+/// A page. Not kube's own type: that would stop at an object that does not decode.
+#[derive(Deserialize)]
+struct Page {
+    metadata: PageMetadata,
+    items: Vec<Raw>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PageMetadata {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default, rename = "continue")]
+    next: String,
+}
+
+impl<S: Sink> Watch<S> {
+    /// Goes on for ever.
+    pub(super) async fn run(mut self, start_within: Duration) {
+        tokio::time::sleep(random_part(start_within)).await;
+        let mut place = Place::default();
+        let mut backoff = DefaultBackoff::default();
+        loop {
+            match self.follow(&mut place).await {
+                Ok(End::Closed) => {}
+                Ok(End::OtherKey) => place.version = None,
+                Err(error) => {
+                    self.recover(&mut place, &error);
+                    let wait = backoff.next().unwrap_or(SILENCE);
+                    tokio::time::sleep(wait).await;
+                    continue;
+                }
+            }
+            backoff.reset();
+        }
+    }
+
+    fn recover(&self, place: &mut Place, error: &WatchError) {
+        let name = &self.health.name;
+        match error.code() {
+            // The version is too old to go on from: a new list.
+            Some(410) => {
+                debug!(watch = name, "the API server has forgotten our place");
+                place.version = None;
+            }
+            Some(400 | 422) if !place.in_pages && place.version.is_none() => {
+                info!(watch = name, "no streaming lists here: listing in pages");
+                place.in_pages = true;
+            }
+            Some(403) if self.subject == Subject::Namespaces && self.namespace.is_some() => {
+                // Selectors match nothing then: closed, and the rest is served.
+                warn!(
+                    watch = name,
+                    "not allowed to read the namespace's labels: no selector matches it"
+                );
+                self.list_is_complete();
+            }
+            _ => warn!(watch = name, error = describe(error), "watch interrupted"),
+        }
+    }
+
+    /// Lists where there is nothing to go on from, then follows.
+    async fn follow(&mut self, place: &mut Place) -> Result<End, WatchError> {
+        // What was listed and not finished is there all the same.
+        if let Some(listing) = place.listing.take() {
+            place.known.extend(listing);
+        }
+        let key = self.mac.borrow_and_update().clone();
+        if place.version.is_none() && place.in_pages {
+            place.version = Some(self.list(place, key.as_deref()).await?);
+        }
+        let request = self.subject.watch(
+            self.namespace.as_deref(),
+            WATCH_SECONDS,
+            place.version.as_deref(),
+        )?;
+        let opened = timeout(ANSWER, self.client.request_events::<Raw>(request)).await;
+        let events = opened.map_err(|_| WatchError::Timeout)??;
+        self.health.heard_now();
+        if place.version.is_none() {
+            place.listing = Some(BTreeSet::new());
+        }
+        let begun = Instant::now();
+        let mut batches = std::pin::pin!(events.ready_chunks(BATCH));
+        loop {
+            tokio::select! {
+                batch = timeout(SILENCE, batches.next()) => match batch {
+                    Ok(Some(batch)) => self.digest(place, batch, key.as_deref())?,
+                    Ok(None) if place.listing.is_some() || begun.elapsed() < BRIEF => {
+                        return Err(WatchError::Brief);
+                    }
+                    Ok(None) => return Ok(End::Closed),
+                    Err(_) => return Err(WatchError::Timeout),
+                },
+                () = other_key(&mut self.mac, self.subject) => return Ok(End::OtherKey),
+            }
+        }
+    }
+
+    async fn list(&self, place: &mut Place, key: Option<&MacKey>) -> Result<String, WatchError> {
+        let mut next = None;
+        let listing = place.listing.insert(BTreeSet::new());
+        loop {
+            let request = self.subject.list(self.namespace.as_deref(), PAGE, next)?;
+            let answer = timeout(ANSWER, self.client.request::<Page>(request)).await;
+            let page = answer.map_err(|_| WatchError::Timeout)??;
+            self.health.heard_now();
+            listing.extend(page.items.iter().map(object_key));
+            let items = page.items.into_iter();
+            let seen: Vec<Seen> = items.filter_map(|raw| self.applied(raw, key)).collect();
+            self.hand_on(seen);
+            if page.metadata.next.is_empty() {
+                if page.metadata.resource_version.is_empty() {
+                    return Err(WatchError::NoVersion);
+                }
+                self.finish_list(place);
+                return Ok(page.metadata.resource_version);
+            }
+            next = Some(page.metadata.next);
+        }
+    }
+
+    /// Hands on what a batch means. What came before a fault in it counts.
+    fn digest(
+        &self,
+        place: &mut Place,
+        batch: Vec<kube::Result<WatchEvent<Raw>>>,
+        key: Option<&MacKey>,
+    ) -> Result<(), WatchError> {
+        self.health.heard_now();
+        let mut seen = Vec::with_capacity(batch.len());
+        let mut fault = None;
+        for event in batch {
+            match event {
+                Ok(WatchEvent::Added(raw) | WatchEvent::Modified(raw)) => {
+                    place.saw(&raw, true);
+                    seen.extend(self.applied(raw, key));
+                }
+                Ok(WatchEvent::Deleted(raw)) => {
+                    place.saw(&raw, false);
+                    seen.push(self.subject.deleted(&raw));
+                }
+                Ok(WatchEvent::Bookmark(mark)) => {
+                    if mark.metadata.annotations.contains_key(INITIAL_END) {
+                        self.hand_on(std::mem::take(&mut seen));
+                        self.finish_list(place);
+                    }
+                    // In the middle of a list there is no place to go on from.
+                    if place.listing.is_none() {
+                        place.version = Some(mark.metadata.resource_version);
+                    }
+                }
+                Ok(WatchEvent::Error(status)) => {
+                    let reason = status.reason.clone();
+                    fault = Some(WatchError::Ended {
+                        code: status.code,
+                        reason,
+                    });
+                    break;
+                }
+                // Never ours to judge: any JSON object decodes.
+                Err(kube::Error::SerdeError(_)) => {
+                    warn!(
+                        watch = self.health.name,
+                        "skipped an event that is no JSON object"
+                    );
+                }
+                Err(error) => {
+                    fault = Some(error.into());
+                    break;
+                }
+            }
+        }
+        self.hand_on(seen);
+        fault.map_or(Ok(()), Err)
+    }
+
+    fn applied(&self, raw: Raw, key: Option<&MacKey>) -> Option<Seen> {
+        let object = object_key(&raw);
+        let seen = self.subject.applied(raw, &self.settings, key);
+        if seen.is_none() {
+            // It could have been a good one before.
+            warn!(watch = self.health.name, %object, "an object without usable metadata is ignored");
+            return Some(self.subject.gone(&object));
+        }
+        seen
+    }
+
+    fn hand_on(&self, seen: Vec<Seen>) {
+        if !seen.is_empty() {
+            self.sink.take(seen);
+        }
+    }
+
+    /// What a fresh list does not have any more is gone.
+    fn finish_list(&self, place: &mut Place) {
+        let listing = place.listing.take().unwrap_or_default();
+        let gone = place.known.difference(&listing);
+        self.hand_on(gone.map(|key| self.subject.gone(key)).collect());
+        place.known = listing;
+        self.list_is_complete();
+    }
+
+    fn list_is_complete(&self) {
+        if !self.health.listed.swap(true, Ordering::AcqRel) {
+            self.done.send_modify(|done| *done += 1);
+        }
+    }
+}
+
+impl Place {
+    fn saw(&mut self, raw: &Raw, is_there: bool) {
+        let key = object_key(raw);
+        match &mut self.listing {
+            Some(listing) => drop(listing.insert(key)),
+            None => {
+                self.version = Some(raw.metadata("resourceVersion").to_owned());
+                if is_there {
+                    self.known.insert(key);
+                } else {
+                    self.known.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+/// Resolves when the key of seals is another one, which matters to Credentials alone.
+async fn other_key(mac: &mut channel::Receiver<Option<Arc<MacKey>>>, subject: Subject) {
+    let concerned = subject == Subject::Kind(crate::resources::Kind::Credential);
+    if !concerned || mac.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// The API server's own words, cut short; those of the client as they are.
+fn describe(error: &WatchError) -> String {
+    match error {
+        WatchError::Kube(kube::Error::Api(status)) => {
+            format!("{} ({})", status.reason, status.code)
+        }
+        other => other.to_string(),
+    }
+}
+
+fn random_part(of: Duration) -> Duration {
+    let mut bytes = [0; 4];
+    SystemEntropy.fill(&mut bytes);
+    of.mul_f64(f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX))
+}
