@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use symbolon::directory::{Class, Reason};
 use symbolon::resources::{Kind, crd, to_yaml};
 
 #[test]
@@ -41,4 +42,23 @@ fn the_reference_in_docs_is_that_of_the_types() {
         "{} is out of date: run `just generate`",
         file.display()
     );
+}
+
+#[test]
+fn the_documentation_lists_every_reason_with_its_class() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/conditions.md");
+    let text = fs::read_to_string(file).unwrap();
+    for reason in Reason::ALL {
+        let class = match reason.class() {
+            Class::Waiting => "waiting",
+            Class::NeedsEdit => "needs an edit",
+            Class::Working => "working",
+            Class::Good => "good",
+        };
+        let row = format!("| `{reason}` | {class} |");
+        assert!(
+            text.contains(&row),
+            "docs/conditions.md lacks a row that starts with {row}"
+        );
+    }
 }

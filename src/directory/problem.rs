@@ -50,6 +50,37 @@ pub enum Class {
 }
 
 impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 27] = [
+        Self::Pending,
+        Self::IdentityNotFound,
+        Self::IdentityNotReady,
+        Self::ClientNotFound,
+        Self::ScopeNotFound,
+        Self::NamespaceNotAllowed,
+        Self::ScopeNotGranted,
+        Self::ReferenceTokensDisabled,
+        Self::SystemUserMissing,
+        Self::RateLimited,
+        Self::Invalid,
+        Self::UnsupportedValue,
+        Self::NameNotOwned,
+        Self::ValueConflict,
+        Self::IssuerConflict,
+        Self::SecretConflict,
+        Self::SecretImmutable,
+        Self::LimitExceeded,
+        Self::Expired,
+        Self::MintLimitReached,
+        Self::SecretAccessDenied,
+        Self::Progressing,
+        Self::Issuing,
+        Self::Rotating,
+        Self::Ready,
+        Self::Disabled,
+        Self::Revoked,
+    ];
+
     /// The name as conditions write it.
     pub const fn as_str(self) -> &'static str {
         match self {
