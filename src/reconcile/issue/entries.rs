@@ -2,8 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::directory::{Desired, Lifetime};
-use crate::directory::{is_sealed, sealed};
+use crate::directory::{Desired, Lifetime, SecretKind, is_sealed, sealed};
 use crate::resources::{Cause, Credential, CredentialClient, CredentialEntry, Moment};
 use crate::tokens::{MacKey, Minted, TokenHash, mac};
 
@@ -60,10 +59,7 @@ pub(super) fn has_hash(entry: &CredentialEntry, hash: &TokenHash) -> bool {
 pub(super) fn renews_at(entry: &CredentialEntry, desired: &Desired) -> Option<Timestamp> {
     let before = desired.rotation.renew_before?;
     let issued = entry.issued_at.0;
-    let by_lifetime = match desired.lifetime {
-        Lifetime::For(lifetime) => issued.checked_add(lifetime).ok(),
-        Lifetime::Until(_) | Lifetime::Never => None,
-    };
+    let by_lifetime = end_by_lifetime(entry, desired);
     let end = [entry.expires_at.map(|moment| moment.0), by_lifetime]
         .into_iter()
         .flatten()
@@ -71,6 +67,21 @@ pub(super) fn renews_at(entry: &CredentialEntry, desired: &Desired) -> Option<Ti
     let span = end.duration_since(issued);
     let before = if before < span { before } else { span / 3 };
     end.checked_sub(before).ok()
+}
+
+/// Whether it is older than a token made now could become. A service token without an end is, as soon
+/// as there must be one: the join refuses it where the Identity allows none.
+pub(super) fn is_outlived(entry: &CredentialEntry, desired: &Desired, now: Timestamp) -> bool {
+    let is_endless = entry.expires_at.is_none() && desired.lifetime != Lifetime::Never;
+    (is_endless && desired.kind == SecretKind::ServiceToken)
+        || end_by_lifetime(entry, desired).is_some_and(|end| end <= now)
+}
+
+fn end_by_lifetime(entry: &CredentialEntry, desired: &Desired) -> Option<Timestamp> {
+    match desired.lifetime {
+        Lifetime::For(lifetime) => entry.issued_at.0.checked_add(lifetime).ok(),
+        Lifetime::Until(_) | Lifetime::Never => None,
+    }
 }
 
 /// When a token made now ends; `None`: never.

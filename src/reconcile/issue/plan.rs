@@ -104,7 +104,7 @@ pub fn plan(
     };
     match &view.standing {
         Standing::Revoked => empty_tokens(view).unwrap_or(Step::Settle(Settled::Revoked)),
-        Standing::NotWanted => empty_tokens(view).unwrap_or(Step::Settle(Settled::NotWanted)),
+        Standing::NotWanted => Step::Settle(Settled::NotWanted),
         Standing::Withheld(problems) => Step::Settle(Settled::Withheld(problems.clone())),
         Standing::Wanted(desired)
             if desired.identity != target.identity || desired.secret_name != target.secret_name =>
@@ -310,19 +310,15 @@ impl Case<'_> {
 
     /// Rule 5b. A scope taken away needs no other token: the join refuses it.
     fn rotation_due(&self, newest: &CredentialEntry) -> Option<Cause> {
+        let lacks = |scope: &String| !newest.scopes.contains(scope);
+        let due = entries::renews_at(newest, self.desired).is_some_and(|due| due <= self.now);
         if asks_for_rotation(&self.desired.rotation.requests, &self.done_requests()) {
             Some(Cause::Requested)
-        } else if self
-            .desired
-            .scopes
-            .iter()
-            .any(|scope| !newest.scopes.contains(scope))
-        {
+        } else if self.desired.scopes.iter().any(lacks) {
             Some(Cause::ScopesChanged)
         } else {
-            entries::renews_at(newest, self.desired)
-                .filter(|due| *due <= self.now)
-                .map(|_| Cause::Scheduled)
+            (due || entries::is_outlived(newest, self.desired, self.now))
+                .then_some(Cause::Scheduled)
         }
     }
 

@@ -112,7 +112,7 @@ pub enum Settled {
     Gone,
     /// The owner is revoked and has no tokens any more.
     Revoked,
-    /// The owner wants no secret and has none.
+    /// The owner asks for no secret, or the directory does not know it yet.
     NotWanted,
     /// No secret may be made now.
     Withheld(Vec<Problem>),

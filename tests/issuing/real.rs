@@ -1,0 +1,735 @@
+//! The real driver and the real plan, asked for their next request.
+//!
+//! The search works on small states. Here such a state becomes real objects (sealed entries, a raw
+//! Secret, an owner), the real `issue` runs over them until it asks for something that has no answer
+//! yet, and its request becomes small again. What it asks follows from its answers alone, so each
+//! distinct situation is run once and remembered.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::{Context, Poll, Waker};
+
+use jiff::{SignedDuration, Timestamp};
+use kube::api::ObjectMeta;
+use serde_json::{Value, json};
+use symbolon::directory::admit::{is_sealed, sealed};
+use symbolon::directory::{
+    Desired, IssuedClient, Lifetime, ObjectKey, RotationRequests, RotationRules, SecretKind,
+    Standing,
+};
+use symbolon::reconcile::cluster::{ApiError, Cluster, Precondition};
+use symbolon::reconcile::issue::{
+    Issuer, MintBudget, Outcome, Rules, Settled, Target, decode_requests, encode_requests, issue,
+};
+use symbolon::reconcile::secret::SecretObject;
+use symbolon::resources::{
+    Cause, Credential, CredentialClient, CredentialEntry, CredentialOwner, CredentialSpec,
+    LocalRef, Moment, OnSecretDeleted, OwnerKind, SecretVersion,
+};
+use symbolon::tokens::{Kind, MacKey, Minted, Prefix, SeededEntropy, TokenHash, mac, reference};
+
+/// Entry states.
+pub const LIVE: u8 = 1;
+/// `notAfter` ahead.
+pub const CLOSING: u8 = 2;
+/// `notAfter` past.
+pub const DEAD: u8 = 3;
+/// `expiresAt` past.
+pub const EXPIRED: u8 = 4;
+
+/// What may be wrong with a Secret besides its token.
+pub const SOUND: u8 = 0;
+/// Somebody changed another key of its data.
+pub const EDITED: u8 = 1;
+/// It is of another type.
+pub const RETYPED: u8 = 2;
+/// It has no owner reference any more.
+pub const STRIPPED: u8 = 3;
+
+/// What a Secret holds: nothing, an entry of the Credential by its place plus one, or …
+pub const NOTHING: u8 = 0;
+/// … a token that the Credential does not know, or …
+pub const UNKNOWN: u8 = 100;
+/// … something that is no token.
+pub const GARBAGE: u8 = 101;
+
+/// How the version of the Secret is named by the Credential.
+pub const BASE_NONE: u8 = 0;
+/// It is the version read.
+pub const BASE_READ: u8 = 1;
+/// It is another one.
+pub const BASE_OTHER: u8 = 2;
+
+/// An entry: its number, state and request.
+pub type Entry = (u8, u8, u8);
+
+/// What one pass has read, with everything that does not matter left out.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Seen {
+    /// Entries, `high`, `base`.
+    pub credential: Option<(Vec<Entry>, u8, u8)>,
+    /// Whether it has the owner's uid, what it holds, its flaw.
+    pub secret: Option<(bool, u8, u8)>,
+    pub owner: Option<OwnerSeen>,
+    /// The newest entry was made just now.
+    pub fresh: bool,
+    /// How many writes of this pass have succeeded.
+    pub successes: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct OwnerSeen {
+    pub revoked: bool,
+    pub nonce: u8,
+    pub status_epoch: u8,
+    pub status_nonce: u8,
+}
+
+/// What the driver asks for next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Asked {
+    GetCredential,
+    GetSecret,
+    GetOwner,
+    /// Nothing more; the status should tell of this epoch and nonce, if of any.
+    Idle(Option<(u8, u8)>),
+    /// Wait for somebody else's write.
+    Wait,
+    Placeholder,
+    DeleteSecret,
+    Fence,
+    Repair,
+    /// Entries kept, by their old place, and their new state; then the epoch and nonce of a new one.
+    WriteCredential {
+        kept: Vec<(u8, u8)>,
+        push: Option<(u8, u8)>,
+    },
+}
+
+/// The real code under one policy.
+pub struct Real {
+    policy: OnSecretDeleted,
+    mac: MacKey,
+    tokens: Vec<Minted>,
+    memo: HashMap<Seen, Asked>,
+    pub runs: usize,
+}
+
+const UID: &str = "11111111-1111-4111-8111-111111111111";
+const OTHER_UID: &str = "22222222-2222-4222-8222-222222222222";
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).unwrap()
+}
+
+fn identity() -> ObjectKey {
+    ObjectKey::new("platform", "id")
+}
+
+fn target() -> Target {
+    Target {
+        owner: CredentialOwner {
+            kind: OwnerKind::ServiceAccessToken,
+            namespace: "team".into(),
+            name: "ci".into(),
+            uid: UID.into(),
+        },
+        identity: identity(),
+        secret_name: "ci-token".into(),
+    }
+}
+
+fn nonce_requests(nonce: u8) -> RotationRequests {
+    RotationRequests {
+        annotation: (nonce > 0).then(|| nonce.to_string()),
+        trigger: None,
+    }
+}
+
+fn nonce_text(nonce: u8) -> Option<String> {
+    encode_requests(&nonce_requests(nonce))
+}
+
+fn nonce_number(text: Option<&str>) -> u8 {
+    decode_requests(text)
+        .annotation
+        .map_or(0, |text| text.parse().unwrap())
+}
+
+impl Real {
+    pub fn new(policy: OnSecretDeleted) -> Self {
+        let mint = |seed| {
+            reference::mint(
+                &Prefix::default(),
+                Kind::ServiceAccessToken,
+                &mut SeededEntropy::new(seed),
+            )
+        };
+        Self {
+            policy,
+            mac: MacKey::from_bytes(&[7; 32]).unwrap(),
+            tokens: (0..=u64::from(UNKNOWN)).map(mint).collect(),
+            memo: HashMap::new(),
+            runs: 0,
+        }
+    }
+
+    /// The order in which a pass reads: asked of the driver, not assumed.
+    pub fn reads(&mut self) -> [Asked; 3] {
+        let seen = Seen {
+            credential: None,
+            secret: None,
+            owner: None,
+            fresh: false,
+            successes: 0,
+        };
+        let replies = self.replies(&seen);
+        [0, 1, 2].map(|count| {
+            let replies = replies.iter().take(count).map(Reply::again).collect();
+            match self.run(&seen, replies) {
+                Stopped::Asked(Request::GetCredential) => Asked::GetCredential,
+                Stopped::Asked(Request::GetSecret) => Asked::GetSecret,
+                Stopped::Asked(Request::GetOwner) => Asked::GetOwner,
+                other => panic!("a pass begins with three reads, not {other:?}"),
+            }
+        })
+    }
+
+    /// What the driver asks for after all that it has seen.
+    pub fn next(&mut self, seen: &Seen) -> Asked {
+        if let Some(asked) = self.memo.get(seen) {
+            return asked.clone();
+        }
+        let asked = self.ask(seen);
+        self.memo.insert(seen.clone(), asked.clone());
+        asked
+    }
+
+    fn ask(&mut self, seen: &Seen) -> Asked {
+        let mut replies = self.replies(seen);
+        replies.extend((0..seen.successes).map(|_| Reply::Success));
+        match self.run(seen, replies) {
+            Stopped::Asked(request) => self.small(seen, request),
+            Stopped::Settled(outcome) => settled(&outcome),
+        }
+    }
+
+    /// The real objects of a situation, in the order of the reads.
+    fn replies(&self, seen: &Seen) -> Vec<Reply> {
+        vec![
+            Reply::Credential(seen.credential.as_ref().map(|_| self.credential(seen))),
+            Reply::Secret(seen.secret.map(|_| self.secret(seen))),
+            Reply::Owner(seen.owner.map(owner_object)),
+        ]
+    }
+
+    fn run(&mut self, seen: &Seen, replies: Vec<Reply>) -> Stopped {
+        self.runs += 1;
+        let script = Script {
+            replies: Mutex::new(replies.into()),
+            asked: Mutex::new(None),
+        };
+        let standing = self.standing(seen);
+        let mut rules = Rules::new(&self.mac);
+        rules.mints_per_owner = 1000;
+        let issuer = Issuer {
+            cluster: &script,
+            rules,
+            budget: &MintBudget::default(),
+            now: &now,
+            judge: &|_| standing.clone(),
+        };
+        let target = target();
+        let mut entropy = SeededEntropy::new(1000);
+        let future = pin!(issue(&issuer, &target, &mut entropy));
+        match future.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => Stopped::Settled(outcome),
+            Poll::Pending => Stopped::Asked(
+                script
+                    .asked
+                    .lock()
+                    .unwrap()
+                    .take()
+                    .expect("pending on a request"),
+            ),
+        }
+    }
+
+    fn standing(&self, seen: &Seen) -> Standing {
+        let owner = seen.owner.unwrap_or(OwnerSeen {
+            revoked: false,
+            nonce: 0,
+            status_epoch: 0,
+            status_nonce: 0,
+        });
+        if owner.revoked {
+            return Standing::Revoked;
+        }
+        Standing::Wanted(Box::new(Desired {
+            owner: target().owner,
+            identity: identity(),
+            issuer: "https://id.example.com".into(),
+            client: IssuedClient {
+                name: "app".into(),
+                uid: "c".into(),
+                client_id: "team.app".into(),
+            },
+            principal: "team:app".into(),
+            scopes: vec!["read".into()],
+            kind: SecretKind::ServiceToken,
+            prefix: "sym".into(),
+            secret_name: "ci-token".into(),
+            key_alias: None,
+            lifetime: Lifetime::For(SignedDuration::from_hours(24 * 60)),
+            rotation: RotationRules {
+                renew_before: None,
+                overlap: SignedDuration::from_hours(6),
+                on_secret_deleted: self.policy,
+                requests: nonce_requests(owner.nonce),
+            },
+            mints_per_hour: 1_000_000,
+            revoke_issued_before: None,
+        }))
+    }
+
+    fn credential(&self, seen: &Seen) -> Credential {
+        let (entries, high, base) = seen.credential.as_ref().unwrap();
+        let mut credential = Credential {
+            metadata: ObjectMeta {
+                namespace: Some("platform".into()),
+                name: Some(UID.into()),
+                uid: Some("credential".into()),
+                resource_version: Some("7".into()),
+                ..ObjectMeta::default()
+            },
+            spec: CredentialSpec {
+                identity: LocalRef { name: "id".into() },
+                owner: target().owner,
+                high: i64::from(*high),
+                base: base_version(*base),
+                tokens: Vec::new(),
+            },
+            status: None,
+        };
+        for (place, entry) in entries.iter().enumerate() {
+            let is_fresh = seen.fresh && place + 1 == entries.len();
+            let entry = self.entry(*entry, &self.tokens[place], is_fresh);
+            credential.spec.tokens.push(entry);
+        }
+        for place in 0..entries.len() {
+            let entry = &credential.spec.tokens[place];
+            let hash: TokenHash = entry.hash.parse().unwrap();
+            let seal = mac::seal(&self.mac, &sealed(&credential, entry, &hash).unwrap());
+            credential.spec.tokens[place].mac = seal.to_string();
+        }
+        credential
+    }
+
+    fn entry(
+        &self,
+        (epoch, state, nonce): Entry,
+        token: &Minted,
+        is_fresh: bool,
+    ) -> CredentialEntry {
+        let in_hours = |hours| Moment(now() + SignedDuration::from_hours(hours));
+        CredentialEntry {
+            epoch: i64::from(epoch),
+            token_id: token.id.to_string(),
+            hash: token.hash.to_string(),
+            client: CredentialClient {
+                name: "app".into(),
+                uid: "c".into(),
+            },
+            principal: "team:app".into(),
+            scopes: vec!["read".into()],
+            issued_at: in_hours(if is_fresh { 0 } else { -24 }),
+            expires_at: Some(in_hours(if state == EXPIRED { -1 } else { 24 * 30 })),
+            not_after: match state {
+                CLOSING => Some(in_hours(3)),
+                DEAD => Some(in_hours(-1)),
+                _ => None,
+            },
+            nonce: nonce_text(nonce),
+            cause: Cause::Initial,
+            mac: String::new(),
+        }
+    }
+
+    fn secret(&self, seen: &Seen) -> SecretObject {
+        let (is_ours, holds, flaw) = seen.secret.unwrap();
+        let mut owner = target().owner;
+        if !is_ours {
+            owner.uid = OTHER_UID.into();
+        }
+        let mut secret = SecretObject::placeholder(&target().secret_key(), &owner);
+        match holds {
+            NOTHING => {}
+            GARBAGE => secret.set_text("token", "correct horse battery staple"),
+            place => {
+                let place = if place == UNKNOWN { UNKNOWN } else { place - 1 };
+                secret.set_text("token", self.tokens[usize::from(place)].token.expose());
+            }
+        }
+        if holds != NOTHING {
+            secret.set_text(
+                "issuer",
+                if flaw == EDITED {
+                    "https://evil.example.com"
+                } else {
+                    "https://id.example.com"
+                },
+            );
+        }
+        let mut manifest = secret.expose().clone();
+        if flaw == RETYPED {
+            manifest.insert("type".into(), "kubernetes.io/basic-auth".into());
+        }
+        if flaw == STRIPPED {
+            manifest["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .remove("ownerReferences");
+        }
+        stored(manifest, "secret", "read")
+    }
+
+    /// A request of the driver, checked for what the search relies on, in its small form.
+    fn small(&mut self, seen: &Seen, request: Request) -> Asked {
+        match request {
+            Request::CreateSecret(placeholder) => {
+                assert!(
+                    !placeholder.has_text("token"),
+                    "a create cannot be fenced: it reveals nothing"
+                );
+                Asked::Placeholder
+            }
+            Request::DeleteSecret(only) => {
+                assert_eq!(
+                    (only.uid.as_str(), only.resource_version.as_str()),
+                    ("secret", "read")
+                );
+                Asked::DeleteSecret
+            }
+            Request::ReplaceSecret(secret) => {
+                let read = self.secret(seen);
+                assert_eq!(
+                    secret.version(),
+                    read.version(),
+                    "on condition of what was read"
+                );
+                assert!(
+                    secret.expose() != read.expose(),
+                    "a write that changes nothing makes no version"
+                );
+                assert_eq!(
+                    secret.text("token"),
+                    read.text("token"),
+                    "no token but by a push"
+                );
+                let is_fence = secret.expose().get("data") == read.expose().get("data")
+                    && secret.expose()["metadata"]["ownerReferences"]
+                        == read.expose()["metadata"]["ownerReferences"];
+                if is_fence {
+                    Asked::Fence
+                } else {
+                    Asked::Repair
+                }
+            }
+            Request::CreateCredential(credential) => {
+                assert!(seen.credential.is_none());
+                self.small_credential(seen, &credential)
+            }
+            Request::ReplaceCredential(credential) => {
+                assert_eq!(
+                    credential.metadata.resource_version.as_deref(),
+                    Some("7"),
+                    "compare-and-swap"
+                );
+                self.small_credential(seen, &credential)
+            }
+            other => panic!("no part of the protocol: {other:?}"),
+        }
+    }
+
+    fn small_credential(&mut self, seen: &Seen, credential: &Credential) -> Asked {
+        let (old, high, base) = seen.credential.clone().unwrap_or_default();
+        let mut kept = Vec::new();
+        let mut push = None;
+        for entry in &credential.spec.tokens {
+            assert!(
+                is_sealed(&self.mac, credential, entry),
+                "every entry is sealed"
+            );
+            assert!(push.is_none(), "the new entry is the last");
+            match (0..old.len()).find(|place| self.tokens[*place].hash.to_string() == entry.hash) {
+                Some(place) => kept.push((u8::try_from(place).unwrap(), state_of(entry))),
+                None => {
+                    push = Some((
+                        u8::try_from(entry.epoch).unwrap(),
+                        nonce_number(entry.nonce.as_deref()),
+                    ))
+                }
+            }
+        }
+        assert!(kept.is_sorted());
+        let spec = &credential.spec;
+        match push {
+            Some((epoch, _)) => {
+                assert_eq!(spec.high, i64::from(epoch));
+                let created = seen.successes > 0;
+                assert_eq!(
+                    spec.base,
+                    Some(if created {
+                        created_version()
+                    } else {
+                        base_version(BASE_READ).unwrap()
+                    })
+                );
+                self.check_reveal(seen, credential);
+            }
+            None => assert_eq!(
+                (spec.high, spec.base.clone()),
+                (i64::from(high), base_version(base))
+            ),
+        }
+        Asked::WriteCredential { kept, push }
+    }
+
+    /// After the record: the token into the Secret, on condition of `base`; and only after a success.
+    fn check_reveal(&mut self, seen: &Seen, credential: &Credential) {
+        let mut before = self.replies(seen);
+        before.extend((0..seen.successes).map(|_| Reply::Success));
+        let mut replies: Vec<Reply> = before.iter().map(Reply::again).collect();
+        replies.push(Reply::Success);
+        let Stopped::Asked(Request::ReplaceSecret(secret)) = self.run(seen, replies) else {
+            panic!("a push ends with the Secret");
+        };
+        assert_eq!(Some(secret.version()), credential.spec.base);
+        let hash = TokenHash::of(secret.text("token").unwrap().expose());
+        assert_eq!(
+            credential.spec.tokens.last().unwrap().hash,
+            hash.to_string()
+        );
+        let failures = [
+            ApiError::Conflict,
+            ApiError::AlreadyExists,
+            ApiError::NotFound,
+            ApiError::Forbidden("no".into()),
+            ApiError::Invalid("no".into()),
+            ApiError::Unknown("no".into()),
+            ApiError::Unavailable("no".into()),
+        ];
+        for error in failures {
+            let mut replies: Vec<Reply> = before.iter().map(Reply::again).collect();
+            replies.push(Reply::Failure(error.clone()));
+            let stopped = self.run(seen, replies);
+            let is_over = matches!(
+                stopped,
+                Stopped::Asked(Request::GetCredential)
+                    | Stopped::Settled(Outcome { result: Err(_), .. })
+            );
+            assert!(
+                is_over,
+                "record before reveal: after {error} came {stopped:?}"
+            );
+        }
+    }
+}
+
+fn settled(outcome: &Outcome) -> Asked {
+    match outcome.result.as_ref().expect("nothing failed") {
+        Settled::Done { facts, .. } => Asked::Idle(Some((
+            u8::try_from(facts.epoch).unwrap(),
+            nonce_number(facts.nonce.as_deref()),
+        ))),
+        Settled::Waiting { .. } => Asked::Wait,
+        _ => Asked::Idle(None),
+    }
+}
+
+fn state_of(entry: &CredentialEntry) -> u8 {
+    match entry.not_after {
+        Some(moment) if moment.0 <= now() => DEAD,
+        Some(_) => CLOSING,
+        None => LIVE,
+    }
+}
+
+fn base_version(base: u8) -> Option<SecretVersion> {
+    match base {
+        BASE_NONE => None,
+        BASE_READ => Some(SecretVersion {
+            secret_uid: "secret".into(),
+            secret_version: "read".into(),
+        }),
+        _ => Some(SecretVersion {
+            secret_uid: "secret".into(),
+            secret_version: "other".into(),
+        }),
+    }
+}
+
+fn created_version() -> SecretVersion {
+    SecretVersion {
+        secret_uid: "created".into(),
+        secret_version: "1".into(),
+    }
+}
+
+fn stored(mut manifest: serde_json::Map<String, Value>, uid: &str, version: &str) -> SecretObject {
+    manifest["metadata"]["uid"] = uid.into();
+    manifest["metadata"]["resourceVersion"] = version.into();
+    SecretObject::new(manifest)
+}
+
+fn owner_object(owner: OwnerSeen) -> Value {
+    json!({
+        "metadata": { "uid": UID },
+        "status": { "epoch": owner.status_epoch, "rotationNonce": nonce_text(owner.status_nonce) },
+    })
+}
+
+/// Where the driver stopped.
+#[derive(Debug)]
+enum Stopped {
+    Asked(Request),
+    Settled(Outcome),
+}
+
+#[derive(Debug)]
+enum Request {
+    GetCredential,
+    GetSecret,
+    GetOwner,
+    CreateCredential(Credential),
+    ReplaceCredential(Credential),
+    CreateSecret(SecretObject),
+    ReplaceSecret(SecretObject),
+    DeleteSecret(Precondition),
+    DeleteCredential,
+    PatchStatus,
+}
+
+enum Reply {
+    Credential(Option<Credential>),
+    Secret(Option<SecretObject>),
+    Owner(Option<Value>),
+    Success,
+    Failure(ApiError),
+}
+
+impl Reply {
+    fn again(&self) -> Self {
+        match self {
+            Self::Credential(it) => Self::Credential(it.clone()),
+            Self::Secret(it) => Self::Secret(it.clone()),
+            Self::Owner(it) => Self::Owner(it.clone()),
+            Self::Success => Self::Success,
+            Self::Failure(it) => Self::Failure(it.clone()),
+        }
+    }
+}
+
+/// Answers what it has answers for, then notes what is asked and never answers.
+struct Script {
+    replies: Mutex<VecDeque<Reply>>,
+    asked: Mutex<Option<Request>>,
+}
+
+impl Script {
+    async fn reply(&self, request: impl FnOnce() -> Request) -> Reply {
+        let reply = self.replies.lock().unwrap().pop_front();
+        match reply {
+            Some(reply) => reply,
+            None => {
+                *self.asked.lock().unwrap() = Some(request());
+                pending().await
+            }
+        }
+    }
+
+    async fn write<T>(
+        &self,
+        request: impl FnOnce() -> Request,
+        result: impl FnOnce() -> T,
+    ) -> Result<T, ApiError> {
+        match self.reply(request).await {
+            Reply::Success => Ok(result()),
+            Reply::Failure(error) => Err(error),
+            _ => panic!("a write is answered by success or failure"),
+        }
+    }
+}
+
+impl Cluster for Script {
+    async fn credential(&self, _: &ObjectKey) -> Result<Option<Credential>, ApiError> {
+        match self.reply(|| Request::GetCredential).await {
+            Reply::Credential(it) => Ok(it),
+            _ => panic!("the replies are in another order"),
+        }
+    }
+
+    async fn secret(&self, _: &ObjectKey) -> Result<Option<SecretObject>, ApiError> {
+        match self.reply(|| Request::GetSecret).await {
+            Reply::Secret(it) => Ok(it),
+            _ => panic!("the replies are in another order"),
+        }
+    }
+
+    async fn owner(&self, _: OwnerKind, _: &ObjectKey) -> Result<Option<Value>, ApiError> {
+        match self.reply(|| Request::GetOwner).await {
+            Reply::Owner(it) => Ok(it),
+            _ => panic!("the replies are in another order"),
+        }
+    }
+
+    async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
+        self.write(
+            || Request::CreateCredential(credential.clone()),
+            || credential.clone(),
+        )
+        .await
+    }
+
+    async fn replace_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
+        self.write(
+            || Request::ReplaceCredential(credential.clone()),
+            || credential.clone(),
+        )
+        .await
+    }
+
+    async fn delete_credential(&self, _: &ObjectKey, _: &Precondition) -> Result<(), ApiError> {
+        self.write(|| Request::DeleteCredential, || ()).await
+    }
+
+    async fn create_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        self.write(
+            || Request::CreateSecret(secret.clone()),
+            || stored(secret.expose().clone(), "created", "1"),
+        )
+        .await
+    }
+
+    async fn replace_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        self.write(|| Request::ReplaceSecret(secret.clone()), || secret.clone())
+            .await
+    }
+
+    async fn delete_secret(&self, _: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
+        self.write(|| Request::DeleteSecret(only.clone()), || ())
+            .await
+    }
+
+    async fn patch_status(
+        &self,
+        _: OwnerKind,
+        _: &ObjectKey,
+        _: &str,
+        _: &Value,
+    ) -> Result<(), ApiError> {
+        self.write(|| Request::PatchStatus, || ()).await
+    }
+}

@@ -1,0 +1,1130 @@
+//! A simulated API server, operators, users and faults, as one small state with all its successors.
+//!
+//! Versions are numbers that stand for uid and `resourceVersion` together; only whether two are equal
+//! matters, so they are renamed after every step. Time passes as steps of its own: an overlap ends, a
+//! token expires. The owner has a uid; another owner of the same name has another.
+
+use std::hash::{Hash, Hasher};
+
+use crate::real::{
+    Asked, BASE_NONE, BASE_OTHER, BASE_READ, CLOSING, DEAD, EDITED, EXPIRED, GARBAGE, LIVE,
+    NOTHING, OwnerSeen, RETYPED, Real, SOUND, STRIPPED, Seen, UNKNOWN,
+};
+
+const ENTRIES: usize = 6;
+/// A Secret's content that no operator made.
+const FOREIGN: u8 = 99;
+
+/// What must never happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Broken {
+    /// I1: our Secret holds a token that the server refuses.
+    HoldsDead,
+    /// I2: all is quiet, and not one accepted token is in the Secret.
+    NotConverged,
+    /// I3: more than two committed tokens, or two without an end, are alive.
+    TooManyLive,
+    /// I4: a token that was dead is accepted again.
+    Revived,
+    /// I5: a token in use was killed without overlap.
+    KilledInUse,
+    /// I6: too many tokens were made or written, or the operators never come to rest.
+    NoFixpoint,
+    /// I7: an older token was written after a newer one.
+    WentBack,
+    /// I8: the sweeper deleted the Credential of an owner that is there.
+    SweptPresent,
+    /// I9: the Secret was deleted to say "it leaked", and the token lives.
+    LeakedLives,
+    /// I10: a status was written to another owner.
+    WrongStatus,
+    /// I11: a request for rotation was lost.
+    RequestLost,
+    /// `high` went back under one Credential.
+    HighWentBack,
+}
+
+/// The rules of the surroundings, each of which can be switched off to see the search fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Laws {
+    /// Plans are told the Credential's `base`.
+    pub base_is_seen: bool,
+    /// The Credential is read before the Secret.
+    pub credential_first: bool,
+    /// A Credential is replaced only in the version read.
+    pub credential_cas: bool,
+    /// A Secret is replaced only in the version read.
+    pub secret_cas: bool,
+    /// The Secret is written only after the Credential's success.
+    pub record_first: bool,
+    /// A status is written only to the uid read.
+    pub status_uid: bool,
+    /// The sweeper asks the API server, not its cache.
+    pub sweep_live: bool,
+}
+
+impl Laws {
+    pub const ALL: Self = Self {
+        base_is_seen: true,
+        credential_first: true,
+        credential_cas: true,
+        secret_cas: true,
+        record_first: true,
+        status_uid: true,
+        sweep_live: true,
+    };
+}
+
+/// How far the search goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// Things that users, administrators and time do.
+    pub actions: u8,
+    /// Crashes, requests without an answer, and very slow operators.
+    pub faults: u8,
+    /// Whether deleting the Secret means "it leaked".
+    pub revoke_on_delete: bool,
+    pub laws: Laws,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
+struct Token {
+    mint: u8,
+    epoch: u8,
+    state: u8,
+    nonce: u8,
+}
+
+/// A Credential; uid 0: absent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
+struct Cred {
+    uid: u8,
+    version: u8,
+    count: u8,
+    tokens: [Token; ENTRIES],
+    high: u8,
+    base: u8,
+}
+
+impl Cred {
+    fn tokens(&self) -> &[Token] {
+        &self.tokens[..usize::from(self.count)]
+    }
+
+    fn add(&mut self, token: Token) {
+        self.tokens[usize::from(self.count)] = token;
+        self.count += 1;
+    }
+
+    fn is_full(&self) -> bool {
+        usize::from(self.count) == ENTRIES
+    }
+}
+
+fn is_alive(token: &Token) -> bool {
+    token.state == LIVE || token.state == CLOSING
+}
+
+/// The owner; uid 0: absent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
+struct Owner {
+    uid: u8,
+    revoked: bool,
+    nonce: u8,
+    status_epoch: u8,
+    status_nonce: u8,
+}
+
+/// The Secret; owner 0: absent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
+struct Sec {
+    owner: u8,
+    version: u8,
+    token: u8,
+    epoch: u8,
+    by_user: bool,
+    flaw: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
+enum Write {
+    #[default]
+    None,
+    Placeholder,
+    DeleteSecret,
+    Credential,
+    Reveal,
+    Fence,
+    Repair,
+    Status,
+}
+
+/// A write on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
+struct Op {
+    write: Write,
+    uid: u8,
+    /// Version of the Secret that it is conditioned on.
+    version: u8,
+    mint: u8,
+    epoch: u8,
+    nonce: u8,
+    push: bool,
+    create: bool,
+    cred: Cred,
+}
+
+/// An operator in the middle of a pass.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
+struct Operator {
+    /// Reads done; 3: about to write.
+    stage: u8,
+    uid: u8,
+    cred: Cred,
+    sec: Sec,
+    owner: Owner,
+    /// Writes done that the pass goes on from.
+    successes: u8,
+    op: Op,
+}
+
+/// Everything.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub struct State {
+    owner: Owner,
+    last_uid: u8,
+    sec: Sec,
+    creds: [Cred; 3],
+    operators: [Operator; 2],
+    /// A request whose sender has given up on it.
+    delayed: Op,
+    secret_versions: u8,
+    cred_versions: u8,
+    sweep_cache: u8,
+    sweep_uid: u8,
+    sweep_version: u8,
+    copy: Sec,
+    mints: u8,
+    commits: u8,
+    causes: u8,
+    faults: u8,
+    /// Tokens that were in the Secret once, by bit.
+    revealed: u16,
+    /// Those whose fate somebody else decided.
+    excused: u16,
+    dead: u16,
+    /// Those in a Secret that was deleted.
+    leaked: u16,
+    highest_commit: u8,
+    broken: u8,
+}
+
+fn bit(mint: u8) -> u16 {
+    if mint < 16 { 1 << mint } else { 0 }
+}
+
+pub struct World {
+    pub real: Real,
+    pub bounds: Bounds,
+}
+
+/// A step and what comes of it.
+pub type Step = (State, &'static str);
+
+impl State {
+    pub fn initial() -> Self {
+        Self {
+            last_uid: 1,
+            owner: Owner {
+                uid: 1,
+                ..Owner::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+        self.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn cred(&self, uid: u8) -> Cred {
+        if uid == 0 {
+            Cred::default()
+        } else {
+            self.creds[usize::from(uid) - 1]
+        }
+    }
+
+    fn accepts(&self, mint: u8) -> bool {
+        let is_known = |token: &Token| token.mint == mint && is_alive(token);
+        self.owner.uid != 0
+            && !self.owner.revoked
+            && self.cred(self.owner.uid).tokens().iter().any(is_known)
+    }
+
+    fn new_secret_version(&mut self) -> u8 {
+        self.secret_versions += 1;
+        self.secret_versions
+    }
+
+    fn break_it(&mut self, what: Broken) {
+        if self.broken == 0 {
+            self.broken = what as u8 + 1;
+        }
+    }
+
+    /// The API server executes a write. Whether it succeeded, and the token that it recorded.
+    fn execute(&mut self, laws: &Laws, op: &Op) -> (bool, u8) {
+        match op.write {
+            Write::None => (true, 0),
+            Write::Placeholder => {
+                if self.sec.owner != 0 {
+                    return (false, 0);
+                }
+                let version = self.new_secret_version();
+                self.sec = Sec {
+                    owner: op.uid,
+                    version,
+                    ..Sec::default()
+                };
+                (true, 0)
+            }
+            Write::DeleteSecret => {
+                let done = self.sec.owner != 0 && self.sec.version == op.version;
+                if done {
+                    self.sec = Sec::default();
+                }
+                (done, 0)
+            }
+            Write::Credential => self.write_credential(laws, op),
+            Write::Reveal => self.reveal(laws, op),
+            Write::Fence | Write::Repair => {
+                if self.sec.owner == 0 || self.sec.version != op.version {
+                    return (false, 0);
+                }
+                self.sec.version = self.new_secret_version();
+                if op.write == Write::Repair {
+                    self.sec.flaw = SOUND;
+                    self.sec.owner = op.uid;
+                }
+                (true, 0)
+            }
+            Write::Status => self.write_status(laws, op),
+        }
+    }
+
+    fn write_credential(&mut self, laws: &Laws, op: &Op) -> (bool, u8) {
+        let place = usize::from(op.uid) - 1;
+        let current = self.creds[place];
+        let refused = if op.create {
+            current.uid != 0
+        } else {
+            current.uid == 0 || laws.credential_cas && current.version != op.cred.version
+        };
+        if refused {
+            return (false, 0);
+        }
+        let mut new = op.cred;
+        for token in &mut new.tokens[..usize::from(new.count)] {
+            // An end is a moment: it may have come while the write was on its way.
+            if let Some(old) = current.tokens().iter().find(|old| old.mint == token.mint) {
+                token.state = token.state.max(old.state);
+            }
+        }
+        for old in current.tokens().iter().filter(|old| is_alive(old)) {
+            let is_kept = new.tokens().iter().any(|token| token.mint == old.mint);
+            let is_in_use = self.revealed & !(self.excused | self.leaked) & bit(old.mint) != 0;
+            if !is_kept && is_in_use && self.owner.uid == op.uid && !self.owner.revoked {
+                self.break_it(Broken::KilledInUse);
+            }
+        }
+        let mut mint = 0;
+        if op.push {
+            self.mints += 1;
+            mint = self.mints;
+            new.add(Token {
+                mint,
+                epoch: op.epoch,
+                state: LIVE,
+                nonce: op.nonce,
+            });
+            new.high = op.epoch;
+        }
+        if current.uid != 0 && new.high < current.high {
+            self.break_it(Broken::HighWentBack);
+        }
+        if new
+            .tokens()
+            .iter()
+            .filter(|token| token.state == LIVE)
+            .count()
+            > 2
+        {
+            self.break_it(Broken::TooManyLive);
+        }
+        new.uid = op.uid;
+        self.cred_versions += 1;
+        new.version = self.cred_versions;
+        self.creds[place] = new;
+        (true, mint)
+    }
+
+    fn reveal(&mut self, laws: &Laws, op: &Op) -> (bool, u8) {
+        if self.sec.owner == 0 || laws.secret_cas && self.sec.version != op.version {
+            return (false, 0);
+        }
+        let version = self.new_secret_version();
+        self.sec = Sec {
+            owner: op.uid,
+            version,
+            token: op.mint,
+            ..Sec::default()
+        };
+        if self.owner.uid == op.uid {
+            self.commits += 1;
+            if self.excused & bit(op.mint) == 0 {
+                if op.epoch <= self.highest_commit {
+                    self.break_it(Broken::WentBack);
+                }
+                self.highest_commit = op.epoch;
+            }
+            self.revealed |= bit(op.mint);
+        }
+        (true, 0)
+    }
+
+    fn write_status(&mut self, laws: &Laws, op: &Op) -> (bool, u8) {
+        if self.owner.uid == 0 {
+            return (false, 0);
+        }
+        if self.owner.uid != op.uid {
+            if laws.status_uid {
+                return (false, 0);
+            }
+            self.break_it(Broken::WrongStatus);
+        }
+        self.owner.status_epoch = op.epoch;
+        self.owner.status_nonce = op.nonce;
+        (true, 0)
+    }
+
+    /// What must hold in every state; also keeps the books that it needs.
+    pub fn check(&mut self) -> Option<Broken> {
+        for mint in 1..=self.mints.min(15) {
+            if self.revealed & bit(mint) != 0 {
+                let accepted = self.accepts(mint);
+                if accepted && self.dead & bit(mint) != 0 {
+                    return Some(Broken::Revived);
+                }
+                if !accepted {
+                    self.dead |= bit(mint);
+                }
+            }
+        }
+        if self.broken != 0 {
+            return Some(BROKEN[usize::from(self.broken) - 1]);
+        }
+        let sec = self.sec;
+        let is_ours = sec.token != NOTHING
+            && sec.token != FOREIGN
+            && !sec.by_user
+            && self.owner.uid == sec.owner;
+        if is_ours
+            && !self.owner.revoked
+            && self.excused & bit(sec.token) == 0
+            && !self.accepts(sec.token)
+        {
+            return Some(Broken::HoldsDead);
+        }
+        let counted = self.revealed & !self.excused & !self.leaked;
+        if (1..=self.mints.min(15))
+            .filter(|mint| counted & bit(*mint) != 0 && self.accepts(*mint))
+            .count()
+            > 2
+        {
+            return Some(Broken::TooManyLive);
+        }
+        let due = 1 + self.causes;
+        (self.commits > due || self.mints > 2 * due + 2 * self.faults || self.mints > 15)
+            .then_some(Broken::NoFixpoint)
+    }
+
+    /// Renames versions, and forgets those that nobody can meet again.
+    pub fn canonical(&mut self) {
+        self.copy.version = 0;
+        let [a, b] = &self.operators;
+        let held = [
+            self.sec.version,
+            a.sec.version,
+            b.sec.version,
+            a.op.version,
+            b.op.version,
+            self.delayed.version,
+        ];
+        let [a, b] = &mut self.operators;
+        let [c1, c2, c3] = &mut self.creds;
+        let bases = [
+            &mut c1.base,
+            &mut c2.base,
+            &mut c3.base,
+            &mut a.cred.base,
+            &mut b.cred.base,
+            &mut a.op.cred.base,
+            &mut b.op.cred.base,
+            &mut self.delayed.cred.base,
+        ];
+        for base in bases {
+            if !held.contains(base) {
+                *base = 0;
+            }
+        }
+        let [a, b] = &mut self.operators;
+        let [c1, c2, c3] = &mut self.creds;
+        self.secret_versions = rename(&mut [
+            &mut self.sec.version,
+            &mut c1.base,
+            &mut c2.base,
+            &mut c3.base,
+            &mut a.cred.base,
+            &mut b.cred.base,
+            &mut a.sec.version,
+            &mut b.sec.version,
+            &mut a.op.version,
+            &mut b.op.version,
+            &mut a.op.cred.base,
+            &mut b.op.cred.base,
+            &mut self.delayed.version,
+            &mut self.delayed.cred.base,
+        ]);
+        self.cred_versions = rename(&mut [
+            &mut c1.version,
+            &mut c2.version,
+            &mut c3.version,
+            &mut a.cred.version,
+            &mut b.cred.version,
+            &mut a.op.cred.version,
+            &mut b.op.cred.version,
+            &mut self.delayed.cred.version,
+            &mut self.sweep_version,
+        ]);
+        if self.operators[1] < self.operators[0] {
+            self.operators.swap(0, 1);
+        }
+    }
+}
+
+const BROKEN: [Broken; 12] = [
+    Broken::HoldsDead,
+    Broken::NotConverged,
+    Broken::TooManyLive,
+    Broken::Revived,
+    Broken::KilledInUse,
+    Broken::NoFixpoint,
+    Broken::WentBack,
+    Broken::SweptPresent,
+    Broken::LeakedLives,
+    Broken::WrongStatus,
+    Broken::RequestLost,
+    Broken::HighWentBack,
+];
+
+/// Dense names in the same order; 0 stays.
+fn rename(values: &mut [&mut u8]) -> u8 {
+    let mut is_used = [false; 256];
+    for value in values.iter() {
+        is_used[usize::from(**value)] = **value != 0;
+    }
+    let mut names = [0_u8; 256];
+    let mut last = 0;
+    for (value, name) in names.iter_mut().enumerate() {
+        if is_used[value] {
+            last += 1;
+            *name = last;
+        }
+    }
+    for value in values.iter_mut() {
+        **value = names[usize::from(**value)];
+    }
+    last
+}
+
+/// FNV-1a over whole words: states are hashed by the million.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u8(*byte);
+        }
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+}
+
+impl World {
+    /// What an operator that has read all three asks for next, as a write.
+    fn next_op(&mut self, me: &Operator, owner: &Owner, fresh: bool) -> Result<Op, Asked> {
+        let uid = me.uid;
+        let is_present = owner.uid == uid && uid != 0;
+        let place_of = |mint: u8| me.cred.tokens().iter().position(|token| token.mint == mint);
+        let holds = match me.sec.token {
+            NOTHING => NOTHING,
+            FOREIGN => GARBAGE,
+            mint => place_of(mint).map_or(UNKNOWN, |place| u8::try_from(place).unwrap() + 1),
+        };
+        let base = match me.cred.base {
+            _ if !self.bounds.laws.base_is_seen => BASE_NONE,
+            0 => BASE_NONE,
+            base if me.sec.owner != 0 && base == me.sec.version => BASE_READ,
+            _ => BASE_OTHER,
+        };
+        let entries = me
+            .cred
+            .tokens()
+            .iter()
+            .map(|token| (token.epoch, token.state, token.nonce))
+            .collect();
+        let seen = Seen {
+            credential: (me.cred.uid != 0).then_some((entries, me.cred.high, base)),
+            secret: (me.sec.owner != 0).then_some((
+                me.sec.owner == uid || me.sec.flaw == STRIPPED,
+                holds,
+                me.sec.flaw,
+            )),
+            owner: is_present.then_some(OwnerSeen {
+                revoked: owner.revoked,
+                nonce: owner.nonce,
+                status_epoch: owner.status_epoch,
+                status_nonce: owner.status_nonce,
+            }),
+            fresh,
+            successes: me.successes,
+        };
+        let asked = self.real.next(&seen);
+        let op = Op {
+            uid,
+            version: me.sec.version,
+            ..Op::default()
+        };
+        Ok(match asked {
+            Asked::Placeholder => Op {
+                write: Write::Placeholder,
+                uid,
+                ..Op::default()
+            },
+            Asked::DeleteSecret => Op {
+                write: Write::DeleteSecret,
+                ..op
+            },
+            Asked::Fence => Op {
+                write: Write::Fence,
+                ..op
+            },
+            Asked::Repair => Op {
+                write: Write::Repair,
+                ..op
+            },
+            Asked::Idle(Some((epoch, nonce)))
+                if (epoch, nonce) != (owner.status_epoch, owner.status_nonce) =>
+            {
+                Op {
+                    write: Write::Status,
+                    uid,
+                    epoch,
+                    nonce,
+                    ..Op::default()
+                }
+            }
+            Asked::WriteCredential { kept, push } => credential_op(me, op, &kept, push),
+            other => return Err(other),
+        })
+    }
+
+    /// One operator does its next thing. `quiet`: there are no faults any more.
+    fn operate(&mut self, state: &State, place: usize, quiet: bool) -> Option<Step> {
+        let mut next = *state;
+        let me = state.operators[place];
+        let laws = self.bounds.laws;
+        match me.stage {
+            0 if state.owner.uid == 0 => None,
+            0 | 1 => {
+                let uid = if me.stage == 0 {
+                    state.owner.uid
+                } else {
+                    me.uid
+                };
+                let it = &mut next.operators[place];
+                (it.uid, it.stage) = (uid, me.stage + 1);
+                if (me.stage == 0) == laws.credential_first {
+                    it.cred = state.cred(uid);
+                    Some((next, "reads the Credential"))
+                } else {
+                    it.sec = state.sec;
+                    Some((next, "reads the Secret"))
+                }
+            }
+            2 => Some(self.decide(state, place, quiet)),
+            _ => Some(self.write(state, place)),
+        }
+    }
+
+    fn decide(&mut self, state: &State, place: usize, quiet: bool) -> Step {
+        let mut next = *state;
+        let me = state.operators[place];
+        next.operators[place] = Operator::default();
+        let Ok(op) = self.next_op(&me, &state.owner, false) else {
+            return (next, "reads the owner: nothing to do");
+        };
+        if op.write == Write::Fence {
+            let other = state.operators[1 - place].op;
+            if other.write == Write::Reveal && other.version == op.version {
+                if quiet || state.faults >= self.bounds.faults {
+                    let waits = self.next_op(&me, &state.owner, true);
+                    assert_eq!(waits, Err(Asked::Wait), "a young write is waited for");
+                    return (next, "reads the owner: waits for the other's write");
+                }
+                next.faults += 1;
+            }
+        }
+        let it = &mut next.operators[place];
+        (it.stage, it.uid, it.op) = (3, me.uid, op);
+        if matches!(op.write, Write::Placeholder | Write::DeleteSecret) {
+            // The pass goes on from a success of these: it must remember what it has seen.
+            (it.cred, it.sec, it.owner) = (me.cred, me.sec, state.owner);
+            it.sec.version = 0;
+        }
+        (
+            next,
+            match op.write {
+                Write::None => "reads the owner",
+                Write::Placeholder => "reads the owner: will create a placeholder",
+                Write::DeleteSecret => "reads the owner: will delete the Secret of another type",
+                Write::Credential if op.push => "reads the owner: will push",
+                Write::Credential => "reads the owner: will retire or empty",
+                Write::Reveal => "reads the owner: will reveal",
+                Write::Fence => "reads the owner: will fence",
+                Write::Repair => "reads the owner: will repair",
+                Write::Status => "reads the owner: will write the status",
+            },
+        )
+    }
+
+    fn write(&mut self, state: &State, place: usize) -> Step {
+        let mut next = *state;
+        let laws = self.bounds.laws;
+        let me = state.operators[place];
+        let (mut done, mint) = next.execute(&laws, &me.op);
+        next.operators[place] = Operator::default();
+        if me.op.push && !laws.record_first {
+            done = true;
+        }
+        if !done {
+            return (next, "writes: refused");
+        }
+        match me.op.write {
+            Write::Placeholder | Write::DeleteSecret => {
+                let mut on = Operator {
+                    successes: me.successes + 1,
+                    op: Op::default(),
+                    ..me
+                };
+                let version = if me.op.write == Write::Placeholder {
+                    next.sec.version
+                } else {
+                    0
+                };
+                if let Ok(op) = self.next_op(&on, &me.owner, false) {
+                    on.op = Op { version, ..op };
+                    if on.op.push {
+                        on.op.cred.base = version;
+                        (on.cred, on.sec, on.owner, on.successes) = Default::default();
+                    }
+                    next.operators[place] = on;
+                }
+                (next, "writes the Secret, goes on")
+            }
+            Write::Credential if me.op.push => {
+                let op = Op {
+                    write: Write::Reveal,
+                    cred: Cred::default(),
+                    push: false,
+                    create: false,
+                    nonce: 0,
+                    mint,
+                    ..me.op
+                };
+                next.operators[place] = Operator {
+                    stage: 3,
+                    uid: me.uid,
+                    op,
+                    ..Operator::default()
+                };
+                (next, "records a token")
+            }
+            Write::Credential => (next, "writes the Credential"),
+            Write::Reveal => (next, "reveals the token"),
+            _ => (next, "writes"),
+        }
+    }
+
+    /// All that can happen next.
+    pub fn successors(&mut self, state: &State, out: &mut Vec<Step>) {
+        for place in 0..2 {
+            if let Some(step) = self.operate(state, place, false) {
+                out.push(step);
+            }
+            let me = &state.operators[place];
+            if me.stage != 0 && state.faults < self.bounds.faults {
+                let mut next = *state;
+                next.faults += 1;
+                next.operators[place] = Operator::default();
+                out.push((next, "FAULT an operator crashes"));
+                if me.stage == 3 && state.delayed.write == Write::None {
+                    next.delayed = me.op;
+                    out.push((
+                        next,
+                        "FAULT a request gets no answer and is still on its way",
+                    ));
+                }
+            }
+        }
+        if state.delayed.write != Write::None {
+            let mut next = *state;
+            next.delayed = Op::default();
+            next.execute(&self.bounds.laws, &state.delayed);
+            out.push((next, "the delayed request arrives"));
+        }
+        time_and_garbage(state, out);
+        self.sweep(state, out);
+        if state.owner.uid == 0 && state.last_uid < 3 {
+            let mut next = *state;
+            next.last_uid += 1;
+            next.causes += 1;
+            next.highest_commit = 0;
+            next.owner = Owner {
+                uid: next.last_uid,
+                ..Owner::default()
+            };
+            out.push((next, "USER creates the owner"));
+        }
+        if state.causes < self.bounds.actions {
+            let from = out.len();
+            user_actions(state, self.bounds.revoke_on_delete, out);
+            for (next, _) in &mut out[from..] {
+                next.causes += 1;
+            }
+        }
+    }
+
+    fn sweep(&self, state: &State, out: &mut Vec<Step>) {
+        let live = self.bounds.laws.sweep_live;
+        if state.sweep_cache != state.owner.uid && !live {
+            let mut next = *state;
+            next.sweep_cache = state.owner.uid;
+            out.push((next, "the sweeper's cache catches up"));
+        }
+        let view = if live {
+            state.owner.uid
+        } else {
+            state.sweep_cache
+        };
+        if state.sweep_uid == 0 {
+            for cred in state
+                .creds
+                .iter()
+                .filter(|cred| cred.uid != 0 && cred.uid != view)
+            {
+                let mut next = *state;
+                (next.sweep_uid, next.sweep_version) = (cred.uid, cred.version);
+                out.push((next, "the sweeper finds an orphan"));
+            }
+            return;
+        }
+        let mut next = *state;
+        (next.sweep_uid, next.sweep_version) = (0, 0);
+        let cred = state.cred(state.sweep_uid);
+        if cred.uid != 0 && cred.version == state.sweep_version {
+            if cred.uid == state.owner.uid && cred.tokens().iter().any(is_alive) {
+                next.break_it(Broken::SweptPresent);
+            }
+            next.creds[usize::from(cred.uid) - 1] = Cred::default();
+        }
+        out.push((next, "the sweeper deletes"));
+    }
+
+    /// Faults are over: both operators finish, in one of three orders, and the end is looked at.
+    pub fn at_rest(
+        &mut self,
+        state: &State,
+        order: usize,
+        delayed_is_lost: bool,
+    ) -> Option<Broken> {
+        let mut state = *state;
+        let delayed = std::mem::take(&mut state.delayed);
+        if !delayed_is_lost {
+            state.execute(&self.bounds.laws, &delayed);
+        }
+        for round in 0..2 {
+            if let Some(broken) = self.settle(&mut state, order) {
+                return Some(broken);
+            }
+            if let Some(broken) = self.check_rest(&state, round == 1) {
+                return Some(broken);
+            }
+            for cred in &mut state.creds {
+                for token in cred
+                    .tokens
+                    .iter_mut()
+                    .filter(|token| token.state == CLOSING)
+                {
+                    token.state = DEAD;
+                }
+            }
+            state.check();
+        }
+        None
+    }
+
+    fn settle(&mut self, state: &mut State, order: usize) -> Option<Broken> {
+        let mut idle = 0;
+        for turn in 1..400 {
+            if is_garbage(state) {
+                state.sec = Sec::default();
+                idle = 0;
+            }
+            let before = (state.owner, state.sec, state.creds);
+            let place = [turn, turn / 5, (turn + 1) / 5][order] % 2;
+            if let Some((next, _)) = self.operate(state, place, true) {
+                *state = next;
+            }
+            if let Some(broken) = state.check().filter(|broken| *broken != Broken::NoFixpoint) {
+                return Some(broken);
+            }
+            let is_quiet = (state.owner, state.sec, state.creds) == before
+                && state.operators.iter().all(|operator| operator.stage != 3);
+            match is_quiet {
+                true if state.operators[place].stage == 0 => idle += 1,
+                true => {}
+                false => idle = 0,
+            }
+            if idle >= 8 {
+                return None;
+            }
+            if state.mints > 40 || state.creds.iter().any(Cred::is_full) {
+                return Some(Broken::NoFixpoint);
+            }
+        }
+        Some(Broken::NoFixpoint)
+    }
+
+    fn check_rest(&self, state: &State, overlaps_are_over: bool) -> Option<Broken> {
+        if state.owner.uid == 0 {
+            return None;
+        }
+        let cred = state.cred(state.owner.uid);
+        let alive: Vec<Token> = cred.tokens().iter().copied().filter(is_alive).collect();
+        if state.owner.revoked {
+            return (!alive.is_empty()).then_some(Broken::NotConverged);
+        }
+        let newest = alive.last().copied().unwrap_or_default();
+        let is_right = state.accepts(state.sec.token)
+            && state.sec.token == newest.mint
+            && newest.state == LIVE
+            && state.sec.flaw == SOUND
+            && state.owner.status_epoch == newest.epoch
+            && cred.base != state.sec.version
+            && alive.iter().filter(|token| token.state == LIVE).count() == 1;
+        if !is_right {
+            return Some(Broken::NotConverged);
+        }
+        let lives = |mint: u8| state.leaked & bit(mint) != 0 && state.accepts(mint);
+        if self.bounds.revoke_on_delete && (1..=state.mints.min(15)).any(lives) {
+            return Some(Broken::LeakedLives);
+        }
+        (overlaps_are_over && newest.nonce != state.owner.nonce).then_some(Broken::RequestLost)
+    }
+}
+
+fn credential_op(me: &Operator, op: Op, kept: &[(u8, u8)], push: Option<(u8, u8)>) -> Op {
+    let mut cred = Cred {
+        uid: me.uid,
+        version: me.cred.version,
+        high: me.cred.high,
+        base: me.cred.base,
+        ..Cred::default()
+    };
+    for (place, state) in kept {
+        cred.add(Token {
+            state: *state,
+            ..me.cred.tokens[usize::from(*place)]
+        });
+    }
+    let op = Op {
+        write: Write::Credential,
+        create: me.cred.uid == 0,
+        cred,
+        ..op
+    };
+    match push {
+        Some((epoch, nonce)) => Op {
+            push: true,
+            epoch,
+            nonce,
+            cred: Cred {
+                base: me.sec.version,
+                ..cred
+            },
+            ..op
+        },
+        None => Op { version: 0, ..op },
+    }
+}
+
+fn is_garbage(state: &State) -> bool {
+    state.sec.owner != 0 && state.sec.owner != state.owner.uid && state.sec.flaw != STRIPPED
+}
+
+fn time_and_garbage(state: &State, out: &mut Vec<Step>) {
+    for (k, cred) in state.creds.iter().enumerate() {
+        for (j, token) in cred.tokens().iter().enumerate() {
+            if token.state == CLOSING {
+                let mut next = *state;
+                next.creds[k].tokens[j].state = DEAD;
+                out.push((next, "TIME an overlap ends"));
+            }
+        }
+    }
+    if is_garbage(state) {
+        let mut next = *state;
+        next.sec = Sec::default();
+        out.push((next, "the garbage collector deletes the Secret"));
+    }
+    if state.sec.owner != 0 && state.copy.owner == 0 && state.sec.token != NOTHING {
+        let mut next = *state;
+        next.copy = state.sec;
+        out.push((next, "USER keeps a copy of the Secret"));
+    }
+}
+
+fn user_actions(state: &State, revoke_on_delete: bool, out: &mut Vec<Step>) {
+    let (owner, sec) = (state.owner, state.sec);
+    let mut when = |possible: bool, name: &'static str, change: &mut dyn FnMut(&mut State)| {
+        if possible {
+            let mut next = *state;
+            change(&mut next);
+            out.push((next, name));
+        }
+    };
+    when(sec.owner != 0, "USER deletes the Secret", &mut |next| {
+        next.sec = Sec::default();
+        if owner.uid == sec.owner {
+            next.leaked |= next.revealed;
+        }
+    });
+    when(
+        state.copy.owner != 0 && sec.token != state.copy.token,
+        "USER restores an old Secret",
+        &mut |next| {
+            let version = next.new_secret_version();
+            next.sec = Sec {
+                version,
+                by_user: true,
+                ..state.copy
+            };
+            next.excused |= next.revealed;
+            next.leaked = 0;
+        },
+    );
+    when(
+        sec.owner != 0 && sec.token != FOREIGN,
+        "USER writes something else into the Secret",
+        &mut |next| {
+            next.excused |= next.revealed & !bit(sec.token);
+            next.sec.version = next.new_secret_version();
+            next.sec.token = FOREIGN;
+            next.sec.by_user = true;
+        },
+    );
+    when(
+        sec.owner != 0,
+        "OTHER controller touches the Secret's metadata",
+        &mut |next| {
+            next.sec.version = next.new_secret_version();
+        },
+    );
+    for (flaw, name) in [
+        (EDITED, "USER edits another key of the Secret"),
+        (STRIPPED, "USER takes the owner references away"),
+    ] {
+        when(
+            sec.owner != 0 && sec.flaw == SOUND && sec.token != NOTHING,
+            name,
+            &mut |next| {
+                next.sec.version = next.new_secret_version();
+                next.sec.flaw = flaw;
+            },
+        );
+    }
+    when(
+        sec.owner != 0 && sec.flaw == SOUND && sec.token != NOTHING,
+        "USER gives the Secret another type",
+        &mut |next| {
+            next.sec.version = next.new_secret_version();
+            next.sec.flaw = RETYPED;
+            next.sec.by_user = true;
+            if revoke_on_delete {
+                // A crash between deletion and creation looks as if the user had deleted it: the safe way.
+                next.excused |= next.revealed;
+            }
+        },
+    );
+    when(owner.uid != 0, "USER asks for a rotation", &mut |next| {
+        next.owner.nonce += 1
+    });
+    when(
+        owner.uid != 0 && !owner.revoked,
+        "USER revokes",
+        &mut |next| {
+            next.owner.revoked = true;
+            next.excused |= next.revealed;
+        },
+    );
+    when(owner.uid != 0, "USER deletes the owner", &mut |next| {
+        next.owner = Owner::default();
+        next.excused |= next.revealed;
+    });
+    when(
+        owner.uid != 0 && owner.status_epoch > 0,
+        "USER wipes the status",
+        &mut |next| {
+            (next.owner.status_epoch, next.owner.status_nonce) = (0, 0);
+        },
+    );
+    for k in 0..state.creds.len() {
+        let cred = state.creds[k];
+        when(cred.uid != 0, "ADMIN deletes a Credential", &mut |next| {
+            next.excused |= cred
+                .tokens()
+                .iter()
+                .fold(0, |bits, token| bits | bit(token.mint));
+            next.creds[k] = Cred::default();
+            if cred.uid == owner.uid {
+                next.highest_commit = 0;
+            }
+        });
+        for (j, token) in cred.tokens().iter().enumerate() {
+            when(token.state == LIVE, "TIME a token expires", &mut |next| {
+                next.creds[k].tokens[j].state = EXPIRED;
+                next.excused |= bit(token.mint);
+            });
+        }
+    }
+}
