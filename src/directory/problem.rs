@@ -28,6 +28,8 @@ pub enum Reason {
     Expired,
     MintLimitReached,
     SecretAccessDenied,
+    /// Of warnings only: served, and not advised.
+    WeakChoice,
     Progressing,
     Issuing,
     Rotating,
@@ -74,6 +76,7 @@ impl Reason {
             Self::Expired => "Expired",
             Self::MintLimitReached => "MintLimitReached",
             Self::SecretAccessDenied => "SecretAccessDenied",
+            Self::WeakChoice => "WeakChoice",
             Self::Progressing => "Progressing",
             Self::Issuing => "Issuing",
             Self::Rotating => "Rotating",
@@ -106,7 +109,8 @@ impl Reason {
             | Self::LimitExceeded
             | Self::Expired
             | Self::MintLimitReached
-            | Self::SecretAccessDenied => Class::NeedsEdit,
+            | Self::SecretAccessDenied
+            | Self::WeakChoice => Class::NeedsEdit,
             Self::Progressing | Self::Issuing | Self::Rotating => Class::Working,
             Self::Ready | Self::Disabled | Self::Revoked => Class::Good,
         }
