@@ -6,7 +6,9 @@
     reason = "this is where the program talks to people"
 )]
 
+mod check;
 mod crds;
+mod manifests;
 mod reference;
 
 use std::process::ExitCode;
@@ -29,6 +31,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Judge manifests offline, as the operator and the server will
+    Check(check::Args),
     /// Print the CustomResourceDefinitions
     Crds(crds::Args),
 }
@@ -37,6 +41,7 @@ impl Cli {
     /// Does what was asked. Exit status 0: done; 1: it did not succeed; 2: it was asked wrongly.
     pub fn run(self) -> ExitCode {
         let result = match self.command {
+            Command::Check(args) => check::run(&args),
             Command::Crds(args) => crds::run(&args),
         };
         result.unwrap_or_else(|error| {

@@ -7,6 +7,7 @@
 
 pub mod admit;
 mod desired;
+mod diagnose;
 mod duration;
 mod judge;
 pub mod names;

@@ -28,6 +28,8 @@ pub enum Reason {
     Expired,
     MintLimitReached,
     SecretAccessDenied,
+    /// Of warnings only: served, and not advised.
+    WeakChoice,
     Progressing,
     Issuing,
     Rotating,
@@ -105,6 +107,7 @@ impl Reason {
             Self::Expired => "Expired",
             Self::MintLimitReached => "MintLimitReached",
             Self::SecretAccessDenied => "SecretAccessDenied",
+            Self::WeakChoice => "WeakChoice",
             Self::Progressing => "Progressing",
             Self::Issuing => "Issuing",
             Self::Rotating => "Rotating",
@@ -137,7 +140,8 @@ impl Reason {
             | Self::LimitExceeded
             | Self::Expired
             | Self::MintLimitReached
-            | Self::SecretAccessDenied => Class::NeedsEdit,
+            | Self::SecretAccessDenied
+            | Self::WeakChoice => Class::NeedsEdit,
             Self::Progressing | Self::Issuing | Self::Rotating => Class::Working,
             Self::Ready | Self::Disabled | Self::Revoked => Class::Good,
         }

@@ -1,0 +1,205 @@
+//! What was found, each with its place.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::super::manifests::World;
+use crate::directory::{ObjectKey, Problem, Reason, Severity, admit, schema, transition};
+use crate::resources::Kind;
+use crate::source::manifest::{Fault, Manifest, ManifestObject, Position, SourceText};
+use crate::source::yaml::surprise;
+
+/// All of it, in the order of files and lines.
+pub(super) struct Report {
+    pub(super) findings: Vec<Finding>,
+    /// Objects that were judged.
+    pub(super) objects: usize,
+    /// Files that they were in.
+    pub(super) files: usize,
+}
+
+/// One problem at one place.
+pub(super) struct Finding {
+    pub(super) source: Arc<SourceText>,
+    pub(super) span: Range<usize>,
+    pub(super) severity: Severity,
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+    pub(super) related: Option<(Range<usize>, String)>,
+    /// The object and the JSON Pointer in it; a fault of the text has none.
+    pub(super) object: Option<(Kind, ObjectKey, String)>,
+}
+
+impl Report {
+    pub(super) fn count(&self, severity: Severity) -> usize {
+        self.findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count()
+    }
+
+    /// `checked 12 objects in 5 files: 1 error, 2 warnings`
+    pub(super) fn summary(&self) -> String {
+        let number = |count: usize, what: &str| {
+            format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+        };
+        format!(
+            "checked {} in {}: {}, {}",
+            number(self.objects, "object"),
+            number(self.files, "file"),
+            number(self.count(Severity::Error), "error"),
+            number(self.count(Severity::Warning), "warning"),
+        )
+    }
+}
+
+impl Finding {
+    pub(super) fn start(&self) -> Position {
+        self.source.position(self.span.start)
+    }
+
+    /// Past the last character.
+    pub(super) fn end(&self) -> Position {
+        self.source.position(self.span.end.max(self.span.start))
+    }
+
+    fn of_fault(source: &Arc<SourceText>, fault: &Fault) -> Self {
+        let Fault {
+            severity,
+            reason,
+            span,
+            message,
+            related,
+        } = fault.clone();
+        Self {
+            source: source.clone(),
+            span,
+            severity,
+            reason,
+            message,
+            help: None,
+            related,
+            object: None,
+        }
+    }
+}
+
+/// Judges these manifests in a world that they are part of. Faults of the context are only warned of.
+pub(super) fn judge(
+    world: &World,
+    context: &[Manifest],
+    judged: &[Manifest],
+    now: Timestamp,
+) -> Report {
+    let mut findings = Vec::new();
+    for manifest in context {
+        let faults = manifest
+            .faults
+            .iter()
+            .map(|fault| Finding::of_fault(&manifest.source, fault));
+        findings.extend(faults.map(|finding| Finding {
+            severity: Severity::Warning,
+            ..finding
+        }));
+    }
+    let mut first: BTreeMap<(Kind, ObjectKey), String> = BTreeMap::new();
+    for manifest in judged {
+        let mut here: Vec<Finding> = manifest
+            .faults
+            .iter()
+            .map(|fault| Finding::of_fault(&manifest.source, fault))
+            .collect();
+        for object in &manifest.objects {
+            let named = !object.key.name.is_empty();
+            let problems = match first.get(&(object.kind, object.key.clone())) {
+                Some(place) if named => vec![twice(object, place)],
+                _ => problems(world, object, now),
+            };
+            here.extend(
+                problems
+                    .into_iter()
+                    .map(|problem| place(world, &manifest.source, object, problem)),
+            );
+            let Position { line, .. } = manifest
+                .source
+                .position(object.place("/metadata/name", "").start);
+            first
+                .entry((object.kind, object.key.clone()))
+                .or_insert_with(|| format!("{}:{line}", manifest.source.name));
+        }
+        here.sort_by_key(|finding| (finding.span.start, finding.severity));
+        findings.extend(here);
+    }
+    Report {
+        findings,
+        objects: judged.iter().map(|manifest| manifest.objects.len()).sum(),
+        files: judged.len(),
+    }
+}
+
+fn problems(world: &World, object: &ManifestObject, now: Timestamp) -> Vec<Problem> {
+    let mut problems = admit::problems(object.kind, &object.value, world.directory.settings());
+    if problems.is_empty() {
+        problems = world.directory.diagnose(object.kind, &object.key, now);
+    }
+    if let Some(before) = world.before.get(&(object.kind, object.key.clone())) {
+        problems.extend(transition::problems(object.kind, before, &object.value));
+    }
+    problems.extend(schema::ignored(&object.value));
+    problems
+}
+
+fn twice(object: &ManifestObject, first: &str) -> Problem {
+    let message = format!(
+        "{} {} is written already in {first}: take one out",
+        object.kind, object.key
+    );
+    Problem::error(Reason::ValueConflict, "/metadata/name", message)
+}
+
+fn place(
+    world: &World,
+    source: &Arc<SourceText>,
+    object: &ManifestObject,
+    problem: Problem,
+) -> Finding {
+    let Problem {
+        severity,
+        reason,
+        path,
+        message,
+    } = problem;
+    let span = object.place(&path, &message);
+    let help = surprising(source, &span).or_else(|| unseen_labels(world, object, reason));
+    Finding {
+        source: source.clone(),
+        span,
+        severity,
+        reason,
+        message,
+        help,
+        related: None,
+        object: Some((object.kind, object.key.clone(), path)),
+    }
+}
+
+/// Where the fault may be that YAML reads something else than its writer.
+fn surprising(source: &SourceText, span: &Range<usize>) -> Option<String> {
+    surprise(source.text.get(span.clone())?)
+}
+
+/// A selector matches no namespace whose labels nobody has shown.
+fn unseen_labels(world: &World, object: &ManifestObject, reason: Reason) -> Option<String> {
+    let namespace = &object.key.namespace;
+    let about_namespaces = matches!(
+        reason,
+        Reason::NamespaceNotAllowed | Reason::ScopeNotGranted
+    );
+    (about_namespaces && world.directory.labels(namespace).is_none()).then(|| {
+        format!("no manifest of Namespace {namespace} was given: selectors of labels cannot match it (see --context)")
+    })
+}

@@ -1,0 +1,54 @@
+//! `--format json`: one object.
+//!
+//! `summary {objects, files, errors, warnings}` and `problems[] {file, line, column, endLine, endColumn,
+//! severity (error|warning), reason, message, help?, kind?, namespace?, name?, path?}`; lines and columns
+//! count from one, columns in characters; `path` is a JSON Pointer into the object.
+
+use serde_json::{Map, Value, json};
+
+use super::findings::{Finding, Report};
+use crate::directory::Severity;
+
+pub(super) fn render(report: &Report) -> serde_json::Result<String> {
+    let problems: Vec<Value> = report.findings.iter().map(problem).collect();
+    serde_json::to_string_pretty(&json!({
+        "summary": {
+            "objects": report.objects,
+            "files": report.files,
+            "errors": report.count(Severity::Error),
+            "warnings": report.count(Severity::Warning),
+        },
+        "problems": problems,
+    }))
+}
+
+fn problem(finding: &Finding) -> Value {
+    let (start, end) = (finding.start(), finding.end());
+    let mut fields = Map::new();
+    let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+    set("file", finding.source.name.clone().into());
+    set("line", start.line.into());
+    set("column", start.column.into());
+    set("endLine", end.line.into());
+    set("endColumn", end.column.into());
+    set("severity", severity(finding.severity).into());
+    set("reason", finding.reason.as_str().into());
+    set("message", finding.message.clone().into());
+    if let Some(help) = &finding.help {
+        set("help", help.clone().into());
+    }
+    if let Some((kind, key, path)) = &finding.object {
+        set("kind", kind.as_str().into());
+        set("namespace", key.namespace.to_string().into());
+        set("name", key.name.to_string().into());
+        set("path", path.clone().into());
+    }
+    Value::Object(fields)
+}
+
+pub(super) const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}

@@ -1,0 +1,93 @@
+//! `symbolon check`: judges manifests as the API server, the operator and the server will.
+
+mod findings;
+mod json;
+mod sarif;
+mod text;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jiff::Timestamp;
+
+use super::manifests::{self, World};
+use crate::directory::{ObjectKey, Settings, Severity};
+use findings::Report;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  symbolon check manifests/
+  symbolon check team-a/ --context platform/     the platform's Identity and Scopes are there already
+  kustomize build . | symbolon check -
+  symbolon check manifests/ --format sarif > symbolon.sarif
+
+Reads *.yaml, *.yml and *.json files, several documents and lists in one; objects of other kinds pass,
+labels of Namespaces are used. Objects that name no namespace are in `default`, as kubectl has it.
+
+Exit status: 0: no errors; 1: errors, or warnings with --strict; 2: asked wrongly, or a path cannot be read.")]
+pub(super) struct Args {
+    /// Files and directories to judge; - reads standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Manifests to judge against that are not judged themselves: what others have applied
+    #[arg(long, value_name = "PATH")]
+    context: Vec<PathBuf>,
+    /// The Identity of objects that name none, as the operator has it
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
+    default_identity: Option<ObjectKey>,
+    /// How to write what was found
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Fail on warnings too
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Format {
+    /// With excerpts, for people
+    Text,
+    /// One object: `summary` and `problems`
+    Json,
+    /// SARIF 2.1.0, as code hosts show it
+    Sarif,
+}
+
+const ASKED_WRONGLY: u8 = 2;
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the edge: what ends is judged by the clock of whoever asks"
+    )]
+    let now = Timestamp::now();
+    let report = match judge(args, now) {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("symbolon: {error:#}");
+            return Ok(ExitCode::from(ASKED_WRONGLY));
+        }
+    };
+    match args.format {
+        Format::Text => print!("{}", text::render(&report, &text::Look::of_stdout())?),
+        Format::Json => println!("{}", json::render(&report)?),
+        Format::Sarif => println!("{}", sarif::render(&report)?),
+    }
+    let failed =
+        report.count(Severity::Error) > 0 || args.strict && report.count(Severity::Warning) > 0;
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn judge(args: &Args, now: Timestamp) -> anyhow::Result<Report> {
+    let context = manifests::read(&args.context)?;
+    let judged = manifests::read(&args.paths)?;
+    let settings = Settings {
+        default_identity: args.default_identity.clone(),
+    };
+    let world = World::new(settings, &context, &judged, now);
+    Ok(findings::judge(&world, &context, &judged, now))
+}

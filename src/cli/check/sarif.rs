@@ -1,0 +1,111 @@
+//! `--format sarif`: SARIF 2.1.0, as code hosts read it.
+//!
+//! <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>; a rule is a reason.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use serde_json::{Value, json};
+
+use super::findings::{Finding, Report};
+use super::json::severity;
+use crate::directory::{Reason, suggest::shown};
+use crate::source::manifest::SourceText;
+
+pub(super) fn render(report: &Report) -> serde_json::Result<String> {
+    let reasons: BTreeSet<Reason> = report
+        .findings
+        .iter()
+        .map(|finding| finding.reason)
+        .collect();
+    let reasons: Vec<Reason> = reasons.into_iter().collect();
+    let rules: Vec<Value> = reasons
+        .iter()
+        .map(|reason| json!({"id": reason.as_str(), "name": reason.as_str()}))
+        .collect();
+    let results: Vec<Value> = report
+        .findings
+        .iter()
+        .map(|finding| result(finding, &reasons))
+        .collect();
+    serde_json::to_string_pretty(&json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {
+                "name": "symbolon",
+                "version": env!("CARGO_PKG_VERSION"),
+                "informationUri": env!("CARGO_PKG_REPOSITORY"),
+                "rules": rules,
+            }},
+            "columnKind": "unicodeCodePoints",
+            "results": results,
+        }],
+    }))
+}
+
+fn result(finding: &Finding, reasons: &[Reason]) -> Value {
+    let text = match &finding.help {
+        Some(help) => format!("{}\n{help}", finding.message),
+        None => finding.message.clone(),
+    };
+    let mut result = json!({
+        "ruleId": finding.reason.as_str(),
+        "ruleIndex": reasons.iter().position(|reason| *reason == finding.reason),
+        "level": severity(finding.severity),
+        "message": {"text": text},
+        "locations": [location(&finding.source, &finding.span)],
+    });
+    if let Some((kind, key, _)) = &finding.object {
+        let name = format!("{kind} {}/{}", key.namespace, shown(&key.name));
+        result["locations"][0]["logicalLocations"] =
+            json!([{"fullyQualifiedName": name, "kind": "resource"}]);
+    }
+    if let Some((span, what)) = &finding.related {
+        let mut related = location(&finding.source, span);
+        related["message"] = json!({"text": what});
+        result["relatedLocations"] = json!([related]);
+    }
+    result
+}
+
+fn location(source: &SourceText, span: &Range<usize>) -> Value {
+    let (start, end) = (
+        source.position(span.start),
+        source.position(span.end.max(span.start)),
+    );
+    json!({"physicalLocation": {
+        "artifactLocation": {"uri": uri(&source.name)},
+        "region": {"startLine": start.line, "startColumn": start.column, "endLine": end.line, "endColumn": end.column},
+    }})
+}
+
+/// A path as a URI reference, RFC 3986: relative ones stay relative.
+fn uri(path: &str) -> String {
+    let name = path.trim_start_matches("./").replace('\\', "/");
+    let mut uri = String::new();
+    if name.starts_with('/') {
+        uri.push_str("file://");
+    }
+    for byte in name.trim_matches(['<', '>']).bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_become_uris() {
+        assert_eq!(uri("./a b/c#.yaml"), "a%20b/c%23.yaml");
+        assert_eq!(uri("/tmp/é.yaml"), "file:///tmp/%C3%A9.yaml");
+        assert_eq!(uri("<stdin>"), "stdin");
+    }
+}

@@ -1,0 +1,133 @@
+//! Manifests on the command line: files, directories and standard input, and the directory that they make.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::directory::{Change, Directory, ObjectKey, Settings, schema};
+use crate::resources::Kind;
+use crate::source::files::{self, Folder};
+use crate::source::manifest::{Manifest, ManifestObject};
+
+/// Reads `NAMESPACE/NAME`.
+pub(super) fn object_key(text: &str) -> Result<ObjectKey, String> {
+    match text.split_once('/') {
+        Some((namespace, name))
+            if schema::is_dns_label(namespace) && !name.is_empty() && !name.contains('/') =>
+        {
+            Ok(ObjectKey::new(namespace, name))
+        }
+        _ => Err("write NAMESPACE/NAME".to_owned()),
+    }
+}
+
+/// Reads files, directories and, for `-`, standard input; a file that is named twice once.
+pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
+    let mut manifests = Vec::new();
+    let mut seen = BTreeSet::new();
+    for path in paths {
+        if path == Path::new("-") {
+            let bytes =
+                files::read_bounded(std::io::stdin()).context("cannot read standard input")?;
+            manifests.push(Manifest::read("<stdin>", &bytes));
+            continue;
+        }
+        for file in files_of(path)? {
+            if seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone())) {
+                manifests.push(files::read(&file));
+            }
+        }
+    }
+    Ok(manifests)
+}
+
+fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let metadata =
+        std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if !metadata.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let read = || Folder::open(path, &[])?.files();
+    let files = read().with_context(|| format!("cannot read {}", path.display()))?;
+    if files.is_empty() {
+        bail!(
+            "there is no *.yaml, *.yml or *.json file in {}",
+            path.display()
+        );
+    }
+    Ok(files)
+}
+
+/// Objects beside each other, as an API server would have them.
+pub(super) struct World {
+    pub(super) directory: Directory,
+    /// Objects that were there before, of `--context`.
+    pub(super) before: BTreeMap<(Kind, ObjectKey), Value>,
+}
+
+impl World {
+    /// What is there, and what is applied to it now. Of several objects of one name the first counts.
+    pub(super) fn new(
+        settings: Settings,
+        context: &[Manifest],
+        applied: &[Manifest],
+        now: Timestamp,
+    ) -> Self {
+        let mut world = Self {
+            directory: Directory::new(settings),
+            before: BTreeMap::new(),
+        };
+        for manifest in context {
+            for object in &manifest.objects {
+                world
+                    .before
+                    .entry((object.kind, object.key.clone()))
+                    .or_insert_with(|| object.value.clone());
+            }
+        }
+        for (name, labels) in context
+            .iter()
+            .chain(applied)
+            .flat_map(|manifest| &manifest.namespaces)
+        {
+            world
+                .directory
+                .apply(Change::Namespace(name.clone(), labels.clone()));
+        }
+        let mut taken = BTreeSet::new();
+        for object in applied
+            .iter()
+            .chain(context)
+            .flat_map(|manifest| &manifest.objects)
+        {
+            let id = (object.kind, object.key.clone());
+            let created = if world.before.contains_key(&id) {
+                Timestamp::UNIX_EPOCH
+            } else {
+                now
+            };
+            if taken.insert(id) {
+                world.apply(object, created);
+            }
+        }
+        world
+    }
+
+    fn apply(&mut self, object: &ManifestObject, created: Timestamp) {
+        let mut value = object.value.clone();
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert(
+                "uid".into(),
+                format!("{}/{}", object.kind, object.key).into(),
+            );
+            metadata.insert("creationTimestamp".into(), created.to_string().into());
+        }
+        let change = Change::object(object.kind, &value, self.directory.settings());
+        if let Some(change) = change {
+            self.directory.apply(change);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! All that there is to say about one object, for people who have not applied it yet: what keeps it from
+//! being served, and what is served but weaker than it could be.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::duration::format_duration;
+use super::record::{ClientRecord, IdentityRecord, Object, ServiceTokenRecord};
+use super::{Directory, Lifetime, ObjectKey, Problem, Reason};
+use crate::resources::{Kind, ReferenceTokens, WhenExceeded};
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+const YEAR: SignedDuration = SignedDuration::from_hours(366 * 24);
+
+impl Directory {
+    /// The errors and warnings of an object of a user's kind that has a row here; errors first.
+    pub fn diagnose(&self, kind: Kind, key: &ObjectKey, now: Timestamp) -> Vec<Problem> {
+        match kind {
+            Kind::Identity => self
+                .identity(key)
+                .map(|object| self.of_identity(object, now)),
+            Kind::Scope => self.scope(key).map(|object| self.scope_problems(object)),
+            Kind::OAuthClient => self.client(key).map(|object| self.of_client(object)),
+            Kind::ServiceAccessToken => self
+                .service_token(key)
+                .map(|object| self.of_service_token(object, now)),
+            Kind::Credential => None,
+        }
+        .unwrap_or_default()
+    }
+
+    fn of_identity(&self, object: &Object<IdentityRecord>, now: Timestamp) -> Vec<Problem> {
+        let mut problems = self.identity_problems(object);
+        if let Some(record) = object.record() {
+            problems.extend(weak_identity(record, now));
+            problems.extend(self.closed_gateways(object, record));
+        }
+        problems
+    }
+
+    /// Gateways that no token can pass, because nobody publishes what they require.
+    fn closed_gateways(
+        &self,
+        object: &Object<IdentityRecord>,
+        record: &IdentityRecord,
+    ) -> Vec<Problem> {
+        let required = record
+            .gateways
+            .iter()
+            .flat_map(|(name, gateway)| gateway.scopes.iter().map(move |scope| (name, scope)));
+        let missing =
+            required.filter(|(_, scope)| self.scope_by_value(object, record, scope).is_none());
+        missing
+            .map(|(gateway, scope)| {
+                let message = format!("gateway {gateway:?} requires scope {scope:?}, which no Scope publishes: no token passes it");
+                Problem::warning(Reason::ScopeNotFound, "/spec/gateways", message)
+            })
+            .collect()
+    }
+
+    fn of_client(&self, object: &Object<ClientRecord>) -> Vec<Problem> {
+        let mut problems = self.client_problems(object);
+        if let Ok(accepted) = self.accepted_client(object) {
+            problems.extend(self.not_granted(&accepted));
+            problems.extend(beyond_ceiling(
+                accepted.client.record.access_token_lifetime,
+                accepted.identity.record.max_access_token_lifetime,
+                "/spec/tokens/accessTokenLifetime",
+                &format!(
+                    "limits.maxAccessTokenLifetime of Identity {}",
+                    accepted.identity.object.key
+                ),
+            ));
+        }
+        problems.extend(object.record().into_iter().flat_map(idle_client));
+        problems
+    }
+
+    fn of_service_token(
+        &self,
+        object: &Object<ServiceTokenRecord>,
+        now: Timestamp,
+    ) -> Vec<Problem> {
+        let mut problems = self.service_token_problems(object, now);
+        let lifetime = object.record().and_then(|record| record.lifetime);
+        problems.extend(match lifetime {
+            Some(Lifetime::Never) => Some(weak(
+                "/spec/neverExpires",
+                "a token without an end is good until somebody notices that it leaked: set a lifetime, it is renewed by itself",
+            )),
+            Some(Lifetime::For(lifetime)) if lifetime > YEAR => Some(weak(
+                "/spec/lifetime",
+                "a token of more than a year is rarely replaced in time: shorten it, it is renewed by itself",
+            )),
+            _ => None,
+        });
+        problems
+    }
+}
+
+fn weak(path: &str, message: &str) -> Problem {
+    Problem::warning(Reason::WeakChoice, path, message)
+}
+
+fn weak_identity(record: &IdentityRecord, now: Timestamp) -> Vec<Problem> {
+    let everything = record
+        .names
+        .scope_prefixes
+        .iter()
+        .find(|(prefix, _)| prefix.is_empty());
+    let every_scope = everything.map(|(_, namespace)| {
+        let message = format!(
+            "\"*\" gives namespace {namespace} every scope value there is: write a prefix before it"
+        );
+        weak("/spec/access/names", &message)
+    });
+    let ahead = record
+        .revoke_issued_before
+        .is_some_and(|moment| moment > now);
+    let ahead = ahead.then(|| Problem::warning(Reason::Invalid, "/spec/revokeIssuedBefore", "this moment is ahead: until then it acts as now, so that nothing issued meanwhile is good"));
+    let loopback = ["http://localhost", "http://127.0.0.1", "http://[::1]"];
+    let clear = record.issuer.starts_with("http://")
+        && !loopback.iter().any(|host| record.issuer.starts_with(host));
+    let choices = [
+        (
+            clear,
+            "/spec/issuer",
+            "over http, secrets and tokens can be read on their way: use https",
+        ),
+        (
+            record.never_expiring_tokens,
+            "/spec/limits/neverExpiringTokens",
+            "tokens without an end are good until somebody notices that they leaked: long-lived ones are renewed by themselves",
+        ),
+        (
+            record.max_access_token_lifetime > DAY,
+            "/spec/limits/maxAccessTokenLifetime",
+            "a JWT cannot be taken back from those who do not introspect: 24h is plenty",
+        ),
+        (
+            record.when_stale == WhenExceeded::KeepServing,
+            "/spec/staleness/whenExceeded",
+            "a server that is cut off from the Kubernetes API goes on accepting what was revoked",
+        ),
+    ];
+    let choices = choices
+        .into_iter()
+        .filter(|(chosen, ..)| *chosen)
+        .map(|(_, path, message)| weak(path, message));
+    choices
+        .chain(every_scope)
+        .chain(ahead)
+        .chain(ceilings(record))
+        .collect()
+}
+
+fn ceilings(record: &IdentityRecord) -> impl Iterator<Item = Problem> {
+    let access = beyond_ceiling(
+        Some(record.access_token_lifetime),
+        record.max_access_token_lifetime,
+        "/spec/tokens/accessTokenLifetime",
+        "limits.maxAccessTokenLifetime",
+    );
+    let service = beyond_ceiling(
+        Some(record.service_token_lifetime),
+        record.max_service_token_lifetime,
+        "/spec/tokens/serviceTokenLifetime",
+        "limits.maxServiceTokenLifetime",
+    );
+    access.into_iter().chain(service)
+}
+
+fn beyond_ceiling(
+    asked: Option<SignedDuration>,
+    most: SignedDuration,
+    path: &str,
+    ceiling: &str,
+) -> Option<Problem> {
+    let message = || {
+        format!(
+            "this is longer than {ceiling}, {}, which wins",
+            format_duration(most)
+        )
+    };
+    asked
+        .filter(|asked| *asked > most)
+        .map(|_| Problem::warning(Reason::LimitExceeded, path, message()))
+}
+
+/// Clients that can do nothing, which is rarely meant.
+fn idle_client(record: &ClientRecord) -> impl Iterator<Item = Problem> {
+    let nothing = !record.client_credentials
+        && record.audiences.is_empty()
+        && record.reference_tokens == ReferenceTokens::None;
+    let nothing = nothing.then(|| {
+        weak(
+            "/spec/grantTypes",
+            "this client can do nothing: give it a grant type, a resourceServer or referenceTokens",
+        )
+    });
+    let nobody = record.reference_tokens == ReferenceTokens::AdministratorsOnly
+        && record.system_user.is_none();
+    let nobody = nobody.then(|| {
+        let message = "a ServiceAccessToken of this client would have nobody to act as: set spec.systemUser.name";
+        Problem::warning(Reason::SystemUserMissing, "/spec/referenceTokens", message)
+    });
+    nothing.into_iter().chain(nobody)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::directory::{Change, Settings, Severity};
+
+    const PLATFORM: &str = "{issuer: 'https://id', access: {clients: {from: All}}}";
+
+    /// Warnings of the last of these objects, each a kind and a spec, all in one namespace.
+    fn warnings(objects: &[(Kind, &str)]) -> Vec<(String, Reason)> {
+        let mut directory = Directory::new(Settings {
+            default_identity: Some(ObjectKey::new("ns", "identity")),
+        });
+        let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
+        for (kind, spec) in objects {
+            let spec: Value = serde_yaml::from_str(spec).unwrap();
+            let metadata = json!({"namespace": "ns", "name": kind.as_str().to_lowercase(), "uid": "u", "creationTimestamp": now});
+            let object = json!({"metadata": metadata, "spec": spec});
+            directory.apply(Change::object(*kind, &object, &Settings::default()).unwrap());
+        }
+        let (kind, _) = objects.last().unwrap();
+        let problems = directory.diagnose(
+            *kind,
+            &ObjectKey::new("ns", &kind.as_str().to_lowercase()),
+            now,
+        );
+        let warnings = problems
+            .into_iter()
+            .filter(|problem| problem.severity == Severity::Warning);
+        warnings
+            .map(|problem| (problem.path, problem.reason))
+            .collect()
+    }
+
+    fn one(path: &str, reason: Reason) -> Vec<(String, Reason)> {
+        vec![(path.to_owned(), reason)]
+    }
+
+    #[test]
+    fn good_choices_are_not_warned_of() {
+        assert_eq!(warnings(&[(Kind::Identity, PLATFORM)]), []);
+        assert_eq!(
+            warnings(&[(Kind::Identity, "{issuer: 'http://127.0.0.1:8080/id'}")]),
+            []
+        );
+        assert_eq!(
+            warnings(&[
+                (Kind::Identity, PLATFORM),
+                (Kind::OAuthClient, "{grantTypes: [ClientCredentials]}")
+            ]),
+            []
+        );
+        assert_eq!(
+            warnings(&[(
+                Kind::ServiceAccessToken,
+                "{clientRef: {name: c}, scopes: [a], lifetime: 8760h}"
+            )]),
+            []
+        );
+    }
+
+    #[test]
+    fn weak_choices_of_an_identity_are_warned_of() {
+        for (spec, path, reason) in [
+            (
+                "{issuer: 'http://id.ns.svc'}",
+                "/spec/issuer",
+                Reason::WeakChoice,
+            ),
+            (
+                "{issuer: 'https://id', limits: {neverExpiringTokens: Allow}}",
+                "/spec/limits/neverExpiringTokens",
+                Reason::WeakChoice,
+            ),
+            (
+                "{issuer: 'https://id', limits: {maxAccessTokenLifetime: 25h}}",
+                "/spec/limits/maxAccessTokenLifetime",
+                Reason::WeakChoice,
+            ),
+            (
+                "{issuer: 'https://id', staleness: {whenExceeded: KeepServing}}",
+                "/spec/staleness/whenExceeded",
+                Reason::WeakChoice,
+            ),
+            (
+                "{issuer: 'https://id', access: {names: [{namespace: a, scopes: ['*']}]}}",
+                "/spec/access/names",
+                Reason::WeakChoice,
+            ),
+            (
+                "{issuer: 'https://id', revokeIssuedBefore: '2026-06-02T00:00:00Z'}",
+                "/spec/revokeIssuedBefore",
+                Reason::Invalid,
+            ),
+            (
+                "{issuer: 'https://id', limits: {maxAccessTokenLifetime: 30m}}",
+                "/spec/tokens/accessTokenLifetime",
+                Reason::LimitExceeded,
+            ),
+            (
+                "{issuer: 'https://id', tokens: {serviceTokenLifetime: 9000h}}",
+                "/spec/tokens/serviceTokenLifetime",
+                Reason::LimitExceeded,
+            ),
+            (
+                "{issuer: 'https://id', gateways: [{name: api, audience: a, scopes: [b]}]}",
+                "/spec/gateways",
+                Reason::ScopeNotFound,
+            ),
+        ] {
+            assert_eq!(
+                warnings(&[(Kind::Identity, spec)]),
+                one(path, reason),
+                "{spec}"
+            );
+        }
+    }
+
+    #[test]
+    fn weak_choices_of_clients_and_tokens_are_warned_of() {
+        for (kind, spec, path, reason) in [
+            (
+                Kind::OAuthClient,
+                "{grantTypes: []}",
+                "/spec/grantTypes",
+                Reason::WeakChoice,
+            ),
+            (
+                Kind::OAuthClient,
+                "{grantTypes: [], referenceTokens: AdministratorsOnly}",
+                "/spec/referenceTokens",
+                Reason::SystemUserMissing,
+            ),
+            (
+                Kind::OAuthClient,
+                "{grantTypes: [ClientCredentials], tokens: {accessTokenLifetime: 48h}}",
+                "/spec/tokens/accessTokenLifetime",
+                Reason::LimitExceeded,
+            ),
+            (
+                Kind::ServiceAccessToken,
+                "{clientRef: {name: c}, scopes: [a], neverExpires: true}",
+                "/spec/neverExpires",
+                Reason::WeakChoice,
+            ),
+            (
+                Kind::ServiceAccessToken,
+                "{clientRef: {name: c}, scopes: [a], lifetime: 87600h}",
+                "/spec/lifetime",
+                Reason::WeakChoice,
+            ),
+        ] {
+            let spec = spec.replacen(
+                '{',
+                "{identityRef: {name: identity}, ",
+                usize::from(kind == Kind::OAuthClient),
+            );
+            assert_eq!(
+                warnings(&[(Kind::Identity, PLATFORM), (kind, &spec)]),
+                one(path, reason),
+                "{spec}"
+            );
+        }
+    }
+}
