@@ -44,6 +44,7 @@ fn claims() -> AccessTokenClaims {
         sub: "team.api".into(),
         aud: Audience::Single("https://id.example.com/id/team".into()),
         client_id: "team.api".into(),
+        client_uid: "uid-1".into(),
         iat: NOW,
         nbf: NOW,
         exp: NOW,

@@ -1,5 +1,6 @@
 //! Symbolon: a Kubernetes operator with CRD-managed identity.
 
+pub mod cli;
 pub mod directory;
 pub mod keys;
 pub mod reconcile;

@@ -1,3 +1,13 @@
 //! Parses arguments and dispatches; nothing else.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use symbolon::cli::Cli;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    Cli::parse().run()
+}

@@ -16,6 +16,7 @@ use super::record::{
     ClientRecord, CredentialRecord, EntryRecord, GatewayRecord, IdentityRecord, NameGrants,
     NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord,
 };
+use super::seal::is_sealed;
 use super::{Lifetime, ObjectKey, Problem, Reason, parse_duration, schema};
 use crate::resources::{
     ANNOTATION_ROTATE, Access, Credential, CredentialEntry, DurationString, GrantType, Identity,
@@ -23,7 +24,7 @@ use crate::resources::{
     RequestPolicy, Rotation, RotationPolicy, Scope, ScopeSpec, ServiceAccessToken,
     ServiceAccessTokenSpec,
 };
-use crate::tokens::{Mac, MacKey, Prefix, Sealed, mac};
+use crate::tokens::{MacKey, Prefix};
 
 /// Scope values that every Identity has and nobody publishes.
 pub const BUILT_IN_SCOPES: [&str; 6] = [
@@ -130,6 +131,7 @@ pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Crede
     let entries = credential.spec.tokens.iter();
     Some(CredentialRecord {
         key: ObjectKey::new(namespace, name),
+        uid: metadata.uid.as_deref().map(Into::into),
         identity: ObjectKey::new(namespace, &credential.spec.identity.name),
         owner: OwnerRecord {
             kind: owner.kind,
@@ -145,52 +147,6 @@ pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Crede
             })
             .unwrap_or_default(),
     })
-}
-
-/// The fields that the seal of an entry covers; `None` where the entry does not decode.
-pub fn sealed<'a>(
-    credential: &'a Credential,
-    entry: &'a CredentialEntry,
-    hash: &'a crate::tokens::TokenHash,
-) -> Option<Sealed<'a>> {
-    let owner = &credential.spec.owner;
-    Some(Sealed {
-        identity: mac::SealedIdentity {
-            namespace: credential.metadata.namespace.as_deref()?,
-            name: &credential.spec.identity.name,
-        },
-        owner: mac::SealedOwner {
-            kind: match owner.kind {
-                crate::resources::OwnerKind::OAuthClient => "OAuthClient",
-                crate::resources::OwnerKind::ServiceAccessToken => "ServiceAccessToken",
-            },
-            namespace: &owner.namespace,
-            name: &owner.name,
-            uid: &owner.uid,
-        },
-        epoch: u64::try_from(entry.epoch).ok()?,
-        token_id: entry.token_id.parse().ok()?,
-        hash,
-        client: mac::SealedClient {
-            name: &entry.client.name,
-            uid: &entry.client.uid,
-        },
-        principal: &entry.principal,
-        scopes: &entry.scopes,
-        issued_at: entry.issued_at.0,
-        expires_at: entry.expires_at.map(|moment| moment.0),
-        not_after: entry.not_after.map(|moment| moment.0),
-        nonce: entry.nonce.as_deref(),
-        cause: entry.cause.as_str(),
-    })
-}
-
-/// Whether an entry carries the seal of this key.
-pub fn is_sealed(key: &MacKey, credential: &Credential, entry: &CredentialEntry) -> bool {
-    let (Ok(hash), Ok(mac)) = (entry.hash.parse(), Mac::try_from(entry.mac.clone())) else {
-        return false;
-    };
-    sealed(credential, entry, &hash).is_some_and(|sealed| mac::verify(key, &sealed, &mac))
 }
 
 fn entry_record(entry: &CredentialEntry) -> Option<EntryRecord> {

@@ -14,6 +14,7 @@ mod namespaces;
 mod problem;
 pub mod record;
 pub mod schema;
+mod seal;
 pub mod suggest;
 mod tables;
 #[cfg(test)]
@@ -32,7 +33,8 @@ pub use judge::{AcceptedClient, GrantedScope, Served, audiences_of};
 pub use namespaces::Labels;
 pub use problem::{Class, Problem, Reason, Severity};
 pub use record::Object;
-pub use tables::{Change, Directory, Row};
+pub use seal::{is_sealed, sealed};
+pub use tables::{Change, Directory, Row, Sizes};
 pub use verify::{ActiveToken, Refusal, ends, is_revoked};
 
 /// Namespace and name of an object.

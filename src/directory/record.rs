@@ -218,6 +218,8 @@ pub struct SecretRecord {
 pub struct CredentialRecord {
     /// Its own namespace and name.
     pub key: ObjectKey,
+    /// Its own uid, where it has one already: what a deletion is conditioned on.
+    pub uid: Option<Arc<str>>,
     /// The Identity.
     pub identity: ObjectKey,
     /// Whose tokens these are.

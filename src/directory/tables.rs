@@ -122,6 +122,17 @@ pub enum Row {
     Credential(Box<CredentialRecord>),
 }
 
+/// How many objects of each kind there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "names of kinds")]
+pub struct Sizes {
+    pub identities: usize,
+    pub scopes: usize,
+    pub clients: usize,
+    pub service_tokens: usize,
+    pub credentials: usize,
+}
+
 impl Change {
     /// The change that a raw object of a user's kind means. An object that is being deleted is gone:
     /// finalizers of others must not keep its tokens alive. `None` where the object has no usable
@@ -303,6 +314,17 @@ impl Directory {
     /// All Credentials.
     pub fn credentials(&self) -> impl Iterator<Item = &Arc<CredentialRecord>> {
         self.credentials.values()
+    }
+
+    /// How much there is, without counting.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            identities: self.identities.len(),
+            scopes: self.scopes.len(),
+            clients: self.clients.len(),
+            service_tokens: self.service_tokens.len(),
+            credentials: self.credentials.len(),
+        }
     }
 
     /// The labels of a namespace, if it was shown.

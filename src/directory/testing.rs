@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Change, Directory, ObjectKey, Settings, admit};
+use super::{Change, Directory, ObjectKey, Settings};
 use crate::resources::{
     Cause, Credential, CredentialClient, CredentialEntry, CredentialOwner, CredentialSpec, Kind,
     LocalRef, Moment, OwnerKind,
@@ -210,7 +210,7 @@ impl World {
         credential.metadata.namespace = Some(identity.namespace.to_string());
         let entry = &credential.spec.tokens[0];
         let hash = entry.hash.parse::<tokens::TokenHash>().unwrap();
-        let sealed = admit::sealed(&credential, entry, &hash).unwrap();
+        let sealed = super::sealed(&credential, entry, &hash).unwrap();
         let mut text = String::new();
         write!(text, "{}", mac::seal(&self.mac_key, &sealed)).unwrap();
         credential.spec.tokens[0].mac = text;

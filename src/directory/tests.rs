@@ -419,33 +419,44 @@ fn a_client_secret_is_not_a_token_and_a_token_no_client_secret() {
 }
 
 #[test]
+fn a_client_secret_is_its_own_clients_alone() {
+    let mut world = World::new(QUICKSTART);
+    world.apply(&client("blue", "other", "scopes: []"));
+    let secret = world.issue(OwnerKind::OAuthClient, "blue", "shop", now());
+    let presented = reference::parse(secret.expose()).unwrap();
+    let refusal = |client_id: &str| {
+        world
+            .directory
+            .client_authenticated(&identity(), client_id, &presented, now())
+            .err()
+    };
+    assert_eq!(refusal("blue.shop"), None);
+    // Known or not, it is the same answer by the same way.
+    for other in ["blue.other", "blue.nobody", ""] {
+        assert_eq!(refusal(other), Some(Refusal::WrongSecret), "{other}");
+    }
+}
+
+#[test]
 fn an_access_token_dies_with_the_client_that_got_it() {
     let mut world = World::new(QUICKSTART);
-    let issued = "2026-01-02T00:00:00Z".parse().unwrap();
-    assert!(
+    let uid = "OAuthClient-blue-shop";
+    let refusal = |world: &World| {
+        let issued = "2026-01-02T00:00:00Z".parse().unwrap();
         world
             .directory
-            .access_token_client(&identity(), "blue.shop", issued, now())
-            .is_ok()
-    );
+            .access_token_client(&identity(), "blue.shop", uid, issued, now())
+            .err()
+    };
+    assert_eq!(refusal(&world), None);
     world.delete(Kind::OAuthClient, "blue", "shop");
-    assert!(
-        world
-            .directory
-            .access_token_client(&identity(), "blue.shop", issued, now())
-            .is_err()
-    );
+    assert_eq!(refusal(&world), Some(Refusal::ClientRefused));
+    // Even if it comes back in the very second in which the token was issued.
     world.apply(&QUICKSTART.replace(
         "{name: shop, namespace: blue}",
-        "{name: shop, namespace: blue, creationTimestamp: '2026-01-03T00:00:00Z'}",
+        "{name: shop, namespace: blue, uid: another, creationTimestamp: '2026-01-02T00:00:00Z'}",
     ));
-    assert_eq!(
-        world
-            .directory
-            .access_token_client(&identity(), "blue.shop", issued, now())
-            .err(),
-        Some(Refusal::ClientGone)
-    );
+    assert_eq!(refusal(&world), Some(Refusal::ClientGone));
 }
 
 #[rstest]

@@ -110,7 +110,8 @@ impl Directory {
         })
     }
 
-    /// A client and the secret that it presented.
+    /// A client and the secret that it presented. The secret's own id finds the record, never the
+    /// client id: a wrong secret costs the same whether there is such a client or not.
     pub fn client_authenticated<'a>(
         &'a self,
         identity: &ObjectKey,
@@ -118,25 +119,19 @@ impl Directory {
         presented: &Presented<'_>,
         now: Timestamp,
     ) -> Result<AcceptedClient<'a>, Refusal> {
-        let served = self
-            .served_identity(identity)
-            .map_err(|_| Refusal::ClientRefused)?;
-        let client = self
-            .client_by_id(served.object, served.record, client_id)
-            .ok_or(Refusal::ClientGone)?;
-        let key = ObjectKey {
-            namespace: identity.namespace.clone(),
-            name: client.uid.clone(),
-        };
-        let credential = self
-            .credential(&key)
-            .filter(|it| it.identity == *identity && it.owner.kind == OwnerKind::OAuthClient)
+        let (credential, entry) = self
+            .issued_entry(identity, &presented.id)
             .ok_or(Refusal::UnknownToken)?;
-        let mut entries = credential.entries.iter();
-        let entry = entries
-            .find(|entry| entry.token_id == presented.id && entry.hash == presented.hash)
-            .ok_or(Refusal::WrongSecret)?;
-        let accepted = self.client_of(credential, entry, &client.key, now)?;
+        if entry.hash != presented.hash {
+            return Err(Refusal::WrongSecret);
+        }
+        if credential.owner.kind != OwnerKind::OAuthClient || *entry.principal != *client_id {
+            return Err(Refusal::WrongSecret);
+        }
+        if credential.owner.uid != entry.client_uid {
+            return Err(Refusal::OwnerGone);
+        }
+        let accepted = self.client_of(credential, entry, &credential.owner.key, now)?;
         if accepted.client.record.client_id != entry.principal {
             return Err(Refusal::PrincipalChanged);
         }
@@ -147,18 +142,19 @@ impl Directory {
     }
 
     /// The client of an access token that this Identity signed, if it may still use it, RFC 9068.
+    /// A client that was deleted and created anew has another uid and none of the old one's tokens.
     pub fn access_token_client<'a>(
         &'a self,
         identity: &ObjectKey,
         client_id: &str,
+        client_uid: &str,
         issued_at: Timestamp,
         now: Timestamp,
     ) -> Result<AcceptedClient<'a>, Refusal> {
         let accepted = self
             .active_client(identity, client_id)
             .ok_or(Refusal::ClientRefused)?;
-        // A client that was deleted and created anew has none of the old one's tokens.
-        if issued_at.as_second() < accepted.client.object.created.as_second() {
+        if *accepted.client.object.uid != *client_uid {
             return Err(Refusal::ClientGone);
         }
         if is_revoked(accepted.identity.record, issued_at, now) {

@@ -101,8 +101,9 @@ pub struct LocalRef {
 #[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)").message("selector goes with from: Selector, and only with it").field_path(".selector"))]
 #[x_kube(validation = Rule::new("(self.from == 'List') == has(self.names)").message("names goes with from: List, and only with it").field_path(".names"))]
 pub struct Namespaces {
-    /// `Same`: the namespace of this object alone. `All`: every namespace. `Selector`: those whose labels
-    /// match. `List`: those named. `None`: no namespace, not even this one.
+    /// `Same`: the namespace of this object. `All`: every namespace. `Selector`: those whose labels
+    /// match. `List`: those named. `None`: no namespace. The namespace of this object is always among
+    /// them, but with `None`.
     #[serde(default)]
     pub from: NamespacesFrom,
     /// Labels of the namespaces; with `from: Selector`.

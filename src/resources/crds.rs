@@ -72,6 +72,8 @@ pub fn crd(kind: Kind) -> CustomResourceDefinition {
         Kind::ServiceAccessToken => ServiceAccessToken::crd(),
         Kind::Credential => Credential::crd(),
     };
+    let labels = crd.metadata.labels.get_or_insert_default();
+    labels.insert("app.kubernetes.io/name".to_owned(), "symbolon".to_owned());
     for schema in root_schemas(&mut crd) {
         refuse_null(schema);
         if kind != Kind::Credential {

@@ -1,6 +1,11 @@
-//! Where resources come from.
+//! Where resources come from: a directory of manifests, or the watches of a Kubernetes API server.
 //!
-//! A source turns what it sees into [`Change`](crate::directory::Change)s and hands them on in batches.
-//! Absent: any decision about what they mean.
+//! Reads and watches; decides nothing about what is read beyond "this is no manifest". What an object
+//! means is asked of [`crate::directory`].
 
+pub mod files;
 pub mod kubernetes;
+pub mod live;
+pub mod manifest;
+pub mod watch;
+pub mod yaml;

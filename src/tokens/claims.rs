@@ -24,6 +24,10 @@ pub struct AccessTokenClaims {
     /// The client it was issued to (RFC 8693 section 4.3).
     #[serde(deserialize_with = "filled")]
     pub client_id: String,
+    /// Our own claim: the uid of the client's object, so that a client that is deleted and created anew under the
+    /// same id has none of the old one's tokens.
+    #[serde(deserialize_with = "filled")]
+    pub client_uid: String,
     /// When it was issued, to the second.
     #[serde(with = "numeric_date")]
     pub iat: Timestamp,
@@ -350,6 +354,7 @@ mod tests {
             sub: "team.api".into(),
             aud: Audience::Single("https://host/id/team".into()),
             client_id: "team.api".into(),
+            client_uid: "uid-1".into(),
             iat: at(1_000),
             nbf: at(1_000),
             exp: at(4_600),
@@ -374,6 +379,7 @@ mod tests {
             json(),
             json!({
                 "iss": "https://host/id", "sub": "team.api", "aud": "https://host/id/team", "client_id": "team.api",
+                "client_uid": "uid-1",
                 "iat": 1000, "nbf": 1000, "exp": 4600, "jti": "AAAAAAAAAAAAAAAA", "scope": "team:read team:write",
                 "principal_kind": "client", "client_system_user": "team:robot",
             })
@@ -411,6 +417,7 @@ mod tests {
     #[case("iat")]
     #[case("sub")]
     #[case("client_id")]
+    #[case("client_uid")]
     #[case("jti")]
     #[case("principal_kind")]
     fn a_missing_or_wrongly_typed_claim_is_refused(#[case] claim: &str) {

@@ -1,13 +1,10 @@
 //! The definitions in `crds/` on a real API server: it accepts them, and refuses what their rules forbid.
-
-use std::collections::BTreeSet;
+//! `tests/rules.rs` feeds the same fixtures to our own check, and sees that there is one for every rule.
 
 use http::Request;
 use k8s_openapi::{
     api::core::v1::Secret,
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-        CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
-    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client,
@@ -17,10 +14,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    fixtures::{
-        Keyword, Refusal, full, name, refusals, root_schema, schema_faults, spec_schema,
-        unset_fields,
-    },
+    fixtures::{Keyword, Refusal, full, name, refusals, schema_faults, spec_schema},
     harness::{Cluster, TestNamespace, crds, eventually},
 };
 
@@ -288,69 +282,7 @@ fn field_is(field: &str, at: &str) -> bool {
     field == at || (at.is_empty() && field == "<nil>")
 }
 
-#[test]
-fn every_rule_has_a_manifest_that_it_refuses() {
-    let tested: BTreeSet<_> = refusals()
-        .into_iter()
-        .map(|refusal| (refusal.plural, refusal.at, refusal.says))
-        .collect();
-    let rules: BTreeSet<_> = crds().iter().flat_map(rules).collect();
-    assert!(!rules.is_empty());
-    let untested: Vec<_> = rules.difference(&tested).collect();
-    let unknown: Vec<_> = tested.difference(&rules).collect();
-    assert!(
-        untested.is_empty(),
-        "no file in tests/fixtures/refused for {untested:#?}"
-    );
-    assert!(
-        unknown.is_empty(),
-        "files in tests/fixtures/refused for rules that are in no definition: {unknown:#?}"
-    );
-}
-
-/// Plural, field and message of every `x-kubernetes-validations`.
-fn rules(crd: &CustomResourceDefinition) -> Vec<(String, String, String)> {
-    let mut found = Vec::new();
-    collect_rules(root_schema(crd), "", &mut |at, message| {
-        found.push((plural(crd).to_owned(), at, message));
-    });
-    found
-}
-
-fn collect_rules(schema: &JSONSchemaProps, at: &str, each: &mut impl FnMut(String, String)) {
-    for rule in schema.x_kubernetes_validations.iter().flatten() {
-        let message = rule
-            .message
-            .clone()
-            .unwrap_or_else(|| panic!("{at}: a rule without a message: {}", rule.rule));
-        each(
-            format!("{at}{}", rule.field_path.as_deref().unwrap_or(""))
-                .trim_start_matches('.')
-                .to_owned(),
-            message,
-        );
-    }
-    for (name, property) in schema.properties.iter().flatten() {
-        collect_rules(property, &format!("{at}.{name}"), each);
-    }
-    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
-        collect_rules(items, &format!("{at}[0]"), each);
-    }
-}
-
 // --- refused: the schema --------------------------------------------------------------------------------------------------
-
-#[test]
-fn the_full_objects_set_every_field() {
-    for crd in crds() {
-        assert_eq!(
-            unset_fields(spec_schema(&crd), &full(plural(&crd))),
-            [""; 0],
-            "tests/fixtures/full/{}.yaml",
-            plural(&crd)
-        );
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_schema_forbids_is_refused_for_the_field() {

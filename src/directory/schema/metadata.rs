@@ -5,10 +5,10 @@
 use serde_json::{Map, Value};
 
 use super::super::suggest::{nearest, shown};
-use super::super::{Problem, Reason, Severity};
+use super::super::{Problem, Reason};
 use super::judge::{At, Judge};
 
-/// Every field of `ObjectMeta`. Others are only warned of: a newer API server may send them.
+/// Every field of `ObjectMeta`.
 const FIELDS: [&str; 15] = [
     "annotations",
     "creationTimestamp",
@@ -46,10 +46,9 @@ fn fields(judge: &mut Judge<'_>, metadata: &Map<String, Value>, at: &At<'_>) {
         let here = at.key(name);
         match (name.as_str(), value) {
             ("name", Value::String(text)) => name_rule(judge, text, &here),
+            ("namespace", Value::String(text)) if is_label(text) => {}
             ("namespace", Value::String(text)) => {
-                if !is_label(text) {
-                    judge.invalid(&here, format!("`{}` is no namespace: write at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit", shown(text)));
-                }
+                judge.invalid(&here, format!("`{}` is no namespace: write at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit", shown(text)));
             }
             ("name" | "namespace", other) => {
                 judge.invalid(
@@ -62,14 +61,13 @@ fn fields(judge: &mut Judge<'_>, metadata: &Map<String, Value>, at: &At<'_>) {
             }
             ("labels", Value::Object(labels)) => labels_rule(judge, labels, &here),
             ("annotations", Value::Object(annotations)) => {
-                annotations_rule(judge, annotations, &here)
+                annotations_rule(judge, annotations, &here);
             }
             ("labels" | "annotations", Value::Null) => {}
             ("labels" | "annotations", _) => {
-                judge.invalid(&here, format!("{name} is an object of strings"))
+                judge.invalid(&here, format!("{name} is an object of strings"));
             }
-            (known, _) if FIELDS.contains(&known) => {}
-            (unknown, _) => unknown_field(judge, unknown, &here),
+            _ => {}
         }
     }
     if !metadata.contains_key("name") {
@@ -82,20 +80,29 @@ fn fields(judge: &mut Judge<'_>, metadata: &Map<String, Value>, at: &At<'_>) {
     }
 }
 
-fn unknown_field(judge: &mut Judge<'_>, unknown: &str, at: &At<'_>) {
-    let hint = nearest(unknown, FIELDS)
-        .map(|known| format!(": did you mean `{known}`?"))
-        .unwrap_or_default();
-    let message = format!(
-        "`{}` is not a field of metadata and is ignored{hint}",
-        shown(unknown)
-    );
-    judge.push(Problem {
-        severity: Severity::Warning,
-        reason: Reason::UnsupportedValue,
-        path: at.pointer(),
-        message,
-    });
+/// Fields of `metadata` that no API server of today knows, as warnings: one of tomorrow may send more.
+pub(super) fn unknown_fields(object: &Value) -> Vec<Problem> {
+    let names = object
+        .get("metadata")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(Map::keys);
+    let unknown = names.filter(|name| !FIELDS.contains(&name.as_str()));
+    unknown
+        .map(|name| {
+            let hint = nearest(name, FIELDS).map(|known| format!(": did you mean `{known}`?"));
+            let message = format!(
+                "`{}` is not a field of metadata and is ignored{}",
+                shown(name),
+                hint.unwrap_or_default()
+            );
+            Problem::warning(
+                Reason::UnsupportedValue,
+                At::ROOT.key("metadata").key(name).pointer(),
+                message,
+            )
+        })
+        .collect()
 }
 
 fn name_rule(judge: &mut Judge<'_>, text: &str, at: &At<'_>) {

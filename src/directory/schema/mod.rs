@@ -23,7 +23,7 @@ use super::Problem;
 use super::suggest::{nearest, shown};
 use crate::resources::{API_VERSION, Kind};
 
-/// What is wrong with the shape of an object of a kind; empty if nothing is.
+/// What is wrong with the shape of an object of a kind; empty if nothing is. Never a warning.
 ///
 /// `apiVersion` and `kind` are judged where they are present.
 pub fn validate(kind: Kind, object: &Value) -> Vec<Problem> {
@@ -37,6 +37,11 @@ pub fn validate(kind: Kind, object: &Value) -> Vec<Problem> {
         ),
     }
     judge.problems
+}
+
+/// Fields of `metadata` that nobody knows and everybody ignores, as warnings.
+pub fn ignored(object: &Value) -> Vec<Problem> {
+    metadata::unknown_fields(object)
 }
 
 /// Whether a text is a DNS-1123 label, as namespaces are.

@@ -25,6 +25,7 @@ fn claims(iat: i64, lifetime: i64) -> AccessTokenClaims {
         sub: "team.api".into(),
         aud: Audience::Single(AUDIENCE.into()),
         client_id: "team.api".into(),
+        client_uid: "uid-1".into(),
         iat: at(iat),
         nbf: at(iat),
         exp: at(iat + lifetime),

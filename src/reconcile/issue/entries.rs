@@ -2,8 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::directory::admit::{is_sealed, sealed};
-use crate::directory::{Desired, Lifetime};
+use crate::directory::{Desired, Lifetime, is_sealed, sealed};
 use crate::resources::{Cause, Credential, CredentialClient, CredentialEntry, Moment};
 use crate::tokens::{MacKey, Minted, TokenHash, mac};
 

@@ -1,0 +1,47 @@
+# The habits. `just` lists them.
+
+_list:
+    @just --list
+
+# Serve the quickstart from its directory.
+dev *args:
+    cargo run --release -- dev examples/quickstart {{args}}
+
+# All tests, the ones against a real API server included.
+test *args:
+    cargo test --locked {{args}}
+
+# What a commit must pass: quick.
+check:
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- --deny warnings
+    cargo test --locked --lib --test architecture --test generated --test rules
+
+# Write what is generated: crds/ and docs/resources.md.
+generate:
+    cargo run --quiet -- crds --output crds
+    cargo run --quiet -- crds --format markdown > docs/resources.md
+
+# Everything that CI runs.
+ci:
+    .ci/run
+
+# Licences, bans, sources, advisories of the dependencies.
+deny:
+    .ci/deny
+
+# Load the built server over loopback beside bare limits: CPU seconds of the server per 1,000 requests.
+bench *args:
+    benches/load/run {{args}}
+
+# Benchmarks of the core beside bare limits.
+bench-core *args:
+    cargo bench --bench core -- {{args}}
+
+# The deep search of the issuing protocol; the suite runs a shallower one.
+search:
+    cargo test --release --test issuing -- --ignored --nocapture
+
+# A cluster to play with: etcd, API server and controllers; ctrl-D ends it.
+cluster:
+    tests/cluster/up.sh

@@ -1,0 +1,47 @@
+//! The commands: each reads its arguments, wires what lies below, and turns what comes back into words
+//! and an exit status. No rule lives here.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is where the program talks to people"
+)]
+
+mod crds;
+mod reference;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Kubernetes operator with CRD-managed identity: apply OAuthClients, Scopes and ServiceAccessTokens,
+/// get tokens.
+#[derive(Debug, Parser)]
+#[command(
+    name = "symbolon",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the CustomResourceDefinitions
+    Crds(crds::Args),
+}
+
+impl Cli {
+    /// Does what was asked. Exit status 0: done; 1: it did not succeed; 2: it was asked wrongly.
+    pub fn run(self) -> ExitCode {
+        let result = match self.command {
+            Command::Crds(args) => crds::run(&args),
+        };
+        result.unwrap_or_else(|error| {
+            eprintln!("symbolon: {error:#}");
+            ExitCode::FAILURE
+        })
+    }
+}

@@ -1,0 +1,188 @@
+//! Finding and reading files of manifests.
+
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::manifest::Manifest;
+use super::yaml::LONGEST;
+
+/// A directory of manifests, as far down as it goes.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    root: PathBuf,
+    /// The same without links, to know what lies in it.
+    real: PathBuf,
+    ignored: Vec<PathBuf>,
+}
+
+impl Folder {
+    /// A directory, without these of its folders, such as the one that holds the state.
+    pub fn open(root: &Path, ignored: &[PathBuf]) -> io::Result<Self> {
+        let real = root.canonicalize()?;
+        if !real.is_dir() {
+            return Err(io::Error::new(
+                io::ErrorKind::NotADirectory,
+                "not a directory",
+            ));
+        }
+        let ignored = ignored
+            .iter()
+            .map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
+        Ok(Self {
+            root: root.to_owned(),
+            real,
+            ignored: ignored.collect(),
+        })
+    }
+
+    /// Where it is, as it was given.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Its files of manifests in the order of their paths. Hidden files and folders are left out, and
+    /// links that lead out of the directory.
+    pub fn files(&self) -> io::Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        self.walk(&self.root, &mut files)?;
+        files.sort();
+        Ok(files)
+    }
+
+    fn walk(&self, folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            if is_hidden(&path) {
+                continue;
+            }
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                if !self.is_ignored(&path) {
+                    // A folder that goes away meanwhile has no files.
+                    ignore_absence(self.walk(&path, files))?;
+                }
+            } else if is_manifest(&path)
+                && (kind.is_file() || kind.is_symlink() && self.leads_inside(&path))
+            {
+                files.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_ignored(&self, path: &Path) -> bool {
+        path.canonicalize()
+            .is_ok_and(|path| self.ignored.contains(&path))
+    }
+
+    fn leads_inside(&self, link: &Path) -> bool {
+        link.canonicalize().is_ok_and(|target| {
+            target.is_file()
+                && target.starts_with(&self.real)
+                && !self
+                    .ignored
+                    .iter()
+                    .any(|ignored| target.starts_with(ignored))
+        })
+    }
+}
+
+fn ignore_absence(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    matches!(extension, Some("yaml" | "yml" | "json"))
+}
+
+/// Reads one file; what cannot be read is a fault of it.
+pub fn read(path: &Path) -> Manifest {
+    let name = path.display().to_string();
+    match std::fs::File::open(path).and_then(read_bounded) {
+        Ok(bytes) => Manifest::read(&name, &bytes),
+        Err(error) => Manifest::unreadable(&name, &error.to_string()),
+    }
+}
+
+/// Reads no more than it takes to see that something is too long.
+pub fn read_bounded(input: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    input.take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, path: &str) {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "a: 1").unwrap();
+    }
+
+    #[test]
+    fn manifests_are_found_all_the_way_down_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        write(outside.path(), "secret.yaml");
+        for path in [
+            "b.yaml",
+            "a/c.yml",
+            "a/d.json",
+            ".git/e.yaml",
+            ".f.yaml",
+            "state/g.yaml",
+            "h.txt",
+        ] {
+            write(root.path(), path);
+        }
+        #[cfg(unix)]
+        {
+            let link = |to: PathBuf, from: &str| {
+                std::os::unix::fs::symlink(to, root.path().join(from)).unwrap()
+            };
+            link(outside.path().join("secret.yaml"), "out.yaml");
+            link(outside.path().to_owned(), "out");
+            link(root.path().to_owned(), "loop");
+            link(root.path().join("b.yaml"), "in.yaml");
+            link(root.path().join("state/g.yaml"), "state.yaml");
+        }
+        let folder = Folder::open(root.path(), &[root.path().join("state")]).unwrap();
+        let files = folder.files().unwrap();
+        let names: Vec<_> = files
+            .iter()
+            .map(|path| path.strip_prefix(root.path()).unwrap().to_str().unwrap())
+            .collect();
+        let expected: &[&str] = if cfg!(unix) {
+            &["a/c.yml", "a/d.json", "b.yaml", "in.yaml"]
+        } else {
+            &["a/c.yml", "a/d.json", "b.yaml"]
+        };
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_or_is_too_long_is_a_fault() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.yaml");
+        assert!(
+            read(&path).faults[0]
+                .message
+                .starts_with("cannot be read: ")
+        );
+        std::fs::write(&path, vec![b' '; LONGEST + 10]).unwrap();
+        assert!(read(&path).faults[0].message.contains("longer than 1 MiB"));
+        assert!(Folder::open(&path, &[]).is_err());
+    }
+}

@@ -1,0 +1,390 @@
+//! One file of manifests: our objects in it, the labels of namespaces, what could not be read.
+//!
+//! Objects of other kinds pass through. Credentials are Symbolon's own and are not taken from files.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::yaml::{self, Document, Spans};
+use crate::directory::suggest::{nearest, shown};
+use crate::directory::{Labels, ObjectKey, Reason, Severity};
+use crate::resources::{API_VERSION, GROUP, Kind};
+
+/// The namespace of objects that name none, as kubectl has it.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// A text and what it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceText {
+    /// A path, or `<stdin>`.
+    pub name: String,
+    /// What is in it.
+    pub text: String,
+}
+
+/// A place as people count: from one, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+impl SourceText {
+    /// The place of a byte.
+    pub fn position(&self, offset: usize) -> Position {
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1;
+        Position { line, column }
+    }
+}
+
+/// What one file holds.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// The file.
+    pub source: Arc<SourceText>,
+    /// Objects of our kinds, in their order.
+    pub objects: Vec<ManifestObject>,
+    /// Labels of Namespaces.
+    pub namespaces: Vec<(Arc<str>, Labels)>,
+    /// What could not be read, or is not taken.
+    pub faults: Vec<Fault>,
+}
+
+/// An object of one of our kinds.
+#[derive(Clone, Debug)]
+pub struct ManifestObject {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace, filled in where it has none, and name, empty where it has none.
+    pub key: ObjectKey,
+    /// As written, but for the namespace, and without what only an API server gives.
+    pub value: Value,
+    /// Where its parts stand in the file.
+    pub spans: Spans,
+}
+
+/// Something wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// A warning is none of our business, most likely.
+    pub severity: Severity,
+    /// The rule that it breaks.
+    pub reason: Reason,
+    /// Where, in bytes of the file.
+    pub span: Range<usize>,
+    /// What is wrong and what to write instead.
+    pub message: String,
+    /// Another place that has to do with it, and what it is.
+    pub related: Option<(Range<usize>, String)>,
+}
+
+impl Manifest {
+    /// Reads the bytes of a file.
+    pub fn read(name: &str, bytes: &[u8]) -> Self {
+        let (text, parsed) = yaml::parse_bytes(bytes);
+        let mut manifest = Self::empty(name, text);
+        manifest
+            .faults
+            .extend(parsed.faults.into_iter().map(Fault::of_text));
+        for document in parsed.documents {
+            manifest.take(document);
+        }
+        manifest
+    }
+
+    /// A file that cannot be read at all.
+    pub fn unreadable(name: &str, why: &str) -> Self {
+        let mut manifest = Self::empty(name, String::new());
+        manifest.faults.push(Fault::new(
+            Severity::Error,
+            Reason::Invalid,
+            0..0,
+            format!("cannot be read: {why}"),
+        ));
+        manifest
+    }
+
+    fn empty(name: &str, text: String) -> Self {
+        let source = Arc::new(SourceText {
+            name: name.to_owned(),
+            text,
+        });
+        Self {
+            source,
+            objects: vec![],
+            namespaces: vec![],
+            faults: vec![],
+        }
+    }
+
+    /// Whether nothing in it is in error.
+    pub fn is_whole(&self) -> bool {
+        self.faults
+            .iter()
+            .all(|fault| fault.severity == Severity::Warning)
+    }
+
+    fn take(&mut self, document: Document) {
+        let Document { value, spans } = document;
+        let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
+        let (version, kind) = (text("apiVersion"), text("kind"));
+        if version == "v1" && kind == "Namespace" {
+            self.namespaces.extend(namespace(&value));
+            return;
+        }
+        let group = version.split('/').next().unwrap_or_default();
+        match Kind::from_name(kind) {
+            _ if group != GROUP => self.faults.extend(misspelt_group(group, kind, &spans)),
+            None => self.faults.push(unknown_kind(kind, &spans)),
+            Some(Kind::Credential) => self.faults.push(Fault::new(
+                Severity::Warning,
+                Reason::Invalid,
+                spans.find("/kind").value,
+                "Credentials are Symbolon's own: this one is ignored, take it out",
+            )),
+            Some(kind) => self.objects.push(ManifestObject::new(kind, value, spans)),
+        }
+    }
+}
+
+impl ManifestObject {
+    fn new(kind: Kind, mut value: Value, spans: Spans) -> Self {
+        if let Some(object) = value.as_object_mut() {
+            object.remove("status");
+        }
+        let mut key = ObjectKey::new(DEFAULT_NAMESPACE, "");
+        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            for given in GIVEN_BY_THE_SERVER {
+                metadata.remove(given);
+            }
+            metadata
+                .entry("namespace")
+                .or_insert_with(|| DEFAULT_NAMESPACE.into());
+            let text = |field: &str| {
+                metadata
+                    .get(field)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+            };
+            key = ObjectKey::new(text("namespace"), text("name"));
+        }
+        Self {
+            kind,
+            key,
+            value,
+            spans,
+        }
+    }
+}
+
+impl ManifestObject {
+    /// The place in the file that a problem at a JSON Pointer is best shown at: the value where it is one
+    /// scalar, else its key, else the key of what it should stand in.
+    pub fn place(&self, pointer: &str, message: &str) -> Range<usize> {
+        let found = self.spans.find(pointer);
+        let last = pointer
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .replace("~1", "/")
+            .replace("~0", "~");
+        let about_key = found.exact && message.contains(&format!("`{}`", shown(&last)));
+        let filled = found.scalar && !found.value.is_empty();
+        match found.key {
+            Some(key) if about_key || !(found.exact && filled) => key,
+            None if !found.scalar => self.head(found.value),
+            _ => found.value,
+        }
+    }
+
+    /// The whole of an object or list is too long to show: its first words.
+    fn head(&self, whole: Range<usize>) -> Range<usize> {
+        let kind = self.spans.find("/kind");
+        if kind.exact && whole == self.spans.range() {
+            kind.value
+        } else {
+            whole
+        }
+    }
+}
+
+/// What `kubectl get -o yaml` brings along and no manifest decides.
+const GIVEN_BY_THE_SERVER: [&str; 8] = [
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
+impl Fault {
+    fn new(
+        severity: Severity,
+        reason: Reason,
+        span: Range<usize>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity,
+            reason,
+            span,
+            message: message.into(),
+            related: None,
+        }
+    }
+
+    fn of_text(fault: yaml::Fault) -> Self {
+        let severity = if fault.ours {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
+        Self {
+            severity,
+            reason: Reason::Invalid,
+            span: fault.span,
+            message: fault.message,
+            related: fault.related,
+        }
+    }
+}
+
+fn misspelt_group(group: &str, kind: &str, spans: &Spans) -> Option<Fault> {
+    let meant = Kind::from_name(kind).is_some() && nearest(group, [GROUP]).is_some();
+    let message = || {
+        format!(
+            "`{}` is not our group: did you mean `{API_VERSION}`?",
+            shown(group)
+        )
+    };
+    let span = spans.find("/apiVersion").value;
+    meant.then(|| Fault::new(Severity::Error, Reason::UnsupportedValue, span, message()))
+}
+
+fn unknown_kind(kind: &str, spans: &Spans) -> Fault {
+    let known = Kind::ALL.map(Kind::as_str);
+    let hint = match nearest(kind, known) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("write one of {}", known[..4].join(", ")),
+    };
+    let message = format!("`{}` is no kind of {GROUP}: {hint}", shown(kind));
+    Fault::new(
+        Severity::Error,
+        Reason::UnsupportedValue,
+        spans.find("/kind").value,
+        message,
+    )
+}
+
+/// The name of a Namespace and its labels, with the one that every API server adds.
+fn namespace(value: &Value) -> Option<(Arc<str>, Labels)> {
+    let metadata = value.get("metadata")?;
+    let name: Arc<str> = metadata.get("name")?.as_str()?.into();
+    let labels = metadata
+        .get("labels")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(Map::iter);
+    let mut labels: Labels = labels
+        .filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into())))
+        .collect();
+    labels.insert("kubernetes.io/metadata.name".into(), name.clone());
+    Some((name, labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> Vec<String> {
+        let manifest = Manifest::read("a.yaml", text.as_bytes());
+        let fault = |fault: &Fault| {
+            let Position { line, column } = manifest.source.position(fault.span.start);
+            format!("{:?} {line}:{column} {}", fault.severity, fault.message)
+        };
+        manifest.faults.iter().map(fault).collect()
+    }
+
+    #[test]
+    fn our_objects_are_taken_and_others_pass() {
+        let text = "apiVersion: v1\nkind: ConfigMap\n---\napiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a, uid: b}\nstatus: {}\n---\njust text\n";
+        let manifest = Manifest::read("a.yaml", text.as_bytes());
+        assert!(manifest.is_whole());
+        let [object] = &manifest.objects[..] else {
+            panic!()
+        };
+        assert_eq!(
+            (object.kind, object.key.to_string()),
+            (Kind::Scope, "default/a".into())
+        );
+        assert_eq!(
+            object.value["metadata"],
+            serde_json::json!({"name": "a", "namespace": "default"})
+        );
+        assert_eq!(object.value.get("status"), None);
+    }
+
+    #[test]
+    fn namespaces_give_their_labels() {
+        let manifest = Manifest::read(
+            "a.yaml",
+            b"apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {team: blue}}",
+        );
+        let [(name, labels)] = &manifest.namespaces[..] else {
+            panic!()
+        };
+        assert_eq!(
+            (
+                &**name,
+                &*labels["team"],
+                &*labels["kubernetes.io/metadata.name"]
+            ),
+            ("a", "blue", "a")
+        );
+    }
+
+    #[test]
+    fn what_was_meant_to_be_ours_is_told() {
+        for (text, expected) in [
+            (
+                "apiVersion: symbolon.dev/v1alpha1\nkind: OAuthCLient",
+                "Error 2:7 `OAuthCLient` is no kind of symbolon.dev: did you mean `OAuthClient`?",
+            ),
+            (
+                "apiVersion: symbolon.dev/v1alpha1\nkind: User",
+                "Error 2:7 `User` is no kind of symbolon.dev: write one of Identity, Scope, OAuthClient, ServiceAccessToken",
+            ),
+            (
+                "apiVersion: symbolon.io/v1alpha1\nkind: Scope",
+                "Error 1:13 `symbolon.io` is not our group: did you mean `symbolon.dev/v1alpha1`?",
+            ),
+            (
+                "apiVersion: symbolon.dev/v1alpha1\nkind: Credential",
+                "Warning 2:7 Credentials are Symbolon's own: this one is ignored, take it out",
+            ),
+            (
+                "apiVersion: symbolon.dev/v1alpha1\nspec: [",
+                "Error 2:7 this is not YAML: unclosed bracket '['",
+            ),
+            ("é: [", "Warning 1:4 this is not YAML: unclosed bracket '['"),
+        ] {
+            assert_eq!(told(text), [expected], "{text}");
+        }
+        assert_eq!(told("apiVersion: other.dev/v1\nkind: Scope"), [""; 0]);
+    }
+}

@@ -1,0 +1,242 @@
+//! Watches a directory of manifests: the thin part around [`Live`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use notify::{RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+
+use super::files::{self, Folder};
+use super::live::{Births, Live, Update};
+use crate::directory::Settings;
+
+/// Writes that come together are read together.
+const TOGETHER: Duration = Duration::from_millis(10);
+/// How often to look where the system tells of changes, and where it cannot.
+const LOOK: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(50));
+
+/// A directory of manifests and what was last seen in it.
+pub struct Directory<B> {
+    folder: Folder,
+    live: Live,
+    births: B,
+    seen: BTreeMap<PathBuf, Fingerprint>,
+    hints: mpsc::UnboundedReceiver<Hint>,
+    /// Dropped, it stops. `None`: the system has no watches left, or none for this file system.
+    watcher: Option<notify::RecommendedWatcher>,
+}
+
+/// What the system told: paths that may have changed.
+type Hint = Vec<PathBuf>;
+
+/// Enough of a file to know that it is another.
+type Fingerprint = Option<(SystemTime, u64, u64)>;
+
+impl<B: Births> Directory<B> {
+    /// Opens a directory; what is in it comes with the first [`Directory::look`].
+    pub fn open(folder: Folder, settings: Settings, births: B) -> Self {
+        let (tell, hints) = mpsc::unbounded_channel();
+        let watcher = watch(folder.root(), tell).ok();
+        Self {
+            folder,
+            live: Live::new(settings),
+            births,
+            seen: BTreeMap::new(),
+            hints,
+            watcher,
+        }
+    }
+
+    /// Whether the system tells of changes; else the directory is looked at all the time.
+    pub const fn is_told(&self) -> bool {
+        self.watcher.is_some()
+    }
+
+    /// The directory as it was given.
+    pub fn root(&self) -> &Path {
+        self.folder.root()
+    }
+
+    /// Reads what has changed.
+    pub fn look(&mut self) -> io::Result<Update> {
+        self.look_at(&BTreeSet::new())
+    }
+
+    /// Waits until something has changed, and reads it. May be dropped and called again.
+    pub async fn changed(&mut self) -> io::Result<Update> {
+        loop {
+            let hinted = self.hinted().await;
+            let update = self.look_at(&hinted)?;
+            if !update.events.is_empty() || !hinted.is_empty() {
+                return Ok(update);
+            }
+        }
+    }
+
+    /// Paths that may have changed; none where it is only time to look.
+    async fn hinted(&mut self) -> BTreeSet<PathBuf> {
+        let look = if self.is_told() { LOOK.0 } else { LOOK.1 };
+        let deadline = self
+            .live
+            .deadline()
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let wait = deadline.map_or(look, |deadline| deadline.min(look));
+        let Ok(Some(first)) = tokio::time::timeout(wait, self.hints.recv()).await else {
+            return BTreeSet::new();
+        };
+        tokio::time::sleep(TOGETHER).await;
+        let mut hinted: BTreeSet<PathBuf> = first.into_iter().collect();
+        while let Ok(more) = self.hints.try_recv() {
+            hinted.extend(more);
+        }
+        hinted
+    }
+
+    fn look_at(&mut self, hinted: &BTreeSet<PathBuf>) -> io::Result<Update> {
+        let now = Instant::now();
+        let files = self.folder.files()?;
+        let present: BTreeSet<&Path> = files.iter().map(PathBuf::as_path).collect();
+        let absent: Vec<PathBuf> = self
+            .live
+            .files()
+            .filter(|path| !present.contains(path))
+            .map(Path::to_owned)
+            .collect();
+        for path in absent {
+            self.seen.remove(&path);
+            self.live.remove(&path, now);
+        }
+        for path in files {
+            let found = fingerprint(&path);
+            if hinted.contains(&path) || self.seen.get(&path) != Some(&found) {
+                self.live.put(path.clone(), files::read(&path));
+                self.seen.insert(path, found);
+            }
+        }
+        Ok(self.live.update(now, &mut self.births))
+    }
+}
+
+fn watch(
+    root: &Path,
+    tell: mpsc::UnboundedSender<Hint>,
+) -> notify::Result<notify::RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let paths = match event {
+            // Reading is what we do ourselves.
+            Ok(event) if event.kind.is_access() => return,
+            Ok(event) => event.paths,
+            Err(error) => error.paths,
+        };
+        // Nobody listens any more when this fails.
+        let _ = tell.send(paths);
+    })?;
+    watcher.watch(root, RecursiveMode::Recursive)?;
+    Ok(watcher)
+}
+
+fn fingerprint(path: &Path) -> Fingerprint {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), inode(&metadata)))
+}
+
+#[cfg(unix)]
+fn inode(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &std::fs::Metadata) -> u64 {
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::super::live::{Birth, Event, ObjectId};
+    use super::*;
+    use crate::directory::ObjectKey;
+    use crate::resources::Kind;
+
+    struct Fixed;
+
+    impl Births for Fixed {
+        fn birth(&mut self, _: Kind, _: &ObjectKey) -> Birth {
+            Birth {
+                uid: "u".into(),
+                created: Timestamp::UNIX_EPOCH,
+            }
+        }
+        fn death(&mut self, _: Kind, _: &ObjectKey) {}
+        fn only(&mut self, _: &BTreeSet<ObjectId>) {}
+    }
+
+    fn scope(value: &str) -> String {
+        format!(
+            "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {{name: a}}\nspec: {{description: {value}}}\n"
+        )
+    }
+
+    async fn next(directory: &mut Directory<Fixed>) -> Update {
+        let changed = async {
+            loop {
+                let update = directory.changed().await.unwrap();
+                if !update.events.is_empty() || !update.faults.is_empty() {
+                    return update;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), changed)
+            .await
+            .unwrap()
+    }
+
+    fn description(update: &Update) -> &str {
+        let [Event::Upsert(_, value)] = &update.events[..] else {
+            panic!("{update:?}")
+        };
+        value["spec"]["description"].as_str().unwrap()
+    }
+
+    #[tokio::test]
+    async fn changes_are_told_as_they_come() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("sub/a.yaml");
+        let folder = Folder::open(root.path(), &[]).unwrap();
+        let mut directory = Directory::open(folder, Settings::default(), Fixed);
+        assert!(directory.is_told());
+        assert!(directory.look().unwrap().events.is_empty());
+
+        std::fs::create_dir(root.path().join("sub")).unwrap();
+        std::fs::write(&path, scope("one")).unwrap();
+        assert_eq!(description(&next(&mut directory).await), "one");
+
+        // As editors do: a new file in the place of the old one.
+        let new = root.path().join("sub/.a.yaml.new");
+        std::fs::write(&new, scope("two")).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+        assert_eq!(description(&next(&mut directory).await), "two");
+
+        std::fs::write(&path, scope("[")).unwrap();
+        let update = next(&mut directory).await;
+        assert!(update.events.is_empty());
+        assert!(
+            update.faults[0].to_string().contains("sub/a.yaml:"),
+            "{:?}",
+            update.faults
+        );
+
+        let gone = Instant::now();
+        std::fs::remove_file(&path).unwrap();
+        loop {
+            let update = next(&mut directory).await;
+            if let [Event::Delete(Kind::Scope, _)] = &update.events[..] {
+                break;
+            }
+        }
+        assert!(gone.elapsed() >= super::super::live::GRACE);
+    }
+}

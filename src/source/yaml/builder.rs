@@ -1,0 +1,403 @@
+//! One YAML document, from the parser's events to a value with the places of its parts.
+//!
+//! Anchors, aliases and merge keys work as kubectl has them; where its reading would surprise, the
+//! document is refused.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
+use serde_json::{Map, Value};
+
+use super::spans::{Entry, Spans, narrow};
+use super::{DEEPEST, Fault, Node, scalar, twice};
+use crate::directory::suggest::shown;
+
+/// Values of one document, those that aliases repeat counted each time.
+const MOST_NODES: usize = 200_000;
+
+/// Reads the one document of a text. `Ok(None)`: there is none.
+pub(super) fn document(text: &str) -> Result<Option<Node>, Vec<Fault>> {
+    let options =
+        granit_parser::options! { emit_comments: false, block_scalar_eof_without_line_feed: true };
+    let parser = Parser::new_from_str_with_options(text, options);
+    let mut builder = Builder {
+        text,
+        parser,
+        anchors: HashMap::new(),
+        nodes: 0,
+        faults: Vec::new(),
+    };
+    let built = builder.stream();
+    let mut faults = builder.faults;
+    match built {
+        Ok(node) if faults.is_empty() => Ok(node),
+        Ok(_) => Err(faults),
+        Err(fault) => {
+            faults.push(fault);
+            Err(faults)
+        }
+    }
+}
+
+struct Builder<'t> {
+    text: &'t str,
+    parser: Parser<'t, StrInput<'t>>,
+    anchors: HashMap<usize, Anchored>,
+    nodes: usize,
+    /// Faults that do not keep the rest from being read.
+    faults: Vec<Fault>,
+}
+
+/// What an anchor stands for.
+struct Anchored {
+    node: Node,
+    /// How many values that is.
+    size: usize,
+    /// How deep they are nested.
+    height: usize,
+}
+
+type Tagged<'a> = Option<&'a Tag>;
+
+impl<'t> Builder<'t> {
+    fn stream(&mut self) -> Result<Option<Node>, Fault> {
+        let mut root = None;
+        loop {
+            let (event, range) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(root),
+                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
+                // kubectl reads no further than the first document between two lines of `---`.
+                _ if root.is_some() => {
+                    return Err(Fault::new(range, "kubectl does not read what follows '...': write '---' on a line of its own".into()));
+                }
+                event => root = Some(self.node(event, range, 0)?),
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<(Event<'t>, Range<usize>), Fault> {
+        match self.parser.next_event() {
+            Some(Ok((event, span))) => Ok((event, self.range(&span))),
+            Some(Err(error)) => {
+                let start = error
+                    .marker()
+                    .byte_offset()
+                    .unwrap_or(self.text.len())
+                    .min(self.text.len());
+                let end = self.text[start..]
+                    .chars()
+                    .next()
+                    .map_or(start, |next| start + next.len_utf8());
+                Err(Fault::new(
+                    start..end,
+                    format!("this is not YAML: {}", error.info()),
+                ))
+            }
+            None => Ok((Event::StreamEnd, self.text.len()..self.text.len())),
+        }
+    }
+
+    fn range(&self, span: &Span) -> Range<usize> {
+        let range = span.byte_range().unwrap_or_default();
+        range.start.min(self.text.len())..range.end.min(self.text.len())
+    }
+
+    fn node(&mut self, event: Event<'t>, range: Range<usize>, depth: usize) -> Result<Node, Fault> {
+        self.count(1, &range)?;
+        if depth > DEEPEST {
+            return Err(Fault::too_deep(range));
+        }
+        let before = self.nodes;
+        let anchor = event.anchor_id();
+        let node = match event {
+            Event::Scalar(text, style, _, tag) => {
+                self.scalar(&text, style, tag.as_deref(), range.clone())
+            }
+            Event::SequenceStart(_, _, tag) => {
+                self.collection_tag(tag.as_deref(), "seq", &range);
+                self.list(range.start, depth)?
+            }
+            Event::MappingStart(_, _, tag) => {
+                self.collection_tag(tag.as_deref(), "map", &range);
+                self.map(range.start, depth)?
+            }
+            Event::Alias(id) => return self.alias(id, range, depth),
+            other => {
+                return Err(Fault::new(
+                    range,
+                    format!("this is not YAML: {other:?} is out of place"),
+                ));
+            }
+        };
+        if let Some(id) = anchor {
+            let size = self.nodes - before + 1;
+            self.count(size, &range)?;
+            self.anchors.insert(
+                id,
+                Anchored {
+                    node: node.clone(),
+                    size,
+                    height: height(&node.value),
+                },
+            );
+        }
+        Ok(node)
+    }
+
+    /// An alias bomb, or a chain of anchors in each other, ends here.
+    fn count(&mut self, nodes: usize, range: &Range<usize>) -> Result<(), Fault> {
+        self.nodes += nodes;
+        if self.nodes > MOST_NODES {
+            return Err(Fault::new(
+                range.clone(),
+                format!(
+                    "this document has more than {MOST_NODES} values, those that aliases repeat included"
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn alias(&mut self, id: usize, range: Range<usize>, depth: usize) -> Result<Node, Fault> {
+        let Some(Anchored { node, size, height }) = self.anchors.get(&id) else {
+            return Err(Fault::new(
+                range,
+                "this alias is inside of what it stands for".into(),
+            ));
+        };
+        if depth + height > DEEPEST {
+            return Err(Fault::too_deep(range));
+        }
+        let node = Node {
+            value: node.value.clone(),
+            spans: node.spans.moved(range.clone()),
+        };
+        let size = *size;
+        self.count(size, &range)?;
+        Ok(node)
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        tag: Tagged<'_>,
+        range: Range<usize>,
+    ) -> Node {
+        let value = match (style, tag.map(|tag| (tag, tag.core_suffix()))) {
+            (ScalarStyle::Plain, None) => self.plain(text, &range),
+            (_, None | Some((_, Some("str")))) => Value::String(text.to_owned()),
+            (_, Some((_, Some(core @ ("int" | "float" | "bool" | "null"))))) => {
+                let value = self.plain(text, &range);
+                if !is_of(&value, core) {
+                    self.faults.push(Fault::new(
+                        range.clone(),
+                        format!("`{}` is no {core}", shown(text)),
+                    ));
+                }
+                value
+            }
+            (_, Some((tag, _))) => {
+                self.foreign_tag(tag, &range);
+                Value::String(text.to_owned())
+            }
+        };
+        Node {
+            value,
+            spans: Spans::leaf(range),
+        }
+    }
+
+    fn plain(&mut self, text: &str, range: &Range<usize>) -> Value {
+        scalar::resolve(text).unwrap_or_else(|_| {
+            self.faults.push(Fault::new(
+                range.clone(),
+                format!("JSON has no {text}: write a number, or put it in quotes"),
+            ));
+            Value::Null
+        })
+    }
+
+    fn collection_tag(&mut self, tag: Tagged<'_>, core: &str, range: &Range<usize>) {
+        if let Some(tag) = tag.filter(|tag| tag.core_suffix() != Some(core)) {
+            self.foreign_tag(tag, range);
+        }
+    }
+
+    fn foreign_tag(&mut self, tag: &Tag, range: &Range<usize>) {
+        let message = format!(
+            "the tag {} means nothing in a manifest: take it out",
+            shown(&tag.original())
+        );
+        self.faults.push(Fault::new(range.clone(), message));
+    }
+
+    fn list(&mut self, start: usize, depth: usize) -> Result<Node, Fault> {
+        let (mut values, mut spans) = (Vec::new(), Vec::new());
+        loop {
+            let (event, range) = self.next()?;
+            if event == Event::SequenceEnd {
+                return Ok(Node {
+                    value: Value::Array(values),
+                    spans: Spans::list(start..range.end.max(start), spans),
+                });
+            }
+            let node = self.node(event, range, depth + 1)?;
+            values.push(node.value);
+            spans.push(node.spans);
+        }
+    }
+
+    fn map(&mut self, start: usize, depth: usize) -> Result<Node, Fault> {
+        let mut fields = Fields::default();
+        loop {
+            let (event, range) = self.next()?;
+            if event == Event::MappingEnd {
+                let spans = Spans::map(start..range.end.max(start), fields.entries);
+                return Ok(Node {
+                    value: Value::Object(fields.values),
+                    spans,
+                });
+            }
+            let merges = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, tag)
+                if text == "<<" && tag.as_deref().is_none_or(|tag| tag.core_suffix() == Some("merge")));
+            let key = if merges {
+                None
+            } else {
+                self.key(event, range.clone(), depth)?
+            };
+            let (event, value_range) = self.next()?;
+            let value = self.node(event, value_range, depth + 1)?;
+            if merges {
+                self.merge(&mut fields, value, &range);
+            } else if let Some(fault) = key.and_then(|name| fields.insert(name, range, value)) {
+                self.faults.push(fault);
+            }
+        }
+    }
+
+    /// The text of a key; `None`, and a fault, where it has none.
+    fn key(
+        &mut self,
+        event: Event<'t>,
+        range: Range<usize>,
+        depth: usize,
+    ) -> Result<Option<String>, Fault> {
+        Ok(match self.node(event, range.clone(), depth + 1)?.value {
+            Value::String(text) => Some(text),
+            Value::Bool(value) => Some(value.to_string()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null | Value::Array(_) | Value::Object(_) => {
+                self.faults.push(Fault::new(
+                    range,
+                    "a key is a text: put it in quotes".into(),
+                ));
+                None
+            }
+        })
+    }
+
+    fn merge(&mut self, fields: &mut Fields, node: Node, range: &Range<usize>) {
+        let parts = match node.value {
+            Value::Object(_) => vec![node],
+            Value::Array(values) => {
+                let items = node.spans.items();
+                values
+                    .into_iter()
+                    .zip(items)
+                    .map(|(value, spans)| Node {
+                        value,
+                        spans: spans.clone(),
+                    })
+                    .collect()
+            }
+            _ => vec![],
+        };
+        if parts.is_empty() || parts.iter().any(|part| !part.value.is_object()) {
+            self.faults.push(Fault::new(
+                range.clone(),
+                "'<<' takes an object, or a list of objects".into(),
+            ));
+            return;
+        }
+        for part in parts {
+            self.faults.extend(fields.merge(part, range));
+        }
+    }
+}
+
+fn height(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(height).max().unwrap_or(0),
+        Value::Object(fields) => 1 + fields.values().map(height).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+fn is_of(value: &Value, core: &str) -> bool {
+    match core {
+        "int" => value.is_i64() || value.is_u64(),
+        "float" => value.is_number(),
+        "bool" => value.is_boolean(),
+        _ => value.is_null(),
+    }
+}
+
+/// The fields of one mapping as they come.
+#[derive(Default)]
+struct Fields {
+    values: Map<String, Value>,
+    entries: Vec<Entry>,
+    /// Names that came by `<<` and give way to one that is written.
+    merged: HashSet<String>,
+}
+
+impl Fields {
+    fn insert(&mut self, name: String, key: Range<usize>, node: Node) -> Option<Fault> {
+        let (from, to) = narrow(key.clone());
+        let entry = Entry {
+            name: name.as_str().into(),
+            key: from..to,
+            value: node.spans,
+        };
+        if self.values.contains_key(&name) {
+            let place = self.entries.iter().position(|known| *known.name == *name)?;
+            if !self.merged.remove(&name) {
+                return Some(twice(&name, key, &self.entries[place].key));
+            }
+            self.entries[place] = entry;
+        } else {
+            self.entries.push(entry);
+        }
+        self.values.insert(name, node.value);
+        None
+    }
+
+    /// The first of several merged objects wins, and what is written wins over all; kubectl lets a `<<`
+    /// win over what is written before it, which nobody means.
+    fn merge(&mut self, part: Node, key: &Range<usize>) -> Option<Fault> {
+        let Value::Object(mut values) = part.value else {
+            return None;
+        };
+        for entry in part.spans.entries() {
+            let name = &*entry.name;
+            if self.merged.contains(name) {
+                continue;
+            }
+            if self.values.contains_key(name) {
+                let message = format!(
+                    "move '<<' above `{}`: kubectl would let the merged value win",
+                    shown(name)
+                );
+                return Some(Fault::new(key.clone(), message));
+            }
+            self.entries.push(entry.clone());
+            self.merged.insert(name.to_owned());
+            self.values
+                .insert(name.to_owned(), values.remove(name).unwrap_or_default());
+        }
+        None
+    }
+}

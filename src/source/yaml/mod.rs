@@ -1,0 +1,253 @@
+//! Manifests as text: YAML or JSON, several documents, lists, with the place of every part.
+//!
+//! Read as kubectl reads them, so that what is judged here is what the API server would be sent. A fault
+//! in one document does not hide the others. Absent: files, and what any kind means.
+
+mod builder;
+mod json;
+mod scalar;
+mod spans;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+pub use self::scalar::surprise;
+pub use self::spans::{Found, Spans};
+use crate::directory::suggest::shown;
+use crate::resources::GROUP;
+
+/// The longest text that is read, in bytes: no Kubernetes object is longer.
+pub const LONGEST: usize = 1 << 20;
+/// How deep values may be nested.
+const DEEPEST: usize = 64;
+
+/// What a text holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parsed {
+    /// Its objects, those of lists one by one.
+    pub documents: Vec<Document>,
+    /// What could not be read.
+    pub faults: Vec<Fault>,
+}
+
+/// One object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// As kubectl would send it.
+    pub value: Value,
+    /// Where its parts stand.
+    pub spans: Spans,
+}
+
+/// Why a document cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where, in bytes of the text.
+    pub span: Range<usize>,
+    /// What is wrong and what to write instead.
+    pub message: String,
+    /// Another place that has to do with it, and what it is.
+    pub related: Option<(Range<usize>, String)>,
+    /// Whether the document speaks of our kinds. Other tools' files may be none of our business.
+    pub ours: bool,
+}
+
+impl Fault {
+    fn new(span: Range<usize>, message: String) -> Self {
+        Self {
+            span,
+            message,
+            related: None,
+            ours: true,
+        }
+    }
+
+    fn too_deep(span: Range<usize>) -> Self {
+        Self::new(span, format!("this is nested more than {DEEPEST} deep"))
+    }
+
+    fn moved(mut self, by: usize) -> Self {
+        let shift = |range: &mut Range<usize>| *range = range.start + by..range.end + by;
+        shift(&mut self.span);
+        self.related.iter_mut().for_each(|(range, _)| shift(range));
+        self
+    }
+}
+
+/// The fault of a key that is there already.
+fn twice(name: &str, key: Range<usize>, first: &Range<u32>) -> Fault {
+    let mut fault = Fault::new(
+        key,
+        format!("`{}` is written twice: take one out", shown(name)),
+    );
+    fault.related = Some((
+        first.start as usize..first.end as usize,
+        "here first".into(),
+    ));
+    fault
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    value: Value,
+    spans: Spans,
+}
+
+/// Reads a file's bytes.
+pub fn parse_bytes(bytes: &[u8]) -> (String, Parsed) {
+    let whole = |message: &str| Parsed {
+        documents: vec![],
+        faults: vec![Fault::new(0..0, message.to_owned())],
+    };
+    if bytes.len() > LONGEST {
+        return (
+            String::new(),
+            whole("this file is longer than 1 MiB, and no Kubernetes object may be: split it"),
+        );
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), parse(text)),
+        Err(error) => {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let line = bytes[..error.valid_up_to()]
+                .split(|byte| *byte == b'\n')
+                .count();
+            (
+                text,
+                whole(&format!("this file is not UTF-8: see line {line}")),
+            )
+        }
+    }
+}
+
+/// Reads a text of at most [`LONGEST`] bytes.
+pub fn parse(text: &str) -> Parsed {
+    let mut parsed = Parsed::default();
+    if let Some(at) = text.find('\0') {
+        parsed.faults.push(Fault::new(
+            at..at + 1,
+            "a NUL byte: this is not a text".into(),
+        ));
+        return parsed;
+    }
+    let start = if text.starts_with('\u{feff}') {
+        '\u{feff}'.len_utf8()
+    } else {
+        0
+    };
+    let json = text[start..].trim_start().starts_with('{');
+    if let Some(read) = json.then(|| parse_json(text, start)).flatten() {
+        return read;
+    }
+    for chunk in split(text, start) {
+        match chunk.and_then(|range| read(text, range)) {
+            Ok(Some(node)) => take(node, &mut parsed.documents),
+            Ok(None) => {}
+            Err(faults) => parsed.faults.extend(faults),
+        }
+    }
+    parsed
+}
+
+/// `None`: this may be YAML that begins with a brace.
+fn parse_json(text: &str, start: usize) -> Option<Parsed> {
+    let mut parsed = Parsed::default();
+    match json::parse(&text[start..]) {
+        Ok(nodes) => nodes
+            .into_iter()
+            .for_each(|node| take(shift(node, start), &mut parsed.documents)),
+        Err(_) if builder::document(&text[start..]).is_ok() || text.contains("\n---") => {
+            return None;
+        }
+        Err(fault) => parsed.faults.push(mark(fault.moved(start), text)),
+    }
+    Some(parsed)
+}
+
+fn read(text: &str, range: Range<usize>) -> Result<Option<Node>, Vec<Fault>> {
+    let start = range.start;
+    let chunk = &text[range];
+    match builder::document(chunk) {
+        Ok(node) => Ok(node.map(|node| shift(node, start))),
+        Err(faults) => Err(faults
+            .into_iter()
+            .map(|fault| mark(fault.moved(start), chunk))
+            .collect()),
+    }
+}
+
+fn mark(mut fault: Fault, chunk: &str) -> Fault {
+    fault.ours = chunk.contains(GROUP);
+    if chunk.contains("{{") {
+        fault
+            .message
+            .push_str("; this looks like a template: render it first");
+    }
+    fault
+}
+
+fn shift(mut node: Node, by: usize) -> Node {
+    node.spans.shift(by);
+    node
+}
+
+/// The documents between lines of `---`, as kubectl splits them before it reads any.
+fn split(text: &str, start: usize) -> Vec<Result<Range<usize>, Vec<Fault>>> {
+    let mut chunks = Vec::new();
+    let (mut from, mut at) = (start, start);
+    for line in text[start..].split_inclusive('\n') {
+        let end = at + line.len();
+        if let Some(rest) = line.strip_prefix("---") {
+            chunks.push(Ok(from..at));
+            from = end;
+            if !(rest.trim().is_empty() || rest.trim_start().starts_with('#')) {
+                let message =
+                    "kubectl allows nothing after '---': begin the document on the next line";
+                chunks.push(Err(vec![Fault::new(
+                    at + 3..at + line.trim_end().len(),
+                    message.into(),
+                )]));
+            }
+        }
+        at = end;
+    }
+    chunks.push(Ok(from..at));
+    chunks
+}
+
+/// A list stands for its items; an empty document for nothing.
+fn take(node: Node, documents: &mut Vec<Document>) {
+    let Node { value, spans } = node;
+    let Some(list_kind) = value["kind"]
+        .as_str()
+        .filter(|_| value["items"].is_array())
+        .and_then(|kind| kind.strip_suffix("List"))
+    else {
+        if !value.is_null() {
+            documents.push(Document { value, spans });
+        }
+        return;
+    };
+    let (kind, version) = (list_kind.to_owned(), value["apiVersion"].clone());
+    let Value::Object(mut fields) = value else {
+        return;
+    };
+    let Some(Value::Array(items)) = fields.remove("items") else {
+        return;
+    };
+    for (mut value, spans) in items.into_iter().zip(spans.into_items("items")) {
+        // As kubectl fills in the items of a list of one kind.
+        if let Some(item) = value
+            .as_object_mut()
+            .filter(|item| !kind.is_empty() && !item.contains_key("kind"))
+        {
+            item.insert("kind".into(), kind.clone().into());
+            item.entry("apiVersion").or_insert_with(|| version.clone());
+        }
+        documents.push(Document { value, spans });
+    }
+}

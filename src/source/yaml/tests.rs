@@ -1,0 +1,306 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn values(text: &str) -> Vec<Value> {
+    let parsed = parse(text);
+    assert_eq!(parsed.faults, [], "{text}");
+    parsed
+        .documents
+        .into_iter()
+        .map(|document| document.value)
+        .collect()
+}
+
+/// Each fault as the text that it points at and its message.
+fn faults(text: &str) -> Vec<(String, String)> {
+    let faults = parse(text).faults;
+    faults
+        .into_iter()
+        .map(|fault| (text[fault.span].to_owned(), fault.message))
+        .collect()
+}
+
+fn fault(text: &str) -> (String, String) {
+    let mut faults = faults(text);
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    faults.remove(0)
+}
+
+#[test]
+fn a_file_holds_several_documents() {
+    assert_eq!(
+        values("a: 1\n---\nb: 2\n--- # c\n# nothing\n---\nc: 3"),
+        [json!({"a": 1}), json!({"b": 2}), json!({"c": 3})]
+    );
+    assert_eq!(
+        values("---\r\na: 1\r\n---\r\nb: 2\r\n"),
+        [json!({"a": 1}), json!({"b": 2})]
+    );
+    assert_eq!(values("\u{feff}a: 1"), [json!({"a": 1})]);
+    assert_eq!(values(""), [json!(null); 0]);
+}
+
+#[test]
+fn lists_stand_for_their_items() {
+    let list = "apiVersion: v1\nkind: List\nitems:\n- {kind: A}\n- {kind: B}\n";
+    assert_eq!(values(list), [json!({"kind": "A"}), json!({"kind": "B"})]);
+    let of_one_kind =
+        "apiVersion: symbolon.dev/v1alpha1\nkind: ScopeList\nitems: [{metadata: {name: a}}]";
+    assert_eq!(
+        values(of_one_kind),
+        [
+            json!({"apiVersion": "symbolon.dev/v1alpha1", "kind": "Scope", "metadata": {"name": "a"}})
+        ]
+    );
+    assert_eq!(
+        values("kind: AllowList\nspec: {}"),
+        [json!({"kind": "AllowList", "spec": {}})]
+    );
+}
+
+#[test]
+fn json_is_read_with_its_places() {
+    let text = "{\"a\": {\"b\\u00e9\": [1, 2.0, \"\\ud83d\\ude00\"]}}\n{\"c\": null}";
+    let parsed = parse(text);
+    assert_eq!(parsed.faults, []);
+    assert_eq!(
+        parsed.documents[0].value,
+        json!({"a": {"bé": [1, 2, "😀"]}})
+    );
+    assert_eq!(
+        &text[parsed.documents[0].spans.find("/a/bé/1").value],
+        "2.0"
+    );
+    assert_eq!(
+        &text[parsed.documents[1].spans.find("/c").key.unwrap()],
+        "\"c\""
+    );
+    assert_eq!(values("{a: b, c: [d]}"), [json!({"a": "b", "c": ["d"]})]);
+}
+
+#[test]
+fn what_is_not_json_is_told() {
+    for (text, place, message) in [
+        (
+            "{\"a\": \"b}",
+            "\"",
+            "this is not JSON: a string that does not end, or has a wrong escape",
+        ),
+        ("{\"a\" 1 \"b\": {", "1", "this is not JSON: expected ':'"),
+        (
+            "{\"a\": 1, \"a\": 2}",
+            "\"a\"",
+            "`a` is written twice: take one out",
+        ),
+        ("{\"a\": [1 2", "2", "this is not JSON: expected ','"),
+        ("{\"a\": nul]", "n", "this is not JSON: expected a value"),
+    ] {
+        assert_eq!(
+            fault(text),
+            (place.to_owned(), message.to_owned()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn every_part_has_its_place() {
+    let text = "# é\nkind: Scope\nspec:\n  audiences:\n  - 'a'\n  - \"b\"\n  of/it: {x: 1}\n";
+    let spans = &parse(text).documents[0].spans;
+    let at = |pointer: &str| spans.find(pointer);
+    assert_eq!(&text[at("/kind").value], "Scope");
+    assert_eq!(&text[at("/spec/audiences/1").value], "\"b\"");
+    assert_eq!(&text[at("/spec/audiences").key.unwrap()], "audiences");
+    assert_eq!(&text[at("/spec/of~1it/x").value], "1");
+    assert_eq!(&text[at("/spec/of~1it").value], "{x: 1}");
+    let missing = at("/spec/value");
+    assert_eq!(
+        (missing.exact, &text[missing.key.unwrap()]),
+        (false, "spec")
+    );
+}
+
+#[test]
+fn places_count_from_the_start_of_the_file() {
+    let text = "a: 1\n---\nkind: List\nitems:\n- b: 2\n";
+    let documents = parse(text).documents;
+    assert_eq!(&text[documents[1].spans.find("/b").value], "2");
+    let text = "a: 1\n---\n\tb: 2\n---\nc: [\n";
+    assert!(parse(text).faults.iter().all(|fault| fault.span.start >= 9));
+}
+
+#[test]
+fn a_fault_hides_no_other_document() {
+    let parsed = parse("a: 1\n---\nb: [\n---\nc: 3\n---\nd: {{ x }}: {\n---\ne: 5");
+    assert_eq!(parsed.documents.len(), 3);
+    assert_eq!(
+        parsed.faults[0].message,
+        "this is not YAML: unclosed bracket '['"
+    );
+    assert!(
+        parsed.faults[1]
+            .message
+            .ends_with("; this looks like a template: render it first")
+    );
+}
+
+#[test]
+fn anchors_aliases_and_merges_are_those_of_kubectl() {
+    assert_eq!(
+        values("a: &x {b: 1}\nc: *x"),
+        [json!({"a": {"b": 1}, "c": {"b": 1}})]
+    );
+    assert_eq!(
+        values("a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}"),
+        [json!({"a": {"b": 1, "c": 2}, "d": {"b": 3, "c": 2}})]
+    );
+    assert_eq!(
+        values("x: &x {b: 1}\ny: &y {b: 2, c: 2}\nd:\n  <<: [*x, *y]\n"),
+        [json!({"x": {"b": 1}, "true": {"b": 2, "c": 2}, "d": {"b": 1, "c": 2}})]
+    );
+    assert_eq!(values("'<<': 1"), [json!({"<<": 1})]);
+    let text = "a: &x {b: 1}\nc: *x";
+    assert_eq!(&text[parse(text).documents[0].spans.find("/c").value], "*x");
+}
+
+#[test]
+fn what_kubectl_reads_in_a_way_that_nobody_means_is_refused() {
+    for (text, place, message) in [
+        (
+            "a: 1\nb: 2\na: 3",
+            "a",
+            "`a` is written twice: take one out",
+        ),
+        (
+            "a: &x {b: 1}\nc: {b: 2, <<: *x}",
+            "<<",
+            "move '<<' above `b`: kubectl would let the merged value win",
+        ),
+        (
+            "a: {<<: 1}",
+            "<<",
+            "'<<' takes an object, or a list of objects",
+        ),
+        (
+            "a: !secret b",
+            "b",
+            "the tag !secret means nothing in a manifest: take it out",
+        ),
+        (
+            "a: .inf",
+            ".inf",
+            "JSON has no .inf: write a number, or put it in quotes",
+        ),
+        ("a: !!int b", "b", "`b` is no int"),
+        ("~: 1", "~", "a key is a text: put it in quotes"),
+        ("[a]: 1", "[", "a key is a text: put it in quotes"),
+        (
+            "a: &x [*x]",
+            "*x",
+            "this alias is inside of what it stands for",
+        ),
+        (
+            "a: 1\n...\nb: 2",
+            "",
+            "kubectl does not read what follows '...': write '---' on a line of its own",
+        ),
+        (
+            "--- {a: 1}",
+            " {a: 1}",
+            "kubectl allows nothing after '---': begin the document on the next line",
+        ),
+        ("a: b\0", "\0", "a NUL byte: this is not a text"),
+    ] {
+        let (found, told) = fault(text);
+        assert_eq!(told, message, "{text}");
+        assert!(found == place || place.is_empty(), "{text}: {found}");
+    }
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_told_with_both_places() {
+    let text = "spec:\n  a: 1\n  b: 2\n  a: 3\n";
+    let fault = parse(text).faults.remove(0);
+    assert_eq!(
+        (fault.span, fault.related),
+        (22..23, Some((8..9, "here first".to_owned())))
+    );
+}
+
+#[test]
+fn tags_of_the_core_schema_are_understood() {
+    assert_eq!(
+        values("{a: !!str 5, b: !!int '5', c: !!map {}, d: !!seq [], e: !!null '', f: !!bool on}"),
+        [json!({"a": "5", "b": 5, "c": {}, "d": [], "e": null, "f": true})]
+    );
+}
+
+#[test]
+fn bombs_do_not_go_off() {
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for n in 1..12 {
+        let before = vec![format!("*a{}", n - 1); 9].join(", ");
+        laughs += &format!("a{n}: &a{n} [{before}]\n");
+    }
+    assert!(fault(&laughs).1.contains("more than 200000 values"));
+
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
+    assert_eq!(fault(&deep).1, "this is nested more than 64 deep");
+    let deep = format!("{{\"a\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(fault(&deep).1.contains("deep"));
+
+    let mut chain = "a0: &a0 [x]\n".to_owned();
+    for n in 1..10 {
+        chain += &format!(
+            "a{n}: &a{n} {}*a{}{}\n",
+            "[".repeat(30),
+            n - 1,
+            "]".repeat(30)
+        );
+    }
+    assert_eq!(fault(&chain).1, "this is nested more than 64 deep");
+
+    let (_, parsed) = parse_bytes(&vec![b' '; LONGEST + 1]);
+    assert!(parsed.faults[0].message.contains("longer than 1 MiB"));
+    let keys: String = (0..100_000).map(|n| format!("\"k{n}\":1,")).collect();
+    assert_eq!(
+        values(&format!("{{{}}}", keys.trim_end_matches(','))).len(),
+        1
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_are_told_with_their_line() {
+    assert_eq!(
+        parse_bytes(b"a: 1\nb: \xff\n").1.faults[0].message,
+        "this file is not UTF-8: see line 2"
+    );
+}
+
+#[test]
+fn faults_in_files_of_others_are_marked() {
+    assert!(!parse("apiVersion: v1\nkind: {{ .Values.kind }}: x: y").faults[0].ours);
+    assert!(parse("apiVersion: symbolon.dev/v1alpha1\nspec: [").faults[0].ours);
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "[-a-c:{}\\[\\],&*!<>|'\"#%? \t\n\u{feff}é.0~/\\\\]{0,64}") {
+        let parsed = parse(&text);
+        for fault in &parsed.faults {
+            prop_assert!(text.get(fault.span.clone()).is_some(), "{fault:?}");
+        }
+        for document in &parsed.documents {
+            prop_assert!(text.get(document.spans.range()).is_some());
+        }
+    }
+
+    #[test]
+    fn what_json_is_written_is_read_again(value in prop::collection::btree_map(".*", prop::collection::vec(any::<i64>(), 0..3), 0..5)) {
+        let value = serde_json::to_value(value).unwrap();
+        prop_assume!(!value["items"].is_array());
+        prop_assert_eq!(parse(&value.to_string()).documents.remove(0).value, value);
+    }
+}

@@ -1,0 +1,207 @@
+//! Our own check judges manifests as the API server does: the same fixtures are fed to both, here and in
+//! `tests/cluster/crds.rs`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what goes wrong here fails a test, helpers included"
+)]
+
+mod fixtures;
+
+use std::collections::BTreeSet;
+
+use fixtures::{
+    Refusal, full, name, pointer, refusals, root_schema, schema_faults, spec_schema, unset_fields,
+};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
+use serde_json::{Value, json};
+use symbolon::{
+    directory::{Problem, Settings, Severity, admit, transition},
+    resources::{Kind, crd, crds},
+};
+
+fn kind(object: &Value) -> Kind {
+    Kind::from_name(object["kind"].as_str().unwrap()).unwrap()
+}
+
+/// The errors of one object by itself.
+fn errors(object: &Value) -> Vec<Problem> {
+    let mut object = object.clone();
+    object["metadata"]["namespace"] = json!("team");
+    let mut problems = admit::problems(kind(&object), &object, &Settings::default());
+    problems.retain(|problem| problem.severity == Severity::Error);
+    problems
+}
+
+fn for_update(before: &Value, after: &Value) -> Vec<Problem> {
+    transition::problems(kind(after), before, after)
+}
+
+fn described(problems: &[Problem]) -> Vec<(&str, &str)> {
+    problems
+        .iter()
+        .map(|problem| (problem.path.as_str(), problem.message.as_str()))
+        .collect()
+}
+
+/// All the wrongs of many cases at once: a table is read more easily than its first line.
+fn assert_none(wrong: &[String]) {
+    assert!(
+        wrong.is_empty(),
+        "{} wrong\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn what_the_rules_forbid_is_refused_for_the_rule() {
+    let refusals = refusals();
+    assert!(!refusals.is_empty());
+    let wrong: Vec<_> = refusals
+        .iter()
+        .filter_map(|refusal| Some(format!("{}: {}", refusal.file, judge(refusal).err()?)))
+        .collect();
+    assert_none(&wrong);
+}
+
+fn judge(refusal: &Refusal) -> Result<(), String> {
+    for (n, object) in refusal.accepted.iter().enumerate() {
+        let before = refusal.accepted[..n]
+            .iter()
+            .rfind(|other| name(other) == name(object));
+        let mut problems = errors(object);
+        problems.extend(
+            before
+                .into_iter()
+                .flat_map(|before| for_update(before, object)),
+        );
+        if !problems.is_empty() {
+            return Err(format!(
+                "{} should be accepted: {:?}",
+                name(object),
+                described(&problems)
+            ));
+        }
+    }
+    let (alone, update) = match refusal.before() {
+        Some(before) => (
+            errors(&refusal.refused),
+            for_update(before, &refusal.refused),
+        ),
+        None => (Vec::new(), errors(&refusal.refused)),
+    };
+    // The API server has no field for the name of the whole object.
+    let at = if refusal.at.is_empty() {
+        "/metadata/name".to_owned()
+    } else {
+        pointer(&refusal.at)
+    };
+    if alone.is_empty() && described(&update) == [(at.as_str(), refusal.says.as_str())] {
+        return Ok(());
+    }
+    Err(format!(
+        "expected {at}: {}, not {:?} {:?}",
+        refusal.says,
+        described(&alone),
+        described(&update)
+    ))
+}
+
+#[test]
+fn every_field_is_accepted() {
+    for kind in Kind::ALL {
+        for object in full(kind.plural()) {
+            assert_eq!(errors(&object), [], "{kind} {}", name(&object));
+        }
+    }
+}
+
+#[test]
+fn what_the_schema_forbids_is_refused_for_the_field() {
+    let mut wrong = Vec::new();
+    for kind in Kind::ALL {
+        for fault in schema_faults(spec_schema(&crd(kind)), &full(kind.plural())) {
+            let problems = errors(&fault.object);
+            if !problems
+                .iter()
+                .any(|problem| problem.path == pointer(&fault.at))
+            {
+                wrong.push(format!(
+                    "{kind} {} {:?}: {:?}",
+                    fault.at,
+                    fault.keyword,
+                    described(&problems)
+                ));
+            }
+        }
+    }
+    assert_none(&wrong);
+}
+
+// --- nothing is forgotten --------------------------------------------------------------------
+
+#[test]
+fn every_rule_has_a_manifest_that_it_refuses() {
+    let tested: BTreeSet<_> = refusals()
+        .into_iter()
+        .map(|refusal| (refusal.plural, refusal.at, refusal.says))
+        .collect();
+    let rules: BTreeSet<_> = crds().iter().flat_map(rules).collect();
+    assert!(!rules.is_empty());
+    let untested: Vec<_> = rules.difference(&tested).collect();
+    let unknown: Vec<_> = tested.difference(&rules).collect();
+    assert!(
+        untested.is_empty(),
+        "no file in tests/fixtures/refused for {untested:#?}"
+    );
+    assert!(
+        unknown.is_empty(),
+        "files in tests/fixtures/refused for rules that are in no definition: {unknown:#?}"
+    );
+}
+
+/// Plural, field and message of every `x-kubernetes-validations`.
+fn rules(crd: &CustomResourceDefinition) -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
+    collect_rules(root_schema(crd), "", &mut |at, message| {
+        found.push((crd.spec.names.plural.clone(), at, message));
+    });
+    found
+}
+
+fn collect_rules(schema: &JSONSchemaProps, at: &str, each: &mut impl FnMut(String, String)) {
+    for rule in schema.x_kubernetes_validations.iter().flatten() {
+        let message = rule
+            .message
+            .clone()
+            .unwrap_or_else(|| panic!("{at}: a rule without a message: {}", rule.rule));
+        each(
+            format!("{at}{}", rule.field_path.as_deref().unwrap_or(""))
+                .trim_start_matches('.')
+                .to_owned(),
+            message,
+        );
+    }
+    for (name, property) in schema.properties.iter().flatten() {
+        collect_rules(property, &format!("{at}.{name}"), each);
+    }
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
+        collect_rules(items, &format!("{at}[0]"), each);
+    }
+}
+
+#[test]
+fn the_full_objects_set_every_field() {
+    for crd in crds() {
+        assert_eq!(
+            unset_fields(spec_schema(&crd), &full(&crd.spec.names.plural)),
+            [""; 0],
+            "tests/fixtures/full/{}.yaml",
+            &crd.spec.names.plural
+        );
+    }
+}
