@@ -110,13 +110,4 @@ pub trait Cluster: Send + Sync {
         key: &ObjectKey,
         only: &Precondition,
     ) -> impl Future<Output = Result<(), ApiError>> + Send;
-
-    /// Merges `status` (RFC 7396) into the status of the owner that has this uid, and of no other.
-    fn patch_status(
-        &self,
-        kind: OwnerKind,
-        key: &ObjectKey,
-        uid: &str,
-        status: &Value,
-    ) -> impl Future<Output = Result<(), ApiError>> + Send;
 }

@@ -1,9 +1,15 @@
 //! Brings the cluster to what the directory says: gather, resolve, plan, apply, report.
 //!
-//! Plans are pure. `apply` and `report` are the only writers, behind the narrow trait
-//! [`Cluster`](cluster::Cluster): a real API server, or a directory of files in dev mode. Absent:
-//! anything that serves requests.
+//! Plans are pure. `apply` and `report` are the only writers, behind the narrow traits
+//! [`Cluster`](cluster::Cluster) and [`Reports`](report::Reports): a real API server, or a directory of
+//! files in dev mode. Absent: anything that serves requests.
 
 pub mod cluster;
+pub mod fence;
 pub mod issue;
+pub mod kube_api;
+pub mod leader;
+pub mod queue;
+pub mod report;
+mod rest;
 pub mod secret;

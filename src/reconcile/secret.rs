@@ -118,6 +118,12 @@ impl SecretObject {
             .map(|text| SecretString::from(text.to_owned()))
     }
 
+    /// The bytes under a key of its data; `None` where there is nothing or it is no base64.
+    pub fn bytes(&self, key: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let text = self.field("data")[key].as_str()?;
+        STANDARD.decode(text).ok().map(Zeroizing::new)
+    }
+
     /// Whether there is anything under a key of its data.
     pub fn has_text(&self, key: &str) -> bool {
         self.field("data")[key]

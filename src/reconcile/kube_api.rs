@@ -1,0 +1,239 @@
+//! The cluster as a Kubernetes API server has it.
+//!
+//! Reads are live, writes are single and on condition of what was read, each is bounded in time and
+//! fenced. Absent: retries, lists, force.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::{DeleteParams, GetParams, PostParams, Preconditions};
+use kube::core::Request;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::cluster::{ApiError, Cluster, Precondition};
+use super::fence::Fence;
+use super::report::Reports;
+use super::rest::{Built, Rest};
+use super::secret::SecretObject;
+use crate::directory::ObjectKey;
+use crate::resources::{API_VERSION, Credential, Kind, OwnerKind};
+
+/// Versions that are remembered as our own: some seconds of the most that an API server takes.
+const REMEMBERED: usize = 16_384;
+
+/// A Kubernetes API server.
+#[derive(Clone)]
+pub struct KubeApi {
+    rest: Rest,
+    fence: Fence,
+    own: OwnWrites,
+}
+
+/// The versions of objects that we wrote, so that hearing of them is no news.
+#[derive(Clone, Debug, Default)]
+pub struct OwnWrites(Arc<Mutex<Remembered>>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    known: HashSet<Box<str>>,
+    order: VecDeque<Box<str>>,
+}
+
+impl OwnWrites {
+    fn note(&self, version: &str) {
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.known.insert(version.into()) {
+            remembered.order.push_back(version.into());
+        }
+        if remembered.order.len() > REMEMBERED
+            && let Some(oldest) = remembered.order.pop_front()
+        {
+            remembered.known.remove(&oldest);
+        }
+    }
+
+    /// Whether we wrote the object that has this version.
+    pub fn has(&self, version: &str) -> bool {
+        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.known.contains(version)
+    }
+}
+
+impl KubeApi {
+    /// An API server; `timeout` bounds each request. The client must not retry by itself.
+    pub fn new(client: Client, timeout: Duration, fence: Fence) -> Self {
+        Self {
+            rest: Rest { client, timeout },
+            fence,
+            own: OwnWrites::default(),
+        }
+    }
+
+    /// What was written through this and its clones.
+    pub fn own_writes(&self) -> &OwnWrites {
+        &self.own
+    }
+
+    async fn find(&self, kind: Kind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
+        let request = objects(kind, &key.namespace).get(&key.name, &GetParams::default());
+        self.rest.find(request).await
+    }
+
+    async fn write(&self, request: Built) -> Result<Value, ApiError> {
+        if !self.fence.is_open() {
+            return Err(ApiError::Unavailable(
+                "this process does not lead any more".to_owned(),
+            ));
+        }
+        let stored = self.rest.send(request).await?;
+        if let Some(version) = stored["metadata"]["resourceVersion"].as_str() {
+            self.own.note(version);
+        }
+        Ok(stored)
+    }
+}
+
+impl Cluster for KubeApi {
+    async fn credential(&self, key: &ObjectKey) -> Result<Option<Credential>, ApiError> {
+        let found = self.find(Kind::Credential, key).await?;
+        found.map(credential_of).transpose()
+    }
+
+    async fn secret(&self, key: &ObjectKey) -> Result<Option<SecretObject>, ApiError> {
+        let request = secrets(&key.namespace).get(&key.name, &GetParams::default());
+        self.rest.find(request).await?.map(secret_of).transpose()
+    }
+
+    async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
+        self.find(kind_of(kind), key).await
+    }
+
+    async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
+        let namespace = credential.metadata.namespace.as_deref().unwrap_or_default();
+        let request =
+            objects(Kind::Credential, namespace).create(&PostParams::default(), body(credential)?);
+        credential_of(self.write(request).await?)
+    }
+
+    async fn replace_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
+        let metadata = &credential.metadata;
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
+        let name = metadata.name.as_deref().unwrap_or_default();
+        let request = objects(Kind::Credential, namespace).replace(
+            name,
+            &PostParams::default(),
+            body(credential)?,
+        );
+        credential_of(self.write(request).await?)
+    }
+
+    async fn delete_credential(
+        &self,
+        key: &ObjectKey,
+        only: &Precondition,
+    ) -> Result<(), ApiError> {
+        let request = objects(Kind::Credential, &key.namespace).delete(&key.name, &exactly(only));
+        self.write(request).await.map(drop)
+    }
+
+    async fn create_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        let request =
+            secrets(&secret.key().namespace).create(&PostParams::default(), body(secret.expose())?);
+        secret_of(self.write(request).await?)
+    }
+
+    async fn replace_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        let key = secret.key();
+        let request = secrets(&key.namespace).replace(
+            &key.name,
+            &PostParams::default(),
+            body(secret.expose())?,
+        );
+        secret_of(self.write(request).await?)
+    }
+
+    async fn delete_secret(&self, key: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
+        let request = secrets(&key.namespace).delete(&key.name, &exactly(only));
+        self.write(request).await.map(drop)
+    }
+}
+
+impl Reports for KubeApi {
+    async fn object(&self, kind: Kind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
+        self.find(kind, key).await
+    }
+
+    async fn replace_status(&self, kind: Kind, object: &Value) -> Result<(), ApiError> {
+        let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default();
+        // The cheapest of all ways to write a status: the API server merges and compares nothing.
+        let request = objects(kind, field("namespace")).replace_subresource(
+            "status",
+            field("name"),
+            &PostParams::default(),
+            body(object)?,
+        );
+        self.write(request).await.map(drop)
+    }
+}
+
+fn objects(kind: Kind, namespace: &str) -> Request {
+    let plural = kind.plural();
+    Request::new(format!(
+        "/apis/{API_VERSION}/namespaces/{namespace}/{plural}"
+    ))
+}
+
+fn secrets(namespace: &str) -> Request {
+    Request::new(format!("/api/v1/namespaces/{namespace}/secrets"))
+}
+
+fn kind_of(kind: OwnerKind) -> Kind {
+    match kind {
+        OwnerKind::OAuthClient => Kind::OAuthClient,
+        OwnerKind::ServiceAccessToken => Kind::ServiceAccessToken,
+    }
+}
+
+fn body(object: &impl Serialize) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(object)
+        .map_err(|_| ApiError::Invalid("it cannot be written as JSON".to_owned()))
+}
+
+fn exactly(only: &Precondition) -> DeleteParams {
+    DeleteParams::default().preconditions(Preconditions {
+        uid: Some(only.uid.clone()),
+        resource_version: Some(only.resource_version.clone()),
+    })
+}
+
+/// The values of a Credential that does not decode are not repeated.
+fn credential_of(object: Value) -> Result<Credential, ApiError> {
+    serde_json::from_value(object)
+        .map_err(|_| ApiError::Unavailable("the Credential is none of this release".to_owned()))
+}
+
+fn secret_of(object: Value) -> Result<SecretObject, ApiError> {
+    match object {
+        Value::Object(manifest) => Ok(SecretObject::new(manifest)),
+        _ => Err(ApiError::Unknown("it is no object".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_writes_are_known_and_forgotten_in_time() {
+        let own = OwnWrites::default();
+        for version in 0..=REMEMBERED {
+            own.note(&version.to_string());
+            own.note(&version.to_string());
+        }
+        assert!(own.has("1") && own.has(&REMEMBERED.to_string()));
+        assert!(!own.has("0"));
+    }
+}

@@ -1,0 +1,350 @@
+//! Which of several processes writes: the holder of a Lease.
+//!
+//! The holder stops by its own clock well before anybody else may begin: it counts from when it *sent*
+//! the request that renewed the lease, others from when they *saw* it renewed. No clock is compared
+//! with another's. Absent: what a leader does.
+//!
+//! <https://kubernetes.io/docs/concepts/architecture/leases/>
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::Client;
+use kube::api::{GetParams, ObjectMeta, PostParams};
+use kube::core::Request;
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
+
+use super::cluster::ApiError;
+use super::fence::Fence;
+use super::rest::Rest;
+use crate::directory::ObjectKey;
+use crate::tokens::{Entropy, SystemEntropy};
+
+/// The times of an election. Each is shorter than the one before.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Without renewal others take over after this time.
+    pub lease: Duration,
+    /// Without renewal the holder stops after this time.
+    pub renew_within: Duration,
+    /// Between renewals, and between looks at another's lease.
+    pub every: Duration,
+    /// For one request.
+    pub request: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(15),
+            renew_within: Duration::from_secs(10),
+            every: Duration::from_secs(2),
+            request: Duration::from_secs(3),
+        }
+    }
+}
+
+/// One candidate.
+pub struct Election {
+    rest: Rest,
+    lease: ObjectKey,
+    identity: String,
+    times: Times,
+    fence: Fence,
+    seen: Option<Seen>,
+}
+
+/// Another's lease, and since when it has been unchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    version: String,
+    since: Instant,
+}
+
+/// What to do about a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Move {
+    Create,
+    /// Ours already, or nobody's any more.
+    Take,
+    Wait,
+}
+
+impl Election {
+    /// A candidate for a lease under a name of its own. The fence is open while it leads.
+    pub fn new(
+        client: Client,
+        lease: ObjectKey,
+        identity: String,
+        times: Times,
+        fence: Fence,
+    ) -> Self {
+        let rest = Rest {
+            client,
+            timeout: times.request,
+        };
+        Self {
+            rest,
+            lease,
+            identity,
+            times,
+            fence,
+            seen: None,
+        }
+    }
+
+    /// Waits until this candidate leads.
+    pub async fn acquire(&mut self) {
+        loop {
+            match self.attempt().await {
+                Ok(true) => {
+                    info!(lease = %self.lease, identity = self.identity, "leading");
+                    return;
+                }
+                Ok(false) => {}
+                Err(error) => debug!(lease = %self.lease, %error, "no lease yet"),
+            }
+            sleep(jittered(self.times.every, &mut SystemEntropy)).await;
+        }
+    }
+
+    /// Renews until the lease is lost; the fence is closed then.
+    pub async fn hold(&mut self) {
+        let mut renewed = Instant::now();
+        while renewed.elapsed() < self.times.renew_within {
+            sleep(jittered(self.times.every, &mut SystemEntropy)).await;
+            let asked = Instant::now();
+            match self.attempt().await {
+                Ok(true) => renewed = asked,
+                Ok(false) => break,
+                Err(error) => warn!(lease = %self.lease, %error, "the lease is not renewed"),
+            }
+        }
+        self.fence.close();
+        warn!(lease = %self.lease, "not leading any more");
+    }
+
+    /// Gives the lease away, so that another need not wait for its end. Best effort.
+    pub async fn release(&mut self) {
+        self.fence.close();
+        let Ok(Some(mut lease)) = self.read().await else {
+            return;
+        };
+        if holder(&lease) != Some(&self.identity) {
+            return;
+        }
+        if let Some(spec) = &mut lease.spec {
+            spec.holder_identity = Some(String::new());
+            spec.lease_duration_seconds = Some(1);
+        }
+        if let Err(error) = self.write(&lease, false).await {
+            debug!(lease = %self.lease, %error, "the lease runs out by itself");
+        }
+    }
+
+    /// Reads the lease, and takes or renews it where that is allowed.
+    async fn attempt(&mut self) -> Result<bool, ApiError> {
+        let asked = Instant::now();
+        let lease = self.read().await?;
+        let step = decide(
+            lease.as_ref(),
+            &mut self.seen,
+            &self.identity,
+            self.times.lease,
+            asked,
+        );
+        if step == Move::Wait {
+            return Ok(false);
+        }
+        let sent = Instant::now();
+        let wanted = self.renewed(lease.unwrap_or_default(), now());
+        match self.write(&wanted, step == Move::Create).await {
+            Ok(()) => {}
+            Err(ApiError::Conflict | ApiError::AlreadyExists | ApiError::NotFound) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        self.fence.open_until(sent + self.times.renew_within);
+        Ok(true)
+    }
+
+    fn renewed(&self, mut lease: Lease, now: Timestamp) -> Lease {
+        lease.metadata = ObjectMeta {
+            namespace: Some(self.lease.namespace.to_string()),
+            name: Some(self.lease.name.to_string()),
+            ..lease.metadata
+        };
+        let before = lease.spec.take().unwrap_or_default();
+        let is_ours = before.holder_identity.as_deref() == Some(&self.identity);
+        let transitions = before.lease_transitions.unwrap_or(0);
+        lease.spec = Some(LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(self.times.lease.as_secs()).ok(),
+            acquire_time: before
+                .acquire_time
+                .filter(|_| is_ours)
+                .or(Some(MicroTime(now))),
+            renew_time: Some(MicroTime(now)),
+            lease_transitions: Some(transitions.saturating_add(i32::from(!is_ours))),
+            ..before
+        });
+        lease
+    }
+
+    fn leases(&self) -> Request {
+        let namespace = &self.lease.namespace;
+        Request::new(format!(
+            "/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        ))
+    }
+
+    async fn read(&self) -> Result<Option<Lease>, ApiError> {
+        let request = self.leases().get(&self.lease.name, &GetParams::default());
+        let found = self.rest.find(request).await?;
+        let lease = found.map(serde_json::from_value).transpose();
+        lease.map_err(|_| ApiError::Unavailable("the lease is none".to_owned()))
+    }
+
+    async fn write(&self, lease: &Lease, is_first: bool) -> Result<(), ApiError> {
+        let body =
+            serde_json::to_vec(lease).map_err(|error| ApiError::Invalid(error.to_string()))?;
+        let request = if is_first {
+            self.leases().create(&PostParams::default(), body)
+        } else {
+            self.leases()
+                .replace(&self.lease.name, &PostParams::default(), body)
+        };
+        self.rest.send(request).await.map(drop)
+    }
+}
+
+/// The version tells of a renewal whatever the holder's clock says.
+fn decide(
+    lease: Option<&Lease>,
+    seen: &mut Option<Seen>,
+    me: &str,
+    ours: Duration,
+    now: Instant,
+) -> Move {
+    let Some(lease) = lease else {
+        return Move::Create;
+    };
+    if holder(lease).is_none_or(|holder| holder == me) {
+        return Move::Take;
+    }
+    let version = lease.metadata.resource_version.clone().unwrap_or_default();
+    let since = match seen {
+        Some(seen) if seen.version == version => seen.since,
+        _ => {
+            *seen = Some(Seen {
+                version,
+                since: now,
+            });
+            now
+        }
+    };
+    let theirs = lease
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.lease_duration_seconds);
+    let theirs = theirs
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map(Duration::from_secs);
+    if now.saturating_duration_since(since) >= theirs.unwrap_or(ours) {
+        Move::Take
+    } else {
+        Move::Wait
+    }
+}
+
+fn holder(lease: &Lease) -> Option<&str> {
+    let holder = lease.spec.as_ref()?.holder_identity.as_deref()?;
+    (!holder.is_empty()).then_some(holder)
+}
+
+/// Between 80 % and 120 % of a time: candidates do not ask in step.
+fn jittered(time: Duration, entropy: &mut dyn Entropy) -> Duration {
+    let mut byte = [0];
+    entropy.fill(&mut byte);
+    time.mul_f64(0.8 + 0.4 * f64::from(byte[0]) / 255.0)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the lease's times are for people to read"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: Duration = Duration::from_secs(15);
+
+    fn lease(holder: &str, version: &str) -> Lease {
+        Lease {
+            metadata: ObjectMeta {
+                resource_version: Some(version.to_owned()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(holder.to_owned()),
+                lease_duration_seconds: Some(15),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    fn look(seen: &mut Option<Seen>, lease: Option<&Lease>, at: Instant) -> Move {
+        decide(lease, seen, "me", OURS, at)
+    }
+
+    #[test]
+    fn what_is_nobodys_or_ours_is_taken() {
+        let now = Instant::now();
+        assert_eq!(look(&mut None, None, now), Move::Create);
+        assert_eq!(look(&mut None, Some(&lease("", "1")), now), Move::Take);
+        assert_eq!(look(&mut None, Some(&lease("me", "1")), now), Move::Take);
+    }
+
+    #[test]
+    fn anothers_lease_is_taken_only_when_it_was_seen_unchanged_for_its_whole_time() {
+        let (start, mut seen) = (Instant::now(), None);
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        assert_eq!(look(&mut seen, Some(&lease("you", "1")), at(0)), Move::Wait);
+        assert_eq!(
+            look(&mut seen, Some(&lease("you", "1")), at(14)),
+            Move::Wait
+        );
+        assert_eq!(
+            look(&mut seen, Some(&lease("you", "2")), at(16)),
+            Move::Wait,
+            "renewed meanwhile"
+        );
+        assert_eq!(
+            look(&mut seen, Some(&lease("you", "2")), at(30)),
+            Move::Wait
+        );
+        assert_eq!(
+            look(&mut seen, Some(&lease("you", "2")), at(31)),
+            Move::Take
+        );
+    }
+
+    #[test]
+    fn the_holder_stops_before_anybody_else_begins() {
+        let Times {
+            lease,
+            renew_within,
+            every,
+            request,
+        } = Times::default();
+        assert!(every + request < renew_within && renew_within + request < lease);
+    }
+}
