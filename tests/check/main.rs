@@ -1,4 +1,4 @@
-//! `symbolon check` as people run it: the built binary, what it prints, its exit status.
+//! `symbolon check` and `symbolon explain` as people run it: the built binary, what it prints, its exit status.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,8 +16,12 @@ const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/check");
 
 /// Runs it in this folder.
 fn check(arguments: &[&str], input: &str) -> Output {
+    run("check", arguments, input)
+}
+
+fn run(command: &str, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_symbolon"))
-        .arg("check")
+        .arg(command)
         .args(arguments)
         .current_dir(HERE)
         .env("NO_COLOR", "1")
@@ -203,4 +207,74 @@ fn wrong_questions_are_told_apart_from_wrong_manifests() {
 fn the_examples_are_without_a_warning() {
     let output = check(&["../../examples/quickstart", "--strict"], "");
     assert_eq!(status(&output), 0, "{}", text(&output));
+}
+
+#[test]
+fn each_rule_is_explained() {
+    let where_ = ["--dir", "faulty", "--dir", "platform"];
+    let mut told = String::new();
+    for question in [
+        &["client", "shop/till"][..],
+        &["client", "shop/till", "--scope", "orders.read"],
+        &["client", "shop/till", "--scope", "orders.delete"],
+        &["client", "shop/thief"],
+        &["client", "cellar/stranger"],
+        &["client", "shop/nowhere"],
+        &["client", "shop/shape"],
+        &["client", "shop/nobody"],
+        &["scope", "platform/orders.write", "--namespace", "shop"],
+        &["scope", "platform/orders.write", "--namespace", "warehouse"],
+        &["token", "shop/long"],
+        &["token", "shop/orphan"],
+    ] {
+        let output = run("explain", &[question, &where_[..]].concat(), "");
+        let refused = text(&output).contains('✗');
+        assert_eq!(status(&output), i32::from(refused), "{question:?}");
+        told += &format!(
+            "$ symbolon explain {}\n{}\n",
+            question.join(" "),
+            text(&output)
+        );
+    }
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn explanations_are_told_as_json() {
+    let output = run(
+        "explain",
+        &[
+            "scope",
+            "platform/orders.read",
+            "--dir",
+            "platform",
+            "-o",
+            "json",
+        ],
+        "",
+    );
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&told["kind"], &told["allowed"], status(&output)),
+        (&"Scope".into(), &true.into(), 0)
+    );
+    assert!(
+        told["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|step| step["verdict"] == "holds")
+    );
+    assert_eq!(
+        status(&run(
+            "explain",
+            &["scope", "orders.read", "--dir", "platform"],
+            ""
+        )),
+        2
+    );
+    assert_eq!(
+        status(&run("explain", &["scope", "a/b", "--dir", "missing"], "")),
+        2
+    );
 }
