@@ -609,7 +609,6 @@ enum Request {
     ReplaceSecret(SecretObject),
     DeleteSecret(Precondition),
     DeleteCredential,
-    PatchStatus,
 }
 
 enum Reply {
@@ -721,15 +720,5 @@ impl Cluster for Script {
     async fn delete_secret(&self, _: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
         self.write(|| Request::DeleteSecret(only.clone()), || ())
             .await
-    }
-
-    async fn patch_status(
-        &self,
-        _: OwnerKind,
-        _: &ObjectKey,
-        _: &str,
-        _: &Value,
-    ) -> Result<(), ApiError> {
-        self.write(|| Request::PatchStatus, || ()).await
     }
 }
