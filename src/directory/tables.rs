@@ -184,6 +184,28 @@ impl Directory {
         &self.settings
     }
 
+    /// Whether a change would change anything: most of what a watch brings is somebody's status.
+    pub fn is_news(&self, change: &Change) -> bool {
+        match change {
+            Change::Upsert(Row::Identity(object)) => differs(self.identity(&object.key), object),
+            Change::Upsert(Row::Scope(object)) => differs(self.scope(&object.key), object),
+            Change::Upsert(Row::Client(object)) => differs(self.client(&object.key), object),
+            Change::Upsert(Row::ServiceToken(object)) => {
+                differs(self.service_token(&object.key), object)
+            }
+            Change::Upsert(Row::Credential(record)) => {
+                differs(self.credential(&record.key), record)
+            }
+            Change::Delete(Kind::Identity, key) => self.identities.contains_key(key),
+            Change::Delete(Kind::Scope, key) => self.scopes.contains_key(key),
+            Change::Delete(Kind::OAuthClient, key) => self.clients.contains_key(key),
+            Change::Delete(Kind::ServiceAccessToken, key) => self.service_tokens.contains_key(key),
+            Change::Delete(Kind::Credential, key) => self.credentials.contains_key(key),
+            Change::Namespace(name, labels) => self.labels(name) != Some(labels),
+            Change::NamespaceGone(name) => self.namespaces.contains_key(name),
+        }
+    }
+
     /// Makes one change.
     pub fn apply(&mut self, change: Change) {
         match change {
@@ -331,6 +353,10 @@ impl Directory {
     pub fn labels(&self, namespace: &str) -> Option<&Labels> {
         self.namespaces.get(namespace).map(AsRef::as_ref)
     }
+}
+
+fn differs<T: PartialEq>(old: Option<&Arc<T>>, new: &T) -> bool {
+    old.is_none_or(|old| **old != *new)
 }
 
 fn scope_claim(object: &Object<ScopeRecord>) -> Option<Claim> {

@@ -84,38 +84,44 @@ impl World {
 
     /// Adds or changes objects.
     pub(crate) fn apply(&mut self, yaml: &str) {
-        for document in serde_yaml::Deserializer::from_str(yaml) {
-            let mut raw = Value::deserialize(document).unwrap();
-            if raw.is_null() {
-                continue;
-            }
-            let kind = raw["kind"].as_str().unwrap().to_owned();
-            let name = raw["metadata"]["name"].as_str().unwrap().to_owned();
-            if kind == "Namespace" {
-                let labels = raw["metadata"]["labels"].as_object().into_iter().flatten();
-                let labels = labels
-                    .map(|(key, value)| (key.as_str().into(), value.as_str().unwrap().into()))
-                    .collect();
-                self.directory
-                    .apply(Change::Namespace(name.as_str().into(), labels));
-                continue;
-            }
-            let namespace = raw["metadata"]["namespace"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            let metadata = raw["metadata"].as_object_mut().unwrap();
-            self.created += SignedDuration::from_secs(1);
-            metadata
-                .entry("uid")
-                .or_insert_with(|| json!(format!("{kind}-{namespace}-{name}")));
-            metadata
-                .entry("creationTimestamp")
-                .or_insert_with(|| json!(self.created.to_string()));
-            let kind = Kind::from_name(&kind).unwrap();
-            let change = Change::object(kind, &raw, self.directory.settings()).unwrap();
+        for change in self.changes(yaml) {
             self.directory.apply(change);
         }
+    }
+
+    /// What adding or changing objects would mean.
+    pub(crate) fn changes(&mut self, yaml: &str) -> Vec<Change> {
+        serde_yaml::Deserializer::from_str(yaml)
+            .map(|document| Value::deserialize(document).unwrap())
+            .filter(|raw| !raw.is_null())
+            .map(|raw| self.change(raw))
+            .collect()
+    }
+
+    fn change(&mut self, mut raw: Value) -> Change {
+        let kind = raw["kind"].as_str().unwrap().to_owned();
+        let name = raw["metadata"]["name"].as_str().unwrap().to_owned();
+        if kind == "Namespace" {
+            let labels = raw["metadata"]["labels"].as_object().into_iter().flatten();
+            let labels = labels
+                .map(|(key, value)| (key.as_str().into(), value.as_str().unwrap().into()))
+                .collect();
+            return Change::Namespace(name.as_str().into(), labels);
+        }
+        let namespace = raw["metadata"]["namespace"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let metadata = raw["metadata"].as_object_mut().unwrap();
+        self.created += SignedDuration::from_secs(1);
+        metadata
+            .entry("uid")
+            .or_insert_with(|| json!(format!("{kind}-{namespace}-{name}")));
+        metadata
+            .entry("creationTimestamp")
+            .or_insert_with(|| json!(self.created.to_string()));
+        let kind = Kind::from_name(&kind).unwrap();
+        Change::object(kind, &raw, self.directory.settings()).unwrap()
     }
 
     /// Takes an object away.

@@ -5,11 +5,18 @@
 //! files in dev mode. Absent: anything that serves requests.
 
 pub mod cluster;
+pub mod controller;
+pub mod events;
+mod fanout;
 pub mod fence;
 pub mod issue;
+pub mod key_secrets;
 pub mod kube_api;
 pub mod leader;
 pub mod queue;
 pub mod report;
 mod rest;
 pub mod secret;
+pub mod status;
+pub mod sweep;
+pub mod work;

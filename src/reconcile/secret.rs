@@ -103,6 +103,11 @@ impl SecretObject {
         *self.field("immutable") == Value::Bool(true)
     }
 
+    /// Whether it says that the operator looks after it.
+    pub fn is_managed(&self) -> bool {
+        self.field("metadata")["labels"][LABEL_MANAGED] == "true"
+    }
+
     /// Whether it has the type that we write; a type never changes.
     pub fn has_right_type(&self) -> bool {
         self.field("type")
@@ -191,8 +196,13 @@ impl SecretObject {
 
     /// Puts a text under a key of its data.
     pub fn set_text(&mut self, key: &str, text: &str) {
+        self.set_encoded(key, &STANDARD.encode(text));
+    }
+
+    /// Puts what this base64 stands for under a key of its data.
+    pub fn set_encoded(&mut self, key: &str, base64: &str) {
         edit(&mut self.0, "data", |data| {
-            if let Some(mut old) = data.insert(key.to_owned(), STANDARD.encode(text).into()) {
+            if let Some(mut old) = data.insert(key.to_owned(), base64.into()) {
                 wipe(&mut old);
             }
         });

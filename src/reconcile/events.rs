@@ -1,0 +1,150 @@
+//! What was done, for people to read: Kubernetes Events. Best effort: they are kept for an hour, never
+//! waited for, and left out where there are too many.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use serde_json::Value;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use super::issue::IssueEvent;
+use crate::resources::API_VERSION;
+
+/// Waiting to be written; more are left out.
+const MOST_WAITING: usize = 256;
+/// For one write.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Who writes them.
+const CONTROLLER: &str = "symbolon";
+
+/// Something that happened to an object.
+pub struct Notice {
+    event: Event,
+    regarding: ObjectReference,
+}
+
+impl Notice {
+    /// A notice about a live object.
+    pub fn new(live: &Value, reason: &str, is_warning: bool, note: String) -> Self {
+        let field = |name: &str| live["metadata"][name].as_str().map(str::to_owned);
+        Self {
+            event: Event {
+                type_: if is_warning {
+                    EventType::Warning
+                } else {
+                    EventType::Normal
+                },
+                reason: reason.to_owned(),
+                note: Some(note),
+                action: reason.to_owned(),
+                secondary: None,
+            },
+            regarding: ObjectReference {
+                api_version: Some(API_VERSION.to_owned()),
+                kind: live["kind"].as_str().map(str::to_owned),
+                namespace: field("namespace"),
+                name: field("name"),
+                uid: field("uid"),
+                ..ObjectReference::default()
+            },
+        }
+    }
+
+    /// What issuing did to an owner.
+    pub(super) fn issued(live: &Value, event: &IssueEvent, secret: &str) -> Self {
+        let (reason, is_warning, note) = match event {
+            IssueEvent::Issued { token_id, epoch } => (
+                "Issued",
+                false,
+                format!("token {token_id} (epoch {epoch}) is in the Secret {secret}"),
+            ),
+            IssueEvent::Rotated {
+                token_id,
+                epoch,
+                cause,
+            } => (
+                "Rotated",
+                false,
+                format!(
+                    "token {token_id} (epoch {epoch}, {}) is in the Secret {secret}",
+                    cause.as_str()
+                ),
+            ),
+            IssueEvent::SecretRecreated { token_id, epoch } => (
+                "SecretRecreated",
+                false,
+                format!(
+                    "the Secret {secret} was deleted: it holds token {token_id} (epoch {epoch}) now"
+                ),
+            ),
+            IssueEvent::Retired {
+                token_id,
+                not_after,
+            } => {
+                let end = not_after
+                    .map(|end| format!(" until {}", end.0))
+                    .unwrap_or_default();
+                (
+                    "Retired",
+                    false,
+                    format!("token {token_id} is accepted{end} and replaced by a newer one"),
+                )
+            }
+            IssueEvent::Revoked => (
+                "Revoked",
+                false,
+                "no token of it is accepted any more".to_owned(),
+            ),
+            IssueEvent::Adopted { secret } => (
+                "Adopted",
+                false,
+                format!(
+                    "the Secret {secret} had no owner and says that it was made for this object"
+                ),
+            ),
+            IssueEvent::Conflict { message } => ("Conflict", true, message.clone()),
+            IssueEvent::MintLimitReached { message } => ("MintLimitReached", true, message.clone()),
+        };
+        Self::new(live, reason, is_warning, note)
+    }
+}
+
+/// Where notices are handed in.
+#[derive(Clone)]
+pub struct Notices(Option<mpsc::Sender<Notice>>);
+
+impl Notices {
+    /// Written by a task of its own, which merges repeated ones.
+    pub fn written(client: Client, instance: String) -> Self {
+        let (sender, mut receiver) = mpsc::channel::<Notice>(MOST_WAITING);
+        let reporter = Reporter {
+            controller: CONTROLLER.to_owned(),
+            instance: Some(instance),
+        };
+        let recorder = Recorder::new(client, reporter);
+        tokio::spawn(async move {
+            while let Some(Notice { event, regarding }) = receiver.recv().await {
+                let written =
+                    tokio::time::timeout(TIMEOUT, recorder.publish(&event, &regarding)).await;
+                if !matches!(written, Ok(Ok(()))) {
+                    debug!(reason = event.reason, "an event could not be written");
+                }
+            }
+        });
+        Self(Some(sender))
+    }
+
+    /// Read by nobody.
+    pub const fn ignored() -> Self {
+        Self(None)
+    }
+
+    /// Hands one in.
+    pub(super) fn publish(&self, notice: Notice) {
+        if let Some(sender) = &self.0 {
+            drop(sender.try_send(notice));
+        }
+    }
+}

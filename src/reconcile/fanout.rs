@@ -1,0 +1,345 @@
+//! Whom a change concerns. Pure.
+//!
+//! The directory tracks no dependencies: a request joins what it needs. The operator must know whom to
+//! look at again, and may err on one side only: a look too many costs a comparison, see
+//! [`Why::Perhaps`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::queue::Why;
+use super::work::Work;
+use crate::directory::{Change, Directory, ObjectKey, Row};
+use crate::resources::Kind;
+
+/// What is to be looked at after these changes made `after` of `before`.
+pub(super) fn concerned(
+    before: &Directory,
+    after: &Directory,
+    changes: &[Change],
+) -> BTreeMap<Work, Why> {
+    let mut fanout = Fanout {
+        before,
+        after,
+        found: BTreeMap::new(),
+        touched: Touched::default(),
+    };
+    for change in changes {
+        fanout.own(change);
+    }
+    let touched = std::mem::take(&mut fanout.touched);
+    fanout.others(&touched);
+    fanout.found
+}
+
+/// What others may depend on.
+#[derive(Default)]
+struct Touched {
+    identities: bool,
+    namespaces: BTreeSet<Arc<str>>,
+    scope_values: BTreeSet<Arc<str>>,
+    client_ids: BTreeSet<Arc<str>>,
+    clients: BTreeSet<ObjectKey>,
+    /// Namespaces in which a client or token went: another may be within its quota now.
+    freed: BTreeSet<Arc<str>>,
+}
+
+struct Fanout<'a> {
+    before: &'a Directory,
+    after: &'a Directory,
+    found: BTreeMap<Work, Why>,
+    touched: Touched,
+}
+
+impl Fanout<'_> {
+    fn must(&mut self, kind: Kind, key: &ObjectKey) {
+        self.found
+            .insert(Work::Object(kind, key.clone()), Why::Must);
+    }
+
+    fn perhaps(&mut self, kind: Kind, key: &ObjectKey) {
+        self.found
+            .entry(Work::Object(kind, key.clone()))
+            .or_insert(Why::Perhaps);
+    }
+
+    /// The changed object itself, and what is noted for others.
+    fn own(&mut self, change: &Change) {
+        let (kind, key, is_gone) = match change {
+            Change::Upsert(Row::Identity(object)) => (Kind::Identity, &object.key, false),
+            Change::Upsert(Row::Scope(object)) => (Kind::Scope, &object.key, false),
+            Change::Upsert(Row::Client(object)) => (Kind::OAuthClient, &object.key, false),
+            Change::Upsert(Row::ServiceToken(object)) => {
+                (Kind::ServiceAccessToken, &object.key, false)
+            }
+            Change::Delete(kind, key) if *kind != Kind::Credential => (*kind, key, true),
+            Change::Namespace(name, _) | Change::NamespaceGone(name) => {
+                self.touched.namespaces.insert(name.clone());
+                return;
+            }
+            // Credentials have versions, and whoever wrote one knows it.
+            Change::Upsert(Row::Credential(_)) | Change::Delete(..) => return,
+        };
+        self.must(kind, key);
+        match kind {
+            Kind::Identity => self.touched.identities = true,
+            Kind::Scope => self.touch_scope(key),
+            Kind::OAuthClient => self.touch_client(key, is_gone),
+            Kind::ServiceAccessToken if is_gone => {
+                drop(self.touched.freed.insert(key.namespace.clone()))
+            }
+            Kind::ServiceAccessToken | Kind::Credential => {}
+        }
+        if is_gone && matches!(kind, Kind::OAuthClient | Kind::ServiceAccessToken) {
+            self.orphans(kind, key);
+        }
+    }
+
+    fn touch_scope(&mut self, key: &ObjectKey) {
+        for directory in [self.before, self.after] {
+            let record = directory.scope(key).and_then(|object| object.record());
+            self.touched
+                .scope_values
+                .extend(record.map(|record| record.value.clone()));
+        }
+    }
+
+    fn touch_client(&mut self, key: &ObjectKey, is_gone: bool) {
+        for directory in [self.before, self.after] {
+            let record = directory.client(key).and_then(|object| object.record());
+            self.touched
+                .client_ids
+                .extend(record.map(|record| record.client_id.clone()));
+        }
+        self.touched.clients.insert(key.clone());
+        if is_gone {
+            self.touched.freed.insert(key.namespace.clone());
+        }
+    }
+
+    /// The Credential of an owner that went, in whichever Identity's namespace it is.
+    fn orphans(&mut self, kind: Kind, key: &ObjectKey) {
+        let uid = match kind {
+            Kind::OAuthClient => self.before.client(key).map(|object| object.uid.clone()),
+            _ => self
+                .before
+                .service_token(key)
+                .map(|object| object.uid.clone()),
+        };
+        let Some(uid) = uid else { return };
+        let namespaces: BTreeSet<_> = self
+            .before
+            .identities()
+            .map(|it| it.key.namespace.clone())
+            .collect();
+        for namespace in namespaces {
+            let credential = ObjectKey {
+                namespace,
+                name: uid.clone(),
+            };
+            if self.after.credential(&credential).is_some() {
+                self.found.insert(Work::Orphan(credential), Why::Must);
+            }
+        }
+    }
+
+    fn others(&mut self, touched: &Touched) {
+        if touched.identities {
+            return self.everything();
+        }
+        let mut values = touched.scope_values.clone();
+        self.scopes(touched, &mut values);
+        self.clients(touched, &values);
+        self.tokens(touched, &values);
+    }
+
+    fn everything(&mut self) {
+        let after = self.after;
+        after
+            .identities()
+            .for_each(|object| self.perhaps(Kind::Identity, &object.key));
+        after
+            .scopes()
+            .for_each(|object| self.perhaps(Kind::Scope, &object.key));
+        after
+            .clients()
+            .for_each(|object| self.perhaps(Kind::OAuthClient, &object.key));
+        after
+            .service_tokens()
+            .for_each(|object| self.perhaps(Kind::ServiceAccessToken, &object.key));
+    }
+
+    /// Scopes that want a touched value, and those of a touched namespace: their values are touched too.
+    fn scopes(&mut self, touched: &Touched, values: &mut BTreeSet<Arc<str>>) {
+        if touched.scope_values.is_empty() && touched.namespaces.is_empty() {
+            return;
+        }
+        for object in self.after.scopes() {
+            let Some(record) = object.record() else {
+                continue;
+            };
+            let is_here = touched.namespaces.contains(&object.key.namespace);
+            if is_here || touched.scope_values.contains(&record.value) {
+                values.insert(record.value.clone());
+                self.perhaps(Kind::Scope, &object.key);
+            }
+        }
+    }
+
+    fn clients(&mut self, touched: &Touched, values: &BTreeSet<Arc<str>>) {
+        let nothing = values.is_empty()
+            && touched.client_ids.is_empty()
+            && touched.namespaces.is_empty()
+            && touched.freed.is_empty();
+        if nothing {
+            return;
+        }
+        for object in self.after.clients() {
+            let Some(record) = object.record() else {
+                continue;
+            };
+            if touched.has_namespace(&object.key.namespace)
+                || touched.client_ids.contains(&record.client_id)
+                || (!values.is_empty() && record.scopes.iter().any(|scope| values.contains(scope)))
+            {
+                self.perhaps(Kind::OAuthClient, &object.key);
+            }
+        }
+    }
+
+    fn tokens(&mut self, touched: &Touched, values: &BTreeSet<Arc<str>>) {
+        let nothing = values.is_empty()
+            && touched.clients.is_empty()
+            && touched.namespaces.is_empty()
+            && touched.freed.is_empty();
+        if nothing {
+            return;
+        }
+        // Another client of the same id may come into force with this one's end.
+        let rivals = self.found.keys().filter_map(|work| match work {
+            Work::Object(Kind::OAuthClient, key) => Some(key.clone()),
+            _ => None,
+        });
+        let clients: BTreeSet<ObjectKey> = touched.clients.iter().cloned().chain(rivals).collect();
+        for object in self.after.service_tokens() {
+            let Some(record) = object.record() else {
+                continue;
+            };
+            if touched.has_namespace(&object.key.namespace)
+                || clients.contains(&record.client)
+                || (!values.is_empty() && record.scopes.iter().any(|scope| values.contains(scope)))
+            {
+                self.perhaps(Kind::ServiceAccessToken, &object.key);
+            }
+        }
+    }
+}
+
+impl Touched {
+    fn has_namespace(&self, namespace: &Arc<str>) -> bool {
+        self.namespaces.contains(namespace) || self.freed.contains(namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::Labels;
+    use crate::directory::testing::{QUICKSTART, World};
+
+    /// What is looked at when the objects of a text are applied, as `Kind namespace/name`, `!` where it must.
+    fn looked_at(world: &mut World, yaml: &str) -> Vec<String> {
+        let before = world.directory.clone();
+        let changes = world.changes(yaml);
+        changes
+            .iter()
+            .cloned()
+            .for_each(|change| world.directory.apply(change));
+        names(&concerned(&before, &world.directory, &changes))
+    }
+
+    fn after_change(world: &mut World, change: Change) -> Vec<String> {
+        let before = world.directory.clone();
+        world.directory.apply(change.clone());
+        names(&concerned(&before, &world.directory, &[change]))
+    }
+
+    fn names(found: &BTreeMap<Work, Why>) -> Vec<String> {
+        let name = |(work, why): (&Work, &Why)| {
+            format!("{work}{}", if *why == Why::Must { "!" } else { "" })
+        };
+        found.iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_token_concerns_itself_alone() {
+        let token = "
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: daily, namespace: blue}
+spec: {clientRef: {name: shop}, scopes: [orders.read]}
+";
+        let found = looked_at(&mut World::new(QUICKSTART), token);
+        assert_eq!(found, ["ServiceAccessToken blue/daily!"]);
+    }
+
+    #[test]
+    fn a_scope_concerns_who_asks_for_its_value() {
+        let mut world = World::new(QUICKSTART);
+        let read = ObjectKey::new("platform", "orders.read");
+        assert_eq!(
+            after_change(&mut world, Change::Delete(Kind::Scope, read)),
+            [
+                "Scope platform/orders.read!",
+                "OAuthClient blue/shop",
+                "ServiceAccessToken blue/nightly"
+            ]
+        );
+        let write = ObjectKey::new("platform", "orders.write");
+        assert_eq!(
+            after_change(&mut world, Change::Delete(Kind::Scope, write)),
+            // The token does not name it, but is its client's.
+            [
+                "Scope platform/orders.write!",
+                "OAuthClient blue/shop",
+                "ServiceAccessToken blue/nightly"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_client_concerns_its_tokens() {
+        let mut world = World::new(QUICKSTART);
+        let shop = ObjectKey::new("blue", "shop");
+        assert_eq!(
+            after_change(&mut world, Change::Delete(Kind::OAuthClient, shop)),
+            ["OAuthClient blue/shop!", "ServiceAccessToken blue/nightly"]
+        );
+    }
+
+    #[test]
+    fn an_identity_and_a_namespace_concern_all_that_are_judged_by_them() {
+        let mut world = World::new(QUICKSTART);
+        assert_eq!(
+            after_change(&mut world, Change::Namespace("blue".into(), Labels::new())),
+            ["OAuthClient blue/shop", "ServiceAccessToken blue/nightly"]
+        );
+        assert_eq!(
+            after_change(
+                &mut world,
+                Change::Namespace("platform".into(), Labels::new())
+            ),
+            [
+                "Scope platform/orders.read",
+                "Scope platform/orders.write",
+                "OAuthClient blue/shop",
+                "ServiceAccessToken blue/nightly"
+            ]
+        );
+        let main = ObjectKey::new("platform", "main");
+        assert_eq!(
+            after_change(&mut world, Change::Delete(Kind::Identity, main)).len(),
+            5
+        );
+    }
+}

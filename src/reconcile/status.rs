@@ -1,0 +1,419 @@
+//! What a status should say: from what the directory judges and what issuing found. Pure.
+//!
+//! A status is made from the live one: fields and conditions of others stay, and it is the same as
+//! before where nothing changed, times included, so that nobody writes it. Validity of a token never
+//! reads a status.
+//!
+//! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md>
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::issue::{Facts, Settled};
+use crate::directory::record::{
+    ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
+};
+use crate::directory::{Class, Directory, ObjectKey, Problem, Reason, Severity};
+use crate::resources::{Cause, KeyStatus};
+
+/// Problems that one condition tells of.
+const MOST_TOLD: usize = 5;
+/// Characters of a condition's message.
+const LONGEST_MESSAGE: usize = 1024;
+
+/// What issuing found about an owner's Secret.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Issuance {
+    /// A pass came to its end.
+    Settled(Settled),
+    /// A pass could not go on.
+    Blocked(Problem),
+}
+
+impl Issuance {
+    fn facts(&self) -> Option<&Facts> {
+        match self {
+            Self::Settled(settled) => settled.facts(),
+            Self::Blocked(_) => None,
+        }
+    }
+
+    /// What keeps the Secret from being as it should.
+    fn problems(&self) -> Vec<Problem> {
+        match self {
+            Self::Settled(Settled::Withheld(problems)) => problems.clone(),
+            Self::Settled(Settled::Refused { problem, .. }) | Self::Blocked(problem) => {
+                vec![problem.clone()]
+            }
+            Self::Settled(Settled::Waiting { .. }) => vec![Problem::error(
+                Reason::Issuing,
+                "",
+                "a write to the Secret may still be on its way",
+            )],
+            Self::Settled(_) => Vec::new(),
+        }
+    }
+}
+
+/// The live object with the status that a Scope should have.
+pub fn scope(
+    live: &Value,
+    directory: &Directory,
+    object: &Object<ScopeRecord>,
+    now: Timestamp,
+) -> Value {
+    let mut status = Status::of(live, now);
+    let problems = directory.scope_problems(object);
+    if let Some(record) = object.record() {
+        status.set("value", json!(*record.value));
+        status.set("identity", identity_name(record.identity.as_ref()));
+    }
+    status.verdict("Accepted", &problems);
+    let is_disabled = object.record().is_some_and(|record| record.disabled);
+    status.ready(
+        &problems,
+        is_disabled.then_some((Reason::Disabled, "disabled: it is in no token")),
+    );
+    status.finish()
+}
+
+/// The live object with the status that an Identity should have. `keys` are its signing keys, or why
+/// there are none; `None` where nobody looked.
+pub fn identity(
+    live: &Value,
+    directory: &Directory,
+    object: &Object<IdentityRecord>,
+    keys: Option<Result<&[KeyStatus], &Problem>>,
+    now: Timestamp,
+) -> Value {
+    let mut status = Status::of(live, now);
+    let mut problems = directory.identity_problems(object);
+    if let Some(record) = object.record() {
+        let issuer = &record.issuer;
+        let endpoints = json!({
+            "discovery": format!("{issuer}/.well-known/openid-configuration"),
+            "token": format!("{issuer}/connect/token"),
+            "introspection": format!("{issuer}/connect/introspect"),
+        });
+        status.set("endpoints", endpoints);
+    }
+    status.verdict("Accepted", &problems);
+    match keys {
+        Some(Ok(keys)) => status.set("keys", json!(keys)),
+        Some(Err(problem)) => problems.push(problem.clone()),
+        None => {}
+    }
+    status.ready(&problems, None);
+    status.finish()
+}
+
+/// The live object with the status that an OAuthClient should have.
+pub fn client(
+    live: &Value,
+    directory: &Directory,
+    object: &Object<ClientRecord>,
+    issuance: &Issuance,
+    now: Timestamp,
+) -> Value {
+    let mut status = Status::of(live, now);
+    let accepted = directory.accepted_client(object);
+    let not_granted = match &accepted {
+        Ok(client) => directory.not_granted(client),
+        Err(_) => Vec::new(),
+    };
+    if let Some(record) = object.record() {
+        status.set("clientId", json!(*record.client_id));
+        status.set("identity", identity_name(record.identity.as_ref()));
+        status.secret(&record.secret.name);
+        let scopes = not_granted
+            .iter()
+            .filter_map(|problem| scope_of(&record.scopes, problem));
+        let scopes: Vec<_> = scopes.collect();
+        status.set(
+            "notGranted",
+            if scopes.is_empty() {
+                Value::Null
+            } else {
+                json!(scopes)
+            },
+        );
+    }
+    if let Ok(client) = &accepted {
+        status.set("issuer", json!(*client.identity.record.issuer));
+    }
+    let mut problems = accepted.err().unwrap_or_default();
+    status.verdict("Accepted", &problems);
+    if problems.is_empty() {
+        status.verdict("Granted", &not_granted);
+    }
+    status.issued(issuance);
+    // A client that is taken out of service in a hurry waits for nobody's grant.
+    if !object.record().is_some_and(|record| record.disabled) {
+        problems.extend(not_granted);
+    }
+    problems.extend(issuance.problems());
+    status.ready(&problems, None);
+    status.finish()
+}
+
+/// The live object with the status that a ServiceAccessToken should have.
+pub fn service_token(
+    live: &Value,
+    directory: &Directory,
+    object: &Object<ServiceTokenRecord>,
+    issuance: &Issuance,
+    now: Timestamp,
+) -> Value {
+    let mut status = Status::of(live, now);
+    let mut client = None;
+    if let Some(record) = object.record() {
+        status.secret(&record.secret.name);
+        client = directory.client(&record.client);
+    }
+    if let Some(client) = client.and_then(|client| directory.accepted_client(client).ok()) {
+        status.set("clientId", json!(*client.client.record.client_id));
+        status.set("issuer", json!(*client.identity.record.issuer));
+    }
+    if object.record().is_some_and(|record| record.revoked) {
+        return revoked(status, issuance);
+    }
+    let mut problems = directory.service_token_problems(object, now);
+    let (granted, accepted): (Vec<_>, Vec<_>) = problems.iter().cloned().partition(is_about_grants);
+    status.verdict("Accepted", &accepted);
+    if accepted.is_empty() {
+        status.verdict("Granted", &granted);
+    }
+    status.issued(issuance);
+    for problem in issuance.problems() {
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    status.ready(&problems, None);
+    status.finish()
+}
+
+/// `epoch` and `rotationNonce` stay: they outlive the Credential.
+fn revoked(mut status: Status<'_>, issuance: &Issuance) -> Value {
+    for field in ["tokenId", "issuedAt", "expiresAt", "renewsAt", "previous"] {
+        status.set(field, Value::Null);
+    }
+    let problems = issuance.problems();
+    status.verdict("Accepted", &[]);
+    status.condition(
+        "Issued",
+        "False",
+        Reason::Revoked.as_str(),
+        "revoked: no token of it is accepted",
+    );
+    let text = "revoked for good: delete it and create it anew to have another token";
+    status.ready(&problems, Some((Reason::Revoked, text)));
+    status.finish()
+}
+
+fn is_about_grants(problem: &Problem) -> bool {
+    matches!(
+        problem.reason,
+        Reason::ScopeNotFound | Reason::ScopeNotGranted
+    )
+}
+
+fn identity_name(identity: Option<&ObjectKey>) -> Value {
+    identity.map_or(Value::Null, |identity| json!(identity.to_string()))
+}
+
+/// The scope value that a problem with `/spec/scopes/<index>` is about.
+fn scope_of<'a>(scopes: &'a [std::sync::Arc<str>], problem: &Problem) -> Option<&'a str> {
+    let index: usize = problem.path.strip_prefix("/spec/scopes/")?.parse().ok()?;
+    scopes.get(index).map(|scope| &**scope)
+}
+
+/// A status on its way from what it says to what it should.
+struct Status<'a> {
+    live: &'a Value,
+    generation: i64,
+    now: Timestamp,
+    fields: Map<String, Value>,
+    conditions: Vec<Value>,
+}
+
+impl<'a> Status<'a> {
+    fn of(live: &'a Value, now: Timestamp) -> Self {
+        let mut fields = live["status"].as_object().cloned().unwrap_or_default();
+        let conditions = match fields.remove("conditions") {
+            Some(Value::Array(conditions)) => conditions,
+            _ => Vec::new(),
+        };
+        let generation = live["metadata"]["generation"].as_i64().unwrap_or(0);
+        Self {
+            live,
+            generation,
+            now,
+            fields,
+            conditions,
+        }
+    }
+
+    /// Sets a field; null takes it away.
+    fn set(&mut self, field: &str, value: Value) {
+        if value.is_null() {
+            self.fields.remove(field);
+        } else {
+            self.fields.insert(field.to_owned(), value);
+        }
+    }
+
+    fn secret(&mut self, name: &str) {
+        self.set("secretName", json!(name));
+        self.set("binding", json!({"name": name}));
+    }
+
+    /// `True` where there is no problem, else the worst one's reason.
+    fn verdict(&mut self, kind: &str, problems: &[Problem]) {
+        match worst(problems) {
+            None => self.condition(kind, "True", kind, ""),
+            Some(problem) => self.condition(
+                kind,
+                "False",
+                problem.reason.as_str(),
+                &told(problem, problems),
+            ),
+        }
+    }
+
+    /// What is in the Secret. Where nothing new is known, what was known stays.
+    fn issued(&mut self, issuance: &Issuance) {
+        if let Some(facts) = issuance.facts() {
+            self.facts(facts);
+            return self.condition("Issued", "True", "Issued", "");
+        }
+        let problems = issuance.problems();
+        let Some(problem) = worst(&problems) else {
+            return;
+        };
+        if !self
+            .conditions
+            .iter()
+            .any(|condition| condition["type"] == "Issued" && condition["status"] == "True")
+        {
+            self.condition(
+                "Issued",
+                "False",
+                problem.reason.as_str(),
+                &told(problem, &problems),
+            );
+        }
+    }
+
+    fn facts(&mut self, facts: &Facts) {
+        let moment = |moment: Option<Timestamp>| moment.map_or(Value::Null, |moment| json!(moment));
+        self.set("epoch", json!(facts.epoch));
+        self.set(
+            "rotationNonce",
+            facts
+                .nonce
+                .as_ref()
+                .map_or(Value::Null, |nonce| json!(nonce)),
+        );
+        if facts.cause != Cause::Initial {
+            self.set(
+                "lastRotation",
+                json!({"time": facts.issued_at, "cause": facts.cause.as_str()}),
+            );
+        }
+        if self.live["kind"] == "OAuthClient" {
+            return;
+        }
+        self.set("tokenId", json!(facts.token_id));
+        self.set("issuedAt", json!(facts.issued_at));
+        self.set("expiresAt", moment(facts.expires_at));
+        self.set("renewsAt", moment(facts.renews_at));
+        self.set(
+            "previous",
+            facts
+                .previous
+                .as_ref()
+                .map_or(Value::Null, |previous| json!(previous)),
+        );
+    }
+
+    /// `Ready` and the two that kstatus reads, from the worst problem, or from a good reason of its own.
+    fn ready(&mut self, problems: &[Problem], good: Option<(Reason, &str)>) {
+        let (reason, message) = match (worst(problems), good) {
+            (Some(problem), _) => (problem.reason, told(problem, problems)),
+            (None, Some((reason, message))) => (reason, message.to_owned()),
+            (None, None) => (Reason::Ready, String::new()),
+        };
+        let class = reason.class();
+        let truth = |is_true: bool| if is_true { "True" } else { "False" };
+        let reason = reason.as_str();
+        self.condition("Ready", truth(class == Class::Good), reason, &message);
+        self.condition("Reconciling", truth(class == Class::Working), reason, "");
+        self.condition("Stalled", truth(class == Class::NeedsEdit), reason, "");
+    }
+
+    /// Keeps `lastTransitionTime` while the status is the same.
+    fn condition(&mut self, kind: &str, status: &str, reason: &str, message: &str) {
+        let place = self
+            .conditions
+            .iter()
+            .position(|condition| condition["type"] == kind);
+        let before = place.map(|place| &self.conditions[place]);
+        let since = before
+            .filter(|condition| condition["status"] == status)
+            .map(|condition| condition["lastTransitionTime"].clone())
+            // A condition's times have no fractions.
+            .unwrap_or_else(|| json!(self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()));
+        let condition = json!({
+            "type": kind, "status": status, "reason": reason, "message": message,
+            "observedGeneration": self.generation, "lastTransitionTime": since,
+        });
+        match place {
+            Some(place) => self.conditions[place] = condition,
+            None => self.conditions.push(condition),
+        }
+    }
+
+    fn finish(mut self) -> Value {
+        self.set("observedGeneration", json!(self.generation));
+        let conditions = std::mem::take(&mut self.conditions);
+        self.set("conditions", Value::Array(conditions));
+        let mut object = self.live.clone();
+        object["status"] = Value::Object(self.fields);
+        object
+    }
+}
+
+/// What somebody must edit comes before what heals, and that before what is under way.
+fn worst(problems: &[Problem]) -> Option<&Problem> {
+    let rank = |problem: &&Problem| match problem.reason.class() {
+        Class::NeedsEdit => 0,
+        Class::Waiting => 1,
+        Class::Working => 2,
+        Class::Good => 3,
+    };
+    let errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error);
+    errors.min_by_key(rank)
+}
+
+/// The worst problem's message, then the others'.
+fn told(worst: &Problem, problems: &[Problem]) -> String {
+    let others = problems
+        .iter()
+        .filter(|problem| *problem != worst && problem.severity == Severity::Error);
+    let all: Vec<&str> = std::iter::once(worst)
+        .chain(others)
+        .map(|problem| &*problem.message)
+        .collect();
+    let mut text = all[..all.len().min(MOST_TOLD)].join("; ");
+    if all.len() > MOST_TOLD {
+        text.push_str(&format!("; and {} more", all.len() - MOST_TOLD));
+    }
+    if let Some((end, _)) = text.char_indices().nth(LONGEST_MESSAGE) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,164 @@
+//! Which Credentials may be deleted because nothing they were made for exists any more. Pure.
+//!
+//! The server does not accept them anyway, by the uid of the owner: this is tidiness, and so it may take
+//! its time. A deleted definition or a lost right looks like mass orphanhood, hence never more than a
+//! small share an hour; and each is deleted only after a live look at its owner.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::directory::record::{CredentialRecord, OwnerRecord};
+use crate::directory::{Directory, ObjectKey};
+use crate::resources::OwnerKind;
+
+/// Between sweeps.
+pub const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
+/// How long an owner has been missing before a sweep believes it.
+const OWNER_MISSING: SignedDuration = SignedDuration::from_hours(1);
+/// How long an Identity has been missing: one that was pruned by mistake comes back.
+const IDENTITY_MISSING: SignedDuration = SignedDuration::from_hours(72);
+/// One of so many may go in an hour.
+const SHARE: usize = 20;
+/// But these always.
+const LEAST: usize = 10;
+
+/// What the leader remembers of orphans.
+#[derive(Debug, Default)]
+pub struct Sweep {
+    missing: BTreeMap<ObjectKey, Timestamp>,
+    window: Option<(Timestamp, usize)>,
+}
+
+/// Why a Credential seems to be an orphan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The owner is gone, or another object has its name.
+    Owner,
+    /// The Identity is gone.
+    Identity,
+}
+
+/// Why a Credential seems to be an orphan, as far as was watched.
+pub fn missing(directory: &Directory, credential: &CredentialRecord) -> Option<Missing> {
+    if !has_owner(directory, &credential.owner) {
+        Some(Missing::Owner)
+    } else if directory.identity(&credential.identity).is_none() {
+        Some(Missing::Identity)
+    } else {
+        None
+    }
+}
+
+fn has_owner(directory: &Directory, owner: &OwnerRecord) -> bool {
+    let uid = match owner.kind {
+        OwnerKind::OAuthClient => directory.client(&owner.key).map(|object| &object.uid),
+        OwnerKind::ServiceAccessToken => directory
+            .service_token(&owner.key)
+            .map(|object| &object.uid),
+    };
+    uid == Some(&owner.uid)
+}
+
+impl Sweep {
+    /// The Credentials that have been orphans for long enough.
+    pub fn due(&mut self, directory: &Directory, now: Timestamp) -> Vec<ObjectKey> {
+        let mut found = BTreeMap::new();
+        let mut due = Vec::new();
+        for credential in directory.credentials() {
+            let Some(missing) = missing(directory, credential) else {
+                continue;
+            };
+            let since = self.missing.get(&credential.key).copied().unwrap_or(now);
+            let patience = match missing {
+                Missing::Owner => OWNER_MISSING,
+                Missing::Identity => IDENTITY_MISSING,
+            };
+            if now.duration_since(since) >= patience {
+                due.push(credential.key.clone());
+            }
+            found.insert(credential.key.clone(), since);
+        }
+        self.missing = found;
+        due
+    }
+
+    /// Takes leave to delete one of `all`; `false`: too many went already in this hour.
+    pub fn may_delete(&mut self, all: usize, now: Timestamp) -> bool {
+        let is_over = |until: Timestamp| now >= until;
+        let (until, gone) = match self.window {
+            Some((until, gone)) if !is_over(until) => (until, gone),
+            _ => (now.checked_add(SWEEP_EVERY).unwrap_or(Timestamp::MAX), 0),
+        };
+        let may = gone < LEAST.max(all / SHARE);
+        self.window = Some((until, gone + usize::from(may)));
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::testing::{QUICKSTART, World};
+    use crate::resources::Kind;
+
+    fn world() -> (World, Timestamp) {
+        let mut world = World::new(QUICKSTART);
+        let now = "2026-02-01T00:00:00Z".parse().unwrap();
+        world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now);
+        world.issue(OwnerKind::OAuthClient, "blue", "shop", now);
+        (world, now)
+    }
+
+    fn hours(count: i64) -> SignedDuration {
+        SignedDuration::from_hours(count)
+    }
+
+    #[test]
+    fn an_orphan_is_due_when_it_was_one_for_an_hour() {
+        let (mut world, now) = world();
+        let mut sweep = Sweep::default();
+        assert!(sweep.due(&world.directory, now).is_empty());
+        world.delete(Kind::ServiceAccessToken, "blue", "nightly");
+        assert!(
+            sweep.due(&world.directory, now + hours(5)).is_empty(),
+            "seen for the first time"
+        );
+        let due = sweep.due(&world.directory, now + hours(6));
+        let names: Vec<_> = due.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["platform/ServiceAccessToken-blue-nightly"]);
+    }
+
+    #[test]
+    fn one_that_came_back_waits_anew() {
+        let (mut world, now) = world();
+        let (mut sweep, whole) = (Sweep::default(), world.directory.clone());
+        world.delete(Kind::OAuthClient, "blue", "shop");
+        sweep.due(&world.directory, now);
+        sweep.due(&whole, now + hours(1));
+        assert!(sweep.due(&world.directory, now + hours(2)).is_empty());
+    }
+
+    #[test]
+    fn an_identity_may_be_away_for_three_days() {
+        let (mut world, now) = world();
+        let mut sweep = Sweep::default();
+        world.delete(Kind::Identity, "platform", "main");
+        sweep.due(&world.directory, now);
+        assert!(sweep.due(&world.directory, now + hours(71)).is_empty());
+        assert_eq!(sweep.due(&world.directory, now + hours(72)).len(), 2);
+    }
+
+    #[test]
+    fn no_more_than_a_twentieth_goes_in_an_hour() {
+        let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
+        for (all, expected) in [(0, 10), (100, 10), (1000, 50)] {
+            let mut sweep = Sweep::default();
+            let gone = (0..all + 100)
+                .filter(|_| sweep.may_delete(all, now))
+                .count();
+            assert_eq!(gone, expected, "of {all}");
+            assert!(sweep.may_delete(all, now + hours(1)), "the next hour");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What the operator looks at, one at a time.
+
+use std::fmt;
+
+use crate::directory::ObjectKey;
+use crate::resources::Kind;
+
+/// One thing to look at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Work {
+    /// An object of a user's kind.
+    Object(Kind, ObjectKey),
+    /// A Credential whose owner seems to be gone.
+    Orphan(ObjectKey),
+    /// All Credentials, for those that nobody saw being orphaned.
+    Sweep,
+}
+
+impl Work {
+    /// What metrics call it.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Object(kind, _) => kind.as_str(),
+            Self::Orphan(_) => "Orphan",
+            Self::Sweep => "Sweep",
+        }
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(_, key) | Self::Orphan(key) => write!(out, "{} {key}", self.label()),
+            Self::Sweep => out.write_str(self.label()),
+        }
+    }
+}
