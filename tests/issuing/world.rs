@@ -249,6 +249,11 @@ impl State {
         hasher.finish()
     }
 
+    /// Whether a request is on its way that nobody waits for.
+    pub fn has_delayed(&self) -> bool {
+        self.delayed.write != Write::None
+    }
+
     fn cred(&self, uid: u8) -> Cred {
         if uid == 0 {
             Cred::default()
