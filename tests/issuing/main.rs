@@ -185,7 +185,7 @@ fn deeper() {
     };
     holds(
         bounds(number(actions), number(faults), policy == "Revoke"),
-        number(share).into(),
+        share.parse().unwrap_or(1000),
     );
 }
 

@@ -1094,6 +1094,7 @@ fn user_actions(state: &State, revoke_on_delete: bool, out: &mut Vec<Step>) {
             next.retyped = true;
             next.sec.is_placeholder = false;
             next.sec.by_user = true;
+            next.excused |= next.revealed & !bit(sec.token);
             if revoke_on_delete {
                 // A crash between deletion and creation looks as if the user had deleted it: the safe way.
                 next.excused |= next.revealed;
