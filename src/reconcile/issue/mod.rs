@@ -23,6 +23,8 @@ mod pass;
 mod plan;
 mod requests;
 mod secret_data;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use budget::MintBudget;

@@ -1,0 +1,1022 @@
+//! The rules of issuing by name, over a cluster of three objects in memory.
+
+use jiff::{SignedDuration, Timestamp};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::plan::{Push, Rules, Step, plan};
+use super::view::{Facts, OwnerView, Settled, Target, View};
+use crate::directory::is_sealed;
+use crate::directory::{
+    Desired, IssuedClient, Lifetime, ObjectKey, Problem, Reason, RotationRequests, RotationRules,
+    SecretKind, Standing,
+};
+use crate::reconcile::cluster::Precondition;
+use crate::reconcile::secret::SecretObject;
+use crate::resources::{
+    ANNOTATION_OWNER, Cause, Credential, CredentialOwner, LABEL_MANAGED, Moment, OnSecretDeleted,
+    OwnerKind,
+};
+use crate::tokens::{MacKey, SeededEntropy, TokenHash};
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+/// One owner, its objects and the clock.
+struct World {
+    now: Timestamp,
+    mac: MacKey,
+    entropy: SeededEntropy,
+    desired: Desired,
+    standing: Option<Standing>,
+    owner: Option<OwnerView>,
+    credential: Option<Credential>,
+    secret: Option<SecretObject>,
+    versions: u32,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+            mac: MacKey::from_bytes(&[1; 32]).unwrap(),
+            entropy: SeededEntropy::new(1),
+            desired: desired(),
+            standing: None,
+            owner: Some(OwnerView {
+                uid: "owner".into(),
+                deleting: false,
+                epoch: 0,
+                rotation_nonce: None,
+            }),
+            credential: None,
+            secret: None,
+            versions: 0,
+        }
+    }
+
+    /// One whose first token is in its Secret and in its status.
+    fn issued() -> Self {
+        let mut world = Self::new();
+        assert_eq!(world.run(), ["placeholder", "push Initial"]);
+        world
+    }
+
+    /// One that was rotated once, the first token being in its overlap.
+    fn rotated() -> Self {
+        let mut world = Self::issued();
+        world.now += DAY;
+        world.ask("1");
+        assert_eq!(world.run(), ["push Requested", "retire"]);
+        world
+    }
+
+    fn ask(&mut self, value: &str) {
+        self.desired.rotation.requests.annotation = Some(value.to_owned());
+    }
+
+    fn plan(&mut self) -> Step {
+        let standing = self
+            .standing
+            .clone()
+            .unwrap_or_else(|| Standing::Wanted(Box::new(self.desired.clone())));
+        let view = View {
+            credential: self.credential.clone(),
+            secret: self.secret.clone(),
+            owner: self.owner.clone(),
+            standing,
+            replaced: false,
+        };
+        plan(
+            &view,
+            &target(),
+            &Rules::new(&self.mac),
+            self.now,
+            &mut self.entropy,
+        )
+    }
+
+    fn settled(&mut self) -> Settled {
+        match self.plan() {
+            Step::Settle(settled) => settled,
+            other => panic!("not settled: {other:?}"),
+        }
+    }
+
+    fn refused(&mut self) -> Problem {
+        match self.settled() {
+            Settled::Refused { problem, .. } => problem,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    fn push(&mut self) -> Push {
+        match self.plan() {
+            Step::Push(push) => *push,
+            other => panic!("no push: {other:?}"),
+        }
+    }
+
+    /// Takes steps until nothing is left to do, and says which.
+    fn run(&mut self) -> Vec<String> {
+        let mut names = Vec::new();
+        for _ in 0..10 {
+            let step = self.plan();
+            if let Step::Settle(settled) = step {
+                self.report(&settled);
+                return names;
+            }
+            names.push(self.take(step));
+        }
+        panic!("no end: {names:?}");
+    }
+
+    fn report(&mut self, settled: &Settled) {
+        if let (Settled::Done { facts, .. }, Some(owner)) = (settled, &mut self.owner) {
+            (owner.epoch, owner.rotation_nonce) = (facts.epoch, facts.nonce.clone());
+        }
+    }
+
+    fn take(&mut self, step: Step) -> String {
+        match step {
+            Step::CreatePlaceholder(secret) => self.store("placeholder", Some(secret)),
+            Step::Recreate(_, secret) => self.store("recreate", Some(secret)),
+            Step::Fence(secret) => self.store("fence", Some(secret)),
+            Step::Repair(secret, adopts) => {
+                self.store(if adopts { "adopt" } else { "repair" }, Some(secret))
+            }
+            Step::Retire(credential, _) => self.record("retire", *credential),
+            Step::EmptyTokens(credential) => self.record("empty", *credential),
+            Step::Discard(_) => {
+                self.credential = None;
+                "discard".to_owned()
+            }
+            Step::Push(push) => {
+                self.record("", push.credential);
+                self.store(&format!("push {}", push.cause.as_str()), Some(push.secret))
+            }
+            Step::Settle(_) => unreachable!("handled by the caller"),
+        }
+    }
+
+    fn record(&mut self, name: &str, mut credential: Credential) -> String {
+        self.versions += 1;
+        credential.metadata.resource_version = Some(self.versions.to_string());
+        credential.metadata.uid = Some("credential".to_owned());
+        self.credential = Some(credential);
+        name.to_owned()
+    }
+
+    fn store(&mut self, name: &str, secret: Option<SecretObject>) -> String {
+        self.versions += 1;
+        let version = self.versions.to_string();
+        self.secret = secret.map(|secret| {
+            let mut manifest = secret.expose().clone();
+            manifest["metadata"]["resourceVersion"] = version.clone().into();
+            manifest["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .entry("uid")
+                .or_insert(version.into());
+            SecretObject::new(manifest)
+        });
+        name.to_owned()
+    }
+
+    /// A user's edit of the Secret.
+    fn edit(&mut self, change: impl FnOnce(&mut Value)) {
+        let mut manifest = Value::Object(self.secret.as_ref().unwrap().expose().clone());
+        change(&mut manifest);
+        let Value::Object(manifest) = manifest else {
+            unreachable!()
+        };
+        self.store("", Some(SecretObject::new(manifest)));
+    }
+
+    fn text(&self, key: &str) -> Option<String> {
+        self.secret
+            .as_ref()
+            .unwrap()
+            .text(key)
+            .map(|text| text.expose().to_owned())
+    }
+
+    fn entries(&self) -> &[crate::resources::CredentialEntry] {
+        self.credential
+            .as_ref()
+            .map_or(&[], |credential| &credential.spec.tokens)
+    }
+
+    fn epochs(&self) -> Vec<i64> {
+        self.entries().iter().map(|entry| entry.epoch).collect()
+    }
+
+    fn facts(&mut self) -> Facts {
+        self.settled().facts().cloned().unwrap()
+    }
+}
+
+fn owner() -> CredentialOwner {
+    CredentialOwner {
+        kind: OwnerKind::ServiceAccessToken,
+        namespace: "team".into(),
+        name: "ci".into(),
+        uid: "owner".into(),
+    }
+}
+
+fn target() -> Target {
+    Target {
+        owner: owner(),
+        identity: ObjectKey::new("platform", "id"),
+        secret_name: "ci-token".into(),
+    }
+}
+
+fn desired() -> Desired {
+    Desired {
+        owner: owner(),
+        identity: ObjectKey::new("platform", "id"),
+        issuer: "https://id.example.com".into(),
+        client: IssuedClient {
+            name: "app".into(),
+            uid: "client".into(),
+            client_id: "team.app".into(),
+        },
+        principal: "team:app".into(),
+        scopes: vec!["read".into()],
+        kind: SecretKind::ServiceToken,
+        prefix: "sym".into(),
+        secret_name: "ci-token".into(),
+        key_alias: None,
+        lifetime: Lifetime::For(DAY * 90),
+        rotation: RotationRules {
+            renew_before: Some(DAY * 30),
+            overlap: DAY,
+            on_secret_deleted: OnSecretDeleted::Overlap,
+            requests: RotationRequests::default(),
+        },
+        mints_per_hour: 600,
+        revoke_issued_before: None,
+    }
+}
+
+#[test]
+fn a_first_token_is_recorded_sealed_and_then_revealed() {
+    let mut world = World::new();
+    let placeholder = world.plan();
+    world.take(placeholder);
+    assert_eq!(
+        world.text("token"),
+        None,
+        "a create cannot be fenced: it reveals nothing"
+    );
+    let push = world.push();
+    let secret = world.secret.as_ref().unwrap();
+    assert!(push.is_first);
+    assert_eq!(
+        push.credential.spec.base,
+        Some(secret.version()),
+        "the write is conditioned on what was read"
+    );
+    assert_eq!(push.secret.version(), secret.version());
+    let entry = &push.credential.spec.tokens[0];
+    assert!(is_sealed(&world.mac, &push.credential, entry));
+    let token = push.secret.text("token").unwrap();
+    assert_eq!(entry.hash, TokenHash::of(token.expose()).to_string());
+    assert!(token.expose().starts_with("symsat_"));
+    assert_eq!(
+        (entry.epoch, entry.cause, push.credential.spec.high),
+        (1, Cause::Initial, 1)
+    );
+    assert_eq!(entry.expires_at, Some(Moment(world.now + DAY * 90)));
+}
+
+#[test]
+fn once_all_is_right_nothing_is_written() {
+    let mut world = World::issued();
+    assert_eq!(world.run(), Vec::<String>::new());
+    let Settled::Done { facts, requeue_at } = world.settled() else {
+        panic!()
+    };
+    assert_eq!(requeue_at, Some(world.now + DAY * 60), "when it is renewed");
+    assert_eq!(facts.renews_at, requeue_at);
+    assert_eq!((facts.epoch, facts.previous), (1, None));
+}
+
+#[rstest]
+#[case::absent(None)]
+#[case::another(Some(OwnerView { uid: "another".into(), deleting: false, epoch: 0, rotation_nonce: None }))]
+#[case::deleting(Some(OwnerView { uid: "owner".into(), deleting: true, epoch: 0, rotation_nonce: None }))]
+fn an_owner_that_is_gone_gets_nothing(#[case] owner: Option<OwnerView>) {
+    let mut world = World::new();
+    world.owner = owner;
+    assert_eq!(world.settled(), Settled::Gone);
+}
+
+#[test]
+fn a_revoked_owner_loses_its_tokens_and_never_gets_a_credential() {
+    let mut world = World::issued();
+    let base = world.credential.as_ref().unwrap().spec.base.clone();
+    world.standing = Some(Standing::Revoked);
+    assert_eq!(world.run(), ["empty"]);
+    let spec = &world.credential.as_ref().unwrap().spec;
+    assert_eq!(
+        (spec.tokens.len(), spec.high, &spec.base),
+        (0, 1, &base),
+        "high and base stay"
+    );
+    assert_eq!(world.settled(), Settled::Revoked);
+    let mut fresh = World::new();
+    fresh.standing = Some(Standing::Revoked);
+    assert_eq!(fresh.settled(), Settled::Revoked);
+}
+
+#[test]
+fn what_is_withheld_or_not_known_leaves_everything_as_it_is() {
+    let problem = Problem::error(Reason::ScopeNotGranted, "/spec/scopes/0", "no");
+    for (standing, settled) in [
+        (
+            Standing::Withheld(vec![problem.clone()]),
+            Settled::Withheld(vec![problem]),
+        ),
+        (Standing::NotWanted, Settled::NotWanted),
+    ] {
+        let mut world = World::issued();
+        world.standing = Some(standing);
+        assert_eq!(world.settled(), settled);
+    }
+}
+
+#[test]
+fn a_target_that_the_directory_has_moved_is_said() {
+    let mut world = World::issued();
+    world.desired.secret_name = "another".into();
+    assert_eq!(world.settled(), Settled::Moved);
+}
+
+#[rstest]
+#[case::no_owner(json!({ "name": "ci-token" }), false)]
+#[case::other_controller(json!({ "ownerReferences": [{ "kind": "Other", "name": "x", "uid": "x", "controller": true }] }), false)]
+#[case::predecessor(json!({ "ownerReferences": [{ "kind": "ServiceAccessToken", "name": "ci", "uid": "x", "controller": true }] }), false)]
+#[case::other_annotation(json!({ "annotations": { ANNOTATION_OWNER: "ServiceAccessToken/other" } }), false)]
+#[case::controller_beats_annotation(json!({ "annotations": { ANNOTATION_OWNER: "ServiceAccessToken/ci" }, "ownerReferences": [{ "kind": "Other", "name": "x", "uid": "x", "controller": true }] }), false)]
+#[case::ours(json!({ "ownerReferences": [{ "kind": "ServiceAccessToken", "name": "ci", "uid": "owner", "controller": true }] }), true)]
+#[case::restored(json!({ "annotations": { ANNOTATION_OWNER: "ServiceAccessToken/ci" } }), true)]
+fn a_secret_of_somebody_else_is_never_written(#[case] metadata: Value, #[case] is_ours: bool) {
+    let mut world = World::new();
+    world.store(
+        "",
+        Some(SecretObject::placeholder(&target().secret_key(), &owner())),
+    );
+    world.edit(|secret| secret["metadata"] = metadata);
+    if is_ours {
+        world.push();
+    } else {
+        assert_eq!(world.refused().reason, Reason::SecretConflict);
+        assert!(
+            matches!(world.settled(), Settled::Refused { until: Some(_), .. }),
+            "nothing tells of its deletion"
+        );
+    }
+}
+
+#[test]
+fn a_restored_secret_without_references_is_adopted_with_the_next_write() {
+    let mut world = World::issued();
+    world.edit(|secret| {
+        drop(
+            secret["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .remove("ownerReferences"),
+        )
+    });
+    assert_eq!(world.run(), ["adopt"]);
+    let reference = &world.secret.as_ref().unwrap().expose()["metadata"]["ownerReferences"][0];
+    let expected = json!({
+        "apiVersion": "symbolon.dev/v1alpha1", "kind": "ServiceAccessToken", "name": "ci", "uid": "owner",
+        "controller": true, "blockOwnerDeletion": false,
+    });
+    assert_eq!(*reference, expected);
+}
+
+#[test]
+fn a_write_that_may_still_land_is_waited_for_and_then_fenced() {
+    let mut world = World::new();
+    let placeholder = world.plan();
+    world.take(placeholder);
+    let push = world.push();
+    world.record("", push.credential);
+    let Settled::Waiting { until, .. } = world.settled() else {
+        panic!("waits for twice the timeout")
+    };
+    assert_eq!(until, world.now + SignedDuration::from_secs(20));
+    world.now = until;
+    let before = world.secret.clone().unwrap();
+    let Step::Fence(fenced) = world.plan() else {
+        panic!("fences")
+    };
+    assert_eq!(
+        fenced.version(),
+        before.version(),
+        "on condition of the version read"
+    );
+    assert_ne!(
+        fenced, before,
+        "a write that changes nothing would make no version"
+    );
+    assert_eq!(fenced.text("token"), None);
+    world.store("", Some(fenced));
+    assert_eq!(
+        world.run(),
+        ["push Initial", "retire"],
+        "the same attempt again; the lost one gets an end"
+    );
+    assert_eq!(world.epochs(), [1, 2]);
+}
+
+#[test]
+fn a_clock_ahead_elsewhere_keeps_nobody_waiting_for_long() {
+    let mut world = World::new();
+    let placeholder = world.plan();
+    world.take(placeholder);
+    let push = world.push();
+    world.record("", push.credential);
+    world.now -= DAY;
+    let Settled::Waiting { until, .. } = world.settled() else {
+        panic!("waits")
+    };
+    assert_eq!(until, world.now + SignedDuration::from_secs(20));
+}
+
+#[test]
+fn a_fence_is_needed_even_when_no_entry_is_left() {
+    let mut world = World::new();
+    let placeholder = world.plan();
+    world.take(placeholder);
+    let push = world.push();
+    world.record("", push.credential);
+    world.credential.as_mut().unwrap().spec.tokens.clear();
+    assert!(matches!(world.plan(), Step::Fence(_)));
+}
+
+#[test]
+fn older_tokens_are_given_an_end_once_the_newest_is_in_the_secret() {
+    let mut world = World::rotated();
+    assert_eq!(world.epochs(), [1, 2]);
+    assert_eq!(world.entries()[0].not_after, Some(Moment(world.now + DAY)));
+    assert_eq!(world.entries()[1].not_after, None);
+    let credential = world.credential.clone().unwrap();
+    assert!(
+        credential
+            .spec
+            .tokens
+            .iter()
+            .all(|entry| is_sealed(&world.mac, &credential, entry))
+    );
+    let facts = world.facts();
+    assert_eq!(
+        facts.previous.unwrap().not_after,
+        Some(Moment(world.now + DAY))
+    );
+    let Settled::Done { requeue_at, .. } = world.settled() else {
+        panic!()
+    };
+    assert_eq!(requeue_at, Some(world.now + DAY), "when the overlap ends");
+}
+
+#[test]
+fn an_end_never_lies_after_the_tokens_own() {
+    let mut world = World::issued();
+    world.desired.rotation.overlap = DAY * 90;
+    world.now += DAY * 40;
+    world.ask("1");
+    world.run();
+    assert_eq!(world.entries()[0].not_after, world.entries()[0].expires_at);
+}
+
+#[test]
+fn a_rotation_waits_for_the_overlap_of_the_one_before() {
+    let mut world = World::rotated();
+    world.ask("2");
+    assert_eq!(world.run(), Vec::<String>::new());
+    let Settled::Done { requeue_at, .. } = world.settled() else {
+        panic!()
+    };
+    world.now = requeue_at.unwrap();
+    assert_eq!(world.run(), ["push Requested", "retire"]);
+    assert_eq!(
+        world.epochs(),
+        [2, 3],
+        "the ended one is gone with the next write"
+    );
+}
+
+#[test]
+fn a_rotation_is_due() {
+    for (name, change, later, cause) in [
+        (
+            "not_yet",
+            (|_| ()) as fn(&mut Desired),
+            DAY * 60 - SECOND,
+            None,
+        ),
+        ("renewal", |_| (), DAY * 60, Some("Scheduled")),
+        (
+            "manual",
+            |desired| desired.rotation.renew_before = None,
+            DAY * 80,
+            None,
+        ),
+        (
+            "annotation",
+            |desired| desired.rotation.requests.annotation = Some("x".into()),
+            DAY,
+            Some("Requested"),
+        ),
+        (
+            "trigger",
+            |desired| desired.rotation.requests.trigger = Some("x".into()),
+            DAY,
+            Some("Requested"),
+        ),
+        (
+            "scope_added",
+            |desired| desired.scopes.push("write".into()),
+            DAY,
+            Some("ScopesChanged"),
+        ),
+        ("scope_removed", |desired| desired.scopes.clear(), DAY, None),
+        (
+            "shorter_lifetime",
+            |desired| {
+                desired.lifetime = Lifetime::For(DAY * 31);
+            },
+            DAY * 21,
+            Some("Scheduled"),
+        ),
+        (
+            "shorter_lifetime_manual",
+            |desired| {
+                desired.lifetime = Lifetime::For(DAY * 7);
+                desired.rotation.renew_before = None;
+            },
+            DAY * 8,
+            Some("Scheduled"),
+        ),
+        (
+            "longer_lifetime",
+            |desired| {
+                desired.lifetime = Lifetime::For(DAY * 365);
+            },
+            DAY,
+            None,
+        ),
+    ] {
+        let mut world = World::issued();
+        change(&mut world.desired);
+        world.now += later;
+        let expected: Vec<String> = cause
+            .map(|cause| vec![format!("push {cause}"), "retire".into()])
+            .unwrap_or_default();
+        assert_eq!(world.run(), expected, "{name}");
+        assert_eq!(
+            world.run(),
+            Vec::<String>::new(),
+            "{name}: one reason makes one rotation"
+        );
+    }
+}
+
+#[test]
+fn a_token_without_an_end_is_replaced_once_there_must_be_one() {
+    let mut world = World::new();
+    world.desired.lifetime = Lifetime::Never;
+    world.desired.rotation.renew_before = None;
+    world.run();
+    assert_eq!(world.facts().expires_at, None);
+    world.now += DAY;
+    world.desired.lifetime = Lifetime::For(DAY * 30);
+    assert_eq!(world.run(), ["push Scheduled", "retire"]);
+    assert_eq!(world.run(), Vec::<String>::new());
+}
+
+#[test]
+fn a_removed_request_asks_for_nothing_and_is_remembered() {
+    let mut world = World::rotated();
+    world.now += DAY * 2;
+    world.desired.rotation.requests.annotation = None;
+    assert_eq!(world.run(), Vec::<String>::new());
+    world.ask("1");
+    assert_eq!(
+        world.run(),
+        Vec::<String>::new(),
+        "the same value again is no new one"
+    );
+    world.credential = None;
+    world.desired.rotation.requests.annotation = None;
+    assert_eq!(world.run(), ["push Expired"]);
+    world.ask("1");
+    assert_eq!(
+        world.run(),
+        Vec::<String>::new(),
+        "the status remembers it where the Credential was deleted"
+    );
+}
+
+#[test]
+fn a_deleted_secret_is_made_anew_and_the_lost_token_lives_on_for_the_overlap() {
+    let mut world = World::issued();
+    world.secret = None;
+    assert_eq!(world.run(), ["placeholder", "push SecretDeleted", "retire"]);
+    assert_eq!(world.epochs(), [1, 2]);
+}
+
+#[test]
+fn where_deletion_revokes_no_token_survives_it() {
+    let mut world = World::issued();
+    world.desired.rotation.on_secret_deleted = OnSecretDeleted::Revoke;
+    world.secret = None;
+    let placeholder = world.plan();
+    world.take(placeholder);
+    world.edit(|secret| secret["data"] = json!({ "token": "eA==" }));
+    assert_eq!(
+        world.run(),
+        ["push SecretDeleted"],
+        "whatever somebody writes into the placeholder"
+    );
+    assert_eq!(world.epochs(), [2]);
+    assert!(!world.secret.as_ref().unwrap().is_placeholder());
+}
+
+#[rstest]
+#[case::junk("eA==")]
+#[case::empty("")]
+fn a_foreign_token_is_overwritten(#[case] content: &str) {
+    let mut world = World::issued();
+    world.edit(|secret| secret["data"]["token"] = content.into());
+    let cause = if content.is_empty() {
+        "push SecretDeleted"
+    } else {
+        "push SecretChanged"
+    };
+    assert_eq!(world.run(), [cause, "retire"]);
+    assert_eq!(world.epochs(), [1, 2]);
+}
+
+#[test]
+fn an_old_copy_of_the_secret_is_replaced() {
+    let mut world = World::issued();
+    let copy = world.secret.clone();
+    world.now += DAY;
+    world.ask("1");
+    world.run();
+    let version = world.secret.as_ref().unwrap().version();
+    world.store("", copy);
+    assert_ne!(world.secret.as_ref().unwrap().version(), version);
+    assert_eq!(world.run(), ["push SecretChanged", "retire"]);
+    assert_eq!(world.epochs(), [1, 2, 3]);
+}
+
+#[test]
+fn entries_after_the_secrets_own_token_were_never_seen_and_go() {
+    let mut world = World::issued();
+    world.now += DAY;
+    world.ask("1");
+    let push = world.push();
+    world.record("", push.credential);
+    world.edit(|secret| secret["metadata"]["labels"]["touched"] = "by another".into());
+    assert_eq!(
+        world.run(),
+        ["push Requested", "retire"],
+        "the attempt is repeated for the same reason"
+    );
+    assert_eq!(world.epochs(), [1, 3], "2 was never in the Secret");
+}
+
+#[test]
+fn an_expired_token_is_replaced() {
+    let mut world = World::issued();
+    world.desired.rotation.renew_before = None;
+    world.now += DAY * 90;
+    assert_eq!(world.run(), ["push Expired"]);
+    assert_eq!(world.epochs(), [2]);
+}
+
+#[test]
+fn a_token_that_is_refused_for_good_is_replaced() {
+    for (name, change) in [
+        (
+            "client_recreated",
+            (|desired| desired.client.uid = "new".into()) as fn(&mut Desired),
+        ),
+        ("client_renamed", |desired| {
+            desired.client.name = "new".into()
+        }),
+        ("principal_changed", |desired| {
+            desired.principal = "team:other".into()
+        }),
+        ("revoked_before", |desired| {
+            desired.revoke_issued_before = Some("2026-01-01T12:00:00Z".parse().unwrap())
+        }),
+    ] {
+        let mut world = World::issued();
+        world.now += DAY;
+        change(&mut world.desired);
+        assert_eq!(world.run(), ["push Expired"]);
+        assert_eq!(world.epochs(), [2], "{name}: and pruned");
+    }
+}
+
+#[test]
+fn an_entry_without_the_right_seal_is_as_none() {
+    let mut world = World::issued();
+    world.now += DAY;
+    world.credential.as_mut().unwrap().spec.tokens[0]
+        .scopes
+        .push("admin".into());
+    assert_eq!(world.run(), ["push Expired"]);
+    assert_eq!(world.epochs(), [2]);
+}
+
+#[test]
+fn nothing_is_made_that_would_be_refused_at_once() {
+    let mut world = World::new();
+    world.now += SignedDuration::from_millis(500);
+    world.desired.revoke_issued_before = Some(world.now);
+    let Settled::Waiting { until, .. } = world.settled() else {
+        panic!("waits for the next second")
+    };
+    world.now = until;
+    assert_eq!(world.run(), ["placeholder", "push Initial"]);
+}
+
+#[test]
+fn a_moment_of_expiry_that_is_past_makes_nothing() {
+    let mut world = World::new();
+    world.desired.lifetime = Lifetime::Until(world.now);
+    assert_eq!(world.refused().reason, Reason::Expired);
+}
+
+#[test]
+fn epochs_go_on_from_the_status_when_the_credential_was_deleted() {
+    let mut world = World::rotated();
+    world.credential = None;
+    assert_eq!(world.run(), ["push Expired"]);
+    assert_eq!(world.epochs(), [3]);
+}
+
+#[test]
+fn a_status_cannot_bring_the_counter_to_its_end() {
+    for (epoch, believed) in [
+        (json!(7), 7),
+        (json!(i64::MAX), 0),
+        (json!(-1), 0),
+        (json!("7"), 0),
+        (json!(null), 0),
+    ] {
+        let view =
+            OwnerView::of(&json!({ "metadata": { "uid": "u" }, "status": { "epoch": epoch } }));
+        assert_eq!(view.epoch, believed, "{epoch}");
+    }
+}
+
+#[test]
+fn a_credential_about_somebody_else_is_discarded_in_exactly_that_state() {
+    let mut world = World::issued();
+    world.credential.as_mut().unwrap().spec.identity.name = "another".into();
+    let version = world
+        .credential
+        .as_ref()
+        .unwrap()
+        .metadata
+        .resource_version
+        .clone()
+        .unwrap();
+    let Step::Discard(only) = world.plan() else {
+        panic!("discards")
+    };
+    assert_eq!(
+        only,
+        Precondition {
+            uid: "credential".into(),
+            resource_version: version
+        }
+    );
+    assert_eq!(world.run(), ["discard", "push Expired"]);
+}
+
+#[test]
+fn what_is_ours_in_the_secret_is_repaired_and_what_is_others_stays() {
+    for (what, change) in [
+        (
+            "issuer",
+            (|secret| secret["data"]["issuer"] = "eA==".into()) as fn(&mut Value),
+        ),
+        ("missing issuer", |secret| {
+            drop(secret["data"].as_object_mut().unwrap().remove("issuer"))
+        }),
+        ("label", |secret| {
+            secret["metadata"]["labels"] = json!({ "app": "theirs" })
+        }),
+        ("annotation", |secret| {
+            secret["metadata"]["annotations"] = json!({ "note": "theirs" })
+        }),
+    ] {
+        let mut world = World::issued();
+        world.edit(|secret| {
+            secret["metadata"]["labels"]["app"] = "theirs".into();
+            secret["metadata"]["annotations"]["note"] = "theirs".into();
+            secret["metadata"]["finalizers"] = json!(["theirs"]);
+            secret["metadata"]["ownerReferences"]
+                .as_array_mut()
+                .unwrap()
+                .insert(0, json!({ "uid": "theirs" }));
+            secret["data"]["theirs"] = "eA==".into();
+            secret["newerField"] = 1.into();
+        });
+        assert_eq!(world.run(), Vec::<String>::new(), "nothing of ours");
+        let token = world.text("token");
+        world.edit(change);
+        assert_eq!(world.run(), ["repair"], "{what}");
+        assert_eq!(
+            (world.text("issuer").unwrap(), world.text("token")),
+            ("https://id.example.com".to_owned(), token)
+        );
+        let secret = Value::Object(world.secret.as_ref().unwrap().expose().clone());
+        assert_eq!(secret["metadata"]["labels"][LABEL_MANAGED], "true");
+        assert_eq!(secret["metadata"]["finalizers"][0], "theirs");
+        assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], "theirs");
+        assert_eq!(
+            (&secret["data"]["theirs"], &secret["newerField"]),
+            (&json!("eA=="), &json!(1))
+        );
+    }
+}
+
+#[test]
+fn an_alias_holds_the_token_too_and_a_former_one_does_not() {
+    let mut world = World::issued();
+    world.desired.key_alias = Some("API_TOKEN".into());
+    assert_eq!(world.run(), ["repair"]);
+    assert_eq!(world.text("API_TOKEN"), world.text("token"));
+    world.desired.key_alias = Some("OTHER".into());
+    assert_eq!(world.run(), ["repair"]);
+    assert_eq!(
+        (world.text("API_TOKEN"), world.text("OTHER")),
+        (None, world.text("token"))
+    );
+    world.now += DAY;
+    world.ask("1");
+    world.desired.key_alias = None;
+    world.run();
+    assert_eq!(world.text("OTHER"), None);
+}
+
+#[test]
+fn a_client_secret_has_four_keys() {
+    let mut world = World::new();
+    world.desired.kind = SecretKind::ClientSecret;
+    world.desired.lifetime = Lifetime::Never;
+    world.desired.rotation.renew_before = None;
+    world.desired.scopes.clear();
+    world.run();
+    assert!(world.text("client-secret").unwrap().starts_with("symsec_"));
+    for (key, text) in [
+        ("client-id", "team.app"),
+        ("issuer", "https://id.example.com"),
+        ("token-url", "https://id.example.com/connect/token"),
+    ] {
+        assert_eq!(world.text(key).as_deref(), Some(text), "{key}");
+    }
+    assert_eq!(world.text("token"), None);
+    let Settled::Done { requeue_at, .. } = world.settled() else {
+        panic!()
+    };
+    assert_eq!(requeue_at, None, "nothing happens by time alone");
+}
+
+#[test]
+fn a_secret_of_another_type_is_deleted_in_exactly_that_state_and_made_anew() {
+    let mut world = World::issued();
+    world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
+    let Step::Recreate(only, placeholder) = world.plan() else {
+        panic!("recreates")
+    };
+    assert_eq!(only, world.secret.as_ref().unwrap().precondition());
+    assert!(placeholder.is_placeholder() && placeholder.text("token").is_none());
+    assert_eq!(world.run(), ["recreate", "push SecretDeleted", "retire"]);
+    assert_eq!(world.epochs(), [1, 2]);
+}
+
+#[test]
+fn an_immutable_secret_is_left_alone_and_said_when_it_must_change() {
+    let mut world = World::issued();
+    world.edit(|secret| secret["immutable"] = true.into());
+    assert_eq!(world.run(), Vec::<String>::new(), "its token is good");
+    world.now += DAY;
+    world.ask("1");
+    let high = world.credential.as_ref().unwrap().spec.high;
+    assert_eq!(world.refused().reason, Reason::SecretImmutable);
+    assert_eq!(
+        world.credential.as_ref().unwrap().spec.high,
+        high,
+        "nothing is recorded that cannot be revealed"
+    );
+    assert!(
+        world.settled().facts().is_some(),
+        "the status goes on telling of the token"
+    );
+}
+
+#[test]
+fn a_secret_that_is_being_deleted_is_waited_for() {
+    let mut world = World::issued();
+    world.edit(|secret| secret["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into());
+    assert!(matches!(world.settled(), Settled::Waiting { .. }));
+}
+
+#[test]
+fn ten_tokens_an_hour_and_no_more() {
+    let mut world = World::issued();
+    for epoch in 2..=10 {
+        let push = {
+            world.edit(|secret| secret["metadata"]["labels"]["touched"] = epoch.into());
+            world.ask(&epoch.to_string());
+            world.push()
+        };
+        assert_eq!(push.epoch, epoch);
+        world.record("", push.credential);
+    }
+    world.edit(|secret| secret["metadata"]["labels"]["touched"] = "again".into());
+    assert_eq!(world.epochs(), [1, 10], "those that were dropped count too");
+    let problem = world.refused();
+    assert_eq!(problem.reason, Reason::MintLimitReached);
+    assert!(
+        problem.message.contains("2026-01-01T01:00:00Z"),
+        "says when it ends: {}",
+        problem.message
+    );
+    let Settled::Refused { until, .. } = world.settled() else {
+        panic!()
+    };
+    world.now = until.unwrap();
+    assert_eq!(world.run(), ["push Requested", "retire"]);
+}
+
+#[test]
+fn at_most_eight_entries_and_two_of_them_without_an_end() {
+    let mut world = World::issued();
+    for _ in 2..=8 {
+        world.now += SignedDuration::from_hours(1);
+        world.secret = None;
+        let placeholder = world.plan();
+        world.take(placeholder);
+        let push = world.push();
+        world.record("", push.credential);
+        assert!(
+            world
+                .entries()
+                .iter()
+                .filter(|entry| entry.not_after.is_none())
+                .count()
+                <= 2
+        );
+    }
+    assert_eq!(world.epochs().len(), 8);
+    world.now += SignedDuration::from_hours(1);
+    world.secret = None;
+    let Settled::Refused { problem, until, .. } = world.settled() else {
+        panic!()
+    };
+    assert_eq!(problem.reason, Reason::MintLimitReached);
+    assert_eq!(
+        until,
+        world.entries()[0].not_after.map(|moment| moment.0),
+        "until the first has ended"
+    );
+    world.now = until.unwrap();
+    assert_eq!(world.run().first().map(String::as_str), Some("placeholder"));
+}
+
+#[test]
+fn a_prefix_that_is_none_makes_nothing() {
+    let mut world = World::new();
+    world.desired.prefix = "NO".into();
+    assert_eq!(world.refused().reason, Reason::Invalid);
+}
+
+#[test]
+fn nothing_that_is_printed_shows_a_token() {
+    let mut world = World::new();
+    let placeholder = world.plan();
+    world.take(placeholder);
+    let push = world.push();
+    let token = push.secret.text("token").unwrap();
+    let printed = format!("{push:?} {:?} {:#?}", push.secret, push.credential);
+    let secret_part = &token.expose()[23..];
+    assert!(!printed.contains(secret_part));
+    use base64::Engine as _;
+    assert!(!printed.contains(&base64::engine::general_purpose::STANDARD.encode(token.expose())));
+}
