@@ -138,7 +138,7 @@ impl Directory {
             "well-formed",
             format!("its client id is {:?}", record.client_id),
         );
-        if !self.explain_identity(&mut steps, record.identity.as_ref()) {
+        if !Self::explain_identity(&mut steps, record.identity.as_ref()) {
             return steps.finish();
         }
         self.explain_client_rules(&mut steps, object, record);
@@ -149,7 +149,7 @@ impl Directory {
         steps.finish()
     }
 
-    fn explain_identity(&self, steps: &mut Steps, key: Option<&ObjectKey>) -> bool {
+    fn explain_identity(steps: &mut Steps, key: Option<&ObjectKey>) -> bool {
         steps.ask("identity", &NO_IDENTITY, "", || {
             let key = key.map(ToString::to_string).unwrap_or_default();
             format!("its Identity is {key}, which is served")
@@ -270,7 +270,7 @@ impl Directory {
         };
         let mut steps = Steps::new(self.scope_problems(object));
         steps.holds("well-formed", format!("its value is {:?}", record.value));
-        if !self.explain_identity(&mut steps, record.identity.as_ref()) {
+        if !Self::explain_identity(&mut steps, record.identity.as_ref()) {
             return steps.finish();
         }
         self.explain_scope_rules(&mut steps, object, record);
@@ -360,7 +360,7 @@ impl Directory {
             .filter(|_| accepted)
             .and_then(|client| self.accepted_client(client).ok())
         {
-            self.explain_token_rules(&mut steps, &client, record);
+            Self::explain_token_rules(&mut steps, &client, record);
         }
         if record.revoked {
             steps.refuses(
@@ -372,7 +372,6 @@ impl Directory {
     }
 
     fn explain_token_rules(
-        &self,
         steps: &mut Steps,
         client: &AcceptedClient<'_>,
         record: &ServiceTokenRecord,

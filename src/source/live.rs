@@ -109,6 +109,17 @@ struct Served {
     generation: i64,
 }
 
+/// The file that an object is taken from, and the object.
+type Place<'a> = (&'a Path, &'a Value);
+
+/// An object that is taken from another file now, or is another.
+struct Changed {
+    id: ObjectId,
+    file: PathBuf,
+    /// `None`: only the file is another.
+    value: Option<Value>,
+}
+
 impl Live {
     /// Nothing yet. The settings are those of the directory that is to be filled.
     pub const fn new(settings: Settings) -> Self {
@@ -183,13 +194,17 @@ impl Live {
             .filter(|id| !wanted.contains_key(*id))
             .cloned()
             .collect();
+        let changed: Vec<Changed> = wanted
+            .into_iter()
+            .filter_map(|(id, place)| self.changed(id, place))
+            .collect();
         for id in gone {
             self.served.remove(&id);
             births.death(id.0, &id.1);
             update.events.push(Event::Delete(id.0, id.1));
         }
-        for (id, (file, written)) in wanted {
-            update.events.extend(self.serve(id, file, written, births));
+        for change in changed {
+            update.events.extend(self.serve(change, births));
         }
         self.update_namespaces(&mut update.events);
         if !self.settled && self.files.values().all(|file| file.good) {
@@ -200,7 +215,7 @@ impl Live {
     }
 
     /// The objects of all files, each from one; collects the faults of all.
-    fn wanted(&self, faults: &mut Vec<FileFault>) -> BTreeMap<ObjectId, (PathBuf, Value)> {
+    fn wanted(&self, faults: &mut Vec<FileFault>) -> BTreeMap<ObjectId, Place<'_>> {
         let mut candidates: Vec<(ObjectId, &Path, &File, &ManifestObject)> = Vec::new();
         for (path, file) in &self.files {
             faults.extend(file.faults.iter().cloned());
@@ -222,39 +237,50 @@ impl Live {
                 .is_some_and(|served| served.file == *path);
             (file.gone.is_some(), !owner)
         });
-        let mut wanted: BTreeMap<ObjectId, (PathBuf, Value)> = BTreeMap::new();
+        let mut wanted: BTreeMap<ObjectId, Place<'_>> = BTreeMap::new();
         for (id, path, file, object) in candidates {
             if let Some((owner, _)) = wanted.get(&id) {
                 if file.gone.is_none() {
                     faults.push(twice(file, object, owner));
                 }
             } else {
-                wanted.insert(id, (path.to_owned(), object.value.clone()));
+                wanted.insert(id, (path, &object.value));
             }
         }
         wanted
     }
 
-    fn serve(
-        &mut self,
-        id: ObjectId,
-        file: PathBuf,
-        written: Value,
-        births: &mut impl Births,
-    ) -> Option<Event> {
+    fn changed(&self, id: ObjectId, (file, value): Place<'_>) -> Option<Changed> {
+        match self.served.get(&id) {
+            Some(served) if served.written == *value => (served.file != file).then(|| Changed {
+                id,
+                file: file.to_owned(),
+                value: None,
+            }),
+            _ => Some(Changed {
+                id,
+                file: file.to_owned(),
+                value: Some(value.clone()),
+            }),
+        }
+    }
+
+    fn serve(&mut self, change: Changed, births: &mut impl Births) -> Option<Event> {
+        let Changed { id, file, value } = change;
         let before = self.served.get_mut(&id);
-        let generation = match before {
-            Some(served) if served.written == written => {
+        let (written, generation) = match (before, value) {
+            (Some(served), None) => {
                 served.file = file;
                 return None;
             }
-            Some(served) => {
-                served.generation + i64::from(served.written.get("spec") != written.get("spec"))
+            (Some(served), Some(value)) => {
+                let other_spec = served.written.get("spec") != value.get("spec");
+                (value, served.generation + i64::from(other_spec))
             }
-            None => 1,
+            (None, value) => (value?, 1),
         };
-        let object = born(written.clone(), &births.birth(id.0, &id.1), generation);
         let kind = id.0;
+        let object = born(written.clone(), &births.birth(kind, &id.1), generation);
         self.served.insert(
             id,
             Served {

@@ -230,11 +230,14 @@ fn each_rule_is_explained() {
         let output = run("explain", &[question, &where_[..]].concat(), "");
         let refused = text(&output).contains('✗');
         assert_eq!(status(&output), i32::from(refused), "{question:?}");
-        told += &format!(
-            "$ symbolon explain {}\n{}\n",
-            question.join(" "),
-            text(&output)
-        );
+        told += &[
+            "$ symbolon explain ",
+            &question.join(" "),
+            "\n",
+            text(&output),
+            "\n",
+        ]
+        .concat();
     }
     insta::assert_snapshot!(told);
 }

@@ -21,7 +21,7 @@ pub(super) fn resolve(text: &str) -> Result<Value, NotFinite> {
     }
     let number = || match text.as_bytes()[0] {
         b'0'..=b'9' | b'+' | b'-' => integer_or_float(&text.replace('_', "")),
-        b'.' => float(text),
+        b'.' if separates_digits(text) => float(&text.replace('_', "")),
         _ => None,
     };
     Ok(boolean(text)
@@ -83,6 +83,15 @@ fn float(plain: &str) -> Option<Value> {
     number(plain.parse().ok()?)
 }
 
+/// Whether each `_` stands between two digits, as Go's literals have it.
+fn separates_digits(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('_').collect();
+    let digit = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_digit());
+    parts
+        .windows(2)
+        .all(|pair| digit(pair[0].bytes().last()) && digit(pair[1].bytes().next()))
+}
+
 /// A float as JSON that has gone through kubectl: a whole one is an integer.
 pub(super) fn number(float: f64) -> Option<Value> {
     /// Below it, Go writes floats without an exponent and every whole one fits an `i64`.
@@ -119,6 +128,7 @@ mod tests {
 
     use super::*;
 
+    /// Each as `yaml.YAMLToJSON` of `sigs.k8s.io/yaml` 1.6 has it.
     #[test]
     fn scalars_are_what_kubectl_sends() {
         for (text, expected) in [
@@ -162,6 +172,26 @@ mod tests {
             ("1.2.3", json!("1.2.3")),
             ("infinity", json!("infinity")),
             ("nan", json!("nan")),
+            ("0O17", json!(15)),
+            ("-0x1F", json!(-31)),
+            ("-0b11", json!(-3)),
+            ("0b2", json!("0b2")),
+            ("0_7", json!(7)),
+            ("1__0", json!(10)),
+            ("_1", json!("_1")),
+            ("1_0.5", json!(10.5)),
+            (".1_0", json!(0.1)),
+            ("._5", json!("._5")),
+            ("-.5", json!(-0.5)),
+            ("+.5", json!(0.5)),
+            ("-0", json!(0)),
+            ("1e+3", json!(1000)),
+            ("e3", json!("e3")),
+            ("tRue", json!("tRue")),
+            ("=", json!("=")),
+            ("<<", json!("<<")),
+            ("-9223372036854775808", json!(i64::MIN)),
+            ("9223372036854775808", json!(9_223_372_036_854_775_808_u64)),
             ("team:read", json!("team:read")),
         ] {
             assert_eq!(resolve(text), Ok(expected), "{text}");

@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -242,7 +244,7 @@ fn bombs_do_not_go_off() {
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..12 {
         let before = vec![format!("*a{}", n - 1); 9].join(", ");
-        laughs += &format!("a{n}: &a{n} [{before}]\n");
+        writeln!(laughs, "a{n}: &a{n} [{before}]").unwrap();
     }
     assert!(fault(&laughs).1.contains("more than 200000 values"));
 
@@ -253,22 +255,15 @@ fn bombs_do_not_go_off() {
 
     let mut chain = "a0: &a0 [x]\n".to_owned();
     for n in 1..10 {
-        chain += &format!(
-            "a{n}: &a{n} {}*a{}{}\n",
-            "[".repeat(30),
-            n - 1,
-            "]".repeat(30)
-        );
+        let (open, close, before) = ("[".repeat(30), "]".repeat(30), n - 1);
+        writeln!(chain, "a{n}: &a{n} {open}*a{before}{close}").unwrap();
     }
     assert_eq!(fault(&chain).1, "this is nested more than 64 deep");
 
     let (_, parsed) = parse_bytes(&vec![b' '; LONGEST + 1]);
     assert!(parsed.faults[0].message.contains("longer than 1 MiB"));
-    let keys: String = (0..100_000).map(|n| format!("\"k{n}\":1,")).collect();
-    assert_eq!(
-        values(&format!("{{{}}}", keys.trim_end_matches(','))).len(),
-        1
-    );
+    let keys: Vec<_> = (0..100_000).map(|n| format!("\"k{n}\":1")).collect();
+    assert_eq!(values(&format!("{{{}}}", keys.join(","))).len(), 1);
 }
 
 #[test]
