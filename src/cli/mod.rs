@@ -8,9 +8,11 @@
 
 mod check;
 mod crds;
+mod dev;
 mod explain;
 mod manifests;
 mod reference;
+mod signals;
 
 use std::process::ExitCode;
 
@@ -37,6 +39,8 @@ const ASKED_WRONGLY: u8 = 2;
 enum Command {
     /// Judge manifests offline, as the operator and the server will
     Check(check::Args),
+    /// Serve an Identity from a directory of YAML, without a cluster
+    Dev(dev::Args),
     /// Print the CustomResourceDefinitions
     Crds(crds::Args),
     /// Say which rule grants or refuses a client, a scope or a token
@@ -49,6 +53,7 @@ impl Cli {
         let result = match self.command {
             Command::Check(args) => check::run(&args),
             Command::Crds(args) => crds::run(&args),
+            Command::Dev(args) => dev::run(&args),
             Command::Explain(args) => explain::run(&args),
         };
         result.unwrap_or_else(|error| {

@@ -1,0 +1,92 @@
+//! What dev mode says when it is ready: where it serves, who may call, and a line to paste for each.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::world::World;
+use crate::directory::{Directory, ObjectKey, Served};
+use crate::directory::record::IdentityRecord;
+
+/// The whole of it. No secret is in it: the lines to paste read the files.
+pub(super) fn text(world: &World, health: SocketAddr) -> String {
+    let directory = world.directory();
+    let mut out = String::new();
+    let _ = writeln!(out, "Symbolon serves {} from {}", world.identity(), world.root().display());
+    match directory.served_identity(world.identity()) {
+        Ok(identity) => {
+            issuer(&mut out, world, identity, health);
+            clients(&mut out, world, &directory, identity);
+            service_tokens(&mut out, world, &directory, identity);
+        }
+        Err(_) => {
+            let _ = writeln!(out, "\nNothing is served yet: the Identity {} is not there or has a fault (see the log).", world.identity());
+        }
+    }
+    let _ = writeln!(out, "\nSave a file and the next request answers by it. Ctrl-C ends it.");
+    out
+}
+
+fn issuer(out: &mut String, world: &World, identity: Served<'_, IdentityRecord>, health: SocketAddr) {
+    let issuer = &identity.record.issuer;
+    let _ = writeln!(out, "\n  issuer     {issuer}");
+    if let Some(written) = world.replaced_issuer() {
+        let _ = writeln!(out, "             (--listen replaces the origin of {written})");
+    }
+    let _ = writeln!(out, "  discovery  {issuer}/.well-known/openid-configuration");
+    let _ = writeln!(out, "  health     http://{health}/readyz, metrics http://{health}/metrics");
+    let _ = writeln!(out, "  state      {}", world.state().display());
+}
+
+fn clients(out: &mut String, world: &World, directory: &Directory, identity: Served<'_, IdentityRecord>) {
+    let _ = writeln!(out, "\nClients");
+    for object in directory.clients() {
+        let Ok(accepted) = directory.accepted_client(object) else {
+            let _ = writeln!(out, "  {} is not accepted: see the log", object.key);
+            continue;
+        };
+        let record = accepted.client.record;
+        if accepted.identity.object.key != identity.object.key {
+            continue;
+        }
+        let named = record.display_name.as_deref().map(|name| format!("  ({name})")).unwrap_or_default();
+        let _ = writeln!(out, "  {}{named}", record.client_id);
+        let secret = ObjectKey::new(&object.key.namespace, &record.secret.name);
+        if let Some(path) = world.files().secret_path(&secret).filter(|_| record.client_credentials && !record.disabled) {
+            let _ = writeln!(
+                out,
+                "    curl -s -u \"{}:{}\" -d grant_type=client_credentials {}/connect/token",
+                record.client_id,
+                value_in(&path, "client-secret"),
+                identity.record.issuer
+            );
+        }
+    }
+}
+
+fn service_tokens(out: &mut String, world: &World, directory: &Directory, identity: Served<'_, IdentityRecord>) {
+    let mut tokens = directory.service_tokens().peekable();
+    if tokens.peek().is_some() {
+        let _ = writeln!(out, "\nService access tokens");
+    }
+    for object in tokens {
+        let Some(record) = object.record().filter(|record| !record.revoked) else { continue };
+        let _ = writeln!(out, "  {}", object.key);
+        let secret = ObjectKey::new(&object.key.namespace, &record.secret.name);
+        let Some(path) = world.files().secret_path(&secret) else { continue };
+        if let Some(gateway) = identity.record.gateways.keys().next() {
+            let _ = writeln!(
+                out,
+                "    curl -i -H \"Authorization: Bearer {}\" {}/connect/checktoken/{gateway}",
+                value_in(&path, "token"),
+                identity.record.issuer
+            );
+        }
+    }
+}
+
+/// Shell that prints the value of a key of a Secret manifest.
+fn value_in(path: &Path, key: &str) -> String {
+    let path = path.display().to_string().replace('\'', r"'\''");
+    format!("$(sed -n 's/^  {key}: //p' '{path}' | base64 -d)")
+}

@@ -1,0 +1,90 @@
+//! `symbolon dev`: one Identity, served from a directory of YAML; the operator and the server in one
+//! process, with files in the place of a cluster.
+
+mod banner;
+mod births;
+mod origin;
+mod problems;
+mod world;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{manifests, signals};
+use crate::directory::ObjectKey;
+use crate::server;
+use crate::telemetry::logs::{self, LogForm};
+use world::World;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  symbolon dev examples/quickstart
+  symbolon dev manifests --listen 127.0.0.1:9000
+  symbolon dev manifests --identity platform/main --state /tmp/symbolon
+
+Save a file and the next request answers by it. Secrets are in STATE/secrets, signing keys in STATE/keys,
+what the status of each object would say in STATE/status.")]
+pub(super) struct Args {
+    /// The directory of manifests
+    dir: PathBuf,
+    /// Where to serve. It replaces the origin of the Identity's issuer; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "SYMBOLON_LISTEN")]
+    listen: SocketAddr,
+    /// Where to serve health and metrics [default: the port after that of --listen]
+    #[arg(long, value_name = "ADDRESS", env = "SYMBOLON_HEALTH_LISTEN")]
+    health_listen: Option<SocketAddr>,
+    /// Where to keep secrets, keys and uids [default: DIR/.symbolon]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// The Identity to serve; needed where there are several
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
+    identity: Option<ObjectKey>,
+    /// The Identity of objects that name none [default: the one that is served]
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
+    default_identity: Option<ObjectKey>,
+    /// The form of the logs, on standard error
+    #[arg(long, value_enum, default_value_t = LogForm::Text, env = "SYMBOLON_LOG_FORMAT")]
+    log_format: LogForm,
+    /// What to log, as tracing's filters say it
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "SYMBOLON_LOG")]
+    log: String,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let _logs = logs::init(args.log_format, &args.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(serve(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: &Args) -> anyhow::Result<()> {
+    let listener = bind(args.listen, "--listen").await?;
+    let listen = listener.local_addr()?;
+    let beside = match listen.port().checked_add(1) {
+        Some(next) if args.listen.port() != 0 => next,
+        _ => 0,
+    };
+    let health = bind(args.health_listen.unwrap_or(SocketAddr::new(listen.ip(), beside)), "--health-listen").await?;
+    let mut world = World::open(args, listen).await?;
+    print!("{}", banner::text(&world, health.local_addr()?));
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(server::run(listener, health, world.app().clone(), shutdown.clone()));
+    tokio::select! {
+        result = world.follow() => result?,
+        () = signals::asked_to_stop() => {}
+    }
+    tracing::info!("stopping: requests under way are answered first");
+    shutdown.cancel();
+    serving.await.context("the server failed")??;
+    Ok(())
+}
+
+async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| format!("cannot listen on {address}: give another address with {option}"))
+}

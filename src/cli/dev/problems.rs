@@ -1,0 +1,56 @@
+//! What is wrong with the manifests, told once each time that it changes.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::directory::{Directory, ObjectKey, Problem};
+use crate::resources::Kind;
+use crate::source::live::Update;
+
+/// What was told already.
+#[derive(Default)]
+pub(super) struct Told(BTreeSet<String>);
+
+impl Told {
+    /// Tells what is new, and what was mended.
+    pub(super) fn tell(&mut self, update: &Update, directory: &Directory, now: Timestamp) {
+        let faults = update.faults.iter().map(ToString::to_string);
+        let found: BTreeSet<String> = faults.chain(judged(directory, now)).collect();
+        for problem in found.difference(&self.0) {
+            tracing::warn!("{problem}");
+        }
+        if found.is_empty() && !self.0.is_empty() {
+            tracing::info!("nothing is wrong with the manifests any more");
+        }
+        if !update.events.is_empty() {
+            tracing::info!(changes = update.events.len(), problems = found.len(), "the manifests are served");
+        }
+        self.0 = found;
+    }
+}
+
+/// What only shows among all objects together.
+fn judged(directory: &Directory, now: Timestamp) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut add = |kind: Kind, key: &ObjectKey, problems: Vec<Problem>| {
+        lines.extend(problems.into_iter().map(|problem| format!("{kind} {key}: {}: {}", problem.reason, problem.message)));
+    };
+    for object in directory.identities().filter(|object| object.state.is_ok()) {
+        add(Kind::Identity, &object.key, directory.identity_problems(object));
+    }
+    for object in directory.scopes().filter(|object| object.state.is_ok()) {
+        add(Kind::Scope, &object.key, directory.scope_problems(object));
+    }
+    for object in directory.clients().filter(|object| object.state.is_ok()) {
+        let problems = match directory.accepted_client(object) {
+            Ok(client) => directory.not_granted(&client),
+            Err(problems) => problems,
+        };
+        add(Kind::OAuthClient, &object.key, problems);
+    }
+    for object in directory.service_tokens().filter(|object| object.record().is_some_and(|record| !record.revoked)) {
+        add(Kind::ServiceAccessToken, &object.key, directory.service_token_problems(object, now));
+    }
+    lines
+}

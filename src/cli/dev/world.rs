@@ -1,0 +1,336 @@
+//! The parts of dev mode and what flows between them.
+//!
+//! Manifests -> directory (server and controller each have one) ; controller -> Secrets and Credentials in
+//! files -> directory. A change of a manifest is served before anything is written because of it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use futures::future::BoxFuture;
+use notify::{RecursiveMode, Watcher as _};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::births::Records;
+use super::problems::Told;
+use super::{Args, origin};
+use crate::directory::{Change, Directory, ObjectKey, Settings};
+use crate::keys::KeySet;
+use crate::reconcile::cluster::Cluster as _;
+use crate::reconcile::controller::{Controller, Tuning};
+use crate::reconcile::events::Notices;
+use crate::reconcile::files::{CredentialEvent, Files};
+use crate::reconcile::key_secrets;
+use crate::resources::{Credential, Kind, SigningAlgorithm};
+use crate::server::{App, Config, RevokeError, Revoker};
+use crate::source::files::Folder;
+use crate::source::live::{Event, Update};
+use crate::source::watch;
+use crate::tokens::{MacKey, SystemEntropy};
+
+/// A running dev mode.
+pub(super) struct World {
+    app: App,
+    files: Files,
+    controller: Arc<Controller<Files>>,
+    source: watch::Directory<Records>,
+    births: Records,
+    identity: ObjectKey,
+    settings: Settings,
+    /// `http://` and where we listen.
+    origin: String,
+    /// The issuer as the manifest has it.
+    written_issuer: Option<String>,
+    mac: Option<Arc<MacKey>>,
+    credentials: mpsc::UnboundedReceiver<CredentialEvent>,
+    touched: mpsc::UnboundedReceiver<Vec<PathBuf>>,
+    /// Dropped, it stops.
+    _watcher: notify::RecommendedWatcher,
+    told: Told,
+    state: PathBuf,
+}
+
+impl World {
+    /// Reads everything, makes the keys that are missing, and serves what there is.
+    pub(super) async fn open(args: &Args, listen: SocketAddr) -> anyhow::Result<Self> {
+        let state = args.state.clone().unwrap_or_else(|| args.dir.join(".symbolon"));
+        let folder = Folder::open(&args.dir, std::slice::from_ref(&state)).with_context(|| format!("cannot read {}", args.dir.display()))?;
+        let (files, credentials) = Files::open(&state)?;
+        let (watcher, touched) = watch_state(&files).context("cannot watch the state folder")?;
+        let births = Records::open(state.join("uids.json"), now).with_context(|| format!("cannot use {}", state.join("uids.json").display()))?;
+        // What is to be served is known only after a look, and the look needs to know what is the default.
+        let found = watch::Directory::open(folder.clone(), Settings::default(), births.clone()).look()?;
+        let identity = choose(args, &found)?;
+        let settings = Settings { default_identity: Some(args.default_identity.clone().unwrap_or_else(|| identity.clone())) };
+        let mut config = Config::new(identity.clone());
+        config.settings = settings.clone();
+        config.allowed_hosts = allowed_hosts(listen);
+        let app = App::new(config, FileRevoker(files.clone()))?;
+        let controller = Controller::new(files.clone(), files.own_writes().clone(), settings.clone(), Tuning::default(), Notices::default());
+        let mut world = Self {
+            app,
+            controller: Arc::new(controller),
+            source: watch::Directory::open(folder, settings.clone(), births.clone()),
+            births,
+            identity,
+            settings,
+            origin: format!("http://{listen}"),
+            written_issuer: None,
+            mac: None,
+            files,
+            credentials,
+            touched,
+            _watcher: watcher,
+            told: Told::default(),
+            state,
+        };
+        world.start().await?;
+        Ok(world)
+    }
+
+    async fn start(&mut self) -> anyhow::Result<()> {
+        let update = self.source.look()?;
+        self.take(&update)?;
+        self.files.collect_garbage()?;
+        self.ensure_keys().await?;
+        let credentials = self.files.credentials()?;
+        self.take_credentials(credentials.into_iter().map(|credential| CredentialEvent::Put(Box::new(credential))).collect());
+        self.app.status().lists_complete();
+        self.controller.lead();
+        tokio::spawn(Arc::clone(&self.controller).run());
+        self.first_secrets().await;
+        Ok(())
+    }
+
+    /// Follows manifests, Credentials and the state folder until something is broken.
+    pub(super) async fn follow(&mut self) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                update = self.source.changed() => {
+                    let update = update.context("the manifests cannot be read any more")?;
+                    self.take(&update)?;
+                    self.ensure_keys().await?;
+                }
+                Some(event) = self.credentials.recv() => {
+                    let mut events = vec![event];
+                    while let Ok(event) = self.credentials.try_recv() {
+                        events.push(event);
+                    }
+                    self.take_credentials(events);
+                }
+                Some(paths) = self.touched.recv() => self.state_touched(&paths).await?,
+            }
+        }
+    }
+
+    /// What a client must find is there before the first word about it.
+    async fn first_secrets(&mut self) {
+        let patience = tokio::time::sleep(std::time::Duration::from_secs(10));
+        tokio::pin!(patience);
+        while !self.controller.depth().is_idle() {
+            tokio::select! {
+                () = &mut patience => return,
+                Some(event) = self.credentials.recv() => self.take_credentials(vec![event]),
+                () = tokio::time::sleep(std::time::Duration::from_millis(2)) => {}
+            }
+        }
+        while let Ok(event) = self.credentials.try_recv() {
+            self.take_credentials(vec![event]);
+        }
+    }
+
+    fn take(&mut self, update: &Update) -> anyhow::Result<()> {
+        self.births.flush().context("cannot keep the uids of objects")?;
+        let mut changes = Vec::new();
+        for event in &update.events {
+            changes.extend(self.change(event)?);
+        }
+        self.app.publisher().update(|directory| changes.iter().for_each(|change| directory.apply(change.clone())));
+        self.controller.changed(changes.into_iter().map(|change| (change, Box::default())).collect());
+        self.told.tell(update, &self.directory(), now());
+        Ok(())
+    }
+
+    /// What an event means, after the objects that the controller reads are up to date with it.
+    fn change(&mut self, event: &Event) -> anyhow::Result<Option<Change>> {
+        Ok(match event {
+            Event::Upsert(kind, raw) => {
+                let mut raw = raw.clone();
+                let Some(key) = key_of(&raw) else { return Ok(None) };
+                if *kind == Kind::Identity && key == self.identity {
+                    self.written_issuer = raw.pointer("/spec/issuer").and_then(Value::as_str).map(str::to_owned);
+                    origin::put(&mut raw, &self.origin);
+                }
+                let change = Change::object(*kind, &raw, &self.settings);
+                self.files.put_object(*kind, key, raw);
+                change
+            }
+            Event::Delete(kind, key) => {
+                self.files.remove_object(*kind, key).context("cannot remove what belonged to an object")?;
+                Some(Change::Delete(*kind, key.clone()))
+            }
+            Event::Namespace(name, labels) => Some(Change::Namespace(name.clone(), labels.clone())),
+            Event::NamespaceGone(name) => Some(Change::NamespaceGone(name.clone())),
+        })
+    }
+
+    fn take_credentials(&self, events: Vec<CredentialEvent>) {
+        let change = |event| match event {
+            CredentialEvent::Put(credential) => {
+                let version = credential.metadata.resource_version.clone().unwrap_or_default();
+                Some((self.credential_change(&credential)?, version.into_boxed_str()))
+            }
+            CredentialEvent::Gone(key) => Some((Change::Delete(Kind::Credential, key), Box::default())),
+        };
+        let changes: Vec<_> = events.into_iter().filter_map(change).collect();
+        self.app.publisher().update(|directory| changes.iter().for_each(|(change, _)| directory.apply(change.clone())));
+        self.controller.changed(changes);
+    }
+
+    /// Only the served Identity's seals can be checked: those of others are none of ours.
+    fn credential_change(&self, credential: &Credential) -> Option<Change> {
+        let is_ours = credential.metadata.namespace.as_deref() == Some(&*self.identity.namespace) && *credential.spec.identity.name == *self.identity.name;
+        Change::credential(credential, self.mac.as_deref().filter(|_| is_ours))
+    }
+
+    async fn state_touched(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
+        let keys = self.files.keys_folder();
+        for path in paths {
+            let Some(key) = Files::secret_at(path) else { continue };
+            let version = self.files.secret_version(&key);
+            self.controller.secret_changed(&key, &version, None);
+        }
+        if paths.iter().any(|path| path.starts_with(&keys)) {
+            self.load_keys().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the keys of the Identity that are missing, and takes them all.
+    async fn ensure_keys(&mut self) -> anyhow::Result<()> {
+        let directory = self.directory();
+        let Ok(served) = directory.served_identity(&self.identity) else { return Ok(()) };
+        let algorithms: Vec<SigningAlgorithm> = served.record.algorithms.clone();
+        let keys = key_secrets::ensure(&self.files, &self.identity, &algorithms, now(), &mut SystemEntropy).await.context("cannot make the Identity's keys")?;
+        match (keys.mac, keys.signing) {
+            (Ok(mac), Ok(_)) => self.mac = Some(mac),
+            (Err(problem), _) | (_, Err(problem)) => bail!("{}", problem.message),
+        }
+        self.load_keys().await
+    }
+
+    async fn load_keys(&mut self) -> anyhow::Result<()> {
+        let key = key_secrets::signing_secret(&self.identity);
+        let Some(secret) = self.files.secret(&key).await? else { return Ok(()) };
+        let bytes = secret.bytes(key_secrets::KEYSET).unwrap_or_default();
+        match KeySet::parse(&bytes) {
+            Ok(set) => self.app.publisher().set_keys(set, now())?,
+            Err(error) => tracing::error!(secret = %key, %error, "the signing keys cannot be read: those read before stay"),
+        }
+        Ok(())
+    }
+
+    pub(super) const fn app(&self) -> &App {
+        &self.app
+    }
+
+    pub(super) const fn files(&self) -> &Files {
+        &self.files
+    }
+
+    pub(super) const fn identity(&self) -> &ObjectKey {
+        &self.identity
+    }
+
+    pub(super) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.source.root()
+    }
+
+    pub(super) fn directory(&self) -> Directory {
+        self.app.publisher().current().directory().clone()
+    }
+
+    /// The issuer of the manifest, where we serve another.
+    pub(super) fn replaced_issuer(&self) -> Option<&str> {
+        let written = self.written_issuer.as_deref()?;
+        (origin::moved(written, &self.origin).as_deref() != Some(written)).then_some(written)
+    }
+}
+
+/// The Identity to serve: the one named, or the only one.
+fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
+    if let Some(identity) = &args.identity {
+        return Ok(identity.clone());
+    }
+    let identities: Vec<ObjectKey> = found
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Upsert(Kind::Identity, raw) => key_of(raw),
+            _ => None,
+        })
+        .collect();
+    match identities.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => {
+            let faults: String = found.faults.iter().map(|fault| format!("\n  {fault}")).collect();
+            bail!("there is no Identity in {}: write one (see examples/quickstart){faults}", args.dir.display())
+        }
+        several => {
+            let names = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            bail!("there are several Identities in {} ({names}): choose one with --identity NAMESPACE/NAME", args.dir.display())
+        }
+    }
+}
+
+fn key_of(raw: &Value) -> Option<ObjectKey> {
+    let text = |field: &str| raw["metadata"][field].as_str();
+    Some(ObjectKey::new(text("namespace").unwrap_or_default(), text("name")?))
+}
+
+/// A page whose name was rebound to this machine sends its own name. Who listens to the network has names
+/// that we cannot know.
+fn allowed_hosts(listen: SocketAddr) -> Option<Vec<String>> {
+    let port = listen.port();
+    listen.ip().is_loopback().then(|| vec![listen.to_string(), format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")])
+}
+
+type Touched = mpsc::UnboundedReceiver<Vec<PathBuf>>;
+
+/// Tells of Secrets that somebody edited or deleted.
+fn watch_state(files: &Files) -> notify::Result<(notify::RecommendedWatcher, Touched)> {
+    let (tell, touched) = mpsc::unbounded_channel();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if let Ok(event) = event
+            && !event.kind.is_access()
+        {
+            // Nobody listens only when the process ends.
+            let _ = tell.send(event.paths);
+        }
+    })?;
+    for folder in [files.secrets_folder(), files.keys_folder()] {
+        watcher.watch(&folder, RecursiveMode::Recursive)?;
+    }
+    Ok((watcher, touched))
+}
+
+/// Deletes Credentials where dev mode keeps them.
+struct FileRevoker(Files);
+
+impl Revoker for FileRevoker {
+    fn revoke<'a>(&'a self, credential: &'a ObjectKey, uid: Option<&'a str>) -> BoxFuture<'a, Result<(), RevokeError>> {
+        Box::pin(async move { self.0.revoke(credential, uid).map_err(|error| RevokeError(error.to_string())) })
+    }
+}
+
+/// The clock of the edge.
+#[expect(clippy::disallowed_methods, reason = "the edge reads the clock and passes it on")]
+pub(super) fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
