@@ -16,7 +16,8 @@ use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 use symbolon::directory::admit::{is_sealed, sealed};
 use symbolon::directory::{
-    Desired, IssuedClient, Lifetime, ObjectKey, RotationRequests, RotationRules, SecretKind, Standing,
+    Desired, IssuedClient, Lifetime, ObjectKey, RotationRequests, RotationRules, SecretKind,
+    Standing,
 };
 use symbolon::reconcile::cluster::{ApiError, Cluster, Precondition};
 use symbolon::reconcile::issue::{
@@ -24,8 +25,8 @@ use symbolon::reconcile::issue::{
 };
 use symbolon::reconcile::secret::SecretObject;
 use symbolon::resources::{
-    Cause, Credential, CredentialClient, CredentialEntry, CredentialOwner, CredentialSpec, LocalRef, Moment,
-    OnSecretDeleted, OwnerKind, SecretVersion,
+    Cause, Credential, CredentialClient, CredentialEntry, CredentialOwner, CredentialSpec,
+    LocalRef, Moment, OnSecretDeleted, OwnerKind, SecretVersion,
 };
 use symbolon::tokens::{Kind, MacKey, Minted, Prefix, SeededEntropy, TokenHash, mac, reference};
 
@@ -101,7 +102,10 @@ pub enum Asked {
     Fence,
     Repair,
     /// Entries kept, by their old place, and their new state; then the epoch and nonce of a new one.
-    WriteCredential { kept: Vec<(u8, u8)>, push: Option<(u8, u8)> },
+    WriteCredential {
+        kept: Vec<(u8, u8)>,
+        push: Option<(u8, u8)>,
+    },
 }
 
 /// The real code under one policy.
@@ -138,7 +142,10 @@ fn target() -> Target {
 }
 
 fn nonce_requests(nonce: u8) -> RotationRequests {
-    RotationRequests { annotation: (nonce > 0).then(|| nonce.to_string()), trigger: None }
+    RotationRequests {
+        annotation: (nonce > 0).then(|| nonce.to_string()),
+        trigger: None,
+    }
 }
 
 fn nonce_text(nonce: u8) -> Option<String> {
@@ -146,12 +153,20 @@ fn nonce_text(nonce: u8) -> Option<String> {
 }
 
 fn nonce_number(text: Option<&str>) -> u8 {
-    decode_requests(text).annotation.map_or(0, |text| text.parse().unwrap())
+    decode_requests(text)
+        .annotation
+        .map_or(0, |text| text.parse().unwrap())
 }
 
 impl Real {
     pub fn new(policy: OnSecretDeleted) -> Self {
-        let mint = |seed| reference::mint(&Prefix::default(), Kind::ServiceAccessToken, &mut SeededEntropy::new(seed));
+        let mint = |seed| {
+            reference::mint(
+                &Prefix::default(),
+                Kind::ServiceAccessToken,
+                &mut SeededEntropy::new(seed),
+            )
+        };
         Self {
             policy,
             mac: MacKey::from_bytes(&[7; 32]).unwrap(),
@@ -163,7 +178,13 @@ impl Real {
 
     /// The order in which a pass reads: asked of the driver, not assumed.
     pub fn reads(&mut self) -> [Asked; 3] {
-        let seen = Seen { credential: None, secret: None, owner: None, fresh: false, successes: 0 };
+        let seen = Seen {
+            credential: None,
+            secret: None,
+            owner: None,
+            fresh: false,
+            successes: 0,
+        };
         let replies = self.replies(&seen);
         [0, 1, 2].map(|count| {
             let replies = replies.iter().take(count).map(Reply::again).collect();
@@ -206,7 +227,10 @@ impl Real {
 
     fn run(&mut self, seen: &Seen, replies: Vec<Reply>) -> Stopped {
         self.runs += 1;
-        let script = Script { replies: Mutex::new(replies.into()), asked: Mutex::new(None) };
+        let script = Script {
+            replies: Mutex::new(replies.into()),
+            asked: Mutex::new(None),
+        };
         let standing = self.standing(seen);
         let mut rules = Rules::new(&self.mac);
         rules.mints_per_owner = 1000;
@@ -222,12 +246,24 @@ impl Real {
         let future = pin!(issue(&issuer, &target, &mut entropy));
         match future.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(outcome) => Stopped::Settled(outcome),
-            Poll::Pending => Stopped::Asked(script.asked.lock().unwrap().take().expect("pending on a request")),
+            Poll::Pending => Stopped::Asked(
+                script
+                    .asked
+                    .lock()
+                    .unwrap()
+                    .take()
+                    .expect("pending on a request"),
+            ),
         }
     }
 
     fn standing(&self, seen: &Seen) -> Standing {
-        let owner = seen.owner.unwrap_or(OwnerSeen { revoked: false, nonce: 0, status_epoch: 0, status_nonce: 0 });
+        let owner = seen.owner.unwrap_or(OwnerSeen {
+            revoked: false,
+            nonce: 0,
+            status_epoch: 0,
+            status_nonce: 0,
+        });
         if owner.revoked {
             return Standing::Revoked;
         }
@@ -235,7 +271,11 @@ impl Real {
             owner: target().owner,
             identity: identity(),
             issuer: "https://id.example.com".into(),
-            client: IssuedClient { name: "app".into(), uid: "c".into(), client_id: "team.app".into() },
+            client: IssuedClient {
+                name: "app".into(),
+                uid: "c".into(),
+                client_id: "team.app".into(),
+            },
             principal: "team:app".into(),
             scopes: vec!["read".into()],
             kind: SecretKind::ServiceToken,
@@ -287,13 +327,21 @@ impl Real {
         credential
     }
 
-    fn entry(&self, (epoch, state, nonce): Entry, token: &Minted, is_fresh: bool) -> CredentialEntry {
+    fn entry(
+        &self,
+        (epoch, state, nonce): Entry,
+        token: &Minted,
+        is_fresh: bool,
+    ) -> CredentialEntry {
         let in_hours = |hours| Moment(now() + SignedDuration::from_hours(hours));
         CredentialEntry {
             epoch: i64::from(epoch),
             token_id: token.id.to_string(),
             hash: token.hash.to_string(),
-            client: CredentialClient { name: "app".into(), uid: "c".into() },
+            client: CredentialClient {
+                name: "app".into(),
+                uid: "c".into(),
+            },
             principal: "team:app".into(),
             scopes: vec!["read".into()],
             issued_at: in_hours(if is_fresh { 0 } else { -24 }),
@@ -325,14 +373,24 @@ impl Real {
             }
         }
         if holds != NOTHING {
-            secret.set_text("issuer", if flaw == EDITED { "https://evil.example.com" } else { "https://id.example.com" });
+            secret.set_text(
+                "issuer",
+                if flaw == EDITED {
+                    "https://evil.example.com"
+                } else {
+                    "https://id.example.com"
+                },
+            );
         }
         let mut manifest = secret.expose().clone();
         if flaw == RETYPED {
             manifest.insert("type".into(), "kubernetes.io/basic-auth".into());
         }
         if flaw == STRIPPED {
-            manifest["metadata"].as_object_mut().unwrap().remove("ownerReferences");
+            manifest["metadata"]
+                .as_object_mut()
+                .unwrap()
+                .remove("ownerReferences");
         }
         stored(manifest, "secret", "read")
     }
@@ -341,28 +399,54 @@ impl Real {
     fn small(&mut self, seen: &Seen, request: Request) -> Asked {
         match request {
             Request::CreateSecret(placeholder) => {
-                assert!(!placeholder.has_text("token"), "a create cannot be fenced: it reveals nothing");
+                assert!(
+                    !placeholder.has_text("token"),
+                    "a create cannot be fenced: it reveals nothing"
+                );
                 Asked::Placeholder
             }
             Request::DeleteSecret(only) => {
-                assert_eq!((only.uid.as_str(), only.resource_version.as_str()), ("secret", "read"));
+                assert_eq!(
+                    (only.uid.as_str(), only.resource_version.as_str()),
+                    ("secret", "read")
+                );
                 Asked::DeleteSecret
             }
             Request::ReplaceSecret(secret) => {
                 let read = self.secret(seen);
-                assert_eq!(secret.version(), read.version(), "on condition of what was read");
-                assert!(secret.expose() != read.expose(), "a write that changes nothing makes no version");
-                assert_eq!(secret.text("token"), read.text("token"), "no token but by a push");
+                assert_eq!(
+                    secret.version(),
+                    read.version(),
+                    "on condition of what was read"
+                );
+                assert!(
+                    secret.expose() != read.expose(),
+                    "a write that changes nothing makes no version"
+                );
+                assert_eq!(
+                    secret.text("token"),
+                    read.text("token"),
+                    "no token but by a push"
+                );
                 let is_fence = secret.expose().get("data") == read.expose().get("data")
-                    && secret.expose()["metadata"]["ownerReferences"] == read.expose()["metadata"]["ownerReferences"];
-                if is_fence { Asked::Fence } else { Asked::Repair }
+                    && secret.expose()["metadata"]["ownerReferences"]
+                        == read.expose()["metadata"]["ownerReferences"];
+                if is_fence {
+                    Asked::Fence
+                } else {
+                    Asked::Repair
+                }
             }
             Request::CreateCredential(credential) => {
                 assert!(seen.credential.is_none());
                 self.small_credential(seen, &credential)
             }
             Request::ReplaceCredential(credential) => {
-                assert_eq!(credential.metadata.resource_version.as_deref(), Some("7"), "compare-and-swap");
+                assert_eq!(
+                    credential.metadata.resource_version.as_deref(),
+                    Some("7"),
+                    "compare-and-swap"
+                );
                 self.small_credential(seen, &credential)
             }
             other => panic!("no part of the protocol: {other:?}"),
@@ -374,11 +458,19 @@ impl Real {
         let mut kept = Vec::new();
         let mut push = None;
         for entry in &credential.spec.tokens {
-            assert!(is_sealed(&self.mac, credential, entry), "every entry is sealed");
+            assert!(
+                is_sealed(&self.mac, credential, entry),
+                "every entry is sealed"
+            );
             assert!(push.is_none(), "the new entry is the last");
             match (0..old.len()).find(|place| self.tokens[*place].hash.to_string() == entry.hash) {
                 Some(place) => kept.push((u8::try_from(place).unwrap(), state_of(entry))),
-                None => push = Some((u8::try_from(entry.epoch).unwrap(), nonce_number(entry.nonce.as_deref()))),
+                None => {
+                    push = Some((
+                        u8::try_from(entry.epoch).unwrap(),
+                        nonce_number(entry.nonce.as_deref()),
+                    ))
+                }
             }
         }
         assert!(kept.is_sorted());
@@ -387,10 +479,20 @@ impl Real {
             Some((epoch, _)) => {
                 assert_eq!(spec.high, i64::from(epoch));
                 let created = seen.successes > 0;
-                assert_eq!(spec.base, Some(if created { created_version() } else { base_version(BASE_READ).unwrap() }));
+                assert_eq!(
+                    spec.base,
+                    Some(if created {
+                        created_version()
+                    } else {
+                        base_version(BASE_READ).unwrap()
+                    })
+                );
                 self.check_reveal(seen, credential);
             }
-            None => assert_eq!((spec.high, spec.base.clone()), (i64::from(high), base_version(base))),
+            None => assert_eq!(
+                (spec.high, spec.base.clone()),
+                (i64::from(high), base_version(base))
+            ),
         }
         Asked::WriteCredential { kept, push }
     }
@@ -406,7 +508,10 @@ impl Real {
         };
         assert_eq!(Some(secret.version()), credential.spec.base);
         let hash = TokenHash::of(secret.text("token").unwrap().expose());
-        assert_eq!(credential.spec.tokens.last().unwrap().hash, hash.to_string());
+        assert_eq!(
+            credential.spec.tokens.last().unwrap().hash,
+            hash.to_string()
+        );
         let failures = [
             ApiError::Conflict,
             ApiError::AlreadyExists,
@@ -422,18 +527,23 @@ impl Real {
             let stopped = self.run(seen, replies);
             let is_over = matches!(
                 stopped,
-                Stopped::Asked(Request::GetCredential) | Stopped::Settled(Outcome { result: Err(_), .. })
+                Stopped::Asked(Request::GetCredential)
+                    | Stopped::Settled(Outcome { result: Err(_), .. })
             );
-            assert!(is_over, "record before reveal: after {error} came {stopped:?}");
+            assert!(
+                is_over,
+                "record before reveal: after {error} came {stopped:?}"
+            );
         }
     }
 }
 
 fn settled(outcome: &Outcome) -> Asked {
     match outcome.result.as_ref().expect("nothing failed") {
-        Settled::Done { facts, .. } => {
-            Asked::Idle(Some((u8::try_from(facts.epoch).unwrap(), nonce_number(facts.nonce.as_deref()))))
-        }
+        Settled::Done { facts, .. } => Asked::Idle(Some((
+            u8::try_from(facts.epoch).unwrap(),
+            nonce_number(facts.nonce.as_deref()),
+        ))),
         Settled::Waiting { .. } => Asked::Wait,
         _ => Asked::Idle(None),
     }
@@ -450,13 +560,22 @@ fn state_of(entry: &CredentialEntry) -> u8 {
 fn base_version(base: u8) -> Option<SecretVersion> {
     match base {
         BASE_NONE => None,
-        BASE_READ => Some(SecretVersion { secret_uid: "secret".into(), secret_version: "read".into() }),
-        _ => Some(SecretVersion { secret_uid: "secret".into(), secret_version: "other".into() }),
+        BASE_READ => Some(SecretVersion {
+            secret_uid: "secret".into(),
+            secret_version: "read".into(),
+        }),
+        _ => Some(SecretVersion {
+            secret_uid: "secret".into(),
+            secret_version: "other".into(),
+        }),
     }
 }
 
 fn created_version() -> SecretVersion {
-    SecretVersion { secret_uid: "created".into(), secret_version: "1".into() }
+    SecretVersion {
+        secret_uid: "created".into(),
+        secret_version: "1".into(),
+    }
 }
 
 fn stored(mut manifest: serde_json::Map<String, Value>, uid: &str, version: &str) -> SecretObject {
@@ -531,7 +650,11 @@ impl Script {
         }
     }
 
-    async fn write<T>(&self, request: impl FnOnce() -> Request, result: impl FnOnce() -> T) -> Result<T, ApiError> {
+    async fn write<T>(
+        &self,
+        request: impl FnOnce() -> Request,
+        result: impl FnOnce() -> T,
+    ) -> Result<T, ApiError> {
         match self.reply(request).await {
             Reply::Success => Ok(result()),
             Reply::Failure(error) => Err(error),
@@ -563,11 +686,19 @@ impl Cluster for Script {
     }
 
     async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
-        self.write(|| Request::CreateCredential(credential.clone()), || credential.clone()).await
+        self.write(
+            || Request::CreateCredential(credential.clone()),
+            || credential.clone(),
+        )
+        .await
     }
 
     async fn replace_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
-        self.write(|| Request::ReplaceCredential(credential.clone()), || credential.clone()).await
+        self.write(
+            || Request::ReplaceCredential(credential.clone()),
+            || credential.clone(),
+        )
+        .await
     }
 
     async fn delete_credential(&self, _: &ObjectKey, _: &Precondition) -> Result<(), ApiError> {
@@ -583,14 +714,22 @@ impl Cluster for Script {
     }
 
     async fn replace_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
-        self.write(|| Request::ReplaceSecret(secret.clone()), || secret.clone()).await
+        self.write(|| Request::ReplaceSecret(secret.clone()), || secret.clone())
+            .await
     }
 
     async fn delete_secret(&self, _: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
-        self.write(|| Request::DeleteSecret(only.clone()), || ()).await
+        self.write(|| Request::DeleteSecret(only.clone()), || ())
+            .await
     }
 
-    async fn patch_status(&self, _: OwnerKind, _: &ObjectKey, _: &str, _: &Value) -> Result<(), ApiError> {
+    async fn patch_status(
+        &self,
+        _: OwnerKind,
+        _: &ObjectKey,
+        _: &str,
+        _: &Value,
+    ) -> Result<(), ApiError> {
         self.write(|| Request::PatchStatus, || ()).await
     }
 }

@@ -7,8 +7,8 @@
 use std::hash::{Hash, Hasher};
 
 use crate::real::{
-    Asked, BASE_NONE, BASE_OTHER, BASE_READ, CLOSING, DEAD, EDITED, EXPIRED, GARBAGE, LIVE, NOTHING, OwnerSeen,
-    RETYPED, Real, SOUND, STRIPPED, Seen, UNKNOWN,
+    Asked, BASE_NONE, BASE_OTHER, BASE_READ, CLOSING, DEAD, EDITED, EXPIRED, GARBAGE, LIVE,
+    NOTHING, OwnerSeen, RETYPED, Real, SOUND, STRIPPED, Seen, UNKNOWN,
 };
 
 const ENTRIES: usize = 6;
@@ -233,7 +233,14 @@ pub type Step = (State, &'static str);
 
 impl State {
     pub fn initial() -> Self {
-        Self { last_uid: 1, owner: Owner { uid: 1, ..Owner::default() }, ..Self::default() }
+        Self {
+            last_uid: 1,
+            owner: Owner {
+                uid: 1,
+                ..Owner::default()
+            },
+            ..Self::default()
+        }
     }
 
     pub fn fingerprint(&self) -> u64 {
@@ -242,13 +249,24 @@ impl State {
         hasher.finish()
     }
 
+    /// Whether a request is on its way that nobody waits for.
+    pub fn has_delayed(&self) -> bool {
+        self.delayed.write != Write::None
+    }
+
     fn cred(&self, uid: u8) -> Cred {
-        if uid == 0 { Cred::default() } else { self.creds[usize::from(uid) - 1] }
+        if uid == 0 {
+            Cred::default()
+        } else {
+            self.creds[usize::from(uid) - 1]
+        }
     }
 
     fn accepts(&self, mint: u8) -> bool {
         let is_known = |token: &Token| token.mint == mint && is_alive(token);
-        self.owner.uid != 0 && !self.owner.revoked && self.cred(self.owner.uid).tokens().iter().any(is_known)
+        self.owner.uid != 0
+            && !self.owner.revoked
+            && self.cred(self.owner.uid).tokens().iter().any(is_known)
     }
 
     fn new_secret_version(&mut self) -> u8 {
@@ -271,7 +289,11 @@ impl State {
                     return (false, 0);
                 }
                 let version = self.new_secret_version();
-                self.sec = Sec { owner: op.uid, version, ..Sec::default() };
+                self.sec = Sec {
+                    owner: op.uid,
+                    version,
+                    ..Sec::default()
+                };
                 (true, 0)
             }
             Write::DeleteSecret => {
@@ -327,13 +349,24 @@ impl State {
         if op.push {
             self.mints += 1;
             mint = self.mints;
-            new.add(Token { mint, epoch: op.epoch, state: LIVE, nonce: op.nonce });
+            new.add(Token {
+                mint,
+                epoch: op.epoch,
+                state: LIVE,
+                nonce: op.nonce,
+            });
             new.high = op.epoch;
         }
         if current.uid != 0 && new.high < current.high {
             self.break_it(Broken::HighWentBack);
         }
-        if new.tokens().iter().filter(|token| token.state == LIVE).count() > 2 {
+        if new
+            .tokens()
+            .iter()
+            .filter(|token| token.state == LIVE)
+            .count()
+            > 2
+        {
             self.break_it(Broken::TooManyLive);
         }
         new.uid = op.uid;
@@ -348,7 +381,12 @@ impl State {
             return (false, 0);
         }
         let version = self.new_secret_version();
-        self.sec = Sec { owner: op.uid, version, token: op.mint, ..Sec::default() };
+        self.sec = Sec {
+            owner: op.uid,
+            version,
+            token: op.mint,
+            ..Sec::default()
+        };
         if self.owner.uid == op.uid {
             self.commits += 1;
             if self.excused & bit(op.mint) == 0 {
@@ -394,28 +432,53 @@ impl State {
             return Some(BROKEN[usize::from(self.broken) - 1]);
         }
         let sec = self.sec;
-        let is_ours = sec.token != NOTHING && sec.token != FOREIGN && !sec.by_user && self.owner.uid == sec.owner;
-        if is_ours && !self.owner.revoked && self.excused & bit(sec.token) == 0 && !self.accepts(sec.token) {
+        let is_ours = sec.token != NOTHING
+            && sec.token != FOREIGN
+            && !sec.by_user
+            && self.owner.uid == sec.owner;
+        if is_ours
+            && !self.owner.revoked
+            && self.excused & bit(sec.token) == 0
+            && !self.accepts(sec.token)
+        {
             return Some(Broken::HoldsDead);
         }
         let counted = self.revealed & !self.excused & !self.leaked;
-        if (1..=self.mints.min(15)).filter(|mint| counted & bit(*mint) != 0 && self.accepts(*mint)).count() > 2 {
+        if (1..=self.mints.min(15))
+            .filter(|mint| counted & bit(*mint) != 0 && self.accepts(*mint))
+            .count()
+            > 2
+        {
             return Some(Broken::TooManyLive);
         }
         let due = 1 + self.causes;
-        (self.commits > due || self.mints > 2 * due + 2 * self.faults || self.mints > 15).then_some(Broken::NoFixpoint)
+        (self.commits > due || self.mints > 2 * due + 2 * self.faults || self.mints > 15)
+            .then_some(Broken::NoFixpoint)
     }
 
     /// Renames versions, and forgets those that nobody can meet again.
     pub fn canonical(&mut self) {
         self.copy.version = 0;
         let [a, b] = &self.operators;
-        let held = [self.sec.version, a.sec.version, b.sec.version, a.op.version, b.op.version, self.delayed.version];
+        let held = [
+            self.sec.version,
+            a.sec.version,
+            b.sec.version,
+            a.op.version,
+            b.op.version,
+            self.delayed.version,
+        ];
         let [a, b] = &mut self.operators;
         let [c1, c2, c3] = &mut self.creds;
         let bases = [
-            &mut c1.base, &mut c2.base, &mut c3.base, &mut a.cred.base, &mut b.cred.base,
-            &mut a.op.cred.base, &mut b.op.cred.base, &mut self.delayed.cred.base,
+            &mut c1.base,
+            &mut c2.base,
+            &mut c3.base,
+            &mut a.cred.base,
+            &mut b.cred.base,
+            &mut a.op.cred.base,
+            &mut b.op.cred.base,
+            &mut self.delayed.cred.base,
         ];
         for base in bases {
             if !held.contains(base) {
@@ -425,13 +488,31 @@ impl State {
         let [a, b] = &mut self.operators;
         let [c1, c2, c3] = &mut self.creds;
         self.secret_versions = rename(&mut [
-            &mut self.sec.version, &mut c1.base, &mut c2.base, &mut c3.base, &mut a.cred.base, &mut b.cred.base,
-            &mut a.sec.version, &mut b.sec.version, &mut a.op.version, &mut b.op.version, &mut a.op.cred.base,
-            &mut b.op.cred.base, &mut self.delayed.version, &mut self.delayed.cred.base,
+            &mut self.sec.version,
+            &mut c1.base,
+            &mut c2.base,
+            &mut c3.base,
+            &mut a.cred.base,
+            &mut b.cred.base,
+            &mut a.sec.version,
+            &mut b.sec.version,
+            &mut a.op.version,
+            &mut b.op.version,
+            &mut a.op.cred.base,
+            &mut b.op.cred.base,
+            &mut self.delayed.version,
+            &mut self.delayed.cred.base,
         ]);
         self.cred_versions = rename(&mut [
-            &mut c1.version, &mut c2.version, &mut c3.version, &mut a.cred.version, &mut b.cred.version,
-            &mut a.op.cred.version, &mut b.op.cred.version, &mut self.delayed.cred.version, &mut self.sweep_version,
+            &mut c1.version,
+            &mut c2.version,
+            &mut c3.version,
+            &mut a.cred.version,
+            &mut b.cred.version,
+            &mut a.op.cred.version,
+            &mut b.op.cred.version,
+            &mut self.delayed.cred.version,
+            &mut self.sweep_version,
         ]);
         if self.operators[1] < self.operators[0] {
             self.operators.swap(0, 1);
@@ -440,9 +521,18 @@ impl State {
 }
 
 const BROKEN: [Broken; 12] = [
-    Broken::HoldsDead, Broken::NotConverged, Broken::TooManyLive, Broken::Revived, Broken::KilledInUse,
-    Broken::NoFixpoint, Broken::WentBack, Broken::SweptPresent, Broken::LeakedLives, Broken::WrongStatus,
-    Broken::RequestLost, Broken::HighWentBack,
+    Broken::HoldsDead,
+    Broken::NotConverged,
+    Broken::TooManyLive,
+    Broken::Revived,
+    Broken::KilledInUse,
+    Broken::NoFixpoint,
+    Broken::WentBack,
+    Broken::SweptPresent,
+    Broken::LeakedLives,
+    Broken::WrongStatus,
+    Broken::RequestLost,
+    Broken::HighWentBack,
 ];
 
 /// Dense names in the same order; 0 stays.
@@ -501,10 +591,19 @@ impl World {
             base if me.sec.owner != 0 && base == me.sec.version => BASE_READ,
             _ => BASE_OTHER,
         };
-        let entries = me.cred.tokens().iter().map(|token| (token.epoch, token.state, token.nonce)).collect();
+        let entries = me
+            .cred
+            .tokens()
+            .iter()
+            .map(|token| (token.epoch, token.state, token.nonce))
+            .collect();
         let seen = Seen {
             credential: (me.cred.uid != 0).then_some((entries, me.cred.high, base)),
-            secret: (me.sec.owner != 0).then_some((me.sec.owner == uid || me.sec.flaw == STRIPPED, holds, me.sec.flaw)),
+            secret: (me.sec.owner != 0).then_some((
+                me.sec.owner == uid || me.sec.flaw == STRIPPED,
+                holds,
+                me.sec.flaw,
+            )),
             owner: is_present.then_some(OwnerSeen {
                 revoked: owner.revoked,
                 nonce: owner.nonce,
@@ -515,14 +614,39 @@ impl World {
             successes: me.successes,
         };
         let asked = self.real.next(&seen);
-        let op = Op { uid, version: me.sec.version, ..Op::default() };
+        let op = Op {
+            uid,
+            version: me.sec.version,
+            ..Op::default()
+        };
         Ok(match asked {
-            Asked::Placeholder => Op { write: Write::Placeholder, uid, ..Op::default() },
-            Asked::DeleteSecret => Op { write: Write::DeleteSecret, ..op },
-            Asked::Fence => Op { write: Write::Fence, ..op },
-            Asked::Repair => Op { write: Write::Repair, ..op },
-            Asked::Idle(Some((epoch, nonce))) if (epoch, nonce) != (owner.status_epoch, owner.status_nonce) => {
-                Op { write: Write::Status, uid, epoch, nonce, ..Op::default() }
+            Asked::Placeholder => Op {
+                write: Write::Placeholder,
+                uid,
+                ..Op::default()
+            },
+            Asked::DeleteSecret => Op {
+                write: Write::DeleteSecret,
+                ..op
+            },
+            Asked::Fence => Op {
+                write: Write::Fence,
+                ..op
+            },
+            Asked::Repair => Op {
+                write: Write::Repair,
+                ..op
+            },
+            Asked::Idle(Some((epoch, nonce)))
+                if (epoch, nonce) != (owner.status_epoch, owner.status_nonce) =>
+            {
+                Op {
+                    write: Write::Status,
+                    uid,
+                    epoch,
+                    nonce,
+                    ..Op::default()
+                }
             }
             Asked::WriteCredential { kept, push } => credential_op(me, op, &kept, push),
             other => return Err(other),
@@ -537,7 +661,11 @@ impl World {
         match me.stage {
             0 if state.owner.uid == 0 => None,
             0 | 1 => {
-                let uid = if me.stage == 0 { state.owner.uid } else { me.uid };
+                let uid = if me.stage == 0 {
+                    state.owner.uid
+                } else {
+                    me.uid
+                };
                 let it = &mut next.operators[place];
                 (it.uid, it.stage) = (uid, me.stage + 1);
                 if (me.stage == 0) == laws.credential_first {
@@ -557,7 +685,9 @@ impl World {
         let mut next = *state;
         let me = state.operators[place];
         next.operators[place] = Operator::default();
-        let Ok(op) = self.next_op(&me, &state.owner, false) else { return (next, "reads the owner: nothing to do") };
+        let Ok(op) = self.next_op(&me, &state.owner, false) else {
+            return (next, "reads the owner: nothing to do");
+        };
         if op.write == Write::Fence {
             let other = state.operators[1 - place].op;
             if other.write == Write::Reveal && other.version == op.version {
@@ -576,17 +706,20 @@ impl World {
             (it.cred, it.sec, it.owner) = (me.cred, me.sec, state.owner);
             it.sec.version = 0;
         }
-        (next, match op.write {
-            Write::None => "reads the owner",
-            Write::Placeholder => "reads the owner: will create a placeholder",
-            Write::DeleteSecret => "reads the owner: will delete the Secret of another type",
-            Write::Credential if op.push => "reads the owner: will push",
-            Write::Credential => "reads the owner: will retire or empty",
-            Write::Reveal => "reads the owner: will reveal",
-            Write::Fence => "reads the owner: will fence",
-            Write::Repair => "reads the owner: will repair",
-            Write::Status => "reads the owner: will write the status",
-        })
+        (
+            next,
+            match op.write {
+                Write::None => "reads the owner",
+                Write::Placeholder => "reads the owner: will create a placeholder",
+                Write::DeleteSecret => "reads the owner: will delete the Secret of another type",
+                Write::Credential if op.push => "reads the owner: will push",
+                Write::Credential => "reads the owner: will retire or empty",
+                Write::Reveal => "reads the owner: will reveal",
+                Write::Fence => "reads the owner: will fence",
+                Write::Repair => "reads the owner: will repair",
+                Write::Status => "reads the owner: will write the status",
+            },
+        )
     }
 
     fn write(&mut self, state: &State, place: usize) -> Step {
@@ -603,8 +736,16 @@ impl World {
         }
         match me.op.write {
             Write::Placeholder | Write::DeleteSecret => {
-                let mut on = Operator { successes: me.successes + 1, op: Op::default(), ..me };
-                let version = if me.op.write == Write::Placeholder { next.sec.version } else { 0 };
+                let mut on = Operator {
+                    successes: me.successes + 1,
+                    op: Op::default(),
+                    ..me
+                };
+                let version = if me.op.write == Write::Placeholder {
+                    next.sec.version
+                } else {
+                    0
+                };
                 if let Ok(op) = self.next_op(&on, &me.owner, false) {
                     on.op = Op { version, ..op };
                     if on.op.push {
@@ -616,8 +757,21 @@ impl World {
                 (next, "writes the Secret, goes on")
             }
             Write::Credential if me.op.push => {
-                let op = Op { write: Write::Reveal, cred: Cred::default(), push: false, create: false, nonce: 0, mint, ..me.op };
-                next.operators[place] = Operator { stage: 3, uid: me.uid, op, ..Operator::default() };
+                let op = Op {
+                    write: Write::Reveal,
+                    cred: Cred::default(),
+                    push: false,
+                    create: false,
+                    nonce: 0,
+                    mint,
+                    ..me.op
+                };
+                next.operators[place] = Operator {
+                    stage: 3,
+                    uid: me.uid,
+                    op,
+                    ..Operator::default()
+                };
                 (next, "records a token")
             }
             Write::Credential => (next, "writes the Credential"),
@@ -640,7 +794,10 @@ impl World {
                 out.push((next, "FAULT an operator crashes"));
                 if me.stage == 3 && state.delayed.write == Write::None {
                     next.delayed = me.op;
-                    out.push((next, "FAULT a request gets no answer and is still on its way"));
+                    out.push((
+                        next,
+                        "FAULT a request gets no answer and is still on its way",
+                    ));
                 }
             }
         }
@@ -657,7 +814,10 @@ impl World {
             next.last_uid += 1;
             next.causes += 1;
             next.highest_commit = 0;
-            next.owner = Owner { uid: next.last_uid, ..Owner::default() };
+            next.owner = Owner {
+                uid: next.last_uid,
+                ..Owner::default()
+            };
             out.push((next, "USER creates the owner"));
         }
         if state.causes < self.bounds.actions {
@@ -676,9 +836,17 @@ impl World {
             next.sweep_cache = state.owner.uid;
             out.push((next, "the sweeper's cache catches up"));
         }
-        let view = if live { state.owner.uid } else { state.sweep_cache };
+        let view = if live {
+            state.owner.uid
+        } else {
+            state.sweep_cache
+        };
         if state.sweep_uid == 0 {
-            for cred in state.creds.iter().filter(|cred| cred.uid != 0 && cred.uid != view) {
+            for cred in state
+                .creds
+                .iter()
+                .filter(|cred| cred.uid != 0 && cred.uid != view)
+            {
                 let mut next = *state;
                 (next.sweep_uid, next.sweep_version) = (cred.uid, cred.version);
                 out.push((next, "the sweeper finds an orphan"));
@@ -698,7 +866,12 @@ impl World {
     }
 
     /// Faults are over: both operators finish, in one of three orders, and the end is looked at.
-    pub fn at_rest(&mut self, state: &State, order: usize, delayed_is_lost: bool) -> Option<Broken> {
+    pub fn at_rest(
+        &mut self,
+        state: &State,
+        order: usize,
+        delayed_is_lost: bool,
+    ) -> Option<Broken> {
         let mut state = *state;
         let delayed = std::mem::take(&mut state.delayed);
         if !delayed_is_lost {
@@ -712,7 +885,11 @@ impl World {
                 return Some(broken);
             }
             for cred in &mut state.creds {
-                for token in cred.tokens.iter_mut().filter(|token| token.state == CLOSING) {
+                for token in cred
+                    .tokens
+                    .iter_mut()
+                    .filter(|token| token.state == CLOSING)
+                {
                     token.state = DEAD;
                 }
             }
@@ -782,15 +959,36 @@ impl World {
 }
 
 fn credential_op(me: &Operator, op: Op, kept: &[(u8, u8)], push: Option<(u8, u8)>) -> Op {
-    let mut cred = Cred { uid: me.uid, version: me.cred.version, high: me.cred.high, base: me.cred.base, ..Cred::default() };
+    let mut cred = Cred {
+        uid: me.uid,
+        version: me.cred.version,
+        high: me.cred.high,
+        base: me.cred.base,
+        ..Cred::default()
+    };
     for (place, state) in kept {
-        cred.add(Token { state: *state, ..me.cred.tokens[usize::from(*place)] });
+        cred.add(Token {
+            state: *state,
+            ..me.cred.tokens[usize::from(*place)]
+        });
     }
-    let op = Op { write: Write::Credential, create: me.cred.uid == 0, cred, ..op };
+    let op = Op {
+        write: Write::Credential,
+        create: me.cred.uid == 0,
+        cred,
+        ..op
+    };
     match push {
-        Some((epoch, nonce)) => {
-            Op { push: true, epoch, nonce, cred: Cred { base: me.sec.version, ..cred }, ..op }
-        }
+        Some((epoch, nonce)) => Op {
+            push: true,
+            epoch,
+            nonce,
+            cred: Cred {
+                base: me.sec.version,
+                ..cred
+            },
+            ..op
+        },
         None => Op { version: 0, ..op },
     }
 }
@@ -836,52 +1034,92 @@ fn user_actions(state: &State, revoke_on_delete: bool, out: &mut Vec<Step>) {
             next.leaked |= next.revealed;
         }
     });
-    when(state.copy.owner != 0 && sec.token != state.copy.token, "USER restores an old Secret", &mut |next| {
-        let version = next.new_secret_version();
-        next.sec = Sec { version, by_user: true, ..state.copy };
-        next.excused |= next.revealed;
-        next.leaked = 0;
-    });
-    when(sec.owner != 0 && sec.token != FOREIGN, "USER writes something else into the Secret", &mut |next| {
-        next.excused |= next.revealed & !bit(sec.token);
-        next.sec.version = next.new_secret_version();
-        next.sec.token = FOREIGN;
-        next.sec.by_user = true;
-    });
-    when(sec.owner != 0, "OTHER controller touches the Secret's metadata", &mut |next| {
-        next.sec.version = next.new_secret_version();
-    });
-    for (flaw, name) in [(EDITED, "USER edits another key of the Secret"), (STRIPPED, "USER takes the owner references away")] {
-        when(sec.owner != 0 && sec.flaw == SOUND && sec.token != NOTHING, name, &mut |next| {
-            next.sec.version = next.new_secret_version();
-            next.sec.flaw = flaw;
-        });
-    }
-    when(sec.owner != 0 && sec.flaw == SOUND && sec.token != NOTHING, "USER gives the Secret another type", &mut |next| {
-        next.sec.version = next.new_secret_version();
-        next.sec.flaw = RETYPED;
-        next.sec.by_user = true;
-        if revoke_on_delete {
-            // A crash between deletion and creation looks as if the user had deleted it: the safe way.
+    when(
+        state.copy.owner != 0 && sec.token != state.copy.token,
+        "USER restores an old Secret",
+        &mut |next| {
+            let version = next.new_secret_version();
+            next.sec = Sec {
+                version,
+                by_user: true,
+                ..state.copy
+            };
             next.excused |= next.revealed;
-        }
+            next.leaked = 0;
+        },
+    );
+    when(
+        sec.owner != 0 && sec.token != FOREIGN,
+        "USER writes something else into the Secret",
+        &mut |next| {
+            next.excused |= next.revealed & !bit(sec.token);
+            next.sec.version = next.new_secret_version();
+            next.sec.token = FOREIGN;
+            next.sec.by_user = true;
+        },
+    );
+    when(
+        sec.owner != 0,
+        "OTHER controller touches the Secret's metadata",
+        &mut |next| {
+            next.sec.version = next.new_secret_version();
+        },
+    );
+    for (flaw, name) in [
+        (EDITED, "USER edits another key of the Secret"),
+        (STRIPPED, "USER takes the owner references away"),
+    ] {
+        when(
+            sec.owner != 0 && sec.flaw == SOUND && sec.token != NOTHING,
+            name,
+            &mut |next| {
+                next.sec.version = next.new_secret_version();
+                next.sec.flaw = flaw;
+            },
+        );
+    }
+    when(
+        sec.owner != 0 && sec.flaw == SOUND && sec.token != NOTHING,
+        "USER gives the Secret another type",
+        &mut |next| {
+            next.sec.version = next.new_secret_version();
+            next.sec.flaw = RETYPED;
+            next.sec.by_user = true;
+            if revoke_on_delete {
+                // A crash between deletion and creation looks as if the user had deleted it: the safe way.
+                next.excused |= next.revealed;
+            }
+        },
+    );
+    when(owner.uid != 0, "USER asks for a rotation", &mut |next| {
+        next.owner.nonce += 1
     });
-    when(owner.uid != 0, "USER asks for a rotation", &mut |next| next.owner.nonce += 1);
-    when(owner.uid != 0 && !owner.revoked, "USER revokes", &mut |next| {
-        next.owner.revoked = true;
-        next.excused |= next.revealed;
-    });
+    when(
+        owner.uid != 0 && !owner.revoked,
+        "USER revokes",
+        &mut |next| {
+            next.owner.revoked = true;
+            next.excused |= next.revealed;
+        },
+    );
     when(owner.uid != 0, "USER deletes the owner", &mut |next| {
         next.owner = Owner::default();
         next.excused |= next.revealed;
     });
-    when(owner.uid != 0 && owner.status_epoch > 0, "USER wipes the status", &mut |next| {
-        (next.owner.status_epoch, next.owner.status_nonce) = (0, 0);
-    });
+    when(
+        owner.uid != 0 && owner.status_epoch > 0,
+        "USER wipes the status",
+        &mut |next| {
+            (next.owner.status_epoch, next.owner.status_nonce) = (0, 0);
+        },
+    );
     for k in 0..state.creds.len() {
         let cred = state.creds[k];
         when(cred.uid != 0, "ADMIN deletes a Credential", &mut |next| {
-            next.excused |= cred.tokens().iter().fold(0, |bits, token| bits | bit(token.mint));
+            next.excused |= cred
+                .tokens()
+                .iter()
+                .fold(0, |bits, token| bits | bit(token.mint));
             next.creds[k] = Cred::default();
             if cred.uid == owner.uid {
                 next.highest_commit = 0;
