@@ -339,7 +339,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         };
         let (directory, now) = (self.directory(), now());
         let mut digest = Digest(DefaultHasher::new());
-        let written = match kind {
+        let _hashed = match kind {
             Kind::Identity => directory.identity(key).map(|object| {
                 write!(
                     digest,
@@ -371,8 +371,6 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             }),
             Kind::Credential => None,
         };
-        // Hashing cannot fail.
-        drop(written);
         digest.0.finish()
     }
 

@@ -14,7 +14,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::cluster::Precondition;
 use crate::directory::ObjectKey;
 use crate::resources::{
-    ANNOTATION_FENCE, ANNOTATION_OWNER, API_VERSION, CredentialOwner, LABEL_MANAGED, SecretVersion,
+    ANNOTATION_FENCE, ANNOTATION_OWNER, ANNOTATION_PLACEHOLDER, API_VERSION, CredentialOwner,
+    LABEL_MANAGED, SecretVersion,
 };
 use crate::tokens::SecretString;
 
@@ -60,6 +61,7 @@ impl SecretObject {
                 .collect(),
         );
         secret.claim(owner);
+        secret.annotate(ANNOTATION_PLACEHOLDER, "true");
         secret
     }
 
@@ -219,18 +221,28 @@ impl SecretObject {
     /// Changes nothing but its version: a late write that was meant for the one before cannot land.
     /// `mark` is new each time, since a write that changes nothing makes no version.
     pub fn fence(&mut self, mark: &str) {
+        self.annotate(ANNOTATION_FENCE, mark);
+    }
+
+    /// Takes away the marks of a placeholder and of a fence: they have done their work.
+    pub fn unmark(&mut self) {
         edit(&mut self.0, "metadata", |metadata| {
             edit(metadata, "annotations", |annotations| {
-                annotations.insert(ANNOTATION_FENCE.to_owned(), mark.into());
+                annotations.remove(ANNOTATION_FENCE);
+                annotations.remove(ANNOTATION_PLACEHOLDER);
             });
         });
     }
 
-    /// Takes the mark of a fence away: it has done its work.
-    pub fn unfence(&mut self) {
+    /// Whether it has been a placeholder ever since it was made.
+    pub fn is_placeholder(&self) -> bool {
+        self.field("metadata")["annotations"][ANNOTATION_PLACEHOLDER].is_string()
+    }
+
+    fn annotate(&mut self, name: &str, value: &str) {
         edit(&mut self.0, "metadata", |metadata| {
             edit(metadata, "annotations", |annotations| {
-                drop(annotations.remove(ANNOTATION_FENCE))
+                annotations.insert(name.to_owned(), value.into());
             });
         });
     }

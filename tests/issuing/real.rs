@@ -14,11 +14,11 @@ use std::task::{Context, Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
+use symbolon::directory::{is_sealed, sealed};
 use symbolon::directory::{
     Desired, IssuedClient, Lifetime, ObjectKey, RotationRequests, RotationRules, SecretKind,
     Standing,
 };
-use symbolon::directory::{is_sealed, sealed};
 use symbolon::reconcile::cluster::{ApiError, Cluster, Precondition};
 use symbolon::reconcile::issue::{
     Issuer, MintBudget, Outcome, Rules, Settled, Target, decode_requests, encode_requests, issue,
@@ -70,13 +70,22 @@ pub type Entry = (u8, u8, u8);
 pub struct Seen {
     /// Entries, `high`, `base`.
     pub credential: Option<(Vec<Entry>, u8, u8)>,
-    /// Whether it has the owner's uid, what it holds, its flaw.
-    pub secret: Option<(bool, u8, u8)>,
+    pub secret: Option<SecretSeen>,
     pub owner: Option<OwnerSeen>,
     /// The newest entry was made just now.
     pub fresh: bool,
     /// How many writes of this pass have succeeded.
     pub successes: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SecretSeen {
+    /// Whether it is the owner's.
+    pub is_ours: bool,
+    /// Whether it was never anything but a placeholder.
+    pub is_placeholder: bool,
+    pub holds: u8,
+    pub flaw: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -358,7 +367,12 @@ impl Real {
     }
 
     fn secret(&self, seen: &Seen) -> SecretObject {
-        let (is_ours, holds, flaw) = seen.secret.unwrap();
+        let SecretSeen {
+            is_ours,
+            is_placeholder,
+            holds,
+            flaw,
+        } = seen.secret.unwrap();
         let mut owner = target().owner;
         if !is_ours {
             owner.uid = OTHER_UID.into();
@@ -371,6 +385,9 @@ impl Real {
                 let place = if place == UNKNOWN { UNKNOWN } else { place - 1 };
                 secret.set_text("token", self.tokens[usize::from(place)].token.expose());
             }
+        }
+        if !is_placeholder {
+            secret.unmark();
         }
         if holds != NOTHING {
             secret.set_text(

@@ -8,7 +8,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::real::{
     Asked, BASE_NONE, BASE_OTHER, BASE_READ, CLOSING, DEAD, EDITED, EXPIRED, GARBAGE, LIVE,
-    NOTHING, OwnerSeen, RETYPED, Real, SOUND, STRIPPED, Seen, UNKNOWN,
+    NOTHING, OwnerSeen, RETYPED, Real, SOUND, STRIPPED, SecretSeen, Seen, UNKNOWN,
 };
 
 const ENTRIES: usize = 6;
@@ -143,6 +143,7 @@ struct Sec {
     token: u8,
     epoch: u8,
     by_user: bool,
+    is_placeholder: bool,
     flaw: u8,
 }
 
@@ -215,6 +216,10 @@ pub struct State {
     dead: u16,
     /// Those in a Secret that was deleted.
     leaked: u16,
+    /// The Secret was given another type once. Between our deletion of that one and our creation of the
+    /// next another operator may make a placeholder and the user delete it, unseen: the old token then
+    /// lives on until its overlap ends.
+    retyped: bool,
     highest_commit: u8,
     broken: u8,
 }
@@ -247,6 +252,11 @@ impl State {
         let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
         self.hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// Whether a request is on its way that nobody waits for.
+    pub fn has_delayed(&self) -> bool {
+        self.delayed.write != Write::None
     }
 
     fn cred(&self, uid: u8) -> Cred {
@@ -287,6 +297,7 @@ impl State {
                 self.sec = Sec {
                     owner: op.uid,
                     version,
+                    is_placeholder: true,
                     ..Sec::default()
                 };
                 (true, 0)
@@ -594,11 +605,12 @@ impl World {
             .collect();
         let seen = Seen {
             credential: (me.cred.uid != 0).then_some((entries, me.cred.high, base)),
-            secret: (me.sec.owner != 0).then_some((
-                me.sec.owner == uid || me.sec.flaw == STRIPPED,
+            secret: (me.sec.owner != 0).then_some(SecretSeen {
+                is_ours: me.sec.owner == uid || me.sec.flaw == STRIPPED,
+                is_placeholder: me.sec.is_placeholder,
                 holds,
-                me.sec.flaw,
-            )),
+                flaw: me.sec.flaw,
+            }),
             owner: is_present.then_some(OwnerSeen {
                 revoked: owner.revoked,
                 nonce: owner.nonce,
@@ -946,7 +958,7 @@ impl World {
             return Some(Broken::NotConverged);
         }
         let lives = |mint: u8| state.leaked & bit(mint) != 0 && state.accepts(mint);
-        if self.bounds.revoke_on_delete && (1..=state.mints.min(15)).any(lives) {
+        if self.bounds.revoke_on_delete && !state.retyped && (1..=state.mints.min(15)).any(lives) {
             return Some(Broken::LeakedLives);
         }
         (overlaps_are_over && newest.nonce != state.owner.nonce).then_some(Broken::RequestLost)
@@ -1079,6 +1091,8 @@ fn user_actions(state: &State, revoke_on_delete: bool, out: &mut Vec<Step>) {
         &mut |next| {
             next.sec.version = next.new_secret_version();
             next.sec.flaw = RETYPED;
+            next.retyped = true;
+            next.sec.is_placeholder = false;
             next.sec.by_user = true;
             if revoke_on_delete {
                 // A crash between deletion and creation looks as if the user had deleted it: the safe way.

@@ -368,7 +368,7 @@ impl Case<'_> {
         ));
         entries::seal_all(&mut credential, self.rules.mac);
         let mut revealed = filled(secret, self.desired, &minted.token);
-        revealed.unfence();
+        revealed.unmark();
         Step::Push(Box::new(Push {
             epoch: credential.spec.high,
             credential,
@@ -384,7 +384,7 @@ impl Case<'_> {
     /// What a push keeps: nothing if the Secret's deletion says "it leaked"; what is up to the Secret's
     /// token if that is an unshortened one, since what came after it was never seen; else all.
     fn kept(&self, secret: Option<&SecretObject>) -> Vec<CredentialEntry> {
-        let is_empty = secret.is_none_or(|secret| !secret.has_text(token_key(self.desired.kind)));
+        let is_empty = secret.is_none_or(|secret| self.never_revealed(secret));
         let is_leak = self.desired.rotation.on_secret_deleted == OnSecretDeleted::Revoke
             && !self.view.replaced;
         match secret.and_then(|secret| self.held(secret)) {
@@ -392,6 +392,12 @@ impl Case<'_> {
             None if is_empty && is_leak => Vec::new(),
             None => self.live.clone(),
         }
+    }
+
+    /// Whether the Secret stands in place of a deleted one. What somebody else writes into a placeholder
+    /// must not take back what the deletion said.
+    fn never_revealed(&self, secret: &SecretObject) -> bool {
+        secret.is_placeholder() || !secret.has_text(token_key(self.desired.kind))
     }
 
     /// With the new one at most two entries are without an end.
@@ -424,7 +430,7 @@ impl Case<'_> {
         if self.owner.epoch == 0 && recorded.is_empty() {
             return Cause::Initial;
         }
-        if !secret.has_text(token_key(self.desired.kind)) {
+        if self.never_revealed(secret) {
             return Cause::SecretDeleted;
         }
         let hash = held_hash(secret, self.desired.kind);
