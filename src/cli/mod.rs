@@ -8,6 +8,7 @@
 
 mod check;
 mod crds;
+mod explain;
 mod manifests;
 mod reference;
 
@@ -29,12 +30,17 @@ pub struct Cli {
     command: Command,
 }
 
+/// Exit status for a question that cannot be answered, as clap has it.
+const ASKED_WRONGLY: u8 = 2;
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Judge manifests offline, as the operator and the server will
     Check(check::Args),
     /// Print the CustomResourceDefinitions
     Crds(crds::Args),
+    /// Say which rule grants or refuses a client, a scope or a token
+    Explain(explain::Args),
 }
 
 impl Cli {
@@ -43,6 +49,7 @@ impl Cli {
         let result = match self.command {
             Command::Check(args) => check::run(&args),
             Command::Crds(args) => crds::run(&args),
+            Command::Explain(args) => explain::run(&args),
         };
         result.unwrap_or_else(|error| {
             eprintln!("symbolon: {error:#}");

@@ -9,6 +9,7 @@ pub mod admit;
 mod desired;
 mod diagnose;
 mod duration;
+mod explain;
 mod judge;
 pub mod names;
 mod namespaces;
@@ -30,6 +31,7 @@ pub use desired::{
     Desired, IssuedClient, Lifetime, RotationRequests, RotationRules, SecretKind, Standing,
 };
 pub use duration::parse_duration;
+pub use explain::{Step, Verdict};
 pub use judge::{AcceptedClient, GrantedScope, Served, audiences_of};
 pub use namespaces::Labels;
 pub use problem::{Class, Problem, Reason, Severity};

@@ -150,7 +150,7 @@ mod tests {
         #[cfg(unix)]
         {
             let link = |to: PathBuf, from: &str| {
-                std::os::unix::fs::symlink(to, root.path().join(from)).unwrap()
+                std::os::unix::fs::symlink(to, root.path().join(from)).unwrap();
             };
             link(outside.path().join("secret.yaml"), "out.yaml");
             link(outside.path().to_owned(), "out");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::manifests::World;
+use crate::directory::suggest::{nearest, shown};
 use crate::directory::{ObjectKey, Problem, Reason, Severity, admit, schema, transition};
 use crate::resources::Kind;
 use crate::source::manifest::{Fault, Manifest, ManifestObject, Position, SourceText};
@@ -174,7 +175,9 @@ fn place(
         message,
     } = problem;
     let span = object.place(&path, &message);
-    let help = surprising(source, &span).or_else(|| unseen_labels(world, object, reason));
+    let help = surprising(source, &span)
+        .or_else(|| unseen_labels(world, object, reason))
+        .or_else(|| near_name(world, object, reason, source.text.get(span.clone())?));
     Finding {
         source: source.clone(),
         span,
@@ -202,4 +205,34 @@ fn unseen_labels(world: &World, object: &ManifestObject, reason: Reason) -> Opti
     (about_namespaces && world.directory.labels(namespace).is_none()).then(|| {
         format!("no manifest of Namespace {namespace} was given: selectors of labels cannot match it (see --context)")
     })
+}
+
+/// The name of something that is there and may have been meant.
+fn near_name(
+    world: &World,
+    object: &ManifestObject,
+    reason: Reason,
+    written: &str,
+) -> Option<String> {
+    let directory = &world.directory;
+    let meant = match reason {
+        Reason::ScopeNotFound => nearest(
+            written,
+            directory
+                .scopes()
+                .filter_map(|scope| Some(&*scope.record()?.value)),
+        ),
+        Reason::ClientNotFound => {
+            let beside = directory
+                .clients()
+                .filter(|client| client.key.namespace == object.key.namespace);
+            nearest(written, beside.map(|client| &*client.key.name))
+        }
+        Reason::IdentityNotFound => nearest(
+            written,
+            directory.identities().map(|identity| &*identity.key.name),
+        ),
+        _ => None,
+    };
+    meant.map(|meant| format!("did you mean `{}`?", shown(meant)))
 }

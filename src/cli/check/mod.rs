@@ -53,8 +53,6 @@ enum Format {
     Sarif,
 }
 
-const ASKED_WRONGLY: u8 = 2;
-
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     #[expect(
         clippy::disallowed_methods,
@@ -65,7 +63,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Ok(report) => report,
         Err(error) => {
             eprintln!("symbolon: {error:#}");
-            return Ok(ExitCode::from(ASKED_WRONGLY));
+            return Ok(ExitCode::from(super::ASKED_WRONGLY));
         }
     };
     match args.format {

@@ -63,20 +63,18 @@ struct Excerpt {
 impl Excerpt {
     fn of(finding: &Finding) -> Self {
         let text = &finding.source.text;
-        let label = |range: &Range<usize>, what: Option<String>| {
-            let range = moved(text, range);
-            LabeledSpan::new(what, range.start, range.len())
-        };
         let whose = finding
             .object
             .as_ref()
             .map(|(kind, key, _)| format!("{kind} {}/{}", key.namespace, shown(&key.name)));
-        let mut labels = vec![label(&finding.span, whose)];
+        let mut labels = vec![LabeledSpan::new_primary_with_span(
+            whose,
+            moved(text, &finding.span),
+        )];
         labels.extend(
-            finding
-                .related
-                .iter()
-                .map(|(span, what)| label(span, Some(what.clone()))),
+            finding.related.iter().map(|(span, what)| {
+                LabeledSpan::new_with_span(Some(what.clone()), moved(text, span))
+            }),
         );
         // Without a text there is no excerpt: its name goes into the message.
         let name = shown_path(&finding.source.name);

@@ -303,18 +303,14 @@ fn find(node: &Node, name: &str, path: &str, homes: &mut Vec<String>) {
 
 fn unknown_choice(rules: &TextRules, text: &str, name: &str) -> String {
     let choices: Vec<&str> = rules.allowed.iter().map(|allowed| &**allowed).collect();
-    let list = choices.join(", ");
-    let list = if choices.len() == 1 {
-        list
-    } else {
-        format!("one of {list}")
-    };
-    match nearest(text, choices) {
-        Some(meant) => format!(
-            "`{}` is not a value of {name}: did you mean `{meant}`? It is {list}",
-            shown(text)
+    let written = format!("`{}` is not a value of {name}", shown(text));
+    match (nearest(text, choices.iter().copied()), &choices[..]) {
+        (_, [only]) => format!("{written}: write {only}"),
+        (Some(meant), _) => format!(
+            "{written}: did you mean `{meant}`? It is one of {}",
+            choices.join(", ")
         ),
-        None => format!("`{}` is not a value of {name}: write {list}", shown(text)),
+        (None, _) => format!("{written}: write one of {}", choices.join(", ")),
     }
 }
 

@@ -1,0 +1,280 @@
+//! `symbolon check` and `symbolon explain` as people run it: the built binary, what it prints, its exit status.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what goes wrong here fails a test, helpers included"
+)]
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/check");
+
+/// Runs it in this folder.
+fn check(arguments: &[&str], input: &str) -> Output {
+    run("check", arguments, input)
+}
+
+fn run(command: &str, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_symbolon"))
+        .arg(command)
+        .args(arguments)
+        .current_dir(HERE)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may be done before it has read.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn text(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn status(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn last_line(output: &Output) -> &str {
+    text(output).lines().last().unwrap()
+}
+
+const FAULTY: [&str; 3] = ["faulty", "--context", "platform"];
+
+#[test]
+fn every_fault_is_shown_with_its_lines() {
+    let output = check(&FAULTY, "");
+    insta::assert_snapshot!(text(&output));
+    assert_eq!(status(&output), 1);
+}
+
+#[test]
+fn every_fault_is_told_as_json() {
+    let output = check(&[&FAULTY[..], &["--format", "json"]].concat(), "");
+    insta::assert_snapshot!(text(&output));
+    assert_eq!(status(&output), 1);
+}
+
+#[test]
+fn every_fault_is_told_as_sarif() {
+    let output = check(&[&FAULTY[..], &["--format", "sarif"]].concat(), "");
+    insta::assert_snapshot!(text(&output).replace(env!("CARGO_PKG_VERSION"), "VERSION"));
+    assert_eq!(status(&output), 1);
+}
+
+/// What SARIF 2.1.0 requires of the parts that we write.
+#[test]
+fn the_sarif_is_sound() {
+    let output = check(&[&FAULTY[..], &["--format", "sarif"]].concat(), "");
+    let log: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(log["version"], "2.1.0");
+    let run = &log["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    for result in run["results"].as_array().unwrap() {
+        let rule = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(rules[rule]["id"], result["ruleId"]);
+        assert!(["error", "warning"].contains(&result["level"].as_str().unwrap()));
+        assert!(!result["message"]["text"].as_str().unwrap().is_empty());
+        let place = &result["locations"][0]["physicalLocation"];
+        assert!(
+            Path::new(HERE)
+                .join(place["artifactLocation"]["uri"].as_str().unwrap())
+                .is_file()
+        );
+        let number = |name: &str| place["region"][name].as_u64().unwrap();
+        assert!(number("startLine") >= 1 && number("startColumn") >= 1);
+        assert!(
+            (number("endLine"), number("endColumn"))
+                >= (number("startLine"), number("startColumn"))
+        );
+    }
+}
+
+#[test]
+fn what_is_good_is_counted() {
+    let output = check(&["platform"], "");
+    assert_eq!(
+        (text(&output), status(&output)),
+        ("checked 4 objects in 1 file: 0 errors, 0 warnings\n", 0)
+    );
+}
+
+#[test]
+fn the_context_is_not_judged() {
+    let manifest = std::fs::read_to_string(Path::new(HERE).join("platform/identity.yaml")).unwrap();
+    let output = check(&["-", "--context", "faulty"], &manifest);
+    assert_eq!(
+        last_line(&output).split(": ").next(),
+        Some("checked 4 objects in 1 file")
+    );
+    let output = check(
+        &["--format=json", "-", "--context", "faulty/3-tokens.json"],
+        &manifest,
+    );
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["problems"], serde_json::json!([]));
+}
+
+#[test]
+fn standard_input_is_read() {
+    let output = check(
+        &["-"],
+        "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a}\nspec: {valeu: b}\n",
+    );
+    assert!(text(&output).contains("[<stdin>:4:8]"), "{}", text(&output));
+    assert!(text(&output).contains("unknown field `valeu`: did you mean `value`?"));
+    assert_eq!(status(&output), 1);
+}
+
+#[test]
+fn objects_of_other_kinds_pass() {
+    let output = check(
+        &["-"],
+        "apiVersion: v1\nkind: ConfigMap\n---\napiVersion: example.dev/v1\nkind: Scope\nspec: 5\n",
+    );
+    assert_eq!(
+        (last_line(&output), status(&output)),
+        ("checked 0 objects in 1 file: 0 errors, 0 warnings", 0)
+    );
+}
+
+#[test]
+fn warnings_fail_only_where_that_is_asked() {
+    let weak = "apiVersion: symbolon.dev/v1alpha1\nkind: Identity\nmetadata: {name: a}\nspec: {issuer: 'https://id', limits: {neverExpiringTokens: Allow}}\n";
+    let output = check(&["-"], weak);
+    assert_eq!(
+        (last_line(&output), status(&output)),
+        ("checked 1 object in 1 file: 0 errors, 1 warning", 0)
+    );
+    assert_eq!(status(&check(&["-", "--strict"], weak)), 1);
+}
+
+#[test]
+fn the_default_identity_is_the_installations() {
+    let client = "apiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {name: a, namespace: platform}\nspec: {grantTypes: [ClientCredentials]}\n";
+    let arguments = ["-", "--context", "platform"];
+    assert_eq!(status(&check(&arguments, client)), 1);
+    let output = check(
+        &[&arguments[..], &["--default-identity", "platform/main"]].concat(),
+        client,
+    );
+    assert_eq!(status(&output), 0, "{}", text(&output));
+}
+
+#[test]
+fn marks_that_reorder_a_line_are_written_out() {
+    let manifest = "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a}\nspec: {value: \"ab\u{202e}c\"}\n";
+    let output = check(&["-"], manifest);
+    assert!(text(&output).contains("\\u{202e}"));
+    assert!(!text(&output).contains('\u{202e}'));
+}
+
+#[test]
+fn wrong_questions_are_told_apart_from_wrong_manifests() {
+    for (arguments, words) in [
+        (&["missing.yaml"][..], "cannot read missing.yaml"),
+        (
+            &["snapshots"][..],
+            "there is no *.yaml, *.yml or *.json file in snapshots",
+        ),
+        (
+            &["platform", "--context", "missing"][..],
+            "cannot read missing",
+        ),
+        (
+            &["platform", "--default-identity", "main"][..],
+            "write NAMESPACE/NAME",
+        ),
+        (&["platform", "--format", "xml"][..], "possible values"),
+        (&[][..], "required"),
+    ] {
+        let output = check(arguments, "");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((status(&output), text(&output)), (2, ""), "{arguments:?}");
+        assert!(told.contains(words), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn the_examples_are_without_a_warning() {
+    let output = check(&["../../examples/quickstart", "--strict"], "");
+    assert_eq!(status(&output), 0, "{}", text(&output));
+}
+
+#[test]
+fn each_rule_is_explained() {
+    let where_ = ["--dir", "faulty", "--dir", "platform"];
+    let mut told = String::new();
+    for question in [
+        &["client", "shop/till"][..],
+        &["client", "shop/till", "--scope", "orders.read"],
+        &["client", "shop/till", "--scope", "orders.delete"],
+        &["client", "shop/thief"],
+        &["client", "cellar/stranger"],
+        &["client", "shop/nowhere"],
+        &["client", "shop/shape"],
+        &["client", "shop/nobody"],
+        &["scope", "platform/orders.write", "--namespace", "shop"],
+        &["scope", "platform/orders.write", "--namespace", "warehouse"],
+        &["token", "shop/long"],
+        &["token", "shop/orphan"],
+    ] {
+        let output = run("explain", &[question, &where_[..]].concat(), "");
+        let refused = text(&output).contains('✗');
+        assert_eq!(status(&output), i32::from(refused), "{question:?}");
+        told += &format!(
+            "$ symbolon explain {}\n{}\n",
+            question.join(" "),
+            text(&output)
+        );
+    }
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn explanations_are_told_as_json() {
+    let output = run(
+        "explain",
+        &[
+            "scope",
+            "platform/orders.read",
+            "--dir",
+            "platform",
+            "-o",
+            "json",
+        ],
+        "",
+    );
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&told["kind"], &told["allowed"], status(&output)),
+        (&"Scope".into(), &true.into(), 0)
+    );
+    assert!(
+        told["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|step| step["verdict"] == "holds")
+    );
+    assert_eq!(
+        status(&run(
+            "explain",
+            &["scope", "orders.read", "--dir", "platform"],
+            ""
+        )),
+        2
+    );
+    assert_eq!(
+        status(&run("explain", &["scope", "a/b", "--dir", "missing"], "")),
+        2
+    );
+}
