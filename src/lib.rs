@@ -6,4 +6,5 @@ pub mod keys;
 pub mod reconcile;
 pub mod resources;
 pub mod source;
+pub mod telemetry;
 pub mod tokens;

@@ -7,9 +7,12 @@
 )]
 
 mod check;
+mod cluster;
 mod crds;
 mod explain;
+mod logs;
 mod manifests;
+mod operator;
 mod reference;
 
 use std::process::ExitCode;
@@ -41,6 +44,8 @@ enum Command {
     Crds(crds::Args),
     /// Say which rule grants or refuses a client, a scope or a token
     Explain(explain::Args),
+    /// Watch a cluster, write tokens into Secrets and report what is wrong
+    Operator(operator::Args),
 }
 
 impl Cli {
@@ -50,6 +55,7 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Crds(args) => crds::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Operator(args) => operator::run(args),
         };
         result.unwrap_or_else(|error| {
             eprintln!("symbolon: {error:#}");

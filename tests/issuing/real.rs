@@ -14,11 +14,11 @@ use std::task::{Context, Poll, Waker};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
-use symbolon::directory::{is_sealed, sealed};
 use symbolon::directory::{
     Desired, IssuedClient, Lifetime, ObjectKey, RotationRequests, RotationRules, SecretKind,
     Standing,
 };
+use symbolon::directory::{is_sealed, sealed};
 use symbolon::reconcile::cluster::{ApiError, Cluster, Precondition};
 use symbolon::reconcile::issue::{
     Issuer, MintBudget, Outcome, Rules, Settled, Target, decode_requests, encode_requests, issue,
