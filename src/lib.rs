@@ -6,5 +6,6 @@ pub mod keys;
 pub mod reconcile;
 pub mod resources;
 pub mod source;
+pub mod state_file;
 pub mod telemetry;
 pub mod tokens;

@@ -57,15 +57,15 @@ pub(super) fn identity_of(secret: &ObjectKey) -> Option<ObjectKey> {
 
 /// An Identity's keys as they are now.
 #[derive(Debug)]
-pub(super) struct Keys {
+pub struct Keys {
     /// What is published of the signing keys, or why there are none.
-    pub(super) signing: Result<Vec<KeyStatus>, Problem>,
+    pub signing: Result<Vec<KeyStatus>, Problem>,
     /// The mac key, or why there is none.
-    pub(super) mac: Result<Arc<MacKey>, Problem>,
+    pub mac: Result<Arc<MacKey>, Problem>,
 }
 
 /// Makes what is missing and says what there is.
-pub(super) async fn ensure<C: Cluster>(
+pub async fn ensure<C: Cluster>(
     cluster: &C,
     identity: &ObjectKey,
     wanted: &[SigningAlgorithm],

@@ -43,7 +43,7 @@ struct Remembered {
 }
 
 impl OwnWrites {
-    fn note(&self, version: &str) {
+    pub(super) fn note(&self, version: &str) {
         let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.known.insert(version.into()) {
             remembered.order.push_back(version.into());

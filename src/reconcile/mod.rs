@@ -9,6 +9,7 @@ pub mod controller;
 pub mod events;
 mod fanout;
 pub mod fence;
+pub mod files;
 pub mod issue;
 pub mod key_secrets;
 pub mod kube_api;

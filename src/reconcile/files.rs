@@ -1,0 +1,567 @@
+//! A folder of files in the place of a cluster: what dev mode issues into.
+//!
+//! ```text
+//! <state>/secrets/<namespace>/<name>.yaml        Secrets
+//! <state>/keys/<namespace>/<name>.yaml           the two key Secrets of an Identity
+//! <state>/credentials/<namespace>/<uid>.yaml     Credentials
+//! <state>/status/<Kind>/<namespace>/<name>.yaml  what the status of an object would say
+//! ```
+//!
+//! People edit and delete these files as they would edit and delete Secrets with `kubectl`, so that a
+//! file's version is told from the file itself. One process has the folder, and its writes are done when
+//! they return: none comes late. Absent: the objects' manifests, which belong to whoever writes them; the
+//! newest state of each is put here by whoever reads them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use super::cluster::{ApiError, Cluster, Precondition};
+use super::key_secrets;
+use super::kube_api::OwnWrites;
+use super::report::Reports;
+use super::secret::SecretObject;
+use crate::directory::{ObjectKey, schema};
+use crate::resources::{Credential, Kind, OwnerKind};
+use crate::state_file;
+use crate::tokens::TokenHash;
+
+const GITIGNORE: &str = "# Secrets and keys: not for the repository.\n*\n";
+
+/// The folder, and the objects as they were last read. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Files(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    objects: Mutex<BTreeMap<(Kind, ObjectKey), Value>>,
+    /// Makes versions of objects; those of files are told from the files.
+    versions: AtomicU64,
+    own: OwnWrites,
+    credentials: mpsc::UnboundedSender<CredentialEvent>,
+    /// Held while the folder is ours.
+    _lock: File,
+}
+
+/// A Credential that was written, or went: what a watch would tell.
+#[derive(Clone, Debug)]
+pub enum CredentialEvent {
+    /// It came or changed.
+    Put(Box<Credential>),
+    /// It went.
+    Gone(ObjectKey),
+}
+
+/// Why a state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{0} is in use by another process: stop that one, or give another folder with --state")]
+    InUse(PathBuf),
+    /// The file system refuses.
+    #[error("cannot use {0} as state folder")]
+    Io(PathBuf, #[source] io::Error),
+}
+
+impl Files {
+    /// Opens a state folder; makes it where it is absent. What becomes of Credentials is told to the receiver.
+    pub fn open(
+        root: &Path,
+    ) -> Result<(Self, mpsc::UnboundedReceiver<CredentialEvent>), OpenError> {
+        let failed = |error| OpenError::Io(root.to_owned(), error);
+        state_file::ensure_folder(root).map_err(failed)?;
+        for folder in ["secrets", "keys", "credentials", "status"] {
+            state_file::ensure_folder(&root.join(folder)).map_err(failed)?;
+        }
+        state_file::write(&root.join(".gitignore"), GITIGNORE.as_bytes()).map_err(failed)?;
+        let lock = File::create(root.join(".lock")).map_err(failed)?;
+        lock.try_lock().map_err(|error| match error {
+            fs::TryLockError::WouldBlock => OpenError::InUse(root.to_owned()),
+            fs::TryLockError::Error(error) => failed(error),
+        })?;
+        let (credentials, told) = mpsc::unbounded_channel();
+        let inner = Inner {
+            root: root.to_owned(),
+            objects: Mutex::default(),
+            versions: AtomicU64::default(),
+            own: OwnWrites::default(),
+            credentials,
+            _lock: lock,
+        };
+        Ok((Self(Arc::new(inner)), told))
+    }
+
+    /// What was written through this.
+    pub fn own_writes(&self) -> &OwnWrites {
+        &self.0.own
+    }
+
+    /// Where people find Secrets.
+    pub fn secrets_folder(&self) -> PathBuf {
+        self.0.root.join("secrets")
+    }
+
+    /// Where the key Secrets are.
+    pub fn keys_folder(&self) -> PathBuf {
+        self.0.root.join("keys")
+    }
+
+    /// Where a Secret is, or would be; `None` for a name that is none.
+    pub fn secret_path(&self, key: &ObjectKey) -> Option<PathBuf> {
+        let holds_keys = key_secrets::identity_of(key)
+            .is_some_and(|identity| self.objects().contains_key(&(Kind::Identity, identity)));
+        self.path(if holds_keys { "keys" } else { "secrets" }, key)
+    }
+
+    /// The Secret that a file below the state folder is.
+    pub fn secret_at(path: &Path) -> Option<ObjectKey> {
+        let namespace = path.parent()?.file_name()?.to_str()?;
+        let name = path.file_name()?.to_str()?.strip_suffix(".yaml")?;
+        (is_safe(namespace) && is_safe(name)).then(|| ObjectKey::new(namespace, name))
+    }
+
+    /// The version that a Secret has now; empty where there is none.
+    pub fn secret_version(&self, key: &ObjectKey) -> String {
+        let secret = self.read_secret(key).ok().flatten();
+        secret
+            .map(|secret| secret.version().secret_version)
+            .unwrap_or_default()
+    }
+
+    fn path(&self, folder: &str, key: &ObjectKey) -> Option<PathBuf> {
+        let is_safe = is_safe(&key.namespace) && is_safe(&key.name);
+        is_safe.then(|| {
+            self.0
+                .root
+                .join(folder)
+                .join(&*key.namespace)
+                .join(format!("{}.yaml", key.name))
+        })
+    }
+
+    fn status_path(&self, kind: Kind, key: &ObjectKey) -> Option<PathBuf> {
+        self.path(&format!("status/{kind}"), key)
+    }
+
+    /// An object came or changed. Its status is what was last written for this very object.
+    pub fn put_object(&self, kind: Kind, key: ObjectKey, mut manifest: Value) {
+        let known = self
+            .objects()
+            .get(&(kind, key.clone()))
+            .map(|known| status_of(known));
+        let known = known.or_else(|| {
+            let content = state_file::read(&self.status_path(kind, &key)?)
+                .ok()
+                .flatten()?;
+            serde_yaml::from_slice(&content).ok()
+        });
+        if let Some(known) = known.filter(|known| known["uid"] == manifest["metadata"]["uid"]) {
+            manifest["status"] = known["status"].clone();
+        }
+        manifest["metadata"]["resourceVersion"] = self.next_version().into();
+        self.objects().insert((kind, key), manifest);
+    }
+
+    /// An object went, and with it the Secrets that it owned, as a cluster's garbage collector has it.
+    pub fn remove_object(&self, kind: Kind, key: &ObjectKey) -> io::Result<()> {
+        let gone = self.objects().remove(&(kind, key.clone()));
+        if let Some(path) = self.status_path(kind, key) {
+            state_file::remove(&path)?;
+        }
+        let uid = gone
+            .as_ref()
+            .and_then(|gone| gone["metadata"]["uid"].as_str());
+        uid.map_or(Ok(()), |uid| {
+            self.collect_secrets(&key.namespace, &|owner| owner == uid)
+        })
+    }
+
+    /// Removes the Secrets of owners that are not there any more. The objects must all be known.
+    pub fn collect_garbage(&self) -> io::Result<()> {
+        let uids: Vec<String> = {
+            let objects = self.objects();
+            let uid = |object: &Value| object["metadata"]["uid"].as_str().map(str::to_owned);
+            objects.values().filter_map(uid).collect()
+        };
+        for namespace in subfolders(&self.secrets_folder())? {
+            self.collect_secrets(&namespace, &|owner| !uids.iter().any(|uid| uid == owner))?;
+        }
+        Ok(())
+    }
+
+    fn collect_secrets(&self, namespace: &str, is_gone: &dyn Fn(&str) -> bool) -> io::Result<()> {
+        for path in manifests(&self.secrets_folder().join(namespace))? {
+            let secret = state_file::read(&path)?.as_deref().and_then(manifest_of);
+            if secret.as_ref().and_then(controller).is_some_and(is_gone) {
+                state_file::remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All Credentials that can be read.
+    pub fn credentials(&self) -> io::Result<Vec<Credential>> {
+        let folder = self.0.root.join("credentials");
+        let mut found = Vec::new();
+        for namespace in subfolders(&folder)? {
+            for path in manifests(&folder.join(namespace))? {
+                let key = Self::secret_at(&path);
+                found.extend(key.and_then(|key| self.read_credential(&key).ok().flatten()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Deletes a Credential, on condition of its uid where one is given; one that is gone is deleted.
+    pub fn revoke(&self, key: &ObjectKey, uid: Option<&str>) -> Result<(), ApiError> {
+        let Some(stored) = self.read_credential(key)? else {
+            return Ok(());
+        };
+        if uid.is_some_and(|uid| stored.metadata.uid.as_deref() != Some(uid)) {
+            return Ok(());
+        }
+        self.drop_credential(key)
+    }
+
+    fn drop_credential(&self, key: &ObjectKey) -> Result<(), ApiError> {
+        let path = self
+            .path("credentials", key)
+            .ok_or_else(|| unsafe_name(key))?;
+        state_file::remove(&path).map_err(|error| unavailable(&path, &error))?;
+        self.tell(CredentialEvent::Gone(key.clone()));
+        Ok(())
+    }
+
+    /// Nobody listens only when the process ends.
+    fn tell(&self, event: CredentialEvent) {
+        let _ = self.0.credentials.send(event);
+    }
+
+    fn objects(&self) -> MutexGuard<'_, BTreeMap<(Kind, ObjectKey), Value>> {
+        self.0
+            .objects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_version(&self) -> String {
+        format!("object-{}", self.0.versions.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn read_secret(&self, key: &ObjectKey) -> Result<Option<SecretObject>, ApiError> {
+        let path = self.secret_path(key).ok_or_else(|| unsafe_name(key))?;
+        let Some((mut manifest, version)) = read(&path)? else {
+            return Ok(None);
+        };
+        stamp(&mut manifest, key, version);
+        Ok(Some(SecretObject::new(manifest)))
+    }
+
+    fn read_credential(&self, key: &ObjectKey) -> Result<Option<Credential>, ApiError> {
+        let path = self
+            .path("credentials", key)
+            .ok_or_else(|| unsafe_name(key))?;
+        let Some((mut manifest, version)) = read(&path)? else {
+            return Ok(None);
+        };
+        stamp(&mut manifest, key, version);
+        serde_json::from_value(Value::Object(manifest))
+            .map(Some)
+            .map_err(|error| ApiError::Invalid(format!("{}: {error}", path.display())))
+    }
+}
+
+impl Cluster for Files {
+    async fn credential(&self, key: &ObjectKey) -> Result<Option<Credential>, ApiError> {
+        self.read_credential(key)
+    }
+
+    async fn secret(&self, key: &ObjectKey) -> Result<Option<SecretObject>, ApiError> {
+        self.read_secret(key)
+    }
+
+    async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
+        let kind = match kind {
+            OwnerKind::OAuthClient => Kind::OAuthClient,
+            OwnerKind::ServiceAccessToken => Kind::ServiceAccessToken,
+        };
+        self.object(kind, key).await
+    }
+
+    async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
+        let key = credential_key(credential);
+        if self.read_credential(&key)?.is_some() {
+            return Err(ApiError::AlreadyExists);
+        }
+        let mut credential = credential.clone();
+        credential.metadata.uid = Some(new_uid());
+        self.put_credential(&key, &credential)
+    }
+
+    async fn replace_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
+        let key = credential_key(credential);
+        let stored = self.read_credential(&key)?.ok_or(ApiError::NotFound)?;
+        let is_same = stored.metadata.uid == credential.metadata.uid
+            && stored.metadata.resource_version == credential.metadata.resource_version;
+        if is_same {
+            self.put_credential(&key, credential)
+        } else {
+            Err(ApiError::Conflict)
+        }
+    }
+
+    async fn delete_credential(
+        &self,
+        key: &ObjectKey,
+        only: &Precondition,
+    ) -> Result<(), ApiError> {
+        let stored = self.read_credential(key)?.ok_or(ApiError::NotFound)?;
+        let is_same = stored.metadata.uid.as_ref() == Some(&only.uid)
+            && stored.metadata.resource_version.as_ref() == Some(&only.resource_version);
+        if is_same {
+            self.drop_credential(key)
+        } else {
+            Err(ApiError::Conflict)
+        }
+    }
+
+    async fn create_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        let key = secret.key();
+        if self.read_secret(&key)?.is_some() {
+            return Err(ApiError::AlreadyExists);
+        }
+        let mut manifest = secret.expose().clone();
+        if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.insert("uid".to_owned(), new_uid().into());
+        }
+        self.put_secret(&key, manifest)
+    }
+
+    async fn replace_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        let key = secret.key();
+        let stored = self.read_secret(&key)?.ok_or(ApiError::NotFound)?;
+        if stored.version() != secret.version() {
+            return Err(ApiError::Conflict);
+        }
+        self.put_secret(&key, secret.expose().clone())
+    }
+
+    async fn delete_secret(&self, key: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
+        let stored = self.read_secret(key)?.ok_or(ApiError::NotFound)?;
+        let path = self
+            .secret_path(key)
+            .filter(|_| stored.precondition() == *only)
+            .ok_or(ApiError::Conflict)?;
+        state_file::remove(&path).map_err(|error| unavailable(&path, &error))
+    }
+}
+
+impl Reports for Files {
+    async fn object(&self, kind: Kind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
+        Ok(self.objects().get(&(kind, key.clone())).cloned())
+    }
+
+    async fn replace_status(&self, kind: Kind, object: &Value) -> Result<(), ApiError> {
+        let metadata = &object["metadata"];
+        let text = |field: &str| metadata[field].as_str().unwrap_or_default();
+        let key = ObjectKey::new(text("namespace"), text("name"));
+        let version = self.next_version();
+        {
+            let mut objects = self.objects();
+            let stored = objects
+                .get_mut(&(kind, key.clone()))
+                .ok_or(ApiError::NotFound)?;
+            if ["uid", "resourceVersion"]
+                .iter()
+                .any(|field| stored["metadata"][field] != metadata[field])
+            {
+                return Err(ApiError::Conflict);
+            }
+            stored["status"] = object["status"].clone();
+            stored["metadata"]["resourceVersion"] = version.clone().into();
+        }
+        self.0.own.note(&version);
+        let path = self
+            .status_path(kind, &key)
+            .ok_or_else(|| unsafe_name(&key))?;
+        match status_of(object) {
+            Value::Object(status) => store(&path, status),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Files {
+    fn put_secret(
+        &self,
+        key: &ObjectKey,
+        manifest: Map<String, Value>,
+    ) -> Result<SecretObject, ApiError> {
+        let path = self.secret_path(key).ok_or_else(|| unsafe_name(key))?;
+        store(&path, manifest)?;
+        let stored = self.read_secret(key)?.ok_or(ApiError::NotFound)?;
+        self.0.own.note(&stored.version().secret_version);
+        Ok(stored)
+    }
+
+    fn put_credential(
+        &self,
+        key: &ObjectKey,
+        credential: &Credential,
+    ) -> Result<Credential, ApiError> {
+        let path = self
+            .path("credentials", key)
+            .ok_or_else(|| unsafe_name(key))?;
+        let manifest = match serde_json::to_value(credential) {
+            Ok(Value::Object(manifest)) => manifest,
+            _ => {
+                return Err(ApiError::Invalid(
+                    "a Credential that is no object".to_owned(),
+                ));
+            }
+        };
+        store(&path, manifest)?;
+        let stored = self.read_credential(key)?.ok_or(ApiError::NotFound)?;
+        self.0.own.note(
+            stored
+                .metadata
+                .resource_version
+                .as_deref()
+                .unwrap_or_default(),
+        );
+        self.tell(CredentialEvent::Put(Box::new(stored.clone())));
+        Ok(stored)
+    }
+}
+
+/// Writes a manifest. Its version is the file's.
+fn store(path: &Path, mut manifest: Map<String, Value>) -> Result<(), ApiError> {
+    if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("resourceVersion");
+    }
+    let yaml = serde_yaml::to_string(&manifest)
+        .map(Zeroizing::new)
+        .map_err(|error| ApiError::Invalid(error.to_string()))?;
+    if let Some(folder) = path.parent() {
+        state_file::ensure_folder(folder).map_err(|error| unavailable(folder, &error))?;
+    }
+    state_file::write(path, yaml.as_bytes()).map_err(|error| unavailable(path, &error))
+}
+
+/// A manifest and its version: a file that was put back, edited or replaced is another version, even with
+/// the same content.
+fn read(path: &Path) -> Result<Option<(Map<String, Value>, String)>, ApiError> {
+    let Some(content) = state_file::read(path)
+        .map_err(|error| unavailable(path, &error))?
+        .map(Zeroizing::new)
+    else {
+        return Ok(None);
+    };
+    let metadata = fs::metadata(path).map_err(|error| unavailable(path, &error))?;
+    // What nobody can read is nobody's: it is not ours to overwrite.
+    let manifest = manifest_of(&content).unwrap_or_default();
+    let text = String::from_utf8_lossy(&content);
+    let hash = TokenHash::of(&text).to_string();
+    let version = format!(
+        "{}-{}.{}",
+        &hash[..16],
+        metadata.mtime(),
+        metadata.mtime_nsec()
+    );
+    Ok(Some((manifest, version)))
+}
+
+fn manifest_of(content: &[u8]) -> Option<Map<String, Value>> {
+    serde_yaml::from_slice(content).ok()
+}
+
+fn controller(secret: &Map<String, Value>) -> Option<&str> {
+    let references = secret.get("metadata")?.get("ownerReferences")?.as_array()?;
+    references
+        .iter()
+        .find(|reference| reference["controller"] == true)?["uid"]
+        .as_str()
+}
+
+/// The place says name and namespace; a file without a uid has that of its place.
+fn stamp(manifest: &mut Map<String, Value>, key: &ObjectKey, version: String) {
+    let metadata = manifest.entry("metadata").or_insert_with(|| json!({}));
+    if !metadata.is_object() {
+        *metadata = json!({});
+    }
+    metadata["namespace"] = (*key.namespace).into();
+    metadata["name"] = (*key.name).into();
+    metadata["resourceVersion"] = version.into();
+    if !metadata["uid"].is_string() {
+        metadata["uid"] = "of-a-file".into();
+    }
+}
+
+fn manifests(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// The namespaces that have a folder.
+fn subfolders(folder: &Path) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(found)
+}
+
+fn credential_key(credential: &Credential) -> ObjectKey {
+    let metadata = &credential.metadata;
+    ObjectKey::new(
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
+}
+
+/// What the status file of an object holds.
+fn status_of(object: &Value) -> Value {
+    json!({ "uid": object["metadata"]["uid"], "status": object["status"] })
+}
+
+/// A name that is a file's name too, and no way out of the folder.
+fn is_safe(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 253 && name.split('.').all(schema::is_dns_label)
+}
+
+fn new_uid() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+fn unsafe_name(key: &ObjectKey) -> ApiError {
+    ApiError::Invalid(format!("{key} is no name for a file"))
+}
+
+fn unavailable(path: &Path, error: &io::Error) -> ApiError {
+    ApiError::Unavailable(format!("{}: {error}", path.display()))
+}
