@@ -7,10 +7,13 @@
 )]
 
 mod check;
+mod cluster;
 mod crds;
 mod dev;
 mod explain;
+mod logs;
 mod manifests;
+mod operator;
 mod reference;
 mod signals;
 
@@ -45,6 +48,8 @@ enum Command {
     Crds(crds::Args),
     /// Say which rule grants or refuses a client, a scope or a token
     Explain(explain::Args),
+    /// Watch a cluster, write tokens into Secrets and report what is wrong
+    Operator(operator::Args),
 }
 
 impl Cli {
@@ -55,6 +60,7 @@ impl Cli {
             Command::Crds(args) => crds::run(&args),
             Command::Dev(args) => dev::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Operator(args) => operator::run(args),
         };
         result.unwrap_or_else(|error| {
             eprintln!("symbolon: {error:#}");

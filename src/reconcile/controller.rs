@@ -17,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::cluster::{ApiError, Cluster, Precondition};
@@ -266,14 +267,15 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         self.queue.add(Work::Sweep, Why::Must);
     }
 
-    /// Works until it is dropped.
-    pub async fn run(self: Arc<Self>) {
+    /// Works until it is told to stop; passes that have begun come to their end.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut workers = JoinSet::new();
         for _ in 0..self.tuning.workers {
-            let controller = self.clone();
+            let (controller, stop) = (self.clone(), stop.clone());
             workers.spawn(async move {
-                loop {
-                    let (work, reasons) = controller.queue.next().await;
+                while let Some((work, reasons)) =
+                    stop.run_until_cancelled(controller.queue.next()).await
+                {
                     let next = controller.attend(&work, &reasons).await;
                     controller.queue.done(&work, next);
                 }
@@ -339,7 +341,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         };
         let (directory, now) = (self.directory(), now());
         let mut digest = Digest(DefaultHasher::new());
-        let written = match kind {
+        let _hashed = match kind {
             Kind::Identity => directory.identity(key).map(|object| {
                 write!(
                     digest,
@@ -371,8 +373,6 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             }),
             Kind::Credential => None,
         };
-        // Hashing cannot fail.
-        drop(written);
         digest.0.finish()
     }
 

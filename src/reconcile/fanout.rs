@@ -86,7 +86,7 @@ impl Fanout<'_> {
             Kind::Scope => self.touch_scope(key),
             Kind::OAuthClient => self.touch_client(key, is_gone),
             Kind::ServiceAccessToken if is_gone => {
-                drop(self.touched.freed.insert(key.namespace.clone()))
+                self.touched.freed.insert(key.namespace.clone());
             }
             Kind::ServiceAccessToken | Kind::Credential => {}
         }

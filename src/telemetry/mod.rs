@@ -5,6 +5,8 @@
 pub mod audit;
 pub mod logs;
 pub mod metrics;
+mod operator;
 
 pub use logs::{InitError, LogForm, LogGuard};
 pub use metrics::{Endpoint, Metrics};
+pub use operator::OperatorMetrics;

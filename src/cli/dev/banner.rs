@@ -5,14 +5,19 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::world::World;
-use crate::directory::{Directory, ObjectKey, Served};
 use crate::directory::record::IdentityRecord;
+use crate::directory::{Directory, ObjectKey, Served};
 
 /// The whole of it. No secret is in it: the lines to paste read the files.
 pub(super) fn text(world: &World, health: SocketAddr) -> String {
     let directory = world.directory();
     let mut out = String::new();
-    let _ = writeln!(out, "Symbolon serves {} from {}", world.identity(), world.root().display());
+    let _ = writeln!(
+        out,
+        "Symbolon serves {} from {}",
+        world.identity(),
+        world.root().display()
+    );
     match directory.served_identity(world.identity()) {
         Ok(identity) => {
             issuer(&mut out, world, identity, health);
@@ -20,25 +25,51 @@ pub(super) fn text(world: &World, health: SocketAddr) -> String {
             service_tokens(&mut out, world, &directory, identity);
         }
         Err(_) => {
-            let _ = writeln!(out, "\nNothing is served yet: the Identity {} is not there or has a fault (see the log).", world.identity());
+            let _ = writeln!(
+                out,
+                "\nNothing is served yet: the Identity {} is not there or has a fault (see the log).",
+                world.identity()
+            );
         }
     }
-    let _ = writeln!(out, "\nSave a file and the next request answers by it. Ctrl-C ends it.");
+    let _ = writeln!(
+        out,
+        "\nSave a file and the next request answers by it. Ctrl-C ends it."
+    );
     out
 }
 
-fn issuer(out: &mut String, world: &World, identity: Served<'_, IdentityRecord>, health: SocketAddr) {
+fn issuer(
+    out: &mut String,
+    world: &World,
+    identity: Served<'_, IdentityRecord>,
+    health: SocketAddr,
+) {
     let issuer = &identity.record.issuer;
     let _ = writeln!(out, "\n  issuer     {issuer}");
     if let Some(written) = world.replaced_issuer() {
-        let _ = writeln!(out, "             (--listen replaces the origin of {written})");
+        let _ = writeln!(
+            out,
+            "             (--listen replaces the origin of {written})"
+        );
     }
-    let _ = writeln!(out, "  discovery  {issuer}/.well-known/openid-configuration");
-    let _ = writeln!(out, "  health     http://{health}/readyz, metrics http://{health}/metrics");
+    let _ = writeln!(
+        out,
+        "  discovery  {issuer}/.well-known/openid-configuration"
+    );
+    let _ = writeln!(
+        out,
+        "  health     http://{health}/readyz, metrics http://{health}/metrics"
+    );
     let _ = writeln!(out, "  state      {}", world.state().display());
 }
 
-fn clients(out: &mut String, world: &World, directory: &Directory, identity: Served<'_, IdentityRecord>) {
+fn clients(
+    out: &mut String,
+    world: &World,
+    directory: &Directory,
+    identity: Served<'_, IdentityRecord>,
+) {
     let _ = writeln!(out, "\nClients");
     for object in directory.clients() {
         let Ok(accepted) = directory.accepted_client(object) else {
@@ -49,10 +80,18 @@ fn clients(out: &mut String, world: &World, directory: &Directory, identity: Ser
         if accepted.identity.object.key != identity.object.key {
             continue;
         }
-        let named = record.display_name.as_deref().map(|name| format!("  ({name})")).unwrap_or_default();
+        let named = record
+            .display_name
+            .as_deref()
+            .map(|name| format!("  ({name})"))
+            .unwrap_or_default();
         let _ = writeln!(out, "  {}{named}", record.client_id);
         let secret = ObjectKey::new(&object.key.namespace, &record.secret.name);
-        if let Some(path) = world.files().secret_path(&secret).filter(|_| record.client_credentials && !record.disabled) {
+        if let Some(path) = world
+            .files()
+            .secret_path(&secret)
+            .filter(|_| record.client_credentials && !record.disabled)
+        {
             let _ = writeln!(
                 out,
                 "    curl -s -u \"{}:{}\" -d grant_type=client_credentials {}/connect/token",
@@ -64,16 +103,25 @@ fn clients(out: &mut String, world: &World, directory: &Directory, identity: Ser
     }
 }
 
-fn service_tokens(out: &mut String, world: &World, directory: &Directory, identity: Served<'_, IdentityRecord>) {
+fn service_tokens(
+    out: &mut String,
+    world: &World,
+    directory: &Directory,
+    identity: Served<'_, IdentityRecord>,
+) {
     let mut tokens = directory.service_tokens().peekable();
     if tokens.peek().is_some() {
         let _ = writeln!(out, "\nService access tokens");
     }
     for object in tokens {
-        let Some(record) = object.record().filter(|record| !record.revoked) else { continue };
+        let Some(record) = object.record().filter(|record| !record.revoked) else {
+            continue;
+        };
         let _ = writeln!(out, "  {}", object.key);
         let secret = ObjectKey::new(&object.key.namespace, &record.secret.name);
-        let Some(path) = world.files().secret_path(&secret) else { continue };
+        let Some(path) = world.files().secret_path(&secret) else {
+            continue;
+        };
         if let Some(gateway) = identity.record.gateways.keys().next() {
             let _ = writeln!(
                 out,

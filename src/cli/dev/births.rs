@@ -39,7 +39,12 @@ impl Records {
             Some(content) => serde_json::from_slice(&content)?,
             None => BTreeMap::new(),
         };
-        Ok(Self(Arc::new(Mutex::new(Inner { path, known, is_dirty: false, clock }))))
+        Ok(Self(Arc::new(Mutex::new(Inner {
+            path,
+            known,
+            is_dirty: false,
+            clock,
+        }))))
     }
 
     /// Writes what changed.
@@ -63,7 +68,12 @@ fn name(kind: Kind, key: &ObjectKey) -> String {
 
 impl Births for Records {
     fn birth(&mut self, kind: Kind, key: &ObjectKey) -> Birth {
-        let Inner { known, is_dirty, clock, .. } = &mut *self.inner();
+        let Inner {
+            known,
+            is_dirty,
+            clock,
+            ..
+        } = &mut *self.inner();
         let record = known.entry(name(kind, key)).or_insert_with(|| {
             *is_dirty = true;
             let now = clock();
@@ -73,7 +83,10 @@ impl Births for Records {
                 created: Timestamp::from_second(now.as_second()).unwrap_or(now),
             }
         });
-        Birth { uid: record.uid.clone(), created: record.created }
+        Birth {
+            uid: record.uid.clone(),
+            created: record.created,
+        }
     }
 
     fn death(&mut self, kind: Kind, key: &ObjectKey) {
@@ -109,7 +122,11 @@ mod tests {
         let mut records = open(&folder);
         let born = records.birth(Kind::OAuthClient, &key);
         assert_eq!(born.created.to_string(), "2026-01-01T00:00:00Z");
-        assert_ne!(records.birth(Kind::Scope, &key).uid, born.uid, "kinds are apart");
+        assert_ne!(
+            records.birth(Kind::Scope, &key).uid,
+            born.uid,
+            "kinds are apart"
+        );
         records.flush().unwrap();
         let mut records = open(&folder);
         assert_eq!(records.birth(Kind::OAuthClient, &key), born);

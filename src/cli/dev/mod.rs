@@ -33,7 +33,12 @@ pub(super) struct Args {
     /// The directory of manifests
     dir: PathBuf,
     /// Where to serve. It replaces the origin of the Identity's issuer; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "SYMBOLON_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080",
+        env = "SYMBOLON_LISTEN"
+    )]
     listen: SocketAddr,
     /// Where to serve health and metrics [default: the port after that of --listen]
     #[arg(long, value_name = "ADDRESS", env = "SYMBOLON_HEALTH_LISTEN")]
@@ -51,13 +56,21 @@ pub(super) struct Args {
     #[arg(long, value_enum, default_value_t = LogForm::Text, env = "SYMBOLON_LOG_FORMAT")]
     log_format: LogForm,
     /// What to log, as tracing's filters say it
-    #[arg(long, value_name = "FILTER", default_value = "info", env = "SYMBOLON_LOG")]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value = "info",
+        env = "SYMBOLON_LOG"
+    )]
     log: String,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let _logs = logs::init(args.log_format, &args.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
     runtime.block_on(serve(args))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -69,11 +82,21 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         Some(next) if args.listen.port() != 0 => next,
         _ => 0,
     };
-    let health = bind(args.health_listen.unwrap_or(SocketAddr::new(listen.ip(), beside)), "--health-listen").await?;
+    let health = bind(
+        args.health_listen
+            .unwrap_or(SocketAddr::new(listen.ip(), beside)),
+        "--health-listen",
+    )
+    .await?;
     let mut world = World::open(args, listen).await?;
     print!("{}", banner::text(&world, health.local_addr()?));
     let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(server::run(listener, health, world.app().clone(), shutdown.clone()));
+    let serving = tokio::spawn(server::run(
+        listener,
+        health,
+        world.app().clone(),
+        shutdown.clone(),
+    ));
     tokio::select! {
         result = world.follow() => result?,
         () = signals::asked_to_stop() => {}

@@ -25,12 +25,22 @@ mod tests {
     #[test]
     fn the_path_stays_and_the_origin_goes() {
         for (issuer, expected) in [
-            ("https://id.example.com/id", Some("http://127.0.0.1:8080/id")),
+            (
+                "https://id.example.com/id",
+                Some("http://127.0.0.1:8080/id"),
+            ),
             ("https://id.example.com", Some("http://127.0.0.1:8080")),
-            ("http://127.0.0.1:8080/a/b", Some("http://127.0.0.1:8080/a/b")),
+            (
+                "http://127.0.0.1:8080/a/b",
+                Some("http://127.0.0.1:8080/a/b"),
+            ),
             ("nonsense", None),
         ] {
-            assert_eq!(moved(issuer, "http://127.0.0.1:8080").as_deref(), expected, "{issuer}");
+            assert_eq!(
+                moved(issuer, "http://127.0.0.1:8080").as_deref(),
+                expected,
+                "{issuer}"
+            );
         }
     }
 }

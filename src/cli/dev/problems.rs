@@ -24,7 +24,11 @@ impl Told {
             tracing::info!("nothing is wrong with the manifests any more");
         }
         if !update.events.is_empty() {
-            tracing::info!(changes = update.events.len(), problems = found.len(), "the manifests are served");
+            tracing::info!(
+                changes = update.events.len(),
+                problems = found.len(),
+                "the manifests are served"
+            );
         }
         self.0 = found;
     }
@@ -34,10 +38,18 @@ impl Told {
 fn judged(directory: &Directory, now: Timestamp) -> Vec<String> {
     let mut lines = Vec::new();
     let mut add = |kind: Kind, key: &ObjectKey, problems: Vec<Problem>| {
-        lines.extend(problems.into_iter().map(|problem| format!("{kind} {key}: {}: {}", problem.reason, problem.message)));
+        lines.extend(
+            problems
+                .into_iter()
+                .map(|problem| format!("{kind} {key}: {}: {}", problem.reason, problem.message)),
+        );
     };
     for object in directory.identities().filter(|object| object.state.is_ok()) {
-        add(Kind::Identity, &object.key, directory.identity_problems(object));
+        add(
+            Kind::Identity,
+            &object.key,
+            directory.identity_problems(object),
+        );
     }
     for object in directory.scopes().filter(|object| object.state.is_ok()) {
         add(Kind::Scope, &object.key, directory.scope_problems(object));
@@ -49,8 +61,15 @@ fn judged(directory: &Directory, now: Timestamp) -> Vec<String> {
         };
         add(Kind::OAuthClient, &object.key, problems);
     }
-    for object in directory.service_tokens().filter(|object| object.record().is_some_and(|record| !record.revoked)) {
-        add(Kind::ServiceAccessToken, &object.key, directory.service_token_problems(object, now));
+    for object in directory
+        .service_tokens()
+        .filter(|object| object.record().is_some_and(|record| !record.revoked))
+    {
+        add(
+            Kind::ServiceAccessToken,
+            &object.key,
+            directory.service_token_problems(object, now),
+        );
     }
     lines
 }

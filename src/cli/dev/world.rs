@@ -55,20 +55,38 @@ pub(super) struct World {
 impl World {
     /// Reads everything, makes the keys that are missing, and serves what there is.
     pub(super) async fn open(args: &Args, listen: SocketAddr) -> anyhow::Result<Self> {
-        let state = args.state.clone().unwrap_or_else(|| args.dir.join(".symbolon"));
-        let folder = Folder::open(&args.dir, std::slice::from_ref(&state)).with_context(|| format!("cannot read {}", args.dir.display()))?;
+        let state = args
+            .state
+            .clone()
+            .unwrap_or_else(|| args.dir.join(".symbolon"));
+        let folder = Folder::open(&args.dir, std::slice::from_ref(&state))
+            .with_context(|| format!("cannot read {}", args.dir.display()))?;
         let (files, credentials) = Files::open(&state)?;
         let (watcher, touched) = watch_state(&files).context("cannot watch the state folder")?;
-        let births = Records::open(state.join("uids.json"), now).with_context(|| format!("cannot use {}", state.join("uids.json").display()))?;
+        let births = Records::open(state.join("uids.json"), now)
+            .with_context(|| format!("cannot use {}", state.join("uids.json").display()))?;
         // What is to be served is known only after a look, and the look needs to know what is the default.
-        let found = watch::Directory::open(folder.clone(), Settings::default(), births.clone()).look()?;
+        let found =
+            watch::Directory::open(folder.clone(), Settings::default(), births.clone()).look()?;
         let identity = choose(args, &found)?;
-        let settings = Settings { default_identity: Some(args.default_identity.clone().unwrap_or_else(|| identity.clone())) };
+        let settings = Settings {
+            default_identity: Some(
+                args.default_identity
+                    .clone()
+                    .unwrap_or_else(|| identity.clone()),
+            ),
+        };
         let mut config = Config::new(identity.clone());
         config.settings = settings.clone();
         config.allowed_hosts = allowed_hosts(listen);
         let app = App::new(config, FileRevoker(files.clone()))?;
-        let controller = Controller::new(files.clone(), files.own_writes().clone(), settings.clone(), Tuning::default(), Notices::default());
+        let controller = Controller::new(
+            files.clone(),
+            files.own_writes().clone(),
+            settings.clone(),
+            Tuning::default(),
+            Notices::default(),
+        );
         let mut world = Self {
             app,
             controller: Arc::new(controller),
@@ -96,7 +114,12 @@ impl World {
         self.files.collect_garbage()?;
         self.ensure_keys().await?;
         let credentials = self.files.credentials()?;
-        self.take_credentials(credentials.into_iter().map(|credential| CredentialEvent::Put(Box::new(credential))).collect());
+        self.take_credentials(
+            credentials
+                .into_iter()
+                .map(|credential| CredentialEvent::Put(Box::new(credential)))
+                .collect(),
+        );
         self.app.status().lists_complete();
         self.controller.lead();
         tokio::spawn(Arc::clone(&self.controller).run());
@@ -142,13 +165,24 @@ impl World {
     }
 
     fn take(&mut self, update: &Update) -> anyhow::Result<()> {
-        self.births.flush().context("cannot keep the uids of objects")?;
+        self.births
+            .flush()
+            .context("cannot keep the uids of objects")?;
         let mut changes = Vec::new();
         for event in &update.events {
             changes.extend(self.change(event)?);
         }
-        self.app.publisher().update(|directory| changes.iter().for_each(|change| directory.apply(change.clone())));
-        self.controller.changed(changes.into_iter().map(|change| (change, Box::default())).collect());
+        self.app.publisher().update(|directory| {
+            changes
+                .iter()
+                .for_each(|change| directory.apply(change.clone()))
+        });
+        self.controller.changed(
+            changes
+                .into_iter()
+                .map(|change| (change, Box::default()))
+                .collect(),
+        );
         self.told.tell(update, &self.directory(), now());
         Ok(())
     }
@@ -158,9 +192,14 @@ impl World {
         Ok(match event {
             Event::Upsert(kind, raw) => {
                 let mut raw = raw.clone();
-                let Some(key) = key_of(&raw) else { return Ok(None) };
+                let Some(key) = key_of(&raw) else {
+                    return Ok(None);
+                };
                 if *kind == Kind::Identity && key == self.identity {
-                    self.written_issuer = raw.pointer("/spec/issuer").and_then(Value::as_str).map(str::to_owned);
+                    self.written_issuer = raw
+                        .pointer("/spec/issuer")
+                        .and_then(Value::as_str)
+                        .map(str::to_owned);
                     origin::put(&mut raw, &self.origin);
                 }
                 let change = Change::object(*kind, &raw, &self.settings);
@@ -168,7 +207,9 @@ impl World {
                 change
             }
             Event::Delete(kind, key) => {
-                self.files.remove_object(*kind, key).context("cannot remove what belonged to an object")?;
+                self.files
+                    .remove_object(*kind, key)
+                    .context("cannot remove what belonged to an object")?;
                 Some(Change::Delete(*kind, key.clone()))
             }
             Event::Namespace(name, labels) => Some(Change::Namespace(name.clone(), labels.clone())),
@@ -179,26 +220,42 @@ impl World {
     fn take_credentials(&self, events: Vec<CredentialEvent>) {
         let change = |event| match event {
             CredentialEvent::Put(credential) => {
-                let version = credential.metadata.resource_version.clone().unwrap_or_default();
-                Some((self.credential_change(&credential)?, version.into_boxed_str()))
+                let version = credential
+                    .metadata
+                    .resource_version
+                    .clone()
+                    .unwrap_or_default();
+                Some((
+                    self.credential_change(&credential)?,
+                    version.into_boxed_str(),
+                ))
             }
-            CredentialEvent::Gone(key) => Some((Change::Delete(Kind::Credential, key), Box::default())),
+            CredentialEvent::Gone(key) => {
+                Some((Change::Delete(Kind::Credential, key), Box::default()))
+            }
         };
         let changes: Vec<_> = events.into_iter().filter_map(change).collect();
-        self.app.publisher().update(|directory| changes.iter().for_each(|(change, _)| directory.apply(change.clone())));
+        self.app.publisher().update(|directory| {
+            changes
+                .iter()
+                .for_each(|(change, _)| directory.apply(change.clone()))
+        });
         self.controller.changed(changes);
     }
 
     /// Only the served Identity's seals can be checked: those of others are none of ours.
     fn credential_change(&self, credential: &Credential) -> Option<Change> {
-        let is_ours = credential.metadata.namespace.as_deref() == Some(&*self.identity.namespace) && *credential.spec.identity.name == *self.identity.name;
+        let is_ours = credential.metadata.namespace.as_deref() == Some(&*self.identity.namespace)
+            && *credential.spec.identity.name == *self.identity.name;
         Change::credential(credential, self.mac.as_deref().filter(|_| is_ours))
     }
 
     async fn state_touched(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
         let keys = self.files.keys_folder();
         for path in paths {
-            let Some(key) = Files::secret_at(path) else { continue };
+            let Some(key) = Files::secret_at(path) else {
+                continue;
+            };
             let version = self.files.secret_version(&key);
             self.controller.secret_changed(&key, &version, None);
         }
@@ -211,9 +268,19 @@ impl World {
     /// Makes the keys of the Identity that are missing, and takes them all.
     async fn ensure_keys(&mut self) -> anyhow::Result<()> {
         let directory = self.directory();
-        let Ok(served) = directory.served_identity(&self.identity) else { return Ok(()) };
+        let Ok(served) = directory.served_identity(&self.identity) else {
+            return Ok(());
+        };
         let algorithms: Vec<SigningAlgorithm> = served.record.algorithms.clone();
-        let keys = key_secrets::ensure(&self.files, &self.identity, &algorithms, now(), &mut SystemEntropy).await.context("cannot make the Identity's keys")?;
+        let keys = key_secrets::ensure(
+            &self.files,
+            &self.identity,
+            &algorithms,
+            now(),
+            &mut SystemEntropy,
+        )
+        .await
+        .context("cannot make the Identity's keys")?;
         match (keys.mac, keys.signing) {
             (Ok(mac), Ok(_)) => self.mac = Some(mac),
             (Err(problem), _) | (_, Err(problem)) => bail!("{}", problem.message),
@@ -223,11 +290,15 @@ impl World {
 
     async fn load_keys(&mut self) -> anyhow::Result<()> {
         let key = key_secrets::signing_secret(&self.identity);
-        let Some(secret) = self.files.secret(&key).await? else { return Ok(()) };
+        let Some(secret) = self.files.secret(&key).await? else {
+            return Ok(());
+        };
         let bytes = secret.bytes(key_secrets::KEYSET).unwrap_or_default();
         match KeySet::parse(&bytes) {
             Ok(set) => self.app.publisher().set_keys(set, now())?,
-            Err(error) => tracing::error!(secret = %key, %error, "the signing keys cannot be read: those read before stay"),
+            Err(error) => {
+                tracing::error!(secret = %key, %error, "the signing keys cannot be read: those read before stay")
+            }
         }
         Ok(())
     }
@@ -279,26 +350,50 @@ fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
     match identities.as_slice() {
         [only] => Ok(only.clone()),
         [] => {
-            let faults: String = found.faults.iter().map(|fault| format!("\n  {fault}")).collect();
-            bail!("there is no Identity in {}: write one (see examples/quickstart){faults}", args.dir.display())
+            let faults: String = found
+                .faults
+                .iter()
+                .map(|fault| format!("\n  {fault}"))
+                .collect();
+            bail!(
+                "there is no Identity in {}: write one (see examples/quickstart){faults}",
+                args.dir.display()
+            )
         }
         several => {
-            let names = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            bail!("there are several Identities in {} ({names}): choose one with --identity NAMESPACE/NAME", args.dir.display())
+            let names = several
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", ");
+            bail!(
+                "there are several Identities in {} ({names}): choose one with --identity NAMESPACE/NAME",
+                args.dir.display()
+            )
         }
     }
 }
 
 fn key_of(raw: &Value) -> Option<ObjectKey> {
     let text = |field: &str| raw["metadata"][field].as_str();
-    Some(ObjectKey::new(text("namespace").unwrap_or_default(), text("name")?))
+    Some(ObjectKey::new(
+        text("namespace").unwrap_or_default(),
+        text("name")?,
+    ))
 }
 
 /// A page whose name was rebound to this machine sends its own name. Who listens to the network has names
 /// that we cannot know.
 fn allowed_hosts(listen: SocketAddr) -> Option<Vec<String>> {
     let port = listen.port();
-    listen.ip().is_loopback().then(|| vec![listen.to_string(), format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")])
+    listen.ip().is_loopback().then(|| {
+        vec![
+            listen.to_string(),
+            format!("localhost:{port}"),
+            format!("127.0.0.1:{port}"),
+            format!("[::1]:{port}"),
+        ]
+    })
 }
 
 type Touched = mpsc::UnboundedReceiver<Vec<PathBuf>>;
@@ -324,13 +419,24 @@ fn watch_state(files: &Files) -> notify::Result<(notify::RecommendedWatcher, Tou
 struct FileRevoker(Files);
 
 impl Revoker for FileRevoker {
-    fn revoke<'a>(&'a self, credential: &'a ObjectKey, uid: Option<&'a str>) -> BoxFuture<'a, Result<(), RevokeError>> {
-        Box::pin(async move { self.0.revoke(credential, uid).map_err(|error| RevokeError(error.to_string())) })
+    fn revoke<'a>(
+        &'a self,
+        credential: &'a ObjectKey,
+        uid: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), RevokeError>> {
+        Box::pin(async move {
+            self.0
+                .revoke(credential, uid)
+                .map_err(|error| RevokeError(error.to_string()))
+        })
     }
 }
 
 /// The clock of the edge.
-#[expect(clippy::disallowed_methods, reason = "the edge reads the clock and passes it on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge reads the clock and passes it on"
+)]
 pub(super) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

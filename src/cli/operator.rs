@@ -1,0 +1,312 @@
+//! `symbolon operator`: watches everywhere, writes where it leads.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use jiff::SignedDuration;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::sync::watch as channel;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{cluster, manifests};
+use crate::directory::{ObjectKey, Settings, schema};
+use crate::reconcile::controller::{Controller, Tuning};
+use crate::reconcile::events::Notices;
+use crate::reconcile::fence::Fence;
+use crate::reconcile::kube_api::KubeApi;
+use crate::reconcile::leader::{Election, Times};
+use crate::resources::Kind;
+use crate::source::kubernetes::{Options, Seen, Sink, Source, Subject};
+use crate::telemetry::OperatorMetrics;
+
+/// How long the first lists may take before this is told again.
+const LISTS: Duration = Duration::from_secs(60);
+/// How long passes that have begun may take when the process ends.
+const DRAIN: Duration = Duration::from_secs(15);
+/// Of the Lease, in the operator's namespace.
+const LEASE: &str = "symbolon-operator";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  symbolon operator                                    the cluster of KUBECONFIG, or the pod's own
+  symbolon operator --namespace shop --namespace platform
+  symbolon operator --default-identity platform/main   for objects that name no Identity
+
+Several may run: all watch, the one that holds the Lease writes.")]
+pub(super) struct Args {
+    /// Work in these namespaces only (repeat it, or separate by commas); default: everywhere
+    #[arg(long = "namespace", short, value_name = "NAMESPACE", env = "SYMBOLON_NAMESPACES", value_delimiter = ',', value_parser = namespace)]
+    namespaces: Vec<String>,
+    /// The Identity of objects that name none
+    #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_DEFAULT_IDENTITY", value_parser = manifests::object_key)]
+    default_identity: Option<ObjectKey>,
+    /// Where to answer /healthz, /readyz and /metrics
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "SYMBOLON_HEALTH_LISTEN",
+        default_value = "0.0.0.0:8081"
+    )]
+    health_listen: SocketAddr,
+    /// Whether to write only while holding the Lease; without it no other may run
+    #[arg(long, value_name = "BOOL", env = "SYMBOLON_LEADER_ELECTION", default_value_t = true, action = clap::ArgAction::Set)]
+    leader_election: bool,
+    /// The Lease; default: symbolon-operator in the own namespace
+    #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_LEASE", value_parser = manifests::object_key)]
+    lease: Option<ObjectKey>,
+    /// Objects that are worked on at once
+    #[arg(long, value_name = "N", env = "SYMBOLON_CONCURRENCY", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+    /// Seconds that a request to the API server may take
+    #[arg(long, value_name = "SECONDS", env = "SYMBOLON_REQUEST_TIMEOUT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=60))]
+    request_timeout: u8,
+    /// The context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    #[command(flatten)]
+    logs: super::logs::Args,
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    if schema::is_dns_label(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("write the name of a namespace".to_owned())
+    }
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let _logs = args.logs.init()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(operate(args))
+}
+
+type Operator = Controller<KubeApi>;
+
+/// Hands what the watches see to the controller.
+struct Hand(Arc<Operator>);
+
+impl Sink for Hand {
+    fn take(&self, batch: Vec<Seen>) {
+        let mut changes = Vec::with_capacity(batch.len());
+        for seen in batch {
+            match seen {
+                Seen::Object { change, version } => changes.push((change, version)),
+                Seen::Secret(secret) => {
+                    // A Secret without our label is as good as gone: either way its owner looks.
+                    let version = if secret.gone { "" } else { &secret.version };
+                    let controller = secret
+                        .controller
+                        .as_ref()
+                        .map(|(kind, name)| (*kind, &**name));
+                    self.0.secret_changed(&secret.key, version, controller);
+                }
+            }
+        }
+        if !changes.is_empty() {
+            self.0.changed(changes);
+        }
+    }
+}
+
+async fn operate(args: Args) -> anyhow::Result<ExitCode> {
+    let client = cluster::client(args.context.as_deref()).await?;
+    let settings = Settings {
+        default_identity: args.default_identity.clone(),
+    };
+    let name = candidate();
+    let fence = if args.leader_election {
+        Fence::closed()
+    } else {
+        Fence::open()
+    };
+    let request_timeout = SignedDuration::from_secs(args.request_timeout.into());
+    let api = KubeApi::new(
+        client.clone(),
+        request_timeout.unsigned_abs(),
+        fence.clone(),
+    );
+    let own = api.own_writes().clone();
+    let metrics = Arc::new(OperatorMetrics::default());
+    let tuning = Tuning {
+        workers: args.concurrency.into(),
+        request_timeout,
+    };
+    let notices = Notices::written(client.clone(), name.clone());
+    let controller = Controller::new(api, own, settings.clone(), tuning, notices).observed({
+        let metrics = metrics.clone();
+        move |work, is_good, took| metrics.passed(work.label(), is_good, took)
+    });
+    let controller = Arc::new(controller);
+    let source = Arc::new(watch(&client, &args, settings, &controller));
+    let health = TcpListener::bind(args.health_listen).await;
+    let health = health.with_context(|| format!("cannot listen at {}", args.health_listen))?;
+    info!(listen = %health.local_addr()?, "health and metrics");
+    tokio::spawn(serve_health(
+        health,
+        Health {
+            source: source.clone(),
+            controller: controller.clone(),
+            metrics: metrics.clone(),
+        },
+    ));
+
+    tokio::select! {
+        () = lists(&source) => {}
+        () = cluster::asked_to_end() => return Ok(ExitCode::SUCCESS),
+    }
+    let Some(lease) = lease(&args, &client) else {
+        lead(controller, &metrics, None).await;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let mut election = Election::new(client, lease, name, Times::default(), fence);
+    tokio::select! {
+        () = election.acquire() => {}
+        () = cluster::asked_to_end() => return Ok(ExitCode::SUCCESS),
+    }
+    let lost = lead(controller, &metrics, Some(&mut election)).await;
+    if lost {
+        // What is in memory may be another leader's past: begin anew.
+        bail!(
+            "another operator leads now, or the API server does not answer: ending, to be started again"
+        );
+    }
+    election.release().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Works until the process is asked to end, or the lease is lost: whether it was.
+async fn lead(
+    controller: Arc<Operator>,
+    metrics: &OperatorMetrics,
+    election: Option<&mut Election>,
+) -> bool {
+    metrics.leads(true);
+    controller.lead();
+    let stop = CancellationToken::new();
+    let mut work = tokio::spawn(controller.run(stop.clone()));
+    let lost = async {
+        match election {
+            Some(election) => election.hold().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = lost => {
+            // The fence is closed: whatever is under way comes to nothing.
+            metrics.leads(false);
+            return true;
+        }
+        () = cluster::asked_to_end() => {}
+        _ = &mut work => warn!("the work has come to an end by itself"),
+    }
+    info!("ending: what has begun comes to its end");
+    stop.cancel();
+    drop(tokio::time::timeout(DRAIN, work).await);
+    metrics.leads(false);
+    false
+}
+
+fn watch(client: &Client, args: &Args, settings: Settings, controller: &Arc<Operator>) -> Source {
+    let reach = cluster::reach(&args.namespaces);
+    let kinds = Kind::ALL.into_iter().map(Subject::Kind);
+    let subjects = kinds.chain([Subject::Namespaces, Subject::ManagedSecrets]);
+    // The operator reads Credentials live: what the watch tells is only that they changed.
+    let (_, mac) = channel::channel(None);
+    let options = Options {
+        subjects: subjects.map(|subject| (subject, reach.clone())).collect(),
+        settings: Arc::new(settings),
+        mac,
+        start_within: Duration::ZERO,
+    };
+    Source::start(client, &options, &Arc::new(Hand(controller.clone())))
+}
+
+/// Waits for the first lists, and tells which are missing.
+async fn lists(source: &Source) {
+    while let Err(missing) = source.listed(LISTS).await {
+        warn!(
+            "{missing}: are the CustomResourceDefinitions installed, and may the operator list them?"
+        );
+    }
+}
+
+fn lease(args: &Args, client: &Client) -> Option<ObjectKey> {
+    let own = || {
+        let namespace = std::env::var("POD_NAMESPACE")
+            .unwrap_or_else(|_| client.default_namespace().to_owned());
+        ObjectKey::new(&namespace, LEASE)
+    };
+    args.leader_election
+        .then(|| args.lease.clone().unwrap_or_else(own))
+}
+
+/// A name that no other process has, not even the same pod's after a restart.
+fn candidate() -> String {
+    let host = ["POD_NAME", "HOSTNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok());
+    format!(
+        "{}_{}",
+        host.as_deref().unwrap_or("symbolon"),
+        Uuid::new_v4()
+    )
+}
+
+#[derive(Clone)]
+struct Health {
+    source: Arc<Source>,
+    controller: Arc<Operator>,
+    metrics: Arc<OperatorMetrics>,
+}
+
+async fn serve_health(listener: TcpListener, health: Health) {
+    let routes = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readiness))
+        .route("/metrics", get(metrics))
+        .with_state(health);
+    if let Err(error) = axum::serve(listener, routes).await {
+        warn!(%error, "health and metrics are not answered any more");
+    }
+}
+
+async fn readiness(State(health): State<Health>) -> (StatusCode, &'static str) {
+    if health.source.is_listed() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the first lists are not complete\n",
+        )
+    }
+}
+
+async fn metrics(State(health): State<Health>) -> Result<String, StatusCode> {
+    let depth = health.controller.depth();
+    for (lane, count) in [
+        ("ready", depth.ready),
+        ("slow", depth.slow),
+        ("running", depth.running),
+        ("later", depth.later),
+    ] {
+        health.metrics.queued(lane, count);
+    }
+    health.metrics.watch_age(health.source.oldest().0);
+    health
+        .metrics
+        .encode()
+        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
