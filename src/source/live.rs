@@ -5,11 +5,13 @@
 //! there, and an object that comes back is another one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::manifest::{Fault, Manifest, ManifestObject, SourceText};
@@ -30,10 +32,14 @@ pub trait Births {
     fn death(&mut self, kind: Kind, key: &ObjectKey);
     /// Every object that is there: whatever else has a record is gone.
     fn only(&mut self, present: &BTreeSet<ObjectId>);
+    /// Makes what was recorded last, before anybody is told of it.
+    fn save(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// What an API server gives an object for life.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Birth {
     /// Its uid.
     pub uid: String,

@@ -3,6 +3,7 @@
 //! Reads and watches; decides nothing about what is read beyond "this is no manifest". What an object
 //! means is asked of [`crate::directory`].
 
+pub mod births;
 pub mod files;
 pub mod kubernetes;
 pub mod live;

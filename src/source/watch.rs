@@ -64,7 +64,8 @@ impl<B: Births> Directory<B> {
         self.look_at(&BTreeSet::new())
     }
 
-    /// Waits until something has changed, and reads it. May be dropped and called again.
+    /// Waits until something has changed, and reads it. May be dropped and called again. After an error
+    /// nothing that changed is lost but where births could not be saved: then the state is unusable.
     pub async fn changed(&mut self) -> io::Result<Update> {
         loop {
             let hinted = self.hinted().await;
@@ -115,7 +116,9 @@ impl<B: Births> Directory<B> {
                 self.seen.insert(path, found);
             }
         }
-        Ok(self.live.update(now, &mut self.births))
+        let update = self.live.update(now, &mut self.births);
+        self.births.save()?;
+        Ok(update)
     }
 }
 

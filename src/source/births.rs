@@ -1,0 +1,156 @@
+//! The births of a directory's objects, kept in a file: an object is the same over a restart, and
+//! another when it was gone in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::live::{Birth, Births, ObjectId};
+use crate::directory::ObjectKey;
+use crate::resources::Kind;
+
+/// Births in a file of JSON, `<state>/uids.json` in dev mode.
+#[derive(Debug)]
+pub struct BirthFile {
+    path: PathBuf,
+    births: BTreeMap<String, Birth>,
+    changed: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    /// By `<Kind>/<namespace>/<name>`.
+    objects: BTreeMap<String, Birth>,
+}
+
+const VERSION: u32 = 1;
+
+impl BirthFile {
+    /// Reads the file, if there is one. A file that cannot be understood is an error: with new uids,
+    /// everything that was issued would be void.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let births = match std::fs::read(path) {
+            Ok(bytes) => read(&bytes).map_err(|why| unusable(path, &why))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            births,
+            changed: false,
+        })
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<BTreeMap<String, Birth>, String> {
+    let stored: Stored = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if stored.version == VERSION {
+        Ok(stored.objects)
+    } else {
+        Err(format!("version {} is not known", stored.version))
+    }
+}
+
+fn unusable(path: &Path, why: &str) -> io::Error {
+    let message = format!(
+        "{}: {why}; delete it to void all that was issued and begin anew",
+        path.display()
+    );
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+fn name(kind: Kind, key: &ObjectKey) -> String {
+    format!("{kind}/{key}")
+}
+
+impl Births for BirthFile {
+    fn birth(&mut self, kind: Kind, key: &ObjectKey) -> Birth {
+        let changed = &mut self.changed;
+        let birth = self.births.entry(name(kind, key)).or_insert_with(|| {
+            *changed = true;
+            born_now()
+        });
+        birth.clone()
+    }
+
+    fn death(&mut self, kind: Kind, key: &ObjectKey) {
+        self.changed |= self.births.remove(&name(kind, key)).is_some();
+    }
+
+    fn only(&mut self, present: &BTreeSet<ObjectId>) {
+        let names: BTreeSet<String> = present.iter().map(|(kind, key)| name(*kind, key)).collect();
+        let before = self.births.len();
+        self.births.retain(|name, _| names.contains(name));
+        self.changed |= self.births.len() != before;
+    }
+
+    /// Replaces the file as a whole, so that a crash leaves the old or the new.
+    fn save(&mut self) -> io::Result<()> {
+        if !self.changed {
+            return Ok(());
+        }
+        let stored = Stored {
+            version: VERSION,
+            objects: self.births.clone(),
+        };
+        let beside = self.path.with_extension("json.new");
+        let mut file = std::fs::File::create(&beside)?;
+        file.write_all(&serde_json::to_vec_pretty(&stored)?)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, &self.path)?;
+        self.changed = false;
+        Ok(())
+    }
+}
+
+/// As an API server would: a random uid, and the time in whole seconds.
+fn born_now() -> Birth {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the edge: this is when the object is first seen"
+    )]
+    let now = Timestamp::now();
+    Birth {
+        uid: uuid::Uuid::new_v4().to_string(),
+        created: Timestamp::from_second(now.as_second()).unwrap_or(now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn births_outlive_a_restart_and_deaths_do_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("uids.json");
+        let (a, b) = (ObjectKey::new("ns", "a"), ObjectKey::new("ns", "b"));
+        let mut births = BirthFile::open(&path).unwrap();
+        let first = births.birth(Kind::Scope, &a);
+        let other = births.birth(Kind::Scope, &b);
+        assert_ne!(first.uid, other.uid);
+        births.death(Kind::Scope, &b);
+        births.save().unwrap();
+
+        let mut births = BirthFile::open(&path).unwrap();
+        assert_eq!(births.birth(Kind::Scope, &a), first);
+        assert_ne!(births.birth(Kind::Scope, &b).uid, other.uid);
+        births.only(&BTreeSet::new());
+        assert_ne!(births.birth(Kind::Scope, &a).uid, first.uid);
+    }
+
+    #[test]
+    fn a_file_that_is_not_understood_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("uids.json");
+        for text in ["{", r#"{"version": 2, "objects": {}}"#] {
+            std::fs::write(&path, text).unwrap();
+            let error = BirthFile::open(&path).unwrap_err();
+            assert!(error.to_string().contains("delete it to void"), "{error}");
+        }
+    }
+}
