@@ -52,15 +52,3 @@ pub(super) async fn watch_ages(source: Arc<Source>, tell: impl Fn(Duration)) {
         tokio::time::sleep(LOOK).await;
     }
 }
-
-/// Resolves when the process is asked to end.
-pub(super) async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return drop(tokio::signal::ctrl_c().await);
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-}

@@ -11,7 +11,7 @@ mod cluster;
 mod crds;
 mod dev;
 mod explain;
-mod logs;
+mod logging;
 mod manifests;
 mod operator;
 mod reference;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::{cluster, manifests};
+use super::{cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings, schema};
 use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::events::Notices;
@@ -27,7 +27,7 @@ use crate::reconcile::kube_api::KubeApi;
 use crate::reconcile::leader::{Election, Times};
 use crate::resources::Kind;
 use crate::source::kubernetes::{Options, Seen, Sink, Source, Subject};
-use crate::telemetry::OperatorMetrics;
+use crate::telemetry::{LogForm, OperatorMetrics};
 
 /// How long the first lists may take before this is told again.
 const LISTS: Duration = Duration::from_secs(60);
@@ -74,7 +74,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
     #[command(flatten)]
-    logs: super::logs::Args,
+    log: super::logging::LogArgs,
 }
 
 fn namespace(text: &str) -> Result<String, String> {
@@ -86,7 +86,7 @@ fn namespace(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let _logs = args.logs.init()?;
+    let _logs = args.log.start(LogForm::Json)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -165,7 +165,7 @@ async fn operate(args: Args) -> anyhow::Result<ExitCode> {
 
     tokio::select! {
         () = lists(&source) => {}
-        () = cluster::asked_to_end() => return Ok(ExitCode::SUCCESS),
+        () = signals::asked_to_stop() => return Ok(ExitCode::SUCCESS),
     }
     let Some(lease) = lease(&args, &client) else {
         lead(controller, &metrics, None).await;
@@ -174,7 +174,7 @@ async fn operate(args: Args) -> anyhow::Result<ExitCode> {
     let mut election = Election::new(client, lease, name, Times::default(), fence);
     tokio::select! {
         () = election.acquire() => {}
-        () = cluster::asked_to_end() => return Ok(ExitCode::SUCCESS),
+        () = signals::asked_to_stop() => return Ok(ExitCode::SUCCESS),
     }
     let lost = lead(controller, &metrics, Some(&mut election)).await;
     if lost {
@@ -209,7 +209,7 @@ async fn lead(
             metrics.leads(false);
             return true;
         }
-        () = cluster::asked_to_end() => {}
+        () = signals::asked_to_stop() => {}
         _ = &mut work => warn!("the work has come to an end by itself"),
     }
     info!("ending: what has begun comes to its end");

@@ -115,6 +115,13 @@ pub struct Depth {
     pub later: usize,
 }
 
+impl Depth {
+    /// Whether nothing waits to be looked at now, or is being looked at.
+    pub const fn is_idle(&self) -> bool {
+        self.ready == 0 && self.slow == 0 && self.running == 0
+    }
+}
+
 /// Between two slow ones: what is probably as it should be is checked without haste.
 const SLOW_PACE: Duration = Duration::from_millis(10);
 

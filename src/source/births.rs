@@ -2,7 +2,7 @@
 //! another when it was gone in between.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::live::{Birth, Births, ObjectId};
 use crate::directory::ObjectKey;
 use crate::resources::Kind;
+use crate::state_file;
 
 /// Births in a file of JSON, `<state>/uids.json` in dev mode.
 #[derive(Debug)]
@@ -33,10 +34,9 @@ impl BirthFile {
     /// Reads the file, if there is one. A file that cannot be understood is an error: with new uids,
     /// everything that was issued would be void.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let births = match std::fs::read(path) {
-            Ok(bytes) => read(&bytes).map_err(|why| unusable(path, &why))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error),
+        let births = match state_file::read(path)? {
+            Some(bytes) => read(&bytes).map_err(|why| unusable(path, &why))?,
+            None => BTreeMap::new(),
         };
         Ok(Self {
             path: path.to_owned(),
@@ -97,11 +97,7 @@ impl Births for BirthFile {
             version: VERSION,
             objects: self.births.clone(),
         };
-        let beside = self.path.with_extension("json.new");
-        let mut file = std::fs::File::create(&beside)?;
-        file.write_all(&serde_json::to_vec_pretty(&stored)?)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &self.path)?;
+        state_file::write(&self.path, &serde_json::to_vec_pretty(&stored)?)?;
         self.changed = false;
         Ok(())
     }

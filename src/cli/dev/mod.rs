@@ -2,7 +2,6 @@
 //! process, with files in the place of a cluster.
 
 mod banner;
-mod births;
 mod origin;
 mod problems;
 mod world;
@@ -15,10 +14,11 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::logging::LogArgs;
 use super::{manifests, signals};
 use crate::directory::ObjectKey;
 use crate::server;
-use crate::telemetry::logs::{self, LogForm};
+use crate::telemetry::LogForm;
 use world::World;
 
 #[derive(Debug, clap::Args)]
@@ -52,21 +52,12 @@ pub(super) struct Args {
     /// The Identity of objects that name none [default: the one that is served]
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
-    /// The form of the logs, on standard error
-    #[arg(long, value_enum, default_value_t = LogForm::Text, env = "SYMBOLON_LOG_FORMAT")]
-    log_format: LogForm,
-    /// What to log, as tracing's filters say it
-    #[arg(
-        long,
-        value_name = "FILTER",
-        default_value = "info",
-        env = "SYMBOLON_LOG"
-    )]
-    log: String,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let _logs = logs::init(args.log_format, &args.log)?;
+    let _logs = args.log.start(LogForm::Text)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -12,8 +12,8 @@ use futures::future::BoxFuture;
 use notify::{RecursiveMode, Watcher as _};
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-use super::births::Records;
 use super::problems::Told;
 use super::{Args, origin};
 use crate::directory::{Change, Directory, ObjectKey, Settings};
@@ -25,6 +25,7 @@ use crate::reconcile::files::{CredentialEvent, Files};
 use crate::reconcile::key_secrets;
 use crate::resources::{Credential, Kind, SigningAlgorithm};
 use crate::server::{App, Config, RevokeError, Revoker};
+use crate::source::births::BirthFile;
 use crate::source::files::Folder;
 use crate::source::live::{Event, Update};
 use crate::source::watch;
@@ -35,8 +36,7 @@ pub(super) struct World {
     app: App,
     files: Files,
     controller: Arc<Controller<Files>>,
-    source: watch::Directory<Records>,
-    births: Records,
+    source: watch::Directory<BirthFile>,
     identity: ObjectKey,
     settings: Settings,
     /// `http://` and where we listen.
@@ -50,6 +50,7 @@ pub(super) struct World {
     _watcher: notify::RecommendedWatcher,
     told: Told,
     state: PathBuf,
+    stop: CancellationToken,
 }
 
 impl World {
@@ -63,11 +64,10 @@ impl World {
             .with_context(|| format!("cannot read {}", args.dir.display()))?;
         let (files, credentials) = Files::open(&state)?;
         let (watcher, touched) = watch_state(&files).context("cannot watch the state folder")?;
-        let births = Records::open(state.join("uids.json"), now)
-            .with_context(|| format!("cannot use {}", state.join("uids.json").display()))?;
+        let births = || BirthFile::open(&state.join("uids.json"));
         // What is to be served is known only after a look, and the look needs to know what is the default.
         let found =
-            watch::Directory::open(folder.clone(), Settings::default(), births.clone()).look()?;
+            watch::Directory::open(folder.clone(), Settings::default(), births()?).look()?;
         let identity = choose(args, &found)?;
         let settings = Settings {
             default_identity: Some(
@@ -85,13 +85,12 @@ impl World {
             files.own_writes().clone(),
             settings.clone(),
             Tuning::default(),
-            Notices::default(),
+            Notices::ignored(),
         );
         let mut world = Self {
             app,
             controller: Arc::new(controller),
-            source: watch::Directory::open(folder, settings.clone(), births.clone()),
-            births,
+            source: watch::Directory::open(folder, settings.clone(), births()?),
             identity,
             settings,
             origin: format!("http://{listen}"),
@@ -103,6 +102,7 @@ impl World {
             _watcher: watcher,
             told: Told::default(),
             state,
+            stop: CancellationToken::new(),
         };
         world.start().await?;
         Ok(world)
@@ -122,7 +122,7 @@ impl World {
         );
         self.app.status().lists_complete();
         self.controller.lead();
-        tokio::spawn(Arc::clone(&self.controller).run());
+        tokio::spawn(Arc::clone(&self.controller).run(self.stop.clone()));
         self.first_secrets().await;
         Ok(())
     }
@@ -165,9 +165,6 @@ impl World {
     }
 
     fn take(&mut self, update: &Update) -> anyhow::Result<()> {
-        self.births
-            .flush()
-            .context("cannot keep the uids of objects")?;
         let mut changes = Vec::new();
         for event in &update.events {
             changes.extend(self.change(event)?);
