@@ -1,4 +1,4 @@
-//! Real clients obtain and verify tokens from discovery alone: PyJWT, Authlib, jose, openid-client.
+//! Real clients obtain and verify tokens from discovery alone: `PyJWT`, Authlib, jose, openid-client.
 //!
 //! Each is a small script in `python/` or `node/` that is told an issuer, credentials, and what to expect, does what a
 //! user of that library would, and prints what it saw as JSON. What that should be is said here.

@@ -19,7 +19,7 @@ use serde_json::Value;
 use crate::harness::Cluster;
 
 /// The blocks wait for up to a minute each.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// What the blocks print is told apart by these lines.
 const END_OF_BLOCK: &str = "=== end of block";

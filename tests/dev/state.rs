@@ -42,7 +42,9 @@ fn secrets_are_manifests_with_the_keys_that_a_workload_mounts() {
 #[test]
 fn what_it_writes_is_for_the_user_alone_and_not_for_git() {
     let served = Served::start();
-    (served.backend(), served.api(), served.token());
+    served.backend();
+    served.api();
+    served.token();
     let state = served.folder.file(".symbolon");
     assert_eq!(
         fs::read_to_string(state.join(".gitignore")).unwrap().trim(),
