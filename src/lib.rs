@@ -3,8 +3,11 @@
 pub mod cli;
 pub mod directory;
 pub mod keys;
+pub mod oauth;
 pub mod reconcile;
 pub mod resources;
+pub mod server;
 pub mod source;
 pub mod state_file;
+pub mod telemetry;
 pub mod tokens;

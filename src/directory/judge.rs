@@ -610,3 +610,22 @@ pub fn audiences_of(
         vec![format!("{}/{namespace}", identity.record.issuer).into()]
     }
 }
+
+/// Whether a scope has this audience: as [`audiences_of`], without making the list.
+pub fn is_audience_of(
+    identity: Served<'_, IdentityRecord>,
+    scope: Served<'_, ScopeRecord>,
+    audience: &str,
+) -> bool {
+    if !scope.record.audiences.is_empty() {
+        return scope.record.audiences.iter().any(|it| **it == *audience);
+    }
+    let (issuer, namespace) = (&*identity.record.issuer, &scope.object.key.namespace);
+    if *namespace == identity.object.key.namespace {
+        return audience == issuer;
+    }
+    let below = audience
+        .strip_prefix(issuer)
+        .and_then(|rest| rest.strip_prefix('/'));
+    below == Some(&**namespace)
+}

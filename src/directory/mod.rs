@@ -32,10 +32,10 @@ pub use desired::{
 };
 pub use duration::parse_duration;
 pub use explain::{Step, Verdict};
-pub use judge::{AcceptedClient, GrantedScope, Served, audiences_of};
+pub use judge::{AcceptedClient, GrantedScope, Served, audiences_of, is_audience_of};
 pub use namespaces::Labels;
 pub use problem::{Class, Problem, Reason, Severity};
-pub use record::Object;
+pub use record::{CredentialRecord, Object, OwnerRecord};
 pub use seal::{is_sealed, sealed};
 pub use tables::{Change, Directory, Row, Sizes};
 pub use verify::{ActiveToken, Refusal, ends, is_revoked};

@@ -10,7 +10,7 @@ static KEYS: LazyLock<[Arc<SigningKey>; 4]> =
     LazyLock::new(|| Algorithm::ALL.map(|a| Arc::new(generate(a).unwrap())));
 
 /// The one key of `algorithm`.
-pub(super) fn key(algorithm: Algorithm) -> Arc<SigningKey> {
+pub(crate) fn key(algorithm: Algorithm) -> Arc<SigningKey> {
     let [rs256, ps256, es256, eddsa] = &*KEYS;
     Arc::clone(match algorithm {
         Algorithm::RS256 => rs256,
@@ -21,12 +21,12 @@ pub(super) fn key(algorithm: Algorithm) -> Arc<SigningKey> {
 }
 
 /// A moment, in seconds since 1970.
-pub(super) fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
 /// A key that signs from `active_from` until a later one does, and is gone at `retired_at`.
-pub(super) fn record(key: Arc<SigningKey>, active_from: i64, retired_at: Option<i64>) -> KeyRecord {
+pub(crate) fn record(key: Arc<SigningKey>, active_from: i64, retired_at: Option<i64>) -> KeyRecord {
     KeyRecord {
         key,
         created_at: at(0),
@@ -36,6 +36,6 @@ pub(super) fn record(key: Arc<SigningKey>, active_from: i64, retired_at: Option<
 }
 
 /// One key for each algorithm, active from the start.
-pub(super) fn key_set() -> KeySet {
+pub(crate) fn key_set() -> KeySet {
     KeySet::from_records(Algorithm::ALL.map(|algorithm| record(key(algorithm), 0, None))).unwrap()
 }

@@ -6,7 +6,7 @@
 
 mod der;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 pub mod jwks;
 pub mod key_set;
 pub mod ring;

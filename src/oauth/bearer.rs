@@ -1,0 +1,127 @@
+//! A token presented at a resource, RFC 6750, and the challenge that answers when it is missing or not enough.
+//!
+//! Ways to send it: `Authorization: Bearer`, `X-Api-Key`, `Api-Key`; one a request. Never in a URL or a body.
+
+use super::ErrorCode;
+
+/// Why there is no token to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// Nothing was sent.
+    Missing,
+    /// More than one was sent, RFC 6750 section 2.
+    SeveralWays,
+    /// What was sent is no token.
+    Malformed,
+}
+
+/// The token of a request: all values of `Authorization`, and those of `X-Api-Key` and `Api-Key` together.
+///
+/// # Errors
+/// [`Unusable`].
+pub fn extract<'h>(
+    authorization: impl Iterator<Item = &'h [u8]>,
+    api_keys: impl Iterator<Item = &'h [u8]>,
+) -> Result<&'h str, Unusable> {
+    let bearer = authorization.map(|header| (header, true));
+    let mut all = bearer.chain(api_keys.map(|header| (header, false)));
+    let (value, is_authorization) = all.next().ok_or(Unusable::Missing)?;
+    if all.next().is_some() {
+        return Err(Unusable::SeveralWays);
+    }
+    let token = if is_authorization {
+        // Another scheme is not for us, as if nothing had been sent.
+        bearer_of(value).ok_or(Unusable::Missing)?
+    } else {
+        value.trim_ascii()
+    };
+    match std::str::from_utf8(token) {
+        Ok(token) if is_token(token) => Ok(token),
+        _ => Err(Unusable::Malformed),
+    }
+}
+
+fn bearer_of(header: &[u8]) -> Option<&[u8]> {
+    let cut = header.iter().position(|byte| *byte == b' ');
+    let (scheme, rest) = header.split_at(cut.unwrap_or(header.len()));
+    scheme
+        .eq_ignore_ascii_case(b"bearer")
+        .then(|| rest.trim_ascii())
+}
+
+/// `b64token` of RFC 6750 section 2.1.
+fn is_token(token: &str) -> bool {
+    !token.is_empty()
+        && token.bytes().all(|byte| {
+            byte.is_ascii_alphanumeric()
+                || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+        })
+}
+
+/// The value of `WWW-Authenticate`, RFC 6750 section 3. Without an error it is bare: nothing was sent.
+/// `realm` is the issuer, which has no character to escape.
+pub fn challenge(realm: &str, error: Option<ErrorCode>, scopes: &str) -> String {
+    let mut challenge = format!(r#"Bearer realm="{realm}""#);
+    if let Some(error) = error {
+        challenge.push_str(r#", error=""#);
+        challenge.push_str(error.as_str());
+        challenge.push('"');
+    }
+    if !scopes.is_empty() {
+        challenge.push_str(r#", scope=""#);
+        challenge.push_str(scopes);
+        challenge.push('"');
+    }
+    challenge
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(&["Bearer abc"], &[], Ok("abc"))]
+    #[case(&["bearer  abc "], &[], Ok("abc"))]
+    #[case(&[], &["abc"], Ok("abc"))]
+    #[case(&[], &[], Err(Unusable::Missing))]
+    #[case(&["Basic abc"], &[], Err(Unusable::Missing))]
+    #[case(&["Bearerabc"], &[], Err(Unusable::Missing))]
+    #[case::two_headers(&["Bearer abc"], &["abc"], Err(Unusable::SeveralWays))]
+    #[case::another_scheme_beside(&["Basic abc"], &["abc"], Err(Unusable::SeveralWays))]
+    #[case::twice(&["Bearer abc", "Bearer abc"], &[], Err(Unusable::SeveralWays))]
+    #[case::two_keys(&[], &["abc", "abc"], Err(Unusable::SeveralWays))]
+    #[case::empty(&["Bearer "], &[], Err(Unusable::Malformed))]
+    #[case::bare(&["Bearer"], &[], Err(Unusable::Malformed))]
+    #[case::blank_key(&[], &["  "], Err(Unusable::Malformed))]
+    #[case::inner_space(&["Bearer a b"], &[], Err(Unusable::Malformed))]
+    #[case::quote(&["Bearer a\""], &[], Err(Unusable::Malformed))]
+    fn a_token_is_sent_in_one_way(
+        #[case] authorization: &[&str],
+        #[case] keys: &[&str],
+        #[case] token: Result<&str, Unusable>,
+    ) {
+        let bytes = |values: &'static [&str]| values.iter().map(|value| value.as_bytes());
+        let _ = bytes;
+        assert_eq!(
+            extract(
+                authorization.iter().map(|value| value.as_bytes()),
+                keys.iter().map(|value| value.as_bytes())
+            ),
+            token
+        );
+    }
+
+    #[test]
+    fn the_challenge_says_what_rfc_6750_asks() {
+        assert_eq!(
+            challenge("https://h/id", None, ""),
+            r#"Bearer realm="https://h/id""#
+        );
+        assert_eq!(
+            challenge("r", Some(ErrorCode::InsufficientScope), "a b"),
+            r#"Bearer realm="r", error="insufficient_scope", scope="a b""#
+        );
+    }
+}

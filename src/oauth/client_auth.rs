@@ -1,0 +1,205 @@
+//! Client authentication at the token, introspection and revocation endpoints, RFC 6749 section 2.3.1:
+//! `client_secret_basic` or `client_secret_post`, one of them, never in a URL.
+//!
+//! The secret is hashed before anything is looked up, and found by its own id: nothing in the answer or its time
+//! says whether there is such a client.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::form::decode;
+use super::{ErrorCode, Form, OAuthError};
+use crate::directory::{AcceptedClient, Directory, ObjectKey, Refusal};
+use crate::tokens::reference::{self, Kind};
+
+/// The longest `Basic` credentials that are decoded, in bytes of base64.
+const MAX_BASIC: usize = 2048;
+/// The longest client id that goes into a log.
+const MAX_LOGGED: usize = 255;
+
+/// How a client authenticates: the values of `token_endpoint_auth_methods_supported`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// In the header `Authorization`.
+    ClientSecretBasic,
+    /// In the body.
+    ClientSecretPost,
+}
+
+impl Method {
+    /// Every method: discovery lists these.
+    pub const ALL: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
+
+    /// The registered name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+        }
+    }
+}
+
+/// Why a client was not authenticated: for logs and metrics, never for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It sent nothing to prove who it is.
+    NoCredentials,
+    /// It sent more than one proof, or contradicted itself.
+    SeveralMethods,
+    /// Another scheme than `Basic`, or an assertion.
+    UnsupportedMethod,
+    /// No credentials that could ever be right.
+    Malformed,
+    /// The directory refuses them.
+    Refused(Refusal),
+}
+
+impl Reason {
+    /// The name in logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredentials => "no_credentials",
+            Self::SeveralMethods => "several_methods",
+            Self::UnsupportedMethod => "unsupported_method",
+            Self::Malformed => "malformed",
+            Self::Refused(refusal) => refusal.as_str(),
+        }
+    }
+}
+
+/// A failed authentication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What is answered.
+    pub error: OAuthError,
+    /// Why.
+    pub reason: Reason,
+    /// Who it said it was. Untrusted, and cut to a length that a log can bear.
+    pub unverified_client_id: Option<String>,
+}
+
+/// The credentials of a request. `authorization` are all values of that header.
+///
+/// # Errors
+/// [`Failure`]: `invalid_request` for two methods at once, else `invalid_client`.
+pub fn authenticate<'d, 'h>(
+    directory: &'d Directory,
+    identity: &ObjectKey,
+    authorization: impl Iterator<Item = &'h [u8]>,
+    form: &Form<'_>,
+    now: Timestamp,
+) -> Result<(AcceptedClient<'d>, Method), Failure> {
+    let mut authorization = authorization;
+    let header = authorization.next();
+    let in_body = form.get("client_secret");
+    if authorization.next().is_some()
+        || (header.is_some() && in_body.is_some())
+        || (form.get("client_assertion").is_some() && (header.is_some() || in_body.is_some()))
+    {
+        return Err(several(form.get("client_id")));
+    }
+    let check = |client_id: &str, secret: &str| {
+        verify(directory, identity, client_id, secret, now)
+            .map_err(|reason| refused(reason, Some(client_id)))
+    };
+    match (header, in_body, form.get("client_id")) {
+        (Some(header), _, in_form) => {
+            let basic = Basic::parse(header).map_err(|reason| refused(reason, in_form))?;
+            let (client_id, secret) = basic.split().ok_or(refused(Reason::Malformed, in_form))?;
+            if in_form.is_some_and(|other| *other != *client_id) {
+                return Err(several(in_form));
+            }
+            let secret = Wiped(secret);
+            Ok((check(&client_id, &secret.0)?, Method::ClientSecretBasic))
+        }
+        (None, Some(secret), Some(client_id)) => {
+            Ok((check(client_id, secret)?, Method::ClientSecretPost))
+        }
+        (None, Some(_), None) => Err(refused(Reason::Malformed, None)),
+        (None, None, client_id) if form.get("client_assertion").is_some() => {
+            Err(refused(Reason::UnsupportedMethod, client_id))
+        }
+        (None, None, client_id) => Err(refused(Reason::NoCredentials, client_id)),
+    }
+}
+
+fn verify<'d>(
+    directory: &'d Directory,
+    identity: &ObjectKey,
+    client_id: &str,
+    secret: &str,
+    now: Timestamp,
+) -> Result<AcceptedClient<'d>, Reason> {
+    let presented = reference::parse(secret).map_err(|_| Reason::Malformed)?;
+    if presented.kind != Kind::ClientSecret {
+        return Err(Reason::Malformed);
+    }
+    directory
+        .client_authenticated(identity, client_id, &presented, now)
+        .map_err(Reason::Refused)
+}
+
+fn several(client_id: Option<&str>) -> Failure {
+    Failure {
+        error: OAuthError::new(
+            ErrorCode::InvalidRequest,
+            "authenticate in one way: by the Authorization header or in the body",
+        ),
+        reason: Reason::SeveralMethods,
+        unverified_client_id: client_id.map(cut),
+    }
+}
+
+fn refused(reason: Reason, client_id: Option<&str>) -> Failure {
+    Failure {
+        error: OAuthError::new(ErrorCode::InvalidClient, "client authentication failed"),
+        reason,
+        unverified_client_id: client_id.map(cut),
+    }
+}
+
+fn cut(client_id: &str) -> String {
+    let end = client_id.floor_char_boundary(MAX_LOGGED);
+    client_id[..end].to_owned()
+}
+
+/// A secret that is wiped if decoding had to copy it.
+struct Wiped<'a>(Cow<'a, str>);
+
+impl Drop for Wiped<'_> {
+    fn drop(&mut self) {
+        if let Cow::Owned(copy) = &mut self.0 {
+            copy.zeroize();
+        }
+    }
+}
+
+/// The decoded value of `Authorization: Basic`.
+struct Basic(Zeroizing<Vec<u8>>);
+
+impl Basic {
+    fn parse(header: &[u8]) -> Result<Self, Reason> {
+        let cut = header.iter().position(|byte| *byte == b' ');
+        let (scheme, rest) = header.split_at(cut.unwrap_or(header.len()));
+        if !scheme.eq_ignore_ascii_case(b"basic") {
+            return Err(Reason::UnsupportedMethod);
+        }
+        let encoded = rest.trim_ascii();
+        if encoded.len() > MAX_BASIC {
+            return Err(Reason::Malformed);
+        }
+        let decoded = STANDARD.decode(encoded).map_err(|_| Reason::Malformed)?;
+        Ok(Self(Zeroizing::new(decoded)))
+    }
+
+    /// Id and secret, each encoded like a form's value (RFC 6749 section 2.3.1).
+    fn split(&self) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
+        let cut = self.0.iter().position(|byte| *byte == b':')?;
+        let (id, secret) = (&self.0[..cut], &self.0[cut + 1..]);
+        Some((decode(id).ok()?, decode(secret).ok()?))
+    }
+}

@@ -1,0 +1,111 @@
+//! The client credentials grant, RFC 6749 section 4.4: a client asks for a token of its own, RFC 9068.
+//!
+//! Never a refresh token, never a built-in scope.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::directory::{AcceptedClient, Directory};
+use crate::oauth::{ErrorCode, Form, OAuthError, resource, scope};
+use crate::resources::{ScopeClaim, SigningAlgorithm};
+use crate::tokens::claims::{Audience, PrincipalKind, Scopes};
+use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId};
+
+/// A token that will be issued, all but signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// What it says.
+    pub claims: AccessTokenClaims,
+    /// What signs it.
+    pub algorithm: Algorithm,
+    /// `expires_in`, in whole seconds.
+    pub expires_in: i64,
+    /// `scope` of the answer, RFC 6749 section 5.1.
+    pub scope: String,
+}
+
+/// Decides a request of a client that has authenticated.
+///
+/// # Errors
+/// `unauthorized_client`, `invalid_scope` or `invalid_target`.
+pub fn decide(
+    directory: &Directory,
+    client: &AcceptedClient<'_>,
+    form: &Form<'_>,
+    now: Timestamp,
+    entropy: &mut dyn Entropy,
+) -> Result<Issue, OAuthError> {
+    let record = client.client.record;
+    if !record.client_credentials {
+        return Err(OAuthError::new(
+            ErrorCode::UnauthorizedClient,
+            "this client may not use client_credentials",
+        ));
+    }
+    let mut scopes = scope::select(directory, client, form.get("scope"))?;
+    let audiences = resource::target(client.identity, &mut scopes, form.get_all("resource"))?;
+    let lifetime = lifetime(client);
+    let issued_at = whole_second(now);
+    let exp = issued_at.checked_add(lifetime).map_err(|_| {
+        OAuthError::new(ErrorCode::ServerError, "the lifetime cannot be represented")
+    })?;
+    let values = scopes
+        .iter()
+        .map(|scope| scope.value().as_ref().to_owned())
+        .collect();
+    Ok(Issue {
+        scope: scope::join(&scopes),
+        algorithm: algorithm(client),
+        expires_in: lifetime.as_secs(),
+        claims: AccessTokenClaims {
+            iss: client.identity.record.issuer.as_ref().to_owned(),
+            sub: record.client_id.as_ref().to_owned(),
+            aud: audience(&audiences),
+            client_id: record.client_id.as_ref().to_owned(),
+            client_uid: client.client.object.uid.as_ref().to_owned(),
+            iat: issued_at,
+            nbf: issued_at,
+            exp,
+            jti: TokenId::random(entropy).as_str().to_owned(),
+            scope: match client.identity.record.scope_claim {
+                ScopeClaim::String => Scopes::Text(values),
+                ScopeClaim::Array => Scopes::List(values),
+            },
+            principal_kind: PrincipalKind::Client,
+            client_system_user: record.system_user.as_deref().map(str::to_owned),
+        },
+    })
+}
+
+/// What the client says, else the Identity; never beyond the Identity's ceiling.
+fn lifetime(client: &AcceptedClient<'_>) -> SignedDuration {
+    let identity = client.identity.record;
+    let asked = client.client.record.access_token_lifetime;
+    let lifetime = asked
+        .unwrap_or(identity.access_token_lifetime)
+        .min(identity.max_access_token_lifetime);
+    SignedDuration::from_secs(lifetime.as_secs())
+}
+
+/// The client's, else the Identity's first.
+fn algorithm(client: &AcceptedClient<'_>) -> Algorithm {
+    let first = client.identity.record.algorithms.first().copied();
+    match client.client.record.algorithm.or(first) {
+        None | Some(SigningAlgorithm::RS256) => Algorithm::RS256,
+        Some(SigningAlgorithm::PS256) => Algorithm::PS256,
+        Some(SigningAlgorithm::ES256) => Algorithm::ES256,
+        Some(SigningAlgorithm::EdDSA) => Algorithm::EdDSA,
+    }
+}
+
+fn audience(audiences: &[Arc<str>]) -> Audience {
+    match audiences {
+        [one] => Audience::Single(one.as_ref().to_owned()),
+        many => Audience::Many(many.iter().map(|one| one.as_ref().to_owned()).collect()),
+    }
+}
+
+fn whole_second(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}

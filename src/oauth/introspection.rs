@@ -1,0 +1,129 @@
+//! Token introspection, RFC 7662. Who may ask about a token: the API that it is for, a client that a scope's owner
+//! named (`resourceServers`), and the client that it was issued to. Anyone else learns that it is not active, and
+//! nothing more; and each sees only the scopes of its own audience.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use super::access_token::{self, Active, Inactive, Presented};
+use super::scope;
+use crate::directory::{AcceptedClient, Directory, GrantedScope, audiences_of};
+use crate::tokens::claims::PrincipalKind;
+
+/// The answer for a token that is not active, RFC 7662 section 2.2.
+pub const INACTIVE: &str = r#"{"active":false}"#;
+
+/// The answer for an active token.
+#[derive(Debug, Serialize)]
+pub struct Introspection<'a> {
+    active: bool,
+    iss: &'a str,
+    sub: &'a str,
+    aud: Audiences,
+    client_id: &'a str,
+    scope: String,
+    token_type: &'static str,
+    iat: i64,
+    nbf: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exp: Option<i64>,
+    jti: &'a str,
+    principal_kind: PrincipalKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_system_user: Option<&'a str>,
+}
+
+/// RFC 7519 section 4.1.3: one as a string, several as a list.
+#[derive(Debug)]
+struct Audiences(Vec<Arc<str>>);
+
+impl Serialize for Audiences {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => serializer.serialize_str(one),
+            many => serializer.collect_seq(many.iter().map(AsRef::<str>::as_ref)),
+        }
+    }
+}
+
+/// What `caller`, which has authenticated, is told about a token.
+///
+/// # Errors
+/// [`Inactive`]: the answer is [`INACTIVE`].
+pub fn introspect<'a>(
+    directory: &'a Directory,
+    caller: &AcceptedClient<'a>,
+    presented: &'a Presented<'a>,
+    now: Timestamp,
+) -> Result<Introspection<'a>, Inactive> {
+    let identity = &caller.identity.object.key;
+    let active = access_token::judge(directory, identity, presented, now)?;
+    let shown = shown_to(caller, &active);
+    if shown.is_empty() {
+        return Err(Inactive::WrongAudience);
+    }
+    Ok(Introspection::of(&active, &shown))
+}
+
+fn shown_to<'a>(caller: &AcceptedClient<'_>, active: &Active<'a>) -> Vec<GrantedScope<'a>> {
+    let own = caller.client.object.uid == active.client.client.object.uid;
+    let record = caller.client.record;
+    let is_shown = |scope: &&GrantedScope<'_>| {
+        own || record
+            .audiences
+            .iter()
+            .any(|audience| active.is_for(scope, audience))
+            || scope
+                .scope
+                .record
+                .resource_servers
+                .contains(&record.client_id)
+    };
+    active.scopes.iter().filter(is_shown).copied().collect()
+}
+
+impl<'a> Introspection<'a> {
+    fn of(active: &Active<'a>, shown: &[GrantedScope<'_>]) -> Self {
+        let client = active.client.client.record;
+        Self {
+            active: true,
+            iss: &active.identity().record.issuer,
+            sub: active.subject,
+            aud: audience(active, shown),
+            client_id: &client.client_id,
+            scope: scope::join(shown),
+            token_type: "Bearer",
+            iat: active.issued_at.as_second(),
+            nbf: active.issued_at.as_second(),
+            exp: active.expires_at.map(Timestamp::as_second),
+            jti: active.id,
+            principal_kind: active.kind,
+            client_system_user: client.system_user.as_deref(),
+        }
+    }
+
+    /// The answer as JSON.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut json = Vec::with_capacity(512);
+        serde_json::to_writer(&mut json, self)?;
+        Ok(json)
+    }
+}
+
+/// The audiences by which the shown scopes are the token's.
+fn audience(active: &Active<'_>, shown: &[GrantedScope<'_>]) -> Audiences {
+    let mut audiences: Vec<Arc<str>> = Vec::new();
+    for scope in shown {
+        for audience in audiences_of(active.identity(), scope.scope) {
+            if active.is_for(scope, &audience) && !audiences.contains(&audience) {
+                audiences.push(audience);
+            }
+        }
+    }
+    Audiences(audiences)
+}

@@ -1,0 +1,80 @@
+//! The parameter `scope`, RFC 6749 section 3.3: which scopes a client gets.
+
+use std::sync::Arc;
+
+use super::{ErrorCode, OAuthError};
+use crate::directory::{AcceptedClient, Directory, GrantedScope};
+
+/// The most scopes that one request may name: as many as a client can have.
+const MAX_SCOPES: usize = 128;
+
+/// The scopes of a request: those asked for, each granted; or, if none is asked for, all that are granted and not
+/// reserved for being asked for.
+///
+/// # Errors
+/// `invalid_scope` if one is malformed, unknown, built in or not granted, or if none is left.
+pub fn select<'a>(
+    directory: &'a Directory,
+    client: &AcceptedClient<'a>,
+    asked: Option<&str>,
+) -> Result<Vec<GrantedScope<'a>>, OAuthError> {
+    let scopes = match asked {
+        None => directory
+            .granted_scopes(client)
+            .filter(|scope| !scope.scope.record.on_request)
+            .collect(),
+        Some(asked) => named(directory, client, asked)?,
+    };
+    if scopes.is_empty() {
+        return Err(invalid("no scope is granted to this client"));
+    }
+    Ok(scopes)
+}
+
+fn named<'a>(
+    directory: &'a Directory,
+    client: &AcceptedClient<'a>,
+    asked: &str,
+) -> Result<Vec<GrantedScope<'a>>, OAuthError> {
+    let mut scopes: Vec<GrantedScope<'a>> = Vec::new();
+    for (count, value) in asked.split(' ').enumerate() {
+        if count == MAX_SCOPES || !is_scope_token(value) {
+            return Err(invalid("scope is malformed"));
+        }
+        if scopes.iter().any(|known| **known.value() == *value) {
+            continue;
+        }
+        // Nobody can publish a built-in scope, so openid, profile, email and offline_access end here.
+        let granted = directory.granted_scope(client, value);
+        scopes.push(granted.ok_or(invalid("a scope is not granted to this client"))?);
+    }
+    Ok(scopes)
+}
+
+/// `scope-token` of RFC 6749 section 3.3.
+fn is_scope_token(value: &str) -> bool {
+    !value.is_empty()
+        && value
+            .bytes()
+            .all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+/// Separated by spaces.
+pub fn join(scopes: &[GrantedScope<'_>]) -> String {
+    join_values(scopes.iter().map(GrantedScope::value))
+}
+
+/// Separated by spaces.
+pub fn join_values<'a>(values: impl Iterator<Item = &'a Arc<str>>) -> String {
+    values.fold(String::with_capacity(64), |mut text, value| {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(value);
+        text
+    })
+}
+
+const fn invalid(description: &'static str) -> OAuthError {
+    OAuthError::new(ErrorCode::InvalidScope, description)
+}

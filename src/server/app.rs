@@ -1,0 +1,214 @@
+//! The server without a socket: a request in, a response out.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::HOST;
+use axum::response::Response;
+use jiff::Timestamp;
+use tower::Service as _;
+
+use super::request::Arrival;
+use super::throttle::Throttle;
+use super::{Limits, NotReady, Publisher, Revoker, Status, reply};
+use crate::directory::{ObjectKey, Settings};
+use crate::telemetry::metrics::Scrape;
+use crate::telemetry::{Metrics, logs};
+
+/// What a server is told once.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The Identity that it is.
+    pub identity: ObjectKey,
+    /// What the installation decides.
+    pub settings: Settings,
+    /// How much it takes on.
+    pub limits: Limits,
+    /// Names by which it may be called, with their ports; `None`: any. Dev mode sets them, since a server on a
+    /// developer's machine must not answer a web page that had its own name rebound to it.
+    pub allowed_hosts: Option<Vec<String>>,
+}
+
+impl Config {
+    /// The defaults for an Identity.
+    pub fn new(identity: ObjectKey) -> Self {
+        Self {
+            identity,
+            settings: Settings::default(),
+            limits: Limits::default(),
+            allowed_hosts: None,
+        }
+    }
+}
+
+/// The server. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    publisher: Publisher,
+    status: Status,
+    metrics: Metrics,
+    revoker: Box<dyn Revoker>,
+    limits: Limits,
+    allowed_hosts: Option<Vec<String>>,
+    in_flight: AtomicUsize,
+    failures: Throttle,
+    noted_refusals: Throttle,
+    started: Instant,
+}
+
+impl App {
+    /// A server that knows nothing yet.
+    ///
+    /// # Errors
+    /// None that is known: an empty JWK Set is written.
+    pub fn new(config: Config, revoker: impl Revoker) -> Result<Self, serde_json::Error> {
+        Ok(Self(Arc::new(Inner {
+            publisher: Publisher::new(config.identity, config.settings, super::now())?,
+            status: Status::default(),
+            metrics: Metrics::default(),
+            revoker: Box::new(revoker),
+            limits: config.limits,
+            allowed_hosts: config.allowed_hosts,
+            in_flight: AtomicUsize::new(0),
+            failures: Throttle::default(),
+            noted_refusals: Throttle::default(),
+            started: Instant::now(),
+        })))
+    }
+
+    /// Where sources put what is served.
+    pub fn publisher(&self) -> &Publisher {
+        &self.0.publisher
+    }
+
+    /// Where sources tell of themselves.
+    pub fn status(&self) -> &Status {
+        &self.0.status
+    }
+
+    /// Its metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Whether it should get requests now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn readiness(&self, now: Timestamp) -> Result<(), NotReady> {
+        self.status().ready(&self.publisher().current(), now)
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(super) fn revoker(&self) -> &dyn Revoker {
+        &*self.0.revoker
+    }
+
+    /// Answers one request. `peer` is the other end of its connection.
+    pub async fn answer(&self, peer: Option<IpAddr>, mut request: Request<Body>) -> Response {
+        let Some(_counted) = self.admit() else {
+            self.metrics().shed("requests");
+            return reply::overloaded();
+        };
+        if request.uri().path().len() + request.uri().query().map_or(0, str::len)
+            > self.0.limits.uri
+        {
+            return reply::uri_too_long();
+        }
+        if !self.is_meant(&request) {
+            return reply::misdirected();
+        }
+        let site_router = {
+            let snapshot = self.publisher().current();
+            snapshot.site().map(|site| site.router.clone())
+        };
+        let Some(mut router) = site_router else {
+            return reply::Refusal::Unavailable.response();
+        };
+        let app = self.clone();
+        request.extensions_mut().insert(Arrival { app, peer });
+        match router.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    fn admit(&self) -> Option<InFlight<'_>> {
+        let count = &self.0.in_flight;
+        let counted = InFlight(count);
+        (count.fetch_add(1, Ordering::Relaxed) < self.0.limits.requests).then_some(counted)
+    }
+
+    fn is_meant(&self, request: &Request<Body>) -> bool {
+        let Some(allowed) = &self.0.allowed_hosts else {
+            return true;
+        };
+        let authority = request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str());
+        let host = request
+            .headers()
+            .get(HOST)
+            .and_then(|host| host.to_str().ok());
+        let host = authority.or(host);
+        host.is_some_and(|host| allowed.iter().any(|it| it.eq_ignore_ascii_case(host)))
+    }
+
+    /// Counts a failed authentication.
+    pub(super) fn failed(&self, peer: Option<IpAddr>, client_id: &str) -> Result<(), Duration> {
+        let failed = self
+            .0
+            .failures
+            .failed(peer, client_id, self.0.started.elapsed());
+        if failed.is_err() {
+            self.metrics().audit_suppressed();
+        }
+        failed
+    }
+
+    /// Whether one more refusal of this caller goes into the audit log.
+    pub(super) fn may_note_refusal(&self, peer: Option<IpAddr>, name: &str) -> bool {
+        let elapsed = self.0.started.elapsed();
+        let may = self.0.noted_refusals.failed(peer, name, elapsed).is_ok();
+        if !may {
+            self.metrics().audit_suppressed();
+        }
+        may
+    }
+
+    /// What metrics cannot know by themselves.
+    pub(super) fn scrape(&self, now: Timestamp) -> Scrape {
+        let sizes = self.publisher().current().directory().sizes();
+        Scrape {
+            objects: [
+                ("Identity", sizes.identities),
+                ("Scope", sizes.scopes),
+                ("OAuthClient", sizes.clients),
+                ("ServiceAccessToken", sizes.service_tokens),
+                ("Credential", sizes.credentials),
+            ],
+            snapshot_age: self.status().age(now).as_secs_f64(),
+            ready: self.readiness(now).is_ok(),
+            dropped_log_lines: logs::dropped_lines(),
+        }
+    }
+}
+
+/// One request being answered.
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,39 @@
+//! The HTTP server: requests in, decisions of `oauth` out.
+//!
+//! A request is parsed, judged against one [`Snapshot`] of everything that is served, and answered; nothing waits for
+//! anything but the request's own body and, for a revocation, the commit. Routes are listed in `router`, a file each
+//! in `routes`. Absent: rules (they are in `oauth` and `directory`), where objects come from (whoever calls
+//! [`Publisher::update`]), and TLS, which ends in front of this server.
+
+mod app;
+mod connection;
+mod health;
+mod limits;
+mod listener;
+mod reply;
+mod request;
+pub mod revoke_kube;
+mod revoker;
+mod router;
+mod routes;
+mod snapshot;
+mod status;
+#[cfg(test)]
+mod tests;
+mod throttle;
+
+pub use app::{App, Config};
+pub use limits::Limits;
+pub use listener::{run, serve};
+pub use revoker::{RevokeError, Revoker};
+pub use snapshot::{Publisher, Site, Snapshot};
+pub use status::{NotReady, Status};
+
+/// The clock of the edge: everything below gets the time as a parameter.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge reads the clock once a request and passes it on"
+)]
+pub(crate) fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

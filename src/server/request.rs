@@ -1,0 +1,269 @@
+//! A request on its way through the server, and what every endpoint asks of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::Guard;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use jiff::Timestamp;
+
+use super::App;
+use super::reply::Refusal;
+use super::snapshot::{Site, Snapshot};
+use crate::directory::AcceptedClient;
+use crate::keys::{KeyRing, VerifiedToken};
+use crate::oauth::access_token::{Inactive, Presented};
+use crate::oauth::client_auth::{self, Method, Reason};
+use crate::oauth::form::{check_query, is_form};
+use crate::oauth::{ErrorCode, Form, OAuthError};
+use crate::telemetry::Endpoint;
+use crate::telemetry::audit::{self, Origin};
+use crate::tokens::reference;
+
+/// What the server adds to a request before it is routed.
+#[derive(Clone)]
+pub(super) struct Arrival {
+    pub app: App,
+    pub peer: Option<IpAddr>,
+}
+
+/// A request at its endpoint.
+pub(super) struct Call {
+    pub app: App,
+    pub endpoint: Endpoint,
+    pub peer: Option<IpAddr>,
+    pub head: Parts,
+    body: Body,
+}
+
+/// A snapshot that may be answered from.
+pub(super) struct Serving(Guard<Arc<Snapshot>>);
+
+impl Serving {
+    /// The snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.0
+    }
+
+    /// Its site.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] while the Identity is not served.
+    pub fn site(&self) -> Result<&Site, Refusal> {
+        self.0.site().ok_or(Refusal::Unavailable)
+    }
+}
+
+impl Call {
+    pub fn new(arrival: Arrival, endpoint: Endpoint, request: Request) -> Self {
+        let (head, body) = request.into_parts();
+        Self {
+            app: arrival.app,
+            peer: arrival.peer,
+            endpoint,
+            head,
+            body,
+        }
+    }
+
+    /// What is served now.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] before everything is known, and when it is too old.
+    pub fn serving(&self, now: Timestamp) -> Result<Serving, Refusal> {
+        let snapshot = self.app.publisher().current();
+        match self.app.status().serves(&snapshot, now) {
+            Ok(()) => Ok(Serving(snapshot)),
+            Err(_) => Err(Refusal::Unavailable),
+        }
+    }
+
+    /// The bytes of a form, however they are sent, bounded in size and time.
+    ///
+    /// # Errors
+    /// [`Refusal`]; `invalid_request` for another media type and for credentials in the URL.
+    pub async fn form_body(&mut self) -> Result<Bytes, Refusal> {
+        check_query(self.head.uri.query())?;
+        let media_type = self.head.headers.get(CONTENT_TYPE);
+        if !is_form(media_type.and_then(|value| value.to_str().ok())) {
+            return Err(OAuthError::new(
+                ErrorCode::InvalidRequest,
+                "send the parameters as application/x-www-form-urlencoded",
+            )
+            .into());
+        }
+        let limits = self.app.limits();
+        let announced = self.head.headers.get(CONTENT_LENGTH);
+        let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if announced.is_some_and(|length| length > limits.body as u64) {
+            return Err(Refusal::TooLarge);
+        }
+        let (most, deadline) = (limits.body, limits.body_deadline);
+        let body = std::mem::take(&mut self.body);
+        match tokio::time::timeout(deadline, collect(body, most)).await {
+            Ok(collected) => collected,
+            Err(_) => Err(Refusal::TooSlow),
+        }
+    }
+
+    /// All values of `Authorization`.
+    pub fn authorization(&self) -> impl Iterator<Item = &[u8]> {
+        values(&self.head.headers, AUTHORIZATION.as_str())
+    }
+
+    /// The client that a form's request comes from.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the failure is counted, and written to the audit log unless there were too many.
+    pub fn authenticate<'s>(
+        &self,
+        serving: &'s Serving,
+        form: &Form<'_>,
+        now: Timestamp,
+    ) -> Result<(AcceptedClient<'s>, Method), Refusal> {
+        let snapshot = serving.snapshot();
+        let (directory, identity) = (snapshot.directory(), snapshot.identity());
+        let failure =
+            match client_auth::authenticate(directory, identity, self.authorization(), form, now) {
+                Ok(authenticated) => return Ok(authenticated),
+                Err(failure) => failure,
+            };
+        self.app.metrics().auth_failed(failure.reason.as_str());
+        let name = failure.unverified_client_id.as_deref();
+        self.app
+            .failed(self.peer, name.unwrap_or_default())
+            .map_err(Refusal::TooManyFailures)?;
+        let refusal = audit::Refused {
+            action: self.endpoint.as_str(),
+            reason: failure.reason.as_str(),
+            client_id: None,
+            unverified_client_id: name,
+            token_id: None,
+        };
+        audit::refused(&self.origin(), &refusal);
+        if failure.reason == Reason::SeveralMethods {
+            return Err(failure.error.into());
+        }
+        let challenge = serving.site()?.basic_challenge.clone();
+        Err(Refusal::Unauthenticated(failure.error, challenge))
+    }
+
+    /// Writes a refusal to the audit log, unless this caller has had too many.
+    pub fn audit_refusal(&self, client_id: Option<&str>, token_id: Option<&str>, reason: &str) {
+        let name = client_id.unwrap_or_default();
+        if !self.app.may_note_refusal(self.peer, name) {
+            return;
+        }
+        let refusal = audit::Refused {
+            action: self.endpoint.as_str(),
+            reason,
+            client_id,
+            unverified_client_id: None,
+            token_id,
+        };
+        audit::refused(&self.origin(), &refusal);
+    }
+
+    /// Where the request came from.
+    pub fn origin(&self) -> Origin {
+        let headers = &self.head.headers;
+        let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+        Origin {
+            peer: self.peer,
+            request_id: request_id(headers).and_then(text),
+            trace_id: headers.get("traceparent").and_then(trace_id),
+        }
+    }
+}
+
+/// The caller's `X-Request-Id`, if it is one to be repeated: 1 to 64 of letters, digits, `.`, `_`, `-`.
+pub(super) fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get("x-request-id").filter(|value| {
+        (1..=64).contains(&value.len())
+            && value
+                .as_bytes()
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+    })
+}
+
+/// The trace id of a `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
+fn trace_id(value: &HeaderValue) -> Option<String> {
+    let mut parts = value.to_str().ok()?.split('-');
+    let (version, id) = (parts.next()?, parts.next()?);
+    let is_hex = |text: &str| {
+        text.bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    (version.len() == 2 && id.len() == 32 && is_hex(version) && is_hex(id)).then(|| id.to_owned())
+}
+
+/// All values of a header, as they were sent.
+pub(super) fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    headers.get_all(name).iter().map(HeaderValue::as_bytes)
+}
+
+async fn collect(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Refusal::BrokenBody)?.into_data() else {
+            continue;
+        };
+        if first.len().max(all.len()) + data.len() > most {
+            return Err(Refusal::TooLarge);
+        }
+        // One frame is the usual case and needs no copy.
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+/// A token taken apart, its signature verified if it has one.
+#[derive(Debug)]
+pub(super) enum Token<'a> {
+    Reference(reference::Presented<'a>),
+    Jwt(Box<VerifiedToken>),
+}
+
+impl<'a> Token<'a> {
+    /// Reads any untrusted text.
+    pub fn parse(token: &'a str, ring: &KeyRing) -> Result<Self, Inactive> {
+        // No reference token has a dot, and every JWT has.
+        if token.contains('.') {
+            let verified = ring.verify(token).map_err(|_| Inactive::Malformed)?;
+            Ok(Self::Jwt(Box::new(verified)))
+        } else {
+            reference::parse(token)
+                .map(Self::Reference)
+                .map_err(|_| Inactive::Malformed)
+        }
+    }
+
+    /// The same, for the protocol core.
+    pub fn presented(&self) -> Presented<'_> {
+        match self {
+            Self::Reference(token) => Presented::Reference(*token),
+            Self::Jwt(token) => Presented::Jwt(&token.claims),
+        }
+    }
+
+    /// Its public id.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Reference(token) => token.id.as_str(),
+            Self::Jwt(token) => &token.claims.jti,
+        }
+    }
+}

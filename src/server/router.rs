@@ -1,0 +1,141 @@
+//! The table of contents: every path, below the issuer's own.
+
+use std::future::Future;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::response::Response;
+use axum::routing::{MethodRouter, any};
+
+use super::request::{Arrival, Call, request_id};
+use super::{reply, routes};
+use crate::oauth::discovery::paths;
+use crate::telemetry::Endpoint;
+
+/// The routes of an issuer with this path.
+pub(super) fn router(path: &str) -> Router {
+    use routes::{check_token, discovery, introspect, jwks, revocation, token};
+    let at = |below: &str| format!("{path}{below}");
+    // At the root, the issuer's path follows (RFC 8414 section 3.1).
+    let metadata = format!("{}{path}", paths::AUTHORIZATION_SERVER);
+    // A gateway's name, and whatever path the proxy appends.
+    let gateways = format!("{path}{}/{{*gateway}}", paths::CHECK_TOKEN);
+
+    Router::new()
+        .route(
+            &at(paths::OPENID_CONFIGURATION),
+            read(Endpoint::Discovery, discovery::openid),
+        )
+        .route(
+            &metadata,
+            read(Endpoint::Discovery, discovery::authorization_server),
+        )
+        .route(&at(paths::JWKS), read(Endpoint::Jwks, jwks::handle))
+        .route(&at(paths::TOKEN), post(Endpoint::Token, token::handle))
+        .route(
+            &at(paths::INTROSPECTION),
+            post(Endpoint::Introspection, introspect::handle),
+        )
+        .route(
+            &at(paths::REVOCATION),
+            post(Endpoint::Revocation, revocation::handle),
+        )
+        .route(
+            &gateways,
+            on(Endpoint::CheckToken, Methods::Any, check_token::handle),
+        )
+        .fallback_service(on(Endpoint::Other, Methods::Any, |_| async {
+            reply::not_found()
+        }))
+}
+
+/// What may be done at a path.
+#[derive(Clone, Copy)]
+enum Methods {
+    /// Reading, by any web page too.
+    Read,
+    /// Sending a form.
+    Post,
+    /// Whatever the proxy in front was asked to do.
+    Any,
+}
+
+impl Methods {
+    const READ: &str = "GET, HEAD, OPTIONS";
+    const POST: &str = "POST";
+
+    /// The answer to a method that does not reach the route.
+    fn refuse(self, method: &Method) -> Option<Response> {
+        match (self, method) {
+            (Self::Any, _)
+            | (Self::Read, &Method::GET | &Method::HEAD)
+            | (Self::Post, &Method::POST) => None,
+            (Self::Read, &Method::OPTIONS) => Some(reply::preflight(Self::READ)),
+            (Self::Read, _) => Some(reply::method_not_allowed(Self::READ)),
+            (Self::Post, _) => Some(reply::method_not_allowed(Self::POST)),
+        }
+    }
+}
+
+fn read<H, F>(endpoint: Endpoint, handler: H) -> MethodRouter
+where
+    H: Fn(Call) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    on(endpoint, Methods::Read, handler)
+}
+
+fn post<H, F>(endpoint: Endpoint, handler: H) -> MethodRouter
+where
+    H: Fn(Call) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    on(endpoint, Methods::Post, handler)
+}
+
+/// A route: what is asked of and done for every request stands here once.
+fn on<H, F>(endpoint: Endpoint, methods: Methods, handler: H) -> MethodRouter
+where
+    H: Fn(Call) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response> + Send + 'static,
+{
+    any(move |mut request: Request| {
+        let arrival = request.extensions_mut().remove::<Arrival>();
+        let handler = handler.clone();
+        async move {
+            let Some(arrival) = arrival else {
+                // Only a router that is called past its App comes here.
+                return reply::empty(StatusCode::INTERNAL_SERVER_ERROR);
+            };
+            let started = Instant::now();
+            let app = arrival.app.clone();
+            let id = request_id(request.headers()).cloned();
+            let mut response = match methods.refuse(request.method()) {
+                Some(refusal) => refusal,
+                None => handler(Call::new(arrival, endpoint, request)).await,
+            };
+            let headers = response.headers_mut();
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            if app
+                .publisher()
+                .current()
+                .site()
+                .is_some_and(|site| site.is_https)
+            {
+                headers.insert(
+                    STRICT_TRANSPORT_SECURITY,
+                    HeaderValue::from_static("max-age=31536000"),
+                );
+            }
+            if let Some(id) = id {
+                headers.insert("x-request-id", id);
+            }
+            app.metrics()
+                .answered(endpoint, response.status().as_u16(), started.elapsed());
+            response
+        }
+    })
+}

@@ -1,0 +1,112 @@
+//! `/connect/checktoken/<gateway>`: for nginx's `auth_request`, Traefik's forward-auth and Envoy's `ext_authz`.
+//!
+//! The answer is 204, 401 or 403, whatever happens. Method, query, body and what follows the gateway's name are the
+//! business of the request that the proxy asks about, and are ignored.
+
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use jiff::Timestamp;
+
+use crate::oauth::check_token::{self, Denial, Passed};
+use crate::oauth::discovery::paths;
+use crate::oauth::{bearer, scope};
+use crate::server::reply;
+use crate::server::request::{Call, Serving, Token, values};
+
+const SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
+const KIND: HeaderName = HeaderName::from_static("x-auth-kind");
+const CLIENT_ID: HeaderName = HeaderName::from_static("x-auth-client-id");
+const SCOPE: HeaderName = HeaderName::from_static("x-auth-scope");
+
+pub async fn handle(call: Call) -> Response {
+    let now = crate::server::now();
+    let Ok(serving) = call.serving(now) else {
+        // Nobody passes while nothing can be said.
+        call.app.metrics().checked("unavailable");
+        return denied(StatusCode::FORBIDDEN);
+    };
+    answer(&call, &serving, now)
+}
+
+fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Response {
+    let snapshot = serving.snapshot();
+    let (directory, identity) = (snapshot.directory(), snapshot.identity());
+    let site = snapshot.site();
+    let issuer = site.map_or("", |site| &*site.issuer);
+    let name = site.map_or("", |site| gateway_name(&site.path, call.head.uri.path()));
+    let Some(gateway) = check_token::gateway(directory, identity, name) else {
+        return deny(call, issuer, None, Denial::UnknownGateway);
+    };
+    let headers = &call.head.headers;
+    let api_keys = values(headers, "x-api-key").chain(values(headers, "api-key"));
+    let token = match bearer::extract(call.authorization(), api_keys) {
+        Ok(token) => token,
+        Err(unusable) => return deny(call, issuer, None, Denial::Unusable(unusable)),
+    };
+    let token = match Token::parse(token, snapshot.ring()) {
+        Ok(token) => token,
+        Err(reason) => return deny(call, issuer, None, Denial::Invalid(reason)),
+    };
+    match check_token::check(directory, identity, gateway, &token.presented(), now) {
+        Ok(passed) => pass(call, &passed),
+        Err(denial) => deny(call, issuer, Some(token.id()), denial),
+    }
+}
+
+/// The path segment after `checktoken/`.
+fn gateway_name<'p>(issuer_path: &str, path: &'p str) -> &'p str {
+    let below = path
+        .strip_prefix(issuer_path)
+        .and_then(|path| path.strip_prefix(paths::CHECK_TOKEN));
+    let name = below.and_then(|below| below.strip_prefix('/')?.split('/').next());
+    name.unwrap_or_default()
+}
+
+fn pass(call: &Call, passed: &Passed<'_>) -> Response {
+    call.app.metrics().checked("passed");
+    let mut response = reply::empty(StatusCode::NO_CONTENT);
+    let headers = response.headers_mut();
+    headers.reserve(8);
+    set(headers, SUBJECT, passed.token.subject);
+    headers.insert(KIND, HeaderValue::from_static(passed.token.kind.as_str()));
+    set(
+        headers,
+        CLIENT_ID,
+        &passed.token.client.client.record.client_id,
+    );
+    set(headers, SCOPE, &scope::join(&passed.scopes));
+    response
+}
+
+/// Names and scopes are visible ASCII by their schemas; anything else is no header and is left empty.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    let empty = || HeaderValue::from_static("");
+    headers.insert(
+        name,
+        HeaderValue::from_str(value).unwrap_or_else(|_| empty()),
+    );
+}
+
+fn deny(call: &Call, issuer: &str, token_id: Option<&str>, denial: Denial<'_>) -> Response {
+    call.app.metrics().checked(denial.as_str());
+    if token_id.is_some() {
+        call.audit_refusal(None, token_id, denial.as_str());
+    }
+    let status = StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::FORBIDDEN);
+    let mut response = denied(status);
+    let challenge = bearer::challenge(issuer, denial.code(), &denial.required());
+    set(response.headers_mut(), WWW_AUTHENTICATE, &challenge);
+    response
+}
+
+/// The headers are there and empty, so that what a client sent under these names cannot pass through.
+fn denied(status: StatusCode) -> Response {
+    let mut response = reply::empty(status);
+    for name in [SUBJECT, KIND, CLIENT_ID, SCOPE] {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(""));
+    }
+    response
+}

@@ -1,0 +1,50 @@
+//! Introspection, RFC 7662.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::Timestamp;
+
+use crate::oauth::access_token::Inactive;
+use crate::oauth::introspection::{INACTIVE, introspect};
+use crate::oauth::{ErrorCode, Form, OAuthError};
+use crate::server::reply::{self, Refusal};
+use crate::server::request::{Call, Token};
+
+pub async fn handle(mut call: Call) -> Response {
+    let answer = match call.form_body().await {
+        Ok(body) => answer(&call, &body, crate::server::now()),
+        Err(refusal) => Err(refusal),
+    };
+    answer.unwrap_or_else(Refusal::response)
+}
+
+fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal> {
+    let form = Form::parse(body)?;
+    let serving = call.serving(now)?;
+    let (caller, _) = call.authenticate(&serving, &form, now)?;
+    // The hint changes nothing: every kind is tried (RFC 7662 section 2.1).
+    let token = form.require("token", "token is missing")?;
+    let snapshot = serving.snapshot();
+    let inactive = |reason: Inactive, id: Option<&str>| {
+        call.app.metrics().introspected(reason.as_str());
+        if let Inactive::Refused(_) | Inactive::WrongAudience = reason {
+            call.audit_refusal(Some(&caller.client.record.client_id), id, reason.as_str());
+        }
+        reply::json(StatusCode::OK, INACTIVE)
+    };
+    let token = match Token::parse(token, snapshot.ring()) {
+        Ok(token) => token,
+        Err(reason) => return Ok(inactive(reason, None)),
+    };
+    let presented = token.presented();
+    match introspect(snapshot.directory(), &caller, &presented, now) {
+        Ok(active) => {
+            call.app.metrics().introspected("active");
+            let json = active.to_json().map_err(|_| {
+                OAuthError::new(ErrorCode::ServerError, "the answer could not be written")
+            })?;
+            Ok(reply::json(StatusCode::OK, json))
+        }
+        Err(reason) => Ok(inactive(reason, Some(token.id()))),
+    }
+}

@@ -1,0 +1,111 @@
+//! Revocation, RFC 7009: 200 only once it is durable.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::Timestamp;
+
+use crate::directory::{Change, ObjectKey};
+use crate::oauth::Form;
+use crate::oauth::revocation::{self, Decision};
+use crate::resources::Kind;
+use crate::server::reply::{self, Refusal};
+use crate::server::request::{Call, Token};
+use crate::telemetry::audit;
+
+pub async fn handle(mut call: Call) -> Response {
+    let decision = match call.form_body().await {
+        Ok(body) => decide(&call, &body, crate::server::now()),
+        Err(refusal) => Err(refusal),
+    };
+    match decision {
+        Ok(Some(revocation)) => carry_out(call, revocation)
+            .await
+            .unwrap_or_else(Refusal::response),
+        Ok(None) => {
+            call.app.metrics().revoked("nothing");
+            reply::empty(StatusCode::OK)
+        }
+        Err(refusal) => {
+            call.app.metrics().revoked("refused");
+            refusal.response()
+        }
+    }
+}
+
+/// What is to be deleted, taken out of the snapshot: nothing is held while waiting.
+struct Revocation {
+    credential: ObjectKey,
+    uid: Option<std::sync::Arc<str>>,
+    token_id: String,
+    client_id: String,
+    owner: String,
+}
+
+fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Option<Revocation>, Refusal> {
+    let form = Form::parse(body)?;
+    let serving = call.serving(now)?;
+    let (caller, _) = call.authenticate(&serving, &form, now)?;
+    let token = form.require("token", "token is missing")?;
+    let snapshot = serving.snapshot();
+    let decision = match Token::parse(token, snapshot.ring()) {
+        Ok(Token::Reference(token)) => {
+            revocation::reference_token(snapshot.directory(), &caller, &token, now)
+        }
+        Ok(Token::Jwt(token)) => {
+            revocation::access_token(&caller, &token.claims, now)?;
+            Decision::Nothing
+        }
+        // An unknown token is as good as revoked (RFC 7009 section 2.2).
+        Err(_) => Decision::Nothing,
+    };
+    Ok(match decision {
+        Decision::Nothing => None,
+        Decision::Delete {
+            credential,
+            entry,
+            owner,
+        } => Some(Revocation {
+            credential: credential.key.clone(),
+            uid: credential.uid.clone(),
+            token_id: entry.token_id.to_string(),
+            client_id: caller.client.record.client_id.to_string(),
+            owner: owner.key.to_string(),
+        }),
+    })
+}
+
+async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refusal> {
+    let Revocation {
+        credential,
+        uid,
+        token_id,
+        client_id,
+        owner,
+    } = revocation;
+    let deletion = call.app.revoker().revoke(&credential, uid.as_deref());
+    let failed = match tokio::time::timeout(call.app.limits().revocation, deletion).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("it took too long".to_owned()),
+    };
+    if let Some(error) = failed {
+        tracing::warn!(%credential, error, "a revocation is not durable");
+        call.app.metrics().revoked("unavailable");
+        return Err(Refusal::Unavailable);
+    }
+    // This replica need not wait for its watch to say so.
+    call.app
+        .publisher()
+        .update(|directory| directory.apply(Change::Delete(Kind::Credential, credential)));
+    call.app.metrics().revoked("revoked");
+    let (token_id, client_id, owner) = (&token_id, &client_id, &owner);
+    audit::revoked(
+        &call.origin(),
+        &audit::Revoked {
+            token_id,
+            client_id,
+            owner,
+        },
+    );
+    Ok(reply::empty(StatusCode::OK))
+}

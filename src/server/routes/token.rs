@@ -1,0 +1,85 @@
+//! The token endpoint, RFC 6749 section 3.2.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use jiff::Timestamp;
+
+use crate::directory::AcceptedClient;
+use crate::oauth::client_auth::Method;
+use crate::oauth::grants::{Grant, client_credentials};
+use crate::oauth::{ErrorCode, Form, OAuthError};
+use crate::server::reply::{self, Refusal};
+use crate::server::request::{Call, Serving};
+use crate::telemetry::audit;
+use crate::tokens::SystemEntropy;
+
+pub async fn handle(mut call: Call) -> Response {
+    let answer = match call.form_body().await {
+        Ok(body) => answer(&call, &body, crate::server::now()),
+        Err(refusal) => Err(refusal),
+    };
+    answer.unwrap_or_else(Refusal::response)
+}
+
+fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal> {
+    let form = Form::parse(body)?;
+    let serving = call.serving(now)?;
+    let (client, method) = call.authenticate(&serving, &form, now)?;
+    grant(call, &serving, &client, method, &form, now).inspect_err(|refusal| {
+        if let Refusal::OAuth(error) = refusal {
+            call.audit_refusal(
+                Some(&client.client.record.client_id),
+                None,
+                error.code.as_str(),
+            );
+        }
+    })
+}
+
+fn grant(
+    call: &Call,
+    serving: &Serving,
+    client: &AcceptedClient<'_>,
+    method: Method,
+    form: &Form<'_>,
+    now: Timestamp,
+) -> Result<Response, Refusal> {
+    let snapshot = serving.snapshot();
+    let grant = Grant::requested(form)?;
+    let issue = match grant {
+        Grant::ClientCredentials => {
+            client_credentials::decide(snapshot.directory(), client, form, now, &mut SystemEntropy)?
+        }
+    };
+    // A missing key is a passing fault: the operator makes keys.
+    let token = snapshot
+        .ring()
+        .sign(issue.algorithm, &issue.claims)
+        .map_err(|_| OAuthError::new(ErrorCode::TemporarilyUnavailable, "no key can sign now"))?;
+    call.app
+        .metrics()
+        .issued(grant.as_str(), issue.algorithm.as_str());
+    audit::issued(
+        &call.origin(),
+        &audit::Issued {
+            token_id: &issue.claims.jti,
+            client_id: &issue.claims.client_id,
+            subject: &issue.claims.sub,
+            grant: grant.as_str(),
+            method: method.as_str(),
+            scope: &issue.scope,
+            expires_in: issue.expires_in,
+        },
+    );
+    Ok(reply::json(StatusCode::OK, render(&token, &issue)))
+}
+
+/// RFC 6749 section 5.1. Nothing in it needs escaping: a JWT is base64url and a scope has no quotation mark.
+fn render(token: &str, issue: &client_credentials::Issue) -> String {
+    let client_credentials::Issue {
+        expires_in, scope, ..
+    } = issue;
+    format!(
+        r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{expires_in},"scope":"{scope}"}}"#
+    )
+}

@@ -1,0 +1,262 @@
+//! What requests are judged by: one consistent view of everything, swapped as a whole.
+//!
+//! Writers change their own copy of the tables, which share structure with the published one, and publish once a batch.
+//! What every caller gets alike (documents, challenges) is made then and not at a request.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+use aws_lc_rs::digest;
+use axum::Router;
+use axum::http::HeaderValue;
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+
+use super::router;
+use crate::directory::record::IdentityRecord;
+use crate::directory::{Directory, ObjectKey, Settings};
+use crate::keys::{Algorithm, KeyRing, KeySet};
+use crate::oauth::discovery;
+use crate::resources::{SigningAlgorithm, WhenExceeded};
+
+/// Everything that one request may look at.
+#[derive(Debug)]
+pub struct Snapshot {
+    directory: Directory,
+    identity: ObjectKey,
+    ring: Arc<KeyRing>,
+    site: Option<Arc<Site>>,
+}
+
+impl Snapshot {
+    /// The tables.
+    pub const fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The Identity that this server is.
+    pub const fn identity(&self) -> &ObjectKey {
+        &self.identity
+    }
+
+    /// Its keys.
+    pub fn ring(&self) -> &KeyRing {
+        &self.ring
+    }
+
+    /// What follows from the Identity alone; `None` while it is not served.
+    pub fn site(&self) -> Option<&Site> {
+        self.site.as_deref()
+    }
+
+    /// Whether each of the Identity's algorithms has a key that signs.
+    pub(super) fn has_keys(&self) -> bool {
+        let wanted = self.site().map(|site| site.algorithms.as_slice());
+        wanted.is_some_and(|wanted| {
+            wanted
+                .iter()
+                .all(|wanted| self.ring.algorithms().any(|it| it == *wanted))
+        })
+    }
+}
+
+/// What an issuer answers everybody, made once a change.
+#[derive(Debug)]
+pub struct Site {
+    /// The issuer.
+    pub issuer: Arc<str>,
+    /// Its path, without a closing slash; empty at the root.
+    pub(super) path: String,
+    pub(super) router: Router,
+    pub(super) openid: Document,
+    pub(super) authorization_server: Document,
+    pub(super) jwks: Document,
+    /// `WWW-Authenticate` of a client that failed to authenticate.
+    pub(super) basic_challenge: HeaderValue,
+    pub(super) is_https: bool,
+    pub(super) max_staleness: SignedDuration,
+    pub(super) when_stale: WhenExceeded,
+    algorithms: Vec<Algorithm>,
+    ring: Arc<KeyRing>,
+}
+
+/// Bytes and their entity tag.
+#[derive(Debug)]
+pub(super) struct Document {
+    pub bytes: Bytes,
+    pub etag: HeaderValue,
+}
+
+/// A site that cannot be made. The schema of Identities allows none such.
+#[derive(Debug, thiserror::Error)]
+#[error("the issuer cannot be served")]
+struct BadSite;
+
+impl Document {
+    fn new(bytes: impl Into<Bytes>) -> Result<Self, BadSite> {
+        use std::fmt::Write as _;
+        let bytes = bytes.into();
+        let hash = digest::digest(&digest::SHA256, &bytes);
+        let mut etag = String::from("\"");
+        for byte in hash.as_ref().iter().take(12) {
+            write!(etag, "{byte:02x}").map_err(|_| BadSite)?;
+        }
+        etag.push('"');
+        Ok(Self {
+            etag: HeaderValue::from_str(&etag).map_err(|_| BadSite)?,
+            bytes,
+        })
+    }
+}
+
+impl Site {
+    fn new(identity: &IdentityRecord, ring: &Arc<KeyRing>) -> Result<Self, BadSite> {
+        let issuer = &identity.issuer;
+        let (_, rest) = issuer.split_once("://").ok_or(BadSite)?;
+        let path = rest.find('/').map_or("", |cut| &rest[cut..]);
+        let algorithms = algorithms(identity);
+        let can_sign = ring.algorithms().filter(|it| algorithms.contains(it));
+        let documents = discovery::documents(issuer, can_sign).map_err(|_| BadSite)?;
+        let challenge = format!(r#"Basic realm="{issuer}", charset="UTF-8""#);
+        Ok(Self {
+            path: path.to_owned(),
+            router: router::router(path),
+            openid: Document::new(documents.openid)?,
+            authorization_server: Document::new(documents.authorization_server)?,
+            jwks: Document::new(ring.jwks())?,
+            basic_challenge: HeaderValue::from_str(&challenge).map_err(|_| BadSite)?,
+            is_https: issuer.starts_with("https://"),
+            max_staleness: identity.max_staleness,
+            when_stale: identity.when_stale,
+            issuer: Arc::clone(issuer),
+            algorithms,
+            ring: Arc::clone(ring),
+        })
+    }
+
+    /// Whether it is what [`Site::new`] would make again.
+    fn is_of(&self, identity: &IdentityRecord, ring: &Arc<KeyRing>) -> bool {
+        Arc::ptr_eq(&self.ring, ring)
+            && self.issuer == identity.issuer
+            && self.max_staleness == identity.max_staleness
+            && self.when_stale == identity.when_stale
+            && self.algorithms == algorithms(identity)
+    }
+}
+
+fn algorithms(identity: &IdentityRecord) -> Vec<Algorithm> {
+    let own = |algorithm: &SigningAlgorithm| match algorithm {
+        SigningAlgorithm::RS256 => Algorithm::RS256,
+        SigningAlgorithm::PS256 => Algorithm::PS256,
+        SigningAlgorithm::ES256 => Algorithm::ES256,
+        SigningAlgorithm::EdDSA => Algorithm::EdDSA,
+    };
+    identity.algorithms.iter().map(own).collect()
+}
+
+/// Where writers put changes and requests find them.
+#[derive(Debug)]
+pub struct Publisher {
+    draft: Mutex<Draft>,
+    current: ArcSwap<Snapshot>,
+}
+
+#[derive(Debug)]
+struct Draft {
+    directory: Directory,
+    identity: ObjectKey,
+    keys: KeySet,
+    ring: Arc<KeyRing>,
+    site: Option<Arc<Site>>,
+}
+
+impl Publisher {
+    /// A publisher of an empty directory.
+    ///
+    /// # Errors
+    /// None that is known: an empty JWK Set is written.
+    pub fn new(
+        identity: ObjectKey,
+        settings: Settings,
+        now: Timestamp,
+    ) -> Result<Self, serde_json::Error> {
+        let keys = KeySet::default();
+        let draft = Draft {
+            directory: Directory::new(settings),
+            identity,
+            ring: Arc::new(KeyRing::new(&keys, now)?),
+            keys,
+            site: None,
+        };
+        Ok(Self {
+            current: ArcSwap::from_pointee(draft.snapshot()),
+            draft: Mutex::new(draft),
+        })
+    }
+
+    /// What is published.
+    pub fn current(&self) -> Guard<Arc<Snapshot>> {
+        self.current.load()
+    }
+
+    /// Applies a batch of changes and publishes once.
+    pub fn update(&self, change: impl FnOnce(&mut Directory)) {
+        let mut draft = self.lock();
+        change(&mut draft.directory);
+        self.publish(&mut draft);
+    }
+
+    /// Replaces the signing keys.
+    ///
+    /// # Errors
+    /// None that is known: a JWK Set is written.
+    pub fn set_keys(&self, keys: KeySet, now: Timestamp) -> Result<(), serde_json::Error> {
+        let mut draft = self.lock();
+        draft.ring = Arc::new(KeyRing::new(&keys, now)?);
+        draft.keys = keys;
+        self.publish(&mut draft);
+        Ok(())
+    }
+
+    /// Lets the keys do what their times say, if that has changed.
+    ///
+    /// # Errors
+    /// As [`Publisher::set_keys`].
+    pub fn turn_keys(&self, now: Timestamp) -> Result<(), serde_json::Error> {
+        let due = |ring: &KeyRing| ring.next_change().is_some_and(|change| change <= now);
+        if !due(self.current().ring()) {
+            return Ok(());
+        }
+        let keys = self.lock().keys.clone();
+        self.set_keys(keys, now)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Draft> {
+        // A change that panicked may have left the tables half changed; the next relist makes them whole.
+        self.draft.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, draft: &mut Draft) {
+        draft.settle_site();
+        self.current.store(Arc::new(draft.snapshot()));
+    }
+}
+
+impl Draft {
+    fn settle_site(&mut self) {
+        let served = self.directory.served_identity(&self.identity).ok();
+        self.site = served.and_then(|served| match &self.site {
+            Some(site) if site.is_of(served.record, &self.ring) => Some(Arc::clone(site)),
+            _ => Site::new(served.record, &self.ring).ok().map(Arc::new),
+        });
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            directory: self.directory.clone(),
+            identity: self.identity.clone(),
+            ring: Arc::clone(&self.ring),
+            site: self.site.clone(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Whether the server knows enough, and lately enough, to answer.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::snapshot::Snapshot;
+use crate::resources::WhenExceeded;
+
+/// What the sources tell of themselves. Shared by reference; every change is seen by the next request.
+#[derive(Debug)]
+pub struct Status {
+    lists_complete: AtomicBool,
+    draining: AtomicBool,
+    /// Milliseconds since 1970 when the oldest watch was last heard of; `i64::MAX` where nothing can go stale.
+    heard: AtomicI64,
+}
+
+/// Why the server is not ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// It was asked to stop.
+    #[error("shutting down")]
+    Draining,
+    /// Not every kind was listed once.
+    #[error("the first lists are not complete")]
+    ListsIncomplete,
+    /// The Identity is missing or has a problem of its own.
+    #[error("the Identity is not there or not accepted: see its conditions")]
+    IdentityNotServed,
+    /// One of the Identity's algorithms has no key.
+    #[error("a signing key is missing: the operator makes it")]
+    KeysMissing,
+    /// The Kubernetes API has been away for longer than `staleness.maxAge`.
+    #[error("what is known is older than the Identity's staleness.maxAge")]
+    Stale,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            lists_complete: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            heard: AtomicI64::new(i64::MAX),
+        }
+    }
+}
+
+impl Status {
+    /// Every first list is complete.
+    pub fn lists_complete(&self) {
+        self.lists_complete.store(true, Ordering::Release);
+    }
+
+    /// The oldest of the watches was last heard of then. A source that never says so never goes stale.
+    pub fn heard_at(&self, time: Timestamp) {
+        self.heard.store(time.as_millisecond(), Ordering::Relaxed);
+    }
+
+    /// How old what is known may be.
+    pub fn age(&self, now: Timestamp) -> SignedDuration {
+        let heard = self.heard.load(Ordering::Relaxed);
+        SignedDuration::from_millis(now.as_millisecond().saturating_sub(heard).max(0))
+    }
+
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether a request may be answered from `snapshot`.
+    pub(super) fn serves(&self, snapshot: &Snapshot, now: Timestamp) -> Result<(), NotReady> {
+        if !self.lists_complete.load(Ordering::Acquire) {
+            return Err(NotReady::ListsIncomplete);
+        }
+        let site = snapshot.site().ok_or(NotReady::IdentityNotServed)?;
+        if site.when_stale == WhenExceeded::Refuse && self.age(now) > site.max_staleness {
+            return Err(NotReady::Stale);
+        }
+        Ok(())
+    }
+
+    /// Whether the server should get requests.
+    pub(super) fn ready(&self, snapshot: &Snapshot, now: Timestamp) -> Result<(), NotReady> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(NotReady::Draining);
+        }
+        self.serves(snapshot, now)?;
+        if snapshot.has_keys() {
+            Ok(())
+        } else {
+            Err(NotReady::KeysMissing)
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The answers to gateways: 204, 401 or 403, whatever happens.
+
+use axum::http::StatusCode;
+
+use super::*;
+
+const GATEWAY: &str = "/id/connect/checktoken/api";
+
+fn ask(path: &str, headers: &[(&str, &str)]) -> Request<Body> {
+    let mut request = Request::get(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Body::empty()).unwrap()
+}
+
+/// Status, challenge, and the four headers that are always there.
+async fn answer(fixture: &Fixture, request: Request<Body>) -> (u16, String, [String; 4]) {
+    let reply = fixture.send(request).await;
+    assert_eq!(reply.header("cache-control"), "no-store");
+    assert_eq!(reply.body, "");
+    let names = [
+        "x-auth-subject",
+        "x-auth-kind",
+        "x-auth-client-id",
+        "x-auth-scope",
+    ];
+    (
+        reply.status.as_u16(),
+        reply.header("www-authenticate").to_owned(),
+        names.map(|name| reply.header(name).to_owned()),
+    )
+}
+
+fn nobody() -> [String; 4] {
+    Default::default()
+}
+
+#[tokio::test]
+async fn who_may_pass_is_named_to_the_proxy() {
+    let mut fixture = Fixture::new();
+    let token = fixture.nightly();
+    let bearer = format!("Bearer {token}");
+    for header in [
+        ("authorization", bearer.as_str()),
+        ("x-api-key", &token),
+        ("api-key", &token),
+    ] {
+        let (status, _, headers) = answer(&fixture, ask(GATEWAY, &[header])).await;
+        assert_eq!(status, 204, "{}", header.0);
+        assert_eq!(
+            headers,
+            ["blue:robot", "system", "blue.shop", "orders.read"]
+        );
+    }
+    let shop = fixture.shop();
+    let jwt = format!("Bearer {}", fixture.access_token(&shop, "").await);
+    let (status, _, headers) = answer(&fixture, ask(GATEWAY, &[("authorization", &jwt)])).await;
+    assert_eq!(
+        (status, headers),
+        (
+            204,
+            [
+                "blue.shop",
+                "client",
+                "blue.shop",
+                "orders.read orders.write"
+            ]
+            .map(str::to_owned)
+        )
+    );
+}
+
+#[tokio::test]
+async fn query_further_path_method_and_body_are_the_proxys_business() {
+    let mut fixture = Fixture::new();
+    let token = fixture.nightly();
+    for path in [
+        "?a=b",
+        "/",
+        "/orders/7?token=x&client_secret=y",
+        "?access_token=nonsense",
+    ] {
+        for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH"] {
+            let mut request = ask(&format!("{GATEWAY}{path}"), &[("x-api-key", &token)]);
+            *request.method_mut() = method.parse().unwrap();
+            *request.body_mut() = Body::from("whatever");
+            assert_eq!(
+                fixture.send(request).await.status,
+                StatusCode::NO_CONTENT,
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_credentials_get_a_bare_challenge() {
+    let fixture = Fixture::new();
+    for headers in [&[][..], &[("authorization", "Basic eDp5")]] {
+        let (status, challenge, names) = answer(&fixture, ask(GATEWAY, headers)).await;
+        assert_eq!((status, names), (401, nobody()));
+        assert_eq!(challenge, r#"Bearer realm="https://id.example.com/id""#);
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_the_query_is_no_token() {
+    let mut fixture = Fixture::new();
+    let path = format!("{GATEWAY}?access_token={}", fixture.nightly());
+    let (status, challenge, _) = answer(&fixture, ask(&path, &[])).await;
+    assert_eq!((status, challenge.contains("error")), (401, false));
+}
+
+#[tokio::test]
+async fn two_ways_at_once_and_what_is_no_token_are_401_with_invalid_request() {
+    let mut fixture = Fixture::new();
+    let token = fixture.nightly();
+    let bearer = format!("Bearer {token}");
+    for headers in [
+        &[("authorization", bearer.as_str()), ("x-api-key", &token)][..],
+        &[("x-api-key", &token), ("api-key", &token)],
+        &[("x-api-key", &token), ("x-api-key", &token)],
+        &[("authorization", "Bearer")],
+        &[("x-api-key", "")],
+        &[("x-api-key", "a b")],
+    ] {
+        let (status, challenge, names) = answer(&fixture, ask(GATEWAY, headers)).await;
+        assert_eq!((status, names), (401, nobody()), "{headers:?}");
+        assert!(
+            challenge.ends_with(r#"error="invalid_request""#),
+            "{challenge}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bad_token_and_one_for_another_audience_are_invalid_token() {
+    let mut fixture = Fixture::new();
+    let (wide, secret) = (
+        fixture.client("blue", "wide"),
+        fixture.secret("blue", "shop"),
+    );
+    let other = fixture
+        .access_token(&wide, "&resource=https://id.example.com/id/green")
+        .await;
+    for token in ["nonsense", "a.b.c", secret.expose(), &other] {
+        let (status, challenge, names) =
+            answer(&fixture, ask(GATEWAY, &[("x-api-key", token)])).await;
+        assert_eq!((status, names), (401, nobody()), "{token}");
+        assert!(
+            challenge.ends_with(r#"error="invalid_token""#),
+            "{challenge}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_the_scopes_is_403_and_the_challenge_names_them() {
+    let mut fixture = Fixture::new();
+    let shop = fixture.shop();
+    let token = fixture.access_token(&shop, "&scope=orders.write").await;
+    let (status, challenge, names) = answer(&fixture, ask(GATEWAY, &[("x-api-key", &token)])).await;
+    assert_eq!((status, names), (403, nobody()));
+    assert!(
+        challenge.ends_with(r#"error="insufficient_scope", scope="orders.read""#),
+        "{challenge}"
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_gateway_lets_nobody_pass() {
+    let mut fixture = Fixture::new();
+    let token = fixture.nightly();
+    for gateway in [
+        "nope", "API", "api%2F", "..", "%00", "%ff", "api;x", "/api", ".",
+    ] {
+        let path = format!("/id/connect/checktoken/{gateway}");
+        let (status, _, names) = answer(&fixture, ask(&path, &[("x-api-key", &token)])).await;
+        assert_eq!((status, names), (403, nobody()), "{gateway}");
+    }
+}
+
+#[tokio::test]
+async fn while_nothing_can_be_said_nobody_passes() {
+    let mut fixture = Fixture::new();
+    let token = fixture.nightly();
+    fixture
+        .app
+        .status()
+        .heard_at("2026-01-01T00:00:00Z".parse().unwrap());
+    let (status, _, names) = answer(&fixture, ask(GATEWAY, &[("x-api-key", &token)])).await;
+    assert_eq!((status, names), (403, nobody()));
+}
+
+#[tokio::test]
+async fn a_withdrawal_is_immediate() {
+    let mut fixture = Fixture::new();
+    let token = fixture.nightly();
+    assert_eq!(
+        answer(&fixture, ask(GATEWAY, &[("x-api-key", &token)]))
+            .await
+            .0,
+        204
+    );
+    fixture.apply(&QUICKSTART.replace(
+        "clientRef: {name: shop}",
+        "clientRef: {name: shop}\n  revoked: true",
+    ));
+    assert_eq!(
+        answer(&fixture, ask(GATEWAY, &[("x-api-key", &token)]))
+            .await
+            .0,
+        401
+    );
+}

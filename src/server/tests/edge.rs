@@ -1,0 +1,379 @@
+//! What holds for every endpoint: readiness, staleness, shedding, headers, audit, metrics.
+
+use std::io::Write;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use tower::Service as _;
+
+use super::*;
+use crate::server::{NotReady, health};
+
+async fn health(fixture: &Fixture, path: &str) -> Reply {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let answer = health::router(fixture.app.clone()).call(request).await;
+    Reply::of(answer.unwrap()).await
+}
+
+#[tokio::test]
+async fn nothing_is_answered_before_every_first_list_is_complete() {
+    let config = Config::new(ObjectKey::new("platform", "main"));
+    let app = App::new(config, FakeRevoker::default()).unwrap();
+    let fixture = Fixture {
+        app,
+        world: World::new(QUICKSTART),
+        revoker: FakeRevoker::default(),
+    };
+    assert_eq!(fixture.app.readiness(now()), Err(NotReady::ListsIncomplete));
+    assert_eq!(
+        fixture.token("", "").await.error(),
+        (503, "temporarily_unavailable".into())
+    );
+    fixture.app.status().lists_complete();
+    assert_eq!(
+        fixture.app.readiness(now()),
+        Err(NotReady::IdentityNotServed)
+    );
+    assert_eq!(
+        fixture.token("", "").await.error(),
+        (503, "temporarily_unavailable".into())
+    );
+    fixture.publish();
+    assert_eq!(fixture.app.readiness(now()), Err(NotReady::KeysMissing));
+    fixture
+        .app
+        .publisher()
+        .set_keys(fixtures::key_set(), now())
+        .unwrap();
+    assert_eq!(fixture.app.readiness(now()), Ok(()));
+    assert_eq!(
+        fixture.token("", "").await.error(),
+        (401, "invalid_client".into())
+    );
+}
+
+#[tokio::test]
+async fn beyond_the_staleness_of_the_identity_requests_are_refused_or_not_as_it_says() {
+    let old = now() - jiff::SignedDuration::from_hours(25);
+    let mut fixture = Fixture::new();
+    let shop = fixture.shop();
+    fixture.app.status().heard_at(old);
+    let reply = fixture.token(&shop, "").await;
+    assert_eq!(reply.error(), (503, "temporarily_unavailable".into()));
+    assert_eq!(reply.header("retry-after"), "5");
+    assert_eq!(fixture.app.readiness(now()), Err(NotReady::Stale));
+    let keys = fixture
+        .get("/id/.well-known/openid-configuration/jwks")
+        .await;
+    assert_eq!(keys.status, StatusCode::OK, "public keys stay served");
+    fixture.app.status().heard_at(now());
+    assert_eq!(fixture.token(&shop, "").await.status, StatusCode::OK);
+    fixture.app.status().heard_at(old);
+    let keep = "  staleness: {whenExceeded: KeepServing}\n  gateways:";
+    fixture.apply(&QUICKSTART.replace("  gateways:", keep));
+    assert_eq!(fixture.token(&shop, "").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn health_is_on_its_own_port_and_tells_why_it_is_not_ready() {
+    let fixture = Fixture::new();
+    assert_eq!(health(&fixture, "/livez").await.body, "ok\n");
+    assert_eq!(health(&fixture, "/readyz").await.body, "ok\n");
+    fixture.app.publisher().set_keys(no_keys(), now()).unwrap();
+    let reply = health(&fixture, "/readyz").await;
+    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(reply.body.contains("signing key"), "{}", reply.body);
+    assert_eq!(
+        health(&fixture, "/livez").await.status,
+        StatusCode::OK,
+        "it lives all the same"
+    );
+}
+
+#[tokio::test]
+async fn metrics_count_what_happened_and_their_labels_are_a_closed_set() {
+    let mut fixture = Fixture::new();
+    let (shop, api, token) = (
+        fixture.shop(),
+        fixture.client("platform", "api"),
+        fixture.nightly(),
+    );
+    fixture.token(&shop, "").await;
+    fixture.introspect(&api, &token).await;
+    fixture.introspect(&api, "nope").await;
+    for n in 0..50 {
+        fixture.get(&format!("/id/{n}")).await;
+        fixture.token(&basic(&format!("client{n}"), "x"), "").await;
+    }
+    let text = health(&fixture, "/metrics").await.body;
+    for line in [
+        r#"symbolon_tokens_issued_total{grant="client_credentials",algorithm="RS256"} 1"#,
+        r#"symbolon_introspections_total{outcome="active"} 1"#,
+        r#"symbolon_introspections_total{outcome="malformed"} 1"#,
+        r#"symbolon_client_auth_failures_total{reason="malformed"} 50"#,
+        r#"symbolon_requests_total{endpoint="other",status="4xx"} 50"#,
+        r#"symbolon_directory_objects{kind="OAuthClient"} 5"#,
+        "symbolon_ready 1",
+    ] {
+        assert!(text.contains(line), "{line} in\n{text}");
+    }
+    assert!(!text.contains("client7"));
+}
+
+#[tokio::test]
+async fn too_many_requests_at_once_are_told_to_come_back() {
+    let mut fixture = Fixture::of(QUICKSTART, |config| config.limits.requests = 1);
+    let shop = fixture.shop();
+    let mut slow = form(TOKEN, &shop, "");
+    *slow.body_mut() = Body::from_stream(futures::stream::pending::<
+        Result<bytes::Bytes, std::io::Error>,
+    >());
+    let app = fixture.app.clone();
+    let waiting = tokio::spawn(async move { app.answer(None, slow).await });
+    tokio::task::yield_now().await;
+    let reply = fixture.token(&shop, "").await;
+    assert_eq!(reply.error(), (503, "temporarily_unavailable".into()));
+    assert_eq!(reply.header("retry-after"), "1");
+    waiting.abort();
+    let _ = waiting.await;
+    assert_eq!(
+        fixture.token(&shop, "").await.status,
+        StatusCode::OK,
+        "its place was given back"
+    );
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let fixture = Fixture::of(QUICKSTART, |config| {
+        config.limits.body_deadline = Duration::from_millis(20);
+    });
+    let mut slow = form(TOKEN, "", "");
+    *slow.body_mut() = Body::from_stream(futures::stream::pending::<
+        Result<bytes::Bytes, std::io::Error>,
+    >());
+    assert_eq!(fixture.send(slow).await.status, StatusCode::REQUEST_TIMEOUT);
+}
+
+#[tokio::test]
+async fn a_server_with_names_answers_to_no_other() {
+    let fixture = Fixture::of(QUICKSTART, |config| {
+        config.allowed_hosts = Some(vec!["127.0.0.1:8080".into(), "localhost:8080".into()]);
+    });
+    let path = "/id/.well-known/openid-configuration";
+    for (host, status) in [
+        (Some("localhost:8080"), 200),
+        (Some("LOCALHOST:8080"), 200),
+        (Some("127.0.0.1:8080"), 200),
+        (Some("evil.example:8080"), 421),
+        (Some("localhost:8081"), 421),
+        (None, 421),
+    ] {
+        let mut request = Request::get(path);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let reply = fixture.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(reply.status.as_u16(), status, "{host:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_uri_beyond_the_limit_is_414() {
+    let fixture = Fixture::new();
+    let reply = fixture.get(&format!("/id/{}", "x".repeat(9000))).await;
+    assert_eq!(reply.status, StatusCode::URI_TOO_LONG);
+}
+
+#[tokio::test]
+async fn every_answer_says_nosniff_and_https_only_and_repeats_a_sane_request_id() {
+    let fixture = Fixture::new();
+    for (id, echoed) in [
+        ("abc-1.2_3", "abc-1.2_3"),
+        ("a b", "(none)"),
+        ("a\"", "(none)"),
+        ("", "(none)"),
+    ] {
+        let mut request = form(TOKEN, "", "");
+        request
+            .headers_mut()
+            .insert("x-request-id", id.parse().unwrap());
+        let reply = fixture.send(request).await;
+        assert_eq!(reply.header("x-request-id"), echoed);
+        assert_eq!(reply.header("x-content-type-options"), "nosniff");
+        assert_eq!(
+            reply.header("strict-transport-security"),
+            "max-age=31536000"
+        );
+    }
+    let plain = Fixture::of(
+        &QUICKSTART.replace("https://id.example.com/id", "http://localhost/id"),
+        |_| {},
+    );
+    let reply = plain.get("/id/.well-known/openid-configuration").await;
+    assert_eq!(
+        (reply.status, reply.header("strict-transport-security")),
+        (StatusCode::OK, "(none)")
+    );
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// Collects everything logged on this thread until the guard goes.
+    fn start(&self) -> tracing::subscriber::DefaultGuard {
+        let log = self.clone();
+        let builder = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_max_level(tracing::Level::TRACE);
+        tracing::subscriber::set_default(builder.with_writer(move || log.clone()).finish())
+    }
+
+    fn audit(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let lines = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["target"] == "audit").collect()
+    }
+}
+
+#[tokio::test]
+async fn every_issue_refusal_and_revocation_is_one_audit_event_with_who_what_and_why() {
+    let mut fixture = Fixture::new();
+    let (shop, token) = (fixture.shop(), fixture.nightly());
+    let log = Log::default();
+    let guard = log.start();
+    let mut request = form(TOKEN, &shop, "grant_type=client_credentials");
+    request
+        .headers_mut()
+        .insert("x-request-id", "req-1".parse().unwrap());
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    request
+        .headers_mut()
+        .insert("traceparent", trace.parse().unwrap());
+    let jwt = fixture.send(request).await.json()["access_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    fixture.token(&shop, "&scope=nope").await;
+    fixture.token(&basic("evil\nclient", "x"), "").await;
+    fixture.post(REVOKE, &shop, &format!("token={token}")).await;
+    drop(guard);
+    let events = log.audit();
+    let field =
+        |index: usize, name: &str| events[index][name].as_str().unwrap_or("(none)").to_owned();
+    assert_eq!(events.len(), 4, "{events:#?}");
+    assert_eq!(field(0, "event"), "token_issued");
+    assert_eq!(
+        field(0, "token_id"),
+        fixture.claims(&jwt)["jti"].as_str().unwrap()
+    );
+    assert_eq!(field(0, "client_id"), "blue.shop");
+    assert_eq!(field(0, "request_id"), "req-1");
+    assert_eq!(field(0, "trace_id"), "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(field(0, "peer"), "127.0.0.1");
+    assert_eq!(
+        (field(1, "event"), field(1, "client_id"), field(1, "reason")),
+        ("refused".into(), "blue.shop".into(), "invalid_scope".into())
+    );
+    assert_eq!(
+        (
+            field(2, "action"),
+            field(2, "unverified_client_id"),
+            field(2, "reason")
+        ),
+        (
+            "token".into(),
+            "evil\\u{a}client".into(),
+            "malformed".into()
+        )
+    );
+    assert_eq!(
+        (field(3, "event"), field(3, "owner")),
+        ("token_revoked".into(), "blue/nightly".into())
+    );
+}
+
+#[tokio::test]
+async fn a_secret_is_in_no_log_no_metric_and_no_error() {
+    let mut fixture = Fixture::new();
+    let secret = fixture.secret("blue", "shop");
+    let canary = secret.expose().to_owned();
+    let token = fixture.nightly();
+    let log = Log::default();
+    let guard = log.start();
+    let shop = basic("blue.shop", &canary);
+    let mut answers = String::new();
+    for reply in [
+        fixture.token(&shop, "&scope=nope").await,
+        fixture.token(&basic("blue.other", &canary), "").await,
+        fixture
+            .token("", &format!("&client_id={canary}&client_secret={canary}"))
+            .await,
+        fixture
+            .post(&format!("{TOKEN}?client_secret={canary}"), "", "")
+            .await,
+        fixture
+            .post(INTROSPECT, &shop, &format!("token={token}x"))
+            .await,
+        fixture.post(REVOKE, &shop, &format!("token={token}")).await,
+        health(&fixture, "/metrics").await,
+    ] {
+        answers.push_str(&reply.to_string());
+    }
+    drop(guard);
+    // A client that sends its secret as its name shows it itself; nothing else may.
+    let events = log
+        .audit()
+        .into_iter()
+        .filter(|event| event["unverified_client_id"] != canary.as_str());
+    let logged: String = events.map(|event| event.to_string()).collect();
+    assert!(!logged.is_empty());
+    for text in [&answers, &logged] {
+        assert!(!text.contains(&canary) && !text.contains(&token));
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_does_not_fill_the_audit_log() {
+    let mut fixture = Fixture::new();
+    let shop = fixture.shop();
+    let log = Log::default();
+    let guard = log.start();
+    for _ in 0..300 {
+        fixture.token(&shop, "&scope=nope").await;
+        fixture.token(&basic("nobody", "x"), "").await;
+    }
+    drop(guard);
+    assert!(log.audit().len() < 200, "{}", log.audit().len());
+    let text = health(&fixture, "/metrics").await.body;
+    assert!(text.contains("symbolon_audit_suppressed_total"), "{text}");
+}
+
+#[tokio::test]
+async fn keys_turn_at_their_time() {
+    use crate::keys::Algorithm;
+    use fixtures::{key, record};
+    let fixture = Fixture::new();
+    let soon = now().as_second() + 1;
+    let keys = KeySet::from_records([record(key(Algorithm::RS256), 0, Some(soon))]).unwrap();
+    fixture.app.publisher().set_keys(keys, now()).unwrap();
+    assert_eq!(fixture.app.readiness(now()), Ok(()));
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    fixture.app.publisher().turn_keys(now()).unwrap();
+    assert_eq!(fixture.app.readiness(now()), Err(NotReady::KeysMissing));
+}

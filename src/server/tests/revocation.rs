@@ -1,0 +1,145 @@
+//! Revocation: RFC 7009.
+
+use axum::http::StatusCode;
+use serde_json::json;
+
+use super::*;
+
+async fn revoke(fixture: &Fixture, authorization: &str, token: &str) -> Reply {
+    fixture
+        .post(REVOKE, authorization, &format!("token={token}"))
+        .await
+}
+
+fn calls(fixture: &Fixture) -> Vec<String> {
+    fixture.revoker.0.lock().unwrap().1.clone()
+}
+
+#[tokio::test]
+async fn a_client_revokes_its_own_token_for_good() {
+    let mut fixture = Fixture::new();
+    let (shop, api, token) = (
+        fixture.shop(),
+        fixture.client("platform", "api"),
+        fixture.nightly(),
+    );
+    let reply = revoke(&fixture, &shop, &token).await;
+    assert_eq!((reply.status, reply.body.as_str()), (StatusCode::OK, ""));
+    assert_eq!(reply.header("cache-control"), "no-store");
+    assert_eq!(
+        calls(&fixture),
+        ["platform/ServiceAccessToken-blue-nightly"]
+    );
+    assert_eq!(
+        fixture.introspect(&api, &token).await,
+        json!({"active": false})
+    );
+    assert_eq!(
+        revoke(&fixture, &shop, &token).await.status,
+        StatusCode::OK,
+        "once more is fine"
+    );
+    assert_eq!(calls(&fixture).len(), 1);
+}
+
+#[tokio::test]
+async fn a_hint_changes_nothing() {
+    let mut fixture = Fixture::new();
+    let (shop, token) = (fixture.shop(), fixture.nightly());
+    let body = format!("token={token}&token_type_hint=refresh_token");
+    assert_eq!(
+        fixture.post(REVOKE, &shop, &body).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(calls(&fixture).len(), 1);
+}
+
+#[tokio::test]
+async fn another_clients_token_stays_alive() {
+    let mut fixture = Fixture::new();
+    let (wide, api, token) = (
+        fixture.client("blue", "wide"),
+        fixture.client("platform", "api"),
+        fixture.nightly(),
+    );
+    assert_eq!(revoke(&fixture, &wide, &token).await.status, StatusCode::OK);
+    assert!(calls(&fixture).is_empty());
+    assert_eq!(fixture.introspect(&api, &token).await["active"], true);
+}
+
+#[tokio::test]
+async fn an_unknown_token_and_a_client_secret_are_200_and_nothing_happens() {
+    let mut fixture = Fixture::new();
+    let (shop, secret) = (fixture.shop(), fixture.secret("blue", "shop"));
+    let shop_again = basic("blue.shop", secret.expose());
+    for unknown in ["nope", "a.b.c", secret.expose()] {
+        assert_eq!(
+            revoke(&fixture, &shop_again, unknown).await.status,
+            StatusCode::OK
+        );
+    }
+    assert!(calls(&fixture).is_empty());
+    assert_eq!(fixture.token(&shop_again, "").await.status, StatusCode::OK);
+    drop(shop);
+}
+
+#[tokio::test]
+async fn it_is_200_only_after_the_commit_and_503_otherwise() {
+    for fault in [Fault::Fails, Fault::Hangs] {
+        let mut fixture = Fixture::new();
+        let (shop, api, token) = (
+            fixture.shop(),
+            fixture.client("platform", "api"),
+            fixture.nightly(),
+        );
+        fixture.revoker.0.lock().unwrap().0 = fault;
+        let reply = revoke(&fixture, &shop, &token).await;
+        assert_eq!(
+            reply.error(),
+            (503, "temporarily_unavailable".into()),
+            "{fault:?}"
+        );
+        assert_eq!(reply.header("retry-after"), "5");
+        assert_eq!(
+            fixture.introspect(&api, &token).await["active"],
+            true,
+            "nothing is pretended"
+        );
+        fixture.revoker.0.lock().unwrap().0 = Fault::None;
+        assert_eq!(revoke(&fixture, &shop, &token).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_jwt_cannot_be_revoked_and_the_answer_says_so() {
+    let mut fixture = Fixture::new();
+    let (shop, wide) = (fixture.shop(), fixture.client("blue", "wide"));
+    let token = fixture.access_token(&shop, "").await;
+    let reply = revoke(&fixture, &shop, &token).await;
+    assert_eq!(reply.error(), (400, "unsupported_token_type".into()));
+    assert_eq!(
+        revoke(&fixture, &wide, &token).await.status,
+        StatusCode::OK,
+        "another's is unknown"
+    );
+}
+
+#[tokio::test]
+async fn the_caller_must_authenticate_and_name_a_token() {
+    let mut fixture = Fixture::new();
+    let (shop, token) = (fixture.shop(), fixture.nightly());
+    assert_eq!(
+        revoke(&fixture, "", &token).await.error(),
+        (401, "invalid_client".into())
+    );
+    assert_eq!(
+        fixture.post(REVOKE, &shop, "").await.error(),
+        (400, "invalid_request".into())
+    );
+    let query = format!("{REVOKE}?token={token}");
+    assert_eq!(
+        fixture.post(&query, &shop, "").await.error(),
+        (400, "invalid_request".into())
+    );
+    assert!(calls(&fixture).is_empty());
+}

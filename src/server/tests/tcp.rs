@@ -1,0 +1,377 @@
+//! Over real sockets: slow, large and broken clients, and the end of the server.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::server::{Limits, serve};
+
+struct Running {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+async fn start(fixture: &Fixture) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let server = tokio::spawn(serve(listener, fixture.app.clone(), shutdown.clone()));
+    Running {
+        address,
+        shutdown,
+        server,
+    }
+}
+
+fn quick(limits: &mut Limits) {
+    limits.head_deadline = Duration::from_millis(400);
+    limits.body_deadline = Duration::from_millis(400);
+    limits.idle = Duration::from_millis(800);
+}
+
+fn fixture(configure: impl FnOnce(&mut Limits)) -> Fixture {
+    Fixture::of(QUICKSTART, |config| {
+        quick(&mut config.limits);
+        configure(&mut config.limits);
+    })
+}
+
+/// Everything that comes until the server closes, and how long that took.
+async fn read_all(stream: &mut TcpStream) -> (String, Duration) {
+    let started = Instant::now();
+    let mut bytes = Vec::new();
+    // A reset is an end too.
+    let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut bytes))
+        .await
+        .expect("it closes");
+    (
+        String::from_utf8_lossy(&bytes).into_owned(),
+        started.elapsed(),
+    )
+}
+
+async fn talk(address: SocketAddr, text: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(text.as_bytes()).await.unwrap();
+    read_all(&mut stream).await.0
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_or_never_ends_its_head_is_closed() {
+    let fixture = fixture(|_| {});
+    let running = start(&fixture).await;
+    for start in ["", "P", "PRI * HT", "GET /id HTTP/1.1\r\nHost: x\r\n"] {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        stream.write_all(start.as_bytes()).await.unwrap();
+        let (answer, took) = read_all(&mut stream).await;
+        assert!(!answer.contains("200"), "{answer}");
+        assert!(took < Duration::from_secs(3), "{start:?}: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_comes_byte_by_byte_is_closed_even_on_a_used_connection() {
+    let fixture = fixture(|_| {});
+    let running = start(&fixture).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    stream
+        .write_all(b"GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut first = vec![0; 4096];
+    assert!(stream.read(&mut first).await.unwrap() > 0);
+    let started = Instant::now();
+    loop {
+        let written = stream.write_all(b"G").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        if written.is_err() || started.elapsed() > Duration::from_secs(5) {
+            break;
+        }
+    }
+    assert!(started.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_408_and_the_end() {
+    let fixture = fixture(|_| {});
+    let running = start(&fixture).await;
+    let head = format!(
+        "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\ngrant"
+    );
+    let answer = talk(running.address, &head).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_413_announced_or_chunked() {
+    let fixture = fixture(|_| {});
+    let running = start(&fixture).await;
+    let head = format!(
+        "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    );
+    let announced = format!("{head}Content-Length: 10000000\r\n\r\n");
+    assert!(
+        talk(running.address, &announced)
+            .await
+            .starts_with("HTTP/1.1 413")
+    );
+    let chunk = format!("4000\r\n{}\r\n", "x".repeat(0x4000));
+    let chunked = format!(
+        "{head}Transfer-Encoding: chunked\r\n\r\n{}",
+        chunk.repeat(5)
+    );
+    assert!(
+        talk(running.address, &chunked)
+            .await
+            .starts_with("HTTP/1.1 413")
+    );
+}
+
+#[tokio::test]
+async fn a_chunked_form_is_read() {
+    let mut fixture = fixture(|_| {});
+    let shop = fixture.shop();
+    let running = start(&fixture).await;
+    let request = format!(
+        "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {shop}\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\nb\r\ngrant_type=\r\n12\r\nclient_credentials\r\n0\r\n\r\n"
+    );
+    let answer = talk(running.address, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_or_broken_is_refused() {
+    let fixture = fixture(|_| {});
+    let running = start(&fixture).await;
+    for head in [
+        format!(
+            "GET /id HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+            "x".repeat(64 << 10)
+        ),
+        format!(
+            "GET /id HTTP/1.1\r\nHost: x\r\n{}\r\n",
+            "X: y\r\n".repeat(200)
+        ),
+        format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(100 << 10)),
+        "GET /id HTTP/9.9\r\n\r\n".to_owned(),
+        "\0\0\0\0\r\n\r\n".to_owned(),
+        format!(
+            "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello"
+        ),
+    ] {
+        let answer = talk(running.address, &head).await;
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_told_503_and_places_are_given_back() {
+    let fixture = fixture(|limits| limits.connections = 2);
+    let running = start(&fixture).await;
+    let held = [
+        TcpStream::connect(running.address).await.unwrap(),
+        TcpStream::connect(running.address).await.unwrap(),
+    ];
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let request =
+        "GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut third = TcpStream::connect(running.address).await.unwrap();
+    let (answer, _) = read_all(&mut third).await;
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("Retry-After"),
+        "{answer}"
+    );
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(
+        talk(running.address, request)
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+}
+
+#[tokio::test]
+async fn an_address_has_its_share_of_connections() {
+    let fixture = fixture(|limits| limits.connections_per_peer = 1);
+    let running = start(&fixture).await;
+    let _held = TcpStream::connect(running.address).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (answer, _) = read_all(&mut TcpStream::connect(running.address).await.unwrap()).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let fixture = fixture(|_| {});
+    let running = start(&fixture).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    stream
+        .write_all(b"GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let (answer, took) = read_all(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200"));
+    assert!(
+        took > Duration::from_millis(500) && took < Duration::from_secs(4),
+        "{took:?}"
+    );
+}
+
+#[tokio::test]
+async fn http_2_is_served_in_clear_text() {
+    let fixture = fixture(|_| {});
+    let running = start(&fixture).await;
+    let client = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .build()
+        .unwrap();
+    let url = format!(
+        "http://{}/id/.well-known/openid-configuration",
+        running.address
+    );
+    let answer = client.get(&url).send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), answer.version()),
+        (200, reqwest::Version::HTTP_2)
+    );
+    running.shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(5), running.server)
+        .await
+        .expect("it ends")
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_graceful_end_drops_no_request_under_load() {
+    let mut fixture = Fixture::of(QUICKSTART, |config| {
+        config.limits.lame_duck = Duration::from_millis(300)
+    });
+    let shop = fixture.shop();
+    let running = start(&fixture).await;
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            tokio::spawn(load(
+                running.address,
+                shop.clone(),
+                running.shutdown.clone(),
+            ))
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    running.shutdown.cancel();
+    let mut answered = 0;
+    for client in clients {
+        answered += client.await.unwrap();
+    }
+    assert!(answered > 50, "{answered}");
+    tokio::time::timeout(Duration::from_secs(5), running.server)
+        .await
+        .expect("it ends")
+        .unwrap();
+    assert!(
+        TcpStream::connect(running.address).await.is_err(),
+        "nobody listens any more"
+    );
+}
+
+/// Sends requests on connections that are kept as long as the server keeps them, until it is told to stop and this
+/// client has noticed as a load balancer would. Every request that was sent must be answered.
+async fn load(address: SocketAddr, authorization: String, shutdown: CancellationToken) -> usize {
+    let body = "grant_type=client_credentials";
+    let request = format!(
+        "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (mut answered, mut stream) = (0, TcpStream::connect(address).await.unwrap());
+    let mut after_the_end = 0;
+    loop {
+        if shutdown.is_cancelled() {
+            after_the_end += 1;
+        }
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_answer(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+        answered += 1;
+        if answer.to_ascii_lowercase().contains("connection: close") {
+            if after_the_end > 3 {
+                return answered;
+            }
+            stream = TcpStream::connect(address).await.unwrap();
+        }
+    }
+}
+
+/// One answer by its `Content-Length`.
+async fn read_answer(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let mut piece = [0; 4096];
+        let count = stream.read(&mut piece).await.unwrap();
+        bytes.extend_from_slice(&piece[..count]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| {
+                line.to_ascii_lowercase()
+                    .strip_prefix("content-length: ")?
+                    .parse::<usize>()
+                    .ok()
+            });
+            if body.len() >= length.unwrap_or(0) {
+                return text;
+            }
+        }
+        if count == 0 {
+            return text;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered_after_the_end_began() {
+    let mut fixture = Fixture::of(QUICKSTART, |config| {
+        config.limits.drain = Duration::from_secs(3)
+    });
+    let shop = fixture.shop();
+    let running = start(&fixture).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    let head = format!(
+        "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nAuthorization: {shop}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 29\r\n\r\ngrant_type="
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    running.shutdown.cancel();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(fixture.app.readiness(now()).is_err());
+    stream.write_all(b"client_credentials").await.unwrap();
+    let (answer, _) = read_all(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    tokio::time::timeout(Duration::from_secs(2), running.server)
+        .await
+        .expect("it ends")
+        .unwrap();
+}
+
+#[tokio::test]
+async fn who_never_finishes_is_cut_off_at_the_end_of_the_drain() {
+    let fixture = Fixture::of(QUICKSTART, |config| {
+        config.limits.drain = Duration::from_millis(500)
+    });
+    let running = start(&fixture).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    stream.write_all(format!("POST {TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 29\r\n\r\ngrant_type=").as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    running.shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(3), running.server)
+        .await
+        .expect("it ends")
+        .unwrap();
+}

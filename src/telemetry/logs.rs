@@ -1,0 +1,273 @@
+//! Log lines to the standard output, as JSON or as text, without ever making a request wait.
+//!
+//! Lines go into a buffer in memory; a thread writes what has gathered in one go. The buffer is bounded: lines that
+//! find no room are dropped and counted. [`LogGuard`] writes what is left when it is dropped, so that a graceful end
+//! loses nothing.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+/// The most that waits to be written, in bytes.
+const CAPACITY: usize = 4 << 20;
+/// How long lines gather after the first: one wake-up and one write for all of them.
+const GATHER: Duration = Duration::from_millis(20);
+
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Lines that were dropped since the start because the reader of the log was too slow.
+pub fn dropped_lines() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogForm {
+    /// One JSON object a line, for machines.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Why logging could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The filter is none.
+    #[error("the log filter cannot be read: write it as `info` or `info,symbolon=debug`")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Somebody else has set one up.
+    #[error("logging is set up already")]
+    Twice(#[from] TryInitError),
+    /// No thread could be made.
+    #[error("the thread that writes the log could not be started")]
+    Thread(#[from] io::Error),
+}
+
+/// Writes what is left when it is dropped. Keep it until the end of `main`.
+#[derive(Debug)]
+pub struct LogGuard {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Sends the program's log to the standard output; `filter` as in the crate `tracing-subscriber`'s `EnvFilter`.
+///
+/// # Errors
+/// [`InitError`].
+pub fn init(form: LogForm, filter: &str) -> Result<LogGuard, InitError> {
+    let (sink, guard) = sink(io::stdout())?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(filter)?)
+        .with_writer(sink);
+    match form {
+        LogForm::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .finish()
+            .try_init()?,
+        LogForm::Text => builder.with_ansi(false).finish().try_init()?,
+    }
+    Ok(guard)
+}
+
+fn sink(out: impl Write + Send + 'static) -> io::Result<(Sink, LogGuard)> {
+    let shared = Arc::new(Shared::default());
+    let thread = std::thread::Builder::new().name("log".to_owned()).spawn({
+        let shared = Arc::clone(&shared);
+        move || shared.write_to(out)
+    })?;
+    let guard = LogGuard {
+        shared: Arc::clone(&shared),
+        thread: Some(thread),
+    };
+    Ok((Sink(shared), guard))
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has nothing left to write.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    closed: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Whoever panicked while holding it left whole bytes behind.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut waiting = self.lock();
+        if waiting.lines.len() + line.len() > CAPACITY {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let was_empty = waiting.lines.is_empty();
+        waiting.lines.extend_from_slice(line);
+        drop(waiting);
+        if was_empty {
+            self.changed.notify_one();
+        }
+    }
+
+    fn write_to(&self, mut out: impl Write) {
+        let mut lines = Vec::new();
+        loop {
+            let waiting = self.lock();
+            let quiet = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.closed;
+            let waiting = self.changed.wait_while(waiting, quiet);
+            let closed = waiting.unwrap_or_else(PoisonError::into_inner).closed;
+            if !closed {
+                self.gather();
+            }
+            lines.clear();
+            std::mem::swap(&mut lines, &mut self.lock().lines);
+            // Nobody is there to be told that the log cannot be written.
+            let _ = out.write_all(&lines).and_then(|()| out.flush());
+            if closed && self.lock().lines.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for more lines, unless the end comes.
+    fn gather(&self) {
+        let waiting = self.lock();
+        drop(
+            self.changed
+                .wait_timeout_while(waiting, GATHER, |waiting| !waiting.closed),
+        );
+    }
+}
+
+#[derive(Clone)]
+struct Sink(Arc<Shared>);
+
+impl<'a> MakeWriter<'a> for Sink {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line(&self.0)
+    }
+}
+
+/// Takes one event: the formatter hands over whole lines.
+struct Line<'a>(&'a Shared);
+
+impl Write for Line<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Out(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_graceful_end_loses_no_line_and_keeps_the_order() {
+        let out = Out::default();
+        let (sink, guard) = sink(out.clone()).unwrap();
+        let expected: String = (0..10_000).map(|n| format!("line {n}\n")).collect();
+        for line in expected.split_inclusive('\n') {
+            sink.make_writer().write_all(line.as_bytes()).unwrap();
+        }
+        drop(guard);
+        assert_eq!(
+            String::from_utf8(out.0.lock().unwrap().clone()).unwrap(),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_line_is_written_without_being_asked_for() {
+        struct Tell(mpsc::Sender<Vec<u8>>);
+        impl Write for Tell {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let _ = self.0.send(bytes.to_vec());
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (sender, receiver) = mpsc::channel();
+        let (sink, _guard) = sink(Tell(sender)).unwrap();
+        sink.make_writer().write_all(b"hello\n").unwrap();
+        assert_eq!(
+            receiver.recv_timeout(Duration::from_secs(5)).unwrap(),
+            b"hello\n"
+        );
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_costs_lines_and_never_time_or_memory() {
+        struct Stuck(mpsc::Receiver<()>);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let _ = self.0.recv();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (release, stuck) = mpsc::channel();
+        let (sink, guard) = sink(Stuck(stuck)).unwrap();
+        let before = dropped_lines();
+        for _ in 0..20 {
+            sink.make_writer()
+                .write_all(&vec![b'x'; CAPACITY / 8])
+                .unwrap();
+        }
+        assert!(guard.shared.lock().lines.len() <= CAPACITY);
+        assert!(dropped_lines() > before);
+        drop(release);
+    }
+}
