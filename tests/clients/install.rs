@@ -1,0 +1,127 @@
+//! The clients under test, installed from their lockfiles into the build tree: once for each content of a lockfile.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
+const FOR_PYTHON: &str = "the tests with real Python clients need Python 3.11 or newer with venv \
+                          (on Debian: apt-get install python3 python3-venv)";
+const FOR_NODE: &str = "the tests with real Node.js clients need Node.js 20 or newer with npm \
+                        (on Debian: apt-get install nodejs npm)";
+
+/// A Python that has the packages of `python/requirements.txt`.
+pub(crate) fn python() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| {
+        let version = version_of("python3", FOR_PYTHON);
+        let requirements = read("python/requirements.txt");
+        let folder = install("python", &[&version, &requirements], |folder| {
+            run(
+                Command::new("python3")
+                    .args(["-m", "venv", "--clear"])
+                    .arg(folder),
+                FOR_PYTHON,
+            );
+            run(
+                Command::new(folder.join("bin/python"))
+                    .args([
+                        "-m",
+                        "pip",
+                        "install",
+                        "--quiet",
+                        "--disable-pip-version-check",
+                        "--no-input",
+                    ])
+                    .args([
+                        "--require-hashes",
+                        "--only-binary",
+                        ":all:",
+                        "--requirement",
+                    ])
+                    .arg(Path::new(SOURCES).join("python/requirements.txt")),
+                "pip could not install tests/clients/python/requirements.txt",
+            );
+        });
+        folder.join("bin/python")
+    })
+}
+
+/// A folder with the `node_modules` of `node/package-lock.json`, and the scripts beside them: Node.js looks for
+/// packages from where a script is.
+pub(crate) fn node() -> &'static Path {
+    static NODE: OnceLock<PathBuf> = OnceLock::new();
+    NODE.get_or_init(|| {
+        let version = version_of("node", FOR_NODE);
+        let files = [
+            "package.json",
+            "package-lock.json",
+            ".npmrc",
+            "with_jose.mjs",
+            "with_openid_client.mjs",
+        ];
+        let texts = files.map(|file| read(&format!("node/{file}")));
+        let mut stamp = vec![version.as_str()];
+        stamp.extend(texts.iter().map(String::as_str));
+        install("node", &stamp, |folder| {
+            fs::create_dir_all(folder).unwrap();
+            for (file, text) in files.iter().zip(&texts) {
+                fs::write(folder.join(file), text).unwrap();
+            }
+            run(
+                Command::new("npm")
+                    .args(["ci", "--silent", "--ignore-scripts"])
+                    .current_dir(folder),
+                FOR_NODE,
+            );
+        })
+    })
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(Path::new(SOURCES).join(file)).unwrap()
+}
+
+/// `target/clients/<name>`, as `make` leaves it. It is made again whenever one of `made_of` changes.
+fn install(name: &str, made_of: &[&str], make: impl FnOnce(&Path)) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let clients = target.join("clients");
+    fs::create_dir_all(&clients).unwrap();
+    // Another test program may be at it: it holds the lock until it is done, or gone.
+    let lock = File::create(clients.join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let (folder, stamp) = (clients.join(name), clients.join(format!("{name}.stamp")));
+    let made_of = made_of.join("\n---\n");
+    if fs::read_to_string(&stamp).is_ok_and(|text| text == made_of) {
+        return folder;
+    }
+    eprintln!(
+        "clients: installing the {name} packages into {}",
+        folder.display()
+    );
+    let _ = fs::remove_file(&stamp);
+    let _ = fs::remove_dir_all(&folder);
+    make(&folder);
+    fs::write(&stamp, made_of).unwrap();
+    folder
+}
+
+fn version_of(program: &str, needed_for: &str) -> String {
+    let output = Command::new(program).arg("--version").output();
+    let output = output.unwrap_or_else(|error| not_started(program, &error, needed_for));
+    format!("{program} {}", String::from_utf8_lossy(&output.stdout))
+}
+
+fn run(command: &mut Command, on_failure: &str) {
+    // Its output goes to standard error: standard output is the test runner's.
+    let ran = command.stdin(Stdio::null()).stdout(io::stderr()).status();
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = ran.unwrap_or_else(|error| not_started(&program, &error, on_failure));
+    assert!(status.success(), "{command:?}: {status}; {on_failure}");
+}
+
+fn not_started(program: &str, error: &io::Error, needed_for: &str) -> ! {
+    panic!("{program} cannot be started ({error}): {needed_for}")
+}

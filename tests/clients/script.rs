@@ -1,0 +1,47 @@
+//! Running a script: a task in, what it saw out.
+
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Longer than any of its requests may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The one line of JSON that it prints. Secrets reach it by its standard input, where no list of processes shows them.
+pub(crate) fn run(mut script: Command, task: &Value) -> Value {
+    let child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = Running(child.unwrap_or_else(|error| panic!("{script:?}: {error}")));
+    let mut input = child.0.stdin.take().unwrap();
+    input.write_all(task.to_string().as_bytes()).unwrap();
+    drop(input);
+    let mut pipe = child.0.stdout.take().unwrap();
+    let output = std::thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).map(|_| text)
+    });
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = child.0.try_wait().unwrap() {
+            break status;
+        }
+        assert!(began.elapsed() < PATIENCE, "{script:?} hangs");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(
+        status.success(),
+        "{script:?}: {status}; its words are above"
+    );
+    serde_json::from_str(&output.join().unwrap().unwrap()).unwrap()
+}
+
+/// Ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

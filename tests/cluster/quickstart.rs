@@ -1,0 +1,179 @@
+//! The README's cluster quickstart, as it is written there: each block in one shell, one after the other.
+//!
+//! It has a cluster of its own, since the example's namespaces have fixed names. Ports are replaced by free ones, in the
+//! README and in the example alike; `cargo build` is not run again, since the built program is at hand.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Read as _,
+    net::TcpListener,
+    os::unix::{fs::symlink, process::CommandExt as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::harness::Cluster;
+
+/// The blocks wait for up to a minute each.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+/// What the blocks print is told apart by these lines.
+const END_OF_BLOCK: &str = "=== end of block";
+
+/// Stops what the blocks left running.
+const PRELUDE: &str = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n";
+
+/// Between the two last blocks: the token, while its Secret has it.
+const BEFORE_REVOKING: &str = "token=$(secret nightly-report-token token)\n";
+
+/// After the last block: what the README promises of it.
+const AFTER_REVOKING: &str = r#"
+for _ in $(seq 200); do
+  code=$(curl -s -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $token" http://127.0.0.1:8080/id/connect/checktoken/api)
+  [ "$code" = 204 ] || break
+  sleep 0.05
+done
+echo "$code"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_quickstart_of_the_readme_works_as_it_is_written() {
+    let cluster = Cluster::private();
+    let folder = tempfile::tempdir().unwrap();
+    let ports = ["8080", "8081", "8082"].map(|port| (port, free_port()));
+    let with_ports = |text: String| {
+        let replaced = |text: String, (port, free): &(&str, u16)| {
+            text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{free}"))
+        };
+        ports.iter().fold(text, replaced)
+    };
+    lay_out(folder.path(), &cluster, &with_ports);
+    let script = with_ports(script(&repository_file("README.md")));
+    let output = run(&script, folder.path(), &cluster);
+
+    let printed: Vec<&str> = output.split(END_OF_BLOCK).collect();
+    let [_, _, used, revoked] = printed[..] else {
+        panic!("four blocks: {output}");
+    };
+    let reply = used.lines().find_map(|line| {
+        // The answer of curl has no newline of its own: the status comes right after it.
+        let mut values = serde_json::Deserializer::from_str(line).into_iter::<Value>();
+        let reply = values.next()?.ok().filter(Value::is_object)?;
+        Some((reply, line[values.byte_offset()..].to_owned()))
+    });
+    let (reply, status) = reply.unwrap_or_else(|| panic!("an access token: {output}"));
+    assert!(reply["access_token"].is_string(), "{output}");
+    assert_eq!(status.trim(), "204", "{output}");
+    assert_eq!(revoked.lines().last(), Some("401"), "{output}");
+}
+
+/// The shell blocks between the README's marks, one after the other.
+fn script(readme: &str) -> String {
+    let (_, rest) = readme.split_once("<!-- quickstart:begin").unwrap();
+    let (part, _) = rest.split_once("<!-- quickstart:end -->").unwrap();
+    let blocks: Vec<&str> = part
+        .split("```sh\n")
+        .skip(1)
+        .map(|block| block.split_once("```").unwrap().0)
+        .collect();
+    let mut script = PRELUDE.to_owned();
+    for (index, block) in blocks.iter().enumerate() {
+        if index + 1 == blocks.len() {
+            script += BEFORE_REVOKING;
+        }
+        script += block;
+        if index + 1 == blocks.len() {
+            script += AFTER_REVOKING;
+        } else {
+            writeln!(script, "echo '{END_OF_BLOCK}'").unwrap();
+        }
+    }
+    script
+}
+
+/// What a fresh clone has after `cargo build --release`, as far as the blocks use it.
+fn lay_out(folder: &Path, cluster: &Cluster, with_ports: &dyn Fn(String) -> String) {
+    let examples = folder.join("examples/quickstart");
+    let release = folder.join("target/release");
+    let bin = folder.join("bin");
+    for folder in [&examples, &release, &bin] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    for file in ["1-platform.yaml", "2-shop.yaml"] {
+        let text = repository_file(&format!("examples/quickstart/{file}"));
+        fs::write(examples.join(file), with_ports(text)).unwrap();
+    }
+    symlink(env!("CARGO_BIN_EXE_symbolon"), release.join("symbolon")).unwrap();
+    symlink("/bin/true", bin.join("cargo")).unwrap();
+    let kubectl = cluster.kubectl();
+    let kubectl = Path::new(kubectl.get_program());
+    if kubectl.is_absolute() {
+        symlink(kubectl, bin.join("kubectl")).unwrap();
+    }
+}
+
+fn repository_file(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// Runs the script, and returns what it printed; what it and its programs complained of is on standard error.
+fn run(script: &str, folder: &Path, cluster: &Cluster) -> String {
+    let path = std::env::var("PATH").unwrap();
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", script])
+        .current_dir(folder)
+        .env("PATH", format!("{}:{path}", folder.join("bin").display()));
+    for (name, value) in cluster.kubectl().get_envs() {
+        command.env(name, value.unwrap());
+    }
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        // One group with all that it starts, so that nothing of it outlives the test.
+        .process_group(0)
+        .spawn();
+    let mut shell = Shell(child.expect("the quickstart is for bash"));
+    let mut pipe = shell.0.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut output = String::new();
+        pipe.read_to_string(&mut output).map(|_| output)
+    });
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = shell.0.try_wait().unwrap() {
+            break status;
+        }
+        assert!(began.elapsed() < PATIENCE, "the quickstart hangs");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    drop(shell);
+    let output = reader.join().unwrap().unwrap();
+    assert!(status.success(), "{status}:\n{output}");
+    output
+}
+
+struct Shell(Child);
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill")
+            .args(["-KILL", "--", &group])
+            .stderr(Stdio::null())
+            .status();
+        let _ = self.0.wait();
+    }
+}
+
+/// A port of 127.0.0.1 below those that Linux gives to outgoing connections.
+fn free_port() -> u16 {
+    let random = || u16::from_be_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap());
+    std::iter::repeat_with(|| 18_000 + random() % 12_000)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
+}

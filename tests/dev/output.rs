@@ -1,0 +1,127 @@
+//! What it says on the terminal.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use super::support::{Dev, Folder, Ports, eventually, introspect};
+use super::{Served, quickstart};
+
+#[test]
+fn it_names_the_issuer_and_the_clients() {
+    let served = Served::start();
+    served.dev.line_with(&[&served.dev.issuer]);
+    served.dev.line_with(&["shop.backend"]);
+    served.dev.line_with(&["platform.api"]);
+    served.dev.line_with(&["shop/nightly-report"]);
+}
+
+#[test]
+fn its_curl_lines_work_when_pasted_into_a_shell() {
+    let served = Served::start();
+    let (backend, token) = (served.backend(), served.token());
+    assert_eq!(served.check(&token), 204);
+
+    let line = curl_line(&served.dev, "/connect/token");
+    let reply = paste(&line);
+    let body: Value = serde_json::from_slice(&reply.stdout)
+        .unwrap_or_else(|error| panic!("{line}: {error} {reply:?}"));
+    let access_token = body["access_token"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{line}: {body}"));
+    assert_eq!(
+        introspect(&backend, access_token)["client_id"],
+        "shop.backend"
+    );
+
+    let line = curl_line(&served.dev, "/connect/checktoken/api");
+    let reply = paste(&line);
+    assert!(
+        String::from_utf8_lossy(&reply.stdout).contains("204"),
+        "{line}: {reply:?}"
+    );
+}
+
+/// The first line that it prints with `curl` and this address, from `curl` on.
+fn curl_line(dev: &Dev, path: &str) -> String {
+    let line = dev.line_with(&["curl ", &dev.url(path)]);
+    line[line.find("curl ").unwrap()..].to_owned()
+}
+
+/// Runs a line as a person does who pastes it anywhere.
+fn paste(line: &str) -> Output {
+    let shell = Command::new("sh")
+        .args(["-c", line])
+        .current_dir("/")
+        .output()
+        .unwrap();
+    assert_ne!(
+        shell.status.code(),
+        Some(127),
+        "the test needs curl (on Debian: apt-get install curl): {shell:?}"
+    );
+    assert!(shell.status.success(), "{line}: {shell:?}");
+    shell
+}
+
+#[test]
+fn it_says_what_is_wrong_and_fails_where_it_cannot_serve() {
+    let empty = Folder::empty();
+    let missing = empty.path().join("missing");
+    let outcome = Dev::fails(&missing, Ports::free());
+    assert!(outcome.contains(missing.to_str().unwrap()), "{outcome}");
+
+    let folder = quickstart();
+    let ports = Ports::free();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", ports.main)).unwrap();
+    let outcome = Dev::fails(folder.path(), ports);
+    assert!(
+        outcome.contains(&taken.local_addr().unwrap().to_string()),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn it_ends_in_order_when_it_is_asked_to() {
+    let served = Served::start();
+    served.backend().token();
+    let (status, output) = served.dev.terminate();
+    assert_eq!(status.code(), Some(0), "{output}");
+}
+
+#[test]
+fn two_at_once_on_one_folder_do_not_get_in_each_others_way() {
+    let served = Served::start();
+    let token = served.token();
+    let outcome = Dev::fails(served.folder.path(), Ports::free());
+    assert!(
+        outcome.contains(".symbolon"),
+        "it names the state that is in use: {outcome}"
+    );
+    assert_eq!(served.check(&token), 204);
+}
+
+#[test]
+fn a_web_page_with_a_name_of_its_own_is_refused() {
+    let served = Served::start();
+    let (status, _) = served.dev.get(
+        "/.well-known/openid-configuration",
+        &[("host", "evil.example.com")],
+    );
+    assert_eq!(status, 421);
+}
+
+#[test]
+fn it_has_health_and_metrics_on_a_port_of_their_own() {
+    let served = Served::start();
+    served.backend().token();
+    assert_eq!(served.dev.get_health("/livez").unwrap().0, 200);
+    assert_eq!(served.dev.get_health("/readyz").unwrap().0, 200);
+    let metrics = eventually("the token request is counted", || {
+        let (status, text) = served.dev.get_health("/metrics")?;
+        assert_eq!(status, 200);
+        text.contains("client_credentials").then_some(text)
+    });
+    assert!(metrics.contains("symbolon_"), "{metrics}");
+    assert_eq!(served.dev.get("/metrics", &[]).0, 404);
+}

@@ -1,0 +1,120 @@
+//! New tokens for old ones.
+
+use std::fs;
+
+use super::support::eventually;
+use super::{SHOP, Served};
+
+#[test]
+fn a_new_annotation_or_trigger_asks_for_a_new_token_and_the_old_one_lives_on() {
+    let served = Served::start();
+    let first = served.token();
+    let annotate = "  name: nightly-report\n  namespace: shop\n";
+    served.folder.replace(
+        SHOP,
+        annotate,
+        &format!("{annotate}  annotations: {{symbolon.dev/rotate: 'now'}}\n"),
+    );
+    let second = served.token_after(&first);
+    both_are_good(&served, &first, &second);
+
+    served.folder.replace(
+        SHOP,
+        "lifetime: 720h",
+        "lifetime: 720h\n  rotation: {trigger: '2026-11'}",
+    );
+    let third = served.token_after(&second);
+    both_are_good(&served, &second, &third);
+
+    // The same values ask for nothing more.
+    served.folder.replace(
+        SHOP,
+        "The nightly report reads orders",
+        "Reads orders every night",
+    );
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(served.token(), third);
+}
+
+#[test]
+fn a_client_secret_is_rotated_on_request() {
+    let served = Served::start();
+    let old = served.backend();
+    let client = "  name: backend\n  namespace: shop\n";
+    served.folder.replace(
+        SHOP,
+        client,
+        &format!("{client}  annotations: {{symbolon.dev/rotate: 'now'}}\n"),
+    );
+    served
+        .folder
+        .value_after("shop", "backend-client", "client-secret", &old.secret);
+    eventually("both are accepted", || {
+        (served.backend().ask(&[]).0 == 200).then_some(())
+    });
+    assert_eq!(old.ask(&[]).0, 200, "within the overlap");
+}
+
+#[test]
+fn a_deleted_secret_is_made_anew_and_the_lost_token_lives_on() {
+    let served = Served::start();
+    let old = served.token();
+    fs::remove_file(served.folder.secret_file("shop", "nightly-report-token")).unwrap();
+    let new = served.token_after(&old);
+    both_are_good(&served, &old, &new);
+}
+
+#[test]
+fn a_deleted_secret_that_says_it_leaked_kills_the_token() {
+    let served = Served::start();
+    let old = served.token();
+    served.folder.replace(
+        SHOP,
+        "lifetime: 720h",
+        "lifetime: 720h\n  rotation: {onSecretDeleted: Revoke}",
+    );
+    // It is read by the time that a client of a file written after it is served.
+    served.folder.write(
+        "4-later.yaml",
+        &super::API.replace("name: api", "name: later"),
+    );
+    served
+        .folder
+        .secret("platform", "later-client", "client-secret");
+    fs::remove_file(served.folder.secret_file("shop", "nightly-report-token")).unwrap();
+    let new = served.token_after(&old);
+    eventually("the new token is good", || {
+        (served.check(&new) == 204).then_some(())
+    });
+    assert_eq!(served.check(&old), 401);
+    assert!(!served.is_active(&old));
+}
+
+#[test]
+fn a_secret_edited_by_hand_is_healed() {
+    let served = Served::start();
+    let old = served.token();
+    let file = served.folder.secret_file("shop", "nightly-report-token");
+    let text = fs::read_to_string(&file).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.trim_start().starts_with("token:"))
+        .unwrap();
+    fs::write(&file, text.replace(line, "  token: bm90IGEgdG9rZW4=")).unwrap();
+    let new = eventually("the Secret has a token again", || {
+        let data = served.folder.secret_now("shop", "nightly-report-token")?;
+        data.get("token")
+            .filter(|token| token.starts_with("symsat_"))
+            .cloned()
+    });
+    eventually("it is good", || (served.check(&new) == 204).then_some(()));
+    assert_eq!(served.check(&old), 204, "pods that have it are not cut off");
+}
+
+fn both_are_good(served: &Served, old: &str, new: &str) {
+    eventually("the new token is good", || {
+        (served.check(new) == 204).then_some(())
+    });
+    assert_eq!(served.check(old), 204, "within the overlap");
+    assert!(served.is_active(old) && served.is_active(new));
+}

@@ -1,0 +1,152 @@
+//! Whatever is taken away is gone at the next request.
+
+use super::support::{eventually, introspect};
+use super::{PLATFORM, SHOP, Served};
+
+/// What was written, what is written instead, and the file.
+struct Edit {
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+const fn edit(file: &'static str, from: &'static str, to: &'static str) -> Edit {
+    Edit { file, from, to }
+}
+
+/// Each takes the access of the quickstart's token away, and taken back gives it back.
+const WITHDRAWN: &[(&str, Edit)] = &[
+    (
+        "the client is disabled",
+        edit(SHOP, "  displayName: Shop backend\n", "  disabled: true\n"),
+    ),
+    (
+        "the client may have no reference tokens",
+        edit(
+            SHOP,
+            "referenceTokens: AdministratorsOnly",
+            "referenceTokens: None",
+        ),
+    ),
+    (
+        "the client lost the scope",
+        edit(
+            SHOP,
+            "scopes: [orders.read, orders.write]",
+            "scopes: [orders.write]",
+        ),
+    ),
+    (
+        "the token lost the scope",
+        edit(
+            SHOP,
+            "  scopes: [orders.read]\n  lifetime",
+            "  scopes: [orders.write]\n  lifetime",
+        ),
+    ),
+    (
+        "the scope is granted to another namespace",
+        edit(
+            PLATFORM,
+            "names: [shop]\n---\napiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata:\n  name: orders.write",
+            "names: [other]\n---\napiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata:\n  name: orders.write",
+        ),
+    ),
+    (
+        "the scope is disabled",
+        edit(
+            PLATFORM,
+            "  displayName: Read orders\n",
+            "  disabled: true\n",
+        ),
+    ),
+    (
+        "the Identity is closed to the namespace",
+        edit(
+            PLATFORM,
+            "names: [shop]\n  gateways:",
+            "names: [other]\n  gateways:",
+        ),
+    ),
+];
+
+#[test]
+fn withdrawn_is_gone_at_once_and_given_back_is_there_again() {
+    let served = Served::start();
+    let (api, token) = (served.api(), served.token());
+    assert_eq!(served.introspect(&token)["sub"], "shop:backend");
+    for (what, Edit { file, from, to }) in WITHDRAWN {
+        served.folder.replace(file, from, to);
+        eventually(&format!("refused: {what}"), || {
+            (served.check(&token) != 204).then_some(())
+        });
+        assert_eq!(
+            introspect(&api, &token),
+            serde_json::json!({ "active": false }),
+            "{what}"
+        );
+        served.folder.replace(file, to, from);
+        eventually(&format!("good again after: {what}"), || {
+            (served.check(&token) == 204).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_disabled_client_gets_and_keeps_no_token() {
+    let served = Served::start();
+    let (api, backend) = (served.api(), served.backend());
+    let issued = backend.token();
+    assert_eq!(introspect(&api, &issued)["active"], true);
+    served
+        .folder
+        .replace(SHOP, "  displayName: Shop backend\n", "  disabled: true\n");
+    eventually("the client is refused", || {
+        let (status, body) = backend.ask(&[]);
+        (status == 401 && body["error"] == "invalid_client").then_some(())
+    });
+    assert_eq!(
+        introspect(&api, &issued),
+        serde_json::json!({ "active": false })
+    );
+}
+
+#[test]
+fn revoked_is_for_good() {
+    let served = Served::start();
+    let (api, token) = (served.api(), served.token());
+    served.folder.replace(
+        SHOP,
+        "  lifetime: 720h\n",
+        "  lifetime: 720h\n  revoked: true\n",
+    );
+    eventually("the token is dead", || {
+        (served.check(&token) == 401).then_some(())
+    });
+    assert_eq!(
+        introspect(&api, &token),
+        serde_json::json!({ "active": false })
+    );
+
+    // Taking it back is a fault: the last good version, the revoked one, stays.
+    served.folder.replace(
+        SHOP,
+        "  lifetime: 720h\n  revoked: true\n",
+        "  lifetime: 720h\n",
+    );
+    served.dev.line_with(&["2-shop.yaml:", "revoked"]);
+    assert_eq!(served.check(&token), 401);
+}
+
+#[test]
+fn a_revocation_by_the_client_itself_makes_a_new_token() {
+    let served = Served::start();
+    let (backend, token) = (served.backend(), served.token());
+    assert_eq!(backend.revoke(&token), 200);
+    assert_eq!(served.check(&token), 401);
+    let new = served.token_after(&token);
+    eventually("the new token is good", || {
+        (served.check(&new) == 204).then_some(())
+    });
+    assert_eq!(served.check(&token), 401);
+}

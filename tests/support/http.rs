@@ -1,0 +1,92 @@
+//! What clients and APIs send, over real sockets.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// The credentials of a client, as its Secret has them.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) secret: String,
+    pub(crate) issuer: String,
+    pub(crate) token_url: String,
+}
+
+impl Client {
+    /// Of a client's Secret.
+    pub(crate) fn of(secret: &BTreeMap<String, String>) -> Self {
+        let value = |key: &str| secret[key].clone();
+        Self {
+            id: value("client-id"),
+            secret: value("client-secret"),
+            issuer: value("issuer"),
+            token_url: value("token-url"),
+        }
+    }
+
+    /// The status and the body of a token request.
+    pub(crate) fn ask(&self, form: &[(&str, &str)]) -> (u16, Value) {
+        let mut form = form.to_vec();
+        form.push(("grant_type", "client_credentials"));
+        post(&self.token_url, self, &form)
+    }
+
+    /// The status of a revocation, RFC 7009.
+    pub(crate) fn revoke(&self, token: &str) -> u16 {
+        let url = format!("{}/connect/revocation", self.issuer);
+        post(&url, self, &[("token", token)]).0
+    }
+
+    /// An access token.
+    pub(crate) fn token(&self) -> String {
+        let (status, body) = self.ask(&[]);
+        assert_eq!(status, 200, "{body}");
+        body["access_token"].as_str().unwrap().to_owned()
+    }
+}
+
+/// What `caller` is told about a token.
+pub(crate) fn introspect(caller: &Client, token: &str) -> Value {
+    let url = format!("{}/connect/introspect", caller.issuer);
+    let (status, body) = post(&url, caller, &[("token", token)]);
+    assert_eq!(status, 200, "{body}");
+    body
+}
+
+fn post(url: &str, client: &Client, form: &[(&str, &str)]) -> (u16, Value) {
+    block_on(async {
+        let request = reqwest::Client::new().post(url).form(form);
+        let reply = request
+            .basic_auth(&client.id, Some(&client.secret))
+            .send()
+            .await;
+        let reply = reply.unwrap_or_else(|error| panic!("{url}: {error}"));
+        (
+            reply.status().as_u16(),
+            reply.json().await.unwrap_or_default(),
+        )
+    })
+}
+
+/// The status and the body of a GET; none if nobody answers.
+pub(super) fn get(url: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> {
+    block_on(async {
+        let mut request = reqwest::Client::new().get(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let reply = request.send().await.ok()?;
+        Some((
+            reply.status().as_u16(),
+            reply.text().await.unwrap_or_default(),
+        ))
+    })
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(future)
+}
