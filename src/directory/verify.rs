@@ -147,14 +147,14 @@ impl Directory {
         &'a self,
         identity: &ObjectKey,
         client_id: &str,
-        client_uid: &str,
+        uid: &str,
         issued_at: Timestamp,
         now: Timestamp,
     ) -> Result<AcceptedClient<'a>, Refusal> {
         let accepted = self
             .active_client(identity, client_id)
             .ok_or(Refusal::ClientRefused)?;
-        if *accepted.client.object.uid != *client_uid {
+        if *accepted.client.object.uid != *uid {
             return Err(Refusal::ClientGone);
         }
         if is_revoked(accepted.identity.record, issued_at, now) {

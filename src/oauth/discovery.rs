@@ -1,4 +1,4 @@
-//! What this server can do, for clients to read: OpenID Connect Discovery 1.0 section 3 and RFC 8414 section 2.
+//! What this server can do, for clients to read: `OpenID` Connect Discovery 1.0 section 3 and RFC 8414 section 2.
 //!
 //! Each list is made of the very types that the endpoints are, so that the document names exactly what works. Scopes
 //! are not listed: those of one team are no other's business.
@@ -11,7 +11,7 @@ use crate::tokens::Algorithm;
 
 /// Paths below the issuer.
 pub mod paths {
-    /// OpenID Connect Discovery.
+    /// `OpenID` Connect Discovery.
     pub const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
     /// The JWK Set, RFC 7517.
     pub const JWKS: &str = "/.well-known/openid-configuration/jwks";
@@ -51,7 +51,7 @@ struct Metadata<'a> {
     response_types_supported: [&'static str; 0],
 }
 
-/// OpenID Connect Discovery 1.0 requires these of every document.
+/// `OpenID` Connect Discovery 1.0 requires these of every document.
 #[derive(Serialize)]
 struct OpenId<'a> {
     #[serde(flatten)]

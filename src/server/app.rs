@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::HOST;
+use axum::http::uri::Authority;
 use axum::response::Response;
 use jiff::Timestamp;
 use tower::Service as _;
@@ -152,10 +153,7 @@ impl App {
         let Some(allowed) = &self.0.allowed_hosts else {
             return true;
         };
-        let authority = request
-            .uri()
-            .authority()
-            .map(|authority| authority.as_str());
+        let authority = request.uri().authority().map(Authority::as_str);
         let host = request
             .headers()
             .get(HOST)

@@ -8,7 +8,7 @@
 //! in place of a 401; the hash is keyed, so that nobody can choose whom to meet.
 
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -62,10 +62,12 @@ impl Throttle {
 }
 
 /// One caller has all of an IPv6 /64.
-fn network(peer: IpAddr) -> u64 {
+fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
-        IpAddr::V4(address) => u64::from(address.to_bits()),
-        IpAddr::V6(address) => u64::try_from(address.to_bits() >> 64).unwrap_or_default() | 1 << 63,
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -73,13 +75,13 @@ fn network(peer: IpAddr) -> u64 {
 mod tests {
     use super::*;
 
-    fn peer(last: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([10, 0, 0, last]))
+    fn peer(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
     }
 
     fn failures(throttle: &Throttle, last: u8, name: &str, now: Duration) -> usize {
         (0..1000)
-            .take_while(|_| throttle.failed(peer(last), name, now).is_ok())
+            .take_while(|_| throttle.failed(Some(peer(last)), name, now).is_ok())
             .count()
     }
 
@@ -88,7 +90,7 @@ mod tests {
         let throttle = Throttle::default();
         let start = Duration::from_secs(100);
         assert_eq!(failures(&throttle, 1, "a", start), 60);
-        assert_eq!(throttle.failed(peer(1), "a", start), Err(PERIOD));
+        assert_eq!(throttle.failed(Some(peer(1)), "a", start), Err(PERIOD));
         assert_eq!(failures(&throttle, 1, "a", start + PERIOD), 1);
         assert_eq!(failures(&throttle, 1, "a", start + PERIOD * 1000), 60);
     }
@@ -99,10 +101,13 @@ mod tests {
         let now = Duration::from_secs(1);
         failures(&throttle, 1, "a", now);
         assert!(
-            throttle.failed(peer(2), "a", now).is_ok(),
+            throttle.failed(Some(peer(2)), "a", now).is_ok(),
             "another address"
         );
-        assert!(throttle.failed(peer(1), "b", now).is_ok(), "another client");
+        assert!(
+            throttle.failed(Some(peer(1)), "b", now).is_ok(),
+            "another client"
+        );
     }
 
     #[test]

@@ -214,7 +214,7 @@ mod tests {
     fn a_graceful_end_loses_no_line_and_keeps_the_order() {
         let out = Out::default();
         let (sink, guard) = sink(out.clone()).unwrap();
-        let expected: String = (0..10_000).map(|n| format!("line {n}\n")).collect();
+        let expected = (0..10_000).fold(String::new(), |text, n| text + &format!("line {n}\n"));
         for line in expected.split_inclusive('\n') {
             sink.make_writer().write_all(line.as_bytes()).unwrap();
         }

@@ -1,4 +1,4 @@
-//! Both discovery documents: OpenID Connect Discovery 1.0 section 4 and RFC 8414 section 3.
+//! Both discovery documents: `OpenID` Connect Discovery 1.0 section 4 and RFC 8414 section 3.
 
 use axum::response::Response;
 

@@ -1,4 +1,4 @@
-//! The documents that everybody may read: OpenID Connect Discovery 1.0, RFC 8414, RFC 7517.
+//! The documents that everybody may read: `OpenID` Connect Discovery 1.0, RFC 8414, RFC 7517.
 
 use axum::http::StatusCode;
 

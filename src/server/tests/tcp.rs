@@ -253,7 +253,7 @@ async fn http_2_is_served_in_clear_text() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_graceful_end_drops_no_request_under_load() {
     let mut fixture = Fixture::of(QUICKSTART, |config| {
-        config.limits.lame_duck = Duration::from_millis(300)
+        config.limits.lame_duck = Duration::from_millis(300);
     });
     let shop = fixture.shop();
     let running = start(&fixture).await;
@@ -338,7 +338,7 @@ async fn read_answer(stream: &mut TcpStream) -> String {
 #[tokio::test]
 async fn a_request_in_flight_is_answered_after_the_end_began() {
     let mut fixture = Fixture::of(QUICKSTART, |config| {
-        config.limits.drain = Duration::from_secs(3)
+        config.limits.drain = Duration::from_secs(3);
     });
     let shop = fixture.shop();
     let running = start(&fixture).await;
@@ -363,7 +363,7 @@ async fn a_request_in_flight_is_answered_after_the_end_began() {
 #[tokio::test]
 async fn who_never_finishes_is_cut_off_at_the_end_of_the_drain() {
     let fixture = Fixture::of(QUICKSTART, |config| {
-        config.limits.drain = Duration::from_millis(500)
+        config.limits.drain = Duration::from_millis(500);
     });
     let running = start(&fixture).await;
     let mut stream = TcpStream::connect(running.address).await.unwrap();

@@ -57,7 +57,9 @@ async fn a_client_authenticates_by_basic_or_by_post_each_form_encoded() {
     let mut fixture = Fixture::new();
     let secret = fixture.secret("blue", "shop");
     let secret = secret.expose();
-    let encoded: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let encoded = secret
+        .bytes()
+        .fold(String::new(), |text, byte| text + &format!("%{byte:02X}"));
     for authorization in [
         basic("blue.shop", secret),
         basic("blue%2Eshop", &encoded),
