@@ -14,3 +14,4 @@ mod crds;
 mod fixtures;
 mod harness;
 mod itself;
+mod operator;
