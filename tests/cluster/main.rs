@@ -14,4 +14,5 @@ mod crds;
 mod fixtures;
 mod harness;
 mod itself;
+mod operator;
 mod quickstart;

@@ -1,0 +1,462 @@
+//! What users do to clients, tokens, scopes and Secrets.
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use serde_json::json;
+use symbolon::resources::Kind;
+
+use super::world::{Running, World, condition, rotate};
+use crate::harness::{Cluster, eventually};
+
+const TOKEN: Kind = Kind::ServiceAccessToken;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applied_yaml_becomes_a_token_in_a_secret() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    let token = world.token_ready("nightly").await;
+    world
+        .ready(Kind::OAuthClient, "backend", "True", "Ready")
+        .await;
+    world.assert_sound("nightly").await;
+    let secret = world.secret("nightly-token").await.unwrap();
+    let owner = &secret.metadata.owner_references.unwrap()[0];
+    assert_eq!(
+        (owner.controller, owner.block_owner_deletion),
+        (Some(true), Some(false))
+    );
+    assert_eq!(token["status"]["secretName"], "nightly-token");
+    let keys: Vec<_> = world
+        .secret("backend-client")
+        .await
+        .unwrap()
+        .data
+        .unwrap()
+        .into_keys()
+        .collect();
+    assert_eq!(keys, ["client-id", "client-secret", "issuer", "token-url"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_order_of_creation_does_not_matter() {
+    let world = World::empty(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    world.apply_token("nightly", "").await;
+    world
+        .ready(TOKEN, "nightly", "False", "ClientNotFound")
+        .await;
+    world
+        .apply(
+            "
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: backend, namespace: TEAM}
+spec:
+  identityRef: {name: main, namespace: PLATFORM}
+  grantTypes: [ClientCredentials]
+  scopes: [orders.read]
+  systemUser: {name: backend}
+  referenceTokens: AdministratorsOnly
+",
+        )
+        .await;
+    world
+        .ready(Kind::OAuthClient, "backend", "False", "IdentityNotFound")
+        .await;
+    world
+        .apply(
+            "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: PLATFORM}
+spec:
+  issuer: https://PLATFORM.example.com/id
+  access: {clients: {from: List, names: [TEAM]}}
+  signing: {algorithms: [ES256]}
+",
+        )
+        .await;
+    world
+        .ready(TOKEN, "nightly", "False", "ScopeNotFound")
+        .await;
+    world
+        .apply(
+            "
+apiVersion: symbolon.dev/v1alpha1
+kind: Scope
+metadata: {name: orders.read, namespace: PLATFORM}
+spec: {identityRef: {name: main}, allowedNamespaces: {from: All}}
+",
+        )
+        .await;
+    world.token_ready("nightly").await;
+    world.assert_sound("nightly").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revoked_is_dead_for_good_and_disabled_comes_back() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let token = world.text("nightly-token").await.unwrap();
+
+    world
+        .patch(
+            Kind::OAuthClient,
+            "backend",
+            json!({"spec": {"disabled": true}}),
+        )
+        .await;
+    assert!(
+        !world.accepts(&token).await,
+        "at once, whatever the operator does"
+    );
+    world
+        .ready(Kind::OAuthClient, "backend", "True", "Disabled")
+        .await;
+    world
+        .patch(
+            Kind::OAuthClient,
+            "backend",
+            json!({"spec": {"disabled": false}}),
+        )
+        .await;
+    world
+        .ready(Kind::OAuthClient, "backend", "True", "Ready")
+        .await;
+    assert!(world.accepts(&token).await, "the same token");
+
+    world
+        .patch(TOKEN, "nightly", json!({"spec": {"revoked": true}}))
+        .await;
+    assert!(!world.accepts(&token).await);
+    let status = world.ready(TOKEN, "nightly", "True", "Revoked").await["status"].clone();
+    assert!(
+        status.get("tokenId").is_none() && status["epoch"] == 1,
+        "{status:#}"
+    );
+    let entries = world
+        .credentials()
+        .await
+        .into_iter()
+        .filter(|it| it.spec.owner.name == "nightly");
+    assert!(entries.flat_map(|it| it.spec.tokens).next().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_taken_away_and_given_back_finds_its_token_alive() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let token = world.text("nightly-token").await.unwrap();
+    let grant = |from: &str| {
+        format!(
+            "
+apiVersion: symbolon.dev/v1alpha1
+kind: Scope
+metadata: {{name: orders.read, namespace: PLATFORM}}
+spec: {{identityRef: {{name: main}}, allowedNamespaces: {{from: {from}}}}}
+"
+        )
+    };
+    world.apply(&grant("Same")).await;
+    assert!(!world.accepts(&token).await);
+    let object = world
+        .ready(TOKEN, "nightly", "False", "ScopeNotGranted")
+        .await;
+    assert_eq!(condition(&object, "Granted")["status"], "False");
+    assert_eq!(
+        condition(&object, "Stalled")["status"],
+        "False",
+        "somebody else can heal it"
+    );
+    let client = world
+        .ready(Kind::OAuthClient, "backend", "False", "ScopeNotGranted")
+        .await;
+    assert_eq!(client["status"]["notGranted"], json!(["orders.read"]));
+    world.apply(&grant("All")).await;
+    world.token_ready("nightly").await;
+    assert_eq!(world.text("nightly-token").await.unwrap(), token);
+    assert!(world.accepts(&token).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_somebody_else_is_left_alone() {
+    let world = World::new(Cluster::shared()).await;
+    let theirs = Secret {
+        metadata: ObjectMeta {
+            name: Some("nightly-token".into()),
+            ..ObjectMeta::default()
+        },
+        data: Some([("token".to_owned(), ByteString(b"theirs".to_vec()))].into()),
+        ..Secret::default()
+    };
+    let theirs = world
+        .team
+        .api::<Secret>()
+        .create(&PostParams::default(), &theirs)
+        .await
+        .unwrap();
+    let _running = Running::start(&world).await;
+    let object = world
+        .ready(TOKEN, "nightly", "False", "SecretConflict")
+        .await;
+    assert_eq!(condition(&object, "Stalled")["status"], "True");
+    assert_eq!(condition(&object, "Issued")["status"], "False");
+    assert_eq!(world.secret("nightly-token").await.unwrap(), theirs);
+    assert!(
+        !world
+            .credentials()
+            .await
+            .iter()
+            .any(|it| it.spec.owner.name == "nightly")
+    );
+
+    let api = world.team.api::<Secret>();
+    api.delete("nightly-token", &DeleteParams::default())
+        .await
+        .unwrap();
+    // Nobody watches foreign Secrets: an edit brings the next look at once.
+    world.patch(TOKEN, "nightly", rotate("again")).await;
+    world.token_ready("nightly").await;
+    world.assert_sound("nightly").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_secret_is_adopted() {
+    let world = World::new(Cluster::shared()).await;
+    let running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let token = world.text("nightly-token").await.unwrap();
+    drop(running);
+    // As a backup tool has it: without owner references.
+    let api = world.team.api::<Secret>();
+    let orphaned = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
+    api.patch("nightly-token", &PatchParams::default(), &orphaned)
+        .await
+        .unwrap();
+    let _running = Running::start(&world).await;
+    eventually("the Secret has its owner again", async || {
+        world
+            .secret("nightly-token")
+            .await?
+            .metadata
+            .owner_references
+            .filter(|owners| !owners.is_empty())
+    })
+    .await;
+    assert_eq!(
+        world.text("nightly-token").await.unwrap(),
+        token,
+        "adopting makes no other token"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_keeps_the_old_token_for_its_overlap() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    world
+        .apply_token("short", "rotation: {policy: Auto, overlap: 4s}")
+        .await;
+    world.token_ready("short").await;
+    let first = world.text("short-token").await.unwrap();
+    world.patch(TOKEN, "short", rotate("1")).await;
+    let second = eventually("another token", async || {
+        world
+            .text("short-token")
+            .await
+            .filter(|text| *text != first)
+    })
+    .await;
+    assert!(world.accepts(&second).await);
+    let old = eventually("the old one has an end", async || {
+        let object = world.get(TOKEN, "short").await;
+        object["status"]["previous"]["notAfter"]
+            .as_str()
+            .map(str::to_owned)
+    })
+    .await;
+    assert!(old.parse::<jiff::Timestamp>().is_ok());
+    eventually(
+        "the old token is refused and not told of any more",
+        async || {
+            let object = world.get(TOKEN, "short").await;
+            let is_over =
+                !world.accepts(&first).await && object["status"].get("previous").is_none();
+            is_over.then_some(())
+        },
+    )
+    .await;
+    world.assert_sound("short").await;
+    // The same value asks for nothing more.
+    world.patch(TOKEN, "short", rotate("1")).await;
+    assert_eq!(world.text("short-token").await.unwrap(), second);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_that_are_deleted_edited_or_turned_back_heal() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let api = world.team.api::<Secret>();
+    let first = world.text("nightly-token").await.unwrap();
+    let copy = world.secret("nightly-token").await.unwrap().data.unwrap();
+
+    api.delete("nightly-token", &DeleteParams::default())
+        .await
+        .unwrap();
+    let another = async |than: &str| {
+        let what = "another token is in the Secret";
+        eventually(what, async || {
+            world
+                .text("nightly-token")
+                .await
+                .filter(|text| text != than)
+        })
+        .await
+    };
+    let second = another(&first).await;
+    assert!(
+        world.accepts(&first).await,
+        "pods that have it go on until the overlap ends"
+    );
+
+    let edit = Patch::Merge(json!({"data": {"token": null}}));
+    api.patch("nightly-token", &PatchParams::default(), &edit)
+        .await
+        .unwrap();
+    let third = another(&second).await;
+
+    // An old copy is put back.
+    let old = Patch::Merge(json!({"data": copy}));
+    api.patch("nightly-token", &PatchParams::default(), &old)
+        .await
+        .unwrap();
+    another(&first).await;
+    eventually("all has come to rest", async || {
+        let text = world.text("nightly-token").await?;
+        (text != first && text != third).then_some(())
+    })
+    .await;
+    world.token_ready("nightly").await;
+    eventually("older ones have an end", async || {
+        let credentials = world.credentials().await;
+        let ours = credentials
+            .iter()
+            .find(|it| it.spec.owner.name == "nightly")?;
+        let open = ours
+            .spec
+            .tokens
+            .iter()
+            .filter(|entry| entry.not_after.is_none())
+            .count();
+        (open == 1).then_some(())
+    })
+    .await;
+    world.assert_sound("nightly").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_is_created_anew_has_nothing_of_the_old_one() {
+    let world = World::new(Cluster::own()).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let old = world.text("nightly-token").await.unwrap();
+    world.delete(TOKEN, "nightly").await;
+    assert!(!world.accepts(&old).await);
+    world.apply_token("nightly", "").await;
+    world.token_ready("nightly").await;
+    let new = world.text("nightly-token").await.unwrap();
+    assert!(world.accepts(&new).await && !world.accepts(&old).await && new != old);
+    eventually("the old owner's Credential is swept", async || {
+        let count = world
+            .credentials()
+            .await
+            .iter()
+            .filter(|it| it.spec.owner.name == "nightly")
+            .count();
+        (count == 1).then_some(())
+    })
+    .await;
+    world.assert_sound("nightly").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_at_the_server_has_another_token_minted() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let first = world.text("nightly-token").await.unwrap();
+    let credentials = world.credentials().await;
+    let ours = credentials
+        .iter()
+        .find(|it| it.spec.owner.name == "nightly")
+        .unwrap();
+    let api = world.platform.api::<symbolon::resources::Credential>();
+    api.delete(&ours.spec.owner.uid, &DeleteParams::default())
+        .await
+        .unwrap();
+    assert!(!world.accepts(&first).await);
+    eventually("another token", async || {
+        world
+            .text("nightly-token")
+            .await
+            .filter(|text| *text != first)
+    })
+    .await;
+    let object = eventually("the number goes on", async || {
+        let object = world.get(TOKEN, "nightly").await;
+        (object["status"]["epoch"] == 2).then_some(object)
+    })
+    .await;
+    assert_eq!(condition(&object, "Ready")["status"], "True");
+    world.assert_sound("nightly").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_garbled_key_secret_is_told_of_and_never_written() {
+    let world = World::empty(Cluster::shared()).await;
+    let garbled = Secret {
+        metadata: ObjectMeta {
+            name: Some("main-mac".into()),
+            ..ObjectMeta::default()
+        },
+        data: Some([("mac.key".to_owned(), ByteString(b"short".to_vec()))].into()),
+        ..Secret::default()
+    };
+    let garbled = world
+        .platform
+        .api::<Secret>()
+        .create(&PostParams::default(), &garbled)
+        .await
+        .unwrap();
+    let _running = Running::start(&world).await;
+    world
+        .apply(
+            "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: PLATFORM}
+spec: {issuer: https://PLATFORM.example.com/id, signing: {algorithms: [ES256]}}
+",
+        )
+        .await;
+    let identities = world.platform.api::<symbolon::resources::Identity>();
+    let message = eventually("the Identity tells of it", async || {
+        let object = serde_json::to_value(identities.get("main").await.unwrap()).unwrap();
+        let ready = condition(&object, "Ready");
+        (ready["reason"] == "SecretConflict").then(|| ready["message"].as_str().unwrap().to_owned())
+    })
+    .await;
+    assert!(message.contains("main-mac"), "{message}");
+    assert_eq!(
+        world
+            .platform
+            .api::<Secret>()
+            .get("main-mac")
+            .await
+            .unwrap(),
+        garbled
+    );
+}

@@ -1,0 +1,236 @@
+//! The operator as a process: who leads, and what it does when the API server is away.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::{coordination::v1::Lease, rbac::v1::PolicyRule};
+use symbolon::resources::Kind;
+
+use super::world::World;
+use crate::harness::{Cluster, Program, eventually, rule};
+
+/// What the operator may do, and nothing more.
+pub(super) fn rights() -> Vec<PolicyRule> {
+    vec![
+        rule(
+            &["get", "list", "watch"],
+            "symbolon.dev",
+            &[
+                "identities",
+                "scopes",
+                "oauthclients",
+                "serviceaccesstokens",
+            ],
+        ),
+        rule(
+            &["update"],
+            "symbolon.dev",
+            &[
+                "identities/status",
+                "scopes/status",
+                "oauthclients/status",
+                "serviceaccesstokens/status",
+            ],
+        ),
+        rule(
+            &["get", "list", "watch", "create", "update", "delete"],
+            "symbolon.dev",
+            &["credentials"],
+        ),
+        rule(
+            &["get", "list", "watch", "create", "update", "delete"],
+            "",
+            &["secrets"],
+        ),
+        rule(&["list", "watch"], "", &["namespaces"]),
+        rule(
+            &["get", "create", "update"],
+            "coordination.k8s.io",
+            &["leases"],
+        ),
+        rule(&["create", "patch"], "events.k8s.io", &["events"]),
+    ]
+}
+
+/// A running `symbolon operator`; killed when dropped.
+pub(super) struct Operator {
+    child: Child,
+    health: String,
+}
+
+impl Operator {
+    /// Starts one for the world's namespaces; it has a Lease of its own in the team's.
+    pub(super) fn start(world: &World<'_>, kubeconfig: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_symbolon"))
+            .args([
+                "operator",
+                "--health-listen",
+                "127.0.0.1:0",
+                "--request-timeout",
+                "2",
+                "--log",
+                "info,symbolon=debug",
+            ])
+            .args(["--namespace", &world.namespaces().join(",")])
+            .args(["--lease", &format!("{}/operator", world.team.name())])
+            .env("KUBECONFIG", kubeconfig)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the operator can be started");
+        let (sender, receiver) = mpsc::channel();
+        for stream in [
+            Box::new(child.stdout.take().unwrap()) as Box<dyn std::io::Read + Send>,
+            Box::new(child.stderr.take().unwrap()),
+        ] {
+            let sender = sender.clone();
+            // Read to the end: a full pipe would stop it.
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    if std::env::var_os("SYMBOLON_TEST_LOG").is_some() {
+                        eprintln!("{line}");
+                    }
+                    drop(sender.send(line));
+                }
+            });
+        }
+        let health = loop {
+            let line = receiver
+                .recv_timeout(Duration::from_secs(30))
+                .expect("the operator tells where it listens");
+            let told: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            if let Some(address) = told["listen"].as_str() {
+                break format!("http://{address}");
+            }
+        };
+        Self { child, health }
+    }
+
+    pub(super) async fn metric(&self, name: &str) -> Option<f64> {
+        let text = reqwest::get(format!("{}/metrics", self.health))
+            .await
+            .ok()?
+            .text()
+            .await
+            .ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().parse().ok()
+    }
+
+    async fn leads(&self) -> bool {
+        self.metric("symbolon_operator_leading").await == Some(1.0)
+    }
+
+    fn end(&mut self) -> Duration {
+        let began = Instant::now();
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(
+            self.child.wait().unwrap().success(),
+            "a graceful end is a success"
+        );
+        began.elapsed()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_least_rights_are_enough_and_events_tell_what_was_done() {
+    let world = World::new(Cluster::shared()).await;
+    let account = world.team.cluster_account("operator", rights()).await;
+    let _operator = Operator::start(&world, account.kubeconfig_path());
+    world.token_ready("nightly").await;
+    world.assert_sound("nightly").await;
+    let events = world.team.api::<k8s_openapi::api::events::v1::Event>();
+    let note = eventually("an event tells of the token", async || {
+        let events = events
+            .list(&kube::api::ListParams::default())
+            .await
+            .unwrap();
+        let issued = events
+            .items
+            .into_iter()
+            .filter(|event| event.reason.as_deref() == Some("Issued"));
+        issued
+            .filter(|event| event.regarding.as_ref().unwrap().name.as_deref() == Some("nightly"))
+            .find_map(|event| event.note)
+    })
+    .await;
+    let token = world.text("nightly-token").await.unwrap();
+    let secret_part = &token[token.len() - 40..];
+    assert!(
+        note.contains("nightly-token") && !note.contains(secret_part),
+        "{note}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_leads_at_once_after_a_graceful_end_and_in_time_after_a_kill() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let mut first = Operator::start(&world, cluster.kubeconfig_path());
+    eventually("the first leads", async || {
+        first.leads().await.then_some(())
+    })
+    .await;
+    let second = Operator::start(&world, cluster.kubeconfig_path());
+    world.token_ready("nightly").await;
+    assert!(!second.leads().await, "one leads");
+
+    assert!(first.end() < Duration::from_secs(10));
+    let began = Instant::now();
+    eventually("the second leads", async || {
+        second.leads().await.then_some(())
+    })
+    .await;
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "the lease was given away"
+    );
+
+    let third = Operator::start(&world, cluster.kubeconfig_path());
+    drop(second);
+    eventually("the third leads", async || {
+        third.leads().await.then_some(())
+    })
+    .await;
+    world.apply_token("later", "").await;
+    world.token_ready("later").await;
+    world.assert_sound("later").await;
+    let lease = world.team.api::<Lease>().get("operator").await.unwrap();
+    assert_eq!(lease.spec.unwrap().lease_transitions, Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_outlives_a_restart_of_the_api_server() {
+    let cluster = Cluster::private();
+    let world = World::new(&cluster).await;
+    let operator = Operator::start(&world, cluster.kubeconfig_path());
+    world.token_ready("nightly").await;
+    cluster.kill(Program::Apiserver);
+    cluster.start(Program::Apiserver);
+    world.apply_token("later", "").await;
+    world.token_ready("later").await;
+    world
+        .ready(Kind::ServiceAccessToken, "nightly", "True", "Ready")
+        .await;
+    world.assert_sound("later").await;
+    assert!(operator.leads().await, "the same process leads");
+}

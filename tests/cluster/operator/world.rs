@@ -1,0 +1,406 @@
+//! A platform's namespace with an Identity, a team's with a client and a token, and how they are judged.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client,
+    api::{
+        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+    },
+};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+use symbolon::{
+    directory::{Change, Directory, ObjectKey, Settings},
+    reconcile::{
+        cluster::Cluster as Calls,
+        controller::{Controller, Tuning},
+        events::Notices,
+        fence::Fence,
+        kube_api::{KubeApi, OwnWrites},
+        report::Reports,
+    },
+    resources::{Credential, Identity, Kind, OAuthClient, Scope, ServiceAccessToken},
+    source::kubernetes::{Options, Reach, Seen, Sink, Source, Subject},
+    tokens::{MacKey, reference},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::harness::{Cluster, TestNamespace, eventually};
+
+/// No request takes longer, so that nobody waits longer than twice this for a write that may be on its way.
+pub(super) const REQUEST_TIMEOUT: SignedDuration = SignedDuration::from_millis(700);
+
+/// A platform and a team.
+pub(super) struct World<'a> {
+    pub(super) platform: TestNamespace<'a>,
+    pub(super) team: TestNamespace<'a>,
+}
+
+const MANIFESTS: &str = "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: PLATFORM}
+spec:
+  issuer: https://PLATFORM.example.com/id
+  access: {clients: {from: List, names: [TEAM]}}
+  signing: {algorithms: [ES256]}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: Scope
+metadata: {name: orders.read, namespace: PLATFORM}
+spec:
+  identityRef: {name: main}
+  allowedNamespaces: {from: List, names: [TEAM]}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: Scope
+metadata: {name: orders.write, namespace: PLATFORM}
+spec:
+  identityRef: {name: main}
+  allowedNamespaces: {from: List, names: [TEAM]}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: backend, namespace: TEAM}
+spec:
+  identityRef: {name: main, namespace: PLATFORM}
+  grantTypes: [ClientCredentials]
+  scopes: [orders.read, orders.write]
+  systemUser: {name: backend}
+  referenceTokens: AdministratorsOnly
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: nightly, namespace: TEAM}
+spec:
+  clientRef: {name: backend}
+  scopes: [orders.read]
+";
+
+impl<'a> World<'a> {
+    /// Both namespaces, with nothing in them.
+    pub(super) async fn empty(cluster: &'a Cluster) -> Self {
+        cluster.install_crds().await;
+        Self {
+            platform: cluster.namespace("platform").await,
+            team: cluster.namespace("team").await,
+        }
+    }
+
+    /// Both namespaces with everything but a controller.
+    pub(super) async fn new(cluster: &'a Cluster) -> Self {
+        let world = Self::empty(cluster).await;
+        world.apply(MANIFESTS).await;
+        world
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.team.client()
+    }
+
+    pub(super) fn namespaces(&self) -> Vec<String> {
+        vec![self.platform.name().to_owned(), self.team.name().to_owned()]
+    }
+
+    pub(super) fn identity(&self) -> ObjectKey {
+        ObjectKey::new(self.platform.name(), "main")
+    }
+
+    /// Applies manifests, with PLATFORM and TEAM as the namespaces are called.
+    pub(super) async fn apply(&self, yaml: &str) {
+        let yaml = yaml
+            .replace("PLATFORM", self.platform.name())
+            .replace("TEAM", self.team.name());
+        for document in serde_yaml::Deserializer::from_str(&yaml) {
+            let object = Value::deserialize(document).unwrap();
+            let namespace = object["metadata"]["namespace"].as_str().unwrap();
+            let kind = Kind::from_name(object["kind"].as_str().unwrap()).unwrap();
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(self.client(), namespace, &resource(kind));
+            let params = PatchParams::apply("test").force();
+            let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+            api.patch(&name, &params, &Patch::Apply(&object))
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+
+    /// Applies another ServiceAccessToken of the client.
+    pub(super) async fn apply_token(&self, name: &str, more: &str) {
+        let yaml = format!(
+            "apiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\nmetadata: {{name: {name}, namespace: TEAM}}\nspec:\n  clientRef: {{name: backend}}\n  scopes: [orders.read]\n  {more}\n"
+        );
+        self.apply(&yaml).await;
+    }
+
+    /// Changes an object of the team by a merge patch.
+    pub(super) async fn patch(&self, kind: Kind, name: &str, patch: Value) {
+        self.objects(kind)
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap();
+    }
+
+    /// Deletes an object of the team.
+    pub(super) async fn delete(&self, kind: Kind, name: &str) {
+        self.objects(kind)
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+
+    fn objects(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client(), self.team.name(), &resource(kind))
+    }
+
+    /// An object of the team as it is now.
+    pub(super) async fn get(&self, kind: Kind, name: &str) -> Value {
+        serde_json::to_value(self.objects(kind).get(name).await.unwrap()).unwrap()
+    }
+
+    /// Waits until `Ready` of an object of the team has this status and reason, for its present generation.
+    pub(super) async fn ready(&self, kind: Kind, name: &str, status: &str, reason: &str) -> Value {
+        let what = format!("{kind} {name} is Ready={status}, {reason}");
+        let mut last = Value::Null;
+        let found = tokio::time::timeout(
+            Duration::from_secs(59),
+            eventually(&what, async || {
+                last = self.get(kind, name).await;
+                let ready = condition(&last, "Ready");
+                let is_right = ready["status"] == status
+                    && ready["reason"] == reason
+                    && ready["observedGeneration"] == last["metadata"]["generation"];
+                is_right.then(|| last.clone())
+            }),
+        )
+        .await;
+        found.unwrap_or_else(|_| panic!("not so: {what}: {:#}", last["status"]))
+    }
+
+    /// Waits until a token is `Ready`.
+    pub(super) async fn token_ready(&self, name: &str) -> Value {
+        self.ready(Kind::ServiceAccessToken, name, "True", "Ready")
+            .await
+    }
+
+    pub(super) async fn secret(&self, name: &str) -> Option<Secret> {
+        self.team.api::<Secret>().get_opt(name).await.unwrap()
+    }
+
+    /// The token in a Secret of the team.
+    pub(super) async fn text(&self, secret: &str) -> Option<String> {
+        let data = self.secret(secret).await?.data?;
+        Some(String::from_utf8(data.get("token")?.0.clone()).unwrap())
+    }
+
+    /// Everything as a server would know it after a fresh list.
+    pub(super) async fn directory(&self) -> Directory {
+        let mut directory = Directory::new(Settings::default());
+        let mac: Option<Secret> = self
+            .platform
+            .api::<Secret>()
+            .get_opt("main-mac")
+            .await
+            .unwrap();
+        let mac = mac.and_then(|secret| MacKey::from_bytes(&secret.data?.get("mac.key")?.0).ok());
+        self.load::<Identity>(&mut directory, Kind::Identity).await;
+        self.load::<Scope>(&mut directory, Kind::Scope).await;
+        self.load::<OAuthClient>(&mut directory, Kind::OAuthClient)
+            .await;
+        self.load::<ServiceAccessToken>(&mut directory, Kind::ServiceAccessToken)
+            .await;
+        for credential in self.credentials().await {
+            directory.apply(Change::credential(&credential, mac.as_ref()).unwrap());
+        }
+        directory
+    }
+
+    pub(super) async fn credentials(&self) -> Vec<Credential> {
+        self.platform
+            .api::<Credential>()
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+    }
+
+    async fn load<K>(&self, directory: &mut Directory, kind: Kind)
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + serde::de::DeserializeOwned
+            + serde::Serialize,
+    {
+        for namespace in [&self.platform, &self.team] {
+            for object in namespace
+                .api::<K>()
+                .list(&ListParams::default())
+                .await
+                .unwrap()
+            {
+                let raw = serde_json::to_value(object).unwrap();
+                directory.apply(Change::object(kind, &raw, &Settings::default()).unwrap());
+            }
+        }
+    }
+
+    /// Whether a server accepts a token now.
+    pub(super) async fn accepts(&self, token: &str) -> bool {
+        let directory = self.directory().await;
+        let presented = reference::parse(token).expect("it has the form of a token");
+        directory
+            .service_token_presented(&self.identity(), &presented, now())
+            .is_ok()
+    }
+
+    /// The Secret's token is accepted, it is the newest, and every other has an end.
+    pub(super) async fn assert_sound(&self, name: &str) {
+        let token = self
+            .text(&format!("{name}-token"))
+            .await
+            .expect("the Secret holds a token");
+        assert!(
+            self.accepts(&token).await,
+            "{name}: the Secret's token is not accepted"
+        );
+        let uid = self.get(Kind::ServiceAccessToken, name).await["metadata"]["uid"].clone();
+        let credentials = self.credentials().await;
+        let credential = credentials
+            .iter()
+            .find(|it| uid == it.spec.owner.uid)
+            .unwrap();
+        let (newest, older) = credential.spec.tokens.split_last().unwrap();
+        assert_eq!(
+            newest.hash,
+            reference::parse(&token).unwrap().hash.to_string(),
+            "{name}: it is not the newest"
+        );
+        assert!(
+            older.iter().all(|entry| entry.not_after.is_some()),
+            "{name}: an older one has no end: {older:#?}"
+        );
+    }
+}
+
+pub(super) fn condition<'v>(object: &'v Value, kind: &str) -> &'v Value {
+    let conditions = object["status"]["conditions"].as_array();
+    let found = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == kind);
+    found.unwrap_or(&Value::Null)
+}
+
+pub(super) fn resource(kind: Kind) -> ApiResource {
+    let gvk = GroupVersionKind::gvk("symbolon.dev", "v1alpha1", kind.as_str());
+    ApiResource::from_gvk_with_plural(&gvk, kind.plural())
+}
+
+pub(super) fn rotate(value: &str) -> Value {
+    json!({"metadata": {"annotations": {"symbolon.dev/rotate": value}}})
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests judge by the clock of the API server's machine"
+)]
+pub(super) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// A controller in this process, without leader election.
+pub(super) struct Running {
+    _source: Source,
+    stop: CancellationToken,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+struct Hand<C>(Arc<Controller<C>>);
+
+impl<C: Calls + Reports + 'static> Sink for Hand<C> {
+    fn take(&self, batch: Vec<Seen>) {
+        let mut changes = Vec::new();
+        for seen in batch {
+            match seen {
+                Seen::Object { change, version } => changes.push((change, version)),
+                Seen::Secret(secret) => {
+                    let version = if secret.gone { "" } else { &*secret.version };
+                    let controller = secret
+                        .controller
+                        .as_ref()
+                        .map(|(kind, name)| (*kind, &**name));
+                    self.0.secret_changed(&secret.key, version, controller);
+                }
+            }
+        }
+        self.0.changed(changes);
+    }
+}
+
+impl Running {
+    /// Starts a controller over the API server itself.
+    pub(super) async fn start(world: &World<'_>) -> Self {
+        let api = api(world).await;
+        let own = api.own_writes().clone();
+        Self::over(world, api, own).await
+    }
+
+    /// Starts a controller over some other way to the API server.
+    pub(super) async fn over<C: Calls + Reports + 'static>(
+        world: &World<'_>,
+        calls: C,
+        own: OwnWrites,
+    ) -> Self {
+        let tuning = Tuning {
+            workers: 8,
+            request_timeout: REQUEST_TIMEOUT,
+        };
+        let controller = Arc::new(Controller::new(
+            calls,
+            own,
+            Settings::default(),
+            tuning,
+            Notices::ignored(),
+        ));
+        let reach = Reach::Namespaces(world.namespaces());
+        let kinds = Kind::ALL.into_iter().map(Subject::Kind);
+        let subjects = kinds.chain([Subject::Namespaces, Subject::ManagedSecrets]);
+        let options = Options {
+            subjects: subjects.map(|subject| (subject, reach.clone())).collect(),
+            settings: Arc::default(),
+            mac: tokio::sync::watch::channel(None).1,
+            start_within: Duration::ZERO,
+        };
+        let source = Source::start(
+            &world.client(),
+            &options,
+            &Arc::new(Hand(controller.clone())),
+        );
+        source.listed(Duration::from_secs(30)).await.unwrap();
+        controller.lead();
+        let stop = CancellationToken::new();
+        tokio::spawn(controller.run(stop.clone()));
+        Self {
+            _source: source,
+            stop,
+        }
+    }
+}
+
+/// The API server for a controller: its writes are bounded, and never repeated.
+pub(super) async fn api(world: &World<'_>) -> KubeApi {
+    KubeApi::new(
+        world.client(),
+        REQUEST_TIMEOUT.unsigned_abs() * 5,
+        Fence::open(),
+    )
+}
