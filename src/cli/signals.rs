@@ -1,6 +1,18 @@
 //! When the process is asked to stop.
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Cancelled when SIGTERM or SIGINT comes, also while nobody waits for it.
+pub(super) fn stop_token() -> CancellationToken {
+    let asked = CancellationToken::new();
+    let token = asked.clone();
+    tokio::spawn(async move {
+        asked_to_stop().await;
+        asked.cancel();
+    });
+    token
+}
 
 /// Returns when SIGTERM or SIGINT comes. Where signals cannot be had it never returns: the process is
 /// then ended as the system does it.
