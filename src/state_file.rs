@@ -49,6 +49,16 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Opens a file to be locked; makes it where it is absent.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(PRIVATE_FILE)
+        .open(path)
+}
+
 /// Reads a file; `None` where there is none.
 pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {

@@ -1,5 +1,7 @@
 //! Imports point down only, as ARCHITECTURE.md draws it, and the pure modules stay pure.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -34,7 +34,9 @@ use crate::resources::{Credential, Kind, OwnerKind};
 use crate::state_file;
 use crate::tokens::TokenHash;
 
-const GITIGNORE: &str = "# Secrets and keys: not for the repository.\n*\n";
+type Manifest = Map<String, Value>;
+
+const GITIGNORE: &str = "*\n";
 
 /// The folder, and the objects as they were last read. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -83,7 +85,7 @@ impl Files {
             state_file::ensure_folder(&root.join(folder)).map_err(failed)?;
         }
         state_file::write(&root.join(".gitignore"), GITIGNORE.as_bytes()).map_err(failed)?;
-        let lock = File::create(root.join(".lock")).map_err(failed)?;
+        let lock = state_file::open_lock(&root.join(".lock")).map_err(failed)?;
         lock.try_lock().map_err(|error| match error {
             fs::TryLockError::WouldBlock => OpenError::InUse(root.to_owned()),
             fs::TryLockError::Error(error) => failed(error),
@@ -154,10 +156,7 @@ impl Files {
 
     /// An object came or changed. Its status is what was last written for this very object.
     pub fn put_object(&self, kind: Kind, key: ObjectKey, mut manifest: Value) {
-        let known = self
-            .objects()
-            .get(&(kind, key.clone()))
-            .map(|known| status_of(known));
+        let known = self.objects().get(&(kind, key.clone())).map(status_of);
         let known = known.or_else(|| {
             let content = state_file::read(&self.status_path(kind, &key)?)
                 .ok()
@@ -421,13 +420,9 @@ impl Files {
         let path = self
             .path("credentials", key)
             .ok_or_else(|| unsafe_name(key))?;
-        let manifest = match serde_json::to_value(credential) {
-            Ok(Value::Object(manifest)) => manifest,
-            _ => {
-                return Err(ApiError::Invalid(
-                    "a Credential that is no object".to_owned(),
-                ));
-            }
+        let Ok(Value::Object(manifest)) = serde_json::to_value(credential) else {
+            let message = "a Credential that is no object".to_owned();
+            return Err(ApiError::Invalid(message));
         };
         store(&path, manifest)?;
         let stored = self.read_credential(key)?.ok_or(ApiError::NotFound)?;
@@ -459,7 +454,7 @@ fn store(path: &Path, mut manifest: Map<String, Value>) -> Result<(), ApiError> 
 
 /// A manifest and its version: a file that was put back, edited or replaced is another version, even with
 /// the same content.
-fn read(path: &Path) -> Result<Option<(Map<String, Value>, String)>, ApiError> {
+fn read(path: &Path) -> Result<Option<(Manifest, String)>, ApiError> {
     let Some(content) = state_file::read(path)
         .map_err(|error| unavailable(path, &error))?
         .map(Zeroizing::new)

@@ -170,9 +170,9 @@ impl World {
             changes.extend(self.change(event)?);
         }
         self.app.publisher().update(|directory| {
-            changes
-                .iter()
-                .for_each(|change| directory.apply(change.clone()))
+            for change in &changes {
+                directory.apply(change.clone());
+            }
         });
         self.controller.changed(
             changes
@@ -233,9 +233,9 @@ impl World {
         };
         let changes: Vec<_> = events.into_iter().filter_map(change).collect();
         self.app.publisher().update(|directory| {
-            changes
-                .iter()
-                .for_each(|(change, _)| directory.apply(change.clone()))
+            for (change, _) in &changes {
+                directory.apply(change.clone());
+            }
         });
         self.controller.changed(changes);
     }
@@ -347,15 +347,14 @@ fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
     match identities.as_slice() {
         [only] => Ok(only.clone()),
         [] => {
-            let faults: String = found
-                .faults
-                .iter()
-                .map(|fault| format!("\n  {fault}"))
-                .collect();
-            bail!(
-                "there is no Identity in {}: write one (see examples/quickstart){faults}",
+            let faults = found.faults.iter().map(ToString::to_string);
+            let lines: Vec<String> = std::iter::once(format!(
+                "there is no Identity in {}: write one (see examples/quickstart)",
                 args.dir.display()
-            )
+            ))
+            .chain(faults)
+            .collect();
+            bail!(lines.join("\n  "))
         }
         several => {
             let names = several
