@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "tokens",
             "resources",
             "telemetry",
+            "state_file",
         ],
     ),
     (
@@ -34,11 +35,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "reconcile",
-        &["keys", "directory", "tokens", "resources", "telemetry"],
+        &[
+            "keys",
+            "directory",
+            "tokens",
+            "resources",
+            "telemetry",
+            "state_file",
+        ],
     ),
     (
         "source",
-        &["keys", "directory", "tokens", "resources", "telemetry"],
+        &[
+            "keys",
+            "directory",
+            "tokens",
+            "resources",
+            "telemetry",
+            "state_file",
+        ],
     ),
     ("keys", &["tokens", "resources", "telemetry"]),
     ("oauth", &["directory", "tokens", "resources"]),
@@ -46,6 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tokens", &[]),
     ("resources", &[]),
     ("telemetry", &[]),
+    ("state_file", &[]),
 ];
 
 /// Crates that reach the world; the pure modules name none of them. `resources` has kube's derives.
