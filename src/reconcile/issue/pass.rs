@@ -98,8 +98,8 @@ pub async fn issue<C: Cluster>(
     let mut events = Vec::new();
     for _ in 0..MAX_ROUNDS {
         match round(issuer, target, entropy, &mut events).await {
-            Ok(Next::Again) => {}
-            Ok(Next::Settled(settled)) => {
+            Ok(None) => {}
+            Ok(Some(settled)) => {
                 return Outcome {
                     events,
                     result: Ok(settled),
@@ -119,11 +119,6 @@ pub async fn issue<C: Cluster>(
     }
 }
 
-enum Next {
-    Again,
-    Settled(Settled),
-}
-
 /// What a step left behind.
 enum Applied {
     /// Start over.
@@ -131,21 +126,22 @@ enum Applied {
     /// Go on with the placeholder just made; `true`: in place of a Secret of another type.
     Placeholder(SecretObject, bool),
     /// Nothing was left to do.
-    Settled(Settled),
+    Settled(Box<Settled>),
 }
 
+/// One round; `None`: start over.
 async fn round<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
     entropy: &mut (dyn Entropy + Send),
     events: &mut Vec<IssueEvent>,
-) -> Result<Next, IssueError> {
+) -> Result<Option<Settled>, IssueError> {
     let mut view = gather(issuer, target).await?;
     loop {
         let step = plan(&view, target, &issuer.rules, (issuer.now)(), entropy);
         match apply(issuer, target, step, events).await {
-            Ok(Applied::Again) => return Ok(Next::Again),
-            Ok(Applied::Settled(settled)) => return Ok(Next::Settled(settled)),
+            Ok(Applied::Again) => return Ok(None),
+            Ok(Applied::Settled(settled)) => return Ok(Some(*settled)),
             Ok(Applied::Placeholder(secret, replaced)) => {
                 view = View {
                     secret: Some(secret),
@@ -158,7 +154,7 @@ async fn round<C: Cluster>(
                 _,
                 ApiError::Conflict | ApiError::AlreadyExists | ApiError::NotFound,
             )) => {
-                return Ok(Next::Again);
+                return Ok(None);
             }
             Err(error) => return Err(error),
         }
@@ -263,7 +259,7 @@ async fn apply<C: Cluster>(
         Step::Push(push) => return apply_push(issuer, target, *push, events).await,
         Step::Settle(settled) => {
             events.extend(warning(&settled));
-            return Ok(Applied::Settled(settled));
+            return Ok(Applied::Settled(Box::new(settled)));
         }
     }
     Ok(Applied::Again)
@@ -283,7 +279,7 @@ async fn apply_push<C: Cluster>(
         push.mints_per_hour,
         (issuer.now)(),
     ) {
-        return Ok(Applied::Settled(rate_limited(namespace, until)));
+        return Ok(Applied::Settled(Box::new(rate_limited(namespace, until))));
     }
     if push.is_first {
         issuer
