@@ -218,7 +218,7 @@ impl World {
     }
 }
 
-fn owner() -> CredentialOwner {
+pub(super) fn owner() -> CredentialOwner {
     CredentialOwner {
         kind: OwnerKind::ServiceAccessToken,
         namespace: "team".into(),
@@ -227,7 +227,7 @@ fn owner() -> CredentialOwner {
     }
 }
 
-fn target() -> Target {
+pub(super) fn target() -> Target {
     Target {
         owner: owner(),
         identity: ObjectKey::new("platform", "id"),
@@ -235,7 +235,7 @@ fn target() -> Target {
     }
 }
 
-fn desired() -> Desired {
+pub(super) fn desired() -> Desired {
     Desired {
         owner: owner(),
         identity: ObjectKey::new("platform", "id"),
