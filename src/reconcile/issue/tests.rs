@@ -218,7 +218,7 @@ impl World {
     }
 }
 
-pub(super) fn owner() -> CredentialOwner {
+pub(in crate::reconcile) fn owner() -> CredentialOwner {
     CredentialOwner {
         kind: OwnerKind::ServiceAccessToken,
         namespace: "team".into(),
@@ -227,7 +227,7 @@ pub(super) fn owner() -> CredentialOwner {
     }
 }
 
-pub(super) fn target() -> Target {
+pub(in crate::reconcile) fn target() -> Target {
     Target {
         owner: owner(),
         identity: ObjectKey::new("platform", "id"),
@@ -235,7 +235,7 @@ pub(super) fn target() -> Target {
     }
 }
 
-pub(super) fn desired() -> Desired {
+pub(in crate::reconcile) fn desired() -> Desired {
     Desired {
         owner: owner(),
         identity: ObjectKey::new("platform", "id"),
