@@ -250,18 +250,18 @@ async fn a_write_needs_the_state_that_was_read() {
         Err(ApiError::Conflict)
     );
     let credential_key = target().credential_key();
-    let credential = files.credential(&credential_key).await.unwrap().unwrap();
+    let record = files.credential(&credential_key).await.unwrap().unwrap();
     let stale = Precondition {
-        uid: credential.metadata.uid.clone().unwrap(),
+        uid: record.metadata.uid.clone().unwrap(),
         resource_version: "0".into(),
     };
     assert_eq!(
         files.delete_credential(&credential_key, &stale).await,
         Err(ApiError::Conflict)
     );
-    files.replace_credential(&credential).await.unwrap();
+    files.replace_credential(&record).await.unwrap();
     assert_eq!(
-        files.create_credential(&credential).await,
+        files.create_credential(&record).await,
         Err(ApiError::AlreadyExists)
     );
 }
