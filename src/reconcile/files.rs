@@ -560,3 +560,6 @@ fn unsafe_name(key: &ObjectKey) -> ApiError {
 fn unavailable(path: &Path, error: &io::Error) -> ApiError {
     ApiError::Unavailable(format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,6 +85,8 @@ pub struct Push {
     pub token_id: TokenId,
     /// How many its namespace may be given in an hour.
     pub mints_per_hour: i64,
+    /// Of the token that is in the Secret until then.
+    pub meanwhile: Option<Facts>,
 }
 
 /// Decides the next step.
@@ -378,6 +380,7 @@ impl Case<'_> {
             cause,
             token_id: minted.id,
             mints_per_hour: self.desired.mints_per_hour,
+            meanwhile: self.facts_of_held(),
         }))
     }
 
