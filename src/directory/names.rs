@@ -9,11 +9,10 @@
 use std::sync::Arc;
 
 use imbl::OrdSet;
-use jiff::Timestamp;
 
 use super::ObjectKey;
 use super::record::{ClientRecord, IdentityRecord, NamespaceRule, Object, ScopeRecord};
-use super::tables::{Claim, Directory};
+use super::tables::{Claim, ClaimsOf, Directory};
 
 /// Who holds a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,16 +198,15 @@ impl Directory {
         given: impl Iterator<Item = &'a Arc<str>>,
     ) -> Holder {
         let own = &identity.key.namespace;
-        let value: Arc<str> = value.into();
-        let oldest = |namespace: &Arc<str>| {
+        let oldest = |namespace: &str| {
             self.is_allowed(allowed, own, namespace)
-                .then(|| oldest_claim(claims, &value, &identity.key, namespace))
+                .then(|| oldest_claim(claims, value, &identity.key, namespace))
                 .flatten()
         };
-        if let Some(key) = oldest(own).or_else(|| oldest(&prefix?.into())) {
+        if let Some(key) = oldest(own).or_else(|| oldest(prefix?)) {
             return Holder::Object(key);
         }
-        let mut found: Vec<ObjectKey> = given.filter_map(oldest).collect();
+        let mut found: Vec<ObjectKey> = given.filter_map(|namespace| oldest(namespace)).collect();
         found.sort();
         found.dedup();
         match (found.pop(), found.is_empty()) {
@@ -231,20 +229,18 @@ impl Directory {
 
 fn oldest_claim(
     claims: &OrdSet<Claim>,
-    value: &Arc<str>,
+    value: &str,
     identity: &ObjectKey,
-    namespace: &Arc<str>,
+    namespace: &str,
 ) -> Option<ObjectKey> {
-    let from = Claim {
-        value: value.clone(),
-        identity: identity.clone(),
-        namespace: namespace.clone(),
-        created: Timestamp::MIN,
-        name: Arc::from(""),
+    let wanted = ClaimsOf {
+        value,
+        identity,
+        namespace,
     };
-    let first = claims.range(from..).next()?;
+    let first = claims.get_next(&wanted)?;
     let same =
-        first.value == *value && first.identity == *identity && first.namespace == *namespace;
+        *first.value == *value && first.identity == *identity && *first.namespace == *namespace;
     same.then(|| ObjectKey {
         namespace: first.namespace.clone(),
         name: first.name.clone(),

@@ -1,8 +1,10 @@
 //! The tables. A change touches its own rows and nothing else; a copy of the whole costs nothing, so
 //! that readers keep a consistent view while writers go on.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
+use equivalent::{Comparable, Equivalent};
 use imbl::{OrdMap, OrdSet};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -46,6 +48,44 @@ pub(super) struct Claim {
     pub namespace: Arc<str>,
     pub created: Timestamp,
     pub name: Arc<str>,
+}
+
+/// Stands before all claims of a namespace on a name, so that finding the oldest makes no copy.
+pub(super) struct ClaimsOf<'a> {
+    pub value: &'a str,
+    pub identity: &'a ObjectKey,
+    pub namespace: &'a str,
+}
+
+impl Equivalent<Claim> for ClaimsOf<'_> {
+    fn equivalent(&self, _: &Claim) -> bool {
+        false
+    }
+}
+
+impl Comparable<Claim> for ClaimsOf<'_> {
+    fn compare(&self, claim: &Claim) -> Ordering {
+        self.value
+            .cmp(&claim.value)
+            .then_with(|| self.identity.cmp(&claim.identity))
+            .then_with(|| self.namespace.cmp(&claim.namespace))
+            .then(Ordering::Less)
+    }
+}
+
+/// Stands before all Credentials that know a token id.
+pub(super) struct IssuedAs<'a>(pub &'a TokenId);
+
+impl Equivalent<(TokenId, ObjectKey)> for IssuedAs<'_> {
+    fn equivalent(&self, _: &(TokenId, ObjectKey)) -> bool {
+        false
+    }
+}
+
+impl Comparable<(TokenId, ObjectKey)> for IssuedAs<'_> {
+    fn compare(&self, (id, _): &(TokenId, ObjectKey)) -> Ordering {
+        self.0.cmp(id).then(Ordering::Less)
+    }
 }
 
 /// Objects of each namespace, oldest first, with their number.

@@ -1,6 +1,7 @@
 //! Whether something that was issued is still good: the join of a Credential entry with everything that
 //! may have changed since. Every disablement is immediate because nothing is cached.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use jiff::Timestamp;
 use super::ObjectKey;
 use super::judge::{AcceptedClient, GrantedScope, Served};
 use super::record::{CredentialRecord, EntryRecord, IdentityRecord, ServiceTokenRecord};
-use super::tables::Directory;
+use super::tables::{Directory, IssuedAs};
 use crate::resources::{OwnerKind, ReferenceTokens};
 use crate::tokens::{Presented, TokenId};
 
@@ -169,13 +170,10 @@ impl Directory {
         identity: &ObjectKey,
         id: &TokenId,
     ) -> Option<(&CredentialRecord, &EntryRecord)> {
-        let least = ObjectKey {
-            namespace: Arc::from(""),
-            name: Arc::from(""),
-        };
+        let from = (Bound::Included(&IssuedAs(id)), Bound::Unbounded);
         let candidates = self
             .issued
-            .range((*id, least)..)
+            .range::<_, IssuedAs<'_>>(from)
             .take_while(|(other, _)| other == id);
         candidates
             .filter_map(|(_, key)| self.credential(key))

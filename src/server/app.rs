@@ -120,11 +120,6 @@ impl App {
             self.metrics().shed("requests");
             return reply::overloaded();
         };
-        if request.uri().path().len() + request.uri().query().map_or(0, str::len)
-            > self.0.limits.uri
-        {
-            return reply::uri_too_long();
-        }
         if !self.is_meant(&request) {
             return reply::misdirected();
         }
