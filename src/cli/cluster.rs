@@ -1,21 +1,31 @@
 //! What the commands that talk to a Kubernetes API server share.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 
-use crate::source::kubernetes::{Reach, Source};
+use crate::source::kubernetes::Reach;
 
 /// For the connection alone; requests have their own bounds.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Between looks at how old the watches are.
-const LOOK: Duration = Duration::from_secs(1);
+/// For an answer, where nothing is streamed.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// A client of the cluster that the environment names: KUBECONFIG, `~/.kube/config` or the pod's account.
 pub(super) async fn client(context: Option<&str>) -> anyhow::Result<Client> {
+    Client::try_from(config(context).await?).context("the Kubernetes client cannot be set up")
+}
+
+/// The same, for requests that are not bounded otherwise; no watch may go through it.
+pub(super) async fn answering_client(context: Option<&str>) -> anyhow::Result<Client> {
+    let mut config = config(context).await?;
+    config.read_timeout = Some(ANSWER);
+    Client::try_from(config).context("the Kubernetes client cannot be set up")
+}
+
+async fn config(context: Option<&str>) -> anyhow::Result<Config> {
     // Twice is no fault: the first one counts.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let options = KubeConfigOptions {
@@ -33,7 +43,7 @@ pub(super) async fn client(context: Option<&str>) -> anyhow::Result<Client> {
     config.connect_timeout = Some(CONNECT);
     // A lost reply leaves the outcome unknown: whoever asked decides what comes next, never the client.
     config.default_retry = false;
-    Client::try_from(config).context("the Kubernetes client cannot be set up")
+    Ok(config)
 }
 
 /// Everywhere, or in the listed namespaces.
@@ -42,13 +52,5 @@ pub(super) fn reach(namespaces: &[String]) -> Reach {
         Reach::Cluster
     } else {
         Reach::Namespaces(namespaces.to_vec())
-    }
-}
-
-/// Tells again and again how long ago the quietest watch was last heard.
-pub(super) async fn watch_ages(source: Arc<Source>, tell: impl Fn(Duration)) {
-    loop {
-        tell(source.oldest().0);
-        tokio::time::sleep(LOOK).await;
     }
 }

@@ -24,6 +24,15 @@ pub(super) fn object_key(text: &str) -> Result<ObjectKey, String> {
     }
 }
 
+/// The name of a namespace.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    if schema::is_dns_label(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("write the name of a namespace".to_owned())
+    }
+}
+
 /// Reads files, directories and, for `-`, standard input; a file that is named twice once.
 pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
     let mut manifests = Vec::new();

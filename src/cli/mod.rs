@@ -15,6 +15,7 @@ mod logging;
 mod manifests;
 mod operator;
 mod reference;
+mod serve;
 mod signals;
 
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Command {
     Explain(explain::Args),
     /// Watch a cluster, write tokens into Secrets and report what is wrong
     Operator(operator::Args),
+    /// Serve an Identity of a cluster
+    Serve(serve::Args),
 }
 
 impl Cli {
@@ -61,6 +64,7 @@ impl Cli {
             Command::Dev(args) => dev::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Operator(args) => operator::run(args),
+            Command::Serve(args) => serve::run(args),
         };
         result.unwrap_or_else(|error| {
             eprintln!("symbolon: {error:#}");

@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{cluster, manifests, signals};
-use crate::directory::{ObjectKey, Settings, schema};
+use crate::directory::{ObjectKey, Settings};
 use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::events::Notices;
 use crate::reconcile::fence::Fence;
@@ -30,7 +30,7 @@ use crate::source::kubernetes::{Options, Seen, Sink, Source, Subject};
 use crate::telemetry::{LogForm, OperatorMetrics};
 
 /// How long the first lists may take before this is told again.
-const LISTS: Duration = Duration::from_secs(60);
+const LISTS: Duration = Duration::from_mins(1);
 /// How long passes that have begun may take when the process ends.
 const DRAIN: Duration = Duration::from_secs(15);
 /// Of the Lease, in the operator's namespace.
@@ -45,7 +45,7 @@ const LEASE: &str = "symbolon-operator";
 Several may run: all watch, the one that holds the Lease writes.")]
 pub(super) struct Args {
     /// Work in these namespaces only (repeat it, or separate by commas); default: everywhere
-    #[arg(long = "namespace", short, value_name = "NAMESPACE", env = "SYMBOLON_NAMESPACES", value_delimiter = ',', value_parser = namespace)]
+    #[arg(long = "namespace", short, value_name = "NAMESPACE", env = "SYMBOLON_NAMESPACES", value_delimiter = ',', value_parser = manifests::namespace)]
     namespaces: Vec<String>,
     /// The Identity of objects that name none
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_DEFAULT_IDENTITY", value_parser = manifests::object_key)]
@@ -75,14 +75,6 @@ pub(super) struct Args {
     context: Option<String>,
     #[command(flatten)]
     log: super::logging::LogArgs,
-}
-
-fn namespace(text: &str) -> Result<String, String> {
-    if schema::is_dns_label(text) {
-        Ok(text.to_owned())
-    } else {
-        Err("write the name of a namespace".to_owned())
-    }
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {

@@ -14,6 +14,7 @@ use crate::directory::record::{
     ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
 };
 use crate::directory::{Class, Directory, ObjectKey, Problem, Reason, Severity};
+use crate::oauth::discovery::paths;
 use crate::resources::{Cause, KeyStatus};
 
 /// Problems that one condition tells of.
@@ -91,9 +92,9 @@ pub fn identity(
     if let Some(record) = object.record() {
         let issuer = &record.issuer;
         let endpoints = json!({
-            "discovery": format!("{issuer}/.well-known/openid-configuration"),
-            "token": format!("{issuer}/connect/token"),
-            "introspection": format!("{issuer}/connect/introspect"),
+            "discovery": format!("{issuer}{}", paths::OPENID_CONFIGURATION),
+            "token": format!("{issuer}{}", paths::TOKEN),
+            "introspection": format!("{issuer}{}", paths::INTROSPECTION),
         });
         status.set("endpoints", endpoints);
     }

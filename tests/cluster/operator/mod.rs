@@ -3,5 +3,6 @@
 mod faults;
 mod lifecycle;
 mod process;
+mod serving;
 mod traffic;
 mod world;

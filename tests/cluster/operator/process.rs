@@ -57,67 +57,84 @@ pub(super) fn rights() -> Vec<PolicyRule> {
     ]
 }
 
-/// A running `symbolon operator`; killed when dropped.
-pub(super) struct Operator {
+/// A running `symbolon`; killed when dropped.
+pub(super) struct Process {
     child: Child,
-    health: String,
+    /// The log line by which it told where it listens.
+    told: serde_json::Value,
 }
+
+impl Process {
+    /// Starts one and waits until it tells where it listens.
+    pub(super) fn start(arguments: &[&str], kubeconfig: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_symbolon"))
+            .args(arguments)
+            .args(["--log", "info,symbolon=debug", "--log-format", "json"])
+            .env("KUBECONFIG", kubeconfig)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program can be started");
+        let (sender, receiver) = mpsc::channel();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Read to the end: a full pipe would stop it.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if std::env::var_os("SYMBOLON_TEST_LOG").is_some() {
+                    eprintln!("{line}");
+                }
+                drop(sender.send(line));
+            }
+        });
+        let told = loop {
+            let line = receiver
+                .recv_timeout(Duration::from_secs(30))
+                .expect("it tells where it listens");
+            let told: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+            if told["listen"].is_string() {
+                break told;
+            }
+        };
+        Self { child, told }
+    }
+
+    /// Where it listens, as `listen` or `health`.
+    pub(super) fn address(&self, which: &str) -> String {
+        format!("http://{}", self.told[which].as_str().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A running `symbolon operator`.
+pub(super) struct Operator(Process);
 
 impl Operator {
     /// Starts one for the world's namespaces; it has a Lease of its own in the team's.
     pub(super) fn start(world: &World<'_>, kubeconfig: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_symbolon"))
-            .args([
-                "operator",
-                "--health-listen",
-                "127.0.0.1:0",
-                "--request-timeout",
-                "2",
-                "--log",
-                "info,symbolon=debug",
-            ])
-            .args(["--namespace", &world.namespaces().join(",")])
-            .args(["--lease", &format!("{}/operator", world.team.name())])
-            .env("KUBECONFIG", kubeconfig)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the operator can be started");
-        let (sender, receiver) = mpsc::channel();
-        for stream in [
-            Box::new(child.stdout.take().unwrap()) as Box<dyn std::io::Read + Send>,
-            Box::new(child.stderr.take().unwrap()),
-        ] {
-            let sender = sender.clone();
-            // Read to the end: a full pipe would stop it.
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    if std::env::var_os("SYMBOLON_TEST_LOG").is_some() {
-                        eprintln!("{line}");
-                    }
-                    drop(sender.send(line));
-                }
-            });
-        }
-        let health = loop {
-            let line = receiver
-                .recv_timeout(Duration::from_secs(30))
-                .expect("the operator tells where it listens");
-            let told: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
-            if let Some(address) = told["listen"].as_str() {
-                break format!("http://{address}");
-            }
-        };
-        Self { child, health }
+        let namespaces = world.namespaces().join(",");
+        let lease = format!("{}/operator", world.team.name());
+        let arguments = [
+            "operator",
+            "--health-listen",
+            "127.0.0.1:0",
+            "--request-timeout",
+            "2",
+            "--namespace",
+            &namespaces,
+            "--lease",
+            &lease,
+        ];
+        Self(Process::start(&arguments, kubeconfig))
     }
 
     pub(super) async fn metric(&self, name: &str) -> Option<f64> {
-        let text = reqwest::get(format!("{}/metrics", self.health))
-            .await
-            .ok()?
-            .text()
-            .await
-            .ok()?;
+        let address = format!("{}/metrics", self.0.address("listen"));
+        let text = reqwest::get(address).await.ok()?.text().await.ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().parse().ok()
     }
@@ -128,7 +145,7 @@ impl Operator {
 
     fn end(&mut self) -> Duration {
         let began = Instant::now();
-        let pid = self.child.id().to_string();
+        let pid = self.0.child.id().to_string();
         assert!(
             Command::new("kill")
                 .args(["-TERM", &pid])
@@ -137,17 +154,10 @@ impl Operator {
                 .success()
         );
         assert!(
-            self.child.wait().unwrap().success(),
+            self.0.child.wait().unwrap().success(),
             "a graceful end is a success"
         );
         began.elapsed()
-    }
-}
-
-impl Drop for Operator {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 

@@ -47,6 +47,7 @@ spec:
   issuer: https://PLATFORM.example.com/id
   access: {clients: {from: List, names: [TEAM]}}
   signing: {algorithms: [ES256]}
+  gateways: [{name: api, audience: https://PLATFORM.example.com/id, scopes: [orders.read]}]
 ---
 apiVersion: symbolon.dev/v1alpha1
 kind: Scope

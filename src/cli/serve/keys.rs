@@ -1,0 +1,164 @@
+//! The keys of the served Identity: from a folder that a Secret is mounted at, or from the API server.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use kube::Client;
+use tokio::sync::watch as channel;
+use zeroize::Zeroizing;
+
+use crate::directory::ObjectKey;
+use crate::keys::KeySet;
+use crate::reconcile::cluster::Cluster as _;
+use crate::reconcile::fence::Fence;
+use crate::reconcile::key_secrets::{KEYSET, MAC, mac_secret, signing_secret};
+use crate::reconcile::kube_api::KubeApi;
+use crate::server::App;
+use crate::tokens::MacKey;
+
+/// Between looks for keys that are not there yet.
+const MISSING: Duration = Duration::from_millis(500);
+/// Between looks for other keys.
+const PRESENT: Duration = Duration::from_secs(5);
+/// For one request.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// What is said about keys that are not there is said again after this many looks.
+const REPEAT: u32 = 60;
+
+/// Where keys are.
+pub(super) enum Place {
+    /// Files named like the keys of the Secrets.
+    Folder(PathBuf),
+    /// The two Secrets themselves.
+    Secrets(Box<KubeApi>, ObjectKey),
+}
+
+type Bytes = Option<Zeroizing<Vec<u8>>>;
+
+impl Place {
+    /// The folder, if one is named, else the Secrets.
+    pub(super) fn new(folder: Option<PathBuf>, client: &Client, identity: &ObjectKey) -> Self {
+        match folder {
+            Some(folder) => Self::Folder(folder),
+            None => {
+                // It only reads: the fence is never asked.
+                let api = KubeApi::new(client.clone(), TIMEOUT, Fence::closed());
+                Self::Secrets(Box::new(api), identity.clone())
+            }
+        }
+    }
+
+    async fn read(&self, name: &str) -> anyhow::Result<Bytes> {
+        match self {
+            Self::Folder(folder) => {
+                let path = folder.join(name);
+                match tokio::fs::read(&path).await {
+                    Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => {
+                        Err(error).with_context(|| format!("cannot read {}", path.display()))
+                    }
+                }
+            }
+            Self::Secrets(api, identity) => {
+                let key = if name == MAC {
+                    mac_secret(identity)
+                } else {
+                    signing_secret(identity)
+                };
+                let secret = api
+                    .secret(&key)
+                    .await
+                    .with_context(|| format!("cannot read the Secret {key}"))?;
+                Ok(secret.and_then(|secret| secret.bytes(name)))
+            }
+        }
+    }
+}
+
+/// Keeps the server's keys as they are in their place.
+pub(super) struct Keys {
+    pub(super) place: Place,
+    pub(super) app: App,
+    pub(super) mac: channel::Sender<Option<Arc<MacKey>>>,
+    keyset_seen: Bytes,
+    mac_seen: Bytes,
+}
+
+impl Keys {
+    pub(super) const fn new(
+        place: Place,
+        app: App,
+        mac: channel::Sender<Option<Arc<MacKey>>>,
+    ) -> Self {
+        Self {
+            place,
+            app,
+            mac,
+            keyset_seen: None,
+            mac_seen: None,
+        }
+    }
+
+    /// Waits until both are there.
+    pub(super) async fn first(&mut self) {
+        let mut looks = 0;
+        loop {
+            let fault = self.look().await.err();
+            if self.keyset_seen.is_some() && self.mac_seen.is_some() {
+                return;
+            }
+            if looks % REPEAT == 0 {
+                let why = fault.map_or_else(
+                    || "the operator makes them".to_owned(),
+                    |fault| format!("{fault:#}"),
+                );
+                tracing::warn!(why, "waiting for the Identity's keys");
+            }
+            looks += 1;
+            tokio::time::sleep(MISSING).await;
+        }
+    }
+
+    /// Takes other keys as they come, for ever.
+    pub(super) async fn follow(mut self) {
+        loop {
+            tokio::time::sleep(PRESENT).await;
+            if let Err(error) = self.look().await {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the keys cannot be read: those read before stay"
+                );
+            }
+        }
+    }
+
+    async fn look(&mut self) -> anyhow::Result<()> {
+        let keyset = self.place.read(KEYSET).await?;
+        if let Some(bytes) = keyset.filter(|bytes| self.keyset_seen.as_ref() != Some(bytes)) {
+            let set = KeySet::parse(&bytes).context(KEYSET)?;
+            self.app.publisher().set_keys(set, now())?;
+            self.keyset_seen = Some(bytes);
+            tracing::info!("took the signing keys");
+        }
+        let mac = self.place.read(MAC).await?;
+        if let Some(bytes) = mac.filter(|bytes| self.mac_seen.as_ref() != Some(bytes)) {
+            let mac = MacKey::from_bytes(&bytes).context(MAC)?;
+            self.mac.send_replace(Some(Arc::new(mac)));
+            self.mac_seen = Some(bytes);
+            tracing::info!("took the mac key");
+        }
+        Ok(())
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge: keys begin and end by the clock"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,212 @@
+//! `symbolon serve`: one Identity of a cluster. It watches the same resources as the operator and needs
+//! none of it to know that something was applied, disabled or deleted.
+
+mod keys;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::{SignedDuration, Timestamp};
+use tokio::net::TcpListener;
+use tokio::sync::watch as channel;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::keys::{Keys, Place};
+use super::logging::LogArgs;
+use super::{cluster, manifests, signals};
+use crate::directory::{ObjectKey, Settings};
+use crate::resources::Kind;
+use crate::server::revoke_kube::KubeRevoker;
+use crate::server::{self, App, Config};
+use crate::source::kubernetes::{Options, Reach, Seen, Sink, Source, Subject};
+use crate::telemetry::LogForm;
+
+/// How long the first lists may take before what is missing is told again.
+const LISTS: Duration = Duration::from_mins(1);
+/// Between tellings of how old the watches are.
+const AGE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  symbolon serve --identity platform/main
+  symbolon serve --identity platform/main --keys-dir /var/run/symbolon/keys     a mounted Secret
+  symbolon serve --identity platform/main --namespace platform --namespace shop
+
+Health and metrics are at --health-listen: /livez, /readyz, /metrics.")]
+pub(super) struct Args {
+    /// The Identity to serve
+    #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_IDENTITY", value_parser = manifests::object_key)]
+    identity: ObjectKey,
+    /// A folder with keyset.json and mac.key; without it they are read from the Identity's Secrets
+    #[arg(long, value_name = "DIR", env = "SYMBOLON_KEYS_DIR")]
+    keys_dir: Option<PathBuf>,
+    /// Where to serve
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "SYMBOLON_LISTEN",
+        default_value = "0.0.0.0:8080"
+    )]
+    listen: SocketAddr,
+    /// Where to serve health and metrics
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "SYMBOLON_HEALTH_LISTEN",
+        default_value = "0.0.0.0:8081"
+    )]
+    health_listen: SocketAddr,
+    /// Serve objects of these namespaces only (repeat it, or separate by commas); the Identity's own always
+    #[arg(long = "namespace", short, value_name = "NAMESPACE", env = "SYMBOLON_NAMESPACES", value_delimiter = ',', value_parser = manifests::namespace)]
+    namespaces: Vec<String>,
+    /// The Identity of objects that name none, as the operator has it
+    #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_DEFAULT_IDENTITY", value_parser = manifests::object_key)]
+    default_identity: Option<ObjectKey>,
+    /// Seconds within which the first lists begin, at random: with many replicas they spare the API server
+    #[arg(long, value_name = "SECONDS", env = "SYMBOLON_START_WITHIN", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=600))]
+    start_within: u16,
+    /// The context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let _logs = args.log.start(LogForm::Json)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    runtime.block_on(serve(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Publishes what the watches see.
+struct Publish(App);
+
+impl Sink for Publish {
+    fn take(&self, batch: Vec<Seen>) {
+        let publisher = self.0.publisher();
+        // Each object has one watch, in order: nobody else makes news of it old meanwhile.
+        let known = publisher.current();
+        let changes = batch.into_iter().filter_map(|seen| match seen {
+            Seen::Object { change, .. } => Some(change),
+            Seen::Secret(_) => None,
+        });
+        // Most of what happens to a large directory is somebody's status.
+        let mut news = changes
+            .filter(|change| known.directory().is_news(change))
+            .peekable();
+        if news.peek().is_some() {
+            publisher.update(|directory| news.for_each(|change| directory.apply(change)));
+        }
+    }
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    let listener = bind(args.listen, "--listen").await?;
+    let health = bind(args.health_listen, "--health-listen").await?;
+    let client = cluster::client(args.context.as_deref()).await?;
+    let revoker = KubeRevoker::new(cluster::answering_client(args.context.as_deref()).await?);
+    let settings = Settings {
+        default_identity: args.default_identity.clone(),
+    };
+    let config = Config {
+        settings: settings.clone(),
+        ..Config::new(args.identity.clone())
+    };
+    let app = App::new(config, revoker).context("cannot start")?;
+    info!(listen = %listener.local_addr()?, health = %health.local_addr()?, identity = %args.identity, "serving");
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(server::run(listener, health, app.clone(), shutdown.clone()));
+
+    let (mac, mac_seen) = channel::channel(None);
+    let mut keys = Keys::new(
+        Place::new(args.keys_dir.clone(), &client, &args.identity),
+        app.clone(),
+        mac,
+    );
+    let following = async {
+        // Without the key no Credential could be believed, and all would be read twice.
+        keys.first().await;
+        let options = Options {
+            subjects: subjects(&args),
+            settings: Arc::new(settings),
+            mac: mac_seen,
+            start_within: Duration::from_secs(args.start_within.into()),
+        };
+        let source = Source::start(&client, &options, &Arc::new(Publish(app.clone())));
+        tokio::join!(keys.follow(), lists(&source, &app), ages(&source, &app));
+    };
+    tokio::select! {
+        () = following => {}
+        () = signals::asked_to_stop() => {}
+    }
+    info!("stopping: requests under way are answered first");
+    shutdown.cancel();
+    serving.await.context("the server failed")??;
+    Ok(())
+}
+
+/// Everything that the rules read; Credentials of the Identity's namespace alone.
+fn subjects(args: &Args) -> Vec<(Subject, Reach)> {
+    let own = args.identity.namespace.to_string();
+    let mut reach = cluster::reach(&args.namespaces);
+    if let Reach::Namespaces(names) = &mut reach
+        && !names.contains(&own)
+    {
+        names.push(own.clone());
+    }
+    let kinds = Kind::ALL
+        .into_iter()
+        .filter(|kind| *kind != Kind::Credential);
+    let mut subjects: Vec<_> = kinds
+        .map(|kind| (Subject::Kind(kind), reach.clone()))
+        .collect();
+    subjects.push((Subject::Namespaces, reach));
+    subjects.push((
+        Subject::Kind(Kind::Credential),
+        Reach::Namespaces(vec![own]),
+    ));
+    subjects
+}
+
+/// Waits for the first lists, and tells which are missing.
+async fn lists(source: &Source, app: &App) {
+    while let Err(missing) = source.listed(LISTS).await {
+        warn!(
+            "{missing}: are the CustomResourceDefinitions installed, and may the server list them?"
+        );
+    }
+    app.status().lists_complete();
+    info!("every first list is complete");
+}
+
+/// Tells the server again and again how old what it knows may be.
+async fn ages(source: &Source, app: &App) {
+    loop {
+        let age = SignedDuration::try_from(source.oldest().0).unwrap_or(SignedDuration::MAX);
+        app.status()
+            .heard_at(now().checked_sub(age).unwrap_or(Timestamp::MIN));
+        tokio::time::sleep(AGE).await;
+    }
+}
+
+async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| format!("cannot listen at {address}: give another address with {option}"))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge: the server compares it with its own clock"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
+}

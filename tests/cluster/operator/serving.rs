@@ -1,0 +1,275 @@
+//! `symbolon serve` on a real API server: it answers by what is applied, with no operator in between.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use symbolon::resources::Kind;
+
+use super::process::Process;
+use super::world::{Running, World};
+use crate::harness::{Cluster, Program, eventually, rule};
+
+const TOKEN: Kind = Kind::ServiceAccessToken;
+
+struct Server {
+    process: Process,
+    http: reqwest::Client,
+}
+
+impl Server {
+    async fn start(world: &World<'_>, kubeconfig: &std::path::Path, more: &[&str]) -> Self {
+        let namespaces = world.namespaces().join(",");
+        let identity = world.identity().to_string();
+        let mut arguments = vec!["serve", "--identity", &identity, "--namespace", &namespaces];
+        arguments.extend(["--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0"]);
+        arguments.extend(more);
+        let server = Self {
+            process: Process::start(&arguments, kubeconfig),
+            http: reqwest::Client::new(),
+        };
+        eventually("the server is ready", async || {
+            server.is_ready().await.then_some(())
+        })
+        .await;
+        server
+    }
+
+    async fn is_ready(&self) -> bool {
+        let answer = self
+            .http
+            .get(format!("{}/readyz", self.process.address("health")))
+            .send()
+            .await;
+        answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/id/{path}", self.process.address("listen"))
+    }
+
+    async fn check(&self, token: &str) -> StatusCode {
+        self.http
+            .get(self.url("connect/checktoken/api"))
+            .bearer_auth(token)
+            .send()
+            .await
+            .unwrap()
+            .status()
+    }
+
+    async fn accepts(&self, token: &str) -> bool {
+        self.check(token).await == StatusCode::NO_CONTENT
+    }
+
+    async fn soon(&self, what: &str, token: &str, accepted: bool) {
+        eventually(what, async || {
+            (self.accepts(token).await == accepted).then_some(())
+        })
+        .await;
+    }
+
+    async fn access_token(&self, id: &str, secret: &str) -> Result<Value, StatusCode> {
+        let request = self
+            .http
+            .post(self.url("connect/token"))
+            .basic_auth(id, Some(secret));
+        let answer = request
+            .form(&[
+                ("grant_type", "client_credentials"),
+                ("scope", "orders.read"),
+            ])
+            .send()
+            .await
+            .unwrap();
+        match answer.status() {
+            StatusCode::OK => Ok(answer.json().await.unwrap()),
+            refused => Err(refused),
+        }
+    }
+}
+
+async fn client_secret(world: &World<'_>) -> (String, String) {
+    let data = world.secret("backend-client").await.unwrap().data.unwrap();
+    let text = |key: &str| String::from_utf8(data[key].0.clone()).unwrap();
+    (text("client-id"), text("client-secret"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_applied_is_served_and_what_is_taken_away_is_not() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    world
+        .ready(Kind::OAuthClient, "backend", "True", "Ready")
+        .await;
+    let token = world.text("nightly-token").await.unwrap();
+    // A server needs no operator to know what changed.
+    drop(running);
+    let rights = vec![
+        rule(
+            &["get", "list", "watch"],
+            "symbolon.dev",
+            &[
+                "identities",
+                "scopes",
+                "oauthclients",
+                "serviceaccesstokens",
+                "credentials",
+            ],
+        ),
+        rule(&["delete"], "symbolon.dev", &["credentials"]),
+        rule(&["list", "watch"], "", &["namespaces"]),
+        rule(&["get"], "", &["secrets"]),
+    ];
+    let account = world.team.cluster_account("server", rights).await;
+    let server = Server::start(&world, account.kubeconfig_path(), &[]).await;
+    assert!(server.accepts(&token).await, "known as soon as it is ready");
+    let (id, secret) = client_secret(&world).await;
+    assert_eq!(
+        server.access_token(&id, &secret).await.unwrap()["token_type"],
+        "Bearer"
+    );
+    assert!(server.access_token(&id, &token).await.is_err());
+
+    for (what, patch, back) in [
+        (
+            "disabled",
+            json!({"spec": {"disabled": true}}),
+            json!({"spec": {"disabled": false}}),
+        ),
+        (
+            "without the scope",
+            json!({"spec": {"scopes": ["orders.write"]}}),
+            json!({"spec": {"scopes": ["orders.read"]}}),
+        ),
+        (
+            "acting as another",
+            json!({"spec": {"systemUser": {"name": "other"}}}),
+            json!({"spec": {"systemUser": {"name": "backend"}}}),
+        ),
+    ] {
+        world.patch(Kind::OAuthClient, "backend", patch).await;
+        server.soon(what, &token, false).await;
+        world.patch(Kind::OAuthClient, "backend", back).await;
+        server.soon("as before", &token, true).await;
+    }
+    world.delete(TOKEN, "nightly").await;
+    server.soon("deleted", &token, false).await;
+    world.apply_token("nightly", "").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(
+        !server.accepts(&token).await,
+        "another object of the name brings nothing back"
+    );
+    world.delete(Kind::OAuthClient, "backend").await;
+    eventually("the client is gone", async || {
+        server
+            .access_token(&id, &secret)
+            .await
+            .is_err()
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_revoked_at_the_server_is_dead_at_once_and_replaced() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    world
+        .ready(Kind::OAuthClient, "backend", "True", "Ready")
+        .await;
+    let server = Server::start(&world, cluster.kubeconfig_path(), &[]).await;
+    let token = world.text("nightly-token").await.unwrap();
+    let (id, secret) = client_secret(&world).await;
+    assert!(server.accepts(&token).await);
+    let request = server
+        .http
+        .post(server.url("connect/revocation"))
+        .basic_auth(&id, Some(&secret));
+    let answer = request.form(&[("token", &token)]).send().await.unwrap();
+    assert_eq!(
+        answer.status(),
+        StatusCode::OK,
+        "{}",
+        answer.text().await.unwrap()
+    );
+    server.soon("revoked", &token, false).await;
+    let next = eventually("another token", async || {
+        world
+            .text("nightly-token")
+            .await
+            .filter(|text| *text != token)
+    })
+    .await;
+    server.soon("the next one is accepted", &next, true).await;
+    assert!(!server.accepts(&token).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_goes_on_while_the_api_server_is_away() {
+    let cluster = Cluster::private();
+    let world = World::new(&cluster).await;
+    let running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    world
+        .ready(Kind::OAuthClient, "backend", "True", "Ready")
+        .await;
+    let (token, (id, secret)) = (
+        world.text("nightly-token").await.unwrap(),
+        client_secret(&world).await,
+    );
+    drop(running);
+    let server = Server::start(&world, cluster.kubeconfig_path(), &[]).await;
+    cluster.kill(Program::Apiserver);
+    for _ in 0..20 {
+        assert!(server.accepts(&token).await);
+        assert!(server.access_token(&id, &secret).await.is_ok());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(server.is_ready().await, "staleness is far away");
+    cluster.start(Program::Apiserver);
+    world.delete(TOKEN, "nightly").await;
+    server
+        .soon("what happened after the outage is seen", &token, false)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mounted_keys_are_taken_and_taken_anew_when_they_change() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let folder = tempfile::tempdir().unwrap();
+    let mount = async |secret: &str, key: &str| {
+        let secret = world
+            .platform
+            .api::<k8s_openapi::api::core::v1::Secret>()
+            .get(secret)
+            .await
+            .unwrap();
+        std::fs::write(folder.path().join(key), &secret.data.unwrap()[key].0).unwrap();
+    };
+    mount("main-signing", "keyset.json").await;
+    std::fs::write(folder.path().join("mac.key"), [7; 32]).unwrap();
+    let server = Server::start(
+        &world,
+        cluster.kubeconfig_path(),
+        &["--keys-dir", folder.path().to_str().unwrap()],
+    )
+    .await;
+    let token = world.text("nightly-token").await.unwrap();
+    assert!(
+        !server.accepts(&token).await,
+        "nothing carries the seal of this key"
+    );
+    mount("main-mac", "mac.key").await;
+    server
+        .soon("the right key is taken without a restart", &token, true)
+        .await;
+}
