@@ -49,6 +49,16 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Opens a file for writing; makes it where it is absent.
+pub fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(PRIVATE_FILE)
+        .open(path)
+}
+
 /// Reads a file; `None` where there is none.
 pub fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {

@@ -83,7 +83,7 @@ impl Files {
             state_file::ensure_folder(&root.join(folder)).map_err(failed)?;
         }
         state_file::write(&root.join(".gitignore"), GITIGNORE.as_bytes()).map_err(failed)?;
-        let lock = File::create(root.join(".lock")).map_err(failed)?;
+        let lock = state_file::create(&root.join(".lock")).map_err(failed)?;
         lock.try_lock().map_err(|error| match error {
             fs::TryLockError::WouldBlock => OpenError::InUse(root.to_owned()),
             fs::TryLockError::Error(error) => failed(error),

@@ -70,7 +70,8 @@ impl<B: Births> Directory<B> {
         self.read_changes().map(|(update, _)| update)
     }
 
-    /// Waits until something has changed, and reads it. May be dropped and called again.
+    /// Waits until something has changed, and reads it. May be dropped and called again. After an error
+    /// nothing that changed is lost but where births could not be saved: then the state is unusable.
     pub async fn changed(&mut self) -> io::Result<Update> {
         loop {
             self.hinted().await;
@@ -133,7 +134,9 @@ impl<B: Births> Directory<B> {
                 self.seen.insert(path, found);
             }
         }
-        Ok((self.live.update(now, &mut self.births), is_news))
+        let update = self.live.update(now, &mut self.births);
+        self.births.save()?;
+        Ok((update, is_news))
     }
 }
 
