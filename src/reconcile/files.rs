@@ -48,6 +48,8 @@ struct Inner {
     versions: AtomicU64,
     own: OwnWrites,
     credentials: mpsc::UnboundedSender<CredentialEvent>,
+    /// Held from the look at what is there to the write that depends on it.
+    writing: Mutex<()>,
     /// Held while the folder is ours.
     _lock: File,
 }
@@ -95,6 +97,7 @@ impl Files {
             versions: AtomicU64::default(),
             own: OwnWrites::default(),
             credentials,
+            writing: Mutex::default(),
             _lock: lock,
         };
         Ok((Self(Arc::new(inner)), told))
@@ -223,6 +226,7 @@ impl Files {
 
     /// Deletes a Credential, on condition of its uid where one is given; one that is gone is deleted.
     pub fn revoke(&self, key: &ObjectKey, uid: Option<&str>) -> Result<(), ApiError> {
+        let _writing = self.writing();
         let Some(stored) = self.read_credential(key)? else {
             return Ok(());
         };
@@ -230,6 +234,14 @@ impl Files {
             return Ok(());
         }
         self.drop_credential(key)
+    }
+
+    /// One write at a time: no other comes between what it depends on and it.
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.0
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn drop_credential(&self, key: &ObjectKey) -> Result<(), ApiError> {
@@ -298,6 +310,7 @@ impl Cluster for Files {
     }
 
     async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
+        let _writing = self.writing();
         let key = credential_key(credential);
         if self.read_credential(&key)?.is_some() {
             return Err(ApiError::AlreadyExists);
@@ -308,6 +321,7 @@ impl Cluster for Files {
     }
 
     async fn replace_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
+        let _writing = self.writing();
         let key = credential_key(credential);
         let stored = self.read_credential(&key)?.ok_or(ApiError::NotFound)?;
         let is_same = stored.metadata.uid == credential.metadata.uid
@@ -324,6 +338,7 @@ impl Cluster for Files {
         key: &ObjectKey,
         only: &Precondition,
     ) -> Result<(), ApiError> {
+        let _writing = self.writing();
         let stored = self.read_credential(key)?.ok_or(ApiError::NotFound)?;
         let is_same = stored.metadata.uid.as_ref() == Some(&only.uid)
             && stored.metadata.resource_version.as_ref() == Some(&only.resource_version);
@@ -335,6 +350,7 @@ impl Cluster for Files {
     }
 
     async fn create_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        let _writing = self.writing();
         let key = secret.key();
         if self.read_secret(&key)?.is_some() {
             return Err(ApiError::AlreadyExists);
@@ -347,6 +363,7 @@ impl Cluster for Files {
     }
 
     async fn replace_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        let _writing = self.writing();
         let key = secret.key();
         let stored = self.read_secret(&key)?.ok_or(ApiError::NotFound)?;
         if stored.version() != secret.version() {
@@ -356,6 +373,7 @@ impl Cluster for Files {
     }
 
     async fn delete_secret(&self, key: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
+        let _writing = self.writing();
         let stored = self.read_secret(key)?.ok_or(ApiError::NotFound)?;
         let path = self
             .secret_path(key)
@@ -564,4 +582,105 @@ fn unsafe_name(key: &ObjectKey) -> ApiError {
 
 fn unavailable(path: &Path, error: &io::Error) -> ApiError {
     ApiError::Unavailable(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    type Told = mpsc::UnboundedReceiver<CredentialEvent>;
+
+    fn open() -> (tempfile::TempDir, Files, Told) {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, told) = Files::open(&folder.path().join("state")).unwrap();
+        (folder, files, told)
+    }
+
+    fn credential() -> Credential {
+        let value = json!({
+            "apiVersion": "symbolon.dev/v1alpha1",
+            "kind": "Credential",
+            "metadata": {"namespace": "platform", "name": "u"},
+            "spec": {
+                "identity": {"name": "main"},
+                "owner": {"kind": "OAuthClient", "namespace": "shop", "name": "a", "uid": "u"},
+                "high": 1,
+                "tokens": [],
+            },
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn secret(name: &str) -> SecretObject {
+        let manifest =
+            json!({"metadata": {"namespace": "shop", "name": name}, "data": {"token": "YQ=="}});
+        SecretObject::new(manifest.as_object().cloned().unwrap())
+    }
+
+    /// Nothing here waits.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        future.now_or_never().unwrap()
+    }
+
+    #[test]
+    fn a_revocation_is_not_undone_by_a_write_under_way() {
+        let (_folder, files, _told) = open();
+        let key = ObjectKey::new("platform", "u");
+        for _ in 0..100 {
+            let stored = now(files.create_credential(&credential())).unwrap();
+            let start = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    now(files.replace_credential(&stored)).ok();
+                });
+                start.wait();
+                files.revoke(&key, stored.metadata.uid.as_deref()).unwrap();
+            });
+            assert_eq!(now(files.credential(&key)).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_write_is_made_only_upon_what_was_read() {
+        let (_folder, files, _told) = open();
+        let first = now(files.create_secret(&secret("a"))).unwrap();
+        assert_eq!(
+            now(files.create_secret(&secret("a"))).unwrap_err(),
+            ApiError::AlreadyExists
+        );
+        // Somebody edits the file.
+        let path = files.secret_path(&first.key()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("YQ==", "Yg==")).unwrap();
+        assert_eq!(
+            now(files.replace_secret(&first)).unwrap_err(),
+            ApiError::Conflict
+        );
+        let second = now(files.secret(&first.key())).unwrap().unwrap();
+        assert_eq!(
+            now(files.delete_secret(&first.key(), &first.precondition())).unwrap_err(),
+            ApiError::Conflict
+        );
+        now(files.replace_secret(&second)).unwrap();
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder() {
+        let (_folder, files, _told) = open();
+        for name in ["..", "../a", "a/b", "/etc/passwd", "", "a\0"] {
+            assert_eq!(files.secret_path(&ObjectKey::new("shop", name)), None);
+            assert_eq!(files.secret_path(&ObjectKey::new(name, "a")), None);
+            assert!(now(files.create_secret(&secret(name))).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn one_process_has_the_folder() {
+        let (folder, _files, _told) = open();
+        let again = Files::open(&folder.path().join("state"));
+        assert!(matches!(again, Err(OpenError::InUse(_))));
+    }
 }
