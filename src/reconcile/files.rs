@@ -50,6 +50,8 @@ struct Inner {
     versions: AtomicU64,
     own: OwnWrites,
     credentials: mpsc::UnboundedSender<CredentialEvent>,
+    /// Held from the look at what is there to the write that depends on it.
+    writing: Mutex<()>,
     /// Held while the folder is ours.
     _lock: File,
 }
@@ -97,6 +99,7 @@ impl Files {
             versions: AtomicU64::default(),
             own: OwnWrites::default(),
             credentials,
+            writing: Mutex::default(),
             _lock: lock,
         };
         Ok((Self(Arc::new(inner)), told))
@@ -222,6 +225,7 @@ impl Files {
 
     /// Deletes a Credential, on condition of its uid where one is given; one that is gone is deleted.
     pub fn revoke(&self, key: &ObjectKey, uid: Option<&str>) -> Result<(), ApiError> {
+        let _writing = self.writing();
         let Some(stored) = self.read_credential(key)? else {
             return Ok(());
         };
@@ -229,6 +233,14 @@ impl Files {
             return Ok(());
         }
         self.drop_credential(key)
+    }
+
+    /// One write at a time: no other comes between what it depends on and it.
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.0
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn drop_credential(&self, key: &ObjectKey) -> Result<(), ApiError> {
@@ -297,6 +309,7 @@ impl Cluster for Files {
     }
 
     async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
+        let _writing = self.writing();
         let key = credential_key(credential);
         if self.read_credential(&key)?.is_some() {
             return Err(ApiError::AlreadyExists);
@@ -307,6 +320,7 @@ impl Cluster for Files {
     }
 
     async fn replace_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
+        let _writing = self.writing();
         let key = credential_key(credential);
         let stored = self.read_credential(&key)?.ok_or(ApiError::NotFound)?;
         let is_same = stored.metadata.uid == credential.metadata.uid
@@ -323,6 +337,7 @@ impl Cluster for Files {
         key: &ObjectKey,
         only: &Precondition,
     ) -> Result<(), ApiError> {
+        let _writing = self.writing();
         let stored = self.read_credential(key)?.ok_or(ApiError::NotFound)?;
         let is_same = stored.metadata.uid.as_ref() == Some(&only.uid)
             && stored.metadata.resource_version.as_ref() == Some(&only.resource_version);
@@ -334,6 +349,7 @@ impl Cluster for Files {
     }
 
     async fn create_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        let _writing = self.writing();
         let key = secret.key();
         if self.read_secret(&key)?.is_some() {
             return Err(ApiError::AlreadyExists);
@@ -346,6 +362,7 @@ impl Cluster for Files {
     }
 
     async fn replace_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        let _writing = self.writing();
         let key = secret.key();
         let stored = self.read_secret(&key)?.ok_or(ApiError::NotFound)?;
         if stored.version() != secret.version() {
@@ -355,6 +372,7 @@ impl Cluster for Files {
     }
 
     async fn delete_secret(&self, key: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
+        let _writing = self.writing();
         let stored = self.read_secret(key)?.ok_or(ApiError::NotFound)?;
         let path = self
             .secret_path(key)

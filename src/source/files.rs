@@ -49,6 +49,14 @@ impl Folder {
         Ok(files)
     }
 
+    /// Whether a path below the directory may be one of a manifest, or of a folder of some.
+    pub fn concerns(&self, path: &Path) -> bool {
+        let below = path.strip_prefix(&self.root);
+        below.map_or(true, |below| {
+            !below.iter().any(|part| is_hidden(Path::new(part)))
+        })
+    }
+
     fn walk(&self, folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;

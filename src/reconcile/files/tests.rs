@@ -15,7 +15,7 @@ use crate::reconcile::cluster::{ApiError, Cluster as _, Precondition};
 use crate::reconcile::issue::tests::{desired, owner, target};
 use crate::reconcile::issue::{Issuer, MintBudget, Outcome, Rules, Settled, issue};
 use crate::reconcile::secret::SecretObject;
-use crate::resources::Kind;
+use crate::resources::{Credential, Kind};
 use crate::tokens::{MacKey, SystemEntropy};
 
 /// A state folder and the owner that issues into it.
@@ -323,4 +323,38 @@ async fn a_process_that_dies_between_record_and_reveal_heals() {
         [1],
         "and the token that is there is kept"
     );
+}
+
+#[tokio::test]
+async fn a_revocation_is_not_undone_by_a_write_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = open(folder.path());
+    let key = ObjectKey::new("platform", "u");
+    let credential: Credential = serde_json::from_value(json!({
+        "apiVersion": "symbolon.dev/v1alpha1",
+        "kind": "Credential",
+        "metadata": {"namespace": "platform", "name": "u"},
+        "spec": {
+            "identity": {"name": "main"},
+            "owner": {"kind": "OAuthClient", "namespace": "shop", "name": "a", "uid": "u"},
+            "high": 1,
+            "tokens": [],
+        },
+    }))
+    .unwrap();
+    for _ in 0..100 {
+        let stored = files.create_credential(&credential).await.unwrap();
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                futures::FutureExt::now_or_never(files.replace_credential(&stored))
+                    .unwrap()
+                    .ok();
+            });
+            start.wait();
+            files.revoke(&key, stored.metadata.uid.as_deref()).unwrap();
+        });
+        assert_eq!(files.credential(&key).await.unwrap(), None);
+    }
 }
