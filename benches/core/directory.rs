@@ -19,7 +19,6 @@ const SIZES: [usize; 2] = [1, 100_000];
 static SMALL: LazyLock<Population> = LazyLock::new(|| Population::new(ISSUER, SIZES[0], NOW));
 static LARGE: LazyLock<Population> = LazyLock::new(|| Population::new(ISSUER, SIZES[1], NOW));
 
-
 fn population(size: usize) -> &'static Population {
     if size == SIZES[0] { &SMALL } else { &LARGE }
 }
