@@ -37,6 +37,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "reconcile",
         &[
             "keys",
+            "oauth",
             "directory",
             "tokens",
             "resources",
