@@ -60,6 +60,9 @@ impl World {
             .state
             .clone()
             .unwrap_or_else(|| args.dir.join(".symbolon"));
+        // What is printed is pasted anywhere.
+        let state = std::path::absolute(&state)
+            .with_context(|| format!("cannot use {}", state.display()))?;
         let folder = Folder::open(&args.dir, std::slice::from_ref(&state))
             .with_context(|| format!("cannot read {}", args.dir.display()))?;
         let (files, credentials) = Files::open(&state)?;
