@@ -101,6 +101,24 @@ fn a_restart_keeps_secrets_tokens_and_keys() {
 }
 
 #[test]
+fn at_another_address_secrets_say_so_and_are_the_same() {
+    let folder = quickstart();
+    Dev::start(&folder).terminate();
+    let before = folder.secret("shop", "backend-client", "client-secret");
+    let token = folder.secret("shop", "nightly-report-token", "token");
+    let dev = Dev::start(&folder);
+    let after = folder.secret("shop", "backend-client", "client-secret");
+    assert_eq!(after["issuer"], dev.issuer);
+    assert_eq!(after["token-url"], dev.url("/connect/token"));
+    assert_eq!(after["client-secret"], before["client-secret"]);
+    Client::of(&after).token();
+    let moved = folder.secret("shop", "nightly-report-token", "token");
+    assert_eq!(moved["issuer"], dev.issuer);
+    assert_eq!(moved["token"], token["token"]);
+    assert_eq!(dev.check(GATEWAY, &token["token"]), 204);
+}
+
+#[test]
 fn a_crash_at_any_moment_of_the_first_start_leaves_nothing_broken() {
     let folder = quickstart();
     let ports = Ports::free();

@@ -18,7 +18,7 @@ use super::problems::Told;
 use super::{Args, origin};
 use crate::directory::{Change, Directory, ObjectKey, Settings};
 use crate::keys::KeySet;
-use crate::reconcile::cluster::Cluster as _;
+use crate::reconcile::cluster::{ApiError, Cluster as _};
 use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::events::Notices;
 use crate::reconcile::files::{CredentialEvent, Files};
@@ -60,6 +60,9 @@ impl World {
             .state
             .clone()
             .unwrap_or_else(|| args.dir.join(".symbolon"));
+        // What is printed is pasted anywhere.
+        let state = std::path::absolute(&state)
+            .with_context(|| format!("cannot use {}", state.display()))?;
         let folder = Folder::open(&args.dir, std::slice::from_ref(&state))
             .with_context(|| format!("cannot read {}", args.dir.display()))?;
         let (files, credentials) = Files::open(&state)?;
@@ -110,16 +113,10 @@ impl World {
 
     async fn start(&mut self) -> anyhow::Result<()> {
         let update = self.source.look()?;
-        self.take(&update)?;
+        self.take(&update).await?;
         self.files.collect_garbage()?;
         self.ensure_keys().await?;
-        let credentials = self.files.credentials()?;
-        self.take_credentials(
-            credentials
-                .into_iter()
-                .map(|credential| CredentialEvent::Put(Box::new(credential)))
-                .collect(),
-        );
+        self.take_all_credentials()?;
         self.app.status().lists_complete();
         self.controller.lead();
         tokio::spawn(Arc::clone(&self.controller).run(self.stop.clone()));
@@ -133,8 +130,7 @@ impl World {
             tokio::select! {
                 update = self.source.changed() => {
                     let update = update.context("the manifests cannot be read any more")?;
-                    self.take(&update)?;
-                    self.ensure_keys().await?;
+                    self.take(&update).await?;
                 }
                 Some(event) = self.credentials.recv() => {
                     let mut events = vec![event];
@@ -164,7 +160,7 @@ impl World {
         }
     }
 
-    fn take(&mut self, update: &Update) -> anyhow::Result<()> {
+    async fn take(&mut self, update: &Update) -> anyhow::Result<()> {
         let mut changes = Vec::new();
         for event in &update.events {
             changes.extend(self.change(event)?);
@@ -174,6 +170,10 @@ impl World {
                 directory.apply(change.clone());
             }
         });
+        // Before the controller, which would make them too.
+        if let Err(error) = self.ensure_keys().await {
+            tracing::error!("{error:#}: the keys of before stay");
+        }
         self.controller.changed(
             changes
                 .into_iter()
@@ -212,6 +212,13 @@ impl World {
             Event::Namespace(name, labels) => Some(Change::Namespace(name.clone(), labels.clone())),
             Event::NamespaceGone(name) => Some(Change::NamespaceGone(name.clone())),
         })
+    }
+
+    fn take_all_credentials(&self) -> anyhow::Result<()> {
+        let credentials = self.files.credentials()?.into_iter();
+        let put = |credential| CredentialEvent::Put(Box::new(credential));
+        self.take_credentials(credentials.map(put).collect());
+        Ok(())
     }
 
     fn take_credentials(&self, events: Vec<CredentialEvent>) {
@@ -257,7 +264,11 @@ impl World {
             self.controller.secret_changed(&key, &version, None);
         }
         if paths.iter().any(|path| path.starts_with(&keys)) {
-            self.load_keys().await?;
+            if let Err(error) = self.ensure_keys().await {
+                tracing::error!("{error:#}: the keys of before stay");
+            }
+            // By another mac key what was sealed with the one before is void.
+            self.take_all_credentials()?;
         }
         Ok(())
     }
@@ -269,20 +280,28 @@ impl World {
             return Ok(());
         };
         let algorithms: Vec<SigningAlgorithm> = served.record.algorithms.clone();
-        let keys = key_secrets::ensure(
-            &self.files,
-            &self.identity,
-            &algorithms,
-            now(),
-            &mut SystemEntropy,
-        )
-        .await
-        .context("cannot make the Identity's keys")?;
+        let keys = self.made_keys(&algorithms).await;
+        let keys = keys.context("cannot make the Identity's keys")?;
         match (keys.mac, keys.signing) {
             (Ok(mac), Ok(_)) => self.mac = Some(mac),
             (Err(problem), _) | (_, Err(problem)) => bail!("{}", problem.message),
         }
         self.load_keys().await
+    }
+
+    /// The controller may be at it too: then there is something to read the next time.
+    async fn made_keys(
+        &self,
+        algorithms: &[SigningAlgorithm],
+    ) -> Result<key_secrets::Keys, ApiError> {
+        let (files, identity) = (&self.files, &self.identity);
+        let ensure = async || {
+            key_secrets::ensure(files, identity, algorithms, now(), &mut SystemEntropy).await
+        };
+        match ensure().await {
+            Err(ApiError::Conflict | ApiError::AlreadyExists) => ensure().await,
+            other => other,
+        }
     }
 
     async fn load_keys(&mut self) -> anyhow::Result<()> {
