@@ -276,6 +276,7 @@ fn options(namespace: &str, subjects: impl Iterator<Item = Subject>) -> Options 
         settings: Arc::default(),
         mac: tokio::sync::watch::channel(None).1,
         start_within: Duration::ZERO,
+        silence: symbolon::source::kubernetes::SILENCE,
     }
 }
 

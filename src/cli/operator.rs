@@ -26,7 +26,7 @@ use crate::reconcile::fence::Fence;
 use crate::reconcile::kube_api::KubeApi;
 use crate::reconcile::leader::{Election, Times};
 use crate::resources::Kind;
-use crate::source::kubernetes::{Options, Seen, Sink, Source, Subject};
+use crate::source::kubernetes::{Options, SILENCE, Seen, Sink, Source, Subject};
 use crate::telemetry::{LogForm, OperatorMetrics};
 
 /// How long the first lists may take before this is told again.
@@ -50,7 +50,7 @@ pub(super) struct Args {
     /// The Identity of objects that name none
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_DEFAULT_IDENTITY", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
-    /// Where to answer /healthz, /readyz and /metrics
+    /// Where to answer /livez, /readyz and /metrics
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -114,78 +114,82 @@ impl Sink for Hand {
 }
 
 async fn operate(args: Args) -> anyhow::Result<ExitCode> {
+    let asked = signals::stop_token();
     let client = cluster::client(args.context.as_deref()).await?;
-    let settings = Settings {
-        default_identity: args.default_identity.clone(),
-    };
     let name = candidate();
     let fence = if args.leader_election {
         Fence::closed()
     } else {
         Fence::open()
     };
-    let request_timeout = SignedDuration::from_secs(args.request_timeout.into());
-    let api = KubeApi::new(
-        client.clone(),
-        request_timeout.unsigned_abs(),
-        fence.clone(),
-    );
-    let own = api.own_writes().clone();
     let metrics = Arc::new(OperatorMetrics::default());
+    let controller = Arc::new(controller(&args, &client, &name, &fence, &metrics));
+    let source = Arc::new(watch(&client, &args, &controller));
+    let health = Health {
+        source: source.clone(),
+        controller: controller.clone(),
+        metrics: metrics.clone(),
+    };
+    serve_health(args.health_listen, health).await?;
+
+    let mut election = lease(&args, &client)
+        .map(|lease| Election::new(client, lease, name, Times::default(), fence));
+    let begin = async {
+        lists(&source).await;
+        if let Some(election) = &mut election {
+            election.acquire().await;
+        }
+    };
+    if asked.run_until_cancelled(begin).await.is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    metrics.leads(true);
+    let ended = lead(controller, &source, election.as_mut(), &asked).await;
+    metrics.leads(false);
+    ended?;
+    if let Some(mut election) = election {
+        election.release().await;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn controller(
+    args: &Args,
+    client: &Client,
+    name: &str,
+    fence: &Fence,
+    metrics: &Arc<OperatorMetrics>,
+) -> Operator {
+    let request_timeout = SignedDuration::from_secs(args.request_timeout.into());
+    let timeout = request_timeout.unsigned_abs();
+    let api = KubeApi::new(client.clone(), timeout, fence.clone());
+    let own = api.own_writes().clone();
     let tuning = Tuning {
         workers: args.concurrency.into(),
         request_timeout,
     };
-    let notices = Notices::written(client.clone(), name.clone());
-    let controller = Controller::new(api, own, settings.clone(), tuning, notices).observed({
-        let metrics = metrics.clone();
-        move |work, is_good, took| metrics.passed(work.label(), is_good, took)
-    });
-    let controller = Arc::new(controller);
-    let source = Arc::new(watch(&client, &args, settings, &controller));
-    let health = TcpListener::bind(args.health_listen).await;
-    let health = health.with_context(|| format!("cannot listen at {}", args.health_listen))?;
-    info!(listen = %health.local_addr()?, "health and metrics");
-    tokio::spawn(serve_health(
-        health,
-        Health {
-            source: source.clone(),
-            controller: controller.clone(),
-            metrics: metrics.clone(),
-        },
-    ));
-
-    tokio::select! {
-        () = lists(&source) => {}
-        () = signals::asked_to_stop() => return Ok(ExitCode::SUCCESS),
-    }
-    let Some(lease) = lease(&args, &client) else {
-        lead(controller, &metrics, None).await;
-        return Ok(ExitCode::SUCCESS);
-    };
-    let mut election = Election::new(client, lease, name, Times::default(), fence);
-    tokio::select! {
-        () = election.acquire() => {}
-        () = signals::asked_to_stop() => return Ok(ExitCode::SUCCESS),
-    }
-    let lost = lead(controller, &metrics, Some(&mut election)).await;
-    if lost {
-        // What is in memory may be another leader's past: begin anew.
-        bail!(
-            "another operator leads now, or the API server does not answer: ending, to be started again"
-        );
-    }
-    election.release().await;
-    Ok(ExitCode::SUCCESS)
+    let notices = Notices::written(client.clone(), name.to_owned());
+    let metrics = metrics.clone();
+    Controller::new(api, own, settings(args), tuning, notices)
+        .observed(move |work, is_good, took| metrics.passed(work.label(), is_good, took))
 }
 
-/// Works until the process is asked to end, or the lease is lost: whether it was.
+fn settings(args: &Args) -> Settings {
+    Settings {
+        default_identity: args.default_identity.clone(),
+    }
+}
+
+/// Works until the process is asked to end.
+///
+/// # Errors
+/// The lease is lost, or something has ended that never does.
 async fn lead(
     controller: Arc<Operator>,
-    metrics: &OperatorMetrics,
+    source: &Source,
     election: Option<&mut Election>,
-) -> bool {
-    metrics.leads(true);
+    asked: &CancellationToken,
+) -> anyhow::Result<()> {
     controller.lead();
     let stop = CancellationToken::new();
     let mut work = tokio::spawn(controller.run(stop.clone()));
@@ -196,22 +200,20 @@ async fn lead(
         }
     };
     tokio::select! {
-        () = lost => {
-            // The fence is closed: whatever is under way comes to nothing.
-            metrics.leads(false);
-            return true;
-        }
-        () = signals::asked_to_stop() => {}
-        _ = &mut work => warn!("the work has come to an end by itself"),
+        // The fence is closed: whatever is under way comes to nothing. What is in memory may be another
+        // leader's past.
+        () = lost => bail!("another operator leads now, or the API server does not answer: ending, to be started again"),
+        () = source.failed() => bail!("a watch has failed: ending, to be started again"),
+        _ = &mut work => bail!("the work has failed: ending, to be started again"),
+        () = asked.cancelled() => {}
     }
     info!("ending: what has begun comes to its end");
     stop.cancel();
     drop(tokio::time::timeout(DRAIN, work).await);
-    metrics.leads(false);
-    false
+    Ok(())
 }
 
-fn watch(client: &Client, args: &Args, settings: Settings, controller: &Arc<Operator>) -> Source {
+fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
     let reach = cluster::reach(&args.namespaces);
     let kinds = Kind::ALL.into_iter().map(Subject::Kind);
     let subjects = kinds.chain([Subject::Namespaces, Subject::ManagedSecrets]);
@@ -219,9 +221,10 @@ fn watch(client: &Client, args: &Args, settings: Settings, controller: &Arc<Oper
     let (_, mac) = channel::channel(None);
     let options = Options {
         subjects: subjects.map(|subject| (subject, reach.clone())).collect(),
-        settings: Arc::new(settings),
+        settings: Arc::new(settings(args)),
         mac,
         start_within: Duration::ZERO,
+        silence: SILENCE,
     };
     Source::start(client, &options, &Arc::new(Hand(controller.clone())))
 }
@@ -264,15 +267,23 @@ struct Health {
     metrics: Arc<OperatorMetrics>,
 }
 
-async fn serve_health(listener: TcpListener, health: Health) {
+async fn serve_health(address: SocketAddr, health: Health) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.with_context(|| {
+        format!("cannot listen at {address}: give another address with --health-listen")
+    })?;
+    info!(listen = %listener.local_addr()?, "health and metrics");
     let routes = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
         .with_state(health);
-    if let Err(error) = axum::serve(listener, routes).await {
-        warn!(%error, "health and metrics are not answered any more");
-    }
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, routes).await {
+            warn!(%error, "health and metrics are not answered any more");
+        }
+    });
+    Ok(())
 }
 
 async fn readiness(State(health): State<Health>) -> (StatusCode, &'static str) {

@@ -11,7 +11,12 @@ static ASKED: OnceLock<CancellationToken> = OnceLock::new();
 /// Listens for SIGTERM and SIGINT, from the first call on; each future ends when one has come. Until the first call,
 /// and where a signal cannot be listened for, it ends the process as the system does it.
 pub(super) fn asked_to_stop() -> impl Future<Output = ()> {
-    ASKED.get_or_init(listen).clone().cancelled_owned()
+    stop_token().cancelled_owned()
+}
+
+/// Cancelled when one of the signals has come; otherwise as [`asked_to_stop`].
+pub(super) fn stop_token() -> CancellationToken {
+    ASKED.get_or_init(listen).clone()
 }
 
 fn listen() -> CancellationToken {

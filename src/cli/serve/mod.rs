@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::watch as channel;
@@ -23,7 +23,7 @@ use crate::directory::{ObjectKey, Settings};
 use crate::resources::Kind;
 use crate::server::revoke_kube::KubeRevoker;
 use crate::server::{self, App, Config};
-use crate::source::kubernetes::{Options, Reach, Seen, Sink, Source, Subject};
+use crate::source::kubernetes::{Options, Reach, SILENCE, Seen, Sink, Source, Subject};
 use crate::telemetry::LogForm;
 
 /// How long the first lists may take before what is missing is told again.
@@ -140,17 +140,23 @@ async fn serve(args: Args) -> anyhow::Result<()> {
             settings: Arc::new(settings),
             mac: mac_seen,
             start_within: Duration::from_secs(args.start_within.into()),
+            silence: SILENCE,
         };
         let source = Source::start(&client, &options, &Arc::new(Publish(app.clone())));
-        tokio::join!(keys.follow(), lists(&source, &app), ages(&source, &app));
+        tokio::select! {
+            () = keys.follow() => {}
+            () = watched(&source, &app) => {}
+            () = source.failed() => {}
+        }
     };
-    tokio::select! {
-        () = following => {}
-        () = signals::asked_to_stop() => {}
-    }
+    let failed = tokio::select! {
+        () = following => true,
+        () = signals::asked_to_stop() => false,
+    };
     info!("stopping: requests under way are answered first");
     shutdown.cancel();
     serving.await.context("the server failed")??;
+    ensure!(!failed, "a watch has failed: ended, to be started again");
     Ok(())
 }
 
@@ -177,8 +183,8 @@ fn subjects(args: &Args) -> Vec<(Subject, Reach)> {
     subjects
 }
 
-/// Waits for the first lists, and tells which are missing.
-async fn lists(source: &Source, app: &App) {
+/// Tells the server when it knows everything, and from then on how old what it knows may be.
+async fn watched(source: &Source, app: &App) {
     while let Err(missing) = source.listed(LISTS).await {
         warn!(
             "{missing}: are the CustomResourceDefinitions installed, and may the server list them?"
@@ -186,14 +192,10 @@ async fn lists(source: &Source, app: &App) {
     }
     app.status().lists_complete();
     info!("every first list is complete");
-}
-
-/// Tells the server again and again how old what it knows may be.
-async fn ages(source: &Source, app: &App) {
     loop {
         let age = SignedDuration::try_from(source.oldest().0).unwrap_or(SignedDuration::MAX);
-        app.status()
-            .heard_at(now().checked_sub(age).unwrap_or(Timestamp::MIN));
+        let heard = now().checked_sub(age).unwrap_or(Timestamp::MIN);
+        app.status().heard_at(heard);
         tokio::time::sleep(AGE).await;
     }
 }

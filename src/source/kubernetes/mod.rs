@@ -14,6 +14,9 @@ mod raw;
 mod subject;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,6 +25,7 @@ use kube::Client;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use self::subject::Subject;
 use crate::directory::{Change, ObjectKey, Settings};
@@ -90,11 +94,18 @@ pub struct Options {
     pub mac: channel::Receiver<Option<Arc<MacKey>>>,
     /// The first lists begin at a random moment within this time, so that replicas do not ask all at once.
     pub start_within: Duration,
+    /// A watch on which nothing has come for so long is taken for dead and begun anew from where it was.
+    pub silence: Duration,
 }
+
+/// The usual [`Options::silence`]: the API server says something at least once a minute.
+pub const SILENCE: Duration = Duration::from_secs(100);
 
 /// Running watches; they end when it is dropped.
 pub struct Source {
+    /// Aborted when dropped.
     tasks: JoinSet<()>,
+    broken: CancellationToken,
     health: Vec<Arc<Health>>,
     listed: channel::Receiver<usize>,
 }
@@ -135,6 +146,7 @@ impl Source {
         let done = Arc::new(done);
         let mut source = Self {
             tasks: JoinSet::new(),
+            broken: CancellationToken::new(),
             health: Vec::new(),
             listed,
         };
@@ -156,8 +168,14 @@ impl Source {
                     sink: sink.clone(),
                     health,
                     done: done.clone(),
+                    silence: options.silence,
                 };
-                source.tasks.spawn(watch.run(options.start_within));
+                let ended = source.broken.clone().drop_guard();
+                let running = watch.run(options.start_within);
+                source.tasks.spawn(async move {
+                    let _ended = ended;
+                    running.await;
+                });
             }
         }
         source
@@ -201,10 +219,9 @@ impl Source {
         ages.max().unwrap_or((Duration::ZERO, ""))
     }
 
-    /// Resolves when a watch has ended, which none does by itself: a fault of ours.
-    pub async fn ended(&mut self) {
-        if self.tasks.join_next().await.is_none() {
-            std::future::pending::<()>().await;
-        }
+    /// Resolves when a watch has ended, which none does by itself: a fault of ours, after which what is
+    /// known would only grow old.
+    pub async fn failed(&self) {
+        self.broken.cancelled().await;
     }
 }

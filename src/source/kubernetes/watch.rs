@@ -23,8 +23,6 @@ use crate::tokens::{Entropy as _, MacKey, SystemEntropy};
 
 /// The API server ends a watch after this time; we begin it anew from where it was.
 const WATCH_SECONDS: u32 = 290;
-/// The API server says something at least once a minute: after this silence the connection is dead.
-const SILENCE: Duration = Duration::from_secs(100);
 /// For the answer to a list's page or to the begin of a watch.
 const ANSWER: Duration = Duration::from_secs(60);
 /// A watch that ends sooner is a fault: to begin it anew at once would be a loop.
@@ -53,6 +51,7 @@ pub(super) struct Watch<S> {
     pub(super) sink: Arc<S>,
     pub(super) health: Arc<Health>,
     pub(super) done: Arc<channel::Sender<usize>>,
+    pub(super) silence: Duration,
 }
 
 /// Where a watch stands.
@@ -130,7 +129,7 @@ impl<S: Sink> Watch<S> {
                 Ok(End::OtherKey) => place.version = None,
                 Err(error) => {
                     self.recover(&mut place, &error);
-                    let wait = backoff.next().unwrap_or(SILENCE);
+                    let wait = backoff.next().unwrap_or(ANSWER);
                     tokio::time::sleep(wait).await;
                     continue;
                 }
@@ -152,11 +151,13 @@ impl<S: Sink> Watch<S> {
                 place.in_pages = true;
             }
             Some(403) if self.subject == Subject::Namespaces && self.namespace.is_some() => {
+                if !self.health.listed.load(Ordering::Acquire) {
+                    warn!(
+                        watch = name,
+                        "not allowed to read the namespace's labels: no selector matches it"
+                    );
+                }
                 // Selectors match nothing then: closed, and the rest is served.
-                warn!(
-                    watch = name,
-                    "not allowed to read the namespace's labels: no selector matches it"
-                );
                 self.list_is_complete();
             }
             _ => warn!(watch = name, error = describe(error), "watch interrupted"),
@@ -188,7 +189,7 @@ impl<S: Sink> Watch<S> {
         let mut batches = std::pin::pin!(events.ready_chunks(BATCH));
         loop {
             tokio::select! {
-                batch = timeout(SILENCE, batches.next()) => match batch {
+                batch = timeout(self.silence, batches.next()) => match batch {
                     Ok(Some(batch)) => self.digest(place, batch, key.as_deref())?,
                     Ok(None) if place.listing.is_some() || begun.elapsed() < BRIEF => {
                         return Err(WatchError::Brief);

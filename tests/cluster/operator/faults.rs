@@ -7,6 +7,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DeleteParams;

@@ -380,6 +380,7 @@ impl Running {
             settings: Arc::default(),
             mac: tokio::sync::watch::channel(None).1,
             start_within: Duration::ZERO,
+            silence: symbolon::source::kubernetes::SILENCE,
         };
         let source = Source::start(
             &world.client(),

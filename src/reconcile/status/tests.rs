@@ -1,0 +1,320 @@
+use jiff::SignedDuration;
+
+use super::*;
+use crate::directory::testing::{QUICKSTART, World};
+use crate::resources::Kind;
+
+fn at(second: i64) -> Timestamp {
+    let start: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
+    start + SignedDuration::from_secs(second)
+}
+
+fn live(kind: &str, generation: i64) -> Value {
+    json!({
+        "apiVersion": "symbolon.dev/v1alpha1", "kind": kind,
+        "metadata": {"namespace": "blue", "name": "x", "generation": generation},
+        "status": {"conditions": [
+            {"type": "Ready", "status": "Unknown", "reason": "Pending", "message": "waiting for the operator",
+             "lastTransitionTime": "1970-01-01T00:00:00Z"},
+        ]},
+    })
+}
+
+fn facts() -> Facts {
+    Facts {
+        token_id: "0123456789abcdef".to_owned(),
+        epoch: 3,
+        issued_at: at(0),
+        expires_at: Some(at(100)),
+        renews_at: None,
+        cause: Cause::Scheduled,
+        nonce: None,
+        previous: None,
+    }
+}
+
+fn done() -> Issuance {
+    Issuance::Settled(Settled::Done {
+        facts: facts(),
+        requeue_at: None,
+    })
+}
+
+fn token_status(world: &World, live: &Value, issuance: &Issuance, second: i64) -> Value {
+    let object = world
+        .directory
+        .service_token(&ObjectKey::new("blue", "nightly"))
+        .unwrap();
+    service_token(live, &world.directory, object, issuance, at(second))
+}
+
+fn client_status(world: &World, issuance: &Issuance) -> Value {
+    let object = world
+        .directory
+        .client(&ObjectKey::new("blue", "shop"))
+        .unwrap();
+    client(
+        &live("OAuthClient", 1),
+        &world.directory,
+        object,
+        issuance,
+        at(0),
+    )
+}
+
+/// Conditions as `Type=Status/Reason`, in order.
+fn told(object: &Value) -> Vec<String> {
+    let conditions = object["status"]["conditions"].as_array().unwrap();
+    let text = |condition: &Value, field: &str| condition[field].as_str().unwrap().to_owned();
+    conditions
+        .iter()
+        .map(|it| {
+            format!(
+                "{}={}/{}",
+                text(it, "type"),
+                text(it, "status"),
+                text(it, "reason")
+            )
+        })
+        .collect()
+}
+
+fn refused(reason: Reason) -> Issuance {
+    let problem = Problem::error(reason, "", "do something");
+    Issuance::Settled(Settled::Refused {
+        problem,
+        until: None,
+        facts: None,
+    })
+}
+
+#[test]
+fn an_issued_token_is_ready_and_told_of() {
+    let world = World::new(QUICKSTART);
+    let status = token_status(&world, &live("ServiceAccessToken", 2), &done(), 0);
+    assert_eq!(
+        told(&status),
+        [
+            "Ready=True/Ready",
+            "Accepted=True/Accepted",
+            "Granted=True/Granted",
+            "Issued=True/Issued",
+            "Reconciling=False/Ready",
+            "Stalled=False/Ready"
+        ]
+    );
+    let fields = &status["status"];
+    assert_eq!(
+        (&fields["tokenId"], &fields["epoch"]),
+        (&json!("0123456789abcdef"), &json!(3))
+    );
+    assert_eq!(
+        fields["lastRotation"],
+        json!({"time": at(0), "cause": "Scheduled"})
+    );
+    assert_eq!(
+        (&fields["observedGeneration"], &fields["clientId"]),
+        (&json!(2), &json!("blue.shop"))
+    );
+    assert!(
+        fields["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|condition| condition["observedGeneration"] == 2)
+    );
+}
+
+#[test]
+fn the_same_facts_make_the_same_status_at_any_time() {
+    let world = World::new(QUICKSTART);
+    let first = token_status(&world, &live("ServiceAccessToken", 1), &done(), 0);
+    assert_eq!(
+        token_status(&world, &first, &done(), 50),
+        first,
+        "nobody writes it again"
+    );
+}
+
+#[test]
+fn only_a_condition_that_turned_has_another_time() {
+    let mut world = World::new(QUICKSTART);
+    let first = token_status(&world, &live("ServiceAccessToken", 1), &done(), 0);
+    world.delete(Kind::Scope, "platform", "orders.read");
+    let problems = vec![Problem::error(Reason::ScopeNotFound, "", "gone")];
+    let second = token_status(
+        &world,
+        &first,
+        &Issuance::Settled(Settled::Withheld(problems)),
+        60,
+    );
+    let time = |object: &Value, kind: &str| {
+        let conditions = object["status"]["conditions"].as_array().unwrap();
+        conditions.iter().find(|it| it["type"] == kind).unwrap()["lastTransitionTime"].clone()
+    };
+    assert_ne!(time(&first, "Ready"), time(&second, "Ready"));
+    assert_ne!(time(&first, "Granted"), time(&second, "Granted"));
+    assert_eq!(time(&first, "Accepted"), time(&second, "Accepted"));
+    assert_eq!(
+        time(&first, "Issued"),
+        time(&second, "Issued"),
+        "the Secret still holds the token"
+    );
+    assert_eq!(second["status"]["tokenId"], first["status"]["tokenId"]);
+}
+
+#[test]
+fn what_others_wrote_stays() {
+    let world = World::new(QUICKSTART);
+    let mut object = live("ServiceAccessToken", 1);
+    let theirs = json!({"type": "example.com/Audited", "status": "True", "reason": "Yes", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    object["status"]["conditions"]
+        .as_array_mut()
+        .unwrap()
+        .insert(0, theirs.clone());
+    object["status"]["ofTheNextRelease"] = json!(7);
+    let status = token_status(&world, &object, &done(), 0);
+    assert_eq!(status["status"]["conditions"][0], theirs);
+    assert_eq!(status["status"]["ofTheNextRelease"], 7);
+}
+
+#[test]
+fn each_class_of_reason_makes_the_conditions_that_tools_wait_for() {
+    let world = World::new(QUICKSTART);
+    for (reason, ready, reconciling, stalled) in [
+        (Reason::RateLimited, "False", "False", "False"),
+        (Reason::SecretConflict, "False", "False", "True"),
+        (Reason::SecretAccessDenied, "False", "False", "True"),
+        (Reason::Issuing, "False", "True", "False"),
+        (Reason::Disabled, "True", "False", "False"),
+    ] {
+        let status = token_status(&world, &live("ServiceAccessToken", 1), &refused(reason), 0);
+        let told = told(&status);
+        for expected in [
+            format!("Ready={ready}"),
+            format!("Reconciling={reconciling}"),
+            format!("Stalled={stalled}"),
+        ] {
+            assert!(
+                told.contains(&format!("{expected}/{reason}")),
+                "{expected} of {reason}: {told:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_client_tells_which_scopes_nobody_grants_and_is_not_ready() {
+    let mut world = World::new(QUICKSTART);
+    world.delete(Kind::Scope, "platform", "orders.write");
+    let status = client_status(&world, &done());
+    assert_eq!(status["status"]["notGranted"], json!(["orders.write"]));
+    let told = told(&status);
+    for expected in [
+        "Accepted=True/Accepted",
+        "Granted=False/ScopeNotFound",
+        "Issued=True/Issued",
+        "Ready=False/ScopeNotFound",
+        "Stalled=False/ScopeNotFound",
+    ] {
+        assert!(told.contains(&expected.to_owned()), "{expected}: {told:?}");
+    }
+    assert!(
+        status["status"].get("tokenId").is_none(),
+        "that is a token's field"
+    );
+}
+
+#[test]
+fn a_disabled_client_is_ready_whatever_it_lacks() {
+    let mut world = World::new(&QUICKSTART.replace("systemUser: {name: robot}", "disabled: true"));
+    world.delete(Kind::Scope, "platform", "orders.write");
+    let problems = vec![Problem::error(
+        Reason::Disabled,
+        "/spec/disabled",
+        "disabled",
+    )];
+    let status = client_status(&world, &Issuance::Settled(Settled::Withheld(problems)));
+    assert!(
+        told(&status).contains(&"Ready=True/Disabled".to_owned()),
+        "{:?}",
+        told(&status)
+    );
+}
+
+#[test]
+fn a_revoked_token_keeps_its_number_and_nothing_else() {
+    let world = World::new(&QUICKSTART.replace(
+        "  scopes: [orders.read]\n",
+        "  scopes: [orders.read]\n  revoked: true\n",
+    ));
+    let before = token_status(
+        &World::new(QUICKSTART),
+        &live("ServiceAccessToken", 1),
+        &done(),
+        0,
+    );
+    let status = token_status(&world, &before, &Issuance::Settled(Settled::Revoked), 5);
+    let fields = status["status"].as_object().unwrap();
+    assert!(
+        !fields.contains_key("tokenId") && !fields.contains_key("expiresAt"),
+        "{fields:?}"
+    );
+    assert_eq!(fields["epoch"], 3);
+    let told = told(&status);
+    assert!(
+        told.contains(&"Ready=True/Revoked".to_owned())
+            && told.contains(&"Issued=False/Revoked".to_owned()),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_message_tells_the_worst_first_and_not_without_end() {
+    let waiting = Problem::error(Reason::ScopeNotFound, "", "wait");
+    let edit = Problem::error(Reason::Invalid, "", "e".repeat(2000));
+    let mut problems = vec![waiting; 9];
+    problems.push(edit);
+    let worst = worst(&problems).unwrap();
+    let text = super::told(worst, &problems);
+    assert!(
+        worst.reason == Reason::Invalid
+            && text.starts_with("eee")
+            && text.chars().count() <= LONGEST_MESSAGE + 1
+    );
+}
+
+#[test]
+fn an_identity_tells_its_endpoints_and_keys_or_what_is_wrong_with_them() {
+    let world = World::new(QUICKSTART);
+    let object = world
+        .directory
+        .identity(&ObjectKey::new("platform", "main"))
+        .unwrap();
+    let keys = [KeyStatus {
+        kid: "k".to_owned(),
+        algorithm: crate::resources::SigningAlgorithm::RS256,
+    }];
+    let good = identity(
+        &live("Identity", 1),
+        &world.directory,
+        object,
+        Some(Ok(&keys)),
+        at(0),
+    );
+    assert_eq!(
+        good["status"]["endpoints"]["token"],
+        "https://id.example.com/id/connect/token"
+    );
+    assert_eq!(
+        good["status"]["keys"],
+        json!([{"kid": "k", "algorithm": "RS256"}])
+    );
+    let problem = Problem::error(Reason::SecretConflict, "", "garbled");
+    let bad = identity(&good, &world.directory, object, Some(Err(&problem)), at(0));
+    assert!(told(&bad).contains(&"Ready=False/SecretConflict".to_owned()));
+    assert_eq!(
+        bad["status"]["keys"], good["status"]["keys"],
+        "what was known stays"
+    );
+}

@@ -1,0 +1,310 @@
+//! Watches against an API server that is played by the test: what the real one does only now and then.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
+
+use futures::StreamExt as _;
+use http::{Request, Response, StatusCode};
+use kube::client::Body;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::directory::Directory;
+
+/// One answer, and what the request for it must hold.
+struct Act {
+    asked: &'static [&'static str],
+    never: &'static [&'static str],
+    status: u16,
+    body: String,
+    /// Stays open after the body, as a watch does.
+    open: bool,
+}
+
+fn act(asked: &'static [&'static str], status: u16, body: String) -> Act {
+    Act {
+        asked,
+        never: &[],
+        status,
+        body,
+        open: false,
+    }
+}
+
+fn watch(asked: &'static [&'static str], events: &[Value]) -> Act {
+    let body = events.iter().map(|event| format!("{event}\n")).collect();
+    Act {
+        open: true,
+        ..act(asked, 200, body)
+    }
+}
+
+fn scope(name: &str, version: &str) -> Value {
+    json!({
+        "apiVersion": "symbolon.dev/v1alpha1", "kind": "Scope",
+        "metadata": {
+            "namespace": "platform", "name": name, "uid": name, "resourceVersion": version,
+            "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1,
+        },
+        "spec": {"identityRef": {"name": "main"}},
+    })
+}
+
+fn event(kind: &str, object: Value) -> Value {
+    json!({"type": kind, "object": object})
+}
+
+fn bookmark(version: &str, ends_list: bool) -> Value {
+    let annotations = if ends_list {
+        json!({"k8s.io/initial-events-end": "true"})
+    } else {
+        json!({})
+    };
+    let metadata = json!({"resourceVersion": version, "annotations": annotations});
+    event(
+        "BOOKMARK",
+        json!({"apiVersion": "symbolon.dev/v1alpha1", "kind": "Scope", "metadata": metadata}),
+    )
+}
+
+/// A page of a list.
+fn page(items: &[Value], version: &str, next: &str) -> String {
+    json!({"kind": "ScopeList", "metadata": {"resourceVersion": version, "continue": next}, "items": items}).to_string()
+}
+
+fn refused(code: u16, reason: &str) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": reason, "reason": reason, "code": code})
+}
+
+/// Keeps what it was told in a directory.
+#[derive(Default)]
+struct Told(Mutex<Directory>);
+
+impl Sink for Told {
+    fn take(&self, batch: Vec<Seen>) {
+        let mut directory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for seen in batch {
+            if let Seen::Object { change, .. } = seen {
+                directory.apply(change);
+            }
+        }
+    }
+}
+
+impl Told {
+    fn names(&self) -> Vec<String> {
+        let directory = self.0.lock().unwrap();
+        directory
+            .scopes()
+            .map(|object| object.key.name.to_string())
+            .collect()
+    }
+
+    async fn has(&self, names: &[&str]) {
+        for _ in 0..1000 {
+            if self.names() == names {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("told of {:?}, not of {names:?}", self.names());
+    }
+}
+
+/// A client whose requests get these answers in turn; the last watch stays open.
+fn played(acts: Vec<Act>) -> Client {
+    let acts = Arc::new(Mutex::new(VecDeque::from(acts)));
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let uri = request.uri().to_string();
+        let act = acts.lock().unwrap().pop_front();
+        async move {
+            let Some(act) = act else {
+                return std::future::pending().await;
+            };
+            for part in act.asked {
+                assert!(uri.contains(part), "{part} is not in {uri}");
+            }
+            for part in act.never {
+                assert!(!uri.contains(part), "{part} is in {uri}");
+            }
+            let rest = futures::stream::iter([Ok::<_, Infallible>(hyper::body::Frame::data(
+                bytes::Bytes::from(act.body),
+            ))]);
+            let open = futures::stream::pending().take(usize::from(act.open));
+            let body = http_body_util::StreamBody::new(futures::StreamExt::chain(rest, open));
+            Ok::<_, Infallible>(
+                Response::builder()
+                    .status(StatusCode::from_u16(act.status).unwrap())
+                    .body(body)
+                    .unwrap(),
+            )
+        }
+    });
+    Client::new(service, "default")
+}
+
+fn start(acts: Vec<Act>) -> (Source, Arc<Told>) {
+    let told = Arc::new(Told::default());
+    let options = Options {
+        subjects: vec![(Subject::Kind(Kind::Scope), Reach::Cluster)],
+        settings: Arc::default(),
+        mac: channel::channel(None).1,
+        start_within: Duration::ZERO,
+        silence: SILENCE,
+    };
+    (Source::start(&played(acts), &options, &told), told)
+}
+
+const SILENCE: Duration = Duration::from_millis(600);
+const STREAM: &[&str] = &["sendInitialEvents=true", "NotOlderThan&resourceVersion="];
+
+#[tokio::test]
+async fn a_stream_is_a_list_and_then_a_watch() {
+    let first = [
+        event("ADDED", scope("a", "1")),
+        event("ADDED", scope("b", "2")),
+        bookmark("2", true),
+    ];
+    let later = [
+        event("ADDED", scope("c", "3")),
+        event("DELETED", scope("a", "4")),
+    ];
+    let (source, told) = start(vec![watch(
+        &["sendInitialEvents=true", "allowWatchBookmarks=true"],
+        &[&first[..], &later].concat(),
+    )]);
+    source.listed(Duration::from_secs(1)).await.unwrap();
+    told.has(&["b", "c"]).await;
+}
+
+#[tokio::test]
+async fn where_there_are_no_streams_it_lists_in_pages() {
+    let (source, told) = start(vec![
+        // From the newest state: "0" would take any old one.
+        Act {
+            never: &["resourceVersion=0"],
+            ..act(STREAM, 422, refused(422, "Invalid").to_string())
+        },
+        Act {
+            never: &["continue="],
+            ..act(&["limit=500"], 200, page(&[scope("a", "1")], "", "more"))
+        },
+        act(&["continue=more"], 200, page(&[scope("b", "2")], "9", "")),
+        Act {
+            never: &["sendInitialEvents"],
+            ..watch(&["resourceVersion=9"], &[event("ADDED", scope("c", "10"))])
+        },
+    ]);
+    source.listed(Duration::from_secs(60)).await.unwrap();
+    told.has(&["a", "b", "c"]).await;
+}
+
+#[tokio::test]
+async fn it_goes_on_from_the_last_bookmark() {
+    let first = [
+        event("ADDED", scope("a", "1")),
+        bookmark("1", true),
+        bookmark("7", false),
+    ];
+    let (_source, told) = start(vec![
+        // Ended by the API server as soon as it began, hence with a pause.
+        Act {
+            open: false,
+            ..watch(&["sendInitialEvents=true"], &first)
+        },
+        watch(
+            &["resourceVersion=7"],
+            &[event("MODIFIED", scope("b", "8"))],
+        ),
+    ]);
+    told.has(&["a", "b"]).await;
+}
+
+#[tokio::test]
+async fn a_place_that_was_forgotten_means_a_new_list_and_what_it_lacks_is_gone() {
+    let first = [
+        event("ADDED", scope("a", "1")),
+        event("ADDED", scope("b", "2")),
+        bookmark("2", true),
+    ];
+    let (_source, told) = start(vec![
+        watch(
+            &["sendInitialEvents=true"],
+            &[&first[..], &[event("ERROR", refused(410, "Expired"))]].concat(),
+        ),
+        watch(
+            &["sendInitialEvents=true"],
+            &[
+                event("ADDED", scope("b", "2")),
+                event("ADDED", scope("d", "20")),
+            ],
+        ),
+    ]);
+    told.has(&["a", "b", "d"]).await;
+    let (_source, told) = start(vec![
+        watch(
+            &["sendInitialEvents=true"],
+            &[&first[..], &[event("ERROR", refused(410, "Expired"))]].concat(),
+        ),
+        watch(
+            &["sendInitialEvents=true"],
+            &[event("ADDED", scope("b", "2")), bookmark("30", true)],
+        ),
+    ]);
+    told.has(&["b"]).await;
+}
+
+#[tokio::test]
+async fn what_a_list_had_before_it_broke_off_is_not_forgotten() {
+    let (_source, told) = start(vec![
+        Act {
+            open: false,
+            ..watch(
+                &["sendInitialEvents=true"],
+                &[event("ADDED", scope("a", "1"))],
+            )
+        },
+        watch(
+            &["sendInitialEvents=true"],
+            &[event("ADDED", scope("b", "2")), bookmark("2", true)],
+        ),
+    ]);
+    told.has(&["b"]).await;
+}
+
+#[tokio::test]
+async fn an_object_that_makes_no_sense_stops_nothing() {
+    let odd = json!({"metadata": {"namespace": "platform", "name": "a", "resourceVersion": "3"}, "spec": 7});
+    let events = [
+        event("ADDED", scope("a", "1")),
+        event("ADDED", scope("b", "2")),
+        bookmark("2", true),
+        // What it was before is not served either.
+        event("MODIFIED", odd),
+        event("ADDED", scope("c", "5")),
+    ];
+    let (_source, told) = start(vec![watch(&[], &events)]);
+    told.has(&["b", "c"]).await;
+}
+
+#[tokio::test]
+async fn the_age_grows_while_nothing_is_heard_and_a_dead_connection_is_given_up() {
+    let (source, told) = start(vec![
+        watch(&[], &[event("ADDED", scope("a", "1")), bookmark("1", true)]),
+        watch(&["resourceVersion=1"], &[event("ADDED", scope("b", "2"))]),
+    ]);
+    told.has(&["a"]).await;
+    tokio::time::sleep(SILENCE / 2).await;
+    let (age, name) = source.oldest();
+    assert!(age >= SILENCE / 3 && name == "scopes", "{age:?} of {name}");
+    told.has(&["a", "b"]).await;
+}
+
+#[tokio::test]
+async fn what_is_missing_is_told_after_the_deadline() {
+    let (source, _told) = start(vec![act(&[], 403, refused(403, "Forbidden").to_string())]);
+    let missing = source.listed(Duration::from_millis(200)).await.unwrap_err();
+    assert_eq!(missing.to_string(), "no complete list yet of scopes");
+    assert!(!source.is_listed());
+}
