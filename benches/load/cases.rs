@@ -85,7 +85,7 @@ impl Request {
                 "Content-Type",
                 "application/x-www-form-urlencoded".to_owned(),
             );
-        request.body = body.to_owned();
+        body.clone_into(&mut request.body);
         request
     }
 

@@ -243,7 +243,7 @@ impl<'a> Run<'a> {
         self.cost(case, bare, warm)?;
         let pair = |round: u32| {
             // In turns, so that neither side always comes after the other.
-            let (symbolon, bare) = if round % 2 == 0 {
+            let (symbolon, bare) = if round.is_multiple_of(2) {
                 let symbolon = self.cost(case, server, self.pressure())?;
                 (symbolon, self.cost(case, bare, self.pressure())?)
             } else {
