@@ -628,6 +628,19 @@ fn a_removed_request_asks_for_nothing_and_is_remembered() {
 }
 
 #[test]
+fn a_request_whose_token_died_before_it_was_seen_is_not_done() {
+    let mut world = World::issued();
+    world.now += DAY;
+    world.ask("1");
+    let push = world.push();
+    world.record("", push.credential);
+    world.credential.as_mut().unwrap().spec.tokens[1].mac = "0".repeat(64);
+    world.now += DAY;
+    assert_eq!(world.run(), ["fence", "push Requested", "retire"]);
+    assert_eq!(world.epochs(), [1, 3]);
+}
+
+#[test]
 fn a_deleted_secret_is_made_anew_and_the_lost_token_lives_on_for_the_overlap() {
     let mut world = World::issued();
     world.secret = None;
