@@ -10,6 +10,10 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::semicolon_if_nothing_returned,
     dead_code,
     unused_imports,
     reason = "a benchmark is told by what it prints; the harness serves tests too"

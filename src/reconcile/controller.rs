@@ -59,6 +59,9 @@ impl Default for Tuning {
     }
 }
 
+/// Is told of each look: what at, whether it went well, and how long it took.
+type Observer = Box<dyn Fn(&Work, bool, Duration) + Send + Sync>;
+
 /// What looks at objects and puts right what is not.
 pub struct Controller<C> {
     cluster: C,
@@ -73,7 +76,7 @@ pub struct Controller<C> {
     memory: Mutex<HashMap<Work, Memory>>,
     budget: MintBudget,
     sweep: Mutex<Sweep>,
-    observer: Box<dyn Fn(&Work, bool, Duration) + Send + Sync>,
+    observer: Observer,
 }
 
 /// What is remembered of the last good look at an object.
@@ -700,7 +703,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         match self.cluster.delete_credential(key, &only).await {
             Ok(()) => info!(%key, "deleted the Credential of an owner that is gone"),
             Err(ApiError::NotFound | ApiError::Conflict) => {
-                debug!(%key, "somebody else was faster")
+                debug!(%key, "somebody else was faster");
             }
             Err(error) => return Err(LookError::Api("deleting the Credential", error)),
         }

@@ -62,7 +62,7 @@ mod tests {
     fn it_closes_by_itself_when_its_time_is_over() {
         let fence = Fence::closed();
         assert!(!fence.is_open());
-        fence.open_until(Instant::now() + Duration::from_secs(60));
+        fence.open_until(Instant::now() + Duration::from_mins(1));
         assert!(fence.clone().is_open());
         fence.open_until(Instant::now());
         assert!(!fence.is_open());

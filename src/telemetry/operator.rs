@@ -113,7 +113,7 @@ impl OperatorMetrics {
         self.watch_age.set(age.as_secs_f64());
     }
 
-    /// All of it, as OpenMetrics text.
+    /// All of it, as `OpenMetrics` text.
     ///
     /// # Errors
     /// None in practice: it is written into memory.

@@ -41,14 +41,12 @@ type Bytes = Option<Zeroizing<Vec<u8>>>;
 impl Place {
     /// The folder, if one is named, else the Secrets.
     pub(super) fn new(folder: Option<PathBuf>, client: &Client, identity: &ObjectKey) -> Self {
-        match folder {
-            Some(folder) => Self::Folder(folder),
-            None => {
-                // It only reads: the fence is never asked.
-                let api = KubeApi::new(client.clone(), TIMEOUT, Fence::closed());
-                Self::Secrets(Box::new(api), identity.clone())
-            }
+        if let Some(folder) = folder {
+            return Self::Folder(folder);
         }
+        // It only reads: the fence is never asked.
+        let api = KubeApi::new(client.clone(), TIMEOUT, Fence::closed());
+        Self::Secrets(Box::new(api), identity.clone())
     }
 
     async fn read(&self, name: &str) -> anyhow::Result<Bytes> {

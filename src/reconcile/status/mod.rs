@@ -9,6 +9,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -363,11 +365,11 @@ impl<'a> Status<'a> {
             .iter()
             .position(|condition| condition["type"] == kind);
         let before = place.map(|place| &self.conditions[place]);
-        let since = before
-            .filter(|condition| condition["status"] == status)
-            .map(|condition| condition["lastTransitionTime"].clone())
+        let since = match before.filter(|condition| condition["status"] == status) {
+            Some(condition) => condition["lastTransitionTime"].clone(),
             // A condition's times have no fractions.
-            .unwrap_or_else(|| json!(self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()));
+            None => json!(self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        };
         let condition = json!({
             "type": kind, "status": status, "reason": reason, "message": message,
             "observedGeneration": self.generation, "lastTransitionTime": since,
@@ -413,7 +415,8 @@ fn told(worst: &Problem, problems: &[Problem]) -> String {
         .collect();
     let mut text = all[..all.len().min(MOST_TOLD)].join("; ");
     if all.len() > MOST_TOLD {
-        text.push_str(&format!("; and {} more", all.len() - MOST_TOLD));
+        // Writing to a String cannot fail.
+        let _ = write!(text, "; and {} more", all.len() - MOST_TOLD);
     }
     if let Some((end, _)) = text.char_indices().nth(LONGEST_MESSAGE) {
         text.truncate(end);

@@ -33,7 +33,8 @@ fn act(asked: &'static [&'static str], status: u16, body: String) -> Act {
 }
 
 fn watch(asked: &'static [&'static str], events: &[Value]) -> Act {
-    let body = events.iter().map(|event| format!("{event}\n")).collect();
+    let lines: Vec<String> = events.iter().map(ToString::to_string).collect();
+    let body = lines.join("\n") + "\n";
     Act {
         open: true,
         ..act(asked, 200, body)
@@ -52,7 +53,7 @@ fn scope(name: &str, version: &str) -> Value {
 }
 
 fn event(kind: &str, object: Value) -> Value {
-    json!({"type": kind, "object": object})
+    Value::from_iter([("type", kind.into()), ("object", object)])
 }
 
 fn bookmark(version: &str, ends_list: bool) -> Value {
@@ -196,7 +197,7 @@ async fn where_there_are_no_streams_it_lists_in_pages() {
             ..watch(&["resourceVersion=9"], &[event("ADDED", scope("c", "10"))])
         },
     ]);
-    source.listed(Duration::from_secs(60)).await.unwrap();
+    source.listed(Duration::from_mins(1)).await.unwrap();
     told.has(&["a", "b", "c"]).await;
 }
 

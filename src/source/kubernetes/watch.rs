@@ -24,7 +24,7 @@ use crate::tokens::{Entropy as _, MacKey, SystemEntropy};
 /// The API server ends a watch after this time; we begin it anew from where it was.
 const WATCH_SECONDS: u32 = 290;
 /// For the answer to a list's page or to the begin of a watch.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 /// A watch that ends sooner is a fault: to begin it anew at once would be a loop.
 const BRIEF: Duration = Duration::from_secs(1);
 /// Objects of a list's page.
@@ -316,16 +316,15 @@ impl<S: Sink> Watch<S> {
 impl Place {
     fn saw(&mut self, raw: &Raw, is_there: bool) {
         let key = object_key(raw);
-        match &mut self.listing {
-            Some(listing) => drop(listing.insert(key)),
-            None => {
-                self.version = Some(raw.metadata("resourceVersion").to_owned());
-                if is_there {
-                    self.known.insert(key);
-                } else {
-                    self.known.remove(&key);
-                }
-            }
+        if let Some(listing) = &mut self.listing {
+            listing.insert(key);
+            return;
+        }
+        self.version = Some(raw.metadata("resourceVersion").to_owned());
+        if is_there {
+            self.known.insert(key);
+        } else {
+            self.known.remove(&key);
         }
     }
 }
@@ -334,7 +333,7 @@ impl Place {
 async fn other_key(mac: &mut channel::Receiver<Option<Arc<MacKey>>>, subject: Subject) {
     let concerned = subject == Subject::Kind(crate::resources::Kind::Credential);
     if !concerned || mac.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
