@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs};
 
 use serde_json::Value;
 
-use super::support::{Client, Dev, Ports, introspect};
+use super::support::{Client, Dev, Ports, eventually, introspect};
 use super::{GATEWAY, Served, quickstart};
 
 #[test]
@@ -119,6 +119,23 @@ fn at_another_address_secrets_say_so_and_are_the_same() {
 }
 
 #[test]
+fn by_a_new_mac_key_all_that_was_issued_is_void_and_made_anew() {
+    let served = Served::start();
+    let (secret, token) = (served.backend().secret, served.token());
+    fs::remove_file(served.folder.file(".symbolon/keys/platform/main-mac.yaml")).unwrap();
+    let folder = &served.folder;
+    let new = served.token_after(&token);
+    folder.value_after("shop", "backend-client", "client-secret", &secret);
+    eventually("the new token is good", || {
+        (served.check(&new) == 204).then_some(())
+    });
+    assert_eq!(served.check(&token), 401);
+    eventually("the new secret is good", || {
+        (served.backend().ask(&[]).0 == 200).then_some(())
+    });
+}
+
+#[test]
 fn a_crash_at_any_moment_of_the_first_start_leaves_nothing_broken() {
     let folder = quickstart();
     let ports = Ports::free();
@@ -131,7 +148,7 @@ fn a_crash_at_any_moment_of_the_first_start_leaves_nothing_broken() {
     let client = Client::of(&folder.secret("shop", "backend-client", "client-secret"));
     client.token();
     let token = folder.secret("shop", "nightly-report-token", "token");
-    super::support::eventually("the token is good", || {
+    eventually("the token is good", || {
         (dev.check(GATEWAY, &token["token"]) == 204).then_some(())
     });
 }

@@ -44,6 +44,8 @@ pub(super) struct World {
     /// The issuer as the manifest has it.
     written_issuer: Option<String>,
     mac: Option<Arc<MacKey>>,
+    /// The version of the Secret that it was read from.
+    mac_version: String,
     credentials: mpsc::UnboundedReceiver<CredentialEvent>,
     touched: mpsc::UnboundedReceiver<Vec<PathBuf>>,
     /// Dropped, it stops.
@@ -99,6 +101,7 @@ impl World {
             origin: format!("http://{listen}"),
             written_issuer: None,
             mac: None,
+            mac_version: String::new(),
             files,
             credentials,
             touched,
@@ -116,7 +119,6 @@ impl World {
         self.take(&update).await?;
         self.files.collect_garbage()?;
         self.ensure_keys().await?;
-        self.take_all_credentials()?;
         self.app.status().lists_complete();
         self.controller.lead();
         tokio::spawn(Arc::clone(&self.controller).run(self.stop.clone()));
@@ -267,8 +269,6 @@ impl World {
             if let Err(error) = self.ensure_keys().await {
                 tracing::error!("{error:#}: the keys of before stay");
             }
-            // By another mac key what was sealed with the one before is void.
-            self.take_all_credentials()?;
         }
         Ok(())
     }
@@ -285,6 +285,13 @@ impl World {
         match (keys.mac, keys.signing) {
             (Ok(mac), Ok(_)) => self.mac = Some(mac),
             (Err(problem), _) | (_, Err(problem)) => bail!("{}", problem.message),
+        }
+        let version = self
+            .files
+            .secret_version(&key_secrets::mac_secret(&self.identity));
+        if version != std::mem::replace(&mut self.mac_version, version.clone()) {
+            self.controller.mac_changed(&self.identity);
+            self.take_all_credentials()?;
         }
         self.load_keys().await
     }
