@@ -230,7 +230,7 @@ impl Files {
             return Ok(());
         };
         if uid.is_some_and(|uid| stored.metadata.uid.as_deref() != Some(uid)) {
-            return Ok(());
+            return Err(ApiError::Conflict);
         }
         self.drop_credential(key)
     }
