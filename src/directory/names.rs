@@ -8,11 +8,10 @@
 
 use std::sync::Arc;
 
-use imbl::OrdSet;
-
 use super::ObjectKey;
+use super::claims::Claims;
 use super::record::{ClientRecord, IdentityRecord, NamespaceRule, Object, ScopeRecord};
-use super::tables::{Claim, ClaimsOf, Directory};
+use super::tables::Directory;
 
 /// Who holds a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,7 +189,7 @@ impl Directory {
     /// claims on somebody else's name costs nothing.
     fn holder<'a>(
         &self,
-        claims: &OrdSet<Claim>,
+        claims: &Claims,
         identity: &Object<IdentityRecord>,
         allowed: &NamespaceRule,
         value: &str,
@@ -200,7 +199,7 @@ impl Directory {
         let own = &identity.key.namespace;
         let oldest = |namespace: &str| {
             self.is_allowed(allowed, own, namespace)
-                .then(|| oldest_claim(claims, value, &identity.key, namespace))
+                .then(|| claims.oldest(value, &identity.key, namespace))
                 .flatten()
         };
         if let Some(key) = oldest(own).or_else(|| oldest(prefix?)) {
@@ -225,24 +224,4 @@ impl Directory {
     pub(super) fn is_allowed(&self, rule: &NamespaceRule, own: &str, namespace: &str) -> bool {
         rule.allows(own, namespace, self.labels(namespace))
     }
-}
-
-fn oldest_claim(
-    claims: &OrdSet<Claim>,
-    value: &str,
-    identity: &ObjectKey,
-    namespace: &str,
-) -> Option<ObjectKey> {
-    let wanted = ClaimsOf {
-        value,
-        identity,
-        namespace,
-    };
-    let first = claims.get_next(&wanted)?;
-    let same =
-        *first.value == *value && first.identity == *identity && *first.namespace == *namespace;
-    same.then(|| ObjectKey {
-        namespace: first.namespace.clone(),
-        name: first.name.clone(),
-    })
 }

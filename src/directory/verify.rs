@@ -174,17 +174,14 @@ impl Directory {
         let candidates = self
             .issued
             .range::<_, IssuedAs<'_>>(from)
-            .take_while(|(other, _)| other == id);
-        candidates
-            .filter_map(|(_, key)| self.credential(key))
-            .find(|credential| credential.identity == *identity)
-            .and_then(|credential| {
-                credential
-                    .entries
-                    .iter()
-                    .find(|entry| entry.token_id == *id)
-                    .map(|entry| (&**credential, entry))
-            })
+            .take_while(|((other, _), _)| other == id);
+        let mut credentials = candidates.map(|(_, credential)| credential);
+        let credential = credentials.find(|credential| credential.identity == *identity)?;
+        let entry = credential
+            .entries
+            .iter()
+            .find(|entry| entry.token_id == *id)?;
+        Some((credential, entry))
     }
 
     fn owning_token(&self, credential: &CredentialRecord) -> Result<&ServiceTokenRecord, Refusal> {
