@@ -11,8 +11,9 @@ const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_FOLDER: u32 = 0o700;
 
 /// Makes a folder and those above it that are missing, for their owner alone. One that is there and open
-/// to others is closed.
+/// to others is closed; one that is a link is refused, since it may have come with somebody's repository.
 pub fn ensure_folder(path: &Path) -> io::Result<()> {
+    refuse_link(path)?;
     DirBuilder::new()
         .recursive(true)
         .mode(PRIVATE_FOLDER)
@@ -21,6 +22,16 @@ pub fn ensure_folder(path: &Path) -> io::Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE_FOLDER))?;
     }
     Ok(())
+}
+
+fn refuse_link(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(it) if it.is_symlink() => Err(io::Error::other(format!(
+            "{} is a symbolic link: what is written there would be written elsewhere",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a file so that a reader, and a crash, finds the old content or the new. The folder must be there.
@@ -47,6 +58,17 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
     }
+}
+
+/// Opens a file to be locked; makes it where it is absent. A link is refused.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    refuse_link(path)?;
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(PRIVATE_FILE)
+        .open(path)
 }
 
 /// Reads a file; `None` where there is none.
@@ -102,6 +124,25 @@ mod tests {
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         ensure_folder(root.path()).unwrap();
         assert_eq!(mode(root.path()), 0o700);
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (folder, lock) = (root.path().join("secrets"), root.path().join(".lock"));
+        fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), &folder).unwrap();
+        std::os::unix::fs::symlink(elsewhere.path().join("new"), &lock).unwrap();
+        assert!(ensure_folder(&folder).is_err());
+        assert!(open_lock(&lock).is_err());
+        assert_eq!(mode(elsewhere.path()), 0o755);
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+
+        let file = elsewhere.path().join("theirs");
+        fs::write(&file, "theirs").unwrap();
+        std::os::unix::fs::symlink(&file, root.path().join("it")).unwrap();
+        write(&root.path().join("it"), b"ours").unwrap();
+        assert_eq!(read(&file).unwrap().unwrap(), b"theirs");
     }
 
     #[test]

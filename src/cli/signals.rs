@@ -1,36 +1,48 @@
 //! When the process is asked to stop.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::sync::OnceLock;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Cancelled when SIGTERM or SIGINT comes, also while nobody waits for it.
-pub(super) fn stop_token() -> CancellationToken {
-    let asked = CancellationToken::new();
-    let token = asked.clone();
-    tokio::spawn(async move {
-        asked_to_stop().await;
-        asked.cancel();
-    });
-    token
+/// The process has one set of signals. They are remembered: one that comes while nobody waits is not lost.
+static ASKED: OnceLock<CancellationToken> = OnceLock::new();
+
+/// Listens for SIGTERM and SIGINT, from the first call on; each future ends when one has come. Until the first call,
+/// and where a signal cannot be listened for, it ends the process as the system does it.
+pub(super) fn asked_to_stop() -> impl Future<Output = ()> {
+    stop_token().cancelled_owned()
 }
 
-/// Returns when SIGTERM or SIGINT comes. Where signals cannot be had it never returns: the process is
-/// then ended as the system does it.
-pub(super) async fn asked_to_stop() {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => drop(terminate.recv().await),
-            Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be listened for");
-                std::future::pending::<()>().await;
-            }
+/// Cancelled when one of the signals has come; otherwise as [`asked_to_stop`].
+pub(super) fn stop_token() -> CancellationToken {
+    ASKED.get_or_init(listen).clone()
+}
+
+fn listen() -> CancellationToken {
+    let terminate = listen_for(SignalKind::terminate(), "SIGTERM");
+    let interrupt = listen_for(SignalKind::interrupt(), "SIGINT");
+    let asked = CancellationToken::new();
+    let tell = asked.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = come(terminate) => {}
+            () = come(interrupt) => {}
         }
-    };
-    tokio::select! {
-        () = terminate => {}
-        result = tokio::signal::ctrl_c() => if let Err(error) = result {
-            tracing::warn!(%error, "SIGINT cannot be listened for");
-            std::future::pending::<()>().await;
-        },
+        tell.cancel();
+    });
+    asked
+}
+
+fn listen_for(kind: SignalKind, name: &str) -> Option<Signal> {
+    signal(kind)
+        .inspect_err(|error| tracing::warn!(%error, "{name} cannot be listened for"))
+        .ok()
+}
+
+async fn come(signal: Option<Signal>) {
+    match signal {
+        Some(mut signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::duration::format_duration;
 use super::record::{
     ClientRecord, CredentialRecord, EntryRecord, GatewayRecord, IdentityRecord, NameGrants,
     NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord,
@@ -19,9 +20,9 @@ use super::record::{
 use super::seal::is_sealed;
 use super::{Lifetime, ObjectKey, Problem, Reason, parse_duration, schema};
 use crate::resources::{
-    ANNOTATION_ROTATE, Access, Credential, CredentialEntry, DurationString, GrantType, Identity,
-    IdentityRef, IdentitySpec, Kind, Limits, Namespaces, OAuthClient, OAuthClientSpec, Permission,
-    RequestPolicy, Rotation, RotationPolicy, Scope, ScopeSpec, ServiceAccessToken,
+    ANNOTATION_ROTATE, Access, Credential, CredentialEntry, DurationString, Gateway, GrantType,
+    Identity, IdentityRef, IdentitySpec, Kind, Namespaces, OAuthClient, OAuthClientSpec,
+    Permission, RequestPolicy, Rotation, RotationPolicy, Scope, ScopeSpec, ServiceAccessToken,
     ServiceAccessTokenSpec,
 };
 use crate::tokens::{MacKey, Prefix};
@@ -305,74 +306,42 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         "/spec/issuer",
         "issuer is https; http only for loopback and *.svc",
     );
-    let Limits {
-        max_access_token_lifetime,
-        max_service_token_lifetime,
-        never_expiring_tokens,
-        per_namespace,
-    } = limits;
-    let max_access_token_lifetime = faults.duration(
+    let (minute, ten_minutes) = (SignedDuration::from_mins(1), SignedDuration::from_mins(10));
+    let mut lifetime = |path: &str, text: &DurationString, least: SignedDuration| {
+        let value = faults.duration(path, text);
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let message = format!("{name} is at least {}", format_duration(least));
+        faults.require(value >= least, path, &message);
+        value
+    };
+    let max_access_token_lifetime = lifetime(
         "/spec/limits/maxAccessTokenLifetime",
-        max_access_token_lifetime,
+        &limits.max_access_token_lifetime,
+        minute,
     );
-    let max_service_token_lifetime = faults.duration(
+    let max_service_token_lifetime = lifetime(
         "/spec/limits/maxServiceTokenLifetime",
-        max_service_token_lifetime,
+        &limits.max_service_token_lifetime,
+        ten_minutes,
     );
-    let access_token_lifetime = faults.duration(
+    let access_token_lifetime = lifetime(
         "/spec/tokens/accessTokenLifetime",
         &tokens.access_token_lifetime,
+        minute,
     );
-    let service_token_lifetime = faults.duration(
+    let service_token_lifetime = lifetime(
         "/spec/tokens/serviceTokenLifetime",
         &tokens.service_token_lifetime,
+        ten_minutes,
     );
-    let max_staleness = faults.duration("/spec/staleness/maxAge", &staleness.max_age);
-    let (minute, ten) = (SignedDuration::from_mins(1), SignedDuration::from_mins(10));
-    for (path, value, least, message) in [
-        (
-            "/spec/limits/maxAccessTokenLifetime",
-            max_access_token_lifetime,
-            minute,
-            "maxAccessTokenLifetime is at least 1m",
-        ),
-        (
-            "/spec/limits/maxServiceTokenLifetime",
-            max_service_token_lifetime,
-            ten,
-            "maxServiceTokenLifetime is at least 10m",
-        ),
-        (
-            "/spec/tokens/accessTokenLifetime",
-            access_token_lifetime,
-            minute,
-            "accessTokenLifetime is at least 1m",
-        ),
-        (
-            "/spec/tokens/serviceTokenLifetime",
-            service_token_lifetime,
-            ten,
-            "serviceTokenLifetime is at least 10m",
-        ),
-        (
-            "/spec/staleness/maxAge",
-            max_staleness,
-            minute,
-            "maxAge is at least 1m",
-        ),
-    ] {
-        faults.require(value >= least, path, message);
-    }
-    let reference_prefix = tokens.reference_prefix.parse().ok().or_else(|| {
+    let max_staleness = lifetime("/spec/staleness/maxAge", &staleness.max_age, minute);
+    let reference_prefix = tokens.reference_prefix.parse().unwrap_or_else(|_| {
         faults.invalid(
             "/spec/tokens/referencePrefix",
             "referencePrefix is 1 to 16 lower-case letters and digits",
         );
-        "sym".parse::<Prefix>().ok()
+        Prefix::default()
     });
-    let Some(reference_prefix) = reference_prefix else {
-        return Err(faults.0);
-    };
     let record = IdentityRecord {
         issuer: issuer.as_str().into(),
         clients: faults.namespaces("/spec/access/clients", &access.clients),
@@ -380,31 +349,31 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         names: name_grants(access),
         max_access_token_lifetime,
         max_service_token_lifetime,
-        never_expiring_tokens: *never_expiring_tokens == Permission::Allow,
-        max_clients: usize::try_from(per_namespace.clients).unwrap_or_default(),
-        max_service_tokens: usize::try_from(per_namespace.service_tokens).unwrap_or_default(),
-        mints_per_hour: per_namespace.mints_per_hour,
+        never_expiring_tokens: limits.never_expiring_tokens == Permission::Allow,
+        max_clients: usize::try_from(limits.per_namespace.clients).unwrap_or_default(),
+        max_service_tokens: usize::try_from(limits.per_namespace.service_tokens)
+            .unwrap_or_default(),
+        mints_per_hour: limits.per_namespace.mints_per_hour,
         access_token_lifetime,
         service_token_lifetime,
         reference_prefix,
         scope_claim: tokens.scope_claim,
         audience: tokens.audience,
         algorithms: signing.algorithms.clone(),
-        gateways: gateways
-            .iter()
-            .map(|gateway| {
-                let record = GatewayRecord {
-                    audience: gateway.audience.as_str().into(),
-                    scopes: shared(&gateway.scopes),
-                };
-                (gateway.name.as_str().into(), record)
-            })
-            .collect(),
+        gateways: gateways.iter().map(gateway_record).collect(),
         max_staleness,
         when_stale: staleness.when_exceeded,
         revoke_issued_before: revoke_issued_before.map(|moment| moment.0),
     };
     faults.finish(record)
+}
+
+fn gateway_record(gateway: &Gateway) -> (Arc<str>, GatewayRecord) {
+    let record = GatewayRecord {
+        audience: gateway.audience.as_str().into(),
+        scopes: shared(&gateway.scopes),
+    };
+    (gateway.name.as_str().into(), record)
 }
 
 /// RFC 8414 section 2 asks for https; http stays for loopback and for Services inside the cluster.

@@ -1,5 +1,7 @@
 //! Lengths of time as resources write them: `90s`, `1h30m`, `720h`.
 
+use std::fmt::Write as _;
+
 use jiff::SignedDuration;
 
 /// Reads a duration with the units `h`, `m`, `s` and `ms`; `None` where it is not one.
@@ -45,16 +47,15 @@ pub(crate) fn format_duration(duration: SignedDuration) -> String {
         (seconds % 3600 / 60, "m"),
         (seconds % 60, "s"),
     ];
-    let text: String = parts
-        .iter()
-        .filter(|(n, _)| *n != 0)
-        .map(|(n, unit)| format!("{n}{unit}"))
-        .collect();
-    if text.is_empty() {
-        "0s".to_owned()
-    } else {
-        text
+    let mut text = String::new();
+    for (number, unit) in parts.into_iter().filter(|(number, _)| *number != 0) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{number}{unit}");
     }
+    if text.is_empty() {
+        text.push_str("0s");
+    }
+    text
 }
 
 #[cfg(test)]

@@ -213,7 +213,7 @@ impl Directory {
                 "/spec/clientId",
                 format!("namespace {namespace} does not own the client id {client_id:?}: write \"{namespace}.…\", or ask the administrators of Identity {key} for it in spec.access.names"),
             ));
-        } else {
+        } else if self.client_claims.is_contested(client_id, key) {
             let holder = self.client_id_holder(identity.object, identity.record, client_id);
             problems.extend(not_held(
                 &holder,

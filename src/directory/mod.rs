@@ -6,6 +6,7 @@
 //! and `symbolon check` all ask here, so that they cannot disagree.
 
 pub mod admit;
+mod claims;
 mod desired;
 mod diagnose;
 mod duration;
@@ -41,7 +42,7 @@ pub use tables::{Change, Directory, Row, Sizes};
 pub use verify::{ActiveToken, Refusal, ends, is_revoked};
 
 /// Namespace and name of an object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectKey {
     /// Its namespace.
     pub namespace: std::sync::Arc<str>,
@@ -56,6 +57,24 @@ impl ObjectKey {
             namespace: namespace.into(),
             name: name.into(),
         }
+    }
+}
+
+impl Ord for ObjectKey {
+    /// By namespace, then name. Tables share one copy of each namespace's name: then it is not read.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let by_namespace = if std::sync::Arc::ptr_eq(&self.namespace, &other.namespace) {
+            std::cmp::Ordering::Equal
+        } else {
+            self.namespace.cmp(&other.namespace)
+        };
+        by_namespace.then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+impl PartialOrd for ObjectKey {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -8,12 +8,10 @@
 
 use std::sync::Arc;
 
-use imbl::OrdSet;
-use jiff::Timestamp;
-
 use super::ObjectKey;
+use super::claims::Claims;
 use super::record::{ClientRecord, IdentityRecord, NamespaceRule, Object, ScopeRecord};
-use super::tables::{Claim, Directory};
+use super::tables::Directory;
 
 /// Who holds a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,7 +189,7 @@ impl Directory {
     /// claims on somebody else's name costs nothing.
     fn holder<'a>(
         &self,
-        claims: &OrdSet<Claim>,
+        claims: &Claims,
         identity: &Object<IdentityRecord>,
         allowed: &NamespaceRule,
         value: &str,
@@ -199,16 +197,15 @@ impl Directory {
         given: impl Iterator<Item = &'a Arc<str>>,
     ) -> Holder {
         let own = &identity.key.namespace;
-        let value: Arc<str> = value.into();
-        let oldest = |namespace: &Arc<str>| {
+        let oldest = |namespace: &str| {
             self.is_allowed(allowed, own, namespace)
-                .then(|| oldest_claim(claims, &value, &identity.key, namespace))
+                .then(|| claims.oldest(value, &identity.key, namespace))
                 .flatten()
         };
-        if let Some(key) = oldest(own).or_else(|| oldest(&prefix?.into())) {
+        if let Some(key) = oldest(own).or_else(|| oldest(prefix?)) {
             return Holder::Object(key);
         }
-        let mut found: Vec<ObjectKey> = given.filter_map(oldest).collect();
+        let mut found: Vec<ObjectKey> = given.filter_map(|namespace| oldest(namespace)).collect();
         found.sort();
         found.dedup();
         match (found.pop(), found.is_empty()) {
@@ -227,26 +224,4 @@ impl Directory {
     pub(super) fn is_allowed(&self, rule: &NamespaceRule, own: &str, namespace: &str) -> bool {
         rule.allows(own, namespace, self.labels(namespace))
     }
-}
-
-fn oldest_claim(
-    claims: &OrdSet<Claim>,
-    value: &Arc<str>,
-    identity: &ObjectKey,
-    namespace: &Arc<str>,
-) -> Option<ObjectKey> {
-    let from = Claim {
-        value: value.clone(),
-        identity: identity.clone(),
-        namespace: namespace.clone(),
-        created: Timestamp::MIN,
-        name: Arc::from(""),
-    };
-    let first = claims.range(from..).next()?;
-    let same =
-        first.value == *value && first.identity == *identity && first.namespace == *namespace;
-    same.then(|| ObjectKey {
-        namespace: first.namespace.clone(),
-        name: first.name.clone(),
-    })
 }

@@ -1,14 +1,17 @@
 //! The tables. A change touches its own rows and nothing else; a copy of the whole costs nothing, so
 //! that readers keep a consistent view while writers go on.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
+use equivalent::{Comparable, Equivalent};
 use imbl::{OrdMap, OrdSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::ObjectKey;
 use super::admit::{self, Settings};
+use super::claims::{Claim, Claims};
 use super::namespaces::Labels;
 use super::record::{
     ClientRecord, CredentialRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
@@ -27,25 +30,32 @@ pub struct Directory {
     pub(super) credentials: OrdMap<ObjectKey, Arc<CredentialRecord>>,
     pub(super) namespaces: OrdMap<Arc<str>, Arc<Labels>>,
     /// Who wants which client id.
-    pub(super) client_claims: OrdSet<Claim>,
+    pub(super) client_claims: Claims,
     /// Who wants which scope value.
-    pub(super) scope_claims: OrdSet<Claim>,
-    /// Which Credential knows a token id.
-    pub(super) issued: OrdSet<(TokenId, ObjectKey)>,
+    pub(super) scope_claims: Claims,
+    /// Which Credential knows a token id: the record itself, so that a token costs one look-up.
+    pub(super) issued: OrdMap<(TokenId, ObjectKey), Arc<CredentialRecord>>,
+    /// The one copy of each namespace's name: comparing keys need not read it.
+    known_namespaces: OrdSet<Arc<str>>,
     /// OAuthClients of a namespace by age, for the quota.
     pub(super) client_ages: Ages,
     /// ServiceAccessTokens of a namespace by age, for the quota.
     pub(super) service_token_ages: Ages,
 }
 
-/// A name that an object asks for. The order makes one name's claims of one namespace a range, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Claim {
-    pub value: Arc<str>,
-    pub identity: ObjectKey,
-    pub namespace: Arc<str>,
-    pub created: Timestamp,
-    pub name: Arc<str>,
+/// Stands before all Credentials that know a token id.
+pub(super) struct IssuedAs<'a>(pub &'a TokenId);
+
+impl Equivalent<(TokenId, ObjectKey)> for IssuedAs<'_> {
+    fn equivalent(&self, _: &(TokenId, ObjectKey)) -> bool {
+        false
+    }
+}
+
+impl Comparable<(TokenId, ObjectKey)> for IssuedAs<'_> {
+    fn compare(&self, (id, _): &(TokenId, ObjectKey)) -> Ordering {
+        self.0.cmp(id).then(Ordering::Less)
+    }
 }
 
 /// Objects of each namespace, oldest first, with their number.
@@ -227,9 +237,20 @@ impl Directory {
         }
     }
 
-    fn put_scope(&mut self, object: Object<ScopeRecord>) {
+    /// The one copy of a namespace's name.
+    fn share(&mut self, key: &mut ObjectKey) {
+        match self.known_namespaces.get(&key.namespace) {
+            Some(known) => key.namespace = Arc::clone(known),
+            None => drop(self.known_namespaces.insert(Arc::clone(&key.namespace))),
+        }
+    }
+
+    fn put_scope(&mut self, mut object: Object<ScopeRecord>) {
+        self.share(&mut object.key);
         self.remove_scope(&object.key);
-        self.scope_claims.extend(scope_claim(&object));
+        if let Some(claim) = scope_claim(&object) {
+            self.scope_claims.insert(claim);
+        }
         self.scopes.insert(object.key.clone(), Arc::new(object));
     }
 
@@ -239,9 +260,12 @@ impl Directory {
         }
     }
 
-    fn put_client(&mut self, object: Object<ClientRecord>) {
+    fn put_client(&mut self, mut object: Object<ClientRecord>) {
+        self.share(&mut object.key);
         self.remove_client(&object.key);
-        self.client_claims.extend(client_claim(&object));
+        if let Some(claim) = client_claim(&object) {
+            self.client_claims.insert(claim);
+        }
         self.client_ages.insert(&object);
         self.clients.insert(object.key.clone(), Arc::new(object));
     }
@@ -255,7 +279,11 @@ impl Directory {
         }
     }
 
-    fn put_service_token(&mut self, object: Object<ServiceTokenRecord>) {
+    fn put_service_token(&mut self, mut object: Object<ServiceTokenRecord>) {
+        self.share(&mut object.key);
+        if let Ok(record) = &mut object.state {
+            self.share(&mut record.client);
+        }
         self.remove_service_token(&object.key);
         self.service_token_ages.insert(&object);
         self.service_tokens
@@ -268,16 +296,17 @@ impl Directory {
         }
     }
 
-    fn put_credential(&mut self, record: CredentialRecord) {
+    fn put_credential(&mut self, mut record: CredentialRecord) {
+        self.share(&mut record.key);
+        self.share(&mut record.identity);
+        self.share(&mut record.owner.key);
         self.remove_credential(&record.key);
-        self.issued.extend(
-            record
-                .entries
-                .iter()
-                .map(|entry| (entry.token_id, record.key.clone())),
-        );
-        self.credentials
-            .insert(record.key.clone(), Arc::new(record));
+        let record = Arc::new(record);
+        for entry in &record.entries {
+            let issued_as = (entry.token_id, record.key.clone());
+            self.issued.insert(issued_as, Arc::clone(&record));
+        }
+        self.credentials.insert(record.key.clone(), record);
     }
 
     fn remove_credential(&mut self, key: &ObjectKey) {

@@ -17,5 +17,8 @@ pub mod resource;
 pub mod revocation;
 pub mod scope;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{ErrorCode, OAuthError};
 pub use form::Form;

@@ -31,7 +31,7 @@ use super::report::Reports;
 use super::status::{self, Issuance};
 use super::sweep::{SWEEP_EVERY, Sweep};
 use super::work::Work;
-use crate::directory::record::Object;
+use crate::directory::record::{ClientRecord, Object, ServiceTokenRecord};
 use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings, Standing};
 use crate::resources::{Credential, CredentialOwner, Kind, OwnerKind};
 use crate::tokens::{MacKey, SystemEntropy};
@@ -221,12 +221,25 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if let Some(identity) =
             key_secrets::identity_of(key).filter(|identity| directory.identity(identity).is_some())
         {
-            lock(&self.macs).remove(&identity);
+            if *key == key_secrets::mac_secret(&identity) {
+                self.mac_changed(&identity);
+            }
             self.queue
                 .add(Work::Object(Kind::Identity, identity), Why::Must);
         }
         for work in owners_of_secret(&directory, key) {
             self.queue.add(work, why.clone());
+        }
+    }
+
+    /// The mac key of an Identity is gone, or another: all that was recorded by the one before is void, and its
+    /// owners need anew what they had.
+    pub fn mac_changed(&self, identity: &ObjectKey) {
+        lock(&self.macs).remove(identity);
+        if self.is_active() {
+            for work in owners_under(&self.directory(), identity) {
+                self.queue.add_slow(work);
+            }
         }
     }
 
@@ -819,6 +832,28 @@ fn owners_of_secret(directory: &Directory, secret: &ObjectKey) -> Vec<Work> {
                 object.record().map(|record| &record.secret.name),
             )
         })
+        .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
+    clients.chain(tokens).collect()
+}
+
+/// The clients of an Identity and their tokens.
+fn owners_under(directory: &Directory, identity: &ObjectKey) -> Vec<Work> {
+    let is_client = |object: &Object<ClientRecord>| {
+        let record = object.record();
+        record.is_some_and(|record| record.identity.as_ref() == Some(identity))
+    };
+    let clients = directory
+        .clients()
+        .filter(|object| is_client(object))
+        .map(|object| Work::Object(Kind::OAuthClient, object.key.clone()));
+    let is_token = |object: &Object<ServiceTokenRecord>| {
+        let client = object.record().map(|record| &record.client);
+        let client = client.and_then(|client| directory.client(client));
+        client.is_some_and(|client| is_client(client))
+    };
+    let tokens = directory
+        .service_tokens()
+        .filter(|object| is_token(object))
         .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
     clients.chain(tokens).collect()
 }

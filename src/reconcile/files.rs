@@ -34,7 +34,9 @@ use crate::resources::{Credential, Kind, OwnerKind};
 use crate::state_file;
 use crate::tokens::TokenHash;
 
-const GITIGNORE: &str = "# Secrets and keys: not for the repository.\n*\n";
+type Manifest = Map<String, Value>;
+
+const GITIGNORE: &str = "*\n";
 
 /// The folder, and the objects as they were last read. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -48,6 +50,8 @@ struct Inner {
     versions: AtomicU64,
     own: OwnWrites,
     credentials: mpsc::UnboundedSender<CredentialEvent>,
+    /// Held from the look at what is there to the write that depends on it.
+    writing: Mutex<()>,
     /// Held while the folder is ours.
     _lock: File,
 }
@@ -83,7 +87,7 @@ impl Files {
             state_file::ensure_folder(&root.join(folder)).map_err(failed)?;
         }
         state_file::write(&root.join(".gitignore"), GITIGNORE.as_bytes()).map_err(failed)?;
-        let lock = File::create(root.join(".lock")).map_err(failed)?;
+        let lock = state_file::open_lock(&root.join(".lock")).map_err(failed)?;
         lock.try_lock().map_err(|error| match error {
             fs::TryLockError::WouldBlock => OpenError::InUse(root.to_owned()),
             fs::TryLockError::Error(error) => failed(error),
@@ -95,6 +99,7 @@ impl Files {
             versions: AtomicU64::default(),
             own: OwnWrites::default(),
             credentials,
+            writing: Mutex::default(),
             _lock: lock,
         };
         Ok((Self(Arc::new(inner)), told))
@@ -154,10 +159,7 @@ impl Files {
 
     /// An object came or changed. Its status is what was last written for this very object.
     pub fn put_object(&self, kind: Kind, key: ObjectKey, mut manifest: Value) {
-        let known = self
-            .objects()
-            .get(&(kind, key.clone()))
-            .map(|known| status_of(known));
+        let known = self.objects().get(&(kind, key.clone())).map(status_of);
         let known = known.or_else(|| {
             let content = state_file::read(&self.status_path(kind, &key)?)
                 .ok()
@@ -223,13 +225,22 @@ impl Files {
 
     /// Deletes a Credential, on condition of its uid where one is given; one that is gone is deleted.
     pub fn revoke(&self, key: &ObjectKey, uid: Option<&str>) -> Result<(), ApiError> {
+        let _writing = self.writing();
         let Some(stored) = self.read_credential(key)? else {
             return Ok(());
         };
         if uid.is_some_and(|uid| stored.metadata.uid.as_deref() != Some(uid)) {
-            return Ok(());
+            return Err(ApiError::Conflict);
         }
         self.drop_credential(key)
+    }
+
+    /// One write at a time: no other comes between what it depends on and it.
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.0
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn drop_credential(&self, key: &ObjectKey) -> Result<(), ApiError> {
@@ -298,6 +309,7 @@ impl Cluster for Files {
     }
 
     async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
+        let _writing = self.writing();
         let key = credential_key(credential);
         if self.read_credential(&key)?.is_some() {
             return Err(ApiError::AlreadyExists);
@@ -308,6 +320,7 @@ impl Cluster for Files {
     }
 
     async fn replace_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
+        let _writing = self.writing();
         let key = credential_key(credential);
         let stored = self.read_credential(&key)?.ok_or(ApiError::NotFound)?;
         let is_same = stored.metadata.uid == credential.metadata.uid
@@ -324,6 +337,7 @@ impl Cluster for Files {
         key: &ObjectKey,
         only: &Precondition,
     ) -> Result<(), ApiError> {
+        let _writing = self.writing();
         let stored = self.read_credential(key)?.ok_or(ApiError::NotFound)?;
         let is_same = stored.metadata.uid.as_ref() == Some(&only.uid)
             && stored.metadata.resource_version.as_ref() == Some(&only.resource_version);
@@ -335,6 +349,7 @@ impl Cluster for Files {
     }
 
     async fn create_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        let _writing = self.writing();
         let key = secret.key();
         if self.read_secret(&key)?.is_some() {
             return Err(ApiError::AlreadyExists);
@@ -347,6 +362,7 @@ impl Cluster for Files {
     }
 
     async fn replace_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        let _writing = self.writing();
         let key = secret.key();
         let stored = self.read_secret(&key)?.ok_or(ApiError::NotFound)?;
         if stored.version() != secret.version() {
@@ -356,6 +372,7 @@ impl Cluster for Files {
     }
 
     async fn delete_secret(&self, key: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
+        let _writing = self.writing();
         let stored = self.read_secret(key)?.ok_or(ApiError::NotFound)?;
         let path = self
             .secret_path(key)
@@ -421,13 +438,9 @@ impl Files {
         let path = self
             .path("credentials", key)
             .ok_or_else(|| unsafe_name(key))?;
-        let manifest = match serde_json::to_value(credential) {
-            Ok(Value::Object(manifest)) => manifest,
-            _ => {
-                return Err(ApiError::Invalid(
-                    "a Credential that is no object".to_owned(),
-                ));
-            }
+        let Ok(Value::Object(manifest)) = serde_json::to_value(credential) else {
+            let message = "a Credential that is no object".to_owned();
+            return Err(ApiError::Invalid(message));
         };
         store(&path, manifest)?;
         let stored = self.read_credential(key)?.ok_or(ApiError::NotFound)?;
@@ -459,7 +472,7 @@ fn store(path: &Path, mut manifest: Map<String, Value>) -> Result<(), ApiError> 
 
 /// A manifest and its version: a file that was put back, edited or replaced is another version, even with
 /// the same content.
-fn read(path: &Path) -> Result<Option<(Map<String, Value>, String)>, ApiError> {
+fn read(path: &Path) -> Result<Option<(Manifest, String)>, ApiError> {
     let Some(content) = state_file::read(path)
         .map_err(|error| unavailable(path, &error))?
         .map(Zeroizing::new)
@@ -565,3 +578,6 @@ fn unsafe_name(key: &ObjectKey) -> ApiError {
 fn unavailable(path: &Path, error: &io::Error) -> ApiError {
     ApiError::Unavailable(format!("{}: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests;

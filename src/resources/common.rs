@@ -160,7 +160,10 @@ pub struct TokenSecret {
     pub name: Option<String>,
     /// A second key that holds the token too, beside `token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")
+    )]
     pub key: Option<String>,
 }
 

@@ -339,7 +339,7 @@ pub struct IdentityStatus {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoints {
-    /// OpenID Connect Discovery.
+    /// `OpenID` Connect Discovery.
     pub discovery: String,
     /// The token endpoint.
     pub token: String,

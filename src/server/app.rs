@@ -58,6 +58,7 @@ struct Inner {
     limits: Limits,
     allowed_hosts: Option<Vec<String>>,
     in_flight: AtomicUsize,
+    slow_bodies: AtomicUsize,
     failures: Throttle,
     noted_refusals: Throttle,
     started: Instant,
@@ -77,6 +78,7 @@ impl App {
             limits: config.limits,
             allowed_hosts: config.allowed_hosts,
             in_flight: AtomicUsize::new(0),
+            slow_bodies: AtomicUsize::new(0),
             failures: Throttle::default(),
             noted_refusals: Throttle::default(),
             started: Instant::now(),
@@ -120,11 +122,6 @@ impl App {
             self.metrics().shed("requests");
             return reply::overloaded();
         };
-        if request.uri().path().len() + request.uri().query().map_or(0, str::len)
-            > self.0.limits.uri
-        {
-            return reply::uri_too_long();
-        }
         if !self.is_meant(&request) {
             return reply::misdirected();
         }
@@ -147,6 +144,23 @@ impl App {
         let count = &self.0.in_flight;
         let counted = InFlight(count);
         (count.fetch_add(1, Ordering::Relaxed) < self.0.limits.requests).then_some(counted)
+    }
+
+    /// Lends the place of a request to another while its body is on its way; `None`: too many bodies are.
+    pub(super) fn wait_for_body(&self) -> Option<Waiting<'_>> {
+        let Inner {
+            in_flight,
+            slow_bodies,
+            limits,
+            ..
+        } = &*self.0;
+        let before = slow_bodies.fetch_add(1, Ordering::Relaxed);
+        in_flight.fetch_sub(1, Ordering::Relaxed);
+        let waiting = Waiting {
+            in_flight,
+            slow_bodies,
+        };
+        (before < limits.slow_bodies).then_some(waiting)
     }
 
     fn is_meant(&self, request: &Request<Body>) -> bool {
@@ -208,5 +222,18 @@ struct InFlight<'a>(&'a AtomicUsize);
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One request whose body is on its way: it has given back its place among those that are answered.
+pub(super) struct Waiting<'a> {
+    in_flight: &'a AtomicUsize,
+    slow_bodies: &'a AtomicUsize,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.slow_bodies.fetch_sub(1, Ordering::Relaxed);
     }
 }

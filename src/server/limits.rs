@@ -11,6 +11,9 @@ pub struct Limits {
     pub connections_per_peer: usize,
     /// Requests being answered; one more is told 503.
     pub requests: usize,
+    /// Requests whose bodies are still on their way; one more is told 503. They have no place among `requests`, so
+    /// that slow senders keep nobody from being answered.
+    pub slow_bodies: usize,
     /// The longest URI, in bytes.
     pub uri: usize,
     /// The longest body, in bytes, however it is sent.
@@ -36,6 +39,7 @@ impl Default for Limits {
             connections: 4096,
             connections_per_peer: 2048,
             requests: 2048,
+            slow_bodies: 1024,
             uri: 8 << 10,
             body: 64 << 10,
             head_deadline: Duration::from_secs(10),

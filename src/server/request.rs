@@ -10,7 +10,9 @@ use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use jiff::Timestamp;
 
 use super::App;
@@ -106,7 +108,16 @@ impl Call {
         }
         let (most, deadline) = (limits.body, limits.body_deadline);
         let body = std::mem::take(&mut self.body);
-        match tokio::time::timeout(deadline, collect(body, most)).await {
+        let mut reading = std::pin::pin!(collect(body, most));
+        // Most bodies come with their heads.
+        if let Some(collected) = reading.as_mut().now_or_never() {
+            return collected;
+        }
+        let Some(_waiting) = self.app.wait_for_body() else {
+            self.app.metrics().shed("bodies");
+            return Err(Refusal::Unavailable);
+        };
+        match tokio::time::timeout(deadline, reading).await {
             Ok(collected) => collected,
             Err(_) => Err(Refusal::TooSlow),
         }
@@ -212,7 +223,10 @@ pub(super) fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<It
 async fn collect(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    while !body.is_end_stream() {
+        let Some(frame) = body.frame().await else {
+            break;
+        };
         let Ok(data) = frame.map_err(|_| Refusal::BrokenBody)?.into_data() else {
             continue;
         };

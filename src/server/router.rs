@@ -11,7 +11,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, any};
 
 use super::request::{Arrival, Call, request_id};
-use super::{reply, routes};
+use super::{App, reply, routes};
 use crate::oauth::discovery::paths;
 use crate::telemetry::Endpoint;
 
@@ -115,6 +115,10 @@ where
             let id = request_id(request.headers()).cloned();
             let mut response = match methods.refuse(request.method()) {
                 Some(refusal) => refusal,
+                // Proxies append to a gateway's path what callers send: there it is only ever ignored.
+                None if endpoint != Endpoint::CheckToken && is_too_long(&app, &request) => {
+                    reply::uri_too_long()
+                }
                 None => handler(Call::new(arrival, endpoint, request)).await,
             };
             let headers = response.headers_mut();
@@ -138,4 +142,9 @@ where
             response
         }
     })
+}
+
+fn is_too_long(app: &App, request: &Request) -> bool {
+    let uri = request.uri();
+    uri.path().len() + uri.query().map_or(0, str::len) > app.limits().uri
 }

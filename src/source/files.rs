@@ -25,9 +25,7 @@ impl Folder {
                 "not a directory",
             ));
         }
-        let ignored = ignored
-            .iter()
-            .map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
+        let ignored = ignored.iter().map(|path| without_links(path));
         Ok(Self {
             root: root.to_owned(),
             real,
@@ -47,6 +45,14 @@ impl Folder {
         self.walk(&self.root, &mut files)?;
         files.sort();
         Ok(files)
+    }
+
+    /// Whether a path below the directory may be one of a manifest, or of a folder of some.
+    pub fn concerns(&self, path: &Path) -> bool {
+        let below = path.strip_prefix(&self.root);
+        below.map_or(true, |below| {
+            !below.iter().any(|part| is_hidden(Path::new(part)))
+        })
     }
 
     fn walk(&self, folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
@@ -85,6 +91,18 @@ impl Folder {
                     .iter()
                     .any(|ignored| target.starts_with(ignored))
         })
+    }
+}
+
+/// A path as it is, or will be once it is made.
+fn without_links(path: &Path) -> PathBuf {
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Ok(real), ..) => real,
+        (Err(_), Some(parent), Some(name)) if parent.as_os_str().is_empty() => {
+            without_links(Path::new(".")).join(name)
+        }
+        (Err(_), Some(parent), Some(name)) => without_links(parent).join(name),
+        _ => path.to_owned(),
     }
 }
 
@@ -129,6 +147,16 @@ mod tests {
         let path = root.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "a: 1").unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_made_later_is_ignored_all_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let state = root.path().join("deep/../deep/state");
+        std::fs::create_dir(root.path().join("deep")).unwrap();
+        let folder = Folder::open(root.path(), &[state]).unwrap();
+        write(root.path(), "deep/state/secrets/a.yaml");
+        assert_eq!(folder.files().unwrap(), [] as [PathBuf; 0]);
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub struct Directory<B> {
     births: B,
     seen: BTreeMap<PathBuf, Fingerprint>,
     hints: mpsc::UnboundedReceiver<Hint>,
+    /// What was told and not yet looked at.
+    pending: BTreeSet<PathBuf>,
+    /// When everything was last looked at.
+    looked: Instant,
     /// Dropped, it stops. `None`: the system has no watches left, or none for this file system.
     watcher: Option<notify::RecommendedWatcher>,
 }
@@ -45,6 +49,8 @@ impl<B: Births> Directory<B> {
             births,
             seen: BTreeMap::new(),
             hints,
+            pending: BTreeSet::new(),
+            looked: Instant::now(),
             watcher,
         }
     }
@@ -61,42 +67,53 @@ impl<B: Births> Directory<B> {
 
     /// Reads what has changed.
     pub fn look(&mut self) -> io::Result<Update> {
-        self.look_at(&BTreeSet::new())
+        self.read_changes().map(|(update, _)| update)
     }
 
     /// Waits until something has changed, and reads it. May be dropped and called again. After an error
     /// nothing that changed is lost but where births could not be saved: then the state is unusable.
     pub async fn changed(&mut self) -> io::Result<Update> {
         loop {
-            let hinted = self.hinted().await;
-            let update = self.look_at(&hinted)?;
-            if !update.events.is_empty() || !hinted.is_empty() {
+            self.hinted().await;
+            let (update, is_news) = self.read_changes()?;
+            if is_news || !update.events.is_empty() {
                 return Ok(update);
             }
         }
     }
 
-    /// Paths that may have changed; none where it is only time to look.
-    async fn hinted(&mut self) -> BTreeSet<PathBuf> {
+    /// Waits until there are paths that may have changed, or it is time to look. What it was told stays in
+    /// `pending`, so that nothing is lost when it is dropped.
+    async fn hinted(&mut self) {
         let look = if self.is_told() { LOOK.0 } else { LOOK.1 };
-        let deadline = self
+        let time_to_look = self.looked + look;
+        let until = self
             .live
             .deadline()
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let wait = deadline.map_or(look, |deadline| deadline.min(look));
-        let Ok(Some(first)) = tokio::time::timeout(wait, self.hints.recv()).await else {
-            return BTreeSet::new();
-        };
-        tokio::time::sleep(TOGETHER).await;
-        let mut hinted: BTreeSet<PathBuf> = first.into_iter().collect();
-        while let Ok(more) = self.hints.try_recv() {
-            hinted.extend(more);
+            .map_or(time_to_look, |deadline| deadline.min(time_to_look));
+        while self.pending.is_empty() {
+            let told = tokio::time::timeout_at(until.into(), self.hints.recv()).await;
+            let Ok(Some(hint)) = told else { return };
+            self.note(hint);
         }
-        hinted
+        tokio::time::sleep(TOGETHER).await;
+        while let Ok(hint) = self.hints.try_recv() {
+            self.note(hint);
+        }
     }
 
-    fn look_at(&mut self, hinted: &BTreeSet<PathBuf>) -> io::Result<Update> {
+    fn note(&mut self, hint: Hint) {
+        let folder = &self.folder;
+        self.pending
+            .extend(hint.into_iter().filter(|path| folder.concerns(path)));
+    }
+
+    /// Reads the files that are new, changed or pending. Says also whether there were any.
+    fn read_changes(&mut self) -> io::Result<(Update, bool)> {
         let now = Instant::now();
+        self.looked = now;
+        let hinted = std::mem::take(&mut self.pending);
+        let mut is_news = false;
         let files = self.folder.files()?;
         let present: BTreeSet<&Path> = files.iter().map(PathBuf::as_path).collect();
         let absent: Vec<PathBuf> = self
@@ -106,19 +123,20 @@ impl<B: Births> Directory<B> {
             .map(Path::to_owned)
             .collect();
         for path in absent {
-            self.seen.remove(&path);
+            is_news |= self.seen.remove(&path).is_some();
             self.live.remove(&path, now);
         }
         for path in files {
             let found = fingerprint(&path);
             if hinted.contains(&path) || self.seen.get(&path) != Some(&found) {
+                is_news = true;
                 self.live.put(path.clone(), files::read(&path));
                 self.seen.insert(path, found);
             }
         }
         let update = self.live.update(now, &mut self.births);
         self.births.save()?;
-        Ok(update)
+        Ok((update, is_news))
     }
 }
 
@@ -241,5 +259,43 @@ mod tests {
             }
         }
         assert!(gone.elapsed() >= super::super::live::GRACE);
+    }
+
+    #[tokio::test]
+    async fn what_was_told_is_not_lost_when_waiting_is_given_up() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.yaml");
+        let folder = Folder::open(root.path(), &[]).unwrap();
+        let mut directory = Directory::open(folder, Settings::default(), Fixed);
+        directory.look().unwrap();
+        std::fs::write(&path, scope("one")).unwrap();
+        while directory.pending.is_empty() {
+            // Shorter than what comes together: it never gets to reading.
+            let given_up = tokio::time::timeout(TOGETHER / 10, directory.changed()).await;
+            assert!(given_up.is_err());
+        }
+        assert_eq!(description(&next(&mut directory).await), "one");
+    }
+
+    #[tokio::test]
+    async fn a_fault_is_told_though_the_system_said_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.yaml");
+        std::fs::write(&path, scope("one")).unwrap();
+        let folder = Folder::open(root.path(), &[]).unwrap();
+        let mut directory = Directory::open(folder, Settings::default(), Fixed);
+        directory.watcher = None;
+        directory.look().unwrap();
+        std::fs::write(&path, scope("[")).unwrap();
+        assert_eq!(next(&mut directory).await.faults.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn hidden_folders_such_as_the_state_are_not_looked_at() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::open(root.path(), &[]).unwrap();
+        let mut directory = Directory::open(folder, Settings::default(), Fixed);
+        directory.note(vec![root.path().join(".symbolon/secrets/a.yaml")]);
+        assert!(directory.pending.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::{Client, eventually};
+use super::support::{Client, Folder, eventually};
 use super::{PLATFORM, SHOP, Served};
 
 /// Where the quickstart's SAT begins, so that tests can move it into a file of its own.
@@ -102,13 +102,31 @@ fn a_fault_at_the_start_does_not_keep_the_rest_from_being_served() {
 }
 
 #[test]
-fn a_deleted_file_revokes_after_a_grace_and_coming_back_brings_nothing_back() {
+fn an_object_may_move_from_one_file_to_another() {
     let served = Served::start();
-    let (rest, sat) = split(&served);
-    served.folder.write("5-token.yaml", &sat);
-    served.folder.write(SHOP, &rest);
-    // It moved from one file to another: nothing was deleted.
     let token = served.token();
+    let (rest, sat) = split(&served.folder);
+    served.folder.write("5-token.yaml", &sat);
+    served.dev.line_with(&["5-token.yaml:"]);
+    served.folder.write(SHOP, &rest);
+    // Files are read in the order in which they come: this one comes last.
+    served.folder.write("6-later.yaml", &client_named("later"));
+    served
+        .folder
+        .secret("shop", "later-client", "client-secret");
+    assert_eq!(served.check(&token), 204);
+    assert_eq!(served.token(), token);
+}
+
+#[test]
+fn a_deleted_file_revokes_after_a_grace_and_coming_back_brings_nothing_back() {
+    let served = Served::start_with(|folder| {
+        let (rest, sat) = split(folder);
+        folder.write(SHOP, &rest);
+        folder.write("5-token.yaml", &sat);
+    });
+    let token = served.token();
+    let sat = served.folder.read("5-token.yaml");
     assert_eq!(served.check(&token), 204);
 
     // Editors that delete and write anew are within the grace.
@@ -146,8 +164,8 @@ fn a_deleted_file_revokes_after_a_grace_and_coming_back_brings_nothing_back() {
 }
 
 /// The quickstart's second file without the SAT, and the SAT.
-fn split(served: &Served) -> (String, String) {
-    let text = served.folder.read(SHOP);
+fn split(folder: &Folder) -> (String, String) {
+    let text = folder.read(SHOP);
     let (rest, sat) = text.split_once(TOKEN_COMMENT).unwrap();
     (
         rest.trim_end().trim_end_matches("---").to_owned(),

@@ -54,8 +54,14 @@ struct Served {
 
 impl Served {
     fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// The same, after a change of the folder.
+    fn start_with(change: impl FnOnce(&Folder)) -> Self {
         let folder = quickstart();
         folder.write("3-api.yaml", API);
+        change(&folder);
         let dev = Dev::start(&folder);
         Self { folder, dev }
     }

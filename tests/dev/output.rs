@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use super::support::{Dev, Folder, Ports, eventually, introspect};
+use super::support::{Client, Dev, Folder, Ports, eventually, introspect};
 use super::{Served, quickstart};
 
 #[test]
@@ -40,6 +40,31 @@ fn its_curl_lines_work_when_pasted_into_a_shell() {
         String::from_utf8_lossy(&reply.stdout).contains("204"),
         "{line}: {reply:?}"
     );
+}
+
+#[test]
+fn its_curl_lines_work_from_anywhere_though_it_was_given_a_relative_path() {
+    let folder = quickstart();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+    let name = folder.path().file_name().unwrap();
+    command.arg("dev").arg(name);
+    command.current_dir(folder.path().parent().unwrap());
+    let dev = Dev::start_command(command);
+    let reply = paste(&curl_line(&dev, "/connect/token"));
+    assert!(String::from_utf8_lossy(&reply.stdout).contains("access_token"));
+}
+
+#[test]
+fn port_0_is_a_free_port_and_the_issuer_says_which() {
+    let folder = quickstart();
+    let ports = Ports { main: 0, health: 0 };
+    let dev = Dev::spawn(folder.path(), ports);
+    let line = dev.line_with(&["  issuer "]);
+    let issuer = line.split_whitespace().nth(1).unwrap();
+    assert!(!issuer.contains(":0/"), "{line}");
+    let client = folder.secret("shop", "backend-client", "client-secret");
+    assert_eq!(client["issuer"], issuer);
+    Client::of(&client).token();
 }
 
 /// The first line that it prints with `curl` and this address, from `curl` on.

@@ -6,34 +6,36 @@ use super::support::eventually;
 use super::{SHOP, Served};
 
 #[test]
-fn a_new_annotation_or_trigger_asks_for_a_new_token_and_the_old_one_lives_on() {
+fn a_new_annotation_asks_for_a_new_token_and_the_old_one_lives_on() {
     let served = Served::start();
-    let first = served.token();
-    let annotate = "  name: nightly-report\n  namespace: shop\n";
-    served.folder.replace(
-        SHOP,
-        annotate,
-        &format!("{annotate}  annotations: {{symbolon.dev/rotate: 'now'}}\n"),
-    );
-    let second = served.token_after(&first);
-    both_are_good(&served, &first, &second);
+    let old = served.token();
+    let named = "  name: nightly-report\n  namespace: shop\n";
+    let annotated = format!("{named}  annotations: {{symbolon.dev/rotate: 'now'}}\n");
+    served.folder.replace(SHOP, named, &annotated);
+    let new = served.token_after(&old);
+    both_are_good(&served, &old, &new);
+    assert_nothing_more_is_made(&served, &new);
+}
 
-    served.folder.replace(
-        SHOP,
-        "lifetime: 720h",
-        "lifetime: 720h\n  rotation: {trigger: '2026-11'}",
-    );
-    let third = served.token_after(&second);
-    both_are_good(&served, &second, &third);
+#[test]
+fn a_new_trigger_asks_for_a_new_token_and_the_old_one_lives_on() {
+    let served = Served::start();
+    let old = served.token();
+    let trigger = "lifetime: 720h\n  rotation: {trigger: '2026-11'}";
+    served.folder.replace(SHOP, "lifetime: 720h", trigger);
+    let new = served.token_after(&old);
+    both_are_good(&served, &old, &new);
+    assert_nothing_more_is_made(&served, &new);
+}
 
-    // The same values ask for nothing more.
-    served.folder.replace(
-        SHOP,
-        "The nightly report reads orders",
-        "Reads orders every night",
-    );
+/// The same request again asks for nothing.
+fn assert_nothing_more_is_made(served: &Served, token: &str) {
+    let described = "The nightly report reads orders";
+    served
+        .folder
+        .replace(SHOP, described, "Reads orders at night");
     std::thread::sleep(std::time::Duration::from_millis(500));
-    assert_eq!(served.token(), third);
+    assert_eq!(served.token(), token);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs};
 
 use serde_json::Value;
 
-use super::support::{Client, Dev, Ports, introspect};
+use super::support::{Client, Dev, Ports, eventually, introspect};
 use super::{GATEWAY, Served, quickstart};
 
 #[test]
@@ -46,10 +46,8 @@ fn what_it_writes_is_for_the_user_alone_and_not_for_git() {
     served.api();
     served.token();
     let state = served.folder.file(".symbolon");
-    assert_eq!(
-        fs::read_to_string(state.join(".gitignore")).unwrap().trim(),
-        "*"
-    );
+    let ignored = fs::read_to_string(state.join(".gitignore")).unwrap();
+    assert_eq!(ignored.lines().last(), Some("*"));
     for (path, mode) in modes_below(&state) {
         let expected = if path.is_dir() { 0o700 } else { 0o600 };
         assert_eq!(mode, expected, "{} has {mode:o}", path.display());
@@ -103,6 +101,41 @@ fn a_restart_keeps_secrets_tokens_and_keys() {
 }
 
 #[test]
+fn at_another_address_secrets_say_so_and_are_the_same() {
+    let folder = quickstart();
+    Dev::start(&folder).terminate();
+    let before = folder.secret("shop", "backend-client", "client-secret");
+    let token = folder.secret("shop", "nightly-report-token", "token");
+    let dev = Dev::start(&folder);
+    let after = folder.secret("shop", "backend-client", "client-secret");
+    assert_eq!(after["issuer"], dev.issuer);
+    assert_eq!(after["token-url"], dev.url("/connect/token"));
+    assert_eq!(after["client-secret"], before["client-secret"]);
+    Client::of(&after).token();
+    let moved = folder.secret("shop", "nightly-report-token", "token");
+    assert_eq!(moved["issuer"], dev.issuer);
+    assert_eq!(moved["token"], token["token"]);
+    assert_eq!(dev.check(GATEWAY, &token["token"]), 204);
+}
+
+#[test]
+fn by_a_new_mac_key_all_that_was_issued_is_void_and_made_anew() {
+    let served = Served::start();
+    let (secret, token) = (served.backend().secret, served.token());
+    fs::remove_file(served.folder.file(".symbolon/keys/platform/main-mac.yaml")).unwrap();
+    let folder = &served.folder;
+    let new = served.token_after(&token);
+    folder.value_after("shop", "backend-client", "client-secret", &secret);
+    eventually("the new token is good", || {
+        (served.check(&new) == 204).then_some(())
+    });
+    assert_eq!(served.check(&token), 401);
+    eventually("the new secret is good", || {
+        (served.backend().ask(&[]).0 == 200).then_some(())
+    });
+}
+
+#[test]
 fn a_crash_at_any_moment_of_the_first_start_leaves_nothing_broken() {
     let folder = quickstart();
     let ports = Ports::free();
@@ -115,7 +148,7 @@ fn a_crash_at_any_moment_of_the_first_start_leaves_nothing_broken() {
     let client = Client::of(&folder.secret("shop", "backend-client", "client-secret"));
     client.token();
     let token = folder.secret("shop", "nightly-report-token", "token");
-    super::support::eventually("the token is good", || {
+    eventually("the token is good", || {
         (dev.check(GATEWAY, &token["token"]) == 204).then_some(())
     });
 }

@@ -324,7 +324,7 @@ impl Real {
         };
         for (place, entry) in entries.iter().enumerate() {
             let is_fresh = seen.fresh && place + 1 == entries.len();
-            let entry = self.entry(*entry, &self.tokens[place], is_fresh);
+            let entry = Self::entry(*entry, &self.tokens[place], is_fresh);
             credential.spec.tokens.push(entry);
         }
         for place in 0..entries.len() {
@@ -336,12 +336,7 @@ impl Real {
         credential
     }
 
-    fn entry(
-        &self,
-        (epoch, state, nonce): Entry,
-        token: &Minted,
-        is_fresh: bool,
-    ) -> CredentialEntry {
+    fn entry((epoch, state, nonce): Entry, token: &Minted, is_fresh: bool) -> CredentialEntry {
         let in_hours = |hours| Moment(now() + SignedDuration::from_hours(hours));
         CredentialEntry {
             epoch: i64::from(epoch),
@@ -486,7 +481,7 @@ impl Real {
                     push = Some((
                         u8::try_from(entry.epoch).unwrap(),
                         nonce_number(entry.nonce.as_deref()),
-                    ))
+                    ));
                 }
             }
         }
@@ -657,12 +652,11 @@ struct Script {
 impl Script {
     async fn reply(&self, request: impl FnOnce() -> Request) -> Reply {
         let reply = self.replies.lock().unwrap().pop_front();
-        match reply {
-            Some(reply) => reply,
-            None => {
-                *self.asked.lock().unwrap() = Some(request());
-                pending().await
-            }
+        if let Some(reply) = reply {
+            reply
+        } else {
+            *self.asked.lock().unwrap() = Some(request());
+            pending().await
         }
     }
 

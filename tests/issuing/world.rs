@@ -44,35 +44,39 @@ pub enum Broken {
     HighWentBack,
 }
 
-/// The rules of the surroundings, each of which can be switched off to see the search fail.
+/// A rule that can be switched off to see the search fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Laws {
-    /// Plans are told the Credential's `base`.
-    pub base_is_seen: bool,
+pub enum Rule {
+    /// Plans are told the Credential's `base`, and so fence.
+    Fence,
     /// The Credential is read before the Secret.
-    pub credential_first: bool,
+    CredentialFirst,
     /// A Credential is replaced only in the version read.
-    pub credential_cas: bool,
+    CredentialVersion,
     /// A Secret is replaced only in the version read.
-    pub secret_cas: bool,
+    SecretVersion,
     /// The Secret is written only after the Credential's success.
-    pub record_first: bool,
+    RecordBeforeReveal,
     /// A status is written only to the uid read.
-    pub status_uid: bool,
+    StatusUid,
     /// The sweeper asks the API server, not its cache.
-    pub sweep_live: bool,
+    LiveSweep,
 }
 
-impl Laws {
-    pub const ALL: Self = Self {
-        base_is_seen: true,
-        credential_first: true,
-        credential_cas: true,
-        secret_cas: true,
-        record_first: true,
-        status_uid: true,
-        sweep_live: true,
-    };
+impl Rule {
+    pub const ALL: [Self; 7] = [
+        Self::Fence,
+        Self::CredentialFirst,
+        Self::CredentialVersion,
+        Self::SecretVersion,
+        Self::RecordBeforeReveal,
+        Self::StatusUid,
+        Self::LiveSweep,
+    ];
+
+    fn holds(self, without: Option<Self>) -> bool {
+        without != Some(self)
+    }
 }
 
 /// How far the search goes.
@@ -84,7 +88,7 @@ pub struct Bounds {
     pub faults: u8,
     /// Whether deleting the Secret means "it leaked".
     pub revoke_on_delete: bool,
-    pub laws: Laws,
+    pub without: Option<Rule>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
@@ -93,6 +97,13 @@ struct Token {
     epoch: u8,
     state: u8,
     nonce: u8,
+}
+
+impl Token {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "for iterators")]
+    fn is_alive(&self) -> bool {
+        self.state == LIVE || self.state == CLOSING
+    }
 }
 
 /// A Credential; uid 0: absent.
@@ -119,10 +130,6 @@ impl Cred {
     fn is_full(&self) -> bool {
         usize::from(self.count) == ENTRIES
     }
-}
-
-fn is_alive(token: &Token) -> bool {
-    token.state == LIVE || token.state == CLOSING
 }
 
 /// The owner; uid 0: absent.
@@ -268,7 +275,7 @@ impl State {
     }
 
     fn accepts(&self, mint: u8) -> bool {
-        let is_known = |token: &Token| token.mint == mint && is_alive(token);
+        let is_known = |token: &Token| token.mint == mint && token.is_alive();
         self.owner.uid != 0
             && !self.owner.revoked
             && self.cred(self.owner.uid).tokens().iter().any(is_known)
@@ -286,7 +293,7 @@ impl State {
     }
 
     /// The API server executes a write. Whether it succeeded, and the token that it recorded.
-    fn execute(&mut self, laws: &Laws, op: &Op) -> (bool, u8) {
+    fn execute(&mut self, without: Option<Rule>, op: &Op) -> (bool, u8) {
         match op.write {
             Write::None => (true, 0),
             Write::Placeholder => {
@@ -309,8 +316,8 @@ impl State {
                 }
                 (done, 0)
             }
-            Write::Credential => self.write_credential(laws, op),
-            Write::Reveal => self.reveal(laws, op),
+            Write::Credential => self.write_credential(without, op),
+            Write::Reveal => self.reveal(without, op),
             Write::Fence | Write::Repair => {
                 if self.sec.owner == 0 || self.sec.version != op.version {
                     return (false, 0);
@@ -322,17 +329,18 @@ impl State {
                 }
                 (true, 0)
             }
-            Write::Status => self.write_status(laws, op),
+            Write::Status => self.write_status(without, op),
         }
     }
 
-    fn write_credential(&mut self, laws: &Laws, op: &Op) -> (bool, u8) {
+    fn write_credential(&mut self, without: Option<Rule>, op: &Op) -> (bool, u8) {
         let place = usize::from(op.uid) - 1;
         let current = self.creds[place];
         let refused = if op.create {
             current.uid != 0
         } else {
-            current.uid == 0 || laws.credential_cas && current.version != op.cred.version
+            current.uid == 0
+                || Rule::CredentialVersion.holds(without) && current.version != op.cred.version
         };
         if refused {
             return (false, 0);
@@ -344,7 +352,7 @@ impl State {
                 token.state = token.state.max(old.state);
             }
         }
-        for old in current.tokens().iter().filter(|old| is_alive(old)) {
+        for old in current.tokens().iter().filter(|old| old.is_alive()) {
             let is_kept = new.tokens().iter().any(|token| token.mint == old.mint);
             let is_in_use = self.revealed & !(self.excused | self.leaked) & bit(old.mint) != 0;
             if !is_kept && is_in_use && self.owner.uid == op.uid && !self.owner.revoked {
@@ -382,8 +390,10 @@ impl State {
         (true, mint)
     }
 
-    fn reveal(&mut self, laws: &Laws, op: &Op) -> (bool, u8) {
-        if self.sec.owner == 0 || laws.secret_cas && self.sec.version != op.version {
+    fn reveal(&mut self, without: Option<Rule>, op: &Op) -> (bool, u8) {
+        if self.sec.owner == 0
+            || Rule::SecretVersion.holds(without) && self.sec.version != op.version
+        {
             return (false, 0);
         }
         let version = self.new_secret_version();
@@ -406,12 +416,12 @@ impl State {
         (true, 0)
     }
 
-    fn write_status(&mut self, laws: &Laws, op: &Op) -> (bool, u8) {
+    fn write_status(&mut self, without: Option<Rule>, op: &Op) -> (bool, u8) {
         if self.owner.uid == 0 {
             return (false, 0);
         }
         if self.owner.uid != op.uid {
-            if laws.status_uid {
+            if Rule::StatusUid.holds(without) {
                 return (false, 0);
             }
             self.break_it(Broken::WrongStatus);
@@ -541,13 +551,16 @@ const BROKEN: [Broken; 12] = [
     Broken::HighWentBack,
 ];
 
+/// More versions than can be told apart at once: fourteen places have one, and a step makes one or two.
+const VERSIONS: usize = 24;
+
 /// Dense names in the same order; 0 stays.
 fn rename(values: &mut [&mut u8]) -> u8 {
-    let mut is_used = [false; 256];
+    let mut is_used = [false; VERSIONS];
     for value in values.iter() {
         is_used[usize::from(**value)] = **value != 0;
     }
-    let mut names = [0_u8; 256];
+    let mut names = [0_u8; VERSIONS];
     let mut last = 0;
     for (value, name) in names.iter_mut().enumerate() {
         if is_used[value] {
@@ -582,7 +595,7 @@ impl Hasher for Fnv {
 
 impl World {
     /// What an operator that has read all three asks for next, as a write.
-    fn next_op(&mut self, me: &Operator, owner: &Owner, fresh: bool) -> Result<Op, Asked> {
+    fn next_op(&mut self, me: &Operator, owner: Owner, fresh: bool) -> Result<Op, Asked> {
         let uid = me.uid;
         let is_present = owner.uid == uid && uid != 0;
         let place_of = |mint: u8| me.cred.tokens().iter().position(|token| token.mint == mint);
@@ -592,7 +605,7 @@ impl World {
             mint => place_of(mint).map_or(UNKNOWN, |place| u8::try_from(place).unwrap() + 1),
         };
         let base = match me.cred.base {
-            _ if !self.bounds.laws.base_is_seen => BASE_NONE,
+            _ if !Rule::Fence.holds(self.bounds.without) => BASE_NONE,
             0 => BASE_NONE,
             base if me.sec.owner != 0 && base == me.sec.version => BASE_READ,
             _ => BASE_OTHER,
@@ -664,7 +677,7 @@ impl World {
     fn operate(&mut self, state: &State, place: usize, quiet: bool) -> Option<Step> {
         let mut next = *state;
         let me = state.operators[place];
-        let laws = self.bounds.laws;
+        let without = self.bounds.without;
         match me.stage {
             0 if state.owner.uid == 0 => None,
             0 | 1 => {
@@ -675,7 +688,7 @@ impl World {
                 };
                 let it = &mut next.operators[place];
                 (it.uid, it.stage) = (uid, me.stage + 1);
-                if (me.stage == 0) == laws.credential_first {
+                if (me.stage == 0) == Rule::CredentialFirst.holds(without) {
                     it.cred = state.cred(uid);
                     Some((next, "reads the Credential"))
                 } else {
@@ -692,14 +705,14 @@ impl World {
         let mut next = *state;
         let me = state.operators[place];
         next.operators[place] = Operator::default();
-        let Ok(op) = self.next_op(&me, &state.owner, false) else {
+        let Ok(op) = self.next_op(&me, state.owner, false) else {
             return (next, "reads the owner: nothing to do");
         };
         if op.write == Write::Fence {
             let other = state.operators[1 - place].op;
             if other.write == Write::Reveal && other.version == op.version {
                 if quiet || state.faults >= self.bounds.faults {
-                    let waits = self.next_op(&me, &state.owner, true);
+                    let waits = self.next_op(&me, state.owner, true);
                     assert_eq!(waits, Err(Asked::Wait), "a young write is waited for");
                     return (next, "reads the owner: waits for the other's write");
                 }
@@ -731,11 +744,11 @@ impl World {
 
     fn write(&mut self, state: &State, place: usize) -> Step {
         let mut next = *state;
-        let laws = self.bounds.laws;
+        let without = self.bounds.without;
         let me = state.operators[place];
-        let (mut done, mint) = next.execute(&laws, &me.op);
+        let (mut done, mint) = next.execute(without, &me.op);
         next.operators[place] = Operator::default();
-        if me.op.push && !laws.record_first {
+        if me.op.push && !Rule::RecordBeforeReveal.holds(without) {
             done = true;
         }
         if !done {
@@ -753,7 +766,7 @@ impl World {
                 } else {
                     0
                 };
-                if let Ok(op) = self.next_op(&on, &me.owner, false) {
+                if let Ok(op) = self.next_op(&on, me.owner, false) {
                     on.op = Op { version, ..op };
                     if on.op.push {
                         on.op.cred.base = version;
@@ -811,7 +824,7 @@ impl World {
         if state.delayed.write != Write::None {
             let mut next = *state;
             next.delayed = Op::default();
-            next.execute(&self.bounds.laws, &state.delayed);
+            next.execute(self.bounds.without, &state.delayed);
             out.push((next, "the delayed request arrives"));
         }
         time_and_garbage(state, out);
@@ -837,7 +850,7 @@ impl World {
     }
 
     fn sweep(&self, state: &State, out: &mut Vec<Step>) {
-        let live = self.bounds.laws.sweep_live;
+        let live = Rule::LiveSweep.holds(self.bounds.without);
         if state.sweep_cache != state.owner.uid && !live {
             let mut next = *state;
             next.sweep_cache = state.owner.uid;
@@ -864,7 +877,7 @@ impl World {
         (next.sweep_uid, next.sweep_version) = (0, 0);
         let cred = state.cred(state.sweep_uid);
         if cred.uid != 0 && cred.version == state.sweep_version {
-            if cred.uid == state.owner.uid && cred.tokens().iter().any(is_alive) {
+            if cred.uid == state.owner.uid && cred.tokens().iter().any(Token::is_alive) {
                 next.break_it(Broken::SweptPresent);
             }
             next.creds[usize::from(cred.uid) - 1] = Cred::default();
@@ -882,7 +895,7 @@ impl World {
         let mut state = *state;
         let delayed = std::mem::take(&mut state.delayed);
         if !delayed_is_lost {
-            state.execute(&self.bounds.laws, &delayed);
+            state.execute(self.bounds.without, &delayed);
         }
         for round in 0..2 {
             if let Some(broken) = self.settle(&mut state, order) {
@@ -942,7 +955,12 @@ impl World {
             return None;
         }
         let cred = state.cred(state.owner.uid);
-        let alive: Vec<Token> = cred.tokens().iter().copied().filter(is_alive).collect();
+        let alive: Vec<Token> = cred
+            .tokens()
+            .iter()
+            .copied()
+            .filter(Token::is_alive)
+            .collect();
         if state.owner.revoked {
             return (!alive.is_empty()).then_some(Broken::NotConverged);
         }
@@ -1102,7 +1120,7 @@ fn user_actions(state: &State, revoke_on_delete: bool, out: &mut Vec<Step>) {
         },
     );
     when(owner.uid != 0, "USER asks for a rotation", &mut |next| {
-        next.owner.nonce += 1
+        next.owner.nonce += 1;
     });
     when(
         owner.uid != 0 && !owner.revoked,

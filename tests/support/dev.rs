@@ -49,9 +49,18 @@ impl Dev {
 
     /// Starts it; it may not be ready yet.
     pub(crate) fn spawn(folder: &Path, ports: Ports) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_symbolon"))
-            .arg("dev")
-            .arg(folder)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+        command.arg("dev").arg(folder);
+        Self::spawn_command(command, ports)
+    }
+
+    /// The same, of a command line that lacks the ports, and waits until it is ready.
+    pub(crate) fn start_command(command: Command) -> Self {
+        Self::spawn_command(command, Ports::free()).wait_until_ready()
+    }
+
+    fn spawn_command(mut command: Command, ports: Ports) -> Self {
+        let mut child = command
             .args(["--listen", &format!("127.0.0.1:{}", ports.main)])
             .args(["--health-listen", &format!("127.0.0.1:{}", ports.health)])
             .stdin(Stdio::null())

@@ -1,6 +1,7 @@
 //! What clients and APIs send, over real sockets.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -56,7 +57,7 @@ pub(crate) fn introspect(caller: &Client, token: &str) -> Value {
 
 fn post(url: &str, client: &Client, form: &[(&str, &str)]) -> (u16, Value) {
     block_on(async {
-        let request = reqwest::Client::new().post(url).form(form);
+        let request = sender().post(url).form(form);
         let reply = request
             .basic_auth(&client.id, Some(&client.secret))
             .send()
@@ -72,7 +73,7 @@ fn post(url: &str, client: &Client, form: &[(&str, &str)]) -> (u16, Value) {
 /// The status and the body of a GET; none if nobody answers.
 pub(super) fn get(url: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> {
     block_on(async {
-        let mut request = reqwest::Client::new().get(url);
+        let mut request = sender().get(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -82,6 +83,16 @@ pub(super) fn get(url: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> 
             reply.text().await.unwrap_or_default(),
         ))
     })
+}
+
+fn sender() -> reqwest::Client {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    let make = || {
+        // No connection outlives its request, or the runtime that it was made on.
+        let client = reqwest::Client::builder().no_proxy();
+        client.pool_max_idle_per_host(0).build().unwrap()
+    };
+    CLIENT.get_or_init(make).clone()
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -1,5 +1,6 @@
 //! `--format text`: each problem with the lines that it is about.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::ops::Range;
 
@@ -10,6 +11,9 @@ use miette::{
 use super::findings::{Finding, Report};
 use crate::directory::suggest::Shown;
 use crate::directory::{Severity, suggest::shown};
+
+/// Problems that are drawn: each goes through its whole file, and nobody reads more.
+const MOST_DRAWN: usize = 200;
 
 /// How the terminal is.
 pub(super) struct Look {
@@ -39,9 +43,16 @@ pub(super) fn render(report: &Report, look: &Look) -> Result<String, std::fmt::E
         .with_context_lines(1)
         .with_links(false);
     let mut out = String::new();
-    for finding in &report.findings {
+    for finding in report.findings.iter().take(MOST_DRAWN) {
         handler.render_report(&mut out, &Excerpt::of(finding))?;
         out.push('\n');
+    }
+    let more = report.findings.len().saturating_sub(MOST_DRAWN);
+    if more > 0 {
+        writeln!(
+            out,
+            "and {more} more, not shown here: --format json has all\n"
+        )?;
     }
     out.push_str(&report.summary());
     out.push('\n');

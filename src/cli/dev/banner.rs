@@ -109,14 +109,20 @@ fn service_tokens(
     directory: &Directory,
     identity: Served<'_, IdentityRecord>,
 ) {
-    let mut tokens = directory.service_tokens().peekable();
+    let is_ours = |client: &ObjectKey| {
+        let client = directory.client(client);
+        let accepted = client.and_then(|client| directory.accepted_client(client).ok());
+        accepted.is_some_and(|client| client.identity.object.key == identity.object.key)
+    };
+    let mut tokens = directory
+        .service_tokens()
+        .filter_map(|object| Some((object, object.record()?)))
+        .filter(|(_, record)| !record.revoked && is_ours(&record.client))
+        .peekable();
     if tokens.peek().is_some() {
         let _ = writeln!(out, "\nService access tokens");
     }
-    for object in tokens {
-        let Some(record) = object.record().filter(|record| !record.revoked) else {
-            continue;
-        };
+    for (object, record) in tokens {
         let _ = writeln!(out, "  {}", object.key);
         let secret = ObjectKey::new(&object.key.namespace, &record.secret.name);
         let Some(path) = world.files().secret_path(&secret) else {

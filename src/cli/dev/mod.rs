@@ -67,6 +67,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(args: &Args) -> anyhow::Result<()> {
+    let asked_to_stop = signals::asked_to_stop();
     let listener = bind(args.listen, "--listen").await?;
     let listen = listener.local_addr()?;
     let beside = match listen.port().checked_add(1) {
@@ -90,7 +91,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     ));
     tokio::select! {
         result = world.follow() => result?,
-        () = signals::asked_to_stop() => {}
+        () = asked_to_stop => {}
     }
     tracing::info!("stopping: requests under way are answered first");
     shutdown.cancel();

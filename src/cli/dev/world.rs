@@ -18,7 +18,7 @@ use super::problems::Told;
 use super::{Args, origin};
 use crate::directory::{Change, Directory, ObjectKey, Settings};
 use crate::keys::KeySet;
-use crate::reconcile::cluster::Cluster as _;
+use crate::reconcile::cluster::{ApiError, Cluster as _};
 use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::events::Notices;
 use crate::reconcile::files::{CredentialEvent, Files};
@@ -44,6 +44,8 @@ pub(super) struct World {
     /// The issuer as the manifest has it.
     written_issuer: Option<String>,
     mac: Option<Arc<MacKey>>,
+    /// The version of the Secret that it was read from.
+    mac_version: String,
     credentials: mpsc::UnboundedReceiver<CredentialEvent>,
     touched: mpsc::UnboundedReceiver<Vec<PathBuf>>,
     /// Dropped, it stops.
@@ -60,6 +62,9 @@ impl World {
             .state
             .clone()
             .unwrap_or_else(|| args.dir.join(".symbolon"));
+        // What is printed is pasted anywhere.
+        let state = std::path::absolute(&state)
+            .with_context(|| format!("cannot use {}", state.display()))?;
         let folder = Folder::open(&args.dir, std::slice::from_ref(&state))
             .with_context(|| format!("cannot read {}", args.dir.display()))?;
         let (files, credentials) = Files::open(&state)?;
@@ -96,6 +101,7 @@ impl World {
             origin: format!("http://{listen}"),
             written_issuer: None,
             mac: None,
+            mac_version: String::new(),
             files,
             credentials,
             touched,
@@ -110,16 +116,9 @@ impl World {
 
     async fn start(&mut self) -> anyhow::Result<()> {
         let update = self.source.look()?;
-        self.take(&update)?;
+        self.take(&update).await?;
         self.files.collect_garbage()?;
         self.ensure_keys().await?;
-        let credentials = self.files.credentials()?;
-        self.take_credentials(
-            credentials
-                .into_iter()
-                .map(|credential| CredentialEvent::Put(Box::new(credential)))
-                .collect(),
-        );
         self.app.status().lists_complete();
         self.controller.lead();
         tokio::spawn(Arc::clone(&self.controller).run(self.stop.clone()));
@@ -133,8 +132,7 @@ impl World {
             tokio::select! {
                 update = self.source.changed() => {
                     let update = update.context("the manifests cannot be read any more")?;
-                    self.take(&update)?;
-                    self.ensure_keys().await?;
+                    self.take(&update).await?;
                 }
                 Some(event) = self.credentials.recv() => {
                     let mut events = vec![event];
@@ -164,16 +162,20 @@ impl World {
         }
     }
 
-    fn take(&mut self, update: &Update) -> anyhow::Result<()> {
+    async fn take(&mut self, update: &Update) -> anyhow::Result<()> {
         let mut changes = Vec::new();
         for event in &update.events {
             changes.extend(self.change(event)?);
         }
         self.app.publisher().update(|directory| {
-            changes
-                .iter()
-                .for_each(|change| directory.apply(change.clone()))
+            for change in &changes {
+                directory.apply(change.clone());
+            }
         });
+        // Before the controller, which would make them too.
+        if let Err(error) = self.ensure_keys().await {
+            tracing::error!("{error:#}: the keys of before stay");
+        }
         self.controller.changed(
             changes
                 .into_iter()
@@ -214,6 +216,13 @@ impl World {
         })
     }
 
+    fn take_all_credentials(&self) -> anyhow::Result<()> {
+        let credentials = self.files.credentials()?.into_iter();
+        let put = |credential| CredentialEvent::Put(Box::new(credential));
+        self.take_credentials(credentials.map(put).collect());
+        Ok(())
+    }
+
     fn take_credentials(&self, events: Vec<CredentialEvent>) {
         let change = |event| match event {
             CredentialEvent::Put(credential) => {
@@ -233,9 +242,9 @@ impl World {
         };
         let changes: Vec<_> = events.into_iter().filter_map(change).collect();
         self.app.publisher().update(|directory| {
-            changes
-                .iter()
-                .for_each(|(change, _)| directory.apply(change.clone()))
+            for (change, _) in &changes {
+                directory.apply(change.clone());
+            }
         });
         self.controller.changed(changes);
     }
@@ -257,7 +266,9 @@ impl World {
             self.controller.secret_changed(&key, &version, None);
         }
         if paths.iter().any(|path| path.starts_with(&keys)) {
-            self.load_keys().await?;
+            if let Err(error) = self.ensure_keys().await {
+                tracing::error!("{error:#}: the keys of before stay");
+            }
         }
         Ok(())
     }
@@ -269,20 +280,35 @@ impl World {
             return Ok(());
         };
         let algorithms: Vec<SigningAlgorithm> = served.record.algorithms.clone();
-        let keys = key_secrets::ensure(
-            &self.files,
-            &self.identity,
-            &algorithms,
-            now(),
-            &mut SystemEntropy,
-        )
-        .await
-        .context("cannot make the Identity's keys")?;
+        let keys = self.made_keys(&algorithms).await;
+        let keys = keys.context("cannot make the Identity's keys")?;
         match (keys.mac, keys.signing) {
             (Ok(mac), Ok(_)) => self.mac = Some(mac),
             (Err(problem), _) | (_, Err(problem)) => bail!("{}", problem.message),
         }
+        let version = self
+            .files
+            .secret_version(&key_secrets::mac_secret(&self.identity));
+        if version != std::mem::replace(&mut self.mac_version, version.clone()) {
+            self.controller.mac_changed(&self.identity);
+            self.take_all_credentials()?;
+        }
         self.load_keys().await
+    }
+
+    /// The controller may be at it too: then there is something to read the next time.
+    async fn made_keys(
+        &self,
+        algorithms: &[SigningAlgorithm],
+    ) -> Result<key_secrets::Keys, ApiError> {
+        let (files, identity) = (&self.files, &self.identity);
+        let ensure = async || {
+            key_secrets::ensure(files, identity, algorithms, now(), &mut SystemEntropy).await
+        };
+        match ensure().await {
+            Err(ApiError::Conflict | ApiError::AlreadyExists) => ensure().await,
+            other => other,
+        }
     }
 
     async fn load_keys(&mut self) -> anyhow::Result<()> {
@@ -347,15 +373,14 @@ fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
     match identities.as_slice() {
         [only] => Ok(only.clone()),
         [] => {
-            let faults: String = found
-                .faults
-                .iter()
-                .map(|fault| format!("\n  {fault}"))
-                .collect();
-            bail!(
-                "there is no Identity in {}: write one (see examples/quickstart){faults}",
+            let faults = found.faults.iter().map(ToString::to_string);
+            let lines: Vec<String> = std::iter::once(format!(
+                "there is no Identity in {}: write one (see examples/quickstart)",
                 args.dir.display()
-            )
+            ))
+            .chain(faults)
+            .collect();
+            bail!(lines.join("\n  "))
         }
         several => {
             let names = several

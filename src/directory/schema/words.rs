@@ -27,7 +27,10 @@ const PATTERNS: [(&str, &str); 8] = [
         SCOPE,
         "printable ASCII without blanks, '\"' and '\\' (RFC 6749 section 3.3)",
     ),
-    (r"^[-._a-zA-Z0-9]+$", "letters, digits, '-', '_' and '.'"),
+    (
+        r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$",
+        "letters, digits, '-', '_' and '.', not beginning with '..'",
+    ),
     (r"^[a-z0-9]+$", "lower-case letters and digits"),
     (
         ISSUER,

@@ -24,7 +24,7 @@ mod plan;
 mod requests;
 mod secret_data;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod view;
 
 pub use budget::MintBudget;

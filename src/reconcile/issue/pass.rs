@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::budget::MintBudget;
 use super::plan::{Push, Rules, Step, plan};
-use super::view::{OwnerView, Settled, Target, View};
+use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{Problem, Reason, Standing};
 use crate::reconcile::cluster::{ApiError, Cluster};
 use crate::reconcile::secret::SecretObject;
@@ -98,8 +98,8 @@ pub async fn issue<C: Cluster>(
     let mut events = Vec::new();
     for _ in 0..MAX_ROUNDS {
         match round(issuer, target, entropy, &mut events).await {
-            Ok(Next::Again) => {}
-            Ok(Next::Settled(settled)) => {
+            Ok(None) => {}
+            Ok(Some(settled)) => {
                 return Outcome {
                     events,
                     result: Ok(settled),
@@ -119,11 +119,6 @@ pub async fn issue<C: Cluster>(
     }
 }
 
-enum Next {
-    Again,
-    Settled(Settled),
-}
-
 /// What a step left behind.
 enum Applied {
     /// Start over.
@@ -131,21 +126,22 @@ enum Applied {
     /// Go on with the placeholder just made; `true`: in place of a Secret of another type.
     Placeholder(SecretObject, bool),
     /// Nothing was left to do.
-    Settled(Settled),
+    Settled(Box<Settled>),
 }
 
+/// One round; `None`: start over.
 async fn round<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
     entropy: &mut (dyn Entropy + Send),
     events: &mut Vec<IssueEvent>,
-) -> Result<Next, IssueError> {
+) -> Result<Option<Settled>, IssueError> {
     let mut view = gather(issuer, target).await?;
     loop {
         let step = plan(&view, target, &issuer.rules, (issuer.now)(), entropy);
         match apply(issuer, target, step, events).await {
-            Ok(Applied::Again) => return Ok(Next::Again),
-            Ok(Applied::Settled(settled)) => return Ok(Next::Settled(settled)),
+            Ok(Applied::Again) => return Ok(None),
+            Ok(Applied::Settled(settled)) => return Ok(Some(*settled)),
             Ok(Applied::Placeholder(secret, replaced)) => {
                 view = View {
                     secret: Some(secret),
@@ -158,7 +154,7 @@ async fn round<C: Cluster>(
                 _,
                 ApiError::Conflict | ApiError::AlreadyExists | ApiError::NotFound,
             )) => {
-                return Ok(Next::Again);
+                return Ok(None);
             }
             Err(error) => return Err(error),
         }
@@ -263,7 +259,7 @@ async fn apply<C: Cluster>(
         Step::Push(push) => return apply_push(issuer, target, *push, events).await,
         Step::Settle(settled) => {
             events.extend(warning(&settled));
-            return Ok(Applied::Settled(settled));
+            return Ok(Applied::Settled(Box::new(settled)));
         }
     }
     Ok(Applied::Again)
@@ -283,7 +279,11 @@ async fn apply_push<C: Cluster>(
         push.mints_per_hour,
         (issuer.now)(),
     ) {
-        return Ok(Applied::Settled(rate_limited(namespace, until)));
+        return Ok(Applied::Settled(Box::new(rate_limited(
+            namespace,
+            until,
+            push.meanwhile,
+        ))));
     }
     if push.is_first {
         issuer
@@ -339,14 +339,14 @@ fn warning(settled: &Settled) -> Option<IssueEvent> {
     }
 }
 
-fn rate_limited(namespace: &str, until: Timestamp) -> Settled {
+fn rate_limited(namespace: &str, until: Timestamp, facts: Option<Facts>) -> Settled {
     let message = format!(
         "the namespace {namespace} was given as many secrets as the Identity's limits.perNamespace.mintsPerHour allows: the next comes at {until}"
     );
     Settled::Refused {
         problem: Problem::error(Reason::RateLimited, "", message),
         until: Some(until),
-        facts: None,
+        facts,
     }
 }
 
@@ -356,4 +356,248 @@ fn secret_failed(error: ApiError) -> IssueError {
 
 fn credential_failed(error: ApiError) -> IssueError {
     IssueError::Apply("Credential", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use serde_json::json;
+
+    use super::super::tests::{desired, target};
+    use super::*;
+    use crate::directory::{Desired, ObjectKey};
+    use crate::reconcile::cluster::Precondition;
+    use crate::resources::{Credential, OwnerKind};
+    use crate::tokens::{MacKey, SeededEntropy};
+
+    /// A cluster of one owner that fails at one call, before or after doing it.
+    #[derive(Default)]
+    struct Memory {
+        objects: Mutex<(Option<Credential>, Option<SecretObject>, u64)>,
+        calls: Mutex<Vec<&'static str>>,
+        fails_at: Option<(usize, ApiError)>,
+        done_anyway: bool,
+    }
+
+    impl Memory {
+        fn call<T>(
+            &self,
+            name: &'static str,
+            act: impl FnOnce() -> Result<T, ApiError>,
+        ) -> Result<T, ApiError> {
+            let mut calls = self.calls.lock().unwrap();
+            calls.push(name);
+            match &self.fails_at {
+                Some((at, error)) if calls.len() == *at => {
+                    if self.done_anyway {
+                        drop(act());
+                    }
+                    Err(error.clone())
+                }
+                _ => act(),
+            }
+        }
+
+        fn store_credential(
+            &self,
+            credential: &Credential,
+            is_new: bool,
+        ) -> Result<Credential, ApiError> {
+            let (stored, _, version) = &mut *self.objects.lock().unwrap();
+            let version_of = |it: &Credential| it.metadata.resource_version.clone();
+            match stored {
+                Some(_) if is_new => return Err(ApiError::AlreadyExists),
+                None if !is_new => return Err(ApiError::NotFound),
+                Some(it) if version_of(it) != version_of(credential) => {
+                    return Err(ApiError::Conflict);
+                }
+                _ => {}
+            }
+            *version += 1;
+            let mut credential = credential.clone();
+            credential.metadata.resource_version = Some(version.to_string());
+            Ok(stored.insert(credential).clone())
+        }
+
+        fn store_secret(
+            &self,
+            secret: &SecretObject,
+            is_new: bool,
+        ) -> Result<SecretObject, ApiError> {
+            let (_, stored, version) = &mut *self.objects.lock().unwrap();
+            match stored {
+                Some(_) if is_new => return Err(ApiError::AlreadyExists),
+                None if !is_new => return Err(ApiError::NotFound),
+                Some(it) if it.version() != secret.version() => return Err(ApiError::Conflict),
+                _ => {}
+            }
+            *version += 1;
+            let mut manifest = secret.expose().clone();
+            if is_new {
+                manifest["metadata"]["uid"] = version.to_string().into();
+            }
+            manifest["metadata"]["resourceVersion"] = version.to_string().into();
+            Ok(stored.insert(SecretObject::new(manifest)).clone())
+        }
+
+        fn token(&self) -> Option<String> {
+            let objects = self.objects.lock().unwrap();
+            objects
+                .1
+                .as_ref()?
+                .text("token")
+                .map(|token| token.expose().to_owned())
+        }
+    }
+
+    impl Cluster for Memory {
+        async fn credential(&self, _: &ObjectKey) -> Result<Option<Credential>, ApiError> {
+            self.call("get Credential", || {
+                Ok(self.objects.lock().unwrap().0.clone())
+            })
+        }
+        async fn secret(&self, _: &ObjectKey) -> Result<Option<SecretObject>, ApiError> {
+            self.call("get Secret", || Ok(self.objects.lock().unwrap().1.clone()))
+        }
+        async fn owner(&self, _: OwnerKind, _: &ObjectKey) -> Result<Option<Value>, ApiError> {
+            self.call("get owner", || {
+                Ok(Some(json!({ "metadata": { "uid": "owner" } })))
+            })
+        }
+        async fn create_credential(&self, it: &Credential) -> Result<Credential, ApiError> {
+            self.call("create Credential", || self.store_credential(it, true))
+        }
+        async fn replace_credential(&self, it: &Credential) -> Result<Credential, ApiError> {
+            self.call("replace Credential", || self.store_credential(it, false))
+        }
+        async fn delete_credential(&self, _: &ObjectKey, _: &Precondition) -> Result<(), ApiError> {
+            self.call("delete Credential", || Ok(()))
+        }
+        async fn create_secret(&self, it: &SecretObject) -> Result<SecretObject, ApiError> {
+            self.call("create Secret", || self.store_secret(it, true))
+        }
+        async fn replace_secret(&self, it: &SecretObject) -> Result<SecretObject, ApiError> {
+            self.call("replace Secret", || self.store_secret(it, false))
+        }
+        async fn delete_secret(&self, _: &ObjectKey, _: &Precondition) -> Result<(), ApiError> {
+            self.call("delete Secret", || {
+                self.objects.lock().unwrap().1 = None;
+                Ok(())
+            })
+        }
+    }
+
+    async fn pass(memory: &Memory, desired: &Desired, later: i64, budget: &MintBudget) -> Outcome {
+        let mac = MacKey::from_bytes(&[1; 32]).unwrap();
+        let now = move || Timestamp::from_second(1_800_000_000 + later).unwrap();
+        let issuer = Issuer {
+            cluster: memory,
+            rules: Rules::new(&mac),
+            budget,
+            now: &now,
+            judge: &|_| Standing::Wanted(Box::new(desired.clone())),
+        };
+        let seed = u64::try_from(later).unwrap();
+        issue(&issuer, &target(), &mut SeededEntropy::new(seed)).await
+    }
+
+    fn names(outcome: &Outcome) -> Vec<String> {
+        let name = |event: &IssueEvent| {
+            format!("{event:?}")
+                .split(' ')
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        outcome.events.iter().map(name).collect()
+    }
+
+    #[tokio::test]
+    async fn a_first_token_costs_three_writes_and_six_reads() {
+        let memory = Memory::default();
+        let outcome = pass(&memory, &desired(), 0, &MintBudget::default()).await;
+        assert!(
+            matches!(outcome.result, Ok(Settled::Done { .. })),
+            "{outcome:?}"
+        );
+        let reads = ["get Credential", "get Secret", "get owner"];
+        let writes = ["create Secret", "create Credential", "replace Secret"];
+        assert_eq!(
+            *memory.calls.lock().unwrap(),
+            [reads, writes, reads].concat()
+        );
+        assert_eq!(names(&outcome), ["Issued"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_done_is_told_in_order() {
+        let (memory, budget) = (Memory::default(), MintBudget::default());
+        let mut wanted = desired();
+        pass(&memory, &wanted, 0, &budget).await;
+        wanted.rotation.requests.trigger = Some("1".into());
+        let outcome = pass(&memory, &wanted, 60, &budget).await;
+        assert_eq!(names(&outcome), ["Rotated", "Retired"]);
+        memory.objects.lock().unwrap().1 = None;
+        let outcome = pass(&memory, &wanted, 4000, &budget).await;
+        assert_eq!(outcome.events.len(), 2);
+        assert!(matches!(outcome.result, Ok(Settled::Done { .. })));
+    }
+
+    /// A crash is a reply that never comes: whichever call fails, done or not, later passes converge on
+    /// one token in the Secret that the Credential knows, and nothing is written before its record.
+    #[tokio::test]
+    async fn whichever_call_fails_the_next_passes_heal() {
+        let errors = [
+            ApiError::Unknown("lost".into()),
+            ApiError::Unavailable("away".into()),
+            ApiError::Conflict,
+        ];
+        for error in errors {
+            for (at, done_anyway) in (1..=9).flat_map(|at| [(at, false), (at, true)]) {
+                let memory = Memory {
+                    fails_at: Some((at, error.clone())),
+                    done_anyway,
+                    ..Memory::default()
+                };
+                let budget = MintBudget::default();
+                let first = pass(&memory, &desired(), 0, &budget).await;
+                if error != ApiError::Conflict {
+                    assert!(first.result.is_err(), "no call is repeated by itself");
+                    assert_eq!(
+                        memory.calls.lock().unwrap().len(),
+                        at,
+                        "nothing comes after {error}"
+                    );
+                }
+                pass(&memory, &desired(), 30, &budget).await;
+                let last = pass(&memory, &desired(), 60, &budget).await;
+                assert!(
+                    matches!(last.result, Ok(Settled::Done { .. })),
+                    "{error} at {at}: {last:?}"
+                );
+                let hash = crate::tokens::TokenHash::of(&memory.token().unwrap()).to_string();
+                let credential = memory.objects.lock().unwrap().0.clone().unwrap();
+                assert_eq!(
+                    credential.spec.tokens.last().unwrap().hash,
+                    hash,
+                    "{error} at {at}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_namespace_without_budget_waits_and_records_nothing() {
+        let memory = Memory::default();
+        let mut wanted = desired();
+        wanted.mints_per_hour = 0;
+        let outcome = pass(&memory, &wanted, 0, &MintBudget::default()).await;
+        let Ok(Settled::Refused { problem, until, .. }) = outcome.result else {
+            panic!("refused")
+        };
+        assert_eq!(problem.reason, Reason::RateLimited);
+        assert!(until.is_some());
+        assert!(memory.objects.lock().unwrap().0.is_none());
+    }
 }

@@ -85,6 +85,8 @@ pub struct Push {
     pub token_id: TokenId,
     /// How many its namespace may be given in an hour.
     pub mints_per_hour: i64,
+    /// Of the token that is in the Secret until then.
+    pub meanwhile: Option<Facts>,
 }
 
 /// Decides the next step.
@@ -310,9 +312,11 @@ impl Case<'_> {
 
     /// Rule 5b. A scope taken away needs no other token: the join refuses it.
     fn rotation_due(&self, newest: &CredentialEntry) -> Option<Cause> {
+        // What a later entry was made for, and never came into the Secret, is not done.
+        let done = decode_requests(newest.nonce.as_deref());
         let lacks = |scope: &String| !newest.scopes.contains(scope);
         let due = entries::renews_at(newest, self.desired).is_some_and(|due| due <= self.now);
-        if asks_for_rotation(&self.desired.rotation.requests, &self.done_requests()) {
+        if asks_for_rotation(&self.desired.rotation.requests, &done) {
             Some(Cause::Requested)
         } else if self.desired.scopes.iter().any(lacks) {
             Some(Cause::ScopesChanged)
@@ -378,6 +382,7 @@ impl Case<'_> {
             cause,
             token_id: minted.id,
             mints_per_hour: self.desired.mints_per_hour,
+            meanwhile: self.facts_of_held(),
         }))
     }
 
@@ -596,7 +601,7 @@ impl Case<'_> {
             .map_or(&[], |credential| &credential.spec.tokens)
     }
 
-    /// The requests that the newest token answered; without any entry, what the status remembers.
+    /// The requests that any token was made for; without any entry, what the status remembers.
     fn done_requests(&self) -> RotationRequests {
         match self.recorded().last() {
             Some(newest) => decode_requests(newest.nonce.as_deref()),

@@ -1,5 +1,7 @@
 //! The rules of issuing by name, over a cluster of three objects in memory.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -216,7 +218,7 @@ impl World {
     }
 }
 
-fn owner() -> CredentialOwner {
+pub(in crate::reconcile) fn owner() -> CredentialOwner {
     CredentialOwner {
         kind: OwnerKind::ServiceAccessToken,
         namespace: "team".into(),
@@ -225,7 +227,7 @@ fn owner() -> CredentialOwner {
     }
 }
 
-fn target() -> Target {
+pub(in crate::reconcile) fn target() -> Target {
     Target {
         owner: owner(),
         identity: ObjectKey::new("platform", "id"),
@@ -233,7 +235,7 @@ fn target() -> Target {
     }
 }
 
-fn desired() -> Desired {
+pub(in crate::reconcile) fn desired() -> Desired {
     Desired {
         owner: owner(),
         identity: ObjectKey::new("platform", "id"),
@@ -390,7 +392,7 @@ fn a_restored_secret_without_references_is_adopted_with_the_next_write() {
                 .as_object_mut()
                 .unwrap()
                 .remove("ownerReferences"),
-        )
+        );
     });
     assert_eq!(world.run(), ["adopt"]);
     let reference = &world.secret.as_ref().unwrap().expose()["metadata"]["ownerReferences"][0];
@@ -626,6 +628,19 @@ fn a_removed_request_asks_for_nothing_and_is_remembered() {
 }
 
 #[test]
+fn a_request_whose_token_died_before_it_was_seen_is_not_done() {
+    let mut world = World::issued();
+    world.now += DAY;
+    world.ask("1");
+    let push = world.push();
+    world.record("", push.credential);
+    world.credential.as_mut().unwrap().spec.tokens[1].mac = "0".repeat(64);
+    world.now += DAY;
+    assert_eq!(world.run(), ["fence", "push Requested", "retire"]);
+    assert_eq!(world.epochs(), [1, 3]);
+}
+
+#[test]
 fn a_deleted_secret_is_made_anew_and_the_lost_token_lives_on_for_the_overlap() {
     let mut world = World::issued();
     world.secret = None;
@@ -712,13 +727,13 @@ fn a_token_that_is_refused_for_good_is_replaced() {
             (|desired| desired.client.uid = "new".into()) as fn(&mut Desired),
         ),
         ("client_renamed", |desired| {
-            desired.client.name = "new".into()
+            desired.client.name = "new".into();
         }),
         ("principal_changed", |desired| {
-            desired.principal = "team:other".into()
+            desired.principal = "team:other".into();
         }),
         ("revoked_before", |desired| {
-            desired.revoke_issued_before = Some("2026-01-01T12:00:00Z".parse().unwrap())
+            desired.revoke_issued_before = Some("2026-01-01T12:00:00Z".parse().unwrap());
         }),
     ] {
         let mut world = World::issued();
@@ -815,13 +830,13 @@ fn what_is_ours_in_the_secret_is_repaired_and_what_is_others_stays() {
             (|secret| secret["data"]["issuer"] = "eA==".into()) as fn(&mut Value),
         ),
         ("missing issuer", |secret| {
-            drop(secret["data"].as_object_mut().unwrap().remove("issuer"))
+            drop(secret["data"].as_object_mut().unwrap().remove("issuer"));
         }),
         ("label", |secret| {
-            secret["metadata"]["labels"] = json!({ "app": "theirs" })
+            secret["metadata"]["labels"] = json!({ "app": "theirs" });
         }),
         ("annotation", |secret| {
-            secret["metadata"]["annotations"] = json!({ "note": "theirs" })
+            secret["metadata"]["annotations"] = json!({ "note": "theirs" });
         }),
     ] {
         let mut world = World::issued();
@@ -1017,6 +1032,6 @@ fn nothing_that_is_printed_shows_a_token() {
     let printed = format!("{push:?} {:?} {:#?}", push.secret, push.credential);
     let secret_part = &token.expose()[23..];
     assert!(!printed.contains(secret_part));
-    use base64::Engine as _;
-    assert!(!printed.contains(&base64::engine::general_purpose::STANDARD.encode(token.expose())));
+    let encoded = STANDARD.encode(token.expose());
+    assert!(!printed.contains(&encoded));
 }

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
-use crate::directory::{Change, ObjectKey};
+use crate::directory::{Change, CredentialRecord, ObjectKey};
 use crate::oauth::Form;
 use crate::oauth::revocation::{self, Decision};
 use crate::resources::Kind;
@@ -93,10 +93,20 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
         call.app.metrics().revoked("unavailable");
         return Err(Refusal::Unavailable);
     }
-    // This replica need not wait for its watch to say so.
-    call.app
-        .publisher()
-        .update(|directory| directory.apply(Change::Delete(Kind::Credential, credential)));
+    // This replica need not wait for its watch to say so. What the watch has brought in the place of the deleted one
+    // is another's token.
+    call.app.publisher().update(|directory| {
+        let known = directory.credential(&credential);
+        let holds = |known: &CredentialRecord| {
+            known
+                .entries
+                .iter()
+                .any(|entry| entry.token_id.as_str() == token_id)
+        };
+        if known.is_some_and(|known| holds(known)) {
+            directory.apply(Change::Delete(Kind::Credential, credential));
+        }
+    });
     call.app.metrics().revoked("revoked");
     let (token_id, client_id, owner) = (&token_id, &client_id, &owner);
     audit::revoked(

@@ -75,8 +75,10 @@ async fn who_may_pass_is_named_to_the_proxy() {
 async fn query_further_path_method_and_body_are_the_proxys_business() {
     let mut fixture = Fixture::new();
     let token = fixture.nightly();
+    let long = format!("?{}", "x".repeat(20_000));
     for path in [
         "?a=b",
+        &long,
         "/",
         "/orders/7?token=x&client_secret=y",
         "?access_token=nonsense",

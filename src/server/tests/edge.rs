@@ -122,12 +122,13 @@ async fn metrics_count_what_happened_and_their_labels_are_a_closed_set() {
 
 #[tokio::test]
 async fn too_many_requests_at_once_are_told_to_come_back() {
-    let mut fixture = Fixture::of(QUICKSTART, |config| config.limits.requests = 1);
-    let shop = fixture.shop();
-    let mut slow = form(TOKEN, &shop, "");
-    *slow.body_mut() = Body::from_stream(futures::stream::pending::<
-        Result<bytes::Bytes, std::io::Error>,
-    >());
+    let mut fixture = Fixture::of(QUICKSTART, |config| {
+        config.limits.requests = 1;
+        config.limits.revocation = Duration::from_mins(1);
+    });
+    let (shop, token) = (fixture.shop(), fixture.nightly());
+    fixture.revoker.0.lock().unwrap().0 = Fault::Hangs;
+    let slow = form(REVOKE, &shop, &format!("token={token}"));
     let app = fixture.app.clone();
     let waiting = tokio::spawn(async move { app.answer(None, slow).await });
     tokio::task::yield_now().await;

@@ -75,6 +75,8 @@ enum Fault {
     None,
     Fails,
     Hangs,
+    /// Takes until something else has happened.
+    Late,
 }
 
 #[derive(Clone, Default)]
@@ -92,6 +94,7 @@ impl Revoker for FakeRevoker {
             Fault::None => futures::future::ready(Ok(())).boxed(),
             Fault::Fails => futures::future::ready(Err(RevokeError("down".into()))).boxed(),
             Fault::Hangs => futures::future::pending().boxed(),
+            Fault::Late => tokio::task::yield_now().map(Ok).boxed(),
         }
     }
 }

@@ -43,6 +43,25 @@ async fn a_client_revokes_its_own_token_for_good() {
 }
 
 #[tokio::test]
+async fn the_token_that_the_watch_brought_meanwhile_stays() {
+    let mut fixture = Fixture::new();
+    let (shop, api, token) = (
+        fixture.shop(),
+        fixture.client("platform", "api"),
+        fixture.nightly(),
+    );
+    let kind = OwnerKind::ServiceAccessToken;
+    let next = fixture.world.issue(kind, "blue", "nightly", now());
+    fixture.revoker.0.lock().unwrap().0 = Fault::Late;
+    let watch = async { fixture.publish() };
+    let (reply, ()) = tokio::join!(revoke(&fixture, &shop, &token), watch);
+    assert_eq!(reply.status, StatusCode::OK);
+    for (token, active) in [(token.as_str(), false), (next.expose(), true)] {
+        assert_eq!(fixture.introspect(&api, token).await["active"], active);
+    }
+}
+
+#[tokio::test]
 async fn a_hint_changes_nothing() {
     let mut fixture = Fixture::new();
     let (shop, token) = (fixture.shop(), fixture.nightly());

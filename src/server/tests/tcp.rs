@@ -98,6 +98,32 @@ async fn a_head_that_comes_byte_by_byte_is_closed_even_on_a_used_connection() {
 }
 
 #[tokio::test]
+async fn slow_bodies_keep_nobody_from_being_answered() {
+    let fixture = fixture(|limits| {
+        (limits.requests, limits.slow_bodies) = (4, 3);
+        limits.body_deadline = Duration::from_secs(5);
+    });
+    let running = start(&fixture).await;
+    let head = format!(
+        "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    );
+    let mut slow = Vec::new();
+    for _ in 0..6 {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        let start = format!("{head}Content-Length: 100\r\n\r\ngrant");
+        stream.write_all(start.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    for place in [5, 4, 3] {
+        let (answer, _) = read_all(&mut slow[place]).await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    }
+    let whole = format!("{head}Content-Length: 3\r\n\r\na=b");
+    let answer = talk(running.address, &whole).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_408_and_the_end() {
     let fixture = fixture(|_| {});
     let running = start(&fixture).await;

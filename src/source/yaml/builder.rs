@@ -10,11 +10,15 @@ use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
 use super::spans::{Entry, Spans, narrow};
-use super::{DEEPEST, Fault, Node, scalar, twice};
+use super::{DEEPEST, Fault, LONGEST, Node, scalar, twice};
 use crate::directory::suggest::shown;
 
 /// Values of one document, those that aliases repeat counted each time.
 const MOST_NODES: usize = 200_000;
+/// Bytes of all its texts, counted alike: sixteen of the longest files.
+const MOST_BYTES: usize = 16 * LONGEST;
+/// Faults of one document that are told: each is looked up in the text.
+const MOST_FAULTS: usize = 100;
 
 /// Reads the one document of a text. `Ok(None)`: there is none.
 pub(super) fn document(text: &str) -> Result<Option<Node>, Vec<Fault>> {
@@ -25,7 +29,7 @@ pub(super) fn document(text: &str) -> Result<Option<Node>, Vec<Fault>> {
         text,
         parser,
         anchors: HashMap::new(),
-        nodes: 0,
+        size: Size::default(),
         faults: Vec::new(),
     };
     let built = builder.stream();
@@ -44,7 +48,8 @@ struct Builder<'t> {
     text: &'t str,
     parser: Parser<'t, StrInput<'t>>,
     anchors: HashMap<usize, Anchored>,
-    nodes: usize,
+    /// Of all that was read so far.
+    size: Size,
     /// Faults that do not keep the rest from being read.
     faults: Vec<Fault>,
 }
@@ -52,10 +57,18 @@ struct Builder<'t> {
 /// What an anchor stands for.
 struct Anchored {
     node: Node,
-    /// How many values that is.
-    size: usize,
+    size: Size,
     /// How deep they are nested.
     height: usize,
+}
+
+/// What a value costs.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    /// Values, itself included.
+    nodes: usize,
+    /// Bytes of its texts.
+    bytes: usize,
 }
 
 type Tagged<'a> = Option<&'a Tag>;
@@ -105,11 +118,20 @@ impl<'t> Builder<'t> {
     }
 
     fn node(&mut self, event: Event<'t>, range: Range<usize>, depth: usize) -> Result<Node, Fault> {
-        self.count(1, &range)?;
+        let before = self.size;
+        let bytes = match &event {
+            Event::Scalar(text, ..) => text.len(),
+            _ => 0,
+        };
+        self.count(Size { nodes: 1, bytes }, &range)?;
         if depth > DEEPEST {
             return Err(Fault::too_deep(range));
         }
-        let before = self.nodes;
+        if self.faults.len() >= MOST_FAULTS {
+            let message =
+                format!("this document has more than {MOST_FAULTS} faults: correct those first");
+            return Err(Fault::new(range, message));
+        }
         let anchor = event.anchor_id();
         let node = match event {
             Event::Scalar(text, style, _, tag) => {
@@ -132,7 +154,10 @@ impl<'t> Builder<'t> {
             }
         };
         if let Some(id) = anchor {
-            let size = self.nodes - before + 1;
+            let size = Size {
+                nodes: self.size.nodes - before.nodes,
+                bytes: self.size.bytes - before.bytes,
+            };
             self.count(size, &range)?;
             self.anchors.insert(
                 id,
@@ -147,21 +172,26 @@ impl<'t> Builder<'t> {
     }
 
     /// An alias bomb, or a chain of anchors in each other, ends here.
-    fn count(&mut self, nodes: usize, range: &Range<usize>) -> Result<(), Fault> {
-        self.nodes += nodes;
-        if self.nodes > MOST_NODES {
-            return Err(Fault::new(
-                range.clone(),
-                format!(
-                    "this document has more than {MOST_NODES} values, those that aliases repeat included"
-                ),
-            ));
-        }
-        Ok(())
+    fn count(&mut self, more: Size, range: &Range<usize>) -> Result<(), Fault> {
+        self.size.nodes += more.nodes;
+        self.size.bytes += more.bytes;
+        let what = if self.size.nodes > MOST_NODES {
+            format!("{MOST_NODES} values")
+        } else if self.size.bytes > MOST_BYTES {
+            format!("{MOST_BYTES} bytes")
+        } else {
+            return Ok(());
+        };
+        let message =
+            format!("this document has more than {what}, those that aliases repeat included");
+        Err(Fault::new(range.clone(), message))
     }
 
     fn alias(&mut self, id: usize, range: Range<usize>, depth: usize) -> Result<Node, Fault> {
-        let Some(Anchored { node, size, height }) = self.anchors.get(&id) else {
+        let size = self.anchors.get(&id).map(|anchored| anchored.size);
+        // Counted before it is copied.
+        self.count(size.unwrap_or_default(), &range)?;
+        let Some(Anchored { node, height, .. }) = self.anchors.get(&id) else {
             return Err(Fault::new(
                 range,
                 "this alias is inside of what it stands for".into(),
@@ -170,13 +200,10 @@ impl<'t> Builder<'t> {
         if depth + height > DEEPEST {
             return Err(Fault::too_deep(range));
         }
-        let node = Node {
+        Ok(Node {
             value: node.value.clone(),
-            spans: node.spans.moved(range.clone()),
-        };
-        let size = *size;
-        self.count(size, &range)?;
-        Ok(node)
+            spans: node.spans.moved(range),
+        })
     }
 
     fn scalar(

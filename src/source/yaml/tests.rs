@@ -240,6 +240,14 @@ fn tags_of_the_core_schema_are_understood() {
 }
 
 #[test]
+fn many_faults_are_not_all_told() {
+    let text = format!("# symbolon.dev\n{}", "a: b\n".repeat(20_000));
+    let faults = parse(&text).faults;
+    assert_eq!(faults.len(), 101);
+    assert!(faults[100].message.contains("more than 100 faults"));
+}
+
+#[test]
 fn bombs_do_not_go_off() {
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..12 {
@@ -247,6 +255,13 @@ fn bombs_do_not_go_off() {
         writeln!(laughs, "a{n}: &a{n} [{before}]").unwrap();
     }
     assert!(fault(&laughs).1.contains("more than 200000 values"));
+
+    let long = format!(
+        "a: &a {}\nb: [{}x]",
+        "y".repeat(100_000),
+        "*a, ".repeat(2000)
+    );
+    assert!(fault(&long).1.contains("more than 16777216 bytes"));
 
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
     assert_eq!(fault(&deep).1, "this is nested more than 64 deep");

@@ -7,6 +7,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DeleteParams;
@@ -143,7 +144,12 @@ async fn run_until_dead(
         if dead.load(Ordering::SeqCst) {
             return Some(true);
         }
-        is_idle().await.then_some(false)
+        if !is_idle().await {
+            return None;
+        }
+        // The last write is seen before the one that made it dies of it.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Some(dead.load(Ordering::SeqCst))
     })
     .await
 }

@@ -4,8 +4,14 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     reason = "a benchmark that cannot run should stop"
 )]
+
+mod directory;
+#[expect(dead_code, reason = "the load needs all of it")]
+#[path = "../population/mod.rs"]
+mod population;
 
 use std::sync::{Arc, LazyLock};
 

@@ -1,0 +1,212 @@
+//! What is asked: one request of each kind that machines make all day, with the aim that stands beside it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use reqwest::Method;
+use reqwest::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use serde::{Deserialize, Serialize};
+
+use crate::bare::{Answer, Route};
+
+/// What stands for the token in a path, a header or a body.
+const TOKEN: &str = "{token}";
+
+/// What a server's clients know.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Known {
+    /// The client that may introspect.
+    pub api: Secret,
+    /// A client for each algorithm.
+    pub signers: Vec<Secret>,
+    /// Service access tokens.
+    pub tokens: Vec<String>,
+}
+
+/// What a client authenticates with.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Secret {
+    pub client_id: String,
+    pub secret: String,
+}
+
+/// How much a server knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Size {
+    Quickstart,
+    Large,
+}
+
+/// One request and the aim for it.
+#[derive(Debug)]
+pub struct Case {
+    pub name: String,
+    pub size: Size,
+    /// At most this many times the bare limit.
+    pub aim: f64,
+    pub request: Request,
+    /// Takes turns in the place of the token.
+    pub tokens: Vec<String>,
+}
+
+/// A request as the load makes it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: &'static str,
+    pub path: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+impl Request {
+    fn new(method: &'static str, path: &str) -> Self {
+        Self {
+            method,
+            path: path.to_owned(),
+            headers: BTreeMap::new(),
+            body: String::new(),
+        }
+    }
+
+    fn header(mut self, name: &str, value: String) -> Self {
+        self.headers.insert(name.to_owned(), value);
+        self
+    }
+
+    fn form(self, secret: &Secret, body: &str) -> Self {
+        let basic = STANDARD.encode(format!("{}:{}", secret.client_id, secret.secret));
+        let mut request = self
+            .header("Authorization", format!("Basic {basic}"))
+            .header(
+                "Content-Type",
+                "application/x-www-form-urlencoded".to_owned(),
+            );
+        body.clone_into(&mut request.body);
+        request
+    }
+
+    /// The request with a token in its place.
+    pub fn with_token(&self, token: &str) -> Self {
+        let mut request = self.clone();
+        request.body = request.body.replace(TOKEN, token);
+        for value in request.headers.values_mut() {
+            *value = value.replace(TOKEN, token);
+        }
+        request
+    }
+}
+
+/// All cases of a server that knows so much. `aim` is how far from the bare limit each may be.
+pub fn cases(size: Size, known: &Known) -> Vec<Case> {
+    let (judged, suffix) = match size {
+        Size::Quickstart => (1.5, ""),
+        Size::Large => (2.5, ", 100,000 tokens"),
+    };
+    let case = |name: &str, aim, request, tokens: &[String]| Case {
+        name: format!("{name}{suffix}"),
+        size,
+        aim,
+        request,
+        tokens: tokens.to_vec(),
+    };
+    let mut cases = Vec::new();
+    if size == Size::Quickstart {
+        for (secret, (name, aim)) in known.signers.iter().zip(SIGNERS) {
+            let request = Request::new("POST", "/id/connect/token");
+            let request = request.form(secret, "grant_type=client_credentials");
+            cases.push(case(name, aim, request, &[]));
+        }
+        let document = "/id/.well-known/openid-configuration";
+        cases.push(case("discovery", 1.2, Request::new("GET", document), &[]));
+        let document = "/id/.well-known/openid-configuration/jwks";
+        cases.push(case("JWKS", 1.2, Request::new("GET", document), &[]));
+    }
+    let request = Request::new("POST", "/id/connect/introspect");
+    let request = request.form(&known.api, &format!("token={TOKEN}"));
+    cases.push(case("introspection", judged, request, &known.tokens));
+    let request = Request::new("GET", "/id/connect/checktoken/api");
+    let request = request.header("Authorization", format!("Bearer {TOKEN}"));
+    cases.push(case("checktoken", judged, request, &known.tokens));
+    cases
+}
+
+/// In the order of [`Known::signers`].
+const SIGNERS: [(&str, f64); 4] = [
+    ("token RS256", 1.1),
+    ("token PS256", 1.1),
+    ("token ES256", 1.6),
+    ("token EdDSA", 1.6),
+];
+
+/// Asks Symbolon once, makes sure that it answers as it should, and says what the bare limit has to answer.
+pub async fn probe(case: &Case, at: SocketAddr) -> anyhow::Result<Route> {
+    let request = case
+        .request
+        .with_token(case.tokens.first().map_or("", String::as_str));
+    let mut asked = reqwest::Client::builder()
+        .no_proxy()
+        .build()?
+        .request(
+            Method::try_from(request.method)?,
+            format!("http://{at}{}", request.path),
+        )
+        .body(request.body.clone());
+    for (name, value) in &request.headers {
+        asked = asked.header(name, value);
+    }
+    let answered = asked.send().await?;
+    let status = answered.status();
+    let made = [&DATE, &CONTENT_LENGTH, &TRANSFER_ENCODING, &CONNECTION];
+    let kept = answered
+        .headers()
+        .iter()
+        .filter(|(name, _)| !made.contains(name));
+    let headers = kept
+        .map(|(name, value)| Ok((name.to_string(), value.to_str()?.to_owned())))
+        .collect::<anyhow::Result<_>>()?;
+    let body = answered.text().await?;
+    ensure!(status.is_success(), "{}: {status} {body}", case.name);
+    ensure!(!body.contains(r#""active":false"#), "{}: {body}", case.name);
+    let is_token = body.contains("access_token");
+    Ok(Route {
+        path: case.request.path.clone(),
+        status: status.as_u16(),
+        headers,
+        answer: if is_token {
+            signed(&body)?
+        } else {
+            Answer::Bytes(body)
+        },
+    })
+}
+
+/// A token response taken apart.
+fn signed(body: &str) -> anyhow::Result<Answer> {
+    #[derive(Deserialize)]
+    struct Token {
+        access_token: String,
+    }
+    #[derive(Deserialize)]
+    struct Header {
+        alg: String,
+    }
+    let Token { access_token } = serde_json::from_str(body)?;
+    let (before, after) = body.split_once(&access_token).context("the token")?;
+    let mut parts = access_token.split('.');
+    let (header, payload) = (
+        parts.next().context("header")?,
+        parts.next().context("payload")?,
+    );
+    let Header { alg } = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header)?)?;
+    Ok(Answer::Signed {
+        algorithm: alg,
+        before: before.to_owned(),
+        header: header.to_owned(),
+        payload: URL_SAFE_NO_PAD.decode(payload)?,
+        after: after.to_owned(),
+    })
+}

@@ -1,0 +1,95 @@
+//! The servers as processes: started, measured from outside, ended by their id.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+
+/// Linux counts the CPU time that it shows in hundredths of a second.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A server that ends with this value.
+pub struct Server {
+    child: Child,
+    pub at: SocketAddr,
+}
+
+impl Server {
+    /// Starts a program that will listen on `at`. What it prints goes to `log`. The kernel ends it when this process ends.
+    pub fn start(
+        program: &Path,
+        args: &[&str],
+        at: SocketAddr,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let log = fs::File::create(log)?;
+        let child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .context("setpriv (Debian: util-linux)")?;
+        Ok(Self { child, at })
+    }
+
+    /// Waits until connections are accepted, and says how long that took.
+    pub fn wait(&mut self, most: Duration) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        while started.elapsed() < most {
+            if TcpStream::connect(self.at).is_ok() {
+                return Ok(started.elapsed());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server on {} ended: {status}", self.at);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        bail!("the server on {} did not accept within {most:?}", self.at)
+    }
+
+    /// CPU time used so far, in user and system mode, by all threads.
+    pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name may contain anything; it ends at the last parenthesis. utime and stime are fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(')').context("/proc/<pid>/stat")?;
+        let ticks = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(str::parse::<f64>);
+        let ticks: Vec<f64> = ticks.collect::<Result<_, _>>()?;
+        Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+    }
+
+    /// Memory in use, in MiB.
+    pub fn resident_mib(&self) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("VmRSS")?;
+        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib / 1024.0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A loopback address that was free a moment ago.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}

@@ -1,0 +1,251 @@
+//! The decisions of the protocol core, with time and randomness given.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use rstest::rstest;
+
+use super::access_token::{Inactive, Presented, judge};
+use super::client_auth::{Reason, authenticate};
+use super::grants::client_credentials::{Issue, decide};
+use super::{ErrorCode, Form, OAuthError, resource, scope};
+use crate::directory::testing::{QUICKSTART, World};
+use crate::directory::{AcceptedClient, ObjectKey, Refusal};
+use crate::resources::OwnerKind;
+use crate::tokens::{AccessTokenClaims, SeededEntropy, reference};
+
+/// A scope of another team, and a client that has both.
+const TWO_TEAMS: &str = "
+apiVersion: symbolon.dev/v1alpha1
+kind: Scope
+metadata: {name: items, namespace: green}
+spec: {identityRef: {name: main, namespace: platform}, allowedNamespaces: {from: All}}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: wide, namespace: blue}
+spec: {identityRef: {name: main, namespace: platform}, grantTypes: [ClientCredentials], scopes: [orders.read, green:items]}
+";
+
+const API: &str = "https://api.example.com";
+const GREEN: &str = "https://id.example.com/id/green";
+
+fn now() -> Timestamp {
+    "2026-02-01T00:00:00.75Z".parse().unwrap()
+}
+
+fn identity() -> ObjectKey {
+    ObjectKey::new("platform", "main")
+}
+
+fn world() -> World {
+    World::new(&format!("{QUICKSTART}---\n{TWO_TEAMS}"))
+}
+
+fn client<'a>(world: &'a World, client_id: &str) -> AcceptedClient<'a> {
+    world
+        .directory
+        .active_client(&identity(), client_id)
+        .unwrap()
+}
+
+fn issue(world: &World, client_id: &str, body: &str) -> Result<Issue, OAuthError> {
+    let form = Form::parse(body.as_bytes()).unwrap();
+    let client = client(world, client_id);
+    decide(
+        &world.directory,
+        &client,
+        &form,
+        now(),
+        &mut SeededEntropy::new(7),
+    )
+}
+
+#[test]
+fn what_is_issued_follows_from_the_directory_the_time_and_the_randomness() {
+    let issue = issue(&world(), "blue.shop", "scope=orders.write+orders.read").unwrap();
+    insta::assert_yaml_snapshot!("issued_claims", &issue.claims);
+    assert_eq!(
+        (issue.expires_in, issue.scope.as_str()),
+        (3600, "orders.write orders.read")
+    );
+}
+
+#[rstest]
+#[case::all_of_two_teams("", Err(ErrorCode::InvalidTarget))]
+#[case::one_team("scope=orders.read", Ok((&[API][..], "orders.read")))]
+#[case::all_of_one_resource("resource=https://api.example.com", Ok((&[API][..], "orders.read")))]
+#[case::another_resource("resource=https://id.example.com/id/green", Ok((&[GREEN][..], "green:items")))]
+#[case::only_its_scopes_stay("scope=orders.read+green:items&resource=https://api.example.com", Ok((&[API][..], "orders.read")))]
+#[case::the_same_twice("resource=https://api.example.com&resource=https://api.example.com", Ok((&[API][..], "orders.read")))]
+#[case::two_owners(
+    "resource=https://api.example.com&resource=https://id.example.com/id/green",
+    Err(ErrorCode::InvalidTarget)
+)]
+#[case::no_scope_of_it(
+    "scope=orders.read&resource=https://id.example.com/id/green",
+    Err(ErrorCode::InvalidTarget)
+)]
+#[case::unknown("resource=https://nobody", Err(ErrorCode::InvalidTarget))]
+#[case::below("resource=https://api.example.com/", Err(ErrorCode::InvalidTarget))]
+#[case::blank("resource=a+b", Err(ErrorCode::InvalidTarget))]
+fn one_token_is_for_one_resource(
+    #[case] body: &str,
+    #[case] outcome: Result<(&[&str], &str), ErrorCode>,
+) {
+    let world = world();
+    let form = Form::parse(body.as_bytes()).unwrap();
+    let client = client(&world, "blue.wide");
+    let mut scopes = scope::select(&world.directory, &client, form.get("scope")).unwrap();
+    let audiences = resource::target(client.identity, &mut scopes, form.get_all("resource"));
+    let expected = outcome.map(|(audiences, scopes)| (audiences.join(" "), scopes.to_owned()));
+    let actual = audiences.map(|audiences| (audiences.join(" "), scope::join(&scopes)));
+    assert_eq!(actual.map_err(|error| error.code), expected);
+}
+
+#[test]
+fn no_more_than_eight_resources_are_looked_at() {
+    let body: Vec<_> = (0..9).map(|n| format!("resource=r{n}")).collect();
+    let error = issue(&world(), "blue.wide", &body.join("&")).unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidTarget);
+}
+
+#[test]
+fn a_failed_authentication_has_a_reason_for_the_log() {
+    let mut world = world();
+    let secret = world.issue(OwnerKind::OAuthClient, "blue", "shop", now());
+    let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
+    let (secret, token) = (secret.expose(), token.expose());
+    let basic = |text: String| format!("Basic {}", STANDARD.encode(text));
+    let right = basic(format!("blue.shop:{secret}"));
+    let post = |id: &str, secret: &str| format!("client_id={id}&client_secret={secret}");
+    let refused = Reason::Refused(Refusal::WrongSecret);
+    for (header, body, reason) in [
+        (Some(right.clone()), String::new(), None),
+        (None, post("blue.shop", secret), None),
+        (
+            Some(right.clone()),
+            post("blue.shop", secret),
+            Some(Reason::SeveralMethods),
+        ),
+        (
+            Some(right.clone()),
+            "client_id=other".into(),
+            Some(Reason::SeveralMethods),
+        ),
+        (None, String::new(), Some(Reason::NoCredentials)),
+        (
+            None,
+            "client_id=blue.shop".into(),
+            Some(Reason::NoCredentials),
+        ),
+        (
+            None,
+            format!("client_secret={secret}"),
+            Some(Reason::Malformed),
+        ),
+        (
+            Some("Bearer x".into()),
+            String::new(),
+            Some(Reason::UnsupportedMethod),
+        ),
+        (
+            None,
+            "client_assertion=x".into(),
+            Some(Reason::UnsupportedMethod),
+        ),
+        (Some("Basic".into()), String::new(), Some(Reason::Malformed)),
+        (
+            Some(format!("Basic {}", "A".repeat(4096))),
+            String::new(),
+            Some(Reason::Malformed),
+        ),
+        (
+            Some(basic("no colon".into())),
+            String::new(),
+            Some(Reason::Malformed),
+        ),
+        (
+            Some(basic("blue.shop:%zz".into())),
+            String::new(),
+            Some(Reason::Malformed),
+        ),
+        (
+            Some(basic(format!("blue.shop:{token}"))),
+            String::new(),
+            Some(Reason::Malformed),
+        ),
+        (
+            Some(basic(format!("blue.wide:{secret}"))),
+            String::new(),
+            Some(refused),
+        ),
+        (
+            Some(basic(format!("nobody:{secret}"))),
+            String::new(),
+            Some(refused),
+        ),
+    ] {
+        let form = Form::parse(body.as_bytes()).unwrap();
+        let header = header.iter().map(String::as_bytes);
+        let outcome = authenticate(&world.directory, &identity(), header, &form, now());
+        assert_eq!(
+            outcome.err().map(|failure| failure.reason),
+            reason,
+            "{body}"
+        );
+    }
+}
+
+fn claims(world: &World) -> AccessTokenClaims {
+    issue(world, "blue.shop", "").unwrap().claims
+}
+
+fn outcome(world: &World, claims: &AccessTokenClaims, now: Timestamp) -> Option<Inactive> {
+    judge(&world.directory, &identity(), &Presented::Jwt(claims), now).err()
+}
+
+#[rstest]
+#[case::at_once(0, None)]
+#[case::until_just_before_its_end(3599, None)]
+#[case::not_at_its_end(3600, Some(Inactive::Refused(Refusal::Expired)))]
+#[case::from_a_clock_that_is_a_little_ahead(-60, None)]
+#[case::not_from_one_that_is_far_ahead(-61, Some(Inactive::NotYetValid))]
+fn an_access_token_is_good_between_its_times(
+    #[case] seconds: i64,
+    #[case] inactive: Option<Inactive>,
+) {
+    let world = world();
+    let claims = claims(&world);
+    let at = claims.iat + SignedDuration::from_secs(seconds);
+    assert_eq!(outcome(&world, &claims, at), inactive);
+}
+
+#[test]
+fn an_access_token_of_another_issuer_or_principal_is_refused() {
+    let world = world();
+    let changed = |change: fn(&mut AccessTokenClaims)| {
+        let mut claims = claims(&world);
+        change(&mut claims);
+        outcome(&world, &claims, now())
+    };
+    assert_eq!(changed(|_| {}), None);
+    assert_eq!(changed(|it| it.iss.push('x')), Some(Inactive::WrongIssuer));
+    assert_eq!(
+        changed(|it| it.client_uid.push('x')),
+        Some(Inactive::Refused(Refusal::ClientGone))
+    );
+    assert_eq!(
+        changed(|it| it.client_system_user = None),
+        Some(Inactive::Refused(Refusal::PrincipalChanged))
+    );
+}
+
+#[test]
+fn a_client_secret_is_no_access_token() {
+    let mut world = world();
+    let secret = world.issue(OwnerKind::OAuthClient, "blue", "shop", now());
+    let presented = Presented::Reference(reference::parse(secret.expose()).unwrap());
+    let inactive = judge(&world.directory, &identity(), &presented, now()).err();
+    assert_eq!(inactive, Some(Inactive::WrongKind));
+}

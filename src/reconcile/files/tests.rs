@@ -1,0 +1,360 @@
+//! What people do to the files of dev mode, and what issuing makes of it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rstest::rstest;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{Files, OpenError};
+use crate::directory::{Desired, ObjectKey, Standing};
+use crate::reconcile::cluster::{ApiError, Cluster as _, Precondition};
+use crate::reconcile::issue::tests::{desired, owner, target};
+use crate::reconcile::issue::{Issuer, MintBudget, Outcome, Rules, Settled, issue};
+use crate::reconcile::secret::SecretObject;
+use crate::resources::{Credential, Kind};
+use crate::tokens::{MacKey, SystemEntropy};
+
+/// A state folder and the owner that issues into it.
+struct State {
+    folder: TempDir,
+    files: Files,
+    seconds: i64,
+}
+
+impl State {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let files = open(folder.path());
+        Self {
+            folder,
+            files,
+            seconds: 1_800_000_000,
+        }
+    }
+
+    /// The process ends and starts again.
+    fn restarted(mut self) -> Self {
+        let folder = self.folder;
+        drop(self.files);
+        self.files = open(folder.path());
+        Self {
+            folder,
+            files: self.files,
+            seconds: self.seconds,
+        }
+    }
+
+    async fn issue(&mut self) -> Outcome {
+        self.issue_to(&desired()).await
+    }
+
+    async fn issue_to(&mut self, desired: &Desired) -> Outcome {
+        self.seconds += 60;
+        let (mac, seconds) = (MacKey::from_bytes(&[1; 32]).unwrap(), self.seconds);
+        let issuer = Issuer {
+            cluster: &self.files,
+            rules: Rules::new(&mac),
+            budget: &MintBudget::default(),
+            now: &move || Timestamp::from_second(seconds).unwrap(),
+            judge: &|_| Standing::Wanted(Box::new(desired.clone())),
+        };
+        issue(&issuer, &target(), &mut SystemEntropy).await
+    }
+
+    async fn issue_well(&mut self) {
+        let outcome = self.issue().await;
+        assert!(
+            matches!(outcome.result, Ok(Settled::Done { .. })),
+            "{outcome:?}"
+        );
+    }
+
+    fn secret_path(&self) -> PathBuf {
+        self.folder.path().join("secrets/team/ci-token.yaml")
+    }
+
+    fn manifest(&self) -> Value {
+        serde_yaml::from_slice(&fs::read(self.secret_path()).unwrap()).unwrap()
+    }
+
+    async fn token(&self) -> String {
+        let secret = self
+            .files
+            .secret(&target().secret_key())
+            .await
+            .unwrap()
+            .unwrap();
+        secret.text("token").unwrap().expose().to_owned()
+    }
+
+    async fn epochs(&self) -> Vec<i64> {
+        let credential = self
+            .files
+            .credential(&target().credential_key())
+            .await
+            .unwrap()
+            .unwrap();
+        credential
+            .spec
+            .tokens
+            .iter()
+            .map(|entry| entry.epoch)
+            .collect()
+    }
+}
+
+fn open(root: &Path) -> Files {
+    let (files, _) = Files::open(root).unwrap();
+    let manifest = json!({ "metadata": { "namespace": "team", "name": "ci", "uid": owner().uid } });
+    files.put_object(Kind::ServiceAccessToken, target().owner_key(), manifest);
+    files
+}
+
+#[tokio::test]
+async fn a_token_is_written_for_its_owner_alone_and_kept_over_a_restart() {
+    let mut state = State::new();
+    state.issue_well().await;
+    let token = state.token().await;
+    let mut state = state.restarted();
+    state.issue_well().await;
+    assert_eq!(state.token().await, token);
+    assert_eq!(state.epochs().await, [1]);
+    for (path, mode) in [
+        (state.secret_path(), 0o600),
+        (
+            state.folder.path().join("credentials/platform/owner.yaml"),
+            0o600,
+        ),
+        (state.folder.path().join("secrets/team"), 0o700),
+        (state.folder.path().join("secrets"), 0o700),
+    ] {
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            mode,
+            "{}",
+            path.display()
+        );
+    }
+    let ignore = fs::read_to_string(state.folder.path().join(".gitignore")).unwrap();
+    assert!(ignore.lines().any(|line| line == "*"));
+    let credential =
+        fs::read_to_string(state.folder.path().join("credentials/platform/owner.yaml")).unwrap();
+    assert!(!credential.contains(&token), "hashes alone");
+}
+
+#[tokio::test]
+async fn a_state_folder_belongs_to_one_process() {
+    let state = State::new();
+    assert!(matches!(
+        Files::open(state.folder.path()),
+        Err(OpenError::InUse(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_deleted_file_is_made_anew_with_another_token() {
+    let mut state = State::new();
+    state.issue_well().await;
+    let token = state.token().await;
+    fs::remove_file(state.secret_path()).unwrap();
+    state.issue_well().await;
+    assert_ne!(state.token().await, token);
+    assert_eq!(state.epochs().await, [1, 2]);
+}
+
+#[tokio::test]
+async fn an_old_copy_and_an_edit_are_replaced_and_notes_stay() {
+    let mut state = State::new();
+    state.issue_well().await;
+    let copy = fs::read(state.secret_path()).unwrap();
+    fs::remove_file(state.secret_path()).unwrap();
+    state.issue_well().await;
+    fs::write(state.secret_path(), copy).unwrap();
+    state.issue_well().await;
+    assert_eq!(state.epochs().await, [1, 2, 3]);
+    let mut manifest = state.manifest();
+    manifest["metadata"]["labels"]["mine"] = "yes".into();
+    manifest["data"]["token"] = "eA==".into();
+    fs::write(
+        state.secret_path(),
+        serde_yaml::to_string(&manifest).unwrap(),
+    )
+    .unwrap();
+    state.issue_well().await;
+    assert_eq!(state.epochs().await, [1, 2, 3, 4]);
+    assert_eq!(state.manifest()["metadata"]["labels"]["mine"], "yes");
+    assert!(state.token().await.starts_with("symsat_"));
+}
+
+#[rstest]
+#[case::no_yaml("{{{")]
+#[case::nothing("")]
+#[case::a_list("- 1\n- 2\n")]
+#[case::somebodys("kind: Secret\ndata: {token: eA==}\n")]
+#[case::deep(&"[".repeat(10_000))]
+#[case::odd_metadata("metadata: 7\n")]
+#[tokio::test]
+async fn a_file_that_is_not_ours_is_left_alone(#[case] content: &str) {
+    let mut state = State::new();
+    fs::create_dir_all(state.secret_path().parent().unwrap()).unwrap();
+    fs::write(state.secret_path(), content).unwrap();
+    let outcome = state.issue().await;
+    let Ok(Settled::Refused { problem, .. }) = outcome.result else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(problem.reason, crate::directory::Reason::SecretConflict);
+    assert_eq!(fs::read_to_string(state.secret_path()).unwrap(), content);
+}
+
+#[tokio::test]
+async fn an_owner_that_goes_takes_its_secret_along() {
+    let mut state = State::new();
+    state.issue_well().await;
+    let theirs = state.folder.path().join("secrets/team/theirs.yaml");
+    fs::write(&theirs, "kind: Secret\n").unwrap();
+    state
+        .files
+        .remove_object(Kind::ServiceAccessToken, &target().owner_key())
+        .unwrap();
+    assert!(!state.secret_path().exists());
+    assert!(theirs.exists());
+    let outcome = state.issue().await;
+    assert_eq!(outcome.result, Ok(Settled::Gone));
+}
+
+#[tokio::test]
+async fn a_write_needs_the_state_that_was_read() {
+    let mut state = State::new();
+    state.issue_well().await;
+    let (files, key) = (state.files.clone(), target().secret_key());
+    let read = files.secret(&key).await.unwrap().unwrap();
+    assert_eq!(
+        files.create_secret(&read).await,
+        Err(ApiError::AlreadyExists)
+    );
+    let content = fs::read(state.secret_path()).unwrap();
+    fs::remove_file(state.secret_path()).unwrap();
+    assert_eq!(files.replace_secret(&read).await, Err(ApiError::NotFound));
+    fs::write(state.secret_path(), content).unwrap();
+    assert_eq!(
+        files.replace_secret(&read).await,
+        Err(ApiError::Conflict),
+        "put back is another version"
+    );
+    assert_eq!(
+        files.delete_secret(&key, &read.precondition()).await,
+        Err(ApiError::Conflict)
+    );
+    let credential_key = target().credential_key();
+    let record = files.credential(&credential_key).await.unwrap().unwrap();
+    let stale = Precondition {
+        uid: record.metadata.uid.clone().unwrap(),
+        resource_version: "0".into(),
+    };
+    assert_eq!(
+        files.delete_credential(&credential_key, &stale).await,
+        Err(ApiError::Conflict)
+    );
+    files.replace_credential(&record).await.unwrap();
+    assert_eq!(
+        files.create_credential(&record).await,
+        Err(ApiError::AlreadyExists)
+    );
+}
+
+#[rstest]
+#[case("..", "x")]
+#[case("team", "..")]
+#[case("team", "../../etc/passwd")]
+#[case("team", "a/b")]
+#[case("team", "a\0b")]
+#[case("", "x")]
+#[case("/", "x")]
+#[case("Team", "x")]
+#[tokio::test]
+async fn a_name_is_no_way_out_of_the_folder(#[case] namespace: &str, #[case] name: &str) {
+    let state = State::new();
+    let key = ObjectKey::new(namespace, name);
+    assert!(matches!(
+        state.files.secret(&key).await,
+        Err(ApiError::Invalid(_))
+    ));
+    assert!(matches!(
+        state.files.credential(&key).await,
+        Err(ApiError::Invalid(_))
+    ));
+    let secret = SecretObject::placeholder(&key, &owner());
+    assert!(matches!(
+        state.files.create_secret(&secret).await,
+        Err(ApiError::Invalid(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_process_that_dies_between_record_and_reveal_heals() {
+    let mut state = State::new();
+    state.issue_well().await;
+    // As after a kill: the Credential names a token that the Secret does not hold, on condition of its version.
+    let key = target().credential_key();
+    let mut credential = state.files.credential(&key).await.unwrap().unwrap();
+    let secret = state
+        .files
+        .secret(&target().secret_key())
+        .await
+        .unwrap()
+        .unwrap();
+    credential.spec.base = Some(secret.version());
+    state.files.replace_credential(&credential).await.unwrap();
+    let mut state = state.restarted();
+    state.issue_well().await;
+    let after = state
+        .files
+        .secret(&target().secret_key())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_ne!(after.version(), secret.version(), "fenced");
+    assert_eq!(
+        state.epochs().await,
+        [1],
+        "and the token that is there is kept"
+    );
+}
+
+#[tokio::test]
+async fn a_revocation_is_not_undone_by_a_write_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = open(folder.path());
+    let key = ObjectKey::new("platform", "u");
+    let credential: Credential = serde_json::from_value(json!({
+        "apiVersion": "symbolon.dev/v1alpha1",
+        "kind": "Credential",
+        "metadata": {"namespace": "platform", "name": "u"},
+        "spec": {
+            "identity": {"name": "main"},
+            "owner": {"kind": "OAuthClient", "namespace": "shop", "name": "a", "uid": "u"},
+            "high": 1,
+            "tokens": [],
+        },
+    }))
+    .unwrap();
+    for _ in 0..100 {
+        let stored = files.create_credential(&credential).await.unwrap();
+        let start = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                start.wait();
+                futures::FutureExt::now_or_never(files.replace_credential(&stored))
+                    .unwrap()
+                    .ok();
+            });
+            start.wait();
+            files.revoke(&key, stored.metadata.uid.as_deref()).unwrap();
+        });
+        assert_eq!(files.credential(&key).await.unwrap(), None);
+    }
+}
