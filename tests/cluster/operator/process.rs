@@ -62,6 +62,8 @@ pub(super) struct Process {
     child: Child,
     /// The log line by which it told where it listens.
     told: serde_json::Value,
+    /// The log lines after that one.
+    lines: mpsc::Receiver<String>,
 }
 
 impl Process {
@@ -94,12 +96,29 @@ impl Process {
                 break told;
             }
         };
-        Self { child, told }
+        Self {
+            child,
+            told,
+            lines: receiver,
+        }
     }
 
     /// Where it listens, as `listen` or `health`.
     pub(super) fn address(&self, which: &str) -> String {
         format!("http://{}", self.told[which].as_str().unwrap())
+    }
+}
+
+impl Process {
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// The log lines since the last time.
+    fn lines(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
     }
 }
 
@@ -145,14 +164,7 @@ impl Operator {
 
     fn end(&mut self) -> Duration {
         let began = Instant::now();
-        let pid = self.0.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.0.signal("-TERM");
         assert!(
             self.0.child.wait().unwrap().success(),
             "a graceful end is a success"
@@ -165,7 +177,7 @@ impl Operator {
 async fn the_least_rights_are_enough_and_events_tell_what_was_done() {
     let world = World::new(Cluster::shared()).await;
     let account = world.team.cluster_account("operator", rights()).await;
-    let _operator = Operator::start(&world, account.kubeconfig_path());
+    let operator = Operator::start(&world, account.kubeconfig_path());
     world.token_ready("nightly").await;
     world.assert_sound("nightly").await;
     let events = world.team.api::<k8s_openapi::api::events::v1::Event>();
@@ -189,6 +201,39 @@ async fn the_least_rights_are_enough_and_events_tell_what_was_done() {
         note.contains("nightly-token") && !note.contains(secret_part),
         "{note}"
     );
+    let lines = operator.0.lines();
+    assert!(
+        !lines.is_empty() && lines.iter().all(|line| !line.contains(secret_part)),
+        "a token is in the log"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_any_more() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let mut paused = Operator::start(&world, cluster.kubeconfig_path());
+    world.token_ready("nightly").await;
+    let other = Operator::start(&world, cluster.kubeconfig_path());
+    // In the middle of many.
+    for number in 0..20 {
+        world.apply_token(&format!("many-{number}"), "").await;
+    }
+    paused.0.signal("-STOP");
+    eventually("the other leads", async || {
+        other.leads().await.then_some(())
+    })
+    .await;
+    paused.0.signal("-CONT");
+    let status = eventually("the first ends", async || {
+        paused.0.child.try_wait().unwrap()
+    })
+    .await;
+    assert!(!status.success(), "to be started again");
+    for number in 0..20 {
+        world.token_ready(&format!("many-{number}")).await;
+        world.assert_sound(&format!("many-{number}")).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
