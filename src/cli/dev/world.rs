@@ -265,10 +265,10 @@ impl World {
             let version = self.files.secret_version(&key);
             self.controller.secret_changed(&key, &version, None);
         }
-        if paths.iter().any(|path| path.starts_with(&keys)) {
-            if let Err(error) = self.ensure_keys().await {
-                tracing::error!("{error:#}: the keys of before stay");
-            }
+        if paths.iter().any(|path| path.starts_with(&keys))
+            && let Err(error) = self.ensure_keys().await
+        {
+            tracing::error!("{error:#}: the keys of before stay");
         }
         Ok(())
     }
