@@ -68,7 +68,9 @@ fn main() {
     runtime.block_on(async {
         let cluster = Cluster::own();
         cluster.install_crds().await;
-        issuing(cluster, tokens).await;
+        if tokens > 0 {
+            issuing(cluster, tokens).await;
+        }
         latency(cluster, clients).await;
     });
 }
@@ -435,10 +437,12 @@ async fn latency(cluster: &Cluster, clients: usize) {
         for round in 0..400 {
             let disabled = round % 2 == 0;
             let patch = Patch::Merge(json!({"spec": {"disabled": disabled}}));
-            let written = api
-                .patch("backend", &PatchParams::default(), &patch)
-                .await
-                .unwrap();
+            // A pooled connection may end under our hands: that round is made again.
+            let written = loop {
+                if let Ok(written) = api.patch("backend", &PatchParams::default(), &patch).await {
+                    break written;
+                }
+            };
             let replied = Instant::now();
             let version: u64 = written.metadata.resource_version.unwrap().parse().unwrap();
             let client_id = format!("{}.backend", namespace.name());
