@@ -550,16 +550,18 @@ fn quota(identity: &ObjectKey, namespace: &str, kinds: &str, limit: usize, field
     )
 }
 
-fn not_held(
-    holder: &Holder,
+fn not_held<T>(
+    holder: &Holder<'_, T>,
     key: &ObjectKey,
     path: &str,
     what: &str,
     name: &str,
 ) -> Option<Problem> {
     let message = match holder {
-        Holder::Object(holder) if holder == key => return None,
-        Holder::Object(holder) => format!("{what} {name:?} belongs to {holder}: choose another"),
+        Holder::Object(holder) if holder.key == *key => return None,
+        Holder::Object(holder) => {
+            format!("{what} {name:?} belongs to {}: choose another", holder.key)
+        }
         Holder::Contested(namespaces) => {
             format!(
                 "{what} {name:?} was given to several namespaces ({}) and more than one uses it: ask the Identity's administrators to give it to one",

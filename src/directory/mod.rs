@@ -6,6 +6,7 @@
 //! and `symbolon check` all ask here, so that they cannot disagree.
 
 pub mod admit;
+mod claims;
 mod desired;
 mod diagnose;
 mod duration;
@@ -18,6 +19,7 @@ pub mod record;
 pub mod schema;
 mod seal;
 pub mod suggest;
+mod table;
 mod tables;
 #[cfg(test)]
 pub(crate) mod testing;

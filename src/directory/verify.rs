@@ -1,7 +1,6 @@
 //! Whether something that was issued is still good: the join of a Credential entry with everything that
 //! may have changed since. Every disablement is immediate because nothing is cached.
 
-use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +8,7 @@ use jiff::Timestamp;
 use super::ObjectKey;
 use super::judge::{AcceptedClient, GrantedScope, Served};
 use super::record::{CredentialRecord, EntryRecord, IdentityRecord, ServiceTokenRecord};
-use super::tables::{Directory, IssuedAs};
+use super::tables::Directory;
 use crate::resources::{OwnerKind, ReferenceTokens};
 use crate::tokens::{Presented, TokenId};
 
@@ -170,21 +169,12 @@ impl Directory {
         identity: &ObjectKey,
         id: &TokenId,
     ) -> Option<(&CredentialRecord, &EntryRecord)> {
-        let from = (Bound::Included(&IssuedAs(id)), Bound::Unbounded);
-        let candidates = self
-            .issued
-            .range::<_, IssuedAs<'_>>(from)
-            .take_while(|(other, _)| other == id);
-        candidates
-            .filter_map(|(_, key)| self.credential(key))
-            .find(|credential| credential.identity == *identity)
-            .and_then(|credential| {
-                credential
-                    .entries
-                    .iter()
-                    .find(|entry| entry.token_id == *id)
-                    .map(|entry| (&**credential, entry))
-            })
+        let credential = self.knowing(identity, id)?;
+        let entry = credential
+            .entries
+            .iter()
+            .find(|entry| entry.token_id == *id)?;
+        Some((credential, entry))
     }
 
     fn owning_token(&self, credential: &CredentialRecord) -> Result<&ServiceTokenRecord, Refusal> {
