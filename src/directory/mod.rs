@@ -11,6 +11,7 @@ mod desired;
 mod diagnose;
 mod duration;
 mod explain;
+mod intern;
 mod judge;
 pub mod names;
 mod namespaces;
