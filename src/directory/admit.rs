@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::duration::format_duration;
+use super::intern;
 use super::record::{
     ClientRecord, CredentialRecord, EntryRecord, GatewayRecord, IdentityRecord, NameGrants,
     NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord,
@@ -49,8 +50,8 @@ fn object<T>(raw: &Value, state: Result<T, Vec<Problem>>) -> Option<Object<T>> {
     let metadata = raw.get("metadata")?;
     let text = |field: &str| metadata.get(field).and_then(Value::as_str);
     Some(Object {
-        key: ObjectKey::new(text("namespace").unwrap_or_default(), text("name")?),
-        uid: text("uid")?.into(),
+        key: intern::key(text("namespace").unwrap_or_default(), text("name")?),
+        uid: intern::text(text("uid")?),
         created: text("creationTimestamp")?.parse().ok()?,
         generation: metadata
             .get("generation")
@@ -131,13 +132,13 @@ pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Crede
     }
     let entries = credential.spec.tokens.iter();
     Some(CredentialRecord {
-        key: ObjectKey::new(namespace, name),
+        key: intern::key(namespace, name),
         uid: metadata.uid.as_deref().map(Into::into),
-        identity: ObjectKey::new(namespace, &credential.spec.identity.name),
+        identity: intern::key(namespace, &credential.spec.identity.name),
         owner: OwnerRecord {
             kind: owner.kind,
-            key: ObjectKey::new(&owner.namespace, &owner.name),
-            uid: owner.uid.as_str().into(),
+            key: intern::key(&owner.namespace, &owner.name),
+            uid: intern::text(&owner.uid),
         },
         entries: key
             .map(|key| {
@@ -155,10 +156,10 @@ fn entry_record(entry: &CredentialEntry) -> Option<EntryRecord> {
         epoch: entry.epoch,
         token_id: entry.token_id.parse().ok()?,
         hash: entry.hash.parse().ok()?,
-        client_name: entry.client.name.as_str().into(),
-        client_uid: entry.client.uid.as_str().into(),
-        principal: entry.principal.as_str().into(),
-        scopes: shared(&entry.scopes),
+        client_name: intern::text(&entry.client.name),
+        client_uid: intern::text(&entry.client.uid),
+        principal: intern::text(&entry.principal),
+        scopes: intern::texts(&entry.scopes),
         issued_at: entry.issued_at.0,
         expires_at: entry.expires_at.map(|moment| moment.0),
         not_after: entry.not_after.map(|moment| moment.0),
@@ -279,10 +280,6 @@ impl Faults {
     }
 }
 
-fn shared(texts: &[String]) -> Vec<Arc<str>> {
-    texts.iter().map(|text| text.as_str().into()).collect()
-}
-
 fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> {
     let mut faults = Faults::default();
     let IdentitySpec {
@@ -371,7 +368,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
 fn gateway_record(gateway: &Gateway) -> (Arc<str>, GatewayRecord) {
     let record = GatewayRecord {
         audience: gateway.audience.as_str().into(),
-        scopes: shared(&gateway.scopes),
+        scopes: intern::texts(&gateway.scopes),
     };
     (gateway.name.as_str().into(), record)
 }
@@ -441,7 +438,7 @@ fn resolve(
     settings: &Settings,
 ) -> Option<ObjectKey> {
     match reference {
-        Some(reference) => Some(ObjectKey::new(
+        Some(reference) => Some(intern::key(
             reference.namespace.as_deref().unwrap_or(namespace),
             &reference.name,
         )),
@@ -494,10 +491,10 @@ fn scope_record(scope: &Scope, settings: &Settings) -> Result<ScopeRecord, Vec<P
     };
     let record = ScopeRecord {
         identity,
-        value: value.clone().unwrap_or_else(default).into(),
+        value: intern::text(&value.clone().unwrap_or_else(default)),
         display_name: display_name.as_deref().map(Into::into),
-        audiences: shared(audiences),
-        resource_servers: shared(resource_servers),
+        audiences: intern::texts(audiences),
+        resource_servers: intern::texts(resource_servers),
         on_request: *request_policy == RequestPolicy::OnRequest,
         disabled: *disabled,
         allowed: faults.namespaces("/spec/allowedNamespaces", allowed_namespaces),
@@ -561,18 +558,18 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
     );
     let record = ClientRecord {
         identity: resolve(identity_ref.as_ref(), namespace, settings),
-        client_id: client_id.into(),
+        client_id: intern::text(&client_id),
         display_name: display_name.as_deref().map(Into::into),
         disabled: *disabled,
         client_credentials: grant_types.contains(&GrantType::ClientCredentials),
-        scopes: shared(scopes),
+        scopes: intern::texts(scopes),
         audiences: resource_server
             .as_ref()
-            .map(|server| shared(&server.audiences))
+            .map(|server| intern::texts(&server.audiences))
             .unwrap_or_default(),
         system_user: system_user
             .as_ref()
-            .map(|user| format!("{namespace}:{}", user.name).into()),
+            .map(|user| intern::text(&format!("{namespace}:{}", user.name))),
         reference_tokens: *reference_tokens,
         algorithm: tokens.algorithm,
         access_token_lifetime,
@@ -648,8 +645,8 @@ fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord
         "neverExpires has no renewBefore: there is no end to be before",
     );
     let record = ServiceTokenRecord {
-        client: ObjectKey::new(namespace, &client_ref.name),
-        scopes: shared(scopes),
+        client: intern::key(namespace, &client_ref.name),
+        scopes: intern::texts(scopes),
         lifetime: token_lifetime(duration, expires_at.map(|moment| moment.0), *never_expires),
         secret: SecretRecord {
             name: secret

@@ -1,7 +1,7 @@
-//! Who asks for which name. The order makes one name's claims of one namespace a range, oldest first.
+//! Who asks for which name, oldest first within a namespace.
 
 use std::cmp::Ordering;
-use std::ops::Bound;
+use std::fmt;
 use std::sync::Arc;
 
 use equivalent::{Comparable, Equivalent};
@@ -9,171 +9,165 @@ use imbl::OrdSet;
 use jiff::Timestamp;
 
 use super::ObjectKey;
+use super::record::{ClientRecord, Object, ScopeRecord};
+use super::table::fingerprint;
 
-/// A name that an object asks for. The order makes one name's claims of one namespace a range, oldest first.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Claim {
-    pub value: Arc<str>,
-    pub identity: ObjectKey,
-    pub namespace: Arc<str>,
-    pub created: Timestamp,
-    pub name: Arc<str>,
+/// A record that asks for a name at an Identity.
+pub(super) trait Claiming {
+    /// The Identity and the name; `None` where it names no Identity.
+    fn claimed(&self) -> Option<(&ObjectKey, &str)>;
 }
 
-/// Stands before all claims of a namespace on a name, so that finding the oldest makes no copy.
-struct ClaimsOf<'a> {
-    value: &'a str,
-    identity: &'a ObjectKey,
-    namespace: &'a str,
-}
-
-impl Equivalent<Claim> for ClaimsOf<'_> {
-    fn equivalent(&self, _: &Claim) -> bool {
-        false
+impl Claiming for ClientRecord {
+    fn claimed(&self) -> Option<(&ObjectKey, &str)> {
+        Some((self.identity.as_ref()?, &self.client_id))
     }
 }
 
-impl Comparable<Claim> for ClaimsOf<'_> {
-    fn compare(&self, claim: &Claim) -> Ordering {
-        self.value
-            .cmp(&claim.value)
-            .then_with(|| self.identity.cmp(&claim.identity))
-            .then_with(|| self.namespace.cmp(&claim.namespace))
+impl Claiming for ScopeRecord {
+    fn claimed(&self) -> Option<(&ObjectKey, &str)> {
+        Some((self.identity.as_ref()?, &self.value))
+    }
+}
+
+/// All valid objects of a kind by the name that they ask for. A copy costs nothing.
+pub(super) struct Claims<T>(OrdSet<Claim<T>>);
+
+/// The order makes the claims of one namespace on one name a range; a fingerprint of the name comes first, for the
+/// reason that `Table` gives.
+struct Claim<T> {
+    fingerprint: u64,
+    object: Arc<Object<T>>,
+}
+
+/// Stands before the first claim of a namespace on a name.
+struct Before<'a> {
+    fingerprint: u64,
+    claimed: (&'a ObjectKey, &'a str),
+    namespace: &'a str,
+}
+
+impl<T: Claiming> Claims<T> {
+    /// Adds the claim of an object, if it makes one.
+    pub(super) fn insert(&mut self, object: &Arc<Object<T>>) {
+        self.0.extend(Claim::of(object));
+    }
+
+    /// Takes the claim of an object away.
+    pub(super) fn remove(&mut self, object: &Arc<Object<T>>) {
+        if let Some(claim) = Claim::of(object) {
+            self.0.remove(&claim);
+        }
+    }
+
+    /// The oldest object of a namespace that asks for a name.
+    pub(super) fn oldest(
+        &self,
+        identity: &ObjectKey,
+        name: &str,
+        namespace: &str,
+    ) -> Option<&Arc<Object<T>>> {
+        let claimed = (identity, name);
+        let before = Before {
+            fingerprint: fingerprint(&claimed),
+            claimed,
+            namespace,
+        };
+        let Claim { object, .. } = self.0.get_next(&before)?;
+        (claimed_by(object) == Some(claimed) && *object.key.namespace == *namespace)
+            .then_some(object)
+    }
+}
+
+fn claimed_by<T: Claiming>(object: &Object<T>) -> Option<(&ObjectKey, &str)> {
+    object.record().and_then(T::claimed)
+}
+
+impl<T: Claiming> Claim<T> {
+    fn of(object: &Arc<Object<T>>) -> Option<Self> {
+        Some(Self {
+            fingerprint: fingerprint(&claimed_by(object)?),
+            object: Arc::clone(object),
+        })
+    }
+
+    fn order(&self) -> (Option<(&ObjectKey, &str)>, &str, Timestamp, &str) {
+        let key = &self.object.key;
+        (
+            claimed_by(&self.object),
+            &key.namespace,
+            self.object.created,
+            &key.name,
+        )
+    }
+}
+
+impl<T: Claiming> Ord for Claim<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_number = self.fingerprint.cmp(&other.fingerprint);
+        by_number.then_with(|| self.order().cmp(&other.order()))
+    }
+}
+
+impl<T: Claiming> Comparable<Claim<T>> for Before<'_> {
+    fn compare(&self, claim: &Claim<T>) -> Ordering {
+        let wanted = (Some(self.claimed), self.namespace);
+        let there = || (claimed_by(&claim.object), &*claim.object.key.namespace);
+        let by_number = self.fingerprint.cmp(&claim.fingerprint);
+        by_number
+            .then_with(|| wanted.cmp(&there()))
             .then(Ordering::Less)
     }
 }
 
-/// A name of an Identity.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Name {
-    value: Arc<str>,
-    identity: ObjectKey,
-}
-
-struct NameOf<'a>(&'a str, &'a ObjectKey);
-
-impl Equivalent<Name> for NameOf<'_> {
-    fn equivalent(&self, name: &Name) -> bool {
-        self.compare(name).is_eq()
+impl<T: Claiming> Equivalent<Claim<T>> for Before<'_> {
+    fn equivalent(&self, _: &Claim<T>) -> bool {
+        false
     }
 }
 
-impl Comparable<Name> for NameOf<'_> {
-    fn compare(&self, name: &Name) -> Ordering {
-        self.0
-            .cmp(&name.value)
-            .then_with(|| self.1.cmp(&name.identity))
+impl<T: Claiming> PartialOrd for Claim<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
-/// All claims on one sort of name.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Claims {
-    all: OrdSet<Claim>,
-    /// Names with more than one claim: few, so that most names need no look at `all`.
-    contested: OrdSet<Name>,
-}
-
-impl Claims {
-    pub(super) fn insert(&mut self, claim: Claim) {
-        let name = claim.name_claimed();
-        self.all.insert(claim);
-        if self.has_several(&name) {
-            self.contested.insert(name);
-        }
-    }
-
-    pub(super) fn remove(&mut self, claim: &Claim) {
-        self.all.remove(claim);
-        let name = claim.name_claimed();
-        if !self.has_several(&name) {
-            self.contested.remove(&name);
-        }
-    }
-
-    /// Whether more than one object asks for a name, may it or not.
-    pub(super) fn is_contested(&self, value: &str, identity: &ObjectKey) -> bool {
-        self.contested.contains(&NameOf(value, identity))
-    }
-
-    /// The oldest claim of a namespace on a name.
-    pub(super) fn oldest(
-        &self,
-        value: &str,
-        identity: &ObjectKey,
-        namespace: &str,
-    ) -> Option<ObjectKey> {
-        let wanted = ClaimsOf {
-            value,
-            identity,
-            namespace,
-        };
-        let first = self.all.get_next(&wanted)?;
-        let same = first.is_on(value, identity) && *first.namespace == *namespace;
-        same.then(|| ObjectKey {
-            namespace: first.namespace.clone(),
-            name: first.name.clone(),
-        })
-    }
-
-    fn has_several(&self, name: &Name) -> bool {
-        let first = ClaimsOf {
-            value: &name.value,
-            identity: &name.identity,
-            namespace: "",
-        };
-        let from = (Bound::Included(&first), Bound::Unbounded);
-        let claims = self.all.range::<_, ClaimsOf<'_>>(from);
-        let on_it = claims.take_while(|claim| claim.is_on(&name.value, &name.identity));
-        on_it.take(2).count() == 2
+impl<T: Claiming> PartialEq for Claim<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
     }
 }
 
-impl Claim {
-    fn is_on(&self, value: &str, identity: &ObjectKey) -> bool {
-        *self.value == *value && self.identity == *identity
-    }
+impl<T: Claiming> Eq for Claim<T> {}
 
-    fn name_claimed(&self) -> Name {
-        Name {
-            value: self.value.clone(),
-            identity: self.identity.clone(),
+// Not derived: that would ask the same of `T`.
+impl<T> Clone for Claim<T> {
+    fn clone(&self) -> Self {
+        Self {
+            fingerprint: self.fingerprint,
+            object: Arc::clone(&self.object),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn claim(value: &str, namespace: &str, second: i64) -> Claim {
-        Claim {
-            value: value.into(),
-            identity: ObjectKey::new("platform", "main"),
-            namespace: namespace.into(),
-            created: Timestamp::from_second(second).unwrap(),
-            name: format!("{namespace}-{second}").into(),
-        }
+impl<T> Clone for Claims<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
+}
 
-    #[test]
-    fn a_name_is_contested_while_more_than_one_object_asks_for_it() {
-        let identity = ObjectKey::new("platform", "main");
-        let mut claims = Claims::default();
-        let contested = |claims: &Claims| claims.is_contested("a", &identity);
-        claims.insert(claim("a", "blue", 1));
-        claims.insert(claim("b", "blue", 1));
-        assert!(!contested(&claims));
-        claims.insert(claim("a", "red", 0));
-        claims.insert(claim("a", "blue", 2));
-        assert!(contested(&claims));
-        assert!(!claims.is_contested("a", &ObjectKey::new("platform", "other")));
-        claims.remove(&claim("a", "red", 0));
-        assert!(contested(&claims));
-        claims.remove(&claim("a", "blue", 1));
-        assert!(!contested(&claims));
-        let oldest = claims.oldest("a", &identity, "blue");
-        assert_eq!(oldest, Some(ObjectKey::new("blue", "blue-2")));
-        assert_eq!(claims.oldest("a", &identity, "red"), None);
+impl<T: Claiming> Default for Claims<T> {
+    fn default() -> Self {
+        Self(OrdSet::default())
+    }
+}
+
+impl<T: Claiming> fmt::Debug for Claims<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let claims = self
+            .0
+            .iter()
+            .map(|claim| (claimed_by(&claim.object), &claim.object.key));
+        out.debug_list().entries(claims).finish()
     }
 }

@@ -213,7 +213,7 @@ impl Directory {
                 "/spec/clientId",
                 format!("namespace {namespace} does not own the client id {client_id:?}: write \"{namespace}.…\", or ask the administrators of Identity {key} for it in spec.access.names"),
             ));
-        } else if self.client_claims.is_contested(client_id, key) {
+        } else {
             let holder = self.client_id_holder(identity.object, identity.record, client_id);
             problems.extend(not_held(
                 &holder,
@@ -550,16 +550,18 @@ fn quota(identity: &ObjectKey, namespace: &str, kinds: &str, limit: usize, field
     )
 }
 
-fn not_held(
-    holder: &Holder,
+fn not_held<T>(
+    holder: &Holder<'_, T>,
     key: &ObjectKey,
     path: &str,
     what: &str,
     name: &str,
 ) -> Option<Problem> {
     let message = match holder {
-        Holder::Object(holder) if holder == key => return None,
-        Holder::Object(holder) => format!("{what} {name:?} belongs to {holder}: choose another"),
+        Holder::Object(holder) if holder.key == *key => return None,
+        Holder::Object(holder) => {
+            format!("{what} {name:?} belongs to {}: choose another", holder.key)
+        }
         Holder::Contested(namespaces) => {
             format!(
                 "{what} {name:?} was given to several namespaces ({}) and more than one uses it: ask the Identity's administrators to give it to one",

@@ -11,6 +11,7 @@ mod desired;
 mod diagnose;
 mod duration;
 mod explain;
+mod intern;
 mod judge;
 pub mod names;
 mod namespaces;
@@ -19,6 +20,7 @@ pub mod record;
 pub mod schema;
 mod seal;
 pub mod suggest;
+mod table;
 mod tables;
 #[cfg(test)]
 pub(crate) mod testing;

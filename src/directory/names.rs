@@ -8,16 +8,15 @@
 
 use std::sync::Arc;
 
-use super::ObjectKey;
-use super::claims::Claims;
+use super::claims::{Claiming, Claims};
 use super::record::{ClientRecord, IdentityRecord, NamespaceRule, Object, ScopeRecord};
 use super::tables::Directory;
 
 /// Who holds a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+#[derive(Debug)]
+pub enum Holder<'a, T> {
     /// This object does.
-    Object(ObjectKey),
+    Object(&'a Arc<Object<T>>),
     /// Namespaces of equal rank ask for it: nobody does.
     Contested(Vec<Arc<str>>),
     /// Nobody who may asks for it.
@@ -131,7 +130,7 @@ impl Directory {
         identity: &Object<IdentityRecord>,
         record: &IdentityRecord,
         client_id: &str,
-    ) -> Holder {
+    ) -> Holder<'_, ClientRecord> {
         self.holder(
             &self.client_claims,
             identity,
@@ -148,7 +147,7 @@ impl Directory {
         identity: &Object<IdentityRecord>,
         record: &IdentityRecord,
         value: &str,
-    ) -> Holder {
+    ) -> Holder<'_, ScopeRecord> {
         self.holder(
             &self.scope_claims,
             identity,
@@ -167,7 +166,7 @@ impl Directory {
         client_id: &str,
     ) -> Option<&Arc<Object<ClientRecord>>> {
         match self.client_id_holder(identity, record, client_id) {
-            Holder::Object(key) => self.clients.get(&key),
+            Holder::Object(object) => Some(object),
             _ => None,
         }
     }
@@ -180,48 +179,47 @@ impl Directory {
         value: &str,
     ) -> Option<&Arc<Object<ScopeRecord>>> {
         match self.scope_holder(identity, record, value) {
-            Holder::Object(key) => self.scopes.get(&key),
+            Holder::Object(object) => Some(object),
             _ => None,
         }
     }
 
     /// Looks at the few namespaces that may hold the name, never at all that ask for it: a flood of
     /// claims on somebody else's name costs nothing.
-    fn holder<'a>(
+    fn holder<'d, 'g, T: Claiming>(
         &self,
-        claims: &Claims,
+        claims: &'d Claims<T>,
         identity: &Object<IdentityRecord>,
         allowed: &NamespaceRule,
         value: &str,
         prefix: Option<&str>,
-        given: impl Iterator<Item = &'a Arc<str>>,
-    ) -> Holder {
-        let own = &identity.key.namespace;
+        given: impl Iterator<Item = &'g Arc<str>>,
+    ) -> Holder<'d, T> {
+        let own = &*identity.key.namespace;
         let oldest = |namespace: &str| {
             self.is_allowed(allowed, own, namespace)
-                .then(|| claims.oldest(value, &identity.key, namespace))
+                .then(|| claims.oldest(&identity.key, value, namespace))
                 .flatten()
         };
-        if let Some(key) = oldest(own).or_else(|| oldest(prefix?)) {
-            return Holder::Object(key);
+        if let Some(object) = oldest(own).or_else(|| oldest(prefix?)) {
+            return Holder::Object(object);
         }
-        let mut found: Vec<ObjectKey> = given.filter_map(|namespace| oldest(namespace)).collect();
-        found.sort();
-        found.dedup();
-        match (found.pop(), found.is_empty()) {
-            (None, _) => Holder::Nobody,
-            (Some(only), true) => Holder::Object(only),
-            (Some(last), false) => Holder::Contested(
-                found
-                    .into_iter()
-                    .chain([last])
-                    .map(|key| key.namespace)
-                    .collect(),
-            ),
+        let mut found: Vec<_> = given.filter_map(|namespace| oldest(namespace)).collect();
+        found.sort_by_key(|object| &object.key);
+        found.dedup_by_key(|object| &object.key);
+        match found.as_slice() {
+            [] => Holder::Nobody,
+            [only] => Holder::Object(only),
+            several => {
+                let namespaces = several.iter().map(|object| object.key.namespace.clone());
+                Holder::Contested(namespaces.collect())
+            }
         }
     }
 
     pub(super) fn is_allowed(&self, rule: &NamespaceRule, own: &str, namespace: &str) -> bool {
-        rule.allows(own, namespace, self.labels(namespace))
+        // Only a selector reads labels.
+        let labels = rule.selector.as_ref().and_then(|_| self.labels(namespace));
+        rule.allows(own, namespace, labels)
     }
 }

@@ -11,11 +11,12 @@ use serde_json::Value;
 
 use super::ObjectKey;
 use super::admit::{self, Settings};
-use super::claims::{Claim, Claims};
+use super::claims::Claims;
 use super::namespaces::Labels;
 use super::record::{
     ClientRecord, CredentialRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
 };
+use super::table::Table;
 use crate::resources::{Credential, Kind};
 use crate::tokens::{MacKey, TokenId};
 
@@ -25,37 +26,33 @@ pub struct Directory {
     pub(super) settings: Arc<Settings>,
     pub(super) identities: OrdMap<ObjectKey, Arc<Object<IdentityRecord>>>,
     pub(super) scopes: OrdMap<ObjectKey, Arc<Object<ScopeRecord>>>,
-    pub(super) clients: OrdMap<ObjectKey, Arc<Object<ClientRecord>>>,
-    pub(super) service_tokens: OrdMap<ObjectKey, Arc<Object<ServiceTokenRecord>>>,
-    pub(super) credentials: OrdMap<ObjectKey, Arc<CredentialRecord>>,
+    pub(super) clients: Table<Object<ClientRecord>>,
+    pub(super) service_tokens: Table<Object<ServiceTokenRecord>>,
+    pub(super) credentials: Table<CredentialRecord>,
     pub(super) namespaces: OrdMap<Arc<str>, Arc<Labels>>,
     /// Who wants which client id.
-    pub(super) client_claims: Claims,
+    pub(super) client_claims: Claims<ClientRecord>,
     /// Who wants which scope value.
-    pub(super) scope_claims: Claims,
-    /// Which Credential knows a token id: the record itself, so that a token costs one look-up.
-    pub(super) issued: OrdMap<(TokenId, ObjectKey), Arc<CredentialRecord>>,
-    /// The one copy of each namespace's name: comparing keys need not read it.
-    known_namespaces: OrdSet<Arc<str>>,
+    pub(super) scope_claims: Claims<ScopeRecord>,
+    /// Which Credential knows a token id.
+    pub(super) issued: OrdSet<Issued>,
     /// OAuthClients of a namespace by age, for the quota.
     pub(super) client_ages: Ages,
     /// ServiceAccessTokens of a namespace by age, for the quota.
     pub(super) service_token_ages: Ages,
 }
 
-/// Stands before all Credentials that know a token id.
-pub(super) struct IssuedAs<'a>(pub &'a TokenId);
-
-impl Equivalent<(TokenId, ObjectKey)> for IssuedAs<'_> {
-    fn equivalent(&self, _: &(TokenId, ObjectKey)) -> bool {
-        false
-    }
+/// That a Credential knows a token id. The order makes one Identity's Credentials of one id a range.
+#[derive(Clone, Debug)]
+pub(super) struct Issued {
+    token_id: TokenId,
+    credential: Arc<CredentialRecord>,
 }
 
-impl Comparable<(TokenId, ObjectKey)> for IssuedAs<'_> {
-    fn compare(&self, (id, _): &(TokenId, ObjectKey)) -> Ordering {
-        self.0.cmp(id).then(Ordering::Less)
-    }
+/// Stands before the first Credential of an Identity that knows a token id.
+struct BeforeIssued<'a> {
+    token_id: &'a TokenId,
+    identity: &'a ObjectKey,
 }
 
 /// Objects of each namespace, oldest first, with their number.
@@ -237,57 +234,38 @@ impl Directory {
         }
     }
 
-    /// The one copy of a namespace's name.
-    fn share(&mut self, key: &mut ObjectKey) {
-        match self.known_namespaces.get(&key.namespace) {
-            Some(known) => key.namespace = Arc::clone(known),
-            None => drop(self.known_namespaces.insert(Arc::clone(&key.namespace))),
-        }
-    }
-
-    fn put_scope(&mut self, mut object: Object<ScopeRecord>) {
-        self.share(&mut object.key);
+    fn put_scope(&mut self, object: Object<ScopeRecord>) {
         self.remove_scope(&object.key);
-        if let Some(claim) = scope_claim(&object) {
-            self.scope_claims.insert(claim);
-        }
-        self.scopes.insert(object.key.clone(), Arc::new(object));
+        let object = Arc::new(object);
+        self.scope_claims.insert(&object);
+        self.scopes.insert(object.key.clone(), object);
     }
 
     fn remove_scope(&mut self, key: &ObjectKey) {
-        if let Some(claim) = self.scopes.remove(key).as_deref().and_then(scope_claim) {
-            self.scope_claims.remove(&claim);
+        if let Some(object) = self.scopes.remove(key) {
+            self.scope_claims.remove(&object);
         }
     }
 
-    fn put_client(&mut self, mut object: Object<ClientRecord>) {
-        self.share(&mut object.key);
+    fn put_client(&mut self, object: Object<ClientRecord>) {
         self.remove_client(&object.key);
-        if let Some(claim) = client_claim(&object) {
-            self.client_claims.insert(claim);
-        }
+        let object = Arc::new(object);
+        self.client_claims.insert(&object);
         self.client_ages.insert(&object);
-        self.clients.insert(object.key.clone(), Arc::new(object));
+        self.clients.insert(object);
     }
 
     fn remove_client(&mut self, key: &ObjectKey) {
         if let Some(object) = self.clients.remove(key) {
             self.client_ages.remove(&object);
-            if let Some(claim) = client_claim(&object) {
-                self.client_claims.remove(&claim);
-            }
+            self.client_claims.remove(&object);
         }
     }
 
-    fn put_service_token(&mut self, mut object: Object<ServiceTokenRecord>) {
-        self.share(&mut object.key);
-        if let Ok(record) = &mut object.state {
-            self.share(&mut record.client);
-        }
+    fn put_service_token(&mut self, object: Object<ServiceTokenRecord>) {
         self.remove_service_token(&object.key);
         self.service_token_ages.insert(&object);
-        self.service_tokens
-            .insert(object.key.clone(), Arc::new(object));
+        self.service_tokens.insert(Arc::new(object));
     }
 
     fn remove_service_token(&mut self, key: &ObjectKey) {
@@ -296,25 +274,30 @@ impl Directory {
         }
     }
 
-    fn put_credential(&mut self, mut record: CredentialRecord) {
-        self.share(&mut record.key);
-        self.share(&mut record.identity);
-        self.share(&mut record.owner.key);
+    fn put_credential(&mut self, record: CredentialRecord) {
         self.remove_credential(&record.key);
         let record = Arc::new(record);
-        for entry in &record.entries {
-            let issued_as = (entry.token_id, record.key.clone());
-            self.issued.insert(issued_as, Arc::clone(&record));
-        }
-        self.credentials.insert(record.key.clone(), record);
+        self.issued.extend(Issued::all(&record));
+        self.credentials.insert(record);
     }
 
     fn remove_credential(&mut self, key: &ObjectKey) {
         if let Some(record) = self.credentials.remove(key) {
-            for entry in &record.entries {
-                self.issued.remove(&(entry.token_id, key.clone()));
+            for issued in Issued::all(&record) {
+                self.issued.remove(&issued);
             }
         }
+    }
+
+    /// The Credential of an Identity that knows a token id.
+    pub(super) fn knowing(
+        &self,
+        identity: &ObjectKey,
+        token_id: &TokenId,
+    ) -> Option<&CredentialRecord> {
+        let found = self.issued.get_next(&BeforeIssued { token_id, identity })?;
+        (found.token_id == *token_id && found.credential.identity == *identity)
+            .then_some(&*found.credential)
     }
 
     /// An Identity.
@@ -388,31 +371,51 @@ fn differs<T: PartialEq>(old: Option<&Arc<T>>, new: &T) -> bool {
     old.is_none_or(|old| **old != *new)
 }
 
-fn scope_claim(object: &Object<ScopeRecord>) -> Option<Claim> {
-    let record = object.record()?;
-    Some(claim(
-        record.value.clone(),
-        record.identity.clone()?,
-        object,
-    ))
+impl Issued {
+    fn all(record: &Arc<CredentialRecord>) -> impl Iterator<Item = Self> {
+        record.entries.iter().map(|entry| Self {
+            token_id: entry.token_id,
+            credential: Arc::clone(record),
+        })
+    }
+
+    fn order(&self) -> (&ObjectKey, &ObjectKey) {
+        (&self.credential.identity, &self.credential.key)
+    }
 }
 
-fn client_claim(object: &Object<ClientRecord>) -> Option<Claim> {
-    let record = object.record()?;
-    Some(claim(
-        record.client_id.clone(),
-        record.identity.clone()?,
-        object,
-    ))
+impl Ord for Issued {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_id = self.token_id.cmp(&other.token_id);
+        by_id.then_with(|| self.order().cmp(&other.order()))
+    }
 }
 
-fn claim<T>(value: Arc<str>, identity: ObjectKey, object: &Object<T>) -> Claim {
-    let ObjectKey { namespace, name } = object.key.clone();
-    Claim {
-        value,
-        identity,
-        namespace,
-        created: object.created,
-        name,
+impl PartialOrd for Issued {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Issued {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Issued {}
+
+impl Comparable<Issued> for BeforeIssued<'_> {
+    fn compare(&self, issued: &Issued) -> Ordering {
+        let by_id = self.token_id.cmp(&issued.token_id);
+        by_id
+            .then_with(|| self.identity.cmp(&issued.credential.identity))
+            .then(Ordering::Less)
+    }
+}
+
+impl Equivalent<Issued> for BeforeIssued<'_> {
+    fn equivalent(&self, _: &Issued) -> bool {
+        false
     }
 }

@@ -1,7 +1,6 @@
 //! Whether something that was issued is still good: the join of a Credential entry with everything that
 //! may have changed since. Every disablement is immediate because nothing is cached.
 
-use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +8,7 @@ use jiff::Timestamp;
 use super::ObjectKey;
 use super::judge::{AcceptedClient, GrantedScope, Served};
 use super::record::{CredentialRecord, EntryRecord, IdentityRecord, ServiceTokenRecord};
-use super::tables::{Directory, IssuedAs};
+use super::tables::Directory;
 use crate::resources::{OwnerKind, ReferenceTokens};
 use crate::tokens::{Presented, TokenId};
 
@@ -170,13 +169,7 @@ impl Directory {
         identity: &ObjectKey,
         id: &TokenId,
     ) -> Option<(&CredentialRecord, &EntryRecord)> {
-        let from = (Bound::Included(&IssuedAs(id)), Bound::Unbounded);
-        let candidates = self
-            .issued
-            .range::<_, IssuedAs<'_>>(from)
-            .take_while(|((other, _), _)| other == id);
-        let mut credentials = candidates.map(|(_, credential)| credential);
-        let credential = credentials.find(|credential| credential.identity == *identity)?;
+        let credential = self.knowing(identity, id)?;
         let entry = credential
             .entries
             .iter()

@@ -16,7 +16,6 @@ use super::common::{LocalRef, Moment};
     namespaced,
     shortname = "cred",
     category = "symbolon-internal",
-    status = "CredentialStatus",
     derive = "PartialEq",
     printcolumn(name = "Owner-Kind", type_ = "string", json_path = ".spec.owner.kind"),
     printcolumn(
@@ -180,27 +179,4 @@ impl Cause {
             Self::Expired => "Expired",
         }
     }
-}
-
-/// What the server tells of a Credential: when its tokens were used.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CredentialStatus {
-    /// A line for each epoch.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["epoch".into()]))]
-    pub uses: Vec<TokenUse>,
-}
-
-/// When a token was used.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TokenUse {
-    /// The entry's epoch.
-    pub epoch: i64,
-    /// First seen.
-    pub first_used: Moment,
-    /// Last reported; sparingly.
-    pub last_used: Moment,
 }

@@ -320,7 +320,6 @@ impl Real {
                 base: base_version(*base),
                 tokens: Vec::new(),
             },
-            status: None,
         };
         for (place, entry) in entries.iter().enumerate() {
             let is_fresh = seen.fresh && place + 1 == entries.len();

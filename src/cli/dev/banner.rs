@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::world::World;
 use crate::directory::record::IdentityRecord;
-use crate::directory::{Directory, ObjectKey, Served};
+use crate::directory::{Directory, Object, ObjectKey, Served};
 
 /// The whole of it. No secret is in it: the lines to paste read the files.
 pub(super) fn text(world: &World, health: SocketAddr) -> String {
@@ -64,6 +65,13 @@ fn issuer(
     let _ = writeln!(out, "  state      {}", world.state().display());
 }
 
+/// In an order that people find their way in.
+fn by_key<'d, T: 'd>(objects: impl Iterator<Item = &'d Arc<Object<T>>>) -> Vec<&'d Arc<Object<T>>> {
+    let mut objects: Vec<_> = objects.collect();
+    objects.sort_by_key(|object| &object.key);
+    objects
+}
+
 fn clients(
     out: &mut String,
     world: &World,
@@ -71,7 +79,7 @@ fn clients(
     identity: Served<'_, IdentityRecord>,
 ) {
     let _ = writeln!(out, "\nClients");
-    for object in directory.clients() {
+    for object in by_key(directory.clients()) {
         let Ok(accepted) = directory.accepted_client(object) else {
             let _ = writeln!(out, "  {} is not accepted: see the log", object.key);
             continue;
@@ -114,12 +122,12 @@ fn service_tokens(
         let accepted = client.and_then(|client| directory.accepted_client(client).ok());
         accepted.is_some_and(|client| client.identity.object.key == identity.object.key)
     };
-    let mut tokens = directory
-        .service_tokens()
+    let tokens: Vec<_> = by_key(directory.service_tokens())
+        .into_iter()
         .filter_map(|object| Some((object, object.record()?)))
         .filter(|(_, record)| !record.revoked && is_ours(&record.client))
-        .peekable();
-    if tokens.peek().is_some() {
+        .collect();
+    if !tokens.is_empty() {
         let _ = writeln!(out, "\nService access tokens");
     }
     for (object, record) in tokens {

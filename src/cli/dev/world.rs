@@ -3,6 +3,7 @@
 //! Manifests -> directory (server and controller each have one) ; controller -> Secrets and Credentials in
 //! files -> directory. A change of a manifest is served before anything is written because of it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub(super) struct World {
     mac: Option<Arc<MacKey>>,
     /// The version of the Secret that it was read from.
     mac_version: String,
+    /// The version of the Secret that the signing keys were read from.
+    signing_version: String,
     credentials: mpsc::UnboundedReceiver<CredentialEvent>,
     touched: mpsc::UnboundedReceiver<Vec<PathBuf>>,
     /// Dropped, it stops.
@@ -102,6 +105,7 @@ impl World {
             written_issuer: None,
             mac: None,
             mac_version: String::new(),
+            signing_version: String::new(),
             files,
             credentials,
             touched,
@@ -141,7 +145,13 @@ impl World {
                     }
                     self.take_credentials(events);
                 }
-                Some(paths) = self.touched.recv() => self.state_touched(&paths).await?,
+                Some(paths) = self.touched.recv() => {
+                    let mut paths = BTreeSet::from_iter(paths);
+                    while let Ok(more) = self.touched.try_recv() {
+                        paths.extend(more);
+                    }
+                    self.state_touched(&paths).await?;
+                }
             }
         }
     }
@@ -256,7 +266,7 @@ impl World {
         Change::credential(credential, self.mac.as_deref().filter(|_| is_ours))
     }
 
-    async fn state_touched(&mut self, paths: &[PathBuf]) -> anyhow::Result<()> {
+    async fn state_touched(&mut self, paths: &BTreeSet<PathBuf>) -> anyhow::Result<()> {
         let keys = self.files.keys_folder();
         for path in paths {
             let Some(key) = Files::secret_at(path) else {
@@ -265,10 +275,10 @@ impl World {
             let version = self.files.secret_version(&key);
             self.controller.secret_changed(&key, &version, None);
         }
-        if paths.iter().any(|path| path.starts_with(&keys)) {
-            if let Err(error) = self.ensure_keys().await {
-                tracing::error!("{error:#}: the keys of before stay");
-            }
+        if paths.iter().any(|path| path.starts_with(&keys))
+            && let Err(error) = self.ensure_keys().await
+        {
+            tracing::error!("{error:#}: the keys of before stay");
         }
         Ok(())
     }
@@ -316,6 +326,11 @@ impl World {
         let Some(secret) = self.files.secret(&key).await? else {
             return Ok(());
         };
+        let version = secret.version().secret_version;
+        if version == self.signing_version {
+            return Ok(());
+        }
+        self.signing_version = version;
         let bytes = secret.bytes(key_secrets::KEYSET).unwrap_or_default();
         match KeySet::parse(&bytes) {
             Ok(set) => self.app.publisher().set_keys(set, now())?,

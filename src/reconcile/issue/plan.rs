@@ -637,7 +637,6 @@ impl Case<'_> {
                 base: None,
                 tokens: Vec::new(),
             },
-            status: None,
         })
     }
 }
