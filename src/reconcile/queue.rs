@@ -116,9 +116,9 @@ pub struct Depth {
 }
 
 impl Depth {
-    /// Whether nothing waits to be looked at now, or is being looked at.
-    pub const fn is_idle(&self) -> bool {
-        self.ready == 0 && self.slow == 0 && self.running == 0
+    /// Whether nothing urgent is left: what waits is to be looked at later, or without haste.
+    pub const fn is_calm(&self) -> bool {
+        self.ready == 0 && self.running == 0
     }
 }
 

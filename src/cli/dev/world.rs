@@ -160,7 +160,7 @@ impl World {
     async fn first_secrets(&mut self) {
         let patience = tokio::time::sleep(std::time::Duration::from_secs(10));
         tokio::pin!(patience);
-        while !self.controller.depth().is_idle() {
+        while !self.controller.depth().is_calm() {
             tokio::select! {
                 () = &mut patience => return,
                 Some(event) = self.credentials.recv() => self.take_credentials(vec![event]),
