@@ -32,13 +32,17 @@ deny:
 
 # Load the built server over loopback beside bare limits: CPU seconds of the server per 1,000 requests.
 bench *args:
-    benches/load/run {{args}}
+    cargo bench --bench load -- {{args}}
 
 # Benchmarks of the core beside bare limits.
 bench-core *args:
     cargo bench --bench core -- {{args}}
 
-# The deep search of the issuing protocol; the suite runs a shallower one.
+# Issuing and serving on a real API server beside the bare requests.
+bench-cluster *args:
+    cargo bench --bench cluster -- {{args}}
+
+# The deep search of the issuing protocol; the suite runs a shallower one. DEEP=actions,faults,policy,share,most
 search:
     cargo test --release --test issuing -- --ignored --nocapture
 
