@@ -4,7 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::duration::format_duration;
+use super::names::{client_id_prefix, scope_prefix};
 use super::record::{ClientRecord, IdentityRecord, Object, ServiceTokenRecord};
+use super::schema::is_dns_label;
 use super::{Directory, Lifetime, ObjectKey, Problem, Reason};
 use crate::resources::{Kind, ReferenceTokens, WhenExceeded};
 
@@ -32,6 +34,7 @@ impl Directory {
         let mut problems = self.identity_problems(object);
         if let Some(record) = object.record() {
             problems.extend(weak_identity(record, now));
+            problems.extend(lent_names(record));
             problems.extend(self.closed_gateways(object, record));
         }
         problems
@@ -99,6 +102,30 @@ impl Directory {
 
 fn weak(path: &str, message: &str) -> Problem {
     Problem::warning(Reason::WeakChoice, path, message)
+}
+
+/// Names that were given to a namespace and carry another one's prefix: whoever gets a namespace of that name
+/// comes first.
+fn lent_names(record: &IdentityRecord) -> impl Iterator<Item = Problem> {
+    let clients = record
+        .names
+        .client_ids
+        .iter()
+        .map(|(name, given)| (name, client_id_prefix(name), given));
+    let scopes = record
+        .names
+        .scopes
+        .iter()
+        .map(|(name, given)| (name, scope_prefix(name), given));
+    let lent = clients.chain(scopes).filter_map(|(name, prefix, given)| {
+        let prefix = prefix.filter(|prefix| is_dns_label(prefix))?;
+        let to = given.iter().find(|namespace| ***namespace != *prefix)?;
+        Some((name, prefix, to))
+    });
+    lent.map(|(name, prefix, to)| {
+        let message = format!("{name:?} is given to namespace {to}, and a namespace {prefix} would come before it: keep that name reserved, or choose a name without such a prefix");
+        weak("/spec/access/names", &message)
+    })
 }
 
 fn weak_identity(record: &IdentityRecord, now: Timestamp) -> Vec<Problem> {
@@ -293,6 +320,11 @@ mod tests {
             ),
             (
                 "{issuer: 'https://id', access: {names: [{namespace: a, scopes: ['*']}]}}",
+                "/spec/access/names",
+                Reason::WeakChoice,
+            ),
+            (
+                "{issuer: 'https://id', access: {names: [{namespace: a, clientIds: [b.c, a.d, e]}]}}",
                 "/spec/access/names",
                 Reason::WeakChoice,
             ),

@@ -50,12 +50,12 @@ fn given_scope<'a>(
 }
 
 /// The namespace whose prefix a client id carries: what stands before the first dot.
-fn client_id_prefix(client_id: &str) -> Option<&str> {
+pub(super) fn client_id_prefix(client_id: &str) -> Option<&str> {
     client_id.split_once('.').map(|(namespace, _)| namespace)
 }
 
 /// The namespace whose prefix a scope value carries: what stands before the first `:`, `.` or `/`.
-fn scope_prefix(value: &str) -> Option<&str> {
+pub(super) fn scope_prefix(value: &str) -> Option<&str> {
     value
         .split_once([':', '.', '/'])
         .map(|(namespace, _)| namespace)
