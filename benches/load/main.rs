@@ -146,11 +146,17 @@ impl<'a> Run<'a> {
             return self.measure(&server, &cases);
         }
         let dev = dev::start(self.folder.path())?;
-        let idle = dev.server.resident_mib()?;
+        let (idle, own) = (dev.server.resident_mib()?, dev.server.own_mib()?);
         let cases = self.wanted(cases::cases(Size::Quickstart, &dev.known));
         self.measure(&dev.server, &cases)?;
         if self.cli.filter.is_none() {
             self.figure("idle, the quickstart's directory", idle, "MiB", Some(20.0));
+            self.figure(
+                "  of it the process's own, not its program's file",
+                own,
+                "MiB",
+                None,
+            );
             let after = dev.server.resident_mib()?;
             self.figure("after the load", after, "MiB", None);
             drop(dev.server);

@@ -1,0 +1,180 @@
+//! How fast tokens are issued, beside the rate at which the API server takes the same requests from somebody who only
+//! makes them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DynamicObject, ListParams, PostParams, WatchEvent, WatchParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+use symbolon::resources::Kind;
+
+use crate::harness::Cluster;
+use crate::program;
+use crate::world::World;
+
+/// As many as the operator has by default.
+const IN_FLIGHT: usize = 24;
+/// Where somebody makes the same requests.
+const RAW: &str = "crowd-0";
+const PATIENCE: Duration = Duration::from_secs(300);
+
+pub async fn measure(cluster: &Cluster, world: &World<'_>, tokens: usize) {
+    eprintln!("making {tokens} ServiceAccessTokens, twice …");
+    // The operator does not look where the crowd is.
+    for (namespace, kind) in [(RAW, "raw"), (world.team.name(), "load")] {
+        stream::iter(0..tokens)
+            .for_each_concurrent(IN_FLIGHT, |number| {
+                let token = World::token(namespace, &format!("{kind}-{number}"));
+                world.create(Kind::ServiceAccessToken, token)
+            })
+            .await;
+    }
+    let raw = raw_rate(world, tokens).await;
+    let mark = cluster.mark();
+    let issued = issued_rate(cluster, world, tokens).await;
+    println!("\ntokens issued a second, from the first write to the last status   {issued:.1}");
+    println!("the same writes and GETs, made by nobody's rules                  {raw:.1}");
+    println!(
+        "ratio                                                             {:.2}",
+        issued / raw
+    );
+    println!("\nrequests of the operator for a token");
+    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for request in cluster.requests(mark) {
+        *counts.entry((request.verb, request.resource)).or_default() += 1;
+    }
+    for ((verb, resource), count) in counts {
+        let each = f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+            / f64::from(u32::try_from(tokens).unwrap_or(1));
+        println!("  {verb:<8}{resource:<32}{each:>8.2}");
+    }
+}
+
+/// Starts the operator and waits until every token is ready.
+async fn issued_rate(cluster: &Cluster, world: &World<'_>, tokens: usize) -> f64 {
+    let team = world.team.name();
+    let secrets = world.team.api::<Secret>();
+    let list = secrets.list_metadata(&ListParams::default()).await.unwrap();
+    let version = list.metadata.resource_version.unwrap_or_default();
+    let mut first = secrets
+        .watch_metadata(&WatchParams::default(), &version)
+        .await
+        .unwrap()
+        .boxed();
+    let owners = world.api(Kind::ServiceAccessToken, team);
+    let list = owners.list(&ListParams::default()).await.unwrap();
+    let version = list.metadata.resource_version.unwrap_or_default();
+    let mut events = owners
+        .watch(&WatchParams::default(), &version)
+        .await
+        .unwrap()
+        .boxed();
+
+    let _operator = program::operator(cluster, world).await;
+    let began = async {
+        while let Ok(Some(event)) = first.try_next().await {
+            if matches!(event, WatchEvent::Added(secret) if secret.name_any().starts_with("load-"))
+            {
+                break;
+            }
+        }
+        Instant::now()
+    };
+    let ended = async {
+        let mut ready = BTreeSet::new();
+        while ready.len() < tokens {
+            match events.try_next().await {
+                Ok(Some(WatchEvent::Modified(object))) if is_ready(&object) => {
+                    ready.insert(object.name_any());
+                }
+                Ok(Some(_)) => {}
+                other => panic!("the watch ended: {other:?}"),
+            }
+        }
+        Instant::now()
+    };
+    let both = tokio::time::timeout(PATIENCE, async { tokio::join!(began, ended) }).await;
+    let (began, ended) = both.expect("all tokens are issued in time");
+    rate(tokens, ended.duration_since(began))
+}
+
+fn is_ready(object: &DynamicObject) -> bool {
+    let conditions = object.data["status"]["conditions"].as_array();
+    object.name_any().starts_with("load-")
+        && conditions
+            .into_iter()
+            .flatten()
+            .any(|it| it["type"] == "Ready" && it["status"] == "True")
+}
+
+fn rate(tokens: usize, took: Duration) -> f64 {
+    f64::from(u32::try_from(tokens).unwrap_or(u32::MAX)) / took.as_secs_f64()
+}
+
+/// The requests of the protocol for a first token, as many at once as the operator makes.
+async fn raw_rate(world: &World<'_>, tokens: usize) -> f64 {
+    let began = Instant::now();
+    stream::iter(0..tokens)
+        .for_each_concurrent(IN_FLIGHT, |number| raw(world, number))
+        .await;
+    rate(tokens, began.elapsed())
+}
+
+async fn raw(world: &World<'_>, number: usize) {
+    let name = format!("raw-{number}");
+    let params = PostParams::default();
+    let credentials = world.api(Kind::Credential, RAW);
+    let owners = world.api(Kind::ServiceAccessToken, RAW);
+    let secrets: Api<Secret> = Api::namespaced(world.client(), RAW);
+    // What a pass reads at its start and at its end; the operator's own requests are listed beside the rates.
+    let look = async || {
+        credentials.get_opt(&name).await.unwrap();
+        secrets.get_opt(&name).await.unwrap();
+        owners.get(&name).await.unwrap()
+    };
+    look().await;
+    let placeholder: Secret =
+        typed(json!({"metadata": {"name": name, "labels": {"symbolon.dev/bench": "raw"}}}));
+    let mut secret = secrets.create(&params, &placeholder).await.unwrap();
+    let credential = typed(credential(&name));
+    credentials.create(&params, &credential).await.unwrap();
+    secret.string_data = Some(
+        [
+            ("token".to_owned(), "x".repeat(72)),
+            ("issuer".to_owned(), "x".repeat(40)),
+        ]
+        .into(),
+    );
+    secrets.replace(&name, &params, &secret).await.unwrap();
+    let mut owner = look().await;
+    owner.data["status"] =
+        json!({"observedGeneration": 1, "secretName": name, "tokenId": "A".repeat(16)});
+    owners.replace_status(&name, &params, &owner).await.unwrap();
+}
+
+fn typed<T: serde::de::DeserializeOwned>(object: Value) -> T {
+    serde_json::from_value(object).unwrap()
+}
+
+/// A Credential as large as a real one.
+fn credential(name: &str) -> Value {
+    json!({
+        "apiVersion": "symbolon.dev/v1alpha1", "kind": "Credential",
+        "metadata": {"name": name, "namespace": RAW},
+        "spec": {
+            "identity": {"name": "main"},
+            "owner": {"kind": "ServiceAccessToken", "namespace": RAW, "name": name, "uid": name},
+            "high": 1,
+            "base": {"secretUid": "0a6c1f1e-6a9b-4f43-9b0e-6b8a3f0d2c11", "secretVersion": "1"},
+            "tokens": [{
+                "epoch": 1, "tokenId": "A".repeat(16), "hash": "0".repeat(64), "mac": "0".repeat(64),
+                "client": {"name": "backend", "uid": "0a6c1f1e-6a9b-4f43-9b0e-6b8a3f0d2c11"},
+                "principal": format!("{RAW}:backend"), "scopes": ["read"],
+                "issuedAt": "2026-01-01T00:00:00Z", "expiresAt": "2026-02-01T00:00:00Z", "cause": "Initial",
+            }],
+        },
+    })
+}

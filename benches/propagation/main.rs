@@ -1,0 +1,79 @@
+//! How soon a server on a real API server answers by a write, and how fast the operator issues, each beside what the
+//! API server itself can do in the same run. `cargo bench --bench propagation`.
+//!
+//! Runs its own throw-away cluster (see `tests/cluster`), the built program as operator and as server, and many clients
+//! that are only there. Nothing is asserted.
+
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints, and stops when it cannot run"
+)]
+
+#[expect(dead_code, unused_imports, reason = "tests need more of it")]
+#[path = "../../tests/cluster/harness/mod.rs"]
+mod harness;
+mod issuing;
+mod program;
+mod reading;
+mod world;
+
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::harness::Cluster;
+use crate::world::World;
+
+#[derive(Debug, Parser)]
+struct Cli {
+    /// Clients that are only there
+    #[arg(long, default_value_t = 10_000)]
+    clients: usize,
+    /// Writes whose way is measured, in each state
+    #[arg(long, default_value_t = 300)]
+    writes: usize,
+    /// Writes each second of others, in the second state
+    #[arg(long, default_value_t = 200)]
+    noise: u32,
+    /// ServiceAccessTokens that are issued
+    #[arg(long, default_value_t = 400)]
+    tokens: usize,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(run(&cli));
+}
+
+async fn run(cli: &Cli) {
+    let cluster = Cluster::private();
+    eprintln!("making {} clients …", cli.clients);
+    let world = World::new(&cluster, cli.clients).await;
+    {
+        let _operator = program::operator(&cluster, &world).await;
+        world.token_in_secret("probe").await;
+    }
+    let server = program::server(&cluster, &world).await;
+    println!(
+        "from the API server's reply until the answer, milliseconds    server p50    p99   watch p50    p99"
+    );
+    reading::measure(&world, &server, cli.writes, None)
+        .await
+        .print("idle");
+    let noise = Some(Duration::from_secs(1) / cli.noise);
+    let noisy = reading::measure(&world, &server, cli.writes, noise).await;
+    noisy.print(&format!("at {:.0} writes a second of others", noisy.others));
+    drop(server);
+    issuing::measure(&cluster, &world, cli.tokens).await;
+}
