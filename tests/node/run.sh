@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Runs the tests of a whole cluster: control plane and one node, with our own image in real pods.
+#   tests/node/run.sh                  all tests
+#   tests/node/run.sh NAME             those whose name holds NAME
+#   tests/node/run.sh -- COMMAND...    COMMAND instead, with kubectl and helm set up, e.g. `-- bash` to look around
+# Needs root, Linux with namespaces, cgroups, overlayfs and nftables, and on Debian: containerd runc
+# containernetworking-plugins nftables conntrack iproute2 musl-tools cmake openssl; what else, CONTRIBUTING.md says.
+# --install     as root on Debian: install what is missing
+# --able        only say whether this machine can; exits 0, or 1 after a line that says what is missing
+#
+# All of it lives in namespaces of its own, on memory: nothing is left when it ends, however it ends. What the programs
+# said is in target/node/log until the next run.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+patience=${SYMBOLON_NODE_SECONDS:-900} # no run takes longer
+
+say() { echo "node: $*" >&2; }
+die() { say "$@"; exit 1; }
+
+packages=()
+missing_packages() {
+  packages=()
+  local pair
+  for pair in containerd:containerd ctr:containerd runc:runc nft:nftables conntrack:conntrack ip:iproute2 musl-gcc:musl-tools cmake:cmake \
+    openssl:openssl unshare:util-linux setpriv:util-linux python3:python3; do
+    PATH=$PATH:/usr/sbin:/sbin command -v "${pair%:*}" >/dev/null || packages+=("${pair#*:}")
+  done
+  [ -x /usr/lib/cni/ptp ] || packages+=(containernetworking-plugins)
+  [ -s /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
+  [ ${#packages[@]} -eq 0 ] || mapfile -t packages < <(printf '%s\n' "${packages[@]}" | sort -u)
+}
+
+install_packages() {
+  missing_packages
+  [ ${#packages[@]} -eq 0 ] && return
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "install these packages first: ${packages[*]}"
+  say "installing ${packages[*]}"
+  # No service is to start: what is needed, the tests start themselves.
+  local policy=/usr/sbin/policy-rc.d ours=""
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
+    ours=yes
+  fi
+  local status=0
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >&2 || status=$?
+  [ -z "$ours" ] || rm -f $policy
+  [ $status = 0 ] || die "the packages cannot be installed; the lines above say why"
+}
+
+# Tries what the kernel must allow, in namespaces that end with the trial.
+kernel_allows() {
+  [ "$(id -u)" = 0 ] || { say "root is needed: for namespaces, cgroups and mounts"; return 1; }
+  [ "$(uname -m)" = x86_64 ] || [ "$(uname -m)" = aarch64 ] || { say "no image for $(uname -m)"; return 1; }
+  unshare --net --mount --uts --ipc --pid --fork --mount-proc true 2>/dev/null || { say "the kernel gives no namespaces here"; return 1; }
+  unshare --mount sh -c 'mount -t tmpfs tmpfs /mnt && mkdir /mnt/l /mnt/u /mnt/w /mnt/m && mount -t overlay overlay -o lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w /mnt/m' \
+    2>/dev/null || { say "the kernel mounts no overlayfs here"; return 1; }
+  unshare --net ip link add one type veth peer name two 2>/dev/null || { say "the kernel makes no veth pair here"; return 1; }
+  unshare --net nft add table ip trial 2>/dev/null || { say "the kernel has no nftables here"; return 1; }
+  tests/node/cgroup.sh make trial.$$ 2>/dev/null || { say "cgroups cannot be made here"; tests/node/cgroup.sh remove trial.$$; return 1; }
+  tests/node/cgroup.sh remove trial.$$
+}
+
+able() {
+  missing_packages
+  [ ${#packages[@]} -eq 0 ] || { say "install these packages first: ${packages[*]}"; return 1; }
+  kernel_allows
+}
+
+filter=()
+command=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --install) install_packages ;;
+    --able) able; exit ;;
+    --) shift; command=("$@"); break ;;
+    -*) die "no such option: $1" ;;
+    *) filter+=("$1") ;;
+  esac
+  shift
+done
+able || exit 1
+
+cluster=$(KUBEBUILDER_ASSETS='' tests/cluster/build.sh)
+node=$(tests/cluster/build.sh node)
+helm=$(tests/cluster/build.sh helm)
+tests/node/images.sh >&2
+if [ ${#command[@]} -eq 0 ]; then
+  # Without its own messages, cargo tells where the tests are.
+  tests=$(cargo test --locked --no-run --test node --message-format json-render-diagnostics |
+    python3 -c 'import json, sys; print(*(it["executable"] for it in map(json.loads, sys.stdin) if it.get("executable") and it["target"]["name"] == "node"))')
+  [ -x "$tests" ] || die "the tests were not built"
+  command=("$tests" --nocapture "${filter[@]}")
+fi
+
+logs=$PWD/target/node/log
+rm -rf "$logs" && mkdir -p "$logs"
+cgroup=symbolon-node.$$
+made=()
+for folder in /var/lib/kubelet /var/lib/cni; do # places that cannot be configured; covered within
+  [ -d $folder ] || { mkdir -p $folder && made+=($folder); }
+done
+leave() {
+  tests/node/cgroup.sh remove "$cgroup" || say "the cgroup $cgroup could not be removed"
+  [ ${#made[@]} -eq 0 ] || rmdir "${made[@]}" 2>/dev/null || true
+}
+trap leave EXIT
+trap 'exit 130' INT TERM HUP
+tests/node/cgroup.sh sweep # what runs that were killed have left
+tests/node/cgroup.sh make "$cgroup"
+
+# The first process of the new namespaces is up.sh: when it ends, the kernel ends all that it started. It is killed with
+# this script, or when the time is up.
+env PATH="$cluster:$node:$helm:$PATH:/usr/sbin:/sbin" SYMBOLON_NODE_CGROUP="$cgroup" SYMBOLON_NODE_LOGS="$logs" SYMBOLON_NODE_IMAGES="$PWD/target/node/images:$PWD/target/image" \
+  setpriv --pdeathsig KILL -- timeout --foreground --kill-after=10 "$patience" \
+  setpriv --pdeathsig KILL -- unshare --net --mount --uts --ipc --pid --fork --kill-child=KILL --mount-proc tests/node/up.sh "${command[@]}" <&0 &
+child=$!
+status=0
+wait $child || status=$?
+if [ $status = 124 ] || [ $status = 137 ]; then say "not done after $patience s: see target/node/log"; fi
+exit $status
