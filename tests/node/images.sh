@@ -1,18 +1,15 @@
 #!/usr/bin/env bash
 # Builds the images that the node runs: ours, and beside it what a user would bring, from Debian's packages.
-#   target/image/symbolon.tar        ours (image/build.sh), as it is shipped
-#   target/node/images/next.tar      the same program under another tag: what an upgrade goes to
-#   target/node/images/debian.tar    nginx and busybox: an API behind its gateway, and a workload that calls it
-#   target/node/images/pause.tar     what holds a pod's namespaces
+#   v0.1.0     ours (image/build.sh), as it is shipped; with the version of Cargo.toml
+#   next       the same program under another tag: what an upgrade goes to
+#   debian     nginx and busybox: an API behind its gateway, and a workload that calls it
+#   pause      what holds a pod's namespaces
+# They are archives in target/node/images.
+# With SYMBOLON_NODE_QUICK=1 ours holds the program of `cargo build`, over Debian's libraries: for trying a change.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=target/node/images
 mkdir -p $out target/node/packages
-
-# Ours, as it is shipped, and once more with another tag.
-image/build.sh
-machine=$(uname -m)
-IMAGE_BINARY=target/$machine-unknown-linux-musl/${PROFILE:-dist}/symbolon IMAGE_OUT=$out/next.tar image/build.sh next
 
 # Debian's packages, unpacked and not installed: their services are not to start here.
 fetch() { # PACKAGE...: into target/node/packages/PACKAGE.tar, once
@@ -29,10 +26,12 @@ fetch() { # PACKAGE...: into target/node/packages/PACKAGE.tar, once
     )
   done
 }
+machine=$(uname -m)
 case $machine in x86_64) architecture=amd64 ;; *) architecture=arm64 ;; esac
 mapfile -t nginx < <(apt-cache depends nginx | sed -n 's/^ *Depends: \([a-z].*\)$/\1/p' | grep -v iproute2 | sort -u)
 [ ${#nginx[@]} -gt 0 ] || { echo "apt knows no package nginx: apt-get update" >&2; exit 1; }
-fetch busybox-static nginx "${nginx[@]}"
+fetch busybox-static libgcc-s1 nginx "${nginx[@]}"
+
 image() { # NAME OPTION... PACKAGE.tar...
   local name=$1
   shift
@@ -42,3 +41,16 @@ export SOURCE_DATE_EPOCH=0
 image pause --entrypoint /bin/busybox --entrypoint sleep --entrypoint 1000000 target/node/packages/busybox-static.tar
 layers=("${nginx[@]/#/target/node/packages/}")
 image debian target/node/packages/{busybox-static,nginx}.tar "${layers[@]/%/.tar}"
+
+# Ours, and the same once more under another tag: as it is shipped, or quick.
+version=v$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+if [ "${SYMBOLON_NODE_QUICK:-}" = 1 ]; then
+  cargo build --locked
+  for tag in "$version" next; do
+    python3 image/oci.py --output "$out/$tag.tar" --name "ghcr.io/symbolon/symbolon:$tag" --architecture "$architecture" --label "tag=$tag" \
+      --entrypoint /symbolon target/node/packages/{libc6,libgcc-s1}.tar target/debug/symbolon:/symbolon:0755
+  done
+else
+  IMAGE_OUT=$out/$version.tar image/build.sh
+  IMAGE_BINARY=target/$machine-unknown-linux-musl/dist/symbolon IMAGE_OUT=$out/next.tar image/build.sh next
+fi

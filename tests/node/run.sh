@@ -5,6 +5,7 @@
 #   tests/node/run.sh -- COMMAND...    COMMAND instead, with kubectl and helm set up, e.g. `-- bash` to look around
 # Needs root, Linux with namespaces, cgroups, overlayfs and nftables, and on Debian: containerd runc
 # containernetworking-plugins nftables conntrack iproute2 musl-tools cmake openssl; what else, CONTRIBUTING.md says.
+# --quick       with the program of `cargo build` in the image instead of the one that is shipped
 # --install     as root on Debian: install what is missing
 # --able        only say whether this machine can; exits 0, or 1 after a line that says what is missing
 #
@@ -71,6 +72,7 @@ command=()
 while [ $# -gt 0 ]; do
   case $1 in
     --install) install_packages ;;
+    --quick) export SYMBOLON_NODE_QUICK=1 ;;
     --able) able; exit ;;
     --) shift; command=("$@"); break ;;
     -*) die "no such option: $1" ;;
@@ -110,7 +112,7 @@ tests/node/cgroup.sh make "$cgroup"
 
 # The first process of the new namespaces is up.sh: when it ends, the kernel ends all that it started. It is killed with
 # this script, or when the time is up.
-env PATH="$cluster:$node:$helm:$PATH:/usr/sbin:/sbin" SYMBOLON_NODE_CGROUP="$cgroup" SYMBOLON_NODE_LOGS="$logs" SYMBOLON_NODE_IMAGES="$PWD/target/node/images:$PWD/target/image" \
+env PATH="$cluster:$node:$helm:$PATH:/usr/sbin:/sbin" SYMBOLON_NODE_CGROUP="$cgroup" SYMBOLON_NODE_LOGS="$logs" SYMBOLON_NODE_IMAGES="$PWD/target/node/images" \
   setpriv --pdeathsig KILL -- timeout --foreground --kill-after=10 "$patience" \
   setpriv --pdeathsig KILL -- unshare --net --mount --uts --ipc --pid --fork --kill-child=KILL --mount-proc tests/node/up.sh "${command[@]}" <&0 &
 child=$!

@@ -166,8 +166,7 @@ await() { # WHAT LOG COMMAND...: a minute and a half at most
 
 images() {
   local archive
-  # The list is of folders, separated by colons.
-  for archive in ${SYMBOLON_NODE_IMAGES//:/\/*.tar }/*.tar; do
+  for archive in "$SYMBOLON_NODE_IMAGES"/*.tar; do
     ctr --address /run/containerd.sock --namespace k8s.io images import --snapshotter overlayfs "$archive" >>"$SYMBOLON_NODE_LOGS/images.log" 2>&1 ||
       { tail -n 3 "$SYMBOLON_NODE_LOGS/images.log" >&2; say "$archive cannot be imported"; return 1; }
   done

@@ -1,0 +1,107 @@
+//! `kubectl`, as a user has it.
+
+use std::{
+    io::Write as _,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// How long [`eventually`] waits: long, since the machine may be busy; a test that passes does not wait for it.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Runs it with these words, and returns what it prints.
+pub(crate) fn kubectl(words: &str) -> String {
+    run(Command::new("kubectl").args(words.split_whitespace()), "")
+}
+
+/// As [`kubectl`]: what `-o json` prints.
+pub(crate) fn json(words: &str) -> Value {
+    serde_json::from_str(&kubectl(&format!("{words} -o json"))).expect("kubectl prints JSON")
+}
+
+/// Applies manifests.
+pub(crate) fn apply(manifests: &str) {
+    run(
+        Command::new("kubectl").args(["apply", "--server-side", "-f", "-"]),
+        manifests,
+    );
+}
+
+/// What the API server says to manifests that it refuses.
+pub(crate) fn refused(manifests: &str) -> String {
+    let output = output(
+        Command::new("kubectl").args(["apply", "-f", "-"]),
+        manifests,
+    );
+    assert!(!output.status.success(), "accepted: {manifests}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// Merges a patch in JSON.
+pub(crate) fn patch(words: &str, patch: &str) {
+    run(
+        Command::new("kubectl")
+            .arg("patch")
+            .args(words.split_whitespace())
+            .args(["--type", "merge", "--patch", patch]),
+        "",
+    );
+}
+
+/// Runs a line of shell in a pod; what it prints, and whether it succeeded.
+pub(crate) fn shell(namespace: &str, pod: &str, script: &str) -> (bool, String) {
+    let output = output(
+        Command::new("kubectl")
+            .args(["exec", "-n", namespace, pod, "--", "busybox", "sh", "-c"])
+            .arg(script),
+        "",
+    );
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+/// Runs a command, and fails the test with what it said when it fails.
+pub(crate) fn run(command: &mut Command, input: &str) -> String {
+    let output = output(command, input);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("it prints text")
+}
+
+fn output(command: &mut Command, input: &str) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}; these tests run by tests/node/run.sh"));
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(input.as_bytes()).unwrap();
+    drop(pipe);
+    child.wait_with_output().unwrap()
+}
+
+/// Asks again and again until there is an answer; fails the test when there is none in time.
+pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Ok(answer) => return answer,
+            Err(last) => assert!(
+                began.elapsed() < PATIENCE,
+                "not within {} s: {what}; the last: {last}",
+                PATIENCE.as_secs()
+            ),
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,176 @@
+//! Clients that issue, introspect and check tokens through the Service all the while, and count what goes wrong.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use reqwest::{Client, RequestBuilder, StatusCode};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::platform::{HOST, ISSUER, Platform};
+
+/// How a client uses connections.
+#[derive(Clone, Copy, Debug)]
+enum Connections {
+    /// One for each request: each is routed anew.
+    Fresh,
+    /// Kept open, as gateways do.
+    Kept,
+}
+
+/// What the clients present.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
+    pub(crate) service_token: String,
+}
+
+impl Credentials {
+    /// Those that the operator wrote for the team.
+    pub(crate) fn of(platform: &Platform) -> Self {
+        Self {
+            client_id: platform.secret("shop", "backend-client", "client-id"),
+            client_secret: platform.secret("shop", "backend-client", "client-secret"),
+            service_token: platform.secret("shop", "nightly-report-token", "token"),
+        }
+    }
+}
+
+/// Clients at work.
+pub(crate) struct Traffic {
+    tally: Arc<Tally>,
+    workers: JoinSet<()>,
+    began: Instant,
+}
+
+#[derive(Default)]
+struct Tally {
+    stop: AtomicBool,
+    answered: AtomicU64,
+    failures: Mutex<Vec<String>>,
+}
+
+/// What became of the requests.
+pub(crate) struct Outcome {
+    pub(crate) answered: u64,
+    pub(crate) failures: Vec<String>,
+}
+
+impl Traffic {
+    /// Starts clients of both kinds against an address that stands for the issuer's host.
+    pub(crate) fn start(address: SocketAddr, credentials: &Credentials) -> Self {
+        let tally = Arc::new(Tally::default());
+        let mut workers = JoinSet::new();
+        for connections in [Connections::Fresh, Connections::Kept].repeat(2) {
+            let client = client(address, connections);
+            workers.spawn(work(
+                Arc::clone(&tally),
+                client,
+                connections,
+                credentials.clone(),
+            ));
+        }
+        Self {
+            tally,
+            workers,
+            began: Instant::now(),
+        }
+    }
+
+    /// The requests that were answered so far.
+    pub(crate) fn answered(&self) -> u64 {
+        self.tally.answered.load(Ordering::Relaxed)
+    }
+
+    /// Stops, and tells.
+    pub(crate) async fn stop(mut self) -> Outcome {
+        self.tally.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.workers.join_next().await {
+            ended.unwrap();
+        }
+        eprintln!(
+            "node: {} requests answered in {:.1} s",
+            self.answered(),
+            self.began.elapsed().as_secs_f64()
+        );
+        Outcome {
+            answered: self.answered(),
+            failures: std::mem::take(&mut self.tally.failures.lock().unwrap()),
+        }
+    }
+}
+
+fn client(address: SocketAddr, connections: Connections) -> Client {
+    let idle = match connections {
+        Connections::Fresh => 0,
+        Connections::Kept => 1,
+    };
+    Client::builder()
+        .resolve(HOST, address)
+        .pool_max_idle_per_host(idle)
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap()
+}
+
+async fn work(
+    tally: Arc<Tally>,
+    client: Client,
+    connections: Connections,
+    credentials: Credentials,
+) {
+    while !tally.stop.load(Ordering::Relaxed) {
+        match round(&client, &credentials).await {
+            Ok(requests) => drop(tally.answered.fetch_add(requests, Ordering::Relaxed)),
+            Err(failure) => {
+                let mut failures = tally.failures.lock().unwrap();
+                failures.push(format!("{connections:?}: {failure}"));
+            }
+        }
+        // A steady trickle, that leaves the machine to the rollout.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Issues a token, asks what it is worth, and has the service token checked; how many requests that were.
+async fn round(client: &Client, credentials: &Credentials) -> Result<u64, String> {
+    let authenticated = |path: &str, form: &[(&str, &str)]| {
+        client
+            .post(format!("{ISSUER}{path}"))
+            .basic_auth(&credentials.client_id, Some(&credentials.client_secret))
+            .form(form)
+    };
+    let grant = [("grant_type", "client_credentials")];
+    let issued = answer(authenticated("/connect/token", &grant), StatusCode::OK).await?;
+    let token = issued["access_token"].as_str().ok_or("no token")?;
+    let form = [("token", token)];
+    let told = answer(authenticated("/connect/introspect", &form), StatusCode::OK).await?;
+    if told["active"] != true {
+        return Err(format!("a token just issued is not active: {told}"));
+    }
+    let check = client
+        .get(format!("{ISSUER}/connect/checktoken/orders"))
+        .bearer_auth(&credentials.service_token);
+    answer(check, StatusCode::NO_CONTENT).await?;
+    Ok(3)
+}
+
+async fn answer(request: RequestBuilder, expected: StatusCode) -> Result<Value, String> {
+    let response = request.send().await.map_err(|error| format!("{error:?}"))?;
+    let (status, url) = (response.status(), response.url().path().to_owned());
+    let body = response
+        .bytes()
+        .await
+        .map_err(|error| format!("{url}: {error:?}"))?;
+    if status != expected {
+        return Err(format!("{url}: {status} {}", String::from_utf8_lossy(&body)));
+    }
+    Ok(serde_json::from_slice(&body).unwrap_or_default())
+}
