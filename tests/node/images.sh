@@ -28,6 +28,8 @@ fetch() { # PACKAGE...: into target/node/packages/PACKAGE.tar, once
 }
 machine=$(uname -m)
 case $machine in x86_64) architecture=amd64 ;; *) architecture=arm64 ;; esac
+# What an earlier run has left would be imported too.
+rm -f "$out"/*.tar
 mapfile -t nginx < <(apt-cache depends nginx | sed -n 's/^ *Depends: \([a-z].*\)$/\1/p' | grep -v iproute2 | sort -u)
 [ ${#nginx[@]} -gt 0 ] || { echo "apt knows no package nginx: apt-get update" >&2; exit 1; }
 fetch busybox-static libgcc-s1 nginx "${nginx[@]}"
@@ -35,9 +37,8 @@ fetch busybox-static libgcc-s1 nginx "${nginx[@]}"
 image() { # NAME OPTION... PACKAGE.tar...
   local name=$1
   shift
-  python3 image/oci.py --output "$out/$name.tar" --name "localhost/$name:test" --architecture "$architecture" "$@"
+  SOURCE_DATE_EPOCH=0 python3 image/oci.py --output "$out/$name.tar" --name "localhost/$name:test" --architecture "$architecture" "$@"
 }
-export SOURCE_DATE_EPOCH=0
 image pause --entrypoint /bin/busybox --entrypoint sleep --entrypoint 1000000 target/node/packages/busybox-static.tar
 layers=("${nginx[@]/#/target/node/packages/}")
 image debian target/node/packages/{busybox-static,nginx}.tar "${layers[@]/%/.tar}"
@@ -46,9 +47,10 @@ image debian target/node/packages/{busybox-static,nginx}.tar "${layers[@]/%/.tar
 version=v$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 if [ "${SYMBOLON_NODE_QUICK:-}" = 1 ]; then
   cargo build --locked
+  strip -o target/node/symbolon target/debug/symbolon
   for tag in "$version" next; do
-    python3 image/oci.py --output "$out/$tag.tar" --name "ghcr.io/symbolon/symbolon:$tag" --architecture "$architecture" --label "tag=$tag" \
-      --entrypoint /symbolon target/node/packages/{libc6,libgcc-s1}.tar target/debug/symbolon:/symbolon:0755
+    SOURCE_DATE_EPOCH=0 python3 image/oci.py --output "$out/$tag.tar" --name "ghcr.io/symbolon/symbolon:$tag" --architecture "$architecture" --label "tag=$tag" \
+      --entrypoint /symbolon target/node/packages/{libc6,libgcc-s1}.tar target/node/symbolon:/symbolon:0755
   done
 else
   IMAGE_OUT=$out/$version.tar image/build.sh
