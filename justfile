@@ -22,6 +22,14 @@ generate:
     cargo run --quiet -- crds --output crds
     cargo run --quiet -- crds --format markdown > docs/resources.md
 
+# A whole cluster with our image in real pods; as root. `just node --quick -- bash` to look around.
+node *args:
+    tests/node/run.sh {{args}}
+
+# The container image, as an OCI archive in target/image.
+image *args:
+    image/build.sh {{args}}
+
 # Everything that CI runs.
 ci:
     .ci/run

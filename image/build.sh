@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the container image without a container engine and without root: an OCI archive.
-#   image/build.sh [TAG]     TAG: default "v" and the version of Cargo.toml
-# IMAGE_NAME     what it is called: default ghcr.io/symbolon/symbolon
+#   image/build.sh [TAG]     TAG: default the version of Cargo.toml
+# IMAGE_NAME     what it is called: default symbolon/symbolon, as in the chart
 # IMAGE_BINARY   a static binary to put in instead of building one
 # IMAGE_OUT      the archive: default target/image/symbolon.tar
 # PROFILE        of Cargo.toml: default dist, what is shipped; another builds quicker
@@ -27,8 +27,8 @@ esac
 target=$machine-unknown-linux-musl
 profile=${PROFILE:-dist}
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
-tag=${1:-v$version}
-name=${IMAGE_NAME:-ghcr.io/symbolon/symbolon}
+tag=${1:-$version}
+name=${IMAGE_NAME:-docker.io/symbolon/symbolon}
 certificates=${CA_BUNDLE:-/etc/ssl/certs/ca-certificates.crt}
 archive=${IMAGE_OUT:-target/image/symbolon.tar}
 out=target/image

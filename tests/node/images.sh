@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Builds the images that the node runs: ours, and beside it what a user would bring, from Debian's packages.
-#   v0.1.0     ours (image/build.sh), as it is shipped; with the version of Cargo.toml
+#   0.1.0      ours (image/build.sh), as it is shipped; with the version of Cargo.toml
 #   next       the same program under another tag: what an upgrade goes to
 #   debian     nginx and busybox: an API behind its gateway, and a workload that calls it
 #   pause      what holds a pod's namespaces
 # They are archives in target/node/images.
-# With SYMBOLON_NODE_QUICK=1 ours holds the program of `cargo build`, over Debian's libraries: for trying a change.
+# With SYMBOLON_NODE_QUICK=1 ours holds the program that the tests bring, over Debian's libraries: for trying a change.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=target/node/images
@@ -44,12 +44,13 @@ layers=("${nginx[@]/#/target/node/packages/}")
 image debian target/node/packages/{busybox-static,nginx}.tar "${layers[@]/%/.tar}"
 
 # Ours, and the same once more under another tag: as it is shipped, or quick.
-version=v$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
+version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 if [ "${SYMBOLON_NODE_QUICK:-}" = 1 ]; then
-  cargo build --locked
+  # As the tests build it: by itself it would be another one, with fewer features of its libraries.
+  cargo test --locked --no-run --test node
   strip -o target/node/symbolon target/debug/symbolon
   for tag in "$version" next; do
-    SOURCE_DATE_EPOCH=0 python3 image/oci.py --output "$out/$tag.tar" --name "ghcr.io/symbolon/symbolon:$tag" --architecture "$architecture" --label "tag=$tag" \
+    SOURCE_DATE_EPOCH=0 python3 image/oci.py --output "$out/$tag.tar" --name "docker.io/symbolon/symbolon:$tag" --architecture "$architecture" --label "tag=$tag" \
       --entrypoint /symbolon target/node/packages/{libc6,libgcc-s1}.tar target/node/symbolon:/symbolon:0755
   done
 else

@@ -23,10 +23,20 @@ pub(crate) fn json(words: &str) -> Value {
 
 /// Applies manifests.
 pub(crate) fn apply(manifests: &str) {
-    run(
+    try_apply(manifests).unwrap_or_else(|error| panic!("{error}: {manifests}"));
+}
+
+/// Applies manifests; what kubectl says where it fails.
+pub(crate) fn try_apply(manifests: &str) -> Result<(), String> {
+    let output = output(
         Command::new("kubectl").args(["apply", "--server-side", "-f", "-"]),
         manifests,
     );
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
 }
 
 /// What the API server says to manifests that it refuses.
@@ -45,7 +55,9 @@ pub(crate) fn patch(words: &str, patch: &str) {
         Command::new("kubectl")
             .arg("patch")
             .args(words.split_whitespace())
-            .args(["--type", "merge", "--patch", patch]),
+            .args(["--type", "merge", "--patch", patch])
+            // A field that is not known is left out with a warning.
+            .arg("--warnings-as-errors"),
         "",
     );
 }
@@ -83,7 +95,9 @@ fn output(command: &mut Command, input: &str) -> Output {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("{command:?}: {error}; these tests run by tests/node/run.sh"));
+        .unwrap_or_else(|error| {
+            panic!("{command:?}: {error}; these tests run by tests/node/run.sh")
+        });
     let mut pipe = child.stdin.take().unwrap();
     pipe.write_all(input.as_bytes()).unwrap();
     drop(pipe);

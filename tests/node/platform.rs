@@ -4,11 +4,14 @@ use std::{
     fs,
     net::{IpAddr, SocketAddr},
     path::Path,
+    process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
-use crate::kubectl::{apply, json, kubectl};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::kubectl::{apply, eventually, json, kubectl, run, try_apply};
 
 /// Where the Identity is, as its issuer says.
 pub(crate) const HOST: &str = "main-identity.platform.svc";
@@ -17,18 +20,31 @@ pub(crate) const ISSUER: &str = "http://main-identity.platform.svc/id";
 
 /// What is installed; held by one test at a time.
 pub(crate) struct Platform {
-    _turn: MutexGuard<'static, bool>,
+    _turn: MutexGuard<'static, Installed>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Installed {
+    NotYet,
+    /// Begun, or broken off.
+    Partly,
+    Yes,
 }
 
 impl Platform {
     /// Waits for the other tests; the first one installs.
     pub(crate) fn take() -> Self {
-        static INSTALLED: Mutex<bool> = Mutex::new(false);
+        static INSTALLED: Mutex<Installed> = Mutex::new(Installed::NotYet);
         // A test that failed has let go of it in the middle; the next one sees what is left.
         let mut turn = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*turn {
+        assert!(
+            *turn != Installed::Partly,
+            "not installed: another test tells why"
+        );
+        if *turn == Installed::NotYet {
+            *turn = Installed::Partly;
             install();
-            *turn = true;
+            *turn = Installed::Yes;
         }
         Self { _turn: turn }
     }
@@ -51,9 +67,9 @@ impl Platform {
 
     /// The text of a key of a Secret.
     pub(crate) fn secret(&self, namespace: &str, name: &str, key: &str) -> String {
-        kubectl(&format!(
-            "get secret -n {namespace} {name} -o go-template={{{{index(.data)\"{key}\"|base64decode}}}}"
-        ))
+        let secret = json(&format!("get secret -n {namespace} {name}"));
+        let value = secret["data"][key].as_str().expect("the Secret has it");
+        String::from_utf8(STANDARD.decode(value).unwrap()).unwrap()
     }
 }
 
@@ -79,22 +95,35 @@ fn install() {
     // An error says that it is installed already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let began = Instant::now();
-    kubectl(&format!(
-        "apply --server-side -f {}/crds",
-        env!("CARGO_MANIFEST_DIR")
-    ));
-    kubectl("wait --for=condition=Established --timeout=60s crd -l app.kubernetes.io/name=symbolon");
-    apply(&manifest("operator"));
-    apply(&manifest("platform"));
-    apply(&manifest("server"));
-    apply(&manifest("shop"));
-    kubectl("rollout status -n symbolon-system deployment/symbolon --timeout=120s");
-    kubectl("rollout status -n platform deployment/main-identity --timeout=120s");
+    // Namespaces first: they say how little pods may do.
+    apply(&manifest("namespaces"));
+    helm(
+        "install symbolon charts/symbolon --namespace symbolon-system --set identityNamespaces[0]=platform",
+    );
     kubectl(
-        "wait --for=condition=Ready --timeout=60s -n shop oauthclient/backend serviceaccesstoken/nightly-report",
+        "wait --for=condition=Established --timeout=60s crd -l app.kubernetes.io/name=symbolon",
+    );
+    // A definition that is established may be served a moment later.
+    for team in ["platform", "shop"] {
+        eventually("the kinds are served", || try_apply(&manifest(team)));
+    }
+    kubectl("rollout status -n symbolon-system deployment/symbolon --timeout=120s");
+    kubectl("wait --for=condition=Ready --timeout=120s -n platform identity/main");
+    kubectl(
+        "wait --for=condition=Ready --timeout=60s -n shop oauthclient/backend serviceaccesstoken/nightly-report serviceaccesstoken/steady",
     );
     eprintln!(
         "node: installed, served and issued after {:.1} s",
         began.elapsed().as_secs_f64()
+    );
+}
+
+/// `helm`, in the repository's folder.
+pub(crate) fn helm(words: &str) {
+    run(
+        Command::new("helm")
+            .args(words.split_whitespace())
+            .current_dir(env!("CARGO_MANIFEST_DIR")),
+        "",
     );
 }

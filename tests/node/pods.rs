@@ -50,7 +50,7 @@ fn processes() -> Vec<Process> {
 fn the_operator_and_the_servers_run_with_no_rights_on_the_node() {
     let _platform = Platform::take();
     let processes = processes();
-    for (command, least) in [("operator", 1), ("serve", 2)] {
+    for (command, least) in [("operator", 2), ("serve", 2)] {
         let mut resident: Vec<u64> = processes
             .iter()
             .filter(|it| it.arguments.starts_with(&format!("/symbolon {command} ")))
@@ -73,7 +73,7 @@ fn the_operator_and_the_servers_run_with_no_rights_on_the_node() {
 #[test]
 fn their_namespaces_take_no_pod_that_asks_for_more() {
     let _platform = Platform::take();
-    for namespace in ["symbolon-system", "platform", "shop"] {
+    for namespace in ["symbolon-system", "platform", "shop", "orders"] {
         let labels = &json(&format!("get namespace {namespace}"))["metadata"]["labels"];
         assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
         let root = manifest("report")

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    kubectl::{apply, eventually, json, kubectl},
-    platform::{Platform, cluster_ip},
+    kubectl::{apply, eventually, json, kubectl, patch},
+    platform::{Platform, cluster_ip, helm},
     traffic::{Credentials, Traffic},
 };
 
@@ -31,23 +31,29 @@ async fn flowing(traffic: &Traffic) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_of_image_or_resources_replaces_every_pod_and_loses_no_request() {
+async fn upgrades_and_changes_replace_every_pod_and_lose_no_request() {
     let platform = Platform::take();
     let traffic = Traffic::start(platform.service(), &Credentials::of(&platform));
     flowing(&traffic).await;
-    for change in [
-        r#"{"spec":{"template":{"spec":{"$setElementOrder/containers":[{"name":"server"}],"containers":[{"name":"server","image":"ghcr.io/symbolon/symbolon:next"}]}}}}"#,
-        r#"{"spec":{"template":{"spec":{"containers":[{"name":"server","resources":{"requests":{"memory":"20Mi"}}}]}}}}"#,
-    ] {
-        let before = pods();
-        strategic(change);
-        eventually("every pod is a new one", || {
-            let left: Vec<_> = pods().intersection(&before).cloned().collect();
-            if left.is_empty() { Ok(()) } else { Err(format!("{left:?} of {before:?}")) }
-        });
-        kubectl("rollout status -n platform deployment/main-identity --timeout=60s");
-        flowing(&traffic).await;
-    }
+    replaced(|| {
+        // The operator goes first, and takes its Identities along.
+        helm(
+            "upgrade symbolon charts/symbolon --namespace symbolon-system --reuse-values --set image.tag=next",
+        );
+    });
+    flowing(&traffic).await;
+    replaced(|| {
+        let resources = r#"{"spec":{"pod":{"resources":{"requests":{"memory":"48Mi"}}}}}"#;
+        patch("-n platform identity/main", resources);
+    });
+    flowing(&traffic).await;
+    let images = kubectl(&format!(
+        "get pods {SERVERS} -o jsonpath={{.items[*].spec.containers[*].image}}"
+    ));
+    assert!(
+        images.split(' ').all(|image| image.ends_with(":next")),
+        "{images}"
+    );
     let outcome = traffic.stop().await;
     assert!(outcome.answered > 300, "{}", outcome.answered);
     assert!(
@@ -58,11 +64,21 @@ async fn a_change_of_image_or_resources_replaces_every_pod_and_loses_no_request(
     );
 }
 
-fn strategic(change: &str) {
-    crate::kubectl::run(
-        std::process::Command::new("kubectl").args(["patch", "-n", "platform", "deployment", "main-identity", "--type", "strategic", "--patch", change]),
-        "",
-    );
+/// Makes a change, and waits until every pod of the servers is a new one and the Identity says that all is well.
+fn replaced(change: impl FnOnce()) {
+    let before = pods();
+    assert!(before.len() >= 2, "{before:?}");
+    change();
+    eventually("every pod is a new one", || {
+        let left: Vec<_> = pods().intersection(&before).cloned().collect();
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{left:?} of {before:?}"))
+        }
+    });
+    kubectl("rollout status -n platform deployment/main-identity --timeout=60s");
+    kubectl("wait --for=condition=Ready --timeout=60s -n platform identity/main");
 }
 
 /// What the other test says nothing fails by.

@@ -5,7 +5,8 @@
 #   tests/node/run.sh -- COMMAND...    COMMAND instead, with kubectl and helm set up, e.g. `-- bash` to look around
 # Needs root, Linux with namespaces, cgroups, overlayfs and nftables, and on Debian: containerd runc
 # containernetworking-plugins nftables conntrack iproute2 musl-tools cmake openssl; what else, CONTRIBUTING.md says.
-# --quick       with the program of `cargo build` in the image instead of the one that is shipped
+# --quick       with the unoptimised program in the image, over Debian's libraries
+# --images-as-they-are   with those of the last run
 # --install     as root on Debian: install what is missing
 # --able        only say whether this machine can; exits 0, or 1 after a line that says what is missing
 #
@@ -67,11 +68,13 @@ able() {
   kernel_allows
 }
 
+images=true
 filter=()
 command=()
 while [ $# -gt 0 ]; do
   case $1 in
     --install) install_packages ;;
+    --images-as-they-are) images=false ;;
     --quick) export SYMBOLON_NODE_QUICK=1 ;;
     --able) able; exit ;;
     --) shift; command=("$@"); break ;;
@@ -85,7 +88,7 @@ able || exit 1
 cluster=$(KUBEBUILDER_ASSETS='' tests/cluster/build.sh)
 node=$(tests/cluster/build.sh node)
 helm=$(tests/cluster/build.sh helm)
-tests/node/images.sh >&2
+[ $images = false ] || tests/node/images.sh >&2
 if [ ${#command[@]} -eq 0 ]; then
   # Without its own messages, cargo tells where the tests are.
   tests=$(cargo test --locked --no-run --test node --message-format json-render-diagnostics |
@@ -98,10 +101,16 @@ logs=$PWD/target/node/log
 rm -rf "$logs" && mkdir -p "$logs"
 cgroup=symbolon-node.$$
 made=()
+child=""
 for folder in /var/lib/kubelet /var/lib/cni; do # places that cannot be configured; covered within
   [ -d $folder ] || { mkdir -p $folder && made+=($folder); }
 done
 leave() {
+  # Not the processes within: they go with the first of them, which goes with this one.
+  if [ -n "$child" ]; then
+    kill -KILL "$child" 2>/dev/null || true
+    wait "$child" 2>/dev/null || true
+  fi
   tests/node/cgroup.sh remove "$cgroup" || say "the cgroup $cgroup could not be removed"
   [ ${#made[@]} -eq 0 ] || rmdir "${made[@]}" 2>/dev/null || true
 }

@@ -38,7 +38,7 @@ impl Credentials {
         Self {
             client_id: platform.secret("shop", "backend-client", "client-id"),
             client_secret: platform.secret("shop", "backend-client", "client-secret"),
-            service_token: platform.secret("shop", "nightly-report-token", "token"),
+            service_token: platform.secret("shop", "steady-token", "token"),
         }
     }
 }
@@ -170,7 +170,10 @@ async fn answer(request: RequestBuilder, expected: StatusCode) -> Result<Value, 
         .await
         .map_err(|error| format!("{url}: {error:?}"))?;
     if status != expected {
-        return Err(format!("{url}: {status} {}", String::from_utf8_lossy(&body)));
+        return Err(format!(
+            "{url}: {status} {}",
+            String::from_utf8_lossy(&body)
+        ));
     }
     Ok(serde_json::from_slice(&body).unwrap_or_default())
 }

@@ -7,9 +7,8 @@ use crate::{
 
 /// What the API answers to the workload, which sends this header.
 fn call(header: &str) -> String {
-    let script = format!(
-        "busybox wget -q -O - --header \"{header}\" http://orders.orders.svc/orders/1"
-    );
+    let script =
+        format!("busybox wget -q -O - --header \"{header}\" http://orders.orders.svc/orders/1");
     shell("shop", "report", &script).1
 }
 
@@ -39,6 +38,10 @@ fn a_workload_calls_a_guarded_api_with_its_mounted_token_until_that_is_revoked()
     );
     eventually("the revoked token is refused", || {
         let answer = call(MOUNTED);
-        if answer.contains("401 Unauthorized") { Ok(()) } else { Err(answer) }
+        if answer.contains("401 Unauthorized") {
+            Ok(())
+        } else {
+            Err(answer)
+        }
     });
 }
