@@ -17,7 +17,7 @@ use crate::directory::record::IdentityRecord;
 use crate::directory::{Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::oauth::discovery;
-use crate::resources::{SigningAlgorithm, WhenExceeded};
+use crate::resources::WhenExceeded;
 
 /// Everything that one request may look at.
 #[derive(Debug)]
@@ -145,13 +145,12 @@ impl Site {
 }
 
 fn algorithms(identity: &IdentityRecord) -> Vec<Algorithm> {
-    let own = |algorithm: &SigningAlgorithm| match algorithm {
-        SigningAlgorithm::RS256 => Algorithm::RS256,
-        SigningAlgorithm::PS256 => Algorithm::PS256,
-        SigningAlgorithm::ES256 => Algorithm::ES256,
-        SigningAlgorithm::EdDSA => Algorithm::EdDSA,
-    };
-    identity.algorithms.iter().map(own).collect()
+    identity
+        .algorithms
+        .iter()
+        .copied()
+        .map(Algorithm::from)
+        .collect()
 }
 
 /// Where writers put changes and requests find them.
