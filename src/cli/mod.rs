@@ -58,6 +58,7 @@ enum Command {
 impl Cli {
     /// Does what was asked. Exit status 0: done; 1: it did not succeed; 2: it was asked wrongly.
     pub fn run(self) -> ExitCode {
+        small_pages();
         let result = match self.command {
             Command::Check(args) => check::run(&args),
             Command::Crds(args) => crds::run(&args),
@@ -71,4 +72,11 @@ impl Cli {
             ExitCode::FAILURE
         })
     }
+}
+
+/// Huge pages round a small process up to 2 MiB wherever it touches memory, and a pod pays for them: idle, 29 MiB
+/// instead of 14. A kernel that does not know the request goes on as it is.
+fn small_pages() {
+    #[cfg(target_os = "linux")]
+    let _unknown = rustix::thread::disable_transparent_huge_pages(true);
 }
