@@ -177,6 +177,7 @@ fn controller(
 fn settings(args: &Args) -> Settings {
     Settings {
         default_identity: args.default_identity.clone(),
+        ..Settings::default()
     }
 }
 

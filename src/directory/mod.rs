@@ -28,6 +28,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod transition;
+pub mod usage;
 mod verify;
 
 pub use admit::Settings;

@@ -116,6 +116,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let revoker = KubeRevoker::new(cluster::answering_client(args.context.as_deref()).await?);
     let settings = Settings {
         default_identity: args.default_identity.clone(),
+        ..Settings::default()
     };
     let config = Config {
         settings: settings.clone(),

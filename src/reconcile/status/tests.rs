@@ -22,6 +22,7 @@ fn live(kind: &str, generation: i64) -> Value {
 
 fn facts() -> Facts {
     Facts {
+        last_used: None,
         token_id: "0123456789abcdef".to_owned(),
         epoch: 3,
         issued_at: at(0),
