@@ -180,6 +180,12 @@ fn may_report(noted: &mut HashMap<TokenId, Noted>, token: TokenId, now: Timestam
 }
 
 impl UseReports {
+    /// What waits.
+    #[cfg(test)]
+    pub(super) fn take(&mut self) -> Vec<UseReport> {
+        std::iter::from_fn(|| self.waiting.try_recv().ok()).collect()
+    }
+
     /// Reports what comes, for ever.
     pub async fn run(self, recorder: impl UseRecorder) {
         let Self { noting, waiting } = self;
