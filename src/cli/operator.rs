@@ -50,6 +50,10 @@ pub(super) struct Args {
     /// The Identity of objects that name none
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_DEFAULT_IDENTITY", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
+    /// Whether an admission policy writes and guards the annotation symbolon.dev/created-by, so that it can be
+    /// believed
+    #[arg(long, value_name = "BOOL", env = "SYMBOLON_STAMPED_CREATORS", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    stamped_creators: bool,
     /// Where to answer /livez, /readyz and /metrics
     #[arg(
         long,
@@ -177,6 +181,7 @@ fn controller(
 fn settings(args: &Args) -> Settings {
     Settings {
         default_identity: args.default_identity.clone(),
+        stamped_creators: args.stamped_creators,
     }
 }
 

@@ -16,7 +16,7 @@ use super::duration::format_duration;
 use super::intern;
 use super::record::{
     ClientRecord, CredentialRecord, EntryRecord, GatewayRecord, IdentityRecord, NameGrants,
-    NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord,
+    NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord, Used,
 };
 use super::seal::is_sealed;
 use super::{Lifetime, ObjectKey, Problem, Reason, parse_duration, schema};
@@ -38,9 +38,14 @@ pub const BUILT_IN_SCOPES: [&str; 6] = [
     "offline_access",
 ];
 
+/// A Credential has no more tokens, and so no more uses.
+const MOST_USES: usize = 8;
+
 /// What the installation decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
+    /// Whether an admission policy writes and guards the annotation that says who created a ServiceAccessToken.
+    pub stamped_creators: bool,
     /// The Identity of objects that name none.
     pub default_identity: Option<ObjectKey>,
 }
@@ -148,7 +153,25 @@ pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Crede
                     .collect()
             })
             .unwrap_or_default(),
+        generation: metadata
+            .generation
+            .and_then(|generation| generation.try_into().ok())
+            .unwrap_or_default(),
+        uses: uses(credential),
     })
+}
+
+/// Of the tokens that are still recorded: a few.
+fn uses(credential: &Credential) -> Box<[Used]> {
+    let is_recorded = |epoch| credential.spec.tokens.iter().any(|it| it.epoch == epoch);
+    let uses = credential.status.iter().flat_map(|status| &status.uses);
+    uses.filter(|it| is_recorded(it.epoch))
+        .map(|it| Used {
+            epoch: it.epoch,
+            last: it.last_used.0.as_second(),
+        })
+        .take(MOST_USES)
+        .collect()
 }
 
 fn entry_record(entry: &CredentialEntry) -> Option<EntryRecord> {
@@ -232,11 +255,21 @@ impl Faults {
             &format!("{path}/renewBefore"),
             rotation.renew_before.as_ref(),
         );
-        let path = format!("{path}/overlap");
+        let (rotation_path, path) = (path, format!("{path}/overlap"));
         self.require(
             overlap.is_none_or(|overlap| overlap <= SignedDuration::from_hours(2160)),
             &path,
             "overlap is at most 2160h",
+        );
+        let quiet_period = self.optional_duration(
+            &format!("{rotation_path}/quietPeriod"),
+            rotation.quiet_period.as_ref(),
+        );
+        let range = SignedDuration::from_mins(1)..=SignedDuration::from_hours(2160);
+        self.require(
+            quiet_period.is_none_or(|quiet_period| range.contains(&quiet_period)),
+            &format!("{rotation_path}/quietPeriod"),
+            "quietPeriod is 1m to 2160h",
         );
         if let (Some(overlap), Some(renew_before)) = (overlap, renew_before) {
             self.require(

@@ -8,7 +8,7 @@ use super::record::{Object, SecretRecord, ServiceTokenRecord};
 use super::tables::Directory;
 use super::{ObjectKey, Problem, Reason};
 use crate::resources::{
-    CredentialOwner, DurationString, OnSecretDeleted, OwnerKind, RotationPolicy,
+    CredentialOwner, DurationString, OnSecretDeleted, OwnerKind, Retire, Rotation, RotationPolicy,
 };
 use crate::tokens::TokenHash;
 
@@ -97,6 +97,8 @@ pub struct RotationRules {
     pub renew_before: Option<SignedDuration>,
     /// How long the one before goes on being accepted.
     pub overlap: SignedDuration,
+    /// With `retire: WhenAdopted`: for how long the one before must have been in no use, once the new one is.
+    pub adoption: Option<SignedDuration>,
     /// What the deletion of the Secret says.
     pub on_secret_deleted: OnSecretDeleted,
     /// What was asked for.
@@ -116,6 +118,8 @@ pub struct RotationRequests {
 const RENEWAL_SHARE: i32 = 3;
 /// The longest overlap that nobody asked for.
 const DEFAULT_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
+/// `quietPeriod` where it is left out.
+const DEFAULT_QUIET_PERIOD: SignedDuration = SignedDuration::from_hours(1);
 /// Requests longer than this are kept as their digest's worth: the schema bounds `trigger`, nothing bounds annotations.
 const LONGEST_REQUEST: usize = 64;
 
@@ -291,6 +295,9 @@ fn rotation_rules(
     RotationRules {
         renew_before,
         overlap: given(written.and_then(|it| it.overlap.as_ref())).unwrap_or(default_overlap),
+        adoption: written
+            .filter(|rotation| rotation.retire == Retire::WhenAdopted)
+            .map(quiet_period),
         on_secret_deleted: written
             .map(|rotation| rotation.on_secret_deleted)
             .unwrap_or_default(),
@@ -301,6 +308,14 @@ fn rotation_rules(
                 .map(bounded),
         },
     }
+}
+
+/// For how long the old token must have been in no use.
+pub(super) fn quiet_period(rotation: &Rotation) -> SignedDuration {
+    let written = rotation.quiet_period.as_ref();
+    written
+        .and_then(|text| parse_duration(&text.0))
+        .unwrap_or(DEFAULT_QUIET_PERIOD)
 }
 
 /// A request that fits into a Credential: long ones are told apart by their hash.

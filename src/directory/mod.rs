@@ -28,6 +28,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod transition;
+pub mod usage;
 mod verify;
 
 pub use admit::Settings;
@@ -42,7 +43,7 @@ pub use problem::{Class, Problem, Reason, Severity};
 pub use record::{CredentialRecord, Object, OwnerRecord};
 pub use seal::{is_sealed, sealed};
 pub use tables::{Change, Directory, Row, Sizes};
-pub use verify::{ActiveToken, Refusal, ends, is_revoked};
+pub use verify::{ActiveToken, AuthenticatedClient, Refusal, ends, is_revoked};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -226,6 +226,19 @@ pub struct CredentialRecord {
     pub owner: OwnerRecord,
     /// Oldest to newest; an entry without a right seal is left out.
     pub entries: Box<[EntryRecord]>,
+    /// Tells a change of what was issued from a report of its use: `metadata.generation`.
+    pub generation: u32,
+    /// What is known of the tokens' uses.
+    pub uses: Box<[Used]>,
+}
+
+/// A token that was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// The token's number.
+    pub epoch: i64,
+    /// The last use that was reported, in seconds since 1970.
+    pub last: i64,
 }
 
 /// The owner of a Credential.

@@ -186,6 +186,15 @@ impl Directory {
         }
     }
 
+    /// The same tables under other settings; what was judged before stays as it was.
+    #[cfg(test)]
+    pub(crate) fn with_settings(&self, settings: Settings) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            ..self.clone()
+        }
+    }
+
     /// What the installation decides.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -67,6 +67,17 @@ pub struct ActiveToken<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
+/// A client that proved who it is by a secret.
+#[derive(Clone, Debug)]
+pub struct AuthenticatedClient<'a> {
+    /// The client.
+    pub client: AcceptedClient<'a>,
+    /// The Credential of the secret.
+    pub credential: &'a CredentialRecord,
+    /// Its entry there.
+    pub entry: &'a EntryRecord,
+}
+
 impl Directory {
     /// A service access token that was presented at an Identity.
     pub fn service_token_presented<'a>(
@@ -118,7 +129,7 @@ impl Directory {
         client_id: &str,
         presented: &Presented<'_>,
         now: Timestamp,
-    ) -> Result<AcceptedClient<'a>, Refusal> {
+    ) -> Result<AuthenticatedClient<'a>, Refusal> {
         let (credential, entry) = self
             .issued_entry(identity, &presented.id)
             .ok_or(Refusal::UnknownToken)?;
@@ -138,7 +149,11 @@ impl Directory {
         if ends(entry).is_some_and(|end| end <= now) {
             return Err(Refusal::Expired);
         }
-        Ok(accepted)
+        Ok(AuthenticatedClient {
+            client: accepted,
+            credential,
+            entry,
+        })
     }
 
     /// The client of an access token that this Identity signed, if it may still use it, RFC 9068.

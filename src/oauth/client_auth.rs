@@ -13,7 +13,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::form::decode;
 use super::{ErrorCode, Form, OAuthError};
-use crate::directory::{AcceptedClient, Directory, ObjectKey, Refusal};
+use crate::directory::{AuthenticatedClient, Directory, ObjectKey, Refusal};
 use crate::tokens::reference::{self, Kind};
 
 /// The longest `Basic` credentials that are decoded, in bytes of base64.
@@ -92,7 +92,7 @@ pub fn authenticate<'d, 'h>(
     authorization: impl Iterator<Item = &'h [u8]>,
     form: &Form<'_>,
     now: Timestamp,
-) -> Result<(AcceptedClient<'d>, Method), Failure> {
+) -> Result<(AuthenticatedClient<'d>, Method), Failure> {
     let mut authorization = authorization;
     let header = authorization.next();
     let in_body = form.get("client_secret");
@@ -133,7 +133,7 @@ fn verify<'d>(
     client_id: &str,
     secret: &str,
     now: Timestamp,
-) -> Result<AcceptedClient<'d>, Reason> {
+) -> Result<AuthenticatedClient<'d>, Reason> {
     let presented = reference::parse(secret).map_err(|_| Reason::Malformed)?;
     if presented.kind != Kind::ClientSecret {
         return Err(Reason::Malformed);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::issue::IssueEvent;
+use super::issue::{IssueEvent, Retirement};
 use crate::resources::API_VERSION;
 
 /// Waiting to be written; more are left out.
@@ -82,6 +82,7 @@ impl Notice {
             IssueEvent::Retired {
                 token_id,
                 not_after,
+                why: Retirement::Replaced,
             } => {
                 let end = not_after
                     .map(|end| format!(" until {}", end.0))
@@ -92,6 +93,17 @@ impl Notice {
                     format!("token {token_id} is accepted{end} and replaced by a newer one"),
                 )
             }
+            IssueEvent::Retired {
+                token_id,
+                why: Retirement::Quiet,
+                ..
+            } => (
+                "Retired",
+                false,
+                format!(
+                    "token {token_id} is accepted no more: the newer one is in use, and it was in no use for the quiet period"
+                ),
+            ),
             IssueEvent::Revoked => (
                 "Revoked",
                 false,

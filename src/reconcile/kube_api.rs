@@ -18,7 +18,7 @@ use super::fence::Fence;
 use super::report::Reports;
 use super::rest::{Built, Rest};
 use super::secret::SecretObject;
-use crate::directory::ObjectKey;
+use crate::directory::{ObjectKey, usage};
 use crate::resources::{API_VERSION, Credential, Kind, OwnerKind};
 
 /// Versions that are remembered as our own: some seconds of the most that an API server takes.
@@ -204,7 +204,7 @@ fn exactly(only: &Precondition) -> DeleteParams {
 
 /// The values of a Credential that does not decode are not repeated.
 fn credential_of(object: Value) -> Result<Credential, ApiError> {
-    serde_json::from_value(object)
+    usage::credential_of(object)
         .map_err(|_| ApiError::Unavailable("the Credential is none of this release".to_owned()))
 }
 

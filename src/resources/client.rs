@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{
-    Binding, DurationString, IdentityRef, LastRotation, LocalRef, Rotation, SigningAlgorithm,
-    is_default,
+    Binding, Day, DurationString, IdentityRef, LastRotation, LocalRef, Moment, PreviousToken,
+    Rotation, SigningAlgorithm, is_default,
 };
 
 /// A client of an Identity: who it is, how it authenticates, what it may ask for.
@@ -203,6 +203,24 @@ pub struct OAuthClientStatus {
     /// Counts the secrets made for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
+    /// The public id of the newest secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<String>,
+    /// When the newest was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_at: Option<Moment>,
+    /// When it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Moment>,
+    /// When it will be renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renews_at: Option<Moment>,
+    /// The last day of which a use of the newest is known. Absent: no use of it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<Day>,
+    /// The secret before, while it is still accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousToken>,
     /// The last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rotation: Option<LastRotation>,

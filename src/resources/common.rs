@@ -22,6 +22,8 @@ pub const ANNOTATION_ROTATE: &str = "symbolon.dev/rotate";
 pub const ANNOTATION_PLACEHOLDER: &str = "symbolon.dev/placeholder";
 /// Annotation that a fence writes on a Secret, so that a late write meant for the version before cannot land.
 pub const ANNOTATION_FENCE: &str = "symbolon.dev/fence";
+/// Annotation that says who created a ServiceAccessToken, where an admission policy writes and guards it.
+pub const ANNOTATION_CREATED_BY: &str = "symbolon.dev/created-by";
 
 /// A length of time as Go's `time.ParseDuration` and CEL's `duration()` read it: `90s`, `1h30m`, `720h`.
 ///
@@ -66,6 +68,30 @@ impl JsonSchema for Moment {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "format": "date-time", "maxLength": 64 })
+    }
+}
+
+/// A day in UTC, `2026-11-23`.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+pub struct Day(pub jiff::civil::Date);
+
+impl Day {
+    /// The day of a moment.
+    pub fn of(moment: jiff::Timestamp) -> Self {
+        Self(jiff::tz::Offset::UTC.to_datetime(moment).date())
+    }
+}
+
+impl JsonSchema for Day {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Day".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date", "maxLength": 16 })
     }
 }
 
@@ -172,6 +198,7 @@ pub struct TokenSecret {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.overlap) || duration(self.overlap) <= duration('2160h')").message("overlap is at most 2160h").field_path(".overlap"))]
 #[x_kube(validation = Rule::new("!has(self.overlap) || !has(self.renewBefore) || duration(self.overlap) <= duration(self.renewBefore)").message("overlap is at most renewBefore: the old token must not outlive its own end").field_path(".overlap"))]
+#[x_kube(validation = Rule::new("!has(self.quietPeriod) || duration(self.quietPeriod) >= duration('1m') && duration(self.quietPeriod) <= duration('2160h')").message("quietPeriod is 1m to 2160h").field_path(".quietPeriod"))]
 pub struct Rotation {
     /// `Auto`: renewed `renewBefore` its end. `Manual`: only on request. Unset: `Auto` for a
     /// ServiceAccessToken, `Manual` for a client secret.
@@ -183,6 +210,13 @@ pub struct Rotation {
     /// How long the old token goes on being accepted beside the new one. Unset: the smaller of 24h and `renewBefore`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<DurationString>,
+    /// When the old token goes. `AtDeadline`: when the overlap ends. `WhenAdopted`: sooner, once the new one
+    /// was seen in use and the old one was in no use for `quietPeriod`.
+    #[serde(default)]
+    pub retire: Retire,
+    /// With `WhenAdopted`: how long the old token must have been in no use, 1m to 2160h. Unset: 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_period: Option<DurationString>,
     /// What the deletion of the Secret says. `Overlap`: nothing, the lost token is replaced and lives on
     /// until the overlap ends. `Revoke`: "it leaked", every token dies at once.
     #[serde(default)]
@@ -199,6 +233,15 @@ pub struct Rotation {
 pub enum RotationPolicy {
     Auto,
     Manual,
+}
+
+/// When a replaced token goes.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[allow(missing_docs, reason = "described at Rotation::retire")]
+pub enum Retire {
+    #[default]
+    AtDeadline,
+    WhenAdopted,
 }
 
 /// What the deletion of a Secret says.
@@ -218,6 +261,20 @@ pub struct LastRotation {
     pub time: Moment,
     /// Why: the cause of the newest Credential entry.
     pub cause: String,
+}
+
+/// A token or client secret that was replaced and is still accepted.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviousToken {
+    /// Its public id.
+    pub token_id: String,
+    /// When it stops being accepted, at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Moment>,
+    /// The last day of which its use is known. Absent: no use of it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<Day>,
 }
 
 /// The Secret that holds what was issued, as servicebinding.io's provisioned service names it.

@@ -17,6 +17,7 @@ use super::crds::Kind;
     namespaced,
     shortname = "cred",
     category = "symbolon-internal",
+    status = "CredentialStatus",
     derive = "PartialEq",
     printcolumn(name = "Owner-Kind", type_ = "string", json_path = ".spec.owner.kind"),
     printcolumn(
@@ -52,6 +53,29 @@ pub struct CredentialSpec {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub tokens: Vec<CredentialEntry>,
+}
+
+/// What the servers saw of the tokens: written by them alone, sparingly, and read by no check of a token.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+pub struct CredentialStatus {
+    /// The uses of each token that was used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["epoch".into()]))]
+    pub uses: Vec<TokenUse>,
+}
+
+/// When one of the tokens was used.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenUse {
+    /// The token's number.
+    #[schemars(range(min = 1))]
+    pub epoch: i64,
+    /// The first use that was seen.
+    pub first_used: Moment,
+    /// The last use that was reported: at most a day before the last one, and minutes during an overlap.
+    pub last_used: Moment,
 }
 
 /// The object that a Credential is for.

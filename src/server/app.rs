@@ -15,7 +15,7 @@ use tower::Service as _;
 
 use super::request::Arrival;
 use super::throttle::Throttle;
-use super::{Limits, NotReady, Publisher, Revoker, Status, reply};
+use super::{Limits, NotReady, Publisher, Revoker, Status, Uses, reply};
 use crate::directory::{ObjectKey, Settings};
 use crate::telemetry::metrics::Scrape;
 use crate::telemetry::{Metrics, logs};
@@ -55,6 +55,7 @@ struct Inner {
     status: Status,
     metrics: Metrics,
     revoker: Box<dyn Revoker>,
+    uses: Uses,
     limits: Limits,
     allowed_hosts: Option<Vec<String>>,
     in_flight: AtomicUsize,
@@ -70,11 +71,24 @@ impl App {
     /// # Errors
     /// None that is known: an empty JWK Set is written.
     pub fn new(config: Config, revoker: impl Revoker) -> Result<Self, serde_json::Error> {
+        Self::with_uses(config, revoker, Uses::ignored())
+    }
+
+    /// The same, with uses of tokens noted.
+    ///
+    /// # Errors
+    /// As [`App::new`].
+    pub fn with_uses(
+        config: Config,
+        revoker: impl Revoker,
+        uses: Uses,
+    ) -> Result<Self, serde_json::Error> {
         Ok(Self(Arc::new(Inner {
             publisher: Publisher::new(config.identity, config.settings, super::now())?,
             status: Status::default(),
             metrics: Metrics::default(),
             revoker: Box::new(revoker),
+            uses,
             limits: config.limits,
             allowed_hosts: config.allowed_hosts,
             in_flight: AtomicUsize::new(0),
@@ -110,6 +124,10 @@ impl App {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    pub(super) fn uses(&self) -> &Uses {
+        &self.0.uses
     }
 
     pub(super) fn revoker(&self) -> &dyn Revoker {

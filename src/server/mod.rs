@@ -21,6 +21,8 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod uses;
+pub mod uses_kube;
 
 pub use app::{App, Config};
 pub use limits::Limits;
@@ -28,6 +30,7 @@ pub use listener::{run, serve};
 pub use revoker::{RevokeError, Revoker};
 pub use snapshot::{Publisher, Site, Snapshot};
 pub use status::{NotReady, Status};
+pub use uses::{RecordError, UseRecorder, UseReport, UseReports, Uses};
 
 /// The clock of the edge: everything below gets the time as a parameter.
 #[expect(

@@ -293,6 +293,7 @@ impl Real {
             key_alias: None,
             lifetime: Lifetime::For(SignedDuration::from_hours(24 * 60)),
             rotation: RotationRules {
+                adoption: None,
                 renew_before: None,
                 overlap: SignedDuration::from_hours(6),
                 on_secret_deleted: self.policy,
@@ -320,6 +321,7 @@ impl Real {
                 base: base_version(*base),
                 tokens: Vec::new(),
             },
+            status: None,
         };
         for (place, entry) in entries.iter().enumerate() {
             let is_fresh = seen.fresh && place + 1 == entries.len();

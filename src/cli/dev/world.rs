@@ -17,15 +17,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::problems::Told;
 use super::{Args, origin};
-use crate::directory::{Change, Directory, ObjectKey, Settings};
+use crate::directory::{Change, Directory, ObjectKey, Settings, usage};
 use crate::keys::KeySet;
 use crate::reconcile::cluster::{ApiError, Cluster as _};
 use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::events::Notices;
 use crate::reconcile::files::{CredentialEvent, Files};
 use crate::reconcile::key_secrets;
-use crate::resources::{Credential, Kind, SigningAlgorithm};
-use crate::server::{App, Config, RevokeError, Revoker};
+use crate::resources::{Credential, CredentialStatus, Kind, SigningAlgorithm};
+use crate::server::{App, Config, RecordError, RevokeError, Revoker, UseRecorder, UseReport, Uses};
 use crate::source::births::BirthFile;
 use crate::source::files::Folder;
 use crate::source::live::{Event, Update};
@@ -83,11 +83,14 @@ impl World {
                     .clone()
                     .unwrap_or_else(|| identity.clone()),
             ),
+            ..Settings::default()
         };
         let mut config = Config::new(identity.clone());
         config.settings = settings.clone();
         config.allowed_hosts = allowed_hosts(listen);
-        let app = App::new(config, FileRevoker(files.clone()))?;
+        let (uses, reports) = Uses::new();
+        let app = App::with_uses(config, FileRevoker(files.clone()), uses)?;
+        tokio::spawn(reports.run(FileUses(files.clone())));
         let controller = Controller::new(
             files.clone(),
             files.own_writes().clone(),
@@ -450,6 +453,23 @@ fn watch_state(files: &Files) -> notify::Result<(notify::RecommendedWatcher, Tou
         watcher.watch(&folder, RecursiveMode::Recursive)?;
     }
     Ok((watcher, touched))
+}
+
+/// Notes last use where dev mode keeps Credentials.
+struct FileUses(Files);
+
+impl UseRecorder for FileUses {
+    fn record<'a>(&'a self, report: &'a UseReport) -> BoxFuture<'a, Result<(), RecordError>> {
+        Box::pin(async move {
+            let uses = |known: &Credential| {
+                let uses = usage::merged(known, report.token_id.as_str(), &report.seen)?;
+                Some(CredentialStatus { uses })
+            };
+            self.0
+                .report_use(&report.credential, report.uid.as_deref(), uses)
+                .map_err(|error| RecordError(error.to_string()))
+        })
+    }
 }
 
 /// Deletes Credentials where dev mode keeps them.

@@ -22,7 +22,8 @@ use super::{cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
 use crate::resources::Kind;
 use crate::server::revoke_kube::KubeRevoker;
-use crate::server::{self, App, Config};
+use crate::server::uses_kube::KubeUses;
+use crate::server::{self, App, Config, Uses};
 use crate::source::kubernetes::{Options, Reach, SILENCE, Seen, Sink, Source, Subject};
 use crate::telemetry::LogForm;
 
@@ -113,15 +114,19 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = bind(args.listen, "--listen").await?;
     let health = bind(args.health_listen, "--health-listen").await?;
     let client = cluster::client(args.context.as_deref()).await?;
-    let revoker = KubeRevoker::new(cluster::answering_client(args.context.as_deref()).await?);
+    let answering = cluster::answering_client(args.context.as_deref()).await?;
+    let revoker = KubeRevoker::new(answering.clone());
     let settings = Settings {
         default_identity: args.default_identity.clone(),
+        ..Settings::default()
     };
     let config = Config {
         settings: settings.clone(),
         ..Config::new(args.identity.clone())
     };
-    let app = App::new(config, revoker).context("cannot start")?;
+    let (uses, reports) = Uses::new();
+    let app = App::with_uses(config, revoker, uses).context("cannot start")?;
+    tokio::spawn(reports.run(KubeUses::new(answering)));
     info!(listen = %listener.local_addr()?, health = %health.local_addr()?, identity = %args.identity, "serving");
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(server::run(listener, health, app.clone(), shutdown.clone()));

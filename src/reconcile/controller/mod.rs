@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -36,7 +36,7 @@ use super::report::Reports;
 use super::status;
 use super::sweep::Sweep;
 use super::work::Work;
-use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings};
+use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings, usage};
 use crate::resources::{Kind, OwnerKind};
 use crate::tokens::MacKey;
 
@@ -76,6 +76,7 @@ pub struct Controller<C> {
     queue: Queue<Work>,
     /// Whether this process leads: before, there is nothing to queue.
     active: AtomicBool,
+    led_since: OnceLock<Timestamp>,
     macs: Mutex<HashMap<ObjectKey, Arc<MacKey>>>,
     memory: Mutex<HashMap<Work, Memory>>,
     budget: MintBudget,
@@ -131,6 +132,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             directory: RwLock::new(Directory::new(settings)),
             queue: Queue::default(),
             active: AtomicBool::new(false),
+            led_since: OnceLock::new(),
             macs: Mutex::default(),
             memory: Mutex::default(),
             budget: MintBudget::default(),
@@ -202,8 +204,15 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return;
         }
         let kind = owner.kind.kind();
-        if uid_of(directory, kind, &owner.key) == Some(owner.uid) {
-            self.queue.add(Work::Object(kind, owner.key), why);
+        if uid_of(directory, kind, &owner.key) != Some(owner.uid) {
+            return;
+        }
+        let work = Work::Object(kind, owner.key);
+        match news_of(directory, change) {
+            CredentialNews::Issued => self.queue.add(work, why),
+            CredentialNews::FirstUse => self.queue.add(work, Why::Must),
+            CredentialNews::AnotherDay => self.queue.add_slow(work),
+            CredentialNews::None => {}
         }
     }
 
@@ -249,6 +258,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
 
     /// Begins to lead: everything is looked at once, what probably is as it should be without haste.
     pub fn lead(&self) {
+        self.led_since.get_or_init(now);
         self.active.store(true, Ordering::Release);
         let directory = self.directory();
         for object in directory.identities() {
@@ -464,6 +474,34 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             directory.apply(change);
         }
         directory
+    }
+}
+
+/// What a Credential's owner has to know of a change.
+enum CredentialNews {
+    /// What was issued is another, or gone.
+    Issued,
+    /// A token was used that was not before: it may be what the one before it waits for.
+    FirstUse,
+    /// The status names another day.
+    AnotherDay,
+    /// Most of what servers report.
+    None,
+}
+
+fn news_of(directory: &Directory, change: &Change) -> CredentialNews {
+    let Change::Upsert(Row::Credential(record)) = change else {
+        return CredentialNews::Issued;
+    };
+    let known = directory.credential(&record.key);
+    let Some(known) = known.filter(|it| it.uid == record.uid && it.generation == record.generation)
+    else {
+        return CredentialNews::Issued;
+    };
+    match usage::to_be_told(&known.uses, &record.uses) {
+        Some(true) => CredentialNews::FirstUse,
+        Some(false) => CredentialNews::AnotherDay,
+        None => CredentialNews::None,
     }
 }
 

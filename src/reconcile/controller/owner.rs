@@ -77,6 +77,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             cluster: &self.cluster,
             rules: Rules {
                 request_timeout: self.tuning.request_timeout,
+                watching_since: self.led_since.get().copied().unwrap_or_else(now),
                 ..Rules::new(mac)
             },
             budget: &self.budget,

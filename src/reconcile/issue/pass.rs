@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::budget::MintBudget;
-use super::plan::{Push, Rules, Step, plan};
+use super::plan::{Push, Retirement, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{Problem, Reason, Standing};
 use crate::reconcile::cluster::{ApiError, Cluster};
@@ -55,6 +55,7 @@ pub enum IssueEvent {
     Retired {
         token_id: String,
         not_after: Option<Moment>,
+        why: Retirement,
     },
     /// All tokens were taken away.
     Revoked,
@@ -253,7 +254,7 @@ async fn apply<C: Cluster>(
                 .map_err(secret_failed)?;
             events.extend(adopts.then(|| adopted(target)));
         }
-        Step::Retire(credential, retired) => {
+        Step::Retire(credential, retired, why) => {
             cluster
                 .replace_credential(&credential)
                 .await
@@ -266,6 +267,7 @@ async fn apply<C: Cluster>(
             events.extend(entries.map(|entry| IssueEvent::Retired {
                 token_id: entry.token_id,
                 not_after: entry.not_after,
+                why,
             }));
         }
         Step::EmptyTokens(credential) => {

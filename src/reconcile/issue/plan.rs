@@ -7,11 +7,14 @@ use super::entries::{self, MAX_ENTRIES};
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 use super::secret_data::{filled, held_hash, token_key, token_kind};
 use super::view::{Facts, OwnerView, Settled, Target, View};
-use crate::directory::{Desired, Problem, Reason, RotationRequests, Standing};
+use crate::directory::{
+    Desired, Lifetime, Problem, Reason, RotationRequests, SecretKind, Standing, usage,
+};
 use crate::reconcile::cluster::Precondition;
 use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{
-    Cause, Credential, CredentialEntry, CredentialSpec, LocalRef, OnSecretDeleted, PreviousToken,
+    ANNOTATION_ROTATE, Cause, Credential, CredentialEntry, CredentialSpec, Day, LocalRef, Moment,
+    OnSecretDeleted, PreviousToken, TokenUse,
 };
 use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
 
@@ -30,6 +33,8 @@ pub struct Rules<'a> {
     pub request_timeout: SignedDuration,
     /// How many tokens one owner may be given in an hour.
     pub mints_per_owner: i64,
+    /// Before this nobody watched whether uses were reported: no token counts as quiet by it.
+    pub watching_since: Timestamp,
 }
 
 impl<'a> Rules<'a> {
@@ -39,6 +44,7 @@ impl<'a> Rules<'a> {
             mac,
             request_timeout: SignedDuration::from_secs(10),
             mints_per_owner: 10,
+            watching_since: Timestamp::MIN,
         }
     }
 }
@@ -55,7 +61,7 @@ pub enum Step {
     /// Replace the Secret, token unchanged, everything else as it should be. Second: it was adopted.
     Repair(SecretObject, bool),
     /// Replace the Credential: the older entries, named in the second, have an end now.
-    Retire(Box<Credential>, Vec<String>),
+    Retire(Box<Credential>, Vec<String>, Retirement),
     /// Replace the Credential by one without tokens.
     EmptyTokens(Box<Credential>),
     /// Delete exactly this Credential: it speaks of another owner or Identity.
@@ -64,6 +70,15 @@ pub enum Step {
     Push(Box<Push>),
     /// Nothing.
     Settle(Settled),
+}
+
+/// Why an older token gets an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retirement {
+    /// It was replaced: the overlap begins.
+    Replaced,
+    /// The newer one is in use and it is not: it ends now.
+    Quiet,
 }
 
 /// A new token on its way into a Secret.
@@ -176,8 +191,47 @@ impl Case<'_> {
             Some(held) if held + 1 == self.live.len() => {
                 self.keep(secret, &self.live[held], entropy)
             }
-            _ => self.push(secret, self.cause_of_loss(secret), entropy),
+            _ => match self.refuse_expired(secret) {
+                Some(refusal) => Step::Settle(refusal),
+                None => self.push(secret, self.cause_of_loss(secret), entropy),
+            },
         }
+    }
+
+    /// The Secret holds a token that came to its own end, and nobody but its users may ask for another.
+    fn refuse_expired(&self, secret: &SecretObject) -> Option<Settled> {
+        let is_manual = self.desired.rotation.renew_before.is_none();
+        if !is_manual || !matches!(self.desired.lifetime, Lifetime::For(_)) {
+            return None;
+        }
+        let hash = held_hash(secret, self.desired.kind)?;
+        let held = self.recorded().iter().find(|entry| {
+            let credential = self.view.credential.as_ref();
+            entries::has_hash(entry, &hash)
+                && credential
+                    .is_some_and(|it| entries::is_sound(entry, it, self.desired, self.rules.mac))
+        })?;
+        let end = held
+            .expires_at
+            .map(|end| end.0)
+            .filter(|end| *end <= self.now)?;
+        let is_newest = self.live.iter().all(|entry| entry.epoch < held.epoch);
+        let done = decode_requests(held.nonce.as_deref());
+        if !is_newest || asks_for_rotation(&self.desired.rotation.requests, &done) {
+            return None;
+        }
+        let (place, rotation) = match self.desired.kind {
+            SecretKind::ServiceToken => ("/spec/lifetime", "spec.rotation"),
+            SecretKind::ClientSecret => (
+                "/spec/authentication/secret/lifetime",
+                "spec.authentication.secret.rotation",
+            ),
+        };
+        let message = format!(
+            "what the Secret {} holds ended at {end}, and {rotation}.policy is Manual: ask for another with the annotation {ANNOTATION_ROTATE} or another {rotation}.trigger, or set the policy to Auto",
+            self.desired.secret_name
+        );
+        Some(self.refuse(Problem::error(Reason::Expired, place, message), None))
     }
 
     /// The Credential under our uid that is not about this owner and Identity: both are immutable.
@@ -278,6 +332,9 @@ impl Case<'_> {
         if older.iter().any(|entry| entry.not_after.is_none()) {
             return self.retire();
         }
+        if let Some(step) = self.retire_quiet(newest) {
+            return step;
+        }
         if older.is_empty()
             && let Some(cause) = self.rotation_due(newest)
         {
@@ -304,10 +361,57 @@ impl Case<'_> {
             entries::shorten(entry, self.desired.rotation.overlap, self.now);
             retired.push(entry.token_id.clone());
         }
+        self.shortened(kept, retired, Retirement::Replaced)
+    }
+
+    /// Rule 5c: the newest is in use, and an older one is not any more. Its end only moves forward to now.
+    fn retire_quiet(&self, newest: &CredentialEntry) -> Option<Step> {
+        let mut kept = self.live.clone();
+        let mut retired = Vec::new();
+        let older = kept.len() - 1;
+        for entry in &mut kept[..older] {
+            if self
+                .quiet_from(entry, newest)
+                .is_some_and(|quiet| quiet <= self.now)
+            {
+                entry.not_after = Some(Moment(entries::whole_second(self.now)));
+                retired.push(entry.token_id.clone());
+            }
+        }
+        (!retired.is_empty()).then(|| self.shortened(kept, retired, Retirement::Quiet))
+    }
+
+    /// From when on an older entry is retired before its end, for all that is known now.
+    fn quiet_from(&self, entry: &CredentialEntry, newest: &CredentialEntry) -> Option<Timestamp> {
+        let quiet_period = self.desired.rotation.adoption?;
+        let adopted = self.use_of(newest)?.first_used.0;
+        let last_use = self
+            .use_of(entry)
+            .map_or(adopted, |used| used.last_used.0.max(adopted));
+        let quiet = usage::quiet_from(last_use.max(self.rules.watching_since), quiet_period);
+        Some(quiet).filter(|quiet| entries::end(entry).is_none_or(|end| *quiet < end))
+    }
+
+    /// What servers reported of an entry's uses.
+    fn use_of(&self, entry: &CredentialEntry) -> Option<&TokenUse> {
+        let status = self.view.credential.as_ref()?.status.as_ref()?;
+        status.uses.iter().find(|used| used.epoch == entry.epoch)
+    }
+
+    fn day_of_use(&self, entry: &CredentialEntry) -> Option<Day> {
+        self.use_of(entry).map(|used| Day::of(used.last_used.0))
+    }
+
+    fn shortened(
+        &self,
+        entries: Vec<CredentialEntry>,
+        retired: Vec<String>,
+        why: Retirement,
+    ) -> Step {
         let mut credential = self.credential();
-        credential.spec.tokens = kept;
+        credential.spec.tokens = entries;
         entries::seal_all(&mut credential, self.rules.mac);
-        Step::Retire(Box::new(credential), retired)
+        Step::Retire(Box::new(credential), retired, why)
     }
 
     /// Rule 5b. A scope taken away needs no other token: the join refuses it.
@@ -567,7 +671,10 @@ impl Case<'_> {
     /// When the plan will be another one by time alone.
     fn next_event(&self, newest: &CredentialEntry) -> Option<Timestamp> {
         let ends = self.live.iter().filter_map(entries::end);
-        ends.chain(entries::renews_at(newest, self.desired).filter(|due| *due > self.now))
+        let older = self.live.iter().filter(|entry| entry.epoch != newest.epoch);
+        let quiet = older.filter_map(|entry| self.quiet_from(entry, newest));
+        ends.chain(quiet)
+            .chain(entries::renews_at(newest, self.desired).filter(|due| *due > self.now))
             .min()
     }
 
@@ -586,9 +693,11 @@ impl Case<'_> {
             renews_at: entries::renews_at(newest, self.desired),
             cause: newest.cause,
             nonce: newest.nonce.clone(),
+            last_used: self.day_of_use(newest),
             previous: previous.map(|entry| PreviousToken {
                 token_id: entry.token_id.clone(),
                 not_after: entry.not_after,
+                last_used: self.day_of_use(entry),
             }),
         }
     }
@@ -637,6 +746,7 @@ impl Case<'_> {
                 base: None,
                 tokens: Vec::new(),
             },
+            status: None,
         })
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::directory::{ObjectKey, Problem, Standing};
 use crate::reconcile::secret::SecretObject;
-use crate::resources::{Cause, Credential, CredentialOwner, PreviousToken};
+use crate::resources::{Cause, Credential, CredentialOwner, Day, PreviousToken};
 
 /// Whose token a pass is about, and where its objects are: known before anything is read.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +101,8 @@ pub struct Facts {
     pub cause: Cause,
     /// The rotation requests that are done: `status.rotationNonce`.
     pub nonce: Option<String>,
+    /// The last day of which its use is known.
+    pub last_used: Option<Day>,
     /// The token before, while it is accepted.
     pub previous: Option<PreviousToken>,
 }

@@ -18,12 +18,16 @@ use super::issue::{Facts, Settled};
 use crate::directory::record::{
     ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
 };
-use crate::directory::{Class, Directory, ObjectKey, Problem, Reason, Severity};
+use crate::directory::{Class, Directory, ObjectKey, Problem, Reason, Settings, Severity};
 use crate::oauth::discovery::paths;
-use crate::resources::{Cause, KeyStatus};
+use crate::resources::{ANNOTATION_CREATED_BY, Cause, KeyStatus};
 
 /// Problems that one condition tells of.
 const MOST_TOLD: usize = 5;
+/// `createdBy` where nobody guards the annotation.
+const UNVERIFIED: &str = "unverified";
+/// Bytes of a name that is shown as a creator.
+const LONGEST_CREATOR: usize = 512;
 /// Characters of a condition's message.
 const LONGEST_MESSAGE: usize = 1024;
 
@@ -171,6 +175,7 @@ pub fn service_token(
     now: Timestamp,
 ) -> Value {
     let mut status = Status::of(live, now);
+    status.set("createdBy", json!(creator(live, directory.settings())));
     let mut client = None;
     if let Some(record) = object.record() {
         status.secret(&record.secret.name);
@@ -215,6 +220,14 @@ fn revoked(mut status: Status<'_>, issuance: &Issuance) -> Value {
     let text = "revoked for good: delete it and create it anew to have another token";
     status.ready(&problems, Some((Reason::Revoked, text)));
     status.finish()
+}
+
+/// Who created an object: only what an admission policy guards can be believed.
+fn creator<'a>(live: &'a Value, settings: &Settings) -> &'a str {
+    let stamped = live["metadata"]["annotations"][ANNOTATION_CREATED_BY].as_str();
+    stamped
+        .filter(|name| settings.stamped_creators && (1..=LONGEST_CREATOR).contains(&name.len()))
+        .unwrap_or(UNVERIFIED)
 }
 
 fn is_about_grants(problem: &Problem) -> bool {
@@ -297,11 +310,10 @@ impl<'a> Status<'a> {
         let Some(problem) = worst(&problems) else {
             return;
         };
-        if !self
-            .conditions
-            .iter()
-            .any(|condition| condition["type"] == "Issued" && condition["status"] == "True")
-        {
+        let is_issued =
+            |condition: &Value| condition["type"] == "Issued" && condition["status"] == "True";
+        // What has come to its end is in the Secret still, and good for nothing.
+        if problem.reason == Reason::Expired || !self.conditions.iter().any(is_issued) {
             self.condition(
                 "Issued",
                 "False",
@@ -327,9 +339,7 @@ impl<'a> Status<'a> {
                 json!({"time": facts.issued_at, "cause": facts.cause.as_str()}),
             );
         }
-        if self.live["kind"] == "OAuthClient" {
-            return;
-        }
+        self.set("lastUsed", json!(facts.last_used));
         self.set("tokenId", json!(facts.token_id));
         self.set("issuedAt", json!(facts.issued_at));
         self.set("expiresAt", moment(facts.expires_at));

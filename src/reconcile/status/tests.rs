@@ -2,7 +2,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::directory::testing::{QUICKSTART, World};
-use crate::resources::Kind;
+use crate::resources::{Day, Kind, Moment, PreviousToken};
 
 fn at(second: i64) -> Timestamp {
     let start: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
@@ -22,6 +22,7 @@ fn live(kind: &str, generation: i64) -> Value {
 
 fn facts() -> Facts {
     Facts {
+        last_used: None,
         token_id: "0123456789abcdef".to_owned(),
         epoch: 3,
         issued_at: at(0),
@@ -219,10 +220,81 @@ fn a_client_tells_which_scopes_nobody_grants_and_is_not_ready() {
     ] {
         assert!(told.contains(&expected.to_owned()), "{expected}: {told:?}");
     }
-    assert!(
-        status["status"].get("tokenId").is_none(),
-        "that is a token's field"
-    );
+}
+
+/// The annotation is anybody's where no policy guards it.
+#[test]
+fn a_creator_is_named_only_where_the_installation_says_that_it_is_stamped() {
+    let mut live = live("ServiceAccessToken", 1);
+    for (stamped_creators, name, told) in [
+        (false, Some("ann@example.com"), "unverified"),
+        (true, Some("ann@example.com"), "ann@example.com"),
+        (true, None, "unverified"),
+        (true, Some(""), "unverified"),
+        (true, Some(&*"x".repeat(600)), "unverified"),
+    ] {
+        live["metadata"]["annotations"] = match name {
+            Some(name) => json!({"symbolon.dev/created-by": name}),
+            None => json!(null),
+        };
+        let mut world = World::new(QUICKSTART);
+        world.directory = world.directory.with_settings(Settings {
+            stamped_creators,
+            ..Settings::default()
+        });
+        let status = token_status(&world, &live, &done(), 0);
+        assert_eq!(status["status"]["createdBy"], told, "{name:?}");
+    }
+}
+
+#[test]
+fn both_tokens_and_their_last_days_of_use_are_shown() {
+    let day = |text: &str| Some(Day(text.parse().unwrap()));
+    let facts = Facts {
+        last_used: day("2026-01-02"),
+        previous: Some(PreviousToken {
+            token_id: "fedcba9876543210".to_owned(),
+            not_after: Some(Moment(at(60))),
+            last_used: day("2026-01-01"),
+        }),
+        ..facts()
+    };
+    let issuance = Issuance::Settled(Settled::Done {
+        facts,
+        requeue_at: None,
+    });
+    let world = World::new(QUICKSTART);
+    let token = token_status(&world, &live("ServiceAccessToken", 1), &issuance, 0);
+    for status in [
+        &token["status"],
+        &client_status(&world, &issuance)["status"],
+    ] {
+        assert_eq!(status["lastUsed"], "2026-01-02");
+        assert_eq!(
+            status["previous"],
+            json!({"tokenId": "fedcba9876543210", "notAfter": at(60), "lastUsed": "2026-01-01"})
+        );
+    }
+}
+
+/// A token that has ended is in the Secret still, and `Issued` would be a lie.
+#[test]
+fn an_end_that_has_come_takes_issued_away() {
+    let world = World::new(QUICKSTART);
+    let before = token_status(&world, &live("ServiceAccessToken", 1), &done(), 0);
+    let refused = Issuance::Settled(Settled::Refused {
+        problem: Problem::error(Reason::Expired, "/spec/lifetime", "it ended"),
+        until: None,
+        facts: None,
+    });
+    let told = told(&token_status(&world, &before, &refused, 5));
+    for expected in [
+        "Issued=False/Expired",
+        "Ready=False/Expired",
+        "Stalled=True/Expired",
+    ] {
+        assert!(told.contains(&expected.to_owned()), "{expected}: {told:?}");
+    }
 }
 
 #[test]

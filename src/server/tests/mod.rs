@@ -8,6 +8,7 @@ mod introspection;
 mod revocation;
 mod tcp;
 mod token;
+mod uses;
 
 use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex};

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use super::raw::Raw;
 use super::{SecretSeen, Seen};
+use crate::directory::usage::credential_of;
 use crate::directory::{Change, Labels, ObjectKey, Settings};
-use crate::resources::{API_VERSION, Credential, Kind, LABEL_MANAGED};
+use crate::resources::{API_VERSION, Kind, LABEL_MANAGED};
 use crate::tokens::MacKey;
 
 /// Something that can be watched.
@@ -117,7 +118,7 @@ impl Subject {
                 let change = if is_deleting {
                     Change::Delete(Kind::Credential, place)
                 } else {
-                    let credential: Credential = serde_json::from_value(raw.0).ok()?;
+                    let credential = credential_of(raw.0).ok()?;
                     Change::credential(&credential, key)?
                 };
                 return Some(Seen::Object { change, version });

@@ -3,6 +3,7 @@
 mod faults;
 mod lifecycle;
 mod process;
+mod rotation;
 mod serving;
 mod traffic;
 mod world;
