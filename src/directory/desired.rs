@@ -1,5 +1,7 @@
 //! What an owner of issued secrets should have, as the whole directory judges it now.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::duration::parse_duration;
@@ -8,7 +10,7 @@ use super::record::{Object, SecretRecord, ServiceTokenRecord};
 use super::tables::Directory;
 use super::{ObjectKey, Problem, Reason};
 use crate::resources::{
-    CredentialOwner, DurationString, OnSecretDeleted, OwnerKind, RotationPolicy,
+    CredentialOwner, DurationString, OnSecretDeleted, OwnerKind, RotationPolicy, Template,
 };
 use crate::tokens::TokenHash;
 
@@ -49,6 +51,12 @@ pub struct Desired {
     pub secret_name: String,
     /// A second key for the token.
     pub key_alias: Option<String>,
+    /// What else the Secret says.
+    pub template: Option<Arc<Template>>,
+    /// The key under which somebody else brings the secret; `None`: the operator makes one.
+    pub existing_key: Option<String>,
+    /// An older object wants a Secret of the same name: none is created.
+    pub rival: Option<Problem>,
     /// When it ends.
     pub lifetime: Lifetime,
     /// When it is replaced.
@@ -129,7 +137,10 @@ impl Directory {
             return Standing::Revoked;
         }
         match (self.issuable(object, now), object.record()) {
-            (Ok(client), Some(record)) => wanted_service_token(object, record, &client, now),
+            (Ok(client), Some(record)) => {
+                let rival = self.secret_conflict(object);
+                wanted_service_token(object, record, &client, rival, now)
+            }
             (issuable, _) => Standing::Withheld(issuable.err().unwrap_or_default()),
         }
     }
@@ -165,6 +176,7 @@ impl Directory {
             &record.secret,
             lifetime,
             RotationPolicy::Manual,
+            self.secret_conflict(object),
             now,
         )
     }
@@ -174,6 +186,7 @@ fn wanted_service_token(
     object: &Object<ServiceTokenRecord>,
     record: &ServiceTokenRecord,
     client: &AcceptedClient<'_>,
+    rival: Option<Problem>,
     now: Timestamp,
 ) -> Standing {
     let identity = client.identity.record;
@@ -204,6 +217,7 @@ fn wanted_service_token(
         &record.secret,
         lifetime,
         RotationPolicy::Auto,
+        rival,
         now,
     )
 }
@@ -230,6 +244,7 @@ fn wanted(
     secret: &SecretRecord,
     lifetime: Lifetime,
     policy: RotationPolicy,
+    rival: Option<Problem>,
     now: Timestamp,
 ) -> Standing {
     let identity = client.identity;
@@ -260,6 +275,9 @@ fn wanted(
         prefix: identity.record.reference_prefix.as_str().to_owned(),
         secret_name: secret.name.as_ref().to_owned(),
         key_alias: secret.alias.as_deref().map(str::to_owned),
+        template: secret.template.clone(),
+        existing_key: secret.existing_key.as_deref().map(str::to_owned),
+        rival,
         lifetime,
         rotation: rotation_rules(secret, lifetime, policy),
         mints_per_hour: identity.record.mints_per_hour,

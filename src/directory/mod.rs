@@ -20,9 +20,11 @@ mod problem;
 pub mod record;
 pub mod schema;
 mod seal;
+mod secret_names;
 pub mod suggest;
 mod table;
 mod tables;
+pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

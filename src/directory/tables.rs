@@ -16,6 +16,7 @@ use super::namespaces::Labels;
 use super::record::{
     ClientRecord, CredentialRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
 };
+use super::secret_names::SecretNames;
 use super::table::Table;
 use crate::resources::{Credential, Kind};
 use crate::tokens::{MacKey, TokenId};
@@ -40,6 +41,8 @@ pub struct Directory {
     pub(super) client_ages: Ages,
     /// ServiceAccessTokens of a namespace by age, for the quota.
     pub(super) service_token_ages: Ages,
+    /// Who names which Secret.
+    pub(super) secret_names: SecretNames,
 }
 
 /// That a Credential knows a token id. The order makes one Identity's Credentials of one id a range.
@@ -251,6 +254,7 @@ impl Directory {
         self.remove_client(&object.key);
         let object = Arc::new(object);
         self.client_claims.insert(&object);
+        self.secret_names.insert(&object);
         self.client_ages.insert(&object);
         self.clients.insert(object);
     }
@@ -258,6 +262,7 @@ impl Directory {
     fn remove_client(&mut self, key: &ObjectKey) {
         if let Some(object) = self.clients.remove(key) {
             self.client_ages.remove(&object);
+            self.secret_names.remove(&object);
             self.client_claims.remove(&object);
         }
     }
@@ -265,12 +270,14 @@ impl Directory {
     fn put_service_token(&mut self, object: Object<ServiceTokenRecord>) {
         self.remove_service_token(&object.key);
         self.service_token_ages.insert(&object);
+        self.secret_names.insert(&object);
         self.service_tokens.insert(Arc::new(object));
     }
 
     fn remove_service_token(&mut self, key: &ObjectKey) {
         if let Some(object) = self.service_tokens.remove(key) {
             self.service_token_ages.remove(&object);
+            self.secret_names.remove(&object);
         }
     }
 

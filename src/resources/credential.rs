@@ -170,6 +170,7 @@ pub enum Cause {
     SecretChanged,
     ScopesChanged,
     Expired,
+    Imported,
 }
 
 impl Cause {
@@ -183,6 +184,7 @@ impl Cause {
             Self::SecretChanged => "SecretChanged",
             Self::ScopesChanged => "ScopesChanged",
             Self::Expired => "Expired",
+            Self::Imported => "Imported",
         }
     }
 }

@@ -23,6 +23,7 @@ mod pass;
 mod plan;
 mod requests;
 mod secret_data;
+mod templated;
 #[cfg(test)]
 pub(super) mod tests;
 mod view;

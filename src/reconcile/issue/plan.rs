@@ -12,6 +12,7 @@ use crate::reconcile::cluster::Precondition;
 use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{
     Cause, Credential, CredentialEntry, CredentialSpec, LocalRef, OnSecretDeleted, PreviousToken,
+    Template,
 };
 use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
 
@@ -169,7 +170,7 @@ impl Case<'_> {
         if self.is_awaited(secret) {
             return self.fence_or_wait(secret, entropy);
         }
-        if !secret.has_right_type() {
+        if !secret.has_type(self.secret_type()) {
             return self.recreate(secret);
         }
         match self.held(secret) {
@@ -197,6 +198,9 @@ impl Case<'_> {
 
     /// Rule 2.
     fn placeholder(&self) -> Step {
+        if let Some(rival) = &self.desired.rival {
+            return Step::Settle(self.refuse(rival.clone(), Some(self.after(LOOK_AGAIN))));
+        }
         match self.refuse_mint(None) {
             Some(refusal) => Step::Settle(refusal),
             None => Step::CreatePlaceholder(self.new_secret()),
@@ -215,7 +219,12 @@ impl Case<'_> {
             &self.desired.owner.namespace,
             &self.desired.secret_name,
         );
-        SecretObject::placeholder(&key, &self.desired.owner)
+        SecretObject::placeholder(&key, &self.desired.owner, self.secret_type())
+    }
+
+    fn secret_type(&self) -> &str {
+        let template = self.desired.template.as_deref();
+        template.map_or(Template::OPAQUE, |template| &template.secret_type)
     }
 
     /// Rule 3.

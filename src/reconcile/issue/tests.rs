@@ -251,6 +251,9 @@ pub(in crate::reconcile) fn desired() -> Desired {
         prefix: "sym".into(),
         secret_name: "ci-token".into(),
         key_alias: None,
+        template: None,
+        existing_key: None,
+        rival: None,
         lifetime: Lifetime::For(DAY * 90),
         rotation: RotationRules {
             renew_before: Some(DAY * 30),
@@ -369,7 +372,11 @@ fn a_secret_of_somebody_else_is_never_written(#[case] metadata: Value, #[case] i
     let mut world = World::new();
     world.store(
         "",
-        Some(SecretObject::placeholder(&target().secret_key(), &owner())),
+        Some(SecretObject::placeholder(
+            &target().secret_key(),
+            &owner(),
+            "Opaque",
+        )),
     );
     world.edit(|secret| secret["metadata"] = metadata);
     if is_ours {
@@ -887,6 +894,66 @@ fn an_alias_holds_the_token_too_and_a_former_one_does_not() {
     world.desired.key_alias = None;
     world.run();
     assert_eq!(world.text("OTHER"), None);
+}
+
+#[test]
+fn an_edited_template_repairs_the_secret_and_makes_no_token() {
+    let mut world = World::issued();
+    let token = world.text("token").unwrap();
+    let template = |text: &str| {
+        let template = json!({ "data": { "env": text } });
+        Some(std::sync::Arc::new(
+            serde_json::from_value(template).unwrap(),
+        ))
+    };
+    world.desired.template = template("A=$(token)");
+    assert_eq!(world.run(), ["repair"]);
+    assert_eq!(world.text("env"), Some(format!("A={token}")));
+    world.desired.template = template("B=$(token|base64)");
+    assert_eq!(world.run(), ["repair"]);
+    assert_eq!(
+        world.text("env"),
+        Some(format!("B={}", STANDARD.encode(&token)))
+    );
+    world.desired.template = None;
+    assert_eq!(world.run(), ["repair"]);
+    assert_eq!(
+        (world.text("env"), world.text("token")),
+        (None, Some(token))
+    );
+}
+
+#[test]
+fn another_type_makes_the_secret_anew_and_kills_no_token() {
+    for on_secret_deleted in [OnSecretDeleted::Overlap, OnSecretDeleted::Revoke] {
+        let mut world = World::issued();
+        world.desired.rotation.on_secret_deleted = on_secret_deleted;
+        let template = json!({ "type": "servicebinding.io/oauth2", "data": { "env": "$(token)" } });
+        world.desired.template = Some(std::sync::Arc::new(
+            serde_json::from_value(template).unwrap(),
+        ));
+        let Step::Recreate(only, placeholder) = world.plan() else {
+            panic!("a type cannot be changed")
+        };
+        assert_eq!(only, world.secret.as_ref().unwrap().precondition());
+        assert!(placeholder.has_type("servicebinding.io/oauth2"));
+        assert!(!placeholder.has_text("token") && !placeholder.has_text("env"));
+    }
+}
+
+#[test]
+fn the_older_of_two_that_want_one_secret_has_it() {
+    let mut world = World::new();
+    let rival = Problem::error(
+        Reason::SecretConflict,
+        "/spec/secret/name",
+        "the older one's",
+    );
+    world.desired.rival = Some(rival.clone());
+    assert_eq!(world.refused(), rival);
+    let mut world = World::issued();
+    world.desired.rival = Some(rival);
+    assert_eq!(world.run(), [""; 0], "what one has is not taken away");
 }
 
 #[test]
