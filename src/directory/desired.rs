@@ -15,7 +15,7 @@ use crate::resources::{
 use crate::tokens::TokenHash;
 
 /// What should become of an owner's secrets.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Standing {
     /// It should have one, as described. What exists and still fits is kept.
     Wanted(Box<Desired>),
@@ -25,6 +25,7 @@ pub enum Standing {
     /// which refuses it where it must: a scope that comes back finds its token alive.
     Withheld(Vec<Problem>),
     /// The owner asks for no secret.
+    #[default]
     NotWanted,
 }
 
@@ -124,6 +125,8 @@ pub struct RotationRequests {
 const RENEWAL_SHARE: i32 = 3;
 /// The longest overlap that nobody asked for.
 const DEFAULT_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
+/// The same for a secret that somebody else brings: pods have read the new one, or were started anew, by then.
+const BROUGHT_OVERLAP: SignedDuration = SignedDuration::from_hours(1);
 /// Requests longer than this are kept as their digest's worth: the schema bounds `trigger`, nothing bounds annotations.
 const LONGEST_REQUEST: usize = 64;
 
@@ -304,8 +307,11 @@ fn rotation_rules(
         ),
         _ => None,
     };
-    let default_overlap =
-        renew_before.map_or(DEFAULT_OVERLAP, |before| before.min(DEFAULT_OVERLAP));
+    let default_overlap = if secret.existing_key.is_some() {
+        BROUGHT_OVERLAP
+    } else {
+        renew_before.map_or(DEFAULT_OVERLAP, |before| before.min(DEFAULT_OVERLAP))
+    };
     RotationRules {
         renew_before,
         overlap: given(written.and_then(|it| it.overlap.as_ref())).unwrap_or(default_overlap),

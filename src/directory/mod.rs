@@ -7,6 +7,7 @@
 
 pub mod admit;
 mod algorithm;
+mod brought;
 mod claims;
 mod desired;
 mod diagnose;

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::ObjectKey;
 use super::admit::{self, Settings};
+use super::brought::BroughtSecrets;
 use super::claims::Claims;
 use super::namespaces::Labels;
 use super::record::{
@@ -37,6 +38,8 @@ pub struct Directory {
     pub(super) scope_claims: Claims<ScopeRecord>,
     /// Which Credential knows a token id.
     pub(super) issued: OrdSet<Issued>,
+    /// Which Credential knows a secret that was brought.
+    pub(super) brought: BroughtSecrets,
     /// OAuthClients of a namespace by age, for the quota.
     pub(super) client_ages: Ages,
     /// ServiceAccessTokens of a namespace by age, for the quota.
@@ -285,6 +288,7 @@ impl Directory {
         self.remove_credential(&record.key);
         let record = Arc::new(record);
         self.issued.extend(Issued::all(&record));
+        self.brought.insert(&record);
         self.credentials.insert(record);
     }
 
@@ -293,6 +297,7 @@ impl Directory {
             for issued in Issued::all(&record) {
                 self.issued.remove(&issued);
             }
+            self.brought.remove(&record);
         }
     }
 

@@ -15,10 +15,13 @@
 //! 6. *Push*: record a new token with `base` = the Secret as read, and only on an explicit success
 //!    write it into the Secret, on condition of `base`.
 //!
+//! A client secret that somebody else brings is only recorded: `follow`.
+//!
 //! `tests/issuing` searches these rules, as they stand here, over all schedules within bounds.
 
 mod budget;
 mod entries;
+mod follow;
 mod pass;
 mod plan;
 mod requests;
@@ -29,6 +32,7 @@ pub(super) mod tests;
 mod view;
 
 pub use budget::MintBudget;
+pub use follow::Import;
 pub use pass::{IssueError, IssueEvent, Issuer, Outcome, issue};
 pub use plan::{Push, Rules, Step, plan};
 pub use requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::budget::MintBudget;
+use super::follow::Import;
 use super::plan::{Push, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{Problem, Reason, Standing};
@@ -281,6 +282,7 @@ async fn apply<C: Cluster>(
                 .await
                 .map_err(credential_failed)?;
         }
+        Step::Import(import) => return apply_import(issuer, target, *import, events).await,
         Step::Push(push) => return apply_push(issuer, target, *push, events).await,
         Step::Settle(settled) => {
             events.extend(warning(&settled));
@@ -290,6 +292,58 @@ async fn apply<C: Cluster>(
     Ok(Applied::Again)
 }
 
+/// What somebody else brought is only recorded.
+async fn apply_import<C: Cluster>(
+    issuer: &Issuer<'_, C>,
+    target: &Target,
+    import: Import,
+    events: &mut Vec<IssueEvent>,
+) -> Result<Applied, IssueError> {
+    let limit = import.mints_per_hour;
+    if let Err(refusal) = take(issuer, target, limit, None) {
+        return Ok(refusal);
+    }
+    record(issuer.cluster, &import.credential, import.is_first).await?;
+    let (token_id, epoch) = (import.token_id.to_string(), import.epoch);
+    events.push(if import.is_first {
+        IssueEvent::Issued { token_id, epoch }
+    } else {
+        let cause = Cause::Imported;
+        IssueEvent::Rotated {
+            token_id,
+            epoch,
+            cause,
+        }
+    });
+    Ok(Applied::Again)
+}
+
+/// Takes one of the namespace's; else how it ends.
+fn take<C: Cluster>(
+    issuer: &Issuer<'_, C>,
+    target: &Target,
+    limit: i64,
+    meanwhile: Option<Facts>,
+) -> Result<(), Applied> {
+    let namespace = &target.owner.namespace;
+    let now = (issuer.now)();
+    let taken = issuer.budget.take(&target.identity, namespace, limit, now);
+    taken.map_err(|until| Applied::Settled(Box::new(rate_limited(namespace, until, meanwhile))))
+}
+
+async fn record<C: Cluster>(
+    cluster: &C,
+    credential: &Credential,
+    is_first: bool,
+) -> Result<Credential, IssueError> {
+    let recorded = if is_first {
+        cluster.create_credential(credential).await
+    } else {
+        cluster.replace_credential(credential).await
+    };
+    recorded.map_err(credential_failed)
+}
+
 /// Record before reveal.
 async fn apply_push<C: Cluster>(
     issuer: &Issuer<'_, C>,
@@ -297,25 +351,10 @@ async fn apply_push<C: Cluster>(
     push: Push,
     events: &mut Vec<IssueEvent>,
 ) -> Result<Applied, IssueError> {
-    let namespace = &target.owner.namespace;
-    if let Err(until) = issuer.budget.take(
-        &target.identity,
-        namespace,
-        push.mints_per_hour,
-        (issuer.now)(),
-    ) {
-        return Ok(Applied::Settled(Box::new(rate_limited(
-            namespace,
-            until,
-            push.meanwhile,
-        ))));
+    if let Err(refusal) = take(issuer, target, push.mints_per_hour, push.meanwhile.clone()) {
+        return Ok(refusal);
     }
-    let recorded = if push.is_first {
-        issuer.cluster.create_credential(&push.credential).await
-    } else {
-        issuer.cluster.replace_credential(&push.credential).await
-    };
-    let credential = recorded.map_err(credential_failed)?;
+    let credential = record(issuer.cluster, &push.credential, push.is_first).await?;
     let revealed = issuer.cluster.replace_secret(&push.secret).await;
     let secret = revealed.map_err(secret_failed)?;
     events.extend(push.adopts.then(|| adopted(target)));
@@ -383,7 +422,7 @@ mod tests {
     use super::*;
     use crate::directory::{Desired, ObjectKey};
     use crate::reconcile::cluster::Precondition;
-    use crate::resources::{Credential, OwnerKind};
+    use crate::resources::OwnerKind;
     use crate::tokens::{MacKey, SeededEntropy};
 
     /// A cluster of one owner that fails at one call, before or after doing it.

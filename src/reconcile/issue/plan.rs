@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 
 use super::entries::{self, MAX_ENTRIES};
+use super::follow::Import;
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 use super::secret_data::{filled, held_hash, token_key, token_kind};
 use super::view::{Facts, OwnerView, Settled, Target, View};
@@ -17,7 +18,7 @@ use crate::resources::{
 use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
 
 /// When to look again at what somebody must edit and nothing may tell us of.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// When to look again at what is about to go away by itself.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -61,6 +62,8 @@ pub enum Step {
     EmptyTokens(Box<Credential>),
     /// Delete exactly this Credential: it speaks of another owner or Identity.
     Discard(Precondition),
+    /// Record a secret that somebody else brought.
+    Import(Box<Import>),
     /// Record a new token, then reveal it.
     Push(Box<Push>),
     /// Nothing.
@@ -143,20 +146,23 @@ fn empty_tokens(view: &View) -> Option<Step> {
 }
 
 /// An owner that should have a token, and what there is.
-struct Case<'a> {
-    view: &'a View,
+pub(super) struct Case<'a> {
+    pub(super) view: &'a View,
     owner: &'a OwnerView,
-    desired: &'a Desired,
-    rules: &'a Rules<'a>,
-    now: Timestamp,
+    pub(super) desired: &'a Desired,
+    pub(super) rules: &'a Rules<'a>,
+    pub(super) now: Timestamp,
     /// Entries that are good, oldest to newest.
-    live: Vec<CredentialEntry>,
+    pub(super) live: Vec<CredentialEntry>,
 }
 
 impl Case<'_> {
     fn decide(&self, entropy: &mut dyn Entropy) -> Step {
         if let Some(only) = self.foreign_credential() {
             return Step::Discard(only);
+        }
+        if let Some(key) = &self.desired.existing_key {
+            return self.follow(key, entropy);
         }
         let Some(secret) = &self.view.secret else {
             return self.placeholder();
@@ -302,7 +308,7 @@ impl Case<'_> {
     }
 
     /// Rule 5a.
-    fn retire(&self) -> Step {
+    pub(super) fn retire(&self) -> Step {
         let mut kept = self.live.clone();
         let newest = kept.len() - 1;
         let mut retired = Vec::new();
@@ -460,7 +466,7 @@ impl Case<'_> {
     }
 
     /// Everything that stands in the way of a new token.
-    fn refuse_mint(&self, secret: Option<&SecretObject>) -> Option<Settled> {
+    pub(super) fn refuse_mint(&self, secret: Option<&SecretObject>) -> Option<Settled> {
         if secret.is_some_and(SecretObject::is_immutable) {
             return Some(self.refuse_immutable());
         }
@@ -569,12 +575,12 @@ impl Case<'_> {
         }
     }
 
-    fn after(&self, wait: SignedDuration) -> Timestamp {
+    pub(super) fn after(&self, wait: SignedDuration) -> Timestamp {
         self.now.checked_add(wait).unwrap_or(Timestamp::MAX)
     }
 
     /// When the plan will be another one by time alone.
-    fn next_event(&self, newest: &CredentialEntry) -> Option<Timestamp> {
+    pub(super) fn next_event(&self, newest: &CredentialEntry) -> Option<Timestamp> {
         let ends = self.live.iter().filter_map(entries::end);
         ends.chain(entries::renews_at(newest, self.desired).filter(|due| *due > self.now))
             .min()
@@ -585,7 +591,7 @@ impl Case<'_> {
             .map(|held| self.facts(&self.live[held]))
     }
 
-    fn facts(&self, newest: &CredentialEntry) -> Facts {
+    pub(super) fn facts(&self, newest: &CredentialEntry) -> Facts {
         let previous = self.live.iter().rfind(|entry| entry.epoch < newest.epoch);
         Facts {
             token_id: newest.token_id.clone(),
@@ -603,7 +609,7 @@ impl Case<'_> {
     }
 
     /// All entries, good or not.
-    fn recorded(&self) -> &[CredentialEntry] {
+    pub(super) fn recorded(&self) -> &[CredentialEntry] {
         self.view
             .credential
             .as_ref()
@@ -611,7 +617,7 @@ impl Case<'_> {
     }
 
     /// The requests that any token was made for; without any entry, what the status remembers.
-    fn done_requests(&self) -> RotationRequests {
+    pub(super) fn done_requests(&self) -> RotationRequests {
         match self.recorded().last() {
             Some(newest) => decode_requests(newest.nonce.as_deref()),
             None => decode_requests(self.owner.rotation_nonce.as_deref()),
@@ -619,7 +625,7 @@ impl Case<'_> {
     }
 
     /// The highest epoch ever given: the Credential's, and the status's, which outlives it.
-    fn high(&self) -> i64 {
+    pub(super) fn high(&self) -> i64 {
         let recorded = self.recorded().iter().map(|entry| entry.epoch);
         let high = self
             .view
@@ -630,7 +636,7 @@ impl Case<'_> {
     }
 
     /// The Credential as read, or a new one.
-    fn credential(&self) -> Credential {
+    pub(super) fn credential(&self) -> Credential {
         self.view.credential.clone().unwrap_or_else(|| Credential {
             metadata: ObjectMeta {
                 namespace: Some(self.desired.identity.namespace.to_string()),

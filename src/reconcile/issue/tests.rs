@@ -157,6 +157,7 @@ impl World {
                 self.record("", push.credential);
                 self.store(&format!("push {}", push.cause.as_str()), Some(push.secret))
             }
+            Step::Import(_) => unreachable!("nothing is brought here"),
             Step::Settle(_) => unreachable!("handled by the caller"),
         }
     }

@@ -36,7 +36,7 @@ impl Target {
 }
 
 /// The live objects, read in the order of the fields, and what the directory makes of the last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct View {
     /// The Credential.
     pub credential: Option<Credential>,
@@ -52,7 +52,7 @@ pub struct View {
 }
 
 /// What issuing reads of an owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnerView {
     /// Its uid.
     pub uid: String,

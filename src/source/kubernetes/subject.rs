@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::raw::Raw;
 use super::{SecretSeen, Seen};
 use crate::directory::{Change, Labels, ObjectKey, Settings};
-use crate::resources::{API_VERSION, Credential, Kind, LABEL_MANAGED};
+use crate::resources::{API_VERSION, Credential, Kind, LABEL_CLIENT, LABEL_MANAGED};
 use crate::tokens::MacKey;
 
 /// Something that can be watched.
@@ -21,6 +21,8 @@ pub enum Subject {
     Namespaces,
     /// Secrets that carry our label: their metadata alone.
     ManagedSecrets,
+    /// Secrets that others brought for a client, by its label: their metadata alone.
+    BroughtSecrets,
 }
 
 impl Subject {
@@ -29,7 +31,7 @@ impl Subject {
         match self {
             Self::Kind(kind) => kind.plural(),
             Self::Namespaces => "namespaces",
-            Self::ManagedSecrets => "secrets",
+            Self::ManagedSecrets | Self::BroughtSecrets => "secrets",
         }
     }
 
@@ -37,8 +39,8 @@ impl Subject {
         let plural = self.plural();
         Request::new(match (self, namespace) {
             (Self::Namespaces, _) => "/api/v1/namespaces".to_owned(),
-            (Self::ManagedSecrets, None) => "/api/v1/secrets".to_owned(),
-            (Self::ManagedSecrets, Some(namespace)) => {
+            (Self::ManagedSecrets | Self::BroughtSecrets, None) => "/api/v1/secrets".to_owned(),
+            (Self::ManagedSecrets | Self::BroughtSecrets, Some(namespace)) => {
                 format!("/api/v1/namespaces/{namespace}/secrets")
             }
             (Self::Kind(_), None) => format!("/apis/{API_VERSION}/{plural}"),
@@ -53,6 +55,7 @@ impl Subject {
             Self::Kind(_) => (None, None),
             Self::Namespaces => (None, namespace.map(|name| format!("metadata.name={name}"))),
             Self::ManagedSecrets => (Some(format!("{LABEL_MANAGED}=true")), None),
+            Self::BroughtSecrets => (Some(LABEL_CLIENT.to_owned()), None),
         }
     }
 
@@ -110,6 +113,7 @@ impl Subject {
         let change = match self {
             Self::Namespaces => Change::Namespace(raw.metadata("name").into(), labels(&raw.0)),
             Self::ManagedSecrets => return Some(Seen::Secret(secret(&raw, false))),
+            Self::BroughtSecrets => return Some(Seen::Secret(brought(&raw, false))),
             Self::Kind(Kind::Credential) => {
                 let version = raw.metadata("resourceVersion").into();
                 let is_deleting = raw.0["metadata"]["deletionTimestamp"].is_string();
@@ -132,6 +136,7 @@ impl Subject {
     pub(super) fn deleted(self, raw: &Raw) -> Seen {
         match self {
             Self::ManagedSecrets => Seen::Secret(secret(raw, true)),
+            Self::BroughtSecrets => Seen::Secret(brought(raw, true)),
             _ => self.gone(&object_key(raw)),
         }
     }
@@ -141,7 +146,7 @@ impl Subject {
         let change = match self {
             Self::Namespaces => Change::NamespaceGone(key.name.clone()),
             Self::Kind(kind) => Change::Delete(kind, key.clone()),
-            Self::ManagedSecrets => {
+            Self::ManagedSecrets | Self::BroughtSecrets => {
                 return Seen::Secret(SecretSeen {
                     key: key.clone(),
                     version: Box::default(),
@@ -183,5 +188,14 @@ fn secret(raw: &Raw, gone: bool) -> SecretSeen {
         version: raw.metadata("resourceVersion").into(),
         controller,
         gone,
+    }
+}
+
+/// Nobody of ours controls it: it concerns the client that its label names.
+fn brought(raw: &Raw, gone: bool) -> SecretSeen {
+    let client = raw.0["metadata"]["labels"][LABEL_CLIENT].as_str();
+    SecretSeen {
+        controller: client.map(|name| (Kind::OAuthClient, name.into())),
+        ..secret(raw, gone)
     }
 }
