@@ -169,6 +169,12 @@ impl SecretObject {
         }
     }
 
+    /// Whether it was made for this very owner, by its reference and its annotation.
+    pub fn is_made_for(&self, owner: &CredentialOwner) -> bool {
+        self.ownership(owner) == Ownership::Ours
+            && self.annotation(ANNOTATION_OWNER) == Some(&*owner_text(owner))
+    }
+
     /// Makes it the owner's: its reference, its annotation, our label.
     pub fn claim(&mut self, owner: &CredentialOwner) {
         let references = self.claimed_references(owner);

@@ -108,10 +108,7 @@ impl Case<'_> {
             return if older.iter().any(|entry| entry.not_after.is_none()) {
                 self.retire()
             } else {
-                Step::Settle(Settled::Done {
-                    facts: self.facts(newest),
-                    requeue_at: self.next_event(newest),
-                })
+                self.finish(newest)
             };
         }
         match self
@@ -405,7 +402,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_said() {
         let mut world = World::new();
-        let mut says = |world: &World, reason: Reason, words: &[&str]| {
+        let says = |world: &World, reason: Reason, words: &[&str]| {
             let problem = world.refused();
             assert_eq!(problem.reason, reason, "{problem:?}");
             for word in words {

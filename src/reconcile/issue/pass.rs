@@ -12,7 +12,7 @@ use super::budget::MintBudget;
 use super::follow::Import;
 use super::plan::{Push, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
-use crate::directory::{Problem, Reason, Standing};
+use crate::directory::{ObjectKey, Problem, Reason, Standing};
 use crate::reconcile::cluster::{ApiError, Cluster};
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{Cause, Credential, Moment};
@@ -206,13 +206,29 @@ async fn gather<C: Cluster>(issuer: &Issuer<'_, C>, target: &Target) -> Result<V
         .await
         .map_err(failed("owner"))?;
     let standing = owner.as_ref().map_or(Standing::NotWanted, issuer.judge);
+    let owner = owner.as_ref().map(OwnerView::of);
+    let former = match former_key(target, owner.as_ref()) {
+        Some(key) => issuer
+            .cluster
+            .secret(&key)
+            .await
+            .map_err(failed("Secret"))?,
+        None => None,
+    };
     Ok(View {
         credential,
         secret,
-        owner: owner.as_ref().map(OwnerView::of),
+        owner,
         standing,
         replaced: false,
+        former,
     })
+}
+
+/// The Secret that the status names, if it is another one than is wanted now.
+fn former_key(target: &Target, owner: Option<&OwnerView>) -> Option<ObjectKey> {
+    let name = owner?.secret_name.as_deref()?;
+    (name != target.secret_name).then(|| ObjectKey::new(&target.owner.namespace, name))
 }
 
 async fn apply<C: Cluster>(
@@ -275,6 +291,12 @@ async fn apply<C: Cluster>(
                 .await
                 .map_err(credential_failed)?;
             events.push(IssueEvent::Revoked);
+        }
+        Step::DeleteFormer(key, only) => {
+            cluster
+                .delete_secret(&key, &only)
+                .await
+                .map_err(secret_failed)?;
         }
         Step::Discard(only) => {
             cluster
@@ -420,7 +442,7 @@ mod tests {
 
     use super::super::tests::{desired, target};
     use super::*;
-    use crate::directory::{Desired, ObjectKey};
+    use crate::directory::Desired;
     use crate::reconcile::cluster::Precondition;
     use crate::resources::OwnerKind;
     use crate::tokens::{MacKey, SeededEntropy};

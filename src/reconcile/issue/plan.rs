@@ -8,7 +8,7 @@ use super::follow::Import;
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 use super::secret_data::{filled, held_hash, token_key, token_kind};
 use super::view::{Facts, OwnerView, Settled, Target, View};
-use crate::directory::{Desired, Problem, Reason, RotationRequests, Standing};
+use crate::directory::{Desired, ObjectKey, Problem, Reason, RotationRequests, Standing};
 use crate::reconcile::cluster::Precondition;
 use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{
@@ -66,6 +66,8 @@ pub enum Step {
     Import(Box<Import>),
     /// Record a new token, then reveal it.
     Push(Box<Push>),
+    /// Delete exactly this Secret of the owner's: another one holds the token now.
+    DeleteFormer(ObjectKey, Precondition),
     /// Nothing.
     Settle(Settled),
 }
@@ -221,10 +223,7 @@ impl Case<'_> {
     }
 
     fn new_secret(&self) -> SecretObject {
-        let key = crate::directory::ObjectKey::new(
-            &self.desired.owner.namespace,
-            &self.desired.secret_name,
-        );
+        let key = ObjectKey::new(&self.desired.owner.namespace, &self.desired.secret_name);
         SecretObject::placeholder(&key, &self.desired.owner, self.secret_type())
     }
 
@@ -301,10 +300,21 @@ impl Case<'_> {
         if let Some(step) = self.repair(secret) {
             return step;
         }
-        Step::Settle(Settled::Done {
-            facts: self.facts(newest),
-            requeue_at: self.next_event(newest),
-        })
+        self.finish(newest)
+    }
+
+    /// All is as it should be, but for a Secret that the owner had under another name.
+    pub(super) fn finish(&self, newest: &CredentialEntry) -> Step {
+        let ours = |former: &&SecretObject| {
+            former.is_made_for(&self.desired.owner) && !former.is_deleting()
+        };
+        match self.view.former.as_ref().filter(ours) {
+            Some(former) => Step::DeleteFormer(former.key(), former.precondition()),
+            None => Step::Settle(Settled::Done {
+                facts: self.facts(newest),
+                requeue_at: self.next_event(newest),
+            }),
+        }
     }
 
     /// Rule 5a.
@@ -406,7 +416,8 @@ impl Case<'_> {
     fn kept(&self, secret: Option<&SecretObject>) -> Vec<CredentialEntry> {
         let is_empty = secret.is_none_or(|secret| self.never_revealed(secret));
         let is_leak = self.desired.rotation.on_secret_deleted == OnSecretDeleted::Revoke
-            && !self.view.replaced;
+            && !self.view.replaced
+            && self.view.former.is_none();
         match secret.and_then(|secret| self.held(secret)) {
             Some(held) => self.live[..=held].to_vec(),
             None if is_empty && is_leak => Vec::new(),
@@ -451,7 +462,11 @@ impl Case<'_> {
             return Cause::Initial;
         }
         if self.never_revealed(secret) {
-            return Cause::SecretDeleted;
+            // Under another name than before, nothing was deleted.
+            return match self.view.former {
+                Some(_) => Cause::SecretChanged,
+                None => Cause::SecretDeleted,
+            };
         }
         let hash = held_hash(secret, self.desired.kind);
         let holds = |entry: &CredentialEntry| {

@@ -34,6 +34,8 @@ struct World {
     owner: Option<OwnerView>,
     credential: Option<Credential>,
     secret: Option<SecretObject>,
+    former: Option<SecretObject>,
+    target_name: String,
     versions: u32,
 }
 
@@ -47,12 +49,12 @@ impl World {
             standing: None,
             owner: Some(OwnerView {
                 uid: "owner".into(),
-                deleting: false,
-                epoch: 0,
-                rotation_nonce: None,
+                ..OwnerView::default()
             }),
             credential: None,
             secret: None,
+            former: None,
+            target_name: target().secret_name,
             versions: 0,
         }
     }
@@ -88,10 +90,13 @@ impl World {
             owner: self.owner.clone(),
             standing,
             replaced: false,
+            former: self.former.clone(),
         };
+        let mut target = target();
+        target.secret_name.clone_from(&self.target_name);
         plan(
             &view,
-            &target(),
+            &target,
             &Rules::new(&self.mac),
             self.now,
             &mut self.entropy,
@@ -157,6 +162,11 @@ impl World {
                 self.record("", push.credential);
                 self.store(&format!("push {}", push.cause.as_str()), Some(push.secret))
             }
+            Step::DeleteFormer(key, only) => {
+                let former = self.former.take().unwrap();
+                assert_eq!((key, only), (former.key(), former.precondition()));
+                "delete former".to_owned()
+            }
             Step::Import(_) => unreachable!("nothing is brought here"),
             Step::Settle(_) => unreachable!("handled by the caller"),
         }
@@ -184,6 +194,13 @@ impl World {
             SecretObject::new(manifest)
         });
         name.to_owned()
+    }
+
+    /// A user gives the Secret another name.
+    fn rename(&mut self, name: &str) {
+        self.former = self.secret.take();
+        self.desired.secret_name = name.into();
+        self.target_name = name.into();
     }
 
     /// A user's edit of the Secret.
@@ -312,8 +329,8 @@ fn once_all_is_right_nothing_is_written() {
 
 #[rstest]
 #[case::absent(None)]
-#[case::another(Some(OwnerView { uid: "another".into(), deleting: false, epoch: 0, rotation_nonce: None }))]
-#[case::deleting(Some(OwnerView { uid: "owner".into(), deleting: true, epoch: 0, rotation_nonce: None }))]
+#[case::another(Some(OwnerView { uid: "another".into(), deleting: false, ..OwnerView::default() }))]
+#[case::deleting(Some(OwnerView { uid: "owner".into(), deleting: true, ..OwnerView::default() }))]
 fn an_owner_that_is_gone_gets_nothing(#[case] owner: Option<OwnerView>) {
     let mut world = World::new();
     world.owner = owner;
@@ -939,6 +956,39 @@ fn another_type_makes_the_secret_anew_and_kills_no_token() {
         assert_eq!(only, world.secret.as_ref().unwrap().precondition());
         assert!(placeholder.has_type("servicebinding.io/oauth2"));
         assert!(!placeholder.has_text("token") && !placeholder.has_text("env"));
+    }
+}
+
+#[test]
+fn another_name_moves_the_token_and_then_the_secret_before_goes() {
+    for on_secret_deleted in [OnSecretDeleted::Overlap, OnSecretDeleted::Revoke] {
+        let mut world = World::issued();
+        world.desired.rotation.on_secret_deleted = on_secret_deleted;
+        world.rename("renamed");
+        let moved = [
+            "placeholder",
+            "push SecretChanged",
+            "retire",
+            "delete former",
+        ];
+        assert_eq!(world.run(), moved);
+        assert_eq!(world.epochs(), [1, 2], "who has the old one goes on");
+        assert_eq!(world.run(), [""; 0]);
+    }
+}
+
+#[test]
+fn only_what_was_made_for_the_very_owner_is_deleted() {
+    let edits: [fn(&mut Value); 3] = [
+        |secret| secret["metadata"]["ownerReferences"][0]["uid"] = "another".into(),
+        |secret| secret["metadata"]["ownerReferences"] = json!([]),
+        |secret| secret["metadata"]["annotations"][ANNOTATION_OWNER] = "OAuthClient/ci".into(),
+    ];
+    for edit in edits {
+        let mut world = World::issued();
+        world.edit(edit);
+        world.rename("renamed");
+        assert_eq!(world.run(), ["placeholder", "push SecretChanged", "retire"]);
     }
 }
 
