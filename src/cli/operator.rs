@@ -221,7 +221,11 @@ async fn lead(
 fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
     let reach = cluster::reach(&args.namespaces);
     let kinds = Kind::ALL.into_iter().map(Subject::Kind);
-    let subjects = kinds.chain([Subject::Namespaces, Subject::ManagedSecrets]);
+    let subjects = kinds.chain([
+        Subject::Namespaces,
+        Subject::ManagedSecrets,
+        Subject::BroughtSecrets,
+    ]);
     // The operator reads Credentials live: what the watch tells is only that they changed.
     let (_, mac) = channel::channel(None);
     let options = Options {

@@ -19,12 +19,12 @@ use super::record::{
     NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord, Used,
 };
 use super::seal::is_sealed;
-use super::{Lifetime, ObjectKey, Problem, Reason, parse_duration, schema};
+use super::{Lifetime, ObjectKey, Problem, Reason, parse_duration, schema, template};
 use crate::resources::{
-    ANNOTATION_ROTATE, Access, Credential, CredentialEntry, DurationString, Gateway, GrantType,
-    Identity, IdentityRef, IdentitySpec, Kind, Namespaces, OAuthClient, OAuthClientSpec,
-    Permission, RequestPolicy, Rotation, RotationPolicy, Scope, ScopeSpec, ServiceAccessToken,
-    ServiceAccessTokenSpec,
+    ANNOTATION_ROTATE, Access, ClientSecret, Credential, CredentialEntry, DurationString, Gateway,
+    GrantType, Identity, IdentityRef, IdentitySpec, Kind, Namespaces, OAuthClient, OAuthClientSpec,
+    OwnerKind, Permission, RequestPolicy, Rotation, RotationPolicy, Scope, ScopeSpec,
+    ServiceAccessToken, ServiceAccessTokenSpec, Template,
 };
 use crate::tokens::{MacKey, Prefix};
 
@@ -304,6 +304,19 @@ impl Faults {
         );
     }
 
+    fn template(
+        &mut self,
+        path: &str,
+        kind: OwnerKind,
+        template: Option<&Template>,
+        alias: Option<&str>,
+    ) {
+        let Some(template) = template else { return };
+        for (field, message) in template::faults(kind, template, alias) {
+            self.invalid(&format!("{path}/template/{field}"), message);
+        }
+    }
+
     fn finish<T>(self, record: T) -> Result<T, Vec<Problem>> {
         if self.0.is_empty() {
             Ok(record)
@@ -571,6 +584,16 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
         &format!("{path}/rotation/renewBefore"),
         "renewBefore needs a lifetime: a secret without an end is never renewed",
     );
+    faults.template(path, OwnerKind::OAuthClient, secret.template.as_ref(), None);
+    faults.require(
+        secret.existing_ref.is_none()
+            || secret.name.is_none()
+                && secret.template.is_none()
+                && secret.lifetime.is_none()
+                && secret.rotation.is_none(),
+        &format!("{path}/existingRef"),
+        "existingRef goes without name, template, lifetime and rotation: somebody else writes that Secret",
+    );
     faults.require(
         access_token_lifetime.is_none_or(|lifetime| lifetime >= SignedDuration::from_mins(1)),
         "/spec/tokens/accessTokenLifetime",
@@ -606,18 +629,28 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
         reference_tokens: *reference_tokens,
         algorithm: tokens.algorithm,
         access_token_lifetime,
-        secret: SecretRecord {
-            name: secret
-                .name
-                .unwrap_or_else(|| format!("{name}-client"))
-                .into(),
-            alias: None,
-            rotation: secret.rotation.map(Arc::new),
-            rotate: rotate_annotation(&client.metadata),
-        },
+        secret: client_secret(secret, name, rotate_annotation(&client.metadata)),
         secret_lifetime,
     };
     faults.finish(record)
+}
+
+fn client_secret(secret: ClientSecret, owner: &str, rotate: Option<Arc<str>>) -> SecretRecord {
+    let (name, existing_key) = match secret.existing_ref {
+        Some(existing) => (existing.name, Some(existing.key.into())),
+        None => (
+            secret.name.unwrap_or_else(|| format!("{owner}-client")),
+            None,
+        ),
+    };
+    SecretRecord {
+        name: name.into(),
+        alias: None,
+        template: secret.template.map(Arc::new),
+        existing_key,
+        rotation: secret.rotation.map(Arc::new),
+        rotate,
+    }
 }
 
 /// People are named by UUIDs: no client may look like one.
@@ -692,6 +725,8 @@ fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord
                 .as_deref()
                 .filter(|key| *key != "token")
                 .map(Into::into),
+            template: secret.template.clone().map(Arc::new),
+            existing_key: None,
             rotation: rotation.clone().map(Arc::new),
             rotate: rotate_annotation(&token.metadata),
         },
@@ -701,6 +736,12 @@ fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord
         record.secret.alias.as_deref() != Some("issuer"),
         "/spec/secret/key",
         "the key issuer is taken: choose another",
+    );
+    faults.template(
+        "/spec/secret",
+        OwnerKind::ServiceAccessToken,
+        secret.template.as_ref(),
+        secret.key.as_deref(),
     );
     faults.finish(record)
 }

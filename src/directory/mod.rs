@@ -7,6 +7,7 @@
 
 pub mod admit;
 mod algorithm;
+mod brought;
 mod claims;
 mod desired;
 mod diagnose;
@@ -20,9 +21,11 @@ mod problem;
 pub mod record;
 pub mod schema;
 mod seal;
+mod secret_names;
 pub mod suggest;
 mod table;
 mod tables;
+pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub enum Reason {
     ScopeNotGranted,
     ReferenceTokensDisabled,
     SystemUserMissing,
+    SecretNotFound,
     RateLimited,
     Invalid,
     UnsupportedValue,
@@ -24,6 +25,7 @@ pub enum Reason {
     IssuerConflict,
     SecretConflict,
     SecretImmutable,
+    WeakSecret,
     LimitExceeded,
     Expired,
     MintLimitReached,
@@ -53,7 +55,7 @@ pub enum Class {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Pending,
         Self::IdentityNotFound,
         Self::IdentityNotReady,
@@ -63,6 +65,7 @@ impl Reason {
         Self::ScopeNotGranted,
         Self::ReferenceTokensDisabled,
         Self::SystemUserMissing,
+        Self::SecretNotFound,
         Self::RateLimited,
         Self::Invalid,
         Self::UnsupportedValue,
@@ -71,6 +74,7 @@ impl Reason {
         Self::IssuerConflict,
         Self::SecretConflict,
         Self::SecretImmutable,
+        Self::WeakSecret,
         Self::LimitExceeded,
         Self::Expired,
         Self::MintLimitReached,
@@ -95,6 +99,7 @@ impl Reason {
             Self::ScopeNotGranted => "ScopeNotGranted",
             Self::ReferenceTokensDisabled => "ReferenceTokensDisabled",
             Self::SystemUserMissing => "SystemUserMissing",
+            Self::SecretNotFound => "SecretNotFound",
             Self::RateLimited => "RateLimited",
             Self::Invalid => "Invalid",
             Self::UnsupportedValue => "UnsupportedValue",
@@ -103,6 +108,7 @@ impl Reason {
             Self::IssuerConflict => "IssuerConflict",
             Self::SecretConflict => "SecretConflict",
             Self::SecretImmutable => "SecretImmutable",
+            Self::WeakSecret => "WeakSecret",
             Self::LimitExceeded => "LimitExceeded",
             Self::Expired => "Expired",
             Self::MintLimitReached => "MintLimitReached",
@@ -129,6 +135,7 @@ impl Reason {
             | Self::ScopeNotGranted
             | Self::ReferenceTokensDisabled
             | Self::SystemUserMissing
+            | Self::SecretNotFound
             | Self::RateLimited => Class::Waiting,
             Self::Invalid
             | Self::UnsupportedValue
@@ -137,6 +144,7 @@ impl Reason {
             | Self::IssuerConflict
             | Self::SecretConflict
             | Self::SecretImmutable
+            | Self::WeakSecret
             | Self::LimitExceeded
             | Self::Expired
             | Self::MintLimitReached

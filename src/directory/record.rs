@@ -179,7 +179,7 @@ pub struct ClientRecord {
     pub algorithm: Option<SigningAlgorithm>,
     /// The life of its access tokens; `None`: the Identity's.
     pub access_token_lifetime: Option<SignedDuration>,
-    /// The Secret that the operator writes.
+    /// The Secret that holds its secret.
     pub secret: SecretRecord,
     /// How long a secret is good; `None`: until rotated.
     pub secret_lifetime: Option<SignedDuration>,
@@ -207,6 +207,10 @@ pub struct SecretRecord {
     pub name: Arc<str>,
     /// A second key.
     pub alias: Option<Arc<str>>,
+    /// What else it says.
+    pub template: Option<Arc<crate::resources::Template>>,
+    /// The key under which somebody else brings the secret; `None`: the operator writes the Secret.
+    pub existing_key: Option<Arc<str>>,
     /// `rotation`, as written.
     pub rotation: Option<Arc<crate::resources::Rotation>>,
     /// The annotation `symbolon.dev/rotate`.

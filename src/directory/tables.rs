@@ -11,11 +11,13 @@ use serde_json::Value;
 
 use super::ObjectKey;
 use super::admit::{self, Settings};
+use super::brought::BroughtSecrets;
 use super::claims::Claims;
 use super::namespaces::Labels;
 use super::record::{
     ClientRecord, CredentialRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
 };
+use super::secret_names::SecretNames;
 use super::table::Table;
 use crate::resources::{Credential, Kind};
 use crate::tokens::{MacKey, TokenId};
@@ -36,10 +38,14 @@ pub struct Directory {
     pub(super) scope_claims: Claims<ScopeRecord>,
     /// Which Credential knows a token id.
     pub(super) issued: OrdSet<Issued>,
+    /// Which Credential knows a secret that was brought.
+    pub(super) brought: BroughtSecrets,
     /// OAuthClients of a namespace by age, for the quota.
     pub(super) client_ages: Ages,
     /// ServiceAccessTokens of a namespace by age, for the quota.
     pub(super) service_token_ages: Ages,
+    /// Who names which Secret.
+    pub(super) secret_names: SecretNames,
 }
 
 /// That a Credential knows a token id. The order makes one Identity's Credentials of one id a range.
@@ -260,6 +266,7 @@ impl Directory {
         self.remove_client(&object.key);
         let object = Arc::new(object);
         self.client_claims.insert(&object);
+        self.secret_names.insert(&object);
         self.client_ages.insert(&object);
         self.clients.insert(object);
     }
@@ -267,6 +274,7 @@ impl Directory {
     fn remove_client(&mut self, key: &ObjectKey) {
         if let Some(object) = self.clients.remove(key) {
             self.client_ages.remove(&object);
+            self.secret_names.remove(&object);
             self.client_claims.remove(&object);
         }
     }
@@ -274,12 +282,14 @@ impl Directory {
     fn put_service_token(&mut self, object: Object<ServiceTokenRecord>) {
         self.remove_service_token(&object.key);
         self.service_token_ages.insert(&object);
+        self.secret_names.insert(&object);
         self.service_tokens.insert(Arc::new(object));
     }
 
     fn remove_service_token(&mut self, key: &ObjectKey) {
         if let Some(object) = self.service_tokens.remove(key) {
             self.service_token_ages.remove(&object);
+            self.secret_names.remove(&object);
         }
     }
 
@@ -287,6 +297,7 @@ impl Directory {
         self.remove_credential(&record.key);
         let record = Arc::new(record);
         self.issued.extend(Issued::all(&record));
+        self.brought.insert(&record);
         self.credentials.insert(record);
     }
 
@@ -295,6 +306,7 @@ impl Directory {
             for issued in Issued::all(&record) {
                 self.issued.remove(&issued);
             }
+            self.brought.remove(&record);
         }
     }
 

@@ -10,7 +10,7 @@ use super::judge::{AcceptedClient, GrantedScope, Served};
 use super::record::{CredentialRecord, EntryRecord, IdentityRecord, ServiceTokenRecord};
 use super::tables::Directory;
 use crate::resources::{OwnerKind, ReferenceTokens};
-use crate::tokens::{Presented, TokenId};
+use crate::tokens::{Presented, TokenHash, TokenId};
 
 /// Why something issued is not good: for logs, never for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -136,6 +136,37 @@ impl Directory {
         if entry.hash != presented.hash {
             return Err(Refusal::WrongSecret);
         }
+        self.secret_accepted(credential, entry, client_id, now)
+    }
+
+    /// A client and a secret that was brought for it, and has no id of ours. Its hash finds the record, never
+    /// the client id, as above; several clients may have brought the same.
+    pub fn client_with_brought_secret<'a>(
+        &'a self,
+        identity: &ObjectKey,
+        client_id: &str,
+        hash: &TokenHash,
+        now: Timestamp,
+    ) -> Result<AuthenticatedClient<'a>, Refusal> {
+        let mut refusal = Refusal::UnknownToken;
+        for (credential, entry) in self.brought_entries(identity, hash) {
+            match self.secret_accepted(credential, entry, client_id, now) {
+                Ok(accepted) => return Ok(accepted),
+                Err(found) if *entry.principal == *client_id => refusal = found,
+                Err(_) => {}
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Whether a client may use a secret that is recorded for somebody.
+    fn secret_accepted<'a>(
+        &'a self,
+        credential: &'a CredentialRecord,
+        entry: &'a EntryRecord,
+        client_id: &str,
+        now: Timestamp,
+    ) -> Result<AuthenticatedClient<'a>, Refusal> {
         if credential.owner.kind != OwnerKind::OAuthClient || *entry.principal != *client_id {
             return Err(Refusal::WrongSecret);
         }

@@ -104,6 +104,20 @@ impl Notice {
                     "token {token_id} is accepted no more: the newer one is in use, and it was in no use for the quiet period"
                 ),
             ),
+            IssueEvent::Retired {
+                token_id,
+                not_after,
+                why: Retirement::Lapsed,
+            } => {
+                let end = not_after
+                    .map(|end| format!(" until {}", end.0))
+                    .unwrap_or_default();
+                (
+                    "Retired",
+                    false,
+                    format!("secret {token_id} is accepted{end}: what brought it is gone"),
+                )
+            }
             IssueEvent::Revoked => (
                 "Revoked",
                 false,

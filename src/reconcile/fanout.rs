@@ -82,6 +82,7 @@ impl Fanout<'_> {
             Change::Upsert(Row::Credential(_)) | Change::Delete(..) => return,
         };
         self.must(kind, key);
+        self.rivals(kind, key);
         match kind {
             Kind::Identity => self.touched.identities = true,
             Kind::Scope => self.touch_scope(key),
@@ -93,6 +94,29 @@ impl Fanout<'_> {
         }
         if is_gone && matches!(kind, Kind::OAuthClient | Kind::ServiceAccessToken) {
             self.orphans(kind, key);
+        }
+    }
+
+    /// Those that want the Secret that the object wanted: it may be theirs now, or not any more.
+    fn rivals(&mut self, kind: Kind, key: &ObjectKey) {
+        for directory in [self.before, self.after] {
+            let name = match kind {
+                Kind::OAuthClient => directory
+                    .client(key)
+                    .and_then(|object| Some(object.record()?.secret.name.clone())),
+                Kind::ServiceAccessToken => directory
+                    .service_token(key)
+                    .and_then(|object| Some(object.record()?.secret.name.clone())),
+                _ => None,
+            };
+            let Some(name) = name else { continue };
+            let secret = ObjectKey {
+                namespace: key.namespace.clone(),
+                name,
+            };
+            for (kind, other) in directory.wanting_secret(&secret) {
+                self.perhaps(kind.kind(), &other);
+            }
         }
     }
 

@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::template::{OWN_TOKEN_KEYS, Template, token_template};
+
 /// The API group of every kind.
 pub const GROUP: &str = "symbolon.dev";
 /// The served version of every kind.
@@ -20,6 +22,11 @@ pub const ANNOTATION_OWNER: &str = "symbolon.dev/owner";
 pub const ANNOTATION_ROTATE: &str = "symbolon.dev/rotate";
 /// Annotation on a Secret that was made anew and never held a token; what others write into it does not change that.
 pub const ANNOTATION_PLACEHOLDER: &str = "symbolon.dev/placeholder";
+/// Annotation on such a Secret: which labels, annotations and keys of its data came from the template, so
+/// that what the template no longer names is taken away, and nothing else.
+pub const ANNOTATION_TEMPLATE: &str = "symbolon.dev/template";
+/// Label on a Secret that somebody else writes: the name of the one OAuthClient that may use it.
+pub const LABEL_CLIENT: &str = "symbolon.dev/client";
 /// Annotation that a fence writes on a Secret, so that a late write meant for the version before cannot land.
 pub const ANNOTATION_FENCE: &str = "symbolon.dev/fence";
 /// Annotation that says who created a ServiceAccessToken, where an admission policy writes and guards it.
@@ -175,7 +182,8 @@ pub enum SigningAlgorithm {
 }
 
 /// Where the operator writes what it issues.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[x_kube(validation = Rule::new("!has(self.template) || !has(self.template.data) || !self.template.data.exists(key, key in ['token', 'issuer'] || (has(self.key) && key == self.key))").message(OWN_TOKEN_KEYS).field_path(".template.data"))]
 pub struct TokenSecret {
     /// Name of the Secret. Default: `<name of this object>-token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -191,6 +199,24 @@ pub struct TokenSecret {
         regex(pattern = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")
     )]
     pub key: Option<String>,
+    /// What else the Secret says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "token_template")]
+    pub template: Option<Template>,
+}
+
+/// Names a key of a Secret in the same namespace.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+pub struct KeyRef {
+    /// Name of the Secret.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// The key of its data.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
 }
 
 /// When a secret is replaced, and what becomes of the one before.

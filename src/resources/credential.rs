@@ -194,6 +194,7 @@ pub enum Cause {
     SecretChanged,
     ScopesChanged,
     Expired,
+    Imported,
 }
 
 impl Cause {
@@ -207,6 +208,7 @@ impl Cause {
             Self::SecretChanged => "SecretChanged",
             Self::ScopesChanged => "ScopesChanged",
             Self::Expired => "Expired",
+            Self::Imported => "Imported",
         }
     }
 }

@@ -13,6 +13,7 @@ mod credential;
 mod identity;
 mod scope;
 mod service_token;
+mod template;
 
 pub use client::*;
 pub use common::*;
@@ -21,3 +22,4 @@ pub use credential::*;
 pub use identity::*;
 pub use scope::*;
 pub use service_token::*;
+pub use template::*;

@@ -205,8 +205,10 @@ fn wrong_questions_are_told_apart_from_wrong_manifests() {
 
 #[test]
 fn the_examples_are_without_a_warning() {
-    let output = check(&["../../examples/quickstart", "--strict"], "");
-    assert_eq!(status(&output), 0, "{}", text(&output));
+    for example in ["quickstart", "secrets"] {
+        let output = check(&[&format!("../../examples/{example}"), "--strict"], "");
+        assert_eq!(status(&output), 0, "{example}: {}", text(&output));
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod state;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
 mod support;
+mod templates;
 mod withdrawal;
 
 use serde_json::Value;

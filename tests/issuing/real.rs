@@ -291,6 +291,9 @@ impl Real {
             prefix: "sym".into(),
             secret_name: "ci-token".into(),
             key_alias: None,
+            template: None,
+            existing_key: None,
+            rival: None,
             lifetime: Lifetime::For(SignedDuration::from_hours(24 * 60)),
             rotation: RotationRules {
                 adoption: None,
@@ -373,7 +376,7 @@ impl Real {
         if !is_ours {
             owner.uid = OTHER_UID.into();
         }
-        let mut secret = SecretObject::placeholder(&target().secret_key(), &owner);
+        let mut secret = SecretObject::placeholder(&target().secret_key(), &owner, "Opaque");
         match holds {
             NOTHING => {}
             GARBAGE => secret.set_text("token", "correct horse battery staple"),

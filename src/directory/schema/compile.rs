@@ -61,6 +61,8 @@ pub(super) struct ObjectRules {
     /// Sorted by name.
     pub(super) properties: Vec<(Box<str>, Node)>,
     pub(super) required: Vec<Box<str>>,
+    /// `maxProperties`.
+    pub(super) most: usize,
     /// What fields of any other name hold; `None`: there are no others.
     pub(super) others: Option<Box<Node>>,
 }
@@ -217,6 +219,7 @@ impl Compiler {
                 .flatten()
                 .map(|name| name.as_str().into())
                 .collect(),
+            most: count(schema.max_properties).unwrap_or(usize::MAX),
             others,
         }
     }

@@ -179,6 +179,14 @@ impl<'s> Judge<'s> {
     }
 
     fn object(&mut self, rules: &ObjectRules, fields: &Map<String, Value>, at: &At<'_>) {
+        if fields.len() > rules.most {
+            let (name, count, most) = (at.name(), fields.len(), rules.most);
+            self.invalid(
+                at,
+                format!("{name} has {count} fields, at most {most} are allowed"),
+            );
+            return;
+        }
         for (name, value) in fields {
             let here = at.key(name);
             match (rules.property(name), &rules.others) {

@@ -226,11 +226,18 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if !self.is_active() || self.is_own(&why) {
             return;
         }
+        let directory = self.directory();
         if let Some((kind, name)) = controller {
             let owner = ObjectKey::new(&key.namespace, name);
-            return self.queue.add(Work::Object(kind, owner), why);
+            self.queue.add(Work::Object(kind, owner), why);
+            if version.is_empty() {
+                // Another may have waited for the name.
+                for (kind, owner) in directory.wanting_secret(key) {
+                    self.queue.add(Work::Object(kind.kind(), owner), Why::Must);
+                }
+            }
+            return;
         }
-        let directory = self.directory();
         if let Some(identity) =
             key_secrets::identity_of(key).filter(|identity| directory.identity(identity).is_some())
         {

@@ -16,19 +16,24 @@
 //! 6. *Push*: record a new token with `base` = the Secret as read, and only on an explicit success
 //!    write it into the Secret, on condition of `base`.
 //!
+//! A client secret that somebody else brings is only recorded: `follow`.
+//!
 //! `tests/issuing` searches these rules, as they stand here, over all schedules within bounds.
 
 mod budget;
 mod entries;
+mod follow;
 mod pass;
 mod plan;
 mod requests;
 mod secret_data;
+mod templated;
 #[cfg(test)]
 pub(super) mod tests;
 mod view;
 
 pub use budget::MintBudget;
+pub use follow::Import;
 pub use pass::{IssueError, IssueEvent, Issuer, Outcome, issue};
 pub use plan::{Push, Retirement, Rules, Step, plan};
 pub use requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};

@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::budget::MintBudget;
+use super::follow::Import;
 use super::plan::{Push, Retirement, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
-use crate::directory::{Problem, Reason, Standing};
+use crate::directory::{ObjectKey, Problem, Reason, Standing};
 use crate::reconcile::cluster::{ApiError, Cluster};
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{Cause, Credential, Moment};
@@ -206,13 +207,29 @@ async fn gather<C: Cluster>(issuer: &Issuer<'_, C>, target: &Target) -> Result<V
         .await
         .map_err(failed("owner"))?;
     let standing = owner.as_ref().map_or(Standing::NotWanted, issuer.judge);
+    let owner = owner.as_ref().map(OwnerView::of);
+    let former = match former_key(target, owner.as_ref()) {
+        Some(key) => issuer
+            .cluster
+            .secret(&key)
+            .await
+            .map_err(failed("Secret"))?,
+        None => None,
+    };
     Ok(View {
         credential,
         secret,
-        owner: owner.as_ref().map(OwnerView::of),
+        owner,
         standing,
         replaced: false,
+        former,
     })
+}
+
+/// The Secret that the status names, if it is another one than is wanted now.
+fn former_key(target: &Target, owner: Option<&OwnerView>) -> Option<ObjectKey> {
+    let name = owner?.secret_name.as_deref()?;
+    (name != target.secret_name).then(|| ObjectKey::new(&target.owner.namespace, name))
 }
 
 async fn apply<C: Cluster>(
@@ -277,12 +294,19 @@ async fn apply<C: Cluster>(
                 .map_err(credential_failed)?;
             events.push(IssueEvent::Revoked);
         }
+        Step::DeleteFormer(key, only) => {
+            cluster
+                .delete_secret(&key, &only)
+                .await
+                .map_err(secret_failed)?;
+        }
         Step::Discard(only) => {
             cluster
                 .delete_credential(&target.credential_key(), &only)
                 .await
                 .map_err(credential_failed)?;
         }
+        Step::Import(import) => return apply_import(issuer, target, *import, events).await,
         Step::Push(push) => return apply_push(issuer, target, *push, events).await,
         Step::Settle(settled) => {
             events.extend(warning(&settled));
@@ -292,6 +316,58 @@ async fn apply<C: Cluster>(
     Ok(Applied::Again)
 }
 
+/// What somebody else brought is only recorded.
+async fn apply_import<C: Cluster>(
+    issuer: &Issuer<'_, C>,
+    target: &Target,
+    import: Import,
+    events: &mut Vec<IssueEvent>,
+) -> Result<Applied, IssueError> {
+    let limit = import.mints_per_hour;
+    if let Err(refusal) = take(issuer, target, limit, None) {
+        return Ok(refusal);
+    }
+    record(issuer.cluster, &import.credential, import.is_first).await?;
+    let (token_id, epoch) = (import.token_id.to_string(), import.epoch);
+    events.push(if import.is_first {
+        IssueEvent::Issued { token_id, epoch }
+    } else {
+        let cause = Cause::Imported;
+        IssueEvent::Rotated {
+            token_id,
+            epoch,
+            cause,
+        }
+    });
+    Ok(Applied::Again)
+}
+
+/// Takes one of the namespace's; else how it ends.
+fn take<C: Cluster>(
+    issuer: &Issuer<'_, C>,
+    target: &Target,
+    limit: i64,
+    meanwhile: Option<Facts>,
+) -> Result<(), Applied> {
+    let namespace = &target.owner.namespace;
+    let now = (issuer.now)();
+    let taken = issuer.budget.take(&target.identity, namespace, limit, now);
+    taken.map_err(|until| Applied::Settled(Box::new(rate_limited(namespace, until, meanwhile))))
+}
+
+async fn record<C: Cluster>(
+    cluster: &C,
+    credential: &Credential,
+    is_first: bool,
+) -> Result<Credential, IssueError> {
+    let recorded = if is_first {
+        cluster.create_credential(credential).await
+    } else {
+        cluster.replace_credential(credential).await
+    };
+    recorded.map_err(credential_failed)
+}
+
 /// Record before reveal.
 async fn apply_push<C: Cluster>(
     issuer: &Issuer<'_, C>,
@@ -299,25 +375,10 @@ async fn apply_push<C: Cluster>(
     push: Push,
     events: &mut Vec<IssueEvent>,
 ) -> Result<Applied, IssueError> {
-    let namespace = &target.owner.namespace;
-    if let Err(until) = issuer.budget.take(
-        &target.identity,
-        namespace,
-        push.mints_per_hour,
-        (issuer.now)(),
-    ) {
-        return Ok(Applied::Settled(Box::new(rate_limited(
-            namespace,
-            until,
-            push.meanwhile,
-        ))));
+    if let Err(refusal) = take(issuer, target, push.mints_per_hour, push.meanwhile.clone()) {
+        return Ok(refusal);
     }
-    let recorded = if push.is_first {
-        issuer.cluster.create_credential(&push.credential).await
-    } else {
-        issuer.cluster.replace_credential(&push.credential).await
-    };
-    let credential = recorded.map_err(credential_failed)?;
+    let credential = record(issuer.cluster, &push.credential, push.is_first).await?;
     let revealed = issuer.cluster.replace_secret(&push.secret).await;
     let secret = revealed.map_err(secret_failed)?;
     events.extend(push.adopts.then(|| adopted(target)));
@@ -383,9 +444,9 @@ mod tests {
 
     use super::super::tests::{desired, target};
     use super::*;
-    use crate::directory::{Desired, ObjectKey};
+    use crate::directory::Desired;
     use crate::reconcile::cluster::Precondition;
-    use crate::resources::{Credential, OwnerKind};
+    use crate::resources::OwnerKind;
     use crate::tokens::{MacKey, SeededEntropy};
 
     /// A cluster of one owner that fails at one call, before or after doing it.
@@ -540,10 +601,7 @@ mod tests {
         );
         let reads = ["get Credential", "get Secret", "get owner"];
         let writes = ["create Secret", "create Credential", "replace Secret"];
-        assert_eq!(
-            *memory.calls.lock().unwrap(),
-            [reads, writes].concat()
-        );
+        assert_eq!(*memory.calls.lock().unwrap(), [reads, writes].concat());
         assert_eq!(names(&outcome), ["Issued"]);
     }
 

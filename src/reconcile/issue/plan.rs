@@ -4,22 +4,23 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 
 use super::entries::{self, MAX_ENTRIES};
+use super::follow::Import;
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 use super::secret_data::{filled, held_hash, token_key, token_kind};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{
-    Desired, Lifetime, Problem, Reason, RotationRequests, SecretKind, Standing, usage,
+    Desired, Lifetime, ObjectKey, Problem, Reason, RotationRequests, SecretKind, Standing, usage,
 };
 use crate::reconcile::cluster::Precondition;
 use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{
     ANNOTATION_ROTATE, Cause, Credential, CredentialEntry, CredentialSpec, Day, LocalRef, Moment,
-    OnSecretDeleted, PreviousToken, TokenUse,
+    OnSecretDeleted, PreviousToken, Template, TokenUse,
 };
 use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
 
 /// When to look again at what somebody must edit and nothing may tell us of.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// When to look again at what is about to go away by itself.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -66,8 +67,12 @@ pub enum Step {
     EmptyTokens(Box<Credential>),
     /// Delete exactly this Credential: it speaks of another owner or Identity.
     Discard(Precondition),
+    /// Record a secret that somebody else brought.
+    Import(Box<Import>),
     /// Record a new token, then reveal it.
     Push(Box<Push>),
+    /// Delete exactly this Secret of the owner's: another one holds the token now.
+    DeleteFormer(ObjectKey, Precondition),
     /// Nothing.
     Settle(Settled),
 }
@@ -79,6 +84,8 @@ pub enum Retirement {
     Replaced,
     /// The newer one is in use and it is not: it ends now.
     Quiet,
+    /// The Secret that brought it is gone, or not for this client any more.
+    Lapsed,
 }
 
 /// A new token on its way into a Secret.
@@ -157,20 +164,23 @@ fn empty_tokens(view: &View) -> Option<Step> {
 }
 
 /// An owner that should have a token, and what there is.
-struct Case<'a> {
-    view: &'a View,
+pub(super) struct Case<'a> {
+    pub(super) view: &'a View,
     owner: &'a OwnerView,
-    desired: &'a Desired,
-    rules: &'a Rules<'a>,
-    now: Timestamp,
+    pub(super) desired: &'a Desired,
+    pub(super) rules: &'a Rules<'a>,
+    pub(super) now: Timestamp,
     /// Entries that are good, oldest to newest.
-    live: Vec<CredentialEntry>,
+    pub(super) live: Vec<CredentialEntry>,
 }
 
 impl Case<'_> {
     fn decide(&self, entropy: &mut dyn Entropy) -> Step {
         if let Some(only) = self.foreign_credential() {
             return Step::Discard(only);
+        }
+        if let Some(key) = &self.desired.existing_key {
+            return self.follow(key, entropy);
         }
         let Some(secret) = &self.view.secret else {
             return self.placeholder();
@@ -184,7 +194,7 @@ impl Case<'_> {
         if self.is_awaited(secret) {
             return self.fence_or_wait(secret, entropy);
         }
-        if !secret.has_right_type() {
+        if !secret.has_type(self.secret_type()) {
             return self.recreate(secret);
         }
         match self.held(secret) {
@@ -251,6 +261,9 @@ impl Case<'_> {
 
     /// Rule 2.
     fn placeholder(&self) -> Step {
+        if let Some(rival) = &self.desired.rival {
+            return Step::Settle(self.refuse(rival.clone(), Some(self.after(LOOK_AGAIN))));
+        }
         match self.refuse_mint(None) {
             Some(refusal) => Step::Settle(refusal),
             None => Step::CreatePlaceholder(self.new_secret()),
@@ -265,11 +278,13 @@ impl Case<'_> {
     }
 
     fn new_secret(&self) -> SecretObject {
-        let key = crate::directory::ObjectKey::new(
-            &self.desired.owner.namespace,
-            &self.desired.secret_name,
-        );
-        SecretObject::placeholder(&key, &self.desired.owner)
+        let key = ObjectKey::new(&self.desired.owner.namespace, &self.desired.secret_name);
+        SecretObject::placeholder(&key, &self.desired.owner, self.secret_type())
+    }
+
+    fn secret_type(&self) -> &str {
+        let template = self.desired.template.as_deref();
+        template.map_or(Template::OPAQUE, |template| &template.secret_type)
     }
 
     /// Rule 3.
@@ -343,14 +358,25 @@ impl Case<'_> {
         if let Some(step) = self.repair(secret) {
             return step;
         }
-        Step::Settle(Settled::Done {
-            facts: self.facts(newest),
-            requeue_at: self.next_event(newest),
-        })
+        self.finish(newest)
+    }
+
+    /// All is as it should be, but for a Secret that the owner had under another name.
+    pub(super) fn finish(&self, newest: &CredentialEntry) -> Step {
+        let ours = |former: &&SecretObject| {
+            former.is_made_for(&self.desired.owner) && !former.is_deleting()
+        };
+        match self.view.former.as_ref().filter(ours) {
+            Some(former) => Step::DeleteFormer(former.key(), former.precondition()),
+            None => Step::Settle(Settled::Done {
+                facts: self.facts(newest),
+                requeue_at: self.next_event(newest),
+            }),
+        }
     }
 
     /// Rule 5a.
-    fn retire(&self) -> Step {
+    pub(super) fn retire(&self) -> Step {
         let mut kept = self.live.clone();
         let newest = kept.len() - 1;
         let mut retired = Vec::new();
@@ -495,7 +521,8 @@ impl Case<'_> {
     fn kept(&self, secret: Option<&SecretObject>) -> Vec<CredentialEntry> {
         let is_empty = secret.is_none_or(|secret| self.never_revealed(secret));
         let is_leak = self.desired.rotation.on_secret_deleted == OnSecretDeleted::Revoke
-            && !self.view.replaced;
+            && !self.view.replaced
+            && self.view.former.is_none();
         match secret.and_then(|secret| self.held(secret)) {
             Some(held) => self.live[..=held].to_vec(),
             None if is_empty && is_leak => Vec::new(),
@@ -540,7 +567,11 @@ impl Case<'_> {
             return Cause::Initial;
         }
         if self.never_revealed(secret) {
-            return Cause::SecretDeleted;
+            // Under another name than before, nothing was deleted.
+            return match self.view.former {
+                Some(_) => Cause::SecretChanged,
+                None => Cause::SecretDeleted,
+            };
         }
         let hash = held_hash(secret, self.desired.kind);
         let holds = |entry: &CredentialEntry| {
@@ -555,7 +586,7 @@ impl Case<'_> {
     }
 
     /// Everything that stands in the way of a new token.
-    fn refuse_mint(&self, secret: Option<&SecretObject>) -> Option<Settled> {
+    pub(super) fn refuse_mint(&self, secret: Option<&SecretObject>) -> Option<Settled> {
         if secret.is_some_and(SecretObject::is_immutable) {
             return Some(self.refuse_immutable());
         }
@@ -664,12 +695,12 @@ impl Case<'_> {
         }
     }
 
-    fn after(&self, wait: SignedDuration) -> Timestamp {
+    pub(super) fn after(&self, wait: SignedDuration) -> Timestamp {
         self.now.checked_add(wait).unwrap_or(Timestamp::MAX)
     }
 
     /// When the plan will be another one by time alone.
-    fn next_event(&self, newest: &CredentialEntry) -> Option<Timestamp> {
+    pub(super) fn next_event(&self, newest: &CredentialEntry) -> Option<Timestamp> {
         let ends = self.live.iter().filter_map(entries::end);
         let older = self.live.iter().filter(|entry| entry.epoch != newest.epoch);
         let quiet = older.filter_map(|entry| self.quiet_from(entry, newest));
@@ -683,7 +714,7 @@ impl Case<'_> {
             .map(|held| self.facts(&self.live[held]))
     }
 
-    fn facts(&self, newest: &CredentialEntry) -> Facts {
+    pub(super) fn facts(&self, newest: &CredentialEntry) -> Facts {
         let previous = self.live.iter().rfind(|entry| entry.epoch < newest.epoch);
         Facts {
             token_id: newest.token_id.clone(),
@@ -703,7 +734,7 @@ impl Case<'_> {
     }
 
     /// All entries, good or not.
-    fn recorded(&self) -> &[CredentialEntry] {
+    pub(super) fn recorded(&self) -> &[CredentialEntry] {
         self.view
             .credential
             .as_ref()
@@ -711,7 +742,7 @@ impl Case<'_> {
     }
 
     /// The requests that any token was made for; without any entry, what the status remembers.
-    fn done_requests(&self) -> RotationRequests {
+    pub(super) fn done_requests(&self) -> RotationRequests {
         match self.recorded().last() {
             Some(newest) => decode_requests(newest.nonce.as_deref()),
             None => decode_requests(self.owner.rotation_nonce.as_deref()),
@@ -719,7 +750,7 @@ impl Case<'_> {
     }
 
     /// The highest epoch ever given: the Credential's, and the status's, which outlives it.
-    fn high(&self) -> i64 {
+    pub(super) fn high(&self) -> i64 {
         let recorded = self.recorded().iter().map(|entry| entry.epoch);
         let high = self
             .view
@@ -730,7 +761,7 @@ impl Case<'_> {
     }
 
     /// The Credential as read, or a new one.
-    fn credential(&self) -> Credential {
+    pub(super) fn credential(&self) -> Credential {
         self.view.credential.clone().unwrap_or_else(|| Credential {
             metadata: ObjectMeta {
                 namespace: Some(self.desired.identity.namespace.to_string()),

@@ -35,6 +35,8 @@ struct World {
     owner: Option<OwnerView>,
     credential: Option<Credential>,
     secret: Option<SecretObject>,
+    former: Option<SecretObject>,
+    target_name: String,
     versions: u32,
     watching_since: Timestamp,
 }
@@ -49,12 +51,12 @@ impl World {
             standing: None,
             owner: Some(OwnerView {
                 uid: "owner".into(),
-                deleting: false,
-                epoch: 0,
-                rotation_nonce: None,
+                ..OwnerView::default()
             }),
             credential: None,
             secret: None,
+            former: None,
+            target_name: target().secret_name,
             versions: 0,
             watching_since: Timestamp::MIN,
         }
@@ -91,10 +93,13 @@ impl World {
             owner: self.owner.clone(),
             standing,
             replaced: false,
+            former: self.former.clone(),
         };
+        let mut target = target();
+        target.secret_name.clone_from(&self.target_name);
         plan(
             &view,
-            &target(),
+            &target,
             &Rules {
                 watching_since: self.watching_since,
                 ..Rules::new(&self.mac)
@@ -157,6 +162,7 @@ impl World {
             Step::Retire(credential, _, Retirement::Quiet) => {
                 self.record("retire quiet", *credential)
             }
+            Step::Retire(credential, _, Retirement::Lapsed) => self.record("lapse", *credential),
             Step::EmptyTokens(credential) => self.record("empty", *credential),
             Step::Discard(_) => {
                 self.credential = None;
@@ -166,6 +172,12 @@ impl World {
                 self.record("", push.credential);
                 self.store(&format!("push {}", push.cause.as_str()), Some(push.secret))
             }
+            Step::DeleteFormer(key, only) => {
+                let former = self.former.take().unwrap();
+                assert_eq!((key, only), (former.key(), former.precondition()));
+                "delete former".to_owned()
+            }
+            Step::Import(_) => unreachable!("nothing is brought here"),
             Step::Settle(_) => unreachable!("handled by the caller"),
         }
     }
@@ -192,6 +204,13 @@ impl World {
             SecretObject::new(manifest)
         });
         name.to_owned()
+    }
+
+    /// A user gives the Secret another name.
+    fn rename(&mut self, name: &str) {
+        self.former = self.secret.take();
+        self.desired.secret_name = name.into();
+        self.target_name = name.into();
     }
 
     /// A user's edit of the Secret.
@@ -260,6 +279,9 @@ pub(in crate::reconcile) fn desired() -> Desired {
         prefix: "sym".into(),
         secret_name: "ci-token".into(),
         key_alias: None,
+        template: None,
+        existing_key: None,
+        rival: None,
         lifetime: Lifetime::For(DAY * 90),
         rotation: RotationRules {
             adoption: None,
@@ -318,8 +340,8 @@ fn once_all_is_right_nothing_is_written() {
 
 #[rstest]
 #[case::absent(None)]
-#[case::another(Some(OwnerView { uid: "another".into(), deleting: false, epoch: 0, rotation_nonce: None }))]
-#[case::deleting(Some(OwnerView { uid: "owner".into(), deleting: true, epoch: 0, rotation_nonce: None }))]
+#[case::another(Some(OwnerView { uid: "another".into(), deleting: false, ..OwnerView::default() }))]
+#[case::deleting(Some(OwnerView { uid: "owner".into(), deleting: true, ..OwnerView::default() }))]
 fn an_owner_that_is_gone_gets_nothing(#[case] owner: Option<OwnerView>) {
     let mut world = World::new();
     world.owner = owner;
@@ -379,7 +401,11 @@ fn a_secret_of_somebody_else_is_never_written(#[case] metadata: Value, #[case] i
     let mut world = World::new();
     world.store(
         "",
-        Some(SecretObject::placeholder(&target().secret_key(), &owner())),
+        Some(SecretObject::placeholder(
+            &target().secret_key(),
+            &owner(),
+            "Opaque",
+        )),
     );
     world.edit(|secret| secret["metadata"] = metadata);
     if is_ours {
@@ -1099,6 +1125,99 @@ fn an_alias_holds_the_token_too_and_a_former_one_does_not() {
     world.desired.key_alias = None;
     world.run();
     assert_eq!(world.text("OTHER"), None);
+}
+
+#[test]
+fn an_edited_template_repairs_the_secret_and_makes_no_token() {
+    let mut world = World::issued();
+    let token = world.text("token").unwrap();
+    let template = |text: &str| {
+        let template = json!({ "data": { "env": text } });
+        Some(std::sync::Arc::new(
+            serde_json::from_value(template).unwrap(),
+        ))
+    };
+    world.desired.template = template("A=$(token)");
+    assert_eq!(world.run(), ["repair"]);
+    assert_eq!(world.text("env"), Some(format!("A={token}")));
+    world.desired.template = template("B=$(token|base64)");
+    assert_eq!(world.run(), ["repair"]);
+    assert_eq!(
+        world.text("env"),
+        Some(format!("B={}", STANDARD.encode(&token)))
+    );
+    world.desired.template = None;
+    assert_eq!(world.run(), ["repair"]);
+    assert_eq!(
+        (world.text("env"), world.text("token")),
+        (None, Some(token))
+    );
+}
+
+#[test]
+fn another_type_makes_the_secret_anew_and_kills_no_token() {
+    for on_secret_deleted in [OnSecretDeleted::Overlap, OnSecretDeleted::Revoke] {
+        let mut world = World::issued();
+        world.desired.rotation.on_secret_deleted = on_secret_deleted;
+        let template = json!({ "type": "servicebinding.io/oauth2", "data": { "env": "$(token)" } });
+        world.desired.template = Some(std::sync::Arc::new(
+            serde_json::from_value(template).unwrap(),
+        ));
+        let Step::Recreate(only, placeholder) = world.plan() else {
+            panic!("a type cannot be changed")
+        };
+        assert_eq!(only, world.secret.as_ref().unwrap().precondition());
+        assert!(placeholder.has_type("servicebinding.io/oauth2"));
+        assert!(!placeholder.has_text("token") && !placeholder.has_text("env"));
+    }
+}
+
+#[test]
+fn another_name_moves_the_token_and_then_the_secret_before_goes() {
+    for on_secret_deleted in [OnSecretDeleted::Overlap, OnSecretDeleted::Revoke] {
+        let mut world = World::issued();
+        world.desired.rotation.on_secret_deleted = on_secret_deleted;
+        world.rename("renamed");
+        let moved = [
+            "placeholder",
+            "push SecretChanged",
+            "retire",
+            "delete former",
+        ];
+        assert_eq!(world.run(), moved);
+        assert_eq!(world.epochs(), [1, 2], "who has the old one goes on");
+        assert_eq!(world.run(), [""; 0]);
+    }
+}
+
+#[test]
+fn only_what_was_made_for_the_very_owner_is_deleted() {
+    let edits: [fn(&mut Value); 3] = [
+        |secret| secret["metadata"]["ownerReferences"][0]["uid"] = "another".into(),
+        |secret| secret["metadata"]["ownerReferences"] = json!([]),
+        |secret| secret["metadata"]["annotations"][ANNOTATION_OWNER] = "OAuthClient/ci".into(),
+    ];
+    for edit in edits {
+        let mut world = World::issued();
+        world.edit(edit);
+        world.rename("renamed");
+        assert_eq!(world.run(), ["placeholder", "push SecretChanged", "retire"]);
+    }
+}
+
+#[test]
+fn the_older_of_two_that_want_one_secret_has_it() {
+    let mut world = World::new();
+    let rival = Problem::error(
+        Reason::SecretConflict,
+        "/spec/secret/name",
+        "the older one's",
+    );
+    world.desired.rival = Some(rival.clone());
+    assert_eq!(world.refused(), rival);
+    let mut world = World::issued();
+    world.desired.rival = Some(rival);
+    assert_eq!(world.run(), [""; 0], "what one has is not taken away");
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl Target {
 }
 
 /// The live objects, read in the order of the fields, and what the directory makes of the last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct View {
     /// The Credential.
     pub credential: Option<Credential>,
@@ -49,10 +49,12 @@ pub struct View {
     /// The Secret is a placeholder that this pass made in place of one of another type: its missing
     /// token tells of nobody's wish to revoke.
     pub replaced: bool,
+    /// The Secret that the owner's status names, where the owner wants another one now.
+    pub former: Option<SecretObject>,
 }
 
 /// What issuing reads of an owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnerView {
     /// Its uid.
     pub uid: String,
@@ -62,6 +64,8 @@ pub struct OwnerView {
     pub epoch: i64,
     /// `status.rotationNonce`.
     pub rotation_nonce: Option<String>,
+    /// `status.secretName`, if it could be one.
+    pub secret_name: Option<String>,
 }
 
 impl OwnerView {
@@ -80,8 +84,20 @@ impl OwnerView {
                 .filter(|epoch| (0..=Self::MAX_EPOCH).contains(epoch))
                 .unwrap_or(0),
             rotation_nonce: status["rotationNonce"].as_str().map(str::to_owned),
+            secret_name: status["secretName"]
+                .as_str()
+                .filter(|name| is_name(name))
+                .map(str::to_owned),
         }
     }
+}
+
+/// Whether a text can stand in a path as the name of an object.
+fn is_name(text: &str) -> bool {
+    let is_good = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
+    };
+    (1..=253).contains(&text.len()) && text.bytes().all(is_good) && !text.starts_with('.')
 }
 
 /// What an owner's status should tell of the token in its Secret.

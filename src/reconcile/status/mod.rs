@@ -134,7 +134,7 @@ pub fn client(
     if let Some(record) = object.record() {
         status.set("clientId", json!(*record.client_id));
         status.set("identity", identity_name(record.identity.as_ref()));
-        status.secret(&record.secret.name);
+        status.secret(&record.secret.name, issuance);
         let scopes = not_granted
             .iter()
             .filter_map(|problem| scope_of(&record.scopes, problem));
@@ -178,7 +178,7 @@ pub fn service_token(
     status.set("createdBy", json!(creator(live, directory.settings())));
     let mut client = None;
     if let Some(record) = object.record() {
-        status.secret(&record.secret.name);
+        status.secret(&record.secret.name, issuance);
         client = directory.client(&record.client);
     }
     if let Some(client) = client.and_then(|client| directory.accepted_client(client).ok()) {
@@ -282,7 +282,13 @@ impl<'a> Status<'a> {
         }
     }
 
-    fn secret(&mut self, name: &str) {
+    /// A Secret of another name is told of once it holds the token: until then the one before does, and by
+    /// its name here it is found to be deleted.
+    fn secret(&mut self, name: &str, issuance: &Issuance) {
+        let is_done = matches!(issuance, Issuance::Settled(Settled::Done { .. }));
+        if !is_done && self.fields.contains_key("secretName") {
+            return;
+        }
         self.set("secretName", json!(name));
         self.set("binding", json!({"name": name}));
     }

@@ -53,7 +53,7 @@ pub struct SecretSeen {
     pub key: ObjectKey,
     /// Its `resourceVersion`; empty where only its absence was seen.
     pub version: Box<str>,
-    /// Kind and name of its controller, if that is of a kind of ours.
+    /// Kind and name of its controller, if that is of a kind of ours, or of the client that it was brought for.
     pub controller: Option<(Kind, Box<str>)>,
     /// Whether it is gone.
     pub gone: bool,

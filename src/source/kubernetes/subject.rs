@@ -10,7 +10,7 @@ use super::raw::Raw;
 use super::{SecretSeen, Seen};
 use crate::directory::usage::credential_of;
 use crate::directory::{Change, Labels, ObjectKey, Settings};
-use crate::resources::{API_VERSION, Kind, LABEL_MANAGED};
+use crate::resources::{API_VERSION, Kind, LABEL_CLIENT, LABEL_MANAGED};
 use crate::tokens::MacKey;
 
 /// Something that can be watched.
@@ -22,6 +22,8 @@ pub enum Subject {
     Namespaces,
     /// Secrets that carry our label: their metadata alone.
     ManagedSecrets,
+    /// Secrets that others brought for a client, by its label: their metadata alone.
+    BroughtSecrets,
 }
 
 impl Subject {
@@ -30,7 +32,7 @@ impl Subject {
         match self {
             Self::Kind(kind) => kind.plural(),
             Self::Namespaces => "namespaces",
-            Self::ManagedSecrets => "secrets",
+            Self::ManagedSecrets | Self::BroughtSecrets => "secrets",
         }
     }
 
@@ -38,8 +40,8 @@ impl Subject {
         let plural = self.plural();
         Request::new(match (self, namespace) {
             (Self::Namespaces, _) => "/api/v1/namespaces".to_owned(),
-            (Self::ManagedSecrets, None) => "/api/v1/secrets".to_owned(),
-            (Self::ManagedSecrets, Some(namespace)) => {
+            (Self::ManagedSecrets | Self::BroughtSecrets, None) => "/api/v1/secrets".to_owned(),
+            (Self::ManagedSecrets | Self::BroughtSecrets, Some(namespace)) => {
                 format!("/api/v1/namespaces/{namespace}/secrets")
             }
             (Self::Kind(_), None) => format!("/apis/{API_VERSION}/{plural}"),
@@ -54,6 +56,7 @@ impl Subject {
             Self::Kind(_) => (None, None),
             Self::Namespaces => (None, namespace.map(|name| format!("metadata.name={name}"))),
             Self::ManagedSecrets => (Some(format!("{LABEL_MANAGED}=true")), None),
+            Self::BroughtSecrets => (Some(LABEL_CLIENT.to_owned()), None),
         }
     }
 
@@ -111,6 +114,7 @@ impl Subject {
         let change = match self {
             Self::Namespaces => Change::Namespace(raw.metadata("name").into(), labels(&raw.0)),
             Self::ManagedSecrets => return Some(Seen::Secret(secret(&raw, false))),
+            Self::BroughtSecrets => return Some(Seen::Secret(brought(&raw, false))),
             Self::Kind(Kind::Credential) => {
                 let version = raw.metadata("resourceVersion").into();
                 let is_deleting = raw.0["metadata"]["deletionTimestamp"].is_string();
@@ -133,6 +137,7 @@ impl Subject {
     pub(super) fn deleted(self, raw: &Raw) -> Seen {
         match self {
             Self::ManagedSecrets => Seen::Secret(secret(raw, true)),
+            Self::BroughtSecrets => Seen::Secret(brought(raw, true)),
             _ => self.gone(&object_key(raw)),
         }
     }
@@ -142,7 +147,7 @@ impl Subject {
         let change = match self {
             Self::Namespaces => Change::NamespaceGone(key.name.clone()),
             Self::Kind(kind) => Change::Delete(kind, key.clone()),
-            Self::ManagedSecrets => {
+            Self::ManagedSecrets | Self::BroughtSecrets => {
                 return Seen::Secret(SecretSeen {
                     key: key.clone(),
                     version: Box::default(),
@@ -184,5 +189,14 @@ fn secret(raw: &Raw, gone: bool) -> SecretSeen {
         version: raw.metadata("resourceVersion").into(),
         controller,
         gone,
+    }
+}
+
+/// Nobody of ours controls it: it concerns the client that its label names.
+fn brought(raw: &Raw, gone: bool) -> SecretSeen {
+    let client = raw.0["metadata"]["labels"][LABEL_CLIENT].as_str();
+    SecretSeen {
+        controller: client.map(|name| (Kind::OAuthClient, name.into())),
+        ..secret(raw, gone)
     }
 }

@@ -374,7 +374,11 @@ impl Running {
         ));
         let reach = Reach::Namespaces(world.namespaces());
         let kinds = Kind::ALL.into_iter().map(Subject::Kind);
-        let subjects = kinds.chain([Subject::Namespaces, Subject::ManagedSecrets]);
+        let subjects = kinds.chain([
+            Subject::Namespaces,
+            Subject::ManagedSecrets,
+            Subject::BroughtSecrets,
+        ]);
         let options = Options {
             subjects: subjects.map(|subject| (subject, reach.clone())).collect(),
             settings: Arc::default(),
