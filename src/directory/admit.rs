@@ -21,10 +21,10 @@ use super::record::{
 use super::seal::is_sealed;
 use super::{Lifetime, ObjectKey, Problem, Reason, parse_duration, schema};
 use crate::resources::{
-    ANNOTATION_ROTATE, Access, Credential, CredentialEntry, DurationString, Gateway, GrantType,
-    Identity, IdentityRef, IdentitySpec, Kind, Namespaces, OAuthClient, OAuthClientSpec,
-    Permission, RequestPolicy, Rotation, RotationPolicy, Scope, ScopeSpec, ServiceAccessToken,
-    ServiceAccessTokenSpec,
+    ANNOTATION_ROTATE, ANNOTATION_ROTATE_KEYS, Access, Credential, CredentialEntry, DurationString,
+    Gateway, GrantType, Identity, IdentityRef, IdentitySpec, Kind, Namespaces, OAuthClient,
+    OAuthClientSpec, Permission, RequestPolicy, Rotation, RotationPolicy, Scope, ScopeSpec,
+    ServiceAccessToken, ServiceAccessTokenSpec, Signing,
 };
 use crate::tokens::{MacKey, Prefix};
 
@@ -332,6 +332,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         ten_minutes,
     );
     let max_staleness = lifetime("/spec/staleness/maxAge", &staleness.max_age, minute);
+    let (rotate_keys_every, publish_keys_ahead) = signing_times(&mut faults, signing);
     let reference_prefix = tokens.reference_prefix.parse().unwrap_or_else(|_| {
         faults.invalid(
             "/spec/tokens/referencePrefix",
@@ -357,12 +358,39 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         scope_claim: tokens.scope_claim,
         audience: tokens.audience,
         algorithms: signing.algorithms.clone(),
+        rotate_keys_every,
+        publish_keys_ahead,
+        distrusted_keys: signing.distrusted.clone(),
+        rotate_keys: annotation(&identity.metadata, ANNOTATION_ROTATE_KEYS),
         gateways: gateways.iter().map(gateway_record).collect(),
         max_staleness,
         when_stale: staleness.when_exceeded,
         revoke_issued_before: revoke_issued_before.map(|moment| moment.0),
     };
     faults.finish(record)
+}
+
+/// How long a key signs, and how long it is published before.
+fn signing_times(faults: &mut Faults, signing: &Signing) -> (SignedDuration, SignedDuration) {
+    let (every, ahead) = ("/spec/signing/rotateEvery", "/spec/signing/publishAhead");
+    let rotate_every = faults.duration(every, &signing.rotate_every);
+    let publish_ahead = faults.duration(ahead, &signing.publish_ahead);
+    faults.require(
+        rotate_every >= SignedDuration::from_hours(1),
+        every,
+        "rotateEvery is at least 1h",
+    );
+    faults.require(
+        publish_ahead >= SignedDuration::from_mins(10),
+        ahead,
+        "publishAhead is at least 10m: caches of the JWK Set and mounted Secrets take their time",
+    );
+    faults.require(
+        publish_ahead < rotate_every,
+        ahead,
+        "publishAhead is shorter than rotateEvery",
+    );
+    (rotate_every, publish_ahead)
 }
 
 fn gateway_record(gateway: &Gateway) -> (Arc<str>, GatewayRecord) {
@@ -580,7 +608,7 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
                 .into(),
             alias: None,
             rotation: secret.rotation.map(Arc::new),
-            rotate: rotate_annotation(&client.metadata),
+            rotate: annotation(&client.metadata, ANNOTATION_ROTATE),
         },
         secret_lifetime,
     };
@@ -596,12 +624,9 @@ fn is_uuid_like(text: &str) -> bool {
             .all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-fn rotate_annotation(metadata: &kube::core::ObjectMeta) -> Option<Arc<str>> {
-    metadata
-        .annotations
-        .as_ref()?
-        .get(ANNOTATION_ROTATE)
-        .map(|value| value.as_str().into())
+fn annotation(metadata: &kube::core::ObjectMeta, name: &str) -> Option<Arc<str>> {
+    let value = metadata.annotations.as_ref()?.get(name)?;
+    Some(value.as_str().into())
 }
 
 fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord, Vec<Problem>> {
@@ -660,7 +685,7 @@ fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord
                 .filter(|key| *key != "token")
                 .map(Into::into),
             rotation: rotation.clone().map(Arc::new),
-            rotate: rotate_annotation(&token.metadata),
+            rotate: annotation(&token.metadata, ANNOTATION_ROTATE),
         },
         revoked: *revoked,
     };

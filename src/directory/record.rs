@@ -69,6 +69,14 @@ pub struct IdentityRecord {
     pub audience: AudienceMode,
     /// The first is the default.
     pub algorithms: Vec<SigningAlgorithm>,
+    /// How long one signing key signs.
+    pub rotate_keys_every: SignedDuration,
+    /// How long a signing key is published before.
+    pub publish_keys_ahead: SignedDuration,
+    /// Names of signing keys that are as if they had never been.
+    pub distrusted_keys: Vec<String>,
+    /// The annotation whose every new value does away with all signing keys.
+    pub rotate_keys: Option<Arc<str>>,
     /// Requirements of gateways, by name.
     pub gateways: BTreeMap<Arc<str>, GatewayRecord>,
     /// How old the oldest watch may be.

@@ -11,6 +11,7 @@ mod fanout;
 pub mod fence;
 pub mod files;
 pub mod issue;
+mod key_news;
 pub mod key_secrets;
 pub mod kube_api;
 pub mod leader;

@@ -239,7 +239,22 @@ impl SecretObject {
         self.field("metadata")["annotations"][ANNOTATION_PLACEHOLDER].is_string()
     }
 
-    fn annotate(&mut self, name: &str, value: &str) {
+    /// The value of an annotation.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.field("metadata")["annotations"][name].as_str()
+    }
+
+    /// Takes an annotation away.
+    pub fn forget_annotation(&mut self, name: &str) {
+        edit(&mut self.0, "metadata", |metadata| {
+            edit(metadata, "annotations", |annotations| {
+                annotations.remove(name);
+            });
+        });
+    }
+
+    /// Sets an annotation.
+    pub fn annotate(&mut self, name: &str, value: &str) {
         edit(&mut self.0, "metadata", |metadata| {
             edit(metadata, "annotations", |annotations| {
                 annotations.insert(name.to_owned(), value.into());

@@ -18,6 +18,8 @@ pub const LABEL_MANAGED: &str = "symbolon.dev/managed";
 pub const ANNOTATION_OWNER: &str = "symbolon.dev/owner";
 /// Annotation whose every new value asks for one rotation.
 pub const ANNOTATION_ROTATE: &str = "symbolon.dev/rotate";
+/// Annotation on an Identity whose every new value does away with all its signing keys at once.
+pub const ANNOTATION_ROTATE_KEYS: &str = "symbolon.dev/rotate-keys";
 /// Annotation on a Secret that was made anew and never held a token; what others write into it does not change that.
 pub const ANNOTATION_PLACEHOLDER: &str = "symbolon.dev/placeholder";
 /// Annotation that a fence writes on a Secret, so that a late write meant for the version before cannot land.

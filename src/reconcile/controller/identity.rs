@@ -6,12 +6,14 @@ use super::{Controller, Look, LookError, access_denied, api, lock, now};
 use crate::directory::record::{IdentityRecord, Object};
 use crate::directory::{Directory, ObjectKey, Problem};
 use crate::reconcile::cluster::{ApiError, Cluster};
-use crate::reconcile::key_secrets;
+use crate::reconcile::events::Notice;
+use crate::reconcile::key_news::news;
+use crate::reconcile::key_secrets::{self, Signing};
 use crate::reconcile::queue::Why;
 use crate::reconcile::report::Reports;
 use crate::reconcile::status;
 use crate::reconcile::work::Work;
-use crate::resources::{KeyStatus, Kind};
+use crate::resources::Kind;
 use crate::tokens::{MacKey, SystemEntropy};
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
@@ -27,9 +29,19 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Err(ApiError::Forbidden(message)) => Some(Err(access_denied(&message))),
             Err(error) => return Err(LookError::Api("the Identity's Secrets", error)),
         };
-        let keys = keys.as_ref().map(|keys| keys.as_ref().map(Vec::as_slice));
+        let until = keys.as_ref().and_then(|keys| keys.as_ref().ok()?.next);
+        let keys = keys
+            .as_ref()
+            .map(|keys| keys.as_ref().map(|signing| signing.keys.as_slice()));
         let wanted = status::identity(&live, &directory, object, keys, now());
-        self.report(Kind::Identity, &live, &wanted, None).await
+        let look = self.report(Kind::Identity, &live, &wanted, until).await?;
+        if matches!(look, Look::Settled(_)) {
+            for (reason, note) in news(&live["status"]["keys"], &wanted["status"]["keys"]) {
+                let notice = Notice::new(&live, reason, false, note);
+                self.notices.publish(notice);
+            }
+        }
+        Ok(look)
     }
 
     /// The Identity's keys, made where they are missing; `None` for one that is not served.
@@ -37,7 +49,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         &self,
         directory: &Directory,
         object: &Object<IdentityRecord>,
-    ) -> Result<Option<Result<Vec<KeyStatus>, Problem>>, ApiError> {
+    ) -> Result<Option<Result<Signing, Problem>>, ApiError> {
         let Some(record) = object
             .record()
             .filter(|_| directory.identity_problems(object).is_empty())
@@ -48,7 +60,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let keys = key_secrets::ensure(
             &self.cluster,
             key,
-            &record.algorithms,
+            &key_secrets::wish(record),
             now(),
             &mut SystemEntropy,
         )
