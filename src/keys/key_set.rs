@@ -213,17 +213,11 @@ impl KeySet {
         times.flatten().filter(|time| *time > now).min()
     }
 
-    /// The algorithm of those who ask for none: the first of `wanted` whose key's time has come. Until one's has, the
-    /// algorithm that signed before goes on, RS256 first, which every verifier knows (RFC 9068 section 2.1); where there is none
-    /// either, a key published a moment ago is better than none.
+    /// The algorithm of those who ask for none, see [`default_algorithm`].
     pub fn default_algorithm(&self, wanted: &[Algorithm], now: Timestamp) -> Option<Algorithm> {
-        let is_settled = |algorithm: &Algorithm| self.signs_since(*algorithm, now).is_some();
-        let has_any = |algorithm: &Algorithm| self.active(*algorithm, now).is_some();
-        let wanted = || wanted.iter().copied();
-        wanted()
-            .find(is_settled)
-            .or_else(|| Algorithm::ALL.into_iter().find(is_settled))
-            .or_else(|| wanted().find(has_any))
+        let is_settled = |algorithm| self.signs_since(algorithm, now).is_some();
+        let has_key = |algorithm| self.active(algorithm, now).is_some();
+        default_algorithm(wanted, is_settled, has_key)
     }
 
     /// Since when the key that signs with `algorithm` at `now` does so; `None` where none does whose time has come.
@@ -259,6 +253,22 @@ impl KeySet {
 
 fn order(record: &KeyRecord) -> (Algorithm, Timestamp, &str) {
     (record.key.algorithm(), record.active_from, record.key.kid())
+}
+
+/// The algorithm of those who ask for none: the first of `wanted` whose key's time has come. Until one's has, the
+/// algorithm that signed before goes on, RS256 first, which every verifier knows (RFC 9068 section 4); where there is none
+/// either, a key published a moment ago is better than none.
+pub(super) fn default_algorithm(
+    wanted: &[Algorithm],
+    is_settled: impl Fn(Algorithm) -> bool,
+    has_key: impl Fn(Algorithm) -> bool,
+) -> Option<Algorithm> {
+    let find = |among: &[Algorithm], has: &dyn Fn(Algorithm) -> bool| {
+        among.iter().copied().find(|algorithm| has(*algorithm))
+    };
+    find(wanted, &is_settled)
+        .or_else(|| find(&Algorithm::ALL, &is_settled))
+        .or_else(|| find(wanted, &has_key))
 }
 
 /// Read first and loosely, so that a newer document is told from a broken one.

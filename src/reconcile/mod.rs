@@ -13,6 +13,7 @@ pub mod files;
 pub mod issue;
 mod key_news;
 pub mod key_secrets;
+mod key_sweep;
 pub mod kube_api;
 pub mod leader;
 pub mod queue;

@@ -19,6 +19,12 @@ use crate::tokens::{MacKey, SystemEntropy};
 impl<C: Cluster + Reports + 'static> Controller<C> {
     pub(super) async fn identity(&self, key: &ObjectKey) -> Result<Look, LookError> {
         let Some((live, directory)) = self.gather(Kind::Identity, key).await? else {
+            for secret in [
+                key_secrets::signing_secret(key),
+                key_secrets::mac_secret(key),
+            ] {
+                self.watch_key_secret(&self.directory(), &secret);
+            }
             return Ok(Look::Gone);
         };
         let Some(object) = directory.identity(key) else {

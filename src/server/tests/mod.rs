@@ -5,6 +5,7 @@ mod discovery;
 mod edge;
 mod hostile;
 mod introspection;
+mod keys;
 mod revocation;
 mod tcp;
 mod token;
