@@ -12,13 +12,17 @@ use crate::harness::{Cluster, Program, eventually, rule};
 
 const TOKEN: Kind = Kind::ServiceAccessToken;
 
-struct Server {
+pub(super) struct Server {
     process: Process,
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
 }
 
 impl Server {
-    async fn start(world: &World<'_>, kubeconfig: &std::path::Path, more: &[&str]) -> Self {
+    pub(super) async fn start(
+        world: &World<'_>,
+        kubeconfig: &std::path::Path,
+        more: &[&str],
+    ) -> Self {
         let namespaces = world.namespaces().join(",");
         let identity = world.identity().to_string();
         let mut arguments = vec!["serve", "--identity", &identity, "--namespace", &namespaces];
@@ -44,8 +48,28 @@ impl Server {
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("{}/id/{path}", self.process.address("listen"))
+    }
+
+    /// Whether the client finds a token active.
+    pub(super) async fn introspects(&self, id: &str, secret: &str, token: &str) -> bool {
+        let request = self.http.post(self.url("connect/introspect"));
+        let request = request.basic_auth(id, Some(secret));
+        let answer = request.form(&[("token", token)]).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["active"] == true
+    }
+
+    pub(super) async fn jwks(&self) -> Value {
+        let url = self.url(".well-known/openid-configuration/jwks");
+        self.http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
     }
 
     async fn check(&self, token: &str) -> StatusCode {
@@ -69,7 +93,7 @@ impl Server {
         .await;
     }
 
-    async fn access_token(&self, id: &str, secret: &str) -> Result<Value, StatusCode> {
+    pub(super) async fn access_token(&self, id: &str, secret: &str) -> Result<Value, StatusCode> {
         let request = self
             .http
             .post(self.url("connect/token"))
@@ -89,7 +113,7 @@ impl Server {
     }
 }
 
-async fn client_secret(world: &World<'_>) -> (String, String) {
+pub(super) async fn client_secret(world: &World<'_>) -> (String, String) {
     let data = world.secret("backend-client").await.unwrap().data.unwrap();
     let text = |key: &str| String::from_utf8(data[key].0.clone()).unwrap();
     (text("client-id"), text("client-secret"))
