@@ -6,8 +6,16 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// One thing that happened: the reason of an Event, and its text.
-pub type News = (&'static str, String);
+/// One thing that happened to a key.
+#[derive(Debug, PartialEq, Eq)]
+pub struct News {
+    /// Of which key.
+    pub kid: String,
+    /// The reason of an Event.
+    pub reason: &'static str,
+    /// What it says.
+    pub text: String,
+}
 
 /// What is new between two values of `status.keys`.
 pub fn news(before: &Value, after: &Value) -> Vec<News> {
@@ -19,7 +27,7 @@ pub fn news(before: &Value, after: &Value) -> Vec<News> {
     let gone = before.iter().filter(|(kid, _)| !after.contains_key(*kid));
     let gone = gone.map(|(kid, key)| {
         let text = format!("the {} key {kid} is gone from the JWKS", key.algorithm);
-        ("KeyRetired", text)
+        about(kid, "KeyRetired", text)
     });
     appeared.chain(gone).collect()
 }
@@ -53,16 +61,25 @@ fn told(kid: &str, key: &Key<'_>, known: Option<&str>) -> Option<News> {
         ..
     } = key;
     match key.phase {
-        "Published" => Some((
-            "KeyPublished",
-            format!("the {algorithm} key {kid} is in the JWKS and signs from {active_from}"),
-        )),
+        "Published" => {
+            let text =
+                format!("the {algorithm} key {kid} is in the JWKS and signs from {active_from}");
+            Some(about(kid, "KeyPublished", text))
+        }
         // A status of an earlier release said no phase.
-        "Active" if known != Some("") => Some((
-            "KeyActivated",
-            format!("the {algorithm} key {kid} signs from now on"),
-        )),
+        "Active" if known != Some("") => {
+            let text = format!("the {algorithm} key {kid} signs from now on");
+            Some(about(kid, "KeyActivated", text))
+        }
         _ => None,
+    }
+}
+
+fn about(kid: &str, reason: &'static str, text: String) -> News {
+    News {
+        kid: kid.to_owned(),
+        reason,
+        text,
     }
 }
 
@@ -79,7 +96,7 @@ mod tests {
 
     fn reasons(before: &Value, after: &Value) -> Vec<(&'static str, bool)> {
         let news = news(before, after).into_iter();
-        news.map(|(reason, text)| (reason, text.contains("ES256 key b ")))
+        news.map(|it| (it.reason, it.text.contains("ES256 key b ")))
             .collect()
     }
 

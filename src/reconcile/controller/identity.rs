@@ -7,7 +7,7 @@ use crate::directory::record::{IdentityRecord, Object};
 use crate::directory::{Directory, ObjectKey, Problem};
 use crate::reconcile::cluster::{ApiError, Cluster};
 use crate::reconcile::events::Notice;
-use crate::reconcile::key_news::news;
+use crate::reconcile::key_news::{News, news};
 use crate::reconcile::key_secrets::{self, Signing};
 use crate::reconcile::queue::Why;
 use crate::reconcile::report::Reports;
@@ -42,8 +42,11 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let wanted = status::identity(&live, &directory, object, keys, now());
         let look = self.report(Kind::Identity, &live, &wanted, until).await?;
         if matches!(look, Look::Settled(_)) {
-            for (reason, note) in news(&live["status"]["keys"], &wanted["status"]["keys"]) {
-                let notice = Notice::new(&live, reason, false, note);
+            let secret = key_secrets::signing_secret(key);
+            for News { kid, reason, text } in
+                news(&live["status"]["keys"], &wanted["status"]["keys"])
+            {
+                let notice = Notice::new(&live, reason, false, text).of_secret(&secret, &kid);
                 self.notices.publish(notice);
             }
         }
