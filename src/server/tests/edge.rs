@@ -9,7 +9,7 @@ use tower::Service as _;
 use super::*;
 use crate::server::{NotReady, health};
 
-async fn health(fixture: &Fixture, path: &str) -> Reply {
+pub(super) async fn health(fixture: &Fixture, path: &str) -> Reply {
     let request = Request::get(path).body(Body::empty()).unwrap();
     let answer = health::router(fixture.app.clone()).call(request).await;
     Reply::of(answer.unwrap()).await

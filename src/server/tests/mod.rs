@@ -8,6 +8,7 @@ mod introspection;
 mod keys;
 mod revocation;
 mod tcp;
+mod tls;
 mod token;
 
 use std::fmt::{self, Display};
