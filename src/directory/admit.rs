@@ -19,7 +19,7 @@ use super::record::{
     NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord,
 };
 use super::seal::is_sealed;
-use super::{Lifetime, ObjectKey, Problem, Reason, parse_duration, schema};
+use super::{Cidr, Lifetime, ObjectKey, Problem, Reason, parse_duration, schema};
 use crate::resources::{
     ANNOTATION_ROTATE, ANNOTATION_ROTATE_KEYS, Access, Credential, CredentialEntry, DurationString,
     Gateway, GrantType, Identity, IdentityRef, IdentitySpec, Kind, Namespaces, OAuthClient,
@@ -225,6 +225,17 @@ impl Faults {
         })
     }
 
+    fn proxies(&mut self, path: &str, texts: &[String]) -> Vec<Cidr> {
+        let ranges: Result<_, _> = texts.iter().map(|text| text.parse()).collect();
+        ranges.unwrap_or_else(|_| {
+            self.invalid(
+                path,
+                "trustedProxies are CIDRs, such as 10.0.0.0/8 or fd00::/8",
+            );
+            Vec::new()
+        })
+    }
+
     fn rotation(&mut self, path: &str, rotation: Option<&Rotation>) {
         let Some(rotation) = rotation else { return };
         let overlap = self.optional_duration(&format!("{path}/overlap"), rotation.overlap.as_ref());
@@ -289,6 +300,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         tokens,
         signing,
         gateways,
+        network,
         staleness,
         revoke_issued_before,
     } = &identity.spec;
@@ -363,6 +375,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         distrusted_keys: signing.distrusted.clone(),
         rotate_keys: annotation(&identity.metadata, ANNOTATION_ROTATE_KEYS),
         gateways: gateways.iter().map(gateway_record).collect(),
+        trusted_proxies: faults.proxies("/spec/network/trustedProxies", &network.trusted_proxies),
         max_staleness,
         when_stale: staleness.when_exceeded,
         revoke_issued_before: revoke_issued_before.map(|moment| moment.0),

@@ -7,6 +7,7 @@
 
 pub mod admit;
 mod algorithm;
+mod cidr;
 mod claims;
 mod desired;
 mod diagnose;
@@ -31,6 +32,7 @@ pub mod transition;
 mod verify;
 
 pub use admit::Settings;
+pub use cidr::{Cidr, NoCidr};
 pub use desired::{
     Desired, IssuedClient, Lifetime, RotationRequests, RotationRules, SecretKind, Standing,
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ObjectKey, Problem};
+use super::{Cidr, ObjectKey, Problem};
 use crate::resources::{
     AudienceMode, Cause, NamespacesFrom, OwnerKind, ReferenceTokens, ScopeClaim, SigningAlgorithm,
     WhenExceeded,
@@ -79,6 +79,8 @@ pub struct IdentityRecord {
     pub rotate_keys: Option<Arc<str>>,
     /// Requirements of gateways, by name.
     pub gateways: BTreeMap<Arc<str>, GatewayRecord>,
+    /// Proxies whose word on the caller's address is believed.
+    pub trusted_proxies: Vec<Cidr>,
     /// How old the oldest watch may be.
     pub max_staleness: SignedDuration,
     /// What happens beyond it.

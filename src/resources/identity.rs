@@ -46,6 +46,9 @@ pub struct IdentitySpec {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub gateways: Vec<Gateway>,
+    /// How it is reached.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network: Network,
     /// What happens while the Kubernetes API is away.
     #[serde(default, skip_serializing_if = "is_default")]
     pub staleness: Staleness,
@@ -303,6 +306,18 @@ pub struct Gateway {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
+}
+
+/// How an Identity is reached.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.trustedProxies) || self.trustedProxies.all(cidr, isCIDR(cidr))").message("trustedProxies are CIDRs, such as 10.0.0.0/8 or fd00::/8").field_path(".trustedProxies"))]
+pub struct Network {
+    /// Proxies whose word on the caller's address is believed, as CIDRs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 43)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub trusted_proxies: Vec<String>,
 }
 
 /// How long the server answers from what it last saw.

@@ -8,6 +8,7 @@
 
 mod app;
 mod connection;
+mod forwarded;
 mod health;
 mod limits;
 mod listener;

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::router;
 use crate::directory::record::IdentityRecord;
-use crate::directory::{Directory, ObjectKey, Settings};
+use crate::directory::{Cidr, Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::oauth::discovery;
 use crate::resources::WhenExceeded;
@@ -70,6 +70,7 @@ pub struct Site {
     /// `WWW-Authenticate` of a client that failed to authenticate.
     pub(super) basic_challenge: HeaderValue,
     pub(super) is_https: bool,
+    pub(super) trusted_proxies: Vec<Cidr>,
     pub(super) max_staleness: SignedDuration,
     pub(super) when_stale: WhenExceeded,
     /// What signs for clients that do not choose.
@@ -125,6 +126,7 @@ impl Site {
             authorization_server: Document::new(documents.authorization_server)?,
             jwks: Document::new(ring.jwks())?,
             basic_challenge: HeaderValue::from_str(&challenge).map_err(|_| BadSite)?,
+            trusted_proxies: identity.trusted_proxies.clone(),
             is_https: issuer.starts_with("https://"),
             max_staleness: identity.max_staleness,
             when_stale: identity.when_stale,
@@ -141,6 +143,7 @@ impl Site {
             && self.issuer == identity.issuer
             && self.max_staleness == identity.max_staleness
             && self.when_stale == identity.when_stale
+            && self.trusted_proxies == identity.trusted_proxies
             && self.algorithms == algorithms(identity)
     }
 }
