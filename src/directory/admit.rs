@@ -19,12 +19,12 @@ use super::record::{
     NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord, Used,
 };
 use super::seal::is_sealed;
-use super::{Lifetime, ObjectKey, Problem, Reason, parse_duration, schema, template};
+use super::{Cidr, Lifetime, ObjectKey, Problem, Reason, parse_duration, schema, template};
 use crate::resources::{
-    ANNOTATION_ROTATE, Access, ClientSecret, Credential, CredentialEntry, DurationString, Gateway,
-    GrantType, Identity, IdentityRef, IdentitySpec, Kind, Namespaces, OAuthClient, OAuthClientSpec,
-    OwnerKind, Permission, RequestPolicy, Rotation, RotationPolicy, Scope, ScopeSpec,
-    ServiceAccessToken, ServiceAccessTokenSpec, Template,
+    ANNOTATION_ROTATE, ANNOTATION_ROTATE_KEYS, Access, ClientSecret, Credential, CredentialEntry,
+    DurationString, Gateway, GrantType, Identity, IdentityRef, IdentitySpec, Kind, Namespaces,
+    OAuthClient, OAuthClientSpec, OwnerKind, Permission, RequestPolicy, Rotation, RotationPolicy,
+    Scope, ScopeSpec, ServiceAccessToken, ServiceAccessTokenSpec, Signing, Template,
 };
 use crate::tokens::{MacKey, Prefix};
 
@@ -248,6 +248,17 @@ impl Faults {
         })
     }
 
+    fn proxies(&mut self, path: &str, texts: &[String]) -> Vec<Cidr> {
+        let ranges: Result<_, _> = texts.iter().map(|text| text.parse()).collect();
+        ranges.unwrap_or_else(|_| {
+            self.invalid(
+                path,
+                "trustedProxies are CIDRs, such as 10.0.0.0/8 or fd00::/8",
+            );
+            Vec::new()
+        })
+    }
+
     fn rotation(&mut self, path: &str, rotation: Option<&Rotation>) {
         let Some(rotation) = rotation else { return };
         let overlap = self.optional_duration(&format!("{path}/overlap"), rotation.overlap.as_ref());
@@ -335,6 +346,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         tokens,
         signing,
         gateways,
+        network,
         staleness,
         revoke_issued_before,
     } = &identity.spec;
@@ -378,6 +390,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         ten_minutes,
     );
     let max_staleness = lifetime("/spec/staleness/maxAge", &staleness.max_age, minute);
+    let (rotate_keys_every, publish_keys_ahead) = signing_times(&mut faults, signing);
     let reference_prefix = tokens.reference_prefix.parse().unwrap_or_else(|_| {
         faults.invalid(
             "/spec/tokens/referencePrefix",
@@ -403,12 +416,40 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         scope_claim: tokens.scope_claim,
         audience: tokens.audience,
         algorithms: signing.algorithms.clone(),
+        rotate_keys_every,
+        publish_keys_ahead,
+        distrusted_keys: signing.distrusted.clone(),
+        rotate_keys: annotation(&identity.metadata, ANNOTATION_ROTATE_KEYS),
         gateways: gateways.iter().map(gateway_record).collect(),
+        trusted_proxies: faults.proxies("/spec/network/trustedProxies", &network.trusted_proxies),
         max_staleness,
         when_stale: staleness.when_exceeded,
         revoke_issued_before: revoke_issued_before.map(|moment| moment.0),
     };
     faults.finish(record)
+}
+
+/// How long a key signs, and how long it is published before.
+fn signing_times(faults: &mut Faults, signing: &Signing) -> (SignedDuration, SignedDuration) {
+    let (every, ahead) = ("/spec/signing/rotateEvery", "/spec/signing/publishAhead");
+    let rotate_every = faults.duration(every, &signing.rotate_every);
+    let publish_ahead = faults.duration(ahead, &signing.publish_ahead);
+    faults.require(
+        rotate_every >= SignedDuration::from_hours(1),
+        every,
+        "rotateEvery is at least 1h",
+    );
+    faults.require(
+        publish_ahead >= SignedDuration::from_mins(10),
+        ahead,
+        "publishAhead is at least 10m: caches of the JWK Set and mounted Secrets take their time",
+    );
+    faults.require(
+        publish_ahead < rotate_every,
+        ahead,
+        "publishAhead is shorter than rotateEvery",
+    );
+    (rotate_every, publish_ahead)
 }
 
 fn gateway_record(gateway: &Gateway) -> (Arc<str>, GatewayRecord) {
@@ -629,7 +670,11 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
         reference_tokens: *reference_tokens,
         algorithm: tokens.algorithm,
         access_token_lifetime,
-        secret: client_secret(secret, name, rotate_annotation(&client.metadata)),
+        secret: client_secret(
+            secret,
+            name,
+            annotation(&client.metadata, ANNOTATION_ROTATE),
+        ),
         secret_lifetime,
     };
     faults.finish(record)
@@ -662,12 +707,9 @@ fn is_uuid_like(text: &str) -> bool {
             .all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-fn rotate_annotation(metadata: &kube::core::ObjectMeta) -> Option<Arc<str>> {
-    metadata
-        .annotations
-        .as_ref()?
-        .get(ANNOTATION_ROTATE)
-        .map(|value| value.as_str().into())
+fn annotation(metadata: &kube::core::ObjectMeta, name: &str) -> Option<Arc<str>> {
+    let value = metadata.annotations.as_ref()?.get(name)?;
+    Some(value.as_str().into())
 }
 
 fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord, Vec<Problem>> {
@@ -728,7 +770,7 @@ fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord
             template: secret.template.clone().map(Arc::new),
             existing_key: None,
             rotation: rotation.clone().map(Arc::new),
-            rotate: rotate_annotation(&token.metadata),
+            rotate: annotation(&token.metadata, ANNOTATION_ROTATE),
         },
         revoked: *revoked,
     };

@@ -8,6 +8,7 @@
 pub mod admit;
 mod algorithm;
 mod brought;
+mod cidr;
 mod claims;
 mod desired;
 mod diagnose;
@@ -35,6 +36,7 @@ pub mod usage;
 mod verify;
 
 pub use admit::Settings;
+pub use cidr::{Cidr, NoCidr};
 pub use desired::{
     Desired, IssuedClient, Lifetime, RotationRequests, RotationRules, SecretKind, Standing,
 };

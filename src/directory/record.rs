@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ObjectKey, Problem};
+use super::{Cidr, ObjectKey, Problem};
 use crate::resources::{
     AudienceMode, Cause, NamespacesFrom, OwnerKind, ReferenceTokens, ScopeClaim, SigningAlgorithm,
     WhenExceeded,
@@ -69,8 +69,18 @@ pub struct IdentityRecord {
     pub audience: AudienceMode,
     /// The first is the default.
     pub algorithms: Vec<SigningAlgorithm>,
+    /// How long one signing key signs.
+    pub rotate_keys_every: SignedDuration,
+    /// How long a signing key is published before.
+    pub publish_keys_ahead: SignedDuration,
+    /// Names of signing keys that are as if they had never been.
+    pub distrusted_keys: Vec<String>,
+    /// The annotation whose every new value does away with all signing keys.
+    pub rotate_keys: Option<Arc<str>>,
     /// Requirements of gateways, by name.
     pub gateways: BTreeMap<Arc<str>, GatewayRecord>,
+    /// Proxies whose word on the caller's address is believed.
+    pub trusted_proxies: Vec<Cidr>,
     /// How old the oldest watch may be.
     pub max_staleness: SignedDuration,
     /// What happens beyond it.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::issue::{IssueEvent, Retirement};
+use crate::directory::ObjectKey;
 use crate::resources::API_VERSION;
 
 /// Waiting to be written; more are left out.
@@ -50,6 +51,21 @@ impl Notice {
                 ..ObjectReference::default()
             },
         }
+    }
+
+    /// Tells which part of a Secret beside it is meant. Notices of one reason about one object are merged, and the first
+    /// text stays, unless they are about different parts.
+    #[must_use]
+    pub(super) fn of_secret(mut self, secret: &ObjectKey, part: &str) -> Self {
+        self.event.secondary = Some(ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Secret".to_owned()),
+            namespace: Some(secret.namespace.to_string()),
+            name: Some(secret.name.to_string()),
+            field_path: Some(part.to_owned()),
+            ..ObjectReference::default()
+        });
+        self
     }
 
     /// What issuing did to an owner.

@@ -102,6 +102,11 @@ impl SecretObject {
         *self.field("immutable") == Value::Bool(true)
     }
 
+    /// Whether anything owns it.
+    pub fn has_owner(&self) -> bool {
+        self.references().next().is_some()
+    }
+
     /// Whether it says that the operator looks after it.
     pub fn is_managed(&self) -> bool {
         self.field("metadata")["labels"][LABEL_MANAGED] == "true"

@@ -20,6 +20,8 @@ pub const LABEL_MANAGED: &str = "symbolon.dev/managed";
 pub const ANNOTATION_OWNER: &str = "symbolon.dev/owner";
 /// Annotation whose every new value asks for one rotation.
 pub const ANNOTATION_ROTATE: &str = "symbolon.dev/rotate";
+/// Annotation on an Identity whose every new value does away with all its signing keys at once.
+pub const ANNOTATION_ROTATE_KEYS: &str = "symbolon.dev/rotate-keys";
 /// Annotation on a Secret that was made anew and never held a token; what others write into it does not change that.
 pub const ANNOTATION_PLACEHOLDER: &str = "symbolon.dev/placeholder";
 /// Annotation on such a Secret: which labels, annotations and keys of its data came from the template, so

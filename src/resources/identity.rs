@@ -46,6 +46,9 @@ pub struct IdentitySpec {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub gateways: Vec<Gateway>,
+    /// How it is reached.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network: Network,
     /// What happens while the Kubernetes API is away.
     #[serde(default, skip_serializing_if = "is_default")]
     pub staleness: Staleness,
@@ -237,20 +240,42 @@ pub enum AudienceMode {
     Many,
 }
 
-/// How tokens are signed.
+/// How tokens are signed, and how their keys follow each other.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("duration(self.rotateEvery) >= duration('1h')").message("rotateEvery is at least 1h").field_path(".rotateEvery"))]
+#[x_kube(validation = Rule::new("duration(self.publishAhead) >= duration('10m')").message("publishAhead is at least 10m: caches of the JWK Set and mounted Secrets take their time").field_path(".publishAhead"))]
+#[x_kube(validation = Rule::new("duration(self.publishAhead) < duration(self.rotateEvery)").message("publishAhead is shorter than rotateEvery").field_path(".publishAhead"))]
 pub struct Signing {
-    /// The first is the default; clients choose among them.
+    /// The first is the default; clients choose among them. An algorithm that is added signs by default when its key
+    /// has been published for `publishAhead`; the one that it replaces signs until then.
     #[serde(default = "rs256")]
     #[schemars(length(min = 1, max = 4))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub algorithms: Vec<SigningAlgorithm>,
+    /// How long one key signs.
+    #[serde(default = "hours_2160")]
+    pub rotate_every: DurationString,
+    /// How long a key is published before it signs.
+    #[serde(default = "hours_24")]
+    pub publish_ahead: DurationString,
+    /// Keys that are out of the JWK Set at once and verify nothing: their `kid`s.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 43, max = 43), regex(pattern = r"^[A-Za-z0-9_-]+$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub distrusted: Vec<String>,
 }
 
 impl Default for Signing {
     fn default() -> Self {
         Self {
             algorithms: rs256(),
+            rotate_every: hours_2160(),
+            publish_ahead: hours_24(),
+            distrusted: Vec::new(),
         }
     }
 }
@@ -281,6 +306,18 @@ pub struct Gateway {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
+}
+
+/// How an Identity is reached.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.trustedProxies) || self.trustedProxies.all(cidr, isCIDR(cidr))").message("trustedProxies are CIDRs, such as 10.0.0.0/8 or fd00::/8").field_path(".trustedProxies"))]
+pub struct Network {
+    /// Proxies whose word on the caller's address is believed, as CIDRs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 43)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub trusted_proxies: Vec<String>,
 }
 
 /// How long the server answers from what it last saw.
@@ -326,7 +363,7 @@ pub struct IdentityStatus {
     pub endpoints: Option<Endpoints>,
     /// The signing keys: public ids, never a key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["kid".into()]))]
     pub keys: Vec<KeyStatus>,
     /// See the list of conditions in the documentation.
@@ -349,11 +386,32 @@ pub struct Endpoints {
 
 /// One signing key.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct KeyStatus {
     /// `kid` in the JWKS.
     pub kid: String,
     /// What it signs with.
     pub algorithm: SigningAlgorithm,
+    /// Where it is between its publication and its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<KeyPhase>,
+    /// From when it signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_from: Option<Moment>,
+    /// When it is gone from the JWKS: every token that it signed is over then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Moment>,
+}
+
+/// What a signing key does. Each of them verifies and is in the JWKS.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum KeyPhase {
+    /// It will sign.
+    Published,
+    /// It signs.
+    Active,
+    /// It signed.
+    Retiring,
 }
 
 fn hours_1() -> DurationString {

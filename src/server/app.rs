@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::response::Response;
@@ -15,10 +16,13 @@ use tower::Service as _;
 
 use super::request::Arrival;
 use super::throttle::Throttle;
-use super::{Limits, NotReady, Publisher, Revoker, Status, Uses, reply};
+use super::{Limits, NotReady, Publisher, Revoker, Site, Status, Uses, forwarded, reply};
 use crate::directory::{ObjectKey, Settings};
 use crate::telemetry::metrics::Scrape;
 use crate::telemetry::{Metrics, logs};
+
+/// Where proxies say whom they speak for.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// What a server is told once.
 #[derive(Clone, Debug)]
@@ -143,11 +147,18 @@ impl App {
         if !self.is_meant(&request) {
             return reply::misdirected();
         }
-        let site_router = {
+        let site = {
             let snapshot = self.publisher().current();
-            snapshot.site().map(|site| site.router.clone())
+            let caller = |site: &Site| {
+                let lists = request.headers().get_all(FORWARDED_FOR).iter();
+                let lists = lists.map(HeaderValue::as_bytes);
+                peer.map(|peer| forwarded::caller(peer, &site.trusted_proxies, lists))
+            };
+            snapshot
+                .site()
+                .map(|site| (site.router.clone(), caller(site)))
         };
-        let Some(mut router) = site_router else {
+        let Some((mut router, peer)) = site else {
             return reply::Refusal::Unavailable.response();
         };
         let app = self.clone();

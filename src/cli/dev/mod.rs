@@ -85,6 +85,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(server::run(
         listener,
+        None,
         health,
         world.app().clone(),
         shutdown.clone(),

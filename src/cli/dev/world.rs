@@ -19,12 +19,13 @@ use super::problems::Told;
 use super::{Args, origin};
 use crate::directory::{Change, Directory, ObjectKey, Settings, usage};
 use crate::keys::KeySet;
+use crate::keys::schedule::Wish;
 use crate::reconcile::cluster::{ApiError, Cluster as _};
 use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::events::Notices;
 use crate::reconcile::files::{CredentialEvent, Files};
 use crate::reconcile::key_secrets;
-use crate::resources::{Credential, CredentialStatus, Kind, SigningAlgorithm};
+use crate::resources::{Credential, CredentialStatus, Kind};
 use crate::server::{App, Config, RecordError, RevokeError, Revoker, UseRecorder, UseReport, Uses};
 use crate::source::births::BirthFile;
 use crate::source::files::Folder;
@@ -292,8 +293,8 @@ impl World {
         let Ok(served) = directory.served_identity(&self.identity) else {
             return Ok(());
         };
-        let algorithms: Vec<SigningAlgorithm> = served.record.algorithms.clone();
-        let keys = self.made_keys(&algorithms).await;
+        let wish = key_secrets::wish(served.record);
+        let keys = self.made_keys(&wish).await;
         let keys = keys.context("cannot make the Identity's keys")?;
         match (keys.mac, keys.signing) {
             (Ok(mac), Ok(_)) => self.mac = Some(mac),
@@ -310,14 +311,10 @@ impl World {
     }
 
     /// The controller may be at it too: then there is something to read the next time.
-    async fn made_keys(
-        &self,
-        algorithms: &[SigningAlgorithm],
-    ) -> Result<key_secrets::Keys, ApiError> {
+    async fn made_keys(&self, wish: &Wish) -> Result<key_secrets::Keys, ApiError> {
         let (files, identity) = (&self.files, &self.identity);
-        let ensure = async || {
-            key_secrets::ensure(files, identity, algorithms, now(), &mut SystemEntropy).await
-        };
+        let ensure =
+            async || key_secrets::ensure(files, identity, wish, now(), &mut SystemEntropy).await;
         match ensure().await {
             Err(ApiError::Conflict | ApiError::AlreadyExists) => ensure().await,
             other => other,

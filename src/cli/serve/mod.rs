@@ -1,6 +1,7 @@
 //! `symbolon serve`: one Identity of a cluster. It watches the same resources as the operator and needs
 //! none of it to know that something was applied, disabled or deleted.
 
+mod certificate;
 mod keys;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::certificate::Certificate;
 use self::keys::{Keys, Place};
 use super::logging::LogArgs;
 use super::{cluster, manifests, signals};
@@ -36,6 +38,7 @@ const AGE: Duration = Duration::from_secs(1);
 #[command(after_help = "Examples:
   symbolon serve --identity platform/main
   symbolon serve --identity platform/main --keys-dir /var/run/symbolon/keys     a mounted Secret
+  symbolon serve --identity platform/main --tls-dir /var/run/symbolon/tls       TLS ends in the server
   symbolon serve --identity platform/main --namespace platform --namespace shop
 
 Health and metrics are at --health-listen: /livez, /readyz, /metrics.")]
@@ -46,6 +49,10 @@ pub(super) struct Args {
     /// A folder with keyset.json and mac.key; without it they are read from the Identity's Secrets
     #[arg(long, value_name = "DIR", env = "SYMBOLON_KEYS_DIR")]
     keys_dir: Option<PathBuf>,
+    /// A folder with tls.crt and tls.key, as a mounted kubernetes.io/tls Secret has them: serve TLS 1.2 and 1.3 with
+    /// this certificate, and with its successor when the files change; without it TLS ends in front of the server
+    #[arg(long, value_name = "DIR", env = "SYMBOLON_TLS_DIR")]
+    tls_dir: Option<PathBuf>,
     /// Where to serve
     #[arg(
         long,
@@ -113,6 +120,11 @@ impl Sink for Publish {
 async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = bind(args.listen, "--listen").await?;
     let health = bind(args.health_listen, "--health-listen").await?;
+    let certificate = match args.tls_dir.clone() {
+        Some(folder) => Some(Certificate::open(folder).await?),
+        None => None,
+    };
+    let tls = certificate.as_ref().map(Certificate::tls);
     let client = cluster::client(args.context.as_deref()).await?;
     let answering = cluster::answering_client(args.context.as_deref()).await?;
     let revoker = KubeRevoker::new(answering.clone());
@@ -129,7 +141,9 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     tokio::spawn(reports.run(KubeUses::new(answering)));
     info!(listen = %listener.local_addr()?, health = %health.local_addr()?, identity = %args.identity, "serving");
     let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(server::run(listener, health, app.clone(), shutdown.clone()));
+    let serving = server::run(listener, tls, health, app.clone(), shutdown.clone());
+    let serving = tokio::spawn(serving);
+    let renewing = certificate.map(|certificate| tokio::spawn(certificate.follow()));
 
     let (mac, mac_seen) = channel::channel(None);
     let mut keys = Keys::new(
@@ -161,6 +175,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     info!("stopping: requests under way are answered first");
     shutdown.cancel();
     serving.await.context("the server failed")??;
+    renewing.inspect(tokio::task::JoinHandle::abort);
     ensure!(!failed, "a watch has failed: ended, to be started again");
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::super::{duration::format_duration, parse_duration, template};
 use crate::resources::{CLIENT_TEXT, OwnerKind, TOKEN_TEXT};
 
 /// Patterns of our schemas and what they ask for.
-const PATTERNS: [(&str, &str); 13] = [
+const PATTERNS: [(&str, &str); 14] = [
     (
         DURATION,
         "a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms",
@@ -33,6 +33,10 @@ const PATTERNS: [(&str, &str); 13] = [
         "letters, digits, '-', '_' and '.', not beginning with '..'",
     ),
     (r"^[a-z0-9]+$", "lower-case letters and digits"),
+    (
+        r"^[A-Za-z0-9_-]+$",
+        "letters, digits, '-' and '_': the `kid` of a key in the JWKS",
+    ),
     (
         ISSUER,
         "a URL such as https://id.example.com/main: no user, query or fragment, no closing slash",

@@ -6,17 +6,25 @@ use super::{Controller, Look, LookError, access_denied, api, lock, now};
 use crate::directory::record::{IdentityRecord, Object};
 use crate::directory::{Directory, ObjectKey, Problem};
 use crate::reconcile::cluster::{ApiError, Cluster};
-use crate::reconcile::key_secrets;
+use crate::reconcile::events::Notice;
+use crate::reconcile::key_news::{News, news};
+use crate::reconcile::key_secrets::{self, Signing};
 use crate::reconcile::queue::Why;
 use crate::reconcile::report::Reports;
 use crate::reconcile::status;
 use crate::reconcile::work::Work;
-use crate::resources::{KeyStatus, Kind};
+use crate::resources::Kind;
 use crate::tokens::{MacKey, SystemEntropy};
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
     pub(super) async fn identity(&self, key: &ObjectKey) -> Result<Look, LookError> {
         let Some((live, directory)) = self.gather(Kind::Identity, key).await? else {
+            for secret in [
+                key_secrets::signing_secret(key),
+                key_secrets::mac_secret(key),
+            ] {
+                self.watch_key_secret(&self.directory(), &secret);
+            }
             return Ok(Look::Gone);
         };
         let Some(object) = directory.identity(key) else {
@@ -27,9 +35,22 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Err(ApiError::Forbidden(message)) => Some(Err(access_denied(&message))),
             Err(error) => return Err(LookError::Api("the Identity's Secrets", error)),
         };
-        let keys = keys.as_ref().map(|keys| keys.as_ref().map(Vec::as_slice));
+        let until = keys.as_ref().and_then(|keys| keys.as_ref().ok()?.next);
+        let keys = keys
+            .as_ref()
+            .map(|keys| keys.as_ref().map(|signing| signing.keys.as_slice()));
         let wanted = status::identity(&live, &directory, object, keys, now());
-        self.report(Kind::Identity, &live, &wanted, None).await
+        let look = self.report(Kind::Identity, &live, &wanted, until).await?;
+        if matches!(look, Look::Settled(_)) {
+            let secret = key_secrets::signing_secret(key);
+            for News { kid, reason, text } in
+                news(&live["status"]["keys"], &wanted["status"]["keys"])
+            {
+                let notice = Notice::new(&live, reason, false, text).of_secret(&secret, &kid);
+                self.notices.publish(notice);
+            }
+        }
+        Ok(look)
     }
 
     /// The Identity's keys, made where they are missing; `None` for one that is not served.
@@ -37,7 +58,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         &self,
         directory: &Directory,
         object: &Object<IdentityRecord>,
-    ) -> Result<Option<Result<Vec<KeyStatus>, Problem>>, ApiError> {
+    ) -> Result<Option<Result<Signing, Problem>>, ApiError> {
         let Some(record) = object
             .record()
             .filter(|_| directory.identity_problems(object).is_empty())
@@ -48,7 +69,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let keys = key_secrets::ensure(
             &self.cluster,
             key,
-            &record.algorithms,
+            &key_secrets::wish(record),
             now(),
             &mut SystemEntropy,
         )

@@ -11,7 +11,7 @@ mod identity;
 mod orphan;
 mod owner;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -81,6 +81,8 @@ pub struct Controller<C> {
     memory: Mutex<HashMap<Work, Memory>>,
     budget: MintBudget,
     sweep: Mutex<Sweep>,
+    /// Secrets of ours that are named like key Secrets and have no controller.
+    key_secrets: Mutex<BTreeSet<ObjectKey>>,
     observer: Observer,
 }
 
@@ -137,6 +139,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             memory: Mutex::default(),
             budget: MintBudget::default(),
             sweep: Mutex::default(),
+            key_secrets: Mutex::default(),
             observer: Box::new(|_, _, _| {}),
         }
     }
@@ -223,6 +226,14 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         } else {
             Why::Version(version.into())
         };
+        if controller.is_none() && key_secrets::identity_of(key).is_some() {
+            let mut known = lock(&self.key_secrets);
+            if version.is_empty() {
+                known.remove(key);
+            } else {
+                known.insert(key.clone());
+            }
+        }
         if !self.is_active() || self.is_own(&why) {
             return;
         }
@@ -247,6 +258,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             self.queue
                 .add(Work::Object(Kind::Identity, identity), Why::Must);
         }
+        self.watch_key_secret(&directory, key);
         for work in owners_of_secret(&directory, key) {
             self.queue.add(work, why.clone());
         }
@@ -276,7 +288,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             self.queue
                 .add_slow(Work::Object(Kind::Scope, object.key.clone()));
         }
-        let namespaces: std::collections::BTreeSet<_> = directory
+        let namespaces: BTreeSet<_> = directory
             .identities()
             .map(|object| object.key.namespace.clone())
             .collect();
@@ -300,6 +312,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             } else {
                 self.queue.add(work, Why::Must);
             }
+        }
+        for key in lock(&self.key_secrets).clone() {
+            self.watch_key_secret(&directory, &key);
         }
         self.queue.add(Work::Sweep, Why::Must);
     }
@@ -422,6 +437,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 self.owner(OwnerKind::ServiceAccessToken, key).await
             }
             Work::Object(Kind::Credential, key) | Work::Orphan(key) => self.orphan(key).await,
+            Work::KeySecret(key) => self.key_secret(key).await,
             Work::Sweep => Ok(self.sweep_all()),
         }
     }

@@ -1,13 +1,16 @@
-//! A look at a Credential whose owner seems to be gone, and the search for such.
+//! Looks at a Credential whose owner, and at a key Secret whose Identity seems to be gone; and the search for such.
 
 use tracing::{debug, info, warn};
 
 use super::{Controller, Look, LookError, api, lock, now};
-use crate::directory::ObjectKey;
+use crate::directory::{Directory, ObjectKey};
 use crate::reconcile::cluster::{ApiError, Cluster, Precondition};
 use crate::reconcile::events::Notice;
+use crate::reconcile::key_secrets::{self, ANNOTATION_GONE};
+use crate::reconcile::key_sweep::{self, Step};
+use crate::reconcile::queue::Why;
 use crate::reconcile::report::Reports;
-use crate::reconcile::sweep::SWEEP_EVERY;
+use crate::reconcile::sweep::{Missing, SWEEP_EVERY};
 use crate::reconcile::work::Work;
 use crate::resources::{Credential, Kind};
 
@@ -22,7 +25,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let Some(credential) = credential else {
             return Ok(Look::Gone);
         };
-        if self.is_needed(&credential).await? {
+        let may_go = match self.missing(&credential).await? {
+            Some(Missing::Owner) => true,
+            // Whoever queued it may have seen its owner go, which is there again.
+            Some(Missing::Identity) => lock(&self.sweep).has_waited_for_identity(key, now()),
+            None => false,
+        };
+        if !may_go {
             return Ok(Look::Gone);
         }
         let all = self.directory().credentials().count();
@@ -50,7 +59,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         Ok(Look::Gone)
     }
 
-    async fn is_needed(&self, credential: &Credential) -> Result<bool, LookError> {
+    /// What a Credential was made for and is really gone.
+    async fn missing(&self, credential: &Credential) -> Result<Option<Missing>, LookError> {
         let owner = &credential.spec.owner;
         let key = ObjectKey::new(&owner.namespace, &owner.name);
         let live = self
@@ -59,7 +69,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .await
             .map_err(api("reading the owner"))?;
         if !live.is_some_and(|live| live["metadata"]["uid"] == owner.uid.as_str()) {
-            return Ok(false);
+            return Ok(Some(Missing::Owner));
         }
         let namespace = credential.metadata.namespace.as_deref().unwrap_or_default();
         let identity = ObjectKey::new(namespace, &credential.spec.identity.name);
@@ -68,7 +78,50 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .object(Kind::Identity, &identity)
             .await
             .map_err(api("reading the Identity"))?;
-        Ok(live.is_some())
+        Ok(live.is_none().then_some(Missing::Identity))
+    }
+
+    /// Marks, and three days later deletes, a key Secret if its Identity is really gone.
+    pub(super) async fn key_secret(&self, key: &ObjectKey) -> Result<Look, LookError> {
+        let Some(identity) = key_secrets::identity_of(key) else {
+            return Ok(Look::Gone);
+        };
+        let found = self.cluster.secret(key).await;
+        let Some(mut secret) = found.map_err(api("reading the key Secret"))? else {
+            return Ok(Look::Gone);
+        };
+        let live = self.cluster.object(Kind::Identity, &identity).await;
+        if live.map_err(api("reading the Identity"))?.is_some() {
+            return Ok(Look::Gone);
+        }
+        let now = now();
+        let done = match key_sweep::plan(&secret, &identity, now) {
+            Step::Leave => return Ok(Look::Gone),
+            Step::Wait(end) => return Ok(Look::Settled(Some(end))),
+            Step::Mark => {
+                info!(%key, "its Identity is gone: it goes in 72 hours, unless the Identity comes back");
+                secret.set_annotation(ANNOTATION_GONE, Some(&now.to_string()));
+                self.cluster.replace_secret(&secret).await.map(drop)
+            }
+            Step::Delete => {
+                info!(%key, "deleting the key Secret of an Identity that is gone");
+                let only = secret.precondition();
+                self.cluster.delete_secret(key, &only).await
+            }
+        };
+        match done {
+            Ok(()) => Ok(Look::Soon),
+            Err(ApiError::NotFound | ApiError::Conflict) => Ok(Look::Soon),
+            Err(error) => Err(LookError::Api("writing the key Secret", error)),
+        }
+    }
+
+    /// Queues a Secret that is named like a key Secret if its Identity is not there.
+    pub(super) fn watch_key_secret(&self, directory: &Directory, key: &ObjectKey) {
+        let identity = key_secrets::identity_of(key);
+        if identity.is_some_and(|identity| directory.identity(&identity).is_none()) {
+            self.queue.add(Work::KeySecret(key.clone()), Why::Must);
+        }
     }
 
     pub(super) fn sweep_all(&self) -> Look {

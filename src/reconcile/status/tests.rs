@@ -366,6 +366,9 @@ fn an_identity_tells_its_endpoints_and_keys_or_what_is_wrong_with_them() {
     let keys = [KeyStatus {
         kid: "k".to_owned(),
         algorithm: crate::resources::SigningAlgorithm::RS256,
+        phase: Some(crate::resources::KeyPhase::Active),
+        active_from: Some(crate::resources::Moment(at(0))),
+        not_after: None,
     }];
     let good = identity(
         &live("Identity", 1),
@@ -380,7 +383,7 @@ fn an_identity_tells_its_endpoints_and_keys_or_what_is_wrong_with_them() {
     );
     assert_eq!(
         good["status"]["keys"],
-        json!([{"kid": "k", "algorithm": "RS256"}])
+        json!([{"kid": "k", "algorithm": "RS256", "phase": "Active", "activeFrom": crate::resources::Moment(at(0))}])
     );
     let problem = Problem::error(Reason::SecretConflict, "", "garbled");
     let bad = identity(&good, &world.directory, object, Some(Err(&problem)), at(0));

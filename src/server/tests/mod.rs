@@ -5,8 +5,10 @@ mod discovery;
 mod edge;
 mod hostile;
 mod introspection;
+mod keys;
 mod revocation;
 mod tcp;
+mod tls;
 mod token;
 mod uses;
 

@@ -15,7 +15,7 @@ const TOKEN: Kind = Kind::ServiceAccessToken;
 
 pub(super) struct Server {
     process: Process,
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
 }
 
 impl Server {
@@ -49,8 +49,28 @@ impl Server {
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("{}/id/{path}", self.process.address("listen"))
+    }
+
+    /// Whether the client finds a token active.
+    pub(super) async fn introspects(&self, id: &str, secret: &str, token: &str) -> bool {
+        let request = self.http.post(self.url("connect/introspect"));
+        let request = request.basic_auth(id, Some(secret));
+        let answer = request.form(&[("token", token)]).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["active"] == true
+    }
+
+    pub(super) async fn jwks(&self) -> Value {
+        let url = self.url(".well-known/openid-configuration/jwks");
+        self.http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
     }
 
     pub(super) async fn check(&self, token: &str) -> StatusCode {
