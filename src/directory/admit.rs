@@ -6,6 +6,7 @@
 //! both sides must refuse it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -21,10 +22,10 @@ use super::record::{
 use super::seal::is_sealed;
 use super::{Lifetime, ObjectKey, Problem, Reason, parse_duration, schema};
 use crate::resources::{
-    ANNOTATION_ROTATE, Access, Credential, CredentialEntry, DurationString, Gateway, GrantType,
-    Identity, IdentityRef, IdentitySpec, Kind, Namespaces, OAuthClient, OAuthClientSpec,
-    Permission, RequestPolicy, Rotation, RotationPolicy, Scope, ScopeSpec, ServiceAccessToken,
-    ServiceAccessTokenSpec,
+    ANNOTATION_ROTATE, Access, Autoscaling, Credential, CredentialEntry, DurationString, Gateway,
+    GrantType, Identity, IdentityRef, IdentitySpec, Kind, Mode, Namespaces, Network, OAuthClient,
+    OAuthClientSpec, Permission, RequestPolicy, Rotation, RotationPolicy, Scope, ScopeSpec,
+    ServiceAccessToken, ServiceAccessTokenSpec,
 };
 use crate::tokens::{MacKey, Prefix};
 
@@ -271,6 +272,44 @@ impl Faults {
         );
     }
 
+    /// How an Identity is run and reached.
+    fn deployment(
+        &mut self,
+        mode: Mode,
+        network: &Network,
+        (replicas, autoscaling): (Option<&i64>, Option<&Autoscaling>),
+        has_pod: bool,
+    ) {
+        self.require(
+            replicas.is_none() || autoscaling.is_none(),
+            "/spec/replicas",
+            "replicas or autoscaling, not both",
+        );
+        let is_routed =
+            network.tls.is_some() || network.ingress.is_some() || network.http_route.is_some();
+        self.require(
+            mode != Mode::Embedded
+                || !(replicas.is_some() || autoscaling.is_some() || has_pod || is_routed),
+            "/spec/mode",
+            "mode: Embedded is served by the operator's own pods: replicas, autoscaling, pod, network.tls, ingress and httpRoute go with mode: Deployment",
+        );
+        self.require(
+            autoscaling.is_none_or(|autoscaling| autoscaling.min <= autoscaling.max),
+            "/spec/autoscaling/min",
+            "autoscaling.min is at most autoscaling.max",
+        );
+        self.require(
+            network.ingress.is_none() || network.http_route.is_none(),
+            "/spec/network/httpRoute",
+            "ingress or httpRoute, not both",
+        );
+        self.require(
+            network.trusted_proxies.iter().all(|text| is_cidr(text)),
+            "/spec/network/trustedProxies",
+            "trustedProxies are CIDRs, such as 10.0.0.0/8 or fd00::/8",
+        );
+    }
+
     fn finish<T>(self, record: T) -> Result<T, Vec<Problem>> {
         if self.0.is_empty() {
             Ok(record)
@@ -291,6 +330,11 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         gateways,
         staleness,
         revoke_issued_before,
+        mode,
+        network,
+        replicas,
+        autoscaling,
+        pod,
     } = &identity.spec;
     let name = identity.metadata.name.as_deref().unwrap_or_default();
     faults.require(
@@ -303,6 +347,8 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         "/spec/issuer",
         "issuer is https; http only for loopback and *.svc",
     );
+    let scale = (replicas.as_ref(), autoscaling.as_ref());
+    faults.deployment(*mode, network, scale, pod.is_some());
     let (minute, ten_minutes) = (SignedDuration::from_mins(1), SignedDuration::from_mins(10));
     let mut lifetime = |path: &str, text: &DurationString, least: SignedDuration| {
         let value = faults.duration(path, text);
@@ -363,6 +409,22 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         revoke_issued_before: revoke_issued_before.map(|moment| moment.0),
     };
     faults.finish(record)
+}
+
+/// An address and the length of its prefix, as CEL's `isCIDR` reads it.
+fn is_cidr(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else {
+        return false;
+    };
+    let plain = length.bytes().all(|byte| byte.is_ascii_digit())
+        && (length == "0" || !length.starts_with('0'));
+    let most = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => 32,
+        // An IPv4 address in the clothes of IPv6 has two readings.
+        Ok(IpAddr::V6(address)) if address.to_ipv4_mapped().is_none() => 128,
+        _ => return false,
+    };
+    plain && length.parse::<u8>().is_ok_and(|length| length <= most)
 }
 
 fn gateway_record(gateway: &Gateway) -> (Arc<str>, GatewayRecord) {

@@ -6,7 +6,7 @@ use super::super::suggest::shown;
 use super::super::{duration::format_duration, parse_duration};
 
 /// Patterns of our schemas and what they ask for.
-const PATTERNS: [(&str, &str); 8] = [
+const PATTERNS: [(&str, &str); 9] = [
     (
         DURATION,
         "a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms",
@@ -32,6 +32,10 @@ const PATTERNS: [(&str, &str); 8] = [
         "letters, digits, '-', '_' and '.', not beginning with '..'",
     ),
     (r"^[a-z0-9]+$", "lower-case letters and digits"),
+    (
+        r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
+        "an amount such as 2, 500m or 128Mi",
+    ),
     (
         ISSUER,
         "a URL such as https://id.example.com/main: no user, query or fragment, no closing slash",
