@@ -12,6 +12,7 @@ mod crds;
 mod credential;
 mod deployment;
 mod identity;
+mod managed;
 mod scope;
 mod service_token;
 
@@ -21,5 +22,6 @@ pub use crds::{Kind, crd, crds, to_yaml};
 pub use credential::*;
 pub use deployment::*;
 pub use identity::*;
+pub use managed::*;
 pub use scope::*;
 pub use service_token::*;
