@@ -131,6 +131,7 @@ fn world(common: &Common, now: Timestamp) -> anyhow::Result<World> {
     }
     let settings = Settings {
         default_identity: common.default_identity.clone(),
+        ..Settings::default()
     };
     Ok(World::new(settings, &[], &manifests, now))
 }

@@ -11,6 +11,7 @@ mod cluster;
 mod crds;
 mod dev;
 mod explain;
+mod fleet;
 mod logging;
 mod manifests;
 mod operator;

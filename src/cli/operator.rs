@@ -18,11 +18,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::fleet::FleetArgs;
 use super::{cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
 use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::events::Notices;
 use crate::reconcile::fence::Fence;
+use crate::reconcile::fleet::Objects;
 use crate::reconcile::kube_api::KubeApi;
 use crate::reconcile::leader::{Election, Times};
 use crate::resources::Kind;
@@ -74,6 +76,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
     #[command(flatten)]
+    fleet: FleetArgs,
+    #[command(flatten)]
     log: super::logging::LogArgs,
 }
 
@@ -96,6 +100,7 @@ impl Sink for Hand {
         for seen in batch {
             match seen {
                 Seen::Object { change, version } => changes.push((change, version)),
+                Seen::Managed(seen) => self.0.managed_changed(&seen),
                 Seen::Secret(secret) => {
                     // A Secret without our label is as good as gone: either way its owner looks.
                     let version = if secret.gone { "" } else { &secret.version };
@@ -163,6 +168,11 @@ fn controller(
     let request_timeout = SignedDuration::from_secs(args.request_timeout.into());
     let timeout = request_timeout.unsigned_abs();
     let api = KubeApi::new(client.clone(), timeout, fence.clone());
+    let serving = args.fleet.serving(
+        Objects::new(client.clone(), timeout, fence.clone()),
+        &args.namespaces,
+        args.default_identity.as_ref(),
+    );
     let own = api.own_writes().clone();
     let tuning = Tuning {
         workers: args.concurrency.into(),
@@ -171,12 +181,14 @@ fn controller(
     let notices = Notices::written(client.clone(), name.to_owned());
     let metrics = metrics.clone();
     Controller::new(api, own, settings(args), tuning, notices)
+        .served(serving)
         .observed(move |work, is_good, took| metrics.passed(work.label(), is_good, took))
 }
 
 fn settings(args: &Args) -> Settings {
     Settings {
         default_identity: args.default_identity.clone(),
+        identity_namespaces: args.fleet.identity_namespaces(),
     }
 }
 
@@ -214,13 +226,16 @@ async fn lead(
 }
 
 fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
-    let reach = cluster::reach(&args.namespaces);
+    let reach = cluster::reach(&args.fleet.watched(&args.namespaces));
     let kinds = Kind::ALL.into_iter().map(Subject::Kind);
     let subjects = kinds.chain([Subject::Namespaces, Subject::ManagedSecrets]);
     // The operator reads Credentials live: what the watch tells is only that they changed.
     let (_, mac) = channel::channel(None);
     let options = Options {
-        subjects: subjects.map(|subject| (subject, reach.clone())).collect(),
+        subjects: subjects
+            .map(|subject| (subject, reach.clone()))
+            .chain(args.fleet.subjects(&args.namespaces))
+            .collect(),
         settings: Arc::new(settings(args)),
         mac,
         start_within: Duration::ZERO,

@@ -44,6 +44,16 @@ pub const BUILT_IN_SCOPES: [&str; 6] = [
 pub struct Settings {
     /// The Identity of objects that name none.
     pub default_identity: Option<ObjectKey>,
+    /// The namespaces in which Identities are accepted; empty: all.
+    pub identity_namespaces: Vec<String>,
+}
+
+impl Settings {
+    /// Whether Identities of this namespace are accepted.
+    pub fn accepts_identities_of(&self, namespace: &str) -> bool {
+        let accepted = &self.identity_namespaces;
+        accepted.is_empty() || accepted.iter().any(|name| name == namespace)
+    }
 }
 
 /// Reads an object's metadata; `None` where it has no name, uid or creation time.

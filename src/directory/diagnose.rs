@@ -246,6 +246,7 @@ mod tests {
     fn warnings(objects: &[(Kind, &str)]) -> Vec<(String, Reason)> {
         let mut directory = Directory::new(Settings {
             default_identity: Some(ObjectKey::new("ns", "identity")),
+            ..Settings::default()
         });
         let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
         for (kind, spec) in objects {

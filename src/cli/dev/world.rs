@@ -83,6 +83,7 @@ impl World {
                     .clone()
                     .unwrap_or_else(|| identity.clone()),
             ),
+            ..Settings::default()
         };
         let mut config = Config::new(identity.clone());
         config.settings = settings.clone();

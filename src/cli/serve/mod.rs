@@ -64,6 +64,9 @@ pub(super) struct Args {
     /// Serve objects of these namespaces only (repeat it, or separate by commas); the Identity's own always
     #[arg(long = "namespace", short, value_name = "NAMESPACE", env = "SYMBOLON_NAMESPACES", value_delimiter = ',', value_parser = manifests::namespace)]
     namespaces: Vec<String>,
+    /// Namespaces in which Identities are accepted, as the operator has it; default: all
+    #[arg(long = "identity-namespace", value_name = "NAMESPACE", env = "SYMBOLON_IDENTITY_NAMESPACES", value_delimiter = ',', value_parser = super::fleet::namespace_or_all)]
+    identity_namespaces: Vec<String>,
     /// The Identity of objects that name none, as the operator has it
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_DEFAULT_IDENTITY", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
@@ -97,7 +100,7 @@ impl Sink for Publish {
         let known = publisher.current();
         let changes = batch.into_iter().filter_map(|seen| match seen {
             Seen::Object { change, .. } => Some(change),
-            Seen::Secret(_) => None,
+            Seen::Secret(_) | Seen::Managed(_) => None,
         });
         // Most of what happens to a large directory is somebody's status.
         let mut news = changes
@@ -116,6 +119,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let revoker = KubeRevoker::new(cluster::answering_client(args.context.as_deref()).await?);
     let settings = Settings {
         default_identity: args.default_identity.clone(),
+        identity_namespaces: super::fleet::identity_namespaces(&args.identity_namespaces, None),
     };
     let config = Config {
         settings: settings.clone(),

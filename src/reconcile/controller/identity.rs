@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Controller, Look, LookError, access_denied, api, lock, now};
+use super::{Controller, Look, LookError, access_denied, api, lock, now, pods};
 use crate::directory::record::{IdentityRecord, Object};
 use crate::directory::{Directory, ObjectKey, Problem};
 use crate::reconcile::cluster::{ApiError, Cluster};
+use crate::reconcile::fleet::Passed;
 use crate::reconcile::key_secrets;
 use crate::reconcile::queue::Why;
 use crate::reconcile::report::Reports;
@@ -17,6 +18,7 @@ use crate::tokens::{MacKey, SystemEntropy};
 impl<C: Cluster + Reports + 'static> Controller<C> {
     pub(super) async fn identity(&self, key: &ObjectKey) -> Result<Look, LookError> {
         let Some((live, directory)) = self.gather(Kind::Identity, key).await? else {
+            self.sweep_pods(key).await?;
             return Ok(Look::Gone);
         };
         let Some(object) = directory.identity(key) else {
@@ -28,8 +30,21 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Err(error) => return Err(LookError::Api("the Identity's Secrets", error)),
         };
         let keys = keys.as_ref().map(|keys| keys.as_ref().map(Vec::as_slice));
-        let wanted = status::identity(&live, &directory, object, keys, now());
-        self.report(Kind::Identity, &live, &wanted, None).await
+        let (passed, failed) = match keys {
+            Some(Ok(_)) => self.pods(&live).await,
+            // Nobody could serve it.
+            _ => (Passed::default(), None),
+        };
+        if let Some(error) = failed {
+            if passed.problem.is_some() {
+                let wanted = status::identity(&live, &directory, object, keys, &passed, now());
+                self.report(Kind::Identity, &live, &wanted, None).await?;
+            }
+            return Err(error.into());
+        }
+        let wanted = status::identity(&live, &directory, object, keys, &passed, now());
+        self.report(Kind::Identity, &live, &wanted, pods::until(&passed))
+            .await
     }
 
     /// The Identity's keys, made where they are missing; `None` for one that is not served.

@@ -10,6 +10,7 @@
 mod identity;
 mod orphan;
 mod owner;
+mod pods;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -28,6 +29,7 @@ use tracing::warn;
 use super::cluster::{ApiError, Cluster};
 use super::events::Notices;
 use super::fanout::{self, owners_of_secret, owners_under, uid_of};
+use super::fleet::FleetError;
 use super::issue::{IssueError, MintBudget};
 use super::key_secrets;
 use super::kube_api::OwnWrites;
@@ -39,6 +41,8 @@ use super::work::Work;
 use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings};
 use crate::resources::{Kind, OwnerKind};
 use crate::tokens::MacKey;
+
+pub use self::pods::Serving;
 
 /// Without any reason an object is looked at this often: an event may have been lost.
 const AT_LEAST_EVERY: Duration = Duration::from_hours(24);
@@ -81,6 +85,7 @@ pub struct Controller<C> {
     budget: MintBudget,
     sweep: Mutex<Sweep>,
     observer: Observer,
+    serving: Serving,
 }
 
 /// What is remembered of the last good look at an object.
@@ -108,6 +113,8 @@ enum LookError {
     Issue(#[from] IssueError),
     #[error("{0}: {1}")]
     Api(&'static str, ApiError),
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
 }
 
 fn api(what: &'static str) -> impl FnOnce(ApiError) -> LookError {
@@ -136,6 +143,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             budget: MintBudget::default(),
             sweep: Mutex::default(),
             observer: Box::new(|_, _, _| {}),
+            serving: Serving::default(),
         }
     }
 
@@ -284,6 +292,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 self.queue.add(work, Why::Must);
             }
         }
+        self.lead_pods();
         self.queue.add(Work::Sweep, Why::Must);
     }
 

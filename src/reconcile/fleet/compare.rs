@@ -89,8 +89,7 @@ pub(super) fn owner(live: &Value, identity: &ObjectKey, uid: &str) -> Owner {
         .flatten()
         .find(|reference| reference["controller"] == true);
     if let Some(controller) = controller {
-        let is_identity =
-            controller["kind"] == "Identity" && controller["name"] == *identity.name;
+        let is_identity = controller["kind"] == "Identity" && controller["name"] == *identity.name;
         return match controller["uid"] == uid {
             true => Owner::Ours,
             false if is_identity => Owner::Former,
@@ -155,8 +154,7 @@ fn replicas(scale: Scale, live: Option<&Value>) -> Option<i64> {
 fn others_scale(live: &Value) -> bool {
     let entries = live["metadata"]["managedFields"].as_array();
     entries.into_iter().flatten().any(|entry| {
-        entry["manager"] != FIELD_MANAGER
-            && entry["fieldsV1"]["f:spec"]["f:replicas"].is_object()
+        entry["manager"] != FIELD_MANAGER && entry["fieldsV1"]["f:spec"]["f:replicas"].is_object()
     })
 }
 

@@ -273,7 +273,10 @@ impl Pass<'_> {
         let digest = annotation(&wanted.body, ANNOTATION_APPLIED).unwrap_or_default();
         let is_deployment = child.kind == ManagedKind::Deployment;
         // A Deployment tells how far it is, and some kinds are not watched.
-        if !is_deployment && child.kind.is_built_in() && lock(&self.fleet.seen).is_good(child, digest) {
+        if !is_deployment
+            && child.kind.is_built_in()
+            && lock(&self.fleet.seen).is_good(child, digest)
+        {
             return Ok(());
         }
         let failed = |error| FleetError(child.to_string(), error);

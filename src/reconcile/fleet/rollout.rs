@@ -45,9 +45,7 @@ pub(super) fn read(deployment: &Value, pods: &[Value]) -> Rollout {
         replicas: count("replicas"),
         ready: count("readyReplicas"),
         selector: pairs.collect::<Vec<_>>().join(","),
-        version: image
-            .filter(|_| phase == Phase::Complete)
-            .map(version_of),
+        version: image.filter(|_| phase == Phase::Complete).map(version_of),
         phase,
         upgrade: None,
     }

@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::fleet::{Passed, Phase, Rollout};
 use super::issue::{Facts, Settled};
 use crate::directory::record::{
     ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
@@ -84,12 +85,13 @@ pub fn scope(
 }
 
 /// The live object with the status that an Identity should have. `keys` are its signing keys, or why
-/// there are none; `None` where nobody looked.
+/// there are none; `None` where nobody looked. `pods` is what runs it.
 pub fn identity(
     live: &Value,
     directory: &Directory,
     object: &Object<IdentityRecord>,
     keys: Option<Result<&[KeyStatus], &Problem>>,
+    pods: &Passed,
     now: Timestamp,
 ) -> Value {
     let mut status = Status::of(live, now);
@@ -109,7 +111,14 @@ pub fn identity(
         Some(Err(problem)) => problems.push(problem.clone()),
         None => {}
     }
+    problems.extend(pods.problem.clone());
+    problems.extend(status.pods(pods.rollout.as_ref()));
     status.ready(&problems, None);
+    let upgrade = pods.rollout.as_ref().and_then(|it| it.upgrade.as_ref());
+    if let Some(upgrade) = upgrade.filter(|_| worst(&problems).is_none()) {
+        // It is served as well as before; the installation is not done with it.
+        status.condition("Reconciling", "True", Reason::RollingOut.as_str(), upgrade);
+    }
     status.finish()
 }
 
@@ -266,6 +275,26 @@ impl<'a> Status<'a> {
             self.fields.remove(field);
         } else {
             self.fields.insert(field.to_owned(), value);
+        }
+    }
+
+    /// What a Deployment tells; what keeps it from being done.
+    fn pods(&mut self, rollout: Option<&Rollout>) -> Option<Problem> {
+        let number =
+            |count: fn(&Rollout) -> i64| rollout.map_or(Value::Null, |it| json!(count(it)));
+        self.set("replicas", number(|it| it.replicas));
+        self.set("readyReplicas", number(|it| it.ready));
+        self.set(
+            "selector",
+            rollout.map_or(Value::Null, |it| json!(it.selector)),
+        );
+        self.set("version", json!(rollout.and_then(|it| it.version.as_ref())));
+        match &rollout?.phase {
+            Phase::Complete => None,
+            Phase::Under(words) => Some(Problem::error(Reason::RollingOut, "", words)),
+            Phase::Failed(words) => {
+                Some(Problem::error(Reason::ProgressDeadlineExceeded, "", words))
+            }
         }
     }
 

@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::raw::Raw;
 use super::{SecretSeen, Seen};
 use crate::directory::{Change, Labels, ObjectKey, Settings};
-use crate::resources::{API_VERSION, Credential, Kind, LABEL_MANAGED};
+use crate::resources::{
+    ANNOTATION_OF_IDENTITY, API_VERSION, Credential, Kind, LABEL_MANAGED, ManagedKind, ManagedSeen,
+};
 use crate::tokens::MacKey;
 
 /// Something that can be watched.
@@ -21,6 +23,8 @@ pub enum Subject {
     Namespaces,
     /// Secrets that carry our label: their metadata alone.
     ManagedSecrets,
+    /// What was made of Identities, of one kind: its metadata alone.
+    Managed(ManagedKind),
 }
 
 impl Subject {
@@ -30,6 +34,7 @@ impl Subject {
             Self::Kind(kind) => kind.plural(),
             Self::Namespaces => "namespaces",
             Self::ManagedSecrets => "secrets",
+            Self::Managed(kind) => kind.plural(),
         }
     }
 
@@ -41,6 +46,7 @@ impl Subject {
             (Self::ManagedSecrets, Some(namespace)) => {
                 format!("/api/v1/namespaces/{namespace}/secrets")
             }
+            (Self::Managed(kind), namespace) => kind.path(namespace),
             (Self::Kind(_), None) => format!("/apis/{API_VERSION}/{plural}"),
             (Self::Kind(_), Some(namespace)) => {
                 format!("/apis/{API_VERSION}/namespaces/{namespace}/{plural}")
@@ -52,6 +58,7 @@ impl Subject {
         match self {
             Self::Kind(_) => (None, None),
             Self::Namespaces => (None, namespace.map(|name| format!("metadata.name={name}"))),
+            Self::Managed(_) => (Some(ManagedKind::label_selector()), None),
             Self::ManagedSecrets => (Some(format!("{LABEL_MANAGED}=true")), None),
         }
     }
@@ -110,6 +117,7 @@ impl Subject {
         let change = match self {
             Self::Namespaces => Change::Namespace(raw.metadata("name").into(), labels(&raw.0)),
             Self::ManagedSecrets => return Some(Seen::Secret(secret(&raw, false))),
+            Self::Managed(kind) => return Some(Seen::Managed(managed(kind, &raw))),
             Self::Kind(Kind::Credential) => {
                 let version = raw.metadata("resourceVersion").into();
                 let is_deleting = raw.0["metadata"]["deletionTimestamp"].is_string();
@@ -132,6 +140,10 @@ impl Subject {
     pub(super) fn deleted(self, raw: &Raw) -> Seen {
         match self {
             Self::ManagedSecrets => Seen::Secret(secret(raw, true)),
+            Self::Managed(kind) => Seen::Managed(ManagedSeen {
+                version: None,
+                ..managed(kind, raw)
+            }),
             _ => self.gone(&object_key(raw)),
         }
     }
@@ -141,6 +153,17 @@ impl Subject {
         let change = match self {
             Self::Namespaces => Change::NamespaceGone(key.name.clone()),
             Self::Kind(kind) => Change::Delete(kind, key.clone()),
+            Self::Managed(kind) => {
+                return Seen::Managed(ManagedSeen {
+                    kind,
+                    namespace: Some(&*key.namespace)
+                        .filter(|namespace| !namespace.is_empty())
+                        .map(Into::into),
+                    name: (&*key.name).into(),
+                    version: None,
+                    identity: None,
+                });
+            }
             Self::ManagedSecrets => {
                 return Seen::Secret(SecretSeen {
                     key: key.clone(),
@@ -169,6 +192,18 @@ fn labels(namespace: &Value) -> Labels {
         .flatten()
         .filter_map(|(key, value)| Some((Arc::from(key.as_str()), Arc::from(value.as_str()?))))
         .collect()
+}
+
+fn managed(kind: ManagedKind, raw: &Raw) -> ManagedSeen {
+    let text = |value: &Value| value.as_str().map(Into::into);
+    let metadata = &raw.0["metadata"];
+    ManagedSeen {
+        kind,
+        namespace: text(&metadata["namespace"]),
+        name: raw.metadata("name").into(),
+        version: text(&metadata["resourceVersion"]),
+        identity: text(&metadata["annotations"][ANNOTATION_OF_IDENTITY]),
+    }
 }
 
 fn secret(raw: &Raw, gone: bool) -> SecretSeen {

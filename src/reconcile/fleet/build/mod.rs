@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use aws_lc_rs::digest::{SHA256, digest as hash};
 use serde_json::{Map, Value, json};
 
-use super::{Child, Installation, global_name_of, name_of};
+use super::{Child, Installation, name_of};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::resources::{
     ANNOTATION_APPLIED, ANNOTATION_OF_IDENTITY, API_VERSION, Identity, IdentitySpec,
@@ -189,11 +189,6 @@ impl<'a> About<'a> {
             object.extend(fields);
         }
         Value::Object(object)
-    }
-
-    /// The name of what is outside its namespace.
-    pub(super) fn global_name(&self) -> String {
-        global_name_of(&self.key)
     }
 }
 

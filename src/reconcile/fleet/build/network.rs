@@ -114,7 +114,8 @@ pub(super) fn routes(about: &About<'_>, apis: Apis) -> Result<Vec<(Child, Value)
 }
 
 fn ingress_rule(about: &About<'_>) -> Value {
-    let backend = json!({"service": {"name": name_of(&about.key), "port": {"name": port_name(about)}}});
+    let backend =
+        json!({"service": {"name": name_of(&about.key), "port": {"name": port_name(about)}}});
     let paths: Vec<_> = prefixes(about)
         .map(|path| json!({"path": path, "pathType": "Prefix", "backend": backend}))
         .collect();

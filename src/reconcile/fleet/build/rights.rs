@@ -34,7 +34,8 @@ pub(super) fn objects(about: &About<'_>) -> Vec<(Child, Value)> {
             binding(about, json!({"apiGroup": RBAC, "kind": "Role", "name": name})),
         ),
     ];
-    let role = json!({"apiGroup": RBAC, "kind": "ClusterRole", "name": about.of.server_cluster_role});
+    let role =
+        json!({"apiGroup": RBAC, "kind": "ClusterRole", "name": about.of.server_cluster_role});
     for child in readers(&about.key, about.of) {
         let body = about.object(&child, &BTreeMap::new(), binding(about, role.clone()));
         objects.push((child, body));

@@ -78,8 +78,7 @@ pub(super) fn objects(about: &About<'_>, scale: Scale) -> Vec<(Child, Value)> {
         objects.push(about.own(ManagedKind::PodDisruptionBudget, json!({"spec": spec})));
     }
     if let Some(autoscaling) = &about.spec.autoscaling {
-        let target =
-            json!({"type": "Utilization", "averageUtilization": autoscaling.target_cpu_utilization});
+        let target = json!({"type": "Utilization", "averageUtilization": autoscaling.target_cpu_utilization});
         let spec = json!({
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name_of(&about.key)},
             "minReplicas": autoscaling.min,
@@ -109,11 +108,7 @@ fn deployment(about: &About<'_>, scale: Scale) -> (Child, Value) {
     if let Scale::Fixed(replicas) = scale {
         spec["replicas"] = json!(replicas);
     }
-    about.annotated(
-        ManagedKind::Deployment,
-        &annotations,
-        json!({"spec": spec}),
-    )
+    about.annotated(ManagedKind::Deployment, &annotations, json!({"spec": spec}))
 }
 
 fn template(about: &About<'_>) -> Value {
@@ -224,6 +219,10 @@ fn arguments(about: &About<'_>) -> Vec<String> {
     }
     if !about.of.namespaces.is_empty() {
         arguments.push(format!("--namespace={}", about.of.namespaces.join(",")));
+    }
+    if !about.of.identity_namespaces.is_empty() {
+        let accepted = about.of.identity_namespaces.join(",");
+        arguments.push(format!("--identity-namespace={accepted}"));
     }
     if let Some(default) = &about.of.default_identity {
         arguments.push(format!("--default-identity={default}"));
