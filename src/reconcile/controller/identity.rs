@@ -6,7 +6,6 @@ use super::{Controller, Look, LookError, access_denied, api, lock, now, pods};
 use crate::directory::record::{IdentityRecord, Object};
 use crate::directory::{Directory, ObjectKey, Problem};
 use crate::reconcile::cluster::{ApiError, Cluster};
-use crate::reconcile::fleet::Passed;
 use crate::reconcile::key_secrets;
 use crate::reconcile::queue::Why;
 use crate::reconcile::report::Reports;
@@ -33,18 +32,18 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let (passed, failed) = match keys {
             Some(Ok(_)) => self.pods(&live).await,
             // Nobody could serve it.
-            _ => (Passed::default(), None),
+            _ => (None, None),
         };
-        if let Some(error) = failed {
-            if passed.problem.is_some() {
-                let wanted = status::identity(&live, &directory, object, keys, &passed, now());
+        let wanted = status::identity(&live, &directory, object, keys, passed.as_ref(), now());
+        let until = passed.as_ref().and_then(pods::until);
+        match failed {
+            Some(error) if passed.is_none() => Err(error.into()),
+            Some(error) => {
                 self.report(Kind::Identity, &live, &wanted, None).await?;
+                Err(error.into())
             }
-            return Err(error.into());
+            None => self.report(Kind::Identity, &live, &wanted, until).await,
         }
-        let wanted = status::identity(&live, &directory, object, keys, &passed, now());
-        self.report(Kind::Identity, &live, &wanted, pods::until(&passed))
-            .await
     }
 
     /// The Identity's keys, made where they are missing; `None` for one that is not served.

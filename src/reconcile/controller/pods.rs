@@ -87,9 +87,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
 
     /// Has an accepted Identity with keys run. What goes wrong and somebody can mend comes as a problem, beside the
     /// error.
-    pub(super) async fn pods(&self, live: &Value) -> (Passed, Option<FleetError>) {
+    pub(super) async fn pods(&self, live: &Value) -> (Option<Passed>, Option<FleetError>) {
         let Ok(identity) = Identity::deserialize(live) else {
-            return (Passed::default(), None);
+            return (None, None);
         };
         let passed = match (&self.serving, identity.spec.mode) {
             (Serving::Elsewhere, _) | (Serving::Here { fleet: None, .. }, Mode::Deployment) => {
@@ -108,14 +108,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         match passed {
             Ok(passed) => {
                 self.tell(live, &passed);
-                (passed, None)
+                (Some(passed), None)
             }
             Err(error) => {
-                let problem = error.problem();
-                let passed = Passed {
-                    problem,
+                let passed = error.problem().map(|problem| Passed {
+                    problem: Some(problem),
                     ..Passed::default()
-                };
+                });
                 (passed, Some(error))
             }
         }

@@ -11,6 +11,8 @@ mod objects;
 mod pass;
 mod rollout;
 mod seen;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 pub use self::objects::Objects;

@@ -85,13 +85,13 @@ pub fn scope(
 }
 
 /// The live object with the status that an Identity should have. `keys` are its signing keys, or why
-/// there are none; `None` where nobody looked. `pods` is what runs it.
+/// there are none; `pods` is what runs it. `None` where nobody looked.
 pub fn identity(
     live: &Value,
     directory: &Directory,
     object: &Object<IdentityRecord>,
     keys: Option<Result<&[KeyStatus], &Problem>>,
-    pods: &Passed,
+    pods: Option<&Passed>,
     now: Timestamp,
 ) -> Value {
     let mut status = Status::of(live, now);
@@ -111,10 +111,12 @@ pub fn identity(
         Some(Err(problem)) => problems.push(problem.clone()),
         None => {}
     }
-    problems.extend(pods.problem.clone());
-    problems.extend(status.pods(pods.rollout.as_ref()));
+    if let Some(pods) = pods {
+        status.pods(pods, &mut problems);
+    }
     status.ready(&problems, None);
-    let upgrade = pods.rollout.as_ref().and_then(|it| it.upgrade.as_ref());
+    let rollout = pods.and_then(|pods| pods.rollout.as_ref());
+    let upgrade = rollout.and_then(|rollout| rollout.upgrade.as_ref());
     if let Some(upgrade) = upgrade.filter(|_| worst(&problems).is_none()) {
         // It is served as well as before; the installation is not done with it.
         status.condition("Reconciling", "True", Reason::RollingOut.as_str(), upgrade);
@@ -278,24 +280,29 @@ impl<'a> Status<'a> {
         }
     }
 
-    /// What a Deployment tells; what keeps it from being done.
-    fn pods(&mut self, rollout: Option<&Rollout>) -> Option<Problem> {
-        let number =
-            |count: fn(&Rollout) -> i64| rollout.map_or(Value::Null, |it| json!(count(it)));
-        self.set("replicas", number(|it| it.replicas));
-        self.set("readyReplicas", number(|it| it.ready));
-        self.set(
-            "selector",
-            rollout.map_or(Value::Null, |it| json!(it.selector)),
-        );
-        self.set("version", json!(rollout.and_then(|it| it.version.as_ref())));
-        match &rollout?.phase {
+    /// What a Deployment tells, and what keeps it from being done. Where it could not be asked, what was known stays.
+    fn pods(&mut self, pods: &Passed, problems: &mut Vec<Problem>) {
+        problems.extend(pods.problem.clone());
+        let rollout = pods.rollout.as_ref();
+        if rollout.is_none() && pods.problem.is_some() {
+            return;
+        }
+        let fields = [
+            ("replicas", rollout.map(|it| json!(it.replicas))),
+            ("readyReplicas", rollout.map(|it| json!(it.ready))),
+            ("selector", rollout.map(|it| json!(it.selector))),
+            ("version", rollout.map(|it| json!(it.version))),
+        ];
+        for (field, value) in fields {
+            self.set(field, value.unwrap_or_default());
+        }
+        problems.extend(rollout.and_then(|rollout| match &rollout.phase {
             Phase::Complete => None,
             Phase::Under(words) => Some(Problem::error(Reason::RollingOut, "", words)),
             Phase::Failed(words) => {
                 Some(Problem::error(Reason::ProgressDeadlineExceeded, "", words))
             }
-        }
+        }));
     }
 
     fn secret(&mut self, name: &str) {
