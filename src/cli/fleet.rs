@@ -42,7 +42,7 @@ pub(super) struct FleetArgs {
         default_value = "0.0.0.0:8080"
     )]
     pub(super) listen: SocketAddr,
-    /// The ClusterRole with the right of Identities' pods to read users' objects
+    /// The `ClusterRole` with the right of Identities' pods to read users' objects
     #[arg(
         long,
         value_name = "NAME",
@@ -160,7 +160,11 @@ fn subjects(watched: &[String], accepted: &[String]) -> Vec<(Subject, Reach)> {
 
 #[cfg(test)]
 mod tests {
+    use super::ManagedKind::{ClusterRoleBinding, Deployment, RoleBinding};
     use super::*;
+    use crate::reconcile::fleet::build::{
+        DRAIN_SECONDS, PRE_STOP_SECONDS, TERMINATION_GRACE_SECONDS,
+    };
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()
@@ -188,7 +192,6 @@ mod tests {
                 .map(|(_, reach)| reach)
         };
         let only = |of: &[&str]| Some(Reach::Namespaces(names(of)));
-        use ManagedKind::{ClusterRoleBinding, Deployment, RoleBinding};
         assert_eq!(watched(&[], &[], Deployment), Some(Reach::Cluster));
         assert_eq!(watched(&[], &["ids"], Deployment), only(&["ids"]));
         assert_eq!(watched(&[], &["ids"], RoleBinding), only(&["ids"]));
@@ -205,9 +208,6 @@ mod tests {
     /// The pods are killed no sooner than the server has ended by itself.
     #[test]
     fn the_grace_of_a_pod_is_longer_than_the_drain_of_its_server() {
-        use crate::reconcile::fleet::build::{
-            DRAIN_SECONDS, PRE_STOP_SECONDS, TERMINATION_GRACE_SECONDS,
-        };
         let limits = crate::server::Limits::default();
         let server = (limits.lame_duck + limits.drain).as_secs();
         assert_eq!(server, DRAIN_SECONDS);

@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::fleet::{Passed, Phase, Rollout};
+use super::fleet::{Passed, Phase};
 use super::issue::{Facts, Settled};
 use crate::directory::record::{
     ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,

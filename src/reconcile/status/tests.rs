@@ -2,6 +2,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::directory::testing::{QUICKSTART, World};
+use crate::reconcile::fleet::Rollout;
 use crate::resources::Kind;
 
 fn at(second: i64) -> Timestamp {

@@ -5,6 +5,7 @@ mod rights;
 mod workload;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest as hash};
 use serde_json::{Map, Value, json};
@@ -258,8 +259,10 @@ fn with_digest(mut body: Value) -> Value {
 /// A short form of a value that is the same in every release.
 pub(super) fn digest(value: &Value) -> String {
     let hash = hash(&SHA256, value.to_string().as_bytes());
-    hash.as_ref()[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut text = String::with_capacity(16);
+    for byte in &hash.as_ref()[..8] {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
