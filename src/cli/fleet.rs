@@ -50,9 +50,6 @@ pub(super) struct FleetArgs {
         default_value = "symbolon-server"
     )]
     server_cluster_role: String,
-    /// Where Identities' pods send traces (OTLP)
-    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
-    otlp_endpoint: Option<String>,
 }
 
 impl FleetArgs {
@@ -85,6 +82,7 @@ impl FleetArgs {
         objects: Objects,
         namespaces: &[String],
         default_identity: Option<&ObjectKey>,
+        otlp_endpoint: Option<&str>,
     ) -> Serving {
         let fleet = self.image().map(|image| {
             let installation = Installation {
@@ -94,7 +92,7 @@ impl FleetArgs {
                 identity_namespaces: self.identity_namespaces(),
                 default_identity: default_identity.cloned(),
                 server_cluster_role: self.server_cluster_role.clone(),
-                otlp_endpoint: self.otlp_endpoint.clone(),
+                otlp_endpoint: otlp_endpoint.map(str::to_owned),
             };
             Arc::new(Fleet::new(objects, installation))
         });

@@ -10,6 +10,7 @@ mod check;
 mod cluster;
 mod crds;
 mod dev;
+mod embedded;
 mod explain;
 mod fleet;
 mod logging;

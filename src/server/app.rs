@@ -51,6 +51,7 @@ impl Config {
 pub struct App(Arc<Inner>);
 
 struct Inner {
+    identity: ObjectKey,
     publisher: Publisher,
     status: Status,
     metrics: Metrics,
@@ -71,6 +72,7 @@ impl App {
     /// None that is known: an empty JWK Set is written.
     pub fn new(config: Config, revoker: impl Revoker) -> Result<Self, serde_json::Error> {
         Ok(Self(Arc::new(Inner {
+            identity: config.identity.clone(),
             publisher: Publisher::new(config.identity, config.settings, super::now())?,
             status: Status::default(),
             metrics: Metrics::default(),
@@ -83,6 +85,11 @@ impl App {
             noted_refusals: Throttle::default(),
             started: Instant::now(),
         })))
+    }
+
+    /// The Identity that it is.
+    pub fn identity(&self) -> &ObjectKey {
+        &self.0.identity
     }
 
     /// Where sources put what is served.
@@ -106,6 +113,14 @@ impl App {
     /// Why not.
     pub fn readiness(&self, now: Timestamp) -> Result<(), NotReady> {
         self.status().ready(&self.publisher().current(), now)
+    }
+
+    /// What it counts, for a scrape at this moment.
+    ///
+    /// # Errors
+    /// None that is known: text is written into memory.
+    pub fn exposition(&self, now: Timestamp) -> Result<String, std::fmt::Error> {
+        self.metrics().encode(&self.scrape(now))
     }
 
     pub(super) fn limits(&self) -> &Limits {

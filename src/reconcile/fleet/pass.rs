@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::build::{Apis, Plan, Wanted, build, possible};
 use super::compare::{Owner, Step, annotation, owner, step};
@@ -35,7 +35,7 @@ pub struct Fleet {
     apis: Mutex<Option<(Apis, Instant)>>,
     repairs: Mutex<HashMap<Child, Repairs>>,
     /// Held from asking whose turn it is until the Deployment is written.
-    turn: tokio::sync::Mutex<()>,
+    turn: tokio::sync::Mutex<Option<Turn>>,
 }
 
 /// How often an object was repaired in a row.
@@ -43,6 +43,12 @@ pub struct Fleet {
 struct Repairs {
     count: u32,
     last: Instant,
+}
+
+/// Whose turn it was when it was last asked for: not everybody who waits asks anew.
+struct Turn {
+    identity: String,
+    asked: Instant,
 }
 
 /// What a pass came to.
@@ -174,8 +180,10 @@ impl Fleet {
         let failed = |error| FleetError(child.to_string(), error);
         let live = match self.objects.get(child).await {
             Ok(live) => live,
-            // A kind that this cluster does not know.
-            Err(ApiError::Unavailable(_)) if !child.kind.is_built_in() => None,
+            // A kind that this cluster does not know, or that we may not touch: none of it is ours.
+            Err(ApiError::Unavailable(_) | ApiError::Forbidden(_)) if !child.kind.is_built_in() => {
+                None
+            }
             Err(error) => return Err(failed(error)),
         };
         let ours = live.filter(|live| owner(live, key, uid) == Owner::Ours);
@@ -280,7 +288,15 @@ impl Pass<'_> {
             return Ok(());
         }
         let failed = |error| FleetError(child.to_string(), error);
-        let live = self.fleet.objects.get(child).await.map_err(failed)?;
+        let live = match self.fleet.objects.get(child).await {
+            Ok(live) => live,
+            // Nobody asked for it: it is made where that is possible.
+            Err(ApiError::Forbidden(words)) if child.kind == ManagedKind::ServiceMonitor => {
+                debug!(%child, words, "left out");
+                return Ok(());
+            }
+            Err(error) => return Err(failed(error)),
+        };
         let stored = match step(wanted, self.plan.scale, live.as_ref(), &self.key, self.uid) {
             Step::Keep => live,
             Step::Wait => {
@@ -341,8 +357,10 @@ impl Pass<'_> {
         if child.kind == ManagedKind::Deployment {
             let cause = cause(&body, live.as_ref());
             if cause == Cause::Upgrade {
-                turn = Some(self.fleet.turn.lock().await);
-                if let Some(other) = self.other_upgrade().await? {
+                let mut held = self.fleet.turn.lock().await;
+                let other = self.other_upgrade(&mut held).await?;
+                turn = Some(held);
+                if let Some(other) = other {
                     self.passed.look_again(TURN);
                     self.deployment = live;
                     self.waits = Some(format!(
@@ -380,15 +398,28 @@ impl Pass<'_> {
         }
     }
 
-    /// The Identity whose pods the installation is replacing now.
-    async fn other_upgrade(&self) -> Result<Option<String>, FleetError> {
+    /// The other Identity whose pods the installation is replacing now; without one it is this one's turn.
+    async fn other_upgrade(&self, turn: &mut Option<Turn>) -> Result<Option<String>, FleetError> {
+        let (own, now) = (self.key.to_string(), Instant::now());
+        let is_known = |turn: &&Turn| turn.identity != own && now.duration_since(turn.asked) < TURN;
+        if let Some(turn) = turn.as_ref().filter(is_known) {
+            return Ok(Some(turn.identity.clone()));
+        }
+        let other = self.upgraded_elsewhere(&own).await?;
+        *turn = Some(Turn {
+            identity: other.clone().unwrap_or(own),
+            asked: now,
+        });
+        Ok(other)
+    }
+
+    async fn upgraded_elsewhere(&self, own: &str) -> Result<Option<String>, FleetError> {
         let of = &self.fleet.of;
         let places = match (&of.identity_namespaces[..], &of.namespaces[..]) {
             ([], []) => vec![None],
             ([], watched) => watched.iter().map(Some).collect(),
             (accepted, _) => accepted.iter().map(Some).collect(),
         };
-        let own = self.key.to_string();
         for place in places {
             let found = self
                 .fleet
@@ -397,7 +428,7 @@ impl Pass<'_> {
                 .await;
             let found =
                 found.map_err(|error| FleetError("list of Deployments".to_owned(), error))?;
-            if let Some(other) = under_way(&found, &own) {
+            if let Some(other) = under_way(&found, own) {
                 return Ok(Some(other.to_owned()));
             }
         }

@@ -23,6 +23,7 @@ use symbolon::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+use super::process::{Operator, fleet_rights, rights};
 use super::world::{Running, World, api, condition, resource};
 use crate::harness::{Cluster, eventually};
 
@@ -629,4 +630,65 @@ async fn an_embedded_identity_has_no_pods_and_waits_until_it_is_named() {
     })
     .await;
     assert!(ready["status"].get("replicas").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_least_rights_are_enough_to_run_pods_and_to_hand_on_theirs() {
+    let world = World::empty(Cluster::shared()).await;
+    let rules: Vec<_> = rights().into_iter().chain(fleet_rights()).collect();
+    let account = world.team.cluster_account("operator", rules).await;
+    // The role that the operator binds: what the chart installs.
+    let role = format!("symbolon-server-{}", world.platform.name());
+    let reader = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": role},
+        "rules": [
+            {"apiGroups": ["symbolon.dev"], "verbs": ["get", "list", "watch"],
+             "resources": ["identities", "scopes", "oauthclients", "serviceaccesstokens"]},
+            {"apiGroups": [""], "verbs": ["get", "list", "watch"], "resources": ["namespaces"]},
+        ],
+    });
+    let roles: Api<k8s_openapi::api::rbac::v1::ClusterRole> = Api::all(world.client());
+    roles
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(reader).unwrap(),
+        )
+        .await
+        .unwrap();
+    let platform = world.platform.name();
+    let _operator = Operator::start_with(
+        &world,
+        account.kubeconfig_path(),
+        &[
+            "--image",
+            IMAGE,
+            "--identity-namespace",
+            platform,
+            "--server-cluster-role",
+            &role,
+        ],
+    );
+    let _kubelet = Kubelet::start(&world);
+    world
+        .apply(&identity("autoscaling: {max: 3}\n  network: {ingress: {}}"))
+        .await;
+    world.identity_is("main", "Ready").await;
+    // Scoped: the right to read is bound in each namespace, nowhere else.
+    let name = format!("symbolon:{platform}:main");
+    assert!(world.made(ManagedKind::ClusterRoleBinding).await.is_none());
+    for namespace in world.namespaces() {
+        let bindings = objects(&world.client(), ManagedKind::RoleBinding, &namespace);
+        assert!(bindings.get_opt(&name).await.unwrap().is_some());
+    }
+    let identities: Api<symbolon::resources::Identity> = world.platform.api();
+    identities
+        .delete("main", &DeleteParams::default())
+        .await
+        .unwrap();
+    let team = objects(&world.client(), ManagedKind::RoleBinding, world.team.name());
+    eventually("the team's binding is swept", async || {
+        team.get_opt(&name).await.unwrap().is_none().then_some(())
+    })
+    .await;
+    roles.delete(&role, &DeleteParams::default()).await.unwrap();
 }
