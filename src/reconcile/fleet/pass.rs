@@ -21,7 +21,7 @@ use crate::resources::{
 };
 
 /// How long it is believed which kinds the cluster knows.
-const APIS_FOR: Duration = Duration::from_mins(1);
+const APIS_FOR: Duration = Duration::from_secs(20);
 /// Repairs of one object in a row that are made at once; who undoes them all is an adversary, and is met more slowly.
 const QUICK_REPAIRS: u32 = 3;
 /// The longest wait before what was undone is repaired again.

@@ -421,7 +421,8 @@ fn the_version_is_the_tag_or_the_digest(#[case] image: &str, #[case] version: &s
 #[test]
 fn the_installation_waits_for_its_turn_and_an_identity_for_nobody() {
     let before = plan("{}");
-    let live = stored(body(&before, ManagedKind::Deployment));
+    let mut live = stored(body(&before, ManagedKind::Deployment));
+    live["status"] = json!({"updatedReplicas": 1, "availableReplicas": 1});
     let newer = Installation {
         image: "registry.example.com/symbolon:2".to_owned(),
         ..installation()
@@ -442,6 +443,9 @@ fn the_installation_waits_for_its_turn_and_an_identity_for_nobody() {
         Cause::Spec
     );
     assert_eq!(cause(&deployment("{}", &newer), None), Cause::Spec);
+    live["status"]["availableReplicas"] = json!(0);
+    let broken = cause(&deployment("{}", &newer), Some(&live));
+    assert_eq!(broken, Cause::Spec, "it may be healed, and blocks nobody");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) const SPEC: &str = "spec";
 pub(super) enum Cause {
     /// They are not.
     Nothing,
-    /// There were none, or the Identity asks for others.
+    /// There were none, the Identity asks for others, or those that there are do not all work.
     Spec,
     /// The installation alone asks for others.
     Upgrade,
@@ -35,9 +35,10 @@ pub(super) fn cause(wanted: &Value, live: Option<&Value>) -> Cause {
     let is_same = |key: &str| annotation(wanted, key) == annotation(live, key);
     if is_same(ANNOTATION_TEMPLATE) {
         Cause::Nothing
-    } else if is_same(ANNOTATION_POD_OPTIONS) && live["spec"]["replicas"] != 0 {
+    } else if is_same(ANNOTATION_POD_OPTIONS) && !is_rolling(live) {
         Cause::Upgrade
     } else {
+        // One that is not well anyway may be healed by it, and must not keep the others waiting.
         Cause::Spec
     }
 }

@@ -692,3 +692,66 @@ async fn the_least_rights_are_enough_to_run_pods_and_to_hand_on_theirs() {
     .await;
     roles.delete(&role, &DeleteParams::default()).await.unwrap();
 }
+
+/// A definition that takes anything.
+fn definition(kind: ManagedKind) -> Value {
+    let (group, version) = kind.api_version().rsplit_once('/').unwrap();
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let plural = kind.plural();
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.{group}"),
+            "annotations": {"api-approved.kubernetes.io": "unapproved, a test"},
+        },
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"kind": kind.as_str(), "plural": plural},
+            "versions": [{"name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema": anything}}],
+        },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_waits_for_the_cluster_to_know_its_kind() {
+    let cluster = Cluster::private();
+    let world = World::empty(&cluster).await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world
+        .apply(&identity(
+            "network: {httpRoute: {parentRefs: [{name: gate}]}}",
+        ))
+        .await;
+    let told = world.identity_is("main", "Pending").await;
+    let message = condition(&told, "Ready")["message"].as_str().unwrap();
+    assert!(message.contains("Gateway API"), "{message}");
+
+    let definitions: Api<
+        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    > = Api::all(world.client());
+    for kind in [ManagedKind::HttpRoute, ManagedKind::ServiceMonitor] {
+        definitions
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(definition(kind)).unwrap(),
+            )
+            .await
+            .unwrap();
+    }
+    world.identity_is("main", "Ready").await;
+    let route = world.made(ManagedKind::HttpRoute).await.unwrap();
+    assert_eq!(
+        route["spec"]["hostnames"][0],
+        format!("{}.example.com", world.platform.name())
+    );
+    assert!(world.made(ManagedKind::ServiceMonitor).await.is_some());
+    world.apply(&identity("")).await;
+    eventually("the route is gone", async || {
+        world
+            .made(ManagedKind::HttpRoute)
+            .await
+            .is_none()
+            .then_some(())
+    })
+    .await;
+}
