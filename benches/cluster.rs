@@ -264,6 +264,7 @@ impl Sink for Hand {
         for seen in batch {
             match seen {
                 Seen::Object { change, version } => changes.push((change, version)),
+                Seen::Managed(seen) => self.0.managed_changed(&seen),
                 Seen::Secret(secret) => {
                     let version = if secret.gone { "" } else { &*secret.version };
                     let controller = secret
@@ -383,7 +384,7 @@ impl Sink for Publish {
         let known = self.0.current();
         let changes = batch.into_iter().filter_map(|seen| match seen {
             Seen::Object { change, .. } => Some(change),
-            Seen::Secret(_) => None,
+            Seen::Secret(_) | Seen::Managed(_) => None,
         });
         let mut news = changes
             .filter(|change| known.directory().is_news(change))

@@ -21,10 +21,11 @@ use super::record::{
 use super::seal::is_sealed;
 use super::{Cidr, Lifetime, ObjectKey, Problem, Reason, parse_duration, schema, template};
 use crate::resources::{
-    ANNOTATION_ROTATE, ANNOTATION_ROTATE_KEYS, Access, ClientSecret, Credential, CredentialEntry,
-    DurationString, Gateway, GrantType, Identity, IdentityRef, IdentitySpec, Kind, Namespaces,
-    OAuthClient, OAuthClientSpec, OwnerKind, Permission, RequestPolicy, Rotation, RotationPolicy,
-    Scope, ScopeSpec, ServiceAccessToken, ServiceAccessTokenSpec, Signing, Template,
+    ANNOTATION_ROTATE, ANNOTATION_ROTATE_KEYS, Access, Autoscaling, ClientSecret, Credential,
+    CredentialEntry, DurationString, Gateway, GrantType, Identity, IdentityRef, IdentitySpec, Kind,
+    Mode, Namespaces, Network, OAuthClient, OAuthClientSpec, OwnerKind, Permission, RequestPolicy,
+    Rotation, RotationPolicy, Scope, ScopeSpec, ServiceAccessToken, ServiceAccessTokenSpec,
+    Signing, Template,
 };
 use crate::tokens::{MacKey, Prefix};
 
@@ -48,6 +49,16 @@ pub struct Settings {
     pub stamped_creators: bool,
     /// The Identity of objects that name none.
     pub default_identity: Option<ObjectKey>,
+    /// The namespaces in which Identities are accepted; empty: all.
+    pub identity_namespaces: Vec<String>,
+}
+
+impl Settings {
+    /// Whether Identities of this namespace are accepted.
+    pub fn accepts_identities_of(&self, namespace: &str) -> bool {
+        let accepted = &self.identity_namespaces;
+        accepted.is_empty() || accepted.iter().any(|name| name == namespace)
+    }
 }
 
 /// Reads an object's metadata; `None` where it has no name, uid or creation time.
@@ -328,6 +339,39 @@ impl Faults {
         }
     }
 
+    /// How an Identity is run and reached.
+    fn deployment(
+        &mut self,
+        mode: Mode,
+        network: &Network,
+        (replicas, autoscaling): (Option<&i64>, Option<&Autoscaling>),
+        has_pod: bool,
+    ) {
+        self.require(
+            replicas.is_none() || autoscaling.is_none(),
+            "/spec/replicas",
+            "replicas or autoscaling, not both",
+        );
+        let is_routed =
+            network.tls.is_some() || network.ingress.is_some() || network.http_route.is_some();
+        self.require(
+            mode != Mode::Embedded
+                || !(replicas.is_some() || autoscaling.is_some() || has_pod || is_routed),
+            "/spec/mode",
+            "mode: Embedded is served by the operator's own pods: replicas, autoscaling, pod, network.tls, ingress and httpRoute go with mode: Deployment",
+        );
+        self.require(
+            autoscaling.is_none_or(|autoscaling| autoscaling.min <= autoscaling.max),
+            "/spec/autoscaling/min",
+            "autoscaling.min is at most autoscaling.max",
+        );
+        self.require(
+            network.ingress.is_none() || network.http_route.is_none(),
+            "/spec/network/httpRoute",
+            "ingress or httpRoute, not both",
+        );
+    }
+
     fn finish<T>(self, record: T) -> Result<T, Vec<Problem>> {
         if self.0.is_empty() {
             Ok(record)
@@ -346,9 +390,13 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         tokens,
         signing,
         gateways,
-        network,
         staleness,
         revoke_issued_before,
+        mode,
+        network,
+        replicas,
+        autoscaling,
+        pod,
     } = &identity.spec;
     let name = identity.metadata.name.as_deref().unwrap_or_default();
     faults.require(
@@ -361,6 +409,8 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         "/spec/issuer",
         "issuer is https; http only for loopback and *.svc",
     );
+    let scale = (replicas.as_ref(), autoscaling.as_ref());
+    faults.deployment(*mode, network, scale, pod.is_some());
     let (minute, ten_minutes) = (SignedDuration::from_mins(1), SignedDuration::from_mins(10));
     let mut lifetime = |path: &str, text: &DurationString, least: SignedDuration| {
         let value = faults.duration(path, text);

@@ -32,9 +32,11 @@ pub enum Reason {
     SecretAccessDenied,
     /// Of warnings only: served, and not advised.
     WeakChoice,
+    ProgressDeadlineExceeded,
     Progressing,
     Issuing,
     Rotating,
+    RollingOut,
     Ready,
     Disabled,
     Revoked,
@@ -55,7 +57,7 @@ pub enum Class {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::Pending,
         Self::IdentityNotFound,
         Self::IdentityNotReady,
@@ -79,9 +81,11 @@ impl Reason {
         Self::Expired,
         Self::MintLimitReached,
         Self::SecretAccessDenied,
+        Self::ProgressDeadlineExceeded,
         Self::Progressing,
         Self::Issuing,
         Self::Rotating,
+        Self::RollingOut,
         Self::Ready,
         Self::Disabled,
         Self::Revoked,
@@ -117,6 +121,8 @@ impl Reason {
             Self::Progressing => "Progressing",
             Self::Issuing => "Issuing",
             Self::Rotating => "Rotating",
+            Self::RollingOut => "RollingOut",
+            Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
             Self::Ready => "Ready",
             Self::Disabled => "Disabled",
             Self::Revoked => "Revoked",
@@ -149,8 +155,9 @@ impl Reason {
             | Self::Expired
             | Self::MintLimitReached
             | Self::SecretAccessDenied
+            | Self::ProgressDeadlineExceeded
             | Self::WeakChoice => Class::NeedsEdit,
-            Self::Progressing | Self::Issuing | Self::Rotating => Class::Working,
+            Self::Progressing | Self::Issuing | Self::Rotating | Self::RollingOut => Class::Working,
             Self::Ready | Self::Disabled | Self::Revoked => Class::Good,
         }
     }

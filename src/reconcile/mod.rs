@@ -10,6 +10,7 @@ pub mod events;
 mod fanout;
 pub mod fence;
 pub mod files;
+pub mod fleet;
 pub mod issue;
 mod key_news;
 pub mod key_secrets;

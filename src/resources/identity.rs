@@ -6,14 +6,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{DurationString, Moment, Namespaces, SigningAlgorithm, is_default};
+use super::deployment::{Autoscaling, Mode, Network, PodOptions};
 
 /// One issuer, RFC 8414. Administrators' kind: what tenants may ask for is bounded here.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "symbolon.dev", version = "v1alpha1", kind = "Identity", plural = "identities", namespaced,
     shortname = "idn", category = "symbolon", status = "IdentityStatus", derive = "PartialEq",
+    scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
     validation = Rule::new("self.metadata.name.size() <= 52").message("the name of an Identity has at most 52 characters: its Secrets' names add to it"),
     printcolumn(name = "Issuer", type_ = "string", json_path = ".spec.issuer"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -21,6 +24,8 @@ use super::common::{DurationString, Moment, Namespaces, SigningAlgorithm, is_def
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.issuer == oldSelf.issuer").message("issuer is immutable: every token out there names it").field_path(".issuer"))]
 #[x_kube(validation = Rule::new("self.issuer.startsWith('https://') || self.issuer.matches('^http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\]|[a-z0-9-]+\\\\.[a-z0-9-]+\\\\.svc|[a-z0-9-]+\\\\.[a-z0-9-]+\\\\.svc\\\\.[a-z0-9.-]+)(:[0-9]+)?(/.*)?$')").message("issuer is https; http only for loopback and *.svc").field_path(".issuer"))]
+#[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("replicas or autoscaling, not both").field_path(".replicas"))]
+#[x_kube(validation = Rule::new("self.mode != 'Embedded' || !(has(self.replicas) || has(self.autoscaling) || has(self.pod) || (has(self.network) && (has(self.network.tls) || has(self.network.ingress) || has(self.network.httpRoute))))").message("mode: Embedded is served by the operator's own pods: replicas, autoscaling, pod, network.tls, ingress and httpRoute go with mode: Deployment").field_path(".mode"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.revokeIssuedBefore) || (has(self.revokeIssuedBefore) && self.revokeIssuedBefore >= oldSelf.revokeIssuedBefore)").message("revokeIssuedBefore only moves forward").field_path(".revokeIssuedBefore"))]
 pub struct IdentitySpec {
     /// The issuer: a URL without query, fragment or closing slash; https, or http for loopback and `*.svc`.
@@ -29,6 +34,10 @@ pub struct IdentitySpec {
         regex(pattern = r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~-]+)*$")
     )]
     pub issuer: String,
+    /// `Deployment`: the operator runs pods for it. `Embedded`: the operator's own pods serve it, where the
+    /// installation names it.
+    #[serde(default)]
+    pub mode: Mode,
     /// Which namespaces may use this Identity, and which names they are given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub access: Access,
@@ -46,15 +55,25 @@ pub struct IdentitySpec {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub gateways: Vec<Gateway>,
-    /// How it is reached.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub network: Network,
     /// What happens while the Kubernetes API is away.
     #[serde(default, skip_serializing_if = "is_default")]
     pub staleness: Staleness,
     /// Nothing issued before this moment is accepted. It only moves forward; a moment ahead acts as now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke_issued_before: Option<Moment>,
+    /// How it is reached.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network: Network,
+    /// How many pods. Absent: 2, or as many as `autoscaling` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: Option<i64>,
+    /// As many pods as load asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+    /// What the pods are like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodOptions>,
 }
 
 /// Who may use an Identity. Closed by default.
@@ -308,18 +327,6 @@ pub struct Gateway {
     pub scopes: Vec<String>,
 }
 
-/// How an Identity is reached.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.trustedProxies) || self.trustedProxies.all(cidr, isCIDR(cidr))").message("trustedProxies are CIDRs, such as 10.0.0.0/8 or fd00::/8").field_path(".trustedProxies"))]
-pub struct Network {
-    /// Proxies whose word on the caller's address is believed, as CIDRs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 43)))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub trusted_proxies: Vec<String>,
-}
-
 /// How long the server answers from what it last saw.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -361,6 +368,18 @@ pub struct IdentityStatus {
     /// Where things are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
+    /// Its pods, old ones included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i64>,
+    /// Those of them that are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i64>,
+    /// The labels of its pods, as autoscalers read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// What all its pods run: the tag of the image, or its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// The signing keys: public ids, never a key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

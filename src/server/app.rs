@@ -55,6 +55,7 @@ impl Config {
 pub struct App(Arc<Inner>);
 
 struct Inner {
+    identity: ObjectKey,
     publisher: Publisher,
     status: Status,
     metrics: Metrics,
@@ -88,6 +89,7 @@ impl App {
         uses: Uses,
     ) -> Result<Self, serde_json::Error> {
         Ok(Self(Arc::new(Inner {
+            identity: config.identity.clone(),
             publisher: Publisher::new(config.identity, config.settings, super::now())?,
             status: Status::default(),
             metrics: Metrics::default(),
@@ -101,6 +103,11 @@ impl App {
             noted_refusals: Throttle::default(),
             started: Instant::now(),
         })))
+    }
+
+    /// The Identity that it is.
+    pub fn identity(&self) -> &ObjectKey {
+        &self.0.identity
     }
 
     /// Where sources put what is served.
@@ -124,6 +131,14 @@ impl App {
     /// Why not.
     pub fn readiness(&self, now: Timestamp) -> Result<(), NotReady> {
         self.status().ready(&self.publisher().current(), now)
+    }
+
+    /// What it counts, for a scrape at this moment.
+    ///
+    /// # Errors
+    /// None that is known: text is written into memory.
+    pub fn exposition(&self, now: Timestamp) -> Result<String, std::fmt::Error> {
+        self.metrics().encode(&self.scrape(now))
     }
 
     pub(super) fn limits(&self) -> &Limits {

@@ -28,7 +28,7 @@ async fn ready(State(app): State<App>) -> Response {
 
 async fn metrics(State(app): State<App>) -> Response {
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match app.metrics().encode(&app.scrape(super::now())) {
+    match app.exposition(super::now()) {
         Ok(text) => ([(CONTENT_TYPE, media_type)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

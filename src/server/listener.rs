@@ -144,6 +144,13 @@ async fn turn_keys(app: App) {
     }
 }
 
+/// Serves requests on `listener` alone, as [`run`] does: for a process that tells of its health itself.
+pub async fn run_embedded(listener: TcpListener, app: App, shutdown: CancellationToken) {
+    let turning = tokio::spawn(turn_keys(app.clone()));
+    serve(listener, None, app, shutdown).await;
+    turning.abort();
+}
+
 /// Serves requests on `listener` until `shutdown` and the drain that follows it.
 pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: App, shutdown: CancellationToken) {
     let limits = app.limits().clone();

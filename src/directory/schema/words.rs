@@ -7,7 +7,7 @@ use super::super::{duration::format_duration, parse_duration, template};
 use crate::resources::{CLIENT_TEXT, OwnerKind, TOKEN_TEXT};
 
 /// Patterns of our schemas and what they ask for.
-const PATTERNS: [(&str, &str); 14] = [
+const PATTERNS: [(&str, &str); 15] = [
     (
         DURATION,
         "a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms",
@@ -36,6 +36,10 @@ const PATTERNS: [(&str, &str); 14] = [
     (
         r"^[A-Za-z0-9_-]+$",
         "letters, digits, '-' and '_': the `kid` of a key in the JWKS",
+    ),
+    (
+        r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
+        "an amount such as 2, 500m or 128Mi",
     ),
     (
         ISSUER,

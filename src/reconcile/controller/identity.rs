@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Controller, Look, LookError, access_denied, api, lock, now};
+use serde_json::Value;
+
+use super::{Controller, Look, LookError, access_denied, api, lock, now, pods};
 use crate::directory::record::{IdentityRecord, Object};
 use crate::directory::{Directory, ObjectKey, Problem};
 use crate::reconcile::cluster::{ApiError, Cluster};
@@ -25,6 +27,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             ] {
                 self.watch_key_secret(&self.directory(), &secret);
             }
+            self.sweep_pods(key).await?;
             return Ok(Look::Gone);
         };
         let Some(object) = directory.identity(key) else {
@@ -39,18 +42,36 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let keys = keys
             .as_ref()
             .map(|keys| keys.as_ref().map(|signing| signing.keys.as_slice()));
-        let wanted = status::identity(&live, &directory, object, keys, now());
+        let (passed, failed) = match keys {
+            Some(Ok(_)) => self.pods(&live).await,
+            // Nobody could serve it.
+            _ => (None, None),
+        };
+        if let Some(error) = failed.as_ref().filter(|_| passed.is_none()) {
+            return Err(error.clone().into());
+        }
+        let wanted = status::identity(&live, &directory, object, keys, passed.as_ref(), now());
+        let until = until
+            .into_iter()
+            .chain(passed.as_ref().and_then(pods::until))
+            .min();
         let look = self.report(Kind::Identity, &live, &wanted, until).await?;
         if matches!(look, Look::Settled(_)) {
-            let secret = key_secrets::signing_secret(key);
-            for News { kid, reason, text } in
-                news(&live["status"]["keys"], &wanted["status"]["keys"])
-            {
-                let notice = Notice::new(&live, reason, false, text).of_secret(&secret, &kid);
-                self.notices.publish(notice);
-            }
+            self.tell_of_keys(key, &live, &wanted);
         }
-        Ok(look)
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(look),
+        }
+    }
+
+    /// An Event for each turn of a key that the status now tells of.
+    fn tell_of_keys(&self, key: &ObjectKey, live: &Value, wanted: &Value) {
+        let secret = key_secrets::signing_secret(key);
+        for News { kid, reason, text } in news(&live["status"]["keys"], &wanted["status"]["keys"]) {
+            let notice = Notice::new(live, reason, false, text).of_secret(&secret, &kid);
+            self.notices.publish(notice);
+        }
     }
 
     /// The Identity's keys, made where they are missing; `None` for one that is not served.

@@ -10,6 +10,7 @@
 mod identity;
 mod orphan;
 mod owner;
+mod pods;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -28,6 +29,7 @@ use tracing::warn;
 use super::cluster::{ApiError, Cluster};
 use super::events::Notices;
 use super::fanout::{self, owners_of_secret, owners_under, uid_of};
+use super::fleet::FleetError;
 use super::issue::{IssueError, MintBudget};
 use super::key_secrets;
 use super::kube_api::OwnWrites;
@@ -39,6 +41,8 @@ use super::work::Work;
 use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings, usage};
 use crate::resources::{Kind, OwnerKind};
 use crate::tokens::MacKey;
+
+pub use self::pods::Serving;
 
 /// Without any reason an object is looked at this often: an event may have been lost.
 const AT_LEAST_EVERY: Duration = Duration::from_hours(24);
@@ -84,6 +88,7 @@ pub struct Controller<C> {
     /// Secrets of ours that are named like key Secrets and have no controller.
     key_secrets: Mutex<BTreeSet<ObjectKey>>,
     observer: Observer,
+    serving: Serving,
 }
 
 /// What is remembered of the last good look at an object.
@@ -111,6 +116,8 @@ enum LookError {
     Issue(#[from] IssueError),
     #[error("{0}: {1}")]
     Api(&'static str, ApiError),
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
 }
 
 fn api(what: &'static str) -> impl FnOnce(ApiError) -> LookError {
@@ -141,6 +148,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             sweep: Mutex::default(),
             key_secrets: Mutex::default(),
             observer: Box::new(|_, _, _| {}),
+            serving: Serving::default(),
         }
     }
 
@@ -316,6 +324,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         for key in lock(&self.key_secrets).clone() {
             self.watch_key_secret(&directory, &key);
         }
+        self.lead_pods();
         self.queue.add(Work::Sweep, Why::Must);
     }
 

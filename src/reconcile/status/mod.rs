@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::fleet::{Passed, Phase};
 use super::issue::{Facts, Settled};
 use crate::directory::record::{
     ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
@@ -88,12 +89,13 @@ pub fn scope(
 }
 
 /// The live object with the status that an Identity should have. `keys` are its signing keys, or why
-/// there are none; `None` where nobody looked.
+/// there are none; `pods` is what runs it. `None` where nobody looked.
 pub fn identity(
     live: &Value,
     directory: &Directory,
     object: &Object<IdentityRecord>,
     keys: Option<Result<&[KeyStatus], &Problem>>,
+    pods: Option<&Passed>,
     now: Timestamp,
 ) -> Value {
     let mut status = Status::of(live, now);
@@ -113,7 +115,16 @@ pub fn identity(
         Some(Err(problem)) => problems.push(problem.clone()),
         None => {}
     }
+    if let Some(pods) = pods {
+        status.pods(pods, &mut problems);
+    }
     status.ready(&problems, None);
+    let rollout = pods.and_then(|pods| pods.rollout.as_ref());
+    let upgrade = rollout.and_then(|rollout| rollout.upgrade.as_ref());
+    if let Some(upgrade) = upgrade.filter(|_| worst(&problems).is_none()) {
+        // It is served as well as before; the installation is not done with it.
+        status.condition("Reconciling", "True", Reason::RollingOut.as_str(), upgrade);
+    }
     status.finish()
 }
 
@@ -280,6 +291,31 @@ impl<'a> Status<'a> {
         } else {
             self.fields.insert(field.to_owned(), value);
         }
+    }
+
+    /// What a Deployment tells, and what keeps it from being done. Where it could not be asked, what was known stays.
+    fn pods(&mut self, pods: &Passed, problems: &mut Vec<Problem>) {
+        problems.extend(pods.problem.clone());
+        let rollout = pods.rollout.as_ref();
+        if rollout.is_none() && pods.problem.is_some() {
+            return;
+        }
+        let fields = [
+            ("replicas", rollout.map(|it| json!(it.replicas))),
+            ("readyReplicas", rollout.map(|it| json!(it.ready))),
+            ("selector", rollout.map(|it| json!(it.selector))),
+            ("version", rollout.map(|it| json!(it.version))),
+        ];
+        for (field, value) in fields {
+            self.set(field, value.unwrap_or_default());
+        }
+        problems.extend(rollout.and_then(|rollout| match &rollout.phase {
+            Phase::Complete => None,
+            Phase::Under(words) => Some(Problem::error(Reason::RollingOut, "", words)),
+            Phase::Failed(words) => {
+                Some(Problem::error(Reason::ProgressDeadlineExceeded, "", words))
+            }
+        }));
     }
 
     /// A Secret of another name is told of once it holds the token: until then the one before does, and by

@@ -2,6 +2,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::directory::testing::{QUICKSTART, World};
+use crate::reconcile::fleet::Rollout;
 use crate::resources::{Day, Kind, Moment, PreviousToken};
 
 fn at(second: i64) -> Timestamp {
@@ -375,6 +376,7 @@ fn an_identity_tells_its_endpoints_and_keys_or_what_is_wrong_with_them() {
         &world.directory,
         object,
         Some(Ok(&keys)),
+        None,
         at(0),
     );
     assert_eq!(
@@ -386,10 +388,86 @@ fn an_identity_tells_its_endpoints_and_keys_or_what_is_wrong_with_them() {
         json!([{"kid": "k", "algorithm": "RS256", "phase": "Active", "activeFrom": crate::resources::Moment(at(0))}])
     );
     let problem = Problem::error(Reason::SecretConflict, "", "garbled");
-    let bad = identity(&good, &world.directory, object, Some(Err(&problem)), at(0));
+    let bad = identity(
+        &good,
+        &world.directory,
+        object,
+        Some(Err(&problem)),
+        None,
+        at(0),
+    );
     assert!(told(&bad).contains(&"Ready=False/SecretConflict".to_owned()));
     assert_eq!(
         bad["status"]["keys"], good["status"]["keys"],
         "what was known stays"
     );
+}
+
+#[test]
+fn an_identity_is_ready_when_its_pods_are() {
+    let world = World::new(QUICKSTART);
+    let key = ObjectKey::new("platform", "main");
+    let object = world.directory.identity(&key).unwrap();
+    let with = |phase: Phase, upgrade: Option<&str>| {
+        let rollout = Rollout {
+            replicas: 3,
+            ready: 2,
+            selector: "a=b".to_owned(),
+            version: Some("1".to_owned()),
+            phase,
+            upgrade: upgrade.map(str::to_owned),
+        };
+        let passed = Passed {
+            rollout: Some(rollout),
+            ..Passed::default()
+        };
+        identity(
+            &live("Identity", 1),
+            &world.directory,
+            object,
+            Some(Ok(&[])),
+            Some(&passed),
+            at(0),
+        )
+    };
+    let under = || Phase::Under("1 of 2 replicas are ready".to_owned());
+    let failed = || Phase::Failed("no further".to_owned());
+    for (phase, upgrade, expected) in [
+        (
+            Phase::Complete,
+            None,
+            ["Ready=True/Ready", "Reconciling=False", "Stalled=False"],
+        ),
+        (
+            Phase::Complete,
+            Some("waits"),
+            ["Ready=True/Ready", "Reconciling=True", "Stalled=False"],
+        ),
+        (
+            under(),
+            Some("waits"),
+            [
+                "Ready=False/RollingOut",
+                "Reconciling=True",
+                "Stalled=False",
+            ],
+        ),
+        (
+            failed(),
+            None,
+            [
+                "Ready=False/ProgressDeadlineExceeded",
+                "Reconciling=False",
+                "Stalled=True",
+            ],
+        ),
+    ] {
+        let object = with(phase, upgrade);
+        let told = told(&object);
+        for condition in expected {
+            let is_told = told.iter().any(|it| it.starts_with(condition));
+            assert!(is_told, "{condition}: {told:?}");
+        }
+        assert_eq!(object["status"]["readyReplicas"], 2);
+    }
 }

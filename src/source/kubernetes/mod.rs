@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::subject::Subject;
 use crate::directory::{Change, ObjectKey, Settings};
-use crate::resources::Kind;
+use crate::resources::{Kind, ManagedSeen};
 use crate::tokens::MacKey;
 
 /// One thing that a watch brought.
@@ -44,6 +44,8 @@ pub enum Seen {
     },
     /// A Secret of ours.
     Secret(SecretSeen),
+    /// An object that was made of an Identity.
+    Managed(ManagedSeen),
 }
 
 /// What a watch tells of a Secret of ours: never its data.

@@ -10,7 +10,10 @@ use super::raw::Raw;
 use super::{SecretSeen, Seen};
 use crate::directory::usage::credential_of;
 use crate::directory::{Change, Labels, ObjectKey, Settings};
-use crate::resources::{API_VERSION, Kind, LABEL_CLIENT, LABEL_MANAGED};
+use crate::resources::{
+    ANNOTATION_OF_IDENTITY, API_VERSION, Kind, LABEL_CLIENT, LABEL_MANAGED, ManagedKind,
+    ManagedSeen,
+};
 use crate::tokens::MacKey;
 
 /// Something that can be watched.
@@ -24,6 +27,8 @@ pub enum Subject {
     ManagedSecrets,
     /// Secrets that others brought for a client, by its label: their metadata alone.
     BroughtSecrets,
+    /// What was made of Identities, of one kind: its metadata alone.
+    Managed(ManagedKind),
 }
 
 impl Subject {
@@ -33,6 +38,7 @@ impl Subject {
             Self::Kind(kind) => kind.plural(),
             Self::Namespaces => "namespaces",
             Self::ManagedSecrets | Self::BroughtSecrets => "secrets",
+            Self::Managed(kind) => kind.plural(),
         }
     }
 
@@ -44,6 +50,7 @@ impl Subject {
             (Self::ManagedSecrets | Self::BroughtSecrets, Some(namespace)) => {
                 format!("/api/v1/namespaces/{namespace}/secrets")
             }
+            (Self::Managed(kind), namespace) => kind.path(namespace),
             (Self::Kind(_), None) => format!("/apis/{API_VERSION}/{plural}"),
             (Self::Kind(_), Some(namespace)) => {
                 format!("/apis/{API_VERSION}/namespaces/{namespace}/{plural}")
@@ -55,6 +62,7 @@ impl Subject {
         match self {
             Self::Kind(_) => (None, None),
             Self::Namespaces => (None, namespace.map(|name| format!("metadata.name={name}"))),
+            Self::Managed(_) => (Some(ManagedKind::label_selector()), None),
             Self::ManagedSecrets => (Some(format!("{LABEL_MANAGED}=true")), None),
             Self::BroughtSecrets => (Some(LABEL_CLIENT.to_owned()), None),
         }
@@ -115,6 +123,7 @@ impl Subject {
             Self::Namespaces => Change::Namespace(raw.metadata("name").into(), labels(&raw.0)),
             Self::ManagedSecrets => return Some(Seen::Secret(secret(&raw, false))),
             Self::BroughtSecrets => return Some(Seen::Secret(brought(&raw, false))),
+            Self::Managed(kind) => return Some(Seen::Managed(managed(kind, &raw))),
             Self::Kind(Kind::Credential) => {
                 let version = raw.metadata("resourceVersion").into();
                 let is_deleting = raw.0["metadata"]["deletionTimestamp"].is_string();
@@ -138,6 +147,10 @@ impl Subject {
         match self {
             Self::ManagedSecrets => Seen::Secret(secret(raw, true)),
             Self::BroughtSecrets => Seen::Secret(brought(raw, true)),
+            Self::Managed(kind) => Seen::Managed(ManagedSeen {
+                version: None,
+                ..managed(kind, raw)
+            }),
             _ => self.gone(&object_key(raw)),
         }
     }
@@ -147,6 +160,17 @@ impl Subject {
         let change = match self {
             Self::Namespaces => Change::NamespaceGone(key.name.clone()),
             Self::Kind(kind) => Change::Delete(kind, key.clone()),
+            Self::Managed(kind) => {
+                return Seen::Managed(ManagedSeen {
+                    kind,
+                    namespace: Some(&*key.namespace)
+                        .filter(|namespace| !namespace.is_empty())
+                        .map(Into::into),
+                    name: (&*key.name).into(),
+                    version: None,
+                    identity: None,
+                });
+            }
             Self::ManagedSecrets | Self::BroughtSecrets => {
                 return Seen::Secret(SecretSeen {
                     key: key.clone(),
@@ -175,6 +199,18 @@ fn labels(namespace: &Value) -> Labels {
         .flatten()
         .filter_map(|(key, value)| Some((Arc::from(key.as_str()), Arc::from(value.as_str()?))))
         .collect()
+}
+
+fn managed(kind: ManagedKind, raw: &Raw) -> ManagedSeen {
+    let text = |value: &Value| value.as_str().map(Into::into);
+    let metadata = &raw.0["metadata"];
+    ManagedSeen {
+        kind,
+        namespace: text(&metadata["namespace"]),
+        name: raw.metadata("name").into(),
+        version: text(&metadata["resourceVersion"]),
+        identity: text(&metadata["annotations"][ANNOTATION_OF_IDENTITY]),
+    }
 }
 
 fn secret(raw: &Raw, gone: bool) -> SecretSeen {

@@ -1,6 +1,8 @@
 //! The operator on a real API server: what users do, and every fault between two writes.
 
+mod embedded;
 mod faults;
+mod fleet;
 mod keys;
 mod lifecycle;
 mod process;

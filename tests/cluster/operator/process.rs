@@ -57,6 +57,27 @@ pub(super) fn rights() -> Vec<PolicyRule> {
     ]
 }
 
+/// What it may do besides where it runs Identities' pods.
+pub(super) fn fleet_rights() -> Vec<PolicyRule> {
+    let all = ["get", "list", "watch", "create", "patch", "delete"];
+    vec![
+        rule(&all, "apps", &["deployments"]),
+        rule(&all, "", &["services", "serviceaccounts"]),
+        rule(
+            &all,
+            "rbac.authorization.k8s.io",
+            &["roles", "rolebindings"],
+        ),
+        rule(&all, "policy", &["poddisruptionbudgets"]),
+        rule(&all, "autoscaling", &["horizontalpodautoscalers"]),
+        rule(&all, "networking.k8s.io", &["networkpolicies", "ingresses"]),
+        rule(&["list"], "", &["pods"]),
+        // What it hands on: nobody may give more than they have.
+        rule(&["get", "patch"], "symbolon.dev", &["credentials/status"]),
+        rule(&["get"], "", &["namespaces"]),
+    ]
+}
+
 /// A running `symbolon`; killed when dropped.
 pub(super) struct Process {
     child: Child,
@@ -135,9 +156,14 @@ pub(super) struct Operator(Process);
 impl Operator {
     /// Starts one for the world's namespaces; it has a Lease of its own in the team's.
     pub(super) fn start(world: &World<'_>, kubeconfig: &Path) -> Self {
+        Self::start_with(world, kubeconfig, &[])
+    }
+
+    /// The same with more arguments.
+    pub(super) fn start_with(world: &World<'_>, kubeconfig: &Path, more: &[&str]) -> Self {
         let namespaces = world.namespaces().join(",");
         let lease = format!("{}/operator", world.team.name());
-        let arguments = [
+        let mut arguments = vec![
             "operator",
             "--health-listen",
             "127.0.0.1:0",
@@ -148,6 +174,7 @@ impl Operator {
             "--lease",
             &lease,
         ];
+        arguments.extend(more);
         Self(Process::start(&arguments, kubeconfig))
     }
 
@@ -158,7 +185,13 @@ impl Operator {
         line.trim().parse().ok()
     }
 
-    async fn leads(&self) -> bool {
+    /// Whether requests may be sent to it.
+    pub(super) async fn is_ready(&self) -> bool {
+        let answer = reqwest::get(format!("{}/readyz", self.0.address("listen"))).await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    pub(super) async fn leads(&self) -> bool {
         self.metric("symbolon_operator_leading").await == Some(1.0)
     }
 
