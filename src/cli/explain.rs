@@ -206,6 +206,6 @@ fn text(kind: &str, key: &ObjectKey, steps: &[Step], life: &[String]) -> String 
         format!("  {mark} {}: {}\n", step.rule, step.message)
     };
     let rules: String = steps.iter().map(line).collect();
-    let life: String = life.iter().map(|line| format!("  · {line}\n")).collect();
-    format!("{kind} {key}\n{rules}{life}")
+    let life = life.iter().flat_map(|line| ["  · ", line, "\n"]);
+    format!("{kind} {key}\n{rules}{}", life.collect::<String>())
 }
