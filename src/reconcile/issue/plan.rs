@@ -725,10 +725,12 @@ impl Case<'_> {
             cause: newest.cause,
             nonce: newest.nonce.clone(),
             last_used: self.day_of_use(newest),
-            previous: previous.map(|entry| PreviousToken {
-                token_id: entry.token_id.clone(),
-                not_after: entry.not_after,
-                last_used: self.day_of_use(entry),
+            previous: previous.map(|entry| {
+                Box::new(PreviousToken {
+                    token_id: entry.token_id.clone(),
+                    not_after: entry.not_after,
+                    last_used: self.day_of_use(entry),
+                })
             }),
         }
     }

@@ -120,7 +120,7 @@ pub struct Facts {
     /// The last day of which its use is known.
     pub last_used: Option<Day>,
     /// The token before, while it is accepted.
-    pub previous: Option<PreviousToken>,
+    pub previous: Option<Box<PreviousToken>>,
 }
 
 /// How a pass ended when nothing more can be done now.

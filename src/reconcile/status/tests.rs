@@ -253,11 +253,11 @@ fn both_tokens_and_their_last_days_of_use_are_shown() {
     let day = |text: &str| Some(Day(text.parse().unwrap()));
     let facts = Facts {
         last_used: day("2026-01-02"),
-        previous: Some(PreviousToken {
+        previous: Some(Box::new(PreviousToken {
             token_id: "fedcba9876543210".to_owned(),
             not_after: Some(Moment(at(60))),
             last_used: day("2026-01-01"),
-        }),
+        })),
         ..facts()
     };
     let issuance = Issuance::Settled(Settled::Done {

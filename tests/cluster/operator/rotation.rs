@@ -24,8 +24,10 @@ async fn credential(world: &World<'_>, kind: Kind, name: &str) -> Value {
 /// What is known of the use of one of its tokens.
 async fn use_of(world: &World<'_>, kind: Kind, name: &str, epoch: i64) -> Option<Value> {
     let credential = credential(world, kind, name).await;
-    let uses = credential["status"]["uses"].as_array()?.iter();
-    uses.cloned().find(|used| used["epoch"] == epoch)
+    let uses = credential["status"]["uses"].as_array()?;
+    uses.iter()
+        .find(|used| used["epoch"] == epoch)
+        .cloned()
 }
 
 fn today() -> String {
