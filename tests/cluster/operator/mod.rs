@@ -3,6 +3,7 @@
 mod faults;
 mod lifecycle;
 mod process;
+mod secrets;
 mod serving;
 mod traffic;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use symbolon::resources::Kind;
@@ -12,13 +13,17 @@ use crate::harness::{Cluster, Program, eventually, rule};
 
 const TOKEN: Kind = Kind::ServiceAccessToken;
 
-struct Server {
+pub(super) struct Server {
     process: Process,
     http: reqwest::Client,
 }
 
 impl Server {
-    async fn start(world: &World<'_>, kubeconfig: &std::path::Path, more: &[&str]) -> Self {
+    pub(super) async fn start(
+        world: &World<'_>,
+        kubeconfig: &std::path::Path,
+        more: &[&str],
+    ) -> Self {
         let namespaces = world.namespaces().join(",");
         let identity = world.identity().to_string();
         let mut arguments = vec!["serve", "--identity", &identity, "--namespace", &namespaces];
@@ -48,7 +53,7 @@ impl Server {
         format!("{}/id/{path}", self.process.address("listen"))
     }
 
-    async fn check(&self, token: &str) -> StatusCode {
+    pub(super) async fn check(&self, token: &str) -> StatusCode {
         self.http
             .get(self.url("connect/checktoken/api"))
             .bearer_auth(token)
@@ -58,18 +63,18 @@ impl Server {
             .status()
     }
 
-    async fn accepts(&self, token: &str) -> bool {
+    pub(super) async fn accepts(&self, token: &str) -> bool {
         self.check(token).await == StatusCode::NO_CONTENT
     }
 
-    async fn soon(&self, what: &str, token: &str, accepted: bool) {
+    pub(super) async fn soon(&self, what: &str, token: &str, accepted: bool) {
         eventually(what, async || {
             (self.accepts(token).await == accepted).then_some(())
         })
         .await;
     }
 
-    async fn access_token(&self, id: &str, secret: &str) -> Result<Value, StatusCode> {
+    pub(super) async fn access_token(&self, id: &str, secret: &str) -> Result<Value, StatusCode> {
         let request = self
             .http
             .post(self.url("connect/token"))
@@ -87,6 +92,26 @@ impl Server {
             refused => Err(refused),
         }
     }
+}
+
+/// What a server may do, and nothing more.
+pub(super) fn rights() -> Vec<PolicyRule> {
+    vec![
+        rule(
+            &["get", "list", "watch"],
+            "symbolon.dev",
+            &[
+                "identities",
+                "scopes",
+                "oauthclients",
+                "serviceaccesstokens",
+                "credentials",
+            ],
+        ),
+        rule(&["delete"], "symbolon.dev", &["credentials"]),
+        rule(&["list", "watch"], "", &["namespaces"]),
+        rule(&["get"], "", &["secrets"]),
+    ]
 }
 
 async fn client_secret(world: &World<'_>) -> (String, String) {
@@ -107,23 +132,7 @@ async fn what_is_applied_is_served_and_what_is_taken_away_is_not() {
     let token = world.text("nightly-token").await.unwrap();
     // A server needs no operator to know what changed.
     drop(running);
-    let rights = vec![
-        rule(
-            &["get", "list", "watch"],
-            "symbolon.dev",
-            &[
-                "identities",
-                "scopes",
-                "oauthclients",
-                "serviceaccesstokens",
-                "credentials",
-            ],
-        ),
-        rule(&["delete"], "symbolon.dev", &["credentials"]),
-        rule(&["list", "watch"], "", &["namespaces"]),
-        rule(&["get"], "", &["secrets"]),
-    ];
-    let account = world.team.cluster_account("server", rights).await;
+    let account = world.team.cluster_account("server", rights()).await;
     let server = Server::start(&world, account.kubeconfig_path(), &[]).await;
     assert!(server.accepts(&token).await, "known as soon as it is ready");
     let (id, secret) = client_secret(&world).await;
