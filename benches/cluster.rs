@@ -204,8 +204,11 @@ async fn bare_token(api: &KubeApi, namespace: &str, name: &str) {
         name: name.to_owned(),
         uid: uid.clone(),
     };
-    let placeholder =
-        SecretObject::placeholder(&ObjectKey::new(namespace, &format!("{name}-token")), &owner);
+    let placeholder = SecretObject::placeholder(
+        &ObjectKey::new(namespace, &format!("{name}-token")),
+        &owner,
+        "Opaque",
+    );
     let mut secret = api.create_secret(&placeholder).await.unwrap();
     let mut credential = Credential::new(
         &uid,
@@ -337,10 +340,11 @@ async fn issuing(cluster: &Cluster, tokens: usize) {
             }
         });
         let controller = Arc::new(controller);
-        let kinds = Kind::ALL
-            .into_iter()
-            .map(Subject::Kind)
-            .chain([Subject::Namespaces, Subject::ManagedSecrets]);
+        let kinds = Kind::ALL.into_iter().map(Subject::Kind).chain([
+            Subject::Namespaces,
+            Subject::ManagedSecrets,
+            Subject::BroughtSecrets,
+        ]);
         let source = Source::start(
             &client,
             &options(own.name(), kinds),

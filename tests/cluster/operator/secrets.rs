@@ -208,78 +208,100 @@ fn brought(value: &str, labels: &[(&str, &str)]) -> Secret {
 
 const LABELLED: &[(&str, &str)] = &[("symbolon.dev/client", "backend")];
 
+/// The team's client, which names a Secret that others bring, and a server that serves it.
+struct Bringing<'w> {
+    world: &'w World<'w>,
+    server: Server,
+    id: String,
+}
+
+impl<'w> Bringing<'w> {
+    async fn start(world: &'w World<'w>) -> Self {
+        let account = world.team.cluster_account("server", rights()).await;
+        let server = Server::start(world, account.kubeconfig_path(), &[]).await;
+        let reference = json!({"existingRef": {"name": "vault", "key": "password"}});
+        let patch = json!({"spec": {"authentication": {"secret": reference}}});
+        world.patch(CLIENT, "backend", patch).await;
+        Self {
+            world,
+            server,
+            id: format!("{}.backend", world.team.name()),
+        }
+    }
+
+    async fn create(&self, value: &str, labels: &[(&str, &str)]) {
+        let secrets = self.world.team.api::<Secret>();
+        let secret = brought(value, labels);
+        secrets
+            .create(&PostParams::default(), &secret)
+            .await
+            .unwrap();
+    }
+
+    async fn change(&self, value: &str) {
+        let patch = json!({"stringData": {"password": value}});
+        self.world.merge_secret("vault", patch).await;
+    }
+
+    async fn label(&self, value: Option<&str>) {
+        let patch = json!({"metadata": {"labels": {"symbolon.dev/client": value}}});
+        self.world.merge_secret("vault", patch).await;
+    }
+
+    async fn accepts(&self, secret: &str) -> bool {
+        match self.server.access_token(&self.id, secret).await {
+            Ok(_) => true,
+            Err(status) => {
+                assert_eq!(status, StatusCode::UNAUTHORIZED);
+                false
+            }
+        }
+    }
+
+    async fn soon(&self, what: &str, secret: &str, accepted: bool) {
+        eventually(what, async || {
+            (self.accepts(secret).await == accepted).then_some(())
+        })
+        .await;
+    }
+
+    /// What the client waits for, in words.
+    async fn refused(&self, reason: &str) -> String {
+        let client = self.world.ready(CLIENT, "backend", "False", reason).await;
+        let message = condition(&client, "Ready")["message"].as_str();
+        message.unwrap().to_owned()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_somebody_brings_is_followed() {
+async fn a_secret_is_brought_by_its_label_and_never_written() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world.ready(CLIENT, "backend", "True", "Ready").await;
-    let account = world.team.cluster_account("server", rights()).await;
-    let server = Server::start(&world, account.kubeconfig_path(), &[]).await;
-    let id = format!("{}.backend", world.team.name());
-    let made = data(
-        &world.secret("backend-client").await.unwrap(),
-        "client-secret",
-    )
-    .unwrap();
-    let soon = async |what: &str, secret: &str, accepted: bool| {
-        eventually(what, async || {
-            let answer = server.access_token(&id, secret).await;
-            match answer {
-                Ok(_) => accepted.then_some(()),
-                Err(status) => {
-                    assert_eq!(status, StatusCode::UNAUTHORIZED);
-                    (!accepted).then_some(())
-                }
-            }
-        })
-        .await;
-    };
-    let secrets = world.team.api::<Secret>();
-
-    let reference = json!({"spec": {"authentication": {"secret": {"existingRef": {"name": "vault", "key": "password"}}}}});
-    world.patch(CLIENT, "backend", reference).await;
-    let waiting = world
-        .ready(CLIENT, "backend", "False", "SecretNotFound")
-        .await;
-    let message = condition(&waiting, "Ready")["message"].as_str().unwrap();
+    let made = world.secret("backend-client").await.unwrap();
+    let made = data(&made, "client-secret").unwrap();
+    let bringing = Bringing::start(&world).await;
+    let message = bringing.refused("SecretNotFound").await;
     assert!(
         message.contains("symbolon.dev/client: backend"),
         "{message}"
     );
-    assert!(
-        server.access_token(&id, &made).await.is_ok(),
-        "until one is brought"
-    );
+    assert!(bringing.accepts(&made).await, "until one is brought");
 
     // Without the label it is somebody's who knows nothing of this client.
-    secrets
-        .create(&PostParams::default(), &brought(A, &[]))
-        .await
-        .unwrap();
-    world
-        .patch(CLIENT, "backend", json!({"spec": {"displayName": "again"}}))
-        .await;
-    world
-        .ready(CLIENT, "backend", "False", "SecretNotFound")
-        .await;
-    assert!(server.access_token(&id, A).await.is_err());
-    world
-        .merge_secret(
-            "vault",
-            json!({"metadata": {"labels": {"symbolon.dev/client": "backend"}}}),
-        )
-        .await;
+    bringing.create(A, &[]).await;
+    let again = json!({"spec": {"displayName": "again"}});
+    world.patch(CLIENT, "backend", again).await;
+    bringing.refused("SecretNotFound").await;
+    assert!(!bringing.accepts(A).await);
+    bringing.label(Some("backend")).await;
     let ready = world.ready(CLIENT, "backend", "True", "Ready").await;
     assert_eq!(ready["status"]["secretName"], "vault");
-    soon("what was brought is accepted", A, true).await;
-    soon("what was made lives on for a while", &made, true).await;
-    assert!(
-        server
-            .access_token(&id, &B.replace('Z', "z"))
-            .await
-            .is_err()
-    );
-    assert!(server.access_token("nobody", A).await.is_err());
+    bringing.soon("what was brought is accepted", A, true).await;
+    let lives_on = "what was made lives on for a while";
+    bringing.soon(lives_on, &made, true).await;
+    assert!(!bringing.accepts(&A.to_lowercase()).await);
+    assert!(bringing.server.access_token("nobody", A).await.is_err());
     let untouched = world.secret("vault").await.unwrap();
     assert_eq!(untouched.metadata.owner_references, None);
     assert_eq!(untouched.metadata.annotations, None);
@@ -288,53 +310,40 @@ async fn a_secret_that_somebody_brings_is_followed() {
         world.secret("backend-client").await.is_none().then_some(())
     })
     .await;
+}
 
-    // External Secrets brings another value.
-    world
-        .merge_secret(
-            "vault",
-            json!({"stringData": {"password": format!("{B}\n")}}),
-        )
-        .await;
-    soon("the new value is accepted", B, true).await;
-    soon("and the one before", A, true).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brought_secret_is_followed_wherever_it_goes() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    let bringing = Bringing::start(&world).await;
+    bringing.create(A, LABELLED).await;
+    bringing.soon("it is accepted", A, true).await;
 
-    world
-        .merge_secret("vault", json!({"stringData": {"password": "changeme"}}))
-        .await;
-    let weak = world.ready(CLIENT, "backend", "False", "WeakSecret").await;
-    let message = condition(&weak, "Ready")["message"].as_str().unwrap();
+    bringing.change(&format!("{B}\n")).await;
+    bringing.soon("the new value is accepted", B, true).await;
+    assert!(bringing.accepts(A).await, "pods still have the one before");
+
+    bringing.change("changeme").await;
+    let message = bringing.refused("WeakSecret").await;
     assert!(!message.contains("changeme"), "{message}");
-    assert!(server.access_token(&id, "changeme").await.is_err());
+    assert!(!bringing.accepts("changeme").await);
 
-    // The Secret goes and comes back, as a backend that is away for a while does.
+    // The Secret goes and comes back, as with a backend that is away for a while.
+    let secrets = world.team.api::<Secret>();
     secrets
         .delete("vault", &DeleteParams::default())
         .await
         .unwrap();
-    world
-        .ready(CLIENT, "backend", "False", "SecretNotFound")
-        .await;
-    soon("it is accepted all the same", B, true).await;
-    secrets
-        .create(&PostParams::default(), &brought(B, LABELLED))
-        .await
-        .unwrap();
+    bringing.refused("SecretNotFound").await;
+    bringing.soon("it is accepted all the same", B, true).await;
+    bringing.create(B, LABELLED).await;
     world.ready(CLIENT, "backend", "True", "Ready").await;
 
-    world
-        .merge_secret(
-            "vault",
-            json!({"metadata": {"labels": {"symbolon.dev/client": null}}}),
-        )
-        .await;
-    soon(
-        "without the label nothing that was brought is accepted",
-        B,
-        false,
-    )
-    .await;
-    soon("nor what was before", A, false).await;
+    bringing.label(None).await;
+    let taken_back = "without the label nothing that was brought is accepted";
+    bringing.soon(taken_back, B, false).await;
+    bringing.soon("nor what was before", A, false).await;
 }
 
 /// A client may have the same value as another: each is itself.
