@@ -341,10 +341,11 @@ async fn issuing(cluster: &Cluster, tokens: usize) {
             }
         });
         let controller = Arc::new(controller);
-        let kinds = Kind::ALL
-            .into_iter()
-            .map(Subject::Kind)
-            .chain([Subject::Namespaces, Subject::ManagedSecrets]);
+        let kinds = Kind::ALL.into_iter().map(Subject::Kind).chain([
+            Subject::Namespaces,
+            Subject::ManagedSecrets,
+            Subject::BroughtSecrets,
+        ]);
         let source = Source::start(
             &client,
             &options(own.name(), kinds),

@@ -533,7 +533,7 @@ fn lifetime_problem(
             Reason::LimitExceeded,
             path,
             format!(
-                "{what}: Identity {key} allows at most {} (spec.limits.maxServiceTokenLifetime)",
+                "{what}: Identity {key} allows at most {}: write less, or ask its administrators to raise spec.limits.maxServiceTokenLifetime",
                 format_duration(most)
             ),
         ))
@@ -554,7 +554,7 @@ fn lifetime_problem(
             Reason::LimitExceeded,
             "/spec/neverExpires",
             format!(
-                "Identity {key} allows no token without an end (spec.limits.neverExpiringTokens): set a lifetime"
+                "Identity {key} allows no token without an end: set a lifetime, or ask its administrators for spec.limits.neverExpiringTokens"
             ),
         )),
         _ => None,

@@ -55,8 +55,8 @@ enum Part<'a> {
 
 /// The first piece of a text that is not empty, and the rest.
 fn first(text: &str) -> (Part<'_>, &str) {
-    if text.starts_with("$$(") {
-        return (Part::Plain("$("), &text[3..]);
+    if let Some(rest) = text.strip_prefix("$$(") {
+        return (Part::Plain("$("), rest);
     }
     if let Some(inside) = text.strip_prefix("$(") {
         return match inside.split_once(')') {
@@ -211,12 +211,12 @@ pub fn is_free(key: &str) -> bool {
     let Some((domain, _)) = key.split_once('/') else {
         return true;
     };
-    let is_within = |reserved: &&str| {
+    let is_within = |reserved: &str| {
         domain
             .strip_suffix(reserved)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    FREE_NAMES.contains(&key) || !RESERVED_DOMAINS.iter().any(|reserved| is_within(&reserved))
+    FREE_NAMES.contains(&key) || !RESERVED_DOMAINS.iter().any(|reserved| is_within(reserved))
 }
 
 /// A qualified name: <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>.

@@ -299,7 +299,9 @@ impl Files {
             return Ok(None);
         };
         stamp(&mut manifest, key, version);
-        Ok(Some(SecretObject::new(manifest)))
+        let mut secret = SecretObject::new(manifest);
+        secret.encode_texts();
+        Ok(Some(secret))
     }
 
     fn read_credential(&self, key: &ObjectKey) -> Result<Option<Credential>, ApiError> {

@@ -283,6 +283,9 @@ impl<K: Clone + Eq + Hash + Ord> State<K> {
         } else {
             0
         };
+        // The pass may have seen the change and not a later one that took it back: then what was before it and what is
+        // after it compare as equal, and what it wrote would stay.
+        entry.reasons.must |= entry.reasons.perhaps && next != Next::Failed;
         // A failure is waited out unless somebody did something about it: what fails often makes news itself.
         let has_news = match next {
             Next::Failed => entry.reasons.must,
@@ -357,6 +360,20 @@ mod tests {
         assert!(keys_at(&mut state, now).is_empty(), "one at a time");
         done(&mut state, "a", Next::Idle, now);
         assert_eq!(keys_at(&mut state, now), ["a"]);
+    }
+
+    #[test]
+    fn what_may_have_changed_during_a_pass_must_be_looked_at_after_it() {
+        let (mut state, now) = (queue(), Instant::now());
+        for (next, must) in [(Next::Idle, true), (Next::Failed, false)] {
+            state.add("a", Why::Must, Phase::Ready);
+            keys_at(&mut state, now);
+            state.add("a", Why::Perhaps, Phase::Ready);
+            done(&mut state, "a", next, now);
+            assert_eq!(state.keys["a"].reasons.must, must, "{next:?}");
+            keys_at(&mut state, now);
+            done(&mut state, "a", Next::Idle, now);
+        }
     }
 
     #[test]

@@ -229,6 +229,19 @@ impl SecretObject {
         });
     }
 
+    /// Puts `stringData` into `data`, as the API server does with what people write.
+    pub fn encode_texts(&mut self) {
+        let Some(Value::Object(texts)) = self.0.remove("stringData") else {
+            return;
+        };
+        for (key, mut text) in texts {
+            if let Some(text) = text.as_str() {
+                self.set_text(&key, text);
+            }
+            wipe(&mut text);
+        }
+    }
+
     /// Sets a label, or takes it away.
     pub fn set_label(&mut self, name: &str, value: Option<&str>) {
         self.set_metadata("labels", name, value);

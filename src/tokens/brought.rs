@@ -119,7 +119,7 @@ mod tests {
             assert_eq!(read(own.token.expose()), Ok(own.token.expose()));
             let mut bytes = [0; 16];
             entropy.fill(&mut bytes);
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex = format!("{:032x}", u128::from_be_bytes(bytes));
             assert_eq!(read(&hex), Ok(hex.as_str()), "openssl rand -hex 16");
             let uuid = uuid::Builder::from_random_bytes(bytes)
                 .into_uuid()

@@ -147,7 +147,7 @@ impl Case<'_> {
         let is_same = |entry: &CredentialEntry| {
             entry.cause == Cause::Imported && entries::has_hash(entry, &hash)
         };
-        spec.tokens = self.live.clone();
+        spec.tokens.clone_from(&self.live);
         spec.tokens.retain(|entry| !is_same(entry));
         for entry in &mut spec.tokens {
             entries::shorten(entry, self.desired.rotation.overlap, self.now);
@@ -179,7 +179,7 @@ impl Case<'_> {
             return Step::Settle(self.refused_without_facts(problem));
         }
         let mut credential = self.credential();
-        credential.spec.tokens = self.live.clone();
+        credential.spec.tokens.clone_from(&self.live);
         let mut lapsed = Vec::new();
         for entry in &mut credential.spec.tokens {
             if is_endless(entry) {

@@ -3,10 +3,12 @@
 mod embedded;
 mod faults;
 mod fleet;
+mod grants;
 mod keys;
 mod lifecycle;
 mod process;
 mod rotation;
+mod secrets;
 mod serving;
 mod traffic;
 mod world;

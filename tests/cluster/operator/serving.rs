@@ -114,7 +114,7 @@ impl Server {
     }
 }
 
-/// What the server may do, and nothing more.
+/// What a server may do, and nothing more.
 pub(super) fn rights() -> Vec<PolicyRule> {
     vec![
         rule(

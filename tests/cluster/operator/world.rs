@@ -260,10 +260,12 @@ impl<'a> World<'a> {
 
     /// The Secret's token is accepted, it is the newest, and every other has an end.
     pub(super) async fn assert_sound(&self, name: &str) {
-        let token = self
-            .text(&format!("{name}-token"))
-            .await
-            .expect("the Secret holds a token");
+        self.assert_sound_in(name, &format!("{name}-token")).await;
+    }
+
+    /// The same, of a Secret with a name of its own.
+    pub(super) async fn assert_sound_in(&self, name: &str, secret: &str) {
+        let token = self.text(secret).await.expect("the Secret holds a token");
         assert!(
             self.accepts(&token).await,
             "{name}: the Secret's token is not accepted"
