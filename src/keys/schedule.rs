@@ -281,8 +281,8 @@ impl Planner<'_> {
                 match successor {
                     None => slot.retired_at = None,
                     Some(active_from) => {
-                        slot.keep_until(later(active_from, linger));
-                        longer.into_iter().for_each(|end| slot.keep_until(end));
+                        let end = later(active_from, linger);
+                        slot.keep_until(longer.map_or(end, |longer| longer.max(end)));
                     }
                 }
                 successor = Some(slot.active_from);
@@ -302,8 +302,8 @@ impl Planner<'_> {
         for slot in self.slots.iter_mut().filter(|slot| !is_wanted(slot)) {
             // Once it has an end, only a successor that is still to come may move it.
             if slot.retired_at.is_none() || replaced_from > now {
-                slot.keep_until(later(replaced_from.max(now), linger));
-                longer.into_iter().for_each(|end| slot.keep_until(end));
+                let end = later(replaced_from.max(now), linger);
+                slot.keep_until(longer.map_or(end, |longer| longer.max(end)));
             }
         }
     }

@@ -320,3 +320,6 @@ fn with_data(mut secret: SecretObject, field: &str, bytes: &[u8]) -> SecretObjec
     secret.set_encoded(field, &encoded);
     secret
 }
+
+#[cfg(test)]
+mod tests;

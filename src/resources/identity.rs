@@ -282,7 +282,7 @@ pub struct Signing {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
-        inner(length(min = 43, max = 43), regex(pattern = r"^[A-Za-z0-9_-]+$"))
+        inner(length(min = 43, max = 64), regex(pattern = r"^[A-Za-z0-9_-]+$"))
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub distrusted: Vec<String>,

@@ -173,7 +173,7 @@ fn a_crash_at_any_moment_of_the_first_start_leaves_nothing_broken() {
     });
 }
 
-fn kids(dev: &Dev) -> Vec<String> {
+pub(super) fn kids(dev: &Dev) -> Vec<String> {
     let (status, body) = dev.get("/.well-known/openid-configuration/jwks", &[]);
     assert_eq!(status, 200);
     let keys: Value = serde_json::from_str(&body).unwrap();

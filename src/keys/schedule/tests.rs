@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use Algorithm::{ES256, EdDSA};
+use Phase::{Active, Published, Retiring};
 use proptest::prelude::*;
 
 use super::*;
@@ -291,7 +292,6 @@ fn phases_say_who_signs() {
         let phases = phases.map(|(record, phase)| (record.key.algorithm(), phase));
         phases.collect::<Vec<_>>()
     };
-    use Phase::{Active, Published, Retiring};
     let of_two = |first, second| {
         vec![
             (ES256, first),
@@ -305,7 +305,7 @@ fn phases_say_who_signs() {
 
     let mut keys = Keys::default();
     keys.pass(&wish(&[EdDSA]), 0);
-    keys.pass(&wish(&[ES256]), 1 * HOUR);
+    keys.pass(&wish(&[ES256]), HOUR);
     let change = |now| phases(&keys, &[ES256], now);
     assert_eq!(change(1), [(ES256, Published), (EdDSA, Active)]);
     assert_eq!(change(11), [(ES256, Active), (EdDSA, Retiring)]);
@@ -539,7 +539,9 @@ proptest! {
         events in proptest::collection::vec(event(false), 1..25),
     ) {
         let mut world = World::new(false);
-        events.into_iter().for_each(|event| world.happen(event));
+        for event in events {
+            world.happen(event);
+        }
     }
 
     #[test]
@@ -547,6 +549,8 @@ proptest! {
         events in proptest::collection::vec(event(true), 1..25),
     ) {
         let mut world = World::new(true);
-        events.into_iter().for_each(|event| world.happen(event));
+        for event in events {
+            world.happen(event);
+        }
     }
 }

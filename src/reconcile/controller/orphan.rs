@@ -110,8 +110,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             }
         };
         match done {
-            Ok(()) => Ok(Look::Soon),
-            Err(ApiError::NotFound | ApiError::Conflict) => Ok(Look::Soon),
+            Ok(()) | Err(ApiError::NotFound | ApiError::Conflict) => Ok(Look::Soon),
             Err(error) => Err(LookError::Api("writing the key Secret", error)),
         }
     }

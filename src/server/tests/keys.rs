@@ -106,7 +106,7 @@ async fn a_distrusted_key_is_gone_before_anybody_replaces_it() {
         fixture.introspect(&api, &token).await,
         serde_json::json!({"active": false})
     );
-    assert_eq!(fixture.kids().await, [next.clone()]);
+    assert_eq!(fixture.kids().await, std::slice::from_ref(&next));
     let token = fixture.access_token(&shop, "").await;
     assert_eq!(
         jsonwebtoken::decode_header(&token).unwrap().kid,

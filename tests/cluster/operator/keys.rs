@@ -8,7 +8,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use symbolon::resources::{Identity, Kind};
 
@@ -175,7 +175,7 @@ async fn a_pruned_identity_comes_back_with_its_keys_and_after_three_days_they_ar
         ..Default::default()
     };
     identities
-        .create(&Default::default(), &manifest)
+        .create(&PostParams::default(), &manifest)
         .await
         .unwrap();
     assert_eq!(
@@ -252,6 +252,9 @@ impl Verifier {
     }
 }
 
+/// Algorithms, and what becomes of the keys of each.
+type Change<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
+
 /// Issues, verifies and introspects until it is told to stop: how often, with how many fetches of the JWKS, and what
 /// failed.
 async fn drive(
@@ -298,7 +301,7 @@ async fn no_verification_fails_while_algorithms_come_and_go_under_load() {
     let (id, secret) = client_secret(&world).await;
     let stop = AtomicBool::new(false);
     let load = drive(&server, (&id, &secret), &stop);
-    let changes: [(&[&str], &[(&str, &str)]); 4] = [
+    let changes: [Change<'_>; 4] = [
         (
             &["ES256", "EdDSA"],
             &[("ES256", "Active"), ("EdDSA", "Published")],

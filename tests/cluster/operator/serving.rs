@@ -1,11 +1,14 @@
 //! `symbolon serve` on a real API server: it answers by what is applied, with no operator in between.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use reqwest::StatusCode;
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use symbolon::resources::Kind;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::process::Process;
 use super::world::{Running, World};
@@ -302,4 +305,66 @@ async fn mounted_keys_are_taken_and_taken_anew_when_they_change() {
     server
         .soon("the right key is taken without a restart", &token, true)
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mounted_certificate_is_served_and_its_successor_too() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let folder = tempfile::tempdir().unwrap();
+    let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (first, second) = (made(), made());
+    let mount = |certificate: &str, key: &str| {
+        std::fs::write(folder.path().join("tls.crt"), certificate).unwrap();
+        std::fs::write(folder.path().join("tls.key"), key).unwrap();
+    };
+    let key = first.signing_key.serialize_pem();
+    mount(&first.cert.pem(), &key);
+    let server = Server::start(
+        &world,
+        cluster.kubeconfig_path(),
+        &["--tls-dir", folder.path().to_str().unwrap()],
+    )
+    .await;
+    let address = server.process.address("listen");
+    let address = address.strip_prefix("http://").unwrap().to_owned();
+    let shows = async |certificate: &CertificateDer<'static>| {
+        shown(&address, certificate).await.unwrap_or_default()
+    };
+    assert!(shows(first.cert.der()).await);
+    mount(&second.cert.pem(), &key);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(
+        shows(first.cert.der()).await,
+        "a pair that does not belong together is not taken"
+    );
+    mount(&second.cert.pem(), &second.signing_key.serialize_pem());
+    eventually("the next certificate is served", async || {
+        shows(second.cert.der()).await.then_some(())
+    })
+    .await;
+}
+
+/// Whether a server answers over TLS with this certificate.
+async fn shown(address: &str, trusted: &CertificateDer<'static>) -> std::io::Result<bool> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    let name = "localhost".try_into().unwrap();
+    let mut stream = connector.connect(name, stream).await?;
+    let request = "GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    // Not everybody who closes says so in TLS.
+    let _ = stream.read_to_end(&mut answer).await;
+    Ok(answer.starts_with(b"HTTP/1.1 200"))
 }
