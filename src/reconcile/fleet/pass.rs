@@ -269,6 +269,8 @@ struct Pass<'a> {
 
 /// For something that is on its way by itself.
 const SOON: Duration = Duration::from_secs(1);
+/// For what is in the way to go.
+const IN_THE_WAY: Duration = Duration::from_secs(15);
 /// For objects that no watch tells of.
 const UNWATCHED: Duration = Duration::from_mins(10);
 /// For one's turn.
@@ -287,7 +289,6 @@ impl Pass<'_> {
         {
             return Ok(());
         }
-        let failed = |error| FleetError(child.to_string(), error);
         let live = match self.fleet.objects.get(child).await {
             Ok(live) => live,
             // Nobody asked for it: it is made where that is possible.
@@ -295,43 +296,10 @@ impl Pass<'_> {
                 debug!(%child, words, "left out");
                 return Ok(());
             }
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(FleetError(child.to_string(), error)),
         };
-        let stored = match step(wanted, self.plan.scale, live.as_ref(), &self.key, self.uid) {
-            Step::Keep => live,
-            Step::Wait => {
-                self.passed.look_again(SOON);
-                return Ok(());
-            }
-            Step::Conflict(problem) => {
-                self.passed.problem.get_or_insert(problem);
-                return Ok(());
-            }
-            Step::Repair(body) => match self.fleet.patience(child) {
-                None => {
-                    info!(%child, "somebody has changed it: repairing");
-                    self.apply(wanted, body, live).await?
-                }
-                Some(wait) => {
-                    warn!(%child, "somebody keeps changing it: repairing later");
-                    self.passed.look_again(wait);
-                    if is_deployment {
-                        self.deployment = live;
-                    }
-                    return Ok(());
-                }
-            },
-            Step::Apply(body) => self.apply(wanted, body, live).await?,
-            Step::Replace => {
-                if let Some(live) = &live {
-                    let deleted = self.fleet.objects.delete(child, &only(live)).await;
-                    deleted.map_err(failed)?;
-                }
-                let body = wanted.body.clone();
-                self.apply(wanted, body, None).await?
-            }
-        };
-        let Some(stored) = stored else {
+        let step = step(wanted, self.plan.scale, live.as_ref(), &self.key, self.uid);
+        let Some(stored) = self.act(wanted, step, live).await? else {
             return Ok(());
         };
         if annotation(&stored, ANNOTATION_APPLIED) == Some(digest) {
@@ -344,47 +312,73 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Applies a body over what was read; a Deployment when it is its turn. What is stored then.
-    async fn apply(
+    /// Takes one step; what is stored then, if that is known.
+    async fn act(
         &mut self,
         wanted: &Wanted,
-        mut body: Value,
+        step: Step,
         live: Option<Value>,
     ) -> Result<Option<Value>, FleetError> {
         let child = &wanted.child;
-        let failed = |error| FleetError(child.to_string(), error);
+        match step {
+            Step::Keep => Ok(live),
+            Step::Wait => {
+                self.passed.look_again(SOON);
+                Ok(None)
+            }
+            Step::Conflict(problem) => {
+                // No watch tells when it goes.
+                self.passed.look_again(IN_THE_WAY);
+                self.passed.problem.get_or_insert(problem);
+                Ok(None)
+            }
+            Step::Repair(body) => match self.fleet.patience(child) {
+                None => {
+                    info!(%child, "somebody has changed it: repairing");
+                    self.apply(child, body, live).await
+                }
+                Some(wait) => {
+                    warn!(%child, "somebody keeps changing it: repairing later");
+                    self.passed.look_again(wait);
+                    Ok(live)
+                }
+            },
+            Step::Apply(body) => self.apply(child, body, live).await,
+            Step::Replace => {
+                if let Some(live) = &live {
+                    let deleted = self.fleet.objects.delete(child, &only(live)).await;
+                    deleted.map_err(|error| FleetError(child.to_string(), error))?;
+                }
+                self.apply(child, wanted.body.clone(), None).await
+            }
+        }
+    }
+
+    /// Applies a body over what was read; a Deployment when it is its turn.
+    async fn apply(
+        &mut self,
+        child: &Child,
+        mut body: Value,
+        live: Option<Value>,
+    ) -> Result<Option<Value>, FleetError> {
+        let fleet = self.fleet;
         let mut turn = None;
         if child.kind == ManagedKind::Deployment {
             let cause = cause(&body, live.as_ref());
             if cause == Cause::Upgrade {
-                let mut held = self.fleet.turn.lock().await;
-                let other = self.other_upgrade(&mut held).await?;
-                turn = Some(held);
-                if let Some(other) = other {
+                let held = turn.insert(fleet.turn.lock().await);
+                if let Some(other) = self.other_upgrade(held).await? {
                     self.passed.look_again(TURN);
-                    self.deployment = live;
                     self.waits = Some(format!(
                         "newer pods wait for their turn: Identity {other} is being upgraded"
                     ));
-                    return Ok(None);
+                    return Ok(live);
                 }
             }
-            let before = live
-                .as_ref()
-                .and_then(|live| annotation(live, ANNOTATION_ROLLOUT));
-            let why = match cause {
-                Cause::Upgrade => UPGRADE,
-                Cause::Spec => SPEC,
-                Cause::Nothing => before.unwrap_or(SPEC),
-            };
-            body["metadata"]["annotations"][ANNOTATION_ROLLOUT] = why.into();
-            // What an autoscaler has said since would be undone.
-            if let Some(live) = &live {
-                body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
-            }
+            note(&mut body, cause, live.as_ref());
             self.passed.has_begun = cause != Cause::Nothing;
         }
-        let applied = self.fleet.objects.apply(child, &body).await;
+        let applied = fleet.objects.apply(child, &body).await;
         drop(turn);
         match applied {
             Ok(stored) => Ok(Some(stored)),
@@ -394,7 +388,7 @@ impl Pass<'_> {
                 self.passed.has_begun = false;
                 Ok(None)
             }
-            Err(error) => Err(failed(error)),
+            Err(error) => Err(FleetError(child.to_string(), error)),
         }
     }
 
@@ -447,6 +441,9 @@ impl Pass<'_> {
 
     async fn finish(mut self) -> Result<Passed, FleetError> {
         let Some(deployment) = &self.deployment else {
+            let words = "its Deployment is about to be made, or to be changed";
+            let soon = || Problem::error(Reason::RollingOut, "", words);
+            self.passed.problem.get_or_insert_with(soon);
             return Ok(self.passed);
         };
         let mut rollout = read(deployment, &[]);
@@ -462,6 +459,21 @@ impl Pass<'_> {
         rollout.upgrade = self.waits;
         self.passed.rollout = Some(rollout);
         Ok(self.passed)
+    }
+}
+
+/// Notes on a Deployment why its pods were last replaced, and over what it is applied.
+fn note(body: &mut Value, cause: Cause, live: Option<&Value>) {
+    let before = live.and_then(|live| annotation(live, ANNOTATION_ROLLOUT));
+    let why = match cause {
+        Cause::Upgrade => UPGRADE,
+        Cause::Spec => SPEC,
+        Cause::Nothing => before.unwrap_or(SPEC),
+    };
+    body["metadata"]["annotations"][ANNOTATION_ROLLOUT] = why.into();
+    // What an autoscaler has said since would be undone.
+    if let Some(live) = live {
+        body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
     }
 }
 

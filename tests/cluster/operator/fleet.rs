@@ -441,6 +441,11 @@ async fn an_object_in_the_way_is_told_of_and_never_written() {
     assert!(message.contains(&named), "{message}");
     assert_eq!(condition(&told, "Stalled")["status"], "True");
     assert_eq!(services.get("main-identity").await.unwrap(), foreign);
+    services
+        .delete("main-identity", &DeleteParams::default())
+        .await
+        .unwrap();
+    world.identity_is("main", "Ready").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
