@@ -117,6 +117,12 @@ impl SecretObject {
             .is_none_or(|kind| kind == OPAQUE || kind.is_empty())
     }
 
+    /// The keys of its data.
+    pub fn data_keys(&self) -> impl Iterator<Item = &str> {
+        let data = self.field("data").as_object();
+        data.into_iter().flatten().map(|(key, _)| key.as_str())
+    }
+
     /// The text under a key of its data; `None` where there is none or it is no text.
     pub fn text(&self, key: &str) -> Option<SecretString> {
         let bytes = Zeroizing::new(STANDARD.decode(self.field("data")[key].as_str()?).ok()?);

@@ -2,7 +2,7 @@
 
 mod faults;
 mod lifecycle;
-mod process;
+pub(crate) mod process;
 mod serving;
 mod traffic;
 mod world;

@@ -58,7 +58,7 @@ pub(super) fn rights() -> Vec<PolicyRule> {
 }
 
 /// A running `symbolon`; killed when dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     /// The log line by which it told where it listens.
     told: serde_json::Value,
@@ -68,7 +68,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts one and waits until it tells where it listens.
-    pub(super) fn start(arguments: &[&str], kubeconfig: &Path) -> Self {
+    pub(crate) fn start(arguments: &[&str], kubeconfig: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_symbolon"))
             .args(arguments)
             .args(["--log", "info,symbolon=debug", "--log-format", "json"])
@@ -104,7 +104,7 @@ impl Process {
     }
 
     /// Where it listens, as `listen` or `health`.
-    pub(super) fn address(&self, which: &str) -> String {
+    pub(crate) fn address(&self, which: &str) -> String {
         format!("http://{}", self.told[which].as_str().unwrap())
     }
 }
