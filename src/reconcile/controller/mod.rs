@@ -175,6 +175,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             if directory.is_news(&change) {
                 directory.apply(change.clone());
                 news.push(change);
+            } else if self.is_active() {
+                self.touched(&change, version);
             }
         }
         let after = directory.clone();
@@ -183,6 +185,21 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             for (work, why) in fanout::concerned(&before, &after, &news) {
                 self.queue.add(work, why);
             }
+        }
+    }
+
+    /// Somebody wrote to an object and changed nothing that rules read: it may be the status.
+    fn touched(&self, change: &Change, version: Box<str>) {
+        let (kind, key) = match change {
+            Change::Upsert(Row::Identity(object)) => (Kind::Identity, &object.key),
+            Change::Upsert(Row::Scope(object)) => (Kind::Scope, &object.key),
+            Change::Upsert(Row::Client(object)) => (Kind::OAuthClient, &object.key),
+            Change::Upsert(Row::ServiceToken(object)) => (Kind::ServiceAccessToken, &object.key),
+            _ => return,
+        };
+        if !self.own.has(&version) {
+            let work = Work::Object(kind, key.clone());
+            self.queue.add_slow_for(work, Why::Version(version));
         }
     }
 

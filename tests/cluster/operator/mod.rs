@@ -2,7 +2,9 @@
 
 mod faults;
 mod lifecycle;
+mod pains;
 pub(crate) mod process;
+mod replicas;
 mod serving;
 mod traffic;
 mod world;

@@ -122,6 +122,14 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Asks it to end as Kubernetes does, and waits until it has.
+    pub(crate) fn end(mut self) {
+        self.signal("-TERM");
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         drop(self.child.kill());
@@ -158,8 +166,23 @@ impl Operator {
         line.trim().parse().ok()
     }
 
-    async fn leads(&self) -> bool {
+    pub(super) async fn leads(&self) -> bool {
         self.metric("symbolon_operator_leading").await == Some(1.0)
+    }
+
+    /// Lets it hang, and go on.
+    pub(super) fn pause(&self) {
+        self.0.signal("-STOP");
+    }
+
+    pub(super) fn resume(&self) {
+        self.0.signal("-CONT");
+    }
+
+    /// Waits until it has ended: whether that was a success.
+    pub(super) async fn wait(&mut self) -> bool {
+        let ended = eventually("it ends", async || self.0.child.try_wait().unwrap());
+        ended.await.success()
     }
 
     fn end(&mut self) -> Duration {

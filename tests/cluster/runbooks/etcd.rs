@@ -35,7 +35,8 @@ async fn after_a_snapshot_of_etcd_nothing_from_before_is_accepted_and_everybody_
     runbook.shell("kubectl delete -n shop oauthclient backend");
     server.soon_refuses(&late).await;
 
-    drop((operator, server));
+    drop(server);
+    operator.end();
     cluster.restore_etcd(&snapshot);
     let operator = runbook.operator();
     let server = runbook.server().await;
@@ -62,7 +63,7 @@ async fn after_a_snapshot_of_etcd_nothing_from_before_is_accepted_and_everybody_
     assert!(!server.accepts(&early).await);
     let words = runbook.next();
     assert!(words.contains("nightly-report"), "{words}");
-    drop(operator);
+    operator.end();
     runbook.end();
 }
 
@@ -89,7 +90,7 @@ async fn a_server_that_was_not_restarted_finds_out_by_itself() {
             configs.patch("busy", &params, patch).await.unwrap();
         }
     }
-    drop(operator);
+    operator.end();
     cluster.restore_etcd(&snapshot);
     runbook.shell("kubectl delete -n shop serviceaccesstoken nightly-report");
     let began = Instant::now();
