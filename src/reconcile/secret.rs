@@ -202,6 +202,34 @@ impl SecretObject {
         references
     }
 
+    /// Whether it is `before` but for its version and for labels and annotations that mean nothing to us.
+    pub fn differs_in_marks_only(&self, before: &Self) -> bool {
+        let ours = [ANNOTATION_OWNER, ANNOTATION_PLACEHOLDER, ANNOTATION_FENCE];
+        let (now, then) = (self.field("metadata"), before.field("metadata"));
+        let fields = ["uid", "deletionTimestamp", "ownerReferences"];
+        fields.iter().all(|field| now[field] == then[field])
+            && ours
+                .iter()
+                .all(|name| now["annotations"][name] == then["annotations"][name])
+            && self.is_managed() == before.is_managed()
+            && ["data", "type", "immutable"]
+                .iter()
+                .all(|field| self.field(field) == before.field(field))
+    }
+
+    /// This one, with another's data.
+    #[must_use]
+    pub fn with_data_of(mut self, other: &Self) -> Self {
+        let data = other.field("data").clone();
+        if let Some(mut old) = self.0.insert("data".to_owned(), data) {
+            old.as_object_mut()
+                .into_iter()
+                .flatten()
+                .for_each(|(_, value)| wipe(value));
+        }
+        self
+    }
+
     /// Puts a text under a key of its data.
     pub fn set_text(&mut self, key: &str, text: &str) {
         self.set_encoded(key, &STANDARD.encode(text));

@@ -8,6 +8,7 @@
 //! file; here is what they share, and whom a change wakes.
 
 mod identity;
+mod macs;
 mod orphan;
 mod owner;
 
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use self::macs::Macs;
 use super::cluster::{ApiError, Cluster};
 use super::events::Notices;
 use super::fanout::{self, owners_of_secret, owners_under, uid_of};
@@ -38,7 +40,6 @@ use super::sweep::Sweep;
 use super::work::Work;
 use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings};
 use crate::resources::{Kind, OwnerKind};
-use crate::tokens::MacKey;
 
 /// Without any reason an object is looked at this often: an event may have been lost.
 const AT_LEAST_EVERY: Duration = Duration::from_hours(24);
@@ -76,7 +77,7 @@ pub struct Controller<C> {
     queue: Queue<Work>,
     /// Whether this process leads: before, there is nothing to queue.
     active: AtomicBool,
-    macs: Mutex<HashMap<ObjectKey, Arc<MacKey>>>,
+    macs: Mutex<Macs>,
     memory: Mutex<HashMap<Work, Memory>>,
     budget: MintBudget,
     sweep: Mutex<Sweep>,
@@ -256,7 +257,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     /// The mac key of an Identity is gone, or another: all that was recorded by the one before is void, and its
     /// owners need anew what they had.
     pub fn mac_changed(&self, identity: &ObjectKey) {
-        lock(&self.macs).remove(identity);
+        lock(&self.macs).forget(identity);
         if self.is_active() {
             for work in owners_under(&self.directory(), identity) {
                 self.queue.add_slow(work);
