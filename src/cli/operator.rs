@@ -34,7 +34,7 @@ const LISTS: Duration = Duration::from_mins(1);
 /// How long passes that have begun may take when the process ends.
 const DRAIN: Duration = Duration::from_secs(15);
 /// Of the Lease, in the operator's namespace.
-pub(super) const LEASE: &str = "symbolon-operator";
+const LEASE: &str = "symbolon-operator";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

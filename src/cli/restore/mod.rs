@@ -12,7 +12,6 @@ use jiff::Timestamp;
 
 use self::progress::Progress;
 use self::report::Report;
-use super::operator::LEASE;
 use super::{cluster, manifests};
 use crate::directory::{ObjectKey, Settings};
 use crate::reconcile::fence::Fence;
@@ -60,7 +59,7 @@ struct Rebind {
     /// Go on although an operator seems to be running: what it has issued anew stays
     #[arg(long)]
     force: bool,
-    /// The operator's Lease; default: every Lease called symbolon-operator
+    /// The operator's Lease; default: whatever has the labels of one
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_LEASE", value_parser = manifests::object_key)]
     lease: Option<ObjectKey>,
     /// The Identity of objects that name none, as the operator has it
@@ -69,7 +68,8 @@ struct Rebind {
     /// The context of the kubeconfig
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// Act as this user, where an admission policy lets the operator alone write Credentials
+    /// Act as this user when it comes to our objects and Secrets, where an admission policy lets the operator alone
+    /// write Credentials
     #[arg(long = "as", value_name = "USER")]
     user: Option<String>,
 }
@@ -91,10 +91,11 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn rebind(args: &Rebind) -> anyhow::Result<ExitCode> {
+    let own = cluster::client_as(args.context.as_deref(), None).await?;
+    refuse_company(args, &Gather::new(own)).await?;
     let client = cluster::client_as(args.context.as_deref(), args.user.as_deref()).await?;
     let gather = Gather::new(client.clone());
     let api = KubeApi::new(client, TIMEOUT, Fence::open());
-    refuse_company(args, &gather).await?;
     let key = restored_key(&api, &args.identity).await?;
     let settings = Settings {
         default_identity: args.default_identity.clone(),
@@ -135,7 +136,7 @@ async fn refuse_company(args: &Rebind, gather: &Gather) -> anyhow::Result<()> {
         return Ok(());
     }
     let company = gather
-        .operator_at_work(args.lease.as_ref(), LEASE, now())
+        .operator_at_work(args.lease.as_ref(), now())
         .await
         .context("cannot see whether an operator is running: name its Lease with --lease, or give --force")?;
     match company {

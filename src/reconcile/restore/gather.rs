@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::directory::{Change, Directory, ObjectKey, Settings};
 use crate::reconcile::cluster::ApiError;
-use crate::reconcile::leader::Times;
+use crate::reconcile::leader::{LEASE_LABELS, Times};
 use crate::reconcile::rest::Rest;
 use crate::resources::{API_VERSION, Credential, Kind};
 
@@ -50,7 +50,7 @@ impl Gather {
         Self { rest }
     }
 
-    /// Who seems to work as the operator now. Leases are found by `name` in all namespaces, unless one is
+    /// Who seems to work as the operator now. Leases are found by their labels in all namespaces, unless one is
     /// named. One that looks held for longer than its time is watched for a while: clocks may differ.
     ///
     /// # Errors
@@ -58,10 +58,9 @@ impl Gather {
     pub async fn operator_at_work(
         &self,
         lease: Option<&ObjectKey>,
-        name: &str,
         now: Timestamp,
     ) -> Result<Option<String>, ApiError> {
-        let held: Vec<Lease> = self.leases(lease, name).await?;
+        let held: Vec<Lease> = self.leases(lease).await?;
         let held: Vec<Lease> = held.into_iter().filter(is_held).collect();
         if let Some(fresh) = held.iter().find(|lease| is_fresh(lease, now)) {
             return Ok(Some(words(fresh)));
@@ -71,7 +70,7 @@ impl Gather {
         }
         let times = Times::default();
         tokio::time::sleep(times.every * 2 + times.request).await;
-        let later = self.leases(lease, name).await?;
+        let later = self.leases(lease).await?;
         let renewed = later.iter().filter(|lease| is_held(lease)).find(|later| {
             let version = &later.metadata.resource_version;
             !held
@@ -81,7 +80,7 @@ impl Gather {
         Ok(renewed.map(words))
     }
 
-    async fn leases(&self, lease: Option<&ObjectKey>, name: &str) -> Result<Vec<Lease>, ApiError> {
+    async fn leases(&self, lease: Option<&ObjectKey>) -> Result<Vec<Lease>, ApiError> {
         let found = match lease {
             Some(key) => {
                 let folder = format!("{LEASES}/namespaces/{}/leases", key.namespace);
@@ -89,8 +88,9 @@ impl Gather {
                 self.rest.find(request).await?.into_iter().collect()
             }
             None => {
-                let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
-                self.list(&format!("{LEASES}/leases"), &by_name).await?
+                let ours = LEASE_LABELS.map(|(name, value)| format!("{name}={value}"));
+                let ours = ListParams::default().labels(&ours.join(","));
+                self.list(&format!("{LEASES}/leases"), &ours).await?
             }
         };
         let decode = |value| serde_json::from_value(value);

@@ -210,12 +210,14 @@ impl Cluster {
     pub(crate) fn restore_etcd(&self, copy: &Path) {
         let data = self.supervised("replace its data").folder().join("etcd");
         let all = [Program::Controllers, Program::Apiserver, Program::Etcd];
-        all.into_iter().for_each(|program| self.stop(program));
+        for program in all {
+            self.stop(program);
+        }
         std::fs::remove_dir_all(&data).expect("the data can be removed");
         copy_folder(copy, &data);
-        all.into_iter()
-            .rev()
-            .for_each(|program| self.start(program));
+        for program in all.into_iter().rev() {
+            self.start(program);
+        }
     }
 
     /// The process ids of the supervisor and of the programs that it runs.

@@ -189,7 +189,7 @@ async fn a_poison_object_stops_no_other() {
         let params = PatchParams::default();
         definitions.patch(name, &params, &patch).await.unwrap();
     }
-    let _running = Running::start(&world).await;
+    let running = Running::start(&world).await;
     world.token_ready("nightly").await;
     eventually("the definitions are in force", async || {
         let api: Api<symbolon::resources::ServiceAccessToken> = world.team.api();
@@ -232,7 +232,7 @@ async fn a_poison_object_stops_no_other() {
         matches!(applied, Err(kube::Error::SerdeError(_))),
         "it was stored: {applied:?}"
     );
-    drop(_running);
+    drop(running);
     let _running = Running::start(&world).await;
     world.apply_token("later", "").await;
     world.token_ready("later").await;
