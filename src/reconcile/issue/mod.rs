@@ -13,7 +13,8 @@
 //! 5. The Secret holds the newest token: *retire* the older ones, rotate if due, repair what else the
 //!    Secret says; else there is nothing to do.
 //! 6. *Push*: record a new token with `base` = the Secret as read, and only on an explicit success
-//!    write it into the Secret, on condition of `base`.
+//!    write it into the Secret, on condition of `base`. If another has annotated the Secret meanwhile and
+//!    left its data alone, `base` is turned to the new version and the same token written on that.
 //!
 //! `tests/issuing` searches these rules, as they stand here, over all schedules within bounds.
 

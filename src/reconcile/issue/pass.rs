@@ -1,6 +1,6 @@
 //! The driver: gather, plan, apply one step, start over. It decides nothing.
 //!
-//! Absent: retries of a failed call, and the owner's status. What the status should tell comes back
+//! Absent: retries of a call whose outcome is unknown, and the owner's status. What the status should tell comes back
 //! as [`Facts`](super::Facts) and is written by whoever reports, in one patch with the conditions:
 //! it is the most expensive write of all, and issuing needs from it only that `epoch` goes on when a
 //! Credential was deleted.
