@@ -25,6 +25,15 @@ pub(super) async fn answering_client(context: Option<&str>) -> anyhow::Result<Cl
     Client::try_from(config).context("the Kubernetes client cannot be set up")
 }
 
+/// The same, acting as another user where one is named: `kubectl --as`.
+pub(super) async fn client_as(context: Option<&str>, user: Option<&str>) -> anyhow::Result<Client> {
+    let mut config = config(context).await?;
+    if let Some(user) = user {
+        config.auth_info.impersonate = Some(user.to_owned());
+    }
+    Client::try_from(config).context("the Kubernetes client cannot be set up")
+}
+
 async fn config(context: Option<&str>) -> anyhow::Result<Config> {
     // Twice is no fault: the first one counts.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());

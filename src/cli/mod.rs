@@ -17,6 +17,7 @@ mod logging;
 mod manifests;
 mod operator;
 mod reference;
+mod restore;
 mod serve;
 mod signals;
 
@@ -53,6 +54,8 @@ enum Command {
     Explain(explain::Args),
     /// Watch a cluster, write tokens into Secrets and report what is wrong
     Operator(operator::Args),
+    /// Bring tokens back to life after a restore
+    Restore(restore::Args),
     /// Serve an Identity of a cluster
     Serve(serve::Args),
 }
@@ -67,6 +70,7 @@ impl Cli {
             Command::Dev(args) => dev::run(&args),
             Command::Explain(args) => explain::run(&args),
             Command::Operator(args) => operator::run(args),
+            Command::Restore(args) => restore::run(&args),
             Command::Serve(args) => serve::run(args),
         };
         result.unwrap_or_else(|error| {

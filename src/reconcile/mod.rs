@@ -20,6 +20,7 @@ pub mod leader;
 pub mod queue;
 pub mod report;
 mod rest;
+pub mod restore;
 pub mod secret;
 pub mod status;
 pub mod sweep;

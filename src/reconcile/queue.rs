@@ -150,7 +150,12 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
 
     /// Has a key looked at when there is nothing better to do.
     pub fn add_slow(&self, key: K) {
-        self.lock().add(key, Why::Must, Phase::Slow);
+        self.add_slow_for(key, Why::Must);
+    }
+
+    /// The same, for a reason that may be none by then.
+    pub fn add_slow_for(&self, key: K, why: Why) {
+        self.lock().add(key, why, Phase::Slow);
         self.bell.notify_one();
     }
 

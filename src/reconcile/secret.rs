@@ -130,6 +130,12 @@ impl SecretObject {
         self.field("metadata")["annotations"][name].as_str()
     }
 
+    /// The keys of its data.
+    pub fn data_keys(&self) -> impl Iterator<Item = &str> {
+        let data = self.field("data").as_object();
+        data.into_iter().flatten().map(|(key, _)| key.as_str())
+    }
+
     /// The text under a key of its data; `None` where there is none or it is no text.
     pub fn text(&self, key: &str) -> Option<SecretString> {
         let bytes = Zeroizing::new(STANDARD.decode(self.field("data")[key].as_str()?).ok()?);
@@ -213,6 +219,34 @@ impl SecretObject {
             None => references.push(ours),
         }
         references
+    }
+
+    /// Whether it is `before` but for its version and for labels and annotations that mean nothing to us.
+    pub fn differs_in_marks_only(&self, before: &Self) -> bool {
+        let ours = [ANNOTATION_OWNER, ANNOTATION_PLACEHOLDER, ANNOTATION_FENCE];
+        let (now, then) = (self.field("metadata"), before.field("metadata"));
+        let fields = ["uid", "deletionTimestamp", "ownerReferences"];
+        fields.iter().all(|field| now[field] == then[field])
+            && ours
+                .iter()
+                .all(|name| now["annotations"][name] == then["annotations"][name])
+            && self.is_managed() == before.is_managed()
+            && ["data", "type", "immutable"]
+                .iter()
+                .all(|field| self.field(field) == before.field(field))
+    }
+
+    /// This one, with another's data.
+    #[must_use]
+    pub fn with_data_of(mut self, other: &Self) -> Self {
+        let data = other.field("data").clone();
+        if let Some(mut old) = self.0.insert("data".to_owned(), data) {
+            old.as_object_mut()
+                .into_iter()
+                .flatten()
+                .for_each(|(_, value)| wipe(value));
+        }
+        self
     }
 
     /// Puts a text under a key of its data.

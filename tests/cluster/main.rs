@@ -16,3 +16,4 @@ mod harness;
 mod itself;
 mod operator;
 mod quickstart;
+mod runbooks;

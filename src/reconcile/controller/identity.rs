@@ -87,6 +87,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return Ok(None);
         };
         let key = &object.key;
+        let as_of = lock(&self.macs).as_of();
         let keys = key_secrets::ensure(
             &self.cluster,
             key,
@@ -97,7 +98,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         .await?;
         match keys.mac {
             Ok(mac) => {
-                if lock(&self.macs).insert(key.clone(), mac).is_none() {
+                if lock(&self.macs).keep(key, mac, as_of) {
                     self.wake_owners(directory);
                 }
                 Ok(Some(keys.signing))
@@ -131,12 +132,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         identity: &ObjectKey,
     ) -> Result<Option<Result<Arc<MacKey>, Problem>>, LookError> {
         if let Some(mac) = lock(&self.macs).get(identity) {
-            return Ok(Some(Ok(mac.clone())));
+            return Ok(Some(Ok(mac)));
         }
+        let as_of = lock(&self.macs).as_of();
         let found = key_secrets::read_mac(&self.cluster, identity).await;
         let found = found.map_err(api("reading the Identity's mac key"))?;
         if let Some(Ok(mac)) = &found {
-            lock(&self.macs).insert(identity.clone(), mac.clone());
+            lock(&self.macs).keep(identity, mac.clone(), as_of);
         }
         Ok(found)
     }

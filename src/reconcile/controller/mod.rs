@@ -8,6 +8,7 @@
 //! file; here is what they share, and whom a change wakes.
 
 mod identity;
+mod macs;
 mod orphan;
 mod owner;
 mod pods;
@@ -26,6 +27,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use self::macs::Macs;
 use super::cluster::{ApiError, Cluster};
 use super::events::Notices;
 use super::fanout::{self, owners_of_secret, owners_under, uid_of};
@@ -40,7 +42,6 @@ use super::sweep::Sweep;
 use super::work::Work;
 use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings, usage};
 use crate::resources::{Kind, OwnerKind};
-use crate::tokens::MacKey;
 
 pub use self::pods::Serving;
 
@@ -81,7 +82,7 @@ pub struct Controller<C> {
     /// Whether this process leads: before, there is nothing to queue.
     active: AtomicBool,
     led_since: OnceLock<Timestamp>,
-    macs: Mutex<HashMap<ObjectKey, Arc<MacKey>>>,
+    macs: Mutex<Macs>,
     memory: Mutex<HashMap<Work, Memory>>,
     budget: MintBudget,
     sweep: Mutex<Sweep>,
@@ -188,6 +189,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             if directory.is_news(&change) {
                 directory.apply(change.clone());
                 news.push(change);
+            } else if self.is_active() {
+                self.touched(&change, version);
             }
         }
         let after = directory.clone();
@@ -196,6 +199,21 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             for (work, why) in fanout::concerned(&before, &after, &news) {
                 self.queue.add(work, why);
             }
+        }
+    }
+
+    /// Somebody wrote to an object and changed nothing that rules read: it may be the status.
+    fn touched(&self, change: &Change, version: Box<str>) {
+        let (kind, key) = match change {
+            Change::Upsert(Row::Identity(object)) => (Kind::Identity, &object.key),
+            Change::Upsert(Row::Scope(object)) => (Kind::Scope, &object.key),
+            Change::Upsert(Row::Client(object)) => (Kind::OAuthClient, &object.key),
+            Change::Upsert(Row::ServiceToken(object)) => (Kind::ServiceAccessToken, &object.key),
+            _ => return,
+        };
+        if !self.own.has(&version) {
+            let work = Work::Object(kind, key.clone());
+            self.queue.add_slow_for(work, Why::Version(version));
         }
     }
 
@@ -275,7 +293,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     /// The mac key of an Identity is gone, or another: all that was recorded by the one before is void, and its
     /// owners need anew what they had.
     pub fn mac_changed(&self, identity: &ObjectKey) {
-        lock(&self.macs).remove(identity);
+        lock(&self.macs).forget(identity);
         if self.is_active() {
             for work in owners_under(&self.directory(), identity) {
                 self.queue.add_slow(work);

@@ -14,7 +14,8 @@
 //!    a sooner one once the newest was seen in use and they are in use no more), rotate if due, repair what
 //!    else the Secret says; else there is nothing to do.
 //! 6. *Push*: record a new token with `base` = the Secret as read, and only on an explicit success
-//!    write it into the Secret, on condition of `base`.
+//!    write it into the Secret, on condition of `base`. If another has annotated the Secret meanwhile and
+//!    left its data alone, `base` is turned to the new version and the same token written on that.
 //!
 //! A client secret that somebody else brings is only recorded: `follow`.
 //!

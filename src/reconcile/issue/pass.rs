@@ -1,6 +1,6 @@
 //! The driver: gather, plan, apply one step, start over. It decides nothing.
 //!
-//! Absent: retries of a failed call, and the owner's status. What the status should tell comes back
+//! Absent: retries of a call whose outcome is unknown, and the owner's status. What the status should tell comes back
 //! as [`Facts`](super::Facts) and is written by whoever reports, in one patch with the conditions:
 //! it is the most expensive write of all, and issuing needs from it only that `epoch` goes on when a
 //! Credential was deleted.
@@ -20,6 +20,8 @@ use crate::tokens::Entropy;
 
 /// Undisturbed, a first token needs four rounds; more than this is a fight with somebody.
 const MAX_ROUNDS: usize = 12;
+/// Others' writes that one token outruns before the objects are looked at anew.
+const MAX_RACES: usize = 5;
 
 /// What issuing works with.
 pub struct Issuer<'a, C> {
@@ -378,12 +380,43 @@ async fn apply_push<C: Cluster>(
     if let Err(refusal) = take(issuer, target, push.mints_per_hour, push.meanwhile.clone()) {
         return Ok(refusal);
     }
-    let credential = record(issuer.cluster, &push.credential, push.is_first).await?;
-    let revealed = issuer.cluster.replace_secret(&push.secret).await;
-    let secret = revealed.map_err(secret_failed)?;
+    let recorded = record(issuer.cluster, &push.credential, push.is_first).await?;
+    let (credential, secret) = reveal(issuer.cluster, target, &push, recorded).await?;
     events.extend(push.adopts.then(|| adopted(target)));
     events.push(issued(&push));
     Ok(Applied::Pushed(Box::new((credential, secret))))
+}
+
+/// Writes the recorded token into the Secret. Where somebody else was faster and left the data alone, it is
+/// tried again on their version, with the same token: the write before has failed for certain, so that this is as
+/// good as another push, and whoever keeps writing does not have a token minted each time.
+async fn reveal<C: Cluster>(
+    cluster: &C,
+    target: &Target,
+    push: &Push,
+    mut credential: Credential,
+) -> Result<(Credential, SecretObject), IssueError> {
+    let mut secret = push.secret.clone();
+    for _ in 0..MAX_RACES {
+        match cluster.replace_secret(&secret).await {
+            Ok(stored) => return Ok((credential, stored)),
+            Err(ApiError::Conflict) => {}
+            Err(error) => return Err(secret_failed(error)),
+        }
+        let found = cluster.secret(&target.secret_key()).await;
+        let found = found.map_err(|error| IssueError::Gather("Secret", error))?;
+        let Some(found) = found.filter(|found| found.differs_in_marks_only(&push.read)) else {
+            break;
+        };
+        // Record before reveal: which version the write may land on is told first, as ever.
+        credential.spec.base = Some(found.version());
+        let turned = cluster.replace_credential(&credential).await;
+        credential = turned.map_err(credential_failed)?;
+        secret = found.with_data_of(&push.secret);
+        secret.claim(&target.owner);
+        secret.unmark();
+    }
+    Err(secret_failed(ApiError::Conflict))
 }
 
 fn issued(push: &Push) -> IssueEvent {
@@ -456,9 +489,27 @@ mod tests {
         calls: Mutex<Vec<&'static str>>,
         fails_at: Option<(usize, ApiError)>,
         done_anyway: bool,
+        /// What another writer does to the Secret right before our next replacements of it.
+        others: Mutex<Vec<Value>>,
     }
 
     impl Memory {
+        fn let_another_write(&self) {
+            let Some(change) = self.others.lock().unwrap().pop() else {
+                return;
+            };
+            let (_, stored, version) = &mut *self.objects.lock().unwrap();
+            let Some(secret) = stored else { return };
+            *version += 1;
+            let mut manifest = secret.expose().clone();
+            manifest["metadata"]["annotations"]["other"] = version.to_string().into();
+            manifest["metadata"]["resourceVersion"] = version.to_string().into();
+            if change.is_object() {
+                manifest.insert("data".to_owned(), change);
+            }
+            *secret = SecretObject::new(manifest);
+        }
+
         fn call<T>(
             &self,
             name: &'static str,
@@ -556,6 +607,7 @@ mod tests {
             self.call("create Secret", || self.store_secret(it, true))
         }
         async fn replace_secret(&self, it: &SecretObject) -> Result<SecretObject, ApiError> {
+            self.let_another_write();
             self.call("replace Secret", || self.store_secret(it, false))
         }
         async fn delete_secret(&self, _: &ObjectKey, _: &Precondition) -> Result<(), ApiError> {
@@ -603,6 +655,50 @@ mod tests {
         let writes = ["create Secret", "create Credential", "replace Secret"];
         assert_eq!(*memory.calls.lock().unwrap(), [reads, writes].concat());
         assert_eq!(names(&outcome), ["Issued"]);
+    }
+
+    #[tokio::test]
+    async fn another_who_keeps_annotating_is_outrun_with_one_token() {
+        let memory = Memory::default();
+        *memory.others.lock().unwrap() = vec![Value::Null; 4];
+        let outcome = pass(&memory, &desired(), 0, &MintBudget::default()).await;
+        assert!(
+            matches!(outcome.result, Ok(Settled::Done { .. })),
+            "{outcome:?}"
+        );
+        let objects = memory.objects.lock().unwrap();
+        let (credential, secret) = (objects.0.as_ref().unwrap(), objects.1.as_ref().unwrap());
+        assert_eq!(credential.spec.high, 1, "one token for all the races");
+        assert_eq!(secret.expose()["metadata"]["annotations"]["other"], "9");
+        assert!(!secret.is_placeholder());
+    }
+
+    #[tokio::test]
+    async fn a_record_is_turned_to_the_version_before_its_token_is_written_on_it() {
+        let memory = Memory::default();
+        *memory.others.lock().unwrap() = vec![Value::Null];
+        pass(&memory, &desired(), 0, &MintBudget::default()).await;
+        let calls = memory.calls.lock().unwrap();
+        let after = [
+            "replace Secret",
+            "get Secret",
+            "replace Credential",
+            "replace Secret",
+        ];
+        assert_eq!(calls[5..9], after);
+    }
+
+    #[tokio::test]
+    async fn where_another_wrote_data_everything_is_looked_at_anew() {
+        let memory = Memory::default();
+        *memory.others.lock().unwrap() = vec![json!({"token": "b3RoZXI="})];
+        let outcome = pass(&memory, &desired(), 0, &MintBudget::default()).await;
+        assert!(
+            matches!(outcome.result, Ok(Settled::Done { .. })),
+            "{outcome:?}"
+        );
+        let credential = memory.objects.lock().unwrap().0.clone().unwrap();
+        assert_eq!(credential.spec.high, 2, "another push, on another view");
     }
 
     #[tokio::test]

@@ -97,6 +97,8 @@ pub struct Push {
     pub is_first: bool,
     /// To be replaced second, and only after an explicit success of the first.
     pub secret: SecretObject,
+    /// The Secret as it was read.
+    pub read: SecretObject,
     /// Whether the Secret was nobody's before.
     pub adopts: bool,
     /// Why.
@@ -508,6 +510,7 @@ impl Case<'_> {
             credential,
             is_first: self.view.credential.is_none(),
             secret: revealed,
+            read: secret.clone(),
             adopts: secret.ownership(&self.desired.owner) == Ownership::Adoptable,
             cause,
             token_id: minted.id,

@@ -83,6 +83,8 @@ enum WatchError {
     Request(#[from] kube::core::request::Error),
     #[error("no answer in time")]
     Timeout,
+    #[error("the watch fell silent")]
+    Silent,
     #[error("the watch ended as soon as it began")]
     Brief,
     #[error("the API server sent neither a version nor a further page")]
@@ -162,6 +164,10 @@ impl<S: Sink> Watch<S> {
             }
             _ => warn!(watch = name, error = describe(error), "watch interrupted"),
         }
+        // Not even bookmarks: a restore of etcd may have taken our place away into the future.
+        if matches!(error, WatchError::Silent) {
+            place.version = None;
+        }
     }
 
     /// Lists where there is nothing to go on from, then follows.
@@ -195,7 +201,7 @@ impl<S: Sink> Watch<S> {
                         return Err(WatchError::Brief);
                     }
                     Ok(None) => return Ok(End::Closed),
-                    Err(_) => return Err(WatchError::Timeout),
+                    Err(_) => return Err(WatchError::Silent),
                 },
                 () = other_key(&mut self.mac, self.subject) => return Ok(End::OtherKey),
             }

@@ -79,7 +79,7 @@ pub(super) fn fleet_rights() -> Vec<PolicyRule> {
 }
 
 /// A running `symbolon`; killed when dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     /// The log line by which it told where it listens.
     told: serde_json::Value,
@@ -89,7 +89,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts one and waits until it tells where it listens.
-    pub(super) fn start(arguments: &[&str], kubeconfig: &Path) -> Self {
+    pub(crate) fn start(arguments: &[&str], kubeconfig: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_symbolon"))
             .args(arguments)
             .args(["--log", "info,symbolon=debug", "--log-format", "json"])
@@ -125,7 +125,7 @@ impl Process {
     }
 
     /// Where it listens, as `listen` or `health`.
-    pub(super) fn address(&self, which: &str) -> String {
+    pub(crate) fn address(&self, which: &str) -> String {
         format!("http://{}", self.told[which].as_str().unwrap())
     }
 }
@@ -140,6 +140,14 @@ impl Process {
     /// The log lines since the last time.
     fn lines(&self) -> Vec<String> {
         self.lines.try_iter().collect()
+    }
+}
+
+impl Process {
+    /// Asks it to end as Kubernetes does, and waits until it has.
+    pub(crate) fn end(mut self) {
+        self.signal("-TERM");
+        assert!(self.child.wait().unwrap().success());
     }
 }
 
@@ -193,6 +201,21 @@ impl Operator {
 
     pub(super) async fn leads(&self) -> bool {
         self.metric("symbolon_operator_leading").await == Some(1.0)
+    }
+
+    /// Lets it hang, and go on.
+    pub(super) fn pause(&self) {
+        self.0.signal("-STOP");
+    }
+
+    pub(super) fn resume(&self) {
+        self.0.signal("-CONT");
+    }
+
+    /// Waits until it has ended: whether that was a success.
+    pub(super) async fn wait(&mut self) -> bool {
+        let ended = eventually("it ends", async || self.0.child.try_wait().unwrap());
+        ended.await.success()
     }
 
     fn end(&mut self) -> Duration {

@@ -25,9 +25,7 @@ async fn credential(world: &World<'_>, kind: Kind, name: &str) -> Value {
 async fn use_of(world: &World<'_>, kind: Kind, name: &str, epoch: i64) -> Option<Value> {
     let credential = credential(world, kind, name).await;
     let uses = credential["status"]["uses"].as_array()?;
-    uses.iter()
-        .find(|used| used["epoch"] == epoch)
-        .cloned()
+    uses.iter().find(|used| used["epoch"] == epoch).cloned()
 }
 
 fn today() -> String {
