@@ -1,6 +1,7 @@
 //! The operator on a real API server: what users do, and every fault between two writes.
 
 mod faults;
+mod gitops;
 mod lifecycle;
 mod process;
 mod serving;

@@ -135,7 +135,11 @@ pub(super) struct Operator(Process);
 impl Operator {
     /// Starts one for the world's namespaces; it has a Lease of its own in the team's.
     pub(super) fn start(world: &World<'_>, kubeconfig: &Path) -> Self {
-        let namespaces = world.namespaces().join(",");
+        Self::start_in(world, &world.namespaces().join(","), kubeconfig)
+    }
+
+    /// Starts one for other namespaces; its Lease is in the team's.
+    pub(super) fn start_in(world: &World<'_>, namespaces: &str, kubeconfig: &Path) -> Self {
         let lease = format!("{}/operator", world.team.name());
         let arguments = [
             "operator",
@@ -144,7 +148,7 @@ impl Operator {
             "--request-timeout",
             "2",
             "--namespace",
-            &namespaces,
+            namespaces,
             "--lease",
             &lease,
         ];
