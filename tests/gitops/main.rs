@@ -149,7 +149,12 @@ fn the_manifests_for_flux_have_the_fields_of_its_own_types() {
     let arguments: Vec<&str> = files.iter().map(String::as_str).collect();
     let kinds = run(&[&["flux"], &arguments[..]].concat(), "");
     let kinds: BTreeSet<&str> = kinds.lines().collect();
-    let all = ["GitRepository", "HelmRelease", "Kustomization", "OCIRepository"];
+    let all = [
+        "GitRepository",
+        "HelmRelease",
+        "Kustomization",
+        "OCIRepository",
+    ];
     assert_eq!(kinds, BTreeSet::from(all));
 }
 
@@ -159,7 +164,10 @@ fn the_manifests_for_argo_cd_and_flux_name_folders_that_are_there() {
     let mut folders = Vec::new();
     for file in yaml_files("argocd").iter().chain(&yaml_files("flux")) {
         for document in documents(&Path::new(ROOT).join(file)) {
-            let paths = [&document["spec"]["source"]["path"], &document["spec"]["path"]];
+            let paths = [
+                &document["spec"]["source"]["path"],
+                &document["spec"]["path"],
+            ];
             folders.extend(paths.into_iter().filter_map(Value::as_str).map(|path| {
                 let path = path.trim_start_matches("./").to_owned();
                 assert!(
@@ -171,7 +179,10 @@ fn the_manifests_for_argo_cd_and_flux_name_folders_that_are_there() {
         }
     }
     folders.sort();
-    assert_eq!(folders, ["platform", "platform", "tenants/shop", "tenants/shop"]);
+    assert_eq!(
+        folders,
+        ["platform", "platform", "tenants/shop", "tenants/shop"]
+    );
 }
 
 /// An Application's project lets it do what it does.
@@ -183,9 +194,14 @@ fn a_tenants_project_allows_what_its_folder_holds_and_no_other_namespace() {
     };
     assert_eq!(application["spec"]["project"], project["metadata"]["name"]);
     let destinations = project["spec"]["destinations"].as_array().unwrap();
-    assert_eq!(destinations[..], [application["spec"]["destination"].clone()]);
+    assert_eq!(
+        destinations[..],
+        [application["spec"]["destination"].clone()]
+    );
     assert_eq!(project["spec"]["clusterResourceWhitelist"], json!([]));
-    let allowed = project["spec"]["namespaceResourceWhitelist"].as_array().unwrap();
+    let allowed = project["spec"]["namespaceResourceWhitelist"]
+        .as_array()
+        .unwrap();
     for object in folder("tenants/shop") {
         let kind = json!({"group": "symbolon.dev", "kind": object["kind"]});
         assert!(allowed.contains(&kind), "{kind}");
@@ -228,7 +244,8 @@ fn yaml_files(folder: &str) -> Vec<String> {
 }
 
 fn documents(file: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let text =
+        fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let documents = serde_yaml::Deserializer::from_str(&text);
     documents
         .map(|document| Value::deserialize(document).unwrap())

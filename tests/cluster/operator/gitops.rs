@@ -107,7 +107,10 @@ async fn the_example_repositories_come_to_rest_without_a_difference() {
     let _operator = Operator::start_in(&world, "platform,shop", account.kubeconfig_path());
     let objects = || async {
         let wanted = ["identity", "scope", "oauthclient", "serviceaccesstoken"].join(",");
-        let found = kubectl(&cluster, &["get", &wanted, "-A", "-o", "json", "--show-managed-fields"]);
+        let found = kubectl(
+            &cluster,
+            &["get", &wanted, "-A", "-o", "json", "--show-managed-fields"],
+        );
         let found: Value = serde_json::from_str(&found).unwrap();
         found["items"].as_array().unwrap().clone()
     };
@@ -153,7 +156,14 @@ fn assert_spec_is_the_users(object: &Value) {
 }
 
 fn apply(cluster: &Cluster, folder: &str, more: &[&str]) {
-    let arguments = ["apply", "--server-side", "--field-manager", MANAGER, "-f", folder];
+    let arguments = [
+        "apply",
+        "--server-side",
+        "--field-manager",
+        MANAGER,
+        "-f",
+        folder,
+    ];
     kubectl(cluster, &[&arguments[..], more].concat());
 }
 
