@@ -7,6 +7,7 @@
 
 pub mod admit;
 mod algorithm;
+pub mod census;
 mod claims;
 mod desired;
 mod diagnose;

@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{Instrument as _, warn};
 
 use super::cluster::{ApiError, Cluster};
 use super::events::Notices;
@@ -35,9 +35,11 @@ use super::queue::{Depth, Next, Queue, Reasons, Why};
 use super::report::Reports;
 use super::status;
 use super::sweep::Sweep;
+use super::tally::Tally;
 use super::work::Work;
 use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings};
 use crate::resources::{Kind, OwnerKind};
+use crate::telemetry::traces;
 use crate::tokens::MacKey;
 
 /// Without any reason an object is looked at this often: an event may have been lost.
@@ -81,6 +83,7 @@ pub struct Controller<C> {
     budget: MintBudget,
     sweep: Mutex<Sweep>,
     observer: Observer,
+    tally: Mutex<Tally>,
 }
 
 /// What is remembered of the last good look at an object.
@@ -136,6 +139,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             budget: MintBudget::default(),
             sweep: Mutex::default(),
             observer: Box::new(|_, _, _| {}),
+            tally: Mutex::default(),
         }
     }
 
@@ -152,6 +156,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     /// How much there is to do.
     pub fn depth(&self) -> Depth {
         self.queue.depth()
+    }
+
+    /// How many objects of each kind have which reason of `Ready`.
+    pub fn tally(&self) -> Vec<(&'static str, &'static str, usize)> {
+        let sizes = self.directory().sizes();
+        lock(&self.tally).counts(&sizes)
     }
 
     /// The directory as it is now.
@@ -173,6 +183,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         for (change, version) in changes {
             self.credential_changed(&directory, &change, &version);
             if directory.is_news(&change) {
+                if let Change::Delete(kind, key) = &change {
+                    lock(&self.tally).forget(*kind, key);
+                }
                 directory.apply(change.clone());
                 news.push(change);
             }
@@ -312,7 +325,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return Next::At(memory.again);
         }
         let start = Instant::now();
-        let looked = self.look(work).await;
+        let span = traces::pass(work.label(), work);
+        let looked = self.look(work).instrument(span.clone()).await;
+        traces::passed(&span, looked.is_ok());
         (self.observer)(work, looked.is_ok(), start.elapsed());
         match looked {
             Ok(Look::Settled(until)) => {
@@ -428,6 +443,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         wanted: &Value,
         until: Option<Timestamp>,
     ) -> Result<Look, LookError> {
+        lock(&self.tally).note(kind, wanted);
         if live["status"] == wanted["status"] {
             return Ok(Look::Settled(until));
         }

@@ -538,10 +538,7 @@ mod tests {
         );
         let reads = ["get Credential", "get Secret", "get owner"];
         let writes = ["create Secret", "create Credential", "replace Secret"];
-        assert_eq!(
-            *memory.calls.lock().unwrap(),
-            [reads, writes].concat()
-        );
+        assert_eq!(*memory.calls.lock().unwrap(), [reads, writes].concat());
         assert_eq!(names(&outcome), ["Issued"]);
     }
 
