@@ -69,7 +69,10 @@ async fn a_callers_trace_is_continued_and_carried_on_to_the_api_server() {
     let outside = client.call(ask().unwrap()).await.unwrap().into_body();
     assert_eq!(outside, "");
 
-    let headers = HeaderMap::from_iter([("traceparent".parse().unwrap(), traceparent().parse().unwrap())]);
+    let headers = HeaderMap::from_iter([(
+        "traceparent".parse().unwrap(),
+        traceparent().parse().unwrap(),
+    )]);
     let span = traces::request("token", &Method::POST, &headers);
     let asking = async { client.call(ask().unwrap()).await.unwrap().into_body() };
     let carried = asking.instrument(span.clone()).await;
@@ -82,7 +85,11 @@ async fn a_callers_trace_is_continued_and_carried_on_to_the_api_server() {
     };
     assert_eq!(hex(&request.trace_id), TRACE);
     assert_eq!(hex(&request.parent_span_id), CALLER);
-    assert_eq!(request.status.as_ref().unwrap().code, 2, "a 503 is an error");
+    assert_eq!(
+        request.status.as_ref().unwrap().code,
+        2,
+        "a 503 is an error"
+    );
     let [asked] = &collector.spans("GET kubernetes")[..] else {
         panic!("one request to the API server");
     };
@@ -112,8 +119,15 @@ fn dev_mode_exports_requests_and_passes_and_no_secret() {
     let token = folder.secret("shop", "nightly-report-token", "token")["token"].clone();
     let bearer = format!("Bearer {token}");
     let parent = traceparent();
-    let headers = [("authorization", &*bearer), ("traceparent", &*parent), ("x-note", "canary-header")];
-    let (status, _) = dev.get("/connect/checktoken/api?access_token=canary-query", &headers);
+    let headers = [
+        ("authorization", &*bearer),
+        ("traceparent", &*parent),
+        ("x-note", "canary-header"),
+    ];
+    let (status, _) = dev.get(
+        "/connect/checktoken/api?access_token=canary-query",
+        &headers,
+    );
     assert_eq!(status, 204);
     assert_eq!(dev.check("api", &format!("{token}x")), 401);
     let (status, _) = dev.terminate();
@@ -130,12 +144,18 @@ fn dev_mode_exports_requests_and_passes_and_no_secret() {
     assert_eq!(collector.spans("POST token").len(), 1);
     let passes = collector.spans("reconcile ServiceAccessToken");
     let object = text(&passes[0].attributes, "symbolon.object");
-    assert_eq!(object.as_deref(), Some("ServiceAccessToken shop/nightly-report"));
+    assert_eq!(
+        object.as_deref(),
+        Some("ServiceAccessToken shop/nightly-report")
+    );
 
     let bytes = collector.bytes();
     for secret in [&client.secret, &token, &issued] {
         assert!(!holds(&bytes, secret), "a secret is exported");
-        assert!(!holds(&bytes, &secret[secret.len() - 40..]), "a secret is exported");
+        assert!(
+            !holds(&bytes, &secret[secret.len() - 40..]),
+            "a secret is exported"
+        );
     }
     for canary in ["canary-header", "canary-query"] {
         assert!(!holds(&bytes, canary), "{canary} is exported");

@@ -76,7 +76,9 @@ impl HttpClient for Sender {
             let body = Limited::new(body, LONGEST_ANSWER).collect().await?;
             Ok::<_, HttpError>(Response::from_parts(head, body.to_bytes()))
         };
-        let exchange = self.runtime.spawn(tokio::time::timeout(TIMEOUT, exchange));
+        // A timer is made within the runtime or not at all.
+        let bounded = async { tokio::time::timeout(TIMEOUT, exchange).await };
+        let exchange = self.runtime.spawn(bounded);
         let answer = match exchange.await {
             Ok(Ok(answer)) => answer,
             Ok(Err(late)) => Err(late.into()),

@@ -3,6 +3,7 @@
 mod faults;
 mod gitops;
 mod lifecycle;
+mod metrics;
 mod process;
 mod serving;
 mod traffic;

@@ -155,9 +155,17 @@ impl Operator {
         Self(Process::start(&arguments, kubeconfig))
     }
 
-    pub(super) async fn metric(&self, name: &str) -> Option<f64> {
+    /// Its metrics; nothing while nobody answers.
+    pub(super) async fn metrics(&self) -> String {
         let address = format!("{}/metrics", self.0.address("listen"));
-        let text = reqwest::get(address).await.ok()?.text().await.ok()?;
+        match reqwest::get(address).await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    pub(super) async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.metrics().await;
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().parse().ok()
     }
