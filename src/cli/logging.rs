@@ -16,7 +16,7 @@ pub(super) struct LogArgs {
         env = "SYMBOLON_LOG"
     )]
     log: String,
-    /// Where to send traces: OTLP over HTTP, as in http://collector:4318; without it none are made
+    /// Where to send traces: OTLP over HTTP, usually to port 4318 of a collector; without it none are made
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
 }

@@ -27,12 +27,13 @@ const OUTCOMES: [&str; 6] = [
 ];
 
 type Labels = [(&'static str, &'static str); 2];
+type Durations = Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>;
 
 /// Counts requests. A copy counts into the same.
 #[derive(Clone, Debug)]
 pub struct KubeRequests {
     requests: Family<Labels, Counter>,
-    took: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
+    took: Durations,
 }
 
 impl KubeRequests {

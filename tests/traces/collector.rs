@@ -1,5 +1,6 @@
 //! A collector of traces: it takes what OTLP over HTTP brings and keeps it, decoded and as it came.
 
+use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -110,5 +111,9 @@ pub(crate) fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
 
 /// Bytes as they are written in headers.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
