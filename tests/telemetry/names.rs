@@ -60,7 +60,8 @@ pub(crate) fn families(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     for line in text.lines() {
         if let Some(head) = line.strip_prefix("# TYPE ") {
             let (of, is) = head.split_once(' ').unwrap();
-            (of.clone_into(&mut name), is.clone_into(&mut kind));
+            of.clone_into(&mut name);
+            is.clone_into(&mut kind);
         }
         if line.starts_with('#') {
             continue;

@@ -50,17 +50,17 @@ pub(crate) fn check_rules() {
 /// An exposition is well-formed, and its names are as Prometheus wants them.
 pub(crate) fn check_metrics(text: &str) {
     // It reads the older form, in which a counter's type is told under the name of its samples.
-    let mut older = String::new();
-    for line in text.lines().filter(|line| *line != "# EOF") {
-        let counter = line
-            .strip_suffix(" counter")
-            .filter(|it| it.starts_with("# TYPE "));
-        match counter {
-            Some(head) => older += &format!("{head}_total counter\n"),
-            None if line.starts_with("# HELP ") => {}
-            None => older += &format!("{line}\n"),
+    let older = |line: &str| {
+        let counter = line.strip_suffix(" counter");
+        match counter.filter(|it| it.starts_with("# TYPE ")) {
+            Some(head) => format!("{head}_total counter\n"),
+            None => format!("{line}\n"),
         }
-    }
+    };
+    let lines = text
+        .lines()
+        .filter(|line| *line != "# EOF" && !line.starts_with("# HELP "));
+    let older: String = lines.map(older).collect::<Vec<_>>().concat();
     let output = run(&["check", "metrics"], &older);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     let faults = told.lines().filter(|line| !line.ends_with("no help text"));
