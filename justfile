@@ -17,10 +17,11 @@ check:
     cargo clippy --locked --all-targets -- --deny warnings
     cargo test --locked --lib --test architecture --test generated --test rules
 
-# Write what is generated: crds/ and docs/resources.md.
+# Write what is generated: crds/, docs/resources.md and docs/metrics.md.
 generate:
     cargo run --quiet -- crds --output crds
     cargo run --quiet -- crds --format markdown > docs/resources.md
+    cargo run --quiet -- metrics > docs/metrics.md
 
 # Everything that CI runs.
 ci:

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use divan::{Bencher, black_box};
 use jiff::{SignedDuration, Timestamp};
+use symbolon::directory::census::Census;
 use symbolon::directory::record::Used;
 use symbolon::directory::{Change, schema};
 use symbolon::resources::Kind;
@@ -87,6 +88,13 @@ fn use_that_is_known(bencher: Bencher<'_, '_>, size: usize) {
             .directory
             .use_to_report(credential, entry, black_box(7), later)
     });
+}
+
+/// What metrics say of all tokens: counted at most once a minute.
+#[divan::bench(args = SIZES)]
+fn census(bencher: Bencher<'_, '_>, size: usize) {
+    let population = population(size);
+    bencher.bench_local(|| Census::take(&population.directory, &population.identity, NOW));
 }
 
 /// Form, hash and join of a client secret.

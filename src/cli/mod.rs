@@ -15,6 +15,7 @@ mod explain;
 mod fleet;
 mod logging;
 mod manifests;
+mod metrics;
 mod operator;
 mod reference;
 mod restore;
@@ -52,6 +53,8 @@ enum Command {
     Crds(crds::Args),
     /// Say which rule grants or refuses a client, a scope or a token
     Explain(explain::Args),
+    /// Print what is measured, as docs/metrics.md has it
+    Metrics(metrics::Args),
     /// Watch a cluster, write tokens into Secrets and report what is wrong
     Operator(operator::Args),
     /// Bring tokens back to life after a restore
@@ -69,6 +72,7 @@ impl Cli {
             Command::Crds(args) => crds::run(&args),
             Command::Dev(args) => dev::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Metrics(args) => Ok(metrics::run(&args)),
             Command::Operator(args) => operator::run(args),
             Command::Restore(args) => restore::run(&args),
             Command::Serve(args) => serve::run(args),

@@ -11,6 +11,8 @@ use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use jiff::SignedDuration;
 use kube::Client;
@@ -34,7 +36,7 @@ use crate::reconcile::leader::{Election, Times};
 use crate::resources::Kind;
 use crate::server::App;
 use crate::source::kubernetes::{Options, SILENCE, Seen, Sink, Source, Subject};
-use crate::telemetry::{LogForm, OperatorMetrics};
+use crate::telemetry::{self, LogForm, OperatorMetrics, OperatorScrape, logs};
 
 /// How long the first lists may take before this is told again.
 const LISTS: Duration = Duration::from_mins(1);
@@ -93,7 +95,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let _logs = args.log.start(LogForm::Json)?;
+    let _logs = args.log.start(LogForm::Json, "symbolon-operator")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -131,8 +133,8 @@ impl Sink for Hand {
 
 async fn operate(args: Args) -> anyhow::Result<ExitCode> {
     let asked = signals::stop_token();
-    let client = cluster::client(args.context.as_deref()).await?;
     let metrics = Arc::new(OperatorMetrics::default());
+    let client = cluster::client(args.context.as_deref(), metrics.kube()).await?;
     let embedded = embed(&args, &client, &asked).await?;
     let health = Health {
         term: Arc::default(),
@@ -174,6 +176,7 @@ async fn embed(
         settings: settings(args),
         start_within: Duration::ZERO,
         context: args.context.clone(),
+        metrics: Arc::default(),
     };
     Embedded::start(service, args.fleet.listen, client, asked)
         .await
@@ -260,14 +263,16 @@ fn controller(
         Objects::new(client.clone(), timeout, fence.clone()),
         &args.namespaces,
         args.default_identity.as_ref(),
-        std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok().as_deref(),
+        args.log.otlp_endpoint(),
     );
     let own = api.own_writes().clone();
     let tuning = Tuning {
         workers: args.concurrency.into(),
         request_timeout,
     };
-    let notices = Notices::written(client.clone(), name.to_owned());
+    let events = metrics.clone();
+    let notices = Notices::written(client.clone(), name.to_owned())
+        .observed(move |reason| events.event(reason));
     let metrics = metrics.clone();
     Controller::new(api, own, settings(args), tuning, notices)
         .served(serving)
@@ -403,6 +408,29 @@ impl Health {
     }
 }
 
+impl Health {
+    /// What is only known at the moment of a scrape.
+    fn scrape(&self) -> OperatorScrape {
+        let mut scrape = OperatorScrape {
+            dropped_log_lines: logs::dropped_lines(),
+            ..OperatorScrape::default()
+        };
+        if let Some(term) = &*self.term.load() {
+            let depth = term.controller.depth();
+            scrape.lanes = vec![
+                ("ready", depth.ready),
+                ("slow", depth.slow),
+                ("running", depth.running),
+                ("later", depth.later),
+            ];
+            scrape.waited = depth.waited;
+            scrape.watch_age = term.source.oldest().0;
+            scrape.objects = term.controller.tally();
+        }
+        scrape
+    }
+}
+
 async fn serve_health(address: SocketAddr, health: Health) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| {
@@ -430,28 +458,20 @@ async fn readiness(State(health): State<Health>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(health): State<Health>) -> Result<String, StatusCode> {
-    if let Some(term) = &*health.term.load() {
-        let depth = term.controller.depth();
-        for (lane, count) in [
-            ("ready", depth.ready),
-            ("slow", depth.slow),
-            ("running", depth.running),
-            ("later", depth.later),
-        ] {
-            health.metrics.queued(lane, count);
-        }
-        health.metrics.watch_age(term.source.oldest().0);
+async fn metrics(State(health): State<Health>) -> Response {
+    match health.metrics.encode(&health.scrape()) {
+        Ok(text) => ([(CONTENT_TYPE, telemetry::MEDIA_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-    health
-        .metrics
-        .encode()
-        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// What the embedded server counts.
-async fn embedded_metrics(State(health): State<Health>) -> Result<String, StatusCode> {
-    let app = health.embedded.ok_or(StatusCode::NOT_FOUND)?;
-    app.exposition(embedded::now())
-        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+async fn embedded_metrics(State(health): State<Health>) -> Response {
+    let Some(app) = health.embedded else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match app.exposition(embedded::now()).await {
+        Ok(text) => ([(CONTENT_TYPE, telemetry::MEDIA_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }

@@ -8,6 +8,7 @@
 pub mod admit;
 mod algorithm;
 mod brought;
+pub mod census;
 mod cidr;
 mod claims;
 mod desired;

@@ -24,4 +24,5 @@ pub mod restore;
 pub mod secret;
 pub mod status;
 pub mod sweep;
+mod tally;
 pub mod work;

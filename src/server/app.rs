@@ -11,18 +11,22 @@ use axum::http::HeaderValue;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::response::Response;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tower::Service as _;
 
 use super::request::Arrival;
 use super::throttle::Throttle;
 use super::{Limits, NotReady, Publisher, Revoker, Site, Status, Uses, forwarded, reply};
+use crate::directory::census::{Census, State, WITHIN};
 use crate::directory::{ObjectKey, Settings};
+use crate::resources::Kind;
 use crate::telemetry::metrics::Scrape;
 use crate::telemetry::{Metrics, logs};
 
 /// Where proxies say whom they speak for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
+/// Between counts of all tokens: they take a look at every owner.
+const CENSUS_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// What a server is told once.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct Config {
     /// Names by which it may be called, with their ports; `None`: any. Dev mode sets them, since a server on a
     /// developer's machine must not answer a web page that had its own name rebound to it.
     pub allowed_hosts: Option<Vec<String>>,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Config {
@@ -46,6 +52,7 @@ impl Config {
             settings: Settings::default(),
             limits: Limits::default(),
             allowed_hosts: None,
+            metrics: Arc::default(),
         }
     }
 }
@@ -58,7 +65,7 @@ struct Inner {
     identity: ObjectKey,
     publisher: Publisher,
     status: Status,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     revoker: Box<dyn Revoker>,
     uses: Uses,
     limits: Limits,
@@ -68,6 +75,7 @@ struct Inner {
     failures: Throttle,
     noted_refusals: Throttle,
     started: Instant,
+    census: tokio::sync::Mutex<Option<(Timestamp, Census)>>,
 }
 
 impl App {
@@ -92,7 +100,7 @@ impl App {
             identity: config.identity.clone(),
             publisher: Publisher::new(config.identity, config.settings, super::now())?,
             status: Status::default(),
-            metrics: Metrics::default(),
+            metrics: config.metrics,
             revoker: Box::new(revoker),
             uses,
             limits: config.limits,
@@ -102,6 +110,7 @@ impl App {
             failures: Throttle::default(),
             noted_refusals: Throttle::default(),
             started: Instant::now(),
+            census: tokio::sync::Mutex::default(),
         })))
     }
 
@@ -137,8 +146,8 @@ impl App {
     ///
     /// # Errors
     /// None that is known: text is written into memory.
-    pub fn exposition(&self, now: Timestamp) -> Result<String, std::fmt::Error> {
-        self.metrics().encode(&self.scrape(now))
+    pub async fn exposition(&self, now: Timestamp) -> Result<String, std::fmt::Error> {
+        self.metrics().encode(&self.scrape(now).await)
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -242,8 +251,28 @@ impl App {
         may
     }
 
+    /// The tokens by state, as they were within the last minute.
+    async fn census(&self, now: Timestamp) -> Census {
+        // Whoever comes meanwhile waits for the same.
+        let mut latest = self.0.census.lock().await;
+        if let Some((taken, census)) = *latest
+            && now.duration_since(taken) < CENSUS_EVERY
+        {
+            return census;
+        }
+        let snapshot = self.publisher().current().clone();
+        let (directory, identity) = (snapshot.directory().clone(), snapshot.identity().clone());
+        let counting = move || Census::take(&directory, &identity, now);
+        let census = tokio::task::spawn_blocking(counting).await;
+        let census = census.unwrap_or_default();
+        *latest = Some((now, census));
+        census
+    }
+
     /// What metrics cannot know by themselves.
-    pub(super) fn scrape(&self, now: Timestamp) -> Scrape {
+    pub(super) async fn scrape(&self, now: Timestamp) -> Scrape {
+        let census = self.census(now).await;
+        let (keys, key_age) = self.publisher().key_phases(now);
         let sizes = self.publisher().current().directory().sizes();
         Scrape {
             objects: [
@@ -253,11 +282,31 @@ impl App {
                 ("ServiceAccessToken", sizes.service_tokens),
                 ("Credential", sizes.credentials),
             ],
+            tokens: told(&census),
+            ending: WITHIN
+                .map(|(name, _)| name)
+                .into_iter()
+                .zip(census.ending)
+                .collect(),
+            keys,
+            key_age: key_age.as_secs_f64(),
             snapshot_age: self.status().age(now).as_secs_f64(),
             ready: self.readiness(now).is_ok(),
             dropped_log_lines: logs::dropped_lines(),
         }
     }
+}
+
+/// Kind, state and number.
+fn told(census: &Census) -> Vec<(&'static str, &'static str, usize)> {
+    let of = |kind: Kind, counts: [usize; State::ALL.len()]| {
+        let counts = State::ALL.into_iter().zip(counts);
+        counts.map(move |(state, count)| (kind.as_str(), state.as_str(), count))
+    };
+    let tokens = of(Kind::ServiceAccessToken, census.service_tokens);
+    tokens
+        .chain(of(Kind::OAuthClient, census.clients))
+        .collect()
 }
 
 /// One request being answered.

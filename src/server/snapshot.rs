@@ -243,6 +243,32 @@ impl Publisher {
         Ok(())
     }
 
+    /// How many signing keys are in each phase, and how long the youngest at work has been so.
+    pub(super) fn key_phases(
+        &self,
+        now: Timestamp,
+    ) -> (Vec<(&'static str, usize)>, SignedDuration) {
+        let keys = self.lock().keys.clone();
+        let active: Vec<_> = Algorithm::ALL
+            .into_iter()
+            .filter_map(|algorithm| keys.active(algorithm, now))
+            .collect();
+        let published = keys.published(now).count();
+        let ahead = keys.published(now).filter(|key| key.active_from > now);
+        let waiting = ahead
+            .filter(|key| !active.iter().any(|it| it.key.kid() == key.key.kid()))
+            .count();
+        let retiring = published - waiting - active.len();
+        let youngest = active.iter().map(|key| key.active_from).max();
+        let age = youngest.map(|since| now.duration_since(since).max(SignedDuration::ZERO));
+        let phases = vec![
+            ("waiting", waiting),
+            ("active", active.len()),
+            ("retiring", retiring),
+        ];
+        (phases, age.unwrap_or_default())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Draft> {
         // A change that panicked may have left the tables half changed; the next relist makes them whole.
         self.draft.lock().unwrap_or_else(PoisonError::into_inner)

@@ -17,3 +17,5 @@ mod itself;
 mod operator;
 mod quickstart;
 mod runbooks;
+#[path = "../gitops/verdict.rs"]
+mod verdict;

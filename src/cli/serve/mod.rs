@@ -28,7 +28,7 @@ use crate::server::revoke_kube::KubeRevoker;
 use crate::server::uses_kube::KubeUses;
 use crate::server::{self, App, Config, Uses};
 use crate::source::kubernetes::{Options, Reach, SILENCE, Seen, Sink, Source, Subject};
-use crate::telemetry::LogForm;
+use crate::telemetry::{LogForm, Metrics};
 
 /// How long the first lists may take before what is missing is told again.
 const LISTS: Duration = Duration::from_mins(1);
@@ -90,7 +90,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let _logs = args.log.start(LogForm::Json)?;
+    let _logs = args.log.start(LogForm::Json, "symbolon-server")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -133,15 +133,18 @@ pub(super) struct Service {
     pub(super) start_within: Duration,
     /// The context of the kubeconfig.
     pub(super) context: Option<String>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl Service {
     /// A server that knows nothing yet.
     pub(super) async fn app(&self) -> anyhow::Result<App> {
-        let answering = cluster::answering_client(self.context.as_deref()).await?;
+        let answering =
+            cluster::answering_client(self.context.as_deref(), self.metrics.kube()).await?;
         let revoker = KubeRevoker::new(answering.clone());
         let config = Config {
             settings: self.settings.clone(),
+            metrics: self.metrics.clone(),
             ..Config::new(self.identity.clone())
         };
         let (uses, reports) = Uses::new();
@@ -203,7 +206,8 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         None => None,
     };
     let tls = certificate.as_ref().map(Certificate::tls);
-    let client = cluster::client(args.context.as_deref()).await?;
+    let metrics = Arc::new(Metrics::default());
+    let client = cluster::client(args.context.as_deref(), metrics.kube()).await?;
     let settings = Settings {
         default_identity: args.default_identity.clone(),
         identity_namespaces: super::fleet::identity_namespaces(&args.identity_namespaces, None),
@@ -216,6 +220,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         settings,
         start_within: Duration::from_secs(args.start_within.into()),
         context: args.context,
+        metrics,
     };
     let app = service.app().await?;
     info!(listen = %listener.local_addr()?, health = %health.local_addr()?, identity = %service.identity, "serving");

@@ -25,7 +25,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{Instrument as _, warn};
 
 use self::macs::Macs;
 use super::cluster::{ApiError, Cluster};
@@ -39,9 +39,11 @@ use super::queue::{Depth, Next, Queue, Reasons, Why};
 use super::report::Reports;
 use super::status;
 use super::sweep::Sweep;
+use super::tally::Tally;
 use super::work::Work;
 use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings, usage};
 use crate::resources::{Kind, OwnerKind};
+use crate::telemetry::traces;
 
 pub use self::pods::Serving;
 
@@ -90,6 +92,7 @@ pub struct Controller<C> {
     key_secrets: Mutex<BTreeSet<ObjectKey>>,
     observer: Observer,
     serving: Serving,
+    tally: Mutex<Tally>,
 }
 
 /// What is remembered of the last good look at an object.
@@ -150,6 +153,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             key_secrets: Mutex::default(),
             observer: Box::new(|_, _, _| {}),
             serving: Serving::default(),
+            tally: Mutex::default(),
         }
     }
 
@@ -166,6 +170,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     /// How much there is to do.
     pub fn depth(&self) -> Depth {
         self.queue.depth()
+    }
+
+    /// How many objects of each kind have which reason of `Ready`.
+    pub fn tally(&self) -> Vec<(&'static str, &'static str, usize)> {
+        let sizes = self.directory().sizes();
+        lock(&self.tally).counts(&sizes)
     }
 
     /// The directory as it is now.
@@ -187,6 +197,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         for (change, version) in changes {
             self.credential_changed(&directory, &change, &version);
             if directory.is_news(&change) {
+                if let Change::Delete(kind, key) = &change {
+                    lock(&self.tally).forget(*kind, key);
+                }
                 directory.apply(change.clone());
                 news.push(change);
             } else if self.is_active() {
@@ -371,7 +384,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return Next::At(memory.again);
         }
         let start = Instant::now();
-        let looked = self.look(work).await;
+        let span = traces::pass(work.label(), work);
+        let looked = self.look(work).instrument(span.clone()).await;
+        traces::passed(&span, looked.is_ok());
         (self.observer)(work, looked.is_ok(), start.elapsed());
         match looked {
             Ok(Look::Settled(until)) => {
@@ -488,6 +503,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         wanted: &Value,
         until: Option<Timestamp>,
     ) -> Result<Look, LookError> {
+        lock(&self.tally).note(kind, wanted);
         if live["status"] == wanted["status"] {
             return Ok(Look::Settled(until));
         }

@@ -3,9 +3,11 @@
 mod embedded;
 mod faults;
 mod fleet;
+mod gitops;
 mod grants;
 mod keys;
 mod lifecycle;
+mod metrics;
 mod pains;
 pub(crate) mod process;
 mod replicas;

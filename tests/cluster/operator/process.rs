@@ -169,7 +169,16 @@ impl Operator {
 
     /// The same with more arguments.
     pub(super) fn start_with(world: &World<'_>, kubeconfig: &Path, more: &[&str]) -> Self {
-        let namespaces = world.namespaces().join(",");
+        Self::start_in(world, &world.namespaces().join(","), kubeconfig, more)
+    }
+
+    /// Starts one for other namespaces; its Lease is in the team's.
+    pub(super) fn start_in(
+        world: &World<'_>,
+        namespaces: &str,
+        kubeconfig: &Path,
+        more: &[&str],
+    ) -> Self {
         let lease = format!("{}/operator", world.team.name());
         let mut arguments = vec![
             "operator",
@@ -178,7 +187,7 @@ impl Operator {
             "--request-timeout",
             "2",
             "--namespace",
-            &namespaces,
+            namespaces,
             "--lease",
             &lease,
         ];
@@ -186,9 +195,17 @@ impl Operator {
         Self(Process::start(&arguments, kubeconfig))
     }
 
-    pub(super) async fn metric(&self, name: &str) -> Option<f64> {
+    /// Its metrics; nothing while nobody answers.
+    pub(super) async fn metrics(&self) -> String {
         let address = format!("{}/metrics", self.0.address("listen"));
-        let text = reqwest::get(address).await.ok()?.text().await.ok()?;
+        match reqwest::get(address).await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    pub(super) async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.metrics().await;
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().parse().ok()
     }
