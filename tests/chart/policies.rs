@@ -185,9 +185,13 @@ fn the_operator_writes_no_secret_but_its_own() {
     delete("ours").unwrap();
 
     // A restore without labels, or somebody who took the label away: it is put back.
+    kube.apply(&format!("{{apiVersion: symbolon.dev/v1alpha1, kind: OAuthClient, metadata: {{name: backend, namespace: {home}}}, spec: {{grantTypes: [ClientCredentials]}}}}"));
+    let uid = kube.must(&format!(
+        "get oauthclient backend -n {home} -o jsonpath={{.metadata.uid}}"
+    ));
     for metadata in [
-        "annotations: {symbolon.dev/owner: OAuthClient/backend}",
-        "ownerReferences: [{apiVersion: symbolon.dev/v1alpha1, kind: OAuthClient, name: backend, uid: some}]",
+        "annotations: {symbolon.dev/owner: OAuthClient/backend}".to_owned(),
+        format!("ownerReferences: [{{apiVersion: symbolon.dev/v1alpha1, kind: OAuthClient, name: backend, uid: {uid}}}]"),
     ] {
         kube.apply(&format!("{{apiVersion: v1, kind: Secret, metadata: {{name: restored, namespace: {home}, {metadata}}}}}"));
         refused(delete("restored"), "operator", says);
@@ -278,6 +282,12 @@ fn who_created_a_token_is_stamped_and_stays() {
         &manifest_of_token(&home, "team: red"),
     )
     .unwrap();
+    assert_eq!(creator(), ADMINISTRATOR);
+    // One without any annotation.
+    kube.must(&format!("delete sat -n {home} nightly"));
+    let bare = manifest_of_token(&home, "").replace("  annotations: {}\n", "");
+    assert!(!bare.contains("annotations"));
+    kube.with(&create, &bare).unwrap();
     assert_eq!(creator(), ADMINISTRATOR);
     // A restore brings the name that was saved.
     kube.must(&format!("delete sat -n {home} nightly"));

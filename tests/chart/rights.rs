@@ -60,10 +60,10 @@ fn assert_sound(rights: &str) {
 fn the_operator_of_the_whole_cluster() {
     let kube = installed();
     let account = format!("system:serviceaccount:{HOME}:symbolon");
-    for (place, namespace) in [("at home", HOME), ("elsewhere", "default")] {
+    for (place, namespace) in [("at_home", HOME), ("elsewhere", "default")] {
         let rights = own_rights(kube, &account, namespace);
         assert_sound(&rights);
-        insta::assert_snapshot!(format!("operator of the cluster {place}"), rights);
+        insta::assert_snapshot!(format!("operator_of_the_cluster_{place}"), rights);
     }
 }
 
@@ -76,10 +76,10 @@ fn the_operator_of_some_namespaces_has_no_right_in_any_other() {
     kube.helm("install rights charts/symbolon -n rights-home --set crds.enabled=false --set watchNamespaces={rights-team}")
         .unwrap();
     let account = "system:serviceaccount:rights-home:rights-symbolon";
-    for (place, namespace) in [("at home", "rights-home"), ("where it works", "rights-team")] {
+    for (place, namespace) in [("at_home", "rights-home"), ("where_it_works", "rights-team")] {
         let rights = own_rights(kube, account, namespace);
         assert_sound(&rights);
-        insta::assert_snapshot!(format!("operator of some namespaces {place}"), rights);
+        insta::assert_snapshot!(format!("operator_of_some_namespaces_{place}"), rights);
     }
     assert_eq!(own_rights(kube, account, "default"), "");
 }
@@ -89,11 +89,11 @@ fn the_operator_of_some_namespaces_has_no_right_in_any_other() {
 fn the_servers_of_an_identity() {
     let kube = installed();
     let account = crate::running::server_account(kube, "symbolon", HOME, "rights", &[]);
-    for (place, namespace) in [("at home", HOME), ("elsewhere", "default")] {
+    for (place, namespace) in [("at_home", HOME), ("elsewhere", "default")] {
         let rights = own_rights(kube, &account, namespace);
         assert_sound(&rights);
         assert!(!rights.contains("secrets"), "{rights}");
-        insta::assert_snapshot!(format!("servers of an Identity {place}"), rights);
+        insta::assert_snapshot!(format!("servers_of_an_identity_{place}"), rights);
     }
 }
 

@@ -229,7 +229,13 @@ metadata: {name: nightly, namespace: TEAM}
 spec: {clientRef: {name: backend}, scopes: [orders.read]}
 ";
     kube.must(&format!("label namespace {team} team={team} --overwrite"));
-    kube.apply(&manifests.replace("HOME", home).replace("TEAM", team));
+    let manifests = manifests.replace("HOME", home).replace("TEAM", team);
+    // An API server with a MutatingAdmissionPolicy takes some seconds to learn of new kinds.
+    eventually("the manifests are taken", || {
+        kube.with("apply --server-side -f -", &manifests)
+            .inspect_err(|error| eprintln!("not yet: {error}"))
+            .ok()
+    });
 }
 
 /// The team's token, as soon as it is there.

@@ -120,7 +120,7 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
     ("", &["kind: PodDisruptionBudget", "replicas: 2", "image: \"symbolon/symbolon:0.1.0\""], &["MutatingAdmissionPolicy", "ServiceMonitor", "SYMBOLON_NAMESPACES", "containerPort: 8080"]),
     ("image: {repository: registry.example.com/symbolon, digest: 'sha256:0000000000000000000000000000000000000000000000000000000000000000'}",
      &["registry.example.com/symbolon@sha256:00"], &["symbolon:0.1.0"]),
-    ("fullnameOverride: identity", &["name: identity-server", "value: \"identity-server\"", "system:serviceaccount:symbolon-system:identity\""], &["name: symbolon\n"]),
+    ("fullnameOverride: identity", &["name: identity-server", "value: \"identity-server\"", "system:serviceaccount:symbolon-system:identity\""], &["name: symbolon-"]),
     ("nameOverride: other", &["name: symbolon-other\n"], &[]),
     ("crds: {enabled: false}", &[], &["CustomResourceDefinition\n", "customresourcedefinitions"]),
     ("crds: {keep: false}", &["symbolon.dev/allow-deletion: \"true\""], &["helm.sh/resource-policy"]),
@@ -165,16 +165,16 @@ fn the_api_server_takes_what_any_values_render() {
     for (values, holds, lacks) in CASES {
         let rendered = render(values, &[]).unwrap_or_else(|error| panic!("{values}: {error}"));
         for part in *holds {
-            assert!(rendered.contains(part), "{values}: lacks {part}\n{rendered}");
+            assert!(rendered.contains(part), "{values}: lacks {part}");
         }
         for part in *lacks {
-            assert!(!rendered.contains(part), "{values}: has {part}\n{rendered}");
+            assert!(!rendered.contains(part), "{values}: has {part}");
         }
         let taken = kube.with(
             "apply --server-side --force-conflicts --dry-run=server -f -",
             &rendered,
         );
-        taken.unwrap_or_else(|error| panic!("{values}: {error}\n{rendered}"));
+        taken.unwrap_or_else(|error| panic!("{values}: {error}"));
     }
 }
 
