@@ -97,7 +97,10 @@ fn tokens_live_through_upgrade_uninstallation_and_a_new_installation() {
         kube.get(&format!("deployment symbolon -n {HOME}"))
             .is_none()
     );
-    assert!(kube.get("validatingadmissionpolicy symbolon-status").is_none());
+    assert!(
+        kube.get("validatingadmissionpolicy symbolon-status")
+            .is_none()
+    );
     for kept in [
         "crd identities.symbolon.dev".to_owned(),
         "clusterrole symbolon-server".to_owned(),

@@ -11,6 +11,7 @@
     reason = "what goes wrong here fails a test, helpers included"
 )]
 
+mod documentation;
 #[path = "../cluster/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
 mod harness;

@@ -48,7 +48,11 @@ const STATUS: &str = r#"--subresource=status --type=merge -p {"status":{"conditi
 fn a_status_is_written_by_the_operator_alone() {
     let kube = installed();
     kube.apply(&identity(HOME, "status"));
-    let patch = |user: &str| kube.ask(&format!("patch -n {HOME} identity status {STATUS} --as {user}"));
+    let patch = |user: &str| {
+        kube.ask(&format!(
+            "patch -n {HOME} identity status {STATUS} --as {user}"
+        ))
+    };
     refused(
         patch(ADMINISTRATOR),
         "status",
@@ -70,7 +74,9 @@ fn a_credential_is_written_by_the_operator_alone_and_deleted_by_whom_rbac_allows
     let create = format!("create -f - --as {OPERATOR}");
     kube.with(&create, &first).unwrap();
     let later = json!({"spec": {"high": 2}});
-    let change = format!("patch -n {HOME} credential credential-first --type=merge -p {later} --as {ADMINISTRATOR}");
+    let change = format!(
+        "patch -n {HOME} credential credential-first --type=merge -p {later} --as {ADMINISTRATOR}"
+    );
     refused(kube.ask(&change), "credentials", "alone");
     // Metadata is everybody's who may: the garbage collector's and the storage migrator's.
     kube.must(&format!(
@@ -161,7 +167,10 @@ fn the_operator_writes_no_secret_but_its_own() {
         let secret = format!(
             "{{apiVersion: v1, kind: Secret, metadata: {{name: {name}, namespace: {home}, {metadata}}}, data: {{}}}}"
         );
-        (secret.clone(), kube.with(&format!("create -f - --as {OPERATOR}"), &secret))
+        (
+            secret.clone(),
+            kube.with(&format!("create -f - --as {OPERATOR}"), &secret),
+        )
     };
     let managed = r#"labels: {symbolon.dev/managed: "true"}"#;
     let says = "symbolon.dev/managed";
@@ -191,7 +200,9 @@ fn the_operator_writes_no_secret_but_its_own() {
     ));
     for metadata in [
         "annotations: {symbolon.dev/owner: OAuthClient/backend}".to_owned(),
-        format!("ownerReferences: [{{apiVersion: symbolon.dev/v1alpha1, kind: OAuthClient, name: backend, uid: {uid}}}]"),
+        format!(
+            "ownerReferences: [{{apiVersion: symbolon.dev/v1alpha1, kind: OAuthClient, name: backend, uid: {uid}}}]"
+        ),
     ] {
         kube.apply(&format!("{{apiVersion: v1, kind: Secret, metadata: {{name: restored, namespace: {home}, {metadata}}}}}"));
         refused(delete("restored"), "operator", says);
@@ -263,9 +274,7 @@ fn who_created_a_token_is_stamped_and_stays() {
     kube.with(&create, &manifest_of_token(&home, "")).unwrap();
     assert_eq!(creator(), ADMINISTRATOR);
 
-    kube.must(&format!(
-        "create clusterrolebinding eve --clusterrole cluster-admin --user eve"
-    ));
+    kube.must("create clusterrolebinding eve --clusterrole cluster-admin --user eve");
     eventually("eve has her rights", || {
         kube.ask("get sat -A --as eve").ok()
     });

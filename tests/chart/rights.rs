@@ -1,4 +1,4 @@
-//! What each ServiceAccount may do, whole: `kubectl auth can-i --list` as that account, beside what is committed in
+//! What each service account may do, whole: `kubectl auth can-i --list` as that account, beside what is committed in
 //! `snapshots/`. A right that comes or goes is seen in review.
 
 use std::collections::BTreeSet;
@@ -76,7 +76,10 @@ fn the_operator_of_some_namespaces_has_no_right_in_any_other() {
     kube.helm("install rights charts/symbolon -n rights-home --set crds.enabled=false --set watchNamespaces={rights-team}")
         .unwrap();
     let account = "system:serviceaccount:rights-home:rights-symbolon";
-    for (place, namespace) in [("at_home", "rights-home"), ("where_it_works", "rights-team")] {
+    for (place, namespace) in [
+        ("at_home", "rights-home"),
+        ("where_it_works", "rights-team"),
+    ] {
         let rights = own_rights(kube, account, namespace);
         assert_sound(&rights);
         insta::assert_snapshot!(format!("operator_of_some_namespaces_{place}"), rights);
@@ -102,8 +105,10 @@ fn people_see_and_edit_what_is_theirs_by_the_built_in_roles() {
     let kube = installed();
     kube.must("create namespace rights-people");
     let can = |role: &str, verb: &str, resource: &str| {
-        kube.ask(&format!("auth can-i {verb} {resource}.symbolon.dev -n rights-people --as {role}"))
-            .is_ok()
+        kube.ask(&format!(
+            "auth can-i {verb} {resource}.symbolon.dev -n rights-people --as {role}"
+        ))
+        .is_ok()
     };
     for role in ["view", "edit", "admin"] {
         kube.must(&format!(
@@ -126,10 +131,19 @@ fn people_see_and_edit_what_is_theirs_by_the_built_in_roles() {
         ("admin", "create", &tenants, true),
         ("admin", "update", &["identities"], false),
         ("admin", "get", &["credentials"], false),
-        (ADMINISTRATOR, "create", &["identities", "credentials"], true),
+        (
+            ADMINISTRATOR,
+            "create",
+            &["identities", "credentials"],
+            true,
+        ),
     ] {
         for resource in resources {
-            assert_eq!(can(role, verb, resource), allowed, "{role} {verb} {resource}");
+            assert_eq!(
+                can(role, verb, resource),
+                allowed,
+                "{role} {verb} {resource}"
+            );
         }
     }
 }

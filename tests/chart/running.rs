@@ -1,5 +1,5 @@
 //! The real operator and server with exactly the rights and the environment that the chart gives them, cluster-wide and
-//! scoped. There are no nodes: they run as processes, with tokens of their ServiceAccounts.
+//! scoped. There are no nodes: they run as processes, with tokens of their service accounts.
 
 use std::{
     collections::BTreeMap,
@@ -105,7 +105,7 @@ fn container(kube: Kube<'_>, release: &str, home: &str) -> (Vec<String>, BTreeMa
     (texts(&container["args"]), environment.collect())
 }
 
-/// Starts the operator of a release as its own ServiceAccount.
+/// Starts the operator of a release as its own service account.
 pub(crate) fn operator(kube: Kube<'_>, release: &str, home: &str, folder: &Path) -> Process {
     let (arguments, environment) = container(kube, release, home);
     let kubeconfig = kube.kubeconfig_of(home, release, folder);
@@ -139,7 +139,13 @@ pub(crate) fn server_account(
     let rules = "rules: [{apiGroups: [symbolon.dev], resources: [credentials], verbs: [get, list, watch, delete]}, {apiGroups: [symbolon.dev], resources: [credentials/status], verbs: [get, patch]}]";
     let mut manifests = object("v1", "ServiceAccount", &account, &here, "")
         + &object(rbac, "Role", &account, &here, rules)
-        + &object(rbac, "RoleBinding", &account, &here, &bound("Role", &account));
+        + &object(
+            rbac,
+            "RoleBinding",
+            &account,
+            &here,
+            &bound("Role", &account),
+        );
     let everywhere = format!("symbolon:{home}:{identity}");
     let server = bound("ClusterRole", cluster_role);
     if scoped.is_empty() {
@@ -158,7 +164,7 @@ pub(crate) fn server_account(
     format!("system:serviceaccount:{home}:{account}")
 }
 
-/// Starts a server of an Identity as its own ServiceAccount; the keys are in a folder, as if mounted.
+/// Starts a server of an Identity as its own service account; the keys are in a folder, as if mounted.
 pub(crate) fn server(
     kube: Kube<'_>,
     home: &str,

@@ -3,7 +3,8 @@
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::tools::{helm, read, render, repository, run};
+use crate::harness::Cluster;
+use crate::tools::{Kube, helm, read, render, run};
 use crate::world::{HOME, installed};
 
 /// What an API server of the newest release knows that `helm template` does not by itself.
@@ -30,23 +31,7 @@ fn helm_finds_no_fault() {
 }
 
 #[test]
-fn the_chart_holds_the_definitions_of_this_tree() {
-    let names = |folder: &str| {
-        let mut names: Vec<_> = std::fs::read_dir(repository(folder))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    };
-    let files = names("crds");
-    assert_eq!(names("charts/symbolon/files/crds"), files);
-    for file in files {
-        assert!(
-            read(&format!("crds/{file}")) == read(&format!("charts/symbolon/files/crds/{file}")),
-            "charts/symbolon/files/crds/{file} is out of date: run `just generate`"
-        );
-    }
+fn the_definitions_are_rendered_as_they_are_and_kept() {
     let installed = objects(&render("", &["--show-only", "templates/crds.yaml"]).unwrap());
     for definition in crate::harness::crds() {
         let name = definition.metadata.name.clone().unwrap();
@@ -54,9 +39,13 @@ fn the_chart_holds_the_definitions_of_this_tree() {
             .iter()
             .find(|object| object["metadata"]["name"] == *name)
             .unwrap();
-        assert_eq!(rendered["spec"], serde_json::to_value(definition.spec).unwrap());
         assert_eq!(
-            rendered["metadata"]["annotations"]["helm.sh/resource-policy"], "keep"
+            rendered["spec"],
+            serde_json::to_value(definition.spec).unwrap()
+        );
+        assert_eq!(
+            rendered["metadata"]["annotations"]["helm.sh/resource-policy"],
+            "keep"
         );
     }
 }
@@ -75,9 +64,15 @@ fn values_that_nobody_knows_or_that_make_no_sense_are_refused() {
         ("embeddedIdentity: a/b/c", "embeddedIdentity"),
         ("logFormat: xml", "logFormat"),
         ("serviceMonitor: {enabled: maybe}", "serviceMonitor"),
-        ("admissionPolicies: {exempt: {users: [\"o'hara\"]}}", "users"),
+        (
+            "admissionPolicies: {exempt: {users: [\"o'hara\"]}}",
+            "users",
+        ),
         ("extraEnv: [{value: x}]", "extraEnv"),
-        ("serviceAccount: {create: false}", "serviceAccount.name is needed"),
+        (
+            "serviceAccount: {create: false}",
+            "serviceAccount.name is needed",
+        ),
     ] {
         let error = render(values, &[]).expect_err(values);
         assert!(error.contains(says), "{values}: {error}");
@@ -117,51 +112,194 @@ fn every_value_is_in_the_readme() {
 
 /// Values, what must be in the manifests, and what must not.
 const CASES: &[(&str, &[&str], &[&str])] = &[
-    ("", &["kind: PodDisruptionBudget", "replicas: 2", "image: \"symbolon/symbolon:0.1.0\""], &["MutatingAdmissionPolicy", "ServiceMonitor", "SYMBOLON_NAMESPACES", "containerPort: 8080"]),
-    ("image: {repository: registry.example.com/symbolon, digest: 'sha256:0000000000000000000000000000000000000000000000000000000000000000'}",
-     &["registry.example.com/symbolon@sha256:00"], &["symbolon:0.1.0"]),
-    ("fullnameOverride: identity", &["name: identity-server", "value: \"identity-server\"", "system:serviceaccount:symbolon-system:identity\""], &["name: symbolon-"]),
+    (
+        "",
+        &[
+            "kind: PodDisruptionBudget",
+            "replicas: 2",
+            "image: \"symbolon/symbolon:0.1.0\"",
+        ],
+        &[
+            "MutatingAdmissionPolicy",
+            "ServiceMonitor",
+            "SYMBOLON_NAMESPACES",
+            "containerPort: 8080",
+        ],
+    ),
+    (
+        "image: {repository: registry.example.com/symbolon, digest: 'sha256:0000000000000000000000000000000000000000000000000000000000000000'}",
+        &["registry.example.com/symbolon@sha256:00"],
+        &["symbolon:0.1.0"],
+    ),
+    (
+        "fullnameOverride: identity",
+        &[
+            "name: identity-server",
+            "value: \"identity-server\"",
+            "system:serviceaccount:symbolon-system:identity\"",
+        ],
+        &["name: symbolon-"],
+    ),
     ("nameOverride: other", &["name: symbolon-other\n"], &[]),
-    ("crds: {enabled: false}", &[], &["CustomResourceDefinition\n", "customresourcedefinitions"]),
-    ("crds: {keep: false}", &["symbolon.dev/allow-deletion: \"true\""], &["helm.sh/resource-policy"]),
-    ("rbac: {create: false}", &[], &["kind: ClusterRole", "kind: Role"]),
-    ("rbac: {aggregate: false}", &["name: symbolon-edit"], &["aggregate-to"]),
-    ("serviceAccount: {create: false, name: default}", &["serviceAccountName: default", "system:serviceaccount:symbolon-system:default"], &["kind: ServiceAccount\nmetadata"]),
-    ("watchNamespaces: [values-a, values-b]\nidentityNamespaces: [values-a]",
-     &["value: \"values-a,values-b\"", "namespace: values-b", "name: symbolon-system-symbolon-server"], &["kind: ClusterRoleBinding", "clusterrolebindings, ["]),
-    ("identityNamespaces: [values-a, values-b]", &["namespace: values-a", "value: \"values-a,values-b\"", "name: system:serviceaccounts:values-b"], &["SYMBOLON_NAMESPACES"]),
-    ("embeddedIdentity: symbolon-system/main\ndefaultIdentity: symbolon-system/main\nservice: {type: LoadBalancer, port: 443, annotations: {a: b}}",
-     &["containerPort: 8080", "type: LoadBalancer", "port: 443", "SYMBOLON_EMBEDDED_IDENTITY", "preStop", "SYMBOLON_DEFAULT_IDENTITY"], &[]),
+    (
+        "crds: {enabled: false}",
+        &[],
+        &["CustomResourceDefinition\n", "customresourcedefinitions"],
+    ),
+    (
+        "crds: {keep: false}",
+        &["symbolon.dev/allow-deletion: \"true\""],
+        &["helm.sh/resource-policy"],
+    ),
+    (
+        "rbac: {create: false}",
+        &[],
+        &["kind: ClusterRole", "kind: Role"],
+    ),
+    (
+        "rbac: {aggregate: false}",
+        &["name: symbolon-edit"],
+        &["aggregate-to"],
+    ),
+    (
+        "serviceAccount: {create: false, name: default}",
+        &[
+            "serviceAccountName: default",
+            "system:serviceaccount:symbolon-system:default",
+        ],
+        &["kind: ServiceAccount\nmetadata"],
+    ),
+    (
+        "watchNamespaces: [values-a, values-b]\nidentityNamespaces: [values-a]",
+        &[
+            "value: \"values-a,values-b\"",
+            "namespace: values-b",
+            "name: symbolon-system-symbolon-server",
+        ],
+        &["kind: ClusterRoleBinding", "clusterrolebindings, ["],
+    ),
+    (
+        "identityNamespaces: [values-a, values-b]",
+        &[
+            "namespace: values-a",
+            "value: \"values-a,values-b\"",
+            "name: system:serviceaccounts:values-b",
+        ],
+        &["SYMBOLON_NAMESPACES"],
+    ),
+    (
+        "embeddedIdentity: symbolon-system/main\ndefaultIdentity: symbolon-system/main\nservice: {type: LoadBalancer, port: 443, annotations: {a: b}}",
+        &[
+            "containerPort: 8080",
+            "type: LoadBalancer",
+            "port: 443",
+            "SYMBOLON_EMBEDDED_IDENTITY",
+            "preStop",
+            "SYMBOLON_DEFAULT_IDENTITY",
+        ],
+        &[],
+    ),
     ("identityPods: {enabled: false}", &[], &["SYMBOLON_IMAGE"]),
-    ("identityPods: {image: 'example.com/s:1'}\nimagePullSecrets: [{name: one}, {name: two}]", &["value: \"example.com/s:1\"", "value: \"one,two\"", "- name: two"], &[]),
-    ("networkPolicy: {metricsFrom: [{namespaceSelector: {}}], serverFrom: [{podSelector: {}}], egress: [{ports: [{port: 443}]}]}\nembeddedIdentity: a/b",
-     &["policyTypes: [Ingress, Egress]", "port: http", "namespaceSelector"], &[]),
-    ("networkPolicy: {enabled: false}\npodDisruptionBudget: {enabled: false}\nflowSchemas: {enabled: false}\nadmissionPolicies: {enabled: false}",
-     &[], &["kind: NetworkPolicy", "PodDisruptionBudget\n", "FlowSchema", "AdmissionPolicy", "PriorityLevel"]),
-    ("podDisruptionBudget: {minAvailable: 50%}", &["minAvailable: 50%"], &["maxUnavailable: 1"]),
-    ("admissionPolicies: {stampCreators: true, exempt: {users: ['system:serviceaccount:velero:velero'], groups: []}}",
-     &["kind: MutatingAdmissionPolicy", "SYMBOLON_STAMPED_CREATORS\n              value: \"true\"", "[\"system:serviceaccount:velero:velero\"]"], &["system:masters"]),
-    ("admissionPolicies: {protectStatus: false, protectDeletion: false, confineOperator: false, protectCreators: false, stampCreators: true}",
-     &[], &["AdmissionPolicy", "value: \"true\""]),
-    ("serviceMonitor: {enabled: true, namespace: values-a, labels: {release: p}, annotations: {a: b}, scrapeTimeout: 5s, relabelings: [{action: drop}], metricRelabelings: [{action: keep}]}",
-     &["kind: ServiceMonitor", "namespace: values-a", "release: p", "scrapeTimeout: 5s"], &[]),
-    ("commonLabels: {cost: center}\npodLabels: {team: id}\npodAnnotations: {note: x}\npriorityClassName: system-cluster-critical\nnodeSelector: {disk: ssd}\ntolerations: [{operator: Exists}]\naffinity: {nodeAffinity: {}}\ntopologySpreadConstraints: []",
-     &["cost: center", "team: id", "note: x", "disk: ssd", "priorityClassName: system-cluster-critical"], &["topologySpreadConstraints"]),
-    ("extraArgs: ['--concurrency', '48']\nextraEnv: [{name: HTTPS_PROXY, value: 'http://proxy'}]\nextraVolumes: [{name: v, emptyDir: {}}]\nextraVolumeMounts: [{name: v, mountPath: /v}]\notlpEndpoint: 'http://otel:4317'\nlogLevel: debug\nlogFormat: text",
-     &["- --concurrency", "HTTPS_PROXY", "mountPath: /v", "http://otel:4317", "value: \"text\""], &[]),
-    ("extraObjects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: one, namespace: '{{ .Release.Namespace }}'}}, \"apiVersion: v1\\nkind: ConfigMap\\nmetadata: {name: two, namespace: values-a}\"]",
-     &["namespace: 'symbolon-system'", "name: two"], &[]),
+    (
+        "identityPods: {image: 'example.com/s:1'}\nimagePullSecrets: [{name: one}, {name: two}]",
+        &[
+            "value: \"example.com/s:1\"",
+            "value: \"one,two\"",
+            "- name: two",
+        ],
+        &[],
+    ),
+    (
+        "networkPolicy: {metricsFrom: [{namespaceSelector: {}}], serverFrom: [{podSelector: {}}], egress: [{ports: [{port: 443}]}]}\nembeddedIdentity: a/b",
+        &[
+            "policyTypes: [Ingress, Egress]",
+            "port: http",
+            "namespaceSelector",
+        ],
+        &[],
+    ),
+    (
+        "networkPolicy: {enabled: false}\npodDisruptionBudget: {enabled: false}\nflowSchemas: {enabled: false}\nadmissionPolicies: {enabled: false}",
+        &[],
+        &[
+            "kind: NetworkPolicy",
+            "PodDisruptionBudget\n",
+            "FlowSchema",
+            "AdmissionPolicy",
+            "PriorityLevel",
+        ],
+    ),
+    (
+        "podDisruptionBudget: {minAvailable: 50%}",
+        &["minAvailable: 50%"],
+        &["maxUnavailable: 1"],
+    ),
+    (
+        "admissionPolicies: {stampCreators: true, exempt: {users: ['system:serviceaccount:velero:velero'], groups: []}}",
+        &[
+            "kind: MutatingAdmissionPolicy",
+            "SYMBOLON_STAMPED_CREATORS\n              value: \"true\"",
+            "[\"system:serviceaccount:velero:velero\"]",
+        ],
+        &["system:masters"],
+    ),
+    (
+        "admissionPolicies: {protectStatus: false, protectDeletion: false, confineOperator: false, protectCreators: false, stampCreators: true}",
+        &[],
+        &["AdmissionPolicy", "value: \"true\""],
+    ),
+    (
+        "serviceMonitor: {enabled: true, namespace: values-a, labels: {release: p}, annotations: {a: b}, scrapeTimeout: 5s, relabelings: [{action: drop}], metricRelabelings: [{action: keep}]}",
+        &[
+            "kind: ServiceMonitor",
+            "namespace: values-a",
+            "release: p",
+            "scrapeTimeout: 5s",
+        ],
+        &[],
+    ),
+    (
+        "commonLabels: {cost: center}\npodLabels: {team: id}\npodAnnotations: {note: x}\npriorityClassName: system-cluster-critical\nnodeSelector: {disk: ssd}\ntolerations: [{operator: Exists}]\naffinity: {nodeAffinity: {}}\ntopologySpreadConstraints: []",
+        &[
+            "cost: center",
+            "team: id",
+            "note: x",
+            "disk: ssd",
+            "priorityClassName: system-cluster-critical",
+        ],
+        &["topologySpreadConstraints"],
+    ),
+    (
+        "extraArgs: ['--concurrency', '48']\nextraEnv: [{name: HTTPS_PROXY, value: 'http://proxy'}]\nextraVolumes: [{name: v, emptyDir: {}}]\nextraVolumeMounts: [{name: v, mountPath: /v}]\notlpEndpoint: 'http://otel:4317'\nlogLevel: debug\nlogFormat: text",
+        &[
+            "- --concurrency",
+            "HTTPS_PROXY",
+            "mountPath: /v",
+            "http://otel:4317",
+            "value: \"text\"",
+        ],
+        &[],
+    ),
+    (
+        "extraObjects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: one, namespace: '{{ .Release.Namespace }}'}}, \"apiVersion: v1\\nkind: ConfigMap\\nmetadata: {name: two, namespace: values-a}\"]",
+        &["namespace: 'symbolon-system'", "name: two"],
+        &[],
+    ),
 ];
 
 #[test]
 fn the_api_server_takes_what_any_values_render() {
-    let kube = installed();
-    for namespace in ["values-a", "values-b"] {
+    // Without the release: what is there already would be mixed in.
+    let cluster = Cluster::private();
+    let kube = Kube(&cluster);
+    for namespace in [HOME, "values-a", "values-b"] {
         kube.must(&format!("create namespace {namespace}"));
     }
     // A definition like that of the Prometheus operator, so far as it matters here.
     kube.apply(include_str!("manifests/servicemonitors.yaml"));
-    kube.must("wait --for=condition=Established --timeout=60s crd servicemonitors.monitoring.coreos.com");
+    kube.must(
+        "wait --for=condition=Established --timeout=60s crd servicemonitors.monitoring.coreos.com",
+    );
     for (values, holds, lacks) in CASES {
         let rendered = render(values, &[]).unwrap_or_else(|error| panic!("{values}: {error}"));
         for part in *holds {
@@ -170,10 +308,7 @@ fn the_api_server_takes_what_any_values_render() {
         for part in *lacks {
             assert!(!rendered.contains(part), "{values}: has {part}");
         }
-        let taken = kube.with(
-            "apply --server-side --force-conflicts --dry-run=server -f -",
-            &rendered,
-        );
+        let taken = kube.with("apply --server-side --dry-run=server -f -", &rendered);
         taken.unwrap_or_else(|error| panic!("{values}: {error}"));
     }
 }
@@ -197,8 +332,18 @@ fn what_the_api_server_may_not_know_is_rendered_where_it_does() {
         ),
         (MONITOR, "ServiceMonitor", "", true),
         ("v1", "ServiceMonitor", "", false),
-        (MONITOR, "ServiceMonitor", "serviceMonitor: {enabled: false}", false),
-        ("v1", "ServiceMonitor", "serviceMonitor: {enabled: true}", true),
+        (
+            MONITOR,
+            "ServiceMonitor",
+            "serviceMonitor: {enabled: false}",
+            false,
+        ),
+        (
+            "v1",
+            "ServiceMonitor",
+            "serviceMonitor: {enabled: true}",
+            true,
+        ),
     ] {
         let rendered = render(values, &["--api-versions", api]).unwrap();
         let found = rendered.contains(&format!("kind: {}", kind.rsplit(' ').next().unwrap()))
@@ -255,9 +400,18 @@ fn the_release_says_what_to_do_next() {
     for (values, says) in [
         ("{}", "rollout status deployment/notes-symbolon"),
         ("{identityNamespaces: [platform]}", "namespace: platform"),
-        ("{embeddedIdentity: a/b}", "The operator's pods serve the Identity a/b"),
-        ("{crds: {keep: false, enabled: false}}", "WARNING: crds.keep is false"),
-        ("{admissionPolicies: {enabled: false}}", "WARNING: admissionPolicies.enabled"),
+        (
+            "{embeddedIdentity: a/b}",
+            "The operator's pods serve the Identity a/b",
+        ),
+        (
+            "{crds: {keep: false, enabled: false}}",
+            "WARNING: crds.keep is false",
+        ),
+        (
+            "{admissionPolicies: {enabled: false}}",
+            "WARNING: admissionPolicies.enabled",
+        ),
     ] {
         let notes = kube
             .helm_with(

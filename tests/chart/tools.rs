@@ -102,31 +102,31 @@ pub(crate) struct Kube<'a>(pub(crate) &'a Cluster);
 
 impl Kube<'_> {
     /// What `kubectl` answers; the arguments are separated by blanks.
-    pub(crate) fn ask(&self, arguments: &str) -> Answer {
+    pub(crate) fn ask(self, arguments: &str) -> Answer {
         self.with(arguments, "")
     }
 
     /// The same with something on standard input.
-    pub(crate) fn with(&self, arguments: &str, input: &str) -> Answer {
+    pub(crate) fn with(self, arguments: &str, input: &str) -> Answer {
         let mut command = self.0.kubectl();
         command.args(arguments.split_whitespace());
         run(command, input)
     }
 
     /// What must succeed.
-    pub(crate) fn must(&self, arguments: &str) -> String {
+    pub(crate) fn must(self, arguments: &str) -> String {
         self.ask(arguments)
             .unwrap_or_else(|error| panic!("kubectl {arguments}: {error}"))
     }
 
     /// Applies manifests.
-    pub(crate) fn apply(&self, manifests: &str) {
+    pub(crate) fn apply(self, manifests: &str) {
         self.with("apply --server-side -f -", manifests)
             .unwrap_or_else(|error| panic!("{error}\n{manifests}"));
     }
 
     /// Applies manifests as somebody else.
-    pub(crate) fn apply_as(&self, user: &str, manifests: &str) -> Answer {
+    pub(crate) fn apply_as(self, user: &str, manifests: &str) -> Answer {
         self.with(
             &format!("apply --server-side --force-conflicts -f - --as {user}"),
             manifests,
@@ -134,17 +134,17 @@ impl Kube<'_> {
     }
 
     /// An object; `None` if it is not there.
-    pub(crate) fn get(&self, what: &str) -> Option<Value> {
+    pub(crate) fn get(self, what: &str) -> Option<Value> {
         let text = self.must(&format!("get --ignore-not-found -o json {what}"));
         (!text.is_empty()).then(|| serde_json::from_str(&text).unwrap())
     }
 
-    pub(crate) fn helm(&self, arguments: &str) -> Answer {
+    pub(crate) fn helm(self, arguments: &str) -> Answer {
         self.helm_with(arguments, "")
     }
 
     /// The same with something on standard input.
-    pub(crate) fn helm_with(&self, arguments: &str, input: &str) -> Answer {
+    pub(crate) fn helm_with(self, arguments: &str, input: &str) -> Answer {
         let mut command = helm();
         command
             .env("KUBECONFIG", self.0.kubeconfig_path())
@@ -152,8 +152,8 @@ impl Kube<'_> {
         run(command, input)
     }
 
-    /// A kubeconfig with a token of a ServiceAccount, in this folder.
-    pub(crate) fn kubeconfig_of(&self, namespace: &str, account: &str, folder: &Path) -> PathBuf {
+    /// A kubeconfig with a token of a service account, in this folder.
+    pub(crate) fn kubeconfig_of(self, namespace: &str, account: &str, folder: &Path) -> PathBuf {
         let token = self.must(&format!(
             "create token {account} -n {namespace} --duration 6h"
         ));

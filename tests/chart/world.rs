@@ -18,9 +18,6 @@ pub(crate) fn installed() -> Kube<'static> {
     *INSTALLED.get_or_init(|| {
         let kube = Kube(Cluster::own());
         kube.must(&format!("create namespace {HOME}"));
-        kube.must(&format!(
-            "create clusterrolebinding {ADMINISTRATOR} --clusterrole cluster-admin --user {ADMINISTRATOR}"
-        ));
         let notes = kube
             .helm(&format!("install symbolon charts/symbolon -n {HOME}"))
             .unwrap();
@@ -41,6 +38,9 @@ pub(crate) fn settled(kube: Kube<'_>) {
     // It looks for new kinds every 30 s only; at its start it knows these.
     kube.0.kill(Program::Controllers);
     kube.0.start(Program::Controllers);
+    kube.must(&format!(
+        "create clusterrolebinding {ADMINISTRATOR} --clusterrole cluster-admin --user {ADMINISTRATOR}"
+    ));
     kube.must("create namespace probe");
     eventually("the last of the policies is in force", || {
         let forged = manifest_of_token("probe", "symbolon.dev/created-by: nobody");

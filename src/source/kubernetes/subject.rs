@@ -58,10 +58,7 @@ impl Subject {
         namespace: Option<&str>,
     ) -> Option<Result<http::Request<Vec<u8>>, kube::core::request::Error>> {
         let name = namespace.filter(|_| self == Self::Namespaces)?;
-        Some(
-            self.request(None)
-                .get_metadata(name, &GetParams::default()),
-        )
+        Some(self.request(None).get_metadata(name, &GetParams::default()))
     }
 
     /// A page of a list.

@@ -225,7 +225,8 @@ async fn where_there_are_no_streams_it_lists_in_pages() {
 async fn a_namespace_is_watched_alone_with_streams_and_without() {
     const ALONE: &[&str] = &["/api/v1/watch/namespaces/shop?", "watch=true"];
     let shop = |version: &str| {
-        let metadata = json!({"name": "shop", "resourceVersion": version, "labels": {"team": version}});
+        let metadata =
+            json!({"name": "shop", "resourceVersion": version, "labels": {"team": version}});
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
     };
     let listed = || watch(ALONE, &[event("ADDED", shop("1")), bookmark("1", true)]);
