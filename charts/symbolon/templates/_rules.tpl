@@ -39,6 +39,10 @@
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
+# What keeps those of an Identity from being ready.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [roles, rolebindings]
   verbs: [get, list, watch, create, patch, delete]
