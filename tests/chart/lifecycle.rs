@@ -65,9 +65,10 @@ fn tokens_live_through_upgrade_uninstallation_and_a_new_installation() {
     kube.must(
         "wait --for=condition=Established --timeout=60s crd -l app.kubernetes.io/name=symbolon",
     );
-    server_account(kube, "symbolon", HOME, "main", &[]);
     apply_world(kube, HOME, "team");
     let first = operator(kube, "symbolon", HOME, folder.path());
+    let reader = format!("clusterrolebinding symbolon:{HOME}:main");
+    server_account(kube, HOME, "main", &reader);
     let token = token(kube, "team");
     let serving = server(kube, HOME, "main", &[], folder.path());
     is_accepted(&serving, &token);

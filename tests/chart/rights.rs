@@ -1,5 +1,5 @@
 //! What each service account may do, whole: `kubectl auth can-i --list` as that account, beside what is committed in
-//! `snapshots/`. A right that comes or goes is seen in review.
+//! `snapshots/`; those of an Identity's servers are taken in `running`. A right that comes or goes is seen in review.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ fn rights(kube: Kube<'_>, account: &str, namespace: &str) -> BTreeSet<String> {
 }
 
 /// Without what everybody may.
-fn own_rights(kube: Kube<'_>, account: &str, namespace: &str) -> String {
+pub(crate) fn own_rights(kube: Kube<'_>, account: &str, namespace: &str) -> String {
     let everybody = rights(kube, "system:serviceaccount:nowhere:nobody", "nowhere");
     let own: Vec<String> = rights(kube, account, namespace)
         .difference(&everybody)
@@ -47,7 +47,7 @@ fn own_rights(kube: Kube<'_>, account: &str, namespace: &str) -> String {
 }
 
 #[track_caller]
-fn assert_sound(rights: &str) {
+pub(crate) fn assert_sound(rights: &str) {
     for never in ["*", "escalate", "bind", "impersonate", "deletecollection"] {
         for line in rights.lines() {
             let words = line.split([' ', ':', ',']);
@@ -85,19 +85,6 @@ fn the_operator_of_some_namespaces_has_no_right_in_any_other() {
         insta::assert_snapshot!(format!("operator_of_some_namespaces_{place}"), rights);
     }
     assert_eq!(own_rights(kube, account, "default"), "");
-}
-
-/// Also shows that the operator may give these rights: it has them, and needs neither `bind` nor `escalate`.
-#[test]
-fn the_servers_of_an_identity() {
-    let kube = installed();
-    let account = crate::running::server_account(kube, "symbolon", HOME, "rights", &[]);
-    for (place, namespace) in [("at_home", HOME), ("elsewhere", "default")] {
-        let rights = own_rights(kube, &account, namespace);
-        assert_sound(&rights);
-        assert!(!rights.contains("secrets"), "{rights}");
-        insta::assert_snapshot!(format!("servers_of_an_identity_{place}"), rights);
-    }
 }
 
 #[test]

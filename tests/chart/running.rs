@@ -13,6 +13,7 @@ use std::{
 use serde_json::Value;
 
 use crate::harness::Cluster;
+use crate::rights::{assert_sound, own_rights};
 use crate::tools::{Kube, eventually, run};
 use crate::world::{HOME, installed};
 
@@ -112,54 +113,14 @@ pub(crate) fn operator(kube: Kube<'_>, release: &str, home: &str, folder: &Path)
     Process::start(&arguments, &environment, &kubeconfig)
 }
 
-/// What the operator makes for the servers of an Identity, made with the operator's own rights. In `scoped`
-/// namespaces, or everywhere if there are none.
-pub(crate) fn server_account(
-    kube: Kube<'_>,
-    release: &str,
-    home: &str,
-    identity: &str,
-    scoped: &[&str],
-) -> String {
-    let (_, environment) = container(kube, release, home);
-    let cluster_role = &environment["SYMBOLON_SERVER_CLUSTER_ROLE"];
+/// The account of an Identity's pods, as soon as the operator has made it and given it its rights; `reader` is what
+/// lets it read users' objects.
+pub(crate) fn server_account(kube: Kube<'_>, home: &str, identity: &str, reader: &str) -> String {
     let account = format!("{identity}-identity");
-    let object = |api: &str, kind: &str, name: &str, namespace: &str, rest: &str| {
-        format!(
-            "---\n{{apiVersion: {api}, kind: {kind}, metadata: {{name: '{name}', {namespace} labels: {{symbolon.dev/managed: 'true', symbolon.dev/identity: {identity}}}}}, {rest}}}\n"
-        )
-    };
-    let rbac = "rbac.authorization.k8s.io/v1";
-    let here = format!("namespace: {home},");
-    let bound = |kind: &str, role: &str| {
-        format!(
-            "roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: {kind}, name: {role}}}, subjects: [{{kind: ServiceAccount, name: {account}, namespace: {home}}}]"
-        )
-    };
-    let rules = "rules: [{apiGroups: [symbolon.dev], resources: [credentials], verbs: [get, list, watch, delete]}, {apiGroups: [symbolon.dev], resources: [credentials/status], verbs: [get, patch]}]";
-    let mut manifests = object("v1", "ServiceAccount", &account, &here, "")
-        + &object(rbac, "Role", &account, &here, rules)
-        + &object(
-            rbac,
-            "RoleBinding",
-            &account,
-            &here,
-            &bound("Role", &account),
-        );
-    let everywhere = format!("symbolon:{home}:{identity}");
-    let server = bound("ClusterRole", cluster_role);
-    if scoped.is_empty() {
-        manifests += &object(rbac, "ClusterRoleBinding", &everywhere, "", &server);
-    }
-    for namespace in scoped {
-        let there = format!("namespace: {namespace},");
-        manifests += &object(rbac, "RoleBinding", &everywhere, &there, &server);
-    }
-    let operator = format!("system:serviceaccount:{home}:{release}");
-    eventually("the operator has its rights", || {
-        kube.apply_as(&operator, &manifests)
-            .inspect_err(|error| eprintln!("not yet: {error}"))
-            .ok()
+    eventually("the account of the pods has its rights", || {
+        kube.get(&format!("rolebinding {account} -n {home}"))?;
+        kube.get(reader)?;
+        kube.get(&format!("deployment {account} -n {home}"))
     });
     format!("system:serviceaccount:{home}:{account}")
 }
@@ -271,13 +232,29 @@ pub(crate) fn check(server: &Process, encoded: &str) -> String {
 /// An operator and a server with a release's rights: a token is issued and accepted, and nothing was refused to them.
 fn works(kube: Kube<'_>, release: &str, home: &str, team: &str, scoped: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
-    let accounts = [
-        format!("system:serviceaccount:{home}:{release}"),
-        server_account(kube, release, home, "main", scoped),
-    ];
     let mark = kube.0.mark();
     let _operator = operator(kube, release, home, folder.path());
     apply_world(kube, home, team);
+    let binding = format!("symbolon:{home}:main");
+    let (reader, snapshots) = match scoped {
+        [] => (format!("clusterrolebinding {binding}"), "of_the_cluster"),
+        _ => (
+            format!("rolebinding {binding} -n {team}"),
+            "of_some_namespaces",
+        ),
+    };
+    let account = server_account(kube, home, "main", &reader);
+    for (place, namespace) in [
+        ("at_home", home),
+        ("where_teams_are", team),
+        ("elsewhere", "default"),
+    ] {
+        let rights = own_rights(kube, &account, namespace);
+        assert_sound(&rights);
+        assert!(!rights.contains("secrets"), "{rights}");
+        insta::assert_snapshot!(format!("servers_{snapshots}_{place}"), rights);
+    }
+    let accounts = [format!("system:serviceaccount:{home}:{release}"), account];
     let token = token(kube, team);
     let server = server(kube, home, "main", scoped, folder.path());
     assert_eq!(check(&server, &token), "204");

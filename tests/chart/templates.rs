@@ -259,7 +259,7 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
         &[],
     ),
     (
-        "commonLabels: {cost: center}\npodLabels: {team: id}\npodAnnotations: {note: x}\npriorityClassName: system-cluster-critical\nnodeSelector: {disk: ssd}\ntolerations: [{operator: Exists}]\naffinity: {nodeAffinity: {}}\ntopologySpreadConstraints: []",
+        "crds: {enabled: false}\ncommonLabels: {cost: center}\npodLabels: {team: id}\npodAnnotations: {note: x}\npriorityClassName: system-cluster-critical\nnodeSelector: {disk: ssd}\ntolerations: [{operator: Exists}]\naffinity: {nodeAffinity: {}}\ntopologySpreadConstraints: []",
         &[
             "cost: center",
             "team: id",
