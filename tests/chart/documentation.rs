@@ -43,15 +43,3 @@ fn the_commands_of_the_installation_page_work_as_they_are_written() {
     let left = kube.must("get crd,clusterrole,clusterrolebinding,validatingadmissionpolicy -l app.kubernetes.io/name=symbolon -o name");
     assert_eq!(left, "");
 }
-
-#[test]
-fn definitions_that_were_applied_by_hand_can_be_taken_over() {
-    let cluster = Cluster::private();
-    let kube = Kube(&cluster);
-    let folder = repository("crds");
-    kube.must(&format!("apply --server-side -f {}", folder.display()));
-    let install = "install symbolon charts/symbolon -n symbolon-system --create-namespace";
-    let error = kube.helm(install).unwrap_err();
-    assert!(error.contains("invalid ownership metadata"), "{error}");
-    kube.helm(&format!("{install} --take-ownership")).unwrap();
-}

@@ -133,15 +133,15 @@ fn tokens_live_through_upgrade_uninstallation_and_a_new_installation() {
 }
 
 #[test]
-fn without_keep_everything_goes_with_the_release() {
+fn definitions_applied_by_hand_are_taken_over_and_go_with_a_release_that_does_not_keep_them() {
     let cluster = Cluster::private();
     let kube = Kube(&cluster);
-    kube.must(&format!("create namespace {HOME}"));
-    kube.helm(&format!("install symbolon charts/symbolon -n {HOME}"))
-        .unwrap();
-    kube.must(
-        "wait --for=condition=Established --timeout=60s crd -l app.kubernetes.io/name=symbolon",
-    );
+    let crds = repository("crds");
+    kube.must(&format!("apply --server-side -f {}", crds.display()));
+    let install = format!("install symbolon charts/symbolon -n {HOME} --create-namespace");
+    let error = kube.helm(&install).unwrap_err();
+    assert!(error.contains("invalid ownership metadata"), "{error}");
+    kube.helm(&format!("{install} --take-ownership")).unwrap();
     kube.must("create namespace team");
     apply_world(kube, HOME, "team");
     kube.helm(&format!(

@@ -12,6 +12,7 @@
 )]
 
 mod documentation;
+mod flow;
 #[path = "../cluster/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
 mod harness;
