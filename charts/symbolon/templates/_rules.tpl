@@ -8,7 +8,7 @@
   verbs: [get, list, watch]
 - apiGroups: [symbolon.dev]
   resources: [identities/status, scopes/status, oauthclients/status, serviceaccesstokens/status]
-  verbs: [get, update, patch]
+  verbs: [update]
 - apiGroups: [symbolon.dev]
   resources: [credentials]
   verbs: [get, list, watch]
@@ -34,7 +34,7 @@
   resources: [credentials/status]
   verbs: [get, patch]
 - apiGroups: [apps]
-  resources: [deployments, statefulsets]
+  resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
   resources: [services, serviceaccounts]
@@ -55,12 +55,13 @@
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]
   verbs: [get, list, watch, create, patch, delete]
+# Not in every cluster, and so not watched.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, create, patch, delete]
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, create, patch, delete]
 {{- end }}
 
 {{/* What every server of an Identity reads, wherever tenants are. */}}
