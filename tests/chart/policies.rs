@@ -42,24 +42,26 @@ fn credential(name: &str, identity: &str, high: u32) -> String {
     .to_string()
 }
 
-const STATUS: &str = r#"--subresource=status --type=merge -p {"status":{"conditions":[]}}"#;
-
 #[test]
 fn a_status_is_written_by_the_operator_alone() {
     let kube = installed();
     kube.apply(&identity(HOME, "status"));
-    let patch = |user: &str| {
-        kube.ask(&format!(
-            "patch -n {HOME} identity status {STATUS} --as {user}"
-        ))
+    let write = |user: &str| {
+        let identity = kube.must(&format!("get identity -n {HOME} status -o json"));
+        let address =
+            format!("/apis/symbolon.dev/v1alpha1/namespaces/{HOME}/identities/status/status");
+        kube.with(
+            &format!("replace --raw {address} -f - --as {user}"),
+            &identity,
+        )
     };
     refused(
-        patch(ADMINISTRATOR),
+        write(ADMINISTRATOR),
         "status",
         "admissionPolicies.exempt.users",
     );
-    patch(OPERATOR).unwrap();
-    patch(EXEMPT).unwrap();
+    write(OPERATOR).unwrap();
+    write(EXEMPT).unwrap();
 }
 
 #[test]
