@@ -42,14 +42,17 @@ pub(crate) fn settled(kube: Kube<'_>) {
         "create clusterrolebinding {ADMINISTRATOR} --clusterrole cluster-admin --user {ADMINISTRATOR}"
     ));
     kube.must("create namespace probe");
-    eventually("the last of the policies is in force", || {
-        let forged = manifest_of_token("probe", "symbolon.dev/created-by: nobody");
-        let dry = kube.with(
-            &format!("create --dry-run=server -f - --as {ADMINISTRATOR}"),
-            &forged,
-        );
-        dry.is_err_and(|error| error.contains("'symbolon-creators'"))
-            .then_some(())
+    // For some seconds, what stamps does not know the kind yet.
+    eventually("the policies are in force", || {
+        let create = |annotation: &str, how: &str| {
+            let create = format!("create --dry-run=server -f - --as {ADMINISTRATOR} {how}");
+            kube.with(&create, &manifest_of_token("probe", annotation))
+        };
+        let forged = create("symbolon.dev/created-by: nobody", "");
+        let stamped = create("", "-o yaml");
+        let is_refused = forged.is_err_and(|error| error.contains("'symbolon-creators'"));
+        let is_stamped = stamped.is_ok_and(|object| object.contains("symbolon.dev/created-by"));
+        (is_refused && is_stamped).then_some(())
     });
     kube.must("delete namespace probe --wait=false");
 }
