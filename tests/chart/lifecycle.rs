@@ -92,7 +92,8 @@ fn tokens_live_through_upgrade_uninstallation_and_a_new_installation() {
     is_accepted(&serving, &token);
 
     // Uninstallation: the operator is gone, the rest stays; a server that starts now has its rights.
-    drop((first, serving));
+    first.end();
+    serving.end();
     kube.helm(&format!("uninstall symbolon -n {HOME}")).unwrap();
     assert!(
         kube.get(&format!("deployment symbolon -n {HOME}"))
