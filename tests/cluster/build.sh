@@ -1,7 +1,10 @@
 #!/bin/bash
 # Finds the programs of the test cluster and prints the folder that holds them:
-#   KUBEBUILDER_ASSETS, when set: a folder with etcd, kube-apiserver and kube-controller-manager
-#   else the cache, built once with `go build` from the modules in go/ (pinned by go.mod and go.sum)
+#   build.sh        etcd, kube-apiserver, kube-controller-manager, kubectl: what every cluster needs.
+#                   KUBEBUILDER_ASSETS, when set, is a folder that has them (kubectl may be missing).
+#   build.sh node   kube-scheduler, kubelet, kube-proxy: what runs pods (tests/node)
+#   build.sh helm   helm: what installs the chart
+# They are built once with `go build` from the modules in go/ (pinned by go.mod and go.sum), into a cache.
 # The cache is ${SYMBOLON_CACHE:-${XDG_CACHE_HOME:-~/.cache}/symbolon}: outside the build tree, so that
 # `cargo clean` keeps it. Parallel runs build once; a build cut short leaves nothing that looks finished.
 set -eu
@@ -47,32 +50,62 @@ go_build() {
   wait $builder || { tail -n 30 "$log" >&2; die "building $module failed; the lines above say why (a first build needs the network for Go modules)."; }
 }
 
-build() {
-  local kubernetes=$1 out=$2 set=-X\ k8s.io/component-base/version.
-  local minor=${kubernetes#v1.}
-  need_go
-  rm -rf "$out".tmp.*
-  local temporary=$out.tmp.$$
-  mkdir -p "$temporary"
-  say "building etcd and Kubernetes $kubernetes from source into $out: about 10 minutes of CPU, once"
-  go_build etcd "$temporary" "-s -w" go.etcd.io/etcd/server/v3
-  mv "$temporary/server" "$temporary/etcd"
-  go_build kubernetes "$temporary" "-s -w ${set}gitVersion=$kubernetes ${set}gitMajor=1 ${set}gitMinor=${minor%%.*} ${set}gitTreeState=clean ${set}gitCommit=unknown ${set}buildDate=2026-01-01T00:00:00Z" \
-    k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-controller-manager k8s.io/kubernetes/cmd/kubectl
-  rm -f "$temporary.log"
-  mv "$temporary" "$out"
+build_cluster() { # OUT
+  say "building etcd and Kubernetes $kubernetes from source: about 10 minutes of CPU, once"
+  go_build etcd "$1" "-s -w" go.etcd.io/etcd/server/v3
+  mv "$1/server" "$1/etcd"
+  build_kubernetes "$1" kube-apiserver kube-controller-manager kubectl
 }
 
-[ -z "${KUBEBUILDER_ASSETS:-}" ] || { assets; exit; }
+build_node() { # OUT
+  say "building what a node of Kubernetes $kubernetes runs from source: about 2 minutes of CPU after the cluster's, once"
+  build_kubernetes "$1" kube-scheduler kubelet kube-proxy
+}
+
+build_helm() { # OUT
+  local set="-X helm.sh/helm/v4/internal/version."
+  say "building helm $helm from source: about 3 minutes of CPU, once"
+  go_build helm "$1" "-s -w ${set}version=$helm ${set}gitTreeState=clean" helm.sh/helm/v4/cmd/helm
+}
+
+build_kubernetes() { # OUT COMMAND...
+  local out=$1 minor=${kubernetes#v1.} set="-X k8s.io/component-base/version."
+  shift
+  go_build kubernetes "$out" "-s -w ${set}gitVersion=$kubernetes ${set}gitMajor=1 ${set}gitMinor=${minor%%.*} ${set}gitTreeState=clean ${set}gitCommit=unknown ${set}buildDate=2026-01-01T00:00:00Z" \
+    "${@/#/k8s.io/kubernetes/cmd/}"
+}
+
+# Builds into a folder beside, which gets its name when it is whole.
+build() { # WHAT OUT
+  local temporary=$2.tmp.$$
+  need_go
+  rm -rf "$2".tmp.*
+  mkdir -p "$temporary"
+  "build_$1" "$temporary"
+  rm -f "$temporary.log"
+  mv "$temporary" "$2"
+}
+
+# Prints the folder, which one run builds while the others wait.
+provide() { # WHAT OUT
+  if [ ! -d "$2" ]; then
+    command -v flock >/dev/null || die "'flock' is needed: install Debian's util-linux."
+    mkdir -p "${2%/*}"
+    exec 9>"$2.lock"
+    flock --nonblock 9 || { say "another run is building the same; waiting for it"; flock 9; }
+    # fd 9 stays out of the builders: one that outlives this script must not hold the lock.
+    [ -d "$2" ] || build "$1" "$2" 9>&-
+  fi
+  echo "$2"
+}
+
 kubernetes=$(required_version kubernetes k8s.io/kubernetes)
 etcd=$(required_version etcd go.etcd.io/etcd/server/v3)
-cache=${SYMBOLON_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/symbolon}/kubernetes-$kubernetes-etcd-$etcd
-if [ ! -d "$cache/bin" ]; then
-  command -v flock >/dev/null || die "'flock' is needed: install Debian's util-linux."
-  mkdir -p "$cache"
-  exec 9>"$cache/lock"
-  flock --nonblock 9 || { say "another run is building Kubernetes; waiting for it"; flock 9; }
-  # fd 9 stays out of the builders: one that outlives this script must not hold the lock.
-  [ -d "$cache/bin" ] || build "$kubernetes" "$cache/bin" 9>&-
-fi
-echo "$cache/bin"
+helm=$(required_version helm helm.sh/helm/v4)
+cache=${SYMBOLON_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/symbolon}
+case ${1:-cluster} in
+  cluster) if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then assets; else provide cluster "$cache/kubernetes-$kubernetes-etcd-$etcd/bin"; fi ;;
+  node) provide node "$cache/kubernetes-$kubernetes-node/bin" ;;
+  helm) provide helm "$cache/helm-$helm/bin" ;;
+  *) die "'$1' is not one of: cluster (the default), node, helm" ;;
+esac

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kube::core::Request;
-use kube::core::params::{ListParams, WatchParams};
+use kube::core::params::{GetParams, ListParams, WatchParams};
 use serde_json::Value;
 
 use super::raw::Raw;
@@ -58,14 +58,22 @@ impl Subject {
         })
     }
 
-    fn selectors(self, namespace: Option<&str>) -> (Option<String>, Option<String>) {
+    fn label_selector(self) -> Option<String> {
         match self {
-            Self::Kind(_) => (None, None),
-            Self::Namespaces => (None, namespace.map(|name| format!("metadata.name={name}"))),
-            Self::Managed(_) => (Some(ManagedKind::label_selector()), None),
-            Self::ManagedSecrets => (Some(format!("{LABEL_MANAGED}=true")), None),
-            Self::BroughtSecrets => (Some(LABEL_CLIENT.to_owned()), None),
+            Self::Kind(_) | Self::Namespaces => None,
+            Self::Managed(_) => Some(ManagedKind::label_selector()),
+            Self::ManagedSecrets => Some(format!("{LABEL_MANAGED}=true")),
+            Self::BroughtSecrets => Some(LABEL_CLIENT.to_owned()),
         }
+    }
+
+    /// In place of a list, where there is but one object: a Namespace that is watched alone.
+    pub(super) fn alone(
+        self,
+        namespace: Option<&str>,
+    ) -> Option<Result<http::Request<Vec<u8>>, kube::core::request::Error>> {
+        let name = namespace.filter(|_| self == Self::Namespaces)?;
+        Some(self.request(None).get_metadata(name, &GetParams::default()))
     }
 
     /// A page of a list.
@@ -75,10 +83,8 @@ impl Subject {
         page: u32,
         from: Option<String>,
     ) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
-        let (label_selector, field_selector) = self.selectors(namespace);
         let params = ListParams {
-            label_selector,
-            field_selector,
+            label_selector: self.label_selector(),
             limit: Some(page),
             continue_token: from,
             ..ListParams::default()
@@ -96,10 +102,9 @@ impl Subject {
         seconds: u32,
         version: Option<&str>,
     ) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
-        let (label_selector, field_selector) = self.selectors(namespace);
         let params = WatchParams {
-            label_selector,
-            field_selector,
+            label_selector: self.label_selector(),
+            field_selector: None,
             timeout: Some(seconds),
             bookmarks: true,
             send_initial_events: version.is_none(),
@@ -107,6 +112,12 @@ impl Subject {
         // The empty version asks for the newest state: "0" would take any old one.
         let version = version.unwrap_or_default();
         match self {
+            // The older address, by which a Role in that namespace is enough: by a field selector it would be a
+            // request about all of them.
+            Self::Namespaces if let Some(name) = namespace => {
+                Request::new(format!("/api/v1/watch/namespaces/{name}"))
+                    .watch_metadata(&params, version)
+            }
             Self::Kind(_) => self.request(namespace).watch(&params, version),
             _ => self.request(namespace).watch_metadata(&params, version),
         }

@@ -152,7 +152,8 @@ impl<S: Sink> Watch<S> {
                 info!(watch = name, "no streaming lists here: listing in pages");
                 place.in_pages = true;
             }
-            Some(403) if self.subject == Subject::Namespaces && self.namespace.is_some() => {
+            // A namespace that is not there grants no rights either.
+            Some(403 | 404) if self.subject == Subject::Namespaces && self.namespace.is_some() => {
                 if !self.health.listed.load(Ordering::Acquire) {
                     warn!(
                         watch = name,
@@ -209,6 +210,9 @@ impl<S: Sink> Watch<S> {
     }
 
     async fn list(&self, place: &mut Place, key: Option<&MacKey>) -> Result<String, WatchError> {
+        if let Some(request) = self.subject.alone(self.namespace.as_deref()) {
+            return self.look(place, request?, key).await;
+        }
         let mut next = None;
         let listing = place.listing.insert(BTreeSet::new());
         loop {
@@ -229,6 +233,22 @@ impl<S: Sink> Watch<S> {
             }
             next = Some(page.metadata.next);
         }
+    }
+
+    async fn look(
+        &self,
+        place: &mut Place,
+        request: http::Request<Vec<u8>>,
+        key: Option<&MacKey>,
+    ) -> Result<String, WatchError> {
+        let answer = timeout(ANSWER, self.client.request::<Raw>(request)).await;
+        let raw = answer.map_err(|_| WatchError::Timeout)??;
+        self.health.heard_now();
+        let version = raw.metadata("resourceVersion").to_owned();
+        place.listing = Some(BTreeSet::from([object_key(&raw)]));
+        self.hand_on(self.applied(raw, key).into_iter().collect());
+        self.finish_list(place);
+        Ok(version)
     }
 
     /// Hands on what a batch means. What came before a fault in it counts.
