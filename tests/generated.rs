@@ -61,6 +61,23 @@ fn the_reference_in_docs_is_that_of_the_types() {
 }
 
 #[test]
+fn the_reference_of_metrics_is_that_of_the_programs() {
+    let program = env!("CARGO_BIN_EXE_symbolon");
+    let output = std::process::Command::new(program)
+        .arg("metrics")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let committed = fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        committed.as_bytes() == output.stdout,
+        "{} is out of date: run `just generate`",
+        file.display()
+    );
+}
+
+#[test]
 fn the_documentation_lists_every_reason_with_its_class() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/conditions.md");
     let text = fs::read_to_string(file).unwrap();

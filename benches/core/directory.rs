@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use divan::{Bencher, black_box};
 use jiff::Timestamp;
+use symbolon::directory::census::Census;
 use symbolon::directory::{Change, schema};
 use symbolon::resources::Kind;
 use symbolon::tokens::{SecretString, reference};
@@ -61,6 +62,13 @@ fn service_token_presented(bencher: Bencher<'_, '_>, size: usize) {
                 .service_token_presented(&population.identity, &token, NOW);
         active.expect("a good token").scopes.len()
     });
+}
+
+/// What metrics say of all tokens: counted at most once a minute.
+#[divan::bench(args = SIZES)]
+fn census(bencher: Bencher<'_, '_>, size: usize) {
+    let population = population(size);
+    bencher.bench_local(|| Census::take(&population.directory, &population.identity, NOW));
 }
 
 /// Form, hash and join of a client secret.

@@ -13,6 +13,7 @@ mod dev;
 mod explain;
 mod logging;
 mod manifests;
+mod metrics;
 mod operator;
 mod reference;
 mod serve;
@@ -49,6 +50,8 @@ enum Command {
     Crds(crds::Args),
     /// Say which rule grants or refuses a client, a scope or a token
     Explain(explain::Args),
+    /// Print what is measured, as docs/metrics.md has it
+    Metrics(metrics::Args),
     /// Watch a cluster, write tokens into Secrets and report what is wrong
     Operator(operator::Args),
     /// Serve an Identity of a cluster
@@ -63,6 +66,7 @@ impl Cli {
             Command::Crds(args) => crds::run(&args),
             Command::Dev(args) => dev::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Metrics(args) => Ok(metrics::run(&args)),
             Command::Operator(args) => operator::run(args),
             Command::Serve(args) => serve::run(args),
         };

@@ -9,6 +9,8 @@ use anyhow::{Context as _, bail};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use jiff::SignedDuration;
 use kube::Client;
@@ -27,7 +29,7 @@ use crate::reconcile::kube_api::KubeApi;
 use crate::reconcile::leader::{Election, Times};
 use crate::resources::Kind;
 use crate::source::kubernetes::{Options, SILENCE, Seen, Sink, Source, Subject};
-use crate::telemetry::{LogForm, OperatorMetrics};
+use crate::telemetry::{self, LogForm, OperatorMetrics, OperatorScrape, logs};
 
 /// How long the first lists may take before this is told again.
 const LISTS: Duration = Duration::from_mins(1);
@@ -78,7 +80,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let _logs = args.log.start(LogForm::Json)?;
+    let _logs = args.log.start(LogForm::Json, "symbolon-operator")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -115,14 +117,14 @@ impl Sink for Hand {
 
 async fn operate(args: Args) -> anyhow::Result<ExitCode> {
     let asked = signals::stop_token();
-    let client = cluster::client(args.context.as_deref()).await?;
+    let metrics = Arc::new(OperatorMetrics::default());
+    let client = cluster::client(args.context.as_deref(), metrics.kube()).await?;
     let name = candidate();
     let fence = if args.leader_election {
         Fence::closed()
     } else {
         Fence::open()
     };
-    let metrics = Arc::new(OperatorMetrics::default());
     let controller = Arc::new(controller(&args, &client, &name, &fence, &metrics));
     let source = Arc::new(watch(&client, &args, &controller));
     let health = Health {
@@ -168,7 +170,9 @@ fn controller(
         workers: args.concurrency.into(),
         request_timeout,
     };
-    let notices = Notices::written(client.clone(), name.to_owned());
+    let events = metrics.clone();
+    let notices = Notices::written(client.clone(), name.to_owned())
+        .observed(move |reason| events.event(reason));
     let metrics = metrics.clone();
     Controller::new(api, own, settings(args), tuning, notices)
         .observed(move |work, is_good, took| metrics.passed(work.label(), is_good, took))
@@ -297,19 +301,22 @@ async fn readiness(State(health): State<Health>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn metrics(State(health): State<Health>) -> Result<String, StatusCode> {
+async fn metrics(State(health): State<Health>) -> Response {
     let depth = health.controller.depth();
-    for (lane, count) in [
-        ("ready", depth.ready),
-        ("slow", depth.slow),
-        ("running", depth.running),
-        ("later", depth.later),
-    ] {
-        health.metrics.queued(lane, count);
+    let scrape = OperatorScrape {
+        lanes: vec![
+            ("ready", depth.ready),
+            ("slow", depth.slow),
+            ("running", depth.running),
+            ("later", depth.later),
+        ],
+        waited: depth.waited,
+        watch_age: health.source.oldest().0,
+        objects: health.controller.tally(),
+        dropped_log_lines: logs::dropped_lines(),
+    };
+    match health.metrics.encode(&scrape) {
+        Ok(text) => ([(CONTENT_TYPE, telemetry::MEDIA_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-    health.metrics.watch_age(health.source.oldest().0);
-    health
-        .metrics
-        .encode()
-        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
 }

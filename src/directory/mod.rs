@@ -6,6 +6,8 @@
 //! and `symbolon check` all ask here, so that they cannot disagree.
 
 pub mod admit;
+mod algorithm;
+pub mod census;
 mod claims;
 mod desired;
 mod diagnose;

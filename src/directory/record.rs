@@ -225,7 +225,7 @@ pub struct CredentialRecord {
     /// Whose tokens these are.
     pub owner: OwnerRecord,
     /// Oldest to newest; an entry without a right seal is left out.
-    pub entries: Vec<EntryRecord>,
+    pub entries: Box<[EntryRecord]>,
 }
 
 /// The owner of a Credential.

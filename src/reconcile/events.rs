@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -21,15 +22,17 @@ const CONTROLLER: &str = "symbolon";
 
 /// Something that happened to an object.
 pub struct Notice {
+    reason: &'static str,
     event: Event,
     regarding: ObjectReference,
 }
 
 impl Notice {
     /// A notice about a live object.
-    pub fn new(live: &Value, reason: &str, is_warning: bool, note: String) -> Self {
+    pub fn new(live: &Value, reason: &'static str, is_warning: bool, note: String) -> Self {
         let field = |name: &str| live["metadata"][name].as_str().map(str::to_owned);
         Self {
+            reason,
             event: Event {
                 type_: if is_warning {
                     EventType::Warning
@@ -113,7 +116,13 @@ impl Notice {
 
 /// Where notices are handed in.
 #[derive(Clone)]
-pub struct Notices(Option<mpsc::Sender<Notice>>);
+pub struct Notices {
+    sender: Option<mpsc::Sender<Notice>>,
+    observer: Observer,
+}
+
+/// Is told the reason of each notice.
+type Observer = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 impl Notices {
     /// Written by a task of its own, which merges repeated ones.
@@ -125,7 +134,10 @@ impl Notices {
         };
         let recorder = Recorder::new(client, reporter);
         tokio::spawn(async move {
-            while let Some(Notice { event, regarding }) = receiver.recv().await {
+            while let Some(Notice {
+                event, regarding, ..
+            }) = receiver.recv().await
+            {
                 let written =
                     tokio::time::timeout(TIMEOUT, recorder.publish(&event, &regarding)).await;
                 if !matches!(written, Ok(Ok(()))) {
@@ -133,17 +145,31 @@ impl Notices {
                 }
             }
         });
-        Self(Some(sender))
+        Self {
+            sender: Some(sender),
+            observer: Arc::new(|_| {}),
+        }
     }
 
     /// Read by nobody.
-    pub const fn ignored() -> Self {
-        Self(None)
+    pub fn ignored() -> Self {
+        Self {
+            sender: None,
+            observer: Arc::new(|_| {}),
+        }
+    }
+
+    /// Has each one reported, written or not.
+    #[must_use]
+    pub fn observed(mut self, observer: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
+        self.observer = Arc::new(observer);
+        self
     }
 
     /// Hands one in.
     pub(super) fn publish(&self, notice: Notice) {
-        if let Some(sender) = &self.0 {
+        (self.observer)(notice.reason);
+        if let Some(sender) = &self.sender {
             drop(sender.try_send(notice));
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::queue::Why;
 use super::work::Work;
+use crate::directory::record::{ClientRecord, Object, ServiceTokenRecord};
 use crate::directory::{Change, Directory, ObjectKey, Row};
 use crate::resources::Kind;
 
@@ -238,6 +239,64 @@ impl Fanout<'_> {
 impl Touched {
     fn has_namespace(&self, namespace: &Arc<str>) -> bool {
         self.namespaces.contains(namespace) || self.freed.contains(namespace)
+    }
+}
+
+/// The owners that want a Secret of this name.
+pub(super) fn owners_of_secret(directory: &Directory, secret: &ObjectKey) -> Vec<Work> {
+    let wants = |key: &ObjectKey, name: Option<&Arc<str>>| {
+        key.namespace == secret.namespace && name == Some(&secret.name)
+    };
+    let clients = directory
+        .clients()
+        .filter(|object| {
+            wants(
+                &object.key,
+                object.record().map(|record| &record.secret.name),
+            )
+        })
+        .map(|object| Work::Object(Kind::OAuthClient, object.key.clone()));
+    let tokens = directory
+        .service_tokens()
+        .filter(|object| {
+            wants(
+                &object.key,
+                object.record().map(|record| &record.secret.name),
+            )
+        })
+        .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
+    clients.chain(tokens).collect()
+}
+
+/// The clients of an Identity and their tokens.
+pub(super) fn owners_under(directory: &Directory, identity: &ObjectKey) -> Vec<Work> {
+    let is_client = |object: &Object<ClientRecord>| {
+        let record = object.record();
+        record.is_some_and(|record| record.identity.as_ref() == Some(identity))
+    };
+    let clients = directory
+        .clients()
+        .filter(|object| is_client(object))
+        .map(|object| Work::Object(Kind::OAuthClient, object.key.clone()));
+    let is_token = |object: &Object<ServiceTokenRecord>| {
+        let client = object.record().map(|record| &record.client);
+        let client = client.and_then(|client| directory.client(client));
+        client.is_some_and(|client| is_client(client))
+    };
+    let tokens = directory
+        .service_tokens()
+        .filter(|object| is_token(object))
+        .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
+    clients.chain(tokens).collect()
+}
+
+/// The uid of an owner.
+pub(super) fn uid_of(directory: &Directory, kind: Kind, key: &ObjectKey) -> Option<Arc<str>> {
+    match kind {
+        Kind::OAuthClient => directory.client(key).map(|object| object.uid.clone()),
+        _ => directory
+            .service_token(key)
+            .map(|object| object.uid.clone()),
     }
 }
 

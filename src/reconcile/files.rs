@@ -301,11 +301,7 @@ impl Cluster for Files {
     }
 
     async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
-        let kind = match kind {
-            OwnerKind::OAuthClient => Kind::OAuthClient,
-            OwnerKind::ServiceAccessToken => Kind::ServiceAccessToken,
-        };
-        self.object(kind, key).await
+        self.object(kind.kind(), key).await
     }
 
     async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {

@@ -76,7 +76,7 @@ pub async fn ensure<C: Cluster>(
         None => make_mac(cluster, identity, entropy).await?,
         Some(found) => found,
     };
-    let wanted: Vec<Algorithm> = wanted.iter().copied().map(algorithm).collect();
+    let wanted: Vec<Algorithm> = wanted.iter().copied().map(Algorithm::from).collect();
     Ok(Keys {
         signing: ensure_signing(cluster, identity, &wanted, now).await?,
         mac,
@@ -210,7 +210,7 @@ fn unusable(key: &ObjectKey, field: &str, why: &str) -> Problem {
 fn statuses(set: &KeySet, now: Timestamp) -> Vec<KeyStatus> {
     let published = set.published(now).map(|record| KeyStatus {
         kid: record.key.kid().to_owned(),
-        algorithm: named(record.key.algorithm()),
+        algorithm: record.key.algorithm().into(),
     });
     published.collect()
 }
@@ -236,22 +236,4 @@ fn with_data(mut secret: SecretObject, field: &str, bytes: &[u8]) -> SecretObjec
     let encoded = Zeroizing::new(STANDARD.encode(bytes));
     secret.set_encoded(field, &encoded);
     secret
-}
-
-const fn algorithm(named: SigningAlgorithm) -> Algorithm {
-    match named {
-        SigningAlgorithm::RS256 => Algorithm::RS256,
-        SigningAlgorithm::PS256 => Algorithm::PS256,
-        SigningAlgorithm::ES256 => Algorithm::ES256,
-        SigningAlgorithm::EdDSA => Algorithm::EdDSA,
-    }
-}
-
-const fn named(algorithm: Algorithm) -> SigningAlgorithm {
-    match algorithm {
-        Algorithm::RS256 => SigningAlgorithm::RS256,
-        Algorithm::PS256 => SigningAlgorithm::PS256,
-        Algorithm::ES256 => SigningAlgorithm::ES256,
-        Algorithm::EdDSA => SigningAlgorithm::EdDSA,
-    }
 }

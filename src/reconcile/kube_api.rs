@@ -108,7 +108,7 @@ impl Cluster for KubeApi {
     }
 
     async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
-        self.find(kind_of(kind), key).await
+        self.find(kind.kind(), key).await
     }
 
     async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
@@ -188,13 +188,6 @@ fn objects(kind: Kind, namespace: &str) -> Request {
 
 fn secrets(namespace: &str) -> Request {
     Request::new(format!("/api/v1/namespaces/{namespace}/secrets"))
-}
-
-fn kind_of(kind: OwnerKind) -> Kind {
-    match kind {
-        OwnerKind::OAuthClient => Kind::OAuthClient,
-        OwnerKind::ServiceAccessToken => Kind::ServiceAccessToken,
-    }
 }
 
 fn body(object: &impl Serialize) -> Result<Vec<u8>, ApiError> {

@@ -20,4 +20,5 @@ mod rest;
 pub mod secret;
 pub mod status;
 pub mod sweep;
+mod tally;
 pub mod work;

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{LocalRef, Moment};
+use super::crds::Kind;
 
 /// The only point of decision about an owner's tokens, changed by compare-and-swap; named by the owner's uid.
 /// It holds hashes, never a token.
@@ -80,12 +81,17 @@ pub enum OwnerKind {
 }
 
 impl OwnerKind {
+    /// The same among all kinds.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::OAuthClient => Kind::OAuthClient,
+            Self::ServiceAccessToken => Kind::ServiceAccessToken,
+        }
+    }
+
     /// The name as manifests write it.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OAuthClient => "OAuthClient",
-            Self::ServiceAccessToken => "ServiceAccessToken",
-        }
+        self.kind().as_str()
     }
 }
 

@@ -17,7 +17,7 @@ use crate::directory::record::IdentityRecord;
 use crate::directory::{Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::oauth::discovery;
-use crate::resources::{SigningAlgorithm, WhenExceeded};
+use crate::resources::WhenExceeded;
 
 /// Everything that one request may look at.
 #[derive(Debug)]
@@ -145,13 +145,12 @@ impl Site {
 }
 
 fn algorithms(identity: &IdentityRecord) -> Vec<Algorithm> {
-    let own = |algorithm: &SigningAlgorithm| match algorithm {
-        SigningAlgorithm::RS256 => Algorithm::RS256,
-        SigningAlgorithm::PS256 => Algorithm::PS256,
-        SigningAlgorithm::ES256 => Algorithm::ES256,
-        SigningAlgorithm::EdDSA => Algorithm::EdDSA,
-    };
-    identity.algorithms.iter().map(own).collect()
+    identity
+        .algorithms
+        .iter()
+        .copied()
+        .map(Algorithm::from)
+        .collect()
 }
 
 /// Where writers put changes and requests find them.
@@ -229,6 +228,32 @@ impl Publisher {
         }
         let keys = self.lock().keys.clone();
         self.set_keys(keys, now)
+    }
+
+    /// How many signing keys are in each phase, and how long the youngest at work has been so.
+    pub(super) fn key_phases(
+        &self,
+        now: Timestamp,
+    ) -> (Vec<(&'static str, usize)>, SignedDuration) {
+        let keys = self.lock().keys.clone();
+        let active: Vec<_> = Algorithm::ALL
+            .into_iter()
+            .filter_map(|algorithm| keys.active(algorithm, now))
+            .collect();
+        let published = keys.published(now).count();
+        let ahead = keys.published(now).filter(|key| key.active_from > now);
+        let waiting = ahead
+            .filter(|key| !active.iter().any(|it| it.key.kid() == key.key.kid()))
+            .count();
+        let retiring = published - waiting - active.len();
+        let youngest = active.iter().map(|key| key.active_from).max();
+        let age = youngest.map(|since| now.duration_since(since).max(SignedDuration::ZERO));
+        let phases = vec![
+            ("waiting", waiting),
+            ("active", active.len()),
+            ("retiring", retiring),
+        ];
+        (phases, age.unwrap_or_default())
     }
 
     fn lock(&self) -> MutexGuard<'_, Draft> {

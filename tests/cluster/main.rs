@@ -16,3 +16,5 @@ mod harness;
 mod itself;
 mod operator;
 mod quickstart;
+#[path = "../gitops/verdict.rs"]
+mod verdict;

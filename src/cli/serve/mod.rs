@@ -24,7 +24,7 @@ use crate::resources::Kind;
 use crate::server::revoke_kube::KubeRevoker;
 use crate::server::{self, App, Config};
 use crate::source::kubernetes::{Options, Reach, SILENCE, Seen, Sink, Source, Subject};
-use crate::telemetry::LogForm;
+use crate::telemetry::{LogForm, Metrics};
 
 /// How long the first lists may take before what is missing is told again.
 const LISTS: Duration = Duration::from_mins(1);
@@ -78,7 +78,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let _logs = args.log.start(LogForm::Json)?;
+    let _logs = args.log.start(LogForm::Json, "symbolon-server")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -112,13 +112,16 @@ impl Sink for Publish {
 async fn serve(args: Args) -> anyhow::Result<()> {
     let listener = bind(args.listen, "--listen").await?;
     let health = bind(args.health_listen, "--health-listen").await?;
-    let client = cluster::client(args.context.as_deref()).await?;
-    let revoker = KubeRevoker::new(cluster::answering_client(args.context.as_deref()).await?);
+    let metrics = Arc::new(Metrics::default());
+    let context = args.context.as_deref();
+    let client = cluster::client(context, metrics.kube()).await?;
+    let revoker = KubeRevoker::new(cluster::answering_client(context, metrics.kube()).await?);
     let settings = Settings {
         default_identity: args.default_identity.clone(),
     };
     let config = Config {
         settings: settings.clone(),
+        metrics,
         ..Config::new(args.identity.clone())
     };
     let app = App::new(config, revoker).context("cannot start")?;

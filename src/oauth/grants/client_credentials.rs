@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::directory::{AcceptedClient, Directory};
 use crate::oauth::{ErrorCode, Form, OAuthError, resource, scope};
-use crate::resources::{ScopeClaim, SigningAlgorithm};
+use crate::resources::ScopeClaim;
 use crate::tokens::claims::{Audience, PrincipalKind, Scopes};
 use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId};
 
@@ -91,12 +91,8 @@ fn lifetime(client: &AcceptedClient<'_>) -> SignedDuration {
 /// The client's, else the Identity's first.
 fn algorithm(client: &AcceptedClient<'_>) -> Algorithm {
     let first = client.identity.record.algorithms.first().copied();
-    match client.client.record.algorithm.or(first) {
-        None | Some(SigningAlgorithm::RS256) => Algorithm::RS256,
-        Some(SigningAlgorithm::PS256) => Algorithm::PS256,
-        Some(SigningAlgorithm::ES256) => Algorithm::ES256,
-        Some(SigningAlgorithm::EdDSA) => Algorithm::EdDSA,
-    }
+    let own = client.client.record.algorithm.or(first);
+    own.map_or(Algorithm::RS256, Algorithm::from)
 }
 
 fn audience(audiences: &[Arc<str>]) -> Audience {

@@ -14,7 +14,7 @@ use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{Problem, Reason, Standing};
 use crate::reconcile::cluster::{ApiError, Cluster};
 use crate::reconcile::secret::SecretObject;
-use crate::resources::{Cause, Moment};
+use crate::resources::{Cause, Credential, Moment};
 use crate::tokens::Entropy;
 
 /// Undisturbed, a first token needs four rounds; more than this is a fight with somebody.
@@ -125,6 +125,8 @@ enum Applied {
     Again,
     /// Go on with the placeholder just made; `true`: in place of a Secret of another type.
     Placeholder(SecretObject, bool),
+    /// A token is recorded and revealed: the objects as they are stored now.
+    Pushed(Box<(Credential, SecretObject)>),
     /// Nothing was left to do.
     Settled(Box<Settled>),
 }
@@ -149,6 +151,15 @@ async fn round<C: Cluster>(
                     ..view
                 }
             }
+            Ok(Applied::Pushed(stored)) => {
+                let (credential, secret) = *stored;
+                let view = View {
+                    credential: Some(credential),
+                    secret: Some(secret),
+                    ..view
+                };
+                return Ok(settled_by_replies(issuer, target, &view, entropy));
+            }
             // Something changed under our hands; the next round sees what.
             Err(IssueError::Apply(
                 _,
@@ -158,6 +169,20 @@ async fn round<C: Cluster>(
             }
             Err(error) => return Err(error),
         }
+    }
+}
+
+/// What the replies to a push show is as good as another look, if nothing is left to do: it spares three reads for each
+/// token. Whatever else is to be written is decided on live objects; `None`: start over.
+fn settled_by_replies<C: Cluster>(
+    issuer: &Issuer<'_, C>,
+    target: &Target,
+    view: &View,
+    entropy: &mut (dyn Entropy + Send),
+) -> Option<Settled> {
+    match plan(view, target, &issuer.rules, (issuer.now)(), entropy) {
+        Step::Settle(settled @ Settled::Done { .. }) => Some(settled),
+        _ => None,
     }
 }
 
@@ -285,27 +310,17 @@ async fn apply_push<C: Cluster>(
             push.meanwhile,
         ))));
     }
-    if push.is_first {
-        issuer
-            .cluster
-            .create_credential(&push.credential)
-            .await
-            .map_err(credential_failed)?;
+    let recorded = if push.is_first {
+        issuer.cluster.create_credential(&push.credential).await
     } else {
-        issuer
-            .cluster
-            .replace_credential(&push.credential)
-            .await
-            .map_err(credential_failed)?;
-    }
-    issuer
-        .cluster
-        .replace_secret(&push.secret)
-        .await
-        .map_err(secret_failed)?;
+        issuer.cluster.replace_credential(&push.credential).await
+    };
+    let credential = recorded.map_err(credential_failed)?;
+    let revealed = issuer.cluster.replace_secret(&push.secret).await;
+    let secret = revealed.map_err(secret_failed)?;
     events.extend(push.adopts.then(|| adopted(target)));
     events.push(issued(&push));
-    Ok(Applied::Again)
+    Ok(Applied::Pushed(Box::new((credential, secret))))
 }
 
 fn issued(push: &Push) -> IssueEvent {
@@ -514,7 +529,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_first_token_costs_three_writes_and_six_reads() {
+    async fn a_first_token_costs_three_reads_and_three_writes() {
         let memory = Memory::default();
         let outcome = pass(&memory, &desired(), 0, &MintBudget::default()).await;
         assert!(
@@ -523,10 +538,7 @@ mod tests {
         );
         let reads = ["get Credential", "get Secret", "get owner"];
         let writes = ["create Secret", "create Credential", "replace Secret"];
-        assert_eq!(
-            *memory.calls.lock().unwrap(),
-            [reads, writes, reads].concat()
-        );
+        assert_eq!(*memory.calls.lock().unwrap(), [reads, writes].concat());
         assert_eq!(names(&outcome), ["Issued"]);
     }
 
@@ -554,7 +566,7 @@ mod tests {
             ApiError::Conflict,
         ];
         for error in errors {
-            for (at, done_anyway) in (1..=9).flat_map(|at| [(at, false), (at, true)]) {
+            for (at, done_anyway) in (1..=6).flat_map(|at| [(at, false), (at, true)]) {
                 let memory = Memory {
                     fails_at: Some((at, error.clone())),
                     done_anyway,

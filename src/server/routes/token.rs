@@ -27,6 +27,7 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     let (client, method) = call.authenticate(&serving, &form, now)?;
     grant(call, &serving, &client, method, &form, now).inspect_err(|refusal| {
         if let Refusal::OAuth(error) = refusal {
+            call.app.metrics().refused(error.code.as_str());
             call.audit_refusal(
                 Some(&client.client.record.client_id),
                 None,

@@ -135,7 +135,11 @@ pub(super) struct Operator(Process);
 impl Operator {
     /// Starts one for the world's namespaces; it has a Lease of its own in the team's.
     pub(super) fn start(world: &World<'_>, kubeconfig: &Path) -> Self {
-        let namespaces = world.namespaces().join(",");
+        Self::start_in(world, &world.namespaces().join(","), kubeconfig)
+    }
+
+    /// Starts one for other namespaces; its Lease is in the team's.
+    pub(super) fn start_in(world: &World<'_>, namespaces: &str, kubeconfig: &Path) -> Self {
         let lease = format!("{}/operator", world.team.name());
         let arguments = [
             "operator",
@@ -144,16 +148,24 @@ impl Operator {
             "--request-timeout",
             "2",
             "--namespace",
-            &namespaces,
+            namespaces,
             "--lease",
             &lease,
         ];
         Self(Process::start(&arguments, kubeconfig))
     }
 
-    pub(super) async fn metric(&self, name: &str) -> Option<f64> {
+    /// Its metrics; nothing while nobody answers.
+    pub(super) async fn metrics(&self) -> String {
         let address = format!("{}/metrics", self.0.address("listen"));
-        let text = reqwest::get(address).await.ok()?.text().await.ok()?;
+        match reqwest::get(address).await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    pub(super) async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.metrics().await;
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().parse().ok()
     }
