@@ -67,7 +67,7 @@ impl Endpoint {
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Why a request or connection is turned away.
-const SHED: [&str; 4] = ["requests", "bodies", "connections", "handshakes"];
+const SHED: [&str; 4] = ["requests", "bodies", "connections", "connections_per_peer"];
 
 type Label = (&'static str, &'static str);
 /// One label whose name belongs to the metric.

@@ -25,6 +25,20 @@ const LOOKS: [&str; 6] = [
     "Sweep",
 ];
 
+/// Reasons of Events that are there from the start: the first of a series that is born with it would be no increase.
+const EVENTS: [&str; 10] = [
+    "Issued",
+    "Rotated",
+    "SecretRecreated",
+    "Retired",
+    "Revoked",
+    "Adopted",
+    "Conflict",
+    "Refused",
+    "MintLimitReached",
+    "SweepPaused",
+];
+
 type Label = (&'static str, &'static str);
 type Age = Gauge<f64, AtomicU64>;
 
@@ -87,6 +101,9 @@ impl Default for OperatorMetrics {
                 );
             }
             drop(metrics.took.get_or_create(&[("kind", kind)]));
+        }
+        for reason in EVENTS {
+            drop(metrics.events.get_or_create(&[("reason", reason)]));
         }
         metrics
     }

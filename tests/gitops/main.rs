@@ -88,11 +88,6 @@ fn nothing_is_called_good_before_the_operator_has_seen_it() {
             "InProgress/Progressing",
         ),
         (
-            "as the definition's default has it",
-            changed(&|it| it["status"] = default_status("scopes")),
-            "InProgress/Progressing",
-        ),
-        (
             "being deleted",
             changed(&|it| it["metadata"]["deletionTimestamp"] = json!("2026-11-23T12:00:00Z")),
             "Terminating/Progressing",
@@ -101,6 +96,16 @@ fn nothing_is_called_good_before_the_operator_has_seen_it() {
     let verdicts = verdicts(cases.iter().map(|(_, object, _)| object));
     for ((what, _, right), verdict) in cases.iter().zip(verdicts) {
         assert_eq!(verdict, *right, "{what}");
+    }
+}
+
+#[test]
+fn every_kind_is_waited_for_from_the_moment_of_its_creation() {
+    for kind in KINDS {
+        let mut fresh = object(kind, Reason::Ready);
+        fresh["status"] = default_status(kind.plural());
+        fresh["metadata"]["generation"] = json!(1);
+        assert_eq!(verdicts([&fresh]), ["InProgress/Progressing"], "{kind}");
     }
 }
 

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use symbolon::directory::{Class, Reason};
-use symbolon::telemetry::{Metrics, OperatorMetrics};
+use symbolon::telemetry::metrics::Scrape;
+use symbolon::telemetry::{Metrics, OperatorMetrics, OperatorScrape};
 
 use alerts::{ALERTS, rules};
 use names::{described, families, in_text, is_known};
@@ -80,6 +81,30 @@ fn labels_that_are_asked_for_are_those_of_the_metric_or_of_the_target() {
             );
         }
     }
+}
+
+/// A counter that is born with its first event has not increased: the alert would miss it.
+#[test]
+fn counters_that_alerts_ask_for_by_value_are_there_before_their_first_event() {
+    let server = Metrics::default().encode(&Scrape::default()).unwrap();
+    let operator = OperatorMetrics::default();
+    let operator = operator.encode(&OperatorScrape::default()).unwrap();
+    let born = server + &operator;
+    let mut asked = 0;
+    for rule in rules() {
+        for (metric, matcher) in names::matchers(&rule.expr) {
+            let (label, value) = matcher;
+            if metric.ends_with("_total") && !value.contains('|') {
+                asked += 1;
+                let pair = format!("{label}=\"{value}\"");
+                let found = born
+                    .lines()
+                    .any(|line| line.starts_with(&metric) && line.contains(&pair));
+                assert!(found, "{}: {metric} with {pair}", rule.alert);
+            }
+        }
+    }
+    assert!(asked >= 4, "the alerts about events and errors ask so");
 }
 
 /// What a scrape of a running program brings is what is described, with these labels and no others.

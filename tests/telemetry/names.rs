@@ -35,6 +35,14 @@ pub(crate) fn in_text(text: &str) -> BTreeSet<String> {
 
 /// Metrics and the labels by which an expression selects their samples.
 pub(crate) fn selected(expression: &str) -> Vec<(String, String)> {
+    let matchers = matchers(expression).into_iter();
+    matchers
+        .map(|(metric, (label, _))| (metric, label))
+        .collect()
+}
+
+/// The same with the values.
+pub(crate) fn matchers(expression: &str) -> Vec<(String, (String, String))> {
     let mut found = Vec::new();
     for (start, _) in expression.match_indices('{') {
         let before = &expression[..start];
@@ -47,7 +55,8 @@ pub(crate) fn selected(expression: &str) -> Vec<(String, String)> {
         // Values have commas in no selector of ours.
         for matcher in inside.split(',') {
             let label = matcher.split(['=', '!']).next().unwrap().trim();
-            found.push((name.to_owned(), label.to_owned()));
+            let value = matcher.split('"').nth(1).unwrap_or_default();
+            found.push((name.to_owned(), (label.to_owned(), value.to_owned())));
         }
     }
     found
