@@ -17,7 +17,7 @@ check:
     cargo clippy --locked --all-targets -- --deny warnings
     cargo test --locked --lib --test architecture --test generated --test rules
 
-# Write what is generated: crds/, docs/resources.md and metrics.md, the chart's definitions and the kustomize base.
+# Write what is generated: crds/, the chart's definitions, the kustomize base, docs/resources.md and docs/metrics.md.
 generate:
     cargo run --quiet -- crds --output crds
     cp crds/*.yaml charts/symbolon/files/crds/

@@ -69,6 +69,9 @@ fn values_that_nobody_knows_or_that_make_no_sense_are_refused() {
             "users",
         ),
         ("extraEnv: [{value: x}]", "extraEnv"),
+        ("prometheusRule: {enabled: maybe}", "prometheusRule"),
+        ("prometheusRule: {disabledAlerts: [All]}", "disabledAlerts"),
+        ("grafanaDashboard: {folder: Identity}", "folder"),
         (
             "serviceAccount: {create: false}",
             "serviceAccount.name is needed",
@@ -79,6 +82,33 @@ fn values_that_nobody_knows_or_that_make_no_sense_are_refused() {
     }
     // As a part of another chart.
     render("global: {whatever: 1}", &[]).unwrap();
+}
+
+/// As they are in the files, whose words have braces of their own.
+#[test]
+fn alerts_and_the_dashboard_are_rendered_as_they_are() {
+    let values = "prometheusRule: {enabled: true, labels: {release: prometheus}, disabledAlerts: [SymbolonSheddingLoad]}\n\
+                  grafanaDashboard: {enabled: true, namespace: monitoring, annotations: {grafana_folder: Identity}}";
+    let part = |name: &str| objects(&render(values, &["--show-only", name]).unwrap()).remove(0);
+    let rule = part("templates/prometheusrule.yaml");
+    assert_eq!(rule["metadata"]["labels"]["release"], "prometheus");
+    let mut written: Value =
+        serde_yaml::from_str(&read("charts/symbolon/files/alerts.yaml")).unwrap();
+    for group in written["groups"].as_array_mut().unwrap() {
+        let rules = group["rules"].as_array_mut().unwrap();
+        rules.retain(|rule| rule["alert"] != "SymbolonSheddingLoad");
+    }
+    assert_eq!(rule["spec"], written);
+
+    let map = part("templates/grafana-dashboard.yaml");
+    assert_eq!(map["metadata"]["namespace"], "monitoring");
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+    assert_eq!(map["metadata"]["annotations"]["grafana_folder"], "Identity");
+    let dashboard: Value =
+        serde_json::from_str(map["data"]["symbolon.json"].as_str().unwrap()).unwrap();
+    let written: Value =
+        serde_json::from_str(&read("charts/symbolon/files/dashboard.json")).unwrap();
+    assert_eq!(dashboard, written);
 }
 
 #[test]
