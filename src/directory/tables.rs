@@ -19,7 +19,7 @@ use super::record::{
 };
 use super::secret_names::SecretNames;
 use super::table::Table;
-use crate::resources::{Credential, Kind};
+use crate::resources::{Credential, Kind, OwnerKind};
 use crate::tokens::{MacKey, TokenId};
 
 /// Everything that is served, or would be if it were right.
@@ -310,15 +310,36 @@ impl Directory {
         }
     }
 
-    /// The Credential of an Identity that knows a token id.
+    /// The Credential of an Identity that knows a token id. After a restore there may be several: the one whose
+    /// owner is there counts.
     pub(super) fn knowing(
         &self,
         identity: &ObjectKey,
         token_id: &TokenId,
     ) -> Option<&CredentialRecord> {
-        let found = self.issued.get_next(&BeforeIssued { token_id, identity })?;
-        (found.token_id == *token_id && found.credential.identity == *identity)
-            .then_some(&*found.credential)
+        let is_right = |issued: &&Issued| {
+            issued.token_id == *token_id && issued.credential.identity == *identity
+        };
+        let before = BeforeIssued { token_id, identity };
+        let first = self.issued.get_next(&before).filter(is_right)?;
+        if self.has_owner(&first.credential) {
+            return Some(&first.credential);
+        }
+        let mut all = self.issued.range(first.clone()..).take_while(is_right);
+        let current = all.find(|issued| self.has_owner(&issued.credential));
+        Some(&current.unwrap_or(first).credential)
+    }
+
+    /// Whether the owner of a Credential is there with the recorded uid.
+    fn has_owner(&self, credential: &CredentialRecord) -> bool {
+        let owner = &credential.owner;
+        let uid = match owner.kind {
+            OwnerKind::OAuthClient => self.client(&owner.key).map(|object| &object.uid),
+            OwnerKind::ServiceAccessToken => {
+                self.service_token(&owner.key).map(|object| &object.uid)
+            }
+        };
+        uid == Some(&owner.uid)
     }
 
     /// An Identity.
