@@ -204,8 +204,11 @@ async fn bare_token(api: &KubeApi, namespace: &str, name: &str) {
         name: name.to_owned(),
         uid: uid.clone(),
     };
-    let placeholder =
-        SecretObject::placeholder(&ObjectKey::new(namespace, &format!("{name}-token")), &owner);
+    let placeholder = SecretObject::placeholder(
+        &ObjectKey::new(namespace, &format!("{name}-token")),
+        &owner,
+        "Opaque",
+    );
     let mut secret = api.create_secret(&placeholder).await.unwrap();
     let mut credential = Credential::new(
         &uid,
@@ -261,6 +264,7 @@ impl Sink for Hand {
         for seen in batch {
             match seen {
                 Seen::Object { change, version } => changes.push((change, version)),
+                Seen::Managed(seen) => self.0.managed_changed(&seen),
                 Seen::Secret(secret) => {
                     let version = if secret.gone { "" } else { &*secret.version };
                     let controller = secret
@@ -337,10 +341,11 @@ async fn issuing(cluster: &Cluster, tokens: usize) {
             }
         });
         let controller = Arc::new(controller);
-        let kinds = Kind::ALL
-            .into_iter()
-            .map(Subject::Kind)
-            .chain([Subject::Namespaces, Subject::ManagedSecrets]);
+        let kinds = Kind::ALL.into_iter().map(Subject::Kind).chain([
+            Subject::Namespaces,
+            Subject::ManagedSecrets,
+            Subject::BroughtSecrets,
+        ]);
         let source = Source::start(
             &client,
             &options(own.name(), kinds),
@@ -380,7 +385,7 @@ impl Sink for Publish {
         let known = self.0.current();
         let changes = batch.into_iter().filter_map(|seen| match seen {
             Seen::Object { change, .. } => Some(change),
-            Seen::Secret(_) => None,
+            Seen::Secret(_) | Seen::Managed(_) => None,
         });
         let mut news = changes
             .filter(|change| known.directory().is_news(change))

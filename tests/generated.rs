@@ -28,6 +28,22 @@ fn the_definitions_in_crds_are_those_of_the_types() {
 }
 
 #[test]
+fn the_definitions_in_the_chart_are_those_in_crds() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let chart = root.join("charts/symbolon/files/crds");
+    for kind in Kind::ALL {
+        let file = format!("{}.yaml", kind.plural());
+        let read = |folder: &Path| fs::read(folder.join(&file)).unwrap_or_default();
+        assert!(
+            read(&chart) == read(&root.join("crds")),
+            "{} is out of date: run `just generate`",
+            chart.join(&file).display()
+        );
+    }
+    assert_eq!(fs::read_dir(&chart).unwrap().count(), Kind::ALL.len());
+}
+
+#[test]
 fn the_reference_in_docs_is_that_of_the_types() {
     let program = env!("CARGO_BIN_EXE_symbolon");
     let output = std::process::Command::new(program)
@@ -36,6 +52,23 @@ fn the_reference_in_docs_is_that_of_the_types() {
         .unwrap();
     assert!(output.status.success());
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/resources.md");
+    let committed = fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        committed.as_bytes() == output.stdout,
+        "{} is out of date: run `just generate`",
+        file.display()
+    );
+}
+
+#[test]
+fn the_reference_of_metrics_is_that_of_the_programs() {
+    let program = env!("CARGO_BIN_EXE_symbolon");
+    let output = std::process::Command::new(program)
+        .arg("metrics")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
     let committed = fs::read_to_string(&file).unwrap_or_default();
     assert!(
         committed.as_bytes() == output.stdout,

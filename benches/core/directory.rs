@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::sync::LazyLock;
 
 use divan::{Bencher, black_box};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use symbolon::directory::census::Census;
+use symbolon::directory::record::Used;
 use symbolon::directory::{Change, schema};
 use symbolon::resources::Kind;
 use symbolon::tokens::{SecretString, reference};
@@ -63,6 +65,38 @@ fn service_token_presented(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
+/// What a use costs whose last report is fresh: nearly every one.
+#[divan::bench(args = SIZES)]
+fn use_that_is_known(bencher: Bencher<'_, '_>, size: usize) {
+    let population = population(size);
+    let mut credentials = Vec::new();
+    for credential in population.directory.credentials() {
+        let mut used = (**credential).clone();
+        let uses = used.entries.iter().map(|entry| Used {
+            epoch: entry.epoch,
+            last: NOW.as_second(),
+        });
+        used.uses = uses.collect();
+        credentials.push(used);
+    }
+    let order = Scattered::below(credentials.len());
+    let later = NOW + SignedDuration::from_hours(1);
+    bencher.bench_local(|| {
+        let credential = &credentials[order.next()];
+        let entry = &credential.entries[0];
+        population
+            .directory
+            .use_to_report(credential, entry, black_box(7), later)
+    });
+}
+
+/// What metrics say of all tokens: counted at most once a minute.
+#[divan::bench(args = SIZES)]
+fn census(bencher: Bencher<'_, '_>, size: usize) {
+    let population = population(size);
+    bencher.bench_local(|| Census::take(&population.directory, &population.identity, NOW));
+}
+
 /// Form, hash and join of a client secret.
 #[divan::bench(args = SIZES)]
 fn client_authenticated(bencher: Bencher<'_, '_>, size: usize) {
@@ -78,6 +112,7 @@ fn client_authenticated(bencher: Bencher<'_, '_>, size: usize) {
         );
         accepted
             .expect("a good secret")
+            .client
             .client
             .record
             .client_id

@@ -22,8 +22,10 @@ use aws_lc_rs::signature::{
     RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
 };
 use divan::{Bencher, black_box};
+use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use symbolon::keys::{Algorithm, KeyRecord, KeyRing, KeySet, generate};
+use symbolon::telemetry::traces;
 use symbolon::tokens::claims::{AccessTokenClaims, Audience, PrincipalKind, Scopes};
 use symbolon::tokens::mac::{self, Sealed, SealedClient, SealedIdentity, SealedOwner};
 use symbolon::tokens::reference::{self, Kind, Prefix, TokenHash};
@@ -127,6 +129,16 @@ fn sign_bare_eddsa(bencher: Bencher<'_, '_>) {
 fn verify_access_token(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
     let token = RING.sign(algorithm, &claims()).expect("a token");
     bencher.bench(|| RING.verify(black_box(&token)).expect("a good token"));
+}
+
+/// What tracing costs a request while it is off.
+#[divan::bench]
+fn trace_request_while_off(bencher: Bencher<'_, '_>) {
+    let headers = HeaderMap::new();
+    bencher.bench_local(|| {
+        let span = traces::request("token", black_box(&Method::POST), black_box(&headers));
+        traces::answered(&span, 200);
+    });
 }
 
 #[divan::bench]

@@ -37,7 +37,7 @@ pub async fn serve(at: SocketAddr, size: usize, known: &Path) -> anyhow::Result<
     drop((population.clients, population.tokens));
     let health = TcpListener::bind((at.ip(), 0)).await?;
     let listener = TcpListener::bind(at).await?;
-    run(listener, health, app, CancellationToken::new()).await?;
+    run(listener, None, health, app, CancellationToken::new()).await?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DynamicObject, ListParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use symbolon::resources::Kind;
@@ -21,20 +21,21 @@ const IN_FLIGHT: usize = 24;
 const RAW: &str = "crowd-0";
 const PATIENCE: Duration = Duration::from_secs(300);
 
-pub async fn measure(cluster: &Cluster, world: &World<'_>, tokens: usize) {
+/// `run` tells one measurement in a world from another.
+pub async fn measure(cluster: &Cluster, world: &World<'_>, run: &str, tokens: usize) {
     eprintln!("making {tokens} ServiceAccessTokens, twice …");
     // The operator does not look where the crowd is.
     for (namespace, kind) in [(RAW, "raw"), (world.team.name(), "load")] {
         stream::iter(0..tokens)
             .for_each_concurrent(IN_FLIGHT, |number| {
-                let token = World::token(namespace, &format!("{kind}-{number}"));
+                let token = World::token(namespace, &format!("{kind}-{run}-{number}"));
                 world.create(Kind::ServiceAccessToken, token)
             })
             .await;
     }
-    let raw = raw_rate(world, tokens).await;
+    let raw = raw_rate(world, run, tokens).await;
     let mark = cluster.mark();
-    let issued = issued_rate(cluster, world, tokens).await;
+    let issued = issued_rate(cluster, world, run, tokens).await;
     println!("\ntokens issued a second, from the first write to the last status   {issued:.1}");
     println!("the same writes and GETs, made by nobody's rules                  {raw:.1}");
     println!(
@@ -54,7 +55,8 @@ pub async fn measure(cluster: &Cluster, world: &World<'_>, tokens: usize) {
 }
 
 /// Starts the operator and waits until every token is ready.
-async fn issued_rate(cluster: &Cluster, world: &World<'_>, tokens: usize) -> f64 {
+async fn issued_rate(cluster: &Cluster, world: &World<'_>, run: &str, tokens: usize) -> f64 {
+    let ours = format!("load-{run}-");
     let team = world.team.name();
     let secrets = world.team.api::<Secret>();
     let list = secrets.list_metadata(&ListParams::default()).await.unwrap();
@@ -76,8 +78,7 @@ async fn issued_rate(cluster: &Cluster, world: &World<'_>, tokens: usize) -> f64
     let _operator = program::operator(cluster, world).await;
     let began = async {
         while let Ok(Some(event)) = first.try_next().await {
-            if matches!(event, WatchEvent::Added(secret) if secret.name_any().starts_with("load-"))
-            {
+            if matches!(event, WatchEvent::Added(secret) if secret.name_any().starts_with(&ours)) {
                 break;
             }
         }
@@ -87,7 +88,9 @@ async fn issued_rate(cluster: &Cluster, world: &World<'_>, tokens: usize) -> f64
         let mut ready = BTreeSet::new();
         while ready.len() < tokens {
             match events.try_next().await {
-                Ok(Some(WatchEvent::Modified(object))) if is_ready(&object) => {
+                Ok(Some(WatchEvent::Modified(object)))
+                    if object.name_any().starts_with(&ours) && is_ready(&object) =>
+                {
                     ready.insert(object.name_any());
                 }
                 Ok(Some(_)) => {}
@@ -103,11 +106,10 @@ async fn issued_rate(cluster: &Cluster, world: &World<'_>, tokens: usize) -> f64
 
 fn is_ready(object: &DynamicObject) -> bool {
     let conditions = object.data["status"]["conditions"].as_array();
-    object.name_any().starts_with("load-")
-        && conditions
-            .into_iter()
-            .flatten()
-            .any(|it| it["type"] == "Ready" && it["status"] == "True")
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|it| it["type"] == "Ready" && it["status"] == "True")
 }
 
 fn rate(tokens: usize, took: Duration) -> f64 {
@@ -115,16 +117,37 @@ fn rate(tokens: usize, took: Duration) -> f64 {
 }
 
 /// The requests of the protocol for a first token, as many at once as the operator makes.
-async fn raw_rate(world: &World<'_>, tokens: usize) -> f64 {
+async fn raw_rate(world: &World<'_>, run: &str, tokens: usize) -> f64 {
     let began = Instant::now();
     stream::iter(0..tokens)
-        .for_each_concurrent(IN_FLIGHT, |number| raw(world, number))
+        .for_each_concurrent(IN_FLIGHT, |number| {
+            raw(world, format!("raw-{run}-{number}"))
+        })
         .await;
     rate(tokens, began.elapsed())
 }
 
-async fn raw(world: &World<'_>, number: usize) {
-    let name = format!("raw-{number}");
+/// The same with the creation of the token before, and with nothing left behind that an operator would see.
+pub async fn bare_with_creation(world: &World<'_>, tokens: usize) -> f64 {
+    let began = Instant::now();
+    stream::iter(0..tokens)
+        .for_each_concurrent(IN_FLIGHT, async |number| {
+            let name = format!("bare-{number}");
+            let token = World::token(RAW, &name);
+            world.create(Kind::ServiceAccessToken, token).await;
+            raw(world, name).await;
+        })
+        .await;
+    let rate = rate(tokens, began.elapsed());
+    for kind in [Kind::ServiceAccessToken, Kind::Credential] {
+        let (all, params) = (ListParams::default(), DeleteParams::default());
+        let deleted = world.api(kind, RAW).delete_collection(&params, &all).await;
+        deleted.unwrap();
+    }
+    rate
+}
+
+async fn raw(world: &World<'_>, name: String) {
     let params = PostParams::default();
     let credentials = world.api(Kind::Credential, RAW);
     let owners = world.api(Kind::ServiceAccessToken, RAW);

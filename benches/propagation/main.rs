@@ -16,9 +16,12 @@
 #[expect(dead_code, unused_imports, reason = "tests need more of it")]
 #[path = "../../tests/cluster/harness/mod.rs"]
 mod harness;
+#[expect(dead_code, reason = "the benchmark of scale needs more of it")]
 mod issuing;
+#[expect(dead_code, reason = "the benchmark of scale needs more of it")]
 mod program;
 mod reading;
+#[expect(dead_code, reason = "the benchmark of scale needs more of it")]
 mod world;
 
 use std::time::Duration;
@@ -75,5 +78,5 @@ async fn run(cli: &Cli) {
     let noisy = reading::measure(&world, &server, cli.writes, noise).await;
     noisy.print(&format!("at {:.0} writes a second of others", noisy.others));
     drop(server);
-    issuing::measure(&cluster, &world, cli.tokens).await;
+    issuing::measure(&cluster, &world, "only", cli.tokens).await;
 }

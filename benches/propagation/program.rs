@@ -16,6 +16,14 @@ pub struct Program {
     pub at: SocketAddr,
 }
 
+impl Program {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        // setpriv becomes it.
+        self.child.id()
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
         // It may have ended by itself.
@@ -35,6 +43,11 @@ pub async fn operator(cluster: &Cluster, world: &World<'_>) -> Program {
         &namespaces,
     ];
     start(cluster, &args, None).await
+}
+
+/// The operator for every namespace.
+pub async fn operator_of_all(cluster: &Cluster) -> Program {
+    start(cluster, &["operator", "--leader-election", "false"], None).await
 }
 
 /// A server of everything.

@@ -122,9 +122,12 @@ impl<'a> World<'a> {
 
     /// The objects of a kind in a namespace.
     pub fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
-        let gvk = GroupVersionKind::gvk("symbolon.dev", "v1alpha1", kind.as_str());
-        let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural());
-        Api::namespaced_with(self.client(), namespace, &resource)
+        Api::namespaced_with(self.client(), namespace, &resource(kind))
+    }
+
+    /// The objects of a kind everywhere.
+    pub fn api_of_all(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::all_with(self.client(), &resource(kind))
     }
 
     /// Waits until a token of the team stands in its Secret.
@@ -136,6 +139,11 @@ impl<'a> World<'a> {
         };
         eventually("the operator issues a token", text).await
     }
+}
+
+fn resource(kind: Kind) -> ApiResource {
+    let gvk = GroupVersionKind::gvk("symbolon.dev", "v1alpha1", kind.as_str());
+    ApiResource::from_gvk_with_plural(&gvk, kind.plural())
 }
 
 /// The name of one of the crowd.

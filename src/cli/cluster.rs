@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kube::client::ClientBuilder;
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
 
 use crate::source::kubernetes::Reach;
+use crate::telemetry::KubeRequests;
+use crate::telemetry::traces::TracedLayer;
 
 /// For the connection alone; requests have their own bounds.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -14,14 +17,36 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// A client of the cluster that the environment names: KUBECONFIG, `~/.kube/config` or the pod's account.
-pub(super) async fn client(context: Option<&str>) -> anyhow::Result<Client> {
-    Client::try_from(config(context).await?).context("the Kubernetes client cannot be set up")
+pub(super) async fn client(
+    context: Option<&str>,
+    requests: &KubeRequests,
+) -> anyhow::Result<Client> {
+    told(config(context).await?, requests)
 }
 
 /// The same, for requests that are not bounded otherwise; no watch may go through it.
-pub(super) async fn answering_client(context: Option<&str>) -> anyhow::Result<Client> {
+pub(super) async fn answering_client(
+    context: Option<&str>,
+    requests: &KubeRequests,
+) -> anyhow::Result<Client> {
     let mut config = config(context).await?;
     config.read_timeout = Some(ANSWER);
+    told(config, requests)
+}
+
+/// A client whose requests are counted, and carry traces on.
+fn told(config: Config, requests: &KubeRequests) -> anyhow::Result<Client> {
+    let builder = ClientBuilder::try_from(config);
+    let builder = builder.context("the Kubernetes client cannot be set up")?;
+    Ok(builder.with_layer(&TracedLayer(requests.clone())).build())
+}
+
+/// The same, acting as another user where one is named: `kubectl --as`.
+pub(super) async fn client_as(context: Option<&str>, user: Option<&str>) -> anyhow::Result<Client> {
+    let mut config = config(context).await?;
+    if let Some(user) = user {
+        config.auth_info.impersonate = Some(user.to_owned());
+    }
     Client::try_from(config).context("the Kubernetes client cannot be set up")
 }
 

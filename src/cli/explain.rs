@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::manifests::{self, World};
 use crate::directory::{ObjectKey, Settings, Step, Verdict};
+use crate::resources::Kind;
+use crate::source::manifest::{Manifest, ManifestObject};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -15,6 +17,7 @@ use crate::directory::{ObjectKey, Settings, Step, Verdict};
   symbolon explain client shop/till --dir manifests/ --scope orders.write
   symbolon explain scope platform/orders.write --dir manifests/ --namespace shop
   symbolon explain token shop/nightly --dir team/ --dir platform/ -o json
+  kubectl get serviceaccesstoken nightly -n shop -o yaml | symbolon explain token shop/nightly --dir - --dir platform/
 
 Exit status: 0: every rule holds; 1: one refuses; 2: asked wrongly.")]
 pub(super) struct Args {
@@ -79,14 +82,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let now = Timestamp::now();
     let (What::Client { common, .. } | What::Scope { common, .. } | What::Token { common }) =
         &args.what;
-    let world = match world(common, now) {
-        Ok(world) => world,
+    let (world, manifests) = match world(common, now) {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("symbolon: {error:#}");
             return Ok(ExitCode::from(super::ASKED_WRONGLY));
         }
     };
     let directory = &world.directory;
+    let mut life = Vec::new();
     let (kind, steps) = match &args.what {
         What::Client { common, scope } => (
             "OAuthClient",
@@ -96,17 +100,27 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             "Scope",
             directory.explain_scope(&common.object, namespace.as_deref()),
         ),
-        What::Token { common } => (
-            "ServiceAccessToken",
-            directory.explain_service_token(&common.object, now),
-        ),
+        What::Token { common } => {
+            let objects = manifests.iter().flat_map(|manifest| &manifest.objects);
+            let mut known = objects.filter(|object| {
+                object.kind == Kind::ServiceAccessToken && object.key == common.object
+            });
+            life = known.next().map(lifecycle).unwrap_or_default();
+            (
+                "ServiceAccessToken",
+                directory.explain_service_token(&common.object, now),
+            )
+        }
     };
     let allowed = steps.iter().all(|step| step.verdict == Verdict::Holds);
     match common.output {
-        Output::Text => print!("{}", text(kind, &common.object, &steps)),
+        Output::Text => print!("{}", text(kind, &common.object, &steps, &life)),
         Output::Json => {
             let ObjectKey { namespace, name } = &common.object;
-            let report = json!({"kind": kind, "namespace": **namespace, "name": **name, "allowed": allowed, "steps": steps});
+            let mut report = json!({"kind": kind, "namespace": **namespace, "name": **name, "allowed": allowed, "steps": steps});
+            if !life.is_empty() {
+                report["lifecycle"] = json!(life);
+            }
             println!("{}", serde_json::to_string_pretty(&report)?);
         }
     }
@@ -118,7 +132,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Faults of the manifests go to standard error: what they hide is not there to be explained.
-fn world(common: &Common, now: Timestamp) -> anyhow::Result<World> {
+fn world(common: &Common, now: Timestamp) -> anyhow::Result<(World, Vec<Manifest>)> {
     let manifests = manifests::read(&common.dir)?;
     for manifest in &manifests {
         for fault in &manifest.faults {
@@ -131,11 +145,59 @@ fn world(common: &Common, now: Timestamp) -> anyhow::Result<World> {
     }
     let settings = Settings {
         default_identity: common.default_identity.clone(),
+        ..Settings::default()
     };
-    Ok(World::new(settings, &[], &manifests, now))
+    Ok((World::new(settings, &[], &manifests, now), manifests))
 }
 
-fn text(kind: &str, key: &ObjectKey, steps: &[Step]) -> String {
+/// What the cluster said of a token's life, where the manifest was read from one.
+fn lifecycle(object: &ManifestObject) -> Vec<String> {
+    let status = &object.status;
+    let text = |at: &Value, field: &str| at[field].as_str().map(str::to_owned);
+    let Some(id) = text(status, "tokenId") else {
+        return Vec::new();
+    };
+    let used = |at: &Value| {
+        text(at, "lastUsed").map_or("no use of it is known".to_owned(), |day| {
+            format!("last used on {day}")
+        })
+    };
+    let moment = |field: &str, words: &str| {
+        text(status, field)
+            .map(|at| format!(", {words} {at}"))
+            .unwrap_or_default()
+    };
+    let mut told = vec![format!(
+        "token {id}{}{}{}: {}",
+        moment("issuedAt", "made"),
+        moment("expiresAt", "ends"),
+        moment("renewsAt", "renewed"),
+        used(status)
+    )];
+    let previous = &status["previous"];
+    if let Some(id) = text(previous, "tokenId") {
+        let end = text(previous, "notAfter")
+            .map_or("with its own end".to_owned(), |end| format!("by {end}"));
+        let rotation = &object.value["spec"]["rotation"];
+        let sooner = if rotation["retire"] == "WhenAdopted" {
+            let quiet = text(rotation, "quietPeriod").unwrap_or_else(|| "1h".to_owned());
+            format!(", or once the newer one was in use and it was not for {quiet}")
+        } else {
+            String::new()
+        };
+        told.push(format!(
+            "the one before, token {id}, retires {end}{sooner}: {}",
+            used(previous)
+        ));
+    }
+    told.extend(text(status, "createdBy").map(|name| match &*name {
+        "unverified" => "who created it is not verified".to_owned(),
+        name => format!("created by {name}"),
+    }));
+    told
+}
+
+fn text(kind: &str, key: &ObjectKey, steps: &[Step], life: &[String]) -> String {
     let line = |step: &Step| {
         let mark = match step.verdict {
             Verdict::Holds => "✓",
@@ -143,8 +205,7 @@ fn text(kind: &str, key: &ObjectKey, steps: &[Step]) -> String {
         };
         format!("  {mark} {}: {}\n", step.rule, step.message)
     };
-    format!(
-        "{kind} {key}\n{}",
-        steps.iter().map(line).collect::<String>()
-    )
+    let rules: String = steps.iter().map(line).collect();
+    let life = life.iter().flat_map(|line| ["  · ", line, "\n"]);
+    format!("{kind} {key}\n{rules}{}", life.collect::<String>())
 }

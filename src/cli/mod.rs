@@ -10,11 +10,15 @@ mod check;
 mod cluster;
 mod crds;
 mod dev;
+mod embedded;
 mod explain;
+mod fleet;
 mod logging;
 mod manifests;
+mod metrics;
 mod operator;
 mod reference;
+mod restore;
 mod serve;
 mod signals;
 
@@ -49,8 +53,12 @@ enum Command {
     Crds(crds::Args),
     /// Say which rule grants or refuses a client, a scope or a token
     Explain(explain::Args),
+    /// Print what is measured, as docs/metrics.md has it
+    Metrics(metrics::Args),
     /// Watch a cluster, write tokens into Secrets and report what is wrong
     Operator(operator::Args),
+    /// Bring tokens back to life after a restore
+    Restore(restore::Args),
     /// Serve an Identity of a cluster
     Serve(serve::Args),
 }
@@ -58,12 +66,15 @@ enum Command {
 impl Cli {
     /// Does what was asked. Exit status 0: done; 1: it did not succeed; 2: it was asked wrongly.
     pub fn run(self) -> ExitCode {
+        small_pages();
         let result = match self.command {
             Command::Check(args) => check::run(&args),
             Command::Crds(args) => crds::run(&args),
             Command::Dev(args) => dev::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Metrics(args) => Ok(metrics::run(&args)),
             Command::Operator(args) => operator::run(args),
+            Command::Restore(args) => restore::run(&args),
             Command::Serve(args) => serve::run(args),
         };
         result.unwrap_or_else(|error| {
@@ -71,4 +82,11 @@ impl Cli {
             ExitCode::FAILURE
         })
     }
+}
+
+/// Huge pages round a small process up to 2 MiB wherever it touches memory, and a pod pays for them: idle, 29 MiB
+/// instead of 14. A kernel that does not know the request goes on as it is.
+fn small_pages() {
+    #[cfg(target_os = "linux")]
+    let _unknown = rustix::thread::disable_transparent_huge_pages(true);
 }

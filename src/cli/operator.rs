@@ -3,12 +3,16 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
+use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use jiff::SignedDuration;
 use kube::Client;
@@ -18,21 +22,28 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::embedded::{self, Embedded};
+use super::fleet::FleetArgs;
+use super::serve::Service;
 use super::{cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
 use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::events::Notices;
 use crate::reconcile::fence::Fence;
+use crate::reconcile::fleet::Objects;
 use crate::reconcile::kube_api::KubeApi;
 use crate::reconcile::leader::{Election, Times};
 use crate::resources::Kind;
+use crate::server::App;
 use crate::source::kubernetes::{Options, SILENCE, Seen, Sink, Source, Subject};
-use crate::telemetry::{LogForm, OperatorMetrics};
+use crate::telemetry::{self, LogForm, OperatorMetrics, OperatorScrape, logs};
 
 /// How long the first lists may take before this is told again.
 const LISTS: Duration = Duration::from_mins(1);
 /// How long passes that have begun may take when the process ends.
 const DRAIN: Duration = Duration::from_secs(15);
+/// Between two terms.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Of the Lease, in the operator's namespace.
 const LEASE: &str = "symbolon-operator";
 
@@ -50,6 +61,10 @@ pub(super) struct Args {
     /// The Identity of objects that name none
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_DEFAULT_IDENTITY", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
+    /// Whether an admission policy writes and guards the annotation symbolon.dev/created-by, so that it can be
+    /// believed
+    #[arg(long, value_name = "BOOL", env = "SYMBOLON_STAMPED_CREATORS", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    stamped_creators: bool,
     /// Where to answer /livez, /readyz and /metrics
     #[arg(
         long,
@@ -74,11 +89,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
     #[command(flatten)]
+    fleet: FleetArgs,
+    #[command(flatten)]
     log: super::logging::LogArgs,
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let _logs = args.log.start(LogForm::Json)?;
+    let _logs = args.log.start(LogForm::Json, "symbolon-operator")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -96,6 +113,7 @@ impl Sink for Hand {
         for seen in batch {
             match seen {
                 Seen::Object { change, version } => changes.push((change, version)),
+                Seen::Managed(seen) => self.0.managed_changed(&seen),
                 Seen::Secret(secret) => {
                     // A Secret without our label is as good as gone: either way its owner looks.
                     let version = if secret.gone { "" } else { &secret.version };
@@ -115,42 +133,120 @@ impl Sink for Hand {
 
 async fn operate(args: Args) -> anyhow::Result<ExitCode> {
     let asked = signals::stop_token();
-    let client = cluster::client(args.context.as_deref()).await?;
+    let metrics = Arc::new(OperatorMetrics::default());
+    let client = cluster::client(args.context.as_deref(), metrics.kube()).await?;
+    let embedded = embed(&args, &client, &asked).await?;
+    let health = Health {
+        term: Arc::default(),
+        has_listed: Arc::default(),
+        embedded: embedded.as_ref().map(Embedded::app),
+        metrics,
+    };
+    serve_health(args.health_listen, health.clone()).await?;
+    let failed = async {
+        match &embedded {
+            Some(embedded) => embedded.failed().await,
+            None => std::future::pending().await,
+        }
+    };
+    let terms = terms(&args, &client, &health, &asked);
+    let ended = tokio::select! {
+        ended = terms => ended,
+        () = failed => Err(anyhow!("a watch of the embedded Identity has failed: ending, to be started again")),
+    };
+    if let Some(embedded) = embedded {
+        embedded.stop().await?;
+    }
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Starts the server of the embedded Identity, if there is one.
+async fn embed(
+    args: &Args,
+    client: &Client,
+    asked: &CancellationToken,
+) -> anyhow::Result<Option<Embedded>> {
+    let Some(identity) = args.fleet.embedded_identity.clone() else {
+        return Ok(None);
+    };
+    let service = Service {
+        identity,
+        keys_dir: None,
+        namespaces: args.fleet.watched(&args.namespaces),
+        settings: settings(args),
+        start_within: Duration::ZERO,
+        context: args.context.clone(),
+        metrics: Arc::default(),
+    };
+    Embedded::start(service, args.fleet.listen, client, asked)
+        .await
+        .map(Some)
+}
+
+/// One term after the other. Without an embedded Identity the process ends with its term; with one it goes on answering, and
+/// only what is known of objects begins anew.
+async fn terms(
+    args: &Args,
+    client: &Client,
+    health: &Health,
+    asked: &CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        match term(args, client, health, asked).await {
+            Err(error) if health.embedded.is_some() => {
+                warn!(%error, "beginning anew; the embedded Identity is served all the while");
+                if asked
+                    .run_until_cancelled(tokio::time::sleep(PAUSE))
+                    .await
+                    .is_none()
+                {
+                    return Ok(());
+                }
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Watches, waits for the Lease, and works until the process is asked to end.
+///
+/// # Errors
+/// The lease is lost, or something has ended that never does.
+async fn term(
+    args: &Args,
+    client: &Client,
+    health: &Health,
+    asked: &CancellationToken,
+) -> anyhow::Result<()> {
     let name = candidate();
     let fence = if args.leader_election {
         Fence::closed()
     } else {
         Fence::open()
     };
-    let metrics = Arc::new(OperatorMetrics::default());
-    let controller = Arc::new(controller(&args, &client, &name, &fence, &metrics));
-    let source = Arc::new(watch(&client, &args, &controller));
-    let health = Health {
-        source: source.clone(),
-        controller: controller.clone(),
-        metrics: metrics.clone(),
-    };
-    serve_health(args.health_listen, health).await?;
-
-    let mut election = lease(&args, &client)
-        .map(|lease| Election::new(client, lease, name, Times::default(), fence));
+    let controller = Arc::new(controller(args, client, &name, &fence, &health.metrics));
+    let source = Arc::new(watch(client, args, &controller));
+    health.begin(source.clone(), controller.clone());
+    let mut election = lease(args, client)
+        .map(|lease| Election::new(client.clone(), lease, name, Times::default(), fence));
     let begin = async {
         lists(&source).await;
+        health.has_listed.store(true, Ordering::Release);
         if let Some(election) = &mut election {
             election.acquire().await;
         }
     };
     if asked.run_until_cancelled(begin).await.is_none() {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(());
     }
-    metrics.leads(true);
-    let ended = lead(controller, &source, election.as_mut(), &asked).await;
-    metrics.leads(false);
+    health.metrics.leads(true);
+    let ended = lead(controller, &source, election.as_mut(), asked).await;
+    health.metrics.leads(false);
     ended?;
     if let Some(mut election) = election {
         election.release().await;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn controller(
@@ -163,20 +259,31 @@ fn controller(
     let request_timeout = SignedDuration::from_secs(args.request_timeout.into());
     let timeout = request_timeout.unsigned_abs();
     let api = KubeApi::new(client.clone(), timeout, fence.clone());
+    let serving = args.fleet.serving(
+        Objects::new(client.clone(), timeout, fence.clone()),
+        &args.namespaces,
+        args.default_identity.as_ref(),
+        args.log.otlp_endpoint(),
+    );
     let own = api.own_writes().clone();
     let tuning = Tuning {
         workers: args.concurrency.into(),
         request_timeout,
     };
-    let notices = Notices::written(client.clone(), name.to_owned());
+    let events = metrics.clone();
+    let notices = Notices::written(client.clone(), name.to_owned())
+        .observed(move |reason| events.event(reason));
     let metrics = metrics.clone();
     Controller::new(api, own, settings(args), tuning, notices)
+        .served(serving)
         .observed(move |work, is_good, took| metrics.passed(work.label(), is_good, took))
 }
 
 fn settings(args: &Args) -> Settings {
     Settings {
         default_identity: args.default_identity.clone(),
+        stamped_creators: args.stamped_creators,
+        identity_namespaces: args.fleet.identity_namespaces(),
     }
 }
 
@@ -199,13 +306,17 @@ async fn lead(
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    let ended = tokio::select! {
         // The fence is closed: whatever is under way comes to nothing. What is in memory may be another
         // leader's past.
-        () = lost => bail!("another operator leads now, or the API server does not answer: ending, to be started again"),
-        () = source.failed() => bail!("a watch has failed: ending, to be started again"),
-        _ = &mut work => bail!("the work has failed: ending, to be started again"),
-        () = asked.cancelled() => {}
+        () = lost => Err(anyhow!("another operator leads now, or the API server does not answer: ending, to be started again")),
+        () = source.failed() => Err(anyhow!("a watch has failed: ending, to be started again")),
+        _ = &mut work => Err(anyhow!("the work has failed: ending, to be started again")),
+        () = asked.cancelled() => Ok(()),
+    };
+    if ended.is_err() {
+        work.abort();
+        return ended;
     }
     info!("ending: what has begun comes to its end");
     stop.cancel();
@@ -214,13 +325,20 @@ async fn lead(
 }
 
 fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
-    let reach = cluster::reach(&args.namespaces);
+    let reach = cluster::reach(&args.fleet.watched(&args.namespaces));
     let kinds = Kind::ALL.into_iter().map(Subject::Kind);
-    let subjects = kinds.chain([Subject::Namespaces, Subject::ManagedSecrets]);
+    let subjects = kinds.chain([
+        Subject::Namespaces,
+        Subject::ManagedSecrets,
+        Subject::BroughtSecrets,
+    ]);
     // The operator reads Credentials live: what the watch tells is only that they changed.
     let (_, mac) = channel::channel(None);
     let options = Options {
-        subjects: subjects.map(|subject| (subject, reach.clone())).collect(),
+        subjects: subjects
+            .map(|subject| (subject, reach.clone()))
+            .chain(args.fleet.subjects(&args.namespaces))
+            .collect(),
         settings: Arc::new(settings(args)),
         mac,
         start_within: Duration::ZERO,
@@ -262,9 +380,55 @@ fn candidate() -> String {
 
 #[derive(Clone)]
 struct Health {
+    term: Arc<ArcSwapOption<Term>>,
+    /// Whether any term had all its lists.
+    has_listed: Arc<AtomicBool>,
+    embedded: Option<App>,
+    metrics: Arc<OperatorMetrics>,
+}
+
+/// What works at present.
+struct Term {
     source: Arc<Source>,
     controller: Arc<Operator>,
-    metrics: Arc<OperatorMetrics>,
+}
+
+impl Health {
+    fn begin(&self, source: Arc<Source>, controller: Arc<Operator>) {
+        self.term.store(Some(Arc::new(Term { source, controller })));
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        if !self.has_listed.load(Ordering::Acquire) {
+            return Some("the first lists are not complete".to_owned());
+        }
+        let (term, app) = (self.term.load(), self.embedded.as_ref()?);
+        let known = term.as_ref()?.controller.directory();
+        embedded::not_ready(app, &known).map(|why| format!("the embedded Identity: {why}"))
+    }
+}
+
+impl Health {
+    /// What is only known at the moment of a scrape.
+    fn scrape(&self) -> OperatorScrape {
+        let mut scrape = OperatorScrape {
+            dropped_log_lines: logs::dropped_lines(),
+            ..OperatorScrape::default()
+        };
+        if let Some(term) = &*self.term.load() {
+            let depth = term.controller.depth();
+            scrape.lanes = vec![
+                ("ready", depth.ready),
+                ("slow", depth.slow),
+                ("running", depth.running),
+                ("later", depth.later),
+            ];
+            scrape.waited = depth.waited;
+            scrape.watch_age = term.source.oldest().0;
+            scrape.objects = term.controller.tally();
+        }
+        scrape
+    }
 }
 
 async fn serve_health(address: SocketAddr, health: Health) -> anyhow::Result<()> {
@@ -277,6 +441,7 @@ async fn serve_health(address: SocketAddr, health: Health) -> anyhow::Result<()>
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
+        .route("/metrics/identity", get(embedded_metrics))
         .with_state(health);
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes).await {
@@ -286,30 +451,27 @@ async fn serve_health(address: SocketAddr, health: Health) -> anyhow::Result<()>
     Ok(())
 }
 
-async fn readiness(State(health): State<Health>) -> (StatusCode, &'static str) {
-    if health.source.is_listed() {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the first lists are not complete\n",
-        )
+async fn readiness(State(health): State<Health>) -> (StatusCode, String) {
+    match health.not_ready() {
+        None => (StatusCode::OK, "ready\n".to_owned()),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 
-async fn metrics(State(health): State<Health>) -> Result<String, StatusCode> {
-    let depth = health.controller.depth();
-    for (lane, count) in [
-        ("ready", depth.ready),
-        ("slow", depth.slow),
-        ("running", depth.running),
-        ("later", depth.later),
-    ] {
-        health.metrics.queued(lane, count);
+async fn metrics(State(health): State<Health>) -> Response {
+    match health.metrics.encode(&health.scrape()) {
+        Ok(text) => ([(CONTENT_TYPE, telemetry::MEDIA_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
-    health.metrics.watch_age(health.source.oldest().0);
-    health
-        .metrics
-        .encode()
-        .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// What the embedded server counts.
+async fn embedded_metrics(State(health): State<Health>) -> Response {
+    let Some(app) = health.embedded else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match app.exposition(embedded::now()).await {
+        Ok(text) => ([(CONTENT_TYPE, telemetry::MEDIA_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 
 /// Fields of Kubernetes' own types are described by Kubernetes.
-const FOREIGN: [&str; 2] = ["selector", "conditions"];
+const FOREIGN: [&str; 3] = ["selector", "conditions", "tolerations"];
 
 /// The reference of all kinds.
 pub(super) fn markdown(crds: &[CustomResourceDefinition]) -> String {
@@ -86,7 +86,12 @@ fn fields(out: &mut String, prefix: &str, schema: &JSONSchemaProps) {
 }
 
 fn type_of(schema: &JSONSchemaProps) -> String {
-    let plain = || schema.type_.clone().unwrap_or_default();
+    let plain = || {
+        if schema.x_kubernetes_int_or_string == Some(true) {
+            return "amount".to_owned();
+        }
+        schema.type_.clone().unwrap_or_default()
+    };
     if let Some(values) = &schema.enum_ {
         return values
             .iter()

@@ -16,15 +16,16 @@ use super::duration::format_duration;
 use super::intern;
 use super::record::{
     ClientRecord, CredentialRecord, EntryRecord, GatewayRecord, IdentityRecord, NameGrants,
-    NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord,
+    NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord, Used,
 };
 use super::seal::is_sealed;
-use super::{Lifetime, ObjectKey, Problem, Reason, parse_duration, schema};
+use super::{Cidr, Lifetime, ObjectKey, Problem, Reason, parse_duration, schema, template};
 use crate::resources::{
-    ANNOTATION_ROTATE, Access, Credential, CredentialEntry, DurationString, Gateway, GrantType,
-    Identity, IdentityRef, IdentitySpec, Kind, Namespaces, OAuthClient, OAuthClientSpec,
-    Permission, RequestPolicy, Rotation, RotationPolicy, Scope, ScopeSpec, ServiceAccessToken,
-    ServiceAccessTokenSpec,
+    ANNOTATION_ROTATE, ANNOTATION_ROTATE_KEYS, Access, Autoscaling, ClientSecret, Credential,
+    CredentialEntry, DurationString, Gateway, GrantType, Identity, IdentityRef, IdentitySpec, Kind,
+    Mode, Namespaces, Network, OAuthClient, OAuthClientSpec, OwnerKind, Permission, RequestPolicy,
+    Rotation, RotationPolicy, Scope, ScopeSpec, ServiceAccessToken, ServiceAccessTokenSpec,
+    Signing, Template,
 };
 use crate::tokens::{MacKey, Prefix};
 
@@ -38,11 +39,26 @@ pub const BUILT_IN_SCOPES: [&str; 6] = [
     "offline_access",
 ];
 
+/// A Credential has no more tokens, and so no more uses.
+const MOST_USES: usize = 8;
+
 /// What the installation decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
+    /// Whether an admission policy writes and guards the annotation that says who created a ServiceAccessToken.
+    pub stamped_creators: bool,
     /// The Identity of objects that name none.
     pub default_identity: Option<ObjectKey>,
+    /// The namespaces in which Identities are accepted; empty: all.
+    pub identity_namespaces: Vec<String>,
+}
+
+impl Settings {
+    /// Whether Identities of this namespace are accepted.
+    pub fn accepts_identities_of(&self, namespace: &str) -> bool {
+        let accepted = &self.identity_namespaces;
+        accepted.is_empty() || accepted.iter().any(|name| name == namespace)
+    }
 }
 
 /// Reads an object's metadata; `None` where it has no name, uid or creation time.
@@ -148,7 +164,25 @@ pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Crede
                     .collect()
             })
             .unwrap_or_default(),
+        generation: metadata
+            .generation
+            .and_then(|generation| generation.try_into().ok())
+            .unwrap_or_default(),
+        uses: uses(credential),
     })
+}
+
+/// Of the tokens that are still recorded: a few.
+fn uses(credential: &Credential) -> Box<[Used]> {
+    let is_recorded = |epoch| credential.spec.tokens.iter().any(|it| it.epoch == epoch);
+    let uses = credential.status.iter().flat_map(|status| &status.uses);
+    uses.filter(|it| is_recorded(it.epoch))
+        .map(|it| Used {
+            epoch: it.epoch,
+            last: it.last_used.0.as_second(),
+        })
+        .take(MOST_USES)
+        .collect()
 }
 
 fn entry_record(entry: &CredentialEntry) -> Option<EntryRecord> {
@@ -225,6 +259,17 @@ impl Faults {
         })
     }
 
+    fn proxies(&mut self, path: &str, texts: &[String]) -> Vec<Cidr> {
+        let ranges: Result<_, _> = texts.iter().map(|text| text.parse()).collect();
+        ranges.unwrap_or_else(|_| {
+            self.invalid(
+                path,
+                "trustedProxies are CIDRs, such as 10.0.0.0/8 or fd00::/8",
+            );
+            Vec::new()
+        })
+    }
+
     fn rotation(&mut self, path: &str, rotation: Option<&Rotation>) {
         let Some(rotation) = rotation else { return };
         let overlap = self.optional_duration(&format!("{path}/overlap"), rotation.overlap.as_ref());
@@ -232,11 +277,21 @@ impl Faults {
             &format!("{path}/renewBefore"),
             rotation.renew_before.as_ref(),
         );
-        let path = format!("{path}/overlap");
+        let (rotation_path, path) = (path, format!("{path}/overlap"));
         self.require(
             overlap.is_none_or(|overlap| overlap <= SignedDuration::from_hours(2160)),
             &path,
             "overlap is at most 2160h",
+        );
+        let quiet_period = self.optional_duration(
+            &format!("{rotation_path}/quietPeriod"),
+            rotation.quiet_period.as_ref(),
+        );
+        let range = SignedDuration::from_mins(1)..=SignedDuration::from_hours(2160);
+        self.require(
+            quiet_period.is_none_or(|quiet_period| range.contains(&quiet_period)),
+            &format!("{rotation_path}/quietPeriod"),
+            "quietPeriod is 1m to 2160h",
         );
         if let (Some(overlap), Some(renew_before)) = (overlap, renew_before) {
             self.require(
@@ -271,6 +326,52 @@ impl Faults {
         );
     }
 
+    fn template(
+        &mut self,
+        path: &str,
+        kind: OwnerKind,
+        template: Option<&Template>,
+        alias: Option<&str>,
+    ) {
+        let Some(template) = template else { return };
+        for (field, message) in template::faults(kind, template, alias) {
+            self.invalid(&format!("{path}/template/{field}"), message);
+        }
+    }
+
+    /// How an Identity is run and reached.
+    fn deployment(
+        &mut self,
+        mode: Mode,
+        network: &Network,
+        (replicas, autoscaling): (Option<&i64>, Option<&Autoscaling>),
+        has_pod: bool,
+    ) {
+        self.require(
+            replicas.is_none() || autoscaling.is_none(),
+            "/spec/replicas",
+            "replicas or autoscaling, not both",
+        );
+        let is_routed =
+            network.tls.is_some() || network.ingress.is_some() || network.http_route.is_some();
+        self.require(
+            mode != Mode::Embedded
+                || !(replicas.is_some() || autoscaling.is_some() || has_pod || is_routed),
+            "/spec/mode",
+            "mode: Embedded is served by the operator's own pods: replicas, autoscaling, pod, network.tls, ingress and httpRoute go with mode: Deployment",
+        );
+        self.require(
+            autoscaling.is_none_or(|autoscaling| autoscaling.min <= autoscaling.max),
+            "/spec/autoscaling/min",
+            "autoscaling.min is at most autoscaling.max",
+        );
+        self.require(
+            network.ingress.is_none() || network.http_route.is_none(),
+            "/spec/network/httpRoute",
+            "ingress or httpRoute, not both",
+        );
+    }
+
     fn finish<T>(self, record: T) -> Result<T, Vec<Problem>> {
         if self.0.is_empty() {
             Ok(record)
@@ -291,6 +392,11 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         gateways,
         staleness,
         revoke_issued_before,
+        mode,
+        network,
+        replicas,
+        autoscaling,
+        pod,
     } = &identity.spec;
     let name = identity.metadata.name.as_deref().unwrap_or_default();
     faults.require(
@@ -303,6 +409,8 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         "/spec/issuer",
         "issuer is https; http only for loopback and *.svc",
     );
+    let scale = (replicas.as_ref(), autoscaling.as_ref());
+    faults.deployment(*mode, network, scale, pod.is_some());
     let (minute, ten_minutes) = (SignedDuration::from_mins(1), SignedDuration::from_mins(10));
     let mut lifetime = |path: &str, text: &DurationString, least: SignedDuration| {
         let value = faults.duration(path, text);
@@ -332,6 +440,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         ten_minutes,
     );
     let max_staleness = lifetime("/spec/staleness/maxAge", &staleness.max_age, minute);
+    let (rotate_keys_every, publish_keys_ahead) = signing_times(&mut faults, signing);
     let reference_prefix = tokens.reference_prefix.parse().unwrap_or_else(|_| {
         faults.invalid(
             "/spec/tokens/referencePrefix",
@@ -357,12 +466,40 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         scope_claim: tokens.scope_claim,
         audience: tokens.audience,
         algorithms: signing.algorithms.clone(),
+        rotate_keys_every,
+        publish_keys_ahead,
+        distrusted_keys: signing.distrusted.clone(),
+        rotate_keys: annotation(&identity.metadata, ANNOTATION_ROTATE_KEYS),
         gateways: gateways.iter().map(gateway_record).collect(),
+        trusted_proxies: faults.proxies("/spec/network/trustedProxies", &network.trusted_proxies),
         max_staleness,
         when_stale: staleness.when_exceeded,
         revoke_issued_before: revoke_issued_before.map(|moment| moment.0),
     };
     faults.finish(record)
+}
+
+/// How long a key signs, and how long it is published before.
+fn signing_times(faults: &mut Faults, signing: &Signing) -> (SignedDuration, SignedDuration) {
+    let (every, ahead) = ("/spec/signing/rotateEvery", "/spec/signing/publishAhead");
+    let rotate_every = faults.duration(every, &signing.rotate_every);
+    let publish_ahead = faults.duration(ahead, &signing.publish_ahead);
+    faults.require(
+        rotate_every >= SignedDuration::from_hours(1),
+        every,
+        "rotateEvery is at least 1h",
+    );
+    faults.require(
+        publish_ahead >= SignedDuration::from_mins(10),
+        ahead,
+        "publishAhead is at least 10m: caches of the JWK Set and mounted Secrets take their time",
+    );
+    faults.require(
+        publish_ahead < rotate_every,
+        ahead,
+        "publishAhead is shorter than rotateEvery",
+    );
+    (rotate_every, publish_ahead)
 }
 
 fn gateway_record(gateway: &Gateway) -> (Arc<str>, GatewayRecord) {
@@ -538,6 +675,16 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
         &format!("{path}/rotation/renewBefore"),
         "renewBefore needs a lifetime: a secret without an end is never renewed",
     );
+    faults.template(path, OwnerKind::OAuthClient, secret.template.as_ref(), None);
+    faults.require(
+        secret.existing_ref.is_none()
+            || secret.name.is_none()
+                && secret.template.is_none()
+                && secret.lifetime.is_none()
+                && secret.rotation.is_none(),
+        &format!("{path}/existingRef"),
+        "existingRef goes without name, template, lifetime and rotation: somebody else writes that Secret",
+    );
     faults.require(
         access_token_lifetime.is_none_or(|lifetime| lifetime >= SignedDuration::from_mins(1)),
         "/spec/tokens/accessTokenLifetime",
@@ -573,18 +720,32 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
         reference_tokens: *reference_tokens,
         algorithm: tokens.algorithm,
         access_token_lifetime,
-        secret: SecretRecord {
-            name: secret
-                .name
-                .unwrap_or_else(|| format!("{name}-client"))
-                .into(),
-            alias: None,
-            rotation: secret.rotation.map(Arc::new),
-            rotate: rotate_annotation(&client.metadata),
-        },
+        secret: client_secret(
+            secret,
+            name,
+            annotation(&client.metadata, ANNOTATION_ROTATE),
+        ),
         secret_lifetime,
     };
     faults.finish(record)
+}
+
+fn client_secret(secret: ClientSecret, owner: &str, rotate: Option<Arc<str>>) -> SecretRecord {
+    let (name, existing_key) = match secret.existing_ref {
+        Some(existing) => (existing.name, Some(existing.key.into())),
+        None => (
+            secret.name.unwrap_or_else(|| format!("{owner}-client")),
+            None,
+        ),
+    };
+    SecretRecord {
+        name: name.into(),
+        alias: None,
+        template: secret.template.map(Arc::new),
+        existing_key,
+        rotation: secret.rotation.map(Arc::new),
+        rotate,
+    }
 }
 
 /// People are named by UUIDs: no client may look like one.
@@ -596,12 +757,9 @@ fn is_uuid_like(text: &str) -> bool {
             .all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-fn rotate_annotation(metadata: &kube::core::ObjectMeta) -> Option<Arc<str>> {
-    metadata
-        .annotations
-        .as_ref()?
-        .get(ANNOTATION_ROTATE)
-        .map(|value| value.as_str().into())
+fn annotation(metadata: &kube::core::ObjectMeta, name: &str) -> Option<Arc<str>> {
+    let value = metadata.annotations.as_ref()?.get(name)?;
+    Some(value.as_str().into())
 }
 
 fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord, Vec<Problem>> {
@@ -659,8 +817,10 @@ fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord
                 .as_deref()
                 .filter(|key| *key != "token")
                 .map(Into::into),
+            template: secret.template.clone().map(Arc::new),
+            existing_key: None,
             rotation: rotation.clone().map(Arc::new),
-            rotate: rotate_annotation(&token.metadata),
+            rotate: annotation(&token.metadata, ANNOTATION_ROTATE),
         },
         revoked: *revoked,
     };
@@ -668,6 +828,12 @@ fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord
         record.secret.alias.as_deref() != Some("issuer"),
         "/spec/secret/key",
         "the key issuer is taken: choose another",
+    );
+    faults.template(
+        "/spec/secret",
+        OwnerKind::ServiceAccessToken,
+        secret.template.as_ref(),
+        secret.key.as_deref(),
     );
     faults.finish(record)
 }

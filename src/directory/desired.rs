@@ -1,5 +1,7 @@
 //! What an owner of issued secrets should have, as the whole directory judges it now.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::duration::parse_duration;
@@ -8,12 +10,13 @@ use super::record::{Object, SecretRecord, ServiceTokenRecord};
 use super::tables::Directory;
 use super::{ObjectKey, Problem, Reason};
 use crate::resources::{
-    CredentialOwner, DurationString, OnSecretDeleted, OwnerKind, RotationPolicy,
+    CredentialOwner, DurationString, OnSecretDeleted, OwnerKind, Retire, Rotation, RotationPolicy,
+    Template,
 };
 use crate::tokens::TokenHash;
 
 /// What should become of an owner's secrets.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Standing {
     /// It should have one, as described. What exists and still fits is kept.
     Wanted(Box<Desired>),
@@ -23,6 +26,7 @@ pub enum Standing {
     /// which refuses it where it must: a scope that comes back finds its token alive.
     Withheld(Vec<Problem>),
     /// The owner asks for no secret.
+    #[default]
     NotWanted,
 }
 
@@ -49,6 +53,12 @@ pub struct Desired {
     pub secret_name: String,
     /// A second key for the token.
     pub key_alias: Option<String>,
+    /// What else the Secret says.
+    pub template: Option<Arc<Template>>,
+    /// The key under which somebody else brings the secret; `None`: the operator makes one.
+    pub existing_key: Option<String>,
+    /// An older object wants a Secret of the same name: none is created.
+    pub rival: Option<Problem>,
     /// When it ends.
     pub lifetime: Lifetime,
     /// When it is replaced.
@@ -97,6 +107,8 @@ pub struct RotationRules {
     pub renew_before: Option<SignedDuration>,
     /// How long the one before goes on being accepted.
     pub overlap: SignedDuration,
+    /// With `retire: WhenAdopted`: for how long the one before must have been in no use, once the new one is.
+    pub adoption: Option<SignedDuration>,
     /// What the deletion of the Secret says.
     pub on_secret_deleted: OnSecretDeleted,
     /// What was asked for.
@@ -116,6 +128,10 @@ pub struct RotationRequests {
 const RENEWAL_SHARE: i32 = 3;
 /// The longest overlap that nobody asked for.
 const DEFAULT_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
+/// `quietPeriod` where it is left out.
+const DEFAULT_QUIET_PERIOD: SignedDuration = SignedDuration::from_hours(1);
+/// The same for a secret that somebody else brings: pods have read the new one, or were started anew, by then.
+const BROUGHT_OVERLAP: SignedDuration = SignedDuration::from_hours(1);
 /// Requests longer than this are kept as their digest's worth: the schema bounds `trigger`, nothing bounds annotations.
 const LONGEST_REQUEST: usize = 64;
 
@@ -129,7 +145,10 @@ impl Directory {
             return Standing::Revoked;
         }
         match (self.issuable(object, now), object.record()) {
-            (Ok(client), Some(record)) => wanted_service_token(object, record, &client, now),
+            (Ok(client), Some(record)) => {
+                let rival = self.secret_conflict(object);
+                wanted_service_token(object, record, &client, rival, now)
+            }
             (issuable, _) => Standing::Withheld(issuable.err().unwrap_or_default()),
         }
     }
@@ -165,6 +184,7 @@ impl Directory {
             &record.secret,
             lifetime,
             RotationPolicy::Manual,
+            self.secret_conflict(object),
             now,
         )
     }
@@ -174,6 +194,7 @@ fn wanted_service_token(
     object: &Object<ServiceTokenRecord>,
     record: &ServiceTokenRecord,
     client: &AcceptedClient<'_>,
+    rival: Option<Problem>,
     now: Timestamp,
 ) -> Standing {
     let identity = client.identity.record;
@@ -204,6 +225,7 @@ fn wanted_service_token(
         &record.secret,
         lifetime,
         RotationPolicy::Auto,
+        rival,
         now,
     )
 }
@@ -230,6 +252,7 @@ fn wanted(
     secret: &SecretRecord,
     lifetime: Lifetime,
     policy: RotationPolicy,
+    rival: Option<Problem>,
     now: Timestamp,
 ) -> Standing {
     let identity = client.identity;
@@ -260,6 +283,9 @@ fn wanted(
         prefix: identity.record.reference_prefix.as_str().to_owned(),
         secret_name: secret.name.as_ref().to_owned(),
         key_alias: secret.alias.as_deref().map(str::to_owned),
+        template: secret.template.clone(),
+        existing_key: secret.existing_key.as_deref().map(str::to_owned),
+        rival,
         lifetime,
         rotation: rotation_rules(secret, lifetime, policy),
         mints_per_hour: identity.record.mints_per_hour,
@@ -286,11 +312,17 @@ fn rotation_rules(
         ),
         _ => None,
     };
-    let default_overlap =
-        renew_before.map_or(DEFAULT_OVERLAP, |before| before.min(DEFAULT_OVERLAP));
+    let default_overlap = if secret.existing_key.is_some() {
+        BROUGHT_OVERLAP
+    } else {
+        renew_before.map_or(DEFAULT_OVERLAP, |before| before.min(DEFAULT_OVERLAP))
+    };
     RotationRules {
         renew_before,
         overlap: given(written.and_then(|it| it.overlap.as_ref())).unwrap_or(default_overlap),
+        adoption: written
+            .filter(|rotation| rotation.retire == Retire::WhenAdopted)
+            .map(quiet_period),
         on_secret_deleted: written
             .map(|rotation| rotation.on_secret_deleted)
             .unwrap_or_default(),
@@ -301,6 +333,14 @@ fn rotation_rules(
                 .map(bounded),
         },
     }
+}
+
+/// For how long the old token must have been in no use.
+pub(super) fn quiet_period(rotation: &Rotation) -> SignedDuration {
+    let written = rotation.quiet_period.as_ref();
+    written
+        .and_then(|text| parse_duration(&text.0))
+        .unwrap_or(DEFAULT_QUIET_PERIOD)
 }
 
 /// A request that fits into a Credential: long ones are told apart by their hash.

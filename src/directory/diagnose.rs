@@ -62,6 +62,7 @@ impl Directory {
 
     fn of_client(&self, object: &Object<ClientRecord>) -> Vec<Problem> {
         let mut problems = self.client_problems(object);
+        problems.extend(self.secret_conflict(object));
         if let Ok(accepted) = self.accepted_client(object) {
             problems.extend(self.not_granted(&accepted));
             problems.extend(beyond_ceiling(
@@ -84,6 +85,7 @@ impl Directory {
         now: Timestamp,
     ) -> Vec<Problem> {
         let mut problems = self.service_token_problems(object, now);
+        problems.extend(self.secret_conflict(object));
         let lifetime = object.record().and_then(|record| record.lifetime);
         problems.extend(match lifetime {
             Some(Lifetime::Never) => Some(weak(
@@ -246,6 +248,7 @@ mod tests {
     fn warnings(objects: &[(Kind, &str)]) -> Vec<(String, Reason)> {
         let mut directory = Directory::new(Settings {
             default_identity: Some(ObjectKey::new("ns", "identity")),
+            ..Settings::default()
         });
         let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
         for (kind, spec) in objects {

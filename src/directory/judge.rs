@@ -95,10 +95,14 @@ impl Directory {
             Ok(record) => record,
             Err(problems) => return problems.clone(),
         };
+        if !self.accepts(object) {
+            return vec![self.elsewhere(object)];
+        }
         let age = |object: &Object<IdentityRecord>| (object.created, object.key.clone());
         // Few objects: administrators' kind.
         let older = self.identities().find(|other| {
             other.key != object.key
+                && self.accepts(other)
                 && other.record().is_some_and(|it| it.issuer == record.issuer)
                 && age(other) < age(object)
         });
@@ -113,6 +117,23 @@ impl Directory {
             )
         };
         older.map(conflict).into_iter().collect()
+    }
+
+    fn accepts(&self, object: &Object<IdentityRecord>) -> bool {
+        self.settings().accepts_identities_of(&object.key.namespace)
+    }
+
+    fn elsewhere(&self, object: &Object<IdentityRecord>) -> Problem {
+        Problem::error(
+            Reason::NamespaceNotAllowed,
+            "/metadata/namespace",
+            format!(
+                "Identities are accepted in {} and not in {}: move it there, or ask the operator's administrators for --identity-namespace {}",
+                self.settings().identity_namespaces.join(", "),
+                object.key.namespace,
+                object.key.namespace
+            ),
+        )
     }
 
     fn identity_of(
@@ -512,7 +533,7 @@ fn lifetime_problem(
             Reason::LimitExceeded,
             path,
             format!(
-                "{what}: Identity {key} allows at most {} (spec.limits.maxServiceTokenLifetime)",
+                "{what}: Identity {key} allows at most {}: write less, or ask its administrators to raise spec.limits.maxServiceTokenLifetime",
                 format_duration(most)
             ),
         ))
@@ -533,7 +554,7 @@ fn lifetime_problem(
             Reason::LimitExceeded,
             "/spec/neverExpires",
             format!(
-                "Identity {key} allows no token without an end (spec.limits.neverExpiringTokens): set a lifetime"
+                "Identity {key} allows no token without an end: set a lifetime, or ask its administrators for spec.limits.neverExpiringTokens"
             ),
         )),
         _ => None,

@@ -6,6 +6,10 @@
 //! and `symbolon check` all ask here, so that they cannot disagree.
 
 pub mod admit;
+mod algorithm;
+mod brought;
+pub mod census;
+mod cidr;
 mod claims;
 mod desired;
 mod diagnose;
@@ -19,17 +23,21 @@ mod problem;
 pub mod record;
 pub mod schema;
 mod seal;
+mod secret_names;
 pub mod suggest;
 mod table;
 mod tables;
+pub mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod transition;
+pub mod usage;
 mod verify;
 
 pub use admit::Settings;
+pub use cidr::{Cidr, NoCidr};
 pub use desired::{
     Desired, IssuedClient, Lifetime, RotationRequests, RotationRules, SecretKind, Standing,
 };
@@ -41,7 +49,7 @@ pub use problem::{Class, Problem, Reason, Severity};
 pub use record::{CredentialRecord, Object, OwnerRecord};
 pub use seal::{is_sealed, sealed};
 pub use tables::{Change, Directory, Row, Sizes};
-pub use verify::{ActiveToken, Refusal, ends, is_revoked};
+pub use verify::{ActiveToken, AuthenticatedClient, Refusal, ends, is_revoked};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

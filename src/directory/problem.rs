@@ -16,6 +16,7 @@ pub enum Reason {
     ScopeNotGranted,
     ReferenceTokensDisabled,
     SystemUserMissing,
+    SecretNotFound,
     RateLimited,
     Invalid,
     UnsupportedValue,
@@ -24,15 +25,18 @@ pub enum Reason {
     IssuerConflict,
     SecretConflict,
     SecretImmutable,
+    WeakSecret,
     LimitExceeded,
     Expired,
     MintLimitReached,
     SecretAccessDenied,
     /// Of warnings only: served, and not advised.
     WeakChoice,
+    ProgressDeadlineExceeded,
     Progressing,
     Issuing,
     Rotating,
+    RollingOut,
     Ready,
     Disabled,
     Revoked,
@@ -53,7 +57,7 @@ pub enum Class {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 31] = [
         Self::Pending,
         Self::IdentityNotFound,
         Self::IdentityNotReady,
@@ -63,6 +67,7 @@ impl Reason {
         Self::ScopeNotGranted,
         Self::ReferenceTokensDisabled,
         Self::SystemUserMissing,
+        Self::SecretNotFound,
         Self::RateLimited,
         Self::Invalid,
         Self::UnsupportedValue,
@@ -71,13 +76,16 @@ impl Reason {
         Self::IssuerConflict,
         Self::SecretConflict,
         Self::SecretImmutable,
+        Self::WeakSecret,
         Self::LimitExceeded,
         Self::Expired,
         Self::MintLimitReached,
         Self::SecretAccessDenied,
+        Self::ProgressDeadlineExceeded,
         Self::Progressing,
         Self::Issuing,
         Self::Rotating,
+        Self::RollingOut,
         Self::Ready,
         Self::Disabled,
         Self::Revoked,
@@ -95,6 +103,7 @@ impl Reason {
             Self::ScopeNotGranted => "ScopeNotGranted",
             Self::ReferenceTokensDisabled => "ReferenceTokensDisabled",
             Self::SystemUserMissing => "SystemUserMissing",
+            Self::SecretNotFound => "SecretNotFound",
             Self::RateLimited => "RateLimited",
             Self::Invalid => "Invalid",
             Self::UnsupportedValue => "UnsupportedValue",
@@ -103,6 +112,7 @@ impl Reason {
             Self::IssuerConflict => "IssuerConflict",
             Self::SecretConflict => "SecretConflict",
             Self::SecretImmutable => "SecretImmutable",
+            Self::WeakSecret => "WeakSecret",
             Self::LimitExceeded => "LimitExceeded",
             Self::Expired => "Expired",
             Self::MintLimitReached => "MintLimitReached",
@@ -111,6 +121,8 @@ impl Reason {
             Self::Progressing => "Progressing",
             Self::Issuing => "Issuing",
             Self::Rotating => "Rotating",
+            Self::RollingOut => "RollingOut",
+            Self::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
             Self::Ready => "Ready",
             Self::Disabled => "Disabled",
             Self::Revoked => "Revoked",
@@ -129,6 +141,7 @@ impl Reason {
             | Self::ScopeNotGranted
             | Self::ReferenceTokensDisabled
             | Self::SystemUserMissing
+            | Self::SecretNotFound
             | Self::RateLimited => Class::Waiting,
             Self::Invalid
             | Self::UnsupportedValue
@@ -137,12 +150,14 @@ impl Reason {
             | Self::IssuerConflict
             | Self::SecretConflict
             | Self::SecretImmutable
+            | Self::WeakSecret
             | Self::LimitExceeded
             | Self::Expired
             | Self::MintLimitReached
             | Self::SecretAccessDenied
+            | Self::ProgressDeadlineExceeded
             | Self::WeakChoice => Class::NeedsEdit,
-            Self::Progressing | Self::Issuing | Self::Rotating => Class::Working,
+            Self::Progressing | Self::Issuing | Self::Rotating | Self::RollingOut => Class::Working,
             Self::Ready | Self::Disabled | Self::Revoked => Class::Good,
         }
     }

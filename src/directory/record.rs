@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{ObjectKey, Problem};
+use super::{Cidr, ObjectKey, Problem};
 use crate::resources::{
     AudienceMode, Cause, NamespacesFrom, OwnerKind, ReferenceTokens, ScopeClaim, SigningAlgorithm,
     WhenExceeded,
@@ -69,8 +69,18 @@ pub struct IdentityRecord {
     pub audience: AudienceMode,
     /// The first is the default.
     pub algorithms: Vec<SigningAlgorithm>,
+    /// How long one signing key signs.
+    pub rotate_keys_every: SignedDuration,
+    /// How long a signing key is published before.
+    pub publish_keys_ahead: SignedDuration,
+    /// Names of signing keys that are as if they had never been.
+    pub distrusted_keys: Vec<String>,
+    /// The annotation whose every new value does away with all signing keys.
+    pub rotate_keys: Option<Arc<str>>,
     /// Requirements of gateways, by name.
     pub gateways: BTreeMap<Arc<str>, GatewayRecord>,
+    /// Proxies whose word on the caller's address is believed.
+    pub trusted_proxies: Vec<Cidr>,
     /// How old the oldest watch may be.
     pub max_staleness: SignedDuration,
     /// What happens beyond it.
@@ -179,7 +189,7 @@ pub struct ClientRecord {
     pub algorithm: Option<SigningAlgorithm>,
     /// The life of its access tokens; `None`: the Identity's.
     pub access_token_lifetime: Option<SignedDuration>,
-    /// The Secret that the operator writes.
+    /// The Secret that holds its secret.
     pub secret: SecretRecord,
     /// How long a secret is good; `None`: until rotated.
     pub secret_lifetime: Option<SignedDuration>,
@@ -207,6 +217,10 @@ pub struct SecretRecord {
     pub name: Arc<str>,
     /// A second key.
     pub alias: Option<Arc<str>>,
+    /// What else it says.
+    pub template: Option<Arc<crate::resources::Template>>,
+    /// The key under which somebody else brings the secret; `None`: the operator writes the Secret.
+    pub existing_key: Option<Arc<str>>,
     /// `rotation`, as written.
     pub rotation: Option<Arc<crate::resources::Rotation>>,
     /// The annotation `symbolon.dev/rotate`.
@@ -225,7 +239,20 @@ pub struct CredentialRecord {
     /// Whose tokens these are.
     pub owner: OwnerRecord,
     /// Oldest to newest; an entry without a right seal is left out.
-    pub entries: Vec<EntryRecord>,
+    pub entries: Box<[EntryRecord]>,
+    /// Tells a change of what was issued from a report of its use: `metadata.generation`.
+    pub generation: u32,
+    /// What is known of the tokens' uses.
+    pub uses: Box<[Used]>,
+}
+
+/// A token that was used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// The token's number.
+    pub epoch: i64,
+    /// The last use that was reported, in seconds since 1970.
+    pub last: i64,
 }
 
 /// The owner of a Credential.

@@ -11,13 +11,15 @@ use serde_json::Value;
 
 use super::ObjectKey;
 use super::admit::{self, Settings};
+use super::brought::BroughtSecrets;
 use super::claims::Claims;
 use super::namespaces::Labels;
 use super::record::{
     ClientRecord, CredentialRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
 };
+use super::secret_names::SecretNames;
 use super::table::Table;
-use crate::resources::{Credential, Kind};
+use crate::resources::{Credential, Kind, OwnerKind};
 use crate::tokens::{MacKey, TokenId};
 
 /// Everything that is served, or would be if it were right.
@@ -36,10 +38,14 @@ pub struct Directory {
     pub(super) scope_claims: Claims<ScopeRecord>,
     /// Which Credential knows a token id.
     pub(super) issued: OrdSet<Issued>,
+    /// Which Credential knows a secret that was brought.
+    pub(super) brought: BroughtSecrets,
     /// OAuthClients of a namespace by age, for the quota.
     pub(super) client_ages: Ages,
     /// ServiceAccessTokens of a namespace by age, for the quota.
     pub(super) service_token_ages: Ages,
+    /// Who names which Secret.
+    pub(super) secret_names: SecretNames,
 }
 
 /// That a Credential knows a token id. The order makes one Identity's Credentials of one id a range.
@@ -186,6 +192,15 @@ impl Directory {
         }
     }
 
+    /// The same tables under other settings; what was judged before stays as it was.
+    #[cfg(test)]
+    pub(crate) fn with_settings(&self, settings: Settings) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            ..self.clone()
+        }
+    }
+
     /// What the installation decides.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -251,6 +266,7 @@ impl Directory {
         self.remove_client(&object.key);
         let object = Arc::new(object);
         self.client_claims.insert(&object);
+        self.secret_names.insert(&object);
         self.client_ages.insert(&object);
         self.clients.insert(object);
     }
@@ -258,6 +274,7 @@ impl Directory {
     fn remove_client(&mut self, key: &ObjectKey) {
         if let Some(object) = self.clients.remove(key) {
             self.client_ages.remove(&object);
+            self.secret_names.remove(&object);
             self.client_claims.remove(&object);
         }
     }
@@ -265,12 +282,14 @@ impl Directory {
     fn put_service_token(&mut self, object: Object<ServiceTokenRecord>) {
         self.remove_service_token(&object.key);
         self.service_token_ages.insert(&object);
+        self.secret_names.insert(&object);
         self.service_tokens.insert(Arc::new(object));
     }
 
     fn remove_service_token(&mut self, key: &ObjectKey) {
         if let Some(object) = self.service_tokens.remove(key) {
             self.service_token_ages.remove(&object);
+            self.secret_names.remove(&object);
         }
     }
 
@@ -278,6 +297,7 @@ impl Directory {
         self.remove_credential(&record.key);
         let record = Arc::new(record);
         self.issued.extend(Issued::all(&record));
+        self.brought.insert(&record);
         self.credentials.insert(record);
     }
 
@@ -286,18 +306,40 @@ impl Directory {
             for issued in Issued::all(&record) {
                 self.issued.remove(&issued);
             }
+            self.brought.remove(&record);
         }
     }
 
-    /// The Credential of an Identity that knows a token id.
+    /// The Credential of an Identity that knows a token id. After a restore there may be several: the one whose
+    /// owner is there counts.
     pub(super) fn knowing(
         &self,
         identity: &ObjectKey,
         token_id: &TokenId,
     ) -> Option<&CredentialRecord> {
-        let found = self.issued.get_next(&BeforeIssued { token_id, identity })?;
-        (found.token_id == *token_id && found.credential.identity == *identity)
-            .then_some(&*found.credential)
+        let is_right = |issued: &&Issued| {
+            issued.token_id == *token_id && issued.credential.identity == *identity
+        };
+        let before = BeforeIssued { token_id, identity };
+        let first = self.issued.get_next(&before).filter(is_right)?;
+        if self.has_owner(&first.credential) {
+            return Some(&first.credential);
+        }
+        let mut all = self.issued.range(first.clone()..).take_while(is_right);
+        let current = all.find(|issued| self.has_owner(&issued.credential));
+        Some(&current.unwrap_or(first).credential)
+    }
+
+    /// Whether the owner of a Credential is there with the recorded uid.
+    fn has_owner(&self, credential: &CredentialRecord) -> bool {
+        let owner = &credential.owner;
+        let uid = match owner.kind {
+            OwnerKind::OAuthClient => self.client(&owner.key).map(|object| &object.uid),
+            OwnerKind::ServiceAccessToken => {
+                self.service_token(&owner.key).map(|object| &object.uid)
+            }
+        };
+        uid == Some(&owner.uid)
     }
 
     /// An Identity.

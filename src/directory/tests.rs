@@ -542,3 +542,28 @@ fn the_order_of_events_does_not_matter() {
         backwards.directory.service_token_standing(&key, now())
     );
 }
+
+#[test]
+fn of_two_records_of_one_token_the_present_owners_counts() {
+    // A restore brings a record back that was rebound before; its name may sort before or after.
+    for uid in ["0", "~"] {
+        let mut world = World::new(QUICKSTART);
+        let now = "2026-02-01T00:00:00Z".parse().unwrap();
+        let mut kept = None;
+        let keep = |entry: &mut crate::resources::CredentialEntry| kept = Some(entry.clone());
+        let token = world.issue_with(OwnerKind::ServiceAccessToken, "blue", "nightly", now, keep);
+        let owner = crate::resources::CredentialOwner {
+            kind: OwnerKind::ServiceAccessToken,
+            namespace: "blue".into(),
+            name: "nightly".into(),
+            uid: uid.into(),
+        };
+        let identity = ObjectKey::new("platform", "main");
+        world.record(&identity, &owner, kept.unwrap());
+        let presented = crate::tokens::reference::parse(token.expose()).unwrap();
+        let found = world
+            .directory
+            .service_token_presented(&identity, &presented, now);
+        assert!(found.is_ok(), "{uid}: {:?}", found.err());
+    }
+}

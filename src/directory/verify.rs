@@ -10,7 +10,7 @@ use super::judge::{AcceptedClient, GrantedScope, Served};
 use super::record::{CredentialRecord, EntryRecord, IdentityRecord, ServiceTokenRecord};
 use super::tables::Directory;
 use crate::resources::{OwnerKind, ReferenceTokens};
-use crate::tokens::{Presented, TokenId};
+use crate::tokens::{Presented, TokenHash, TokenId};
 
 /// Why something issued is not good: for logs, never for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,6 +67,17 @@ pub struct ActiveToken<'a> {
     pub expires_at: Option<Timestamp>,
 }
 
+/// A client that proved who it is by a secret.
+#[derive(Clone, Debug)]
+pub struct AuthenticatedClient<'a> {
+    /// The client.
+    pub client: AcceptedClient<'a>,
+    /// The Credential of the secret.
+    pub credential: &'a CredentialRecord,
+    /// Its entry there.
+    pub entry: &'a EntryRecord,
+}
+
 impl Directory {
     /// A service access token that was presented at an Identity.
     pub fn service_token_presented<'a>(
@@ -118,13 +129,44 @@ impl Directory {
         client_id: &str,
         presented: &Presented<'_>,
         now: Timestamp,
-    ) -> Result<AcceptedClient<'a>, Refusal> {
+    ) -> Result<AuthenticatedClient<'a>, Refusal> {
         let (credential, entry) = self
             .issued_entry(identity, &presented.id)
             .ok_or(Refusal::UnknownToken)?;
         if entry.hash != presented.hash {
             return Err(Refusal::WrongSecret);
         }
+        self.secret_accepted(credential, entry, client_id, now)
+    }
+
+    /// A client and a secret that was brought for it, and has no id of ours. Its hash finds the record, never
+    /// the client id, as above; several clients may have brought the same.
+    pub fn client_with_brought_secret<'a>(
+        &'a self,
+        identity: &ObjectKey,
+        client_id: &str,
+        hash: &TokenHash,
+        now: Timestamp,
+    ) -> Result<AuthenticatedClient<'a>, Refusal> {
+        let mut refusal = Refusal::UnknownToken;
+        for (credential, entry) in self.brought_entries(identity, hash) {
+            match self.secret_accepted(credential, entry, client_id, now) {
+                Ok(accepted) => return Ok(accepted),
+                Err(found) if *entry.principal == *client_id => refusal = found,
+                Err(_) => {}
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Whether a client may use a secret that is recorded for somebody.
+    fn secret_accepted<'a>(
+        &'a self,
+        credential: &'a CredentialRecord,
+        entry: &'a EntryRecord,
+        client_id: &str,
+        now: Timestamp,
+    ) -> Result<AuthenticatedClient<'a>, Refusal> {
         if credential.owner.kind != OwnerKind::OAuthClient || *entry.principal != *client_id {
             return Err(Refusal::WrongSecret);
         }
@@ -138,7 +180,11 @@ impl Directory {
         if ends(entry).is_some_and(|end| end <= now) {
             return Err(Refusal::Expired);
         }
-        Ok(accepted)
+        Ok(AuthenticatedClient {
+            client: accepted,
+            credential,
+            entry,
+        })
     }
 
     /// The client of an access token that this Identity signed, if it may still use it, RFC 9068.

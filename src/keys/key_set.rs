@@ -213,13 +213,41 @@ impl KeySet {
         times.flatten().filter(|time| *time > now).min()
     }
 
-    /// The set without the keys of these names: as if they had never been.
+    /// The algorithm of those who ask for none, see [`default_algorithm`].
+    pub fn default_algorithm(&self, wanted: &[Algorithm], now: Timestamp) -> Option<Algorithm> {
+        let is_settled = |algorithm| self.signs_since(algorithm, now).is_some();
+        let has_key = |algorithm| self.active(algorithm, now).is_some();
+        default_algorithm(wanted, is_settled, has_key)
+    }
+
+    /// Since when the key that signs with `algorithm` at `now` does so; `None` where none does whose time has come.
+    pub fn signs_since(&self, algorithm: Algorithm, now: Timestamp) -> Option<Timestamp> {
+        let since = self.active(algorithm, now)?.active_from;
+        (since <= now).then_some(since)
+    }
+
+    /// The set without the keys of these names: as if they had never been. Where one of them was to sign at `now`, the
+    /// next of its algorithm does so at once, if there is one.
     #[must_use]
-    pub fn without(&self, distrusted: &[String]) -> Self {
+    pub fn without(&self, distrusted: &[String], now: Timestamp) -> Self {
         let trusted = |record: &&KeyRecord| !distrusted.iter().any(|kid| kid == record.key.kid());
-        Self {
+        let mut rest = Self {
             records: self.records.iter().filter(trusted).cloned().collect(),
+        };
+        let bereft = |algorithm: &Algorithm| {
+            self.signs_since(*algorithm, now).is_some()
+                && rest.signs_since(*algorithm, now).is_none()
+        };
+        let bereft: Vec<Algorithm> = Algorithm::ALL.into_iter().filter(bereft).collect();
+        for algorithm in bereft {
+            let mut heirs = rest.records.iter_mut();
+            if let Some(heir) =
+                heirs.find(|record| record.key.algorithm() == algorithm && !record.is_retired(now))
+            {
+                heir.active_from = now;
+            }
         }
+        rest
     }
 }
 
@@ -227,16 +255,20 @@ fn order(record: &KeyRecord) -> (Algorithm, Timestamp, &str) {
     (record.key.algorithm(), record.active_from, record.key.kid())
 }
 
-/// The algorithms among `wanted` for which a key must be made, since none is there or all are retired at `now`.
-pub fn missing(set: &KeySet, wanted: &[Algorithm], now: Timestamp) -> Vec<Algorithm> {
-    let mut missing: Vec<Algorithm> = wanted
-        .iter()
-        .copied()
-        .filter(|algorithm| set.active(*algorithm, now).is_none())
-        .collect();
-    missing.sort_unstable();
-    missing.dedup();
-    missing
+/// The algorithm of those who ask for none: the first of `wanted` whose key's time has come. Until one's has, the
+/// algorithm that signed before goes on, RS256 first, which every verifier knows (RFC 9068 section 4); where there is none
+/// either, a key published a moment ago is better than none.
+pub(super) fn default_algorithm(
+    wanted: &[Algorithm],
+    is_settled: impl Fn(Algorithm) -> bool,
+    has_key: impl Fn(Algorithm) -> bool,
+) -> Option<Algorithm> {
+    let find = |among: &[Algorithm], has: &dyn Fn(Algorithm) -> bool| {
+        among.iter().copied().find(|algorithm| has(*algorithm))
+    };
+    find(wanted, &is_settled)
+        .or_else(|| find(&Algorithm::ALL, &is_settled))
+        .or_else(|| find(wanted, &has_key))
 }
 
 /// Read first and loosely, so that a newer document is told from a broken one.
@@ -580,32 +612,41 @@ mod tests {
     #[test]
     fn a_distrusted_key_is_as_if_it_had_never_been() {
         let distrusted = [key(Algorithm::ES256).kid().to_owned(), "unknown".into()];
-        let set = key_set().without(&distrusted);
-        assert_eq!(missing(&set, &Algorithm::ALL, at(1)), [Algorithm::ES256]);
+        let set = key_set().without(&distrusted, at(1));
+        assert!(set.active(Algorithm::ES256, at(1)).is_none());
         assert_eq!(set.records().len(), 3);
     }
 
     #[test]
-    fn what_is_missing_is_wanted_and_has_no_living_key() {
+    fn the_heir_of_a_distrusted_key_signs_at_once_and_nobody_elses() {
+        let next = Arc::new(generate(Algorithm::ES256).unwrap());
+        let mut set = key_set();
+        set.insert(record(Arc::clone(&next), 100, None)).unwrap();
+        let distrusted = [key(Algorithm::ES256).kid().to_owned()];
+        let since = |set: &KeySet| set.signs_since(Algorithm::ES256, at(7));
+        assert_eq!(since(&set.without(&distrusted, at(7))), Some(at(7)));
+        assert_eq!(since(&set.without(&[], at(7))), Some(at(0)));
+        let pending = [next.kid().to_owned()];
+        assert_eq!(since(&set.without(&pending, at(7))), Some(at(0)));
+    }
+
+    #[test]
+    fn the_default_is_the_first_whose_time_has_come_and_until_then_the_one_before() {
+        use Algorithm::{ES256, EdDSA, PS256, RS256};
         let set = KeySet::from_records([
-            record(key(Algorithm::RS256), 0, None),
-            record(key(Algorithm::ES256), 0, Some(10)),
-            record(key(Algorithm::EdDSA), 100, None),
+            record(key(RS256), 0, Some(200)),
+            record(key(EdDSA), 0, None),
+            record(key(ES256), 100, None),
         ])
         .unwrap();
-        let wanted = [
-            Algorithm::EdDSA,
-            Algorithm::PS256,
-            Algorithm::ES256,
-            Algorithm::RS256,
-            Algorithm::PS256,
-        ];
-        assert_eq!(missing(&set, &wanted, at(9)), [Algorithm::PS256]);
-        assert_eq!(
-            missing(&set, &wanted, at(10)),
-            [Algorithm::PS256, Algorithm::ES256]
-        );
-        assert_eq!(missing(&set, &[], at(10)), []);
+        let default = |wanted: &[Algorithm], now| set.default_algorithm(wanted, at(now));
+        assert_eq!(default(&[ES256], 99), Some(RS256), "it goes on");
+        assert_eq!(default(&[ES256], 100), Some(ES256));
+        assert_eq!(default(&[ES256, EdDSA], 99), Some(EdDSA), "wanted too");
+        assert_eq!(default(&[PS256], 300), Some(ES256), "better than none");
+        let first = KeySet::from_records([record(key(ES256), 100, None)]).unwrap();
+        assert_eq!(first.default_algorithm(&[PS256, ES256], at(1)), Some(ES256));
+        assert_eq!(first.default_algorithm(&[PS256], at(1)), None);
     }
 
     #[test]

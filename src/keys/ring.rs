@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::key_set::default_algorithm;
 use super::signing_key::{KeyError, MAX_SIGNATURE_LENGTH, SigningKey};
 use super::{Algorithm, KeySet, jwks};
 use crate::tokens::claims::AccessTokenClaims;
@@ -65,6 +66,8 @@ pub struct KeyRing {
     keys: Vec<RingKey>,
     /// For each of [`Algorithm::ALL`] the place of the key that signs.
     active: [Option<usize>; Algorithm::ALL.len()],
+    /// The algorithms whose signing key's time has come.
+    settled: Vec<Algorithm>,
     jwks: Bytes,
     next_change: Option<Timestamp>,
 }
@@ -91,6 +94,11 @@ impl KeyRing {
         };
         Ok(Self {
             active: Algorithm::ALL.map(place),
+            settled: {
+                let all = Algorithm::ALL.into_iter();
+                all.filter(|algorithm| set.signs_since(*algorithm, now).is_some())
+                    .collect()
+            },
             jwks: jwks::render(published.iter().map(|key| key.jwk()))?.into(),
             next_change: set.next_change(now),
             keys: published.into_iter().map(RingKey::of).collect(),
@@ -112,6 +120,16 @@ impl KeyRing {
         Algorithm::ALL
             .into_iter()
             .filter(|algorithm| self.signer(*algorithm).is_some())
+    }
+
+    /// The algorithm of those who ask for none, where `wanted` are offered: the first whose key was published for long
+    /// enough, else the one that signed before.
+    pub fn default_algorithm(&self, wanted: &[Algorithm]) -> Option<Algorithm> {
+        default_algorithm(
+            wanted,
+            |algorithm| self.settled.contains(&algorithm),
+            |algorithm| self.signer(algorithm).is_some(),
+        )
     }
 
     fn signer(&self, algorithm: Algorithm) -> Option<&RingKey> {

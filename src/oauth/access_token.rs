@@ -3,9 +3,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::directory::record::IdentityRecord;
+use crate::directory::record::{EntryRecord, IdentityRecord};
 use crate::directory::{
-    AcceptedClient, Directory, GrantedScope, ObjectKey, Refusal, Served, is_audience_of,
+    AcceptedClient, CredentialRecord, Directory, GrantedScope, ObjectKey, Refusal, Served,
+    is_audience_of,
 };
 use crate::tokens::claims::{Audience, PrincipalKind};
 use crate::tokens::{AccessTokenClaims, TokenId, reference};
@@ -72,6 +73,8 @@ pub struct Active<'a> {
     pub issued_at: Timestamp,
     /// When it ends, if ever.
     pub expires_at: Option<Timestamp>,
+    /// Where a reference token is recorded.
+    pub issued: Option<(&'a CredentialRecord, &'a EntryRecord)>,
 }
 
 impl<'a> Active<'a> {
@@ -124,6 +127,7 @@ fn judge_reference<'a>(
         id: TokenId::as_str(&token.entry.token_id),
         issued_at: token.entry.issued_at,
         expires_at: token.expires_at,
+        issued: Some((token.credential, token.entry)),
     })
 }
 
@@ -177,5 +181,6 @@ fn judge_jwt<'a>(
         id: &claims.jti,
         issued_at: claims.iat,
         expires_at: Some(expires_at),
+        issued: None,
     })
 }

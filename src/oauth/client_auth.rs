@@ -1,8 +1,8 @@
 //! Client authentication at the token, introspection and revocation endpoints, RFC 6749 section 2.3.1:
 //! `client_secret_basic` or `client_secret_post`, one of them, never in a URL.
 //!
-//! The secret is hashed before anything is looked up, and found by its own id: nothing in the answer or its time
-//! says whether there is such a client.
+//! The secret is hashed before anything is looked up, and found by its own id, or by its hash where somebody else made
+//! it: nothing in the answer or its time says whether there is such a client.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::form::decode;
 use super::{ErrorCode, Form, OAuthError};
-use crate::directory::{AcceptedClient, Directory, ObjectKey, Refusal};
+use crate::directory::{AuthenticatedClient, Directory, ObjectKey, Refusal};
+use crate::tokens::brought;
 use crate::tokens::reference::{self, Kind};
 
 /// The longest `Basic` credentials that are decoded, in bytes of base64.
@@ -92,7 +93,7 @@ pub fn authenticate<'d, 'h>(
     authorization: impl Iterator<Item = &'h [u8]>,
     form: &Form<'_>,
     now: Timestamp,
-) -> Result<(AcceptedClient<'d>, Method), Failure> {
+) -> Result<(AuthenticatedClient<'d>, Method), Failure> {
     let mut authorization = authorization;
     let header = authorization.next();
     let in_body = form.get("client_secret");
@@ -133,14 +134,23 @@ fn verify<'d>(
     client_id: &str,
     secret: &str,
     now: Timestamp,
-) -> Result<AcceptedClient<'d>, Reason> {
-    let presented = reference::parse(secret).map_err(|_| Reason::Malformed)?;
-    if presented.kind != Kind::ClientSecret {
-        return Err(Reason::Malformed);
-    }
-    directory
-        .client_authenticated(identity, client_id, &presented, now)
-        .map_err(Reason::Refused)
+) -> Result<AuthenticatedClient<'d>, Reason> {
+    let found = match reference::parse(secret) {
+        Ok(presented) if presented.kind != Kind::ClientSecret => return Err(Reason::Malformed),
+        Ok(presented) => directory
+            .client_authenticated(identity, client_id, &presented, now)
+            // One that another installation made may have been brought here.
+            .or_else(|refusal| {
+                directory
+                    .client_with_brought_secret(identity, client_id, &presented.hash, now)
+                    .map_err(|_| refusal)
+            }),
+        Err(_) => {
+            let hash = brought::presented(secret).ok_or(Reason::Malformed)?;
+            directory.client_with_brought_secret(identity, client_id, &hash, now)
+        }
+    };
+    found.map_err(Reason::Refused)
 }
 
 fn several(client_id: Option<&str>) -> Failure {

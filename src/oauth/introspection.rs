@@ -9,7 +9,8 @@ use serde::{Serialize, Serializer};
 
 use super::access_token::{self, Active, Inactive, Presented};
 use super::scope;
-use crate::directory::{AcceptedClient, Directory, GrantedScope, audiences_of};
+use crate::directory::record::EntryRecord;
+use crate::directory::{AcceptedClient, CredentialRecord, Directory, GrantedScope, audiences_of};
 use crate::tokens::claims::PrincipalKind;
 
 /// The answer for a token that is not active, RFC 7662 section 2.2.
@@ -33,6 +34,8 @@ pub struct Introspection<'a> {
     principal_kind: PrincipalKind,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_system_user: Option<&'a str>,
+    #[serde(skip)]
+    used: Option<(&'a CredentialRecord, &'a EntryRecord)>,
 }
 
 /// RFC 7519 section 4.1.3: one as a string, several as a list.
@@ -64,11 +67,18 @@ pub fn introspect<'a>(
     if shown.is_empty() {
         return Err(Inactive::WrongAudience);
     }
-    Ok(Introspection::of(&active, &shown))
+    let mut answer = Introspection::of(&active, &shown);
+    // A client that looks at its own token does not use it.
+    answer.used = active.issued.filter(|_| !is_own(caller, &active));
+    Ok(answer)
+}
+
+fn is_own(caller: &AcceptedClient<'_>, active: &Active<'_>) -> bool {
+    caller.client.object.uid == active.client.client.object.uid
 }
 
 fn shown_to<'a>(caller: &AcceptedClient<'_>, active: &Active<'a>) -> Vec<GrantedScope<'a>> {
-    let own = caller.client.object.uid == active.client.client.object.uid;
+    let own = is_own(caller, active);
     let record = caller.client.record;
     let is_shown = |scope: &&GrantedScope<'_>| {
         own || record
@@ -85,6 +95,11 @@ fn shown_to<'a>(caller: &AcceptedClient<'_>, active: &Active<'a>) -> Vec<Granted
 }
 
 impl<'a> Introspection<'a> {
+    /// Where the reference token is recorded that somebody showed to the caller.
+    pub const fn used(&self) -> Option<(&'a CredentialRecord, &'a EntryRecord)> {
+        self.used
+    }
+
     fn of(active: &Active<'a>, shown: &[GrantedScope<'_>]) -> Self {
         let client = active.client.client.record;
         Self {
@@ -101,6 +116,7 @@ impl<'a> Introspection<'a> {
             jti: active.id,
             principal_kind: active.kind,
             client_system_user: client.system_user.as_deref(),
+            used: None,
         }
     }
 

@@ -5,11 +5,13 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::issue::IssueEvent;
+use super::issue::{IssueEvent, Retirement};
+use crate::directory::ObjectKey;
 use crate::resources::API_VERSION;
 
 /// Waiting to be written; more are left out.
@@ -21,15 +23,17 @@ const CONTROLLER: &str = "symbolon";
 
 /// Something that happened to an object.
 pub struct Notice {
+    reason: &'static str,
     event: Event,
     regarding: ObjectReference,
 }
 
 impl Notice {
     /// A notice about a live object.
-    pub fn new(live: &Value, reason: &str, is_warning: bool, note: String) -> Self {
+    pub fn new(live: &Value, reason: &'static str, is_warning: bool, note: String) -> Self {
         let field = |name: &str| live["metadata"][name].as_str().map(str::to_owned);
         Self {
+            reason,
             event: Event {
                 type_: if is_warning {
                     EventType::Warning
@@ -50,6 +54,21 @@ impl Notice {
                 ..ObjectReference::default()
             },
         }
+    }
+
+    /// Tells which part of a Secret beside it is meant. Notices of one reason about one object are merged, and the first
+    /// text stays, unless they are about different parts.
+    #[must_use]
+    pub(super) fn of_secret(mut self, secret: &ObjectKey, part: &str) -> Self {
+        self.event.secondary = Some(ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Secret".to_owned()),
+            namespace: Some(secret.namespace.to_string()),
+            name: Some(secret.name.to_string()),
+            field_path: Some(part.to_owned()),
+            ..ObjectReference::default()
+        });
+        self
     }
 
     /// What issuing did to an owner.
@@ -82,6 +101,7 @@ impl Notice {
             IssueEvent::Retired {
                 token_id,
                 not_after,
+                why: Retirement::Replaced,
             } => {
                 let end = not_after
                     .map(|end| format!(" until {}", end.0))
@@ -90,6 +110,31 @@ impl Notice {
                     "Retired",
                     false,
                     format!("token {token_id} is accepted{end} and replaced by a newer one"),
+                )
+            }
+            IssueEvent::Retired {
+                token_id,
+                why: Retirement::Quiet,
+                ..
+            } => (
+                "Retired",
+                false,
+                format!(
+                    "token {token_id} is accepted no more: the newer one is in use, and it was in no use for the quiet period"
+                ),
+            ),
+            IssueEvent::Retired {
+                token_id,
+                not_after,
+                why: Retirement::Lapsed,
+            } => {
+                let end = not_after
+                    .map(|end| format!(" until {}", end.0))
+                    .unwrap_or_default();
+                (
+                    "Retired",
+                    false,
+                    format!("secret {token_id} is accepted{end}: what brought it is gone"),
                 )
             }
             IssueEvent::Revoked => (
@@ -113,7 +158,13 @@ impl Notice {
 
 /// Where notices are handed in.
 #[derive(Clone)]
-pub struct Notices(Option<mpsc::Sender<Notice>>);
+pub struct Notices {
+    sender: Option<mpsc::Sender<Notice>>,
+    observer: Observer,
+}
+
+/// Is told the reason of each notice.
+type Observer = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 impl Notices {
     /// Written by a task of its own, which merges repeated ones.
@@ -125,7 +176,10 @@ impl Notices {
         };
         let recorder = Recorder::new(client, reporter);
         tokio::spawn(async move {
-            while let Some(Notice { event, regarding }) = receiver.recv().await {
+            while let Some(Notice {
+                event, regarding, ..
+            }) = receiver.recv().await
+            {
                 let written =
                     tokio::time::timeout(TIMEOUT, recorder.publish(&event, &regarding)).await;
                 if !matches!(written, Ok(Ok(()))) {
@@ -133,17 +187,31 @@ impl Notices {
                 }
             }
         });
-        Self(Some(sender))
+        Self {
+            sender: Some(sender),
+            observer: Arc::new(|_| {}),
+        }
     }
 
     /// Read by nobody.
-    pub const fn ignored() -> Self {
-        Self(None)
+    pub fn ignored() -> Self {
+        Self {
+            sender: None,
+            observer: Arc::new(|_| {}),
+        }
+    }
+
+    /// Has each one reported, written or not.
+    #[must_use]
+    pub fn observed(mut self, observer: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
+        self.observer = Arc::new(observer);
+        self
     }
 
     /// Hands one in.
     pub(super) fn publish(&self, notice: Notice) {
-        if let Some(sender) = &self.0 {
+        (self.observer)(notice.reason);
+        if let Some(sender) = &self.sender {
             drop(sender.try_send(notice));
         }
     }

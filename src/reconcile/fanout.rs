@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::queue::Why;
 use super::work::Work;
+use crate::directory::record::{ClientRecord, Object, ServiceTokenRecord};
 use crate::directory::{Change, Directory, ObjectKey, Row};
 use crate::resources::Kind;
 
@@ -81,6 +82,7 @@ impl Fanout<'_> {
             Change::Upsert(Row::Credential(_)) | Change::Delete(..) => return,
         };
         self.must(kind, key);
+        self.rivals(kind, key);
         match kind {
             Kind::Identity => self.touched.identities = true,
             Kind::Scope => self.touch_scope(key),
@@ -92,6 +94,29 @@ impl Fanout<'_> {
         }
         if is_gone && matches!(kind, Kind::OAuthClient | Kind::ServiceAccessToken) {
             self.orphans(kind, key);
+        }
+    }
+
+    /// Those that want the Secret that the object wanted: it may be theirs now, or not any more.
+    fn rivals(&mut self, kind: Kind, key: &ObjectKey) {
+        for directory in [self.before, self.after] {
+            let name = match kind {
+                Kind::OAuthClient => directory
+                    .client(key)
+                    .and_then(|object| Some(object.record()?.secret.name.clone())),
+                Kind::ServiceAccessToken => directory
+                    .service_token(key)
+                    .and_then(|object| Some(object.record()?.secret.name.clone())),
+                _ => None,
+            };
+            let Some(name) = name else { continue };
+            let secret = ObjectKey {
+                namespace: key.namespace.clone(),
+                name,
+            };
+            for (kind, other) in directory.wanting_secret(&secret) {
+                self.perhaps(kind.kind(), &other);
+            }
         }
     }
 
@@ -238,6 +263,64 @@ impl Fanout<'_> {
 impl Touched {
     fn has_namespace(&self, namespace: &Arc<str>) -> bool {
         self.namespaces.contains(namespace) || self.freed.contains(namespace)
+    }
+}
+
+/// The owners that want a Secret of this name.
+pub(super) fn owners_of_secret(directory: &Directory, secret: &ObjectKey) -> Vec<Work> {
+    let wants = |key: &ObjectKey, name: Option<&Arc<str>>| {
+        key.namespace == secret.namespace && name == Some(&secret.name)
+    };
+    let clients = directory
+        .clients()
+        .filter(|object| {
+            wants(
+                &object.key,
+                object.record().map(|record| &record.secret.name),
+            )
+        })
+        .map(|object| Work::Object(Kind::OAuthClient, object.key.clone()));
+    let tokens = directory
+        .service_tokens()
+        .filter(|object| {
+            wants(
+                &object.key,
+                object.record().map(|record| &record.secret.name),
+            )
+        })
+        .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
+    clients.chain(tokens).collect()
+}
+
+/// The clients of an Identity and their tokens.
+pub(super) fn owners_under(directory: &Directory, identity: &ObjectKey) -> Vec<Work> {
+    let is_client = |object: &Object<ClientRecord>| {
+        let record = object.record();
+        record.is_some_and(|record| record.identity.as_ref() == Some(identity))
+    };
+    let clients = directory
+        .clients()
+        .filter(|object| is_client(object))
+        .map(|object| Work::Object(Kind::OAuthClient, object.key.clone()));
+    let is_token = |object: &Object<ServiceTokenRecord>| {
+        let client = object.record().map(|record| &record.client);
+        let client = client.and_then(|client| directory.client(client));
+        client.is_some_and(|client| is_client(client))
+    };
+    let tokens = directory
+        .service_tokens()
+        .filter(|object| is_token(object))
+        .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
+    clients.chain(tokens).collect()
+}
+
+/// The uid of an owner.
+pub(super) fn uid_of(directory: &Directory, kind: Kind, key: &ObjectKey) -> Option<Arc<str>> {
+    match kind {
+        Kind::OAuthClient => directory.client(key).map(|object| object.uid.clone()),
+        _ => directory
+            .service_token(key)
+            .map(|object| object.uid.clone()),
     }
 }
 

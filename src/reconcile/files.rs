@@ -29,8 +29,8 @@ use super::key_secrets;
 use super::kube_api::OwnWrites;
 use super::report::Reports;
 use super::secret::SecretObject;
-use crate::directory::{ObjectKey, schema};
-use crate::resources::{Credential, Kind, OwnerKind};
+use crate::directory::{ObjectKey, schema, usage};
+use crate::resources::{Credential, CredentialStatus, Kind, OwnerKind};
 use crate::state_file;
 use crate::tokens::TokenHash;
 
@@ -235,6 +235,31 @@ impl Files {
         self.drop_credential(key)
     }
 
+    /// Changes the status of a Credential, on condition of its uid where one is given; nothing where it is gone.
+    /// `change` says what it should be; `None`: as it is.
+    pub fn report_use(
+        &self,
+        key: &ObjectKey,
+        uid: Option<&str>,
+        change: impl FnOnce(&Credential) -> Option<CredentialStatus>,
+    ) -> Result<(), ApiError> {
+        let _writing = self.writing();
+        let Some(mut stored) = self.read_credential(key)? else {
+            return Ok(());
+        };
+        if uid.is_some_and(|uid| stored.metadata.uid.as_deref() != Some(uid)) {
+            return Ok(());
+        }
+        let Some(status) = change(&stored) else {
+            return Ok(());
+        };
+        stored.status = Some(status);
+        // Not the controller's own write: it has to see it.
+        let stored = self.store_credential(key, &stored)?;
+        self.tell(CredentialEvent::Put(Box::new(stored)));
+        Ok(())
+    }
+
     /// One write at a time: no other comes between what it depends on and it.
     fn writing(&self) -> MutexGuard<'_, ()> {
         self.0
@@ -274,7 +299,9 @@ impl Files {
             return Ok(None);
         };
         stamp(&mut manifest, key, version);
-        Ok(Some(SecretObject::new(manifest)))
+        let mut secret = SecretObject::new(manifest);
+        secret.encode_texts();
+        Ok(Some(secret))
     }
 
     fn read_credential(&self, key: &ObjectKey) -> Result<Option<Credential>, ApiError> {
@@ -285,7 +312,7 @@ impl Files {
             return Ok(None);
         };
         stamp(&mut manifest, key, version);
-        serde_json::from_value(Value::Object(manifest))
+        usage::credential_of(Value::Object(manifest))
             .map(Some)
             .map_err(|error| ApiError::Invalid(format!("{}: {error}", path.display())))
     }
@@ -301,11 +328,7 @@ impl Cluster for Files {
     }
 
     async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
-        let kind = match kind {
-            OwnerKind::OAuthClient => Kind::OAuthClient,
-            OwnerKind::ServiceAccessToken => Kind::ServiceAccessToken,
-        };
-        self.object(kind, key).await
+        self.object(kind.kind(), key).await
     }
 
     async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
@@ -316,6 +339,7 @@ impl Cluster for Files {
         }
         let mut credential = credential.clone();
         credential.metadata.uid = Some(new_uid());
+        credential.metadata.generation = Some(1);
         self.put_credential(&key, &credential)
     }
 
@@ -326,7 +350,11 @@ impl Cluster for Files {
         let is_same = stored.metadata.uid == credential.metadata.uid
             && stored.metadata.resource_version == credential.metadata.resource_version;
         if is_same {
-            self.put_credential(&key, credential)
+            let generation = stored.metadata.generation.unwrap_or_default();
+            let mut credential = credential.clone();
+            credential.metadata.generation = Some(generation + 1);
+            credential.status = stored.status;
+            self.put_credential(&key, &credential)
         } else {
             Err(ApiError::Conflict)
         }
@@ -435,6 +463,18 @@ impl Files {
         key: &ObjectKey,
         credential: &Credential,
     ) -> Result<Credential, ApiError> {
+        let stored = self.store_credential(key, credential)?;
+        let version = stored.metadata.resource_version.as_deref();
+        self.0.own.note(version.unwrap_or_default());
+        self.tell(CredentialEvent::Put(Box::new(stored.clone())));
+        Ok(stored)
+    }
+
+    fn store_credential(
+        &self,
+        key: &ObjectKey,
+        credential: &Credential,
+    ) -> Result<Credential, ApiError> {
         let path = self
             .path("credentials", key)
             .ok_or_else(|| unsafe_name(key))?;
@@ -443,16 +483,7 @@ impl Files {
             return Err(ApiError::Invalid(message));
         };
         store(&path, manifest)?;
-        let stored = self.read_credential(key)?.ok_or(ApiError::NotFound)?;
-        self.0.own.note(
-            stored
-                .metadata
-                .resource_version
-                .as_deref()
-                .unwrap_or_default(),
-        );
-        self.tell(CredentialEvent::Put(Box::new(stored.clone())));
-        Ok(stored)
+        self.read_credential(key)?.ok_or(ApiError::NotFound)
     }
 }
 

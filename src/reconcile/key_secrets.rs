@@ -1,10 +1,11 @@
 //! The two Secrets of an Identity: `<identity>-signing`, which the server mounts, and `<identity>-mac`, by
 //! which both know what the operator recorded.
 //!
-//! They are made where they are absent, and a key is added where an algorithm has none. Nothing in them
-//! is ever replaced or removed here: what is there and makes no sense is somebody's to look at. They
-//! belong to the Identity by name and are not owned by it: an Identity that was pruned by mistake comes
-//! back with its keys. Absent: rotation.
+//! They are made where they are absent, and the signing keys follow their [`schedule`](crate::keys::schedule) by
+//! read-modify-write, so that of two leaders one makes the next key. A mac key is never replaced here, nor is
+//! anything in a Secret that is not ours or is immutable: what is there and makes no sense is somebody's to look
+//! at. They belong to the Identity by name and are not owned by it: an Identity that was pruned by mistake
+//! comes back with its keys. Absent: the schedule itself, and the sweep after an Identity that is gone.
 
 use std::sync::Arc;
 
@@ -16,9 +17,11 @@ use zeroize::Zeroizing;
 
 use super::cluster::{ApiError, Cluster};
 use super::secret::SecretObject;
+use crate::directory::record::IdentityRecord;
 use crate::directory::{ObjectKey, Problem, Reason};
-use crate::keys::{Algorithm, KeyRecord, KeySet, generate, missing};
-use crate::resources::{KeyStatus, LABEL_MANAGED, SigningAlgorithm};
+use crate::keys::schedule::{self, Memory, Phase, Plan, Wish};
+use crate::keys::{Algorithm, KeySet, SigningKey, generate};
+use crate::resources::{ANNOTATION_ROTATE_KEYS, KeyPhase, KeyStatus, LABEL_MANAGED, Moment};
 use crate::tokens::{Entropy, MacKey};
 
 /// The key of `<identity>-signing`.
@@ -26,7 +29,13 @@ pub const KEYSET: &str = "keyset.json";
 /// The key of `<identity>-mac`.
 pub const MAC: &str = "mac.key";
 /// Whose keys a Secret holds, for people to read.
-const ANNOTATION_IDENTITY: &str = "symbolon.dev/identity";
+pub(super) const ANNOTATION_IDENTITY: &str = "symbolon.dev/identity";
+/// What the schedule remembers beside the keys.
+const ANNOTATION_SCHEDULE: &str = "symbolon.dev/key-schedule";
+/// Since when the Identity of a key Secret is gone.
+pub(super) const ANNOTATION_GONE: &str = "symbolon.dev/identity-gone-since";
+/// Most keys that a status tells of.
+const MOST_TOLD: usize = 32;
 const SIGNING_SUFFIX: &str = "-signing";
 const MAC_SUFFIX: &str = "-mac";
 
@@ -59,28 +68,64 @@ pub(super) fn identity_of(secret: &ObjectKey) -> Option<ObjectKey> {
 #[derive(Debug)]
 pub struct Keys {
     /// What is published of the signing keys, or why there are none.
-    pub signing: Result<Vec<KeyStatus>, Problem>,
+    pub signing: Result<Signing, Problem>,
     /// The mac key, or why there is none.
     pub mac: Result<Arc<MacKey>, Problem>,
 }
 
-/// Makes what is missing and says what there is.
+/// The signing keys as people see them.
+#[derive(Debug)]
+pub struct Signing {
+    /// Each published key.
+    pub keys: Vec<KeyStatus>,
+    /// When something is to be done, or to be said, the next time.
+    pub next: Option<Timestamp>,
+}
+
+/// How an Identity wants its signing keys.
+pub fn wish(identity: &IdentityRecord) -> Wish {
+    let algorithms = identity.algorithms.iter().copied();
+    Wish {
+        algorithms: algorithms.map(Algorithm::from).collect(),
+        rotate_every: identity.rotate_keys_every,
+        publish_ahead: identity.publish_keys_ahead,
+        longest_token: identity.max_access_token_lifetime,
+        staleness: identity.max_staleness,
+        distrusted: identity.distrusted_keys.clone(),
+        emergency: identity.rotate_keys.as_deref().map(str::to_owned),
+    }
+}
+
+/// Makes what is missing or due and says what there is.
 pub async fn ensure<C: Cluster>(
     cluster: &C,
     identity: &ObjectKey,
-    wanted: &[SigningAlgorithm],
+    wish: &Wish,
     now: Timestamp,
     entropy: &mut (dyn Entropy + Send),
 ) -> Result<Keys, ApiError> {
-    let mac = match read_mac(cluster, identity).await? {
+    let mac = match cluster.secret(&mac_secret(identity)).await? {
         None => make_mac(cluster, identity, entropy).await?,
-        Some(found) => found,
+        Some(found) => take_back(cluster, found, &mac_secret(identity)).await?,
     };
-    let wanted: Vec<Algorithm> = wanted.iter().copied().map(algorithm).collect();
     Ok(Keys {
-        signing: ensure_signing(cluster, identity, &wanted, now).await?,
+        signing: ensure_signing(cluster, identity, wish, now).await?,
         mac,
     })
+}
+
+/// The mac key, no longer marked as that of an Identity that is gone.
+async fn take_back<C: Cluster>(
+    cluster: &C,
+    mut found: SecretObject,
+    key: &ObjectKey,
+) -> Result<Result<Arc<MacKey>, Problem>, ApiError> {
+    let mac = mac_of(key, &found);
+    if mac.is_ok() && found.is_managed() && found.annotation(ANNOTATION_GONE).is_some() {
+        found.set_annotation(ANNOTATION_GONE, None);
+        cluster.replace_secret(&found).await?;
+    }
+    Ok(mac)
 }
 
 /// The mac key; `None` where there is no Secret.
@@ -123,50 +168,54 @@ async fn make_mac<C: Cluster>(
 async fn ensure_signing<C: Cluster>(
     cluster: &C,
     identity: &ObjectKey,
-    wanted: &[Algorithm],
+    wish: &Wish,
     now: Timestamp,
-) -> Result<Result<Vec<KeyStatus>, Problem>, ApiError> {
+) -> Result<Result<Signing, Problem>, ApiError> {
     let key = signing_secret(identity);
     let found = cluster.secret(&key).await?;
-    let mut set = match found.as_ref().map(|secret| keyset_of(&key, secret)) {
+    let set = match found.as_ref().map(|secret| keyset_of(&key, secret)) {
         None => KeySet::default(),
         Some(Ok(set)) => set,
         Some(Err(problem)) => return Ok(Err(problem)),
     };
-    let missing = missing(&set, wanted, now);
-    if missing.is_empty() {
-        return Ok(Ok(statuses(&set, now)));
+    let plan = schedule::plan(&set, found.as_ref().and_then(memory_of).as_ref(), wish, now);
+    let is_marked = |secret: &SecretObject| secret.annotation(ANNOTATION_GONE).is_some();
+    if found.as_ref().is_some_and(|secret| !is_marked(secret)) && !plan.is_change {
+        return Ok(Ok(signing(&set, wish, plan.next, now)));
     }
-    if let Some(problem) = found
-        .as_ref()
-        .and_then(|secret| refuse_change(&key, secret))
-    {
-        return Ok(Err(problem));
+    if let Some(secret) = found.as_ref().filter(|secret| !is_ours_to_change(secret)) {
+        return Ok(match refuse_change(&key, secret, &set, &plan, wish, now) {
+            Some(problem) => Err(problem),
+            // Whoever brought these keys replaces them, too.
+            None => Ok(signing(&set, wish, set.next_change(now), now)),
+        });
     }
     // An RSA key is tens of milliseconds of work, at times many.
-    let made = tokio::task::spawn_blocking(move || make_keys(&missing)).await;
+    let makes = plan.makes();
+    let made = tokio::task::spawn_blocking(move || make_keys(&makes)).await;
     let made = made.map_err(|_| failed())?.ok_or_else(failed)?;
-    for signing_key in made {
-        set.insert(KeyRecord::active_at_once(Arc::new(signing_key), now))
-            .map_err(|_| failed())?;
-    }
+    let set = plan.apply(&set, made).map_err(|_| failed())?;
     let json = set.to_json().map_err(|_| failed())?;
-    match found {
-        None => {
-            cluster
-                .create_secret(&with_data(manifest(&key, identity), KEYSET, &json))
-                .await?
-        }
-        Some(secret) => {
-            cluster
-                .replace_secret(&with_data(secret, KEYSET, &json))
-                .await?
-        }
-    };
-    Ok(Ok(statuses(&set, now)))
+    let is_new = found.is_none();
+    let secret = found.unwrap_or_else(|| manifest(&key, identity));
+    let mut secret = with_data(secret, KEYSET, &json);
+    let memory = serde_json::to_string(&plan.memory).map_err(|_| failed())?;
+    secret.set_annotation(ANNOTATION_SCHEDULE, Some(&memory));
+    secret.set_annotation(ANNOTATION_GONE, None);
+    if is_new {
+        cluster.create_secret(&secret).await?;
+    } else {
+        cluster.replace_secret(&secret).await?;
+    }
+    Ok(Ok(signing(&set, wish, plan.next, now)))
 }
 
-fn make_keys(algorithms: &[Algorithm]) -> Option<Vec<crate::keys::SigningKey>> {
+/// What the schedule noted; what nobody can read was never noted.
+fn memory_of(secret: &SecretObject) -> Option<Memory> {
+    serde_json::from_str(secret.annotation(ANNOTATION_SCHEDULE)?).ok()
+}
+
+fn make_keys(algorithms: &[Algorithm]) -> Option<Vec<SigningKey>> {
     algorithms
         .iter()
         .map(|algorithm| generate(*algorithm).ok())
@@ -182,22 +231,44 @@ fn keyset_of(key: &ObjectKey, secret: &SecretObject) -> Result<KeySet, Problem> 
     KeySet::parse(&bytes).map_err(|error| unusable(key, KEYSET, &error.to_string()))
 }
 
-/// Why a key may not be added to a Secret that is good otherwise.
-fn refuse_change(key: &ObjectKey, secret: &SecretObject) -> Option<Problem> {
-    if secret.is_immutable() {
+fn is_ours_to_change(secret: &SecretObject) -> bool {
+    secret.is_managed() && !secret.is_immutable()
+}
+
+/// Why a Secret that is not ours to change will not do as it stands.
+fn refuse_change(
+    key: &ObjectKey,
+    secret: &SecretObject,
+    set: &KeySet,
+    plan: &Plan,
+    wish: &Wish,
+    now: Timestamp,
+) -> Option<Problem> {
+    let trusted = set.without(&wish.distrusted, now);
+    let mut wanted = wish.algorithms.iter();
+    let lacks_key = wanted.any(|algorithm| trusted.active(*algorithm, now).is_none());
+    let (path, fault) = if lacks_key {
+        let fault = "lacks a key for an algorithm of spec.signing.algorithms";
+        ("/spec/signing/algorithms", fault.to_owned())
+    } else if plan.is_emergency {
+        let fault =
+            format!("has the keys that the annotation {ANNOTATION_ROTATE_KEYS} is to replace");
+        ("/metadata/annotations", fault)
+    } else {
+        return None;
+    };
+    let (reason, message) = if secret.is_immutable() {
         let message = format!(
-            "the Secret {key} is immutable and lacks a key for an algorithm of spec.signing.algorithms: take the algorithm out, or replace the Secret by one with such a key"
+            "the Secret {key} is immutable and {fault}: replace the Secret, or take back what asks for it"
         );
-        return Some(Problem::error(
-            Reason::SecretImmutable,
-            "/spec/signing/algorithms",
-            message,
-        ));
-    }
-    (!secret.is_managed()).then(|| {
-        let message = format!("the Secret {key} was not made by the operator and lacks a key for an algorithm of spec.signing.algorithms: add one, or label the Secret {LABEL_MANAGED}: \"true\" to let the operator add it");
-        Problem::error(Reason::SecretConflict, "/spec/signing/algorithms", message)
-    })
+        (Reason::SecretImmutable, message)
+    } else {
+        let message = format!(
+            "the Secret {key} was not made by the operator and {fault}: change it, or label the Secret {LABEL_MANAGED}: \"true\" to let the operator do so"
+        );
+        (Reason::SecretConflict, message)
+    };
+    Some(Problem::error(reason, path, message))
 }
 
 fn unusable(key: &ObjectKey, field: &str, why: &str) -> Problem {
@@ -207,12 +278,24 @@ fn unusable(key: &ObjectKey, field: &str, why: &str) -> Problem {
     Problem::error(Reason::SecretConflict, "", message)
 }
 
-fn statuses(set: &KeySet, now: Timestamp) -> Vec<KeyStatus> {
-    let published = set.published(now).map(|record| KeyStatus {
+fn signing(set: &KeySet, wish: &Wish, next: Option<Timestamp>, now: Timestamp) -> Signing {
+    let trusted = set.without(&wish.distrusted, now);
+    let phases = schedule::phases(&trusted, &wish.algorithms, now).into_iter();
+    let keys = phases.map(|(record, phase)| KeyStatus {
         kid: record.key.kid().to_owned(),
-        algorithm: named(record.key.algorithm()),
+        algorithm: record.key.algorithm().into(),
+        phase: Some(match phase {
+            Phase::Published => KeyPhase::Published,
+            Phase::Active => KeyPhase::Active,
+            Phase::Retiring => KeyPhase::Retiring,
+        }),
+        active_from: Some(Moment(record.active_from)),
+        not_after: record.retired_at.map(Moment),
     });
-    published.collect()
+    Signing {
+        keys: keys.take(MOST_TOLD).collect(),
+        next,
+    }
 }
 
 fn manifest(key: &ObjectKey, identity: &ObjectKey) -> SecretObject {
@@ -238,20 +321,5 @@ fn with_data(mut secret: SecretObject, field: &str, bytes: &[u8]) -> SecretObjec
     secret
 }
 
-const fn algorithm(named: SigningAlgorithm) -> Algorithm {
-    match named {
-        SigningAlgorithm::RS256 => Algorithm::RS256,
-        SigningAlgorithm::PS256 => Algorithm::PS256,
-        SigningAlgorithm::ES256 => Algorithm::ES256,
-        SigningAlgorithm::EdDSA => Algorithm::EdDSA,
-    }
-}
-
-const fn named(algorithm: Algorithm) -> SigningAlgorithm {
-    match algorithm {
-        Algorithm::RS256 => SigningAlgorithm::RS256,
-        Algorithm::PS256 => SigningAlgorithm::PS256,
-        Algorithm::ES256 => SigningAlgorithm::ES256,
-        Algorithm::EdDSA => SigningAlgorithm::EdDSA,
-    }
-}
+#[cfg(test)]
+mod tests;

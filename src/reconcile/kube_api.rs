@@ -18,7 +18,7 @@ use super::fence::Fence;
 use super::report::Reports;
 use super::rest::{Built, Rest};
 use super::secret::SecretObject;
-use crate::directory::ObjectKey;
+use crate::directory::{ObjectKey, usage};
 use crate::resources::{API_VERSION, Credential, Kind, OwnerKind};
 
 /// Versions that are remembered as our own: some seconds of the most that an API server takes.
@@ -108,7 +108,7 @@ impl Cluster for KubeApi {
     }
 
     async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
-        self.find(kind_of(kind), key).await
+        self.find(kind.kind(), key).await
     }
 
     async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
@@ -190,13 +190,6 @@ fn secrets(namespace: &str) -> Request {
     Request::new(format!("/api/v1/namespaces/{namespace}/secrets"))
 }
 
-fn kind_of(kind: OwnerKind) -> Kind {
-    match kind {
-        OwnerKind::OAuthClient => Kind::OAuthClient,
-        OwnerKind::ServiceAccessToken => Kind::ServiceAccessToken,
-    }
-}
-
 fn body(object: &impl Serialize) -> Result<Vec<u8>, ApiError> {
     serde_json::to_vec(object)
         .map_err(|_| ApiError::Invalid("it cannot be written as JSON".to_owned()))
@@ -211,7 +204,7 @@ fn exactly(only: &Precondition) -> DeleteParams {
 
 /// The values of a Credential that does not decode are not repeated.
 fn credential_of(object: Value) -> Result<Credential, ApiError> {
-    serde_json::from_value(object)
+    usage::credential_of(object)
         .map_err(|_| ApiError::Unavailable("the Credential is none of this release".to_owned()))
 }
 

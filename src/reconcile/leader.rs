@@ -23,6 +23,12 @@ use super::rest::Rest;
 use crate::directory::ObjectKey;
 use crate::tokens::{Entropy, SystemEntropy};
 
+/// On every Lease of an operator, whatever it is called: by these it is found.
+pub const LEASE_LABELS: [(&str, &str); 2] = [
+    ("app.kubernetes.io/name", "symbolon"),
+    ("app.kubernetes.io/component", "operator"),
+];
+
 /// The times of an election. Each is shorter than the one before.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
@@ -178,6 +184,9 @@ impl Election {
             name: Some(self.lease.name.to_string()),
             ..lease.metadata
         };
+        let labels = LEASE_LABELS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let kept = lease.metadata.labels.get_or_insert_default();
+        kept.extend(labels);
         let before = lease.spec.take().unwrap_or_default();
         let is_ours = before.holder_identity.as_deref() == Some(&self.identity);
         let transitions = before.lease_transitions.unwrap_or(0);

@@ -74,7 +74,8 @@ pub struct Queue<K> {
 
 #[derive(Debug)]
 struct State<K> {
-    ready: VecDeque<K>,
+    /// With the moment since when each is due.
+    ready: VecDeque<(K, Instant)>,
     /// Taken when nothing is ready, at most one each `slow_pace`.
     slow: VecDeque<K>,
     next_slow: Instant,
@@ -113,6 +114,8 @@ pub struct Depth {
     pub running: usize,
     /// To be looked at later.
     pub later: usize,
+    /// How long the first of `ready` has waited.
+    pub waited: Duration,
 }
 
 impl Depth {
@@ -144,13 +147,18 @@ impl<K: Clone + Eq + Hash + Ord> Default for Queue<K> {
 impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     /// Has a key looked at now.
     pub fn add(&self, key: K, why: Why) {
-        self.lock().add(key, why, Phase::Ready);
+        self.lock().add(key, why, Phase::Ready, Instant::now());
         self.bell.notify_one();
     }
 
     /// Has a key looked at when there is nothing better to do.
     pub fn add_slow(&self, key: K) {
-        self.lock().add(key, Why::Must, Phase::Slow);
+        self.add_slow_for(key, Why::Must);
+    }
+
+    /// The same, for a reason that may be none by then.
+    pub fn add_slow_for(&self, key: K, why: Why) {
+        self.lock().add(key, why, Phase::Slow, Instant::now());
         self.bell.notify_one();
     }
 
@@ -189,6 +197,11 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
             slow: state.slow.len(),
             running: state.running,
             later: state.timers.len(),
+            waited: state
+                .ready
+                .front()
+                .map(|(_, since)| since.elapsed())
+                .unwrap_or_default(),
         }
     }
 
@@ -198,7 +211,7 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash + Ord> State<K> {
-    fn add(&mut self, key: K, why: Why, lane: Phase) {
+    fn add(&mut self, key: K, why: Why, lane: Phase, now: Instant) {
         let entry = self.keys.entry(key.clone()).or_default();
         let is_waited_out = entry.failures > 0 && entry.timer.is_some() && why != Why::Must;
         entry.reasons.add(why);
@@ -213,7 +226,7 @@ impl<K: Clone + Eq + Hash + Ord> State<K> {
             // One that waits in the slow lane is found there as taken already.
             (Phase::Idle | Phase::Slow, Phase::Ready) => {
                 entry.phase = Phase::Ready;
-                self.ready.push_back(key);
+                self.ready.push_back((key, now));
             }
             _ => {}
         }
@@ -222,14 +235,14 @@ impl<K: Clone + Eq + Hash + Ord> State<K> {
     /// The next key, or when to look again.
     fn take(&mut self, now: Instant) -> Result<(K, Reasons), Option<Instant>> {
         while self.timers.first().is_some_and(|(due, _)| *due <= now) {
-            if let Some((_, key)) = self.timers.pop_first() {
+            if let Some((due, key)) = self.timers.pop_first() {
                 if let Some(entry) = self.keys.get_mut(&key) {
                     entry.timer = None;
                 }
-                self.add(key, Why::Must, Phase::Ready);
+                self.add(key, Why::Must, Phase::Ready, due);
             }
         }
-        if let Some(key) = self.ready.pop_front() {
+        if let Some((key, _)) = self.ready.pop_front() {
             return Ok(self.start(key));
         }
         let timer = self.timers.first().map(|(due, _)| *due);
@@ -283,6 +296,9 @@ impl<K: Clone + Eq + Hash + Ord> State<K> {
         } else {
             0
         };
+        // The pass may have seen the change and not a later one that took it back: then what was before it and what is
+        // after it compare as equal, and what it wrote would stay.
+        entry.reasons.must |= entry.reasons.perhaps && next != Next::Failed;
         // A failure is waited out unless somebody did something about it: what fails often makes news itself.
         let has_news = match next {
             Next::Failed => entry.reasons.must,
@@ -290,7 +306,7 @@ impl<K: Clone + Eq + Hash + Ord> State<K> {
         };
         if has_news {
             entry.phase = Phase::Ready;
-            self.ready.push_back(key.clone());
+            self.ready.push_back((key.clone(), now));
         }
         match entry.timer {
             Some(moment) => drop(self.timers.insert((moment, key.clone()))),
@@ -330,9 +346,9 @@ mod tests {
     #[test]
     fn a_key_is_taken_once_with_all_its_reasons() {
         let (mut state, now) = (queue(), Instant::now());
-        state.add("a", Why::Perhaps, Phase::Ready);
-        state.add("b", Why::Must, Phase::Ready);
-        state.add("a", Why::Version("7".into()), Phase::Ready);
+        state.add("a", Why::Perhaps, Phase::Ready, Instant::now());
+        state.add("b", Why::Must, Phase::Ready, Instant::now());
+        state.add("a", Why::Version("7".into()), Phase::Ready, Instant::now());
         let (key, reasons) = state.take(now).unwrap();
         assert_eq!(
             (key, reasons),
@@ -351,18 +367,32 @@ mod tests {
     #[test]
     fn news_during_a_pass_is_passed_afterwards() {
         let (mut state, now) = (queue(), Instant::now());
-        state.add("a", Why::Must, Phase::Ready);
+        state.add("a", Why::Must, Phase::Ready, Instant::now());
         assert_eq!(keys_at(&mut state, now), ["a"]);
-        state.add("a", Why::Must, Phase::Ready);
+        state.add("a", Why::Must, Phase::Ready, Instant::now());
         assert!(keys_at(&mut state, now).is_empty(), "one at a time");
         done(&mut state, "a", Next::Idle, now);
         assert_eq!(keys_at(&mut state, now), ["a"]);
     }
 
     #[test]
+    fn what_may_have_changed_during_a_pass_must_be_looked_at_after_it() {
+        let (mut state, now) = (queue(), Instant::now());
+        for (next, must) in [(Next::Idle, true), (Next::Failed, false)] {
+            state.add("a", Why::Must, Phase::Ready, now);
+            keys_at(&mut state, now);
+            state.add("a", Why::Perhaps, Phase::Ready, now);
+            done(&mut state, "a", next, now);
+            assert_eq!(state.keys["a"].reasons.must, must, "{next:?}");
+            keys_at(&mut state, now);
+            done(&mut state, "a", Next::Idle, now);
+        }
+    }
+
+    #[test]
     fn what_is_idle_costs_nothing() {
         let (mut state, now) = (queue(), Instant::now());
-        state.add("a", Why::Must, Phase::Ready);
+        state.add("a", Why::Must, Phase::Ready, Instant::now());
         keys_at(&mut state, now);
         done(&mut state, "a", Next::Idle, now);
         assert!(state.keys.is_empty() && state.take(now) == Err(None));
@@ -372,11 +402,11 @@ mod tests {
     fn a_timer_rings_once_and_is_forgotten_when_the_key_is_looked_at_before() {
         let (mut state, now) = (queue(), Instant::now());
         let later = now + Duration::from_secs(10);
-        state.add("a", Why::Must, Phase::Ready);
+        state.add("a", Why::Must, Phase::Ready, Instant::now());
         keys_at(&mut state, now);
         done(&mut state, "a", Next::At(later), now);
         assert_eq!(state.take(now), Err(Some(later)));
-        state.add("a", Why::Must, Phase::Ready);
+        state.add("a", Why::Must, Phase::Ready, Instant::now());
         assert_eq!(keys_at(&mut state, now), ["a"]);
         done(&mut state, "a", Next::Idle, now);
         assert!(keys_at(&mut state, later).is_empty());
@@ -385,11 +415,11 @@ mod tests {
     #[test]
     fn failures_wait_longer_each_time() {
         let (mut state, mut now) = (queue(), Instant::now());
-        state.add("a", Why::Must, Phase::Ready);
+        state.add("a", Why::Must, Phase::Ready, Instant::now());
         let mut waits = Vec::new();
         for _ in 0..14 {
             assert_eq!(keys_at(&mut state, now), ["a"]);
-            state.add("a", Why::Version("1".into()), Phase::Ready);
+            state.add("a", Why::Version("1".into()), Phase::Ready, Instant::now());
             done(&mut state, "a", Next::Failed, now);
             let due = state.take(now).unwrap_err().unwrap();
             waits.push(due - now);
@@ -409,12 +439,12 @@ mod tests {
     #[test]
     fn only_a_person_breaks_the_wait_after_a_failure() {
         let (mut state, now) = (queue(), Instant::now());
-        state.add("a", Why::Must, Phase::Ready);
+        state.add("a", Why::Must, Phase::Ready, Instant::now());
         keys_at(&mut state, now);
         done(&mut state, "a", Next::Failed, now);
-        state.add("a", Why::Version("2".into()), Phase::Ready);
+        state.add("a", Why::Version("2".into()), Phase::Ready, Instant::now());
         assert!(keys_at(&mut state, now).is_empty(), "the fault's own news");
-        state.add("a", Why::Must, Phase::Ready);
+        state.add("a", Why::Must, Phase::Ready, Instant::now());
         assert_eq!(keys_at(&mut state, now), ["a"]);
     }
 
@@ -422,9 +452,9 @@ mod tests {
     fn the_slow_lane_waits_for_the_other_and_keeps_its_pace() {
         let (mut state, now) = (queue(), Instant::now());
         for key in ["a", "b", "c"] {
-            state.add(key, Why::Must, Phase::Slow);
+            state.add(key, Why::Must, Phase::Slow, Instant::now());
         }
-        state.add("c", Why::Must, Phase::Ready);
+        state.add("c", Why::Must, Phase::Ready, Instant::now());
         assert_eq!(keys_at(&mut state, now), ["c", "a"]);
         assert_eq!(keys_at(&mut state, now + SLOW_PACE), ["b"]);
         assert!(keys_at(&mut state, now + 2 * SLOW_PACE).is_empty());

@@ -15,12 +15,9 @@ use super::cluster::Precondition;
 use crate::directory::ObjectKey;
 use crate::resources::{
     ANNOTATION_FENCE, ANNOTATION_OWNER, ANNOTATION_PLACEHOLDER, API_VERSION, CredentialOwner,
-    LABEL_MANAGED, SecretVersion,
+    LABEL_MANAGED, SecretVersion, Template,
 };
 use crate::tokens::SecretString;
-
-/// The only type of Secret that is made.
-const OPAQUE: &str = "Opaque";
 
 /// A Secret.
 #[derive(Clone, PartialEq)]
@@ -45,14 +42,14 @@ impl SecretObject {
         Self(manifest)
     }
 
-    /// A Secret for `owner` that holds nothing yet.
-    pub fn placeholder(key: &ObjectKey, owner: &CredentialOwner) -> Self {
+    /// A Secret of a type for `owner` that holds nothing yet.
+    pub fn placeholder(key: &ObjectKey, owner: &CredentialOwner, secret_type: &str) -> Self {
         let metadata = json!({ "namespace": &*key.namespace, "name": &*key.name });
         let fields = [
             ("apiVersion", "v1".into()),
             ("kind", "Secret".into()),
             ("metadata", metadata),
-            ("type", OPAQUE.into()),
+            ("type", secret_type.into()),
         ];
         let mut secret = Self(
             fields
@@ -61,7 +58,7 @@ impl SecretObject {
                 .collect(),
         );
         secret.claim(owner);
-        secret.annotate(ANNOTATION_PLACEHOLDER, "true");
+        secret.set_annotation(ANNOTATION_PLACEHOLDER, Some("true"));
         secret
     }
 
@@ -105,16 +102,38 @@ impl SecretObject {
         *self.field("immutable") == Value::Bool(true)
     }
 
+    /// Whether anything owns it.
+    pub fn has_owner(&self) -> bool {
+        self.references().next().is_some()
+    }
+
     /// Whether it says that the operator looks after it.
     pub fn is_managed(&self) -> bool {
         self.field("metadata")["labels"][LABEL_MANAGED] == "true"
     }
 
-    /// Whether it has the type that we write; a type never changes.
-    pub fn has_right_type(&self) -> bool {
-        self.field("type")
-            .as_str()
-            .is_none_or(|kind| kind == OPAQUE || kind.is_empty())
+    /// Whether it has this type; a type never changes.
+    pub fn has_type(&self, wanted: &str) -> bool {
+        match self.field("type").as_str() {
+            None | Some("") => wanted == Template::OPAQUE,
+            Some(secret_type) => secret_type == wanted,
+        }
+    }
+
+    /// The value of a label.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.field("metadata")["labels"][name].as_str()
+    }
+
+    /// The value of an annotation.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.field("metadata")["annotations"][name].as_str()
+    }
+
+    /// The keys of its data.
+    pub fn data_keys(&self) -> impl Iterator<Item = &str> {
+        let data = self.field("data").as_object();
+        data.into_iter().flatten().map(|(key, _)| key.as_str())
     }
 
     /// The text under a key of its data; `None` where there is none or it is no text.
@@ -161,6 +180,12 @@ impl SecretObject {
         }
     }
 
+    /// Whether it was made for this very owner, by its reference and its annotation.
+    pub fn is_made_for(&self, owner: &CredentialOwner) -> bool {
+        self.ownership(owner) == Ownership::Ours
+            && self.annotation(ANNOTATION_OWNER) == Some(&*owner_text(owner))
+    }
+
     /// Makes it the owner's: its reference, its annotation, our label.
     pub fn claim(&mut self, owner: &CredentialOwner) {
         let references = self.claimed_references(owner);
@@ -196,9 +221,37 @@ impl SecretObject {
         references
     }
 
+    /// Whether it is `before` but for its version and for labels and annotations that mean nothing to us.
+    pub fn differs_in_marks_only(&self, before: &Self) -> bool {
+        let ours = [ANNOTATION_OWNER, ANNOTATION_PLACEHOLDER, ANNOTATION_FENCE];
+        let (now, then) = (self.field("metadata"), before.field("metadata"));
+        let fields = ["uid", "deletionTimestamp", "ownerReferences"];
+        fields.iter().all(|field| now[field] == then[field])
+            && ours
+                .iter()
+                .all(|name| now["annotations"][name] == then["annotations"][name])
+            && self.is_managed() == before.is_managed()
+            && ["data", "type", "immutable"]
+                .iter()
+                .all(|field| self.field(field) == before.field(field))
+    }
+
+    /// This one, with another's data.
+    #[must_use]
+    pub fn with_data_of(mut self, other: &Self) -> Self {
+        let data = other.field("data").clone();
+        if let Some(mut old) = self.0.insert("data".to_owned(), data) {
+            old.as_object_mut()
+                .into_iter()
+                .flatten()
+                .for_each(|(_, value)| wipe(value));
+        }
+        self
+    }
+
     /// Puts a text under a key of its data.
     pub fn set_text(&mut self, key: &str, text: &str) {
-        self.set_encoded(key, &STANDARD.encode(text));
+        self.set_encoded(key, &Zeroizing::new(STANDARD.encode(text)));
     }
 
     /// Puts what this base64 stands for under a key of its data.
@@ -208,6 +261,47 @@ impl SecretObject {
                 wipe(&mut old);
             }
         });
+    }
+
+    /// Puts `stringData` into `data`, as the API server does with what people write.
+    pub fn encode_texts(&mut self) {
+        let Some(Value::Object(texts)) = self.0.remove("stringData") else {
+            return;
+        };
+        for (key, mut text) in texts {
+            if let Some(text) = text.as_str() {
+                self.set_text(&key, text);
+            }
+            wipe(&mut text);
+        }
+    }
+
+    /// Sets a label, or takes it away.
+    pub fn set_label(&mut self, name: &str, value: Option<&str>) {
+        self.set_metadata("labels", name, value);
+    }
+
+    /// Sets an annotation, or takes it away.
+    pub fn set_annotation(&mut self, name: &str, value: Option<&str>) {
+        self.set_metadata("annotations", name, value);
+    }
+
+    fn set_metadata(&mut self, field: &str, name: &str, value: Option<&str>) {
+        edit(&mut self.0, "metadata", |metadata| {
+            edit(metadata, field, |texts| match value {
+                Some(value) => drop(texts.insert(name.to_owned(), value.into())),
+                None => drop(texts.remove(name)),
+            });
+        });
+    }
+
+    /// Takes a key of its data away.
+    pub fn remove_key(&mut self, key: &str) {
+        if let Some(Value::Object(data)) = self.0.get_mut("data")
+            && let Some(mut old) = data.remove(key)
+        {
+            wipe(&mut old);
+        }
     }
 
     /// Takes every key away that holds `text`, but for those to `keep`.
@@ -221,30 +315,18 @@ impl SecretObject {
     /// Changes nothing but its version: a late write that was meant for the one before cannot land.
     /// `mark` is new each time, since a write that changes nothing makes no version.
     pub fn fence(&mut self, mark: &str) {
-        self.annotate(ANNOTATION_FENCE, mark);
+        self.set_annotation(ANNOTATION_FENCE, Some(mark));
     }
 
     /// Takes away the marks of a placeholder and of a fence: they have done their work.
     pub fn unmark(&mut self) {
-        edit(&mut self.0, "metadata", |metadata| {
-            edit(metadata, "annotations", |annotations| {
-                annotations.remove(ANNOTATION_FENCE);
-                annotations.remove(ANNOTATION_PLACEHOLDER);
-            });
-        });
+        self.set_annotation(ANNOTATION_FENCE, None);
+        self.set_annotation(ANNOTATION_PLACEHOLDER, None);
     }
 
     /// Whether it has been a placeholder ever since it was made.
     pub fn is_placeholder(&self) -> bool {
         self.field("metadata")["annotations"][ANNOTATION_PLACEHOLDER].is_string()
-    }
-
-    fn annotate(&mut self, name: &str, value: &str) {
-        edit(&mut self.0, "metadata", |metadata| {
-            edit(metadata, "annotations", |annotations| {
-                annotations.insert(name.to_owned(), value.into());
-            });
-        });
     }
 
     fn field(&self, name: &str) -> &Value {

@@ -17,7 +17,7 @@ pub const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
 /// How long an owner has been missing before a sweep believes it.
 const OWNER_MISSING: SignedDuration = SignedDuration::from_hours(1);
 /// How long an Identity has been missing: one that was pruned by mistake comes back.
-const IDENTITY_MISSING: SignedDuration = SignedDuration::from_hours(72);
+pub(super) const IDENTITY_MISSING: SignedDuration = SignedDuration::from_hours(72);
 /// One of so many may go in an hour.
 const SHARE: usize = 20;
 /// But these always.
@@ -83,6 +83,12 @@ impl Sweep {
         due
     }
 
+    /// Whether a Credential has been an orphan for as long as its Identity may be away.
+    pub fn has_waited_for_identity(&self, credential: &ObjectKey, now: Timestamp) -> bool {
+        let since = self.missing.get(credential);
+        since.is_some_and(|since| now.duration_since(*since) >= IDENTITY_MISSING)
+    }
+
     /// Takes leave to delete one of `all`; `false`: too many went already in this hour.
     pub fn may_delete(&mut self, all: usize, now: Timestamp) -> bool {
         let is_over = |until: Timestamp| now >= until;
@@ -146,7 +152,10 @@ mod tests {
         world.delete(Kind::Identity, "platform", "main");
         sweep.due(&world.directory, now);
         assert!(sweep.due(&world.directory, now + hours(71)).is_empty());
-        assert_eq!(sweep.due(&world.directory, now + hours(72)).len(), 2);
+        let due = sweep.due(&world.directory, now + hours(72));
+        assert_eq!(due.len(), 2);
+        assert!(sweep.has_waited_for_identity(&due[0], now + hours(72)));
+        assert!(!sweep.has_waited_for_identity(&due[0], now + hours(71)));
     }
 
     #[test]

@@ -12,6 +12,8 @@ pub enum Work {
     Object(Kind, ObjectKey),
     /// A Credential whose owner seems to be gone.
     Orphan(ObjectKey),
+    /// A key Secret whose Identity seems to be gone.
+    KeySecret(ObjectKey),
     /// All Credentials, for those that nobody saw being orphaned.
     Sweep,
 }
@@ -22,6 +24,7 @@ impl Work {
         match self {
             Self::Object(kind, _) => kind.as_str(),
             Self::Orphan(_) => "Orphan",
+            Self::KeySecret(_) => "KeySecret",
             Self::Sweep => "Sweep",
         }
     }
@@ -30,7 +33,9 @@ impl Work {
 impl fmt::Display for Work {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Object(_, key) | Self::Orphan(key) => write!(out, "{} {key}", self.label()),
+            Self::Object(_, key) | Self::Orphan(key) | Self::KeySecret(key) => {
+                write!(out, "{} {key}", self.label())
+            }
             Self::Sweep => out.write_str(self.label()),
         }
     }

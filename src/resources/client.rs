@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{
-    Binding, DurationString, IdentityRef, LastRotation, LocalRef, Rotation, SigningAlgorithm,
-    is_default,
+    Binding, Day, DurationString, IdentityRef, KeyRef, LastRotation, LocalRef, Moment,
+    PreviousToken, Rotation, SigningAlgorithm, is_default,
 };
+use super::template::{OWN_CLIENT_KEYS, Template, client_template};
 
 /// A client of an Identity: who it is, how it authenticates, what it may ask for.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -129,13 +130,20 @@ pub struct Authentication {
     pub secret: Option<ClientSecret>,
 }
 
-/// A client secret that the operator makes and writes into a Secret with the keys `client-id`,
+/// A client secret: one that is brought, or one that the operator makes and writes into a Secret with the keys `client-id`,
 /// `client-secret`, `issuer` and `token-url`.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[x_kube(validation = Rule::new("!has(self.lifetime) || duration(self.lifetime) >= duration('10m') && duration(self.lifetime) <= duration('87600h')").message("lifetime is 10m to 87600h").field_path(".lifetime"))]
 #[x_kube(validation = Rule::new("has(self.lifetime) || !has(self.rotation) || !has(self.rotation.renewBefore)").message("renewBefore needs a lifetime: a secret without an end is never renewed").field_path(".rotation.renewBefore"))]
 #[x_kube(validation = Rule::new("!has(self.lifetime) || !has(self.rotation) || !has(self.rotation.renewBefore) || duration(self.rotation.renewBefore) < duration(self.lifetime)").message("renewBefore is shorter than lifetime").field_path(".rotation.renewBefore"))]
+#[x_kube(validation = Rule::new("!has(self.existingRef) || !(has(self.name) || has(self.template) || has(self.lifetime) || has(self.rotation))").message("existingRef goes without name, template, lifetime and rotation: somebody else writes that Secret").field_path(".existingRef"))]
+#[x_kube(validation = Rule::new("!has(self.template) || !has(self.template.data) || !self.template.data.exists(key, key in ['client-id', 'client-secret', 'issuer', 'token-url'])").message(OWN_CLIENT_KEYS).field_path(".template.data"))]
+#[serde(rename_all = "camelCase")]
 pub struct ClientSecret {
+    /// A secret that somebody else brings, such as External Secrets or SOPS: the operator makes none, and follows
+    /// this one. That Secret carries the label `symbolon.dev/client: <name of this object>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing_ref: Option<KeyRef>,
     /// Name of the Secret. Default: `<name of this object>-client`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
@@ -143,6 +151,10 @@ pub struct ClientSecret {
         regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
     )]
     pub name: Option<String>,
+    /// What else the Secret says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "client_template")]
+    pub template: Option<Template>,
     /// How long a secret is good. Absent: until it is rotated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<DurationString>,
@@ -203,6 +215,24 @@ pub struct OAuthClientStatus {
     /// Counts the secrets made for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
+    /// The public id of the newest secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_id: Option<String>,
+    /// When the newest was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_at: Option<Moment>,
+    /// When it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Moment>,
+    /// When it will be renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renews_at: Option<Moment>,
+    /// The last day of which a use of the newest is known. Absent: no use of it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<Day>,
+    /// The secret before, while it is still accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousToken>,
     /// The last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rotation: Option<LastRotation>,

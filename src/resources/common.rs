@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::template::{OWN_TOKEN_KEYS, Template, token_template};
+
 /// The API group of every kind.
 pub const GROUP: &str = "symbolon.dev";
 /// The served version of every kind.
@@ -18,10 +20,19 @@ pub const LABEL_MANAGED: &str = "symbolon.dev/managed";
 pub const ANNOTATION_OWNER: &str = "symbolon.dev/owner";
 /// Annotation whose every new value asks for one rotation.
 pub const ANNOTATION_ROTATE: &str = "symbolon.dev/rotate";
+/// Annotation on an Identity whose every new value does away with all its signing keys at once.
+pub const ANNOTATION_ROTATE_KEYS: &str = "symbolon.dev/rotate-keys";
 /// Annotation on a Secret that was made anew and never held a token; what others write into it does not change that.
 pub const ANNOTATION_PLACEHOLDER: &str = "symbolon.dev/placeholder";
+/// Annotation on such a Secret: which labels, annotations and keys of its data came from the template, so
+/// that what the template no longer names is taken away, and nothing else.
+pub const ANNOTATION_TEMPLATE: &str = "symbolon.dev/template";
+/// Label on a Secret that somebody else writes: the name of the one OAuthClient that may use it.
+pub const LABEL_CLIENT: &str = "symbolon.dev/client";
 /// Annotation that a fence writes on a Secret, so that a late write meant for the version before cannot land.
 pub const ANNOTATION_FENCE: &str = "symbolon.dev/fence";
+/// Annotation that says who created a ServiceAccessToken, where an admission policy writes and guards it.
+pub const ANNOTATION_CREATED_BY: &str = "symbolon.dev/created-by";
 
 /// A length of time as Go's `time.ParseDuration` and CEL's `duration()` read it: `90s`, `1h30m`, `720h`.
 ///
@@ -66,6 +77,30 @@ impl JsonSchema for Moment {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "format": "date-time", "maxLength": 64 })
+    }
+}
+
+/// A day in UTC, `2026-11-23`.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(transparent)]
+pub struct Day(pub jiff::civil::Date);
+
+impl Day {
+    /// The day of a moment.
+    pub fn of(moment: jiff::Timestamp) -> Self {
+        Self(jiff::tz::Offset::UTC.to_datetime(moment).date())
+    }
+}
+
+impl JsonSchema for Day {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Day".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date", "maxLength": 16 })
     }
 }
 
@@ -149,7 +184,8 @@ pub enum SigningAlgorithm {
 }
 
 /// Where the operator writes what it issues.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[x_kube(validation = Rule::new("!has(self.template) || !has(self.template.data) || !self.template.data.exists(key, key in ['token', 'issuer'] || (has(self.key) && key == self.key))").message(OWN_TOKEN_KEYS).field_path(".template.data"))]
 pub struct TokenSecret {
     /// Name of the Secret. Default: `<name of this object>-token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -165,6 +201,24 @@ pub struct TokenSecret {
         regex(pattern = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")
     )]
     pub key: Option<String>,
+    /// What else the Secret says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "token_template")]
+    pub template: Option<Template>,
+}
+
+/// Names a key of a Secret in the same namespace.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+pub struct KeyRef {
+    /// Name of the Secret.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
+    pub name: String,
+    /// The key of its data.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
 }
 
 /// When a secret is replaced, and what becomes of the one before.
@@ -172,6 +226,7 @@ pub struct TokenSecret {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.overlap) || duration(self.overlap) <= duration('2160h')").message("overlap is at most 2160h").field_path(".overlap"))]
 #[x_kube(validation = Rule::new("!has(self.overlap) || !has(self.renewBefore) || duration(self.overlap) <= duration(self.renewBefore)").message("overlap is at most renewBefore: the old token must not outlive its own end").field_path(".overlap"))]
+#[x_kube(validation = Rule::new("!has(self.quietPeriod) || duration(self.quietPeriod) >= duration('1m') && duration(self.quietPeriod) <= duration('2160h')").message("quietPeriod is 1m to 2160h").field_path(".quietPeriod"))]
 pub struct Rotation {
     /// `Auto`: renewed `renewBefore` its end. `Manual`: only on request. Unset: `Auto` for a
     /// ServiceAccessToken, `Manual` for a client secret.
@@ -183,6 +238,13 @@ pub struct Rotation {
     /// How long the old token goes on being accepted beside the new one. Unset: the smaller of 24h and `renewBefore`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<DurationString>,
+    /// When the old token goes. `AtDeadline`: when the overlap ends. `WhenAdopted`: sooner, once the new one
+    /// was seen in use and the old one was in no use for `quietPeriod`.
+    #[serde(default)]
+    pub retire: Retire,
+    /// With `WhenAdopted`: how long the old token must have been in no use, 1m to 2160h. Unset: 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_period: Option<DurationString>,
     /// What the deletion of the Secret says. `Overlap`: nothing, the lost token is replaced and lives on
     /// until the overlap ends. `Revoke`: "it leaked", every token dies at once.
     #[serde(default)]
@@ -199,6 +261,15 @@ pub struct Rotation {
 pub enum RotationPolicy {
     Auto,
     Manual,
+}
+
+/// When a replaced token goes.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[allow(missing_docs, reason = "described at Rotation::retire")]
+pub enum Retire {
+    #[default]
+    AtDeadline,
+    WhenAdopted,
 }
 
 /// What the deletion of a Secret says.
@@ -218,6 +289,20 @@ pub struct LastRotation {
     pub time: Moment,
     /// Why: the cause of the newest Credential entry.
     pub cause: String,
+}
+
+/// A token or client secret that was replaced and is still accepted.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PreviousToken {
+    /// Its public id.
+    pub token_id: String,
+    /// When it stops being accepted, at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Moment>,
+    /// The last day of which its use is known. Absent: no use of it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<Day>,
 }
 
 /// The Secret that holds what was issued, as servicebinding.io's provisioned service names it.

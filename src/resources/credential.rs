@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{LocalRef, Moment};
+use super::crds::Kind;
 
 /// The only point of decision about an owner's tokens, changed by compare-and-swap; named by the owner's uid.
 /// It holds hashes, never a token.
@@ -16,6 +17,7 @@ use super::common::{LocalRef, Moment};
     namespaced,
     shortname = "cred",
     category = "symbolon-internal",
+    status = "CredentialStatus",
     derive = "PartialEq",
     printcolumn(name = "Owner-Kind", type_ = "string", json_path = ".spec.owner.kind"),
     printcolumn(
@@ -53,6 +55,29 @@ pub struct CredentialSpec {
     pub tokens: Vec<CredentialEntry>,
 }
 
+/// What the servers saw of the tokens: written by them alone, sparingly, and read by no check of a token.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+pub struct CredentialStatus {
+    /// The uses of each token that was used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["epoch".into()]))]
+    pub uses: Vec<TokenUse>,
+}
+
+/// When one of the tokens was used.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenUse {
+    /// The token's number.
+    #[schemars(range(min = 1))]
+    pub epoch: i64,
+    /// The first use that was seen.
+    pub first_used: Moment,
+    /// The last use that was reported: at most a day before the last one, and minutes during an overlap.
+    pub last_used: Moment,
+}
+
 /// The object that a Credential is for.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
 pub struct CredentialOwner {
@@ -80,12 +105,17 @@ pub enum OwnerKind {
 }
 
 impl OwnerKind {
+    /// The same among all kinds.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::OAuthClient => Kind::OAuthClient,
+            Self::ServiceAccessToken => Kind::ServiceAccessToken,
+        }
+    }
+
     /// The name as manifests write it.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OAuthClient => "OAuthClient",
-            Self::ServiceAccessToken => "ServiceAccessToken",
-        }
+        self.kind().as_str()
     }
 }
 
@@ -164,6 +194,7 @@ pub enum Cause {
     SecretChanged,
     ScopesChanged,
     Expired,
+    Imported,
 }
 
 impl Cause {
@@ -177,6 +208,7 @@ impl Cause {
             Self::SecretChanged => "SecretChanged",
             Self::ScopesChanged => "ScopesChanged",
             Self::Expired => "Expired",
+            Self::Imported => "Imported",
         }
     }
 }

@@ -6,14 +6,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{DurationString, Moment, Namespaces, SigningAlgorithm, is_default};
+use super::deployment::{Autoscaling, Mode, Network, PodOptions};
 
 /// One issuer, RFC 8414. Administrators' kind: what tenants may ask for is bounded here.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "symbolon.dev", version = "v1alpha1", kind = "Identity", plural = "identities", namespaced,
     shortname = "idn", category = "symbolon", status = "IdentityStatus", derive = "PartialEq",
+    scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
     validation = Rule::new("self.metadata.name.size() <= 52").message("the name of an Identity has at most 52 characters: its Secrets' names add to it"),
     printcolumn(name = "Issuer", type_ = "string", json_path = ".spec.issuer"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -21,6 +24,8 @@ use super::common::{DurationString, Moment, Namespaces, SigningAlgorithm, is_def
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.issuer == oldSelf.issuer").message("issuer is immutable: every token out there names it").field_path(".issuer"))]
 #[x_kube(validation = Rule::new("self.issuer.startsWith('https://') || self.issuer.matches('^http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\]|[a-z0-9-]+\\\\.[a-z0-9-]+\\\\.svc|[a-z0-9-]+\\\\.[a-z0-9-]+\\\\.svc\\\\.[a-z0-9.-]+)(:[0-9]+)?(/.*)?$')").message("issuer is https; http only for loopback and *.svc").field_path(".issuer"))]
+#[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("replicas or autoscaling, not both").field_path(".replicas"))]
+#[x_kube(validation = Rule::new("self.mode != 'Embedded' || !(has(self.replicas) || has(self.autoscaling) || has(self.pod) || (has(self.network) && (has(self.network.tls) || has(self.network.ingress) || has(self.network.httpRoute))))").message("mode: Embedded is served by the operator's own pods: replicas, autoscaling, pod, network.tls, ingress and httpRoute go with mode: Deployment").field_path(".mode"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.revokeIssuedBefore) || (has(self.revokeIssuedBefore) && self.revokeIssuedBefore >= oldSelf.revokeIssuedBefore)").message("revokeIssuedBefore only moves forward").field_path(".revokeIssuedBefore"))]
 pub struct IdentitySpec {
     /// The issuer: a URL without query, fragment or closing slash; https, or http for loopback and `*.svc`.
@@ -29,6 +34,10 @@ pub struct IdentitySpec {
         regex(pattern = r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~-]+)*$")
     )]
     pub issuer: String,
+    /// `Deployment`: the operator runs pods for it. `Embedded`: the operator's own pods serve it, where the
+    /// installation names it.
+    #[serde(default)]
+    pub mode: Mode,
     /// Which namespaces may use this Identity, and which names they are given.
     #[serde(default, skip_serializing_if = "is_default")]
     pub access: Access,
@@ -52,6 +61,19 @@ pub struct IdentitySpec {
     /// Nothing issued before this moment is accepted. It only moves forward; a moment ahead acts as now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke_issued_before: Option<Moment>,
+    /// How it is reached.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network: Network,
+    /// How many pods. Absent: 2, or as many as `autoscaling` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub replicas: Option<i64>,
+    /// As many pods as load asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+    /// What the pods are like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodOptions>,
 }
 
 /// Who may use an Identity. Closed by default.
@@ -237,20 +259,42 @@ pub enum AudienceMode {
     Many,
 }
 
-/// How tokens are signed.
+/// How tokens are signed, and how their keys follow each other.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("duration(self.rotateEvery) >= duration('1h')").message("rotateEvery is at least 1h").field_path(".rotateEvery"))]
+#[x_kube(validation = Rule::new("duration(self.publishAhead) >= duration('10m')").message("publishAhead is at least 10m: caches of the JWK Set and mounted Secrets take their time").field_path(".publishAhead"))]
+#[x_kube(validation = Rule::new("duration(self.publishAhead) < duration(self.rotateEvery)").message("publishAhead is shorter than rotateEvery").field_path(".publishAhead"))]
 pub struct Signing {
-    /// The first is the default; clients choose among them.
+    /// The first is the default; clients choose among them. An algorithm that is added signs by default when its key
+    /// has been published for `publishAhead`; the one that it replaces signs until then.
     #[serde(default = "rs256")]
     #[schemars(length(min = 1, max = 4))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub algorithms: Vec<SigningAlgorithm>,
+    /// How long one key signs.
+    #[serde(default = "hours_2160")]
+    pub rotate_every: DurationString,
+    /// How long a key is published before it signs.
+    #[serde(default = "hours_24")]
+    pub publish_ahead: DurationString,
+    /// Keys that are out of the JWK Set at once and verify nothing: their `kid`s.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        inner(length(min = 43, max = 64), regex(pattern = r"^[A-Za-z0-9_-]+$"))
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub distrusted: Vec<String>,
 }
 
 impl Default for Signing {
     fn default() -> Self {
         Self {
             algorithms: rs256(),
+            rotate_every: hours_2160(),
+            publish_ahead: hours_24(),
+            distrusted: Vec::new(),
         }
     }
 }
@@ -324,9 +368,21 @@ pub struct IdentityStatus {
     /// Where things are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
+    /// Its pods, old ones included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i64>,
+    /// Those of them that are ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_replicas: Option<i64>,
+    /// The labels of its pods, as autoscalers read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// What all its pods run: the tag of the image, or its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// The signing keys: public ids, never a key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["kid".into()]))]
     pub keys: Vec<KeyStatus>,
     /// See the list of conditions in the documentation.
@@ -349,11 +405,32 @@ pub struct Endpoints {
 
 /// One signing key.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct KeyStatus {
     /// `kid` in the JWKS.
     pub kid: String,
     /// What it signs with.
     pub algorithm: SigningAlgorithm,
+    /// Where it is between its publication and its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<KeyPhase>,
+    /// From when it signs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_from: Option<Moment>,
+    /// When it is gone from the JWKS: every token that it signed is over then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Moment>,
+}
+
+/// What a signing key does. Each of them verifies and is in the JWKS.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+pub enum KeyPhase {
+    /// It will sign.
+    Published,
+    /// It signs.
+    Active,
+    /// It signed.
+    Retiring,
 }
 
 fn hours_1() -> DurationString {

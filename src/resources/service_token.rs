@@ -2,11 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{
-    Binding, DurationString, LastRotation, LocalRef, Moment, Rotation, TokenSecret, is_default,
+    Binding, Day, DurationString, LastRotation, LocalRef, Moment, PreviousToken, Rotation,
+    TokenSecret, is_default,
 };
 
 /// A reference token that acts as the system user of its client, never as whoever created it.
@@ -23,6 +23,12 @@ use super::common::{
     printcolumn(name = "Client", type_ = "string", json_path = ".spec.clientRef.name"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
+    printcolumn(
+        name = "Last-Used",
+        type_ = "string",
+        json_path = ".status.lastUsed",
+        priority = 1
+    ),
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -119,6 +125,13 @@ pub struct ServiceAccessTokenStatus {
     /// When it will be renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renews_at: Option<Moment>,
+    /// The last day of which a use of the newest is known. Absent: no use of it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_used: Option<Day>,
+    /// Who created this object, as the installation's admission policy stamped it; `unverified` where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub created_by: Option<String>,
     /// The last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rotation: Option<LastRotation>,
@@ -132,15 +145,4 @@ pub struct ServiceAccessTokenStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-}
-
-/// A token that was replaced and is still accepted.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PreviousToken {
-    /// Its public id.
-    pub token_id: String,
-    /// When it stops being accepted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_after: Option<Moment>,
 }

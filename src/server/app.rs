@@ -7,18 +7,26 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::HeaderValue;
 use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::response::Response;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tower::Service as _;
 
 use super::request::Arrival;
 use super::throttle::Throttle;
-use super::{Limits, NotReady, Publisher, Revoker, Status, reply};
+use super::{Limits, NotReady, Publisher, Revoker, Site, Status, Uses, forwarded, reply};
+use crate::directory::census::{Census, State, WITHIN};
 use crate::directory::{ObjectKey, Settings};
+use crate::resources::Kind;
 use crate::telemetry::metrics::Scrape;
 use crate::telemetry::{Metrics, logs};
+
+/// Where proxies say whom they speak for.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+/// Between counts of all tokens: they take a look at every owner.
+const CENSUS_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// What a server is told once.
 #[derive(Clone, Debug)]
@@ -32,6 +40,8 @@ pub struct Config {
     /// Names by which it may be called, with their ports; `None`: any. Dev mode sets them, since a server on a
     /// developer's machine must not answer a web page that had its own name rebound to it.
     pub allowed_hosts: Option<Vec<String>>,
+    /// Where it counts.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Config {
@@ -42,6 +52,7 @@ impl Config {
             settings: Settings::default(),
             limits: Limits::default(),
             allowed_hosts: None,
+            metrics: Arc::default(),
         }
     }
 }
@@ -51,10 +62,12 @@ impl Config {
 pub struct App(Arc<Inner>);
 
 struct Inner {
+    identity: ObjectKey,
     publisher: Publisher,
     status: Status,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     revoker: Box<dyn Revoker>,
+    uses: Uses,
     limits: Limits,
     allowed_hosts: Option<Vec<String>>,
     in_flight: AtomicUsize,
@@ -62,6 +75,7 @@ struct Inner {
     failures: Throttle,
     noted_refusals: Throttle,
     started: Instant,
+    census: tokio::sync::Mutex<Option<(Timestamp, Census)>>,
 }
 
 impl App {
@@ -70,11 +84,25 @@ impl App {
     /// # Errors
     /// None that is known: an empty JWK Set is written.
     pub fn new(config: Config, revoker: impl Revoker) -> Result<Self, serde_json::Error> {
+        Self::with_uses(config, revoker, Uses::ignored())
+    }
+
+    /// The same, with uses of tokens noted.
+    ///
+    /// # Errors
+    /// As [`App::new`].
+    pub fn with_uses(
+        config: Config,
+        revoker: impl Revoker,
+        uses: Uses,
+    ) -> Result<Self, serde_json::Error> {
         Ok(Self(Arc::new(Inner {
+            identity: config.identity.clone(),
             publisher: Publisher::new(config.identity, config.settings, super::now())?,
             status: Status::default(),
-            metrics: Metrics::default(),
+            metrics: config.metrics,
             revoker: Box::new(revoker),
+            uses,
             limits: config.limits,
             allowed_hosts: config.allowed_hosts,
             in_flight: AtomicUsize::new(0),
@@ -82,7 +110,13 @@ impl App {
             failures: Throttle::default(),
             noted_refusals: Throttle::default(),
             started: Instant::now(),
+            census: tokio::sync::Mutex::default(),
         })))
+    }
+
+    /// The Identity that it is.
+    pub fn identity(&self) -> &ObjectKey {
+        &self.0.identity
     }
 
     /// Where sources put what is served.
@@ -108,8 +142,20 @@ impl App {
         self.status().ready(&self.publisher().current(), now)
     }
 
+    /// What it counts, for a scrape at this moment.
+    ///
+    /// # Errors
+    /// None that is known: text is written into memory.
+    pub async fn exposition(&self, now: Timestamp) -> Result<String, std::fmt::Error> {
+        self.metrics().encode(&self.scrape(now).await)
+    }
+
     pub(super) fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    pub(super) fn uses(&self) -> &Uses {
+        &self.0.uses
     }
 
     pub(super) fn revoker(&self) -> &dyn Revoker {
@@ -125,11 +171,18 @@ impl App {
         if !self.is_meant(&request) {
             return reply::misdirected();
         }
-        let site_router = {
+        let site = {
             let snapshot = self.publisher().current();
-            snapshot.site().map(|site| site.router.clone())
+            let caller = |site: &Site| {
+                let lists = request.headers().get_all(FORWARDED_FOR).iter();
+                let lists = lists.map(HeaderValue::as_bytes);
+                peer.map(|peer| forwarded::caller(peer, &site.trusted_proxies, lists))
+            };
+            snapshot
+                .site()
+                .map(|site| (site.router.clone(), caller(site)))
         };
-        let Some(mut router) = site_router else {
+        let Some((mut router, peer)) = site else {
             return reply::Refusal::Unavailable.response();
         };
         let app = self.clone();
@@ -198,8 +251,28 @@ impl App {
         may
     }
 
+    /// The tokens by state, as they were within the last minute.
+    async fn census(&self, now: Timestamp) -> Census {
+        // Whoever comes meanwhile waits for the same.
+        let mut latest = self.0.census.lock().await;
+        if let Some((taken, census)) = *latest
+            && now.duration_since(taken) < CENSUS_EVERY
+        {
+            return census;
+        }
+        let snapshot = self.publisher().current().clone();
+        let (directory, identity) = (snapshot.directory().clone(), snapshot.identity().clone());
+        let counting = move || Census::take(&directory, &identity, now);
+        let census = tokio::task::spawn_blocking(counting).await;
+        let census = census.unwrap_or_default();
+        *latest = Some((now, census));
+        census
+    }
+
     /// What metrics cannot know by themselves.
-    pub(super) fn scrape(&self, now: Timestamp) -> Scrape {
+    pub(super) async fn scrape(&self, now: Timestamp) -> Scrape {
+        let census = self.census(now).await;
+        let (keys, key_age) = self.publisher().key_phases(now);
         let sizes = self.publisher().current().directory().sizes();
         Scrape {
             objects: [
@@ -209,11 +282,31 @@ impl App {
                 ("ServiceAccessToken", sizes.service_tokens),
                 ("Credential", sizes.credentials),
             ],
+            tokens: told(&census),
+            ending: WITHIN
+                .map(|(name, _)| name)
+                .into_iter()
+                .zip(census.ending)
+                .collect(),
+            keys,
+            key_age: key_age.as_secs_f64(),
             snapshot_age: self.status().age(now).as_secs_f64(),
             ready: self.readiness(now).is_ok(),
             dropped_log_lines: logs::dropped_lines(),
         }
     }
+}
+
+/// Kind, state and number.
+fn told(census: &Census) -> Vec<(&'static str, &'static str, usize)> {
+    let of = |kind: Kind, counts: [usize; State::ALL.len()]| {
+        let counts = State::ALL.into_iter().zip(counts);
+        counts.map(move |(state, count)| (kind.as_str(), state.as_str(), count))
+    };
+    let tokens = of(Kind::ServiceAccessToken, census.service_tokens);
+    tokens
+        .chain(of(Kind::OAuthClient, census.clients))
+        .collect()
 }
 
 /// One request being answered.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Limits;
 
@@ -137,14 +137,14 @@ impl Watchdog {
     }
 }
 
-/// The socket, noting that something was read.
-pub(super) struct Watched {
-    io: TokioIo<TcpStream>,
+/// The socket, or what TLS makes of it, noting that something was read.
+pub(super) struct Watched<S> {
+    io: TokioIo<S>,
     activity: Arc<Activity>,
 }
 
-impl Watched {
-    pub fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+impl<S> Watched<S> {
+    pub fn new(stream: S, activity: Arc<Activity>) -> Self {
         Self {
             io: TokioIo::new(stream),
             activity,
@@ -152,7 +152,7 @@ impl Watched {
     }
 }
 
-impl Read for Watched {
+impl<S: AsyncRead + Unpin> Read for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -166,7 +166,7 @@ impl Read for Watched {
     }
 }
 
-impl Write for Watched {
+impl<S: AsyncWrite + Unpin> Write for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
 use super::App;
+use crate::telemetry::MEDIA_TYPE;
 
 /// The routes.
 pub(super) fn router(app: App) -> Router {
@@ -27,9 +28,8 @@ async fn ready(State(app): State<App>) -> Response {
 }
 
 async fn metrics(State(app): State<App>) -> Response {
-    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match app.metrics().encode(&app.scrape(super::now())) {
-        Ok(text) => ([(CONTENT_TYPE, media_type)], text).into_response(),
+    match app.exposition(super::now()).await {
+        Ok(text) => ([(CONTENT_TYPE, MEDIA_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

@@ -21,13 +21,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use super::connection::{Activity, Fate, Watchdog, Watched};
+use super::tls::Tls;
 use super::{App, Limits, health};
 
 /// How often keys are looked at for what their times say.
@@ -97,12 +100,13 @@ impl Handler for Health {
     fn turned_away(&self, _: &'static str) {}
 }
 
-/// Serves requests on `listener`, health and metrics on `health`, until `shutdown` and the drain that follows it.
+/// Serves requests on `listener`, over TLS if there is any, health and metrics on `health`, until `shutdown` and the drain that follows it.
 ///
 /// # Errors
 /// None at present: faults of single connections end those, and a listener that cannot accept is tried again.
 pub async fn run(
     listener: TcpListener,
+    tls: Option<Tls>,
     health: TcpListener,
     app: App,
     shutdown: CancellationToken,
@@ -116,12 +120,13 @@ pub async fn run(
     };
     let health = tokio::spawn(accept(
         health,
+        None,
         Health(health::router(app.clone())),
         few,
         ended,
     ));
     let turning = tokio::spawn(turn_keys(app.clone()));
-    serve(listener, app, shutdown).await;
+    serve(listener, tls, app, shutdown).await;
     turning.abort();
     phase.send_replace(Phase::Closing);
     // A health port that panicked has nothing left to close.
@@ -139,11 +144,18 @@ async fn turn_keys(app: App) {
     }
 }
 
+/// Serves requests on `listener` alone, as [`run`] does: for a process that tells of its health itself.
+pub async fn run_embedded(listener: TcpListener, app: App, shutdown: CancellationToken) {
+    let turning = tokio::spawn(turn_keys(app.clone()));
+    serve(listener, None, app, shutdown).await;
+    turning.abort();
+}
+
 /// Serves requests on `listener` until `shutdown` and the drain that follows it.
-pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) {
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: App, shutdown: CancellationToken) {
     let limits = app.limits().clone();
     let (phase, phases) = watch::channel(Phase::Serving);
-    let accepting = accept(listener, app.clone(), limits.clone(), phases);
+    let accepting = accept(listener, tls, app.clone(), limits.clone(), phases);
     let leaving = async {
         shutdown.cancelled().await;
         app.status().drain();
@@ -163,6 +175,7 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken)
 /// Accepts until [`Phase::Closing`] and waits for the connections to end.
 async fn accept(
     listener: TcpListener,
+    tls: Option<Tls>,
     handler: impl Handler,
     limits: Limits,
     mut phases: watch::Receiver<Phase>,
@@ -171,11 +184,21 @@ async fn accept(
     let connections = TaskTracker::new();
     let open = |stream: TcpStream, peer: SocketAddr| match port.enter(peer.ip()) {
         Ok(place) => {
-            let connection = drive(stream, place, handler.clone(), phases.clone());
-            connections.spawn(connection);
+            // A socket that takes no option is about to fail anyway.
+            let _ = stream.set_nodelay(true);
+            let (handler, phases) = (handler.clone(), phases.clone());
+            match &tls {
+                None => connections.spawn(drive(stream, place, handler, phases)),
+                Some(tls) => {
+                    connections.spawn(secure(tls.acceptor(), stream, place, handler, phases))
+                }
+            };
         }
         Err(cause) => {
             handler.turned_away(cause);
+            if tls.is_some() {
+                return;
+            }
             // What does not fit into the socket's buffer is not worth waiting for.
             let _ = stream.try_write(FULL);
         }
@@ -278,15 +301,34 @@ impl Drop for Place {
     }
 }
 
-/// Serves one connection to its end.
-async fn drive(
+/// Serves one connection to its end, once TLS stands. Its place is taken from the first byte on.
+async fn secure(
+    acceptor: TlsAcceptor,
     stream: TcpStream,
     place: Place,
     handler: impl Handler,
     mut phases: watch::Receiver<Phase>,
 ) {
-    // A socket that takes no option is about to fail anyway.
-    let _ = stream.set_nodelay(true);
+    let deadline = place.port.limits.head_deadline;
+    let handshake = tokio::time::timeout(deadline, acceptor.accept(stream));
+    let stream = tokio::select! {
+        stream = handshake => stream,
+        () = reached(&mut phases, Phase::Ended) => return,
+    };
+    match stream {
+        Ok(Ok(stream)) => drive(stream, place, handler, phases).await,
+        // Who speaks no TLS, or too slowly. Probes of ports are too many to be logged.
+        Ok(Err(_)) | Err(_) => handler.turned_away("tls_handshake"),
+    }
+}
+
+/// Serves one connection to its end.
+async fn drive(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    place: Place,
+    handler: impl Handler,
+    mut phases: watch::Receiver<Phase>,
+) {
     let activity = Arc::new(Activity::default());
     let peer = place.peer;
     let service = {

@@ -2,11 +2,13 @@
 //!
 //! A request is parsed, judged against one [`Snapshot`] of everything that is served, and answered; nothing waits for
 //! anything but the request's own body and, for a revocation, the commit. Routes are listed in `router`, a file each
-//! in `routes`. Absent: rules (they are in `oauth` and `directory`), where objects come from (whoever calls
-//! [`Publisher::update`]), and TLS, which ends in front of this server.
+//! in `routes`. TLS ends here or in front of the server. Absent: rules (they are in `oauth` and `directory`), and where
+//! objects, keys and certificates come from (whoever calls [`Publisher::update`], [`Publisher::set_keys`] and
+//! [`Tls::replace`]).
 
 mod app;
 mod connection;
+mod forwarded;
 mod health;
 mod limits;
 mod listener;
@@ -21,13 +23,18 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod tls;
+mod uses;
+pub mod uses_kube;
 
 pub use app::{App, Config};
 pub use limits::Limits;
-pub use listener::{run, serve};
+pub use listener::{run, run_embedded, serve};
 pub use revoker::{RevokeError, Revoker};
 pub use snapshot::{Publisher, Site, Snapshot};
 pub use status::{NotReady, Status};
+pub use tls::{Tls, TlsError};
+pub use uses::{RecordError, UseRecorder, UseReport, UseReports, Uses};
 
 /// The clock of the edge: everything below gets the time as a parameter.
 #[expect(

@@ -142,7 +142,11 @@ impl Call {
         let (directory, identity) = (snapshot.directory(), snapshot.identity());
         let failure =
             match client_auth::authenticate(directory, identity, self.authorization(), form, now) {
-                Ok(authenticated) => return Ok(authenticated),
+                Ok((proved, method)) => {
+                    let issued = (proved.credential, proved.entry);
+                    self.app.uses().note(directory, issued, now);
+                    return Ok((proved.client, method));
+                }
                 Err(failure) => failure,
             };
         self.app.metrics().auth_failed(failure.reason.as_str());

@@ -9,11 +9,12 @@ use axum::http::header::{STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any};
+use tracing::Instrument as _;
 
 use super::request::{Arrival, Call, request_id};
 use super::{App, reply, routes};
 use crate::oauth::discovery::paths;
-use crate::telemetry::Endpoint;
+use crate::telemetry::{Endpoint, traces};
 
 /// The routes of an issuer with this path.
 pub(super) fn router(path: &str) -> Router {
@@ -113,13 +114,17 @@ where
             let started = Instant::now();
             let app = arrival.app.clone();
             let id = request_id(request.headers()).cloned();
+            let span = traces::request(endpoint.as_str(), request.method(), request.headers());
             let mut response = match methods.refuse(request.method()) {
                 Some(refusal) => refusal,
                 // Proxies append to a gateway's path what callers send: there it is only ever ignored.
                 None if endpoint != Endpoint::CheckToken && is_too_long(&app, &request) => {
                     reply::uri_too_long()
                 }
-                None => handler(Call::new(arrival, endpoint, request)).await,
+                None => {
+                    let answer = handler(Call::new(arrival, endpoint, request));
+                    answer.instrument(span.clone()).await
+                }
             };
             let headers = response.headers_mut();
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -137,8 +142,9 @@ where
             if let Some(id) = id {
                 headers.insert("x-request-id", id);
             }
-            app.metrics()
-                .answered(endpoint, response.status().as_u16(), started.elapsed());
+            let status = response.status().as_u16();
+            traces::answered(&span, status);
+            app.metrics().answered(endpoint, status, started.elapsed());
             response
         }
     })

@@ -14,10 +14,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::router;
 use crate::directory::record::IdentityRecord;
-use crate::directory::{Directory, ObjectKey, Settings};
+use crate::directory::{Cidr, Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::oauth::discovery;
-use crate::resources::{SigningAlgorithm, WhenExceeded};
+use crate::resources::WhenExceeded;
 
 /// Everything that one request may look at.
 #[derive(Debug)]
@@ -49,14 +49,10 @@ impl Snapshot {
         self.site.as_deref()
     }
 
-    /// Whether each of the Identity's algorithms has a key that signs.
+    /// Whether tokens can be signed. A key for an algorithm that was just added may still be on its way.
     pub(super) fn has_keys(&self) -> bool {
-        let wanted = self.site().map(|site| site.algorithms.as_slice());
-        wanted.is_some_and(|wanted| {
-            wanted
-                .iter()
-                .all(|wanted| self.ring.algorithms().any(|it| it == *wanted))
-        })
+        let site = self.site();
+        site.is_some_and(|site| site.default_algorithm.is_some())
     }
 }
 
@@ -74,8 +70,11 @@ pub struct Site {
     /// `WWW-Authenticate` of a client that failed to authenticate.
     pub(super) basic_challenge: HeaderValue,
     pub(super) is_https: bool,
+    pub(super) trusted_proxies: Vec<Cidr>,
     pub(super) max_staleness: SignedDuration,
     pub(super) when_stale: WhenExceeded,
+    /// What signs for clients that do not choose.
+    pub(super) default_algorithm: Option<Algorithm>,
     algorithms: Vec<Algorithm>,
     ring: Arc<KeyRing>,
 }
@@ -115,7 +114,9 @@ impl Site {
         let (_, rest) = issuer.split_once("://").ok_or(BadSite)?;
         let path = rest.find('/').map_or("", |cut| &rest[cut..]);
         let algorithms = algorithms(identity);
-        let can_sign = ring.algorithms().filter(|it| algorithms.contains(it));
+        let default_algorithm = ring.default_algorithm(&algorithms);
+        let signs = |it: &Algorithm| algorithms.contains(it) || default_algorithm == Some(*it);
+        let can_sign = ring.algorithms().filter(signs);
         let documents = discovery::documents(issuer, can_sign).map_err(|_| BadSite)?;
         let challenge = format!(r#"Basic realm="{issuer}", charset="UTF-8""#);
         Ok(Self {
@@ -125,10 +126,12 @@ impl Site {
             authorization_server: Document::new(documents.authorization_server)?,
             jwks: Document::new(ring.jwks())?,
             basic_challenge: HeaderValue::from_str(&challenge).map_err(|_| BadSite)?,
+            trusted_proxies: identity.trusted_proxies.clone(),
             is_https: issuer.starts_with("https://"),
             max_staleness: identity.max_staleness,
             when_stale: identity.when_stale,
             issuer: Arc::clone(issuer),
+            default_algorithm,
             algorithms,
             ring: Arc::clone(ring),
         })
@@ -140,18 +143,18 @@ impl Site {
             && self.issuer == identity.issuer
             && self.max_staleness == identity.max_staleness
             && self.when_stale == identity.when_stale
+            && self.trusted_proxies == identity.trusted_proxies
             && self.algorithms == algorithms(identity)
     }
 }
 
 fn algorithms(identity: &IdentityRecord) -> Vec<Algorithm> {
-    let own = |algorithm: &SigningAlgorithm| match algorithm {
-        SigningAlgorithm::RS256 => Algorithm::RS256,
-        SigningAlgorithm::PS256 => Algorithm::PS256,
-        SigningAlgorithm::ES256 => Algorithm::ES256,
-        SigningAlgorithm::EdDSA => Algorithm::EdDSA,
-    };
-    identity.algorithms.iter().map(own).collect()
+    identity
+        .algorithms
+        .iter()
+        .copied()
+        .map(Algorithm::from)
+        .collect()
 }
 
 /// Where writers put changes and requests find them.
@@ -167,6 +170,10 @@ struct Draft {
     identity: ObjectKey,
     keys: KeySet,
     ring: Arc<KeyRing>,
+    /// What `ring` leaves out of `keys`.
+    distrusted: Vec<String>,
+    /// The moment of `ring`.
+    turned_at: Timestamp,
     site: Option<Arc<Site>>,
 }
 
@@ -186,6 +193,8 @@ impl Publisher {
             identity,
             ring: Arc::new(KeyRing::new(&keys, now)?),
             keys,
+            distrusted: Vec::new(),
+            turned_at: now,
             site: None,
         };
         Ok(Self {
@@ -212,8 +221,9 @@ impl Publisher {
     /// None that is known: a JWK Set is written.
     pub fn set_keys(&self, keys: KeySet, now: Timestamp) -> Result<(), serde_json::Error> {
         let mut draft = self.lock();
-        draft.ring = Arc::new(KeyRing::new(&keys, now)?);
         draft.keys = keys;
+        draft.turned_at = now;
+        draft.turn()?;
         self.publish(&mut draft);
         Ok(())
     }
@@ -223,12 +233,40 @@ impl Publisher {
     /// # Errors
     /// As [`Publisher::set_keys`].
     pub fn turn_keys(&self, now: Timestamp) -> Result<(), serde_json::Error> {
-        let due = |ring: &KeyRing| ring.next_change().is_some_and(|change| change <= now);
-        if !due(self.current().ring()) {
-            return Ok(());
+        let mut draft = self.lock();
+        draft.turned_at = now;
+        let next = draft.ring.next_change();
+        if next.is_some_and(|change| change <= now) {
+            draft.turn()?;
+            self.publish(&mut draft);
         }
+        Ok(())
+    }
+
+    /// How many signing keys are in each phase, and how long the youngest at work has been so.
+    pub(super) fn key_phases(
+        &self,
+        now: Timestamp,
+    ) -> (Vec<(&'static str, usize)>, SignedDuration) {
         let keys = self.lock().keys.clone();
-        self.set_keys(keys, now)
+        let active: Vec<_> = Algorithm::ALL
+            .into_iter()
+            .filter_map(|algorithm| keys.active(algorithm, now))
+            .collect();
+        let published = keys.published(now).count();
+        let ahead = keys.published(now).filter(|key| key.active_from > now);
+        let waiting = ahead
+            .filter(|key| !active.iter().any(|it| it.key.kid() == key.key.kid()))
+            .count();
+        let retiring = published - waiting - active.len();
+        let youngest = active.iter().map(|key| key.active_from).max();
+        let age = youngest.map(|since| now.duration_since(since).max(SignedDuration::ZERO));
+        let phases = vec![
+            ("waiting", waiting),
+            ("active", active.len()),
+            ("retiring", retiring),
+        ];
+        (phases, age.unwrap_or_default())
     }
 
     fn lock(&self) -> MutexGuard<'_, Draft> {
@@ -237,12 +275,35 @@ impl Publisher {
     }
 
     fn publish(&self, draft: &mut Draft) {
+        if let Err(error) = draft.settle_trust() {
+            tracing::error!(%error, "the keys stay as they were");
+        }
         draft.settle_site();
         self.current.store(Arc::new(draft.snapshot()));
     }
 }
 
 impl Draft {
+    /// Makes the ring anew.
+    fn turn(&mut self) -> Result<(), serde_json::Error> {
+        let trusted = self.keys.without(&self.distrusted, self.turned_at);
+        self.ring = Arc::new(KeyRing::new(&trusted, self.turned_at)?);
+        Ok(())
+    }
+
+    /// Leaves out what the Identity distrusts. What was distrusted stays so while the Identity makes no sense.
+    fn settle_trust(&mut self) -> Result<(), serde_json::Error> {
+        let identity = self.directory.identity(&self.identity);
+        let Some(record) = identity.and_then(|identity| identity.record()) else {
+            return Ok(());
+        };
+        if record.distrusted_keys == self.distrusted {
+            return Ok(());
+        }
+        self.distrusted.clone_from(&record.distrusted_keys);
+        self.turn()
+    }
+
     fn settle_site(&mut self) {
         let served = self.directory.served_identity(&self.identity).ok();
         self.site = served.and_then(|served| match &self.site {

@@ -28,7 +28,7 @@ pub enum NotReady {
     /// The Identity is missing or has a problem of its own.
     #[error("the Identity is not there or not accepted: see its conditions")]
     IdentityNotServed,
-    /// One of the Identity's algorithms has no key.
+    /// There is no key to sign with.
     #[error("a signing key is missing: the operator makes it")]
     KeysMissing,
     /// The Kubernetes API has been away for longer than `staleness.maxAge`.

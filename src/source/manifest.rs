@@ -71,6 +71,8 @@ pub struct ManifestObject {
     pub key: ObjectKey,
     /// As written, but for the namespace, and without what only an API server gives.
     pub value: Value,
+    /// What a cluster said of it, where the file was read from one: for people alone, no rule reads it.
+    pub status: Value,
     /// Where its parts stand in the file.
     pub spans: Spans,
 }
@@ -161,9 +163,10 @@ impl Manifest {
 
 impl ManifestObject {
     fn new(kind: Kind, mut value: Value, spans: Spans) -> Self {
-        if let Some(object) = value.as_object_mut() {
-            object.remove("status");
-        }
+        let status = value
+            .as_object_mut()
+            .and_then(|object| object.remove("status"))
+            .unwrap_or_default();
         let mut key = ObjectKey::new(DEFAULT_NAMESPACE, "");
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             for given in GIVEN_BY_THE_SERVER {
@@ -184,6 +187,7 @@ impl ManifestObject {
             kind,
             key,
             value,
+            status,
             spans,
         }
     }

@@ -10,9 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 /// The most that waits to be written, in bytes.
 const CAPACITY: usize = 4 << 20;
@@ -76,6 +78,35 @@ pub fn init(form: LogForm, filter: &str) -> Result<LogGuard, InitError> {
             .try_init()?,
         LogForm::Text => builder.with_ansi(false).finish().try_init()?,
     }
+    Ok(guard)
+}
+
+/// The same beside another layer, whose spans are not the log's.
+///
+/// # Errors
+/// [`InitError`].
+pub fn init_beside(
+    form: LogForm,
+    filter: &str,
+    traces: impl Layer<Registry> + Send + Sync,
+) -> Result<LogGuard, InitError> {
+    let (sink, guard) = sink(io::stdout())?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(sink);
+    let lines = match form {
+        LogForm::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
+        LogForm::Text => lines.with_ansi(false).boxed(),
+    };
+    let of_the_log = filter_fn(|it| it.target() != super::traces::TARGET);
+    let filter = EnvFilter::try_new(filter)?.and(of_the_log);
+    tracing_subscriber::registry()
+        .with(traces)
+        .with(lines.with_filter(filter))
+        .try_init()?;
     Ok(guard)
 }
 

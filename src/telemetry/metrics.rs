@@ -6,12 +6,13 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+
+use super::KubeRequests;
+use super::catalog::{Catalog, Described};
 
 /// Seconds: from a look-up in memory to a write through the Kubernetes API.
 const BUCKETS: [f64; 12] = [
@@ -65,27 +66,27 @@ impl Endpoint {
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// Why a request or connection is turned away.
+const SHED: [&str; 4] = ["requests", "bodies", "connections", "connections_per_peer"];
+
 type Label = (&'static str, &'static str);
 /// One label whose name belongs to the metric.
 type Labelled = Family<[Label; 1], Counter>;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    endpoint: &'static str,
-    status: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct IssueLabels {
-    grant: &'static str,
-    algorithm: &'static str,
-}
+type Seconds = Gauge<f64, AtomicU64>;
 
 /// What is only known when somebody asks.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scrape {
     /// Objects in the directory by kind.
     pub objects: [(&'static str, usize); 5],
+    /// Owners of tokens and secrets by kind and state.
+    pub tokens: Vec<(&'static str, &'static str, usize)>,
+    /// Tokens and secrets that end within a time, by its name.
+    pub ending: Vec<(&'static str, usize)>,
+    /// Signing keys by phase.
+    pub keys: Vec<(&'static str, usize)>,
+    /// How long the youngest signing key at work has been so, in seconds.
+    pub key_age: f64,
     /// How long ago the oldest watch was last heard of, in seconds.
     pub snapshot_age: f64,
     /// Whether the server is ready.
@@ -96,10 +97,11 @@ pub struct Scrape {
 
 /// All metrics of a server.
 pub struct Metrics {
-    registry: Registry,
+    catalog: Catalog,
     requests: [[Counter; CLASSES.len()]; Endpoint::ALL.len()],
     durations: [Histogram; Endpoint::ALL.len()],
-    issued: Family<IssueLabels, Counter>,
+    issued: Family<[Label; 2], Counter>,
+    refused: Labelled,
     introspections: Labelled,
     checks: Labelled,
     revocations: Labelled,
@@ -108,73 +110,78 @@ pub struct Metrics {
     audit_suppressed: Counter,
     connections: Gauge,
     objects: Family<[Label; 1], Gauge>,
-    snapshot_age: Gauge<f64, AtomicU64>,
+    tokens: Family<[Label; 2], Gauge>,
+    ending: Family<[Label; 1], Gauge>,
+    keys: Family<[Label; 1], Gauge>,
+    key_age: Seconds,
+    snapshot_age: Seconds,
     ready: Gauge,
     dropped_log_lines: Counter,
+    kube: KubeRequests,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("symbolon");
-        let (requests, durations) = request_metrics(&mut registry);
-        let mut counter = |name, help| {
-            let family = Labelled::default();
-            registry.register(name, help, family.clone());
-            family
-        };
-        let introspections = counter("introspections", "Introspections by outcome");
-        let checks = counter("token_checks", "Answers to gateways by outcome");
-        let revocations = counter("revocations", "Revocations by outcome");
-        let auth_failures = counter(
-            "client_auth_failures",
-            "Failed client authentications by reason",
-        );
-        let shed = counter("shed", "Requests and connections turned away by cause");
+        let mut catalog = Catalog::new("symbolon");
+        let (requests, durations) = request_metrics(&mut catalog);
+        let kube = KubeRequests::register(&mut catalog);
         let mut metrics = Self {
+            catalog,
+            requests,
+            durations,
             issued: Family::default(),
+            refused: Family::default(),
+            introspections: Family::default(),
+            checks: Family::default(),
+            revocations: Family::default(),
+            auth_failures: Family::default(),
+            shed: Family::default(),
             audit_suppressed: Counter::default(),
             connections: Gauge::default(),
             objects: Family::default(),
+            tokens: Family::default(),
+            ending: Family::default(),
+            keys: Family::default(),
+            key_age: Gauge::default(),
             snapshot_age: Gauge::default(),
             ready: Gauge::default(),
             dropped_log_lines: Counter::default(),
-            registry,
-            requests,
-            durations,
-            introspections,
-            checks,
-            revocations,
-            auth_failures,
-            shed,
+            kube,
         };
-        metrics.register();
+        metrics.register_events();
+        metrics.register_state();
+        for cause in SHED {
+            drop(metrics.shed.get_or_create(&[("cause", cause)]));
+        }
         metrics
     }
 }
 
 fn request_metrics(
-    registry: &mut Registry,
+    catalog: &mut Catalog,
 ) -> (
     [[Counter; CLASSES.len()]; Endpoint::ALL.len()],
     [Histogram; Endpoint::ALL.len()],
 ) {
-    let requests = Family::<RequestLabels, Counter>::default();
-    registry.register(
+    let requests = Family::<[Label; 2], Counter>::default();
+    catalog.counter(
         "requests",
-        "Requests by endpoint and status class",
-        requests.clone(),
+        &["endpoint", "status"],
+        "Requests by endpoint and class of the answer's status",
+        &requests,
     );
-    let durations =
-        Family::<[Label; 1], Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
-    registry.register(
+    let constructor: fn() -> Histogram = || Histogram::new(BUCKETS);
+    let durations = Family::<[Label; 1], Histogram, _>::new_with_constructor(constructor);
+    catalog.histogram(
         "request_duration_seconds",
+        &["endpoint"],
         "Time from the head of a request to its answer",
-        durations.clone(),
+        &durations,
     );
     let counters = |endpoint: Endpoint| {
         CLASSES.map(|status| {
-            let endpoint = endpoint.as_str();
-            requests.get_or_create_owned(&RequestLabels { endpoint, status })
+            let labels = [("endpoint", endpoint.as_str()), ("status", status)];
+            requests.get_or_create_owned(&labels)
         })
     };
     let histogram =
@@ -183,35 +190,118 @@ fn request_metrics(
 }
 
 impl Metrics {
-    fn register(&mut self) {
-        let registry = &mut self.registry;
-        registry.register(
+    /// What requests count.
+    fn register_events(&mut self) {
+        let catalog = &mut self.catalog;
+        catalog.counter(
             "tokens_issued",
-            "Tokens issued by grant and algorithm",
-            self.issued.clone(),
+            &["grant", "algorithm"],
+            "Access tokens issued",
+            &self.issued,
         );
-        registry.register(
+        catalog.counter(
+            "token_requests_refused",
+            &["error"],
+            "Refused requests of authenticated clients for a token, by the error of RFC 6749",
+            &self.refused,
+        );
+        catalog.counter(
+            "introspections",
+            &["outcome"],
+            "Introspections: active, or why not",
+            &self.introspections,
+        );
+        catalog.counter(
+            "token_checks",
+            &["outcome"],
+            "Answers to gateways: passed, or why not",
+            &self.checks,
+        );
+        catalog.counter(
+            "revocations",
+            &["outcome"],
+            "Revocations by outcome",
+            &self.revocations,
+        );
+        catalog.counter(
+            "client_auth_failures",
+            &["reason"],
+            "Failed client authentications",
+            &self.auth_failures,
+        );
+        catalog.counter(
+            "shed",
+            &["cause"],
+            "Requests and connections turned away since there were too many",
+            &self.shed,
+        );
+        catalog.counter(
             "audit_suppressed",
+            &[],
             "Refusals that were counted and not written, since one caller had too many",
-            self.audit_suppressed.clone(),
+            &self.audit_suppressed,
         );
-        registry.register("connections", "Open connections", self.connections.clone());
-        registry.register(
-            "directory_objects",
-            "Objects known by kind",
-            self.objects.clone(),
-        );
-        registry.register(
-            "snapshot_age_seconds",
-            "How long ago the oldest watch was last heard of",
-            self.snapshot_age.clone(),
-        );
-        registry.register("ready", "1 if the server is ready", self.ready.clone());
-        registry.register(
+        catalog.counter(
             "log_lines_dropped",
+            &[],
             "Log lines that found no room",
-            self.dropped_log_lines.clone(),
+            &self.dropped_log_lines,
         );
+    }
+
+    /// What is so when somebody asks.
+    fn register_state(&mut self) {
+        let catalog = &mut self.catalog;
+        catalog.gauge("connections", &[], "Open connections", &self.connections);
+        catalog.gauge(
+            "directory_objects",
+            &["kind"],
+            "Objects known",
+            &self.objects,
+        );
+        catalog.gauge(
+            "tokens",
+            &["kind", "state"],
+            "ServiceAccessTokens and OAuthClients of this Identity by the state of their newest token or secret: live, \
+             expiring (less than a tenth of its life is left), expired, revoked (or disabled), waiting (none yet); looked \
+             at once a minute",
+            &self.tokens,
+        );
+        catalog.gauge(
+            "tokens_ending",
+            &["within"],
+            "Newest tokens and secrets that end within a time, and have not",
+            &self.ending,
+        );
+        catalog.gauge(
+            "signing_keys",
+            &["phase"],
+            "Signing keys: waiting (published ahead), active, retiring",
+            &self.keys,
+        );
+        catalog.gauge(
+            "signing_key_active_seconds",
+            &[],
+            "How long the youngest signing key at work has been so",
+            &self.key_age,
+        );
+        catalog.gauge(
+            "snapshot_age_seconds",
+            &[],
+            "How long ago the oldest watch was last heard of",
+            &self.snapshot_age,
+        );
+        catalog.gauge("ready", &[], "1 if the server is ready", &self.ready);
+    }
+
+    /// What is measured.
+    pub fn described(&self) -> &[Described] {
+        self.catalog.described()
+    }
+
+    /// Where requests to the API server are counted.
+    pub const fn kube(&self) -> &KubeRequests {
+        &self.kube
     }
 
     /// A request was answered.
@@ -224,8 +314,13 @@ impl Metrics {
     /// A token was issued.
     pub fn issued(&self, grant: &'static str, algorithm: &'static str) {
         self.issued
-            .get_or_create(&IssueLabels { grant, algorithm })
+            .get_or_create(&[("grant", grant), ("algorithm", algorithm)])
             .inc();
+    }
+
+    /// A token was refused to a client that is what it says.
+    pub fn refused(&self, error: &'static str) {
+        self.refused.get_or_create(&[("error", error)]).inc();
     }
 
     /// An introspection was answered: `active`, or why not.
@@ -274,18 +369,31 @@ impl Metrics {
     /// # Errors
     /// None that is known: writing to memory.
     pub fn encode(&self, scrape: &Scrape) -> Result<String, fmt::Error> {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         for (kind, count) in scrape.objects {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.objects.get_or_create(&[("kind", kind)]).set(count);
+            self.objects
+                .get_or_create(&[("kind", kind)])
+                .set(number(count));
         }
+        for &(kind, state, count) in &scrape.tokens {
+            let labels = [("kind", kind), ("state", state)];
+            self.tokens.get_or_create(&labels).set(number(count));
+        }
+        for &(within, count) in &scrape.ending {
+            let labels = [("within", within)];
+            self.ending.get_or_create(&labels).set(number(count));
+        }
+        for &(phase, count) in &scrape.keys {
+            let labels = [("phase", phase)];
+            self.keys.get_or_create(&labels).set(number(count));
+        }
+        self.key_age.set(scrape.key_age);
         self.snapshot_age.set(scrape.snapshot_age);
         self.ready.set(i64::from(scrape.ready));
         let counted = self.dropped_log_lines.get();
         self.dropped_log_lines
             .inc_by(scrape.dropped_log_lines.saturating_sub(counted));
-        let mut out = String::with_capacity(16 << 10);
-        text::encode(&mut out, &self.registry)?;
-        Ok(out)
+        self.catalog.encode()
     }
 }
 
@@ -314,6 +422,10 @@ mod tests {
                 ("ServiceAccessToken", 4),
                 ("Credential", 5),
             ],
+            tokens: vec![("ServiceAccessToken", "expiring", 3)],
+            ending: vec![("1h", 2)],
+            keys: vec![("active", 1)],
+            key_age: 90.0,
             snapshot_age: 1.5,
             ready: true,
             dropped_log_lines: 2,
@@ -327,6 +439,11 @@ mod tests {
             r#"symbolon_tokens_issued_total{grant="client_credentials",algorithm="RS256"} 1"#,
             r#"symbolon_client_auth_failures_total{reason="unknown_token"} 1"#,
             r#"symbolon_directory_objects{kind="OAuthClient"} 3"#,
+            r#"symbolon_tokens{kind="ServiceAccessToken",state="expiring"} 3"#,
+            r#"symbolon_tokens_ending{within="1h"} 2"#,
+            r#"symbolon_signing_keys{phase="active"} 1"#,
+            "symbolon_signing_key_active_seconds 90.0",
+            r#"symbolon_shed_total{cause="requests"} 0"#,
             "symbolon_snapshot_age_seconds 1.5",
             "symbolon_ready 1",
             "symbolon_log_lines_dropped_total 2",

@@ -1,106 +1,204 @@
-//! Metrics of the operator. Labels are of closed sets: kinds and outcomes, never names.
+//! Metrics of the operator. Labels are of closed sets: kinds, outcomes and reasons, never names.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+
+use super::KubeRequests;
+use super::catalog::{Catalog, Described};
 
 /// Seconds: a pass without a write takes about ten milliseconds, one that waits for a busy API server seconds.
 const BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Passed {
-    kind: &'static str,
-    outcome: &'static str,
-}
+/// What looks are at.
+const LOOKS: [&str; 6] = [
+    "Identity",
+    "Scope",
+    "OAuthClient",
+    "ServiceAccessToken",
+    "Orphan",
+    "Sweep",
+];
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfKind {
-    kind: &'static str,
-}
+/// Reasons of Events that are there from the start: the first of a series that is born with it would be no increase.
+const EVENTS: [&str; 10] = [
+    "Issued",
+    "Rotated",
+    "SecretRecreated",
+    "Retired",
+    "Revoked",
+    "Adopted",
+    "Conflict",
+    "Refused",
+    "MintLimitReached",
+    "SweepPaused",
+];
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Lane {
-    lane: &'static str,
+type Label = (&'static str, &'static str);
+type Age = Gauge<f64, AtomicU64>;
+
+/// What is only known when somebody asks.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OperatorScrape {
+    /// Objects in each lane of the queue.
+    pub lanes: Vec<(&'static str, usize)>,
+    /// How long the first of those that are due has waited.
+    pub waited: Duration,
+    /// How long ago the quietest watch was last heard.
+    pub watch_age: Duration,
+    /// Objects by kind and by the reason of `Ready` that was last written or found right.
+    pub objects: Vec<(&'static str, &'static str, usize)>,
+    /// Log lines that were dropped since the start.
+    pub dropped_log_lines: u64,
 }
 
 /// What the operator counts.
 #[derive(Debug)]
 pub struct OperatorMetrics {
-    registry: Registry,
-    passes: Family<Passed, Counter>,
-    took: Family<OfKind, Histogram>,
-    queue: Family<Lane, Gauge>,
+    catalog: Catalog,
+    passes: Family<[Label; 2], Counter>,
+    took: Family<[Label; 1], Histogram, fn() -> Histogram>,
+    queue: Family<[Label; 1], Gauge>,
+    waited: Age,
+    objects: Family<[Label; 2], Gauge>,
+    events: Family<[Label; 1], Counter>,
     leading: Gauge,
-    watch_age: Gauge<f64, AtomicU64>,
-}
-
-fn histogram() -> Histogram {
-    Histogram::new(BUCKETS)
+    watch_age: Age,
+    kube: KubeRequests,
+    dropped_log_lines: Counter,
 }
 
 impl Default for OperatorMetrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("symbolon_operator");
-        let passes = Family::default();
-        let took = Family::new_with_constructor(histogram as fn() -> Histogram);
-        let queue = Family::default();
-        let leading = Gauge::default();
-        let watch_age = Gauge::default();
-        registry.register(
-            "passes",
-            "Looks at objects, by kind and outcome",
-            passes.clone(),
-        );
-        registry.register(
-            "pass_seconds",
-            "How long looks at objects took",
-            took.clone(),
-        );
-        registry.register(
-            "queue_objects",
-            "Objects to be looked at, by lane",
-            queue.clone(),
-        );
-        registry.register("leading", "Whether this process writes", leading.clone());
-        registry.register(
-            "watch_age_seconds",
-            "How long ago the quietest watch was last heard",
-            watch_age.clone(),
-        );
-        Self {
-            registry,
-            passes,
-            took,
-            queue,
-            leading,
-            watch_age,
+        let mut catalog = Catalog::new("symbolon_operator");
+        let kube = KubeRequests::register(&mut catalog);
+        let constructor: fn() -> Histogram = || Histogram::new(BUCKETS);
+        let mut metrics = Self {
+            passes: Family::default(),
+            took: Family::new_with_constructor(constructor),
+            queue: Family::default(),
+            waited: Age::default(),
+            objects: Family::default(),
+            events: Family::default(),
+            leading: Gauge::default(),
+            watch_age: Age::default(),
+            kube,
+            dropped_log_lines: Counter::default(),
+            catalog,
+        };
+        metrics.register();
+        for kind in LOOKS {
+            for outcome in ["ok", "error"] {
+                drop(
+                    metrics
+                        .passes
+                        .get_or_create(&[("kind", kind), ("outcome", outcome)]),
+                );
+            }
+            drop(metrics.took.get_or_create(&[("kind", kind)]));
         }
+        for reason in EVENTS {
+            drop(metrics.events.get_or_create(&[("reason", reason)]));
+        }
+        metrics
     }
 }
 
 impl OperatorMetrics {
+    fn register(&mut self) {
+        let Self {
+            catalog,
+            passes,
+            took,
+            queue,
+            waited,
+            objects,
+            events,
+            leading,
+            watch_age,
+            kube: _,
+            dropped_log_lines,
+        } = self;
+        catalog.counter(
+            "passes",
+            &["kind", "outcome"],
+            "Looks at objects: ok, or error, which comes again with a growing pause",
+            passes,
+        );
+        catalog.histogram(
+            "pass_seconds",
+            &["kind"],
+            "How long looks at objects took",
+            took,
+        );
+        catalog.gauge(
+            "queue_objects",
+            &["lane"],
+            "Objects to be looked at: ready (now), slow (without haste), running, later (at a moment)",
+            queue,
+        );
+        catalog.gauge(
+            "queue_oldest_seconds",
+            &[],
+            "How long the first object in the lane `ready` has waited",
+            waited,
+        );
+        catalog.gauge(
+            "objects",
+            &["kind", "reason"],
+            "Objects by the reason of their condition Ready; Unseen: not looked at since this process leads",
+            objects,
+        );
+        catalog.counter(
+            "events",
+            &["reason"],
+            "What was done or refused, by the reason of the Kubernetes Event",
+            events,
+        );
+        catalog.gauge("leading", &[], "1 if this process writes", leading);
+        catalog.gauge(
+            "watch_age_seconds",
+            &[],
+            "How long ago the quietest watch was last heard",
+            watch_age,
+        );
+        catalog.counter(
+            "log_lines_dropped",
+            &[],
+            "Log lines that found no room",
+            dropped_log_lines,
+        );
+    }
+
+    /// What is measured.
+    pub fn described(&self) -> &[Described] {
+        self.catalog.described()
+    }
+
+    /// Where requests to the API server are counted.
+    pub const fn kube(&self) -> &KubeRequests {
+        &self.kube
+    }
+
     /// A look at an object of a kind came to its end.
     pub fn passed(&self, kind: &'static str, is_good: bool, took: Duration) {
         let outcome = if is_good { "ok" } else { "error" };
-        self.passes.get_or_create(&Passed { kind, outcome }).inc();
+        self.passes
+            .get_or_create(&[("kind", kind), ("outcome", outcome)])
+            .inc();
         self.took
-            .get_or_create(&OfKind { kind })
+            .get_or_create(&[("kind", kind)])
             .observe(took.as_secs_f64());
     }
 
-    /// Objects in one lane of the queue.
-    pub fn queued(&self, lane: &'static str, count: usize) {
-        self.queue
-            .get_or_create(&Lane { lane })
-            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// Something was done that people are told of by an Event with this reason, of the documented list.
+    pub fn event(&self, reason: &'static str) {
+        self.events.get_or_create(&[("reason", reason)]).inc();
     }
 
     /// Whether this process leads.
@@ -108,19 +206,30 @@ impl OperatorMetrics {
         self.leading.set(i64::from(leads));
     }
 
-    /// How long ago the quietest watch was last heard.
-    pub fn watch_age(&self, age: Duration) {
-        self.watch_age.set(age.as_secs_f64());
-    }
-
     /// All of it, as `OpenMetrics` text.
     ///
     /// # Errors
     /// None in practice: it is written into memory.
-    pub fn encode(&self) -> Result<String, fmt::Error> {
-        let mut text = String::new();
-        encode(&mut text, &self.registry)?;
-        Ok(text)
+    pub fn encode(&self, scrape: &OperatorScrape) -> Result<String, fmt::Error> {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        for &(lane, count) in &scrape.lanes {
+            self.queue
+                .get_or_create(&[("lane", lane)])
+                .set(number(count));
+        }
+        self.waited.set(scrape.waited.as_secs_f64());
+        self.watch_age.set(scrape.watch_age.as_secs_f64());
+        // What no object has any more is no series any more.
+        self.objects.clear();
+        for &(kind, reason, count) in &scrape.objects {
+            self.objects
+                .get_or_create(&[("kind", kind), ("reason", reason)])
+                .set(number(count));
+        }
+        let counted = self.dropped_log_lines.get();
+        self.dropped_log_lines
+            .inc_by(scrape.dropped_log_lines.saturating_sub(counted));
+        self.catalog.encode()
     }
 }
 
@@ -132,18 +241,33 @@ mod tests {
     fn every_metric_is_told() {
         let metrics = OperatorMetrics::default();
         metrics.passed("Scope", true, Duration::from_millis(7));
-        metrics.queued("ready", 3);
+        metrics.event("Issued");
         metrics.leads(true);
-        metrics.watch_age(Duration::from_secs(2));
-        let text = metrics.encode().unwrap();
+        let mut scrape = OperatorScrape {
+            lanes: vec![("ready", 3)],
+            waited: Duration::from_millis(1500),
+            watch_age: Duration::from_secs(2),
+            objects: vec![("Scope", "Ready", 4), ("Scope", "Invalid", 1)],
+            dropped_log_lines: 5,
+        };
+        metrics.encode(&scrape).unwrap();
+        scrape.objects.pop();
+        let text = metrics.encode(&scrape).unwrap();
         for line in [
-            "symbolon_operator_passes_total{kind=\"Scope\",outcome=\"ok\"} 1",
-            "symbolon_operator_pass_seconds_count{kind=\"Scope\"} 1",
-            "symbolon_operator_queue_objects{lane=\"ready\"} 3",
+            r#"symbolon_operator_passes_total{kind="Scope",outcome="ok"} 1"#,
+            r#"symbolon_operator_passes_total{kind="Scope",outcome="error"} 0"#,
+            r#"symbolon_operator_pass_seconds_bucket{le="0.01",kind="Scope"} 1"#,
+            r#"symbolon_operator_queue_objects{lane="ready"} 3"#,
+            "symbolon_operator_queue_oldest_seconds 1.5",
+            r#"symbolon_operator_objects{kind="Scope",reason="Ready"} 4"#,
+            r#"symbolon_operator_events_total{reason="Issued"} 1"#,
             "symbolon_operator_leading 1",
             "symbolon_operator_watch_age_seconds 2.0",
+            "symbolon_operator_log_lines_dropped_total 5",
+            r#"symbolon_operator_kube_requests_total{method="GET",outcome="ok"} 0"#,
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
+        assert!(!text.contains("Invalid"), "no object has it: {text}");
     }
 }

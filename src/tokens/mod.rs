@@ -6,6 +6,7 @@
 
 pub mod algorithm;
 pub mod base62;
+pub mod brought;
 pub mod claims;
 pub mod entropy;
 mod hex;

@@ -205,8 +205,10 @@ fn wrong_questions_are_told_apart_from_wrong_manifests() {
 
 #[test]
 fn the_examples_are_without_a_warning() {
-    let output = check(&["../../examples/quickstart", "--strict"], "");
-    assert_eq!(status(&output), 0, "{}", text(&output));
+    for example in ["quickstart", "secrets"] {
+        let output = check(&[&format!("../../examples/{example}"), "--strict"], "");
+        assert_eq!(status(&output), 0, "{example}: {}", text(&output));
+    }
 }
 
 #[test]
@@ -240,6 +242,38 @@ fn each_rule_is_explained() {
         .concat();
     }
     insta::assert_snapshot!(told);
+}
+
+/// A token as `kubectl get -o yaml` prints it.
+#[test]
+fn what_a_cluster_said_of_a_token_is_told_too() {
+    let token = "
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: nightly, namespace: shop, resourceVersion: \"7\"}
+spec: {clientRef: {name: till}, scopes: [orders.read], rotation: {retire: WhenAdopted}}
+status:
+  tokenId: abcdefghijklmnop
+  issuedAt: 2026-01-01T00:00:00Z
+  expiresAt: 2026-04-01T00:00:00Z
+  renewsAt: 2026-03-01T00:00:00Z
+  lastUsed: 2026-01-02
+  createdBy: ann@example.com
+  previous: {tokenId: ponmlkjihgfedcba, notAfter: 2026-01-02T00:00:00Z}
+";
+    let output = run(
+        "explain",
+        &["token", "shop/nightly", "--dir", "-", "--dir", "platform"],
+        token,
+    );
+    let told = text(&output);
+    for expected in [
+        "· token abcdefghijklmnop, made 2026-01-01T00:00:00Z, ends 2026-04-01T00:00:00Z, renewed 2026-03-01T00:00:00Z: last used on 2026-01-02",
+        "· the one before, token ponmlkjihgfedcba, retires by 2026-01-02T00:00:00Z, or once the newer one was in use and it was not for 1h: no use of it is known",
+        "· created by ann@example.com",
+    ] {
+        assert!(told.contains(expected), "{expected}\nin\n{told}");
+    }
 }
 
 #[test]

@@ -333,6 +333,7 @@ fn complaint(keyword: Keyword) -> &'static str {
         Keyword::MinItems => "should have at least",
         Keyword::MaxItems => "Too many",
         Keyword::Unique => "Duplicate value",
+        Keyword::MaxProperties => "must have at most",
         Keyword::Required => "Required value",
     }
 }

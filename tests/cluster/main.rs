@@ -16,3 +16,6 @@ mod harness;
 mod itself;
 mod operator;
 mod quickstart;
+mod runbooks;
+#[path = "../gitops/verdict.rs"]
+mod verdict;

@@ -172,7 +172,7 @@ impl Drop for Shell {
 }
 
 /// A port of 127.0.0.1 below those that Linux gives to outgoing connections.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let random = || u16::from_be_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap());
     std::iter::repeat_with(|| 18_000 + random() % 12_000)
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())

@@ -11,6 +11,7 @@
     reason = "what goes wrong here fails a test, helpers included"
 )]
 
+mod brought;
 mod edits;
 mod leaks;
 mod output;
@@ -19,6 +20,7 @@ mod state;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
 mod support;
+mod templates;
 mod withdrawal;
 
 use serde_json::Value;

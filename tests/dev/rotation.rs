@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use super::state::kids;
 use super::support::eventually;
-use super::{SHOP, Served};
+use super::{PLATFORM, SHOP, Served};
 
 #[test]
 fn a_new_annotation_asks_for_a_new_token_and_the_old_one_lives_on() {
@@ -119,4 +120,32 @@ fn both_are_good(served: &Served, old: &str, new: &str) {
     });
     assert_eq!(served.check(old), 204, "within the overlap");
     assert!(served.is_active(old) && served.is_active(new));
+}
+
+#[test]
+fn signing_keys_follow_the_same_plan_as_in_a_cluster() {
+    let served = Served::start();
+    let issue = || served.backend().ask(&[]).1["access_token"].clone();
+    let old = issue().as_str().unwrap().to_owned();
+    assert!(served.is_active(&old));
+    let first = kids(&served.dev);
+
+    let added = "  signing: {algorithms: [EdDSA, RS256]}\n  gateways:\n";
+    served.folder.replace(PLATFORM, "  gateways:\n", added);
+    let both = eventually("a key for the new algorithm", || {
+        Some(kids(&served.dev)).filter(|kids| kids.len() == 2)
+    });
+    assert!(both.contains(&first[0]), "and the old one signs until then");
+    assert!(served.is_active(&old));
+
+    let named = "kind: Identity\nmetadata:\n";
+    let annotated = format!("{named}  annotations: {{symbolon.dev/rotate-keys: 'now'}}\n");
+    served.folder.replace(PLATFORM, named, &annotated);
+    eventually("other keys", || {
+        let kids = kids(&served.dev);
+        kids.iter().all(|kid| !both.contains(kid)).then_some(())
+    });
+    assert!(!served.is_active(&old), "all is anew");
+    let new = issue().as_str().unwrap().to_owned();
+    assert!(served.is_active(&new));
 }

@@ -55,6 +55,26 @@ fn what_it_writes_is_for_the_user_alone_and_not_for_git() {
 }
 
 #[test]
+fn last_use_is_noted_and_told_by_the_day() {
+    let served = Served::start();
+    let token = served
+        .folder
+        .secret("shop", "nightly-report-token", "token");
+    let status = served
+        .folder
+        .file(".symbolon/status/ServiceAccessToken/shop/nightly-report.yaml");
+    let last_used = || {
+        let known = fs::read_to_string(&status).ok()?;
+        let known: Value = serde_yaml::from_str(&known).ok()?;
+        known["status"]["lastUsed"].as_str().map(str::to_owned)
+    };
+    assert_eq!(last_used(), None, "nobody has used it");
+    assert_eq!(served.dev.check(GATEWAY, &token["token"]), 204);
+    let day = eventually("the status tells the day", last_used);
+    assert_eq!(day.len(), "2026-01-01".len());
+}
+
+#[test]
 fn it_makes_nothing_but_its_state() {
     let served = Served::start();
     served.token();
@@ -153,7 +173,7 @@ fn a_crash_at_any_moment_of_the_first_start_leaves_nothing_broken() {
     });
 }
 
-fn kids(dev: &Dev) -> Vec<String> {
+pub(super) fn kids(dev: &Dev) -> Vec<String> {
     let (status, body) = dev.get("/.well-known/openid-configuration/jwks", &[]);
     assert_eq!(status, 200);
     let keys: Value = serde_json::from_str(&body).unwrap();

@@ -44,7 +44,7 @@ fn world(bounds: Bounds) -> World {
         OnSecretDeleted::Overlap
     };
     World {
-        real: Real::new(policy),
+        real: Real::new(policy, bounds.adoption),
         bounds,
     }
 }
@@ -126,7 +126,7 @@ fn holds(bounds: Bounds, rest_share: u64, most: usize) {
     let started = std::time::Instant::now();
     let found = search(bounds, rest_share, most);
     println!(
-        "{} actions, {} faults, {}: {}{} states, {} steps, {} times at rest, {} runs of the driver, {:.1?}",
+        "{} actions, {} faults, {}{}: {}{} states, {} steps, {} times at rest, {} runs of the driver, {:.1?}",
         bounds.actions,
         bounds.faults,
         if bounds.revoke_on_delete {
@@ -134,6 +134,7 @@ fn holds(bounds: Bounds, rest_share: u64, most: usize) {
         } else {
             "Overlap"
         },
+        if bounds.adoption { ", adoption" } else { "" },
         if found.is_exhausted { "" } else { "the first " },
         found.states,
         found.steps,
@@ -152,13 +153,22 @@ const fn bounds(actions: u8, faults: u8, revoke_on_delete: bool) -> Bounds {
         actions,
         faults,
         revoke_on_delete,
+        adoption: false,
         without: None,
+    }
+}
+
+/// With servers that report uses, and an owner whose older token goes when it is quiet.
+const fn with_adoption(bounds: Bounds) -> Bounds {
+    Bounds {
+        adoption: true,
+        ..bounds
     }
 }
 
 #[test]
 fn a_pass_reads_the_credential_before_the_secret_and_the_owner_last() {
-    let mut real = Real::new(OnSecretDeleted::Overlap);
+    let mut real = Real::new(OnSecretDeleted::Overlap, false);
     assert_eq!(
         real.reads(),
         [Asked::GetCredential, Asked::GetSecret, Asked::GetOwner]
@@ -181,8 +191,28 @@ fn every_order_of_one_action_and_one_fault_is_good_where_deletion_revokes() {
     holds(bounds(1, 1, true), 500, usize::MAX);
 }
 
+#[test]
+fn every_order_of_one_action_and_every_report_of_a_use_is_good() {
+    holds(with_adoption(bounds(1, 0, false)), 500, usize::MAX);
+}
+
+#[test]
+fn without_looking_at_the_old_ones_use_the_search_finds_it_killed() {
+    let found = search(
+        Bounds {
+            without: Some(Rule::Quiet),
+            ..with_adoption(bounds(1, 0, false))
+        },
+        50,
+        usize::MAX,
+    );
+    let (broken, path) = found.broken.expect("a fault is found");
+    assert_eq!(broken, Broken::KilledInUse);
+    assert!(path.contains(&"SERVER reports a use"), "{path:?}");
+}
+
 /// `DEEP=actions,faults,policy,share,most`, for example `DEEP=2,1,Revoke,1000,20000000`: minutes and
-/// gigabytes.
+/// gigabytes. The policies: `Revoke`, `Overlap`, `RevokeAdoption`, `OverlapAdoption`.
 #[test]
 #[ignore = "a campaign for people who change the protocol"]
 fn deeper() {
@@ -194,8 +224,12 @@ fn deeper() {
     let bounds = bounds(
         actions.parse().unwrap(),
         faults.parse().unwrap(),
-        policy == "Revoke",
+        policy.starts_with("Revoke"),
     );
+    let bounds = Bounds {
+        adoption: policy.ends_with("Adoption"),
+        ..bounds
+    };
     holds(bounds, share.parse().unwrap(), most.parse().unwrap());
 }
 

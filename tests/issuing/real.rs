@@ -26,7 +26,7 @@ use symbolon::reconcile::issue::{
 use symbolon::reconcile::secret::SecretObject;
 use symbolon::resources::{
     Cause, Credential, CredentialClient, CredentialEntry, CredentialOwner, CredentialSpec,
-    LocalRef, Moment, OnSecretDeleted, OwnerKind, SecretVersion,
+    LocalRef, Moment, OnSecretDeleted, OwnerKind, SecretVersion, TokenUse,
 };
 use symbolon::tokens::{Kind, MacKey, Minted, Prefix, SeededEntropy, TokenHash, mac, reference};
 
@@ -62,8 +62,15 @@ pub const BASE_READ: u8 = 1;
 /// It is another one.
 pub const BASE_OTHER: u8 = 2;
 
-/// An entry: its number, state and request.
-pub type Entry = (u8, u8, u8);
+/// No use was reported.
+pub const UNUSED: u8 = 0;
+/// A use was reported, and none within the quiet period.
+pub const QUIET: u8 = 1;
+/// A use was reported within the quiet period.
+pub const BUSY: u8 = 2;
+
+/// An entry: its number, state, request and use.
+pub type Entry = (u8, u8, u8, u8);
 
 /// What one pass has read, with everything that does not matter left out.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -120,11 +127,15 @@ pub enum Asked {
 /// The real code under one policy.
 pub struct Real {
     policy: OnSecretDeleted,
+    /// Whether an older token goes when it is quiet and the newest in use.
+    adoption: bool,
     mac: MacKey,
     tokens: Vec<Minted>,
     memo: HashMap<Seen, Asked>,
     pub runs: usize,
 }
+
+const QUIET_PERIOD: SignedDuration = SignedDuration::from_hours(1);
 
 const UID: &str = "11111111-1111-4111-8111-111111111111";
 const OTHER_UID: &str = "22222222-2222-4222-8222-222222222222";
@@ -168,7 +179,7 @@ fn nonce_number(text: Option<&str>) -> u8 {
 }
 
 impl Real {
-    pub fn new(policy: OnSecretDeleted) -> Self {
+    pub fn new(policy: OnSecretDeleted, adoption: bool) -> Self {
         let mint = |seed| {
             reference::mint(
                 &Prefix::default(),
@@ -178,6 +189,7 @@ impl Real {
         };
         Self {
             policy,
+            adoption,
             mac: MacKey::from_bytes(&[7; 32]).unwrap(),
             tokens: (0..=u64::from(UNKNOWN)).map(mint).collect(),
             memo: HashMap::new(),
@@ -291,9 +303,13 @@ impl Real {
             prefix: "sym".into(),
             secret_name: "ci-token".into(),
             key_alias: None,
+            template: None,
+            existing_key: None,
+            rival: None,
             lifetime: Lifetime::For(SignedDuration::from_hours(24 * 60)),
             rotation: RotationRules {
-                renew_before: None,
+                adoption: self.adoption.then_some(QUIET_PERIOD),
+                renew_before: Some(SignedDuration::from_hours(24)),
                 overlap: SignedDuration::from_hours(6),
                 on_secret_deleted: self.policy,
                 requests: nonce_requests(owner.nonce),
@@ -320,9 +336,12 @@ impl Real {
                 base: base_version(*base),
                 tokens: Vec::new(),
             },
+            status: None,
         };
         for (place, entry) in entries.iter().enumerate() {
             let is_fresh = seen.fresh && place + 1 == entries.len();
+            let status = credential.status.get_or_insert_default();
+            status.uses.extend(use_of(*entry));
             let entry = Self::entry(*entry, &self.tokens[place], is_fresh);
             credential.spec.tokens.push(entry);
         }
@@ -335,7 +354,7 @@ impl Real {
         credential
     }
 
-    fn entry((epoch, state, nonce): Entry, token: &Minted, is_fresh: bool) -> CredentialEntry {
+    fn entry((epoch, state, nonce, _): Entry, token: &Minted, is_fresh: bool) -> CredentialEntry {
         let in_hours = |hours| Moment(now() + SignedDuration::from_hours(hours));
         CredentialEntry {
             epoch: i64::from(epoch),
@@ -371,7 +390,7 @@ impl Real {
         if !is_ours {
             owner.uid = OTHER_UID.into();
         }
-        let mut secret = SecretObject::placeholder(&target().secret_key(), &owner);
+        let mut secret = SecretObject::placeholder(&target().secret_key(), &owner, "Opaque");
         match holds {
             NOTHING => {}
             GARBAGE => secret.set_text("token", "correct horse battery staple"),
@@ -547,6 +566,21 @@ impl Real {
             );
         }
     }
+}
+
+/// What servers reported of an entry. Who is in use now has been for long.
+fn use_of((epoch, _, _, used): Entry) -> Option<TokenUse> {
+    let ago = |hours| Moment(now() - QUIET_PERIOD * hours);
+    let last = match used {
+        UNUSED => return None,
+        QUIET => ago(3),
+        _ => Moment(now()),
+    };
+    Some(TokenUse {
+        epoch: i64::from(epoch),
+        first_used: ago(4),
+        last_used: last,
+    })
 }
 
 fn settled(outcome: &Outcome) -> Asked {

@@ -7,8 +7,8 @@
 use std::hash::{Hash, Hasher};
 
 use crate::real::{
-    Asked, BASE_NONE, BASE_OTHER, BASE_READ, CLOSING, DEAD, EDITED, EXPIRED, GARBAGE, LIVE,
-    NOTHING, OwnerSeen, RETYPED, Real, SOUND, STRIPPED, SecretSeen, Seen, UNKNOWN,
+    Asked, BASE_NONE, BASE_OTHER, BASE_READ, BUSY, CLOSING, DEAD, EDITED, EXPIRED, GARBAGE, LIVE,
+    NOTHING, OwnerSeen, QUIET, RETYPED, Real, SOUND, STRIPPED, SecretSeen, Seen, UNKNOWN, UNUSED,
 };
 
 const ENTRIES: usize = 6;
@@ -61,9 +61,12 @@ pub enum Rule {
     StatusUid,
     /// The sweeper asks the API server, not its cache.
     LiveSweep,
+    /// Plans are told which older tokens are in use.
+    Quiet,
 }
 
 impl Rule {
+    /// Those that matter whether tokens are adopted or not.
     pub const ALL: [Self; 7] = [
         Self::Fence,
         Self::CredentialFirst,
@@ -88,6 +91,8 @@ pub struct Bounds {
     pub faults: u8,
     /// Whether deleting the Secret means "it leaked".
     pub revoke_on_delete: bool,
+    /// Whether an older token goes when it is quiet and the newest in use; then servers report uses.
+    pub adoption: bool,
     pub without: Option<Rule>,
 }
 
@@ -97,6 +102,7 @@ struct Token {
     epoch: u8,
     state: u8,
     nonce: u8,
+    used: u8,
 }
 
 impl Token {
@@ -346,11 +352,20 @@ impl State {
             return (false, 0);
         }
         let mut new = op.cred;
+        let mut is_busy = false;
         for token in &mut new.tokens[..usize::from(new.count)] {
             // An end is a moment: it may have come while the write was on its way.
             if let Some(old) = current.tokens().iter().find(|old| old.mint == token.mint) {
+                if token.state == DEAD && old.state == CLOSING && old.used == BUSY {
+                    is_busy = true;
+                }
                 token.state = token.state.max(old.state);
+                // The status is not part of the write.
+                token.used = old.used;
             }
+        }
+        if is_busy {
+            self.break_it(Broken::KilledInUse);
         }
         for old in current.tokens().iter().filter(|old| old.is_alive()) {
             let is_kept = new.tokens().iter().any(|token| token.mint == old.mint);
@@ -368,6 +383,7 @@ impl State {
                 epoch: op.epoch,
                 state: LIVE,
                 nonce: op.nonce,
+                used: UNUSED,
             });
             new.high = op.epoch;
         }
@@ -614,7 +630,11 @@ impl World {
             .cred
             .tokens()
             .iter()
-            .map(|token| (token.epoch, token.state, token.nonce))
+            .map(|token| {
+                let is_told = token.used != BUSY || Rule::Quiet.holds(self.bounds.without);
+                let used = if is_told { token.used } else { QUIET };
+                (token.epoch, token.state, token.nonce, used)
+            })
             .collect();
         let seen = Seen {
             credential: (me.cred.uid != 0).then_some((entries, me.cred.high, base)),
@@ -828,6 +848,9 @@ impl World {
             out.push((next, "the delayed request arrives"));
         }
         time_and_garbage(state, out);
+        if self.bounds.adoption {
+            uses(state, out);
+        }
         self.sweep(state, out);
         if state.owner.uid == 0 && state.last_uid < 3 {
             let mut next = *state;
@@ -994,6 +1017,7 @@ fn credential_op(me: &Operator, op: Op, kept: &[(u8, u8)], push: Option<(u8, u8)
     for (place, state) in kept {
         cred.add(Token {
             state: *state,
+            used: UNUSED,
             ..me.cred.tokens[usize::from(*place)]
         });
     }
@@ -1015,6 +1039,33 @@ fn credential_op(me: &Operator, op: Op, kept: &[(u8, u8)], push: Option<(u8, u8)
             ..op
         },
         None => Op { version: 0, ..op },
+    }
+}
+
+/// Whoever has a token that was in the Secret once may use it, and a server reports that; or it falls silent.
+fn uses(state: &State, out: &mut Vec<Step>) {
+    let Some(k) = usize::from(state.owner.uid).checked_sub(1) else {
+        return;
+    };
+    // Without an overlap nobody reads a report: what was used before is as good as used now.
+    let tokens = state.creds[k].tokens();
+    if !tokens.iter().any(|token| token.state == CLOSING) {
+        return;
+    }
+    for (j, token) in tokens.iter().enumerate() {
+        let mut next = *state;
+        let name = if token.used == BUSY {
+            next.creds[k].tokens[j].used = QUIET;
+            "TIME a token falls silent"
+        } else if state.revealed & bit(token.mint) != 0 && token.is_alive() {
+            next.creds[k].tokens[j].used = BUSY;
+            next.cred_versions += 1;
+            next.creds[k].version = next.cred_versions;
+            "SERVER reports a use"
+        } else {
+            continue;
+        };
+        out.push((next, name));
     }
 }
 

@@ -85,6 +85,7 @@ fn judge(args: &Args, now: Timestamp) -> anyhow::Result<Report> {
     let judged = manifests::read(&args.paths)?;
     let settings = Settings {
         default_identity: args.default_identity.clone(),
+        ..Settings::default()
     };
     let world = World::new(settings, &context, &judged, now);
     Ok(findings::judge(&world, &context, &judged, now))

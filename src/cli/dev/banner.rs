@@ -104,7 +104,14 @@ fn clients(
                 out,
                 "    curl -s -u \"{}:{}\" -d grant_type=client_credentials {}/connect/token",
                 record.client_id,
-                value_in(&path, "client-secret"),
+                value_in(
+                    &path,
+                    record
+                        .secret
+                        .existing_key
+                        .as_deref()
+                        .unwrap_or("client-secret")
+                ),
                 identity.record.issuer
             );
         }

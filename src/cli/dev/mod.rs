@@ -57,7 +57,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let _logs = args.log.start(LogForm::Text)?;
+    let _logs = args.log.start(LogForm::Text, "symbolon-dev")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -85,6 +85,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(server::run(
         listener,
+        None,
         health,
         world.app().clone(),
         shutdown.clone(),

@@ -17,15 +17,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::problems::Told;
 use super::{Args, origin};
-use crate::directory::{Change, Directory, ObjectKey, Settings};
+use crate::directory::{Change, Directory, ObjectKey, Settings, usage};
 use crate::keys::KeySet;
+use crate::keys::schedule::Wish;
 use crate::reconcile::cluster::{ApiError, Cluster as _};
 use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::events::Notices;
 use crate::reconcile::files::{CredentialEvent, Files};
 use crate::reconcile::key_secrets;
-use crate::resources::{Credential, Kind, SigningAlgorithm};
-use crate::server::{App, Config, RevokeError, Revoker};
+use crate::resources::{Credential, CredentialStatus, Kind};
+use crate::server::{App, Config, RecordError, RevokeError, Revoker, UseRecorder, UseReport, Uses};
 use crate::source::births::BirthFile;
 use crate::source::files::Folder;
 use crate::source::live::{Event, Update};
@@ -83,11 +84,14 @@ impl World {
                     .clone()
                     .unwrap_or_else(|| identity.clone()),
             ),
+            ..Settings::default()
         };
         let mut config = Config::new(identity.clone());
         config.settings = settings.clone();
         config.allowed_hosts = allowed_hosts(listen);
-        let app = App::new(config, FileRevoker(files.clone()))?;
+        let (uses, reports) = Uses::new();
+        let app = App::with_uses(config, FileRevoker(files.clone()), uses)?;
+        tokio::spawn(reports.run(FileUses(files.clone())));
         let controller = Controller::new(
             files.clone(),
             files.own_writes().clone(),
@@ -289,8 +293,8 @@ impl World {
         let Ok(served) = directory.served_identity(&self.identity) else {
             return Ok(());
         };
-        let algorithms: Vec<SigningAlgorithm> = served.record.algorithms.clone();
-        let keys = self.made_keys(&algorithms).await;
+        let wish = key_secrets::wish(served.record);
+        let keys = self.made_keys(&wish).await;
         let keys = keys.context("cannot make the Identity's keys")?;
         match (keys.mac, keys.signing) {
             (Ok(mac), Ok(_)) => self.mac = Some(mac),
@@ -307,14 +311,10 @@ impl World {
     }
 
     /// The controller may be at it too: then there is something to read the next time.
-    async fn made_keys(
-        &self,
-        algorithms: &[SigningAlgorithm],
-    ) -> Result<key_secrets::Keys, ApiError> {
+    async fn made_keys(&self, wish: &Wish) -> Result<key_secrets::Keys, ApiError> {
         let (files, identity) = (&self.files, &self.identity);
-        let ensure = async || {
-            key_secrets::ensure(files, identity, algorithms, now(), &mut SystemEntropy).await
-        };
+        let ensure =
+            async || key_secrets::ensure(files, identity, wish, now(), &mut SystemEntropy).await;
         match ensure().await {
             Err(ApiError::Conflict | ApiError::AlreadyExists) => ensure().await,
             other => other,
@@ -450,6 +450,23 @@ fn watch_state(files: &Files) -> notify::Result<(notify::RecommendedWatcher, Tou
         watcher.watch(&folder, RecursiveMode::Recursive)?;
     }
     Ok((watcher, touched))
+}
+
+/// Notes last use where dev mode keeps Credentials.
+struct FileUses(Files);
+
+impl UseRecorder for FileUses {
+    fn record<'a>(&'a self, report: &'a UseReport) -> BoxFuture<'a, Result<(), RecordError>> {
+        Box::pin(async move {
+            let uses = |known: &Credential| {
+                let uses = usage::merged(known, report.token_id.as_str(), &report.seen)?;
+                Some(CredentialStatus { uses })
+            };
+            self.0
+                .report_use(&report.credential, report.uid.as_deref(), uses)
+                .map_err(|error| RecordError(error.to_string()))
+        })
+    }
 }
 
 /// Deletes Credentials where dev mode keeps them.

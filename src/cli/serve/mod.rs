@@ -1,6 +1,7 @@
 //! `symbolon serve`: one Identity of a cluster. It watches the same resources as the operator and needs
 //! none of it to know that something was applied, disabled or deleted.
 
+mod certificate;
 mod keys;
 
 use std::net::SocketAddr;
@@ -11,20 +12,23 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use jiff::{SignedDuration, Timestamp};
+use kube::Client;
 use tokio::net::TcpListener;
 use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::certificate::Certificate;
 use self::keys::{Keys, Place};
 use super::logging::LogArgs;
 use super::{cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
 use crate::resources::Kind;
 use crate::server::revoke_kube::KubeRevoker;
-use crate::server::{self, App, Config};
+use crate::server::uses_kube::KubeUses;
+use crate::server::{self, App, Config, Uses};
 use crate::source::kubernetes::{Options, Reach, SILENCE, Seen, Sink, Source, Subject};
-use crate::telemetry::LogForm;
+use crate::telemetry::{LogForm, Metrics};
 
 /// How long the first lists may take before what is missing is told again.
 const LISTS: Duration = Duration::from_mins(1);
@@ -35,6 +39,7 @@ const AGE: Duration = Duration::from_secs(1);
 #[command(after_help = "Examples:
   symbolon serve --identity platform/main
   symbolon serve --identity platform/main --keys-dir /var/run/symbolon/keys     a mounted Secret
+  symbolon serve --identity platform/main --tls-dir /var/run/symbolon/tls       TLS ends in the server
   symbolon serve --identity platform/main --namespace platform --namespace shop
 
 Health and metrics are at --health-listen: /livez, /readyz, /metrics.")]
@@ -45,6 +50,10 @@ pub(super) struct Args {
     /// A folder with keyset.json and mac.key; without it they are read from the Identity's Secrets
     #[arg(long, value_name = "DIR", env = "SYMBOLON_KEYS_DIR")]
     keys_dir: Option<PathBuf>,
+    /// A folder with tls.crt and tls.key, as a mounted kubernetes.io/tls Secret has them: serve TLS 1.2 and 1.3 with
+    /// this certificate, and with its successor when the files change; without it TLS ends in front of the server
+    #[arg(long, value_name = "DIR", env = "SYMBOLON_TLS_DIR")]
+    tls_dir: Option<PathBuf>,
     /// Where to serve
     #[arg(
         long,
@@ -64,6 +73,9 @@ pub(super) struct Args {
     /// Serve objects of these namespaces only (repeat it, or separate by commas); the Identity's own always
     #[arg(long = "namespace", short, value_name = "NAMESPACE", env = "SYMBOLON_NAMESPACES", value_delimiter = ',', value_parser = manifests::namespace)]
     namespaces: Vec<String>,
+    /// Namespaces in which Identities are accepted, as the operator has it; default: all
+    #[arg(long = "identity-namespace", value_name = "NAMESPACE", env = "SYMBOLON_IDENTITY_NAMESPACES", value_delimiter = ',', value_parser = super::fleet::namespace_or_all)]
+    identity_namespaces: Vec<String>,
     /// The Identity of objects that name none, as the operator has it
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_DEFAULT_IDENTITY", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
@@ -78,7 +90,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let _logs = args.log.start(LogForm::Json)?;
+    let _logs = args.log.start(LogForm::Json, "symbolon-server")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -97,7 +109,7 @@ impl Sink for Publish {
         let known = publisher.current();
         let changes = batch.into_iter().filter_map(|seen| match seen {
             Seen::Object { change, .. } => Some(change),
-            Seen::Secret(_) => None,
+            Seen::Secret(_) | Seen::Managed(_) => None,
         });
         // Most of what happens to a large directory is somebody's status.
         let mut news = changes
@@ -109,78 +121,123 @@ impl Sink for Publish {
     }
 }
 
-async fn serve(args: Args) -> anyhow::Result<()> {
-    let listener = bind(args.listen, "--listen").await?;
-    let health = bind(args.health_listen, "--health-listen").await?;
-    let client = cluster::client(args.context.as_deref()).await?;
-    let revoker = KubeRevoker::new(cluster::answering_client(args.context.as_deref()).await?);
-    let settings = Settings {
-        default_identity: args.default_identity.clone(),
-    };
-    let config = Config {
-        settings: settings.clone(),
-        ..Config::new(args.identity.clone())
-    };
-    let app = App::new(config, revoker).context("cannot start")?;
-    info!(listen = %listener.local_addr()?, health = %health.local_addr()?, identity = %args.identity, "serving");
-    let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(server::run(listener, health, app.clone(), shutdown.clone()));
+/// One Identity and where what is known of it comes from; in a process of its own, or embedded in the operator.
+pub(super) struct Service {
+    pub(super) identity: ObjectKey,
+    /// A folder with its keys; without one they are read from its Secrets.
+    pub(super) keys_dir: Option<PathBuf>,
+    /// The namespaces whose objects are served; empty: all.
+    pub(super) namespaces: Vec<String>,
+    pub(super) settings: Settings,
+    /// The first lists begin at a random moment within this time.
+    pub(super) start_within: Duration,
+    /// The context of the kubeconfig.
+    pub(super) context: Option<String>,
+    pub(super) metrics: Arc<Metrics>,
+}
 
-    let (mac, mac_seen) = channel::channel(None);
-    let mut keys = Keys::new(
-        Place::new(args.keys_dir.clone(), &client, &args.identity),
-        app.clone(),
-        mac,
-    );
-    let following = async {
+impl Service {
+    /// A server that knows nothing yet.
+    pub(super) async fn app(&self) -> anyhow::Result<App> {
+        let answering =
+            cluster::answering_client(self.context.as_deref(), self.metrics.kube()).await?;
+        let revoker = KubeRevoker::new(answering.clone());
+        let config = Config {
+            settings: self.settings.clone(),
+            metrics: self.metrics.clone(),
+            ..Config::new(self.identity.clone())
+        };
+        let (uses, reports) = Uses::new();
+        tokio::spawn(reports.run(KubeUses::new(answering)));
+        App::with_uses(config, revoker, uses).context("cannot start")
+    }
+
+    /// Keeps a server's keys and resources as they are in the cluster, until a watch has failed.
+    pub(super) async fn follow(&self, client: &Client, app: &App) {
+        let (mac, mac_seen) = channel::channel(None);
+        let place = Place::new(self.keys_dir.clone(), client, &self.identity);
+        let mut keys = Keys::new(place, app.clone(), mac);
         // Without the key no Credential could be believed, and all would be read twice.
         keys.first().await;
         let options = Options {
-            subjects: subjects(&args),
-            settings: Arc::new(settings),
+            subjects: self.subjects(),
+            settings: Arc::new(self.settings.clone()),
             mac: mac_seen,
-            start_within: Duration::from_secs(args.start_within.into()),
+            start_within: self.start_within,
             silence: SILENCE,
         };
-        let source = Source::start(&client, &options, &Arc::new(Publish(app.clone())));
+        let source = Source::start(client, &options, &Arc::new(Publish(app.clone())));
         tokio::select! {
             () = keys.follow() => {}
-            () = watched(&source, &app) => {}
+            () = watched(&source, app) => {}
             () = source.failed() => {}
         }
+    }
+
+    /// Everything that the rules read; Credentials of the Identity's namespace alone.
+    fn subjects(&self) -> Vec<(Subject, Reach)> {
+        let own = self.identity.namespace.to_string();
+        let mut reach = cluster::reach(&self.namespaces);
+        if let Reach::Namespaces(names) = &mut reach
+            && !names.contains(&own)
+        {
+            names.push(own.clone());
+        }
+        let kinds = Kind::ALL
+            .into_iter()
+            .filter(|kind| *kind != Kind::Credential);
+        let mut subjects: Vec<_> = kinds
+            .map(|kind| (Subject::Kind(kind), reach.clone()))
+            .collect();
+        subjects.push((Subject::Namespaces, reach));
+        subjects.push((
+            Subject::Kind(Kind::Credential),
+            Reach::Namespaces(vec![own]),
+        ));
+        subjects
+    }
+}
+
+async fn serve(args: Args) -> anyhow::Result<()> {
+    let listener = bind(args.listen, "--listen").await?;
+    let health = bind(args.health_listen, "--health-listen").await?;
+    let certificate = match args.tls_dir.clone() {
+        Some(folder) => Some(Certificate::open(folder).await?),
+        None => None,
     };
+    let tls = certificate.as_ref().map(Certificate::tls);
+    let metrics = Arc::new(Metrics::default());
+    let client = cluster::client(args.context.as_deref(), metrics.kube()).await?;
+    let settings = Settings {
+        default_identity: args.default_identity.clone(),
+        identity_namespaces: super::fleet::identity_namespaces(&args.identity_namespaces, None),
+        ..Settings::default()
+    };
+    let service = Service {
+        identity: args.identity,
+        keys_dir: args.keys_dir,
+        namespaces: args.namespaces,
+        settings,
+        start_within: Duration::from_secs(args.start_within.into()),
+        context: args.context,
+        metrics,
+    };
+    let app = service.app().await?;
+    info!(listen = %listener.local_addr()?, health = %health.local_addr()?, identity = %service.identity, "serving");
+    let shutdown = CancellationToken::new();
+    let serving = server::run(listener, tls, health, app.clone(), shutdown.clone());
+    let serving = tokio::spawn(serving);
+    let renewing = certificate.map(|certificate| tokio::spawn(certificate.follow()));
     let failed = tokio::select! {
-        () = following => true,
+        () = service.follow(&client, &app) => true,
         () = signals::asked_to_stop() => false,
     };
     info!("stopping: requests under way are answered first");
     shutdown.cancel();
     serving.await.context("the server failed")??;
+    renewing.inspect(tokio::task::JoinHandle::abort);
     ensure!(!failed, "a watch has failed: ended, to be started again");
     Ok(())
-}
-
-/// Everything that the rules read; Credentials of the Identity's namespace alone.
-fn subjects(args: &Args) -> Vec<(Subject, Reach)> {
-    let own = args.identity.namespace.to_string();
-    let mut reach = cluster::reach(&args.namespaces);
-    if let Reach::Namespaces(names) = &mut reach
-        && !names.contains(&own)
-    {
-        names.push(own.clone());
-    }
-    let kinds = Kind::ALL
-        .into_iter()
-        .filter(|kind| *kind != Kind::Credential);
-    let mut subjects: Vec<_> = kinds
-        .map(|kind| (Subject::Kind(kind), reach.clone()))
-        .collect();
-    subjects.push((Subject::Namespaces, reach));
-    subjects.push((
-        Subject::Kind(Kind::Credential),
-        Reach::Namespaces(vec![own]),
-    ));
-    subjects
 }
 
 /// Tells the server when it knows everything, and from then on how old what it knows may be.
@@ -200,7 +257,7 @@ async fn watched(source: &Source, app: &App) {
     }
 }
 
-async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+pub(super) async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
     let bound = TcpListener::bind(address).await;
     bound.with_context(|| format!("cannot listen at {address}: give another address with {option}"))
 }

@@ -17,10 +17,12 @@ pub(super) struct Node {
 }
 
 pub(super) enum Shape {
-    /// `x-kubernetes-preserve-unknown-fields`.
+    /// Not ours to judge.
     Any,
     Boolean,
     Number(NumberRules),
+    /// `x-kubernetes-int-or-string`: a whole number, or a text.
+    WholeOrText(TextRules),
     Text(TextRules),
     Object(ObjectRules),
     List(ListRules),
@@ -61,6 +63,8 @@ pub(super) struct ObjectRules {
     /// Sorted by name.
     pub(super) properties: Vec<(Box<str>, Node)>,
     pub(super) required: Vec<Box<str>>,
+    /// `maxProperties`.
+    pub(super) most: usize,
     /// What fields of any other name hold; `None`: there are no others.
     pub(super) others: Option<Box<Node>>,
 }
@@ -123,7 +127,19 @@ struct Compiler {
 impl Compiler {
     fn node(&mut self, schema: &JSONSchemaProps) -> Node {
         let shape = match schema.type_.as_deref() {
-            _ if schema.x_kubernetes_preserve_unknown_fields == Some(true) => Shape::Any,
+            Some("object") if is_free(schema) => Shape::Object(ObjectRules {
+                properties: Vec::new(),
+                required: Vec::new(),
+                others: Some(Box::new(Node {
+                    shape: Shape::Any,
+                    about: "".into(),
+                })),
+                most: usize::MAX,
+            }),
+            _ if is_free(schema) => Shape::Any,
+            _ if schema.x_kubernetes_int_or_string == Some(true) => {
+                Shape::WholeOrText(self.text(schema))
+            }
             Some("boolean") => Shape::Boolean,
             Some(number @ ("integer" | "number")) => Shape::Number(NumberRules {
                 integer: number == "integer",
@@ -217,9 +233,15 @@ impl Compiler {
                 .flatten()
                 .map(|name| name.as_str().into())
                 .collect(),
+            most: count(schema.max_properties).unwrap_or(usize::MAX),
             others,
         }
     }
+}
+
+/// `x-kubernetes-preserve-unknown-fields`.
+fn is_free(schema: &JSONSchemaProps) -> bool {
+    schema.x_kubernetes_preserve_unknown_fields == Some(true)
 }
 
 fn count(bound: Option<i64>) -> Option<usize> {

@@ -110,7 +110,10 @@ impl<'s> Judge<'s> {
         match (&node.shape, value) {
             (Shape::Any, _) | (Shape::Boolean, Value::Bool(_)) => {}
             (Shape::Number(rules), Value::Number(number)) => self.number(rules, number, at),
-            (Shape::Text(rules), Value::String(text)) => self.text(rules, text, at),
+            (Shape::Text(rules) | Shape::WholeOrText(rules), Value::String(text)) => {
+                self.text(rules, text, at);
+            }
+            (Shape::WholeOrText(_), Value::Number(number)) if number.is_i64() => {}
             (Shape::Object(rules), Value::Object(fields)) => self.object(rules, fields, at),
             (Shape::List(rules), Value::Array(items)) => self.list(rules, items, at),
             (shape, other) => self.invalid(at, wrong_type(shape, other, at.name())),
@@ -179,6 +182,14 @@ impl<'s> Judge<'s> {
     }
 
     fn object(&mut self, rules: &ObjectRules, fields: &Map<String, Value>, at: &At<'_>) {
+        if fields.len() > rules.most {
+            let (name, count, most) = (at.name(), fields.len(), rules.most);
+            self.invalid(
+                at,
+                format!("{name} has {count} fields, at most {most} are allowed"),
+            );
+            return;
+        }
         for (name, value) in fields {
             let here = at.key(name);
             match (rules.property(name), &rules.others) {
@@ -324,6 +335,15 @@ fn wrong_type(shape: &Shape, value: &Value, name: &str) -> String {
             format!(
                 "{name} is a length of time: write the number with its unit{}",
                 better.unwrap_or_default()
+            )
+        }
+        (Shape::WholeOrText(_), Value::Number(_)) => {
+            format!("{name} is a whole number or a string: put {written} in quotes")
+        }
+        (Shape::WholeOrText(_), other) => {
+            format!(
+                "{name} is a whole number or a string, not {}",
+                type_of(other)
             )
         }
         (Shape::Text(_), Value::Number(_) | Value::Bool(_)) => {

@@ -7,7 +7,7 @@ use crate::directory::Severity;
 use crate::directory::suggest::Shown;
 use crate::resources::crds;
 
-const KNOWN_KEYWORDS: [&str; 17] = [
+const KNOWN_KEYWORDS: [&str; 18] = [
     "additionalProperties",
     "default",
     "description",
@@ -15,6 +15,7 @@ const KNOWN_KEYWORDS: [&str; 17] = [
     "format",
     "items",
     "maxItems",
+    "maxProperties",
     "maxLength",
     "maximum",
     "minItems",

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 
 use super::super::suggest::shown;
-use super::super::{duration::format_duration, parse_duration};
+use super::super::{duration::format_duration, parse_duration, template};
+use crate::resources::{CLIENT_TEXT, OwnerKind, TOKEN_TEXT};
 
 /// Patterns of our schemas and what they ask for.
-const PATTERNS: [(&str, &str); 8] = [
+const PATTERNS: [(&str, &str); 15] = [
     (
         DURATION,
         "a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms",
@@ -33,8 +34,36 @@ const PATTERNS: [(&str, &str); 8] = [
     ),
     (r"^[a-z0-9]+$", "lower-case letters and digits"),
     (
+        r"^[A-Za-z0-9_-]+$",
+        "letters, digits, '-' and '_': the `kid` of a key in the JWKS",
+    ),
+    (
+        r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
+        "an amount such as 2, 500m or 128Mi",
+    ),
+    (
         ISSUER,
         "a URL such as https://id.example.com/main: no user, query or fragment, no closing slash",
+    ),
+    (
+        r"^[-._a-zA-Z0-9]+$",
+        "letters, digits, '-', '_' and '.', as the keys of a Secret have",
+    ),
+    (
+        r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        "letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, as labels have",
+    ),
+    (
+        r"^(Opaque|servicebinding\.io/[A-Za-z0-9]([-A-Za-z0-9_.]{0,60}[A-Za-z0-9])?)$",
+        "Opaque or servicebinding.io/<type>: other types are for other controllers",
+    ),
+    (
+        TOKEN_TEXT,
+        "a text with the placeholders $(token), $(client-id), $(issuer) and $(token-url)",
+    ),
+    (
+        CLIENT_TEXT,
+        "a text with the placeholders $(client-secret), $(client-id), $(issuer) and $(token-url)",
     ),
 ];
 const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
@@ -51,6 +80,9 @@ pub(super) fn rule(pattern: &str) -> Option<&'static str> {
 
 /// The message for a text that a pattern refuses.
 pub(super) fn refused(pattern: &str, text: &str, matches: impl Fn(&str) -> bool) -> String {
+    if let Some(fault) = placeholder_fault(pattern, text) {
+        return fault;
+    }
     let rule = rule(pattern).map_or_else(|| format!("what matches {pattern}"), str::to_owned);
     let mut message = format!("`{}` is not allowed: write {rule}", shown(text));
     if pattern == SCOPE && text.split_whitespace().nth(1).is_some() {
@@ -59,6 +91,15 @@ pub(super) fn refused(pattern: &str, text: &str, matches: impl Fn(&str) -> bool)
         let _ = write!(message, "; here {}", shown(&better));
     }
     message
+}
+
+fn placeholder_fault(pattern: &str, text: &str) -> Option<String> {
+    let kind = match pattern {
+        TOKEN_TEXT => OwnerKind::ServiceAccessToken,
+        CLIENT_TEXT => OwnerKind::OAuthClient,
+        _ => return None,
+    };
+    template::text_fault(kind, text)
 }
 
 fn instead(pattern: &str, text: &str) -> Option<String> {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::directory::{AcceptedClient, Directory};
 use crate::oauth::{ErrorCode, Form, OAuthError, resource, scope};
-use crate::resources::{ScopeClaim, SigningAlgorithm};
+use crate::resources::ScopeClaim;
 use crate::tokens::claims::{Audience, PrincipalKind, Scopes};
 use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId};
 
@@ -17,8 +17,8 @@ use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId};
 pub struct Issue {
     /// What it says.
     pub claims: AccessTokenClaims,
-    /// What signs it.
-    pub algorithm: Algorithm,
+    /// What the client wants it signed with; `None`: the Identity's default.
+    pub algorithm: Option<Algorithm>,
     /// `expires_in`, in whole seconds.
     pub expires_in: i64,
     /// `scope` of the answer, RFC 6749 section 5.1.
@@ -56,7 +56,7 @@ pub fn decide(
         .collect();
     Ok(Issue {
         scope: scope::join(&scopes),
-        algorithm: algorithm(client),
+        algorithm: record.algorithm.map(Algorithm::from),
         expires_in: lifetime.as_secs(),
         claims: AccessTokenClaims {
             iss: client.identity.record.issuer.as_ref().to_owned(),
@@ -86,17 +86,6 @@ fn lifetime(client: &AcceptedClient<'_>) -> SignedDuration {
         .unwrap_or(identity.access_token_lifetime)
         .min(identity.max_access_token_lifetime);
     SignedDuration::from_secs(lifetime.as_secs())
-}
-
-/// The client's, else the Identity's first.
-fn algorithm(client: &AcceptedClient<'_>) -> Algorithm {
-    let first = client.identity.record.algorithms.first().copied();
-    match client.client.record.algorithm.or(first) {
-        None | Some(SigningAlgorithm::RS256) => Algorithm::RS256,
-        Some(SigningAlgorithm::PS256) => Algorithm::PS256,
-        Some(SigningAlgorithm::ES256) => Algorithm::ES256,
-        Some(SigningAlgorithm::EdDSA) => Algorithm::EdDSA,
-    }
 }
 
 fn audience(audiences: &[Arc<str>]) -> Audience {

@@ -287,7 +287,7 @@ async fn a_name_is_no_way_out_of_the_folder(#[case] namespace: &str, #[case] nam
         state.files.credential(&key).await,
         Err(ApiError::Invalid(_))
     ));
-    let secret = SecretObject::placeholder(&key, &owner());
+    let secret = SecretObject::placeholder(&key, &owner(), "Opaque");
     assert!(matches!(
         state.files.create_secret(&secret).await,
         Err(ApiError::Invalid(_))

@@ -20,9 +20,19 @@ pub(super) fn live_entries(
     let tokens = credential.spec.tokens.iter();
     tokens
         .filter(|entry| end(entry).is_none_or(|end| now < end))
-        .filter(|entry| !is_refused_for_good(entry, desired) && is_sealed(key, credential, entry))
+        .filter(|entry| is_sound(entry, credential, desired, key))
         .cloned()
         .collect()
+}
+
+/// Whether an entry is ours and nothing but time stands against it.
+pub(super) fn is_sound(
+    entry: &CredentialEntry,
+    credential: &Credential,
+    desired: &Desired,
+    key: &MacKey,
+) -> bool {
+    !is_refused_for_good(entry, desired) && is_sealed(key, credential, entry)
 }
 
 /// Whether the join will never accept it again, however its client and Identity are edited.

@@ -10,25 +10,32 @@
 //! 3. Secret somebody else's: stop.
 //! 4. The Secret's version is the Credential's `base`: the write of the newest token may still be on
 //!    its way. Come back later, or *fence*: give the Secret another version.
-//! 5. The Secret holds the newest token: *retire* the older ones, rotate if due, repair what else the
-//!    Secret says; else there is nothing to do.
+//! 5. The Secret holds the newest token: *retire* the older ones (they get an end; where the owner says so,
+//!    a sooner one once the newest was seen in use and they are in use no more), rotate if due, repair what
+//!    else the Secret says; else there is nothing to do.
 //! 6. *Push*: record a new token with `base` = the Secret as read, and only on an explicit success
-//!    write it into the Secret, on condition of `base`.
+//!    write it into the Secret, on condition of `base`. If another has annotated the Secret meanwhile and
+//!    left its data alone, `base` is turned to the new version and the same token written on that.
+//!
+//! A client secret that somebody else brings is only recorded: `follow`.
 //!
 //! `tests/issuing` searches these rules, as they stand here, over all schedules within bounds.
 
 mod budget;
 mod entries;
+mod follow;
 mod pass;
 mod plan;
 mod requests;
 mod secret_data;
+mod templated;
 #[cfg(test)]
 pub(super) mod tests;
 mod view;
 
 pub use budget::MintBudget;
+pub use follow::Import;
 pub use pass::{IssueError, IssueEvent, Issuer, Outcome, issue};
-pub use plan::{Push, Rules, Step, plan};
+pub use plan::{Push, Retirement, Rules, Step, plan};
 pub use requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 pub use view::{Facts, OwnerView, Settled, Target, View};

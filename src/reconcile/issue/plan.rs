@@ -4,19 +4,23 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 
 use super::entries::{self, MAX_ENTRIES};
+use super::follow::Import;
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 use super::secret_data::{filled, held_hash, token_key, token_kind};
 use super::view::{Facts, OwnerView, Settled, Target, View};
-use crate::directory::{Desired, Problem, Reason, RotationRequests, Standing};
+use crate::directory::{
+    Desired, Lifetime, ObjectKey, Problem, Reason, RotationRequests, SecretKind, Standing, usage,
+};
 use crate::reconcile::cluster::Precondition;
 use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{
-    Cause, Credential, CredentialEntry, CredentialSpec, LocalRef, OnSecretDeleted, PreviousToken,
+    ANNOTATION_ROTATE, Cause, Credential, CredentialEntry, CredentialSpec, Day, LocalRef, Moment,
+    OnSecretDeleted, PreviousToken, Template, TokenUse,
 };
 use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
 
 /// When to look again at what somebody must edit and nothing may tell us of.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// When to look again at what is about to go away by itself.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -30,6 +34,8 @@ pub struct Rules<'a> {
     pub request_timeout: SignedDuration,
     /// How many tokens one owner may be given in an hour.
     pub mints_per_owner: i64,
+    /// Before this nobody watched whether uses were reported: no token counts as quiet by it.
+    pub watching_since: Timestamp,
 }
 
 impl<'a> Rules<'a> {
@@ -39,6 +45,7 @@ impl<'a> Rules<'a> {
             mac,
             request_timeout: SignedDuration::from_secs(10),
             mints_per_owner: 10,
+            watching_since: Timestamp::MIN,
         }
     }
 }
@@ -55,15 +62,30 @@ pub enum Step {
     /// Replace the Secret, token unchanged, everything else as it should be. Second: it was adopted.
     Repair(SecretObject, bool),
     /// Replace the Credential: the older entries, named in the second, have an end now.
-    Retire(Box<Credential>, Vec<String>),
+    Retire(Box<Credential>, Vec<String>, Retirement),
     /// Replace the Credential by one without tokens.
     EmptyTokens(Box<Credential>),
     /// Delete exactly this Credential: it speaks of another owner or Identity.
     Discard(Precondition),
+    /// Record a secret that somebody else brought.
+    Import(Box<Import>),
     /// Record a new token, then reveal it.
     Push(Box<Push>),
+    /// Delete exactly this Secret of the owner's: another one holds the token now.
+    DeleteFormer(ObjectKey, Precondition),
     /// Nothing.
     Settle(Settled),
+}
+
+/// Why an older token gets an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retirement {
+    /// It was replaced: the overlap begins.
+    Replaced,
+    /// The newer one is in use and it is not: it ends now.
+    Quiet,
+    /// The Secret that brought it is gone, or not for this client any more.
+    Lapsed,
 }
 
 /// A new token on its way into a Secret.
@@ -75,6 +97,8 @@ pub struct Push {
     pub is_first: bool,
     /// To be replaced second, and only after an explicit success of the first.
     pub secret: SecretObject,
+    /// The Secret as it was read.
+    pub read: SecretObject,
     /// Whether the Secret was nobody's before.
     pub adopts: bool,
     /// Why.
@@ -142,20 +166,23 @@ fn empty_tokens(view: &View) -> Option<Step> {
 }
 
 /// An owner that should have a token, and what there is.
-struct Case<'a> {
-    view: &'a View,
+pub(super) struct Case<'a> {
+    pub(super) view: &'a View,
     owner: &'a OwnerView,
-    desired: &'a Desired,
-    rules: &'a Rules<'a>,
-    now: Timestamp,
+    pub(super) desired: &'a Desired,
+    pub(super) rules: &'a Rules<'a>,
+    pub(super) now: Timestamp,
     /// Entries that are good, oldest to newest.
-    live: Vec<CredentialEntry>,
+    pub(super) live: Vec<CredentialEntry>,
 }
 
 impl Case<'_> {
     fn decide(&self, entropy: &mut dyn Entropy) -> Step {
         if let Some(only) = self.foreign_credential() {
             return Step::Discard(only);
+        }
+        if let Some(key) = &self.desired.existing_key {
+            return self.follow(key, entropy);
         }
         let Some(secret) = &self.view.secret else {
             return self.placeholder();
@@ -169,15 +196,54 @@ impl Case<'_> {
         if self.is_awaited(secret) {
             return self.fence_or_wait(secret, entropy);
         }
-        if !secret.has_right_type() {
+        if !secret.has_type(self.secret_type()) {
             return self.recreate(secret);
         }
         match self.held(secret) {
             Some(held) if held + 1 == self.live.len() => {
                 self.keep(secret, &self.live[held], entropy)
             }
-            _ => self.push(secret, self.cause_of_loss(secret), entropy),
+            _ => match self.refuse_expired(secret) {
+                Some(refusal) => Step::Settle(refusal),
+                None => self.push(secret, self.cause_of_loss(secret), entropy),
+            },
         }
+    }
+
+    /// The Secret holds a token that came to its own end, and nobody but its users may ask for another.
+    fn refuse_expired(&self, secret: &SecretObject) -> Option<Settled> {
+        let is_manual = self.desired.rotation.renew_before.is_none();
+        if !is_manual || !matches!(self.desired.lifetime, Lifetime::For(_)) {
+            return None;
+        }
+        let hash = held_hash(secret, self.desired.kind)?;
+        let held = self.recorded().iter().find(|entry| {
+            let credential = self.view.credential.as_ref();
+            entries::has_hash(entry, &hash)
+                && credential
+                    .is_some_and(|it| entries::is_sound(entry, it, self.desired, self.rules.mac))
+        })?;
+        let end = held
+            .expires_at
+            .map(|end| end.0)
+            .filter(|end| *end <= self.now)?;
+        let is_newest = self.live.iter().all(|entry| entry.epoch < held.epoch);
+        let done = decode_requests(held.nonce.as_deref());
+        if !is_newest || asks_for_rotation(&self.desired.rotation.requests, &done) {
+            return None;
+        }
+        let (place, rotation) = match self.desired.kind {
+            SecretKind::ServiceToken => ("/spec/lifetime", "spec.rotation"),
+            SecretKind::ClientSecret => (
+                "/spec/authentication/secret/lifetime",
+                "spec.authentication.secret.rotation",
+            ),
+        };
+        let message = format!(
+            "what the Secret {} holds ended at {end}, and {rotation}.policy is Manual: ask for another with the annotation {ANNOTATION_ROTATE} or another {rotation}.trigger, or set the policy to Auto",
+            self.desired.secret_name
+        );
+        Some(self.refuse(Problem::error(Reason::Expired, place, message), None))
     }
 
     /// The Credential under our uid that is not about this owner and Identity: both are immutable.
@@ -197,6 +263,9 @@ impl Case<'_> {
 
     /// Rule 2.
     fn placeholder(&self) -> Step {
+        if let Some(rival) = &self.desired.rival {
+            return Step::Settle(self.refuse(rival.clone(), Some(self.after(LOOK_AGAIN))));
+        }
         match self.refuse_mint(None) {
             Some(refusal) => Step::Settle(refusal),
             None => Step::CreatePlaceholder(self.new_secret()),
@@ -211,11 +280,13 @@ impl Case<'_> {
     }
 
     fn new_secret(&self) -> SecretObject {
-        let key = crate::directory::ObjectKey::new(
-            &self.desired.owner.namespace,
-            &self.desired.secret_name,
-        );
-        SecretObject::placeholder(&key, &self.desired.owner)
+        let key = ObjectKey::new(&self.desired.owner.namespace, &self.desired.secret_name);
+        SecretObject::placeholder(&key, &self.desired.owner, self.secret_type())
+    }
+
+    fn secret_type(&self) -> &str {
+        let template = self.desired.template.as_deref();
+        template.map_or(Template::OPAQUE, |template| &template.secret_type)
     }
 
     /// Rule 3.
@@ -278,6 +349,9 @@ impl Case<'_> {
         if older.iter().any(|entry| entry.not_after.is_none()) {
             return self.retire();
         }
+        if let Some(step) = self.retire_quiet(newest) {
+            return step;
+        }
         if older.is_empty()
             && let Some(cause) = self.rotation_due(newest)
         {
@@ -286,14 +360,25 @@ impl Case<'_> {
         if let Some(step) = self.repair(secret) {
             return step;
         }
-        Step::Settle(Settled::Done {
-            facts: self.facts(newest),
-            requeue_at: self.next_event(newest),
-        })
+        self.finish(newest)
+    }
+
+    /// All is as it should be, but for a Secret that the owner had under another name.
+    pub(super) fn finish(&self, newest: &CredentialEntry) -> Step {
+        let ours = |former: &&SecretObject| {
+            former.is_made_for(&self.desired.owner) && !former.is_deleting()
+        };
+        match self.view.former.as_ref().filter(ours) {
+            Some(former) => Step::DeleteFormer(former.key(), former.precondition()),
+            None => Step::Settle(Settled::Done {
+                facts: self.facts(newest),
+                requeue_at: self.next_event(newest),
+            }),
+        }
     }
 
     /// Rule 5a.
-    fn retire(&self) -> Step {
+    pub(super) fn retire(&self) -> Step {
         let mut kept = self.live.clone();
         let newest = kept.len() - 1;
         let mut retired = Vec::new();
@@ -304,10 +389,57 @@ impl Case<'_> {
             entries::shorten(entry, self.desired.rotation.overlap, self.now);
             retired.push(entry.token_id.clone());
         }
+        self.shortened(kept, retired, Retirement::Replaced)
+    }
+
+    /// Rule 5c: the newest is in use, and an older one is not any more. Its end only moves forward to now.
+    fn retire_quiet(&self, newest: &CredentialEntry) -> Option<Step> {
+        let mut kept = self.live.clone();
+        let mut retired = Vec::new();
+        let older = kept.len() - 1;
+        for entry in &mut kept[..older] {
+            if self
+                .quiet_from(entry, newest)
+                .is_some_and(|quiet| quiet <= self.now)
+            {
+                entry.not_after = Some(Moment(entries::whole_second(self.now)));
+                retired.push(entry.token_id.clone());
+            }
+        }
+        (!retired.is_empty()).then(|| self.shortened(kept, retired, Retirement::Quiet))
+    }
+
+    /// From when on an older entry is retired before its end, for all that is known now.
+    fn quiet_from(&self, entry: &CredentialEntry, newest: &CredentialEntry) -> Option<Timestamp> {
+        let quiet_period = self.desired.rotation.adoption?;
+        let adopted = self.use_of(newest)?.first_used.0;
+        let last_use = self
+            .use_of(entry)
+            .map_or(adopted, |used| used.last_used.0.max(adopted));
+        let quiet = usage::quiet_from(last_use.max(self.rules.watching_since), quiet_period);
+        Some(quiet).filter(|quiet| entries::end(entry).is_none_or(|end| *quiet < end))
+    }
+
+    /// What servers reported of an entry's uses.
+    fn use_of(&self, entry: &CredentialEntry) -> Option<&TokenUse> {
+        let status = self.view.credential.as_ref()?.status.as_ref()?;
+        status.uses.iter().find(|used| used.epoch == entry.epoch)
+    }
+
+    fn day_of_use(&self, entry: &CredentialEntry) -> Option<Day> {
+        self.use_of(entry).map(|used| Day::of(used.last_used.0))
+    }
+
+    fn shortened(
+        &self,
+        entries: Vec<CredentialEntry>,
+        retired: Vec<String>,
+        why: Retirement,
+    ) -> Step {
         let mut credential = self.credential();
-        credential.spec.tokens = kept;
+        credential.spec.tokens = entries;
         entries::seal_all(&mut credential, self.rules.mac);
-        Step::Retire(Box::new(credential), retired)
+        Step::Retire(Box::new(credential), retired, why)
     }
 
     /// Rule 5b. A scope taken away needs no other token: the join refuses it.
@@ -378,6 +510,7 @@ impl Case<'_> {
             credential,
             is_first: self.view.credential.is_none(),
             secret: revealed,
+            read: secret.clone(),
             adopts: secret.ownership(&self.desired.owner) == Ownership::Adoptable,
             cause,
             token_id: minted.id,
@@ -391,7 +524,8 @@ impl Case<'_> {
     fn kept(&self, secret: Option<&SecretObject>) -> Vec<CredentialEntry> {
         let is_empty = secret.is_none_or(|secret| self.never_revealed(secret));
         let is_leak = self.desired.rotation.on_secret_deleted == OnSecretDeleted::Revoke
-            && !self.view.replaced;
+            && !self.view.replaced
+            && self.view.former.is_none();
         match secret.and_then(|secret| self.held(secret)) {
             Some(held) => self.live[..=held].to_vec(),
             None if is_empty && is_leak => Vec::new(),
@@ -436,7 +570,11 @@ impl Case<'_> {
             return Cause::Initial;
         }
         if self.never_revealed(secret) {
-            return Cause::SecretDeleted;
+            // Under another name than before, nothing was deleted.
+            return match self.view.former {
+                Some(_) => Cause::SecretChanged,
+                None => Cause::SecretDeleted,
+            };
         }
         let hash = held_hash(secret, self.desired.kind);
         let holds = |entry: &CredentialEntry| {
@@ -451,7 +589,7 @@ impl Case<'_> {
     }
 
     /// Everything that stands in the way of a new token.
-    fn refuse_mint(&self, secret: Option<&SecretObject>) -> Option<Settled> {
+    pub(super) fn refuse_mint(&self, secret: Option<&SecretObject>) -> Option<Settled> {
         if secret.is_some_and(SecretObject::is_immutable) {
             return Some(self.refuse_immutable());
         }
@@ -560,14 +698,17 @@ impl Case<'_> {
         }
     }
 
-    fn after(&self, wait: SignedDuration) -> Timestamp {
+    pub(super) fn after(&self, wait: SignedDuration) -> Timestamp {
         self.now.checked_add(wait).unwrap_or(Timestamp::MAX)
     }
 
     /// When the plan will be another one by time alone.
-    fn next_event(&self, newest: &CredentialEntry) -> Option<Timestamp> {
+    pub(super) fn next_event(&self, newest: &CredentialEntry) -> Option<Timestamp> {
         let ends = self.live.iter().filter_map(entries::end);
-        ends.chain(entries::renews_at(newest, self.desired).filter(|due| *due > self.now))
+        let older = self.live.iter().filter(|entry| entry.epoch != newest.epoch);
+        let quiet = older.filter_map(|entry| self.quiet_from(entry, newest));
+        ends.chain(quiet)
+            .chain(entries::renews_at(newest, self.desired).filter(|due| *due > self.now))
             .min()
     }
 
@@ -576,7 +717,7 @@ impl Case<'_> {
             .map(|held| self.facts(&self.live[held]))
     }
 
-    fn facts(&self, newest: &CredentialEntry) -> Facts {
+    pub(super) fn facts(&self, newest: &CredentialEntry) -> Facts {
         let previous = self.live.iter().rfind(|entry| entry.epoch < newest.epoch);
         Facts {
             token_id: newest.token_id.clone(),
@@ -586,15 +727,19 @@ impl Case<'_> {
             renews_at: entries::renews_at(newest, self.desired),
             cause: newest.cause,
             nonce: newest.nonce.clone(),
-            previous: previous.map(|entry| PreviousToken {
-                token_id: entry.token_id.clone(),
-                not_after: entry.not_after,
+            last_used: self.day_of_use(newest),
+            previous: previous.map(|entry| {
+                Box::new(PreviousToken {
+                    token_id: entry.token_id.clone(),
+                    not_after: entry.not_after,
+                    last_used: self.day_of_use(entry),
+                })
             }),
         }
     }
 
     /// All entries, good or not.
-    fn recorded(&self) -> &[CredentialEntry] {
+    pub(super) fn recorded(&self) -> &[CredentialEntry] {
         self.view
             .credential
             .as_ref()
@@ -602,7 +747,7 @@ impl Case<'_> {
     }
 
     /// The requests that any token was made for; without any entry, what the status remembers.
-    fn done_requests(&self) -> RotationRequests {
+    pub(super) fn done_requests(&self) -> RotationRequests {
         match self.recorded().last() {
             Some(newest) => decode_requests(newest.nonce.as_deref()),
             None => decode_requests(self.owner.rotation_nonce.as_deref()),
@@ -610,7 +755,7 @@ impl Case<'_> {
     }
 
     /// The highest epoch ever given: the Credential's, and the status's, which outlives it.
-    fn high(&self) -> i64 {
+    pub(super) fn high(&self) -> i64 {
         let recorded = self.recorded().iter().map(|entry| entry.epoch);
         let high = self
             .view
@@ -621,7 +766,7 @@ impl Case<'_> {
     }
 
     /// The Credential as read, or a new one.
-    fn credential(&self) -> Credential {
+    pub(super) fn credential(&self) -> Credential {
         self.view.credential.clone().unwrap_or_else(|| Credential {
             metadata: ObjectMeta {
                 namespace: Some(self.desired.identity.namespace.to_string()),
@@ -637,6 +782,7 @@ impl Case<'_> {
                 base: None,
                 tokens: Vec::new(),
             },
+            status: None,
         })
     }
 }

@@ -1,6 +1,9 @@
 //! Which keys the Secret of an owner has, and what is in them.
 
+use super::templated;
+use crate::directory::template::Values;
 use crate::directory::{Desired, SecretKind};
+use crate::oauth::discovery::paths;
 use crate::reconcile::secret::SecretObject;
 use crate::tokens::{Kind, SecretString, TokenHash, reference};
 
@@ -45,11 +48,19 @@ pub(super) fn filled(
     for key in alias.into_iter().chain([main]) {
         secret.set_text(key, token.expose());
     }
+    let token_url = format!("{}{}", desired.issuer, paths::TOKEN);
     secret.set_text("issuer", &desired.issuer);
     if desired.kind == SecretKind::ClientSecret {
         secret.set_text("client-id", &desired.client.client_id);
-        secret.set_text("token-url", &format!("{}/connect/token", desired.issuer));
+        secret.set_text("token-url", &token_url);
     }
+    let values = Values {
+        issued: token,
+        client_id: &desired.client.client_id,
+        issuer: &desired.issuer,
+        token_url: &token_url,
+    };
+    templated::fill(&mut secret, desired, &values);
     secret.claim(&desired.owner);
     secret
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::plan::{Push, Rules, Step, plan};
+use super::plan::{Push, Retirement, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::is_sealed;
 use crate::directory::{
@@ -16,12 +16,13 @@ use crate::directory::{
 use crate::reconcile::cluster::Precondition;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{
-    ANNOTATION_OWNER, Cause, Credential, CredentialOwner, LABEL_MANAGED, Moment, OnSecretDeleted,
-    OwnerKind,
+    ANNOTATION_OWNER, Cause, Credential, CredentialOwner, CredentialStatus, Day, LABEL_MANAGED,
+    Moment, OnSecretDeleted, OwnerKind, TokenUse,
 };
 use crate::tokens::{MacKey, SeededEntropy, TokenHash};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// One owner, its objects and the clock.
@@ -34,7 +35,10 @@ struct World {
     owner: Option<OwnerView>,
     credential: Option<Credential>,
     secret: Option<SecretObject>,
+    former: Option<SecretObject>,
+    target_name: String,
     versions: u32,
+    watching_since: Timestamp,
 }
 
 impl World {
@@ -47,13 +51,14 @@ impl World {
             standing: None,
             owner: Some(OwnerView {
                 uid: "owner".into(),
-                deleting: false,
-                epoch: 0,
-                rotation_nonce: None,
+                ..OwnerView::default()
             }),
             credential: None,
             secret: None,
+            former: None,
+            target_name: target().secret_name,
             versions: 0,
+            watching_since: Timestamp::MIN,
         }
     }
 
@@ -88,11 +93,17 @@ impl World {
             owner: self.owner.clone(),
             standing,
             replaced: false,
+            former: self.former.clone(),
         };
+        let mut target = target();
+        target.secret_name.clone_from(&self.target_name);
         plan(
             &view,
-            &target(),
-            &Rules::new(&self.mac),
+            &target,
+            &Rules {
+                watching_since: self.watching_since,
+                ..Rules::new(&self.mac)
+            },
             self.now,
             &mut self.entropy,
         )
@@ -147,7 +158,11 @@ impl World {
             Step::Repair(secret, adopts) => {
                 self.store(if adopts { "adopt" } else { "repair" }, Some(secret))
             }
-            Step::Retire(credential, _) => self.record("retire", *credential),
+            Step::Retire(credential, _, Retirement::Replaced) => self.record("retire", *credential),
+            Step::Retire(credential, _, Retirement::Quiet) => {
+                self.record("retire quiet", *credential)
+            }
+            Step::Retire(credential, _, Retirement::Lapsed) => self.record("lapse", *credential),
             Step::EmptyTokens(credential) => self.record("empty", *credential),
             Step::Discard(_) => {
                 self.credential = None;
@@ -157,6 +172,12 @@ impl World {
                 self.record("", push.credential);
                 self.store(&format!("push {}", push.cause.as_str()), Some(push.secret))
             }
+            Step::DeleteFormer(key, only) => {
+                let former = self.former.take().unwrap();
+                assert_eq!((key, only), (former.key(), former.precondition()));
+                "delete former".to_owned()
+            }
+            Step::Import(_) => unreachable!("nothing is brought here"),
             Step::Settle(_) => unreachable!("handled by the caller"),
         }
     }
@@ -183,6 +204,13 @@ impl World {
             SecretObject::new(manifest)
         });
         name.to_owned()
+    }
+
+    /// A user gives the Secret another name.
+    fn rename(&mut self, name: &str) {
+        self.former = self.secret.take();
+        self.desired.secret_name = name.into();
+        self.target_name = name.into();
     }
 
     /// A user's edit of the Secret.
@@ -251,8 +279,12 @@ pub(in crate::reconcile) fn desired() -> Desired {
         prefix: "sym".into(),
         secret_name: "ci-token".into(),
         key_alias: None,
+        template: None,
+        existing_key: None,
+        rival: None,
         lifetime: Lifetime::For(DAY * 90),
         rotation: RotationRules {
+            adoption: None,
             renew_before: Some(DAY * 30),
             overlap: DAY,
             on_secret_deleted: OnSecretDeleted::Overlap,
@@ -308,8 +340,8 @@ fn once_all_is_right_nothing_is_written() {
 
 #[rstest]
 #[case::absent(None)]
-#[case::another(Some(OwnerView { uid: "another".into(), deleting: false, epoch: 0, rotation_nonce: None }))]
-#[case::deleting(Some(OwnerView { uid: "owner".into(), deleting: true, epoch: 0, rotation_nonce: None }))]
+#[case::another(Some(OwnerView { uid: "another".into(), deleting: false, ..OwnerView::default() }))]
+#[case::deleting(Some(OwnerView { uid: "owner".into(), deleting: true, ..OwnerView::default() }))]
 fn an_owner_that_is_gone_gets_nothing(#[case] owner: Option<OwnerView>) {
     let mut world = World::new();
     world.owner = owner;
@@ -369,7 +401,11 @@ fn a_secret_of_somebody_else_is_never_written(#[case] metadata: Value, #[case] i
     let mut world = World::new();
     world.store(
         "",
-        Some(SecretObject::placeholder(&target().secret_key(), &owner())),
+        Some(SecretObject::placeholder(
+            &target().secret_key(),
+            &owner(),
+            "Opaque",
+        )),
     );
     world.edit(|secret| secret["metadata"] = metadata);
     if is_ours {
@@ -713,10 +749,212 @@ fn entries_after_the_secrets_own_token_were_never_seen_and_go() {
 #[test]
 fn an_expired_token_is_replaced() {
     let mut world = World::issued();
-    world.desired.rotation.renew_before = None;
     world.now += DAY * 90;
     assert_eq!(world.run(), ["push Expired"]);
     assert_eq!(world.epochs(), [2]);
+}
+
+/// With `policy: Manual` the end of a lifetime is what somebody asked for.
+#[test]
+fn a_token_that_only_people_renew_says_that_its_end_has_come() {
+    for kind in [SecretKind::ServiceToken, SecretKind::ClientSecret] {
+        let mut world = World::new();
+        world.desired.kind = kind;
+        world.desired.rotation.renew_before = None;
+        assert_eq!(world.run(), ["placeholder", "push Initial"]);
+        world.now += DAY * 90 - SECOND;
+        assert_eq!(world.run(), Vec::<String>::new());
+        world.now += SECOND;
+        let problem = world.refused();
+        assert_eq!(problem.reason, Reason::Expired);
+        assert!(
+            problem.message.contains("symbolon.dev/rotate"),
+            "how to go on: {}",
+            problem.message
+        );
+        let before = world.secret.clone();
+        world.ask("1");
+        assert_eq!(world.run(), ["push Expired"]);
+        assert!(world.secret != before, "asked for, it is renewed");
+        assert!(matches!(world.settled(), Settled::Done { .. }));
+    }
+}
+
+#[test]
+fn a_deleted_secret_asks_for_another_token_whatever_the_policy() {
+    let mut world = World::issued();
+    world.desired.rotation.renew_before = None;
+    world.now += DAY * 90;
+    assert_eq!(world.refused().reason, Reason::Expired);
+    world.secret = None;
+    assert_eq!(world.run(), ["placeholder", "push SecretDeleted"]);
+}
+
+/// A world that is rotated now, with `retire: WhenAdopted` and the quiet period of an hour.
+fn adopting() -> World {
+    let mut world = World::issued();
+    world.now += DAY;
+    world.desired.rotation.adoption = Some(HOUR);
+    world.ask("1");
+    assert_eq!(world.run(), ["push Requested", "retire"]);
+    world
+}
+
+impl World {
+    /// Servers reported uses: epoch, minutes after now of the first and of the last.
+    fn used(&mut self, uses: &[(i64, i64, i64)]) {
+        let at = |minutes: i64| Moment(self.now + SignedDuration::from_mins(minutes));
+        let uses = uses.iter().map(|(epoch, first, last)| TokenUse {
+            epoch: *epoch,
+            first_used: at(*first),
+            last_used: at(*last),
+        });
+        let uses = uses.collect();
+        self.credential.as_mut().unwrap().status = Some(CredentialStatus { uses });
+    }
+
+    fn requeue_in_minutes(&mut self) -> i64 {
+        match self.settled() {
+            Settled::Done {
+                requeue_at: Some(at),
+                ..
+            } => at.duration_since(self.now).as_mins(),
+            other => panic!("nothing to come back for: {other:?}"),
+        }
+    }
+}
+
+/// The one before goes when the new one is in use and it is not, both as servers report: at most ten
+/// minutes apart.
+#[test]
+fn an_adopted_token_retires_a_quiet_one_and_no_other() {
+    let deadline = 24 * 60;
+    for (name, uses, after, expected) in [
+        ("nothing is known", &[][..], deadline, None),
+        (
+            "only the old one is in use",
+            &[(1, -600, -590)],
+            deadline,
+            None,
+        ),
+        (
+            "adopted, the old one never used",
+            &[(2, 0, 0)],
+            70,
+            Some(70),
+        ),
+        (
+            "adopted, the old one quiet before",
+            &[(1, -600, -300), (2, 0, 0)],
+            70,
+            Some(70),
+        ),
+        (
+            "adopted, the old one used since",
+            &[(1, -600, 30), (2, 0, 0)],
+            100,
+            Some(100),
+        ),
+        (
+            "the last use is the deadline's",
+            &[(1, -600, 23 * 60), (2, 0, 0)],
+            deadline,
+            None,
+        ),
+        (
+            "a clock far ahead",
+            &[(1, -600, 90_000), (2, 0, 0)],
+            deadline,
+            None,
+        ),
+        ("a use of some other epoch", &[(7, 0, 0)], deadline, None),
+    ] {
+        let mut world = adopting();
+        world.used(uses);
+        assert_eq!(world.requeue_in_minutes(), after, "{name}");
+        let end = world.entries()[0].not_after;
+        if let Some(minutes) = expected {
+            world.now += SignedDuration::from_mins(minutes) - SECOND;
+            assert_eq!(world.run(), Vec::<String>::new(), "{name}: not yet");
+            world.now += SECOND;
+            assert_eq!(world.run(), ["retire quiet"], "{name}");
+            assert_eq!(
+                world.entries()[0].not_after,
+                Some(Moment(world.now)),
+                "{name}"
+            );
+            assert!(
+                world.entries()[0].not_after < end,
+                "an end only comes nearer"
+            );
+            assert!(world.facts().previous.is_none());
+        } else {
+            world.now += DAY - SECOND;
+            assert_eq!(world.run(), Vec::<String>::new(), "{name}");
+            assert_eq!(world.entries()[0].not_after, end, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_short_quiet_period_is_reported_more_often() {
+    let mut world = adopting();
+    world.desired.rotation.adoption = Some(SignedDuration::from_mins(1));
+    world.used(&[(2, 0, 0)]);
+    world.now += SignedDuration::from_secs(69);
+    assert_eq!(world.run(), Vec::<String>::new());
+    world.now += SECOND;
+    assert_eq!(world.run(), ["retire quiet"]);
+}
+
+#[test]
+fn without_being_asked_for_adoption_retires_nothing() {
+    let mut world = adopting();
+    world.desired.rotation.adoption = None;
+    world.used(&[(2, 0, 0)]);
+    assert_eq!(world.requeue_in_minutes(), 24 * 60);
+    world.now += DAY - SECOND;
+    assert_eq!(world.run(), Vec::<String>::new());
+}
+
+/// While the API server was away nobody could report: silence then says nothing.
+#[test]
+fn a_token_is_not_quiet_by_a_silence_that_nobody_watched() {
+    let mut world = adopting();
+    world.used(&[(2, 0, 0)]);
+    world.watching_since = world.now + SignedDuration::from_mins(40);
+    world.now += SignedDuration::from_mins(109);
+    assert_eq!(world.run(), Vec::<String>::new());
+    world.now += SignedDuration::from_mins(1);
+    assert_eq!(world.run(), ["retire quiet"]);
+}
+
+#[test]
+fn the_next_rotation_need_not_wait_for_a_deadline_that_adoption_has_brought_forward() {
+    let mut world = adopting();
+    world.used(&[(2, 0, 0)]);
+    world.ask("2");
+    world.now += SignedDuration::from_mins(70);
+    assert_eq!(world.run(), ["retire quiet", "push Requested", "retire"]);
+    assert_eq!(world.epochs(), [2, 3]);
+}
+
+#[test]
+fn uses_are_told_by_the_day() {
+    let mut world = adopting();
+    world.used(&[(1, -600, 5), (2, 1, 6)]);
+    let facts = world.facts();
+    assert_eq!(
+        facts.last_used,
+        Some("2026-01-02".parse().map(Day).unwrap())
+    );
+    assert_eq!(facts.previous.unwrap().last_used, facts.last_used);
+    world.used(&[(1, -600, 20)]);
+    assert_eq!(
+        world.facts().last_used,
+        None,
+        "the new one was not used yet"
+    );
 }
 
 #[test]
@@ -887,6 +1125,99 @@ fn an_alias_holds_the_token_too_and_a_former_one_does_not() {
     world.desired.key_alias = None;
     world.run();
     assert_eq!(world.text("OTHER"), None);
+}
+
+#[test]
+fn an_edited_template_repairs_the_secret_and_makes_no_token() {
+    let mut world = World::issued();
+    let token = world.text("token").unwrap();
+    let template = |text: &str| {
+        let template = json!({ "data": { "env": text } });
+        Some(std::sync::Arc::new(
+            serde_json::from_value(template).unwrap(),
+        ))
+    };
+    world.desired.template = template("A=$(token)");
+    assert_eq!(world.run(), ["repair"]);
+    assert_eq!(world.text("env"), Some(format!("A={token}")));
+    world.desired.template = template("B=$(token|base64)");
+    assert_eq!(world.run(), ["repair"]);
+    assert_eq!(
+        world.text("env"),
+        Some(format!("B={}", STANDARD.encode(&token)))
+    );
+    world.desired.template = None;
+    assert_eq!(world.run(), ["repair"]);
+    assert_eq!(
+        (world.text("env"), world.text("token")),
+        (None, Some(token))
+    );
+}
+
+#[test]
+fn another_type_makes_the_secret_anew_and_kills_no_token() {
+    for on_secret_deleted in [OnSecretDeleted::Overlap, OnSecretDeleted::Revoke] {
+        let mut world = World::issued();
+        world.desired.rotation.on_secret_deleted = on_secret_deleted;
+        let template = json!({ "type": "servicebinding.io/oauth2", "data": { "env": "$(token)" } });
+        world.desired.template = Some(std::sync::Arc::new(
+            serde_json::from_value(template).unwrap(),
+        ));
+        let Step::Recreate(only, placeholder) = world.plan() else {
+            panic!("a type cannot be changed")
+        };
+        assert_eq!(only, world.secret.as_ref().unwrap().precondition());
+        assert!(placeholder.has_type("servicebinding.io/oauth2"));
+        assert!(!placeholder.has_text("token") && !placeholder.has_text("env"));
+    }
+}
+
+#[test]
+fn another_name_moves_the_token_and_then_the_secret_before_goes() {
+    for on_secret_deleted in [OnSecretDeleted::Overlap, OnSecretDeleted::Revoke] {
+        let mut world = World::issued();
+        world.desired.rotation.on_secret_deleted = on_secret_deleted;
+        world.rename("renamed");
+        let moved = [
+            "placeholder",
+            "push SecretChanged",
+            "retire",
+            "delete former",
+        ];
+        assert_eq!(world.run(), moved);
+        assert_eq!(world.epochs(), [1, 2], "who has the old one goes on");
+        assert_eq!(world.run(), [""; 0]);
+    }
+}
+
+#[test]
+fn only_what_was_made_for_the_very_owner_is_deleted() {
+    let edits: [fn(&mut Value); 3] = [
+        |secret| secret["metadata"]["ownerReferences"][0]["uid"] = "another".into(),
+        |secret| secret["metadata"]["ownerReferences"] = json!([]),
+        |secret| secret["metadata"]["annotations"][ANNOTATION_OWNER] = "OAuthClient/ci".into(),
+    ];
+    for edit in edits {
+        let mut world = World::issued();
+        world.edit(edit);
+        world.rename("renamed");
+        assert_eq!(world.run(), ["placeholder", "push SecretChanged", "retire"]);
+    }
+}
+
+#[test]
+fn the_older_of_two_that_want_one_secret_has_it() {
+    let mut world = World::new();
+    let rival = Problem::error(
+        Reason::SecretConflict,
+        "/spec/secret/name",
+        "the older one's",
+    );
+    world.desired.rival = Some(rival.clone());
+    assert_eq!(world.refused(), rival);
+    let mut world = World::issued();
+    world.desired.rival = Some(rival);
+    assert_eq!(world.run(), [""; 0], "what one has is not taken away");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::directory::{ObjectKey, Problem, Standing};
 use crate::reconcile::secret::SecretObject;
-use crate::resources::{Cause, Credential, CredentialOwner, PreviousToken};
+use crate::resources::{Cause, Credential, CredentialOwner, Day, PreviousToken};
 
 /// Whose token a pass is about, and where its objects are: known before anything is read.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +36,7 @@ impl Target {
 }
 
 /// The live objects, read in the order of the fields, and what the directory makes of the last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct View {
     /// The Credential.
     pub credential: Option<Credential>,
@@ -49,10 +49,12 @@ pub struct View {
     /// The Secret is a placeholder that this pass made in place of one of another type: its missing
     /// token tells of nobody's wish to revoke.
     pub replaced: bool,
+    /// The Secret that the owner's status names, where the owner wants another one now.
+    pub former: Option<SecretObject>,
 }
 
 /// What issuing reads of an owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnerView {
     /// Its uid.
     pub uid: String,
@@ -62,6 +64,8 @@ pub struct OwnerView {
     pub epoch: i64,
     /// `status.rotationNonce`.
     pub rotation_nonce: Option<String>,
+    /// `status.secretName`, if it could be one.
+    pub secret_name: Option<String>,
 }
 
 impl OwnerView {
@@ -80,8 +84,20 @@ impl OwnerView {
                 .filter(|epoch| (0..=Self::MAX_EPOCH).contains(epoch))
                 .unwrap_or(0),
             rotation_nonce: status["rotationNonce"].as_str().map(str::to_owned),
+            secret_name: status["secretName"]
+                .as_str()
+                .filter(|name| is_name(name))
+                .map(str::to_owned),
         }
     }
+}
+
+/// Whether a text can stand in a path as the name of an object.
+fn is_name(text: &str) -> bool {
+    let is_good = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
+    };
+    (1..=253).contains(&text.len()) && text.bytes().all(is_good) && !text.starts_with('.')
 }
 
 /// What an owner's status should tell of the token in its Secret.
@@ -101,8 +117,10 @@ pub struct Facts {
     pub cause: Cause,
     /// The rotation requests that are done: `status.rotationNonce`.
     pub nonce: Option<String>,
+    /// The last day of which its use is known.
+    pub last_used: Option<Day>,
     /// The token before, while it is accepted.
-    pub previous: Option<PreviousToken>,
+    pub previous: Option<Box<PreviousToken>>,
 }
 
 /// How a pass ended when nothing more can be done now.

@@ -14,16 +14,21 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::fleet::{Passed, Phase};
 use super::issue::{Facts, Settled};
 use crate::directory::record::{
     ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
 };
-use crate::directory::{Class, Directory, ObjectKey, Problem, Reason, Severity};
+use crate::directory::{Class, Directory, ObjectKey, Problem, Reason, Settings, Severity};
 use crate::oauth::discovery::paths;
-use crate::resources::{Cause, KeyStatus};
+use crate::resources::{ANNOTATION_CREATED_BY, Cause, KeyStatus};
 
 /// Problems that one condition tells of.
 const MOST_TOLD: usize = 5;
+/// `createdBy` where nobody guards the annotation.
+const UNVERIFIED: &str = "unverified";
+/// Bytes of a name that is shown as a creator.
+const LONGEST_CREATOR: usize = 512;
 /// Characters of a condition's message.
 const LONGEST_MESSAGE: usize = 1024;
 
@@ -84,12 +89,13 @@ pub fn scope(
 }
 
 /// The live object with the status that an Identity should have. `keys` are its signing keys, or why
-/// there are none; `None` where nobody looked.
+/// there are none; `pods` is what runs it. `None` where nobody looked.
 pub fn identity(
     live: &Value,
     directory: &Directory,
     object: &Object<IdentityRecord>,
     keys: Option<Result<&[KeyStatus], &Problem>>,
+    pods: Option<&Passed>,
     now: Timestamp,
 ) -> Value {
     let mut status = Status::of(live, now);
@@ -109,7 +115,16 @@ pub fn identity(
         Some(Err(problem)) => problems.push(problem.clone()),
         None => {}
     }
+    if let Some(pods) = pods {
+        status.pods(pods, &mut problems);
+    }
     status.ready(&problems, None);
+    let rollout = pods.and_then(|pods| pods.rollout.as_ref());
+    let upgrade = rollout.and_then(|rollout| rollout.upgrade.as_ref());
+    if let Some(upgrade) = upgrade.filter(|_| worst(&problems).is_none()) {
+        // It is served as well as before; the installation is not done with it.
+        status.condition("Reconciling", "True", Reason::RollingOut.as_str(), upgrade);
+    }
     status.finish()
 }
 
@@ -130,7 +145,7 @@ pub fn client(
     if let Some(record) = object.record() {
         status.set("clientId", json!(*record.client_id));
         status.set("identity", identity_name(record.identity.as_ref()));
-        status.secret(&record.secret.name);
+        status.secret(&record.secret.name, issuance);
         let scopes = not_granted
             .iter()
             .filter_map(|problem| scope_of(&record.scopes, problem));
@@ -171,9 +186,10 @@ pub fn service_token(
     now: Timestamp,
 ) -> Value {
     let mut status = Status::of(live, now);
+    status.set("createdBy", json!(creator(live, directory.settings())));
     let mut client = None;
     if let Some(record) = object.record() {
-        status.secret(&record.secret.name);
+        status.secret(&record.secret.name, issuance);
         client = directory.client(&record.client);
     }
     if let Some(client) = client.and_then(|client| directory.accepted_client(client).ok()) {
@@ -215,6 +231,14 @@ fn revoked(mut status: Status<'_>, issuance: &Issuance) -> Value {
     let text = "revoked for good: delete it and create it anew to have another token";
     status.ready(&problems, Some((Reason::Revoked, text)));
     status.finish()
+}
+
+/// Who created an object: only what an admission policy guards can be believed.
+fn creator<'a>(live: &'a Value, settings: &Settings) -> &'a str {
+    let stamped = live["metadata"]["annotations"][ANNOTATION_CREATED_BY].as_str();
+    stamped
+        .filter(|name| settings.stamped_creators && (1..=LONGEST_CREATOR).contains(&name.len()))
+        .unwrap_or(UNVERIFIED)
 }
 
 fn is_about_grants(problem: &Problem) -> bool {
@@ -269,7 +293,38 @@ impl<'a> Status<'a> {
         }
     }
 
-    fn secret(&mut self, name: &str) {
+    /// What a Deployment tells, and what keeps it from being done. Where it could not be asked, what was known stays.
+    fn pods(&mut self, pods: &Passed, problems: &mut Vec<Problem>) {
+        problems.extend(pods.problem.clone());
+        let rollout = pods.rollout.as_ref();
+        if rollout.is_none() && pods.problem.is_some() {
+            return;
+        }
+        let fields = [
+            ("replicas", rollout.map(|it| json!(it.replicas))),
+            ("readyReplicas", rollout.map(|it| json!(it.ready))),
+            ("selector", rollout.map(|it| json!(it.selector))),
+            ("version", rollout.map(|it| json!(it.version))),
+        ];
+        for (field, value) in fields {
+            self.set(field, value.unwrap_or_default());
+        }
+        problems.extend(rollout.and_then(|rollout| match &rollout.phase {
+            Phase::Complete => None,
+            Phase::Under(words) => Some(Problem::error(Reason::RollingOut, "", words)),
+            Phase::Failed(words) => {
+                Some(Problem::error(Reason::ProgressDeadlineExceeded, "", words))
+            }
+        }));
+    }
+
+    /// A Secret of another name is told of once it holds the token: until then the one before does, and by
+    /// its name here it is found to be deleted.
+    fn secret(&mut self, name: &str, issuance: &Issuance) {
+        let is_done = matches!(issuance, Issuance::Settled(Settled::Done { .. }));
+        if !is_done && self.fields.contains_key("secretName") {
+            return;
+        }
         self.set("secretName", json!(name));
         self.set("binding", json!({"name": name}));
     }
@@ -297,11 +352,10 @@ impl<'a> Status<'a> {
         let Some(problem) = worst(&problems) else {
             return;
         };
-        if !self
-            .conditions
-            .iter()
-            .any(|condition| condition["type"] == "Issued" && condition["status"] == "True")
-        {
+        let is_issued =
+            |condition: &Value| condition["type"] == "Issued" && condition["status"] == "True";
+        // What has come to its end is in the Secret still, and good for nothing.
+        if problem.reason == Reason::Expired || !self.conditions.iter().any(is_issued) {
             self.condition(
                 "Issued",
                 "False",
@@ -327,9 +381,7 @@ impl<'a> Status<'a> {
                 json!({"time": facts.issued_at, "cause": facts.cause.as_str()}),
             );
         }
-        if self.live["kind"] == "OAuthClient" {
-            return;
-        }
+        self.set("lastUsed", json!(facts.last_used));
         self.set("tokenId", json!(facts.token_id));
         self.set("issuedAt", json!(facts.issued_at));
         self.set("expiresAt", moment(facts.expires_at));

@@ -2,7 +2,8 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::directory::testing::{QUICKSTART, World};
-use crate::resources::Kind;
+use crate::reconcile::fleet::Rollout;
+use crate::resources::{Day, Kind, Moment, PreviousToken};
 
 fn at(second: i64) -> Timestamp {
     let start: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
@@ -22,6 +23,7 @@ fn live(kind: &str, generation: i64) -> Value {
 
 fn facts() -> Facts {
     Facts {
+        last_used: None,
         token_id: "0123456789abcdef".to_owned(),
         epoch: 3,
         issued_at: at(0),
@@ -219,10 +221,81 @@ fn a_client_tells_which_scopes_nobody_grants_and_is_not_ready() {
     ] {
         assert!(told.contains(&expected.to_owned()), "{expected}: {told:?}");
     }
-    assert!(
-        status["status"].get("tokenId").is_none(),
-        "that is a token's field"
-    );
+}
+
+/// The annotation is anybody's where no policy guards it.
+#[test]
+fn a_creator_is_named_only_where_the_installation_says_that_it_is_stamped() {
+    let mut live = live("ServiceAccessToken", 1);
+    for (stamped_creators, name, told) in [
+        (false, Some("ann@example.com"), "unverified"),
+        (true, Some("ann@example.com"), "ann@example.com"),
+        (true, None, "unverified"),
+        (true, Some(""), "unverified"),
+        (true, Some(&*"x".repeat(600)), "unverified"),
+    ] {
+        live["metadata"]["annotations"] = match name {
+            Some(name) => json!({"symbolon.dev/created-by": name}),
+            None => json!(null),
+        };
+        let mut world = World::new(QUICKSTART);
+        world.directory = world.directory.with_settings(Settings {
+            stamped_creators,
+            ..Settings::default()
+        });
+        let status = token_status(&world, &live, &done(), 0);
+        assert_eq!(status["status"]["createdBy"], told, "{name:?}");
+    }
+}
+
+#[test]
+fn both_tokens_and_their_last_days_of_use_are_shown() {
+    let day = |text: &str| Some(Day(text.parse().unwrap()));
+    let facts = Facts {
+        last_used: day("2026-01-02"),
+        previous: Some(Box::new(PreviousToken {
+            token_id: "fedcba9876543210".to_owned(),
+            not_after: Some(Moment(at(60))),
+            last_used: day("2026-01-01"),
+        })),
+        ..facts()
+    };
+    let issuance = Issuance::Settled(Settled::Done {
+        facts,
+        requeue_at: None,
+    });
+    let world = World::new(QUICKSTART);
+    let token = token_status(&world, &live("ServiceAccessToken", 1), &issuance, 0);
+    for status in [
+        &token["status"],
+        &client_status(&world, &issuance)["status"],
+    ] {
+        assert_eq!(status["lastUsed"], "2026-01-02");
+        assert_eq!(
+            status["previous"],
+            json!({"tokenId": "fedcba9876543210", "notAfter": at(60), "lastUsed": "2026-01-01"})
+        );
+    }
+}
+
+/// A token that has ended is in the Secret still, and `Issued` would be a lie.
+#[test]
+fn an_end_that_has_come_takes_issued_away() {
+    let world = World::new(QUICKSTART);
+    let before = token_status(&world, &live("ServiceAccessToken", 1), &done(), 0);
+    let refused = Issuance::Settled(Settled::Refused {
+        problem: Problem::error(Reason::Expired, "/spec/lifetime", "it ended"),
+        until: None,
+        facts: None,
+    });
+    let told = told(&token_status(&world, &before, &refused, 5));
+    for expected in [
+        "Issued=False/Expired",
+        "Ready=False/Expired",
+        "Stalled=True/Expired",
+    ] {
+        assert!(told.contains(&expected.to_owned()), "{expected}: {told:?}");
+    }
 }
 
 #[test]
@@ -294,12 +367,16 @@ fn an_identity_tells_its_endpoints_and_keys_or_what_is_wrong_with_them() {
     let keys = [KeyStatus {
         kid: "k".to_owned(),
         algorithm: crate::resources::SigningAlgorithm::RS256,
+        phase: Some(crate::resources::KeyPhase::Active),
+        active_from: Some(crate::resources::Moment(at(0))),
+        not_after: None,
     }];
     let good = identity(
         &live("Identity", 1),
         &world.directory,
         object,
         Some(Ok(&keys)),
+        None,
         at(0),
     );
     assert_eq!(
@@ -308,13 +385,89 @@ fn an_identity_tells_its_endpoints_and_keys_or_what_is_wrong_with_them() {
     );
     assert_eq!(
         good["status"]["keys"],
-        json!([{"kid": "k", "algorithm": "RS256"}])
+        json!([{"kid": "k", "algorithm": "RS256", "phase": "Active", "activeFrom": crate::resources::Moment(at(0))}])
     );
     let problem = Problem::error(Reason::SecretConflict, "", "garbled");
-    let bad = identity(&good, &world.directory, object, Some(Err(&problem)), at(0));
+    let bad = identity(
+        &good,
+        &world.directory,
+        object,
+        Some(Err(&problem)),
+        None,
+        at(0),
+    );
     assert!(told(&bad).contains(&"Ready=False/SecretConflict".to_owned()));
     assert_eq!(
         bad["status"]["keys"], good["status"]["keys"],
         "what was known stays"
     );
+}
+
+#[test]
+fn an_identity_is_ready_when_its_pods_are() {
+    let world = World::new(QUICKSTART);
+    let key = ObjectKey::new("platform", "main");
+    let object = world.directory.identity(&key).unwrap();
+    let with = |phase: Phase, upgrade: Option<&str>| {
+        let rollout = Rollout {
+            replicas: 3,
+            ready: 2,
+            selector: "a=b".to_owned(),
+            version: Some("1".to_owned()),
+            phase,
+            upgrade: upgrade.map(str::to_owned),
+        };
+        let passed = Passed {
+            rollout: Some(rollout),
+            ..Passed::default()
+        };
+        identity(
+            &live("Identity", 1),
+            &world.directory,
+            object,
+            Some(Ok(&[])),
+            Some(&passed),
+            at(0),
+        )
+    };
+    let under = || Phase::Under("1 of 2 replicas are ready".to_owned());
+    let failed = || Phase::Failed("no further".to_owned());
+    for (phase, upgrade, expected) in [
+        (
+            Phase::Complete,
+            None,
+            ["Ready=True/Ready", "Reconciling=False", "Stalled=False"],
+        ),
+        (
+            Phase::Complete,
+            Some("waits"),
+            ["Ready=True/Ready", "Reconciling=True", "Stalled=False"],
+        ),
+        (
+            under(),
+            Some("waits"),
+            [
+                "Ready=False/RollingOut",
+                "Reconciling=True",
+                "Stalled=False",
+            ],
+        ),
+        (
+            failed(),
+            None,
+            [
+                "Ready=False/ProgressDeadlineExceeded",
+                "Reconciling=False",
+                "Stalled=True",
+            ],
+        ),
+    ] {
+        let object = with(phase, upgrade);
+        let told = told(&object);
+        for condition in expected {
+            let is_told = told.iter().any(|it| it.starts_with(condition));
+            assert!(is_told, "{condition}: {told:?}");
+        }
+        assert_eq!(object["status"]["readyReplicas"], 2);
+    }
 }

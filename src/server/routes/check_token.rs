@@ -49,7 +49,12 @@ fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Response {
         Err(reason) => return deny(call, issuer, None, Denial::Invalid(reason)),
     };
     match check_token::check(directory, identity, gateway, &token.presented(), now) {
-        Ok(passed) => pass(call, &passed),
+        Ok(passed) => {
+            if let Some(issued) = passed.token.issued {
+                call.app.uses().note(directory, issued, now);
+            }
+            pass(call, &passed)
+        }
         Err(denial) => deny(call, issuer, Some(token.id()), denial),
     }
 }

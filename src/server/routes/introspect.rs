@@ -40,6 +40,9 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     match introspect(snapshot.directory(), &caller, &presented, now) {
         Ok(active) => {
             call.app.metrics().introspected("active");
+            if let Some(issued) = active.used() {
+                call.app.uses().note(snapshot.directory(), issued, now);
+            }
             let json = active.to_json().map_err(|_| {
                 OAuthError::new(ErrorCode::ServerError, "the answer could not be written")
             })?;

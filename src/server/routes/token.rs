@@ -27,6 +27,7 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     let (client, method) = call.authenticate(&serving, &form, now)?;
     grant(call, &serving, &client, method, &form, now).inspect_err(|refusal| {
         if let Refusal::OAuth(error) = refusal {
+            call.app.metrics().refused(error.code.as_str());
             call.audit_refusal(
                 Some(&client.client.record.client_id),
                 None,
@@ -52,13 +53,14 @@ fn grant(
         }
     };
     // A missing key is a passing fault: the operator makes keys.
-    let token = snapshot
-        .ring()
-        .sign(issue.algorithm, &issue.claims)
-        .map_err(|_| OAuthError::new(ErrorCode::TemporarilyUnavailable, "no key can sign now"))?;
+    let no_key = || OAuthError::new(ErrorCode::TemporarilyUnavailable, "no key can sign now");
+    let algorithm = issue.algorithm.or(serving.site()?.default_algorithm);
+    let algorithm = algorithm.ok_or_else(no_key)?;
+    let signed = snapshot.ring().sign(algorithm, &issue.claims);
+    let token = signed.map_err(|_| no_key())?;
     call.app
         .metrics()
-        .issued(grant.as_str(), issue.algorithm.as_str());
+        .issued(grant.as_str(), algorithm.as_str());
     audit::issued(
         &call.origin(),
         &audit::Issued {

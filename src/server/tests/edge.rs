@@ -9,7 +9,7 @@ use tower::Service as _;
 use super::*;
 use crate::server::{NotReady, health};
 
-async fn health(fixture: &Fixture, path: &str) -> Reply {
+pub(super) async fn health(fixture: &Fixture, path: &str) -> Reply {
     let request = Request::get(path).body(Body::empty()).unwrap();
     let answer = health::router(fixture.app.clone()).call(request).await;
     Reply::of(answer.unwrap()).await
@@ -363,6 +363,41 @@ async fn a_flood_of_refusals_does_not_fill_the_audit_log() {
     assert!(log.audit().len() < 200, "{}", log.audit().len());
     let text = health(&fixture, "/metrics").await.body;
     assert!(text.contains("symbolon_audit_suppressed_total"), "{text}");
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_each_caller_has_failures_of_its_own() {
+    let yaml = format!("{QUICKSTART}---\n{MORE}");
+    let trusting = yaml.replace(
+        "  gateways:",
+        "  network: {trustedProxies: [127.0.0.0/8]}\n  gateways:",
+    );
+    let wrong = basic("blue.shop", "x");
+    let fail = async |fixture: &Fixture, list: &str| {
+        let mut request = form(TOKEN, &wrong, "grant_type=client_credentials");
+        let headers = request.headers_mut();
+        headers.insert("x-forwarded-for", list.parse().unwrap());
+        fixture.send(request).await.status
+    };
+    let exhausted = async |fixture: &Fixture| {
+        for _ in 0..200 {
+            if fail(fixture, "9.9.9.9, 203.0.113.1").await == StatusCode::TOO_MANY_REQUESTS {
+                return;
+            }
+        }
+        panic!("nobody is told to wait");
+    };
+    let fixture = Fixture::of(&trusting, |_| {});
+    exhausted(&fixture).await;
+    let another = fail(&fixture, "203.0.113.2").await;
+    assert_eq!(another, StatusCode::UNAUTHORIZED);
+    let disguised = fail(&fixture, "203.0.113.2, 203.0.113.1").await;
+    assert_eq!(disguised, StatusCode::TOO_MANY_REQUESTS);
+
+    let fixture = Fixture::of(&yaml, |_| {});
+    exhausted(&fixture).await;
+    let liar = fail(&fixture, "203.0.113.2").await;
+    assert_eq!(liar, StatusCode::TOO_MANY_REQUESTS, "nobody is trusted");
 }
 
 #[tokio::test]

@@ -5,9 +5,12 @@ mod discovery;
 mod edge;
 mod hostile;
 mod introspection;
+mod keys;
 mod revocation;
 mod tcp;
+mod tls;
 mod token;
+mod uses;
 
 use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex};

@@ -21,7 +21,7 @@ async fn start(fixture: &Fixture) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let server = tokio::spawn(serve(listener, fixture.app.clone(), shutdown.clone()));
+    let server = tokio::spawn(serve(listener, None, fixture.app.clone(), shutdown.clone()));
     Running {
         address,
         shutdown,

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::subject::Subject;
 use crate::directory::{Change, ObjectKey, Settings};
-use crate::resources::Kind;
+use crate::resources::{Kind, ManagedSeen};
 use crate::tokens::MacKey;
 
 /// One thing that a watch brought.
@@ -44,6 +44,8 @@ pub enum Seen {
     },
     /// A Secret of ours.
     Secret(SecretSeen),
+    /// An object that was made of an Identity.
+    Managed(ManagedSeen),
 }
 
 /// What a watch tells of a Secret of ours: never its data.
@@ -53,7 +55,7 @@ pub struct SecretSeen {
     pub key: ObjectKey,
     /// Its `resourceVersion`; empty where only its absence was seen.
     pub version: Box<str>,
-    /// Kind and name of its controller, if that is of a kind of ours.
+    /// Kind and name of its controller, if that is of a kind of ours, or of the client that it was brought for.
     pub controller: Option<(Kind, Box<str>)>,
     /// Whether it is gone.
     pub gone: bool,

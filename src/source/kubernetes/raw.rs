@@ -1,18 +1,18 @@
 //! An object as the API server sent it, without the parts that nobody here reads.
 //!
 //! `managedFields`, the last applied configuration and `status` are most of an object's bytes; they are
-//! dropped while parsing and never held. Any JSON object decodes: one that makes no sense must not
+//! dropped while parsing and never held, but for `status.uses`, which Credentials alone have. Any JSON object decodes: one that makes no sense must not
 //! stop the watch of all others.
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// What `kubectl apply` leaves behind.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// An object without `status`, `metadata.managedFields` and the last applied configuration.
+/// An object without `status` (but `uses`), `metadata.managedFields` and the last applied configuration.
 #[derive(Clone, Debug)]
 pub(super) struct Raw(pub(super) Value);
 
@@ -34,6 +34,7 @@ impl<'de> Deserialize<'de> for Raw {
 enum Level {
     Object,
     Metadata,
+    Status,
 }
 
 struct Fields(Level);
@@ -49,7 +50,18 @@ impl<'de> Visitor<'de> for Fields {
         let mut kept = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
             let value = match (self.0, name.as_str()) {
-                (Level::Object, "status") | (Level::Metadata, "managedFields") => {
+                (Level::Object, "status") => {
+                    let Status(status) = entries.next_value()?;
+                    if status.as_object().is_none_or(Map::is_empty) {
+                        continue;
+                    }
+                    status
+                }
+                (Level::Metadata, "managedFields") => {
+                    entries.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                (Level::Status, name) if name != "uses" => {
                     entries.next_value::<IgnoredAny>()?;
                     continue;
                 }
@@ -70,6 +82,58 @@ impl<'de> Deserialize<'de> for Metadata {
         deserializer
             .deserialize_map(Fields(Level::Metadata))
             .map(Self)
+    }
+}
+
+/// Nothing where it is no map.
+struct Status(Value);
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyStatus).map(Self)
+    }
+}
+
+struct AnyStatus;
+
+impl<'de> Visitor<'de> for AnyStatus {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("anything")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Value, A::Error> {
+        Fields(Level::Status).visit_map(entries)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Null)
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 }
 
@@ -95,7 +159,7 @@ mod tests {
                 "annotations": {LAST_APPLIED: "{}", "symbolon.dev/rotate": "1"},
             },
             "spec": {"status": 1, "managedFields": 2},
-            "status": {"conditions": []},
+            "status": {"conditions": [], "uses": [{"epoch": 1}]},
         });
         let Raw(kept) = serde_json::from_value(object).unwrap();
         assert_eq!(
@@ -104,6 +168,7 @@ mod tests {
                 "apiVersion": "symbolon.dev/v1alpha1", "kind": "Scope", "future": [1],
                 "metadata": {"name": "a", "annotations": {"symbolon.dev/rotate": "1"}},
                 "spec": {"status": 1, "managedFields": 2},
+                "status": {"uses": [{"epoch": 1}]},
             })
         );
     }
@@ -113,6 +178,10 @@ mod tests {
         for odd in [
             json!({}),
             json!({"metadata": {"annotations": null}, "spec": "text"}),
+            json!({"status": {}}),
+            json!({"status": null}),
+            json!({"status": [1, "a"]}),
+            json!({"status": 1.5, "kind": true}),
         ] {
             assert!(serde_json::from_value::<Raw>(odd.clone()).is_ok(), "{odd}");
         }
@@ -121,7 +190,7 @@ mod tests {
     #[test]
     fn depth_is_no_weapon_where_it_is_skipped() {
         let deep = format!(
-            "{{\"status\":{}{}}}",
+            "{{\"status\":{{\"conditions\":{}{}}}}}",
             "[".repeat(10_000),
             "]".repeat(10_000)
         );

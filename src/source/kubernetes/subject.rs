@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use kube::core::Request;
-use kube::core::params::{ListParams, WatchParams};
+use kube::core::params::{GetParams, ListParams, WatchParams};
 use serde_json::Value;
 
 use super::raw::Raw;
 use super::{SecretSeen, Seen};
+use crate::directory::usage::credential_of;
 use crate::directory::{Change, Labels, ObjectKey, Settings};
-use crate::resources::{API_VERSION, Credential, Kind, LABEL_MANAGED};
+use crate::resources::{
+    ANNOTATION_OF_IDENTITY, API_VERSION, Kind, LABEL_CLIENT, LABEL_MANAGED, ManagedKind,
+    ManagedSeen,
+};
 use crate::tokens::MacKey;
 
 /// Something that can be watched.
@@ -21,6 +25,10 @@ pub enum Subject {
     Namespaces,
     /// Secrets that carry our label: their metadata alone.
     ManagedSecrets,
+    /// Secrets that others brought for a client, by its label: their metadata alone.
+    BroughtSecrets,
+    /// What was made of Identities, of one kind: its metadata alone.
+    Managed(ManagedKind),
 }
 
 impl Subject {
@@ -29,7 +37,8 @@ impl Subject {
         match self {
             Self::Kind(kind) => kind.plural(),
             Self::Namespaces => "namespaces",
-            Self::ManagedSecrets => "secrets",
+            Self::ManagedSecrets | Self::BroughtSecrets => "secrets",
+            Self::Managed(kind) => kind.plural(),
         }
     }
 
@@ -37,10 +46,11 @@ impl Subject {
         let plural = self.plural();
         Request::new(match (self, namespace) {
             (Self::Namespaces, _) => "/api/v1/namespaces".to_owned(),
-            (Self::ManagedSecrets, None) => "/api/v1/secrets".to_owned(),
-            (Self::ManagedSecrets, Some(namespace)) => {
+            (Self::ManagedSecrets | Self::BroughtSecrets, None) => "/api/v1/secrets".to_owned(),
+            (Self::ManagedSecrets | Self::BroughtSecrets, Some(namespace)) => {
                 format!("/api/v1/namespaces/{namespace}/secrets")
             }
+            (Self::Managed(kind), namespace) => kind.path(namespace),
             (Self::Kind(_), None) => format!("/apis/{API_VERSION}/{plural}"),
             (Self::Kind(_), Some(namespace)) => {
                 format!("/apis/{API_VERSION}/namespaces/{namespace}/{plural}")
@@ -48,12 +58,22 @@ impl Subject {
         })
     }
 
-    fn selectors(self, namespace: Option<&str>) -> (Option<String>, Option<String>) {
+    fn label_selector(self) -> Option<String> {
         match self {
-            Self::Kind(_) => (None, None),
-            Self::Namespaces => (None, namespace.map(|name| format!("metadata.name={name}"))),
-            Self::ManagedSecrets => (Some(format!("{LABEL_MANAGED}=true")), None),
+            Self::Kind(_) | Self::Namespaces => None,
+            Self::Managed(_) => Some(ManagedKind::label_selector()),
+            Self::ManagedSecrets => Some(format!("{LABEL_MANAGED}=true")),
+            Self::BroughtSecrets => Some(LABEL_CLIENT.to_owned()),
         }
+    }
+
+    /// In place of a list, where there is but one object: a Namespace that is watched alone.
+    pub(super) fn alone(
+        self,
+        namespace: Option<&str>,
+    ) -> Option<Result<http::Request<Vec<u8>>, kube::core::request::Error>> {
+        let name = namespace.filter(|_| self == Self::Namespaces)?;
+        Some(self.request(None).get_metadata(name, &GetParams::default()))
     }
 
     /// A page of a list.
@@ -63,10 +83,8 @@ impl Subject {
         page: u32,
         from: Option<String>,
     ) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
-        let (label_selector, field_selector) = self.selectors(namespace);
         let params = ListParams {
-            label_selector,
-            field_selector,
+            label_selector: self.label_selector(),
             limit: Some(page),
             continue_token: from,
             ..ListParams::default()
@@ -84,10 +102,9 @@ impl Subject {
         seconds: u32,
         version: Option<&str>,
     ) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
-        let (label_selector, field_selector) = self.selectors(namespace);
         let params = WatchParams {
-            label_selector,
-            field_selector,
+            label_selector: self.label_selector(),
+            field_selector: None,
             timeout: Some(seconds),
             bookmarks: true,
             send_initial_events: version.is_none(),
@@ -95,6 +112,12 @@ impl Subject {
         // The empty version asks for the newest state: "0" would take any old one.
         let version = version.unwrap_or_default();
         match self {
+            // The older address, by which a Role in that namespace is enough: by a field selector it would be a
+            // request about all of them.
+            Self::Namespaces if let Some(name) = namespace => {
+                Request::new(format!("/api/v1/watch/namespaces/{name}"))
+                    .watch_metadata(&params, version)
+            }
             Self::Kind(_) => self.request(namespace).watch(&params, version),
             _ => self.request(namespace).watch_metadata(&params, version),
         }
@@ -110,6 +133,8 @@ impl Subject {
         let change = match self {
             Self::Namespaces => Change::Namespace(raw.metadata("name").into(), labels(&raw.0)),
             Self::ManagedSecrets => return Some(Seen::Secret(secret(&raw, false))),
+            Self::BroughtSecrets => return Some(Seen::Secret(brought(&raw, false))),
+            Self::Managed(kind) => return Some(Seen::Managed(managed(kind, &raw))),
             Self::Kind(Kind::Credential) => {
                 let version = raw.metadata("resourceVersion").into();
                 let is_deleting = raw.0["metadata"]["deletionTimestamp"].is_string();
@@ -117,7 +142,7 @@ impl Subject {
                 let change = if is_deleting {
                     Change::Delete(Kind::Credential, place)
                 } else {
-                    let credential: Credential = serde_json::from_value(raw.0).ok()?;
+                    let credential = credential_of(raw.0).ok()?;
                     Change::credential(&credential, key)?
                 };
                 return Some(Seen::Object { change, version });
@@ -132,6 +157,11 @@ impl Subject {
     pub(super) fn deleted(self, raw: &Raw) -> Seen {
         match self {
             Self::ManagedSecrets => Seen::Secret(secret(raw, true)),
+            Self::BroughtSecrets => Seen::Secret(brought(raw, true)),
+            Self::Managed(kind) => Seen::Managed(ManagedSeen {
+                version: None,
+                ..managed(kind, raw)
+            }),
             _ => self.gone(&object_key(raw)),
         }
     }
@@ -141,7 +171,18 @@ impl Subject {
         let change = match self {
             Self::Namespaces => Change::NamespaceGone(key.name.clone()),
             Self::Kind(kind) => Change::Delete(kind, key.clone()),
-            Self::ManagedSecrets => {
+            Self::Managed(kind) => {
+                return Seen::Managed(ManagedSeen {
+                    kind,
+                    namespace: Some(&*key.namespace)
+                        .filter(|namespace| !namespace.is_empty())
+                        .map(Into::into),
+                    name: (&*key.name).into(),
+                    version: None,
+                    identity: None,
+                });
+            }
+            Self::ManagedSecrets | Self::BroughtSecrets => {
                 return Seen::Secret(SecretSeen {
                     key: key.clone(),
                     version: Box::default(),
@@ -171,6 +212,18 @@ fn labels(namespace: &Value) -> Labels {
         .collect()
 }
 
+fn managed(kind: ManagedKind, raw: &Raw) -> ManagedSeen {
+    let text = |value: &Value| value.as_str().map(Into::into);
+    let metadata = &raw.0["metadata"];
+    ManagedSeen {
+        kind,
+        namespace: text(&metadata["namespace"]),
+        name: raw.metadata("name").into(),
+        version: text(&metadata["resourceVersion"]),
+        identity: text(&metadata["annotations"][ANNOTATION_OF_IDENTITY]),
+    }
+}
+
 fn secret(raw: &Raw, gone: bool) -> SecretSeen {
     let references = raw.0["metadata"]["ownerReferences"].as_array();
     let controller = references.into_iter().flatten().find_map(|reference| {
@@ -183,5 +236,14 @@ fn secret(raw: &Raw, gone: bool) -> SecretSeen {
         version: raw.metadata("resourceVersion").into(),
         controller,
         gone,
+    }
+}
+
+/// Nobody of ours controls it: it concerns the client that its label names.
+fn brought(raw: &Raw, gone: bool) -> SecretSeen {
+    let client = raw.0["metadata"]["labels"][LABEL_CLIENT].as_str();
+    SecretSeen {
+        controller: client.map(|name| (Kind::OAuthClient, name.into())),
+        ..secret(raw, gone)
     }
 }

@@ -111,6 +111,21 @@ impl Told {
         }
         panic!("told of {:?}, not of {names:?}", self.names());
     }
+
+    async fn labelled(&self, namespace: &str, team: &str) {
+        let team_of = || {
+            let directory = self.0.lock().unwrap();
+            let labels = directory.labels(namespace)?;
+            labels.get("team").map(ToString::to_string)
+        };
+        for _ in 0..1000 {
+            if team_of().as_deref() == Some(team) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{namespace} is of {:?}, not of {team}", team_of());
+    }
 }
 
 /// A client whose requests get these answers in turn; the last watch stays open.
@@ -146,9 +161,13 @@ fn played(acts: Vec<Act>) -> Client {
 }
 
 fn start(acts: Vec<Act>) -> (Source, Arc<Told>) {
+    start_of(Subject::Kind(Kind::Scope), Reach::Cluster, acts)
+}
+
+fn start_of(subject: Subject, reach: Reach, acts: Vec<Act>) -> (Source, Arc<Told>) {
     let told = Arc::new(Told::default());
     let options = Options {
-        subjects: vec![(Subject::Kind(Kind::Scope), Reach::Cluster)],
+        subjects: vec![(subject, reach)],
         settings: Arc::default(),
         mac: channel::channel(None).1,
         start_within: Duration::ZERO,
@@ -199,6 +218,34 @@ async fn where_there_are_no_streams_it_lists_in_pages() {
     ]);
     source.listed(Duration::from_mins(1)).await.unwrap();
     told.has(&["a", "b", "c"]).await;
+}
+
+/// Nothing that a Role in the namespace would not allow: no request about all namespaces.
+#[tokio::test]
+async fn a_namespace_is_watched_alone_with_streams_and_without() {
+    const ALONE: &[&str] = &["/api/v1/watch/namespaces/shop?", "watch=true"];
+    let shop = |version: &str| {
+        let metadata =
+            json!({"name": "shop", "resourceVersion": version, "labels": {"team": version}});
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    };
+    let listed = || watch(ALONE, &[event("ADDED", shop("1")), bookmark("1", true)]);
+    let without = || {
+        vec![
+            act(ALONE, 422, refused(422, "Invalid").to_string()),
+            Act {
+                never: &["limit", "fieldSelector"],
+                ..act(&["/api/v1/namespaces/shop"], 200, shop("1").to_string())
+            },
+            watch(&["resourceVersion=1"], &[event("MODIFIED", shop("2"))]),
+        ]
+    };
+    for (acts, team) in [(vec![listed()], "1"), (without(), "2")] {
+        let reach = Reach::Namespaces(vec!["shop".to_owned()]);
+        let (source, told) = start_of(Subject::Namespaces, reach, acts);
+        source.listed(Duration::from_mins(1)).await.unwrap();
+        told.labelled("shop", team).await;
+    }
 }
 
 #[tokio::test]
@@ -290,10 +337,11 @@ async fn an_object_that_makes_no_sense_stops_nothing() {
 }
 
 #[tokio::test]
-async fn the_age_grows_while_nothing_is_heard_and_a_dead_connection_is_given_up() {
+async fn the_age_grows_while_nothing_is_heard_and_silence_means_a_new_list() {
     let (source, told) = start(vec![
         watch(&[], &[event("ADDED", scope("a", "1")), bookmark("1", true)]),
-        watch(&["resourceVersion=1"], &[event("ADDED", scope("b", "2"))]),
+        // The place may be one that a restore of etcd took away.
+        watch(STREAM, &[event("ADDED", scope("b", "2"))]),
     ]);
     told.has(&["a"]).await;
     tokio::time::sleep(SILENCE / 2).await;

@@ -83,6 +83,8 @@ enum WatchError {
     Request(#[from] kube::core::request::Error),
     #[error("no answer in time")]
     Timeout,
+    #[error("the watch fell silent")]
+    Silent,
     #[error("the watch ended as soon as it began")]
     Brief,
     #[error("the API server sent neither a version nor a further page")]
@@ -150,7 +152,8 @@ impl<S: Sink> Watch<S> {
                 info!(watch = name, "no streaming lists here: listing in pages");
                 place.in_pages = true;
             }
-            Some(403) if self.subject == Subject::Namespaces && self.namespace.is_some() => {
+            // A namespace that is not there grants no rights either.
+            Some(403 | 404) if self.subject == Subject::Namespaces && self.namespace.is_some() => {
                 if !self.health.listed.load(Ordering::Acquire) {
                     warn!(
                         watch = name,
@@ -161,6 +164,10 @@ impl<S: Sink> Watch<S> {
                 self.list_is_complete();
             }
             _ => warn!(watch = name, error = describe(error), "watch interrupted"),
+        }
+        // Not even bookmarks: a restore of etcd may have taken our place away into the future.
+        if matches!(error, WatchError::Silent) {
+            place.version = None;
         }
     }
 
@@ -195,7 +202,7 @@ impl<S: Sink> Watch<S> {
                         return Err(WatchError::Brief);
                     }
                     Ok(None) => return Ok(End::Closed),
-                    Err(_) => return Err(WatchError::Timeout),
+                    Err(_) => return Err(WatchError::Silent),
                 },
                 () = other_key(&mut self.mac, self.subject) => return Ok(End::OtherKey),
             }
@@ -203,6 +210,9 @@ impl<S: Sink> Watch<S> {
     }
 
     async fn list(&self, place: &mut Place, key: Option<&MacKey>) -> Result<String, WatchError> {
+        if let Some(request) = self.subject.alone(self.namespace.as_deref()) {
+            return self.look(place, request?, key).await;
+        }
         let mut next = None;
         let listing = place.listing.insert(BTreeSet::new());
         loop {
@@ -223,6 +233,22 @@ impl<S: Sink> Watch<S> {
             }
             next = Some(page.metadata.next);
         }
+    }
+
+    async fn look(
+        &self,
+        place: &mut Place,
+        request: http::Request<Vec<u8>>,
+        key: Option<&MacKey>,
+    ) -> Result<String, WatchError> {
+        let answer = timeout(ANSWER, self.client.request::<Raw>(request)).await;
+        let raw = answer.map_err(|_| WatchError::Timeout)??;
+        self.health.heard_now();
+        let version = raw.metadata("resourceVersion").to_owned();
+        place.listing = Some(BTreeSet::from([object_key(&raw)]));
+        self.hand_on(self.applied(raw, key).into_iter().collect());
+        self.finish_list(place);
+        Ok(version)
     }
 
     /// Hands on what a batch means. What came before a fault in it counts.

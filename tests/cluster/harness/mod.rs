@@ -17,7 +17,10 @@ mod supervisor;
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -192,6 +195,31 @@ impl Cluster {
         self.supervised("resume it").command("resume", program);
     }
 
+    /// A copy of what etcd holds, as a snapshot has it. etcd is stopped for a moment.
+    pub(crate) fn save_etcd(&self) -> PathBuf {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let folder = self.supervised("copy its data").folder();
+        let copy = folder.join(format!("etcd.{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        self.stop(Program::Etcd);
+        copy_folder(&folder.join("etcd"), &copy);
+        self.start(Program::Etcd);
+        copy
+    }
+
+    /// Puts a copy in place of what etcd holds now. Everything is started anew, as one must.
+    pub(crate) fn restore_etcd(&self, copy: &Path) {
+        let data = self.supervised("replace its data").folder().join("etcd");
+        let all = [Program::Controllers, Program::Apiserver, Program::Etcd];
+        for program in all {
+            self.stop(program);
+        }
+        std::fs::remove_dir_all(&data).expect("the data can be removed");
+        copy_folder(copy, &data);
+        for program in all.into_iter().rev() {
+            self.start(program);
+        }
+    }
+
     /// The process ids of the supervisor and of the programs that it runs.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.supervised("see its processes").pids()
@@ -214,6 +242,11 @@ impl Cluster {
             )
         })
     }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.expect("cp can be started").success());
 }
 
 /// The definitions in `crds/`, as a user would apply them.

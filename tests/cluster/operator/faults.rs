@@ -243,6 +243,31 @@ async fn killed_at_every_write_of_a_first_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn killed_at_every_write_of_a_move_to_another_secret() {
+    let rename = async |world: &World<'_>| {
+        world.delete(TOKEN, "nightly").await;
+        eventually("the old Secret is collected", async || {
+            world.secret("nightly-token").await.is_none().then_some(())
+        })
+        .await;
+        world.apply_token("nightly", "secret: {name: other}").await;
+        {
+            let _running = Running::start(world).await;
+            world.token_ready("nightly").await;
+        }
+        let name = serde_json::json!({"spec": {"secret": {"name": "nightly-token"}}});
+        world.patch(TOKEN, "nightly", name).await;
+    };
+    let done = async |world: &World<'_>| {
+        let is_gone = world.secret("other").await.is_none();
+        let status = &world.get(TOKEN, "nightly").await["status"];
+        is_gone && status["secretName"] == "nightly-token" && has_settled(world, 1).await
+    };
+    // Placeholder, Credential, Secret, Credential again, the Secret before, status.
+    killed_at_every_write(rename, done, 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn killed_at_every_write_of_a_rotation() {
     let before = std::sync::atomic::AtomicU64::new(0);
     let before = &before;

@@ -1,8 +1,18 @@
 //! The operator on a real API server: what users do, and every fault between two writes.
 
+mod embedded;
 mod faults;
+mod fleet;
+mod gitops;
+mod grants;
+mod keys;
 mod lifecycle;
-mod process;
+mod metrics;
+mod pains;
+pub(crate) mod process;
+mod replicas;
+mod rotation;
+mod secrets;
 mod serving;
 mod traffic;
 mod world;

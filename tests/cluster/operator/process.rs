@@ -57,8 +57,29 @@ pub(super) fn rights() -> Vec<PolicyRule> {
     ]
 }
 
+/// What it may do besides where it runs Identities' pods.
+pub(super) fn fleet_rights() -> Vec<PolicyRule> {
+    let all = ["get", "list", "watch", "create", "patch", "delete"];
+    vec![
+        rule(&all, "apps", &["deployments"]),
+        rule(&all, "", &["services", "serviceaccounts"]),
+        rule(
+            &all,
+            "rbac.authorization.k8s.io",
+            &["roles", "rolebindings"],
+        ),
+        rule(&all, "policy", &["poddisruptionbudgets"]),
+        rule(&all, "autoscaling", &["horizontalpodautoscalers"]),
+        rule(&all, "networking.k8s.io", &["networkpolicies", "ingresses"]),
+        rule(&["list"], "", &["pods"]),
+        // What it hands on: nobody may give more than they have.
+        rule(&["get", "patch"], "symbolon.dev", &["credentials/status"]),
+        rule(&["get"], "", &["namespaces"]),
+    ]
+}
+
 /// A running `symbolon`; killed when dropped.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     /// The log line by which it told where it listens.
     told: serde_json::Value,
@@ -68,7 +89,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts one and waits until it tells where it listens.
-    pub(super) fn start(arguments: &[&str], kubeconfig: &Path) -> Self {
+    pub(crate) fn start(arguments: &[&str], kubeconfig: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_symbolon"))
             .args(arguments)
             .args(["--log", "info,symbolon=debug", "--log-format", "json"])
@@ -104,7 +125,7 @@ impl Process {
     }
 
     /// Where it listens, as `listen` or `health`.
-    pub(super) fn address(&self, which: &str) -> String {
+    pub(crate) fn address(&self, which: &str) -> String {
         format!("http://{}", self.told[which].as_str().unwrap())
     }
 }
@@ -122,6 +143,14 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Asks it to end as Kubernetes does, and waits until it has.
+    pub(crate) fn end(mut self) {
+        self.signal("-TERM");
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         drop(self.child.kill());
@@ -135,31 +164,75 @@ pub(super) struct Operator(Process);
 impl Operator {
     /// Starts one for the world's namespaces; it has a Lease of its own in the team's.
     pub(super) fn start(world: &World<'_>, kubeconfig: &Path) -> Self {
-        let namespaces = world.namespaces().join(",");
+        Self::start_with(world, kubeconfig, &[])
+    }
+
+    /// The same with more arguments.
+    pub(super) fn start_with(world: &World<'_>, kubeconfig: &Path, more: &[&str]) -> Self {
+        Self::start_in(world, &world.namespaces().join(","), kubeconfig, more)
+    }
+
+    /// Starts one for other namespaces; its Lease is in the team's.
+    pub(super) fn start_in(
+        world: &World<'_>,
+        namespaces: &str,
+        kubeconfig: &Path,
+        more: &[&str],
+    ) -> Self {
         let lease = format!("{}/operator", world.team.name());
-        let arguments = [
+        let mut arguments = vec![
             "operator",
             "--health-listen",
             "127.0.0.1:0",
             "--request-timeout",
             "2",
             "--namespace",
-            &namespaces,
+            namespaces,
             "--lease",
             &lease,
         ];
+        arguments.extend(more);
         Self(Process::start(&arguments, kubeconfig))
     }
 
-    pub(super) async fn metric(&self, name: &str) -> Option<f64> {
+    /// Its metrics; nothing while nobody answers.
+    pub(super) async fn metrics(&self) -> String {
         let address = format!("{}/metrics", self.0.address("listen"));
-        let text = reqwest::get(address).await.ok()?.text().await.ok()?;
+        match reqwest::get(address).await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    pub(super) async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.metrics().await;
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.trim().parse().ok()
     }
 
-    async fn leads(&self) -> bool {
+    /// Whether requests may be sent to it.
+    pub(super) async fn is_ready(&self) -> bool {
+        let answer = reqwest::get(format!("{}/readyz", self.0.address("listen"))).await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    pub(super) async fn leads(&self) -> bool {
         self.metric("symbolon_operator_leading").await == Some(1.0)
+    }
+
+    /// Lets it hang, and go on.
+    pub(super) fn pause(&self) {
+        self.0.signal("-STOP");
+    }
+
+    pub(super) fn resume(&self) {
+        self.0.signal("-CONT");
+    }
+
+    /// Waits until it has ended: whether that was a success.
+    pub(super) async fn wait(&mut self) -> bool {
+        let ended = eventually("it ends", async || self.0.child.try_wait().unwrap());
+        ended.await.success()
     }
 
     fn end(&mut self) -> Duration {

@@ -1,10 +1,14 @@
 //! `symbolon serve` on a real API server: it answers by what is applied, with no operator in between.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use reqwest::StatusCode;
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 use symbolon::resources::Kind;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::process::Process;
 use super::world::{Running, World};
@@ -12,13 +16,17 @@ use crate::harness::{Cluster, Program, eventually, rule};
 
 const TOKEN: Kind = Kind::ServiceAccessToken;
 
-struct Server {
+pub(super) struct Server {
     process: Process,
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
 }
 
 impl Server {
-    async fn start(world: &World<'_>, kubeconfig: &std::path::Path, more: &[&str]) -> Self {
+    pub(super) async fn start(
+        world: &World<'_>,
+        kubeconfig: &std::path::Path,
+        more: &[&str],
+    ) -> Self {
         let namespaces = world.namespaces().join(",");
         let identity = world.identity().to_string();
         let mut arguments = vec!["serve", "--identity", &identity, "--namespace", &namespaces];
@@ -44,11 +52,31 @@ impl Server {
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("{}/id/{path}", self.process.address("listen"))
     }
 
-    async fn check(&self, token: &str) -> StatusCode {
+    /// Whether the client finds a token active.
+    pub(super) async fn introspects(&self, id: &str, secret: &str, token: &str) -> bool {
+        let request = self.http.post(self.url("connect/introspect"));
+        let request = request.basic_auth(id, Some(secret));
+        let answer = request.form(&[("token", token)]).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["active"] == true
+    }
+
+    pub(super) async fn jwks(&self) -> Value {
+        let url = self.url(".well-known/openid-configuration/jwks");
+        self.http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
+    }
+
+    pub(super) async fn check(&self, token: &str) -> StatusCode {
         self.http
             .get(self.url("connect/checktoken/api"))
             .bearer_auth(token)
@@ -58,18 +86,18 @@ impl Server {
             .status()
     }
 
-    async fn accepts(&self, token: &str) -> bool {
+    pub(super) async fn accepts(&self, token: &str) -> bool {
         self.check(token).await == StatusCode::NO_CONTENT
     }
 
-    async fn soon(&self, what: &str, token: &str, accepted: bool) {
+    pub(super) async fn soon(&self, what: &str, token: &str, accepted: bool) {
         eventually(what, async || {
             (self.accepts(token).await == accepted).then_some(())
         })
         .await;
     }
 
-    async fn access_token(&self, id: &str, secret: &str) -> Result<Value, StatusCode> {
+    pub(super) async fn access_token(&self, id: &str, secret: &str) -> Result<Value, StatusCode> {
         let request = self
             .http
             .post(self.url("connect/token"))
@@ -89,7 +117,28 @@ impl Server {
     }
 }
 
-async fn client_secret(world: &World<'_>) -> (String, String) {
+/// What a server may do, and nothing more.
+pub(super) fn rights() -> Vec<PolicyRule> {
+    vec![
+        rule(
+            &["get", "list", "watch"],
+            "symbolon.dev",
+            &[
+                "identities",
+                "scopes",
+                "oauthclients",
+                "serviceaccesstokens",
+                "credentials",
+            ],
+        ),
+        rule(&["delete"], "symbolon.dev", &["credentials"]),
+        rule(&["get", "patch"], "symbolon.dev", &["credentials/status"]),
+        rule(&["list", "watch"], "", &["namespaces"]),
+        rule(&["get"], "", &["secrets"]),
+    ]
+}
+
+pub(super) async fn client_secret(world: &World<'_>) -> (String, String) {
     let data = world.secret("backend-client").await.unwrap().data.unwrap();
     let text = |key: &str| String::from_utf8(data[key].0.clone()).unwrap();
     (text("client-id"), text("client-secret"))
@@ -107,23 +156,7 @@ async fn what_is_applied_is_served_and_what_is_taken_away_is_not() {
     let token = world.text("nightly-token").await.unwrap();
     // A server needs no operator to know what changed.
     drop(running);
-    let rights = vec![
-        rule(
-            &["get", "list", "watch"],
-            "symbolon.dev",
-            &[
-                "identities",
-                "scopes",
-                "oauthclients",
-                "serviceaccesstokens",
-                "credentials",
-            ],
-        ),
-        rule(&["delete"], "symbolon.dev", &["credentials"]),
-        rule(&["list", "watch"], "", &["namespaces"]),
-        rule(&["get"], "", &["secrets"]),
-    ];
-    let account = world.team.cluster_account("server", rights).await;
+    let account = world.team.cluster_account("server", rights()).await;
     let server = Server::start(&world, account.kubeconfig_path(), &[]).await;
     assert!(server.accepts(&token).await, "known as soon as it is ready");
     let (id, secret) = client_secret(&world).await;
@@ -272,4 +305,66 @@ async fn mounted_keys_are_taken_and_taken_anew_when_they_change() {
     server
         .soon("the right key is taken without a restart", &token, true)
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mounted_certificate_is_served_and_its_successor_too() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let folder = tempfile::tempdir().unwrap();
+    let made = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (first, second) = (made(), made());
+    let mount = |certificate: &str, key: &str| {
+        std::fs::write(folder.path().join("tls.crt"), certificate).unwrap();
+        std::fs::write(folder.path().join("tls.key"), key).unwrap();
+    };
+    let key = first.signing_key.serialize_pem();
+    mount(&first.cert.pem(), &key);
+    let server = Server::start(
+        &world,
+        cluster.kubeconfig_path(),
+        &["--tls-dir", folder.path().to_str().unwrap()],
+    )
+    .await;
+    let address = server.process.address("listen");
+    let address = address.strip_prefix("http://").unwrap().to_owned();
+    let shows = async |certificate: &CertificateDer<'static>| {
+        shown(&address, certificate).await.unwrap_or_default()
+    };
+    assert!(shows(first.cert.der()).await);
+    mount(&second.cert.pem(), &key);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert!(
+        shows(first.cert.der()).await,
+        "a pair that does not belong together is not taken"
+    );
+    mount(&second.cert.pem(), &second.signing_key.serialize_pem());
+    eventually("the next certificate is served", async || {
+        shows(second.cert.der()).await.then_some(())
+    })
+    .await;
+}
+
+/// Whether a server answers over TLS with this certificate.
+async fn shown(address: &str, trusted: &CertificateDer<'static>) -> std::io::Result<bool> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    let name = "localhost".try_into().unwrap();
+    let mut stream = connector.connect(name, stream).await?;
+    let request = "GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    // Not everybody who closes says so in TLS.
+    let _ = stream.read_to_end(&mut answer).await;
+    Ok(answer.starts_with(b"HTTP/1.1 200"))
 }

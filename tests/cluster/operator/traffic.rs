@@ -25,6 +25,8 @@ async fn issuing_asks_for_no_lists_and_a_restart_writes_nothing() {
         .ready(Kind::OAuthClient, "backend", "True", "Ready")
         .await;
 
+    // The audit log comes a little after the answers.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let mark = cluster.mark();
     world.apply_token("another", "").await;
     world.token_ready("another").await;

@@ -16,13 +16,13 @@ use symbolon::{
     directory::{Change, Directory, ObjectKey, Settings},
     reconcile::{
         cluster::Cluster as Calls,
-        controller::{Controller, Tuning},
+        controller::{Controller, Serving, Tuning},
         events::Notices,
         fence::Fence,
         kube_api::{KubeApi, OwnWrites},
         report::Reports,
     },
-    resources::{Credential, Identity, Kind, OAuthClient, Scope, ServiceAccessToken},
+    resources::{Credential, Identity, Kind, ManagedKind, OAuthClient, Scope, ServiceAccessToken},
     source::kubernetes::{Options, Reach, Seen, Sink, Source, Subject},
     tokens::{MacKey, reference},
 };
@@ -260,10 +260,12 @@ impl<'a> World<'a> {
 
     /// The Secret's token is accepted, it is the newest, and every other has an end.
     pub(super) async fn assert_sound(&self, name: &str) {
-        let token = self
-            .text(&format!("{name}-token"))
-            .await
-            .expect("the Secret holds a token");
+        self.assert_sound_in(name, &format!("{name}-token")).await;
+    }
+
+    /// The same, of a Secret with a name of its own.
+    pub(super) async fn assert_sound_in(&self, name: &str, secret: &str) {
+        let token = self.text(secret).await.expect("the Secret holds a token");
         assert!(
             self.accepts(&token).await,
             "{name}: the Secret's token is not accepted"
@@ -333,6 +335,7 @@ impl<C: Calls + Reports + 'static> Sink for Hand<C> {
         for seen in batch {
             match seen {
                 Seen::Object { change, version } => changes.push((change, version)),
+                Seen::Managed(seen) => self.0.managed_changed(&seen),
                 Seen::Secret(secret) => {
                     let version = if secret.gone { "" } else { &*secret.version };
                     let controller = secret
@@ -361,23 +364,45 @@ impl Running {
         calls: C,
         own: OwnWrites,
     ) -> Self {
+        Self::serving(world, calls, own, Settings::default(), Serving::default()).await
+    }
+
+    /// Starts a controller that has Identities served.
+    pub(super) async fn serving<C: Calls + Reports + 'static>(
+        world: &World<'_>,
+        calls: C,
+        own: OwnWrites,
+        settings: Settings,
+        serving: Serving,
+    ) -> Self {
         let tuning = Tuning {
             workers: 8,
             request_timeout: REQUEST_TIMEOUT,
         };
-        let controller = Arc::new(Controller::new(
-            calls,
-            own,
-            Settings::default(),
-            tuning,
-            Notices::ignored(),
-        ));
+        let notices = Notices::written(world.client(), "test".to_owned());
+        let controller = Controller::new(calls, own, settings.clone(), tuning, notices);
+        let controller = Arc::new(controller.served(serving));
         let reach = Reach::Namespaces(world.namespaces());
         let kinds = Kind::ALL.into_iter().map(Subject::Kind);
-        let subjects = kinds.chain([Subject::Namespaces, Subject::ManagedSecrets]);
+        let managed = ManagedKind::ALL
+            .into_iter()
+            .filter(|kind| kind.is_built_in());
+        let subjects = kinds
+            .chain([
+                Subject::Namespaces,
+                Subject::ManagedSecrets,
+                Subject::BroughtSecrets,
+            ])
+            .chain(managed.map(Subject::Managed));
+        let reach_of = |subject: &Subject| match subject {
+            Subject::Managed(ManagedKind::ClusterRoleBinding) => Reach::Cluster,
+            _ => reach.clone(),
+        };
         let options = Options {
-            subjects: subjects.map(|subject| (subject, reach.clone())).collect(),
-            settings: Arc::default(),
+            subjects: subjects
+                .map(|subject| (subject, reach_of(&subject)))
+                .collect(),
+            settings: Arc::new(settings),
             mac: tokio::sync::watch::channel(None).1,
             start_within: Duration::ZERO,
             silence: symbolon::source::kubernetes::SILENCE,

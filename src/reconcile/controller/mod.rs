@@ -4,13 +4,20 @@
 //! state nothing is written: a status is compared before. No list is ever asked for: lists scan whole
 //! namespaces, and who is concerned is found in the directory.
 //!
-//! Absent: watching, leading, and every rule: this only puts them together.
+//! Absent: watching, leading, and every rule: this only puts them together. A look at each kind has its own
+//! file; here is what they share, and whom a change wakes.
 
-use std::collections::HashMap;
+mod identity;
+mod macs;
+mod orphan;
+mod owner;
+mod pods;
+
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,23 +25,27 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, warn};
 
-use super::cluster::{ApiError, Cluster, Precondition};
-use super::events::{Notice, Notices};
-use super::fanout;
-use super::issue::{IssueError, Issuer, MintBudget, Outcome, Rules, Settled, Target, issue};
+use self::macs::Macs;
+use super::cluster::{ApiError, Cluster};
+use super::events::Notices;
+use super::fanout::{self, owners_of_secret, owners_under, uid_of};
+use super::fleet::FleetError;
+use super::issue::{IssueError, MintBudget};
 use super::key_secrets;
 use super::kube_api::OwnWrites;
 use super::queue::{Depth, Next, Queue, Reasons, Why};
 use super::report::Reports;
-use super::status::{self, Issuance};
-use super::sweep::{SWEEP_EVERY, Sweep};
+use super::status;
+use super::sweep::Sweep;
+use super::tally::Tally;
 use super::work::Work;
-use crate::directory::record::{ClientRecord, Object, ServiceTokenRecord};
-use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings, Standing};
-use crate::resources::{Credential, CredentialOwner, Kind, OwnerKind};
-use crate::tokens::{MacKey, SystemEntropy};
+use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings, usage};
+use crate::resources::{Kind, OwnerKind};
+use crate::telemetry::traces;
+
+pub use self::pods::Serving;
 
 /// Without any reason an object is looked at this often: an event may have been lost.
 const AT_LEAST_EVERY: Duration = Duration::from_hours(24);
@@ -72,11 +83,16 @@ pub struct Controller<C> {
     queue: Queue<Work>,
     /// Whether this process leads: before, there is nothing to queue.
     active: AtomicBool,
-    macs: Mutex<HashMap<ObjectKey, Arc<MacKey>>>,
+    led_since: OnceLock<Timestamp>,
+    macs: Mutex<Macs>,
     memory: Mutex<HashMap<Work, Memory>>,
     budget: MintBudget,
     sweep: Mutex<Sweep>,
+    /// Secrets of ours that are named like key Secrets and have no controller.
+    key_secrets: Mutex<BTreeSet<ObjectKey>>,
     observer: Observer,
+    serving: Serving,
+    tally: Mutex<Tally>,
 }
 
 /// What is remembered of the last good look at an object.
@@ -104,6 +120,8 @@ enum LookError {
     Issue(#[from] IssueError),
     #[error("{0}: {1}")]
     Api(&'static str, ApiError),
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
 }
 
 fn api(what: &'static str) -> impl FnOnce(ApiError) -> LookError {
@@ -127,11 +145,15 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             directory: RwLock::new(Directory::new(settings)),
             queue: Queue::default(),
             active: AtomicBool::new(false),
+            led_since: OnceLock::new(),
             macs: Mutex::default(),
             memory: Mutex::default(),
             budget: MintBudget::default(),
             sweep: Mutex::default(),
+            key_secrets: Mutex::default(),
             observer: Box::new(|_, _, _| {}),
+            serving: Serving::default(),
+            tally: Mutex::default(),
         }
     }
 
@@ -148,6 +170,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     /// How much there is to do.
     pub fn depth(&self) -> Depth {
         self.queue.depth()
+    }
+
+    /// How many objects of each kind have which reason of `Ready`.
+    pub fn tally(&self) -> Vec<(&'static str, &'static str, usize)> {
+        let sizes = self.directory().sizes();
+        lock(&self.tally).counts(&sizes)
     }
 
     /// The directory as it is now.
@@ -169,8 +197,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         for (change, version) in changes {
             self.credential_changed(&directory, &change, &version);
             if directory.is_news(&change) {
+                if let Change::Delete(kind, key) = &change {
+                    lock(&self.tally).forget(*kind, key);
+                }
                 directory.apply(change.clone());
                 news.push(change);
+            } else if self.is_active() {
+                self.touched(&change, version);
             }
         }
         let after = directory.clone();
@@ -179,6 +212,21 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             for (work, why) in fanout::concerned(&before, &after, &news) {
                 self.queue.add(work, why);
             }
+        }
+    }
+
+    /// Somebody wrote to an object and changed nothing that rules read: it may be the status.
+    fn touched(&self, change: &Change, version: Box<str>) {
+        let (kind, key) = match change {
+            Change::Upsert(Row::Identity(object)) => (Kind::Identity, &object.key),
+            Change::Upsert(Row::Scope(object)) => (Kind::Scope, &object.key),
+            Change::Upsert(Row::Client(object)) => (Kind::OAuthClient, &object.key),
+            Change::Upsert(Row::ServiceToken(object)) => (Kind::ServiceAccessToken, &object.key),
+            _ => return,
+        };
+        if !self.own.has(&version) {
+            let work = Work::Object(kind, key.clone());
+            self.queue.add_slow_for(work, Why::Version(version));
         }
     }
 
@@ -197,9 +245,16 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if !self.is_active() || self.is_own(&why) {
             return;
         }
-        let kind = kind_of(owner.kind);
-        if uid_of(directory, kind, &owner.key) == Some(owner.uid) {
-            self.queue.add(Work::Object(kind, owner.key), why);
+        let kind = owner.kind.kind();
+        if uid_of(directory, kind, &owner.key) != Some(owner.uid) {
+            return;
+        }
+        let work = Work::Object(kind, owner.key);
+        match news_of(directory, change) {
+            CredentialNews::Issued => self.queue.add(work, why),
+            CredentialNews::FirstUse => self.queue.add(work, Why::Must),
+            CredentialNews::AnotherDay => self.queue.add_slow(work),
+            CredentialNews::None => {}
         }
     }
 
@@ -210,14 +265,29 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         } else {
             Why::Version(version.into())
         };
+        if controller.is_none() && key_secrets::identity_of(key).is_some() {
+            let mut known = lock(&self.key_secrets);
+            if version.is_empty() {
+                known.remove(key);
+            } else {
+                known.insert(key.clone());
+            }
+        }
         if !self.is_active() || self.is_own(&why) {
             return;
         }
+        let directory = self.directory();
         if let Some((kind, name)) = controller {
             let owner = ObjectKey::new(&key.namespace, name);
-            return self.queue.add(Work::Object(kind, owner), why);
+            self.queue.add(Work::Object(kind, owner), why);
+            if version.is_empty() {
+                // Another may have waited for the name.
+                for (kind, owner) in directory.wanting_secret(key) {
+                    self.queue.add(Work::Object(kind.kind(), owner), Why::Must);
+                }
+            }
+            return;
         }
-        let directory = self.directory();
         if let Some(identity) =
             key_secrets::identity_of(key).filter(|identity| directory.identity(identity).is_some())
         {
@@ -227,6 +297,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             self.queue
                 .add(Work::Object(Kind::Identity, identity), Why::Must);
         }
+        self.watch_key_secret(&directory, key);
         for work in owners_of_secret(&directory, key) {
             self.queue.add(work, why.clone());
         }
@@ -235,7 +306,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     /// The mac key of an Identity is gone, or another: all that was recorded by the one before is void, and its
     /// owners need anew what they had.
     pub fn mac_changed(&self, identity: &ObjectKey) {
-        lock(&self.macs).remove(identity);
+        lock(&self.macs).forget(identity);
         if self.is_active() {
             for work in owners_under(&self.directory(), identity) {
                 self.queue.add_slow(work);
@@ -245,6 +316,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
 
     /// Begins to lead: everything is looked at once, what probably is as it should be without haste.
     pub fn lead(&self) {
+        self.led_since.get_or_init(now);
         self.active.store(true, Ordering::Release);
         let directory = self.directory();
         for object in directory.identities() {
@@ -255,7 +327,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             self.queue
                 .add_slow(Work::Object(Kind::Scope, object.key.clone()));
         }
-        let namespaces: std::collections::BTreeSet<_> = directory
+        let namespaces: BTreeSet<_> = directory
             .identities()
             .map(|object| object.key.namespace.clone())
             .collect();
@@ -280,6 +352,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 self.queue.add(work, Why::Must);
             }
         }
+        for key in lock(&self.key_secrets).clone() {
+            self.watch_key_secret(&directory, &key);
+        }
+        self.lead_pods();
         self.queue.add(Work::Sweep, Why::Must);
     }
 
@@ -308,7 +384,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return Next::At(memory.again);
         }
         let start = Instant::now();
-        let looked = self.look(work).await;
+        let span = traces::pass(work.label(), work);
+        let looked = self.look(work).instrument(span.clone()).await;
+        traces::passed(&span, looked.is_ok());
         (self.observer)(work, looked.is_ok(), start.elapsed());
         match looked {
             Ok(Look::Settled(until)) => {
@@ -401,6 +479,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 self.owner(OwnerKind::ServiceAccessToken, key).await
             }
             Work::Object(Kind::Credential, key) | Work::Orphan(key) => self.orphan(key).await,
+            Work::KeySecret(key) => self.key_secret(key).await,
             Work::Sweep => Ok(self.sweep_all()),
         }
     }
@@ -416,229 +495,6 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         self.report(Kind::Scope, &live, &wanted, None).await
     }
 
-    async fn identity(&self, key: &ObjectKey) -> Result<Look, LookError> {
-        let Some((live, directory)) = self.gather(Kind::Identity, key).await? else {
-            return Ok(Look::Gone);
-        };
-        let Some(object) = directory.identity(key) else {
-            return Ok(Look::Gone);
-        };
-        let keys = match self.keys(&directory, object).await {
-            Ok(keys) => keys,
-            Err(ApiError::Forbidden(message)) => Some(Err(access_denied(&message))),
-            Err(error) => return Err(LookError::Api("the Identity's Secrets", error)),
-        };
-        let keys = keys.as_ref().map(|keys| keys.as_ref().map(Vec::as_slice));
-        let wanted = status::identity(&live, &directory, object, keys, now());
-        self.report(Kind::Identity, &live, &wanted, None).await
-    }
-
-    /// The Identity's keys, made where they are missing; `None` for one that is not served.
-    async fn keys(
-        &self,
-        directory: &Directory,
-        object: &Object<crate::directory::record::IdentityRecord>,
-    ) -> Result<Option<Result<Vec<crate::resources::KeyStatus>, Problem>>, ApiError> {
-        let Some(record) = object
-            .record()
-            .filter(|_| directory.identity_problems(object).is_empty())
-        else {
-            return Ok(None);
-        };
-        let key = &object.key;
-        let keys = key_secrets::ensure(
-            &self.cluster,
-            key,
-            &record.algorithms,
-            now(),
-            &mut SystemEntropy,
-        )
-        .await?;
-        match keys.mac {
-            Ok(mac) => {
-                if lock(&self.macs).insert(key.clone(), mac).is_none() {
-                    self.wake_owners(directory);
-                }
-                Ok(Some(keys.signing))
-            }
-            Err(problem) => Ok(Some(Err(problem))),
-        }
-    }
-
-    /// Those that could not be looked at without the key.
-    fn wake_owners(&self, directory: &Directory) {
-        let clients = directory
-            .clients()
-            .map(|object| Work::Object(Kind::OAuthClient, object.key.clone()));
-        let tokens = directory
-            .service_tokens()
-            .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
-        let waiting: Vec<Work> = {
-            let memory = lock(&self.memory);
-            clients
-                .chain(tokens)
-                .filter(|work| !memory.contains_key(work))
-                .collect()
-        };
-        for work in waiting {
-            self.queue.add(work, Why::Perhaps);
-        }
-    }
-
-    async fn mac(
-        &self,
-        identity: &ObjectKey,
-    ) -> Result<Option<Result<Arc<MacKey>, Problem>>, LookError> {
-        if let Some(mac) = lock(&self.macs).get(identity) {
-            return Ok(Some(Ok(mac.clone())));
-        }
-        let found = key_secrets::read_mac(&self.cluster, identity).await;
-        let found = found.map_err(api("reading the Identity's mac key"))?;
-        if let Some(Ok(mac)) = &found {
-            lock(&self.macs).insert(identity.clone(), mac.clone());
-        }
-        Ok(found)
-    }
-
-    /// A client or token: its Secret, then its status.
-    async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Look, LookError> {
-        let directory = self.directory();
-        let standing = standing(&directory, kind, key, now());
-        let Some(target) = target(&directory, kind, key, &standing) else {
-            return self
-                .report_owner(kind, key, Issuance::Settled(unissued(standing)))
-                .await;
-        };
-        let mac = match self.mac(&target.identity).await? {
-            Some(Ok(mac)) => mac,
-            Some(Err(problem)) => {
-                let message = format!(
-                    "Identity {} is not ready: {}",
-                    target.identity, problem.message
-                );
-                let problem = Problem::error(Reason::IdentityNotReady, "", message);
-                return self
-                    .report_owner(kind, key, Issuance::Blocked(problem))
-                    .await;
-            }
-            // The Identity's own pass makes it, and wakes us.
-            None => return Ok(Look::Soon),
-        };
-        let live = Mutex::new(None);
-        let outcome = self.issue(kind, &target, &mac, &live).await;
-        let live: Option<Value> = live.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for event in &outcome.events {
-            if let Some(live) = &live {
-                self.notices
-                    .publish(Notice::issued(live, event, &target.secret_name));
-            }
-        }
-        let issuance = match outcome.result {
-            Ok(Settled::Gone) => return Ok(Look::Gone),
-            Ok(Settled::Moved) => return Ok(Look::Soon),
-            Ok(settled) => Issuance::Settled(settled),
-            Err(error) => return self.blocked(kind, live, error).await,
-        };
-        match live {
-            Some(live) => self.report_live(kind, &live, issuance).await,
-            None => Ok(Look::Gone),
-        }
-    }
-
-    async fn issue(
-        &self,
-        kind: OwnerKind,
-        target: &Target,
-        mac: &MacKey,
-        live: &Mutex<Option<Value>>,
-    ) -> Outcome {
-        let judge = |object: &Value| {
-            *lock(live) = Some(object.clone());
-            let directory = self.directory_with(kind_of(kind), object);
-            standing(&directory, kind, &target.owner_key(), now())
-        };
-        let issuer = Issuer {
-            cluster: &self.cluster,
-            rules: Rules {
-                request_timeout: self.tuning.request_timeout,
-                ..Rules::new(mac)
-            },
-            budget: &self.budget,
-            now: &now,
-            judge: &judge,
-        };
-        issue(&issuer, target, &mut SystemEntropy).await
-    }
-
-    /// A pass that failed: what somebody must do about it, if so, is told; it is tried again anyway.
-    async fn blocked(
-        &self,
-        kind: OwnerKind,
-        live: Option<Value>,
-        error: IssueError,
-    ) -> Result<Look, LookError> {
-        let problem = match &error {
-            IssueError::Gather("Secret", ApiError::Forbidden(message))
-            | IssueError::Apply("Secret", ApiError::Forbidden(message)) => access_denied(message),
-            IssueError::Apply("Secret", ApiError::Invalid(message)) => Problem::error(
-                Reason::Invalid,
-                "/spec",
-                format!("the API server refuses the Secret: {message}"),
-            ),
-            _ => return Err(error.into()),
-        };
-        if let Some(live) = live {
-            let notice = Notice::new(&live, "Refused", true, problem.message.clone());
-            self.notices.publish(notice);
-            self.report_live(kind, &live, Issuance::Blocked(problem))
-                .await?;
-        }
-        Err(error.into())
-    }
-
-    async fn report_owner(
-        &self,
-        kind: OwnerKind,
-        key: &ObjectKey,
-        issuance: Issuance,
-    ) -> Result<Look, LookError> {
-        let live = self
-            .cluster
-            .object(kind_of(kind), key)
-            .await
-            .map_err(api("reading the object"))?;
-        match live.filter(|live| !is_deleting(live)) {
-            Some(live) => self.report_live(kind, &live, issuance).await,
-            None => Ok(Look::Gone),
-        }
-    }
-
-    async fn report_live(
-        &self,
-        kind: OwnerKind,
-        live: &Value,
-        issuance: Issuance,
-    ) -> Result<Look, LookError> {
-        let (directory, now) = (self.directory_with(kind_of(kind), live), now());
-        let key = key_of(live);
-        let wanted = match kind {
-            OwnerKind::OAuthClient => directory
-                .client(&key)
-                .map(|object| status::client(live, &directory, object, &issuance, now)),
-            OwnerKind::ServiceAccessToken => directory
-                .service_token(&key)
-                .map(|object| status::service_token(live, &directory, object, &issuance, now)),
-        };
-        let Some(wanted) = wanted else {
-            return Ok(Look::Gone);
-        };
-        let until = match &issuance {
-            Issuance::Settled(settled) => settled.requeue_at(),
-            Issuance::Blocked(_) => None,
-        };
-        self.report(kind_of(kind), live, &wanted, until).await
-    }
-
     /// Writes a status if it is another one.
     async fn report(
         &self,
@@ -647,6 +503,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         wanted: &Value,
         until: Option<Timestamp>,
     ) -> Result<Look, LookError> {
+        lock(&self.tally).note(kind, wanted);
         if live["status"] == wanted["status"] {
             return Ok(Look::Settled(until));
         }
@@ -684,199 +541,39 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
         directory
     }
-
-    /// Deletes a Credential if its owner, or its Identity for long, is really gone.
-    async fn orphan(&self, key: &ObjectKey) -> Result<Look, LookError> {
-        let credential = self
-            .cluster
-            .credential(key)
-            .await
-            .map_err(api("reading the Credential"))?;
-        let Some(credential) = credential else {
-            return Ok(Look::Gone);
-        };
-        if self.is_needed(&credential).await? {
-            return Ok(Look::Gone);
-        }
-        let all = self.directory().credentials().count();
-        if !lock(&self.sweep).may_delete(all, now()) {
-            warn!(%key, "many Credentials have lost their owners: the sweep pauses for an hour");
-            let note =
-                "many Credentials have lost their owners at once: they stay for now".to_owned();
-            let live = serde_json::to_value(&credential).unwrap_or_default();
-            self.notices
-                .publish(Notice::new(&live, "SweepPaused", true, note));
-            return Ok(Look::Gone);
-        }
-        let metadata = credential.metadata;
-        let only = Precondition {
-            uid: metadata.uid.unwrap_or_default(),
-            resource_version: metadata.resource_version.unwrap_or_default(),
-        };
-        match self.cluster.delete_credential(key, &only).await {
-            Ok(()) => info!(%key, "deleted the Credential of an owner that is gone"),
-            Err(ApiError::NotFound | ApiError::Conflict) => {
-                debug!(%key, "somebody else was faster");
-            }
-            Err(error) => return Err(LookError::Api("deleting the Credential", error)),
-        }
-        Ok(Look::Gone)
-    }
-
-    async fn is_needed(&self, credential: &Credential) -> Result<bool, LookError> {
-        let owner = &credential.spec.owner;
-        let key = ObjectKey::new(&owner.namespace, &owner.name);
-        let live = self
-            .cluster
-            .owner(owner.kind, &key)
-            .await
-            .map_err(api("reading the owner"))?;
-        if !live.is_some_and(|live| live["metadata"]["uid"] == owner.uid.as_str()) {
-            return Ok(false);
-        }
-        let namespace = credential.metadata.namespace.as_deref().unwrap_or_default();
-        let identity = ObjectKey::new(namespace, &credential.spec.identity.name);
-        let live = self
-            .cluster
-            .object(Kind::Identity, &identity)
-            .await
-            .map_err(api("reading the Identity"))?;
-        Ok(live.is_some())
-    }
-
-    fn sweep_all(&self) -> Look {
-        let (directory, now) = (self.directory(), now());
-        for key in lock(&self.sweep).due(&directory, now) {
-            self.queue.add_slow(Work::Orphan(key));
-        }
-        Look::Settled(now.checked_add(SWEEP_EVERY).ok())
-    }
 }
 
-/// What should become of an owner's secrets.
-fn standing(directory: &Directory, kind: OwnerKind, key: &ObjectKey, now: Timestamp) -> Standing {
-    match kind {
-        OwnerKind::OAuthClient => directory.client_secret_standing(key, now),
-        OwnerKind::ServiceAccessToken => directory.service_token_standing(key, now),
-    }
+/// What a Credential's owner has to know of a change.
+enum CredentialNews {
+    /// What was issued is another, or gone.
+    Issued,
+    /// A token was used that was not before: it may be what the one before it waits for.
+    FirstUse,
+    /// The status names another day.
+    AnotherDay,
+    /// Most of what servers report.
+    None,
 }
 
-/// Where an owner's objects are, if there is anything to issue or to take away.
-fn target(
-    directory: &Directory,
-    kind: OwnerKind,
-    key: &ObjectKey,
-    standing: &Standing,
-) -> Option<Target> {
-    match standing {
-        Standing::Wanted(desired) => Some(Target {
-            owner: desired.owner.clone(),
-            identity: desired.identity.clone(),
-            secret_name: desired.secret_name.clone(),
-        }),
-        Standing::Revoked => {
-            let object = directory.service_token(key)?;
-            let record = object.record()?;
-            let client = directory
-                .client(&record.client)
-                .and_then(|client| client.record()?.identity.clone());
-            let identity = client.or_else(|| {
-                let mut credentials = directory.credentials();
-                credentials
-                    .find(|credential| credential.owner.uid == object.uid)
-                    .map(|it| it.identity.clone())
-            })?;
-            Some(Target {
-                owner: CredentialOwner {
-                    kind,
-                    namespace: key.namespace.to_string(),
-                    name: key.name.to_string(),
-                    uid: object.uid.to_string(),
-                },
-                identity,
-                secret_name: record.secret.name.to_string(),
-            })
-        }
-        Standing::Withheld(_) | Standing::NotWanted => None,
-    }
-}
-
-/// How it ends where nothing is issued.
-fn unissued(standing: Standing) -> Settled {
-    match standing {
-        Standing::Withheld(problems) => Settled::Withheld(problems),
-        Standing::Revoked => Settled::Revoked,
-        Standing::Wanted(_) | Standing::NotWanted => Settled::NotWanted,
-    }
-}
-
-/// The owners that want a Secret of this name.
-fn owners_of_secret(directory: &Directory, secret: &ObjectKey) -> Vec<Work> {
-    let wants = |key: &ObjectKey, name: Option<&Arc<str>>| {
-        key.namespace == secret.namespace && name == Some(&secret.name)
+fn news_of(directory: &Directory, change: &Change) -> CredentialNews {
+    let Change::Upsert(Row::Credential(record)) = change else {
+        return CredentialNews::Issued;
     };
-    let clients = directory
-        .clients()
-        .filter(|object| {
-            wants(
-                &object.key,
-                object.record().map(|record| &record.secret.name),
-            )
-        })
-        .map(|object| Work::Object(Kind::OAuthClient, object.key.clone()));
-    let tokens = directory
-        .service_tokens()
-        .filter(|object| {
-            wants(
-                &object.key,
-                object.record().map(|record| &record.secret.name),
-            )
-        })
-        .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
-    clients.chain(tokens).collect()
-}
-
-/// The clients of an Identity and their tokens.
-fn owners_under(directory: &Directory, identity: &ObjectKey) -> Vec<Work> {
-    let is_client = |object: &Object<ClientRecord>| {
-        let record = object.record();
-        record.is_some_and(|record| record.identity.as_ref() == Some(identity))
+    let known = directory.credential(&record.key);
+    let Some(known) = known.filter(|it| it.uid == record.uid && it.generation == record.generation)
+    else {
+        return CredentialNews::Issued;
     };
-    let clients = directory
-        .clients()
-        .filter(|object| is_client(object))
-        .map(|object| Work::Object(Kind::OAuthClient, object.key.clone()));
-    let is_token = |object: &Object<ServiceTokenRecord>| {
-        let client = object.record().map(|record| &record.client);
-        let client = client.and_then(|client| directory.client(client));
-        client.is_some_and(|client| is_client(client))
-    };
-    let tokens = directory
-        .service_tokens()
-        .filter(|object| is_token(object))
-        .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
-    clients.chain(tokens).collect()
-}
-
-fn uid_of(directory: &Directory, kind: Kind, key: &ObjectKey) -> Option<Arc<str>> {
-    match kind {
-        Kind::OAuthClient => directory.client(key).map(|object| object.uid.clone()),
-        _ => directory
-            .service_token(key)
-            .map(|object| object.uid.clone()),
+    match usage::to_be_told(&known.uses, &record.uses) {
+        Some(true) => CredentialNews::FirstUse,
+        Some(false) => CredentialNews::AnotherDay,
+        None => CredentialNews::None,
     }
 }
 
 fn access_denied(message: &str) -> Problem {
     let message = format!("the operator may not write the Secret: {message}");
     Problem::error(Reason::SecretAccessDenied, "", message)
-}
-
-const fn kind_of(kind: OwnerKind) -> Kind {
-    match kind {
-        OwnerKind::OAuthClient => Kind::OAuthClient,
-        OwnerKind::ServiceAccessToken => Kind::ServiceAccessToken,
-    }
 }
 
 fn key_of(live: &Value) -> ObjectKey {

@@ -1,0 +1,214 @@
+//! What the operator is told of the pods that it runs for Identities.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::manifests;
+use crate::directory::ObjectKey;
+use crate::reconcile::controller::Serving;
+use crate::reconcile::fleet::{Fleet, Installation, Objects};
+use crate::resources::ManagedKind;
+use crate::source::kubernetes::{Reach, Subject};
+
+/// Every namespace.
+const EVERYWHERE: &str = "*";
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Identities")]
+pub(super) struct FleetArgs {
+    /// The image of Identities' pods; without it the operator runs none, and somebody runs `symbolon serve`
+    #[arg(long, value_name = "IMAGE", env = "SYMBOLON_IMAGE")]
+    image: Option<String>,
+    /// A Secret that images are pulled with, in each Identity's namespace (repeat it, or separate by commas)
+    #[arg(
+        long = "image-pull-secret",
+        value_name = "NAME",
+        env = "SYMBOLON_IMAGE_PULL_SECRETS",
+        value_delimiter = ','
+    )]
+    image_pull_secrets: Vec<String>,
+    /// Accept Identities in these namespaces only (repeat it, or separate by commas; * for all); default: the own
+    /// namespace in a pod, else all
+    #[arg(long = "identity-namespace", value_name = "NAMESPACE", env = "SYMBOLON_IDENTITY_NAMESPACES", value_delimiter = ',', value_parser = namespace_or_all)]
+    identity_namespaces: Vec<String>,
+    /// The Identity of `mode: Embedded` that the operator's own pods serve
+    #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_EMBEDDED_IDENTITY", value_parser = manifests::object_key)]
+    pub(super) embedded_identity: Option<ObjectKey>,
+    /// Where to serve the embedded Identity
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "SYMBOLON_LISTEN",
+        default_value = "0.0.0.0:8080"
+    )]
+    pub(super) listen: SocketAddr,
+    /// The `ClusterRole` with the right of Identities' pods to read users' objects
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SYMBOLON_SERVER_CLUSTER_ROLE",
+        default_value = "symbolon-server"
+    )]
+    server_cluster_role: String,
+}
+
+impl FleetArgs {
+    /// Where Identities are accepted; empty: everywhere.
+    pub(super) fn identity_namespaces(&self) -> Vec<String> {
+        identity_namespaces(
+            &self.identity_namespaces,
+            std::env::var("POD_NAMESPACE").ok(),
+        )
+    }
+
+    /// The namespaces to watch, those of Identities included; empty: everywhere.
+    pub(super) fn watched(&self, namespaces: &[String]) -> Vec<String> {
+        let mut watched = namespaces.to_vec();
+        if !watched.is_empty() {
+            watched.extend(self.identity_namespaces());
+            watched.sort();
+            watched.dedup();
+        }
+        watched
+    }
+
+    fn image(&self) -> Option<&String> {
+        self.image.as_ref().filter(|image| !image.is_empty())
+    }
+
+    /// Who serves Identities.
+    pub(super) fn serving(
+        &self,
+        objects: Objects,
+        namespaces: &[String],
+        default_identity: Option<&ObjectKey>,
+        otlp_endpoint: Option<&str>,
+    ) -> Serving {
+        let fleet = self.image().map(|image| {
+            let installation = Installation {
+                image: image.clone(),
+                image_pull_secrets: self.image_pull_secrets.clone(),
+                namespaces: self.watched(namespaces),
+                identity_namespaces: self.identity_namespaces(),
+                default_identity: default_identity.cloned(),
+                server_cluster_role: self.server_cluster_role.clone(),
+                otlp_endpoint: otlp_endpoint.map(str::to_owned),
+            };
+            Arc::new(Fleet::new(objects, installation))
+        });
+        Serving::Here {
+            fleet,
+            embedded: self.embedded_identity.clone(),
+        }
+    }
+
+    /// What is watched of what the operator makes; nothing where it makes nothing.
+    pub(super) fn subjects(&self, namespaces: &[String]) -> Vec<(Subject, Reach)> {
+        if self.image().is_none() {
+            return Vec::new();
+        }
+        subjects(&self.watched(namespaces), &self.identity_namespaces())
+    }
+}
+
+/// A namespace, or `*`.
+pub(super) fn namespace_or_all(text: &str) -> Result<String, String> {
+    if text == EVERYWHERE {
+        return Ok(text.to_owned());
+    }
+    manifests::namespace(text)
+}
+
+/// Where Identities are accepted; empty: everywhere. `own` is the namespace of the operator's pod.
+pub(super) fn identity_namespaces(said: &[String], own: Option<String>) -> Vec<String> {
+    if said.iter().any(|name| name == EVERYWHERE) {
+        Vec::new()
+    } else if said.is_empty() {
+        own.into_iter().collect()
+    } else {
+        said.to_vec()
+    }
+}
+
+fn subjects(watched: &[String], accepted: &[String]) -> Vec<(Subject, Reach)> {
+    let is_scoped = !watched.is_empty();
+    let identities = match (accepted, watched) {
+        ([], []) => Reach::Cluster,
+        ([], names) | (names, _) => Reach::Namespaces(names.to_vec()),
+    };
+    let everywhere = match watched {
+        [] => Reach::Cluster,
+        names => Reach::Namespaces(names.to_vec()),
+    };
+    let kinds = ManagedKind::ALL.into_iter();
+    kinds
+        .filter(|kind| kind.is_built_in())
+        // What binds the right to read users' objects is cluster-wide or in each of their namespaces, never both.
+        .filter(|kind| !(is_scoped && *kind == ManagedKind::ClusterRoleBinding))
+        .map(|kind| {
+            let reach = match kind {
+                ManagedKind::ClusterRoleBinding => Reach::Cluster,
+                ManagedKind::RoleBinding if is_scoped => everywhere.clone(),
+                _ => identities.clone(),
+            };
+            (Subject::Managed(kind), reach)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ManagedKind::{ClusterRoleBinding, Deployment, RoleBinding};
+    use super::*;
+    use crate::reconcile::fleet::build::{
+        DRAIN_SECONDS, PRE_STOP_SECONDS, TERMINATION_GRACE_SECONDS,
+    };
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn identities_are_accepted_in_the_own_namespace_of_a_pod_unless_said_otherwise() {
+        let own = || Some("symbolon".to_owned());
+        for (said, own, accepted) in [
+            (&[][..], None, &[][..]),
+            (&[], own(), &["symbolon"]),
+            (&["a", "b"], own(), &["a", "b"]),
+            (&["*"], own(), &[]),
+        ] {
+            assert_eq!(identity_namespaces(&names(said), own), names(accepted));
+        }
+    }
+
+    #[test]
+    fn nothing_is_watched_beyond_the_namespaces_of_the_installation() {
+        let watched = |namespaces: &[&str], identities: &[&str], kind| {
+            let all = subjects(&names(namespaces), &names(identities));
+            all.into_iter()
+                .find(|(subject, _)| *subject == Subject::Managed(kind))
+                .map(|(_, reach)| reach)
+        };
+        let only = |of: &[&str]| Some(Reach::Namespaces(names(of)));
+        assert_eq!(watched(&[], &[], Deployment), Some(Reach::Cluster));
+        assert_eq!(watched(&[], &["ids"], Deployment), only(&["ids"]));
+        assert_eq!(watched(&[], &["ids"], RoleBinding), only(&["ids"]));
+        assert_eq!(
+            watched(&[], &["ids"], ClusterRoleBinding),
+            Some(Reach::Cluster)
+        );
+        let all = ["a", "b", "ids"];
+        assert_eq!(watched(&all, &["ids"], Deployment), only(&["ids"]));
+        assert_eq!(watched(&all, &["ids"], RoleBinding), only(&all));
+        assert_eq!(watched(&all, &["ids"], ClusterRoleBinding), None);
+    }
+
+    /// The pods are killed no sooner than the server has ended by itself.
+    #[test]
+    fn the_grace_of_a_pod_is_longer_than_the_drain_of_its_server() {
+        let limits = crate::server::Limits::default();
+        let server = (limits.lame_duck + limits.drain).as_secs();
+        assert_eq!(server, DRAIN_SECONDS);
+        assert!(TERMINATION_GRACE_SECONDS > PRE_STOP_SECONDS + server);
+    }
+}

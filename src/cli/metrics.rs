@@ -1,0 +1,54 @@
+//! `symbolon metrics`: what is measured, as `docs/metrics.md` has it.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use crate::telemetry::{Described, Metrics, OperatorMetrics};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+const PREFACE: &str = "# Metrics
+
+<!-- Made by `symbolon metrics`; `just generate` writes this file. -->
+
+Both programs tell their metrics at `/metrics` of the health port (8081), as OpenMetrics text. Every label is of a
+closed set: no name, no client id and nothing that a caller sends becomes one, so that the number of series does
+not grow with what is applied. Alerts are in [`alerts.yaml`](../charts/symbolon/files/alerts.yaml), each with a page in
+[runbooks](runbooks/README.md); [`dashboard.json`](../charts/symbolon/files/dashboard.json) is a dashboard for Grafana.
+The chart installs both: `prometheusRule.enabled`, `grafanaDashboard.enabled`.
+
+`symbolon_tokens` and `symbolon_tokens_ending` are counted over all owners, at most once a minute and when somebody
+asks. Every replica tells them alike: take `max`, not `sum`. Standby operators tell no `symbolon_operator_objects` but
+`Unseen`: join with `symbolon_operator_leading == 1`.
+";
+
+pub(super) fn run(_: &Args) -> ExitCode {
+    let (server, operator) = (Metrics::default(), OperatorMetrics::default());
+    let parts = [
+        (
+            "Server (`symbolon serve`, `symbolon dev`)",
+            server.described(),
+        ),
+        ("Operator (`symbolon operator`)", operator.described()),
+    ];
+    print!("{PREFACE}");
+    for (title, metrics) in parts {
+        print!("\n## {title}\n\n{}", table(metrics));
+    }
+    ExitCode::SUCCESS
+}
+
+fn table(metrics: &[Described]) -> String {
+    let mut text = String::from("| metric | type | labels | what it says |\n|---|---|---|---|\n");
+    for metric in metrics {
+        let labels = metric.labels.iter().map(|label| format!("`{label}`"));
+        let labels = labels.collect::<Vec<_>>().join(", ");
+        let Described {
+            name, kind, help, ..
+        } = metric;
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "| `{name}` | {} | {labels} | {help} |", kind.as_str());
+    }
+    text
+}

@@ -1,0 +1,144 @@
+//! What was planned and done, for people and for programs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::directory::ObjectKey;
+use crate::reconcile::cluster::ApiError;
+use crate::reconcile::restore::{Item, Verdict};
+
+pub(super) struct Report<'a> {
+    pub(super) identity: &'a ObjectKey,
+    pub(super) dry_run: bool,
+    pub(super) items: &'a [Item],
+    pub(super) unreadable: &'a [String],
+    pub(super) failures: &'a BTreeMap<usize, ApiError>,
+}
+
+/// How many of each verdict.
+#[derive(Default)]
+struct Summary {
+    rebound: usize,
+    done: usize,
+    current: usize,
+    refused: usize,
+}
+
+impl Report<'_> {
+    pub(super) fn text(&self) -> String {
+        let mut out = String::new();
+        for (index, item) in self.items.iter().enumerate() {
+            let owner = &item.credential.spec.owner;
+            let (kind, namespace, name) = (owner.kind.as_str(), &owner.namespace, &owner.name);
+            if let Some((verb, words)) = self.words(index, item) {
+                let _ = writeln!(out, "{verb:7} {kind} {namespace}/{name}: {words}");
+            }
+        }
+        for name in self.unreadable {
+            let _ = writeln!(out, "dead    Credential {name}: it is not of this release");
+        }
+        let Summary {
+            rebound,
+            done,
+            current,
+            refused,
+        } = self.summary();
+        let dead = refused + self.unreadable.len();
+        let failed = self.failures.len();
+        let _ = writeln!(
+            out,
+            "{}: {rebound} {}, {done} were before, {current} need nothing, {dead} stay dead, {failed} failed",
+            self.identity,
+            if self.dry_run {
+                "to rebind (dry run: nothing was written)"
+            } else {
+                "rebound"
+            },
+        );
+        out
+    }
+
+    /// A verb and why; nothing for what is as it should be.
+    fn words(&self, index: usize, item: &Item) -> Option<(&'static str, String)> {
+        if let Some(error) = self.failures.get(&index) {
+            return Some(("failed", format!("{error}: run this again")));
+        }
+        match &item.verdict {
+            Verdict::Current => None,
+            Verdict::Done => Some(("done", "rebound before".to_owned())),
+            Verdict::Refused(why) => Some(("dead", why.to_string())),
+            Verdict::Rebind(rebinding) => {
+                let tokens = rebinding.credential.spec.tokens.len();
+                let uid = &rebinding.credential.spec.owner.uid;
+                let dropped = match rebinding.dropped {
+                    0 => String::new(),
+                    dropped => format!(", {dropped} left behind"),
+                };
+                Some(("rebind", format!("{tokens} to uid {uid}{dropped}")))
+            }
+        }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let items = self.items.iter().enumerate();
+        let items: Vec<Value> = items.map(|(index, item)| self.item(index, item)).collect();
+        let Summary {
+            rebound,
+            done,
+            current,
+            refused,
+        } = self.summary();
+        json!({
+            "identity": self.identity.to_string(),
+            "dryRun": self.dry_run,
+            "items": items,
+            "unreadable": self.unreadable,
+            "summary": {
+                "rebind": rebound, "done": done, "current": current, "dead": refused,
+                "failed": self.failures.len(),
+            },
+        })
+    }
+
+    fn item(&self, index: usize, item: &Item) -> Value {
+        let owner = &item.credential.spec.owner;
+        let (action, tokens, uid) = match &item.verdict {
+            Verdict::Current => ("current", None, None),
+            Verdict::Done => ("done", None, None),
+            Verdict::Refused(_) => ("dead", None, None),
+            Verdict::Rebind(rebinding) => {
+                let spec = &rebinding.credential.spec;
+                let ids: Vec<&str> = spec.tokens.iter().map(|it| &*it.token_id).collect();
+                ("rebind", Some(ids), Some(&spec.owner.uid))
+            }
+        };
+        let reason = match &item.verdict {
+            Verdict::Refused(why) => Some(why),
+            _ => None,
+        };
+        json!({
+            "kind": owner.kind.as_str(), "namespace": owner.namespace, "name": owner.name,
+            "oldUid": owner.uid, "newUid": uid, "action": action, "tokenIds": tokens,
+            "reason": reason.map(|why| format!("{why:?}")), "message": reason.map(ToString::to_string),
+            "error": self.failures.get(&index).map(ToString::to_string),
+        })
+    }
+
+    fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        for (index, item) in self.items.iter().enumerate() {
+            if self.failures.contains_key(&index) {
+                continue;
+            }
+            match item.verdict {
+                Verdict::Current => summary.current += 1,
+                Verdict::Done => summary.done += 1,
+                Verdict::Refused(_) => summary.refused += 1,
+                Verdict::Rebind(_) => summary.rebound += 1,
+            }
+        }
+        summary
+    }
+}

@@ -1,0 +1,206 @@
+//! Which Credential knows a secret that was brought: those have no id of ours in them.
+//!
+//! Only entries with the cause `Imported` are here, so that it costs nothing where nobody brings secrets. The order
+//! makes one Identity's Credentials of one hash a range. What steers the search is the hash of what was presented,
+//! which nobody can choose the beginning of.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use imbl::OrdSet;
+
+use super::ObjectKey;
+use super::record::{CredentialRecord, EntryRecord};
+use super::tables::Directory;
+use crate::resources::Cause;
+use crate::tokens::TokenHash;
+
+/// Hashes of brought secrets with the Credentials that know them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BroughtSecrets(OrdSet<Brought>);
+
+/// That a Credential of an Identity knows a brought secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Brought {
+    hash: TokenHash,
+    identity: ObjectKey,
+    credential: ObjectKey,
+}
+
+impl Brought {
+    fn order(&self) -> (&[u8; 32], &ObjectKey, &ObjectKey) {
+        (self.hash.as_bytes(), &self.identity, &self.credential)
+    }
+}
+
+impl Ord for Brought {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for Brought {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl BroughtSecrets {
+    pub(super) fn insert(&mut self, record: &Arc<CredentialRecord>) {
+        self.0.extend(rows(record));
+    }
+
+    pub(super) fn remove(&mut self, record: &Arc<CredentialRecord>) {
+        for row in rows(record) {
+            self.0.remove(&row);
+        }
+    }
+}
+
+fn rows(record: &Arc<CredentialRecord>) -> impl Iterator<Item = Brought> {
+    let brought = record
+        .entries
+        .iter()
+        .filter(|entry| entry.cause == Cause::Imported);
+    brought.map(|entry| Brought {
+        hash: entry.hash,
+        identity: record.identity.clone(),
+        credential: record.key.clone(),
+    })
+}
+
+impl Directory {
+    /// The entries of an Identity for a brought secret.
+    pub(super) fn brought_entries(
+        &self,
+        identity: &ObjectKey,
+        hash: &TokenHash,
+    ) -> impl Iterator<Item = (&CredentialRecord, &EntryRecord)> {
+        let from = Brought {
+            hash: *hash,
+            identity: identity.clone(),
+            credential: ObjectKey::new("", ""),
+        };
+        let (hash, identity) = (from.hash, from.identity.clone());
+        let rows = self.brought.0.range(from..);
+        let rows = rows.take_while(move |row| row.hash == hash && row.identity == identity);
+        rows.filter_map(move |row| {
+            let credential = self.credential(&row.credential)?;
+            // The newest first: the same secret may have come back after its end.
+            let mut entries = credential.entries.iter().rev();
+            let entry =
+                entries.find(|entry| entry.cause == Cause::Imported && entry.hash == hash)?;
+            Some((&**credential, entry))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::super::testing::{QUICKSTART, World};
+    use super::super::{ObjectKey, Refusal};
+    use crate::resources::{Cause, CredentialEntry, Kind, Moment, OwnerKind};
+    use crate::tokens::TokenHash;
+
+    const SECRET: &str = "q8Zf0R2kLw7Xn4Vb9Tc6Yh3Jm5Pd1GsA";
+    const CLIENT: OwnerKind = OwnerKind::OAuthClient;
+    const OTHER: &str = "
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: other, namespace: blue}
+spec:
+  identityRef: {name: main, namespace: platform}
+  grantTypes: [ClientCredentials]
+";
+
+    fn now() -> Timestamp {
+        "2026-02-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn bring(
+        world: &mut World,
+        kind: OwnerKind,
+        name: &str,
+        edit: impl FnOnce(&mut CredentialEntry),
+    ) {
+        world.issue_with(kind, "blue", name, now(), |entry| {
+            entry.hash = TokenHash::of(SECRET).to_string();
+            entry.cause = Cause::Imported;
+            edit(entry);
+        });
+    }
+
+    fn refusal(world: &World, identity: &str, client_id: &str, secret: &str) -> Option<Refusal> {
+        let (identity, hash) = (ObjectKey::new("platform", identity), TokenHash::of(secret));
+        let directory = &world.directory;
+        directory
+            .client_with_brought_secret(&identity, client_id, &hash, now())
+            .err()
+    }
+
+    #[test]
+    fn a_brought_secret_is_each_ones_own_though_two_have_the_same() {
+        let mut world = World::new(QUICKSTART);
+        world.apply(OTHER);
+        bring(&mut world, CLIENT, "shop", |_| {});
+        assert_eq!(refusal(&world, "main", "blue.shop", SECRET), None);
+        let unknown = Some(Refusal::UnknownToken);
+        for (identity, client, secret) in [
+            ("main", "blue.other", SECRET),
+            ("main", "blue.nobody", SECRET),
+            ("another", "blue.shop", SECRET),
+            ("main", "blue.shop", "Q8Zf0R2kLw7Xn4Vb9Tc6Yh3Jm5Pd1GsA"),
+        ] {
+            assert_eq!(refusal(&world, identity, client, secret), unknown);
+        }
+        bring(&mut world, CLIENT, "other", |_| {});
+        for client in ["blue.shop", "blue.other"] {
+            assert_eq!(refusal(&world, "main", client, SECRET), None, "{client}");
+        }
+        let credential = "OAuthClient-blue-shop";
+        world.delete(Kind::Credential, "platform", credential);
+        assert_eq!(refusal(&world, "main", "blue.shop", SECRET), unknown);
+        assert_eq!(refusal(&world, "main", "blue.other", SECRET), None);
+    }
+
+    #[test]
+    fn it_passes_the_same_join_as_every_other() {
+        let mut world = World::new(QUICKSTART);
+        bring(&mut world, CLIENT, "shop", |_| {});
+        let disabled = QUICKSTART.replace("  systemUser", "  disabled: true\n  systemUser");
+        world.apply(&disabled);
+        let refused = refusal(&world, "main", "blue.shop", SECRET);
+        assert_eq!(refused, Some(Refusal::ClientDisabled));
+        world.delete(Kind::OAuthClient, "blue", "shop");
+        let refused = refusal(&world, "main", "blue.shop", SECRET);
+        assert_eq!(refused, Some(Refusal::ClientGone));
+        let mut world = World::new(QUICKSTART);
+        bring(&mut world, CLIENT, "shop", |entry| {
+            entry.not_after = Some(Moment(now() - SignedDuration::from_secs(1)));
+        });
+        let refused = refusal(&world, "main", "blue.shop", SECRET);
+        assert_eq!(refused, Some(Refusal::Expired));
+    }
+
+    #[test]
+    fn only_what_is_recorded_as_brought_for_a_client_is_found_by_its_hash() {
+        let mut world = World::new(QUICKSTART);
+        bring(&mut world, CLIENT, "shop", |entry| {
+            entry.cause = Cause::Initial;
+        });
+        let unknown = Some(Refusal::UnknownToken);
+        assert_eq!(refusal(&world, "main", "blue.shop", SECRET), unknown);
+        let mut world = World::new(QUICKSTART);
+        bring(
+            &mut world,
+            OwnerKind::ServiceAccessToken,
+            "nightly",
+            |entry| {
+                entry.principal = "blue.shop".into();
+            },
+        );
+        assert!(refusal(&world, "main", "blue.shop", SECRET).is_some());
+    }
+}

@@ -1,0 +1,226 @@
+//! How an Identity's tokens and secrets stand, for metrics. A pass over all owners with two look-ups each: to be asked
+//! now and then, not at every scrape.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::record::{CredentialRecord, Object};
+use super::{Directory, ObjectKey, ends};
+
+/// How the newest token or secret of an owner stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In time.
+    Live,
+    /// In time, with less than a tenth of its life left: it should have been renewed long ago.
+    Expiring,
+    /// Over, and nothing came after it.
+    Expired,
+    /// The owner is revoked or disabled.
+    Revoked,
+    /// There is none yet.
+    Waiting,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Live,
+        Self::Expiring,
+        Self::Expired,
+        Self::Revoked,
+        Self::Waiting,
+    ];
+
+    /// What metrics call it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+/// Within which time a token ends, by the names that metrics have for it.
+pub const WITHIN: [(&str, SignedDuration); 5] = [
+    ("1h", SignedDuration::from_hours(1)),
+    ("6h", SignedDuration::from_hours(6)),
+    ("1d", SignedDuration::from_hours(24)),
+    ("7d", SignedDuration::from_hours(7 * 24)),
+    ("30d", SignedDuration::from_hours(30 * 24)),
+];
+
+/// Numbers of owners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// ServiceAccessTokens, in the order of [`State::ALL`].
+    pub service_tokens: [usize; State::ALL.len()],
+    /// OAuthClients. One without a secret is waiting, or needs none.
+    pub clients: [usize; State::ALL.len()],
+    /// Those of either kind that are in time and end within each of [`WITHIN`].
+    pub ending: [usize; WITHIN.len()],
+}
+
+impl Census {
+    /// Counts what an Identity's server knows at `now`.
+    pub fn take(directory: &Directory, identity: &ObjectKey, now: Timestamp) -> Self {
+        let mut census = Self::default();
+        for object in directory.clients() {
+            let record = object.record();
+            if record.and_then(|record| record.identity.as_ref()) != Some(identity) {
+                continue;
+            }
+            let standing = if record.is_some_and(|record| record.disabled) {
+                Standing::REVOKED
+            } else {
+                Standing::of(credential(directory, identity, object), now)
+            };
+            census.clients[standing.state as usize] += 1;
+            census.ends_in(standing.left);
+        }
+        for object in directory.service_tokens() {
+            let Some(record) = object.record() else {
+                continue;
+            };
+            let client = directory.client(&record.client);
+            let client = client.and_then(|client| client.record());
+            if client.and_then(|client| client.identity.as_ref()) != Some(identity) {
+                continue;
+            }
+            let standing = if record.revoked || client.is_some_and(|client| client.disabled) {
+                Standing::REVOKED
+            } else {
+                Standing::of(credential(directory, identity, object), now)
+            };
+            census.service_tokens[standing.state as usize] += 1;
+            census.ends_in(standing.left);
+        }
+        census
+    }
+
+    fn ends_in(&mut self, left: Option<SignedDuration>) {
+        for (count, (_, within)) in self.ending.iter_mut().zip(WITHIN) {
+            *count += usize::from(left.is_some_and(|left| left <= within));
+        }
+    }
+}
+
+fn credential<'d, T>(
+    directory: &'d Directory,
+    identity: &ObjectKey,
+    owner: &Object<T>,
+) -> Option<&'d CredentialRecord> {
+    let key = ObjectKey {
+        namespace: identity.namespace.clone(),
+        name: owner.uid.clone(),
+    };
+    directory.credential(&key).map(|record| &**record)
+}
+
+struct Standing {
+    state: State,
+    /// What is left of its life, if it is in time and ends.
+    left: Option<SignedDuration>,
+}
+
+impl Standing {
+    const REVOKED: Self = Self {
+        state: State::Revoked,
+        left: None,
+    };
+
+    fn of(credential: Option<&CredentialRecord>, now: Timestamp) -> Self {
+        let newest = credential.and_then(|credential| credential.entries.last());
+        let Some(entry) = newest else {
+            return Self {
+                state: State::Waiting,
+                left: None,
+            };
+        };
+        let Some(end) = ends(entry) else {
+            return Self {
+                state: State::Live,
+                left: None,
+            };
+        };
+        let left = end.duration_since(now);
+        let life = end.duration_since(entry.issued_at);
+        let state = if !left.is_positive() {
+            State::Expired
+        } else if left < life / 10 {
+            State::Expiring
+        } else {
+            State::Live
+        };
+        Self {
+            state,
+            left: left.is_positive().then_some(left),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{QUICKSTART, World};
+    use super::*;
+    use crate::resources::OwnerKind;
+
+    const LIFE: SignedDuration = SignedDuration::from_hours(2160);
+
+    fn taken(world: &World, now: Timestamp) -> Census {
+        Census::take(&world.directory, &ObjectKey::new("platform", "main"), now)
+    }
+
+    fn only(state: State) -> [usize; State::ALL.len()] {
+        State::ALL.map(|it| usize::from(it == state))
+    }
+
+    #[test]
+    fn a_token_is_live_then_expiring_then_expired() {
+        let mut world = World::new(QUICKSTART);
+        let issued: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
+        assert_eq!(taken(&world, issued).service_tokens, only(State::Waiting));
+        world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", issued);
+        for (passed, state, ending) in [
+            (SignedDuration::ZERO, State::Live, [0, 0, 0, 0, 0]),
+            (LIFE * 8 / 10, State::Live, [0, 0, 0, 0, 1]),
+            (LIFE * 19 / 20, State::Expiring, [0, 0, 0, 1, 1]),
+            (
+                LIFE - SignedDuration::from_mins(30),
+                State::Expiring,
+                [1, 1, 1, 1, 1],
+            ),
+            (LIFE, State::Expired, [0, 0, 0, 0, 0]),
+        ] {
+            let census = taken(&world, issued + passed);
+            assert_eq!(census.service_tokens, only(state), "{passed:?}");
+            assert_eq!(census.ending, ending, "{passed:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_revoked_or_disabled_is_nothing_to_renew() {
+        let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
+        let mut world = World::new(&QUICKSTART.replace(
+            "scopes: [orders.read]\n",
+            "scopes: [orders.read]\n  revoked: true\n",
+        ));
+        assert_eq!(taken(&world, now).service_tokens, only(State::Revoked));
+        assert_eq!(taken(&world, now).clients, only(State::Waiting));
+        world.apply(&QUICKSTART.replace("grantTypes", "disabled: true\n  grantTypes"));
+        let census = taken(&world, now);
+        assert_eq!(census.service_tokens, only(State::Revoked));
+        assert_eq!(census.clients, only(State::Revoked));
+    }
+
+    #[test]
+    fn tokens_of_other_identities_are_not_counted() {
+        let world = World::new(QUICKSTART);
+        let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
+        let other = ObjectKey::new("platform", "other");
+        let census = Census::take(&world.directory, &other, now);
+        assert_eq!(census, Census::default());
+    }
+}

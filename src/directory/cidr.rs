@@ -1,0 +1,117 @@
+//! A range of addresses, RFC 4632 and RFC 4291, as CEL's `isCIDR` reads it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// An address and the length of its prefix: `10.0.0.0/8`, `fd00::/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    address: IpAddr,
+    length: u8,
+}
+
+/// What is no [`Cidr`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no CIDR, such as 10.0.0.0/8 or fd00::/8")]
+pub struct NoCidr;
+
+impl FromStr for Cidr {
+    type Err = NoCidr;
+
+    fn from_str(text: &str) -> Result<Self, NoCidr> {
+        let (address, digits) = text.split_once('/').ok_or(NoCidr)?;
+        let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit())
+            && (digits == "0" || !digits.starts_with('0'));
+        let most = match address.parse().map_err(|_| NoCidr)? {
+            IpAddr::V4(_) => 32,
+            // An IPv4 address in the clothes of IPv6 has two readings.
+            IpAddr::V6(address) if address.to_ipv4_mapped().is_none() => 128,
+            IpAddr::V6(_) => return Err(NoCidr),
+        };
+        let length = digits.parse().map_err(|_| NoCidr)?;
+        if !is_plain || length > most {
+            return Err(NoCidr);
+        }
+        Ok(Self {
+            address: address.parse().map_err(|_| NoCidr)?,
+            length,
+        })
+    }
+}
+
+impl Cidr {
+    /// Whether an address is in the range. One of IPv4 is the same in whichever clothes a socket has it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(range), IpAddr::V4(address)) => {
+                let rest = 32 - u32::from(self.length);
+                let differs = range.to_bits() ^ address.to_bits();
+                differs.checked_shr(rest).unwrap_or_default() == 0
+            }
+            (IpAddr::V6(range), IpAddr::V6(address)) => {
+                let rest = 128 - u32::from(self.length);
+                let differs = range.to_bits() ^ address.to_bits();
+                differs.checked_shr(rest).unwrap_or_default() == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_in_the_range_of_its_prefix() {
+        for (range, inside, outside) in [
+            ("10.0.0.0/8", "10.255.1.2", "11.0.0.0"),
+            ("10.1.2.3/8", "10.9.9.9", "9.1.2.3"),
+            ("192.0.2.7/32", "192.0.2.7", "192.0.2.6"),
+            ("192.0.2.6/31", "192.0.2.7", "192.0.2.8"),
+            ("fd00::/8", "fdff::1", "fc00::1"),
+            ("2001:db8::1/128", "2001:db8::1", "2001:db8::2"),
+            ("10.0.0.0/8", "::ffff:10.1.1.1", "::10.1.1.1"),
+            ("0.0.0.0/0", "203.0.113.9", "::1"),
+            ("::/0", "::1", "203.0.113.9"),
+        ] {
+            let cidr: Cidr = range.parse().unwrap();
+            assert!(
+                cidr.contains(inside.parse().unwrap()),
+                "{inside} in {range}"
+            );
+            assert!(
+                !cidr.contains(outside.parse().unwrap()),
+                "{outside} not in {range}"
+            );
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in [
+            "",
+            "10.0.0.0",
+            "10.0.0.0/",
+            "10.0.0.0/33",
+            "10.0.0.0/08",
+            "10.0.0.0/+8",
+            "10.0.0/8",
+            "fd00::/129",
+            "::ffff:10.0.0.0/104",
+            "example.com/8",
+            "10.0.0.0/8 ",
+            "fe80::1%eth0/64",
+            "10.0.0.0/8/8",
+        ] {
+            assert_eq!(text.parse::<Cidr>(), Err(NoCidr), "{text:?}");
+        }
+    }
+}

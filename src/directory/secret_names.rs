@@ -1,0 +1,135 @@
+//! Two objects that want one Secret: the older has it, the other is told.
+//!
+//! Only names that somebody chose are kept: default names, `<name>-client` and `<name>-token`, are told from
+//! the name itself. Absent: who has the Secret already, which the Secret says.
+
+use std::sync::Arc;
+
+use imbl::OrdSet;
+use jiff::Timestamp;
+
+use super::record::{ClientRecord, Object, SecretRecord, ServiceTokenRecord};
+use super::tables::Directory;
+use super::{ObjectKey, Problem, Reason};
+use crate::resources::OwnerKind;
+
+/// A kind whose objects have a Secret written for them.
+pub(super) trait Owns {
+    const KIND: OwnerKind;
+    fn secret(&self) -> &SecretRecord;
+}
+
+impl Owns for ClientRecord {
+    const KIND: OwnerKind = OwnerKind::OAuthClient;
+    fn secret(&self) -> &SecretRecord {
+        &self.secret
+    }
+}
+
+impl Owns for ServiceTokenRecord {
+    const KIND: OwnerKind = OwnerKind::ServiceAccessToken;
+    fn secret(&self) -> &SecretRecord {
+        &self.secret
+    }
+}
+
+const fn suffix(kind: OwnerKind) -> &'static str {
+    match kind {
+        OwnerKind::OAuthClient => "-client",
+        OwnerKind::ServiceAccessToken => "-token",
+    }
+}
+
+/// An owner by age; of the same age, by kind and name.
+type Aged = (Timestamp, OwnerKind, Arc<str>);
+
+/// Chosen names of Secrets: namespace, name, and who chose it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SecretNames(OrdSet<(Arc<str>, Arc<str>, Aged)>);
+
+impl SecretNames {
+    pub(super) fn insert<T: Owns>(&mut self, object: &Object<T>) {
+        self.0.extend(chosen(object));
+    }
+
+    pub(super) fn remove<T: Owns>(&mut self, object: &Object<T>) {
+        if let Some(row) = chosen(object) {
+            self.0.remove(&row);
+        }
+    }
+}
+
+fn chosen<T: Owns>(object: &Object<T>) -> Option<(Arc<str>, Arc<str>, Aged)> {
+    let name = written(object)?;
+    let is_default = name.strip_suffix(suffix(T::KIND)) == Some(&*object.key.name);
+    (!is_default).then(|| (object.key.namespace.clone(), name.clone(), aged(object)))
+}
+
+/// The name of the Secret that is written for an object.
+fn written<T: Owns>(object: &Object<T>) -> Option<&Arc<str>> {
+    let secret = object.record()?.secret();
+    secret.existing_key.is_none().then_some(&secret.name)
+}
+
+fn aged<T: Owns>(object: &Object<T>) -> Aged {
+    (object.created, T::KIND, object.key.name.clone())
+}
+
+impl Directory {
+    /// Everybody who wants the Secret of this name to be written for them, oldest first.
+    pub fn wanting_secret(&self, secret: &ObjectKey) -> Vec<(OwnerKind, ObjectKey)> {
+        let mut wanting: Vec<Aged> = Vec::new();
+        let from = (
+            secret.namespace.clone(),
+            secret.name.clone(),
+            (Timestamp::MIN, OwnerKind::OAuthClient, Arc::from("")),
+        );
+        let rows = self.secret_names.0.range(from..);
+        let named = rows.take_while(|row| row.0 == secret.namespace && row.1 == secret.name);
+        wanting.extend(named.map(|row| row.2.clone()));
+        let default = |kind| {
+            let owner = secret.name.strip_suffix(suffix(kind))?;
+            Some(ObjectKey::new(&secret.namespace, owner))
+        };
+        if let Some(object) =
+            default(OwnerKind::OAuthClient).and_then(|key| self.client(&key).cloned())
+            && written(&object) == Some(&secret.name)
+        {
+            wanting.push(aged(&object));
+        }
+        if let Some(object) =
+            default(OwnerKind::ServiceAccessToken).and_then(|key| self.service_token(&key).cloned())
+            && written(&object) == Some(&secret.name)
+        {
+            wanting.push(aged(&object));
+        }
+        wanting.sort();
+        wanting.dedup();
+        let key = |(_, kind, name): Aged| (kind, ObjectKey::new(&secret.namespace, &name));
+        wanting.into_iter().map(key).collect()
+    }
+
+    /// What is told to an object whose Secret an older one wants too.
+    pub(super) fn secret_conflict<T: Owns>(&self, object: &Object<T>) -> Option<Problem> {
+        let name = written(object)?;
+        let secret = ObjectKey {
+            namespace: object.key.namespace.clone(),
+            name: name.clone(),
+        };
+        let (oldest, key) = self.wanting_secret(&secret).into_iter().next()?;
+        if (oldest, &key) == (T::KIND, &object.key) {
+            return None;
+        }
+        let path = match T::KIND {
+            OwnerKind::OAuthClient => "/spec/authentication/secret/name",
+            OwnerKind::ServiceAccessToken => "/spec/secret/name",
+        };
+        let message = format!(
+            "the Secret {name} is the older {} {}'s: give another name in {}",
+            oldest.as_str(),
+            key.name,
+            path.trim_start_matches('/').replace('/', "."),
+        );
+        Some(Problem::error(Reason::SecretConflict, path, message))
+    }
+}

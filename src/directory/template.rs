@@ -1,0 +1,484 @@
+//! Templates of Secrets: what may stand in them, and what becomes of their texts.
+//!
+//! `$(name)` is a placeholder and `$(name|base64)` the same in base64; `$$(` stands for `$(`; every other
+//! dollar for itself, so that shell scripts and password hashes need no care. Texts with a token in them
+//! are of the type that is wiped. Absent: Secrets themselves, and who may write them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::suggest::{nearest, shown};
+use crate::resources::{
+    ANNOTATION_NAMES, DATA_KEYS, FREE_NAMES, LABEL_NAMES, OWN_CLIENT_KEYS, OWN_TOKEN_KEYS,
+    OwnerKind, RESERVED_ANNOTATIONS, RESERVED_DOMAINS, RESERVED_LABELS, Template,
+};
+use crate::tokens::SecretString;
+
+/// A Secret has at most 1 MiB, and a placeholder grows: with so many, nothing comes near that.
+const MOST_PLACEHOLDERS: usize = 256;
+
+/// What a placeholder stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    /// `token` and `client-secret`: what was issued.
+    Issued,
+    ClientId,
+    Issuer,
+    TokenUrl,
+}
+
+/// The names that a kind's templates know.
+const fn names(kind: OwnerKind) -> [(&'static str, Name); 4] {
+    let issued = match kind {
+        OwnerKind::OAuthClient => "client-secret",
+        OwnerKind::ServiceAccessToken => "token",
+    };
+    [
+        (issued, Name::Issued),
+        ("client-id", Name::ClientId),
+        ("issuer", Name::Issuer),
+        ("token-url", Name::TokenUrl),
+    ]
+}
+
+/// A piece of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part<'a> {
+    /// As it stands.
+    Plain(&'a str),
+    /// What is between `$(` and `)`.
+    Placeholder(&'a str),
+    /// From a `$(` that nothing closes.
+    Open(&'a str),
+}
+
+/// The first piece of a text that is not empty, and the rest.
+fn first(text: &str) -> (Part<'_>, &str) {
+    if let Some(rest) = text.strip_prefix("$$(") {
+        return (Part::Plain("$("), rest);
+    }
+    if let Some(inside) = text.strip_prefix("$(") {
+        return match inside.split_once(')') {
+            Some((name, rest)) => (Part::Placeholder(name), rest),
+            None => (Part::Open(text), ""),
+        };
+    }
+    // One dollar at a time: the next may begin a placeholder.
+    let end = match text.find('$') {
+        Some(0) => 1,
+        other => other.unwrap_or(text.len()),
+    };
+    (Part::Plain(&text[..end]), &text[end..])
+}
+
+fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let part;
+        (part, rest) = first(rest);
+        Some(part)
+    })
+}
+
+/// A placeholder's name and whether it is to be in base64; `None` where there is none of that name.
+fn known(kind: OwnerKind, inside: &str) -> Option<(Name, bool)> {
+    let (name, in_base64) = match inside.strip_suffix("|base64") {
+        Some(name) => (name, true),
+        None => (inside, false),
+    };
+    let found = names(kind).into_iter().find(|(known, _)| *known == name)?;
+    Some((found.1, in_base64))
+}
+
+/// What is wrong with a text of a template's data, in words; `None` if nothing is.
+pub(super) fn text_fault(kind: OwnerKind, text: &str) -> Option<String> {
+    let wrong = parts(text).find(|part| match part {
+        Part::Plain(_) => false,
+        Part::Placeholder(inside) => known(kind, inside).is_none(),
+        Part::Open(_) => true,
+    })?;
+    let list: Vec<String> = names(kind).map(|(name, _)| format!("$({name})")).into();
+    let list = format!(
+        "{}, each with |base64 before the bracket if need be, and $$( for a plain $(",
+        list.join(", ")
+    );
+    Some(match wrong {
+        Part::Placeholder(inside) => {
+            let meant = meant(kind, inside)
+                .map(|meant| format!("did you mean `$({meant})`? "))
+                .unwrap_or_default();
+            format!(
+                "`$({})` is no placeholder: {meant}There are {list}",
+                shown(inside)
+            )
+        }
+        Part::Plain(_) | Part::Open(_) => {
+            format!("a placeholder has no closing bracket: there are {list}")
+        }
+    })
+}
+
+fn meant(kind: OwnerKind, inside: &str) -> Option<String> {
+    let inside = inside.trim();
+    let (name, end) = match inside.split_once('|') {
+        Some((name, _)) => (name.trim(), "|base64"),
+        None => (inside, ""),
+    };
+    let issued = names(kind)[0].0;
+    let name = match name {
+        "token" | "secret" | "client-secret" | "password" => issued,
+        _ => nearest(name, names(kind).map(|(known, _)| known))?,
+    };
+    Some(format!("{name}{end}"))
+}
+
+/// What the rules forbid in a template: the field below it and the rule's words, the same as in the
+/// resource's definition. Its texts are the schema's to judge.
+pub(super) fn faults(
+    kind: OwnerKind,
+    template: &Template,
+    alias: Option<&str>,
+) -> Vec<(&'static str, String)> {
+    let (labels, annotations, data) = (&template.labels, &template.annotations, &template.data);
+    let own = |key: &String| is_own(kind, alias, key);
+    let rules = [
+        (labels.keys().all(|key| is_name(key)), "labels", LABEL_NAMES),
+        (
+            labels.keys().all(|key| is_free_label(key)),
+            "labels",
+            RESERVED_LABELS,
+        ),
+        (
+            annotations.keys().all(|key| is_name(key)),
+            "annotations",
+            ANNOTATION_NAMES,
+        ),
+        (
+            annotations.keys().all(|key| is_free(key)),
+            "annotations",
+            RESERVED_ANNOTATIONS,
+        ),
+        (data.keys().all(|key| is_data_key(key)), "data", DATA_KEYS),
+        (!data.keys().any(own), "data", own_keys(kind)),
+    ];
+    let mut faults: Vec<_> = rules
+        .into_iter()
+        .filter(|(holds, ..)| !holds)
+        .map(|(_, field, words)| (field, words.to_owned()))
+        .collect();
+    if data.values().map(|text| placeholders(text)).sum::<usize>() > MOST_PLACEHOLDERS {
+        faults.push((
+            "data",
+            format!("data has at most {MOST_PLACEHOLDERS} placeholders"),
+        ));
+    }
+    faults
+}
+
+fn placeholders(text: &str) -> usize {
+    parts(text)
+        .filter(|part| matches!(part, Part::Placeholder(_)))
+        .count()
+}
+
+const fn own_keys(kind: OwnerKind) -> &'static str {
+    match kind {
+        OwnerKind::OAuthClient => OWN_CLIENT_KEYS,
+        OwnerKind::ServiceAccessToken => OWN_TOKEN_KEYS,
+    }
+}
+
+/// Whether the operator writes a key of data anyway.
+pub fn is_own(kind: OwnerKind, alias: Option<&str>, key: &str) -> bool {
+    let keys: &[&str] = match kind {
+        OwnerKind::OAuthClient => &["client-id", "client-secret", "issuer", "token-url"],
+        OwnerKind::ServiceAccessToken => &["token", "issuer"],
+    };
+    keys.contains(&key) || alias == Some(key)
+}
+
+/// Whether a label is not one that other controllers obey.
+pub fn is_free_label(key: &str) -> bool {
+    is_free(key) && !key.starts_with("istio/") && !key.starts_with("grafana_") && key != "owner"
+}
+
+/// Whether a name is in none of the reserved domains.
+pub fn is_free(key: &str) -> bool {
+    let Some((domain, _)) = key.split_once('/') else {
+        return true;
+    };
+    let is_within = |reserved: &str| {
+        domain
+            .strip_suffix(reserved)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    FREE_NAMES.contains(&key) || !RESERVED_DOMAINS.iter().any(|reserved| is_within(reserved))
+}
+
+/// A qualified name: <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>.
+fn is_name(key: &str) -> bool {
+    let (domain, name) = match key.split_once('/') {
+        Some((domain, name)) => (Some(domain), name),
+        None => (None, key),
+    };
+    let ends_well = |text: &str| {
+        let bytes = text.as_bytes();
+        let is_good = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        is_good(bytes.first()) && is_good(bytes.last())
+    };
+    let is_label = |label: &str| {
+        let is_good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        ends_well(label) && label.bytes().all(is_good)
+    };
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    domain.is_none_or(|domain| domain.split('.').all(is_label))
+        && name.len() <= 63
+        && ends_well(name)
+        && name.bytes().all(is_good)
+}
+
+fn is_data_key(key: &str) -> bool {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let plain = key.strip_prefix('.').unwrap_or(key);
+    (1..=251).contains(&plain.len()) && !plain.starts_with('.') && plain.bytes().all(is_good)
+}
+
+/// What placeholders stand for.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a> {
+    /// The token or client secret.
+    pub issued: &'a SecretString,
+    /// The client's id.
+    pub client_id: &'a str,
+    /// The Identity's issuer.
+    pub issuer: &'a str,
+    /// Where tokens are got.
+    pub token_url: &'a str,
+}
+
+impl Values<'_> {
+    fn get(&self, name: Name) -> &str {
+        match name {
+            Name::Issued => self.issued.expose(),
+            Name::ClientId => self.client_id,
+            Name::Issuer => self.issuer,
+            Name::TokenUrl => self.token_url,
+        }
+    }
+}
+
+/// A text with its placeholders filled in. One that is unknown, which admission refuses, stays as it stands.
+pub fn render(kind: OwnerKind, text: &str, values: &Values<'_>) -> SecretString {
+    let filled = |part: Part<'_>, each: &mut dyn FnMut(&str)| match part {
+        Part::Plain(plain) | Part::Open(plain) => each(plain),
+        Part::Placeholder(inside) => match known(kind, inside) {
+            Some((name, false)) => each(values.get(name)),
+            Some((name, true)) => each(&Zeroizing::new(STANDARD.encode(values.get(name)))),
+            None => ["$(", inside, ")"].into_iter().for_each(each),
+        },
+    };
+    // A buffer that grows leaves copies of what was in it behind.
+    let mut length = 0;
+    parts(text).for_each(|part| filled(part, &mut |piece| length += piece.len()));
+    let mut rendered = String::with_capacity(length);
+    parts(text).for_each(|part| filled(part, &mut |piece| rendered.push_str(piece)));
+    SecretString::from(rendered)
+}
+
+#[cfg(test)]
+mod tests {
+    use regex::Regex;
+
+    use super::*;
+    use crate::resources::{CLIENT_TEXT, TOKEN_TEXT};
+
+    const CLIENT: OwnerKind = OwnerKind::OAuthClient;
+    const TOKEN: OwnerKind = OwnerKind::ServiceAccessToken;
+
+    fn rendered(kind: OwnerKind, text: &str) -> String {
+        let issued = SecretString::from("s3cret".to_owned());
+        let values = Values {
+            issued: &issued,
+            client_id: "shop.web",
+            issuer: "https://id.example.com",
+            token_url: "https://id.example.com/connect/token",
+        };
+        render(kind, text, &values).expose().to_owned()
+    }
+
+    #[test]
+    fn placeholders_are_filled_in_and_every_other_dollar_is_itself() {
+        for (text, is) in [
+            ("", ""),
+            ("plain ) ( text", "plain ) ( text"),
+            ("$(token)", "s3cret"),
+            ("Bearer $(token)\n", "Bearer s3cret\n"),
+            ("$(token|base64)", "czNjcmV0"),
+            (
+                "$(client-id):$(token)@$(issuer)",
+                "shop.web:s3cret@https://id.example.com",
+            ),
+            ("$(token-url)", "https://id.example.com/connect/token"),
+            ("$$(token)", "$(token)"),
+            ("$$$(token)", "$$(token)"),
+            ("$5 ${HOME} $$ $1$abc", "$5 ${HOME} $$ $1$abc"),
+            ("ends with $", "ends with $"),
+            ("é$(client-id)é", "éshop.webé"),
+        ] {
+            assert_eq!(text_fault(TOKEN, text), None, "{text}");
+            assert_eq!(rendered(TOKEN, text), is, "{text}");
+        }
+        assert_eq!(
+            rendered(CLIENT, "$(client-secret|base64)$(client-secret)"),
+            "czNjcmV0s3cret"
+        );
+    }
+
+    #[test]
+    fn what_stands_for_nothing_is_refused_with_what_was_meant() {
+        for (kind, text, says) in [
+            (
+                TOKEN,
+                "$(tokn)",
+                "`$(tokn)` is no placeholder: did you mean `$(token)`?",
+            ),
+            (TOKEN, "$(client-secret)", "did you mean `$(token)`?"),
+            (
+                CLIENT,
+                "$(token|base64)",
+                "did you mean `$(client-secret|base64)`?",
+            ),
+            (
+                CLIENT,
+                "$(CLIENT_ID|b64)",
+                "did you mean `$(client-id|base64)`?",
+            ),
+            (CLIENT, "$( issuer )", "did you mean `$(issuer)`?"),
+            (TOKEN, "$(token|hex)", "did you mean `$(token|base64)`?"),
+            (
+                TOKEN,
+                "$()",
+                "`$()` is no placeholder: There are $(token), ",
+            ),
+            (TOKEN, "a $(token", "no closing bracket"),
+            (TOKEN, "$(whoami)", "and $$( for a plain $("),
+        ] {
+            let fault = text_fault(kind, text).unwrap();
+            assert!(fault.contains(says), "{text}: {fault}");
+        }
+    }
+
+    /// The pattern of the definition, which the API server asks, and this code are one rule.
+    #[test]
+    fn the_pattern_accepts_exactly_what_can_be_filled_in() {
+        let words = [
+            "$",
+            "$$",
+            "(",
+            ")",
+            "|base64",
+            "token",
+            "client-secret",
+            "issuer",
+            "x",
+            "\n",
+        ];
+        let patterns = [(TOKEN, TOKEN_TEXT), (CLIENT, CLIENT_TEXT)]
+            .map(|(kind, pattern)| (kind, Regex::new(pattern).unwrap()));
+        let mut text = String::new();
+        let mut accepted = 0;
+        for mut number in 0..words.len().pow(5) {
+            text.clear();
+            for _ in 0..5 {
+                text.push_str(words[number % words.len()]);
+                number /= words.len();
+            }
+            for (kind, pattern) in &patterns {
+                let is_good = text_fault(*kind, &text).is_none();
+                assert_eq!(pattern.is_match(&text), is_good, "{kind:?} {text:?}");
+                accepted += usize::from(is_good);
+            }
+        }
+        assert!(accepted > 1000);
+    }
+
+    #[test]
+    fn names_that_others_obey_are_not_for_templates() {
+        for (key, is_free_here) in [
+            ("team", true),
+            ("example.com/team", true),
+            ("reloader.stakater.com/match", true),
+            ("replicator.v1.mittwald.de/replicate-to", true),
+            ("reflector.v1.k8s.emberstack.com/reflection-allowed", true),
+            ("app.kubernetes.io/part-of", true),
+            ("app.kubernetes.io/component", true),
+            ("notkubernetes.io/x", true),
+            ("app.kubernetes.io/instance", false),
+            ("kubernetes.io/service-account.name", false),
+            ("argocd.argoproj.io/secret-type", false),
+            ("meta.helm.sh/release-name", false),
+            ("cluster.x-k8s.io/cluster-name", false),
+            ("kustomize.toolkit.fluxcd.io/name", false),
+            ("symbolon.dev/client", false),
+            ("k8s.io/x", false),
+        ] {
+            assert_eq!(is_free(key), is_free_here, "{key}");
+            assert_eq!(is_free_label(key), is_free_here, "{key}");
+        }
+        for key in ["owner", "grafana_dashboard", "istio/multiCluster"] {
+            assert!(!is_free_label(key) && is_free(key), "{key}");
+        }
+    }
+
+    #[test]
+    fn names_and_keys_are_what_the_api_server_takes() {
+        for (key, is_good) in [
+            ("a", true),
+            ("Team_1.x", true),
+            ("example.com/a", true),
+            ("", false),
+            ("-a", false),
+            ("a-", false),
+            ("/a", false),
+            ("Example.com/a", false),
+            ("a/b/c", false),
+            ("a b", false),
+        ] {
+            assert_eq!(is_name(key), is_good, "{key}");
+        }
+        assert!(is_name(&"x".repeat(63)) && !is_name(&"x".repeat(64)));
+        for (key, is_good) in [
+            (".netrc", true),
+            ("config.json", true),
+            ("A_b-1", true),
+            ("", false),
+            (".", false),
+            ("..", false),
+            ("..data", false),
+            ("a/b", false),
+        ] {
+            assert_eq!(is_data_key(key), is_good, "{key}");
+        }
+        assert!(is_data_key(&"x".repeat(251)) && !is_data_key(&"x".repeat(252)));
+    }
+
+    #[test]
+    fn a_template_cannot_grow_without_bounds() {
+        let mut template = Template::default();
+        template
+            .data
+            .insert("a".into(), "$(token)".repeat(MOST_PLACEHOLDERS));
+        assert_eq!(faults(TOKEN, &template, None), []);
+        template.data.insert("b".into(), "$(issuer)".into());
+        assert_eq!(faults(TOKEN, &template, None).len(), 1);
+        template.data.clear();
+        template.data.insert("password".into(), "x".into());
+        assert_eq!(faults(TOKEN, &template, None), []);
+        let fault = faults(TOKEN, &template, Some("password"));
+        assert_eq!(fault, [("data", OWN_TOKEN_KEYS.to_owned())]);
+    }
+}

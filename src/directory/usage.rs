@@ -1,0 +1,461 @@
+//! Last use: when a use is worth a report, what a report adds to what is known, and when a replaced token was in
+//! no use for long enough.
+//!
+//! A use costs nothing but a comparison while its last report is fresh. Absent: who reports, who writes, and any
+//! say in whether a token is good: that never depends on a report.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::desired::quiet_period;
+use super::record::{CredentialRecord, EntryRecord, Used};
+use super::{Directory, OwnerRecord, ends};
+use crate::resources::{Credential, CredentialStatus, Moment, OwnerKind, TokenUse};
+
+/// Between two reports of a token that stays in use.
+const USUALLY: SignedDuration = SignedDuration::from_hours(24);
+/// The same while the owner has more than one token that is good.
+const IN_OVERLAP: SignedDuration = SignedDuration::from_mins(10);
+/// Nothing younger is reported again, however short the quiet period is.
+const SOONEST: SignedDuration = SignedDuration::from_secs(10);
+/// So many reports fit into a quiet period.
+const IN_QUIET_PERIOD: i32 = 6;
+/// Replicas and tokens differ by this share of the time between two reports, so that they report one after another.
+const SPREAD: i32 = 8;
+/// A use that is known from further ahead than this says nothing: a clock was wrong.
+const CLOCKS: SignedDuration = SignedDuration::from_mins(5);
+
+/// A use that is to be reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UseSeen {
+    /// The token's number.
+    pub epoch: i64,
+    /// When.
+    pub at: Timestamp,
+    /// How far apart reports of it are now.
+    pub every: SignedDuration,
+}
+
+impl CredentialRecord {
+    /// The last use of a token that was reported.
+    pub fn last_used(&self, epoch: i64) -> Option<Timestamp> {
+        let used = self.uses.iter().find(|used| used.epoch == epoch)?;
+        Timestamp::from_second(used.last).ok()
+    }
+}
+
+impl Directory {
+    /// Whether a use of a token now is to be reported. `share` is where in the spread the caller stands; it
+    /// should differ by replica and token.
+    pub fn use_to_report(
+        &self,
+        credential: &CredentialRecord,
+        entry: &EntryRecord,
+        share: u8,
+        now: Timestamp,
+    ) -> Option<UseSeen> {
+        let age = credential
+            .last_used(entry.epoch)
+            .map(|last| now.duration_since(last));
+        if age.is_some_and(|age| -CLOCKS < age && age < SOONEST / 2) {
+            return None;
+        }
+        let every = if overlaps(credential, now) {
+            in_overlap(self.quiet_period_of(&credential.owner))
+        } else {
+            USUALLY
+        };
+        let is_fresh = |age: SignedDuration| -CLOCKS < age && age < spread(every, share);
+        (!age.is_some_and(is_fresh)).then_some(UseSeen {
+            epoch: entry.epoch,
+            at: now,
+            every,
+        })
+    }
+
+    fn quiet_period_of(&self, owner: &OwnerRecord) -> Option<SignedDuration> {
+        let secret = match owner.kind {
+            OwnerKind::OAuthClient => self.client(&owner.key)?.record().map(|it| &it.secret),
+            OwnerKind::ServiceAccessToken => self
+                .service_token(&owner.key)?
+                .record()
+                .map(|it| &it.secret),
+        };
+        secret?.rotation.as_deref().map(quiet_period)
+    }
+}
+
+/// Whether more than one token of an owner is good.
+fn overlaps(credential: &CredentialRecord, now: Timestamp) -> bool {
+    let entries = credential.entries.iter();
+    credential.entries.len() > 1
+        && entries
+            .filter(|entry| ends(entry).is_none_or(|end| now < end))
+            .nth(1)
+            .is_some()
+}
+
+/// How far apart reports are during an overlap.
+fn in_overlap(quiet_period: Option<SignedDuration>) -> SignedDuration {
+    quiet_period.map_or(IN_OVERLAP, |quiet| {
+        (quiet / IN_QUIET_PERIOD).clamp(SOONEST, IN_OVERLAP)
+    })
+}
+
+/// The time between two reports, for one who stands at `share` of the spread.
+fn spread(every: SignedDuration, share: u8) -> SignedDuration {
+    every - every / SPREAD / 256 * i32::from(share)
+}
+
+/// When a token whose last use is this was surely in no use for a quiet period, reports being as sparse as they are.
+pub fn quiet_from(last_use: Timestamp, quiet_period: SignedDuration) -> Timestamp {
+    let wait = quiet_period.saturating_add(in_overlap(Some(quiet_period)));
+    last_use.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
+/// What is known of a Credential's tokens once a use is added; `None` where another has reported about the same
+/// since, or the token is not recorded any more.
+pub fn merged(credential: &Credential, token_id: &str, seen: &UseSeen) -> Option<Vec<TokenUse>> {
+    let tokens = &credential.spec.tokens;
+    let is_recorded = |epoch: i64| tokens.iter().any(|entry| entry.epoch == epoch);
+    tokens
+        .iter()
+        .find(|entry| entry.epoch == seen.epoch && entry.token_id == token_id)?;
+    let known = credential.status.iter().flat_map(|status| &status.uses);
+    let mut uses: Vec<TokenUse> = known.filter(|it| is_recorded(it.epoch)).cloned().collect();
+    let at = Moment(Timestamp::from_second(seen.at.as_second()).unwrap_or(seen.at));
+    match uses.iter_mut().find(|it| it.epoch == seen.epoch) {
+        None => uses.push(TokenUse {
+            epoch: seen.epoch,
+            first_used: at,
+            last_used: at,
+        }),
+        Some(known) => {
+            let age = at.0.duration_since(known.last_used.0);
+            if -CLOCKS < age && age < spread(seen.every, u8::MAX) {
+                return None;
+            }
+            known.last_used = at;
+        }
+    }
+    uses.sort_by_key(|it| it.epoch);
+    Some(uses)
+}
+
+/// Whether the status of the owner has to tell of a change in what is known: a first use, or another day.
+/// `Some(true)`: a first use.
+pub fn to_be_told(before: &[Used], after: &[Used]) -> Option<bool> {
+    let day = |used: &Used| used.last.div_euclid(24 * 60 * 60);
+    let known = |epoch| before.iter().find(|used| used.epoch == epoch);
+    let told = after.iter().filter_map(|used| match known(used.epoch) {
+        None => Some(true),
+        Some(known) => (day(known) != day(used)).then_some(false),
+    });
+    told.max()
+}
+
+/// A Credential from its raw object. A status of another release hides nothing.
+///
+/// # Errors
+/// It is none, or of another release.
+pub fn credential_of(mut raw: Value) -> serde_json::Result<Credential> {
+    let status = raw.as_object_mut().and_then(|raw| raw.remove("status"));
+    let mut credential: Credential = serde_json::from_value(raw)?;
+    credential.status =
+        status.and_then(|status| serde_json::from_value::<CredentialStatus>(status).ok());
+    Ok(credential)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::directory::testing::{QUICKSTART, World};
+    use crate::directory::{Change, ObjectKey, Row};
+    use crate::resources::OwnerKind;
+
+    fn now() -> Timestamp {
+        "2026-01-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn ago(minutes: i64) -> Timestamp {
+        now() - SignedDuration::from_mins(minutes)
+    }
+
+    /// The Credential of the quickstart's token. `ends`: for each older token, when it ends; `used`: minutes since
+    /// the last report of each that was used, oldest first.
+    fn known(world: &World, older: &[i64], used: &[Option<i64>]) -> CredentialRecord {
+        let mut record = (**world
+            .directory
+            .credentials()
+            .find(|it| it.owner.kind == OwnerKind::ServiceAccessToken)
+            .unwrap())
+        .clone();
+        let newest = record.entries[0].clone();
+        let mut entries = Vec::new();
+        for (epoch, end) in (1..).zip(older) {
+            let not_after = Some(now() + SignedDuration::from_mins(*end));
+            entries.push(EntryRecord {
+                epoch,
+                not_after,
+                ..newest.clone()
+            });
+        }
+        let epoch = i64::try_from(older.len()).unwrap() + 1;
+        entries.push(EntryRecord { epoch, ..newest });
+        record.entries = entries.into();
+        let uses = (1..).zip(used).filter_map(|(epoch, minutes)| {
+            let last = ago((*minutes)?).as_second();
+            Some(Used { epoch, last })
+        });
+        record.uses = uses.collect();
+        record
+    }
+
+    fn world(rotation: &str) -> World {
+        let mut world = World::new(QUICKSTART);
+        world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
+        let token = format!(
+            "apiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\nmetadata: {{name: nightly, namespace: blue}}\nspec: {{clientRef: {{name: shop}}, scopes: [orders.read], rotation: {rotation}}}\n"
+        );
+        world.apply(&token);
+        world
+    }
+
+    #[test]
+    fn the_first_use_is_reported_at_once_and_others_when_the_last_report_is_old() {
+        let day = 24 * 60;
+        for (name, rotation, older, used, share, reported) in [
+            ("first", "{}", &[][..], &[None][..], 0, true),
+            ("a moment ago", "{}", &[], &[Some(0)], 0, false),
+            ("an hour ago", "{}", &[], &[Some(60)], 0, false),
+            ("nearly a day ago", "{}", &[], &[Some(day - 1)], 0, false),
+            ("a day ago", "{}", &[], &[Some(day)], 0, true),
+            (
+                "nearly a day ago, for who is early",
+                "{}",
+                &[],
+                &[Some(day - 179)],
+                255,
+                true,
+            ),
+            (
+                "three hours earlier, for nobody",
+                "{}",
+                &[],
+                &[Some(day - 180)],
+                255,
+                false,
+            ),
+            ("a clock far ahead", "{}", &[], &[Some(-60)], 0, true),
+            ("a clock a little ahead", "{}", &[], &[Some(-4)], 0, false),
+            (
+                "in an overlap, first",
+                "{}",
+                &[60],
+                &[Some(1), None],
+                0,
+                true,
+            ),
+            (
+                "in an overlap, nine minutes ago",
+                "{}",
+                &[60],
+                &[None, Some(9)],
+                0,
+                false,
+            ),
+            (
+                "in an overlap, ten minutes ago",
+                "{}",
+                &[60],
+                &[None, Some(10)],
+                0,
+                true,
+            ),
+            (
+                "after the overlap",
+                "{}",
+                &[-1],
+                &[None, Some(10)],
+                0,
+                false,
+            ),
+            (
+                "a long quiet period",
+                "{quietPeriod: 720h}",
+                &[60],
+                &[None, Some(9)],
+                0,
+                false,
+            ),
+            (
+                "a short quiet period",
+                "{quietPeriod: 12m}",
+                &[60],
+                &[None, Some(1)],
+                0,
+                false,
+            ),
+            (
+                "a short quiet period's share",
+                "{quietPeriod: 12m}",
+                &[60],
+                &[None, Some(2)],
+                0,
+                true,
+            ),
+            (
+                "a use of another epoch",
+                "{}",
+                &[],
+                &[None, Some(1)],
+                0,
+                true,
+            ),
+        ] {
+            let world = world(rotation);
+            let record = known(&world, older, used);
+            let newest = record.entries.last().unwrap();
+            let found = world.directory.use_to_report(&record, newest, share, now());
+            assert_eq!(found.is_some(), reported, "{name}: {found:?}");
+            assert!(found.is_none_or(|it| it.epoch == newest.epoch && it.at == now()));
+        }
+    }
+
+    fn credential(uses: serde_json::Value) -> Credential {
+        let mut world = World::new(QUICKSTART);
+        world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
+        let entry = |epoch: i64, id: &str| {
+            json!({"epoch": epoch, "tokenId": id, "hash": "", "client": {"name": "", "uid": ""}, "principal": "",
+                "scopes": [], "issuedAt": now(), "cause": "Initial", "mac": ""})
+        };
+        credential_of(json!({
+            "apiVersion": "symbolon.dev/v1alpha1", "kind": "Credential",
+            "metadata": {"name": "u", "namespace": "platform", "uid": "c"},
+            "spec": {
+                "identity": {"name": "main"}, "high": 2, "tokens": [entry(1, "one"), entry(2, "two")],
+                "owner": {"kind": "OAuthClient", "namespace": "blue", "name": "shop", "uid": "u"},
+            },
+            "status": {"uses": uses},
+        }))
+        .unwrap()
+    }
+
+    fn use_of(epoch: i64, first: i64, last: i64) -> serde_json::Value {
+        json!({"epoch": epoch, "firstUsed": ago(first), "lastUsed": ago(last)})
+    }
+
+    #[test]
+    fn a_report_adds_to_what_others_reported() {
+        let every = IN_OVERLAP;
+        let seen = |epoch| UseSeen {
+            epoch,
+            at: now(),
+            every,
+        };
+        for (name, known, token, epoch, expected) in [
+            ("first", json!([]), "two", 2, Some(json!([use_of(2, 0, 0)]))),
+            (
+                "beside another",
+                json!([use_of(1, 60, 60)]),
+                "two",
+                2,
+                Some(json!([use_of(1, 60, 60), use_of(2, 0, 0)])),
+            ),
+            (
+                "before another",
+                json!([use_of(2, 60, 60)]),
+                "one",
+                1,
+                Some(json!([use_of(1, 0, 0), use_of(2, 60, 60)])),
+            ),
+            (
+                "again",
+                json!([use_of(2, 60, 20)]),
+                "two",
+                2,
+                Some(json!([use_of(2, 60, 0)])),
+            ),
+            (
+                "another replica was faster",
+                json!([use_of(2, 60, 1)]),
+                "two",
+                2,
+                None,
+            ),
+            (
+                "a clock was far ahead",
+                json!([use_of(2, 60, -600)]),
+                "two",
+                2,
+                Some(json!([use_of(2, 60, 0)])),
+            ),
+            (
+                "what is not recorded is forgotten",
+                json!([use_of(9, 60, 60)]),
+                "two",
+                2,
+                Some(json!([use_of(2, 0, 0)])),
+            ),
+            (
+                "a token that is not recorded any more",
+                json!([]),
+                "three",
+                3,
+                None,
+            ),
+            (
+                "another token of that number, as after a restore",
+                json!([]),
+                "else",
+                2,
+                None,
+            ),
+        ] {
+            let merged = merged(&credential(known), token, &seen(epoch));
+            assert_eq!(merged.map(|uses| json!(uses)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_makes_no_sense_hides_no_token() {
+        let read = credential(json!("yesterday"));
+        assert_eq!((read.spec.tokens.len(), read.status), (2, None));
+    }
+
+    #[test]
+    fn the_owner_is_told_of_first_uses_and_of_days() {
+        let at = |epoch, hours: i64| Used {
+            epoch,
+            last: hours * 3600,
+        };
+        for (before, after, told) in [
+            (&[][..], &[][..], None),
+            (&[], &[at(1, 1)], Some(true)),
+            (&[at(1, 1)], &[at(1, 23)], None),
+            (&[at(1, 23)], &[at(1, 24)], Some(false)),
+            (&[at(1, 23)], &[at(1, 24), at(2, 24)], Some(true)),
+            (&[at(1, 23), at(2, 23)], &[at(2, 23)], None),
+        ] {
+            assert_eq!(to_be_told(before, after), told, "{before:?} -> {after:?}");
+        }
+    }
+
+    /// Whatever servers report, no answer about a token depends on it.
+    #[test]
+    fn a_report_changes_nothing_but_what_is_known_of_uses() {
+        let mut world = world("{}");
+        let record = known(&world, &[], &[Some(1)]);
+        let key: ObjectKey = record.key.clone();
+        let before = world.directory.credential(&key).unwrap().clone();
+        world
+            .directory
+            .apply(Change::Upsert(Row::Credential(Box::new(record))));
+        let after = world.directory.credential(&key).unwrap();
+        assert_eq!(before.entries, after.entries);
+        assert_eq!(after.last_used(1), Some(ago(1)));
+        assert_eq!(after.last_used(2), None);
+    }
+}

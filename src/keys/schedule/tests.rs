@@ -1,0 +1,556 @@
+//! What must hold of every schedule, and the walks through the usual ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use Algorithm::{ES256, EdDSA};
+use Phase::{Active, Published, Retiring};
+use proptest::prelude::*;
+
+use super::*;
+use crate::keys::fixtures::at;
+use crate::keys::generate;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 3600;
+
+fn secs(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+fn wish(algorithms: &[Algorithm]) -> Wish {
+    Wish {
+        algorithms: algorithms.to_vec(),
+        rotate_every: secs(100 * HOUR),
+        publish_ahead: secs(10 * HOUR),
+        longest_token: secs(5 * HOUR),
+        staleness: secs(0),
+        distrusted: Vec::new(),
+        emergency: None,
+    }
+}
+
+/// A key set with what is remembered of it, and its operator.
+#[derive(Clone, Default)]
+struct Keys {
+    set: KeySet,
+    memory: Option<Memory>,
+    made: usize,
+    writes: usize,
+}
+
+impl Keys {
+    /// One pass of the operator; the next is due at what it returns.
+    fn pass(&mut self, wish: &Wish, now: i64) -> Option<i64> {
+        let plan = plan(&self.set, self.memory.as_ref(), wish, at(now));
+        let made = plan.makes().into_iter().map(|it| generate(it).unwrap());
+        let made: Vec<_> = made.collect();
+        self.made += made.len();
+        self.writes += usize::from(plan.is_change);
+        self.set = plan.apply(&self.set, made).unwrap();
+        // It is kept as text.
+        let text = serde_json::to_string(&plan.memory).unwrap();
+        self.memory = Some(serde_json::from_str(&text).unwrap());
+        plan.next.map(Timestamp::as_second)
+    }
+
+    /// Passes whenever one is due, until `end`.
+    fn run(&mut self, wish: &Wish, start: i64, end: i64) {
+        let mut now = start;
+        while now <= end {
+            now = self.pass(wish, now).unwrap_or(i64::MAX);
+        }
+        self.pass(wish, end);
+    }
+
+    /// Hours of creation, activation and end of each key, in the set's order.
+    fn hours(&self) -> Vec<(Algorithm, i64, i64, Option<i64>)> {
+        let hours = |time: Timestamp| time.as_second() / HOUR;
+        let records = self.set.records().iter();
+        records
+            .map(|it| {
+                let end = it.retired_at.map(hours);
+                let algorithm = it.key.algorithm();
+                (algorithm, hours(it.created_at), hours(it.active_from), end)
+            })
+            .collect()
+    }
+
+    fn signer(&self, wish: &Wish, now: i64) -> Option<(Algorithm, String)> {
+        let algorithm = self.set.default_algorithm(&wish.algorithms, at(now))?;
+        let signer = self.set.active(algorithm, at(now))?;
+        Some((algorithm, signer.key.kid().to_owned()))
+    }
+}
+
+#[test]
+fn the_first_keys_sign_at_once_and_the_next_are_published_ahead() {
+    let (mut keys, wish) = (Keys::default(), wish(&[EdDSA]));
+    assert_eq!(keys.pass(&wish, 0), Some(90 * HOUR));
+    assert_eq!(keys.hours(), [(EdDSA, 0, 0, None)]);
+    assert_eq!(keys.pass(&wish, 90 * HOUR), Some(100 * HOUR));
+    let rotated = [(EdDSA, 0, 0, Some(106)), (EdDSA, 90, 100, None)];
+    assert_eq!(keys.hours(), rotated, "5 h of tokens, 1 h of clocks");
+    assert_eq!(keys.pass(&wish, 100 * HOUR), Some(106 * HOUR));
+    assert_eq!(keys.hours(), rotated);
+    assert_eq!(keys.pass(&wish, 106 * HOUR), Some(190 * HOUR));
+    assert_eq!(keys.hours(), [(EdDSA, 90, 100, None)]);
+}
+
+#[test]
+fn who_comes_late_still_publishes_ahead() {
+    let (mut keys, wish) = (Keys::default(), wish(&[EdDSA]));
+    keys.pass(&wish, 0);
+    keys.pass(&wish, 500 * HOUR);
+    assert_eq!(
+        keys.hours(),
+        [(EdDSA, 0, 0, Some(516)), (EdDSA, 500, 510, None)]
+    );
+}
+
+#[test]
+fn an_undisturbed_year_has_one_key_a_period_and_three_writes_each() {
+    let (mut keys, wish) = (Keys::default(), wish(&[EdDSA, ES256]));
+    keys.run(&wish, 0, 1000 * HOUR);
+    assert_eq!(keys.made, 2 * (1 + 10));
+    // Publication and removal, both algorithms at once; activation writes nothing.
+    assert_eq!(keys.writes, 1 + 10 + 9);
+    let writes = keys.writes;
+    for now in 1001..1005 {
+        keys.pass(&wish, now * HOUR);
+    }
+    assert_eq!(keys.writes, writes, "the steady state writes nothing");
+}
+
+#[test]
+fn an_algorithm_that_replaces_another_signs_when_it_was_published_for_long_enough() {
+    let mut keys = Keys::default();
+    keys.pass(&wish(&[EdDSA]), 0);
+    let changed = wish(&[ES256]);
+    keys.pass(&changed, 20 * HOUR);
+    assert_eq!(
+        keys.hours(),
+        [(ES256, 20, 30, None), (EdDSA, 0, 0, Some(36))]
+    );
+    let default = |now: i64| {
+        let wanted = &changed.algorithms;
+        keys.set.default_algorithm(wanted, at(now * HOUR)).unwrap()
+    };
+    assert_eq!(
+        [default(20), default(29)],
+        [EdDSA; 2],
+        "it goes on meanwhile"
+    );
+    assert_eq!([default(30), default(100)], [ES256; 2]);
+    keys.run(&changed, 20 * HOUR, 36 * HOUR);
+    assert_eq!(keys.hours(), [(ES256, 20, 30, None)]);
+}
+
+#[test]
+fn an_algorithm_that_is_taken_out_is_published_until_its_tokens_are_over() {
+    let mut keys = Keys::default();
+    keys.pass(&wish(&[EdDSA, ES256]), 0);
+    keys.pass(&wish(&[EdDSA]), 20 * HOUR);
+    keys.pass(&wish(&[EdDSA]), 21 * HOUR);
+    assert_eq!(
+        keys.hours(),
+        [(ES256, 0, 0, Some(26)), (EdDSA, 0, 0, None)],
+        "5 h of tokens, 1 h of clocks, from when it was seen"
+    );
+    let mut regretted = keys.clone();
+    regretted.pass(&wish(&[EdDSA, ES256]), 22 * HOUR);
+    assert_eq!(
+        regretted.hours(),
+        [(ES256, 0, 0, None), (EdDSA, 0, 0, None)],
+        "wanted again, it goes on"
+    );
+    keys.pass(&wish(&[EdDSA]), 26 * HOUR);
+    assert_eq!(keys.hours(), [(EdDSA, 0, 0, None)]);
+}
+
+#[test]
+fn an_emergency_replaces_all_keys_at_once_and_once_a_value() {
+    let mut keys = Keys::default();
+    let calm = wish(&[EdDSA, ES256]);
+    keys.pass(&calm, 0);
+    keys.pass(&calm, 90 * HOUR);
+    let emergency = |value: &str| Wish {
+        emergency: Some(value.to_owned()),
+        ..calm.clone()
+    };
+    keys.pass(&emergency("leak"), 95 * HOUR);
+    let fresh = [(ES256, 95, 95, None), (EdDSA, 95, 95, None)];
+    assert_eq!(keys.hours(), fresh, "even those that were only published");
+    keys.pass(&emergency("leak"), 96 * HOUR);
+    keys.pass(&calm, 97 * HOUR);
+    keys.pass(&emergency("leak"), 98 * HOUR);
+    assert_eq!(keys.hours(), fresh, "each new value acts once");
+    keys.pass(&emergency("another"), 99 * HOUR);
+    assert_eq!(keys.hours(), [(ES256, 99, 99, None), (EdDSA, 99, 99, None)]);
+}
+
+#[test]
+fn a_new_identity_with_the_annotation_has_its_keys_made_once() {
+    let mut keys = Keys::default();
+    let wish = Wish {
+        emergency: Some("x".into()),
+        ..wish(&[EdDSA])
+    };
+    keys.pass(&wish, 0);
+    keys.pass(&wish, 1);
+    assert_eq!(keys.made, 1);
+}
+
+#[test]
+fn a_distrusted_signer_is_followed_at_once_by_the_published_key_or_a_new_one() {
+    let mut keys = Keys::default();
+    let calm = wish(&[EdDSA]);
+    keys.pass(&calm, 0);
+    let distrust = |keys: &Keys, now: i64| Wish {
+        distrusted: vec![keys.signer(&calm, now * HOUR).unwrap().1],
+        ..calm.clone()
+    };
+    let mut early = keys.clone();
+    early.pass(&distrust(&keys, 20), 20 * HOUR);
+    assert_eq!(early.hours(), [(EdDSA, 20, 20, None)]);
+    keys.pass(&calm, 90 * HOUR);
+    let distrusted = distrust(&keys, 95);
+    keys.pass(&distrusted, 95 * HOUR);
+    assert_eq!(keys.hours(), [(EdDSA, 90, 95, None)]);
+    keys.pass(&distrusted, 96 * HOUR);
+    assert_eq!(keys.hours(), [(EdDSA, 90, 95, None)]);
+}
+
+#[test]
+fn limits_that_were_tightened_are_remembered_as_long_as_their_tokens_live() {
+    let mut keys = Keys::default();
+    let generous = wish(&[EdDSA]);
+    let tight = Wish {
+        longest_token: secs(HOUR),
+        ..generous.clone()
+    };
+    keys.pass(&generous, 0);
+    keys.pass(&generous, 90 * HOUR);
+    let mut calm = keys.clone();
+    calm.pass(&tight, 99 * HOUR);
+    assert_eq!(calm.hours()[0].3, Some(106), "it was said and is kept");
+
+    let mut keys = Keys::default();
+    keys.pass(&generous, 0);
+    keys.pass(&tight, 89 * HOUR);
+    keys.pass(&tight, 90 * HOUR);
+    assert_eq!(keys.hours()[0].3, Some(102), "100 + 1 + 1");
+    let mut keys = Keys::default();
+    keys.pass(&generous, 0);
+    // The old tokens live until 104, one hour for the clocks.
+    keys.pass(&tight, 99 * HOUR);
+    let gone = Wish {
+        algorithms: vec![ES256],
+        ..tight
+    };
+    keys.pass(&gone, 99 * HOUR);
+    assert_eq!(keys.hours()[1].3, Some(111), "109 + 1 + 1 is later");
+}
+
+#[test]
+fn limits_that_were_loosened_keep_what_retires_for_longer() {
+    let mut keys = Keys::default();
+    keys.pass(&wish(&[EdDSA]), 0);
+    keys.pass(&wish(&[EdDSA]), 90 * HOUR);
+    let loose = Wish {
+        longest_token: secs(50 * HOUR),
+        ..wish(&[EdDSA])
+    };
+    keys.pass(&loose, 105 * HOUR);
+    assert_eq!(keys.hours()[0].3, Some(156), "105 + 50 + 1");
+    let writes = keys.writes;
+    keys.pass(&loose, 106 * HOUR);
+    assert_eq!(keys.writes, writes);
+}
+
+#[test]
+fn a_schedule_that_needs_too_many_keys_waits() {
+    let mut keys = Keys::default();
+    let hasty = Wish {
+        rotate_every: secs(HOUR),
+        publish_ahead: secs(10 * MINUTE),
+        longest_token: secs(24 * HOUR),
+        ..wish(&[EdDSA])
+    };
+    keys.run(&hasty, 0, 300 * HOUR);
+    assert!(keys.set.records().len() <= MOST_KEYS);
+    assert!(keys.made > 50, "but it goes on: {}", keys.made);
+}
+
+#[test]
+fn phases_say_who_signs() {
+    let mut keys = Keys::default();
+    let both = [EdDSA, ES256];
+    keys.pass(&wish(&both), 0);
+    keys.pass(&wish(&both), 90 * HOUR);
+    let phases = |keys: &Keys, wanted: &[Algorithm], now: i64| {
+        let phases = phases(&keys.set, wanted, at(now * HOUR)).into_iter();
+        let phases = phases.map(|(record, phase)| (record.key.algorithm(), phase));
+        phases.collect::<Vec<_>>()
+    };
+    let of_two = |first, second| {
+        vec![
+            (ES256, first),
+            (ES256, second),
+            (EdDSA, first),
+            (EdDSA, second),
+        ]
+    };
+    assert_eq!(phases(&keys, &both, 90), of_two(Active, Published));
+    assert_eq!(phases(&keys, &both, 100), of_two(Retiring, Active));
+
+    let mut keys = Keys::default();
+    keys.pass(&wish(&[EdDSA]), 0);
+    keys.pass(&wish(&[ES256]), HOUR);
+    let change = |now| phases(&keys, &[ES256], now);
+    assert_eq!(change(1), [(ES256, Published), (EdDSA, Active)]);
+    assert_eq!(change(11), [(ES256, Active), (EdDSA, Retiring)]);
+}
+
+// --- any schedule ----------------------------------------------------------------------------
+
+#[derive(Clone, Debug)]
+enum Event {
+    Algorithms(Vec<Algorithm>),
+    RotateEvery(i64),
+    PublishAhead(i64),
+    LongestToken(i64),
+    DistrustSigner,
+    Emergency,
+    /// The clock is this much behind from now on.
+    ClockBehind(i64),
+    Wait(i64),
+}
+
+fn event(clock: bool) -> impl Strategy<Value = Event> {
+    let behind = if clock { 0..=HOUR } else { 0..=0 };
+    prop_oneof![
+        2 => prop::sample::select(vec![vec![EdDSA], vec![ES256], vec![ES256, EdDSA], vec![EdDSA, ES256]])
+            .prop_map(Event::Algorithms),
+        1 => (1..200i64).prop_map(|hours| Event::RotateEvery(hours * HOUR)),
+        1 => (10..3000i64).prop_map(|minutes| Event::PublishAhead(minutes * MINUTE)),
+        2 => (1..3000i64).prop_map(|minutes| Event::LongestToken(minutes * MINUTE)),
+        1 => Just(Event::DistrustSigner),
+        1 => Just(Event::Emergency),
+        1 => behind.prop_map(Event::ClockBehind),
+        6 => (1..20_000i64).prop_map(|minutes| Event::Wait(minutes * MINUTE)),
+    ]
+}
+
+/// A server that reads what is published as late as caches and mounted files make it.
+const LATE: i64 = 5 * MINUTE;
+
+/// Operator, servers and everybody who holds a token. Times are true ones but where a clock is read.
+struct World {
+    now: i64,
+    behind: i64,
+    wish: Wish,
+    keys: Keys,
+    due: i64,
+    /// What was published, and for whom, from when on.
+    history: Vec<(i64, KeySet, Wish)>,
+    /// Key and end of each token that is out, by the clock.
+    tokens: BTreeSet<(String, i64)>,
+    /// When each key was published, and for how long it must have been before it signs.
+    published: BTreeMap<String, (i64, i64)>,
+    /// Keys that need not have been: the first, and those that follow a distrusted one.
+    excused: BTreeSet<String>,
+    distrusted: BTreeSet<String>,
+    is_disturbed: bool,
+    /// Whether its clock may go back, which moves what is due with it.
+    clock_moves: bool,
+}
+
+impl World {
+    fn new(clock_moves: bool) -> Self {
+        let mut world = Self {
+            clock_moves,
+            now: 1_000_000,
+            behind: 0,
+            wish: wish(&[EdDSA]),
+            keys: Keys::default(),
+            due: 0,
+            history: Vec::new(),
+            tokens: BTreeSet::new(),
+            published: BTreeMap::new(),
+            excused: BTreeSet::new(),
+            distrusted: BTreeSet::new(),
+            is_disturbed: true,
+        };
+        world.operate();
+        world
+    }
+
+    fn clock(&self) -> i64 {
+        self.now - self.behind
+    }
+
+    fn operate(&mut self) {
+        let before = self.kids();
+        let next = self.keys.pass(&self.wish, self.clock());
+        let after = self.kids();
+        // Planned again, it is as it should be.
+        let again = plan(
+            &self.keys.set,
+            self.keys.memory.as_ref(),
+            &self.wish,
+            at(self.clock()),
+        );
+        assert!(!again.is_change && again.makes().is_empty(), "{again:?}");
+        assert_eq!(again.next.map(Timestamp::as_second), next);
+        self.due = next.unwrap_or(i64::MAX).saturating_add(self.behind);
+        let ahead = self.wish.publish_ahead.as_secs();
+        for kid in after.difference(&before) {
+            self.published.insert(kid.clone(), (self.now, ahead));
+        }
+        if std::mem::take(&mut self.is_disturbed) {
+            self.excused.extend(after.iter().cloned());
+            let gone = before.difference(&after).cloned();
+            self.distrusted.extend(gone);
+        }
+        let state = (self.now, self.keys.set.clone(), self.wish.clone());
+        self.history.push(state);
+    }
+
+    fn kids(&self) -> BTreeSet<String> {
+        let records = self.keys.set.records().iter();
+        records.map(|it| it.key.kid().to_owned()).collect()
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Algorithms(algorithms) => self.wish.algorithms = algorithms,
+            Event::RotateEvery(every) => {
+                self.wish.rotate_every = secs(every).max(self.wish.publish_ahead + secs(1));
+            }
+            Event::PublishAhead(ahead) => {
+                self.wish.publish_ahead = secs(ahead).min(self.wish.rotate_every - secs(1));
+            }
+            Event::LongestToken(longest) => self.wish.longest_token = secs(longest),
+            Event::DistrustSigner => {
+                let signer = self.keys.signer(&self.wish, self.clock()).unwrap().1;
+                self.wish.distrusted = vec![signer];
+                self.is_disturbed = true;
+            }
+            Event::Emergency => {
+                self.wish.emergency = Some(self.now.to_string());
+                self.is_disturbed = true;
+            }
+            Event::ClockBehind(behind) => self.behind = behind,
+            Event::Wait(time) => return self.wait(time),
+        }
+        self.operate();
+        self.look();
+        self.wait(LATE);
+    }
+
+    /// The operator wakes when it said; everybody looks then, and in between.
+    fn wait(&mut self, time: i64) {
+        let end = self.now + time;
+        while self.now < end {
+            let step = (time / 7).max(MINUTE);
+            self.now = (self.now + step).min(end).min(self.due.max(self.now + 1));
+            if self.now >= self.due {
+                self.operate();
+            }
+            self.look();
+        }
+    }
+
+    /// What a server has that is late.
+    fn late(&self) -> (&KeySet, &Wish) {
+        let known = self.history.iter().rev();
+        let mut known = known.filter(|(since, ..)| *since <= self.now - LATE);
+        let (_, set, wish) = known.next().unwrap_or(&self.history[0]);
+        (set, wish)
+    }
+
+    fn look(&mut self) {
+        let clock = self.clock();
+        for algorithm in &self.wish.algorithms {
+            let signs = self.keys.set.active(*algorithm, at(clock));
+            assert!(signs.is_some(), "{algorithm} signs at every moment");
+        }
+        let count = self.keys.set.records().len();
+        assert!(count <= 2 * MOST_KEYS, "{count}");
+        self.sign();
+        self.verify();
+    }
+
+    fn sign(&mut self) {
+        let clock = self.clock();
+        let fresh = (&self.keys.set, &self.wish);
+        let mut tokens = Vec::new();
+        for (set, wish) in [fresh, self.late()] {
+            let default = set.default_algorithm(&wish.algorithms, at(clock)).unwrap();
+            let kid = set.active(default, at(clock)).unwrap().key.kid().to_owned();
+            let (since, ahead) = self.published[&kid];
+            assert!(
+                self.now - since >= ahead || self.excused.contains(&kid) || self.clock_moves,
+                "{kid} of {default} signs {} s after it was published, not {ahead}",
+                self.now - since
+            );
+            let asked = wish.algorithms.iter();
+            let asked = asked.filter_map(|it| set.active(*it, at(clock)));
+            let asked = asked.map(|record| record.key.kid().to_owned());
+            for kid in asked.chain([kid]) {
+                tokens.push((kid, clock + wish.longest_token.as_secs()));
+            }
+        }
+        self.tokens.extend(tokens);
+    }
+
+    fn verify(&mut self) {
+        let clock = self.clock();
+        let distrusted = &self.distrusted;
+        self.tokens
+            .retain(|(kid, end)| *end > clock - HOUR && !distrusted.contains(kid));
+        let published: BTreeSet<_> = {
+            let published = self.keys.set.published(at(clock));
+            published.map(|it| it.key.kid().to_owned()).collect()
+        };
+        for (kid, end) in self.tokens.iter().filter(|(_, end)| *end > clock) {
+            assert!(
+                published.contains(kid),
+                "{kid} has a token for {} s more",
+                end - clock
+            );
+        }
+        // Who has an old copy verifies what is signed now, but by a key that could not be published ahead.
+        let (late, _) = self.late();
+        let known: BTreeSet<_> = late.records().iter().map(|it| it.key.kid()).collect();
+        let signer = self.keys.signer(&self.wish, clock).unwrap().1;
+        assert!(
+            known.contains(signer.as_str()) || self.excused.contains(&signer) || self.clock_moves,
+            "a late server does not know {signer}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn in_every_schedule_keys_are_published_then_used_then_retired(
+        events in proptest::collection::vec(event(false), 1..25),
+    ) {
+        let mut world = World::new(false);
+        for event in events {
+            world.happen(event);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_an_hour_breaks_no_verification(
+        events in proptest::collection::vec(event(true), 1..25),
+    ) {
+        let mut world = World::new(true);
+        for event in events {
+            world.happen(event);
+        }
+    }
+}

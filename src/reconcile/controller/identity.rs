@@ -1,0 +1,145 @@
+//! A look at an Identity: its key Secrets, then its status.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Controller, Look, LookError, access_denied, api, lock, now, pods};
+use crate::directory::record::{IdentityRecord, Object};
+use crate::directory::{Directory, ObjectKey, Problem};
+use crate::reconcile::cluster::{ApiError, Cluster};
+use crate::reconcile::events::Notice;
+use crate::reconcile::key_news::{News, news};
+use crate::reconcile::key_secrets::{self, Signing};
+use crate::reconcile::queue::Why;
+use crate::reconcile::report::Reports;
+use crate::reconcile::status;
+use crate::reconcile::work::Work;
+use crate::resources::Kind;
+use crate::tokens::{MacKey, SystemEntropy};
+
+impl<C: Cluster + Reports + 'static> Controller<C> {
+    pub(super) async fn identity(&self, key: &ObjectKey) -> Result<Look, LookError> {
+        let Some((live, directory)) = self.gather(Kind::Identity, key).await? else {
+            for secret in [
+                key_secrets::signing_secret(key),
+                key_secrets::mac_secret(key),
+            ] {
+                self.watch_key_secret(&self.directory(), &secret);
+            }
+            self.sweep_pods(key).await?;
+            return Ok(Look::Gone);
+        };
+        let Some(object) = directory.identity(key) else {
+            return Ok(Look::Gone);
+        };
+        let keys = match self.keys(&directory, object).await {
+            Ok(keys) => keys,
+            Err(ApiError::Forbidden(message)) => Some(Err(access_denied(&message))),
+            Err(error) => return Err(LookError::Api("the Identity's Secrets", error)),
+        };
+        let until = keys.as_ref().and_then(|keys| keys.as_ref().ok()?.next);
+        let keys = keys
+            .as_ref()
+            .map(|keys| keys.as_ref().map(|signing| signing.keys.as_slice()));
+        let (passed, failed) = match keys {
+            Some(Ok(_)) => self.pods(&live).await,
+            // Nobody could serve it.
+            _ => (None, None),
+        };
+        if let Some(error) = failed.as_ref().filter(|_| passed.is_none()) {
+            return Err(error.clone().into());
+        }
+        let wanted = status::identity(&live, &directory, object, keys, passed.as_ref(), now());
+        let until = until
+            .into_iter()
+            .chain(passed.as_ref().and_then(pods::until))
+            .min();
+        let look = self.report(Kind::Identity, &live, &wanted, until).await?;
+        if matches!(look, Look::Settled(_)) {
+            self.tell_of_keys(key, &live, &wanted);
+        }
+        match failed {
+            Some(error) => Err(error.into()),
+            None => Ok(look),
+        }
+    }
+
+    /// An Event for each turn of a key that the status now tells of.
+    fn tell_of_keys(&self, key: &ObjectKey, live: &Value, wanted: &Value) {
+        let secret = key_secrets::signing_secret(key);
+        for News { kid, reason, text } in news(&live["status"]["keys"], &wanted["status"]["keys"]) {
+            let notice = Notice::new(live, reason, false, text).of_secret(&secret, &kid);
+            self.notices.publish(notice);
+        }
+    }
+
+    /// The Identity's keys, made where they are missing; `None` for one that is not served.
+    async fn keys(
+        &self,
+        directory: &Directory,
+        object: &Object<IdentityRecord>,
+    ) -> Result<Option<Result<Signing, Problem>>, ApiError> {
+        let Some(record) = object
+            .record()
+            .filter(|_| directory.identity_problems(object).is_empty())
+        else {
+            return Ok(None);
+        };
+        let key = &object.key;
+        let as_of = lock(&self.macs).as_of();
+        let keys = key_secrets::ensure(
+            &self.cluster,
+            key,
+            &key_secrets::wish(record),
+            now(),
+            &mut SystemEntropy,
+        )
+        .await?;
+        match keys.mac {
+            Ok(mac) => {
+                if lock(&self.macs).keep(key, mac, as_of) {
+                    self.wake_owners(directory);
+                }
+                Ok(Some(keys.signing))
+            }
+            Err(problem) => Ok(Some(Err(problem))),
+        }
+    }
+
+    /// Those that could not be looked at without the key.
+    fn wake_owners(&self, directory: &Directory) {
+        let clients = directory
+            .clients()
+            .map(|object| Work::Object(Kind::OAuthClient, object.key.clone()));
+        let tokens = directory
+            .service_tokens()
+            .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
+        let waiting: Vec<Work> = {
+            let memory = lock(&self.memory);
+            clients
+                .chain(tokens)
+                .filter(|work| !memory.contains_key(work))
+                .collect()
+        };
+        for work in waiting {
+            self.queue.add(work, Why::Perhaps);
+        }
+    }
+
+    pub(super) async fn mac(
+        &self,
+        identity: &ObjectKey,
+    ) -> Result<Option<Result<Arc<MacKey>, Problem>>, LookError> {
+        if let Some(mac) = lock(&self.macs).get(identity) {
+            return Ok(Some(Ok(mac)));
+        }
+        let as_of = lock(&self.macs).as_of();
+        let found = key_secrets::read_mac(&self.cluster, identity).await;
+        let found = found.map_err(api("reading the Identity's mac key"))?;
+        if let Some(Ok(mac)) = &found {
+            lock(&self.macs).keep(identity, mac.clone(), as_of);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,133 @@
+//! Looks at a Credential whose owner, and at a key Secret whose Identity seems to be gone; and the search for such.
+
+use tracing::{debug, info, warn};
+
+use super::{Controller, Look, LookError, api, lock, now};
+use crate::directory::{Directory, ObjectKey};
+use crate::reconcile::cluster::{ApiError, Cluster, Precondition};
+use crate::reconcile::events::Notice;
+use crate::reconcile::key_secrets::{self, ANNOTATION_GONE};
+use crate::reconcile::key_sweep::{self, Step};
+use crate::reconcile::queue::Why;
+use crate::reconcile::report::Reports;
+use crate::reconcile::sweep::{Missing, SWEEP_EVERY};
+use crate::reconcile::work::Work;
+use crate::resources::{Credential, Kind};
+
+impl<C: Cluster + Reports + 'static> Controller<C> {
+    /// Deletes a Credential if its owner, or its Identity for long, is really gone.
+    pub(super) async fn orphan(&self, key: &ObjectKey) -> Result<Look, LookError> {
+        let credential = self
+            .cluster
+            .credential(key)
+            .await
+            .map_err(api("reading the Credential"))?;
+        let Some(credential) = credential else {
+            return Ok(Look::Gone);
+        };
+        let may_go = match self.missing(&credential).await? {
+            Some(Missing::Owner) => true,
+            // Whoever queued it may have seen its owner go, which is there again.
+            Some(Missing::Identity) => lock(&self.sweep).has_waited_for_identity(key, now()),
+            None => false,
+        };
+        if !may_go {
+            return Ok(Look::Gone);
+        }
+        let all = self.directory().credentials().count();
+        if !lock(&self.sweep).may_delete(all, now()) {
+            warn!(%key, "many Credentials have lost their owners: the sweep pauses for an hour");
+            let note =
+                "many Credentials have lost their owners at once: they stay for now".to_owned();
+            let live = serde_json::to_value(&credential).unwrap_or_default();
+            self.notices
+                .publish(Notice::new(&live, "SweepPaused", true, note));
+            return Ok(Look::Gone);
+        }
+        let metadata = credential.metadata;
+        let only = Precondition {
+            uid: metadata.uid.unwrap_or_default(),
+            resource_version: metadata.resource_version.unwrap_or_default(),
+        };
+        match self.cluster.delete_credential(key, &only).await {
+            Ok(()) => info!(%key, "deleted the Credential of an owner that is gone"),
+            Err(ApiError::NotFound | ApiError::Conflict) => {
+                debug!(%key, "somebody else was faster");
+            }
+            Err(error) => return Err(LookError::Api("deleting the Credential", error)),
+        }
+        Ok(Look::Gone)
+    }
+
+    /// What a Credential was made for and is really gone.
+    async fn missing(&self, credential: &Credential) -> Result<Option<Missing>, LookError> {
+        let owner = &credential.spec.owner;
+        let key = ObjectKey::new(&owner.namespace, &owner.name);
+        let live = self
+            .cluster
+            .owner(owner.kind, &key)
+            .await
+            .map_err(api("reading the owner"))?;
+        if !live.is_some_and(|live| live["metadata"]["uid"] == owner.uid.as_str()) {
+            return Ok(Some(Missing::Owner));
+        }
+        let namespace = credential.metadata.namespace.as_deref().unwrap_or_default();
+        let identity = ObjectKey::new(namespace, &credential.spec.identity.name);
+        let live = self
+            .cluster
+            .object(Kind::Identity, &identity)
+            .await
+            .map_err(api("reading the Identity"))?;
+        Ok(live.is_none().then_some(Missing::Identity))
+    }
+
+    /// Marks, and three days later deletes, a key Secret if its Identity is really gone.
+    pub(super) async fn key_secret(&self, key: &ObjectKey) -> Result<Look, LookError> {
+        let Some(identity) = key_secrets::identity_of(key) else {
+            return Ok(Look::Gone);
+        };
+        let found = self.cluster.secret(key).await;
+        let Some(mut secret) = found.map_err(api("reading the key Secret"))? else {
+            return Ok(Look::Gone);
+        };
+        let live = self.cluster.object(Kind::Identity, &identity).await;
+        if live.map_err(api("reading the Identity"))?.is_some() {
+            return Ok(Look::Gone);
+        }
+        let now = now();
+        let done = match key_sweep::plan(&secret, &identity, now) {
+            Step::Leave => return Ok(Look::Gone),
+            Step::Wait(end) => return Ok(Look::Settled(Some(end))),
+            Step::Mark => {
+                info!(%key, "its Identity is gone: it goes in 72 hours, unless the Identity comes back");
+                secret.set_annotation(ANNOTATION_GONE, Some(&now.to_string()));
+                self.cluster.replace_secret(&secret).await.map(drop)
+            }
+            Step::Delete => {
+                info!(%key, "deleting the key Secret of an Identity that is gone");
+                let only = secret.precondition();
+                self.cluster.delete_secret(key, &only).await
+            }
+        };
+        match done {
+            Ok(()) | Err(ApiError::NotFound | ApiError::Conflict) => Ok(Look::Soon),
+            Err(error) => Err(LookError::Api("writing the key Secret", error)),
+        }
+    }
+
+    /// Queues a Secret that is named like a key Secret if its Identity is not there.
+    pub(super) fn watch_key_secret(&self, directory: &Directory, key: &ObjectKey) {
+        let identity = key_secrets::identity_of(key);
+        if identity.is_some_and(|identity| directory.identity(&identity).is_none()) {
+            self.queue.add(Work::KeySecret(key.clone()), Why::Must);
+        }
+    }
+
+    pub(super) fn sweep_all(&self) -> Look {
+        let (directory, now) = (self.directory(), now());
+        for key in lock(&self.sweep).due(&directory, now) {
+            self.queue.add_slow(Work::Orphan(key));
+        }
+        Look::Settled(now.checked_add(SWEEP_EVERY).ok())
+    }
+}

@@ -1,0 +1,215 @@
+//! A look at an OAuthClient or a ServiceAccessToken: its Secret, then its status.
+
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Controller, Look, LookError, access_denied, api, is_deleting, key_of, lock, now};
+use crate::directory::{Directory, ObjectKey, Problem, Reason, Standing};
+use crate::reconcile::cluster::{ApiError, Cluster};
+use crate::reconcile::events::Notice;
+use crate::reconcile::issue::{IssueError, Issuer, Outcome, Rules, Settled, Target, issue};
+use crate::reconcile::report::Reports;
+use crate::reconcile::status::{self, Issuance};
+use crate::resources::{CredentialOwner, OwnerKind};
+use crate::tokens::{MacKey, SystemEntropy};
+
+impl<C: Cluster + Reports + 'static> Controller<C> {
+    /// A client or token: its Secret, then its status.
+    pub(super) async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Look, LookError> {
+        let directory = self.directory();
+        let standing = standing(&directory, kind, key, now());
+        let Some(target) = target(&directory, kind, key, &standing) else {
+            return self
+                .report_owner(kind, key, Issuance::Settled(unissued(standing)))
+                .await;
+        };
+        let mac = match self.mac(&target.identity).await? {
+            Some(Ok(mac)) => mac,
+            Some(Err(problem)) => {
+                let message = format!(
+                    "Identity {} is not ready: {}",
+                    target.identity, problem.message
+                );
+                let problem = Problem::error(Reason::IdentityNotReady, "", message);
+                return self
+                    .report_owner(kind, key, Issuance::Blocked(problem))
+                    .await;
+            }
+            // The Identity's own pass makes it, and wakes us.
+            None => return Ok(Look::Soon),
+        };
+        let live = Mutex::new(None);
+        let outcome = self.issue(kind, &target, &mac, &live).await;
+        let live: Option<Value> = live.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for event in &outcome.events {
+            if let Some(live) = &live {
+                self.notices
+                    .publish(Notice::issued(live, event, &target.secret_name));
+            }
+        }
+        let issuance = match outcome.result {
+            Ok(Settled::Gone) => return Ok(Look::Gone),
+            Ok(Settled::Moved) => return Ok(Look::Soon),
+            Ok(settled) => Issuance::Settled(settled),
+            Err(error) => return self.blocked(kind, live, error).await,
+        };
+        match live {
+            Some(live) => self.report_live(kind, &live, issuance).await,
+            None => Ok(Look::Gone),
+        }
+    }
+
+    async fn issue(
+        &self,
+        kind: OwnerKind,
+        target: &Target,
+        mac: &MacKey,
+        live: &Mutex<Option<Value>>,
+    ) -> Outcome {
+        let judge = |object: &Value| {
+            *lock(live) = Some(object.clone());
+            let directory = self.directory_with(kind.kind(), object);
+            standing(&directory, kind, &target.owner_key(), now())
+        };
+        let issuer = Issuer {
+            cluster: &self.cluster,
+            rules: Rules {
+                request_timeout: self.tuning.request_timeout,
+                watching_since: self.led_since.get().copied().unwrap_or_else(now),
+                ..Rules::new(mac)
+            },
+            budget: &self.budget,
+            now: &now,
+            judge: &judge,
+        };
+        issue(&issuer, target, &mut SystemEntropy).await
+    }
+
+    /// A pass that failed: what somebody must do about it, if so, is told; it is tried again anyway.
+    async fn blocked(
+        &self,
+        kind: OwnerKind,
+        live: Option<Value>,
+        error: IssueError,
+    ) -> Result<Look, LookError> {
+        let problem = match &error {
+            IssueError::Gather("Secret", ApiError::Forbidden(message))
+            | IssueError::Apply("Secret", ApiError::Forbidden(message)) => access_denied(message),
+            IssueError::Apply("Secret", ApiError::Invalid(message)) => Problem::error(
+                Reason::Invalid,
+                "/spec",
+                format!("the API server refuses the Secret: {message}"),
+            ),
+            _ => return Err(error.into()),
+        };
+        if let Some(live) = live {
+            let notice = Notice::new(&live, "Refused", true, problem.message.clone());
+            self.notices.publish(notice);
+            self.report_live(kind, &live, Issuance::Blocked(problem))
+                .await?;
+        }
+        Err(error.into())
+    }
+
+    async fn report_owner(
+        &self,
+        kind: OwnerKind,
+        key: &ObjectKey,
+        issuance: Issuance,
+    ) -> Result<Look, LookError> {
+        let live = self
+            .cluster
+            .object(kind.kind(), key)
+            .await
+            .map_err(api("reading the object"))?;
+        match live.filter(|live| !is_deleting(live)) {
+            Some(live) => self.report_live(kind, &live, issuance).await,
+            None => Ok(Look::Gone),
+        }
+    }
+
+    async fn report_live(
+        &self,
+        kind: OwnerKind,
+        live: &Value,
+        issuance: Issuance,
+    ) -> Result<Look, LookError> {
+        let (directory, now) = (self.directory_with(kind.kind(), live), now());
+        let key = key_of(live);
+        let wanted = match kind {
+            OwnerKind::OAuthClient => directory
+                .client(&key)
+                .map(|object| status::client(live, &directory, object, &issuance, now)),
+            OwnerKind::ServiceAccessToken => directory
+                .service_token(&key)
+                .map(|object| status::service_token(live, &directory, object, &issuance, now)),
+        };
+        let Some(wanted) = wanted else {
+            return Ok(Look::Gone);
+        };
+        let until = match &issuance {
+            Issuance::Settled(settled) => settled.requeue_at(),
+            Issuance::Blocked(_) => None,
+        };
+        self.report(kind.kind(), live, &wanted, until).await
+    }
+}
+
+/// What should become of an owner's secrets.
+fn standing(directory: &Directory, kind: OwnerKind, key: &ObjectKey, now: Timestamp) -> Standing {
+    match kind {
+        OwnerKind::OAuthClient => directory.client_secret_standing(key, now),
+        OwnerKind::ServiceAccessToken => directory.service_token_standing(key, now),
+    }
+}
+
+/// Where an owner's objects are, if there is anything to issue or to take away.
+fn target(
+    directory: &Directory,
+    kind: OwnerKind,
+    key: &ObjectKey,
+    standing: &Standing,
+) -> Option<Target> {
+    match standing {
+        Standing::Wanted(desired) => Some(Target {
+            owner: desired.owner.clone(),
+            identity: desired.identity.clone(),
+            secret_name: desired.secret_name.clone(),
+        }),
+        Standing::Revoked => {
+            let object = directory.service_token(key)?;
+            let record = object.record()?;
+            let client = directory
+                .client(&record.client)
+                .and_then(|client| client.record()?.identity.clone());
+            let identity = client.or_else(|| {
+                let mut credentials = directory.credentials();
+                credentials
+                    .find(|credential| credential.owner.uid == object.uid)
+                    .map(|it| it.identity.clone())
+            })?;
+            Some(Target {
+                owner: CredentialOwner {
+                    kind,
+                    namespace: key.namespace.to_string(),
+                    name: key.name.to_string(),
+                    uid: object.uid.to_string(),
+                },
+                identity,
+                secret_name: record.secret.name.to_string(),
+            })
+        }
+        Standing::Withheld(_) | Standing::NotWanted => None,
+    }
+}
+
+/// How it ends where nothing is issued.
+fn unissued(standing: Standing) -> Settled {
+    match standing {
+        Standing::Withheld(problems) => Settled::Withheld(problems),
+        Standing::Revoked => Settled::Revoked,
+        Standing::Wanted(_) | Standing::NotWanted => Settled::NotWanted,
+    }
+}

@@ -1,0 +1,177 @@
+//! The part of a look at an Identity that has it run: by pods of its own, by the operator's, or by somebody else.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::{Controller, LookError, now};
+use crate::directory::{ObjectKey, Problem, Reason};
+use crate::reconcile::cluster::Cluster;
+use crate::reconcile::events::Notice;
+use crate::reconcile::fleet::{Fleet, FleetError, Passed};
+use crate::reconcile::queue::Why;
+use crate::reconcile::report::Reports;
+use crate::reconcile::work::Work;
+use crate::resources::{Identity, Kind, ManagedSeen, Mode};
+
+/// Who serves Identities.
+#[derive(Clone, Default)]
+pub enum Serving {
+    /// Somebody else, as dev mode does: it is none of the controller's business.
+    #[default]
+    Elsewhere,
+    /// This installation.
+    Here {
+        /// Runs pods; without one somebody runs `symbolon serve`.
+        fleet: Option<Arc<Fleet>>,
+        /// The Identity that the operator's own pods serve.
+        embedded: Option<ObjectKey>,
+    },
+}
+
+impl Serving {
+    pub(super) fn fleet(&self) -> Option<&Fleet> {
+        match self {
+            Self::Elsewhere => None,
+            Self::Here { fleet, .. } => fleet.as_deref(),
+        }
+    }
+}
+
+impl<C: Cluster + Reports + 'static> Controller<C> {
+    /// Says who serves Identities.
+    #[must_use]
+    pub fn served(mut self, serving: Serving) -> Self {
+        self.serving = serving;
+        self
+    }
+
+    /// Queues the Identity of an object that is not as it was left.
+    pub fn managed_changed(&self, seen: &ManagedSeen) {
+        let identity = self.serving.fleet().and_then(|fleet| fleet.saw(seen));
+        if let Some(identity) = identity.filter(|it| self.is_active() && self.is_ours(it)) {
+            self.queue
+                .add(Work::Object(Kind::Identity, identity), Why::Must);
+        }
+    }
+
+    /// Queues Identities that went while nobody looked and have left something.
+    pub(super) fn lead_pods(&self) {
+        let directory = self.directory();
+        let known = self.serving.fleet().map(Fleet::identities);
+        for identity in known.into_iter().flatten() {
+            if directory.identity(&identity).is_none() && self.is_ours(&identity) {
+                self.queue
+                    .add(Work::Object(Kind::Identity, identity), Why::Must);
+            }
+        }
+    }
+
+    /// Another installation may have Identities elsewhere.
+    fn is_ours(&self, identity: &ObjectKey) -> bool {
+        let directory = self.directory();
+        directory
+            .settings()
+            .accepts_identities_of(&identity.namespace)
+    }
+
+    /// An Identity is gone: so is what it has outside its namespace.
+    pub(super) async fn sweep_pods(&self, identity: &ObjectKey) -> Result<(), LookError> {
+        match self.serving.fleet() {
+            Some(fleet) => Ok(fleet.sweep(identity).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Has an accepted Identity with keys run. What goes wrong and somebody can mend comes as a problem, beside the
+    /// error.
+    pub(super) async fn pods(&self, live: &Value) -> (Option<Passed>, Option<FleetError>) {
+        let Ok(identity) = Identity::deserialize(live) else {
+            return (None, None);
+        };
+        let passed = match (&self.serving, identity.spec.mode) {
+            (Serving::Elsewhere, _) | (Serving::Here { fleet: None, .. }, Mode::Deployment) => {
+                Ok(Passed::default())
+            }
+            (
+                Serving::Here {
+                    fleet: Some(fleet), ..
+                },
+                Mode::Deployment,
+            ) => fleet.run(&identity).await,
+            (Serving::Here { fleet, embedded }, Mode::Embedded) => {
+                self::embedded(&identity, fleet.as_deref(), embedded.as_ref()).await
+            }
+        };
+        match passed {
+            Ok(passed) => {
+                self.tell(live, &passed);
+                (Some(passed), None)
+            }
+            Err(error) => {
+                let passed = error.problem().map(|problem| Passed {
+                    problem: Some(problem),
+                    ..Passed::default()
+                });
+                (passed, Some(error))
+            }
+        }
+    }
+
+    /// What began with this pass, as events.
+    fn tell(&self, live: &Value, passed: &Passed) {
+        if passed.has_begun {
+            let note = "its pods are being rolled out".to_owned();
+            self.notices
+                .publish(Notice::new(live, "RollingOut", false, note));
+        }
+        let conflict = passed
+            .problem
+            .as_ref()
+            .filter(|problem| problem.reason == Reason::ValueConflict);
+        let conditions = live["status"]["conditions"].as_array();
+        let is_told = conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["reason"] == Reason::ValueConflict.as_str());
+        if let Some(problem) = conflict.filter(|_| !is_told) {
+            let note = problem.message.clone();
+            self.notices
+                .publish(Notice::new(live, "Conflict", true, note));
+        }
+    }
+}
+
+/// The operator's pods serve it where the installation says so, and those of its own go then.
+async fn embedded(
+    identity: &Identity,
+    fleet: Option<&Fleet>,
+    named: Option<&ObjectKey>,
+) -> Result<Passed, FleetError> {
+    let metadata = &identity.metadata;
+    let key = ObjectKey::new(
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    );
+    if named != Some(&key) {
+        let message = format!(
+            "the operator's pods do not serve this Identity: start the operator with --embedded-identity {key} (SYMBOLON_EMBEDDED_IDENTITY), or set mode: Deployment"
+        );
+        return Ok(Passed {
+            problem: Some(Problem::error(Reason::Pending, "/spec/mode", message)),
+            ..Passed::default()
+        });
+    }
+    if let Some(fleet) = fleet {
+        fleet.clear(identity).await?;
+    }
+    Ok(Passed::default())
+}
+
+/// The moment after which something must be looked at again.
+pub(super) fn until(passed: &Passed) -> Option<jiff::Timestamp> {
+    let wait = SignedDuration::try_from(passed.again?).ok()?;
+    now().checked_add(wait).ok()
+}

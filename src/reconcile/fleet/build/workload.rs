@@ -1,0 +1,271 @@
+//! The pods: what they run, how many, and what may be done to them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::super::{Child, name_of};
+use super::{About, HEALTH_PORT, HTTP_PORT, digest};
+use crate::directory::ObjectKey;
+use crate::reconcile::key_secrets::{KEYSET, MAC, mac_secret, signing_secret};
+use crate::resources::{
+    ANNOTATION_POD_OPTIONS, ANNOTATION_POD_TEMPLATE, ANNOTATION_REPLICAS, IdentitySpec,
+    ManagedKind, PodOptions,
+};
+
+/// How long a pod that is to end goes on taking connections, while others learn that it is.
+pub const PRE_STOP_SECONDS: u64 = 5;
+/// How long requests under way have to end after that: the server's own drain.
+pub const DRAIN_SECONDS: u64 = 25;
+/// After this a pod is killed.
+pub const TERMINATION_GRACE_SECONDS: u64 = PRE_STOP_SECONDS + DRAIN_SECONDS + 5;
+/// Pods where the Identity says nothing.
+const DEFAULT_REPLICAS: i64 = 2;
+/// A rollout that gets no further in this time has failed.
+const PROGRESS_DEADLINE_SECONDS: u64 = 300;
+/// Whom the process runs as.
+const USER: u64 = 65532;
+const KEYS_DIR: &str = "/var/run/symbolon/keys";
+const TLS_DIR: &str = "/var/run/symbolon/tls";
+
+/// Who says how many pods there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// The Identity.
+    Fixed(i64),
+    /// Nobody, or somebody who scales the Deployment.
+    Unset,
+    /// The autoscaler, at least so many.
+    Auto(i64),
+}
+
+impl Scale {
+    pub(super) fn of(spec: &IdentitySpec) -> Self {
+        match (spec.replicas, &spec.autoscaling) {
+            (Some(replicas), _) => Self::Fixed(replicas),
+            (None, Some(autoscaling)) => Self::Auto(autoscaling.min),
+            (None, None) => Self::Unset,
+        }
+    }
+
+    /// As the annotation on the Deployment has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fixed(_) => "spec",
+            Self::Unset => "default",
+            Self::Auto(_) => "autoscaling",
+        }
+    }
+
+    /// What a new Deployment begins with.
+    pub const fn first(self) -> i64 {
+        match self {
+            Self::Fixed(replicas) | Self::Auto(replicas) => replicas,
+            Self::Unset => DEFAULT_REPLICAS,
+        }
+    }
+}
+
+pub(super) fn objects(about: &About<'_>, scale: Scale) -> Vec<(Child, Value)> {
+    let mut objects = vec![deployment(about, scale)];
+    if scale.first() > 1 {
+        let spec = json!({
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": about.selector()},
+            // One that is not ready serves nobody: it must not keep a node from being emptied.
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        });
+        objects.push(about.own(ManagedKind::PodDisruptionBudget, json!({"spec": spec})));
+    }
+    if let Some(autoscaling) = &about.spec.autoscaling {
+        let target = json!({"type": "Utilization", "averageUtilization": autoscaling.target_cpu_utilization});
+        let spec = json!({
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name_of(&about.key)},
+            "minReplicas": autoscaling.min,
+            "maxReplicas": autoscaling.max,
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+        });
+        objects.push(about.own(ManagedKind::HorizontalPodAutoscaler, json!({"spec": spec})));
+    }
+    objects
+}
+
+fn deployment(about: &About<'_>, scale: Scale) -> (Child, Value) {
+    let template = template(about);
+    let options = json!({"pod": about.spec.pod, "tls": about.spec.network.tls});
+    let annotations = BTreeMap::from([
+        (ANNOTATION_POD_TEMPLATE.to_owned(), digest(&template)),
+        (ANNOTATION_POD_OPTIONS.to_owned(), digest(&options)),
+        (ANNOTATION_REPLICAS.to_owned(), scale.as_str().to_owned()),
+    ]);
+    let mut spec = json!({
+        "selector": {"matchLabels": about.selector()},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "progressDeadlineSeconds": PROGRESS_DEADLINE_SECONDS,
+        "revisionHistoryLimit": 3,
+        "template": template,
+    });
+    if let Scale::Fixed(replicas) = scale {
+        spec["replicas"] = json!(replicas);
+    }
+    about.annotated(ManagedKind::Deployment, &annotations, json!({"spec": spec}))
+}
+
+fn template(about: &About<'_>) -> Value {
+    let none = PodOptions::default();
+    let options = about.spec.pod.as_ref().unwrap_or(&none);
+    let mut labels = options.labels.clone();
+    // Ours win: others find the pods by them.
+    labels.extend(about.labels());
+    let mut metadata = json!({"labels": labels});
+    if !options.annotations.is_empty() {
+        metadata["annotations"] = json!(options.annotations);
+    }
+    let mut spec = json!({
+        "serviceAccountName": name_of(&about.key),
+        "automountServiceAccountToken": true,
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container(about, options)],
+        "volumes": volumes(about),
+        "topologySpreadConstraints": spread(about, options),
+    });
+    let pull: Vec<Value> = about
+        .of
+        .image_pull_secrets
+        .iter()
+        .chain(options.image_pull_secrets.iter().map(|secret| &secret.name))
+        .map(|name| json!({"name": name}))
+        .collect();
+    let optional: [(&str, Option<Value>); 5] = [
+        ("imagePullSecrets", (!pull.is_empty()).then(|| json!(pull))),
+        (
+            "nodeSelector",
+            (!options.node_selector.is_empty()).then(|| json!(options.node_selector)),
+        ),
+        (
+            "priorityClassName",
+            options.priority_class_name.as_ref().map(|name| json!(name)),
+        ),
+        (
+            "tolerations",
+            (!options.tolerations.is_empty()).then(|| json!(options.tolerations)),
+        ),
+        (
+            "affinity",
+            options.affinity.as_ref().map(|affinity| json!(affinity)),
+        ),
+    ];
+    for (field, value) in optional {
+        if let Some(value) = value {
+            spec[field] = value;
+        }
+    }
+    json!({"metadata": metadata, "spec": spec})
+}
+
+fn container(about: &About<'_>, options: &PodOptions) -> Value {
+    let image = options.image.as_ref().unwrap_or(&about.of.image);
+    let resources = options.resources.as_ref().map_or_else(
+        || json!({"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}),
+        |resources| json!(resources),
+    );
+    let mut mounts = vec![json!({"name": "keys", "mountPath": KEYS_DIR, "readOnly": true})];
+    if about.spec.network.tls.is_some() {
+        mounts.push(json!({"name": "tls", "mountPath": TLS_DIR, "readOnly": true}));
+    }
+    let probe = |path: &str, period: u64, failures: u64| {
+        json!({
+            "httpGet": {"path": path, "port": "health"},
+            "periodSeconds": period, "timeoutSeconds": 3, "failureThreshold": failures,
+        })
+    };
+    let mut container = json!({
+        "name": "symbolon",
+        "image": image,
+        "args": arguments(about),
+        "ports": [
+            {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
+            {"name": "health", "containerPort": HEALTH_PORT, "protocol": "TCP"},
+        ],
+        "startupProbe": probe("/livez", 1, 60),
+        "livenessProbe": probe("/livez", 10, 6),
+        "readinessProbe": probe("/readyz", 2, 2),
+        "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP_SECONDS}}},
+        "resources": resources,
+        "securityContext": {
+            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+    });
+    if let Some(endpoint) = &about.of.otlp_endpoint {
+        container["env"] = json!([{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": endpoint}]);
+    }
+    container
+}
+
+fn arguments(about: &About<'_>) -> Vec<String> {
+    let mut arguments = vec![
+        "serve".to_owned(),
+        format!("--identity={}", about.key),
+        format!("--keys-dir={KEYS_DIR}"),
+    ];
+    if about.spec.network.tls.is_some() {
+        arguments.push(format!("--tls-dir={TLS_DIR}"));
+    }
+    if !about.of.namespaces.is_empty() {
+        arguments.push(format!("--namespace={}", about.of.namespaces.join(",")));
+    }
+    if !about.of.identity_namespaces.is_empty() {
+        let accepted = about.of.identity_namespaces.join(",");
+        arguments.push(format!("--identity-namespace={accepted}"));
+    }
+    if let Some(default) = &about.of.default_identity {
+        arguments.push(format!("--default-identity={default}"));
+    }
+    arguments
+}
+
+/// Secrets are mounted and read anew when they change: no key and no certificate restarts a pod.
+fn volumes(about: &About<'_>) -> Vec<Value> {
+    let part = |secret: ObjectKey, key: &str| json!({"secret": {"name": *secret.name, "items": [{"key": key, "path": key}]}});
+    let keys = json!([
+        part(signing_secret(&about.key), KEYSET),
+        part(mac_secret(&about.key), MAC),
+    ]);
+    // Readable by the process's group alone.
+    let mut volumes =
+        vec![json!({"name": "keys", "projected": {"defaultMode": 0o440, "sources": keys}})];
+    if let Some(tls) = &about.spec.network.tls {
+        let source = json!({"secretName": tls.secret_ref.name, "defaultMode": 0o440});
+        volumes.push(json!({"name": "tls", "secret": source}));
+    }
+    volumes
+}
+
+/// Over zones, then nodes, where that is possible; or as the Identity says.
+fn spread(about: &About<'_>, options: &PodOptions) -> Vec<Value> {
+    let pods = json!({"matchLabels": about.selector()});
+    if let Some(asked) = &options.topology_spread_constraints {
+        let ours = |mut constraint: Map<String, Value>| {
+            constraint
+                .entry("labelSelector")
+                .or_insert_with(|| pods.clone());
+            Value::Object(constraint)
+        };
+        return asked.iter().map(|free| ours(free.0.clone())).collect();
+    }
+    ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+        .map(|key| {
+            json!({
+                "maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway",
+                // Pods of the revision before do not count.
+                "labelSelector": pods, "matchLabelKeys": ["pod-template-hash"],
+            })
+        })
+        .into()
+}

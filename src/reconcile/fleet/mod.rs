@@ -1,0 +1,72 @@
+//! The pods of Identities and all that belongs to them: a Deployment, its Service, rights, budget, routes.
+//!
+//! [`build`] says what there should be; [`compare`] what to do about each object that there is; [`rollout`] how far
+//! the pods are; [`upgrade`] whose turn it is when the installation's image changes. Those are pure. [`Fleet`] gathers
+//! live objects and applies, one request a step. Absent: Secrets (the pods mount them and follow them by
+//! themselves), and dev mode, which runs no pods.
+
+pub mod build;
+mod compare;
+mod objects;
+mod pass;
+mod rollout;
+mod seen;
+#[cfg(test)]
+mod tests;
+mod upgrade;
+
+pub use self::objects::Objects;
+pub use self::pass::{Fleet, FleetError, Passed};
+pub use self::rollout::{Phase, Rollout};
+
+use crate::directory::ObjectKey;
+use crate::resources::ManagedKind;
+
+/// What the installation says of all Identities' pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Installation {
+    /// The image of Identities that name none.
+    pub image: String,
+    /// Secrets that images are pulled with; in each Identity's namespace.
+    pub image_pull_secrets: Vec<String>,
+    /// Where users' objects are watched; empty: everywhere.
+    pub namespaces: Vec<String>,
+    /// Where Identities are accepted; empty: everywhere that is watched.
+    pub identity_namespaces: Vec<String>,
+    /// The Identity of objects that name none.
+    pub default_identity: Option<ObjectKey>,
+    /// The `ClusterRole` with the server's rights to read users' objects.
+    pub server_cluster_role: String,
+    /// Where traces go, as an OTLP URL.
+    pub otlp_endpoint: Option<String>,
+}
+
+/// One object that is made of an Identity.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Child {
+    /// Its kind.
+    pub kind: ManagedKind,
+    /// Its namespace; `None` for kinds without.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl std::fmt::Display for Child {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(out, "{} {namespace}/{}", self.kind, self.name),
+            None => write!(out, "{} {}", self.kind, self.name),
+        }
+    }
+}
+
+/// The name of everything that is made of an Identity in its namespace.
+pub fn name_of(identity: &ObjectKey) -> String {
+    format!("{}-identity", identity.name)
+}
+
+/// The name of what is made of an Identity elsewhere.
+pub fn global_name_of(identity: &ObjectKey) -> String {
+    format!("symbolon:{}:{}", identity.namespace, identity.name)
+}

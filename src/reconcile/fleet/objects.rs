@@ -1,0 +1,138 @@
+//! Live reads and single writes of Identities' objects. Each is bounded in time and, if it writes, fenced.
+
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions};
+use kube::core::Request;
+use serde_json::Value;
+
+use super::Child;
+use super::build::Apis;
+use super::compare::FIELD_MANAGER;
+use crate::reconcile::cluster::{ApiError, Precondition};
+use crate::reconcile::fence::Fence;
+use crate::reconcile::rest::{Built, Rest};
+use crate::resources::ManagedKind;
+
+/// Pods that are asked what ails them.
+const MOST_PODS: u32 = 20;
+/// Deployments of one page.
+const PAGE: u32 = 500;
+
+/// A Kubernetes API server, for objects of Identities.
+#[derive(Clone)]
+pub struct Objects {
+    rest: Rest,
+    fence: Fence,
+}
+
+impl Objects {
+    /// An API server; `timeout` bounds each request. The client must not retry by itself.
+    pub fn new(client: Client, timeout: Duration, fence: Fence) -> Self {
+        Self {
+            rest: Rest { client, timeout },
+            fence,
+        }
+    }
+
+    /// Reads one.
+    pub(super) async fn get(&self, child: &Child) -> Result<Option<Value>, ApiError> {
+        let request = at(child).get(&child.name, &GetParams::default());
+        self.rest.find(request).await
+    }
+
+    /// Applies one on the server's side. A `resourceVersion` in it makes it conditional.
+    pub(super) async fn apply(&self, child: &Child, body: &Value) -> Result<Value, ApiError> {
+        // What somebody else has set of what is ours is drift.
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        self.write(at(child).patch(&child.name, &params, &Patch::Apply(body)))
+            .await
+    }
+
+    /// Deletes the very object that was read.
+    pub(super) async fn delete(&self, child: &Child, only: &Precondition) -> Result<(), ApiError> {
+        let params = DeleteParams::background().preconditions(Preconditions {
+            uid: Some(only.uid.clone()),
+            resource_version: Some(only.resource_version.clone()),
+        });
+        self.write(at(child).delete(&child.name, &params))
+            .await
+            .map(drop)
+    }
+
+    /// Every Deployment of an Identity, here or everywhere.
+    pub(super) async fn deployments(
+        &self,
+        namespace: Option<&str>,
+    ) -> Result<Vec<Value>, ApiError> {
+        let mut found = Vec::new();
+        let mut next = None;
+        loop {
+            let params = ListParams {
+                label_selector: Some(ManagedKind::label_selector()),
+                limit: Some(PAGE),
+                continue_token: next.take(),
+                ..ListParams::default()
+            };
+            let path = ManagedKind::Deployment.path(namespace);
+            let mut page = self.rest.send(Request::new(path).list(&params)).await?;
+            next = page["metadata"]["continue"]
+                .as_str()
+                .filter(|token| !token.is_empty())
+                .map(str::to_owned);
+            if let Value::Array(items) = page["items"].take() {
+                found.extend(items);
+            }
+            if next.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Some pods that a selector finds.
+    pub(super) async fn pods(
+        &self,
+        namespace: &str,
+        selector: &str,
+    ) -> Result<Vec<Value>, ApiError> {
+        let params = ListParams::default().labels(selector).limit(MOST_PODS);
+        let request = Request::new(format!("/api/v1/namespaces/{namespace}/pods"));
+        let mut page = self.rest.send(request.list(&params)).await?;
+        match page["items"].take() {
+            Value::Array(items) => Ok(items),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Which of the kinds that not every cluster has this one has.
+    pub(super) async fn apis(&self) -> Result<Apis, ApiError> {
+        let request = http::Request::get("/apis")
+            .body(Vec::new())
+            .map_err(|error| ApiError::Invalid(error.to_string()))?;
+        let answer = self.rest.send(Ok(request)).await?;
+        let knows = |kind: ManagedKind| {
+            let groups = answer["groups"].as_array().into_iter().flatten();
+            let mut versions =
+                groups.flat_map(|group| group["versions"].as_array().into_iter().flatten());
+            versions.any(|version| version["groupVersion"] == kind.api_version())
+        };
+        Ok(Apis {
+            http_route: knows(ManagedKind::HttpRoute),
+            service_monitor: knows(ManagedKind::ServiceMonitor),
+        })
+    }
+
+    async fn write(&self, request: Built) -> Result<Value, ApiError> {
+        if !self.fence.is_open() {
+            return Err(ApiError::Unavailable(
+                "this process does not lead any more".to_owned(),
+            ));
+        }
+        self.rest.send(request).await
+    }
+}
+
+fn at(child: &Child) -> Request {
+    Request::new(child.kind.path(child.namespace.as_deref()))
+}

@@ -1,0 +1,503 @@
+//! One pass over an Identity's objects: gather each, compare, apply; then read how far its pods are.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::build::{Apis, Plan, Wanted, build, possible};
+use super::compare::{Owner, Step, annotation, owner, step};
+use super::rollout::{Rollout, is_stuck, read};
+use super::seen::Seen;
+use super::upgrade::{Cause, SPEC, UPGRADE, cause, under_way};
+use super::{Child, Installation, Objects};
+use crate::directory::{ObjectKey, Problem, Reason};
+use crate::reconcile::cluster::{ApiError, Precondition};
+use crate::resources::{
+    ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, ManagedKind, ManagedSeen,
+};
+
+/// How long it is believed which kinds the cluster knows.
+const APIS_FOR: Duration = Duration::from_secs(20);
+/// Repairs of one object in a row that are made at once; who undoes them all is an adversary, and is met more slowly.
+const QUICK_REPAIRS: u32 = 3;
+/// The longest wait before what was undone is repaired again.
+const LONGEST_PATIENCE: Duration = Duration::from_mins(5);
+
+/// Keeps the objects of Identities as they should be.
+pub struct Fleet {
+    objects: Objects,
+    of: Installation,
+    seen: Mutex<Seen>,
+    apis: Mutex<Option<(Apis, Instant)>>,
+    repairs: Mutex<HashMap<Child, Repairs>>,
+    /// Held from asking whose turn it is until the Deployment is written.
+    turn: tokio::sync::Mutex<Option<Turn>>,
+}
+
+/// How often an object was repaired in a row.
+#[derive(Clone, Copy, Debug)]
+struct Repairs {
+    count: u32,
+    last: Instant,
+}
+
+/// Whose turn it was when it was last asked for: not everybody who waits asks anew.
+struct Turn {
+    identity: String,
+    asked: Instant,
+}
+
+/// What a pass came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Passed {
+    /// How far the pods are; `None` where there is no Deployment.
+    pub rollout: Option<Rollout>,
+    /// What keeps it from being as it should.
+    pub problem: Option<Problem>,
+    /// Whether something must be looked at again, and how soon.
+    pub again: Option<Duration>,
+    /// Whether new pods are being rolled out by this pass.
+    pub has_begun: bool,
+}
+
+/// A pass that could not come to its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}: {1}")]
+pub struct FleetError(pub String, #[source] pub ApiError);
+
+impl FleetError {
+    /// What people must do about it, if so.
+    pub fn problem(&self) -> Option<Problem> {
+        let (reason, words) = match &self.1 {
+            ApiError::Invalid(words) => (Reason::Invalid, words),
+            ApiError::Forbidden(words) => (Reason::Pending, words),
+            _ => return None,
+        };
+        let Self(child, _) = self;
+        let message = format!("the API server refuses the {child}: {words}");
+        Some(Problem::error(reason, "/spec", message))
+    }
+}
+
+impl Fleet {
+    /// A fleet as the installation says.
+    pub fn new(objects: Objects, of: Installation) -> Self {
+        Self {
+            objects,
+            of,
+            seen: Mutex::default(),
+            apis: Mutex::default(),
+            repairs: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Takes what a watch tells of an object; the Identity to look at, if that is news.
+    pub fn saw(&self, seen: &ManagedSeen) -> Option<ObjectKey> {
+        let child = Child {
+            kind: seen.kind,
+            namespace: seen.namespace.as_deref().map(str::to_owned),
+            name: seen.name.to_string(),
+        };
+        let identity = seen
+            .identity
+            .as_deref()
+            .and_then(|identity| identity.split_once('/'))
+            .map(|(namespace, name)| ObjectKey::new(namespace, name));
+        lock(&self.seen).saw(&child, seen.version.as_deref(), identity)
+    }
+
+    /// The Identities that have objects, those among them that are gone themselves included.
+    pub fn identities(&self) -> BTreeSet<ObjectKey> {
+        lock(&self.seen).identities()
+    }
+
+    /// Brings an Identity's objects to what its spec says.
+    pub async fn run(&self, identity: &Identity) -> Result<Passed, FleetError> {
+        let apis = self.apis().await?;
+        let plan = match build(identity, &self.of, apis) {
+            Ok(plan) => plan,
+            Err(problem) => return Ok(Passed::blocked(problem)),
+        };
+        let mut pass = Pass {
+            fleet: self,
+            key: key_of(identity),
+            uid: identity.metadata.uid.as_deref().unwrap_or_default(),
+            plan: &plan,
+            passed: Passed::default(),
+            deployment: None,
+            waits: None,
+        };
+        if plan.objects.iter().any(|it| !it.child.kind.is_built_in()) {
+            pass.passed.look_again(UNWATCHED);
+        }
+        for wanted in &plan.objects {
+            pass.attend(wanted).await?;
+        }
+        let wanted: BTreeSet<&Child> = plan.objects.iter().map(|wanted| &wanted.child).collect();
+        pass.clear(&wanted).await?;
+        pass.finish().await
+    }
+
+    /// Takes away everything that an Identity has of us: it is served otherwise now.
+    pub async fn clear(&self, identity: &Identity) -> Result<(), FleetError> {
+        let uid = identity.metadata.uid.as_deref().unwrap_or_default();
+        let key = key_of(identity);
+        for child in self.candidates(&key) {
+            self.remove(&child, &key, uid).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes away what an Identity that is gone has left outside its namespace: owner references reach no further.
+    pub async fn sweep(&self, identity: &ObjectKey) -> Result<(), FleetError> {
+        let left = lock(&self.seen).of(identity);
+        let own = Some(&*identity.namespace);
+        for child in left
+            .iter()
+            .filter(|child| child.namespace.as_deref() != own)
+        {
+            self.remove(child, identity, "").await?;
+        }
+        Ok(())
+    }
+
+    fn candidates(&self, identity: &ObjectKey) -> BTreeSet<Child> {
+        let seen = lock(&self.seen);
+        let possible = possible(identity, &self.of).into_iter();
+        possible
+            .filter(|child| seen.may_be_there(child))
+            .chain(seen.of(identity))
+            .collect()
+    }
+
+    /// Deletes an object of an Identity, if that is what it is.
+    async fn remove(&self, child: &Child, key: &ObjectKey, uid: &str) -> Result<(), FleetError> {
+        let failed = |error| FleetError(child.to_string(), error);
+        let live = match self.objects.get(child).await {
+            Ok(live) => live,
+            // A kind that this cluster does not know, or that we may not touch: none of it is ours.
+            Err(ApiError::Unavailable(_) | ApiError::Forbidden(_)) if !child.kind.is_built_in() => {
+                None
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let ours = live.filter(|live| owner(live, key, uid) == Owner::Ours);
+        if let Some(live) = ours {
+            match self.objects.delete(child, &only(&live)).await {
+                Ok(()) => info!(%child, "deleted: nobody wants it any more"),
+                Err(ApiError::NotFound) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        lock(&self.seen).found_absent(child);
+        Ok(())
+    }
+
+    async fn apis(&self) -> Result<Apis, FleetError> {
+        let known = *lock(&self.apis);
+        if let Some((apis, until)) = known
+            && Instant::now() < until
+        {
+            return Ok(apis);
+        }
+        let asked = self.objects.apis().await;
+        let apis = asked.map_err(|error| FleetError("list of API groups".to_owned(), error))?;
+        *lock(&self.apis) = Some((apis, Instant::now() + APIS_FOR));
+        Ok(apis)
+    }
+
+    /// How long to wait before an object is repaired once more; counts the repair if that is now.
+    fn patience(&self, child: &Child) -> Option<Duration> {
+        let mut repairs = lock(&self.repairs);
+        let now = Instant::now();
+        let entry = repairs.entry(child.clone()).or_insert(Repairs {
+            count: 0,
+            last: now,
+        });
+        if now.duration_since(entry.last) > LONGEST_PATIENCE * 2 {
+            entry.count = 0;
+        }
+        let doublings = entry.count.saturating_sub(QUICK_REPAIRS).min(9);
+        let pause = if entry.count < QUICK_REPAIRS {
+            Duration::ZERO
+        } else {
+            (Duration::from_secs(1) * (1 << doublings)).min(LONGEST_PATIENCE)
+        };
+        let since = now.duration_since(entry.last);
+        if since < pause {
+            return Some(pause.saturating_sub(since));
+        }
+        *entry = Repairs {
+            count: entry.count + 1,
+            last: now,
+        };
+        None
+    }
+}
+
+impl Passed {
+    fn blocked(problem: Problem) -> Self {
+        Self {
+            problem: Some(problem),
+            // What was missing may have come without a word.
+            again: Some(APIS_FOR),
+            ..Self::default()
+        }
+    }
+
+    fn look_again(&mut self, wait: Duration) {
+        self.again = Some(self.again.map_or(wait, |before| before.min(wait)));
+    }
+}
+
+/// One pass on its way.
+struct Pass<'a> {
+    fleet: &'a Fleet,
+    key: ObjectKey,
+    uid: &'a str,
+    plan: &'a Plan,
+    passed: Passed,
+    deployment: Option<Value>,
+    /// Why newer pods come later.
+    waits: Option<String>,
+}
+
+/// For something that is on its way by itself.
+const SOON: Duration = Duration::from_secs(1);
+/// For what is in the way to go.
+const IN_THE_WAY: Duration = Duration::from_secs(15);
+/// For objects that no watch tells of.
+const UNWATCHED: Duration = Duration::from_mins(10);
+/// For one's turn.
+const TURN: Duration = Duration::from_secs(3);
+
+impl Pass<'_> {
+    /// Gathers, compares and applies one object.
+    async fn attend(&mut self, wanted: &Wanted) -> Result<(), FleetError> {
+        let child = &wanted.child;
+        let digest = annotation(&wanted.body, ANNOTATION_APPLIED).unwrap_or_default();
+        let is_deployment = child.kind == ManagedKind::Deployment;
+        // A Deployment tells how far it is, and some kinds are not watched.
+        if !is_deployment
+            && child.kind.is_built_in()
+            && lock(&self.fleet.seen).is_good(child, digest)
+        {
+            return Ok(());
+        }
+        let live = match self.fleet.objects.get(child).await {
+            Ok(live) => live,
+            // Nobody asked for it: it is made where that is possible.
+            Err(ApiError::Forbidden(words)) if child.kind == ManagedKind::ServiceMonitor => {
+                debug!(%child, words, "left out");
+                return Ok(());
+            }
+            Err(error) => return Err(FleetError(child.to_string(), error)),
+        };
+        let step = step(wanted, self.plan.scale, live.as_ref(), &self.key, self.uid);
+        let Some(stored) = self.act(wanted, step, live).await? else {
+            return Ok(());
+        };
+        if annotation(&stored, ANNOTATION_APPLIED) == Some(digest) {
+            let version = stored["metadata"]["resourceVersion"].as_str();
+            lock(&self.fleet.seen).found_good(child, version.unwrap_or_default(), digest);
+        }
+        if is_deployment {
+            self.deployment = Some(stored);
+        }
+        Ok(())
+    }
+
+    /// Takes one step; what is stored then, if that is known.
+    async fn act(
+        &mut self,
+        wanted: &Wanted,
+        step: Step,
+        live: Option<Value>,
+    ) -> Result<Option<Value>, FleetError> {
+        let child = &wanted.child;
+        match step {
+            Step::Keep => Ok(live),
+            Step::Wait => {
+                self.passed.look_again(SOON);
+                Ok(None)
+            }
+            Step::Conflict(problem) => {
+                // No watch tells when it goes.
+                self.passed.look_again(IN_THE_WAY);
+                self.passed.problem.get_or_insert(problem);
+                Ok(None)
+            }
+            Step::Repair(body) => match self.fleet.patience(child) {
+                None => {
+                    info!(%child, "somebody has changed it: repairing");
+                    self.apply(child, body, live).await
+                }
+                Some(wait) => {
+                    warn!(%child, "somebody keeps changing it: repairing later");
+                    self.passed.look_again(wait);
+                    Ok(live)
+                }
+            },
+            Step::Apply(body) => self.apply(child, body, live).await,
+            Step::Replace => {
+                if let Some(live) = &live {
+                    let deleted = self.fleet.objects.delete(child, &only(live)).await;
+                    deleted.map_err(|error| FleetError(child.to_string(), error))?;
+                }
+                self.apply(child, wanted.body.clone(), None).await
+            }
+        }
+    }
+
+    /// Applies a body over what was read; a Deployment when it is its turn.
+    async fn apply(
+        &mut self,
+        child: &Child,
+        mut body: Value,
+        live: Option<Value>,
+    ) -> Result<Option<Value>, FleetError> {
+        let fleet = self.fleet;
+        let mut turn = None;
+        if child.kind == ManagedKind::Deployment {
+            let cause = cause(&body, live.as_ref());
+            if cause == Cause::Upgrade {
+                let held = turn.insert(fleet.turn.lock().await);
+                if let Some(other) = self.other_upgrade(held).await? {
+                    self.passed.look_again(TURN);
+                    self.waits = Some(format!(
+                        "newer pods wait for their turn: Identity {other} is being upgraded"
+                    ));
+                    return Ok(live);
+                }
+            }
+            note(&mut body, cause, live.as_ref());
+            self.passed.has_begun = cause != Cause::Nothing;
+        }
+        let applied = fleet.objects.apply(child, &body).await;
+        drop(turn);
+        match applied {
+            Ok(stored) => Ok(Some(stored)),
+            // Somebody was faster: what they did comes as news, or is looked at soon.
+            Err(ApiError::Conflict | ApiError::NotFound) => {
+                self.passed.look_again(SOON);
+                self.passed.has_begun = false;
+                Ok(None)
+            }
+            Err(error) => Err(FleetError(child.to_string(), error)),
+        }
+    }
+
+    /// The other Identity whose pods the installation is replacing now; without one it is this one's turn.
+    async fn other_upgrade(&self, turn: &mut Option<Turn>) -> Result<Option<String>, FleetError> {
+        let (own, now) = (self.key.to_string(), Instant::now());
+        let is_known = |turn: &&Turn| turn.identity != own && now.duration_since(turn.asked) < TURN;
+        if let Some(turn) = turn.as_ref().filter(is_known) {
+            return Ok(Some(turn.identity.clone()));
+        }
+        let other = self.upgraded_elsewhere(&own).await?;
+        *turn = Some(Turn {
+            identity: other.clone().unwrap_or(own),
+            asked: now,
+        });
+        Ok(other)
+    }
+
+    async fn upgraded_elsewhere(&self, own: &str) -> Result<Option<String>, FleetError> {
+        let of = &self.fleet.of;
+        let places = match (&of.identity_namespaces[..], &of.namespaces[..]) {
+            ([], []) => vec![None],
+            ([], watched) => watched.iter().map(Some).collect(),
+            (accepted, _) => accepted.iter().map(Some).collect(),
+        };
+        for place in places {
+            let found = self
+                .fleet
+                .objects
+                .deployments(place.map(String::as_str))
+                .await;
+            let found =
+                found.map_err(|error| FleetError("list of Deployments".to_owned(), error))?;
+            if let Some(other) = under_way(&found, own) {
+                return Ok(Some(other.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes away what is not wanted any more.
+    async fn clear(&self, wanted: &BTreeSet<&Child>) -> Result<(), FleetError> {
+        for child in self.fleet.candidates(&self.key) {
+            if !wanted.contains(&child) {
+                self.fleet.remove(&child, &self.key, self.uid).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Passed, FleetError> {
+        let Some(deployment) = &self.deployment else {
+            let words = "its Deployment is about to be made, or to be changed";
+            let soon = || Problem::error(Reason::RollingOut, "", words);
+            self.passed.problem.get_or_insert_with(soon);
+            return Ok(self.passed);
+        };
+        let mut rollout = read(deployment, &[]);
+        if is_stuck(deployment) {
+            let asked = self
+                .fleet
+                .objects
+                .pods(&self.key.namespace, &rollout.selector);
+            // Words alone: without them the rest is told.
+            let pods = asked.await.unwrap_or_default();
+            rollout = read(deployment, &pods);
+        }
+        rollout.upgrade = self.waits;
+        self.passed.rollout = Some(rollout);
+        Ok(self.passed)
+    }
+}
+
+/// Notes on a Deployment why its pods were last replaced, and over what it is applied.
+fn note(body: &mut Value, cause: Cause, live: Option<&Value>) {
+    let before = live.and_then(|live| annotation(live, ANNOTATION_ROLLOUT));
+    let why = match cause {
+        Cause::Upgrade => UPGRADE,
+        Cause::Spec => SPEC,
+        Cause::Nothing => before.unwrap_or(SPEC),
+    };
+    body["metadata"]["annotations"][ANNOTATION_ROLLOUT] = why.into();
+    // What an autoscaler has said since would be undone.
+    if let Some(live) = live {
+        body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+    }
+}
+
+fn only(live: &Value) -> Precondition {
+    let field = |name: &str| {
+        live["metadata"][name]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    Precondition {
+        uid: field("uid"),
+        resource_version: field("resourceVersion"),
+    }
+}
+
+fn key_of(identity: &Identity) -> ObjectKey {
+    let metadata = &identity.metadata;
+    ObjectKey::new(
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

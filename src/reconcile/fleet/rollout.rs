@@ -1,0 +1,155 @@
+//! How far an Identity's pods are, as its Deployment tells. Pure; the same questions as `kubectl rollout status` asks.
+
+use serde_json::Value;
+
+/// A Deployment's pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollout {
+    /// All pods, those of an older revision included.
+    pub replicas: i64,
+    /// Those that are ready.
+    pub ready: i64,
+    /// The labels of the pods as a selector.
+    pub selector: String,
+    /// What all pods run; `None` while they differ.
+    pub version: Option<String>,
+    /// How far it is.
+    pub phase: Phase,
+    /// The installation's newer pods come later, and why.
+    pub upgrade: Option<String>,
+}
+
+/// How far a rollout is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// All pods are of the newest revision and ready.
+    Complete,
+    /// On its way, in words.
+    Under(String),
+    /// It got no further in time, or cannot: why.
+    Failed(String),
+}
+
+/// Reads a live Deployment. `pods` are its pods where they were asked for: their words say why it failed.
+pub(super) fn read(deployment: &Value, pods: &[Value]) -> Rollout {
+    let status = &deployment["status"];
+    let count = |field: &str| status[field].as_i64().unwrap_or(0);
+    let phase = phase(deployment, pods);
+    let labels = deployment["spec"]["selector"]["matchLabels"].as_object();
+    let pairs = labels
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
+    let image = deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
+    Rollout {
+        replicas: count("replicas"),
+        ready: count("readyReplicas"),
+        selector: pairs.collect::<Vec<_>>().join(","),
+        version: image.filter(|_| phase == Phase::Complete).map(version_of),
+        phase,
+        upgrade: None,
+    }
+}
+
+/// Whether a live Deployment gets no further, so that its pods should be asked why.
+pub(super) fn is_stuck(deployment: &Value) -> bool {
+    condition(deployment, "Progressing")
+        .is_some_and(|condition| condition["reason"] == "ProgressDeadlineExceeded")
+}
+
+/// Whether a live Deployment is still on its way from one revision to another.
+pub(super) fn is_rolling(deployment: &Value) -> bool {
+    phase(deployment, &[]) != Phase::Complete
+}
+
+fn phase(deployment: &Value, pods: &[Value]) -> Phase {
+    let status = &deployment["status"];
+    let count = |field: &str| status[field].as_i64().unwrap_or(0);
+    let wanted = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
+    let generation = deployment["metadata"]["generation"].as_i64().unwrap_or(0);
+    if count("observedGeneration") < generation {
+        return Phase::Under(format!("0 of {wanted} replicas are ready"));
+    }
+    let (updated, ready) = (count("updatedReplicas"), count("readyReplicas"));
+    let new_ready = ready.min(updated);
+    if is_stuck(deployment) {
+        let why = pods.iter().find_map(trouble);
+        let why = why.or_else(|| refused(deployment));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        return Phase::Failed(format!(
+            "the rollout got no further: {new_ready} of {wanted} replicas are ready{why}"
+        ));
+    }
+    if updated < wanted || count("availableReplicas") < wanted {
+        let why = refused(deployment).map(|why| format!(": {why}"));
+        return Phase::Under(format!(
+            "{new_ready} of {wanted} replicas are ready{}",
+            why.unwrap_or_default()
+        ));
+    }
+    let old = count("replicas") - updated;
+    if old > 0 {
+        return Phase::Under(format!(
+            "{wanted} of {wanted} replicas are ready, {old} of the revision before are ending"
+        ));
+    }
+    Phase::Complete
+}
+
+/// Pods that could not even be created: a quota, or an admission rule.
+fn refused(deployment: &Value) -> Option<String> {
+    let failure = condition(deployment, "ReplicaFailure")?;
+    (failure["status"] == "True").then(|| failure["message"].as_str().map(str::to_owned))?
+}
+
+/// What a pod complains of.
+fn trouble(pod: &Value) -> Option<String> {
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let words = |state: &Value| {
+        let reason = state["reason"].as_str()?;
+        let message = state["message"].as_str();
+        Some(message.map_or_else(
+            || format!("pod {name}: {reason}"),
+            |message| format!("pod {name}: {reason}: {message}"),
+        ))
+    };
+    let containers = pod["status"]["containerStatuses"].as_array();
+    let waiting = containers.into_iter().flatten().find_map(|container| {
+        let state = &container["state"];
+        let last = &container["lastState"]["terminated"];
+        words(&state["waiting"])
+            .filter(|_| state["waiting"]["reason"] != "ContainerCreating")
+            .or_else(|| words(&state["terminated"]))
+            .or_else(|| words(last))
+    });
+    let conditions = pod["status"]["conditions"].as_array();
+    let unscheduled = || {
+        let mut conditions = conditions.into_iter().flatten();
+        let found = conditions.find(|condition| {
+            condition["type"] == "PodScheduled" && condition["status"] == "False"
+        });
+        words(found?)
+    };
+    waiting.or_else(unscheduled)
+}
+
+fn condition<'v>(deployment: &'v Value, kind: &str) -> Option<&'v Value> {
+    let conditions = deployment["status"]["conditions"].as_array()?;
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
+}
+
+/// The tag of an image, else the beginning of its digest.
+fn version_of(image: &str) -> String {
+    let (name, digest) = match image.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (image, None),
+    };
+    let last = name.rsplit('/').next().unwrap_or_default();
+    match (last.split_once(':'), digest) {
+        (Some((_, tag)), _) => tag.to_owned(),
+        (None, Some(digest)) => digest.chars().take(19).collect(),
+        (None, None) => "latest".to_owned(),
+    }
+}

@@ -1,0 +1,496 @@
+//! What is built for an Identity, what is done about what is there, and what is told of it.
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::build::{Apis, Plan, Scale, Wanted, build};
+use super::compare::{Step, step};
+use super::rollout::{Phase, read};
+use super::seen::Seen;
+use super::upgrade::{Cause, cause, under_way};
+use super::{Child, Installation};
+use crate::directory::{ObjectKey, Reason};
+use crate::resources::{Identity, ManagedKind};
+
+const UID: &str = "5e8f4f3e-0000-4000-8000-000000000001";
+
+fn identity(spec: &str) -> Identity {
+    let spec: Value = serde_yaml::from_str(spec).unwrap();
+    let mut object = json!({
+        "apiVersion": "symbolon.dev/v1alpha1", "kind": "Identity",
+        "metadata": {"name": "main", "namespace": "platform", "uid": UID},
+        "spec": {"issuer": "https://id.example.com/main"},
+    });
+    let fields = spec.as_object().cloned().unwrap_or_default();
+    object["spec"].as_object_mut().unwrap().extend(fields);
+    serde_json::from_value(object).unwrap()
+}
+
+fn installation() -> Installation {
+    Installation {
+        image: "registry.example.com/symbolon:1.2.3".to_owned(),
+        server_cluster_role: "symbolon-server".to_owned(),
+        ..Installation::default()
+    }
+}
+
+fn plan(spec: &str) -> Plan {
+    build(&identity(spec), &installation(), Apis::default()).unwrap()
+}
+
+fn body(plan: &Plan, kind: ManagedKind) -> &Value {
+    &wanted(plan, kind).body
+}
+
+fn wanted(plan: &Plan, kind: ManagedKind) -> &Wanted {
+    let mut objects = plan.objects.iter();
+    objects.find(|it| it.child.kind == kind).unwrap()
+}
+
+// --- built --------------------------------------------------------------------------------------
+
+fn snapshot(name: &str, spec: &str, of: &Installation, apis: Apis) {
+    let built = build(&identity(spec), of, apis).unwrap();
+    let bodies: Vec<_> = built.objects.into_iter().map(|it| it.body).collect();
+    insta::assert_yaml_snapshot!(name, bodies);
+}
+
+#[test]
+fn a_plain_identity_gets_what_everybody_needs() {
+    snapshot("plain", "{}", &installation(), Apis::default());
+}
+
+#[test]
+fn every_option_has_its_place() {
+    let of = Installation {
+        image_pull_secrets: vec!["installation".to_owned()],
+        namespaces: vec!["shop".to_owned(), "stock".to_owned()],
+        identity_namespaces: vec!["platform".to_owned()],
+        default_identity: Some(ObjectKey::new("platform", "main")),
+        otlp_endpoint: Some("http://otel:4317".to_owned()),
+        ..installation()
+    };
+    let all = Apis {
+        http_route: true,
+        service_monitor: true,
+    };
+    let spec = "
+network:
+  tls: {secretRef: {name: serving}}
+  service: {type: LoadBalancer, annotations: {example.com/internal: 'true'}}
+  httpRoute: {parentRefs: [{name: gate, namespace: gates, sectionName: https}]}
+autoscaling: {min: 3, max: 9, targetCPUUtilization: 60}
+pod:
+  image: registry.example.com/other@sha256:0123456789abcdef
+  imagePullSecrets: [{name: own}]
+  labels: {team: platform, app.kubernetes.io/name: taken}
+  annotations: {example.com/scrape: 'false'}
+  nodeSelector: {disk: fast}
+  priorityClassName: urgent
+  resources: {requests: {cpu: 1, memory: 128Mi}}
+  tolerations: [{key: dedicated, operator: Exists}]
+  affinity: {nodeAffinity: {}}
+  topologySpreadConstraints: [{maxSkew: 2, topologyKey: rack, whenUnsatisfiable: DoNotSchedule}]
+";
+    snapshot("every_option", spec, &of, all);
+}
+
+#[test]
+fn an_ingress_leads_to_the_issuer_and_to_the_document_at_the_root() {
+    let plan =
+        plan("network: {ingress: {className: nginx, annotations: {a: b}, tlsSecretName: cert}}");
+    insta::assert_yaml_snapshot!("ingress", body(&plan, ManagedKind::Ingress)["spec"]);
+}
+
+#[rstest]
+#[case::unset("{}", Scale::Unset, true, false)]
+#[case::one("replicas: 1", Scale::Fixed(1), false, false)]
+#[case::none("replicas: 0", Scale::Fixed(0), false, false)]
+#[case::many("replicas: 5", Scale::Fixed(5), true, false)]
+#[case::auto("autoscaling: {min: 2, max: 5}", Scale::Auto(2), true, true)]
+#[case::auto_from_one("autoscaling: {min: 1, max: 5}", Scale::Auto(1), false, true)]
+fn a_budget_is_for_several_and_an_autoscaler_for_who_asks(
+    #[case] spec: &str,
+    #[case] scale: Scale,
+    #[case] has_budget: bool,
+    #[case] has_autoscaler: bool,
+) {
+    let plan = plan(spec);
+    let has = |kind| plan.objects.iter().any(|it| it.child.kind == kind);
+    assert_eq!(plan.scale, scale);
+    assert_eq!(has(ManagedKind::PodDisruptionBudget), has_budget);
+    assert_eq!(has(ManagedKind::HorizontalPodAutoscaler), has_autoscaler);
+}
+
+#[rstest]
+#[case("https://id.example.com/main", "{}", 80)]
+#[case("https://id.example.com:8443/main", "{}", 80)]
+#[case(
+    "https://id.example.com",
+    "network: {tls: {secretRef: {name: a}}}",
+    443
+)]
+#[case("http://main-identity.platform.svc:8080/id", "{}", 8080)]
+#[case("http://main-identity.platform.svc.cluster.local:8080", "{}", 8080)]
+#[case("http://main-identity.platform.svc", "{}", 80)]
+#[case("http://main-identity.platform.svcs.example.com:81", "{}", 80)]
+fn the_service_is_at_the_port_where_the_issuer_looks_for_it(
+    #[case] issuer: &str,
+    #[case] spec: &str,
+    #[case] port: u16,
+) {
+    let mut identity = identity(spec);
+    identity.spec.issuer = issuer.to_owned();
+    let plan = build(&identity, &installation(), Apis::default()).unwrap();
+    assert_eq!(
+        body(&plan, ManagedKind::Service)["spec"]["ports"][0]["port"],
+        port
+    );
+}
+
+#[test]
+fn what_cannot_be_run_says_why() {
+    let mut dotted = identity("{}");
+    dotted.metadata.name = Some("main.prod".to_owned());
+    let problem = build(&dotted, &installation(), Apis::default()).unwrap_err();
+    assert_eq!(
+        (problem.reason, &*problem.path),
+        (Reason::Invalid, "/metadata/name")
+    );
+    let routed = identity("network: {httpRoute: {parentRefs: [{name: gate}]}}");
+    let problem = build(&routed, &installation(), Apis::default()).unwrap_err();
+    assert_eq!(problem.reason, Reason::Pending, "it may come");
+}
+
+/// What of the spec replaces pods: nothing but what is about pods.
+#[rstest]
+#[case("replicas: 5", false)]
+#[case("autoscaling: {max: 5}", false)]
+#[case("limits: {maxAccessTokenLifetime: 2h}", false)]
+#[case("signing: {algorithms: [ES256]}", false)]
+#[case(
+    "network: {service: {type: NodePort}, ingress: {}, trustedProxies: [10.0.0.0/8]}",
+    false
+)]
+#[case("network: {tls: {secretRef: {name: a}}}", true)]
+#[case("pod: {labels: {a: b}}", true)]
+#[case("pod: {resources: {limits: {memory: 1Gi}}}", true)]
+fn only_what_is_about_pods_replaces_them(#[case] spec: &str, #[case] replaces: bool) {
+    let (before, after) = (plan("{}"), plan(spec));
+    let deployment = |plan| body(plan, ManagedKind::Deployment)["spec"]["template"].clone();
+    assert_eq!(deployment(&before) != deployment(&after), replaces);
+}
+
+// --- compared -----------------------------------------------------------------------------------
+
+/// As the API server stores what was applied: with defaults, versions and what others add.
+fn stored(wanted: &Value) -> Value {
+    let mut live = wanted.clone();
+    let metadata = live["metadata"].as_object_mut().unwrap();
+    metadata.insert("resourceVersion".into(), json!("7"));
+    metadata.insert("uid".into(), json!("child"));
+    live["status"] = json!({});
+    live
+}
+
+fn steps(plan: &Plan, kind: ManagedKind, live: &Value) -> Step {
+    let key = ObjectKey::new("platform", "main");
+    step(wanted(plan, kind), plan.scale, Some(live), &key, UID)
+}
+
+#[test]
+fn what_is_as_it_was_applied_is_left_alone() {
+    let plan = plan("replicas: 3");
+    let key = ObjectKey::new("platform", "main");
+    for wanted in &plan.objects {
+        let absent = step(wanted, plan.scale, None, &key, UID);
+        let Step::Apply(body) = absent else {
+            panic!("{absent:?}")
+        };
+        let step = step(wanted, plan.scale, Some(&stored(&body)), &key, UID);
+        assert_eq!(step, Step::Keep, "{}", wanted.child);
+    }
+}
+
+#[rstest]
+#[case::foreign_annotation("/metadata/annotations/other.example.com~1a", json!("b"), true)]
+#[case::foreign_label("/metadata/labels/team", json!("a"), true)]
+#[case::sidecar("/spec/template/spec/containers/1", json!({"name": "proxy"}), true)]
+#[case::default("/spec/template/spec/restartPolicy", json!("Always"), true)]
+#[case::image("/spec/template/spec/containers/0/image", json!("evil"), false)]
+#[case::args("/spec/template/spec/containers/0/args/0", json!("dev"), false)]
+#[case::replicas("/spec/replicas", json!(9), false)]
+#[case::label("/metadata/labels/symbolon.dev~1managed", json!("false"), false)]
+#[case::privilege("/spec/template/spec/containers/0/securityContext/readOnlyRootFilesystem", json!(false), false)]
+fn only_what_is_ours_is_drift(#[case] at: &str, #[case] value: Value, #[case] is_kept: bool) {
+    let plan = plan("replicas: 3");
+    let mut live = stored(body(&plan, ManagedKind::Deployment));
+    set(&mut live, at, value);
+    let step = steps(&plan, ManagedKind::Deployment, &live);
+    assert_eq!(step == Step::Keep, is_kept, "{step:?}");
+    assert!(is_kept || matches!(step, Step::Repair(_)));
+}
+
+#[test]
+fn a_right_that_somebody_added_is_drift() {
+    let plan = plan("{}");
+    let mut live = stored(body(&plan, ManagedKind::Role));
+    let rules = live["rules"].as_array_mut().unwrap();
+    rules.push(json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]}));
+    assert!(matches!(
+        steps(&plan, ManagedKind::Role, &live),
+        Step::Repair(_)
+    ));
+}
+
+/// Sets a value at a JSON Pointer, and makes the place for it.
+fn set(object: &mut Value, at: &str, value: Value) {
+    let (parent, last) = at.rsplit_once('/').unwrap();
+    let last = last.replace("~1", "/");
+    match object.pointer_mut(parent).unwrap() {
+        Value::Array(items) => {
+            let index: usize = last.parse().unwrap();
+            if index < items.len() {
+                items[index] = value;
+            } else {
+                items.push(value);
+            }
+        }
+        parent => parent[last] = value,
+    }
+}
+
+#[test]
+fn whose_an_object_is_says_what_may_be_done() {
+    let plan = plan("{}");
+    let ours = stored(body(&plan, ManagedKind::Service));
+    let with = |at: &str, value: Value| {
+        let mut live = ours.clone();
+        set(&mut live, at, value);
+        steps(&plan, ManagedKind::Service, &live)
+    };
+    assert!(
+        matches!(
+            with("/metadata/ownerReferences", json!([])),
+            Step::Repair(_)
+        ),
+        "stripped of its owner by a restore: adopted"
+    );
+    let former = with("/metadata/ownerReferences/0/uid", json!("before"));
+    assert_eq!(former, Step::Wait, "of an Identity of this name before");
+    let other = json!([{"kind": "Shop", "name": "main", "uid": "x", "controller": true}]);
+    assert!(matches!(
+        with("/metadata/ownerReferences", other),
+        Step::Conflict(_)
+    ));
+    let deleting = with("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"));
+    assert_eq!(deleting, Step::Wait);
+    let foreign = json!({"metadata": {"name": "main-identity", "namespace": "platform"}});
+    let Step::Conflict(problem) = steps(&plan, ManagedKind::Service, &foreign) else {
+        panic!("somebody else's is not touched");
+    };
+    assert_eq!(problem.reason, Reason::ValueConflict);
+    assert!(
+        problem.message.contains("Service platform/main-identity"),
+        "{}",
+        problem.message
+    );
+}
+
+#[test]
+fn a_binding_to_another_role_is_made_anew() {
+    let plan = plan("{}");
+    let mut live = stored(body(&plan, ManagedKind::ClusterRoleBinding));
+    live["roleRef"]["name"] = json!("before");
+    assert_eq!(
+        steps(&plan, ManagedKind::ClusterRoleBinding, &live),
+        Step::Replace
+    );
+}
+
+/// The replicas that are applied: over a Deployment of so many, last said by whom, and whether others scaled it since.
+#[rstest]
+#[case::fixed("replicas: 3", "spec", 3, false, Some(3))]
+#[case::fixed_over_others("replicas: 3", "spec", 7, true, Some(3))]
+#[case::unset("{}", "default", 2, false, Some(2))]
+#[case::unset_scaled_by_hand("{}", "default", 5, true, None)]
+#[case::unset_now("{}", "spec", 5, false, Some(2))]
+#[case::unset_after_autoscaling("{}", "autoscaling", 5, true, Some(2))]
+#[case::auto_before_it_spoke("autoscaling: {max: 9}", "autoscaling", 2, false, Some(2))]
+#[case::auto("autoscaling: {max: 9}", "autoscaling", 6, true, None)]
+#[case::auto_now("autoscaling: {max: 9}", "spec", 5, false, Some(5))]
+fn replicas_are_said_by_one_alone(
+    #[case] spec: &str,
+    #[case] before: &str,
+    #[case] live: i64,
+    #[case] is_others: bool,
+    #[case] applied: Option<i64>,
+) {
+    let plan = plan(spec);
+    let mut deployment = stored(body(&plan, ManagedKind::Deployment));
+    deployment["metadata"]["annotations"]["symbolon.dev/replicas"] = json!(before);
+    deployment["metadata"]["annotations"]["symbolon.dev/applied"] = json!("before");
+    deployment["spec"]["replicas"] = json!(live);
+    if is_others {
+        deployment["metadata"]["managedFields"] = json!([
+            {"manager": "symbolon", "fieldsV1": {"f:spec": {}}},
+            {"manager": "kube-controller-manager", "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+        ]);
+    }
+    let Step::Apply(body) = steps(&plan, ManagedKind::Deployment, &deployment) else {
+        panic!("something else is wanted");
+    };
+    assert_eq!(body["spec"]["replicas"].as_i64(), applied);
+}
+
+// --- told ---------------------------------------------------------------------------------------
+
+fn deployment(status: Value) -> Value {
+    json!({
+        "metadata": {"generation": 3},
+        "spec": {
+            "replicas": 2, "selector": {"matchLabels": {"a": "b"}},
+            "template": {"spec": {"containers": [{"image": "registry.example.com:5000/symbolon:1.2.3"}]}},
+        },
+        "status": status,
+    })
+}
+
+#[rstest]
+#[case::not_seen_yet(json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}), "0 of 2 replicas are ready")]
+#[case::first(json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 1, "availableReplicas": 1}), "1 of 2 replicas are ready")]
+#[case::rolling(json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2, "availableReplicas": 2}), "1 of 2 replicas are ready")]
+#[case::old_are_ending(json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 2, "readyReplicas": 3, "availableReplicas": 3}), "2 of 2 replicas are ready, 1 of the revision before are ending")]
+#[case::quota(json!({"observedGeneration": 3, "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]}), "0 of 2 replicas are ready: exceeded quota")]
+fn a_rollout_counts_new_pods(#[case] status: Value, #[case] says: &str) {
+    let rollout = read(&deployment(status), &[]);
+    assert_eq!(rollout.phase, Phase::Under(says.to_owned()));
+    assert_eq!(rollout.version, None);
+}
+
+#[test]
+fn a_rollout_that_is_done_says_what_runs() {
+    let status = json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2});
+    let rollout = read(&deployment(status), &[]);
+    assert_eq!(rollout.phase, Phase::Complete);
+    assert_eq!(rollout.version.as_deref(), Some("1.2.3"));
+    assert_eq!((rollout.replicas, rollout.ready), (2, 2));
+    assert_eq!(rollout.selector, "a=b");
+}
+
+#[test]
+fn a_rollout_that_got_stuck_says_what_a_pod_complains_of() {
+    let status = json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2,
+        "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]});
+    let says = |pods: &[Value]| match read(&deployment(status.clone()), pods).phase {
+        Phase::Failed(says) => says,
+        other => panic!("{other:?}"),
+    };
+    let stuck = "the rollout got no further: 1 of 2 replicas are ready";
+    assert_eq!(says(&[]), stuck);
+    let good = json!({"metadata": {"name": "a"}, "status": {"containerStatuses": [{"state": {"running": {}}}]}});
+    let pull = json!({"metadata": {"name": "b"}, "status": {"containerStatuses": [
+        {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}]}});
+    assert_eq!(
+        says(&[good.clone(), pull]),
+        format!("{stuck}: pod b: ImagePullBackOff: not found")
+    );
+    let nowhere = json!({"metadata": {"name": "c"}, "status": {"conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}]}});
+    assert_eq!(
+        says(&[good, nowhere]),
+        format!("{stuck}: pod c: Unschedulable: 0/3 nodes")
+    );
+}
+
+#[rstest]
+#[case("symbolon", "latest")]
+#[case("registry.example.com:5000/symbolon", "latest")]
+#[case("registry.example.com:5000/a/symbolon:v1", "v1")]
+#[case("symbolon:1@sha256:0123456789abcdef", "1")]
+#[case("symbolon@sha256:0123456789abcdef", "sha256:0123456789ab")]
+fn the_version_is_the_tag_or_the_digest(#[case] image: &str, #[case] version: &str) {
+    let mut deployment = deployment(json!({"observedGeneration": 3}));
+    deployment["spec"]["replicas"] = json!(0);
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
+    assert_eq!(read(&deployment, &[]).version.as_deref(), Some(version));
+}
+
+// --- upgrades -----------------------------------------------------------------------------------
+
+#[test]
+fn the_installation_waits_for_its_turn_and_an_identity_for_nobody() {
+    let before = plan("{}");
+    let mut live = stored(body(&before, ManagedKind::Deployment));
+    live["status"] = json!({"updatedReplicas": 1, "availableReplicas": 1});
+    let newer = Installation {
+        image: "registry.example.com/symbolon:2".to_owned(),
+        ..installation()
+    };
+    let deployment = |spec: &str, of: &Installation| {
+        let plan = build(&identity(spec), of, Apis::default()).unwrap();
+        body(&plan, ManagedKind::Deployment).clone()
+    };
+    let why = |wanted: &Value| cause(wanted, Some(&live));
+    assert_eq!(why(&deployment("{}", &installation())), Cause::Nothing);
+    assert_eq!(
+        why(&deployment("replicas: 9", &installation())),
+        Cause::Nothing
+    );
+    assert_eq!(why(&deployment("{}", &newer)), Cause::Upgrade);
+    assert_eq!(
+        why(&deployment("pod: {labels: {a: b}}", &newer)),
+        Cause::Spec
+    );
+    assert_eq!(cause(&deployment("{}", &newer), None), Cause::Spec);
+    live["status"]["availableReplicas"] = json!(0);
+    let broken = cause(&deployment("{}", &newer), Some(&live));
+    assert_eq!(broken, Cause::Spec, "it may be healed, and blocks nobody");
+}
+
+#[test]
+fn one_identity_is_upgraded_at_a_time() {
+    let of = |name: &str, why: &str, ready: i64| {
+        let mut it = deployment(
+            json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2,
+            "readyReplicas": ready, "availableReplicas": ready}),
+        );
+        it["metadata"]["annotations"] =
+            json!({"symbolon.dev/identity-of": name, "symbolon.dev/rollout": why});
+        it
+    };
+    let done = of("a/done", "upgrade", 2);
+    let own_affair = of("a/own", "spec", 0);
+    let rolling = of("a/rolling", "upgrade", 1);
+    assert_eq!(under_way(&[done.clone(), own_affair.clone()], "a/b"), None);
+    let all = [done, own_affair, rolling];
+    assert_eq!(under_way(&all, "a/b"), Some("a/rolling"));
+    assert_eq!(under_way(&all, "a/rolling"), None, "its own turn goes on");
+}
+
+// --- seen ---------------------------------------------------------------------------------------
+
+#[test]
+fn hearing_of_what_was_found_good_is_no_news() {
+    let child = Child {
+        kind: ManagedKind::Service,
+        namespace: Some("platform".to_owned()),
+        name: "main-identity".to_owned(),
+    };
+    let main = || Some(ObjectKey::new("platform", "main"));
+    let mut seen = Seen::default();
+    assert_eq!(seen.saw(&child, Some("1"), main()), main());
+    assert!(!seen.is_good(&child, "x"));
+    seen.found_good(&child, "2", "x");
+    assert!(
+        !seen.is_good(&child, "x"),
+        "the watch has not told of it yet"
+    );
+    assert_eq!(seen.saw(&child, Some("2"), main()), None);
+    assert!(seen.is_good(&child, "x") && !seen.is_good(&child, "y"));
+    assert_eq!(seen.saw(&child, Some("3"), main()), main());
+    assert!(!seen.is_good(&child, "x"));
+    seen.found_good(&child, "3", "x");
+    assert_eq!(seen.saw(&child, None, None), main(), "it is gone");
+    assert!(!seen.may_be_there(&child));
+}

@@ -1,0 +1,470 @@
+//! A client secret that somebody else brings: it is followed, never written.
+//!
+//! The Secret's label says that its owner lets this client use it; without that nothing of it is read. A new
+//! value is recorded, and the one before goes on being accepted for a while, since pods still run with it. There
+//! is no Secret to write, so that one compare-and-swap of the Credential is all: a lost reply, a crash or a
+//! second operator leave the value recorded, or to be recorded by the next pass.
+//!
+//! | the Secret | what is recorded of it |
+//! |---|---|
+//! | has another value | is accepted for an hour more |
+//! | is gone, has lost the key, or holds what is too weak | is accepted for a day more: a backend may be away |
+//! | has lost the label | is refused at once: somebody took the permission back |
+
+use jiff::SignedDuration;
+
+use super::entries;
+use super::plan::{Case, LOOK_AGAIN, Retirement, Step};
+use super::requests::encode_requests;
+use super::view::Settled;
+use crate::directory::{Problem, Reason};
+use crate::resources::{Cause, Credential, CredentialEntry, LABEL_CLIENT};
+use crate::tokens::{Entropy, Minted, SecretString, TokenHash, TokenId, brought};
+
+/// How long a value is accepted whose Secret is gone.
+const GRACE: SignedDuration = SignedDuration::from_hours(24);
+
+/// A secret that was brought, about to be recorded.
+#[derive(Debug)]
+pub struct Import {
+    /// To be created or replaced.
+    pub credential: Credential,
+    /// Whether there is none yet.
+    pub is_first: bool,
+    /// The entry's number.
+    pub epoch: i64,
+    /// The entry's public id, which says nothing of the secret.
+    pub token_id: TokenId,
+    /// How many its namespace may be given in an hour.
+    pub mints_per_hour: i64,
+}
+
+/// Why there is no secret to follow.
+enum Absence {
+    /// It may come back.
+    Gone(Problem),
+    /// Its owner does not let this client use it.
+    Withdrawn(Problem),
+}
+
+impl Case<'_> {
+    /// The step for a secret that is brought under `key`.
+    pub(super) fn follow(&self, key: &str, entropy: &mut dyn Entropy) -> Step {
+        match self.brought(key) {
+            Ok(secret) => self.follow_value(secret, entropy),
+            Err(Absence::Gone(problem)) => self.lapse(problem),
+            Err(Absence::Withdrawn(problem)) => self.withdraw(problem),
+        }
+    }
+
+    fn brought(&self, key: &str) -> Result<SecretString, Absence> {
+        let (name, client) = (&self.desired.secret_name, &self.desired.owner.name);
+        let missing = |what: String| Problem::error(Reason::SecretNotFound, PATH, what);
+        let secret = self.view.secret.as_ref();
+        let Some(secret) = secret.filter(|secret| !secret.is_deleting()) else {
+            return Err(Absence::Gone(missing(format!(
+                "there is no Secret {name}: whoever brings it gives it the label {LABEL_CLIENT}: {client} and puts the client secret under the key {key}"
+            ))));
+        };
+        if secret.label(LABEL_CLIENT) != Some(client) {
+            return Err(Absence::Withdrawn(missing(format!(
+                "the Secret {name} has no label {LABEL_CLIENT}: {client}, by which whoever owns it lets this OAuthClient use it"
+            ))));
+        }
+        if secret.is_managed() {
+            let message = format!(
+                "the Secret {name} is written by the operator for another object: take out existingRef to have one of its own, or name a Secret that somebody else writes"
+            );
+            return Err(Absence::Withdrawn(Problem::error(
+                Reason::SecretConflict,
+                PATH,
+                message,
+            )));
+        }
+        let text = secret.text(key).ok_or_else(|| {
+            Absence::Gone(missing(format!(
+                "the Secret {name} has no text under the key {key}"
+            )))
+        })?;
+        match brought::read(text.expose()) {
+            Ok(value) => Ok(SecretString::from(value.to_owned())),
+            Err(why) => Err(Absence::Gone(Problem::error(
+                Reason::WeakSecret,
+                PATH,
+                format!("what the Secret {name} holds under the key {key} {why}"),
+            ))),
+        }
+    }
+
+    fn follow_value(&self, secret: SecretString, entropy: &mut dyn Entropy) -> Step {
+        let hash = TokenHash::of(secret.expose());
+        let is_it = |entry: &&CredentialEntry| {
+            entry.cause == Cause::Imported
+                && entry.not_after.is_none()
+                && entries::has_hash(entry, &hash)
+        };
+        if let Some(newest) = self.live.last().filter(is_it) {
+            let older = &self.live[..self.live.len() - 1];
+            return if older.iter().any(|entry| entry.not_after.is_none()) {
+                self.retire()
+            } else {
+                self.finish(newest)
+            };
+        }
+        match self
+            .refuse_revoked(&hash)
+            .or_else(|| self.refuse_mint(None))
+        {
+            Some(refusal) => Step::Settle(refusal),
+            None => self.import(secret, hash, entropy),
+        }
+    }
+
+    /// A value that was recorded before `revokeIssuedBefore` does not come back by being recorded anew.
+    fn refuse_revoked(&self, hash: &TokenHash) -> Option<Settled> {
+        let moment = self.desired.revoke_issued_before?;
+        let is_revoked =
+            |entry: &CredentialEntry| entry.issued_at.0 < moment && entries::has_hash(entry, hash);
+        let message = format!(
+            "what the Secret {} holds was in use before the Identity's revokeIssuedBefore: put another secret there",
+            self.desired.secret_name
+        );
+        self.recorded()
+            .iter()
+            .any(is_revoked)
+            .then(|| self.refused_without_facts(Problem::error(Reason::Expired, PATH, message)))
+    }
+
+    fn import(&self, token: SecretString, hash: TokenHash, entropy: &mut dyn Entropy) -> Step {
+        let minted = Minted {
+            token,
+            id: TokenId::random(entropy),
+            hash,
+        };
+        let mut credential = self.credential();
+        let spec = &mut credential.spec;
+        spec.high = self.high() + 1;
+        let is_same = |entry: &CredentialEntry| {
+            entry.cause == Cause::Imported && entries::has_hash(entry, &hash)
+        };
+        spec.tokens.clone_from(&self.live);
+        spec.tokens.retain(|entry| !is_same(entry));
+        for entry in &mut spec.tokens {
+            entries::shorten(entry, self.desired.rotation.overlap, self.now);
+        }
+        let nonce = encode_requests(&self.done_requests());
+        spec.tokens.push(entries::new_entry(
+            &minted,
+            self.desired,
+            spec.high,
+            Cause::Imported,
+            nonce,
+            self.now,
+        ));
+        entries::seal_all(&mut credential, self.rules.mac);
+        Step::Import(Box::new(Import {
+            epoch: credential.spec.high,
+            credential,
+            is_first: self.view.credential.is_none(),
+            token_id: minted.id,
+            mints_per_hour: self.desired.mints_per_hour,
+        }))
+    }
+
+    /// What was brought before gets an end; what the operator made stays until something is brought.
+    fn lapse(&self, problem: Problem) -> Step {
+        let is_endless =
+            |entry: &CredentialEntry| entry.cause == Cause::Imported && entry.not_after.is_none();
+        if !self.live.iter().any(is_endless) {
+            return Step::Settle(self.refused_without_facts(problem));
+        }
+        let mut credential = self.credential();
+        credential.spec.tokens.clone_from(&self.live);
+        let mut lapsed = Vec::new();
+        for entry in &mut credential.spec.tokens {
+            if is_endless(entry) {
+                entries::shorten(entry, GRACE, self.now);
+                lapsed.push(entry.token_id.clone());
+            }
+        }
+        entries::seal_all(&mut credential, self.rules.mac);
+        Step::Retire(Box::new(credential), lapsed, Retirement::Lapsed)
+    }
+
+    fn withdraw(&self, problem: Problem) -> Step {
+        let is_brought = |entry: &CredentialEntry| entry.cause == Cause::Imported;
+        if !self.recorded().iter().any(is_brought) {
+            return Step::Settle(self.refused_without_facts(problem));
+        }
+        let mut credential = self.credential();
+        credential.spec.tokens.retain(|entry| !is_brought(entry));
+        Step::EmptyTokens(Box::new(credential))
+    }
+
+    fn refused_without_facts(&self, problem: Problem) -> Settled {
+        Settled::Refused {
+            problem,
+            until: Some(self.after(LOOK_AGAIN)),
+            facts: None,
+        }
+    }
+}
+
+const PATH: &str = "/spec/authentication/secret/existingRef";
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::super::plan::{Rules, plan};
+    use super::super::tests::{desired, owner, target};
+    use super::super::view::{OwnerView, View};
+    use super::*;
+    use crate::directory::{Desired, Lifetime, SecretKind, Standing};
+    use crate::reconcile::secret::SecretObject;
+    use crate::resources::{CredentialOwner, LABEL_MANAGED, OwnerKind};
+    use crate::tokens::{MacKey, SeededEntropy};
+
+    const A: &str = "q8Zf0R2kLw7Xn4Vb9Tc6Yh3Jm5Pd1GsA";
+    const B: &str = "Zt5mW0qC8xK2vN7rJ4bL9fH1sD6gP3yE";
+    const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+    struct World {
+        now: Timestamp,
+        mac: MacKey,
+        desired: Desired,
+        credential: Option<Credential>,
+        secret: Option<SecretObject>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let owner = CredentialOwner {
+                kind: OwnerKind::OAuthClient,
+                ..owner()
+            };
+            let mut desired = Desired {
+                owner,
+                kind: SecretKind::ClientSecret,
+                lifetime: Lifetime::Never,
+                existing_key: Some("password".into()),
+                ..desired()
+            };
+            desired.rotation.renew_before = None;
+            desired.rotation.overlap = HOUR;
+            Self {
+                now: "2026-01-01T00:00:00Z".parse().unwrap(),
+                mac: MacKey::from_bytes(&[1; 32]).unwrap(),
+                desired,
+                credential: None,
+                secret: None,
+            }
+        }
+
+        fn with(value: &str) -> Self {
+            let mut world = Self::new();
+            world.bring(value);
+            assert_eq!(world.run(), ["import"]);
+            world
+        }
+
+        fn bring(&mut self, value: &str) {
+            self.put(json!({ LABEL_CLIENT: "ci" }), "password", value);
+        }
+
+        fn put(&mut self, labels: serde_json::Value, key: &str, value: &str) {
+            let manifest = json!({
+                "metadata": {"namespace": "team", "name": "ci-token", "uid": "s", "resourceVersion": "1", "labels": labels},
+            });
+            let serde_json::Value::Object(manifest) = manifest else {
+                unreachable!()
+            };
+            let mut secret = SecretObject::new(manifest);
+            secret.set_text(key, value);
+            self.secret = Some(secret);
+        }
+
+        fn plan(&self) -> Step {
+            let view = View {
+                credential: self.credential.clone(),
+                secret: self.secret.clone(),
+                owner: Some(OwnerView {
+                    uid: "owner".into(),
+                    ..OwnerView::default()
+                }),
+                standing: Standing::Wanted(Box::new(self.desired.clone())),
+                ..View::default()
+            };
+            let mut target = target();
+            target.owner = self.desired.owner.clone();
+            let rules = Rules::new(&self.mac);
+            plan(&view, &target, &rules, self.now, &mut SeededEntropy::new(1))
+        }
+
+        fn run(&mut self) -> Vec<&'static str> {
+            let mut names = Vec::new();
+            for _ in 0..5 {
+                let (name, credential) = match self.plan() {
+                    Step::Import(import) => ("import", import.credential),
+                    Step::Retire(credential, _, Retirement::Lapsed) => ("retire", *credential),
+                    Step::EmptyTokens(credential) => ("empty", *credential),
+                    Step::Settle(_) => return names,
+                    other => panic!("{other:?}"),
+                };
+                names.push(name);
+                self.credential = Some(credential);
+            }
+            panic!("no end: {names:?}");
+        }
+
+        fn refused(&self) -> Problem {
+            match self.plan() {
+                Step::Settle(Settled::Refused { problem, .. }) => problem,
+                other => panic!("not refused: {other:?}"),
+            }
+        }
+
+        /// Accepted secrets by their first letter, with the hours that they have left.
+        fn accepted(&self) -> Vec<(char, Option<i64>)> {
+            let entries = &self.credential.as_ref().unwrap().spec.tokens;
+            let letter = |entry: &CredentialEntry| {
+                let known = [A, B].into_iter();
+                let mut matching =
+                    known.filter(|value| entries::has_hash(entry, &TokenHash::of(value)));
+                matching
+                    .next()
+                    .map_or('?', |value| value.chars().next().unwrap())
+            };
+            let left = |entry: &CredentialEntry| {
+                entries::end(entry).map(|end| end.duration_since(self.now).as_hours())
+            };
+            entries
+                .iter()
+                .map(|entry| (letter(entry), left(entry)))
+                .collect()
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_brought_is_recorded_and_no_secret_is_written() {
+        let mut world = World::with(&format!("{A}\n"));
+        assert_eq!(world.accepted(), [('q', None)]);
+        let entry = &world.credential.as_ref().unwrap().spec.tokens[0];
+        assert_eq!((entry.epoch, entry.cause), (1, Cause::Imported));
+        assert!(!A.contains(&*entry.token_id));
+        assert_eq!(world.run(), [""; 0]);
+    }
+
+    #[test]
+    fn a_new_value_is_followed_and_the_one_before_lives_an_hour() {
+        let mut world = World::with(A);
+        world.bring(B);
+        assert_eq!(world.run(), ["import"]);
+        assert_eq!(world.accepted(), [('q', Some(1)), ('Z', None)]);
+        world.bring(A);
+        assert_eq!(world.run(), ["import"], "it may go back");
+        assert_eq!(world.accepted(), [('Z', Some(1)), ('q', None)]);
+        world.now += HOUR;
+        world.bring(B);
+        world.run();
+        assert_eq!(world.accepted(), [('q', Some(1)), ('Z', None)]);
+    }
+
+    #[test]
+    fn a_secret_that_goes_is_accepted_for_a_day_and_comes_back_as_it_was() {
+        for value in [None, Some(""), Some("changeme"), Some(&*"x".repeat(40))] {
+            let mut world = World::with(A);
+            match value {
+                None => world.secret = None,
+                Some(value) => world.bring(value),
+            }
+            assert_eq!(world.run(), ["retire"], "{value:?}");
+            assert_eq!(world.accepted(), [('q', Some(24))]);
+            world.bring(A);
+            assert_eq!(world.run(), ["import"]);
+            assert_eq!(world.accepted(), [('q', None)]);
+        }
+    }
+
+    #[test]
+    fn a_label_taken_away_ends_it_at_once() {
+        for labels in [json!({}), json!({ LABEL_CLIENT: "other" })] {
+            let mut world = World::with(A);
+            world.put(labels, "password", A);
+            assert_eq!(world.run(), ["empty"]);
+            assert_eq!(world.accepted(), []);
+            world.bring(A);
+            assert_eq!(world.run(), ["import"]);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let mut world = World::new();
+        let says = |world: &World, reason: Reason, words: &[&str]| {
+            let problem = world.refused();
+            assert_eq!(problem.reason, reason, "{problem:?}");
+            for word in words {
+                assert!(problem.message.contains(word), "{word}: {problem:?}");
+            }
+        };
+        let label = "symbolon.dev/client: ci";
+        says(
+            &world,
+            Reason::SecretNotFound,
+            &["ci-token", label, "password"],
+        );
+        world.put(json!({}), "password", A);
+        says(&world, Reason::SecretNotFound, &["ci-token", label]);
+        world.put(json!({ LABEL_CLIENT: "ci" }), "other", A);
+        says(&world, Reason::SecretNotFound, &["the key password"]);
+        world.bring("short");
+        says(&world, Reason::WeakSecret, &["32 characters"]);
+        let labels = json!({ LABEL_CLIENT: "ci", LABEL_MANAGED: "true" });
+        world.put(labels, "password", A);
+        says(&world, Reason::SecretConflict, &["another object"]);
+        assert!(!format!("{:?}", world.plan()).contains("short"));
+    }
+
+    #[test]
+    fn what_the_operator_made_is_accepted_until_something_is_brought() {
+        let mut world = World::with(A);
+        let entry = &mut world.credential.as_mut().unwrap().spec.tokens[0];
+        entry.cause = Cause::Initial;
+        entries::seal_all(world.credential.as_mut().unwrap(), &world.mac);
+        for secret in [None, world.secret.clone()] {
+            world.secret = secret;
+            if let Some(secret) = &mut world.secret {
+                secret.set_label(LABEL_CLIENT, None);
+            }
+            assert_eq!(world.run(), [""; 0]);
+            assert_eq!(world.accepted(), [('q', None)]);
+        }
+        world.bring(B);
+        assert_eq!(world.run(), ["import"]);
+        assert_eq!(world.accepted(), [('q', Some(1)), ('Z', None)]);
+    }
+
+    #[test]
+    fn what_was_revoked_for_all_does_not_come_back_by_being_found_again() {
+        let mut world = World::with(A);
+        world.now += HOUR;
+        world.desired.revoke_issued_before = Some(world.now);
+        assert_eq!(world.refused().reason, Reason::Expired);
+        world.bring(B);
+        assert_eq!(world.run(), ["import"]);
+        assert_eq!(world.accepted(), [('Z', None)]);
+    }
+
+    #[test]
+    fn ten_values_an_hour_and_no_more() {
+        let mut world = World::with(A);
+        for number in 0..20 {
+            world.bring(&format!("{number:02}{A}"));
+            world.run();
+        }
+        assert_eq!(world.refused().reason, Reason::MintLimitReached);
+        assert!(world.credential.as_ref().unwrap().spec.tokens.len() <= 8);
+    }
+}

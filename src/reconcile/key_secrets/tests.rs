@@ -1,0 +1,186 @@
+//! What the operator does to the two key Secrets, on a folder in the place of a cluster.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use tempfile::TempDir;
+
+use super::*;
+use crate::keys::KeyRecord;
+use crate::reconcile::files::Files;
+use crate::tokens::SystemEntropy;
+
+struct State {
+    _folder: TempDir,
+    files: Files,
+    wish: Wish,
+    now: Timestamp,
+}
+
+fn identity() -> ObjectKey {
+    ObjectKey::new("platform", "main")
+}
+
+impl State {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, _) = Files::open(folder.path()).unwrap();
+        Self {
+            _folder: folder,
+            files,
+            wish: Wish {
+                algorithms: vec![Algorithm::EdDSA],
+                rotate_every: SignedDuration::from_hours(100),
+                publish_ahead: SignedDuration::from_hours(10),
+                longest_token: SignedDuration::from_hours(1),
+                staleness: SignedDuration::ZERO,
+                distrusted: Vec::new(),
+                emergency: None,
+            },
+            now: Timestamp::from_second(1_800_000_000).unwrap(),
+        }
+    }
+
+    async fn ensure(&self) -> Keys {
+        ensure(
+            &self.files,
+            &identity(),
+            &self.wish,
+            self.now,
+            &mut SystemEntropy,
+        )
+        .await
+        .unwrap()
+    }
+
+    /// Algorithm and phase of each key, or the reason why there are none.
+    async fn told(&self) -> Result<Vec<(Algorithm, KeyPhase)>, (Reason, String)> {
+        let signing = self.ensure().await.signing;
+        let signing = signing.map_err(|problem| (problem.reason, problem.message))?;
+        let keys = signing.keys.into_iter();
+        Ok(keys
+            .map(|key| (key.algorithm.into(), key.phase.unwrap()))
+            .collect())
+    }
+
+    async fn secret(&self) -> SecretObject {
+        let secret = self.files.secret(&signing_secret(&identity())).await;
+        secret.unwrap().unwrap()
+    }
+
+    /// Somebody's own key set, in a Secret that says nothing of us.
+    async fn bring(&self, edit: impl FnOnce(&mut serde_json::Map<String, Value>)) {
+        let key = Arc::new(generate(Algorithm::EdDSA).unwrap());
+        let set = KeySet::from_records([KeyRecord::active_at_once(key, self.now)]).unwrap();
+        let key = signing_secret(&identity());
+        let secret = with_data(manifest(&key, &identity()), KEYSET, &set.to_json().unwrap());
+        let mut manifest = secret.expose().clone();
+        manifest["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .remove("labels");
+        edit(&mut manifest);
+        self.files
+            .create_secret(&SecretObject::new(manifest))
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_schedule_is_kept_in_the_secret_and_a_steady_state_writes_nothing() {
+    let mut state = State::new();
+    assert_eq!(
+        state.told().await.unwrap(),
+        [(Algorithm::EdDSA, KeyPhase::Active)]
+    );
+    let before = state.secret().await;
+    state.now += SignedDuration::from_hours(89);
+    state.ensure().await;
+    assert_eq!(state.secret().await.version(), before.version());
+    state.now += SignedDuration::from_hours(1);
+    let keys = state.told().await.unwrap();
+    assert_eq!(
+        keys,
+        [
+            (Algorithm::EdDSA, KeyPhase::Active),
+            (Algorithm::EdDSA, KeyPhase::Published)
+        ]
+    );
+    state.wish.emergency = Some("leak".to_owned());
+    assert_eq!(
+        state.told().await.unwrap(),
+        [(Algorithm::EdDSA, KeyPhase::Active)]
+    );
+    let after = state.secret().await;
+    state.ensure().await;
+    assert_eq!(state.secret().await.version(), after.version(), "once");
+    let memory = after.annotation(ANNOTATION_SCHEDULE).unwrap();
+    assert!(memory.contains("leak"), "{memory}");
+}
+
+#[tokio::test]
+async fn private_keys_are_in_the_data_of_that_secret_alone() {
+    let state = State::new();
+    let keys = state.ensure().await;
+    let secret = state.secret().await;
+    let mut rest = secret.expose().clone();
+    let data = rest.remove("data").unwrap();
+    let names: BTreeSet<&String> = data.as_object().unwrap().keys().collect();
+    assert_eq!(names, BTreeSet::from([&KEYSET.to_owned()]));
+    let set = keyset_of(&signing_secret(&identity()), &secret).unwrap();
+    let pkcs8 = STANDARD.encode(&*set.records()[0].key.to_pkcs8().unwrap());
+    let told = format!("{:?} {} {secret:?}", keys.signing, Value::Object(rest));
+    assert!(!told.contains(&pkcs8[20..40]));
+}
+
+#[tokio::test]
+async fn keys_that_somebody_brought_are_used_and_never_changed() {
+    let mut state = State::new();
+    state.bring(|_| {}).await;
+    let before = state.secret().await;
+    state.now += SignedDuration::from_hours(5000);
+    assert_eq!(
+        state.told().await.unwrap(),
+        [(Algorithm::EdDSA, KeyPhase::Active)]
+    );
+    state.wish.algorithms.push(Algorithm::ES256);
+    let (reason, message) = state.told().await.unwrap_err();
+    assert_eq!(reason, Reason::SecretConflict);
+    assert!(message.contains("lacks a key"), "{message}");
+    state.wish.algorithms.pop();
+    state.wish.emergency = Some("leak".to_owned());
+    let (reason, message) = state.told().await.unwrap_err();
+    assert_eq!(reason, Reason::SecretConflict);
+    assert!(message.contains("symbolon.dev/rotate-keys"), "{message}");
+    assert_eq!(state.secret().await.version(), before.version());
+}
+
+#[tokio::test]
+async fn an_immutable_secret_is_used_and_never_changed() {
+    let mut state = State::new();
+    let managed = |manifest: &mut serde_json::Map<String, Value>| {
+        manifest["metadata"]["labels"] = json!({LABEL_MANAGED: "true"});
+        manifest.insert("immutable".to_owned(), true.into());
+    };
+    state.bring(managed).await;
+    state.now += SignedDuration::from_hours(5000);
+    assert_eq!(
+        state.told().await.unwrap(),
+        [(Algorithm::EdDSA, KeyPhase::Active)]
+    );
+    let kid = state.ensure().await.signing.unwrap().keys[0].kid.clone();
+    state.wish.distrusted = vec![kid];
+    assert_eq!(state.told().await.unwrap_err().0, Reason::SecretImmutable);
+}
+
+#[tokio::test]
+async fn keys_that_make_no_sense_are_somebodys_to_look_at() {
+    let state = State::new();
+    state
+        .bring(|manifest| manifest["data"][KEYSET] = "e30=".into())
+        .await;
+    let (reason, message) = state.told().await.unwrap_err();
+    assert_eq!(reason, Reason::SecretConflict);
+    assert!(message.contains("cannot be used"), "{message}");
+}

@@ -1,0 +1,105 @@
+//! What becomes of a key Secret whose Identity is gone. Pure.
+//!
+//! It stays for as long as a mistake takes to be noticed: an Identity that was pruned and applied again has its keys,
+//! and all that they sealed, as before. When that time began is noted on the Secret itself, since leaders come and go.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::key_secrets::{ANNOTATION_GONE, ANNOTATION_IDENTITY};
+use super::secret::SecretObject;
+use super::sweep::IDENTITY_MISSING;
+use crate::directory::ObjectKey;
+
+/// The next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is none of ours.
+    Leave,
+    /// The time begins.
+    Mark,
+    /// The time runs.
+    Wait(Timestamp),
+    /// It is over.
+    Delete,
+}
+
+/// Plans for a Secret named like a key Secret of `identity`, which was just seen not to be there.
+pub fn plan(secret: &SecretObject, identity: &ObjectKey, now: Timestamp) -> Step {
+    let is_of_identity = secret.annotation(ANNOTATION_IDENTITY) == Some(&*identity.name);
+    if !secret.is_managed() || !is_of_identity || secret.is_deleting() || secret.has_owner() {
+        return Step::Leave;
+    }
+    let since: Option<Timestamp> = secret
+        .annotation(ANNOTATION_GONE)
+        .and_then(|text| text.parse().ok());
+    match since.and_then(|since| since.checked_add(IDENTITY_MISSING).ok()) {
+        Some(end) if end <= now => Step::Delete,
+        // A mark from the future would keep it for ever.
+        Some(end)
+            if end.duration_since(now) <= IDENTITY_MISSING + SignedDuration::from_hours(1) =>
+        {
+            Step::Wait(end)
+        }
+        _ => Step::Mark,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn secret(edit: impl FnOnce(&mut Value)) -> SecretObject {
+        let mut manifest = json!({"metadata": {
+            "labels": {"symbolon.dev/managed": "true"},
+            "annotations": {"symbolon.dev/identity": "main"},
+        }});
+        edit(&mut manifest);
+        SecretObject::new(manifest.as_object().unwrap().clone())
+    }
+
+    fn step(edit: impl FnOnce(&mut Value)) -> Step {
+        let now = "2026-02-04T00:00:00Z".parse().unwrap();
+        plan(&secret(edit), &ObjectKey::new("platform", "main"), now)
+    }
+
+    fn marked(since: &str) -> Step {
+        step(|it| it["metadata"]["annotations"]["symbolon.dev/identity-gone-since"] = json!(since))
+    }
+
+    #[test]
+    fn it_goes_three_days_after_its_identity() {
+        assert_eq!(step(|_| {}), Step::Mark);
+        let end = "2026-02-04T00:00:01Z".parse().unwrap();
+        assert_eq!(marked("2026-02-01T00:00:01Z"), Step::Wait(end));
+        assert_eq!(marked("2026-02-01T00:00:00Z"), Step::Delete);
+        assert_eq!(marked("2025-01-01T00:00:00Z"), Step::Delete);
+    }
+
+    #[test]
+    fn a_mark_that_makes_no_sense_is_made_anew() {
+        assert_eq!(marked("yesterday"), Step::Mark);
+        assert_eq!(marked("2027-01-01T00:00:00Z"), Step::Mark);
+    }
+
+    #[test]
+    fn what_is_not_ours_stays() {
+        assert_eq!(step(|it| it["metadata"]["labels"] = json!({})), Step::Leave);
+        assert_eq!(
+            step(|it| it["metadata"]["annotations"] = json!({})),
+            Step::Leave,
+            "a token's Secret"
+        );
+        let other = json!({"symbolon.dev/identity": "other"});
+        assert_eq!(
+            step(|it| it["metadata"]["annotations"] = other),
+            Step::Leave
+        );
+        let owner = json!([{"uid": "x"}]);
+        assert_eq!(
+            step(|it| it["metadata"]["ownerReferences"] = owner),
+            Step::Leave
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! The reads and writes of a rebinding: a new Credential, and only then the end of the old one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use futures::stream;
+
+use super::{Evidence, Item, Verdict, owner_secret};
+use crate::directory::{Directory, ObjectKey, Problem};
+use crate::reconcile::cluster::{ApiError, Cluster, Precondition};
+use crate::reconcile::key_secrets::read_mac;
+use crate::resources::{Credential, OwnerKind};
+use crate::tokens::MacKey;
+
+/// Requests at once: a restore shares the API server with everything that comes back.
+const AT_ONCE: usize = 16;
+
+/// The Identity's mac key; `None` where its Secret is not there, the problem where it holds none.
+///
+/// # Errors
+/// The API server's.
+pub async fn mac_key<C: Cluster>(
+    cluster: &C,
+    identity: &ObjectKey,
+) -> Result<Option<Result<Arc<MacKey>, Problem>>, ApiError> {
+    read_mac(cluster, identity).await
+}
+
+/// Reads the Secrets of those owners that were created anew, in the order of the Credentials. `done` is
+/// told of each.
+///
+/// # Errors
+/// The API server's first one: a plan needs to know all.
+pub async fn evidence<C: Cluster>(
+    cluster: &C,
+    directory: &Directory,
+    credentials: &[Credential],
+    done: &(dyn Fn() + Sync),
+) -> Result<Vec<Option<Evidence>>, ApiError> {
+    let reads = stream::iter(credentials).map(async |credential| {
+        let told = match owner_secret(directory, credential) {
+            None => None,
+            Some(key) => {
+                let secret = cluster.secret(&key).await?;
+                Some(Evidence::of(directory, credential, secret.as_ref()))
+            }
+        };
+        done();
+        Ok(told)
+    });
+    let all: Vec<Result<_, ApiError>> = reads.buffered(AT_ONCE).collect().await;
+    all.into_iter().collect()
+}
+
+/// Carries a plan out, service tokens first. One failure does not keep others from it, but no client's
+/// Credential goes then. `done` is told of each item. What failed: the place in the plan, and why.
+pub async fn carry_out<C: Cluster>(
+    cluster: &C,
+    items: &[Item],
+    done: &(dyn Fn() + Sync),
+) -> BTreeMap<usize, ApiError> {
+    let (clients, tokens): (Vec<_>, Vec<_>) = items
+        .iter()
+        .enumerate()
+        .partition(|(_, item)| item.credential.spec.owner.kind == OwnerKind::OAuthClient);
+    let mut failures = each(cluster, tokens, true, done).await;
+    let may_go = failures.is_empty();
+    failures.extend(each(cluster, clients, may_go, done).await);
+    failures
+}
+
+async fn each<C: Cluster>(
+    cluster: &C,
+    items: Vec<(usize, &Item)>,
+    may_go: bool,
+    done: &(dyn Fn() + Sync),
+) -> BTreeMap<usize, ApiError> {
+    stream::iter(items)
+        .map(async |(index, item)| {
+            let result = one(cluster, item, may_go).await;
+            done();
+            result.err().map(|error| (index, error))
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |failure| failure)
+        .collect()
+        .await
+}
+
+async fn one<C: Cluster>(cluster: &C, item: &Item, may_go: bool) -> Result<(), ApiError> {
+    match &item.verdict {
+        Verdict::Current | Verdict::Refused(_) => return Ok(()),
+        Verdict::Done => {}
+        Verdict::Rebind(rebinding) => {
+            cluster.create_credential(&rebinding.credential).await?;
+        }
+    }
+    if may_go && !item.is_witness {
+        retire(cluster, &item.credential).await?;
+    }
+    Ok(())
+}
+
+/// Deletes exactly the Credential that was planned on, whose successor is in.
+async fn retire<C: Cluster>(cluster: &C, old: &Credential) -> Result<(), ApiError> {
+    let metadata = &old.metadata;
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let key = ObjectKey::new(&text(&metadata.namespace), &text(&metadata.name));
+    let only = Precondition {
+        uid: text(&metadata.uid),
+        resource_version: text(&metadata.resource_version),
+    };
+    match cluster.delete_credential(&key, &only).await {
+        Err(ApiError::NotFound) => Ok(()),
+        other => other,
+    }
+}

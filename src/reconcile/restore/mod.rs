@@ -1,0 +1,111 @@
+//! Binds Credentials to owners that a restore has created anew.
+//!
+//! A backup tool re-creates objects: they have other uids, and a token is bound to the uids of its owner
+//! and client, so that nothing created anew brings anything old back. After a restore that is exactly
+//! what is wanted, and only an administrator can tell the two apart: this is what `symbolon restore
+//! rebind` does on that word. What it still asks for itself:
+//!
+//! - The entry carries the seal of this Identity's mac key, which came back with the restore.
+//! - The Secret of the owner holds one of the entries' tokens and says by our annotation that it was made for
+//!   the owner. Whoever was re-created to be rid of a token has another one in the Secret, or none.
+//! - The client is the one that the entry was issued to: unchanged, or itself attested by its own Secret.
+//! - Nothing that has ended, was revoked, or acts as another principal comes along; ends stay as they were.
+//!
+//! [`plan_all`] is pure. Absent: what people are told.
+
+mod carry_out;
+mod gather;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+pub use carry_out::{carry_out, evidence, mac_key};
+pub use gather::{Gather, Gathered};
+pub use plan::{Evidence, Rebinding, Refusal, Verdict, owner_secret};
+
+use self::plan::{Attested, Candidate, plan};
+use crate::directory::{Directory, ObjectKey};
+use crate::resources::{Credential, OwnerKind};
+use crate::tokens::MacKey;
+
+/// One Credential and what becomes of it.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// As it was read.
+    pub credential: Credential,
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// It tells which client other Credentials were issued to, and those still wait: it must stay.
+    pub is_witness: bool,
+}
+
+/// Plans for all Credentials of an Identity together, service tokens first: a client's own Credential
+/// tells what the tokens need, and is the last to go. `evidence` is in the order of the Credentials.
+pub fn plan_all(
+    directory: &Directory,
+    identity: &ObjectKey,
+    credentials: Vec<Credential>,
+    evidence: &[Option<Evidence>],
+    key: &MacKey,
+    now: Timestamp,
+) -> Vec<Item> {
+    let by_name: BTreeMap<&str, &Credential> = credentials
+        .iter()
+        .filter_map(|credential| Some((credential.metadata.name.as_deref()?, credential)))
+        .collect();
+    let candidates: Vec<Candidate<'_>> = credentials
+        .iter()
+        .zip(evidence)
+        .map(|(credential, evidence)| Candidate {
+            credential,
+            evidence: evidence.as_ref(),
+            successor: plan::present_uid(directory, &credential.spec.owner)
+                .and_then(|uid| by_name.get(&*uid).copied()),
+        })
+        .collect();
+    let mut attested = Attested::default();
+    for candidate in &candidates {
+        attested.hear(*candidate, key);
+    }
+    let verdicts: Vec<Verdict> = candidates
+        .iter()
+        .map(|candidate| plan(directory, identity, *candidate, &attested, key, now))
+        .collect();
+    let mut items: Vec<Item> = credentials
+        .into_iter()
+        .zip(verdicts)
+        .map(|(credential, verdict)| Item {
+            credential,
+            verdict,
+            is_witness: false,
+        })
+        .collect();
+    items.sort_by(|a, b| order(a).cmp(&order(b)));
+    name_witnesses(&mut items);
+    items
+}
+
+fn order(item: &Item) -> (bool, &str, &str, &str) {
+    let owner = &item.credential.spec.owner;
+    let is_client = owner.kind == OwnerKind::OAuthClient;
+    (is_client, &owner.namespace, &owner.name, &owner.uid)
+}
+
+/// A token that may be bound in a later run will ask for its client's Credential again.
+fn name_witnesses(items: &mut [Item]) {
+    let waiting = items.iter().filter(|item| {
+        matches!(item.verdict, Verdict::Refused(_))
+            && item.credential.spec.owner.kind == OwnerKind::ServiceAccessToken
+    });
+    let needed: BTreeSet<String> = waiting
+        .flat_map(|item| &item.credential.spec.tokens)
+        .map(|entry| entry.client.uid.clone())
+        .collect();
+    for item in items {
+        item.is_witness = needed.contains(&item.credential.spec.owner.uid);
+    }
+}

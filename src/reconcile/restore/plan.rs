@@ -1,0 +1,401 @@
+//! What becomes of one Credential after a restore. Pure.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::directory::{Directory, ObjectKey, is_sealed, sealed};
+use crate::reconcile::secret::{Ownership, SecretObject};
+use crate::resources::{Credential, CredentialEntry, CredentialOwner, OwnerKind};
+use crate::tokens::{MacKey, TokenHash, mac};
+
+/// A Credential of the Identity and what goes with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate<'a> {
+    /// As it was restored, or survived.
+    pub(super) credential: &'a Credential,
+    /// What the owner's Secret tells.
+    pub(super) evidence: Option<&'a Evidence>,
+    /// The Credential that the owner has under its present uid already.
+    pub(super) successor: Option<&'a Credential>,
+}
+
+/// What an owner's Secret tells: hashes of everything in it, if it was made for the owner.
+#[derive(Clone, Debug)]
+pub struct Evidence(Result<Vec<TokenHash>, Refusal>);
+
+impl Evidence {
+    /// Reads the Secret that [`owner_secret`] names.
+    pub fn of(
+        directory: &Directory,
+        credential: &Credential,
+        secret: Option<&SecretObject>,
+    ) -> Self {
+        let told = present(directory, &credential.spec.owner).and_then(|present| {
+            let secret = made_for(secret, &present.owner)?;
+            let texts = secret.data_keys().filter_map(|name| secret.text(name));
+            Ok(texts.map(|text| TokenHash::of(text.expose())).collect())
+        });
+        Self(told)
+    }
+}
+
+/// What to do about a Credential.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Its owner has the recorded uid, and its client too: nothing.
+    Current,
+    /// Another takes its place.
+    Rebind(Box<Rebinding>),
+    /// Another has taken its place already: this one may go.
+    Done,
+    /// It stays as it is, and its tokens stay dead.
+    Refused(Refusal),
+}
+
+/// A Credential under the owner's present uid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rebinding {
+    /// To be created.
+    pub credential: Credential,
+    /// Entries that do not come along: ended, revoked, or sealed by another key.
+    pub dropped: usize,
+}
+
+/// Why a Credential's tokens stay dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no object of the kind and name.
+    #[error("its owner is not there: restore it, or leave the Credential to the sweep")]
+    OwnerMissing,
+    /// The owner is invalid, or its client is.
+    #[error(
+        "its owner or its client is invalid: see `symbolon check`, correct it and run this again"
+    )]
+    OwnerInvalid,
+    /// `revoked: true`.
+    #[error("its owner is revoked, and that is for good")]
+    OwnerRevoked,
+    /// The owner is under another Identity now.
+    #[error("its owner belongs to another Identity now")]
+    OtherIdentity,
+    /// The client of the owner is not there.
+    #[error("the client of its owner is not there: restore it and run this again")]
+    ClientMissing,
+    /// The owner is the one that the token was issued to, its client is not.
+    #[error(
+        "its client was created anew and it was not: a token ends with its client, the operator makes another"
+    )]
+    ClientReplaced,
+    /// Nothing says that the present client is the one of the entries.
+    #[error(
+        "nothing tells that its client is the one that it was issued to: restore the client's Credential and Secret first"
+    )]
+    ClientUnknown,
+    /// The Secret is not there.
+    #[error("its Secret is not there: without the token nothing is worth reviving")]
+    SecretMissing,
+    /// The Secret was made for somebody else.
+    #[error("its Secret does not say that it was made for this owner")]
+    SecretForeign,
+    /// The Secret refers to the owner of before.
+    #[error(
+        "its Secret still refers to the owner of before and will be garbage-collected: restore it without owner references"
+    )]
+    SecretStale,
+    /// No entry is about the token in the Secret.
+    #[error("its Secret holds none of its tokens: they were replaced or revoked since")]
+    NotHeld,
+    /// No entry carries the seal of the Identity's key.
+    #[error("no entry carries the seal of the Identity's mac key: was the key's Secret restored?")]
+    NotSealed,
+    /// The token in the Secret has ended or was revoked.
+    #[error("the token in its Secret has ended, or was revoked by revokeIssuedBefore")]
+    Ended,
+    /// The token in the Secret acts as another principal than the client would have it act now.
+    #[error("it acts as another principal than its client has now")]
+    PrincipalChanged,
+    /// The operator has made a token for the owner since the restore.
+    #[error("the operator has made another token since: was it running during the restore?")]
+    IssuedAnew,
+}
+
+/// Clients of whom it is known which uid they had.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Attested(BTreeSet<(ObjectKey, String)>);
+
+impl Attested {
+    /// Takes what a client's own Credential and Secret say together.
+    pub(super) fn hear(&mut self, candidate: Candidate<'_>, key: &MacKey) {
+        let owner = &candidate.credential.spec.owner;
+        if owner.kind == OwnerKind::OAuthClient && held_entry(candidate, key).is_ok() {
+            self.0.insert((owner_key(owner), owner.uid.clone()));
+        }
+    }
+
+    fn has(&self, client: &ObjectKey, uid: &str) -> bool {
+        self.0.contains(&(client.clone(), uid.to_owned()))
+    }
+}
+
+/// The Secret that tells about a Credential's owner; `None` where the owner is absent, invalid or the
+/// recorded one, so that there is nothing to tell.
+pub fn owner_secret(directory: &Directory, credential: &Credential) -> Option<ObjectKey> {
+    let owner = &credential.spec.owner;
+    let key = owner_key(owner);
+    let (uid, name) = match owner.kind {
+        OwnerKind::OAuthClient => {
+            let object = directory.client(&key)?;
+            (&object.uid, &object.record()?.secret.name)
+        }
+        OwnerKind::ServiceAccessToken => {
+            let object = directory.service_token(&key)?;
+            (&object.uid, &object.record()?.secret.name)
+        }
+    };
+    (**uid != *owner.uid).then(|| ObjectKey::new(&owner.namespace, name))
+}
+
+/// What becomes of a Credential whose owner may have been created anew.
+pub(super) fn plan(
+    directory: &Directory,
+    identity: &ObjectKey,
+    candidate: Candidate<'_>,
+    attested: &Attested,
+    key: &MacKey,
+    now: Timestamp,
+) -> Verdict {
+    match decide(directory, identity, candidate, attested, key, now) {
+        Ok(verdict) => verdict,
+        Err(refusal) => Verdict::Refused(refusal),
+    }
+}
+
+fn decide(
+    directory: &Directory,
+    identity: &ObjectKey,
+    candidate: Candidate<'_>,
+    attested: &Attested,
+    key: &MacKey,
+    now: Timestamp,
+) -> Result<Verdict, Refusal> {
+    let old = candidate.credential;
+    let present = present(directory, &old.spec.owner)?;
+    if present.identity.as_ref() != Some(identity) {
+        return Err(Refusal::OtherIdentity);
+    }
+    if present.owner.uid == old.spec.owner.uid {
+        return unless_client_replaced(old, &present);
+    }
+    let held = held_entry(candidate, key)?;
+    if held.principal != present.principal || held.client.name != present.client_name {
+        return Err(Refusal::PrincipalChanged);
+    }
+    if !is_client(&present, &old.spec.owner, held, attested) {
+        return Err(Refusal::ClientUnknown);
+    }
+    let revoked_before = directory
+        .identity(identity)
+        .and_then(|object| object.record()?.revoke_issued_before);
+    let is_alive = |entry: &CredentialEntry| {
+        end(entry).is_none_or(|end| now < end)
+            && revoked_before.is_none_or(|moment| entry.issued_at.0 >= moment)
+    };
+    if !is_alive(held) {
+        return Err(Refusal::Ended);
+    }
+    // One of another client or principal was dead before the backup was made.
+    let comes_along = |entry: &&CredentialEntry| {
+        is_alive(entry)
+            && is_sealed(key, old, entry)
+            && entry.client == held.client
+            && entry.principal == held.principal
+    };
+    let entries: Vec<_> = old.spec.tokens.iter().filter(comes_along).collect();
+    match candidate.successor {
+        None => Ok(Verdict::Rebind(Box::new(bound(
+            old, &present, &entries, key,
+        )))),
+        Some(successor) if has_all(successor, &entries, key) => Ok(Verdict::Done),
+        Some(_) => Err(Refusal::IssuedAnew),
+    }
+}
+
+/// The uid that the owner of a Credential has now.
+pub(super) fn present_uid(directory: &Directory, owner: &CredentialOwner) -> Option<Arc<str>> {
+    let key = owner_key(owner);
+    match owner.kind {
+        OwnerKind::OAuthClient => directory.client(&key).map(|object| object.uid.clone()),
+        OwnerKind::ServiceAccessToken => directory
+            .service_token(&key)
+            .map(|object| object.uid.clone()),
+    }
+}
+
+/// An owner as it stands.
+struct Present {
+    owner: CredentialOwner,
+    identity: Option<ObjectKey>,
+    client: ObjectKey,
+    client_name: String,
+    client_uid: String,
+    principal: String,
+}
+
+fn present(directory: &Directory, recorded: &CredentialOwner) -> Result<Present, Refusal> {
+    let key = owner_key(recorded);
+    let (uid, client_key) = match recorded.kind {
+        OwnerKind::OAuthClient => {
+            let object = directory.client(&key).ok_or(Refusal::OwnerMissing)?;
+            (&object.uid, key)
+        }
+        OwnerKind::ServiceAccessToken => {
+            let object = directory.service_token(&key).ok_or(Refusal::OwnerMissing)?;
+            let record = object.record().ok_or(Refusal::OwnerInvalid)?;
+            if record.revoked {
+                return Err(Refusal::OwnerRevoked);
+            }
+            (&object.uid, record.client.clone())
+        }
+    };
+    let client = directory
+        .client(&client_key)
+        .ok_or(Refusal::ClientMissing)?;
+    let record = client.record().ok_or(Refusal::OwnerInvalid)?;
+    let principal = match recorded.kind {
+        OwnerKind::OAuthClient => Some(&record.client_id),
+        OwnerKind::ServiceAccessToken => record.system_user.as_ref(),
+    };
+    Ok(Present {
+        owner: CredentialOwner {
+            uid: uid.to_string(),
+            ..recorded.clone()
+        },
+        identity: record.identity.clone(),
+        client_name: client_key.name.to_string(),
+        client: client_key,
+        client_uid: client.uid.to_string(),
+        principal: principal.map(ToString::to_string).unwrap_or_default(),
+    })
+}
+
+/// Deleting a client is a way to end its tokens: where the owner survived there was no restore of both.
+fn unless_client_replaced(old: &Credential, present: &Present) -> Result<Verdict, Refusal> {
+    match old.spec.tokens.last() {
+        Some(newest) if newest.client.uid != present.client_uid => Err(Refusal::ClientReplaced),
+        _ => Ok(Verdict::Current),
+    }
+}
+
+/// The Secret, if it was made for this owner and will stay.
+fn made_for<'a>(
+    secret: Option<&'a SecretObject>,
+    owner: &CredentialOwner,
+) -> Result<&'a SecretObject, Refusal> {
+    let secret = secret
+        .filter(|secret| !secret.is_deleting())
+        .ok_or(Refusal::SecretMissing)?;
+    match secret.ownership(owner) {
+        Ownership::Ours | Ownership::Adoptable => Ok(secret),
+        Ownership::Predecessor => Err(Refusal::SecretStale),
+        Ownership::Foreign => Err(Refusal::SecretForeign),
+    }
+}
+
+/// The newest entry whose token the Secret holds, under whatever key.
+fn held_entry<'a>(candidate: Candidate<'a>, key: &MacKey) -> Result<&'a CredentialEntry, Refusal> {
+    let credential = candidate.credential;
+    let evidence = candidate.evidence.map(|evidence| &evidence.0);
+    let hashes = evidence.map_or(Err(Refusal::SecretMissing), |told| {
+        told.as_ref().map_err(|why| *why)
+    })?;
+    let sealed = |entry: &&CredentialEntry| is_sealed(key, credential, entry);
+    let is_held = |entry: &&CredentialEntry| {
+        let hash = entry.hash.parse::<TokenHash>();
+        hash.is_ok_and(|hash| hashes.contains(&hash))
+    };
+    let tokens = &credential.spec.tokens;
+    if !tokens.is_empty() && !tokens.iter().any(|entry| sealed(&entry)) {
+        return Err(Refusal::NotSealed);
+    }
+    let held = tokens.iter().filter(sealed).rfind(is_held);
+    held.ok_or(Refusal::NotHeld)
+}
+
+/// Whether the present client is the one that an entry was issued to.
+fn is_client(
+    present: &Present,
+    recorded: &CredentialOwner,
+    held: &CredentialEntry,
+    attested: &Attested,
+) -> bool {
+    match recorded.kind {
+        // It is the owner itself, and the Secret has told of that.
+        OwnerKind::OAuthClient => held.client.uid == recorded.uid,
+        OwnerKind::ServiceAccessToken => {
+            held.client.uid == present.client_uid || attested.has(&present.client, &held.client.uid)
+        }
+    }
+}
+
+/// The Credential under the owner's and the client's present uids, everything else as it was.
+fn bound(
+    old: &Credential,
+    present: &Present,
+    entries: &[&CredentialEntry],
+    key: &MacKey,
+) -> Rebinding {
+    let mut spec = old.spec.clone();
+    spec.owner = present.owner.clone();
+    spec.tokens = entries.iter().copied().cloned().collect();
+    for entry in &mut spec.tokens {
+        entry.client.uid.clone_from(&present.client_uid);
+    }
+    let dropped = old.spec.tokens.len() - spec.tokens.len();
+    let mut credential = Credential::new(&present.owner.uid, spec);
+    credential
+        .metadata
+        .namespace
+        .clone_from(&old.metadata.namespace);
+    let seals: Vec<String> = credential
+        .spec
+        .tokens
+        .iter()
+        .map(|entry| seal(&credential, entry, key).unwrap_or_default())
+        .collect();
+    for (entry, seal) in credential.spec.tokens.iter_mut().zip(seals) {
+        // The seal before was right, so that the entry decodes.
+        entry.mac = seal;
+    }
+    Rebinding {
+        credential,
+        dropped,
+    }
+}
+
+pub(super) fn seal(
+    credential: &Credential,
+    entry: &CredentialEntry,
+    key: &MacKey,
+) -> Option<String> {
+    let hash: TokenHash = entry.hash.parse().ok()?;
+    Some(mac::seal(key, &sealed(credential, entry, &hash)?).to_string())
+}
+
+/// Whether a Credential accepts all of these, at most with earlier ends.
+fn has_all(successor: &Credential, entries: &[&CredentialEntry], key: &MacKey) -> bool {
+    entries.iter().all(|entry| {
+        let mut theirs = successor.spec.tokens.iter();
+        theirs.any(|their| their.hash == entry.hash && is_sealed(key, successor, their))
+    })
+}
+
+fn end(entry: &CredentialEntry) -> Option<Timestamp> {
+    let ends = [entry.expires_at, entry.not_after].into_iter().flatten();
+    ends.map(|moment| moment.0).min()
+}
+
+fn owner_key(owner: &CredentialOwner) -> ObjectKey {
+    ObjectKey::new(&owner.namespace, &owner.name)
+}

@@ -1,0 +1,394 @@
+//! What a restore may bring back, and what it may not.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::plan::seal;
+use super::*;
+use crate::directory::is_sealed;
+use crate::directory::testing::{QUICKSTART, World};
+use crate::reconcile::secret::SecretObject;
+use crate::resources::{
+    Cause, CredentialClient, CredentialEntry, CredentialOwner, CredentialSpec, Kind, LocalRef,
+    Moment,
+};
+use crate::tokens::TokenHash;
+
+const NOW: &str = "2026-03-01T00:00:00Z";
+const ISSUED: &str = "2026-02-01T00:00:00Z";
+
+fn at(moment: &str) -> Timestamp {
+    moment.parse().unwrap()
+}
+
+/// A backup of a client and a token, and what is there after the restore.
+struct Case {
+    world: World,
+    key: MacKey,
+    client: Credential,
+    token: Credential,
+    client_secret: Option<Value>,
+    token_secret: Option<Value>,
+    more: Vec<Credential>,
+}
+
+impl Case {
+    /// Everything came back, each object with another uid.
+    fn restored() -> Self {
+        let anew = QUICKSTART
+            .replace(
+                "{name: shop, namespace: blue}",
+                "{name: shop, namespace: blue, uid: client-2}",
+            )
+            .replace(
+                "{name: nightly, namespace: blue}",
+                "{name: nightly, namespace: blue, uid: token-2}",
+            );
+        let key = MacKey::from_bytes(&[7; 32]).unwrap();
+        let mut case = Self {
+            world: World::new(&anew),
+            client: credential(OwnerKind::OAuthClient, "shop", "client-1"),
+            token: credential(OwnerKind::ServiceAccessToken, "nightly", "token-1"),
+            client_secret: Some(secret("OAuthClient/shop", "client-secret", "c1")),
+            token_secret: Some(secret("ServiceAccessToken/nightly", "token", "t1")),
+            more: Vec::new(),
+            key,
+        };
+        case.record("client", "c1", |_| {});
+        case.record("token", "t1", |_| {});
+        case
+    }
+
+    /// Adds an entry to one of the two Credentials.
+    fn record(&mut self, whose: &str, text: &str, edit: impl FnOnce(&mut CredentialEntry)) {
+        let (credential, principal) = match whose {
+            "client" => (&mut self.client, "blue.shop"),
+            _ => (&mut self.token, "blue:robot"),
+        };
+        let mut entry = CredentialEntry {
+            epoch: 1,
+            token_id: "A".repeat(16),
+            hash: TokenHash::of(text).to_string(),
+            client: CredentialClient {
+                name: "shop".into(),
+                uid: "client-1".into(),
+            },
+            principal: principal.into(),
+            scopes: vec!["orders.read".into()],
+            issued_at: Moment(at(ISSUED)),
+            expires_at: Some(Moment(at("2026-05-01T00:00:00Z"))),
+            not_after: None,
+            nonce: None,
+            cause: Cause::Initial,
+            mac: String::new(),
+        };
+        edit(&mut entry);
+        entry.mac = seal(credential, &entry, &self.key).unwrap();
+        credential.spec.tokens.push(entry);
+    }
+
+    fn items(&self) -> Vec<Item> {
+        let mut credentials = vec![self.client.clone(), self.token.clone()];
+        credentials.extend(self.more.iter().cloned());
+        let directory = &self.world.directory;
+        let evidence: Vec<_> = credentials
+            .iter()
+            .map(|credential| {
+                owner_secret(directory, credential)?;
+                let manifest = match credential.spec.owner.kind {
+                    OwnerKind::OAuthClient => &self.client_secret,
+                    OwnerKind::ServiceAccessToken => &self.token_secret,
+                };
+                let manifest = manifest.as_ref().and_then(Value::as_object).cloned();
+                let secret = manifest.map(SecretObject::new);
+                Some(Evidence::of(directory, credential, secret.as_ref()))
+            })
+            .collect();
+        let identity = ObjectKey::new("platform", "main");
+        plan_all(
+            directory,
+            &identity,
+            credentials,
+            &evidence,
+            &self.key,
+            at(NOW),
+        )
+    }
+
+    fn verdict(&self, uid: &str) -> Verdict {
+        let items = self.items();
+        let mut found = items
+            .into_iter()
+            .filter(|item| item.credential.spec.owner.uid == uid);
+        found.next().unwrap().verdict
+    }
+
+    fn bound(&self, uid: &str) -> Rebinding {
+        match self.verdict(uid) {
+            Verdict::Rebind(rebinding) => *rebinding,
+            other => panic!("{uid}: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn refused(&self, uid: &str, why: Refusal) {
+        assert_eq!(self.verdict(uid), Verdict::Refused(why), "{uid}");
+    }
+}
+
+fn credential(kind: OwnerKind, name: &str, uid: &str) -> Credential {
+    let mut credential = Credential::new(
+        uid,
+        CredentialSpec {
+            identity: LocalRef {
+                name: "main".into(),
+            },
+            owner: CredentialOwner {
+                kind,
+                namespace: "blue".into(),
+                name: name.into(),
+                uid: uid.into(),
+            },
+            high: 4,
+            base: None,
+            tokens: Vec::new(),
+        },
+    );
+    credential.metadata.namespace = Some("platform".into());
+    credential
+}
+
+fn secret(owner: &str, key: &str, text: &str) -> Value {
+    json!({
+        "metadata": {"namespace": "blue", "name": "any", "annotations": {"symbolon.dev/owner": owner}},
+        "data": {"issuer": STANDARD.encode("https://id.example.com/id"), key: STANDARD.encode(text)},
+    })
+}
+
+#[test]
+fn what_was_alive_lives_on_under_the_new_uids_and_nothing_else_of_it_changes() {
+    let case = Case::restored();
+    let Rebinding {
+        credential,
+        dropped,
+    } = case.bound("token-1");
+    let entry = &credential.spec.tokens[0];
+    assert_eq!(credential.metadata.name.as_deref(), Some("token-2"));
+    assert_eq!(credential.metadata.namespace.as_deref(), Some("platform"));
+    assert_eq!(credential.spec.owner.uid, "token-2");
+    assert_eq!(
+        (&*entry.client.uid, &*entry.client.name),
+        ("client-2", "shop")
+    );
+    assert!(is_sealed(&case.key, &credential, entry));
+    assert_eq!((credential.spec.high, dropped), (4, 0), "numbers go on");
+    let mut before = case.token.spec.tokens[0].clone();
+    before.client.uid.clone_from(&entry.client.uid);
+    before.mac.clone_from(&entry.mac);
+    assert_eq!(*entry, before);
+    let client = case.bound("client-1").credential;
+    assert_eq!(client.spec.tokens[0].client.uid, "client-2");
+    assert!(is_sealed(&case.key, &client, &client.spec.tokens[0]));
+}
+
+#[test]
+fn where_no_uid_changed_there_is_nothing_to_do() {
+    let mut case = Case::restored();
+    case.world = World::new(
+        &QUICKSTART
+            .replace("name: shop,", "name: shop, uid: client-1,")
+            .replace("name: nightly,", "name: nightly, uid: token-1,"),
+    );
+    assert_eq!(case.verdict("token-1"), Verdict::Current);
+    assert_eq!(case.verdict("client-1"), Verdict::Current);
+}
+
+#[test]
+fn a_revoked_owner_stays_revoked() {
+    let mut case = Case::restored();
+    case.world.apply(
+        "
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: nightly, namespace: blue, uid: token-2}
+spec: {clientRef: {name: shop}, scopes: [orders.read], revoked: true}
+",
+    );
+    case.refused("token-1", Refusal::OwnerRevoked);
+}
+
+#[test]
+fn an_object_made_anew_to_be_rid_of_a_token_does_not_get_it_back() {
+    // The operator had given the new object another token before it was stopped.
+    let mut case = Case::restored();
+    case.token_secret = Some(secret("ServiceAccessToken/nightly", "token", "t2"));
+    case.refused("token-1", Refusal::NotHeld);
+    // Or the Secret of the old one is still waiting for the garbage collector.
+    let mut stale = secret("ServiceAccessToken/nightly", "token", "t1");
+    stale["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "symbolon.dev/v1alpha1", "kind": "ServiceAccessToken", "name": "nightly",
+        "uid": "token-1", "controller": true,
+    }]);
+    case.token_secret = Some(stale);
+    case.refused("token-1", Refusal::SecretStale);
+    case.token_secret = None;
+    case.refused("token-1", Refusal::SecretMissing);
+}
+
+#[test]
+fn another_owners_secret_attests_nothing() {
+    let mut case = Case::restored();
+    case.token_secret = Some(secret("ServiceAccessToken/other", "token", "t1"));
+    case.refused("token-1", Refusal::SecretForeign);
+}
+
+#[test]
+fn a_token_of_a_client_that_was_replaced_stays_dead() {
+    // The client was deleted and made anew, the token was not.
+    let mut case = Case::restored();
+    case.world.apply(
+        "
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: nightly, namespace: blue, uid: token-1}
+spec: {clientRef: {name: shop}, scopes: [orders.read]}
+",
+    );
+    case.refused("token-1", Refusal::ClientReplaced);
+
+    // The client's own Secret knows of none of the old client's secrets.
+    let mut case = Case::restored();
+    case.client_secret = Some(secret("OAuthClient/shop", "client-secret", "another"));
+    case.refused("token-1", Refusal::ClientUnknown);
+    case.refused("client-1", Refusal::NotHeld);
+
+    // The client had been replaced before the backup was made already.
+    let mut case = Case::restored();
+    case.token.spec.tokens.clear();
+    case.record("token", "t1", |entry| entry.client.uid = "client-0".into());
+    case.refused("token-1", Refusal::ClientUnknown);
+}
+
+#[test]
+fn entries_that_had_ended_do_not_come_along_and_ends_stay_as_they_were() {
+    let mut case = Case::restored();
+    let soon = Some(Moment(at("2026-03-01T01:00:00Z")));
+    case.record("token", "over", |entry| {
+        entry.not_after = Some(Moment(at("2026-02-28T00:00:00Z")));
+    });
+    case.record("token", "before", |entry| entry.not_after = soon);
+    case.record("token", "of-another-client", |entry| {
+        entry.client.uid = "client-0".into();
+    });
+    case.record("token", "of-another-principal", |entry| {
+        entry.principal = "blue:other".into();
+    });
+    let Rebinding {
+        credential,
+        dropped,
+    } = case.bound("token-1");
+    let kept = credential.spec.tokens.iter();
+    let kept: Vec<_> = kept
+        .map(|entry| (entry.hash.clone(), entry.not_after))
+        .collect();
+    let hash = |text: &str| TokenHash::of(text).to_string();
+    assert_eq!(kept, [(hash("t1"), None), (hash("before"), soon)]);
+    assert_eq!(dropped, 3);
+}
+
+#[test]
+fn a_token_in_the_secret_that_has_ended_revives_nothing() {
+    let mut case = Case::restored();
+    case.record("token", "t2", |entry| {
+        entry.expires_at = Some(Moment(at("2026-02-28T00:00:00Z")));
+    });
+    case.token_secret = Some(secret("ServiceAccessToken/nightly", "token", "t2"));
+    case.refused("token-1", Refusal::Ended);
+}
+
+#[test]
+fn what_was_issued_before_revoke_issued_before_stays_dead() {
+    let mut case = Case::restored();
+    case.world.apply(
+        "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: platform}
+spec:
+  issuer: https://id.example.com/id
+  access: {clients: {from: All}, scopes: {from: All}}
+  revokeIssuedBefore: 2026-02-15T00:00:00Z
+",
+    );
+    case.refused("token-1", Refusal::Ended);
+    case.refused("client-1", Refusal::Ended);
+}
+
+#[test]
+fn without_the_seal_of_the_restored_key_nothing_is_believed() {
+    let mut case = Case::restored();
+    case.key = MacKey::from_bytes(&[8; 32]).unwrap();
+    case.refused("token-1", Refusal::NotSealed);
+
+    let mut case = Case::restored();
+    case.token.spec.tokens[0].scopes.push("orders.write".into());
+    case.refused("token-1", Refusal::NotSealed);
+    case.record("token", "honest", |_| {});
+    case.refused("token-1", Refusal::NotHeld);
+}
+
+#[test]
+fn a_token_never_comes_to_act_as_somebody_else() {
+    let mut case = Case::restored();
+    case.world.apply(
+        "
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: shop, namespace: blue, uid: client-2}
+spec:
+  identityRef: {name: main, namespace: platform}
+  grantTypes: [ClientCredentials]
+  scopes: [orders.read]
+  systemUser: {name: admin}
+  referenceTokens: AdministratorsOnly
+",
+    );
+    case.refused("token-1", Refusal::PrincipalChanged);
+}
+
+#[test]
+fn missing_owners_and_clients_are_told_apart() {
+    let mut case = Case::restored();
+    case.world.delete(Kind::OAuthClient, "blue", "shop");
+    case.refused("token-1", Refusal::ClientMissing);
+    case.refused("client-1", Refusal::OwnerMissing);
+    case.world
+        .delete(Kind::ServiceAccessToken, "blue", "nightly");
+    case.refused("token-1", Refusal::OwnerMissing);
+}
+
+#[test]
+fn a_second_run_finishes_what_the_first_began_and_undoes_nothing_that_came_after() {
+    let mut case = Case::restored();
+    let mut successor = case.bound("token-1").credential;
+    case.more = vec![successor.clone()];
+    assert_eq!(case.verdict("token-1"), Verdict::Done);
+    assert_eq!(case.verdict("token-2"), Verdict::Current);
+    // The operator has begun and gone on from there.
+    successor.spec.tokens.clear();
+    case.more = vec![successor];
+    case.refused("token-1", Refusal::IssuedAnew);
+}
+
+#[test]
+fn a_clients_credential_stays_while_a_token_may_still_need_it() {
+    let mut case = Case::restored();
+    let stays = |case: &Case| {
+        let items = case.items();
+        items.last().unwrap().is_witness
+    };
+    assert!(!stays(&case));
+    case.token_secret = None;
+    assert!(stays(&case), "the Secret may be restored later");
+}

@@ -1,0 +1,26 @@
+//! The Helm chart and what is made from it, against a real API server with the real `helm` and `kubectl`.
+//!
+//! `tools` runs programs, `world` has the chart installed; each other module tests one matter.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what goes wrong here fails a test, helpers included"
+)]
+
+mod documentation;
+mod flow;
+#[path = "../cluster/harness/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
+mod harness;
+mod kustomize;
+mod lifecycle;
+mod policies;
+mod rights;
+mod running;
+mod templates;
+mod tools;
+mod world;

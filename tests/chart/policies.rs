@@ -1,0 +1,334 @@
+//! What admission refuses, what it says, and what it lets pass.
+
+use serde_json::json;
+
+use crate::tools::{Answer, Kube, eventually};
+use crate::world::{ADMINISTRATOR, HOME, OPERATOR, installed, manifest_of_token};
+
+/// Someone whom a policy lets by.
+const EXEMPT: &str = "admin --as-group system:masters";
+
+#[track_caller]
+fn refused(answer: Answer, policy: &str, says: &str) {
+    let error = answer.expect_err("it must be refused");
+    assert!(
+        error.contains(&format!("'symbolon-{policy}'")),
+        "by another: {error}"
+    );
+    assert!(error.contains(says), "{error}");
+}
+
+fn namespace(kube: Kube<'_>, purpose: &str) -> String {
+    let name = format!("policy-{purpose}");
+    kube.must(&format!("create namespace {name}"));
+    name
+}
+
+fn identity(namespace: &str, name: &str) -> String {
+    format!(
+        "apiVersion: symbolon.dev/v1alpha1\nkind: Identity\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {{issuer: 'https://{name}.example.com'}}\n"
+    )
+}
+
+fn credential(name: &str, identity: &str, high: u32) -> String {
+    json!({
+        "apiVersion": "symbolon.dev/v1alpha1", "kind": "Credential",
+        "metadata": {"name": name, "namespace": HOME},
+        "spec": {
+            "identity": {"name": identity}, "high": high, "tokens": [],
+            "owner": {"kind": "OAuthClient", "namespace": "shop", "name": "backend", "uid": name},
+        },
+    })
+    .to_string()
+}
+
+#[test]
+fn a_status_is_written_by_the_operator_alone() {
+    let kube = installed();
+    kube.apply(&identity(HOME, "status"));
+    let write = |user: &str| {
+        let identity = kube.must(&format!("get identity -n {HOME} status -o json"));
+        let address =
+            format!("/apis/symbolon.dev/v1alpha1/namespaces/{HOME}/identities/status/status");
+        kube.with(
+            &format!("replace --raw {address} -f - --as {user}"),
+            &identity,
+        )
+    };
+    refused(
+        write(ADMINISTRATOR),
+        "status",
+        "admissionPolicies.exempt.users",
+    );
+    write(OPERATOR).unwrap();
+    write(EXEMPT).unwrap();
+}
+
+#[test]
+fn a_credential_is_written_by_the_operator_alone_and_deleted_by_whom_rbac_allows() {
+    let kube = installed();
+    let first = credential("credential-first", "main", 1);
+    refused(
+        kube.apply_as(ADMINISTRATOR, &first),
+        "credentials",
+        "admissionPolicies.exempt.users",
+    );
+    let create = format!("create -f - --as {OPERATOR}");
+    kube.with(&create, &first).unwrap();
+    let later = json!({"spec": {"high": 2}});
+    let change = format!(
+        "patch -n {HOME} credential credential-first --type=merge -p {later} --as {ADMINISTRATOR}"
+    );
+    refused(kube.ask(&change), "credentials", "alone");
+    // Metadata is everybody's who may: the garbage collector's and the storage migrator's.
+    kube.must(&format!(
+        "annotate -n {HOME} credential credential-first seen=yes --as {ADMINISTRATOR}"
+    ));
+    kube.must(&format!(
+        "delete -n {HOME} credential credential-first --as {ADMINISTRATOR}"
+    ));
+    // A backup tool restores what it saved.
+    kube.apply_as(EXEMPT, &first).unwrap();
+}
+
+#[test]
+fn the_last_use_is_reported_by_the_servers_of_that_identity() {
+    let kube = installed();
+    for (number, identity) in ["uses", "others"].into_iter().enumerate() {
+        let credential = credential(&format!("credential-used-{number}"), identity, 1);
+        kube.with(&format!("create -f - --as {OPERATOR}"), &credential)
+            .unwrap();
+    }
+    kube.must(&format!("create role reporter -n {HOME} --verb=get,patch --resource=credentials.symbolon.dev,credentials.symbolon.dev/status"));
+    kube.must(&format!(
+        "create rolebinding reporter -n {HOME} --role=reporter --serviceaccount={HOME}:uses-identity"
+    ));
+    let report = |number: u32| {
+        kube.ask(&format!("patch -n {HOME} credential credential-used-{number} --subresource=status --type=merge -p {{\"status\":{{}}}} --as system:serviceaccount:{HOME}:uses-identity"))
+    };
+    eventually("its own", || report(0).ok());
+    refused(
+        report(1),
+        "credentials",
+        &format!("system:serviceaccount:{HOME}:others-identity"),
+    );
+}
+
+#[test]
+fn an_identity_is_deleted_only_when_it_says_so() {
+    let kube = installed();
+    let home = namespace(kube, "identity");
+    kube.apply(&identity(&home, "main"));
+    for user in [ADMINISTRATOR, EXEMPT] {
+        refused(
+            kube.ask(&format!("delete identity -n {home} main --as {user}")),
+            "identity-deletion",
+            &format!("kubectl annotate -n {home} identity main symbolon.dev/allow-deletion=true"),
+        );
+    }
+    // As the message says.
+    kube.must(&format!(
+        "annotate -n {home} identity main symbolon.dev/allow-deletion=true"
+    ));
+    kube.must(&format!(
+        "delete identity -n {home} main --as {ADMINISTRATOR}"
+    ));
+}
+
+#[test]
+fn a_namespace_goes_with_its_identity_and_everything_in_it() {
+    let kube = installed();
+    let home = namespace(kube, "whole");
+    kube.apply(&identity(&home, "main"));
+    kube.apply(&manifest_of_token(&home, ""));
+    kube.apply(&credential("credential-whole", "main", 1).replace(HOME, &home));
+    kube.must(&format!("delete namespace {home} --timeout=60s"));
+    assert!(kube.get(&format!("namespace {home}")).is_none());
+}
+
+#[test]
+fn a_definition_is_deleted_only_when_it_says_so() {
+    let kube = installed();
+    refused(
+        kube.ask("delete crd identities.symbolon.dev"),
+        "definition-deletion",
+        "kubectl annotate crd identities.symbolon.dev symbolon.dev/allow-deletion=true",
+    );
+    let stranger = r"{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: things.example.com},
+        spec: {group: example.com, scope: Namespaced, names: {kind: Thing, plural: things},
+        versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]}}";
+    kube.apply(stranger);
+    kube.must("delete crd things.example.com");
+}
+
+#[test]
+fn the_operator_writes_no_secret_but_its_own() {
+    let kube = installed();
+    let home = namespace(kube, "secrets");
+    let create = |name: &str, metadata: &str| {
+        let secret = format!(
+            "{{apiVersion: v1, kind: Secret, metadata: {{name: {name}, namespace: {home}, {metadata}}}, data: {{}}}}"
+        );
+        (
+            secret.clone(),
+            kube.with(&format!("create -f - --as {OPERATOR}"), &secret),
+        )
+    };
+    let managed = r#"labels: {symbolon.dev/managed: "true"}"#;
+    let says = "symbolon.dev/managed";
+    let (foreign, answer) = create("foreign", "");
+    refused(answer, "operator", says);
+    create("ours", managed).1.unwrap();
+    kube.apply(&foreign);
+
+    let replace = |name: &str, metadata: &str| {
+        let secret = format!(
+            "{{apiVersion: v1, kind: Secret, metadata: {{name: {name}, namespace: {home}, {metadata}}}, stringData: {{changed: 'yes'}}}}"
+        );
+        kube.with(&format!("replace -f - --as {OPERATOR}"), &secret)
+    };
+    replace("ours", managed).unwrap();
+    refused(replace("ours", ""), "operator", says);
+    refused(replace("foreign", ""), "operator", says);
+    refused(replace("foreign", managed), "operator", says);
+    let delete = |name: &str| kube.ask(&format!("delete secret -n {home} {name} --as {OPERATOR}"));
+    refused(delete("foreign"), "operator", says);
+    delete("ours").unwrap();
+
+    // A restore without labels, or somebody who took the label away: it is put back.
+    kube.apply(&format!("{{apiVersion: symbolon.dev/v1alpha1, kind: OAuthClient, metadata: {{name: backend, namespace: {home}}}, spec: {{grantTypes: [ClientCredentials]}}}}"));
+    let uid = kube.must(&format!(
+        "get oauthclient backend -n {home} -o jsonpath={{.metadata.uid}}"
+    ));
+    for metadata in [
+        "annotations: {symbolon.dev/owner: OAuthClient/backend}".to_owned(),
+        format!(
+            "ownerReferences: [{{apiVersion: symbolon.dev/v1alpha1, kind: OAuthClient, name: backend, uid: {uid}}}]"
+        ),
+    ] {
+        kube.apply(&format!("{{apiVersion: v1, kind: Secret, metadata: {{name: restored, namespace: {home}, {metadata}}}}}"));
+        refused(delete("restored"), "operator", says);
+        replace("restored", managed).unwrap();
+        kube.must(&format!("delete secret -n {home} restored"));
+    }
+}
+
+#[test]
+fn the_operator_gives_rights_to_nobody_but_the_servers() {
+    let kube = installed();
+    let binding = |name: &str, role: &str, subject: &str| {
+        let manifest = format!(
+            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {{name: '{name}', labels: {{symbolon.dev/managed: 'true'}}}},
+            roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role}}},
+            subjects: [{{kind: ServiceAccount, name: {subject}, namespace: {HOME}}}]}}"
+        );
+        kube.with(
+            &format!("create --dry-run=server -f - --as {OPERATOR}"),
+            &manifest,
+        )
+    };
+    binding("symbolon:a:main", "symbolon-server", "main-identity").unwrap();
+    refused(
+        binding("symbolon:a:main", "symbolon-operator", "main-identity"),
+        "operator",
+        "binds nothing but",
+    );
+    refused(
+        binding("symbolon:a:main", "symbolon-server", "default"),
+        "operator",
+        "nobody but the servers",
+    );
+    refused(
+        kube.ask(&format!(
+            "delete clusterrolebinding cluster-admin --as {OPERATOR}"
+        )),
+        "operator",
+        "symbolon.dev/managed",
+    );
+    let role = format!(
+        "{{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {{name: x-identity, namespace: {HOME}, labels: {{symbolon.dev/managed: 'true'}}}},
+        rules: [{{apiGroups: [''], resources: [secrets], verbs: [get]}}]}}"
+    );
+    refused(
+        kube.with(&format!("create -f - --as {OPERATOR}"), &role),
+        "operator",
+        "nothing but Symbolon's kinds",
+    );
+}
+
+#[test]
+fn who_created_a_token_is_stamped_and_stays() {
+    let kube = installed();
+    let home = namespace(kube, "creators");
+    let annotation = "{.metadata.annotations.symbolon\\.dev/created-by}";
+    let creator = || {
+        kube.must(&format!(
+            "get sat -n {home} nightly -o jsonpath={annotation}"
+        ))
+    };
+    let forged = manifest_of_token(&home, "symbolon.dev/created-by: eve");
+    let create = format!("create -f - --as {ADMINISTRATOR}");
+    refused(
+        kube.with(&create, &forged),
+        "creators",
+        &format!("leave it out, or write {ADMINISTRATOR}"),
+    );
+    kube.with(&create, &manifest_of_token(&home, "")).unwrap();
+    assert_eq!(creator(), ADMINISTRATOR);
+
+    kube.must("create clusterrolebinding eve --clusterrole cluster-admin --user eve");
+    eventually("eve has her rights", || {
+        kube.ask("get sat -A --as eve").ok()
+    });
+    refused(
+        kube.ask(&format!(
+            "annotate sat -n {home} nightly symbolon.dev/created-by=eve --overwrite --as eve"
+        )),
+        "creators",
+        &format!("write {ADMINISTRATOR}"),
+    );
+    // A manifest that does not know of it replaces the object.
+    kube.with(
+        "replace -f - --as eve",
+        &manifest_of_token(&home, "team: red"),
+    )
+    .unwrap();
+    assert_eq!(creator(), ADMINISTRATOR);
+    // One without any annotation.
+    kube.must(&format!("delete sat -n {home} nightly"));
+    let bare = manifest_of_token(&home, "").replace("  annotations: {}\n", "");
+    assert!(!bare.contains("annotations"));
+    kube.with(&create, &bare).unwrap();
+    assert_eq!(creator(), ADMINISTRATOR);
+    // A restore brings the name that was saved.
+    kube.must(&format!("delete sat -n {home} nightly"));
+    kube.with(&format!("create -f - --as {EXEMPT}"), &forged)
+        .unwrap();
+    assert_eq!(creator(), "eve");
+}
+
+#[test]
+fn the_garbage_collector_takes_what_has_lost_its_owner() {
+    let kube = installed();
+    kube.must(&format!("create configmap owner -n {HOME}"));
+    let owner = kube.get(&format!("configmap owner -n {HOME}")).unwrap();
+    let reference = json!([{
+        "apiVersion": "v1", "kind": "ConfigMap", "name": "owner",
+        "uid": owner["metadata"]["uid"], "blockOwnerDeletion": true,
+    }]);
+    let mut owned: serde_json::Value =
+        serde_json::from_str(&credential("credential-owned", "main", 1)).unwrap();
+    owned["metadata"]["ownerReferences"] = reference.clone();
+    kube.apply(&owned.to_string());
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "owned", "namespace": HOME, "ownerReferences": reference},
+    });
+    kube.apply(&secret.to_string());
+    kube.must(&format!(
+        "delete configmap owner -n {HOME} --cascade=foreground --timeout=60s"
+    ));
+    for gone in ["credential credential-owned", "secret owned"] {
+        assert!(kube.get(&format!("{gone} -n {HOME}")).is_none(), "{gone}");
+    }
+}

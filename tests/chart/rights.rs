@@ -1,0 +1,136 @@
+//! What each service account may do, whole: `kubectl auth can-i --list` as that account, beside what is committed in
+//! `snapshots/`; those of an Identity's servers are taken in `running`. A right that comes or goes is seen in review.
+
+use std::collections::BTreeSet;
+
+use crate::tools::Kube;
+use crate::world::{ADMINISTRATOR, HOME, installed};
+
+/// Each right as a line: what, of which names, and how.
+fn rights(kube: Kube<'_>, account: &str, namespace: &str) -> BTreeSet<String> {
+    let listed = kube.must(&format!(
+        "auth can-i --list --no-headers -n {namespace} --as {account}"
+    ));
+    // Four columns, the middle ones lists in brackets: resources, URLs, names, verbs.
+    let line = |line: &str| {
+        let columns: Vec<&str> = line.split('[').map(str::trim).collect();
+        let [resource, urls, names, verbs] = columns[..] else {
+            panic!("four columns: {line}");
+        };
+        let inside = |column: &str| column.trim_end_matches(']').to_owned();
+        let mut verbs: Vec<String> = inside(verbs).split(' ').map(str::to_owned).collect();
+        verbs.sort();
+        let what = if resource.is_empty() {
+            inside(urls)
+        } else {
+            resource.to_owned()
+        };
+        let names = inside(names);
+        let of = if names.is_empty() {
+            names
+        } else {
+            format!(" ({names})")
+        };
+        format!("{what}{of}: {}", verbs.join(" "))
+    };
+    listed.lines().map(line).collect()
+}
+
+/// Without what everybody may.
+pub(crate) fn own_rights(kube: Kube<'_>, account: &str, namespace: &str) -> String {
+    let everybody = rights(kube, "system:serviceaccount:nowhere:nobody", "nowhere");
+    let own: Vec<String> = rights(kube, account, namespace)
+        .difference(&everybody)
+        .cloned()
+        .collect();
+    own.join("\n")
+}
+
+#[track_caller]
+pub(crate) fn assert_sound(rights: &str) {
+    for never in ["*", "escalate", "bind", "impersonate", "deletecollection"] {
+        for line in rights.lines() {
+            let words = line.split([' ', ':', ',']);
+            assert!(!words.into_iter().any(|word| word == never), "{line}");
+        }
+    }
+}
+
+#[test]
+fn the_operator_of_the_whole_cluster() {
+    let kube = installed();
+    let account = format!("system:serviceaccount:{HOME}:symbolon");
+    for (place, namespace) in [("at_home", HOME), ("elsewhere", "default")] {
+        let rights = own_rights(kube, &account, namespace);
+        assert_sound(&rights);
+        insta::assert_snapshot!(format!("operator_of_the_cluster_{place}"), rights);
+    }
+}
+
+#[test]
+fn the_operator_of_some_namespaces_has_no_right_in_any_other() {
+    let kube = installed();
+    for namespace in ["rights-home", "rights-team"] {
+        kube.must(&format!("create namespace {namespace}"));
+    }
+    kube.helm("install rights charts/symbolon -n rights-home --set crds.enabled=false --set watchNamespaces={rights-team}")
+        .unwrap();
+    let account = "system:serviceaccount:rights-home:rights-symbolon";
+    for (place, namespace) in [
+        ("at_home", "rights-home"),
+        ("where_it_works", "rights-team"),
+    ] {
+        let rights = own_rights(kube, account, namespace);
+        assert_sound(&rights);
+        insta::assert_snapshot!(format!("operator_of_some_namespaces_{place}"), rights);
+    }
+    assert_eq!(own_rights(kube, account, "default"), "");
+}
+
+#[test]
+fn people_see_and_edit_what_is_theirs_by_the_built_in_roles() {
+    let kube = installed();
+    kube.must("create namespace rights-people");
+    let can = |role: &str, verb: &str, resource: &str| {
+        kube.ask(&format!(
+            "auth can-i {verb} {resource}.symbolon.dev -n rights-people --as {role}"
+        ))
+        .is_ok()
+    };
+    for role in ["view", "edit", "admin"] {
+        kube.must(&format!(
+            "create rolebinding {role} -n rights-people --clusterrole {role} --user {role}"
+        ));
+        crate::tools::eventually("the roles are put together", || {
+            can(role, "get", "scopes").then_some(())
+        });
+    }
+    let tenants = ["scopes", "oauthclients", "serviceaccesstokens"];
+    for (role, verb, resources, allowed) in [
+        ("view", "list", &tenants[..], true),
+        ("view", "list", &["identities"], true),
+        ("view", "get", &["credentials"], false),
+        ("view", "create", &tenants, false),
+        ("edit", "create", &tenants, true),
+        ("edit", "delete", &tenants, true),
+        ("edit", "create", &["identities"], false),
+        ("edit", "get", &["credentials"], false),
+        ("admin", "create", &tenants, true),
+        ("admin", "update", &["identities"], false),
+        ("admin", "get", &["credentials"], false),
+        (
+            ADMINISTRATOR,
+            "create",
+            &["identities", "credentials"],
+            true,
+        ),
+    ] {
+        for resource in resources {
+            assert_eq!(
+                can(role, verb, resource),
+                allowed,
+                "{role} {verb} {resource}"
+            );
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! The real operator and server with exactly the rights and the environment that the chart gives them, cluster-wide and
+//! scoped. There are no nodes: they run as processes, with tokens of their service accounts.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::harness::Cluster;
+use crate::rights::{assert_sound, own_rights};
+use crate::tools::{Kube, eventually, run};
+use crate::world::{HOME, installed};
+
+/// A running `symbolon`; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    /// The log line by which it told where it listens.
+    told: Value,
+}
+
+impl Process {
+    /// Starts one and waits until it tells where it listens.
+    pub(crate) fn start(
+        arguments: &[String],
+        environment: &BTreeMap<String, String>,
+        kubeconfig: &Path,
+    ) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_symbolon"))
+            .args(arguments)
+            .envs(environment)
+            .env("SYMBOLON_HEALTH_LISTEN", "127.0.0.1:0")
+            .env("SYMBOLON_LISTEN", "127.0.0.1:0")
+            .env("KUBECONFIG", kubeconfig)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program can be started");
+        let (sender, lines) = mpsc::channel();
+        let reader = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Read to the end: a full pipe would stop it.
+        std::thread::spawn(move || {
+            for line in reader.map_while(Result::ok) {
+                if std::env::var_os("SYMBOLON_TEST_LOG").is_some() {
+                    eprintln!("{line}");
+                }
+                drop(sender.send(line));
+            }
+        });
+        let told = loop {
+            let line = lines
+                .recv_timeout(Duration::from_secs(30))
+                .expect("it tells where it listens");
+            let told: Value = serde_json::from_str(&line).unwrap_or_default();
+            if told["listen"].is_string() {
+                break told;
+            }
+        };
+        Self { child, told }
+    }
+
+    /// What it answers, as `status body`.
+    pub(crate) fn answer(&self, which: &str, path: &str, header: &str) -> String {
+        let mut curl = Command::new("curl");
+        let address = self.told[which].as_str().unwrap();
+        curl.args(["-s", "-w", "%{http_code}", "-o", "/dev/null", "-H", header])
+            .arg(format!("http://{address}{path}"));
+        run(curl, "").unwrap_or_default()
+    }
+}
+
+impl Process {
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn end(mut self) {
+        let pid = self.child.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(asked.unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Arguments and environment of the operator's container, as the kubelet would resolve them.
+fn container(kube: Kube<'_>, release: &str, home: &str) -> (Vec<String>, BTreeMap<String, String>) {
+    let deployment = kube
+        .get(&format!("deployment {release} -n {home}"))
+        .unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let texts = |list: &Value| -> Vec<String> {
+        list.as_array()
+            .unwrap()
+            .iter()
+            .map(|text| text.as_str().unwrap().to_owned())
+            .collect()
+    };
+    let variable = |variable: &Value| {
+        let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
+            None => variable["value"].as_str().unwrap().to_owned(),
+            Some("metadata.namespace") => home.to_owned(),
+            Some("metadata.name") => format!("{release}-0"),
+            Some(other) => panic!("{other}"),
+        };
+        (variable["name"].as_str().unwrap().to_owned(), value)
+    };
+    let environment = container["env"].as_array().unwrap().iter().map(variable);
+    (texts(&container["args"]), environment.collect())
+}
+
+/// Starts the operator of a release as its own service account.
+pub(crate) fn operator(kube: Kube<'_>, release: &str, home: &str, folder: &Path) -> Process {
+    let (arguments, environment) = container(kube, release, home);
+    let kubeconfig = kube.kubeconfig_of(home, release, folder);
+    Process::start(&arguments, &environment, &kubeconfig)
+}
+
+/// The account of an Identity's pods, as soon as the operator has made it and given it its rights; `reader` is what
+/// lets it read users' objects.
+pub(crate) fn server_account(kube: Kube<'_>, home: &str, identity: &str, reader: &str) -> String {
+    let account = format!("{identity}-identity");
+    eventually("the account of the pods has its rights", || {
+        kube.get(&format!("rolebinding {account} -n {home}"))?;
+        kube.get(reader)?;
+        kube.get(&format!("deployment {account} -n {home}"))
+    });
+    format!("system:serviceaccount:{home}:{account}")
+}
+
+/// Starts a server of an Identity as its own service account; the keys are in a folder, as if mounted.
+pub(crate) fn server(
+    kube: Kube<'_>,
+    home: &str,
+    identity: &str,
+    namespaces: &[&str],
+    folder: &Path,
+) -> Process {
+    for (secret, key) in [("signing", "keyset.json"), ("mac", "mac.key")] {
+        let path = format!("{{index .data \"{key}\" | base64decode}}");
+        let mut get = kube.0.kubectl();
+        get.args(["get", "secret", "-n", home, &format!("{identity}-{secret}")])
+            .arg(format!("-o=go-template={{{path}}}"));
+        let output = get.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        std::fs::write(folder.join(key), output.stdout).unwrap();
+    }
+    let kubeconfig = kube.kubeconfig_of(home, &format!("{identity}-identity"), folder);
+    let arguments = format!(
+        "serve --identity {home}/{identity} --keys-dir {}",
+        folder.display()
+    );
+    let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+    let environment = BTreeMap::from([("SYMBOLON_NAMESPACES".to_owned(), namespaces.join(","))]);
+    let environment = if namespaces.is_empty() {
+        BTreeMap::new()
+    } else {
+        environment
+    };
+    let server = Process::start(&arguments, &environment, &kubeconfig);
+    eventually("the server is ready", || {
+        (server.answer("health", "/readyz", "") == "200").then_some(())
+    });
+    server
+}
+
+/// An Identity open to namespaces by their label, and a team with a token.
+pub(crate) fn apply_world(kube: Kube<'_>, home: &str, team: &str) {
+    let manifests = "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: HOME}
+spec:
+  issuer: https://HOME.example.com
+  access: {clients: {from: Selector, selector: {matchLabels: {team: TEAM}}}}
+  signing: {algorithms: [ES256]}
+  gateways: [{name: api, audience: https://HOME.example.com, scopes: [orders.read]}]
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: Scope
+metadata: {name: orders.read, namespace: HOME}
+spec:
+  identityRef: {name: main}
+  allowedNamespaces: {from: Selector, selector: {matchLabels: {team: TEAM}}}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: backend, namespace: TEAM}
+spec:
+  identityRef: {name: main, namespace: HOME}
+  grantTypes: [ClientCredentials]
+  scopes: [orders.read]
+  systemUser: {name: backend}
+  referenceTokens: AdministratorsOnly
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: nightly, namespace: TEAM}
+spec: {clientRef: {name: backend}, scopes: [orders.read]}
+";
+    kube.must(&format!("label namespace {team} team={team} --overwrite"));
+    let manifests = manifests.replace("HOME", home).replace("TEAM", team);
+    // An API server with a MutatingAdmissionPolicy takes some seconds to learn of new kinds.
+    eventually("the manifests are taken", || {
+        kube.with("apply --server-side -f -", &manifests)
+            .inspect_err(|error| eprintln!("not yet: {error}"))
+            .ok()
+    });
+}
+
+/// The team's token, as soon as it is there.
+pub(crate) fn token(kube: Kube<'_>, team: &str) -> String {
+    kube.must(&format!(
+        "wait --for=condition=Ready --timeout=60s -n {team} oauthclient/backend sat/nightly"
+    ));
+    kube.must(&format!(
+        "get secret nightly-token -n {team} -o jsonpath={{.data.token}}"
+    ))
+}
+
+/// What a gateway hears about the token in a Secret.
+pub(crate) fn check(server: &Process, encoded: &str) -> String {
+    use base64::Engine as _;
+    let token = base64::engine::general_purpose::STANDARD
+        .decode(encoded)
+        .unwrap();
+    let token = String::from_utf8(token).unwrap();
+    server.answer(
+        "listen",
+        "/connect/checktoken/api",
+        &format!("Authorization: Bearer {token}"),
+    )
+}
+
+/// An operator and a server with a release's rights: a token is issued and accepted, and nothing was refused to them.
+fn works(kube: Kube<'_>, release: &str, home: &str, team: &str, scoped: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = kube.0.mark();
+    let _operator = operator(kube, release, home, folder.path());
+    apply_world(kube, home, team);
+    let binding = format!("symbolon:{home}:main");
+    let (reader, snapshots) = match scoped {
+        [] => (format!("clusterrolebinding {binding}"), "of_the_cluster"),
+        _ => (
+            format!("rolebinding {binding} -n {team}"),
+            "of_some_namespaces",
+        ),
+    };
+    let account = server_account(kube, home, "main", &reader);
+    for (place, namespace) in [
+        ("at_home", home),
+        ("where_teams_are", team),
+        ("elsewhere", "default"),
+    ] {
+        let rights = own_rights(kube, &account, namespace);
+        assert_sound(&rights);
+        assert!(!rights.contains("secrets"), "{rights}");
+        insta::assert_snapshot!(format!("servers_{snapshots}_{place}"), rights);
+    }
+    let accounts = [format!("system:serviceaccount:{home}:{release}"), account];
+    let token = token(kube, team);
+    let server = server(kube, home, "main", scoped, folder.path());
+    assert_eq!(check(&server, &token), "204");
+    kube.must(&format!("label namespace {team} team=other --overwrite"));
+    eventually("the server sees that the label is gone", || {
+        (check(&server, &token) != "204").then_some(())
+    });
+    kube.must(&format!("label namespace {team} team={team} --overwrite"));
+    eventually("and that it is back", || {
+        (check(&server, &token) == "204").then_some(())
+    });
+    let refused: Vec<_> = kube
+        .0
+        .requests(mark)
+        .into_iter()
+        .filter(|request| accounts.contains(&request.user) && request.code == 403)
+        .collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+    let lease = kube.get(&format!("lease {release} -n {home}")).unwrap();
+    let holder = lease["spec"]["holderIdentity"].as_str().unwrap();
+    assert!(holder.starts_with(&format!("{release}-0_")), "{holder}");
+}
+
+#[test]
+fn an_operator_of_the_whole_cluster_has_the_rights_that_it_needs() {
+    let kube = installed();
+    kube.must("create namespace running-team");
+    works(kube, "symbolon", HOME, "running-team", &[]);
+}
+
+#[test]
+fn an_operator_of_some_namespaces_needs_no_right_beyond_them() {
+    // Its own cluster: the policies of an installation for the whole cluster know but one operator.
+    let cluster = Cluster::private();
+    let kube = Kube(&cluster);
+    for namespace in ["scoped-home", "scoped-team"] {
+        kube.must(&format!("create namespace {namespace}"));
+    }
+    kube.helm("install symbolon-scoped charts/symbolon -n scoped-home --set watchNamespaces={scoped-team}")
+        .unwrap();
+    works(
+        kube,
+        "symbolon-scoped",
+        "scoped-home",
+        "scoped-team",
+        &["scoped-home", "scoped-team"],
+    );
+    let binding = kube
+        .get("validatingadmissionpolicybinding scoped-home-symbolon-scoped-status")
+        .unwrap();
+    let bound =
+        &binding["spec"]["matchResources"]["namespaceSelector"]["matchExpressions"][0]["values"];
+    assert_eq!(*bound, serde_json::json!(["scoped-home", "scoped-team"]));
+}

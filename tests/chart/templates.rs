@@ -1,0 +1,454 @@
+//! What the chart renders of which values, and that the API server takes it.
+
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::harness::Cluster;
+use crate::tools::{Kube, helm, read, render, run};
+use crate::world::{HOME, installed};
+
+/// What an API server of the newest release knows that `helm template` does not by itself.
+const MUTATING: &str = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy";
+const MONITOR: &str = "monitoring.coreos.com/v1/ServiceMonitor";
+
+fn objects(rendered: &str) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(rendered)
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|object| !object.is_null())
+        .collect()
+}
+
+fn deployment(values: &str) -> Value {
+    let rendered = render(values, &["--show-only", "templates/deployment.yaml"]).unwrap();
+    objects(&rendered).remove(0)
+}
+
+#[test]
+fn helm_finds_no_fault() {
+    let mut lint = helm();
+    lint.args(["lint", "--strict", "--quiet", "charts/symbolon"]);
+    run(lint, "").unwrap();
+}
+
+#[test]
+fn the_definitions_are_rendered_as_they_are_and_kept() {
+    let installed = objects(&render("", &["--show-only", "templates/crds.yaml"]).unwrap());
+    for definition in crate::harness::crds() {
+        let name = definition.metadata.name.clone().unwrap();
+        let rendered = installed
+            .iter()
+            .find(|object| object["metadata"]["name"] == *name)
+            .unwrap();
+        assert_eq!(
+            rendered["spec"],
+            serde_json::to_value(definition.spec).unwrap()
+        );
+        assert_eq!(
+            rendered["metadata"]["annotations"]["helm.sh/resource-policy"],
+            "keep"
+        );
+    }
+}
+
+#[test]
+fn values_that_nobody_knows_or_that_make_no_sense_are_refused() {
+    for (values, says) in [
+        ("replicas: 3", "replicas"),
+        ("image: {registry: example.com}", "registry"),
+        ("replicaCount: many", "replicaCount"),
+        ("replicaCount: -1", "replicaCount"),
+        ("image: {digest: latest}", "digest"),
+        ("watchNamespaces: shop", "watchNamespaces"),
+        ("watchNamespaces: [Shop]", "watchNamespaces"),
+        ("defaultIdentity: main", "defaultIdentity"),
+        ("embeddedIdentity: a/b/c", "embeddedIdentity"),
+        ("logFormat: xml", "logFormat"),
+        ("serviceMonitor: {enabled: maybe}", "serviceMonitor"),
+        (
+            "admissionPolicies: {exempt: {users: [\"o'hara\"]}}",
+            "users",
+        ),
+        ("extraEnv: [{value: x}]", "extraEnv"),
+        ("prometheusRule: {enabled: maybe}", "prometheusRule"),
+        ("prometheusRule: {disabledAlerts: [All]}", "disabledAlerts"),
+        ("grafanaDashboard: {folder: Identity}", "folder"),
+        (
+            "serviceAccount: {create: false}",
+            "serviceAccount.name is needed",
+        ),
+    ] {
+        let error = render(values, &[]).expect_err(values);
+        assert!(error.contains(says), "{values}: {error}");
+    }
+    // As a part of another chart.
+    render("global: {whatever: 1}", &[]).unwrap();
+}
+
+/// As they are in the files, whose words have braces of their own.
+#[test]
+fn alerts_and_the_dashboard_are_rendered_as_they_are() {
+    let values = "prometheusRule: {enabled: true, labels: {release: prometheus}, disabledAlerts: [SymbolonSheddingLoad]}\n\
+                  grafanaDashboard: {enabled: true, namespace: monitoring, annotations: {grafana_folder: Identity}}";
+    let part = |name: &str| objects(&render(values, &["--show-only", name]).unwrap()).remove(0);
+    let rule = part("templates/prometheusrule.yaml");
+    assert_eq!(rule["metadata"]["labels"]["release"], "prometheus");
+    let mut written: Value =
+        serde_yaml::from_str(&read("charts/symbolon/files/alerts.yaml")).unwrap();
+    for group in written["groups"].as_array_mut().unwrap() {
+        let rules = group["rules"].as_array_mut().unwrap();
+        rules.retain(|rule| rule["alert"] != "SymbolonSheddingLoad");
+    }
+    assert_eq!(rule["spec"], written);
+
+    let map = part("templates/grafana-dashboard.yaml");
+    assert_eq!(map["metadata"]["namespace"], "monitoring");
+    assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+    assert_eq!(map["metadata"]["annotations"]["grafana_folder"], "Identity");
+    let dashboard: Value =
+        serde_json::from_str(map["data"]["symbolon.json"].as_str().unwrap()).unwrap();
+    let written: Value =
+        serde_json::from_str(&read("charts/symbolon/files/dashboard.json")).unwrap();
+    assert_eq!(dashboard, written);
+}
+
+#[test]
+fn every_value_is_in_the_readme() {
+    fn leaves(value: &Value, path: String, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) if !fields.is_empty() => {
+                for (name, value) in fields {
+                    let dot = if path.is_empty() { "" } else { "." };
+                    leaves(value, format!("{path}{dot}{name}"), found);
+                }
+            }
+            _ => found.push(path),
+        }
+    }
+    let values: Value = serde_yaml::from_str(&read("charts/symbolon/values.yaml")).unwrap();
+    let readme = read("charts/symbolon/README.md");
+    let mut found = Vec::new();
+    leaves(&values, String::new(), &mut found);
+    // Whole blocks of a pod are one row.
+    let whole = ["podSecurityContext", "securityContext", "resources"];
+    for leaf in found {
+        let root = leaf.split('.').next().unwrap();
+        let row = if whole.contains(&root) { root } else { &leaf };
+        assert!(
+            readme.contains(&format!("| `{row}` |")),
+            "charts/symbolon/README.md lacks a row that begins with | `{row}` |"
+        );
+    }
+}
+
+/// Values, what must be in the manifests, and what must not.
+const CASES: &[(&str, &[&str], &[&str])] = &[
+    (
+        "",
+        &[
+            "kind: PodDisruptionBudget",
+            "replicas: 2",
+            "image: \"symbolon/symbolon:0.1.0\"",
+        ],
+        &[
+            "MutatingAdmissionPolicy",
+            "ServiceMonitor",
+            "SYMBOLON_NAMESPACES",
+            "containerPort: 8080",
+        ],
+    ),
+    (
+        "image: {repository: registry.example.com/symbolon, digest: 'sha256:0000000000000000000000000000000000000000000000000000000000000000'}",
+        &["registry.example.com/symbolon@sha256:00"],
+        &["symbolon:0.1.0"],
+    ),
+    (
+        "fullnameOverride: identity",
+        &[
+            "name: identity-server",
+            "value: \"identity-server\"",
+            "system:serviceaccount:symbolon-system:identity\"",
+        ],
+        &["name: symbolon-"],
+    ),
+    ("nameOverride: other", &["name: symbolon-other\n"], &[]),
+    (
+        "crds: {enabled: false}",
+        &[],
+        &["CustomResourceDefinition\n", "customresourcedefinitions"],
+    ),
+    (
+        "crds: {keep: false}",
+        &["symbolon.dev/allow-deletion: \"true\""],
+        &["helm.sh/resource-policy"],
+    ),
+    (
+        "rbac: {create: false}",
+        &[],
+        &["kind: ClusterRole", "kind: Role"],
+    ),
+    (
+        "rbac: {aggregate: false}",
+        &["name: symbolon-edit"],
+        &["aggregate-to"],
+    ),
+    (
+        "serviceAccount: {create: false, name: default}",
+        &[
+            "serviceAccountName: default",
+            "system:serviceaccount:symbolon-system:default",
+        ],
+        &["kind: ServiceAccount\nmetadata"],
+    ),
+    (
+        "watchNamespaces: [values-a, values-b]\nidentityNamespaces: [values-a]",
+        &[
+            "value: \"values-a,values-b\"",
+            "namespace: values-b",
+            "name: symbolon-system-symbolon-server",
+        ],
+        &["kind: ClusterRoleBinding", "clusterrolebindings, ["],
+    ),
+    (
+        "identityNamespaces: [values-a, values-b]",
+        &[
+            "namespace: values-a",
+            "value: \"values-a,values-b\"",
+            "name: system:serviceaccounts:values-b",
+        ],
+        &["SYMBOLON_NAMESPACES"],
+    ),
+    (
+        "embeddedIdentity: symbolon-system/main\ndefaultIdentity: symbolon-system/main\nservice: {type: LoadBalancer, port: 443, annotations: {a: b}}",
+        &[
+            "containerPort: 8080",
+            "type: LoadBalancer",
+            "port: 443",
+            "SYMBOLON_EMBEDDED_IDENTITY",
+            "preStop",
+            "SYMBOLON_DEFAULT_IDENTITY",
+        ],
+        &[],
+    ),
+    ("identityPods: {enabled: false}", &[], &["SYMBOLON_IMAGE"]),
+    (
+        "identityPods: {image: 'example.com/s:1'}\nimagePullSecrets: [{name: one}, {name: two}]",
+        &[
+            "value: \"example.com/s:1\"",
+            "value: \"one,two\"",
+            "- name: two",
+        ],
+        &[],
+    ),
+    (
+        "networkPolicy: {metricsFrom: [{namespaceSelector: {}}], serverFrom: [{podSelector: {}}], egress: [{ports: [{port: 443}]}]}\nembeddedIdentity: a/b",
+        &[
+            "policyTypes: [Ingress, Egress]",
+            "port: http",
+            "namespaceSelector",
+        ],
+        &[],
+    ),
+    (
+        "networkPolicy: {enabled: false}\npodDisruptionBudget: {enabled: false}\nflowSchemas: {enabled: false}\nadmissionPolicies: {enabled: false}",
+        &[],
+        &[
+            "kind: NetworkPolicy",
+            "PodDisruptionBudget\n",
+            "FlowSchema",
+            "AdmissionPolicy",
+            "PriorityLevel",
+        ],
+    ),
+    (
+        "podDisruptionBudget: {minAvailable: 50%}",
+        &["minAvailable: 50%"],
+        &["maxUnavailable: 1"],
+    ),
+    (
+        "admissionPolicies: {stampCreators: true, exempt: {users: ['system:serviceaccount:velero:velero'], groups: []}}",
+        &[
+            "kind: MutatingAdmissionPolicy",
+            "SYMBOLON_STAMPED_CREATORS\n              value: \"true\"",
+            "[\"system:serviceaccount:velero:velero\"]",
+        ],
+        &["system:masters"],
+    ),
+    (
+        "admissionPolicies: {protectStatus: false, protectDeletion: false, confineOperator: false, protectCreators: false, stampCreators: true}",
+        &[],
+        &["AdmissionPolicy", "value: \"true\""],
+    ),
+    (
+        "serviceMonitor: {enabled: true, namespace: values-a, labels: {release: p}, annotations: {a: b}, scrapeTimeout: 5s, relabelings: [{action: drop}], metricRelabelings: [{action: keep}]}",
+        &[
+            "kind: ServiceMonitor",
+            "namespace: values-a",
+            "release: p",
+            "scrapeTimeout: 5s",
+        ],
+        &[],
+    ),
+    (
+        "crds: {enabled: false}\ncommonLabels: {cost: center}\npodLabels: {team: id}\npodAnnotations: {note: x}\npriorityClassName: system-cluster-critical\nnodeSelector: {disk: ssd}\ntolerations: [{operator: Exists}]\naffinity: {nodeAffinity: {}}\ntopologySpreadConstraints: []",
+        &[
+            "cost: center",
+            "team: id",
+            "note: x",
+            "disk: ssd",
+            "priorityClassName: system-cluster-critical",
+        ],
+        &["topologySpreadConstraints"],
+    ),
+    (
+        "extraArgs: ['--concurrency', '48']\nextraEnv: [{name: HTTPS_PROXY, value: 'http://proxy'}]\nextraVolumes: [{name: v, emptyDir: {}}]\nextraVolumeMounts: [{name: v, mountPath: /v}]\notlpEndpoint: 'http://otel:4317'\nlogLevel: debug\nlogFormat: text",
+        &[
+            "- --concurrency",
+            "HTTPS_PROXY",
+            "mountPath: /v",
+            "http://otel:4317",
+            "value: \"text\"",
+        ],
+        &[],
+    ),
+    (
+        "extraObjects: [{apiVersion: v1, kind: ConfigMap, metadata: {name: one, namespace: '{{ .Release.Namespace }}'}}, \"apiVersion: v1\\nkind: ConfigMap\\nmetadata: {name: two, namespace: values-a}\"]",
+        &["namespace: 'symbolon-system'", "name: two"],
+        &[],
+    ),
+];
+
+#[test]
+fn the_api_server_takes_what_any_values_render() {
+    // Without the release: what is there already would be mixed in.
+    let cluster = Cluster::private();
+    let kube = Kube(&cluster);
+    for namespace in [HOME, "values-a", "values-b"] {
+        kube.must(&format!("create namespace {namespace}"));
+    }
+    // A definition like that of the Prometheus operator, so far as it matters here.
+    kube.apply(include_str!("manifests/servicemonitors.yaml"));
+    kube.must(
+        "wait --for=condition=Established --timeout=60s crd servicemonitors.monitoring.coreos.com",
+    );
+    for (values, holds, lacks) in CASES {
+        let rendered = render(values, &[]).unwrap_or_else(|error| panic!("{values}: {error}"));
+        for part in *holds {
+            assert!(rendered.contains(part), "{values}: lacks {part}");
+        }
+        for part in *lacks {
+            assert!(!rendered.contains(part), "{values}: has {part}");
+        }
+        let taken = kube.with("apply --server-side --dry-run=server -f -", &rendered);
+        taken.unwrap_or_else(|error| panic!("{values}: {error}"));
+    }
+}
+
+#[test]
+fn what_the_api_server_may_not_know_is_rendered_where_it_does() {
+    for (api, kind, values, expected) in [
+        (MUTATING, "MutatingAdmissionPolicy", "", true),
+        (
+            "admissionregistration.k8s.io/v1beta1/MutatingAdmissionPolicy",
+            "admissionregistration.k8s.io/v1beta1\nkind: MutatingAdmissionPolicy",
+            "",
+            true,
+        ),
+        ("v1", "MutatingAdmissionPolicy", "", false),
+        (
+            MUTATING,
+            "MutatingAdmissionPolicy",
+            "admissionPolicies: {stampCreators: false}",
+            false,
+        ),
+        (MONITOR, "ServiceMonitor", "", true),
+        ("v1", "ServiceMonitor", "", false),
+        (
+            MONITOR,
+            "ServiceMonitor",
+            "serviceMonitor: {enabled: false}",
+            false,
+        ),
+        (
+            "v1",
+            "ServiceMonitor",
+            "serviceMonitor: {enabled: true}",
+            true,
+        ),
+    ] {
+        let rendered = render(values, &["--api-versions", api]).unwrap();
+        let found = rendered.contains(&format!("kind: {}", kind.rsplit(' ').next().unwrap()))
+            && rendered.contains(kind);
+        assert_eq!(found, expected, "{api} {values}");
+        if kind.contains("Mutating") {
+            let stamped = format!("SYMBOLON_STAMPED_CREATORS\n              value: \"{expected}\"");
+            assert!(rendered.contains(&stamped), "{api} {values}");
+        }
+    }
+}
+
+#[test]
+fn the_pods_keep_to_the_restricted_standard() {
+    let kube = installed();
+    kube.must("create namespace restricted");
+    kube.must("label namespace restricted pod-security.kubernetes.io/enforce=restricted");
+    kube.must("create serviceaccount symbolon -n restricted");
+    for values in ["", "embeddedIdentity: restricted/main"] {
+        let template = deployment(values)["spec"]["template"].clone();
+        let container = &template["spec"]["containers"][0];
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+        let pod = serde_json::json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "operator", "namespace": "restricted"},
+            "spec": template["spec"],
+        });
+        kube.with("create --dry-run=server -f -", &pod.to_string())
+            .unwrap();
+    }
+}
+
+#[test]
+fn the_program_knows_every_variable_that_the_chart_sets() {
+    let values = "watchNamespaces: [a]\ndefaultIdentity: a/b\nembeddedIdentity: a/b\nimagePullSecrets: [{name: a}]\notlpEndpoint: 'http://a'";
+    let deployment = deployment(values);
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_symbolon"))
+        .args(["operator", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    for variable in container["env"].as_array().unwrap() {
+        let name = variable["name"].as_str().unwrap();
+        if name.starts_with("SYMBOLON_") {
+            assert!(help.contains(&format!("[env: {name}")), "{name}: {help}");
+        }
+    }
+}
+
+#[test]
+fn the_release_says_what_to_do_next() {
+    let kube = installed();
+    for (values, says) in [
+        ("{}", "rollout status deployment/notes-symbolon"),
+        ("{identityNamespaces: [platform]}", "namespace: platform"),
+        (
+            "{embeddedIdentity: a/b}",
+            "The operator's pods serve the Identity a/b",
+        ),
+        (
+            "{crds: {keep: false, enabled: false}}",
+            "WARNING: crds.keep is false",
+        ),
+        (
+            "{admissionPolicies: {enabled: false}}",
+            "WARNING: admissionPolicies.enabled",
+        ),
+    ] {
+        let notes = kube
+            .helm_with(
+                &format!("install notes charts/symbolon -n {HOME} --dry-run=client --set crds.enabled=false --values -"),
+                values,
+            )
+            .unwrap();
+        assert!(notes.contains(says), "{values}: {notes}");
+    }
+}

@@ -1,0 +1,762 @@
+//! An Identity becomes a Deployment and all that belongs to it, and stays so. There is no kubelet here: a task of the test
+//! says of each pod that it is ready.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client,
+    api::{
+        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+        PostParams,
+    },
+};
+use serde_json::{Value, json};
+use symbolon::{
+    directory::{ObjectKey, Settings},
+    reconcile::{
+        controller::Serving,
+        fence::Fence,
+        fleet::{Fleet, Installation, Objects},
+    },
+    resources::{Kind, ManagedKind},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::process::{Operator, fleet_rights, rights};
+use super::world::{Running, World, api, condition, resource};
+use crate::harness::{Cluster, eventually};
+
+const IMAGE: &str = "registry.example.com/symbolon:1.0";
+
+const IDENTITY: &str = "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: PLATFORM}
+spec:
+  issuer: https://PLATFORM.example.com/id
+  signing: {algorithms: [ES256]}
+";
+
+fn identity(more: &str) -> String {
+    format!("{IDENTITY}  {more}\n")
+}
+
+fn installation(image: &str) -> Installation {
+    Installation {
+        image: image.to_owned(),
+        server_cluster_role: "symbolon-server".to_owned(),
+        ..Installation::default()
+    }
+}
+
+/// A controller that runs pods of an image.
+async fn start(world: &World<'_>, of: Installation, embedded: Option<ObjectKey>) -> Running {
+    let accepted = vec![world.platform.name().to_owned()];
+    let of = Installation {
+        identity_namespaces: accepted.clone(),
+        ..of
+    };
+    let objects = Objects::new(world.client(), Duration::from_secs(5), Fence::open());
+    let serving = Serving::Here {
+        fleet: (!of.image.is_empty()).then(|| Arc::new(Fleet::new(objects, of))),
+        embedded,
+    };
+    let settings = Settings {
+        identity_namespaces: accepted,
+        ..Settings::default()
+    };
+    let calls = api(world).await;
+    let own = calls.own_writes().clone();
+    Running::serving(world, calls, own, settings, serving).await
+}
+
+/// Says of each pod that it is ready, as long as it is held.
+struct Kubelet(#[expect(dead_code, reason = "held")] AbortOnDropHandle<()>);
+
+impl Kubelet {
+    fn start(world: &World<'_>) -> Self {
+        let pods: Api<Pod> = world.platform.api();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                make_ready(&pods).await;
+            }
+        });
+        Self(AbortOnDropHandle::new(task))
+    }
+}
+
+async fn make_ready(pods: &Api<Pod>) {
+    for pod in pods.list(&ListParams::default()).await.unwrap() {
+        let status = pod.status.unwrap_or_default();
+        if status.phase.as_deref() == Some("Running") || pod.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let ready = json!({"status": {"phase": "Running", "conditions": [
+            {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+        ]}});
+        // It may be gone already.
+        drop(
+            pods.patch_status(
+                &pod.metadata.name.unwrap(),
+                &PatchParams::default(),
+                &Patch::Merge(ready),
+            )
+            .await,
+        );
+    }
+}
+
+fn objects(client: &Client, kind: ManagedKind, namespace: &str) -> Api<DynamicObject> {
+    let (group, version) = kind
+        .api_version()
+        .rsplit_once('/')
+        .unwrap_or(("", kind.api_version()));
+    let gvk = GroupVersionKind::gvk(group, version, kind.as_str());
+    let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural());
+    if kind == ManagedKind::ClusterRoleBinding {
+        Api::all_with(client.clone(), &resource)
+    } else {
+        Api::namespaced_with(client.clone(), namespace, &resource)
+    }
+}
+
+impl World<'_> {
+    fn of(&self, kind: ManagedKind) -> Api<DynamicObject> {
+        objects(&self.client(), kind, self.platform.name())
+    }
+
+    /// The Identity's object of a kind.
+    async fn made(&self, kind: ManagedKind) -> Option<Value> {
+        let name = match kind {
+            ManagedKind::ClusterRoleBinding => format!("symbolon:{}:main", self.platform.name()),
+            _ => "main-identity".to_owned(),
+        };
+        let found = self.of(kind).get_opt(&name).await.unwrap()?;
+        Some(serde_json::to_value(found).unwrap())
+    }
+
+    async fn kinds_made(&self) -> Vec<&'static str> {
+        let mut made = Vec::new();
+        for kind in ManagedKind::ALL
+            .into_iter()
+            .filter(|kind| kind.is_built_in())
+        {
+            if self.made(kind).await.is_some() {
+                made.push(kind.as_str());
+            }
+        }
+        made
+    }
+
+    async fn identity_named(&self, name: &str) -> Value {
+        let api: Api<DynamicObject> = Api::namespaced_with(
+            self.client(),
+            self.platform.name(),
+            &resource(Kind::Identity),
+        );
+        serde_json::to_value(api.get(name).await.unwrap()).unwrap()
+    }
+
+    /// Waits until `Ready` of an Identity has this reason for its present generation.
+    async fn identity_is(&self, name: &str, reason: &str) -> Value {
+        let mut last = Value::Null;
+        let found = tokio::time::timeout(
+            Duration::from_secs(50),
+            eventually("the Identity comes to a state", async || {
+                last = self.identity_named(name).await;
+                let ready = condition(&last, "Ready");
+                let is_so = ready["reason"] == reason
+                    && ready["observedGeneration"] == last["metadata"]["generation"];
+                is_so.then(|| last.clone())
+            }),
+        )
+        .await;
+        found.unwrap_or_else(|_| panic!("{name} is not {reason}: {:#}", last["status"]))
+    }
+
+    async fn deployment_is(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, async || {
+            let deployment = self.made(ManagedKind::Deployment).await?;
+            holds(&deployment).then_some(deployment)
+        })
+        .await
+    }
+
+    async fn patch_made(&self, kind: ManagedKind, patch: Value) {
+        self.of(kind)
+            .patch(
+                "main-identity",
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_becomes_a_deployment_and_is_ready_when_its_pods_are() {
+    let world = World::empty(Cluster::shared()).await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    world.apply(IDENTITY).await;
+    let waiting = world.identity_is("main", "RollingOut").await;
+    assert_eq!(condition(&waiting, "Reconciling")["status"], "True");
+    eventually("it counts", async || {
+        let object = world.identity_named("main").await;
+        (condition(&object, "Ready")["message"] == "0 of 2 replicas are ready").then_some(())
+    })
+    .await;
+
+    let _kubelet = Kubelet::start(&world);
+    let ready = world.identity_is("main", "Ready").await;
+    let status = &ready["status"];
+    assert_eq!(status["replicas"], 2);
+    assert_eq!(status["readyReplicas"], 2);
+    assert_eq!(status["version"], "1.0");
+    assert_eq!(
+        status["selector"],
+        "app.kubernetes.io/component=identity,app.kubernetes.io/instance=main,app.kubernetes.io/name=symbolon"
+    );
+    assert_eq!(condition(&ready, "Reconciling")["status"], "False");
+    assert_eq!(
+        world.kinds_made().await,
+        [
+            "ServiceAccount",
+            "Role",
+            "RoleBinding",
+            "ClusterRoleBinding",
+            "NetworkPolicy",
+            "Service",
+            "Deployment",
+            "PodDisruptionBudget"
+        ]
+    );
+    let deployment = world.made(ManagedKind::Deployment).await.unwrap();
+    let owner = &deployment["metadata"]["ownerReferences"][0];
+    assert_eq!(owner["uid"], ready["metadata"]["uid"]);
+    assert_eq!(
+        [&owner["controller"], &owner["blockOwnerDeletion"]],
+        [&json!(true), &json!(false)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drift_is_repaired_and_what_others_added_stays() {
+    let world = World::empty(Cluster::shared()).await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world.apply(&identity("replicas: 2")).await;
+    world.identity_is("main", "Ready").await;
+
+    let edit = json!({
+        "metadata": {"annotations": {"example.com/note": "mine"}},
+        "spec": {"replicas": 5, "template": {"spec": {"containers": [{"name": "symbolon", "image": "evil"}]}}},
+    });
+    world
+        .of(ManagedKind::Deployment)
+        .patch(
+            "main-identity",
+            &PatchParams::default(),
+            &Patch::Strategic(edit),
+        )
+        .await
+        .unwrap();
+    let repaired = world
+        .deployment_is("it is as it was", |it| {
+            it["spec"]["replicas"] == 2
+                && it["spec"]["template"]["spec"]["containers"][0]["image"] == IMAGE
+        })
+        .await;
+    assert_eq!(
+        repaired["metadata"]["annotations"]["example.com/note"],
+        "mine"
+    );
+    let role = json!({"rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]}]});
+    world.patch_made(ManagedKind::Role, role).await;
+    eventually("the right is taken back", async || {
+        let role = world.made(ManagedKind::Role).await?;
+        (role["rules"][0]["resources"][0] == "credentials").then_some(())
+    })
+    .await;
+    world
+        .of(ManagedKind::Service)
+        .delete("main-identity", &DeleteParams::default())
+        .await
+        .unwrap();
+    eventually("the Service is there again", async || {
+        world.made(ManagedKind::Service).await
+    })
+    .await;
+    world.identity_is("main", "Ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_wanted_any_more_goes_field_by_field_and_object_by_object() {
+    let world = World::empty(Cluster::shared()).await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    let all = "{autoscaling: {min: 2, max: 4}, network: {ingress: {}}, pod: {nodeSelector: {disk: fast}, labels: {team: a}}}";
+    let with = |more: &str| {
+        let mut object: Value = serde_yaml::from_str(&identity("")).unwrap();
+        let more: Value = serde_yaml::from_str(more).unwrap();
+        let spec = object["spec"].as_object_mut().unwrap();
+        spec.extend(more.as_object().unwrap().clone());
+        object.to_string()
+    };
+    world.apply(&with(all)).await;
+    world.identity_is("main", "Ready").await;
+    let made = world.kinds_made().await;
+    assert!(
+        made.contains(&"HorizontalPodAutoscaler") && made.contains(&"Ingress"),
+        "{made:?}"
+    );
+
+    world.apply(&with("{replicas: 1}")).await;
+    let deployment = world
+        .deployment_is("the node selector is gone", |it| {
+            it["spec"]["template"]["spec"].get("nodeSelector").is_none()
+        })
+        .await;
+    let template = &deployment["spec"]["template"];
+    assert!(template["metadata"]["labels"].get("team").is_none());
+    eventually("what nobody wants is gone", async || {
+        let made = world.kinds_made().await;
+        let gone = ["HorizontalPodAutoscaler", "Ingress", "PodDisruptionBudget"];
+        gone.iter().all(|kind| !made.contains(kind)).then_some(())
+    })
+    .await;
+    world.identity_is("main", "Ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_autoscaler_is_not_fought_and_takes_over_without_a_dip() {
+    let world = World::empty(Cluster::shared()).await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world.apply(&identity("replicas: 3")).await;
+    world.identity_is("main", "Ready").await;
+    world
+        .apply(&identity("autoscaling: {min: 2, max: 9}"))
+        .await;
+    world
+        .deployment_is("the autoscaler has taken over", |it| {
+            it["metadata"]["annotations"]["symbolon.dev/replicas"] == "autoscaling"
+                && it["spec"]["replicas"] == 3
+        })
+        .await;
+
+    // As the autoscaler does it.
+    let scale = json!({"spec": {"replicas": 6}});
+    world
+        .of(ManagedKind::Deployment)
+        .patch_scale(
+            "main-identity",
+            &PatchParams::default(),
+            &Patch::Merge(scale),
+        )
+        .await
+        .unwrap();
+    let more = "autoscaling: {min: 2, max: 9}\n  pod: {labels: {team: a}}";
+    world.apply(&identity(more)).await;
+    let deployment = world
+        .deployment_is("another label", |it| {
+            it["spec"]["template"]["metadata"]["labels"]["team"] == "a"
+        })
+        .await;
+    assert_eq!(deployment["spec"]["replicas"], 6);
+    let ready = world.identity_is("main", "Ready").await;
+    assert_eq!(ready["status"]["readyReplicas"], 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scale_subresource_of_an_identity_scales_it() {
+    let world = World::empty(Cluster::shared()).await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world.apply(&identity("replicas: 2")).await;
+    world.identity_is("main", "Ready").await;
+    let api: Api<symbolon::resources::Identity> = world.platform.api();
+    let scale = Patch::Merge(json!({"spec": {"replicas": 4}}));
+    api.patch_scale("main", &PatchParams::default(), &scale)
+        .await
+        .unwrap();
+    world
+        .deployment_is("four", |it| it["spec"]["replicas"] == 4)
+        .await;
+    world.identity_is("main", "Ready").await;
+    let scale = api.get_scale("main").await.unwrap().status.unwrap();
+    assert_eq!(scale.replicas, 4);
+    assert!(scale.selector.unwrap().contains("instance=main"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_and_ceilings_replace_no_pod() {
+    let world = World::empty(Cluster::shared()).await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world.apply(&identity("replicas: 1")).await;
+    world.identity_is("main", "Ready").await;
+    let before = world.made(ManagedKind::Deployment).await.unwrap();
+    let more =
+        "replicas: 1\n  limits: {maxAccessTokenLifetime: 2h}\n  tokens: {accessTokenLifetime: 30m}";
+    world
+        .apply(&identity(more).replace("[ES256]", "[ES256, EdDSA]"))
+        .await;
+    eventually("a key of the other algorithm", async || {
+        let object = world.identity_named("main").await;
+        let keys = object["status"]["keys"].as_array()?;
+        keys.iter()
+            .any(|key| key["algorithm"] == "EdDSA")
+            .then_some(())
+    })
+    .await;
+    world.identity_is("main", "Ready").await;
+    let after = world.made(ManagedKind::Deployment).await.unwrap();
+    assert_eq!(
+        before["metadata"]["generation"],
+        after["metadata"]["generation"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_in_the_way_is_told_of_and_never_written() {
+    let world = World::empty(Cluster::shared()).await;
+    let foreign = json!({"metadata": {"name": "main-identity"}, "spec": {"ports": [{"port": 1}]}});
+    let services = world.of(ManagedKind::Service);
+    let foreign = services
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(foreign).unwrap(),
+        )
+        .await
+        .unwrap();
+    let _running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world.apply(IDENTITY).await;
+    let told = world.identity_is("main", "ValueConflict").await;
+    let message = condition(&told, "Ready")["message"].as_str().unwrap();
+    let named = format!("Service {}/main-identity", world.platform.name());
+    assert!(message.contains(&named), "{message}");
+    assert_eq!(condition(&told, "Stalled")["status"], "True");
+    assert_eq!(services.get("main-identity").await.unwrap(), foreign);
+    services
+        .delete("main-identity", &DeleteParams::default())
+        .await
+        .unwrap();
+    world.identity_is("main", "Ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_that_is_deleted_leaves_its_keys_and_nothing_else() {
+    let world = World::empty(Cluster::own()).await;
+    let running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    let identities: Api<symbolon::resources::Identity> = world.platform.api();
+    let gone = async |what: &str| {
+        eventually(what, async || {
+            world.kinds_made().await.is_empty().then_some(())
+        })
+        .await;
+    };
+    world.apply(&identity("replicas: 1")).await;
+    world.identity_is("main", "Ready").await;
+    let delete = async || {
+        let deleted = identities.delete("main", &DeleteParams::default()).await;
+        deleted.unwrap();
+    };
+    delete().await;
+    gone("all is gone").await;
+    let secrets: Api<k8s_openapi::api::core::v1::Secret> = world.platform.api();
+    assert!(secrets.get_opt("main-signing").await.unwrap().is_some());
+
+    // The same while no operator is there to see it.
+    world.apply(&identity("replicas: 1")).await;
+    world.identity_is("main", "Ready").await;
+    drop(running);
+    delete().await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    gone("what was left is swept").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_steady_state_and_after_a_restart_nothing_is_written() {
+    let cluster = Cluster::own();
+    let world = World::empty(cluster).await;
+    let running = start(&world, installation(IMAGE), None).await;
+    let kubelet = Kubelet::start(&world);
+    world
+        .apply(&identity("autoscaling: {max: 4}\n  network: {ingress: {}}"))
+        .await;
+    world.identity_is("main", "Ready").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    drop(kubelet);
+    drop(running);
+    let mark = cluster.mark();
+    let _running = start(&world, installation(IMAGE), None).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let mut requests = cluster.requests(mark);
+    let platform = world.platform.name();
+    requests.retain(|request| request.namespace == platform || request.name.contains(platform));
+    // The controllers of Kubernetes have their own business with a Deployment.
+    requests.retain(|request| request.user == "admin");
+    assert!(
+        requests.iter().any(|it| it.is("get", "deployments")),
+        "it has looked"
+    );
+    requests.retain(|it| !["get", "list", "watch"].contains(&&*it.verb));
+    assert!(requests.is_empty(), "{requests:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_image_reaches_one_identity_and_then_the_next() {
+    let world = World::empty(Cluster::shared()).await;
+    let running = start(&world, installation(IMAGE), None).await;
+    let kubelet = Kubelet::start(&world);
+    let names = ["main", "other", "third"];
+    for name in names {
+        let yaml = identity("replicas: 1").replace("name: main", &format!("name: {name}"));
+        world
+            .apply(&yaml.replace("example.com/id", &format!("example.com/{name}")))
+            .await;
+    }
+    for name in names {
+        world.identity_is(name, "Ready").await;
+    }
+    drop((running, kubelet));
+
+    let newer = "registry.example.com/symbolon:2.0";
+    let _running = start(&world, installation(newer), None).await;
+    let images = async || {
+        let mut newer_ones = Vec::new();
+        for deployment in world
+            .of(ManagedKind::Deployment)
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+        {
+            let name = deployment.metadata.labels.clone().unwrap()["symbolon.dev/identity"].clone();
+            let image = &deployment.data["spec"]["template"]["spec"]["containers"][0]["image"];
+            if image == newer {
+                newer_ones.push(name);
+            }
+        }
+        newer_ones
+    };
+    let first = eventually("one begins", async || images().await.pop()).await;
+    let waiting = names.into_iter().find(|name| *name != first).unwrap();
+    let told = eventually("another says that it waits", async || {
+        let object = world.identity_named(waiting).await;
+        let reconciling = condition(&object, "Reconciling").clone();
+        (reconciling["status"] == "True").then_some((object, reconciling))
+    })
+    .await;
+    assert_eq!(
+        condition(&told.0, "Ready")["status"],
+        "True",
+        "it is served as before"
+    );
+    let message = told.1["message"].as_str().unwrap();
+    assert!(
+        message.contains(&format!("{}/{first}", world.platform.name())),
+        "{message}"
+    );
+    // An Identity's own wish waits for nobody.
+    let own = identity("pod: {labels: {a: b}}\n  replicas: 1")
+        .replace("name: main", &format!("name: {waiting}"))
+        .replace("example.com/id", &format!("example.com/{waiting}"));
+    world.apply(&own).await;
+    eventually("it is rolled out at once", async || {
+        images().await.contains(&waiting.to_owned()).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(images().await.len(), 2, "the third still waits");
+
+    let _kubelet = Kubelet::start(&world);
+    for name in names {
+        eventually("all are upgraded", async || {
+            let object = world.identity_named(name).await;
+            let is_done = object["status"]["version"] == "2.0"
+                && condition(&object, "Reconciling")["status"] == "False";
+            is_done.then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identity_is_accepted_only_where_the_installation_says() {
+    let world = World::empty(Cluster::shared()).await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    world
+        .apply(&IDENTITY.replace("namespace: PLATFORM", "namespace: TEAM"))
+        .await;
+    let api: Api<symbolon::resources::Identity> = world.team.api();
+    let message = eventually("it is told where to go", async || {
+        let object = serde_json::to_value(api.get("main").await.unwrap()).unwrap();
+        let ready = condition(&object, "Ready");
+        (ready["reason"] == "NamespaceNotAllowed")
+            .then(|| ready["message"].as_str().unwrap().to_owned())
+    })
+    .await;
+    assert!(
+        message.contains(world.platform.name()) && message.contains("--identity-namespace"),
+        "{message}"
+    );
+    let secrets: Api<k8s_openapi::api::core::v1::Secret> = world.team.api();
+    assert!(secrets.get_opt("main-signing").await.unwrap().is_none());
+    // The same issuer in the right place is not kept out by it.
+    world.apply(&identity("replicas: 0")).await;
+    world.identity_is("main", "Ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_identity_has_no_pods_and_waits_until_it_is_named() {
+    let world = World::empty(Cluster::shared()).await;
+    let running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world.apply(&identity("replicas: 1")).await;
+    world.identity_is("main", "Ready").await;
+    world.apply(&identity("mode: Embedded")).await;
+    let told = world.identity_is("main", "Pending").await;
+    let message = condition(&told, "Ready")["message"].as_str().unwrap();
+    assert!(message.contains("--embedded-identity"), "{message}");
+    assert!(
+        world.made(ManagedKind::Deployment).await.is_some(),
+        "nobody else serves it yet"
+    );
+    drop(running);
+    let _running = start(&world, installation(IMAGE), Some(world.identity())).await;
+    let ready = world.identity_is("main", "Ready").await;
+    eventually("its own pods are gone", async || {
+        world.kinds_made().await.is_empty().then_some(())
+    })
+    .await;
+    assert!(ready["status"].get("replicas").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_least_rights_are_enough_to_run_pods_and_to_hand_on_theirs() {
+    let world = World::empty(Cluster::shared()).await;
+    let rules: Vec<_> = rights().into_iter().chain(fleet_rights()).collect();
+    let account = world.team.cluster_account("operator", rules).await;
+    // The role that the operator binds: what the chart installs.
+    let role = format!("symbolon-server-{}", world.platform.name());
+    let reader = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": role},
+        "rules": [
+            {"apiGroups": ["symbolon.dev"], "verbs": ["get", "list", "watch"],
+             "resources": ["identities", "scopes", "oauthclients", "serviceaccesstokens"]},
+            {"apiGroups": [""], "verbs": ["get", "list", "watch"], "resources": ["namespaces"]},
+        ],
+    });
+    let roles: Api<k8s_openapi::api::rbac::v1::ClusterRole> = Api::all(world.client());
+    roles
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(reader).unwrap(),
+        )
+        .await
+        .unwrap();
+    let platform = world.platform.name();
+    let _operator = Operator::start_with(
+        &world,
+        account.kubeconfig_path(),
+        &[
+            "--image",
+            IMAGE,
+            "--identity-namespace",
+            platform,
+            "--server-cluster-role",
+            &role,
+        ],
+    );
+    let _kubelet = Kubelet::start(&world);
+    world
+        .apply(&identity("autoscaling: {max: 3}\n  network: {ingress: {}}"))
+        .await;
+    world.identity_is("main", "Ready").await;
+    // Scoped: the right to read is bound in each namespace, nowhere else.
+    let name = format!("symbolon:{platform}:main");
+    assert!(world.made(ManagedKind::ClusterRoleBinding).await.is_none());
+    for namespace in world.namespaces() {
+        let bindings = objects(&world.client(), ManagedKind::RoleBinding, &namespace);
+        assert!(bindings.get_opt(&name).await.unwrap().is_some());
+    }
+    let identities: Api<symbolon::resources::Identity> = world.platform.api();
+    identities
+        .delete("main", &DeleteParams::default())
+        .await
+        .unwrap();
+    let team = objects(&world.client(), ManagedKind::RoleBinding, world.team.name());
+    eventually("the team's binding is swept", async || {
+        team.get_opt(&name).await.unwrap().is_none().then_some(())
+    })
+    .await;
+    roles.delete(&role, &DeleteParams::default()).await.unwrap();
+}
+
+/// A definition that takes anything.
+fn definition(kind: ManagedKind) -> Value {
+    let (group, version) = kind.api_version().rsplit_once('/').unwrap();
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let plural = kind.plural();
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.{group}"),
+            "annotations": {"api-approved.kubernetes.io": "unapproved, a test"},
+        },
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"kind": kind.as_str(), "plural": plural},
+            "versions": [{"name": version, "served": true, "storage": true, "schema": {"openAPIV3Schema": anything}}],
+        },
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_waits_for_the_cluster_to_know_its_kind() {
+    let cluster = Cluster::private();
+    let world = World::empty(&cluster).await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world
+        .apply(&identity(
+            "network: {httpRoute: {parentRefs: [{name: gate}]}}",
+        ))
+        .await;
+    let told = world.identity_is("main", "Pending").await;
+    let message = condition(&told, "Ready")["message"].as_str().unwrap();
+    assert!(message.contains("Gateway API"), "{message}");
+
+    let definitions: Api<
+        k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    > = Api::all(world.client());
+    for kind in [ManagedKind::HttpRoute, ManagedKind::ServiceMonitor] {
+        definitions
+            .create(
+                &PostParams::default(),
+                &serde_json::from_value(definition(kind)).unwrap(),
+            )
+            .await
+            .unwrap();
+    }
+    world.identity_is("main", "Ready").await;
+    let route = world.made(ManagedKind::HttpRoute).await.unwrap();
+    assert_eq!(
+        route["spec"]["hostnames"][0],
+        format!("{}.example.com", world.platform.name())
+    );
+    assert!(world.made(ManagedKind::ServiceMonitor).await.is_some());
+    world.apply(&identity("")).await;
+    eventually("the route is gone", async || {
+        world
+            .made(ManagedKind::HttpRoute)
+            .await
+            .is_none()
+            .then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,207 @@
+//! Many replicas of the operator: whoever leads may be killed or put to sleep at any moment.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams, WatchEvent, WatchParams},
+};
+use symbolon::{
+    resources::{Credential, Kind},
+    tokens::TokenHash,
+};
+
+use super::{
+    process::{Operator, rights},
+    world::{World, rotate},
+};
+use crate::harness::{Cluster, eventually};
+
+const TOKEN: Kind = Kind::ServiceAccessToken;
+
+/// Everything that was ever seen: of Secrets the hashes of their tokens, of Credentials the entries.
+#[derive(Default)]
+struct History {
+    /// By owner uid: the epochs of its entries, and the hash that each has.
+    recorded: BTreeMap<String, BTreeMap<i64, String>>,
+    /// By owner uid: `high` as it went.
+    high: BTreeMap<String, i64>,
+    /// Hashes of all that was ever in a Secret.
+    revealed: BTreeSet<String>,
+}
+
+impl History {
+    fn credential(&mut self, credential: &Credential) {
+        let spec = &credential.spec;
+        let high = self.high.entry(spec.owner.uid.clone()).or_default();
+        assert!(*high <= spec.high, "epochs only grow");
+        *high = spec.high;
+        let recorded = self.recorded.entry(spec.owner.uid.clone()).or_default();
+        for entry in &spec.tokens {
+            let known = recorded.entry(entry.epoch).or_insert(entry.hash.clone());
+            assert_eq!(*known, entry.hash, "an epoch is one token");
+        }
+        let open = spec.tokens.iter().filter(|it| it.not_after.is_none());
+        assert!(open.count() <= 2, "at most two without an end");
+    }
+
+    fn secret(&mut self, secret: &Secret) {
+        let data = secret.data.iter().flatten();
+        let tokens = data.filter(|(key, _)| ["token", "client-secret"].contains(&key.as_str()));
+        for (_, token) in tokens {
+            let text = std::str::from_utf8(&token.0).unwrap();
+            self.revealed.insert(TokenHash::of(text).to_string());
+        }
+    }
+}
+
+/// Follows all objects of a kind for ever; every version of each.
+async fn follow<K>(api: Api<K>, mut seen: impl FnMut(&K))
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let list = api.list(&ListParams::default()).await.unwrap();
+    list.items.iter().for_each(&mut seen);
+    let from = list.metadata.resource_version.unwrap();
+    let params = WatchParams::default().timeout(290);
+    let events = api.watch(&params, &from).await.unwrap();
+    let mut events = events.boxed();
+    while let Some(event) = events.try_next().await.unwrap() {
+        match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => seen(&object),
+            _ => {}
+        }
+    }
+}
+
+async fn leader(operators: &[Operator]) -> usize {
+    eventually("one leads", async || {
+        for (index, operator) in operators.iter().enumerate() {
+            if operator.leads().await {
+                return Some(index);
+            }
+        }
+        None
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killing_the_leader_at_any_moment_costs_nothing_but_seconds() {
+    let cluster = Cluster::own();
+    let world = World::new(cluster).await;
+    let history = Arc::new(Mutex::new(History::default()));
+    let kept = history.clone();
+    let credentials = tokio::spawn(follow(world.platform.api(), move |credential| {
+        kept.lock().unwrap().credential(credential);
+    }));
+    let kept = history.clone();
+    let secrets = tokio::spawn(follow(world.team.api(), move |secret| {
+        kept.lock().unwrap().secret(secret);
+    }));
+
+    let start = || Operator::start(&world, cluster.kubeconfig_path());
+    let mut operators = vec![start(), start()];
+    let mut takeovers = Vec::new();
+    for round in 0..4_u64 {
+        let leading = leader(&operators).await;
+        // Work for every moment of issuing and rotating, and somebody who deletes Secrets.
+        for number in 0..8 {
+            world.apply_token(&format!("of-{round}-{number}"), "").await;
+        }
+        if round > 0 {
+            for number in 0..8 {
+                let name = format!("of-{}-{number}", round - 1);
+                world.patch(TOKEN, &name, rotate(&round.to_string())).await;
+            }
+            let lost = format!("of-{}-0-token", round - 1);
+            let api = world.team.api::<Secret>();
+            drop(api.delete(&lost, &DeleteParams::default()).await);
+        }
+        let moment = u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * 2;
+        tokio::time::sleep(Duration::from_millis(moment)).await;
+        drop(operators.remove(leading));
+        let killed = Instant::now();
+        operators.push(start());
+        leader(&operators).await;
+        takeovers.push(killed.elapsed());
+    }
+    for round in 0..4 {
+        for number in 0..8 {
+            let name = format!("of-{round}-{number}");
+            world.token_ready(&name).await;
+            world.assert_sound(&name).await;
+        }
+    }
+    println!("taken over after {takeovers:?}");
+    // The Lease lasts 15 s, and who waits looks every 2 s.
+    assert!(takeovers.iter().all(|took| *took < Duration::from_secs(30)));
+
+    // Both watches have what came last.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(
+        !credentials.is_finished() && !secrets.is_finished(),
+        "see above"
+    );
+    let history = history.lock().unwrap();
+    let recorded: BTreeSet<&String> = history
+        .recorded
+        .values()
+        .flat_map(BTreeMap::values)
+        .collect();
+    let unknown: Vec<_> = history
+        .revealed
+        .iter()
+        .filter(|hash| !recorded.contains(hash))
+        .collect();
+    assert!(unknown.is_empty(), "tokens without a record: {unknown:?}");
+    assert!(
+        history.revealed.len() >= 32 + 24,
+        "{}",
+        history.revealed.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_leader_that_slept_past_its_lease_lands_after() {
+    let cluster = Cluster::own();
+    let world = World::new(cluster).await;
+    let first = world.team.cluster_account("first", rights()).await;
+    let second = world.team.cluster_account("second", rights()).await;
+    let mut asleep = Operator::start(&world, first.kubeconfig_path());
+    world.token_ready("nightly").await;
+    let other = Operator::start(&world, second.kubeconfig_path());
+    for number in 0..20 {
+        world.apply_token(&format!("many-{number}"), "").await;
+    }
+    asleep.pause();
+    let slept = Instant::now();
+    eventually("the other leads", async || {
+        other.leads().await.then_some(())
+    })
+    .await;
+    println!("taken over after {:?}", slept.elapsed());
+    let mark = cluster.mark();
+    asleep.resume();
+    assert!(!asleep.wait().await, "to be started again");
+    for number in 0..20 {
+        world.token_ready(&format!("many-{number}")).await;
+        world.assert_sound(&format!("many-{number}")).await;
+    }
+    let user = format!("system:serviceaccount:{}:first", world.team.name());
+    let requests = cluster.requests(mark);
+    let landed: Vec<_> = requests
+        .iter()
+        .filter(|it| it.user == user && it.code < 400)
+        .filter(|it| !["get", "list", "watch"].contains(&&*it.verb))
+        // Events tell what was done before, and are no part of it.
+        .filter(|it| it.resource != "events")
+        .collect();
+    assert!(landed.is_empty(), "it wrote after it woke up: {landed:#?}");
+}

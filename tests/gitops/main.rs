@@ -1,0 +1,258 @@
+//! The GitOps examples and what Flux and Argo CD make of our conditions, without a cluster. What a real API server
+//! and a real operator make of them is in tests/cluster.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what goes wrong here fails a test, helpers included"
+)]
+
+mod verdict;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+use symbolon::directory::{Class, Reason};
+use symbolon::resources::Kind;
+
+use verdict::{HEALTH_CHECKS, run, verdicts};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const KINDS: [Kind; 4] = [
+    Kind::Identity,
+    Kind::Scope,
+    Kind::OAuthClient,
+    Kind::ServiceAccessToken,
+];
+
+/// An object with the conditions that the operator writes for a reason.
+fn object(kind: Kind, reason: Reason) -> Value {
+    let class = reason.class();
+    let condition = |name: &str, is_true: bool| {
+        json!({
+            "type": name, "status": if is_true { "True" } else { "False" }, "reason": reason.as_str(),
+            "message": "what to write", "observedGeneration": 2, "lastTransitionTime": "2026-11-23T12:00:00Z",
+        })
+    };
+    json!({
+        "apiVersion": "symbolon.dev/v1alpha1",
+        "kind": kind.as_str(),
+        "metadata": {"name": "it", "namespace": "shop", "generation": 2},
+        "status": {
+            "observedGeneration": 2,
+            "conditions": [
+                condition("Ready", class == Class::Good),
+                condition("Reconciling", class == Class::Working),
+                condition("Stalled", class == Class::NeedsEdit),
+            ],
+        },
+    })
+}
+
+#[test]
+fn both_tools_read_every_reason_as_its_class_says() {
+    let expected = |class: Class| match class {
+        Class::Good => "Current/Healthy",
+        Class::NeedsEdit => "Failed/Degraded",
+        // Waiting heals when what is missing comes: a tool goes on waiting, and does not give up.
+        Class::Waiting | Class::Working => "InProgress/Progressing",
+    };
+    let all = || {
+        let kinds = KINDS.into_iter();
+        kinds.flat_map(|kind| Reason::ALL.map(|reason| (kind, reason)))
+    };
+    let objects: Vec<Value> = all().map(|(kind, reason)| object(kind, reason)).collect();
+    for ((kind, reason), verdict) in all().zip(verdicts(&objects)) {
+        let right = expected(reason.class());
+        assert_eq!(verdict, right, "{kind} {}", reason.as_str());
+    }
+}
+
+#[test]
+fn nothing_is_called_good_before_the_operator_has_seen_it() {
+    let good = object(Kind::Scope, Reason::Ready);
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut object = good.clone();
+        change(&mut object);
+        object
+    };
+    let cases = [
+        ("good", good.clone(), "Current/Healthy"),
+        (
+            "edited since",
+            changed(&|it| it["metadata"]["generation"] = json!(3)),
+            "InProgress/Progressing",
+        ),
+        (
+            "being deleted",
+            changed(&|it| it["metadata"]["deletionTimestamp"] = json!("2026-11-23T12:00:00Z")),
+            "Terminating/Progressing",
+        ),
+    ];
+    let verdicts = verdicts(cases.iter().map(|(_, object, _)| object));
+    for ((what, _, right), verdict) in cases.iter().zip(verdicts) {
+        assert_eq!(verdict, *right, "{what}");
+    }
+}
+
+#[test]
+fn every_kind_is_waited_for_from_the_moment_of_its_creation() {
+    for kind in KINDS {
+        let mut fresh = object(kind, Reason::Ready);
+        fresh["status"] = default_status(kind.plural());
+        fresh["metadata"]["generation"] = json!(1);
+        assert_eq!(verdicts([&fresh]), ["InProgress/Progressing"], "{kind}");
+    }
+}
+
+/// The status that the API server gives a new object.
+fn default_status(plural: &str) -> Value {
+    let definition = &documents(&Path::new(ROOT).join(format!("crds/{plural}.yaml")))[0];
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let default = schema["properties"]["status"]["default"].clone();
+    assert!(default.is_object(), "{plural}: {default}");
+    default
+}
+
+#[test]
+fn every_kind_that_people_apply_has_one_health_check_and_all_are_the_same() {
+    let config = &documents(&Path::new(ROOT).join(HEALTH_CHECKS))[0];
+    let checks = config["data"].as_object().unwrap();
+    let expected = KINDS.map(|kind| format!("resource.customizations.health.symbolon.dev_{kind}"));
+    let expected: BTreeSet<&str> = expected.iter().map(String::as_str).collect();
+    let keys: BTreeSet<&str> = checks.keys().map(String::as_str).collect();
+    assert_eq!(keys, expected);
+    let scripts: BTreeSet<&str> = checks.values().map(|it| it.as_str().unwrap()).collect();
+    assert_eq!(scripts.len(), 1);
+}
+
+#[test]
+fn the_example_repositories_are_sound() {
+    let check = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_symbolon"))
+            .arg("check")
+            .arg("--strict")
+            .args(arguments)
+            .current_dir(Path::new(ROOT).join("examples/gitops"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {text}");
+        assert!(!text.contains("checked 0"), "{text}");
+    };
+    check(&["platform"]);
+    check(&["tenants/shop", "--context", "platform"]);
+}
+
+#[test]
+fn the_manifests_for_flux_have_the_fields_of_its_own_types() {
+    let files = yaml_files("flux");
+    let arguments: Vec<&str> = files.iter().map(String::as_str).collect();
+    let kinds = run(&[&["flux"], &arguments[..]].concat(), "");
+    let kinds: BTreeSet<&str> = kinds.lines().collect();
+    let all = [
+        "GitRepository",
+        "HelmRelease",
+        "Kustomization",
+        "OCIRepository",
+    ];
+    assert_eq!(kinds, BTreeSet::from(all));
+}
+
+/// Both tools apply the folders that are there, and only what is not ours has to come first.
+#[test]
+fn the_manifests_for_argo_cd_and_flux_name_folders_that_are_there() {
+    let mut folders = Vec::new();
+    for file in yaml_files("argocd").iter().chain(&yaml_files("flux")) {
+        for document in documents(&Path::new(ROOT).join(file)) {
+            let paths = [
+                &document["spec"]["source"]["path"],
+                &document["spec"]["path"],
+            ];
+            folders.extend(paths.into_iter().filter_map(Value::as_str).map(|path| {
+                let path = path.trim_start_matches("./").to_owned();
+                assert!(
+                    Path::new(ROOT).join("examples/gitops").join(&path).is_dir(),
+                    "{file}: {path}"
+                );
+                path
+            }));
+        }
+    }
+    folders.sort();
+    assert_eq!(
+        folders,
+        ["platform", "platform", "tenants/shop", "tenants/shop"]
+    );
+}
+
+/// An Application's project lets it do what it does.
+#[test]
+fn a_tenants_project_allows_what_its_folder_holds_and_no_other_namespace() {
+    let documents = documents(&Path::new(ROOT).join("examples/gitops/argocd/tenants.yaml"));
+    let [project, application] = &documents[..] else {
+        panic!("a project and an application");
+    };
+    assert_eq!(application["spec"]["project"], project["metadata"]["name"]);
+    let destinations = project["spec"]["destinations"].as_array().unwrap();
+    assert_eq!(
+        destinations[..],
+        [application["spec"]["destination"].clone()]
+    );
+    assert_eq!(project["spec"]["clusterResourceWhitelist"], json!([]));
+    let allowed = project["spec"]["namespaceResourceWhitelist"]
+        .as_array()
+        .unwrap();
+    for object in folder("tenants/shop") {
+        let kind = json!({"group": "symbolon.dev", "kind": object["kind"]});
+        assert!(allowed.contains(&kind), "{kind}");
+        let namespace = &application["spec"]["destination"]["namespace"];
+        assert_eq!(&object["metadata"]["namespace"], namespace);
+    }
+}
+
+/// The Identity is what nobody means to delete by a commit.
+#[test]
+fn neither_tool_prunes_the_identity() {
+    let objects = folder("platform");
+    let identity = objects.iter().find(|it| it["kind"] == "Identity").unwrap();
+    let annotations = &identity["metadata"]["annotations"];
+    assert_eq!(annotations["kustomize.toolkit.fluxcd.io/prune"], "disabled");
+    assert_eq!(
+        annotations["argocd.argoproj.io/sync-options"],
+        "Prune=false,Delete=false"
+    );
+}
+
+fn folder(name: &str) -> Vec<Value> {
+    let files = yaml_files(name);
+    let files = files.iter().map(|file| Path::new(ROOT).join(file));
+    files.flat_map(|file| documents(&file)).collect()
+}
+
+/// The manifests of a folder of the examples, from the root of the repository.
+fn yaml_files(folder: &str) -> Vec<String> {
+    let folder = format!("examples/gitops/{folder}");
+    let entries = fs::read_dir(Path::new(ROOT).join(&folder)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut files: Vec<String> = names
+        // Argo CD's own ConfigMap is beside its Applications.
+        .filter(|name| Path::new(name).extension().is_some_and(|it| it == "yaml"))
+        .map(|name| format!("{folder}/{name}"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn documents(file: &Path) -> Vec<Value> {
+    let text =
+        fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let documents = serde_yaml::Deserializer::from_str(&text);
+    documents
+        .map(|document| Value::deserialize(document).unwrap())
+        .collect()
+}

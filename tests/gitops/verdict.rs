@@ -1,0 +1,68 @@
+//! What Flux and Argo CD say of objects, by the tools' own rules: kstatus itself, and the Lua of the examples in the
+//! interpreter that Argo CD has.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// The health checks as users get them.
+pub(crate) const HEALTH_CHECKS: &str = "examples/gitops/argocd/argocd-cm.yaml";
+
+/// Flux's and Argo CD's words for each object, as `InProgress/Progressing`.
+pub(crate) fn verdicts<'o>(objects: impl IntoIterator<Item = &'o Value>) -> Vec<String> {
+    let lines = objects.into_iter().map(Value::to_string);
+    let lines = lines.collect::<Vec<_>>().join("\n");
+    let flux = judged(&["kstatus"], &lines);
+    let argo = judged(&["argocd", HEALTH_CHECKS], &lines);
+    assert_eq!(flux.len(), argo.len());
+    let pairs = flux.into_iter().zip(argo);
+    pairs.map(|(flux, argo)| format!("{flux}/{argo}")).collect()
+}
+
+/// The first word of each line that the program prints.
+fn judged(arguments: &[&str], input: &str) -> Vec<String> {
+    let output = run(arguments, input);
+    let words = output.lines().map(|line| line.split('\t').next().unwrap());
+    words.map(str::to_owned).collect()
+}
+
+/// Runs the program in the root of the repository; it must succeed.
+pub(crate) fn run(arguments: &[&str], input: &str) -> String {
+    let mut child = Command::new(program())
+        .args(arguments)
+        .current_dir(ROOT)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    // It may be done before it has read.
+    drop(writer.join().unwrap());
+    assert!(
+        output.status.success(),
+        "verdict {arguments:?}: the lines above say why"
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let built = Command::new(Path::new(ROOT).join("tests/gitops/build.sh"))
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(
+            built.status.success(),
+            "tests/gitops/build.sh: the lines above say what is missing"
+        );
+        PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
+    })
+}

@@ -1,0 +1,242 @@
+//! Metrics, alerts, dashboard and runbooks say the same: what one of them names, the programs export.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what goes wrong here fails a test, helpers included"
+)]
+
+mod alerts;
+mod names;
+mod promtool;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use symbolon::directory::{Class, Reason};
+use symbolon::telemetry::metrics::Scrape;
+use symbolon::telemetry::{Metrics, OperatorMetrics, OperatorScrape};
+
+use alerts::{ALERTS, rules};
+use names::{described, families, in_text, is_known};
+use support::{Dev, Folder};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const DASHBOARD: &str = "charts/symbolon/files/dashboard.json";
+const RUNBOOKS: &str = "https://github.com/symbolon/symbolon/blob/main/docs/runbooks/";
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every expression of the dashboard, and every query of its variables.
+fn dashboard_expressions() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let expressions = targets.map(|target| &target["expr"]);
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let queries = variables.iter().map(|variable| &variable["definition"]);
+    let all = expressions.chain(queries).filter_map(Value::as_str);
+    all.map(str::to_owned).collect()
+}
+
+#[test]
+fn alerts_dashboard_and_runbooks_name_only_metrics_that_are_exported() {
+    let mut texts = dashboard_expressions();
+    assert!(texts.len() > 40, "the dashboard asks for something");
+    texts.extend(rules().iter().map(|rule| rule.expr.clone()));
+    for entry in fs::read_dir(Path::new(ROOT).join("docs/runbooks")).unwrap() {
+        texts.push(fs::read_to_string(entry.unwrap().path()).unwrap());
+    }
+    for page in ["docs/metrics.md", "docs/operations.md", "docs/gitops.md"] {
+        texts.push(read(page));
+    }
+    for text in &texts {
+        for name in in_text(text) {
+            assert!(is_known(&name), "{name} is exported by nobody: {text}");
+        }
+    }
+}
+
+#[test]
+fn labels_that_are_asked_for_are_those_of_the_metric_or_of_the_target() {
+    let expressions = rules().into_iter().map(|rule| rule.expr);
+    for expression in expressions.chain(dashboard_expressions()) {
+        for (metric, label) in names::selected(&expression) {
+            let described = described();
+            let found = described.iter().find(|it| names::is_of(&metric, &it.name));
+            let labels = found.unwrap_or_else(|| panic!("{metric}")).labels;
+            let of_target = ["namespace", "job", "pod", "instance", "le"];
+            assert!(
+                labels.contains(&&*label) || of_target.contains(&&*label),
+                "{metric} has no label {label}: {expression}"
+            );
+        }
+    }
+}
+
+/// A counter that is born with its first event has not increased: the alert would miss it.
+#[test]
+fn counters_that_alerts_ask_for_by_value_are_there_before_their_first_event() {
+    let server = Metrics::default().encode(&Scrape::default()).unwrap();
+    let operator = OperatorMetrics::default();
+    let operator = operator.encode(&OperatorScrape::default()).unwrap();
+    let born = server + &operator;
+    let mut asked = 0;
+    for rule in rules() {
+        for (metric, matcher) in names::matchers(&rule.expr) {
+            let (label, value) = matcher;
+            if metric.ends_with("_total") && !value.contains('|') {
+                asked += 1;
+                let pair = format!("{label}=\"{value}\"");
+                let found = born
+                    .lines()
+                    .any(|line| line.starts_with(&metric) && line.contains(&pair));
+                assert!(found, "{}: {metric} with {pair}", rule.alert);
+            }
+        }
+    }
+    assert!(asked >= 4, "the alerts about events and errors ask so");
+}
+
+/// What a scrape of a running program brings is what is described, with these labels and no others.
+#[test]
+fn a_running_server_exports_what_is_described() {
+    let folder = Folder::copy_of("examples/quickstart");
+    let dev = Dev::start(&folder);
+    let token = folder.secret("shop", "nightly-report-token", "token")["token"].clone();
+    assert_eq!(dev.check("api", &token), 204);
+    let client = support::Client::of(&folder.secret("shop", "backend-client", "client-secret"));
+    client.token();
+    assert_eq!(client.ask(&[("scope", "nobody.has.it")]).0, 400);
+    let mut stranger = client.clone();
+    stranger.id = "shop.nobody".to_owned();
+    assert_eq!(stranger.ask(&[]).0, 401);
+    support::introspect(&client, &token);
+    assert_eq!(client.revoke(&token), 200);
+    let (_, text) = dev.get_health("/metrics").unwrap();
+    let exported = families(&text);
+    let metrics = Metrics::default();
+    for metric in metrics.described() {
+        let labels = exported.get(&metric.name);
+        let labels = labels.unwrap_or_else(|| panic!("{} is not exported:\n{text}", metric.name));
+        let described: BTreeSet<&str> = metric.labels.iter().copied().collect();
+        let labels: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
+        assert_eq!(labels, described, "{}", metric.name);
+    }
+    assert_eq!(exported.len(), metrics.described().len(), "{text}");
+    promtool::check_metrics(&text);
+}
+
+/// The dashboard needs no plugin and works with any data source of Prometheus' kind.
+#[test]
+fn the_dashboard_is_self_contained() {
+    let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut ids = BTreeSet::new();
+    for panel in panels {
+        assert!(
+            ids.insert(panel["id"].as_u64().unwrap()),
+            "an id is there twice"
+        );
+        let kind = panel["type"].as_str().unwrap();
+        assert!(["row", "timeseries", "stat"].contains(&kind), "{kind}");
+        if kind != "row" {
+            assert_eq!(panel["datasource"]["uid"], "${datasource}", "{panel:#}");
+        }
+    }
+    let rows = panels.iter().filter(|panel| panel["type"] == "row");
+    let rows: Vec<_> = rows.map(|row| row["title"].as_str().unwrap()).collect();
+    assert_eq!(rows, ["Tokens and objects", "Server", "Operator"]);
+}
+
+#[test]
+fn every_alert_has_a_severity_words_and_a_page_and_every_page_an_alert() {
+    let mut pages: BTreeSet<PathBuf> = fs::read_dir(Path::new(ROOT).join("docs/runbooks"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.ends_with("README.md"))
+        .collect();
+    let index = read("docs/runbooks/README.md");
+    for rule in rules() {
+        let name = &rule.alert;
+        let severity = rule.labels["severity"].as_str();
+        assert!(["critical", "warning"].contains(&severity), "{name}");
+        for words in ["summary", "description"] {
+            assert!(rule.annotations[words].len() > 20, "{name}: {words}");
+        }
+        assert_eq!(
+            rule.annotations["runbook_url"],
+            format!("{RUNBOOKS}{name}.md")
+        );
+        let page = Path::new(ROOT).join(format!("docs/runbooks/{name}.md"));
+        assert!(pages.remove(&page), "{name} has no page");
+        let text = fs::read_to_string(&page).unwrap();
+        for part in [
+            &format!("# {name}\n\nSeverity: {severity}\n"),
+            "\n## Meaning\n",
+            "\n## Impact\n",
+            "\n## Diagnosis\n",
+            "\n## What to do\n",
+        ] {
+            assert!(text.contains(part), "{name}: {part}");
+        }
+        let row = format!("| [{name}]({name}.md) | {severity} |");
+        assert!(index.contains(&row), "docs/runbooks/README.md: {row}");
+    }
+    assert!(pages.is_empty(), "pages of no alert: {pages:?}");
+}
+
+/// An object that needs an edit raises the alert, whatever the reason.
+#[test]
+fn every_reason_that_needs_an_edit_raises_the_alert_about_stalled_objects() {
+    let rules = rules();
+    let rule = rules.iter().find(|it| it.alert == "SymbolonObjectsStalled");
+    let expression = &rule.unwrap().expr;
+    let asked = expression.split('"').nth(1).unwrap();
+    let asked: BTreeSet<&str> = asked.split('|').collect();
+    for reason in Reason::ALL {
+        let needs_edit = reason.class() == Class::NeedsEdit;
+        assert_eq!(asked.contains(reason.as_str()), needs_edit, "{reason}");
+    }
+    let in_dashboard = dashboard_expressions();
+    let same = in_dashboard
+        .iter()
+        .any(|it| it.contains(&format!("\"{}\"", expression.split('"').nth(1).unwrap())));
+    assert!(same, "the dashboard counts the same");
+}
+
+#[test]
+fn promtool_finds_no_fault_in_the_rules() {
+    promtool::check_rules();
+}
+
+#[test]
+fn every_alert_fires_and_resolves() {
+    let tested: BTreeSet<&str> = ALERTS.iter().map(|alert| alert.name).collect();
+    let rules = rules();
+    let all: BTreeSet<&str> = rules.iter().map(|rule| &*rule.alert).collect();
+    assert_eq!(tested, all);
+    promtool::test_rules(&alerts::unit_tests());
+}
+
+#[test]
+fn a_healthy_installation_raises_no_alert() {
+    promtool::test_rules(&alerts::healthy());
+}
+
+#[test]
+fn an_operators_metrics_have_its_own_prefix() {
+    let (server, operator) = (Metrics::default(), OperatorMetrics::default());
+    let of_operator = |name: &str| name.starts_with("symbolon_operator_");
+    assert!(operator.described().iter().all(|it| of_operator(&it.name)));
+    assert!(!server.described().iter().any(|it| of_operator(&it.name)));
+}

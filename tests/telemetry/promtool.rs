@@ -1,0 +1,77 @@
+//! Prometheus' own judge of rules and metrics.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const RULES: &str = "charts/symbolon/files/alerts.yaml";
+const NEEDED: &str = "the tests of alerts need promtool, a part of Prometheus (on Debian: apt-get install \
+                      --no-install-recommends prometheus); SYMBOLON_PROMTOOL may name it";
+
+/// The rules of the chart.
+pub(crate) fn rules_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(RULES)
+}
+
+fn run(arguments: &[&str], input: &str) -> Output {
+    let program = std::env::var_os("SYMBOLON_PROMTOOL").unwrap_or_else(|| "promtool".into());
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.unwrap_or_else(|error| panic!("{NEEDED}: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    // It may be done before it has read.
+    drop(writer.join().unwrap());
+    output
+}
+
+fn expect_success(arguments: &[&str], input: &str) {
+    let output = run(arguments, input);
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    assert!(
+        output.status.success(),
+        "promtool {arguments:?}:\n{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
+
+/// The rules are well-formed.
+pub(crate) fn check_rules() {
+    expect_success(&["check", "rules", rules_file().to_str().unwrap()], "");
+}
+
+/// An exposition is well-formed, and its names are as Prometheus wants them.
+pub(crate) fn check_metrics(text: &str) {
+    // It reads the older form, in which a counter's type is told under the name of its samples.
+    let older = |line: &str| {
+        let counter = line.strip_suffix(" counter");
+        match counter.filter(|it| it.starts_with("# TYPE ")) {
+            Some(head) => format!("{head}_total counter\n"),
+            None => format!("{line}\n"),
+        }
+    };
+    let lines = text
+        .lines()
+        .filter(|line| *line != "# EOF" && !line.starts_with("# HELP "));
+    let older: String = lines.map(older).collect::<Vec<_>>().concat();
+    let output = run(&["check", "metrics"], &older);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let faults = told.lines().filter(|line| !line.ends_with("no help text"));
+    let faults: Vec<&str> = faults.collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// Unit tests of rules hold; each is a text as `promtool test rules` wants it.
+pub(crate) fn test_rules(tests: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tests.yaml");
+    std::fs::write(&file, tests).unwrap();
+    expect_success(&["test", "rules", file.to_str().unwrap()], "");
+}

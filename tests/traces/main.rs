@@ -1,0 +1,167 @@
+//! Traces over OTLP: who is whose parent, what is carried on, and that no secret leaves the program.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what goes wrong here fails a test, helpers included"
+)]
+
+mod collector;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
+mod support;
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::process::Command;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, Method, Request, Response};
+use symbolon::telemetry::Metrics;
+use symbolon::telemetry::traces::{self, TracedLayer};
+use tower::{Layer as _, Service};
+use tracing::Instrument as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use collector::{Collector, hex, text};
+use support::{Client, Dev, Folder};
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLER: &str = "00f067aa0ba902b7";
+
+fn traceparent() -> String {
+    format!("00-{TRACE}-{CALLER}-01")
+}
+
+/// Answers 200 with the `traceparent` that the request had.
+#[derive(Clone)]
+struct Echo;
+
+impl Service<Request<()>> for Echo {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        let carried = request.headers().get("traceparent");
+        let carried = carried.map(|it| it.to_str().unwrap().to_owned());
+        ready(Ok(Response::new(carried.unwrap_or_default())))
+    }
+}
+
+#[tokio::test]
+async fn a_callers_trace_is_continued_and_carried_on_to_the_api_server() {
+    let (collector, endpoint) = Collector::start();
+    let (layer, guard) = traces::start(&endpoint, "symbolon-test").unwrap();
+    let subscriber = tracing_subscriber::registry().with(layer);
+    let _default = tracing::subscriber::set_default(subscriber);
+    let metrics = Metrics::default();
+    let mut client = TracedLayer(metrics.kube().clone()).layer(Echo);
+    let ask = || Request::get("/api/v1/namespaces/shop/secrets/a?watch=canary").body(());
+
+    // What belongs to nothing has no span, and carries none.
+    let outside = client.call(ask().unwrap()).await.unwrap().into_body();
+    assert_eq!(outside, "");
+
+    let headers = HeaderMap::from_iter([(
+        "traceparent".parse().unwrap(),
+        traceparent().parse().unwrap(),
+    )]);
+    let span = traces::request("token", &Method::POST, &headers);
+    let asking = async { client.call(ask().unwrap()).await.unwrap().into_body() };
+    let carried = asking.instrument(span.clone()).await;
+    traces::answered(&span, 503);
+    drop(span);
+    drop(guard);
+
+    let [request] = &collector.spans("POST token")[..] else {
+        panic!("one request");
+    };
+    assert_eq!(hex(&request.trace_id), TRACE);
+    assert_eq!(hex(&request.parent_span_id), CALLER);
+    assert_eq!(
+        request.status.as_ref().unwrap().code,
+        2,
+        "a 503 is an error"
+    );
+    let [asked] = &collector.spans("GET kubernetes")[..] else {
+        panic!("one request to the API server");
+    };
+    assert_eq!(asked.parent_span_id, request.span_id);
+    let expected = format!("00-{TRACE}-{}-01", hex(&asked.span_id));
+    assert_eq!(carried, expected);
+    let path = text(&asked.attributes, "url.path").unwrap();
+    assert_eq!(path, "/api/v1/namespaces/shop/secrets/a");
+    assert_eq!(collector.services(), ["symbolon-test"]);
+    assert!(!holds(&collector.bytes(), "canary"), "no query is exported");
+}
+
+#[test]
+fn dev_mode_exports_requests_and_passes_and_no_secret() {
+    let (collector, endpoint) = Collector::start();
+    let folder = Folder::copy_of("examples/quickstart");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+    command
+        .arg("dev")
+        .arg(folder.path())
+        .args(["--otlp-endpoint", &endpoint])
+        // Nobody's log line gets into a trace, however much is logged.
+        .args(["--log", "trace"]);
+    let dev = Dev::start_command(command);
+    let client = Client::of(&folder.secret("shop", "backend-client", "client-secret"));
+    let issued = client.token();
+    let token = folder.secret("shop", "nightly-report-token", "token")["token"].clone();
+    let bearer = format!("Bearer {token}");
+    let parent = traceparent();
+    let headers = [
+        ("authorization", &*bearer),
+        ("traceparent", &*parent),
+        ("x-note", "canary-header"),
+    ];
+    let (status, _) = dev.get(
+        "/connect/checktoken/api?access_token=canary-query",
+        &headers,
+    );
+    assert_eq!(status, 204);
+    assert_eq!(dev.check("api", &format!("{token}x")), 401);
+    let (status, _) = dev.terminate();
+    assert!(status.success());
+
+    assert_eq!(collector.services().first().unwrap(), "symbolon-dev");
+    let checks = collector.spans("GET checktoken");
+    let ours = checks.iter().find(|span| hex(&span.trace_id) == TRACE);
+    let ours = ours.expect("the caller's trace goes on");
+    assert_eq!(hex(&ours.parent_span_id), CALLER);
+    let status = text(&ours.attributes, "http.response.status_code");
+    assert_eq!(status.as_deref(), Some("204"));
+    assert!(checks.len() > 1, "without a parent a trace begins");
+    assert_eq!(collector.spans("POST token").len(), 1);
+    let passes = collector.spans("reconcile ServiceAccessToken");
+    let object = text(&passes[0].attributes, "symbolon.object");
+    assert_eq!(
+        object.as_deref(),
+        Some("ServiceAccessToken shop/nightly-report")
+    );
+
+    let bytes = collector.bytes();
+    for secret in [&client.secret, &token, &issued] {
+        assert!(!holds(&bytes, secret), "a secret is exported");
+        assert!(
+            !holds(&bytes, &secret[secret.len() - 40..]),
+            "a secret is exported"
+        );
+    }
+    for canary in ["canary-header", "canary-query"] {
+        assert!(!holds(&bytes, canary), "{canary} is exported");
+    }
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|it| it == text.as_bytes())
+}
