@@ -48,29 +48,29 @@ impl Platform {
         }
         Self { _turn: turn }
     }
+}
 
-    /// Where connections to the Identity's Service go: its ClusterIP.
-    pub(crate) fn service(&self) -> SocketAddr {
-        let service = json("get service -n platform main-identity");
-        let port = service["spec"]["ports"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|port| port["name"] == "http")
-            .expect("the Service has a port http")["port"]
-            .as_u64();
-        SocketAddr::new(
-            cluster_ip("platform", "main-identity"),
-            u16::try_from(port.unwrap()).unwrap(),
-        )
-    }
+/// Where connections to the Identity's Service go: its `ClusterIP`.
+pub(crate) fn service() -> SocketAddr {
+    let service = json("get service -n platform main-identity");
+    let port = service["spec"]["ports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|port| port["name"] == "http")
+        .expect("the Service has a port http")["port"]
+        .as_u64();
+    SocketAddr::new(
+        cluster_ip("platform", "main-identity"),
+        u16::try_from(port.unwrap()).unwrap(),
+    )
+}
 
-    /// The text of a key of a Secret.
-    pub(crate) fn secret(&self, namespace: &str, name: &str, key: &str) -> String {
-        let secret = json(&format!("get secret -n {namespace} {name}"));
-        let value = secret["data"][key].as_str().expect("the Secret has it");
-        String::from_utf8(STANDARD.decode(value).unwrap()).unwrap()
-    }
+/// The text of a key of a Secret.
+pub(crate) fn secret(namespace: &str, name: &str, key: &str) -> String {
+    let secret = json(&format!("get secret -n {namespace} {name}"));
+    let value = secret["data"][key].as_str().expect("the Secret has it");
+    String::from_utf8(STANDARD.decode(value).unwrap()).unwrap()
 }
 
 /// The address of a Service.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     kubectl::{apply, eventually, json, kubectl, patch},
-    platform::{Platform, cluster_ip, helm},
+    platform::{Platform, cluster_ip, helm, service},
     traffic::{Credentials, Traffic},
 };
 
@@ -32,8 +32,8 @@ async fn flowing(traffic: &Traffic) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn upgrades_and_changes_replace_every_pod_and_lose_no_request() {
-    let platform = Platform::take();
-    let traffic = Traffic::start(platform.service(), &Credentials::of(&platform));
+    let _platform = Platform::take();
+    let traffic = Traffic::start(service(), &Credentials::issued());
     flowing(&traffic).await;
     replaced(|| {
         // The operator goes first, and takes its Identities along.
@@ -84,12 +84,12 @@ fn replaced(change: impl FnOnce()) {
 /// What the other test says nothing fails by.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_traffic_notices_an_outage() {
-    let platform = Platform::take();
+    let _platform = Platform::take();
     apply(
         "{apiVersion: v1, kind: Service, metadata: {name: nobody, namespace: platform}, spec: {selector: {nobody: here}, ports: [{port: 80}]}}",
     );
     let nobody = (cluster_ip("platform", "nobody"), 80).into();
-    let traffic = Traffic::start(nobody, &Credentials::of(&platform));
+    let traffic = Traffic::start(nobody, &Credentials::issued());
     tokio::time::sleep(Duration::from_secs(1)).await;
     let outcome = traffic.stop().await;
     assert_eq!(outcome.answered, 0);

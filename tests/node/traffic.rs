@@ -13,7 +13,7 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use crate::platform::{HOST, ISSUER, Platform};
+use crate::platform::{HOST, ISSUER, secret};
 
 /// How a client uses connections.
 #[derive(Clone, Copy, Debug)]
@@ -34,11 +34,11 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     /// Those that the operator wrote for the team.
-    pub(crate) fn of(platform: &Platform) -> Self {
+    pub(crate) fn issued() -> Self {
         Self {
-            client_id: platform.secret("shop", "backend-client", "client-id"),
-            client_secret: platform.secret("shop", "backend-client", "client-secret"),
-            service_token: platform.secret("shop", "steady-token", "token"),
+            client_id: secret("shop", "backend-client", "client-id"),
+            client_secret: secret("shop", "backend-client", "client-secret"),
+            service_token: secret("shop", "steady-token", "token"),
         }
     }
 }

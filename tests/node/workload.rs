@@ -2,7 +2,7 @@
 
 use crate::{
     kubectl::{apply, eventually, kubectl, patch, shell},
-    platform::{Platform, cluster_ip, manifest},
+    platform::{Platform, cluster_ip, manifest, service},
 };
 
 /// What the API answers to the workload, which sends this header.
@@ -16,8 +16,8 @@ const MOUNTED: &str = "Authorization: Bearer $(busybox cat /var/run/orders/token
 
 #[test]
 fn a_workload_calls_a_guarded_api_with_its_mounted_token_until_that_is_revoked() {
-    let platform = Platform::take();
-    let guard = platform.service().ip().to_string();
+    let _platform = Platform::take();
+    let guard = service().ip().to_string();
     apply(&manifest("orders").replace("GUARD", &guard));
     let orders = cluster_ip("orders", "orders").to_string();
     apply(&manifest("report").replace("ORDERS", &orders));
