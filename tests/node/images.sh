@@ -3,6 +3,7 @@
 #   0.1.0      ours (image/build.sh), as it is shipped; with the version of Cargo.toml
 #   next       the same program under another tag: what an upgrade goes to
 #   debian     nginx and busybox: an API behind its gateway, and a workload that calls it
+#   busybox    Debian's, under the name of the one that docs/getting-started.md takes from the registry
 #   pause      what holds a pod's namespaces
 # They are archives in target/node/images.
 # With SYMBOLON_NODE_QUICK=1 ours holds the program that the tests bring, over Debian's libraries: for trying a change.
@@ -42,6 +43,12 @@ image() { # NAME OPTION... PACKAGE.tar...
 image pause --entrypoint /bin/busybox --entrypoint sleep --entrypoint 1000000 target/node/packages/busybox-static.tar
 layers=("${nginx[@]/#/target/node/packages/}")
 image debian target/node/packages/{busybox-static,nginx}.tar "${layers[@]/%/.tar}"
+links=$(mktemp -d)
+trap 'rm -rf "$links"' EXIT
+mkdir "$links/bin"
+for applet in sh cat sleep wget; do ln -s busybox "$links/bin/$applet"; done
+tar -cf target/node/packages/applets.tar -C "$links" bin
+image busybox --name docker.io/library/busybox:1.37 target/node/packages/{busybox-static,applets}.tar
 
 # Ours, and the same once more under another tag: as it is shipped, or quick.
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)

@@ -11,6 +11,7 @@
     reason = "what goes wrong here fails a test, helpers included"
 )]
 
+mod getting_started;
 mod kubectl;
 mod platform;
 mod pods;

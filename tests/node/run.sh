@@ -94,7 +94,8 @@ if [ ${#command[@]} -eq 0 ]; then
   tests=$(cargo test --locked --no-run --test node --message-format json-render-diagnostics |
     python3 -c 'import json, sys; print(*(it["executable"] for it in map(json.loads, sys.stdin) if it.get("executable") and it["target"]["name"] == "node"))')
   [ -x "$tests" ] || die "the tests were not built"
-  command=("$tests" --nocapture "${filter[@]}")
+  # First, on a cluster where nothing is installed, those that install and uninstall for themselves.
+  command=(bash -ec '"$@" --ignored; exec "$@"' bash "$tests" --nocapture "${filter[@]}")
 fi
 
 logs=$PWD/target/node/log

@@ -121,6 +121,8 @@ failSwapOn: false
 oomScoreAdj: 0
 volumePluginDir: $D/volume-plugins
 resolvConf: ""
+clusterDNS: [$API]
+clusterDomain: cluster.local
 # Changed Secrets reach their files soon; a machine that is full of other things is no reason to evict.
 syncFrequency: 5s
 nodeStatusUpdateFrequency: 5s
@@ -200,6 +202,8 @@ node() {
   images
   spawn kubelet kubelet --config=kubelet.yaml --kubeconfig=kubelet.kubeconfig --hostname-override=node --node-ip=$API
   spawn proxy kube-proxy --config=proxy.yaml
+  spawn dns python3 "$OLDPWD/tests/node/dns.py" $API
+  await "DNS listens" dns grep -q listening "$SYMBOLON_NODE_LOGS/dns.log"
   await "the node is ready" kubelet node_is_ready
   await "the default ServiceAccount is there" controllers kubectl get serviceaccount default
 }
