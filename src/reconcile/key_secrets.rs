@@ -141,6 +141,7 @@ pub(super) async fn read_mac<C: Cluster>(
 }
 
 fn mac_of(key: &ObjectKey, secret: &SecretObject) -> Result<Arc<MacKey>, Problem> {
+    refuse_owned(key, secret)?;
     let bytes = secret.bytes(MAC).unwrap_or_default();
     let mac = MacKey::from_bytes(&bytes).map_err(|error| unusable(key, MAC, &error.to_string()))?;
     Ok(Arc::new(mac))
@@ -227,8 +228,20 @@ fn failed() -> ApiError {
 }
 
 fn keyset_of(key: &ObjectKey, secret: &SecretObject) -> Result<KeySet, Problem> {
+    refuse_owned(key, secret)?;
     let bytes = secret.bytes(KEYSET).unwrap_or_default();
     KeySet::parse(&bytes).map_err(|error| unusable(key, KEYSET, &error.to_string()))
+}
+
+/// What is in a Secret of a client or a token was chosen by whoever wrote that: such keys would be theirs.
+fn refuse_owned(key: &ObjectKey, secret: &SecretObject) -> Result<(), Problem> {
+    if !secret.was_made_for_an_owner() {
+        return Ok(());
+    }
+    let message = format!(
+        "the Secret {key} was made for another object: give that another secret name, so that the keys of this Identity can be made"
+    );
+    Err(Problem::error(Reason::SecretConflict, "", message))
 }
 
 fn is_ours_to_change(secret: &SecretObject) -> bool {

@@ -337,6 +337,13 @@ impl SecretObject {
         self.field("metadata")[field].as_str().unwrap_or_default()
     }
 
+    /// Whether it was made for an OAuthClient or a ServiceAccessToken, as its annotation or a controller says.
+    pub fn was_made_for_an_owner(&self) -> bool {
+        let mut references = self.references();
+        self.annotation(ANNOTATION_OWNER).is_some()
+            || references.any(|reference| reference["controller"] == true)
+    }
+
     fn references(&self) -> impl Iterator<Item = &Value> {
         self.field("metadata")["ownerReferences"]
             .as_array()

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::keys::KeyRecord;
 use crate::reconcile::files::Files;
+use crate::resources::ANNOTATION_OWNER;
 use crate::tokens::SystemEntropy;
 
 struct State {
@@ -85,6 +86,19 @@ impl State {
             .await
             .unwrap();
     }
+}
+
+#[tokio::test]
+async fn keys_that_the_owner_of_a_secret_has_chosen_are_nobodys() {
+    let state = State::new();
+    state
+        .bring(|manifest| {
+            manifest["metadata"]["annotations"] = json!({ANNOTATION_OWNER: "OAuthClient/mine"});
+        })
+        .await;
+    let (reason, message) = state.told().await.unwrap_err();
+    assert_eq!(reason, Reason::SecretConflict);
+    assert!(message.contains("was made for another object"), "{message}");
 }
 
 #[tokio::test]
