@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::desired::quiet_period;
 use super::record::{CredentialRecord, EntryRecord, Used};
 use super::{Directory, OwnerRecord, ends};
-use crate::resources::{Credential, CredentialStatus, Moment, OwnerKind, TokenUse};
+use crate::resources::{Credential, CredentialStatus, Moment, OwnerKind, Retire, TokenUse};
 
 /// Between two reports of a token that stays in use.
 const USUALLY: SignedDuration = SignedDuration::from_hours(24);
@@ -81,7 +81,11 @@ impl Directory {
                 .record()
                 .map(|it| &it.secret),
         };
-        secret?.rotation.as_deref().map(quiet_period)
+        let rotation = secret?.rotation.as_deref();
+        // Without adoption nothing waits for the reports.
+        rotation
+            .filter(|rotation| rotation.retire == Retire::WhenAdopted)
+            .map(quiet_period)
     }
 }
 
@@ -284,7 +288,7 @@ mod tests {
             ),
             (
                 "a long quiet period",
-                "{quietPeriod: 720h}",
+                "{retire: WhenAdopted, quietPeriod: 720h}",
                 &[60],
                 &[None, Some(9)],
                 0,
@@ -292,7 +296,7 @@ mod tests {
             ),
             (
                 "a short quiet period",
-                "{quietPeriod: 12m}",
+                "{retire: WhenAdopted, quietPeriod: 12m}",
                 &[60],
                 &[None, Some(1)],
                 0,
@@ -300,11 +304,19 @@ mod tests {
             ),
             (
                 "a short quiet period's share",
-                "{quietPeriod: 12m}",
+                "{retire: WhenAdopted, quietPeriod: 12m}",
                 &[60],
                 &[None, Some(2)],
                 0,
                 true,
+            ),
+            (
+                "a short quiet period that nothing waits for",
+                "{quietPeriod: 12m}",
+                &[60],
+                &[None, Some(2)],
+                0,
+                false,
             ),
             (
                 "a use of another epoch",
