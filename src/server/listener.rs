@@ -112,9 +112,10 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let (phase, ended) = watch::channel(Phase::Serving);
+    // Whoever holds connections open must not keep the kubelet's probes out.
     let few = Limits {
-        connections: 64,
-        connections_per_peer: 64,
+        connections: 512,
+        connections_per_peer: 8,
         drain: Duration::from_secs(1),
         ..Limits::default()
     };

@@ -137,6 +137,10 @@ impl Fleet {
         }
         for wanted in &plan.objects {
             pass.attend(wanted).await?;
+            // No pod may run as an account that is somebody else's, nor may that be given rights.
+            if pass.passed.problem.is_some() && gives_rights(wanted.child.kind) {
+                return pass.finish().await;
+            }
         }
         let wanted: BTreeSet<&Child> = plan.objects.iter().map(|wanted| &wanted.child).collect();
         pass.clear(&wanted).await?;
@@ -253,6 +257,17 @@ impl Passed {
     fn look_again(&mut self, wait: Duration) {
         self.again = Some(self.again.map_or(wait, |before| before.min(wait)));
     }
+}
+
+/// Whether pods are what they are by objects of this kind.
+const fn gives_rights(kind: ManagedKind) -> bool {
+    matches!(
+        kind,
+        ManagedKind::ServiceAccount
+            | ManagedKind::Role
+            | ManagedKind::RoleBinding
+            | ManagedKind::ClusterRoleBinding
+    )
 }
 
 /// One pass on its way.

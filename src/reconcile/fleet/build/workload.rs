@@ -241,7 +241,10 @@ fn volumes(about: &About<'_>) -> Vec<Value> {
     let mut volumes =
         vec![json!({"name": "keys", "projected": {"defaultMode": 0o440, "sources": keys}})];
     if let Some(tls) = &about.spec.network.tls {
-        let source = json!({"secretName": tls.secret_ref.name, "defaultMode": 0o440});
+        // Nothing else of a Secret that somebody names.
+        let items = ["tls.crt", "tls.key"].map(|key| json!({"key": key, "path": key}));
+        let source =
+            json!({"secretName": tls.secret_ref.name, "defaultMode": 0o440, "items": items});
         volumes.push(json!({"name": "tls", "secret": source}));
     }
     volumes
