@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::clock::now;
 use super::serve::{Service, bind};
 use crate::directory::Directory;
 use crate::server::{self, App, NotReady};
@@ -81,12 +82,4 @@ impl Embedded {
 pub(super) fn not_ready(app: &App, known: &Directory) -> Option<NotReady> {
     known.served_identity(app.identity()).ok()?;
     app.readiness(now()).err()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge: readiness is asked for now"
-)]
-pub(super) fn now() -> jiff::Timestamp {
-    jiff::Timestamp::now()
 }

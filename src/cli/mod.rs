@@ -7,6 +7,7 @@
 )]
 
 mod check;
+mod clock;
 mod cluster;
 mod crds;
 mod dev;

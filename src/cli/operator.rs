@@ -25,7 +25,7 @@ use uuid::Uuid;
 use super::embedded::{self, Embedded};
 use super::fleet::FleetArgs;
 use super::serve::Service;
-use super::{cluster, manifests, signals};
+use super::{clock, cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
 use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::events::Notices;
@@ -470,7 +470,7 @@ async fn embedded_metrics(State(health): State<Health>) -> Response {
     let Some(app) = health.embedded else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    match app.exposition(embedded::now()).await {
+    match app.exposition(clock::now()).await {
         Ok(text) => ([(CONTENT_TYPE, telemetry::MEDIA_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

@@ -227,111 +227,126 @@ mod tests {
         world
     }
 
+    /// Name, rotation, ends of older entries and the reported uses in minutes (from now and ago), the
+    /// server's share, and whether a use now is to be reported.
+    type Case = (
+        &'static str,
+        &'static str,
+        &'static [i64],
+        &'static [Option<i64>],
+        u8,
+        bool,
+    );
+
+    const DAY: i64 = 24 * 60;
+    const CASES: &[Case] = &[
+        ("first", "{}", &[], &[None], 0, true),
+        ("a moment ago", "{}", &[], &[Some(0)], 0, false),
+        ("an hour ago", "{}", &[], &[Some(60)], 0, false),
+        ("nearly a day ago", "{}", &[], &[Some(DAY - 1)], 0, false),
+        ("a day ago", "{}", &[], &[Some(DAY)], 0, true),
+        (
+            "nearly a day ago, for who is early",
+            "{}",
+            &[],
+            &[Some(DAY - 179)],
+            255,
+            true,
+        ),
+        (
+            "three hours earlier, for nobody",
+            "{}",
+            &[],
+            &[Some(DAY - 180)],
+            255,
+            false,
+        ),
+        ("a clock far ahead", "{}", &[], &[Some(-60)], 0, true),
+        ("a clock a little ahead", "{}", &[], &[Some(-4)], 0, false),
+        (
+            "in an overlap, first",
+            "{}",
+            &[60],
+            &[Some(1), None],
+            0,
+            true,
+        ),
+        (
+            "in an overlap, nine minutes ago",
+            "{}",
+            &[60],
+            &[None, Some(9)],
+            0,
+            false,
+        ),
+        (
+            "in an overlap, ten minutes ago",
+            "{}",
+            &[60],
+            &[None, Some(10)],
+            0,
+            true,
+        ),
+        (
+            "after the overlap",
+            "{}",
+            &[-1],
+            &[None, Some(10)],
+            0,
+            false,
+        ),
+        (
+            "a long quiet period",
+            "{retire: WhenAdopted, quietPeriod: 720h}",
+            &[60],
+            &[None, Some(9)],
+            0,
+            false,
+        ),
+        (
+            "a short quiet period",
+            "{retire: WhenAdopted, quietPeriod: 12m}",
+            &[60],
+            &[None, Some(1)],
+            0,
+            false,
+        ),
+        (
+            "a short quiet period's share",
+            "{retire: WhenAdopted, quietPeriod: 12m}",
+            &[60],
+            &[None, Some(2)],
+            0,
+            true,
+        ),
+        (
+            "a short quiet period that nothing waits for",
+            "{quietPeriod: 12m}",
+            &[60],
+            &[None, Some(2)],
+            0,
+            false,
+        ),
+        (
+            "a use of another epoch",
+            "{}",
+            &[],
+            &[None, Some(1)],
+            0,
+            true,
+        ),
+    ];
+
     #[test]
     fn the_first_use_is_reported_at_once_and_others_when_the_last_report_is_old() {
-        let day = 24 * 60;
-        for (name, rotation, older, used, share, reported) in [
-            ("first", "{}", &[][..], &[None][..], 0, true),
-            ("a moment ago", "{}", &[], &[Some(0)], 0, false),
-            ("an hour ago", "{}", &[], &[Some(60)], 0, false),
-            ("nearly a day ago", "{}", &[], &[Some(day - 1)], 0, false),
-            ("a day ago", "{}", &[], &[Some(day)], 0, true),
-            (
-                "nearly a day ago, for who is early",
-                "{}",
-                &[],
-                &[Some(day - 179)],
-                255,
-                true,
-            ),
-            (
-                "three hours earlier, for nobody",
-                "{}",
-                &[],
-                &[Some(day - 180)],
-                255,
-                false,
-            ),
-            ("a clock far ahead", "{}", &[], &[Some(-60)], 0, true),
-            ("a clock a little ahead", "{}", &[], &[Some(-4)], 0, false),
-            (
-                "in an overlap, first",
-                "{}",
-                &[60],
-                &[Some(1), None],
-                0,
-                true,
-            ),
-            (
-                "in an overlap, nine minutes ago",
-                "{}",
-                &[60],
-                &[None, Some(9)],
-                0,
-                false,
-            ),
-            (
-                "in an overlap, ten minutes ago",
-                "{}",
-                &[60],
-                &[None, Some(10)],
-                0,
-                true,
-            ),
-            (
-                "after the overlap",
-                "{}",
-                &[-1],
-                &[None, Some(10)],
-                0,
-                false,
-            ),
-            (
-                "a long quiet period",
-                "{retire: WhenAdopted, quietPeriod: 720h}",
-                &[60],
-                &[None, Some(9)],
-                0,
-                false,
-            ),
-            (
-                "a short quiet period",
-                "{retire: WhenAdopted, quietPeriod: 12m}",
-                &[60],
-                &[None, Some(1)],
-                0,
-                false,
-            ),
-            (
-                "a short quiet period's share",
-                "{retire: WhenAdopted, quietPeriod: 12m}",
-                &[60],
-                &[None, Some(2)],
-                0,
-                true,
-            ),
-            (
-                "a short quiet period that nothing waits for",
-                "{quietPeriod: 12m}",
-                &[60],
-                &[None, Some(2)],
-                0,
-                false,
-            ),
-            (
-                "a use of another epoch",
-                "{}",
-                &[],
-                &[None, Some(1)],
-                0,
-                true,
-            ),
-        ] {
+        for (name, rotation, older, used, share, reported) in CASES {
             let world = world(rotation);
             let record = known(&world, older, used);
             let newest = record.entries.last().unwrap();
-            let found = world.directory.use_to_report(&record, newest, share, now());
-            assert_eq!(found.is_some(), reported, "{name}: {found:?}");
+            let found = world
+                .directory
+                .use_to_report(&record, newest, *share, now());
+            assert_eq!(found.is_some(), *reported, "{name}: {found:?}");
             assert!(found.is_none_or(|it| it.epoch == newest.epoch && it.at == now()));
         }
     }

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::issue::{IssueEvent, Retirement};
 use crate::directory::ObjectKey;
-use crate::resources::API_VERSION;
+use crate::resources::{API_VERSION, Moment};
 
 /// Waiting to be written; more are left out.
 const MOST_WAITING: usize = 256;
@@ -103,9 +103,7 @@ impl Notice {
                 not_after,
                 why: Retirement::Replaced,
             } => {
-                let end = not_after
-                    .map(|end| format!(" until {}", end.0))
-                    .unwrap_or_default();
+                let end = until(not_after.as_ref());
                 (
                     "Retired",
                     false,
@@ -128,9 +126,7 @@ impl Notice {
                 not_after,
                 why: Retirement::Lapsed,
             } => {
-                let end = not_after
-                    .map(|end| format!(" until {}", end.0))
-                    .unwrap_or_default();
+                let end = until(not_after.as_ref());
                 (
                     "Retired",
                     false,
@@ -215,4 +211,9 @@ impl Notices {
             drop(sender.try_send(notice));
         }
     }
+}
+
+fn until(end: Option<&Moment>) -> String {
+    end.map(|end| format!(" until {}", end.0))
+        .unwrap_or_default()
 }

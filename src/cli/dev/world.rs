@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::super::clock::now;
 use super::problems::Told;
 use super::{Args, origin};
 use crate::directory::{Change, Directory, ObjectKey, Settings, usage};
@@ -484,13 +485,4 @@ impl Revoker for FileRevoker {
                 .map_err(|error| RevokeError(error.to_string()))
         })
     }
-}
-
-/// The clock of the edge.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge reads the clock and passes it on"
-)]
-pub(super) fn now() -> jiff::Timestamp {
-    jiff::Timestamp::now()
 }

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use jiff::Timestamp;
 
 use self::progress::Progress;
 use self::report::Report;
+use super::clock::now;
 use super::{cluster, manifests};
 use crate::directory::{ObjectKey, Settings};
 use crate::reconcile::fence::Fence;
@@ -187,12 +187,4 @@ async fn decide(
         key,
         now(),
     ))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge: what has ended is judged by the clock of whoever asks"
-)]
-fn now() -> Timestamp {
-    Timestamp::now()
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use jiff::Timestamp;
 use kube::Client;
 use tokio::sync::watch as channel;
 use zeroize::Zeroizing;
 
+use super::super::clock::now;
 use crate::directory::ObjectKey;
 use crate::keys::KeySet;
 use crate::reconcile::cluster::Cluster as _;
@@ -151,12 +151,4 @@ impl Keys {
         }
         Ok(())
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge: keys begin and end by the clock"
-)]
-fn now() -> Timestamp {
-    Timestamp::now()
 }

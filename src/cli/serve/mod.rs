@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use self::certificate::Certificate;
 use self::keys::{Keys, Place};
+use super::clock::now;
 use super::logging::LogArgs;
 use super::{cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
@@ -260,12 +261,4 @@ async fn watched(source: &Source, app: &App) {
 pub(super) async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
     let bound = TcpListener::bind(address).await;
     bound.with_context(|| format!("cannot listen at {address}: give another address with {option}"))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge: the server compares it with its own clock"
-)]
-fn now() -> Timestamp {
-    Timestamp::now()
 }
