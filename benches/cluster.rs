@@ -287,6 +287,7 @@ fn options(namespace: &str, subjects: impl Iterator<Item = Subject>) -> Options 
         mac: tokio::sync::watch::channel(None).1,
         start_within: Duration::ZERO,
         silence: symbolon::source::kubernetes::SILENCE,
+        refusals: symbolon::source::kubernetes::Refusals::default(),
     }
 }
 

@@ -35,7 +35,7 @@ use crate::reconcile::kube_api::KubeApi;
 use crate::reconcile::leader::{Election, Times};
 use crate::resources::Kind;
 use crate::server::App;
-use crate::source::kubernetes::{Options, SILENCE, Seen, Sink, Source, Subject};
+use crate::source::kubernetes::{Options, Refusals, SILENCE, Seen, Sink, Source, Subject};
 use crate::telemetry::{self, LogForm, OperatorMetrics, OperatorScrape, logs};
 
 /// How long the first lists may take before this is told again.
@@ -343,6 +343,8 @@ fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
         mac,
         start_within: Duration::ZERO,
         silence: SILENCE,
+        // Where Identities are accepted is the administrators' own.
+        refusals: Refusals::but_of(args.fleet.identity_namespaces()),
     };
     Source::start(client, &options, &Arc::new(Hand(controller.clone())))
 }
@@ -425,6 +427,7 @@ impl Health {
             ];
             scrape.waited = depth.waited;
             scrape.watch_age = term.source.oldest().0;
+            scrape.refused_namespaces = term.source.refused().len();
             scrape.objects = term.controller.tally();
         }
         scrape

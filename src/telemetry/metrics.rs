@@ -89,6 +89,8 @@ pub struct Scrape {
     pub key_age: f64,
     /// How long ago the oldest watch was last heard of, in seconds.
     pub snapshot_age: f64,
+    /// Listed namespaces that the API server refuses to show.
+    pub refused_namespaces: usize,
     /// Whether the server is ready.
     pub ready: bool,
     /// Log lines that were dropped.
@@ -115,6 +117,7 @@ pub struct Metrics {
     keys: Family<[Label; 1], Gauge>,
     key_age: Seconds,
     snapshot_age: Seconds,
+    refused_namespaces: Gauge,
     ready: Gauge,
     dropped_log_lines: Counter,
     kube: KubeRequests,
@@ -144,6 +147,7 @@ impl Default for Metrics {
             keys: Family::default(),
             key_age: Gauge::default(),
             snapshot_age: Gauge::default(),
+            refused_namespaces: Gauge::default(),
             ready: Gauge::default(),
             dropped_log_lines: Counter::default(),
             kube,
@@ -291,6 +295,12 @@ impl Metrics {
             "How long ago the oldest watch was last heard of",
             &self.snapshot_age,
         );
+        catalog.gauge(
+            "refused_namespaces",
+            &[],
+            "Listed namespaces that the API server refuses to show, at least in part: after three minutes nothing of them is served",
+            &self.refused_namespaces,
+        );
         catalog.gauge("ready", &[], "1 if the server is ready", &self.ready);
     }
 
@@ -389,6 +399,8 @@ impl Metrics {
         }
         self.key_age.set(scrape.key_age);
         self.snapshot_age.set(scrape.snapshot_age);
+        self.refused_namespaces
+            .set(number(scrape.refused_namespaces));
         self.ready.set(i64::from(scrape.ready));
         let counted = self.dropped_log_lines.get();
         self.dropped_log_lines
@@ -427,6 +439,7 @@ mod tests {
             keys: vec![("active", 1)],
             key_age: 90.0,
             snapshot_age: 1.5,
+            refused_namespaces: 1,
             ready: true,
             dropped_log_lines: 2,
         };
@@ -445,6 +458,7 @@ mod tests {
             "symbolon_signing_key_active_seconds 90.0",
             r#"symbolon_shed_total{cause="requests"} 0"#,
             "symbolon_snapshot_age_seconds 1.5",
+            "symbolon_refused_namespaces 1",
             "symbolon_ready 1",
             "symbolon_log_lines_dropped_total 2",
         ] {

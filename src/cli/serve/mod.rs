@@ -28,7 +28,7 @@ use crate::resources::Kind;
 use crate::server::revoke_kube::KubeRevoker;
 use crate::server::uses_kube::KubeUses;
 use crate::server::{self, App, Config, Uses};
-use crate::source::kubernetes::{Options, Reach, SILENCE, Seen, Sink, Source, Subject};
+use crate::source::kubernetes::{Options, Reach, Refusals, SILENCE, Seen, Sink, Source, Subject};
 use crate::telemetry::{LogForm, Metrics};
 
 /// How long the first lists may take before what is missing is told again.
@@ -166,6 +166,7 @@ impl Service {
             mac: mac_seen,
             start_within: self.start_within,
             silence: SILENCE,
+            refusals: Refusals::but_of(vec![self.identity.namespace.to_string()]),
         };
         let source = Source::start(client, &options, &Arc::new(Publish(app.clone())));
         tokio::select! {
@@ -254,6 +255,7 @@ async fn watched(source: &Source, app: &App) {
         let age = SignedDuration::try_from(source.oldest().0).unwrap_or(SignedDuration::MAX);
         let heard = now().checked_sub(age).unwrap_or(Timestamp::MIN);
         app.status().heard_at(heard);
+        app.status().refused_namespaces_are(source.refused().len());
         tokio::time::sleep(AGE).await;
     }
 }
