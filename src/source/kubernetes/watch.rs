@@ -1,6 +1,5 @@
 //! One watch: the first list, what comes after, and starting over.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,10 +14,11 @@ use tokio::sync::watch as channel;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
+use super::known::Known;
 use super::raw::Raw;
 use super::subject::{Subject, object_key};
 use super::{Health, Refusals, Seen, Sink};
-use crate::directory::{ObjectKey, Settings};
+use crate::directory::Settings;
 use crate::tokens::{Entropy as _, MacKey, SystemEntropy};
 
 /// The API server ends a watch after this time; we begin it anew from where it was.
@@ -61,9 +61,9 @@ struct Place {
     /// To go on from; `None`: with a new list.
     version: Option<String>,
     /// What is there, as far as it was told.
-    known: BTreeSet<ObjectKey>,
+    known: Known,
     /// During a list: what it has had so far.
-    listing: Option<BTreeSet<ObjectKey>>,
+    listing: Option<Known>,
     /// The API server has no streaming lists.
     in_pages: bool,
     /// Since when the API server has said nothing but that it refuses this.
@@ -194,9 +194,10 @@ impl<S: Sink> Watch<S> {
             return None;
         }
         let since = *place.refused_since.get_or_insert_with(Instant::now);
-        let patience = match is_listed {
-            true => self.refusals.withdrawn,
-            false => self.refusals.unlisted,
+        let patience = if is_listed {
+            self.refusals.withdrawn
+        } else {
+            self.refusals.unlisted
         };
         let left = patience.saturating_sub(since.elapsed());
         if !left.is_zero() {
@@ -214,7 +215,7 @@ impl<S: Sink> Watch<S> {
         place.given_up = true;
         place.version = None;
         place.unite();
-        place.listing = Some(BTreeSet::new());
+        place.listing = Some(Known::default());
         self.finish_list(place);
         None
     }
@@ -252,7 +253,7 @@ impl<S: Sink> Watch<S> {
         let events = opened.map_err(|_| WatchError::Timeout)??;
         self.allowed(place);
         if place.version.is_none() {
-            place.listing = Some(BTreeSet::new());
+            place.listing = Some(Known::default());
         }
         let begun = Instant::now();
         let mut batches = std::pin::pin!(events.ready_chunks(BATCH));
@@ -276,13 +277,15 @@ impl<S: Sink> Watch<S> {
             return self.look(place, request?, key).await;
         }
         let mut next = None;
-        let listing = place.listing.insert(BTreeSet::new());
+        let listing = place.listing.insert(Known::default());
         loop {
             let request = self.subject.list(self.namespace.as_deref(), PAGE, next)?;
             let answer = timeout(ANSWER, self.client.request::<Page>(request)).await;
             let page = answer.map_err(|_| WatchError::Timeout)??;
             self.health.heard_now();
-            listing.extend(page.items.iter().map(object_key));
+            for raw in &page.items {
+                listing.add(&object_key(raw));
+            }
             let items = page.items.into_iter();
             let seen: Vec<Seen> = items.filter_map(|raw| self.applied(raw, key)).collect();
             self.hand_on(seen);
@@ -307,7 +310,7 @@ impl<S: Sink> Watch<S> {
         let raw = answer.map_err(|_| WatchError::Timeout)??;
         self.health.heard_now();
         let version = raw.metadata("resourceVersion").to_owned();
-        place.listing = Some(BTreeSet::from([object_key(&raw)]));
+        place.listing = Some(Known::one(&object_key(&raw)));
         self.hand_on(self.applied(raw, key).into_iter().collect());
         self.finish_list(place);
         Ok(version)
@@ -388,9 +391,10 @@ impl<S: Sink> Watch<S> {
     /// What a fresh list does not have any more is gone.
     fn finish_list(&self, place: &mut Place) {
         let listing = place.listing.take().unwrap_or_default();
-        let gone = place.known.difference(&listing);
-        self.hand_on(gone.map(|key| self.subject.gone(key)).collect());
+        let gone = place.known.without(&listing);
+        self.hand_on(gone.iter().map(|key| self.subject.gone(key)).collect());
         place.known = listing;
+        place.known.settle();
         self.list_is_complete();
     }
 
@@ -405,22 +409,23 @@ impl Place {
     /// What was listed and not finished is there all the same.
     fn unite(&mut self) {
         if let Some(listing) = self.listing.take() {
-            self.known.extend(listing);
+            self.known.append(&listing);
         }
     }
 
     fn saw(&mut self, raw: &Raw, is_there: bool) {
         let key = object_key(raw);
         if let Some(listing) = &mut self.listing {
-            listing.insert(key);
+            listing.add(&key);
             return;
         }
         self.version = Some(raw.metadata("resourceVersion").to_owned());
         if is_there {
-            self.known.insert(key);
+            self.known.add(&key);
         } else {
             self.known.remove(&key);
         }
+        self.known.tidy();
     }
 }
 
