@@ -24,6 +24,7 @@
 mod budget;
 mod entries;
 mod follow;
+mod memory;
 mod pass;
 mod plan;
 mod requests;
@@ -36,6 +37,6 @@ mod view;
 pub use budget::MintBudget;
 pub use follow::Import;
 pub use pass::{IssueError, IssueEvent, Issuer, Outcome, issue};
-pub use plan::{Push, Retirement, Rules, Step, plan};
+pub use plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
 pub use requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 pub use view::{Facts, OwnerView, Settled, Target, View};
