@@ -59,8 +59,10 @@ pub const GARBAGE: u8 = 101;
 pub const BASE_NONE: u8 = 0;
 /// It is the version read.
 pub const BASE_READ: u8 = 1;
-/// It is another one.
+/// It is another one of the same Secret.
 pub const BASE_OTHER: u8 = 2;
+/// It is one of another Secret.
+pub const BASE_ELSEWHERE: u8 = 3;
 
 /// No use was reported.
 pub const UNUSED: u8 = 0;
@@ -632,7 +634,7 @@ fn base_version(base: u8) -> Option<SecretVersion> {
             secret_version: "read".into(),
         }),
         _ => Some(SecretVersion {
-            secret_uid: "secret".into(),
+            secret_uid: if base == BASE_OTHER { "secret" } else { "gone" }.into(),
             secret_version: "other".into(),
         }),
     }

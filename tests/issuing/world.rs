@@ -7,8 +7,9 @@
 use std::hash::{Hash, Hasher};
 
 use crate::real::{
-    Asked, BASE_NONE, BASE_OTHER, BASE_READ, BUSY, CLOSING, DEAD, EDITED, EXPIRED, GARBAGE, LIVE,
-    NOTHING, OwnerSeen, QUIET, RETYPED, Real, SOUND, STRIPPED, SecretSeen, Seen, UNKNOWN, UNUSED,
+    Asked, BASE_ELSEWHERE, BASE_NONE, BASE_OTHER, BASE_READ, BUSY, CLOSING, DEAD, EDITED, EXPIRED,
+    GARBAGE, LIVE, NOTHING, OwnerSeen, QUIET, RETYPED, Real, SOUND, STRIPPED, SecretSeen, Seen,
+    UNKNOWN, UNUSED,
 };
 
 const ENTRIES: usize = 6;
@@ -126,6 +127,8 @@ struct Cred {
     tokens: [Token; ENTRIES],
     high: u8,
     base: u8,
+    /// The uid of the Secret that `base` is a version of.
+    base_uid: u8,
     /// A Secret is being made anew.
     replacing: bool,
 }
@@ -159,6 +162,7 @@ struct Owner {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
 struct Sec {
     owner: u8,
+    uid: u8,
     version: u8,
     token: u8,
     epoch: u8,
@@ -231,6 +235,7 @@ pub struct State {
     /// A request whose sender has given up on it.
     delayed: Op,
     secret_versions: u8,
+    secret_uids: u8,
     cred_versions: u8,
     sweep_cache: u8,
     sweep_uid: u8,
@@ -308,6 +313,11 @@ impl State {
         self.secret_versions
     }
 
+    fn new_secret_uid(&mut self) -> u8 {
+        self.secret_uids += 1;
+        self.secret_uids
+    }
+
     fn break_it(&mut self, what: Broken) {
         if self.broken == 0 {
             self.broken = what as u8 + 1;
@@ -325,6 +335,7 @@ impl State {
                 let version = self.new_secret_version();
                 self.sec = Sec {
                     owner: op.uid,
+                    uid: self.new_secret_uid(),
                     version,
                     is_placeholder: true,
                     ..Sec::default()
@@ -436,6 +447,7 @@ impl State {
         let version = self.new_secret_version();
         self.sec = Sec {
             owner: op.uid,
+            uid: self.sec.uid,
             version,
             token: op.mint,
             ..Sec::default()
@@ -511,7 +523,39 @@ impl State {
 
     /// Renames versions, and forgets those that nobody can meet again.
     pub fn canonical(&mut self) {
-        self.copy.version = 0;
+        (self.copy.version, self.copy.uid) = (0, 0);
+        let [a, b] = &self.operators;
+        let known = [self.sec.uid, a.sec.uid, b.sec.uid];
+        let [a, b] = &mut self.operators;
+        let [c1, c2, c3] = &mut self.creds;
+        let bases = [
+            &mut c1.base_uid,
+            &mut c2.base_uid,
+            &mut c3.base_uid,
+            &mut a.cred.base_uid,
+            &mut b.cred.base_uid,
+            &mut a.op.cred.base_uid,
+            &mut b.op.cred.base_uid,
+            &mut self.delayed.cred.base_uid,
+        ];
+        for base in bases {
+            if !known.contains(base) {
+                *base = 0;
+            }
+        }
+        self.secret_uids = rename(&mut [
+            &mut self.sec.uid,
+            &mut a.sec.uid,
+            &mut b.sec.uid,
+            &mut c1.base_uid,
+            &mut c2.base_uid,
+            &mut c3.base_uid,
+            &mut a.cred.base_uid,
+            &mut b.cred.base_uid,
+            &mut a.op.cred.base_uid,
+            &mut b.op.cred.base_uid,
+            &mut self.delayed.cred.base_uid,
+        ]);
         let [a, b] = &self.operators;
         let held = [
             self.sec.version,
@@ -643,9 +687,15 @@ impl World {
         };
         let base = match me.cred.base {
             _ if !Rule::Fence.holds(self.bounds.without) => BASE_NONE,
-            0 => BASE_NONE,
-            base if me.sec.owner != 0 && base == me.sec.version => BASE_READ,
-            _ => BASE_OTHER,
+            base if base != 0 && me.sec.owner != 0 && base == me.sec.version => BASE_READ,
+            _ if me.sec.owner != 0 && me.cred.base_uid != 0 => {
+                if me.cred.base_uid == me.sec.uid {
+                    BASE_OTHER
+                } else {
+                    BASE_ELSEWHERE
+                }
+            }
+            _ => BASE_NONE,
         };
         let entries = me
             .cred
@@ -822,10 +872,10 @@ impl World {
                     // What is written next to the Credential is on condition of what was written now.
                     on.cred.version = next.cred(me.uid).version;
                 }
-                let version = if me.op.write == Write::Placeholder {
-                    next.sec.version
+                let (version, secret_uid) = if me.op.write == Write::Placeholder {
+                    (next.sec.version, next.sec.uid)
                 } else {
-                    0
+                    (0, 0)
                 };
                 if let Ok(op) = self.next_op(&on, me.owner, false) {
                     on.op = match op.write {
@@ -836,7 +886,7 @@ impl World {
                         on.sec.version = 0;
                     }
                     if on.op.push {
-                        on.op.cred.base = version;
+                        (on.op.cred.base, on.op.cred.base_uid) = (version, secret_uid);
                         (on.cred, on.sec, on.owner, on.successes) = Default::default();
                     }
                     next.operators[place] = on;
@@ -1078,6 +1128,7 @@ fn credential_op(
         version: me.cred.version,
         high: me.cred.high,
         base: me.cred.base,
+        base_uid: me.cred.base_uid,
         replacing,
         ..Cred::default()
     };
@@ -1102,6 +1153,7 @@ fn credential_op(
             nonce,
             cred: Cred {
                 base: me.sec.version,
+                base_uid: me.sec.uid,
                 ..cred
             },
             ..op
@@ -1191,6 +1243,7 @@ fn user_actions(state: &State, out: &mut Vec<Step>) {
         &mut |next| {
             let version = next.new_secret_version();
             next.sec = Sec {
+                uid: next.new_secret_uid(),
                 version,
                 by_user: true,
                 ..state.copy
