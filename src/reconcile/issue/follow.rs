@@ -454,7 +454,8 @@ mod tests {
     /// By another value in between, by the Secret's deletion, by its label.
     #[test]
     fn what_was_revoked_for_all_does_not_come_back_by_any_way_round() {
-        let ways: [(&str, fn(&mut World)); 4] = [
+        type Way = (&'static str, fn(&mut World));
+        let ways: [Way; 4] = [
             ("found again", |_| ()),
             ("another in between", |world| {
                 world.bring(B);

@@ -721,11 +721,13 @@ fn where_deletion_revokes_no_token_survives_it() {
     assert!(!world.secret.as_ref().unwrap().is_placeholder());
 }
 
+type Refusal<'a> = (&'static str, &'a dyn Fn(&mut World));
+
 #[test]
 fn where_deletion_revokes_it_does_so_before_anything_can_refuse_another_token() {
     let past = |world: &World| Lifetime::Until(world.now);
     let rival = Problem::error(Reason::SecretConflict, "/spec", "the older one's");
-    let refusals: [(&str, &dyn Fn(&mut World)); 4] = [
+    let refusals: [Refusal<'_>; 4] = [
         ("a rival", &|world| {
             world.desired.rival = Some(rival.clone())
         }),
