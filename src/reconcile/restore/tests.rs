@@ -10,8 +10,8 @@ use crate::directory::is_sealed;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{
-    Cause, CredentialClient, CredentialEntry, CredentialOwner, CredentialSpec, Kind, LocalRef,
-    Moment,
+    Cause, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner, CredentialSpec,
+    Kind, LocalRef, Moment,
 };
 use crate::tokens::TokenHash;
 
@@ -153,6 +153,7 @@ fn credential(kind: OwnerKind, name: &str, uid: &str) -> Credential {
             high: 4,
             base: None,
             tokens: Vec::new(),
+            memory: CredentialMemory::default(),
         },
     );
     credential.metadata.namespace = Some("platform".into());
