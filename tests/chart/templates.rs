@@ -76,6 +76,15 @@ fn values_that_nobody_knows_or_that_make_no_sense_are_refused() {
             "serviceAccount: {create: false}",
             "serviceAccount.name is needed",
         ),
+        (
+            "serviceAccount: {name: main-identity}",
+            "the account of the Identity main",
+        ),
+        (
+            "fullnameOverride: main-identity",
+            "the account of the Identity main",
+        ),
+        ("identityPods: {allowedImages: mirror/}", "allowedImages"),
     ] {
         let error = render(values, &[]).expect_err(values);
         assert!(error.contains(says), "{values}: {error}");
