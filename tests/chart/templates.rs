@@ -240,10 +240,11 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("identityPods: {enabled: false}", &[], &["SYMBOLON_IMAGE"]),
     (
-        "identityPods: {image: 'example.com/s:1'}\nimagePullSecrets: [{name: one}, {name: two}]",
+        "identityPods: {image: 'example.com/s:1', allowedImages: [mirror/, example.com/t]}\nimagePullSecrets: [{name: one}, {name: two}]",
         &[
             "value: \"example.com/s:1\"",
             "value: \"one,two\"",
+            "value: \"mirror/,example.com/t\"",
             "- name: two",
         ],
         &[],
