@@ -194,9 +194,10 @@ impl<S: Sink> Watch<S> {
             return None;
         }
         let since = *place.refused_since.get_or_insert_with(Instant::now);
-        let patience = match is_listed {
-            true => self.refusals.withdrawn,
-            false => self.refusals.unlisted,
+        let patience = if is_listed {
+            self.refusals.withdrawn
+        } else {
+            self.refusals.unlisted
         };
         let left = patience.saturating_sub(since.elapsed());
         if !left.is_zero() {

@@ -1,4 +1,4 @@
-//! What an Identity may ask of its pods. They act as its ServiceAccount and have its signing keys mounted: an image of
+//! What an Identity may ask of its pods. They act as its account and have its signing keys mounted: an image of
 //! one's own could read those, so that an installation says which may run. Pure.
 
 use super::super::Installation;
