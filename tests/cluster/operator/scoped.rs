@@ -50,7 +50,7 @@ async fn refused(what: &str, count: f64, server: &Server, operator: &Operator) {
             .metric("symbolon_operator_refused_namespaces")
             .await?;
         let server = server.metric("symbolon_refused_namespaces").await?;
-        (server == count && operator == count).then_some(())
+        ([server, operator] == [count, count]).then_some(())
     })
     .await;
 }
