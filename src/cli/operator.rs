@@ -34,7 +34,7 @@ use crate::reconcile::fleet::Objects;
 use crate::reconcile::kube_api::KubeApi;
 use crate::reconcile::leader::{Election, Times};
 use crate::resources::Kind;
-use crate::server::App;
+use crate::server::{self, App};
 use crate::source::kubernetes::{Options, Refusals, SILENCE, Seen, Sink, Source, Subject};
 use crate::telemetry::{self, LogForm, OperatorMetrics, OperatorScrape, logs};
 
@@ -446,11 +446,7 @@ async fn serve_health(address: SocketAddr, health: Health) -> anyhow::Result<()>
         .route("/metrics", get(metrics))
         .route("/metrics/identity", get(embedded_metrics))
         .with_state(health);
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
-            warn!(%error, "health and metrics are not answered any more");
-        }
-    });
+    tokio::spawn(server::serve_health(listener, routes));
     Ok(())
 }
 

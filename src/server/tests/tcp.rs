@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::server::{Limits, serve};
+use crate::server::{Limits, serve, serve_health};
 
 /// For what comes in the end, on a machine however busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -418,4 +418,30 @@ async fn who_never_finishes_is_cut_off_at_the_end_of_the_drain() {
         .await
         .expect("it ends")
         .unwrap();
+}
+
+/// Of the operator, too: one who holds connections open keeps nobody's probes out, and gets no more than a few.
+#[tokio::test]
+async fn a_health_port_gives_each_peer_a_few_connections_and_takes_them_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = axum::Router::new().route("/livez", axum::routing::get(|| async { "ok" }));
+    let serving = tokio::spawn(serve_health(listener, routes));
+    let request = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(TcpStream::connect(address).await.unwrap());
+    }
+    let answer = talk(address, request).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    held.clear();
+    for _ in 0..100 {
+        let answer = talk(address, request).await;
+        if answer.starts_with("HTTP/1.1 200") {
+            serving.abort();
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no place was given back");
 }
