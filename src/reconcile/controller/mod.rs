@@ -252,7 +252,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let work = Work::Object(kind, owner.key);
         match news_of(directory, change) {
             CredentialNews::Issued => self.queue.add(work, why),
-            CredentialNews::FirstUse => self.queue.add(work, Why::Must),
+            CredentialNews::Use => self.queue.add(work, Why::Must),
             CredentialNews::AnotherDay => self.queue.add_slow(work),
             CredentialNews::None => {}
         }
@@ -547,8 +547,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
 enum CredentialNews {
     /// What was issued is another, or gone.
     Issued,
-    /// A token was used that was not before: it may be what the one before it waits for.
-    FirstUse,
+    /// A token was used that was not before, or the one before it is silent: it may be what that waits for.
+    Use,
     /// The status names another day.
     AnotherDay,
     /// Most of what servers report.
@@ -565,7 +565,8 @@ fn news_of(directory: &Directory, change: &Change) -> CredentialNews {
         return CredentialNews::Issued;
     };
     match usage::to_be_told(&known.uses, &record.uses) {
-        Some(true) => CredentialNews::FirstUse,
+        Some(true) => CredentialNews::Use,
+        _ if directory.proves_silence(known, record) => CredentialNews::Use,
         Some(false) => CredentialNews::AnotherDay,
         None => CredentialNews::None,
     }
