@@ -7,6 +7,7 @@
 //! Absent: watching, leading, and every rule: this only puts them together. A look at each kind has its own
 //! file; here is what they share, and whom a change wakes.
 
+mod beat;
 mod identity;
 mod macs;
 mod orphan;
@@ -41,7 +42,9 @@ use super::status;
 use super::sweep::Sweep;
 use super::tally::Tally;
 use super::work::Work;
-use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings, usage};
+use crate::directory::{
+    Change, Counts, Directory, ObjectKey, Problem, Reason, Row, Settings, usage,
+};
 use crate::resources::{Kind, OwnerKind};
 use crate::telemetry::traces;
 
@@ -93,6 +96,7 @@ pub struct Controller<C> {
     observer: Observer,
     serving: Serving,
     tally: Mutex<Tally>,
+    counts: Mutex<Option<Arc<Counts>>>,
 }
 
 /// What is remembered of the last good look at an object.
@@ -154,6 +158,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             observer: Box::new(|_, _, _| {}),
             serving: Serving::default(),
             tally: Mutex::default(),
+            counts: Mutex::default(),
         }
     }
 
@@ -318,6 +323,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     pub fn lead(&self) {
         self.led_since.get_or_init(now);
         self.active.store(true, Ordering::Release);
+        self.count();
         let directory = self.directory();
         for object in directory.identities() {
             self.queue
@@ -373,7 +379,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 }
             });
         }
-        while workers.join_next().await.is_some() {}
+        let beat = stop.run_until_cancelled(self.beat());
+        let work = async { while workers.join_next().await.is_some() {} };
+        tokio::join!(beat, work);
     }
 
     async fn attend(&self, work: &Work, reasons: &Reasons) -> Next {
@@ -491,7 +499,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let Some(object) = directory.scope(key) else {
             return Ok(Look::Gone);
         };
-        let wanted = status::scope(&live, &directory, object, now());
+        let wanted = status::scope(&live, &directory, object, self.counts().as_deref(), now());
         self.report(Kind::Scope, &live, &wanted, None).await
     }
 
