@@ -110,6 +110,7 @@ pub struct Metrics {
     auth_failures: Labelled,
     shed: Labelled,
     audit_suppressed: Counter,
+    uses_left_out: Labelled,
     connections: Gauge,
     objects: Family<[Label; 1], Gauge>,
     tokens: Family<[Label; 2], Gauge>,
@@ -140,6 +141,7 @@ impl Default for Metrics {
             auth_failures: Family::default(),
             shed: Family::default(),
             audit_suppressed: Counter::default(),
+            uses_left_out: Family::default(),
             connections: Gauge::default(),
             objects: Family::default(),
             tokens: Family::default(),
@@ -156,6 +158,9 @@ impl Default for Metrics {
         metrics.register_state();
         for cause in SHED {
             drop(metrics.shed.get_or_create(&[("cause", cause)]));
+        }
+        for cause in ["full", "namespace"] {
+            drop(metrics.uses_left_out.get_or_create(&[("cause", cause)]));
         }
         metrics
     }
@@ -244,6 +249,12 @@ impl Metrics {
             &[],
             "Refusals that were counted and not written, since one caller had too many",
             &self.audit_suppressed,
+        );
+        catalog.counter(
+            "use_reports_dropped",
+            &["cause"],
+            "Reports of last use that were left to a later use: too many waited (full), or too many of one namespace (namespace)",
+            &self.uses_left_out,
         );
         catalog.counter(
             "log_lines_dropped",
@@ -367,6 +378,11 @@ impl Metrics {
     /// A refusal was not written to the audit log.
     pub fn audit_suppressed(&self) {
         self.audit_suppressed.inc();
+    }
+
+    /// A use was not handed on to be reported.
+    pub fn use_left_out(&self, cause: &'static str) {
+        self.uses_left_out.get_or_create(&[("cause", cause)]).inc();
     }
 
     /// Open connections.

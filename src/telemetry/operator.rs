@@ -26,7 +26,7 @@ const LOOKS: [&str; 6] = [
 ];
 
 /// Reasons of Events that are there from the start: the first of a series that is born with it would be no increase.
-const EVENTS: [&str; 10] = [
+const EVENTS: [&str; 13] = [
     "Issued",
     "Rotated",
     "SecretRecreated",
@@ -37,6 +37,9 @@ const EVENTS: [&str; 10] = [
     "Refused",
     "MintLimitReached",
     "SweepPaused",
+    "KeyPublished",
+    "KeyActivated",
+    "KeyRetired",
 ];
 
 type Label = (&'static str, &'static str);

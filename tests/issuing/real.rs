@@ -592,13 +592,13 @@ impl Real {
     }
 }
 
-/// What servers reported of an entry. Who is in use now has been for long.
+/// What servers reported of an entry. Who is in use now has been for long, and was reported an interval ago.
 fn use_of((epoch, _, _, used): Entry) -> Option<TokenUse> {
     let ago = |hours| Moment(now() - QUIET_PERIOD * hours);
     let last = match used {
         UNUSED => return None,
         QUIET => ago(3),
-        _ => Moment(now()),
+        _ => Moment(now() - QUIET_PERIOD / 6),
     };
     Some(TokenUse {
         epoch: i64::from(epoch),

@@ -702,7 +702,13 @@ impl World {
             .tokens()
             .iter()
             .map(|token| {
-                let is_told = token.used != BUSY || Rule::Quiet.holds(self.bounds.without);
+                let is_newest = me
+                    .cred
+                    .tokens()
+                    .last()
+                    .is_some_and(|it| it.epoch == token.epoch);
+                let is_told =
+                    token.used != BUSY || is_newest || Rule::Quiet.holds(self.bounds.without);
                 let used = if is_told { token.used } else { QUIET };
                 (token.epoch, token.state, token.nonce, used)
             })

@@ -148,7 +148,7 @@ impl Service {
             metrics: self.metrics.clone(),
             ..Config::new(self.identity.clone())
         };
-        let (uses, reports) = Uses::new();
+        let (uses, reports) = Uses::new(self.metrics.clone());
         tokio::spawn(reports.run(KubeUses::new(answering)));
         App::with_uses(config, revoker, uses).context("cannot start")
     }

@@ -491,12 +491,14 @@ impl Case<'_> {
     /// From when on an older entry is retired before its end, for all that is known now.
     fn quiet_from(&self, entry: &CredentialEntry, newest: &CredentialEntry) -> Option<Timestamp> {
         let quiet_period = self.desired.rotation.adoption?;
-        let adopted = self.use_of(newest)?.first_used.0;
-        let last_use = self
-            .use_of(entry)
-            .map_or(adopted, |used| used.last_used.0.max(adopted));
-        let quiet = usage::quiet_from(last_use.max(self.rules.watching_since), quiet_period);
-        Some(quiet).filter(|quiet| entries::end(entry).is_none_or(|end| *quiet < end))
+        let adoption = self.use_of(newest)?;
+        let last_use = self.use_of(entry).map(|used| used.last_used.0);
+        let silent_since = last_use
+            .unwrap_or(Timestamp::MIN)
+            .max(adoption.first_used.0)
+            .max(self.rules.watching_since);
+        usage::quiet_from(silent_since, adoption.last_used.0, quiet_period)
+            .filter(|quiet| entries::end(entry).is_none_or(|end| *quiet < end))
     }
 
     /// What servers reported of an entry's uses.

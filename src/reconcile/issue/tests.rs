@@ -1020,7 +1020,7 @@ impl World {
 }
 
 /// The one before goes when the new one is in use and it is not, both as servers report: at most ten
-/// minutes apart.
+/// minutes apart. A report that came after the silence proves it, and has five minutes to be no news any more.
 #[test]
 fn an_adopted_token_retires_a_quiet_one_and_no_other() {
     let deadline = 24 * 60;
@@ -1034,21 +1034,45 @@ fn an_adopted_token_retires_a_quiet_one_and_no_other() {
         ),
         (
             "adopted, the old one never used",
-            &[(2, 0, 0)],
+            &[(2, 0, 60)],
             70,
             Some(70),
         ),
         (
             "adopted, the old one quiet before",
-            &[(1, -600, -300), (2, 0, 0)],
+            &[(1, -600, -300), (2, 0, 64)],
             70,
             Some(70),
         ),
         (
             "adopted, the old one used since",
-            &[(1, -600, 30), (2, 0, 0)],
+            &[(1, -600, 30), (2, 0, 95)],
             100,
             Some(100),
+        ),
+        (
+            "the report that proves it came late",
+            &[(1, -600, 30), (2, 0, 300)],
+            305,
+            Some(305),
+        ),
+        (
+            "nobody reported since the silence began",
+            &[(1, -600, -300), (2, 0, 0)],
+            deadline,
+            None,
+        ),
+        (
+            "nobody reported after the quiet period",
+            &[(1, -600, 30), (2, 0, 89)],
+            deadline,
+            None,
+        ),
+        (
+            "the new one's clock far ahead",
+            &[(1, -600, -300), (2, 0, 90_000)],
+            deadline,
+            None,
         ),
         (
             "the last use is the deadline's",
@@ -1095,11 +1119,39 @@ fn an_adopted_token_retires_a_quiet_one_and_no_other() {
 fn a_short_quiet_period_is_reported_more_often() {
     let mut world = adopting();
     world.desired.rotation.adoption = Some(SignedDuration::from_mins(1));
-    world.used(&[(2, 0, 0)]);
+    world.used(&[(2, 0, 1)]);
     world.now += SignedDuration::from_secs(69);
     assert_eq!(world.run(), Vec::<String>::new());
     world.now += SECOND;
     assert_eq!(world.run(), ["retire quiet"]);
+}
+
+/// Reports of a token that stays in use go on while the operator waits, and never keep it waiting.
+#[test]
+fn a_token_in_steady_use_retires_the_other_in_an_interval_and_a_half() {
+    for first in 0..10 {
+        for every in [9, 10] {
+            let mut world = adopting();
+            let (begin, mut retired) = (world.now, None);
+            for minute in 0..=90 {
+                world.now = begin;
+                let reports = (minute - first).max(0) / every;
+                let last = if minute < first {
+                    0
+                } else {
+                    first + reports * every
+                };
+                world.used(&[(2, 0, last)]);
+                world.now = begin + SignedDuration::from_mins(minute);
+                if !world.run().is_empty() {
+                    retired = Some(minute);
+                    break;
+                }
+            }
+            let minute = retired.unwrap_or_else(|| panic!("{first} {every}: never"));
+            assert!((70..=75).contains(&minute), "{first} {every}: {minute}");
+        }
+    }
 }
 
 #[test]
@@ -1116,8 +1168,10 @@ fn without_being_asked_for_adoption_retires_nothing() {
 #[test]
 fn a_token_is_not_quiet_by_a_silence_that_nobody_watched() {
     let mut world = adopting();
-    world.used(&[(2, 0, 0)]);
+    world.used(&[(2, 0, 99)]);
     world.watching_since = world.now + SignedDuration::from_mins(40);
+    assert_eq!(world.requeue_in_minutes(), 24 * 60, "a minute too early");
+    world.used(&[(2, 0, 100)]);
     world.now += SignedDuration::from_mins(109);
     assert_eq!(world.run(), Vec::<String>::new());
     world.now += SignedDuration::from_mins(1);
@@ -1127,7 +1181,7 @@ fn a_token_is_not_quiet_by_a_silence_that_nobody_watched() {
 #[test]
 fn the_next_rotation_need_not_wait_for_a_deadline_that_adoption_has_brought_forward() {
     let mut world = adopting();
-    world.used(&[(2, 0, 0)]);
+    world.used(&[(2, 0, 60)]);
     world.ask("2");
     world.now += SignedDuration::from_mins(70);
     assert_eq!(world.run(), ["retire quiet", "push Requested", "retire"]);
