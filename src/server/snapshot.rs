@@ -26,6 +26,7 @@ pub struct Snapshot {
     identity: ObjectKey,
     ring: Arc<KeyRing>,
     site: Option<Arc<Site>>,
+    had_keys: bool,
 }
 
 impl Snapshot {
@@ -49,10 +50,10 @@ impl Snapshot {
         self.site.as_deref()
     }
 
-    /// Whether tokens can be signed. A key for an algorithm that was just added may still be on its way.
-    pub(super) fn has_keys(&self) -> bool {
-        let site = self.site();
-        site.is_some_and(|site| site.default_algorithm.is_some())
+    /// Whether keys came that could sign, ever. While none can any more, since the one that did is distrusted or
+    /// over and the next is on its way, all else is answered: to leave the Service would end introspection too.
+    pub(super) fn had_keys(&self) -> bool {
+        self.had_keys
     }
 }
 
@@ -175,6 +176,8 @@ struct Draft {
     /// The moment of `ring`.
     turned_at: Timestamp,
     site: Option<Arc<Site>>,
+    /// Whether tokens could be signed at any time.
+    had_keys: bool,
 }
 
 impl Publisher {
@@ -196,6 +199,7 @@ impl Publisher {
             distrusted: Vec::new(),
             turned_at: now,
             site: None,
+            had_keys: false,
         };
         Ok(Self {
             current: ArcSwap::from_pointee(draft.snapshot()),
@@ -313,6 +317,8 @@ impl Draft {
             Some(site) if site.is_of(served.record, &self.ring) => Some(Arc::clone(site)),
             _ => Site::new(served.record, &self.ring).ok().map(Arc::new),
         });
+        let site = self.site.as_ref();
+        self.had_keys |= site.is_some_and(|site| site.default_algorithm.is_some());
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -321,6 +327,7 @@ impl Draft {
             identity: self.identity.clone(),
             ring: Arc::clone(&self.ring),
             site: self.site.clone(),
+            had_keys: self.had_keys,
         }
     }
 }

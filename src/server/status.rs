@@ -29,7 +29,7 @@ pub enum NotReady {
     /// The Identity is missing or has a problem of its own.
     #[error("the Identity is not there or not accepted: see its conditions")]
     IdentityNotServed,
-    /// There is no key to sign with.
+    /// There was no key to sign with yet.
     #[error("a signing key is missing: the operator makes it")]
     KeysMissing,
     /// The Kubernetes API has been away for longer than `staleness.maxAge`.
@@ -96,7 +96,7 @@ impl Status {
             return Err(NotReady::Draining);
         }
         self.serves(snapshot, now)?;
-        if snapshot.has_keys() {
+        if snapshot.had_keys() {
             Ok(())
         } else {
             Err(NotReady::KeysMissing)
