@@ -117,6 +117,9 @@ pub struct Metrics {
     snapshot_age: Seconds,
     ready: Gauge,
     dropped_log_lines: Counter,
+    store_bytes: Gauge,
+    store_writable: Gauge,
+    store_errors: Labelled,
     kube: KubeRequests,
 }
 
@@ -146,6 +149,9 @@ impl Default for Metrics {
             snapshot_age: Gauge::default(),
             ready: Gauge::default(),
             dropped_log_lines: Counter::default(),
+            store_bytes: Gauge::default(),
+            store_writable: Gauge::default(),
+            store_errors: Family::default(),
             kube,
         };
         metrics.register_events();
@@ -292,6 +298,35 @@ impl Metrics {
             &self.snapshot_age,
         );
         catalog.gauge("ready", &[], "1 if the server is ready", &self.ready);
+        catalog.gauge(
+            "store_size_bytes",
+            &[],
+            "The store and its log; 0 without a store",
+            &self.store_bytes,
+        );
+        catalog.gauge(
+            "store_writable",
+            &[],
+            "1 if the store could be written to the last time; 0 without a store",
+            &self.store_writable,
+        );
+        catalog.counter(
+            "store_errors",
+            &["cause"],
+            "Failed uses of the store: full, read_only, corrupt, io, other",
+            &self.store_errors,
+        );
+    }
+
+    /// Notes how large the store is, and whether it could be written to.
+    pub fn store(&self, bytes: u64, is_writable: bool) {
+        self.store_bytes.set(bytes.try_into().unwrap_or(i64::MAX));
+        self.store_writable.set(is_writable.into());
+    }
+
+    /// Counts a failed use of the store.
+    pub fn store_failed(&self, cause: &'static str) {
+        self.store_errors.get_or_create(&[("cause", cause)]).inc();
     }
 
     /// What is measured.
