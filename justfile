@@ -57,6 +57,10 @@ bench-cluster *args:
 search:
     cargo test --release --test issuing -- --ignored --nocapture
 
+# The operator's leader killed many times at any moment, on a real API server; the suite kills it twice.
+kills rounds="20":
+    SYMBOLON_KILLS={{rounds}} cargo test --locked --test cluster -- --nocapture killing_the_leader
+
 # A cluster to play with: etcd, API server and controllers; ctrl-D ends it.
 cluster:
     tests/cluster/up.sh

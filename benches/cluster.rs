@@ -40,8 +40,9 @@ use symbolon::reconcile::kube_api::KubeApi;
 use symbolon::reconcile::report::Reports as _;
 use symbolon::reconcile::secret::SecretObject;
 use symbolon::resources::{
-    Cause, Credential, CredentialClient, CredentialEntry, CredentialOwner, CredentialSpec,
-    Identity, Kind, LocalRef, Moment, OAuthClient, OwnerKind, Scope, ServiceAccessToken,
+    Cause, Credential, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner,
+    CredentialSpec, Identity, Kind, LocalRef, Moment, OAuthClient, OwnerKind, Scope,
+    ServiceAccessToken,
 };
 use symbolon::server::Publisher;
 use symbolon::source::kubernetes::{Options, Reach, Seen, Sink, Source, Subject};
@@ -236,6 +237,7 @@ async fn bare_token(api: &KubeApi, namespace: &str, name: &str) {
                 cause: Cause::Initial,
                 mac: "0".repeat(64),
             }],
+            memory: CredentialMemory::default(),
         },
     );
     credential.metadata.namespace = Some(namespace.to_owned());
@@ -287,6 +289,7 @@ fn options(namespace: &str, subjects: impl Iterator<Item = Subject>) -> Options 
         mac: tokio::sync::watch::channel(None).1,
         start_within: Duration::ZERO,
         silence: symbolon::source::kubernetes::SILENCE,
+        refusals: symbolon::source::kubernetes::Refusals::default(),
     }
 }
 

@@ -8,7 +8,8 @@ use symbolon::directory::{
     Change, Desired, Directory, Lifetime, ObjectKey, SecretKind, Settings, Standing, sealed,
 };
 use symbolon::resources::{
-    Cause, Credential, CredentialClient, CredentialEntry, CredentialSpec, Kind, LocalRef, Moment,
+    Cause, Credential, CredentialClient, CredentialEntry, CredentialMemory, CredentialSpec, Kind,
+    LocalRef, Moment,
 };
 use symbolon::tokens::{MacKey, SecretString, SeededEntropy, TokenHash, mac, reference};
 
@@ -186,6 +187,7 @@ impl Maker {
                 high: 1,
                 base: None,
                 tokens: vec![entry],
+                memory: CredentialMemory::default(),
             },
         );
         credential.metadata.namespace = Some(desired.identity.namespace.to_string());

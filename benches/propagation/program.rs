@@ -2,12 +2,16 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{Cluster, eventually};
+use crate::harness::{Cluster, eventually_within};
 use crate::world::World;
+
+/// For the start: a server of very many beside other work takes long, and how long is to be seen.
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// A child that ends with this value.
 pub struct Program {
@@ -79,7 +83,7 @@ async fn start(cluster: &Cluster, args: &[&str], listen: Option<SocketAddr>) -> 
         let mut connection = Connection::open(health).await.ok()?;
         (connection.get("/readyz", "").await.ok()? == 200).then_some(())
     };
-    eventually("symbolon is ready", is_ready).await;
+    eventually_within(PATIENCE, "symbolon is ready", is_ready).await;
     program
 }
 

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use symbolon::directory::sealed;
 use symbolon::resources::{
-    Cause, Credential, CredentialClient, CredentialEntry, CredentialOwner, CredentialSpec, Kind,
-    LocalRef, Moment, OwnerKind,
+    Cause, Credential, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner,
+    CredentialSpec, Kind, LocalRef, Moment, OwnerKind,
 };
 use symbolon::tokens::{MacKey, SecretString, SeededEntropy, mac, reference};
 use uuid::Uuid;
@@ -146,6 +146,7 @@ impl Maker<'_> {
             high: 1,
             base: None,
             tokens: vec![entry],
+            memory: CredentialMemory::default(),
         };
         let mut credential = Credential::new(uid, spec);
         credential.metadata.namespace = Some(self.platform.to_owned());

@@ -2,15 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use futures::{AsyncBufReadExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
 use symbolon::tokens::{MacKey, SecretString};
 
-use crate::harness::Cluster;
+use crate::harness::{Cluster, eventually_within};
 use crate::program::{self, Connection, Program};
 use crate::world::World;
 use crate::{memory, seed};
 
 const GATEWAY: &str = "/id/connect/checktoken/api";
+/// For the API server's cache.
+const CAUGHT_UP: Duration = Duration::from_mins(8);
 /// Look-ups of one measurement.
 const LOOK_UPS: usize = 20_000;
 
@@ -28,9 +32,71 @@ pub async fn measure(cluster: &Cluster, world: &World<'_>, size: usize) {
     let data = secrets.get("main-mac").await.unwrap().data.unwrap();
     let key = MacKey::from_bytes(&data["mac.key"].0).unwrap();
     let tokens = seed::seed(cluster, world.platform.name(), &key, size).await;
+    // What was written behind the API server's back must be in its own cache first.
+    eventually_within(CAUGHT_UP, "the API server has read all", async || {
+        bare(cluster).await
+    })
+    .await;
+    let (bytes, took) = bare(cluster).await.unwrap();
+    println!(
+        "bare: {} MB read after {:.1} s",
+        bytes / 1_000_000,
+        took.as_secs_f64()
+    );
     let (server, took) = start(cluster, world).await;
     let what = format!("{size} clients and tokens, {} Credentials", 2 * size);
     report(&what, &server, took, &tokens).await;
+}
+
+/// The same objects, as the API server streams them to a reader that keeps nothing: bytes, and how long it took; `None`
+/// while it cannot yet.
+async fn bare(cluster: &Cluster) -> Option<(usize, Duration)> {
+    let client = cluster.client().await;
+    let kinds = ["oauthclients", "serviceaccesstokens", "credentials"];
+    let began = Instant::now();
+    let read = kinds.map(|plural| read(client.clone(), plural));
+    let bytes = futures::future::try_join_all(read).await.ok()?;
+    Some((bytes.iter().sum(), began.elapsed()))
+}
+
+async fn read(client: Client, plural: &str) -> Result<usize, Unready> {
+    let path = format!(
+        "/apis/symbolon.dev/v1alpha1/{plural}?watch=true&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=600"
+    );
+    let request = http::Request::get(path).body(Vec::new()).unwrap();
+    let stream = client.request_stream(request).await;
+    let mut lines = stream.map_err(|_| Unready)?.lines();
+    let mut bytes = 0;
+    while let Ok(Some(line)) = lines.try_next().await {
+        if line.starts_with(r#"{"type":"ERROR""#) {
+            break;
+        }
+        bytes += line.len();
+        if line.contains("k8s.io/initial-events-end") {
+            return Ok(bytes);
+        }
+    }
+    Err(Unready)
+}
+
+/// The API server cannot stream its objects yet.
+#[derive(Debug)]
+struct Unready;
+
+/// Seconds of processor time of a process so far.
+fn processor(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let ticks = |place| -> f64 {
+        fields
+            .split_whitespace()
+            .nth(place)
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    // In hundredths, on every Linux of today.
+    (ticks(11) + ticks(12)) / 100.0
 }
 
 async fn start(cluster: &Cluster, world: &World<'_>) -> (Program, Duration) {
@@ -40,6 +106,7 @@ async fn start(cluster: &Cluster, world: &World<'_>) -> (Program, Duration) {
 }
 
 async fn report(what: &str, server: &Program, took: Duration, tokens: &[SecretString]) {
+    let busy = processor(server.pid());
     let mut connection = Connection::open(server.at).await.unwrap();
     let mut times = Vec::with_capacity(LOOK_UPS);
     for number in 0..LOOK_UPS {
@@ -53,7 +120,7 @@ async fn report(what: &str, server: &Program, took: Duration, tokens: &[SecretSt
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)].as_micros();
     println!(
-        "{what}: ready after {:.1} s; memory {:.0} MiB, {:.0} at its peak; checktoken {} µs, p99 {} µs",
+        "{what}: ready after {:.1} s, {busy:.1} s of them busy; memory {:.0} MiB, {:.0} at its peak; checktoken {} µs, p99 {} µs",
         took.as_secs_f64(),
         memory(server.pid(), "VmRSS"),
         memory(server.pid(), "VmHWM"),

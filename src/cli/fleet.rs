@@ -27,6 +27,15 @@ pub(super) struct FleetArgs {
         value_delimiter = ','
     )]
     image_pull_secrets: Vec<String>,
+    /// A repository of images that Identities may name in `pod.image`, besides that of --image: whole, or with a closing
+    /// slash all below it; * for any (repeat it, or separate by commas). Such an image sees an Identity's signing keys
+    #[arg(
+        long = "allow-pod-image",
+        value_name = "REPOSITORY",
+        env = "SYMBOLON_ALLOWED_POD_IMAGES",
+        value_delimiter = ','
+    )]
+    allowed_images: Vec<String>,
     /// Accept Identities in these namespaces only (repeat it, or separate by commas; * for all); default: the own
     /// namespace in a pod, else all
     #[arg(long = "identity-namespace", value_name = "NAMESPACE", env = "SYMBOLON_IDENTITY_NAMESPACES", value_delimiter = ',', value_parser = namespace_or_all)]
@@ -87,6 +96,7 @@ impl FleetArgs {
         let fleet = self.image().map(|image| {
             let installation = Installation {
                 image: image.clone(),
+                allowed_images: self.allowed_images.clone(),
                 image_pull_secrets: self.image_pull_secrets.clone(),
                 namespaces: self.watched(namespaces),
                 identity_namespaces: self.identity_namespaces(),

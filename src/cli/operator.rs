@@ -34,8 +34,8 @@ use crate::reconcile::fleet::Objects;
 use crate::reconcile::kube_api::KubeApi;
 use crate::reconcile::leader::{Election, Times};
 use crate::resources::Kind;
-use crate::server::App;
-use crate::source::kubernetes::{Options, SILENCE, Seen, Sink, Source, Subject};
+use crate::server::{self, App};
+use crate::source::kubernetes::{Options, Refusals, SILENCE, Seen, Sink, Source, Subject};
 use crate::telemetry::{self, LogForm, OperatorMetrics, OperatorScrape, logs};
 
 /// How long the first lists may take before this is told again.
@@ -343,6 +343,8 @@ fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
         mac,
         start_within: Duration::ZERO,
         silence: SILENCE,
+        // Where Identities are accepted is the administrators' own.
+        refusals: Refusals::but_of(args.fleet.identity_namespaces()),
     };
     Source::start(client, &options, &Arc::new(Hand(controller.clone())))
 }
@@ -425,6 +427,7 @@ impl Health {
             ];
             scrape.waited = depth.waited;
             scrape.watch_age = term.source.oldest().0;
+            scrape.refused_namespaces = term.source.refused().len();
             scrape.objects = term.controller.tally();
         }
         scrape
@@ -443,11 +446,7 @@ async fn serve_health(address: SocketAddr, health: Health) -> anyhow::Result<()>
         .route("/metrics", get(metrics))
         .route("/metrics/identity", get(embedded_metrics))
         .with_state(health);
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
-            warn!(%error, "health and metrics are not answered any more");
-        }
-    });
+    tokio::spawn(server::serve_health(listener, routes));
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod brought;
 pub mod census;
 mod cidr;
 mod claims;
+mod counts;
 mod desired;
 mod diagnose;
 mod duration;
@@ -39,6 +40,7 @@ pub mod volume;
 
 pub use admit::Settings;
 pub use cidr::{Cidr, NoCidr};
+pub use counts::{Counts, Named};
 pub use desired::{
     Desired, IssuedClient, Lifetime, RotationRequests, RotationRules, SecretKind, Standing,
 };

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Change, Directory, ObjectKey, Settings};
 use crate::resources::{
-    Cause, Credential, CredentialClient, CredentialEntry, CredentialOwner, CredentialSpec, Kind,
-    LocalRef, Moment, OwnerKind,
+    Cause, Credential, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner,
+    CredentialSpec, Kind, LocalRef, Moment, OwnerKind,
 };
 use crate::tokens::{self, MacKey, SecretString, SeededEntropy, mac, reference};
 
@@ -211,6 +211,7 @@ impl World {
                 high: entry.epoch,
                 base: None,
                 tokens: vec![entry],
+                memory: CredentialMemory::default(),
             },
         );
         credential.metadata.namespace = Some(identity.namespace.to_string());

@@ -73,6 +73,22 @@ impl Directory {
         })
     }
 
+    /// Whether a report of the newest token's use may be what an older one waits for that is retired when it is quiet.
+    /// Only reports are looked at: the operator's directory has no entries, since it has no key to believe them by.
+    pub fn proves_silence(&self, before: &CredentialRecord, after: &CredentialRecord) -> bool {
+        let Some(newest) = after.uses.iter().max_by_key(|used| used.epoch) else {
+            return false;
+        };
+        if before.uses.contains(newest) {
+            return false;
+        }
+        let Some(quiet_period) = self.quiet_period_of(&after.owner) else {
+            return false;
+        };
+        let mut older = after.uses.iter().filter(|used| used.epoch < newest.epoch);
+        older.all(|used| newest.last - used.last >= quiet_period.as_secs())
+    }
+
     fn quiet_period_of(&self, owner: &OwnerRecord) -> Option<SignedDuration> {
         let secret = match owner.kind {
             OwnerKind::OAuthClient => self.client(&owner.key)?.record().map(|it| &it.secret),
@@ -111,10 +127,22 @@ fn spread(every: SignedDuration, share: u8) -> SignedDuration {
     every - every / SPREAD / 256 * i32::from(share)
 }
 
-/// When a token whose last use is this was surely in no use for a quiet period, reports being as sparse as they are.
-pub fn quiet_from(last_use: Timestamp, quiet_period: SignedDuration) -> Timestamp {
-    let wait = quiet_period.saturating_add(in_overlap(Some(quiet_period)));
-    last_use.checked_add(wait).unwrap_or(Timestamp::MAX)
+/// When a token that is silent since a moment was surely in no use for a quiet period, reports being as sparse as they
+/// are. `heard` is the last report of the token that came after it: silence proves nothing while nobody reports, so
+/// that `None` says: not for all that is known.
+pub fn quiet_from(
+    silent_since: Timestamp,
+    heard: Timestamp,
+    quiet_period: SignedDuration,
+) -> Option<Timestamp> {
+    let every = in_overlap(Some(quiet_period));
+    let silence = later(silent_since, quiet_period);
+    // Where reports come again after an outage, that of the older token may be a little behind.
+    (silence <= heard).then(|| later(silence, every).max(later(heard, every / 2)))
+}
+
+fn later(moment: Timestamp, wait: SignedDuration) -> Timestamp {
+    moment.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 /// What is known of a Credential's tokens once a use is added; `None` where another has reported about the same
@@ -467,6 +495,34 @@ mod tests {
             (&[at(1, 23), at(2, 23)], &[at(2, 23)], None),
         ] {
             assert_eq!(to_be_told(before, after), told, "{before:?} -> {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_report_is_news_to_an_owner_whose_older_token_is_silent_for_long() {
+        const WHEN_ADOPTED: &str = "{retire: WhenAdopted, quietPeriod: 60m}";
+        // The older token's last use, the newer one's before and now: minutes ago.
+        for (name, rotation, older, [before, heard], expected) in [
+            (
+                "silent for the quiet period",
+                WHEN_ADOPTED,
+                Some(60),
+                [10, 0],
+                true,
+            ),
+            ("used since", WHEN_ADOPTED, Some(59), [10, 0], false),
+            ("never used", WHEN_ADOPTED, None, [10, 0], true),
+            ("silent, and no news", WHEN_ADOPTED, Some(90), [0, 0], false),
+            ("retired at its deadline", "{}", Some(90), [10, 0], false),
+        ] {
+            let world = world(rotation);
+            // As the operator knows it.
+            let with = |newest: i64| CredentialRecord {
+                entries: Box::default(),
+                ..known(&world, &[60], &[older, Some(newest)])
+            };
+            let found = world.directory.proves_silence(&with(before), &with(heard));
+            assert_eq!(found, expected, "{name}");
         }
     }
 

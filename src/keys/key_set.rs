@@ -105,6 +105,8 @@ impl From<serde_json::Error> for KeySetError {
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     records: Vec<KeyRecord>,
+    /// Names of keys that were followed by one that is left out: they verify, and never sign again.
+    followed: Vec<String>,
 }
 
 impl KeySet {
@@ -191,17 +193,30 @@ impl KeySet {
             .filter(move |record| !record.is_retired(now))
     }
 
-    /// The key that signs with `algorithm` at `now`: the one active latest; before any is, the one active first, for a
-    /// signature by a key published a moment ago is better than none.
+    /// The key that signs with `algorithm` at `now`: the one whose time came last. Where that is gone, or none's time
+    /// has come, it is the next, for a signature by a key published a moment ago is better than none; never is it one
+    /// that was followed by another.
     pub fn active(&self, algorithm: Algorithm, now: Timestamp) -> Option<&KeyRecord> {
-        let candidates = || {
-            self.published(now)
-                .filter(|record| record.key.algorithm() == algorithm)
+        let is_own = |record: &&KeyRecord| record.key.algorithm() == algorithm;
+        let own = || self.records.iter().filter(is_own);
+        let begun = own().filter(|record| record.active_from <= now).count();
+        let mut able = own()
+            .skip(begun.saturating_sub(1))
+            .filter(|record| !record.is_retired(now) && !self.is_followed(record));
+        able.next()
+    }
+
+    fn is_followed(&self, record: &KeyRecord) -> bool {
+        self.followed.iter().any(|kid| kid == record.key.kid())
+    }
+
+    /// Whether the key signs no more at `now`, since another's time has come: whatever becomes of that other.
+    pub fn is_over(&self, record: &KeyRecord, now: Timestamp) -> bool {
+        let follows = |other: &&KeyRecord| {
+            other.key.algorithm() == record.key.algorithm() && order(other) > order(record)
         };
-        candidates()
-            .filter(|record| record.active_from <= now)
-            .last()
-            .or_else(|| candidates().next())
+        let mut later = self.records.iter().filter(follows);
+        self.is_followed(record) || later.any(|other| other.active_from <= now)
     }
 
     /// The next time after `now` at which another key signs or a key is gone, if there is one.
@@ -226,28 +241,34 @@ impl KeySet {
         (since <= now).then_some(since)
     }
 
-    /// The set without the keys of these names: as if they had never been. Where one of them was to sign at `now`, the
-    /// next of its algorithm does so at once, if there is one.
+    /// The set without the keys of these names. Where one of them was to sign at `now`, the next of its algorithm
+    /// does so at once, if there is one; those that it had followed stay published and do not come back to sign.
     #[must_use]
     pub fn without(&self, distrusted: &[String], now: Timestamp) -> Self {
         let trusted = |record: &&KeyRecord| !distrusted.iter().any(|kid| kid == record.key.kid());
+        let rest = || self.records.iter().filter(trusted);
+        let over = rest().filter(|record| self.is_over(record, now));
         let mut rest = Self {
-            records: self.records.iter().filter(trusted).cloned().collect(),
+            followed: over.map(|record| record.key.kid().to_owned()).collect(),
+            records: rest().cloned().collect(),
         };
-        let bereft = |algorithm: &Algorithm| {
-            self.signs_since(*algorithm, now).is_some()
-                && rest.signs_since(*algorithm, now).is_none()
-        };
-        let bereft: Vec<Algorithm> = Algorithm::ALL.into_iter().filter(bereft).collect();
-        for algorithm in bereft {
-            let mut heirs = rest.records.iter_mut();
-            if let Some(heir) =
-                heirs.find(|record| record.key.algorithm() == algorithm && !record.is_retired(now))
-            {
-                heir.active_from = now;
+        for algorithm in Algorithm::ALL {
+            let is_bereft = self.signs_since(algorithm, now).is_some()
+                && rest.signs_since(algorithm, now).is_none();
+            let heir = rest.active(algorithm, now).filter(|_| is_bereft);
+            if let Some(heir) = heir.map(|heir| heir.key.kid().to_owned()) {
+                rest.begin(&heir, now);
             }
         }
         rest
+    }
+
+    fn begin(&mut self, kid: &str, now: Timestamp) {
+        let named = self.records.iter_mut();
+        for record in named.filter(|record| record.key.kid() == kid) {
+            record.active_from = now;
+        }
+        self.records.sort_by(|a, b| order(a).cmp(&order(b)));
     }
 }
 
@@ -628,6 +649,32 @@ mod tests {
         assert_eq!(since(&set.without(&[], at(7))), Some(at(0)));
         let pending = [next.kid().to_owned()];
         assert_eq!(since(&set.without(&pending, at(7))), Some(at(0)));
+    }
+
+    #[test]
+    fn a_key_that_was_followed_never_comes_back_to_sign() {
+        let keys = [(); 3].map(|()| Arc::new(generate(Algorithm::ES256).unwrap()));
+        let [first, second, third] = &keys;
+        let records = |end| {
+            [
+                record(Arc::clone(first), 10, None),
+                record(Arc::clone(second), 20, end),
+            ]
+        };
+        let signer = |set: &KeySet, now| {
+            let signer = set.active(Algorithm::ES256, at(now));
+            signer.map(|signer| signer.key.kid().to_owned())
+        };
+        let set = KeySet::from_records(records(Some(25))).unwrap();
+        assert_eq!(signer(&set, 25), None, "not when the other is gone");
+        let mut set = KeySet::from_records(records(None)).unwrap();
+        let distrusted = [second.kid().to_owned()];
+        let without = |set: &KeySet, now| set.without(&distrusted, at(now));
+        assert_eq!(signer(&without(&set, 19), 19), Some(first.kid().into()));
+        assert_eq!(signer(&without(&set, 20), 20), None);
+        assert_eq!(signer(&without(&without(&set, 20), 20), 21), None);
+        set.insert(record(Arc::clone(third), 30, None)).unwrap();
+        assert_eq!(signer(&without(&set, 20), 20), Some(third.kid().into()));
     }
 
     #[test]

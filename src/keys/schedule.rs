@@ -185,14 +185,17 @@ pub fn plan(set: &KeySet, memory: Option<&Memory>, wish: &Wish, now: Timestamp) 
     } else {
         set.without(&wish.distrusted, now)
     };
+    let over = set.records().iter().filter(|it| set.is_over(it, now));
     let mut planner = Planner {
         slots: trusted.published(now).map(Slot::of).collect(),
+        over: over.map(|it| it.key.kid().to_owned()).collect(),
         memory: known.next(wish, now),
         wish,
         now,
     };
-    let nobody_signs = !planner.slots.iter().any(|slot| slot.active_from <= now);
-    for algorithm in wanted(wish) {
+    let mut able = planner.slots.iter().filter(|slot| !planner.is_over(slot));
+    let nobody_signs = !able.any(|slot| slot.active_from <= now);
+    for algorithm in planner.to_provide() {
         // The one that signed is distrusted.
         let is_bereft = set.signs_since(algorithm, now).is_some();
         if nobody_signs {
@@ -205,6 +208,7 @@ pub fn plan(set: &KeySet, memory: Option<&Memory>, wish: &Wish, now: Timestamp) 
     if known.longest_token < planner.memory.longest_token {
         planner.keep_for_longer_tokens();
     }
+    planner.keep_followers();
     let before: Vec<Slot> = set.records().iter().map(Slot::of).collect();
     planner.slots.sort_by(|a, b| order(a).cmp(&order(b)));
     Plan {
@@ -230,16 +234,37 @@ fn wanted(wish: &Wish) -> Vec<Algorithm> {
 
 struct Planner<'a> {
     slots: Vec<Slot>,
+    /// Names of the keys that never sign again.
+    over: Vec<String>,
     memory: Memory,
     wish: &'a Wish,
     now: Timestamp,
 }
 
 impl Planner<'_> {
+    fn is_over(&self, slot: &Slot) -> bool {
+        slot.kid.as_ref().is_some_and(|kid| self.over.contains(kid))
+    }
+
+    /// The algorithms that must have a key that signs or will: those that are wanted, and those with nothing but keys
+    /// that are over, where the one that followed is distrusted. What tells that they are over is the key after them.
+    fn to_provide(&self) -> Vec<Algorithm> {
+        let wanted = wanted(self.wish);
+        let is_left_over = |algorithm: &Algorithm| {
+            let own = self.of(*algorithm);
+            !own.is_empty() && own.iter().all(|slot| self.is_over(slot))
+        };
+        let all = Algorithm::ALL.into_iter();
+        all.filter(|it| wanted.contains(it) || is_left_over(it))
+            .collect()
+    }
+
     /// The first key of an algorithm need not wait any longer: no other could sign.
     fn promote(&mut self, algorithm: Algorithm) {
         let now = self.now;
-        if let Some(first) = self.of_mut(algorithm).into_iter().next() {
+        let over = self.over.clone();
+        let is_able = |slot: &&mut Slot| !slot.kid.as_ref().is_some_and(|kid| over.contains(kid));
+        if let Some(first) = self.of_mut(algorithm).into_iter().find(is_able) {
             first.active_from = first.active_from.min(now);
         }
     }
@@ -249,7 +274,8 @@ impl Planner<'_> {
         let (now, wish) = (self.now, self.wish);
         let ahead = later(now, wish.publish_ahead);
         let own = self.of(algorithm);
-        let active_from = match own.last() {
+        let last = own.last().filter(|last| !self.is_over(last));
+        let active_from = match last {
             None if at_once => now,
             None => ahead,
             Some(last) if last.active_from <= now && own.len() < MOST_KEYS => {
@@ -308,6 +334,19 @@ impl Planner<'_> {
         }
     }
 
+    /// A key stays for as long as those before it, which would come back to sign without it.
+    fn keep_followers(&mut self) {
+        for algorithm in Algorithm::ALL {
+            let mut before = None;
+            for slot in self.of_mut(algorithm) {
+                slot.retired_at = slot
+                    .retired_at
+                    .map(|end| before.max(Some(end)).unwrap_or(end));
+                before = before.max(slot.retired_at);
+            }
+        }
+    }
+
     /// Tokens may live longer than before: those that were signed before this was noticed, too.
     fn keep_for_longer_tokens(&mut self) {
         let end = later(self.now, self.wish.linger());
@@ -341,14 +380,14 @@ impl Planner<'_> {
     fn of(&self, algorithm: Algorithm) -> Vec<&Slot> {
         let own = self.slots.iter();
         let mut own: Vec<_> = own.filter(|slot| slot.algorithm == algorithm).collect();
-        own.sort_by_key(|slot| slot.active_from);
+        own.sort_by(|a, b| order(a).cmp(&order(b)));
         own
     }
 
     fn of_mut(&mut self, algorithm: Algorithm) -> Vec<&mut Slot> {
         let own = self.slots.iter_mut();
         let mut own: Vec<_> = own.filter(|slot| slot.algorithm == algorithm).collect();
-        own.sort_by_key(|slot| slot.active_from);
+        own.sort_by(|a, b| order(a).cmp(&order(b)));
         own
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::issue::{IssueEvent, Retirement};
+use super::issue::{Emptying, IssueEvent, Retirement};
 use crate::directory::ObjectKey;
 use crate::resources::{API_VERSION, Moment};
 
@@ -133,10 +133,21 @@ impl Notice {
                     format!("secret {token_id} is accepted{end}: what brought it is gone"),
                 )
             }
-            IssueEvent::Revoked => (
+            IssueEvent::Revoked {
+                why: Emptying::Revoked,
+            } => (
                 "Revoked",
                 false,
                 "no token of it is accepted any more".to_owned(),
+            ),
+            IssueEvent::Revoked {
+                why: Emptying::Leaked,
+            } => (
+                "Revoked",
+                false,
+                format!(
+                    "the Secret {secret} was deleted, and onSecretDeleted is Revoke: no token that was in it is accepted any more"
+                ),
             ),
             IssueEvent::Adopted { secret } => (
                 "Adopted",

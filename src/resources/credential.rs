@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{LocalRef, Moment};
+use super::common::{LocalRef, Moment, is_default};
 use super::crds::Kind;
 
 /// The only point of decision about an owner's tokens, changed by compare-and-swap; named by the owner's uid.
@@ -53,6 +53,45 @@ pub struct CredentialSpec {
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub tokens: Vec<CredentialEntry>,
+    /// What outlives the tokens.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub memory: CredentialMemory,
+}
+
+/// What must be known of an owner's tokens when they are gone. Nothing of it makes a token accepted.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialMemory {
+    /// When tokens were made within the hour before the newest of them, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub minted_at: Vec<Moment>,
+    /// Secrets that were brought once and are among `tokens` no more, oldest first: each keeps the moment at which
+    /// it was first seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub brought: Vec<BroughtSecret>,
+    /// Uid of the Secret that the operator deletes to make it anew with another type: that it is gone says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub replacing: Option<String>,
+    /// The `nonce` of the newest token that was taken away, while there is no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub nonce: Option<String>,
+}
+
+/// A client secret that somebody brought once.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BroughtSecret {
+    /// SHA-256 of it, in hex.
+    #[schemars(length(min = 64, max = 64))]
+    pub hash: String,
+    /// When it was first seen.
+    pub since: Moment,
 }
 
 /// What the servers saw of the tokens: written by them alone, sparingly, and read by no check of a token.

@@ -387,6 +387,12 @@ pub struct IdentityStatus {
     /// What all its pods run: the tag of the image, or its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Valid OAuthClients that name it, as counted a few seconds ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<i64>,
+    /// Valid ServiceAccessTokens that name it through their client, as counted a few seconds ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<i64>,
     /// The signing keys: public ids, never a key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]

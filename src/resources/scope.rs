@@ -22,6 +22,7 @@ use super::common::{IdentityRef, Namespaces, is_default};
     selectable = ".spec.value",
     printcolumn(name = "Value", type_ = "string", json_path = ".status.value"),
     printcolumn(name = "Identity", type_ = "string", json_path = ".status.identity"),
+    printcolumn(name = "Clients", type_ = "integer", json_path = ".status.clients"),
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -119,6 +120,12 @@ pub struct ScopeStatus {
     /// `<namespace>/<name>` of its Identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// Valid OAuthClients that name it, as counted a few seconds ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clients: Option<i64>,
+    /// Valid ServiceAccessTokens that name it, as counted a few seconds ago.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<i64>,
     /// See the list of conditions in the documentation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

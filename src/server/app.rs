@@ -291,6 +291,7 @@ impl App {
             keys,
             key_age: key_age.as_secs_f64(),
             snapshot_age: self.status().age(now).as_secs_f64(),
+            refused_namespaces: self.status().refused_namespaces(),
             ready: self.readiness(now).is_ok(),
             dropped_log_lines: logs::dropped_lines(),
         }

@@ -112,20 +112,8 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let (phase, ended) = watch::channel(Phase::Serving);
-    // Whoever holds connections open must not keep the kubelet's probes out.
-    let few = Limits {
-        connections: 512,
-        connections_per_peer: 8,
-        drain: Duration::from_secs(1),
-        ..Limits::default()
-    };
-    let health = tokio::spawn(accept(
-        health,
-        None,
-        Health(health::router(app.clone())),
-        few,
-        ended,
-    ));
+    let routes = health::router(app.clone());
+    let health = tokio::spawn(accept(health, None, Health(routes), few(), ended));
     let turning = tokio::spawn(turn_keys(app.clone()));
     serve(listener, tls, app, shutdown).await;
     turning.abort();
@@ -133,6 +121,22 @@ pub async fn run(
     // A health port that panicked has nothing left to close.
     let _ = health.await;
     Ok(())
+}
+
+/// Serves health and metrics of a process for as long as it lives, as [`run`] does.
+pub async fn serve_health(listener: TcpListener, routes: axum::Router) {
+    let (_serving, phases) = watch::channel(Phase::Serving);
+    accept(listener, None, Health(routes), few(), phases).await;
+}
+
+/// Whoever holds connections open must not keep the kubelet's probes out.
+fn few() -> Limits {
+    Limits {
+        connections: 512,
+        connections_per_peer: 8,
+        drain: Duration::from_secs(1),
+        ..Limits::default()
+    }
 }
 
 async fn turn_keys(app: App) {

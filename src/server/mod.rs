@@ -29,7 +29,7 @@ pub mod uses_kube;
 
 pub use app::{App, Config};
 pub use limits::Limits;
-pub use listener::{run, run_embedded, serve};
+pub use listener::{run, run_embedded, serve, serve_health};
 pub use revoker::{RevokeError, Revoker};
 pub use snapshot::{Publisher, Site, Snapshot};
 pub use status::{NotReady, Status};

@@ -49,6 +49,9 @@ impl Refusal {
     pub fn response(self) -> Response {
         let unavailable = OAuthError::new(ErrorCode::TemporarilyUnavailable, "try again");
         match self {
+            Self::OAuth(error) if error.code == ErrorCode::TemporarilyUnavailable => {
+                with(oauth(error), RETRY_AFTER, HeaderValue::from(5))
+            }
             Self::OAuth(error) => oauth(error),
             Self::Unauthenticated(error, challenge) => {
                 with(oauth(error), WWW_AUTHENTICATE, challenge)
@@ -65,7 +68,7 @@ impl Refusal {
             Self::TooLarge => oauth_as(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
             Self::TooSlow => oauth_as(StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
             Self::BrokenBody => oauth_as(StatusCode::BAD_REQUEST, "the body broke off"),
-            Self::Unavailable => with(oauth(unavailable), RETRY_AFTER, HeaderValue::from(5)),
+            Self::Unavailable => Self::OAuth(unavailable).response(),
         }
     }
 }

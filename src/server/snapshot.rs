@@ -248,7 +248,10 @@ impl Publisher {
         &self,
         now: Timestamp,
     ) -> (Vec<(&'static str, usize)>, SignedDuration) {
-        let keys = self.lock().keys.clone();
+        let keys = {
+            let draft = self.lock();
+            draft.keys.without(&draft.distrusted, now)
+        };
         let active: Vec<_> = Algorithm::ALL
             .into_iter()
             .filter_map(|algorithm| keys.active(algorithm, now))

@@ -1,6 +1,6 @@
 //! Whether the server knows enough, and lately enough, to answer.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,6 +16,7 @@ pub struct Status {
     store_awaited: AtomicBool,
     /// Milliseconds since 1970 when the oldest watch was last heard of; `i64::MAX` where nothing can go stale.
     heard: AtomicI64,
+    refused_namespaces: AtomicUsize,
 }
 
 /// Why the server is not ready.
@@ -48,6 +49,7 @@ impl Default for Status {
             draining: AtomicBool::new(false),
             store_awaited: AtomicBool::new(false),
             heard: AtomicI64::new(i64::MAX),
+            refused_namespaces: AtomicUsize::new(0),
         }
     }
 }
@@ -71,6 +73,15 @@ impl Status {
     /// The oldest of the watches was last heard of then. A source that never says so never goes stale.
     pub fn heard_at(&self, time: Timestamp) {
         self.heard.store(time.as_millisecond(), Ordering::Relaxed);
+    }
+
+    /// So many namespaces the API server refuses to show.
+    pub fn refused_namespaces_are(&self, count: usize) {
+        self.refused_namespaces.store(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn refused_namespaces(&self) -> usize {
+        self.refused_namespaces.load(Ordering::Relaxed)
     }
 
     /// How old what is known may be.

@@ -5,7 +5,7 @@
 //! depends on any of it. Absent: the rule when to report (`directory::usage`) and where reports go.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -17,10 +17,13 @@ use tracing::{debug, warn};
 use crate::directory::record::EntryRecord;
 use crate::directory::usage::UseSeen;
 use crate::directory::{CredentialRecord, Directory, ObjectKey};
+use crate::telemetry::Metrics;
 use crate::tokens::{Entropy, SystemEntropy, TokenId};
 
 /// Reports that wait; more are left out.
 const MOST_WAITING: usize = 4096;
+/// Reports of one namespace's tokens that wait: nobody's tokens keep others' from being reported.
+const MOST_OF_NAMESPACE: usize = MOST_WAITING / 16;
 /// Tokens that are remembered as reported just now: what waits, and what the watch is about to show.
 const MOST_NOTED: usize = 2 * MOST_WAITING;
 /// After a report, for so long the next use says nothing: the watch shows by then what was written.
@@ -44,6 +47,8 @@ pub struct UseReport {
     pub uid: Option<Arc<str>>,
     /// The token's public id.
     pub token_id: TokenId,
+    /// The owner's namespace.
+    pub namespace: Arc<str>,
     /// The use.
     pub seen: UseSeen,
 }
@@ -66,8 +71,34 @@ pub struct Uses(Option<Arc<Noting>>);
 struct Noting {
     /// Differs by replica, so that not all report at the same time.
     seed: [u8; 2],
-    noted: Mutex<HashMap<TokenId, Noted>>,
+    board: Mutex<Board>,
     waiting: mpsc::Sender<UseReport>,
+    metrics: Arc<Metrics>,
+}
+
+/// What is on its way or just done.
+#[derive(Default)]
+struct Board {
+    noted: HashMap<TokenId, Noted>,
+    /// Reports on their way, by the owner's namespace; none is left out.
+    waiting: HashMap<Arc<str>, usize>,
+}
+
+impl Board {
+    /// Makes room for a report; `false`: its namespace has its share on the way.
+    fn enter(&mut self, namespace: &Arc<str>) -> bool {
+        let count = self.waiting.entry(namespace.clone()).or_default();
+        let is_within = *count < MOST_OF_NAMESPACE;
+        *count += usize::from(is_within);
+        is_within
+    }
+
+    fn leave(&mut self, namespace: &Arc<str>) {
+        match self.waiting.get_mut(namespace) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.waiting.remove(namespace)),
+        }
+    }
 }
 
 /// Why a token's use is not worth another report just now.
@@ -91,15 +122,16 @@ impl Uses {
         Self(None)
     }
 
-    /// Told to whoever runs the second.
-    pub fn new() -> (Self, UseReports) {
+    /// Told to whoever runs the second. What is left out is counted.
+    pub fn new(metrics: Arc<Metrics>) -> (Self, UseReports) {
         let (sender, waiting) = mpsc::channel(MOST_WAITING);
         let mut seed = [0; 2];
         SystemEntropy.fill(&mut seed);
         let noting = Arc::new(Noting {
             seed,
-            noted: Mutex::default(),
+            board: Mutex::default(),
             waiting: sender,
+            metrics,
         });
         let reports = UseReports {
             noting: Arc::clone(&noting),
@@ -135,31 +167,44 @@ impl Noting {
 
     fn hand_on(&self, credential: &CredentialRecord, token_id: TokenId, seen: UseSeen) {
         // Somebody else is at it: the next use will do.
-        let Ok(mut noted) = self.noted.try_lock() else {
+        let Ok(mut board) = self.board.try_lock() else {
             return;
         };
-        if !may_report(&mut noted, token_id, seen.at) {
+        if !may_report(&mut board.noted, token_id, seen.at) {
             return;
         }
-        let report = UseReport {
-            credential: credential.key.clone(),
-            uid: credential.uid.clone(),
-            token_id,
-            seen,
+        let namespace = &credential.owner.key.namespace;
+        let sent = if board.enter(namespace) {
+            let report = UseReport {
+                credential: credential.key.clone(),
+                uid: credential.uid.clone(),
+                token_id,
+                namespace: namespace.clone(),
+                seen,
+            };
+            self.waiting.try_send(report).map_err(|_| {
+                board.leave(namespace);
+                "full"
+            })
+        } else {
+            Err("namespace")
         };
-        let then = match self.waiting.try_send(report) {
+        let then = match sent {
             Ok(()) => Noted::Waiting,
-            Err(_) => Noted::Until(later(seen.at)),
+            Err(cause) => {
+                self.metrics.use_left_out(cause);
+                Noted::Until(later(seen.at))
+            }
         };
-        noted.insert(token_id, then);
+        board.noted.insert(token_id, then);
     }
 
-    fn done(&self, token: TokenId, now: Timestamp) {
-        self.lock().insert(token, Noted::Until(later(now)));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<TokenId, Noted>> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    fn done(&self, report: &UseReport, now: Timestamp) {
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.leave(&report.namespace);
+        board
+            .noted
+            .insert(report.token_id, Noted::Until(later(now)));
     }
 }
 
@@ -199,7 +244,7 @@ impl UseReports {
             let pace = tokio::time::sleep(PACE);
             let recorded = tokio::time::timeout(TIMEOUT, recorder.record(&report)).await;
             let recorded = recorded.unwrap_or_else(|_| Err(RecordError("no answer".to_owned())));
-            noting.done(report.token_id, super::now());
+            noting.done(&report, super::now());
             if let Some(pause) = counted(failures, recorded) {
                 tokio::time::sleep(pause).await;
             }
@@ -260,6 +305,23 @@ mod tests {
         assert!(!may_report(&mut noted, new, at(9)), "left out");
         assert!(may_report(&mut noted, new, at(10)));
         assert!(noted.is_empty());
+    }
+
+    #[test]
+    fn one_namespace_has_its_share_of_what_waits_and_no_more() {
+        let mut board = Board::default();
+        let (blue, red): (Arc<str>, Arc<str>) = ("blue".into(), "red".into());
+        let entered = (0..MOST_WAITING).filter(|_| board.enter(&blue)).count();
+        assert_eq!(entered, MOST_OF_NAMESPACE);
+        assert!(board.enter(&red), "others have theirs");
+        board.leave(&blue);
+        assert!(board.enter(&blue) && !board.enter(&blue));
+        (0..entered).for_each(|_| board.leave(&blue));
+        board.leave(&red);
+        assert!(
+            board.waiting.is_empty(),
+            "nothing is remembered of who is done"
+        );
     }
 
     #[test]

@@ -89,6 +89,8 @@ pub struct Scrape {
     pub key_age: f64,
     /// How long ago the oldest watch was last heard of, in seconds.
     pub snapshot_age: f64,
+    /// Listed namespaces that the API server refuses to show.
+    pub refused_namespaces: usize,
     /// Whether the server is ready.
     pub ready: bool,
     /// Log lines that were dropped.
@@ -108,6 +110,7 @@ pub struct Metrics {
     auth_failures: Labelled,
     shed: Labelled,
     audit_suppressed: Counter,
+    uses_left_out: Labelled,
     connections: Gauge,
     objects: Family<[Label; 1], Gauge>,
     tokens: Family<[Label; 2], Gauge>,
@@ -115,6 +118,7 @@ pub struct Metrics {
     keys: Family<[Label; 1], Gauge>,
     key_age: Seconds,
     snapshot_age: Seconds,
+    refused_namespaces: Gauge,
     ready: Gauge,
     dropped_log_lines: Counter,
     store_bytes: Gauge,
@@ -140,6 +144,7 @@ impl Default for Metrics {
             auth_failures: Family::default(),
             shed: Family::default(),
             audit_suppressed: Counter::default(),
+            uses_left_out: Family::default(),
             connections: Gauge::default(),
             objects: Family::default(),
             tokens: Family::default(),
@@ -147,6 +152,7 @@ impl Default for Metrics {
             keys: Family::default(),
             key_age: Gauge::default(),
             snapshot_age: Gauge::default(),
+            refused_namespaces: Gauge::default(),
             ready: Gauge::default(),
             dropped_log_lines: Counter::default(),
             store_bytes: Gauge::default(),
@@ -158,6 +164,9 @@ impl Default for Metrics {
         metrics.register_state();
         for cause in SHED {
             drop(metrics.shed.get_or_create(&[("cause", cause)]));
+        }
+        for cause in ["full", "namespace"] {
+            drop(metrics.uses_left_out.get_or_create(&[("cause", cause)]));
         }
         metrics
     }
@@ -248,6 +257,12 @@ impl Metrics {
             &self.audit_suppressed,
         );
         catalog.counter(
+            "use_reports_dropped",
+            &["cause"],
+            "Reports of last use that were left to a later use: too many waited (full), or too many of one namespace (namespace)",
+            &self.uses_left_out,
+        );
+        catalog.counter(
             "log_lines_dropped",
             &[],
             "Log lines that found no room",
@@ -296,6 +311,12 @@ impl Metrics {
             &[],
             "How long ago the oldest watch was last heard of",
             &self.snapshot_age,
+        );
+        catalog.gauge(
+            "refused_namespaces",
+            &[],
+            "Listed namespaces that the API server refuses to show, at least in part: after three minutes nothing of them is served",
+            &self.refused_namespaces,
         );
         catalog.gauge("ready", &[], "1 if the server is ready", &self.ready);
         catalog.gauge(
@@ -394,6 +415,11 @@ impl Metrics {
         self.audit_suppressed.inc();
     }
 
+    /// A use was not handed on to be reported.
+    pub fn use_left_out(&self, cause: &'static str) {
+        self.uses_left_out.get_or_create(&[("cause", cause)]).inc();
+    }
+
     /// Open connections.
     pub const fn connections(&self) -> &Gauge {
         &self.connections
@@ -424,6 +450,8 @@ impl Metrics {
         }
         self.key_age.set(scrape.key_age);
         self.snapshot_age.set(scrape.snapshot_age);
+        self.refused_namespaces
+            .set(number(scrape.refused_namespaces));
         self.ready.set(i64::from(scrape.ready));
         let counted = self.dropped_log_lines.get();
         self.dropped_log_lines
@@ -462,6 +490,7 @@ mod tests {
             keys: vec![("active", 1)],
             key_age: 90.0,
             snapshot_age: 1.5,
+            refused_namespaces: 1,
             ready: true,
             dropped_log_lines: 2,
         };
@@ -480,6 +509,7 @@ mod tests {
             "symbolon_signing_key_active_seconds 90.0",
             r#"symbolon_shed_total{cause="requests"} 0"#,
             "symbolon_snapshot_age_seconds 1.5",
+            "symbolon_refused_namespaces 1",
             "symbolon_ready 1",
             "symbolon_log_lines_dropped_total 2",
         ] {

@@ -26,7 +26,7 @@ const LOOKS: [&str; 6] = [
 ];
 
 /// Reasons of Events that are there from the start: the first of a series that is born with it would be no increase.
-const EVENTS: [&str; 10] = [
+const EVENTS: [&str; 13] = [
     "Issued",
     "Rotated",
     "SecretRecreated",
@@ -37,6 +37,9 @@ const EVENTS: [&str; 10] = [
     "Refused",
     "MintLimitReached",
     "SweepPaused",
+    "KeyPublished",
+    "KeyActivated",
+    "KeyRetired",
 ];
 
 type Label = (&'static str, &'static str);
@@ -51,6 +54,8 @@ pub struct OperatorScrape {
     pub waited: Duration,
     /// How long ago the quietest watch was last heard.
     pub watch_age: Duration,
+    /// Listed namespaces that the API server refuses to show.
+    pub refused_namespaces: usize,
     /// Objects by kind and by the reason of `Ready` that was last written or found right.
     pub objects: Vec<(&'static str, &'static str, usize)>,
     /// Log lines that were dropped since the start.
@@ -69,6 +74,7 @@ pub struct OperatorMetrics {
     events: Family<[Label; 1], Counter>,
     leading: Gauge,
     watch_age: Age,
+    refused_namespaces: Gauge,
     kube: KubeRequests,
     dropped_log_lines: Counter,
 }
@@ -87,6 +93,7 @@ impl Default for OperatorMetrics {
             events: Family::default(),
             leading: Gauge::default(),
             watch_age: Age::default(),
+            refused_namespaces: Gauge::default(),
             kube,
             dropped_log_lines: Counter::default(),
             catalog,
@@ -121,6 +128,7 @@ impl OperatorMetrics {
             events,
             leading,
             watch_age,
+            refused_namespaces,
             kube: _,
             dropped_log_lines,
         } = self;
@@ -166,6 +174,12 @@ impl OperatorMetrics {
             &[],
             "How long ago the quietest watch was last heard",
             watch_age,
+        );
+        catalog.gauge(
+            "refused_namespaces",
+            &[],
+            "Listed namespaces that the API server refuses to show, at least in part: after three minutes nothing of them is looked after",
+            refused_namespaces,
         );
         catalog.counter(
             "log_lines_dropped",
@@ -219,6 +233,8 @@ impl OperatorMetrics {
         }
         self.waited.set(scrape.waited.as_secs_f64());
         self.watch_age.set(scrape.watch_age.as_secs_f64());
+        self.refused_namespaces
+            .set(number(scrape.refused_namespaces));
         // What no object has any more is no series any more.
         self.objects.clear();
         for &(kind, reason, count) in &scrape.objects {
@@ -247,6 +263,7 @@ mod tests {
             lanes: vec![("ready", 3)],
             waited: Duration::from_millis(1500),
             watch_age: Duration::from_secs(2),
+            refused_namespaces: 1,
             objects: vec![("Scope", "Ready", 4), ("Scope", "Invalid", 1)],
             dropped_log_lines: 5,
         };
@@ -263,6 +280,7 @@ mod tests {
             r#"symbolon_operator_events_total{reason="Issued"} 1"#,
             "symbolon_operator_leading 1",
             "symbolon_operator_watch_age_seconds 2.0",
+            "symbolon_operator_refused_namespaces 1",
             "symbolon_operator_log_lines_dropped_total 5",
             r#"symbolon_operator_kube_requests_total{method="GET",outcome="ok"} 0"#,
         ] {

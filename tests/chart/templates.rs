@@ -76,6 +76,15 @@ fn values_that_nobody_knows_or_that_make_no_sense_are_refused() {
             "serviceAccount: {create: false}",
             "serviceAccount.name is needed",
         ),
+        (
+            "serviceAccount: {name: main-identity}",
+            "the account of the Identity main",
+        ),
+        (
+            "fullnameOverride: main-identity",
+            "the account of the Identity main",
+        ),
+        ("identityPods: {allowedImages: mirror/}", "allowedImages"),
     ] {
         let error = render(values, &[]).expect_err(values);
         assert!(error.contains(says), "{values}: {error}");
@@ -231,10 +240,11 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("identityPods: {enabled: false}", &[], &["SYMBOLON_IMAGE"]),
     (
-        "identityPods: {image: 'example.com/s:1'}\nimagePullSecrets: [{name: one}, {name: two}]",
+        "identityPods: {image: 'example.com/s:1', allowedImages: [mirror/, example.com/t]}\nimagePullSecrets: [{name: one}, {name: two}]",
         &[
             "value: \"example.com/s:1\"",
             "value: \"one,two\"",
+            "value: \"mirror/,example.com/t\"",
             "- name: two",
         ],
         &[],

@@ -170,6 +170,20 @@ fn the_default_identity_is_the_installations() {
 }
 
 #[test]
+fn identities_are_accepted_where_the_installation_says() {
+    const IDENTITY: &str = "apiVersion: symbolon.dev/v1alpha1\nkind: Identity\nmetadata: {name: main, namespace: platform}\nspec: {issuer: https://id.example.com}\n";
+    for (accepted, expected) in [
+        (&[][..], 0),
+        (&["--identity-namespace", "elsewhere"], 1),
+        (&["--identity-namespace", "elsewhere,platform"], 0),
+        (&["--identity-namespace", "*"], 0),
+    ] {
+        let output = check(&[accepted, &["-"]].concat(), IDENTITY);
+        assert_eq!(status(&output), expected, "{accepted:?}: {}", text(&output));
+    }
+}
+
+#[test]
 fn marks_that_reorder_a_line_are_written_out() {
     let manifest = "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a}\nspec: {value: \"ab\u{202e}c\"}\n";
     let output = check(&["-"], manifest);

@@ -154,6 +154,7 @@ const fn bounds(actions: u8, faults: u8, revoke_on_delete: bool) -> Bounds {
         faults,
         revoke_on_delete,
         adoption: false,
+        refusals: false,
         without: None,
     }
 }
@@ -189,6 +190,19 @@ fn every_order_of_one_action_and_one_fault_is_good_where_deletion_overlaps() {
 #[test]
 fn every_order_of_one_action_and_one_fault_is_good_where_deletion_revokes() {
     holds(bounds(1, 1, true), 500, usize::MAX);
+}
+
+/// The namespace has no mints left, and another wants the Secret's name: what a deletion takes away it takes away all
+/// the same, and no Secret is deleted for its type.
+#[test]
+fn every_order_of_one_action_is_good_where_tokens_are_refused_from_some_moment_on() {
+    for revoke_on_delete in [true, false] {
+        let bounds = Bounds {
+            refusals: true,
+            ..bounds(1, 0, revoke_on_delete)
+        };
+        holds(bounds, 20, usize::MAX);
+    }
 }
 
 #[test]

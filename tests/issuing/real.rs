@@ -15,8 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 use symbolon::directory::{
-    Desired, IssuedClient, Lifetime, ObjectKey, RotationRequests, RotationRules, SecretKind,
-    Standing,
+    Desired, IssuedClient, Lifetime, ObjectKey, Problem, Reason, RotationRequests, RotationRules,
+    SecretKind, Standing,
 };
 use symbolon::directory::{is_sealed, sealed};
 use symbolon::reconcile::cluster::{ApiError, Cluster, Precondition};
@@ -25,8 +25,8 @@ use symbolon::reconcile::issue::{
 };
 use symbolon::reconcile::secret::SecretObject;
 use symbolon::resources::{
-    Cause, Credential, CredentialClient, CredentialEntry, CredentialOwner, CredentialSpec,
-    LocalRef, Moment, OnSecretDeleted, OwnerKind, SecretVersion, TokenUse,
+    Cause, Credential, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner,
+    CredentialSpec, LocalRef, Moment, OnSecretDeleted, OwnerKind, SecretVersion, TokenUse,
 };
 use symbolon::tokens::{Kind, MacKey, Minted, Prefix, SeededEntropy, TokenHash, mac, reference};
 
@@ -59,8 +59,10 @@ pub const GARBAGE: u8 = 101;
 pub const BASE_NONE: u8 = 0;
 /// It is the version read.
 pub const BASE_READ: u8 = 1;
-/// It is another one.
+/// It is another one of the same Secret.
 pub const BASE_OTHER: u8 = 2;
+/// It is one of another Secret.
+pub const BASE_ELSEWHERE: u8 = 3;
 
 /// No use was reported.
 pub const UNUSED: u8 = 0;
@@ -75,12 +77,14 @@ pub type Entry = (u8, u8, u8, u8);
 /// What one pass has read, with everything that does not matter left out.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Seen {
-    /// Entries, `high`, `base`.
-    pub credential: Option<(Vec<Entry>, u8, u8)>,
+    /// Entries, `high`, `base`, and whether a Secret is being made anew.
+    pub credential: Option<(Vec<Entry>, u8, u8, bool)>,
     pub secret: Option<SecretSeen>,
     pub owner: Option<OwnerSeen>,
     /// The newest entry was made just now.
     pub fresh: bool,
+    /// Whether the namespace has no mints left, and somebody else's wish for the Secret's name comes first.
+    pub refused: bool,
     /// How many writes of this pass have succeeded.
     pub successes: u8,
 }
@@ -121,6 +125,8 @@ pub enum Asked {
     WriteCredential {
         kept: Vec<(u8, u8)>,
         push: Option<(u8, u8)>,
+        /// Whether the Secret is to be made anew.
+        replacing: bool,
     },
 }
 
@@ -204,6 +210,7 @@ impl Real {
             secret: None,
             owner: None,
             fresh: false,
+            refused: false,
             successes: 0,
         };
         let replies = self.replies(&seen);
@@ -305,7 +312,9 @@ impl Real {
             key_alias: None,
             template: None,
             existing_key: None,
-            rival: None,
+            rival: seen
+                .refused
+                .then(|| Problem::error(Reason::SecretConflict, "/spec", "a rival")),
             lifetime: Lifetime::For(SignedDuration::from_hours(24 * 60)),
             rotation: RotationRules {
                 adoption: self.adoption.then_some(QUIET_PERIOD),
@@ -314,13 +323,13 @@ impl Real {
                 on_secret_deleted: self.policy,
                 requests: nonce_requests(owner.nonce),
             },
-            mints_per_hour: 1_000_000,
+            mints_per_hour: if seen.refused { 0 } else { 1_000_000 },
             revoke_issued_before: None,
         }))
     }
 
     fn credential(&self, seen: &Seen) -> Credential {
-        let (entries, high, base) = seen.credential.as_ref().unwrap();
+        let (entries, high, base, replacing) = seen.credential.as_ref().unwrap();
         let mut credential = Credential {
             metadata: ObjectMeta {
                 namespace: Some("platform".into()),
@@ -335,6 +344,10 @@ impl Real {
                 high: i64::from(*high),
                 base: base_version(*base),
                 tokens: Vec::new(),
+                memory: CredentialMemory {
+                    replacing: replacing.then(|| "another".to_owned()),
+                    ..CredentialMemory::default()
+                },
             },
             status: None,
         };
@@ -436,6 +449,7 @@ impl Real {
                 Asked::Placeholder
             }
             Request::DeleteSecret(only) => {
+                assert!(!seen.refused, "without a token to come the Secret stays");
                 assert_eq!(
                     (only.uid.as_str(), only.resource_version.as_str()),
                     ("secret", "read")
@@ -474,9 +488,10 @@ impl Real {
             Request::ReplaceCredential(credential) => {
                 assert_eq!(
                     credential.metadata.resource_version.as_deref(),
-                    Some("7"),
+                    seen.credential.as_ref().map(|_| "7"),
                     "compare-and-swap"
                 );
+                assert!(seen.credential.is_some() || seen.successes > 0);
                 self.small_credential(seen, &credential)
             }
             other => panic!("no part of the protocol: {other:?}"),
@@ -484,7 +499,7 @@ impl Real {
     }
 
     fn small_credential(&mut self, seen: &Seen, credential: &Credential) -> Asked {
-        let (old, high, base) = seen.credential.clone().unwrap_or_default();
+        let (old, high, base, _) = seen.credential.clone().unwrap_or_default();
         let mut kept = Vec::new();
         let mut push = None;
         for entry in &credential.spec.tokens {
@@ -524,7 +539,16 @@ impl Real {
                 (i64::from(high), base_version(base))
             ),
         }
-        Asked::WriteCredential { kept, push }
+        let replacing = spec.memory.replacing.is_some();
+        assert!(
+            push.is_none() || !replacing,
+            "a token ends what was announced"
+        );
+        Asked::WriteCredential {
+            kept,
+            push,
+            replacing,
+        }
     }
 
     /// After the record: the token into the Secret, on condition of `base`; and only after a success.
@@ -568,13 +592,13 @@ impl Real {
     }
 }
 
-/// What servers reported of an entry. Who is in use now has been for long.
+/// What servers reported of an entry. Who is in use now has been for long, and was reported an interval ago.
 fn use_of((epoch, _, _, used): Entry) -> Option<TokenUse> {
     let ago = |hours| Moment(now() - QUIET_PERIOD * hours);
     let last = match used {
         UNUSED => return None,
         QUIET => ago(3),
-        _ => Moment(now()),
+        _ => Moment(now() - QUIET_PERIOD / 6),
     };
     Some(TokenUse {
         epoch: i64::from(epoch),
@@ -610,7 +634,7 @@ fn base_version(base: u8) -> Option<SecretVersion> {
             secret_version: "read".into(),
         }),
         _ => Some(SecretVersion {
-            secret_uid: "secret".into(),
+            secret_uid: if base == BASE_OTHER { "secret" } else { "gone" }.into(),
             secret_version: "other".into(),
         }),
     }

@@ -7,8 +7,9 @@
 use std::hash::{Hash, Hasher};
 
 use crate::real::{
-    Asked, BASE_NONE, BASE_OTHER, BASE_READ, BUSY, CLOSING, DEAD, EDITED, EXPIRED, GARBAGE, LIVE,
-    NOTHING, OwnerSeen, QUIET, RETYPED, Real, SOUND, STRIPPED, SecretSeen, Seen, UNKNOWN, UNUSED,
+    Asked, BASE_ELSEWHERE, BASE_NONE, BASE_OTHER, BASE_READ, BUSY, CLOSING, DEAD, EDITED, EXPIRED,
+    GARBAGE, LIVE, NOTHING, OwnerSeen, QUIET, RETYPED, Real, SOUND, STRIPPED, SecretSeen, Seen,
+    UNKNOWN, UNUSED,
 };
 
 const ENTRIES: usize = 6;
@@ -63,11 +64,13 @@ pub enum Rule {
     LiveSweep,
     /// Plans are told which older tokens are in use.
     Quiet,
+    /// Plans are told that the Secret is being made anew.
+    Announced,
 }
 
 impl Rule {
     /// Those that matter whether tokens are adopted or not.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Fence,
         Self::CredentialFirst,
         Self::CredentialVersion,
@@ -75,6 +78,7 @@ impl Rule {
         Self::RecordBeforeReveal,
         Self::StatusUid,
         Self::LiveSweep,
+        Self::Announced,
     ];
 
     fn holds(self, without: Option<Self>) -> bool {
@@ -93,6 +97,8 @@ pub struct Bounds {
     pub revoke_on_delete: bool,
     /// Whether an older token goes when it is quiet and the newest in use; then servers report uses.
     pub adoption: bool,
+    /// Whether a time may come in which no token may be made.
+    pub refusals: bool,
     pub without: Option<Rule>,
 }
 
@@ -121,6 +127,10 @@ struct Cred {
     tokens: [Token; ENTRIES],
     high: u8,
     base: u8,
+    /// The uid of the Secret that `base` is a version of.
+    base_uid: u8,
+    /// A Secret is being made anew.
+    replacing: bool,
 }
 
 impl Cred {
@@ -152,6 +162,7 @@ struct Owner {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
 struct Sec {
     owner: u8,
+    uid: u8,
     version: u8,
     token: u8,
     epoch: u8,
@@ -188,6 +199,15 @@ struct Op {
     cred: Cred,
 }
 
+impl Op {
+    /// Whether the pass that made it goes on without another look.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "it is not small")]
+    fn goes_on(&self) -> bool {
+        matches!(self.write, Write::Placeholder | Write::DeleteSecret)
+            || self.write == Write::Credential && self.cred.replacing
+    }
+}
+
 /// An operator in the middle of a pass.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
 struct Operator {
@@ -197,6 +217,8 @@ struct Operator {
     cred: Cred,
     sec: Sec,
     owner: Owner,
+    /// No token could be made when it looked.
+    refused: bool,
     /// Writes done that the pass goes on from.
     successes: u8,
     op: Op,
@@ -213,6 +235,7 @@ pub struct State {
     /// A request whose sender has given up on it.
     delayed: Op,
     secret_versions: u8,
+    secret_uids: u8,
     cred_versions: u8,
     sweep_cache: u8,
     sweep_uid: u8,
@@ -229,10 +252,8 @@ pub struct State {
     dead: u16,
     /// Those in a Secret that was deleted.
     leaked: u16,
-    /// The Secret was given another type once. Between our deletion of that one and our creation of the
-    /// next another operator may make a placeholder and the user delete it, unseen: the old token then
-    /// lives on until its overlap ends.
-    retyped: bool,
+    /// No token may be made now.
+    refused: bool,
     highest_commit: u8,
     broken: u8,
 }
@@ -292,6 +313,11 @@ impl State {
         self.secret_versions
     }
 
+    fn new_secret_uid(&mut self) -> u8 {
+        self.secret_uids += 1;
+        self.secret_uids
+    }
+
     fn break_it(&mut self, what: Broken) {
         if self.broken == 0 {
             self.broken = what as u8 + 1;
@@ -309,6 +335,7 @@ impl State {
                 let version = self.new_secret_version();
                 self.sec = Sec {
                     owner: op.uid,
+                    uid: self.new_secret_uid(),
                     version,
                     is_placeholder: true,
                     ..Sec::default()
@@ -352,6 +379,11 @@ impl State {
             return (false, 0);
         }
         let mut new = op.cred;
+        if new.replacing && self.sec.version != op.version {
+            // The user was faster than what announces that the Secret will be gone.
+            self.excused |= self.leaked;
+            self.leaked = 0;
+        }
         let mut is_busy = false;
         for token in &mut new.tokens[..usize::from(new.count)] {
             // An end is a moment: it may have come while the write was on its way.
@@ -415,6 +447,7 @@ impl State {
         let version = self.new_secret_version();
         self.sec = Sec {
             owner: op.uid,
+            uid: self.sec.uid,
             version,
             token: op.mint,
             ..Sec::default()
@@ -490,7 +523,39 @@ impl State {
 
     /// Renames versions, and forgets those that nobody can meet again.
     pub fn canonical(&mut self) {
-        self.copy.version = 0;
+        (self.copy.version, self.copy.uid) = (0, 0);
+        let [a, b] = &self.operators;
+        let known = [self.sec.uid, a.sec.uid, b.sec.uid];
+        let [a, b] = &mut self.operators;
+        let [c1, c2, c3] = &mut self.creds;
+        let bases = [
+            &mut c1.base_uid,
+            &mut c2.base_uid,
+            &mut c3.base_uid,
+            &mut a.cred.base_uid,
+            &mut b.cred.base_uid,
+            &mut a.op.cred.base_uid,
+            &mut b.op.cred.base_uid,
+            &mut self.delayed.cred.base_uid,
+        ];
+        for base in bases {
+            if !known.contains(base) {
+                *base = 0;
+            }
+        }
+        self.secret_uids = rename(&mut [
+            &mut self.sec.uid,
+            &mut a.sec.uid,
+            &mut b.sec.uid,
+            &mut c1.base_uid,
+            &mut c2.base_uid,
+            &mut c3.base_uid,
+            &mut a.cred.base_uid,
+            &mut b.cred.base_uid,
+            &mut a.op.cred.base_uid,
+            &mut b.op.cred.base_uid,
+            &mut self.delayed.cred.base_uid,
+        ]);
         let [a, b] = &self.operators;
         let held = [
             self.sec.version,
@@ -622,22 +687,39 @@ impl World {
         };
         let base = match me.cred.base {
             _ if !Rule::Fence.holds(self.bounds.without) => BASE_NONE,
-            0 => BASE_NONE,
-            base if me.sec.owner != 0 && base == me.sec.version => BASE_READ,
-            _ => BASE_OTHER,
+            base if base != 0 && me.sec.owner != 0 && base == me.sec.version => BASE_READ,
+            _ if me.sec.owner != 0 && me.cred.base_uid != 0 => {
+                if me.cred.base_uid == me.sec.uid {
+                    BASE_OTHER
+                } else {
+                    BASE_ELSEWHERE
+                }
+            }
+            _ => BASE_NONE,
         };
         let entries = me
             .cred
             .tokens()
             .iter()
             .map(|token| {
-                let is_told = token.used != BUSY || Rule::Quiet.holds(self.bounds.without);
+                let is_newest = me
+                    .cred
+                    .tokens()
+                    .last()
+                    .is_some_and(|it| it.epoch == token.epoch);
+                let is_told =
+                    token.used != BUSY || is_newest || Rule::Quiet.holds(self.bounds.without);
                 let used = if is_told { token.used } else { QUIET };
                 (token.epoch, token.state, token.nonce, used)
             })
             .collect();
         let seen = Seen {
-            credential: (me.cred.uid != 0).then_some((entries, me.cred.high, base)),
+            credential: (me.cred.uid != 0).then_some((
+                entries,
+                me.cred.high,
+                base,
+                me.cred.replacing && Rule::Announced.holds(self.bounds.without),
+            )),
             secret: (me.sec.owner != 0).then_some(SecretSeen {
                 is_ours: me.sec.owner == uid || me.sec.flaw == STRIPPED,
                 is_placeholder: me.sec.is_placeholder,
@@ -651,6 +733,7 @@ impl World {
                 status_nonce: owner.status_nonce,
             }),
             fresh,
+            refused: me.refused,
             successes: me.successes,
         };
         let asked = self.real.next(&seen);
@@ -688,7 +771,11 @@ impl World {
                     ..Op::default()
                 }
             }
-            Asked::WriteCredential { kept, push } => credential_op(me, op, &kept, push),
+            Asked::WriteCredential {
+                kept,
+                push,
+                replacing,
+            } => credential_op(me, op, &kept, push, replacing),
             other => return Err(other),
         })
     }
@@ -723,7 +810,10 @@ impl World {
 
     fn decide(&mut self, state: &State, place: usize, quiet: bool) -> Step {
         let mut next = *state;
-        let me = state.operators[place];
+        let me = Operator {
+            refused: state.refused,
+            ..state.operators[place]
+        };
         next.operators[place] = Operator::default();
         let Ok(op) = self.next_op(&me, state.owner, false) else {
             return (next, "reads the owner: nothing to do");
@@ -741,10 +831,12 @@ impl World {
         }
         let it = &mut next.operators[place];
         (it.stage, it.uid, it.op) = (3, me.uid, op);
-        if matches!(op.write, Write::Placeholder | Write::DeleteSecret) {
+        if op.goes_on() {
             // The pass goes on from a success of these: it must remember what it has seen.
             (it.cred, it.sec, it.owner) = (me.cred, me.sec, state.owner);
-            it.sec.version = 0;
+            if !op.cred.replacing {
+                it.sec.version = 0;
+            }
         }
         (
             next,
@@ -753,6 +845,7 @@ impl World {
                 Write::Placeholder => "reads the owner: will create a placeholder",
                 Write::DeleteSecret => "reads the owner: will delete the Secret of another type",
                 Write::Credential if op.push => "reads the owner: will push",
+                Write::Credential if op.cred.replacing => "reads the owner: will announce",
                 Write::Credential => "reads the owner: will retire or empty",
                 Write::Reveal => "reads the owner: will reveal",
                 Write::Fence => "reads the owner: will fence",
@@ -775,26 +868,36 @@ impl World {
             return (next, "writes: refused");
         }
         match me.op.write {
-            Write::Placeholder | Write::DeleteSecret => {
+            _ if me.op.goes_on() => {
                 let mut on = Operator {
                     successes: me.successes + 1,
                     op: Op::default(),
                     ..me
                 };
-                let version = if me.op.write == Write::Placeholder {
-                    next.sec.version
+                if me.op.write == Write::Credential {
+                    // What is written next to the Credential is on condition of what was written now.
+                    on.cred.version = next.cred(me.uid).version;
+                }
+                let (version, secret_uid) = if me.op.write == Write::Placeholder {
+                    (next.sec.version, next.sec.uid)
                 } else {
-                    0
+                    (0, 0)
                 };
                 if let Ok(op) = self.next_op(&on, me.owner, false) {
-                    on.op = Op { version, ..op };
+                    on.op = match op.write {
+                        Write::DeleteSecret => op,
+                        _ => Op { version, ..op },
+                    };
+                    if op.write == Write::DeleteSecret {
+                        on.sec.version = 0;
+                    }
                     if on.op.push {
-                        on.op.cred.base = version;
+                        (on.op.cred.base, on.op.cred.base_uid) = (version, secret_uid);
                         (on.cred, on.sec, on.owner, on.successes) = Default::default();
                     }
                     next.operators[place] = on;
                 }
-                (next, "writes the Secret, goes on")
+                (next, "writes, goes on")
             }
             Write::Credential if me.op.push => {
                 let op = Op {
@@ -851,6 +954,11 @@ impl World {
         if self.bounds.adoption {
             uses(state, out);
         }
+        if self.bounds.refusals && !state.refused {
+            let mut next = *state;
+            next.refused = true;
+            out.push((next, "TIME no token may be made any more"));
+        }
         self.sweep(state, out);
         if state.owner.uid == 0 && state.last_uid < 3 {
             let mut next = *state;
@@ -865,7 +973,7 @@ impl World {
         }
         if state.causes < self.bounds.actions {
             let from = out.len();
-            user_actions(state, self.bounds.revoke_on_delete, out);
+            user_actions(state, out);
             for (next, _) in &mut out[from..] {
                 next.causes += 1;
             }
@@ -920,12 +1028,16 @@ impl World {
         if !delayed_is_lost {
             state.execute(self.bounds.without, &delayed);
         }
-        for round in 0..2 {
+        // Once with whatever refuses tokens, once without, once when the overlaps are over.
+        for round in usize::from(!state.refused)..3 {
             if let Some(broken) = self.settle(&mut state, order) {
                 return Some(broken);
             }
-            if let Some(broken) = self.check_rest(&state, round == 1) {
+            if let Some(broken) = self.check_rest(&state, round == 2) {
                 return Some(broken);
+            }
+            if std::mem::take(&mut state.refused) {
+                continue;
             }
             for cred in &mut state.creds {
                 for token in cred
@@ -987,6 +1099,13 @@ impl World {
         if state.owner.revoked {
             return (!alive.is_empty()).then_some(Broken::NotConverged);
         }
+        let lives = |mint: u8| state.leaked & bit(mint) != 0 && state.accepts(mint);
+        if self.bounds.revoke_on_delete && (1..=state.mints.min(15)).any(lives) {
+            return Some(Broken::LeakedLives);
+        }
+        if state.refused {
+            return None;
+        }
         let newest = alive.last().copied().unwrap_or_default();
         let is_right = state.accepts(state.sec.token)
             && state.sec.token == newest.mint
@@ -994,24 +1113,29 @@ impl World {
             && state.sec.flaw == SOUND
             && state.owner.status_epoch == newest.epoch
             && cred.base != state.sec.version
+            && !cred.replacing
             && alive.iter().filter(|token| token.state == LIVE).count() == 1;
         if !is_right {
             return Some(Broken::NotConverged);
-        }
-        let lives = |mint: u8| state.leaked & bit(mint) != 0 && state.accepts(mint);
-        if self.bounds.revoke_on_delete && !state.retyped && (1..=state.mints.min(15)).any(lives) {
-            return Some(Broken::LeakedLives);
         }
         (overlaps_are_over && newest.nonce != state.owner.nonce).then_some(Broken::RequestLost)
     }
 }
 
-fn credential_op(me: &Operator, op: Op, kept: &[(u8, u8)], push: Option<(u8, u8)>) -> Op {
+fn credential_op(
+    me: &Operator,
+    op: Op,
+    kept: &[(u8, u8)],
+    push: Option<(u8, u8)>,
+    replacing: bool,
+) -> Op {
     let mut cred = Cred {
         uid: me.uid,
         version: me.cred.version,
         high: me.cred.high,
         base: me.cred.base,
+        base_uid: me.cred.base_uid,
+        replacing,
         ..Cred::default()
     };
     for (place, state) in kept {
@@ -1023,7 +1147,8 @@ fn credential_op(me: &Operator, op: Op, kept: &[(u8, u8)], push: Option<(u8, u8)
     }
     let op = Op {
         write: Write::Credential,
-        create: me.cred.uid == 0,
+        // What it announced in this pass is there.
+        create: me.cred.uid == 0 && me.cred.version == 0,
         cred,
         ..op
     };
@@ -1034,10 +1159,12 @@ fn credential_op(me: &Operator, op: Op, kept: &[(u8, u8)], push: Option<(u8, u8)
             nonce,
             cred: Cred {
                 base: me.sec.version,
+                base_uid: me.sec.uid,
                 ..cred
             },
             ..op
         },
+        None if replacing => op,
         None => Op { version: 0, ..op },
     }
 }
@@ -1095,7 +1222,7 @@ fn time_and_garbage(state: &State, out: &mut Vec<Step>) {
     }
 }
 
-fn user_actions(state: &State, revoke_on_delete: bool, out: &mut Vec<Step>) {
+fn user_actions(state: &State, out: &mut Vec<Step>) {
     let (owner, sec) = (state.owner, state.sec);
     let mut when = |possible: bool, name: &'static str, change: &mut dyn FnMut(&mut State)| {
         if possible {
@@ -1107,7 +1234,13 @@ fn user_actions(state: &State, revoke_on_delete: bool, out: &mut Vec<Step>) {
     when(sec.owner != 0, "USER deletes the Secret", &mut |next| {
         next.sec = Sec::default();
         if owner.uid == sec.owner {
-            next.leaked |= next.revealed;
+            // While the operator is about to make it anew nobody can tell who deleted it: the old token then lives on
+            // until its overlap ends.
+            if state.cred(owner.uid).replacing {
+                next.excused |= next.revealed;
+            } else {
+                next.leaked |= next.revealed;
+            }
         }
     });
     when(
@@ -1116,6 +1249,7 @@ fn user_actions(state: &State, revoke_on_delete: bool, out: &mut Vec<Step>) {
         &mut |next| {
             let version = next.new_secret_version();
             next.sec = Sec {
+                uid: next.new_secret_uid(),
                 version,
                 by_user: true,
                 ..state.copy
@@ -1160,14 +1294,9 @@ fn user_actions(state: &State, revoke_on_delete: bool, out: &mut Vec<Step>) {
         &mut |next| {
             next.sec.version = next.new_secret_version();
             next.sec.flaw = RETYPED;
-            next.retyped = true;
             next.sec.is_placeholder = false;
             next.sec.by_user = true;
             next.excused |= next.revealed & !bit(sec.token);
-            if revoke_on_delete {
-                // A crash between deletion and creation looks as if the user had deleted it: the safe way.
-                next.excused |= next.revealed;
-            }
         },
     );
     when(owner.uid != 0, "USER asks for a rotation", &mut |next| {

@@ -3,19 +3,31 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
 const RULES: &str = "charts/symbolon/files/alerts.yaml";
-const NEEDED: &str = "the tests of alerts need promtool, a part of Prometheus (on Debian: apt-get install \
-                      --no-install-recommends prometheus); SYMBOLON_PROMTOOL may name it";
+const NEEDED: &str = "the tests of alerts need promtool, a part of Prometheus: put it on PATH, or name it in \
+                      SYMBOLON_PROMTOOL";
 
 /// The rules of the chart.
 pub(crate) fn rules_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(RULES)
 }
 
+/// On PATH, or fetched into the cache; asked for once a run.
+fn program() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/promtool");
+        let told = Command::new(script).stderr(Stdio::inherit()).output();
+        let told = told.unwrap_or_else(|error| panic!("{NEEDED}: {error}"));
+        assert!(told.status.success(), "{NEEDED}");
+        PathBuf::from(String::from_utf8(told.stdout).unwrap().trim_end())
+    });
+    &PROGRAM
+}
+
 fn run(arguments: &[&str], input: &str) -> Output {
-    let program = std::env::var_os("SYMBOLON_PROMTOOL").unwrap_or_else(|| "promtool".into());
-    let child = Command::new(program)
+    let child = Command::new(program())
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

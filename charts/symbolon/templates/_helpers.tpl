@@ -42,11 +42,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "symbolon.serviceAccountName" -}}
+{{- $name := .Values.serviceAccount.name }}
 {{- if .Values.serviceAccount.create }}
-{{- default (include "symbolon.fullname" .) .Values.serviceAccount.name }}
-{{- else }}
-{{- required "serviceAccount.name is needed with serviceAccount.create: false" .Values.serviceAccount.name }}
+{{- $name = default (include "symbolon.fullname" .) $name }}
 {{- end }}
+{{- $name = required "serviceAccount.name is needed with serviceAccount.create: false" $name }}
+{{- if hasSuffix "-identity" $name }}
+{{- fail (printf "serviceAccount.name: %s is what the account of the Identity %s is called, so give the operator's another name" $name (trimSuffix "-identity" $name)) }}
+{{- end }}
+{{- $name }}
 {{- end }}
 
 {{/* The operator as the API server knows it. */}}

@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// The Identity of objects that name none, as the operator has it
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
+    /// Namespaces in which Identities are accepted, as the operator has it; everywhere unless given
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+    identity_namespace: Vec<String>,
     /// How to write what was found
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -82,6 +85,7 @@ fn judge(args: &Args, now: Timestamp) -> anyhow::Result<Report> {
     let judged = manifests::read(&args.paths)?;
     let settings = Settings {
         default_identity: args.default_identity.clone(),
+        identity_namespaces: super::fleet::identity_namespaces(&args.identity_namespace, None),
         ..Settings::default()
     };
     let world = World::new(settings, &context, &judged, now);

@@ -90,7 +90,7 @@ impl World {
         let mut config = Config::new(identity.clone());
         config.settings = settings.clone();
         config.allowed_hosts = allowed_hosts(listen);
-        let (uses, reports) = Uses::new();
+        let (uses, reports) = Uses::new(config.metrics.clone());
         let app = App::with_uses(config, FileRevoker(files.clone()), uses)?;
         tokio::spawn(reports.run(FileUses(files.clone())));
         let controller = Controller::new(

@@ -30,7 +30,7 @@ use crate::resources::Kind;
 use crate::server::revoke_kube::KubeRevoker;
 use crate::server::uses_kube::KubeUses;
 use crate::server::{self, App, Config, Uses};
-use crate::source::kubernetes::{Options, Reach, SILENCE, Seen, Sink, Source, Subject};
+use crate::source::kubernetes::{Options, Reach, Refusals, SILENCE, Seen, Sink, Source, Subject};
 use crate::telemetry::{LogForm, Metrics};
 
 /// How long the first lists may take before what is missing is told again.
@@ -153,7 +153,7 @@ impl Service {
             metrics: self.metrics.clone(),
             ..Config::new(self.identity.clone())
         };
-        let (uses, reports) = Uses::new();
+        let (uses, reports) = Uses::new(self.metrics.clone());
         tokio::spawn(reports.run(KubeUses::new(answering)));
         App::with_uses(config, revoker, uses).context("cannot start")
     }
@@ -171,6 +171,7 @@ impl Service {
             mac: mac_seen,
             start_within: self.start_within,
             silence: SILENCE,
+            refusals: Refusals::but_of(vec![self.identity.namespace.to_string()]),
         };
         let source = Source::start(client, &options, &Arc::new(Publish(app.clone())));
         tokio::select! {
@@ -291,6 +292,7 @@ async fn watched(source: &Source, app: &App) {
         let age = SignedDuration::try_from(source.oldest().0).unwrap_or(SignedDuration::MAX);
         let heard = now().checked_sub(age).unwrap_or(Timestamp::MIN);
         app.status().heard_at(heard);
+        app.status().refused_namespaces_are(source.refused().len());
         tokio::time::sleep(AGE).await;
     }
 }

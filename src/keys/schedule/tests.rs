@@ -221,6 +221,41 @@ fn a_distrusted_signer_is_followed_at_once_by_the_published_key_or_a_new_one() {
 }
 
 #[test]
+fn a_retiring_key_never_signs_again_when_the_one_after_it_is_distrusted() {
+    let mut keys = Keys::default();
+    let calm = wish(&[EdDSA]);
+    keys.run(&calm, 0, 101 * HOUR);
+    let (_, first) = keys.signer(&calm, 99 * HOUR).unwrap();
+    let (_, second) = keys.signer(&calm, 101 * HOUR).unwrap();
+    let distrusting = Wish {
+        distrusted: vec![second],
+        ..calm
+    };
+    // The servers see it first: nobody signs.
+    let left = keys.set.without(&distrusting.distrusted, at(101 * HOUR));
+    let signs = |now: i64| left.active(EdDSA, at(now * HOUR)).is_some();
+    assert!(!signs(101) && !signs(105), "{first} verifies only");
+    assert_eq!(left.published(at(101 * HOUR)).count(), 1);
+    let told = phases(&left, &[EdDSA], at(101 * HOUR));
+    assert_eq!(told[0].1, Retiring);
+    // Then the operator makes one that signs at once.
+    keys.pass(&distrusting, 101 * HOUR);
+    let made = [(EdDSA, 0, 0, Some(107)), (EdDSA, 101, 101, None)];
+    assert_eq!(keys.hours(), made, "5 h of tokens, 1 h of clocks");
+    // Taken out meanwhile, the algorithm has one too: it tells that the first is over.
+    keys.pass(&wish(&[ES256]), 102 * HOUR);
+    let third = keys.set.records().last().unwrap().key.kid().to_owned();
+    let gone = Wish {
+        distrusted: vec![third],
+        ..wish(&[ES256])
+    };
+    keys.pass(&gone, 103 * HOUR);
+    keys.pass(&wish(&[EdDSA]), 104 * HOUR);
+    let (_, fourth) = keys.signer(&wish(&[EdDSA]), 104 * HOUR).unwrap();
+    assert_ne!(fourth, first);
+}
+
+#[test]
 fn limits_that_were_tightened_are_remembered_as_long_as_their_tokens_live() {
     let mut keys = Keys::default();
     let generous = wish(&[EdDSA]);
@@ -361,6 +396,8 @@ struct World {
     excused: BTreeSet<String>,
     distrusted: BTreeSet<String>,
     is_disturbed: bool,
+    /// Who has signed with each algorithm, in this order.
+    signers: BTreeMap<Algorithm, Vec<String>>,
     /// Whether its clock may go back, which moves what is due with it.
     clock_moves: bool,
 }
@@ -380,6 +417,7 @@ impl World {
             excused: BTreeSet::new(),
             distrusted: BTreeSet::new(),
             is_disturbed: true,
+            signers: BTreeMap::new(),
         };
         world.operate();
         world
@@ -479,6 +517,35 @@ impl World {
         assert!(count <= 2 * MOST_KEYS, "{count}");
         self.sign();
         self.verify();
+        if !self.clock_moves {
+            self.go_forward();
+        }
+    }
+
+    /// A key's phase only moves forward: who has stopped to sign never does so again, neither as the operator has it
+    /// nor at a server that has a set from before and leaves out what is distrusted now.
+    fn go_forward(&mut self) {
+        let now = at(self.clock());
+        let late = self.late().0.without(&self.wish.distrusted, now);
+        for algorithm in Algorithm::ALL {
+            let signers = self.signers.entry(algorithm).or_default();
+            let signer = |set: &KeySet| {
+                let since = set.signs_since(algorithm, now);
+                let signer = set.active(algorithm, now).filter(|_| since.is_some());
+                signer.map(|signer| signer.key.kid().to_owned())
+            };
+            if let Some(kid) = signer(&self.keys.set)
+                && signers.last() != Some(&kid)
+            {
+                assert!(!signers.contains(&kid), "{kid} signs again");
+                signers.push(kid);
+            }
+            let before = signers.len().saturating_sub(2);
+            if let Some(kid) = signer(&late) {
+                let over = &signers[..before];
+                assert!(!over.contains(&kid), "a late server signs with {kid} again");
+            }
+        }
     }
 
     fn sign(&mut self) {

@@ -51,6 +51,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return Err(error.clone().into());
         }
         let wanted = status::identity(&live, &directory, object, keys, passed.as_ref(), now());
+        let wanted = match self.counts() {
+            Some(counts) => status::counted(wanted, counts.of_identity(key)),
+            None => wanted,
+        };
         let until = until
             .into_iter()
             .chain(passed.as_ref().and_then(pods::until))

@@ -7,6 +7,7 @@
 //! Absent: watching, leading, and every rule: this only puts them together. A look at each kind has its own
 //! file; here is what they share, and whom a change wakes.
 
+mod beat;
 mod identity;
 mod macs;
 mod orphan;
@@ -41,7 +42,9 @@ use super::status;
 use super::sweep::Sweep;
 use super::tally::Tally;
 use super::work::Work;
-use crate::directory::{Change, Directory, ObjectKey, Problem, Reason, Row, Settings, usage};
+use crate::directory::{
+    Change, Counts, Directory, ObjectKey, Problem, Reason, Row, Settings, usage,
+};
 use crate::resources::{Kind, OwnerKind};
 use crate::telemetry::traces;
 
@@ -93,6 +96,7 @@ pub struct Controller<C> {
     observer: Observer,
     serving: Serving,
     tally: Mutex<Tally>,
+    counts: Mutex<Option<Arc<Counts>>>,
 }
 
 /// What is remembered of the last good look at an object.
@@ -154,6 +158,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             observer: Box::new(|_, _, _| {}),
             serving: Serving::default(),
             tally: Mutex::default(),
+            counts: Mutex::default(),
         }
     }
 
@@ -252,7 +257,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let work = Work::Object(kind, owner.key);
         match news_of(directory, change) {
             CredentialNews::Issued => self.queue.add(work, why),
-            CredentialNews::FirstUse => self.queue.add(work, Why::Must),
+            CredentialNews::Use => self.queue.add(work, Why::Must),
             CredentialNews::AnotherDay => self.queue.add_slow(work),
             CredentialNews::None => {}
         }
@@ -318,6 +323,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     pub fn lead(&self) {
         self.led_since.get_or_init(now);
         self.active.store(true, Ordering::Release);
+        self.count();
         let directory = self.directory();
         for object in directory.identities() {
             self.queue
@@ -373,7 +379,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 }
             });
         }
-        while workers.join_next().await.is_some() {}
+        let beat = stop.run_until_cancelled(self.beat());
+        let work = async { while workers.join_next().await.is_some() {} };
+        tokio::join!(beat, work);
     }
 
     async fn attend(&self, work: &Work, reasons: &Reasons) -> Next {
@@ -491,7 +499,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let Some(object) = directory.scope(key) else {
             return Ok(Look::Gone);
         };
-        let wanted = status::scope(&live, &directory, object, now());
+        let wanted = status::scope(&live, &directory, object, self.counts().as_deref(), now());
         self.report(Kind::Scope, &live, &wanted, None).await
     }
 
@@ -547,8 +555,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
 enum CredentialNews {
     /// What was issued is another, or gone.
     Issued,
-    /// A token was used that was not before: it may be what the one before it waits for.
-    FirstUse,
+    /// A token was used that was not before, or the one before it is silent: it may be what that waits for.
+    Use,
     /// The status names another day.
     AnotherDay,
     /// Most of what servers report.
@@ -565,7 +573,8 @@ fn news_of(directory: &Directory, change: &Change) -> CredentialNews {
         return CredentialNews::Issued;
     };
     match usage::to_be_told(&known.uses, &record.uses) {
-        Some(true) => CredentialNews::FirstUse,
+        Some(true) => CredentialNews::Use,
+        _ if directory.proves_silence(known, record) => CredentialNews::Use,
         Some(false) => CredentialNews::AnotherDay,
         None => CredentialNews::None,
     }

@@ -127,6 +127,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             self.notices
                 .publish(Notice::new(live, "RollingOut", false, note));
         }
+        if let Some(namespaces) = &passed.newly_refused {
+            let note = format!(
+                "nothing of {namespaces} is served: the API server refuses to bind the servers' role there. Give the operator its rights there, or take the namespace off the installation's list"
+            );
+            self.notices
+                .publish(Notice::new(live, "Refused", true, note));
+        }
         let conflict = passed
             .problem
             .as_ref()

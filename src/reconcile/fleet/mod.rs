@@ -28,6 +28,9 @@ use crate::resources::ManagedKind;
 pub struct Installation {
     /// The image of Identities that name none.
     pub image: String,
+    /// Repositories of images that Identities may name besides that of `image`; with a closing slash all below it, `*`
+    /// for any.
+    pub allowed_images: Vec<String>,
     /// Secrets that images are pulled with; in each Identity's namespace.
     pub image_pull_secrets: Vec<String>,
     /// Where users' objects are watched; empty: everywhere.

@@ -36,6 +36,8 @@ pub struct Fleet {
     seen: Mutex<Seen>,
     apis: Mutex<Option<(Apis, Instant)>>,
     repairs: Mutex<HashMap<Child, Repairs>>,
+    /// Namespaces in which an Identity's servers could not be given their rights, as people were told.
+    refused: Mutex<HashMap<ObjectKey, BTreeSet<String>>>,
     /// Held from asking whose turn it is until the workload is written.
     turn: tokio::sync::Mutex<Option<Turn>>,
 }
@@ -64,6 +66,8 @@ pub struct Passed {
     pub again: Option<Duration>,
     /// Whether new pods are being rolled out by this pass.
     pub has_begun: bool,
+    /// Namespaces in which its servers can be given no rights: all of them, if that is news.
+    pub newly_refused: Option<String>,
 }
 
 /// A pass that could not come to its end.
@@ -94,6 +98,7 @@ impl Fleet {
             seen: Mutex::default(),
             apis: Mutex::default(),
             repairs: Mutex::default(),
+            refused: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -130,6 +135,7 @@ impl Fleet {
             key: key_of(identity),
             uid: identity.metadata.uid.as_deref().unwrap_or_default(),
             plan: &plan,
+            refused: BTreeSet::new(),
             passed: Passed::default(),
             workload: None,
             waits: None,
@@ -139,12 +145,21 @@ impl Fleet {
             pass.passed.look_again(UNWATCHED);
         }
         for wanted in &plan.objects {
-            pass.attend(wanted).await?;
+            match pass.attend(wanted).await {
+                Err(error) if is_refused_elsewhere(&error, &wanted.child, &pass.key) => {
+                    pass.leave_out(&wanted.child);
+                }
+                attended => attended?,
+            }
             // No pod may run as an account that is somebody else's, nor may that be given rights.
             if pass.passed.problem.is_some() && gives_rights(wanted.child.kind) {
+                if wanted.child.kind == ManagedKind::ServiceAccount {
+                    pass.unbind().await?;
+                }
                 return pass.finish().await;
             }
         }
+        self.tell_of_refusals(&mut pass);
         let wanted: BTreeSet<&Child> = plan.objects.iter().map(|wanted| &wanted.child).collect();
         pass.clear(&wanted).await?;
         pass.finish().await
@@ -157,11 +172,13 @@ impl Fleet {
         for child in self.candidates(&key) {
             self.remove(&child, &key, uid).await?;
         }
+        lock(&self.refused).remove(&key);
         Ok(())
     }
 
     /// Takes away what an Identity that is gone has left outside its namespace: owner references reach no further.
     pub async fn sweep(&self, identity: &ObjectKey) -> Result<(), FleetError> {
+        lock(&self.refused).remove(identity);
         let left = lock(&self.seen).of(identity);
         let own = Some(&*identity.namespace);
         for child in left
@@ -182,8 +199,19 @@ impl Fleet {
             .collect()
     }
 
-    /// Deletes an object of an Identity, if that is what it is.
+    /// Deletes an object of an Identity, if that is what it is. Where somebody else's namespace does not let us, it stays:
+    /// the rest goes all the same.
     async fn remove(&self, child: &Child, key: &ObjectKey, uid: &str) -> Result<(), FleetError> {
+        match self.delete(child, key, uid).await {
+            Err(error) if is_refused_elsewhere(&error, child, key) => {
+                warn!(%child, "not deleted: the API server refuses it");
+                Ok(())
+            }
+            deleted => deleted,
+        }
+    }
+
+    async fn delete(&self, child: &Child, key: &ObjectKey, uid: &str) -> Result<(), FleetError> {
         let failed = |error| FleetError(child.to_string(), error);
         let live = match self.objects.get(child).await {
             Ok(live) => live,
@@ -203,6 +231,17 @@ impl Fleet {
         }
         lock(&self.seen).found_absent(child);
         Ok(())
+    }
+
+    fn tell_of_refusals(&self, pass: &mut Pass<'_>) {
+        let now = std::mem::take(&mut pass.refused);
+        let names: Vec<&str> = now.iter().map(String::as_str).collect();
+        let names = (!names.is_empty()).then(|| names.join(", "));
+        let before = match names {
+            Some(_) => lock(&self.refused).insert(pass.key.clone(), now.clone()),
+            None => lock(&self.refused).remove(&pass.key),
+        };
+        pass.passed.newly_refused = names.filter(|_| before.as_ref() != Some(&now));
     }
 
     async fn apis(&self) -> Result<Apis, FleetError> {
@@ -262,6 +301,16 @@ impl Passed {
     }
 }
 
+/// Whether a namespace other than the Identity's does not let us bind its servers' right to read there: that is no reason
+/// not to serve the others.
+fn is_refused_elsewhere(error: &FleetError, child: &Child, identity: &ObjectKey) -> bool {
+    let FleetError(_, error) = error;
+    let namespace = child.namespace.as_deref();
+    matches!(error, ApiError::Forbidden(_))
+        && child.kind == ManagedKind::RoleBinding
+        && namespace.is_some_and(|namespace| namespace != &*identity.namespace)
+}
+
 /// Whether pods are what they are by objects of this kind.
 const fn gives_rights(kind: ManagedKind) -> bool {
     matches!(
@@ -279,6 +328,7 @@ struct Pass<'a> {
     key: ObjectKey,
     uid: &'a str,
     plan: &'a Plan,
+    refused: BTreeSet<String>,
     passed: Passed,
     workload: Option<Value>,
     /// Why newer pods come later.
@@ -294,6 +344,8 @@ const IN_THE_WAY: Duration = Duration::from_secs(15);
 const UNWATCHED: Duration = Duration::from_mins(10);
 /// For a pod that does not come.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For a namespace to give us our rights (back).
+const REFUSED: Duration = Duration::from_secs(30);
 /// For one's turn.
 const TURN: Duration = Duration::from_secs(3);
 
@@ -445,15 +497,45 @@ impl Pass<'_> {
         };
         for place in places {
             for kind in [ManagedKind::Deployment, ManagedKind::StatefulSet] {
-                let place = place.map(String::as_str);
-                let found = self.fleet.objects.workloads(kind, place).await;
-                let found = found.map_err(|error| FleetError(format!("list of {kind}s"), error))?;
+                let listed = place.map(String::as_str);
+                let found = match self.fleet.objects.workloads(kind, listed).await {
+                    // None of ours is on its way where we may do nothing.
+                    Err(ApiError::Forbidden(_)) if place.is_some() => continue,
+                    found => {
+                        found.map_err(|error| FleetError(format!("list of {kind}s"), error))?
+                    }
+                };
                 if let Some(other) = under_way(&found, own) {
                     return Ok(Some(other.to_owned()));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// Goes on without an object in a namespace that refuses us.
+    fn leave_out(&mut self, child: &Child) {
+        debug!(%child, "left out: the API server refuses it");
+        self.refused.extend(child.namespace.clone());
+        self.passed.look_again(REFUSED);
+    }
+
+    /// Takes the rights from an account that is somebody else's now.
+    async fn unbind(&self) -> Result<(), FleetError> {
+        let bindings = self
+            .fleet
+            .candidates(&self.key)
+            .into_iter()
+            .filter(|child| {
+                matches!(
+                    child.kind,
+                    ManagedKind::RoleBinding | ManagedKind::ClusterRoleBinding
+                )
+            });
+        for child in bindings {
+            self.fleet.remove(&child, &self.key, self.uid).await?;
+        }
+        Ok(())
     }
 
     /// Takes away what is not wanted any more.

@@ -56,6 +56,32 @@ fn snapshot(name: &str, spec: &str, of: &Installation, apis: Apis) {
     insta::assert_yaml_snapshot!(name, bodies);
 }
 
+#[rstest]
+#[case::image(
+    "pod: {image: 'example.com/other:1'}",
+    "/spec/pod/image",
+    "--allow-pod-image"
+)]
+#[case::keys(
+    "network: {tls: {secretRef: {name: main-signing}}}",
+    "/spec/network/tls/secretRef/name",
+    "own keys"
+)]
+#[case::mac(
+    "network: {tls: {secretRef: {name: main-mac}}}",
+    "/spec/network/tls/secretRef/name",
+    "own keys"
+)]
+fn nobody_gets_at_keys_by_an_image_or_a_mount(
+    #[case] spec: &str,
+    #[case] field: &str,
+    #[case] says: &str,
+) {
+    let problem = build(&identity(spec), &installation(), Apis::default()).unwrap_err();
+    assert_eq!((problem.reason, &*problem.path), (Reason::Invalid, field));
+    assert!(problem.message.contains(says), "{}", problem.message);
+}
+
 #[test]
 fn a_plain_identity_gets_what_everybody_needs() {
     snapshot("plain", "{}", &installation(), Apis::default());
@@ -64,6 +90,7 @@ fn a_plain_identity_gets_what_everybody_needs() {
 #[test]
 fn every_option_has_its_place() {
     let of = Installation {
+        allowed_images: vec!["registry.example.com/other".to_owned()],
         image_pull_secrets: vec!["installation".to_owned()],
         namespaces: vec!["shop".to_owned(), "stock".to_owned()],
         identity_namespaces: vec!["platform".to_owned()],

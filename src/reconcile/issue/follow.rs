@@ -11,14 +11,14 @@
 //! | is gone, has lost the key, or holds what is too weak | is accepted for a day more: a backend may be away |
 //! | has lost the label | is refused at once: somebody took the permission back |
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::entries;
-use super::plan::{Case, LOOK_AGAIN, Retirement, Step};
+use super::plan::{Case, Emptying, LOOK_AGAIN, Retirement, Step};
 use super::requests::encode_requests;
 use super::view::Settled;
+use super::{entries, memory};
 use crate::directory::{Problem, Reason};
-use crate::resources::{Cause, Credential, CredentialEntry, LABEL_CLIENT};
+use crate::resources::{Cause, Credential, CredentialEntry, LABEL_CLIENT, Moment};
 use crate::tokens::{Entropy, Minted, SecretString, TokenHash, TokenId, brought};
 
 /// How long a value is accepted whose Secret is gone.
@@ -111,28 +111,28 @@ impl Case<'_> {
                 self.finish(newest)
             };
         }
-        match self
-            .refuse_revoked(&hash)
-            .or_else(|| self.refuse_mint(None))
-        {
+        if let Some(problem) = self.refuse_revoked(&hash) {
+            return self.lapse(problem);
+        }
+        match self.refuse_mint(None) {
             Some(refusal) => Step::Settle(refusal),
             None => self.import(secret, hash, entropy),
         }
     }
 
     /// A value that was recorded before `revokeIssuedBefore` does not come back by being recorded anew.
-    fn refuse_revoked(&self, hash: &TokenHash) -> Option<Settled> {
+    fn refuse_revoked(&self, hash: &TokenHash) -> Option<Problem> {
         let moment = self.desired.revoke_issued_before?;
-        let is_revoked =
-            |entry: &CredentialEntry| entry.issued_at.0 < moment && entries::has_hash(entry, hash);
+        let since = self.first_seen(hash).filter(|since| *since < moment)?;
         let message = format!(
-            "what the Secret {} holds was in use before the Identity's revokeIssuedBefore: put another secret there",
+            "what the Secret {} holds was in use at {since}, before the Identity's revokeIssuedBefore: put another secret there",
             self.desired.secret_name
         );
-        self.recorded()
-            .iter()
-            .any(is_revoked)
-            .then(|| self.refused_without_facts(Problem::error(Reason::Expired, PATH, message)))
+        Some(Problem::error(Reason::Expired, PATH, message))
+    }
+
+    fn first_seen(&self, hash: &TokenHash) -> Option<Timestamp> {
+        memory::first_seen(self.memory(), self.recorded(), hash)
     }
 
     fn import(&self, token: SecretString, hash: TokenHash, entropy: &mut dyn Entropy) -> Step {
@@ -141,27 +141,21 @@ impl Case<'_> {
             id: TokenId::random(entropy),
             hash,
         };
-        let mut credential = self.credential();
-        let spec = &mut credential.spec;
-        spec.high = self.high() + 1;
         let is_same = |entry: &CredentialEntry| {
             entry.cause == Cause::Imported && entries::has_hash(entry, &hash)
         };
-        spec.tokens.clone_from(&self.live);
-        spec.tokens.retain(|entry| !is_same(entry));
-        for entry in &mut spec.tokens {
+        let mut tokens = self.live.clone();
+        tokens.retain(|entry| !is_same(entry));
+        for entry in &mut tokens {
             entries::shorten(entry, self.desired.rotation.overlap, self.now);
         }
         let nonce = encode_requests(&self.done_requests());
-        spec.tokens.push(entries::new_entry(
-            &minted,
-            self.desired,
-            spec.high,
-            Cause::Imported,
-            nonce,
-            self.now,
-        ));
-        entries::seal_all(&mut credential, self.rules.mac);
+        let (high, cause) = (self.high() + 1, Cause::Imported);
+        let mut entry = entries::new_entry(&minted, self.desired, high, cause, nonce, self.now);
+        // A secret does not become younger by being brought again.
+        entry.issued_at = self.first_seen(&hash).map_or(entry.issued_at, Moment);
+        tokens.push(entry);
+        let credential = self.with_mint(tokens, high);
         Step::Import(Box::new(Import {
             epoch: credential.spec.high,
             credential,
@@ -178,17 +172,17 @@ impl Case<'_> {
         if !self.live.iter().any(is_endless) {
             return Step::Settle(self.refused_without_facts(problem));
         }
-        let mut credential = self.credential();
-        credential.spec.tokens.clone_from(&self.live);
+        let mut tokens = self.live.clone();
         let mut lapsed = Vec::new();
-        for entry in &mut credential.spec.tokens {
-            if is_endless(entry) {
-                entries::shorten(entry, GRACE, self.now);
-                lapsed.push(entry.token_id.clone());
-            }
+        for entry in tokens.iter_mut().filter(|entry| is_endless(entry)) {
+            entries::shorten(entry, GRACE, self.now);
+            lapsed.push(entry.token_id.clone());
         }
-        entries::seal_all(&mut credential, self.rules.mac);
-        Step::Retire(Box::new(credential), lapsed, Retirement::Lapsed)
+        Step::Retire(
+            Box::new(self.with_tokens(tokens)),
+            lapsed,
+            Retirement::Lapsed,
+        )
     }
 
     fn withdraw(&self, problem: Problem) -> Step {
@@ -196,9 +190,9 @@ impl Case<'_> {
         if !self.recorded().iter().any(is_brought) {
             return Step::Settle(self.refused_without_facts(problem));
         }
-        let mut credential = self.credential();
-        credential.spec.tokens.retain(|entry| !is_brought(entry));
-        Step::EmptyTokens(Box::new(credential))
+        let mut tokens = self.live.clone();
+        tokens.retain(|entry| !is_brought(entry));
+        Step::EmptyTokens(Box::new(self.with_tokens(tokens)), Emptying::Revoked)
     }
 
     fn refused_without_facts(&self, problem: Problem) -> Settled {
@@ -308,7 +302,7 @@ mod tests {
                 let (name, credential) = match self.plan() {
                     Step::Import(import) => ("import", import.credential),
                     Step::Retire(credential, _, Retirement::Lapsed) => ("retire", *credential),
-                    Step::EmptyTokens(credential) => ("empty", *credential),
+                    Step::EmptyTokens(credential, Emptying::Revoked) => ("empty", *credential),
                     Step::Settle(_) => return names,
                     other => panic!("{other:?}"),
                 };
@@ -455,6 +449,100 @@ mod tests {
         world.bring(B);
         assert_eq!(world.run(), ["import"]);
         assert_eq!(world.accepted(), [('Z', None)]);
+    }
+
+    /// By another value in between, by the Secret's deletion, by its label.
+    #[test]
+    fn what_was_revoked_for_all_does_not_come_back_by_any_way_round() {
+        type Way = (&'static str, fn(&mut World));
+        let ways: [Way; 4] = [
+            ("found again", |_| ()),
+            ("another in between", |world| {
+                world.bring(B);
+                world.run();
+            }),
+            ("deleted and made again", |world| {
+                world.secret = None;
+                world.run();
+                world.now += HOUR * 48;
+            }),
+            ("the label off and on", |world| {
+                world.put(json!({}), "password", A);
+                world.run();
+            }),
+        ];
+        for (name, way, before) in ways
+            .iter()
+            .flat_map(|(name, way)| [(*name, way, true), (*name, way, false)])
+        {
+            let mut world = World::with(A);
+            world.now += HOUR;
+            let moment = world.now;
+            if before {
+                way(&mut world);
+            }
+            world.desired.revoke_issued_before = Some(moment);
+            if !before {
+                world.run();
+                way(&mut world);
+            }
+            world.bring(A);
+            assert!(!world.run().contains(&"import"), "{name}");
+            let problem = world.refused();
+            assert_eq!(problem.reason, Reason::Expired, "{name}");
+            assert!(problem.message.contains("put another secret there"));
+            world.bring(&B.to_uppercase());
+            assert_eq!(world.run(), ["import"], "{name}: another one is taken");
+        }
+    }
+
+    #[test]
+    fn a_secret_does_not_become_younger_by_being_brought_again() {
+        let mut world = World::with(A);
+        let first = world.now;
+        for _ in 0..3 {
+            world.now += HOUR * 2;
+            world.bring(B);
+            assert_eq!(world.run(), ["import"]);
+            world.now += HOUR * 2;
+            world.bring(A);
+            assert_eq!(world.run(), ["import"], "a rotation may be taken back");
+            assert_eq!(world.accepted(), [('Z', Some(1)), ('q', None)]);
+            let spec = &world.credential.as_ref().unwrap().spec;
+            assert_eq!(spec.tokens[1].issued_at.0, first);
+        }
+    }
+
+    #[test]
+    fn what_replaces_a_secret_and_is_refused_lets_it_go_on_for_a_day() {
+        let mut world = World::with(A);
+        world.now += HOUR;
+        world.desired.revoke_issued_before = Some(world.now);
+        world.bring(B);
+        assert_eq!(world.run(), ["import"]);
+        world.bring(A);
+        assert_eq!(world.run(), ["retire"]);
+        assert_eq!(world.accepted(), [('Z', Some(24))]);
+        world.bring(B);
+        assert_eq!(world.run(), ["import"]);
+        assert_eq!(world.accepted(), [('Z', None)]);
+    }
+
+    #[test]
+    fn as_many_as_fit_are_remembered_and_the_revoked_ones_longest() {
+        let mut world = World::with(A);
+        world.now += HOUR;
+        world.desired.revoke_issued_before = Some(world.now);
+        for number in 0..100 {
+            world.now += HOUR;
+            world.bring(&format!("{number:02}{A}"));
+            assert_eq!(world.run(), ["import"]);
+        }
+        let memory = &world.credential.as_ref().unwrap().spec.memory;
+        assert_eq!(memory.brought.len(), 32);
+        world.bring(A);
+        assert_eq!(world.run(), ["retire"]);
+        assert_eq!(world.refused().reason, Reason::Expired);
     }
 
     #[test]

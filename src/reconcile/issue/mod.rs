@@ -6,7 +6,9 @@
 //! step ([`plan`]), takes it and starts over. The rules:
 //!
 //! 1. Owner gone: stop. Revoked: empty `tokens`, stop.
-//! 2. Secret absent: create a *placeholder* without a token; a create cannot be fenced.
+//! 2. Secret absent: create a *placeholder* without a token; a create cannot be fenced. Where a deletion says "it
+//!    leaked", `tokens` are emptied before anything else is looked at. A Secret that the operator deletes itself, for
+//!    another type, is announced in the Credential before.
 //! 3. Secret somebody else's: stop.
 //! 4. The Secret's version is the Credential's `base`: the write of the newest token may still be on
 //!    its way. Come back later, or *fence*: give the Secret another version.
@@ -24,6 +26,7 @@
 mod budget;
 mod entries;
 mod follow;
+mod memory;
 mod pass;
 mod plan;
 mod requests;
@@ -36,6 +39,6 @@ mod view;
 pub use budget::MintBudget;
 pub use follow::Import;
 pub use pass::{IssueError, IssueEvent, Issuer, Outcome, issue};
-pub use plan::{Push, Retirement, Rules, Step, plan};
+pub use plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
 pub use requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 pub use view::{Facts, OwnerView, Settled, Target, View};

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::budget::MintBudget;
 use super::follow::Import;
-use super::plan::{Push, Retirement, Rules, Step, plan};
+use super::plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{ObjectKey, Problem, Reason, Standing};
 use crate::reconcile::cluster::{ApiError, Cluster};
@@ -61,7 +61,7 @@ pub enum IssueEvent {
         why: Retirement,
     },
     /// All tokens were taken away.
-    Revoked,
+    Revoked { why: Emptying },
     /// A Secret without an owner was taken over, as its annotation says.
     Adopted { secret: String },
     /// The Secret is somebody else's.
@@ -100,8 +100,9 @@ pub async fn issue<C: Cluster>(
     entropy: &mut (dyn Entropy + Send),
 ) -> Outcome {
     let mut events = Vec::new();
+    let mut is_paid = false;
     for _ in 0..MAX_ROUNDS {
-        match round(issuer, target, entropy, &mut events).await {
+        match round(issuer, target, entropy, &mut is_paid, &mut events).await {
             Ok(None) => {}
             Ok(Some(settled)) => {
                 return Outcome {
@@ -127,31 +128,32 @@ pub async fn issue<C: Cluster>(
 enum Applied {
     /// Start over.
     Again,
-    /// Go on with the placeholder just made; `true`: in place of a Secret of another type.
-    Placeholder(SecretObject, bool),
+    /// Go on with the placeholder just made, and with the Credential where that was written before.
+    Placeholder(SecretObject, Option<Box<Credential>>),
     /// A token is recorded and revealed: the objects as they are stored now.
     Pushed(Box<(Credential, SecretObject)>),
     /// Nothing was left to do.
     Settled(Box<Settled>),
 }
 
-/// One round; `None`: start over.
+/// One round; `None`: start over. `is_paid`: the namespace's budget was charged for a token that is still to be made.
 async fn round<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
     entropy: &mut (dyn Entropy + Send),
+    is_paid: &mut bool,
     events: &mut Vec<IssueEvent>,
 ) -> Result<Option<Settled>, IssueError> {
     let mut view = gather(issuer, target).await?;
     loop {
         let step = plan(&view, target, &issuer.rules, (issuer.now)(), entropy);
-        match apply(issuer, target, step, events).await {
+        match apply(issuer, target, step, is_paid, events).await {
             Ok(Applied::Again) => return Ok(None),
             Ok(Applied::Settled(settled)) => return Ok(Some(*settled)),
-            Ok(Applied::Placeholder(secret, replaced)) => {
+            Ok(Applied::Placeholder(secret, credential)) => {
                 view = View {
                     secret: Some(secret),
-                    replaced,
+                    credential: credential.map(|stored| *stored).or(view.credential),
                     ..view
                 }
             }
@@ -223,7 +225,6 @@ async fn gather<C: Cluster>(issuer: &Issuer<'_, C>, target: &Target) -> Result<V
         secret,
         owner,
         standing,
-        replaced: false,
         former,
     })
 }
@@ -238,6 +239,7 @@ async fn apply<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
     step: Step,
+    is_paid: &mut bool,
     events: &mut Vec<IssueEvent>,
 ) -> Result<Applied, IssueError> {
     let cluster = issuer.cluster;
@@ -247,18 +249,10 @@ async fn apply<C: Cluster>(
                 .create_secret(&placeholder)
                 .await
                 .map_err(secret_failed)?;
-            return Ok(Applied::Placeholder(created, false));
+            return Ok(Applied::Placeholder(created, None));
         }
-        Step::Recreate(only, placeholder) => {
-            cluster
-                .delete_secret(&placeholder.key(), &only)
-                .await
-                .map_err(secret_failed)?;
-            let created = cluster
-                .create_secret(&placeholder)
-                .await
-                .map_err(secret_failed)?;
-            return Ok(Applied::Placeholder(created, true));
+        Step::Recreate(recreate) => {
+            return apply_recreate(issuer, target, *recreate, is_paid).await;
         }
         Step::Fence(secret) => {
             cluster
@@ -289,12 +283,12 @@ async fn apply<C: Cluster>(
                 why,
             }));
         }
-        Step::EmptyTokens(credential) => {
+        Step::EmptyTokens(credential, why) => {
             cluster
                 .replace_credential(&credential)
                 .await
                 .map_err(credential_failed)?;
-            events.push(IssueEvent::Revoked);
+            events.push(IssueEvent::Revoked { why });
         }
         Step::DeleteFormer(key, only) => {
             cluster
@@ -309,13 +303,41 @@ async fn apply<C: Cluster>(
                 .map_err(credential_failed)?;
         }
         Step::Import(import) => return apply_import(issuer, target, *import, events).await,
-        Step::Push(push) => return apply_push(issuer, target, *push, events).await,
+        Step::Push(push) => return apply_push(issuer, target, *push, is_paid, events).await,
         Step::Settle(settled) => {
             events.extend(warning(&settled));
             return Ok(Applied::Settled(Box::new(settled)));
         }
     }
     Ok(Applied::Again)
+}
+
+/// Announce, then delete, then create. The token that follows is paid for before: who cannot have another one keeps
+/// the Secret with the one before.
+async fn apply_recreate<C: Cluster>(
+    issuer: &Issuer<'_, C>,
+    target: &Target,
+    recreate: Recreate,
+    is_paid: &mut bool,
+) -> Result<Applied, IssueError> {
+    if !*is_paid {
+        let limit = recreate.mints_per_hour;
+        if let Err(refusal) = take(issuer, target, limit, recreate.meanwhile) {
+            return Ok(refusal);
+        }
+        *is_paid = true;
+    }
+    let cluster = issuer.cluster;
+    let announced = record(cluster, &recreate.announced, recreate.is_first).await?;
+    cluster
+        .delete_secret(&recreate.placeholder.key(), &recreate.only)
+        .await
+        .map_err(secret_failed)?;
+    let created = cluster
+        .create_secret(&recreate.placeholder)
+        .await
+        .map_err(secret_failed)?;
+    Ok(Applied::Placeholder(created, Some(Box::new(announced))))
 }
 
 /// What somebody else brought is only recorded.
@@ -375,9 +397,12 @@ async fn apply_push<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
     push: Push,
+    is_paid: &mut bool,
     events: &mut Vec<IssueEvent>,
 ) -> Result<Applied, IssueError> {
-    if let Err(refusal) = take(issuer, target, push.mints_per_hour, push.meanwhile.clone()) {
+    if !std::mem::take(is_paid)
+        && let Err(refusal) = take(issuer, target, push.mints_per_hour, push.meanwhile.clone())
+    {
         return Ok(refusal);
     }
     let recorded = record(issuer.cluster, &push.credential, push.is_first).await?;
@@ -755,6 +780,75 @@ mod tests {
                     "{error} at {at}"
                 );
             }
+        }
+    }
+
+    /// Who cannot have another token keeps the Secret with the one before.
+    #[tokio::test]
+    async fn a_secret_is_made_anew_for_one_of_the_namespaces_mints_or_not_at_all() {
+        let (memory, mut wanted) = (Memory::default(), desired());
+        pass(&memory, &wanted, 0, &MintBudget::default()).await;
+        let template = json!({ "type": "servicebinding.io/oauth2" });
+        wanted.template = Some(
+            serde_json::from_value(template)
+                .map(std::sync::Arc::new)
+                .unwrap(),
+        );
+        wanted.mints_per_hour = 0;
+        let token = memory.token();
+        let outcome = pass(&memory, &wanted, 60, &MintBudget::default()).await;
+        let Ok(Settled::Refused { problem, facts, .. }) = outcome.result else {
+            panic!("refused")
+        };
+        assert_eq!(problem.reason, Reason::RateLimited);
+        assert!(facts.is_some() && memory.token() == token, "it stays");
+        wanted.mints_per_hour = 1;
+        let before = memory.calls.lock().unwrap().len();
+        let outcome = pass(&memory, &wanted, 120, &MintBudget::default()).await;
+        assert!(
+            matches!(outcome.result, Ok(Settled::Done { .. })),
+            "one is enough: {outcome:?}"
+        );
+        let calls = memory.calls.lock().unwrap();
+        let writes = [
+            "replace Credential",
+            "delete Secret",
+            "create Secret",
+            "replace Credential",
+            "replace Secret",
+        ];
+        assert_eq!(calls[before + 3..before + 8], writes);
+    }
+
+    /// The operator is killed, or its reply lost, at any of the calls that make a Secret of another type.
+    #[tokio::test]
+    async fn whichever_call_of_another_type_fails_no_token_is_revoked() {
+        for (at, done_anyway) in (1..=8).flat_map(|at| [(at, false), (at, true)]) {
+            let mut memory = Memory::default();
+            let (mut wanted, budget) = (desired(), MintBudget::default());
+            wanted.rotation.on_secret_deleted = crate::resources::OnSecretDeleted::Revoke;
+            pass(&memory, &wanted, 0, &budget).await;
+            let template = json!({ "type": "servicebinding.io/oauth2" });
+            wanted.template = Some(
+                serde_json::from_value(template)
+                    .map(std::sync::Arc::new)
+                    .unwrap(),
+            );
+            let before = memory.calls.lock().unwrap().len();
+            memory.fails_at = Some((before + at, ApiError::Unknown("lost".into())));
+            memory.done_anyway = done_anyway;
+            let failed = pass(&memory, &wanted, 60, &budget).await;
+            assert!(failed.result.is_err(), "{at}");
+            pass(&memory, &wanted, 90, &budget).await;
+            let last = pass(&memory, &wanted, 120, &budget).await;
+            assert!(
+                matches!(last.result, Ok(Settled::Done { .. })),
+                "{at}: {last:?}"
+            );
+            let objects = memory.objects.lock().unwrap();
+            let spec = &objects.0.as_ref().unwrap().spec;
+            assert_eq!(spec.tokens[0].epoch, 1, "call {at}, done: {done_anyway}");
+            assert_eq!(spec.memory.replacing, None);
         }
     }
 

@@ -5,6 +5,7 @@ use kube::api::ObjectMeta;
 
 use super::entries::{self, MAX_ENTRIES};
 use super::follow::Import;
+use super::memory;
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 use super::secret_data::{filled, held_hash, token_key, token_kind};
 use super::view::{Facts, OwnerView, Settled, Target, View};
@@ -14,8 +15,8 @@ use crate::directory::{
 use crate::reconcile::cluster::Precondition;
 use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{
-    ANNOTATION_ROTATE, Cause, Credential, CredentialEntry, CredentialSpec, Day, LocalRef, Moment,
-    OnSecretDeleted, PreviousToken, Template, TokenUse,
+    ANNOTATION_ROTATE, Cause, Credential, CredentialEntry, CredentialMemory, CredentialSpec, Day,
+    LocalRef, Moment, OnSecretDeleted, PreviousToken, Template, TokenUse,
 };
 use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
 
@@ -23,7 +24,6 @@ use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// When to look again at what is about to go away by itself.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
-const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// What holds for every owner.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ pub struct Rules<'a> {
     /// No request is under way longer than this, except by a fault.
     pub request_timeout: SignedDuration,
     /// How many tokens one owner may be given in an hour.
-    pub mints_per_owner: i64,
+    pub mints_per_owner: usize,
     /// Before this nobody watched whether uses were reported: no token counts as quiet by it.
     pub watching_since: Timestamp,
 }
@@ -55,8 +55,8 @@ impl<'a> Rules<'a> {
 pub enum Step {
     /// Create a Secret without a token; on success go on with it as the Secret read.
     CreatePlaceholder(SecretObject),
-    /// Delete exactly this Secret, then create the placeholder as above: the type cannot be changed.
-    Recreate(Precondition, SecretObject),
+    /// Delete the Secret and create a placeholder in its place: the type cannot be changed.
+    Recreate(Box<Recreate>),
     /// Replace the Secret by itself with another version.
     Fence(SecretObject),
     /// Replace the Secret, token unchanged, everything else as it should be. Second: it was adopted.
@@ -64,7 +64,7 @@ pub enum Step {
     /// Replace the Credential: the older entries, named in the second, have an end now.
     Retire(Box<Credential>, Vec<String>, Retirement),
     /// Replace the Credential by one without tokens.
-    EmptyTokens(Box<Credential>),
+    EmptyTokens(Box<Credential>, Emptying),
     /// Delete exactly this Credential: it speaks of another owner or Identity.
     Discard(Precondition),
     /// Record a secret that somebody else brought.
@@ -86,6 +86,33 @@ pub enum Retirement {
     Quiet,
     /// The Secret that brought it is gone, or not for this client any more.
     Lapsed,
+}
+
+/// Why all tokens are taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emptying {
+    /// The owner is revoked, or whoever brought the secret took the permission back.
+    Revoked,
+    /// The Secret was deleted, and by that the owner says "it leaked".
+    Leaked,
+}
+
+/// A Secret of another type on its way.
+#[derive(Debug)]
+pub struct Recreate {
+    /// To be created or replaced first: it tells whoever goes on, after a crash too, that the Secret is not gone by
+    /// a user's wish. Without tokens as well, since there may be one by now.
+    pub announced: Credential,
+    /// Whether there is no Credential yet.
+    pub is_first: bool,
+    /// To be deleted second, in exactly this state.
+    pub only: Precondition,
+    /// To be created third.
+    pub placeholder: SecretObject,
+    /// How many its namespace may be given in an hour. One must be left before anything is done.
+    pub mints_per_hour: i64,
+    /// Of the token that is in the Secret until then.
+    pub meanwhile: Option<Facts>,
 }
 
 /// A new token on its way into a Secret.
@@ -162,7 +189,7 @@ fn empty_tokens(view: &View) -> Option<Step> {
         .clone()
         .filter(|credential| !credential.spec.tokens.is_empty())?;
     credential.spec.tokens.clear();
-    Some(Step::EmptyTokens(Box::new(credential)))
+    Some(Step::EmptyTokens(Box::new(credential), Emptying::Revoked))
 }
 
 /// An owner that should have a token, and what there is.
@@ -183,6 +210,9 @@ impl Case<'_> {
         }
         if let Some(key) = &self.desired.existing_key {
             return self.follow(key, entropy);
+        }
+        if let Some(step) = self.take_away() {
+            return step;
         }
         let Some(secret) = &self.view.secret else {
             return self.placeholder();
@@ -261,6 +291,44 @@ impl Case<'_> {
         })
     }
 
+    /// Rule 2a: take away before giving. A deletion that says "it leaked" is obeyed before anything is asked that
+    /// could stand in the way of another token.
+    fn take_away(&self) -> Option<Step> {
+        let is_leak = self.desired.rotation.on_secret_deleted == OnSecretDeleted::Revoke
+            && self.view.former.is_none()
+            && self.memory().replacing.is_none();
+        // What was brought never was in a Secret of ours.
+        let newest = self.live.last()?;
+        if !is_leak || newest.cause == Cause::Imported || !self.is_secret_gone() {
+            return None;
+        }
+        let credential = self.with_tokens(Vec::new());
+        Some(Step::EmptyTokens(Box::new(credential), Emptying::Leaked))
+    }
+
+    /// Whether the Secret that the tokens were made for is deleted, or emptied.
+    fn is_secret_gone(&self) -> bool {
+        let Some(secret) = &self.view.secret else {
+            return true;
+        };
+        let base = self.view.credential.as_ref();
+        let base = base.and_then(|credential| credential.spec.base.as_ref());
+        let is_same = base.is_some_and(|base| base.secret_uid == secret.version().secret_uid);
+        match secret.ownership(&self.desired.owner) {
+            // In its place, not the same one relabelled.
+            Ownership::Foreign => base.is_some() && !is_same,
+            // It is about to be gone.
+            Ownership::Predecessor => false,
+            Ownership::Ours | Ownership::Adoptable if secret.is_deleting() => true,
+            // Its newest token may still be on the way, or was made for this very placeholder and never came.
+            Ownership::Ours | Ownership::Adoptable => {
+                self.never_revealed(secret)
+                    && !self.is_awaited(secret)
+                    && !(is_same && secret.is_placeholder())
+            }
+        }
+    }
+
     /// Rule 2.
     fn placeholder(&self) -> Step {
         if let Some(rival) = &self.desired.rival {
@@ -273,10 +341,19 @@ impl Case<'_> {
     }
 
     fn recreate(&self, secret: &SecretObject) -> Step {
-        match self.refuse_mint(None) {
-            Some(refusal) => Step::Settle(refusal),
-            None => Step::Recreate(secret.precondition(), self.new_secret()),
+        if let Some(refusal) = self.refuse_mint(None) {
+            return Step::Settle(refusal);
         }
+        let mut announced = self.with_tokens(self.live.clone());
+        announced.spec.memory.replacing = Some(secret.version().secret_uid);
+        Step::Recreate(Box::new(Recreate {
+            announced,
+            is_first: self.view.credential.is_none(),
+            only: secret.precondition(),
+            placeholder: self.new_secret(),
+            mints_per_hour: self.desired.mints_per_hour,
+            meanwhile: self.facts_of_held(),
+        }))
     }
 
     fn new_secret(&self) -> SecretObject {
@@ -346,7 +423,9 @@ impl Case<'_> {
         entropy: &mut dyn Entropy,
     ) -> Step {
         let older = &self.live[..self.live.len() - 1];
-        if older.iter().any(|entry| entry.not_after.is_none()) {
+        // A Secret that was to be made anew and has its type again stays: its deletion would be a user's.
+        let is_spared = self.memory().replacing.is_some();
+        if is_spared || older.iter().any(|entry| entry.not_after.is_none()) {
             return self.retire();
         }
         if let Some(step) = self.retire_quiet(newest) {
@@ -412,12 +491,14 @@ impl Case<'_> {
     /// From when on an older entry is retired before its end, for all that is known now.
     fn quiet_from(&self, entry: &CredentialEntry, newest: &CredentialEntry) -> Option<Timestamp> {
         let quiet_period = self.desired.rotation.adoption?;
-        let adopted = self.use_of(newest)?.first_used.0;
-        let last_use = self
-            .use_of(entry)
-            .map_or(adopted, |used| used.last_used.0.max(adopted));
-        let quiet = usage::quiet_from(last_use.max(self.rules.watching_since), quiet_period);
-        Some(quiet).filter(|quiet| entries::end(entry).is_none_or(|end| *quiet < end))
+        let adoption = self.use_of(newest)?;
+        let last_use = self.use_of(entry).map(|used| used.last_used.0);
+        let silent_since = last_use
+            .unwrap_or(Timestamp::MIN)
+            .max(adoption.first_used.0)
+            .max(self.rules.watching_since);
+        usage::quiet_from(silent_since, adoption.last_used.0, quiet_period)
+            .filter(|quiet| entries::end(entry).is_none_or(|end| *quiet < end))
     }
 
     /// What servers reported of an entry's uses.
@@ -436,10 +517,7 @@ impl Case<'_> {
         retired: Vec<String>,
         why: Retirement,
     ) -> Step {
-        let mut credential = self.credential();
-        credential.spec.tokens = entries;
-        entries::seal_all(&mut credential, self.rules.mac);
-        Step::Retire(Box::new(credential), retired, why)
+        Step::Retire(Box::new(self.with_tokens(entries)), retired, why)
     }
 
     /// Rule 5b. A scope taken away needs no other token: the join refuses it.
@@ -484,25 +562,17 @@ impl Case<'_> {
             return Step::Settle(self.refuse_prefix());
         };
         let minted = reference::mint(&prefix, token_kind(self.desired.kind), entropy);
-        let mut credential = self.credential();
-        let spec = &mut credential.spec;
-        spec.high = self.high() + 1;
-        spec.base = Some(secret.version());
-        spec.tokens = self.kept(Some(secret));
-        self.shorten_all_but_last(&mut spec.tokens);
+        let mut tokens = self.kept(Some(secret));
+        self.shorten_all_but_last(&mut tokens);
         let nonce = encode_requests(&record_requests(
             &self.desired.rotation.requests,
             &self.done_requests(),
         ));
-        spec.tokens.push(entries::new_entry(
-            &minted,
-            self.desired,
-            spec.high,
-            cause,
-            nonce,
-            self.now,
-        ));
-        entries::seal_all(&mut credential, self.rules.mac);
+        let high = self.high() + 1;
+        let entry = entries::new_entry(&minted, self.desired, high, cause, nonce, self.now);
+        tokens.push(entry);
+        let mut credential = self.with_mint(tokens, high);
+        credential.spec.base = Some(secret.version());
         let mut revealed = filled(secret, self.desired, &minted.token);
         revealed.unmark();
         Step::Push(Box::new(Push {
@@ -519,16 +589,11 @@ impl Case<'_> {
         }))
     }
 
-    /// What a push keeps: nothing if the Secret's deletion says "it leaked"; what is up to the Secret's
-    /// token if that is an unshortened one, since what came after it was never seen; else all.
+    /// What a push keeps: what is up to the Secret's token if that is an unshortened one, since what came after it
+    /// was never seen; else all.
     fn kept(&self, secret: Option<&SecretObject>) -> Vec<CredentialEntry> {
-        let is_empty = secret.is_none_or(|secret| self.never_revealed(secret));
-        let is_leak = self.desired.rotation.on_secret_deleted == OnSecretDeleted::Revoke
-            && !self.view.replaced
-            && self.view.former.is_none();
         match secret.and_then(|secret| self.held(secret)) {
             Some(held) => self.live[..=held].to_vec(),
-            None if is_empty && is_leak => Vec::new(),
             None => self.live.clone(),
         }
     }
@@ -566,7 +631,7 @@ impl Case<'_> {
             // Never reported: most likely never written, so this is the same attempt again.
             return newest.cause;
         }
-        if self.owner.epoch == 0 && recorded.is_empty() {
+        if self.high() == 0 {
             return Cause::Initial;
         }
         if self.never_revealed(secret) {
@@ -615,27 +680,24 @@ impl Case<'_> {
     }
 
     fn refuse_too_many(&self, kept: &[CredentialEntry]) -> Option<Settled> {
-        let (until, what) = if self.mints_of_the_hour() >= self.rules.mints_per_owner {
-            let newest = self
-                .recorded()
-                .iter()
-                .map(|entry| entry.issued_at.0)
-                .max()?;
-            (
-                newest.checked_add(HOUR).ok()?,
-                format!(
-                    "{} secrets were made within an hour",
-                    self.rules.mints_per_owner
-                ),
-            )
-        } else if kept.len() >= MAX_ENTRIES {
-            (
-                kept.iter().filter_map(entries::end).min()?,
-                format!("{MAX_ENTRIES} secrets of this object are still accepted"),
-            )
-        } else {
-            return None;
-        };
+        let mints = self.mints_of_the_hour();
+        let (until, what) =
+            if let Some(surplus) = mints.len().checked_sub(self.rules.mints_per_owner) {
+                (
+                    mints.get(surplus)?.checked_add(memory::HOUR).ok()?,
+                    format!(
+                        "{} secrets were made within an hour",
+                        self.rules.mints_per_owner
+                    ),
+                )
+            } else if kept.len() >= MAX_ENTRIES {
+                (
+                    kept.iter().filter_map(entries::end).min()?,
+                    format!("{MAX_ENTRIES} secrets of this object are still accepted"),
+                )
+            } else {
+                return None;
+            };
         let until = until.max(self.after(LOOK_SOON));
         let message = format!(
             "{what}, so no other is made before {}: find out what keeps deleting or changing the Secret {}",
@@ -648,20 +710,8 @@ impl Case<'_> {
         ))
     }
 
-    /// At most so many: every epoch after the newest entry that is older than an hour. Entries that
-    /// were dropped since are counted too, which counting entries would miss.
-    fn mints_of_the_hour(&self) -> i64 {
-        let Some(first) = self.recorded().iter().map(|entry| entry.epoch).min() else {
-            return 0;
-        };
-        let hour_ago = self.now.checked_sub(HOUR).unwrap_or(Timestamp::MIN);
-        let old = self
-            .recorded()
-            .iter()
-            .filter(|entry| entry.issued_at.0 <= hour_ago)
-            .map(|entry| entry.epoch)
-            .max();
-        self.high().saturating_sub(old.unwrap_or(first - 1))
+    fn mints_of_the_hour(&self) -> Vec<Timestamp> {
+        memory::mints_of_the_hour(self.memory(), self.recorded(), self.now)
     }
 
     fn refuse_immutable(&self) -> Settled {
@@ -746,12 +796,54 @@ impl Case<'_> {
             .map_or(&[], |credential| &credential.spec.tokens)
     }
 
-    /// The requests that any token was made for; without any entry, what the status remembers.
+    /// What the Credential knows of tokens that are gone.
+    pub(super) fn memory(&self) -> &CredentialMemory {
+        const NONE: &CredentialMemory = &CredentialMemory {
+            minted_at: Vec::new(),
+            brought: Vec::new(),
+            replacing: None,
+            nonce: None,
+        };
+        let credential = self.view.credential.as_ref();
+        credential.map_or(NONE, |credential| &credential.spec.memory)
+    }
+
+    /// The requests that any token was made for; without any entry, what is remembered of them.
     pub(super) fn done_requests(&self) -> RotationRequests {
-        match self.recorded().last() {
-            Some(newest) => decode_requests(newest.nonce.as_deref()),
-            None => decode_requests(self.owner.rotation_nonce.as_deref()),
-        }
+        let remembered = || {
+            let taken_away = self.memory().nonce.as_deref();
+            decode_requests(taken_away.or(self.owner.rotation_nonce.as_deref()))
+        };
+        self.recorded().last().map_or_else(remembered, |newest| {
+            decode_requests(newest.nonce.as_deref())
+        })
+    }
+
+    /// The Credential with these entries, sealed, and with what must be known of those that are gone.
+    pub(super) fn with_tokens(&self, tokens: Vec<CredentialEntry>) -> Credential {
+        let mut credential = self.credential();
+        let memory = &mut credential.spec.memory;
+        let revoked_before = self.desired.revoke_issued_before;
+        memory::remember_brought(memory, self.recorded(), &tokens, revoked_before);
+        memory.replacing = None;
+        memory.nonce = Some(&tokens)
+            .filter(|tokens| tokens.is_empty())
+            .and_then(|_| encode_requests(&self.done_requests()));
+        credential.spec.tokens = tokens;
+        entries::seal_all(&mut credential, self.rules.mac);
+        credential
+    }
+
+    /// The same where the last entry is a new one.
+    pub(super) fn with_mint(&self, tokens: Vec<CredentialEntry>, high: i64) -> Credential {
+        let mut credential = self.with_tokens(tokens);
+        credential.spec.high = high;
+        memory::note_mint(
+            &mut credential.spec.memory,
+            self.mints_of_the_hour(),
+            self.now,
+        );
+        credential
     }
 
     /// The highest epoch ever given: the Credential's, and the status's, which outlives it.
@@ -781,6 +873,7 @@ impl Case<'_> {
                 high: 0,
                 base: None,
                 tokens: Vec::new(),
+                memory: CredentialMemory::default(),
             },
             status: None,
         })

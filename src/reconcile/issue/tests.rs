@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::plan::{Push, Retirement, Rules, Step, plan};
+use super::plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::is_sealed;
 use crate::directory::{
@@ -16,8 +16,8 @@ use crate::directory::{
 use crate::reconcile::cluster::Precondition;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{
-    ANNOTATION_OWNER, Cause, Credential, CredentialOwner, CredentialStatus, Day, LABEL_MANAGED,
-    Moment, OnSecretDeleted, OwnerKind, TokenUse,
+    ANNOTATION_OWNER, Cause, Credential, CredentialMemory, CredentialOwner, CredentialStatus, Day,
+    LABEL_MANAGED, Moment, OnSecretDeleted, OwnerKind, TokenUse,
 };
 use crate::tokens::{MacKey, SeededEntropy, TokenHash};
 
@@ -92,7 +92,6 @@ impl World {
             secret: self.secret.clone(),
             owner: self.owner.clone(),
             standing,
-            replaced: false,
             former: self.former.clone(),
         };
         let mut target = target();
@@ -153,7 +152,10 @@ impl World {
     fn take(&mut self, step: Step) -> String {
         match step {
             Step::CreatePlaceholder(secret) => self.store("placeholder", Some(secret)),
-            Step::Recreate(_, secret) => self.store("recreate", Some(secret)),
+            Step::Recreate(recreate) => {
+                self.announce(&recreate);
+                self.store("recreate", Some(recreate.placeholder))
+            }
             Step::Fence(secret) => self.store("fence", Some(secret)),
             Step::Repair(secret, adopts) => {
                 self.store(if adopts { "adopt" } else { "repair" }, Some(secret))
@@ -163,7 +165,10 @@ impl World {
                 self.record("retire quiet", *credential)
             }
             Step::Retire(credential, _, Retirement::Lapsed) => self.record("lapse", *credential),
-            Step::EmptyTokens(credential) => self.record("empty", *credential),
+            Step::EmptyTokens(credential, Emptying::Revoked) => self.record("empty", *credential),
+            Step::EmptyTokens(credential, Emptying::Leaked) => {
+                self.record("take away", *credential)
+            }
             Step::Discard(_) => {
                 self.credential = None;
                 "discard".to_owned()
@@ -179,6 +184,19 @@ impl World {
             }
             Step::Import(_) => unreachable!("nothing is brought here"),
             Step::Settle(_) => unreachable!("handled by the caller"),
+        }
+    }
+
+    /// The first of the three writes that make a Secret anew.
+    fn announce(&mut self, recreate: &Recreate) {
+        assert_eq!(recreate.is_first, self.credential.is_none());
+        self.record("", recreate.announced.clone());
+    }
+
+    fn recreate(&mut self) -> Recreate {
+        match self.plan() {
+            Step::Recreate(recreate) => *recreate,
+            other => panic!("not made anew: {other:?}"),
         }
     }
 
@@ -684,21 +702,198 @@ fn a_deleted_secret_is_made_anew_and_the_lost_token_lives_on_for_the_overlap() {
     assert_eq!(world.epochs(), [1, 2]);
 }
 
-#[test]
-fn where_deletion_revokes_no_token_survives_it() {
+/// A world with a token in its Secret whose deletion says "it leaked".
+fn revoking() -> World {
     let mut world = World::issued();
     world.desired.rotation.on_secret_deleted = OnSecretDeleted::Revoke;
+    world
+}
+
+#[test]
+fn where_deletion_revokes_no_token_survives_it() {
+    let mut world = revoking();
     world.secret = None;
-    let placeholder = world.plan();
-    world.take(placeholder);
-    world.edit(|secret| secret["data"] = json!({ "token": "eA==" }));
     assert_eq!(
         world.run(),
-        ["push SecretDeleted"],
-        "whatever somebody writes into the placeholder"
+        ["take away", "placeholder", "push SecretDeleted"]
     );
     assert_eq!(world.epochs(), [2]);
     assert!(!world.secret.as_ref().unwrap().is_placeholder());
+}
+
+type Refusal<'a> = (&'static str, &'a dyn Fn(&mut World));
+
+#[test]
+fn where_deletion_revokes_it_does_so_before_anything_can_refuse_another_token() {
+    let past = |world: &World| Lifetime::Until(world.now);
+    let rival = Problem::error(Reason::SecretConflict, "/spec", "the older one's");
+    let refusals: [Refusal<'_>; 4] = [
+        ("a rival", &|world| {
+            world.desired.rival = Some(rival.clone())
+        }),
+        ("a lifetime that is over", &|world| {
+            world.desired.lifetime = past(world);
+        }),
+        ("a prefix that is none", &|world| {
+            world.desired.prefix = "NO".into();
+        }),
+        ("the limit of mints", &|world| {
+            let memory = &mut world.credential.as_mut().unwrap().spec.memory;
+            memory.minted_at = vec![Moment(world.now); 10];
+        }),
+    ];
+    for (name, refuse) in refusals {
+        let mut world = revoking();
+        let before = world.credential.clone().unwrap().spec;
+        refuse(&mut world);
+        world.secret = None;
+        assert_eq!(world.run(), ["take away"], "{name}");
+        let spec = &world.credential.as_ref().unwrap().spec;
+        assert_eq!(world.entries(), [], "{name}");
+        assert_eq!((spec.high, &spec.base), (before.high, &before.base));
+        assert!(world.settled().facts().is_none(), "{name}");
+    }
+}
+
+#[test]
+fn where_deletion_revokes_another_secret_of_that_name_is_a_deletion_too() {
+    let foreign = json!({ "name": "ci-token", "uid": "another", "resourceVersion": "9" });
+    let mut world = revoking();
+    let relabelled = |metadata: &Value| {
+        let mut metadata = metadata.clone();
+        metadata["annotations"] = Value::Null;
+        metadata["ownerReferences"] = Value::Null;
+        metadata
+    };
+    world.edit(|secret| secret["metadata"] = relabelled(&secret["metadata"]));
+    assert_eq!(
+        world.run(),
+        [""; 0],
+        "the very Secret, only marked otherwise"
+    );
+    world.edit(|secret| secret["metadata"] = foreign);
+    assert_eq!(world.run(), ["take away"]);
+    assert_eq!(world.refused().reason, Reason::SecretConflict);
+}
+
+#[test]
+fn where_deletion_revokes_it_does_so_while_others_finalizers_hold_the_secret() {
+    let mut world = revoking();
+    world.edit(|secret| secret["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into());
+    assert_eq!(world.run(), ["take away"]);
+    assert!(matches!(world.settled(), Settled::Waiting { .. }));
+}
+
+/// An operator that saw nothing yet made it after the Secret with the token was deleted.
+#[test]
+fn where_deletion_revokes_a_placeholder_of_another_tells_of_it_whatever_is_written_there() {
+    for content in [None, Some("eA==")] {
+        let mut world = revoking();
+        world.secret = None;
+        let late = SecretObject::placeholder(&target().secret_key(), &owner(), "Opaque");
+        world.store("", Some(late));
+        if let Some(content) = content {
+            world.edit(|secret| secret["data"] = json!({ "token": content }));
+        }
+        assert_eq!(world.run(), ["take away", "push SecretDeleted"]);
+        assert_eq!(world.epochs(), [2]);
+    }
+}
+
+#[test]
+fn where_deletion_revokes_a_token_that_never_came_is_no_deletion() {
+    let mut world = World::new();
+    world.desired.rotation.on_secret_deleted = OnSecretDeleted::Revoke;
+    let placeholder = world.plan();
+    world.take(placeholder);
+    let push = world.push();
+    world.record("", push.credential);
+    assert!(matches!(world.settled(), Settled::Waiting { .. }));
+    world.now += HOUR;
+    assert_eq!(world.run(), ["fence", "push Initial", "retire"]);
+}
+
+#[test]
+fn a_request_stays_done_when_its_token_was_taken_away() {
+    let mut world = World::issued();
+    world.now += DAY;
+    world.ask("1");
+    assert_eq!(world.run(), ["push Requested", "retire"]);
+    world.desired.rotation.on_secret_deleted = OnSecretDeleted::Revoke;
+    // The status was not written in time.
+    world.owner.as_mut().unwrap().rotation_nonce = None;
+    world.desired.rotation.requests.annotation = None;
+    world.secret = None;
+    assert_eq!(
+        world.run(),
+        ["take away", "placeholder", "push SecretDeleted"]
+    );
+    world.ask("1");
+    assert_eq!(world.run(), [""; 0], "the same value again is no new one");
+}
+
+/// Whatever step was the last before a crash, the Secret that is made anew tells of no leak; what a user deletes after
+/// that does.
+#[test]
+fn a_crash_while_the_secret_is_made_anew_revokes_nothing() {
+    let retyped = || {
+        let mut world = revoking();
+        world.now += HOUR;
+        world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
+        let recreate = world.recreate();
+        world.announce(&recreate);
+        (world, recreate.placeholder)
+    };
+    let (mut announced, _) = retyped();
+    assert_eq!(
+        announced.run(),
+        ["recreate", "push SecretDeleted", "retire"]
+    );
+    let (mut deleted, _) = retyped();
+    deleted.secret = None;
+    assert_eq!(
+        deleted.run(),
+        ["placeholder", "push SecretDeleted", "retire"]
+    );
+    let (mut created, placeholder) = retyped();
+    created.store("", Some(placeholder));
+    assert_eq!(created.run(), ["push SecretDeleted", "retire"]);
+    let (mut recorded, placeholder) = retyped();
+    recorded.store("", Some(placeholder));
+    let push = recorded.push();
+    recorded.record("", push.credential);
+    recorded.now += HOUR;
+    assert_eq!(recorded.run(), ["fence", "push SecretDeleted", "retire"]);
+    for mut world in [announced, deleted, created, recorded] {
+        assert_eq!(world.epochs()[0], 1, "who has the old one goes on");
+        world.secret = None;
+        assert_eq!(world.run()[0], "take away", "a user's deletion");
+    }
+}
+
+#[test]
+fn a_type_that_was_changed_back_in_time_makes_the_next_deletion_a_users_again() {
+    let mut world = revoking();
+    let sound = world.secret.clone();
+    world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
+    let recreate = world.recreate();
+    world.announce(&recreate);
+    world.secret = sound;
+    assert_eq!(world.run(), ["retire"], "nothing is to be made anew");
+    let memory = &world.credential.as_ref().unwrap().spec.memory;
+    assert_eq!(memory.replacing, None);
+    assert_eq!(world.entries()[0].not_after, None);
+    world.secret = None;
+    assert_eq!(world.run()[0], "take away");
+}
+
+#[test]
+fn a_secret_is_not_deleted_for_its_type_where_no_token_can_be_made_for_the_next() {
+    let mut world = World::issued();
+    world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
+    world.desired.lifetime = Lifetime::Until(world.now);
+    assert_eq!(world.refused().reason, Reason::Expired);
+    assert_eq!(world.run(), [""; 0]);
 }
 
 #[rstest]
@@ -825,7 +1020,7 @@ impl World {
 }
 
 /// The one before goes when the new one is in use and it is not, both as servers report: at most ten
-/// minutes apart.
+/// minutes apart. A report that came after the silence proves it, and has five minutes to be no news any more.
 #[test]
 fn an_adopted_token_retires_a_quiet_one_and_no_other() {
     let deadline = 24 * 60;
@@ -839,21 +1034,45 @@ fn an_adopted_token_retires_a_quiet_one_and_no_other() {
         ),
         (
             "adopted, the old one never used",
-            &[(2, 0, 0)],
+            &[(2, 0, 60)],
             70,
             Some(70),
         ),
         (
             "adopted, the old one quiet before",
-            &[(1, -600, -300), (2, 0, 0)],
+            &[(1, -600, -300), (2, 0, 64)],
             70,
             Some(70),
         ),
         (
             "adopted, the old one used since",
-            &[(1, -600, 30), (2, 0, 0)],
+            &[(1, -600, 30), (2, 0, 95)],
             100,
             Some(100),
+        ),
+        (
+            "the report that proves it came late",
+            &[(1, -600, 30), (2, 0, 300)],
+            305,
+            Some(305),
+        ),
+        (
+            "nobody reported since the silence began",
+            &[(1, -600, -300), (2, 0, 0)],
+            deadline,
+            None,
+        ),
+        (
+            "nobody reported after the quiet period",
+            &[(1, -600, 30), (2, 0, 89)],
+            deadline,
+            None,
+        ),
+        (
+            "the new one's clock far ahead",
+            &[(1, -600, -300), (2, 0, 90_000)],
+            deadline,
+            None,
         ),
         (
             "the last use is the deadline's",
@@ -900,11 +1119,39 @@ fn an_adopted_token_retires_a_quiet_one_and_no_other() {
 fn a_short_quiet_period_is_reported_more_often() {
     let mut world = adopting();
     world.desired.rotation.adoption = Some(SignedDuration::from_mins(1));
-    world.used(&[(2, 0, 0)]);
+    world.used(&[(2, 0, 1)]);
     world.now += SignedDuration::from_secs(69);
     assert_eq!(world.run(), Vec::<String>::new());
     world.now += SECOND;
     assert_eq!(world.run(), ["retire quiet"]);
+}
+
+/// Reports of a token that stays in use go on while the operator waits, and never keep it waiting.
+#[test]
+fn a_token_in_steady_use_retires_the_other_in_an_interval_and_a_half() {
+    for first in 0..10 {
+        for every in [9, 10] {
+            let mut world = adopting();
+            let (begin, mut retired) = (world.now, None);
+            for minute in 0..=90 {
+                world.now = begin;
+                let reports = (minute - first).max(0) / every;
+                let last = if minute < first {
+                    0
+                } else {
+                    first + reports * every
+                };
+                world.used(&[(2, 0, last)]);
+                world.now = begin + SignedDuration::from_mins(minute);
+                if !world.run().is_empty() {
+                    retired = Some(minute);
+                    break;
+                }
+            }
+            let minute = retired.unwrap_or_else(|| panic!("{first} {every}: never"));
+            assert!((70..=75).contains(&minute), "{first} {every}: {minute}");
+        }
+    }
 }
 
 #[test]
@@ -921,8 +1168,10 @@ fn without_being_asked_for_adoption_retires_nothing() {
 #[test]
 fn a_token_is_not_quiet_by_a_silence_that_nobody_watched() {
     let mut world = adopting();
-    world.used(&[(2, 0, 0)]);
+    world.used(&[(2, 0, 99)]);
     world.watching_since = world.now + SignedDuration::from_mins(40);
+    assert_eq!(world.requeue_in_minutes(), 24 * 60, "a minute too early");
+    world.used(&[(2, 0, 100)]);
     world.now += SignedDuration::from_mins(109);
     assert_eq!(world.run(), Vec::<String>::new());
     world.now += SignedDuration::from_mins(1);
@@ -932,7 +1181,7 @@ fn a_token_is_not_quiet_by_a_silence_that_nobody_watched() {
 #[test]
 fn the_next_rotation_need_not_wait_for_a_deadline_that_adoption_has_brought_forward() {
     let mut world = adopting();
-    world.used(&[(2, 0, 0)]);
+    world.used(&[(2, 0, 60)]);
     world.ask("2");
     world.now += SignedDuration::from_mins(70);
     assert_eq!(world.run(), ["retire quiet", "push Requested", "retire"]);
@@ -1163,12 +1412,14 @@ fn another_type_makes_the_secret_anew_and_kills_no_token() {
         world.desired.template = Some(std::sync::Arc::new(
             serde_json::from_value(template).unwrap(),
         ));
-        let Step::Recreate(only, placeholder) = world.plan() else {
-            panic!("a type cannot be changed")
-        };
+        let Recreate {
+            only, placeholder, ..
+        } = world.recreate();
         assert_eq!(only, world.secret.as_ref().unwrap().precondition());
         assert!(placeholder.has_type("servicebinding.io/oauth2"));
         assert!(!placeholder.has_text("token") && !placeholder.has_text("env"));
+        assert_eq!(world.run(), ["recreate", "push SecretDeleted", "retire"]);
+        assert_eq!(world.epochs(), [1, 2]);
     }
 }
 
@@ -1247,9 +1498,9 @@ fn a_client_secret_has_four_keys() {
 fn a_secret_of_another_type_is_deleted_in_exactly_that_state_and_made_anew() {
     let mut world = World::issued();
     world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
-    let Step::Recreate(only, placeholder) = world.plan() else {
-        panic!("recreates")
-    };
+    let Recreate {
+        only, placeholder, ..
+    } = world.recreate();
     assert_eq!(only, world.secret.as_ref().unwrap().precondition());
     assert!(placeholder.is_placeholder() && placeholder.text("token").is_none());
     assert_eq!(world.run(), ["recreate", "push SecretDeleted", "retire"]);
@@ -1309,6 +1560,74 @@ fn ten_tokens_an_hour_and_no_more() {
     };
     world.now = until.unwrap();
     assert_eq!(world.run(), ["push Requested", "retire"]);
+}
+
+/// Whoever deletes it over and over, every minute of some hours.
+#[test]
+fn ten_tokens_in_any_hour_whatever_a_deletion_says() {
+    for on_secret_deleted in [OnSecretDeleted::Overlap, OnSecretDeleted::Revoke] {
+        for overlap in [SignedDuration::ZERO, DAY] {
+            let mut world = World::new();
+            world.desired.rotation.on_secret_deleted = on_secret_deleted;
+            world.desired.rotation.overlap = overlap;
+            let mut made = Vec::new();
+            for _ in 0..200 {
+                let high = |world: &World| world.credential.as_ref().map_or(0, |it| it.spec.high);
+                let before = high(&world);
+                world.run();
+                made.extend((before..high(&world)).map(|_| world.now));
+                world.secret = None;
+                world.now += SignedDuration::from_mins(1);
+            }
+            let in_an_hour = |start: &Timestamp| {
+                let hour = *start..*start + HOUR;
+                made.iter().filter(|at| hour.contains(at)).count()
+            };
+            let most = made.iter().map(in_an_hour).max();
+            assert!(most <= Some(10), "{on_secret_deleted:?}: {most:?}");
+            let is_going_on = made.last().is_some_and(|last| world.now - HOUR * 2 < *last);
+            assert!(is_going_on || overlap == DAY, "{on_secret_deleted:?}");
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_was_wrong_keeps_nobody_waiting_for_more_than_two_hours() {
+    let minted = |world: &mut World, at: Timestamp| {
+        let memory = &mut world.credential.as_mut().unwrap().spec.memory;
+        memory.minted_at = vec![Moment(at); 10];
+        world.ask("1");
+        world.plan()
+    };
+    for (ahead, counts) in [(HOUR - SECOND, true), (HOUR, false), (DAY * 365, false)] {
+        let mut world = World::issued();
+        let at = world.now + ahead;
+        let step = minted(&mut world, at);
+        assert_eq!(matches!(step, Step::Settle(_)), counts, "{ahead:#}");
+    }
+}
+
+#[test]
+fn what_an_older_release_wrote_is_counted_by_its_entries() {
+    let mut world = World::issued();
+    world.ask("1");
+    assert_eq!(world.run(), ["push Requested", "retire"]);
+    let spec = &mut world.credential.as_mut().unwrap().spec;
+    spec.memory = CredentialMemory::default();
+    spec.high = 5000;
+    world.secret = None;
+    assert_eq!(world.run(), ["placeholder", "push SecretDeleted", "retire"]);
+    let memory = &world.credential.as_ref().unwrap().spec.memory;
+    assert_eq!(memory.minted_at.len(), 3);
+}
+
+#[test]
+fn a_credential_that_was_deleted_and_made_again_counts_from_there() {
+    let mut world = World::issued();
+    world.owner.as_mut().unwrap().epoch = 5000;
+    world.credential = None;
+    assert_eq!(world.run(), ["push Expired"]);
+    assert_eq!(world.epochs(), [5001]);
 }
 
 #[test]

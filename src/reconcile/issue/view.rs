@@ -46,9 +46,6 @@ pub struct View {
     pub owner: Option<OwnerView>,
     /// What should become of the owner's secrets.
     pub standing: Standing,
-    /// The Secret is a placeholder that this pass made in place of one of another type: its missing
-    /// token tells of nobody's wish to revoke.
-    pub replaced: bool,
     /// The Secret that the owner's status names, where the owner wants another one now.
     pub former: Option<SecretObject>,
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use crate::directory::{Directory, ObjectKey, is_sealed, sealed};
 use crate::reconcile::secret::{Ownership, SecretObject};
-use crate::resources::{Credential, CredentialEntry, CredentialOwner, OwnerKind};
-use crate::tokens::{MacKey, TokenHash, mac};
+use crate::resources::{Credential, CredentialEntry, CredentialOwner, LABEL_CLIENT, OwnerKind};
+use crate::tokens::{MacKey, TokenHash, brought, mac};
 
 /// A Credential of the Identity and what goes with it.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,11 @@ impl Evidence {
         secret: Option<&SecretObject>,
     ) -> Self {
         let told = present(directory, &credential.spec.owner).and_then(|present| {
+            if let Some(key) = &present.existing_key {
+                return Ok(brought_to(secret, &present.owner, key)?
+                    .into_iter()
+                    .collect());
+            }
             let secret = made_for(secret, &present.owner)?;
             let texts = secret.data_keys().filter_map(|name| secret.text(name));
             Ok(texts.map(|text| TokenHash::of(text.expose())).collect())
@@ -99,6 +104,11 @@ pub enum Refusal {
     /// The Secret was made for somebody else.
     #[error("its Secret does not say that it was made for this owner")]
     SecretForeign,
+    /// The Secret that somebody else brings is not labelled for the client.
+    #[error(
+        "the Secret that is brought for it has not the label symbolon.dev/client with its name"
+    )]
+    SecretUnlabelled,
     /// The Secret refers to the owner of before.
     #[error(
         "its Secret still refers to the owner of before and will be garbage-collected: restore it without owner references"
@@ -241,6 +251,8 @@ struct Present {
     client_name: String,
     client_uid: String,
     principal: String,
+    /// The key of the Secret under which somebody else brings what the owner has.
+    existing_key: Option<Arc<str>>,
 }
 
 fn present(directory: &Directory, recorded: &CredentialOwner) -> Result<Present, Refusal> {
@@ -263,9 +275,9 @@ fn present(directory: &Directory, recorded: &CredentialOwner) -> Result<Present,
         .client(&client_key)
         .ok_or(Refusal::ClientMissing)?;
     let record = client.record().ok_or(Refusal::OwnerInvalid)?;
-    let principal = match recorded.kind {
-        OwnerKind::OAuthClient => Some(&record.client_id),
-        OwnerKind::ServiceAccessToken => record.system_user.as_ref(),
+    let (principal, existing_key) = match recorded.kind {
+        OwnerKind::OAuthClient => (Some(&record.client_id), record.secret.existing_key.clone()),
+        OwnerKind::ServiceAccessToken => (record.system_user.as_ref(), None),
     };
     Ok(Present {
         owner: CredentialOwner {
@@ -277,6 +289,7 @@ fn present(directory: &Directory, recorded: &CredentialOwner) -> Result<Present,
         client: client_key,
         client_uid: client.uid.to_string(),
         principal: principal.map(ToString::to_string).unwrap_or_default(),
+        existing_key,
     })
 }
 
@@ -301,6 +314,26 @@ fn made_for<'a>(
         Ownership::Predecessor => Err(Refusal::SecretStale),
         Ownership::Foreign => Err(Refusal::SecretForeign),
     }
+}
+
+/// The hash of what somebody else brings for this client under `key`, read as the operator follows it; `None` where it
+/// is no secret.
+fn brought_to(
+    secret: Option<&SecretObject>,
+    owner: &CredentialOwner,
+    key: &str,
+) -> Result<Option<TokenHash>, Refusal> {
+    let secret = secret
+        .filter(|secret| !secret.is_deleting())
+        .ok_or(Refusal::SecretMissing)?;
+    if secret.label(LABEL_CLIENT) != Some(&owner.name) || secret.is_managed() {
+        return Err(Refusal::SecretUnlabelled);
+    }
+    let text = secret.text(key);
+    let value = text
+        .as_ref()
+        .and_then(|text| brought::read(text.expose()).ok());
+    Ok(value.map(TokenHash::of))
 }
 
 /// The newest entry whose token the Secret holds, under whatever key.

@@ -10,8 +10,8 @@ use crate::directory::is_sealed;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{
-    Cause, CredentialClient, CredentialEntry, CredentialOwner, CredentialSpec, Kind, LocalRef,
-    Moment,
+    Cause, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner, CredentialSpec,
+    Kind, LocalRef, Moment,
 };
 use crate::tokens::TokenHash;
 
@@ -153,6 +153,7 @@ fn credential(kind: OwnerKind, name: &str, uid: &str) -> Credential {
             high: 4,
             base: None,
             tokens: Vec::new(),
+            memory: CredentialMemory::default(),
         },
     );
     credential.metadata.namespace = Some("platform".into());
@@ -391,4 +392,53 @@ fn a_clients_credential_stays_while_a_token_may_still_need_it() {
     assert!(!stays(&case));
     case.token_secret = None;
     assert!(stays(&case), "the Secret may be restored later");
+}
+
+#[test]
+fn a_secret_that_somebody_brings_tells_by_its_label_and_its_value() {
+    const BROUGHT: &str = "correct-Horse7battery_Staple.q2VxZ9rT4mKd";
+    let mut case = Case::restored();
+    case.world.apply(
+        "
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: shop, namespace: blue, uid: client-2}
+spec:
+  identityRef: {name: main, namespace: platform}
+  grantTypes: [ClientCredentials]
+  scopes: [orders.read]
+  systemUser: {name: robot}
+  referenceTokens: AdministratorsOnly
+  authentication: {secret: {existingRef: {name: any, key: password}}}
+",
+    );
+    case.client.spec.tokens.clear();
+    case.record("client", BROUGHT, |entry| entry.cause = Cause::Imported);
+    let brought = |labels: Value, text: &str| {
+        Some(json!({
+            "metadata": {"namespace": "blue", "name": "any", "labels": labels},
+            "data": {"password": STANDARD.encode(text), "more": STANDARD.encode(BROUGHT)},
+        }))
+    };
+    let labelled = json!({"symbolon.dev/client": "shop"});
+    case.client_secret = brought(labelled.clone(), &format!("{BROUGHT}\n"));
+    let client = case.bound("client-1").credential;
+    assert!(is_sealed(&case.key, &client, &client.spec.tokens[0]));
+    assert_eq!(
+        case.bound("token-1").credential.spec.tokens[0].client.uid,
+        "client-2",
+        "and it tells who the client of the tokens is"
+    );
+    case.client_secret = brought(
+        labelled.clone(),
+        "another-Horse7battery_Staple.q2VxZ9rT4mKd",
+    );
+    case.refused("client-1", Refusal::NotHeld);
+    let managed = json!({"symbolon.dev/client": "shop", "symbolon.dev/managed": "true"});
+    for labels in [json!({}), json!({"symbolon.dev/client": "other"}), managed] {
+        case.client_secret = brought(labels, BROUGHT);
+        case.refused("client-1", Refusal::SecretUnlabelled);
+    }
+    case.client_secret = None;
+    case.refused("client-1", Refusal::SecretMissing);
 }

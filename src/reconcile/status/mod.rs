@@ -19,7 +19,9 @@ use super::issue::{Facts, Settled};
 use crate::directory::record::{
     ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
 };
-use crate::directory::{Class, Directory, ObjectKey, Problem, Reason, Settings, Severity};
+use crate::directory::{
+    Class, Counts, Directory, Named, ObjectKey, Problem, Reason, Settings, Severity,
+};
 use crate::oauth::discovery::paths;
 use crate::resources::{ANNOTATION_CREATED_BY, Cause, KeyStatus};
 
@@ -71,6 +73,7 @@ pub fn scope(
     live: &Value,
     directory: &Directory,
     object: &Object<ScopeRecord>,
+    counts: Option<&Counts>,
     now: Timestamp,
 ) -> Value {
     let mut status = Status::of(live, now);
@@ -85,7 +88,24 @@ pub fn scope(
         &problems,
         is_disabled.then_some((Reason::Disabled, "disabled: it is in no token")),
     );
-    status.finish()
+    let wanted = status.finish();
+    let record = object.record();
+    match (
+        counts,
+        record.and_then(|it| Some((it.identity.as_ref()?, &it.value))),
+    ) {
+        (Some(counts), Some((identity, value))) => {
+            counted(wanted, counts.of_scope(identity, value))
+        }
+        _ => wanted,
+    }
+}
+
+/// The same object, its status with how many name it. Without, what was counted before stays.
+pub fn counted(mut wanted: Value, named: Named) -> Value {
+    wanted["status"]["clients"] = json!(named.clients);
+    wanted["status"]["tokens"] = json!(named.tokens);
+    wanted
 }
 
 /// The live object with the status that an Identity should have. `keys` are its signing keys, or why

@@ -125,6 +125,24 @@ async fn a_distrusted_key_is_gone_before_anybody_replaces_it() {
     assert_eq!(fixture.kids().await.len(), 2, "trusted again");
 }
 
+#[tokio::test]
+async fn where_the_signer_is_distrusted_and_none_follows_nothing_is_signed_until_there_is_a_key() {
+    let mut fixture = Fixture::of(&signing("{algorithms: [ES256]}"), |_| {});
+    let shop = fixture.shop();
+    let keys = set(&[(ES256, 0), (ES256, 1)]);
+    let [retiring, signer] = [0, 1].map(|n| keys.records()[n].key.kid().to_owned());
+    fixture.take(&keys);
+    fixture.apply(&signing(&format!(
+        "{{algorithms: [ES256], distrusted: ['{signer}']}}"
+    )));
+    let refusal = fixture.token(&shop, "").await;
+    assert_eq!(refusal.header("retry-after"), "5");
+    assert_eq!(refusal.error(), (503, "temporarily_unavailable".into()));
+    assert_eq!(fixture.kids().await, [retiring], "it verifies");
+    fixture.take(&set(&[(ES256, 0), (ES256, 2)]));
+    assert_eq!(fixture.signed_with(&shop).await, ES256);
+}
+
 // --- under load ------------------------------------------------------------------------------
 
 /// A resource server: it keeps the JWK Set, and asks again for a key that it does not know.

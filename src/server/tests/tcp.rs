@@ -1,6 +1,7 @@
 //! Over real sockets: slow, large and broken clients, and the end of the server.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -9,7 +10,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::server::{Limits, serve};
+use crate::server::{Limits, serve, serve_health};
+
+/// For what comes in the end, on a machine however busy.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Running {
     address: SocketAddr,
@@ -217,12 +221,15 @@ async fn connections_beyond_the_limit_are_told_503_and_places_are_given_back() {
         "{answer}"
     );
     drop(held);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(
-        talk(running.address, request)
+    let given_back = async {
+        while !talk(running.address, request)
             .await
             .starts_with("HTTP/1.1 200")
-    );
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, given_back).await.unwrap();
 }
 
 #[tokio::test]
@@ -270,7 +277,7 @@ async fn http_2_is_served_in_clear_text() {
         (200, reqwest::Version::HTTP_2)
     );
     running.shutdown.cancel();
-    tokio::time::timeout(Duration::from_secs(5), running.server)
+    tokio::time::timeout(PATIENCE, running.server)
         .await
         .expect("it ends")
         .unwrap();
@@ -279,27 +286,31 @@ async fn http_2_is_served_in_clear_text() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_graceful_end_drops_no_request_under_load() {
     let mut fixture = Fixture::of(QUICKSTART, |config| {
-        config.limits.lame_duck = Duration::from_millis(300);
+        // However late a client is to notice, it is answered.
+        config.limits.lame_duck = Duration::from_secs(2);
     });
     let shop = fixture.shop();
     let running = start(&fixture).await;
+    let answered = Arc::new(AtomicUsize::new(0));
     let clients: Vec<_> = (0..8)
         .map(|_| {
             tokio::spawn(load(
                 running.address,
                 shop.clone(),
                 running.shutdown.clone(),
+                Arc::clone(&answered),
             ))
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    running.shutdown.cancel();
-    let mut answered = 0;
-    for client in clients {
-        answered += client.await.unwrap();
+    // The load is on; however long that takes on a busy machine.
+    while answered.load(Ordering::Relaxed) < 50 && !clients.iter().any(JoinHandle::is_finished) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(answered > 50, "{answered}");
-    tokio::time::timeout(Duration::from_secs(5), running.server)
+    running.shutdown.cancel();
+    for client in clients {
+        client.await.unwrap();
+    }
+    tokio::time::timeout(PATIENCE, running.server)
         .await
         .expect("it ends")
         .unwrap();
@@ -311,13 +322,18 @@ async fn a_graceful_end_drops_no_request_under_load() {
 
 /// Sends requests on connections that are kept as long as the server keeps them, until it is told to stop and this
 /// client has noticed as a load balancer would. Every request that was sent must be answered.
-async fn load(address: SocketAddr, authorization: String, shutdown: CancellationToken) -> usize {
+async fn load(
+    address: SocketAddr,
+    authorization: String,
+    shutdown: CancellationToken,
+    answered: Arc<AtomicUsize>,
+) {
     let body = "grant_type=client_credentials";
     let request = format!(
         "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    let (mut answered, mut stream) = (0, TcpStream::connect(address).await.unwrap());
+    let mut stream = TcpStream::connect(address).await.unwrap();
     let mut after_the_end = 0;
     loop {
         if shutdown.is_cancelled() {
@@ -326,10 +342,10 @@ async fn load(address: SocketAddr, authorization: String, shutdown: Cancellation
         stream.write_all(request.as_bytes()).await.unwrap();
         let answer = read_answer(&mut stream).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
-        answered += 1;
+        answered.fetch_add(1, Ordering::Relaxed);
         if answer.to_ascii_lowercase().contains("connection: close") {
             if after_the_end > 3 {
-                return answered;
+                return;
             }
             stream = TcpStream::connect(address).await.unwrap();
         }
@@ -364,7 +380,7 @@ async fn read_answer(stream: &mut TcpStream) -> String {
 #[tokio::test]
 async fn a_request_in_flight_is_answered_after_the_end_began() {
     let mut fixture = Fixture::of(QUICKSTART, |config| {
-        config.limits.drain = Duration::from_secs(3);
+        config.limits.drain = PATIENCE;
     });
     let shop = fixture.shop();
     let running = start(&fixture).await;
@@ -375,12 +391,14 @@ async fn a_request_in_flight_is_answered_after_the_end_began() {
     stream.write_all(head.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     running.shutdown.cancel();
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    assert!(fixture.app.readiness(now()).is_err());
+    while fixture.app.readiness(now()).is_ok() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
     stream.write_all(b"client_credentials").await.unwrap();
     let (answer, _) = read_all(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    tokio::time::timeout(Duration::from_secs(2), running.server)
+    tokio::time::timeout(PATIENCE, running.server)
         .await
         .expect("it ends")
         .unwrap();
@@ -396,8 +414,34 @@ async fn who_never_finishes_is_cut_off_at_the_end_of_the_drain() {
     stream.write_all(format!("POST {TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 29\r\n\r\ngrant_type=").as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     running.shutdown.cancel();
-    tokio::time::timeout(Duration::from_secs(3), running.server)
+    tokio::time::timeout(PATIENCE, running.server)
         .await
         .expect("it ends")
         .unwrap();
+}
+
+/// Of the operator, too: one who holds connections open keeps nobody's probes out, and gets no more than a few.
+#[tokio::test]
+async fn a_health_port_gives_each_peer_a_few_connections_and_takes_them_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let routes = axum::Router::new().route("/livez", axum::routing::get(|| async { "ok" }));
+    let serving = tokio::spawn(serve_health(listener, routes));
+    let request = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(TcpStream::connect(address).await.unwrap());
+    }
+    let answer = talk(address, request).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    held.clear();
+    for _ in 0..100 {
+        let answer = talk(address, request).await;
+        if answer.starts_with("HTTP/1.1 200") {
+            serving.abort();
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no place was given back");
 }

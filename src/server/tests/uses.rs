@@ -10,8 +10,8 @@ const GATEWAY: &str = "/id/connect/checktoken/api";
 /// The quickstart's server with the reports that wait.
 fn observed() -> (Fixture, UseReports) {
     let mut fixture = Fixture::new();
-    let (uses, reports) = Uses::new();
     let config = Config::new(ObjectKey::new("platform", "main"));
+    let (uses, reports) = Uses::new(config.metrics.clone());
     fixture.app = App::with_uses(config, fixture.revoker.clone(), uses).unwrap();
     fixture
         .app
@@ -118,6 +118,10 @@ async fn nobody_waits_for_a_report() {
     for _ in 0..3 {
         assert_eq!(check(&fixture, GATEWAY, &token).await, 204);
     }
+    let scrape = fixture.app.scrape(now()).await;
+    let text = fixture.app.metrics().encode(&scrape).unwrap();
+    let line = r#"symbolon_use_reports_dropped_total{cause="full"} 1"#;
+    assert!(text.contains(line), "{text}");
 }
 
 /// Fails once, then takes all.

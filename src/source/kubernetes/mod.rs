@@ -3,13 +3,15 @@
 //! Each watch is one task. It lists everything once (as a stream where the API server has that, else in
 //! pages), follows what comes after, and hands on what is ready in one batch: there is no debounce, and
 //! no copy of the objects is kept. A watch that must begin anew tells what has gone meanwhile. While
-//! the API server is away the rest goes on; [`Source::oldest`] says for how long nothing was heard.
+//! the API server is away the rest goes on; [`Source::oldest`] says for how long nothing was heard. A namespace
+//! that the API server refuses to show stops nobody but itself: [`Refusals`].
 //!
 //! Absent: any write, any decision, and kube's own `watcher`: it keeps bookmarks to itself, by which one
 //! knows that a quiet watch is alive.
 //!
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
+mod known;
 mod raw;
 mod subject;
 mod watch;
@@ -17,8 +19,9 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use kube::Client;
@@ -98,6 +101,41 @@ pub struct Options {
     pub start_within: Duration,
     /// A watch on which nothing has come for so long is taken for dead and begun anew from where it was.
     pub silence: Duration,
+    /// What becomes of namespaces that the API server refuses to show.
+    pub refusals: Refusals,
+}
+
+/// What becomes of a listed namespace that the API server refuses to show (403): somebody there has taken our rights
+/// away, or never gave them. After a while it counts as listed and empty, so that the others are served; its watches
+/// go on asking. Not at once, since an API server that has just started refuses everything for a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusals {
+    /// Namespaces without which nothing makes sense: they are waited for.
+    pub essential: Vec<String>,
+    /// How long one is waited for that was never listed.
+    pub unlisted: Duration,
+    /// How long what is known of one is still served.
+    pub withdrawn: Duration,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self {
+            essential: Vec::new(),
+            unlisted: Duration::from_secs(15),
+            withdrawn: Duration::from_mins(3),
+        }
+    }
+}
+
+impl Refusals {
+    /// The usual times, with these namespaces waited for.
+    pub fn but_of(essential: Vec<String>) -> Self {
+        Self {
+            essential,
+            ..Self::default()
+        }
+    }
 }
 
 /// The usual [`Options::silence`]: the API server says something at least once a minute.
@@ -118,7 +156,11 @@ struct Health {
     start: Instant,
     /// Milliseconds after `start`.
     heard: AtomicU64,
-    listed: std::sync::atomic::AtomicBool,
+    listed: AtomicBool,
+    /// Its one namespace; `None` for a watch of all.
+    namespace: Option<String>,
+    /// The API server refuses it, and nobody waits for it.
+    refused: AtomicBool,
 }
 
 impl Health {
@@ -159,6 +201,8 @@ impl Source {
                     start: Instant::now(),
                     heard: AtomicU64::new(0),
                     listed: false.into(),
+                    namespace: namespace.clone(),
+                    refused: false.into(),
                 });
                 source.health.push(health.clone());
                 let watch = watch::Watch {
@@ -171,6 +215,7 @@ impl Source {
                     health,
                     done: done.clone(),
                     silence: options.silence,
+                    refusals: options.refusals.clone(),
                 };
                 let ended = source.broken.clone().drop_guard();
                 let running = watch.run(options.start_within);
@@ -212,13 +257,24 @@ impl Source {
     }
 
     /// How long ago the quietest watch was last known to be alive, and its name. About a minute is
-    /// usual: that is how often the API server says something on a watch that has no events.
+    /// usual: that is how often the API server says something on a watch that has no events. A watch that is refused
+    /// is no old one: what it brought ends by itself.
     pub fn oldest(&self) -> (Duration, &str) {
         let ages = self
             .health
             .iter()
+            .filter(|health| !health.refused.load(Ordering::Acquire))
             .map(|health| (health.age(), &*health.name));
         ages.max().unwrap_or((Duration::ZERO, ""))
+    }
+
+    /// The namespaces of which the API server refuses to show something.
+    pub fn refused(&self) -> BTreeSet<&str> {
+        let refused = self.health.iter();
+        refused
+            .filter(|health| health.refused.load(Ordering::Acquire))
+            .filter_map(|health| health.namespace.as_deref())
+            .collect()
     }
 
     /// Resolves when a watch has ended, which none does by itself: a fault of ours, after which what is

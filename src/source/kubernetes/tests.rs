@@ -165,6 +165,15 @@ fn start(acts: Vec<Act>) -> (Source, Arc<Told>) {
 }
 
 fn start_of(subject: Subject, reach: Reach, acts: Vec<Act>) -> (Source, Arc<Told>) {
+    start_but(subject, reach, acts, Refusals::default())
+}
+
+fn start_but(
+    subject: Subject,
+    reach: Reach,
+    acts: Vec<Act>,
+    refusals: Refusals,
+) -> (Source, Arc<Told>) {
     let told = Arc::new(Told::default());
     let options = Options {
         subjects: vec![(subject, reach)],
@@ -172,6 +181,7 @@ fn start_of(subject: Subject, reach: Reach, acts: Vec<Act>) -> (Source, Arc<Told
         mac: channel::channel(None).1,
         start_within: Duration::ZERO,
         silence: SILENCE,
+        refusals,
     };
     (Source::start(&played(acts), &options, &told), told)
 }
@@ -356,4 +366,114 @@ async fn what_is_missing_is_told_after_the_deadline() {
     let missing = source.listed(Duration::from_millis(200)).await.unwrap_err();
     assert_eq!(missing.to_string(), "no complete list yet of scopes");
     assert!(!source.is_listed());
+}
+
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Scopes of one namespace of a list, with little patience for what is refused.
+fn start_in_platform(acts: Vec<Act>, essential: &[&str]) -> (Source, Arc<Told>) {
+    let refusals = Refusals {
+        essential: essential.iter().map(|&name| name.to_owned()).collect(),
+        unlisted: PATIENCE,
+        withdrawn: PATIENCE,
+    };
+    let reach = Reach::Namespaces(vec!["platform".to_owned()]);
+    start_but(Subject::Kind(Kind::Scope), reach, acts, refusals)
+}
+
+fn forbidden() -> Act {
+    act(&[], 403, refused(403, "Forbidden").to_string())
+}
+
+fn listing(names: &[&str]) -> Act {
+    let mut events: Vec<Value> = names
+        .iter()
+        .map(|name| event("ADDED", scope(name, "5")))
+        .collect();
+    events.push(bookmark("5", true));
+    watch(STREAM, &events)
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_refused_counts_as_empty_after_a_while_and_comes_back() {
+    let (source, told) = start_in_platform(vec![forbidden(), forbidden(), listing(&["a"])], &[]);
+    assert!(source.listed(PATIENCE / 3).await.is_err(), "not at once");
+    source.listed(PATIENCE * 3).await.unwrap();
+    assert_eq!(source.refused(), BTreeSet::from(["platform"]));
+    assert_eq!(
+        source.oldest(),
+        (Duration::ZERO, ""),
+        "nobody grows old by it"
+    );
+    told.has(&["a"]).await;
+    assert_eq!(source.refused(), BTreeSet::new());
+}
+
+#[tokio::test]
+async fn what_was_known_of_a_namespace_goes_when_the_right_to_see_it_is_gone() {
+    let ended = Act {
+        open: false,
+        ..listing(&["a", "b"])
+    };
+    let (source, told) =
+        start_in_platform(vec![ended, forbidden(), forbidden(), listing(&["b"])], &[]);
+    told.has(&["a", "b"]).await;
+    told.has(&[]).await;
+    assert_eq!(source.refused(), BTreeSet::from(["platform"]));
+    assert!(source.is_listed());
+    told.has(&["b"]).await;
+}
+
+/// What half a list has brought is known, too.
+#[tokio::test]
+async fn a_right_that_goes_in_the_middle_of_a_list_leaves_nothing_behind() {
+    let half = Act {
+        open: false,
+        ..watch(STREAM, &[event("ADDED", scope("a", "1"))])
+    };
+    let (source, told) = start_in_platform(vec![half, forbidden(), forbidden()], &[]);
+    told.has(&["a"]).await;
+    told.has(&[]).await;
+    assert!(source.is_listed());
+}
+
+/// An API server that has just started refuses everybody for a moment.
+#[tokio::test]
+async fn a_refusal_that_passes_takes_nothing_away() {
+    let ended = Act {
+        open: false,
+        ..listing(&["a"])
+    };
+    let away = act(&[], 500, refused(500, "InternalError").to_string());
+    let (source, told) = start_in_platform(
+        vec![
+            ended,
+            forbidden(),
+            away,
+            forbidden(),
+            watch(&["resourceVersion=5"], &[event("ADDED", scope("b", "6"))]),
+        ],
+        &[],
+    );
+    told.has(&["a"]).await;
+    for _ in 0..1000 {
+        if told.names() == ["a", "b"] {
+            break;
+        }
+        assert!(!told.names().is_empty(), "it was known all the while");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(told.names(), ["a", "b"]);
+    assert_eq!(source.refused(), BTreeSet::new());
+}
+
+#[tokio::test]
+async fn a_namespace_without_which_nothing_makes_sense_is_waited_for() {
+    let (source, _told) = start_in_platform(vec![forbidden(), forbidden()], &["platform"]);
+    let missing = source.listed(PATIENCE * 6).await.unwrap_err();
+    assert_eq!(
+        missing.to_string(),
+        "no complete list yet of scopes in platform"
+    );
+    assert_eq!(source.refused(), BTreeSet::new());
 }

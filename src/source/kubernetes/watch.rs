@@ -1,6 +1,5 @@
 //! One watch: the first list, what comes after, and starting over.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,10 +14,11 @@ use tokio::sync::watch as channel;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
+use super::known::Known;
 use super::raw::Raw;
 use super::subject::{Subject, object_key};
-use super::{Health, Seen, Sink};
-use crate::directory::{ObjectKey, Settings};
+use super::{Health, Refusals, Seen, Sink};
+use crate::directory::Settings;
 use crate::tokens::{Entropy as _, MacKey, SystemEntropy};
 
 /// The API server ends a watch after this time; we begin it anew from where it was.
@@ -52,6 +52,7 @@ pub(super) struct Watch<S> {
     pub(super) health: Arc<Health>,
     pub(super) done: Arc<channel::Sender<usize>>,
     pub(super) silence: Duration,
+    pub(super) refusals: Refusals,
 }
 
 /// Where a watch stands.
@@ -60,11 +61,15 @@ struct Place {
     /// To go on from; `None`: with a new list.
     version: Option<String>,
     /// What is there, as far as it was told.
-    known: BTreeSet<ObjectKey>,
+    known: Known,
     /// During a list: what it has had so far.
-    listing: Option<BTreeSet<ObjectKey>>,
+    listing: Option<Known>,
     /// The API server has no streaming lists.
     in_pages: bool,
+    /// Since when the API server has said nothing but that it refuses this.
+    refused_since: Option<Instant>,
+    /// It counts as empty, until it can be listed.
+    given_up: bool,
 }
 
 /// Why following ended.
@@ -130,9 +135,9 @@ impl<S: Sink> Watch<S> {
                 Ok(End::Closed) => {}
                 Ok(End::OtherKey) => place.version = None,
                 Err(error) => {
-                    self.recover(&mut place, &error);
+                    let patience = self.recover(&mut place, &error);
                     let wait = backoff.next().unwrap_or(ANSWER);
-                    tokio::time::sleep(wait).await;
+                    tokio::time::sleep(patience.map_or(wait, |left| wait.min(left))).await;
                     continue;
                 }
             }
@@ -140,9 +145,15 @@ impl<S: Sink> Watch<S> {
         }
     }
 
-    fn recover(&self, place: &mut Place, error: &WatchError) {
+    /// Takes what went wrong; how long it may be until this is looked at again, if it must be soon.
+    fn recover(&self, place: &mut Place, error: &WatchError) -> Option<Duration> {
         let name = &self.health.name;
-        match error.code() {
+        let code = error.code();
+        if self.is_refusal(code) {
+            return self.refused(place);
+        }
+        self.heard_otherwise(place);
+        match code {
             // The version is too old to go on from: a new list.
             Some(410) => {
                 debug!(watch = name, "the API server has forgotten our place");
@@ -152,31 +163,83 @@ impl<S: Sink> Watch<S> {
                 info!(watch = name, "no streaming lists here: listing in pages");
                 place.in_pages = true;
             }
-            // A namespace that is not there grants no rights either.
-            Some(403 | 404) if self.subject == Subject::Namespaces && self.namespace.is_some() => {
-                if !self.health.listed.load(Ordering::Acquire) {
-                    warn!(
-                        watch = name,
-                        "not allowed to read the namespace's labels: no selector matches it"
-                    );
-                }
-                // Selectors match nothing then: closed, and the rest is served.
-                self.list_is_complete();
-            }
             _ => warn!(watch = name, error = describe(error), "watch interrupted"),
         }
         // Not even bookmarks: a restore of etcd may have taken our place away into the future.
         if matches!(error, WatchError::Silent) {
             place.version = None;
         }
+        None
+    }
+
+    /// Whether it is this one namespace that we may not see. Of all of them, and of those without which nothing makes
+    /// sense, a refusal is a fault like any other.
+    fn is_refusal(&self, code: Option<u16>) -> bool {
+        let Some(namespace) = &self.namespace else {
+            return false;
+        };
+        match self.subject {
+            // A namespace that is not there grants no rights either; without its labels no selector matches it.
+            Subject::Namespaces => matches!(code, Some(403 | 404)),
+            _ => code == Some(403) && !self.refusals.essential.contains(namespace),
+        }
+    }
+
+    /// Counts a namespace as empty that has been refused for long enough; else how long that takes still.
+    fn refused(&self, place: &mut Place) -> Option<Duration> {
+        let name = &self.health.name;
+        let is_listed = self.health.listed.load(Ordering::Acquire);
+        self.health.refused.store(true, Ordering::Release);
+        if place.given_up {
+            return None;
+        }
+        let since = *place.refused_since.get_or_insert_with(Instant::now);
+        let patience = if is_listed {
+            self.refusals.withdrawn
+        } else {
+            self.refusals.unlisted
+        };
+        let left = patience.saturating_sub(since.elapsed());
+        if !left.is_zero() {
+            debug!(
+                watch = name,
+                ?left,
+                "refused: waiting for the right to see it"
+            );
+            return Some(left);
+        }
+        warn!(
+            watch = name,
+            "the API server refuses it: counted as empty until we may list it, and the rest is served. Bind the installation's role there, or take the namespace off the list"
+        );
+        place.given_up = true;
+        place.version = None;
+        place.unite();
+        place.listing = Some(Known::default());
+        self.finish_list(place);
+        None
+    }
+
+    /// What comes is no refusal: patience begins anew. What was given up stays so until it is listed.
+    fn heard_otherwise(&self, place: &mut Place) {
+        place.refused_since = None;
+        if !place.given_up {
+            self.health.refused.store(false, Ordering::Release);
+        }
+    }
+
+    /// The API server shows it.
+    fn allowed(&self, place: &mut Place) {
+        self.health.heard_now();
+        if std::mem::take(&mut place.given_up) {
+            info!(watch = self.health.name, "allowed again: listing it");
+        }
+        self.heard_otherwise(place);
     }
 
     /// Lists where there is nothing to go on from, then follows.
     async fn follow(&mut self, place: &mut Place) -> Result<End, WatchError> {
-        // What was listed and not finished is there all the same.
-        if let Some(listing) = place.listing.take() {
-            place.known.extend(listing);
-        }
+        place.unite();
         let key = self.mac.borrow_and_update().clone();
         if place.version.is_none() && place.in_pages {
             place.version = Some(self.list(place, key.as_deref()).await?);
@@ -188,9 +251,9 @@ impl<S: Sink> Watch<S> {
         )?;
         let opened = timeout(ANSWER, self.client.request_events::<Raw>(request)).await;
         let events = opened.map_err(|_| WatchError::Timeout)??;
-        self.health.heard_now();
+        self.allowed(place);
         if place.version.is_none() {
-            place.listing = Some(BTreeSet::new());
+            place.listing = Some(Known::default());
         }
         let begun = Instant::now();
         let mut batches = std::pin::pin!(events.ready_chunks(BATCH));
@@ -214,13 +277,15 @@ impl<S: Sink> Watch<S> {
             return self.look(place, request?, key).await;
         }
         let mut next = None;
-        let listing = place.listing.insert(BTreeSet::new());
+        let listing = place.listing.insert(Known::default());
         loop {
             let request = self.subject.list(self.namespace.as_deref(), PAGE, next)?;
             let answer = timeout(ANSWER, self.client.request::<Page>(request)).await;
             let page = answer.map_err(|_| WatchError::Timeout)??;
             self.health.heard_now();
-            listing.extend(page.items.iter().map(object_key));
+            for raw in &page.items {
+                listing.add(&object_key(raw));
+            }
             let items = page.items.into_iter();
             let seen: Vec<Seen> = items.filter_map(|raw| self.applied(raw, key)).collect();
             self.hand_on(seen);
@@ -245,7 +310,7 @@ impl<S: Sink> Watch<S> {
         let raw = answer.map_err(|_| WatchError::Timeout)??;
         self.health.heard_now();
         let version = raw.metadata("resourceVersion").to_owned();
-        place.listing = Some(BTreeSet::from([object_key(&raw)]));
+        place.listing = Some(Known::one(&object_key(&raw)));
         self.hand_on(self.applied(raw, key).into_iter().collect());
         self.finish_list(place);
         Ok(version)
@@ -326,9 +391,10 @@ impl<S: Sink> Watch<S> {
     /// What a fresh list does not have any more is gone.
     fn finish_list(&self, place: &mut Place) {
         let listing = place.listing.take().unwrap_or_default();
-        let gone = place.known.difference(&listing);
-        self.hand_on(gone.map(|key| self.subject.gone(key)).collect());
+        let gone = place.known.without(&listing);
+        self.hand_on(gone.iter().map(|key| self.subject.gone(key)).collect());
         place.known = listing;
+        place.known.settle();
         self.list_is_complete();
     }
 
@@ -340,18 +406,26 @@ impl<S: Sink> Watch<S> {
 }
 
 impl Place {
+    /// What was listed and not finished is there all the same.
+    fn unite(&mut self) {
+        if let Some(listing) = self.listing.take() {
+            self.known.append(&listing);
+        }
+    }
+
     fn saw(&mut self, raw: &Raw, is_there: bool) {
         let key = object_key(raw);
         if let Some(listing) = &mut self.listing {
-            listing.insert(key);
+            listing.add(&key);
             return;
         }
         self.version = Some(raw.metadata("resourceVersion").to_owned());
         if is_there {
-            self.known.insert(key);
+            self.known.add(&key);
         } else {
             self.known.remove(&key);
         }
+        self.known.tidy();
     }
 }
 

@@ -273,16 +273,25 @@ async fn client_of(kubeconfig: Kubeconfig) -> Client {
 }
 
 /// Asks again and again until there is an answer, and fails the test when there is none for a minute.
-pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(PATIENCE, what, ask).await
+}
+
+/// The same, with other patience.
+pub(crate) async fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
         assert!(
-            began.elapsed() < PATIENCE,
+            began.elapsed() < patience,
             "not within {} s: {what}",
-            PATIENCE.as_secs()
+            patience.as_secs()
         );
         tokio::time::sleep(Duration::from_millis(25)).await;
     }

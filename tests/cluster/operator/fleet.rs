@@ -449,6 +449,58 @@ async fn an_object_in_the_way_is_told_of_and_never_written() {
     world.identity_is("main", "Ready").await;
 }
 
+/// Whoever made the account could act as it: it gets no rights, loses those that it had, and no pod runs as it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_of_somebody_else_gets_no_rights_and_no_pods() {
+    let world = World::empty(Cluster::shared()).await;
+    let accounts = world.of(ManagedKind::ServiceAccount);
+    let foreign = async || {
+        let account = json!({"metadata": {"name": "main-identity"}});
+        let account = serde_json::from_value(account).unwrap();
+        accounts.create(&PostParams::default(), &account).await
+    };
+    let before = foreign().await.unwrap();
+    let _running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world.apply(&identity("replicas: 1")).await;
+    let told = world.identity_is("main", "ValueConflict").await;
+    let message = condition(&told, "Ready")["message"].as_str().unwrap();
+    let named = format!("ServiceAccount {}/main-identity", world.platform.name());
+    assert!(message.contains(&named), "{message}");
+    assert_eq!(accounts.get("main-identity").await.unwrap(), before);
+    assert!(
+        world
+            .kinds_made()
+            .await
+            .iter()
+            .all(|kind| *kind == "ServiceAccount")
+    );
+
+    accounts
+        .delete("main-identity", &DeleteParams::default())
+        .await
+        .unwrap();
+    world.identity_is("main", "Ready").await;
+    assert!(world.made(ManagedKind::ClusterRoleBinding).await.is_some());
+    // It is put in the place of ours: whoever is faster, we or they, in the end it is theirs.
+    eventually("the account is somebody else's", async || {
+        drop(
+            accounts
+                .delete("main-identity", &DeleteParams::default())
+                .await,
+        );
+        foreign().await.ok()
+    })
+    .await;
+    world.identity_is("main", "ValueConflict").await;
+    for kind in [ManagedKind::RoleBinding, ManagedKind::ClusterRoleBinding] {
+        eventually("its rights are gone", async || {
+            world.made(kind).await.is_none().then_some(())
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_that_is_deleted_leaves_its_keys_and_nothing_else() {
     let world = World::empty(Cluster::own()).await;

@@ -12,6 +12,7 @@ mod pains;
 pub(crate) mod process;
 mod replicas;
 mod rotation;
+mod scoped;
 mod secrets;
 mod serving;
 mod traffic;

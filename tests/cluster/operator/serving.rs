@@ -43,6 +43,15 @@ impl Server {
         server
     }
 
+    pub(super) async fn metric(&self, name: &str) -> Option<f64> {
+        let url = format!("{}/metrics", self.process.address("health"));
+        let text = self.http.get(url).send().await.ok()?.text().await.ok()?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        line.trim().parse().ok()
+    }
+
     async fn is_ready(&self) -> bool {
         let answer = self
             .http

@@ -23,7 +23,7 @@ use symbolon::{
         report::Reports,
     },
     resources::{Credential, Identity, Kind, ManagedKind, OAuthClient, Scope, ServiceAccessToken},
-    source::kubernetes::{Options, Reach, Seen, Sink, Source, Subject},
+    source::kubernetes::{Options, Reach, Refusals, Seen, Sink, Source, Subject},
     tokens::{MacKey, reference},
 };
 use tokio_util::sync::CancellationToken;
@@ -406,6 +406,7 @@ impl Running {
             mac: tokio::sync::watch::channel(None).1,
             start_within: Duration::ZERO,
             silence: symbolon::source::kubernetes::SILENCE,
+            refusals: Refusals::default(),
         };
         let source = Source::start(
             &world.client(),

@@ -1,5 +1,6 @@
 //! What there should be for an Identity: whole objects, from its spec and the installation alone. Pure.
 
+mod allowed;
 mod network;
 mod rights;
 mod workload;
@@ -58,6 +59,7 @@ pub struct Plan {
 /// What keeps it from being run.
 pub fn build(identity: &Identity, of: &Installation, apis: Apis) -> Result<Plan, Problem> {
     let about = About::new(identity, of)?;
+    allowed::check(about.spec, of)?;
     let scale = Scale::of(about.spec);
     let mut objects = rights::objects(&about);
     objects.extend(network::policy_and_service(&about));

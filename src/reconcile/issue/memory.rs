@@ -1,0 +1,120 @@
+//! What a Credential knows of tokens that are gone: how many were made within the hour, which secrets were
+//! brought before, which Secret the operator deletes itself, which requests were done. Pure.
+//!
+//! Absent: entries, which alone make a token accepted.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::entries;
+use crate::resources::{BroughtSecret, Cause, CredentialEntry, CredentialMemory, Moment};
+use crate::tokens::TokenHash;
+
+pub(super) const HOUR: SignedDuration = SignedDuration::from_hours(1);
+/// The most moments that a Credential may have, and so the most mints an hour that can be counted.
+const MAX_MINTS: usize = 16;
+/// The most secrets that are remembered as brought.
+const MAX_BROUGHT: usize = 32;
+
+/// When tokens were made within the hour before `now`, in order: as remembered, and as entries tell where a
+/// Credential from an older release remembers nothing.
+///
+/// What lies an hour or more ahead comes of a clock that was wrong, and does not count: nobody waits for it.
+pub(super) fn mints_of_the_hour(
+    memory: &CredentialMemory,
+    recorded: &[CredentialEntry],
+    now: Timestamp,
+) -> Vec<Timestamp> {
+    let counts = |made: &Timestamp| made.duration_since(now).abs() < HOUR;
+    let remembered = memory.minted_at.iter().map(|made| made.0).filter(counts);
+    let entries = recorded.iter().map(|entry| entry.issued_at.0);
+    let (mut remembered, mut entries): (Vec<_>, Vec<_>) =
+        (remembered.collect(), entries.filter(counts).collect());
+    remembered.sort_unstable();
+    entries.sort_unstable();
+    if entries.len() > remembered.len() {
+        entries
+    } else {
+        remembered
+    }
+}
+
+/// Notes a mint; what counts no more is forgotten.
+pub(super) fn note_mint(memory: &mut CredentialMemory, mut before: Vec<Timestamp>, now: Timestamp) {
+    before.push(entries::whole_second(now));
+    let spare = before.len().saturating_sub(MAX_MINTS);
+    memory.minted_at = before.into_iter().skip(spare).map(Moment).collect();
+}
+
+/// When a secret of this hash was first brought, or made, as far as that is known.
+pub(super) fn first_seen(
+    memory: &CredentialMemory,
+    recorded: &[CredentialEntry],
+    hash: &TokenHash,
+) -> Option<Timestamp> {
+    let same = |text: &str| text.parse::<TokenHash>().is_ok_and(|own| own == *hash);
+    let recorded = recorded.iter().filter(|entry| same(&entry.hash));
+    let remembered = memory.brought.iter().filter(|secret| same(&secret.hash));
+    recorded
+        .map(|entry| entry.issued_at.0)
+        .chain(remembered.map(|secret| secret.since.0))
+        .min()
+}
+
+/// Keeps in mind the brought ones of `recorded` that are not `kept`. Where there are too many, those that
+/// `revoked_before` refuses are forgotten last, and the oldest first.
+pub(super) fn remember_brought(
+    memory: &mut CredentialMemory,
+    recorded: &[CredentialEntry],
+    kept: &[CredentialEntry],
+    revoked_before: Option<Timestamp>,
+) {
+    let is_kept = |hash: &str| kept.iter().any(|entry| entry.hash == hash);
+    let known = std::mem::take(&mut memory.brought);
+    let dropped = recorded
+        .iter()
+        .filter(|entry| entry.cause == Cause::Imported);
+    let dropped = dropped.map(|entry| BroughtSecret {
+        hash: entry.hash.clone(),
+        since: entry.issued_at,
+    });
+    let mut brought: Vec<BroughtSecret> = Vec::new();
+    for secret in known.into_iter().chain(dropped) {
+        if is_kept(&secret.hash) {
+            continue;
+        }
+        match brought.iter_mut().find(|other| other.hash == secret.hash) {
+            Some(other) => other.since = Moment(other.since.0.min(secret.since.0)),
+            None => brought.push(secret),
+        }
+    }
+    let is_refused =
+        |secret: &BroughtSecret| revoked_before.is_some_and(|moment| secret.since.0 < moment);
+    while brought.len() > MAX_BROUGHT {
+        let spare = brought.iter().position(|secret| !is_refused(secret));
+        brought.remove(spare.unwrap_or(0));
+    }
+    memory.brought = brought;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::issue::plan::Rules;
+    use crate::tokens::MacKey;
+
+    #[test]
+    fn as_many_mints_are_remembered_as_are_allowed_in_an_hour() {
+        let mac = MacKey::from_bytes(&[1; 32]).unwrap();
+        assert!(Rules::new(&mac).mints_per_owner <= MAX_MINTS);
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut memory = CredentialMemory::default();
+        for minute in 0..100 {
+            let now = start + SignedDuration::from_mins(minute);
+            let before = mints_of_the_hour(&memory, &[], now);
+            note_mint(&mut memory, before, now);
+        }
+        assert_eq!(memory.minted_at.len(), MAX_MINTS);
+        let end = start + SignedDuration::from_mins(99) + HOUR;
+        assert_eq!(mints_of_the_hour(&memory, &[], end), []);
+    }
+}

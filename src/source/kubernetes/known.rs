@@ -1,0 +1,184 @@
+//! Which objects a watch has told of. There may be hundreds of thousands, and they are asked for only when the watch
+//! begins anew, so they are kept small rather than at hand: as one text of what came and went.
+
+use crate::directory::ObjectKey;
+
+const CAME: u8 = b'+';
+const WENT: u8 = b'-';
+/// Ends a namespace and a name, neither of which has it.
+const END: char = '\0';
+/// Bytes that are never worth a tidying.
+const SMALL: usize = 4096;
+
+/// A set of objects.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Sign, namespace, end, name, end; what is later counts.
+    log: String,
+    tidy_at: usize,
+}
+
+impl Known {
+    /// One of a single object.
+    pub(super) fn one(key: &ObjectKey) -> Self {
+        let mut known = Self::default();
+        known.add(key);
+        known
+    }
+
+    pub(super) fn add(&mut self, key: &ObjectKey) {
+        self.note(CAME, key);
+    }
+
+    pub(super) fn remove(&mut self, key: &ObjectKey) {
+        self.note(WENT, key);
+    }
+
+    /// Adds and removes what was added to and removed from another one.
+    pub(super) fn append(&mut self, later: &Self) {
+        self.log.push_str(&later.log);
+    }
+
+    /// What is here and not in the other.
+    pub(super) fn without(&self, other: &Self) -> Vec<ObjectKey> {
+        if self.log.is_empty() {
+            return Vec::new();
+        }
+        let (mine, theirs) = (self.keys(), other.keys());
+        let gone = mine
+            .into_iter()
+            .filter(|key| theirs.binary_search(key).is_err());
+        gone.map(|(namespace, name)| ObjectKey::new(namespace, name))
+            .collect()
+    }
+
+    /// Leaves no room for more, since no more is about to come.
+    pub(super) fn settle(&mut self) {
+        self.log.shrink_to_fit();
+        self.tidy_at = self.log.len() * 2 + SMALL;
+    }
+
+    /// Drops what does not count any more, once that may be half of it.
+    pub(super) fn tidy(&mut self) {
+        if self.log.len() < self.tidy_at.max(SMALL) {
+            return;
+        }
+        let mut tidied = Self::default();
+        for (namespace, name) in self.keys() {
+            tidied.push(CAME, namespace, name);
+        }
+        tidied.settle();
+        *self = tidied;
+    }
+
+    fn note(&mut self, sign: u8, key: &ObjectKey) {
+        self.push(sign, &key.namespace, &key.name);
+    }
+
+    fn push(&mut self, sign: u8, namespace: &str, name: &str) {
+        self.log.push(char::from(sign));
+        for part in [namespace, name] {
+            self.log.push_str(part);
+            self.log.push(END);
+        }
+    }
+
+    /// In order.
+    fn keys(&self) -> Vec<(&str, &str)> {
+        let mut parts = self.log.split_terminator(END);
+        let mut notes = Vec::new();
+        while let (Some(first), Some(name)) = (parts.next(), parts.next()) {
+            let (sign, namespace) = first.split_at(1);
+            notes.push(((namespace, name), sign.as_bytes() == [CAME]));
+        }
+        // Stable: of one key the latest stays last.
+        notes.sort_by_key(|(key, _)| *key);
+        let last = notes
+            .chunk_by(|(a, _), (b, _)| a == b)
+            .filter_map(|of_one| of_one.last());
+        last.filter(|(_, is_there)| *is_there)
+            .map(|(key, _)| *key)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Add(ObjectKey),
+        Remove(ObjectKey),
+        Tidy,
+        Settle,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let key = || {
+            let names = ("[ab]{0,2}", "[abc]{1,2}");
+            names.prop_map(|(namespace, name)| ObjectKey::new(&namespace, &name))
+        };
+        prop_oneof![
+            key().prop_map(Step::Add),
+            key().prop_map(Step::Remove),
+            Just(Step::Tidy),
+            Just(Step::Settle),
+        ]
+    }
+
+    fn take(steps: &[Step], known: &mut Known, set: &mut BTreeSet<ObjectKey>) {
+        for step in steps {
+            match step {
+                Step::Add(key) => {
+                    known.add(key);
+                    set.insert(key.clone());
+                }
+                Step::Remove(key) => {
+                    known.remove(key);
+                    set.remove(key);
+                }
+                Step::Tidy => {
+                    known.tidy_at = 0;
+                    known.tidy();
+                }
+                Step::Settle => known.settle(),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_set(
+            mine in proptest::collection::vec(step(), 0..60),
+            later in proptest::collection::vec(step(), 0..60),
+            theirs in proptest::collection::vec(step(), 0..60),
+        ) {
+            let (mut known, mut set) = (Known::default(), BTreeSet::new());
+            take(&mine, &mut known, &mut set);
+            // What another one was told of alone counts where it is appended: nothing that it never had.
+            let additions: Vec<Step> = later.into_iter().filter(|it| matches!(it, Step::Add(_))).collect();
+            let mut appended = Known::default();
+            take(&additions, &mut appended, &mut set);
+            known.append(&appended);
+            let (mut other, mut others) = (Known::default(), BTreeSet::new());
+            take(&theirs, &mut other, &mut others);
+            prop_assert_eq!(known.without(&other), set.difference(&others).cloned().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_same_again_and_again_stays_small() {
+        let mut known = Known::default();
+        for number in 0..10_000 {
+            known.add(&ObjectKey::new("team", &format!("worker-{}", number % 10)));
+            known.tidy();
+        }
+        assert!(known.log.len() <= 2 * SMALL, "{}", known.log.len());
+        assert_eq!(known.without(&Known::default()).len(), 10);
+    }
+}
