@@ -69,6 +69,9 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Why a request or connection is turned away.
 const SHED: [&str; 4] = ["requests", "bodies", "connections", "connections_per_peer"];
 
+/// Why the store fails.
+const STORE: [&str; 5] = ["full", "read_only", "corrupt", "io", "other"];
+
 type Label = (&'static str, &'static str);
 /// One label whose name belongs to the metric.
 type Labelled = Family<[Label; 1], Counter>;
@@ -164,6 +167,9 @@ impl Default for Metrics {
         metrics.register_state();
         for cause in SHED {
             drop(metrics.shed.get_or_create(&[("cause", cause)]));
+        }
+        for cause in STORE {
+            drop(metrics.store_errors.get_or_create(&[("cause", cause)]));
         }
         for cause in ["full", "namespace"] {
             drop(metrics.uses_left_out.get_or_create(&[("cause", cause)]));
