@@ -9,5 +9,6 @@ pub mod resources;
 pub mod server;
 pub mod source;
 pub mod state_file;
+pub mod store;
 pub mod telemetry;
 pub mod tokens;

@@ -19,7 +19,7 @@ use super::record::{
     NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord, Used,
 };
 use super::seal::is_sealed;
-use super::{Cidr, Lifetime, ObjectKey, Problem, Reason, parse_duration, schema, template};
+use super::{Cidr, Lifetime, ObjectKey, Problem, Reason, parse_duration, schema, template, volume};
 use crate::resources::{
     ANNOTATION_ROTATE, ANNOTATION_ROTATE_KEYS, Access, Autoscaling, ClientSecret, Credential,
     CredentialEntry, DurationString, Gateway, GrantType, Identity, IdentityRef, IdentitySpec, Kind,
@@ -393,6 +393,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         staleness,
         revoke_issued_before,
         mode,
+        storage,
         network,
         replicas,
         autoscaling,
@@ -411,6 +412,9 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
     );
     let scale = (replicas.as_ref(), autoscaling.as_ref());
     faults.deployment(*mode, network, scale, pod.is_some());
+    for (path, message) in volume::faults(storage, *mode, *replicas, autoscaling.is_some()) {
+        faults.require(false, path, message);
+    }
     let (minute, ten_minutes) = (SignedDuration::from_mins(1), SignedDuration::from_mins(10));
     let mut lifetime = |path: &str, text: &DurationString, least: SignedDuration| {
         let value = faults.duration(path, text);

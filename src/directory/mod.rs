@@ -36,6 +36,7 @@ mod tests;
 pub mod transition;
 pub mod usage;
 mod verify;
+pub mod volume;
 
 pub use admit::Settings;
 pub use cidr::{Cidr, NoCidr};

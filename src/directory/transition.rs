@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Problem, Reason};
+use super::{Problem, Reason, volume};
 use crate::resources::Kind;
 
 /// What is wrong with replacing `old` by `new`.
@@ -16,6 +16,11 @@ pub fn problems(kind: Kind, old: &Value, new: &Value) -> Vec<Problem> {
     for (path, message) in immutable(kind) {
         if old.pointer(path) != new.pointer(path) {
             refuse(path, message);
+        }
+    }
+    if kind == Kind::Identity {
+        for message in volume::changed(old, new) {
+            refuse("/spec/storage/sqlite", message);
         }
     }
     match kind {

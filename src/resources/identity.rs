@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{DurationString, Moment, Namespaces, SigningAlgorithm, is_default};
 use super::deployment::{Autoscaling, Mode, Network, PodOptions};
+use super::storage::Storage;
 
 /// One issuer, RFC 8414. Administrators' kind: what tenants may ask for is bounded here.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -16,6 +17,7 @@ use super::deployment::{Autoscaling, Mode, Network, PodOptions};
     scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
     validation = Rule::new("self.metadata.name.size() <= 52").message("the name of an Identity has at most 52 characters: its Secrets' names add to it"),
     printcolumn(name = "Issuer", type_ = "string", json_path = ".spec.issuer"),
+    printcolumn(name = "Storage", type_ = "string", json_path = ".spec.storage.type"),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
@@ -26,6 +28,8 @@ use super::deployment::{Autoscaling, Mode, Network, PodOptions};
 #[x_kube(validation = Rule::new("self.issuer.startsWith('https://') || self.issuer.matches('^http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\]|[a-z0-9-]+\\\\.[a-z0-9-]+\\\\.svc|[a-z0-9-]+\\\\.[a-z0-9-]+\\\\.svc\\\\.[a-z0-9.-]+)(:[0-9]+)?(/.*)?$')").message("issuer is https; http only for loopback and *.svc").field_path(".issuer"))]
 #[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("replicas or autoscaling, not both").field_path(".replicas"))]
 #[x_kube(validation = Rule::new("self.mode != 'Embedded' || !(has(self.replicas) || has(self.autoscaling) || has(self.pod) || (has(self.network) && (has(self.network.tls) || has(self.network.ingress) || has(self.network.httpRoute))))").message("mode: Embedded is served by the operator's own pods: replicas, autoscaling, pod, network.tls, ingress and httpRoute go with mode: Deployment").field_path(".mode"))]
+#[x_kube(validation = Rule::new("self.mode != 'Embedded' || self.storage.type == 'None'").message("mode: Embedded has no volume: storage.type SQLite goes with mode: Deployment").field_path(".storage.type"))]
+#[x_kube(validation = Rule::new("self.storage.type != 'SQLite' || (!has(self.autoscaling) && (!has(self.replicas) || self.replicas <= 1))").message("storage.type SQLite is one file, written by one pod: replicas is 0 or 1, and there is no autoscaling").field_path(".storage.type"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.revokeIssuedBefore) || (has(self.revokeIssuedBefore) && self.revokeIssuedBefore >= oldSelf.revokeIssuedBefore)").message("revokeIssuedBefore only moves forward").field_path(".revokeIssuedBefore"))]
 pub struct IdentitySpec {
     /// The issuer: a URL without query, fragment or closing slash; https, or http for loopback and `*.svc`.
@@ -61,10 +65,13 @@ pub struct IdentitySpec {
     /// Nothing issued before this moment is accepted. It only moves forward; a moment ahead acts as now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke_issued_before: Option<Moment>,
+    /// What is kept for people, and where. Machine clients and service tokens need none of it.
+    #[serde(default)]
+    pub storage: Storage,
     /// How it is reached.
     #[serde(default, skip_serializing_if = "is_default")]
     pub network: Network,
-    /// How many pods. Absent: 2, or as many as `autoscaling` says.
+    /// How many pods. Absent: 2, or as many as `autoscaling` says; 1 with `storage.type: SQLite`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: Option<i64>,

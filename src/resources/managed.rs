@@ -8,13 +8,13 @@ pub const LABEL_IDENTITY: &str = "symbolon.dev/identity";
 pub const ANNOTATION_OF_IDENTITY: &str = "symbolon.dev/identity-of";
 /// Annotation with a digest of what was last applied.
 pub const ANNOTATION_APPLIED: &str = "symbolon.dev/applied";
-/// Annotation on a Deployment with a digest of its pod template.
+/// Annotation on a Deployment or StatefulSet with a digest of its pod template.
 pub const ANNOTATION_POD_TEMPLATE: &str = "symbolon.dev/template";
-/// Annotation on a Deployment with a digest of what its Identity says about pods.
+/// Annotation on a Deployment or StatefulSet with a digest of what its Identity says about pods.
 pub const ANNOTATION_POD_OPTIONS: &str = "symbolon.dev/pod-options";
-/// Annotation on a Deployment: who says how many replicas it has.
+/// Annotation on a Deployment or StatefulSet: who says how many replicas it has.
 pub const ANNOTATION_REPLICAS: &str = "symbolon.dev/replicas";
-/// Annotation on a Deployment: why it was rolled out the last time.
+/// Annotation on a Deployment or StatefulSet: why it was rolled out the last time.
 pub const ANNOTATION_ROLLOUT: &str = "symbolon.dev/rollout";
 
 /// A kind of Kubernetes that the operator makes objects of.
@@ -28,6 +28,7 @@ pub enum ManagedKind {
     NetworkPolicy,
     Service,
     Deployment,
+    StatefulSet,
     PodDisruptionBudget,
     HorizontalPodAutoscaler,
     Ingress,
@@ -37,7 +38,7 @@ pub enum ManagedKind {
 
 impl ManagedKind {
     /// All of them, in the order in which they are made.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ServiceAccount,
         Self::Role,
         Self::RoleBinding,
@@ -45,6 +46,7 @@ impl ManagedKind {
         Self::NetworkPolicy,
         Self::Service,
         Self::Deployment,
+        Self::StatefulSet,
         Self::PodDisruptionBudget,
         Self::HorizontalPodAutoscaler,
         Self::Ingress,
@@ -62,6 +64,7 @@ impl ManagedKind {
             Self::NetworkPolicy => "NetworkPolicy",
             Self::Service => "Service",
             Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
             Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
             Self::Ingress => "Ingress",
@@ -80,6 +83,7 @@ impl ManagedKind {
             Self::NetworkPolicy => "networkpolicies",
             Self::Service => "services",
             Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
             Self::PodDisruptionBudget => "poddisruptionbudgets",
             Self::HorizontalPodAutoscaler => "horizontalpodautoscalers",
             Self::Ingress => "ingresses",
@@ -96,7 +100,7 @@ impl ManagedKind {
                 "rbac.authorization.k8s.io/v1"
             }
             Self::NetworkPolicy | Self::Ingress => "networking.k8s.io/v1",
-            Self::Deployment => "apps/v1",
+            Self::Deployment | Self::StatefulSet => "apps/v1",
             Self::PodDisruptionBudget => "policy/v1",
             Self::HorizontalPodAutoscaler => "autoscaling/v2",
             Self::HttpRoute => "gateway.networking.k8s.io/v1",
@@ -107,6 +111,11 @@ impl ManagedKind {
     /// Whether every cluster knows it; the others are asked for first, and not watched.
     pub const fn is_built_in(self) -> bool {
         !matches!(self, Self::HttpRoute | Self::ServiceMonitor)
+    }
+
+    /// Whether it runs pods.
+    pub const fn is_workload(self) -> bool {
+        matches!(self, Self::Deployment | Self::StatefulSet)
     }
 
     /// The address of its objects: in a namespace, or everywhere.

@@ -15,6 +15,7 @@ mod identity;
 mod managed;
 mod scope;
 mod service_token;
+mod storage;
 mod template;
 
 pub use client::*;
@@ -26,4 +27,5 @@ pub use identity::*;
 pub use managed::*;
 pub use scope::*;
 pub use service_token::*;
+pub use storage::*;
 pub use template::*;

@@ -12,6 +12,8 @@ use crate::resources::WhenExceeded;
 pub struct Status {
     lists_complete: AtomicBool,
     draining: AtomicBool,
+    /// There is a store, and it is not open yet.
+    store_awaited: AtomicBool,
     /// Milliseconds since 1970 when the oldest watch was last heard of; `i64::MAX` where nothing can go stale.
     heard: AtomicI64,
     refused_namespaces: AtomicUsize,
@@ -32,6 +34,9 @@ pub enum NotReady {
     /// There was no key to sign with yet.
     #[error("a signing key is missing: the operator makes it")]
     KeysMissing,
+    /// The store is being opened.
+    #[error("the store is not open yet: see the log")]
+    StoreNotOpen,
     /// The Kubernetes API has been away for longer than `staleness.maxAge`.
     #[error("what is known is older than the Identity's staleness.maxAge")]
     Stale,
@@ -42,6 +47,7 @@ impl Default for Status {
         Self {
             lists_complete: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            store_awaited: AtomicBool::new(false),
             heard: AtomicI64::new(i64::MAX),
             refused_namespaces: AtomicUsize::new(0),
         }
@@ -52,6 +58,16 @@ impl Status {
     /// Every first list is complete.
     pub fn lists_complete(&self) {
         self.lists_complete.store(true, Ordering::Release);
+    }
+
+    /// There is a store: without it the server is not ready.
+    pub fn store_awaited(&self) {
+        self.store_awaited.store(true, Ordering::Release);
+    }
+
+    /// The store is open and this Identity's. What becomes of it later keeps nobody from being answered.
+    pub fn store_open(&self) {
+        self.store_awaited.store(false, Ordering::Release);
     }
 
     /// The oldest of the watches was last heard of then. A source that never says so never goes stale.
@@ -96,10 +112,12 @@ impl Status {
             return Err(NotReady::Draining);
         }
         self.serves(snapshot, now)?;
-        if snapshot.had_keys() {
-            Ok(())
-        } else {
-            Err(NotReady::KeysMissing)
+        if !snapshot.had_keys() {
+            return Err(NotReady::KeysMissing);
         }
+        if self.store_awaited.load(Ordering::Acquire) {
+            return Err(NotReady::StoreNotOpen);
+        }
+        Ok(())
     }
 }

@@ -69,6 +69,9 @@ const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Why a request or connection is turned away.
 const SHED: [&str; 4] = ["requests", "bodies", "connections", "connections_per_peer"];
 
+/// Why the store fails.
+const STORE: [&str; 5] = ["full", "read_only", "corrupt", "io", "other"];
+
 type Label = (&'static str, &'static str);
 /// One label whose name belongs to the metric.
 type Labelled = Family<[Label; 1], Counter>;
@@ -121,6 +124,9 @@ pub struct Metrics {
     refused_namespaces: Gauge,
     ready: Gauge,
     dropped_log_lines: Counter,
+    store_bytes: Gauge,
+    store_writable: Gauge,
+    store_errors: Labelled,
     kube: KubeRequests,
 }
 
@@ -152,12 +158,18 @@ impl Default for Metrics {
             refused_namespaces: Gauge::default(),
             ready: Gauge::default(),
             dropped_log_lines: Counter::default(),
+            store_bytes: Gauge::default(),
+            store_writable: Gauge::default(),
+            store_errors: Family::default(),
             kube,
         };
         metrics.register_events();
         metrics.register_state();
         for cause in SHED {
             drop(metrics.shed.get_or_create(&[("cause", cause)]));
+        }
+        for cause in STORE {
+            drop(metrics.store_errors.get_or_create(&[("cause", cause)]));
         }
         for cause in ["full", "namespace"] {
             drop(metrics.uses_left_out.get_or_create(&[("cause", cause)]));
@@ -313,6 +325,35 @@ impl Metrics {
             &self.refused_namespaces,
         );
         catalog.gauge("ready", &[], "1 if the server is ready", &self.ready);
+        catalog.gauge(
+            "store_size_bytes",
+            &[],
+            "The store and its log; 0 without a store",
+            &self.store_bytes,
+        );
+        catalog.gauge(
+            "store_writable",
+            &[],
+            "1 if the store could be written to the last time; 0 without a store",
+            &self.store_writable,
+        );
+        catalog.counter(
+            "store_errors",
+            &["cause"],
+            "Failed uses of the store: full, read_only, corrupt, io, other",
+            &self.store_errors,
+        );
+    }
+
+    /// Notes how large the store is, and whether it could be written to.
+    pub fn store(&self, bytes: u64, is_writable: bool) {
+        self.store_bytes.set(bytes.try_into().unwrap_or(i64::MAX));
+        self.store_writable.set(is_writable.into());
+    }
+
+    /// Counts a failed use of the store.
+    pub fn store_failed(&self, cause: &'static str) {
+        self.store_errors.get_or_create(&[("cause", cause)]).inc();
     }
 
     /// What is measured.

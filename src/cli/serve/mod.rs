@@ -3,6 +3,7 @@
 
 mod certificate;
 mod keys;
+mod store;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use tracing::{info, warn};
 
 use self::certificate::Certificate;
 use self::keys::{Keys, Place};
+use self::store::Location;
 use super::clock::now;
 use super::logging::LogArgs;
 use super::{cluster, manifests, signals};
@@ -55,6 +57,9 @@ pub(super) struct Args {
     /// this certificate, and with its successor when the files change; without it TLS ends in front of the server
     #[arg(long, value_name = "DIR", env = "SYMBOLON_TLS_DIR")]
     tls_dir: Option<PathBuf>,
+    /// The store of what is kept for people: a SQLite file, made where there is none; without it nothing is kept
+    #[arg(long, value_name = "sqlite:PATH", env = "SYMBOLON_STORE")]
+    store: Option<Location>,
     /// Where to serve
     #[arg(
         long,
@@ -227,19 +232,51 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     let app = service.app().await?;
     info!(listen = %listener.local_addr()?, health = %health.local_addr()?, identity = %service.identity, "serving");
     let shutdown = CancellationToken::new();
+    if args.store.is_some() {
+        app.status().store_awaited();
+    }
+    // It ends once nobody is answered any more.
+    let closing = CancellationToken::new();
+    let mut storing = tokio::spawn(keep(
+        args.store,
+        service.identity.clone(),
+        app.clone(),
+        service.metrics.clone(),
+        closing.clone(),
+    ));
     let serving = server::run(listener, tls, health, app.clone(), shutdown.clone());
     let serving = tokio::spawn(serving);
     let renewing = certificate.map(|certificate| tokio::spawn(certificate.follow()));
     let failed = tokio::select! {
         () = service.follow(&client, &app) => true,
         () = signals::asked_to_stop() => false,
+        ended = &mut storing => return ended.context("the store failed")?.context("the store cannot be used"),
     };
     info!("stopping: requests under way are answered first");
     shutdown.cancel();
     serving.await.context("the server failed")??;
+    closing.cancel();
+    storing.await.context("the store failed")??;
     renewing.inspect(tokio::task::JoinHandle::abort);
     ensure!(!failed, "a watch has failed: ended, to be started again");
     Ok(())
+}
+
+/// Keeps the store, where there is one.
+async fn keep(
+    location: Option<Location>,
+    identity: ObjectKey,
+    app: App,
+    metrics: Arc<Metrics>,
+    closing: CancellationToken,
+) -> Result<(), crate::store::StoreError> {
+    match location {
+        Some(location) => store::keep(location, identity, app, &metrics, closing).await,
+        None => {
+            closing.cancelled().await;
+            Ok(())
+        }
+    }
 }
 
 /// Tells the server when it knows everything, and from then on how old what it knows may be.

@@ -7,7 +7,7 @@ use super::super::{duration::format_duration, parse_duration, template};
 use crate::resources::{CLIENT_TEXT, OwnerKind, TOKEN_TEXT};
 
 /// Patterns of our schemas and what they ask for.
-const PATTERNS: [(&str, &str); 15] = [
+const PATTERNS: [(&str, &str); 16] = [
     (
         DURATION,
         "a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms",
@@ -40,6 +40,10 @@ const PATTERNS: [(&str, &str); 15] = [
     (
         r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
         "an amount such as 2, 500m or 128Mi",
+    ),
+    (
+        r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$",
+        "a whole number of Mi, Gi or Ti, such as 512Mi or 10Gi",
     ),
     (
         ISSUER,

@@ -100,7 +100,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                     fleet: Some(fleet), ..
                 },
                 Mode::Deployment,
-            ) => fleet.run(&identity).await,
+            ) => fleet.run(&identity, now()).await,
             (Serving::Here { fleet, embedded }, Mode::Embedded) => {
                 self::embedded(&identity, fleet.as_deref(), embedded.as_ref()).await
             }

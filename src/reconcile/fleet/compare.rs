@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Child;
 use super::build::{Scale, Wanted};
+use super::volume::claims_another;
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::resources::{
     ANNOTATION_APPLIED, ANNOTATION_OF_IDENTITY, ANNOTATION_REPLICAS, LABEL_IDENTITY, LABEL_MANAGED,
@@ -27,6 +28,8 @@ pub(super) enum Step {
     Apply(Value),
     /// What differs cannot be changed: delete it first.
     Replace,
+    /// The same of a StatefulSet, whose pod goes on without it meanwhile.
+    Release,
     /// One of an Identity of this name that was deleted: it is being collected.
     Wait,
     /// Somebody else's.
@@ -68,6 +71,9 @@ pub(super) fn step(
     );
     if is_binding && live["roleRef"] != wanted.body["roleRef"] {
         return Step::Replace;
+    }
+    if wanted.child.kind == ManagedKind::StatefulSet && claims_another(live, &wanted.body) {
+        return Step::Release;
     }
     let body = body();
     if annotation(live, ANNOTATION_APPLIED) != annotation(&body, ANNOTATION_APPLIED) {
@@ -191,9 +197,9 @@ fn is_shared(field: &str, kind: ManagedKind) -> bool {
     match field {
         "ownerReferences" => true,
         "containers" | "volumes" | "env" | "volumeMounts" | "imagePullSecrets" => {
-            kind == ManagedKind::Deployment
+            kind.is_workload()
         }
-        "ports" => matches!(kind, ManagedKind::Deployment | ManagedKind::Service),
+        "ports" => kind.is_workload() || kind == ManagedKind::Service,
         _ => false,
     }
 }

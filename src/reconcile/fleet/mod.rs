@@ -1,4 +1,4 @@
-//! The pods of Identities and all that belongs to them: a Deployment, its Service, rights, budget, routes.
+//! The pods of Identities and all that belongs to them: a Deployment or StatefulSet, its Service, rights, budget, routes.
 //!
 //! [`build`] says what there should be; [`compare`] what to do about each object that there is; [`rollout`] how far
 //! the pods are; [`upgrade`] whose turn it is when the installation's image changes. Those are pure. [`Fleet`] gathers
@@ -14,6 +14,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod volume;
 
 pub use self::objects::Objects;
 pub use self::pass::{Fleet, FleetError, Passed};

@@ -17,7 +17,7 @@ use crate::resources::ManagedKind;
 
 /// Pods that are asked what ails them.
 const MOST_PODS: u32 = 20;
-/// Deployments of one page.
+/// Objects of one page.
 const PAGE: u32 = 500;
 
 /// A Kubernetes API server, for objects of Identities.
@@ -52,7 +52,22 @@ impl Objects {
 
     /// Deletes the very object that was read.
     pub(super) async fn delete(&self, child: &Child, only: &Precondition) -> Result<(), ApiError> {
-        let params = DeleteParams::background().preconditions(Preconditions {
+        self.delete_by(child, only, DeleteParams::background())
+            .await
+    }
+
+    /// The same, and what it has made stays.
+    pub(super) async fn release(&self, child: &Child, only: &Precondition) -> Result<(), ApiError> {
+        self.delete_by(child, only, DeleteParams::orphan()).await
+    }
+
+    async fn delete_by(
+        &self,
+        child: &Child,
+        only: &Precondition,
+        params: DeleteParams,
+    ) -> Result<(), ApiError> {
+        let params = params.preconditions(Preconditions {
             uid: Some(only.uid.clone()),
             resource_version: Some(only.resource_version.clone()),
         });
@@ -61,9 +76,36 @@ impl Objects {
             .map(drop)
     }
 
-    /// Every Deployment of an Identity, here or everywhere.
-    pub(super) async fn deployments(
+    /// Reads the claim of a volume.
+    pub(super) async fn claim(
         &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, ApiError> {
+        let request = claims(namespace).get(name, &GetParams::default());
+        self.rest.find(request).await
+    }
+
+    /// Changes the claim of a volume: on condition of what was read, which is in the patch.
+    pub(super) async fn patch_claim(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+    ) -> Result<(), ApiError> {
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.write(claims(namespace).patch(name, &params, &Patch::Merge(patch)))
+            .await
+            .map(drop)
+    }
+
+    /// Every Deployment, or every StatefulSet, of an Identity, here or everywhere.
+    pub(super) async fn workloads(
+        &self,
+        kind: ManagedKind,
         namespace: Option<&str>,
     ) -> Result<Vec<Value>, ApiError> {
         let mut found = Vec::new();
@@ -75,7 +117,7 @@ impl Objects {
                 continue_token: next.take(),
                 ..ListParams::default()
             };
-            let path = ManagedKind::Deployment.path(namespace);
+            let path = kind.path(namespace);
             let mut page = self.rest.send(Request::new(path).list(&params)).await?;
             next = page["metadata"]["continue"]
                 .as_str()
@@ -131,6 +173,12 @@ impl Objects {
         }
         self.rest.send(request).await
     }
+}
+
+fn claims(namespace: &str) -> Request {
+    Request::new(format!(
+        "/api/v1/namespaces/{namespace}/persistentvolumeclaims"
+    ))
 }
 
 fn at(child: &Child) -> Request {

@@ -4,15 +4,17 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::build::{Apis, Plan, Wanted, build, possible};
 use super::compare::{Owner, Step, annotation, owner, step};
-use super::rollout::{Rollout, is_stuck, read};
+use super::rollout::{Rollout, is_rolling, is_stuck, read};
 use super::seen::Seen;
 use super::upgrade::{Cause, SPEC, UPGRADE, cause, under_way};
+use super::volume::{claim_name, growth, not_grown};
 use super::{Child, Installation, Objects};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::cluster::{ApiError, Precondition};
@@ -36,7 +38,7 @@ pub struct Fleet {
     repairs: Mutex<HashMap<Child, Repairs>>,
     /// Namespaces in which an Identity's servers could not be given their rights, as people were told.
     refused: Mutex<HashMap<ObjectKey, BTreeSet<String>>>,
-    /// Held from asking whose turn it is until the Deployment is written.
+    /// Held from asking whose turn it is until the workload is written.
     turn: tokio::sync::Mutex<Option<Turn>>,
 }
 
@@ -56,7 +58,7 @@ struct Turn {
 /// What a pass came to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Passed {
-    /// How far the pods are; `None` where there is no Deployment.
+    /// How far the pods are; `None` where there are none.
     pub rollout: Option<Rollout>,
     /// What keeps it from being as it should.
     pub problem: Option<Problem>,
@@ -122,7 +124,7 @@ impl Fleet {
     }
 
     /// Brings an Identity's objects to what its spec says.
-    pub async fn run(&self, identity: &Identity) -> Result<Passed, FleetError> {
+    pub async fn run(&self, identity: &Identity, now: Timestamp) -> Result<Passed, FleetError> {
         let apis = self.apis().await?;
         let plan = match build(identity, &self.of, apis) {
             Ok(plan) => plan,
@@ -135,8 +137,9 @@ impl Fleet {
             plan: &plan,
             refused: BTreeSet::new(),
             passed: Passed::default(),
-            deployment: None,
+            workload: None,
             waits: None,
+            now,
         };
         if plan.objects.iter().any(|it| !it.child.kind.is_built_in()) {
             pass.passed.look_again(UNWATCHED);
@@ -327,9 +330,10 @@ struct Pass<'a> {
     plan: &'a Plan,
     refused: BTreeSet<String>,
     passed: Passed,
-    deployment: Option<Value>,
+    workload: Option<Value>,
     /// Why newer pods come later.
     waits: Option<String>,
+    now: Timestamp,
 }
 
 /// For something that is on its way by itself.
@@ -338,6 +342,8 @@ const SOON: Duration = Duration::from_secs(1);
 const IN_THE_WAY: Duration = Duration::from_secs(15);
 /// For objects that no watch tells of.
 const UNWATCHED: Duration = Duration::from_mins(10);
+/// For a pod that does not come.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// For a namespace to give us our rights (back).
 const REFUSED: Duration = Duration::from_secs(30);
 /// For one's turn.
@@ -348,11 +354,9 @@ impl Pass<'_> {
     async fn attend(&mut self, wanted: &Wanted) -> Result<(), FleetError> {
         let child = &wanted.child;
         let digest = annotation(&wanted.body, ANNOTATION_APPLIED).unwrap_or_default();
-        let is_deployment = child.kind == ManagedKind::Deployment;
-        // A Deployment tells how far it is, and some kinds are not watched.
-        if !is_deployment
-            && child.kind.is_built_in()
-            && lock(&self.fleet.seen).is_good(child, digest)
+        let is_workload = child.kind.is_workload();
+        // A workload tells how far it is, and some kinds are not watched.
+        if !is_workload && child.kind.is_built_in() && lock(&self.fleet.seen).is_good(child, digest)
         {
             return Ok(());
         }
@@ -373,8 +377,8 @@ impl Pass<'_> {
             let version = stored["metadata"]["resourceVersion"].as_str();
             lock(&self.fleet.seen).found_good(child, version.unwrap_or_default(), digest);
         }
-        if is_deployment {
-            self.deployment = Some(stored);
+        if is_workload {
+            self.workload = Some(stored);
         }
         Ok(())
     }
@@ -411,6 +415,16 @@ impl Pass<'_> {
                 }
             },
             Step::Apply(body) => self.apply(child, body, live).await,
+            Step::Release => {
+                if let Some(live) = &live {
+                    info!(%child, "made anew for a larger volume: its pod goes on");
+                    let released = self.fleet.objects.release(child, &only(live)).await;
+                    released.map_err(|error| FleetError(child.to_string(), error))?;
+                }
+                // Its pod is let go of first.
+                self.passed.look_again(SOON);
+                Ok(None)
+            }
             Step::Replace => {
                 if let Some(live) = &live {
                     let deleted = self.fleet.objects.delete(child, &only(live)).await;
@@ -421,7 +435,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Applies a body over what was read; a Deployment when it is its turn.
+    /// Applies a body over what was read; pods when it is their turn.
     async fn apply(
         &mut self,
         child: &Child,
@@ -430,7 +444,7 @@ impl Pass<'_> {
     ) -> Result<Option<Value>, FleetError> {
         let fleet = self.fleet;
         let mut turn = None;
-        if child.kind == ManagedKind::Deployment {
+        if child.kind.is_workload() {
             let cause = cause(&body, live.as_ref());
             if cause == Cause::Upgrade {
                 let held = turn.insert(fleet.turn.lock().await);
@@ -482,20 +496,18 @@ impl Pass<'_> {
             (accepted, _) => accepted.iter().map(Some).collect(),
         };
         for place in places {
-            let found = self
-                .fleet
-                .objects
-                .deployments(place.map(String::as_str))
-                .await;
-            let found = match found {
-                // None of ours is on its way where we may do nothing.
-                Err(ApiError::Forbidden(_)) if place.is_some() => continue,
-                found => {
-                    found.map_err(|error| FleetError("list of Deployments".to_owned(), error))?
+            for kind in [ManagedKind::Deployment, ManagedKind::StatefulSet] {
+                let listed = place.map(String::as_str);
+                let found = match self.fleet.objects.workloads(kind, listed).await {
+                    // None of ours is on its way where we may do nothing.
+                    Err(ApiError::Forbidden(_)) if place.is_some() => continue,
+                    found => {
+                        found.map_err(|error| FleetError(format!("list of {kind}s"), error))?
+                    }
+                };
+                if let Some(other) = under_way(&found, own) {
+                    return Ok(Some(other.to_owned()));
                 }
-            };
-            if let Some(other) = under_way(&found, own) {
-                return Ok(Some(other.to_owned()));
             }
         }
         Ok(None)
@@ -528,30 +540,64 @@ impl Pass<'_> {
 
     /// Takes away what is not wanted any more.
     async fn clear(&self, wanted: &BTreeSet<&Child>) -> Result<(), FleetError> {
+        // Whoever serves goes on until another does.
+        let is_replaced = self.workload.as_ref().is_some_and(|it| !is_rolling(it));
         for child in self.fleet.candidates(&self.key) {
-            if !wanted.contains(&child) {
+            let is_needed = child.kind.is_workload() && !is_replaced;
+            if !wanted.contains(&child) && !is_needed {
                 self.fleet.remove(&child, &self.key, self.uid).await?;
             }
         }
         Ok(())
     }
 
+    /// Has the volume grow. Where that is refused everything goes on as it is, and somebody is told.
+    async fn grow(&mut self) -> Result<(), FleetError> {
+        let Some(wanted) = self.workload.as_ref().and_then(claimed) else {
+            return Ok(());
+        };
+        let (namespace, name) = (&*self.key.namespace, claim_name(&self.key));
+        let failed = |error| FleetError(format!("PersistentVolumeClaim {namespace}/{name}"), error);
+        let objects = &self.fleet.objects;
+        let live = objects.claim(namespace, &name).await.map_err(failed)?;
+        let Some(patch) = live.and_then(|live| growth(&live, &wanted)) else {
+            return Ok(());
+        };
+        match objects.patch_claim(namespace, &name, &patch).await {
+            Ok(()) => info!(claim = name, size = wanted, "the volume grows"),
+            Err(ApiError::Conflict | ApiError::NotFound) => self.passed.look_again(SOON),
+            Err(ApiError::Forbidden(words) | ApiError::Invalid(words)) => {
+                self.passed.look_again(UNWATCHED);
+                let problem = not_grown(&name, &wanted, &words);
+                self.passed.problem.get_or_insert(problem);
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        Ok(())
+    }
+
     async fn finish(mut self) -> Result<Passed, FleetError> {
-        let Some(deployment) = &self.deployment else {
-            let words = "its Deployment is about to be made, or to be changed";
+        self.grow().await?;
+        let Some(workload) = &self.workload else {
+            let words = "its pods are about to be made, or to be changed";
             let soon = || Problem::error(Reason::RollingOut, "", words);
             self.passed.problem.get_or_insert_with(soon);
             return Ok(self.passed);
         };
-        let mut rollout = read(deployment, &[]);
-        if is_stuck(deployment) {
+        let mut rollout = read(workload, &[], self.now);
+        // A StatefulSet has no deadline of its own, and no condition: its pod tells.
+        let is_set_under_way = workload["kind"] == "StatefulSet" && is_rolling(workload);
+        if is_set_under_way {
+            self.passed.look_again(PATIENCE);
+        }
+        if is_set_under_way || is_stuck(workload, &[], self.now) {
             let asked = self
                 .fleet
                 .objects
                 .pods(&self.key.namespace, &rollout.selector);
             // Words alone: without them the rest is told.
             let pods = asked.await.unwrap_or_default();
-            rollout = read(deployment, &pods);
+            rollout = read(workload, &pods, self.now);
         }
         rollout.upgrade = self.waits;
         self.passed.rollout = Some(rollout);
@@ -559,7 +605,14 @@ impl Pass<'_> {
     }
 }
 
-/// Notes on a Deployment why its pods were last replaced, and over what it is applied.
+/// How large a volume a StatefulSet claims.
+fn claimed(workload: &Value) -> Option<String> {
+    let claim = &workload["spec"]["volumeClaimTemplates"][0]["spec"];
+    let size = claim["resources"]["requests"]["storage"].as_str()?;
+    Some(size.to_owned())
+}
+
+/// Notes on a workload why its pods were last replaced, and over what it is applied.
 fn note(body: &mut Value, cause: Cause, live: Option<&Value>) {
     let before = live.and_then(|live| annotation(live, ANNOTATION_ROLLOUT));
     let why = match cause {

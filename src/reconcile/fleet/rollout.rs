@@ -1,8 +1,16 @@
-//! How far an Identity's pods are, as its Deployment tells. Pure; the same questions as `kubectl rollout status` asks.
+//! How far an Identity's pods are, as its Deployment or StatefulSet tells. Pure; the same questions as `kubectl rollout status` asks.
 
+use super::build::PROGRESS_DEADLINE_SECONDS;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// A Deployment's pods.
+/// After so long a pod that is not ready has failed.
+const DEADLINE: SignedDuration = SignedDuration::from_secs(PROGRESS_DEADLINE_SECONDS.cast_signed());
+
+/// The most of a program's last line that is repeated.
+const LONGEST_LINE: usize = 400;
+
+/// A workload's pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollout {
     /// All pods, those of an older revision included.
@@ -30,11 +38,11 @@ pub enum Phase {
     Failed(String),
 }
 
-/// Reads a live Deployment. `pods` are its pods where they were asked for: their words say why it failed.
-pub(super) fn read(deployment: &Value, pods: &[Value]) -> Rollout {
+/// Reads a live workload. `pods` are its pods where they were asked for: their words say why it failed.
+pub(super) fn read(deployment: &Value, pods: &[Value], now: Timestamp) -> Rollout {
     let status = &deployment["status"];
     let count = |field: &str| status[field].as_i64().unwrap_or(0);
-    let phase = phase(deployment, pods);
+    let phase = phase(deployment, pods, now);
     let labels = deployment["spec"]["selector"]["matchLabels"].as_object();
     let pairs = labels
         .into_iter()
@@ -51,18 +59,41 @@ pub(super) fn read(deployment: &Value, pods: &[Value]) -> Rollout {
     }
 }
 
-/// Whether a live Deployment gets no further, so that its pods should be asked why.
-pub(super) fn is_stuck(deployment: &Value) -> bool {
-    condition(deployment, "Progressing")
+/// Whether a live workload gets no further, so that its pods should be asked why. A StatefulSet does not say so itself:
+/// its newest pod has not been ready for as long as a Deployment would have waited.
+pub(super) fn is_stuck(workload: &Value, pods: &[Value], now: Timestamp) -> bool {
+    if workload["kind"] == "StatefulSet" {
+        return pods
+            .iter()
+            .filter(|pod| pod["metadata"]["ownerReferences"][0]["kind"] == "StatefulSet")
+            .any(|pod| unready_for(pod, now).is_some_and(|since| since >= DEADLINE));
+    }
+    condition(workload, "Progressing")
         .is_some_and(|condition| condition["reason"] == "ProgressDeadlineExceeded")
 }
 
-/// Whether a live Deployment is still on its way from one revision to another.
-pub(super) fn is_rolling(deployment: &Value) -> bool {
-    phase(deployment, &[]) != Phase::Complete
+/// How long a pod has not been ready; `None` for one that is, or is ending.
+fn unready_for(pod: &Value, now: Timestamp) -> Option<SignedDuration> {
+    if pod["metadata"]["deletionTimestamp"].is_string() {
+        return None;
+    }
+    let ready = condition(pod, "Ready");
+    if ready.is_some_and(|ready| ready["status"] == "True") {
+        return None;
+    }
+    let moment = |value: &Value| value.as_str()?.parse::<Timestamp>().ok();
+    let since = ready.and_then(|ready| moment(&ready["lastTransitionTime"]));
+    let since = since.or_else(|| moment(&pod["metadata"]["creationTimestamp"]))?;
+    Some(now.duration_since(since))
 }
 
-fn phase(deployment: &Value, pods: &[Value]) -> Phase {
+/// Whether a live workload is still on its way from one revision to another.
+pub(super) fn is_rolling(deployment: &Value) -> bool {
+    // Whether it is stuck makes no difference, and so neither does the time.
+    phase(deployment, &[], Timestamp::MIN) != Phase::Complete
+}
+
+fn phase(deployment: &Value, pods: &[Value], now: Timestamp) -> Phase {
     let status = &deployment["status"];
     let count = |field: &str| status[field].as_i64().unwrap_or(0);
     let wanted = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
@@ -72,7 +103,9 @@ fn phase(deployment: &Value, pods: &[Value]) -> Phase {
     }
     let (updated, ready) = (count("updatedReplicas"), count("readyReplicas"));
     let new_ready = ready.min(updated);
-    if is_stuck(deployment) {
+    let is_short = updated < wanted || count("availableReplicas") < wanted;
+    let is_set = deployment["kind"] == "StatefulSet";
+    if (is_short || !is_set) && is_stuck(deployment, pods, now) {
         let why = pods.iter().find_map(trouble);
         let why = why.or_else(|| refused(deployment));
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
@@ -80,7 +113,7 @@ fn phase(deployment: &Value, pods: &[Value]) -> Phase {
             "the rollout got no further: {new_ready} of {wanted} replicas are ready{why}"
         ));
     }
-    if updated < wanted || count("availableReplicas") < wanted {
+    if is_short {
         let why = refused(deployment).map(|why| format!(": {why}"));
         return Phase::Under(format!(
             "{new_ready} of {wanted} replicas are ready{}",
@@ -117,7 +150,11 @@ fn trouble(pod: &Value) -> Option<String> {
     let waiting = containers.into_iter().flatten().find_map(|container| {
         let state = &container["state"];
         let last = &container["lastState"]["terminated"];
-        words(&state["waiting"])
+        let end = last["message"].as_str().and_then(last_line);
+        let said = end.map(|end| format!("pod {name}: {end}"));
+        let waiting = words(&state["waiting"]);
+        said.filter(|_| waiting.is_some())
+            .or(waiting)
             .filter(|_| state["waiting"]["reason"] != "ContainerCreating")
             .or_else(|| words(&state["terminated"]))
             .or_else(|| words(last))
@@ -131,6 +168,12 @@ fn trouble(pod: &Value) -> Option<String> {
         words(found?)
     };
     waiting.or_else(unscheduled)
+}
+
+/// What a program said last before it ended, as its container keeps it.
+fn last_line(message: &str) -> Option<String> {
+    let line = message.trim_end().lines().next_back()?;
+    Some(line.chars().take(LONGEST_LINE).collect())
 }
 
 fn condition<'v>(deployment: &'v Value, kind: &str) -> Option<&'v Value> {

@@ -8,6 +8,7 @@ use super::compare::{Step, step};
 use super::rollout::{Phase, read};
 use super::seen::Seen;
 use super::upgrade::{Cause, cause, under_way};
+use super::volume::growth;
 use super::{Child, Installation};
 use crate::directory::{ObjectKey, Reason};
 use crate::resources::{Identity, ManagedKind};
@@ -370,6 +371,10 @@ fn replicas_are_said_by_one_alone(
     assert_eq!(body["spec"]["replicas"].as_i64(), applied);
 }
 
+fn now() -> jiff::Timestamp {
+    "2026-01-01T12:00:00Z".parse().unwrap()
+}
+
 // --- told ---------------------------------------------------------------------------------------
 
 fn deployment(status: Value) -> Value {
@@ -390,7 +395,7 @@ fn deployment(status: Value) -> Value {
 #[case::old_are_ending(json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 2, "readyReplicas": 3, "availableReplicas": 3}), "2 of 2 replicas are ready, 1 of the revision before are ending")]
 #[case::quota(json!({"observedGeneration": 3, "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]}), "0 of 2 replicas are ready: exceeded quota")]
 fn a_rollout_counts_new_pods(#[case] status: Value, #[case] says: &str) {
-    let rollout = read(&deployment(status), &[]);
+    let rollout = read(&deployment(status), &[], now());
     assert_eq!(rollout.phase, Phase::Under(says.to_owned()));
     assert_eq!(rollout.version, None);
 }
@@ -398,7 +403,7 @@ fn a_rollout_counts_new_pods(#[case] status: Value, #[case] says: &str) {
 #[test]
 fn a_rollout_that_is_done_says_what_runs() {
     let status = json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2});
-    let rollout = read(&deployment(status), &[]);
+    let rollout = read(&deployment(status), &[], now());
     assert_eq!(rollout.phase, Phase::Complete);
     assert_eq!(rollout.version.as_deref(), Some("1.2.3"));
     assert_eq!((rollout.replicas, rollout.ready), (2, 2));
@@ -409,7 +414,7 @@ fn a_rollout_that_is_done_says_what_runs() {
 fn a_rollout_that_got_stuck_says_what_a_pod_complains_of() {
     let status = json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2,
         "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]});
-    let says = |pods: &[Value]| match read(&deployment(status.clone()), pods).phase {
+    let says = |pods: &[Value]| match read(&deployment(status.clone()), pods, now()).phase {
         Phase::Failed(says) => says,
         other => panic!("{other:?}"),
     };
@@ -440,7 +445,10 @@ fn the_version_is_the_tag_or_the_digest(#[case] image: &str, #[case] version: &s
     let mut deployment = deployment(json!({"observedGeneration": 3}));
     deployment["spec"]["replicas"] = json!(0);
     deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!(image);
-    assert_eq!(read(&deployment, &[]).version.as_deref(), Some(version));
+    assert_eq!(
+        read(&deployment, &[], now()).version.as_deref(),
+        Some(version)
+    );
 }
 
 // --- upgrades -----------------------------------------------------------------------------------
@@ -493,6 +501,133 @@ fn one_identity_is_upgraded_at_a_time() {
     let all = [done, own_affair, rolling];
     assert_eq!(under_way(&all, "a/b"), Some("a/rolling"));
     assert_eq!(under_way(&all, "a/rolling"), None, "its own turn goes on");
+}
+
+// --- kept ---------------------------------------------------------------------------------------
+
+#[test]
+fn an_identity_that_keeps_something_has_one_pod_and_a_volume() {
+    let plan = plan("storage: {type: SQLite, sqlite: {size: 5Gi, storageClassName: fast}}");
+    let has = |kind| plan.objects.iter().any(|it| it.child.kind == kind);
+    assert!(!has(ManagedKind::Deployment) && !has(ManagedKind::PodDisruptionBudget));
+    insta::assert_yaml_snapshot!("kept", body(&plan, ManagedKind::StatefulSet));
+}
+
+#[rstest]
+#[case("storage: {type: SQLite}", 1)]
+#[case("{storage: {type: SQLite}, replicas: 0}", 0)]
+#[case("{storage: {type: SQLite}, replicas: 1}", 1)]
+fn a_second_pod_would_have_another_volume(#[case] spec: &str, #[case] replicas: i64) {
+    let plan = plan(spec);
+    assert_eq!(plan.scale, Scale::Fixed(replicas));
+    assert_eq!(
+        body(&plan, ManagedKind::StatefulSet)["spec"]["replicas"],
+        replicas
+    );
+}
+
+/// Pods of both look alike to the Service, and run the same program, but for what the store needs.
+#[test]
+fn both_kinds_of_pods_are_built_alike() {
+    let (plain, kept) = (plan("{}"), plan("storage: {type: SQLite}"));
+    let template = |plan, kind| body(plan, kind)["spec"]["template"].clone();
+    let mut kept = template(&kept, ManagedKind::StatefulSet);
+    let mut plain = template(&plain, ManagedKind::Deployment);
+    let container = &mut kept["spec"]["containers"][0];
+    let take = |list: &mut Value| list.as_array_mut().unwrap().pop().unwrap();
+    let store = take(&mut container["args"]);
+    assert_eq!(store, "--store=sqlite:/var/lib/symbolon/symbolon.db");
+    let mount = take(&mut container["volumeMounts"]);
+    assert_eq!(mount["mountPath"], "/var/lib/symbolon");
+    let container = container.as_object_mut().unwrap();
+    container.remove("terminationMessagePolicy").unwrap();
+    kept["spec"]["securityContext"]
+        .as_object_mut()
+        .unwrap()
+        .remove("fsGroupChangePolicy")
+        .unwrap();
+    let spread = plain["spec"].as_object_mut().unwrap();
+    spread.remove("topologySpreadConstraints").unwrap();
+    assert_eq!(kept, plain);
+}
+
+#[test]
+fn a_set_is_made_anew_for_a_larger_volume_alone() {
+    let of = |size: &str| {
+        plan(&format!(
+            "storage: {{type: SQLite, sqlite: {{size: {size}}}}}"
+        ))
+    };
+    let live = |plan: &Plan| {
+        let mut live = stored(body(plan, ManagedKind::StatefulSet));
+        let claim = &mut live["spec"]["volumeClaimTemplates"][0];
+        claim["spec"]["volumeMode"] = json!("Filesystem");
+        claim["spec"]["storageClassName"] = json!("default");
+        claim["status"] = json!({"phase": "Pending"});
+        live
+    };
+    let small = live(&of("1Gi"));
+    assert_eq!(
+        steps(&of("1Gi"), ManagedKind::StatefulSet, &small),
+        Step::Keep
+    );
+    assert_eq!(
+        steps(&of("2Gi"), ManagedKind::StatefulSet, &small),
+        Step::Release
+    );
+}
+
+#[rstest]
+#[case("1Gi", "2Gi", true)]
+#[case("1Gi", "1024Mi", false)]
+#[case("3Gi", "2Gi", false)]
+#[case("1500M", "2Gi", false)]
+fn a_claim_only_grows(#[case] live: &str, #[case] wanted: &str, #[case] grows: bool) {
+    let claim = json!({"metadata": {"resourceVersion": "7"}, "spec": {"resources": {"requests": {"storage": live}}}});
+    let patch = growth(&claim, wanted);
+    assert_eq!(patch.is_some(), grows, "{patch:?}");
+    let on_condition = patch.is_none_or(|patch| patch["metadata"]["resourceVersion"] == "7");
+    assert!(on_condition);
+}
+
+fn set_with(status: Value) -> Value {
+    let mut set = deployment(status);
+    set["kind"] = json!("StatefulSet");
+    set["spec"]["replicas"] = json!(1);
+    set
+}
+
+fn set_pod(since: &str, status: Value) -> Value {
+    json!({"metadata": {
+        "name": "main-identity-0", "creationTimestamp": since,
+        "ownerReferences": [{"kind": "StatefulSet"}]}, "status": status})
+}
+
+#[test]
+fn a_set_whose_pod_does_not_get_ready_in_time_has_failed_and_tells_its_last_words() {
+    let set = set_with(json!({"observedGeneration": 3, "replicas": 1, "updatedReplicas": 1}));
+    let young = set_pod("2026-01-01T11:58:00Z", json!({}));
+    assert_eq!(
+        read(&set, &[young], now()).phase,
+        Phase::Under("0 of 1 replicas are ready".to_owned())
+    );
+    let crashing = json!({"containerStatuses": [{
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
+        "lastState": {"terminated": {"reason": "Error", "message": "{\"a\": 1}\nsymbolon: the store is damaged\n"}},
+    }]});
+    let old = set_pod("2026-01-01T11:54:00Z", crashing);
+    assert_eq!(
+        read(&set, &[old], now()).phase,
+        Phase::Failed(
+            "the rollout got no further: 0 of 1 replicas are ready: pod main-identity-0: symbolon: the store is damaged"
+                .to_owned()
+        )
+    );
+    let done = set_with(
+        json!({"observedGeneration": 3, "replicas": 1, "updatedReplicas": 1,
+        "readyReplicas": 1, "availableReplicas": 1}),
+    );
+    assert_eq!(read(&done, &[], now()).phase, Phase::Complete);
 }
 
 // --- seen ---------------------------------------------------------------------------------------

@@ -79,10 +79,11 @@ async fn health_is_on_its_own_port_and_tells_why_it_is_not_ready() {
     let fixture = Fixture::new();
     assert_eq!(health(&fixture, "/livez").await.body, "ok\n");
     assert_eq!(health(&fixture, "/readyz").await.body, "ok\n");
-    fixture.app.publisher().set_keys(no_keys(), now()).unwrap();
+    let long_ago = now() - jiff::SignedDuration::from_hours(25);
+    fixture.app.status().heard_at(long_ago);
     let reply = health(&fixture, "/readyz").await;
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
-    assert!(reply.body.contains("signing key"), "{}", reply.body);
+    assert!(reply.body.contains("staleness.maxAge"), "{}", reply.body);
     assert_eq!(
         health(&fixture, "/livez").await.status,
         StatusCode::OK,

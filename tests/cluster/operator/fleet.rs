@@ -3,7 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::{
     Api, Client,
     api::{
@@ -811,4 +812,140 @@ async fn a_route_waits_for_the_cluster_to_know_its_kind() {
             .then_some(())
     })
     .await;
+}
+
+// --- kept ---------------------------------------------------------------------------------------
+
+/// The claim of the Identity's one pod.
+fn claims(world: &World<'_>) -> Api<PersistentVolumeClaim> {
+    world.platform.api()
+}
+
+const CLAIM: &str = "data-main-identity-0";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_serves_goes_on_until_another_does_and_a_volume_is_never_deleted() {
+    let world = World::empty(Cluster::shared()).await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    let kubelet = Kubelet::start(&world);
+    world.apply(&identity("storage: {type: None}")).await;
+    world.identity_is("main", "Ready").await;
+    drop(kubelet);
+
+    world.apply(&identity("storage: {type: SQLite}")).await;
+    world.identity_is("main", "RollingOut").await;
+    eventually("the volume is claimed", async || {
+        claims(&world).get_opt(CLAIM).await.unwrap()
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(
+        world.made(ManagedKind::Deployment).await.is_some(),
+        "nobody else serves it yet"
+    );
+    let kubelet = Kubelet::start(&world);
+    let ready = world.identity_is("main", "Ready").await;
+    assert_eq!(
+        [
+            &ready["status"]["replicas"],
+            &ready["status"]["readyReplicas"]
+        ],
+        [&json!(1), &json!(1)]
+    );
+    assert_eq!(ready["status"]["version"], "1.0");
+    eventually("the pods of before are gone", async || {
+        world
+            .made(ManagedKind::Deployment)
+            .await
+            .is_none()
+            .then_some(())
+    })
+    .await;
+    world
+        .patch_made(ManagedKind::StatefulSet, json!({"spec": {"replicas": 3}}))
+        .await;
+    eventually("a second pod would have another volume", async || {
+        let set = world.made(ManagedKind::StatefulSet).await?;
+        (set["spec"]["replicas"] == 1).then_some(())
+    })
+    .await;
+
+    world.apply(&identity("storage: {type: None}")).await;
+    eventually("it is a Deployment again", async || {
+        let is_gone = world.made(ManagedKind::StatefulSet).await.is_none();
+        (is_gone && world.made(ManagedKind::Deployment).await.is_some()).then_some(())
+    })
+    .await;
+    world.identity_is("main", "Ready").await;
+    drop(kubelet);
+    let claim = claims(&world).get(CLAIM).await.unwrap();
+    assert!(claim.metadata.deletion_timestamp.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_grows_under_the_pod_that_uses_it() {
+    let world = World::empty(Cluster::shared()).await;
+    let class = format!("grows-{}", world.platform.name());
+    let classes: Api<StorageClass> = Api::all(world.client());
+    let made = json!({"metadata": {"name": class}, "provisioner": "example.com/none", "allowVolumeExpansion": true});
+    classes
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(made).unwrap(),
+        )
+        .await
+        .unwrap();
+    let volumes: Api<PersistentVolume> = Api::all(world.client());
+    let volume = json!({"metadata": {"name": class}, "spec": {
+        "capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": class,
+        "claimRef": {"namespace": world.platform.name(), "name": CLAIM}, "hostPath": {"path": "/nowhere"}}});
+    volumes
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(volume).unwrap(),
+        )
+        .await
+        .unwrap();
+    let _running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    let sized = |size: &str| {
+        identity(&format!(
+            "storage: {{type: SQLite, sqlite: {{size: {size}, storageClassName: {class}}}}}"
+        ))
+    };
+    world.apply(&sized("1Gi")).await;
+    world.identity_is("main", "Ready").await;
+    eventually("the claim is bound", async || {
+        let claim = claims(&world).get(CLAIM).await.unwrap();
+        (claim.status?.phase? == "Bound").then_some(())
+    })
+    .await;
+    let pods: Api<Pod> = world.platform.api();
+    let before = pods.get("main-identity-0").await.unwrap().metadata.uid;
+
+    world.apply(&sized("2Gi")).await;
+    eventually("the claim is larger", async || {
+        let claim = claims(&world).get(CLAIM).await.unwrap();
+        let claim = serde_json::to_value(claim).unwrap();
+        (claim["spec"]["resources"]["requests"]["storage"] == "2Gi").then_some(())
+    })
+    .await;
+    world.identity_is("main", "Ready").await;
+    let set = world.made(ManagedKind::StatefulSet).await.unwrap();
+    let template = &set["spec"]["volumeClaimTemplates"][0]["spec"];
+    assert_eq!(template["resources"]["requests"]["storage"], "2Gi");
+    let after = pods.get("main-identity-0").await.unwrap().metadata.uid;
+    assert_eq!(before, after, "the pod went on");
+
+    let fixed = json!({"allowVolumeExpansion": false});
+    classes
+        .patch(&class, &PatchParams::default(), &Patch::Merge(fixed))
+        .await
+        .unwrap();
+    world.apply(&sized("3Gi")).await;
+    let told = world.identity_is("main", "Pending").await;
+    let message = condition(&told, "Ready")["message"].as_str().unwrap();
+    assert!(message.contains("cannot grow to 3Gi"), "{message}");
+    drop(classes.delete(&class, &DeleteParams::default()).await);
+    drop(volumes.delete(&class, &DeleteParams::default()).await);
 }

@@ -61,7 +61,8 @@ pub(super) fn rights() -> Vec<PolicyRule> {
 pub(super) fn fleet_rights() -> Vec<PolicyRule> {
     let all = ["get", "list", "watch", "create", "patch", "delete"];
     vec![
-        rule(&all, "apps", &["deployments"]),
+        rule(&all, "apps", &["deployments", "statefulsets"]),
+        rule(&["get", "patch"], "", &["persistentvolumeclaims"]),
         rule(&all, "", &["services", "serviceaccounts"]),
         rule(
             &all,

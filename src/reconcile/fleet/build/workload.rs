@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::super::volume::{CLAIM, STORE_DIR, STORE_FILE, claim_template};
 use super::super::{Child, name_of};
 use super::{About, HEALTH_PORT, HTTP_PORT, digest};
-use crate::directory::ObjectKey;
+use crate::directory::{ObjectKey, volume};
 use crate::reconcile::key_secrets::{KEYSET, MAC, mac_secret, signing_secret};
 use crate::resources::{
     ANNOTATION_POD_OPTIONS, ANNOTATION_POD_TEMPLATE, ANNOTATION_REPLICAS, IdentitySpec,
@@ -22,7 +23,7 @@ pub const TERMINATION_GRACE_SECONDS: u64 = PRE_STOP_SECONDS + DRAIN_SECONDS + 5;
 /// Pods where the Identity says nothing.
 const DEFAULT_REPLICAS: i64 = 2;
 /// A rollout that gets no further in this time has failed.
-const PROGRESS_DEADLINE_SECONDS: u64 = 300;
+pub(in super::super) const PROGRESS_DEADLINE_SECONDS: u64 = 300;
 /// Whom the process runs as.
 const USER: u64 = 65532;
 const KEYS_DIR: &str = "/var/run/symbolon/keys";
@@ -41,6 +42,10 @@ pub enum Scale {
 
 impl Scale {
     pub(super) fn of(spec: &IdentitySpec) -> Self {
+        if volume::wanted(&spec.storage).is_some() {
+            // A second pod would have a volume of its own.
+            return Self::Fixed(spec.replicas.unwrap_or(1).min(1));
+        }
         match (spec.replicas, &spec.autoscaling) {
             (Some(replicas), _) => Self::Fixed(replicas),
             (None, Some(autoscaling)) => Self::Auto(autoscaling.min),
@@ -67,7 +72,7 @@ impl Scale {
 }
 
 pub(super) fn objects(about: &About<'_>, scale: Scale) -> Vec<(Child, Value)> {
-    let mut objects = vec![deployment(about, scale)];
+    let mut objects = vec![workload(about, scale)];
     if scale.first() > 1 {
         let spec = json!({
             "maxUnavailable": 1,
@@ -90,7 +95,8 @@ pub(super) fn objects(about: &About<'_>, scale: Scale) -> Vec<(Child, Value)> {
     objects
 }
 
-fn deployment(about: &About<'_>, scale: Scale) -> (Child, Value) {
+/// A Deployment; where something is kept a StatefulSet of one pod, which alone may hold the volume.
+fn workload(about: &About<'_>, scale: Scale) -> (Child, Value) {
     let template = template(about);
     let options = json!({"pod": about.spec.pod, "tls": about.spec.network.tls});
     let annotations = BTreeMap::from([
@@ -100,15 +106,37 @@ fn deployment(about: &About<'_>, scale: Scale) -> (Child, Value) {
     ]);
     let mut spec = json!({
         "selector": {"matchLabels": about.selector()},
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-        "progressDeadlineSeconds": PROGRESS_DEADLINE_SECONDS,
         "revisionHistoryLimit": 3,
         "template": template,
     });
+    let (kind, more) = match volume::wanted(&about.spec.storage) {
+        None => (
+            ManagedKind::Deployment,
+            json!({
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+                "progressDeadlineSeconds": PROGRESS_DEADLINE_SECONDS,
+            }),
+        ),
+        Some(volume) => (
+            ManagedKind::StatefulSet,
+            json!({
+                "serviceName": name_of(&about.key),
+                "updateStrategy": {"type": "RollingUpdate"},
+                // In order, a pod that does not start would keep the revision that mends it from being tried.
+                "podManagementPolicy": "Parallel",
+                // What people have is never deleted by the way.
+                "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+                "volumeClaimTemplates": [claim_template(&volume, &about.labels())],
+            }),
+        ),
+    };
+    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
+        spec.extend(more);
+    }
     if let Scale::Fixed(replicas) = scale {
         spec["replicas"] = json!(replicas);
     }
-    about.annotated(ManagedKind::Deployment, &annotations, json!({"spec": spec}))
+    about.annotated(kind, &annotations, json!({"spec": spec}))
 }
 
 fn template(about: &About<'_>) -> Value {
@@ -132,8 +160,15 @@ fn template(about: &About<'_>) -> Value {
         },
         "containers": [container(about, options)],
         "volumes": volumes(about),
-        "topologySpreadConstraints": spread(about, options),
     });
+    let spread = spread(about, options);
+    if !spread.is_empty() {
+        spec["topologySpreadConstraints"] = json!(spread);
+    }
+    if is_kept(about) {
+        // A large volume is not walked through at every start.
+        spec["securityContext"]["fsGroupChangePolicy"] = json!("OnRootMismatch");
+    }
     let pull: Vec<Value> = about
         .of
         .image_pull_secrets
@@ -168,6 +203,10 @@ fn template(about: &About<'_>) -> Value {
     json!({"metadata": metadata, "spec": spec})
 }
 
+fn is_kept(about: &About<'_>) -> bool {
+    volume::wanted(&about.spec.storage).is_some()
+}
+
 fn container(about: &About<'_>, options: &PodOptions) -> Value {
     let image = options.image.as_ref().unwrap_or(&about.of.image);
     let resources = options.resources.as_ref().map_or_else(
@@ -177,6 +216,9 @@ fn container(about: &About<'_>, options: &PodOptions) -> Value {
     let mut mounts = vec![json!({"name": "keys", "mountPath": KEYS_DIR, "readOnly": true})];
     if about.spec.network.tls.is_some() {
         mounts.push(json!({"name": "tls", "mountPath": TLS_DIR, "readOnly": true}));
+    }
+    if is_kept(about) {
+        mounts.push(json!({"name": CLAIM, "mountPath": STORE_DIR}));
     }
     let probe = |path: &str, period: u64, failures: u64| {
         json!({
@@ -202,6 +244,10 @@ fn container(about: &About<'_>, options: &PodOptions) -> Value {
         },
         "volumeMounts": mounts,
     });
+    if is_kept(about) {
+        // A store that cannot be used says so at the end of the log, and that is what the Identity's status shows.
+        container["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
+    }
     if let Some(endpoint) = &about.of.otlp_endpoint {
         container["env"] = json!([{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": endpoint}]);
     }
@@ -216,6 +262,9 @@ fn arguments(about: &About<'_>) -> Vec<String> {
     ];
     if about.spec.network.tls.is_some() {
         arguments.push(format!("--tls-dir={TLS_DIR}"));
+    }
+    if is_kept(about) {
+        arguments.push(format!("--store=sqlite:{STORE_DIR}/{STORE_FILE}"));
     }
     if !about.of.namespaces.is_empty() {
         arguments.push(format!("--namespace={}", about.of.namespaces.join(",")));
@@ -261,6 +310,9 @@ fn spread(about: &About<'_>, options: &PodOptions) -> Vec<Value> {
             Value::Object(constraint)
         };
         return asked.iter().map(|free| ours(free.0.clone())).collect();
+    }
+    if is_kept(about) {
+        return Vec::new();
     }
     ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
         .map(|key| {

@@ -1,0 +1,160 @@
+//! A file that is opened, closed, opened again, and everything that must be refused, with what is there left as it is.
+
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+
+use super::*;
+
+const NOW: &str = "2026-01-01T12:00:00Z";
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+fn holder(issuer: &str, uid: &str) -> Holder {
+    Holder {
+        issuer: issuer.to_owned(),
+        namespace: "platform".to_owned(),
+        name: "main".to_owned(),
+        uid: uid.to_owned(),
+    }
+}
+
+async fn open(path: &Path) -> Result<Store, StoreError> {
+    Store::open(path, Duration::ZERO).await
+}
+
+/// A store that is bound, and closed again.
+async fn made(path: &Path) {
+    let mut store = open(path).await.unwrap();
+    store.bind(&holder("https://a", "1"), now()).await.unwrap();
+    store.close().await.unwrap();
+}
+
+async fn run(path: &Path, sql: &str) {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+    sql.execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_it_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("symbolon.db");
+    made(&path).await;
+    for uid in ["1", "2"] {
+        let mut store = open(&path).await.unwrap();
+        let same_issuer = holder("https://a", uid);
+        store.bind(&same_issuer, now()).await.unwrap();
+        store.probe(now()).await.unwrap();
+        assert!(store.size() > 0);
+        let created: String = store.ask("SELECT created_at FROM store").await.unwrap();
+        assert_eq!(created, NOW);
+        let known: String = store.ask("SELECT uid FROM store").await.unwrap();
+        assert_eq!(known, uid, "an Identity that was created anew goes on");
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn it_keeps_what_was_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder.path().join("symbolon.db")).await.unwrap();
+    let journal: String = store.ask("PRAGMA journal_mode").await.unwrap();
+    let synchronous: i64 = store.ask("PRAGMA synchronous").await.unwrap();
+    let foreign_keys: i64 = store.ask("PRAGMA foreign_keys").await.unwrap();
+    assert_eq!((&*journal, synchronous, foreign_keys), ("wal", 2, 1));
+}
+
+#[tokio::test]
+async fn the_store_of_another_issuer_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("symbolon.db");
+    made(&path).await;
+    let mut store = open(&path).await.unwrap();
+    let refused = store.bind(&holder("https://b", "2"), now()).await;
+    let words = refused.unwrap_err().to_string();
+    assert!(
+        words.contains("https://a") && words.contains("https://b"),
+        "{words}"
+    );
+    let known: String = store.ask("SELECT issuer FROM store").await.unwrap();
+    assert_eq!(known, "https://a");
+}
+
+#[tokio::test]
+async fn a_newer_schema_a_strange_file_and_a_damaged_one_are_refused_and_left_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let newer = folder.path().join("newer.db");
+    made(&newer).await;
+    run(
+        &newer,
+        "INSERT INTO _sqlx_migrations VALUES (99, 'later', CURRENT_TIMESTAMP, 1, x'00', 0)",
+    )
+    .await;
+    let strange = folder.path().join("strange.db");
+    run(&strange, "CREATE TABLE songs (name TEXT)").await;
+    let text = folder.path().join("text.db");
+    std::fs::write(
+        &text,
+        "no database at all, but long enough to be taken for one ".repeat(99),
+    )
+    .unwrap();
+    let damaged = folder.path().join("damaged.db");
+    made(&damaged).await;
+    let mut bytes = std::fs::read(&damaged).unwrap();
+    bytes[4096..].fill(0x5a);
+    std::fs::write(&damaged, bytes).unwrap();
+
+    for (path, expected) in [
+        (newer, "newer release"),
+        (strange, "not a store"),
+        (text, "damaged"),
+        (damaged, "damaged"),
+    ] {
+        let before = std::fs::read(&path).unwrap();
+        let words = open(&path).await.err().map(|error| error.to_string());
+        let words = words.unwrap_or_default();
+        assert!(words.contains(expected), "{}: {words}", path.display());
+        assert!(
+            std::fs::read(&path).unwrap() == before,
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_process_has_it_and_the_next_waits_for_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("symbolon.db");
+    let first = open(&path).await.unwrap();
+    assert!(matches!(open(&path).await, Err(StoreError::Held(_))));
+    let waiting = tokio::spawn({
+        let path = path.clone();
+        async move { Store::open(&path, Duration::from_secs(30)).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    first.close().await.unwrap();
+    assert!(waiting.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_volume_that_cannot_be_written_to_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("symbolon.db");
+    made(&path).await;
+    let mut store = open(&path).await.unwrap();
+    // As full as a file can be told to be.
+    let _: i64 = store
+        .ask("PRAGMA query_only = 1; SELECT 1")
+        .await
+        .unwrap_or(1);
+    let refused = store.probe(now()).await.unwrap_err();
+    assert_eq!(refused.fault(), Fault::ReadOnly, "{refused}");
+    let absent = open(&folder.path().join("nowhere/symbolon.db")).await;
+    assert!(matches!(absent, Err(StoreError::File { .. })));
+}
