@@ -27,20 +27,28 @@ impl Server {
         kubeconfig: &std::path::Path,
         more: &[&str],
     ) -> Self {
+        let server = Self::launch(world, kubeconfig, more);
+        server.becomes_ready().await;
+        server
+    }
+
+    fn launch(world: &World<'_>, kubeconfig: &std::path::Path, more: &[&str]) -> Self {
         let namespaces = world.namespaces().join(",");
         let identity = world.identity().to_string();
         let mut arguments = vec!["serve", "--identity", &identity, "--namespace", &namespaces];
         arguments.extend(["--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0"]);
         arguments.extend(more);
-        let server = Self {
+        Self {
             process: Process::start(&arguments, kubeconfig),
             http: reqwest::Client::new(),
-        };
+        }
+    }
+
+    async fn becomes_ready(&self) {
         eventually("the server is ready", async || {
-            server.is_ready().await.then_some(())
+            self.is_ready().await.then_some(())
         })
         .await;
-        server
     }
 
     pub(super) async fn metric(&self, name: &str) -> Option<f64> {
@@ -279,6 +287,45 @@ async fn a_server_goes_on_while_the_api_server_is_away() {
     server
         .soon("what happened after the outage is seen", &token, false)
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_is_one_servers_and_passes_to_the_next_when_that_ends() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("symbolon.db");
+    let store = format!("sqlite:{}", file.display());
+    let first = Server::start(&world, cluster.kubeconfig_path(), &["--store", &store]).await;
+    assert!(file.exists());
+    eventually("the store is known to be writable", async || {
+        (first.metric("symbolon_store_writable").await == Some(1.0)).then_some(())
+    })
+    .await;
+    let second = Server::launch(&world, cluster.kubeconfig_path(), &["--store", &store]);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!second.is_ready().await, "two would write");
+    first.process.end();
+    second.becomes_ready().await;
+    let token = world.text("nightly-token").await.unwrap();
+    assert!(second.accepts(&token).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_store_of_ours_ends_the_server_and_is_left_as_it_is() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("symbolon.db");
+    std::fs::write(&file, "the wrong volume").unwrap();
+    let store = format!("sqlite:{}", file.display());
+    let server = Server::launch(&world, cluster.kubeconfig_path(), &["--store", &store]);
+    assert!(!server.process.wait().success());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "the wrong volume");
 }
 
 #[tokio::test(flavor = "multi_thread")]
