@@ -323,7 +323,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     pub fn lead(&self) {
         self.led_since.get_or_init(now);
         self.active.store(true, Ordering::Release);
-        self.count();
+        self.count_afresh();
         let directory = self.directory();
         for object in directory.identities() {
             self.queue
