@@ -74,7 +74,8 @@ async fn told(world: &World<'_>) -> [Value; 3] {
     ]
 }
 
-async fn become_so(world: &World<'_>, what: &str, expected: [[usize; 2]; 3]) {
+/// Waits until their status says so.
+pub(super) async fn become_so(world: &World<'_>, what: &str, expected: [[usize; 2]; 3]) {
     let expected = expected.map(|numbers| json!(numbers));
     eventually_within(TWO_COUNTS, what, async || {
         (told(world).await == expected).then_some(())
