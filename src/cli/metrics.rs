@@ -13,8 +13,8 @@ const PREFACE: &str = "# Metrics
 <!-- Made by `symbolon metrics`; `just generate` writes this file. -->
 
 Both programs tell their metrics at `/metrics` of the health port (8081), as OpenMetrics text. Every label is of a
-closed set: no name, no client id and nothing that a caller sends becomes one, so that the number of series does
-not grow with what is applied. Alerts are in [`alerts.yaml`](../charts/symbolon/files/alerts.yaml), each with a page in
+closed set: no name but an Identity's, no client id and nothing that a caller sends becomes one, so that the number of
+series does not grow with what tenants apply. Alerts are in [`alerts.yaml`](../charts/symbolon/files/alerts.yaml), each with a page in
 [runbooks](runbooks/README.md); [`dashboard.json`](../charts/symbolon/files/dashboard.json) is a dashboard for Grafana.
 The chart installs both: `prometheusRule.enabled`, `grafanaDashboard.enabled`.
 

@@ -392,6 +392,22 @@ impl Planner<'_> {
     }
 }
 
+/// When the next key of those that are wanted is to begin to sign: one that is published already, or the one that is
+/// due after the last. It is past where that one is overdue, and unknown where there is none to follow.
+pub fn rotates_at(set: &KeySet, wish: &Wish, now: Timestamp) -> Option<Timestamp> {
+    let of_one = |algorithm: Algorithm| {
+        let own = set.published(now);
+        let own = own.filter(|it| it.key.algorithm() == algorithm && !set.is_over(it, now));
+        let starts: Vec<Timestamp> = own.map(|it| it.active_from).collect();
+        let published = starts.iter().filter(|start| **start > now).min();
+        let due = starts.iter().max();
+        published
+            .copied()
+            .or_else(|| Some(later(*due?, wish.rotate_every)))
+    };
+    wanted(wish).into_iter().filter_map(of_one).min()
+}
+
 /// What a key of a set does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {

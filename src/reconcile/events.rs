@@ -135,6 +135,7 @@ impl Notice {
             }
             IssueEvent::Revoked {
                 why: Emptying::Revoked,
+                ..
             } => (
                 "Revoked",
                 false,
@@ -142,6 +143,7 @@ impl Notice {
             ),
             IssueEvent::Revoked {
                 why: Emptying::Leaked,
+                ..
             } => (
                 "Revoked",
                 false,

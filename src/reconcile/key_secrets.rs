@@ -80,6 +80,8 @@ pub struct Signing {
     pub keys: Vec<KeyStatus>,
     /// When something is to be done, or to be said, the next time.
     pub next: Option<Timestamp>,
+    /// When another key is to begin to sign; it is past where none does.
+    pub rotates_at: Option<Timestamp>,
 }
 
 /// How an Identity wants its signing keys.
@@ -308,6 +310,7 @@ fn signing(set: &KeySet, wish: &Wish, next: Option<Timestamp>, now: Timestamp) -
     Signing {
         keys: keys.take(MOST_TOLD).collect(),
         next,
+        rotates_at: schedule::rotates_at(&trusted, wish, now),
     }
 }
 

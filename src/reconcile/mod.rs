@@ -25,4 +25,5 @@ pub mod secret;
 pub mod status;
 pub mod sweep;
 mod tally;
+mod trail;
 pub mod work;

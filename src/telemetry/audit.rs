@@ -14,6 +14,8 @@ pub const TARGET: &str = "audit";
 
 /// The longest text of a caller that is written, in characters.
 const LONGEST: usize = 128;
+/// The longest name of a user that is written: those of service accounts are longer than most, and must be whole.
+const LONGEST_USER: usize = 512;
 
 /// Where a request came from.
 #[derive(Clone, Debug, Default)]
@@ -32,14 +34,23 @@ pub struct Unverified<'a>(pub &'a str);
 
 impl fmt::Display for Unverified<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for character in self.0.chars().take(LONGEST) {
+        Escaped(self.0, LONGEST).fmt(f)
+    }
+}
+
+/// A text with at most so many characters, and nothing in it that could end a line or deceive an eye.
+struct Escaped<'a>(&'a str, usize);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars().take(self.1) {
             match character {
                 '\\' => f.write_str("\\\\")?,
                 ' '..='~' => f.write_char(character)?,
                 other => write!(f, "\\u{{{:x}}}", u32::from(other))?,
             }
         }
-        if self.0.chars().nth(LONGEST).is_some() {
+        if self.0.chars().nth(self.1).is_some() {
             f.write_str("…")?;
         }
         Ok(())
@@ -136,6 +147,42 @@ pub fn refused(origin: &Origin, refusal: &Refused<'_>) {
         peer = origin.peer.map(display),
         request_id = text(origin.request_id.as_ref()),
         trace_id = text(origin.trace_id.as_ref()),
+    );
+}
+
+/// What the operator did to a secret or token of an OAuthClient or a ServiceAccessToken.
+#[derive(Clone, Copy, Debug)]
+pub struct Turned<'a> {
+    /// What it did, as `credential_issued`.
+    pub event: &'static str,
+    /// The object's kind.
+    pub kind: &'a str,
+    /// The object's namespace.
+    pub namespace: &'a str,
+    /// The object's name.
+    pub name: &'a str,
+    /// The client, if it is known.
+    pub client_id: Option<&'a str>,
+    /// The public id of the secret or token.
+    pub token_id: &'a str,
+    /// Why, by a closed list.
+    pub cause: &'a str,
+    /// Who created the object, as its status says.
+    pub created_by: &'a str,
+}
+
+/// A secret or token of an object came, or is to go.
+pub fn turned(turned: &Turned<'_>) {
+    tracing::info!(
+        target: TARGET,
+        event = turned.event,
+        kind = turned.kind,
+        namespace = turned.namespace,
+        name = turned.name,
+        client_id = turned.client_id,
+        token_id = turned.token_id,
+        cause = turned.cause,
+        created_by = %Escaped(turned.created_by, LONGEST_USER),
     );
 }
 

@@ -1,4 +1,5 @@
-//! Metrics of the operator. Labels are of closed sets: kinds, outcomes and reasons, never names.
+//! Metrics of the operator. Labels are of closed sets: kinds, outcomes and reasons, never names, but of Identities:
+//! administrators make those, and they are few.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -26,7 +27,7 @@ const LOOKS: [&str; 6] = [
 ];
 
 /// Reasons of Events that are there from the start: the first of a series that is born with it would be no increase.
-const EVENTS: [&str; 13] = [
+const EVENTS: [&str; 14] = [
     "Issued",
     "Rotated",
     "SecretRecreated",
@@ -40,6 +41,7 @@ const EVENTS: [&str; 13] = [
     "KeyPublished",
     "KeyActivated",
     "KeyRetired",
+    "RollingOut",
 ];
 
 type Label = (&'static str, &'static str);
@@ -58,6 +60,8 @@ pub struct OperatorScrape {
     pub refused_namespaces: usize,
     /// Objects by kind and by the reason of `Ready` that was last written or found right.
     pub objects: Vec<(&'static str, &'static str, usize)>,
+    /// Seconds until a signing key of each Identity, `<namespace>/<name>`, begins to sign.
+    pub key_rotations: Vec<(String, f64)>,
     /// Log lines that were dropped since the start.
     pub dropped_log_lines: u64,
 }
@@ -75,6 +79,7 @@ pub struct OperatorMetrics {
     leading: Gauge,
     watch_age: Age,
     refused_namespaces: Gauge,
+    key_rotations: Family<[(&'static str, String); 1], Age>,
     kube: KubeRequests,
     dropped_log_lines: Counter,
 }
@@ -94,6 +99,7 @@ impl Default for OperatorMetrics {
             leading: Gauge::default(),
             watch_age: Age::default(),
             refused_namespaces: Gauge::default(),
+            key_rotations: Family::default(),
             kube,
             dropped_log_lines: Counter::default(),
             catalog,
@@ -129,6 +135,7 @@ impl OperatorMetrics {
             leading,
             watch_age,
             refused_namespaces,
+            key_rotations,
             kube: _,
             dropped_log_lines,
         } = self;
@@ -180,6 +187,12 @@ impl OperatorMetrics {
             &[],
             "Listed namespaces that the API server refuses to show, at least in part: after three minutes nothing of them is looked after",
             refused_namespaces,
+        );
+        catalog.gauge(
+            "key_rotation_seconds",
+            &["identity"],
+            "How long it is until the next signing key of an Identity (NAMESPACE/NAME) begins to sign; less than 0: overdue. Told by the leader",
+            key_rotations,
         );
         catalog.counter(
             "log_lines_dropped",
@@ -236,6 +249,12 @@ impl OperatorMetrics {
         self.refused_namespaces
             .set(number(scrape.refused_namespaces));
         // What no object has any more is no series any more.
+        self.key_rotations.clear();
+        for (identity, seconds) in &scrape.key_rotations {
+            self.key_rotations
+                .get_or_create(&[("identity", identity.clone())])
+                .set(*seconds);
+        }
         self.objects.clear();
         for &(kind, reason, count) in &scrape.objects {
             self.objects
@@ -265,10 +284,12 @@ mod tests {
             watch_age: Duration::from_secs(2),
             refused_namespaces: 1,
             objects: vec![("Scope", "Ready", 4), ("Scope", "Invalid", 1)],
+            key_rotations: vec![("a/main".to_owned(), -60.5), ("a/gone".to_owned(), 7.0)],
             dropped_log_lines: 5,
         };
         metrics.encode(&scrape).unwrap();
         scrape.objects.pop();
+        scrape.key_rotations.pop();
         let text = metrics.encode(&scrape).unwrap();
         for line in [
             r#"symbolon_operator_passes_total{kind="Scope",outcome="ok"} 1"#,
@@ -281,11 +302,13 @@ mod tests {
             "symbolon_operator_leading 1",
             "symbolon_operator_watch_age_seconds 2.0",
             "symbolon_operator_refused_namespaces 1",
+            r#"symbolon_operator_key_rotation_seconds{identity="a/main"} -60.5"#,
             "symbolon_operator_log_lines_dropped_total 5",
             r#"symbolon_operator_kube_requests_total{method="GET",outcome="ok"} 0"#,
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
         assert!(!text.contains("Invalid"), "no object has it: {text}");
+        assert!(!text.contains("a/gone"), "it is gone: {text}");
     }
 }

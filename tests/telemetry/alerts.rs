@@ -156,6 +156,31 @@ pub(crate) const ALERTS: &[Alert] = &[
         ],
     ),
     alert(
+        "SymbolonNamespacesRefused",
+        [10, 20, 50],
+        &[
+            (
+                r#"symbolon_operator_refused_namespaces{instance="a"}"#,
+                "2x40 0x30",
+            ),
+            (
+                r#"symbolon_operator_refused_namespaces{instance="b"}"#,
+                "0x70",
+            ),
+        ],
+    ),
+    alert(
+        "SymbolonKeyRotationOverdue",
+        [80, 100, 130],
+        &[
+            (LEADING, "1x140"),
+            (
+                r#"symbolon_operator_key_rotation_seconds{instance="a",identity="platform/main"}"#,
+                "0-60x120 7776000-60x20",
+            ),
+        ],
+    ),
+    alert(
         "SymbolonServerNotReady",
         [5, 15, 40],
         &[(
@@ -280,6 +305,20 @@ const HEALTHY: &[(&str, &str)] = &[
     (
         r#"symbolon_operator_watch_age_seconds{instance="a"}"#,
         "30x240",
+    ),
+    (
+        r#"symbolon_operator_refused_namespaces{instance="a"}"#,
+        "0x240",
+    ),
+    // A look comes a little after its moment.
+    (
+        r#"symbolon_operator_key_rotation_seconds{instance="a",identity="platform/main"}"#,
+        "6000-60x110 7776000-60x130",
+    ),
+    // Who led before tells nothing that counts.
+    (
+        r#"symbolon_operator_key_rotation_seconds{instance="b",identity="platform/main"}"#,
+        "-9000-60x240",
     ),
     (
         r#"symbolon_operator_passes_total{kind="Scope",outcome="error"}"#,

@@ -108,6 +108,27 @@ fn who_comes_late_still_publishes_ahead() {
 }
 
 #[test]
+fn the_next_rotation_is_the_published_key_or_the_one_that_is_due() {
+    let (mut keys, wish) = (Keys::default(), wish(&[EdDSA, ES256]));
+    let hours = |keys: &Keys, wish: &Wish, now: i64| {
+        let next = rotates_at(&keys.set, wish, at(now * HOUR))?;
+        Some(next.as_second() / HOUR)
+    };
+    assert_eq!(hours(&keys, &wish, 0), None, "nothing to follow");
+    keys.pass(&wish, 0);
+    assert_eq!(hours(&keys, &wish, 0), Some(100));
+    assert_eq!(hours(&keys, &wish, 150), Some(100), "overdue since 50 h");
+    keys.pass(&wish, 150 * HOUR);
+    assert_eq!(hours(&keys, &wish, 150), Some(160), "published now");
+    assert_eq!(hours(&keys, &wish, 160), Some(260));
+    let sooner = Wish {
+        rotate_every: secs(20 * HOUR),
+        ..wish
+    };
+    assert_eq!(hours(&keys, &sooner, 161), Some(180));
+}
+
+#[test]
 fn an_undisturbed_year_has_one_key_a_period_and_three_writes_each() {
     let (mut keys, wish) = (Keys::default(), wish(&[EdDSA, ES256]));
     keys.run(&wish, 0, 1000 * HOUR);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Controller, lock};
-use crate::directory::Counts;
+use crate::directory::{Counts, Directory, Named};
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::report::Reports;
 use crate::reconcile::work::Work;
@@ -34,29 +34,70 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     pub(super) fn count(&self) {
         let directory = self.directory();
         let now = Arc::new(Counts::take(&directory));
-        let Some(before) = lock(&self.counts).replace(now.clone()) else {
-            return;
-        };
-        if before == now {
-            return;
+        let before = lock(&self.counts).replace(now.clone());
+        for work in concerned(&directory, before.as_deref(), &now) {
+            self.queue.add_slow(work);
         }
-        for object in directory.identities() {
-            if before.of_identity(&object.key) != now.of_identity(&object.key) {
-                let work = Work::Object(Kind::Identity, object.key.clone());
-                self.queue.add_slow(work);
-            }
-        }
-        for object in directory.scopes() {
-            let Some(record) = object.record() else {
-                continue;
-            };
-            let Some(identity) = &record.identity else {
-                continue;
-            };
-            if before.of_scope(identity, &record.value) != now.of_scope(identity, &record.value) {
-                self.queue
-                    .add_slow(Work::Object(Kind::Scope, object.key.clone()));
-            }
-        }
+    }
+
+    /// Counts as if for the first time: what was counted before may be from before another led.
+    pub(super) fn count_afresh(&self) {
+        lock(&self.counts).take();
+        self.count();
+    }
+}
+
+/// Whose numbers are others than before. At the first count that may be anybody: numbers may have changed while nobody
+/// counted, and only a look at the status tells.
+fn concerned(directory: &Directory, before: Option<&Counts>, now: &Counts) -> Vec<Work> {
+    if before == Some(now) {
+        return Vec::new();
+    }
+    let is_other = |of: &dyn Fn(&Counts) -> Named| before.is_none_or(|it| of(it) != of(now));
+    let identities = directory
+        .identities()
+        .filter(|object| is_other(&|counts| counts.of_identity(&object.key)))
+        .map(|object| Work::Object(Kind::Identity, object.key.clone()));
+    let scopes = directory.scopes().filter(|object| {
+        let record = object.record();
+        let named = record.and_then(|it| Some((it.identity.as_ref()?, &it.value)));
+        named.is_some_and(|(identity, value)| is_other(&|counts| counts.of_scope(identity, value)))
+    });
+    let scopes = scopes.map(|object| Work::Object(Kind::Scope, object.key.clone()));
+    identities.chain(scopes).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::testing::{QUICKSTART, World};
+    use crate::directory::{Change, ObjectKey};
+
+    fn names(directory: &Directory, before: Option<&Counts>) -> Vec<String> {
+        let now = Counts::take(directory);
+        let works = concerned(directory, before, &now).into_iter();
+        let mut names: Vec<String> = works
+            .filter_map(|work| match work {
+                Work::Object(_, key) => Some(key.name.to_string()),
+                _ => None,
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_first_count_concerns_all_and_each_later_one_those_with_other_numbers() {
+        let mut world = World::new(QUICKSTART);
+        let all = ["main", "orders.read", "orders.write"];
+        assert_eq!(names(&world.directory, None), all);
+        let before = Counts::take(&world.directory);
+        assert!(names(&world.directory, Some(&before)).is_empty());
+        // The token names orders.read alone.
+        let nightly = ObjectKey::new("blue", "nightly");
+        let gone = Change::Delete(Kind::ServiceAccessToken, nightly);
+        world.directory.apply(gone);
+        let concerned = names(&world.directory, Some(&before));
+        assert_eq!(concerned, ["main", "orders.read"]);
     }
 }

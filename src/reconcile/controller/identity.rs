@@ -27,6 +27,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             ] {
                 self.watch_key_secret(&self.directory(), &secret);
             }
+            self.note_rotation(key, None);
             self.sweep_pods(key).await?;
             return Ok(Look::Gone);
         };
@@ -38,7 +39,11 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Err(ApiError::Forbidden(message)) => Some(Err(access_denied(&message))),
             Err(error) => return Err(LookError::Api("the Identity's Secrets", error)),
         };
-        let until = keys.as_ref().and_then(|keys| keys.as_ref().ok()?.next);
+        let signing = keys.as_ref().and_then(|keys| keys.as_ref().ok());
+        if let Some(signing) = signing {
+            self.note_rotation(key, signing.rotates_at);
+        }
+        let until = signing.and_then(|signing| signing.next);
         let keys = keys
             .as_ref()
             .map(|keys| keys.as_ref().map(|signing| signing.keys.as_slice()));

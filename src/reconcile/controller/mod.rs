@@ -13,6 +13,7 @@ mod macs;
 mod orphan;
 mod owner;
 mod pods;
+mod rotations;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, warn};
 
 use self::macs::Macs;
+use self::rotations::Rotations;
 use super::cluster::{ApiError, Cluster};
 use super::events::Notices;
 use super::fanout::{self, owners_of_secret, owners_under, uid_of};
@@ -97,6 +99,8 @@ pub struct Controller<C> {
     serving: Serving,
     tally: Mutex<Tally>,
     counts: Mutex<Option<Arc<Counts>>>,
+    /// When a signing key of each Identity is to begin to sign.
+    rotations: Mutex<Rotations>,
 }
 
 /// What is remembered of the last good look at an object.
@@ -159,6 +163,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             serving: Serving::default(),
             tally: Mutex::default(),
             counts: Mutex::default(),
+            rotations: Mutex::default(),
         }
     }
 
@@ -323,7 +328,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     pub fn lead(&self) {
         self.led_since.get_or_init(now);
         self.active.store(true, Ordering::Release);
-        self.count();
+        self.count_afresh();
         let directory = self.directory();
         for object in directory.identities() {
             self.queue

@@ -9,9 +9,12 @@ use super::{Controller, Look, LookError, access_denied, api, is_deleting, key_of
 use crate::directory::{Directory, ObjectKey, Problem, Reason, Standing};
 use crate::reconcile::cluster::{ApiError, Cluster};
 use crate::reconcile::events::Notice;
-use crate::reconcile::issue::{IssueError, Issuer, Outcome, Rules, Settled, Target, issue};
+use crate::reconcile::issue::{
+    IssueError, IssueEvent, Issuer, Outcome, Rules, Settled, Target, issue,
+};
 use crate::reconcile::report::Reports;
 use crate::reconcile::status::{self, Issuance};
+use crate::reconcile::trail;
 use crate::resources::{CredentialOwner, OwnerKind};
 use crate::tokens::{MacKey, SystemEntropy};
 
@@ -43,11 +46,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let live = Mutex::new(None);
         let outcome = self.issue(kind, &target, &mac, &live).await;
         let live: Option<Value> = live.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for event in &outcome.events {
-            if let Some(live) = &live {
-                self.notices
-                    .publish(Notice::issued(live, event, &target.secret_name));
-            }
+        if let Some(live) = &live {
+            self.tell_of_issuing(kind, live, &outcome.events, &target.secret_name);
         }
         let issuance = match outcome.result {
             Ok(Settled::Gone) => return Ok(Look::Gone),
@@ -58,6 +58,18 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         match live {
             Some(live) => self.report_live(kind, &live, issuance).await,
             None => Ok(Look::Gone),
+        }
+    }
+
+    /// An Event for each thing that was done, and a line of the audit log for each secret or token.
+    fn tell_of_issuing(&self, kind: OwnerKind, live: &Value, events: &[IssueEvent], secret: &str) {
+        if events.is_empty() {
+            return;
+        }
+        let directory = self.directory_with(kind.kind(), live);
+        for event in events {
+            self.notices.publish(Notice::issued(live, event, secret));
+            trail::audit(&directory, kind, live, event);
         }
     }
 

@@ -61,7 +61,10 @@ pub enum IssueEvent {
         why: Retirement,
     },
     /// All tokens were taken away.
-    Revoked { why: Emptying },
+    Revoked {
+        token_ids: Vec<String>,
+        why: Emptying,
+    },
     /// A Secret without an owner was taken over, as its annotation says.
     Adopted { secret: String },
     /// The Secret is somebody else's.
@@ -147,7 +150,8 @@ async fn round<C: Cluster>(
     let mut view = gather(issuer, target).await?;
     loop {
         let step = plan(&view, target, &issuer.rules, (issuer.now)(), entropy);
-        match apply(issuer, target, step, is_paid, events).await {
+        let recorded = token_ids(&view);
+        match apply(issuer, target, step, recorded, is_paid, events).await {
             Ok(Applied::Again) => return Ok(None),
             Ok(Applied::Settled(settled)) => return Ok(Some(*settled)),
             Ok(Applied::Placeholder(secret, credential)) => {
@@ -176,6 +180,12 @@ async fn round<C: Cluster>(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The public ids of what is recorded.
+fn token_ids(view: &View) -> Vec<String> {
+    let entries = view.credential.iter().flat_map(|it| &it.spec.tokens);
+    entries.map(|entry| entry.token_id.clone()).collect()
 }
 
 /// What the replies to a push show is as good as another look, if nothing is left to do: it spares three reads for each
@@ -239,6 +249,7 @@ async fn apply<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
     step: Step,
+    recorded: Vec<String>,
     is_paid: &mut bool,
     events: &mut Vec<IssueEvent>,
 ) -> Result<Applied, IssueError> {
@@ -288,7 +299,12 @@ async fn apply<C: Cluster>(
                 .replace_credential(&credential)
                 .await
                 .map_err(credential_failed)?;
-            events.push(IssueEvent::Revoked { why });
+            let token_ids = recorded.into_iter().filter(|id| {
+                let mut kept = credential.spec.tokens.iter();
+                !kept.any(|entry| entry.token_id == *id)
+            });
+            let token_ids = token_ids.collect();
+            events.push(IssueEvent::Revoked { token_ids, why });
         }
         Step::DeleteFormer(key, only) => {
             cluster

@@ -28,7 +28,7 @@ use crate::resources::{ANNOTATION_CREATED_BY, Cause, KeyStatus};
 /// Problems that one condition tells of.
 const MOST_TOLD: usize = 5;
 /// `createdBy` where nobody guards the annotation.
-const UNVERIFIED: &str = "unverified";
+pub(super) const UNVERIFIED: &str = "unverified";
 /// Bytes of a name that is shown as a creator.
 const LONGEST_CREATOR: usize = 512;
 /// Characters of a condition's message.
@@ -254,7 +254,7 @@ fn revoked(mut status: Status<'_>, issuance: &Issuance) -> Value {
 }
 
 /// Who created an object: only what an admission policy guards can be believed.
-fn creator<'a>(live: &'a Value, settings: &Settings) -> &'a str {
+pub(super) fn creator<'a>(live: &'a Value, settings: &Settings) -> &'a str {
     let stamped = live["metadata"]["annotations"][ANNOTATION_CREATED_BY].as_str();
     stamped
         .filter(|name| settings.stamped_creators && (1..=LONGEST_CREATOR).contains(&name.len()))

@@ -1,5 +1,6 @@
 //! The operator on a real API server: what users do, and every fault between two writes.
 
+mod counts;
 mod embedded;
 mod faults;
 mod fleet;

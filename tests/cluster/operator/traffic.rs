@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use symbolon::resources::Kind;
 
+use super::counts;
 use super::process::{Operator, rights};
 use super::world::World;
 use crate::harness::{Cluster, eventually};
@@ -55,6 +56,8 @@ async fn issuing_asks_for_no_lists_and_a_restart_writes_nothing() {
     let gets = ours.iter().filter(|it| it.verb == "get").count();
     assert!(gets <= 9, "{gets} reads for one token: {ours:#?}");
 
+    // Numbers that this one has not told would be the next one's to write.
+    counts::become_so(&world, "two tokens", [[1, 2], [1, 2], [1, 0]]).await;
     drop(operator);
     let mark = cluster.mark();
     let operator = Operator::start(&world, account.kubeconfig_path());

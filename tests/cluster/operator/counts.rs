@@ -1,0 +1,161 @@
+//! How many name an Identity or a scope: the numbers become right, and cost few writes.
+
+use std::time::Duration;
+
+use kube::api::{DeleteParams, ListParams};
+use serde_json::{Value, json};
+use symbolon::resources::{Identity, Kind, OAuthClient, Scope, ServiceAccessToken};
+
+use super::process::{Operator, rights};
+use super::world::World;
+use crate::harness::{Cluster, Mark, eventually_within};
+
+const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
+/// So many more than there are.
+const MANY: usize = 200;
+/// A count comes each 10 s.
+const TWO_COUNTS: Duration = Duration::from_secs(60);
+
+/// The same limits for all, so that none of the many is left out.
+const ROOMY: &str = "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: PLATFORM}
+spec:
+  issuer: https://PLATFORM.example.com/id
+  access: {clients: {from: List, names: [TEAM]}}
+  signing: {algorithms: [ES256]}
+  gateways: [{name: api, audience: https://PLATFORM.example.com/id, scopes: [orders.read]}]
+  limits: {perNamespace: {clients: 1000, serviceTokens: 1000, mintsPerHour: 10000}}
+";
+
+fn many() -> String {
+    let one = |number: usize| {
+        format!(
+            "---
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {{name: client-{number}, namespace: TEAM}}
+spec:
+  identityRef: {{name: main, namespace: PLATFORM}}
+  grantTypes: [ClientCredentials]
+  scopes: [orders.read]
+  systemUser: {{name: robot-{number}}}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {{name: token-{number}, namespace: TEAM}}
+spec:
+  clientRef: {{name: backend}}
+  scopes: [orders.read]
+"
+        )
+    };
+    (0..MANY).map(one).collect()
+}
+
+/// Clients and tokens that the Identity and the scopes orders.read and orders.write are said to have.
+async fn told(world: &World<'_>) -> [Value; 3] {
+    let numbers = |status: Value| json!([status["clients"], status["tokens"]]);
+    let identity = world.platform.api::<Identity>().get("main").await.unwrap();
+    let scope = async |name| {
+        world
+            .platform
+            .api::<Scope>()
+            .get(name)
+            .await
+            .unwrap()
+            .status
+    };
+    [
+        numbers(json!(identity.status)),
+        numbers(json!(scope("orders.read").await)),
+        numbers(json!(scope("orders.write").await)),
+    ]
+}
+
+/// Waits until their status says so.
+pub(super) async fn become_so(world: &World<'_>, what: &str, expected: [[usize; 2]; 3]) {
+    let expected = expected.map(|numbers| json!(numbers));
+    eventually_within(TWO_COUNTS, what, async || {
+        (told(world).await == expected).then_some(())
+    })
+    .await;
+}
+
+async fn all_ready(operator: &Operator, count: usize) {
+    for kind in ["OAuthClient", "ServiceAccessToken"] {
+        let name = format!("symbolon_operator_objects{{kind=\"{kind}\",reason=\"Ready\"}} ");
+        eventually_within(TWO_COUNTS, &format!("{name}{count}"), async || {
+            #[expect(clippy::cast_precision_loss, reason = "some hundred")]
+            let expected = count as f64;
+            (operator.metric(&name).await == Some(expected)).then_some(())
+        })
+        .await;
+    }
+}
+
+/// What the operator has written since, but its Lease.
+async fn writes(cluster: &Cluster, world: &World<'_>, mark: Mark) -> Vec<String> {
+    // The audit log comes a little after the answers.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let user = format!("system:serviceaccount:{}:operator", world.team.name());
+    let ours = cluster
+        .requests(mark)
+        .into_iter()
+        .filter(|it| it.user == user && it.resource != "leases" && WRITES.contains(&&*it.verb));
+    ours.map(|it| format!("{} {} {}", it.verb, it.resource, it.name))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_become_right_with_few_writes_and_a_restart_makes_none() {
+    let cluster = Cluster::own();
+    let world = World::new(cluster).await;
+    world.apply(ROOMY).await;
+    let account = world.team.cluster_account("operator", rights()).await;
+    let operator = Operator::start(&world, account.kubeconfig_path());
+    all_ready(&operator, 1).await;
+    become_so(&world, "one of each", [[1, 1], [1, 1], [1, 0]]).await;
+
+    let mark = cluster.mark();
+    world.apply(&many()).await;
+    let all = MANY + 1;
+    become_so(&world, "many", [[all, all], [all, all], [1, 0]]).await;
+    all_ready(&operator, all).await;
+    let written = writes(cluster, &world, mark).await;
+    let of = |line: &str| written.iter().filter(|it| *it == line).count();
+    for status in [
+        "update scopes/status orders.read",
+        "update identities/status main",
+    ] {
+        let count = of(status);
+        assert!((1..=4).contains(&count), "{count} times: {status}");
+    }
+    assert_eq!(of("update scopes/status orders.write"), 0);
+
+    drop(operator);
+    let mark = cluster.mark();
+    let operator = Operator::start(&world, account.kubeconfig_path());
+    all_ready(&operator, all).await;
+    // A count and what it queues.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    let written = writes(cluster, &world, mark).await;
+    assert!(written.is_empty(), "a restart wrote: {written:#?}");
+
+    drop(operator);
+    world.delete(Kind::ServiceAccessToken, "nightly").await;
+    world.delete(Kind::OAuthClient, "client-0").await;
+    let operator = Operator::start(&world, account.kubeconfig_path());
+    let fewer = all - 1;
+    let what = "what went while nobody counted";
+    become_so(&world, what, [[fewer, fewer], [fewer, fewer], [1, 0]]).await;
+
+    let (now, every) = (DeleteParams::default(), ListParams::default());
+    let tokens = world.team.api::<ServiceAccessToken>();
+    tokens.delete_collection(&now, &every).await.unwrap();
+    let clients = world.team.api::<OAuthClient>();
+    clients.delete_collection(&now, &every).await.unwrap();
+    become_so(&world, "none", [[0, 0]; 3]).await;
+    drop(operator);
+}
