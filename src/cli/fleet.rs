@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::manifests;
 use crate::directory::ObjectKey;
 use crate::reconcile::controller::Serving;
+use crate::reconcile::fleet::build::allowed_repository;
 use crate::reconcile::fleet::{Fleet, Installation, Objects};
 use crate::resources::ManagedKind;
 use crate::source::kubernetes::{Reach, Subject};
@@ -33,7 +34,8 @@ pub(super) struct FleetArgs {
         long = "allow-pod-image",
         value_name = "REPOSITORY",
         env = "SYMBOLON_ALLOWED_POD_IMAGES",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = allowed_repository
     )]
     allowed_images: Vec<String>,
     /// Accept Identities in these namespaces only (repeat it, or separate by commas; * for all); default: the own

@@ -5,9 +5,9 @@
 
 use serde_json::{Value, json};
 
-use super::Child;
 use super::build::{Scale, Wanted};
 use super::volume::claims_another;
+use super::{Child, quantity};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::resources::{
     ANNOTATION_APPLIED, ANNOTATION_OF_IDENTITY, ANNOTATION_REPLICAS, LABEL_IDENTITY, LABEL_MANAGED,
@@ -171,6 +171,13 @@ fn covers(live: &Value, wanted: &Value, kind: ManagedKind) -> bool {
 
 fn within(live: &Value, wanted: &Value, field: &str, kind: ManagedKind) -> bool {
     match (live, wanted) {
+        (Value::Object(live), Value::Object(wanted)) if is_of_amounts(field) => {
+            let is_there = |name, amount| {
+                let live: Option<&Value> = live.get(name);
+                live.is_some_and(|live| quantity::is_same(live, amount))
+            };
+            wanted.iter().all(|(name, amount)| is_there(name, amount))
+        }
         (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(name, value)| {
             let live = live.get(name).unwrap_or(&Value::Null);
             // An empty value may be left out by whoever stores it.
@@ -186,8 +193,6 @@ fn within(live: &Value, wanted: &Value, field: &str, kind: ManagedKind) -> bool 
                     .zip(wanted)
                     .all(|(live, item)| within(live, item, "", kind))
         }
-        // Amounts are stored as texts.
-        (Value::String(live), Value::Number(wanted)) => *live == wanted.to_string(),
         _ => live == wanted,
     }
 }
@@ -202,6 +207,11 @@ fn is_shared(field: &str, kind: ManagedKind) -> bool {
         "ports" => kind.is_workload() || kind == ManagedKind::Service,
         _ => false,
     }
+}
+
+/// Of a container, or of a claim.
+fn is_of_amounts(field: &str) -> bool {
+    matches!(field, "requests" | "limits")
 }
 
 fn is_empty(value: &Value) -> bool {

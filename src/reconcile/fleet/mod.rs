@@ -9,6 +9,7 @@ pub mod build;
 mod compare;
 mod objects;
 mod pass;
+mod quantity;
 mod rollout;
 mod seen;
 #[cfg(test)]

@@ -417,7 +417,7 @@ impl Pass<'_> {
             Step::Apply(body) => self.apply(child, body, live).await,
             Step::Release => {
                 if let Some(live) = &live {
-                    info!(%child, "made anew for a larger volume: its pod goes on");
+                    info!(%child, "claims another volume: made anew, and its pod goes on meanwhile");
                     let released = self.fleet.objects.release(child, &only(live)).await;
                     released.map_err(|error| FleetError(child.to_string(), error))?;
                 }

@@ -8,7 +8,7 @@ use super::compare::{Step, step};
 use super::rollout::{Phase, read};
 use super::seen::Seen;
 use super::upgrade::{Cause, cause, under_way};
-use super::volume::growth;
+use super::volume::{claims_another, growth};
 use super::{Child, Installation};
 use crate::directory::{ObjectKey, Reason};
 use crate::resources::{Identity, ManagedKind};
@@ -575,6 +575,23 @@ fn a_set_is_made_anew_for_a_larger_volume_alone() {
         steps(&of("2Gi"), ManagedKind::StatefulSet, &small),
         Step::Release
     );
+}
+
+#[rstest]
+#[case("1Gi", "1024Mi", true)]
+#[case("2Gi", "1024Mi", false)]
+#[case("1500M", "1500M", true)]
+#[case("1500M", "2Gi", false)]
+fn a_size_is_the_same_however_it_is_written(
+    #[case] live: &str,
+    #[case] wanted: &str,
+    #[case] same: bool,
+) {
+    let set = |size: &str| {
+        let claim = json!({"spec": {"resources": {"requests": {"storage": size}}}});
+        json!({"spec": {"volumeClaimTemplates": [claim]}})
+    };
+    assert_eq!(!claims_another(&set(live), &set(wanted)), same);
 }
 
 #[rstest]

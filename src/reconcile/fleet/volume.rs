@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::name_of;
+use super::{name_of, quantity};
 use crate::directory::{ObjectKey, Problem, Reason, volume::mebibytes};
 use crate::resources::SqliteStorage;
 
@@ -36,16 +36,15 @@ pub(super) fn claim_template(volume: &SqliteStorage, labels: &BTreeMap<String, S
 
 /// Whether the live StatefulSet claims another volume than the wanted one: it cannot be told so, only made anew.
 pub(super) fn claims_another(live: &Value, wanted: &Value) -> bool {
-    let claim = |set: &Value| {
-        let spec = &set["spec"]["volumeClaimTemplates"][0]["spec"];
-        [
-            spec["resources"]["requests"]["storage"].clone(),
-            spec["storageClassName"].clone(),
-        ]
+    let claim = |set: &Value, pointer: &str| {
+        let template = &set["spec"]["volumeClaimTemplates"][0]["spec"];
+        template.pointer(pointer).cloned().unwrap_or_default()
     };
-    let ([live_size, live_class], [size, class]) = (claim(live), claim(wanted));
+    let size = |set: &Value| claim(set, "/resources/requests/storage");
+    let class = |set: &Value| claim(set, "/storageClassName");
     // A default class may have been written in.
-    live_size != size || (!class.is_null() && live_class != class)
+    let is_other_class = !class(wanted).is_null() && class(live) != class(wanted);
+    is_other_class || !quantity::is_same(&size(live), &size(wanted))
 }
 
 /// The patch that makes a live claim as large as is wanted; `None` where it is that already, or larger.

@@ -540,7 +540,10 @@ async fn in_a_steady_state_and_after_a_restart_nothing_is_written() {
     let running = start(&world, installation(IMAGE), None).await;
     let kubelet = Kubelet::start(&world);
     world
-        .apply(&identity("autoscaling: {max: 4}\n  network: {ingress: {}}"))
+        .apply(&identity(
+            "autoscaling: {max: 4}\n  network: {ingress: {}}\n  \
+             pod: {resources: {requests: {cpu: 1000m, memory: 1024Mi}, limits: {cpu: 2, memory: 1.5Gi}}}",
+        ))
         .await;
     world.identity_is("main", "Ready").await;
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -36,6 +36,23 @@ pub(super) fn check(spec: &IdentitySpec, of: &Installation) -> Result<(), Proble
     Ok(())
 }
 
+/// Reads what an installation allows: a repository, one with a closing slash for all below it, or `*`.
+///
+/// # Errors
+/// When it has a tag or a digest: nothing would ever match that.
+pub fn allowed_repository(text: &str) -> Result<String, String> {
+    let name = repository(text);
+    if name.is_empty() {
+        return Err("give a repository, as registry.example.com/team/symbolon".to_owned());
+    }
+    if name != text {
+        return Err(format!(
+            "a repository is allowed, not one tag or digest of it: write {name}"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
 /// Whether an image is of the installation's own repository, or of one that it allows.
 fn may_run(image: &str, of: &Installation) -> bool {
     let asked = repository(image);
@@ -60,6 +77,21 @@ fn repository(image: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_allowed_is_a_repository() {
+        for good in ["*", "mirror/", "registry:5000/a", "registry:5000/", "a"] {
+            assert_eq!(allowed_repository(good).as_deref(), Ok(good));
+        }
+        for (bad, better) in [
+            ("registry:5000/a:1", "write registry:5000/a"),
+            ("mirror/a@sha256:00", "write mirror/a"),
+            ("", "give a repository"),
+        ] {
+            let refusal = allowed_repository(bad).unwrap_err();
+            assert!(refusal.contains(better), "{refusal}");
+        }
+    }
 
     #[test]
     fn an_image_runs_if_it_is_of_the_own_repository_or_an_allowed_one() {

@@ -18,6 +18,7 @@ use crate::resources::{
     LABEL_IDENTITY, LABEL_MANAGED, ManagedKind,
 };
 
+pub use self::allowed::allowed_repository;
 pub(super) use self::workload::PROGRESS_DEADLINE_SECONDS;
 pub use self::workload::{DRAIN_SECONDS, PRE_STOP_SECONDS, Scale, TERMINATION_GRACE_SECONDS};
 
