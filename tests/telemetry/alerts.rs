@@ -248,6 +248,16 @@ pub(crate) const ALERTS: &[Alert] = &[
         )],
     ),
     alert(
+        "SymbolonStoreNotWritable",
+        [3, 10, 40],
+        &[
+            (r#"symbolon_store_writable{pod="a"}"#, "0x30 1x30"),
+            (r#"symbolon_store_size_bytes{pod="a"}"#, "4096x60"),
+            (r#"symbolon_store_writable{pod="b"}"#, "0x60"),
+            (r#"symbolon_store_size_bytes{pod="b"}"#, "0x60"),
+        ],
+    ),
+    alert(
         "SymbolonClientAuthFailures",
         [10, 30, 80],
         &[(
