@@ -385,6 +385,10 @@ fn forbidden() -> Act {
     act(&[], 403, refused(403, "Forbidden").to_string())
 }
 
+fn away() -> Act {
+    act(&[], 500, refused(500, "InternalError").to_string())
+}
+
 fn listing(names: &[&str]) -> Act {
     let mut events: Vec<Value> = names
         .iter()
@@ -444,17 +448,18 @@ async fn a_refusal_that_passes_takes_nothing_away() {
         open: false,
         ..listing(&["a"])
     };
-    let away = act(&[], 500, refused(500, "InternalError").to_string());
-    let (source, told) = start_in_platform(
-        vec![
-            ended,
-            forbidden(),
-            away,
-            forbidden(),
-            watch(&["resourceVersion=5"], &[event("ADDED", scope("b", "6"))]),
-        ],
-        &[],
-    );
+    let refusals = Refusals {
+        withdrawn: PATIENCE * 100,
+        ..Refusals::default()
+    };
+    let acts = vec![
+        ended,
+        forbidden(),
+        away(),
+        watch(&["resourceVersion=5"], &[event("ADDED", scope("b", "6"))]),
+    ];
+    let reach = Reach::Namespaces(vec!["platform".to_owned()]);
+    let (source, told) = start_but(Subject::Kind(Kind::Scope), reach, acts, refusals);
     told.has(&["a"]).await;
     for _ in 0..1000 {
         if told.names() == ["a", "b"] {
@@ -464,6 +469,34 @@ async fn a_refusal_that_passes_takes_nothing_away() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(told.names(), ["a", "b"]);
+    assert_eq!(source.refused(), BTreeSet::new());
+}
+
+/// Else one that is always refused would keep everybody waiting, as long as something else goes wrong now and then.
+#[tokio::test]
+async fn a_fault_between_refusals_does_not_make_patience_begin_anew() {
+    let (source, _told) = start_in_platform(vec![forbidden(), away(), forbidden()], &[]);
+    source.listed(PATIENCE * 30).await.unwrap();
+    assert_eq!(source.refused(), BTreeSet::from(["platform"]));
+}
+
+/// What is listed and never followed would be served for ever as it was.
+#[tokio::test]
+async fn a_namespace_that_may_be_listed_and_not_watched_counts_as_empty() {
+    let acts = vec![
+        act(STREAM, 422, refused(422, "Invalid").to_string()),
+        act(&["limit=500"], 200, page(&[scope("a", "1")], "9", "")),
+        forbidden(),
+        forbidden(),
+        watch(&["watch=true", "resourceVersion=0"], &[]),
+        act(&["limit=500"], 200, page(&[scope("b", "1")], "10", "")),
+        watch(&["resourceVersion=10"], &[]),
+    ];
+    let (source, told) = start_in_platform(acts, &[]);
+    told.has(&["a"]).await;
+    told.has(&[]).await;
+    assert_eq!(source.refused(), BTreeSet::from(["platform"]));
+    told.has(&["b"]).await;
     assert_eq!(source.refused(), BTreeSet::new());
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use kube::Client;
 use kube::core::WatchEvent;
 use kube::runtime::utils::Backoff as _;
@@ -152,7 +152,6 @@ impl<S: Sink> Watch<S> {
         if self.is_refusal(code) {
             return self.refused(place);
         }
-        self.heard_otherwise(place);
         match code {
             // The version is too old to go on from: a new list.
             Some(410) => {
@@ -191,6 +190,10 @@ impl<S: Sink> Watch<S> {
         let is_listed = self.health.listed.load(Ordering::Acquire);
         self.health.refused.store(true, Ordering::Release);
         if place.given_up {
+            // It was listed since, and may not be followed after all.
+            if place.version.is_some() {
+                self.give_up(place);
+            }
             return None;
         }
         let since = *place.refused_since.get_or_insert_with(Instant::now);
@@ -212,29 +215,27 @@ impl<S: Sink> Watch<S> {
             watch = name,
             "the API server refuses it: counted as empty until we may list it, and the rest is served. Bind the installation's role there, or take the namespace off the list"
         );
+        self.give_up(place);
+        None
+    }
+
+    /// Nothing is there, as far as we may see.
+    fn give_up(&self, place: &mut Place) {
         place.given_up = true;
         place.version = None;
         place.unite();
         place.listing = Some(Known::default());
         self.finish_list(place);
-        None
     }
 
-    /// What comes is no refusal: patience begins anew. What was given up stays so until it is listed.
-    fn heard_otherwise(&self, place: &mut Place) {
-        place.refused_since = None;
-        if !place.given_up {
-            self.health.refused.store(false, Ordering::Release);
-        }
-    }
-
-    /// The API server shows it.
+    /// The API server shows it: patience begins anew. Nothing less ends a refusal; a fault in between says nothing.
     fn allowed(&self, place: &mut Place) {
         self.health.heard_now();
         if std::mem::take(&mut place.given_up) {
             info!(watch = self.health.name, "allowed again: listing it");
         }
-        self.heard_otherwise(place);
+        place.refused_since = None;
+        self.health.refused.store(false, Ordering::Release);
     }
 
     /// Lists where there is nothing to go on from, then follows.
@@ -242,15 +243,13 @@ impl<S: Sink> Watch<S> {
         place.unite();
         let key = self.mac.borrow_and_update().clone();
         if place.version.is_none() && place.in_pages {
+            if place.given_up {
+                // To be shown a list and no changes after it is nothing to serve from.
+                drop(self.open(Some("0")).await?);
+            }
             place.version = Some(self.list(place, key.as_deref()).await?);
         }
-        let request = self.subject.watch(
-            self.namespace.as_deref(),
-            WATCH_SECONDS,
-            place.version.as_deref(),
-        )?;
-        let opened = timeout(ANSWER, self.client.request_events::<Raw>(request)).await;
-        let events = opened.map_err(|_| WatchError::Timeout)??;
+        let events = self.open(place.version.as_deref()).await?;
         self.allowed(place);
         if place.version.is_none() {
             place.listing = Some(Known::default());
@@ -270,6 +269,18 @@ impl<S: Sink> Watch<S> {
                 () = other_key(&mut self.mac, self.subject) => return Ok(End::OtherKey),
             }
         }
+    }
+
+    /// Begins a watch at a version; without one, with all that is there.
+    async fn open(
+        &self,
+        version: Option<&str>,
+    ) -> Result<impl Stream<Item = kube::Result<WatchEvent<Raw>>> + use<S>, WatchError> {
+        let request = self
+            .subject
+            .watch(self.namespace.as_deref(), WATCH_SECONDS, version)?;
+        let opened = timeout(ANSWER, self.client.request_events::<Raw>(request)).await;
+        Ok(opened.map_err(|_| WatchError::Timeout)??)
     }
 
     async fn list(&self, place: &mut Place, key: Option<&MacKey>) -> Result<String, WatchError> {
@@ -410,6 +421,8 @@ impl Place {
     fn unite(&mut self) {
         if let Some(listing) = self.listing.take() {
             self.known.append(&listing);
+            // One that never ends would make it grow for ever.
+            self.known.tidy();
         }
     }
 
