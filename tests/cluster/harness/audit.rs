@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// A place in the audit log.
@@ -24,6 +25,8 @@ pub(crate) struct Request {
     /// `system:serviceaccount:NAMESPACE:NAME`, or `admin`.
     pub(crate) user: String,
     pub(crate) code: u16,
+    /// When it reached the API server.
+    pub(crate) received: Timestamp,
 }
 
 impl Request {
@@ -72,6 +75,7 @@ struct Event {
     user: User,
     object_ref: Option<ObjectRef>,
     response_status: Option<Status>,
+    request_received_timestamp: Timestamp,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +118,7 @@ impl Event {
             name: object.name,
             user: self.user.username,
             code: self.response_status.map_or(0, |status| status.code),
+            received: self.request_received_timestamp,
         })
     }
 }
