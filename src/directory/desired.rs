@@ -22,8 +22,8 @@ pub enum Standing {
     Wanted(Box<Desired>),
     /// Its owner said `revoked: true`: every entry goes, none comes.
     Revoked,
-    /// No new secret may be made now, for these reasons. What exists is left to the server's join,
-    /// which refuses it where it must: a scope that comes back finds its token alive.
+    /// No secret of it is accepted now, for these reasons, and none may be made. What exists is left to the server's
+    /// join: a client that comes back finds its secrets alive.
     Withheld(Vec<Problem>),
     /// The owner asks for no secret.
     #[default]
@@ -59,6 +59,9 @@ pub struct Desired {
     pub existing_key: Option<String>,
     /// An older object wants a Secret of the same name: none is created.
     pub rival: Option<Problem>,
+    /// What keeps a secret from being made now. One that was made may be accepted all the same, so that it is still
+    /// taken away where that is asked for.
+    pub withheld: Vec<Problem>,
     /// When it ends.
     pub lifetime: Lifetime,
     /// When it is replaced.
@@ -141,15 +144,18 @@ impl Directory {
         let Some(object) = self.service_token(key) else {
             return Standing::NotWanted;
         };
-        if object.record().is_some_and(|record| record.revoked) {
-            return Standing::Revoked;
-        }
-        match (self.issuable(object, now), object.record()) {
-            (Ok(client), Some(record)) => {
+        let record = match &object.state {
+            Ok(record) if record.revoked => return Standing::Revoked,
+            Ok(record) => record,
+            Err(problems) => return Standing::Withheld(problems.clone()),
+        };
+        match self.client_of_token(record) {
+            Ok(client) => {
+                let problems = self.refusals_of_token(object, record, &client, now);
                 let rival = self.secret_conflict(object);
-                wanted_service_token(object, record, &client, rival, now)
+                wanted_service_token(object, record, &client, rival, problems, now)
             }
-            (issuable, _) => Standing::Withheld(issuable.err().unwrap_or_default()),
+            Err(problem) => Standing::Withheld(vec![problem]),
         }
     }
 
@@ -185,6 +191,7 @@ impl Directory {
             lifetime,
             RotationPolicy::Manual,
             self.secret_conflict(object),
+            Vec::new(),
             now,
         )
     }
@@ -195,6 +202,7 @@ fn wanted_service_token(
     record: &ServiceTokenRecord,
     client: &AcceptedClient<'_>,
     rival: Option<Problem>,
+    withheld: Vec<Problem>,
     now: Timestamp,
 ) -> Standing {
     let identity = client.identity.record;
@@ -226,6 +234,7 @@ fn wanted_service_token(
         lifetime,
         RotationPolicy::Auto,
         rival,
+        withheld,
         now,
     )
 }
@@ -253,6 +262,7 @@ fn wanted(
     lifetime: Lifetime,
     policy: RotationPolicy,
     rival: Option<Problem>,
+    withheld: Vec<Problem>,
     now: Timestamp,
 ) -> Standing {
     let identity = client.identity;
@@ -286,6 +296,7 @@ fn wanted(
         template: secret.template.clone(),
         existing_key: secret.existing_key.as_deref().map(str::to_owned),
         rival,
+        withheld,
         lifetime,
         rotation: rotation_rules(secret, lifetime, policy),
         mints_per_hour: identity.record.mints_per_hour,

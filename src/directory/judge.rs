@@ -408,62 +408,69 @@ impl Directory {
         object: &Object<ServiceTokenRecord>,
         now: Timestamp,
     ) -> Vec<Problem> {
-        match self.issuable(object, now) {
-            Ok(_) => Vec::new(),
-            Err(problems) => problems,
+        let record = match &object.state {
+            Ok(record) => record,
+            Err(problems) => return problems.clone(),
+        };
+        match self.client_of_token(record) {
+            Ok(client) => self.refusals_of_token(object, record, &client, now),
+            Err(problem) => vec![problem],
         }
     }
 
-    /// The client of a ServiceAccessToken that may be issued now.
-    pub(super) fn issuable<'a>(
+    /// The client that a ServiceAccessToken names, if it is accepted.
+    pub(super) fn client_of_token<'a>(
         &'a self,
-        object: &Object<ServiceTokenRecord>,
-        now: Timestamp,
-    ) -> Result<AcceptedClient<'a>, Vec<Problem>> {
-        let record = object.state.as_ref().map_err(Clone::clone)?;
-        let path = "/spec/clientRef/name";
+        record: &ServiceTokenRecord,
+    ) -> Result<AcceptedClient<'a>, Problem> {
         let Some(client) = self.client(&record.client) else {
-            return Err(vec![Problem::error(
+            return Err(Problem::error(
                 Reason::ClientNotFound,
-                path,
+                CLIENT_REF,
                 format!(
                     "there is no OAuthClient {}: create it, or name another in spec.clientRef",
                     record.client
                 ),
-            )]);
+            ));
         };
-        let accepted = self.accepted_client(client).map_err(|problems| {
+        self.accepted_client(client).map_err(|problems| {
             let why = problems
                 .first()
                 .map(|problem| problem.reason.as_str())
                 .unwrap_or_default();
-            vec![Problem::error(
+            Problem::error(
                 Reason::Pending,
-                path,
+                CLIENT_REF,
                 format!(
                     "OAuthClient {} is not accepted itself ({why}): see its conditions",
                     record.client
                 ),
-            )]
-        })?;
-        let mut problems = client_refusals(&accepted, path);
-        problems.extend(self.scopes_of_token(&accepted, record));
-        problems.extend(lifetime_problem(accepted.identity, record, now));
-        let limit = accepted.identity.record.max_service_tokens;
+            )
+        })
+    }
+
+    /// What else keeps a ServiceAccessToken of an accepted client from being issued now.
+    pub(super) fn refusals_of_token(
+        &self,
+        object: &Object<ServiceTokenRecord>,
+        record: &ServiceTokenRecord,
+        client: &AcceptedClient<'_>,
+        now: Timestamp,
+    ) -> Vec<Problem> {
+        let mut problems = client_refusals(client, CLIENT_REF);
+        problems.extend(self.scopes_of_token(client, record));
+        problems.extend(lifetime_problem(client.identity, record, now));
+        let limit = client.identity.record.max_service_tokens;
         if !self.service_token_ages.is_within(object, limit) {
             problems.push(quota(
-                &accepted.identity.object.key,
+                &client.identity.object.key,
                 &object.key.namespace,
                 "ServiceAccessTokens",
                 limit,
                 "serviceTokens",
             ));
         }
-        if problems.is_empty() {
-            Ok(accepted)
-        } else {
-            Err(problems)
-        }
+        problems
     }
 
     fn scopes_of_token(
@@ -493,6 +500,9 @@ impl Directory {
         token.scopes.iter().enumerate().filter_map(judge).collect()
     }
 }
+
+/// Where a ServiceAccessToken names its client.
+const CLIENT_REF: &str = "/spec/clientRef/name";
 
 fn client_refusals(accepted: &AcceptedClient<'_>, path: &str) -> Vec<Problem> {
     let (key, record) = (&accepted.client.object.key, accepted.client.record);

@@ -77,6 +77,10 @@ pub struct CredentialMemory {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub replacing: Option<String>,
+    /// Name of the Secret that the newest token was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub secret_name: Option<String>,
     /// The `nonce` of the newest token that was taken away, while there is no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]

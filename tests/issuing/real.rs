@@ -315,6 +315,7 @@ impl Real {
             rival: seen
                 .refused
                 .then(|| Problem::error(Reason::SecretConflict, "/spec", "a rival")),
+            withheld: Vec::new(),
             lifetime: Lifetime::For(SignedDuration::from_hours(24 * 60)),
             rotation: RotationRules {
                 adoption: self.adoption.then_some(QUIET_PERIOD),

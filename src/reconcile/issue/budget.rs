@@ -47,6 +47,14 @@ impl MintBudget {
         window.made += 1;
         Ok(())
     }
+
+    /// Gives back one that was taken and not made.
+    pub fn give_back(&self, identity: &ObjectKey, namespace: &str) {
+        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(window) = windows.get_mut(&(identity.clone(), namespace.to_owned())) {
+            window.made = window.made.saturating_sub(1).max(0);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -69,6 +77,11 @@ mod tests {
         assert!(
             budget.take(&identity, "a", 2, start + HOUR).is_ok(),
             "a new hour"
+        );
+        budget.give_back(&identity, "a");
+        assert!(
+            (0..2).all(|_| budget.take(&identity, "a", 2, start + HOUR).is_ok()),
+            "one was given back"
         );
         assert!(
             budget.take(&identity, "c", 0, start).is_err(),

@@ -7,6 +7,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tracing::debug;
 
 use super::budget::MintBudget;
 use super::follow::Import;
@@ -103,9 +104,9 @@ pub async fn issue<C: Cluster>(
     entropy: &mut (dyn Entropy + Send),
 ) -> Outcome {
     let mut events = Vec::new();
-    let mut is_paid = false;
+    let mut course = Course::default();
     for _ in 0..MAX_ROUNDS {
-        match round(issuer, target, entropy, &mut is_paid, &mut events).await {
+        match round(issuer, target, entropy, &mut course, &mut events).await {
             Ok(None) => {}
             Ok(Some(settled)) => {
                 return Outcome {
@@ -127,6 +128,15 @@ pub async fn issue<C: Cluster>(
     }
 }
 
+/// What one round leaves to the next.
+#[derive(Default)]
+struct Course {
+    /// The namespace's budget was charged for a token that is still to be made.
+    is_paid: bool,
+    /// The Secret of another name: a push overwrites what the Credential tells of it.
+    former: Option<ObjectKey>,
+}
+
 /// What a step left behind.
 enum Applied {
     /// Start over.
@@ -139,21 +149,26 @@ enum Applied {
     Settled(Box<Settled>),
 }
 
-/// One round; `None`: start over. `is_paid`: the namespace's budget was charged for a token that is still to be made.
+/// One round; `None`: start over.
 async fn round<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
     entropy: &mut (dyn Entropy + Send),
-    is_paid: &mut bool,
+    course: &mut Course,
     events: &mut Vec<IssueEvent>,
 ) -> Result<Option<Settled>, IssueError> {
-    let mut view = gather(issuer, target).await?;
+    let mut view = gather(issuer, target, &mut course.former).await?;
+    let mut has_placeholder = false;
     loop {
         let step = plan(&view, target, &issuer.rules, (issuer.now)(), entropy);
         let recorded = token_ids(&view);
-        match apply(issuer, target, step, recorded, is_paid, events).await {
+        match apply(issuer, target, step, recorded, &mut course.is_paid, events).await {
             Ok(Applied::Again) => return Ok(None),
             Ok(Applied::Settled(settled)) => return Ok(Some(*settled)),
+            // Somebody makes another of ours, as an admission webhook may: that counts as a round.
+            Ok(Applied::Placeholder(..)) if std::mem::replace(&mut has_placeholder, true) => {
+                return Ok(None);
+            }
             Ok(Applied::Placeholder(secret, credential)) => {
                 view = View {
                     secret: Some(secret),
@@ -203,7 +218,11 @@ fn settled_by_replies<C: Cluster>(
 }
 
 /// The order is part of the protocol: whoever sees a Secret must have read its Credential before.
-async fn gather<C: Cluster>(issuer: &Issuer<'_, C>, target: &Target) -> Result<View, IssueError> {
+async fn gather<C: Cluster>(
+    issuer: &Issuer<'_, C>,
+    target: &Target,
+    former: &mut Option<ObjectKey>,
+) -> Result<View, IssueError> {
     let failed = |what| move |error| IssueError::Gather(what, error);
     let credential = issuer
         .cluster
@@ -222,12 +241,10 @@ async fn gather<C: Cluster>(issuer: &Issuer<'_, C>, target: &Target) -> Result<V
         .map_err(failed("owner"))?;
     let standing = owner.as_ref().map_or(Standing::NotWanted, issuer.judge);
     let owner = owner.as_ref().map(OwnerView::of);
-    let former = match former_key(target, owner.as_ref()) {
-        Some(key) => issuer
-            .cluster
-            .secret(&key)
-            .await
-            .map_err(failed("Secret"))?,
+    let known = former_key(target, credential.as_ref(), owner.as_ref());
+    *former = known.or_else(|| former.take());
+    let former = match former {
+        Some(key) => issuer.cluster.secret(key).await.map_err(failed("Secret"))?,
         None => None,
     };
     Ok(View {
@@ -239,10 +256,18 @@ async fn gather<C: Cluster>(issuer: &Issuer<'_, C>, target: &Target) -> Result<V
     })
 }
 
-/// The Secret that the status names, if it is another one than is wanted now.
-fn former_key(target: &Target, owner: Option<&OwnerView>) -> Option<ObjectKey> {
-    let name = owner?.secret_name.as_deref()?;
-    (name != target.secret_name).then(|| ObjectKey::new(&target.owner.namespace, name))
+/// The Secret that the newest token was made for, or that the status names, if it is another one than is wanted now. The
+/// status comes later, and may be lost.
+fn former_key(
+    target: &Target,
+    credential: Option<&Credential>,
+    owner: Option<&OwnerView>,
+) -> Option<ObjectKey> {
+    let remembered = credential.and_then(|it| it.spec.memory.secret_name.as_deref());
+    let told = owner?.secret_name.as_deref();
+    let mut names = [remembered, told].into_iter().flatten();
+    let name = names.find(|name| *name != target.secret_name)?;
+    Some(ObjectKey::new(&target.owner.namespace, name))
 }
 
 async fn apply<C: Cluster>(
@@ -345,15 +370,30 @@ async fn apply_recreate<C: Cluster>(
     }
     let cluster = issuer.cluster;
     let announced = record(cluster, &recreate.announced, recreate.is_first).await?;
-    cluster
-        .delete_secret(&recreate.placeholder.key(), &recreate.only)
-        .await
-        .map_err(secret_failed)?;
+    let key = recreate.placeholder.key();
+    if let Err(error) = cluster.delete_secret(&key, &recreate.only).await {
+        if matches!(error, ApiError::Forbidden(_) | ApiError::Invalid(_)) {
+            *is_paid = false;
+            withdraw(issuer, target, announced).await;
+        }
+        return Err(secret_failed(error));
+    }
     let created = cluster
         .create_secret(&recreate.placeholder)
         .await
         .map_err(secret_failed)?;
     Ok(Applied::Placeholder(created, Some(Box::new(announced))))
+}
+
+/// The Secret stays for certain: nothing is announced any more, so that a deletion says again what it says, and nothing
+/// was made. Where this fails, the next pass comes here again.
+async fn withdraw<C: Cluster>(issuer: &Issuer<'_, C>, target: &Target, mut announced: Credential) {
+    let namespace = &target.owner.namespace;
+    issuer.budget.give_back(&target.identity, namespace);
+    announced.spec.memory.replacing = None;
+    if let Err(error) = issuer.cluster.replace_credential(&announced).await {
+        debug!(%error, "the announcement of another Secret stands");
+    }
 }
 
 /// What somebody else brought is only recorded.
@@ -532,6 +572,9 @@ mod tests {
         done_anyway: bool,
         /// What another writer does to the Secret right before our next replacements of it.
         others: Mutex<Vec<Value>>,
+        /// A Secret of another name.
+        former: Mutex<Option<SecretObject>>,
+        former_name: &'static str,
     }
 
     impl Memory {
@@ -627,7 +670,10 @@ mod tests {
                 Ok(self.objects.lock().unwrap().0.clone())
             })
         }
-        async fn secret(&self, _: &ObjectKey) -> Result<Option<SecretObject>, ApiError> {
+        async fn secret(&self, key: &ObjectKey) -> Result<Option<SecretObject>, ApiError> {
+            if *key.name == *self.former_name {
+                return Ok(self.former.lock().unwrap().clone());
+            }
             self.call("get Secret", || Ok(self.objects.lock().unwrap().1.clone()))
         }
         async fn owner(&self, _: OwnerKind, _: &ObjectKey) -> Result<Option<Value>, ApiError> {
@@ -651,7 +697,11 @@ mod tests {
             self.let_another_write();
             self.call("replace Secret", || self.store_secret(it, false))
         }
-        async fn delete_secret(&self, _: &ObjectKey, _: &Precondition) -> Result<(), ApiError> {
+        async fn delete_secret(&self, key: &ObjectKey, _: &Precondition) -> Result<(), ApiError> {
+            if *key.name == *self.former_name {
+                *self.former.lock().unwrap() = None;
+                return Ok(());
+            }
             self.call("delete Secret", || {
                 self.objects.lock().unwrap().1 = None;
                 Ok(())
@@ -660,6 +710,16 @@ mod tests {
     }
 
     async fn pass(memory: &Memory, desired: &Desired, later: i64, budget: &MintBudget) -> Outcome {
+        pass_to(&target().secret_name, memory, desired, later, budget).await
+    }
+
+    async fn pass_to(
+        secret_name: &str,
+        memory: &Memory,
+        desired: &Desired,
+        later: i64,
+        budget: &MintBudget,
+    ) -> Outcome {
         let mac = MacKey::from_bytes(&[1; 32]).unwrap();
         let now = move || Timestamp::from_second(1_800_000_000 + later).unwrap();
         let issuer = Issuer {
@@ -670,7 +730,11 @@ mod tests {
             judge: &|_| Standing::Wanted(Box::new(desired.clone())),
         };
         let seed = u64::try_from(later).unwrap();
-        issue(&issuer, &target(), &mut SeededEntropy::new(seed)).await
+        let target = Target {
+            secret_name: secret_name.to_owned(),
+            ..target()
+        };
+        issue(&issuer, &target, &mut SeededEntropy::new(seed)).await
     }
 
     fn names(outcome: &Outcome) -> Vec<String> {
@@ -804,12 +868,7 @@ mod tests {
     async fn a_secret_is_made_anew_for_one_of_the_namespaces_mints_or_not_at_all() {
         let (memory, mut wanted) = (Memory::default(), desired());
         pass(&memory, &wanted, 0, &MintBudget::default()).await;
-        let template = json!({ "type": "servicebinding.io/oauth2" });
-        wanted.template = Some(
-            serde_json::from_value(template)
-                .map(std::sync::Arc::new)
-                .unwrap(),
-        );
+        of_another_type(&mut wanted);
         wanted.mints_per_hour = 0;
         let token = memory.token();
         let outcome = pass(&memory, &wanted, 60, &MintBudget::default()).await;
@@ -836,6 +895,73 @@ mod tests {
         assert_eq!(calls[before + 3..before + 8], writes);
     }
 
+    fn of_another_type(wanted: &mut Desired) {
+        let template = json!({ "type": "servicebinding.io/oauth2" });
+        let template = serde_json::from_value(template).map(std::sync::Arc::new);
+        wanted.template = Some(template.unwrap());
+    }
+
+    /// A refused deletion announces nothing and costs the namespace nothing.
+    #[tokio::test]
+    async fn where_a_secret_may_not_be_deleted_all_is_as_it_was() {
+        let mut memory = Memory::default();
+        let (mut wanted, budget) = (desired(), MintBudget::default());
+        wanted.rotation.on_secret_deleted = crate::resources::OnSecretDeleted::Revoke;
+        wanted.mints_per_hour = 2;
+        pass(&memory, &wanted, 0, &budget).await;
+        let before = memory.objects.lock().unwrap().0.clone().unwrap().spec;
+        of_another_type(&mut wanted);
+        let calls = memory.calls.lock().unwrap().len();
+        memory.fails_at = Some((calls + 5, ApiError::Forbidden("no".into())));
+        let refused = pass(&memory, &wanted, 60, &budget).await;
+        assert!(
+            matches!(
+                refused.result,
+                Err(IssueError::Apply("Secret", ApiError::Forbidden(_)))
+            ),
+            "{refused:?}"
+        );
+        assert_eq!(memory.calls.lock().unwrap()[calls + 4], "delete Secret");
+        let after = memory.objects.lock().unwrap().0.clone().unwrap().spec;
+        assert_eq!(after, before);
+        let done = pass(&memory, &wanted, 120, &budget).await;
+        assert!(
+            matches!(done.result, Ok(Settled::Done { .. })),
+            "it was given back: {done:?}"
+        );
+    }
+
+    /// The Secret that the token was made for is known before any status tells of it.
+    #[tokio::test]
+    async fn another_name_is_no_deletion_though_no_status_told_of_the_first() {
+        for is_deleted in [false, true] {
+            let mut memory = Memory::default();
+            let (mut wanted, budget) = (desired(), MintBudget::default());
+            wanted.rotation.on_secret_deleted = crate::resources::OnSecretDeleted::Revoke;
+            pass(&memory, &wanted, 0, &budget).await;
+            let first = memory.objects.lock().unwrap().1.take();
+            memory.former = Mutex::new(first.filter(|_| !is_deleted));
+            memory.former_name = "ci-token";
+            wanted.secret_name = "renamed".into();
+            let outcome = pass_to("renamed", &memory, &wanted, 60, &budget).await;
+            assert!(
+                matches!(outcome.result, Ok(Settled::Done { .. })),
+                "{outcome:?}"
+            );
+            let events = names(&outcome);
+            let credential = memory.objects.lock().unwrap().0.clone().unwrap();
+            let epochs: Vec<i64> = credential.spec.tokens.iter().map(|it| it.epoch).collect();
+            if is_deleted {
+                assert_eq!(events[0], "Revoked");
+                assert_eq!(epochs, [2]);
+            } else {
+                assert!(!events.contains(&"Revoked".to_owned()), "{events:?}");
+                assert_eq!(epochs, [1, 2]);
+                assert!(memory.former.lock().unwrap().is_none(), "and it is gone");
+            }
+        }
+    }
+
     /// The operator is killed, or its reply lost, at any of the calls that make a Secret of another type.
     #[tokio::test]
     async fn whichever_call_of_another_type_fails_no_token_is_revoked() {
@@ -844,12 +970,7 @@ mod tests {
             let (mut wanted, budget) = (desired(), MintBudget::default());
             wanted.rotation.on_secret_deleted = crate::resources::OnSecretDeleted::Revoke;
             pass(&memory, &wanted, 0, &budget).await;
-            let template = json!({ "type": "servicebinding.io/oauth2" });
-            wanted.template = Some(
-                serde_json::from_value(template)
-                    .map(std::sync::Arc::new)
-                    .unwrap(),
-            );
+            of_another_type(&mut wanted);
             let before = memory.calls.lock().unwrap().len();
             memory.fails_at = Some((before + at, ApiError::Unknown("lost".into())));
             memory.done_anyway = done_anyway;

@@ -208,11 +208,16 @@ impl Case<'_> {
         if let Some(only) = self.foreign_credential() {
             return Step::Discard(only);
         }
+        if self.desired.existing_key.is_none()
+            && let Some(step) = self.take_away()
+        {
+            return step;
+        }
+        if !self.desired.withheld.is_empty() {
+            return Step::Settle(Settled::Withheld(self.desired.withheld.clone()));
+        }
         if let Some(key) = &self.desired.existing_key {
             return self.follow(key, entropy);
-        }
-        if let Some(step) = self.take_away() {
-            return step;
         }
         let Some(secret) = &self.view.secret else {
             return self.placeholder();
@@ -297,8 +302,11 @@ impl Case<'_> {
         let is_leak = self.desired.rotation.on_secret_deleted == OnSecretDeleted::Revoke
             && self.view.former.is_none()
             && self.memory().replacing.is_none();
+        // What its client or Identity keeps from being accepted now may be accepted again.
+        let is_left =
+            |entry: &&CredentialEntry| entries::end(entry).is_none_or(|end| self.now < end);
         // What was brought never was in a Secret of ours.
-        let newest = self.live.last()?;
+        let newest = self.recorded().iter().rfind(is_left)?;
         if !is_leak || newest.cause == Cause::Imported || !self.is_secret_gone() {
             return None;
         }
@@ -573,6 +581,7 @@ impl Case<'_> {
         tokens.push(entry);
         let mut credential = self.with_mint(tokens, high);
         credential.spec.base = Some(secret.version());
+        credential.spec.memory.secret_name = Some(self.desired.secret_name.clone());
         let mut revealed = filled(secret, self.desired, &minted.token);
         revealed.unmark();
         Step::Push(Box::new(Push {
@@ -802,6 +811,7 @@ impl Case<'_> {
             minted_at: Vec::new(),
             brought: Vec::new(),
             replacing: None,
+            secret_name: None,
             nonce: None,
         };
         let credential = self.view.credential.as_ref();

@@ -300,6 +300,7 @@ pub(in crate::reconcile) fn desired() -> Desired {
         template: None,
         existing_key: None,
         rival: None,
+        withheld: Vec::new(),
         lifetime: Lifetime::For(DAY * 90),
         rotation: RotationRules {
             adoption: None,
@@ -753,6 +754,34 @@ fn where_deletion_revokes_it_does_so_before_anything_can_refuse_another_token() 
         assert_eq!((spec.high, &spec.base), (before.high, &before.base));
         assert!(world.settled().facts().is_none(), "{name}");
     }
+}
+
+/// A token over a limit, say, is still accepted.
+#[test]
+fn where_deletion_revokes_it_does_so_though_no_other_may_be_made_now() {
+    let too_long = Problem::error(Reason::LimitExceeded, "/spec/lifetime", "too long");
+    let withheld = |world: &mut World| {
+        world.desired.withheld = vec![too_long.clone()];
+        // The client has no system user any more.
+        world.desired.principal = String::new();
+    };
+    let mut world = revoking();
+    withheld(&mut world);
+    assert_eq!(world.run(), [""; 0], "while its Secret is there it stays");
+    world.secret = None;
+    assert_eq!(world.run(), ["take away"]);
+    assert_eq!(world.entries(), []);
+    let Settled::Withheld(problems) = world.settled() else {
+        panic!("it is told why there is no other")
+    };
+    assert_eq!(problems, std::slice::from_ref(&too_long));
+    let mut overlapping = World::new();
+    overlapping.run();
+    let before = overlapping.entries().to_vec();
+    withheld(&mut overlapping);
+    overlapping.secret = None;
+    assert_eq!(overlapping.run(), [""; 0]);
+    assert_eq!(overlapping.entries(), before);
 }
 
 #[test]
