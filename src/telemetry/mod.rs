@@ -8,6 +8,8 @@ mod kube_requests;
 pub mod logs;
 pub mod metrics;
 mod operator;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod traces;
 
 pub use catalog::{Described, MEDIA_TYPE, Type};

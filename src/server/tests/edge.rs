@@ -1,6 +1,5 @@
 //! What holds for every endpoint: readiness, staleness, shedding, headers, audit, metrics.
 
-use std::io::Write;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -8,6 +7,7 @@ use tower::Service as _;
 
 use super::*;
 use crate::server::{NotReady, health};
+use crate::telemetry::testing::Log;
 
 pub(super) async fn health(fixture: &Fixture, path: &str) -> Reply {
     let request = Request::get(path).body(Body::empty()).unwrap();
@@ -217,40 +217,6 @@ async fn every_answer_says_nosniff_and_https_only_and_repeats_a_sane_request_id(
         (reply.status, reply.header("strict-transport-security")),
         (StatusCode::OK, "(none)")
     );
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// Collects everything logged on this thread until the guard goes.
-    fn start(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let builder = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
-            .with_max_level(tracing::Level::TRACE);
-        tracing::subscriber::set_default(builder.with_writer(move || log.clone()).finish())
-    }
-
-    fn audit(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let lines = text
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.filter(|line| line["target"] == "audit").collect()
-    }
 }
 
 #[tokio::test]
