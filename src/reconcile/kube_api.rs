@@ -208,7 +208,8 @@ fn credential_of(object: Value) -> Result<Credential, ApiError> {
         .map_err(|_| ApiError::Unavailable("the Credential is none of this release".to_owned()))
 }
 
-fn secret_of(object: Value) -> Result<SecretObject, ApiError> {
+/// A Secret that was read: wiped when dropped.
+pub(super) fn secret_of(object: Value) -> Result<SecretObject, ApiError> {
     match object {
         Value::Object(manifest) => Ok(SecretObject::new(manifest)),
         _ => Err(ApiError::Unknown("it is no object".to_owned())),

@@ -12,7 +12,9 @@ use super::build::Apis;
 use super::compare::FIELD_MANAGER;
 use crate::reconcile::cluster::{ApiError, Precondition};
 use crate::reconcile::fence::Fence;
+use crate::reconcile::kube_api::secret_of;
 use crate::reconcile::rest::{Built, Rest};
+use crate::reconcile::secret::SecretObject;
 use crate::resources::ManagedKind;
 
 /// Pods that are asked what ails them.
@@ -84,6 +86,18 @@ impl Objects {
     ) -> Result<Option<Value>, ApiError> {
         let request = claims(namespace).get(name, &GetParams::default());
         self.rest.find(request).await
+    }
+
+    /// Reads a Secret, to tell what it lacks.
+    pub(super) async fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<SecretObject>, ApiError> {
+        let path = format!("/api/v1/namespaces/{namespace}/secrets");
+        let request = Request::new(path).get(name, &GetParams::default());
+        let found = self.rest.find(request).await?;
+        found.map(secret_of).transpose()
     }
 
     /// Changes the claim of a volume: on condition of what was read, which is in the patch.

@@ -11,13 +11,14 @@ use tracing::{debug, info, warn};
 
 use super::build::{Apis, Plan, Wanted, build, possible};
 use super::compare::{Owner, Step, annotation, owner, step};
-use super::rollout::{Rollout, is_rolling, is_stuck, read};
+use super::rollout::{Phase, Rollout, is_rolling, is_stuck, read};
 use super::seen::Seen;
 use super::upgrade::{Cause, SPEC, UPGRADE, cause, under_way};
 use super::volume::{claim_name, growth, not_grown};
 use super::{Child, Installation, Objects};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::cluster::{ApiError, Precondition};
+use crate::reconcile::secret::SecretObject;
 use crate::resources::{
     ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, ManagedKind, ManagedSeen,
 };
@@ -134,6 +135,12 @@ impl Fleet {
             fleet: self,
             key: key_of(identity),
             uid: identity.metadata.uid.as_deref().unwrap_or_default(),
+            certificate: identity
+                .spec
+                .network
+                .tls
+                .as_ref()
+                .map(|tls| &*tls.secret_ref.name),
             plan: &plan,
             refused: BTreeSet::new(),
             passed: Passed::default(),
@@ -327,6 +334,8 @@ struct Pass<'a> {
     fleet: &'a Fleet,
     key: ObjectKey,
     uid: &'a str,
+    /// The Secret of its TLS certificate.
+    certificate: Option<&'a str>,
     plan: &'a Plan,
     refused: BTreeSet<String>,
     passed: Passed,
@@ -350,6 +359,18 @@ const REFUSED: Duration = Duration::from_secs(30);
 const TURN: Duration = Duration::from_secs(3);
 
 impl Pass<'_> {
+    /// Pods that mount a certificate which is not there hang without a word: it is told here.
+    async fn look_for_certificate(&mut self) {
+        let Some(name) = self.certificate else { return };
+        let asked = self.fleet.objects.secret(&self.key.namespace, name);
+        // Words alone: without them the rest is told.
+        let Ok(found) = asked.await else { return };
+        if let Some(problem) = missing_certificate(name, found.as_ref()) {
+            self.passed.look_again(IN_THE_WAY);
+            self.passed.problem.get_or_insert(problem);
+        }
+    }
+
     /// Gathers, compares and applies one object.
     async fn attend(&mut self, wanted: &Wanted) -> Result<(), FleetError> {
         let child = &wanted.child;
@@ -599,10 +620,31 @@ impl Pass<'_> {
             let pods = asked.await.unwrap_or_default();
             rollout = read(workload, &pods, self.now);
         }
+        if rollout.phase != Phase::Complete {
+            self.look_for_certificate().await;
+        }
         rollout.upgrade = self.waits;
         self.passed.rollout = Some(rollout);
         Ok(self.passed)
     }
+}
+
+/// What keeps pods from starting that mount a certificate: without a word of it in their status they wait.
+pub(super) fn missing_certificate(name: &str, found: Option<&SecretObject>) -> Option<Problem> {
+    let why = match found {
+        None => "does not exist".to_owned(),
+        Some(secret) => {
+            let missing = ["tls.crt", "tls.key"]
+                .into_iter()
+                .find(|key| !secret.has_text(key))?;
+            format!("has no {missing}")
+        }
+    };
+    let message = format!(
+        "the Secret {name} with the server's certificate {why}, and no new pod starts without it: create it with the type kubernetes.io/tls (cert-manager does), or correct network.tls.secretRef"
+    );
+    let path = "/spec/network/tls/secretRef/name";
+    Some(Problem::error(Reason::SecretNotFound, path, message))
 }
 
 /// How large a volume a StatefulSet claims.

@@ -5,12 +5,14 @@ use serde_json::{Value, json};
 
 use super::build::{Apis, Plan, Scale, Wanted, build};
 use super::compare::{Step, step};
+use super::pass::missing_certificate;
 use super::rollout::{Phase, read};
 use super::seen::Seen;
 use super::upgrade::{Cause, cause, under_way};
 use super::volume::{claims_another, growth};
 use super::{Child, Installation};
 use crate::directory::{ObjectKey, Reason};
+use crate::reconcile::secret::SecretObject;
 use crate::resources::{Identity, ManagedKind};
 
 const UID: &str = "5e8f4f3e-0000-4000-8000-000000000001";
@@ -605,6 +607,23 @@ fn a_claim_only_grows(#[case] live: &str, #[case] wanted: &str, #[case] grows: b
     assert_eq!(patch.is_some(), grows, "{patch:?}");
     let on_condition = patch.is_none_or(|patch| patch["metadata"]["resourceVersion"] == "7");
     assert!(on_condition);
+}
+
+#[rstest]
+#[case(None, Some("does not exist"))]
+#[case(Some(json!({"data": {"tls.crt": "eA=="}})), Some("has no tls.key"))]
+#[case(Some(json!({"data": {"tls.crt": "", "tls.key": "eA=="}})), Some("has no tls.crt"))]
+#[case(Some(json!({})), Some("has no tls.crt"))]
+#[case(Some(json!({"data": {"tls.crt": "eA==", "tls.key": "eA=="}})), None)]
+fn what_a_certificate_lacks_is_told_by_name(
+    #[case] found: Option<Value>,
+    #[case] lacks: Option<&str>,
+) {
+    let found = found.map(|secret| SecretObject::new(secret.as_object().unwrap().clone()));
+    let problem = missing_certificate("web-tls", found.as_ref());
+    let told = problem.as_ref().map(|problem| &*problem.message);
+    assert_eq!(told.is_some(), lacks.is_some());
+    assert!(told.is_none_or(|told| told.contains(lacks.unwrap()) && told.contains("web-tls")));
 }
 
 fn set_with(status: Value) -> Value {

@@ -3,13 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::{
     Api, Client,
     api::{
-        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
-        PostParams,
+        ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, ObjectMeta, Patch,
+        PatchParams, PostParams,
     },
 };
 use serde_json::{Value, json};
@@ -241,6 +242,40 @@ async fn an_identity_becomes_a_deployment_and_is_ready_when_its_pods_are() {
         [&owner["controller"], &owner["blockOwnerDeletion"]],
         [&json!(true), &json!(false)]
     );
+}
+
+/// Pods that mount it hang in `ContainerCreating` without a word in their status.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_missing_is_named_until_it_comes() {
+    let world = World::empty(Cluster::shared()).await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    world
+        .apply(&identity(
+            "replicas: 1\n  network: {tls: {secretRef: {name: web-tls}}}",
+        ))
+        .await;
+    let refused = world.identity_is("main", "SecretNotFound").await;
+    let message = condition(&refused, "Ready")["message"].as_str().unwrap();
+    assert!(
+        message.contains("the Secret web-tls") && message.contains("does not exist"),
+        "{message}"
+    );
+    let data = ["tls.crt", "tls.key"].map(|key| (key.to_owned(), ByteString(b"x".to_vec())));
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some("web-tls".into()),
+            ..ObjectMeta::default()
+        },
+        data: Some(data.into()),
+        ..Secret::default()
+    };
+    let secrets = world.platform.api::<Secret>();
+    secrets
+        .create(&PostParams::default(), &secret)
+        .await
+        .unwrap();
+    let _kubelet = Kubelet::start(&world);
+    world.identity_is("main", "Ready").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
