@@ -262,20 +262,16 @@ fn wanted(
     lifetime: Lifetime,
     policy: RotationPolicy,
     rival: Option<Problem>,
-    withheld: Vec<Problem>,
+    mut withheld: Vec<Problem>,
     now: Timestamp,
 ) -> Standing {
     let identity = client.identity;
-    if identity
-        .record
-        .revoke_issued_before
-        .is_some_and(|before| before > now)
-    {
+    if identity.record.revoked_ahead(now).is_some() {
         let message = format!(
             "Identity {} revokes what is issued until a moment ahead (spec.revokeIssuedBefore): nothing is made until then",
             identity.object.key
         );
-        return Standing::Withheld(vec![Problem::error(Reason::IdentityNotReady, "", message)]);
+        withheld.push(Problem::error(Reason::IdentityNotReady, "", message));
     }
     let object = client.client.object;
     Standing::Wanted(Box::new(Desired {

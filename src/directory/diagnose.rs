@@ -142,10 +142,7 @@ fn weak_identity(record: &IdentityRecord, now: Timestamp) -> Vec<Problem> {
         );
         weak("/spec/access/names", &message)
     });
-    let ahead = record
-        .revoke_issued_before
-        .is_some_and(|moment| moment > now);
-    let ahead = ahead.then(|| Problem::warning(Reason::Invalid, "/spec/revokeIssuedBefore", "this moment is ahead: until then it acts as now, so that nothing issued meanwhile is good"));
+    let ahead = record.revoked_ahead(now).map(|_| Problem::warning(Reason::Invalid, "/spec/revokeIssuedBefore", "this moment is ahead: until then it acts as now, so that nothing issued meanwhile is good"));
     let loopback = ["http://localhost", "http://127.0.0.1", "http://[::1]"];
     let clear = record.issuer.starts_with("http://")
         && !loopback.iter().any(|host| record.issuer.starts_with(host));

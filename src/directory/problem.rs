@@ -33,7 +33,6 @@ pub enum Reason {
     /// Of warnings only: served, and not advised.
     WeakChoice,
     ProgressDeadlineExceeded,
-    Progressing,
     Issuing,
     Rotating,
     RollingOut,
@@ -57,7 +56,7 @@ pub enum Class {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 30] = [
         Self::Pending,
         Self::IdentityNotFound,
         Self::IdentityNotReady,
@@ -82,7 +81,6 @@ impl Reason {
         Self::MintLimitReached,
         Self::SecretAccessDenied,
         Self::ProgressDeadlineExceeded,
-        Self::Progressing,
         Self::Issuing,
         Self::Rotating,
         Self::RollingOut,
@@ -118,7 +116,6 @@ impl Reason {
             Self::MintLimitReached => "MintLimitReached",
             Self::SecretAccessDenied => "SecretAccessDenied",
             Self::WeakChoice => "WeakChoice",
-            Self::Progressing => "Progressing",
             Self::Issuing => "Issuing",
             Self::Rotating => "Rotating",
             Self::RollingOut => "RollingOut",
@@ -157,7 +154,7 @@ impl Reason {
             | Self::SecretAccessDenied
             | Self::ProgressDeadlineExceeded
             | Self::WeakChoice => Class::NeedsEdit,
-            Self::Progressing | Self::Issuing | Self::Rotating | Self::RollingOut => Class::Working,
+            Self::Issuing | Self::Rotating | Self::RollingOut => Class::Working,
             Self::Ready | Self::Disabled | Self::Revoked => Class::Good,
         }
     }

@@ -89,6 +89,13 @@ pub struct IdentityRecord {
     pub revoke_issued_before: Option<Timestamp>,
 }
 
+impl IdentityRecord {
+    /// The moment of `revokeIssuedBefore` while it is ahead: it acts as now, and nothing is made until then.
+    pub fn revoked_ahead(&self, now: Timestamp) -> Option<Timestamp> {
+        self.revoke_issued_before.filter(|moment| now < *moment)
+    }
+}
+
 /// What a gateway requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayRecord {

@@ -12,10 +12,12 @@ use tracing::debug;
 
 use super::issue::{Emptying, IssueEvent, Retirement};
 use crate::directory::ObjectKey;
-use crate::resources::{API_VERSION, Moment};
+use crate::resources::{API_VERSION, Kind, Moment};
 
 /// Waiting to be written; more are left out.
 const MOST_WAITING: usize = 256;
+/// Bytes of a note that the API server takes, and some left.
+const LONGEST_NOTE: usize = 1000;
 /// For one write.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Who writes them.
@@ -54,6 +56,24 @@ impl Notice {
                 ..ObjectReference::default()
             },
         }
+    }
+
+    /// An object that needs an edit; nothing where another notice tells of that. Notices for different reasons are kept
+    /// apart by their action.
+    pub(super) fn refused(kind: Kind, live: &Value, reason: &str, words: &str) -> Option<Self> {
+        let is_told = match reason {
+            "SecretConflict" | "MintLimitReached" => kind != Kind::Identity,
+            "ValueConflict" => kind == Kind::Identity,
+            _ => false,
+        };
+        if is_told {
+            return None;
+        }
+        let mut note = words.to_owned();
+        note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+        let mut notice = Self::new(live, "Refused", true, note);
+        reason.clone_into(&mut notice.event.action);
+        Some(notice)
     }
 
     /// Tells which part of a Secret beside it is meant. Notices of one reason about one object are merged, and the first

@@ -60,8 +60,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Some(counts) => status::counted(wanted, counts.of_identity(key)),
             None => wanted,
         };
+        let ahead = object
+            .record()
+            .and_then(|record| record.revoked_ahead(now()));
         let until = until
             .into_iter()
+            .chain(ahead)
             .chain(passed.as_ref().and_then(pods::until))
             .min();
         let look = self.report(Kind::Identity, &live, &wanted, until).await?;

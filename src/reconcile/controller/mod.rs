@@ -32,7 +32,7 @@ use tracing::{Instrument as _, warn};
 use self::macs::Macs;
 use self::rotations::Rotations;
 use super::cluster::{ApiError, Cluster};
-use super::events::Notices;
+use super::events::{Notice, Notices};
 use super::fanout::{self, owners_of_secret, owners_under, uid_of};
 use super::fleet::FleetError;
 use super::issue::{IssueError, MintBudget};
@@ -521,7 +521,14 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return Ok(Look::Settled(until));
         }
         match self.cluster.replace_status(kind, wanted).await {
-            Ok(()) => Ok(Look::Settled(until)),
+            Ok(()) => {
+                if let Some((reason, words)) = status::newly_stalled(live, wanted)
+                    && let Some(notice) = Notice::refused(kind, live, &reason, &words)
+                {
+                    self.notices.publish(notice);
+                }
+                Ok(Look::Settled(until))
+            }
             // Somebody was faster; what they did is news that comes by itself, or does not matter.
             Err(ApiError::Conflict) => Ok(Look::Soon),
             Err(ApiError::NotFound) => Ok(Look::Gone),

@@ -117,8 +117,6 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             _ => return Err(error.into()),
         };
         if let Some(live) = live {
-            let notice = Notice::new(&live, "Refused", true, problem.message.clone());
-            self.notices.publish(notice);
             self.report_live(kind, &live, Issuance::Blocked(problem))
                 .await?;
         }

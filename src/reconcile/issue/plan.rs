@@ -213,8 +213,13 @@ impl Case<'_> {
         {
             return step;
         }
-        if !self.desired.withheld.is_empty() {
-            return Step::Settle(Settled::Withheld(self.desired.withheld.clone()));
+        if let Some(problem) = self.desired.withheld.first() {
+            let ahead = self.desired.revoke_issued_before;
+            return Step::Settle(match ahead.filter(|moment| self.now < *moment) {
+                // Nothing but time tells when it may be made.
+                Some(moment) => self.refuse(problem.clone(), Some(moment)),
+                None => Settled::Withheld(self.desired.withheld.clone()),
+            });
         }
         if let Some(key) = &self.desired.existing_key {
             return self.follow(key, entropy);

@@ -58,11 +58,14 @@ impl Issuance {
             Self::Settled(Settled::Refused { problem, .. }) | Self::Blocked(problem) => {
                 vec![problem.clone()]
             }
-            Self::Settled(Settled::Waiting { .. }) => vec![Problem::error(
-                Reason::Issuing,
-                "",
-                "a write to the Secret may still be on its way",
-            )],
+            Self::Settled(Settled::Waiting { facts, .. }) => {
+                let reason = match facts {
+                    Some(_) => Reason::Rotating,
+                    None => Reason::Issuing,
+                };
+                let words = "a write to the Secret may still be on its way";
+                vec![Problem::error(reason, "", words)]
+            }
             Self::Settled(_) => Vec::new(),
         }
     }
@@ -138,7 +141,15 @@ pub fn identity(
     if let Some(pods) = pods {
         status.pods(pods, &mut problems);
     }
-    status.ready(&problems, None);
+    let record = object.record();
+    let ahead = record.and_then(|record| record.revoked_ahead(now));
+    let words = ahead.map(|moment| {
+        format!("spec.revokeIssuedBefore is ahead: until {moment} nothing is issued, and nothing that was is accepted")
+    });
+    status.ready(
+        &problems,
+        words.as_deref().map(|words| (Reason::Ready, words)),
+    );
     let rollout = pods.and_then(|pods| pods.rollout.as_ref());
     let upgrade = rollout.and_then(|rollout| rollout.upgrade.as_ref());
     if let Some(upgrade) = upgrade.filter(|_| worst(&problems).is_none()) {
@@ -460,6 +471,22 @@ impl<'a> Status<'a> {
         object["status"] = Value::Object(self.fields);
         object
     }
+}
+
+/// Why and in which words an object is stalled that was not before, or for another reason.
+pub fn newly_stalled(before: &Value, after: &Value) -> Option<(String, String)> {
+    let condition = |object: &Value, kind: &str| {
+        let conditions = object["status"]["conditions"].as_array()?;
+        let mut conditions = conditions.iter();
+        conditions.find(|it| it["type"] == kind).cloned()
+    };
+    let stalled = |object: &Value| {
+        let stalled = condition(object, "Stalled").filter(|it| it["status"] == "True")?;
+        stalled["reason"].as_str().map(str::to_owned)
+    };
+    let reason = stalled(after).filter(|reason| stalled(before).as_ref() != Some(reason))?;
+    let ready = condition(after, "Ready")?;
+    Some((reason, ready["message"].as_str()?.to_owned()))
 }
 
 /// What somebody must edit comes before what heals, and that before what is under way.

@@ -287,6 +287,71 @@ async fn the_least_rights_are_enough_and_events_tell_what_was_done() {
     );
 }
 
+/// Whoever looks at an object with `kubectl describe` reads why it is not served, once for each reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_tells_why_an_object_of_any_kind_is_refused() {
+    let world = World::new(Cluster::shared()).await;
+    let account = world.team.cluster_account("operator", rights()).await;
+    let _operator = Operator::start(&world, account.kubeconfig_path());
+    world.token_ready("nightly").await;
+    world
+        .apply(
+            "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: second, namespace: PLATFORM}
+spec:
+  issuer: https://PLATFORM.example.com/id
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: Scope
+metadata: {name: again, namespace: PLATFORM}
+spec:
+  identityRef: {name: main}
+  value: orders.read
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: foreign, namespace: TEAM}
+spec:
+  identityRef: {name: main, namespace: PLATFORM}
+  clientId: somebody.else
+  grantTypes: [ClientCredentials]
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: long, namespace: TEAM}
+spec:
+  clientRef: {name: backend}
+  scopes: [orders.read]
+  lifetime: 80000h
+",
+        )
+        .await;
+    for (namespace, name, reason) in [
+        (&world.platform, "second", "IssuerConflict"),
+        (&world.platform, "again", "ValueConflict"),
+        (&world.team, "foreign", "NameNotOwned"),
+        (&world.team, "long", "LimitExceeded"),
+    ] {
+        let events = namespace.api::<k8s_openapi::api::events::v1::Event>();
+        eventually(&format!("an event about {name}"), async || {
+            let events = events
+                .list(&kube::api::ListParams::default())
+                .await
+                .unwrap();
+            let about = events.items.into_iter().filter(|event| {
+                event.reason.as_deref() == Some("Refused")
+                    && event.action.as_deref() == Some(reason)
+                    && event.regarding.as_ref().unwrap().name.as_deref() == Some(name)
+            });
+            let notes: Vec<_> = about.map(|event| event.note.unwrap()).collect();
+            (notes.len() == 1 && !notes[0].is_empty()).then_some(())
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_any_more() {
     let cluster = Cluster::shared();
