@@ -4,7 +4,8 @@
 //! behind narrow traits beside their users. Absent: anything that machine clients and service tokens need, HTTP, metrics,
 //! and any repair: a file that is not as it should be is left as it is.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use tracing::{info, warn};
 #[cfg(test)]
 mod tests;
 
+/// Of its files: what people entrust to it is nobody else's on the node.
+const PRIVATE: u32 = 0o600;
 /// What marks a file as ours: "SYMB".
 const APPLICATION: i64 = 0x5359_4D42;
 /// Every step of the schema, by its number. One that was released is never changed.
@@ -174,10 +177,12 @@ impl Store {
     /// Where it cannot be used: nothing was written then.
     pub async fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         let lock = lock(path, patience).await?;
-        let is_new = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
+        let is_new = own_file(path).map_err(|source| StoreError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .foreign_keys(true)
             // In WAL a commit under NORMAL may be undone by a loss of power: a used code would be good again.
             .synchronous(SqliteSynchronous::Full)
@@ -345,6 +350,22 @@ fn failed(path: &Path, source: sqlx::Error) -> StoreError {
     }
 }
 
+/// Makes the file for its owner alone, or closes it to others: SQLite would go by the umask, and gives the files beside
+/// it the rights of this one. Whether it holds nothing yet.
+fn own_file(path: &Path) -> std::io::Result<bool> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(PRIVATE)
+        .open(path)?;
+    let found = file.metadata()?;
+    if found.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(PRIVATE))?;
+    }
+    Ok(found.len() == 0)
+}
+
 /// A volume that one node may mount is no lock: two pods of that node would share it.
 async fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
     let mut name = path.to_owned().into_os_string();
@@ -357,6 +378,7 @@ async fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(PRIVATE)
         .open(&name)
         .map_err(fault)?;
     let began = Instant::now();

@@ -40,6 +40,27 @@ async fn run(path: &Path, sql: &str) {
     connection.close().await.unwrap();
 }
 
+/// A volume may be open to others, and a backup may have been put there by somebody else's umask.
+#[tokio::test]
+async fn nobody_but_its_owner_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("symbolon.db");
+    let modes = || {
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        let mode = |file: std::fs::DirEntry| file.metadata().unwrap().permissions().mode() & 0o777;
+        files.map(|file| mode(file.unwrap())).collect::<Vec<_>>()
+    };
+    let mut store = open(&path).await.unwrap();
+    store.bind(&holder("https://a", "1"), now()).await.unwrap();
+    // The file, its log, the log's index, and the lock.
+    assert_eq!(modes(), [0o600; 4]);
+    store.close().await.unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    let store = open(&path).await.unwrap();
+    assert_eq!(modes(), [0o600; 4]);
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn what_was_written_is_there_when_it_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
