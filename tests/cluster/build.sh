@@ -94,7 +94,8 @@ provide() { # WHAT OUT
     exec 9>"$2.lock"
     flock --nonblock 9 || { say "another run is building the same; waiting for it"; flock 9; }
     # fd 9 stays out of the builders: one that outlives this script must not hold the lock.
-    [ -d "$2" ] || build "$1" "$2" 9>&-
+    # Not behind `||`: there a command that fails would be passed over.
+    if [ ! -d "$2" ]; then build "$1" "$2" 9>&-; fi
   fi
   echo "$2"
 }

@@ -18,7 +18,12 @@ pub(crate) fn kubectl(words: &str) -> String {
 
 /// As [`kubectl`]: what `-o json` prints.
 pub(crate) fn json(words: &str) -> Value {
-    serde_json::from_str(&kubectl(&format!("{words} -o json"))).expect("kubectl prints JSON")
+    let printed = kubectl(&format!("{words} -o json"));
+    // With --ignore-not-found it prints nothing.
+    if printed.is_empty() {
+        return Value::Null;
+    }
+    serde_json::from_str(&printed).expect("kubectl prints JSON")
 }
 
 /// Applies manifests.

@@ -12,9 +12,11 @@
 )]
 
 mod getting_started;
+mod keys;
 mod kubectl;
 mod platform;
 mod pods;
 mod rollout;
+mod store;
 mod traffic;
 mod workload;

@@ -18,6 +18,10 @@ pub(crate) const HOST: &str = "main-identity.platform.svc";
 /// Its path.
 pub(crate) const ISSUER: &str = "http://main-identity.platform.svc/id";
 
+/// Its pods, in words for kubectl.
+pub(crate) const SERVERS: &str =
+    "-n platform -l app.kubernetes.io/component=identity,app.kubernetes.io/instance=main";
+
 /// What is installed; held by one test at a time.
 pub(crate) struct Platform {
     _turn: MutexGuard<'static, Installed>,

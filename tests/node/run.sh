@@ -94,6 +94,9 @@ if [ ${#command[@]} -eq 0 ]; then
   tests=$(cargo test --locked --no-run --test node --message-format json-render-diagnostics |
     python3 -c 'import json, sys; print(*(it["executable"] for it in map(json.loads, sys.stdin) if it.get("executable") and it["target"]["name"] == "node"))')
   [ -x "$tests" ] || die "the tests were not built"
+  # A name that is mistyped would pass.
+  ran=$({ "$tests" --list "${filter[@]}"; } | grep -c ': test$') || true
+  [ "$ran" -gt 0 ] || die "no test has a name that holds ${filter[*]}"
   # First, on a cluster where nothing is installed, those that install and uninstall for themselves.
   command=(bash -ec '"$@" --ignored; exec "$@"' bash "$tests" --nocapture "${filter[@]}")
 fi

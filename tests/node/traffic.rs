@@ -1,4 +1,4 @@
-//! Clients that issue, introspect and check tokens through the Service all the while, and count what goes wrong.
+//! Clients that issue, verify, introspect and check tokens through the Service all the while, and count what goes wrong.
 
 use std::{
     net::SocketAddr,
@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jsonwebtoken::{DecodingKey, Validation, jwk::JwkSet};
 use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -89,6 +90,30 @@ impl Traffic {
         self.tally.answered.load(Ordering::Relaxed)
     }
 
+    /// Waits until it flows.
+    pub(crate) async fn flowing(&self) {
+        let before = self.answered();
+        for _ in 0..100 {
+            if self.answered() > before + 50 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no traffic");
+    }
+
+    /// Stops; fails the test if any request has failed.
+    pub(crate) async fn stop_without_failure(self) {
+        let outcome = self.stop().await;
+        assert!(outcome.answered > 300, "{}", outcome.answered);
+        assert!(
+            outcome.failures.is_empty(),
+            "{} failed: {:#?}",
+            outcome.failures.len(),
+            outcome.failures
+        );
+    }
+
     /// Stops, and tells.
     pub(crate) async fn stop(mut self) -> Outcome {
         self.tally.stop.store(true, Ordering::Relaxed);
@@ -126,8 +151,9 @@ async fn work(
     connections: Connections,
     credentials: Credentials,
 ) {
+    let mut verifier = Verifier::default();
     while !tally.stop.load(Ordering::Relaxed) {
-        match round(&client, &credentials).await {
+        match round(&client, &credentials, &mut verifier).await {
             Ok(requests) => drop(tally.answered.fetch_add(requests, Ordering::Relaxed)),
             Err(failure) => {
                 let mut failures = tally.failures.lock().unwrap();
@@ -139,8 +165,43 @@ async fn work(
     }
 }
 
-/// Issues a token, asks what it is worth, and has the service token checked; how many requests that were.
-async fn round(client: &Client, credentials: &Credentials) -> Result<u64, String> {
+/// An API that keeps the JWK Set until a token names a key that is not in it.
+#[derive(Default)]
+struct Verifier {
+    keys: Option<JwkSet>,
+    /// Of the run: it must stay good to the end.
+    first: Option<String>,
+}
+
+impl Verifier {
+    async fn verify(&mut self, client: &Client, token: &str) -> Result<(), String> {
+        let header = jsonwebtoken::decode_header(token).map_err(|error| error.to_string())?;
+        let kid = header.kid.ok_or("a token without kid")?;
+        let is_known = |keys: &JwkSet| keys.find(&kid).is_some();
+        if !self.keys.as_ref().is_some_and(is_known) {
+            let ask = client.get(format!("{ISSUER}/.well-known/openid-configuration/jwks"));
+            let keys = answer(ask, StatusCode::OK).await?;
+            self.keys = Some(serde_json::from_value(keys).map_err(|error| error.to_string())?);
+        }
+        let key = self.keys.as_ref().and_then(|keys| keys.find(&kid));
+        let key = key.ok_or_else(|| format!("the key {kid} is not published"))?;
+        let key = DecodingKey::from_jwk(key).map_err(|error| error.to_string())?;
+        let mut validation = Validation::new(header.alg);
+        validation.validate_aud = false;
+        let verified = jsonwebtoken::decode::<Value>(token, &key, &validation);
+        verified
+            .map(drop)
+            .map_err(|error| format!("a token of {kid} does not verify: {error}"))
+    }
+}
+
+/// Issues a token, verifies it and the first one, asks what both are worth, and has the service token checked; how many
+/// requests that were.
+async fn round(
+    client: &Client,
+    credentials: &Credentials,
+    verifier: &mut Verifier,
+) -> Result<u64, String> {
     let authenticated = |path: &str, form: &[(&str, &str)]| {
         client
             .post(format!("{ISSUER}{path}"))
@@ -150,16 +211,20 @@ async fn round(client: &Client, credentials: &Credentials) -> Result<u64, String
     let grant = [("grant_type", "client_credentials")];
     let issued = answer(authenticated("/connect/token", &grant), StatusCode::OK).await?;
     let token = issued["access_token"].as_str().ok_or("no token")?;
-    let form = [("token", token)];
-    let told = answer(authenticated("/connect/introspect", &form), StatusCode::OK).await?;
-    if told["active"] != true {
-        return Err(format!("a token just issued is not active: {told}"));
+    let first = verifier.first.get_or_insert_with(|| token.to_owned());
+    for token in [&first.clone(), token] {
+        verifier.verify(client, token).await?;
+        let form = [("token", token)];
+        let told = answer(authenticated("/connect/introspect", &form), StatusCode::OK).await?;
+        if told["active"] != true {
+            return Err(format!("a token is not active: {told}"));
+        }
     }
     let check = client
         .get(format!("{ISSUER}/connect/checktoken/orders"))
         .bearer_auth(&credentials.service_token);
     answer(check, StatusCode::NO_CONTENT).await?;
-    Ok(3)
+    Ok(4)
 }
 
 async fn answer(request: RequestBuilder, expected: StatusCode) -> Result<Value, String> {
