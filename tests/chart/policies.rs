@@ -114,6 +114,32 @@ fn the_last_use_is_reported_by_the_servers_of_that_identity() {
     );
 }
 
+/// Their rights are of a namespace, in which another Identity may be.
+#[test]
+fn the_servers_of_one_identity_take_nothing_away_from_another() {
+    let kube = installed();
+    for name in ["lost", "kept"] {
+        let credential = credential(&format!("credential-{name}"), name, 1);
+        kube.with(&format!("create -f - --as {OPERATOR}"), &credential)
+            .unwrap();
+    }
+    kube.must(&format!(
+        "create role deleter -n {HOME} --verb=get,delete --resource=credentials.symbolon.dev"
+    ));
+    kube.must(&format!(
+        "create rolebinding deleter -n {HOME} --role=deleter --serviceaccount={HOME}:lost-identity"
+    ));
+    let delete = |name: &str| {
+        kube.ask(&format!("delete credential -n {HOME} credential-{name} --as system:serviceaccount:{HOME}:lost-identity"))
+    };
+    eventually("its own", || delete("lost").ok());
+    refused(
+        delete("kept"),
+        "credentials",
+        &format!("system:serviceaccount:{HOME}:kept-identity"),
+    );
+}
+
 #[test]
 fn an_identity_is_deleted_only_when_it_says_so() {
     let kube = installed();
@@ -211,6 +237,113 @@ fn the_operator_writes_no_secret_but_its_own() {
         replace("restored", managed).unwrap();
         kube.must(&format!("delete secret -n {home} restored"));
     }
+}
+
+/// Kubernetes writes a token of the account that such a Secret names into it, and the operator reads Secrets.
+#[test]
+fn the_operator_becomes_no_other_account_by_a_secret() {
+    let kube = installed();
+    let home = namespace(kube, "types");
+    let create = |kind: &str| {
+        let secret = format!(
+            "{{apiVersion: v1, kind: Secret, type: {kind}, metadata: {{name: typed, namespace: {home}, labels: {{symbolon.dev/managed: 'true'}},
+            annotations: {{kubernetes.io/service-account.name: default}}}}, data: {{}}}}"
+        );
+        let create = format!("create --dry-run=server -f - --as {OPERATOR}");
+        kube.with(&create, &secret)
+    };
+    for kind in ["Opaque", "servicebinding.io/oauth2"] {
+        create(kind).unwrap();
+    }
+    for kind in [
+        "kubernetes.io/service-account-token",
+        "bootstrap.kubernetes.io/token",
+        "example.com/obeyed",
+    ] {
+        refused(create(kind), "operator", kind);
+    }
+}
+
+/// What it may run is what it makes for Identities: a node, and other accounts, are out of reach.
+#[test]
+fn the_operator_runs_no_pods_but_those_of_servers() {
+    let kube = installed();
+    let create = |kind: &str, pod: &str, container: &str| {
+        let workload = format!(
+            "{{apiVersion: apps/v1, kind: {kind}, metadata: {{name: main-identity, namespace: {HOME}, labels: {{symbolon.dev/managed: 'true'}}}},
+            spec: {{serviceName: main, selector: {{matchLabels: {{app: x}}}}, template: {{metadata: {{labels: {{app: x}}}},
+            spec: {{containers: [{{name: symbolon, image: example.com/x{container}}}], {pod}}}}}}}}}"
+        );
+        let workload = if kind == "Deployment" {
+            workload.replace("serviceName: main, ", "")
+        } else {
+            workload
+        };
+        let create = format!("create --dry-run=server -f - --as {OPERATOR}");
+        kube.with(&create, &workload)
+    };
+    let account = "serviceAccountName: main-identity";
+    for kind in ["Deployment", "StatefulSet"] {
+        let volumes = "volumes: [{name: a, emptyDir: {}}, {name: b, secret: {secretName: tls}}, {name: c, projected: {sources: []}}]";
+        create(kind, &format!("{account}, {volumes}"), "").unwrap();
+        for (pod, container, says) in [
+            ("serviceAccountName: default", "", "under no account but"),
+            ("restartPolicy: Always", "", "under no account but"),
+            (&format!("{account}, hostPID: true"), "", "into their node"),
+            (
+                &format!("{account}, hostNetwork: true"),
+                "",
+                "into their node",
+            ),
+            (
+                &format!("{account}, volumes: [{{name: root, hostPath: {{path: /}}}}]"),
+                "",
+                "into their node",
+            ),
+            (
+                account,
+                ", securityContext: {privileged: true}",
+                "privileged",
+            ),
+            (
+                account,
+                ", securityContext: {capabilities: {add: [SYS_ADMIN]}}",
+                "privileged",
+            ),
+            (
+                &format!(
+                    "{account}, initContainers: [{{name: first, image: example.com/x, securityContext: {{privileged: true}}}}]"
+                ),
+                "",
+                "privileged",
+            ),
+        ] {
+            refused(create(kind, pod, container), "operator", says);
+        }
+    }
+}
+
+/// What an administrator has put into a pod is theirs: the operator still changes the rest.
+#[test]
+fn what_the_operator_leaves_as_it_is_is_not_held_against_it() {
+    let kube = installed();
+    let workload = format!(
+        "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: debugged-identity, namespace: {HOME}, labels: {{symbolon.dev/managed: 'true'}}}},
+        spec: {{replicas: 0, selector: {{matchLabels: {{app: x}}}}, template: {{metadata: {{labels: {{app: x}}}},
+        spec: {{hostNetwork: true, containers: [{{name: symbolon, image: example.com/x}}]}}}}}}}}"
+    );
+    kube.apply(&workload);
+    let patch = |patched: &str| {
+        kube.ask(&format!(
+            "patch deployment -n {HOME} debugged-identity --type=merge -p {patched} --as {OPERATOR}"
+        ))
+    };
+    patch(r#"{"metadata":{"annotations":{"seen":"yes"}}}"#).unwrap();
+    let other = r#"{"spec":{"template":{"metadata":{"annotations":{"seen":"yes"}}}}}"#;
+    refused(patch(other), "operator", "under no account but");
+    kube.must(&format!(
+        "delete deployment -n {HOME} debugged-identity --as {OPERATOR}"
+    ));
 }
 
 #[test]

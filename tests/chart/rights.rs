@@ -73,7 +73,7 @@ fn the_operator_of_some_namespaces_has_no_right_in_any_other() {
     for namespace in ["rights-home", "rights-team"] {
         kube.must(&format!("create namespace {namespace}"));
     }
-    kube.helm("install rights charts/symbolon -n rights-home --set crds.enabled=false --set watchNamespaces={rights-team}")
+    kube.helm("install rights charts/symbolon -n rights-home --set crds.enabled=false --set admissionPolicies.protectDeletion=false --set watchNamespaces={rights-team}")
         .unwrap();
     let account = "system:serviceaccount:rights-home:rights-symbolon";
     for (place, namespace) in [
@@ -85,6 +85,18 @@ fn the_operator_of_some_namespaces_has_no_right_in_any_other() {
         insta::assert_snapshot!(format!("operator_of_some_namespaces_{place}"), rights);
     }
     assert_eq!(own_rights(kube, account, "default"), "");
+}
+
+#[test]
+fn administrators_of_identities() {
+    let kube = installed();
+    kube.must("create namespace rights-identities");
+    kube.must("create rolebinding admin -n rights-identities --clusterrole symbolon-identity-admin --user carol");
+    let rights = crate::tools::eventually("carol has her rights", || {
+        let rights = own_rights(kube, "carol", "rights-identities");
+        (!rights.is_empty()).then_some(rights)
+    });
+    insta::assert_snapshot!("administrators_of_identities", rights);
 }
 
 #[test]
