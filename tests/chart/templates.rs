@@ -54,7 +54,30 @@ fn the_definitions_are_rendered_as_they_are_and_kept() {
 fn values_that_nobody_knows_or_that_make_no_sense_are_refused() {
     for (values, says) in [
         ("replicas: 3", "replicas"),
-        ("image: {registry: example.com}", "registry"),
+        ("image: {registery: example.com}", "registery"),
+        ("image: {registry: example.com/}", "registry"),
+        ("fullnameOverride: My_App", "fullnameOverride"),
+        ("nameOverride: 'a b'", "nameOverride"),
+        (
+            "commonLabels: {app.kubernetes.io/name: idp}",
+            "commonLabels: app.kubernetes.io/name is the chart's own",
+        ),
+        (
+            "podLabels: {app.kubernetes.io/instance: idp}",
+            "podLabels: app.kubernetes.io/instance is the chart's own",
+        ),
+        (
+            "embeddedIdentity: elsewhere/main",
+            "add elsewhere to identityNamespaces",
+        ),
+        (
+            "defaultIdentity: elsewhere/main\nidentityNamespaces: [here]",
+            "(now here)",
+        ),
+        (
+            "prometheusRule: {disabledAlerts: [SymbolonTypo]}",
+            "there is no alert SymbolonTypo",
+        ),
         ("replicaCount: many", "replicaCount"),
         ("replicaCount: -1", "replicaCount"),
         ("image: {digest: latest}", "digest"),
@@ -120,6 +143,61 @@ fn alerts_and_the_dashboard_are_rendered_as_they_are() {
     assert_eq!(dashboard, written);
 }
 
+/// A label that is set twice is refused by strict parsers, and one of two is lost.
+#[test]
+fn no_key_stands_twice_and_what_is_selected_by_stays() {
+    let values = "commonLabels: {team: id, cost: center}\npodLabels: {team: other}\npodAnnotations: {kubectl.kubernetes.io/default-container: mine}\n\
+                  grafanaDashboard: {enabled: true}\nserviceMonitor: {enabled: true}";
+    // serde_yaml refuses a key that stands twice.
+    for object in objects(&render(values, &[]).unwrap()) {
+        if object["kind"] != "CustomResourceDefinition" {
+            assert_eq!(object["metadata"]["labels"]["cost"], "center", "{object}");
+        }
+    }
+    let template = &deployment(values)["spec"]["template"]["metadata"];
+    assert_eq!(template["labels"]["team"], "other");
+    assert_eq!(
+        template["annotations"]["kubectl.kubernetes.io/default-container"],
+        "mine"
+    );
+}
+
+/// What Artifact Hub shows of the chart is true of it.
+#[test]
+fn the_annotations_for_artifact_hub_are_true() {
+    let chart: Value = serde_yaml::from_str(&read("charts/symbolon/Chart.yaml")).unwrap();
+    let part = |name: &str| -> Vec<Value> {
+        let text = chart["annotations"][format!("artifacthub.io/{name}")].as_str();
+        serde_yaml::from_str(text.unwrap_or_else(|| panic!("no {name}"))).unwrap()
+    };
+    let mut told: Vec<(String, String)> = part("crds")
+        .iter()
+        .map(|crd| {
+            let text = |field: &str| crd[field].as_str().unwrap().to_owned();
+            (text("name"), text("kind"))
+        })
+        .collect();
+    told.sort();
+    let mut there: Vec<(String, String)> = crate::harness::crds()
+        .into_iter()
+        .map(|crd| (crd.metadata.name.unwrap(), crd.spec.names.kind))
+        .collect();
+    there.sort();
+    assert_eq!(told, there);
+    let image = deployment("")["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    assert_eq!(part("images")[0]["image"], image);
+
+    let kube = installed();
+    // Another test may have made it.
+    let _ = kube.ask("create namespace shop");
+    for mut example in part("crdsExamples") {
+        // Other tests have a main of their own.
+        example["metadata"]["name"] = "hub".into();
+        kube.with("create --dry-run=server -f -", &example.to_string())
+            .unwrap();
+    }
+}
+
 #[test]
 fn every_value_is_in_the_readme() {
     fn leaves(value: &Value, path: String, found: &mut Vec<String>) {
@@ -138,7 +216,12 @@ fn every_value_is_in_the_readme() {
     let mut found = Vec::new();
     leaves(&values, String::new(), &mut found);
     // Whole blocks of a pod are one row.
-    let whole = ["podSecurityContext", "securityContext", "resources"];
+    let whole = [
+        "podSecurityContext",
+        "securityContext",
+        "resources",
+        "strategy",
+    ];
     for leaf in found {
         let root = leaf.split('.').next().unwrap();
         let row = if whole.contains(&root) { root } else { &leaf };
@@ -181,9 +264,10 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("nameOverride: other", &["name: symbolon-other\n"], &[]),
     (
+        // Another tool's definitions may be pruned as well.
         "crds: {enabled: false}",
-        &[],
-        &["CustomResourceDefinition\n", "customresourcedefinitions"],
+        &["resources: [customresourcedefinitions]"],
+        &["CustomResourceDefinition\n"],
     ),
     (
         "crds: {keep: false}",
@@ -250,7 +334,7 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
         &[],
     ),
     (
-        "networkPolicy: {metricsFrom: [{namespaceSelector: {}}], serverFrom: [{podSelector: {}}], egress: [{ports: [{port: 443}]}]}\nembeddedIdentity: a/b",
+        "networkPolicy: {metricsFrom: [{namespaceSelector: {}}], serverFrom: [{podSelector: {}}], egress: [{ports: [{port: 443}]}]}\nembeddedIdentity: values-a/b\nidentityNamespaces: [values-a]",
         &[
             "policyTypes: [Ingress, Egress]",
             "port: http",
@@ -299,8 +383,16 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
         &[],
     ),
     (
-        "crds: {enabled: false}\ncommonLabels: {cost: center}\npodLabels: {team: id}\npodAnnotations: {note: x}\npriorityClassName: system-cluster-critical\nnodeSelector: {disk: ssd}\ntolerations: [{operator: Exists}]\naffinity: {nodeAffinity: {}}\ntopologySpreadConstraints: []",
+        "crds: {enabled: false}\ncommonLabels: {cost: center}\npodLabels: {team: id}\npodAnnotations: {note: x}\npriorityClassName: system-cluster-critical\nnodeSelector: {disk: ssd}\ntolerations: [{operator: Exists}]\naffinity: {nodeAffinity: {}}\ntopologySpreadConstraints: []\nimage: {registry: mirror.example.com}\nruntimeClassName: gvisor\ndnsConfig: {options: [{name: ndots, value: '2'}]}\nstrategy: {type: Recreate}\nrevisionHistoryLimit: 1\ndeploymentAnnotations: {reloader: 'on'}\nmetricsService: {annotations: {scrape: 'yes'}}\ngrafanaDashboard: {enabled: true, labels: null}\nadmissionPolicies: {exempt: {users: null}}",
         &[
+            "image: \"mirror.example.com/symbolon/symbolon:0.1.0\"",
+            "runtimeClassName: gvisor",
+            "name: ndots",
+            "type: Recreate",
+            "revisionHistoryLimit: 1",
+            "reloader: \"on\"",
+            "scrape: \"yes\"",
+            "username in []",
             "cost: center",
             "team: id",
             "note: x",
@@ -402,7 +494,10 @@ fn the_pods_keep_to_the_restricted_standard() {
     kube.must("create namespace restricted");
     kube.must("label namespace restricted pod-security.kubernetes.io/enforce=restricted");
     kube.must("create serviceaccount symbolon -n restricted");
-    for values in ["", "embeddedIdentity: restricted/main"] {
+    for values in [
+        "",
+        "embeddedIdentity: restricted/main\nidentityNamespaces: [restricted]",
+    ] {
         let template = deployment(values)["spec"]["template"].clone();
         let container = &template["spec"]["containers"][0];
         assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
@@ -418,7 +513,7 @@ fn the_pods_keep_to_the_restricted_standard() {
 
 #[test]
 fn the_program_knows_every_variable_that_the_chart_sets() {
-    let values = "watchNamespaces: [a]\ndefaultIdentity: a/b\nembeddedIdentity: a/b\nimagePullSecrets: [{name: a}]\notlpEndpoint: 'http://a'";
+    let values = "watchNamespaces: [a]\nidentityNamespaces: [a]\ndefaultIdentity: a/b\nembeddedIdentity: a/b\nimagePullSecrets: [{name: a}]\notlpEndpoint: 'http://a'";
     let deployment = deployment(values);
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     let help = std::process::Command::new(env!("CARGO_BIN_EXE_symbolon"))
@@ -441,7 +536,7 @@ fn the_release_says_what_to_do_next() {
         ("{}", "rollout status deployment/notes-symbolon"),
         ("{identityNamespaces: [platform]}", "namespace: platform"),
         (
-            "{embeddedIdentity: a/b}",
+            "{embeddedIdentity: a/b, identityNamespaces: [a]}",
             "The operator's pods serve the Identity a/b",
         ),
         (

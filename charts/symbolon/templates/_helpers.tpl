@@ -31,14 +31,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
+{{/* Ours win over commonLabels: services, monitors and policies select by them. */}}
 {{- define "symbolon.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "symbolon.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $ours := include "symbolon.selectorLabels" . | fromYaml }}
+{{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
+{{- $_ := set $ours "app.kubernetes.io/version" (toString .Chart.AppVersion) }}
+{{- $_ := set $ours "app.kubernetes.io/managed-by" .Release.Service }}
+{{- merge $ours .Values.commonLabels | toYaml }}
 {{- end }}
 
 {{- define "symbolon.serviceAccountName" -}}
@@ -59,10 +58,42 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{- end }}
 
 {{- define "symbolon.image" -}}
+{{- $repository := list .Values.image.registry .Values.image.repository | compact | join "/" }}
 {{- if .Values.image.digest -}}
-{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{ $repository }}@{{ .Values.image.digest }}
 {{- else -}}
-{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{ $repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end }}
+{{- end }}
+
+{{/* What does not go together is refused before anything is installed. */}}
+{{- define "symbolon.check" -}}
+{{- $accepted := include "symbolon.identityNamespaces" . | fromJsonArray }}
+{{- range $value := list "defaultIdentity" "embeddedIdentity" }}
+{{- with index $.Values $value }}
+{{- if not (has (splitList "/" . | first) $accepted) }}
+{{- fail (printf "%s: %s is in no namespace where Identities are accepted: add %s to identityNamespaces (now %s)" $value . (splitList "/" . | first) (join ", " $accepted)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- /* Here and not in the schema: there Helm names another value as the culprit. */}}
+{{- range $value := list "commonLabels" "podLabels" }}
+{{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
+{{- if hasKey (index $.Values $value) $label }}
+{{- fail (printf "%s: %s is the chart's own, and what finds the release goes by it: take another label" $value $label) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $known := list }}
+{{- range (.Files.Get "files/alerts.yaml" | fromYaml).groups }}
+{{- range .rules }}
+{{- $known = append $known .alert }}
+{{- end }}
+{{- end }}
+{{- range .Values.prometheusRule.disabledAlerts }}
+{{- if not (has . $known) }}
+{{- fail (printf "prometheusRule.disabledAlerts: there is no alert %s: one of %s" . (join ", " $known)) }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -102,7 +133,7 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{/* A CEL expression: whom the policies do not bind. */}}
 {{- define "symbolon.exempt" -}}
 {{- $exempt := .Values.admissionPolicies.exempt -}}
-(request.userInfo.username in {{ $exempt.users | toJson }} || (has(request.userInfo.groups) && request.userInfo.groups.exists(g, g in {{ $exempt.groups | toJson }})))
+(request.userInfo.username in {{ default list $exempt.users | toJson }} || (has(request.userInfo.groups) && request.userInfo.groups.exists(g, g in {{ default list $exempt.groups | toJson }})))
 {{- end }}
 
 {{/* Where a policy binds: in the namespaces of a scoped installation only. */}}
