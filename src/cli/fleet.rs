@@ -142,12 +142,17 @@ pub(super) fn identity_namespaces(said: &[String], own: Option<String>) -> Vec<S
     }
 }
 
-fn subjects(watched: &[String], accepted: &[String]) -> Vec<(Subject, Reach)> {
-    let is_scoped = !watched.is_empty();
-    let identities = match (accepted, watched) {
+/// Where Identities, and so what belongs to them, may be.
+pub(super) fn identities_reach(watched: &[String], accepted: &[String]) -> Reach {
+    match (accepted, watched) {
         ([], []) => Reach::Cluster,
         ([], names) | (names, _) => Reach::Namespaces(names.to_vec()),
-    };
+    }
+}
+
+fn subjects(watched: &[String], accepted: &[String]) -> Vec<(Subject, Reach)> {
+    let is_scoped = !watched.is_empty();
+    let identities = identities_reach(watched, accepted);
     let everywhere = match watched {
         [] => Reach::Cluster,
         names => Reach::Namespaces(names.to_vec()),

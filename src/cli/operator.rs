@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::embedded::{self, Embedded};
-use super::fleet::FleetArgs;
+use super::fleet::{self, FleetArgs};
 use super::serve::Service;
 use super::{clock, cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
@@ -325,8 +325,14 @@ async fn lead(
 }
 
 fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
-    let reach = cluster::reach(&args.fleet.watched(&args.namespaces));
-    let kinds = Kind::ALL.into_iter().map(Subject::Kind);
+    let watched = args.fleet.watched(&args.namespaces);
+    let reach = cluster::reach(&watched);
+    let kinds = Kind::ALL
+        .into_iter()
+        .filter(|kind| *kind != Kind::Credential)
+        .map(Subject::Kind);
+    // They are beside their Identity, and nowhere else.
+    let credentials = fleet::identities_reach(&watched, &args.fleet.identity_namespaces());
     let subjects = kinds.chain([
         Subject::Namespaces,
         Subject::ManagedSecrets,
@@ -337,6 +343,7 @@ fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
     let options = Options {
         subjects: subjects
             .map(|subject| (subject, reach.clone()))
+            .chain([(Subject::Kind(Kind::Credential), credentials)])
             .chain(args.fleet.subjects(&args.namespaces))
             .collect(),
         settings: Arc::new(settings(args)),

@@ -9,9 +9,10 @@
 - apiGroups: [symbolon.dev]
   resources: [identities/status, scopes/status, oauthclients/status, serviceaccesstokens/status]
   verbs: [update]
+# Of a token whose Identity is not accepted where it is: whether there is anything to take away.
 - apiGroups: [symbolon.dev]
   resources: [credentials]
-  verbs: [get, list, watch]
+  verbs: [get]
 # Listed and watched by label, metadata alone; what carries no label of ours is never written.
 - apiGroups: [""]
   resources: [secrets]
