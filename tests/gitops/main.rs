@@ -159,8 +159,40 @@ fn the_manifests_for_flux_have_the_fields_of_its_own_types() {
         "HelmRelease",
         "Kustomization",
         "OCIRepository",
+        "RoleBinding",
+        "ServiceAccount",
     ];
     assert_eq!(kinds, BTreeSet::from(all));
+}
+
+/// Flux applies nothing as an account that nobody made or gave rights; what rights these are is in tests/chart.
+#[test]
+fn every_account_that_flux_applies_as_is_made_and_bound() {
+    let objects = folder("flux");
+    let of_kind =
+        |kind: &str| -> Vec<&Value> { objects.iter().filter(|it| it["kind"] == *kind).collect() };
+    let mut named = 0;
+    for applies in objects
+        .iter()
+        .filter(|it| it["spec"]["serviceAccountName"].is_string())
+    {
+        let account = json!({
+            "kind": "ServiceAccount",
+            "name": applies["spec"]["serviceAccountName"], "namespace": applies["metadata"]["namespace"],
+        });
+        let is_made = of_kind("ServiceAccount").into_iter().any(|it| {
+            let metadata = &it["metadata"];
+            metadata["name"] == account["name"] && metadata["namespace"] == account["namespace"]
+        });
+        assert!(is_made, "{account}");
+        let is_bound = of_kind("RoleBinding").into_iter().any(|it| {
+            let is_theirs = it["metadata"]["namespace"] == applies["spec"]["targetNamespace"];
+            is_theirs && it["subjects"].as_array().unwrap().contains(&account)
+        });
+        assert!(is_bound, "{account}");
+        named += 1;
+    }
+    assert_eq!(named, 1);
 }
 
 /// Both tools apply the folders that are there, and only what is not ours has to come first.
