@@ -13,6 +13,7 @@
 
 mod documentation;
 mod flow;
+mod gitops;
 #[path = "../cluster/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
 mod harness;

@@ -247,17 +247,23 @@ fn a_tenants_project_allows_what_its_folder_holds_and_no_other_namespace() {
     }
 }
 
-/// The Identity is what nobody means to delete by a commit.
+/// What nobody means to delete by a commit: with a Namespace goes the Identity in it, and everything else.
 #[test]
-fn neither_tool_prunes_the_identity() {
-    let objects = folder("platform");
-    let identity = objects.iter().find(|it| it["kind"] == "Identity").unwrap();
-    let annotations = &identity["metadata"]["annotations"];
-    assert_eq!(annotations["kustomize.toolkit.fluxcd.io/prune"], "disabled");
-    assert_eq!(
-        annotations["argocd.argoproj.io/sync-options"],
-        "Prune=false,Delete=false"
-    );
+fn neither_tool_prunes_the_identity_or_a_namespace() {
+    let mut guarded = BTreeSet::new();
+    for object in folder("platform") {
+        let kind = object["kind"].as_str().unwrap().to_owned();
+        if !["Identity", "Namespace"].contains(&kind.as_str()) {
+            continue;
+        }
+        let annotations = &object["metadata"]["annotations"];
+        let flux = &annotations["kustomize.toolkit.fluxcd.io/prune"];
+        assert_eq!(flux, "disabled", "{object:#}");
+        let argo = &annotations["argocd.argoproj.io/sync-options"];
+        assert_eq!(argo, "Prune=false,Delete=false", "{object:#}");
+        guarded.insert(kind);
+    }
+    assert_eq!(guarded.len(), 2, "{guarded:?}");
 }
 
 fn folder(name: &str) -> Vec<Value> {
