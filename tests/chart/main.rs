@@ -20,6 +20,7 @@ mod harness;
 mod kustomize;
 mod lifecycle;
 mod policies;
+mod restore;
 mod rights;
 mod running;
 mod templates;
