@@ -13,12 +13,14 @@
 
 mod documentation;
 mod flow;
+mod gitops;
 #[path = "../cluster/harness/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "other test programs use the rest")]
 mod harness;
 mod kustomize;
 mod lifecycle;
 mod policies;
+mod restore;
 mod rights;
 mod running;
 mod templates;

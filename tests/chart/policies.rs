@@ -161,6 +161,37 @@ fn an_identity_is_deleted_only_when_it_says_so() {
     ));
 }
 
+/// `deletecollection` names no object: each is asked for all the same.
+#[test]
+fn identities_are_deleted_together_only_when_each_says_so() {
+    let kube = installed();
+    let home = namespace(kube, "together");
+    for name in ["first", "second"] {
+        kube.apply(&identity(&home, name));
+    }
+    let all = format!(
+        "delete --raw /apis/symbolon.dev/v1alpha1/namespaces/{home}/identities --as {ADMINISTRATOR}"
+    );
+    let allow = |name: &str| {
+        kube.must(&format!(
+            "annotate -n {home} identity {name} symbolon.dev/allow-deletion=true"
+        ))
+    };
+    let left = || kube.must(&format!("get identities -n {home} -o name"));
+    let refuses = |name: &str| {
+        let says = format!("kubectl annotate -n {home} identity {name}");
+        refused(kube.ask(&all), "identity-deletion", &says);
+    };
+    refuses("first");
+    assert_eq!(left().lines().count(), 2, "{}", left());
+    allow("first");
+    refuses("second");
+    assert!(left().contains("/second"), "{}", left());
+    allow("second");
+    kube.must(&all);
+    assert_eq!(left(), "");
+}
+
 #[test]
 fn a_namespace_goes_with_its_identity_and_everything_in_it() {
     let kube = installed();

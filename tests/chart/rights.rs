@@ -87,6 +87,30 @@ fn the_operator_of_some_namespaces_has_no_right_in_any_other() {
     assert_eq!(own_rights(kube, account, "default"), "");
 }
 
+/// As servicebinding.io has it: the controller's role is put together of all that carry its label.
+#[test]
+fn a_controller_of_service_bindings_reads_clients_and_tokens_and_nothing_else() {
+    let kube = installed();
+    kube.apply(
+        "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: bindings}
+aggregationRule: {clusterRoleSelectors: [{matchLabels: {servicebinding.io/controller: 'true'}}]}
+rules: []
+",
+    );
+    let account = "system:serviceaccount:bindings:controller";
+    kube.must("create clusterrolebinding bindings --clusterrole bindings --serviceaccount bindings:controller");
+    crate::tools::eventually("the role is put together", || {
+        let may = "auth can-i list oauthclients.symbolon.dev -A --as";
+        kube.ask(&format!("{may} {account}")).ok()
+    });
+    let rights = own_rights(kube, account, "default");
+    assert_sound(&rights);
+    insta::assert_snapshot!("controller_of_service_bindings", rights);
+}
+
 #[test]
 fn administrators_of_identities() {
     let kube = installed();

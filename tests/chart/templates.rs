@@ -285,6 +285,11 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
         &["aggregate-to"],
     ),
     (
+        "rbac: {serviceBinding: false}",
+        &["name: symbolon-edit"],
+        &["servicebinding.io/controller"],
+    ),
+    (
         "serviceAccount: {create: false, name: default}",
         &[
             "serviceAccountName: default",

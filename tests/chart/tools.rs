@@ -152,6 +152,26 @@ impl Kube<'_> {
         run(command, input)
     }
 
+    /// Runs a page's commands in the root of the repository, with `helm` and `kubectl`; they must succeed.
+    pub(crate) fn shell(self, script: &str) -> String {
+        let folder = |command: &Command| {
+            let program = Path::new(command.get_program());
+            program.parent().unwrap().display().to_string()
+        };
+        let path = [
+            folder(&helm()),
+            folder(&self.0.kubectl()),
+            std::env::var("PATH").unwrap(),
+        ];
+        let mut shell = Command::new("bash");
+        shell
+            .args(["-euo", "pipefail", "-c", script])
+            .env("PATH", path.join(":"))
+            .env("KUBECONFIG", self.0.kubeconfig_path())
+            .current_dir(repository(""));
+        run(shell, "").unwrap_or_else(|error| panic!("{script}: {error}"))
+    }
+
     /// A kubeconfig with a token of a service account, in this folder.
     pub(crate) fn kubeconfig_of(self, namespace: &str, account: &str, folder: &Path) -> PathBuf {
         let token = self.must(&format!(

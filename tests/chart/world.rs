@@ -42,19 +42,25 @@ pub(crate) fn settled(kube: Kube<'_>) {
         "create clusterrolebinding {ADMINISTRATOR} --clusterrole cluster-admin --user {ADMINISTRATOR}"
     ));
     kube.must("create namespace probe");
+    in_force(kube, "symbolon", "probe");
+    kube.must("delete namespace probe --wait=false");
+}
+
+/// Waits until the policies of that name are in force in a namespace.
+pub(crate) fn in_force(kube: Kube<'_>, name: &str, namespace: &str) {
+    let policy = format!("'{name}-creators'");
     // For some seconds, what stamps does not know the kind yet.
     eventually("the policies are in force", || {
         let create = |annotation: &str, how: &str| {
             let create = format!("create --dry-run=server -f - --as {ADMINISTRATOR} {how}");
-            kube.with(&create, &manifest_of_token("probe", annotation))
+            kube.with(&create, &manifest_of_token(namespace, annotation))
         };
         let forged = create("symbolon.dev/created-by: nobody", "");
         let stamped = create("", "-o yaml");
-        let is_refused = forged.is_err_and(|error| error.contains("'symbolon-creators'"));
+        let is_refused = forged.is_err_and(|error| error.contains(&policy));
         let is_stamped = stamped.is_ok_and(|object| object.contains("symbolon.dev/created-by"));
         (is_refused && is_stamped).then_some(())
     });
-    kube.must("delete namespace probe --wait=false");
 }
 
 /// A ServiceAccessToken of that namespace with an annotation.

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use symbolon::directory::{Class, Reason};
 use symbolon::resources::Kind;
 
-use verdict::{HEALTH_CHECKS, run, verdicts};
+use verdict::{HEALTH_CHECKS, argo_verdicts, run, verdicts};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const KINDS: [Kind; 4] = [
@@ -121,13 +121,102 @@ fn default_status(plural: &str) -> Value {
 #[test]
 fn every_kind_that_people_apply_has_one_health_check_and_all_are_the_same() {
     let config = &documents(&Path::new(ROOT).join(HEALTH_CHECKS))[0];
-    let checks = config["data"].as_object().unwrap();
+    let mut checks = config["data"].as_object().unwrap().clone();
+    let of_applications = "resource.customizations.health.argoproj.io_Application";
+    assert!(checks.remove(of_applications).is_some());
     let expected = KINDS.map(|kind| format!("resource.customizations.health.symbolon.dev_{kind}"));
     let expected: BTreeSet<&str> = expected.iter().map(String::as_str).collect();
     let keys: BTreeSet<&str> = checks.keys().map(String::as_str).collect();
     assert_eq!(keys, expected);
     let scripts: BTreeSet<&str> = checks.values().map(|it| it.as_str().unwrap()).collect();
     assert_eq!(scripts.len(), 1);
+}
+
+/// Without that an app of apps takes a child for healthy as soon as it is there, and no wave waits.
+#[test]
+fn a_wave_waits_until_its_applications_were_applied_whole_and_are_healthy() {
+    let cases = [
+        ("just created", json!(null), "Progressing"),
+        (
+            "not yet compared",
+            json!({"health": {"status": "Healthy"}}),
+            "Progressing",
+        ),
+        (
+            "a kind is not there yet, and what is missing counts for nothing",
+            json!({"health": {"status": "Healthy"}, "sync": {"status": "OutOfSync"}, "operationState": {"phase": "Failed"}}),
+            "Progressing",
+        ),
+        (
+            "being applied",
+            json!({"health": {"status": "Progressing"}, "sync": {"status": "OutOfSync"}, "operationState": {"phase": "Running"}}),
+            "Progressing",
+        ),
+        (
+            "good",
+            json!({"health": {"status": "Healthy"}, "sync": {"status": "Synced"}, "operationState": {"phase": "Succeeded"}}),
+            "Healthy",
+        ),
+        (
+            "everything was there already",
+            json!({"health": {"status": "Healthy"}, "sync": {"status": "Synced"}}),
+            "Healthy",
+        ),
+        (
+            "what no tool prunes is in no commit any more",
+            json!({"health": {"status": "Healthy"}, "sync": {"status": "OutOfSync"}, "operationState": {"phase": "Succeeded"}}),
+            "Healthy",
+        ),
+        (
+            "somebody must edit",
+            json!({"health": {"status": "Degraded", "message": "why"}, "sync": {"status": "Synced"}}),
+            "Degraded",
+        ),
+    ];
+    let application = |status: &Value| {
+        json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+            "metadata": {"name": "symbolon", "namespace": "argocd"}, "status": status,
+        })
+    };
+    let objects = cases.each_ref().map(|(_, status, _)| application(status));
+    for ((what, _, right), verdict) in cases.iter().zip(argo_verdicts(&objects)) {
+        assert_eq!(verdict, *right, "{what}");
+    }
+}
+
+#[test]
+fn the_root_application_brings_the_others_in_their_order_and_takes_nothing_along() {
+    let root = &documents(&Path::new(ROOT).join("examples/gitops/argocd/root.yaml"))[0];
+    let source = &root["spec"]["source"];
+    assert_eq!(source["path"], "argocd");
+    let left_out = source["directory"]["exclude"].as_str().unwrap();
+    assert_eq!(left_out, "{argocd-cm.yaml,root.yaml}");
+    let all = folder("argocd");
+    let name = |object: &Value| object["metadata"]["name"].as_str().unwrap().to_owned();
+    let of_kind =
+        |kind: &str| -> Vec<&Value> { all.iter().filter(|it| it["kind"] == *kind).collect() };
+    let projects: Vec<String> = of_kind("AppProject").into_iter().map(name).collect();
+    let mut waves = Vec::new();
+    for application in of_kind("Application") {
+        let finalizers = &application["metadata"]["finalizers"];
+        assert!(finalizers.is_null(), "{application:#}");
+        let project = application["spec"]["project"].as_str().unwrap();
+        let is_root = name(application) == "root";
+        assert!(is_root && project == "default" || projects.iter().any(|it| it == project));
+        if is_root {
+            continue;
+        }
+        let wave = &application["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"];
+        let wave: i32 = wave.as_str().unwrap().parse().unwrap();
+        waves.push((wave, name(application)));
+        // What a wave does not hold up is tried again.
+        let tries = &application["spec"]["syncPolicy"]["retry"]["limit"];
+        assert!(tries.is_number(), "{application:#}");
+    }
+    waves.sort();
+    let order: Vec<&str> = waves.iter().map(|(_, name)| &**name).collect();
+    assert_eq!(order, ["symbolon", "symbolon-platform", "shop"]);
 }
 
 #[test]
@@ -159,8 +248,40 @@ fn the_manifests_for_flux_have_the_fields_of_its_own_types() {
         "HelmRelease",
         "Kustomization",
         "OCIRepository",
+        "RoleBinding",
+        "ServiceAccount",
     ];
     assert_eq!(kinds, BTreeSet::from(all));
+}
+
+/// Flux applies nothing as an account that nobody made or gave rights; what rights these are is in tests/chart.
+#[test]
+fn every_account_that_flux_applies_as_is_made_and_bound() {
+    let objects = folder("flux");
+    let of_kind =
+        |kind: &str| -> Vec<&Value> { objects.iter().filter(|it| it["kind"] == *kind).collect() };
+    let mut named = 0;
+    for applies in objects
+        .iter()
+        .filter(|it| it["spec"]["serviceAccountName"].is_string())
+    {
+        let account = json!({
+            "kind": "ServiceAccount",
+            "name": applies["spec"]["serviceAccountName"], "namespace": applies["metadata"]["namespace"],
+        });
+        let is_made = of_kind("ServiceAccount").into_iter().any(|it| {
+            let metadata = &it["metadata"];
+            metadata["name"] == account["name"] && metadata["namespace"] == account["namespace"]
+        });
+        assert!(is_made, "{account}");
+        let is_bound = of_kind("RoleBinding").into_iter().any(|it| {
+            let is_theirs = it["metadata"]["namespace"] == applies["spec"]["targetNamespace"];
+            is_theirs && it["subjects"].as_array().unwrap().contains(&account)
+        });
+        assert!(is_bound, "{account}");
+        named += 1;
+    }
+    assert_eq!(named, 1);
 }
 
 /// Both tools apply the folders that are there, and only what is not ours has to come first.
@@ -186,7 +307,13 @@ fn the_manifests_for_argo_cd_and_flux_name_folders_that_are_there() {
     folders.sort();
     assert_eq!(
         folders,
-        ["platform", "platform", "tenants/shop", "tenants/shop"]
+        [
+            "argocd",
+            "platform",
+            "platform",
+            "tenants/shop",
+            "tenants/shop"
+        ]
     );
 }
 
@@ -215,17 +342,23 @@ fn a_tenants_project_allows_what_its_folder_holds_and_no_other_namespace() {
     }
 }
 
-/// The Identity is what nobody means to delete by a commit.
+/// What nobody means to delete by a commit: with a Namespace goes the Identity in it, and everything else.
 #[test]
-fn neither_tool_prunes_the_identity() {
-    let objects = folder("platform");
-    let identity = objects.iter().find(|it| it["kind"] == "Identity").unwrap();
-    let annotations = &identity["metadata"]["annotations"];
-    assert_eq!(annotations["kustomize.toolkit.fluxcd.io/prune"], "disabled");
-    assert_eq!(
-        annotations["argocd.argoproj.io/sync-options"],
-        "Prune=false,Delete=false"
-    );
+fn neither_tool_prunes_the_identity_or_a_namespace() {
+    let mut guarded = BTreeSet::new();
+    for object in folder("platform") {
+        let kind = object["kind"].as_str().unwrap().to_owned();
+        if !["Identity", "Namespace"].contains(&kind.as_str()) {
+            continue;
+        }
+        let annotations = &object["metadata"]["annotations"];
+        let flux = &annotations["kustomize.toolkit.fluxcd.io/prune"];
+        assert_eq!(flux, "disabled", "{object:#}");
+        let argo = &annotations["argocd.argoproj.io/sync-options"];
+        assert_eq!(argo, "Prune=false,Delete=false", "{object:#}");
+        guarded.insert(kind);
+    }
+    assert_eq!(guarded.len(), 2, "{guarded:?}");
 }
 
 fn folder(name: &str) -> Vec<Value> {

@@ -14,13 +14,23 @@ pub(crate) const HEALTH_CHECKS: &str = "examples/gitops/argocd/argocd-cm.yaml";
 
 /// Flux's and Argo CD's words for each object, as `InProgress/Progressing`.
 pub(crate) fn verdicts<'o>(objects: impl IntoIterator<Item = &'o Value>) -> Vec<String> {
-    let lines = objects.into_iter().map(Value::to_string);
-    let lines = lines.collect::<Vec<_>>().join("\n");
+    let lines = lines(objects);
     let flux = judged(&["kstatus"], &lines);
     let argo = judged(&["argocd", HEALTH_CHECKS], &lines);
     assert_eq!(flux.len(), argo.len());
     let pairs = flux.into_iter().zip(argo);
     pairs.map(|(flux, argo)| format!("{flux}/{argo}")).collect()
+}
+
+/// Argo CD's words alone, for kinds that are its own.
+#[allow(dead_code, reason = "tests/cluster has none")]
+pub(crate) fn argo_verdicts<'o>(objects: impl IntoIterator<Item = &'o Value>) -> Vec<String> {
+    judged(&["argocd", HEALTH_CHECKS], &lines(objects))
+}
+
+fn lines<'o>(objects: impl IntoIterator<Item = &'o Value>) -> String {
+    let lines = objects.into_iter().map(Value::to_string);
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The first word of each line that the program prints.

@@ -14,6 +14,7 @@ use self::report::Report;
 use super::clock::now;
 use super::{cluster, manifests};
 use crate::directory::{ObjectKey, Settings};
+use crate::reconcile::cluster::ApiError;
 use crate::reconcile::fence::Fence;
 use crate::reconcile::kube_api::KubeApi;
 use crate::reconcile::restore::{Gather, Gathered, Item, carry_out, evidence, mac_key, plan_all};
@@ -69,7 +70,7 @@ struct Rebind {
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
     /// Act as this user when it comes to our objects and Secrets, where an admission policy lets the operator alone
-    /// write Credentials
+    /// write Credentials; one of some namespaces only needs --namespace too
     #[arg(long = "as", value_name = "USER")]
     user: Option<String>,
 }
@@ -104,7 +105,10 @@ async fn rebind(args: &Rebind) -> anyhow::Result<ExitCode> {
     let gathered = gather
         .objects(&args.identity, &args.namespaces, &settings)
         .await
-        .with_context(|| format!("cannot read the objects of Identity {}", args.identity))?;
+        .map_err(|error| {
+            let words = unread(args, &error);
+            anyhow!(error).context(words)
+        })?;
     let unreadable = gathered.unreadable.clone();
     let items = decide(args, &api, gathered, &key).await?;
     let failures = if args.dry_run {
@@ -129,6 +133,18 @@ async fn rebind(args: &Rebind) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// That the objects cannot be read, and what to do where it is for asking in all namespaces.
+fn unread(args: &Rebind, error: &ApiError) -> String {
+    let identity = &args.identity;
+    let hint = match error {
+        ApiError::Forbidden(_) if args.namespaces.is_empty() => {
+            " in all namespaces: name those where the operator works, with --namespace"
+        }
+        _ => "",
+    };
+    format!("cannot read the objects of Identity {identity}{hint}")
 }
 
 /// An operator would issue anew what is about to be rebound.
