@@ -571,3 +571,45 @@ fn of_two_records_of_one_token_the_present_owners_counts() {
         assert!(found.is_ok(), "{uid}: {:?}", found.err());
     }
 }
+
+/// An object in etcd may be some 1.5 MB, and nobody's quota is asked before it is kept.
+#[test]
+fn what_a_tenant_writes_costs_bounded_memory() {
+    let object = |data: &serde_json::Value| {
+        let rotate = "x".repeat(200 << 10);
+        serde_json::json!({
+            "metadata": {
+                "namespace": "blue", "name": "nightly", "uid": "1",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": {"symbolon.dev/rotate": rotate},
+            },
+            "spec": {"clientRef": {"name": "shop"}, "scopes": ["a"], "secret": {"template": {"data": data}}},
+        })
+    };
+    let size = |raw: &serde_json::Value, settings: &Settings| {
+        let object = admit::service_token(raw, settings).unwrap();
+        (object.record().is_some(), format!("{object:?}").len())
+    };
+    let (operator, server) = (
+        Settings::default(),
+        Settings {
+            serves_only: true,
+            ..Settings::default()
+        },
+    );
+    let large: serde_json::Map<_, _> = (0..16)
+        .map(|number| (format!("k{number}"), "\u{1f600}".repeat(4096).into()))
+        .collect();
+    let large = object(&large.into());
+    let problems = admit::problems(Kind::ServiceAccessToken, &large, &operator);
+    let messages: Vec<_> = problems.iter().map(|it| &*it.message).collect();
+    let words = "labels, annotations and data have at most 32 KiB together: put long texts into a ConfigMap";
+    assert_eq!(messages, [words]);
+    let (is_good, bytes) = size(&large, &operator);
+    assert!(!is_good && bytes < 2000, "{bytes}");
+    let small = object(&serde_json::json!({"k": "x".repeat(4000)}));
+    let (is_good, bytes) = size(&small, &operator);
+    assert!(is_good && bytes < 6000, "{bytes}");
+    let (is_good, bytes) = size(&small, &server);
+    assert!(is_good && bytes < 1000, "{bytes}");
+}
