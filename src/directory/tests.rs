@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 
+use super::judge::is_same_issuer;
 use super::testing::{QUICKSTART, World};
 use super::*;
 use crate::resources::{Kind, OwnerKind};
@@ -570,6 +571,98 @@ fn of_two_records_of_one_token_the_present_owners_counts() {
             .service_token_presented(&identity, &presented, now);
         assert!(found.is_ok(), "{uid}: {:?}", found.err());
     }
+}
+
+fn issuing(namespace: &str, name: &str, issuer: &str) -> String {
+    object(
+        "Identity",
+        namespace,
+        name,
+        &format!("{{issuer: '{issuer}'}}"),
+    )
+}
+
+/// The Identities that are served, by `namespace/name`.
+fn served(world: &World) -> Vec<String> {
+    let all = world.directory.identities();
+    all.filter(|object| world.directory.identity_problems(object).is_empty())
+        .map(|object| object.key.to_string())
+        .collect()
+}
+
+#[test]
+fn an_issuer_is_not_won_by_being_older_after_the_owner_is_recreated() {
+    let issuer = "https://id.example.com";
+    let settings = |default: Option<&str>, listed: &[&str]| Settings {
+        default_identity: default.map(|namespace| ObjectKey::new(namespace, "main")),
+        identity_namespaces: listed.iter().map(|&name| name.to_owned()).collect(),
+        ..Settings::default()
+    };
+    for (settings, winner) in [
+        // Nobody has said whose it is.
+        (settings(None, &[]), "blue/mine"),
+        (settings(Some("platform"), &[]), "platform/main"),
+        (settings(None, &["platform", "blue"]), "platform/main"),
+        (settings(None, &["blue", "platform"]), "blue/mine"),
+        (
+            settings(Some("platform"), &["blue", "platform"]),
+            "platform/main",
+        ),
+    ] {
+        let mut world = World::new("");
+        world.directory = world.directory.with_settings(settings.clone());
+        world.apply(&issuing("platform", "main", issuer));
+        world.apply(&issuing("blue", "mine", issuer));
+        world.delete(Kind::Identity, "platform", "main");
+        assert_eq!(served(&world), ["blue/mine"]);
+        world.apply(&issuing("platform", "main", issuer));
+        assert_eq!(served(&world), [winner], "{settings:?}");
+    }
+}
+
+#[test]
+fn between_equals_the_older_identity_has_the_issuer() {
+    let mut world = World::new(&issuing("platform", "z", "https://id.example.com"));
+    world.apply(&issuing("platform", "a", "https://id.example.com"));
+    assert_eq!(served(&world), ["platform/z"]);
+}
+
+#[test]
+fn an_issuer_is_the_same_however_its_host_is_written() {
+    for (a, b, is_same) in [
+        ("https://id.example.com", "https://ID.example.COM", true),
+        ("https://id.example.com", "https://id.example.com:443", true),
+        ("https://id.example.com", "https://id.example.com.", true),
+        (
+            "https://id.example.com/a",
+            "https://id.Example.com:443/a",
+            true,
+        ),
+        ("http://id.x.svc", "http://id.x.svc:80", true),
+        ("http://[::1]", "http://[::1]:80", true),
+        ("https://id.example.com", "https://id.example.com/a", false),
+        (
+            "https://id.example.com/a",
+            "https://id.example.com/A",
+            false,
+        ),
+        ("https://id.example.com", "https://id.example.com:80", false),
+        (
+            "https://id.example.com",
+            "https://id.example.com:8443",
+            false,
+        ),
+        ("http://id.x.svc", "https://id.x.svc", false),
+        ("http://id.x.svc:443", "http://id.x.svc", false),
+        ("http://[::1]", "http://[::1]:8080", false),
+        ("http://[::1]", "http://[::2]", false),
+    ] {
+        assert_eq!(is_same_issuer(a, b), is_same, "{a} {b}");
+        assert_eq!(is_same_issuer(b, a), is_same, "{b} {a}");
+    }
+    let mut world = World::new(&issuing("platform", "main", "https://id.example.com"));
+    world.apply(&issuing("blue", "mine", "https://ID.example.com:443"));
+    assert_eq!(served(&world), ["platform/main"]);
 }
 
 /// An object in etcd may be some 1.5 MB, and nobody's quota is asked before it is kept.
