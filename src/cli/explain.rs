@@ -18,7 +18,7 @@ use crate::source::manifest::{Manifest, ManifestObject};
   symbolon explain client shop/till --dir manifests/ --scope orders.write
   symbolon explain scope platform/orders.write --dir manifests/ --namespace shop
   symbolon explain token shop/nightly --dir team/ --dir platform/ -o json
-  kubectl get serviceaccesstoken nightly -n shop -o yaml | symbolon explain token shop/nightly --dir - --dir platform/
+  kubectl get sat,oac -n shop -o yaml | symbolon explain token shop/nightly --dir - --dir platform/
 
 Exit status: 0: every rule holds; 1: one refuses; 2: asked wrongly.")]
 pub(super) struct Args {
@@ -62,6 +62,9 @@ struct Common {
     /// The Identity of objects that name none, as the operator has it
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
+    /// Namespaces in which Identities are accepted, as the operator has it; everywhere unless given
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
+    identity_namespace: Vec<String>,
     /// How to write it
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -142,6 +145,7 @@ fn world(common: &Common, now: Timestamp) -> anyhow::Result<(World, Vec<Manifest
     }
     let settings = Settings {
         default_identity: common.default_identity.clone(),
+        identity_namespaces: super::fleet::identity_namespaces(&common.identity_namespace, None),
         ..Settings::default()
     };
     Ok((World::new(settings, &[], &manifests, now), manifests))

@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use crate::telemetry::{Described, Metrics, OperatorMetrics};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  symbolon metrics > docs/metrics.md
+  symbolon metrics | grep symbolon_tokens")]
 pub(super) struct Args {}
 
 const PREFACE: &str = "# Metrics

@@ -34,7 +34,13 @@ use clap::{Parser, Subcommand};
     name = "symbolon",
     version,
     propagate_version = true,
-    max_term_width = 100
+    max_term_width = 100,
+    after_help = "Examples:
+  symbolon dev manifests/                                 serve a folder, without a cluster
+  symbolon check manifests/                               what is wrong with manifests
+  symbolon explain token shop/nightly --dir manifests/    which rule grants or refuses
+  symbolon crds | kubectl apply --server-side -f -        the definitions
+  symbolon COMMAND --help                                 more, with examples"
 )]
 pub struct Cli {
     #[command(subcommand)]

@@ -284,6 +284,7 @@ fn settings(args: &Args) -> Settings {
         default_identity: args.default_identity.clone(),
         stamped_creators: args.stamped_creators,
         identity_namespaces: args.fleet.identity_namespaces(),
+        serves_only: false,
     }
 }
 

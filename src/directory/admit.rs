@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::desired::bounded;
 use super::duration::format_duration;
 use super::intern;
 use super::record::{
@@ -49,8 +50,10 @@ pub struct Settings {
     pub stamped_creators: bool,
     /// The Identity of objects that name none.
     pub default_identity: Option<ObjectKey>,
-    /// The namespaces in which Identities are accepted; empty: all.
+    /// The namespaces in which Identities are accepted, those that an issuer belongs to first of all first; empty: all.
     pub identity_namespaces: Vec<String>,
+    /// Whether nothing is issued by this process: what only issuing reads is not kept.
+    pub serves_only: bool,
 }
 
 impl Settings {
@@ -113,9 +116,12 @@ pub fn client(raw: &Value, settings: &Settings) -> Option<Object<ClientRecord>> 
 }
 
 /// A ServiceAccessToken from its raw object.
-pub fn service_token(raw: &Value) -> Option<Object<ServiceTokenRecord>> {
+pub fn service_token(raw: &Value, settings: &Settings) -> Option<Object<ServiceTokenRecord>> {
     let decoded = decode::<ServiceAccessToken>(Kind::ServiceAccessToken, raw);
-    object(raw, decoded.and_then(|token| service_token_record(&token)))
+    object(
+        raw,
+        decoded.and_then(|token| service_token_record(&token, settings)),
+    )
 }
 
 /// Judges one raw object by the rules that need nothing but the object.
@@ -131,7 +137,7 @@ pub fn problems(kind: Kind, raw: &Value, settings: &Settings) -> Vec<Problem> {
             .and_then(|it| client_record(&it, settings))
             .err(),
         Kind::ServiceAccessToken => decode::<ServiceAccessToken>(kind, raw)
-            .and_then(|it| service_token_record(&it))
+            .and_then(|it| service_token_record(&it, settings))
             .err(),
         Kind::Credential => decode::<Credential>(kind, raw).err(),
     }
@@ -724,17 +730,16 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
         reference_tokens: *reference_tokens,
         algorithm: tokens.algorithm,
         access_token_lifetime,
-        secret: client_secret(
-            secret,
-            name,
-            annotation(&client.metadata, ANNOTATION_ROTATE),
-        ),
+        secret: SecretRecord {
+            rotate: for_issuing(settings, || rotation_request(&client.metadata)),
+            ..client_secret(secret, name, settings)
+        },
         secret_lifetime,
     };
     faults.finish(record)
 }
 
-fn client_secret(secret: ClientSecret, owner: &str, rotate: Option<Arc<str>>) -> SecretRecord {
+fn client_secret(secret: ClientSecret, owner: &str, settings: &Settings) -> SecretRecord {
     let (name, existing_key) = match secret.existing_ref {
         Some(existing) => (existing.name, Some(existing.key.into())),
         None => (
@@ -745,11 +750,21 @@ fn client_secret(secret: ClientSecret, owner: &str, rotate: Option<Arc<str>>) ->
     SecretRecord {
         name: name.into(),
         alias: None,
-        template: secret.template.map(Arc::new),
+        template: for_issuing(settings, || secret.template.map(Arc::new)),
         existing_key,
         rotation: secret.rotation.map(Arc::new),
-        rotate,
+        rotate: None,
     }
+}
+
+/// What only issuing reads: tenants write it, and may write much.
+fn for_issuing<T>(settings: &Settings, value: impl FnOnce() -> Option<T>) -> Option<T> {
+    if settings.serves_only { None } else { value() }
+}
+
+/// The annotation may be long, and is kept for every object.
+fn rotation_request(metadata: &kube::core::ObjectMeta) -> Option<Arc<str>> {
+    annotation(metadata, ANNOTATION_ROTATE).map(|request| bounded(&request).into())
 }
 
 /// People are named by UUIDs: no client may look like one.
@@ -766,7 +781,10 @@ fn annotation(metadata: &kube::core::ObjectMeta, name: &str) -> Option<Arc<str>>
     Some(value.as_str().into())
 }
 
-fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord, Vec<Problem>> {
+fn service_token_record(
+    token: &ServiceAccessToken,
+    settings: &Settings,
+) -> Result<ServiceTokenRecord, Vec<Problem>> {
     let mut faults = Faults::default();
     let ServiceAccessTokenSpec {
         client_ref,
@@ -821,10 +839,10 @@ fn service_token_record(token: &ServiceAccessToken) -> Result<ServiceTokenRecord
                 .as_deref()
                 .filter(|key| *key != "token")
                 .map(Into::into),
-            template: secret.template.clone().map(Arc::new),
+            template: for_issuing(settings, || secret.template.clone().map(Arc::new)),
             existing_key: None,
             rotation: rotation.clone().map(Arc::new),
-            rotate: annotation(&token.metadata, ANNOTATION_ROTATE),
+            rotate: for_issuing(settings, || rotation_request(&token.metadata)),
         },
         revoked: *revoked,
     };

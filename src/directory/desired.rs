@@ -334,7 +334,7 @@ fn rotation_rules(
             .map(|rotation| rotation.on_secret_deleted)
             .unwrap_or_default(),
         requests: RotationRequests {
-            annotation: secret.rotate.as_deref().map(bounded),
+            annotation: secret.rotate.as_deref().map(str::to_owned),
             trigger: written
                 .and_then(|rotation| rotation.trigger.as_deref())
                 .map(bounded),
@@ -351,7 +351,7 @@ pub(super) fn quiet_period(rotation: &Rotation) -> SignedDuration {
 }
 
 /// A request that fits into a Credential: long ones are told apart by their hash.
-fn bounded(request: &str) -> String {
+pub(super) fn bounded(request: &str) -> String {
     if request.len() <= LONGEST_REQUEST {
         request.to_owned()
     } else {

@@ -71,6 +71,12 @@ impl ObjectKey {
             name: name.into(),
         }
     }
+
+    /// Whether an object of ours or a Secret could be called so. Others' texts say what they like: whatever is to
+    /// stand in a path is asked this before.
+    pub fn is_possible(&self) -> bool {
+        schema::is_dns_label(&self.namespace) && schema::is_dns_subdomain(&self.name)
+    }
 }
 
 impl Ord for ObjectKey {

@@ -1,4 +1,4 @@
-//! Two objects that want one Secret: the older has it, the other is told.
+//! Who names which Secret. Two objects that want one written: the older has it, the other is told.
 //!
 //! Only names that somebody chose are kept: default names, `<name>-client` and `<name>-token`, are told from
 //! the name itself. Absent: who has the Secret already, which the Secret says.
@@ -43,23 +43,46 @@ const fn suffix(kind: OwnerKind) -> &'static str {
 /// An owner by age; of the same age, by kind and name.
 type Aged = (Timestamp, OwnerKind, Arc<str>);
 
-/// Chosen names of Secrets: namespace, name, and who chose it.
+/// Namespace and name of a Secret, and who named it.
+type Named = (Arc<str>, Arc<str>, Aged);
+
+/// Chosen names of Secrets.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SecretNames(OrdSet<(Arc<str>, Arc<str>, Aged)>);
+pub(super) struct SecretNames {
+    /// Of those that are written for their owners.
+    written: OrdSet<Named>,
+    /// Of those that somebody brings.
+    brought: OrdSet<Named>,
+}
 
 impl SecretNames {
     pub(super) fn insert<T: Owns>(&mut self, object: &Object<T>) {
-        self.0.extend(chosen(object));
+        self.written.extend(chosen(object));
+        self.brought.extend(brought(object));
     }
 
     pub(super) fn remove<T: Owns>(&mut self, object: &Object<T>) {
         if let Some(row) = chosen(object) {
-            self.0.remove(&row);
+            self.written.remove(&row);
+        }
+        if let Some(row) = brought(object) {
+            self.brought.remove(&row);
         }
     }
 }
 
-fn chosen<T: Owns>(object: &Object<T>) -> Option<(Arc<str>, Arc<str>, Aged)> {
+fn naming<'a>(names: &'a OrdSet<Named>, secret: &'a ObjectKey) -> impl Iterator<Item = &'a Aged> {
+    let from = (
+        secret.namespace.clone(),
+        secret.name.clone(),
+        (Timestamp::MIN, OwnerKind::OAuthClient, Arc::from("")),
+    );
+    let rows = names.range(from..);
+    rows.take_while(|row| row.0 == secret.namespace && row.1 == secret.name)
+        .map(|row| &row.2)
+}
+
+fn chosen<T: Owns>(object: &Object<T>) -> Option<Named> {
     let name = written(object)?;
     let is_default = name.strip_suffix(suffix(T::KIND)) == Some(&*object.key.name);
     (!is_default).then(|| (object.key.namespace.clone(), name.clone(), aged(object)))
@@ -71,6 +94,18 @@ fn written<T: Owns>(object: &Object<T>) -> Option<&Arc<str>> {
     secret.existing_key.is_none().then_some(&secret.name)
 }
 
+fn brought<T: Owns>(object: &Object<T>) -> Option<Named> {
+    let secret = object.record()?.secret();
+    let is_brought = secret.existing_key.is_some();
+    is_brought.then(|| {
+        (
+            object.key.namespace.clone(),
+            secret.name.clone(),
+            aged(object),
+        )
+    })
+}
+
 fn aged<T: Owns>(object: &Object<T>) -> Aged {
     (object.created, T::KIND, object.key.name.clone())
 }
@@ -78,15 +113,8 @@ fn aged<T: Owns>(object: &Object<T>) -> Aged {
 impl Directory {
     /// Everybody who wants the Secret of this name to be written for them, oldest first.
     pub fn wanting_secret(&self, secret: &ObjectKey) -> Vec<(OwnerKind, ObjectKey)> {
-        let mut wanting: Vec<Aged> = Vec::new();
-        let from = (
-            secret.namespace.clone(),
-            secret.name.clone(),
-            (Timestamp::MIN, OwnerKind::OAuthClient, Arc::from("")),
-        );
-        let rows = self.secret_names.0.range(from..);
-        let named = rows.take_while(|row| row.0 == secret.namespace && row.1 == secret.name);
-        wanting.extend(named.map(|row| row.2.clone()));
+        let named = naming(&self.secret_names.written, secret);
+        let mut wanting: Vec<Aged> = named.cloned().collect();
         let default = |kind| {
             let owner = secret.name.strip_suffix(suffix(kind))?;
             Some(ObjectKey::new(&secret.namespace, owner))
@@ -107,6 +135,15 @@ impl Directory {
         wanting.dedup();
         let key = |(_, kind, name): Aged| (kind, ObjectKey::new(&secret.namespace, &name));
         wanting.into_iter().map(key).collect()
+    }
+
+    /// Everybody whom the Secret of this name concerns: those who want it written, and those for whom somebody brings
+    /// it, whatever its label says.
+    pub fn naming_secret(&self, secret: &ObjectKey) -> Vec<(OwnerKind, ObjectKey)> {
+        let key = |(_, kind, name): &Aged| (*kind, ObjectKey::new(&secret.namespace, name));
+        let mut naming_it = self.wanting_secret(secret);
+        naming_it.extend(naming(&self.secret_names.brought, secret).map(key));
+        naming_it
     }
 
     /// What is told to an object whose Secret an older one wants too.

@@ -169,7 +169,9 @@ impl Change {
             Kind::Identity => Row::Identity(Box::new(admit::identity(raw)?)),
             Kind::Scope => Row::Scope(Box::new(admit::scope(raw, settings)?)),
             Kind::OAuthClient => Row::Client(Box::new(admit::client(raw, settings)?)),
-            Kind::ServiceAccessToken => Row::ServiceToken(Box::new(admit::service_token(raw)?)),
+            Kind::ServiceAccessToken => {
+                Row::ServiceToken(Box::new(admit::service_token(raw, settings)?))
+            }
             Kind::Credential => return None,
         };
         Some(Self::Upsert(row))

@@ -17,6 +17,8 @@ use crate::tokens::SecretString;
 
 /// A Secret has at most 1 MiB, and a placeholder grows: with so many, nothing comes near that.
 const MOST_PLACEHOLDERS: usize = 256;
+/// Bytes of all that a template says: the operator keeps every object's.
+const MOST_BYTES: usize = 32 << 10;
 
 /// What a placeholder stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +176,21 @@ pub(super) fn faults(
         faults.push((
             "data",
             format!("data has at most {MOST_PLACEHOLDERS} placeholders"),
+        ));
+    }
+    let all = [labels, annotations, data];
+    let texts = all.into_iter().flatten();
+    if texts
+        .map(|(key, text)| key.len() + text.len())
+        .sum::<usize>()
+        > MOST_BYTES
+    {
+        faults.push((
+            "data",
+            format!(
+                "labels, annotations and data have at most {} KiB together: put long texts into a ConfigMap",
+                MOST_BYTES >> 10
+            ),
         ));
     }
     faults
@@ -476,6 +493,15 @@ mod tests {
         template.data.insert("b".into(), "$(issuer)".into());
         assert_eq!(faults(TOKEN, &template, None).len(), 1);
         template.data.clear();
+        for number in 0..8 {
+            template
+                .data
+                .insert(number.to_string(), "é".repeat((4 << 9) - 1));
+        }
+        assert_eq!(faults(TOKEN, &template, None), []);
+        template.annotations.insert("a".into(), "x".repeat(4096));
+        assert_eq!(faults(TOKEN, &template, None).len(), 1);
+        template = Template::default();
         template.data.insert("password".into(), "x".into());
         assert_eq!(faults(TOKEN, &template, None), []);
         let fault = faults(TOKEN, &template, Some("password"));

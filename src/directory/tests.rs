@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 
+use super::judge::is_same_issuer;
 use super::testing::{QUICKSTART, World};
 use super::*;
 use crate::resources::{Kind, OwnerKind};
@@ -570,4 +571,138 @@ fn of_two_records_of_one_token_the_present_owners_counts() {
             .service_token_presented(&identity, &presented, now);
         assert!(found.is_ok(), "{uid}: {:?}", found.err());
     }
+}
+
+fn issuing(namespace: &str, name: &str, issuer: &str) -> String {
+    object(
+        "Identity",
+        namespace,
+        name,
+        &format!("{{issuer: '{issuer}'}}"),
+    )
+}
+
+/// The Identities that are served, by `namespace/name`.
+fn served(world: &World) -> Vec<String> {
+    let all = world.directory.identities();
+    all.filter(|object| world.directory.identity_problems(object).is_empty())
+        .map(|object| object.key.to_string())
+        .collect()
+}
+
+#[test]
+fn an_issuer_is_not_won_by_being_older_after_the_owner_is_recreated() {
+    let issuer = "https://id.example.com";
+    let settings = |default: Option<&str>, listed: &[&str]| Settings {
+        default_identity: default.map(|namespace| ObjectKey::new(namespace, "main")),
+        identity_namespaces: listed.iter().map(|&name| name.to_owned()).collect(),
+        ..Settings::default()
+    };
+    for (settings, winner) in [
+        // Nobody has said whose it is.
+        (settings(None, &[]), "blue/mine"),
+        (settings(Some("platform"), &[]), "platform/main"),
+        (settings(None, &["platform", "blue"]), "platform/main"),
+        (settings(None, &["blue", "platform"]), "blue/mine"),
+        (
+            settings(Some("platform"), &["blue", "platform"]),
+            "platform/main",
+        ),
+    ] {
+        let mut world = World::new("");
+        world.directory = world.directory.with_settings(settings.clone());
+        world.apply(&issuing("platform", "main", issuer));
+        world.apply(&issuing("blue", "mine", issuer));
+        world.delete(Kind::Identity, "platform", "main");
+        assert_eq!(served(&world), ["blue/mine"]);
+        world.apply(&issuing("platform", "main", issuer));
+        assert_eq!(served(&world), [winner], "{settings:?}");
+    }
+}
+
+#[test]
+fn between_equals_the_older_identity_has_the_issuer() {
+    let mut world = World::new(&issuing("platform", "z", "https://id.example.com"));
+    world.apply(&issuing("platform", "a", "https://id.example.com"));
+    assert_eq!(served(&world), ["platform/z"]);
+}
+
+#[test]
+fn an_issuer_is_the_same_however_its_host_is_written() {
+    for (a, b, is_same) in [
+        ("https://id.example.com", "https://ID.example.COM", true),
+        ("https://id.example.com", "https://id.example.com:443", true),
+        ("https://id.example.com", "https://id.example.com.", true),
+        (
+            "https://id.example.com/a",
+            "https://id.Example.com:443/a",
+            true,
+        ),
+        ("http://id.x.svc", "http://id.x.svc:80", true),
+        ("http://[::1]", "http://[::1]:80", true),
+        ("https://id.example.com", "https://id.example.com/a", false),
+        (
+            "https://id.example.com/a",
+            "https://id.example.com/A",
+            false,
+        ),
+        ("https://id.example.com", "https://id.example.com:80", false),
+        (
+            "https://id.example.com",
+            "https://id.example.com:8443",
+            false,
+        ),
+        ("http://id.x.svc", "https://id.x.svc", false),
+        ("http://id.x.svc:443", "http://id.x.svc", false),
+        ("http://[::1]", "http://[::1]:8080", false),
+        ("http://[::1]", "http://[::2]", false),
+    ] {
+        assert_eq!(is_same_issuer(a, b), is_same, "{a} {b}");
+        assert_eq!(is_same_issuer(b, a), is_same, "{b} {a}");
+    }
+    let mut world = World::new(&issuing("platform", "main", "https://id.example.com"));
+    world.apply(&issuing("blue", "mine", "https://ID.example.com:443"));
+    assert_eq!(served(&world), ["platform/main"]);
+}
+
+/// An object in etcd may be some 1.5 MB, and nobody's quota is asked before it is kept.
+#[test]
+fn what_a_tenant_writes_costs_bounded_memory() {
+    let object = |data: &serde_json::Value| {
+        let rotate = "x".repeat(200 << 10);
+        serde_json::json!({
+            "metadata": {
+                "namespace": "blue", "name": "nightly", "uid": "1",
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": {"symbolon.dev/rotate": rotate},
+            },
+            "spec": {"clientRef": {"name": "shop"}, "scopes": ["a"], "secret": {"template": {"data": data}}},
+        })
+    };
+    let size = |raw: &serde_json::Value, settings: &Settings| {
+        let object = admit::service_token(raw, settings).unwrap();
+        (object.record().is_some(), format!("{object:?}").len())
+    };
+    let (operator, server) = (
+        Settings::default(),
+        Settings {
+            serves_only: true,
+            ..Settings::default()
+        },
+    );
+    let large: serde_json::Map<_, _> = (0..16)
+        .map(|number| (format!("k{number}"), "\u{1f600}".repeat(4096).into()))
+        .collect();
+    let large = object(&large.into());
+    let problems = admit::problems(Kind::ServiceAccessToken, &large, &operator);
+    let messages: Vec<_> = problems.iter().map(|it| &*it.message).collect();
+    let words = "labels, annotations and data have at most 32 KiB together: put long texts into a ConfigMap";
+    assert_eq!(messages, [words]);
+    let (is_good, bytes) = size(&large, &operator);
+    assert!(!is_good && bytes < 2000, "{bytes}");
+    let small = object(&serde_json::json!({"k": "x".repeat(4000)}));
+    let (is_good, bytes) = size(&small, &operator);
+    assert!(is_good && bytes < 6000, "{bytes}");
+    let (is_good, bytes) = size(&small, &server);
+    assert!(is_good && bytes < 1000, "{bytes}");
 }

@@ -11,7 +11,7 @@ use super::queue::Why;
 use super::work::Work;
 use crate::directory::record::{ClientRecord, Object, ServiceTokenRecord};
 use crate::directory::{Change, Directory, ObjectKey, Row};
-use crate::resources::Kind;
+use crate::resources::{Kind, OwnerKind};
 
 /// What is to be looked at after these changes made `after` of `before`.
 pub(super) fn concerned(
@@ -266,30 +266,20 @@ impl Touched {
     }
 }
 
-/// The owners that want a Secret of this name.
-pub(super) fn owners_of_secret(directory: &Directory, secret: &ObjectKey) -> Vec<Work> {
-    let wants = |key: &ObjectKey, name: Option<&Arc<str>>| {
-        key.namespace == secret.namespace && name == Some(&secret.name)
-    };
-    let clients = directory
-        .clients()
-        .filter(|object| {
-            wants(
-                &object.key,
-                object.record().map(|record| &record.secret.name),
-            )
-        })
-        .map(|object| Work::Object(Kind::OAuthClient, object.key.clone()));
-    let tokens = directory
-        .service_tokens()
-        .filter(|object| {
-            wants(
-                &object.key,
-                object.record().map(|record| &record.secret.name),
-            )
-        })
-        .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
-    clients.chain(tokens).collect()
+/// Whom a Secret concerns: who names it, and who it says is its owner, if such an owner is there.
+pub(super) fn owners_of_secret(
+    directory: &Directory,
+    secret: &ObjectKey,
+    controller: Option<(OwnerKind, &str)>,
+) -> BTreeSet<Work> {
+    let controller = controller
+        .map(|(kind, name)| (kind, ObjectKey::new(&secret.namespace, name)))
+        .filter(|(kind, owner)| uid_of(directory, kind.kind(), owner).is_some());
+    let naming = directory.naming_secret(secret).into_iter();
+    naming
+        .chain(controller)
+        .map(|(kind, owner)| Work::Object(kind.kind(), owner))
+        .collect()
 }
 
 /// The clients of an Identity and their tokens.
@@ -424,5 +414,52 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
             after_change(&mut world, Change::Delete(Kind::Identity, main)).len(),
             5
         );
+    }
+
+    /// Whatever the label or the owner reference of a Secret says now, whoever names it looks: it may have said their
+    /// name before.
+    #[test]
+    fn a_secret_concerns_who_names_it_and_whom_it_names() {
+        let client = |name: &str, secret: &str| {
+            format!(
+                "
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {{name: {name}, namespace: blue}}
+spec:
+  identityRef: {{name: main, namespace: platform}}
+  grantTypes: [ClientCredentials]
+  authentication: {{secret: {secret}}}
+"
+            )
+        };
+        let mut world = World::new(QUICKSTART);
+        world.apply(&client("one", "{existingRef: {name: vault, key: k}}"));
+        world.apply(&client("two", "{existingRef: {name: vault, key: k}}"));
+        world.apply(&client("three", "{existingRef: {name: other, key: k}}"));
+        world.apply(&client("four", "{name: vault}"));
+        let concerned = |world: &World, secret: &str, controller| {
+            let key = ObjectKey::new("blue", secret);
+            let found = owners_of_secret(&world.directory, &key, controller);
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let of_vault = ["four", "one", "two"].map(|name| format!("OAuthClient blue/{name}"));
+        assert_eq!(concerned(&world, "vault", None), of_vault);
+        let relabelled = Some((OwnerKind::OAuthClient, "three"));
+        let mut with_three = of_vault.to_vec();
+        with_three.insert(2, "OAuthClient blue/three".to_owned());
+        assert_eq!(concerned(&world, "vault", relabelled), with_three);
+        let nobody = Some((OwnerKind::OAuthClient, "nobody"));
+        assert_eq!(concerned(&world, "vault", nobody), of_vault);
+        assert!(concerned(&world, "x", nobody).is_empty());
+        assert_eq!(
+            concerned(&world, "shop-client", None),
+            ["OAuthClient blue/shop"]
+        );
+        let nightly = ["ServiceAccessToken blue/nightly"];
+        assert_eq!(concerned(&world, "nightly-token", None), nightly);
+        world.delete(Kind::OAuthClient, "blue", "one");
+        world.apply(&client("two", "{existingRef: {name: other, key: k}}"));
+        assert_eq!(concerned(&world, "vault", None), ["OAuthClient blue/four"]);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::api::{DeleteParams, GetParams, PostParams, Preconditions};
-use kube::core::Request;
+use kube::core::{ObjectMeta, Request};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -77,12 +77,19 @@ impl KubeApi {
         &self.own
     }
 
+    /// Nothing has a name that cannot be one; in a path it might be more than a name.
     async fn find(&self, kind: Kind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
+        if !key.is_possible() {
+            return Ok(None);
+        }
         let request = objects(kind, &key.namespace).get(&key.name, &GetParams::default());
         self.rest.find(request).await
     }
 
-    async fn write(&self, request: Built) -> Result<Value, ApiError> {
+    async fn write(&self, key: &ObjectKey, request: Built) -> Result<Value, ApiError> {
+        if !key.is_possible() {
+            return Err(ApiError::Invalid("no object can have this name".to_owned()));
+        }
         if !self.fence.is_open() {
             return Err(ApiError::Unavailable(
                 "this process does not lead any more".to_owned(),
@@ -103,6 +110,9 @@ impl Cluster for KubeApi {
     }
 
     async fn secret(&self, key: &ObjectKey) -> Result<Option<SecretObject>, ApiError> {
+        if !key.is_possible() {
+            return Ok(None);
+        }
         let request = secrets(&key.namespace).get(&key.name, &GetParams::default());
         self.rest.find(request).await?.map(secret_of).transpose()
     }
@@ -112,22 +122,20 @@ impl Cluster for KubeApi {
     }
 
     async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
-        let namespace = credential.metadata.namespace.as_deref().unwrap_or_default();
-        let request =
-            objects(Kind::Credential, namespace).create(&PostParams::default(), body(credential)?);
-        credential_of(self.write(request).await?)
+        let key = key_of(&credential.metadata);
+        let request = objects(Kind::Credential, &key.namespace)
+            .create(&PostParams::default(), body(credential)?);
+        credential_of(self.write(&key, request).await?)
     }
 
     async fn replace_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
-        let metadata = &credential.metadata;
-        let namespace = metadata.namespace.as_deref().unwrap_or_default();
-        let name = metadata.name.as_deref().unwrap_or_default();
-        let request = objects(Kind::Credential, namespace).replace(
-            name,
+        let key = key_of(&credential.metadata);
+        let request = objects(Kind::Credential, &key.namespace).replace(
+            &key.name,
             &PostParams::default(),
             body(credential)?,
         );
-        credential_of(self.write(request).await?)
+        credential_of(self.write(&key, request).await?)
     }
 
     async fn delete_credential(
@@ -136,13 +144,14 @@ impl Cluster for KubeApi {
         only: &Precondition,
     ) -> Result<(), ApiError> {
         let request = objects(Kind::Credential, &key.namespace).delete(&key.name, &exactly(only));
-        self.write(request).await.map(drop)
+        self.write(key, request).await.map(drop)
     }
 
     async fn create_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
+        let key = secret.key();
         let request =
-            secrets(&secret.key().namespace).create(&PostParams::default(), body(secret.expose())?);
-        secret_of(self.write(request).await?)
+            secrets(&key.namespace).create(&PostParams::default(), body(secret.expose())?);
+        secret_of(self.write(&key, request).await?)
     }
 
     async fn replace_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
@@ -152,12 +161,12 @@ impl Cluster for KubeApi {
             &PostParams::default(),
             body(secret.expose())?,
         );
-        secret_of(self.write(request).await?)
+        secret_of(self.write(&key, request).await?)
     }
 
     async fn delete_secret(&self, key: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
         let request = secrets(&key.namespace).delete(&key.name, &exactly(only));
-        self.write(request).await.map(drop)
+        self.write(key, request).await.map(drop)
     }
 }
 
@@ -168,14 +177,15 @@ impl Reports for KubeApi {
 
     async fn replace_status(&self, kind: Kind, object: &Value) -> Result<(), ApiError> {
         let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default();
+        let key = ObjectKey::new(field("namespace"), field("name"));
         // The cheapest of all ways to write a status: the API server merges and compares nothing.
-        let request = objects(kind, field("namespace")).replace_subresource(
+        let request = objects(kind, &key.namespace).replace_subresource(
             "status",
-            field("name"),
+            &key.name,
             &PostParams::default(),
             body(object)?,
         );
-        self.write(request).await.map(drop)
+        self.write(&key, request).await.map(drop)
     }
 }
 
@@ -184,6 +194,13 @@ fn objects(kind: Kind, namespace: &str) -> Request {
     Request::new(format!(
         "/apis/{API_VERSION}/namespaces/{namespace}/{plural}"
     ))
+}
+
+fn key_of(metadata: &ObjectMeta) -> ObjectKey {
+    ObjectKey::new(
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
 }
 
 fn secrets(namespace: &str) -> Request {
@@ -218,7 +235,37 @@ pub(super) fn secret_of(object: Value) -> Result<SecretObject, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use kube::client::Body;
+    use serde_json::json;
+
     use super::*;
+
+    /// What is no name is no part of a request: it could say another object, a subresource or a query.
+    #[tokio::test]
+    async fn nothing_is_asked_about_what_no_object_can_be_called() {
+        // An answer that makes no sense: whoever asks gets an error.
+        let answer = tower::service_fn(async |_: http::Request<Body>| {
+            Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
+        });
+        let client = Client::new(answer, "default");
+        let api = KubeApi::new(client, Duration::from_secs(1), Fence::open());
+        for (namespace, name) in [
+            ("blue", "a/status"),
+            ("blue", "?watch=1&n=1"),
+            ("blue", "a b"),
+            ("blue", ".."),
+            ("blue", ""),
+            ("blue/../red", "a"),
+            ("", "a"),
+        ] {
+            let key = ObjectKey::new(namespace, name);
+            assert_eq!(api.object(Kind::OAuthClient, &key).await, Ok(None), "{key}");
+            assert_eq!(api.secret(&key).await, Ok(None), "{key}");
+            let object = json!({"metadata": {"namespace": namespace, "name": name}});
+            let written = api.replace_status(Kind::OAuthClient, &object).await;
+            assert!(matches!(written, Err(ApiError::Invalid(_))), "{key}");
+        }
+    }
 
     #[test]
     fn own_writes_are_known_and_forgotten_in_time() {

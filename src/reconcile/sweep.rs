@@ -2,7 +2,8 @@
 //!
 //! The server does not accept them anyway, by the uid of the owner: this is tidiness, and so it may take
 //! its time. A deleted definition or a lost right looks like mass orphanhood, hence never more than a
-//! small share an hour; and each is deleted only after a live look at its owner.
+//! small share an hour, and of one namespace's half of that: whoever makes and deletes tokens all day keeps nobody
+//! else's waiting. Each is deleted only after a live look at its owner.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +15,29 @@ use crate::resources::OwnerKind;
 
 /// Between sweeps.
 pub const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
-/// How long an owner has been missing before a sweep believes it.
+/// How long an owner has been missing before a sweep believes it. One that was seen going is looked for at once.
 const OWNER_MISSING: SignedDuration = SignedDuration::from_hours(1);
 /// How long an Identity has been missing: one that was pruned by mistake comes back.
 pub(super) const IDENTITY_MISSING: SignedDuration = SignedDuration::from_hours(72);
 /// One of so many may go in an hour.
 const SHARE: usize = 20;
 /// But these always.
-const LEAST: usize = 10;
+const LEAST: usize = 20;
 
 /// What the leader remembers of orphans.
 #[derive(Debug, Default)]
 pub struct Sweep {
     missing: BTreeMap<ObjectKey, Timestamp>,
-    window: Option<(Timestamp, usize)>,
+    window: Option<Window>,
+}
+
+/// What was deleted within an hour.
+#[derive(Debug)]
+struct Window {
+    until: Timestamp,
+    gone: usize,
+    /// By the owners' namespaces.
+    of: BTreeMap<String, usize>,
 }
 
 /// Why a Credential seems to be an orphan.
@@ -89,15 +99,22 @@ impl Sweep {
         since.is_some_and(|since| now.duration_since(*since) >= IDENTITY_MISSING)
     }
 
-    /// Takes leave to delete one of `all`; `false`: too many went already in this hour.
-    pub fn may_delete(&mut self, all: usize, now: Timestamp) -> bool {
-        let is_over = |until: Timestamp| now >= until;
-        let (until, gone) = match self.window {
-            Some((until, gone)) if !is_over(until) => (until, gone),
-            _ => (now.checked_add(SWEEP_EVERY).unwrap_or(Timestamp::MAX), 0),
-        };
-        let may = gone < LEAST.max(all / SHARE);
-        self.window = Some((until, gone + usize::from(may)));
+    /// Takes leave to delete one of `all`, whose owner was in this namespace; `false`: too many went already in this
+    /// hour.
+    pub fn may_delete(&mut self, namespace: &str, all: usize, now: Timestamp) -> bool {
+        let current = self.window.take().filter(|window| now < window.until);
+        let window = self.window.insert(current.unwrap_or_else(|| Window {
+            until: now.checked_add(SWEEP_EVERY).unwrap_or(Timestamp::MAX),
+            gone: 0,
+            of: BTreeMap::new(),
+        }));
+        let most = LEAST.max(all / SHARE);
+        let of_one = window.of.get(namespace).copied().unwrap_or(0);
+        let may = window.gone < most && of_one < most / 2;
+        if may {
+            window.gone += 1;
+            window.of.insert(namespace.to_owned(), of_one + 1);
+        }
         may
     }
 }
@@ -161,13 +178,27 @@ mod tests {
     #[test]
     fn no_more_than_a_twentieth_goes_in_an_hour() {
         let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
-        for (all, expected) in [(0, 10), (100, 10), (1000, 50)] {
+        for (all, expected) in [(0, 20), (100, 20), (1000, 50)] {
             let mut sweep = Sweep::default();
-            let gone = (0..all + 100)
-                .filter(|_| sweep.may_delete(all, now))
+            let namespaces = ["blue", "red", "green"].into_iter().cycle();
+            let gone = namespaces
+                .take(all + 100)
+                .filter(|namespace| sweep.may_delete(namespace, all, now))
                 .count();
             assert_eq!(gone, expected, "of {all}");
-            assert!(sweep.may_delete(all, now + hours(1)), "the next hour");
+            let next_hour = now + hours(1);
+            assert!(sweep.may_delete("blue", all, next_hour), "the next hour");
+        }
+    }
+
+    #[test]
+    fn one_namespace_keeps_no_other_waiting() {
+        let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
+        for (all, expected) in [(0, 10), (100, 10), (1000, 25)] {
+            let mut sweep = Sweep::default();
+            let gone = (0..all + 100).filter(|_| sweep.may_delete("blue", all, now));
+            assert_eq!(gone.count(), expected, "of {all}");
+            assert!(sweep.may_delete("red", all, now), "of {all}");
         }
     }
 }

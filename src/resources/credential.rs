@@ -148,6 +148,12 @@ pub enum OwnerKind {
 }
 
 impl OwnerKind {
+    /// The kind of a name as manifests write it, if it is one of these.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::OAuthClient, Self::ServiceAccessToken];
+        all.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The same among all kinds.
     pub const fn kind(self) -> Kind {
         match self {

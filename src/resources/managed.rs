@@ -129,6 +129,13 @@ impl ManagedKind {
         }
     }
 
+    /// Whether the operator may have called one of its objects so. It stands in paths: others' names may be anything.
+    pub fn is_name(text: &str) -> bool {
+        let is_ours =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:".contains(&byte);
+        (1..=253).contains(&text.len()) && text.bytes().all(is_ours) && !text.starts_with('.')
+    }
+
     /// What their lists are narrowed to.
     pub fn label_selector() -> String {
         format!("{LABEL_MANAGED}=true,{LABEL_IDENTITY}")

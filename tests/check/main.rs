@@ -58,7 +58,7 @@ fn every_fault_is_shown_with_its_lines() {
 
 #[test]
 fn every_fault_is_told_as_json() {
-    let output = check(&[&FAULTY[..], &["--format", "json"]].concat(), "");
+    let output = check(&[&FAULTY[..], &["-o", "json"]].concat(), "");
     insta::assert_snapshot!(text(&output));
     assert_eq!(status(&output), 1);
 }
@@ -179,6 +179,11 @@ fn identities_are_accepted_where_the_installation_says() {
         (&["--identity-namespace", "*"], 0),
     ] {
         let output = check(&[accepted, &["-"]].concat(), IDENTITY);
+        assert_eq!(status(&output), expected, "{accepted:?}: {}", text(&output));
+        let client = "apiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {name: a, namespace: platform}\nspec: {identityRef: {name: main}, grantTypes: [ClientCredentials]}\n";
+        let question = ["client", "platform/a", "--dir", "-"];
+        let both = format!("{IDENTITY}---\n{client}");
+        let output = run("explain", &[&question[..], accepted].concat(), &both);
         assert_eq!(status(&output), expected, "{accepted:?}: {}", text(&output));
     }
 }

@@ -97,9 +97,9 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{- end }}
 {{- end }}
 
-{{/* Where Identities are accepted: a JSON list. */}}
+{{/* Where Identities are accepted: a JSON list, in the order of the values, since an issuer belongs to the first. */}}
 {{- define "symbolon.identityNamespaces" -}}
-{{- default (list .Release.Namespace) .Values.identityNamespaces | uniq | sortAlpha | toJson }}
+{{- default (list .Release.Namespace) .Values.identityNamespaces | uniq | toJson }}
 {{- end }}
 
 {{/* Where a scoped operator works: a JSON list. */}}

@@ -20,7 +20,7 @@ use findings::Report;
   symbolon check manifests/
   symbolon check team-a/ --context platform/     the platform's Identity and Scopes are there already
   kustomize build . | symbolon check -
-  symbolon check manifests/ --format sarif > symbolon.sarif
+  symbolon check manifests/ -o sarif > symbolon.sarif
 
 Reads *.yaml, *.yml and *.json files, several documents and lists in one; objects of other kinds pass,
 labels of Namespaces are used. Objects that name no namespace are in `default`, as kubectl has it.
@@ -40,8 +40,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     identity_namespace: Vec<String>,
     /// How to write what was found
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, short, visible_alias = "format", value_enum, default_value_t = Format::Text)]
+    output: Format,
     /// Fail on warnings too
     #[arg(long)]
     strict: bool,
@@ -66,7 +66,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(super::ASKED_WRONGLY));
         }
     };
-    match args.format {
+    match args.output {
         Format::Text => print!("{}", text::render(&report, &text::Look::of_stdout())?),
         Format::Json => println!("{}", json::render(&report)?),
         Format::Sarif => println!("{}", sarif::render(&report)?),

@@ -24,6 +24,9 @@ use crate::tokens::MacKey;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  symbolon restore rebind --identity platform/main --dry-run     what would be done
+  symbolon restore rebind --identity platform/main")]
 pub(super) struct Args {
     #[command(subcommand)]
     what: What,

@@ -143,13 +143,21 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// A server issues nothing of what is recorded, though it be embedded in who does.
+    fn settings(&self) -> Settings {
+        Settings {
+            serves_only: true,
+            ..self.settings.clone()
+        }
+    }
+
     /// A server that knows nothing yet.
     pub(super) async fn app(&self) -> anyhow::Result<App> {
         let answering =
             cluster::answering_client(self.context.as_deref(), self.metrics.kube()).await?;
         let revoker = KubeRevoker::new(answering.clone());
         let config = Config {
-            settings: self.settings.clone(),
+            settings: self.settings(),
             metrics: self.metrics.clone(),
             ..Config::new(self.identity.clone())
         };
@@ -167,7 +175,7 @@ impl Service {
         keys.first().await;
         let options = Options {
             subjects: self.subjects(),
-            settings: Arc::new(self.settings.clone()),
+            settings: Arc::new(self.settings()),
             mac: mac_seen,
             start_within: self.start_within,
             silence: SILENCE,

@@ -106,7 +106,7 @@ pub(super) fn unknown_fields(object: &Value) -> Vec<Problem> {
 }
 
 fn name_rule(judge: &mut Judge<'_>, text: &str, at: &At<'_>) {
-    if !(1..=253).contains(&text.len()) || !text.split('.').all(is_label_of_any_length) {
+    if !is_subdomain(text) {
         judge.invalid(at, format!("`{}` is no name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit", shown(text)));
     }
 }
@@ -151,6 +151,11 @@ fn annotations_rule(judge: &mut Judge<'_>, annotations: &Map<String, Value>, at:
 /// A DNS-1123 label.
 pub(super) fn is_label(text: &str) -> bool {
     text.len() <= 63 && is_label_of_any_length(text)
+}
+
+/// A DNS-1123 subdomain.
+pub(super) fn is_subdomain(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(is_label_of_any_length)
 }
 
 fn is_label_of_any_length(text: &str) -> bool {

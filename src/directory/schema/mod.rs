@@ -49,6 +49,11 @@ pub fn is_dns_label(text: &str) -> bool {
     metadata::is_label(text)
 }
 
+/// Whether a text is a DNS-1123 subdomain, as the names of our objects and of Secrets are.
+pub fn is_dns_subdomain(text: &str) -> bool {
+    metadata::is_subdomain(text)
+}
+
 fn spec_of(kind: Kind) -> &'static Node {
     static SPECS: [OnceLock<Node>; Kind::ALL.len()] = [const { OnceLock::new() }; Kind::ALL.len()];
     SPECS[kind as usize].get_or_init(|| compile::spec_of(kind))

@@ -268,8 +268,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// Queues the owner of a Secret of ours that has another version now, or is gone.
-    pub fn secret_changed(&self, key: &ObjectKey, version: &str, controller: Option<(Kind, &str)>) {
+    /// Queues whom a Secret concerns that has another version now, or is gone: whom it says, and who names it.
+    pub fn secret_changed(
+        &self,
+        key: &ObjectKey,
+        version: &str,
+        controller: Option<(OwnerKind, &str)>,
+    ) {
         let why = if version.is_empty() {
             Why::Must
         } else {
@@ -287,15 +292,11 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return;
         }
         let directory = self.directory();
-        if let Some((kind, name)) = controller {
-            let owner = ObjectKey::new(&key.namespace, name);
-            self.queue.add(Work::Object(kind, owner), why);
-            if version.is_empty() {
-                // Another may have waited for the name.
-                for (kind, owner) in directory.wanting_secret(key) {
-                    self.queue.add(Work::Object(kind.kind(), owner), Why::Must);
-                }
-            }
+        // Whoever is not named any more has lost it, and another may have waited for the name.
+        for work in owners_of_secret(&directory, key, controller) {
+            self.queue.add(work, why.clone());
+        }
+        if controller.is_some() {
             return;
         }
         if let Some(identity) =
@@ -308,9 +309,6 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 .add(Work::Object(Kind::Identity, identity), Why::Must);
         }
         self.watch_key_secret(&directory, key);
-        for work in owners_of_secret(&directory, key) {
-            self.queue.add(work, why.clone());
-        }
     }
 
     /// The mac key of an Identity is gone, or another: all that was recorded by the one before is void, and its
@@ -643,5 +641,46 @@ impl std::fmt::Write for Digest {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         self.0.write(text.as_bytes());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::client::Body;
+
+    use super::*;
+    use crate::directory::testing::{QUICKSTART, World};
+    use crate::reconcile::fence::Fence;
+    use crate::reconcile::kube_api::KubeApi;
+
+    /// What anybody may write into a Secret, which then comes and goes, must not stay in the queue.
+    #[tokio::test]
+    async fn a_secret_that_came_and_went_leaves_nothing_in_the_queue() {
+        let answer = tower::service_fn(async |_: http::Request<Body>| {
+            Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
+        });
+        let client = kube::Client::new(answer, "default");
+        let api = KubeApi::new(client, Duration::from_secs(1), Fence::open());
+        let (settings, tuning) = (Settings::default(), Tuning::default());
+        let controller = Controller::new(
+            api,
+            OwnWrites::default(),
+            settings,
+            tuning,
+            Notices::ignored(),
+        );
+        controller.lead();
+        let changes = World::new("").changes(QUICKSTART);
+        controller.changed(changes.into_iter().map(|it| (it, "1".into())).collect());
+        let before = controller.depth();
+        for version in ["7", ""] {
+            for name in ["nobody", "?watch=1", "a b"] {
+                let key = ObjectKey::new("blue", "x");
+                let owner = Some((OwnerKind::OAuthClient, name));
+                controller.secret_changed(&key, version, owner);
+            }
+        }
+        let Depth { ready, later, .. } = controller.depth();
+        assert_eq!((ready, later), (before.ready, before.later));
     }
 }

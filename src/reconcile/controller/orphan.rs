@@ -35,10 +35,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return Ok(Look::Gone);
         }
         let all = self.directory().credentials().count();
-        if !lock(&self.sweep).may_delete(all, now()) {
-            warn!(%key, "many Credentials have lost their owners: the sweep pauses for an hour");
-            let note =
-                "many Credentials have lost their owners at once: they stay for now".to_owned();
+        let namespace = &credential.spec.owner.namespace;
+        if !lock(&self.sweep).may_delete(namespace, all, now()) {
+            warn!(%key, namespace, "very many Credentials have lost their owners: no more of these go within this hour");
+            let note = format!(
+                "very many Credentials have lost their owners, here those of namespace {namespace}: some go every hour, the others wait"
+            );
             let live = serde_json::to_value(&credential).unwrap_or_default();
             self.notices
                 .publish(Notice::new(&live, "SweepPaused", true, note));

@@ -9,6 +9,7 @@ use super::{Controller, Look, LookError, access_denied, api, is_deleting, key_of
 use crate::directory::{Directory, ObjectKey, Problem, Reason, Standing};
 use crate::reconcile::cluster::{ApiError, Cluster};
 use crate::reconcile::events::Notice;
+use crate::reconcile::fanout::uid_of;
 use crate::reconcile::issue::{
     IssueError, IssueEvent, Issuer, Outcome, Rules, Settled, Target, issue,
 };
@@ -22,6 +23,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     /// A client or token: its Secret, then its status.
     pub(super) async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Look, LookError> {
         let directory = self.directory();
+        // What the watch has not brought, or has taken away, is looked at when it brings it.
+        if uid_of(&directory, kind.kind(), key).is_none() {
+            return Ok(Look::Gone);
+        }
         let standing = standing(&directory, kind, key, now());
         let Some(target) = target(&directory, kind, key, &standing) else {
             return self

@@ -10,6 +10,8 @@ use serde_json::Value;
 use super::Child;
 use super::build::Apis;
 use super::compare::FIELD_MANAGER;
+use crate::directory::ObjectKey;
+use crate::directory::schema::is_dns_label;
 use crate::reconcile::cluster::{ApiError, Precondition};
 use crate::reconcile::fence::Fence;
 use crate::reconcile::kube_api::secret_of;
@@ -40,7 +42,9 @@ impl Objects {
 
     /// Reads one.
     pub(super) async fn get(&self, child: &Child) -> Result<Option<Value>, ApiError> {
-        let request = at(child).get(&child.name, &GetParams::default());
+        // Nothing has a name that cannot be one.
+        let Ok(at) = at(child) else { return Ok(None) };
+        let request = at.get(&child.name, &GetParams::default());
         self.rest.find(request).await
     }
 
@@ -48,7 +52,7 @@ impl Objects {
     pub(super) async fn apply(&self, child: &Child, body: &Value) -> Result<Value, ApiError> {
         // What somebody else has set of what is ours is drift.
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        self.write(at(child).patch(&child.name, &params, &Patch::Apply(body)))
+        self.write(at(child)?.patch(&child.name, &params, &Patch::Apply(body)))
             .await
     }
 
@@ -73,7 +77,7 @@ impl Objects {
             uid: Some(only.uid.clone()),
             resource_version: Some(only.resource_version.clone()),
         });
-        self.write(at(child).delete(&child.name, &params))
+        self.write(at(child)?.delete(&child.name, &params))
             .await
             .map(drop)
     }
@@ -94,6 +98,9 @@ impl Objects {
         namespace: &str,
         name: &str,
     ) -> Result<Option<SecretObject>, ApiError> {
+        if !ObjectKey::new(namespace, name).is_possible() {
+            return Ok(None);
+        }
         let path = format!("/api/v1/namespaces/{namespace}/secrets");
         let request = Request::new(path).get(name, &GetParams::default());
         let found = self.rest.find(request).await?;
@@ -195,6 +202,12 @@ fn claims(namespace: &str) -> Request {
     ))
 }
 
-fn at(child: &Child) -> Request {
-    Request::new(child.kind.path(child.namespace.as_deref()))
+/// The address of an object's kind; refused where namespace or name would be more than that in a path.
+fn at(child: &Child) -> Result<Request, ApiError> {
+    let namespace = child.namespace.as_deref();
+    if namespace.is_none_or(is_dns_label) && ManagedKind::is_name(&child.name) {
+        Ok(Request::new(child.kind.path(namespace)))
+    } else {
+        Err(ApiError::Invalid("no object can have this name".to_owned()))
+    }
 }

@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::subject::Subject;
 use crate::directory::{Change, ObjectKey, Settings};
-use crate::resources::{Kind, ManagedSeen};
+use crate::resources::{ManagedSeen, OwnerKind};
 use crate::tokens::MacKey;
 
 /// One thing that a watch brought.
@@ -58,8 +58,8 @@ pub struct SecretSeen {
     pub key: ObjectKey,
     /// Its `resourceVersion`; empty where only its absence was seen.
     pub version: Box<str>,
-    /// Kind and name of its controller, if that is of a kind of ours, or of the client that it was brought for.
-    pub controller: Option<(Kind, Box<str>)>,
+    /// Kind and name of its controller, if that could be an owner of Secrets, or of the client that it was brought for.
+    pub controller: Option<(OwnerKind, Box<str>)>,
     /// Whether it is gone.
     pub gone: bool,
 }

@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use super::raw::Raw;
 use super::{SecretSeen, Seen};
+use crate::directory::schema::{is_dns_label, is_dns_subdomain};
 use crate::directory::usage::credential_of;
 use crate::directory::{Change, Labels, ObjectKey, Settings};
 use crate::resources::{
     ANNOTATION_OF_IDENTITY, API_VERSION, Kind, LABEL_CLIENT, LABEL_MANAGED, ManagedKind,
-    ManagedSeen,
+    ManagedSeen, OwnerKind,
 };
 use crate::tokens::MacKey;
 
@@ -212,24 +213,38 @@ fn labels(namespace: &Value) -> Labels {
         .collect()
 }
 
+/// Whoever labelled it wrote what else it says: an Identity that could not be one is none, and what the operator would
+/// never have called so is no object of an Identity.
 fn managed(kind: ManagedKind, raw: &Raw) -> ManagedSeen {
     let text = |value: &Value| value.as_str().map(Into::into);
     let metadata = &raw.0["metadata"];
+    let name = raw.metadata("name");
+    let identity = metadata["annotations"][ANNOTATION_OF_IDENTITY].as_str();
+    let identity = identity.filter(|identity| {
+        let parts = identity.split_once('/');
+        let is_possible = parts
+            .is_some_and(|(namespace, name)| is_dns_label(namespace) && is_dns_subdomain(name));
+        is_possible && ManagedKind::is_name(name)
+    });
     ManagedSeen {
         kind,
         namespace: text(&metadata["namespace"]),
-        name: raw.metadata("name").into(),
+        name: name.into(),
         version: text(&metadata["resourceVersion"]),
-        identity: text(&metadata["annotations"][ANNOTATION_OF_IDENTITY]),
+        identity: identity.map(Into::into),
     }
 }
 
+/// Whoever labelled it wrote its owner references too: only what could be an owner is one.
 fn secret(raw: &Raw, gone: bool) -> SecretSeen {
     let references = raw.0["metadata"]["ownerReferences"].as_array();
-    let controller = references.into_iter().flatten().find_map(|reference| {
-        let ours = reference["apiVersion"] == API_VERSION && reference["controller"] == true;
-        let kind = Kind::from_name(reference["kind"].as_str()?)?;
-        ours.then(|| Some((kind, reference["name"].as_str()?.into())))?
+    let mut references = references.into_iter().flatten();
+    let ours = references.find(|reference| {
+        reference["apiVersion"] == API_VERSION && reference["controller"] == true
+    });
+    let controller = ours.and_then(|reference| {
+        let kind = OwnerKind::from_name(reference["kind"].as_str()?)?;
+        Some((kind, owner_name(&reference["name"])?))
     });
     SecretSeen {
         key: object_key(raw),
@@ -241,9 +256,16 @@ fn secret(raw: &Raw, gone: bool) -> SecretSeen {
 
 /// Nobody of ours controls it: it concerns the client that its label names.
 fn brought(raw: &Raw, gone: bool) -> SecretSeen {
-    let client = raw.0["metadata"]["labels"][LABEL_CLIENT].as_str();
+    let client = owner_name(&raw.0["metadata"]["labels"][LABEL_CLIENT]);
     SecretSeen {
-        controller: client.map(|name| (Kind::OAuthClient, name.into())),
+        controller: client.map(|name| (OwnerKind::OAuthClient, name)),
         ..secret(raw, gone)
     }
+}
+
+fn owner_name(value: &Value) -> Option<Box<str>> {
+    value
+        .as_str()
+        .filter(|name| is_dns_subdomain(name))
+        .map(Into::into)
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::directory::Directory;
+use crate::resources::{Kind, ManagedKind};
 
 /// One answer, and what the request for it must hold.
 struct Act {
@@ -509,4 +510,71 @@ async fn a_namespace_without_which_nothing_makes_sense_is_waited_for() {
         "no complete list yet of scopes in platform"
     );
     assert_eq!(source.refused(), BTreeSet::new());
+}
+
+/// Whoever may write a Secret in a namespace writes its labels and owner references, too.
+#[test]
+fn only_what_could_be_an_owner_is_one() {
+    let long = "x".repeat(1 << 20);
+    for (kind, name, is_owner) in [
+        ("OAuthClient", "shop", true),
+        ("ServiceAccessToken", "nightly.v2", true),
+        ("Credential", "shop", false),
+        ("Identity", "main", false),
+        ("Deployment", "shop", false),
+        ("OAuthClient", "", false),
+        ("OAuthClient", "?watch=1&n=1", false),
+        ("OAuthClient", "a/b", false),
+        ("OAuthClient", "a/status", false),
+        ("OAuthClient", "a b", false),
+        ("OAuthClient", "..", false),
+        ("OAuthClient", "a%2fb", false),
+        ("OAuthClient", &long, false),
+    ] {
+        let reference = json!({"apiVersion": "symbolon.dev/v1alpha1", "kind": kind, "name": name, "uid": "1", "controller": true});
+        let metadata = json!({
+            "namespace": "blue", "name": "vault", "resourceVersion": "1",
+            "labels": {"symbolon.dev/managed": "true", "symbolon.dev/client": name},
+            "ownerReferences": [reference],
+        });
+        let raw = raw::Raw(json!({"metadata": metadata}));
+        let seen = |subject: Subject| match subject.deleted(&raw) {
+            Seen::Secret(secret) => secret.controller,
+            other => panic!("{other:?}"),
+        };
+        let shown = &name[..name.len().min(20)];
+        let managed = seen(Subject::ManagedSecrets);
+        assert_eq!(managed.is_some(), is_owner, "{kind} {shown}");
+        let brought = seen(Subject::BroughtSecrets);
+        let is_name = is_owner || ["shop", "main"].contains(&name);
+        assert_eq!(brought.is_some(), is_name, "label {shown}");
+    }
+}
+
+#[test]
+fn only_what_could_be_of_an_identity_is_of_one() {
+    let long = format!("platform/{}", "x".repeat(1 << 20));
+    for (name, identity, is_its) in [
+        ("main-identity", "platform/main", true),
+        ("symbolon:platform:main", "platform/main", true),
+        ("a b", "platform/main", false),
+        ("?watch=1", "platform/main", false),
+        ("main-identity", "platform", false),
+        ("main-identity", "platform/", false),
+        ("main-identity", "platform/a/status", false),
+        ("main-identity", "platform/?limit=0", false),
+        ("main-identity", "../main", false),
+        ("main-identity", &long, false),
+    ] {
+        let metadata = json!({
+            "namespace": "blue", "name": name, "resourceVersion": "1",
+            "annotations": {"symbolon.dev/identity-of": identity},
+        });
+        let raw = raw::Raw(json!({"metadata": metadata}));
+        let Seen::Managed(seen) = Subject::Managed(ManagedKind::Role).deleted(&raw) else {
+            panic!("no object of an Identity");
+        };
+        let shown = &identity[..identity.len().min(30)];
+        assert_eq!(seen.identity.is_some(), is_its, "{name} of {shown}");
+    }
 }

@@ -346,6 +346,20 @@ async fn a_brought_secret_is_followed_wherever_it_goes() {
     bringing.soon("nor what was before", A, false).await;
 }
 
+/// Another name in the label takes the Secret away from the client that was named there, as no name does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brought_secret_that_is_labelled_for_another_client_is_refused() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    let bringing = Bringing::start(&world).await;
+    bringing.create(A, LABELLED).await;
+    bringing.soon("it is accepted", A, true).await;
+    bringing.label(Some("other")).await;
+    bringing.soon("it is another client's", A, false).await;
+    bringing.label(Some("backend")).await;
+    bringing.soon("it is this client's again", A, true).await;
+}
+
 /// A client may have the same value as another: each is itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clients_with_the_same_brought_secret_are_told_apart() {
