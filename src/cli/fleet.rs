@@ -7,7 +7,7 @@ use super::manifests;
 use crate::directory::ObjectKey;
 use crate::reconcile::controller::Serving;
 use crate::reconcile::fleet::build::allowed_repository;
-use crate::reconcile::fleet::{Fleet, Installation, Objects};
+use crate::reconcile::fleet::{Fleet, Installation, Monitors, Objects};
 use crate::resources::ManagedKind;
 use crate::source::kubernetes::{Reach, Subject};
 
@@ -61,6 +61,15 @@ pub(super) struct FleetArgs {
         default_value = "symbolon-server"
     )]
     server_cluster_role: String,
+    /// Whether Identities get a `ServiceMonitor` where the cluster knows the kind
+    #[arg(long, value_name = "BOOL", env = "SYMBOLON_SERVICE_MONITORS", default_value_t = true, action = clap::ArgAction::Set)]
+    service_monitors: bool,
+    /// A label of those, by which the Prometheus selects them (repeat it, or separate by commas)
+    #[arg(long = "service-monitor-label", value_name = "KEY=VALUE", env = "SYMBOLON_SERVICE_MONITOR_LABELS", value_delimiter = ',', value_parser = label)]
+    service_monitor_labels: Vec<(String, String)>,
+    /// Between scrapes, as in 30s; default: as the Prometheus does it
+    #[arg(long, value_name = "DURATION", env = "SYMBOLON_SERVICE_MONITOR_INTERVAL", value_parser = interval)]
+    service_monitor_interval: Option<String>,
 }
 
 impl FleetArgs {
@@ -105,6 +114,11 @@ impl FleetArgs {
                 default_identity: default_identity.cloned(),
                 server_cluster_role: self.server_cluster_role.clone(),
                 otlp_endpoint: otlp_endpoint.map(str::to_owned),
+                monitors: Monitors {
+                    off: !self.service_monitors,
+                    labels: self.service_monitor_labels.iter().cloned().collect(),
+                    interval: self.service_monitor_interval.clone(),
+                },
             };
             Arc::new(Fleet::new(objects, installation))
         });
@@ -121,6 +135,23 @@ impl FleetArgs {
         }
         subjects(&self.watched(namespaces), &self.identity_namespaces())
     }
+}
+
+/// A label and its value.
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write a label as in release=prometheus".to_owned()),
+    }
+}
+
+/// A time as Prometheus writes it.
+fn interval(text: &str) -> Result<String, String> {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let is_time = unit.len() < text.len() && matches!(unit, "ms" | "s" | "m" | "h");
+    is_time
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write a time as in 30s or 1m".to_owned())
 }
 
 /// A namespace, or `*`.
@@ -218,6 +249,17 @@ mod tests {
         assert_eq!(watched(&all, &["ids"], Deployment), only(&["ids"]));
         assert_eq!(watched(&all, &["ids"], RoleBinding), only(&all));
         assert_eq!(watched(&all, &["ids"], ClusterRoleBinding), None);
+    }
+
+    #[test]
+    fn labels_and_times_of_monitors_are_as_prometheus_has_them() {
+        let pair = |key: &str, value: &str| Ok((key.to_owned(), value.to_owned()));
+        assert_eq!(label("release=prometheus"), pair("release", "prometheus"));
+        assert_eq!(label("a.example.com/b="), pair("a.example.com/b", ""));
+        assert!(label("release").is_err() && label("=a").is_err());
+        for (text, is_time) in [("30s", true), ("500ms", true), ("s", false), ("30", false)] {
+            assert_eq!(interval(text).is_ok(), is_time, "{text}");
+        }
     }
 
     /// The pods are killed no sooner than the server has ended by itself.

@@ -76,6 +76,13 @@ impl Notice {
         Some(notice)
     }
 
+    /// Keeps it apart from notices of one reason about one object: those are merged, and the first text stays.
+    #[must_use]
+    pub(super) fn by(mut self, action: &str) -> Self {
+        action.clone_into(&mut self.event.action);
+        self
+    }
+
     /// Tells which part of a Secret beside it is meant. Notices of one reason about one object are merged, and the first
     /// text stays, unless they are about different parts.
     #[must_use]

@@ -70,6 +70,17 @@ struct Seen {
     since: Instant,
 }
 
+/// How an attempt to get or keep the lease ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// It is ours.
+    Held,
+    /// It is another's.
+    Taken,
+    /// Somebody wrote it in between, and perhaps no more than an annotation: the next look tells whose it is.
+    Crossed,
+}
+
 /// What to do about a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Move {
@@ -106,11 +117,11 @@ impl Election {
     pub async fn acquire(&mut self) {
         loop {
             match self.attempt().await {
-                Ok(true) => {
+                Ok(Attempt::Held) => {
                     info!(lease = %self.lease, identity = self.identity, "leading");
                     return;
                 }
-                Ok(false) => {}
+                Ok(Attempt::Taken | Attempt::Crossed) => {}
                 Err(error) => debug!(lease = %self.lease, %error, "no lease yet"),
             }
             sleep(jittered(self.times.every, &mut SystemEntropy)).await;
@@ -124,8 +135,9 @@ impl Election {
             sleep(jittered(self.times.every, &mut SystemEntropy)).await;
             let asked = Instant::now();
             match self.attempt().await {
-                Ok(true) => renewed = asked,
-                Ok(false) => break,
+                Ok(Attempt::Held) => renewed = asked,
+                Ok(Attempt::Taken) => break,
+                Ok(Attempt::Crossed) => debug!(lease = %self.lease, "somebody has written it"),
                 Err(error) => warn!(lease = %self.lease, %error, "the lease is not renewed"),
             }
         }
@@ -152,7 +164,7 @@ impl Election {
     }
 
     /// Reads the lease, and takes or renews it where that is allowed.
-    async fn attempt(&mut self) -> Result<bool, ApiError> {
+    async fn attempt(&mut self) -> Result<Attempt, ApiError> {
         let asked = Instant::now();
         let lease = self.read().await?;
         let step = decide(
@@ -163,19 +175,19 @@ impl Election {
             asked,
         );
         if step == Move::Wait {
-            return Ok(false);
+            return Ok(Attempt::Taken);
         }
         let sent = Instant::now();
         let wanted = self.renewed(lease.unwrap_or_default(), now());
         match self.write(&wanted, step == Move::Create).await {
             Ok(()) => {}
             Err(ApiError::Conflict | ApiError::AlreadyExists | ApiError::NotFound) => {
-                return Ok(false);
+                return Ok(Attempt::Crossed);
             }
             Err(error) => return Err(error),
         }
         self.fence.open_until(sent + self.times.renew_within);
-        Ok(true)
+        Ok(Attempt::Held)
     }
 
     fn renewed(&self, mut lease: Lease, now: Timestamp) -> Lease {

@@ -79,6 +79,10 @@ fn refusal(status: StatusCode, body: &Value) -> ApiError {
             ApiError::Unavailable("the API server does not accept our credentials".to_owned())
         }
         (429 | 503, _) => ApiError::Unavailable(message),
+        // Of a webhook that does not answer, above all, the message alone tells.
+        (500..=599, _) if !message.is_empty() => {
+            ApiError::Unknown(format!("status {status}: {message}"))
+        }
         (500..=599, _) => ApiError::Unknown(format!("status {status}")),
         _ => ApiError::Invalid(message),
     }
@@ -164,7 +168,7 @@ mod tests {
             (
                 500,
                 &json!({"message": "etcd"}),
-                ApiError::Unknown("status 500 Internal Server Error".into()),
+                ApiError::Unknown("status 500 Internal Server Error: etcd".into()),
             ),
             (
                 504,

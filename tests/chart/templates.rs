@@ -493,6 +493,61 @@ fn what_the_api_server_may_not_know_is_rendered_where_it_does() {
     }
 }
 
+/// The operator makes monitors of Identities as the chart makes its own, and an embedded Identity has metrics beside it.
+#[test]
+fn all_monitors_are_selected_and_scraped_alike() {
+    let env = |values: &str| {
+        let deployment = deployment(values);
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let all = container["env"].as_array().unwrap().clone();
+        let monitors = all.into_iter().filter_map(|it| {
+            let name = it["name"]
+                .as_str()?
+                .strip_prefix("SYMBOLON_SERVICE_MONITOR")?;
+            Some(format!("{name}={}", it["value"].as_str()?))
+        });
+        monitors.collect::<Vec<_>>()
+    };
+    assert_eq!(env(""), ["_INTERVAL=30s"]);
+    assert_eq!(
+        env("serviceMonitor: {interval: 10s, labels: {release: prometheus, team: a}}"),
+        ["_LABELS=release=prometheus,team=a", "_INTERVAL=10s"]
+    );
+    assert_eq!(env("serviceMonitor: {enabled: false}"), ["S=false"]);
+    let paths = |values: &str| {
+        let values = format!("serviceMonitor: {{enabled: true, scrapeTimeout: 5s}}\n{values}");
+        let rendered = render(&values, &["--show-only", "templates/servicemonitor.yaml"]).unwrap();
+        let monitor = objects(&rendered).remove(0);
+        let endpoints = monitor["spec"]["endpoints"].as_array().unwrap().clone();
+        let paths = endpoints.into_iter().map(|it| {
+            assert_eq!(it["scrapeTimeout"], "5s");
+            it["path"].as_str().unwrap().to_owned()
+        });
+        paths.collect::<Vec<_>>()
+    };
+    assert_eq!(paths(""), ["/metrics"]);
+    assert_eq!(
+        paths("embeddedIdentity: a/main"),
+        ["/metrics", "/metrics/identity"]
+    );
+}
+
+#[test]
+fn a_pod_has_longer_to_end_than_what_it_serves() {
+    for (values, seconds) in [
+        ("", 30),
+        ("embeddedIdentity: a/main", 35),
+        (
+            "{embeddedIdentity: a/main, terminationGracePeriodSeconds: 60}",
+            60,
+        ),
+    ] {
+        let grace =
+            &deployment(values)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"];
+        assert_eq!(grace, seconds, "{values}");
+    }
+}
+
 #[test]
 fn the_pods_keep_to_the_restricted_standard() {
     let kube = installed();
@@ -518,7 +573,7 @@ fn the_pods_keep_to_the_restricted_standard() {
 
 #[test]
 fn the_program_knows_every_variable_that_the_chart_sets() {
-    let values = "watchNamespaces: [a]\nidentityNamespaces: [a]\ndefaultIdentity: a/b\nembeddedIdentity: a/b\nimagePullSecrets: [{name: a}]\notlpEndpoint: 'http://a'";
+    let values = "watchNamespaces: [a]\nidentityNamespaces: [a]\ndefaultIdentity: a/b\nembeddedIdentity: a/b\nimagePullSecrets: [{name: a}]\notlpEndpoint: 'http://a'\nserviceMonitor: {labels: {a: b}}";
     let deployment = deployment(values);
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     let help = std::process::Command::new(env!("CARGO_BIN_EXE_symbolon"))

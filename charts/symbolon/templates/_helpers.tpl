@@ -117,6 +117,12 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{- else if .enabled }}true{{ end }}
 {{- end }}
 
+{{/* How long a pod has to end. A server takes 5 s until nobody sends it requests and 25 s for those under way. */}}
+{{- define "symbolon.terminationGrace" -}}
+{{- $grace := .Values.terminationGracePeriodSeconds }}
+{{- if kindIs "invalid" $grace }}{{ ternary 35 30 (not (empty .Values.embeddedIdentity)) }}{{ else }}{{ $grace }}{{ end }}
+{{- end }}
+
 {{/* The version of MutatingAdmissionPolicy to use; empty: none. */}}
 {{- define "symbolon.mutatingVersion" -}}
 {{- $group := "admissionregistration.k8s.io" }}

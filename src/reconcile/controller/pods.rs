@@ -10,7 +10,7 @@ use super::{Controller, LookError, now};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::events::Notice;
-use crate::reconcile::fleet::{Fleet, FleetError, Passed};
+use crate::reconcile::fleet::{Fleet, FleetError, Passed, Refusal};
 use crate::reconcile::queue::Why;
 use crate::reconcile::report::Reports;
 use crate::reconcile::work::Work;
@@ -106,9 +106,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             }
         };
         match passed {
-            Ok(passed) => {
+            Ok(mut passed) => {
                 self.tell(live, &passed);
-                (Some(passed), None)
+                let failed = passed.failed.take();
+                // A hiccup is not told: what was told before stays.
+                let is_told = failed.is_none() || passed.problem.is_some();
+                (is_told.then_some(passed), failed)
             }
             Err(error) => {
                 let passed = error.problem().map(|problem| Passed {
@@ -127,12 +130,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             self.notices
                 .publish(Notice::new(live, "RollingOut", false, note));
         }
-        if let Some(namespaces) = &passed.newly_refused {
-            let note = format!(
-                "nothing of {namespaces} is served: the API server refuses to bind the servers' role there. Give the operator its rights there, or take the namespace off the installation's list"
-            );
-            self.notices
-                .publish(Notice::new(live, "Refused", true, note));
+        for Refusal { action, note } in &passed.newly_refused {
+            let notice = Notice::new(live, "Refused", true, note.clone());
+            self.notices.publish(notice.by(action));
         }
         let conflict = passed
             .problem
@@ -171,10 +171,10 @@ async fn embedded(
             ..Passed::default()
         });
     }
-    if let Some(fleet) = fleet {
-        fleet.clear(identity).await?;
+    match fleet {
+        Some(fleet) => fleet.clear(identity).await,
+        None => Ok(Passed::default()),
     }
-    Ok(Passed::default())
 }
 
 /// The moment after which something must be looked at again.

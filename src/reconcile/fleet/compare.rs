@@ -1,13 +1,14 @@
 //! What to do about one object: as it is wanted, beside as it stands. Pure.
 //!
-//! Only what we say is compared: a field, label, container or port of somebody else's stays. That what we said before
+//! Only what we say is compared: a field, label, container or port of somebody else's stays. Not so in what makes sense
+//! only as a whole, as a selector or a right: there another's addition changes what ours means. That what we said before
 //! and say no more goes away is the API server's doing, by the field manager.
 
 use serde_json::{Value, json};
 
 use super::build::{Scale, Wanted};
 use super::volume::claims_another;
-use super::{Child, quantity};
+use super::{Child, global_name_of, name_of, quantity};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::resources::{
     ANNOTATION_APPLIED, ANNOTATION_OF_IDENTITY, ANNOTATION_REPLICAS, LABEL_IDENTITY, LABEL_MANAGED,
@@ -59,7 +60,8 @@ pub(super) fn step(
     let Some(live) = live else {
         return Step::Apply(body());
     };
-    match owner(live, identity, uid) {
+    let role = wanted.body["roleRef"]["name"].as_str().unwrap_or_default();
+    match owner(live, identity, uid, role) {
         Owner::Former => return Step::Wait,
         Owner::Other => return Step::Conflict(conflict(&wanted.child)),
         Owner::Ours if live["metadata"]["deletionTimestamp"].is_string() => return Step::Wait,
@@ -86,8 +88,11 @@ pub(super) fn step(
     }
 }
 
-/// Whose a live object is.
-pub(super) fn owner(live: &Value, identity: &ObjectKey, uid: &str) -> Owner {
+/// Whose a live object is. `role` is what the servers' right to read is called.
+pub(super) fn owner(live: &Value, identity: &ObjectKey, uid: &str, role: &str) -> Owner {
+    if is_right_to_read(live, identity, role) {
+        return Owner::Ours;
+    }
     let metadata = &live["metadata"];
     let references = metadata["ownerReferences"].as_array();
     let controller = references
@@ -113,6 +118,17 @@ pub(super) fn owner(live: &Value, identity: &ObjectKey, uid: &str) -> Owner {
     }
 }
 
+/// Whether a binding is what it should be, whatever its marks say: whoever owns its namespace may have changed those.
+fn is_right_to_read(live: &Value, identity: &ObjectKey, role: &str) -> bool {
+    let subject = json!({
+        "kind": "ServiceAccount", "name": name_of(identity), "namespace": *identity.namespace,
+    });
+    live["metadata"]["name"] == global_name_of(identity)
+        && live["roleRef"]["kind"] == "ClusterRole"
+        && live["roleRef"]["name"] == role
+        && live["subjects"] == json!([subject])
+}
+
 fn conflict(child: &Child) -> Problem {
     Problem::error(
         Reason::ValueConflict,
@@ -130,12 +146,21 @@ pub(super) fn annotation<'v>(object: &'v Value, key: &str) -> Option<&'v str> {
 /// A Deployment with the replicas that are ours to say.
 fn complete(wanted: &Wanted, scale: Scale, live: Option<&Value>) -> Value {
     let mut body = wanted.body.clone();
-    if wanted.child.kind == ManagedKind::Deployment
-        && let Some(replicas) = replicas(scale, live)
-    {
-        body["spec"]["replicas"] = json!(replicas);
+    if wanted.child.kind == ManagedKind::Deployment {
+        if let Some(replicas) = replicas(scale, live) {
+            body["spec"]["replicas"] = json!(replicas);
+        }
+        if live.is_some_and(is_paused) {
+            body["spec"]["paused"] = json!(false);
+        }
     }
     body
+}
+
+/// Whether somebody keeps a Deployment from rolling out anything, as `kubectl rollout pause` does. What is false is not
+/// stored, so that it is said only where it is needed.
+fn is_paused(live: &Value) -> bool {
+    live["spec"]["paused"] == true
 }
 
 /// `None`: somebody else says how many, and goes on saying it.
@@ -166,10 +191,12 @@ fn others_scale(live: &Value) -> bool {
 
 /// Whether everything that is wanted stands in what is there.
 fn covers(live: &Value, wanted: &Value, kind: ManagedKind) -> bool {
-    within(live, wanted, "", kind)
+    let is_held = kind == ManagedKind::Deployment && is_paused(live);
+    !is_held && within(live, wanted, "", kind, false)
 }
 
-fn within(live: &Value, wanted: &Value, field: &str, kind: ManagedKind) -> bool {
+fn within(live: &Value, wanted: &Value, field: &str, kind: ManagedKind, is_whole: bool) -> bool {
+    let is_whole = is_whole || makes_sense_whole(field, kind);
     match (live, wanted) {
         (Value::Object(live), Value::Object(wanted)) if is_of_amounts(field) => {
             let is_there = |name, amount| {
@@ -178,22 +205,45 @@ fn within(live: &Value, wanted: &Value, field: &str, kind: ManagedKind) -> bool 
             };
             wanted.iter().all(|(name, amount)| is_there(name, amount))
         }
-        (Value::Object(live), Value::Object(wanted)) => wanted.iter().all(|(name, value)| {
-            let live = live.get(name).unwrap_or(&Value::Null);
-            // An empty value may be left out by whoever stores it.
-            (live.is_null() && is_empty(value)) || within(live, value, name, kind)
-        }),
+        (Value::Object(live), Value::Object(wanted)) => {
+            let is_added =
+                |(name, value): (&String, &Value)| !wanted.contains_key(name) && !is_empty(value);
+            let is_there = |(name, value): (&String, &Value)| {
+                let live = live.get(name).unwrap_or(&Value::Null);
+                // An empty value may be left out by whoever stores it.
+                (live.is_null() && is_empty(value)) || within(live, value, name, kind, is_whole)
+            };
+            wanted.iter().all(is_there) && !(is_whole && live.iter().any(is_added))
+        }
         (Value::Array(live), Value::Array(wanted)) if is_shared(field, kind) => wanted
             .iter()
-            .all(|item| live.iter().any(|live| within(live, item, "", kind))),
+            .all(|item| live.iter().any(|live| within(live, item, "", kind, false))),
         (Value::Array(live), Value::Array(wanted)) => {
             live.len() == wanted.len()
                 && live
                     .iter()
                     .zip(wanted)
-                    .all(|(live, item)| within(live, item, "", kind))
+                    .all(|(live, item)| within(live, item, "", kind, is_whole))
         }
         _ => live == wanted,
+    }
+}
+
+/// What means something else as soon as somebody adds to it. The API server stores each as it was written.
+fn makes_sense_whole(field: &str, kind: ManagedKind) -> bool {
+    match field {
+        "selector" => matches!(
+            kind,
+            ManagedKind::Service | ManagedKind::PodDisruptionBudget
+        ),
+        "podSelector" | "ingress" => kind == ManagedKind::NetworkPolicy,
+        "rules" => matches!(kind, ManagedKind::Role | ManagedKind::Ingress),
+        "subjects" | "roleRef" => matches!(
+            kind,
+            ManagedKind::RoleBinding | ManagedKind::ClusterRoleBinding
+        ),
+        "nodeSelector" => kind.is_workload(),
+        _ => false,
     }
 }
 

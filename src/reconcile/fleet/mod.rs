@@ -1,7 +1,8 @@
 //! The pods of Identities and all that belongs to them: a Deployment or StatefulSet, its Service, rights, budget, routes.
 //!
 //! [`build`] says what there should be; [`compare`] what to do about each object that there is; [`rollout`] how far
-//! the pods are; [`upgrade`] whose turn it is when the installation's image changes. Those are pure. [`Fleet`] gathers
+//! the pods are; [`upgrade`] whose turn it is when the installation's image changes; [`refusals`] where else its servers
+//! may not read. Those are pure. [`Fleet`] gathers
 //! live objects and applies, one request a step. Absent: Secrets (the pods mount them and follow them by
 //! themselves), and dev mode, which runs no pods.
 
@@ -10,6 +11,7 @@ mod compare;
 mod objects;
 mod pass;
 mod quantity;
+mod refusals;
 mod rollout;
 mod seen;
 #[cfg(test)]
@@ -19,7 +21,10 @@ mod volume;
 
 pub use self::objects::Objects;
 pub use self::pass::{Fleet, FleetError, Passed};
+pub use self::refusals::Refusal;
 pub use self::rollout::{Phase, Rollout};
+
+use std::collections::BTreeMap;
 
 use crate::directory::ObjectKey;
 use crate::resources::ManagedKind;
@@ -44,6 +49,19 @@ pub struct Installation {
     pub server_cluster_role: String,
     /// Where traces go, as an OTLP URL.
     pub otlp_endpoint: Option<String>,
+    /// What has the metrics of Identities' pods collected.
+    pub monitors: Monitors,
+}
+
+/// What an installation says of Identities' `ServiceMonitor`s.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Monitors {
+    /// None are made.
+    pub off: bool,
+    /// What the Prometheus selects them by.
+    pub labels: BTreeMap<String, String>,
+    /// Between scrapes; `None`: as the Prometheus does it.
+    pub interval: Option<String>,
 }
 
 /// One object that is made of an Identity.

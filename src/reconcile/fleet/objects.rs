@@ -17,7 +17,7 @@ use crate::reconcile::fence::Fence;
 use crate::reconcile::kube_api::secret_of;
 use crate::reconcile::rest::{Built, Rest};
 use crate::reconcile::secret::SecretObject;
-use crate::resources::ManagedKind;
+use crate::resources::{API_VERSION, Kind, ManagedKind};
 
 /// Pods that are asked what ails them.
 const MOST_PODS: u32 = 20;
@@ -56,6 +56,13 @@ impl Objects {
             .await
     }
 
+    /// Changes some fields of one: on condition of what was read, which is in the patch.
+    pub(super) async fn patch(&self, child: &Child, patch: &Value) -> Result<Value, ApiError> {
+        let params = managed();
+        self.write(at(child)?.patch(&child.name, &params, &Patch::Merge(patch)))
+            .await
+    }
+
     /// Deletes the very object that was read.
     pub(super) async fn delete(&self, child: &Child, only: &Precondition) -> Result<(), ApiError> {
         self.delete_by(child, only, DeleteParams::background())
@@ -80,6 +87,15 @@ impl Objects {
         self.write(at(child)?.delete(&child.name, &params))
             .await
             .map(drop)
+    }
+
+    /// The uid of an Identity; `None`: there is none.
+    pub(super) async fn uid_of(&self, identity: &ObjectKey) -> Result<Option<String>, ApiError> {
+        let (namespace, plural) = (&identity.namespace, Kind::Identity.plural());
+        let path = format!("/apis/{API_VERSION}/namespaces/{namespace}/{plural}");
+        let request = Request::new(path).get(&identity.name, &GetParams::default());
+        let found = self.rest.find(request).await?;
+        Ok(found.and_then(|it| it["metadata"]["uid"].as_str().map(str::to_owned)))
     }
 
     /// Reads the claim of a volume.
@@ -114,10 +130,7 @@ impl Objects {
         name: &str,
         patch: &Value,
     ) -> Result<(), ApiError> {
-        let params = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = managed();
         self.write(claims(namespace).patch(name, &params, &Patch::Merge(patch)))
             .await
             .map(drop)
@@ -193,6 +206,13 @@ impl Objects {
             ));
         }
         self.rest.send(request).await
+    }
+}
+
+fn managed() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
     }
 }
 

@@ -9,11 +9,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::build::{Apis, Plan, Wanted, build, possible};
+use super::build::{Apis, Plan, Wanted, build, possible, service_of_issuer};
 use super::compare::{Owner, Step, annotation, owner, step};
+use super::refusals::{Obstacle, Refusal, Refusals, is_elsewhere, obstacle, tell};
 use super::rollout::{Phase, Rollout, is_rolling, is_stuck, read};
 use super::seen::Seen;
-use super::upgrade::{Cause, SPEC, UPGRADE, cause, under_way};
+use super::upgrade::{Cause, cause, noted, rescaled, under_way};
 use super::volume::{claim_name, growth, not_grown};
 use super::{Child, Installation, Objects};
 use crate::directory::{ObjectKey, Problem, Reason};
@@ -29,6 +30,8 @@ const APIS_FOR: Duration = Duration::from_secs(20);
 const QUICK_REPAIRS: u32 = 3;
 /// The longest wait before what was undone is repaired again.
 const LONGEST_PATIENCE: Duration = Duration::from_mins(5);
+/// What fails no longer than this, and may be well at the next look, is not told.
+const HICCUP: Duration = Duration::from_secs(10);
 
 /// Keeps the objects of Identities as they should be.
 pub struct Fleet {
@@ -38,7 +41,9 @@ pub struct Fleet {
     apis: Mutex<Option<(Apis, Instant)>>,
     repairs: Mutex<HashMap<Child, Repairs>>,
     /// Namespaces in which an Identity's servers could not be given their rights, as people were told.
-    refused: Mutex<HashMap<ObjectKey, BTreeSet<String>>>,
+    refused: Mutex<HashMap<ObjectKey, Refusals>>,
+    /// Since when no pass over an Identity has come to its end.
+    failing: Mutex<HashMap<ObjectKey, Instant>>,
     /// Held from asking whose turn it is until the workload is written.
     turn: tokio::sync::Mutex<Option<Turn>>,
 }
@@ -68,10 +73,12 @@ pub struct Passed {
     /// Whether new pods are being rolled out by this pass.
     pub has_begun: bool,
     /// Namespaces in which its servers can be given no rights: all of them, if that is news.
-    pub newly_refused: Option<String>,
+    pub newly_refused: Vec<Refusal>,
+    /// What could not be done: all else was, and there is to be another pass. People are told by `problem`.
+    pub failed: Option<FleetError>,
 }
 
-/// A pass that could not come to its end.
+/// What could not be done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}: {1}")]
 pub struct FleetError(pub String, #[source] pub ApiError);
@@ -88,6 +95,15 @@ impl FleetError {
         let message = format!("the API server refuses the {child}: {words}");
         Some(Problem::error(reason, "/spec", message))
     }
+
+    /// What people are told of one that does not go away by itself.
+    fn lasting(&self) -> Problem {
+        let Self(child, error) = self;
+        let message = format!(
+            "the {child} is not as it should be, and is tried again and again: {error}. If a webhook or another API server is named, have that mended"
+        );
+        Problem::error(Reason::Pending, "/spec", message)
+    }
 }
 
 impl Fleet {
@@ -100,6 +116,7 @@ impl Fleet {
             apis: Mutex::default(),
             repairs: Mutex::default(),
             refused: Mutex::default(),
+            failing: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -126,6 +143,16 @@ impl Fleet {
 
     /// Brings an Identity's objects to what its spec says.
     pub async fn run(&self, identity: &Identity, now: Timestamp) -> Result<Passed, FleetError> {
+        let mut passed = self.attempt(identity, now).await?;
+        let since = self.failing_since(&key_of(identity), passed.failed.is_some());
+        if let Some(error) = &passed.failed {
+            let lasts = || (since >= HICCUP).then(|| error.lasting());
+            passed.problem = passed.problem.or_else(|| error.problem()).or_else(lasts);
+        }
+        Ok(passed)
+    }
+
+    async fn attempt(&self, identity: &Identity, now: Timestamp) -> Result<Passed, FleetError> {
         let apis = self.apis().await?;
         let plan = match build(identity, &self.of, apis) {
             Ok(plan) => plan,
@@ -142,50 +169,93 @@ impl Fleet {
                 .as_ref()
                 .map(|tls| &*tls.secret_ref.name),
             plan: &plan,
-            refused: BTreeSet::new(),
+            refused: Refusals::new(),
             passed: Passed::default(),
             workload: None,
             waits: None,
             now,
         };
-        if plan.objects.iter().any(|it| !it.child.kind.is_built_in()) {
+        let is_monitor_awaited = !apis.service_monitor && !self.of.monitors.off;
+        if is_monitor_awaited || plan.objects.iter().any(|it| !it.child.kind.is_built_in()) {
             pass.passed.look_again(UNWATCHED);
         }
         for wanted in &plan.objects {
-            match pass.attend(wanted).await {
-                Err(error) if is_refused_elsewhere(&error, &wanted.child, &pass.key) => {
-                    pass.leave_out(&wanted.child);
+            let kind = wanted.child.kind;
+            if let Err(error) = pass.attend(wanted).await {
+                let is_elsewhere = is_elsewhere(&wanted.child, &pass.key);
+                let in_the_way = obstacle(&error.1).filter(|_| is_elsewhere);
+                if let Some(obstacle) = in_the_way {
+                    pass.leave_out(&wanted.child, obstacle);
+                } else {
+                    pass.failed(error);
+                    if !is_elsewhere && comes_before_pods(kind) {
+                        return Ok(pass.finish().await);
+                    }
                 }
-                attended => attended?,
             }
             // No pod may run as an account that is somebody else's, nor may that be given rights.
-            if pass.passed.problem.is_some() && gives_rights(wanted.child.kind) {
-                if wanted.child.kind == ManagedKind::ServiceAccount {
-                    pass.unbind().await?;
+            if pass.passed.problem.is_some() && gives_rights(kind) {
+                if kind == ManagedKind::ServiceAccount
+                    && let Err(error) = pass.unbind().await
+                {
+                    pass.failed(error);
                 }
-                return pass.finish().await;
+                return Ok(pass.finish().await);
             }
         }
+        if let Some((_, problem)) = &plan.left_out {
+            // What was missing may have come without a word.
+            pass.passed.look_again(APIS_FOR);
+            pass.passed.problem.get_or_insert_with(|| problem.clone());
+        }
         self.tell_of_refusals(&mut pass);
-        let wanted: BTreeSet<&Child> = plan.objects.iter().map(|wanted| &wanted.child).collect();
-        pass.clear(&wanted).await?;
-        pass.finish().await
+        if let Err(error) = pass.clear().await {
+            pass.failed(error);
+        }
+        Ok(pass.finish().await)
     }
 
-    /// Takes away everything that an Identity has of us: it is served otherwise now.
-    pub async fn clear(&self, identity: &Identity) -> Result<(), FleetError> {
+    /// For how long no pass over an Identity has come to its end.
+    fn failing_since(&self, identity: &ObjectKey, has_failed: bool) -> Duration {
+        let mut failing = lock(&self.failing);
+        if has_failed {
+            let now = Instant::now();
+            let since = *failing.entry(identity.clone()).or_insert(now);
+            now.duration_since(since)
+        } else {
+            failing.remove(identity);
+            Duration::ZERO
+        }
+    }
+
+    /// Takes away everything that an Identity has of us: it is served otherwise now. Not so where its issuer is the Service
+    /// of its own pods, and nobody else's stands there: nothing would answer any more.
+    pub async fn clear(&self, identity: &Identity) -> Result<Passed, FleetError> {
         let uid = identity.metadata.uid.as_deref().unwrap_or_default();
         let key = key_of(identity);
+        if let Some(service) = service_of_issuer(&key, identity) {
+            let live = self.objects.get(&service).await;
+            let live = live.map_err(|error| FleetError(service.to_string(), error))?;
+            let role = &self.of.server_cluster_role;
+            if live.is_none_or(|live| owner(&live, &key, uid, role) != Owner::Other) {
+                return Ok(Passed {
+                    problem: Some(needed(&service)),
+                    // No watch tells of somebody else's.
+                    again: Some(IN_THE_WAY),
+                    ..Passed::default()
+                });
+            }
+        }
         for child in self.candidates(&key) {
             self.remove(&child, &key, uid).await?;
         }
-        lock(&self.refused).remove(&key);
-        Ok(())
+        self.forget(&key);
+        Ok(Passed::default())
     }
 
     /// Takes away what an Identity that is gone has left outside its namespace: owner references reach no further.
     pub async fn sweep(&self, identity: &ObjectKey) -> Result<(), FleetError> {
-        lock(&self.refused).remove(identity);
+        self.forget(identity);
         let left = lock(&self.seen).of(identity);
         let own = Some(&*identity.namespace);
         for child in left
@@ -195,6 +265,11 @@ impl Fleet {
             self.remove(child, identity, "").await?;
         }
         Ok(())
+    }
+
+    fn forget(&self, identity: &ObjectKey) {
+        lock(&self.refused).remove(identity);
+        lock(&self.failing).remove(identity);
     }
 
     fn candidates(&self, identity: &ObjectKey) -> BTreeSet<Child> {
@@ -210,7 +285,9 @@ impl Fleet {
     /// the rest goes all the same.
     async fn remove(&self, child: &Child, key: &ObjectKey, uid: &str) -> Result<(), FleetError> {
         match self.delete(child, key, uid).await {
-            Err(error) if is_refused_elsewhere(&error, child, key) => {
+            Err(error)
+                if is_elsewhere(child, key) && obstacle(&error.1) == Some(Obstacle::Refused) =>
+            {
                 warn!(%child, "not deleted: the API server refuses it");
                 Ok(())
             }
@@ -228,7 +305,8 @@ impl Fleet {
             }
             Err(error) => return Err(failed(error)),
         };
-        let ours = live.filter(|live| owner(live, key, uid) == Owner::Ours);
+        let role = &self.of.server_cluster_role;
+        let ours = live.filter(|live| owner(live, key, uid, role) == Owner::Ours);
         if let Some(live) = ours {
             match self.objects.delete(child, &only(&live)).await {
                 Ok(()) => info!(%child, "deleted: nobody wants it any more"),
@@ -242,13 +320,16 @@ impl Fleet {
 
     fn tell_of_refusals(&self, pass: &mut Pass<'_>) {
         let now = std::mem::take(&mut pass.refused);
-        let names: Vec<&str> = now.iter().map(String::as_str).collect();
-        let names = (!names.is_empty()).then(|| names.join(", "));
-        let before = match names {
-            Some(_) => lock(&self.refused).insert(pass.key.clone(), now.clone()),
-            None => lock(&self.refused).remove(&pass.key),
+        let told = tell(&now, &pass.key);
+        let mut refused = lock(&self.refused);
+        let before = if now.is_empty() {
+            refused.remove(&pass.key)
+        } else {
+            refused.insert(pass.key.clone(), now.clone())
         };
-        pass.passed.newly_refused = names.filter(|_| before.as_ref() != Some(&now));
+        if before != Some(now) {
+            pass.passed.newly_refused = told;
+        }
     }
 
     async fn apis(&self) -> Result<Apis, FleetError> {
@@ -308,16 +389,6 @@ impl Passed {
     }
 }
 
-/// Whether a namespace other than the Identity's does not let us bind its servers' right to read there: that is no reason
-/// not to serve the others.
-fn is_refused_elsewhere(error: &FleetError, child: &Child, identity: &ObjectKey) -> bool {
-    let FleetError(_, error) = error;
-    let namespace = child.namespace.as_deref();
-    matches!(error, ApiError::Forbidden(_))
-        && child.kind == ManagedKind::RoleBinding
-        && namespace.is_some_and(|namespace| namespace != &*identity.namespace)
-}
-
 /// Whether pods are what they are by objects of this kind.
 const fn gives_rights(kind: ManagedKind) -> bool {
     matches!(
@@ -329,6 +400,11 @@ const fn gives_rights(kind: ManagedKind) -> bool {
     )
 }
 
+/// Whether no pods are made or changed without objects of this kind: their rights, and what else makes them safe to run.
+fn comes_before_pods(kind: ManagedKind) -> bool {
+    kind < ManagedKind::Deployment
+}
+
 /// One pass on its way.
 struct Pass<'a> {
     fleet: &'a Fleet,
@@ -337,7 +413,7 @@ struct Pass<'a> {
     /// The Secret of its TLS certificate.
     certificate: Option<&'a str>,
     plan: &'a Plan,
-    refused: BTreeSet<String>,
+    refused: Refusals,
     passed: Passed,
     workload: Option<Value>,
     /// Why newer pods come later.
@@ -414,6 +490,21 @@ impl Pass<'_> {
         let child = &wanted.child;
         match step {
             Step::Keep => Ok(live),
+            Step::Wait if is_elsewhere(child, &self.key) => {
+                let live = live.unwrap_or_default();
+                let is_ending = live["metadata"]["deletionTimestamp"].is_string();
+                let obstacle = if is_ending {
+                    Obstacle::Ending
+                } else {
+                    Obstacle::Foreign
+                };
+                self.leave_out(child, obstacle);
+                Ok(None)
+            }
+            Step::Conflict(_) if is_elsewhere(child, &self.key) => {
+                self.leave_out(child, Obstacle::Foreign);
+                Ok(None)
+            }
             Step::Wait => {
                 self.passed.look_again(SOON);
                 Ok(None)
@@ -448,8 +539,14 @@ impl Pass<'_> {
             }
             Step::Replace => {
                 if let Some(live) = &live {
-                    let deleted = self.fleet.objects.delete(child, &only(live)).await;
-                    deleted.map_err(|error| FleetError(child.to_string(), error))?;
+                    match self.fleet.objects.delete(child, &only(live)).await {
+                        Ok(()) | Err(ApiError::NotFound) => {}
+                        Err(ApiError::Conflict) => {
+                            self.passed.look_again(SOON);
+                            return Ok(None);
+                        }
+                        Err(error) => return Err(FleetError(child.to_string(), error)),
+                    }
                 }
                 self.apply(child, wanted.body.clone(), None).await
             }
@@ -474,20 +571,53 @@ impl Pass<'_> {
                     self.waits = Some(format!(
                         "newer pods wait for their turn: Identity {other} is being upgraded"
                     ));
-                    return Ok(live);
+                    drop(turn);
+                    return self.rescale(child, &body, live).await;
                 }
             }
-            note(&mut body, cause, live.as_ref());
+            note(&mut body, noted(cause, live.as_ref()), live.as_ref());
             self.passed.has_begun = cause != Cause::Nothing;
         }
         let applied = fleet.objects.apply(child, &body).await;
         drop(turn);
         match applied {
             Ok(stored) => Ok(Some(stored)),
+            // There is no such namespace.
+            Err(ApiError::NotFound) if is_elsewhere(child, &self.key) => {
+                self.leave_out(child, Obstacle::Absent);
+                Ok(None)
+            }
             // Somebody was faster: what they did comes as news, or is looked at soon.
             Err(ApiError::Conflict | ApiError::NotFound) => {
                 self.passed.look_again(SOON);
                 self.passed.has_begun = false;
+                Ok(None)
+            }
+            Err(error) => {
+                self.passed.has_begun = false;
+                Err(FleetError(child.to_string(), error))
+            }
+        }
+    }
+
+    /// How many pods there are waits for nobody's turn.
+    async fn rescale(
+        &mut self,
+        child: &Child,
+        wanted: &Value,
+        live: Option<Value>,
+    ) -> Result<Option<Value>, FleetError> {
+        let Some(patch) = live.as_ref().and_then(|live| rescaled(wanted, live)) else {
+            return Ok(live);
+        };
+        if let Some(wait) = self.fleet.patience(child) {
+            self.passed.look_again(wait);
+            return Ok(live);
+        }
+        match self.fleet.objects.patch(child, &patch).await {
+            Ok(stored) => Ok(Some(stored)),
+            Err(ApiError::Conflict | ApiError::NotFound) => {
+                self.passed.look_again(SOON);
                 Ok(None)
             }
             Err(error) => Err(FleetError(child.to_string(), error)),
@@ -501,7 +631,7 @@ impl Pass<'_> {
         if let Some(turn) = turn.as_ref().filter(is_known) {
             return Ok(Some(turn.identity.clone()));
         }
-        let other = self.upgraded_elsewhere(&own).await?;
+        let other = self.upgraded_elsewhere().await?;
         *turn = Some(Turn {
             identity: other.clone().unwrap_or(own),
             asked: now,
@@ -509,7 +639,7 @@ impl Pass<'_> {
         Ok(other)
     }
 
-    async fn upgraded_elsewhere(&self, own: &str) -> Result<Option<String>, FleetError> {
+    async fn upgraded_elsewhere(&self) -> Result<Option<String>, FleetError> {
         let of = &self.fleet.of;
         let places = match (&of.identity_namespaces[..], &of.namespaces[..]) {
             ([], []) => vec![None],
@@ -526,19 +656,38 @@ impl Pass<'_> {
                         found.map_err(|error| FleetError(format!("list of {kind}s"), error))?
                     }
                 };
-                if let Some(other) = under_way(&found, own) {
-                    return Ok(Some(other.to_owned()));
+                for (identity, uid) in under_way(&found, &self.key) {
+                    if self.is_alive(&identity, uid).await? {
+                        return Ok(Some(identity.to_string()));
+                    }
                 }
             }
         }
         Ok(None)
     }
 
-    /// Goes on without an object in a namespace that refuses us.
-    fn leave_out(&mut self, child: &Child) {
-        debug!(%child, "left out: the API server refuses it");
-        self.refused.extend(child.namespace.clone());
+    /// Whether there is an Identity, and the very one.
+    async fn is_alive(&self, identity: &ObjectKey, uid: &str) -> Result<bool, FleetError> {
+        match self.fleet.objects.uid_of(identity).await {
+            Ok(found) => Ok(found.as_deref() == Some(uid)),
+            // We would not upgrade it there.
+            Err(ApiError::Forbidden(_)) => Ok(false),
+            Err(error) => Err(FleetError(format!("Identity {identity}"), error)),
+        }
+    }
+
+    /// Goes on without the right to read in somebody else's namespace.
+    fn leave_out(&mut self, child: &Child, obstacle: Obstacle) {
+        debug!(%child, ?obstacle, "left out");
+        let namespace = child.namespace.clone();
+        self.refused.extend(namespace.map(|it| (it, obstacle)));
         self.passed.look_again(REFUSED);
+    }
+
+    /// Goes on, and notes that there must be another pass.
+    fn failed(&mut self, error: FleetError) {
+        debug!(%error, "failed, and the rest goes on");
+        self.passed.failed.get_or_insert(error);
     }
 
     /// Takes the rights from an account that is somebody else's now.
@@ -560,12 +709,16 @@ impl Pass<'_> {
     }
 
     /// Takes away what is not wanted any more.
-    async fn clear(&self, wanted: &BTreeSet<&Child>) -> Result<(), FleetError> {
+    async fn clear(&self) -> Result<(), FleetError> {
+        let objects = self.plan.objects.iter();
+        let wanted: BTreeSet<&Child> = objects.map(|wanted| &wanted.child).collect();
+        let left_out = self.plan.left_out.as_ref().map(|(kind, _)| *kind);
         // Whoever serves goes on until another does.
         let is_replaced = self.workload.as_ref().is_some_and(|it| !is_rolling(it));
         for child in self.fleet.candidates(&self.key) {
             let is_needed = child.kind.is_workload() && !is_replaced;
-            if !wanted.contains(&child) && !is_needed {
+            let is_wanted = wanted.contains(&child) || left_out == Some(child.kind);
+            if !is_wanted && !is_needed {
                 self.fleet.remove(&child, &self.key, self.uid).await?;
             }
         }
@@ -597,13 +750,17 @@ impl Pass<'_> {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<Passed, FleetError> {
-        self.grow().await?;
+    async fn finish(mut self) -> Passed {
+        if let Err(error) = self.grow().await {
+            self.failed(error);
+        }
         let Some(workload) = &self.workload else {
-            let words = "its pods are about to be made, or to be changed";
-            let soon = || Problem::error(Reason::RollingOut, "", words);
-            self.passed.problem.get_or_insert_with(soon);
-            return Ok(self.passed);
+            if self.passed.failed.is_none() {
+                let words = "its pods are about to be made, or to be changed";
+                let soon = || Problem::error(Reason::RollingOut, "", words);
+                self.passed.problem.get_or_insert_with(soon);
+            }
+            return self.passed;
         };
         let mut rollout = read(workload, &[], self.now);
         // A StatefulSet has no deadline of its own, and no condition: its pod tells.
@@ -625,7 +782,7 @@ impl Pass<'_> {
         }
         rollout.upgrade = self.waits;
         self.passed.rollout = Some(rollout);
-        Ok(self.passed)
+        self.passed
     }
 }
 
@@ -647,6 +804,14 @@ pub(super) fn missing_certificate(name: &str, found: Option<&SecretObject>) -> O
     Some(Problem::error(Reason::SecretNotFound, path, message))
 }
 
+/// Whoever knows the issuer asks this Service, which would go with the Identity's pods.
+fn needed(service: &Child) -> Problem {
+    let message = format!(
+        "the issuer is the {service} of the Identity's own pods, and mode: Embedded has none: go back to mode: Deployment, or delete that Service and create one of your own under the name, which selects the operator's pods"
+    );
+    Problem::error(Reason::Pending, "/spec/mode", message)
+}
+
 /// How large a volume a StatefulSet claims.
 fn claimed(workload: &Value) -> Option<String> {
     let claim = &workload["spec"]["volumeClaimTemplates"][0]["spec"];
@@ -655,13 +820,7 @@ fn claimed(workload: &Value) -> Option<String> {
 }
 
 /// Notes on a workload why its pods were last replaced, and over what it is applied.
-fn note(body: &mut Value, cause: Cause, live: Option<&Value>) {
-    let before = live.and_then(|live| annotation(live, ANNOTATION_ROLLOUT));
-    let why = match cause {
-        Cause::Upgrade => UPGRADE,
-        Cause::Spec => SPEC,
-        Cause::Nothing => before.unwrap_or(SPEC),
-    };
+fn note(body: &mut Value, why: &str, live: Option<&Value>) {
     body["metadata"]["annotations"][ANNOTATION_ROLLOUT] = why.into();
     // What an autoscaler has said since would be undone.
     if let Some(live) = live {

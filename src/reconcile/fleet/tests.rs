@@ -6,12 +6,14 @@ use serde_json::{Value, json};
 use super::build::{Apis, Plan, Scale, Wanted, build};
 use super::compare::{Step, step};
 use super::pass::missing_certificate;
+use super::refusals::{Obstacle, Refusals, is_elsewhere, obstacle, tell};
 use super::rollout::{Phase, read};
 use super::seen::Seen;
-use super::upgrade::{Cause, cause, under_way};
+use super::upgrade::{Cause, cause, noted, rescaled, under_way};
 use super::volume::{claims_another, growth};
-use super::{Child, Installation};
+use super::{Child, Installation, Monitors, global_name_of};
 use crate::directory::{ObjectKey, Reason};
+use crate::reconcile::cluster::ApiError;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{Identity, ManagedKind};
 
@@ -98,6 +100,13 @@ fn every_option_has_its_place() {
         identity_namespaces: vec!["platform".to_owned()],
         default_identity: Some(ObjectKey::new("platform", "main")),
         otlp_endpoint: Some("http://otel:4317".to_owned()),
+        monitors: Monitors {
+            labels: [("release", "prometheus"), ("symbolon.dev/managed", "taken")]
+                .map(|(label, value)| (label.to_owned(), value.to_owned()))
+                .into(),
+            interval: Some("15s".to_owned()),
+            off: false,
+        },
         ..installation()
     };
     let all = Apis {
@@ -138,7 +147,8 @@ fn an_ingress_leads_to_the_issuer_and_to_the_document_at_the_root() {
 #[case::none("replicas: 0", Scale::Fixed(0), false, false)]
 #[case::many("replicas: 5", Scale::Fixed(5), true, false)]
 #[case::auto("autoscaling: {min: 2, max: 5}", Scale::Auto(2), true, true)]
-#[case::auto_from_one("autoscaling: {min: 1, max: 5}", Scale::Auto(1), false, true)]
+#[case::auto_from_one("autoscaling: {min: 1, max: 5}", Scale::Auto(1), true, true)]
+#[case::auto_of_one("autoscaling: {min: 1, max: 1}", Scale::Auto(1), false, true)]
 fn a_budget_is_for_several_and_an_autoscaler_for_who_asks(
     #[case] spec: &str,
     #[case] scale: Scale,
@@ -150,6 +160,21 @@ fn a_budget_is_for_several_and_an_autoscaler_for_who_asks(
     assert_eq!(plan.scale, scale);
     assert_eq!(has(ManagedKind::PodDisruptionBudget), has_budget);
     assert_eq!(has(ManagedKind::HorizontalPodAutoscaler), has_autoscaler);
+}
+
+#[rstest]
+#[case::memory("{limits: {memory: 1Gi}}", json!({"requests": {"cpu": "50m"}, "limits": {"memory": "1Gi"}}))]
+#[case::request("{requests: {cpu: 2}}", json!({"requests": {"cpu": 2}}))]
+#[case::limit("{limits: {cpu: 2}}", json!({"limits": {"cpu": 2}}))]
+fn an_autoscaler_has_a_request_to_count_in(#[case] asked: &str, #[case] expected: Value) {
+    let resources = |more: &str| {
+        let plan = plan(&format!("{{pod: {{resources: {asked}}}{more}}}"));
+        let pod = &body(&plan, ManagedKind::Deployment)["spec"]["template"]["spec"];
+        pod["containers"][0]["resources"].clone()
+    };
+    assert_eq!(resources(", autoscaling: {max: 3}"), expected);
+    let asked: Value = serde_yaml::from_str(asked).unwrap();
+    assert_eq!(resources(""), asked, "as it was asked for");
 }
 
 #[rstest]
@@ -187,9 +212,46 @@ fn what_cannot_be_run_says_why() {
         (problem.reason, &*problem.path),
         (Reason::Invalid, "/metadata/name")
     );
-    let routed = identity("network: {httpRoute: {parentRefs: [{name: gate}]}}");
-    let problem = build(&routed, &installation(), Apis::default()).unwrap_err();
-    assert_eq!(problem.reason, Reason::Pending, "it may come");
+}
+
+#[test]
+fn a_route_that_cannot_be_made_keeps_nothing_else_from_being_run() {
+    let routed = plan("network: {httpRoute: {parentRefs: [{name: gate}]}}");
+    let (kind, problem) = routed.left_out.unwrap();
+    assert_eq!(
+        (kind, problem.reason, &*problem.path),
+        (
+            ManagedKind::HttpRoute,
+            Reason::Pending,
+            "/spec/network/httpRoute"
+        ),
+        "it may come"
+    );
+    assert_eq!(routed.objects, plan("{}").objects);
+}
+
+#[test]
+fn an_installation_may_want_no_monitors() {
+    let apis = Apis {
+        service_monitor: true,
+        ..Apis::default()
+    };
+    let has = |off: bool| {
+        let monitors = Monitors {
+            off,
+            ..Monitors::default()
+        };
+        let of = Installation {
+            monitors,
+            ..installation()
+        };
+        let plan = build(&identity("{}"), &of, apis).unwrap();
+        let kinds = plan.objects.iter().map(|it| it.child.kind);
+        kinds
+            .filter(|it| *it == ManagedKind::ServiceMonitor)
+            .count()
+    };
+    assert_eq!([has(false), has(true)], [1, 0]);
 }
 
 /// What of the spec replaces pods: nothing but what is about pods.
@@ -261,16 +323,87 @@ fn only_what_is_ours_is_drift(#[case] at: &str, #[case] value: Value, #[case] is
     assert!(is_kept || matches!(step, Step::Repair(_)));
 }
 
-#[test]
-fn a_right_that_somebody_added_is_drift() {
+/// There somebody's addition changes what ours means.
+#[rstest]
+#[case::selector(ManagedKind::Service, "/spec/selector/x", json!("y"), false)]
+#[case::node_port(ManagedKind::Service, "/spec/ports/0/nodePort", json!(30000), true)]
+#[case::cluster_ip(ManagedKind::Service, "/spec/clusterIP", json!("10.0.0.1"), true)]
+#[case::peer(ManagedKind::NetworkPolicy, "/spec/ingress/0/from", json!([{"podSelector": {"matchLabels": {"a": "b"}}}]), false)]
+#[case::end_port(ManagedKind::NetworkPolicy, "/spec/ingress/0/ports/0/endPort", json!(9000), false)]
+#[case::guarded_pods(ManagedKind::NetworkPolicy, "/spec/podSelector/matchLabels/x", json!("y"), false)]
+#[case::budgeted_pods(ManagedKind::PodDisruptionBudget, "/spec/selector/matchLabels/x", json!("y"), false)]
+#[case::more_rules(ManagedKind::Role, "/rules/9", json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]}), false)]
+#[case::fewer_objects(ManagedKind::Role, "/rules/0/resourceNames", json!(["none"]), false)]
+#[case::more_subjects(ManagedKind::RoleBinding, "/subjects/9", json!({"kind": "User", "name": "eve"}), false)]
+#[case::other_annotation(ManagedKind::RoleBinding, "/metadata/annotations/a", json!("b"), true)]
+#[case::nodes(ManagedKind::Deployment, "/spec/template/spec/nodeSelector/x", json!("y"), false)]
+#[case::paused(ManagedKind::Deployment, "/spec/paused", json!(true), false)]
+fn what_makes_sense_only_as_a_whole_is_not_added_to(
+    #[case] kind: ManagedKind,
+    #[case] at: &str,
+    #[case] value: Value,
+    #[case] is_kept: bool,
+) {
+    let plan = plan("pod: {nodeSelector: {disk: fast}}");
+    let mut live = stored(body(&plan, kind));
+    live["spec"]["replicas"] = json!(2);
+    assert_eq!(steps(&plan, kind, &live), Step::Keep);
+    set(&mut live, at, value);
+    let step = steps(&plan, kind, &live);
+    assert_eq!(step == Step::Keep, is_kept, "{step:?}");
+    let is_unpaused = matches!(&step, Step::Repair(body) if body["spec"]["paused"] == json!(false));
+    assert_eq!(is_unpaused, at == "/spec/paused");
+}
+
+/// Whoever owns the namespace may take our marks away, and put a controller in our place.
+#[rstest]
+#[case::stripped(json!({}), json!([]), true)]
+#[case::taken(json!({}), json!([{"kind": "Shop", "name": "main", "uid": "x", "controller": true}]), true)]
+#[case::other_role(json!({"roleRef": {"kind": "ClusterRole", "name": "view"}}), json!([]), false)]
+#[case::other_subject(json!({"subjects": [{"kind": "User", "name": "eve"}]}), json!([]), false)]
+fn a_right_to_read_is_ours_by_what_it_is(
+    #[case] more: Value,
+    #[case] owners: Value,
+    #[case] is_ours: bool,
+) {
     let plan = plan("{}");
-    let mut live = stored(body(&plan, ManagedKind::Role));
-    let rules = live["rules"].as_array_mut().unwrap();
-    rules.push(json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]}));
-    assert!(matches!(
-        steps(&plan, ManagedKind::Role, &live),
-        Step::Repair(_)
-    ));
+    let mut live = stored(body(&plan, ManagedKind::ClusterRoleBinding));
+    live["metadata"]["labels"] = json!({});
+    live["metadata"]["ownerReferences"] = owners;
+    let fields = more.as_object().unwrap().clone();
+    live.as_object_mut().unwrap().extend(fields);
+    let step = steps(&plan, ManagedKind::ClusterRoleBinding, &live);
+    assert_eq!(matches!(step, Step::Repair(_)), is_ours, "{step:?}");
+    assert_eq!(matches!(step, Step::Conflict(_)), !is_ours);
+}
+
+#[test]
+fn what_is_in_the_way_elsewhere_is_told_and_stops_nothing() {
+    let key = ObjectKey::new("platform", "main");
+    let binding = |namespace: &str| Child {
+        kind: ManagedKind::RoleBinding,
+        namespace: Some(namespace.to_owned()),
+        name: global_name_of(&key),
+    };
+    assert!(is_elsewhere(&binding("shop"), &key) && !is_elsewhere(&binding("platform"), &key));
+    let forbidden = ApiError::Forbidden(String::new());
+    assert_eq!(obstacle(&forbidden), Some(Obstacle::Refused));
+    assert_eq!(obstacle(&ApiError::NotFound), Some(Obstacle::Absent));
+    assert_eq!(obstacle(&ApiError::Unknown(String::new())), None);
+    let refusals = Refusals::from([
+        ("a".to_owned(), Obstacle::Refused),
+        ("b".to_owned(), Obstacle::Foreign),
+        ("c".to_owned(), Obstacle::Refused),
+    ]);
+    let told = tell(&refusals, &key);
+    let notes: Vec<&str> = told.iter().map(|it| &*it.note).collect();
+    assert!(notes[0].starts_with("nothing of a, c is served: the API server refuses"));
+    assert!(
+        notes[1].starts_with("nothing of b is served: a RoleBinding symbolon:platform:main"),
+        "{}",
+        notes[1]
+    );
+    assert_ne!(told[0].action, told[1].action, "neither hides the other");
 }
 
 /// Sets a value at a JSON Pointer, and makes the place for it.
@@ -485,6 +618,35 @@ fn the_installation_waits_for_its_turn_and_an_identity_for_nobody() {
     assert_eq!(broken, Cause::Spec, "it may be healed, and blocks nobody");
 }
 
+/// Neither do its replicas, while newer pods wait: nor do those bring newer pods along.
+#[test]
+fn what_is_scaled_while_newer_pods_wait_goes_on_waiting() {
+    let newer = Installation {
+        image: "registry.example.com/symbolon:2".to_owned(),
+        ..installation()
+    };
+    let mut live = stored(body(&plan("replicas: 2"), ManagedKind::Deployment));
+    live["status"] = json!({"updatedReplicas": 2, "availableReplicas": 2});
+    let wanted = |spec: &str| {
+        let plan = build(&identity(spec), &newer, Apis::default()).unwrap();
+        body(&plan, ManagedKind::Deployment).clone()
+    };
+    assert_eq!(rescaled(&wanted("replicas: 2"), &live), None);
+    assert_eq!(rescaled(&wanted("{}"), &live), None, "nobody says how many");
+    let ten = wanted("replicas: 10");
+    let patch = rescaled(&ten, &live).unwrap();
+    assert_eq!(patch["spec"], json!({"replicas": 10}), "and nothing else");
+    assert_eq!(patch["metadata"]["resourceVersion"], "7");
+    assert_eq!(noted(Cause::Upgrade, Some(&live)), "upgrade");
+    live["spec"]["replicas"] = json!(10);
+    let annotations = patch["metadata"]["annotations"].as_object().unwrap();
+    let before = live["metadata"]["annotations"].as_object_mut().unwrap();
+    before.extend(annotations.clone());
+    assert_eq!(cause(&ten, Some(&live)), Cause::Upgrade);
+    let why = noted(Cause::Upgrade, Some(&live));
+    assert_eq!(why, "spec", "eight pods on their way keep nobody waiting");
+}
+
 #[test]
 fn one_identity_is_upgraded_at_a_time() {
     let of = |name: &str, why: &str, ready: i64| {
@@ -492,17 +654,38 @@ fn one_identity_is_upgraded_at_a_time() {
             json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2,
             "readyReplicas": ready, "availableReplicas": ready}),
         );
+        it["metadata"]["namespace"] = json!("a");
+        it["metadata"]["name"] = json!(format!("{name}-identity"));
         it["metadata"]["annotations"] =
-            json!({"symbolon.dev/identity-of": name, "symbolon.dev/rollout": why});
+            json!({"symbolon.dev/identity-of": format!("a/{name}"), "symbolon.dev/rollout": why});
+        it["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "symbolon.dev/v1alpha1", "kind": "Identity", "name": name, "uid": "x",
+            "controller": true}]);
         it
     };
-    let done = of("a/done", "upgrade", 2);
-    let own_affair = of("a/own", "spec", 0);
-    let rolling = of("a/rolling", "upgrade", 1);
-    assert_eq!(under_way(&[done.clone(), own_affair.clone()], "a/b"), None);
-    let all = [done, own_affair, rolling];
-    assert_eq!(under_way(&all, "a/b"), Some("a/rolling"));
-    assert_eq!(under_way(&all, "a/rolling"), None, "its own turn goes on");
+    let turn = |all: &[Value], own: &str| {
+        let own = ObjectKey::new("a", own);
+        let mut found = under_way(all, &own).map(|(identity, uid)| format!("{identity} {uid}"));
+        found.next()
+    };
+    let done = of("done", "upgrade", 2);
+    let own_affair = of("own", "spec", 0);
+    let rolling = of("rolling", "upgrade", 1);
+    assert_eq!(turn(&[done.clone(), own_affair.clone()], "b"), None);
+    let all = [done, own_affair, rolling.clone()];
+    assert_eq!(turn(&all, "b").as_deref(), Some("a/rolling x"));
+    assert_eq!(turn(&all, "rolling"), None, "its own turn goes on");
+    // Anybody can write one that only says so.
+    for (at, value) in [
+        ("/metadata/ownerReferences", json!([])),
+        ("/metadata/ownerReferences/0/controller", json!(false)),
+        ("/metadata/name", json!("other")),
+        ("/metadata/namespace", json!("shop")),
+    ] {
+        let mut foreign = rolling.clone();
+        set(&mut foreign, at, value);
+        assert_eq!(turn(&[foreign], "b"), None, "{at}");
+    }
 }
 
 // --- kept ---------------------------------------------------------------------------------------

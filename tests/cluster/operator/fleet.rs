@@ -29,7 +29,7 @@ use super::process::{Operator, fleet_rights, rights};
 use super::world::{Running, World, api, condition, resource};
 use crate::harness::{Cluster, eventually};
 
-const IMAGE: &str = "registry.example.com/symbolon:1.0";
+pub(super) const IMAGE: &str = "registry.example.com/symbolon:1.0";
 
 const IDENTITY: &str = "
 apiVersion: symbolon.dev/v1alpha1
@@ -40,11 +40,11 @@ spec:
   signing: {algorithms: [ES256]}
 ";
 
-fn identity(more: &str) -> String {
+pub(super) fn identity(more: &str) -> String {
     format!("{IDENTITY}  {more}\n")
 }
 
-fn installation(image: &str) -> Installation {
+pub(super) fn installation(image: &str) -> Installation {
     Installation {
         image: image.to_owned(),
         server_cluster_role: "symbolon-server".to_owned(),
@@ -53,7 +53,11 @@ fn installation(image: &str) -> Installation {
 }
 
 /// A controller that runs pods of an image.
-async fn start(world: &World<'_>, of: Installation, embedded: Option<ObjectKey>) -> Running {
+pub(super) async fn start(
+    world: &World<'_>,
+    of: Installation,
+    embedded: Option<ObjectKey>,
+) -> Running {
     let accepted = vec![world.platform.name().to_owned()];
     let of = Installation {
         identity_namespaces: accepted.clone(),
@@ -74,10 +78,10 @@ async fn start(world: &World<'_>, of: Installation, embedded: Option<ObjectKey>)
 }
 
 /// Says of each pod that it is ready, as long as it is held.
-struct Kubelet(#[expect(dead_code, reason = "held")] AbortOnDropHandle<()>);
+pub(super) struct Kubelet(#[expect(dead_code, reason = "held")] AbortOnDropHandle<()>);
 
 impl Kubelet {
-    fn start(world: &World<'_>) -> Self {
+    pub(super) fn start(world: &World<'_>) -> Self {
         let pods: Api<Pod> = world.platform.api();
         let task = tokio::spawn(async move {
             loop {
@@ -110,7 +114,7 @@ async fn make_ready(pods: &Api<Pod>) {
     }
 }
 
-fn objects(client: &Client, kind: ManagedKind, namespace: &str) -> Api<DynamicObject> {
+pub(super) fn objects(client: &Client, kind: ManagedKind, namespace: &str) -> Api<DynamicObject> {
     let (group, version) = kind
         .api_version()
         .rsplit_once('/')
@@ -125,12 +129,12 @@ fn objects(client: &Client, kind: ManagedKind, namespace: &str) -> Api<DynamicOb
 }
 
 impl World<'_> {
-    fn of(&self, kind: ManagedKind) -> Api<DynamicObject> {
+    pub(super) fn of(&self, kind: ManagedKind) -> Api<DynamicObject> {
         objects(&self.client(), kind, self.platform.name())
     }
 
     /// The Identity's object of a kind.
-    async fn made(&self, kind: ManagedKind) -> Option<Value> {
+    pub(super) async fn made(&self, kind: ManagedKind) -> Option<Value> {
         let name = match kind {
             ManagedKind::ClusterRoleBinding => format!("symbolon:{}:main", self.platform.name()),
             _ => "main-identity".to_owned(),
@@ -152,7 +156,7 @@ impl World<'_> {
         made
     }
 
-    async fn identity_named(&self, name: &str) -> Value {
+    pub(super) async fn identity_named(&self, name: &str) -> Value {
         let api: Api<DynamicObject> = Api::namespaced_with(
             self.client(),
             self.platform.name(),
@@ -162,7 +166,7 @@ impl World<'_> {
     }
 
     /// Waits until `Ready` of an Identity has this reason for its present generation.
-    async fn identity_is(&self, name: &str, reason: &str) -> Value {
+    pub(super) async fn identity_is(&self, name: &str, reason: &str) -> Value {
         let mut last = Value::Null;
         let found = tokio::time::timeout(
             Duration::from_secs(50),
@@ -186,7 +190,7 @@ impl World<'_> {
         .await
     }
 
-    async fn patch_made(&self, kind: ManagedKind, patch: Value) {
+    pub(super) async fn patch_made(&self, kind: ManagedKind, patch: Value) {
         self.of(kind)
             .patch(
                 "main-identity",
@@ -662,6 +666,21 @@ async fn a_new_image_reaches_one_identity_and_then_the_next() {
         images().await.contains(&waiting.to_owned()).then_some(())
     })
     .await;
+    // How many pods it has does not, either; they bring no newer ones along.
+    let third = names
+        .into_iter()
+        .find(|name| ![&*first, waiting].contains(name))
+        .unwrap();
+    let scaled = identity("replicas: 3")
+        .replace("name: main", &format!("name: {third}"))
+        .replace("example.com/id", &format!("example.com/{third}"));
+    world.apply(&scaled).await;
+    eventually("it is scaled at once", async || {
+        let name = format!("{third}-identity");
+        let deployment = world.of(ManagedKind::Deployment).get(&name).await.unwrap();
+        (deployment.data["spec"]["replicas"] == 3).then_some(())
+    })
+    .await;
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(images().await.len(), 2, "the third still waits");
 
@@ -818,7 +837,14 @@ async fn a_route_waits_for_the_cluster_to_know_its_kind() {
             "network: {httpRoute: {parentRefs: [{name: gate}]}}",
         ))
         .await;
-    let told = world.identity_is("main", "Pending").await;
+    let told = eventually(
+        "its pods are ready, and it waits for the route",
+        async || {
+            let told = world.identity_is("main", "Pending").await;
+            (told["status"]["readyReplicas"] == 2).then_some(told)
+        },
+    )
+    .await;
     let message = condition(&told, "Ready")["message"].as_str().unwrap();
     assert!(message.contains("Gateway API"), "{message}");
 

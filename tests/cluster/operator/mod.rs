@@ -6,6 +6,7 @@ mod faults;
 mod fleet;
 mod gitops;
 mod grants;
+mod interference;
 mod keys;
 mod lifecycle;
 mod metrics;

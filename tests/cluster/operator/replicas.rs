@@ -7,11 +7,12 @@ use std::{
 };
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::Secret};
 use kube::{
     Api,
-    api::{DeleteParams, ListParams, WatchEvent, WatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, WatchEvent, WatchParams},
 };
+use serde_json::json;
 use symbolon::{
     resources::{Credential, Kind},
     tokens::TokenHash,
@@ -230,4 +231,33 @@ async fn nothing_of_a_leader_that_slept_past_its_lease_lands_after() {
         .filter(|it| it.received > asleep_since)
         .collect();
     assert!(landed.is_empty(), "it wrote after it woke up: {landed:#?}");
+}
+
+/// Every renewal that crosses with somebody's write fails: that alone takes the lease from nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_somebody_annotates_is_kept() {
+    let world = World::new(Cluster::shared()).await;
+    let account = world.team.cluster_account("operator", rights()).await;
+    let operator = Operator::start(&world, account.kubeconfig_path());
+    world.token_ready("nightly").await;
+    let leases = world.team.api::<Lease>();
+    let holder = async || leases.get("operator").await.unwrap().spec.unwrap();
+    let before = holder().await;
+    let end = Instant::now() + Duration::from_secs(8);
+    for count in 0.. {
+        let note = json!({"metadata": {"annotations": {"example.com/count": count.to_string()}}});
+        let params = PatchParams::default();
+        let patched = leases.patch("operator", &params, &Patch::Merge(note)).await;
+        patched.unwrap();
+        if Instant::now() > end {
+            break;
+        }
+    }
+    assert!(operator.leads().await);
+    let after = holder().await;
+    assert_eq!(before.holder_identity, after.holder_identity);
+    assert!(
+        before.renew_time < after.renew_time,
+        "it is renewed as well"
+    );
 }

@@ -52,6 +52,8 @@ pub struct Plan {
     pub objects: Vec<Wanted>,
     /// Who says how many pods there are.
     pub scale: Scale,
+    /// What was asked for and cannot be made, and why: the rest is run without it.
+    pub left_out: Option<(ManagedKind, Problem)>,
 }
 
 /// Says what there should be for a valid Identity of mode `Deployment`.
@@ -65,7 +67,13 @@ pub fn build(identity: &Identity, of: &Installation, apis: Apis) -> Result<Plan,
     let mut objects = rights::objects(&about);
     objects.extend(network::policy_and_service(&about));
     objects.extend(workload::objects(&about, scale));
-    objects.extend(network::routes(&about, apis)?);
+    objects.extend(network::ingress(&about));
+    let mut left_out = None;
+    match network::route(&about, apis) {
+        Ok(route) => objects.extend(route),
+        Err(problem) => left_out = Some((ManagedKind::HttpRoute, problem)),
+    }
+    objects.extend(network::monitor(&about, apis));
     let objects = objects
         .into_iter()
         .map(|(child, body)| Wanted {
@@ -73,7 +81,21 @@ pub fn build(identity: &Identity, of: &Installation, apis: Apis) -> Result<Plan,
             child,
         })
         .collect();
-    Ok(Plan { objects, scale })
+    Ok(Plan {
+        objects,
+        scale,
+        left_out,
+    })
+}
+
+/// The Service of an Identity's pods, if that is its issuer.
+pub(super) fn service_of_issuer(key: &ObjectKey, identity: &Identity) -> Option<Child> {
+    let issuer = Issuer::parse(&identity.spec.issuer);
+    network::is_service(key, &issuer).then(|| Child {
+        kind: ManagedKind::Service,
+        namespace: Some(key.namespace.to_string()),
+        name: name_of(key),
+    })
 }
 
 /// Every object that an Identity may have had of this installation, wanted or not.

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::super::{Child, name_of};
-use super::{About, Apis, HEALTH_PORT, HTTP_PORT};
-use crate::directory::{Problem, Reason};
+use super::{About, Apis, HEALTH_PORT, HTTP_PORT, Issuer};
+use crate::directory::{ObjectKey, Problem, Reason};
 use crate::oauth::discovery::paths;
 use crate::resources::{ManagedKind, ServiceType};
 
@@ -59,58 +59,82 @@ fn port(about: &About<'_>) -> u16 {
     } else {
         80
     };
-    let service = format!("{}.{}.svc", name_of(&about.key), about.key.namespace);
-    let host = &about.issuer.host;
-    let is_service = host
-        .strip_prefix(&service)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let is_service = is_service(&about.key, &about.issuer);
     about.issuer.port.filter(|_| is_service).unwrap_or(usual)
 }
 
-/// What brings requests from outside, and what has metrics collected.
-pub(super) fn routes(about: &About<'_>, apis: Apis) -> Result<Vec<(Child, Value)>, Problem> {
-    let network = &about.spec.network;
-    let mut objects = Vec::new();
-    if let Some(options) = &network.ingress {
-        let mut spec = json!({"rules": [ingress_rule(about)]});
-        if let Some(class) = &options.class_name {
-            spec["ingressClassName"] = json!(class);
-        }
-        if let Some(secret) = &options.tls_secret_name {
-            let hosts: Vec<_> = about.issuer.host_name().into_iter().collect();
-            spec["tls"] = json!([{"hosts": hosts, "secretName": secret}]);
-        }
-        let body = json!({"spec": spec});
-        objects.push(about.annotated(ManagedKind::Ingress, &options.annotations, body));
+/// Whether an issuer is the Service of its Identity's pods itself.
+pub(super) fn is_service(identity: &ObjectKey, issuer: &Issuer) -> bool {
+    let service = format!("{}.{}.svc", name_of(identity), identity.namespace);
+    let rest = issuer.host.strip_prefix(&service);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// What brings requests from outside.
+pub(super) fn ingress(about: &About<'_>) -> Option<(Child, Value)> {
+    let options = about.spec.network.ingress.as_ref()?;
+    let mut spec = json!({"rules": [ingress_rule(about)]});
+    if let Some(class) = &options.class_name {
+        spec["ingressClassName"] = json!(class);
     }
-    if let Some(options) = &network.http_route {
-        if !apis.http_route {
-            return Err(Problem::error(
-                Reason::Pending,
-                "/spec/network/httpRoute",
-                "this cluster has no HTTPRoute yet: install the Gateway API (gateway.networking.k8s.io/v1), or use network.ingress",
-            ));
-        }
-        let mut spec = json!({
-            "parentRefs": options.parent_refs,
-            "rules": [{
-                "matches": prefixes(about).map(|path| json!({"path": {"type": "PathPrefix", "value": path}})).collect::<Vec<_>>(),
-                "backendRefs": [{"name": name_of(&about.key), "port": port(about)}],
-            }],
-        });
-        if let Some(host) = about.issuer.host_name() {
-            spec["hostnames"] = json!([host]);
-        }
-        objects.push(about.own(ManagedKind::HttpRoute, json!({"spec": spec})));
+    if let Some(secret) = &options.tls_secret_name {
+        let hosts: Vec<_> = about.issuer.host_name().into_iter().collect();
+        spec["tls"] = json!([{"hosts": hosts, "secretName": secret}]);
     }
-    if apis.service_monitor {
-        let spec = json!({
-            "selector": {"matchLabels": about.selector()},
-            "endpoints": [{"targetPort": "health", "path": "/metrics"}],
-        });
-        objects.push(about.own(ManagedKind::ServiceMonitor, json!({"spec": spec})));
+    let body = json!({"spec": spec});
+    Some(about.annotated(ManagedKind::Ingress, &options.annotations, body))
+}
+
+/// The same by the Gateway API, where the cluster has it.
+pub(super) fn route(about: &About<'_>, apis: Apis) -> Result<Option<(Child, Value)>, Problem> {
+    let Some(options) = &about.spec.network.http_route else {
+        return Ok(None);
+    };
+    if !apis.http_route {
+        return Err(Problem::error(
+            Reason::Pending,
+            "/spec/network/httpRoute",
+            "this cluster has no HTTPRoute yet: install the Gateway API (gateway.networking.k8s.io/v1), or use network.ingress",
+        ));
     }
-    Ok(objects)
+    let mut spec = json!({
+        "parentRefs": options.parent_refs,
+        "rules": [{
+            "matches": prefixes(about).map(|path| json!({"path": {"type": "PathPrefix", "value": path}})).collect::<Vec<_>>(),
+            "backendRefs": [{"name": name_of(&about.key), "port": port(about)}],
+        }],
+    });
+    if let Some(host) = about.issuer.host_name() {
+        spec["hostnames"] = json!([host]);
+    }
+    Ok(Some(
+        about.own(ManagedKind::HttpRoute, json!({"spec": spec})),
+    ))
+}
+
+/// What has metrics collected, where the cluster knows it and the installation does not mind.
+pub(super) fn monitor(about: &About<'_>, apis: Apis) -> Option<(Child, Value)> {
+    let options = &about.of.monitors;
+    if !apis.service_monitor || options.off {
+        return None;
+    }
+    let mut endpoint = json!({"targetPort": "health", "path": "/metrics"});
+    if let Some(interval) = &options.interval {
+        endpoint["interval"] = json!(interval);
+    }
+    let spec = json!({
+        "selector": {"matchLabels": about.selector()},
+        "endpoints": [endpoint],
+    });
+    let (child, mut body) = about.own(ManagedKind::ServiceMonitor, json!({"spec": spec}));
+    for (label, value) in &options.labels {
+        let labels = &mut body["metadata"]["labels"];
+        // Ours win.
+        if labels.get(label).is_none() {
+            labels[label] = json!(value);
+        }
+    }
+    Some((child, body))
 }
 
 fn ingress_rule(about: &About<'_>) -> Value {

@@ -26,6 +26,8 @@ const DEFAULT_REPLICAS: i64 = 2;
 pub(in super::super) const PROGRESS_DEADLINE_SECONDS: u64 = 300;
 /// Whom the process runs as.
 const USER: u64 = 65532;
+/// The CPU that a pod asks for where its Identity does not say.
+const CPU: &str = "50m";
 const KEYS_DIR: &str = "/var/run/symbolon/keys";
 const TLS_DIR: &str = "/var/run/symbolon/tls";
 
@@ -73,7 +75,12 @@ impl Scale {
 
 pub(super) fn objects(about: &About<'_>, scale: Scale) -> Vec<(Child, Value)> {
     let mut objects = vec![workload(about, scale)];
-    if scale.first() > 1 {
+    let most = about
+        .spec
+        .autoscaling
+        .as_ref()
+        .map_or(scale.first(), |it| it.max.max(scale.first()));
+    if most > 1 && !is_kept(about) {
         let spec = json!({
             "maxUnavailable": 1,
             "selector": {"matchLabels": about.selector()},
@@ -209,10 +216,7 @@ fn is_kept(about: &About<'_>) -> bool {
 
 fn container(about: &About<'_>, options: &PodOptions) -> Value {
     let image = options.image.as_ref().unwrap_or(&about.of.image);
-    let resources = options.resources.as_ref().map_or_else(
-        || json!({"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}),
-        |resources| json!(resources),
-    );
+    let resources = resources(about, options);
     let mut mounts = vec![json!({"name": "keys", "mountPath": KEYS_DIR, "readOnly": true})];
     if about.spec.network.tls.is_some() {
         mounts.push(json!({"name": "tls", "mountPath": TLS_DIR, "readOnly": true}));
@@ -252,6 +256,19 @@ fn container(about: &About<'_>, options: &PodOptions) -> Value {
         container["env"] = json!([{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": endpoint}]);
     }
     container
+}
+
+fn resources(about: &About<'_>, options: &PodOptions) -> Value {
+    let Some(asked) = &options.resources else {
+        return json!({"requests": {"cpu": CPU, "memory": "128Mi"}, "limits": {"memory": "512Mi"}});
+    };
+    let mut resources = json!(asked);
+    let says_cpu = |of: &str| resources[of].get("cpu").is_some();
+    // An autoscaler counts in per cent of it, and a limit stands for a request.
+    if about.spec.autoscaling.is_some() && !says_cpu("requests") && !says_cpu("limits") {
+        resources["requests"]["cpu"] = json!(CPU);
+    }
+    resources
 }
 
 fn arguments(about: &About<'_>) -> Vec<String> {

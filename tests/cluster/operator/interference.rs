@@ -1,0 +1,233 @@
+//! What others do to an Identity's objects, or put in their way: one team's doing stops no other.
+
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use symbolon::reconcile::fleet::Installation;
+use symbolon::resources::ManagedKind;
+
+use super::fleet::{IMAGE, Kubelet, identity, installation, objects, start};
+use super::world::{World, condition};
+use crate::harness::{Cluster, eventually};
+
+fn scoped(world: &World<'_>, more: &[String]) -> Installation {
+    Installation {
+        namespaces: [&world.namespaces(), more].concat(),
+        ..installation(IMAGE)
+    }
+}
+
+/// Waits for an Event `Refused` with these words.
+async fn refused(world: &World<'_>, words: &str) {
+    let events = world.platform.api::<Event>();
+    eventually(words, async || {
+        let events = events.list(&ListParams::default()).await.unwrap();
+        let mut notes = events
+            .items
+            .into_iter()
+            .filter(|event| event.reason.as_deref() == Some("Refused"))
+            .filter_map(|event| event.note);
+        notes.any(|note| note.contains(words)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_owns_a_namespace_keeps_servers_out_of_that_alone() {
+    let world = World::empty(Cluster::shared()).await;
+    let team = world.team.name();
+    let bindings = objects(&world.client(), ManagedKind::RoleBinding, team);
+    let name = format!("symbolon:{}:main", world.platform.name());
+    let foreign = json!({
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "view"},
+    });
+    let foreign = serde_json::from_value(foreign).unwrap();
+    let foreign = bindings.create(&PostParams::default(), &foreign).await;
+    let foreign = foreign.unwrap();
+    let absent = format!("{team}-absent");
+    let of = scoped(&world, std::slice::from_ref(&absent));
+    let _running = start(&world, of, None).await;
+    let _kubelet = Kubelet::start(&world);
+    world.apply(&identity("replicas: 1")).await;
+    world.identity_is("main", "Ready").await;
+    refused(
+        &world,
+        &format!("nothing of {team} is served: a RoleBinding {name} "),
+    )
+    .await;
+    refused(
+        &world,
+        &format!("nothing of {absent} is served: there is no such namespace"),
+    )
+    .await;
+    assert_eq!(bindings.get(&name).await.unwrap(), foreign);
+
+    let deleted = bindings.delete(&name, &DeleteParams::default()).await;
+    deleted.unwrap();
+    let is_ours = async |what: &str| {
+        eventually(what, async || {
+            let found = bindings.get_opt(&name).await.unwrap()?;
+            let found = serde_json::to_value(found).unwrap();
+            let is_marked = found["metadata"]["labels"]["symbolon.dev/managed"] == "true";
+            let is_bound = found["subjects"][0]["name"] == "main-identity";
+            (is_marked && is_bound).then_some(())
+        })
+        .await;
+    };
+    is_ours("it is out of the way").await;
+    let namespaces: Api<Namespace> = Api::all(world.client());
+    let uid = namespaces.get(team).await.unwrap().metadata.uid;
+    let strip = json!({"metadata": {
+        "labels": {"symbolon.dev/managed": null},
+        "ownerReferences": [{
+            "apiVersion": "v1", "kind": "Namespace", "name": team,
+            "uid": uid, "controller": true}],
+    }});
+    let stripped = bindings
+        .patch(&name, &PatchParams::default(), &Patch::Merge(strip))
+        .await;
+    stripped.unwrap();
+    is_ours("a mark that was taken away is put back").await;
+    world.identity_is("main", "Ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_adds_to_a_selector_or_a_right_is_taken_away() {
+    let world = World::empty(Cluster::shared()).await;
+    let _running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world.apply(&identity("replicas: 1")).await;
+    world.identity_is("main", "Ready").await;
+    let selector = json!({"spec": {"selector": {"example.com/none": "such"}}});
+    world.patch_made(ManagedKind::Service, selector).await;
+    let mut rules = world.made(ManagedKind::Role).await.unwrap()["rules"].clone();
+    rules[0]["resourceNames"] = json!(["none"]);
+    world
+        .patch_made(ManagedKind::Role, json!({"rules": rules}))
+        .await;
+    let policy = json!({"spec": {"podSelector": {"matchLabels": {"example.com/none": "such"}}}});
+    world.patch_made(ManagedKind::NetworkPolicy, policy).await;
+    let is_gone = async |kind: ManagedKind, at: &str| {
+        eventually(at, async || {
+            let live = world.made(kind).await?;
+            live.pointer(at).is_none().then_some(())
+        })
+        .await;
+    };
+    is_gone(ManagedKind::Service, "/spec/selector/example.com~1none").await;
+    is_gone(ManagedKind::Role, "/rules/0/resourceNames").await;
+    let labels = "/spec/podSelector/matchLabels/example.com~1none";
+    is_gone(ManagedKind::NetworkPolicy, labels).await;
+
+    let pause = json!({"spec": {"paused": true}});
+    world.patch_made(ManagedKind::Deployment, pause).await;
+    is_gone(ManagedKind::Deployment, "/spec/paused").await;
+    world.identity_is("main", "Ready").await;
+    let generation = async || {
+        let live = world.made(ManagedKind::Deployment).await.unwrap();
+        live["metadata"]["generation"].clone()
+    };
+    let before = generation().await;
+    world
+        .apply(&identity(
+            "limits: {maxAccessTokenLifetime: 2h}\n  replicas: 1",
+        ))
+        .await;
+    world.identity_is("main", "Ready").await;
+    assert_eq!(generation().await, before, "said once, and not for ever");
+}
+
+/// Of what cannot be made people learn, and all else is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_is_down_stops_nothing_but_what_it_guards() {
+    let world = World::empty(Cluster::shared()).await;
+    let platform = world.platform.name();
+    let webhooks: Api<ValidatingWebhookConfiguration> = Api::all(world.client());
+    let down = json!({
+        "metadata": {"name": platform},
+        "webhooks": [{
+            "name": "down.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None",
+            "failurePolicy": "Fail", "timeoutSeconds": 1,
+            "clientConfig": {"url": "https://127.0.0.1:1/"},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": platform}},
+            "rules": [{"apiGroups": ["networking.k8s.io"], "apiVersions": ["*"],
+                "operations": ["CREATE", "UPDATE"], "resources": ["ingresses"]}],
+        }],
+    });
+    let down: ValidatingWebhookConfiguration = serde_json::from_value(down).unwrap();
+    let made = webhooks.create(&PostParams::default(), &down).await;
+    made.unwrap();
+    let _running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world
+        .apply(&identity("replicas: 2\n  network: {ingress: {}}"))
+        .await;
+    let told = world.identity_is("main", "Pending").await;
+    let message = condition(&told, "Ready")["message"].as_str().unwrap();
+    for words in [
+        format!("the Ingress {platform}/main-identity"),
+        "failed calling webhook".to_owned(),
+        "down.example.com".to_owned(),
+    ] {
+        assert!(message.contains(&words), "{message}");
+    }
+    assert_ne!(told["status"]["keys"], Value::Null);
+    assert!(world.made(ManagedKind::PodDisruptionBudget).await.is_some());
+    let deployment = world.made(ManagedKind::Deployment).await.unwrap();
+    assert_eq!(deployment["status"]["readyReplicas"], 2);
+    // What nobody wants any more goes all the same.
+    world
+        .apply(&identity("replicas: 1\n  network: {ingress: {}}"))
+        .await;
+    eventually("the budget is gone", async || {
+        let budget = world.made(ManagedKind::PodDisruptionBudget).await;
+        budget.is_none().then_some(())
+    })
+    .await;
+
+    let deleted = webhooks.delete(platform, &DeleteParams::default()).await;
+    deleted.unwrap();
+    world.identity_is("main", "Ready").await;
+    assert!(world.made(ManagedKind::Ingress).await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_that_an_issuer_names_does_not_go_before_another_stands_there() {
+    let world = World::empty(Cluster::shared()).await;
+    let with = |more: &str| {
+        let host = "main-identity.PLATFORM.svc:8080";
+        identity(more).replace("https://PLATFORM.example.com", &format!("https://{host}"))
+    };
+    let running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world.apply(&with("replicas: 1")).await;
+    world.identity_is("main", "Ready").await;
+    drop(running);
+    world.apply(&with("mode: Embedded")).await;
+    let _running = start(&world, installation(IMAGE), Some(world.identity())).await;
+    let told = world.identity_is("main", "Pending").await;
+    let message = condition(&told, "Ready")["message"].as_str().unwrap();
+    assert!(message.contains("main-identity"), "{message}");
+    assert!(world.made(ManagedKind::Service).await.is_some());
+    assert!(world.made(ManagedKind::Deployment).await.is_some());
+
+    let services = world.of(ManagedKind::Service);
+    let deleted = services
+        .delete("main-identity", &DeleteParams::default())
+        .await;
+    deleted.unwrap();
+    let own = json!({"metadata": {"name": "main-identity"}, "spec": {"ports": [{"port": 8080}]}});
+    let own = serde_json::from_value(own).unwrap();
+    services.create(&PostParams::default(), &own).await.unwrap();
+    world.identity_is("main", "Ready").await;
+    assert!(world.made(ManagedKind::Service).await.is_some());
+    eventually("its own pods are gone", async || {
+        let deployment = world.made(ManagedKind::Deployment).await;
+        deployment.is_none().then_some(())
+    })
+    .await;
+}
