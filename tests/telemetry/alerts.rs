@@ -57,7 +57,10 @@ const fn alert(
     }
 }
 
-const LEADING: &str = r#"symbolon_operator_leading{instance="a"}"#;
+const LEADING: &str = r#"symbolon_operator_leading{namespace="one",job="symbolon",instance="a"}"#;
+const STANDBY: &str = r#"symbolon_operator_leading{namespace="one",job="symbolon",instance="b"}"#;
+/// The leader of another installation, with namespaces of its own.
+const ELSEWHERE: &str = r#"symbolon_operator_leading{namespace="two",job="symbolon",instance="c"}"#;
 
 pub(crate) const ALERTS: &[Alert] = &[
     alert(
@@ -70,7 +73,8 @@ pub(crate) const ALERTS: &[Alert] = &[
         [4, 8, 40],
         &[
             (LEADING, "0x30 1x30"),
-            (r#"symbolon_operator_leading{instance="b"}"#, "0x60"),
+            (STANDBY, "0x60"),
+            (ELSEWHERE, "1x60"),
         ],
     ),
     alert(
@@ -78,7 +82,8 @@ pub(crate) const ALERTS: &[Alert] = &[
         [4, 8, 40],
         &[
             (LEADING, "1x60"),
-            (r#"symbolon_operator_leading{instance="b"}"#, "1x30 0x30"),
+            (STANDBY, "1x30 0x30"),
+            (ELSEWHERE, "1x60"),
         ],
     ),
     alert(
@@ -302,7 +307,8 @@ pub(crate) const ALERTS: &[Alert] = &[
 /// Series of operators and servers with nothing wrong: a scrape a minute for four hours.
 const HEALTHY: &[(&str, &str)] = &[
     (LEADING, "1x240"),
-    (r#"symbolon_operator_leading{instance="b"}"#, "0x240"),
+    (STANDBY, "0x240"),
+    (ELSEWHERE, "1x240"),
     (
         r#"symbolon_operator_queue_oldest_seconds{instance="a"}"#,
         "1x240",

@@ -83,6 +83,23 @@ fn labels_that_are_asked_for_are_those_of_the_metric_or_of_the_target() {
     }
 }
 
+/// What a standby says of its queue and of objects counts for nothing.
+#[test]
+fn only_the_leader_is_asked_what_only_a_leader_knows() {
+    const OF_LEADERS: [&str; 3] = [
+        "symbolon_operator_queue_",
+        "symbolon_operator_objects",
+        "symbolon_operator_key_rotation_",
+    ];
+    let expressions = rules().into_iter().map(|rule| rule.expr);
+    for expression in expressions.chain(dashboard_expressions()) {
+        if OF_LEADERS.iter().any(|it| expression.contains(it)) {
+            let joins = expression.contains("and on (instance) symbolon_operator_leading == 1");
+            assert!(joins, "{expression}");
+        }
+    }
+}
+
 /// A counter that is born with its first event has not increased: the alert would miss it.
 #[test]
 fn counters_that_alerts_ask_for_by_value_are_there_before_their_first_event() {
