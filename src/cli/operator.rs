@@ -429,6 +429,10 @@ impl Health {
             scrape.watch_age = term.source.oldest().0;
             scrape.refused_namespaces = term.source.refused().len();
             scrape.objects = term.controller.tally();
+            let pods = term.controller.ready_pods().into_iter();
+            scrape.pods = pods
+                .map(|(identity, pods)| (identity, pods.ready, pods.wanted))
+                .collect();
             let rotations = term.controller.key_rotations().into_iter();
             scrape.key_rotations = rotations
                 .map(|(identity, wait)| (identity, wait.as_secs_f64()))

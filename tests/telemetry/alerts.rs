@@ -174,6 +174,22 @@ pub(crate) const ALERTS: &[Alert] = &[
             ),
         ],
     ),
+    // No server has a series: its pods die before they are asked.
+    alert(
+        "SymbolonIdentityDown",
+        [4, 10, 40],
+        &[
+            (LEADING, "1x60"),
+            (
+                r#"symbolon_operator_identity_ready_pods{instance="a",identity="platform/main"}"#,
+                "0x30 2x30",
+            ),
+            (
+                r#"symbolon_operator_identity_wanted_pods{instance="a",identity="platform/main"}"#,
+                "2x60",
+            ),
+        ],
+    ),
     alert(
         "SymbolonKeyRotationOverdue",
         [80, 100, 130],
@@ -325,6 +341,32 @@ const HEALTHY: &[(&str, &str)] = &[
     (
         r#"symbolon_operator_refused_namespaces{instance="a"}"#,
         "0x240",
+    ),
+    (
+        r#"symbolon_operator_identity_ready_pods{instance="a",identity="platform/main"}"#,
+        "1x240",
+    ),
+    (
+        r#"symbolon_operator_identity_wanted_pods{instance="a",identity="platform/main"}"#,
+        "2x240",
+    ),
+    // Nobody wants this one to run.
+    (
+        r#"symbolon_operator_identity_ready_pods{instance="a",identity="platform/asleep"}"#,
+        "0x240",
+    ),
+    (
+        r#"symbolon_operator_identity_wanted_pods{instance="a",identity="platform/asleep"}"#,
+        "0x240",
+    ),
+    // What a leader of before last saw is nothing any more.
+    (
+        r#"symbolon_operator_identity_ready_pods{instance="b",identity="platform/main"}"#,
+        "0x240",
+    ),
+    (
+        r#"symbolon_operator_identity_wanted_pods{instance="b",identity="platform/main"}"#,
+        "2x240",
     ),
     // A look comes a little after its moment.
     (

@@ -86,9 +86,10 @@ fn labels_that_are_asked_for_are_those_of_the_metric_or_of_the_target() {
 /// What a standby says of its queue and of objects counts for nothing.
 #[test]
 fn only_the_leader_is_asked_what_only_a_leader_knows() {
-    const OF_LEADERS: [&str; 3] = [
+    const OF_LEADERS: [&str; 4] = [
         "symbolon_operator_queue_",
         "symbolon_operator_objects",
+        "symbolon_operator_identity_",
         "symbolon_operator_key_rotation_",
     ];
     let expressions = rules().into_iter().map(|rule| rule.expr);

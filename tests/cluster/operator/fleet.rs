@@ -74,10 +74,10 @@ async fn start(world: &World<'_>, of: Installation, embedded: Option<ObjectKey>)
 }
 
 /// Says of each pod that it is ready, as long as it is held.
-struct Kubelet(#[expect(dead_code, reason = "held")] AbortOnDropHandle<()>);
+pub(super) struct Kubelet(#[expect(dead_code, reason = "held")] AbortOnDropHandle<()>);
 
 impl Kubelet {
-    fn start(world: &World<'_>) -> Self {
+    pub(super) fn start(world: &World<'_>) -> Self {
         let pods: Api<Pod> = world.platform.api();
         let task = tokio::spawn(async move {
             loop {
