@@ -224,6 +224,20 @@ pub(crate) const ALERTS: &[Alert] = &[
         ],
     ),
     alert(
+        "SymbolonServerNamespacesRefused",
+        [4, 10, 50],
+        &[
+            (
+                r#"symbolon_refused_namespaces{namespace="platform",job="main",pod="a"}"#,
+                "1x40 0x30",
+            ),
+            (
+                r#"symbolon_refused_namespaces{namespace="platform",job="main",pod="b"}"#,
+                "0x70",
+            ),
+        ],
+    ),
+    alert(
         "SymbolonSnapshotStale",
         [3, 10, 40],
         &[(r#"symbolon_snapshot_age_seconds{pod="a"}"#, "4000x30 5x30")],
@@ -308,14 +322,6 @@ pub(crate) const ALERTS: &[Alert] = &[
         &[(
             r#"symbolon_signing_keys{pod="a",phase="active"}"#,
             "0x40 1x40",
-        )],
-    ),
-    alert(
-        "SymbolonSigningKeyNotRotated",
-        [50, 70, 120],
-        &[(
-            r#"symbolon_signing_key_active_seconds{pod="a"}"#,
-            "9000000x100 60x40",
         )],
     ),
 ];
@@ -410,6 +416,10 @@ const HEALTHY: &[(&str, &str)] = &[
         r#"symbolon_ready{namespace="platform",job="main",pod="a"}"#,
         "1x240",
     ),
+    (
+        r#"symbolon_refused_namespaces{namespace="platform",job="main",pod="a"}"#,
+        "0x240",
+    ),
     (r#"symbolon_snapshot_age_seconds{pod="a"}"#, "30x240"),
     (
         r#"symbolon_requests_total{namespace="platform",job="main",endpoint="token",status="2xx"}"#,
@@ -434,7 +444,8 @@ const HEALTHY: &[(&str, &str)] = &[
     (r#"symbolon_signing_keys{pod="a",phase="active"}"#, "1x240"),
     (
         r#"symbolon_signing_key_active_seconds{pod="a"}"#,
-        "86400+60x240",
+        // rotateEvery may be a year.
+        "20000000+60x240",
     ),
 ];
 
