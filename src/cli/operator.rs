@@ -263,7 +263,7 @@ fn controller(
         Objects::new(client.clone(), timeout, fence.clone()),
         &args.namespaces,
         args.default_identity.as_ref(),
-        args.log.otlp_endpoint(),
+        args.log.of_pods(|name| std::env::var(name).ok()),
     );
     let own = api.own_writes().clone();
     let tuning = Tuning {
