@@ -77,6 +77,23 @@ fn the_reference_of_metrics_is_that_of_the_programs() {
     );
 }
 
+#[test]
+fn the_reference_of_commands_is_what_the_program_takes() {
+    let program = env!("CARGO_BIN_EXE_symbolon");
+    let output = std::process::Command::new(program)
+        .arg("manual")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+    let committed = fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        committed.as_bytes() == output.stdout,
+        "{} is out of date: run `just generate`",
+        file.display()
+    );
+}
+
 /// What follows a line of text is a part of its paragraph.
 #[test]
 fn a_blank_line_precedes_every_table_of_the_documentation() {
