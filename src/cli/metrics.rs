@@ -22,8 +22,8 @@ An Identity that the operator's own pods serve (`mode: Embedded`) has the server
 operator's health port, which is to be scraped as well; elsewhere that path is 404.
 
 `symbolon_tokens`, `symbolon_tokens_ending` and `symbolon_tokens_soonest_end_timestamp_seconds` are counted over all
-owners, at most once a minute and when somebody asks. Every replica tells them alike: take `max`, not `sum`. Standby operators tell no `symbolon_operator_objects` but
-`Unseen`: join with `symbolon_operator_leading == 1`.
+owners, at most once a minute and when somebody asks. Every replica tells them alike: take `max`, not `sum`. Standby
+operators tell no `symbolon_operator_objects` but `Unseen`: join with `symbolon_operator_leading == 1`.
 ";
 
 pub(super) fn run(_: &Args) -> ExitCode {
