@@ -17,13 +17,14 @@ check:
     cargo clippy --locked --all-targets -- --deny warnings
     cargo test --locked --lib --test architecture --test generated --test rules
 
-# Write what is generated: crds/, the chart's definitions, the kustomize base, docs/resources.md and docs/metrics.md.
+# Write what is generated: crds/, the chart's definitions, the kustomize base; docs/resources.md, metrics.md and cli.md.
 generate:
     cargo run --quiet -- crds --output crds
     cp crds/*.yaml charts/symbolon/files/crds/
     deploy/kustomize/generate
     cargo run --quiet -- crds --format markdown > docs/resources.md
     cargo run --quiet -- metrics > docs/metrics.md
+    cargo run --quiet -- manual > docs/cli.md
 
 # A whole cluster with our image in real pods; as root. `just node --quick -- bash` to look around.
 node *args:

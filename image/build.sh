@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the container image without a container engine and without root: an OCI archive.
 #   image/build.sh [TAG]     TAG: default the version of Cargo.toml
-# IMAGE_NAME     what it is called: default symbolon/symbolon, as in the chart
+# IMAGE_NAME     what it is called: default docker.io/symbolon/symbolon, which is what the chart's symbolon/symbolon means
 # IMAGE_BINARY   a static binary to put in instead of building one
 # IMAGE_OUT      the archive: default target/image/symbolon.tar
 # PROFILE        of Cargo.toml: default dist, what is shipped; another builds quicker

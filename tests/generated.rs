@@ -78,6 +78,47 @@ fn the_reference_of_metrics_is_that_of_the_programs() {
 }
 
 #[test]
+fn the_reference_of_commands_is_what_the_program_takes() {
+    let program = env!("CARGO_BIN_EXE_symbolon");
+    let output = std::process::Command::new(program)
+        .arg("manual")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+    let committed = fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        committed.as_bytes() == output.stdout,
+        "{} is out of date: run `just generate`",
+        file.display()
+    );
+}
+
+/// What follows a line of text is a part of its paragraph.
+#[test]
+fn a_blank_line_precedes_every_table_of_the_documentation() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let pages = fs::read_dir(&docs).unwrap();
+    let runbooks = fs::read_dir(docs.join("runbooks")).unwrap();
+    let mut tables = 0;
+    for page in pages.chain(runbooks).map(|entry| entry.unwrap().path()) {
+        if page.extension().is_none_or(|it| it != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&page).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            if line.starts_with("|---") {
+                tables += 1;
+                let before = at.checked_sub(2).map_or("no line", |it| lines[it]);
+                assert_eq!(before, "", "{}:{at}", page.display());
+            }
+        }
+    }
+    assert!(tables > 30, "there are many");
+}
+
+#[test]
 fn the_documentation_lists_every_reason_with_its_class() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/conditions.md");
     let text = fs::read_to_string(file).unwrap();

@@ -102,7 +102,7 @@ impl FleetArgs {
         objects: Objects,
         namespaces: &[String],
         default_identity: Option<&ObjectKey>,
-        otlp_endpoint: Option<&str>,
+        environment: Vec<(String, String)>,
     ) -> Serving {
         let fleet = self.image().map(|image| {
             let installation = Installation {
@@ -113,12 +113,12 @@ impl FleetArgs {
                 identity_namespaces: self.identity_namespaces(),
                 default_identity: default_identity.cloned(),
                 server_cluster_role: self.server_cluster_role.clone(),
-                otlp_endpoint: otlp_endpoint.map(str::to_owned),
                 monitors: Monitors {
                     off: !self.service_monitors,
                     labels: self.service_monitor_labels.iter().cloned().collect(),
                     interval: self.service_monitor_interval.clone(),
                 },
+                environment,
             };
             Arc::new(Fleet::new(objects, installation))
         });

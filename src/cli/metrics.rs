@@ -21,9 +21,12 @@ series does not grow with what tenants apply. Alerts are in [`alerts.yaml`](../c
 [runbooks](runbooks/README.md); [`dashboard.json`](../charts/symbolon/files/dashboard.json) is a dashboard for Grafana.
 The chart installs both: `prometheusRule.enabled`, `grafanaDashboard.enabled`.
 
-`symbolon_tokens` and `symbolon_tokens_ending` are counted over all owners, at most once a minute and when somebody
-asks. Every replica tells them alike: take `max`, not `sum`. Standby operators tell no `symbolon_operator_objects` but
-`Unseen`: join with `symbolon_operator_leading == 1`.
+An Identity that the operator's own pods serve (`mode: Embedded`) has the server's metrics at `/metrics/identity` of the
+operator's health port, which is to be scraped as well; elsewhere that path is 404.
+
+`symbolon_tokens`, `symbolon_tokens_ending` and `symbolon_tokens_soonest_end_timestamp_seconds` are counted over all
+owners, at most once a minute and when somebody asks. Every replica tells them alike: take `max`, not `sum`. Standby
+operators tell no `symbolon_operator_objects` but `Unseen`: join with `symbolon_operator_leading == 1`.
 ";
 
 pub(super) fn run(_: &Args) -> ExitCode {

@@ -16,6 +16,7 @@ mod explain;
 mod fleet;
 mod logging;
 mod manifests;
+mod manual;
 mod metrics;
 mod operator;
 mod reference;
@@ -60,6 +61,9 @@ enum Command {
     Crds(crds::Args),
     /// Say which rule grants or refuses a client, a scope or a token
     Explain(explain::Args),
+    /// Print every command and option, as docs/cli.md has it
+    #[command(hide = true)]
+    Manual(manual::Args),
     /// Print what is measured, as docs/metrics.md has it
     Metrics(metrics::Args),
     /// Watch a cluster, write tokens into Secrets and report what is wrong
@@ -79,6 +83,7 @@ impl Cli {
             Command::Crds(args) => crds::run(&args),
             Command::Dev(args) => dev::run(&args),
             Command::Explain(args) => explain::run(&args),
+            Command::Manual(args) => Ok(manual::run(&args)),
             Command::Metrics(args) => Ok(metrics::run(&args)),
             Command::Operator(args) => operator::run(args),
             Command::Restore(args) => restore::run(&args),

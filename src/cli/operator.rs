@@ -263,7 +263,7 @@ fn controller(
         Objects::new(client.clone(), timeout, fence.clone()),
         &args.namespaces,
         args.default_identity.as_ref(),
-        args.log.otlp_endpoint(),
+        args.log.of_pods(|name| std::env::var(name).ok()),
     );
     let own = api.own_writes().clone();
     let tuning = Tuning {
@@ -437,6 +437,10 @@ impl Health {
             scrape.watch_age = term.source.oldest().0;
             scrape.refused_namespaces = term.source.refused().len();
             scrape.objects = term.controller.tally();
+            let pods = term.controller.ready_pods().into_iter();
+            scrape.pods = pods
+                .map(|(identity, pods)| (identity, pods.ready, pods.wanted))
+                .collect();
             let rotations = term.controller.key_rotations().into_iter();
             scrape.key_rotations = rotations
                 .map(|(identity, wait)| (identity, wait.as_secs_f64()))

@@ -49,9 +49,10 @@ fn kind(out: &mut String, crd: &CustomResourceDefinition) {
                 .as_deref()
                 .filter(|_| about.starts_with("Auto-generated"))
                 .unwrap_or(about);
-            let _ = write!(out, "{}\n\nShort name: {short}.\n\n", flat(about));
+            let _ = write!(out, "{}\n\nShort name: {short}.\n", flat(about));
         }
-        let _ = write!(out, "| {title} | type | default | |\n|---|---|---|---|\n");
+        // A table that follows a line of text is no table.
+        let _ = write!(out, "\n| {title} | type | default | |\n|---|---|---|---|\n");
         fields(out, "", schema);
         rules(out, schema);
     }

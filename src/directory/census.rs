@@ -3,15 +3,18 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::record::{CredentialRecord, Object};
+use super::desired::{Lifetime, rotation_rules};
+use super::record::{CredentialRecord, Object, SecretRecord};
 use super::{Directory, ObjectKey, ends};
+use crate::resources::RotationPolicy;
 
 /// How the newest token or secret of an owner stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// In time.
     Live,
-    /// In time, with less than a tenth of its life left: it should have been renewed long ago.
+    /// In time, with less than a tenth of its life left, or half of the time before its end at which it is renewed: it
+    /// should have been renewed long ago.
     Expiring,
     /// Over, and nothing came after it.
     Expired,
@@ -61,6 +64,10 @@ pub struct Census {
     pub clients: [usize; State::ALL.len()],
     /// Those of either kind that are in time and end within each of [`WITHIN`].
     pub ending: [usize; WITHIN.len()],
+    /// When the first of the ServiceAccessTokens' that are in time ends.
+    pub soonest_token: Option<Timestamp>,
+    /// The same of OAuthClients.
+    pub soonest_client: Option<Timestamp>,
 }
 
 impl Census {
@@ -75,10 +82,13 @@ impl Census {
             let standing = if record.is_some_and(|record| record.disabled) {
                 Standing::REVOKED
             } else {
-                Standing::of(credential(directory, identity, object), now)
+                let credential = credential(directory, identity, object);
+                let secret = record.map(|record| &record.secret);
+                Standing::of(credential, secret, RotationPolicy::Manual, now)
             };
             census.clients[standing.state as usize] += 1;
-            census.ends_in(standing.left);
+            census.ends_in(standing.left(now));
+            census.soonest_client = sooner(census.soonest_client, standing.end);
         }
         for object in directory.service_tokens() {
             let Some(record) = object.record() else {
@@ -92,10 +102,12 @@ impl Census {
             let standing = if record.revoked || client.is_some_and(|client| client.disabled) {
                 Standing::REVOKED
             } else {
-                Standing::of(credential(directory, identity, object), now)
+                let credential = credential(directory, identity, object);
+                Standing::of(credential, Some(&record.secret), RotationPolicy::Auto, now)
             };
             census.service_tokens[standing.state as usize] += 1;
-            census.ends_in(standing.left);
+            census.ends_in(standing.left(now));
+            census.soonest_token = sooner(census.soonest_token, standing.end);
         }
         census
     }
@@ -105,6 +117,10 @@ impl Census {
             *count += usize::from(left.is_some_and(|left| left <= within));
         }
     }
+}
+
+fn sooner(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
 }
 
 fn credential<'d, T>(
@@ -121,43 +137,57 @@ fn credential<'d, T>(
 
 struct Standing {
     state: State,
-    /// What is left of its life, if it is in time and ends.
-    left: Option<SignedDuration>,
+    /// When it ends, if it is in time and does.
+    end: Option<Timestamp>,
 }
 
 impl Standing {
     const REVOKED: Self = Self {
         state: State::Revoked,
-        left: None,
+        end: None,
     };
 
-    fn of(credential: Option<&CredentialRecord>, now: Timestamp) -> Self {
+    /// `default` is the policy of a secret that names none.
+    fn of(
+        credential: Option<&CredentialRecord>,
+        secret: Option<&SecretRecord>,
+        default: RotationPolicy,
+        now: Timestamp,
+    ) -> Self {
         let newest = credential.and_then(|credential| credential.entries.last());
         let Some(entry) = newest else {
             return Self {
                 state: State::Waiting,
-                left: None,
+                end: None,
             };
         };
         let Some(end) = ends(entry) else {
             return Self {
                 state: State::Live,
-                left: None,
+                end: None,
             };
         };
         let left = end.duration_since(now);
         let life = end.duration_since(entry.issued_at);
+        let rules = secret.map(|it| rotation_rules(it, Lifetime::For(life), default));
+        let renew_before = rules.and_then(|rules| rules.renew_before);
+        let late = renew_before.map_or(life / 10, |before| (life / 10).min(before / 2));
         let state = if !left.is_positive() {
             State::Expired
-        } else if left < life / 10 {
+        } else if left < late {
             State::Expiring
         } else {
             State::Live
         };
         Self {
             state,
-            left: left.is_positive().then_some(left),
+            end: left.is_positive().then_some(end),
         }
+    }
+
+    /// What is left of its life, if it is in time and ends.
+    fn left(&self, now: Timestamp) -> Option<SignedDuration> {
+        self.end.map(|end| end.duration_since(now))
     }
 }
 
@@ -198,6 +228,53 @@ mod tests {
             assert_eq!(census.service_tokens, only(state), "{passed:?}");
             assert_eq!(census.ending, ending, "{passed:?}");
         }
+    }
+
+    #[test]
+    fn a_token_that_is_to_be_renewed_late_is_expiring_when_that_is_overdue() {
+        let issued: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
+        let week = SignedDuration::from_hours(168);
+        for (rotation, late) in [
+            ("renewBefore: 168h", week / 2),
+            ("renewBefore: 2000h", LIFE / 10),
+            ("policy: Auto", LIFE / 10),
+            ("policy: Manual", LIFE / 10),
+            // Nobody renews it then.
+            ("policy: Manual, renewBefore: 168h", LIFE / 10),
+        ] {
+            let scopes = "scopes: [orders.read]\n";
+            let yaml = QUICKSTART.trim_end().strip_suffix(scopes.trim_end());
+            let yaml = format!(
+                "{}{scopes}  rotation: {{{rotation}}}\n",
+                yaml.unwrap_or_default()
+            );
+            let mut world = World::new(&yaml);
+            world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", issued);
+            let second = SignedDuration::from_secs(1);
+            for (left, state) in [(late, State::Live), (late - second, State::Expiring)] {
+                let census = taken(&world, issued + LIFE - left);
+                assert_eq!(census.service_tokens, only(state), "{rotation}: {left:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_of_those_in_time_ends_soonest() {
+        let mut world = World::new(QUICKSTART);
+        let issued: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
+        assert_eq!(taken(&world, issued).soonest_token, None);
+        let second = QUICKSTART.rsplit("---").next().unwrap();
+        world.apply(&second.replace("name: nightly", "name: weekly"));
+        let hour = SignedDuration::from_hours(1);
+        for (name, at) in [("nightly", issued), ("weekly", issued + hour)] {
+            world.issue(OwnerKind::ServiceAccessToken, "blue", name, at);
+        }
+        let census = taken(&world, issued + hour);
+        assert_eq!(census.soonest_token, Some(issued + LIFE));
+        assert_eq!(census.soonest_client, None, "a secret without an end");
+        let census = taken(&world, issued + LIFE);
+        assert_eq!(census.soonest_token, Some(issued + hour + LIFE));
+        assert_eq!(taken(&world, issued + hour + LIFE).soonest_token, None);
     }
 
     #[test]

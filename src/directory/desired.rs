@@ -301,7 +301,7 @@ fn wanted(
 }
 
 /// Fills in what `rotation` leaves out.
-fn rotation_rules(
+pub(super) fn rotation_rules(
     secret: &SecretRecord,
     lifetime: Lifetime,
     default: RotationPolicy,

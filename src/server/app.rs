@@ -288,6 +288,13 @@ impl App {
                 .into_iter()
                 .zip(census.ending)
                 .collect(),
+            soonest_ends: [
+                (Kind::ServiceAccessToken, census.soonest_token),
+                (Kind::OAuthClient, census.soonest_client),
+            ]
+            .into_iter()
+            .filter_map(|(kind, end)| Some((kind.as_str(), end?.as_second())))
+            .collect(),
             keys,
             key_age: key_age.as_secs_f64(),
             snapshot_age: self.status().age(now).as_secs_f64(),

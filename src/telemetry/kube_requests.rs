@@ -50,7 +50,7 @@ impl KubeRequests {
         catalog.counter(
             "kube_requests",
             &["method", "outcome"],
-            "Requests to the Kubernetes API: ok, conflict (409), throttled (429), refused (other 4xx), failed (5xx), unreachable",
+            "Requests to the Kubernetes API: ok (2xx and 3xx; 404 too: not there is an answer), conflict (409), throttled (429), refused (other 4xx), failed (5xx), unreachable",
             &requests,
         );
         catalog.histogram(

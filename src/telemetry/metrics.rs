@@ -86,6 +86,8 @@ pub struct Scrape {
     pub tokens: Vec<(&'static str, &'static str, usize)>,
     /// Tokens and secrets that end within a time, by its name.
     pub ending: Vec<(&'static str, usize)>,
+    /// When the first token or secret of a kind ends, in seconds since 1970.
+    pub soonest_ends: Vec<(&'static str, i64)>,
     /// Signing keys by phase.
     pub keys: Vec<(&'static str, usize)>,
     /// How long the youngest signing key at work has been so, in seconds.
@@ -118,6 +120,7 @@ pub struct Metrics {
     objects: Family<[Label; 1], Gauge>,
     tokens: Family<[Label; 2], Gauge>,
     ending: Family<[Label; 1], Gauge>,
+    soonest_ends: Family<[Label; 1], Gauge>,
     keys: Family<[Label; 1], Gauge>,
     key_age: Seconds,
     snapshot_age: Seconds,
@@ -152,6 +155,7 @@ impl Default for Metrics {
             objects: Family::default(),
             tokens: Family::default(),
             ending: Family::default(),
+            soonest_ends: Family::default(),
             keys: Family::default(),
             key_age: Gauge::default(),
             snapshot_age: Gauge::default(),
@@ -290,8 +294,8 @@ impl Metrics {
             "tokens",
             &["kind", "state"],
             "ServiceAccessTokens and OAuthClients of this Identity by the state of their newest token or secret: live, \
-             expiring (less than a tenth of its life is left), expired, revoked (or disabled), waiting (none yet); looked \
-             at once a minute",
+             expiring (less than a tenth of its life is left, or half of rotation.renewBefore), expired, revoked (or \
+             disabled), waiting (none yet); looked at once a minute",
             &self.tokens,
         );
         catalog.gauge(
@@ -299,6 +303,12 @@ impl Metrics {
             &["within"],
             "Newest tokens and secrets that end within a time, and have not",
             &self.ending,
+        );
+        catalog.gauge(
+            "tokens_soonest_end_timestamp_seconds",
+            &["kind"],
+            "When the first of the newest tokens or secrets that have not ended does, in seconds since 1970; absent where none ends",
+            &self.soonest_ends,
         );
         catalog.gauge(
             "signing_keys",
@@ -450,6 +460,11 @@ impl Metrics {
             let labels = [("within", within)];
             self.ending.get_or_create(&labels).set(number(count));
         }
+        // What no token has any more is no series any more.
+        self.soonest_ends.clear();
+        for &(kind, end) in &scrape.soonest_ends {
+            self.soonest_ends.get_or_create(&[("kind", kind)]).set(end);
+        }
         for &(phase, count) in &scrape.keys {
             let labels = [("phase", phase)];
             self.keys.get_or_create(&labels).set(number(count));
@@ -493,6 +508,7 @@ mod tests {
             ],
             tokens: vec![("ServiceAccessToken", "expiring", 3)],
             ending: vec![("1h", 2)],
+            soonest_ends: vec![("ServiceAccessToken", 1_800_000_000)],
             keys: vec![("active", 1)],
             key_age: 90.0,
             snapshot_age: 1.5,
@@ -511,6 +527,7 @@ mod tests {
             r#"symbolon_directory_objects{kind="OAuthClient"} 3"#,
             r#"symbolon_tokens{kind="ServiceAccessToken",state="expiring"} 3"#,
             r#"symbolon_tokens_ending{within="1h"} 2"#,
+            r#"symbolon_tokens_soonest_end_timestamp_seconds{kind="ServiceAccessToken"} 1800000000"#,
             r#"symbolon_signing_keys{phase="active"} 1"#,
             "symbolon_signing_key_active_seconds 90.0",
             r#"symbolon_shed_total{cause="requests"} 0"#,

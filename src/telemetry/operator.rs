@@ -46,6 +46,8 @@ const EVENTS: [&str; 14] = [
 
 type Label = (&'static str, &'static str);
 type Age = Gauge<f64, AtomicU64>;
+/// One label whose values are Identities.
+type ByIdentity<G> = Family<[(&'static str, String); 1], G>;
 
 /// What is only known when somebody asks.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,6 +62,8 @@ pub struct OperatorScrape {
     pub refused_namespaces: usize,
     /// Objects by kind and by the reason of `Ready` that was last written or found right.
     pub objects: Vec<(&'static str, &'static str, usize)>,
+    /// Pods of each Identity, `<namespace>/<name>`: ready, and wanted.
+    pub pods: Vec<(String, i64, i64)>,
     /// Seconds until a signing key of each Identity, `<namespace>/<name>`, begins to sign.
     pub key_rotations: Vec<(String, f64)>,
     /// Log lines that were dropped since the start.
@@ -79,7 +83,9 @@ pub struct OperatorMetrics {
     leading: Gauge,
     watch_age: Age,
     refused_namespaces: Gauge,
-    key_rotations: Family<[(&'static str, String); 1], Age>,
+    ready_pods: ByIdentity<Gauge>,
+    wanted_pods: ByIdentity<Gauge>,
+    key_rotations: ByIdentity<Age>,
     kube: KubeRequests,
     dropped_log_lines: Counter,
 }
@@ -99,6 +105,8 @@ impl Default for OperatorMetrics {
             leading: Gauge::default(),
             watch_age: Age::default(),
             refused_namespaces: Gauge::default(),
+            ready_pods: Family::default(),
+            wanted_pods: Family::default(),
             key_rotations: Family::default(),
             kube,
             dropped_log_lines: Counter::default(),
@@ -135,6 +143,8 @@ impl OperatorMetrics {
             leading,
             watch_age,
             refused_namespaces,
+            ready_pods,
+            wanted_pods,
             key_rotations,
             kube: _,
             dropped_log_lines,
@@ -187,6 +197,18 @@ impl OperatorMetrics {
             &[],
             "Listed namespaces that the API server refuses to show, at least in part: after three minutes nothing of them is looked after",
             refused_namespaces,
+        );
+        catalog.gauge(
+            "identity_ready_pods",
+            &["identity"],
+            "Pods of an Identity (NAMESPACE/NAME) that are ready; absent where the operator runs none. Told by the leader",
+            ready_pods,
+        );
+        catalog.gauge(
+            "identity_wanted_pods",
+            &["identity"],
+            "Pods that an Identity (NAMESPACE/NAME) should have. Told by the leader",
+            wanted_pods,
         );
         catalog.gauge(
             "key_rotation_seconds",
@@ -249,6 +271,13 @@ impl OperatorMetrics {
         self.refused_namespaces
             .set(number(scrape.refused_namespaces));
         // What no object has any more is no series any more.
+        self.ready_pods.clear();
+        self.wanted_pods.clear();
+        for (identity, ready, wanted) in &scrape.pods {
+            let labels = [("identity", identity.clone())];
+            self.ready_pods.get_or_create(&labels).set(*ready);
+            self.wanted_pods.get_or_create(&labels).set(*wanted);
+        }
         self.key_rotations.clear();
         for (identity, seconds) in &scrape.key_rotations {
             self.key_rotations
@@ -284,12 +313,14 @@ mod tests {
             watch_age: Duration::from_secs(2),
             refused_namespaces: 1,
             objects: vec![("Scope", "Ready", 4), ("Scope", "Invalid", 1)],
+            pods: vec![("a/main".to_owned(), 1, 2), ("a/gone".to_owned(), 0, 0)],
             key_rotations: vec![("a/main".to_owned(), -60.5), ("a/gone".to_owned(), 7.0)],
             dropped_log_lines: 5,
         };
         metrics.encode(&scrape).unwrap();
         scrape.objects.pop();
         scrape.key_rotations.pop();
+        scrape.pods.pop();
         let text = metrics.encode(&scrape).unwrap();
         for line in [
             r#"symbolon_operator_passes_total{kind="Scope",outcome="ok"} 1"#,
@@ -302,6 +333,8 @@ mod tests {
             "symbolon_operator_leading 1",
             "symbolon_operator_watch_age_seconds 2.0",
             "symbolon_operator_refused_namespaces 1",
+            r#"symbolon_operator_identity_ready_pods{identity="a/main"} 1"#,
+            r#"symbolon_operator_identity_wanted_pods{identity="a/main"} 2"#,
             r#"symbolon_operator_key_rotation_seconds{identity="a/main"} -60.5"#,
             "symbolon_operator_log_lines_dropped_total 5",
             r#"symbolon_operator_kube_requests_total{method="GET",outcome="ok"} 0"#,

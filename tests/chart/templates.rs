@@ -1,7 +1,7 @@
 //! What the chart renders of which values, and that the API server takes it.
 
 use serde::Deserialize as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::Cluster;
 use crate::tools::{Kube, helm, read, render, run};
@@ -116,7 +116,8 @@ fn values_that_nobody_knows_or_that_make_no_sense_are_refused() {
     render("global: {whatever: 1}", &[]).unwrap();
 }
 
-/// As they are in the files, whose words have braces of their own.
+/// As they are in the files, whose words have braces of their own; but that an operator is missing is asked of its own
+/// namespace, since another installation's would hide it.
 #[test]
 fn alerts_and_the_dashboard_are_rendered_as_they_are() {
     let values = "prometheusRule: {enabled: true, labels: {release: prometheus}, disabledAlerts: [SymbolonSheddingLoad]}\n\
@@ -130,6 +131,9 @@ fn alerts_and_the_dashboard_are_rendered_as_they_are() {
         let rules = group["rules"].as_array_mut().unwrap();
         rules.retain(|rule| rule["alert"] != "SymbolonSheddingLoad");
     }
+    let down = &mut written["groups"][0]["rules"][0];
+    assert_eq!(down["expr"], "absent(symbolon_operator_leading)");
+    down["expr"] = json!(r#"absent(symbolon_operator_leading{namespace="symbolon-system"})"#);
     assert_eq!(rule["spec"], written);
 
     let map = part("templates/grafana-dashboard.yaml");

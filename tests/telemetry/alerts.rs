@@ -57,7 +57,10 @@ const fn alert(
     }
 }
 
-const LEADING: &str = r#"symbolon_operator_leading{instance="a"}"#;
+const LEADING: &str = r#"symbolon_operator_leading{namespace="one",job="symbolon",instance="a"}"#;
+const STANDBY: &str = r#"symbolon_operator_leading{namespace="one",job="symbolon",instance="b"}"#;
+/// The leader of another installation, with namespaces of its own.
+const ELSEWHERE: &str = r#"symbolon_operator_leading{namespace="two",job="symbolon",instance="c"}"#;
 
 pub(crate) const ALERTS: &[Alert] = &[
     alert(
@@ -70,7 +73,8 @@ pub(crate) const ALERTS: &[Alert] = &[
         [4, 8, 40],
         &[
             (LEADING, "0x30 1x30"),
-            (r#"symbolon_operator_leading{instance="b"}"#, "0x60"),
+            (STANDBY, "0x60"),
+            (ELSEWHERE, "1x60"),
         ],
     ),
     alert(
@@ -78,7 +82,8 @@ pub(crate) const ALERTS: &[Alert] = &[
         [4, 8, 40],
         &[
             (LEADING, "1x60"),
-            (r#"symbolon_operator_leading{instance="b"}"#, "1x30 0x30"),
+            (STANDBY, "1x30 0x30"),
+            (ELSEWHERE, "1x60"),
         ],
     ),
     alert(
@@ -169,6 +174,22 @@ pub(crate) const ALERTS: &[Alert] = &[
             ),
         ],
     ),
+    // No server has a series: its pods die before they are asked.
+    alert(
+        "SymbolonIdentityDown",
+        [4, 10, 40],
+        &[
+            (LEADING, "1x60"),
+            (
+                r#"symbolon_operator_identity_ready_pods{instance="a",identity="platform/main"}"#,
+                "0x30 2x30",
+            ),
+            (
+                r#"symbolon_operator_identity_wanted_pods{instance="a",identity="platform/main"}"#,
+                "2x60",
+            ),
+        ],
+    ),
     alert(
         "SymbolonKeyRotationOverdue",
         [80, 100, 130],
@@ -199,6 +220,20 @@ pub(crate) const ALERTS: &[Alert] = &[
             (
                 r#"symbolon_ready{namespace="platform",job="main",pod="b"}"#,
                 "0x30 1x30",
+            ),
+        ],
+    ),
+    alert(
+        "SymbolonServerNamespacesRefused",
+        [4, 10, 50],
+        &[
+            (
+                r#"symbolon_refused_namespaces{namespace="platform",job="main",pod="a"}"#,
+                "1x40 0x30",
+            ),
+            (
+                r#"symbolon_refused_namespaces{namespace="platform",job="main",pod="b"}"#,
+                "0x70",
             ),
         ],
     ),
@@ -289,20 +324,13 @@ pub(crate) const ALERTS: &[Alert] = &[
             "0x40 1x40",
         )],
     ),
-    alert(
-        "SymbolonSigningKeyNotRotated",
-        [50, 70, 120],
-        &[(
-            r#"symbolon_signing_key_active_seconds{pod="a"}"#,
-            "9000000x100 60x40",
-        )],
-    ),
 ];
 
 /// Series of operators and servers with nothing wrong: a scrape a minute for four hours.
 const HEALTHY: &[(&str, &str)] = &[
     (LEADING, "1x240"),
-    (r#"symbolon_operator_leading{instance="b"}"#, "0x240"),
+    (STANDBY, "0x240"),
+    (ELSEWHERE, "1x240"),
     (
         r#"symbolon_operator_queue_oldest_seconds{instance="a"}"#,
         "1x240",
@@ -319,6 +347,32 @@ const HEALTHY: &[(&str, &str)] = &[
     (
         r#"symbolon_operator_refused_namespaces{instance="a"}"#,
         "0x240",
+    ),
+    (
+        r#"symbolon_operator_identity_ready_pods{instance="a",identity="platform/main"}"#,
+        "1x240",
+    ),
+    (
+        r#"symbolon_operator_identity_wanted_pods{instance="a",identity="platform/main"}"#,
+        "2x240",
+    ),
+    // Nobody wants this one to run.
+    (
+        r#"symbolon_operator_identity_ready_pods{instance="a",identity="platform/asleep"}"#,
+        "0x240",
+    ),
+    (
+        r#"symbolon_operator_identity_wanted_pods{instance="a",identity="platform/asleep"}"#,
+        "0x240",
+    ),
+    // What a leader of before last saw is nothing any more.
+    (
+        r#"symbolon_operator_identity_ready_pods{instance="b",identity="platform/main"}"#,
+        "0x240",
+    ),
+    (
+        r#"symbolon_operator_identity_wanted_pods{instance="b",identity="platform/main"}"#,
+        "2x240",
     ),
     // A look comes a little after its moment.
     (
@@ -362,6 +416,10 @@ const HEALTHY: &[(&str, &str)] = &[
         r#"symbolon_ready{namespace="platform",job="main",pod="a"}"#,
         "1x240",
     ),
+    (
+        r#"symbolon_refused_namespaces{namespace="platform",job="main",pod="a"}"#,
+        "0x240",
+    ),
     (r#"symbolon_snapshot_age_seconds{pod="a"}"#, "30x240"),
     (
         r#"symbolon_requests_total{namespace="platform",job="main",endpoint="token",status="2xx"}"#,
@@ -386,7 +444,8 @@ const HEALTHY: &[(&str, &str)] = &[
     (r#"symbolon_signing_keys{pod="a",phase="active"}"#, "1x240"),
     (
         r#"symbolon_signing_key_active_seconds{pod="a"}"#,
-        "86400+60x240",
+        // rotateEvery may be a year.
+        "20000000+60x240",
     ),
 ];
 

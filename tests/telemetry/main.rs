@@ -83,6 +83,24 @@ fn labels_that_are_asked_for_are_those_of_the_metric_or_of_the_target() {
     }
 }
 
+/// What a standby says of its queue and of objects counts for nothing.
+#[test]
+fn only_the_leader_is_asked_what_only_a_leader_knows() {
+    const OF_LEADERS: [&str; 4] = [
+        "symbolon_operator_queue_",
+        "symbolon_operator_objects",
+        "symbolon_operator_identity_",
+        "symbolon_operator_key_rotation_",
+    ];
+    let expressions = rules().into_iter().map(|rule| rule.expr);
+    for expression in expressions.chain(dashboard_expressions()) {
+        if OF_LEADERS.iter().any(|it| expression.contains(it)) {
+            let joins = expression.contains("and on (instance) symbolon_operator_leading == 1");
+            assert!(joins, "{expression}");
+        }
+    }
+}
+
 /// A counter that is born with its first event has not increased: the alert would miss it.
 #[test]
 fn counters_that_alerts_ask_for_by_value_are_there_before_their_first_event() {
@@ -121,6 +139,8 @@ fn a_running_server_exports_what_is_described() {
     stranger.id = "shop.nobody".to_owned();
     assert_eq!(stranger.ask(&[]).0, 401);
     support::introspect(&client, &token);
+    // Tokens are counted now and not again for a minute: this one is still there.
+    dev.get_health("/metrics").unwrap();
     assert_eq!(client.revoke(&token), 200);
     let (_, text) = dev.get_health("/metrics").unwrap();
     let exported = families(&text);

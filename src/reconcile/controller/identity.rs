@@ -28,6 +28,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 self.watch_key_secret(&self.directory(), &secret);
             }
             self.note_rotation(key, None);
+            self.note_pods(key, None);
             self.sweep_pods(key).await?;
             return Ok(Look::Gone);
         };
@@ -52,6 +53,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             // Nobody could serve it.
             _ => (None, None),
         };
+        if let Some(passed) = &passed {
+            self.note_pods(key, Some(passed));
+        }
         if let Some(error) = failed.as_ref().filter(|_| passed.is_none()) {
             return Err(error.clone().into());
         }

@@ -13,6 +13,7 @@ mod macs;
 mod orphan;
 mod owner;
 mod pods;
+mod ready_pods;
 mod rotations;
 
 use std::collections::{BTreeSet, HashMap};
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, warn};
 
 use self::macs::Macs;
+use self::ready_pods::AllReadyPods;
 use self::rotations::Rotations;
 use super::cluster::{ApiError, Cluster};
 use super::events::{Notice, Notices};
@@ -101,6 +103,7 @@ pub struct Controller<C> {
     counts: Mutex<Option<Arc<Counts>>>,
     /// When a signing key of each Identity is to begin to sign.
     rotations: Mutex<Rotations>,
+    ready_pods: Mutex<AllReadyPods>,
 }
 
 /// What is remembered of the last good look at an object.
@@ -164,6 +167,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             tally: Mutex::default(),
             counts: Mutex::default(),
             rotations: Mutex::default(),
+            ready_pods: Mutex::default(),
         }
     }
 

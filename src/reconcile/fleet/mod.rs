@@ -47,8 +47,8 @@ pub struct Installation {
     pub default_identity: Option<ObjectKey>,
     /// The `ClusterRole` with the server's rights to read users' objects.
     pub server_cluster_role: String,
-    /// Where traces go, as an OTLP URL.
-    pub otlp_endpoint: Option<String>,
+    /// Variables of the pods, such as where traces go; no secrets.
+    pub environment: Vec<(String, String)>,
     /// What has the metrics of Identities' pods collected.
     pub monitors: Monitors,
 }

@@ -17,6 +17,8 @@ pub struct Rollout {
     pub replicas: i64,
     /// Those that are ready.
     pub ready: i64,
+    /// As many should be there.
+    pub wanted: i64,
     /// The labels of the pods as a selector.
     pub selector: String,
     /// What all pods run; `None` while they differ.
@@ -52,6 +54,7 @@ pub(super) fn read(deployment: &Value, pods: &[Value], now: Timestamp) -> Rollou
     Rollout {
         replicas: count("replicas"),
         ready: count("readyReplicas"),
+        wanted: wanted(deployment),
         selector: pairs.collect::<Vec<_>>().join(","),
         version: image.filter(|_| phase == Phase::Complete).map(version_of),
         phase,
@@ -93,10 +96,14 @@ pub(super) fn is_rolling(deployment: &Value) -> bool {
     phase(deployment, &[], Timestamp::MIN) != Phase::Complete
 }
 
+fn wanted(deployment: &Value) -> i64 {
+    deployment["spec"]["replicas"].as_i64().unwrap_or(1)
+}
+
 fn phase(deployment: &Value, pods: &[Value], now: Timestamp) -> Phase {
     let status = &deployment["status"];
     let count = |field: &str| status[field].as_i64().unwrap_or(0);
-    let wanted = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
+    let wanted = wanted(deployment);
     let generation = deployment["metadata"]["generation"].as_i64().unwrap_or(0);
     if count("observedGeneration") < generation {
         return Phase::Under(format!("0 of {wanted} replicas are ready"));

@@ -99,7 +99,6 @@ fn every_option_has_its_place() {
         namespaces: vec!["shop".to_owned(), "stock".to_owned()],
         identity_namespaces: vec!["platform".to_owned()],
         default_identity: Some(ObjectKey::new("platform", "main")),
-        otlp_endpoint: Some("http://otel:4317".to_owned()),
         monitors: Monitors {
             labels: [("release", "prometheus"), ("symbolon.dev/managed", "taken")]
                 .map(|(label, value)| (label.to_owned(), value.to_owned()))
@@ -107,6 +106,10 @@ fn every_option_has_its_place() {
             interval: Some("15s".to_owned()),
             off: false,
         },
+        environment: vec![(
+            "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
+            "http://otel:4317".to_owned(),
+        )],
         ..installation()
     };
     let all = Apis {

@@ -412,6 +412,7 @@ fn an_identity_is_ready_when_its_pods_are() {
         let rollout = Rollout {
             replicas: 3,
             ready: 2,
+            wanted: 2,
             selector: "a=b".to_owned(),
             version: Some("1".to_owned()),
             phase,

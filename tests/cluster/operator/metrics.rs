@@ -5,15 +5,29 @@ use std::collections::BTreeSet;
 use symbolon::resources::Kind;
 use symbolon::telemetry::OperatorMetrics;
 
-use super::process::{Operator, rights};
+use super::fleet::Kubelet;
+use super::process::{Operator, fleet_rights, rights};
 use super::world::World;
-use crate::harness::{Cluster, eventually};
+use crate::harness::{Cluster, eventually, rule};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_operator_exports_what_is_described() {
     let world = World::new(Cluster::shared()).await;
-    let account = world.team.cluster_account("operator", rights()).await;
-    let operator = Operator::start(&world, account.kubeconfig_path());
+    // No such role is installed here.
+    let bind = rule(
+        &["bind"],
+        "rbac.authorization.k8s.io",
+        &["clusterroles", "roles"],
+    );
+    let all = rights().into_iter().chain(fleet_rights()).chain([bind]);
+    let account = world.team.cluster_account("operator", all.collect()).await;
+    let image = [
+        "--image",
+        "registry.example.com/symbolon:1.0",
+        "--identity-namespace",
+        world.platform.name(),
+    ];
+    let operator = Operator::start_with(&world, account.kubeconfig_path(), &image);
     world.token_ready("nightly").await;
     let lonely = "apiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\n\
                   metadata: {name: lonely, namespace: TEAM}\n\
@@ -47,6 +61,22 @@ async fn a_running_operator_exports_what_is_described() {
         })
         .await;
     }
+
+    let of_pods = |which| {
+        let identity = world.identity();
+        format!("symbolon_operator_identity_{which}_pods{{identity=\"{identity}\"}} ")
+    };
+    eventually("pods are wanted, and none is ready", async || {
+        let ready = operator.metric(&of_pods("ready")).await;
+        let wanted = operator.metric(&of_pods("wanted")).await;
+        (ready == Some(0.0) && wanted == Some(2.0)).then_some(())
+    })
+    .await;
+    let _kubelet = Kubelet::start(&world);
+    eventually("they are ready", async || {
+        (operator.metric(&of_pods("ready")).await == Some(2.0)).then_some(())
+    })
+    .await;
 
     let text = operator.metrics().await;
     let exported = names::families(&text);

@@ -17,5 +17,6 @@ mod rotation;
 mod scoped;
 mod secrets;
 mod serving;
+mod traces;
 mod traffic;
 mod world;

@@ -241,7 +241,8 @@ impl Operator {
         ended.await.success()
     }
 
-    fn end(&mut self) -> Duration {
+    /// Asks it to end as Kubernetes does, and waits until it has: how long that took.
+    pub(super) fn end(&mut self) -> Duration {
         let began = Instant::now();
         self.0.signal("-TERM");
         assert!(

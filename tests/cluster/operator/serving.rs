@@ -69,6 +69,11 @@ impl Server {
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
+    /// Asks it to end as Kubernetes does, and waits until it has.
+    pub(super) fn end(self) {
+        self.process.end();
+    }
+
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}/id/{path}", self.process.address("listen"))
     }

@@ -252,8 +252,12 @@ fn container(about: &About<'_>, options: &PodOptions) -> Value {
         // A store that cannot be used says so at the end of the log, and that is what the Identity's status shows.
         container["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
     }
-    if let Some(endpoint) = &about.of.otlp_endpoint {
-        container["env"] = json!([{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": endpoint}]);
+    let environment = about.of.environment.iter();
+    let environment: Vec<Value> = environment
+        .map(|(name, value)| json!({"name": name, "value": value}))
+        .collect();
+    if !environment.is_empty() {
+        container["env"] = json!(environment);
     }
     container
 }
