@@ -244,10 +244,7 @@ impl Directory {
                 client_id,
             ));
         }
-        if !self
-            .client_ages
-            .is_within(object, identity.record.max_clients)
-        {
+        if !self.client_is_within_quota(object, identity.record.max_clients) {
             problems.push(quota(
                 key,
                 namespace,
@@ -460,13 +457,12 @@ impl Directory {
         let mut problems = client_refusals(client, CLIENT_REF);
         problems.extend(self.scopes_of_token(client, record));
         problems.extend(lifetime_problem(client.identity, record, now));
-        let limit = client.identity.record.max_service_tokens;
-        if !self.service_token_ages.is_within(object, limit) {
+        if !self.is_within_quota(object, client.identity.record) {
             problems.push(quota(
                 &client.identity.object.key,
                 &object.key.namespace,
                 "ServiceAccessTokens",
-                limit,
+                client.identity.record.max_service_tokens,
                 "serviceTokens",
             ));
         }
