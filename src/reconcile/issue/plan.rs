@@ -28,8 +28,8 @@ const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 /// What holds for every owner.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// Seals entries.
-    pub mac: &'a MacKey,
+    /// Seals entries; `None`: nothing is made, and what is revoked is emptied all the same.
+    pub mac: Option<&'a MacKey>,
     /// No request is under way longer than this, except by a fault.
     pub request_timeout: SignedDuration,
     /// How many tokens one owner may be given in an hour.
@@ -42,7 +42,15 @@ impl<'a> Rules<'a> {
     /// The rules as shipped.
     pub const fn new(mac: &'a MacKey) -> Self {
         Self {
-            mac,
+            mac: Some(mac),
+            ..Self::without_key()
+        }
+    }
+
+    /// The same where there is no key.
+    pub const fn without_key() -> Self {
+        Self {
+            mac: None,
             request_timeout: SignedDuration::from_secs(10),
             mints_per_owner: 10,
             watching_since: Timestamp::MIN,
@@ -165,8 +173,12 @@ pub fn plan(
             Step::Settle(Settled::Moved)
         }
         Standing::Wanted(desired) => {
+            let Some(mac) = rules.mac else {
+                // It was revoked when the key was not asked for.
+                return Step::Settle(Settled::Moved);
+            };
             let live = match &view.credential {
-                Some(credential) => entries::live_entries(credential, desired, rules.mac, now),
+                Some(credential) => entries::live_entries(credential, desired, mac, now),
                 None => Vec::new(),
             };
             Case {
@@ -174,6 +186,7 @@ pub fn plan(
                 owner,
                 desired,
                 rules,
+                mac,
                 now,
                 live,
             }
@@ -198,6 +211,7 @@ pub(super) struct Case<'a> {
     owner: &'a OwnerView,
     pub(super) desired: &'a Desired,
     pub(super) rules: &'a Rules<'a>,
+    mac: &'a MacKey,
     pub(super) now: Timestamp,
     /// Entries that are good, oldest to newest.
     pub(super) live: Vec<CredentialEntry>,
@@ -260,8 +274,7 @@ impl Case<'_> {
         let held = self.recorded().iter().find(|entry| {
             let credential = self.view.credential.as_ref();
             entries::has_hash(entry, &hash)
-                && credential
-                    .is_some_and(|it| entries::is_sound(entry, it, self.desired, self.rules.mac))
+                && credential.is_some_and(|it| entries::is_sound(entry, it, self.desired, self.mac))
         })?;
         let end = held
             .expires_at
@@ -845,7 +858,7 @@ impl Case<'_> {
             .filter(|tokens| tokens.is_empty())
             .and_then(|_| encode_requests(&self.done_requests()));
         credential.spec.tokens = tokens;
-        entries::seal_all(&mut credential, self.rules.mac);
+        entries::seal_all(&mut credential, self.mac);
         credential
     }
 

@@ -385,6 +385,29 @@ fn a_revoked_owner_loses_its_tokens_and_never_gets_a_credential() {
     assert_eq!(fresh.settled(), Settled::Revoked);
 }
 
+/// The Identity may be gone, or never have been there: nothing is sealed.
+#[test]
+fn what_is_revoked_is_emptied_without_a_key_and_nothing_else_is_done() {
+    let mut world = World::issued();
+    let plan = |world: &mut World, standing: Standing| {
+        let view = View {
+            credential: world.credential.clone(),
+            owner: world.owner.clone(),
+            standing,
+            ..View::default()
+        };
+        let rules = Rules::without_key();
+        plan(&view, &target(), &rules, world.now, &mut world.entropy)
+    };
+    let wanted = Standing::Wanted(Box::new(world.desired.clone()));
+    let step = plan(&mut world, wanted);
+    assert!(matches!(step, Step::Settle(Settled::Moved)), "{step:?}");
+    let step = plan(&mut world, Standing::Revoked);
+    assert_eq!(world.take(step), "empty");
+    let step = plan(&mut world, Standing::Revoked);
+    assert!(matches!(step, Step::Settle(Settled::Revoked)), "{step:?}");
+}
+
 #[test]
 fn what_is_withheld_or_not_known_leaves_everything_as_it_is() {
     let problem = Problem::error(Reason::ScopeNotGranted, "/spec/scopes/0", "no");

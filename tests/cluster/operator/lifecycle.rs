@@ -93,6 +93,31 @@ spec: {identityRef: {name: main}, allowedNamespaces: {from: All}}
     world.assert_sound("nightly").await;
 }
 
+/// The Identity is not there, and may never have been: a commit that revokes waits for nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_missing_identity_is_revoked_and_says_so() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    world
+        .apply(
+            "
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: lost, namespace: TEAM}
+spec:
+  identityRef: {name: absent, namespace: PLATFORM}
+  grantTypes: [ClientCredentials]
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: lost, namespace: TEAM}
+spec: {clientRef: {name: lost}, scopes: [orders.read], revoked: true}
+",
+        )
+        .await;
+    world.ready(TOKEN, "lost", "True", "Revoked").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn revoked_is_dead_for_good_and_disabled_comes_back() {
     let world = World::new(Cluster::shared()).await;
