@@ -169,13 +169,10 @@ impl Directory {
             Err(problems) => return Standing::Withheld(problems),
         };
         let record = client.client.record;
-        if record.disabled {
-            return Standing::Withheld(vec![Problem::error(
-                Reason::Disabled,
-                "/spec/disabled",
-                "disabled: no secret is made and none is accepted",
-            )]);
-        }
+        let disabled = record.disabled.then(|| {
+            let message = "disabled: no secret is made and none is accepted";
+            Problem::error(Reason::Disabled, "/spec/disabled", message)
+        });
         let lifetime = record
             .secret_lifetime
             .map_or(Lifetime::Never, Lifetime::For);
@@ -191,7 +188,7 @@ impl Directory {
             lifetime,
             RotationPolicy::Manual,
             self.secret_conflict(object),
-            Vec::new(),
+            disabled.into_iter().collect(),
             now,
         )
     }

@@ -451,6 +451,18 @@ fn each_identity_has_a_quota_of_its_own_for_a_namespaces_clients() {
     assert_eq!(client_reasons(&world, "blue", "second"), [""; 0]);
 }
 
+/// What was recorded is still to be taken away where somebody asks for that.
+#[test]
+fn a_disabled_clients_secret_is_withheld_and_not_out_of_reach() {
+    let world = World::new(&QUICKSTART.replace("systemUser", "disabled: true\n  systemUser"));
+    let key = ObjectKey::new("blue", "shop");
+    let Standing::Wanted(desired) = world.directory.client_secret_standing(&key, now()) else {
+        panic!()
+    };
+    let reasons: Vec<_> = desired.withheld.iter().map(|it| it.reason).collect();
+    assert_eq!(reasons, [Reason::Disabled]);
+}
+
 #[test]
 fn a_never_expiring_token_needs_the_identitys_leave_at_every_use() {
     let open = QUICKSTART

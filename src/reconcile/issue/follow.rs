@@ -53,8 +53,24 @@ impl Case<'_> {
         match self.brought(key) {
             Ok(secret) => self.follow_value(secret, entropy),
             Err(Absence::Gone(problem)) => self.lapse(problem),
-            Err(Absence::Withdrawn(problem)) => self.withdraw(problem),
+            // What was recorded of it is taken back before.
+            Err(Absence::Withdrawn(problem)) => Step::Settle(self.refused_without_facts(problem)),
         }
+    }
+
+    /// What was brought goes as soon as its owner does not let this client use it, whatever keeps another from
+    /// being recorded.
+    pub(super) fn take_back(&self, key: &str) -> Option<Step> {
+        let is_brought = |entry: &CredentialEntry| entry.cause == Cause::Imported;
+        if !self.recorded().iter().any(is_brought)
+            || !matches!(self.brought(key), Err(Absence::Withdrawn(_)))
+        {
+            return None;
+        }
+        let mut tokens = self.live.clone();
+        tokens.retain(|entry| !is_brought(entry));
+        let credential = Box::new(self.with_tokens(tokens));
+        Some(Step::EmptyTokens(credential, Emptying::Revoked))
     }
 
     fn brought(&self, key: &str) -> Result<SecretString, Absence> {
@@ -183,16 +199,6 @@ impl Case<'_> {
             lapsed,
             Retirement::Lapsed,
         )
-    }
-
-    fn withdraw(&self, problem: Problem) -> Step {
-        let is_brought = |entry: &CredentialEntry| entry.cause == Cause::Imported;
-        if !self.recorded().iter().any(is_brought) {
-            return Step::Settle(self.refused_without_facts(problem));
-        }
-        let mut tokens = self.live.clone();
-        tokens.retain(|entry| !is_brought(entry));
-        Step::EmptyTokens(Box::new(self.with_tokens(tokens)), Emptying::Revoked)
     }
 
     fn refused_without_facts(&self, problem: Problem) -> Settled {
@@ -494,6 +500,21 @@ mod tests {
             world.bring(&B.to_uppercase());
             assert_eq!(world.run(), ["import"], "{name}: another one is taken");
         }
+    }
+
+    #[test]
+    fn a_label_taken_away_ends_it_while_the_client_is_disabled() {
+        let disabled = Problem::error(Reason::Disabled, "/spec/disabled", "disabled");
+        let mut world = World::with(A);
+        world.desired.withheld = vec![disabled];
+        world.put(json!({}), "password", B);
+        assert_eq!(world.run(), ["empty"]);
+        assert_eq!(world.accepted(), []);
+        world.bring(B);
+        assert_eq!(world.run(), [""; 0], "nothing is recorded meanwhile");
+        world.desired.withheld.clear();
+        assert_eq!(world.run(), ["import"]);
+        assert_eq!(world.accepted(), [('Z', None)]);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! 1. Owner gone: stop. Revoked: empty `tokens`, stop.
 //! 2. Secret absent: create a *placeholder* without a token; a create cannot be fenced. Where a deletion says "it
 //!    leaked", `tokens` are emptied before anything else is looked at. A Secret that the operator deletes itself, for
-//!    another type, is announced in the Credential before.
+//!    another type, is announced in the Credential before. An `expiresAt` that came nearer is recorded as soon.
 //! 3. Secret somebody else's: stop.
 //! 4. The Secret's version is the Credential's `base`: the write of the newest token may still be on
 //!    its way. Come back later, or *fence*: give the Secret another version.

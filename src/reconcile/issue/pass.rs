@@ -10,6 +10,7 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::budget::MintBudget;
+use super::entries;
 use super::follow::Import;
 use super::plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
@@ -308,14 +309,14 @@ async fn apply<C: Cluster>(
                 .replace_credential(&credential)
                 .await
                 .map_err(credential_failed)?;
-            let entries = credential
+            let shortened = credential
                 .spec
                 .tokens
                 .into_iter()
                 .filter(|entry| retired.contains(&entry.token_id));
-            events.extend(entries.map(|entry| IssueEvent::Retired {
+            events.extend(shortened.map(|entry| IssueEvent::Retired {
+                not_after: entries::end(&entry).map(Moment),
                 token_id: entry.token_id,
-                not_after: entry.not_after,
                 why,
             }));
         }

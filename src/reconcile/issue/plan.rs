@@ -94,6 +94,8 @@ pub enum Retirement {
     Quiet,
     /// The Secret that brought it is gone, or not for this client any more.
     Lapsed,
+    /// Its owner's `expiresAt` came nearer.
+    Sooner,
 }
 
 /// Why all tokens are taken away.
@@ -222,9 +224,11 @@ impl Case<'_> {
         if let Some(only) = self.foreign_credential() {
             return Step::Discard(only);
         }
-        if self.desired.existing_key.is_none()
-            && let Some(step) = self.take_away()
-        {
+        let taken = match &self.desired.existing_key {
+            Some(key) => self.take_back(key),
+            None => self.take_away(),
+        };
+        if let Some(step) = taken.or_else(|| self.end_sooner()) {
             return step;
         }
         if let Some(problem) = self.desired.withheld.first() {
@@ -330,6 +334,28 @@ impl Case<'_> {
         }
         let credential = self.with_tokens(Vec::new());
         Some(Step::EmptyTokens(Box::new(credential), Emptying::Leaked))
+    }
+
+    /// Rule 2b: an `expiresAt` that came nearer is recorded, so that a later one brings back nothing that had ended.
+    fn end_sooner(&self) -> Option<Step> {
+        let Lifetime::Until(moment) = self.desired.lifetime else {
+            return None;
+        };
+        // That a Secret is being made anew is known until its token is there.
+        if self.memory().replacing.is_some() {
+            return None;
+        }
+        let end = Moment(entries::whole_second(moment));
+        let mut kept = self.live.clone();
+        let mut ended = Vec::new();
+        for entry in kept
+            .iter_mut()
+            .filter(|entry| entries::end(entry).is_none_or(|own| end.0 < own))
+        {
+            entry.expires_at = Some(end);
+            ended.push(entry.token_id.clone());
+        }
+        (!ended.is_empty()).then(|| self.shortened(kept, ended, Retirement::Sooner))
     }
 
     /// Whether the Secret that the tokens were made for is deleted, or emptied.
@@ -557,8 +583,10 @@ impl Case<'_> {
         } else if self.desired.scopes.iter().any(lacks) {
             Some(Cause::ScopesChanged)
         } else {
-            (due || entries::is_outlived(newest, self.desired, self.now))
-                .then_some(Cause::Scheduled)
+            let is_due = due
+                || entries::is_outlived(newest, self.desired, self.now)
+                || entries::ends_too_soon(newest, self.desired);
+            is_due.then_some(Cause::Scheduled)
         }
     }
 
@@ -784,8 +812,11 @@ impl Case<'_> {
         let ends = self.live.iter().filter_map(entries::end);
         let older = self.live.iter().filter(|entry| entry.epoch != newest.epoch);
         let quiet = older.filter_map(|entry| self.quiet_from(entry, newest));
+        let renewal = entries::renews_at(newest, self.desired);
+        let outlived = entries::end_by_lifetime(newest, self.desired);
+        let due = renewal.into_iter().chain(outlived);
         ends.chain(quiet)
-            .chain(entries::renews_at(newest, self.desired).filter(|due| *due > self.now))
+            .chain(due.filter(|due| *due > self.now))
             .min()
     }
 

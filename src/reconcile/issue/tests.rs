@@ -165,6 +165,7 @@ impl World {
                 self.record("retire quiet", *credential)
             }
             Step::Retire(credential, _, Retirement::Lapsed) => self.record("lapse", *credential),
+            Step::Retire(credential, _, Retirement::Sooner) => self.record("end", *credential),
             Step::EmptyTokens(credential, Emptying::Revoked) => self.record("empty", *credential),
             Step::EmptyTokens(credential, Emptying::Leaked) => {
                 self.record("take away", *credential)
@@ -593,6 +594,87 @@ fn a_rotation_waits_for_the_overlap_of_the_one_before() {
     );
 }
 
+/// A world with `expiresAt` in ten days.
+fn until_a_moment() -> World {
+    let mut world = World::new();
+    world.desired.lifetime = Lifetime::Until(world.now + DAY * 10);
+    world.desired.rotation.renew_before = None;
+    assert_eq!(world.run(), ["placeholder", "push Initial"]);
+    world.now += DAY;
+    world
+}
+
+#[test]
+fn an_end_that_comes_nearer_is_recorded_and_makes_no_token() {
+    let mut world = until_a_moment();
+    let sooner = world.now + DAY * 2;
+    world.desired.lifetime = Lifetime::Until(sooner);
+    assert_eq!(world.run(), ["end"]);
+    assert_eq!(world.entries()[0].expires_at, Some(Moment(sooner)));
+    let credential = world.credential.clone().unwrap();
+    assert!(is_sealed(
+        &world.mac,
+        &credential,
+        &credential.spec.tokens[0]
+    ));
+    assert_eq!(world.facts().expires_at, Some(sooner));
+    assert_eq!(world.run(), Vec::<String>::new());
+}
+
+#[test]
+fn an_end_that_moves_on_makes_a_token_in_time_and_the_one_before_keeps_its_own() {
+    let mut world = until_a_moment();
+    let (old, later) = (world.entries()[0].expires_at, world.now + DAY * 30);
+    world.desired.lifetime = Lifetime::Until(later);
+    assert_eq!(world.run(), ["push Scheduled", "retire"]);
+    assert_eq!(world.entries()[0].expires_at, old);
+    assert_eq!(world.entries()[0].not_after, Some(Moment(world.now + DAY)));
+    assert_eq!(world.entries()[1].expires_at, Some(Moment(later)));
+    assert_eq!(world.run(), Vec::<String>::new());
+    world.desired.lifetime = Lifetime::Never;
+    assert_eq!(world.run(), ["push Scheduled", "retire"], "none is later");
+    assert_eq!(world.run(), Vec::<String>::new());
+}
+
+#[test]
+fn what_ended_by_an_end_that_came_nearer_does_not_come_back_by_a_later_one() {
+    let mut world = until_a_moment();
+    let problem = Problem::error(Reason::Expired, "/spec/expiresAt", "past");
+    let before = world.desired.clone();
+    world.desired.lifetime = Lifetime::Until(world.now - DAY);
+    world.desired.withheld = vec![problem];
+    assert_eq!(world.run(), ["end"], "though no token may be made");
+    world.desired = before;
+    assert_eq!(world.run(), ["push Expired"]);
+    assert_eq!(world.epochs(), [2]);
+}
+
+#[test]
+fn a_manual_tokens_shorter_lifetime_is_waited_for() {
+    let mut world = World::issued();
+    let issued = world.now;
+    world.now += DAY;
+    world.desired.lifetime = Lifetime::For(DAY * 7);
+    world.desired.rotation.renew_before = None;
+    let Settled::Done { requeue_at, .. } = world.settled() else {
+        panic!()
+    };
+    assert_eq!(requeue_at, Some(issued + DAY * 7));
+}
+
+#[test]
+fn a_deletion_that_says_it_leaked_is_obeyed_while_the_client_is_disabled() {
+    let mut world = revoking();
+    let disabled = Problem::error(Reason::Disabled, "/spec/disabled", "disabled");
+    world.desired.withheld = vec![disabled.clone()];
+    assert_eq!(world.settled(), Settled::Withheld(vec![disabled]));
+    world.secret = None;
+    assert_eq!(world.run(), ["take away"]);
+    world.desired.withheld.clear();
+    assert_eq!(world.run(), ["placeholder", "push SecretDeleted"]);
+    assert_eq!(world.epochs(), [2]);
+}
+
 #[test]
 fn a_rotation_is_due() {
     for (name, change, later, cause) in [
@@ -944,6 +1026,7 @@ fn a_secret_is_not_deleted_for_its_type_where_no_token_can_be_made_for_the_next(
     let mut world = World::issued();
     world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
     world.desired.lifetime = Lifetime::Until(world.now);
+    assert_eq!(world.run(), ["end"]);
     assert_eq!(world.refused().reason, Reason::Expired);
     assert_eq!(world.run(), [""; 0]);
 }
