@@ -20,6 +20,8 @@ use crate::resources::{
 };
 use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
 
+/// So many tokens of an owner may be good for a rotation to make another. A lost Secret needs room for more.
+const MOST_BY_ROTATION: usize = 4;
 /// When to look again at what somebody must edit and nothing may tell us of.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// When to look again at what is about to go away by itself.
@@ -483,15 +485,30 @@ impl Case<'_> {
         if let Some(step) = self.retire_quiet(newest) {
             return step;
         }
-        if older.is_empty()
-            && let Some(cause) = self.rotation_due(newest)
+        let due = self.rotation_due(newest);
+        // The older ones have their ends: they need not have come.
+        if let Some(cause) = due
+            && self.live.len() < MOST_BY_ROTATION
         {
             return self.push(secret, cause, entropy);
         }
         if let Some(step) = self.repair(secret) {
             return step;
         }
-        self.finish(newest)
+        match self.finish(newest) {
+            Step::Settle(_) if due.is_some() => Step::Settle(self.wait_for_an_end()),
+            step => step,
+        }
+    }
+
+    /// Another token is due, and those that it would replace are too many still.
+    fn wait_for_an_end(&self) -> Settled {
+        let until = self.live.iter().filter_map(entries::end).min();
+        let until = until.unwrap_or_else(|| self.after(LOOK_AGAIN));
+        let message = format!(
+            "a rotation is due and waits until {until}: {MOST_BY_ROTATION} secrets of this object are still accepted, and the overlap of the oldest ends then"
+        );
+        self.refuse(Problem::error(Reason::Rotating, "", message), Some(until))
     }
 
     /// All is as it should be, but for a Secret that the owner had under another name.
@@ -755,7 +772,7 @@ impl Case<'_> {
             };
         let until = until.max(self.after(LOOK_SOON));
         let message = format!(
-            "{what}, so no other is made before {}: find out what keeps deleting or changing the Secret {}",
+            "{what}, so no other is made before {}: find out what keeps asking for rotations, or deleting or changing the Secret {}",
             entries::whole_second(until),
             self.desired.secret_name
         );

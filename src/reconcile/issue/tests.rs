@@ -578,20 +578,84 @@ fn an_end_never_lies_after_the_tokens_own() {
 }
 
 #[test]
-fn a_rotation_waits_for_the_overlap_of_the_one_before() {
+fn a_rotation_does_not_wait_for_the_overlap_of_the_one_before() {
+    type Due = (&'static str, fn(&mut World), &'static str);
+    let due: [Due; 3] = [
+        ("asked for", |world| world.ask("2"), "push Requested"),
+        (
+            "a scope more",
+            |world| world.desired.scopes.push("write".into()),
+            "push ScopesChanged",
+        ),
+        (
+            "a lifetime as short as the overlap",
+            |world| {
+                world.desired.lifetime = Lifetime::For(DAY);
+                world.desired.rotation.renew_before = Some(DAY / 3);
+                world.now += HOUR * 17;
+            },
+            "push Scheduled",
+        ),
+    ];
+    for (name, change, push) in due {
+        let mut world = World::rotated();
+        let end = world.entries()[0].not_after;
+        world.now += HOUR;
+        change(&mut world);
+        assert_eq!(world.run(), [push, "retire"], "{name}");
+        assert_eq!(world.epochs(), [1, 2, 3], "{name}");
+        let ends: Vec<_> = world.entries().iter().map(|it| it.not_after).collect();
+        let overlap = Some(Moment(world.now + DAY));
+        assert_eq!(ends, [end, overlap, None], "{name}: each its own");
+        let previous = world.facts().previous.unwrap();
+        assert_eq!(previous.not_after, overlap, "{name}: the latest is told");
+    }
     let mut world = World::rotated();
+    world.now += DAY;
     world.ask("2");
-    assert_eq!(world.run(), Vec::<String>::new());
-    let Settled::Done { requeue_at, .. } = world.settled() else {
-        panic!()
-    };
-    world.now = requeue_at.unwrap();
-    assert_eq!(world.run(), ["push Requested", "retire"]);
+    world.run();
     assert_eq!(
         world.epochs(),
         [2, 3],
         "the ended one is gone with the next write"
     );
+}
+
+#[test]
+fn of_rotations_one_after_another_four_tokens_are_good_and_the_next_waits_and_says_so() {
+    let mut world = World::rotated();
+    for request in ["2", "3"] {
+        world.now += HOUR * 2;
+        world.ask(request);
+        assert_eq!(world.run(), ["push Requested", "retire"]);
+    }
+    assert_eq!(world.epochs(), [1, 2, 3, 4]);
+    world.now += HOUR;
+    world.ask("4");
+    world.edit(|secret| {
+        secret["data"].as_object_mut().unwrap().remove("issuer");
+    });
+    assert_eq!(world.run(), ["repair"], "all else goes on");
+    let end = world.entries()[0].not_after.unwrap().0;
+    let Settled::Refused {
+        problem,
+        until,
+        facts,
+    } = world.settled()
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (problem.reason, until, facts.unwrap().epoch),
+        (Reason::Rotating, Some(end), 4)
+    );
+    assert!(problem.message.contains(&end.to_string()), "{problem:?}");
+    world.now = end;
+    assert_eq!(world.run(), ["push Requested", "retire"]);
+    assert_eq!(world.epochs(), [2, 3, 4, 5]);
+    // A lost Secret needs another token whatever was rotated before.
+    world.secret = None;
+    assert_eq!(world.run(), ["placeholder", "push SecretDeleted", "retire"]);
 }
 
 /// A world with `expiresAt` in ten days.
