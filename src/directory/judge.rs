@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::duration::format_duration;
 use super::names::{self, Holder};
@@ -46,6 +46,17 @@ pub struct AcceptedClient<'a> {
     pub identity: Served<'a, IdentityRecord>,
     /// The client.
     pub client: Served<'a, ClientRecord>,
+}
+
+impl AcceptedClient<'_> {
+    /// How long its access tokens live: as the client says, else the Identity, and never beyond the Identity's ceiling.
+    pub fn access_token_lifetime(&self) -> SignedDuration {
+        let identity = self.identity.record;
+        let asked = self.client.record.access_token_lifetime;
+        asked
+            .unwrap_or(identity.access_token_lifetime)
+            .min(identity.max_access_token_lifetime)
+    }
 }
 
 /// A scope that a client is granted.

@@ -464,6 +464,32 @@ fn a_disabled_clients_secret_is_withheld_and_not_out_of_reach() {
 }
 
 #[test]
+fn a_client_secret_is_quiet_when_its_access_tokens_are_over() {
+    let quiet = |spec: &str, rotation: &str| {
+        let mut world = World::new(QUICKSTART);
+        let secret = format!("authentication: {{secret: {{rotation: {{{rotation}}}}}}}");
+        world.apply(&client("blue", "c", &format!("{spec}{secret}")));
+        let key = ObjectKey::new("blue", "c");
+        match world.directory.client_secret_standing(&key, now()) {
+            Standing::Wanted(desired) => desired.rotation.adoption,
+            other => panic!("{other:?}"),
+        }
+    };
+    let minutes = |minutes| Some(SignedDuration::from_mins(minutes));
+    let two_hours = "tokens: {accessTokenLifetime: 2h}, ";
+    assert_eq!(quiet(two_hours, ""), None);
+    assert_eq!(quiet(two_hours, "retire: WhenAdopted"), minutes(130));
+    assert_eq!(
+        quiet("tokens: {accessTokenLifetime: 5m}, ", "retire: WhenAdopted"),
+        minutes(60)
+    );
+    assert_eq!(
+        quiet(two_hours, "retire: WhenAdopted, quietPeriod: 30m"),
+        minutes(30)
+    );
+}
+
+#[test]
 fn a_never_expiring_token_needs_the_identitys_leave_at_every_use() {
     let open = QUICKSTART
         .replace(
