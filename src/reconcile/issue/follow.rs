@@ -136,15 +136,29 @@ impl Case<'_> {
         }
     }
 
-    /// A value that was recorded before `revokeIssuedBefore` does not come back by being recorded anew.
+    /// A value that was recorded before `revokeIssuedBefore` does not come back by being recorded anew; nor does one
+    /// of which nothing is known any more, as long as it may be as old as its Secret.
     fn refuse_revoked(&self, hash: &TokenHash) -> Option<Problem> {
         let moment = self.desired.revoke_issued_before?;
-        let since = self.first_seen(hash).filter(|since| *since < moment)?;
-        let message = format!(
-            "what the Secret {} holds was in use at {since}, before the Identity's revokeIssuedBefore: put another secret there",
-            self.desired.secret_name
-        );
+        let name = &self.desired.secret_name;
+        let message = if let Some(since) = self.first_seen(hash) {
+            (since < moment).then(|| format!(
+                "what the Secret {name} holds was in use at {since}, before the Identity's revokeIssuedBefore: put another secret there"
+            ))?
+        } else {
+            let created = self.view.secret.as_ref()?.created()?;
+            (created < moment && self.remembers_nothing()).then(|| format!(
+                "the Secret {name} was created at {created}, before the Identity's revokeIssuedBefore, and what it holds may be as old: delete it and create it anew with another secret"
+            ))?
+        };
         Some(Problem::error(Reason::Expired, PATH, message))
+    }
+
+    /// Whether no secret is known to have been brought: the Credential is new, since the client is, or somebody deleted
+    /// it. Where one is known, another is another.
+    fn remembers_nothing(&self) -> bool {
+        let mut recorded = self.recorded().iter();
+        self.memory().brought.is_empty() && !recorded.any(|entry| entry.cause == Cause::Imported)
     }
 
     fn first_seen(&self, hash: &TokenHash) -> Option<Timestamp> {
@@ -236,6 +250,7 @@ mod tests {
         desired: Desired,
         credential: Option<Credential>,
         secret: Option<SecretObject>,
+        created: Timestamp,
     }
 
     impl World {
@@ -259,6 +274,7 @@ mod tests {
                 desired,
                 credential: None,
                 secret: None,
+                created: "2026-01-01T00:00:00Z".parse().unwrap(),
             }
         }
 
@@ -275,7 +291,7 @@ mod tests {
 
         fn put(&mut self, labels: serde_json::Value, key: &str, value: &str) {
             let manifest = json!({
-                "metadata": {"namespace": "team", "name": "ci-token", "uid": "s", "resourceVersion": "1", "labels": labels},
+                "metadata": {"namespace": "team", "name": "ci-token", "uid": "s", "resourceVersion": "1", "labels": labels, "creationTimestamp": self.created},
             });
             let serde_json::Value::Object(manifest) = manifest else {
                 unreachable!()
@@ -500,6 +516,28 @@ mod tests {
             world.bring(&B.to_uppercase());
             assert_eq!(world.run(), ["import"], "{name}: another one is taken");
         }
+    }
+
+    /// Nobody knows any more what was brought: the Secret's own age has to do.
+    #[test]
+    fn what_was_revoked_for_all_does_not_come_back_where_the_credential_is_forgotten() {
+        let mut world = World::with(A);
+        world.now += HOUR;
+        world.desired.revoke_issued_before = Some(world.now);
+        world.credential = None;
+        let problem = world.refused();
+        assert_eq!(problem.reason, Reason::Expired);
+        assert!(problem.message.contains("create it anew"), "{problem:?}");
+        world.created = world.now;
+        world.bring(B);
+        assert_eq!(world.run(), ["import"], "a Secret that is young enough");
+        world.created -= HOUR;
+        world.bring(&A.to_uppercase());
+        assert_eq!(
+            world.run(),
+            ["import"],
+            "where one is known, another is another"
+        );
     }
 
     #[test]
