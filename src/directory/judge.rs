@@ -95,7 +95,9 @@ impl Directory {
             _ => Err(vec![Problem::error(
                 Reason::IdentityNotReady,
                 "/spec/identityRef",
-                format!("Identity {key} is not served itself: see its conditions"),
+                format!(
+                    "Identity {key} is not served itself: ask its administrators, who see why in its conditions"
+                ),
             )]),
         }
     }
@@ -370,23 +372,25 @@ impl Directory {
                 self.scope_holder(identity.object, identity.record, value),
                 Holder::Contested(_)
             );
-            let why = if contested {
-                "is claimed by several namespaces"
-            } else {
-                "is published by no Scope"
-            };
-            return Err((
-                Reason::ScopeNotFound,
+            let message = if contested {
                 format!(
-                    "scope {value:?} {why} of Identity {key}: create the Scope, or correct the value"
-                ),
-            ));
+                    "scope {value:?} is claimed by several namespaces: ask the administrators of Identity {key} to give it to one of them in spec.access.names"
+                )
+            } else {
+                format!(
+                    "scope {value:?} is published by no Scope of Identity {key}: create the Scope, or correct the value"
+                )
+            };
+            return Err((Reason::ScopeNotFound, message));
         };
         let (object, record) = (scope.object, scope.record);
         if !audience_problems(identity, &object.key.namespace, "", &record.audiences).is_empty() {
             return Err((
                 Reason::ScopeNotFound,
-                format!("Scope {} is not accepted: see its conditions", object.key),
+                format!(
+                    "Scope {} is not accepted: ask the team of namespace {}, who see why in its conditions",
+                    object.key, object.key.namespace
+                ),
             ));
         }
         if record.disabled {
