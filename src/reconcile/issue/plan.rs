@@ -206,6 +206,8 @@ fn empty_tokens(view: &View) -> Option<Step> {
         .clone()
         .filter(|credential| !credential.spec.tokens.is_empty())?;
     credential.spec.tokens.clear();
+    // No Secret is made anew any more.
+    credential.spec.memory.replacing = None;
     Some(Step::EmptyTokens(Box::new(credential), Emptying::Revoked))
 }
 

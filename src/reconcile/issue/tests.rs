@@ -372,8 +372,11 @@ fn an_owner_that_is_gone_gets_nothing(#[case] owner: Option<OwnerView>) {
 fn a_revoked_owner_loses_its_tokens_and_never_gets_a_credential() {
     let mut world = World::issued();
     let base = world.credential.as_ref().unwrap().spec.base.clone();
+    world.credential.as_mut().unwrap().spec.memory.replacing = Some("another".into());
     world.standing = Some(Standing::Revoked);
     assert_eq!(world.run(), ["empty"]);
+    let memory = &world.credential.as_ref().unwrap().spec.memory;
+    assert_eq!(memory.replacing, None, "no Secret is made anew any more");
     let spec = &world.credential.as_ref().unwrap().spec;
     assert_eq!(
         (spec.tokens.len(), spec.high, &spec.base),
