@@ -131,8 +131,10 @@ pub struct RotationRequests {
 const RENEWAL_SHARE: i32 = 3;
 /// The longest overlap that nobody asked for.
 const DEFAULT_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
-/// `quietPeriod` where it is left out.
-const DEFAULT_QUIET_PERIOD: SignedDuration = SignedDuration::from_hours(1);
+/// `quietPeriod` where it is left out, at least.
+pub(super) const DEFAULT_QUIET_PERIOD: SignedDuration = SignedDuration::from_hours(1);
+/// How much later than an access token's end its client may come for another.
+const FETCHED_LATE: SignedDuration = SignedDuration::from_mins(10);
 /// The same for a secret that somebody else brings: pods have read the new one, or were started anew, by then.
 const BROUGHT_OVERLAP: SignedDuration = SignedDuration::from_hours(1);
 /// Requests longer than this are kept as their digest's worth: the schema bounds `trigger`, nothing bounds annotations.
@@ -169,13 +171,10 @@ impl Directory {
             Err(problems) => return Standing::Withheld(problems),
         };
         let record = client.client.record;
-        if record.disabled {
-            return Standing::Withheld(vec![Problem::error(
-                Reason::Disabled,
-                "/spec/disabled",
-                "disabled: no secret is made and none is accepted",
-            )]);
-        }
+        let disabled = record.disabled.then(|| {
+            let message = "disabled: no secret is made and none is accepted";
+            Problem::error(Reason::Disabled, "/spec/disabled", message)
+        });
         let lifetime = record
             .secret_lifetime
             .map_or(Lifetime::Never, Lifetime::For);
@@ -191,7 +190,7 @@ impl Directory {
             lifetime,
             RotationPolicy::Manual,
             self.secret_conflict(object),
-            Vec::new(),
+            disabled.into_iter().collect(),
             now,
         )
     }
@@ -274,6 +273,10 @@ fn wanted(
         withheld.push(Problem::error(Reason::IdentityNotReady, "", message));
     }
     let object = client.client.object;
+    let unset_quiet_period = match kind {
+        SecretKind::ServiceToken => DEFAULT_QUIET_PERIOD,
+        SecretKind::ClientSecret => quiet_period_of_secrets(client),
+    };
     Standing::Wanted(Box::new(Desired {
         owner,
         identity: identity.object.key.clone(),
@@ -294,7 +297,7 @@ fn wanted(
         rival,
         withheld,
         lifetime,
-        rotation: rotation_rules(secret, lifetime, policy),
+        rotation: rotation_rules(secret, lifetime, policy, unset_quiet_period),
         mints_per_hour: identity.record.mints_per_hour,
         revoke_issued_before: identity.record.revoke_issued_before,
     }))
@@ -305,6 +308,7 @@ pub(super) fn rotation_rules(
     secret: &SecretRecord,
     lifetime: Lifetime,
     default: RotationPolicy,
+    unset_quiet_period: SignedDuration,
 ) -> RotationRules {
     let written = secret.rotation.as_deref();
     let given = |text: Option<&DurationString>| text.and_then(|text| parse_duration(&text.0));
@@ -329,7 +333,7 @@ pub(super) fn rotation_rules(
         overlap: given(written.and_then(|it| it.overlap.as_ref())).unwrap_or(default_overlap),
         adoption: written
             .filter(|rotation| rotation.retire == Retire::WhenAdopted)
-            .map(quiet_period),
+            .map(|rotation| quiet_period(rotation).unwrap_or(unset_quiet_period)),
         on_secret_deleted: written
             .map(|rotation| rotation.on_secret_deleted)
             .unwrap_or_default(),
@@ -342,12 +346,16 @@ pub(super) fn rotation_rules(
     }
 }
 
-/// For how long the old token must have been in no use.
-pub(super) fn quiet_period(rotation: &Rotation) -> SignedDuration {
+/// For how long the old token must have been in no use, if that is written.
+pub(super) fn quiet_period(rotation: &Rotation) -> Option<SignedDuration> {
     let written = rotation.quiet_period.as_ref();
-    written
-        .and_then(|text| parse_duration(&text.0))
-        .unwrap_or(DEFAULT_QUIET_PERIOD)
+    written.and_then(|text| parse_duration(&text.0))
+}
+
+/// The same for a client's secrets where it is left out. A client shows its secret only when it needs another access
+/// token: who has a good one is silent and not gone.
+pub(super) fn quiet_period_of_secrets(client: &AcceptedClient<'_>) -> SignedDuration {
+    (client.access_token_lifetime() + FETCHED_LATE).max(DEFAULT_QUIET_PERIOD)
 }
 
 /// A request that fits into a Credential: long ones are told apart by their hash.

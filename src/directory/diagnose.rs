@@ -3,12 +3,14 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::desired::quiet_period;
 use super::duration::format_duration;
+use super::judge::AcceptedClient;
 use super::names::{client_id_prefix, scope_prefix};
 use super::record::{ClientRecord, IdentityRecord, Object, ServiceTokenRecord};
 use super::schema::is_dns_label;
 use super::{Directory, Lifetime, ObjectKey, Problem, Reason};
-use crate::resources::{Kind, ReferenceTokens, WhenExceeded};
+use crate::resources::{Kind, ReferenceTokens, Retire, WhenExceeded};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 const YEAR: SignedDuration = SignedDuration::from_hours(366 * 24);
@@ -74,6 +76,7 @@ impl Directory {
                     accepted.identity.object.key
                 ),
             ));
+            problems.extend(hasty_retirement(&accepted));
         }
         problems.extend(object.record().into_iter().flat_map(idle_client));
         problems
@@ -210,6 +213,20 @@ fn beyond_ceiling(
     asked
         .filter(|asked| *asked > most)
         .map(|_| Problem::warning(Reason::LimitExceeded, path, message()))
+}
+
+/// A client that has a good access token does not show its secret: a shorter silence says nothing.
+fn hasty_retirement(client: &AcceptedClient<'_>) -> Option<Problem> {
+    let rotation = client.client.record.secret.rotation.as_deref()?;
+    let lifetime = client.access_token_lifetime();
+    let is_hasty = rotation.retire == Retire::WhenAdopted
+        && quiet_period(rotation).is_some_and(|quiet| quiet < lifetime);
+    let message = format!(
+        "this is shorter than an access token of the client lives, {}: who has one is silent for as long, and its secret would be retired in use; write more, or leave it out",
+        format_duration(lifetime)
+    );
+    let path = "/spec/authentication/secret/rotation/quietPeriod";
+    is_hasty.then(|| weak(path, &message))
 }
 
 /// Clients that can do nothing, which is rarely meant.
@@ -354,6 +371,28 @@ mod tests {
                 one(path, reason),
                 "{spec}"
             );
+        }
+    }
+
+    #[test]
+    fn a_quiet_period_that_is_shorter_than_access_tokens_live_is_warned_of() {
+        let warned = |rotation: &str| {
+            let client = format!(
+                "{{identityRef: {{name: identity}}, grantTypes: [ClientCredentials], tokens: {{accessTokenLifetime: 2h}}, authentication: {{secret: {{rotation: {rotation}}}}}}}"
+            );
+            warnings(&[(Kind::Identity, PLATFORM), (Kind::OAuthClient, &client)])
+        };
+        let path = "/spec/authentication/secret/rotation/quietPeriod";
+        assert_eq!(
+            warned("{retire: WhenAdopted, quietPeriod: 1h}"),
+            one(path, Reason::WeakChoice)
+        );
+        for good in [
+            "{retire: WhenAdopted}",
+            "{retire: WhenAdopted, quietPeriod: 2h}",
+            "{quietPeriod: 1h}",
+        ] {
+            assert_eq!(warned(good), [], "{good}");
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::duration::format_duration;
 use super::names::{self, Holder};
@@ -46,6 +46,17 @@ pub struct AcceptedClient<'a> {
     pub identity: Served<'a, IdentityRecord>,
     /// The client.
     pub client: Served<'a, ClientRecord>,
+}
+
+impl AcceptedClient<'_> {
+    /// How long its access tokens live: as the client says, else the Identity, and never beyond the Identity's ceiling.
+    pub fn access_token_lifetime(&self) -> SignedDuration {
+        let identity = self.identity.record;
+        let asked = self.client.record.access_token_lifetime;
+        asked
+            .unwrap_or(identity.access_token_lifetime)
+            .min(identity.max_access_token_lifetime)
+    }
 }
 
 /// A scope that a client is granted.
@@ -114,7 +125,9 @@ impl Directory {
             _ => Err(vec![Problem::error(
                 Reason::IdentityNotReady,
                 "/spec/identityRef",
-                format!("Identity {key} is not served itself: see its conditions"),
+                format!(
+                    "Identity {key} is not served itself: ask its administrators, who see why in its conditions"
+                ),
             )]),
         }
     }
@@ -288,10 +301,7 @@ impl Directory {
                 client_id,
             ));
         }
-        if !self
-            .client_ages
-            .is_within(object, identity.record.max_clients)
-        {
+        if !self.client_is_within_quota(object, identity.record.max_clients) {
             problems.push(quota(
                 key,
                 namespace,
@@ -406,23 +416,25 @@ impl Directory {
                 self.scope_holder(identity.object, identity.record, value),
                 Holder::Contested(_)
             );
-            let why = if contested {
-                "is claimed by several namespaces"
-            } else {
-                "is published by no Scope"
-            };
-            return Err((
-                Reason::ScopeNotFound,
+            let message = if contested {
                 format!(
-                    "scope {value:?} {why} of Identity {key}: create the Scope, or correct the value"
-                ),
-            ));
+                    "scope {value:?} is claimed by several namespaces: ask the administrators of Identity {key} to give it to one of them in spec.access.names"
+                )
+            } else {
+                format!(
+                    "scope {value:?} is published by no Scope of Identity {key}: create the Scope, or correct the value"
+                )
+            };
+            return Err((Reason::ScopeNotFound, message));
         };
         let (object, record) = (scope.object, scope.record);
         if !audience_problems(identity, &object.key.namespace, "", &record.audiences).is_empty() {
             return Err((
                 Reason::ScopeNotFound,
-                format!("Scope {} is not accepted: see its conditions", object.key),
+                format!(
+                    "Scope {} is not accepted: ask the team of namespace {}, who see why in its conditions",
+                    object.key, object.key.namespace
+                ),
             ));
         }
         if record.disabled {
@@ -504,13 +516,12 @@ impl Directory {
         let mut problems = client_refusals(client, CLIENT_REF);
         problems.extend(self.scopes_of_token(client, record));
         problems.extend(lifetime_problem(client.identity, record, now));
-        let limit = client.identity.record.max_service_tokens;
-        if !self.service_token_ages.is_within(object, limit) {
+        if !self.is_within_quota(object, client.identity.record) {
             problems.push(quota(
                 &client.identity.object.key,
                 &object.key.namespace,
                 "ServiceAccessTokens",
-                limit,
+                client.identity.record.max_service_tokens,
                 "serviceTokens",
             ));
         }

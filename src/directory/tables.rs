@@ -40,10 +40,10 @@ pub struct Directory {
     pub(super) issued: OrdSet<Issued>,
     /// Which Credential knows a secret that was brought.
     pub(super) brought: BroughtSecrets,
-    /// OAuthClients of a namespace by age, for the quota.
-    pub(super) client_ages: Ages,
-    /// ServiceAccessTokens of a namespace by age, for the quota.
-    pub(super) service_token_ages: Ages,
+    /// OAuthClients of a namespace at an Identity by age, for the quota.
+    client_ages: Ages,
+    /// ServiceAccessTokens of a namespace by age, for the quota: their Identity is their client's to say.
+    service_token_ages: Ages,
     /// Who names which Secret.
     pub(super) secret_names: SecretNames,
 }
@@ -61,54 +61,62 @@ struct BeforeIssued<'a> {
     identity: &'a ObjectKey,
 }
 
-/// Objects of each namespace, oldest first, with their number.
+/// Objects that share a quota, oldest first, with their number.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ages {
-    order: OrdSet<(Arc<str>, Timestamp, Arc<str>)>,
-    counts: OrdMap<Arc<str>, usize>,
+struct Ages {
+    order: OrdSet<(Group, Timestamp, Arc<str>)>,
+    counts: OrdMap<Group, usize>,
 }
 
+/// Whose quota it is: a namespace's, and where it has one at each Identity, the Identity.
+type Group = (Arc<str>, Option<ObjectKey>);
+
 impl Ages {
-    fn insert<T>(&mut self, object: &Object<T>) {
-        let namespace = object.key.namespace.clone();
-        if self
-            .order
-            .insert((namespace.clone(), object.created, object.key.name.clone()))
-            .is_none()
-        {
-            *self.counts.entry(namespace).or_insert(0) += 1;
+    fn insert<T>(&mut self, group: Group, object: &Object<T>) {
+        let place = (group.clone(), object.created, object.key.name.clone());
+        if self.order.insert(place).is_none() {
+            *self.counts.entry(group).or_insert(0) += 1;
         }
     }
 
-    fn remove<T>(&mut self, object: &Object<T>) {
-        let namespace = object.key.namespace.clone();
-        if self
-            .order
-            .remove(&(namespace.clone(), object.created, object.key.name.clone()))
-            .is_some()
-        {
-            match self.counts.get_mut(&namespace) {
+    fn remove<T>(&mut self, group: Group, object: &Object<T>) {
+        let place = (group.clone(), object.created, object.key.name.clone());
+        if self.order.remove(&place).is_some() {
+            match self.counts.get_mut(&group) {
                 Some(count) if *count > 1 => *count -= 1,
-                _ => drop(self.counts.remove(&namespace)),
+                _ => drop(self.counts.remove(&group)),
             }
         }
     }
 
-    /// Whether the object is among the `limit` oldest of its namespace. Constant time unless the
-    /// namespace has more.
-    pub(super) fn is_within<T>(&self, object: &Object<T>, limit: usize) -> bool {
-        let namespace = &object.key.namespace;
-        if self
-            .counts
-            .get(namespace)
-            .is_none_or(|count| *count <= limit)
-        {
+    /// Whether the object is among the `limit` oldest of its group. Constant time unless there are more; then
+    /// as many steps as the limit has, or as there are too many, whichever is less.
+    fn is_within<T>(&self, group: Group, object: &Object<T>, limit: usize) -> bool {
+        let count = self.counts.get(&group).copied().unwrap_or(0);
+        let Some(surplus) = count.checked_sub(limit).filter(|surplus| *surplus > 0) else {
             return true;
+        };
+        let place = (group.clone(), object.created, object.key.name.clone());
+        if limit <= surplus {
+            let first = (group, Timestamp::MIN, Arc::from(""));
+            self.order.range(first..place).take(limit).count() < limit
+        } else {
+            let from_here = self.order.range(place..);
+            let from_here = from_here.take_while(|(other, ..)| *other == group);
+            from_here.take(surplus + 1).count() > surplus
         }
-        let from = (namespace.clone(), Timestamp::MIN, Arc::from(""));
-        let mut oldest = self.order.range(from..).take(limit);
-        oldest.any(|(_, created, name)| *created == object.created && *name == object.key.name)
     }
+}
+
+/// The quota that a client counts for. One that is refused by itself is not served, and takes nobody's place.
+fn client_group(object: &Object<ClientRecord>) -> Option<Group> {
+    let identity = object.record()?.identity.clone()?;
+    Some((object.key.namespace.clone(), Some(identity)))
+}
+
+fn service_token_group(object: &Object<ServiceTokenRecord>) -> Option<Group> {
+    let namespace = object.key.namespace.clone();
+    object.record().map(|_| (namespace, None))
 }
 
 /// One change to the tables.
@@ -269,13 +277,17 @@ impl Directory {
         let object = Arc::new(object);
         self.client_claims.insert(&object);
         self.secret_names.insert(&object);
-        self.client_ages.insert(&object);
+        if let Some(group) = client_group(&object) {
+            self.client_ages.insert(group, &object);
+        }
         self.clients.insert(object);
     }
 
     fn remove_client(&mut self, key: &ObjectKey) {
         if let Some(object) = self.clients.remove(key) {
-            self.client_ages.remove(&object);
+            if let Some(group) = client_group(&object) {
+                self.client_ages.remove(group, &object);
+            }
             self.secret_names.remove(&object);
             self.client_claims.remove(&object);
         }
@@ -283,14 +295,18 @@ impl Directory {
 
     fn put_service_token(&mut self, object: Object<ServiceTokenRecord>) {
         self.remove_service_token(&object.key);
-        self.service_token_ages.insert(&object);
+        if let Some(group) = service_token_group(&object) {
+            self.service_token_ages.insert(group, &object);
+        }
         self.secret_names.insert(&object);
         self.service_tokens.insert(Arc::new(object));
     }
 
     fn remove_service_token(&mut self, key: &ObjectKey) {
         if let Some(object) = self.service_tokens.remove(key) {
-            self.service_token_ages.remove(&object);
+            if let Some(group) = service_token_group(&object) {
+                self.service_token_ages.remove(group, &object);
+            }
             self.secret_names.remove(&object);
         }
     }
@@ -403,6 +419,26 @@ impl Directory {
             service_tokens: self.service_tokens.len(),
             credentials: self.credentials.len(),
         }
+    }
+
+    /// Whether a client is among those of its namespace that its Identity serves.
+    pub(super) fn client_is_within_quota(
+        &self,
+        object: &Object<ClientRecord>,
+        most: usize,
+    ) -> bool {
+        client_group(object).is_none_or(|group| self.client_ages.is_within(group, object, most))
+    }
+
+    /// Whether a ServiceAccessToken is among those of its namespace that an Identity serves.
+    pub(super) fn is_within_quota(
+        &self,
+        object: &Object<ServiceTokenRecord>,
+        identity: &IdentityRecord,
+    ) -> bool {
+        let most = identity.max_service_tokens;
+        service_token_group(object)
+            .is_none_or(|group| self.service_token_ages.is_within(group, object, most))
     }
 
     /// The labels of a namespace, if it was shown.

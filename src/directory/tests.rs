@@ -280,6 +280,8 @@ fn beyond_its_quota_a_namespace_keeps_its_oldest() {
 #[case::namespace_shut_out(QUICKSTART.replace("clients: {from: All}", "clients: {from: Same}"), Err(Refusal::ClientRefused))]
 #[case::shorter_ceiling(QUICKSTART.replace("  gateways", "  limits: {maxServiceTokenLifetime: 10m}\n  gateways"), Err(Refusal::Expired))]
 #[case::revoke_issued_before(QUICKSTART.replace("  gateways", "  revokeIssuedBefore: 2026-02-01T00:30:00Z\n  gateways"), Err(Refusal::IssuedBeforeRevocation))]
+#[case::over_the_quota(QUICKSTART.replace("  gateways", "  limits: {perNamespace: {serviceTokens: 0}}\n  gateways"), Err(Refusal::LimitExceeded))]
+#[case::end_that_came_nearer(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  expiresAt: 2026-02-01T00:30:00Z\n  rotation: {policy: Manual}"), Err(Refusal::Expired))]
 #[case::nothing(QUICKSTART.to_owned(), Ok(vec!["orders.read".to_owned()]))]
 fn every_withdrawal_is_immediate(
     #[case] changed: String,
@@ -351,6 +353,141 @@ fn a_token_ends_at_the_earlier_of_its_ends() {
     );
     assert!(outcome(&world, &token, soon - SignedDuration::from_secs(1)).is_ok());
     assert_eq!(outcome(&world, &token, soon), Err(Refusal::Expired));
+}
+
+#[test]
+fn an_end_that_moves_changes_what_is_out_only_to_the_sooner() {
+    let until = |end: &str| {
+        let spec = format!(
+            "clientRef: {{name: shop}}\n  expiresAt: {end}\n  rotation: {{policy: Manual}}"
+        );
+        QUICKSTART.replace("clientRef: {name: shop}", &spec)
+    };
+    let mut world = World::new(&until("2026-03-01T00:00:00Z"));
+    let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
+    let presented = reference::parse(token.expose()).unwrap();
+    for (moved, end) in [
+        ("2026-02-10T00:00:00Z", "2026-02-10T00:00:00Z"),
+        ("2026-04-01T00:00:00Z", "2026-03-01T00:00:00Z"),
+    ] {
+        world.apply(&until(moved));
+        let directory = &world.directory;
+        let active = directory.service_token_presented(&identity(), &presented, now());
+        assert_eq!(active.unwrap().expires_at, Some(end.parse().unwrap()));
+        let end = end.parse().unwrap();
+        assert_eq!(outcome(&world, &token, end), Err(Refusal::Expired));
+    }
+}
+
+#[test]
+fn beyond_its_quota_a_namespaces_oldest_tokens_are_accepted() {
+    let limited = |most: usize| {
+        let limits = format!("  limits: {{perNamespace: {{serviceTokens: {most}}}}}\n  gateways");
+        let documents = QUICKSTART.replace("  gateways", &limits);
+        documents.split("---").next().unwrap().to_owned()
+    };
+    let token = |name: &str, spec: &str| {
+        let spec = format!("{{clientRef: {{name: shop}}, {spec}}}");
+        object("ServiceAccessToken", "blue", name, &spec)
+    };
+    let names = ["nightly", "e", "d", "c", "b", "a"];
+    let mut world = World::new(QUICKSTART);
+    for name in &names[1..] {
+        world.apply(&token(name, "scopes: [orders.read]"));
+    }
+    let tokens = names.map(|name| world.issue(OwnerKind::ServiceAccessToken, "blue", name, now()));
+    let accepted = |world: &World| {
+        let accepted = tokens.iter().map(|token| outcome(world, token, now()));
+        accepted
+            .map(|outcome| match outcome {
+                Err(Refusal::LimitExceeded) => '-',
+                Ok(_) => '+',
+                Err(other) => panic!("{other:?}"),
+            })
+            .collect::<String>()
+    };
+    for (most, expected) in [
+        (6, "++++++"),
+        (5, "+++++-"),
+        (4, "++++--"),
+        (2, "++----"),
+        (0, "------"),
+    ] {
+        world.apply(&limited(most));
+        assert_eq!(accepted(&world), expected, "{most}");
+    }
+    world.apply(&limited(5));
+    world.apply(&object(
+        "ServiceAccessToken",
+        "red",
+        "a",
+        "{clientRef: {name: shop}, scopes: [x]}",
+    ));
+    assert_eq!(accepted(&world), "+++++-", "each namespace has its own");
+    world.apply(&token(
+        "e, creationTimestamp: '2026-01-01T00:00:00Z'",
+        "scopes: [orders.read], lifetime: 24h, neverExpires: true",
+    ));
+    let last = outcome(&world, &tokens[5], now());
+    assert!(
+        last.is_ok(),
+        "an invalid one takes nobody's place: {last:?}"
+    );
+}
+
+#[test]
+fn each_identity_has_a_quota_of_its_own_for_a_namespaces_clients() {
+    let mut world = World::new(&QUICKSTART.replace(
+        "  gateways",
+        "  limits: {perNamespace: {clients: 2}}\n  gateways",
+    ));
+    world.apply(&object(
+        "OAuthClient",
+        "blue",
+        "elsewhere",
+        "{identityRef: {name: other, namespace: platform}, grantTypes: [ClientCredentials]}",
+    ));
+    world.apply(&client("blue", "invalid", "clientId: 'no such id'"));
+    world.apply(&client("blue", "second", ""));
+    assert_eq!(client_reasons(&world, "blue", "second"), [""; 0]);
+}
+
+/// What was recorded is still to be taken away where somebody asks for that.
+#[test]
+fn a_disabled_clients_secret_is_withheld_and_not_out_of_reach() {
+    let world = World::new(&QUICKSTART.replace("systemUser", "disabled: true\n  systemUser"));
+    let key = ObjectKey::new("blue", "shop");
+    let Standing::Wanted(desired) = world.directory.client_secret_standing(&key, now()) else {
+        panic!()
+    };
+    let reasons: Vec<_> = desired.withheld.iter().map(|it| it.reason).collect();
+    assert_eq!(reasons, [Reason::Disabled]);
+}
+
+#[test]
+fn a_client_secret_is_quiet_when_its_access_tokens_are_over() {
+    let quiet = |spec: &str, rotation: &str| {
+        let mut world = World::new(QUICKSTART);
+        let secret = format!("authentication: {{secret: {{rotation: {{{rotation}}}}}}}");
+        world.apply(&client("blue", "c", &format!("{spec}{secret}")));
+        let key = ObjectKey::new("blue", "c");
+        match world.directory.client_secret_standing(&key, now()) {
+            Standing::Wanted(desired) => desired.rotation.adoption,
+            other => panic!("{other:?}"),
+        }
+    };
+    let minutes = |minutes| Some(SignedDuration::from_mins(minutes));
+    let two_hours = "tokens: {accessTokenLifetime: 2h}, ";
+    assert_eq!(quiet(two_hours, ""), None);
+    assert_eq!(quiet(two_hours, "retire: WhenAdopted"), minutes(130));
+    assert_eq!(
+        quiet("tokens: {accessTokenLifetime: 5m}, ", "retire: WhenAdopted"),
+        minutes(60)
+    );
+    assert_eq!(
+        quiet(two_hours, "retire: WhenAdopted, quietPeriod: 30m"),
+        minutes(30)
+    );
 }
 
 #[test]

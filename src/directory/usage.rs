@@ -7,8 +7,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::desired::quiet_period;
-use super::record::{CredentialRecord, EntryRecord, Used};
+use super::desired::{DEFAULT_QUIET_PERIOD, quiet_period, quiet_period_of_secrets};
+use super::record::{CredentialRecord, EntryRecord, SecretRecord, Used};
 use super::{Directory, OwnerRecord, ends};
 use crate::resources::{Credential, CredentialStatus, Moment, OwnerKind, Retire, TokenUse};
 
@@ -90,18 +90,25 @@ impl Directory {
     }
 
     fn quiet_period_of(&self, owner: &OwnerRecord) -> Option<SignedDuration> {
-        let secret = match owner.kind {
-            OwnerKind::OAuthClient => self.client(&owner.key)?.record().map(|it| &it.secret),
-            OwnerKind::ServiceAccessToken => self
-                .service_token(&owner.key)?
-                .record()
-                .map(|it| &it.secret),
-        };
-        let rotation = secret?.rotation.as_deref();
         // Without adoption nothing waits for the reports.
-        rotation
-            .filter(|rotation| rotation.retire == Retire::WhenAdopted)
-            .map(quiet_period)
+        let adopting = |secret: &'_ SecretRecord| {
+            let rotation = secret.rotation.clone();
+            rotation.filter(|rotation| rotation.retire == Retire::WhenAdopted)
+        };
+        match owner.kind {
+            OwnerKind::OAuthClient => {
+                let object = self.client(&owner.key)?;
+                let rotation = adopting(&object.record()?.secret)?;
+                quiet_period(&rotation).or_else(|| {
+                    let client = self.accepted_client(object).ok()?;
+                    Some(quiet_period_of_secrets(&client))
+                })
+            }
+            OwnerKind::ServiceAccessToken => {
+                let rotation = adopting(&self.service_token(&owner.key)?.record()?.secret)?;
+                Some(quiet_period(&rotation).unwrap_or(DEFAULT_QUIET_PERIOD))
+            }
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::ObjectKey;
 use super::judge::{AcceptedClient, GrantedScope, Served};
 use super::record::{CredentialRecord, EntryRecord, IdentityRecord, ServiceTokenRecord};
 use super::tables::Directory;
+use super::{Lifetime, ObjectKey};
 use crate::resources::{OwnerKind, ReferenceTokens};
 use crate::tokens::{Presented, TokenHash, TokenId};
 
@@ -92,7 +92,10 @@ impl Directory {
         if entry.hash != presented.hash {
             return Err(Refusal::WrongSecret);
         }
-        let owner = self.owning_token(credential)?;
+        let Served {
+            object,
+            record: owner,
+        } = self.owning_token(credential)?;
         let client = self.client_of(credential, entry, &owner.client, now)?;
         let record = client.client.record;
         if record.reference_tokens == ReferenceTokens::None {
@@ -101,7 +104,10 @@ impl Directory {
         if record.system_user.as_ref() != Some(&entry.principal) {
             return Err(Refusal::PrincipalChanged);
         }
-        let expires_at = service_token_end(client.identity.record, entry, now)?;
+        let expires_at = service_token_end(client.identity.record, owner, entry, now)?;
+        if !self.is_within_quota(object, client.identity.record) {
+            return Err(Refusal::LimitExceeded);
+        }
         let kept = |value: &&Arc<str>| owner.scopes.contains(*value);
         let scopes: Vec<_> = entry
             .scopes
@@ -223,7 +229,10 @@ impl Directory {
         Some((credential, entry))
     }
 
-    fn owning_token(&self, credential: &CredentialRecord) -> Result<&ServiceTokenRecord, Refusal> {
+    fn owning_token(
+        &self,
+        credential: &CredentialRecord,
+    ) -> Result<Served<'_, ServiceTokenRecord>, Refusal> {
         let owner = &credential.owner;
         if owner.kind != OwnerKind::ServiceAccessToken {
             return Err(Refusal::UnknownToken);
@@ -236,7 +245,7 @@ impl Directory {
         if record.revoked {
             Err(Refusal::OwnerRevoked)
         } else {
-            Ok(record)
+            Ok(Served { object, record })
         }
     }
 
@@ -282,9 +291,12 @@ pub fn ends(entry: &EntryRecord) -> Option<Timestamp> {
         .min()
 }
 
-/// When a service token ends, with the Identity's ceilings of today on what was issued yesterday.
+/// When a service token ends, with the Identity's ceilings and the owner's `expiresAt` of today on what was issued
+/// yesterday. A `lifetime` that was made shorter is the operator's to carry out, since that ends nothing without another
+/// token in its place.
 fn service_token_end(
     identity: &IdentityRecord,
+    owner: &ServiceTokenRecord,
     entry: &EntryRecord,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Refusal> {
@@ -298,7 +310,11 @@ fn service_token_end(
             .checked_add(identity.max_service_token_lifetime)
             .ok()
     });
-    let end = [end, ceiling].into_iter().flatten().min();
+    let fixed = match owner.lifetime {
+        Some(Lifetime::Until(moment)) => Some(moment),
+        _ => None,
+    };
+    let end = [end, ceiling, fixed].into_iter().flatten().min();
     if end.is_some_and(|end| end <= now) {
         Err(Refusal::Expired)
     } else {

@@ -128,38 +128,12 @@ impl Notice {
             IssueEvent::Retired {
                 token_id,
                 not_after,
-                why: Retirement::Replaced,
-            } => {
-                let end = until(not_after.as_ref());
-                (
-                    "Retired",
-                    false,
-                    format!("token {token_id} is accepted{end} and replaced by a newer one"),
-                )
-            }
-            IssueEvent::Retired {
-                token_id,
-                why: Retirement::Quiet,
-                ..
+                why,
             } => (
                 "Retired",
                 false,
-                format!(
-                    "token {token_id} is accepted no more: the newer one is in use, and it was in no use for the quiet period"
-                ),
+                retired(token_id, not_after.as_ref(), *why),
             ),
-            IssueEvent::Retired {
-                token_id,
-                not_after,
-                why: Retirement::Lapsed,
-            } => {
-                let end = until(not_after.as_ref());
-                (
-                    "Retired",
-                    false,
-                    format!("secret {token_id} is accepted{end}: what brought it is gone"),
-                )
-            }
             IssueEvent::Revoked {
                 why: Emptying::Revoked,
                 ..
@@ -249,6 +223,24 @@ impl Notices {
         (self.observer)(notice.reason);
         if let Some(sender) = &self.sender {
             drop(sender.try_send(notice));
+        }
+    }
+}
+
+fn retired(token_id: &str, end: Option<&Moment>, why: Retirement) -> String {
+    let end = until(end);
+    match why {
+        Retirement::Replaced => {
+            format!("token {token_id} is accepted{end} and replaced by a newer one")
+        }
+        Retirement::Quiet => format!(
+            "token {token_id} is accepted no more: the newer one is in use, and it was in no use for the quiet period"
+        ),
+        Retirement::Lapsed => {
+            format!("secret {token_id} is accepted{end}: what brought it is gone")
+        }
+        Retirement::Sooner => {
+            format!("token {token_id} is accepted{end}: its expiresAt is sooner now")
         }
     }
 }

@@ -41,7 +41,7 @@ struct Touched {
     scope_values: BTreeSet<Arc<str>>,
     client_ids: BTreeSet<Arc<str>>,
     clients: BTreeSet<ObjectKey>,
-    /// Namespaces in which a client or token went: another may be within its quota now.
+    /// Namespaces in which a client or token went, or counts for another quota: another may be within its quota now.
     freed: BTreeSet<Arc<str>>,
 }
 
@@ -86,11 +86,15 @@ impl Fanout<'_> {
         match kind {
             Kind::Identity => self.touched.identities = true,
             Kind::Scope => self.touch_scope(key),
-            Kind::OAuthClient => self.touch_client(key, is_gone),
-            Kind::ServiceAccessToken if is_gone => {
-                self.touched.freed.insert(key.namespace.clone());
+            Kind::OAuthClient => self.touch_client(key),
+            Kind::ServiceAccessToken => {
+                let counts = |directory: &Directory| {
+                    let object = directory.service_token(key)?;
+                    Some(object.record().is_some())
+                };
+                self.free(key, counts(self.before), counts(self.after));
             }
-            Kind::ServiceAccessToken | Kind::Credential => {}
+            Kind::Credential => {}
         }
         if is_gone && matches!(kind, Kind::OAuthClient | Kind::ServiceAccessToken) {
             self.orphans(kind, key);
@@ -129,7 +133,7 @@ impl Fanout<'_> {
         }
     }
 
-    fn touch_client(&mut self, key: &ObjectKey, is_gone: bool) {
+    fn touch_client(&mut self, key: &ObjectKey) {
         for directory in [self.before, self.after] {
             let record = directory.client(key).and_then(|object| object.record());
             self.touched
@@ -137,7 +141,16 @@ impl Fanout<'_> {
                 .extend(record.map(|record| record.client_id.clone()));
         }
         self.touched.clients.insert(key.clone());
-        if is_gone {
+        let counts = |directory: &Directory| {
+            let object = directory.client(key)?;
+            Some(object.record().and_then(|record| record.identity.clone()))
+        };
+        self.free(key, counts(self.before), counts(self.after));
+    }
+
+    /// Notes that an object that was there counts for another quota now, or for none.
+    fn free<T: PartialEq>(&mut self, key: &ObjectKey, before: Option<T>, after: Option<T>) {
+        if before.is_some() && before != after {
             self.touched.freed.insert(key.namespace.clone());
         }
     }
@@ -387,6 +400,21 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
         assert_eq!(
             after_change(&mut world, Change::Delete(Kind::OAuthClient, shop)),
             ["OAuthClient blue/shop!", "ServiceAccessToken blue/nightly"]
+        );
+    }
+
+    #[test]
+    fn an_object_that_counts_for_no_quota_any_more_makes_room_for_others() {
+        let mut world = World::new(QUICKSTART);
+        let text = "---\napiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\nmetadata: {name: other, namespace: blue}\nspec: {clientRef: {name: shop}, scopes: [orders.read]";
+        world.apply(&format!("{text}}}\n"));
+        assert_eq!(
+            looked_at(&mut world, &format!("{text}, lifetime: 48h}}\n")),
+            ["ServiceAccessToken blue/other!"]
+        );
+        let invalid = format!("{text}, lifetime: 48h, neverExpires: true}}\n");
+        assert!(
+            looked_at(&mut world, &invalid).contains(&"ServiceAccessToken blue/nightly".to_owned())
         );
     }
 

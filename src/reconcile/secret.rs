@@ -8,6 +8,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -90,6 +91,11 @@ impl SecretObject {
             uid: secret_uid,
             resource_version: secret_version,
         }
+    }
+
+    /// When it was created.
+    pub fn created(&self) -> Option<Timestamp> {
+        self.metadata("creationTimestamp").parse().ok()
     }
 
     /// Whether its deletion has begun.

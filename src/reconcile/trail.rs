@@ -62,6 +62,7 @@ fn turns(event: &IssueEvent) -> Vec<(&'static str, &str, &'static str)> {
                 Retirement::Replaced => "Replaced",
                 Retirement::Quiet => "Quiet",
                 Retirement::Lapsed => "Lapsed",
+                Retirement::Sooner => "Sooner",
             };
             vec![("credential_retired", token_id, cause)]
         }

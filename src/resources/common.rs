@@ -242,7 +242,8 @@ pub struct Rotation {
     /// was seen in use and the old one was in no use for `quietPeriod`.
     #[serde(default)]
     pub retire: Retire,
-    /// With `WhenAdopted`: how long the old token must have been in no use, 1m to 2160h. Unset: 1h.
+    /// With `WhenAdopted`: how long the old token must have been in no use, 1m to 2160h. Unset: 1h, or for a client
+    /// secret ten minutes more than the client's access tokens live, where that is longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_period: Option<DurationString>,
     /// What the deletion of the Secret says. `Overlap`: nothing, the lost token is replaced and lives on

@@ -188,11 +188,11 @@ pub enum Permission {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PerNamespace {
-    /// OAuthClients; the oldest are served.
+    /// OAuthClients of this Identity; the oldest are served.
     #[serde(default = "clients_200")]
     #[schemars(range(min = 0, max = 100_000))]
     pub clients: i64,
-    /// ServiceAccessTokens; the oldest are served.
+    /// ServiceAccessTokens, of whichever Identity; the oldest are served.
     #[serde(default = "tokens_1000")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub service_tokens: i64,

@@ -13,6 +13,8 @@ use crate::real::{
 };
 
 const ENTRIES: usize = 6;
+/// So many tokens may be good for a rotation to make another.
+const MOST_BY_ROTATION: usize = 4;
 /// A Secret's content that no operator made.
 const FOREIGN: u8 = 99;
 
@@ -23,7 +25,7 @@ pub enum Broken {
     HoldsDead,
     /// I2: all is quiet, and not one accepted token is in the Secret.
     NotConverged,
-    /// I3: more than two committed tokens, or two without an end, are alive.
+    /// I3: more than four committed tokens, or two without an end, are alive.
     TooManyLive,
     /// I4: a token that was dead is accepted again.
     Revived,
@@ -512,7 +514,7 @@ impl State {
         if (1..=self.mints.min(15))
             .filter(|mint| counted & bit(*mint) != 0 && self.accepts(*mint))
             .count()
-            > 2
+            > MOST_BY_ROTATION
         {
             return Some(Broken::TooManyLive);
         }
@@ -1118,7 +1120,9 @@ impl World {
         if !is_right {
             return Some(Broken::NotConverged);
         }
-        (overlaps_are_over && newest.nonce != state.owner.nonce).then_some(Broken::RequestLost)
+        // A rotation waits for an overlap to end only where there are too many of them.
+        let must_be_done = overlaps_are_over || alive.len() < MOST_BY_ROTATION;
+        (must_be_done && newest.nonce != state.owner.nonce).then_some(Broken::RequestLost)
     }
 }
 

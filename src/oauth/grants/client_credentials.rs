@@ -78,14 +78,9 @@ pub fn decide(
     })
 }
 
-/// What the client says, else the Identity; never beyond the Identity's ceiling.
+/// In whole seconds, as the reply tells it.
 fn lifetime(client: &AcceptedClient<'_>) -> SignedDuration {
-    let identity = client.identity.record;
-    let asked = client.client.record.access_token_lifetime;
-    let lifetime = asked
-        .unwrap_or(identity.access_token_lifetime)
-        .min(identity.max_access_token_lifetime);
-    SignedDuration::from_secs(lifetime.as_secs())
+    SignedDuration::from_secs(client.access_token_lifetime().as_secs())
 }
 
 fn audience(audiences: &[Arc<str>]) -> Audience {

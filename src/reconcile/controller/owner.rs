@@ -1,6 +1,6 @@
 //! A look at an OAuthClient or a ServiceAccessToken: its Secret, then its status.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -33,7 +33,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 .report_owner(kind, key, Issuance::Settled(unissued(standing)))
                 .await;
         };
-        let mac = match self.mac(&target.identity).await? {
+        let mac = match self.mac_for(&standing, &target).await? {
             Some(Ok(mac)) => mac,
             Some(Err(problem)) => {
                 let message = format!(
@@ -49,7 +49,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             None => return Ok(Look::Soon),
         };
         let live = Mutex::new(None);
-        let outcome = self.issue(kind, &target, &mac, &live).await;
+        let outcome = self.issue(kind, &target, mac.as_deref(), &live).await;
         let live: Option<Value> = live.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Some(live) = &live {
             self.tell_of_issuing(kind, live, &outcome.events, &target.secret_name);
@@ -64,6 +64,20 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Some(live) => self.report_live(kind, &live, issuance).await,
             None => Ok(Look::Gone),
         }
+    }
+
+    /// The key that seals. What is revoked is emptied without: its Identity may be gone, or never have been there, and
+    /// nothing of the Secret is told to whoever named it.
+    async fn mac_for(
+        &self,
+        standing: &Standing,
+        target: &Target,
+    ) -> Result<Option<Result<Option<Arc<MacKey>>, Problem>>, LookError> {
+        if *standing == Standing::Revoked {
+            return Ok(Some(Ok(None)));
+        }
+        let found = self.mac(&target.identity).await?;
+        Ok(found.map(|found| found.map(Some)))
     }
 
     /// An Event for each thing that was done, and a line of the audit log for each secret or token.
@@ -82,7 +96,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         &self,
         kind: OwnerKind,
         target: &Target,
-        mac: &MacKey,
+        mac: Option<&MacKey>,
         live: &Mutex<Option<Value>>,
     ) -> Outcome {
         let judge = |object: &Value| {
@@ -95,7 +109,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             rules: Rules {
                 request_timeout: self.tuning.request_timeout,
                 watching_since: self.led_since.get().copied().unwrap_or_else(now),
-                ..Rules::new(mac)
+                mac,
+                ..Rules::without_key()
             },
             budget: &self.budget,
             now: &now,
@@ -196,10 +211,12 @@ fn target(
         Standing::Revoked => {
             let object = directory.service_token(key)?;
             let record = object.record()?;
-            let client = directory
+            let named = directory
                 .client(&record.client)
                 .and_then(|client| client.record()?.identity.clone());
-            let identity = client.or_else(|| {
+            // Of an Identity that is gone only what is recorded is left to be emptied.
+            let named = named.filter(|identity| directory.identity(identity).is_some());
+            let identity = named.or_else(|| {
                 let mut credentials = directory.credentials();
                 credentials
                     .find(|credential| credential.owner.uid == object.uid)

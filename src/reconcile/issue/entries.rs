@@ -87,7 +87,21 @@ pub(super) fn is_outlived(entry: &CredentialEntry, desired: &Desired, now: Times
         || end_by_lifetime(entry, desired).is_some_and(|end| end <= now)
 }
 
-fn end_by_lifetime(entry: &CredentialEntry, desired: &Desired) -> Option<Timestamp> {
+/// Whether a service token made now would end later than this one's fixed end. A `lifetime` needs no such rule: each
+/// renewal is made with it.
+pub(super) fn ends_too_soon(entry: &CredentialEntry, desired: &Desired) -> bool {
+    let Some(end) = entry.expires_at else {
+        return false;
+    };
+    match desired.lifetime {
+        Lifetime::Until(moment) => end.0 < whole_second(moment),
+        Lifetime::Never => desired.kind == SecretKind::ServiceToken,
+        Lifetime::For(_) => false,
+    }
+}
+
+/// When it is older than a token made now could become.
+pub(super) fn end_by_lifetime(entry: &CredentialEntry, desired: &Desired) -> Option<Timestamp> {
     match desired.lifetime {
         Lifetime::For(lifetime) => entry.issued_at.0.checked_add(lifetime).ok(),
         Lifetime::Until(_) | Lifetime::Never => None,

@@ -53,8 +53,24 @@ impl Case<'_> {
         match self.brought(key) {
             Ok(secret) => self.follow_value(secret, entropy),
             Err(Absence::Gone(problem)) => self.lapse(problem),
-            Err(Absence::Withdrawn(problem)) => self.withdraw(problem),
+            // What was recorded of it is taken back before.
+            Err(Absence::Withdrawn(problem)) => Step::Settle(self.refused_without_facts(problem)),
         }
+    }
+
+    /// What was brought goes as soon as its owner does not let this client use it, whatever keeps another from
+    /// being recorded.
+    pub(super) fn take_back(&self, key: &str) -> Option<Step> {
+        let is_brought = |entry: &CredentialEntry| entry.cause == Cause::Imported;
+        if !self.recorded().iter().any(is_brought)
+            || !matches!(self.brought(key), Err(Absence::Withdrawn(_)))
+        {
+            return None;
+        }
+        let mut tokens = self.live.clone();
+        tokens.retain(|entry| !is_brought(entry));
+        let credential = Box::new(self.with_tokens(tokens));
+        Some(Step::EmptyTokens(credential, Emptying::Revoked))
     }
 
     fn brought(&self, key: &str) -> Result<SecretString, Absence> {
@@ -120,15 +136,29 @@ impl Case<'_> {
         }
     }
 
-    /// A value that was recorded before `revokeIssuedBefore` does not come back by being recorded anew.
+    /// A value that was recorded before `revokeIssuedBefore` does not come back by being recorded anew; nor does one
+    /// of which nothing is known any more, as long as it may be as old as its Secret.
     fn refuse_revoked(&self, hash: &TokenHash) -> Option<Problem> {
         let moment = self.desired.revoke_issued_before?;
-        let since = self.first_seen(hash).filter(|since| *since < moment)?;
-        let message = format!(
-            "what the Secret {} holds was in use at {since}, before the Identity's revokeIssuedBefore: put another secret there",
-            self.desired.secret_name
-        );
+        let name = &self.desired.secret_name;
+        let message = if let Some(since) = self.first_seen(hash) {
+            (since < moment).then(|| format!(
+                "what the Secret {name} holds was in use at {since}, before the Identity's revokeIssuedBefore: put another secret there"
+            ))?
+        } else {
+            let created = self.view.secret.as_ref()?.created()?;
+            (created < moment && self.remembers_nothing()).then(|| format!(
+                "the Secret {name} was created at {created}, before the Identity's revokeIssuedBefore, and what it holds may be as old: delete it and create it anew with another secret"
+            ))?
+        };
         Some(Problem::error(Reason::Expired, PATH, message))
+    }
+
+    /// Whether no secret is known to have been brought: the Credential is new, since the client is, or somebody deleted
+    /// it. Where one is known, another is another.
+    fn remembers_nothing(&self) -> bool {
+        let mut recorded = self.recorded().iter();
+        self.memory().brought.is_empty() && !recorded.any(|entry| entry.cause == Cause::Imported)
     }
 
     fn first_seen(&self, hash: &TokenHash) -> Option<Timestamp> {
@@ -185,16 +215,6 @@ impl Case<'_> {
         )
     }
 
-    fn withdraw(&self, problem: Problem) -> Step {
-        let is_brought = |entry: &CredentialEntry| entry.cause == Cause::Imported;
-        if !self.recorded().iter().any(is_brought) {
-            return Step::Settle(self.refused_without_facts(problem));
-        }
-        let mut tokens = self.live.clone();
-        tokens.retain(|entry| !is_brought(entry));
-        Step::EmptyTokens(Box::new(self.with_tokens(tokens)), Emptying::Revoked)
-    }
-
     fn refused_without_facts(&self, problem: Problem) -> Settled {
         Settled::Refused {
             problem,
@@ -230,6 +250,7 @@ mod tests {
         desired: Desired,
         credential: Option<Credential>,
         secret: Option<SecretObject>,
+        created: Timestamp,
     }
 
     impl World {
@@ -253,6 +274,7 @@ mod tests {
                 desired,
                 credential: None,
                 secret: None,
+                created: "2026-01-01T00:00:00Z".parse().unwrap(),
             }
         }
 
@@ -269,7 +291,7 @@ mod tests {
 
         fn put(&mut self, labels: serde_json::Value, key: &str, value: &str) {
             let manifest = json!({
-                "metadata": {"namespace": "team", "name": "ci-token", "uid": "s", "resourceVersion": "1", "labels": labels},
+                "metadata": {"namespace": "team", "name": "ci-token", "uid": "s", "resourceVersion": "1", "labels": labels, "creationTimestamp": self.created},
             });
             let serde_json::Value::Object(manifest) = manifest else {
                 unreachable!()
@@ -494,6 +516,43 @@ mod tests {
             world.bring(&B.to_uppercase());
             assert_eq!(world.run(), ["import"], "{name}: another one is taken");
         }
+    }
+
+    /// Nobody knows any more what was brought: the Secret's own age has to do.
+    #[test]
+    fn what_was_revoked_for_all_does_not_come_back_where_the_credential_is_forgotten() {
+        let mut world = World::with(A);
+        world.now += HOUR;
+        world.desired.revoke_issued_before = Some(world.now);
+        world.credential = None;
+        let problem = world.refused();
+        assert_eq!(problem.reason, Reason::Expired);
+        assert!(problem.message.contains("create it anew"), "{problem:?}");
+        world.created = world.now;
+        world.bring(B);
+        assert_eq!(world.run(), ["import"], "a Secret that is young enough");
+        world.created -= HOUR;
+        world.bring(&A.to_uppercase());
+        assert_eq!(
+            world.run(),
+            ["import"],
+            "where one is known, another is another"
+        );
+    }
+
+    #[test]
+    fn a_label_taken_away_ends_it_while_the_client_is_disabled() {
+        let disabled = Problem::error(Reason::Disabled, "/spec/disabled", "disabled");
+        let mut world = World::with(A);
+        world.desired.withheld = vec![disabled];
+        world.put(json!({}), "password", B);
+        assert_eq!(world.run(), ["empty"]);
+        assert_eq!(world.accepted(), []);
+        world.bring(B);
+        assert_eq!(world.run(), [""; 0], "nothing is recorded meanwhile");
+        world.desired.withheld.clear();
+        assert_eq!(world.run(), ["import"]);
+        assert_eq!(world.accepted(), [('Z', None)]);
     }
 
     #[test]

@@ -8,13 +8,13 @@
 //! 1. Owner gone: stop. Revoked: empty `tokens`, stop.
 //! 2. Secret absent: create a *placeholder* without a token; a create cannot be fenced. Where a deletion says "it
 //!    leaked", `tokens` are emptied before anything else is looked at. A Secret that the operator deletes itself, for
-//!    another type, is announced in the Credential before.
+//!    another type, is announced in the Credential before. An `expiresAt` that came nearer is recorded as soon.
 //! 3. Secret somebody else's: stop.
 //! 4. The Secret's version is the Credential's `base`: the write of the newest token may still be on
 //!    its way. Come back later, or *fence*: give the Secret another version.
 //! 5. The Secret holds the newest token: *retire* the older ones (they get an end; where the owner says so,
-//!    a sooner one once the newest was seen in use and they are in use no more), rotate if due, repair what
-//!    else the Secret says; else there is nothing to do.
+//!    a sooner one once the newest was seen in use and they are in use no more), rotate if due and no more than
+//!    three are good, repair what else the Secret says; else there is nothing to do.
 //! 6. *Push*: record a new token with `base` = the Secret as read, and only on an explicit success
 //!    write it into the Secret, on condition of `base`. If another has annotated the Secret meanwhile and
 //!    left its data alone, `base` is turned to the new version and the same token written on that.

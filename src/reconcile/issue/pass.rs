@@ -5,11 +5,14 @@
 //! it is the most expensive write of all, and issuing needs from it only that `epoch` goes on when a
 //! Credential was deleted.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde_json::Value;
 use tracing::debug;
 
 use super::budget::MintBudget;
+use super::entries;
 use super::follow::Import;
 use super::plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
@@ -133,8 +136,8 @@ pub async fn issue<C: Cluster>(
 struct Course {
     /// The namespace's budget was charged for a token that is still to be made.
     is_paid: bool,
-    /// The Secret of another name: a push overwrites what the Credential tells of it.
-    former: Option<ObjectKey>,
+    /// Secrets of other names: a push overwrites what the Credential tells of one.
+    former: BTreeSet<ObjectKey>,
 }
 
 /// What a step left behind.
@@ -221,7 +224,7 @@ fn settled_by_replies<C: Cluster>(
 async fn gather<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
-    former: &mut Option<ObjectKey>,
+    known: &mut BTreeSet<ObjectKey>,
 ) -> Result<View, IssueError> {
     let failed = |what| move |error| IssueError::Gather(what, error);
     let credential = issuer
@@ -241,12 +244,18 @@ async fn gather<C: Cluster>(
         .map_err(failed("owner"))?;
     let standing = owner.as_ref().map_or(Standing::NotWanted, issuer.judge);
     let owner = owner.as_ref().map(OwnerView::of);
-    let known = former_key(target, credential.as_ref(), owner.as_ref());
-    *former = known.or_else(|| former.take());
-    let former = match former {
-        Some(key) => issuer.cluster.secret(key).await.map_err(failed("Secret"))?,
-        None => None,
-    };
+    known.extend(former_keys(target, credential.as_ref(), owner.as_ref()));
+    let mut former: Option<SecretObject> = None;
+    for key in &*known {
+        let found = issuer.cluster.secret(key).await.map_err(failed("Secret"))?;
+        let is_ours = found
+            .as_ref()
+            .is_some_and(|secret| secret.is_made_for(&target.owner) && !secret.is_deleting());
+        // One at a time is deleted, and the next round finds the next.
+        if is_ours || former.is_none() {
+            former = found.or(former);
+        }
+    }
     Ok(View {
         credential,
         secret,
@@ -256,18 +265,21 @@ async fn gather<C: Cluster>(
     })
 }
 
-/// The Secret that the newest token was made for, or that the status names, if it is another one than is wanted now. The
-/// status comes later, and may be lost.
-fn former_key(
+/// The Secret that the newest token was made for, and the one that the status names, if they are others than is wanted
+/// now. The status comes later, and may be lost.
+fn former_keys(
     target: &Target,
     credential: Option<&Credential>,
     owner: Option<&OwnerView>,
-) -> Option<ObjectKey> {
+) -> Vec<ObjectKey> {
     let remembered = credential.and_then(|it| it.spec.memory.secret_name.as_deref());
-    let told = owner?.secret_name.as_deref();
-    let mut names = [remembered, told].into_iter().flatten();
-    let name = names.find(|name| *name != target.secret_name)?;
-    Some(ObjectKey::new(&target.owner.namespace, name))
+    let told = owner.and_then(|owner| owner.secret_name.as_deref());
+    let names = [remembered.filter(|_| owner.is_some()), told];
+    let names = names.into_iter().flatten();
+    names
+        .filter(|name| *name != target.secret_name)
+        .map(|name| ObjectKey::new(&target.owner.namespace, name))
+        .collect()
 }
 
 async fn apply<C: Cluster>(
@@ -308,14 +320,14 @@ async fn apply<C: Cluster>(
                 .replace_credential(&credential)
                 .await
                 .map_err(credential_failed)?;
-            let entries = credential
+            let shortened = credential
                 .spec
                 .tokens
                 .into_iter()
                 .filter(|entry| retired.contains(&entry.token_id));
-            events.extend(entries.map(|entry| IssueEvent::Retired {
+            events.extend(shortened.map(|entry| IssueEvent::Retired {
+                not_after: entries::end(&entry).map(Moment),
                 token_id: entry.token_id,
-                not_after: entry.not_after,
                 why,
             }));
         }
@@ -552,6 +564,7 @@ fn credential_failed(error: ApiError) -> IssueError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Mutex;
 
     use serde_json::json;
@@ -572,9 +585,9 @@ mod tests {
         done_anyway: bool,
         /// What another writer does to the Secret right before our next replacements of it.
         others: Mutex<Vec<Value>>,
-        /// A Secret of another name.
-        former: Mutex<Option<SecretObject>>,
-        former_name: &'static str,
+        /// Secrets of other names.
+        former: Mutex<BTreeMap<String, Option<SecretObject>>>,
+        status: Value,
     }
 
     impl Memory {
@@ -671,14 +684,16 @@ mod tests {
             })
         }
         async fn secret(&self, key: &ObjectKey) -> Result<Option<SecretObject>, ApiError> {
-            if *key.name == *self.former_name {
-                return Ok(self.former.lock().unwrap().clone());
+            if let Some(former) = self.former.lock().unwrap().get(&*key.name) {
+                return Ok(former.clone());
             }
             self.call("get Secret", || Ok(self.objects.lock().unwrap().1.clone()))
         }
         async fn owner(&self, _: OwnerKind, _: &ObjectKey) -> Result<Option<Value>, ApiError> {
             self.call("get owner", || {
-                Ok(Some(json!({ "metadata": { "uid": "owner" } })))
+                Ok(Some(
+                    json!({ "metadata": { "uid": "owner" }, "status": self.status }),
+                ))
             })
         }
         async fn create_credential(&self, it: &Credential) -> Result<Credential, ApiError> {
@@ -698,8 +713,8 @@ mod tests {
             self.call("replace Secret", || self.store_secret(it, false))
         }
         async fn delete_secret(&self, key: &ObjectKey, _: &Precondition) -> Result<(), ApiError> {
-            if *key.name == *self.former_name {
-                *self.former.lock().unwrap() = None;
+            if let Some(former) = self.former.lock().unwrap().get_mut(&*key.name) {
+                *former = None;
                 return Ok(());
             }
             self.call("delete Secret", || {
@@ -940,8 +955,8 @@ mod tests {
             wanted.rotation.on_secret_deleted = crate::resources::OnSecretDeleted::Revoke;
             pass(&memory, &wanted, 0, &budget).await;
             let first = memory.objects.lock().unwrap().1.take();
-            memory.former = Mutex::new(first.filter(|_| !is_deleted));
-            memory.former_name = "ci-token";
+            let first = first.filter(|_| !is_deleted);
+            memory.former = Mutex::new([("ci-token".to_owned(), first)].into());
             wanted.secret_name = "renamed".into();
             let outcome = pass_to("renamed", &memory, &wanted, 60, &budget).await;
             assert!(
@@ -957,9 +972,39 @@ mod tests {
             } else {
                 assert!(!events.contains(&"Revoked".to_owned()), "{events:?}");
                 assert_eq!(epochs, [1, 2]);
-                assert!(memory.former.lock().unwrap().is_none(), "and it is gone");
+                assert!(
+                    memory.former.lock().unwrap()["ci-token"].is_none(),
+                    "and it is gone"
+                );
             }
         }
+    }
+
+    /// The status tells of the first, the Credential of the second, and the third is wanted.
+    #[tokio::test]
+    async fn of_two_names_that_were_given_up_no_secret_is_left_behind() {
+        let mut memory = Memory::default();
+        let (mut wanted, budget) = (desired(), MintBudget::default());
+        pass(&memory, &wanted, 0, &budget).await;
+        let made = memory.objects.lock().unwrap().1.take().unwrap();
+        let named = |name: &str| {
+            let mut manifest = made.expose().clone();
+            manifest["metadata"]["name"] = name.into();
+            (name.to_owned(), Some(SecretObject::new(manifest)))
+        };
+        memory.former = Mutex::new([named("first"), named("second")].into());
+        memory.status = json!({ "secretName": "first" });
+        if let Some(credential) = &mut memory.objects.lock().unwrap().0 {
+            credential.spec.memory.secret_name = Some("second".into());
+        }
+        wanted.secret_name = "third".into();
+        let outcome = pass_to("third", &memory, &wanted, 60, &budget).await;
+        assert!(
+            matches!(outcome.result, Ok(Settled::Done { .. })),
+            "{outcome:?}"
+        );
+        let former = memory.former.lock().unwrap();
+        assert!(former.values().all(Option::is_none), "{former:?}");
     }
 
     /// The operator is killed, or its reply lost, at any of the calls that make a Secret of another type.

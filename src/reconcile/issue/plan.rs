@@ -20,6 +20,8 @@ use crate::resources::{
 };
 use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
 
+/// So many tokens of an owner may be good for a rotation to make another. A lost Secret needs room for more.
+const MOST_BY_ROTATION: usize = 4;
 /// When to look again at what somebody must edit and nothing may tell us of.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// When to look again at what is about to go away by itself.
@@ -28,8 +30,8 @@ const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 /// What holds for every owner.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// Seals entries.
-    pub mac: &'a MacKey,
+    /// Seals entries; `None`: nothing is made, and what is revoked is emptied all the same.
+    pub mac: Option<&'a MacKey>,
     /// No request is under way longer than this, except by a fault.
     pub request_timeout: SignedDuration,
     /// How many tokens one owner may be given in an hour.
@@ -42,7 +44,15 @@ impl<'a> Rules<'a> {
     /// The rules as shipped.
     pub const fn new(mac: &'a MacKey) -> Self {
         Self {
-            mac,
+            mac: Some(mac),
+            ..Self::without_key()
+        }
+    }
+
+    /// The same where there is no key.
+    pub const fn without_key() -> Self {
+        Self {
+            mac: None,
             request_timeout: SignedDuration::from_secs(10),
             mints_per_owner: 10,
             watching_since: Timestamp::MIN,
@@ -86,6 +96,8 @@ pub enum Retirement {
     Quiet,
     /// The Secret that brought it is gone, or not for this client any more.
     Lapsed,
+    /// Its owner's `expiresAt` came nearer.
+    Sooner,
 }
 
 /// Why all tokens are taken away.
@@ -165,8 +177,12 @@ pub fn plan(
             Step::Settle(Settled::Moved)
         }
         Standing::Wanted(desired) => {
+            let Some(mac) = rules.mac else {
+                // It was revoked when the key was not asked for.
+                return Step::Settle(Settled::Moved);
+            };
             let live = match &view.credential {
-                Some(credential) => entries::live_entries(credential, desired, rules.mac, now),
+                Some(credential) => entries::live_entries(credential, desired, mac, now),
                 None => Vec::new(),
             };
             Case {
@@ -174,6 +190,7 @@ pub fn plan(
                 owner,
                 desired,
                 rules,
+                mac,
                 now,
                 live,
             }
@@ -189,6 +206,8 @@ fn empty_tokens(view: &View) -> Option<Step> {
         .clone()
         .filter(|credential| !credential.spec.tokens.is_empty())?;
     credential.spec.tokens.clear();
+    // No Secret is made anew any more.
+    credential.spec.memory.replacing = None;
     Some(Step::EmptyTokens(Box::new(credential), Emptying::Revoked))
 }
 
@@ -198,6 +217,7 @@ pub(super) struct Case<'a> {
     owner: &'a OwnerView,
     pub(super) desired: &'a Desired,
     pub(super) rules: &'a Rules<'a>,
+    mac: &'a MacKey,
     pub(super) now: Timestamp,
     /// Entries that are good, oldest to newest.
     pub(super) live: Vec<CredentialEntry>,
@@ -208,9 +228,11 @@ impl Case<'_> {
         if let Some(only) = self.foreign_credential() {
             return Step::Discard(only);
         }
-        if self.desired.existing_key.is_none()
-            && let Some(step) = self.take_away()
-        {
+        let taken = match &self.desired.existing_key {
+            Some(key) => self.take_back(key),
+            None => self.take_away(),
+        };
+        if let Some(step) = taken.or_else(|| self.end_sooner()) {
             return step;
         }
         if let Some(problem) = self.desired.withheld.first() {
@@ -260,8 +282,7 @@ impl Case<'_> {
         let held = self.recorded().iter().find(|entry| {
             let credential = self.view.credential.as_ref();
             entries::has_hash(entry, &hash)
-                && credential
-                    .is_some_and(|it| entries::is_sound(entry, it, self.desired, self.rules.mac))
+                && credential.is_some_and(|it| entries::is_sound(entry, it, self.desired, self.mac))
         })?;
         let end = held
             .expires_at
@@ -317,6 +338,28 @@ impl Case<'_> {
         }
         let credential = self.with_tokens(Vec::new());
         Some(Step::EmptyTokens(Box::new(credential), Emptying::Leaked))
+    }
+
+    /// Rule 2b: an `expiresAt` that came nearer is recorded, so that a later one brings back nothing that had ended.
+    fn end_sooner(&self) -> Option<Step> {
+        let Lifetime::Until(moment) = self.desired.lifetime else {
+            return None;
+        };
+        // That a Secret is being made anew is known until its token is there.
+        if self.memory().replacing.is_some() {
+            return None;
+        }
+        let end = Moment(entries::whole_second(moment));
+        let mut kept = self.live.clone();
+        let mut ended = Vec::new();
+        for entry in kept
+            .iter_mut()
+            .filter(|entry| entries::end(entry).is_none_or(|own| end.0 < own))
+        {
+            entry.expires_at = Some(end);
+            ended.push(entry.token_id.clone());
+        }
+        (!ended.is_empty()).then(|| self.shortened(kept, ended, Retirement::Sooner))
     }
 
     /// Whether the Secret that the tokens were made for is deleted, or emptied.
@@ -444,15 +487,30 @@ impl Case<'_> {
         if let Some(step) = self.retire_quiet(newest) {
             return step;
         }
-        if older.is_empty()
-            && let Some(cause) = self.rotation_due(newest)
+        let due = self.rotation_due(newest);
+        // The older ones have their ends: they need not have come.
+        if let Some(cause) = due
+            && self.live.len() < MOST_BY_ROTATION
         {
             return self.push(secret, cause, entropy);
         }
         if let Some(step) = self.repair(secret) {
             return step;
         }
-        self.finish(newest)
+        match self.finish(newest) {
+            Step::Settle(_) if due.is_some() => Step::Settle(self.wait_for_an_end()),
+            step => step,
+        }
+    }
+
+    /// Another token is due, and those that it would replace are too many still.
+    fn wait_for_an_end(&self) -> Settled {
+        let until = self.live.iter().filter_map(entries::end).min();
+        let until = until.unwrap_or_else(|| self.after(LOOK_AGAIN));
+        let message = format!(
+            "a rotation is due and waits until {until}: {MOST_BY_ROTATION} secrets of this object are still accepted, and the overlap of the oldest ends then"
+        );
+        self.refuse(Problem::error(Reason::Rotating, "", message), Some(until))
     }
 
     /// All is as it should be, but for a Secret that the owner had under another name.
@@ -544,8 +602,10 @@ impl Case<'_> {
         } else if self.desired.scopes.iter().any(lacks) {
             Some(Cause::ScopesChanged)
         } else {
-            (due || entries::is_outlived(newest, self.desired, self.now))
-                .then_some(Cause::Scheduled)
+            let is_due = due
+                || entries::is_outlived(newest, self.desired, self.now)
+                || entries::ends_too_soon(newest, self.desired);
+            is_due.then_some(Cause::Scheduled)
         }
     }
 
@@ -714,7 +774,7 @@ impl Case<'_> {
             };
         let until = until.max(self.after(LOOK_SOON));
         let message = format!(
-            "{what}, so no other is made before {}: find out what keeps deleting or changing the Secret {}",
+            "{what}, so no other is made before {}: find out what keeps asking for rotations, or deleting or changing the Secret {}",
             entries::whole_second(until),
             self.desired.secret_name
         );
@@ -771,8 +831,11 @@ impl Case<'_> {
         let ends = self.live.iter().filter_map(entries::end);
         let older = self.live.iter().filter(|entry| entry.epoch != newest.epoch);
         let quiet = older.filter_map(|entry| self.quiet_from(entry, newest));
+        let renewal = entries::renews_at(newest, self.desired);
+        let outlived = entries::end_by_lifetime(newest, self.desired);
+        let due = renewal.into_iter().chain(outlived);
         ends.chain(quiet)
-            .chain(entries::renews_at(newest, self.desired).filter(|due| *due > self.now))
+            .chain(due.filter(|due| *due > self.now))
             .min()
     }
 
@@ -845,7 +908,7 @@ impl Case<'_> {
             .filter(|tokens| tokens.is_empty())
             .and_then(|_| encode_requests(&self.done_requests()));
         credential.spec.tokens = tokens;
-        entries::seal_all(&mut credential, self.rules.mac);
+        entries::seal_all(&mut credential, self.mac);
         credential
     }
 

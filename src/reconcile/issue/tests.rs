@@ -165,6 +165,7 @@ impl World {
                 self.record("retire quiet", *credential)
             }
             Step::Retire(credential, _, Retirement::Lapsed) => self.record("lapse", *credential),
+            Step::Retire(credential, _, Retirement::Sooner) => self.record("end", *credential),
             Step::EmptyTokens(credential, Emptying::Revoked) => self.record("empty", *credential),
             Step::EmptyTokens(credential, Emptying::Leaked) => {
                 self.record("take away", *credential)
@@ -371,8 +372,11 @@ fn an_owner_that_is_gone_gets_nothing(#[case] owner: Option<OwnerView>) {
 fn a_revoked_owner_loses_its_tokens_and_never_gets_a_credential() {
     let mut world = World::issued();
     let base = world.credential.as_ref().unwrap().spec.base.clone();
+    world.credential.as_mut().unwrap().spec.memory.replacing = Some("another".into());
     world.standing = Some(Standing::Revoked);
     assert_eq!(world.run(), ["empty"]);
+    let memory = &world.credential.as_ref().unwrap().spec.memory;
+    assert_eq!(memory.replacing, None, "no Secret is made anew any more");
     let spec = &world.credential.as_ref().unwrap().spec;
     assert_eq!(
         (spec.tokens.len(), spec.high, &spec.base),
@@ -383,6 +387,29 @@ fn a_revoked_owner_loses_its_tokens_and_never_gets_a_credential() {
     let mut fresh = World::new();
     fresh.standing = Some(Standing::Revoked);
     assert_eq!(fresh.settled(), Settled::Revoked);
+}
+
+/// The Identity may be gone, or never have been there: nothing is sealed.
+#[test]
+fn what_is_revoked_is_emptied_without_a_key_and_nothing_else_is_done() {
+    let mut world = World::issued();
+    let plan = |world: &mut World, standing: Standing| {
+        let view = View {
+            credential: world.credential.clone(),
+            owner: world.owner.clone(),
+            standing,
+            ..View::default()
+        };
+        let rules = Rules::without_key();
+        plan(&view, &target(), &rules, world.now, &mut world.entropy)
+    };
+    let wanted = Standing::Wanted(Box::new(world.desired.clone()));
+    let step = plan(&mut world, wanted);
+    assert!(matches!(step, Step::Settle(Settled::Moved)), "{step:?}");
+    let step = plan(&mut world, Standing::Revoked);
+    assert_eq!(world.take(step), "empty");
+    let step = plan(&mut world, Standing::Revoked);
+    assert!(matches!(step, Step::Settle(Settled::Revoked)), "{step:?}");
 }
 
 #[test]
@@ -554,20 +581,165 @@ fn an_end_never_lies_after_the_tokens_own() {
 }
 
 #[test]
-fn a_rotation_waits_for_the_overlap_of_the_one_before() {
+fn a_rotation_does_not_wait_for_the_overlap_of_the_one_before() {
+    type Due = (&'static str, fn(&mut World), &'static str);
+    let due: [Due; 3] = [
+        ("asked for", |world| world.ask("2"), "push Requested"),
+        (
+            "a scope more",
+            |world| world.desired.scopes.push("write".into()),
+            "push ScopesChanged",
+        ),
+        (
+            "a lifetime as short as the overlap",
+            |world| {
+                world.desired.lifetime = Lifetime::For(DAY);
+                world.desired.rotation.renew_before = Some(DAY / 3);
+                world.now += HOUR * 17;
+            },
+            "push Scheduled",
+        ),
+    ];
+    for (name, change, push) in due {
+        let mut world = World::rotated();
+        let end = world.entries()[0].not_after;
+        world.now += HOUR;
+        change(&mut world);
+        assert_eq!(world.run(), [push, "retire"], "{name}");
+        assert_eq!(world.epochs(), [1, 2, 3], "{name}");
+        let ends: Vec<_> = world.entries().iter().map(|it| it.not_after).collect();
+        let overlap = Some(Moment(world.now + DAY));
+        assert_eq!(ends, [end, overlap, None], "{name}: each its own");
+        let previous = world.facts().previous.unwrap();
+        assert_eq!(previous.not_after, overlap, "{name}: the latest is told");
+    }
     let mut world = World::rotated();
+    world.now += DAY;
     world.ask("2");
-    assert_eq!(world.run(), Vec::<String>::new());
-    let Settled::Done { requeue_at, .. } = world.settled() else {
-        panic!()
-    };
-    world.now = requeue_at.unwrap();
-    assert_eq!(world.run(), ["push Requested", "retire"]);
+    world.run();
     assert_eq!(
         world.epochs(),
         [2, 3],
         "the ended one is gone with the next write"
     );
+}
+
+#[test]
+fn of_rotations_one_after_another_four_tokens_are_good_and_the_next_waits_and_says_so() {
+    let mut world = World::rotated();
+    for request in ["2", "3"] {
+        world.now += HOUR * 2;
+        world.ask(request);
+        assert_eq!(world.run(), ["push Requested", "retire"]);
+    }
+    assert_eq!(world.epochs(), [1, 2, 3, 4]);
+    world.now += HOUR;
+    world.ask("4");
+    world.edit(|secret| {
+        secret["data"].as_object_mut().unwrap().remove("issuer");
+    });
+    assert_eq!(world.run(), ["repair"], "all else goes on");
+    let end = world.entries()[0].not_after.unwrap().0;
+    let Settled::Refused {
+        problem,
+        until,
+        facts,
+    } = world.settled()
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (problem.reason, until, facts.unwrap().epoch),
+        (Reason::Rotating, Some(end), 4)
+    );
+    assert!(problem.message.contains(&end.to_string()), "{problem:?}");
+    world.now = end;
+    assert_eq!(world.run(), ["push Requested", "retire"]);
+    assert_eq!(world.epochs(), [2, 3, 4, 5]);
+    // A lost Secret needs another token whatever was rotated before.
+    world.secret = None;
+    assert_eq!(world.run(), ["placeholder", "push SecretDeleted", "retire"]);
+}
+
+/// A world with `expiresAt` in ten days.
+fn until_a_moment() -> World {
+    let mut world = World::new();
+    world.desired.lifetime = Lifetime::Until(world.now + DAY * 10);
+    world.desired.rotation.renew_before = None;
+    assert_eq!(world.run(), ["placeholder", "push Initial"]);
+    world.now += DAY;
+    world
+}
+
+#[test]
+fn an_end_that_comes_nearer_is_recorded_and_makes_no_token() {
+    let mut world = until_a_moment();
+    let sooner = world.now + DAY * 2;
+    world.desired.lifetime = Lifetime::Until(sooner);
+    assert_eq!(world.run(), ["end"]);
+    assert_eq!(world.entries()[0].expires_at, Some(Moment(sooner)));
+    let credential = world.credential.clone().unwrap();
+    assert!(is_sealed(
+        &world.mac,
+        &credential,
+        &credential.spec.tokens[0]
+    ));
+    assert_eq!(world.facts().expires_at, Some(sooner));
+    assert_eq!(world.run(), Vec::<String>::new());
+}
+
+#[test]
+fn an_end_that_moves_on_makes_a_token_in_time_and_the_one_before_keeps_its_own() {
+    let mut world = until_a_moment();
+    let (old, later) = (world.entries()[0].expires_at, world.now + DAY * 30);
+    world.desired.lifetime = Lifetime::Until(later);
+    assert_eq!(world.run(), ["push Scheduled", "retire"]);
+    assert_eq!(world.entries()[0].expires_at, old);
+    assert_eq!(world.entries()[0].not_after, Some(Moment(world.now + DAY)));
+    assert_eq!(world.entries()[1].expires_at, Some(Moment(later)));
+    assert_eq!(world.run(), Vec::<String>::new());
+    world.desired.lifetime = Lifetime::Never;
+    assert_eq!(world.run(), ["push Scheduled", "retire"], "none is later");
+    assert_eq!(world.run(), Vec::<String>::new());
+}
+
+#[test]
+fn what_ended_by_an_end_that_came_nearer_does_not_come_back_by_a_later_one() {
+    let mut world = until_a_moment();
+    let problem = Problem::error(Reason::Expired, "/spec/expiresAt", "past");
+    let before = world.desired.clone();
+    world.desired.lifetime = Lifetime::Until(world.now - DAY);
+    world.desired.withheld = vec![problem];
+    assert_eq!(world.run(), ["end"], "though no token may be made");
+    world.desired = before;
+    assert_eq!(world.run(), ["push Expired"]);
+    assert_eq!(world.epochs(), [2]);
+}
+
+#[test]
+fn a_manual_tokens_shorter_lifetime_is_waited_for() {
+    let mut world = World::issued();
+    let issued = world.now;
+    world.now += DAY;
+    world.desired.lifetime = Lifetime::For(DAY * 7);
+    world.desired.rotation.renew_before = None;
+    let Settled::Done { requeue_at, .. } = world.settled() else {
+        panic!()
+    };
+    assert_eq!(requeue_at, Some(issued + DAY * 7));
+}
+
+#[test]
+fn a_deletion_that_says_it_leaked_is_obeyed_while_the_client_is_disabled() {
+    let mut world = revoking();
+    let disabled = Problem::error(Reason::Disabled, "/spec/disabled", "disabled");
+    world.desired.withheld = vec![disabled.clone()];
+    assert_eq!(world.settled(), Settled::Withheld(vec![disabled]));
+    world.secret = None;
+    assert_eq!(world.run(), ["take away"]);
+    world.desired.withheld.clear();
+    assert_eq!(world.run(), ["placeholder", "push SecretDeleted"]);
+    assert_eq!(world.epochs(), [2]);
 }
 
 #[test]
@@ -921,6 +1093,7 @@ fn a_secret_is_not_deleted_for_its_type_where_no_token_can_be_made_for_the_next(
     let mut world = World::issued();
     world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
     world.desired.lifetime = Lifetime::Until(world.now);
+    assert_eq!(world.run(), ["end"]);
     assert_eq!(world.refused().reason, Reason::Expired);
     assert_eq!(world.run(), [""; 0]);
 }

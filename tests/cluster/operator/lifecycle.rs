@@ -1,11 +1,12 @@
 //! What users do to clients, tokens, scopes and Secrets.
 
+use jiff::SignedDuration;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 use symbolon::resources::Kind;
 
-use super::world::{Running, World, condition, rotate};
+use super::world::{Running, World, condition, now, rotate};
 use crate::harness::{Cluster, eventually};
 
 const TOKEN: Kind = Kind::ServiceAccessToken;
@@ -91,6 +92,103 @@ spec: {identityRef: {name: main}, allowedNamespaces: {from: All}}
         .await;
     world.token_ready("nightly").await;
     world.assert_sound("nightly").await;
+}
+
+/// The Identity is not there, and may never have been: a commit that revokes waits for nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_missing_identity_is_revoked_and_says_so() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    world
+        .apply(
+            "
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: lost, namespace: TEAM}
+spec:
+  identityRef: {name: absent, namespace: PLATFORM}
+  grantTypes: [ClientCredentials]
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: lost, namespace: TEAM}
+spec: {clientRef: {name: lost}, scopes: [orders.read], revoked: true}
+",
+        )
+        .await;
+    world.ready(TOKEN, "lost", "True", "Revoked").await;
+}
+
+/// An end that comes nearer is obeyed at once, and a later one does not take that back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_moves_is_followed() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    let ends_in = |hours: i64| {
+        let end = now() + SignedDuration::from_hours(hours);
+        json!({"spec": {"expiresAt": end}})
+    };
+    let fixed = format!(
+        "expiresAt: {}\n  rotation: {{policy: Manual}}",
+        now() + SignedDuration::from_hours(48)
+    );
+    world.apply_token("fixed", &fixed).await;
+    world.token_ready("fixed").await;
+    let old = world.text("fixed-token").await.unwrap();
+
+    world.patch(TOKEN, "fixed", ends_in(-1)).await;
+    assert!(!world.accepts(&old).await, "whatever the operator does");
+    world.ready(TOKEN, "fixed", "False", "Expired").await;
+    world.patch(TOKEN, "fixed", ends_in(24)).await;
+    world.token_ready("fixed").await;
+    world.assert_sound("fixed").await;
+    assert!(!world.accepts(&old).await, "what has ended has ended");
+    let second = world.text("fixed-token").await.unwrap();
+    assert_ne!(second, old);
+
+    world.patch(TOKEN, "fixed", ends_in(96)).await;
+    eventually("another token with the later end", async || {
+        let text = world.text("fixed-token").await.unwrap();
+        (text != second).then_some(())
+    })
+    .await;
+    world.token_ready("fixed").await;
+    assert!(world.accepts(&second).await, "within the overlap");
+    world.assert_sound("fixed").await;
+}
+
+/// While a client is disabled, what says "it leaked" is heard all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_clients_leaked_secret_does_not_come_back_with_it() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    let client = Kind::OAuthClient;
+    let revoking = json!({"spec": {"authentication": {"secret": {"rotation": {"onSecretDeleted": "Revoke"}}}}});
+    world.patch(client, "backend", revoking).await;
+    world.ready(client, "backend", "True", "Ready").await;
+    let disabled = |disabled: bool| json!({"spec": {"disabled": disabled}});
+    world.patch(client, "backend", disabled(true)).await;
+    world.ready(client, "backend", "True", "Disabled").await;
+    let secrets = world.team.api::<Secret>();
+    secrets
+        .delete("backend-client", &DeleteParams::default())
+        .await
+        .unwrap();
+    let of_client = async || {
+        let credentials = world.credentials().await.into_iter();
+        let mut credentials = credentials.filter(|it| it.spec.owner.name == "backend");
+        credentials.next().unwrap().spec
+    };
+    eventually("nothing is recorded any more", async || {
+        of_client().await.tokens.is_empty().then_some(())
+    })
+    .await;
+    world.ready(client, "backend", "True", "Disabled").await;
+    assert!(world.secret("backend-client").await.is_none());
+    world.patch(client, "backend", disabled(false)).await;
+    world.ready(client, "backend", "True", "Ready").await;
+    let epochs: Vec<i64> = of_client().await.tokens.iter().map(|it| it.epoch).collect();
+    assert_eq!(epochs, [2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

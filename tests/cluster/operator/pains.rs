@@ -88,7 +88,8 @@ async fn a_namespace_deleted_in_the_middle_of_issuing_stops_nobody_else() {
     let cluster = Cluster::private();
     let world = World::new(&cluster).await;
     let other = World::new(&cluster).await;
-    let _running = (Running::start(&world).await, Running::start(&other).await);
+    // One controller has both to look after.
+    let _running = Running::over_all(&[&world, &other]).await;
     world.token_ready("nightly").await;
     let old = world.text("nightly-token").await.unwrap();
     for number in 0..20 {
@@ -111,6 +112,19 @@ async fn a_namespace_deleted_in_the_middle_of_issuing_stops_nobody_else() {
     .await;
     assert!(!world.accepts(&old).await);
     // The sweep takes its time: its Credentials speak of uids that nobody has any more.
+    eventually("nobody works for the namespace that is gone", async || {
+        let since = cluster.mark();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let requests = cluster.requests(since);
+        let is_work = |verb: &str| !["watch", "list"].contains(&verb);
+        let works = requests
+            .iter()
+            .any(|request| request.namespace == world.team.name() && is_work(&request.verb));
+        (!works).then_some(())
+    })
+    .await;
+    other.apply_token("last", "").await;
+    other.token_ready("last").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -296,3 +296,52 @@ async fn an_outage_of_the_api_server_costs_a_report_and_no_answer() {
     })
     .await;
 }
+
+/// What is asked for in two ways at once is one rotation, and a client's old secret goes when it is in no use.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_secret_is_rotated_by_trigger_and_goes_when_it_is_quiet() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let _running = Running::start(&world).await;
+    issued(&world).await;
+    let client = Kind::OAuthClient;
+    let server = Server::start(&world, cluster.kubeconfig_path(), &[]).await;
+    let (id, old) = client_secret(&world).await;
+    let mut asked = rotate("1");
+    asked["spec"] = json!({"authentication": {"secret": {"rotation":
+        {"trigger": "1", "retire": "WhenAdopted", "quietPeriod": "1m"}}}});
+    world.patch(client, "backend", asked).await;
+    let new = eventually("another secret", async || {
+        let (_, secret) = client_secret(&world).await;
+        (secret != old).then_some(secret)
+    })
+    .await;
+    eventually("the new one is good", async || {
+        server.access_token(&id, &new).await.ok()
+    })
+    .await;
+    server.access_token(&id, &old).await.unwrap();
+    let silent = Instant::now();
+    let status = loop {
+        server.access_token(&id, &new).await.unwrap();
+        let status = world.get(client, "backend").await["status"].clone();
+        if status["epoch"] == 2 && status["previous"].is_null() {
+            break status;
+        }
+        assert!(silent.elapsed() < Duration::from_secs(160), "it never goes");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    assert!(
+        silent.elapsed() > Duration::from_secs(50),
+        "after a minute of silence, not before: {:?}",
+        silent.elapsed()
+    );
+    eventually("the old one is refused", async || {
+        server.access_token(&id, &old).await.err()
+    })
+    .await;
+    assert_eq!(status["lastRotation"]["cause"], "Requested");
+    let entries = credential(&world, client, "backend").await["spec"]["tokens"].clone();
+    let epochs: Vec<_> = entries.as_array().unwrap().iter().collect();
+    assert_eq!(epochs.last().unwrap()["epoch"], 2, "one rotation for both");
+}

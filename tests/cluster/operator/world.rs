@@ -367,9 +367,31 @@ impl Running {
         Self::serving(world, calls, own, Settings::default(), Serving::default()).await
     }
 
+    /// Starts one controller over the namespaces of several worlds.
+    pub(super) async fn over_all(worlds: &[&World<'_>]) -> Self {
+        let api = api(worlds[0]).await;
+        let own = api.own_writes().clone();
+        let namespaces = worlds.iter().flat_map(|world| world.namespaces());
+        let reach = Reach::Namespaces(namespaces.collect());
+        let (settings, serving) = (Settings::default(), Serving::default());
+        Self::reaching(worlds[0], reach, api, own, settings, serving).await
+    }
+
     /// Starts a controller that has Identities served.
     pub(super) async fn serving<C: Calls + Reports + 'static>(
         world: &World<'_>,
+        calls: C,
+        own: OwnWrites,
+        settings: Settings,
+        serving: Serving,
+    ) -> Self {
+        let reach = Reach::Namespaces(world.namespaces());
+        Self::reaching(world, reach, calls, own, settings, serving).await
+    }
+
+    async fn reaching<C: Calls + Reports + 'static>(
+        world: &World<'_>,
+        reach: Reach,
         calls: C,
         own: OwnWrites,
         settings: Settings,
@@ -382,7 +404,6 @@ impl Running {
         let notices = Notices::written(world.client(), "test".to_owned());
         let controller = Controller::new(calls, own, settings.clone(), tuning, notices);
         let controller = Arc::new(controller.served(serving));
-        let reach = Reach::Namespaces(world.namespaces());
         let kinds = Kind::ALL.into_iter().map(Subject::Kind);
         let managed = ManagedKind::ALL
             .into_iter()
