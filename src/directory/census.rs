@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::desired::{Lifetime, rotation_rules};
+use super::desired::{Lifetime, renew_before};
 use super::record::{CredentialRecord, Object, SecretRecord};
 use super::{Directory, ObjectKey, ends};
 use crate::resources::RotationPolicy;
@@ -169,8 +169,7 @@ impl Standing {
         };
         let left = end.duration_since(now);
         let life = end.duration_since(entry.issued_at);
-        let rules = secret.map(|it| rotation_rules(it, Lifetime::For(life), default));
-        let renew_before = rules.and_then(|rules| rules.renew_before);
+        let renew_before = secret.and_then(|it| renew_before(it, Lifetime::For(life), default));
         let late = renew_before.map_or(life / 10, |before| (life / 10).min(before / 2));
         let state = if !left.is_positive() {
             State::Expired

@@ -303,26 +303,36 @@ fn wanted(
     }))
 }
 
+fn given(text: Option<&DurationString>) -> Option<SignedDuration> {
+    text.and_then(|text| parse_duration(&text.0))
+}
+
+/// How long before the end of its lifetime a token is renewed; `None`: it is not.
+pub(super) fn renew_before(
+    secret: &SecretRecord,
+    lifetime: Lifetime,
+    default: RotationPolicy,
+) -> Option<SignedDuration> {
+    let written = secret.rotation.as_deref();
+    let policy = written.and_then(|rotation| rotation.policy);
+    match lifetime {
+        Lifetime::For(lifetime) if policy.unwrap_or(default) == RotationPolicy::Auto => Some(
+            given(written.and_then(|it| it.renew_before.as_ref()))
+                .unwrap_or(lifetime / RENEWAL_SHARE),
+        ),
+        _ => None,
+    }
+}
+
 /// Fills in what `rotation` leaves out.
-pub(super) fn rotation_rules(
+fn rotation_rules(
     secret: &SecretRecord,
     lifetime: Lifetime,
     default: RotationPolicy,
     unset_quiet_period: SignedDuration,
 ) -> RotationRules {
     let written = secret.rotation.as_deref();
-    let given = |text: Option<&DurationString>| text.and_then(|text| parse_duration(&text.0));
-    let automatic = written
-        .and_then(|rotation| rotation.policy)
-        .unwrap_or(default)
-        == RotationPolicy::Auto;
-    let renew_before = match lifetime {
-        Lifetime::For(lifetime) if automatic => Some(
-            given(written.and_then(|it| it.renew_before.as_ref()))
-                .unwrap_or(lifetime / RENEWAL_SHARE),
-        ),
-        _ => None,
-    };
+    let renew_before = renew_before(secret, lifetime, default);
     let default_overlap = if secret.existing_key.is_some() {
         BROUGHT_OVERLAP
     } else {
