@@ -531,7 +531,7 @@ fn all_monitors_are_selected_and_scraped_alike() {
     };
     assert_eq!(paths(""), ["/metrics"]);
     assert_eq!(
-        paths("embeddedIdentity: a/main"),
+        paths("embeddedIdentity: symbolon-system/main"),
         ["/metrics", "/metrics/identity"]
     );
 }
@@ -540,9 +540,9 @@ fn all_monitors_are_selected_and_scraped_alike() {
 fn a_pod_has_longer_to_end_than_what_it_serves() {
     for (values, seconds) in [
         ("", 30),
-        ("embeddedIdentity: a/main", 35),
+        ("embeddedIdentity: symbolon-system/main", 35),
         (
-            "{embeddedIdentity: a/main, terminationGracePeriodSeconds: 60}",
+            "{embeddedIdentity: symbolon-system/main, terminationGracePeriodSeconds: 60}",
             60,
         ),
     ] {
