@@ -43,55 +43,37 @@ fn the_definitions_in_the_chart_are_those_in_crds() {
     assert_eq!(fs::read_dir(&chart).unwrap().count(), Kind::ALL.len());
 }
 
-#[test]
-fn the_reference_in_docs_is_that_of_the_types() {
+/// A page of the documentation that the program prints.
+#[track_caller]
+#[expect(clippy::unwrap_used, reason = "what goes wrong here fails a test")]
+fn is_what_the_program_prints(page: &str, arguments: &[&str]) {
     let program = env!("CARGO_BIN_EXE_symbolon");
     let output = std::process::Command::new(program)
-        .args(["crds", "--format", "markdown"])
+        .args(arguments)
         .output()
         .unwrap();
     assert!(output.status.success());
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/resources.md");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
     let committed = fs::read_to_string(&file).unwrap_or_default();
     assert!(
         committed.as_bytes() == output.stdout,
-        "{} is out of date: run `just generate`",
-        file.display()
+        "{page} is out of date: run `just generate`"
     );
+}
+
+#[test]
+fn the_reference_in_docs_is_that_of_the_types() {
+    is_what_the_program_prints("docs/resources.md", &["crds", "--format", "markdown"]);
 }
 
 #[test]
 fn the_reference_of_metrics_is_that_of_the_programs() {
-    let program = env!("CARGO_BIN_EXE_symbolon");
-    let output = std::process::Command::new(program)
-        .arg("metrics")
-        .output()
-        .unwrap();
-    assert!(output.status.success());
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
-    let committed = fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        committed.as_bytes() == output.stdout,
-        "{} is out of date: run `just generate`",
-        file.display()
-    );
+    is_what_the_program_prints("docs/metrics.md", &["metrics"]);
 }
 
 #[test]
 fn the_reference_of_commands_is_what_the_program_takes() {
-    let program = env!("CARGO_BIN_EXE_symbolon");
-    let output = std::process::Command::new(program)
-        .arg("manual")
-        .output()
-        .unwrap();
-    assert!(output.status.success());
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
-    let committed = fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        committed.as_bytes() == output.stdout,
-        "{} is out of date: run `just generate`",
-        file.display()
-    );
+    is_what_the_program_prints("docs/cli.md", &["manual"]);
 }
 
 /// What follows a line of text is a part of its paragraph.

@@ -8,6 +8,7 @@
 
 pub mod build;
 mod compare;
+mod keeper;
 mod objects;
 mod pass;
 mod quantity;
@@ -19,8 +20,9 @@ mod tests;
 mod upgrade;
 mod volume;
 
+pub use self::keeper::{Fleet, FleetError};
 pub use self::objects::Objects;
-pub use self::pass::{Fleet, FleetError, Passed};
+pub use self::pass::Passed;
 pub use self::refusals::Refusal;
 pub use self::rollout::{Phase, Rollout};
 
