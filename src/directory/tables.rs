@@ -41,9 +41,9 @@ pub struct Directory {
     /// Which Credential knows a secret that was brought.
     pub(super) brought: BroughtSecrets,
     /// OAuthClients of a namespace at an Identity by age, for the quota.
-    client_ages: Ages,
+    client_ages: Ages<ClientGroup>,
     /// ServiceAccessTokens of a namespace by age, for the quota: their Identity is their client's to say.
-    service_token_ages: Ages,
+    service_token_ages: Ages<Arc<str>>,
     /// Who names which Secret.
     pub(super) secret_names: SecretNames,
 }
@@ -61,25 +61,34 @@ struct BeforeIssued<'a> {
     identity: &'a ObjectKey,
 }
 
-/// Objects that share a quota, oldest first, with their number.
-#[derive(Clone, Debug, Default)]
-struct Ages {
-    order: OrdSet<(Group, Timestamp, Arc<str>)>,
-    counts: OrdMap<Group, usize>,
+/// Objects that share a quota, oldest first, with their number. A group says whose quota it is.
+#[derive(Clone, Debug)]
+struct Ages<G: Ord> {
+    order: OrdSet<(G, Timestamp, Arc<str>)>,
+    counts: OrdMap<G, usize>,
 }
 
-/// Whose quota it is: a namespace's, and where it has one at each Identity, the Identity.
-type Group = (Arc<str>, Option<ObjectKey>);
+/// A namespace at an Identity.
+type ClientGroup = (Arc<str>, ObjectKey);
 
-impl Ages {
-    fn insert<T>(&mut self, group: Group, object: &Object<T>) {
+impl<G: Ord + Clone> Default for Ages<G> {
+    fn default() -> Self {
+        Self {
+            order: OrdSet::new(),
+            counts: OrdMap::new(),
+        }
+    }
+}
+
+impl<G: Ord + Clone> Ages<G> {
+    fn insert<T>(&mut self, group: G, object: &Object<T>) {
         let place = (group.clone(), object.created, object.key.name.clone());
         if self.order.insert(place).is_none() {
             *self.counts.entry(group).or_insert(0) += 1;
         }
     }
 
-    fn remove<T>(&mut self, group: Group, object: &Object<T>) {
+    fn remove<T>(&mut self, group: G, object: &Object<T>) {
         let place = (group.clone(), object.created, object.key.name.clone());
         if self.order.remove(&place).is_some() {
             match self.counts.get_mut(&group) {
@@ -91,7 +100,7 @@ impl Ages {
 
     /// Whether the object is among the `limit` oldest of its group. Constant time unless there are more; then
     /// as many steps as the limit has, or as there are too many, whichever is less.
-    fn is_within<T>(&self, group: Group, object: &Object<T>, limit: usize) -> bool {
+    fn is_within<T>(&self, group: G, object: &Object<T>, limit: usize) -> bool {
         let count = self.counts.get(&group).copied().unwrap_or(0);
         let Some(surplus) = count.checked_sub(limit).filter(|surplus| *surplus > 0) else {
             return true;
@@ -109,14 +118,13 @@ impl Ages {
 }
 
 /// The quota that a client counts for. One that is refused by itself is not served, and takes nobody's place.
-fn client_group(object: &Object<ClientRecord>) -> Option<Group> {
+fn client_group(object: &Object<ClientRecord>) -> Option<ClientGroup> {
     let identity = object.record()?.identity.clone()?;
-    Some((object.key.namespace.clone(), Some(identity)))
+    Some((object.key.namespace.clone(), identity))
 }
 
-fn service_token_group(object: &Object<ServiceTokenRecord>) -> Option<Group> {
-    let namespace = object.key.namespace.clone();
-    object.record().map(|_| (namespace, None))
+fn service_token_group(object: &Object<ServiceTokenRecord>) -> Option<Arc<str>> {
+    object.record().map(|_| object.key.namespace.clone())
 }
 
 /// One change to the tables.
