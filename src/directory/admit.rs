@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::desired::bounded;
 use super::duration::format_duration;
 use super::intern;
+use super::issuer::canonical;
 use super::record::{
     ClientRecord, CredentialRecord, EntryRecord, GatewayRecord, IdentityRecord, NameGrants,
     NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord, Used,
@@ -460,6 +461,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
     });
     let record = IdentityRecord {
         issuer: issuer.as_str().into(),
+        site: canonical(issuer).into(),
         clients: faults.namespaces("/spec/access/clients", &access.clients),
         scopes: faults.namespaces("/spec/access/scopes", &access.scopes),
         names: name_grants(access),
@@ -730,16 +732,18 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
         reference_tokens: *reference_tokens,
         algorithm: tokens.algorithm,
         access_token_lifetime,
-        secret: SecretRecord {
-            rotate: for_issuing(settings, || rotation_request(&client.metadata)),
-            ..client_secret(secret, name, settings)
-        },
+        secret: client_secret(secret, &client.metadata, name, settings),
         secret_lifetime,
     };
     faults.finish(record)
 }
 
-fn client_secret(secret: ClientSecret, owner: &str, settings: &Settings) -> SecretRecord {
+fn client_secret(
+    secret: ClientSecret,
+    metadata: &kube::core::ObjectMeta,
+    owner: &str,
+    settings: &Settings,
+) -> SecretRecord {
     let (name, existing_key) = match secret.existing_ref {
         Some(existing) => (existing.name, Some(existing.key.into())),
         None => (
@@ -753,7 +757,7 @@ fn client_secret(secret: ClientSecret, owner: &str, settings: &Settings) -> Secr
         template: for_issuing(settings, || secret.template.map(Arc::new)),
         existing_key,
         rotation: secret.rotation.map(Arc::new),
-        rotate: None,
+        rotate: for_issuing(settings, || rotation_request(metadata)),
     }
 }
 

@@ -73,36 +73,6 @@ impl GrantedScope<'_> {
     }
 }
 
-/// Whether two issuers are one to whoever looks for their host: it is written in any case, and the scheme's own port
-/// or a closing dot of the host may be left out. RFC 3986 section 6.2.
-pub(super) fn is_same_issuer(a: &str, b: &str) -> bool {
-    fn parts(issuer: &str) -> (&str, &str, &str, &str) {
-        let (scheme, rest) = issuer.split_once("://").unwrap_or(("", issuer));
-        let (authority, path) = match rest.find('/') {
-            Some(at) => rest.split_at(at),
-            None => (rest, ""),
-        };
-        let port = authority.rsplit_once(':');
-        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-        let (host, port) = match port.filter(|(_, port)| is_port(port)) {
-            Some((host, port)) => (host, port.trim_start_matches('0')),
-            None => (authority, ""),
-        };
-        let own_port = if scheme.eq_ignore_ascii_case("https") {
-            "443"
-        } else {
-            "80"
-        };
-        let port = if port == own_port { "" } else { port };
-        (scheme, host.strip_suffix('.').unwrap_or(host), port, path)
-    }
-    if a == b {
-        return true;
-    }
-    let (a, b) = (parts(a), parts(b));
-    a.0.eq_ignore_ascii_case(b.0) && a.1.eq_ignore_ascii_case(b.1) && (a.2, a.3) == (b.2, b.3)
-}
-
 impl Directory {
     /// An Identity that is served.
     pub fn served_identity(
@@ -143,10 +113,9 @@ impl Directory {
         }
         // Few objects: administrators' kind.
         let owner = self.identities().find(|other| {
-            let is_same = |it: &IdentityRecord| is_same_issuer(&it.issuer, &record.issuer);
             other.key != object.key
                 && self.accepts(other)
-                && other.record().is_some_and(is_same)
+                && other.record().is_some_and(|it| it.site == record.site)
                 && self.issuer_rank(other) < self.issuer_rank(object)
         });
         let conflict = |other: &Arc<Object<IdentityRecord>>| {

@@ -17,6 +17,7 @@ mod diagnose;
 mod duration;
 mod explain;
 mod intern;
+mod issuer;
 mod judge;
 pub mod names;
 mod namespaces;

@@ -39,6 +39,8 @@ impl<T> Object<T> {
 pub struct IdentityRecord {
     /// The issuer.
     pub issuer: Arc<str>,
+    /// The same in the form that all its spellings share, for comparison.
+    pub site: Arc<str>,
     /// Namespaces whose clients are served.
     pub clients: NamespaceRule,
     /// Namespaces whose scopes are served.
