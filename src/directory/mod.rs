@@ -73,6 +73,14 @@ impl ObjectKey {
         }
     }
 
+    /// Where an object is; empty where it does not say.
+    pub fn of(metadata: &kube::core::ObjectMeta) -> Self {
+        Self::new(
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        )
+    }
+
     /// Whether an object of ours or a Secret could be called so. Others' texts say what they like: whatever is to
     /// stand in a path is asked this before.
     pub fn is_possible(&self) -> bool {

@@ -71,9 +71,7 @@ impl Notice {
         }
         let mut note = words.to_owned();
         note.truncate(note.floor_char_boundary(LONGEST_NOTE));
-        let mut notice = Self::new(live, "Refused", true, note);
-        reason.clone_into(&mut notice.event.action);
-        Some(notice)
+        Some(Self::new(live, "Refused", true, note).by(reason))
     }
 
     /// Keeps it apart from notices of one reason about one object: those are merged, and the first text stays.

@@ -333,7 +333,7 @@ impl Cluster for Files {
 
     async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
         let _writing = self.writing();
-        let key = credential_key(credential);
+        let key = ObjectKey::of(&credential.metadata);
         if self.read_credential(&key)?.is_some() {
             return Err(ApiError::AlreadyExists);
         }
@@ -345,7 +345,7 @@ impl Cluster for Files {
 
     async fn replace_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
         let _writing = self.writing();
-        let key = credential_key(credential);
+        let key = ObjectKey::of(&credential.metadata);
         let stored = self.read_credential(&key)?.ok_or(ApiError::NotFound)?;
         let is_same = stored.metadata.uid == credential.metadata.uid
             && stored.metadata.resource_version == credential.metadata.resource_version;
@@ -578,14 +578,6 @@ fn subfolders(folder: &Path) -> io::Result<Vec<String>> {
         }
     }
     Ok(found)
-}
-
-fn credential_key(credential: &Credential) -> ObjectKey {
-    let metadata = &credential.metadata;
-    ObjectKey::new(
-        metadata.namespace.as_deref().unwrap_or_default(),
-        metadata.name.as_deref().unwrap_or_default(),
-    )
 }
 
 /// What the status file of an object holds.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use kube::Client;
 use kube::api::{DeleteParams, GetParams, PostParams, Preconditions};
-use kube::core::{ObjectMeta, Request};
+use kube::core::Request;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -122,14 +122,14 @@ impl Cluster for KubeApi {
     }
 
     async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
-        let key = key_of(&credential.metadata);
+        let key = ObjectKey::of(&credential.metadata);
         let request = objects(Kind::Credential, &key.namespace)
             .create(&PostParams::default(), body(credential)?);
         credential_of(self.write(&key, request).await?)
     }
 
     async fn replace_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
-        let key = key_of(&credential.metadata);
+        let key = ObjectKey::of(&credential.metadata);
         let request = objects(Kind::Credential, &key.namespace).replace(
             &key.name,
             &PostParams::default(),
@@ -194,13 +194,6 @@ fn objects(kind: Kind, namespace: &str) -> Request {
     Request::new(format!(
         "/apis/{API_VERSION}/namespaces/{namespace}/{plural}"
     ))
-}
-
-fn key_of(metadata: &ObjectMeta) -> ObjectKey {
-    ObjectKey::new(
-        metadata.namespace.as_deref().unwrap_or_default(),
-        metadata.name.as_deref().unwrap_or_default(),
-    )
 }
 
 fn secrets(namespace: &str) -> Request {

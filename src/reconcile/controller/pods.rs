@@ -157,11 +157,7 @@ async fn embedded(
     fleet: Option<&Fleet>,
     named: Option<&ObjectKey>,
 ) -> Result<Passed, FleetError> {
-    let metadata = &identity.metadata;
-    let key = ObjectKey::new(
-        metadata.namespace.as_deref().unwrap_or_default(),
-        metadata.name.as_deref().unwrap_or_default(),
-    );
+    let key = ObjectKey::of(&identity.metadata);
     if named != Some(&key) {
         let message = format!(
             "the operator's pods do not serve this Identity: start the operator with --embedded-identity {key} (SYMBOLON_EMBEDDED_IDENTITY), or set mode: Deployment"

@@ -123,7 +123,7 @@ impl Fleet {
     /// Brings an Identity's objects to what its spec says.
     pub async fn run(&self, identity: &Identity, now: Timestamp) -> Result<Passed, FleetError> {
         let mut passed = self.attempt(identity, now).await?;
-        let since = self.failing_since(&key_of(identity), passed.failed.is_some());
+        let since = self.failing_since(&ObjectKey::of(&identity.metadata), passed.failed.is_some());
         if let Some(error) = &passed.failed {
             let lasts = || (since >= HICCUP).then(|| error.lasting());
             passed.problem = passed.problem.or_else(|| error.problem()).or_else(lasts);
@@ -194,7 +194,7 @@ impl Fleet {
     /// of its own pods, and nobody else's stands there: nothing would answer any more.
     pub async fn clear(&self, identity: &Identity) -> Result<Passed, FleetError> {
         let uid = identity.metadata.uid.as_deref().unwrap_or_default();
-        let key = key_of(identity);
+        let key = ObjectKey::of(&identity.metadata);
         if let Some(service) = service_of_issuer(&key, identity) {
             let live = self.objects.get(&service).await;
             let live = live.map_err(|error| FleetError(service.to_string(), error))?;
@@ -376,14 +376,6 @@ pub(super) fn only(live: &Value) -> Precondition {
         uid: field("uid"),
         resource_version: field("resourceVersion"),
     }
-}
-
-pub(super) fn key_of(identity: &Identity) -> ObjectKey {
-    let metadata = &identity.metadata;
-    ObjectKey::new(
-        metadata.namespace.as_deref().unwrap_or_default(),
-        metadata.name.as_deref().unwrap_or_default(),
-    )
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

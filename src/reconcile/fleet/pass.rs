@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use super::Child;
 use super::build::{Plan, Wanted};
 use super::compare::{Step, annotation, step};
-use super::keeper::{APIS_FOR, Fleet, FleetError, Turn, key_of, lock, only};
+use super::keeper::{APIS_FOR, Fleet, FleetError, Turn, lock, only};
 use super::refusals::{Obstacle, Refusal, Refusals, is_elsewhere};
 use super::rollout::{Phase, Rollout, is_rolling, is_stuck, read};
 use super::upgrade::{Cause, cause, noted, rescaled, under_way};
@@ -97,7 +97,7 @@ impl<'a> Pass<'a> {
         }
         Self {
             fleet,
-            key: key_of(identity),
+            key: ObjectKey::of(&identity.metadata),
             uid: identity.metadata.uid.as_deref().unwrap_or_default(),
             certificate: tls.map(|tls| &*tls.secret_ref.name),
             plan,

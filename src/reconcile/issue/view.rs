@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::directory::schema::is_dns_subdomain;
 use crate::directory::{ObjectKey, Problem, Standing};
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{Cause, Credential, CredentialOwner, Day, PreviousToken};
@@ -83,18 +84,10 @@ impl OwnerView {
             rotation_nonce: status["rotationNonce"].as_str().map(str::to_owned),
             secret_name: status["secretName"]
                 .as_str()
-                .filter(|name| is_name(name))
+                .filter(|name| is_dns_subdomain(name))
                 .map(str::to_owned),
         }
     }
-}
-
-/// Whether a text can stand in a path as the name of an object.
-fn is_name(text: &str) -> bool {
-    let is_good = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
-    };
-    (1..=253).contains(&text.len()) && text.bytes().all(is_good) && !text.starts_with('.')
 }
 
 /// What an owner's status should tell of the token in its Secret.

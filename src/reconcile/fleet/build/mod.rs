@@ -126,10 +126,7 @@ pub(super) struct About<'a> {
 impl<'a> About<'a> {
     fn new(identity: &'a Identity, of: &'a Installation) -> Result<Self, Problem> {
         let metadata = &identity.metadata;
-        let key = ObjectKey::new(
-            metadata.namespace.as_deref().unwrap_or_default(),
-            metadata.name.as_deref().unwrap_or_default(),
-        );
+        let key = ObjectKey::of(metadata);
         if !is_service_name(&key.name) {
             return Err(Problem::error(
                 Reason::Invalid,
