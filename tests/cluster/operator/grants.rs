@@ -334,10 +334,11 @@ async fn ceilings_hit_what_is_there() {
     let limits =
         |limits: Value| granted.platform(Kind::Identity, "main", json!({"limits": limits}));
     limits(json!({"neverExpiringTokens": "Allow"})).await;
-    world.apply_token("endless", "neverExpires: true").await;
-    world.apply_token("long", "lifetime: 1000h").await;
+    world.apply_token("perpetual", "neverExpires: true").await;
+    world.apply_token("yearly", "lifetime: 1000h").await;
+    // Of one second, the first by name is the oldest: the one that was there stays so.
     let mut tokens = Vec::new();
-    for name in ["endless", "long"] {
+    for name in ["perpetual", "yearly"] {
         world.token_ready(name).await;
         let token = world.text(&format!("{name}-token")).await.unwrap();
         granted.server.soon("it is served", &token, true).await;
@@ -355,7 +356,7 @@ async fn ceilings_hit_what_is_there() {
         "spec.limits.neverExpiringTokens",
     ];
     granted
-        .told(TOKEN, "endless", "LimitExceeded", &words)
+        .told(TOKEN, "perpetual", "LimitExceeded", &words)
         .await;
     limits(json!({"maxServiceTokenLifetime": "720h"})).await;
     let words = [
@@ -364,7 +365,7 @@ async fn ceilings_hit_what_is_there() {
         "its administrators",
         "spec.limits.maxServiceTokenLifetime",
     ];
-    granted.told(TOKEN, "long", "LimitExceeded", &words).await;
+    granted.told(TOKEN, "yearly", "LimitExceeded", &words).await;
     limits(json!({"maxServiceTokenLifetime": "8784h", "perNamespace": {"serviceTokens": 1, "clients": 1}})).await;
     let words = [
         identity,
@@ -372,7 +373,7 @@ async fn ceilings_hit_what_is_there() {
         "its administrators",
         "spec.limits.perNamespace.serviceTokens",
     ];
-    granted.told(TOKEN, "long", "LimitExceeded", &words).await;
+    granted.told(TOKEN, "yearly", "LimitExceeded", &words).await;
     world
         .apply(
             "
