@@ -306,7 +306,7 @@ spec:
 ---
 apiVersion: symbolon.dev/v1alpha1
 kind: Scope
-metadata: {name: again, namespace: PLATFORM}
+metadata: {name: taken, namespace: PLATFORM}
 spec:
   identityRef: {name: main}
   value: orders.read
@@ -331,7 +331,7 @@ spec:
         .await;
     for (namespace, name, reason) in [
         (&world.platform, "second", "IssuerConflict"),
-        (&world.platform, "again", "ValueConflict"),
+        (&world.platform, "taken", "ValueConflict"),
         (&world.team, "foreign", "NameNotOwned"),
         (&world.team, "long", "LimitExceeded"),
     ] {
