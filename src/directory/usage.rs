@@ -85,8 +85,10 @@ impl Directory {
         let Some(quiet_period) = self.quiet_period_of(&after.owner) else {
             return false;
         };
-        let mut older = after.uses.iter().filter(|used| used.epoch < newest.epoch);
-        older.all(|used| newest.last - used.last >= quiet_period.as_secs())
+        // Of several older ones each is retired for itself, whatever the others are used for; one that never was is not here.
+        let older = after.uses.iter().filter(|used| used.epoch < newest.epoch);
+        let mut silences = older.map(|used| newest.last - used.last).peekable();
+        silences.peek().is_none() || silences.any(|silence| silence >= quiet_period.as_secs())
     }
 
     fn quiet_period_of(&self, owner: &OwnerRecord) -> Option<SignedDuration> {
@@ -531,6 +533,16 @@ mod tests {
             let found = world.directory.proves_silence(&with(before), &with(heard));
             assert_eq!(found, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn one_older_token_in_use_does_not_hide_that_another_is_silent() {
+        let world = world("{retire: WhenAdopted, quietPeriod: 60m}");
+        let with = |newest: i64| CredentialRecord {
+            entries: Box::default(),
+            ..known(&world, &[60, 60], &[Some(90), Some(5), Some(newest)])
+        };
+        assert!(world.directory.proves_silence(&with(10), &with(0)));
     }
 
     /// Whatever servers report, no answer about a token depends on it.

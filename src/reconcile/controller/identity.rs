@@ -51,7 +51,11 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let (passed, failed) = match keys {
             Some(Ok(_)) => self.pods(&live).await,
             // Nobody could serve it.
-            _ => (None, None),
+            Some(Err(_)) => (None, None),
+            None => {
+                self.note_pods(key, None);
+                (None, None)
+            }
         };
         if let Some(passed) = &passed {
             self.note_pods(key, Some(passed));

@@ -78,10 +78,12 @@ pub(super) fn step(
         return Step::Release;
     }
     let body = body();
-    if annotation(live, ANNOTATION_APPLIED) != annotation(&body, ANNOTATION_APPLIED) {
+    let applied = annotation(live, ANNOTATION_APPLIED);
+    // Somebody takes our marks away: that is no news of ours, and may go on for ever.
+    if applied.is_some() && applied != annotation(&body, ANNOTATION_APPLIED) {
         return Step::Apply(body);
     }
-    if covers(live, &body, wanted.child.kind) {
+    if applied.is_some() && covers(live, &body, wanted.child.kind) {
         Step::Keep
     } else {
         Step::Repair(body)

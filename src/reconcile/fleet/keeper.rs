@@ -165,7 +165,7 @@ impl Fleet {
                 return Ok(pass.finish().await);
             }
         }
-        if let Some((_, problem)) = &plan.left_out {
+        if let Some(problem) = &plan.left_out {
             // What was missing may have come without a word.
             pass.passed.look_again(APIS_FOR);
             pass.passed.problem.get_or_insert_with(|| problem.clone());
@@ -208,9 +208,7 @@ impl Fleet {
                 });
             }
         }
-        for child in self.candidates(&key) {
-            self.remove(&child, &key, uid).await?;
-        }
+        self.remove_all(self.candidates(&key), &key, uid).await?;
         self.forget(&key);
         Ok(Passed::default())
     }
@@ -220,13 +218,10 @@ impl Fleet {
         self.forget(identity);
         let left = lock(&self.seen).of(identity);
         let own = Some(&*identity.namespace);
-        for child in left
-            .iter()
-            .filter(|child| child.namespace.as_deref() != own)
-        {
-            self.remove(child, identity, "").await?;
-        }
-        Ok(())
+        let elsewhere = left
+            .into_iter()
+            .filter(|child| child.namespace.as_deref() != own);
+        self.remove_all(elsewhere, identity, "").await
     }
 
     fn forget(&self, identity: &ObjectKey) {
@@ -243,9 +238,24 @@ impl Fleet {
             .collect()
     }
 
+    /// Deletes objects of an Identity. What stands in the way of one keeps none of the others; the first such is told.
+    pub(super) async fn remove_all(
+        &self,
+        children: impl IntoIterator<Item = Child>,
+        key: &ObjectKey,
+        uid: &str,
+    ) -> Result<(), FleetError> {
+        let mut removed = Ok(());
+        for child in children {
+            let one = self.remove(&child, key, uid).await;
+            removed = removed.and(one);
+        }
+        removed
+    }
+
     /// Deletes an object of an Identity, if that is what it is. Where somebody else's namespace does not let us, it stays:
     /// the rest goes all the same.
-    pub(super) async fn remove(
+    async fn remove(
         &self,
         child: &Child,
         key: &ObjectKey,

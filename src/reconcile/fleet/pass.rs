@@ -13,7 +13,7 @@ use super::build::{Plan, Wanted};
 use super::compare::{Step, annotation, step};
 use super::keeper::{APIS_FOR, Fleet, FleetError, Turn, lock, only};
 use super::refusals::{Obstacle, Refusal, Refusals, is_elsewhere};
-use super::rollout::{Phase, Rollout, is_rolling, is_stuck, read};
+use super::rollout::{self, Phase, Rollout, is_rolling, is_stuck, read};
 use super::upgrade::{Cause, cause, noted, rescaled, under_way};
 use super::volume::{claim_name, growth, not_grown};
 use crate::directory::{ObjectKey, Problem, Reason};
@@ -26,6 +26,8 @@ use crate::resources::{ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, Managed
 pub struct Passed {
     /// How far the pods are; `None` where there are none.
     pub rollout: Option<Rollout>,
+    /// Neither what runs the pods nor anything that ran them before is there, and as many are wanted.
+    pub missing: Option<i64>,
     /// What keeps it from being as it should.
     pub problem: Option<Problem>,
     /// Whether something must be looked at again, and how soon.
@@ -64,9 +66,16 @@ pub(super) struct Pass<'a> {
     pub(super) refused: Refusals,
     pub(super) passed: Passed,
     workload: Option<Value>,
+    /// Whether the Ingress or HTTPRoute that is wanted could not be seen to stand.
+    lacks_way_in: bool,
     /// Why newer pods come later.
     waits: Option<String>,
     now: Timestamp,
+}
+
+/// Whether whoever is outside the cluster gets in by it.
+fn is_way_in(kind: ManagedKind) -> bool {
+    matches!(kind, ManagedKind::Ingress | ManagedKind::HttpRoute)
 }
 
 /// For something that is on its way by itself.
@@ -104,6 +113,7 @@ impl<'a> Pass<'a> {
             refused: Refusals::new(),
             passed,
             workload: None,
+            lacks_way_in: plan.left_out.is_some(),
             waits: None,
             now,
         }
@@ -123,26 +133,43 @@ impl<'a> Pass<'a> {
 
     /// Gathers, compares and applies one object.
     pub(super) async fn attend(&mut self, wanted: &Wanted) -> Result<(), FleetError> {
+        let stands = self.see_to(wanted).await;
+        if is_way_in(wanted.child.kind) {
+            self.lacks_way_in |= !matches!(stands, Ok(true));
+        }
+        stands.map(drop)
+    }
+
+    /// Whether it stands as it should now.
+    async fn see_to(&mut self, wanted: &Wanted) -> Result<bool, FleetError> {
         let child = &wanted.child;
         let digest = annotation(&wanted.body, ANNOTATION_APPLIED).unwrap_or_default();
         let is_workload = child.kind.is_workload();
         // A workload tells how far it is, and some kinds are not watched.
         if !is_workload && child.kind.is_built_in() && lock(&self.fleet.seen).is_good(child, digest)
         {
-            return Ok(());
+            return Ok(true);
         }
         let live = match self.fleet.objects.get(child).await {
             Ok(live) => live,
             // Nobody asked for it: it is made where that is possible.
             Err(ApiError::Forbidden(words)) if child.kind == ManagedKind::ServiceMonitor => {
                 debug!(%child, words, "left out");
-                return Ok(());
+                return Ok(false);
             }
             Err(error) => return Err(FleetError(child.to_string(), error)),
         };
         let step = step(wanted, self.plan.scale, live.as_ref(), &self.key, self.uid);
+        if is_workload {
+            self.passed.missing = match (&step, &live) {
+                (Step::Apply(body), None) if !self.may_run_otherwise(child) => {
+                    Some(rollout::wanted(body))
+                }
+                _ => None,
+            };
+        }
         let Some(stored) = self.act(wanted, step, live).await? else {
-            return Ok(());
+            return Ok(false);
         };
         if annotation(&stored, ANNOTATION_APPLIED) == Some(digest) {
             let version = stored["metadata"]["resourceVersion"].as_str();
@@ -150,8 +177,17 @@ impl<'a> Pass<'a> {
         }
         if is_workload {
             self.workload = Some(stored);
+            self.passed.missing = None;
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether there may be pods of another kind of workload, which go on until this one runs.
+    fn may_run_otherwise(&self, child: &Child) -> bool {
+        let candidates = self.fleet.candidates(&self.key);
+        candidates
+            .iter()
+            .any(|it| it.kind.is_workload() && it != child)
     }
 
     /// Takes one step; what is stored then, if that is known.
@@ -376,27 +412,21 @@ impl<'a> Pass<'a> {
                     ManagedKind::RoleBinding | ManagedKind::ClusterRoleBinding
                 )
             });
-        for child in bindings {
-            self.fleet.remove(&child, &self.key, self.uid).await?;
-        }
-        Ok(())
+        self.fleet.remove_all(bindings, &self.key, self.uid).await
     }
 
     /// Takes away what is not wanted any more.
     pub(super) async fn clear(&self) -> Result<(), FleetError> {
         let objects = self.plan.objects.iter();
         let wanted: BTreeSet<&Child> = objects.map(|wanted| &wanted.child).collect();
-        let left_out = self.plan.left_out.as_ref().map(|(kind, _)| *kind);
-        // Whoever serves goes on until another does.
+        // Whoever serves goes on until another does, and so does the way to it.
         let is_replaced = self.workload.as_ref().is_some_and(|it| !is_rolling(it));
-        for child in self.fleet.candidates(&self.key) {
-            let is_needed = child.kind.is_workload() && !is_replaced;
-            let is_wanted = wanted.contains(&child) || left_out == Some(child.kind);
-            if !is_wanted && !is_needed {
-                self.fleet.remove(&child, &self.key, self.uid).await?;
-            }
-        }
-        Ok(())
+        let is_needed = |kind: ManagedKind| {
+            kind.is_workload() && !is_replaced || is_way_in(kind) && self.lacks_way_in
+        };
+        let candidates = self.fleet.candidates(&self.key).into_iter();
+        let unwanted = candidates.filter(|it| !wanted.contains(it) && !is_needed(it.kind));
+        self.fleet.remove_all(unwanted, &self.key, self.uid).await
     }
 
     /// Has the volume grow. Where that is refused everything goes on as it is, and somebody is told.

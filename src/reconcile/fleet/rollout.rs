@@ -96,7 +96,7 @@ pub(super) fn is_rolling(deployment: &Value) -> bool {
     phase(deployment, &[], Timestamp::MIN) != Phase::Complete
 }
 
-fn wanted(deployment: &Value) -> i64 {
+pub(super) fn wanted(deployment: &Value) -> i64 {
     deployment["spec"]["replicas"].as_i64().unwrap_or(1)
 }
 

@@ -62,10 +62,14 @@ pub(super) fn has_hash(entry: &CredentialEntry, hash: &TokenHash) -> bool {
         .is_ok_and(|own| own == *hash)
 }
 
+/// What lies between two renewals at least, where the lifetime leaves it: eight within an hour.
+const RENEWALS_APART: SignedDuration = SignedDuration::from_mins(7);
+
 /// When it is renewed; `None`: only on request.
 ///
-/// A lifetime that was made shorter counts for what exists too. `renew_before` is capped: a renewal
-/// that is due at once would follow on itself.
+/// A lifetime that was made shorter counts for what exists too. `renew_before` is capped: a renewal that is due at once
+/// would follow on itself, and renewals alone use up neither the secrets that may be good at once by rotation nor those
+/// that may be made within an hour. Else nothing would be left for a person who asks, and a short lifetime would end first.
 pub(super) fn renews_at(entry: &CredentialEntry, desired: &Desired) -> Option<Timestamp> {
     let before = desired.rotation.renew_before?;
     let issued = entry.issued_at.0;
@@ -76,7 +80,12 @@ pub(super) fn renews_at(entry: &CredentialEntry, desired: &Desired) -> Option<Ti
         .min()?;
     let span = end.duration_since(issued);
     let before = if before < span { before } else { span / 3 };
-    end.checked_sub(before).ok()
+    // An older one lives for this long beside its successor, and three of them beside the newest.
+    let beside = desired.rotation.overlap.min(before);
+    let apart = (beside / 3 + SignedDuration::from_secs(1))
+        .max(RENEWALS_APART.min(span / 3 * 2))
+        .min(span);
+    end.checked_sub(before.min(span - apart)).ok()
 }
 
 /// Whether it is older than a token made now could become. A service token without an end is, as soon

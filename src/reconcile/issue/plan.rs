@@ -21,7 +21,7 @@ use crate::resources::{
 use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
 
 /// So many tokens of an owner may be good for a rotation to make another. A lost Secret needs room for more.
-const MOST_BY_ROTATION: usize = 4;
+pub(super) const MOST_BY_ROTATION: usize = 4;
 /// When to look again at what somebody must edit and nothing may tell us of.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// When to look again at what is about to go away by itself.
@@ -498,18 +498,29 @@ impl Case<'_> {
             return step;
         }
         match self.finish(newest) {
-            Step::Settle(_) if due.is_some() => Step::Settle(self.wait_for_an_end()),
+            Step::Settle(_) if self.is_lacking(newest, due) => {
+                Step::Settle(self.wait_for_an_end(newest))
+            }
             step => step,
         }
     }
 
+    /// Whether the newest is not what the owner asks for. One that is only to be renewed is good until its end.
+    fn is_lacking(&self, newest: &CredentialEntry, due: Option<Cause>) -> bool {
+        due.is_some_and(|cause| {
+            cause != Cause::Scheduled || entries::is_outlived(newest, self.desired, self.now)
+        })
+    }
+
     /// Another token is due, and those that it would replace are too many still.
-    fn wait_for_an_end(&self) -> Settled {
-        let until = self.live.iter().filter_map(entries::end).min();
-        let until = until.unwrap_or_else(|| self.after(LOOK_AGAIN));
+    fn wait_for_an_end(&self, newest: &CredentialEntry) -> Settled {
+        let end = self.live.iter().filter_map(entries::end).min();
+        let end = end.unwrap_or_else(|| self.after(LOOK_AGAIN));
         let message = format!(
-            "a rotation is due and waits until {until}: {MOST_BY_ROTATION} secrets of this object are still accepted, and the overlap of the oldest ends then"
+            "a rotation is due and waits until {end} at the latest: {MOST_BY_ROTATION} secrets of this object are still accepted, and the overlap of the oldest ends then"
         );
+        // One that falls quiet may go sooner.
+        let until = self.next_event(newest).map_or(end, |next| next.min(end));
         self.refuse(Problem::error(Reason::Rotating, "", message), Some(until))
     }
 

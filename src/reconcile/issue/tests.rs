@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
+use super::plan::{Emptying, MOST_BY_ROTATION, Push, Recreate, Retirement, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::is_sealed;
 use crate::directory::{
@@ -659,6 +659,64 @@ fn of_rotations_one_after_another_four_tokens_are_good_and_the_next_waits_and_sa
     // A lost Secret needs another token whatever was rotated before.
     world.secret = None;
     assert_eq!(world.run(), ["placeholder", "push SecretDeleted", "retire"]);
+}
+
+/// Whatever a spec may ask for, renewals alone never keep an owner waiting: it would flap between ready and not.
+#[test]
+fn renewals_leave_room_for_other_rotations_and_always_come_in_time() {
+    const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+    for (name, lifetime, before, overlap, apart) in [
+        ("the least lifetime", MINUTE * 10, MINUTE * 9, MINUTE * 9, MINUTE * 6),
+        ("a short one", MINUTE * 15, MINUTE * 12, MINUTE * 12, MINUTE * 7),
+        ("an hour", MINUTE * 60, MINUTE * 50, MINUTE * 50, MINUTE * 16),
+        ("an hour, no overlap", MINUTE * 60, MINUTE * 59, SECOND, MINUTE * 7),
+        ("a day", DAY, HOUR * 20, HOUR * 20, HOUR * 5),
+        ("weekly, and a day of overlap", DAY * 90, DAY * 83, DAY, DAY * 7),
+        ("weekly, and all overlap", DAY * 90, DAY * 83, DAY * 83, DAY * 22),
+        ("as usual", DAY * 90, DAY * 30, DAY, DAY * 60),
+    ] {
+        let mut world = World::new();
+        world.desired.lifetime = Lifetime::For(lifetime);
+        world.desired.rotation.renew_before = Some(before);
+        world.desired.rotation.overlap = overlap;
+        world.run();
+        let mut renewals = 0;
+        let end = world.now + lifetime * 5;
+        let mut last = world.now;
+        while world.now < end {
+            let Settled::Done { facts, requeue_at } = world.settled() else {
+                panic!("{name}: kept waiting after {renewals} renewals")
+            };
+            assert!(facts.expires_at.unwrap() > world.now, "{name}");
+            world.now = requeue_at.unwrap();
+            if world.run().contains(&"push Scheduled".to_owned()) {
+                renewals += 1;
+                assert!(world.now.duration_since(last) >= apart, "{name}");
+                last = world.now;
+            }
+            assert!(world.entries().len() <= MOST_BY_ROTATION, "{name}");
+        }
+        assert!(renewals >= 4, "{name}: {renewals}");
+    }
+}
+
+#[test]
+fn a_renewal_that_must_wait_for_an_end_leaves_the_owner_ready() {
+    let mut world = World::rotated();
+    for request in ["2", "3"] {
+        world.now += HOUR;
+        world.ask(request);
+        world.run();
+    }
+    world.desired.lifetime = Lifetime::For(HOUR * 20);
+    world.desired.rotation.renew_before = Some(HOUR * 10);
+    world.now += HOUR * 11;
+    let end = world.entries()[0].not_after.unwrap().0;
+    assert_eq!(world.run(), Vec::<String>::new());
+    let Settled::Done { requeue_at, .. } = world.settled() else {
+        panic!("the newest is good")
+    };
+    assert!(requeue_at.unwrap() <= end);
 }
 
 /// A world with `expiresAt` in ten days.
@@ -1388,6 +1446,30 @@ fn the_next_rotation_need_not_wait_for_a_deadline_that_adoption_has_brought_forw
     world.now += SignedDuration::from_mins(70);
     assert_eq!(world.run(), ["retire quiet", "push Requested", "retire"]);
     assert_eq!(world.epochs(), [2, 3]);
+}
+
+/// A look while a rotation waits puts the next off no further than the moment from which an older one is silent.
+#[test]
+fn a_rotation_that_waits_for_room_goes_on_when_an_older_token_falls_quiet() {
+    let mut world = adopting();
+    for request in ["2", "3"] {
+        world.ask(request);
+        world.run();
+    }
+    assert_eq!(world.epochs(), [1, 2, 3, 4]);
+    world.used(&[(4, 0, 60)]);
+    world.ask("4");
+    world.now += SignedDuration::from_mins(62);
+    assert_eq!(world.run(), Vec::<String>::new());
+    let Settled::Refused { until, .. } = world.settled() else {
+        panic!()
+    };
+    assert_eq!(
+        until.unwrap().duration_since(world.now),
+        SignedDuration::from_mins(8)
+    );
+    world.now = until.unwrap();
+    assert_eq!(world.run(), ["retire quiet", "push Requested", "retire"]);
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub struct Plan {
     /// Who says how many pods there are.
     pub scale: Scale,
     /// What was asked for and cannot be made, and why: the rest is run without it.
-    pub left_out: Option<(ManagedKind, Problem)>,
+    pub left_out: Option<Problem>,
 }
 
 /// Says what there should be for a valid Identity of mode `Deployment`.
@@ -71,7 +71,7 @@ pub fn build(identity: &Identity, of: &Installation, apis: Apis) -> Result<Plan,
     let mut left_out = None;
     match network::route(&about, apis) {
         Ok(route) => objects.extend(route),
-        Err(problem) => left_out = Some((ManagedKind::HttpRoute, problem)),
+        Err(problem) => left_out = Some(problem),
     }
     objects.extend(network::monitor(&about, apis));
     let objects = objects
