@@ -33,9 +33,15 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 .report_owner(kind, key, Issuance::Settled(unissued(standing)))
                 .await;
         };
-        let mac = match self.mac_for(&standing, &target).await? {
-            Some(Ok(mac)) => mac,
-            Some(Err(problem)) => {
+        let fallback = fallback(&standing);
+        let mac = match (self.mac_for(&standing, &target).await?, &fallback) {
+            (Some(Ok(mac)), _) => mac,
+            (found @ (Some(Err(_)) | None), Some(settled)) => {
+                let issuance = Issuance::Settled(settled.clone());
+                let look = self.report_owner(kind, key, issuance).await?;
+                return Ok(if found.is_none() { Look::Soon } else { look });
+            }
+            (Some(Err(problem)), None) => {
                 let message = format!(
                     "Identity {} is not ready: {}",
                     target.identity, problem.message
@@ -46,7 +52,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                     .await;
             }
             // The Identity's own pass makes it, and wakes us.
-            None => return Ok(Look::Soon),
+            (None, None) => return Ok(Look::Soon),
         };
         let live = Mutex::new(None);
         let outcome = self.issue(kind, &target, mac.as_deref(), &live).await;
@@ -58,7 +64,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Ok(Settled::Gone) => return Ok(Look::Gone),
             Ok(Settled::Moved) => return Ok(Look::Soon),
             Ok(settled) => Issuance::Settled(settled),
-            Err(error) => return self.blocked(kind, live, error).await,
+            Err(error) => return self.blocked(kind, live, error, fallback).await,
         };
         match live {
             Some(live) => self.report_live(kind, &live, issuance).await,
@@ -125,20 +131,31 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         kind: OwnerKind,
         live: Option<Value>,
         error: IssueError,
+        fallback: Option<Settled>,
     ) -> Result<Look, LookError> {
-        let problem = match &error {
-            IssueError::Gather("Secret", ApiError::Forbidden(message))
-            | IssueError::Apply("Secret", ApiError::Forbidden(message)) => access_denied(message),
-            IssueError::Apply("Secret", ApiError::Invalid(message)) => Problem::error(
-                Reason::Invalid,
-                "/spec",
-                format!("the API server refuses the Secret: {message}"),
-            ),
-            _ => return Err(error.into()),
+        let is_refused = matches!(
+            &error,
+            IssueError::Gather(_, ApiError::Forbidden(_))
+                | IssueError::Apply(_, ApiError::Forbidden(_) | ApiError::Invalid(_))
+        );
+        let issuance = match (fallback.filter(|_| is_refused), &error) {
+            (Some(settled), _) => Issuance::Settled(settled),
+            (
+                None,
+                IssueError::Gather("Secret", ApiError::Forbidden(message))
+                | IssueError::Apply("Secret", ApiError::Forbidden(message)),
+            ) => Issuance::Blocked(access_denied(message)),
+            (None, IssueError::Apply("Secret", ApiError::Invalid(message))) => {
+                Issuance::Blocked(Problem::error(
+                    Reason::Invalid,
+                    "/spec",
+                    format!("the API server refuses the Secret: {message}"),
+                ))
+            }
+            (None, _) => return Err(error.into()),
         };
         if let Some(live) = live {
-            self.report_live(kind, &live, Issuance::Blocked(problem))
-                .await?;
+            self.report_live(kind, &live, issuance).await?;
         }
         Err(error.into())
     }
@@ -213,15 +230,10 @@ fn target(
             let record = object.record()?;
             let named = directory
                 .client(&record.client)
-                .and_then(|client| client.record()?.identity.clone());
+                .and_then(|client| client.record()?.identity.as_ref());
             // Of an Identity that is gone only what is recorded is left to be emptied.
-            let named = named.filter(|identity| directory.identity(identity).is_some());
-            let identity = named.or_else(|| {
-                let mut credentials = directory.credentials();
-                credentials
-                    .find(|credential| credential.owner.uid == object.uid)
-                    .map(|it| it.identity.clone())
-            })?;
+            let standing = named.filter(|it| directory.identity(it).is_some()).cloned();
+            let identity = standing.or_else(|| recorded_identity(directory, named, &object.uid))?;
             Some(Target {
                 owner: CredentialOwner {
                     kind,
@@ -235,6 +247,36 @@ fn target(
         }
         Standing::Withheld(_) | Standing::NotWanted => None,
     }
+}
+
+/// What is told where nothing can be done to the Secret and the Credential, and nothing is to be made anyway: what keeps the
+/// owner from being served is known without them.
+fn fallback(standing: &Standing) -> Option<Settled> {
+    match standing {
+        Standing::Wanted(desired) if !desired.withheld.is_empty() => {
+            Some(Settled::Withheld(desired.withheld.clone()))
+        }
+        Standing::Revoked => Some(Settled::Revoked),
+        Standing::Wanted(_) | Standing::Withheld(_) | Standing::NotWanted => None,
+    }
+}
+
+/// The Identity that an owner's Credential names. It is beside the Identity: only where nobody knows of that any more all
+/// are looked through.
+fn recorded_identity(
+    directory: &Directory,
+    named: Option<&ObjectKey>,
+    owner_uid: &str,
+) -> Option<ObjectKey> {
+    let beside = |identity: &ObjectKey| {
+        let key = ObjectKey::new(&identity.namespace, owner_uid);
+        directory.credential(&key).map(|it| it.identity.clone())
+    };
+    named.and_then(beside).or_else(|| {
+        let mut credentials = directory.credentials();
+        let own = credentials.find(|credential| *credential.owner.uid == *owner_uid);
+        own.map(|it| it.identity.clone())
+    })
 }
 
 /// How it ends where nothing is issued.

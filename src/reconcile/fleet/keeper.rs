@@ -255,12 +255,7 @@ impl Fleet {
 
     /// Deletes an object of an Identity, if that is what it is. Where somebody else's namespace does not let us, it stays:
     /// the rest goes all the same.
-    async fn remove(
-        &self,
-        child: &Child,
-        key: &ObjectKey,
-        uid: &str,
-    ) -> Result<(), FleetError> {
+    async fn remove(&self, child: &Child, key: &ObjectKey, uid: &str) -> Result<(), FleetError> {
         match self.delete(child, key, uid).await {
             Err(error)
                 if is_elsewhere(child, key) && obstacle(&error.1) == Some(Obstacle::Refused) =>

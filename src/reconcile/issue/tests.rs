@@ -666,13 +666,49 @@ fn of_rotations_one_after_another_four_tokens_are_good_and_the_next_waits_and_sa
 fn renewals_leave_room_for_other_rotations_and_always_come_in_time() {
     const MINUTE: SignedDuration = SignedDuration::from_mins(1);
     for (name, lifetime, before, overlap, apart) in [
-        ("the least lifetime", MINUTE * 10, MINUTE * 9, MINUTE * 9, MINUTE * 6),
-        ("a short one", MINUTE * 15, MINUTE * 12, MINUTE * 12, MINUTE * 7),
-        ("an hour", MINUTE * 60, MINUTE * 50, MINUTE * 50, MINUTE * 16),
-        ("an hour, no overlap", MINUTE * 60, MINUTE * 59, SECOND, MINUTE * 7),
+        (
+            "the least lifetime",
+            MINUTE * 10,
+            MINUTE * 9,
+            MINUTE * 9,
+            MINUTE * 6,
+        ),
+        (
+            "a short one",
+            MINUTE * 15,
+            MINUTE * 12,
+            MINUTE * 12,
+            MINUTE * 7,
+        ),
+        (
+            "an hour",
+            MINUTE * 60,
+            MINUTE * 50,
+            MINUTE * 50,
+            MINUTE * 16,
+        ),
+        (
+            "an hour, no overlap",
+            MINUTE * 60,
+            MINUTE * 59,
+            SECOND,
+            MINUTE * 7,
+        ),
         ("a day", DAY, HOUR * 20, HOUR * 20, HOUR * 5),
-        ("weekly, and a day of overlap", DAY * 90, DAY * 83, DAY, DAY * 7),
-        ("weekly, and all overlap", DAY * 90, DAY * 83, DAY * 83, DAY * 22),
+        (
+            "weekly, and a day of overlap",
+            DAY * 90,
+            DAY * 83,
+            DAY,
+            DAY * 7,
+        ),
+        (
+            "weekly, and all overlap",
+            DAY * 90,
+            DAY * 83,
+            DAY * 83,
+            DAY * 22,
+        ),
         ("as usual", DAY * 90, DAY * 30, DAY, DAY * 60),
     ] {
         let mut world = World::new();

@@ -832,6 +832,8 @@ async fn a_route_waits_for_the_cluster_to_know_its_kind() {
     let world = World::empty(&cluster).await;
     let _running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
+    world.apply(&identity("network: {ingress: {}}")).await;
+    world.identity_is("main", "Ready").await;
     world
         .apply(&identity(
             "network: {httpRoute: {parentRefs: [{name: gate}]}}",
@@ -847,6 +849,8 @@ async fn a_route_waits_for_the_cluster_to_know_its_kind() {
     .await;
     let message = condition(&told, "Ready")["message"].as_str().unwrap();
     assert!(message.contains("Gateway API"), "{message}");
+    // Until the route is there people get in as before.
+    assert!(world.made(ManagedKind::Ingress).await.is_some());
 
     let definitions: Api<
         k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -867,6 +871,7 @@ async fn a_route_waits_for_the_cluster_to_know_its_kind() {
         format!("{}.example.com", world.platform.name())
     );
     assert!(world.made(ManagedKind::ServiceMonitor).await.is_some());
+    assert!(world.made(ManagedKind::Ingress).await.is_none());
     world.apply(&identity("")).await;
     eventually("the route is gone", async || {
         world

@@ -142,11 +142,15 @@ async fn what_somebody_adds_to_a_selector_or_a_right_is_taken_away() {
 }
 
 /// Of what cannot be made people learn, and all else is done.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_that_is_down_stops_nothing_but_what_it_guards() {
-    let world = World::empty(Cluster::shared()).await;
+/// A webhook that guards a resource in the platform's namespace, named after that, and does not answer.
+#[expect(clippy::unwrap_used, reason = "of tests")]
+async fn guard(
+    world: &World<'_>,
+    group: &str,
+    resource: &str,
+) -> Api<ValidatingWebhookConfiguration> {
     let platform = world.platform.name();
-    let webhooks: Api<ValidatingWebhookConfiguration> = Api::all(world.client());
+    let webhooks = Api::all(world.client());
     let down = json!({
         "metadata": {"name": platform},
         "webhooks": [{
@@ -154,13 +158,50 @@ async fn a_webhook_that_is_down_stops_nothing_but_what_it_guards() {
             "failurePolicy": "Fail", "timeoutSeconds": 1,
             "clientConfig": {"url": "https://127.0.0.1:1/"},
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": platform}},
-            "rules": [{"apiGroups": ["networking.k8s.io"], "apiVersions": ["*"],
-                "operations": ["CREATE", "UPDATE"], "resources": ["ingresses"]}],
+            "rules": [{"apiGroups": [group], "apiVersions": ["*"],
+                "operations": ["CREATE", "UPDATE"], "resources": [resource]}],
         }],
     });
-    let down: ValidatingWebhookConfiguration = serde_json::from_value(down).unwrap();
+    let down = serde_json::from_value(down).unwrap();
     let made = webhooks.create(&PostParams::default(), &down).await;
     made.unwrap();
+    webhooks
+}
+
+/// Whoever deletes them and keeps them from being made anew ends the Identity: nothing else would tell of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_cannot_be_made_anew_are_counted_as_none() {
+    let world = World::empty(Cluster::shared()).await;
+    let running = start(&world, installation(IMAGE), None).await;
+    let _kubelet = Kubelet::start(&world);
+    world.apply(&identity("replicas: 2")).await;
+    let counted = async |what: &str, ready: i64| {
+        eventually(what, async || {
+            let pods = running.ready_pods(&world.identity());
+            (pods == Some((ready, 2))).then_some(())
+        })
+        .await;
+    };
+    counted("all are ready", 2).await;
+    let webhooks = guard(&world, "apps", "deployments").await;
+    let deployments = world.of(ManagedKind::Deployment);
+    let deleted = deployments
+        .delete("main-identity", &DeleteParams::default())
+        .await;
+    deleted.unwrap();
+    counted("none is", 0).await;
+    let deleted = webhooks
+        .delete(world.platform.name(), &DeleteParams::default())
+        .await;
+    deleted.unwrap();
+    counted("all are again", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_is_down_stops_nothing_but_what_it_guards() {
+    let world = World::empty(Cluster::shared()).await;
+    let platform = world.platform.name();
+    let webhooks = guard(&world, "networking.k8s.io", "ingresses").await;
     let _running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
     world

@@ -536,9 +536,24 @@ async fn a_garbled_key_secret_is_told_of_and_never_written() {
 apiVersion: symbolon.dev/v1alpha1
 kind: Identity
 metadata: {name: main, namespace: PLATFORM}
-spec: {issuer: https://PLATFORM.example.com/id, signing: {algorithms: [ES256]}}
+spec:
+  issuer: https://PLATFORM.example.com/id
+  signing: {algorithms: [ES256]}
+  access: {clients: {from: List, names: [TEAM]}}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: backend, namespace: TEAM}
+spec:
+  identityRef: {name: main, namespace: PLATFORM}
+  grantTypes: [ClientCredentials]
+  disabled: true
 ",
         )
+        .await;
+    // An emergency comes to its end whatever else is wrong.
+    world
+        .ready(Kind::OAuthClient, "backend", "True", "Disabled")
         .await;
     let identities = world.platform.api::<symbolon::resources::Identity>();
     let message = eventually("the Identity tells of it", async || {

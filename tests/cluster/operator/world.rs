@@ -319,6 +319,7 @@ pub(super) fn now() -> Timestamp {
 pub(super) struct Running {
     _source: Source,
     stop: CancellationToken,
+    ready_pods: Box<dyn Fn(&str) -> Option<(i64, i64)> + Send + Sync>,
 }
 
 impl Drop for Running {
@@ -351,6 +352,11 @@ impl<C: Calls + Reports + 'static> Sink for Hand<C> {
 }
 
 impl Running {
+    /// How many pods of an Identity are ready, and how many should be, as metrics tell.
+    pub(super) fn ready_pods(&self, identity: &ObjectKey) -> Option<(i64, i64)> {
+        (self.ready_pods)(&identity.to_string())
+    }
+
     /// Starts a controller over the API server itself.
     pub(super) async fn start(world: &World<'_>) -> Self {
         let api = api(world).await;
@@ -437,10 +443,16 @@ impl Running {
         source.listed(Duration::from_secs(30)).await.unwrap();
         controller.lead();
         let stop = CancellationToken::new();
-        tokio::spawn(controller.run(stop.clone()));
+        tokio::spawn(controller.clone().run(stop.clone()));
+        let ready_pods = move |identity: &str| {
+            let known = controller.ready_pods().into_iter();
+            let mut own = known.filter(|(of, _)| of == identity);
+            own.next().map(|(_, pods)| (pods.ready, pods.wanted))
+        };
         Self {
             _source: source,
             stop,
+            ready_pods: Box::new(ready_pods),
         }
     }
 }
