@@ -143,7 +143,7 @@ impl World<'_> {
         Some(serde_json::to_value(found).unwrap())
     }
 
-    async fn kinds_made(&self) -> Vec<&'static str> {
+    pub(super) async fn kinds_made(&self) -> Vec<&'static str> {
         let mut made = Vec::new();
         for kind in ManagedKind::ALL
             .into_iter()

@@ -159,7 +159,7 @@ async fn guard(
             "clientConfig": {"url": "https://127.0.0.1:1/"},
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": platform}},
             "rules": [{"apiGroups": [group], "apiVersions": ["*"],
-                "operations": ["CREATE", "UPDATE"], "resources": [resource]}],
+                "operations": ["CREATE", "UPDATE", "DELETE"], "resources": [resource]}],
         }],
     });
     let down = serde_json::from_value(down).unwrap();
@@ -195,6 +195,31 @@ async fn pods_that_cannot_be_made_anew_are_counted_as_none() {
         .await;
     deleted.unwrap();
     counted("all are again", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_taken_away_keeps_nothing_else() {
+    let world = World::empty(Cluster::shared()).await;
+    let _running = start(&world, installation(IMAGE), Some(world.identity())).await;
+    let _kubelet = Kubelet::start(&world);
+    world
+        .apply(&identity("replicas: 2\n  network: {ingress: {}}"))
+        .await;
+    world.identity_is("main", "Ready").await;
+    let webhooks = guard(&world, "networking.k8s.io", "ingresses").await;
+    world.apply(&identity("mode: Embedded")).await;
+    eventually("the Ingress alone is left", async || {
+        (world.kinds_made().await == ["Ingress"]).then_some(())
+    })
+    .await;
+    let deleted = webhooks
+        .delete(world.platform.name(), &DeleteParams::default())
+        .await;
+    deleted.unwrap();
+    eventually("nothing is left", async || {
+        world.kinds_made().await.is_empty().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
