@@ -206,10 +206,10 @@ async fn what_cannot_be_taken_away_keeps_nothing_else() {
         .apply(&identity("replicas: 2\n  network: {ingress: {}}"))
         .await;
     world.identity_is("main", "Ready").await;
-    let webhooks = guard(&world, "networking.k8s.io", "ingresses").await;
+    let webhooks = guard(&world, "networking.k8s.io", "networkpolicies").await;
     world.apply(&identity("mode: Embedded")).await;
-    eventually("the Ingress alone is left", async || {
-        (world.kinds_made().await == ["Ingress"]).then_some(())
+    eventually("what is guarded alone is left", async || {
+        (world.kinds_made().await == ["NetworkPolicy"]).then_some(())
     })
     .await;
     let deleted = webhooks
