@@ -6,6 +6,7 @@
 //! and `symbolon check` all ask here, so that they cannot disagree.
 
 pub mod admit;
+mod ages;
 mod algorithm;
 mod brought;
 pub mod census;

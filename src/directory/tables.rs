@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use equivalent::{Comparable, Equivalent};
 use imbl::{OrdMap, OrdSet};
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::ObjectKey;
 use super::admit::{self, Settings};
+use super::ages::Ages;
 use super::brought::BroughtSecrets;
 use super::claims::Claims;
 use super::namespaces::Labels;
@@ -61,61 +61,8 @@ struct BeforeIssued<'a> {
     identity: &'a ObjectKey,
 }
 
-/// Objects that share a quota, oldest first, with their number. A group says whose quota it is.
-#[derive(Clone, Debug)]
-struct Ages<G: Ord> {
-    order: OrdSet<(G, Timestamp, Arc<str>)>,
-    counts: OrdMap<G, usize>,
-}
-
 /// A namespace at an Identity.
 type ClientGroup = (Arc<str>, ObjectKey);
-
-impl<G: Ord + Clone> Default for Ages<G> {
-    fn default() -> Self {
-        Self {
-            order: OrdSet::new(),
-            counts: OrdMap::new(),
-        }
-    }
-}
-
-impl<G: Ord + Clone> Ages<G> {
-    fn insert<T>(&mut self, group: G, object: &Object<T>) {
-        let place = (group.clone(), object.created, object.key.name.clone());
-        if self.order.insert(place).is_none() {
-            *self.counts.entry(group).or_insert(0) += 1;
-        }
-    }
-
-    fn remove<T>(&mut self, group: G, object: &Object<T>) {
-        let place = (group.clone(), object.created, object.key.name.clone());
-        if self.order.remove(&place).is_some() {
-            match self.counts.get_mut(&group) {
-                Some(count) if *count > 1 => *count -= 1,
-                _ => drop(self.counts.remove(&group)),
-            }
-        }
-    }
-
-    /// Whether the object is among the `limit` oldest of its group. Constant time unless there are more; then
-    /// as many steps as the limit has, or as there are too many, whichever is less.
-    fn is_within<T>(&self, group: G, object: &Object<T>, limit: usize) -> bool {
-        let count = self.counts.get(&group).copied().unwrap_or(0);
-        let Some(surplus) = count.checked_sub(limit).filter(|surplus| *surplus > 0) else {
-            return true;
-        };
-        let place = (group.clone(), object.created, object.key.name.clone());
-        if limit <= surplus {
-            let first = (group, Timestamp::MIN, Arc::from(""));
-            self.order.range(first..place).take(limit).count() < limit
-        } else {
-            let from_here = self.order.range(place..);
-            let from_here = from_here.take_while(|(other, ..)| *other == group);
-            from_here.take(surplus + 1).count() > surplus
-        }
-    }
-}
 
 /// The quota that a client counts for. One that is refused by itself is not served, and takes nobody's place.
 fn client_group(object: &Object<ClientRecord>) -> Option<ClientGroup> {
@@ -294,7 +241,7 @@ impl Directory {
     fn remove_client(&mut self, key: &ObjectKey) {
         if let Some(object) = self.clients.remove(key) {
             if let Some(group) = client_group(&object) {
-                self.client_ages.remove(group, &object);
+                self.client_ages.remove(&group, &object);
             }
             self.secret_names.remove(&object);
             self.client_claims.remove(&object);
@@ -313,7 +260,7 @@ impl Directory {
     fn remove_service_token(&mut self, key: &ObjectKey) {
         if let Some(object) = self.service_tokens.remove(key) {
             if let Some(group) = service_token_group(&object) {
-                self.service_token_ages.remove(group, &object);
+                self.service_token_ages.remove(&group, &object);
             }
             self.secret_names.remove(&object);
         }
@@ -435,7 +382,7 @@ impl Directory {
         object: &Object<ClientRecord>,
         most: usize,
     ) -> bool {
-        client_group(object).is_none_or(|group| self.client_ages.is_within(group, object, most))
+        client_group(object).is_none_or(|group| self.client_ages.is_within(&group, object, most))
     }
 
     /// Whether a ServiceAccessToken is among those of its namespace that an Identity serves.
@@ -446,7 +393,7 @@ impl Directory {
     ) -> bool {
         let most = identity.max_service_tokens;
         service_token_group(object)
-            .is_none_or(|group| self.service_token_ages.is_within(group, object, most))
+            .is_none_or(|group| self.service_token_ages.is_within(&group, object, most))
     }
 
     /// The labels of a namespace, if it was shown.
