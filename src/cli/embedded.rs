@@ -11,6 +11,7 @@ use tracing::info;
 use super::clock::now;
 use super::serve::{Service, bind};
 use crate::directory::Directory;
+use crate::reconcile::controller;
 use crate::server::{self, App, NotReady};
 
 /// A running server inside the operator.
@@ -75,6 +76,13 @@ impl Embedded {
         self.shutdown.cancel();
         self.serving.await.context("the embedded server failed")
     }
+}
+
+/// The server as the controller sees it.
+pub(super) fn seen(app: App) -> controller::Embedded {
+    let identity = app.identity().clone();
+    let not_ready = move || app.readiness(now()).err().map(|why| why.to_string());
+    controller::Embedded::new(identity, not_ready)
 }
 
 /// Why no requests should be sent to this process as far as the embedded Identity goes. One that is not accepted needs

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::manifests;
 use crate::directory::ObjectKey;
-use crate::reconcile::controller::Serving;
+use crate::reconcile::controller::{Embedded, Serving};
 use crate::reconcile::fleet::build::allowed_repository;
 use crate::reconcile::fleet::{Fleet, Installation, Monitors, Objects};
 use crate::resources::ManagedKind;
@@ -103,6 +103,7 @@ impl FleetArgs {
         namespaces: &[String],
         default_identity: Option<&ObjectKey>,
         environment: Vec<(String, String)>,
+        embedded: Option<Embedded>,
     ) -> Serving {
         let fleet = self.image().map(|image| {
             let installation = Installation {
@@ -122,10 +123,7 @@ impl FleetArgs {
             };
             Arc::new(Fleet::new(objects, installation))
         });
-        Serving::Here {
-            fleet,
-            embedded: self.embedded_identity.clone(),
-        }
+        Serving::Here { fleet, embedded }
     }
 
     /// What is watched of what the operator makes; nothing where it makes nothing.

@@ -224,7 +224,7 @@ async fn term(
     } else {
         Fence::open()
     };
-    let controller = Arc::new(controller(args, client, &name, &fence, &health.metrics));
+    let controller = Arc::new(controller(args, client, &name, &fence, health));
     let source = Arc::new(watch(client, args, &controller));
     health.begin(source.clone(), controller.clone());
     let mut election = lease(args, client)
@@ -254,7 +254,7 @@ fn controller(
     client: &Client,
     name: &str,
     fence: &Fence,
-    metrics: &Arc<OperatorMetrics>,
+    health: &Health,
 ) -> Operator {
     let request_timeout = SignedDuration::from_secs(args.request_timeout.into());
     let timeout = request_timeout.unsigned_abs();
@@ -264,7 +264,9 @@ fn controller(
         &args.namespaces,
         args.default_identity.as_ref(),
         args.log.of_pods(|name| std::env::var(name).ok()),
+        health.embedded.clone().map(embedded::seen),
     );
+    let metrics = &health.metrics;
     let own = api.own_writes().clone();
     let tuning = Tuning {
         workers: args.concurrency.into(),

@@ -52,7 +52,7 @@ use crate::directory::{
 use crate::resources::{Kind, OwnerKind};
 use crate::telemetry::traces;
 
-pub use self::pods::Serving;
+pub use self::pods::{Embedded, Serving};
 
 /// Without any reason an object is looked at this often: an event may have been lost.
 const AT_LEAST_EVERY: Duration = Duration::from_hours(24);

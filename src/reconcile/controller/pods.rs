@@ -1,6 +1,7 @@
 //! The part of a look at an Identity that has it run: by pods of its own, by the operator's, or by somebody else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde::Deserialize as _;
@@ -27,8 +28,28 @@ pub enum Serving {
         /// Runs pods; without one somebody runs `symbolon serve`.
         fleet: Option<Arc<Fleet>>,
         /// The Identity that the operator's own pods serve.
-        embedded: Option<ObjectKey>,
+        embedded: Option<Embedded>,
     },
+}
+
+/// An Identity that this very process serves.
+#[derive(Clone)]
+pub struct Embedded {
+    identity: ObjectKey,
+    not_ready: Arc<dyn Fn() -> Option<String> + Send + Sync>,
+}
+
+impl Embedded {
+    /// `not_ready` says why it is not served at the moment, if so.
+    pub fn new(
+        identity: ObjectKey,
+        not_ready: impl Fn() -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            identity,
+            not_ready: Arc::new(not_ready),
+        }
+    }
 }
 
 impl Serving {
@@ -151,14 +172,17 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     }
 }
 
+/// For a server in this process to be ready.
+const SERVED_SOON: Duration = Duration::from_secs(1);
+
 /// The operator's pods serve it where the installation says so, and those of its own go then.
 async fn embedded(
     identity: &Identity,
     fleet: Option<&Fleet>,
-    named: Option<&ObjectKey>,
+    server: Option<&Embedded>,
 ) -> Result<Passed, FleetError> {
     let key = ObjectKey::of(&identity.metadata);
-    if named != Some(&key) {
+    let Some(server) = server.filter(|server| server.identity == key) else {
         let message = format!(
             "the operator's pods do not serve this Identity: start the operator with --embedded-identity {key} (SYMBOLON_EMBEDDED_IDENTITY), or set mode: Deployment"
         );
@@ -166,11 +190,18 @@ async fn embedded(
             problem: Some(Problem::error(Reason::Pending, "/spec/mode", message)),
             ..Passed::default()
         });
+    };
+    let mut passed = match fleet {
+        Some(fleet) => fleet.clear(identity).await?,
+        None => Passed::default(),
+    };
+    if let Some(why) = (server.not_ready)() {
+        let message = format!("the operator's pods do not serve it yet: {why}");
+        let problem = || Problem::error(Reason::RollingOut, "", message);
+        passed.problem.get_or_insert_with(problem);
+        passed.look_again(SERVED_SOON);
     }
-    match fleet {
-        Some(fleet) => fleet.clear(identity).await,
-        None => Ok(Passed::default()),
-    }
+    Ok(passed)
 }
 
 /// The moment after which something must be looked at again.

@@ -50,7 +50,8 @@ impl Passed {
         }
     }
 
-    pub(super) fn look_again(&mut self, wait: Duration) {
+    /// Has it looked at again in so long, or sooner.
+    pub fn look_again(&mut self, wait: Duration) {
         self.again = Some(self.again.map_or(wait, |before| before.min(wait)));
     }
 }

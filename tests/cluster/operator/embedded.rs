@@ -75,6 +75,14 @@ async fn every_operator_serves_it_whoever_leads() {
         first.operator.leads().await.then_some(())
     })
     .await;
+    // Whoever waits for that finds it served.
+    world.identity_is("main", "Ready").await;
+    let document = format!(
+        "http://{}/id/.well-known/openid-configuration",
+        first.address
+    );
+    let answer = reqwest::get(document).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
     let second = Serving::start(&world, cluster.kubeconfig_path());
     world.token_ready("nightly").await;
     let token = world.text("nightly-token").await.unwrap();

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use symbolon::{
     directory::{ObjectKey, Settings},
     reconcile::{
-        controller::Serving,
+        controller::{Embedded, Serving},
         fence::Fence,
         fleet::{Fleet, Installation, Objects},
     },
@@ -66,7 +66,8 @@ pub(super) async fn start(
     let objects = Objects::new(world.client(), Duration::from_secs(5), Fence::open());
     let serving = Serving::Here {
         fleet: (!of.image.is_empty()).then(|| Arc::new(Fleet::new(objects, of))),
-        embedded,
+        // Whoever serves it here: it is ready.
+        embedded: embedded.map(|identity| Embedded::new(identity, || None)),
     };
     let settings = Settings {
         identity_namespaces: accepted,
