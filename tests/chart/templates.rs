@@ -411,6 +411,12 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
         &["topologySpreadConstraints"],
     ),
     (
+        // As a parent chart takes a default back.
+        "crds: {enabled: false}\ncommonLabels: null\npodLabels: null\npodAnnotations: null\nstrategy: null\nserviceMonitor: {enabled: true, labels: null}\nprometheusRule: null",
+        &["default-container: operator", "kind: ServiceMonitor"],
+        &["null", "strategy:", "PrometheusRule"],
+    ),
+    (
         "extraArgs: ['--concurrency', '48']\nextraEnv: [{name: HTTPS_PROXY, value: 'http://proxy'}]\nextraVolumes: [{name: v, emptyDir: {}}]\nextraVolumeMounts: [{name: v, mountPath: /v}]\notlpEndpoint: 'http://otel:4317'\nlogLevel: debug\nlogFormat: text",
         &[
             "- --concurrency",

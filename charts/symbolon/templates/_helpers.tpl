@@ -37,7 +37,7 @@ app.kubernetes.io/component: operator
 {{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
 {{- $_ := set $ours "app.kubernetes.io/version" (toString .Chart.AppVersion) }}
 {{- $_ := set $ours "app.kubernetes.io/managed-by" .Release.Service }}
-{{- merge $ours .Values.commonLabels | toYaml }}
+{{- merge $ours (default dict .Values.commonLabels) | toYaml }}
 {{- end }}
 
 {{- define "symbolon.serviceAccountName" -}}
@@ -79,7 +79,7 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{- /* Here and not in the schema: there Helm names another value as the culprit. */}}
 {{- range $value := list "commonLabels" "podLabels" }}
 {{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
-{{- if hasKey (index $.Values $value) $label }}
+{{- if hasKey (default dict (index $.Values $value)) $label }}
 {{- fail (printf "%s: %s is the chart's own, and what finds the release goes by it: take another label" $value $label) }}
 {{- end }}
 {{- end }}
@@ -90,7 +90,7 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{- $known = append $known .alert }}
 {{- end }}
 {{- end }}
-{{- range .Values.prometheusRule.disabledAlerts }}
+{{- range (default dict .Values.prometheusRule).disabledAlerts }}
 {{- if not (has . $known) }}
 {{- fail (printf "prometheusRule.disabledAlerts: there is no alert %s: one of %s" . (join ", " $known)) }}
 {{- end }}
