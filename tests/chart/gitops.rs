@@ -71,9 +71,9 @@ fn identity(annotations: Value) -> String {
     identity.to_string()
 }
 
-/// As Flux does it: with the account of flux/tenants.yaml, which may write the team's objects and no Identity.
+/// As Flux does it: with the account of flux-tenants/shop.yaml, which may write the team's objects and no Identity.
 fn a_team_deploys_with_its_own_account(kube: Kube<'_>) {
-    let file = read("examples/gitops/flux/tenants.yaml");
+    let file = read("examples/gitops/flux-tenants/shop.yaml");
     for document in serde_yaml::Deserializer::from_str(&file) {
         let object = Value::deserialize(document).unwrap();
         if ["ServiceAccount", "RoleBinding"].contains(&object["kind"].as_str().unwrap()) {
