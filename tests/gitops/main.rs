@@ -332,6 +332,28 @@ fn namespaces_made(name: &str) -> Vec<String> {
     names.collect()
 }
 
+/// What both tools have applied they apply again, as soon as somebody deletes it.
+#[test]
+fn the_page_takes_everything_out_that_would_make_the_namespaces_again() {
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/gitops.md")).unwrap();
+    let (_, steps) = page.split_once("<!-- uninstall:begin").unwrap();
+    let (before, _) = steps.split_once("kubectl delete namespace").unwrap();
+    let words: Vec<&str> = before.split_whitespace().collect();
+    let before = words.join(" ");
+    let mut named = 0;
+    for object in ["argocd", "flux", "flux-tenants"].map(folder).concat() {
+        let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+        let (kind, name) = (kind.as_str().unwrap(), name.as_str().unwrap());
+        // The root applies Applications, and none is in the folder any more.
+        if ["Application", "Kustomization", "HelmRelease"].contains(&kind) && name != "root" {
+            let out = format!("{kind} `{name}`");
+            assert!(before.contains(&out), "no step says: {out}");
+            named += 1;
+        }
+    }
+    assert_eq!(named, 7);
+}
+
 /// Both tools apply the folders that are there, and only what is not ours has to come first.
 #[test]
 fn the_manifests_for_argo_cd_and_flux_name_folders_that_are_there() {
