@@ -71,9 +71,9 @@ fn identity(annotations: Value) -> String {
     identity.to_string()
 }
 
-/// As Flux does it: with the account of flux/tenants.yaml, which may write the team's objects and no Identity.
+/// As Flux does it: with the account of flux-tenants/shop.yaml, which may write the team's objects and no Identity.
 fn a_team_deploys_with_its_own_account(kube: Kube<'_>) {
-    let file = read("examples/gitops/flux/tenants.yaml");
+    let file = read("examples/gitops/flux-tenants/shop.yaml");
     for document in serde_yaml::Deserializer::from_str(&file) {
         let object = Value::deserialize(document).unwrap();
         if ["ServiceAccount", "RoleBinding"].contains(&object["kind"].as_str().unwrap()) {
@@ -157,7 +157,7 @@ fn the_examples_are_uninstalled_as_the_page_says_and_not_by_a_lost_file() {
     ] {
         kube.must(&format!("delete {theirs} --timeout=60s"));
     }
-    // The release, the Namespaces, the definitions.
+    // The release, the Namespaces, the definitions; what would apply them again is in tests/gitops.
     kube.helm(&format!(
         "uninstall symbolon -n {HOME} --wait --timeout 60s"
     ))
@@ -168,7 +168,7 @@ fn the_examples_are_uninstalled_as_the_page_says_and_not_by_a_lost_file() {
     for block in commands {
         kube.shell(&block);
     }
-    let left = kube.must("get crd,namespace -l app.kubernetes.io/name=symbolon -o name");
+    let left = kube.must("get crd,clusterrole,clusterrolebinding,validatingadmissionpolicy,flowschema -l app.kubernetes.io/name=symbolon -o name");
     assert_eq!(left, "");
     for gone in ["namespace platform", "namespace shop"] {
         assert!(kube.get(gone).is_none(), "{gone}");

@@ -315,8 +315,12 @@ fn the_operator_runs_no_pods_but_those_of_servers() {
     };
     let account = "serviceAccountName: main-identity";
     for kind in ["Deployment", "StatefulSet"] {
-        let volumes = "volumes: [{name: a, emptyDir: {}}, {name: b, secret: {secretName: tls}}, {name: c, projected: {sources: []}}]";
-        create(kind, &format!("{account}, {volumes}"), "").unwrap();
+        let volumes = "volumes: [{name: a, emptyDir: {}}, {name: b, secret: {secretName: tls}}, {name: c, projected: {sources: []}},
+            {name: d, image: {reference: example.com/x}}, {name: e, ephemeral: {volumeClaimTemplate: {spec:
+            {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}}}]";
+        let capabilities =
+            ", securityContext: {capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}}";
+        create(kind, &format!("{account}, {volumes}"), capabilities).unwrap();
         for (pod, container, says) in [
             ("serviceAccountName: default", "", "under no account but"),
             ("restartPolicy: Always", "", "under no account but"),
@@ -332,13 +336,23 @@ fn the_operator_runs_no_pods_but_those_of_servers() {
                 "into their node",
             ),
             (
+                &format!("{account}, volumes: [{{name: share, nfs: {{server: a, path: /}}}}]"),
+                "",
+                "into their node",
+            ),
+            (
+                &format!("{account}, volumes: [{{name: any, csi: {{driver: example.com}}}}]"),
+                "",
+                "no volume of a CSI driver",
+            ),
+            (
                 account,
                 ", securityContext: {privileged: true}",
                 "privileged",
             ),
             (
                 account,
-                ", securityContext: {capabilities: {add: [SYS_ADMIN]}}",
+                ", securityContext: {capabilities: {add: [NET_BIND_SERVICE, SYS_ADMIN]}}",
                 "privileged",
             ),
             (
@@ -375,6 +389,61 @@ fn what_the_operator_leaves_as_it_is_is_not_held_against_it() {
     kube.must(&format!(
         "delete deployment -n {HOME} debugged-identity --as {OPERATOR}"
     ));
+}
+
+/// What a driver does for a volume its attributes say, so that the operator may not choose them.
+#[test]
+fn the_operator_takes_a_csi_volume_along_and_adds_none() {
+    let kube = installed();
+    let csi = |name: &str, driver: &str, host: &str| {
+        json!({"name": name, "csi": {
+            "driver": driver, "readOnly": true,
+            "volumeAttributes": {"csi.cert-manager.io/dns-names": host}}})
+    };
+    let certificate = csi("tls", "csi.cert-manager.io", "a.example.com");
+    let none = json!([]);
+    let one = json!([certificate]);
+    for (name, volumes) in [("csi-with", &one), ("csi-without", &none)] {
+        let containers = json!([{"name": "symbolon", "image": "example.com/x"}]);
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": name, "namespace": HOME, "labels": {"symbolon.dev/managed": "true"}},
+            "spec": {
+                "replicas": 0, "selector": {"matchLabels": {"app": "x"}},
+                "template": {"metadata": {"labels": {"app": "x"}}, "spec": {
+                    "serviceAccountName": "main-identity", "containers": containers,
+                    "volumes": volumes}},
+            },
+        });
+        kube.apply(&deployment.to_string());
+    }
+    let roll_out = |name: &str, volumes: &serde_json::Value| {
+        let changed =
+            json!({"metadata": {"annotations": {"seen": "yes"}}, "spec": {"volumes": volumes}});
+        let patch = json!({"spec": {"template": changed}});
+        kube.ask(&format!(
+            "patch deployment -n {HOME} {name} --dry-run=server --type=merge -p {patch} --as {OPERATOR}"
+        ))
+    };
+    let two = json!([{"name": "a", "emptyDir": {}}, certificate]);
+    for volumes in [&one, &two, &none] {
+        roll_out("csi-with", volumes).unwrap();
+    }
+    let says = "no volume of a CSI driver";
+    for changed in [
+        json!([csi("tls", "csi.cert-manager.io", "b.example.com")]),
+        json!([csi("tls", "other.example.com", "a.example.com")]),
+        json!([
+            certificate,
+            csi("more", "csi.cert-manager.io", "a.example.com")
+        ]),
+    ] {
+        refused(roll_out("csi-with", &changed), "operator", says);
+    }
+    refused(roll_out("csi-without", &one), "operator", says);
+    for name in ["csi-with", "csi-without"] {
+        kube.must(&format!("delete deployment -n {HOME} {name}"));
+    }
 }
 
 #[test]

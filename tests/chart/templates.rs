@@ -67,6 +67,18 @@ fn values_that_nobody_knows_or_that_make_no_sense_are_refused() {
             "podLabels: app.kubernetes.io/instance is the chart's own",
         ),
         (
+            "serviceMonitor: {labels: {app.kubernetes.io/component: idp}}",
+            "serviceMonitor.labels: app.kubernetes.io/component is the chart's own",
+        ),
+        (
+            "prometheusRule: {labels: {app.kubernetes.io/managed-by: me}}",
+            "prometheusRule.labels: app.kubernetes.io/managed-by is the chart's own",
+        ),
+        (
+            "grafanaDashboard: {labels: {helm.sh/chart: idp}}",
+            "grafanaDashboard.labels: helm.sh/chart is the chart's own",
+        ),
+        (
             "embeddedIdentity: elsewhere/main",
             "add elsewhere to identityNamespaces",
         ),
@@ -151,13 +163,28 @@ fn alerts_and_the_dashboard_are_rendered_as_they_are() {
 #[test]
 fn no_key_stands_twice_and_what_is_selected_by_stays() {
     let values = "commonLabels: {team: id, cost: center}\npodLabels: {team: other}\npodAnnotations: {kubectl.kubernetes.io/default-container: mine}\n\
-                  grafanaDashboard: {enabled: true}\nserviceMonitor: {enabled: true}";
+                  grafanaDashboard: {enabled: true, labels: {team: other}}\nserviceMonitor: {enabled: true, labels: {team: other}}\n\
+                  prometheusRule: {enabled: true, labels: {team: other}}";
+    let mut with_their_own = 0;
     // serde_yaml refuses a key that stands twice.
     for object in objects(&render(values, &[]).unwrap()) {
-        if object["kind"] != "CustomResourceDefinition" {
-            assert_eq!(object["metadata"]["labels"]["cost"], "center", "{object}");
-        }
+        let labels = &object["metadata"]["labels"];
+        let team = match object["kind"].as_str().unwrap() {
+            "CustomResourceDefinition" => continue,
+            "ConfigMap" | "ServiceMonitor" | "PrometheusRule" => {
+                with_their_own += 1;
+                "other"
+            }
+            _ => "id",
+        };
+        let set = [
+            &labels["cost"],
+            &labels["team"],
+            &labels["app.kubernetes.io/name"],
+        ];
+        assert_eq!(set, ["center", team, "symbolon"], "{object}");
     }
+    assert_eq!(with_their_own, 3);
     let template = &deployment(values)["spec"]["template"]["metadata"];
     assert_eq!(template["labels"]["team"], "other");
     assert_eq!(
@@ -409,6 +436,12 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
             "priorityClassName: system-cluster-critical",
         ],
         &["topologySpreadConstraints"],
+    ),
+    (
+        // As a parent chart takes a default back.
+        "crds: {enabled: false}\ncommonLabels: null\npodLabels: null\npodAnnotations: null\nstrategy: null\nserviceMonitor: {enabled: true, labels: null}\nprometheusRule: null",
+        &["default-container: operator", "kind: ServiceMonitor"],
+        &["null", "strategy:", "PrometheusRule"],
     ),
     (
         "extraArgs: ['--concurrency', '48']\nextraEnv: [{name: HTTPS_PROXY, value: 'http://proxy'}]\nextraVolumes: [{name: v, emptyDir: {}}]\nextraVolumeMounts: [{name: v, mountPath: /v}]\notlpEndpoint: 'http://otel:4317'\nlogLevel: debug\nlogFormat: text",

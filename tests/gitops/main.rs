@@ -239,7 +239,7 @@ fn the_example_repositories_are_sound() {
 
 #[test]
 fn the_manifests_for_flux_have_the_fields_of_its_own_types() {
-    let files = yaml_files("flux");
+    let files = [yaml_files("flux"), yaml_files("flux-tenants")].concat();
     let arguments: Vec<&str> = files.iter().map(String::as_str).collect();
     let kinds = run(&[&["flux"], &arguments[..]].concat(), "");
     let kinds: BTreeSet<&str> = kinds.lines().collect();
@@ -257,7 +257,7 @@ fn the_manifests_for_flux_have_the_fields_of_its_own_types() {
 /// Flux applies nothing as an account that nobody made or gave rights; what rights these are is in tests/chart.
 #[test]
 fn every_account_that_flux_applies_as_is_made_and_bound() {
-    let objects = folder("flux");
+    let objects = [folder("flux"), folder("flux-tenants")].concat();
     let of_kind =
         |kind: &str| -> Vec<&Value> { objects.iter().filter(|it| it["kind"] == *kind).collect() };
     let mut named = 0;
@@ -284,12 +284,82 @@ fn every_account_that_flux_applies_as_is_made_and_bound() {
     assert_eq!(named, 1);
 }
 
+/// Flux stops at the first object whose namespace is missing: what a Kustomization applies is in its own namespace, or
+/// in one that it makes itself, or that those make which it waits for. What applies `flux` is in `flux-system`.
+#[test]
+fn flux_finds_every_namespace_when_it_comes_to_it() {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut seen = BTreeSet::new();
+    let mut to_see = vec![(
+        "flux".to_owned(),
+        BTreeSet::from(["flux-system".to_owned()]),
+    )];
+    while let Some((name, mut there)) = to_see.pop() {
+        // It goes down by itself, and a folder below would be applied with this one.
+        let path = Path::new(ROOT).join("examples/gitops").join(&name);
+        let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
+        let below: Vec<_> = entries.filter(|it| it.path().is_dir()).collect();
+        assert!(below.is_empty(), "{name}: {below:?}");
+        let objects = folder(&name);
+        there.extend(namespaces_made(&name));
+        for object in &objects {
+            let namespace = &object["metadata"]["namespace"];
+            let is_there = namespace.is_null() || there.contains(&text(namespace));
+            assert!(is_there, "{name}: no {namespace} yet for {object:#}");
+        }
+        let of_flux = |it: &&Value| text(&it["apiVersion"]).starts_with("kustomize.toolkit");
+        let applied = |it: &Value| text(&it["spec"]["path"]).replacen("./", "", 1);
+        for kustomization in objects.iter().filter(of_flux) {
+            let mut known = BTreeSet::from([text(&kustomization["metadata"]["namespace"])]);
+            let waited_for = kustomization["spec"]["dependsOn"].as_array();
+            for before in waited_for.into_iter().flatten() {
+                let is_named = |it: &&Value| it["metadata"]["name"] == before["name"];
+                let before = objects.iter().filter(of_flux).find(is_named).unwrap();
+                known.extend(namespaces_made(&applied(before)));
+            }
+            to_see.push((applied(kustomization), known));
+        }
+        seen.insert(name);
+    }
+    let all = ["flux", "flux-tenants", "platform", "tenants/shop"];
+    assert_eq!(seen, BTreeSet::from(all.map(str::to_owned)));
+}
+
+fn namespaces_made(name: &str) -> Vec<String> {
+    let objects = folder(name).into_iter();
+    let namespaces = objects.filter(|it| it["kind"] == "Namespace");
+    let names = namespaces.map(|it| it["metadata"]["name"].as_str().unwrap().to_owned());
+    names.collect()
+}
+
+/// What both tools have applied they apply again, as soon as somebody deletes it.
+#[test]
+fn the_page_takes_everything_out_that_would_make_the_namespaces_again() {
+    let page = fs::read_to_string(Path::new(ROOT).join("docs/gitops.md")).unwrap();
+    let (_, steps) = page.split_once("<!-- uninstall:begin").unwrap();
+    let (before, _) = steps.split_once("kubectl delete namespace").unwrap();
+    let words: Vec<&str> = before.split_whitespace().collect();
+    let before = words.join(" ");
+    let mut named = 0;
+    for object in ["argocd", "flux", "flux-tenants"].map(folder).concat() {
+        let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+        let (kind, name) = (kind.as_str().unwrap(), name.as_str().unwrap());
+        // The root applies Applications, and none is in the folder any more.
+        if ["Application", "Kustomization", "HelmRelease"].contains(&kind) && name != "root" {
+            let out = format!("{kind} `{name}`");
+            assert!(before.contains(&out), "no step says: {out}");
+            named += 1;
+        }
+    }
+    assert_eq!(named, 7);
+}
+
 /// Both tools apply the folders that are there, and only what is not ours has to come first.
 #[test]
 fn the_manifests_for_argo_cd_and_flux_name_folders_that_are_there() {
     let mut folders = Vec::new();
-    for file in yaml_files("argocd").iter().chain(&yaml_files("flux")) {
-        for document in documents(&Path::new(ROOT).join(file)) {
+    for file in ["argocd", "flux", "flux-tenants"].map(yaml_files).concat() {
+        for document in documents(&Path::new(ROOT).join(&file)) {
             let paths = [
                 &document["spec"]["source"]["path"],
                 &document["spec"]["path"],
@@ -309,6 +379,7 @@ fn the_manifests_for_argo_cd_and_flux_name_folders_that_are_there() {
         folders,
         [
             "argocd",
+            "flux-tenants",
             "platform",
             "platform",
             "tenants/shop",

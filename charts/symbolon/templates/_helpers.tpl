@@ -33,11 +33,19 @@ app.kubernetes.io/component: operator
 
 {{/* Ours win over commonLabels: services, monitors and policies select by them. */}}
 {{- define "symbolon.labels" -}}
-{{- $ours := include "symbolon.selectorLabels" . | fromYaml }}
+{{- include "symbolon.labelsWith" (dict "root" . "labels" dict) }}
+{{- end }}
+
+{{/* The labels of an object that has some of its own in the values: these win over commonLabels, and ours over both.
+     Argument: dict root, labels. */}}
+{{- define "symbolon.labelsWith" -}}
+{{- $ours := include "symbolon.selectorLabels" .root | fromYaml }}
+{{- with .root }}
 {{- $_ := set $ours "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
 {{- $_ := set $ours "app.kubernetes.io/version" (toString .Chart.AppVersion) }}
 {{- $_ := set $ours "app.kubernetes.io/managed-by" .Release.Service }}
-{{- merge $ours .Values.commonLabels | toYaml }}
+{{- end }}
+{{- merge $ours (default dict .labels) (default dict .root.Values.commonLabels) | toYaml }}
 {{- end }}
 
 {{- define "symbolon.serviceAccountName" -}}
@@ -77,9 +85,13 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{- end }}
 {{- end }}
 {{- /* Here and not in the schema: there Helm names another value as the culprit. */}}
-{{- range $value := list "commonLabels" "podLabels" }}
+{{- $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels }}
+{{- range $value := list "serviceMonitor" "prometheusRule" "grafanaDashboard" }}
+{{- $_ := set $labels (printf "%s.labels" $value) (default dict (index $.Values $value)).labels }}
+{{- end }}
+{{- range $value, $set := $labels }}
 {{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
-{{- if hasKey (index $.Values $value) $label }}
+{{- if hasKey (default dict $set) $label }}
 {{- fail (printf "%s: %s is the chart's own, and what finds the release goes by it: take another label" $value $label) }}
 {{- end }}
 {{- end }}
@@ -90,7 +102,7 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{- $known = append $known .alert }}
 {{- end }}
 {{- end }}
-{{- range .Values.prometheusRule.disabledAlerts }}
+{{- range (default dict .Values.prometheusRule).disabledAlerts }}
 {{- if not (has . $known) }}
 {{- fail (printf "prometheusRule.disabledAlerts: there is no alert %s: one of %s" . (join ", " $known)) }}
 {{- end }}

@@ -243,8 +243,11 @@ async fn a_webhook_that_is_down_stops_nothing_but_what_it_guards() {
     }
     assert_ne!(told["status"]["keys"], Value::Null);
     assert!(world.made(ManagedKind::PodDisruptionBudget).await.is_some());
-    let deployment = world.made(ManagedKind::Deployment).await.unwrap();
-    assert_eq!(deployment["status"]["readyReplicas"], 2);
+    eventually("its pods are ready", async || {
+        let deployment = world.made(ManagedKind::Deployment).await?;
+        (deployment["status"]["readyReplicas"] == 2).then_some(())
+    })
+    .await;
     // What nobody wants any more goes all the same.
     world
         .apply(&identity("replicas: 1\n  network: {ingress: {}}"))
