@@ -113,7 +113,7 @@ mod tests {
         let mut copy = Ages::default();
         for step in 0..MANY {
             // A step of a large prime reaches each once.
-            let number = (u64::from(step) * 7919 % u64::from(MANY)) as u32;
+            let number = step * 7919 % MANY;
             ages.add((), place(i64::from(number / 3), number));
             if step == MANY / 2 {
                 copy = ages.clone();

@@ -67,7 +67,7 @@ pub(super) struct Pass<'a> {
     pub(super) refused: Refusals,
     pub(super) passed: Passed,
     workload: Option<Value>,
-    /// Whether the Ingress or HTTPRoute that is wanted could not be seen to stand.
+    /// Whether the Ingress or `HTTPRoute` that is wanted could not be seen to stand.
     lacks_way_in: bool,
     /// Why newer pods come later.
     waits: Option<String>,

@@ -319,8 +319,11 @@ pub(super) fn now() -> Timestamp {
 pub(super) struct Running {
     _source: Source,
     stop: CancellationToken,
-    ready_pods: Box<dyn Fn(&str) -> Option<(i64, i64)> + Send + Sync>,
+    ready_pods: Box<CountPods>,
 }
+
+/// Of an Identity by its name: how many pods are ready, and how many should be.
+type CountPods = dyn Fn(&str) -> Option<(i64, i64)> + Send + Sync;
 
 impl Drop for Running {
     fn drop(&mut self) {
