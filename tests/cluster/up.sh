@@ -161,13 +161,18 @@ start() { # NAME
   if [ "$1" = apiserver ] && ! wait_ready; then echo "error the apiserver did not become ready: $(tail -n 1 apiserver.log)"; else echo ok; fi
 }
 
+# Waits until no thread of a process runs any more: on a busy machine the signal is heard a while later.
+stopped() {
+  while grep -hs '^State:' /proc/"$1"/task/*/status | grep -qv 'T (stopped)'; do sleep 0.01; done
+}
+
 obey() { # VERB NAME
   case ${2:-} in etcd | apiserver | controllers) ;; *) echo "error no such program: '${2:-}'"; return ;; esac
   case $1 in
     start) start "$2" ;;
     stop) signal TERM "$2"; echo ok ;;
     kill) signal KILL "$2"; echo ok ;;
-    pause) kill -STOP "${PID[$2]}" && echo ok || echo "error $2 is not running" ;;
+    pause) kill -STOP "${PID[$2]}" && stopped "${PID[$2]}" && echo ok || echo "error $2 is not running" ;;
     resume) kill -CONT "${PID[$2]}" && echo ok || echo "error $2 is not running" ;;
     *) echo "error no such command: '$1'" ;;
   esac

@@ -142,10 +142,11 @@ async fn what_somebody_adds_to_a_selector_or_a_right_is_taken_away() {
 }
 
 /// Of what cannot be made people learn, and all else is done.
-/// A webhook that guards a resource in the platform's namespace, named after that, and does not answer.
+/// A webhook that guards these operations on a resource in the platform's namespace, named after that, and does not answer.
 #[expect(clippy::unwrap_used, reason = "of tests")]
 async fn guard(
     world: &World<'_>,
+    operations: &[&str],
     group: &str,
     resource: &str,
 ) -> Api<ValidatingWebhookConfiguration> {
@@ -159,7 +160,7 @@ async fn guard(
             "clientConfig": {"url": "https://127.0.0.1:1/"},
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": platform}},
             "rules": [{"apiGroups": [group], "apiVersions": ["*"],
-                "operations": ["CREATE", "UPDATE", "DELETE"], "resources": [resource]}],
+                "operations": operations, "resources": [resource]}],
         }],
     });
     let down = serde_json::from_value(down).unwrap();
@@ -183,7 +184,7 @@ async fn pods_that_cannot_be_made_anew_are_counted_as_none() {
         .await;
     };
     counted("all are ready", 2).await;
-    let webhooks = guard(&world, "apps", "deployments").await;
+    let webhooks = guard(&world, &["CREATE"], "apps", "deployments").await;
     let deployments = world.of(ManagedKind::Deployment);
     let deleted = deployments
         .delete("main-identity", &DeleteParams::default())
@@ -206,7 +207,7 @@ async fn what_cannot_be_taken_away_keeps_nothing_else() {
         .apply(&identity("replicas: 2\n  network: {ingress: {}}"))
         .await;
     world.identity_is("main", "Ready").await;
-    let webhooks = guard(&world, "networking.k8s.io", "networkpolicies").await;
+    let webhooks = guard(&world, &["DELETE"], "networking.k8s.io", "networkpolicies").await;
     world.apply(&identity("mode: Embedded")).await;
     eventually("what is guarded alone is left", async || {
         (world.kinds_made().await == ["NetworkPolicy"]).then_some(())
@@ -226,7 +227,13 @@ async fn what_cannot_be_taken_away_keeps_nothing_else() {
 async fn a_webhook_that_is_down_stops_nothing_but_what_it_guards() {
     let world = World::empty(Cluster::shared()).await;
     let platform = world.platform.name();
-    let webhooks = guard(&world, "networking.k8s.io", "ingresses").await;
+    let webhooks = guard(
+        &world,
+        &["CREATE", "UPDATE"],
+        "networking.k8s.io",
+        "ingresses",
+    )
+    .await;
     let _running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
     world
