@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams, WatchEvent, WatchParams};
+use kube::core::ObjectMeta;
 use kube::{Api, ResourceExt as _};
-use serde_json::{Value, json};
+use serde_json::Value;
 use symbolon::resources::Kind;
 
-use crate::harness::Cluster;
+use crate::harness::{Cluster, eventually};
 use crate::program;
 use crate::world::World;
 
@@ -33,7 +34,8 @@ pub async fn measure(cluster: &Cluster, world: &World<'_>, run: &str, tokens: us
             })
             .await;
     }
-    let raw = raw_rate(world, run, tokens).await;
+    let model = Model::of(world, "probe").await;
+    let raw = raw_rate(world, &model, run, tokens).await;
     let mark = cluster.mark();
     let issued = issued_rate(cluster, world, run, tokens).await;
     println!("\ntokens issued a second, from the first write to the last status   {issued:.1}");
@@ -117,25 +119,25 @@ fn rate(tokens: usize, took: Duration) -> f64 {
 }
 
 /// The requests of the protocol for a first token, as many at once as the operator makes.
-async fn raw_rate(world: &World<'_>, run: &str, tokens: usize) -> f64 {
+async fn raw_rate(world: &World<'_>, model: &Model, run: &str, tokens: usize) -> f64 {
     let began = Instant::now();
     stream::iter(0..tokens)
         .for_each_concurrent(IN_FLIGHT, |number| {
-            raw(world, format!("raw-{run}-{number}"))
+            raw(world, model, format!("raw-{run}-{number}"))
         })
         .await;
     rate(tokens, began.elapsed())
 }
 
 /// The same with the creation of the token before, and with nothing left behind that an operator would see.
-pub async fn bare_with_creation(world: &World<'_>, tokens: usize) -> f64 {
+pub async fn bare_with_creation(world: &World<'_>, model: &Model, run: &str, tokens: usize) -> f64 {
     let began = Instant::now();
     stream::iter(0..tokens)
         .for_each_concurrent(IN_FLIGHT, async |number| {
-            let name = format!("bare-{number}");
+            let name = format!("bare-{run}-{number}");
             let token = World::token(RAW, &name);
             world.create(Kind::ServiceAccessToken, token).await;
-            raw(world, name).await;
+            raw(world, model, name).await;
         })
         .await;
     let rate = rate(tokens, began.elapsed());
@@ -147,7 +149,50 @@ pub async fn bare_with_creation(world: &World<'_>, tokens: usize) -> f64 {
     rate
 }
 
-async fn raw(world: &World<'_>, name: String) {
+/// What an operator wrote for one token: the writes that others make beside it are as large.
+pub struct Model {
+    secret: Secret,
+    credential: DynamicObject,
+    status: Value,
+}
+
+impl Model {
+    /// Of a token of the team that was issued.
+    pub async fn of(world: &World<'_>, token: &str) -> Self {
+        let team = world.team.name();
+        let owners = world.api(Kind::ServiceAccessToken, team);
+        let ready = eventually("the model is Ready", async || {
+            let owner = owners.get(token).await.unwrap();
+            is_ready(&owner).then_some(owner)
+        });
+        let owner = ready.await;
+        let uid = owner.metadata.uid.clone().unwrap();
+        let credentials = world.api(Kind::Credential, world.platform.name());
+        let mut credential = credentials.get(&uid).await.unwrap();
+        let secret = owner.data["status"]["secretName"].as_str().unwrap();
+        let mut secret = world.team.api::<Secret>().get(secret).await.unwrap();
+        for metadata in [&mut secret.metadata, &mut credential.metadata] {
+            // Nobody takes a copy for the operator's.
+            let labels = std::mem::take(&mut metadata.labels).unwrap_or_default();
+            let labels = labels
+                .into_iter()
+                .map(|(key, value)| (key.replace("symbolon.dev", "bench.dev"), value));
+            *metadata = ObjectMeta {
+                labels: Some(labels.collect()),
+                annotations: metadata.annotations.take(),
+                ..ObjectMeta::default()
+            };
+        }
+        credential.data.as_object_mut().unwrap().remove("status");
+        Self {
+            secret,
+            credential,
+            status: owner.data["status"].clone(),
+        }
+    }
+}
+
+async fn raw(world: &World<'_>, model: &Model, name: String) {
     let params = PostParams::default();
     let credentials = world.api(Kind::Credential, RAW);
     let owners = world.api(Kind::ServiceAccessToken, RAW);
@@ -159,45 +204,16 @@ async fn raw(world: &World<'_>, name: String) {
         owners.get(&name).await.unwrap()
     };
     look().await;
-    let placeholder: Secret =
-        typed(json!({"metadata": {"name": name, "labels": {"symbolon.dev/bench": "raw"}}}));
-    let mut secret = secrets.create(&params, &placeholder).await.unwrap();
-    let credential = typed(credential(&name));
+    let mut secret = model.secret.clone();
+    secret.metadata.name = Some(name.clone());
+    let data = secret.data.take();
+    let mut secret = secrets.create(&params, &secret).await.unwrap();
+    let mut credential = model.credential.clone();
+    credential.metadata.name = Some(name.clone());
     credentials.create(&params, &credential).await.unwrap();
-    secret.string_data = Some(
-        [
-            ("token".to_owned(), "x".repeat(72)),
-            ("issuer".to_owned(), "x".repeat(40)),
-        ]
-        .into(),
-    );
+    secret.data = data;
     secrets.replace(&name, &params, &secret).await.unwrap();
     let mut owner = look().await;
-    owner.data["status"] =
-        json!({"observedGeneration": 1, "secretName": name, "tokenId": "A".repeat(16)});
+    owner.data["status"] = model.status.clone();
     owners.replace_status(&name, &params, &owner).await.unwrap();
-}
-
-fn typed<T: serde::de::DeserializeOwned>(object: Value) -> T {
-    serde_json::from_value(object).unwrap()
-}
-
-/// A Credential as large as a real one.
-fn credential(name: &str) -> Value {
-    json!({
-        "apiVersion": "symbolon.dev/v1alpha1", "kind": "Credential",
-        "metadata": {"name": name, "namespace": RAW},
-        "spec": {
-            "identity": {"name": "main"},
-            "owner": {"kind": "ServiceAccessToken", "namespace": RAW, "name": name, "uid": name},
-            "high": 1,
-            "base": {"secretUid": "0a6c1f1e-6a9b-4f43-9b0e-6b8a3f0d2c11", "secretVersion": "1"},
-            "tokens": [{
-                "epoch": 1, "tokenId": "A".repeat(16), "hash": "0".repeat(64), "mac": "0".repeat(64),
-                "client": {"name": "backend", "uid": "0a6c1f1e-6a9b-4f43-9b0e-6b8a3f0d2c11"},
-                "principal": format!("{RAW}:backend"), "scopes": ["read"],
-                "issuedAt": "2026-01-01T00:00:00Z", "expiresAt": "2026-02-01T00:00:00Z", "cause": "Initial",
-            }],
-        },
-    })
 }

@@ -137,7 +137,15 @@ impl<'a> World<'a> {
             let data = secrets.get_opt(&secret).await.unwrap()?.data?;
             Some(String::from_utf8(data.get("token")?.0.clone()).unwrap())
         };
-        eventually("the operator issues a token", text).await
+        let text = eventually("the operator issues a token", text).await;
+        let owners = self.api(Kind::ServiceAccessToken, self.team.name());
+        eventually("the operator tells of it", async || {
+            let owner = owners.get(name).await.unwrap();
+            let epoch = owner.data["status"]["epoch"].as_i64();
+            epoch.map(drop)
+        })
+        .await;
+        text
     }
 }
 
