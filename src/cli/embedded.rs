@@ -81,7 +81,12 @@ impl Embedded {
 /// The server as the controller sees it.
 pub(super) fn seen(app: App) -> controller::Embedded {
     let identity = app.identity().clone();
-    let not_ready = move || app.readiness(now()).err().map(|why| why.to_string());
+    // Whoever ends does not speak for the others.
+    let not_ready = move || {
+        let why = app.readiness(now()).err();
+        why.filter(|why| *why != NotReady::Draining)
+            .map(|why| why.to_string())
+    };
     controller::Embedded::new(identity, not_ready)
 }
 

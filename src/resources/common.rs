@@ -232,7 +232,8 @@ pub struct Rotation {
     /// ServiceAccessToken, `Manual` for a client secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<RotationPolicy>,
-    /// How long before its end a token is renewed. Unset: a third of its lifetime.
+    /// How long before its end a token is renewed. Unset: a third of its lifetime. Half of the overlap, and some
+    /// 7 minutes, lie between two renewals at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<DurationString>,
     /// How long the old token goes on being accepted beside the new one. Unset: the smaller of 24h and `renewBefore`.

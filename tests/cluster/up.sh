@@ -163,7 +163,7 @@ start() { # NAME
 
 # Waits until no thread of a process runs any more: on a busy machine the signal is heard a while later.
 stopped() {
-  while grep -hs '^State:' /proc/"$1"/task/*/status | grep -qv 'T (stopped)'; do sleep 0.01; done
+  while grep -hs '^State:' /proc/"$1"/task/*/status | grep -qEv '(T \(stopped\)|Z \(zombie\)|X \(dead\))'; do sleep 0.01; done
 }
 
 obey() { # VERB NAME

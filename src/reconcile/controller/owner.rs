@@ -34,14 +34,16 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 .await;
         };
         let fallback = fallback(&standing);
-        let mac = match (self.mac_for(&standing, &target).await?, &fallback) {
-            (Some(Ok(mac)), _) => mac,
-            (found @ (Some(Err(_)) | None), Some(settled)) => {
-                let issuance = Issuance::Settled(settled.clone());
-                let look = self.report_owner(kind, key, issuance).await?;
-                return Ok(if found.is_none() { Look::Soon } else { look });
-            }
-            (Some(Err(problem)), None) => {
+        let found = self.mac_for(&standing, &target).await;
+        if let (Ok(Some(Err(_)) | None) | Err(_), Some(settled)) = (&found, &fallback) {
+            let issuance = Issuance::Settled(settled.clone());
+            let look = self.report_owner(kind, key, issuance).await?;
+            // The Identity's own pass wakes whoever was not looked at.
+            return found.map(|found| if found.is_some() { look } else { Look::Soon });
+        }
+        let mac = match found? {
+            Some(Ok(mac)) => mac,
+            Some(Err(problem)) => {
                 let message = format!(
                     "Identity {} is not ready: {}",
                     target.identity, problem.message
@@ -52,7 +54,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                     .await;
             }
             // The Identity's own pass makes it, and wakes us.
-            (None, None) => return Ok(Look::Soon),
+            None => return Ok(Look::Soon),
         };
         let live = Mutex::new(None);
         let outcome = self.issue(kind, &target, mac.as_deref(), &live).await;

@@ -62,7 +62,7 @@ pub(super) fn has_hash(entry: &CredentialEntry, hash: &TokenHash) -> bool {
         .is_ok_and(|own| own == *hash)
 }
 
-/// What lies between two renewals at least, where the lifetime leaves it: eight within an hour.
+/// What lies between two renewals at least, where the lifetime leaves it: nine within an hour.
 const RENEWALS_APART: SignedDuration = SignedDuration::from_mins(7);
 
 /// When it is renewed; `None`: only on request.
@@ -80,9 +80,9 @@ pub(super) fn renews_at(entry: &CredentialEntry, desired: &Desired) -> Option<Ti
         .min()?;
     let span = end.duration_since(issued);
     let before = if before < span { before } else { span / 3 };
-    // An older one lives for this long beside its successor, and three of them beside the newest.
+    // An older one lives for this long beside its successor: two of them beside the newest leave a place.
     let beside = desired.rotation.overlap.min(before);
-    let apart = (beside / 3 + SignedDuration::from_secs(1))
+    let apart = (beside / 2 + SignedDuration::from_secs(1))
         .max(RENEWALS_APART.min(span / 3 * 2))
         .min(span);
     end.checked_sub(before.min(span - apart)).ok()

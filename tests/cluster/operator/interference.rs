@@ -141,7 +141,6 @@ async fn what_somebody_adds_to_a_selector_or_a_right_is_taken_away() {
     assert_eq!(generation().await, before, "said once, and not for ever");
 }
 
-/// Of what cannot be made people learn, and all else is done.
 /// A webhook that guards these operations on a resource in the platform's namespace, named after that, and does not answer.
 #[expect(clippy::unwrap_used, reason = "of tests")]
 async fn guard(
@@ -223,6 +222,7 @@ async fn what_cannot_be_taken_away_keeps_nothing_else() {
     .await;
 }
 
+/// Of what cannot be made people learn, and all else is done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_is_down_stops_nothing_but_what_it_guards() {
     let world = World::empty(Cluster::shared()).await;
