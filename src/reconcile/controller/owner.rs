@@ -140,21 +140,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             IssueError::Gather(_, ApiError::Forbidden(_))
                 | IssueError::Apply(_, ApiError::Forbidden(_) | ApiError::Invalid(_))
         );
-        let issuance = match (fallback.filter(|_| is_refused), &error) {
-            (Some(settled), _) => Issuance::Settled(settled),
-            (
-                None,
-                IssueError::Gather("Secret", ApiError::Forbidden(message))
-                | IssueError::Apply("Secret", ApiError::Forbidden(message)),
-            ) => Issuance::Blocked(access_denied(message)),
-            (None, IssueError::Apply("Secret", ApiError::Invalid(message))) => {
-                Issuance::Blocked(Problem::error(
-                    Reason::Invalid,
-                    "/spec",
-                    format!("the API server refuses the Secret: {message}"),
-                ))
-            }
-            (None, _) => return Err(error.into()),
+        let fallback = fallback.filter(|_| is_refused).map(Issuance::Settled);
+        let Some(issuance) = fallback.or_else(|| refusal(&error).map(Issuance::Blocked)) else {
+            return Err(error.into());
         };
         if let Some(live) = live {
             self.report_live(kind, &live, issuance).await?;
@@ -248,6 +236,20 @@ fn target(
             })
         }
         Standing::Withheld(_) | Standing::NotWanted => None,
+    }
+}
+
+/// What somebody must do about a Secret that the API server refuses us.
+fn refusal(error: &IssueError) -> Option<Problem> {
+    match error {
+        IssueError::Gather("Secret", ApiError::Forbidden(message))
+        | IssueError::Apply("Secret", ApiError::Forbidden(message)) => Some(access_denied(message)),
+        IssueError::Apply("Secret", ApiError::Invalid(message)) => Some(Problem::error(
+            Reason::Invalid,
+            "/spec",
+            format!("the API server refuses the Secret: {message}"),
+        )),
+        _ => None,
     }
 }
 

@@ -33,35 +33,20 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     /// A look at an Identity's pods came to its end; `None`: the Identity is gone, or is not served.
     pub(super) fn note_pods(&self, identity: &ObjectKey, passed: Option<&Passed>) {
         let mut known = lock(&self.ready_pods);
-        let found = match passed {
-            Some(passed) => found(passed),
-            None => Found::None,
-        };
-        match found {
-            Found::Pods(pods) => drop(known.insert(identity.clone(), pods)),
-            Found::AsBefore => {}
-            Found::None => drop(known.remove(identity)),
+        match passed.map(|passed| (&passed.rollout, passed.missing, &passed.problem)) {
+            Some((Some(rollout), ..)) => {
+                let pods = ReadyPods {
+                    ready: rollout.ready,
+                    wanted: rollout.wanted,
+                };
+                known.insert(identity.clone(), pods);
+            }
+            Some((None, Some(wanted), _)) => {
+                known.insert(identity.clone(), ReadyPods { ready: 0, wanted });
+            }
+            // Something is in the way: the pods are what they were.
+            Some((None, None, Some(_))) => {}
+            Some((None, None, None)) | None => drop(known.remove(identity)),
         }
-    }
-}
-
-/// What a look says of pods.
-#[derive(Debug, PartialEq, Eq)]
-enum Found {
-    Pods(ReadyPods),
-    AsBefore,
-    None,
-}
-
-fn found(passed: &Passed) -> Found {
-    match (&passed.rollout, passed.missing, &passed.problem) {
-        (Some(rollout), ..) => Found::Pods(ReadyPods {
-            ready: rollout.ready,
-            wanted: rollout.wanted,
-        }),
-        (None, Some(wanted), _) => Found::Pods(ReadyPods { ready: 0, wanted }),
-        // Something is in the way: the pods are what they were.
-        (None, None, Some(_)) => Found::AsBefore,
-        (None, None, None) => Found::None,
     }
 }

@@ -78,15 +78,12 @@ pub(super) fn step(
         return Step::Release;
     }
     let body = body();
-    let applied = annotation(live, ANNOTATION_APPLIED);
-    // Somebody takes our marks away: that is no news of ours, and may go on for ever.
-    if applied.is_some() && applied != annotation(&body, ANNOTATION_APPLIED) {
-        return Step::Apply(body);
-    }
-    if applied.is_some() && covers(live, &body, wanted.child.kind) {
-        Step::Keep
-    } else {
-        Step::Repair(body)
+    match annotation(live, ANNOTATION_APPLIED) {
+        // Somebody takes our marks away: that is no news of ours, and may go on for ever.
+        None => Step::Repair(body),
+        applied if applied != annotation(&body, ANNOTATION_APPLIED) => Step::Apply(body),
+        _ if covers(live, &body, wanted.child.kind) => Step::Keep,
+        _ => Step::Repair(body),
     }
 }
 
