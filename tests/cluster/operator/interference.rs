@@ -141,16 +141,10 @@ async fn what_somebody_adds_to_a_selector_or_a_right_is_taken_away() {
     assert_eq!(generation().await, before, "said once, and not for ever");
 }
 
-/// A webhook that guards these operations on a resource in the platform's namespace, named after that, and does not answer.
+/// A webhook that guards these operations on a resource in the platform's namespace, and does not answer.
 #[expect(clippy::unwrap_used, reason = "of tests")]
-async fn guard(
-    world: &World<'_>,
-    operations: &[&str],
-    group: &str,
-    resource: &str,
-) -> Api<ValidatingWebhookConfiguration> {
+async fn guard(world: &World<'_>, operations: &[&str], group: &str, resource: &str) {
     let platform = world.platform.name();
-    let webhooks = Api::all(world.client());
     let down = json!({
         "metadata": {"name": platform},
         "webhooks": [{
@@ -163,9 +157,20 @@ async fn guard(
         }],
     });
     let down = serde_json::from_value(down).unwrap();
-    let made = webhooks.create(&PostParams::default(), &down).await;
+    let made = webhooks(world).create(&PostParams::default(), &down).await;
     made.unwrap();
-    webhooks
+}
+
+/// Takes that away.
+#[expect(clippy::unwrap_used, reason = "of tests")]
+async fn unguard(world: &World<'_>) {
+    let name = world.platform.name();
+    let deleted = webhooks(world).delete(name, &DeleteParams::default()).await;
+    deleted.unwrap();
+}
+
+fn webhooks(world: &World<'_>) -> Api<ValidatingWebhookConfiguration> {
+    Api::all(world.client())
 }
 
 /// Whoever deletes them and keeps them from being made anew ends the Identity: nothing else would tell of it.
@@ -183,17 +188,14 @@ async fn pods_that_cannot_be_made_anew_are_counted_as_none() {
         .await;
     };
     counted("all are ready", 2).await;
-    let webhooks = guard(&world, &["CREATE"], "apps", "deployments").await;
+    guard(&world, &["CREATE"], "apps", "deployments").await;
     let deployments = world.of(ManagedKind::Deployment);
     let deleted = deployments
         .delete("main-identity", &DeleteParams::default())
         .await;
     deleted.unwrap();
     counted("none is", 0).await;
-    let deleted = webhooks
-        .delete(world.platform.name(), &DeleteParams::default())
-        .await;
-    deleted.unwrap();
+    unguard(&world).await;
     counted("all are again", 2).await;
 }
 
@@ -206,16 +208,13 @@ async fn what_cannot_be_taken_away_keeps_nothing_else() {
         .apply(&identity("replicas: 2\n  network: {ingress: {}}"))
         .await;
     world.identity_is("main", "Ready").await;
-    let webhooks = guard(&world, &["DELETE"], "networking.k8s.io", "networkpolicies").await;
+    guard(&world, &["DELETE"], "networking.k8s.io", "networkpolicies").await;
     world.apply(&identity("mode: Embedded")).await;
     eventually("what is guarded alone is left", async || {
         (world.kinds_made().await == ["NetworkPolicy"]).then_some(())
     })
     .await;
-    let deleted = webhooks
-        .delete(world.platform.name(), &DeleteParams::default())
-        .await;
-    deleted.unwrap();
+    unguard(&world).await;
     eventually("nothing is left", async || {
         world.kinds_made().await.is_empty().then_some(())
     })
@@ -227,7 +226,7 @@ async fn what_cannot_be_taken_away_keeps_nothing_else() {
 async fn a_webhook_that_is_down_stops_nothing_but_what_it_guards() {
     let world = World::empty(Cluster::shared()).await;
     let platform = world.platform.name();
-    let webhooks = guard(
+    guard(
         &world,
         &["CREATE", "UPDATE"],
         "networking.k8s.io",
@@ -265,8 +264,7 @@ async fn a_webhook_that_is_down_stops_nothing_but_what_it_guards() {
     })
     .await;
 
-    let deleted = webhooks.delete(platform, &DeleteParams::default()).await;
-    deleted.unwrap();
+    unguard(&world).await;
     world.identity_is("main", "Ready").await;
     assert!(world.made(ManagedKind::Ingress).await.is_some());
 }

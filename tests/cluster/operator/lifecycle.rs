@@ -514,7 +514,7 @@ async fn a_revocation_at_the_server_has_another_token_minted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_garbled_key_secret_is_told_of_and_never_written() {
-    let world = World::empty(Cluster::shared()).await;
+    let world = World::new(Cluster::shared()).await;
     let garbled = Secret {
         metadata: ObjectMeta {
             name: Some("main-mac".into()),
@@ -530,27 +530,8 @@ async fn a_garbled_key_secret_is_told_of_and_never_written() {
         .await
         .unwrap();
     let _running = Running::start(&world).await;
-    world
-        .apply(
-            "
-apiVersion: symbolon.dev/v1alpha1
-kind: Identity
-metadata: {name: main, namespace: PLATFORM}
-spec:
-  issuer: https://PLATFORM.example.com/id
-  signing: {algorithms: [ES256]}
-  access: {clients: {from: List, names: [TEAM]}}
----
-apiVersion: symbolon.dev/v1alpha1
-kind: OAuthClient
-metadata: {name: backend, namespace: TEAM}
-spec:
-  identityRef: {name: main, namespace: PLATFORM}
-  grantTypes: [ClientCredentials]
-  disabled: true
-",
-        )
-        .await;
+    let disabled = json!({"spec": {"disabled": true}});
+    world.patch(Kind::OAuthClient, "backend", disabled).await;
     // An emergency comes to its end whatever else is wrong.
     world
         .ready(Kind::OAuthClient, "backend", "True", "Disabled")
