@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::Value;
 use symbolon::resources::Kind;
 
-use crate::harness::{Cluster, eventually};
+use crate::harness::Cluster;
 use crate::program;
 use crate::world::World;
 
@@ -161,11 +161,7 @@ impl Model {
     pub async fn of(world: &World<'_>, token: &str) -> Self {
         let team = world.team.name();
         let owners = world.api(Kind::ServiceAccessToken, team);
-        let ready = eventually("the model is Ready", async || {
-            let owner = owners.get(token).await.unwrap();
-            is_ready(&owner).then_some(owner)
-        });
-        let owner = ready.await;
+        let owner = owners.get(token).await.unwrap();
         let uid = owner.metadata.uid.clone().unwrap();
         let credentials = world.api(Kind::Credential, world.platform.name());
         let mut credential = credentials.get(&uid).await.unwrap();

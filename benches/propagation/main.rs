@@ -63,10 +63,7 @@ async fn run(cli: &Cli) {
     let cluster = Cluster::private();
     eprintln!("making {} clients …", cli.clients);
     let world = World::new(&cluster, cli.clients).await;
-    {
-        let _operator = program::operator(&cluster, &world).await;
-        world.token_in_secret("probe").await;
-    }
+    program::issue_probe(&cluster, &world).await;
     let server = program::server(&cluster, &world).await;
     println!(
         "from the API server's reply until the answer, milliseconds    server p50    p99   watch p50    p99"

@@ -49,6 +49,12 @@ pub async fn operator(cluster: &Cluster, world: &World<'_>) -> Program {
     start(cluster, &args, None).await
 }
 
+/// Has an operator make the Identity's keys and the team's token `probe`, and ends it.
+pub async fn issue_probe(cluster: &Cluster, world: &World<'_>) {
+    let _operator = operator(cluster, world).await;
+    world.token_in_secret("probe").await;
+}
+
 /// The operator for every namespace.
 pub async fn operator_of_all(cluster: &Cluster) -> Program {
     start(cluster, &["operator", "--leader-election", "false"], None).await

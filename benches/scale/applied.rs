@@ -27,11 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 
 pub async fn measure(cluster: &Cluster, world: &World<'_>, size: usize) {
     println!("# {size} clients and {size} ServiceAccessTokens applied at once");
-    {
-        // Makes the keys, and what the bare side copies.
-        let _operator = program::operator(cluster, world).await;
-        world.token_in_secret("probe").await;
-    }
+    program::issue_probe(cluster, world).await;
     let model = Model::of(world, "probe").await;
     let bare = issuing::bare_with_creation(world, &model, "before", BARE).await;
     let namespaces: Api<Namespace> = Api::all(world.client());

@@ -66,11 +66,7 @@ async fn run(cli: &Cli) {
     if cli.served > 0 || cli.tokens > 0 {
         let cluster = Cluster::private();
         let world = World::new(&cluster, 1).await;
-        {
-            // Makes the keys, and a token to ask for.
-            let _operator = program::operator(&cluster, &world).await;
-            world.token_in_secret("probe").await;
-        }
+        program::issue_probe(&cluster, &world).await;
         if cli.tokens > 0 {
             println!("\n# with few Credentials");
             issuing::measure(&cluster, &world, "few", cli.tokens).await;
