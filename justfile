@@ -46,6 +46,10 @@ deny:
 bench *args:
     cargo bench --bench load -- {{args}}
 
+# Floods by strangers and tenants against the release build: memory, and what others are answered meanwhile.
+floods *args:
+    cargo bench --bench floods -- {{args}}
+
 # Benchmarks of the core beside bare limits.
 bench-core *args:
     cargo bench --bench core -- {{args}}

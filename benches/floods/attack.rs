@@ -1,0 +1,247 @@
+//! The floods on a server's two ports. Each opens what it can, holds it, and lets go.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::http2;
+use crate::platform::Platform;
+
+/// For one connection, and for one write to a peer that may not read either.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Connections that do not read.
+const UNREAD: usize = 2_000;
+/// Those of an address with very large answers.
+const WIDE: usize = 200;
+/// Streams that are opened on one HTTP/2 connection.
+const STREAMS: u32 = 128;
+/// Random client ids.
+const JUNK: usize = 20_000;
+/// A receive buffer as small as the kernel makes one: what is not read stays with the server.
+const SMALL_BUFFER: u32 = 2_304;
+
+const JWKS: &str = "/id/.well-known/openid-configuration/jwks";
+const DISCOVERY: &str = "/id/.well-known/openid-configuration";
+const TOKEN: &str = "/id/connect/token";
+
+/// What a stranger does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attack {
+    UnreadHttp2,
+    UnreadHttp1,
+    WideTokens,
+    AllPlaces,
+    HealthPlaces,
+    SilentBodies,
+    SlowHeads,
+    FewFiles,
+    JunkClients,
+}
+
+/// What a flood holds.
+pub struct Held(Vec<TcpStream>);
+
+impl Attack {
+    pub const ALL: [Self; 9] = [
+        Self::UnreadHttp2,
+        Self::UnreadHttp1,
+        Self::WideTokens,
+        Self::AllPlaces,
+        Self::HealthPlaces,
+        Self::SilentBodies,
+        Self::SlowHeads,
+        Self::FewFiles,
+        Self::JunkClients,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnreadHttp2 => "unread-http2",
+            Self::UnreadHttp1 => "unread-http1",
+            Self::WideTokens => "wide-tokens",
+            Self::AllPlaces => "all-places",
+            Self::HealthPlaces => "health-places",
+            Self::SilentBodies => "silent-bodies",
+            Self::SlowHeads => "slow-heads",
+            Self::FewFiles => "few-files",
+            Self::JunkClients => "junk-clients",
+        }
+    }
+
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::UnreadHttp2 => {
+                "2,000 HTTP/2 connections of one address, each with 128 requests and a window of 0"
+            }
+            Self::UnreadHttp1 => {
+                "2,000 HTTP/1 connections of one address, each with 400 requests in a row and no reading"
+            }
+            Self::WideTokens => {
+                "200 connections ask for tokens of 128 scopes with 8 audiences of 500 bytes each and do not read"
+            }
+            Self::AllPlaces => {
+                "two addresses hold 2,048 connections each, with one request on each"
+            }
+            Self::HealthPlaces => "64 addresses hold 8 connections each on the health port",
+            Self::SilentBodies => {
+                "nine HTTP/2 connections with 128 POSTs each whose bodies do not come"
+            }
+            Self::SlowHeads => {
+                "2,000 connections of one address send a byte of their head each second"
+            }
+            Self::FewFiles => {
+                "a soft limit of 1,024 open files, and 1,100 connections of one address on each port"
+            }
+            Self::JunkClients => "20,000 requests with random client ids from one address",
+        }
+    }
+
+    /// The connections whose peers do not read.
+    pub const fn unread_connections(self) -> Option<usize> {
+        match self {
+            Self::UnreadHttp2 | Self::UnreadHttp1 => Some(UNREAD),
+            Self::WideTokens => Some(WIDE),
+            _ => None,
+        }
+    }
+
+    /// The soft limit of open files that the server starts with; `None`: this process's own.
+    pub const fn soft_file_limit(self) -> Option<u64> {
+        match self {
+            Self::FewFiles => Some(1_024),
+            _ => None,
+        }
+    }
+
+    /// Opens what it can get.
+    pub async fn begin(self, platform: &Platform) -> anyhow::Result<Held> {
+        let (at, health) = (platform.subject.at, platform.subject.health);
+        let mut held = Vec::new();
+        match self {
+            Self::UnreadHttp2 => {
+                let mut bytes = http2::preface(0);
+                for stream in 0..STREAMS {
+                    let path = if stream % 2 == 0 { JWKS } else { DISCOVERY };
+                    bytes.extend(http2::get(2 * stream + 1, &at.to_string(), path));
+                }
+                hold(&mut held, 2, at, UNREAD, &bytes).await;
+            }
+            Self::UnreadHttp1 => {
+                let one = format!("GET {DISCOVERY} HTTP/1.1\r\nHost: {at}\r\n\r\n");
+                hold(&mut held, 2, at, UNREAD, one.repeat(400).as_bytes()).await;
+            }
+            Self::WideTokens => {
+                let requests = platform.wide_request().repeat(20);
+                hold(&mut held, 2, at, WIDE, requests.as_bytes()).await;
+            }
+            Self::AllPlaces => {
+                let one = format!("GET {DISCOVERY} HTTP/1.1\r\nHost: {at}\r\n\r\n");
+                for address in [2, 3] {
+                    hold(&mut held, address, at, 2_048, one.as_bytes()).await;
+                }
+            }
+            Self::HealthPlaces => {
+                for address in 2..66 {
+                    hold(&mut held, address, health, 8, b"").await;
+                }
+            }
+            Self::SilentBodies => {
+                let mut bytes = http2::preface(65_535);
+                for stream in 0..STREAMS {
+                    let stream = 2 * stream + 1;
+                    bytes.extend(http2::silent_post(stream, &at.to_string(), TOKEN));
+                }
+                hold(&mut held, 2, at, 9, &bytes).await;
+            }
+            Self::SlowHeads => hold(&mut held, 2, at, 2_000, b"G").await,
+            Self::FewFiles => {
+                hold(&mut held, 2, at, 1_100, b"").await;
+                hold(&mut held, 2, health, 1_100, b"").await;
+            }
+            Self::JunkClients => junk(at).await,
+        }
+        Ok(Held(held))
+    }
+
+    /// Keeps what is held for a while, as busy as the flood is.
+    pub async fn keep(self, mut held: Held, time: Duration) -> Held {
+        if self != Self::SlowHeads {
+            tokio::time::sleep(time).await;
+            return held;
+        }
+        let rest = b"ET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+        for byte in rest.iter().take(usize::try_from(time.as_secs()).unwrap()) {
+            for stream in &mut held.0 {
+                // It may have been ended.
+                let _ = stream.try_write(&[*byte]);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        held
+    }
+}
+
+/// Opens connections from `127.0.0.<address>` and sends the same on each, for as long as the server takes them.
+async fn hold(held: &mut Vec<TcpStream>, address: u8, at: SocketAddr, count: usize, bytes: &[u8]) {
+    let mut refused = 0;
+    for _ in 0..count {
+        let opening = async {
+            let socket = TcpSocket::new_v4()?;
+            socket.set_recv_buffer_size(SMALL_BUFFER)?;
+            socket.bind((Ipv4Addr::new(127, 0, 0, address), 0).into())?;
+            let mut stream = socket.connect(at).await?;
+            // What the server does not take is not sent.
+            let _ = tokio::time::timeout(PATIENCE, stream.write_all(bytes)).await;
+            Ok::<_, std::io::Error>(stream)
+        };
+        match tokio::time::timeout(2 * PATIENCE, opening).await {
+            Ok(Ok(stream)) => held.push(stream),
+            Ok(Err(_)) | Err(_) => refused += 1,
+        }
+        // A stranger who gets nothing any more has what it can get.
+        if refused > 20 {
+            break;
+        }
+    }
+}
+
+/// Requests of clients that do not exist, a few at once, each on a connection that stays for some hundred.
+async fn junk(at: SocketAddr) {
+    let body = "grant_type=client_credentials&client_secret=x&client_id=";
+    let senders = (0..8).map(|sender| async move {
+        let Ok(mut stream) = TcpStream::connect(at).await else {
+            return;
+        };
+        for number in 0..JUNK / 8 {
+            let id = format!("junk-{sender}-{number}");
+            let request = format!(
+                "POST {TOKEN} HTTP/1.1\r\nHost: {at}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}{id}",
+                body.len() + id.len()
+            );
+            if stream.write_all(request.as_bytes()).await.is_err() || skip(&mut stream).await.is_err() {
+                return;
+            }
+        }
+    });
+    futures::future::join_all(senders).await;
+}
+
+/// Reads one answer, whose head and body come together.
+async fn skip(stream: &mut TcpStream) -> std::io::Result<()> {
+    let mut buffer = [0; 4_096];
+    let mut length = 0;
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut buffer[length..]) {
+            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => length += read,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        }
+        if buffer[..length].ends_with(b"}") {
+            return Ok(());
+        }
+    }
+}

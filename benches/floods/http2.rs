@@ -1,0 +1,71 @@
+//! HTTP/2 frames as a stranger writes them: by hand, since a good library would not do this (RFC 9113, RFC 7541).
+
+/// What a client sends first, and settings with a window of nothing for each stream.
+pub fn preface(initial_window: u32) -> Vec<u8> {
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let mut setting = 4_u16.to_be_bytes().to_vec(); // SETTINGS_INITIAL_WINDOW_SIZE
+    setting.extend(initial_window.to_be_bytes());
+    frame(&mut bytes, 4, 0, 0, &setting);
+    frame(&mut bytes, 4, 1, 0, &[]); // the answer to the server's settings
+    bytes
+}
+
+/// A request without a body.
+pub fn get(stream: u32, authority: &str, path: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // END_STREAM and END_HEADERS
+    frame(
+        &mut bytes,
+        1,
+        0x5,
+        stream,
+        &head(0x82, authority, path, &[]),
+    );
+    bytes
+}
+
+/// The head of a request whose body never comes.
+pub fn silent_post(stream: u32, authority: &str, path: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    // END_HEADERS alone
+    frame(
+        &mut bytes,
+        1,
+        0x4,
+        stream,
+        &head(0x83, authority, path, &form),
+    );
+    bytes
+}
+
+fn head(method: u8, authority: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    // The method, and `:scheme: http`, from the static table; then literals that are not indexed.
+    let mut block = vec![method, 0x86];
+    block.push(0x04);
+    text(&mut block, path);
+    block.push(0x01);
+    text(&mut block, authority);
+    for (name, value) in more {
+        block.push(0x00);
+        text(&mut block, name);
+        text(&mut block, value);
+    }
+    block
+}
+
+/// A string literal; longer ones than 126 bytes have more than one byte of length.
+fn text(block: &mut Vec<u8>, value: &str) {
+    let length = u8::try_from(value.len()).expect("a short text");
+    assert!(length < 127, "a short text");
+    block.push(length);
+    block.extend(value.as_bytes());
+}
+
+fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    let length = u32::try_from(payload.len()).expect("a short frame");
+    bytes.extend(&length.to_be_bytes()[1..]);
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+}

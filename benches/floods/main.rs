@@ -1,0 +1,131 @@
+//! Floods: what strangers do to hold the resources of a server or an operator, against the built program under its
+//! default limits. `cargo bench --bench floods`, or `just floods`; `--help` lists the options.
+//!
+//! For each flood it prints the memory at the peak beside the default limit of the pod, the memory that one connection
+//! costs whose peer does not read, the slowest answer that `/livez` and an honest client got meanwhile, and the memory
+//! a minute after the flood. Nothing is asserted. Everything goes to loopback, is bounded in time, and ends with this
+//! process.
+
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints, and stops when it cannot run"
+)]
+
+mod attack;
+mod http2;
+mod kubernetes;
+mod platform;
+#[expect(dead_code, reason = "the benchmark of propagation needs more of it")]
+#[path = "../propagation/program.rs"]
+mod program;
+mod report;
+mod subject;
+mod witness;
+#[expect(dead_code, reason = "other benchmarks need more of it")]
+#[path = "../propagation/world.rs"]
+mod world;
+
+#[expect(dead_code, unused_imports, reason = "tests need more of it")]
+#[path = "../../tests/cluster/harness/mod.rs"]
+mod harness;
+
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::attack::{Attack, Held};
+use crate::platform::Platform;
+use crate::report::{Outcome, print};
+use crate::witness::Witness;
+
+/// The default memory limit of a server's pod, in MiB: `resources` of an Identity's pods.
+const SERVER_LIMIT: f64 = 512.0;
+/// The most that a connection may cost whose peer does not read, in KiB.
+const UNREAD_LIMIT: f64 = 100.0;
+
+#[derive(Debug, Parser)]
+struct Cli {
+    /// Floods whose name contains this; none: all of them
+    filter: Option<String>,
+    /// Seconds for which a flood holds what it got
+    #[arg(long, default_value_t = 20)]
+    hold: u64,
+    /// Seconds after the flood until memory is read again
+    #[arg(long, default_value_t = 60)]
+    rest: u64,
+    /// Leave out what needs a real API server
+    #[arg(long)]
+    no_cluster: bool,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Cli {
+    fn wants(&self, name: &str) -> bool {
+        self.filter.as_ref().is_none_or(|it| name.contains(&**it))
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    subject::raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(&cli))
+}
+
+async fn run(cli: &Cli) -> anyhow::Result<()> {
+    let mut outcomes = Vec::new();
+    for attack in Attack::ALL {
+        if cli.wants(attack.name()) {
+            eprintln!("{} …", attack.name());
+            outcomes.push(flood(cli, attack).await?);
+        }
+    }
+    print(&outcomes);
+    if !cli.no_cluster {
+        kubernetes::run(&|name| cli.wants(name)).await?;
+    }
+    Ok(())
+}
+
+/// One flood against a server of its own.
+async fn flood(cli: &Cli, attack: Attack) -> anyhow::Result<Outcome> {
+    let folder = tempfile::tempdir()?;
+    let platform = Platform::start(folder.path(), attack.soft_file_limit()).await?;
+    let witness = Witness::start(&platform);
+    // The first second is calm: it shows what an answer takes without a flood.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = platform.subject.memory()?;
+    let lines_before = platform.subject.log_lines()?;
+    let held: Held = attack.begin(&platform).await?;
+    let opened = platform.subject.memory()?;
+    let hold = attack.keep(held, Duration::from_secs(cli.hold)).await;
+    let peak = platform.subject.peak()?;
+    let answered = witness.end().await;
+    drop(hold);
+    tokio::time::sleep(Duration::from_secs(cli.rest)).await;
+    let after = platform.subject.memory()?;
+    let alive = subject::livez(platform.subject.health, Duration::from_secs(5)).await;
+    let lines = platform.subject.log_lines()? - lines_before;
+    Ok(Outcome {
+        name: attack.name(),
+        what: attack.what(),
+        limit: SERVER_LIMIT,
+        before,
+        opened,
+        peak,
+        after,
+        unread: attack.unread_connections(),
+        unread_limit: UNREAD_LIMIT,
+        answered,
+        alive: alive.is_ok(),
+        log_lines: lines,
+    })
+}
