@@ -113,7 +113,8 @@ start_apiserver() {
     --service-account-issuer=https://kubernetes.default.svc --service-account-signing-key-file=sa.key --service-account-key-file=sa.key \
     --service-cluster-ip-range=10.96.0.0/16 --authorization-mode=RBAC --allow-privileged=true \
     --enable-admission-plugins=OwnerReferencesPermissionEnforcement \
-    --audit-policy-file=audit-policy.yaml --audit-log-path=audit.log --audit-log-maxsize=100000
+    --audit-policy-file=audit-policy.yaml --audit-log-path=audit.log --audit-log-maxsize=100000 \
+    ${SYMBOLON_FEATURE_GATES:+"--feature-gates=$SYMBOLON_FEATURE_GATES"}
 }
 
 start_controllers() {

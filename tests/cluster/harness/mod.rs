@@ -71,8 +71,17 @@ impl Cluster {
 
     /// A throw-away cluster that ends with the value: some 3 s of both cores, so only for tests that break it.
     pub(crate) fn private() -> Self {
+        Self::with_feature_gates("")
+    }
+
+    /// The same, with an API server that streams no lists, as older releases: it hands them out in pages.
+    pub(crate) fn private_without_streaming_lists() -> Self {
+        Self::with_feature_gates("WatchList=false")
+    }
+
+    fn with_feature_gates(feature_gates: &str) -> Self {
         use_aws_lc();
-        let supervisor = Supervisor::start();
+        let supervisor = Supervisor::start(feature_gates);
         Self {
             kubeconfig: supervisor.kubeconfig().to_owned(),
             supervisor: Some(supervisor),

@@ -55,7 +55,8 @@ impl Pipes {
 
 impl Supervisor {
     /// Starts a cluster and waits until it is ready; what is missing, or what went wrong, is on standard error.
-    pub(super) fn start() -> Self {
+    /// `feature_gates` are the API server's, as its option `--feature-gates` takes them.
+    pub(super) fn start(feature_gates: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("symbolon-cluster.")
             .tempdir()
@@ -63,6 +64,7 @@ impl Supervisor {
             .keep();
         let mut child = Command::new(format!("{SCRIPTS}/up.sh"))
             .args([programs(), &folder])
+            .env("SYMBOLON_FEATURE_GATES", feature_gates)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Its own process group: ctrl-C at a terminal ends this process first, and that ends the cluster in order.
