@@ -13,6 +13,7 @@ mod crds;
 mod dev;
 mod embedded;
 mod explain;
+mod files;
 mod fleet;
 mod logging;
 mod manifests;

@@ -464,7 +464,8 @@ async fn serve_health(address: SocketAddr, health: Health) -> anyhow::Result<()>
         .route("/metrics", get(metrics))
         .route("/metrics/identity", get(embedded_metrics))
         .with_state(health);
-    tokio::spawn(server::serve_health(listener, routes));
+    let limits = super::files::limits();
+    tokio::spawn(async move { server::serve_health(listener, routes, &limits).await });
     Ok(())
 }
 

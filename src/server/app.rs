@@ -1,8 +1,8 @@
 //! The server without a socket: a request in, a response out.
 
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -12,9 +12,12 @@ use axum::http::header::HOST;
 use axum::http::uri::Authority;
 use axum::response::Response;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
 use tower::Service as _;
 
-use super::request::Arrival;
+use super::places::{Caller, Full, Places, Rule};
+use super::request::{Arrival, check_host};
+use super::shares::Shares;
 use super::throttle::Throttle;
 use super::{Limits, NotReady, Publisher, Revoker, Site, Status, Uses, forwarded, reply};
 use crate::directory::census::{Census, State, WITHIN};
@@ -27,6 +30,8 @@ use crate::telemetry::{Metrics, logs};
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Between counts of all tokens: they take a look at every owner.
 const CENSUS_EVERY: SignedDuration = SignedDuration::from_mins(1);
+/// A body of which nothing came for so long may be given up for another's, in milliseconds.
+const STALLED: u64 = 1000;
 
 /// What a server is told once.
 #[derive(Clone, Debug)]
@@ -71,7 +76,8 @@ struct Inner {
     limits: Limits,
     allowed_hosts: Option<Vec<String>>,
     in_flight: AtomicUsize,
-    slow_bodies: AtomicUsize,
+    shares: Shares,
+    slow_bodies: Mutex<Places<Arc<SlowBody>>>,
     failures: Throttle,
     noted_refusals: Throttle,
     started: Instant,
@@ -103,10 +109,15 @@ impl App {
             metrics: config.metrics,
             revoker: Box::new(revoker),
             uses,
+            shares: Shares::new(config.limits.requests_per_peer),
+            slow_bodies: Mutex::new(Places::new(
+                config.limits.slow_bodies,
+                config.limits.slow_bodies_per_peer,
+                Rule::FairOnly,
+            )),
             limits: config.limits,
             allowed_hosts: config.allowed_hosts,
             in_flight: AtomicUsize::new(0),
-            slow_bodies: AtomicUsize::new(0),
             failures: Throttle::default(),
             noted_refusals: Throttle::default(),
             started: Instant::now(),
@@ -168,29 +179,44 @@ impl App {
             self.metrics().shed("requests");
             return reply::overloaded();
         };
+        if let Err(refusal) = check_host(&request) {
+            return refusal.response();
+        }
         if !self.is_meant(&request) {
             return reply::misdirected();
         }
         let site = {
             let snapshot = self.publisher().current();
-            let caller = |site: &Site| {
-                let lists = request.headers().get_all(FORWARDED_FOR).iter();
-                let lists = lists.map(HeaderValue::as_bytes);
-                peer.map(|peer| forwarded::caller(peer, &site.trusted_proxies, lists))
-            };
-            snapshot
-                .site()
-                .map(|site| (site.router.clone(), caller(site)))
+            snapshot.site().map(|site| {
+                let caller = peer.map(|peer| Origin::of(peer, site, &request));
+                (site.router.clone(), caller)
+            })
         };
-        let Some((mut router, peer)) = site else {
+        let Some((mut router, origin)) = site else {
             return reply::Refusal::Unavailable.response();
         };
+        // A proxy that does not say for whom it speaks speaks for many.
+        let accountable = origin.filter(|origin| !origin.is_trusted);
+        let Some(_share) = self.0.shares.take(accountable.map(|it| it.address)) else {
+            self.metrics().shed("requests_per_peer");
+            return reply::overloaded();
+        };
         let app = self.clone();
-        request.extensions_mut().insert(Arrival { app, peer });
+        let peer = origin.map(|origin| origin.address);
+        let caller = origin.map(|origin| Caller::new(origin.address, origin.is_trusted));
+        let arrival = Arrival { app, peer, caller };
+        request.extensions_mut().insert(arrival);
         match router.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
+    }
+
+    /// Whether a peer is a proxy that the Identity trusts.
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        let snapshot = self.publisher().current();
+        let site = snapshot.site();
+        site.is_some_and(|site| site.trusts(peer))
     }
 
     fn admit(&self) -> Option<InFlight<'_>> {
@@ -199,21 +225,50 @@ impl App {
         (count.fetch_add(1, Ordering::Relaxed) < self.0.limits.requests).then_some(counted)
     }
 
-    /// Lends the place of a request to another while its body is on its way; `None`: too many bodies are.
-    pub(super) fn wait_for_body(&self) -> Option<Waiting<'_>> {
-        let Inner {
-            in_flight,
-            slow_bodies,
-            limits,
-            ..
-        } = &*self.0;
-        let before = slow_bodies.fetch_add(1, Ordering::Relaxed);
-        in_flight.fetch_sub(1, Ordering::Relaxed);
-        let waiting = Waiting {
-            in_flight,
-            slow_bodies,
+    /// Lends the place of a request to another while its body is on its way.
+    ///
+    /// # Errors
+    /// Why it is not waited for, as metrics have it.
+    pub(super) fn wait_for_body(
+        &self,
+        caller: Option<Caller>,
+    ) -> Result<Waiting<'_>, &'static str> {
+        // Only a test has no peer.
+        let caller = caller.unwrap_or_else(|| Caller::new([0, 0, 0, 0].into(), true));
+        let now = self.elapsed();
+        let body = Arc::new(SlowBody {
+            touched: AtomicU64::new(now),
+            ended: Notify::new(),
+        });
+        let stalled = |body: &Arc<SlowBody>| {
+            let touched = body.touched.load(Ordering::Relaxed);
+            (now.saturating_sub(touched) >= STALLED).then_some(touched)
         };
-        (before < limits.slow_bodies).then_some(waiting)
+        let entered = self.slow_bodies().enter(caller, Arc::clone(&body), stalled);
+        let entered = entered.map_err(|full| match full {
+            Full::All => "bodies",
+            Full::Share => "bodies_per_peer",
+        })?;
+        if let Some(stalled) = entered.ended {
+            stalled.ended.notify_one();
+        }
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        Ok(Waiting {
+            app: self,
+            caller,
+            id: entered.id,
+            body,
+        })
+    }
+
+    fn slow_bodies(&self) -> MutexGuard<'_, Places<Arc<SlowBody>>> {
+        let bodies = self.0.slow_bodies.lock();
+        bodies.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Milliseconds since the start.
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn is_meant(&self, request: &Request<Body>) -> bool {
@@ -326,15 +381,58 @@ impl Drop for InFlight<'_> {
     }
 }
 
+/// A body that is on its way.
+struct SlowBody {
+    /// When some of it last came.
+    touched: AtomicU64,
+    /// Told when its place is another's.
+    ended: Notify,
+}
+
 /// One request whose body is on its way: it has given back its place among those that are answered.
 pub(super) struct Waiting<'a> {
-    in_flight: &'a AtomicUsize,
-    slow_bodies: &'a AtomicUsize,
+    app: &'a App,
+    caller: Caller,
+    id: u64,
+    body: Arc<SlowBody>,
+}
+
+impl Waiting<'_> {
+    /// Some of the body may have come.
+    pub fn touch(&self) {
+        let now = self.app.elapsed();
+        self.body.touched.store(now, Ordering::Relaxed);
+    }
+
+    /// Waits until the place is another's.
+    pub async fn ended(&self) {
+        self.body.ended.notified().await;
+    }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.slow_bodies.fetch_sub(1, Ordering::Relaxed);
+        self.app.slow_bodies().leave(self.caller, self.id);
+        self.app.0.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Who a request comes from.
+#[derive(Clone, Copy)]
+struct Origin {
+    address: IpAddr,
+    /// The address is that of a trusted proxy, which does not say for whom it speaks.
+    is_trusted: bool,
+}
+
+impl Origin {
+    fn of(peer: IpAddr, site: &Site, request: &Request<Body>) -> Self {
+        let lists = request.headers().get_all(FORWARDED_FOR).iter();
+        let lists = lists.map(HeaderValue::as_bytes);
+        let address = forwarded::caller(peer, &site.trusted_proxies, lists);
+        Self {
+            address,
+            is_trusted: site.trusts(address),
+        }
     }
 }

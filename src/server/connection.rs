@@ -1,62 +1,28 @@
 //! One connection: its deadlines, and its end.
 //!
 //! No timer is set at a request. Each connection looks at itself a few times while a deadline runs, and sees what has
-//! happened since: whether bytes of a head came without a request, whether it was quiet.
+//! happened since: whether bytes of a head came without a request, whether it was quiet, whether its peer takes the
+//! answers.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Limits;
+use super::activity::{AGES, Activity};
 
-/// How often a connection looks at itself while a deadline runs.
+/// How often a connection looks at itself while a deadline runs. An answer is waited for that many times, and some.
 const LOOKS: u32 = 4;
+const _: () = assert!(AGES == LOOKS as usize + 1);
+/// What a peer must take of its answers while they wait, in bytes a second.
+const LEAST_RATE: u128 = 512;
 /// How long a connection may still bring a request after the server began to close.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
-
-/// What a connection is doing; written by the connection's own tasks.
-#[derive(Debug, Default)]
-pub(super) struct Activity {
-    requests: AtomicU64,
-    answered: AtomicU64,
-    /// Bytes came that no request has been made of yet.
-    reading: AtomicBool,
-    is_http2: AtomicBool,
-}
-
-/// One request of a connection being answered.
-pub(super) struct Answering(Arc<Activity>);
-
-impl Activity {
-    /// A request came.
-    pub fn begin(self: &Arc<Self>, is_http2: bool) -> Answering {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.reading.store(false, Ordering::Relaxed);
-        if is_http2 {
-            self.is_http2.store(true, Ordering::Relaxed);
-        }
-        Answering(Arc::clone(self))
-    }
-
-    /// Whether it speaks HTTP/2.
-    pub fn is_http2(&self) -> bool {
-        self.is_http2.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.0.answered.fetch_add(1, Ordering::Relaxed);
-        self.0.reading.store(false, Ordering::Relaxed);
-    }
-}
 
 /// What becomes of a connection after a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +33,8 @@ pub(super) enum Fate {
     Close,
     /// It ends now.
     Abort,
+    /// It ends now, since its peer does not take its answers.
+    Unread,
 }
 
 /// Judges a connection by what changed between looks.
@@ -80,6 +48,12 @@ pub(super) struct Watchdog {
     stalled: Duration,
     /// For how long nothing has been asked.
     quiet: Duration,
+    /// Bytes that the peer had taken at the last look.
+    written: u64,
+    /// For how long the peer has taken too little.
+    unread: Duration,
+    /// Since when answers have not grown older.
+    aged: Duration,
 }
 
 impl Watchdog {
@@ -91,6 +65,9 @@ impl Watchdog {
             seen: 0,
             stalled: Duration::ZERO,
             quiet: Duration::ZERO,
+            written: 0,
+            unread: Duration::ZERO,
+            aged: Duration::ZERO,
         }
     }
 
@@ -108,6 +85,9 @@ impl Watchdog {
 
     /// Looks at the connection after another period.
     pub fn look(&mut self, activity: &Activity) -> Fate {
+        if self.is_unread(activity) {
+            return Fate::Unread;
+        }
         let requests = activity.requests.load(Ordering::Relaxed);
         let is_new = std::mem::replace(&mut self.seen, requests) != requests;
         if is_new || activity.answered.load(Ordering::Relaxed) != requests {
@@ -135,56 +115,73 @@ impl Watchdog {
             Fate::Stay
         }
     }
+
+    /// Whether the peer has not taken an answer within the deadline: nothing or too little of what waits, or not one of
+    /// many.
+    fn is_unread(&mut self, activity: &Activity) -> bool {
+        let written = activity.written.load(Ordering::Relaxed);
+        let taken = written - std::mem::replace(&mut self.written, written);
+        let least = LEAST_RATE * self.period.as_millis() / 1000;
+        if activity.blocked.load(Ordering::Relaxed) && u128::from(taken) <= least {
+            self.unread += self.period;
+        } else {
+            self.unread = Duration::ZERO;
+        }
+        self.aged += self.period;
+        let mut is_old = false;
+        if self.aged >= self.head_deadline / LOOKS {
+            self.aged = Duration::ZERO;
+            is_old = activity.grow_older();
+        }
+        is_old || self.unread >= self.head_deadline
+    }
 }
 
-/// The socket, or what TLS makes of it, noting that something was read.
+/// The socket, or what TLS makes of it, noting what was read and written.
 pub(super) struct Watched<S> {
-    io: TokioIo<S>,
+    stream: S,
     activity: Arc<Activity>,
 }
 
 impl<S> Watched<S> {
-    pub fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self {
-            io: TokioIo::new(stream),
-            activity,
+    pub const fn new(stream: S, activity: Arc<Activity>) -> Self {
+        Self { stream, activity }
+    }
+
+    fn note(&self, write: &Poll<io::Result<usize>>) {
+        match write {
+            Poll::Ready(Ok(count)) => self.activity.has_written(*count),
+            // It is about to end.
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.activity.cannot_write(),
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> Read for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if read.is_ready() {
-            self.activity.reading.store(true, Ordering::Relaxed);
+            self.activity.has_read(buffer.filled().len() - before);
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> Write for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        let write = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(&write);
+        write
     }
 
     fn poll_write_vectored(
@@ -192,7 +189,26 @@ impl<S: AsyncWrite + Unpin> Write for Watched<S> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, buffers)
+        let write = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
+        self.note(&write);
+        write
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flush = Pin::new(&mut self.stream).poll_flush(context);
+        if flush.is_pending() {
+            // TLS has records that the socket does not take.
+            self.activity.cannot_write();
+        }
+        flush
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -264,6 +280,36 @@ mod tests {
             looks(&mut watchdog, &activity, 10).last(),
             Some(&Fate::Abort)
         );
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_of_what_waits_is_cut_off_and_one_that_reads_slowly_is_not() {
+        let activity = Arc::new(Activity::default());
+        drop(activity.begin(false));
+        let mut watchdog = watchdog();
+        for _ in 0..20 {
+            // A window of the peer that opens now and then, for enough.
+            activity.has_written(2000);
+            activity.cannot_write();
+            drop(activity.begin(false));
+            assert_eq!(watchdog.look(&activity), Fate::Stay);
+        }
+        assert_eq!(
+            looks(&mut watchdog, &activity, 4),
+            [Fate::Stay, Fate::Stay, Fate::Stay, Fate::Unread]
+        );
+    }
+
+    #[test]
+    fn a_peer_that_takes_all_answers_but_one_is_cut_off() {
+        let activity = Arc::new(Activity::default());
+        let _unread = activity.made(100);
+        let mut watchdog = watchdog();
+        for _ in 0..LOOKS {
+            drop((activity.begin(true), activity.made(100)));
+            assert_eq!(watchdog.look(&activity), Fate::Stay);
+        }
+        assert_eq!(watchdog.look(&activity), Fate::Unread);
     }
 
     #[test]

@@ -4,43 +4,47 @@
 //! socket closes. Connections may finish, and HTTP/1 ones are told `Connection: close` with their next answer, HTTP/2 ones by
 //! GOAWAY. What is left at the deadline is cut off.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Request, Version};
+use axum::http::{HeaderValue, Request, StatusCode, Version};
 use axum::response::Response;
 use futures::FutureExt as _;
+use futures::future::{BoxFuture, Either, ready};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::rt::TokioIo;
+use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
-use super::connection::{Activity, Fate, Watchdog, Watched};
+use super::activity::Activity;
+use super::answer::Answer;
+use super::connection::{Fate, Watchdog, Watched};
+use super::port::{MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
-use super::{App, Limits, health};
+use super::{App, Limits, health, reply};
 
 /// How often keys are looked at for what their times say.
 const KEY_PERIOD: Duration = Duration::from_secs(5);
-/// How long to wait when the system has no more file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The longest head of an HTTP/1 request.
-const MAX_HEAD: usize = 32 << 10;
-/// The most header fields of a request.
-const MAX_HEADERS: usize = 64;
+/// How long to wait before the next attempt when a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// How long to wait before the next attempt to end connections whose peers make the server hold too much.
+const RELIEF_PAUSE: Duration = Duration::from_millis(200);
+/// What TLS keeps of an answer beside the socket's own buffer, in bytes.
+const TLS_BUFFER: usize = 16 << 10;
 
 /// What a connection that is one too many is told.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -66,8 +70,12 @@ trait Handler: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response> + Send;
     /// Counts connections.
     fn connected(&self, by: i64);
-    /// A connection was turned away.
+    /// A connection or a request was turned away, or a connection was ended before its time.
     fn turned_away(&self, cause: &'static str);
+    /// Whether this peer is a proxy that speaks for many.
+    fn is_trusted(&self, peer: IpAddr) -> bool;
+    /// Whether every connection ends with its first answer.
+    fn closes(&self) -> bool;
 }
 
 impl Handler for App {
@@ -81,6 +89,14 @@ impl Handler for App {
 
     fn turned_away(&self, cause: &'static str) {
         self.metrics().shed(cause);
+    }
+
+    fn is_trusted(&self, peer: IpAddr) -> bool {
+        self.trusts(peer)
+    }
+
+    fn closes(&self) -> bool {
+        false
     }
 }
 
@@ -98,6 +114,14 @@ impl Handler for Health {
     fn connected(&self, _: i64) {}
 
     fn turned_away(&self, _: &'static str) {}
+
+    fn is_trusted(&self, _: IpAddr) -> bool {
+        false
+    }
+
+    fn closes(&self) -> bool {
+        true
+    }
 }
 
 /// Serves requests on `listener`, over TLS if there is any, health and metrics on `health`, until `shutdown` and the drain that follows it.
@@ -113,7 +137,8 @@ pub async fn run(
 ) -> io::Result<()> {
     let (phase, ended) = watch::channel(Phase::Serving);
     let routes = health::router(app.clone());
-    let health = tokio::spawn(accept(health, None, Health(routes), few(), ended));
+    let port = health_port(app.limits());
+    let health = tokio::spawn(accept(health, None, Health(routes), port, ended));
     let turning = tokio::spawn(turn_keys(app.clone()));
     serve(listener, tls, app, shutdown).await;
     turning.abort();
@@ -124,19 +149,25 @@ pub async fn run(
 }
 
 /// Serves health and metrics of a process for as long as it lives, as [`run`] does.
-pub async fn serve_health(listener: TcpListener, routes: axum::Router) {
+pub async fn serve_health(listener: TcpListener, routes: axum::Router, limits: &Limits) {
     let (_serving, phases) = watch::channel(Phase::Serving);
-    accept(listener, None, Health(routes), few(), phases).await;
+    let port = health_port(limits);
+    accept(listener, None, Health(routes), port, phases).await;
 }
 
-/// Whoever holds connections open must not keep the kubelet's probes out.
-fn few() -> Limits {
-    Limits {
-        connections: 512,
-        connections_per_peer: 8,
+/// Probes come at once or never: connections that are held open must not keep the kubelet's out.
+fn health_port(limits: &Limits) -> Port {
+    let deadline = limits.head_deadline.min(Duration::from_secs(3));
+    Port::of_health(Limits {
+        connections: limits.health_connections,
+        connections_per_peer: limits.health_connections.div_ceil(2),
+        head_deadline: deadline,
+        body_deadline: deadline,
+        idle: deadline,
+        held_bytes: 16 << 20,
         drain: Duration::from_secs(1),
-        ..Limits::default()
-    }
+        ..limits.clone()
+    })
 }
 
 async fn turn_keys(app: App) {
@@ -160,7 +191,8 @@ pub async fn run_embedded(listener: TcpListener, app: App, shutdown: Cancellatio
 pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: App, shutdown: CancellationToken) {
     let limits = app.limits().clone();
     let (phase, phases) = watch::channel(Phase::Serving);
-    let accepting = accept(listener, tls, app.clone(), limits.clone(), phases);
+    let port = Port::new(limits.clone());
+    let accepting = accept(listener, tls, app.clone(), port, phases);
     let leaving = async {
         shutdown.cancelled().await;
         app.status().drain();
@@ -182,42 +214,67 @@ async fn accept(
     listener: TcpListener,
     tls: Option<Tls>,
     handler: impl Handler,
-    limits: Limits,
+    port: Port,
     mut phases: watch::Receiver<Phase>,
 ) {
-    let port = Arc::new(Port::new(limits));
+    bound_buffers(&listener);
+    let port = Arc::new(port);
     let connections = TaskTracker::new();
-    let open = |stream: TcpStream, peer: SocketAddr| match port.enter(peer.ip()) {
-        Ok(place) => {
-            // A socket that takes no option is about to fail anyway.
-            let _ = stream.set_nodelay(true);
-            let (handler, phases) = (handler.clone(), phases.clone());
-            match &tls {
-                None => connections.spawn(drive(stream, place, handler, phases)),
-                Some(tls) => {
-                    connections.spawn(secure(tls.acceptor(), stream, place, handler, phases))
+    let open = |stream: TcpStream, peer: SocketAddr| {
+        let is_trusted = handler.is_trusted(peer.ip());
+        match port.enter(peer.ip(), is_trusted) {
+            Ok((place, has_ended_another)) => {
+                if has_ended_another {
+                    handler.turned_away("idle");
                 }
-            };
-        }
-        Err(cause) => {
-            handler.turned_away(cause);
-            if tls.is_some() {
-                return;
+                // A socket that takes no option is about to fail anyway.
+                let _ = stream.set_nodelay(true);
+                let (handler, phases) = (handler.clone(), phases.clone());
+                match &tls {
+                    None => connections.spawn(drive(stream, place, handler, phases)),
+                    Some(tls) => {
+                        connections.spawn(secure(tls.acceptor(), stream, place, handler, phases))
+                    }
+                };
             }
-            // What does not fit into the socket's buffer is not worth waiting for.
-            let _ = stream.try_write(FULL);
+            Err(cause) => {
+                handler.turned_away(cause);
+                if tls.is_some() {
+                    return;
+                }
+                // What does not fit into the socket's buffer is not worth waiting for.
+                let _ = stream.try_write(FULL);
+            }
         }
     };
     let mut closing = phases.clone();
+    let mut relief = None;
+    let mut failures = Failures::default();
     loop {
+        let overloaded = match relief {
+            Some(at) => Either::Left(tokio::time::sleep_until(at)),
+            None => Either::Right(port.overloaded()),
+        };
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => open(stream, peer),
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    if is_out_of_files(&error) && port.make_room() {
+                        handler.turned_away("files");
+                    }
+                    failures.tell(&error);
+                    // A caller that has gone already says nothing about the next.
+                    if !is_of_one_connection(&error) {
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                 }
             },
+            () = overloaded => {
+                for _ in 0..port.relieve() {
+                    handler.turned_away("unread");
+                }
+                relief = port.is_overloaded().then(|| Instant::now() + RELIEF_PAUSE);
+            }
             () = reached(&mut closing, Phase::Closing) => break,
         }
     }
@@ -233,77 +290,41 @@ async fn accept(
     }
 }
 
+/// Whether an error of `accept` is that of the connection, and not of the listener (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Connections that could not be accepted, told at most once a second.
+#[derive(Default)]
+struct Failures {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Failures {
+    fn tell(&mut self, error: &io::Error) {
+        self.untold += 1;
+        let now = Instant::now();
+        let is_recent = |told: Instant| now - told < Duration::from_secs(1);
+        if self.told.is_some_and(is_recent) {
+            return;
+        }
+        self.told = Some(now);
+        let count = std::mem::take(&mut self.untold);
+        tracing::warn!(%error, count, "connections could not be accepted, will retry");
+    }
+}
+
 /// Waits for a phase; whoever drops the sender has ended everything.
 async fn reached(phases: &mut watch::Receiver<Phase>, at: Phase) {
     let _ = phases.wait_for(|phase| *phase >= at).await;
-}
-
-/// One listening port: its limits and who is connected.
-struct Port {
-    limits: Limits,
-    builder: Builder<TokioExecutor>,
-    peers: Mutex<HashMap<IpAddr, usize>>,
-    places: tokio::sync::Semaphore,
-}
-
-/// The place of one connection, given back when it ends.
-struct Place {
-    port: Arc<Port>,
-    peer: IpAddr,
-}
-
-impl Port {
-    fn new(limits: Limits) -> Self {
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder
-            .http1()
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_HEAD)
-            .http2()
-            .max_concurrent_streams(128)
-            .max_pending_accept_reset_streams(20)
-            .max_local_error_reset_streams(64)
-            .max_header_list_size(16 << 10)
-            .max_send_buf_size(64 << 10);
-        Self {
-            places: tokio::sync::Semaphore::new(limits.connections),
-            limits,
-            builder,
-            peers: Mutex::default(),
-        }
-    }
-
-    fn enter(self: &Arc<Self>, peer: IpAddr) -> Result<Place, &'static str> {
-        let place = self.places.try_acquire().map_err(|_| "connections")?;
-        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = peers.entry(peer).or_insert(0);
-        if *count >= self.limits.connections_per_peer {
-            return Err("connections_per_peer");
-        }
-        *count += 1;
-        place.forget();
-        Ok(Place {
-            port: Arc::clone(self),
-            peer,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut peers = self
-            .port
-            .peers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = peers.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                peers.remove(&self.peer);
-            }
-        }
-        self.port.places.add_permits(1);
-    }
 }
 
 /// Serves one connection to its end, once TLS stands. Its place is taken from the first byte on.
@@ -315,10 +336,19 @@ async fn secure(
     mut phases: watch::Receiver<Phase>,
 ) {
     let deadline = place.port.limits.head_deadline;
-    let handshake = tokio::time::timeout(deadline, acceptor.accept(stream));
-    let stream = tokio::select! {
-        stream = handshake => stream,
-        () = reached(&mut phases, Phase::Ended) => return,
+    let stream = {
+        let Ok(_handshake) = place.shake_hands() else {
+            handler.turned_away("handshakes");
+            return;
+        };
+        let bounded = |tls: &mut ServerConnection| tls.set_buffer_limit(Some(TLS_BUFFER));
+        let accepting = acceptor.accept_with(stream, bounded);
+        let handshake = tokio::time::timeout(deadline, accepting);
+        tokio::select! {
+            stream = handshake => stream,
+            () = place.activity.ended() => return,
+            () = reached(&mut phases, Phase::Ended) => return,
+        }
     };
     match stream {
         Ok(Ok(stream)) => drive(stream, place, handler, phases).await,
@@ -334,27 +364,29 @@ async fn drive(
     handler: impl Handler,
     mut phases: watch::Receiver<Phase>,
 ) {
-    let activity = Arc::new(Activity::default());
+    let activity = Arc::clone(&place.activity);
     let peer = place.peer;
     let service = {
         let (activity, phases, handler) = (Arc::clone(&activity), phases.clone(), handler.clone());
         service_fn(move |request: Request<Incoming>| {
             let version = request.version();
             let answering = activity.begin(version == Version::HTTP_2);
-            let answer = handler.clone().handle(peer, request);
-            let phases = phases.clone();
+            let answer = answer(&handler, &activity, peer, request);
+            let (activity, phases) = (Arc::clone(&activity), phases.clone());
+            let closes = handler.closes();
             async move {
                 let mut response = answer.await;
                 drop(answering);
-                if version < Version::HTTP_2 && *phases.borrow() != Phase::Serving {
+                if version < Version::HTTP_2 && (closes || *phases.borrow() != Phase::Serving) {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
                 }
-                Ok::<_, Infallible>(response)
+                let accounted = |body| Answer::new(body, |bytes| activity.made(bytes));
+                Ok::<_, Infallible>(response.map(accounted))
             }
         })
     };
-    let io = Watched::new(stream, Arc::clone(&activity));
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
     let connection = place
         .port
         .builder
@@ -364,6 +396,7 @@ async fn drive(
     let mut watchdog = Watchdog::new(&place.port.limits);
     let mut ticks = tokio::time::interval(watchdog.period());
     ticks.reset();
+    let mut ended = std::pin::pin!(activity.ended());
     handler.connected(1);
     let mut phase = *phases.borrow_and_update();
     loop {
@@ -381,6 +414,7 @@ async fn drive(
             biased;
             // How it ended is the caller's business.
             _ = connection.as_mut() => break,
+            () = ended.as_mut() => break,
             changed = phases.changed() => {
                 phase = *phases.borrow_and_update();
                 if changed.is_err() || phase == Phase::Ended {
@@ -391,8 +425,30 @@ async fn drive(
                 Fate::Stay => {}
                 Fate::Close => connection.as_mut().graceful_shutdown(),
                 Fate::Abort => break,
+                Fate::Unread => {
+                    handler.turned_away("unread");
+                    break;
+                }
             },
         }
     }
     handler.connected(-1);
+}
+
+/// Answers a request, unless it asks for more than it may have. In memory of its own: what waits to be sent is small.
+fn answer(
+    handler: &impl Handler,
+    activity: &Activity,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> BoxFuture<'static, Response> {
+    if request.headers().len() > MAX_HEADERS {
+        let refusal = reply::empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        return Box::pin(ready(refusal));
+    }
+    if activity.is_excessive() {
+        handler.turned_away("unread");
+        return Box::pin(ready(reply::overloaded()));
+    }
+    Box::pin(handler.clone().handle(peer, request))
 }

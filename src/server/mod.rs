@@ -6,18 +6,23 @@
 //! objects, keys and certificates come from (whoever calls [`Publisher::update`], [`Publisher::set_keys`] and
 //! [`Tls::replace`]).
 
+mod activity;
+mod answer;
 mod app;
 mod connection;
 mod forwarded;
 mod health;
 mod limits;
 mod listener;
+mod places;
+mod port;
 mod reply;
 mod request;
 pub mod revoke_kube;
 mod revoker;
 mod router;
 mod routes;
+mod shares;
 mod snapshot;
 mod status;
 #[cfg(test)]

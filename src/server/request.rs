@@ -1,21 +1,23 @@
 //! A request on its way through the server, and what every endpoint asks of it.
 
+use std::future::{Future as _, poll_fn};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::Guard;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::FutureExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use jiff::Timestamp;
 
 use super::App;
+use super::places::Caller;
 use super::reply::Refusal;
 use super::snapshot::{Site, Snapshot};
 use crate::directory::AcceptedClient;
@@ -33,6 +35,8 @@ use crate::tokens::reference;
 pub(super) struct Arrival {
     pub app: App,
     pub peer: Option<IpAddr>,
+    /// Whose share of the server the request takes.
+    pub caller: Option<Caller>,
 }
 
 /// A request at its endpoint.
@@ -40,6 +44,7 @@ pub(super) struct Call {
     pub app: App,
     pub endpoint: Endpoint,
     pub peer: Option<IpAddr>,
+    caller: Option<Caller>,
     pub head: Parts,
     body: Body,
 }
@@ -68,6 +73,7 @@ impl Call {
         Self {
             app: arrival.app,
             peer: arrival.peer,
+            caller: arrival.caller,
             endpoint,
             head,
             body,
@@ -113,13 +119,20 @@ impl Call {
         if let Some(collected) = reading.as_mut().now_or_never() {
             return collected;
         }
-        let Some(_waiting) = self.app.wait_for_body() else {
-            self.app.metrics().shed("bodies");
-            return Err(Refusal::Unavailable);
+        let shed = |cause| {
+            self.app.metrics().shed(cause);
+            Refusal::Unavailable
         };
-        match tokio::time::timeout(deadline, reading).await {
-            Ok(collected) => collected,
-            Err(_) => Err(Refusal::TooSlow),
+        let waiting = self.app.wait_for_body(self.caller).map_err(shed)?;
+        let noted = poll_fn(|context| {
+            waiting.touch();
+            reading.as_mut().poll(context)
+        });
+        tokio::select! {
+            biased;
+            collected = noted => collected,
+            () = waiting.ended() => Err(shed("bodies")),
+            () = tokio::time::sleep(deadline) => Err(Refusal::TooSlow),
         }
     }
 
@@ -197,6 +210,53 @@ impl Call {
     }
 }
 
+/// Refuses a request that names two hosts, so that this server and a proxy could read it differently: several `Host`
+/// headers or one that is no host and port (RFC 9112 section 3.2), or one that differs from the `:authority` or the
+/// target's (RFC 9113 section 8.3.1).
+///
+/// # Errors
+/// `invalid_request`.
+pub(super) fn check_host(request: &Request) -> Result<(), Refusal> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let Some(host) = hosts.next().map(HeaderValue::as_bytes) else {
+        return Ok(());
+    };
+    let refused = |why| Err(OAuthError::new(ErrorCode::InvalidRequest, why).into());
+    if hosts.next().is_some() {
+        return refused("send one Host header");
+    }
+    if !host.iter().all(|byte| is_of_host(*byte)) {
+        return refused("the Host header is not a host and port");
+    }
+    let authority = request.uri().authority().map(|it| it.as_str().as_bytes());
+    match authority {
+        Some(authority) if !is_same_host(authority, host) => {
+            refused("the Host header differs from the request's authority")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The characters of `uri-host [ ":" port ]` (RFC 3986 section 3.2.2), without the comma, which joins two headers.
+const fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b';' | b'='
+                | b':' | b'[' | b']'
+        )
+}
+
+/// Whether two authorities are the same, a default port aside.
+fn is_same_host(one: &[u8], other: &[u8]) -> bool {
+    fn bare(authority: &[u8]) -> &[u8] {
+        let http = authority.strip_suffix(b":80");
+        let https = || authority.strip_suffix(b":443");
+        http.or_else(https).unwrap_or(authority)
+    }
+    bare(one).eq_ignore_ascii_case(bare(other))
+}
+
 /// The caller's `X-Request-Id`, if it is one to be repeated: 1 to 64 of letters, digits, `.`, `_`, `-`.
 pub(super) fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get("x-request-id").filter(|value| {
@@ -226,7 +286,7 @@ pub(super) fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<It
 
 async fn collect(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
     let mut first = Bytes::new();
-    let mut all = BytesMut::new();
+    let mut all = Vec::new();
     while !body.is_end_stream() {
         let Some(frame) = body.frame().await else {
             break;
@@ -234,18 +294,23 @@ async fn collect(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
         let Ok(data) = frame.map_err(|_| Refusal::BrokenBody)?.into_data() else {
             continue;
         };
-        if first.len().max(all.len()) + data.len() > most {
+        let length = first.len() + all.len() + data.len();
+        if length > most {
             return Err(Refusal::TooLarge);
         }
         // One frame is the usual case and needs no copy.
         if first.is_empty() && all.is_empty() {
             first = data;
-        } else {
-            all.extend_from_slice(&std::mem::take(&mut first));
-            all.extend_from_slice(&data);
+            continue;
         }
+        if all.capacity() < length {
+            // Twice as much at each step, and never more than may come.
+            all.reserve_exact((2 * length).min(most) - all.len());
+        }
+        all.extend_from_slice(&std::mem::take(&mut first));
+        all.extend_from_slice(&data);
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
+    Ok(if all.is_empty() { first } else { all.into() })
 }
 
 /// A token taken apart, its signature verified if it has one.

@@ -22,10 +22,16 @@ pub(super) fn router(path: &str) -> Router {
     let at = |below: &str| format!("{path}{below}");
     // At the root, the issuer's path follows (RFC 8414 section 3.1).
     let metadata = format!("{}{path}", paths::AUTHORIZATION_SERVER);
-    // A gateway's name, and whatever path the proxy appends.
-    let gateways = format!("{path}{}/{{*gateway}}", paths::CHECK_TOKEN);
+    // A gateway's name, and whatever path the proxy appends; without a name, an unknown gateway.
+    let unnamed = at(paths::CHECK_TOKEN);
+    let gateways = [
+        format!("{unnamed}/{{*gateway}}"),
+        format!("{unnamed}/"),
+        unnamed,
+    ];
+    let check = || on(Endpoint::CheckToken, Methods::Any, check_token::handle);
 
-    Router::new()
+    let routes = Router::new()
         .route(
             &at(paths::OPENID_CONFIGURATION),
             read(Endpoint::Discovery, discovery::openid),
@@ -44,13 +50,12 @@ pub(super) fn router(path: &str) -> Router {
             &at(paths::REVOCATION),
             post(Endpoint::Revocation, revocation::handle),
         )
-        .route(
-            &gateways,
-            on(Endpoint::CheckToken, Methods::Any, check_token::handle),
-        )
         .fallback_service(on(Endpoint::Other, Methods::Any, |_| async {
             reply::not_found()
-        }))
+        }));
+    gateways
+        .iter()
+        .fold(routes, |routes, path| routes.route(path, check()))
 }
 
 /// What may be done at a path.

@@ -3,6 +3,7 @@
 //! Writers change their own copy of the tables, which share structure with the published one, and publish once a batch.
 //! What every caller gets alike (documents, challenges) is made then and not at a request.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
@@ -110,6 +111,12 @@ impl Document {
 }
 
 impl Site {
+    /// Whether an address is that of a trusted proxy.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
+        let mut trusted = self.trusted_proxies.iter();
+        trusted.any(|range| range.contains(address))
+    }
+
     fn new(identity: &IdentityRecord, ring: &Arc<KeyRing>) -> Result<Self, BadSite> {
         let issuer = &identity.issuer;
         let (_, rest) = issuer.split_once("://").ok_or(BadSite)?;

@@ -26,6 +26,8 @@ pub struct Directory<B> {
     hints: mpsc::UnboundedReceiver<Hint>,
     /// What was told and not yet looked at.
     pending: BTreeSet<PathBuf>,
+    /// What was read and is to be told once the births in it are saved.
+    unsaved: Option<Update>,
     /// When everything was last looked at.
     looked: Instant,
     /// Dropped, it stops. `None`: the system has no watches left, or none for this file system.
@@ -50,6 +52,7 @@ impl<B: Births> Directory<B> {
             seen: BTreeMap::new(),
             hints,
             pending: BTreeSet::new(),
+            unsaved: None,
             looked: Instant::now(),
             watcher,
         }
@@ -70,8 +73,8 @@ impl<B: Births> Directory<B> {
         self.read_changes().map(|(update, _)| update)
     }
 
-    /// Waits until something has changed, and reads it. May be dropped and called again. After an error
-    /// nothing that changed is lost but where births could not be saved: then the state is unusable.
+    /// Waits until something has changed, and reads it. May be dropped and called again, also after an error: what
+    /// changed is told by a later call.
     pub async fn changed(&mut self) -> io::Result<Update> {
         loop {
             self.hinted().await;
@@ -113,8 +116,14 @@ impl<B: Births> Directory<B> {
         let now = Instant::now();
         self.looked = now;
         let hinted = std::mem::take(&mut self.pending);
-        let mut is_news = false;
-        let files = self.folder.files()?;
+        let mut is_news = self.unsaved.is_some();
+        let files = match self.folder.files() {
+            Ok(files) => files,
+            Err(error) => {
+                self.pending.extend(hinted);
+                return Err(error);
+            }
+        };
         let present: BTreeSet<&Path> = files.iter().map(PathBuf::as_path).collect();
         let absent: Vec<PathBuf> = self
             .live
@@ -134,8 +143,21 @@ impl<B: Births> Directory<B> {
                 self.seen.insert(path, found);
             }
         }
-        let update = self.live.update(now, &mut self.births);
-        self.births.save()?;
+        let news = self.live.update(now, &mut self.births);
+        let update = match self.unsaved.take() {
+            Some(mut before) => {
+                before.events.extend(news.events);
+                Update {
+                    events: before.events,
+                    faults: news.faults,
+                }
+            }
+            None => news,
+        };
+        if let Err(error) = self.births.save() {
+            self.unsaved = Some(update);
+            return Err(error);
+        }
         Ok((update, is_news))
     }
 }

@@ -67,7 +67,19 @@ impl Endpoint {
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Why a request or connection is turned away.
-const SHED: [&str; 4] = ["requests", "bodies", "connections", "connections_per_peer"];
+const SHED: [&str; 11] = [
+    "requests",
+    "requests_per_peer",
+    "bodies",
+    "bodies_per_peer",
+    "connections",
+    "connections_per_peer",
+    "idle",
+    "unread",
+    "files",
+    "handshakes",
+    "tls_handshake",
+];
 
 /// Why the store fails.
 const STORE: [&str; 5] = ["full", "read_only", "corrupt", "io", "other"];

@@ -91,7 +91,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         shutdown.clone(),
     ));
     tokio::select! {
-        result = world.follow() => result?,
+        never = world.follow() => match never {},
         () = asked_to_stop => {}
     }
     tracing::info!("stopping: requests under way are answered first");

@@ -4,9 +4,11 @@
 //! files -> directory. A change of a manifest is served before anything is written because of it.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures::future::BoxFuture;
@@ -16,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::super::clock::now;
+use super::super::files;
 use super::problems::Told;
 use super::{Args, origin};
 use crate::directory::{Change, Directory, ObjectKey, Settings, usage};
@@ -33,6 +36,9 @@ use crate::source::files::Folder;
 use crate::source::live::{Event, Update};
 use crate::source::watch;
 use crate::tokens::{MacKey, SystemEntropy};
+
+/// How long to wait before something that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// A running dev mode.
 pub(super) struct World {
@@ -56,6 +62,8 @@ pub(super) struct World {
     /// Dropped, it stops.
     _watcher: notify::RecommendedWatcher,
     told: Told,
+    /// Something that belonged to objects which are gone could not be removed yet.
+    owes_removal: bool,
     state: PathBuf,
     stop: CancellationToken,
 }
@@ -89,6 +97,7 @@ impl World {
         };
         let mut config = Config::new(identity.clone());
         config.settings = settings.clone();
+        config.limits = files::limits();
         config.allowed_hosts = allowed_hosts(listen);
         let (uses, reports) = Uses::new(config.metrics.clone());
         let app = App::with_uses(config, FileRevoker(files.clone()), uses)?;
@@ -116,6 +125,7 @@ impl World {
             touched,
             _watcher: watcher,
             told: Told::default(),
+            owes_removal: false,
             state,
             stop: CancellationToken::new(),
         };
@@ -125,7 +135,7 @@ impl World {
 
     async fn start(&mut self) -> anyhow::Result<()> {
         let update = self.source.look()?;
-        self.take(&update).await?;
+        self.take(&update).await;
         self.files.collect_garbage()?;
         self.ensure_keys().await?;
         self.app.status().lists_complete();
@@ -135,13 +145,20 @@ impl World {
         Ok(())
     }
 
-    /// Follows manifests, Credentials and the state folder until something is broken.
-    pub(super) async fn follow(&mut self) -> anyhow::Result<()> {
+    /// Follows manifests, Credentials and the state folder for as long as it is polled. What cannot be read or written
+    /// now, since no file can be opened or the disk is full, is tried again: what is served stays as it was.
+    pub(super) async fn follow(&mut self) -> Infallible {
         loop {
             tokio::select! {
-                update = self.source.changed() => {
-                    let update = update.context("the manifests cannot be read any more")?;
-                    self.take(&update).await?;
+                update = self.source.changed() => match update {
+                    Ok(update) => self.take(&update).await,
+                    Err(error) => {
+                        tracing::warn!(%error, "the manifests cannot be read or the state cannot be written, will retry: what was read before stays");
+                        tokio::time::sleep(RETRY).await;
+                    }
+                },
+                () = tokio::time::sleep(RETRY), if self.owes_removal => {
+                    self.owes_removal = self.files.collect_garbage().is_err();
                 }
                 Some(event) = self.credentials.recv() => {
                     let mut events = vec![event];
@@ -155,7 +172,7 @@ impl World {
                     while let Ok(more) = self.touched.try_recv() {
                         paths.extend(more);
                     }
-                    self.state_touched(&paths).await?;
+                    self.state_touched(&paths).await;
                 }
             }
         }
@@ -177,11 +194,9 @@ impl World {
         }
     }
 
-    async fn take(&mut self, update: &Update) -> anyhow::Result<()> {
-        let mut changes = Vec::new();
-        for event in &update.events {
-            changes.extend(self.change(event)?);
-        }
+    async fn take(&mut self, update: &Update) {
+        let events = update.events.iter();
+        let changes: Vec<_> = events.filter_map(|event| self.change(event)).collect();
         self.app.publisher().update(|directory| {
             for change in &changes {
                 directory.apply(change.clone());
@@ -198,17 +213,14 @@ impl World {
                 .collect(),
         );
         self.told.tell(update, &self.directory(), now());
-        Ok(())
     }
 
     /// What an event means, after the objects that the controller reads are up to date with it.
-    fn change(&mut self, event: &Event) -> anyhow::Result<Option<Change>> {
-        Ok(match event {
+    fn change(&mut self, event: &Event) -> Option<Change> {
+        match event {
             Event::Upsert(kind, raw) => {
                 let mut raw = raw.clone();
-                let Some(key) = key_of(&raw) else {
-                    return Ok(None);
-                };
+                let key = key_of(&raw)?;
                 if *kind == Kind::Identity && key == self.identity {
                     self.written_issuer = raw
                         .pointer("/spec/issuer")
@@ -221,14 +233,15 @@ impl World {
                 change
             }
             Event::Delete(kind, key) => {
-                self.files
-                    .remove_object(*kind, key)
-                    .context("cannot remove what belonged to an object")?;
+                if let Err(error) = self.files.remove_object(*kind, key) {
+                    tracing::warn!(%error, %kind, name = %key, "what belonged to a deleted object cannot be removed, will retry");
+                    self.owes_removal = true;
+                }
                 Some(Change::Delete(*kind, key.clone()))
             }
             Event::Namespace(name, labels) => Some(Change::Namespace(name.clone(), labels.clone())),
             Event::NamespaceGone(name) => Some(Change::NamespaceGone(name.clone())),
-        })
+        }
     }
 
     fn take_all_credentials(&self) -> anyhow::Result<()> {
@@ -271,7 +284,7 @@ impl World {
         Change::credential(credential, self.mac.as_deref().filter(|_| is_ours))
     }
 
-    async fn state_touched(&mut self, paths: &BTreeSet<PathBuf>) -> anyhow::Result<()> {
+    async fn state_touched(&mut self, paths: &BTreeSet<PathBuf>) {
         let keys = self.files.keys_folder();
         for path in paths {
             let Some(key) = Files::secret_at(path) else {
@@ -285,7 +298,6 @@ impl World {
         {
             tracing::error!("{error:#}: the keys of before stay");
         }
-        Ok(())
     }
 
     /// Makes the keys of the Identity that are missing, and takes them all.

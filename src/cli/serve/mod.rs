@@ -159,6 +159,7 @@ impl Service {
         let config = Config {
             settings: self.settings(),
             metrics: self.metrics.clone(),
+            limits: super::files::limits(),
             ..Config::new(self.identity.clone())
         };
         let (uses, reports) = Uses::new(self.metrics.clone());

@@ -1,0 +1,376 @@
+//! What a connection is doing, and the memory that its peer makes the server hold.
+//!
+//! A connection's own tasks write it with a few atomic operations a request; its watchdog and the port read it. An answer
+//! counts until its bytes have been handed to the socket, however long the peer takes to read them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::Limits;
+
+/// How many looks at a connection an answer may wait to be taken: in an own slot for each.
+pub(super) const AGES: usize = 5;
+/// A peer that has taken nothing of an answer for so long may lose its connection to another.
+const STALL: Duration = Duration::from_secs(1);
+/// What an answer costs beside its bytes: the stream, its task and its head.
+const PER_ANSWER: usize = 2 << 10;
+/// What a socket costs whose peer does not read: the kernel's two buffers, full.
+const PER_BLOCKED: usize = 64 << 10;
+/// The most that HTTP/2's table of header fields can pin of what was read: 4 KiB of entries of at least 33 bytes, each
+/// of which keeps the buffer of 8 KiB alive that it came in.
+const MOST_PINNED: u64 = 1 << 20;
+
+/// Memory that peers make a port hold.
+#[derive(Debug)]
+pub(super) struct Load {
+    started: Instant,
+    /// How long a handler may be at work before its peer is held responsible, in milliseconds.
+    patience: u64,
+    most: usize,
+    charged: AtomicUsize,
+    /// There is more than `most`.
+    pub(super) exceeded: Notify,
+}
+
+impl Load {
+    pub fn new(limits: &Limits) -> Self {
+        Self {
+            started: Instant::now(),
+            patience: millis(limits.revocation + STALL),
+            most: limits.held_bytes,
+            charged: AtomicUsize::new(0),
+            exceeded: Notify::new(),
+        }
+    }
+
+    /// Milliseconds since the port opened.
+    pub fn now(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
+
+    /// Bytes beyond the limit.
+    pub fn excess(&self) -> usize {
+        self.charged.load(Ordering::Relaxed).saturating_sub(self.most)
+    }
+
+    fn charge(&self, bytes: usize) {
+        let charged = self.charged.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if charged > self.most {
+            self.exceeded.notify_one();
+        }
+    }
+
+    fn release(&self, bytes: usize) {
+        self.charged.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What a connection is doing.
+#[derive(Debug)]
+pub(super) struct Activity {
+    load: Arc<Load>,
+    pub(super) requests: AtomicU64,
+    pub(super) answered: AtomicU64,
+    /// Bytes came that no request has been made of yet.
+    pub(super) reading: AtomicBool,
+    is_http2: AtomicBool,
+    /// Bytes from and to the peer.
+    read: AtomicU64,
+    pub(super) written: AtomicU64,
+    /// When bytes last came or went.
+    touched: AtomicU64,
+    /// Answers that were made and not handed over, in all and by the look since which they wait.
+    unsent: AtomicU32,
+    by_age: [AtomicU32; AGES],
+    age: AtomicUsize,
+    /// When an answer was last taken, or the first began to wait.
+    taken: AtomicU64,
+    /// The socket takes no more, and since when.
+    pub(super) blocked: AtomicBool,
+    blocked_at: AtomicU64,
+    /// Bytes of this connection in the port's load; of them what a table of header fields may pin.
+    charged: AtomicUsize,
+    pinned: AtomicU64,
+    /// Told when the connection has to end for another.
+    ended: Notify,
+}
+
+/// One request of a connection being answered.
+pub(super) struct Answering(Arc<Activity>);
+
+/// One answer that has not been handed over.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    activity: Arc<Activity>,
+    age: usize,
+    bytes: usize,
+}
+
+impl Activity {
+    pub fn new(load: Arc<Load>) -> Self {
+        let now = load.now();
+        Self {
+            load,
+            requests: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            reading: AtomicBool::new(false),
+            is_http2: AtomicBool::new(false),
+            read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            touched: AtomicU64::new(now),
+            unsent: AtomicU32::new(0),
+            by_age: std::array::from_fn(|_| AtomicU32::new(0)),
+            age: AtomicUsize::new(0),
+            taken: AtomicU64::new(now),
+            blocked: AtomicBool::new(false),
+            blocked_at: AtomicU64::new(now),
+            charged: AtomicUsize::new(0),
+            pinned: AtomicU64::new(0),
+            ended: Notify::new(),
+        }
+    }
+
+    /// A request came.
+    pub fn begin(self: &Arc<Self>, is_http2: bool) -> Answering {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.reading.store(false, Ordering::Relaxed);
+        if is_http2 {
+            self.is_http2.store(true, Ordering::Relaxed);
+        }
+        Answering(Arc::clone(self))
+    }
+
+    /// An answer of `bytes` was made.
+    pub fn made(self: &Arc<Self>, bytes: usize) -> Unsent {
+        if self.unsent.fetch_add(1, Ordering::Relaxed) == 0 {
+            let now = self.touched.load(Ordering::Relaxed);
+            self.taken.store(now, Ordering::Relaxed);
+        }
+        let age = self.age.load(Ordering::Relaxed) % AGES;
+        if let Some(slot) = self.by_age.get(age) {
+            slot.fetch_add(1, Ordering::Relaxed);
+        }
+        let bytes = bytes + PER_ANSWER;
+        self.charge(bytes);
+        Unsent {
+            activity: Arc::clone(self),
+            age,
+            bytes,
+        }
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.is_http2.load(Ordering::Relaxed)
+    }
+
+    /// Whether the port holds too much, and this connection's peer has part in it.
+    pub fn is_excessive(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed) > 0 && self.load.excess() > 0
+    }
+
+    /// Bytes came.
+    pub fn has_read(&self, bytes: usize) {
+        self.reading.store(true, Ordering::Relaxed);
+        self.touched.store(self.load.now(), Ordering::Relaxed);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let read = self.read.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        // Only the connection's own task reads, so that these need not happen at once.
+        let pinned = self.pinned.load(Ordering::Relaxed);
+        if pinned < MOST_PINNED && self.is_http2() {
+            let pins = read.min(MOST_PINNED);
+            self.pinned.store(pins, Ordering::Relaxed);
+            self.charge(usize::try_from(pins - pinned).unwrap_or(0));
+        }
+    }
+
+    /// Bytes went.
+    pub fn has_written(&self, bytes: usize) {
+        self.touched.store(self.load.now(), Ordering::Relaxed);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+        if self.blocked.load(Ordering::Relaxed) {
+            self.blocked.store(false, Ordering::Relaxed);
+            self.release(PER_BLOCKED);
+        }
+    }
+
+    /// The socket takes no more.
+    pub fn cannot_write(&self) {
+        if !self.blocked.swap(true, Ordering::Relaxed) {
+            self.blocked_at.store(self.load.now(), Ordering::Relaxed);
+            self.charge(PER_BLOCKED);
+        }
+    }
+
+    /// Another look's time has passed. Whether some answer has waited for all of them.
+    pub fn grow_older(&self) -> bool {
+        let next = (self.age.load(Ordering::Relaxed) + 1) % AGES;
+        let oldest = self.by_age.get(next);
+        if oldest.is_some_and(|oldest| oldest.load(Ordering::Relaxed) > 0) {
+            return true;
+        }
+        self.age.store(next, Ordering::Relaxed);
+        false
+    }
+
+    /// Since when the connection is of no use, by [`Load::now`]; `None`: a request is under way and its peer has part in
+    /// it.
+    pub fn idle_since(&self, now: u64) -> Option<u64> {
+        let of = |time: &AtomicU64| time.load(Ordering::Relaxed);
+        let (since, patience) = if of(&self.requests) != of(&self.answered) {
+            (of(&self.touched), self.load.patience)
+        } else if self.blocked.load(Ordering::Relaxed) {
+            (of(&self.blocked_at), millis(STALL))
+        } else if self.unsent.load(Ordering::Relaxed) > 0 {
+            (of(&self.taken), millis(STALL))
+        } else {
+            (of(&self.touched), 0)
+        };
+        (now.saturating_sub(since) >= patience).then_some(since)
+    }
+
+    /// Bytes that it makes the port hold.
+    pub fn weight(&self) -> usize {
+        self.charged.load(Ordering::Relaxed)
+    }
+
+    /// Tells the connection to end at once.
+    pub fn end(&self) {
+        self.ended.notify_one();
+    }
+
+    /// Waits until it is told to end.
+    pub async fn ended(&self) {
+        self.ended.notified().await;
+    }
+
+    fn charge(&self, bytes: usize) {
+        self.charged.fetch_add(bytes, Ordering::Relaxed);
+        self.load.charge(bytes);
+    }
+
+    fn release(&self, bytes: usize) {
+        self.charged.fetch_sub(bytes, Ordering::Relaxed);
+        self.load.release(bytes);
+    }
+}
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        self.load.release(*self.charged.get_mut());
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answered.fetch_add(1, Ordering::Relaxed);
+        self.0.reading.store(false, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        let activity = &self.activity;
+        activity.unsent.fetch_sub(1, Ordering::Relaxed);
+        if let Some(slot) = activity.by_age.get(self.age) {
+            slot.fetch_sub(1, Ordering::Relaxed);
+        }
+        // Bytes have just gone, or the stream was reset by some that came.
+        let touched = activity.touched.load(Ordering::Relaxed);
+        activity.taken.store(touched, Ordering::Relaxed);
+        activity.release(self.bytes);
+    }
+}
+
+#[cfg(test)]
+impl Default for Activity {
+    fn default() -> Self {
+        Self::new(Arc::new(Load::new(&Limits::default())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: u64 = 1_000_000;
+
+    #[test]
+    fn a_connection_without_a_request_is_of_no_use_since_it_was_last_heard_of() {
+        let activity = Arc::new(Activity::default());
+        activity.touched.store(7, Ordering::Relaxed);
+        assert_eq!(activity.idle_since(7), Some(7));
+        let answering = activity.begin(false);
+        assert_eq!(activity.idle_since(8), None, "a request is under way");
+        assert_eq!(
+            activity.idle_since(LONG),
+            Some(7),
+            "whose peer sends nothing"
+        );
+        drop(answering);
+        assert_eq!(activity.idle_since(8), Some(7));
+    }
+
+    #[test]
+    fn a_peer_that_takes_no_answer_or_no_bytes_is_told_from_one_that_reads() {
+        let activity = Arc::new(Activity::default());
+        let (first, second) = (activity.made(10), activity.made(10));
+        activity.taken.store(100, Ordering::Relaxed);
+        assert_eq!(activity.idle_since(1099), None);
+        assert_eq!(activity.idle_since(1100), Some(100));
+        activity.touched.store(1000, Ordering::Relaxed);
+        drop(first);
+        assert_eq!(activity.idle_since(1100), None, "it has just taken one");
+        drop(second);
+        activity.cannot_write();
+        let blocked_at = activity.blocked_at.load(Ordering::Relaxed);
+        assert_eq!(activity.idle_since(blocked_at + 999), None);
+        assert_eq!(activity.idle_since(blocked_at + 1000), Some(blocked_at));
+    }
+
+    #[test]
+    fn an_answer_that_waits_for_all_looks_is_told_whatever_else_is_taken() {
+        let activity = Arc::new(Activity::default());
+        let _old = activity.made(1);
+        for _ in 1..AGES {
+            drop(activity.made(1));
+            assert!(!activity.grow_older());
+        }
+        assert!(activity.grow_older());
+    }
+
+    #[test]
+    fn what_a_peer_makes_the_port_hold_is_charged_until_it_is_given_back() {
+        let limits = Limits {
+            held_bytes: 3 << 20,
+            ..Limits::default()
+        };
+        let load = Arc::new(Load::new(&limits));
+        let activity = Arc::new(Activity::new(load.clone()));
+        let unsent = activity.made(1000);
+        assert_eq!(activity.weight(), 1000 + PER_ANSWER);
+        activity.cannot_write();
+        activity.cannot_write();
+        assert_eq!(activity.weight(), 1000 + PER_ANSWER + PER_BLOCKED);
+        activity.has_written(1);
+        drop(unsent);
+        activity.has_read(5 << 20);
+        assert_eq!(activity.weight(), 0, "HTTP/1 pins nothing");
+        drop(activity.begin(true));
+        activity.has_read(1);
+        assert_eq!(activity.weight(), 1 << 20);
+        assert_eq!(load.excess(), 0);
+        let large = activity.made(3 << 20);
+        assert!(load.excess() > 0 && activity.is_excessive());
+        drop((large, activity));
+        assert_eq!(load.charged.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,322 @@
+//! Bounded places, in all and for each caller, and which one is given up for a newcomer. Pure.
+//!
+//! A full table never refuses a newcomer while some caller holds a place that it does not use: the place that has been
+//! idle for longest, of the caller that holds most, is given up. Trusted proxies speak for many: they have no share of
+//! their own, and give places up last. A caller is an address, or the /64 of IPv6.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::throttle::network;
+
+/// Who holds places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    network: IpAddr,
+    is_trusted: bool,
+}
+
+impl Caller {
+    /// The caller at an address; `is_trusted`: it is a proxy that the Identity trusts.
+    pub fn new(address: IpAddr, is_trusted: bool) -> Self {
+        Self {
+            network: network(address),
+            is_trusted,
+        }
+    }
+}
+
+/// Whose places a newcomer may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Those of any caller, its own too: the newest is the most likely to be used.
+    NewestFirst,
+    /// Only those of callers that hold more than the newcomer's.
+    FairOnly,
+}
+
+/// Why no place is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// All places are taken and in use.
+    All,
+    /// The caller's share is taken and in use.
+    Share,
+}
+
+/// A place that was given.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Entered<T> {
+    /// Names the place when it is given back.
+    pub id: u64,
+    /// What held the place until now and has to end.
+    pub ended: Option<T>,
+}
+
+/// Places and what holds them. Callers say by a function since when (any clock) a place has been idle; `None`: it is in
+/// use and is not given up.
+#[derive(Debug)]
+pub(super) struct Places<T> {
+    most: usize,
+    share: usize,
+    rule: Rule,
+    count: usize,
+    next: u64,
+    callers: HashMap<IpAddr, Held<T>>,
+}
+
+/// What a caller holds; more is ended first, and a trusted proxy's last.
+type Weight = (bool, usize);
+
+#[derive(Debug)]
+struct Held<T> {
+    is_trusted: bool,
+    places: HashMap<u64, T>,
+}
+
+impl<T> Held<T> {
+    /// The place that has been idle for longest, and since when.
+    fn idlest(&self, since: &impl Fn(&T) -> Option<u64>) -> Option<(u64, u64)> {
+        let places = self.places.iter();
+        places
+            .filter_map(|(id, held)| Some((since(held)?, *id)))
+            .min()
+    }
+}
+
+impl<T> Places<T> {
+    pub fn new(most: usize, share: usize, rule: Rule) -> Self {
+        Self {
+            most,
+            share,
+            rule,
+            count: 0,
+            next: 0,
+            callers: HashMap::new(),
+        }
+    }
+
+    /// Takes a place for `caller`, if need be another's.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn enter(
+        &mut self,
+        caller: Caller,
+        holder: T,
+        since: impl Fn(&T) -> Option<u64>,
+    ) -> Result<Entered<T>, Full> {
+        let own = self.callers.get(&caller.network);
+        let held = own.map_or(0, |own| own.places.len());
+        let ended = if held >= self.share && !caller.is_trusted {
+            let idlest = match self.rule {
+                Rule::NewestFirst => own.and_then(|own| own.idlest(&since)),
+                Rule::FairOnly => None,
+            };
+            let (_, id) = idlest.ok_or(Full::Share)?;
+            self.leave(caller, id)
+        } else if self.count >= self.most {
+            let least = match self.rule {
+                Rule::NewestFirst => 1,
+                Rule::FairOnly => held + 2,
+            };
+            Some(self.end_idlest(least, since).ok_or(Full::All)?)
+        } else {
+            None
+        };
+        self.next += 1;
+        self.count += 1;
+        let own = self.callers.entry(caller.network).or_insert_with(|| Held {
+            is_trusted: false,
+            places: HashMap::new(),
+        });
+        own.is_trusted = caller.is_trusted;
+        own.places.insert(self.next, holder);
+        Ok(Entered {
+            id: self.next,
+            ended,
+        })
+    }
+
+    /// Gives a place back. One that was given up already is another's by now.
+    pub fn leave(&mut self, caller: Caller, id: u64) -> Option<T> {
+        let own = self.callers.get_mut(&caller.network)?;
+        let holder = own.places.remove(&id)?;
+        if own.places.is_empty() {
+            self.callers.remove(&caller.network);
+        }
+        self.count -= 1;
+        Some(holder)
+    }
+
+    /// Ends the idlest place of the caller that holds most of those that hold at least `least`.
+    pub fn end_idlest(
+        &mut self,
+        least: usize,
+        since: impl Fn(&T) -> Option<u64>,
+    ) -> Option<T> {
+        let mut best: Option<(Weight, Reverse<(u64, u64)>, IpAddr)> = None;
+        for (network, held) in &self.callers {
+            let weight = (!held.is_trusted, held.places.len());
+            if weight.1 < least || best.is_some_and(|best| weight < best.0) {
+                continue;
+            }
+            if let Some(idle) = held.idlest(&since) {
+                best = best.max(Some((weight, Reverse(idle), *network)));
+            }
+        }
+        let (_, Reverse((_, id)), network) = best?;
+        self.end(network, id)
+    }
+
+    /// Ends the heaviest place of the caller whose places weigh most.
+    pub fn end_heaviest(
+        &mut self,
+        weigh: impl Fn(&T) -> usize,
+        since: impl Fn(&T) -> Option<u64>,
+    ) -> Option<T> {
+        let mut best: Option<(Weight, (usize, Reverse<u64>), IpAddr)> = None;
+        for (network, held) in &self.callers {
+            let total: usize = held.places.values().map(&weigh).sum();
+            let weight = (!held.is_trusted, total);
+            if best.is_some_and(|best| weight < best.0) {
+                continue;
+            }
+            let may_end = held.places.iter().filter(|(_, it)| since(it).is_some());
+            let heaviest = may_end.map(|(id, it)| (weigh(it), Reverse(*id))).max();
+            if let Some(heaviest) = heaviest.filter(|(weight, _)| *weight > 0) {
+                best = best.max(Some((weight, heaviest, *network)));
+            }
+        }
+        let (_, (_, Reverse(id)), network) = best?;
+        self.end(network, id)
+    }
+
+    fn end(&mut self, network: IpAddr, id: u64) -> Option<T> {
+        let caller = Caller {
+            network,
+            is_trusted: false,
+        };
+        self.leave(caller, id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(last: u8) -> Caller {
+        Caller::new([10, 0, 0, last].into(), false)
+    }
+
+    /// Holders are the times since when they have been idle; even ones are in use.
+    fn since(holder: &u64) -> Option<u64> {
+        (holder % 2 == 1).then_some(*holder)
+    }
+
+    fn enter(places: &mut Places<u64>, who: Caller, holder: u64) -> Result<Option<u64>, Full> {
+        places.enter(who, holder, since).map(|entered| entered.ended)
+    }
+
+    fn full(most: usize, held: &[(u8, u64)]) -> Places<u64> {
+        let mut places = Places::new(most, most, Rule::NewestFirst);
+        for (who, holder) in held {
+            assert_eq!(enter(&mut places, caller(*who), *holder), Ok(None));
+        }
+        places
+    }
+
+    #[test]
+    fn a_full_table_ends_the_idlest_place_of_the_caller_that_holds_most() {
+        let mut places = full(4, &[(1, 1), (2, 7), (2, 5), (2, 9)]);
+        assert_eq!(enter(&mut places, caller(3), 11), Ok(Some(5)));
+        assert_eq!(enter(&mut places, caller(3), 13), Ok(Some(7)));
+        assert_eq!(
+            enter(&mut places, caller(4), 15),
+            Ok(Some(11)),
+            "now another holds most"
+        );
+        assert_eq!(
+            enter(&mut places, caller(5), 17),
+            Ok(Some(1)),
+            "all hold one: the idlest of all"
+        );
+    }
+
+    #[test]
+    fn a_place_in_use_is_never_given_up() {
+        let mut places = full(3, &[(1, 2), (1, 4), (2, 1)]);
+        assert_eq!(enter(&mut places, caller(3), 6), Ok(Some(1)));
+        assert_eq!(enter(&mut places, caller(4), 8), Err(Full::All));
+    }
+
+    #[test]
+    fn a_share_is_a_table_of_its_own() {
+        let mut places = Places::new(10, 2, Rule::NewestFirst);
+        for holder in [3, 1] {
+            assert_eq!(enter(&mut places, caller(1), holder), Ok(None));
+        }
+        assert_eq!(enter(&mut places, caller(1), 2), Ok(Some(1)));
+        assert_eq!(enter(&mut places, caller(1), 4), Ok(Some(3)));
+        assert_eq!(enter(&mut places, caller(1), 6), Err(Full::Share));
+        assert_eq!(enter(&mut places, caller(2), 6), Ok(None));
+    }
+
+    #[test]
+    fn trusted_proxies_have_no_share_and_give_up_last() {
+        let proxy = Caller::new([10, 0, 0, 9].into(), true);
+        let mut places = Places::new(4, 1, Rule::NewestFirst);
+        for holder in [1, 3, 5] {
+            assert_eq!(enter(&mut places, proxy, holder), Ok(None));
+        }
+        assert_eq!(enter(&mut places, caller(1), 7), Ok(None));
+        assert_eq!(enter(&mut places, caller(2), 8), Ok(Some(7)));
+        assert_eq!(
+            enter(&mut places, caller(3), 9),
+            Ok(Some(1)),
+            "no one else has an idle place"
+        );
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_are_one_caller_and_mapped_ones_are_ipv4() {
+        let address = |text: &str| Caller::new(text.parse().unwrap(), false);
+        assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:2"));
+        assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));
+        assert_eq!(address("::ffff:10.0.0.1"), caller(1));
+    }
+
+    #[test]
+    fn where_only_the_fair_is_done_a_newcomer_takes_from_those_who_hold_more() {
+        let mut places = Places::new(3, 3, Rule::FairOnly);
+        for holder in [1, 3, 5] {
+            assert_eq!(enter(&mut places, caller(1), holder), Ok(None));
+        }
+        assert_eq!(enter(&mut places, caller(1), 7), Err(Full::Share));
+        assert_eq!(enter(&mut places, caller(2), 7), Ok(Some(1)));
+        assert_eq!(enter(&mut places, caller(2), 9), Err(Full::All));
+    }
+
+    #[test]
+    fn a_place_that_was_given_up_is_not_given_back_twice() {
+        let mut places = full(1, &[]);
+        let first = places.enter(caller(1), 1, since).unwrap();
+        let second = places.enter(caller(2), 3, since).unwrap();
+        assert_eq!(second.ended, Some(1));
+        assert_eq!(places.leave(caller(1), first.id), None);
+        assert_eq!(places.leave(caller(2), second.id), Some(3));
+        assert_eq!((places.count, places.callers.len()), (0, 0));
+    }
+
+    #[test]
+    fn memory_is_taken_back_from_the_caller_that_weighs_most() {
+        let mut places = full(5, &[(1, 101), (2, 61), (2, 71), (2, 80), (3, 99)]);
+        let weigh = |holder: &u64| usize::try_from(*holder).unwrap();
+        assert_eq!(places.end_heaviest(weigh, since), Some(71));
+        assert_eq!(places.end_heaviest(weigh, since), Some(61));
+        assert_eq!(places.end_heaviest(weigh, since), Some(101));
+        assert_eq!(places.end_heaviest(weigh, since), Some(99));
+        assert_eq!(places.end_heaviest(weigh, since), None, "80 is in use");
+    }
+}

@@ -1,0 +1,222 @@
+//! One listening port: who is connected, and who has to go when there is no more room.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpListener;
+
+use super::Limits;
+use super::activity::{Activity, Load};
+use super::places::{Caller, Full, Places, Rule};
+
+/// The longest head of an HTTP/1 request, and of one to the health port.
+const MAX_HEAD: (usize, usize) = (32 << 10, 8 << 10);
+/// The most header fields of a request.
+pub(super) const MAX_HEADERS: usize = 64;
+/// What HTTP/2 may send of one body, and of all of a connection, before the server has read of it.
+const WINDOWS: (u32, u32) = (64 << 10, 128 << 10);
+/// A socket's buffers in each direction; Linux takes twice as much, and charges it to the pod. No answer and no head
+/// that matters is larger.
+const SOCKET_BUFFER: usize = 16 << 10;
+
+type Table = Mutex<Places<Arc<Activity>>>;
+
+/// One listening port.
+pub(super) struct Port {
+    pub(super) limits: Limits,
+    pub(super) builder: Builder<TokioExecutor>,
+    load: Arc<Load>,
+    connections: Table,
+    handshakes: Table,
+    /// Connections that were told to end and still weigh.
+    ending: Mutex<Vec<(Weak<Activity>, usize)>>,
+}
+
+/// The place of one connection, given back when it ends.
+pub(super) struct Place {
+    pub(super) port: Arc<Port>,
+    pub(super) peer: IpAddr,
+    pub(super) activity: Arc<Activity>,
+    caller: Caller,
+    id: u64,
+}
+
+/// The place of one handshake.
+pub(super) struct Handshake<'a> {
+    place: &'a Place,
+    id: u64,
+}
+
+impl Port {
+    pub fn new(limits: Limits) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEAD.0)
+            .http2()
+            .max_concurrent_streams(limits.streams)
+            .initial_stream_window_size(WINDOWS.0)
+            .initial_connection_window_size(WINDOWS.1)
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(64)
+            .max_header_list_size(16 << 10)
+            .max_send_buf_size(64 << 10);
+        Self::with(limits, builder)
+    }
+
+    /// The port of probes and scrapes, which speak HTTP/1.
+    pub fn of_health(limits: Limits) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new()).http1_only();
+        builder
+            .http1()
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEAD.1);
+        Self::with(limits, builder)
+    }
+
+    fn with(limits: Limits, builder: Builder<TokioExecutor>) -> Self {
+        let table = |most, share| Mutex::new(Places::new(most, share, Rule::NewestFirst));
+        Self {
+            load: Arc::new(Load::new(&limits)),
+            connections: table(limits.connections, limits.connections_per_peer),
+            handshakes: table(limits.handshakes, limits.handshakes_per_peer),
+            ending: Mutex::default(),
+            limits,
+            builder,
+        }
+    }
+
+    /// Takes a place for a connection. Whether another was ended for it.
+    ///
+    /// # Errors
+    /// Why there is none, as metrics have it.
+    pub fn enter(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        is_trusted: bool,
+    ) -> Result<(Place, bool), &'static str> {
+        let caller = Caller::new(peer, is_trusted);
+        let activity = Arc::new(Activity::new(self.load.clone()));
+        let now = self.load.now();
+        let idle = |held: &Arc<Activity>| held.idle_since(now);
+        let entered = lock(&self.connections).enter(caller, activity.clone(), idle);
+        let entered = entered.map_err(|full| match full {
+            Full::All => "connections",
+            Full::Share => "connections_per_peer",
+        })?;
+        if let Some(ended) = &entered.ended {
+            ended.end();
+        }
+        let place = Place {
+            port: Arc::clone(self),
+            peer,
+            activity,
+            caller,
+            id: entered.id,
+        };
+        Ok((place, entered.ended.is_some()))
+    }
+
+    /// Ends the idlest connection of the peer that has most, since there are no files left. Whether there was one.
+    pub fn make_room(&self) -> bool {
+        let now = self.load.now();
+        let idle = |held: &Arc<Activity>| held.idle_since(now);
+        let ended = lock(&self.connections).end_idlest(1, idle);
+        ended.inspect(|ended| ended.end()).is_some()
+    }
+
+    /// Waits until peers make the port hold too much.
+    pub async fn overloaded(&self) {
+        self.load.exceeded.notified().await;
+    }
+
+    /// Whether peers make the port hold too much.
+    pub fn is_overloaded(&self) -> bool {
+        self.load.excess() > 0
+    }
+
+    /// Ends connections of the peers that make the port hold most, until what is left is within the limit. How many.
+    pub fn relieve(&self) -> usize {
+        let now = self.load.now();
+        let mut ending = lock(&self.ending);
+        ending.retain(|(activity, _)| activity.strong_count() > 0);
+        let mut leaving: usize = ending.iter().map(|(_, weight)| weight).sum();
+        let before = ending.len();
+        while self.load.excess() > leaving {
+            let idle = |held: &Arc<Activity>| held.idle_since(now);
+            let heaviest =
+                lock(&self.connections).end_heaviest(|held| held.weight(), idle);
+            let Some(heaviest) = heaviest else { break };
+            leaving += heaviest.weight();
+            ending.push((Arc::downgrade(&heaviest), heaviest.weight()));
+            heaviest.end();
+        }
+        ending.len() - before
+    }
+}
+
+impl Place {
+    /// Takes a place for the connection's handshake, if need be that of an older one.
+    ///
+    /// # Errors
+    /// All are taken.
+    pub fn shake_hands(&self) -> Result<Handshake<'_>, Full> {
+        let mut handshakes = lock(&self.port.handshakes);
+        let oldest = |held: &Arc<Activity>| held.idle_since(u64::MAX);
+        let entered = handshakes.enter(self.caller, self.activity.clone(), oldest)?;
+        if let Some(ended) = entered.ended {
+            ended.end();
+        }
+        Ok(Handshake {
+            place: self,
+            id: entered.id,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.port.connections).leave(self.caller, self.id);
+    }
+}
+
+impl Drop for Handshake<'_> {
+    fn drop(&mut self) {
+        lock(&self.place.port.handshakes).leave(self.place.caller, self.id);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Bounds what the kernel holds for each connection, which it charges to the process's group. Accepted sockets have it
+/// from their listener. Where the system does not do so, its own bounds hold.
+pub(super) fn bound_buffers(listener: &TcpListener) {
+    #[cfg(unix)]
+    {
+        use rustix::net::sockopt;
+        let _ = sockopt::set_socket_recv_buffer_size(listener, SOCKET_BUFFER);
+        let _ = sockopt::set_socket_send_buffer_size(listener, SOCKET_BUFFER);
+    }
+    #[cfg(not(unix))]
+    let _ = (listener, SOCKET_BUFFER);
+}
+
+/// Whether the process or the system has no file descriptor left.
+pub(super) fn is_out_of_files(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = error;
+        false
+    }
+}
