@@ -271,7 +271,7 @@ async fn accept(
             },
             () = overloaded => {
                 for _ in 0..port.relieve() {
-                    handler.turned_away("unread");
+                    handler.turned_away("memory");
                 }
                 relief = port.is_overloaded().then(|| Instant::now() + RELIEF_PAUSE);
             }
@@ -447,7 +447,7 @@ fn answer(
         return Box::pin(ready(refusal));
     }
     if activity.is_excessive() {
-        handler.turned_away("unread");
+        handler.turned_away("memory");
         return Box::pin(ready(reply::overloaded()));
     }
     Box::pin(handler.clone().handle(peer, request))

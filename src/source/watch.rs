@@ -299,6 +299,36 @@ mod tests {
         assert_eq!(description(&next(&mut directory).await), "one");
     }
 
+    /// Saves at the second attempt, as a full disk or table of files may have it.
+    #[derive(Default)]
+    struct Late(bool);
+
+    impl Births for Late {
+        fn birth(&mut self, kind: Kind, key: &ObjectKey) -> Birth {
+            Fixed.birth(kind, key)
+        }
+        fn death(&mut self, _: Kind, _: &ObjectKey) {}
+        fn only(&mut self, _: &BTreeSet<ObjectId>) {}
+        fn save(&mut self) -> io::Result<()> {
+            match std::mem::replace(&mut self.0, true) {
+                true => Ok(()),
+                false => Err(io::ErrorKind::StorageFull.into()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_saved_is_told_once_it_can() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("a.yaml"), scope("one")).unwrap();
+        let folder = Folder::open(root.path(), &[]).unwrap();
+        let mut directory = Directory::open(folder, Settings::default(), Late::default());
+        assert!(directory.look().is_err());
+        let update = tokio::time::timeout(Duration::from_secs(20), directory.changed());
+        let update = update.await.unwrap().unwrap();
+        assert_eq!(description(&update), "one");
+    }
+
     #[tokio::test]
     async fn a_fault_is_told_though_the_system_said_nothing() {
         let root = tempfile::tempdir().unwrap();

@@ -67,7 +67,7 @@ impl Endpoint {
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Why a request or connection is turned away.
-const SHED: [&str; 11] = [
+const SHED: [&str; 12] = [
     "requests",
     "requests_per_peer",
     "bodies",
@@ -76,6 +76,7 @@ const SHED: [&str; 11] = [
     "connections_per_peer",
     "idle",
     "unread",
+    "memory",
     "files",
     "handshakes",
     "tls_handshake",
@@ -269,7 +270,7 @@ impl Metrics {
         catalog.counter(
             "shed",
             &["cause"],
-            "Requests and connections turned away since there were too many",
+            "Requests and connections turned away since there were too many, and connections ended for others (idle, memory, files) or since the peer did not take its answers (unread)",
             &self.shed,
         );
         catalog.counter(

@@ -184,6 +184,24 @@ async fn an_unknown_gateway_lets_nobody_pass() {
 }
 
 #[tokio::test]
+async fn without_a_gateways_name_the_gateway_is_unknown() {
+    let mut fixture = Fixture::new();
+    let token = fixture.nightly();
+    for path in [
+        "/id/connect/checktoken",
+        "/id/connect/checktoken/",
+        "/id/connect/checktoken?api",
+    ] {
+        for method in ["GET", "POST", "PURGE"] {
+            let mut request = ask(path, &[("x-api-key", &token)]);
+            *request.method_mut() = method.parse().unwrap();
+            let (status, _, names) = answer(&fixture, request).await;
+            assert_eq!((status, names), (403, nobody()), "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn while_nothing_can_be_said_nobody_passes() {
     let mut fixture = Fixture::new();
     let token = fixture.nightly();

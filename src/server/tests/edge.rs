@@ -181,6 +181,76 @@ async fn a_server_with_names_answers_to_no_other() {
 }
 
 #[tokio::test]
+async fn a_request_that_names_two_hosts_is_400() {
+    let fixture = Fixture::new();
+    let path = "/id/.well-known/openid-configuration";
+    let absolute = |authority: &str| format!("http://{authority}{path}");
+    for (target, hosts, status) in [
+        (path.to_owned(), &["a.example"][..], 200),
+        (path.to_owned(), &["my_service.ns:8080"], 200),
+        (path.to_owned(), &["[::1]:8080"], 200),
+        (path.to_owned(), &[""], 200),
+        (path.to_owned(), &["a.example", "b.example"], 400),
+        (path.to_owned(), &["a.example", "a.example"], 400),
+        (path.to_owned(), &["a.example, b.example"], 400),
+        (path.to_owned(), &["a.example/b"], 400),
+        (path.to_owned(), &["a@b.example"], 400),
+        (path.to_owned(), &["a.example b"], 400),
+        (absolute("a.example"), &[], 200),
+        (absolute("a.example"), &["A.example"], 200),
+        (absolute("a.example:443"), &["a.example"], 200),
+        (absolute("a.example"), &["b.example"], 400),
+        (absolute("a.example:8080"), &["a.example"], 400),
+    ] {
+        let mut request = Request::get(&target);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        let reply = fixture.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(reply.status.as_u16(), status, "{target} {hosts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_has_its_share_of_requests_behind_a_trusted_proxy_too() {
+    let yaml = QUICKSTART.replace(
+        "  gateways:",
+        "  network: {trustedProxies: [127.0.0.1/32]}\n  gateways:",
+    );
+    let mut fixture = Fixture::of(&yaml, |config| {
+        config.limits.requests_per_peer = 1;
+        config.limits.revocation = Duration::from_mins(1);
+    });
+    let (shop, token) = (fixture.shop(), fixture.nightly());
+    fixture.revoker.0.lock().unwrap().0 = Fault::Hangs;
+    let from = |mut request: Request<Body>, caller: Option<&str>| {
+        if let Some(caller) = caller {
+            let headers = request.headers_mut();
+            headers.insert("x-forwarded-for", caller.parse().unwrap());
+        }
+        request
+    };
+    let hang = |caller: Option<&str>| {
+        let slow = from(form(REVOKE, &shop, &format!("token={token}")), caller);
+        let app = fixture.app.clone();
+        tokio::spawn(async move { app.answer(Some([127, 0, 0, 1].into()), slow).await })
+    };
+    let waiting = [hang(Some("203.0.113.1")), hang(None), hang(None)];
+    tokio::task::yield_now().await;
+    for (caller, status) in [
+        (Some("203.0.113.1"), 503),
+        (Some("203.0.113.2"), 200),
+        // It does not say for whom it speaks, and speaks for many.
+        (None, 200),
+    ] {
+        let request = form(TOKEN, &shop, "grant_type=client_credentials");
+        let reply = fixture.send(from(request, caller)).await;
+        assert_eq!(reply.status.as_u16(), status, "{caller:?}");
+    }
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn a_uri_beyond_the_limit_is_414() {
     let fixture = Fixture::new();
     let reply = fixture.get(&format!("/id/{}", "x".repeat(9000))).await;

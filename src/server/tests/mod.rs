@@ -7,6 +7,7 @@ mod hostile;
 mod introspection;
 mod keys;
 mod revocation;
+mod strangers;
 mod tcp;
 mod tls;
 mod token;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -13,15 +13,15 @@ use super::*;
 use crate::server::{Limits, serve, serve_health};
 
 /// For what comes in the end, on a machine however busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Running {
-    address: SocketAddr,
-    shutdown: CancellationToken,
+pub(super) struct Running {
+    pub address: SocketAddr,
+    pub shutdown: CancellationToken,
     server: JoinHandle<()>,
 }
 
-async fn start(fixture: &Fixture) -> Running {
+pub(super) async fn start(fixture: &Fixture) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
@@ -39,7 +39,7 @@ fn quick(limits: &mut Limits) {
     limits.idle = Duration::from_millis(800);
 }
 
-fn fixture(configure: impl FnOnce(&mut Limits)) -> Fixture {
+pub(super) fn fixture(configure: impl FnOnce(&mut Limits)) -> Fixture {
     Fixture::of(QUICKSTART, |config| {
         quick(&mut config.limits);
         configure(&mut config.limits);
@@ -47,7 +47,7 @@ fn fixture(configure: impl FnOnce(&mut Limits)) -> Fixture {
 }
 
 /// Everything that comes until the server closes, and how long that took.
-async fn read_all(stream: &mut TcpStream) -> (String, Duration) {
+pub(super) async fn read_all(stream: &mut TcpStream) -> (String, Duration) {
     let started = Instant::now();
     let mut bytes = Vec::new();
     // A reset is an end too.
@@ -60,7 +60,7 @@ async fn read_all(stream: &mut TcpStream) -> (String, Duration) {
     )
 }
 
-async fn talk(address: SocketAddr, text: &str) -> String {
+pub(super) async fn talk(address: SocketAddr, text: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
     read_all(&mut stream).await.0
@@ -203,15 +203,27 @@ async fn a_head_that_is_too_large_or_broken_is_refused() {
     }
 }
 
+/// A connection whose request is under way: its body is asked for, and is on its way.
+pub(super) async fn busy(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
 #[tokio::test]
 async fn connections_beyond_the_limit_are_told_503_and_places_are_given_back() {
-    let fixture = fixture(|limits| limits.connections = 2);
+    let fixture = fixture(|limits| {
+        limits.connections = 2;
+        limits.body_deadline = PATIENCE;
+    });
     let running = start(&fixture).await;
-    let held = [
-        TcpStream::connect(running.address).await.unwrap(),
-        TcpStream::connect(running.address).await.unwrap(),
-    ];
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let held = [busy(running.address).await, busy(running.address).await];
     let request =
         "GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     let mut third = TcpStream::connect(running.address).await.unwrap();
@@ -234,10 +246,12 @@ async fn connections_beyond_the_limit_are_told_503_and_places_are_given_back() {
 
 #[tokio::test]
 async fn an_address_has_its_share_of_connections() {
-    let fixture = fixture(|limits| limits.connections_per_peer = 1);
+    let fixture = fixture(|limits| {
+        limits.connections_per_peer = 1;
+        limits.body_deadline = PATIENCE;
+    });
     let running = start(&fixture).await;
-    let _held = TcpStream::connect(running.address).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let _held = busy(running.address).await;
     let (answer, _) = read_all(&mut TcpStream::connect(running.address).await.unwrap()).await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
 }
@@ -420,28 +434,36 @@ async fn who_never_finishes_is_cut_off_at_the_end_of_the_drain() {
         .unwrap();
 }
 
-/// Of the operator, too: one who holds connections open keeps nobody's probes out, and gets no more than a few.
+/// Of the operator, too: strangers who hold connections open, few from each of many addresses or many from one, keep no
+/// one's probes out.
 #[tokio::test]
-async fn a_health_port_gives_each_peer_a_few_connections_and_takes_them_back() {
+async fn a_health_port_answers_and_closes_and_cannot_be_filled() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let routes = axum::Router::new().route("/livez", axum::routing::get(|| async { "ok" }));
-    let serving = tokio::spawn(serve_health(listener, routes));
-    let request = "GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let limits = Limits {
+        health_connections: 8,
+        head_deadline: PATIENCE,
+        ..Limits::default()
+    };
+    let serving = tokio::spawn(async move { serve_health(listener, routes, &limits).await });
     let mut held = Vec::new();
-    for _ in 0..8 {
-        held.push(TcpStream::connect(address).await.unwrap());
+    for last in 1..=30 {
+        held.push(connect_from(last, address).await);
+        held.push(connect_from(1, address).await);
+        // It is kept, if it may be.
+        let answer = talk(address, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
     }
-    let answer = talk(address, request).await;
-    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    held.clear();
-    for _ in 0..100 {
-        let answer = talk(address, request).await;
-        if answer.starts_with("HTTP/1.1 200") {
-            serving.abort();
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("no place was given back");
+    serving.abort();
+}
+
+/// A connection from another address of this machine.
+pub(super) async fn connect_from(last: u8, address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket
+        .bind(SocketAddr::from(([127, 0, 0, last], 0)))
+        .unwrap();
+    socket.connect(address).await.unwrap()
 }

@@ -90,6 +90,25 @@ impl Running {
             .await
     }
 
+    /// HTTP/1 over a connection that stands.
+    async fn handshake(
+        &self,
+        trusted: &CertifiedKey<KeyPair>,
+        stream: TcpStream,
+    ) -> TlsStream<TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted.cert.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        connector.connect(name, stream).await.unwrap()
+    }
+
     async fn is_served_with(&self, trusted: &CertifiedKey<KeyPair>) -> bool {
         match self
             .connect(trusted, &[&version::TLS13], &[b"http/1.1"])
@@ -199,11 +218,55 @@ async fn connections_are_counted_before_tls_stands() {
         limits.head_deadline = Duration::from_secs(30);
     })
     .await;
-    let _silent = TcpStream::connect(running.address).await.unwrap();
+    let mut silent = TcpStream::connect(running.address).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(
-        !running.is_served_with(&running.certificate).await,
-        "its place is taken"
+        running.is_served_with(&running.certificate).await,
+        "a newcomer gets the place"
+    );
+    let ended = tokio::time::timeout(Duration::from_secs(10), silent.read_u8());
+    assert!(ended.await.expect("it has lost its place").is_err());
+}
+
+#[tokio::test]
+async fn handshakes_have_places_of_their_own_and_the_oldest_is_given_up() {
+    let running = Running::start(|limits| {
+        limits.handshakes = 2;
+        limits.handshakes_per_peer = 2;
+        limits.head_deadline = Duration::from_secs(30);
+    })
+    .await;
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(running.address).await.unwrap());
+    }
+    assert!(running.is_served_with(&running.certificate).await);
+    let ended = tokio::time::timeout(Duration::from_secs(10), silent[0].read_u8());
+    assert!(ended.await.expect("it has lost its place").is_err());
+}
+
+#[tokio::test]
+async fn a_tls_peer_that_does_not_read_is_ended() {
+    let running = Running::start(|_| {}).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream = socket.connect(running.address).await.unwrap();
+    let mut stream = running.handshake(&running.certificate, stream).await;
+    let request = "GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let asking = async {
+        loop {
+            if stream.write_all(request.as_bytes()).await.is_err() || stream.flush().await.is_err()
+            {
+                return;
+            }
+        }
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(30), asking);
+    asked.await.expect("the server ends the connection");
+    let text = super::edge::health(&running.fixture, "/metrics").await.body;
+    assert!(
+        text.contains(r#"symbolon_shed_total{cause="unread"} 1"#),
+        "{text}"
     );
 }
 

@@ -1,0 +1,404 @@
+//! Strangers who hold what they get: connections, answers, bodies. The server stays there for everyone else.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::tcp::{PATIENCE, busy, connect_from, fixture, read_all, start, talk};
+use super::*;
+use crate::server::Limits;
+use crate::server::port::Port;
+
+const DISCOVERY: &str = "/id/.well-known/openid-configuration";
+const GOOD: &str =
+    "GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+
+/// How often something was turned away or ended.
+async fn shed(fixture: &Fixture, cause: &str) -> u64 {
+    let text = super::edge::health(fixture, "/metrics").await.body;
+    let start = format!("symbolon_shed_total{{cause=\"{cause}\"}} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&start));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+async fn until(fixture: &Fixture, cause: &str) {
+    let shed = async {
+        while shed(fixture, cause).await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, shed).await;
+    waited.unwrap_or_else(|_| panic!("nothing is ended: {cause}"));
+}
+
+async fn is_served(address: SocketAddr) {
+    let answer = talk(address, GOOD).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// HTTP/2 by hand (RFC 9113): what no client library does.
+mod h2 {
+    use super::*;
+
+    pub const DATA: u8 = 0;
+    pub const HEADERS: u8 = 1;
+    pub const RESET: u8 = 3;
+    pub const SETTINGS: u8 = 4;
+    pub const PING: u8 = 6;
+    pub const GOAWAY: u8 = 7;
+    pub const CONTINUATION: u8 = 9;
+    pub const END_STREAM: u8 = 1;
+    pub const END_HEADERS: u8 = 4;
+
+    pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = vec![length[1], length[2], length[3], kind, flags];
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        let mut bytes = vec![u8::try_from(text.len()).unwrap()];
+        bytes.extend(text.as_bytes());
+        bytes
+    }
+
+    /// `method`: 0x82 is GET, 0x83 POST (RFC 7541 appendix A).
+    fn head(method: u8, path: &str) -> Vec<u8> {
+        let mut block = vec![method, 0x86, 0x04];
+        block.extend(text(path));
+        block.push(0x01);
+        block.extend(text("x"));
+        block
+    }
+
+    pub fn get(stream: u32, path: &str) -> Vec<u8> {
+        frame(HEADERS, END_STREAM | END_HEADERS, stream, &head(0x82, path))
+    }
+
+    /// A request whose form is to follow.
+    pub fn post(stream: u32, path: &str) -> Vec<u8> {
+        let mut block = head(0x83, path);
+        block.extend([0x0f, 0x10]);
+        block.extend(text("application/x-www-form-urlencoded"));
+        frame(HEADERS, END_HEADERS, stream, &block)
+    }
+
+    /// A connection; each stream may be answered by `window` bytes.
+    pub async fn open(mut stream: TcpStream, window: u32) -> TcpStream {
+        let mut settings = vec![0, 4];
+        settings.extend(window.to_be_bytes());
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend(frame(SETTINGS, 0, 0, &settings));
+        bytes.extend(frame(SETTINGS, 1, 0, &[]));
+        stream.write_all(&bytes).await.unwrap();
+        stream
+    }
+
+    /// Reads frames until one of this kind; its payload. `None`: the connection ended before.
+    pub async fn next(stream: &mut TcpStream, kind: u8) -> Option<Vec<u8>> {
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.ok()?;
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            stream.read_exact(&mut payload).await.ok()?;
+            if head[3] == kind {
+                return Some(payload);
+            }
+        }
+    }
+}
+
+/// Streams that a client may open: odd numbers.
+fn streams(count: u32) -> impl Iterator<Item = u32> {
+    (0..count).map(|number| 2 * number + 1)
+}
+
+#[tokio::test]
+async fn an_http_2_peer_that_opens_no_window_is_ended_whatever_else_it_sends() {
+    let fixture = fixture(|limits| limits.idle = PATIENCE);
+    let running = start(&fixture).await;
+    for window in [0, 1] {
+        let stream = TcpStream::connect(running.address).await.unwrap();
+        let mut stream = h2::open(stream, window).await;
+        for id in streams(8) {
+            stream.write_all(&h2::get(id, DISCOVERY)).await.unwrap();
+        }
+        let ping = h2::frame(h2::PING, 0, 0, &[0; 8]);
+        let pinging = async {
+            while stream.write_all(&ping).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let ended = tokio::time::timeout(PATIENCE, pinging).await;
+        ended.unwrap_or_else(|_| panic!("window {window}: it is not ended"));
+    }
+    assert_eq!(shed(&fixture, "unread").await, 2);
+    is_served(running.address).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_one_answer_and_never_another_is_ended() {
+    let fixture = fixture(|limits| limits.idle = PATIENCE);
+    let running = start(&fixture).await;
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut stream = h2::open(stream, 0).await;
+    stream.write_all(&h2::get(1, DISCOVERY)).await.unwrap();
+    let asking = async {
+        for id in streams(1_000_000).skip(1) {
+            let mut request = h2::get(id, DISCOVERY);
+            request.extend(h2::frame(8, 0, id, &65535_u32.to_be_bytes()));
+            request.extend(h2::frame(8, 0, 0, &65535_u32.to_be_bytes()));
+            if stream.write_all(&request).await.is_err()
+                || h2::next(&mut stream, h2::DATA).await.is_none()
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let ended = tokio::time::timeout(PATIENCE, asking).await;
+    ended.expect("the connection is ended");
+    assert_eq!(shed(&fixture, "unread").await, 1);
+}
+
+#[tokio::test]
+async fn an_http_1_peer_that_does_not_read_is_ended() {
+    let fixture = fixture(|limits| limits.idle = PATIENCE);
+    let running = start(&fixture).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(running.address).await.unwrap();
+    let request = format!("GET {DISCOVERY} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let asking = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
+    let ended = tokio::time::timeout(PATIENCE, asking).await;
+    ended.expect("the connection is ended");
+    assert_eq!(shed(&fixture, "unread").await, 1);
+}
+
+#[tokio::test]
+async fn when_peers_hold_too_much_those_that_hold_most_are_ended() {
+    let fixture = fixture(|limits| {
+        limits.held_bytes = 64 << 10;
+        limits.head_deadline = PATIENCE;
+        limits.idle = PATIENCE;
+    });
+    let running = start(&fixture).await;
+    let mut kept = TcpStream::connect(running.address).await.unwrap();
+    let mut unread = Vec::new();
+    for window in [0, 1, 0, 1] {
+        let stream = connect_from(2, running.address).await;
+        let mut stream = h2::open(stream, window).await;
+        for id in streams(16) {
+            stream.write_all(&h2::get(id, DISCOVERY)).await.unwrap();
+        }
+        unread.push(stream);
+    }
+    until(&fixture, "memory").await;
+    kept.write_all(GOOD.as_bytes()).await.unwrap();
+    let (answer, _) = read_all(&mut kept).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    is_served(running.address).await;
+}
+
+/// The table of header fields keeps what it was read into alive: 4 KiB of fields, up to 1 MiB of memory.
+#[tokio::test]
+async fn what_header_tables_may_pin_is_held_too() {
+    let fixture = fixture(|limits| {
+        limits.held_bytes = 256 << 10;
+        limits.head_deadline = PATIENCE;
+        limits.idle = PATIENCE;
+    });
+    let running = start(&fixture).await;
+    let stream = connect_from(2, running.address).await;
+    let mut stream = h2::open(stream, 65535).await;
+    let unknown = h2::frame(0xfa, 0, 0, &[0; 8000]);
+    for id in streams(64) {
+        // A field that is kept (RFC 7541 section 6.2.1), and bytes that push it out of reach of the next.
+        let mut block = vec![0x82, 0x86, 0x84, 0x40, 1, b'a', 1];
+        block.push(b'0' + u8::try_from(id % 10).unwrap());
+        let head = h2::frame(h2::HEADERS, h2::END_STREAM | h2::END_HEADERS, id, &block);
+        if stream.write_all(&head).await.is_err() || stream.write_all(&unknown).await.is_err() {
+            break;
+        }
+    }
+    until(&fixture, "memory").await;
+    is_served(running.address).await;
+}
+
+#[tokio::test]
+async fn a_full_table_ends_the_idlest_connection_of_the_peer_that_has_most() {
+    let fixture = fixture(|limits| {
+        limits.connections = 5;
+        limits.head_deadline = PATIENCE;
+        limits.idle = PATIENCE;
+        limits.body_deadline = PATIENCE;
+    });
+    let running = start(&fixture).await;
+    let mut few = connect_from(3, running.address).await;
+    let _busy = busy(running.address).await;
+    let mut many = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect_from(2, running.address).await;
+        // One after the other: each is idle since its own answer.
+        stream.write_all(GOOD.replace("Connection: close\r\n", "").as_bytes()).await.unwrap();
+        let mut byte = [0; 1];
+        stream.read_exact(&mut byte).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        many.push(stream);
+    }
+    for ended in 0..2 {
+        let mut newcomer = connect_from(4, running.address).await;
+        newcomer.write_all(GOOD.as_bytes()).await.unwrap();
+        let (answer, _) = read_all(&mut newcomer).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        if ended == 0 {
+            let (answer, _) = read_all(&mut many[0]).await;
+            assert!(answer.len() < 4096, "the idlest is closed");
+        }
+    }
+    few.write_all(GOOD.as_bytes()).await.unwrap();
+    let (answer, _) = read_all(&mut few).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "one that has few stays");
+    assert!(shed(&fixture, "idle").await >= 1);
+    assert_eq!(shed(&fixture, "connections").await, 0);
+}
+
+#[tokio::test]
+async fn silent_bodies_of_one_peer_leave_room_for_those_of_others() {
+    let fixture = fixture(|limits| {
+        (limits.slow_bodies, limits.slow_bodies_per_peer) = (4, 2);
+        limits.body_deadline = PATIENCE;
+        limits.idle = PATIENCE;
+    });
+    let running = start(&fixture).await;
+    let mut silent = Vec::new();
+    for last in [2, 3] {
+        let stream = connect_from(last, running.address).await;
+        let mut stream = h2::open(stream, 65535).await;
+        for id in streams(8) {
+            stream.write_all(&h2::post(id, TOKEN)).await.unwrap();
+        }
+        let refused = h2::next(&mut stream, h2::DATA).await.unwrap();
+        assert!(String::from_utf8_lossy(&refused).contains("temporarily_unavailable"));
+        silent.push(stream);
+    }
+    assert!(shed(&fixture, "bodies_per_peer").await > 0);
+    // All places are taken, and their holders say nothing.
+    let head = format!(
+        "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 3\r\n\r\n"
+    );
+    let served = async {
+        loop {
+            let mut slow = TcpStream::connect(running.address).await.unwrap();
+            slow.write_all(head.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if slow.write_all(b"a=b").await.is_err() {
+                continue;
+            }
+            let (answer, _) = read_all(&mut slow).await;
+            if answer.starts_with("HTTP/1.1 401") {
+                return;
+            }
+            assert!(answer.starts_with("HTTP/1.1 503") || answer.is_empty(), "{answer}");
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, served).await;
+    waited.expect("a stalled body is given up for one that comes");
+}
+
+/// What is cheap to send and dear to take: the connection ends, or what it holds is bounded.
+#[tokio::test]
+async fn floods_of_frames_end_the_connection() {
+    use h2::{CONTINUATION, DATA, END_HEADERS, GOAWAY, HEADERS, PING, RESET, SETTINGS, frame};
+    let fixture = fixture(|limits| limits.idle = PATIENCE);
+    let running = start(&fixture).await;
+    let floods: [(&str, Box<dyn Fn(u32) -> Vec<u8>>); 6] = [
+        (
+            "a head without an end",
+            Box::new(|n| match n {
+                0 => frame(HEADERS, 0, 1, &[0x82]),
+                _ => frame(CONTINUATION, 0, 1, &[]),
+            }),
+        ),
+        (
+            "requests that are taken back",
+            Box::new(|n| {
+                let id = 2 * n + 1;
+                let mut request = h2::post(id, TOKEN);
+                request.extend(frame(RESET, 0, id, &8_u32.to_be_bytes()));
+                request
+            }),
+        ),
+        (
+            "a body without bytes",
+            Box::new(|n| match n {
+                0 => h2::post(1, TOKEN),
+                _ => frame(DATA, 0, 1, &[]),
+            }),
+        ),
+        (
+            "requests that are broken",
+            Box::new(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &[0x82, 0x82])),
+        ),
+        ("pings", Box::new(|_| frame(PING, 0, 0, &[0; 8]))),
+        ("settings", Box::new(|_| frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]))),
+    ];
+    for (flood, of) in floods {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = socket.connect(running.address).await.unwrap();
+        let mut stream = h2::open(stream, 65535).await;
+        let flooding = async {
+            for n in 0.. {
+                // Many at once, as a flood comes.
+                let bytes: Vec<u8> = (0..64).flat_map(|of_them| of(64 * n + of_them)).collect();
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let ended = tokio::time::timeout(PATIENCE, flooding).await;
+        ended.unwrap_or_else(|_| panic!("{flood}: the connection is not ended"));
+        is_served(running.address).await;
+    }
+    let _ = GOAWAY;
+}
+
+#[tokio::test]
+async fn a_request_of_very_many_header_fields_is_refused_by_either_protocol() {
+    let fixture = fixture(|_| {});
+    let running = start(&fixture).await;
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut stream = h2::open(stream, 65535).await;
+    let mut block = vec![0x82, 0x86, 0x84];
+    for number in 0..65 {
+        block.extend([0, 2, b'a' + number / 26, b'a' + number % 26, 1, b'v']);
+    }
+    let flags = h2::END_STREAM | h2::END_HEADERS;
+    let request = h2::frame(h2::HEADERS, flags, 1, &block);
+    stream.write_all(&request).await.unwrap();
+    let head = h2::next(&mut stream, h2::HEADERS).await.unwrap();
+    // `:status` is no entry of the static table, and is spelled by its digits, compressed or not.
+    assert!(head[0] == 0x48 || head[0] == 0x08, "{head:x?}");
+    let http_1 = format!("GET {DISCOVERY} HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(65));
+    let answer = talk(running.address, &http_1).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+#[tokio::test]
+async fn without_files_the_idlest_connection_is_ended() {
+    let port = Arc::new(Port::new(Limits::default()));
+    assert!(!port.make_room(), "there is none");
+    let (idle, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();
+    let (busy, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();
+    let _answering = busy.activity.begin(false);
+    assert!(port.make_room());
+    let ended = tokio::time::timeout(PATIENCE, idle.activity.ended());
+    ended.await.expect("it is told to end");
+    assert!(!port.make_room(), "the other has a request under way");
+}
