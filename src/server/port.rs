@@ -62,7 +62,7 @@ impl Port {
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)
             .max_pending_accept_reset_streams(20)
-            .max_local_error_reset_streams(64)
+            .max_local_error_reset_streams(128)
             .max_header_list_size(16 << 10)
             .max_send_buf_size(64 << 10);
         Self::with(limits, builder)

@@ -13,6 +13,7 @@
 
 mod brought;
 mod edits;
+mod files;
 mod leaks;
 mod output;
 mod rotation;

@@ -1,0 +1,60 @@
+//! Few open files: strangers take them all, and dev mode serves on.
+
+use std::net::TcpStream;
+use std::process::Command;
+
+use super::support::{Dev, eventually};
+use super::{API, PLATFORM, Served, quickstart};
+
+/// The quickstart served by a process with these limits of open files.
+fn served_with_files(soft: u32, hard: u32) -> Served {
+    let folder = quickstart();
+    folder.write("3-api.yaml", API);
+    let mut command = Command::new("sh");
+    let limited = format!(r#"ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$0" "$@""#);
+    command
+        .args(["-c", &limited, env!("CARGO_BIN_EXE_symbolon"), "dev"])
+        .arg(folder.path());
+    let dev = Dev::start_command(command);
+    Served { folder, dev }
+}
+
+fn address(url: &str) -> &str {
+    let rest = url.strip_prefix("http://").unwrap();
+    rest.split('/').next().unwrap()
+}
+
+fn hold(dev: &Dev, count: usize) -> Vec<TcpStream> {
+    let address = address(&dev.issuer);
+    let connections = (0..count).map(|_| TcpStream::connect(address));
+    connections.collect::<Result<_, _>>().unwrap()
+}
+
+#[test]
+fn connections_are_bounded_by_the_hard_limit_of_open_files_and_silence_no_port() {
+    let served = served_with_files(64, 256);
+    let token = served.token();
+    let held = hold(&served.dev, 400);
+    assert_eq!(served.dev.get_health("/livez").unwrap().0, 200);
+    assert_eq!(served.check(&token), 204);
+    drop(held);
+}
+
+#[test]
+fn dev_mode_goes_on_when_no_file_can_be_opened() {
+    let served = served_with_files(48, 48);
+    let token = served.token();
+    let (from, to) = ("scopes: [orders.read]\n---", "scopes: [orders.write]\n---");
+    // The listener makes room for newcomers, so that the table of files stays full while they come.
+    let mut held = hold(&served.dev, 100);
+    served.folder.replace(PLATFORM, from, to);
+    eventually("it is told that files cannot be opened", || {
+        held.extend(hold(&served.dev, 10));
+        let output = served.dev.output();
+        output.contains("Too many open files").then_some(())
+    });
+    drop(held);
+    eventually("the change is served", || {
+        (served.check(&token) == 403).then_some(())
+    });
+}
