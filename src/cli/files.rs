@@ -42,7 +42,9 @@ mod tests {
         let limits = limits();
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
-        let files = limit.current.map_or(usize::MAX, |it| usize::try_from(it).unwrap());
+        let files = limit
+            .current
+            .map_or(usize::MAX, |it| usize::try_from(it).unwrap());
         assert_eq!(limits, Limits::within(files));
     }
 }

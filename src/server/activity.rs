@@ -53,7 +53,9 @@ impl Load {
 
     /// Bytes beyond the limit.
     pub fn excess(&self) -> usize {
-        self.charged.load(Ordering::Relaxed).saturating_sub(self.most)
+        self.charged
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.most)
     }
 
     fn charge(&self, bytes: usize) {

@@ -151,11 +151,7 @@ impl<T> Places<T> {
     }
 
     /// Ends the idlest place of the caller that holds most of those that hold at least `least`.
-    pub fn end_idlest(
-        &mut self,
-        least: usize,
-        since: impl Fn(&T) -> Option<u64>,
-    ) -> Option<T> {
+    pub fn end_idlest(&mut self, least: usize, since: impl Fn(&T) -> Option<u64>) -> Option<T> {
         let mut best: Option<(Weight, Reverse<(u64, u64)>, IpAddr)> = None;
         for (network, held) in &self.callers {
             let weight = (!held.is_trusted, held.places.len());
@@ -216,7 +212,9 @@ mod tests {
     }
 
     fn enter(places: &mut Places<u64>, who: Caller, holder: u64) -> Result<Option<u64>, Full> {
-        places.enter(who, holder, since).map(|entered| entered.ended)
+        places
+            .enter(who, holder, since)
+            .map(|entered| entered.ended)
     }
 
     fn full(most: usize, held: &[(u8, u64)]) -> Places<u64> {

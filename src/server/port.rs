@@ -148,8 +148,7 @@ impl Port {
         let before = ending.len();
         while self.load.excess() > leaving {
             let idle = |held: &Arc<Activity>| held.idle_since(now);
-            let heaviest =
-                lock(&self.connections).end_heaviest(|held| held.weight(), idle);
+            let heaviest = lock(&self.connections).end_heaviest(|held| held.weight(), idle);
             let Some(heaviest) = heaviest else { break };
             leaving += heaviest.weight();
             ending.push((Arc::downgrade(&heaviest), heaviest.weight()));
@@ -212,7 +211,10 @@ pub(super) fn is_out_of_files(error: &io::Error) -> bool {
     #[cfg(unix)]
     {
         use rustix::io::Errno;
-        matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+        matches!(
+            Errno::from_io_error(error),
+            Some(Errno::MFILE | Errno::NFILE)
+        )
     }
     #[cfg(not(unix))]
     {

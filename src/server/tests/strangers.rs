@@ -245,7 +245,10 @@ async fn a_full_table_ends_the_idlest_connection_of_the_peer_that_has_most() {
     for _ in 0..3 {
         let mut stream = connect_from(2, running.address).await;
         // One after the other: each is idle since its own answer.
-        stream.write_all(GOOD.replace("Connection: close\r\n", "").as_bytes()).await.unwrap();
+        stream
+            .write_all(GOOD.replace("Connection: close\r\n", "").as_bytes())
+            .await
+            .unwrap();
         let mut byte = [0; 1];
         stream.read_exact(&mut byte).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -304,7 +307,10 @@ async fn silent_bodies_of_one_peer_leave_room_for_those_of_others() {
             if answer.starts_with("HTTP/1.1 401") {
                 return;
             }
-            assert!(answer.starts_with("HTTP/1.1 503") || answer.is_empty(), "{answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 503") || answer.is_empty(),
+                "{answer}"
+            );
         }
     };
     let waited = tokio::time::timeout(PATIENCE, served).await;
@@ -346,7 +352,10 @@ async fn floods_of_frames_end_the_connection() {
             Box::new(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &[0x82, 0x82])),
         ),
         ("pings", Box::new(|_| frame(PING, 0, 0, &[0; 8]))),
-        ("settings", Box::new(|_| frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]))),
+        (
+            "settings",
+            Box::new(|_| frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1])),
+        ),
     ];
     for (flood, of) in floods {
         let socket = TcpSocket::new_v4().unwrap();
@@ -385,7 +394,10 @@ async fn a_request_of_very_many_header_fields_is_refused_by_either_protocol() {
     let head = h2::next(&mut stream, h2::HEADERS).await.unwrap();
     // `:status` is no entry of the static table, and is spelled by its digits, compressed or not.
     assert!(head[0] == 0x48 || head[0] == 0x08, "{head:x?}");
-    let http_1 = format!("GET {DISCOVERY} HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(65));
+    let http_1 = format!(
+        "GET {DISCOVERY} HTTP/1.1\r\nHost: x\r\n{}\r\n",
+        "X: y\r\n".repeat(65)
+    );
     let answer = talk(running.address, &http_1).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
 }
