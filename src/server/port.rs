@@ -22,6 +22,10 @@ const WINDOWS: (u32, u32) = (64 << 10, 128 << 10);
 /// that matters is larger.
 const SOCKET_BUFFER: usize = 16 << 10;
 
+/// Requests of a connection that are refused since it has too many, or that are broken, before it is ended. Clients open
+/// 100 at once until they are told how many they may (RFC 9113 section 6.5.2).
+const MAX_REFUSED: usize = 72;
+
 type Table = Mutex<Places<Arc<Activity>>>;
 
 /// One listening port.
@@ -62,7 +66,7 @@ impl Port {
             .initial_stream_window_size(WINDOWS.0)
             .initial_connection_window_size(WINDOWS.1)
             .max_pending_accept_reset_streams(20)
-            .max_local_error_reset_streams(128)
+            .max_local_error_reset_streams(MAX_REFUSED)
             .max_header_list_size(16 << 10)
             .max_send_buf_size(64 << 10);
         Self::with(limits, builder)

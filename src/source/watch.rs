@@ -310,9 +310,10 @@ mod tests {
         fn death(&mut self, _: Kind, _: &ObjectKey) {}
         fn only(&mut self, _: &BTreeSet<ObjectId>) {}
         fn save(&mut self) -> io::Result<()> {
-            match std::mem::replace(&mut self.0, true) {
-                true => Ok(()),
-                false => Err(io::ErrorKind::StorageFull.into()),
+            if std::mem::replace(&mut self.0, true) {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::StorageFull.into())
             }
         }
     }

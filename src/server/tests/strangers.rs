@@ -47,7 +47,6 @@ mod h2 {
     pub const RESET: u8 = 3;
     pub const SETTINGS: u8 = 4;
     pub const PING: u8 = 6;
-    pub const GOAWAY: u8 = 7;
     pub const CONTINUATION: u8 = 9;
     pub const END_STREAM: u8 = 1;
     pub const END_HEADERS: u8 = 4;
@@ -320,7 +319,7 @@ async fn silent_bodies_of_one_peer_leave_room_for_those_of_others() {
 /// What is cheap to send and dear to take: the connection ends, or what it holds is bounded.
 #[tokio::test]
 async fn floods_of_frames_end_the_connection() {
-    use h2::{CONTINUATION, DATA, END_HEADERS, GOAWAY, HEADERS, PING, RESET, SETTINGS, frame};
+    use h2::{CONTINUATION, DATA, END_HEADERS, HEADERS, PING, RESET, SETTINGS, frame};
     let fixture = fixture(|limits| limits.idle = PATIENCE);
     let running = start(&fixture).await;
     let floods: [(&str, Box<dyn Fn(u32) -> Vec<u8>>); 6] = [
@@ -375,7 +374,6 @@ async fn floods_of_frames_end_the_connection() {
         ended.unwrap_or_else(|_| panic!("{flood}: the connection is not ended"));
         is_served(running.address).await;
     }
-    let _ = GOAWAY;
 }
 
 #[tokio::test]
