@@ -11,6 +11,7 @@
 //!
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
+mod answer;
 mod known;
 mod raw;
 mod subject;
