@@ -449,9 +449,16 @@ impl Scanner {
         if !opaque.is_copied {
             return;
         }
-        let place = self.levels.last().map_or(Place::Object, |level| level.place);
+        let place = self
+            .levels
+            .last()
+            .map_or(Place::Object, |level| level.place);
         let is_reference = place == Place::Metadata && self.name == b"ownerReferences";
-        let most = if is_reference { MOST_METADATA } else { limit(place) };
+        let most = if is_reference {
+            MOST_METADATA
+        } else {
+            limit(place)
+        };
         if self.out.len() + bytes.len() > most {
             self.leave_out(opaque);
         } else {

@@ -23,7 +23,8 @@ fn read(
     for chunk in chunks {
         scanner.push(chunk.as_ref(), &mut |piece| match piece {
             Piece::Item { json, is_cut, .. } => {
-                read.items.push((serde_json::from_slice(json).unwrap(), is_cut));
+                read.items
+                    .push((serde_json::from_slice(json).unwrap(), is_cut));
             }
             Piece::ListMetadata(json) => {
                 read.metadata = Some(serde_json::from_slice(json).unwrap());
@@ -64,7 +65,14 @@ fn kept(mut object: Value) -> Value {
     };
     if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
         only(metadata, &|name| {
-            let known = ["labels", "annotations", "name", "namespace", "uid", "resourceVersion"];
+            let known = [
+                "labels",
+                "annotations",
+                "name",
+                "namespace",
+                "uid",
+                "resourceVersion",
+            ];
             let others = ["generation", "creationTimestamp", "deletionTimestamp"];
             known.contains(&name) || others.contains(&name)
         });
@@ -96,9 +104,15 @@ fn each_reader_gets_the_parts_that_it_asks_for_and_no_other() {
     metadata["status"] = json!({});
     metadata["metadata"]["ownerReferences"] = json!([{"name": "o"}]);
     assert_eq!(of(Keep::METADATA), metadata);
-    assert_eq!(of(Keep::LABELS)["metadata"]["labels"], object()["metadata"]["labels"]);
+    assert_eq!(
+        of(Keep::LABELS)["metadata"]["labels"],
+        object()["metadata"]["labels"]
+    );
     let mut whole = object();
-    whole["metadata"].as_object_mut().unwrap().remove("managedFields");
+    whole["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("managedFields");
     assert_eq!(of(Keep::WHOLE), whole);
 }
 
@@ -108,19 +122,34 @@ fn a_list_is_handed_on_object_by_object_wherever_its_chunks_end() {
     let items = json!([object(), {"metadata": null}, 7, "x", {}, object()]);
     let list = json!({"kind": "L", "apiVersion": "v1", "metadata": metadata, "items": items});
     let expected = Read {
-        items: items.as_array().unwrap().iter().map(|it| (kept(it.clone()), false)).collect(),
+        items: items
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| (kept(it.clone()), false))
+            .collect(),
         metadata: Some(metadata),
         bad_lines: 0,
     };
-    for text in [list.to_string(), serde_json::to_string_pretty(&list).unwrap()] {
+    for text in [
+        list.to_string(),
+        serde_json::to_string_pretty(&list).unwrap(),
+    ] {
         for end in 0..=text.len() {
             let chunks = [&text.as_bytes()[..end], &text.as_bytes()[end..]];
-            assert_eq!(read(Framing::List, Keep::SPEC, chunks).as_ref(), Ok(&expected), "{end}");
+            assert_eq!(
+                read(Framing::List, Keep::SPEC, chunks).as_ref(),
+                Ok(&expected),
+                "{end}"
+            );
             let broken = read(Framing::List, Keep::SPEC, [&text.as_bytes()[..end]]);
             assert_eq!(broken.is_ok(), end == text.len(), "broken off at {end}");
         }
         let bytes = text.as_bytes().chunks(1);
-        assert_eq!(read(Framing::List, Keep::SPEC, bytes).as_ref(), Ok(&expected));
+        assert_eq!(
+            read(Framing::List, Keep::SPEC, bytes).as_ref(),
+            Ok(&expected)
+        );
     }
     for empty in [
         r#"{"items":[],"metadata":{}}"#,
@@ -128,7 +157,11 @@ fn a_list_is_handed_on_object_by_object_wherever_its_chunks_end() {
         r#" { "metadata" : { } , "items" : [ ] } "#,
     ] {
         let read = read_whole(Framing::List, Keep::SPEC, empty);
-        assert_eq!((read.items, read.metadata), (vec![], Some(json!({}))), "{empty}");
+        assert_eq!(
+            (read.items, read.metadata),
+            (vec![], Some(json!({}))),
+            "{empty}"
+        );
     }
 }
 
@@ -136,7 +169,19 @@ fn a_list_is_handed_on_object_by_object_wherever_its_chunks_end() {
 fn a_bad_line_of_a_watch_costs_no_other_line() {
     let event = |kind: &str| json!({"type": kind, "object": object()}).to_string();
     let line = |kind: &str| (json!({"type": kind, "object": kept(object())}), false);
-    for bad in ["7", "[", "{\"type\":", "{\"type\":\"ADDED\",\"obj", "{\"type\":\"a", "{]", "}", "{} {", "{\"a\" 1}", "{\"a\":}", "{\"object\":[{\"a"] {
+    for bad in [
+        "7",
+        "[",
+        "{\"type\":",
+        "{\"type\":\"ADDED\",\"obj",
+        "{\"type\":\"a",
+        "{]",
+        "}",
+        "{} {",
+        "{\"a\" 1}",
+        "{\"a\":}",
+        "{\"object\":[{\"a",
+    ] {
         let text = format!("{}\n{bad}\n\n{}\r\n", event("ADDED"), event("DELETED"));
         for end in 0..text.len() {
             let chunks = [&text.as_bytes()[..end], &text.as_bytes()[end..]];
@@ -148,21 +193,30 @@ fn a_bad_line_of_a_watch_costs_no_other_line() {
         }
     }
     let cut_off = format!("{}\n{{\"type\":", event("ADDED"));
-    assert_eq!(read_whole(Framing::Events, Keep::SPEC, &cut_off).items, [line("ADDED")]);
+    assert_eq!(
+        read_whole(Framing::Events, Keep::SPEC, &cut_off).items,
+        [line("ADDED")]
+    );
 }
 
 #[test]
 fn an_object_of_another_shape_is_handed_on_all_the_same() {
     for (odd, kept) in [
         (json!({}), json!({})),
-        (json!({"metadata": 7, "spec": "text"}), json!({"metadata": 7, "spec": "text"})),
+        (
+            json!({"metadata": 7, "spec": "text"}),
+            json!({"metadata": 7, "spec": "text"}),
+        ),
         (
             json!({"metadata": {"annotations": null, "labels": []}}),
             json!({"metadata": {"annotations": null, "labels": []}}),
         ),
         (json!({"status": null}), json!({"status": null})),
         (json!({"status": [1, "a"]}), json!({"status": [1, "a"]})),
-        (json!({"status": 1.5, "kind": true}), json!({"status": 1.5, "kind": true})),
+        (
+            json!({"status": 1.5, "kind": true}),
+            json!({"status": 1.5, "kind": true}),
+        ),
     ] {
         let read = read_whole(Framing::Object, Keep::SPEC, &odd.to_string());
         assert_eq!(read.items, [(kept, false)], "{odd}");
@@ -180,8 +234,23 @@ fn depth_is_no_weapon_where_it_is_skipped() {
 /// The faults of an answer as a whole are told; those of a value are for whoever parses it.
 #[test]
 fn what_is_no_list_is_refused() {
-    for text in ["", "[]", "7", "{", "{\"items\":[{]}", "{\"items\":[,]}", "{\"items\":[1 2]}", "{\"items\":[]", "{} x", "{\"a\":1,}"] {
-        assert_eq!(read(Framing::List, Keep::SPEC, [text]), Err(Malformed), "{text}");
+    for text in [
+        "",
+        "[]",
+        "7",
+        "{",
+        "{\"items\":[{]}",
+        "{\"items\":[,]}",
+        "{\"items\":[1 2]}",
+        "{\"items\":[]",
+        "{} x",
+        "{\"a\":1,}",
+    ] {
+        assert_eq!(
+            read(Framing::List, Keep::SPEC, [text]),
+            Err(Malformed),
+            "{text}"
+        );
     }
 }
 
@@ -191,9 +260,12 @@ fn what_is_too_large_is_left_out_and_the_object_is_still_named() {
     let large = "x".repeat(MOST_KEPT);
     let many = |prefix: &str| -> Map<String, Value> {
         let name = |n: usize| format!("{prefix}{n}");
-        (0..10_000).map(|n| (name(n), "y".repeat(100).into())).collect()
+        (0..10_000)
+            .map(|n| (name(n), "y".repeat(100).into()))
+            .collect()
     };
-    let deep = serde_json::from_str(&format!("{}{}", "[".repeat(120), "]".repeat(120))).unwrap_or(Value::Null);
+    let deep = serde_json::from_str(&format!("{}{}", "[".repeat(120), "]".repeat(120)))
+        .unwrap_or(Value::Null);
     assert!(deep.is_array());
     let metadata = json!({"name": "a", "namespace": "b", "uid": "u", "resourceVersion": "1"});
     let with = |field: &str, value: Value| {
@@ -201,15 +273,45 @@ fn what_is_too_large_is_left_out_and_the_object_is_still_named() {
         metadata[field] = value;
         json!({"metadata": metadata, "spec": {"a": 1}})
     };
-    let references: Vec<Value> = (0..10_000).map(|n| json!({"name": "z".repeat(100), "uid": n})).collect();
+    let references: Vec<Value> = (0..10_000)
+        .map(|n| json!({"name": "z".repeat(100), "uid": n}))
+        .collect();
     for (keep, object, loses_spec) in [
-        (Keep::SPEC, json!({"metadata": metadata, "spec": {"a": large}}), true),
-        (Keep::SPEC, json!({"metadata": metadata, "spec": {"a": deep}}), true),
-        (Keep::SPEC, with("annotations", json!({"symbolon.dev/rotate": large})), false),
-        (Keep::SPEC, with("labels", Value::Object(many("symbolon.dev/"))), false),
-        (Keep::LABELS, with("labels", Value::Object(many("a"))), false),
-        (Keep::WHOLE, with("annotations", Value::Object(many("a"))), false),
-        (Keep::METADATA, with("ownerReferences", references.into()), false),
+        (
+            Keep::SPEC,
+            json!({"metadata": metadata, "spec": {"a": large}}),
+            true,
+        ),
+        (
+            Keep::SPEC,
+            json!({"metadata": metadata, "spec": {"a": deep}}),
+            true,
+        ),
+        (
+            Keep::SPEC,
+            with("annotations", json!({"symbolon.dev/rotate": large})),
+            false,
+        ),
+        (
+            Keep::SPEC,
+            with("labels", Value::Object(many("symbolon.dev/"))),
+            false,
+        ),
+        (
+            Keep::LABELS,
+            with("labels", Value::Object(many("a"))),
+            false,
+        ),
+        (
+            Keep::WHOLE,
+            with("annotations", Value::Object(many("a"))),
+            false,
+        ),
+        (
+            Keep::METADATA,
+            with("ownerReferences", references.into()),
+            false,
+        ),
     ] {
         let list = json!({"metadata": {"resourceVersion": "9"}, "items": [object, self::object()]});
         let text = list.to_string();
@@ -228,9 +330,13 @@ fn what_is_too_large_is_left_out_and_the_object_is_still_named() {
 /// What an object carries beside what is read costs nothing, however much it is.
 #[test]
 fn the_bytes_held_do_not_grow_with_what_objects_carry() {
-    let labels: Map<String, Value> = (0..8_000).map(|n| (format!("label-{n}"), "v".repeat(60).into())).collect();
+    let labels: Map<String, Value> = (0..8_000)
+        .map(|n| (format!("label-{n}"), "v".repeat(60).into()))
+        .collect();
     let annotations = json!({"a": "v".repeat(256 << 10)});
-    let fields: Map<String, Value> = (0..8_000).map(|n| (format!("f:label-{n}"), json!({}))).collect();
+    let fields: Map<String, Value> = (0..8_000)
+        .map(|n| (format!("f:label-{n}"), json!({})))
+        .collect();
     let mut fat = object();
     fat["metadata"]["labels"] = labels.into();
     fat["metadata"]["annotations"] = annotations;
@@ -241,14 +347,25 @@ fn the_bytes_held_do_not_grow_with_what_objects_carry() {
     for (framing, keep, begin, between, end) in [
         (Framing::List, Keep::SPEC, "{\"items\":[", ",", "]}"),
         (Framing::List, Keep::METADATA, "{\"items\":[", ",", "]}"),
-        (Framing::Events, Keep::SPEC, "{\"type\":\"ADDED\",\"object\":", "}\n{\"type\":\"ADDED\",\"object\":", "}\n"),
+        (
+            Framing::Events,
+            Keep::SPEC,
+            "{\"type\":\"ADDED\",\"object\":",
+            "}\n{\"type\":\"ADDED\",\"object\":",
+            "}\n",
+        ),
     ] {
         let mut scanner = Scanner::new(framing, keep);
         let (mut most, mut objects, mut bytes) = (0, 0, 0);
         let mut push = |text: &str| {
             for chunk in text.as_bytes().chunks(8192) {
                 let mut sink = |piece: Piece<'_>| {
-                    if let Piece::Item { bytes: of_one, is_cut, .. } = piece {
+                    if let Piece::Item {
+                        bytes: of_one,
+                        is_cut,
+                        ..
+                    } = piece
+                    {
                         assert!(!is_cut);
                         objects += 1;
                         bytes += of_one;
@@ -266,7 +383,11 @@ fn the_bytes_held_do_not_grow_with_what_objects_carry() {
         push(end);
         assert_eq!(objects, 40);
         assert!(bytes >= 40 * fat.len(), "{bytes}");
-        assert!(most < 8 << 10, "{most} bytes were held of objects of {}", fat.len());
+        assert!(
+            most < 8 << 10,
+            "{most} bytes were held of objects of {}",
+            fat.len()
+        );
     }
 }
 
@@ -281,8 +402,21 @@ fn any_json() -> impl Strategy<Value = Value> {
     ];
     let name = prop_oneof![
         prop::sample::select(vec![
-            "metadata", "labels", "annotations", "status", "uses", "spec", "items", "name", "type", "object",
-            "managedFields", "symbolon.dev/rotate", "ownerReferences", "uid", "kind",
+            "metadata",
+            "labels",
+            "annotations",
+            "status",
+            "uses",
+            "spec",
+            "items",
+            "name",
+            "type",
+            "object",
+            "managedFields",
+            "symbolon.dev/rotate",
+            "ownerReferences",
+            "uid",
+            "kind",
         ])
         .prop_map(str::to_owned),
         "[a-z\"\\\\ é]{0,4}",

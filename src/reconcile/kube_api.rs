@@ -92,12 +92,7 @@ impl KubeApi {
         self.rest.find_for(request, keep).await
     }
 
-    async fn write(
-        &self,
-        key: &ObjectKey,
-        request: Built,
-        keep: Keep,
-    ) -> Result<Value, ApiError> {
+    async fn write(&self, key: &ObjectKey, request: Built, keep: Keep) -> Result<Value, ApiError> {
         if !key.is_possible() {
             return Err(ApiError::Invalid("no object can have this name".to_owned()));
         }

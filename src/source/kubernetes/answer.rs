@@ -164,7 +164,11 @@ impl Answer {
         let list = &mut self.list;
         self.scanner.push(&chunk, &mut |piece| match piece {
             Piece::ListMetadata(json) => *list = serde_json::from_slice(json).unwrap_or_default(),
-            Piece::Item { json, bytes, is_cut } => batch.add(json, bytes, is_cut),
+            Piece::Item {
+                json,
+                bytes,
+                is_cut,
+            } => batch.add(json, bytes, is_cut),
             Piece::BadLine => batch.parts.push(Part::Bad),
         })?;
         Ok(())
