@@ -247,9 +247,82 @@ fn transport(error: &kube::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+
     use serde_json::json;
 
     use super::*;
+
+    /// A client whose requests get these answers in turn; and what it was asked.
+    fn answering(answers: Vec<Value>) -> (Rest, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = asked.clone();
+        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            noted.lock().unwrap().push(request.uri().to_string());
+            let answer = answers.lock().unwrap().pop_front().unwrap();
+            let body = Body::from(answer.to_string().into_bytes());
+            async { Ok::<_, std::convert::Infallible>(http::Response::new(body)) }
+        });
+        let rest = Rest {
+            client: Client::new(service, "default"),
+            timeout: Duration::from_mins(1),
+        };
+        (rest, asked)
+    }
+
+    fn object(name: &str, bytes: usize) -> Value {
+        let labels = (0..bytes / 100).map(|n| (format!("l{n:04}"), "v".repeat(85).into()));
+        let labels: serde_json::Map<String, Value> = labels.collect();
+        json!({"kind": "OAuthClient", "metadata": {"name": name, "labels": labels}, "status": {"epoch": 1}})
+    }
+
+    fn get() -> Built {
+        Request::new("/x").get("a", &kube::api::GetParams::default())
+    }
+
+    #[tokio::test]
+    async fn a_live_object_is_read_without_what_nobody_reads_of_it() {
+        let (rest, _) = answering(vec![object("a", 1 << 20)]);
+        let live = rest.send_for(get(), Keep::LIVE).await.unwrap();
+        let expected = json!({"kind": "OAuthClient", "metadata": {"name": "a", "labels": {}}, "status": {"epoch": 1}});
+        assert_eq!(live, expected);
+    }
+
+    /// What is to be written back cannot lack a part.
+    #[tokio::test]
+    async fn a_whole_object_is_read_whole_or_not_at_all() {
+        let (rest, _) = answering(vec![object("a", 100 << 10), object("a", 1 << 20)]);
+        assert_eq!(rest.send(get()).await, Ok(object("a", 100 << 10)));
+        let refused = rest.send(get()).await;
+        assert!(
+            matches!(&refused, Err(ApiError::Unknown(words)) if words.contains("too large")),
+            "{refused:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_list_hands_on_each_object_and_asks_for_pages_by_their_bytes() {
+        let page =
+            |next: &str, items: Vec<Value>| json!({"metadata": {"continue": next}, "items": items});
+        let fat = (0..32).map(|n| object(&n.to_string(), 256 << 10)).collect();
+        let (rest, asked) = answering(vec![page("more", fat), page("", vec![object("b", 0)])]);
+        let mut names = Vec::new();
+        let mut each = |object: Value, is_cut: bool| {
+            assert!(!is_cut);
+            names.push(object["metadata"]["name"].as_str().unwrap().to_owned());
+        };
+        let all = ListParams::default();
+        rest.list("/x", &all, Keep::LIVE, &mut each).await.unwrap();
+        assert_eq!(names.len(), 33);
+        let asked = asked.lock().unwrap();
+        assert!(asked[0].contains("limit=32"), "{asked:?}");
+        assert!(
+            asked[1].contains("limit=1") && asked[1].contains("continue=more"),
+            "{asked:?}"
+        );
+    }
 
     #[test]
     fn an_answer_tells_whether_anything_was_done() {
