@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod directory;
+pub mod json_stream;
 pub mod keys;
 pub mod oauth;
 pub mod reconcile;

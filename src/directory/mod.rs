@@ -35,6 +35,7 @@ pub mod template;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod token_size;
 pub mod transition;
 pub mod usage;
 mod verify;

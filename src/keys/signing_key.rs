@@ -15,8 +15,7 @@ use zeroize::Zeroizing;
 use super::jwks::Jwk;
 use super::{Algorithm, der};
 
-/// Bytes of the largest signature: RSA with 4096 bits.
-pub const MAX_SIGNATURE_LENGTH: usize = 512;
+pub use crate::tokens::jwt::MAX_SIGNATURE_LENGTH;
 
 /// Bytes of the modulus: 2048 bits at least (RFC 7518 section 3.3), 4096 at most, beyond which signing is a burden.
 const RSA_MODULUS_LENGTHS: std::ops::RangeInclusive<usize> = 256..=MAX_SIGNATURE_LENGTH;

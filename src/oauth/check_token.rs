@@ -68,6 +68,9 @@ impl Denial<'_> {
     }
 }
 
+/// The most bytes of scopes that a gateway is told: common proxies take no longer header. A reference token may have more.
+const MOST_SCOPES: usize = 8 * 1024;
+
 /// Who passed.
 #[derive(Clone, Debug)]
 pub struct Passed<'a> {
@@ -75,6 +78,22 @@ pub struct Passed<'a> {
     pub token: Active<'a>,
     /// Its scopes of the gateway's audience.
     pub scopes: Vec<GrantedScope<'a>>,
+}
+
+impl Passed<'_> {
+    /// The scopes to tell, separated by spaces: those that the gateway requires, then the token's others while there is
+    /// room. A scope is left out or whole.
+    pub fn told(&self, gateway: &GatewayRecord) -> String {
+        let is_required = |scope: &&Arc<str>| gateway.scopes.contains(scope);
+        let all: Vec<_> = self.scopes.iter().map(GrantedScope::value).collect();
+        let length: usize = all.iter().map(|scope| scope.len() + 1).sum();
+        if length <= MOST_SCOPES {
+            return scope::join(&self.scopes);
+        }
+        let (mut first, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(is_required);
+        first.extend(rest);
+        scope::join_within(&first, MOST_SCOPES)
+    }
 }
 
 /// The requirements of a gateway.

@@ -13,6 +13,10 @@ use crate::directory::record::EntryRecord;
 use crate::directory::{AcceptedClient, CredentialRecord, Directory, GrantedScope, audiences_of};
 use crate::tokens::claims::PrincipalKind;
 
+/// Bytes of audiences in an answer beside the caller's own. A reference token has the audiences of all its scopes,
+/// which are not bounded together.
+const MOST_AUDIENCES: usize = 8 * 1024;
+
 /// The answer for a token that is not active, RFC 7662 section 2.2.
 pub const INACTIVE: &str = r#"{"active":false}"#;
 
@@ -67,7 +71,7 @@ pub fn introspect<'a>(
     if shown.is_empty() {
         return Err(Inactive::WrongAudience);
     }
-    let mut answer = Introspection::of(&active, &shown);
+    let mut answer = Introspection::of(caller, &active, &shown);
     // A client that looks at its own token does not use it.
     answer.used = active.issued.filter(|_| !is_own(caller, &active));
     Ok(answer)
@@ -100,13 +104,13 @@ impl<'a> Introspection<'a> {
         self.used
     }
 
-    fn of(active: &Active<'a>, shown: &[GrantedScope<'_>]) -> Self {
+    fn of(caller: &AcceptedClient<'_>, active: &Active<'a>, shown: &[GrantedScope<'_>]) -> Self {
         let client = active.client.client.record;
         Self {
             active: true,
             iss: &active.identity().record.issuer,
             sub: active.subject,
-            aud: audience(active, shown),
+            aud: audience(caller, active, shown),
             client_id: &client.client_id,
             scope: scope::join(shown),
             token_type: "Bearer",
@@ -131,14 +135,28 @@ impl<'a> Introspection<'a> {
     }
 }
 
-/// The audiences by which the shown scopes are the token's.
-fn audience(active: &Active<'_>, shown: &[GrantedScope<'_>]) -> Audiences {
+/// The audiences by which the shown scopes are the token's: the caller's own, and of the others as many as there is room
+/// for. An API that looks for itself finds itself.
+fn audience(
+    caller: &AcceptedClient<'_>,
+    active: &Active<'_>,
+    shown: &[GrantedScope<'_>],
+) -> Audiences {
+    let own = &caller.client.record.audiences;
+    let mut room = MOST_AUDIENCES;
     let mut audiences: Vec<Arc<str>> = Vec::new();
     for scope in shown {
         for audience in audiences_of(active.identity(), scope.scope) {
-            if active.is_for(scope, &audience) && !audiences.contains(&audience) {
-                audiences.push(audience);
+            let needs = if own.contains(&audience) {
+                0
+            } else {
+                audience.len()
+            };
+            if needs > room || audiences.contains(&audience) || !active.is_for(scope, &audience) {
+                continue;
             }
+            room -= needs;
+            audiences.push(audience);
         }
     }
     Audiences(audiences)

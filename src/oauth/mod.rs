@@ -18,6 +18,8 @@ pub mod revocation;
 pub mod scope;
 
 #[cfg(test)]
+mod size_tests;
+#[cfg(test)]
 mod tests;
 
 pub use error::{ErrorCode, OAuthError};

@@ -6,11 +6,13 @@
 
 use std::sync::Arc;
 
-use super::{ErrorCode, OAuthError};
+use super::{ErrorCode, OAuthError, scope};
 use crate::directory::names::audience_owner;
 use crate::directory::record::IdentityRecord;
 use crate::directory::{GrantedScope, Served, audiences_of};
 use crate::resources::AudienceMode;
+use crate::tokens::jwt;
+use crate::tokens::size::listed_length;
 
 /// The most resources that one request may name.
 const MAX_RESOURCES: usize = 8;
@@ -18,7 +20,7 @@ const MAX_RESOURCES: usize = 8;
 /// Leaves those scopes that belong to the resources asked for and says whom the token is for: at least one.
 ///
 /// # Errors
-/// `invalid_target`.
+/// `invalid_target`; `invalid_scope` where the audiences alone are more than a token may hold.
 pub fn target<'r>(
     identity: Served<'_, IdentityRecord>,
     scopes: &mut Vec<GrantedScope<'_>>,
@@ -26,7 +28,7 @@ pub fn target<'r>(
 ) -> Result<Vec<Arc<str>>, OAuthError> {
     let asked = asked(resources)?;
     let audiences = if asked.is_empty() {
-        audiences_of_all(identity, scopes)
+        audiences_of_all(identity, scopes)?
     } else {
         restrict(identity, scopes, &asked)?
     };
@@ -67,17 +69,23 @@ fn is_resource(resource: &str) -> bool {
 fn audiences_of_all(
     identity: Served<'_, IdentityRecord>,
     scopes: &[GrantedScope<'_>],
-) -> Vec<Arc<str>> {
+) -> Result<Vec<Arc<str>>, OAuthError> {
     let mut audiences = Vec::new();
+    // Scopes times audiences may be hundreds of thousands of bytes: no more is gathered than a token may hold.
+    let mut length = 0;
     for audience in scopes
         .iter()
         .flat_map(|scope| audiences_of(identity, scope.scope))
     {
         if !audiences.contains(&audience) {
+            length += listed_length(&audience);
+            if length > jwt::MAX_LENGTH {
+                return Err(scope::TOO_LONG);
+            }
             audiences.push(audience);
         }
     }
-    audiences
+    Ok(audiences)
 }
 
 fn restrict(

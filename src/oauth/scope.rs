@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::{ErrorCode, OAuthError};
 use crate::directory::{AcceptedClient, Directory, GrantedScope};
+#[cfg(doc)]
+use crate::tokens::jwt::MAX_LENGTH;
 
 /// The most scopes that one request may name: as many as a client can have.
 const MAX_SCOPES: usize = 128;
@@ -57,6 +59,23 @@ fn is_scope_token(value: &str) -> bool {
         && value
             .bytes()
             .all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+/// The refusal of a token that would be longer than [`MAX_LENGTH`]: no endpoint would take it.
+pub const TOO_LONG: OAuthError =
+    invalid("the token would be too long: ask for fewer scopes or name a resource");
+
+/// Separated by spaces; those that begin beyond `most` bytes or end there are left out.
+pub fn join_within(scopes: &[&Arc<str>], most: usize) -> String {
+    let mut text = String::new();
+    for scope in scopes {
+        let space = usize::from(!text.is_empty());
+        if text.len() + space + scope.len() <= most {
+            text.extend([" "].into_iter().take(space));
+            text.push_str(scope);
+        }
+    }
+    text
 }
 
 /// Separated by spaces.

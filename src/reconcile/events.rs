@@ -32,7 +32,8 @@ pub struct Notice {
 
 impl Notice {
     /// A notice about a live object.
-    pub fn new(live: &Value, reason: &'static str, is_warning: bool, note: String) -> Self {
+    pub fn new(live: &Value, reason: &'static str, is_warning: bool, mut note: String) -> Self {
+        note.truncate(note.floor_char_boundary(LONGEST_NOTE));
         let field = |name: &str| live["metadata"][name].as_str().map(str::to_owned);
         Self {
             reason,
@@ -69,9 +70,7 @@ impl Notice {
         if is_told {
             return None;
         }
-        let mut note = words.to_owned();
-        note.truncate(note.floor_char_boundary(LONGEST_NOTE));
-        Some(Self::new(live, "Refused", true, note).by(reason))
+        Some(Self::new(live, "Refused", true, words.to_owned()).by(reason))
     }
 
     /// Keeps it apart from notices of one reason about one object: those are merged, and the first text stays.
@@ -246,4 +245,33 @@ fn retired(token_id: &str, end: Option<&Moment>, why: Retirement) -> String {
 fn until(end: Option<&Moment>) -> String {
     end.map(|end| format!(" until {}", end.0))
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The API server refuses an event with a longer note.
+    #[test]
+    fn a_note_is_never_longer_than_the_api_server_takes() {
+        let live = json!({"kind": "OAuthClient", "metadata": {"name": "a"}});
+        let long = "ä".repeat(4000);
+        let event = IssueEvent::Conflict {
+            message: long.clone(),
+        };
+        for notice in [
+            Notice::new(&live, "Conflict", true, long.clone()),
+            Notice::issued(&live, &event, "secret"),
+            Notice::refused(Kind::OAuthClient, &live, "Invalid", &long).unwrap(),
+        ] {
+            let note = notice.event.note.unwrap();
+            assert!(
+                note.len() <= LONGEST_NOTE && note.len() > LONGEST_NOTE - 4,
+                "{}",
+                note.len()
+            );
+        }
+    }
 }

@@ -19,6 +19,7 @@ use super::report::Reports;
 use super::rest::{Built, Rest};
 use super::secret::SecretObject;
 use crate::directory::{ObjectKey, usage};
+use crate::json_stream::Keep;
 use crate::resources::{API_VERSION, Credential, Kind, OwnerKind};
 
 /// Versions that are remembered as our own: some seconds of the most that an API server takes.
@@ -78,15 +79,20 @@ impl KubeApi {
     }
 
     /// Nothing has a name that cannot be one; in a path it might be more than a name.
-    async fn find(&self, kind: Kind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
+    async fn find(
+        &self,
+        kind: Kind,
+        key: &ObjectKey,
+        keep: Keep,
+    ) -> Result<Option<Value>, ApiError> {
         if !key.is_possible() {
             return Ok(None);
         }
         let request = objects(kind, &key.namespace).get(&key.name, &GetParams::default());
-        self.rest.find(request).await
+        self.rest.find_for(request, keep).await
     }
 
-    async fn write(&self, key: &ObjectKey, request: Built) -> Result<Value, ApiError> {
+    async fn write(&self, key: &ObjectKey, request: Built, keep: Keep) -> Result<Value, ApiError> {
         if !key.is_possible() {
             return Err(ApiError::Invalid("no object can have this name".to_owned()));
         }
@@ -95,7 +101,7 @@ impl KubeApi {
                 "this process does not lead any more".to_owned(),
             ));
         }
-        let stored = self.rest.send(request).await?;
+        let stored = self.rest.send_for(request, keep).await?;
         if let Some(version) = stored["metadata"]["resourceVersion"].as_str() {
             self.own.note(version);
         }
@@ -105,7 +111,7 @@ impl KubeApi {
 
 impl Cluster for KubeApi {
     async fn credential(&self, key: &ObjectKey) -> Result<Option<Credential>, ApiError> {
-        let found = self.find(Kind::Credential, key).await?;
+        let found = self.find(Kind::Credential, key, Keep::WHOLE).await?;
         found.map(credential_of).transpose()
     }
 
@@ -118,14 +124,14 @@ impl Cluster for KubeApi {
     }
 
     async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
-        self.find(kind.kind(), key).await
+        self.find(kind.kind(), key, Keep::LIVE).await
     }
 
     async fn create_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
         let key = ObjectKey::of(&credential.metadata);
         let request = objects(Kind::Credential, &key.namespace)
             .create(&PostParams::default(), body(credential)?);
-        credential_of(self.write(&key, request).await?)
+        credential_of(self.write(&key, request, Keep::WHOLE).await?)
     }
 
     async fn replace_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
@@ -135,7 +141,7 @@ impl Cluster for KubeApi {
             &PostParams::default(),
             body(credential)?,
         );
-        credential_of(self.write(&key, request).await?)
+        credential_of(self.write(&key, request, Keep::WHOLE).await?)
     }
 
     async fn delete_credential(
@@ -144,14 +150,14 @@ impl Cluster for KubeApi {
         only: &Precondition,
     ) -> Result<(), ApiError> {
         let request = objects(Kind::Credential, &key.namespace).delete(&key.name, &exactly(only));
-        self.write(key, request).await.map(drop)
+        self.write(key, request, Keep::LIVE).await.map(drop)
     }
 
     async fn create_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
         let key = secret.key();
         let request =
             secrets(&key.namespace).create(&PostParams::default(), body(secret.expose())?);
-        secret_of(self.write(&key, request).await?)
+        secret_of(self.write(&key, request, Keep::WHOLE).await?)
     }
 
     async fn replace_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
@@ -161,31 +167,32 @@ impl Cluster for KubeApi {
             &PostParams::default(),
             body(secret.expose())?,
         );
-        secret_of(self.write(&key, request).await?)
+        secret_of(self.write(&key, request, Keep::WHOLE).await?)
     }
 
     async fn delete_secret(&self, key: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
         let request = secrets(&key.namespace).delete(&key.name, &exactly(only));
-        self.write(key, request).await.map(drop)
+        self.write(key, request, Keep::LIVE).await.map(drop)
     }
 }
 
 impl Reports for KubeApi {
     async fn object(&self, kind: Kind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
-        self.find(kind, key).await
+        self.find(kind, key, Keep::LIVE).await
     }
 
     async fn replace_status(&self, kind: Kind, object: &Value) -> Result<(), ApiError> {
         let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default();
         let key = ObjectKey::new(field("namespace"), field("name"));
-        // The cheapest of all ways to write a status: the API server merges and compares nothing.
+        // The cheapest of all ways to write a status: the API server merges and compares nothing, and takes all but the
+        // status from the stored object, so that what was not read of its metadata stays.
         let request = objects(kind, &key.namespace).replace_subresource(
             "status",
             &key.name,
             &PostParams::default(),
             body(object)?,
         );
-        self.write(&key, request).await.map(drop)
+        self.write(&key, request, Keep::LIVE).await.map(drop)
     }
 }
 

@@ -6,12 +6,14 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http_body_util::BodyExt as _;
 use kube::Client;
+use kube::api::ListParams;
 use kube::client::Body;
+use kube::core::Request;
 use serde_json::Value;
 
 use super::cluster::ApiError;
+use crate::json_stream::{Framing, Keep, PageSize, Piece, Scanner, read};
 
 /// Runs of this many characters without a break may be a token, a hash or base64: none is repeated.
 const LONGEST_WORD: usize = 32;
@@ -21,7 +23,7 @@ const LONGEST_MESSAGE: usize = 512;
 /// A request as kube builds it.
 pub(super) type Built = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
 
-/// A client that asks once.
+/// A client that asks once. No answer is held that is larger than an object may be: [`crate::json_stream`].
 #[derive(Clone)]
 pub(super) struct Rest {
     pub(super) client: Client,
@@ -29,39 +31,161 @@ pub(super) struct Rest {
     pub(super) timeout: Duration,
 }
 
+/// An object of an answer.
+struct Object {
+    value: Value,
+    /// Something of it was too large to be read.
+    is_cut: bool,
+}
+
+/// What a page tells beside its objects.
+#[derive(Default)]
+pub(super) struct Page {
+    metadata: Value,
+    objects: usize,
+    bytes: usize,
+}
+
 impl Rest {
     /// Sends a request; the answer's JSON.
     pub(super) async fn send(&self, request: Built) -> Result<Value, ApiError> {
-        let request = request.map_err(|error| ApiError::Invalid(error.to_string()))?;
-        let answer = tokio::time::timeout(self.timeout, self.exchange(request)).await;
-        let (status, body) = answer
-            .map_err(|_| ApiError::Unknown(format!("none within {:?}", self.timeout)))?
-            .map_err(|error| ApiError::Unknown(transport(&error)))?;
-        let parsed = serde_json::from_slice(&body);
-        if status.is_success() {
-            // What was done is done; only its description is missing.
-            return parsed.map_err(|_| ApiError::Unknown("it is no JSON".to_owned()));
+        self.send_for(request, Keep::WHOLE).await
+    }
+
+    /// Sends a request; of the object in the answer, what is named.
+    pub(super) async fn send_for(&self, request: Built, keep: Keep) -> Result<Value, ApiError> {
+        let mut answer = None;
+        let mut take = |object| answer = Some(object);
+        self.exchange(request, Framing::Object, keep, &mut take)
+            .await?;
+        match answer {
+            Some(Object { is_cut: true, .. }) => Err(ApiError::Unknown(
+                "the object is too large to be read: remove labels or annotations from it"
+                    .to_owned(),
+            )),
+            Some(Object { value, .. }) => Ok(value),
+            None => Err(not_json()),
         }
-        Err(refusal(status, &parsed.unwrap_or_default()))
     }
 
     /// The same, with an object that is not there as `None`.
     pub(super) async fn find(&self, request: Built) -> Result<Option<Value>, ApiError> {
-        match self.send(request).await {
+        self.find_for(request, Keep::WHOLE).await
+    }
+
+    /// The same, with what is named of it.
+    pub(super) async fn find_for(
+        &self,
+        request: Built,
+        keep: Keep,
+    ) -> Result<Option<Value>, ApiError> {
+        match self.send_for(request, keep).await {
             Ok(object) => Ok(Some(object)),
             Err(ApiError::NotFound) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
+    /// Lists in pages and hands on each object as it comes, and whether something was left out of it for being too
+    /// large. Nothing holds a page.
+    pub(super) async fn list(
+        &self,
+        folder: &str,
+        like: &ListParams,
+        keep: Keep,
+        each: &mut (dyn FnMut(Value, bool) + Send),
+    ) -> Result<(), ApiError> {
+        let (mut params, mut size) = (like.clone(), PageSize::default());
+        loop {
+            params.limit = Some(size.limit());
+            let page = self.page(folder, &params, keep, each).await?;
+            size = size.after(page.objects, page.bytes);
+            match page.metadata["continue"].as_str() {
+                Some(token) if !token.is_empty() => params.continue_token = Some(token.to_owned()),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Lists one page.
+    pub(super) async fn page(
+        &self,
+        folder: &str,
+        params: &ListParams,
+        keep: Keep,
+        each: &mut (dyn FnMut(Value, bool) + Send),
+    ) -> Result<Page, ApiError> {
+        let request = Request::new(folder).list(params);
+        let mut take = |object: Object| each(object.value, object.is_cut);
+        self.exchange(request, Framing::List, keep, &mut take).await
+    }
+
     async fn exchange(
         &self,
-        request: http::Request<Vec<u8>>,
-    ) -> kube::Result<(StatusCode, bytes::Bytes)> {
-        let answer = self.client.send(request.map(Body::from)).await?;
-        let status = answer.status();
-        Ok((status, answer.into_body().collect().await?.to_bytes()))
+        request: Built,
+        framing: Framing,
+        keep: Keep,
+        take: &mut (dyn FnMut(Object) + Send),
+    ) -> Result<Page, ApiError> {
+        let request = request.map_err(|error| ApiError::Invalid(error.to_string()))?;
+        let answer = tokio::time::timeout(self.timeout, async {
+            let answer = self.client.send(request.map(Body::from)).await;
+            let answer = answer.map_err(|error| ApiError::Unknown(transport(&error)))?;
+            let status = answer.status();
+            let mut body = answer.into_body();
+            if !status.is_success() {
+                let said = read::refusal(&mut body).await;
+                let said = said.map_err(|error| ApiError::Unknown(transport(&error)))?;
+                let said = serde_json::from_slice(&said).unwrap_or_default();
+                return Err(refusal(status, &said));
+            }
+            objects(&mut body, Scanner::new(framing, keep), take).await
+        })
+        .await;
+        answer.unwrap_or_else(|_| {
+            let words = format!("none within {:?}", self.timeout);
+            Err(ApiError::Unknown(words))
+        })
     }
+}
+
+/// Hands on what comes in.
+async fn objects(
+    body: &mut Body,
+    mut scanner: Scanner,
+    take: &mut (dyn FnMut(Object) + Send),
+) -> Result<Page, ApiError> {
+    let mut page = Page::default();
+    let mut is_json = true;
+    while let Some(chunk) = read::chunk(body).await {
+        let chunk = chunk.map_err(|error| ApiError::Unknown(transport(&error)))?;
+        page.bytes += chunk.len();
+        let pushed = scanner.push(&chunk, &mut |piece| match piece {
+            Piece::Item { json, is_cut, .. } => {
+                page.objects += 1;
+                match serde_json::from_slice(json) {
+                    Ok(value) => take(Object { value, is_cut }),
+                    Err(_) => is_json = false,
+                }
+            }
+            Piece::ListMetadata(json) => {
+                page.metadata = serde_json::from_slice(json).unwrap_or_default();
+            }
+            Piece::BadLine => {}
+        });
+        // What was done is done; only its description is missing.
+        pushed.map_err(|_| not_json())?;
+    }
+    let is_whole = scanner.finish().is_ok();
+    if is_json && is_whole {
+        Ok(page)
+    } else {
+        Err(not_json())
+    }
+}
+
+fn not_json() -> ApiError {
+    ApiError::Unknown("it is no JSON".to_owned())
 }
 
 /// What an answer that is no success means: above all, whether anything was done.
@@ -123,9 +247,82 @@ fn transport(error: &kube::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+
     use serde_json::json;
 
     use super::*;
+
+    /// A client whose requests get these answers in turn; and what it was asked.
+    fn answering(answers: Vec<Value>) -> (Rest, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let noted = asked.clone();
+        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            noted.lock().unwrap().push(request.uri().to_string());
+            let answer = answers.lock().unwrap().pop_front().unwrap();
+            let body = Body::from(answer.to_string().into_bytes());
+            async { Ok::<_, std::convert::Infallible>(http::Response::new(body)) }
+        });
+        let rest = Rest {
+            client: Client::new(service, "default"),
+            timeout: Duration::from_mins(1),
+        };
+        (rest, asked)
+    }
+
+    fn object(name: &str, bytes: usize) -> Value {
+        let labels = (0..bytes / 100).map(|n| (format!("l{n:04}"), "v".repeat(85).into()));
+        let labels: serde_json::Map<String, Value> = labels.collect();
+        json!({"kind": "OAuthClient", "metadata": {"name": name, "labels": labels}, "status": {"epoch": 1}})
+    }
+
+    fn get() -> Built {
+        Request::new("/x").get("a", &kube::api::GetParams::default())
+    }
+
+    #[tokio::test]
+    async fn a_live_object_is_read_without_what_nobody_reads_of_it() {
+        let (rest, _) = answering(vec![object("a", 1 << 20)]);
+        let live = rest.send_for(get(), Keep::LIVE).await.unwrap();
+        let expected = json!({"kind": "OAuthClient", "metadata": {"name": "a", "labels": {}}, "status": {"epoch": 1}});
+        assert_eq!(live, expected);
+    }
+
+    /// What is to be written back cannot lack a part.
+    #[tokio::test]
+    async fn a_whole_object_is_read_whole_or_not_at_all() {
+        let (rest, _) = answering(vec![object("a", 100 << 10), object("a", 1 << 20)]);
+        assert_eq!(rest.send(get()).await, Ok(object("a", 100 << 10)));
+        let refused = rest.send(get()).await;
+        assert!(
+            matches!(&refused, Err(ApiError::Unknown(words)) if words.contains("too large")),
+            "{refused:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_list_hands_on_each_object_and_asks_for_pages_by_their_bytes() {
+        let page =
+            |next: &str, items: Vec<Value>| json!({"metadata": {"continue": next}, "items": items});
+        let fat = (0..32).map(|n| object(&n.to_string(), 256 << 10)).collect();
+        let (rest, asked) = answering(vec![page("more", fat), page("", vec![object("b", 0)])]);
+        let mut names = Vec::new();
+        let mut each = |object: Value, is_cut: bool| {
+            assert!(!is_cut);
+            names.push(object["metadata"]["name"].as_str().unwrap().to_owned());
+        };
+        let all = ListParams::default();
+        rest.list("/x", &all, Keep::LIVE, &mut each).await.unwrap();
+        assert_eq!(names.len(), 33);
+        let asked = asked.lock().unwrap();
+        assert!(asked[0].contains("limit=32"), "{asked:?}");
+        assert!(
+            asked[1].contains("limit=1") && asked[1].contains("continue=more"),
+            "{asked:?}"
+        );
+    }
 
     #[test]
     fn an_answer_tells_whether_anything_was_done() {

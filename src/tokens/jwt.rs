@@ -13,8 +13,17 @@ use serde_json::value::RawValue;
 
 use super::{Algorithm, UnknownAlgorithm};
 
-/// The longest token that is read, in bytes.
+/// The longest token that is read, in bytes, and so the longest that is issued. Many proxies take no longer header.
 pub const MAX_LENGTH: usize = 8 * 1024;
+
+/// Bytes of the largest signature: RSA with 4096 bits.
+pub const MAX_SIGNATURE_LENGTH: usize = 512;
+
+/// Characters of a key id: a SHA-256 thumbprint in base64url (RFC 7638).
+pub const KID_LENGTH: usize = 43;
+
+/// A header with the longest name of an algorithm and no key id.
+const LONGEST_HEADER: &str = r#"{"alg":"EdDSA","typ":"at+jwt","kid":""}"#;
 
 /// The media type of an access token without its `application/` (RFC 9068 section 2.1). It keeps kinds of tokens apart
 /// (RFC 8725 section 3.11).
@@ -73,6 +82,12 @@ pub fn signing_input(encoded_header: &str, payload: &[u8], signature_length: usi
 pub fn append_signature(token: &mut String, signature: &[u8]) {
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, token);
+}
+
+/// Bytes that a token with a payload of `payload` bytes has at most, whatever key signs it.
+pub const fn longest(payload: usize) -> usize {
+    let header = encoded_length(LONGEST_HEADER.len() + KID_LENGTH);
+    header + 2 + encoded_length(payload) + encoded_length(MAX_SIGNATURE_LENGTH)
 }
 
 const fn encoded_length(bytes: usize) -> usize {

@@ -14,6 +14,7 @@ pub mod jwt;
 pub mod mac;
 pub mod reference;
 pub mod secret_string;
+pub mod size;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::AccessTokenClaims;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::directory::token_size::access_token_length;
 use crate::directory::{AcceptedClient, Directory};
 use crate::oauth::{ErrorCode, Form, OAuthError, resource, scope};
 use crate::resources::ScopeClaim;
 use crate::tokens::claims::{Audience, PrincipalKind, Scopes};
-use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId};
+use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId, jwt};
 
 /// A token that will be issued, all but signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,8 @@ pub struct Issue {
 /// Decides a request of a client that has authenticated.
 ///
 /// # Errors
-/// `unauthorized_client`, `invalid_scope` or `invalid_target`.
+/// `unauthorized_client`, `invalid_scope` or `invalid_target`. A token that would be longer than our own endpoints read
+/// is an `invalid_scope`.
 pub fn decide(
     directory: &Directory,
     client: &AcceptedClient<'_>,
@@ -45,6 +47,9 @@ pub fn decide(
     }
     let mut scopes = scope::select(directory, client, form.get("scope"))?;
     let audiences = resource::target(client.identity, &mut scopes, form.get_all("resource"))?;
+    if access_token_length(client, &scopes, &audiences) > jwt::MAX_LENGTH {
+        return Err(scope::TOO_LONG);
+    }
     let lifetime = lifetime(client);
     let issued_at = whole_second(now);
     let exp = issued_at.checked_add(lifetime).map_err(|_| {

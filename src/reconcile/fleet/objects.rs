@@ -12,6 +12,7 @@ use super::build::Apis;
 use super::compare::FIELD_MANAGER;
 use crate::directory::ObjectKey;
 use crate::directory::schema::is_dns_label;
+use crate::json_stream::Keep;
 use crate::reconcile::cluster::{ApiError, Precondition};
 use crate::reconcile::fence::Fence;
 use crate::reconcile::kube_api::secret_of;
@@ -21,8 +22,6 @@ use crate::resources::{API_VERSION, Kind, ManagedKind};
 
 /// Pods that are asked what ails them.
 const MOST_PODS: u32 = 20;
-/// Objects of one page.
-const PAGE: u32 = 500;
 
 /// A Kubernetes API server, for objects of Identities.
 #[derive(Clone)]
@@ -94,7 +93,7 @@ impl Objects {
         let (namespace, plural) = (&identity.namespace, Kind::Identity.plural());
         let path = format!("/apis/{API_VERSION}/namespaces/{namespace}/{plural}");
         let request = Request::new(path).get(&identity.name, &GetParams::default());
-        let found = self.rest.find(request).await?;
+        let found = self.rest.find_for(request, Keep::LIVE).await?;
         Ok(found.and_then(|it| it["metadata"]["uid"].as_str().map(str::to_owned)))
     }
 
@@ -136,49 +135,40 @@ impl Objects {
             .map(drop)
     }
 
-    /// Every Deployment, or every StatefulSet, of an Identity, here or everywhere.
+    /// Hands on every Deployment, or every StatefulSet, of an Identity, here or everywhere, without others' labels and
+    /// annotations. One that is too large to be read is none that we wrote.
     pub(super) async fn workloads(
         &self,
         kind: ManagedKind,
         namespace: Option<&str>,
-    ) -> Result<Vec<Value>, ApiError> {
-        let mut found = Vec::new();
-        let mut next = None;
-        loop {
-            let params = ListParams {
-                label_selector: Some(ManagedKind::label_selector()),
-                limit: Some(PAGE),
-                continue_token: next.take(),
-                ..ListParams::default()
-            };
-            let path = kind.path(namespace);
-            let mut page = self.rest.send(Request::new(path).list(&params)).await?;
-            next = page["metadata"]["continue"]
-                .as_str()
-                .filter(|token| !token.is_empty())
-                .map(str::to_owned);
-            if let Value::Array(items) = page["items"].take() {
-                found.extend(items);
+        each: &mut (dyn FnMut(Value) + Send),
+    ) -> Result<(), ApiError> {
+        let labelled = ListParams::default().labels(&ManagedKind::label_selector());
+        let mut whole = |object, is_cut: bool| {
+            if !is_cut {
+                each(object);
             }
-            if next.is_none() {
-                return Ok(found);
-            }
-        }
+        };
+        self.rest
+            .list(&kind.path(namespace), &labelled, Keep::OWNED, &mut whole)
+            .await
     }
 
-    /// Some pods that a selector finds.
+    /// Some pods that a selector finds, without others' labels and annotations.
     pub(super) async fn pods(
         &self,
         namespace: &str,
         selector: &str,
     ) -> Result<Vec<Value>, ApiError> {
         let params = ListParams::default().labels(selector).limit(MOST_PODS);
-        let request = Request::new(format!("/api/v1/namespaces/{namespace}/pods"));
-        let mut page = self.rest.send(request.list(&params)).await?;
-        match page["items"].take() {
-            Value::Array(items) => Ok(items),
-            _ => Ok(Vec::new()),
-        }
+        let path = format!("/api/v1/namespaces/{namespace}/pods");
+        let mut found = Vec::new();
+        let mut take = |pod, _| found.push(pod);
+        self.rest
+            .page(&path, &params, Keep::OWNED, &mut take)
+            .await?;
+        found.truncate(MOST_PODS as usize);
+        Ok(found)
     }
 
     /// Which of the kinds that not every cluster has this one has.

@@ -360,15 +360,22 @@ impl<'a> Pass<'a> {
         for place in places {
             for kind in [ManagedKind::Deployment, ManagedKind::StatefulSet] {
                 let listed = place.map(String::as_str);
-                let found = match self.fleet.objects.workloads(kind, listed).await {
+                let mut found = Vec::new();
+                let mut look = |workload| {
+                    let workload = [workload];
+                    let here = under_way(&workload, &self.key);
+                    found.extend(here.map(|(identity, uid)| (identity, uid.to_owned())));
+                };
+                let looked = self.fleet.objects.workloads(kind, listed, &mut look);
+                match looked.await {
                     // None of ours is on its way where we may do nothing.
                     Err(ApiError::Forbidden(_)) if place.is_some() => continue,
-                    found => {
-                        found.map_err(|error| FleetError(format!("list of {kind}s"), error))?
+                    looked => {
+                        looked.map_err(|error| FleetError(format!("list of {kind}s"), error))?;
                     }
-                };
-                for (identity, uid) in under_way(&found, &self.key) {
-                    if self.is_alive(&identity, uid).await? {
+                }
+                for (identity, uid) in found {
+                    if self.is_alive(&identity, &uid).await? {
                         return Ok(Some(identity.to_string()));
                     }
                 }

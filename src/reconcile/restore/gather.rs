@@ -12,13 +12,12 @@ use kube::core::Request;
 use serde_json::Value;
 
 use crate::directory::{Change, Directory, ObjectKey, Settings};
+use crate::json_stream::Keep;
 use crate::reconcile::cluster::ApiError;
 use crate::reconcile::leader::{LEASE_LABELS, Times};
 use crate::reconcile::rest::Rest;
 use crate::resources::{API_VERSION, Credential, Kind};
 
-/// Objects of one answer.
-const PAGE: u32 = 500;
 /// For one answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const LEASES: &str = "/apis/coordination.k8s.io/v1";
@@ -90,7 +89,13 @@ impl Gather {
             None => {
                 let ours = LEASE_LABELS.map(|(name, value)| format!("{name}={value}"));
                 let ours = ListParams::default().labels(&ours.join(","));
-                self.list(&format!("{LEASES}/leases"), &ours).await?
+                let mut found = Vec::new();
+                let mut take = |lease, _| found.push(lease);
+                let folder = format!("{LEASES}/leases");
+                self.rest
+                    .list(&folder, &ours, Keep::LIVE, &mut take)
+                    .await?;
+                found
             }
         };
         let decode = |value| serde_json::from_value(value);
@@ -111,13 +116,19 @@ impl Gather {
         let mut directory = Directory::new(settings.clone());
         let request = Request::new(folder(Kind::Identity, &identity.namespace))
             .get(&identity.name, &GetParams::default());
-        let raw = self.rest.find(request).await?.ok_or(ApiError::NotFound)?;
+        let raw = self.rest.find_for(request, Keep::SPEC).await?;
+        let raw = raw.ok_or(ApiError::NotFound)?;
         take(&mut directory, Kind::Identity, &raw);
         for kind in [Kind::OAuthClient, Kind::ServiceAccessToken] {
             for folder in folders(kind, namespaces) {
-                for raw in self.list(&folder, &ListParams::default()).await? {
-                    take(&mut directory, kind, &raw);
-                }
+                // What is too large to be read is not served either.
+                let mut one = |raw, is_cut: bool| {
+                    if !is_cut {
+                        take(&mut directory, kind, &raw);
+                    }
+                };
+                let all = ListParams::default();
+                self.rest.list(&folder, &all, Keep::SPEC, &mut one).await?;
             }
         }
         let mut gathered = Gathered {
@@ -126,35 +137,23 @@ impl Gather {
             unreadable: Vec::new(),
         };
         let credentials = folder(Kind::Credential, &identity.namespace);
-        for raw in self.list(&credentials, &ListParams::default()).await? {
-            gathered.keep(raw, identity, namespaces);
-        }
+        let mut keep = |raw: Value, is_cut: bool| gathered.keep(raw, is_cut, identity, namespaces);
+        let all = ListParams::default();
+        self.rest
+            .list(&credentials, &all, Keep::WHOLE, &mut keep)
+            .await?;
         Ok(gathered)
-    }
-
-    async fn list(&self, folder: &str, like: &ListParams) -> Result<Vec<Value>, ApiError> {
-        let mut params = like.clone().limit(PAGE);
-        let mut all = Vec::new();
-        loop {
-            let mut page = self.rest.send(Request::new(folder).list(&params)).await?;
-            if let Value::Array(items) = page["items"].take() {
-                all.extend(items);
-            }
-            match page["metadata"]["continue"].as_str() {
-                Some(token) if !token.is_empty() => params.continue_token = Some(token.to_owned()),
-                _ => return Ok(all),
-            }
-        }
     }
 }
 
 impl Gathered {
-    fn keep(&mut self, raw: Value, identity: &ObjectKey, namespaces: &[String]) {
+    fn keep(&mut self, raw: Value, is_cut: bool, identity: &ObjectKey, namespaces: &[String]) {
         let name = raw["metadata"]["name"]
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        let Ok(credential) = serde_json::from_value::<Credential>(raw) else {
+        let credential = serde_json::from_value::<Credential>(raw);
+        let Some(credential) = credential.ok().filter(|_| !is_cut) else {
             return self.unreadable.push(name);
         };
         let spec = &credential.spec;

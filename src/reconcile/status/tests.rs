@@ -472,3 +472,53 @@ fn an_identity_is_ready_when_its_pods_are() {
         assert_eq!(object["status"]["readyReplicas"], 2);
     }
 }
+
+/// Each list in a status is bounded, and so is the whole.
+#[test]
+fn a_status_stays_small_whatever_the_object_asks_for() {
+    let scopes: Vec<String> = (0..128).map(|n| format!("{n:0>128}")).collect();
+    let asks = format!("scopes: {scopes:?}");
+    let world = World::new(&QUICKSTART.replacen("scopes: [orders.read, orders.write]", &asks, 1));
+    let wanted = client_status(&world, &done());
+    let not_granted = wanted["status"]["notGranted"].as_array().unwrap();
+    assert_eq!(not_granted.len(), 128);
+    let conditions = wanted["status"]["conditions"].as_array().unwrap();
+    let longest = |condition: &Value| condition["message"].as_str().unwrap().chars().count();
+    assert!(conditions.iter().map(longest).max().unwrap() <= LONGEST_MESSAGE + 1);
+    assert!(wanted["status"].to_string().len() < 32 << 10);
+}
+
+#[test]
+fn a_client_whose_token_would_be_too_long_is_ready_and_told_so() {
+    let audiences: Vec<String> = (0..8)
+        .map(|n| format!("https://api.example.com/{n}/{}", "x".repeat(470)))
+        .collect();
+    let mut yaml = QUICKSTART.to_owned();
+    for scope in ["orders.read", "orders.write"] {
+        let own: Vec<String> = audiences.iter().map(|it| format!("{it}/{scope}")).collect();
+        let of_scope = yaml.find(&format!("{{name: {scope},")).unwrap();
+        let after = yaml.split_off(of_scope);
+        yaml += &after.replacen(
+            "audiences: [https://api.example.com]",
+            &format!("audiences: {own:?}"),
+            1,
+        );
+    }
+    let world = World::new(&yaml);
+    let wanted = client_status(&world, &done());
+    let ready = wanted["status"]["conditions"].as_array().unwrap().iter();
+    let ready = ready.clone().find(|it| it["type"] == "Ready").unwrap();
+    assert_eq!(
+        (&ready["status"], &ready["reason"]),
+        (&json!("True"), &json!("Ready"))
+    );
+    let message = ready["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("all scopes of this client make an access token of "),
+        "{message}"
+    );
+    assert_eq!(
+        client_status(&World::new(QUICKSTART), &done())["status"]["conditions"][0]["message"],
+        ""
+    );
+}

@@ -8,9 +8,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
 
+use crate::directory::record::GatewayRecord;
+use crate::oauth::bearer;
 use crate::oauth::check_token::{self, Denial, Passed};
 use crate::oauth::discovery::paths;
-use crate::oauth::{bearer, scope};
 use crate::server::reply;
 use crate::server::request::{Call, Serving, Token, values};
 
@@ -53,7 +54,7 @@ fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Response {
             if let Some(issued) = passed.token.issued {
                 call.app.uses().note(directory, issued, now);
             }
-            pass(call, &passed)
+            pass(call, &passed, gateway)
         }
         Err(denial) => deny(call, issuer, Some(token.id()), denial),
     }
@@ -68,7 +69,7 @@ fn gateway_name<'p>(issuer_path: &str, path: &'p str) -> &'p str {
     name.unwrap_or_default()
 }
 
-fn pass(call: &Call, passed: &Passed<'_>) -> Response {
+fn pass(call: &Call, passed: &Passed<'_>, gateway: &GatewayRecord) -> Response {
     call.app.metrics().checked("passed");
     let mut response = reply::empty(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
@@ -80,7 +81,7 @@ fn pass(call: &Call, passed: &Passed<'_>) -> Response {
         CLIENT_ID,
         &passed.token.client.client.record.client_id,
     );
-    set(headers, SCOPE, &scope::join(&passed.scopes));
+    set(headers, SCOPE, &passed.told(gateway));
     response
 }
 

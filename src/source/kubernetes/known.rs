@@ -19,13 +19,6 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// One of a single object.
-    pub(super) fn one(key: &ObjectKey) -> Self {
-        let mut known = Self::default();
-        known.add(key);
-        known
-    }
-
     pub(super) fn add(&mut self, key: &ObjectKey) {
         self.note(CAME, key);
     }

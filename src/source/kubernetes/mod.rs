@@ -1,16 +1,17 @@
 //! Watches of the Kubernetes API as changes to the directory.
 //!
-//! Each watch is one task. It lists everything once (as a stream where the API server has that, else in
-//! pages), follows what comes after, and hands on what is ready in one batch: there is no debounce, and
-//! no copy of the objects is kept. A watch that must begin anew tells what has gone meanwhile. While
-//! the API server is away the rest goes on; [`Source::oldest`] says for how long nothing was heard. A namespace
-//! that the API server refuses to show stops nobody but itself: [`Refusals`].
+//! Each watch is one task. It lists everything once (as a stream where the API server has that, else in pages),
+//! follows what comes after, and hands on what is ready in one batch: there is no debounce, and no copy of the objects
+//! is kept. Objects are decoded one by one while an answer comes in ([`crate::json_stream`]). A watch that must begin
+//! anew tells what has gone meanwhile. While the API server is away the rest goes on; [`Source::oldest`] says for how
+//! long nothing was heard. A namespace that the API server refuses to show stops nobody but itself: [`Refusals`].
 //!
 //! Absent: any write, any decision, and kube's own `watcher`: it keeps bookmarks to itself, by which one
 //! knows that a quiet watch is alive.
 //!
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
+mod answer;
 mod known;
 mod raw;
 mod subject;

@@ -11,6 +11,7 @@ use super::{SecretSeen, Seen};
 use crate::directory::schema::{is_dns_label, is_dns_subdomain};
 use crate::directory::usage::credential_of;
 use crate::directory::{Change, Labels, ObjectKey, Settings};
+use crate::json_stream::Keep;
 use crate::resources::{
     ANNOTATION_OF_IDENTITY, API_VERSION, Kind, LABEL_CLIENT, LABEL_MANAGED, ManagedKind,
     ManagedSeen, OwnerKind,
@@ -65,6 +66,15 @@ impl Subject {
             Self::Managed(_) => Some(ManagedKind::label_selector()),
             Self::ManagedSecrets => Some(format!("{LABEL_MANAGED}=true")),
             Self::BroughtSecrets => Some(LABEL_CLIENT.to_owned()),
+        }
+    }
+
+    /// What of its objects is read; the rest is not held.
+    pub(super) const fn keep(self) -> Keep {
+        match self {
+            Self::Kind(_) => Keep::SPEC,
+            Self::Namespaces => Keep::LABELS,
+            Self::ManagedSecrets | Self::BroughtSecrets | Self::Managed(_) => Keep::METADATA,
         }
     }
 

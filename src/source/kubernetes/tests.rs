@@ -145,9 +145,14 @@ fn played(acts: Vec<Act>) -> Client {
             for part in act.never {
                 assert!(!uri.contains(part), "{part} is in {uri}");
             }
-            let rest = futures::stream::iter([Ok::<_, Infallible>(hyper::body::Frame::data(
-                bytes::Bytes::from(act.body),
-            ))]);
+            // In chunks that end anywhere, as those of a network do.
+            let body = bytes::Bytes::from(act.body);
+            let chunk = (body.len() / 64).max(7);
+            let chunks = (0..body.len()).step_by(chunk);
+            let chunks = chunks.map(move |from| body.slice(from..body.len().min(from + chunk)));
+            let rest = futures::stream::iter(
+                chunks.map(|chunk| Ok::<_, Infallible>(hyper::body::Frame::data(chunk))),
+            );
             let open = futures::stream::pending().take(usize::from(act.open));
             let body = http_body_util::StreamBody::new(futures::StreamExt::chain(rest, open));
             Ok::<_, Infallible>(
@@ -219,7 +224,7 @@ async fn where_there_are_no_streams_it_lists_in_pages() {
         },
         Act {
             never: &["continue="],
-            ..act(&["limit=500"], 200, page(&[scope("a", "1")], "", "more"))
+            ..act(&["limit=32"], 200, page(&[scope("a", "1")], "", "more"))
         },
         act(&["continue=more"], 200, page(&[scope("b", "2")], "9", "")),
         Act {
@@ -229,6 +234,123 @@ async fn where_there_are_no_streams_it_lists_in_pages() {
     ]);
     source.listed(Duration::from_mins(1)).await.unwrap();
     told.has(&["a", "b", "c"]).await;
+}
+
+/// A Scope with so many bytes of labels and annotations that nobody here reads.
+fn fat(name: &str, version: &str, bytes: usize) -> Value {
+    let mut fat = scope(name, version);
+    let labels = (0..bytes / 200).map(|n| (format!("l{n}"), Value::from("v".repeat(60))));
+    fat["metadata"]["labels"] = Value::Object(labels.collect());
+    fat["metadata"]["annotations"] = json!({"a": "v".repeat(bytes / 2)});
+    fat
+}
+
+#[tokio::test]
+async fn pages_are_as_large_as_their_objects_allow() {
+    let fats: Vec<Value> = (0..32)
+        .map(|n| fat(&format!("a{n:02}"), "1", 256 << 10))
+        .collect();
+    let small: Vec<Value> = (0..16).map(|n| scope(&format!("b{n:02}"), "1")).collect();
+    let (source, told) = start(vec![
+        act(STREAM, 422, refused(422, "Invalid").to_string()),
+        act(&["limit=32"], 200, page(&fats, "", "one")),
+        act(&["limit=18&", "continue=one"], 200, page(&small, "", "two")),
+        act(
+            &["limit=72&", "continue=two"],
+            200,
+            page(&small, "", "three"),
+        ),
+        act(
+            &["limit=288&", "continue=three"],
+            200,
+            page(&small, "", "four"),
+        ),
+        act(&["limit=500&", "continue=four"], 200, page(&[], "9", "")),
+        watch(&["resourceVersion=9"], &[]),
+    ]);
+    source.listed(Duration::from_mins(1)).await.unwrap();
+    assert_eq!(told.names().len(), 48);
+}
+
+#[tokio::test]
+async fn an_api_server_that_ignores_the_limit_is_read_as_it_sends() {
+    let all: Vec<Value> = (0..600).map(|n| scope(&format!("a{n:03}"), "1")).collect();
+    let (source, told) = start(vec![
+        act(STREAM, 422, refused(422, "Invalid").to_string()),
+        act(&["limit=32"], 200, page(&all, "9", "")),
+        watch(&["resourceVersion=9"], &[]),
+    ]);
+    source.listed(Duration::from_mins(1)).await.unwrap();
+    assert_eq!(told.names().len(), 600);
+}
+
+/// What a list had brought before is known; nothing of it goes until another list is complete.
+#[tokio::test]
+async fn a_list_that_ends_in_its_midst_begins_anew() {
+    let mut half = page(&[scope("b", "1"), scope("c", "1")], "9", "");
+    half.truncate(half.find("\"c\"").unwrap());
+    let expired = refused(410, "Expired").to_string();
+    for (fault, known) in [
+        (act(&["continue=more"], 410, expired), &["a"][..]),
+        (act(&["continue=more"], 200, half), &["a", "b"]),
+    ] {
+        let (source, told) = start(vec![
+            act(STREAM, 422, refused(422, "Invalid").to_string()),
+            act(&["limit=32"], 200, page(&[scope("a", "1")], "", "more")),
+            fault,
+            Act {
+                never: &["continue="],
+                ..act(&["limit=32"], 200, page(&[scope("d", "1")], "9", ""))
+            },
+            watch(&["resourceVersion=9"], &[]),
+        ]);
+        told.has(known).await;
+        assert!(!source.is_listed());
+        told.has(&["d"]).await;
+    }
+}
+
+/// It could have been a good one before; those beside it are not touched.
+#[tokio::test]
+async fn an_object_that_is_too_large_is_ignored_and_hides_no_other() {
+    let too_large = |version: &str| {
+        let mut scope = scope("a", version);
+        scope["spec"]["description"] = "x".repeat(crate::json_stream::MOST_KEPT).into();
+        scope
+    };
+    let (_source, told) = start(vec![
+        act(STREAM, 422, refused(422, "Invalid").to_string()),
+        act(
+            &["limit=32"],
+            200,
+            page(&[too_large("1"), scope("b", "1")], "9", ""),
+        ),
+        watch(
+            &["resourceVersion=9"],
+            &[
+                event("MODIFIED", scope("a", "10")),
+                event("ADDED", scope("c", "11")),
+                event("MODIFIED", too_large("12")),
+                event("ADDED", scope("d", "13")),
+            ],
+        ),
+    ]);
+    told.has(&["b", "c", "d"]).await;
+}
+
+/// However fat they are: the same by a stream, as a list and as events.
+#[tokio::test]
+async fn what_objects_carry_beside_what_is_read_changes_nothing() {
+    let events = [
+        event("ADDED", fat("a", "1", 1 << 20)),
+        event("ADDED", fat("b", "2", 1 << 20)),
+        bookmark("2", true),
+        event("ADDED", fat("c", "3", 1 << 20)),
+        event("DELETED", fat("a", "4", 1 << 20)),
+    ];
+    let (source, told) = start(vec![watch(STREAM, &events)]);
+    source.listed(Duration::from_mins(1)).await.unwrap();
+    told.has(&["b", "c"]).await;
 }
 
 /// Nothing that a Role in the namespace would not allow: no request about all namespaces.
@@ -486,11 +608,11 @@ async fn a_fault_between_refusals_does_not_make_patience_begin_anew() {
 async fn a_namespace_that_may_be_listed_and_not_watched_counts_as_empty() {
     let acts = vec![
         act(STREAM, 422, refused(422, "Invalid").to_string()),
-        act(&["limit=500"], 200, page(&[scope("a", "1")], "9", "")),
+        act(&["limit=32"], 200, page(&[scope("a", "1")], "9", "")),
         forbidden(),
         forbidden(),
         watch(&["watch=true", "resourceVersion=0"], &[]),
-        act(&["limit=500"], 200, page(&[scope("b", "1")], "10", "")),
+        act(&["limit=32"], 200, page(&[scope("b", "1")], "10", "")),
         watch(&["resourceVersion=10"], &[]),
     ];
     let (source, told) = start_in_platform(acts, &[]);

@@ -4,33 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _};
 use kube::Client;
-use kube::core::WatchEvent;
 use kube::runtime::utils::Backoff as _;
 use kube::runtime::watcher::DefaultBackoff;
-use serde::Deserialize;
 use tokio::sync::watch as channel;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
+use super::answer::{ANSWER, Answer, Line, Part};
 use super::known::Known;
 use super::raw::Raw;
 use super::subject::{Subject, object_key};
 use super::{Health, Refusals, Seen, Sink};
 use crate::directory::Settings;
+use crate::json_stream::{Framing, PageSize};
 use crate::tokens::{Entropy as _, MacKey, SystemEntropy};
 
 /// The API server ends a watch after this time; we begin it anew from where it was.
 const WATCH_SECONDS: u32 = 290;
-/// For the answer to a list's page or to the begin of a watch.
-const ANSWER: Duration = Duration::from_mins(1);
 /// A watch that ends sooner is a fault: to begin it anew at once would be a loop.
 const BRIEF: Duration = Duration::from_secs(1);
-/// Objects of a list's page.
-const PAGE: u32 = 500;
-/// Events handed on at once.
-const BATCH: usize = 512;
 /// On the bookmark that ends the first events.
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
@@ -81,13 +74,15 @@ enum End {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum WatchError {
+pub(super) enum WatchError {
     #[error(transparent)]
     Kube(#[from] kube::Error),
     #[error(transparent)]
     Request(#[from] kube::core::request::Error),
     #[error("no answer in time")]
     Timeout,
+    #[error("the API server sent a list that is not JSON, or broke off in the middle of it")]
+    Malformed,
     #[error("the watch fell silent")]
     Silent,
     #[error("the watch ended as soon as it began")]
@@ -106,22 +101,6 @@ impl WatchError {
             _ => None,
         }
     }
-}
-
-/// A page. Not kube's own type: that would stop at an object that does not decode.
-#[derive(Deserialize)]
-struct Page {
-    metadata: PageMetadata,
-    items: Vec<Raw>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PageMetadata {
-    #[serde(default)]
-    resource_version: String,
-    #[serde(default, rename = "continue")]
-    next: String,
 }
 
 impl<S: Sink> Watch<S> {
@@ -249,21 +228,21 @@ impl<S: Sink> Watch<S> {
             }
             place.version = Some(self.list(place, key.as_deref()).await?);
         }
-        let events = self.open(place.version.as_deref()).await?;
+        let mut events = self.open(place.version.as_deref()).await?;
         self.allowed(place);
         if place.version.is_none() {
             place.listing = Some(Known::default());
         }
         let begun = Instant::now();
-        let mut batches = std::pin::pin!(events.ready_chunks(BATCH));
         loop {
             tokio::select! {
-                batch = timeout(self.silence, batches.next()) => match batch {
-                    Ok(Some(batch)) => self.digest(place, batch, key.as_deref())?,
-                    Ok(None) if place.listing.is_some() || begun.elapsed() < BRIEF => {
+                batch = timeout(self.silence, events.next::<Line>()) => match batch {
+                    Ok(Ok(Some(batch))) => self.digest(place, batch, key.as_deref())?,
+                    Ok(Err(error)) => return Err(error),
+                    Ok(Ok(None)) if place.listing.is_some() || begun.elapsed() < BRIEF => {
                         return Err(WatchError::Brief);
                     }
-                    Ok(None) => return Ok(End::Closed),
+                    Ok(Ok(None)) => return Ok(End::Closed),
                     Err(_) => return Err(WatchError::Silent),
                 },
                 () = other_key(&mut self.mac, self.subject) => return Ok(End::OtherKey),
@@ -272,114 +251,157 @@ impl<S: Sink> Watch<S> {
     }
 
     /// Begins a watch at a version; without one, with all that is there.
-    async fn open(
-        &self,
-        version: Option<&str>,
-    ) -> Result<impl Stream<Item = kube::Result<WatchEvent<Raw>>> + use<S>, WatchError> {
+    async fn open(&self, version: Option<&str>) -> Result<Answer, WatchError> {
         let request = self
             .subject
             .watch(self.namespace.as_deref(), WATCH_SECONDS, version)?;
-        let opened = timeout(ANSWER, self.client.request_events::<Raw>(request)).await;
-        Ok(opened.map_err(|_| WatchError::Timeout)??)
+        self.ask(request, Framing::Events).await
+    }
+
+    async fn ask(
+        &self,
+        request: http::Request<Vec<u8>>,
+        framing: Framing,
+    ) -> Result<Answer, WatchError> {
+        Answer::open(&self.client, request, framing, self.subject.keep()).await
     }
 
     async fn list(&self, place: &mut Place, key: Option<&MacKey>) -> Result<String, WatchError> {
+        place.listing = Some(Known::default());
         if let Some(request) = self.subject.alone(self.namespace.as_deref()) {
-            return self.look(place, request?, key).await;
-        }
-        let mut next = None;
-        let listing = place.listing.insert(Known::default());
-        loop {
-            let request = self.subject.list(self.namespace.as_deref(), PAGE, next)?;
-            let answer = timeout(ANSWER, self.client.request::<Page>(request)).await;
-            let page = answer.map_err(|_| WatchError::Timeout)??;
-            self.health.heard_now();
-            for raw in &page.items {
-                listing.add(&object_key(raw));
+            let answer = self.ask(request?, Framing::Object).await?;
+            let (_, version) = self.take_all(place, answer, key).await?;
+            if version.is_empty() {
+                return Err(WatchError::NoVersion);
             }
-            let items = page.items.into_iter();
-            let seen: Vec<Seen> = items.filter_map(|raw| self.applied(raw, key)).collect();
-            self.hand_on(seen);
-            if page.metadata.next.is_empty() {
-                if page.metadata.resource_version.is_empty() {
+            self.finish_list(place);
+            return Ok(version);
+        }
+        let (mut next, mut size) = (None, PageSize::default());
+        loop {
+            let request = self
+                .subject
+                .list(self.namespace.as_deref(), size.limit(), next)?;
+            let answer = self.ask(request, Framing::List).await?;
+            let (page, _) = self.take_all(place, answer, key).await?;
+            size = size.after(page.objects, page.bytes);
+            if page.list.next.is_empty() {
+                if page.list.resource_version.is_empty() {
                     return Err(WatchError::NoVersion);
                 }
                 self.finish_list(place);
-                return Ok(page.metadata.resource_version);
+                return Ok(page.list.resource_version);
             }
-            next = Some(page.metadata.next);
+            next = Some(page.list.next);
         }
     }
 
-    async fn look(
+    /// Hands on the objects of a list while they come in; at its end, what it says of itself, and the version of the
+    /// last object.
+    async fn take_all(
         &self,
         place: &mut Place,
-        request: http::Request<Vec<u8>>,
+        mut answer: Answer,
         key: Option<&MacKey>,
-    ) -> Result<String, WatchError> {
-        let answer = timeout(ANSWER, self.client.request::<Raw>(request)).await;
-        let raw = answer.map_err(|_| WatchError::Timeout)??;
-        self.health.heard_now();
-        let version = raw.metadata("resourceVersion").to_owned();
-        place.listing = Some(Known::one(&object_key(&raw)));
-        self.hand_on(self.applied(raw, key).into_iter().collect());
-        self.finish_list(place);
-        Ok(version)
+    ) -> Result<(Answer, String), WatchError> {
+        let mut version = String::new();
+        loop {
+            let batch = timeout(ANSWER, answer.next::<Raw>()).await;
+            let Some(batch) = batch.map_err(|_| WatchError::Timeout)?? else {
+                return Ok((answer, version));
+            };
+            self.health.heard_now();
+            let mut seen = Vec::with_capacity(batch.len());
+            for part in batch {
+                if let Part::Whole(raw) | Part::Cut(raw, _) = &part {
+                    if let Some(listing) = &mut place.listing {
+                        listing.add(&object_key(raw));
+                    }
+                    raw.metadata("resourceVersion").clone_into(&mut version);
+                }
+                seen.extend(match part {
+                    Part::Whole(raw) => self.applied(raw, key),
+                    Part::Cut(raw, bytes) => Some(self.unreadable(&raw, bytes)),
+                    Part::Bad => self.bad(),
+                });
+            }
+            self.hand_on(seen);
+        }
     }
 
     /// Hands on what a batch means. What came before a fault in it counts.
     fn digest(
         &self,
         place: &mut Place,
-        batch: Vec<kube::Result<WatchEvent<Raw>>>,
+        batch: Vec<Part<Line>>,
         key: Option<&MacKey>,
     ) -> Result<(), WatchError> {
         self.health.heard_now();
         let mut seen = Vec::with_capacity(batch.len());
         let mut fault = None;
-        for event in batch {
-            match event {
-                Ok(WatchEvent::Added(raw) | WatchEvent::Modified(raw)) => {
-                    place.saw(&raw, true);
-                    seen.extend(self.applied(raw, key));
+        for part in batch {
+            let (line, cut) = match part {
+                Part::Whole(line) => (line, None),
+                Part::Cut(line, bytes) => (line, Some(bytes)),
+                Part::Bad => {
+                    seen.extend(self.bad());
+                    continue;
                 }
-                Ok(WatchEvent::Deleted(raw)) => {
+            };
+            fault = line.end();
+            if fault.is_some() {
+                break;
+            }
+            let Some(raw) = line.object else {
+                seen.extend(self.bad());
+                continue;
+            };
+            match line.kind.as_str() {
+                "ADDED" | "MODIFIED" => {
+                    place.saw(&raw, true);
+                    seen.extend(match cut {
+                        None => self.applied(raw, key),
+                        Some(bytes) => Some(self.unreadable(&raw, bytes)),
+                    });
+                }
+                "DELETED" => {
                     place.saw(&raw, false);
                     seen.push(self.subject.deleted(&raw));
                 }
-                Ok(WatchEvent::Bookmark(mark)) => {
-                    if mark.metadata.annotations.contains_key(INITIAL_END) {
+                "BOOKMARK" => {
+                    if raw.0["metadata"]["annotations"][INITIAL_END].is_string() {
                         self.hand_on(std::mem::take(&mut seen));
                         self.finish_list(place);
                     }
                     // In the middle of a list there is no place to go on from.
                     if place.listing.is_none() {
-                        place.version = Some(mark.metadata.resource_version);
+                        place.version = Some(raw.metadata("resourceVersion").to_owned());
                     }
                 }
-                Ok(WatchEvent::Error(status)) => {
-                    let reason = status.reason.clone();
-                    fault = Some(WatchError::Ended {
-                        code: status.code,
-                        reason,
-                    });
-                    break;
-                }
-                // Never ours to judge: any JSON object decodes.
-                Err(kube::Error::SerdeError(_)) => {
-                    warn!(
-                        watch = self.health.name,
-                        "skipped an event that is no JSON object"
-                    );
-                }
-                Err(error) => {
-                    fault = Some(error.into());
-                    break;
-                }
+                _ => seen.extend(self.bad()),
             }
         }
         self.hand_on(seen);
         fault.map_or(Ok(()), Err)
+    }
+
+    /// Never ours to judge: any JSON object decodes.
+    fn bad(&self) -> Option<Seen> {
+        warn!(
+            watch = self.health.name,
+            "skipped an object that is not a JSON object"
+        );
+        None
+    }
+
+    /// An object that is too large is not served, and stops no other. It could have been a good one before.
+    fn unreadable(&self, raw: &Raw, bytes: usize) -> Seen {
+        let object = object_key(raw);
+        warn!(
+            watch = self.health.name, %object, bytes,
+            "ignored an object that is too large to be read: remove labels, annotations or parts of its spec"
+        );
+        self.subject.gone(&object)
     }
 
     fn applied(&self, raw: Raw, key: Option<&MacKey>) -> Option<Seen> {

@@ -2,6 +2,7 @@
 
 mod counts;
 mod embedded;
+mod fat;
 mod faults;
 mod fleet;
 mod gitops;

@@ -1,0 +1,151 @@
+//! Which parts of an object are read by somebody.
+
+/// Labels and annotations that this program reads have a name that begins so.
+const OURS: &[u8] = b"symbolon.dev/";
+/// On the bookmark that ends the first events of a watch.
+const INITIAL_END: &[u8] = b"k8s.io/initial-events-end";
+
+/// What of an object is held; the rest is skipped while it comes in. `managedFields` is never held: an object that is
+/// written back without it keeps what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    labels: Which,
+    annotations: Which,
+    owner_references: bool,
+    /// Fields of `metadata` that are not named here.
+    other_metadata: bool,
+    /// What is neither `metadata` nor `status`.
+    body: bool,
+    status: Status,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    All,
+    Ours,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    All,
+    /// `status.uses`, which Credentials alone have.
+    Uses,
+}
+
+impl Keep {
+    /// Of an object of our kinds, what is judged: the spec.
+    pub const SPEC: Self = Self {
+        labels: Which::Ours,
+        annotations: Which::Ours,
+        owner_references: false,
+        other_metadata: false,
+        body: true,
+        status: Status::Uses,
+    };
+    /// Of an object that is read live: the same, and its status.
+    pub const LIVE: Self = Self {
+        status: Status::All,
+        ..Self::SPEC
+    };
+    /// The same, and to whom it belongs.
+    pub const OWNED: Self = Self {
+        owner_references: true,
+        ..Self::LIVE
+    };
+    /// Of an object of which metadata was asked for.
+    pub const METADATA: Self = Self {
+        owner_references: true,
+        body: false,
+        ..Self::SPEC
+    };
+    /// Of a Namespace: its labels, which selectors match.
+    pub const LABELS: Self = Self {
+        labels: Which::All,
+        body: false,
+        ..Self::SPEC
+    };
+    /// All of it, as what is written back must have it.
+    pub const WHOLE: Self = Self {
+        labels: Which::All,
+        annotations: Which::All,
+        owner_references: true,
+        other_metadata: true,
+        body: true,
+        status: Status::All,
+    };
+}
+
+/// Where in an answer a value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The answer to a list.
+    List,
+    /// Its `items`.
+    Items,
+    /// An event of a watch.
+    Event,
+    /// An object.
+    Object,
+    /// Its `metadata`.
+    Metadata,
+    /// Its labels.
+    Labels,
+    /// Its annotations.
+    Annotations,
+    /// Its `status`.
+    Status,
+}
+
+/// What becomes of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is held as it stands.
+    Copy,
+    /// It is skipped.
+    Drop,
+    /// Each of its fields is looked at, if it has fields.
+    Enter(Place),
+}
+
+impl Keep {
+    /// What becomes of the field `name` of a value at `place`. A name that was written with escapes is an unknown one:
+    /// the API server escapes none of those that matter.
+    pub(super) fn fate(self, place: Place, name: &[u8]) -> Fate {
+        let copy_if = |is_kept: bool| if is_kept { Fate::Copy } else { Fate::Drop };
+        match (place, name) {
+            (Place::List, b"metadata") => Fate::Copy,
+            (Place::List, b"items") => Fate::Enter(Place::Items),
+            (Place::List | Place::Items, _) => Fate::Drop,
+            (Place::Event, b"object") => Fate::Enter(Place::Object),
+            // A `Status` may come in place of an event.
+            (Place::Event, b"type" | b"code" | b"reason") => Fate::Copy,
+            (Place::Event, _) => Fate::Drop,
+            (Place::Object, b"metadata") => Fate::Enter(Place::Metadata),
+            (Place::Object, b"apiVersion" | b"kind" | b"code" | b"reason") => Fate::Copy,
+            (Place::Object, b"status") => match self.status {
+                Status::All => copy_if(self.body),
+                Status::Uses => Fate::Enter(Place::Status),
+            },
+            (Place::Object, _) => copy_if(self.body),
+            (Place::Status, name) => copy_if(self.body && name == b"uses"),
+            (Place::Metadata, b"managedFields") => Fate::Drop,
+            (Place::Metadata, b"labels") => Fate::Enter(Place::Labels),
+            (Place::Metadata, b"annotations") => Fate::Enter(Place::Annotations),
+            (Place::Metadata, b"ownerReferences") => copy_if(self.owner_references),
+            (
+                Place::Metadata,
+                b"name" | b"namespace" | b"uid" | b"resourceVersion" | b"generation"
+                | b"creationTimestamp" | b"deletionTimestamp",
+            ) => Fate::Copy,
+            (Place::Metadata, _) => copy_if(self.other_metadata),
+            (Place::Labels, name) => copy_if(is_kept(self.labels, name)),
+            (Place::Annotations, name) => {
+                copy_if(name == INITIAL_END || is_kept(self.annotations, name))
+            }
+        }
+    }
+}
+
+fn is_kept(which: Which, name: &[u8]) -> bool {
+    which == Which::All || name.starts_with(OURS)
+}

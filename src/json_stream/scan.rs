@@ -1,0 +1,485 @@
+//! A push parser that copies some parts of JSON and skips the others.
+//!
+//! It follows the structure only as deep as [`Keep`] looks; below that a value is bytes until its brackets are closed.
+//! What is copied is judged by whoever parses it; what is skipped is not judged at all.
+
+use super::keep::{Fate, Keep, Place};
+use super::{MOST_KEPT, MOST_METADATA};
+
+/// Names of fields that are longer are not known here, and skipped: Kubernetes has at most 317 bytes.
+const LONGEST_NAME: usize = 512;
+/// Nesting of a copied value that a recursive parser takes without harm.
+const DEEPEST: u32 = 100;
+/// Bytes beyond the bounds for what names an object.
+const SPARE: usize = 16 << 10;
+/// Room that is kept from one object to the next.
+const ROOM: usize = 64 << 10;
+
+/// What an answer consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// A list: its `items` are handed on one by one, and its `metadata`.
+    List,
+    /// A watch: a line for each event, which is handed on as `{"type": …, "object": …}`.
+    Events,
+    /// One object.
+    Object,
+}
+
+/// A part of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// An object of a list, an event, or the one object.
+    Item {
+        /// What is kept of it.
+        json: &'a [u8],
+        /// Bytes that it had.
+        bytes: usize,
+        /// Something that would have been kept is left out: it was too large, or nested too deeply.
+        is_cut: bool,
+    },
+    /// The metadata of a list.
+    ListMetadata(&'a [u8]),
+    /// A line that is no JSON object; the next line is read all the same.
+    BadLine,
+}
+
+/// The answer is no JSON of the shape that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the response is not JSON of the requested form")]
+pub struct Malformed;
+
+/// Takes an answer apart.
+#[derive(Debug)]
+pub struct Scanner {
+    framing: Framing,
+    keep: Keep,
+    state: State,
+    levels: Vec<Level>,
+    /// What is kept of the present piece.
+    out: Vec<u8>,
+    /// The name of the present field, as it is written between its quotes.
+    name: Vec<u8>,
+    is_cut: bool,
+    /// Bytes of the present piece so far.
+    bytes: usize,
+    /// Where in `out` the present field began, comma and name included.
+    mark: usize,
+}
+
+/// A value whose fields are looked at.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    place: Place,
+    /// Whether a field was copied.
+    has_fields: bool,
+    /// Where in `out` the field that holds this value began.
+    mark: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Before the whole, or the next event.
+    Start,
+    /// Before a value.
+    Value(Fate),
+    /// Before a name; the first may be missing.
+    Name { is_first: bool },
+    /// In a name.
+    InName { is_escaped: bool },
+    /// After a name.
+    Colon,
+    /// After a field or an item.
+    After,
+    /// Before an item of a list, the first of which may be missing.
+    Item { is_first: bool },
+    /// In a value whose structure does not matter.
+    Opaque(Opaque),
+    /// After the whole.
+    End,
+    /// In a bad line.
+    Skip,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Opaque {
+    is_copied: bool,
+    depth: u32,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Brackets,
+    Text,
+    /// After a backslash.
+    Escape,
+    /// A number or a word, which ends before whatever cannot be of it.
+    Word,
+}
+
+impl Scanner {
+    /// A scanner for one answer.
+    pub const fn new(framing: Framing, keep: Keep) -> Self {
+        Self {
+            framing,
+            keep,
+            state: State::Start,
+            levels: Vec::new(),
+            out: Vec::new(),
+            name: Vec::new(),
+            is_cut: false,
+            bytes: 0,
+            mark: 0,
+        }
+    }
+
+    /// Takes the next bytes and hands on what they complete.
+    ///
+    /// # Errors
+    /// [`Malformed`], never for events: there a line is passed over.
+    pub fn push(
+        &mut self,
+        chunk: &[u8],
+        sink: &mut impl FnMut(Piece<'_>),
+    ) -> Result<(), Malformed> {
+        let mut at = 0;
+        while at < chunk.len() {
+            match self.step(&chunk[at..], sink) {
+                Ok(taken) => at += taken,
+                Err(Malformed) if self.framing == Framing::Events => {
+                    self.forget();
+                    self.state = State::Skip;
+                }
+                Err(malformed) => return Err(malformed),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the answer.
+    ///
+    /// # Errors
+    /// [`Malformed`] where it is not complete; an event that is not is passed over.
+    pub fn finish(&self) -> Result<(), Malformed> {
+        match (self.framing, self.state) {
+            (Framing::Events, _) | (_, State::End) => Ok(()),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// Bytes that are held now.
+    pub fn held(&self) -> usize {
+        self.out.capacity() + self.name.capacity()
+    }
+
+    fn forget(&mut self) {
+        self.levels.clear();
+        self.next_piece();
+    }
+
+    fn next_piece(&mut self) {
+        self.out.clear();
+        self.out.shrink_to(ROOM);
+        (self.is_cut, self.bytes, self.mark) = (false, 0, 0);
+    }
+
+    /// Looks at one byte, or at as many as are alike; says how many were taken.
+    fn step(&mut self, rest: &[u8], sink: &mut impl FnMut(Piece<'_>)) -> Result<usize, Malformed> {
+        let byte = rest[0];
+        match self.state {
+            State::Skip => return Ok(self.skip(rest, sink)),
+            State::Opaque(opaque) => return self.opaque(opaque, rest, sink),
+            _ => self.bytes += 1,
+        }
+        Ok(match self.state {
+            State::Start if byte == b'\n' => 1,
+            // A line is an event: none goes over its end.
+            _ if byte == b'\n' && self.framing == Framing::Events => return Err(Malformed),
+            State::InName { is_escaped } => self.in_name(byte, is_escaped),
+            _ if byte.is_ascii_whitespace() => 1,
+            State::Start => self.start(byte)?,
+            State::Value(fate) => self.value(fate, byte)?,
+            State::Name { is_first } => match byte {
+                b'"' => {
+                    self.name.clear();
+                    self.state = State::InName { is_escaped: false };
+                    1
+                }
+                b'}' if is_first => self.close(sink),
+                _ => return Err(Malformed),
+            },
+            State::Colon if byte == b':' => {
+                self.state = State::Value(self.fate_of_field());
+                1
+            }
+            State::Item { is_first: true } if byte == b']' => self.close(sink),
+            State::Item { .. } => self.value(Fate::Enter(Place::Object), byte)?,
+            State::After => self.after(byte, sink)?,
+            _ => return Err(Malformed),
+        })
+    }
+
+    fn start(&mut self, byte: u8) -> Result<usize, Malformed> {
+        if byte != b'{' {
+            return Err(Malformed);
+        }
+        let fate = match self.framing {
+            Framing::List => Fate::Enter(Place::List),
+            Framing::Events => Fate::Enter(Place::Event),
+            Framing::Object => Fate::Enter(Place::Object),
+        };
+        self.value(fate, byte)
+    }
+
+    fn in_name(&mut self, byte: u8, is_escaped: bool) -> usize {
+        if byte == b'"' && !is_escaped {
+            self.state = State::Colon;
+            return 1;
+        }
+        if self.name.len() <= LONGEST_NAME {
+            self.name.push(byte);
+        }
+        let is_escaped = byte == b'\\' && !is_escaped;
+        self.state = State::InName { is_escaped };
+        1
+    }
+
+    /// Decides about the field whose name was read, and writes the name of one that is kept.
+    fn fate_of_field(&mut self) -> Fate {
+        let Some(level) = self.levels.last() else {
+            return Fate::Drop;
+        };
+        let (place, has_fields) = (level.place, level.has_fields);
+        if self.name.len() > LONGEST_NAME {
+            return Fate::Drop;
+        }
+        let fate = self.keep.fate(place, &self.name);
+        self.mark = self.out.len();
+        if fate == Fate::Drop || place == Place::List {
+            return fate;
+        }
+        if self.out.len() + self.name.len() + 4 > limit(place) {
+            self.is_cut = true;
+            return Fate::Drop;
+        }
+        if has_fields {
+            self.out.push(b',');
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(&self.name);
+        self.out.extend_from_slice(b"\":");
+        fate
+    }
+
+    fn value(&mut self, fate: Fate, byte: u8) -> Result<usize, Malformed> {
+        match (fate, byte) {
+            (Fate::Enter(Place::Items), b'[') => {
+                self.enter(Place::Items);
+                self.state = State::Item { is_first: true };
+                return Ok(1);
+            }
+            // A Go server writes an empty list as null now and then.
+            (Fate::Enter(Place::Items), _) => {}
+            (Fate::Enter(place), b'{') => {
+                self.enter(place);
+                if place != Place::List {
+                    self.out.push(b'{');
+                }
+                self.state = State::Name { is_first: true };
+                return Ok(1);
+            }
+            _ => {}
+        }
+        let is_copied = !matches!(fate, Fate::Drop | Fate::Enter(Place::Items));
+        let kind = match byte {
+            b'{' | b'[' => Kind::Brackets,
+            b'"' => Kind::Text,
+            b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => Kind::Word,
+            _ => return Err(Malformed),
+        };
+        let mut opaque = Opaque {
+            is_copied,
+            depth: 0,
+            kind,
+        };
+        let taken = usize::from(kind == Kind::Text);
+        if kind == Kind::Text {
+            self.copy(&mut opaque, b"\"");
+        } else {
+            // The byte is counted when it is looked at again.
+            self.bytes -= 1;
+        }
+        self.state = State::Opaque(opaque);
+        Ok(taken)
+    }
+
+    fn enter(&mut self, place: Place) {
+        self.levels.push(Level {
+            place,
+            has_fields: false,
+            mark: self.mark,
+        });
+    }
+
+    /// Ends an object or a list whose parts were looked at.
+    fn close(&mut self, sink: &mut impl FnMut(Piece<'_>)) -> usize {
+        if let Some(level) = self.levels.pop() {
+            self.mark = level.mark;
+            if !matches!(level.place, Place::List | Place::Items) {
+                self.out.push(b'}');
+            }
+        }
+        self.done(true, sink);
+        1
+    }
+
+    /// A value is complete.
+    fn done(&mut self, is_copied: bool, sink: &mut impl FnMut(Piece<'_>)) {
+        self.state = State::After;
+        match self.levels.last_mut() {
+            None if self.framing == Framing::List => self.state = State::End,
+            None => {
+                self.hand_on(sink);
+                self.state = match self.framing {
+                    Framing::Events => State::Start,
+                    _ => State::End,
+                };
+            }
+            Some(level) if level.place == Place::Items => self.hand_on(sink),
+            Some(level) if level.place == Place::List => {
+                if is_copied && !self.out.is_empty() {
+                    sink(Piece::ListMetadata(&self.out));
+                }
+                self.next_piece();
+            }
+            Some(level) => level.has_fields |= is_copied,
+        }
+    }
+
+    fn hand_on(&mut self, sink: &mut impl FnMut(Piece<'_>)) {
+        sink(Piece::Item {
+            json: &self.out,
+            bytes: self.bytes,
+            is_cut: self.is_cut,
+        });
+        self.next_piece();
+    }
+
+    fn after(&mut self, byte: u8, sink: &mut impl FnMut(Piece<'_>)) -> Result<usize, Malformed> {
+        let in_items = self
+            .levels
+            .last()
+            .is_some_and(|level| level.place == Place::Items);
+        match (in_items, byte) {
+            (true, b',') => self.state = State::Item { is_first: false },
+            (false, b',') => self.state = State::Name { is_first: false },
+            (true, b']') | (false, b'}') => return Ok(self.close(sink)),
+            _ => return Err(Malformed),
+        }
+        Ok(1)
+    }
+
+    fn skip(&mut self, rest: &[u8], sink: &mut impl FnMut(Piece<'_>)) -> usize {
+        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+            return rest.len();
+        };
+        sink(Piece::BadLine);
+        self.state = State::Start;
+        end + 1
+    }
+
+    /// Goes over a value, as far as it is there.
+    fn opaque(
+        &mut self,
+        mut opaque: Opaque,
+        rest: &[u8],
+        sink: &mut impl FnMut(Piece<'_>),
+    ) -> Result<usize, Malformed> {
+        let in_lines = self.framing == Framing::Events;
+        let is_end = |byte: &u8| match opaque.kind {
+            Kind::Text => matches!(byte, b'"' | b'\\') || (in_lines && *byte == b'\n'),
+            Kind::Brackets => {
+                matches!(byte, b'"' | b'{' | b'}' | b'[' | b']') || (in_lines && *byte == b'\n')
+            }
+            Kind::Word => !matches!(byte, b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'E'),
+            Kind::Escape => true,
+        };
+        let plain = rest.iter().position(is_end).unwrap_or(rest.len());
+        self.copy(&mut opaque, &rest[..plain]);
+        self.bytes += plain;
+        let Some(byte) = rest.get(plain) else {
+            self.state = State::Opaque(opaque);
+            return Ok(plain);
+        };
+        if opaque.kind == Kind::Word {
+            // What ends it is not of it.
+            self.done(opaque.is_copied, sink);
+            return Ok(plain);
+        }
+        if in_lines && *byte == b'\n' {
+            return Err(Malformed);
+        }
+        self.bytes += 1;
+        let mut is_done = false;
+        match (opaque.kind, byte) {
+            (Kind::Escape, _) => opaque.kind = Kind::Text,
+            (Kind::Text, b'\\') => opaque.kind = Kind::Escape,
+            (Kind::Text, _) if opaque.depth == 0 => is_done = true,
+            (Kind::Text, _) => opaque.kind = Kind::Brackets,
+            (_, b'"') => opaque.kind = Kind::Text,
+            (_, b'{' | b'[') => opaque.depth = opaque.depth.saturating_add(1),
+            _ => {
+                opaque.depth = opaque.depth.saturating_sub(1);
+                is_done = opaque.depth == 0;
+            }
+        }
+        self.copy(&mut opaque, std::slice::from_ref(byte));
+        if opaque.depth > DEEPEST {
+            self.leave_out(&mut opaque);
+        }
+        self.state = State::Opaque(opaque);
+        if is_done {
+            self.done(opaque.is_copied, sink);
+        }
+        Ok(plain + 1)
+    }
+
+    fn copy(&mut self, opaque: &mut Opaque, bytes: &[u8]) {
+        if !opaque.is_copied {
+            return;
+        }
+        let place = self
+            .levels
+            .last()
+            .map_or(Place::Object, |level| level.place);
+        let is_reference = place == Place::Metadata && self.name == b"ownerReferences";
+        let most = if is_reference {
+            MOST_METADATA
+        } else {
+            limit(place)
+        };
+        if self.out.len() + bytes.len() > most {
+            self.leave_out(opaque);
+        } else {
+            self.out.extend_from_slice(bytes);
+        }
+    }
+
+    /// Takes the present field back and skips what is left of it.
+    fn leave_out(&mut self, opaque: &mut Opaque) {
+        if std::mem::take(&mut opaque.is_copied) {
+            self.out.truncate(self.mark);
+            self.is_cut = true;
+        }
+    }
+}
+
+/// How much may be held when a part of a value at `place` is added. What names an object fits in any case.
+const fn limit(place: Place) -> usize {
+    match place {
+        Place::Labels | Place::Annotations => MOST_METADATA,
+        Place::Metadata | Place::Event | Place::List => MOST_KEPT + SPARE,
+        Place::Items | Place::Object | Place::Status => MOST_KEPT,
+    }
+}

@@ -1,0 +1,225 @@
+//! Answers whose size is a product of bounded lists have a bound of their own.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::access_token::Presented;
+use super::grants::client_credentials::{Issue, decide};
+use super::introspection::introspect;
+use super::{ErrorCode, Form, OAuthError, check_token};
+use crate::directory::testing::{QUICKSTART, World};
+use crate::directory::{AcceptedClient, ObjectKey};
+use crate::resources::{Kind, OwnerKind};
+use crate::tokens::jwt::{self, UnverifiedJwt};
+use crate::tokens::{Algorithm, SeededEntropy, reference};
+
+/// What gateways of the tests require: the last of a token's scopes.
+const GATE: &str = "https://api.example.com/gate";
+
+fn now() -> Timestamp {
+    "2026-02-01T00:00:00Z".parse().unwrap()
+}
+
+fn identity() -> ObjectKey {
+    ObjectKey::new("platform", "main")
+}
+
+fn scope(number: usize, length: usize) -> String {
+    let start = format!("s{number:03}");
+    format!("{start}{}", "x".repeat(length - start.len()))
+}
+
+fn audience(scope: usize, number: usize) -> String {
+    let start = format!("https://api.example.com/{scope}/{number}/");
+    format!("{start}{}", "y".repeat(500 - start.len()))
+}
+
+/// A client `blue.wide` with 128 scopes of so many bytes and as many audiences of 500 bytes each, a token of 64 of them,
+/// and an API that is one of the audiences.
+fn world(length: usize, audiences: usize) -> World {
+    let mut yaml = QUICKSTART.replace(
+        "scopes: [orders.read]}]",
+        &format!(
+            "scopes: [orders.read]}}, {{name: gate, audience: {GATE}, scopes: [{}]}}]",
+            scope(63, length)
+        ),
+    );
+    for number in 0..128 {
+        let mut all: Vec<String> = (0..audiences).map(|it| audience(number, it)).collect();
+        all.push(GATE.to_owned());
+        write!(
+            yaml,
+            "---\napiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {{name: s{number}, namespace: platform}}\n\
+             spec: {{identityRef: {{name: main}}, value: {}, audiences: {all:?}, allowedNamespaces: {{from: All}}}}\n",
+            scope(number, length)
+        )
+        .unwrap();
+    }
+    let scopes: Vec<String> = (0..128).map(|number| scope(number, length)).collect();
+    write!(
+        yaml,
+        "---\napiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {{name: wide, namespace: blue}}\n\
+         spec: {{identityRef: {{name: main, namespace: platform}}, grantTypes: [ClientCredentials], scopes: {scopes:?}, \
+         systemUser: {{name: wide}}, referenceTokens: AdministratorsOnly}}\n\
+         ---\napiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\nmetadata: {{name: wide, namespace: blue}}\n\
+         spec: {{clientRef: {{name: wide}}, scopes: {:?}}}\n\
+         ---\napiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {{name: api, namespace: platform}}\n\
+         spec: {{identityRef: {{name: main}}, grantTypes: [], resourceServer: {{audiences: [{:?}, {GATE:?}]}}}}\n",
+        &scopes[..64],
+        audience(63, audiences.saturating_sub(1)),
+    )
+    .unwrap();
+    World::new(&yaml)
+}
+
+fn client<'a>(world: &'a World, client_id: &str) -> AcceptedClient<'a> {
+    world
+        .directory
+        .active_client(&identity(), client_id)
+        .unwrap()
+}
+
+fn issue(world: &World, body: &str) -> Result<Issue, OAuthError> {
+    let form = Form::parse(body.as_bytes()).unwrap();
+    decide(
+        &world.directory,
+        &client(world, "blue.wide"),
+        &form,
+        now(),
+        &mut SeededEntropy::new(7),
+    )
+}
+
+/// Signed with the longest signature that there is.
+fn written(issue: &Issue) -> String {
+    let header = jwt::encode_header(Algorithm::EdDSA, &"k".repeat(jwt::KID_LENGTH));
+    let payload = issue.claims.to_json().unwrap();
+    let mut token = jwt::signing_input(&header, &payload, jwt::MAX_SIGNATURE_LENGTH);
+    jwt::append_signature(&mut token, &[0; jwt::MAX_SIGNATURE_LENGTH]);
+    token
+}
+
+fn asking_for(scopes: usize, length: usize) -> String {
+    let scopes: Vec<String> = (0..scopes).map(|number| scope(number, length)).collect();
+    format!("scope={}", scopes.join("+"))
+}
+
+#[test]
+fn a_token_that_our_own_endpoints_would_not_read_is_never_issued() {
+    let world = world(20, 7);
+    let all = issue(&world, "").unwrap_err();
+    assert_eq!(all.code, ErrorCode::InvalidScope);
+    assert!(
+        all.description
+            .contains("ask for fewer scopes or name a resource")
+    );
+    // Each smaller request works, up to the last one that fits.
+    issue(&world, &format!("resource={GATE}")).unwrap();
+    issue(&world, &format!("resource={}", audience(5, 3))).unwrap();
+    let fits = (1..128).take_while(|many| issue(&world, &asking_for(*many, 20)).is_ok());
+    let most = fits.last().unwrap();
+    let largest = written(&issue(&world, &asking_for(most, 20)).unwrap());
+    assert!(UnverifiedJwt::parse(&largest).is_ok(), "{}", largest.len());
+    let added = 4 * 7 * 503 / 3;
+    assert!(
+        largest.len() + added + 500 > jwt::MAX_LENGTH,
+        "{most}: {}",
+        largest.len()
+    );
+}
+
+/// Few audiences, and scopes alone that are more than a token may hold.
+#[test]
+fn scopes_alone_may_be_too_much() {
+    let world = world(128, 0);
+    assert_eq!(issue(&world, "").unwrap_err().code, ErrorCode::InvalidScope);
+    let fits = (1..128).take_while(|many| issue(&world, &asking_for(*many, 128)).is_ok());
+    let most = fits.last().unwrap();
+    let largest = written(&issue(&world, &asking_for(most, 128)).unwrap());
+    assert!(UnverifiedJwt::parse(&largest).is_ok());
+    assert!(
+        largest.len() + 600 > jwt::MAX_LENGTH,
+        "{most}: {}",
+        largest.len()
+    );
+}
+
+#[test]
+fn the_client_and_check_are_told_before_a_request_is_refused() {
+    let warned = |world: &World, name: &str| {
+        let key = ObjectKey::new("blue", name);
+        let problems = world.directory.diagnose(Kind::OAuthClient, &key, now());
+        let problems = problems.into_iter();
+        problems
+            .filter(|problem| problem.path == "/spec/scopes")
+            .map(|problem| problem.message)
+            .collect::<Vec<_>>()
+    };
+    let wide = world(20, 7);
+    let told = warned(&wide, "wide");
+    assert_eq!(told.len(), 1);
+    assert!(
+        told[0].starts_with("all scopes of this client make an access token of ")
+            && told[0].ends_with(" bytes; at most 8192 are issued: ask for fewer scopes or name a resource in each request"),
+        "{told:?}"
+    );
+    assert!(
+        warned(&wide, "shop").is_empty(),
+        "a usual client is not warned"
+    );
+    // What is told and what the endpoint does are one rule.
+    for length in [4, 16, 17, 18, 19, 20, 24, 40] {
+        let world = world(length, 0);
+        let refused = issue(&world, "").is_err();
+        assert_eq!(
+            warned(&world, "wide").len(),
+            usize::from(refused),
+            "{length}"
+        );
+    }
+}
+
+/// A reference token holds nothing itself: its scopes and audiences come from the directory at each use.
+#[test]
+fn what_is_told_of_a_reference_token_is_bounded() {
+    let mut world = world(128, 7);
+    let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "wide", now());
+    let presented = Presented::Reference(reference::parse(token.expose()).unwrap());
+    for caller in ["blue.wide", "platform.api"] {
+        let caller = client(&world, caller);
+        let answer = introspect(&world.directory, &caller, &presented, now()).unwrap();
+        let json = answer.to_json().unwrap();
+        assert!(json.len() <= 32 << 10, "{} bytes", json.len());
+        let told: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let audiences = told["aud"].as_array().unwrap();
+        for own in &caller.client.record.audiences {
+            assert!(
+                audiences.iter().any(|told| *told == **own),
+                "an API finds itself"
+            );
+        }
+    }
+    let gateway = check_token::gateway(&world.directory, &identity(), "gate").unwrap();
+    let passed = check_token::check(&world.directory, &identity(), gateway, &presented, now());
+    let told = passed.unwrap().told(gateway);
+    assert!(told.len() <= 8 << 10, "{} bytes", told.len());
+    let told: Vec<&str> = told.split(' ').collect();
+    assert_eq!(told.len(), 63, "one is left out");
+    assert!(
+        told.contains(&&*scope(63, 128)),
+        "what the gateway requires is told"
+    );
+    assert!(told.iter().all(|scope| scope.len() == 128), "each is whole");
+}
+
+#[test]
+fn usual_tokens_are_told_whole_and_in_order() {
+    let mut world = world(20, 0);
+    let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "wide", now());
+    let presented = Presented::Reference(reference::parse(token.expose()).unwrap());
+    let gateway = check_token::gateway(&world.directory, &identity(), "gate").unwrap();
+    let passed = check_token::check(&world.directory, &identity(), gateway, &presented, now());
+    let all: Vec<String> = (0..64).map(|number| scope(number, 20)).collect();
+    assert_eq!(passed.unwrap().told(gateway), all.join(" "));
+}

@@ -1,0 +1,231 @@
+//! Answers of the API server as they come in: no answer is ever held as a whole, however large what it lists.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use http::Request;
+use kube::Client;
+use kube::client::Body;
+use kube::core::Status;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::raw::Raw;
+use super::watch::WatchError;
+use crate::json_stream::{Framing, Keep, Malformed, Piece, Scanner, read};
+
+/// For the begin of an answer, and for each further part of a list.
+pub(super) const ANSWER: Duration = Duration::from_mins(1);
+/// Objects handed on at once.
+const BATCH: usize = 512;
+/// Bytes of them.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// An answer under way.
+pub(super) struct Answer {
+    body: Body,
+    scanner: Scanner,
+    /// What a list says of itself, once it was read.
+    pub(super) list: ListMetadata,
+    /// Objects so far.
+    pub(super) objects: usize,
+    /// Bytes so far.
+    pub(super) bytes: usize,
+    /// Came after what was handed on last.
+    fault: Option<WatchError>,
+    is_over: bool,
+}
+
+/// A part of an answer, decoded.
+#[derive(Debug)]
+pub(super) enum Part<T> {
+    /// As it was sent.
+    Whole(T),
+    /// Of an object of so many bytes: too large to be read, but for what names it.
+    Cut(T, usize),
+    /// Not JSON, or of another shape.
+    Bad,
+}
+
+/// What a page says of itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListMetadata {
+    /// The version that a watch goes on from.
+    #[serde(default)]
+    pub(super) resource_version: String,
+    /// Asks for the next page; empty at the end.
+    #[serde(default, rename = "continue")]
+    pub(super) next: String,
+}
+
+/// An event of a watch, or what an API server sends in place of one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Line {
+    #[serde(default, rename = "type")]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) object: Option<Raw>,
+    #[serde(default)]
+    code: Option<u16>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+impl Line {
+    /// The `Status` that ends a watch, if it is one.
+    pub(super) fn end(&self) -> Option<WatchError> {
+        if let Some(code) = self.code.filter(|_| self.object.is_none()) {
+            let reason = self.reason.clone().unwrap_or_default();
+            return Some(WatchError::Ended { code, reason });
+        }
+        let Raw(status) = self.object.as_ref().filter(|_| self.kind == "ERROR")?;
+        let code = status["code"].as_u64();
+        Some(WatchError::Ended {
+            code: code.and_then(|code| code.try_into().ok()).unwrap_or(0),
+            reason: status["reason"].as_str().unwrap_or_default().to_owned(),
+        })
+    }
+}
+
+impl Answer {
+    /// Sends a request and waits for the begin of its answer.
+    pub(super) async fn open(
+        client: &Client,
+        request: Request<Vec<u8>>,
+        framing: Framing,
+        keep: Keep,
+    ) -> Result<Self, WatchError> {
+        let sent = timeout(ANSWER, client.send(request.map(Body::from))).await;
+        let response = sent.map_err(|_| WatchError::Timeout)??;
+        let code = response.status();
+        let mut body = response.into_body();
+        if !code.is_success() {
+            let said = timeout(ANSWER, read::refusal(&mut body)).await;
+            let said = said.map_err(|_| WatchError::Timeout)??;
+            let status = serde_json::from_slice::<Status>(&said).unwrap_or_default();
+            return Err(kube::Error::Api(status.with_code(code.as_u16()).boxed()).into());
+        }
+        Ok(Self {
+            body,
+            scanner: Scanner::new(framing, keep),
+            list: ListMetadata::default(),
+            objects: 0,
+            bytes: 0,
+            fault: None,
+            is_over: false,
+        })
+    }
+
+    /// Waits for what comes next and takes with it what is there already; `None` at the end. What came before a fault
+    /// is handed on before it.
+    pub(super) async fn next<T: DeserializeOwned>(
+        &mut self,
+    ) -> Result<Option<Vec<Part<T>>>, WatchError> {
+        let mut batch = Batch::default();
+        while !self.is_over && self.fault.is_none() && !batch.is_full() {
+            let chunk = read::chunk(&mut self.body);
+            let chunk = if batch.parts.is_empty() {
+                chunk.await
+            } else {
+                match chunk.now_or_never() {
+                    Some(chunk) => chunk,
+                    None => break,
+                }
+            };
+            self.fault = self.take(chunk, &mut batch).err();
+        }
+        self.objects += batch.parts.len();
+        match self.fault.take() {
+            Some(fault) if batch.parts.is_empty() => Err(fault),
+            fault => {
+                self.fault = fault;
+                Ok(Some(batch.parts).filter(|parts| !parts.is_empty()))
+            }
+        }
+    }
+
+    fn take<T: DeserializeOwned>(
+        &mut self,
+        chunk: Option<Result<bytes::Bytes, kube::Error>>,
+        batch: &mut Batch<T>,
+    ) -> Result<(), WatchError> {
+        let chunk = match chunk {
+            Some(Ok(chunk)) => chunk,
+            // That is how a watch ends.
+            Some(Err(error)) if is_end_of_file(&error) => return self.end(),
+            Some(Err(error)) => return Err(error.into()),
+            None => return self.end(),
+        };
+        self.bytes += chunk.len();
+        let list = &mut self.list;
+        self.scanner.push(&chunk, &mut |piece| match piece {
+            Piece::ListMetadata(json) => *list = serde_json::from_slice(json).unwrap_or_default(),
+            Piece::Item {
+                json,
+                bytes,
+                is_cut,
+            } => batch.add(json, bytes, is_cut),
+            Piece::BadLine => batch.parts.push(Part::Bad),
+        })?;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), WatchError> {
+        self.is_over = true;
+        Ok(self.scanner.finish()?)
+    }
+}
+
+struct Batch<T> {
+    parts: Vec<Part<T>>,
+    bytes: usize,
+}
+
+impl<T> Default for Batch<T> {
+    fn default() -> Self {
+        Self {
+            parts: Vec::new(),
+            bytes: 0,
+        }
+    }
+}
+
+impl<T: DeserializeOwned> Batch<T> {
+    fn is_full(&self) -> bool {
+        self.parts.len() >= BATCH || self.bytes >= BATCH_BYTES
+    }
+
+    fn add(&mut self, json: &[u8], bytes: usize, is_cut: bool) {
+        self.bytes += json.len();
+        self.parts.push(match serde_json::from_slice(json) {
+            Ok(decoded) if is_cut => Part::Cut(decoded, bytes),
+            Ok(decoded) => Part::Whole(decoded),
+            Err(_) => Part::Bad,
+        });
+    }
+}
+
+impl From<Malformed> for WatchError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// Whether a body ended where its transport did not say so: usual for a watch behind a load balancer.
+fn is_end_of_file(error: &kube::Error) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let is_io = error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+        if is_io || error.to_string().contains("unexpected EOF during chunk") {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

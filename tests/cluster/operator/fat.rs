@@ -1,0 +1,133 @@
+//! Objects whose labels and annotations fill what etcd takes: what they carry is neither held nor lost.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response};
+use kube::Client;
+use kube::api::PostParams;
+use kube::client::Body;
+use serde_json::{Value, json};
+use symbolon::directory::{Change, Row};
+use symbolon::resources::{Kind, OAuthClient};
+use symbolon::source::kubernetes::{Options, Reach, Refusals, Seen, Sink, Source, Subject};
+
+use super::process::Operator;
+use super::world::World;
+use crate::harness::Cluster;
+
+/// More than one first page has.
+const MANY: usize = 40;
+
+/// A client with almost a megabyte of metadata, with what the API server adds.
+fn fat(number: usize, world: &World<'_>) -> OAuthClient {
+    let labels: BTreeMap<String, String> = (0..4_000)
+        .map(|n| (format!("label-{n:04}"), "v".repeat(63)))
+        .collect();
+    let object = json!({
+        "apiVersion": "symbolon.dev/v1alpha1", "kind": "OAuthClient",
+        "metadata": {
+            "name": format!("fat-{number}"), "labels": labels,
+            "annotations": {"example.com/notes": "n".repeat(250 << 10)},
+        },
+        "spec": {
+            "identityRef": {"name": "main", "namespace": world.platform.name()},
+            "grantTypes": ["ClientCredentials"], "scopes": ["orders.read"],
+        },
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+/// A client of an API server that has no streaming lists, and what it was asked.
+fn without_streams(client: Client) -> (Client, Arc<Mutex<Vec<String>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = asked.clone();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let uri = request.uri().to_string();
+        noted.lock().unwrap().push(uri.clone());
+        let client = client.clone();
+        async move {
+            if !uri.contains("sendInitialEvents=true") {
+                return client.send(request).await;
+            }
+            let status = json!({"kind": "Status", "code": 422, "reason": "Invalid"}).to_string();
+            let refused = Response::builder().status(422);
+            Ok(refused.body(Body::from(status.into_bytes())).unwrap())
+        }
+    });
+    (Client::new(service, "default"), asked)
+}
+
+#[derive(Default)]
+struct Names(Mutex<Vec<String>>);
+
+impl Sink for Names {
+    fn take(&self, batch: Vec<Seen>) {
+        let mut names = self.0.lock().unwrap();
+        for seen in batch {
+            if let Seen::Object {
+                change: Change::Upsert(Row::Client(object)),
+                ..
+            } = seen
+            {
+                names.push(object.key.name.to_string());
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_with_a_megabyte_of_metadata_are_served_and_keep_it() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let clients = world.team.api::<OAuthClient>();
+    for number in 0..MANY {
+        let fat = fat(number, &world);
+        clients.create(&PostParams::default(), &fat).await.unwrap();
+    }
+
+    let (client, asked) = without_streams(world.client());
+    let names = Arc::new(Names::default());
+    let options = Options {
+        subjects: vec![(
+            Subject::Kind(Kind::OAuthClient),
+            Reach::Namespaces(vec![world.team.name().to_owned()]),
+        )],
+        settings: Arc::default(),
+        mac: tokio::sync::watch::channel(None).1,
+        start_within: Duration::ZERO,
+        silence: Duration::from_mins(2),
+        refusals: Refusals::default(),
+    };
+    let source = Source::start(&client, &options, &names);
+    source.listed(Duration::from_mins(2)).await.unwrap();
+    let told = names.0.lock().unwrap().len();
+    assert_eq!(told, MANY + 1, "each of them, and the usual one");
+    let limits: Vec<u32> = {
+        let asked = asked.lock().unwrap();
+        let limit = |uri: &String| {
+            let (_, after) = uri.split_once("limit=")?;
+            after.split('&').next()?.parse().ok()
+        };
+        asked.iter().filter_map(limit).collect()
+    };
+    assert_eq!(limits[0], 32);
+    assert!(limits[1] < 10, "about a megabyte each: {limits:?}");
+    drop(source);
+
+    // The operator, which has streaming lists here, writes their statuses and takes nothing from them.
+    let _operator = Operator::start(&world, cluster.kubeconfig_path());
+    for number in [0, MANY / 2, MANY - 1] {
+        let name = format!("fat-{number}");
+        let stored = world.ready(Kind::OAuthClient, &name, "True", "Ready").await;
+        let metadata = serde_json::to_value(fat(number, &world)).unwrap()["metadata"].clone();
+        for field in ["labels", "annotations"] {
+            assert!(
+                stored["metadata"][field] == metadata[field],
+                "{field} of {name}"
+            );
+        }
+        assert_ne!(stored["metadata"]["managedFields"], Value::Null);
+    }
+}
