@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::desired::{DEFAULT_QUIET_PERIOD, quiet_period, quiet_period_of_secrets};
 use super::record::{CredentialRecord, EntryRecord, SecretRecord, Used};
+use super::revoked::revoked_ids;
 use super::{Directory, OwnerRecord, ends};
 use crate::resources::{Credential, CredentialStatus, Moment, OwnerKind, Retire, TokenUse};
 
@@ -195,15 +196,22 @@ pub fn to_be_told(before: &[Used], after: &[Used]) -> Option<bool> {
     told.max()
 }
 
-/// A Credential from its raw object. A status of another release hides nothing.
+/// A Credential from its raw object. A status of another release hides nothing, and no revoked id is missed in it.
 ///
 /// # Errors
 /// It is none, or of another release.
 pub fn credential_of(mut raw: Value) -> serde_json::Result<Credential> {
     let status = raw.as_object_mut().and_then(|raw| raw.remove("status"));
     let mut credential: Credential = serde_json::from_value(raw)?;
-    credential.status =
-        status.and_then(|status| serde_json::from_value::<CredentialStatus>(status).ok());
+    credential.status = status.map(|mut status| {
+        let revoked = revoked_ids(&status);
+        let uses = status.get_mut("uses").map(Value::take);
+        let uses = uses.and_then(|uses| serde_json::from_value(uses).ok());
+        CredentialStatus {
+            uses: uses.unwrap_or_default(),
+            revoked,
+        }
+    });
     Ok(credential)
 }
 

@@ -8,6 +8,7 @@
 
 mod app;
 mod connection;
+mod credential_status;
 mod forwarded;
 mod health;
 mod limits;

@@ -210,6 +210,15 @@ fn every_order_of_one_action_and_every_report_of_a_use_is_good() {
     holds(with_adoption(bounds(1, 0, false)), 500, usize::MAX);
 }
 
+/// One action revokes a token by its id, the other does anything: rotates, deletes, restores, revokes again. The status may
+/// be lost at any moment.
+#[test]
+fn every_order_of_a_revocation_and_another_action_is_good() {
+    for revoke_on_delete in [true, false] {
+        holds(bounds(2, 0, revoke_on_delete), 2000, 150_000);
+    }
+}
+
 #[test]
 fn without_looking_at_the_old_ones_use_the_search_finds_it_killed() {
     let found = search(

@@ -1,8 +1,8 @@
 //! An object as the API server sent it, without the parts that nobody here reads.
 //!
 //! `managedFields`, the last applied configuration and `status` are most of an object's bytes; they are
-//! dropped while parsing and never held, but for `status.uses`, which Credentials alone have. Any JSON object decodes: one that makes no sense must not
-//! stop the watch of all others.
+//! dropped while parsing and never held, but for `status.uses` and `status.revoked`, which Credentials alone have. Any
+//! JSON object decodes: one that makes no sense must not stop the watch of all others.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 /// What `kubectl apply` leaves behind.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// An object without `status` (but `uses`), `metadata.managedFields` and the last applied configuration.
+/// An object without `status` (but `uses` and `revoked`), `metadata.managedFields` and the last applied configuration.
 #[derive(Clone, Debug)]
 pub(super) struct Raw(pub(super) Value);
 
@@ -61,7 +61,7 @@ impl<'de> Visitor<'de> for Fields {
                     entries.next_value::<IgnoredAny>()?;
                     continue;
                 }
-                (Level::Status, name) if name != "uses" => {
+                (Level::Status, name) if !["uses", "revoked"].contains(&name) => {
                     entries.next_value::<IgnoredAny>()?;
                     continue;
                 }
@@ -159,7 +159,7 @@ mod tests {
                 "annotations": {LAST_APPLIED: "{}", "symbolon.dev/rotate": "1"},
             },
             "spec": {"status": 1, "managedFields": 2},
-            "status": {"conditions": [], "uses": [{"epoch": 1}]},
+            "status": {"conditions": [], "uses": [{"epoch": 1}], "revoked": ["a"]},
         });
         let Raw(kept) = serde_json::from_value(object).unwrap();
         assert_eq!(
@@ -168,7 +168,7 @@ mod tests {
                 "apiVersion": "symbolon.dev/v1alpha1", "kind": "Scope", "future": [1],
                 "metadata": {"name": "a", "annotations": {"symbolon.dev/rotate": "1"}},
                 "spec": {"status": 1, "managedFields": 2},
-                "status": {"uses": [{"epoch": 1}]},
+                "status": {"uses": [{"epoch": 1}], "revoked": ["a"]},
             })
         );
     }
