@@ -96,6 +96,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::super::testing::{QUICKSTART, World};
+    use super::super::usage::credential_of;
     use super::super::{Change, Refusal, Row, admit, sealed};
     use super::*;
     use crate::resources::{Cause, CredentialStatus, OwnerKind};
@@ -165,6 +166,10 @@ mod tests {
     fn nothing_else_in_a_status_hides_an_id() {
         let status = serde_json::json!({"uses": "?", "revoked": [1, "a", null, "b"]});
         assert_eq!(revoked_ids(&status), ["a", "b"]);
+        let mut raw = serde_json::to_value(credential(&ids::<1>(), &[])).unwrap();
+        raw["status"] = status;
+        let read = credential_of(raw).unwrap();
+        assert!(is_token_revoked(&read, "a") && is_token_revoked(&read, "b"));
         for odd in [serde_json::json!({}), serde_json::json!({"revoked": {}})] {
             assert!(revoked_ids(&odd).is_empty());
         }

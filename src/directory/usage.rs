@@ -203,14 +203,11 @@ pub fn to_be_told(before: &[Used], after: &[Used]) -> Option<bool> {
 pub fn credential_of(mut raw: Value) -> serde_json::Result<Credential> {
     let status = raw.as_object_mut().and_then(|raw| raw.remove("status"));
     let mut credential: Credential = serde_json::from_value(raw)?;
-    credential.status = status.map(|mut status| {
+    credential.status = status.and_then(|status| {
         let revoked = revoked_ids(&status);
-        let uses = status.get_mut("uses").map(Value::take);
-        let uses = uses.and_then(|uses| serde_json::from_value(uses).ok());
-        CredentialStatus {
-            uses: uses.unwrap_or_default(),
-            revoked,
-        }
+        let decoded = serde_json::from_value::<CredentialStatus>(status).ok();
+        let uses = Vec::new();
+        decoded.or_else(|| (!revoked.is_empty()).then_some(CredentialStatus { uses, revoked }))
     });
     Ok(credential)
 }

@@ -250,7 +250,7 @@ mod tests {
         let fake = fake(|fake| fake.others = vec![TWO]);
         revoke(&fake, "uid", ONE).await.unwrap();
         let stored = fake.lock().unwrap().stored.clone();
-        assert_eq!(stored["status"]["revoked"], json!([ONE, TWO]));
+        assert_eq!(stored["status"]["revoked"], json!([TWO, ONE]));
         assert_eq!(stored["status"]["uses"][0]["epoch"], 1);
     }
 }
