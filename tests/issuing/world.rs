@@ -106,6 +106,8 @@ pub struct Bounds {
     pub adoption: bool,
     /// Whether a time may come in which no token may be made.
     pub refusals: bool,
+    /// Whether nothing is done but what matters beside a revocation by id, so that more of it fits.
+    pub revocations: bool,
     pub without: Option<Rule>,
 }
 
@@ -1006,6 +1008,13 @@ impl World {
         if state.causes < self.bounds.actions {
             let from = out.len();
             user_actions(state, out);
+            if self.bounds.revocations {
+                let mut place = 0;
+                out.retain(|(_, name)| {
+                    place += 1;
+                    place <= from || BESIDE_REVOCATIONS.contains(name)
+                });
+            }
             for (next, _) in &mut out[from..] {
                 next.causes += 1;
             }
@@ -1278,6 +1287,15 @@ fn time_and_garbage(state: &State, out: &mut Vec<Step>) {
         out.push((next, "USER keeps a copy of the Secret"));
     }
 }
+
+/// Revocations by id, and what makes and loses tokens beside them.
+const BESIDE_REVOCATIONS: [&str; 5] = [
+    "SERVER revokes the newest token",
+    "SERVER revokes a previous token",
+    "USER asks for a rotation",
+    "USER deletes the Secret",
+    "USER restores an old Secret",
+];
 
 fn user_actions(state: &State, out: &mut Vec<Step>) {
     let (owner, sec) = (state.owner, state.sec);
