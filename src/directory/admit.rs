@@ -20,6 +20,7 @@ use super::record::{
     ClientRecord, CredentialRecord, EntryRecord, GatewayRecord, IdentityRecord, NameGrants,
     NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord, Used,
 };
+use super::revoked::is_token_revoked;
 use super::seal::is_sealed;
 use super::{Cidr, Lifetime, ObjectKey, Problem, Reason, parse_duration, schema, template, volume};
 use crate::resources::{
@@ -145,7 +146,7 @@ pub fn problems(kind: Kind, raw: &Value, settings: &Settings) -> Vec<Problem> {
     .unwrap_or_default()
 }
 
-/// A Credential; entries whose seal is not right are left out. `None` where its owner or name makes no sense.
+/// A Credential; entries whose seal is not right, or that were revoked by their ids, are left out. `None` where its owner or name makes no sense.
 pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<CredentialRecord> {
     let metadata = &credential.metadata;
     let (namespace, name) = (metadata.namespace.as_deref()?, metadata.name.as_deref()?);
@@ -154,6 +155,8 @@ pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Crede
         return None;
     }
     let entries = credential.spec.tokens.iter();
+    let is_revoked = |entry: &&CredentialEntry| is_token_revoked(credential, &entry.token_id);
+    let revoked = entries.clone().filter(is_revoked);
     Some(CredentialRecord {
         key: intern::key(namespace, name),
         uid: metadata.uid.as_deref().map(Into::into),
@@ -166,11 +169,15 @@ pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Crede
         entries: key
             .map(|key| {
                 entries
+                    .filter(|entry| !is_revoked(entry))
                     .filter(|entry| is_sealed(key, credential, entry))
                     .filter_map(entry_record)
                     .collect()
             })
             .unwrap_or_default(),
+        revoked: revoked
+            .filter_map(|entry| entry.token_id.parse().ok())
+            .collect(),
         generation: metadata
             .generation
             .and_then(|generation| generation.try_into().ok())

@@ -24,6 +24,7 @@ pub mod names;
 mod namespaces;
 mod problem;
 pub mod record;
+mod revoked;
 pub mod schema;
 mod seal;
 mod secret_names;
@@ -53,6 +54,7 @@ pub use judge::{AcceptedClient, GrantedScope, Served, audiences_of, is_audience_
 pub use namespaces::Labels;
 pub use problem::{Class, Problem, Reason, Severity};
 pub use record::{CredentialRecord, Object, OwnerRecord};
+pub use revoked::{Revocation, is_token_revoked, revocation};
 pub use seal::{is_sealed, sealed};
 pub use tables::{Change, Directory, Row, Sizes};
 pub use verify::{ActiveToken, AuthenticatedClient, Refusal, ends, is_revoked};

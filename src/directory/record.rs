@@ -247,8 +247,10 @@ pub struct CredentialRecord {
     pub identity: ObjectKey,
     /// Whose tokens these are.
     pub owner: OwnerRecord,
-    /// Oldest to newest; an entry without a right seal is left out.
+    /// Oldest to newest; an entry without a right seal is left out, and so is one that was revoked by its id.
     pub entries: Box<[EntryRecord]>,
+    /// Ids of recorded tokens that were revoked one by one.
+    pub revoked: Box<[TokenId]>,
     /// Tells a change of what was issued from a report of its use: `metadata.generation`.
     pub generation: u32,
     /// What is known of the tokens' uses.

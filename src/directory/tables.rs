@@ -266,7 +266,10 @@ impl Directory {
         }
     }
 
-    fn put_credential(&mut self, record: CredentialRecord) {
+    pub(super) fn put_credential(&mut self, mut record: CredentialRecord) {
+        if let Some(known) = self.credential(&record.key) {
+            record.keep_revoked(known);
+        }
         self.remove_credential(&record.key);
         let record = Arc::new(record);
         self.issued.extend(Issued::all(&record));

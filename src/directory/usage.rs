@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::desired::{DEFAULT_QUIET_PERIOD, quiet_period, quiet_period_of_secrets};
 use super::record::{CredentialRecord, EntryRecord, SecretRecord, Used};
+use super::revoked::revoked_ids;
 use super::{Directory, OwnerRecord, ends};
 use crate::resources::{Credential, CredentialStatus, Moment, OwnerKind, Retire, TokenUse};
 
@@ -195,15 +196,19 @@ pub fn to_be_told(before: &[Used], after: &[Used]) -> Option<bool> {
     told.max()
 }
 
-/// A Credential from its raw object. A status of another release hides nothing.
+/// A Credential from its raw object. A status of another release hides nothing, and no revoked id is missed in it.
 ///
 /// # Errors
 /// It is none, or of another release.
 pub fn credential_of(mut raw: Value) -> serde_json::Result<Credential> {
     let status = raw.as_object_mut().and_then(|raw| raw.remove("status"));
     let mut credential: Credential = serde_json::from_value(raw)?;
-    credential.status =
-        status.and_then(|status| serde_json::from_value::<CredentialStatus>(status).ok());
+    credential.status = status.and_then(|status| {
+        let revoked = revoked_ids(&status);
+        let decoded = serde_json::from_value::<CredentialStatus>(status).ok();
+        let uses = Vec::new();
+        decoded.or_else(|| (!revoked.is_empty()).then_some(CredentialStatus { uses, revoked }))
+    });
     Ok(credential)
 }
 

@@ -1,4 +1,4 @@
-//! Token revocation, RFC 7009: what the request of a client means; deleting is not done here.
+//! Token revocation, RFC 7009: what the request of a client means; nothing is written here.
 //!
 //! A client can revoke its own tokens alone. A JWT access token cannot be revoked, since whoever verifies it asks
 //! nobody: `unsupported_token_type` says so. An unknown token is already what the client wants it to be.
@@ -14,9 +14,9 @@ use crate::tokens::{AccessTokenClaims, reference};
 /// What a revocation comes to.
 #[derive(Clone, Copy, Debug)]
 pub enum Decision<'a> {
-    /// Delete this Credential, then answer 200.
-    Delete {
-        /// It holds the verifier of the token and of those that it replaced.
+    /// Record that this token was revoked, then answer 200. The owner's other tokens stay.
+    Revoke {
+        /// It holds the verifier of the token.
         credential: &'a CredentialRecord,
         /// The token's entry.
         entry: &'a EntryRecord,
@@ -43,7 +43,7 @@ pub fn reference_token<'a>(
         && credential.owner.kind == OwnerKind::ServiceAccessToken;
     let has_ended = ends(entry).is_some_and(|end| end <= now);
     if is_own && is_token && !has_ended {
-        Decision::Delete {
+        Decision::Revoke {
             credential,
             entry,
             owner: &credential.owner,

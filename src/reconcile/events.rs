@@ -140,6 +140,10 @@ impl Notice {
                 "no token of it is accepted any more".to_owned(),
             ),
             IssueEvent::Revoked {
+                why: Emptying::ById,
+                token_ids,
+            } => ("Revoked", false, revoked(token_ids)),
+            IssueEvent::Revoked {
                 why: Emptying::Leaked,
                 ..
             } => (
@@ -240,6 +244,15 @@ fn retired(token_id: &str, end: Option<&Moment>, why: Retirement) -> String {
             format!("token {token_id} is accepted{end}: its expiresAt is sooner now")
         }
     }
+}
+
+fn revoked(token_ids: &[String]) -> String {
+    let (tokens, are) = match token_ids {
+        [_] => ("token", "was revoked and is"),
+        _ => ("tokens", "were revoked and are"),
+    };
+    let ids = token_ids.join(", ");
+    format!("{tokens} {ids} {are} not accepted any more; other tokens of this object stay")
 }
 
 fn until(end: Option<&Moment>) -> String {

@@ -29,10 +29,10 @@ use super::key_secrets;
 use super::kube_api::OwnWrites;
 use super::report::Reports;
 use super::secret::SecretObject;
-use crate::directory::{ObjectKey, schema, usage};
+use crate::directory::{ObjectKey, Revocation, revocation, schema, usage};
 use crate::resources::{Credential, CredentialStatus, Kind, OwnerKind};
 use crate::state_file;
-use crate::tokens::TokenHash;
+use crate::tokens::{TokenHash, TokenId};
 
 type Manifest = Map<String, Value>;
 
@@ -223,16 +223,26 @@ impl Files {
         Ok(found)
     }
 
-    /// Deletes a Credential, on condition of its uid where one is given; one that is gone is deleted.
-    pub fn revoke(&self, key: &ObjectKey, uid: Option<&str>) -> Result<(), ApiError> {
+    /// Revokes a token of a Credential, on condition of the Credential's uid where one is given. A token that is not
+    /// recorded is revoked already.
+    pub fn revoke(
+        &self,
+        key: &ObjectKey,
+        uid: Option<&str>,
+        token_id: &TokenId,
+    ) -> Result<(), ApiError> {
         let _writing = self.writing();
         let Some(stored) = self.read_credential(key)? else {
             return Ok(());
         };
-        if uid.is_some_and(|uid| stored.metadata.uid.as_deref() != Some(uid)) {
-            return Err(ApiError::Conflict);
+        match revocation(&stored, token_id) {
+            Revocation::NotRecorded | Revocation::Done => Ok(()),
+            Revocation::Add(_) if !has_uid(&stored, uid) => Err(ApiError::Conflict),
+            Revocation::Add(revoked) => {
+                let uses = stored.status.clone().unwrap_or_default().uses;
+                self.put_status(key, stored, CredentialStatus { uses, revoked })
+            }
         }
-        self.drop_credential(key)
     }
 
     /// Changes the status of a Credential, on condition of its uid where one is given; nothing where it is gone.
@@ -244,18 +254,24 @@ impl Files {
         change: impl FnOnce(&Credential) -> Option<CredentialStatus>,
     ) -> Result<(), ApiError> {
         let _writing = self.writing();
-        let Some(mut stored) = self.read_credential(key)? else {
+        let Some(stored) = self.read_credential(key)? else {
             return Ok(());
         };
-        if uid.is_some_and(|uid| stored.metadata.uid.as_deref() != Some(uid)) {
-            return Ok(());
+        match change(&stored).filter(|_| has_uid(&stored, uid)) {
+            Some(status) => self.put_status(key, stored, status),
+            None => Ok(()),
         }
-        let Some(status) = change(&stored) else {
-            return Ok(());
-        };
-        stored.status = Some(status);
-        // Not the controller's own write: it has to see it.
-        let stored = self.store_credential(key, &stored)?;
+    }
+
+    /// Not the controller's own write: it has to see it.
+    fn put_status(
+        &self,
+        key: &ObjectKey,
+        mut credential: Credential,
+        status: CredentialStatus,
+    ) -> Result<(), ApiError> {
+        credential.status = Some(status);
+        let stored = self.store_credential(key, &credential)?;
         self.tell(CredentialEvent::Put(Box::new(stored)));
         Ok(())
     }
@@ -583,6 +599,11 @@ fn subfolders(folder: &Path) -> io::Result<Vec<String>> {
 /// What the status file of an object holds.
 fn status_of(object: &Value) -> Value {
     json!({ "uid": object["metadata"]["uid"], "status": object["status"] })
+}
+
+/// Whether a Credential is the one with this uid, where one is given.
+fn has_uid(credential: &Credential, uid: Option<&str>) -> bool {
+    uid.is_none_or(|uid| credential.metadata.uid.as_deref() == Some(uid))
 }
 
 /// A name that is a file's name too, and no way out of the folder.

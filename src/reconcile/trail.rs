@@ -68,7 +68,7 @@ fn turns(event: &IssueEvent) -> Vec<(&'static str, &str, &'static str)> {
         }
         IssueEvent::Revoked { token_ids, why } => {
             let cause = match why {
-                Emptying::Revoked => "Revoked",
+                Emptying::Revoked | Emptying::ById => "Revoked",
                 Emptying::Leaked => "SecretDeleted",
             };
             let ids = token_ids.iter();

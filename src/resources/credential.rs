@@ -96,9 +96,13 @@ pub struct BroughtSecret {
     pub hash: String,
     /// When it was first seen.
     pub since: Moment,
+    /// Whether it was revoked by its id: it is not recorded again.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub revoked: bool,
 }
 
-/// What the servers saw of the tokens: written by them alone, sparingly, and read by no check of a token.
+/// What the servers say of the tokens: written by them alone. A check of a token reads `revoked`, which only takes
+/// access away, and nothing else.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 pub struct CredentialStatus {
     /// The uses of each token that was used.
@@ -106,6 +110,12 @@ pub struct CredentialStatus {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["epoch".into()]))]
     pub uses: Vec<TokenUse>,
+    /// Public ids of recorded tokens that were revoked one by one (RFC 7009). They are refused from the moment that an id
+    /// stands here. The operator then gives each its end in the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(regex(pattern = r"^[0-9A-Za-z]{16}$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub revoked: Vec<String>,
 }
 
 /// When one of the tokens was used.

@@ -10,6 +10,7 @@ mod activity;
 mod answer;
 mod app;
 mod connection;
+mod credential_status;
 mod forwarded;
 mod health;
 mod limits;

@@ -2,21 +2,83 @@
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use kube::api::{DeleteParams, Preconditions};
-use kube::{Api, Client};
+use kube::Client;
+use serde_json::json;
 
+use super::credential_status::{CredentialStatusApi, Patched};
 use super::{RevokeError, Revoker};
-use crate::directory::ObjectKey;
-use crate::resources::Credential;
+use crate::directory::usage::credential_of;
+use crate::directory::{ObjectKey, Revocation, is_token_revoked, revocation};
+use crate::tokens::TokenId;
 
-/// Deletes Credentials of a cluster.
+/// Attempts where others write the same Credential. The caller's patience is shorter.
+const ATTEMPTS: usize = 16;
+
+/// Revokes tokens in the status of Credentials.
 #[derive(Clone)]
 pub struct KubeRevoker(Client);
 
+/// Why an attempt had no success.
+enum Failure {
+    /// Another write came first.
+    Conflict,
+    /// It cannot be done.
+    Error(RevokeError),
+}
+
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        // Only the code: the API's texts can hold what is not ours to log.
+        Self::Error(RevokeError(match error {
+            kube::Error::Api(status) => format!("the API answered {}", status.code),
+            _ => "the API could not be reached".to_owned(),
+        }))
+    }
+}
+
+fn failed(why: &str) -> Failure {
+    Failure::Error(RevokeError(why.to_owned()))
+}
+
 impl KubeRevoker {
-    /// Deletes with the rights of `client`.
+    /// Revokes with the rights of `client`.
     pub const fn new(client: Client) -> Self {
         Self(client)
+    }
+
+    async fn attempt(
+        &self,
+        key: &ObjectKey,
+        uid: Option<&str>,
+        token_id: &TokenId,
+    ) -> Result<(), Failure> {
+        let api = CredentialStatusApi::new(&self.0, key);
+        let Some(live) = api.read().await? else {
+            return Ok(());
+        };
+        let metadata = live["metadata"].clone();
+        let credential =
+            credential_of(live).map_err(|_| failed("the Credential cannot be decoded"))?;
+        let revoked = match revocation(&credential, token_id) {
+            Revocation::NotRecorded | Revocation::Done => return Ok(()),
+            Revocation::Add(revoked) => revoked,
+        };
+        if uid.is_some_and(|uid| metadata["uid"] != *uid) {
+            // As after a restore: the watch is about to bring it, and the caller finds it then.
+            return Err(failed("another Credential records the token now"));
+        }
+        match api.patch(&metadata, json!({ "revoked": revoked })).await? {
+            Patched::Gone => Ok(()),
+            Patched::Conflict => Err(Failure::Conflict),
+            // The API server drops fields that its definition does not have.
+            Patched::Stored(stored) => {
+                let is_kept = credential_of(stored)
+                    .is_ok_and(|stored| is_token_revoked(&stored, token_id.as_str()));
+                is_kept.then_some(()).ok_or_else(|| {
+                    failed("the API server keeps no status.revoked: apply the CustomResourceDefinitions of this release")
+                })
+            }
+        }
     }
 }
 
@@ -25,27 +87,19 @@ impl Revoker for KubeRevoker {
         &'a self,
         credential: &'a ObjectKey,
         uid: Option<&'a str>,
+        token_id: &'a TokenId,
     ) -> BoxFuture<'a, Result<(), RevokeError>> {
-        let api: Api<Credential> = Api::namespaced(self.0.clone(), &credential.namespace);
-        let parameters = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: uid.map(str::to_owned),
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
         async move {
-            match api.delete(&credential.name, &parameters).await {
-                Ok(_) => Ok(()),
-                Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-                // 409, another object has its name: it may hold the same token, as after a restore, and the watch is
-                // about to bring it. Who comes back then finds out.
-                // Only the code: the API's texts can hold what is not ours to log.
-                Err(kube::Error::Api(status)) => {
-                    Err(RevokeError(format!("the API answered {}", status.code)))
+            for _ in 0..ATTEMPTS {
+                match self.attempt(credential, uid, token_id).await {
+                    Ok(()) => return Ok(()),
+                    Err(Failure::Conflict) => {}
+                    Err(Failure::Error(error)) => return Err(error),
                 }
-                Err(_) => Err(RevokeError("the API could not be reached".to_owned())),
             }
+            Err(RevokeError(
+                "the Credential is being changed by others all the time".to_owned(),
+            ))
         }
         .boxed()
     }
@@ -54,33 +108,149 @@ impl Revoker for KubeRevoker {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::{Arc, Mutex};
 
+    use http_body_util::BodyExt as _;
     use kube::client::Body;
+    use serde_json::Value;
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_revocation_is_done_only_when_the_credential_is_known_to_be_gone() {
-        for (code, done) in [
-            (200, true),
-            (404, true),
-            (409, false),
-            (403, false),
-            (500, false),
-        ] {
-            let status = format!(
-                r#"{{"kind":"Status","apiVersion":"v1","status":"{}","message":"","reason":"x","code":{code}}}"#,
-                if code == 200 { "Success" } else { "Failure" }
-            );
-            let service = tower::service_fn(move |_: http::Request<Body>| {
-                let answer = http::Response::builder().status(code);
-                let answer = answer.body(Body::from(status.clone().into_bytes()));
-                async move { Ok::<_, Infallible>(answer.unwrap()) }
+    const ONE: &str = "AAAAAAAAAAAAAAAA";
+    const TWO: &str = "BBBBBBBBBBBBBBBB";
+    const OTHER: &str = "CCCCCCCCCCCCCCCC";
+
+    /// A Credential with two tokens behind an API server that keeps or drops `status.revoked`.
+    struct Fake {
+        stored: Value,
+        version: u32,
+        drops_field: bool,
+        /// Writes of others that come between a read and its patch.
+        others: Vec<&'static str>,
+        code: Option<u16>,
+    }
+
+    impl Fake {
+        fn new() -> Self {
+            let token = |id: &str| {
+                json!({
+                    "epoch": 1, "tokenId": id, "hash": "", "client": {"name": "", "uid": ""}, "principal": "",
+                    "scopes": [], "issuedAt": "2026-01-01T00:00:00Z", "cause": "Initial", "mac": "",
+                })
+            };
+            let stored = json!({
+                "apiVersion": "symbolon.dev/v1alpha1", "kind": "Credential",
+                "metadata": {"name": "c", "namespace": "platform", "uid": "uid"},
+                "spec": {
+                    "identity": {"name": "main"}, "high": 2, "tokens": [token(ONE), token(TWO)],
+                    "owner": {"kind": "ServiceAccessToken", "namespace": "", "name": "", "uid": "c"},
+                },
+                "status": {"uses": [{"epoch": 1, "firstUsed": "2026-01-01T00:00:00Z", "lastUsed": "2026-01-01T00:00:00Z"}]},
             });
-            let revoker = KubeRevoker::new(Client::new(service, "platform"));
-            let key = ObjectKey::new("platform", "some-uid");
-            let revoked = revoker.revoke(&key, Some("uid")).await;
+            Self {
+                stored,
+                version: 1,
+                drops_field: false,
+                others: Vec::new(),
+                code: None,
+            }
+        }
+
+        fn answer(&mut self, patch: Option<Value>) -> (u16, Value) {
+            let code = self.code.unwrap_or(200);
+            if code != 200 {
+                return (code, failure(code));
+            }
+            if let Some(patch) = patch {
+                assert_eq!(patch["metadata"]["uid"], "uid");
+                if patch["metadata"]["resourceVersion"] != self.version.to_string() {
+                    return (409, failure(409));
+                }
+                assert!(patch["status"].get("uses").is_none(), "uses are left alone");
+                if !self.drops_field {
+                    self.stored["status"]["revoked"] = patch["status"]["revoked"].clone();
+                }
+                self.version += 1;
+            }
+            let mut answer = self.stored.clone();
+            answer["metadata"]["resourceVersion"] = self.version.to_string().into();
+            if let Some(id) = self.others.pop() {
+                // After this answer.
+                let revoked = &mut self.stored["status"]["revoked"];
+                match revoked.as_array_mut() {
+                    Some(revoked) => revoked.push(id.into()),
+                    None => *revoked = json!([id]),
+                }
+                self.version += 1;
+            }
+            (200, answer)
+        }
+    }
+
+    fn failure(code: u16) -> Value {
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "", "reason": "x", "code": code})
+    }
+
+    async fn revoke(fake: &Arc<Mutex<Fake>>, uid: &str, id: &str) -> Result<(), RevokeError> {
+        let fake = Arc::clone(fake);
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let fake = Arc::clone(&fake);
+            async move {
+                let is_patch = request.method() == http::Method::PATCH;
+                assert_eq!(request.uri().path().ends_with("/status"), is_patch);
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                let patch = is_patch.then(|| serde_json::from_slice(&body).unwrap());
+                let (code, answer) = fake.lock().unwrap().answer(patch);
+                let answer = Body::from(answer.to_string().into_bytes());
+                Ok::<_, Infallible>(http::Response::builder().status(code).body(answer).unwrap())
+            }
+        });
+        let revoker = KubeRevoker::new(Client::new(service, "platform"));
+        let key = ObjectKey::new("platform", "c");
+        revoker.revoke(&key, Some(uid), &id.parse().unwrap()).await
+    }
+
+    fn fake(edit: impl FnOnce(&mut Fake)) -> Arc<Mutex<Fake>> {
+        let mut fake = Fake::new();
+        edit(&mut fake);
+        Arc::new(Mutex::new(fake))
+    }
+
+    #[tokio::test]
+    async fn a_revocation_is_done_only_when_it_is_known_to_be_durable() {
+        for (code, done) in [(404, true), (409, false), (403, false), (500, false)] {
+            let fake = fake(|fake| fake.code = Some(code));
+            let revoked = revoke(&fake, "uid", ONE).await;
             assert_eq!(revoked.is_ok(), done, "{code}: {revoked:?}");
         }
+        let kept = fake(|_| {});
+        revoke(&kept, "uid", ONE).await.unwrap();
+        assert_eq!(
+            kept.lock().unwrap().stored["status"]["revoked"],
+            json!([ONE])
+        );
+        revoke(&kept, "uid", OTHER).await.unwrap();
+        assert_eq!(kept.lock().unwrap().version, 2, "nothing is left to revoke");
+        let error = revoke(&kept, "another", TWO).await.unwrap_err();
+        assert!(error.to_string().contains("another Credential"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_api_server_with_an_older_definition_is_noticed() {
+        let fake = fake(|fake| fake.drops_field = true);
+        let error = revoke(&fake, "uid", ONE).await.unwrap_err();
+        assert!(
+            error.to_string().contains("CustomResourceDefinitions"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn of_two_replicas_at_once_neither_loses_the_others_id() {
+        let fake = fake(|fake| fake.others = vec![TWO]);
+        revoke(&fake, "uid", ONE).await.unwrap();
+        let stored = fake.lock().unwrap().stored.clone();
+        assert_eq!(stored["status"]["revoked"], json!([TWO, ONE]));
+        assert_eq!(stored["status"]["uses"][0]["epoch"], 1);
     }
 }

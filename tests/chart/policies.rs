@@ -114,6 +114,47 @@ fn the_last_use_is_reported_by_the_servers_of_that_identity() {
     );
 }
 
+/// A stolen server token can revoke, and take nothing of that back.
+#[test]
+fn what_a_server_revoked_stays_revoked_while_it_is_recorded() {
+    let kube = installed();
+    let (one, two) = ("AAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBB");
+    let token = |epoch: u32, id: &str| {
+        json!({
+            "epoch": epoch, "tokenId": id, "hash": "0".repeat(64), "mac": "0".repeat(64), "principal": "p", "scopes": [],
+            "client": {"name": "c", "uid": "c"}, "issuedAt": "2026-01-01T00:00:00Z", "cause": "Initial",
+        })
+    };
+    let mut whole: serde_json::Value =
+        serde_json::from_str(&credential("credential-revoked", "revoking", 2)).unwrap();
+    whole["spec"]["tokens"] = json!([token(1, one), token(2, two)]);
+    let create = format!("create -f - --as {OPERATOR}");
+    kube.with(&create, &whole.to_string()).unwrap();
+    kube.must(&format!("create role revoker -n {HOME} --verb=get,patch --resource=credentials.symbolon.dev,credentials.symbolon.dev/status"));
+    kube.must(&format!(
+        "create rolebinding revoker -n {HOME} --role=revoker --serviceaccount={HOME}:revoking-identity"
+    ));
+    let write = |revoked: serde_json::Value| {
+        let patch = json!({"status": {"revoked": revoked}});
+        kube.ask(&format!("patch -n {HOME} credential credential-revoked --subresource=status --type=merge -p {patch} --as system:serviceaccount:{HOME}:revoking-identity"))
+    };
+    eventually("the right is there", || write(json!([one])).ok());
+    for less in [json!([]), json!([two]), json!(null)] {
+        refused(write(less), "credentials", "only grows");
+    }
+    let unknown = json!([one, "CCCCCCCCCCCCCCCC"]);
+    refused(write(unknown), "credentials", "names only tokens");
+    write(json!([one, two])).unwrap();
+    let again = json!({"status": {"uses": []}});
+    kube.must(&format!("patch -n {HOME} credential credential-revoked --subresource=status --type=merge -p {again} --as system:serviceaccount:{HOME}:revoking-identity"));
+    // A token that is not recorded any more needs no id.
+    let fewer = json!({"spec": {"tokens": [token(2, two)]}});
+    kube.must(&format!(
+        "patch -n {HOME} credential credential-revoked --type=merge -p {fewer} --as {OPERATOR}"
+    ));
+    write(json!([two])).unwrap();
+}
+
 /// Their rights are of a namespace, in which another Identity may be.
 #[test]
 fn the_servers_of_one_identity_take_nothing_away_from_another() {

@@ -1,5 +1,9 @@
 //! Whatever is taken away is gone at the next request.
 
+use std::fs;
+
+use serde_json::Value;
+
 use super::support::{eventually, introspect};
 use super::{PLATFORM, SHOP, Served};
 
@@ -149,4 +153,61 @@ fn a_revocation_by_the_client_itself_makes_a_new_token() {
         (served.check(&new) == 204).then_some(())
     });
     assert_eq!(served.check(&token), 401);
+}
+
+/// The Credentials in the state folder.
+fn credentials(served: &Served) -> Vec<Value> {
+    let folder = served.folder.file(".symbolon/credentials/platform");
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap());
+    let texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+    texts
+        .filter_map(|text| serde_yaml::from_str(&text).ok())
+        .collect()
+}
+
+/// "Rotate, then revoke the old one" is no outage, and a restart without the status brings nothing back.
+#[test]
+fn revoking_the_previous_token_leaves_the_current_one_alone_for_good() {
+    let served = Served::start();
+    let previous = served.token();
+    let trigger = "lifetime: 720h\n  rotation: {trigger: '1'}";
+    served.folder.replace(SHOP, "lifetime: 720h", trigger);
+    let current = served.token_after(&previous);
+    eventually("both are accepted", || {
+        [&previous, &current]
+            .iter()
+            .all(|token| served.check(token) == 204)
+            .then_some(())
+    });
+    assert_eq!(served.backend().revoke(&previous), 200);
+    assert_eq!(served.check(&previous), 401);
+    assert_eq!(served.check(&current), 204);
+    // What a use reports later takes nothing of it back.
+    assert!(served.is_active(&current));
+
+    let id = previous["symsat_".len()..][..16].to_owned();
+    eventually("the end is recorded beside the id", || {
+        let all = credentials(&served);
+        let of_token = |it: &&Value| it["status"]["revoked"] == serde_json::json!([id]);
+        let tokens = all.iter().find(of_token)?["spec"]["tokens"].as_array()?;
+        let mut ended = tokens.iter().filter(|token| token["tokenId"] == *id);
+        let end: jiff::Timestamp = ended.next()?["notAfter"].as_str()?.parse().ok()?;
+        (end <= jiff::Timestamp::now()).then_some(())
+    });
+    assert_eq!(served.token(), current, "the Secret is as it was");
+
+    let Served { folder, dev } = served;
+    dev.terminate();
+    let state = folder.file(".symbolon/credentials/platform");
+    for file in fs::read_dir(state).unwrap() {
+        let path = file.unwrap().path();
+        let mut credential: Value =
+            serde_yaml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        credential.as_object_mut().unwrap().remove("status");
+        fs::write(&path, serde_yaml::to_string(&credential).unwrap()).unwrap();
+    }
+    let dev = super::Dev::start(&folder);
+    let served = Served { folder, dev };
+    assert_eq!(served.check(&previous), 401);
+    assert_eq!(served.check(&current), 204);
 }

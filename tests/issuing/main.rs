@@ -1,6 +1,6 @@
 //! Issuing, searched: the real plan and the real driver over a simulated API server, in every order of
-//! steps within bounds, with two operators, crashes, late and lost requests, users, time and the
-//! sweeper. In each state, and once all is at rest, the invariants hold ([`world::Broken`]).
+//! steps within bounds, with two operators, crashes, late and lost requests, users, time, the
+//! sweeper, and servers that revoke tokens by their ids. In each state, and once all is at rest, the invariants hold ([`world::Broken`]).
 //!
 //! ```text
 //! cargo test --test issuing                                                  one action, one fault
@@ -155,6 +155,7 @@ const fn bounds(actions: u8, faults: u8, revoke_on_delete: bool) -> Bounds {
         revoke_on_delete,
         adoption: false,
         refusals: false,
+        revocations: false,
         without: None,
     }
 }
@@ -163,6 +164,14 @@ const fn bounds(actions: u8, faults: u8, revoke_on_delete: bool) -> Bounds {
 const fn with_adoption(bounds: Bounds) -> Bounds {
     Bounds {
         adoption: true,
+        ..bounds
+    }
+}
+
+/// With nothing done but what matters beside a revocation by id.
+const fn revocations(bounds: Bounds) -> Bounds {
+    Bounds {
+        revocations: true,
         ..bounds
     }
 }
@@ -210,6 +219,30 @@ fn every_order_of_one_action_and_every_report_of_a_use_is_good() {
     holds(with_adoption(bounds(1, 0, false)), 500, usize::MAX);
 }
 
+/// Tokens are revoked by their ids, rotated, lost with their Secret and restored, in any order. The status may be lost at any
+/// moment.
+#[test]
+fn every_order_of_revocations_and_rotations_is_good() {
+    for revoke_on_delete in [true, false] {
+        holds(revocations(bounds(2, 0, revoke_on_delete)), 500, usize::MAX);
+    }
+}
+
+/// An operator that ignores what servers revoked, as one of an older release does: the server refuses the token all the
+/// same, and nothing but the end in the spec is missing.
+#[test]
+fn without_looking_at_revoked_ids_the_search_finds_that_no_end_is_recorded() {
+    let bounds = Bounds {
+        without: Some(Rule::Revoked),
+        ..revocations(bounds(1, 0, false))
+    };
+    let (broken, path) = search(bounds, 1, usize::MAX)
+        .broken
+        .expect("a fault is found");
+    assert_eq!(broken, Broken::RevocationForgotten);
+    assert_eq!(path.last(), Some(&"then all is at rest"));
+}
+
 #[test]
 fn without_looking_at_the_old_ones_use_the_search_finds_it_killed() {
     let found = search(
@@ -226,7 +259,7 @@ fn without_looking_at_the_old_ones_use_the_search_finds_it_killed() {
 }
 
 /// `DEEP=actions,faults,policy,share,most`, for example `DEEP=2,1,Revoke,1000,20000000`: minutes and
-/// gigabytes. The policies: `Revoke`, `Overlap`, `RevokeAdoption`, `OverlapAdoption`.
+/// gigabytes. The policies: `Revoke`, `Overlap`, each alone, or with `Adoption` or `Revocations` behind.
 #[test]
 #[ignore = "a campaign for people who change the protocol"]
 fn deeper() {
@@ -242,6 +275,7 @@ fn deeper() {
     );
     let bounds = Bounds {
         adoption: policy.ends_with("Adoption"),
+        revocations: policy.ends_with("Revocations"),
         ..bounds
     };
     holds(bounds, share.parse().unwrap(), most.parse().unwrap());

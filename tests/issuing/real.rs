@@ -18,7 +18,7 @@ use symbolon::directory::{
     Desired, IssuedClient, Lifetime, ObjectKey, Problem, Reason, RotationRequests, RotationRules,
     SecretKind, Standing,
 };
-use symbolon::directory::{is_sealed, sealed};
+use symbolon::directory::{is_sealed, is_token_revoked, sealed};
 use symbolon::reconcile::cluster::{ApiError, Cluster, Precondition};
 use symbolon::reconcile::issue::{
     Issuer, MintBudget, Outcome, Rules, Settled, Target, decode_requests, encode_requests, issue,
@@ -71,8 +71,8 @@ pub const QUIET: u8 = 1;
 /// A use was reported within the quiet period.
 pub const BUSY: u8 = 2;
 
-/// An entry: its number, state, request and use.
-pub type Entry = (u8, u8, u8, u8);
+/// An entry: its number, state, request, use, and whether a server revoked it by its id.
+pub type Entry = (u8, u8, u8, u8, bool);
 
 /// What one pass has read, with everything that does not matter left out.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -356,6 +356,9 @@ impl Real {
             let is_fresh = seen.fresh && place + 1 == entries.len();
             let status = credential.status.get_or_insert_default();
             status.uses.extend(use_of(*entry));
+            if entry.4 {
+                status.revoked.push(self.tokens[place].id.to_string());
+            }
             let entry = Self::entry(*entry, &self.tokens[place], is_fresh);
             credential.spec.tokens.push(entry);
         }
@@ -368,7 +371,7 @@ impl Real {
         credential
     }
 
-    fn entry((epoch, state, nonce, _): Entry, token: &Minted, is_fresh: bool) -> CredentialEntry {
+    fn entry((epoch, state, nonce, ..): Entry, token: &Minted, is_fresh: bool) -> CredentialEntry {
         let in_hours = |hours| Moment(now() + SignedDuration::from_hours(hours));
         CredentialEntry {
             epoch: i64::from(epoch),
@@ -503,6 +506,12 @@ impl Real {
         let (old, high, base, _) = seen.credential.clone().unwrap_or_default();
         let mut kept = Vec::new();
         let mut push = None;
+        assert!(
+            credential.spec.tokens.iter().all(|entry| {
+                !is_token_revoked(credential, &entry.token_id) || state_of(entry) >= DEAD
+            }),
+            "what was revoked ends with whatever is written next"
+        );
         for entry in &credential.spec.tokens {
             assert!(
                 is_sealed(&self.mac, credential, entry),
@@ -594,7 +603,7 @@ impl Real {
 }
 
 /// What servers reported of an entry. Who is in use now has been for long, and was reported an interval ago.
-fn use_of((epoch, _, _, used): Entry) -> Option<TokenUse> {
+fn use_of((epoch, _, _, used, _): Entry) -> Option<TokenUse> {
     let ago = |hours| Moment(now() - QUIET_PERIOD * hours);
     let last = match used {
         UNUSED => return None,
@@ -620,6 +629,9 @@ fn settled(outcome: &Outcome) -> Asked {
 }
 
 fn state_of(entry: &CredentialEntry) -> u8 {
+    if entry.expires_at.is_some_and(|end| end.0 <= now()) {
+        return EXPIRED;
+    }
     match entry.not_after {
         Some(moment) if moment.0 <= now() => DEAD,
         Some(_) => CLOSING,

@@ -45,6 +45,8 @@ pub enum Broken {
     RequestLost,
     /// `high` went back under one Credential.
     HighWentBack,
+    /// I12: a token that was revoked by its id has no end in the spec, though all is quiet.
+    RevocationForgotten,
 }
 
 /// A rule that can be switched off to see the search fail.
@@ -68,11 +70,13 @@ pub enum Rule {
     Quiet,
     /// Plans are told that the Secret is being made anew.
     Announced,
+    /// Plans are told which tokens a server revoked by their ids.
+    Revoked,
 }
 
 impl Rule {
     /// Those that matter whether tokens are adopted or not.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Fence,
         Self::CredentialFirst,
         Self::CredentialVersion,
@@ -81,6 +85,7 @@ impl Rule {
         Self::StatusUid,
         Self::LiveSweep,
         Self::Announced,
+        Self::Revoked,
     ];
 
     fn holds(self, without: Option<Self>) -> bool {
@@ -101,6 +106,8 @@ pub struct Bounds {
     pub adoption: bool,
     /// Whether a time may come in which no token may be made.
     pub refusals: bool,
+    /// Whether nothing is done but what matters beside a revocation by id, so that more of it fits.
+    pub revocations: bool,
     pub without: Option<Rule>,
 }
 
@@ -111,12 +118,21 @@ struct Token {
     state: u8,
     nonce: u8,
     used: u8,
+    /// A server revoked it by its id: this is the status.
+    revoked: bool,
 }
 
 impl Token {
+    /// By the spec alone.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "for iterators")]
+    fn is_recorded_alive(&self) -> bool {
+        self.state == LIVE || self.state == CLOSING
+    }
+
+    /// As servers see it, the status included.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "for iterators")]
     fn is_alive(&self) -> bool {
-        self.state == LIVE || self.state == CLOSING
+        self.is_recorded_alive() && !self.revoked
     }
 }
 
@@ -390,12 +406,13 @@ impl State {
         for token in &mut new.tokens[..usize::from(new.count)] {
             // An end is a moment: it may have come while the write was on its way.
             if let Some(old) = current.tokens().iter().find(|old| old.mint == token.mint) {
-                if token.state == DEAD && old.state == CLOSING && old.used == BUSY {
+                let is_replaced = old.state == CLOSING && !old.revoked;
+                if token.state == DEAD && is_replaced && old.used == BUSY {
                     is_busy = true;
                 }
                 token.state = token.state.max(old.state);
                 // The status is not part of the write.
-                token.used = old.used;
+                (token.used, token.revoked) = (old.used, old.revoked);
             }
         }
         if is_busy {
@@ -418,6 +435,7 @@ impl State {
                 state: LIVE,
                 nonce: op.nonce,
                 used: UNUSED,
+                revoked: false,
             });
             new.high = op.epoch;
         }
@@ -619,7 +637,7 @@ impl State {
     }
 }
 
-const BROKEN: [Broken; 12] = [
+const BROKEN: [Broken; 13] = [
     Broken::HoldsDead,
     Broken::NotConverged,
     Broken::TooManyLive,
@@ -632,6 +650,7 @@ const BROKEN: [Broken; 12] = [
     Broken::WrongStatus,
     Broken::RequestLost,
     Broken::HighWentBack,
+    Broken::RevocationForgotten,
 ];
 
 /// More versions than can be told apart at once: fourteen places have one, and a step makes one or two.
@@ -712,7 +731,8 @@ impl World {
                 let is_told =
                     token.used != BUSY || is_newest || Rule::Quiet.holds(self.bounds.without);
                 let used = if is_told { token.used } else { QUIET };
-                (token.epoch, token.state, token.nonce, used)
+                let revoked = token.revoked && Rule::Revoked.holds(self.bounds.without);
+                (token.epoch, token.state, token.nonce, used, revoked)
             })
             .collect();
         let seen = Seen {
@@ -862,6 +882,17 @@ impl World {
         let without = self.bounds.without;
         let me = state.operators[place];
         let (mut done, mint) = next.execute(without, &me.op);
+        if me.op.write == Write::Credential && !self.bounds.adoption {
+            // Without adoption only time and revocations end a token: nobody else's ends with it.
+            let ended = |old: &Token| {
+                let now = next.cred(me.uid);
+                let is_ended = |token: &Token| token.mint == old.mint && !token.is_recorded_alive();
+                old.is_alive() && now.tokens().iter().any(is_ended)
+            };
+            if state.cred(me.uid).tokens().iter().any(ended) {
+                next.break_it(Broken::KilledInUse);
+            }
+        }
         next.operators[place] = Operator::default();
         if me.op.push && !Rule::RecordBeforeReveal.holds(without) {
             done = true;
@@ -953,6 +984,7 @@ impl World {
             out.push((next, "the delayed request arrives"));
         }
         time_and_garbage(state, out);
+        lost_status(state, out);
         if self.bounds.adoption {
             uses(state, out);
         }
@@ -976,6 +1008,13 @@ impl World {
         if state.causes < self.bounds.actions {
             let from = out.len();
             user_actions(state, out);
+            if self.bounds.revocations {
+                let mut place = 0;
+                out.retain(|(_, name)| {
+                    place += 1;
+                    place <= from || BESIDE_REVOCATIONS.contains(name)
+                });
+            }
             for (next, _) in &mut out[from..] {
                 next.causes += 1;
             }
@@ -1101,6 +1140,10 @@ impl World {
         if state.owner.revoked {
             return (!alive.is_empty()).then_some(Broken::NotConverged);
         }
+        let is_forgotten = |token: &Token| token.revoked && token.is_recorded_alive();
+        if cred.tokens().iter().any(is_forgotten) {
+            return Some(Broken::RevocationForgotten);
+        }
         let lives = |mint: u8| state.leaked & bit(mint) != 0 && state.accepts(mint);
         if self.bounds.revoke_on_delete && (1..=state.mints.min(15)).any(lives) {
             return Some(Broken::LeakedLives);
@@ -1200,6 +1243,25 @@ fn uses(state: &State, out: &mut Vec<Step>) {
     }
 }
 
+/// A restore without a status, or servers of an older release: they know what the spec says. What the operator had not
+/// recorded there is accepted again, and nothing else.
+fn lost_status(state: &State, out: &mut Vec<Step>) {
+    for (k, cred) in state.creds.iter().enumerate() {
+        if !cred.tokens().iter().any(|token| token.revoked) {
+            continue;
+        }
+        let mut next = *state;
+        next.cred_versions += 1;
+        next.creds[k].version = next.cred_versions;
+        for token in &mut next.creds[k].tokens {
+            if std::mem::take(&mut token.revoked) && token.is_recorded_alive() {
+                next.dead &= !bit(token.mint);
+            }
+        }
+        out.push((next, "ADMIN loses the status of a Credential"));
+    }
+}
+
 fn is_garbage(state: &State) -> bool {
     state.sec.owner != 0 && state.sec.owner != state.owner.uid && state.sec.flaw != STRIPPED
 }
@@ -1225,6 +1287,15 @@ fn time_and_garbage(state: &State, out: &mut Vec<Step>) {
         out.push((next, "USER keeps a copy of the Secret"));
     }
 }
+
+/// Revocations by id, and what makes and loses tokens beside them.
+const BESIDE_REVOCATIONS: [&str; 5] = [
+    "SERVER revokes the newest token",
+    "SERVER revokes a previous token",
+    "USER asks for a rotation",
+    "USER deletes the Secret",
+    "USER restores an old Secret",
+];
 
 fn user_actions(state: &State, out: &mut Vec<Step>) {
     let (owner, sec) = (state.owner, state.sec);
@@ -1338,6 +1409,18 @@ fn user_actions(state: &State, out: &mut Vec<Step>) {
             }
         });
         for (j, token) in cred.tokens().iter().enumerate() {
+            let name = match cred.tokens().last() {
+                Some(newest) if newest.mint == token.mint => "SERVER revokes the newest token",
+                _ => "SERVER revokes a previous token",
+            };
+            // Whoever revokes it has seen it in the Secret.
+            let is_known = state.revealed & bit(token.mint) != 0;
+            when(is_known && token.is_alive(), name, &mut |next| {
+                next.creds[k].tokens[j].revoked = true;
+                next.cred_versions += 1;
+                next.creds[k].version = next.cred_versions;
+                next.excused |= bit(token.mint);
+            });
             when(token.state == LIVE, "TIME a token expires", &mut |next| {
                 next.creds[k].tokens[j].state = EXPIRED;
                 next.excused |= bit(token.mint);

@@ -35,7 +35,7 @@ use crate::source::births::BirthFile;
 use crate::source::files::Folder;
 use crate::source::live::{Event, Update};
 use crate::source::watch;
-use crate::tokens::{MacKey, SystemEntropy};
+use crate::tokens::{MacKey, SystemEntropy, TokenId};
 
 /// How long to wait before something that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -473,7 +473,8 @@ impl UseRecorder for FileUses {
         Box::pin(async move {
             let uses = |known: &Credential| {
                 let uses = usage::merged(known, report.token_id.as_str(), &report.seen)?;
-                Some(CredentialStatus { uses })
+                let status = known.status.clone().unwrap_or_default();
+                Some(CredentialStatus { uses, ..status })
             };
             self.0
                 .report_use(&report.credential, report.uid.as_deref(), uses)
@@ -482,7 +483,7 @@ impl UseRecorder for FileUses {
     }
 }
 
-/// Deletes Credentials where dev mode keeps them.
+/// Revokes tokens where dev mode keeps Credentials.
 struct FileRevoker(Files);
 
 impl Revoker for FileRevoker {
@@ -490,10 +491,11 @@ impl Revoker for FileRevoker {
         &'a self,
         credential: &'a ObjectKey,
         uid: Option<&'a str>,
+        token_id: &'a TokenId,
     ) -> BoxFuture<'a, Result<(), RevokeError>> {
         Box::pin(async move {
             self.0
-                .revoke(credential, uid)
+                .revoke(credential, uid, token_id)
                 .map_err(|error| RevokeError(error.to_string()))
         })
     }

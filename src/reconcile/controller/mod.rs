@@ -244,7 +244,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// The owner's pass knows what it wrote itself; a deletion is the server's, or ours of an orphan.
+    /// The owner's pass knows what it wrote itself; a deletion is an administrator's, or ours of an orphan.
     fn credential_changed(&self, directory: &Directory, change: &Change, version: &str) {
         let (owner, why) = match change {
             Change::Upsert(Row::Credential(record)) => {
@@ -266,7 +266,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let work = Work::Object(kind, owner.key);
         match news_of(directory, change) {
             CredentialNews::Issued => self.queue.add(work, why),
-            CredentialNews::Use => self.queue.add(work, Why::Must),
+            CredentialNews::Revoked | CredentialNews::Use => self.queue.add(work, Why::Must),
             CredentialNews::AnotherDay => self.queue.add_slow(work),
             CredentialNews::None => {}
         }
@@ -569,6 +569,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
 enum CredentialNews {
     /// What was issued is another, or gone.
     Issued,
+    /// A token was revoked by its id: its end is to be recorded.
+    Revoked,
     /// A token was used that was not before, or the one before it is silent: it may be what that waits for.
     Use,
     /// The status names another day.
@@ -586,6 +588,9 @@ fn news_of(directory: &Directory, change: &Change) -> CredentialNews {
     else {
         return CredentialNews::Issued;
     };
+    if record.revoked.iter().any(|id| !known.revoked.contains(id)) {
+        return CredentialNews::Revoked;
+    }
     match usage::to_be_told(&known.uses, &record.uses) {
         Some(true) => CredentialNews::Use,
         _ if directory.proves_silence(known, record) => CredentialNews::Use,

@@ -15,8 +15,8 @@ use crate::reconcile::cluster::{ApiError, Cluster as _, Precondition};
 use crate::reconcile::issue::tests::{desired, owner, target};
 use crate::reconcile::issue::{Issuer, MintBudget, Outcome, Rules, Settled, issue};
 use crate::reconcile::secret::SecretObject;
-use crate::resources::{Credential, Kind};
-use crate::tokens::{MacKey, SystemEntropy};
+use crate::resources::{Credential, CredentialStatus, Kind};
+use crate::tokens::{MacKey, SeededEntropy, SystemEntropy, TokenId};
 
 /// A state folder and the owner that issues into it.
 struct State {
@@ -330,6 +330,13 @@ async fn a_revocation_is_not_undone_by_a_write_under_way() {
     let folder = tempfile::tempdir().unwrap();
     let files = open(folder.path());
     let key = ObjectKey::new("platform", "u");
+    let token = |id: &TokenId| {
+        json!({
+            "epoch": 1, "tokenId": id.as_str(), "hash": "", "client": {"name": "", "uid": ""}, "principal": "",
+            "scopes": [], "issuedAt": "2026-01-01T00:00:00Z", "cause": "Initial", "mac": "",
+        })
+    };
+    let [one, two] = [1, 2].map(|seed| TokenId::random(&mut SeededEntropy::new(seed)));
     let credential: Credential = serde_json::from_value(json!({
         "apiVersion": "symbolon.dev/v1alpha1",
         "kind": "Credential",
@@ -338,13 +345,14 @@ async fn a_revocation_is_not_undone_by_a_write_under_way() {
             "identity": {"name": "main"},
             "owner": {"kind": "OAuthClient", "namespace": "shop", "name": "a", "uid": "u"},
             "high": 1,
-            "tokens": [],
+            "tokens": [token(&one), token(&two)],
         },
     }))
     .unwrap();
+    let mut stored = files.create_credential(&credential).await.unwrap();
     for _ in 0..100 {
-        let stored = files.create_credential(&credential).await.unwrap();
-        let start = std::sync::Barrier::new(2);
+        let uid = stored.metadata.uid.as_deref();
+        let start = std::sync::Barrier::new(3);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 start.wait();
@@ -352,9 +360,24 @@ async fn a_revocation_is_not_undone_by_a_write_under_way() {
                     .unwrap()
                     .ok();
             });
-            start.wait();
-            files.revoke(&key, stored.metadata.uid.as_deref()).unwrap();
+            for id in [&one, &two] {
+                let (files, key, start) = (&files, &key, &start);
+                scope.spawn(move || {
+                    start.wait();
+                    files.revoke(key, uid, id).unwrap();
+                });
+            }
         });
-        assert_eq!(files.credential(&key).await.unwrap(), None);
+        let after = files.credential(&key).await.unwrap().unwrap();
+        let mut revoked = after.status.unwrap().revoked;
+        revoked.sort();
+        let mut both = vec![one.to_string(), two.to_string()];
+        both.sort();
+        assert_eq!(revoked, both);
+        // The next round finds nothing revoked.
+        files
+            .report_use(&key, None, |_| Some(CredentialStatus::default()))
+            .unwrap();
+        stored = files.credential(&key).await.unwrap().unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::directory::{Desired, Lifetime, SecretKind, is_sealed, sealed};
+use crate::directory::{Desired, Lifetime, SecretKind, is_sealed, is_token_revoked, sealed};
 use crate::resources::{Cause, Credential, CredentialClient, CredentialEntry, Moment};
 use crate::tokens::{MacKey, Minted, TokenHash, mac};
 
@@ -20,6 +20,7 @@ pub(super) fn live_entries(
     let tokens = credential.spec.tokens.iter();
     tokens
         .filter(|entry| end(entry).is_none_or(|end| now < end))
+        .filter(|entry| !is_token_revoked(credential, &entry.token_id))
         .filter(|entry| is_sound(entry, credential, desired, key))
         .cloned()
         .collect()
@@ -170,19 +171,22 @@ pub(super) fn new_entry(
     }
 }
 
-/// Seals every entry of a Credential anew.
+/// Seals every entry of a Credential again.
 pub(super) fn seal_all(credential: &mut Credential, key: &MacKey) {
-    let seals: Vec<Option<String>> = credential
-        .spec
-        .tokens
-        .iter()
-        .map(|entry| {
-            let hash: TokenHash = entry.hash.parse().ok()?;
-            Some(mac::seal(key, &sealed(credential, entry, &hash)?).to_string())
-        })
-        .collect();
-    for (entry, seal) in credential.spec.tokens.iter_mut().zip(seals) {
-        // Only live entries come here, whose seal was right before: they all decode.
+    for place in 0..credential.spec.tokens.len() {
+        seal_one(credential, place, key);
+    }
+}
+
+/// Seals one entry of a Credential again.
+pub(super) fn seal_one(credential: &mut Credential, place: usize, key: &MacKey) {
+    let seal = |entry: &CredentialEntry| {
+        let hash: TokenHash = entry.hash.parse().ok()?;
+        Some(mac::seal(key, &sealed(credential, entry, &hash)?).to_string())
+    };
+    // Only live entries come here, whose seal was right before: they all decode.
+    let seal = credential.spec.tokens.get(place).and_then(seal);
+    if let Some(entry) = credential.spec.tokens.get_mut(place) {
         entry.mac = seal.unwrap_or_default();
     }
 }

@@ -136,11 +136,17 @@ impl Case<'_> {
         }
     }
 
-    /// A value that was recorded before `revokeIssuedBefore` does not come back by being recorded anew; nor does one
-    /// of which nothing is known any more, as long as it may be as old as its Secret.
+    /// A value that was revoked by its id, or recorded before `revokeIssuedBefore`, does not come back by being recorded
+    /// again; nor does one of which nothing is known any more, as long as it may be as old as its Secret.
     fn refuse_revoked(&self, hash: &TokenHash) -> Option<Problem> {
-        let moment = self.desired.revoke_issued_before?;
         let name = &self.desired.secret_name;
+        if self.was_revoked(hash) {
+            let message = format!(
+                "what the Secret {name} holds was revoked, so that it is not accepted any more: put another secret there"
+            );
+            return Some(Problem::error(Reason::Expired, PATH, message));
+        }
+        let moment = self.desired.revoke_issued_before?;
         let message = if let Some(since) = self.first_seen(hash) {
             (since < moment).then(|| format!(
                 "what the Secret {name} holds was in use at {since}, before the Identity's revokeIssuedBefore: put another secret there"
@@ -325,6 +331,7 @@ mod tests {
                     Step::Import(import) => ("import", import.credential),
                     Step::Retire(credential, _, Retirement::Lapsed) => ("retire", *credential),
                     Step::EmptyTokens(credential, Emptying::Revoked) => ("empty", *credential),
+                    Step::EndRevoked(credential, _) => ("end revoked", *credential),
                     Step::Settle(_) => return names,
                     other => panic!("{other:?}"),
                 };
@@ -538,6 +545,45 @@ mod tests {
             ["import"],
             "where one is known, another is another"
         );
+    }
+
+    /// By another value in between, by the Secret's deletion, by its label, by the loss of the status.
+    #[test]
+    fn what_was_revoked_by_its_id_is_not_recorded_again() {
+        let ways: [fn(&mut World); 5] = [
+            |_| (),
+            |world| world.credential.as_mut().unwrap().status = None,
+            |world| {
+                world.bring(B);
+                world.run();
+            },
+            |world| {
+                world.secret = None;
+                world.now += HOUR * 48;
+                world.run();
+            },
+            |world| {
+                world.put(json!({}), "password", A);
+                world.run();
+            },
+        ];
+        for (number, way) in ways.iter().enumerate() {
+            let mut world = World::with(A);
+            let credential = world.credential.as_mut().unwrap();
+            let id = credential.spec.tokens[0].token_id.clone();
+            credential.status.get_or_insert_default().revoked.push(id);
+            assert_eq!(world.run(), ["end revoked"], "{number}");
+            way(&mut world);
+            world.bring(A);
+            assert!(!world.run().contains(&"import"), "{number}");
+            let problem = world.refused();
+            assert_eq!(problem.reason, Reason::Expired, "{number}");
+            assert!(problem.message.contains("was revoked"), "{problem:?}");
+            // All entries of these tests have the same id.
+            world.credential.as_mut().unwrap().status = None;
+            world.bring(&B.to_uppercase());
+            assert_eq!(world.run(), ["import"], "{number}: another one is taken");
+        }
     }
 
     #[test]

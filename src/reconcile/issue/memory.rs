@@ -60,8 +60,39 @@ pub(super) fn first_seen(
         .min()
 }
 
-/// Keeps in mind the brought ones of `recorded` that are not `kept`. Where there are too many, those that
-/// `revoked_before` refuses are forgotten last, and the oldest first.
+/// Remembers imported ones of these entries as revoked, so that the same value is not recorded again.
+pub(super) fn remember_revoked(memory: &mut CredentialMemory, revoked: &[CredentialEntry]) {
+    let imported = revoked
+        .iter()
+        .filter(|entry| entry.cause == Cause::Imported);
+    for entry in imported {
+        let mut known = memory.brought.iter_mut();
+        match known.find(|secret| secret.hash == entry.hash) {
+            Some(secret) => secret.revoked = true,
+            None => memory.brought.push(BroughtSecret {
+                hash: entry.hash.clone(),
+                since: entry.issued_at,
+                revoked: true,
+            }),
+        }
+    }
+    forget_surplus(&mut memory.brought, |secret| secret.revoked);
+}
+
+/// Whether an imported secret of this hash was revoked by its id.
+pub(super) fn was_revoked(memory: &CredentialMemory, hash: &TokenHash) -> bool {
+    let mut brought = memory.brought.iter();
+    brought.any(|secret| {
+        secret.revoked
+            && secret
+                .hash
+                .parse::<TokenHash>()
+                .is_ok_and(|own| own == *hash)
+    })
+}
+
+/// Keeps in mind the brought ones of `recorded` that are not `kept`. Where there are too many, those that were revoked,
+/// or that `revoked_before` refuses, are forgotten last, and the oldest first.
 pub(super) fn remember_brought(
     memory: &mut CredentialMemory,
     recorded: &[CredentialEntry],
@@ -76,24 +107,32 @@ pub(super) fn remember_brought(
     let dropped = dropped.map(|entry| BroughtSecret {
         hash: entry.hash.clone(),
         since: entry.issued_at,
+        revoked: false,
     });
     let mut brought: Vec<BroughtSecret> = Vec::new();
     for secret in known.into_iter().chain(dropped) {
-        if is_kept(&secret.hash) {
+        if is_kept(&secret.hash) && !secret.revoked {
             continue;
         }
         match brought.iter_mut().find(|other| other.hash == secret.hash) {
-            Some(other) => other.since = Moment(other.since.0.min(secret.since.0)),
+            Some(other) => {
+                other.since = Moment(other.since.0.min(secret.since.0));
+                other.revoked |= secret.revoked;
+            }
             None => brought.push(secret),
         }
     }
-    let is_refused =
-        |secret: &BroughtSecret| revoked_before.is_some_and(|moment| secret.since.0 < moment);
+    forget_surplus(&mut brought, |secret| {
+        secret.revoked || revoked_before.is_some_and(|moment| secret.since.0 < moment)
+    });
+    memory.brought = brought;
+}
+
+fn forget_surplus(brought: &mut Vec<BroughtSecret>, is_refused: impl Fn(&BroughtSecret) -> bool) {
     while brought.len() > MAX_BROUGHT {
         let spare = brought.iter().position(|secret| !is_refused(secret));
         brought.remove(spare.unwrap_or(0));
     }
-    memory.brought = brought;
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! reads the Credential, the Secret and the owner, live and in this order ([`pass`]), decides on one
 //! step ([`plan`]), takes it and starts over. The rules:
 //!
-//! 1. Owner gone: stop. Revoked: empty `tokens`, stop.
+//! 1. Owner gone: stop. Revoked: empty `tokens`, stop. A token that a server revoked by its id (`status.revoked`) ends
+//!    in the spec before anything else is looked at; it counts as missing, so that the Secret heals, and no other ends.
 //! 2. Secret absent: create a *placeholder* without a token; a create cannot be fenced. Where a deletion says "it
 //!    leaked", `tokens` are emptied before anything else is looked at. A Secret that the operator deletes itself, for
 //!    another type, is announced in the Credential before. An `expiresAt` that came nearer is recorded as soon.
@@ -30,6 +31,7 @@ mod memory;
 mod pass;
 mod plan;
 mod requests;
+mod revoked;
 mod secret_data;
 mod templated;
 #[cfg(test)]
@@ -41,4 +43,5 @@ pub use follow::Import;
 pub use pass::{IssueError, IssueEvent, Issuer, Outcome, issue};
 pub use plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
 pub use requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
+pub use revoked::with_revoked_ended;
 pub use view::{Facts, OwnerView, Settled, Target, View};

@@ -64,7 +64,7 @@ pub enum IssueEvent {
         not_after: Option<Moment>,
         why: Retirement,
     },
-    /// All tokens were taken away.
+    /// Tokens were revoked: all, or those that were revoked by their ids.
     Revoked {
         token_ids: Vec<String>,
         why: Emptying,
@@ -330,6 +330,14 @@ async fn apply<C: Cluster>(
                 token_id: entry.token_id,
                 why,
             }));
+        }
+        Step::EndRevoked(credential, token_ids) => {
+            cluster
+                .replace_credential(&credential)
+                .await
+                .map_err(credential_failed)?;
+            let why = Emptying::ById;
+            events.push(IssueEvent::Revoked { token_ids, why });
         }
         Step::EmptyTokens(credential, why) => {
             cluster

@@ -73,6 +73,8 @@ pub enum Step {
     Repair(SecretObject, bool),
     /// Replace the Credential: the older entries, named in the second, have an end now.
     Retire(Box<Credential>, Vec<String>, Retirement),
+    /// Replace the Credential: the tokens named in the second were revoked by their ids, and end now.
+    EndRevoked(Box<Credential>, Vec<String>),
     /// Replace the Credential by one without tokens.
     EmptyTokens(Box<Credential>, Emptying),
     /// Delete exactly this Credential: it speaks of another owner or Identity.
@@ -100,12 +102,14 @@ pub enum Retirement {
     Sooner,
 }
 
-/// Why all tokens are taken away.
+/// Why tokens are revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emptying {
-    /// The owner is revoked, or whoever brought the secret took the permission back.
+    /// All: the owner is revoked, or whoever brought the secret took the permission back.
     Revoked,
-    /// The Secret was deleted, and by that the owner says "it leaked".
+    /// Those that were revoked by their ids, RFC 7009.
+    ById,
+    /// All: the Secret was deleted, and by that the owner says "it leaked".
     Leaked,
 }
 
@@ -217,7 +221,7 @@ pub(super) struct Case<'a> {
     owner: &'a OwnerView,
     pub(super) desired: &'a Desired,
     pub(super) rules: &'a Rules<'a>,
-    mac: &'a MacKey,
+    pub(super) mac: &'a MacKey,
     pub(super) now: Timestamp,
     /// Entries that are good, oldest to newest.
     pub(super) live: Vec<CredentialEntry>,
@@ -227,6 +231,9 @@ impl Case<'_> {
     fn decide(&self, entropy: &mut dyn Entropy) -> Step {
         if let Some(only) = self.foreign_credential() {
             return Step::Discard(only);
+        }
+        if let Some(step) = self.end_revoked() {
+            return step;
         }
         let taken = match &self.desired.existing_key {
             Some(key) => self.take_back(key),

@@ -170,6 +170,8 @@ impl World {
             Step::EmptyTokens(credential, Emptying::Leaked) => {
                 self.record("take away", *credential)
             }
+            Step::EmptyTokens(_, Emptying::ById) => unreachable!("the others stay"),
+            Step::EndRevoked(credential, _) => self.record("end revoked", *credential),
             Step::Discard(_) => {
                 self.credential = None;
                 "discard".to_owned()
@@ -1303,7 +1305,10 @@ impl World {
             last_used: at(*last),
         });
         let uses = uses.collect();
-        self.credential.as_mut().unwrap().status = Some(CredentialStatus { uses });
+        self.credential.as_mut().unwrap().status = Some(CredentialStatus {
+            uses,
+            ..CredentialStatus::default()
+        });
     }
 
     fn requeue_in_minutes(&mut self) -> i64 {
@@ -2006,4 +2011,116 @@ fn nothing_that_is_printed_shows_a_token() {
     assert!(!printed.contains(secret_part));
     let encoded = STANDARD.encode(token.expose());
     assert!(!printed.contains(&encoded));
+}
+
+impl World {
+    /// A server revoked the token of this epoch by its id.
+    fn revoke(&mut self, epoch: i64) {
+        let credential = self.credential.as_mut().unwrap();
+        let mut tokens = credential.spec.tokens.iter();
+        let entry = tokens.find(|entry| entry.epoch == epoch).unwrap();
+        let id = entry.token_id.clone();
+        credential.status.get_or_insert_default().revoked.push(id);
+    }
+
+    /// The epochs of what is accepted without a look at the status, as older releases and restores see it.
+    fn good_by_the_spec(&self) -> Vec<i64> {
+        let entries = self.entries().iter();
+        let good = entries.filter(|entry| {
+            let ends = [entry.expires_at, entry.not_after].into_iter().flatten();
+            ends.map(|end| end.0).all(|end| self.now < end)
+        });
+        good.map(|entry| entry.epoch).collect()
+    }
+}
+
+#[test]
+fn a_revoked_previous_token_ends_in_the_spec_and_the_current_one_stays() {
+    let mut world = World::rotated();
+    let secret = world.text("token");
+    world.revoke(1);
+    let Step::EndRevoked(_, ids) = world.plan() else {
+        panic!("the end of what was revoked is recorded first");
+    };
+    assert_eq!(ids, [world.entries()[0].token_id.clone()]);
+    assert_eq!(world.run(), ["end revoked"]);
+    assert_eq!(
+        (world.epochs(), world.good_by_the_spec()),
+        (vec![1, 2], vec![2])
+    );
+    assert_eq!(world.text("token"), secret);
+    assert_eq!(world.facts().previous, None);
+    let credential = world.credential.clone().unwrap();
+    let mut entries = credential.spec.tokens.iter();
+    assert!(entries.all(|entry| is_sealed(&world.mac, &credential, entry)));
+    // A restore without a status, or an older release.
+    world.credential.as_mut().unwrap().status = None;
+    assert_eq!(world.run(), [""; 0]);
+    assert_eq!(world.good_by_the_spec(), [2]);
+}
+
+#[test]
+fn after_the_current_token_is_revoked_the_secret_heals_and_the_previous_one_stays() {
+    let mut world = World::rotated();
+    let secret = world.text("token");
+    world.revoke(2);
+    assert_eq!(world.run(), ["end revoked", "push Expired"]);
+    assert_ne!(world.text("token"), secret);
+    assert_eq!(world.epochs(), [1, 3]);
+    assert_eq!(world.facts().epoch, 3);
+    assert_eq!(world.owner.as_ref().unwrap().epoch, 3);
+    // The request that the revoked token was made for stays done.
+    world.ask("1");
+    assert_eq!(world.run(), [""; 0]);
+}
+
+#[test]
+fn a_revoked_token_ends_where_none_can_be_made_and_counts_as_made() {
+    let mut world = World::issued();
+    for epoch in 1..10 {
+        world.revoke(epoch);
+        assert_eq!(world.run(), ["end revoked", "push Expired"]);
+    }
+    world.revoke(10);
+    assert_eq!(world.run(), ["end revoked"]);
+    assert_eq!(world.refused().reason, Reason::MintLimitReached);
+    assert_eq!(world.good_by_the_spec(), [0; 0]);
+    world.now += HOUR;
+    assert_eq!(world.run(), ["push Expired"]);
+
+    let mut world = World::issued();
+    let disabled = Problem::error(Reason::Disabled, "/spec/disabled", "disabled");
+    world.desired.withheld = vec![disabled];
+    world.revoke(1);
+    assert_eq!(world.run(), ["end revoked"]);
+    assert_eq!(world.good_by_the_spec(), [0; 0]);
+}
+
+#[test]
+fn what_revokes_nothing_changes_nothing() {
+    let mut world = World::rotated();
+    world.now += DAY;
+    world.revoke(1);
+    let status = world.credential.as_mut().unwrap().status.as_mut();
+    status.unwrap().revoked.push("anotherTokensId0".to_owned());
+    assert_eq!(world.run(), [""; 0], "it had ended, or is not recorded");
+    // An entry with a wrong seal is not accepted, and does not come to have a right one.
+    let mut world = World::rotated();
+    world.credential.as_mut().unwrap().spec.tokens[0].mac = "0".repeat(64);
+    world.revoke(1);
+    assert_eq!(world.run(), [""; 0]);
+}
+
+#[test]
+fn a_secret_that_is_announced_stays_announced_when_a_token_is_revoked() {
+    let mut world = World::rotated();
+    world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
+    let announced = world.recreate();
+    world.announce(&announced);
+    world.revoke(1);
+    let step = world.plan();
+    assert_eq!(world.take(step), "end revoked");
+    let memory = &world.credential.as_ref().unwrap().spec.memory;
+    assert!(memory.replacing.is_some());
+    assert_eq!(world.good_by_the_spec(), [2]);
 }

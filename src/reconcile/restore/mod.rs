@@ -29,6 +29,7 @@ pub use plan::{Evidence, Rebinding, Refusal, Verdict, owner_secret};
 
 use self::plan::{Attested, Candidate, plan};
 use crate::directory::{Directory, ObjectKey};
+use crate::reconcile::issue::with_revoked_ended;
 use crate::resources::{Credential, OwnerKind};
 use crate::tokens::MacKey;
 
@@ -53,6 +54,16 @@ pub fn plan_all(
     key: &MacKey,
     now: Timestamp,
 ) -> Vec<Item> {
+    // A token that was revoked by its id has ended, whether the operator came to record that or not.
+    let credentials: Vec<Credential> = credentials
+        .into_iter()
+        .map(
+            |credential| match with_revoked_ended(&credential, key, now) {
+                Some((ended, _)) => ended,
+                None => credential,
+            },
+        )
+        .collect();
     let by_name: BTreeMap<&str, &Credential> = credentials
         .iter()
         .filter_map(|credential| Some((credential.metadata.name.as_deref()?, credential)))

@@ -121,7 +121,7 @@ pub enum Refusal {
     #[error("no entry carries the seal of the Identity's mac key: was the key's Secret restored?")]
     NotSealed,
     /// The token in the Secret has ended or was revoked.
-    #[error("the token in its Secret has ended, or was revoked by revokeIssuedBefore")]
+    #[error("the token in its Secret has ended, or was revoked")]
     Ended,
     /// The token in the Secret acts as another principal than the client would have it act now.
     #[error("it acts as another principal than its client has now")]

@@ -442,3 +442,38 @@ spec:
     case.client_secret = None;
     case.refused("client-1", Refusal::SecretMissing);
 }
+
+/// The backup has the status, and was made before the operator recorded the end in the spec.
+#[test]
+fn what_was_revoked_by_its_id_stays_behind() {
+    let mut case = Case::restored();
+    case.record("token", "t2", |entry| entry.token_id = "B".repeat(16));
+    case.token.status.get_or_insert_default().revoked = vec!["B".repeat(16)];
+    let bound = case.bound("token-1");
+    let ids: Vec<&str> = bound
+        .credential
+        .spec
+        .tokens
+        .iter()
+        .map(|entry| &*entry.token_id)
+        .collect();
+    assert_eq!((ids, bound.dropped), (vec!["A".repeat(16).as_str()], 1));
+    case.token.status.get_or_insert_default().revoked = vec!["A".repeat(16)];
+    case.refused("token-1", Refusal::Ended);
+}
+
+/// The operator would record the same value again.
+#[test]
+fn an_imported_secret_that_was_revoked_is_remembered_as_that() {
+    let mut case = Case::restored();
+    case.record("client", "c2", |entry| {
+        entry.token_id = "B".repeat(16);
+        entry.cause = Cause::Imported;
+    });
+    case.client.status.get_or_insert_default().revoked = vec!["B".repeat(16)];
+    let bound = case.bound("client-1");
+    assert_eq!(bound.dropped, 1);
+    let brought = &bound.credential.spec.memory.brought;
+    assert_eq!(brought.len(), 1);
+    assert!(brought[0].revoked && brought[0].hash == TokenHash::of("c2").to_string());
+}

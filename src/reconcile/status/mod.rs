@@ -1,8 +1,8 @@
 //! What a status should say: from what the directory judges and what issuing found. Pure.
 //!
 //! A status is made from the live one: fields and conditions of others stay, and it is the same as
-//! before where nothing changed, times included, so that nobody writes it. Validity of a token never
-//! reads a status.
+//! before where nothing changed, times included, so that nobody writes it. Validity of a token reads
+//! none of these statuses.
 //!
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md>
 

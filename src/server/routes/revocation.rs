@@ -4,13 +4,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
 
-use crate::directory::{Change, CredentialRecord, ObjectKey};
+use crate::directory::ObjectKey;
 use crate::oauth::Form;
 use crate::oauth::revocation::{self, Decision};
-use crate::resources::Kind;
 use crate::server::reply::{self, Refusal};
 use crate::server::request::{Call, Token};
 use crate::telemetry::audit;
+use crate::tokens::TokenId;
 
 pub async fn handle(mut call: Call) -> Response {
     let decision = match call.form_body().await {
@@ -32,11 +32,11 @@ pub async fn handle(mut call: Call) -> Response {
     }
 }
 
-/// What is to be deleted, taken out of the snapshot: nothing is held while waiting.
+/// What is to be revoked, taken out of the snapshot: nothing is held while waiting.
 struct Revocation {
     credential: ObjectKey,
     uid: Option<std::sync::Arc<str>>,
-    token_id: String,
+    token_id: TokenId,
     client_id: String,
     owner: String,
 }
@@ -60,14 +60,14 @@ fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Option<Revocation>
     };
     Ok(match decision {
         Decision::Nothing => None,
-        Decision::Delete {
+        Decision::Revoke {
             credential,
             entry,
             owner,
         } => Some(Revocation {
             credential: credential.key.clone(),
             uid: credential.uid.clone(),
-            token_id: entry.token_id.to_string(),
+            token_id: entry.token_id,
             client_id: caller.client.record.client_id.to_string(),
             owner: owner.key.to_string(),
         }),
@@ -82,8 +82,9 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
         client_id,
         owner,
     } = revocation;
-    let deletion = call.app.revoker().revoke(&credential, uid.as_deref());
-    let failed = match tokio::time::timeout(call.app.limits().revocation, deletion).await {
+    let revoker = call.app.revoker();
+    let recorded = revoker.revoke(&credential, uid.as_deref(), &token_id);
+    let failed = match tokio::time::timeout(call.app.limits().revocation, recorded).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
         Err(_) => Some("it took too long".to_owned()),
@@ -93,22 +94,12 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
         call.app.metrics().revoked("unavailable");
         return Err(Refusal::Unavailable);
     }
-    // This replica need not wait for its watch to say so. What the watch has brought in the place of the deleted one
-    // is another's token.
-    call.app.publisher().update(|directory| {
-        let known = directory.credential(&credential);
-        let holds = |known: &CredentialRecord| {
-            known
-                .entries
-                .iter()
-                .any(|entry| entry.token_id.as_str() == token_id)
-        };
-        if known.is_some_and(|known| holds(known)) {
-            directory.apply(Change::Delete(Kind::Credential, credential));
-        }
-    });
+    // This replica need not wait for its watch to say so.
+    call.app
+        .publisher()
+        .update(|directory| directory.revoke(&credential, &token_id));
     call.app.metrics().revoked("revoked");
-    let (token_id, client_id, owner) = (&token_id, &client_id, &owner);
+    let (token_id, client_id, owner) = (token_id.as_str(), &client_id, &owner);
     audit::revoked(
         &call.origin(),
         &audit::Revoked {

@@ -30,7 +30,7 @@ use crate::directory::ObjectKey;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::keys::{KeySet, fixtures};
 use crate::resources::OwnerKind;
-use crate::tokens::SecretString;
+use crate::tokens::{SecretString, TokenId};
 
 /// Beside the quickstart: the API itself, a stranger, and a team that publishes a scope of its own.
 const MORE: &str = "
@@ -91,9 +91,10 @@ impl Revoker for FakeRevoker {
         &'a self,
         credential: &'a ObjectKey,
         _: Option<&'a str>,
+        token_id: &'a TokenId,
     ) -> BoxFuture<'a, Result<(), RevokeError>> {
         let mut state = self.0.lock().unwrap();
-        state.1.push(credential.to_string());
+        state.1.push(format!("{credential} {token_id}"));
         match state.0 {
             Fault::None => futures::future::ready(Ok(())).boxed(),
             Fault::Fails => futures::future::ready(Err(RevokeError("down".into()))).boxed(),

@@ -4,6 +4,42 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::*;
+use crate::directory::record::EntryRecord;
+use crate::directory::{Change, Row};
+use crate::tokens::reference;
+
+/// What is recorded as revoked: the Credential and the token's id.
+fn recorded(token: &str) -> String {
+    let id = reference::parse(token).unwrap().id;
+    format!("platform/ServiceAccessToken-blue-nightly {id}")
+}
+
+impl Fixture {
+    /// The quickstart's token, rotated: the previous one, in its overlap, and the current one.
+    fn rotated(&mut self) -> (String, String) {
+        let key = ObjectKey::new("platform", "ServiceAccessToken-blue-nightly");
+        let previous = self.nightly();
+        let entry = |fixture: &Self| {
+            let known = fixture.world.directory.credential(&key).unwrap();
+            known.entries[0].clone()
+        };
+        let older = EntryRecord {
+            not_after: Some(now() + jiff::SignedDuration::from_hours(1)),
+            ..entry(self)
+        };
+        let current = self.nightly();
+        let newest = EntryRecord {
+            epoch: 2,
+            ..entry(self)
+        };
+        let mut record = (**self.world.directory.credential(&key).unwrap()).clone();
+        record.entries = [older, newest].into();
+        let change = Change::Upsert(Row::Credential(Box::new(record)));
+        self.world.directory.apply(change);
+        self.publish();
+        (previous, current)
+    }
+}
 
 async fn revoke(fixture: &Fixture, authorization: &str, token: &str) -> Reply {
     fixture
@@ -26,10 +62,7 @@ async fn a_client_revokes_its_own_token_for_good() {
     let reply = revoke(&fixture, &shop, &token).await;
     assert_eq!((reply.status, reply.body.as_str()), (StatusCode::OK, ""));
     assert_eq!(reply.header("cache-control"), "no-store");
-    assert_eq!(
-        calls(&fixture),
-        ["platform/ServiceAccessToken-blue-nightly"]
-    );
+    assert_eq!(calls(&fixture), [recorded(&token)]);
     assert_eq!(
         fixture.introspect(&api, &token).await,
         json!({"active": false})
@@ -40,6 +73,33 @@ async fn a_client_revokes_its_own_token_for_good() {
         "once more is fine"
     );
     assert_eq!(calls(&fixture).len(), 1);
+}
+
+#[tokio::test]
+async fn revoking_the_previous_token_leaves_the_current_one_alone_and_the_other_way_round() {
+    for revokes_previous in [true, false] {
+        let mut fixture = Fixture::new();
+        let (shop, api) = (fixture.shop(), fixture.client("platform", "api"));
+        let (previous, current) = fixture.rotated();
+        for token in [&previous, &current] {
+            assert_eq!(fixture.introspect(&api, token).await["active"], true);
+        }
+        let (revoked, kept) = if revokes_previous {
+            (&previous, &current)
+        } else {
+            (&current, &previous)
+        };
+        assert_eq!(
+            revoke(&fixture, &shop, revoked).await.status,
+            StatusCode::OK
+        );
+        assert_eq!(calls(&fixture), [recorded(revoked)]);
+        let active = json!({"active": false});
+        assert_eq!(fixture.introspect(&api, revoked).await, active);
+        assert_eq!(fixture.introspect(&api, kept).await["active"], true);
+        assert_eq!(revoke(&fixture, &shop, kept).await.status, StatusCode::OK);
+        assert_eq!(fixture.introspect(&api, kept).await, active);
+    }
 }
 
 #[tokio::test]

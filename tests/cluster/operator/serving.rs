@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::api::{Patch, PatchParams};
 use reqwest::StatusCode;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
-use symbolon::resources::Kind;
+use symbolon::resources::{Credential, Kind};
+use symbolon::tokens::reference;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::process::Process;
-use super::world::{Running, World};
+use super::world::{Running, World, now, rotate};
 use crate::harness::{Cluster, Program, eventually, rule};
 
 const TOKEN: Kind = Kind::ServiceAccessToken;
@@ -153,7 +155,6 @@ pub(super) fn rights() -> Vec<PolicyRule> {
                 "credentials",
             ],
         ),
-        rule(&["delete"], "symbolon.dev", &["credentials"]),
         rule(&["get", "patch"], "symbolon.dev", &["credentials/status"]),
         rule(&["list", "watch"], "", &["namespaces"]),
         rule(&["get"], "", &["secrets"]),
@@ -263,6 +264,143 @@ async fn a_token_revoked_at_the_server_is_dead_at_once_and_replaced() {
     .await;
     server.soon("the next one is accepted", &next, true).await;
     assert!(!server.accepts(&token).await);
+}
+
+impl Server {
+    /// What the server answers to a client that revokes a token, RFC 7009.
+    async fn revoke(&self, (id, secret): &(String, String), token: &str) -> StatusCode {
+        let request = self.http.post(self.url("connect/revocation"));
+        let request = request
+            .basic_auth(id, Some(secret))
+            .form(&[("token", token)]);
+        request.send().await.unwrap().status()
+    }
+}
+
+/// The Credential of a token.
+async fn credential_of(world: &World<'_>, token: &str) -> Credential {
+    let mut credentials = world.credentials().await.into_iter();
+    credentials
+        .find(|it| it.spec.owner.name == token)
+        .expect("it has a Credential")
+}
+
+/// "Rotate, then revoke the old one" is no outage. The servers have nothing but their rights.
+#[tokio::test(flavor = "multi_thread")]
+async fn revoking_the_previous_token_leaves_the_current_one_alone_and_outlives_the_status() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    world
+        .ready(Kind::OAuthClient, "backend", "True", "Ready")
+        .await;
+    let previous = world.text("nightly-token").await.unwrap();
+    world.patch(TOKEN, "nightly", rotate("1")).await;
+    let current = eventually("another token", async || {
+        let text = world.text("nightly-token").await;
+        text.filter(|text| *text != previous)
+    })
+    .await;
+    let account = world.team.cluster_account("server", rights()).await;
+    let kubeconfig = account.kubeconfig_path();
+    let server = Server::start(&world, kubeconfig, &[]).await;
+    let other = Server::start(&world, kubeconfig, &[]).await;
+    for token in [&previous, &current] {
+        server.soon("both are accepted", token, true).await;
+        other.soon("both are accepted", token, true).await;
+    }
+    let client = client_secret(&world).await;
+    assert_eq!(server.revoke(&client, &previous).await, StatusCode::OK);
+    assert!(
+        !server.accepts(&previous).await,
+        "at once, where it was revoked"
+    );
+    other.soon("revoked elsewhere", &previous, false).await;
+    for server in [&server, &other] {
+        assert!(server.accepts(&current).await);
+    }
+    let id = reference::parse(&previous).unwrap().id.to_string();
+    let ended = eventually("the end is in the spec", async || {
+        let credential = credential_of(&world, "nightly").await;
+        let tokens = credential.spec.tokens.iter();
+        let mut ended = tokens.filter(|entry| entry.token_id == id);
+        let is_over = ended.all(|entry| entry.not_after.is_some_and(|end| end.0 <= now()));
+        is_over.then_some(credential)
+    })
+    .await;
+    assert_eq!(ended.status.unwrap().revoked, [id]);
+    // A restore without the status, which servers that start later know nothing else of.
+    let credentials = world.platform.api::<Credential>();
+    let name = ended.metadata.name.unwrap();
+    let gone = Patch::Merge(json!({"status": null}));
+    credentials
+        .patch_status(&name, &PatchParams::default(), &gone)
+        .await
+        .unwrap();
+    let later = Server::start(&world, kubeconfig, &[]).await;
+    assert!(!later.accepts(&previous).await);
+    assert!(later.accepts(&current).await);
+    world.assert_sound("nightly").await;
+    assert_eq!(world.text("nightly-token").await.unwrap(), current);
+}
+
+/// Each replica revokes another token of one Credential: none of the ids is lost, and the Secret heals.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_that_revoke_at_once_lose_nothing() {
+    let cluster = Cluster::shared();
+    let world = World::new(cluster).await;
+    let running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    world
+        .ready(Kind::OAuthClient, "backend", "True", "Ready")
+        .await;
+    let previous = world.text("nightly-token").await.unwrap();
+    world.patch(TOKEN, "nightly", rotate("1")).await;
+    let current = eventually("another token", async || {
+        let text = world.text("nightly-token").await;
+        text.filter(|text| *text != previous)
+    })
+    .await;
+    world.token_ready("nightly").await;
+    let client = client_secret(&world).await;
+    // Nothing but the servers write now.
+    drop(running);
+    let account = world.team.cluster_account("server", rights()).await;
+    let kubeconfig = account.kubeconfig_path();
+    let one = Server::start(&world, kubeconfig, &[]).await;
+    let two = Server::start(&world, kubeconfig, &[]).await;
+    for token in [&previous, &current] {
+        one.soon("both are accepted", token, true).await;
+        two.soon("both are accepted", token, true).await;
+    }
+    let answers = tokio::join!(
+        one.revoke(&client, &previous),
+        two.revoke(&client, &current)
+    );
+    assert_eq!(answers, (StatusCode::OK, StatusCode::OK));
+    assert!(!one.accepts(&previous).await && !two.accepts(&current).await);
+    one.soon("revoked at the other", &current, false).await;
+    two.soon("revoked at the other", &previous, false).await;
+    let mut revoked = credential_of(&world, "nightly")
+        .await
+        .status
+        .unwrap()
+        .revoked;
+    let mut ids =
+        [&previous, &current].map(|token| reference::parse(token).unwrap().id.to_string());
+    revoked.sort();
+    ids.sort();
+    assert_eq!(revoked, ids);
+    let _running = Running::start(&world).await;
+    let next = eventually("another token", async || {
+        let text = world.text("nightly-token").await;
+        text.filter(|text| ![&previous, &current].contains(&text))
+    })
+    .await;
+    one.soon("the next one is accepted", &next, true).await;
+    world.token_ready("nightly").await;
+    world.assert_sound("nightly").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Whom the pods act as, and the least that they may do.
 //!
-//! They read users' objects and their own Identity's Credentials, note when a token was used, and delete a Credential to
-//! revoke. They have no right to Secrets: keys are mounted.
+//! They read users' objects and their own Identity's Credentials, and write into the status of those alone: when a token
+//! was used, and that it was revoked. They have no right to Secrets: keys are mounted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ pub(super) fn objects(about: &About<'_>) -> Vec<(Child, Value)> {
         about.own(
             ManagedKind::Role,
             json!({"rules": [
-                {"apiGroups": [GROUP], "resources": ["credentials"], "verbs": ["get", "list", "watch", "delete"]},
+                {"apiGroups": [GROUP], "resources": ["credentials"], "verbs": ["get", "list", "watch"]},
                 {"apiGroups": [GROUP], "resources": ["credentials/status"], "verbs": ["get", "patch"]},
             ]}),
         ),

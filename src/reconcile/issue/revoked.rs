@@ -1,0 +1,70 @@
+//! What becomes of tokens that were revoked one by one, in `credentials/status`: each is given its end in the spec, where
+//! older releases and restores without a status find it. Pure.
+//!
+//! Nothing else of the Credential changes: not the other tokens, nor a Secret that is announced as recreated.
+
+use jiff::Timestamp;
+
+use super::plan::{Case, Step};
+use super::{entries, memory};
+use crate::directory::{is_sealed, is_token_revoked};
+use crate::resources::{Cause, Credential, CredentialEntry, Moment};
+use crate::tokens::{MacKey, TokenHash};
+
+/// The Credential in which every revoked token has ended, and the ids of those that had not; `None`: all have.
+pub fn with_revoked_ended(
+    credential: &Credential,
+    key: &MacKey,
+    now: Timestamp,
+) -> Option<(Credential, Vec<String>)> {
+    // An entry without a right seal is accepted by nothing, and must not get a right one.
+    let is_meant = |entry: &&CredentialEntry| {
+        is_token_revoked(credential, &entry.token_id)
+            && entries::end(entry).is_none_or(|end| now < end)
+            && is_sealed(key, credential, entry)
+    };
+    let meant: Vec<CredentialEntry> = credential
+        .spec
+        .tokens
+        .iter()
+        .filter(is_meant)
+        .cloned()
+        .collect();
+    if meant.is_empty() {
+        return None;
+    }
+    let mut ended = credential.clone();
+    memory::remember_revoked(&mut ended.spec.memory, &meant);
+    let ids: Vec<String> = meant.into_iter().map(|entry| entry.token_id).collect();
+    for place in 0..ended.spec.tokens.len() {
+        if ids.contains(&ended.spec.tokens[place].token_id) {
+            ended.spec.tokens[place].not_after = Some(Moment(entries::whole_second(now)));
+            entries::seal_one(&mut ended, place, key);
+        }
+    }
+    Some((ended, ids))
+}
+
+impl Case<'_> {
+    /// What was revoked ends before anything else is asked.
+    pub(super) fn end_revoked(&self) -> Option<Step> {
+        let credential = self.view.credential.as_ref()?;
+        let (ended, ids) = with_revoked_ended(credential, self.mac, self.now)?;
+        Some(Step::EndRevoked(Box::new(ended), ids))
+    }
+
+    /// Whether an imported secret of this hash was revoked by its id.
+    pub(super) fn was_revoked(&self, hash: &TokenHash) -> bool {
+        let credential = self.view.credential.as_ref();
+        let is_revoked = |entry: &CredentialEntry| {
+            credential.is_some_and(|it| is_token_revoked(it, &entry.token_id))
+        };
+        let mut recorded = self.recorded().iter();
+        memory::was_revoked(self.memory(), hash)
+            || recorded.any(|entry| {
+                entry.cause == Cause::Imported
+                    && entries::has_hash(entry, hash)
+                    && is_revoked(entry)
+            })
+    }
+}

@@ -1,0 +1,78 @@
+//! Patches of `credentials/status` through the Kubernetes API: read live, then written on condition of the very version
+//! read, so that no replica's write undoes another's. Absent: what is written.
+
+use kube::Client;
+use kube::core::Request;
+use kube::core::params::{GetParams, Patch, PatchParams};
+use serde_json::{Value, json};
+
+use crate::directory::ObjectKey;
+use crate::resources::{API_VERSION, Kind};
+
+/// How a patch ended.
+pub(super) enum Patched {
+    /// The object as it is stored now.
+    Stored(Value),
+    /// There is no such Credential any more.
+    Gone,
+    /// Another write came first: read again.
+    Conflict,
+}
+
+/// Where a Credential is, and with whose rights its status is patched.
+pub(super) struct CredentialStatusApi<'a> {
+    client: &'a Client,
+    key: &'a ObjectKey,
+}
+
+impl<'a> CredentialStatusApi<'a> {
+    pub(super) const fn new(client: &'a Client, key: &'a ObjectKey) -> Self {
+        Self { client, key }
+    }
+
+    fn place(&self) -> Request {
+        let (namespace, plural) = (&self.key.namespace, Kind::Credential.plural());
+        Request::new(format!(
+            "/apis/{API_VERSION}/namespaces/{namespace}/{plural}"
+        ))
+    }
+
+    /// The Credential as it is stored; `None`: it is gone.
+    pub(super) async fn read(&self) -> Result<Option<Value>, kube::Error> {
+        let get = self.place().get(&self.key.name, &GetParams::default());
+        match self
+            .client
+            .request(get.map_err(kube::Error::BuildRequest)?)
+            .await
+        {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            live => live.map(Some),
+        }
+    }
+
+    /// Merges `change` into the status of the Credential that has this `metadata`.
+    pub(super) async fn patch(
+        &self,
+        metadata: &Value,
+        change: Value,
+    ) -> Result<Patched, kube::Error> {
+        let only =
+            json!({ "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"] });
+        let patch = Patch::Merge(json!({ "metadata": only, "status": change }));
+        let params = PatchParams {
+            field_manager: Some("symbolon".to_owned()),
+            ..PatchParams::default()
+        };
+        let place = self.place();
+        let patch = place.patch_subresource("status", &self.key.name, &params, &patch);
+        match self
+            .client
+            .request(patch.map_err(kube::Error::BuildRequest)?)
+            .await
+        {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Patched::Gone),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Patched::Conflict),
+            stored => stored.map(Patched::Stored),
+        }
+    }
+}
