@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{ErrorCode, OAuthError};
 use crate::directory::names::audience_owner;
 use crate::directory::record::IdentityRecord;
-use crate::directory::{GrantedScope, Served, audiences_of};
+use crate::directory::{GrantedScope, Served, audiences_of, is_normal_audience};
 use crate::resources::AudienceMode;
 
 /// The most resources that one request may name.
@@ -57,11 +57,12 @@ fn asked<'r>(resources: impl Iterator<Item = &'r str>) -> Result<Vec<&'r str>, O
     Ok(asked)
 }
 
-/// The bounds of an audience; RFC 8707 section 2: no fragment.
+/// The bounds and the normal form of an audience; RFC 8707 section 2: no fragment.
 fn is_resource(resource: &str) -> bool {
     resource.len() <= 512
         && !resource.contains('#')
         && resource.bytes().all(|b| b.is_ascii_graphic())
+        && is_normal_audience(resource)
 }
 
 fn audiences_of_all(
