@@ -421,6 +421,44 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_templates_may_not_set_is_warned_of_until_the_identity_allows_it() {
+        let client = "{identityRef: {name: identity}, grantTypes: [ClientCredentials], authentication: {secret: {template: {labels: {team: a, owner: b}, annotations: {x.io/a: b}}}}}";
+        let allowing = "{issuer: 'https://id', access: {clients: {from: All}}, limits: {secretMetadata: {labels: [owner], annotations: ['x.io/*']}}}";
+        let path = "/spec/authentication/secret/template";
+        assert_eq!(
+            warnings(&[(Kind::Identity, PLATFORM), (Kind::OAuthClient, client)]),
+            [
+                (format!("{path}/labels/owner"), Reason::LimitExceeded),
+                (format!("{path}/annotations/x.io~1a"), Reason::LimitExceeded),
+            ]
+        );
+        assert_eq!(
+            warnings(&[(Kind::Identity, allowing), (Kind::OAuthClient, client)]),
+            []
+        );
+    }
+
+    #[test]
+    fn an_audience_that_no_scope_can_have_is_warned_of_where_it_is_given_or_required() {
+        for (spec, path) in [
+            (
+                "{issuer: 'https://id', access: {names: [{namespace: a, audiences: ['https://id/b/../c']}]}}",
+                "/spec/access/names",
+            ),
+            (
+                "{issuer: 'https://id', gateways: [{name: api, audience: 'https://ID'}]}",
+                "/spec/gateways",
+            ),
+        ] {
+            assert_eq!(
+                warnings(&[(Kind::Identity, spec)]),
+                one(path, Reason::WeakChoice),
+                "{spec}"
+            );
+        }
+    }
+
+    #[test]
     fn weak_choices_of_clients_and_tokens_are_warned_of() {
         for (kind, spec, path, reason) in [
             (
