@@ -163,7 +163,7 @@ async fn a_template_sets_only_what_the_identity_allows() {
                 .unwrap()
                 .contains_key("owner")
     );
-    eventually("the token says what is not written", async || {
+    let told = async || {
         let token = world.get(TOKEN, "nightly").await;
         let ready = condition(&token, "Ready");
         let message = ready["message"].as_str().unwrap().to_owned();
@@ -171,8 +171,8 @@ async fn a_template_sets_only_what_the_identity_allows() {
             && message.contains(REPLICATE)
             && message.contains("spec.limits.secretMetadata.annotations");
         is_told.then_some(())
-    })
-    .await;
+    };
+    eventually("the token says what is not written", told).await;
     let identity = |limits: &str| {
         format!(
             "apiVersion: symbolon.dev/v1alpha1\nkind: Identity\nmetadata: {{name: main, namespace: PLATFORM}}\nspec:\n  issuer: https://PLATFORM.example.com/id\n  access: {{clients: {{from: List, names: [TEAM]}}}}\n  signing: {{algorithms: [ES256]}}\n  limits: {limits}\n"
@@ -184,6 +184,7 @@ async fn a_template_sets_only_what_the_identity_allows() {
         .secret_that("the Identity allows it", "nightly-token", annotated)
         .await;
     world.apply(&identity("{}")).await;
+    eventually("it is not allowed any more", told).await;
     world
         .patch(TOKEN, "nightly", super::world::rotate("1"))
         .await;
