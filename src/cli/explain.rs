@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::clock;
 use super::manifests::{self, World};
-use crate::directory::{ObjectKey, Settings, Step, Verdict};
+use crate::directory::{Directory, ObjectKey, Settings, Step, Verdict};
 use crate::resources::Kind;
 use crate::source::manifest::{Manifest, ManifestObject};
 
@@ -112,14 +112,21 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             )
         }
     };
+    let warnings = unwritten(directory, &args.what);
     let allowed = steps.iter().all(|step| step.verdict == Verdict::Holds);
     match common.output {
-        Output::Text => print!("{}", text(kind, &common.object, &steps, &life)),
+        Output::Text => print!(
+            "{}",
+            text(kind, &common.object, &steps, &[life, warnings].concat())
+        ),
         Output::Json => {
             let ObjectKey { namespace, name } = &common.object;
             let mut report = json!({"kind": kind, "namespace": **namespace, "name": **name, "allowed": allowed, "steps": steps});
             if !life.is_empty() {
                 report["lifecycle"] = json!(life);
+            }
+            if !warnings.is_empty() {
+                report["warnings"] = json!(warnings);
             }
             println!("{}", serde_json::to_string_pretty(&report)?);
         }
@@ -129,6 +136,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Labels and annotations of a template that are not written: they refuse nothing.
+fn unwritten(directory: &Directory, what: &What) -> Vec<String> {
+    let problems = match what {
+        What::Client { common, .. } => directory
+            .client(&common.object)
+            .and_then(|client| directory.accepted_client(client).ok())
+            .map(|client| Directory::unwritten_of_client(&client)),
+        What::Token { common } => directory
+            .service_token(&common.object)
+            .map(|token| directory.unwritten_of_token(token)),
+        What::Scope { .. } => None,
+    };
+    let problems = problems.unwrap_or_default().into_iter();
+    problems.map(|problem| problem.message).collect()
 }
 
 /// Faults of the manifests go to standard error: what they hide is not there to be explained.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -16,19 +17,22 @@ use super::desired::bounded;
 use super::duration::format_duration;
 use super::intern;
 use super::issuer::canonical;
+use super::normal::{is_normal_audience, is_normal_issuer, is_normal_value};
 use super::record::{
     ClientRecord, CredentialRecord, EntryRecord, GatewayRecord, IdentityRecord, NameGrants,
     NamespaceRule, Object, OwnerRecord, ScopeRecord, SecretRecord, ServiceTokenRecord, Used,
 };
 use super::revoked::is_token_revoked;
 use super::seal::is_sealed;
+use super::secret_metadata::{AllowedMetadata, is_reserved};
 use super::{Cidr, Lifetime, ObjectKey, Problem, Reason, parse_duration, schema, template, volume};
 use crate::resources::{
-    ANNOTATION_ROTATE, ANNOTATION_ROTATE_KEYS, Access, Autoscaling, ClientSecret, Credential,
-    CredentialEntry, DurationString, Gateway, GrantType, Identity, IdentityRef, IdentitySpec, Kind,
-    Mode, Namespaces, Network, OAuthClient, OAuthClientSpec, OwnerKind, Permission, RequestPolicy,
-    Rotation, RotationPolicy, Scope, ScopeSpec, ServiceAccessToken, ServiceAccessTokenSpec,
-    Signing, Template,
+    ANNOTATION_ROTATE, ANNOTATION_ROTATE_KEYS, AUDIENCE_WORDS, Access, Autoscaling, ClientSecret,
+    Credential, CredentialEntry, DurationString, Gateway, GrantType, ISSUER_WORDS, Identity,
+    IdentityRef, IdentitySpec, Kind, Mode, Namespaces, Network, OAuthClient, OAuthClientSpec,
+    OwnerKind, Permission, RESERVED_ANNOTATIONS, RESERVED_LABELS, RequestPolicy, Rotation,
+    RotationPolicy, SELECTOR_KEYS, SELECTOR_VALUES, Scope, ScopeSpec, SecretMetadata,
+    ServiceAccessToken, ServiceAccessTokenSpec, Signing, Template, VALUE_WORDS,
 };
 use crate::tokens::{MacKey, Prefix};
 
@@ -263,6 +267,9 @@ impl Faults {
             &format!("{path}/names"),
             "names goes with from: List, and only with it",
         );
+        if let Some(selector) = &spec.selector {
+            self.selector(&format!("{path}/selector"), selector);
+        }
         NamespaceRule::admit(spec).unwrap_or_else(|message| {
             self.invalid(&format!("{path}/selector"), message);
             NamespaceRule {
@@ -271,6 +278,26 @@ impl Faults {
                 selector: None,
             }
         })
+    }
+
+    /// The API server refuses the same of its own selectors: `NotIn` without values would match every namespace.
+    fn selector(&mut self, path: &str, selector: &LabelSelector) {
+        let mut exact = selector.match_labels.iter().flatten();
+        self.require(
+            exact.all(|(key, _)| template::is_name(key)),
+            &format!("{path}/matchLabels"),
+            SELECTOR_KEYS,
+        );
+        let expressions = selector.match_expressions.iter().flatten();
+        for (index, expression) in expressions.enumerate() {
+            let needs_values = matches!(&*expression.operator, "In" | "NotIn");
+            let has_values = expression.values.iter().flatten().next().is_some();
+            self.require(
+                needs_values == has_values,
+                &format!("{path}/matchExpressions/{index}/values"),
+                SELECTOR_VALUES,
+            );
+        }
     }
 
     fn proxies(&mut self, path: &str, texts: &[String]) -> Vec<Cidr> {
@@ -386,6 +413,21 @@ impl Faults {
         );
     }
 
+    fn audiences(&mut self, path: &str, audiences: &[String]) {
+        let are_normal = audiences
+            .iter()
+            .all(|audience| is_normal_audience(audience));
+        self.require(are_normal, path, AUDIENCE_WORDS);
+    }
+
+    /// The Secret of an owner that does not name it has the owner's name and a suffix.
+    fn default_secret(&mut self, has_name: bool, default: &str, field: &str) {
+        let message = format!(
+            "the default name of its Secret would be longer than 253 characters: set {field}"
+        );
+        self.require(has_name || default.len() <= 253, "/metadata/name", &message);
+    }
+
     fn finish<T>(self, record: T) -> Result<T, Vec<Problem>> {
         if self.0.is_empty() {
             Ok(record)
@@ -424,6 +466,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         "/spec/issuer",
         "issuer is https; http only for loopback and *.svc",
     );
+    faults.require(is_normal_issuer(issuer), "/spec/issuer", ISSUER_WORDS);
     let scale = (replicas.as_ref(), autoscaling.as_ref());
     faults.deployment(*mode, network, scale, pod.is_some());
     for (path, message) in volume::faults(storage, *mode, *replicas, autoscaling.is_some()) {
@@ -475,6 +518,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         max_access_token_lifetime,
         max_service_token_lifetime,
         never_expiring_tokens: limits.never_expiring_tokens == Permission::Allow,
+        secret_metadata: secret_metadata(&mut faults, &limits.secret_metadata),
         max_clients: usize::try_from(limits.per_namespace.clients).unwrap_or_default(),
         max_service_tokens: usize::try_from(limits.per_namespace.service_tokens)
             .unwrap_or_default(),
@@ -519,6 +563,22 @@ fn signing_times(faults: &mut Faults, signing: &Signing) -> (SignedDuration, Sig
         "publishAhead is shorter than rotateEvery",
     );
     (rotate_every, publish_ahead)
+}
+
+/// What an Identity allows templates of Secrets to set.
+fn secret_metadata(faults: &mut Faults, spec: &SecretMetadata) -> Arc<AllowedMetadata> {
+    let rules = [
+        (&spec.labels, "labels", RESERVED_LABELS),
+        (&spec.annotations, "annotations", RESERVED_ANNOTATIONS),
+    ];
+    for (keys, field, message) in rules {
+        faults.require(
+            !keys.iter().any(|key| is_reserved(key)),
+            &format!("/spec/limits/secretMetadata/{field}"),
+            message,
+        );
+    }
+    Arc::new(AllowedMetadata::of(spec))
 }
 
 fn gateway_record(gateway: &Gateway) -> (Arc<str>, GatewayRecord) {
@@ -628,6 +688,12 @@ fn scope_record(scope: &Scope, settings: &Settings) -> Result<ScopeRecord, Vec<P
         "/metadata/name",
         "the default value would be a built-in one: set spec.value",
     );
+    faults.require(
+        value.as_deref().is_none_or(is_normal_value),
+        "/spec/value",
+        VALUE_WORDS,
+    );
+    faults.audiences("/spec/audiences", audiences);
     let default_length = namespace.len() + 1 + name.len();
     faults.require(
         value.is_some() || default_length <= 128,
@@ -714,6 +780,14 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
         "/spec/clientId",
         "clientId must not look like a UUID: those name people",
     );
+    faults.default_secret(
+        secret.name.is_some() || secret.existing_ref.is_some(),
+        &format!("{name}-client"),
+        "spec.authentication.secret.name",
+    );
+    if let Some(server) = resource_server {
+        faults.audiences("/spec/resourceServer/audiences", &server.audiences);
+    }
     let client_id = client_id
         .clone()
         .unwrap_or_else(|| format!("{namespace}.{name}"));
@@ -857,6 +931,11 @@ fn service_token_record(
         },
         revoked: *revoked,
     };
+    faults.default_secret(
+        secret.name.is_some(),
+        &format!("{name}-token"),
+        "spec.secret.name",
+    );
     faults.require(
         record.secret.alias.as_deref() != Some("issuer"),
         "/spec/secret/key",

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::duration::parse_duration;
 use super::judge::AcceptedClient;
 use super::record::{Object, SecretRecord, ServiceTokenRecord};
+use super::secret_metadata::AllowedMetadata;
 use super::tables::Directory;
 use super::{ObjectKey, Problem, Reason};
 use crate::resources::{
@@ -55,6 +56,8 @@ pub struct Desired {
     pub key_alias: Option<String>,
     /// What else the Secret says.
     pub template: Option<Arc<Template>>,
+    /// Labels and annotations that the template may set.
+    pub metadata: Arc<AllowedMetadata>,
     /// The key under which somebody else brings the secret; `None`: the operator makes one.
     pub existing_key: Option<String>,
     /// An older object wants a Secret of the same name: none is created.
@@ -293,6 +296,7 @@ fn wanted(
         secret_name: secret.name.as_ref().to_owned(),
         key_alias: secret.alias.as_deref().map(str::to_owned),
         template: secret.template.clone(),
+        metadata: identity.record.secret_metadata.clone(),
         existing_key: secret.existing_key.as_deref().map(str::to_owned),
         rival,
         withheld,

@@ -7,10 +7,11 @@ use super::desired::quiet_period;
 use super::duration::format_duration;
 use super::judge::AcceptedClient;
 use super::names::{client_id_prefix, scope_prefix};
+use super::normal::is_normal_audience;
 use super::record::{ClientRecord, IdentityRecord, Object, ServiceTokenRecord};
 use super::schema::is_dns_label;
 use super::{Directory, Lifetime, ObjectKey, Problem, Reason};
-use crate::resources::{Kind, ReferenceTokens, Retire, WhenExceeded};
+use crate::resources::{AUDIENCE_WORDS, Kind, ReferenceTokens, Retire, WhenExceeded};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 const YEAR: SignedDuration = SignedDuration::from_hours(366 * 24);
@@ -38,6 +39,7 @@ impl Directory {
             problems.extend(weak_identity(record, now));
             problems.extend(lent_names(record));
             problems.extend(self.closed_gateways(object, record));
+            problems.extend(useless_audiences(record));
         }
         problems
     }
@@ -77,7 +79,7 @@ impl Directory {
                 ),
             ));
             problems.extend(hasty_retirement(&accepted));
-            problems.extend(self.oversized_token(&accepted));
+            problems.extend(Self::unwritten_of_client(&accepted));
         }
         problems.extend(object.record().into_iter().flat_map(idle_client));
         problems
@@ -90,6 +92,7 @@ impl Directory {
     ) -> Vec<Problem> {
         let mut problems = self.service_token_problems(object, now);
         problems.extend(self.secret_conflict(object));
+        problems.extend(self.unwritten_of_token(object));
         let lifetime = object.record().and_then(|record| record.lifetime);
         problems.extend(match lifetime {
             Some(Lifetime::Never) => Some(weak(
@@ -131,6 +134,26 @@ fn lent_names(record: &IdentityRecord) -> impl Iterator<Item = Problem> {
     lent.map(|(name, prefix, to)| {
         let message = format!("{name:?} is given to namespace {to}, and a namespace {prefix} would come before it: keep that name reserved, or choose a name without such a prefix");
         weak("/spec/access/names", &message)
+    })
+}
+
+/// Audiences that no Scope can have, since they are not in normal form. They give and admit nothing.
+fn useless_audiences(record: &IdentityRecord) -> impl Iterator<Item = Problem> {
+    let gateways = record.gateways.iter().map(|(name, gateway)| {
+        let place = format!("gateway {name:?} requires");
+        ("/spec/gateways", place, &gateway.audience)
+    });
+    let names = record.names.audiences.iter().map(|(audience, given)| {
+        let place = format!("namespace {} is given", given.join(", "));
+        ("/spec/access/names", place, audience)
+    });
+    let useless = gateways
+        .chain(names)
+        .filter(|(.., audience)| !is_normal_audience(audience));
+    useless.map(|(path, place, audience)| {
+        let message =
+            format!("{place} the audience {audience:?}, which no Scope can have: {AUDIENCE_WORDS}");
+        weak(path, &message)
     })
 }
 
@@ -394,6 +417,44 @@ mod tests {
             "{quietPeriod: 1h}",
         ] {
             assert_eq!(warned(good), [], "{good}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_templates_may_not_set_is_warned_of_until_the_identity_allows_it() {
+        let client = "{identityRef: {name: identity}, grantTypes: [ClientCredentials], authentication: {secret: {template: {labels: {team: a, owner: b}, annotations: {x.io/a: b}}}}}";
+        let allowing = "{issuer: 'https://id', access: {clients: {from: All}}, limits: {secretMetadata: {labels: [owner], annotations: ['x.io/*']}}}";
+        let path = "/spec/authentication/secret/template";
+        assert_eq!(
+            warnings(&[(Kind::Identity, PLATFORM), (Kind::OAuthClient, client)]),
+            [
+                (format!("{path}/labels/owner"), Reason::LimitExceeded),
+                (format!("{path}/annotations/x.io~1a"), Reason::LimitExceeded),
+            ]
+        );
+        assert_eq!(
+            warnings(&[(Kind::Identity, allowing), (Kind::OAuthClient, client)]),
+            []
+        );
+    }
+
+    #[test]
+    fn an_audience_that_no_scope_can_have_is_warned_of_where_it_is_given_or_required() {
+        for (spec, path) in [
+            (
+                "{issuer: 'https://id', access: {names: [{namespace: a, audiences: ['https://id/b/../c']}]}}",
+                "/spec/access/names",
+            ),
+            (
+                "{issuer: 'https://id', gateways: [{name: api, audience: 'https://ID'}]}",
+                "/spec/gateways",
+            ),
+        ] {
+            assert_eq!(
+                warnings(&[(Kind::Identity, spec)]),
+                one(path, Reason::WeakChoice),
+                "{spec}"
+            );
         }
     }
 

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::duration::format_duration;
 use super::record::{ClientRecord, NamespaceRule, Object, ScopeRecord, ServiceTokenRecord};
+use super::secret_metadata::{AllowedMetadata, MetadataField};
 use super::{AcceptedClient, Directory, Lifetime, ObjectKey, Problem, Reason};
-use crate::resources::{NamespacesFrom, ReferenceTokens};
+use crate::resources::{NamespacesFrom, ReferenceTokens, Template};
 
 /// One rule and what it says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -84,6 +85,28 @@ impl Steps {
             self.holds(rule, holds());
         }
         refusals.is_empty()
+    }
+
+    /// What the template of a Secret may set. A key that is not allowed is left out and refuses nothing.
+    fn secret_metadata(
+        &mut self,
+        identity: &ObjectKey,
+        allowed: &AllowedMetadata,
+        template: Option<&Template>,
+    ) {
+        let Some(template) = template else { return };
+        let fields = [
+            (MetadataField::Labels, !template.labels.is_empty()),
+            (MetadataField::Annotations, !template.annotations.is_empty()),
+        ];
+        for (field, _) in fields.into_iter().filter(|(_, is_set)| *is_set) {
+            let message = format!(
+                "Identity {identity} allows templates to set the {}: {}",
+                field.as_str(),
+                allowed.described(field)
+            );
+            self.holds("secret-metadata", message);
+        }
     }
 
     fn enabled(&mut self, disabled: bool) {
@@ -210,6 +233,8 @@ impl Directory {
                 || format!("namespace {namespace} owns its audiences"),
             );
         }
+        let template = record.secret.template.as_deref();
+        steps.secret_metadata(owner, &identity.record.secret_metadata, template);
         if let Some(algorithm) = record.algorithm {
             steps.ask(
                 "algorithm",
@@ -377,6 +402,9 @@ impl Directory {
         record: &ServiceTokenRecord,
     ) {
         let (key, identity) = (&client.client.object.key, client.identity);
+        let template = record.secret.template.as_deref();
+        let allowed = &identity.record.secret_metadata;
+        steps.secret_metadata(&identity.object.key, allowed, template);
         steps.ask("system-user", &[Reason::SystemUserMissing], "", || {
             let user = client
                 .client

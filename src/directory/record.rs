@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::secret_metadata::AllowedMetadata;
 use super::{Cidr, ObjectKey, Problem};
 use crate::resources::{
     AudienceMode, Cause, NamespacesFrom, OwnerKind, ReferenceTokens, ScopeClaim, SigningAlgorithm,
@@ -53,6 +54,8 @@ pub struct IdentityRecord {
     pub max_service_token_lifetime: SignedDuration,
     /// Whether a service token may have no end.
     pub never_expiring_tokens: bool,
+    /// Labels and annotations that templates of Secrets may set.
+    pub secret_metadata: Arc<AllowedMetadata>,
     /// OAuthClients of one namespace.
     pub max_clients: usize,
     /// ServiceAccessTokens of one namespace.

@@ -8,10 +8,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use super::secret_metadata::is_reserved;
 use super::suggest::{nearest, shown};
 use crate::resources::{
-    ANNOTATION_NAMES, DATA_KEYS, FREE_NAMES, LABEL_NAMES, OWN_CLIENT_KEYS, OWN_TOKEN_KEYS,
-    OwnerKind, RESERVED_ANNOTATIONS, RESERVED_DOMAINS, RESERVED_LABELS, Template,
+    ANNOTATION_NAMES, DATA_KEYS, LABEL_NAMES, OWN_CLIENT_KEYS, OWN_TOKEN_KEYS, OwnerKind,
+    RESERVED_ANNOTATIONS, RESERVED_LABELS, Template,
 };
 use crate::tokens::SecretString;
 
@@ -150,7 +151,7 @@ pub(super) fn faults(
     let rules = [
         (labels.keys().all(|key| is_name(key)), "labels", LABEL_NAMES),
         (
-            labels.keys().all(|key| is_free_label(key)),
+            !labels.keys().any(|key| is_reserved(key)),
             "labels",
             RESERVED_LABELS,
         ),
@@ -160,7 +161,7 @@ pub(super) fn faults(
             ANNOTATION_NAMES,
         ),
         (
-            annotations.keys().all(|key| is_free(key)),
+            !annotations.keys().any(|key| is_reserved(key)),
             "annotations",
             RESERVED_ANNOTATIONS,
         ),
@@ -218,26 +219,8 @@ pub fn is_own(kind: OwnerKind, alias: Option<&str>, key: &str) -> bool {
     keys.contains(&key) || alias == Some(key)
 }
 
-/// Whether a label is not one that other controllers obey.
-pub fn is_free_label(key: &str) -> bool {
-    is_free(key) && !key.starts_with("istio/") && !key.starts_with("grafana_") && key != "owner"
-}
-
-/// Whether a name is in none of the reserved domains.
-pub fn is_free(key: &str) -> bool {
-    let Some((domain, _)) = key.split_once('/') else {
-        return true;
-    };
-    let is_within = |reserved: &str| {
-        domain
-            .strip_suffix(reserved)
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    };
-    FREE_NAMES.contains(&key) || !RESERVED_DOMAINS.iter().any(|reserved| is_within(reserved))
-}
-
 /// A qualified name: <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>.
-fn is_name(key: &str) -> bool {
+pub(super) fn is_name(key: &str) -> bool {
     let (domain, name) = match key.split_once('/') {
         Some((domain, name)) => (Some(domain), name),
         None => (None, key),
@@ -421,34 +404,6 @@ mod tests {
             }
         }
         assert!(accepted > 1000);
-    }
-
-    #[test]
-    fn names_that_others_obey_are_not_for_templates() {
-        for (key, is_free_here) in [
-            ("team", true),
-            ("example.com/team", true),
-            ("reloader.stakater.com/match", true),
-            ("replicator.v1.mittwald.de/replicate-to", true),
-            ("reflector.v1.k8s.emberstack.com/reflection-allowed", true),
-            ("app.kubernetes.io/part-of", true),
-            ("app.kubernetes.io/component", true),
-            ("notkubernetes.io/x", true),
-            ("app.kubernetes.io/instance", false),
-            ("kubernetes.io/service-account.name", false),
-            ("argocd.argoproj.io/secret-type", false),
-            ("meta.helm.sh/release-name", false),
-            ("cluster.x-k8s.io/cluster-name", false),
-            ("kustomize.toolkit.fluxcd.io/name", false),
-            ("symbolon.dev/client", false),
-            ("k8s.io/x", false),
-        ] {
-            assert_eq!(is_free(key), is_free_here, "{key}");
-            assert_eq!(is_free_label(key), is_free_here, "{key}");
-        }
-        for key in ["owner", "grafana_dashboard", "istio/multiCluster"] {
-            assert!(!is_free_label(key) && is_free(key), "{key}");
-        }
     }
 
     #[test]

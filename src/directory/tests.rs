@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 
 use super::issuer::canonical;
+use super::secret_metadata::MetadataField;
 use super::testing::{QUICKSTART, World};
 use super::*;
 use crate::resources::{Kind, OwnerKind};
@@ -762,6 +763,63 @@ fn between_equals_the_older_identity_has_the_issuer() {
     let mut world = World::new(&issuing("platform", "z", "https://id.example.com"));
     world.apply(&issuing("platform", "a", "https://id.example.com"));
     assert_eq!(served(&world), ["platform/z"]);
+}
+
+/// `<issuer>/blue/../red` begins as blue's, and who normalises URLs reads it as red's.
+#[test]
+fn nobody_reaches_another_namespaces_audience_through_dots() {
+    for audience in [
+        "blue/../red",
+        "blue/%2e%2e/red",
+        "blue//../red",
+        "blue/..;/red",
+    ] {
+        let scope = format!(
+            "
+apiVersion: symbolon.dev/v1alpha1
+kind: Scope
+metadata: {{name: read, namespace: blue}}
+spec:
+  identityRef: {{name: main, namespace: platform}}
+  audiences: ['https://id.example.com/id/{audience}']
+"
+        );
+        let mut world = World::new(QUICKSTART);
+        world.apply(&scope);
+        let object = world
+            .directory
+            .scope(&ObjectKey::new("blue", "read"))
+            .unwrap();
+        let problems = world.directory.scope_problems(object);
+        let told: Vec<_> = problems.iter().map(|it| (it.reason, &*it.path)).collect();
+        assert_eq!(told, [(Reason::Invalid, "/spec/audiences")], "{audience}");
+    }
+}
+
+#[test]
+fn what_an_identity_allows_templates_to_set_reaches_its_owners_secrets() {
+    let mut world = World::new(QUICKSTART);
+    let allows = |world: &World, label: &str| {
+        let standing = world
+            .directory
+            .service_token_standing(&ObjectKey::new("blue", "nightly"), now());
+        let Standing::Wanted(desired) = standing else {
+            panic!("{standing:?}")
+        };
+        desired.metadata.allows(MetadataField::Labels, label)
+    };
+    assert!(allows(&world, "team") && !allows(&world, "owner"));
+    let identity = "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: platform}
+spec:
+  issuer: https://id.example.com/id
+  access: {clients: {from: All}, scopes: {from: All}}
+  limits: {secretMetadata: {labels: [owner]}}
+";
+    world.apply(identity);
+    assert!(allows(&world, "team") && allows(&world, "owner"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{ErrorCode, OAuthError, scope};
 use crate::directory::names::audience_owner;
 use crate::directory::record::IdentityRecord;
-use crate::directory::{GrantedScope, Served, audiences_of};
+use crate::directory::{GrantedScope, Served, audiences_of, is_normal_audience};
 use crate::resources::AudienceMode;
 use crate::tokens::jwt;
 use crate::tokens::size::listed_length;
@@ -59,11 +59,12 @@ fn asked<'r>(resources: impl Iterator<Item = &'r str>) -> Result<Vec<&'r str>, O
     Ok(asked)
 }
 
-/// The bounds of an audience; RFC 8707 section 2: no fragment.
+/// The bounds and the normal form of an audience; RFC 8707 section 2: no fragment.
 fn is_resource(resource: &str) -> bool {
     resource.len() <= 512
         && !resource.contains('#')
         && resource.bytes().all(|b| b.is_ascii_graphic())
+        && is_normal_audience(resource)
 }
 
 fn audiences_of_all(

@@ -89,6 +89,16 @@ fn what_is_issued_follows_from_the_directory_the_time_and_the_randomness() {
 #[case::unknown("resource=https://nobody", Err(ErrorCode::InvalidTarget))]
 #[case::below("resource=https://api.example.com/", Err(ErrorCode::InvalidTarget))]
 #[case::blank("resource=a+b", Err(ErrorCode::InvalidTarget))]
+#[case::dots(
+    "resource=https://id.example.com/id/blue/../green",
+    Err(ErrorCode::InvalidTarget)
+)]
+#[case::encoded_dots(
+    "resource=https://id.example.com/id/blue/%252e%252e/green",
+    Err(ErrorCode::InvalidTarget)
+)]
+#[case::other_case("resource=https://API.example.com", Err(ErrorCode::InvalidTarget))]
+#[case::default_port("resource=https://api.example.com:443", Err(ErrorCode::InvalidTarget))]
 fn one_token_is_for_one_resource(
     #[case] body: &str,
     #[case] outcome: Result<(&[&str], &str), ErrorCode>,

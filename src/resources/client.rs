@@ -9,6 +9,7 @@ use super::common::{
     Binding, Day, DurationString, IdentityRef, KeyRef, LastRotation, LocalRef, Moment,
     PreviousToken, Rotation, SigningAlgorithm, is_default,
 };
+use super::normal::{AUDIENCE_WORDS, audiences};
 use super::template::{OWN_CLIENT_KEYS, Template, client_template};
 
 /// A client of an Identity: who it is, how it authenticates, what it may ask for.
@@ -23,6 +24,7 @@ use super::template::{OWN_CLIENT_KEYS, Template, client_template};
     category = "symbolon",
     status = "OAuthClientStatus",
     derive = "PartialEq",
+    validation = Rule::new("oldSelf.hasValue() || self.metadata.name.size() <= 246 || (has(self.spec.authentication) && has(self.spec.authentication.secret) && (has(self.spec.authentication.secret.name) || has(self.spec.authentication.secret.existingRef)))").optional_old_self(true).message("the default name of its Secret would be longer than 253 characters: set spec.authentication.secret.name"),
     printcolumn(name = "Client-ID", type_ = "string", json_path = ".status.clientId"),
     printcolumn(name = "Identity", type_ = "string", json_path = ".status.identity"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName"),
@@ -118,7 +120,7 @@ pub struct ResourceServer {
             regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
         )
     )]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new(audiences()).message(AUDIENCE_WORDS), merge_strategy = ListMerge::Set)]
     pub audiences: Vec<String>,
 }
 
@@ -148,7 +150,7 @@ pub struct ClientSecret {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: Option<String>,
     /// What else the Secret says.

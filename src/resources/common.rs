@@ -4,8 +4,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::template::{OWN_TOKEN_KEYS, Template, token_template};
+use super::template::{OWN_TOKEN_KEYS, QUALIFIED_NAME, Template, names, token_template};
 
 /// The API group of every kind.
 pub const GROUP: &str = "symbolon.dev";
@@ -63,6 +64,11 @@ impl From<&str> for DurationString {
     }
 }
 
+/// The part of RFC 3339 section 5.6 that all readers read alike.
+pub const MOMENT_FORM: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+/// What the rule on moments says.
+pub const MOMENT_WORDS: &str = "a moment is a text such as 2027-01-31T12:00:00Z";
+
 /// A moment, RFC 3339.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(transparent)]
@@ -76,7 +82,7 @@ impl JsonSchema for Moment {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "date-time", "maxLength": 64 })
+        json_schema!({ "type": "string", "format": "date-time", "maxLength": 64, "pattern": MOMENT_FORM })
     }
 }
 
@@ -110,7 +116,7 @@ pub struct IdentityRef {
     /// Name of the Identity.
     #[schemars(
         length(min = 1, max = 52),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
     /// Namespace of the Identity. Absent: the namespace of this object.
@@ -128,7 +134,7 @@ pub struct LocalRef {
     /// Name of the object.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
 }
@@ -145,6 +151,7 @@ pub struct Namespaces {
     pub from: NamespacesFrom,
     /// Labels of the namespaces; with `from: Selector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "namespace_selector")]
     pub selector: Option<LabelSelector>,
     /// Names of the namespaces; with `from: List`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -157,6 +164,52 @@ pub struct Namespaces {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub names: Option<Vec<String>>,
+}
+
+/// What the rule on keys of `matchLabels` says.
+pub const SELECTOR_KEYS: &str = "a key of matchLabels is at most 63 letters, digits, '-', '_' and '.', after a domain in lower case and '/' where it has one";
+/// What the rule on `matchExpressions` says.
+pub const SELECTOR_VALUES: &str =
+    "the operators In and NotIn need values, Exists and DoesNotExist have none";
+
+/// A label selector, bounded, and as strict as the API server is about its own.
+fn namespace_selector(_: &mut SchemaGenerator) -> Schema {
+    let label = json!({ "type": "string", "maxLength": 63, "pattern": r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$" });
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "matchLabels": {
+                "description": "Labels with their values, all of which a namespace must have.",
+                "type": "object", "maxProperties": 32, "additionalProperties": label,
+            },
+            "matchExpressions": {
+                "description": "Requirements, all of which the labels of a namespace must meet.",
+                "type": "array", "maxItems": 32, "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "type": "object",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {
+                            "description": "The label.", "type": "string", "minLength": 1, "maxLength": 317, "pattern": QUALIFIED_NAME,
+                        },
+                        "operator": {
+                            "description": "`In`, `NotIn`: the label has, or does not have, one of the values. `Exists`, `DoesNotExist`: the namespace has, or does not have, the label.",
+                            "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                        },
+                        "values": {
+                            "description": "Values of the label, with `In` and `NotIn`.",
+                            "type": "array", "maxItems": 64, "x-kubernetes-list-type": "atomic", "items": label,
+                        },
+                    },
+                    "x-kubernetes-validations": [{
+                        "rule": "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
+                        "message": SELECTOR_VALUES, "fieldPath": ".values",
+                    }],
+                },
+            },
+        },
+        "x-kubernetes-validations": [{ "rule": names("matchLabels"), "message": SELECTOR_KEYS, "fieldPath": ".matchLabels" }],
+    })
 }
 
 /// How [`Namespaces`] are chosen.
@@ -186,12 +239,13 @@ pub enum SigningAlgorithm {
 /// Where the operator writes what it issues.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[x_kube(validation = Rule::new("!has(self.template) || !has(self.template.data) || !self.template.data.exists(key, key in ['token', 'issuer'] || (has(self.key) && key == self.key))").message(OWN_TOKEN_KEYS).field_path(".template.data"))]
+#[x_kube(validation = Rule::new("!has(self.key) || self.key != 'issuer'").message("the key issuer is taken: choose another").field_path(".key"))]
 pub struct TokenSecret {
     /// Name of the Secret. Default: `<name of this object>-token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: Option<String>,
     /// A second key that holds the token too, beside `token`.
@@ -213,11 +267,14 @@ pub struct KeyRef {
     /// Name of the Secret.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
     /// The key of its data.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")
+    )]
     pub key: String,
 }
 

@@ -2,10 +2,12 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    ValidationRule,
 };
 use kube::CustomResourceExt;
 use serde_json::json;
 
+use super::common::MOMENT_WORDS;
 use super::{Credential, Identity, OAuthClient, Scope, ServiceAccessToken};
 
 /// The kinds, in the order in which they are printed.
@@ -76,6 +78,9 @@ pub fn crd(kind: Kind) -> CustomResourceDefinition {
     labels.insert("app.kubernetes.io/name".to_owned(), "symbolon".to_owned());
     for schema in root_schemas(&mut crd) {
         refuse_null(schema);
+        if let Some(spec) = schema.properties.as_mut().and_then(|it| it.get_mut("spec")) {
+            refuse_lists_as_moments(spec);
+        }
         if kind != Kind::Credential {
             pending_by_default(schema);
         }
@@ -116,6 +121,27 @@ fn refuse_null(schema: &mut JSONSchemaProps) {
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
         refuse_null(values);
+    }
+}
+
+/// The API server takes any list for a text that has a format, and then every update fails whose rules read it. A
+/// rule that reads it refuses it at once.
+fn refuse_lists_as_moments(schema: &mut JSONSchemaProps) {
+    if schema.format.as_deref() == Some("date-time") {
+        let rule = ValidationRule {
+            rule: "type(self) == google.protobuf.Timestamp".to_owned(),
+            message: Some(MOMENT_WORDS.to_owned()),
+            ..ValidationRule::default()
+        };
+        schema.x_kubernetes_validations = Some(vec![rule]);
+    }
+    schema
+        .properties
+        .iter_mut()
+        .flatten()
+        .for_each(|(_, property)| refuse_lists_as_moments(property));
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        refuse_lists_as_moments(items);
     }
 }
 

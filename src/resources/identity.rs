@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{DurationString, Moment, Namespaces, SigningAlgorithm, is_default};
 use super::deployment::{Autoscaling, Mode, Network, PodOptions};
+use super::normal::{ISSUER_WORDS, issuer};
 use super::storage::Storage;
+use super::template::SecretMetadata;
 
 /// One issuer, RFC 8414. Administrators' kind: what tenants may ask for is bounded here.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -15,7 +17,7 @@ use super::storage::Storage;
     group = "symbolon.dev", version = "v1alpha1", kind = "Identity", plural = "identities", namespaced,
     shortname = "idn", category = "symbolon", status = "IdentityStatus", derive = "PartialEq",
     scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
-    validation = Rule::new("self.metadata.name.size() <= 52").message("the name of an Identity has at most 52 characters: its Secrets' names add to it"),
+    validation = Rule::new("oldSelf.hasValue() || self.metadata.name.size() <= 52").optional_old_self(true).message("the name of an Identity has at most 52 characters: its Secrets' names add to it"),
     printcolumn(name = "Issuer", type_ = "string", json_path = ".spec.issuer"),
     printcolumn(name = "Storage", type_ = "string", json_path = ".spec.storage.type"),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
@@ -37,6 +39,7 @@ pub struct IdentitySpec {
         length(min = 1, max = 512),
         regex(pattern = r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~-]+)*$")
     )]
+    #[x_kube(validation = Rule::new(issuer()).message(ISSUER_WORDS))]
     pub issuer: String,
     /// `Deployment`: the operator runs pods for it. `Embedded`: the operator's own pods serve it, where the
     /// installation names it.
@@ -159,6 +162,9 @@ pub struct Limits {
     /// Whether a ServiceAccessToken may have no end.
     #[serde(default)]
     pub never_expiring_tokens: Permission,
+    /// What templates of Secrets may set beyond the keys that every template may set.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub secret_metadata: SecretMetadata,
     /// How much one namespace may have.
     #[serde(default, skip_serializing_if = "is_default")]
     pub per_namespace: PerNamespace,
@@ -170,6 +176,7 @@ impl Default for Limits {
             max_access_token_lifetime: hours_24(),
             max_service_token_lifetime: hours_8784(),
             never_expiring_tokens: Permission::default(),
+            secret_metadata: SecretMetadata::default(),
             per_namespace: PerNamespace::default(),
         }
     }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{IdentityRef, Namespaces, is_default};
+use super::normal::{AUDIENCE_WORDS, VALUE_WORDS, audiences, value};
 
 /// A scope value of an Identity, RFC 6749 section 3.3, with the audiences that understand it and the
 /// namespaces whose clients may have it.
@@ -20,6 +21,7 @@ use super::common::{IdentityRef, Namespaces, is_default};
     status = "ScopeStatus",
     derive = "PartialEq",
     selectable = ".spec.value",
+    validation = Rule::new("oldSelf.hasValue() || has(self.spec.value) || !(self.metadata.name in ['openid', 'profile', 'email', 'address', 'phone', 'offline_access'])").optional_old_self(true).message("the default value would be a built-in one: set spec.value"),
     printcolumn(name = "Value", type_ = "string", json_path = ".status.value"),
     printcolumn(name = "Identity", type_ = "string", json_path = ".status.identity"),
     printcolumn(name = "Clients", type_ = "integer", json_path = ".status.clients"),
@@ -55,6 +57,7 @@ pub struct ScopeSpec {
         length(min = 1, max = 128),
         regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
     )]
+    #[x_kube(validation = Rule::new(value()).message(VALUE_WORDS))]
     pub value: Option<String>,
     /// What people are shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,7 +77,7 @@ pub struct ScopeSpec {
             regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
         )
     )]
-    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new(audiences()).message(AUDIENCE_WORDS), merge_strategy = ListMerge::Set)]
     pub audiences: Vec<String>,
     /// Client ids that may introspect tokens of this scope, RFC 7662, without being its audience.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -20,6 +20,7 @@ use super::common::{
     category = "symbolon",
     status = "ServiceAccessTokenStatus",
     derive = "PartialEq",
+    validation = Rule::new("oldSelf.hasValue() || self.metadata.name.size() <= 247 || (has(self.spec.secret) && has(self.spec.secret.name))").optional_old_self(true).message("the default name of its Secret would be longer than 253 characters: set spec.secret.name"),
     printcolumn(name = "Client", type_ = "string", json_path = ".spec.clientRef.name"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),

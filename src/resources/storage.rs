@@ -13,7 +13,7 @@ pub const DEFAULT_VOLUME: &str = "1Gi";
 /// What is kept for people, and where.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[x_kube(validation = Rule::new("!has(self.sqlite) || self.type == 'SQLite'").message("sqlite goes with type: SQLite").field_path(".sqlite"))]
-#[x_kube(validation = Rule::new("self.type != 'SQLite' || oldSelf.type != 'SQLite' || quantity(has(self.sqlite) ? self.sqlite.size : '1Gi').compareTo(quantity(has(oldSelf.sqlite) ? oldSelf.sqlite.size : '1Gi')) >= 0").message("a volume only grows").field_path(".sqlite"))]
+#[x_kube(validation = Rule::new("self.type != 'SQLite' || oldSelf.type != 'SQLite' || (has(oldSelf.sqlite) && !isQuantity(oldSelf.sqlite.size)) || quantity(has(self.sqlite) ? self.sqlite.size : '1Gi').compareTo(quantity(has(oldSelf.sqlite) ? oldSelf.sqlite.size : '1Gi')) >= 0").message("a volume only grows").field_path(".sqlite"))]
 #[x_kube(validation = Rule::new("self.type != 'SQLite' || oldSelf.type != 'SQLite' || (has(self.sqlite) && has(self.sqlite.storageClassName) ? self.sqlite.storageClassName : '') == (has(oldSelf.sqlite) && has(oldSelf.sqlite.storageClassName) ? oldSelf.sqlite.storageClassName : '')").message("storageClassName is immutable: a volume keeps its class").field_path(".sqlite"))]
 pub struct Storage {
     /// `None`: nothing is kept. `SQLite`: a file on a volume of its own, and one pod.
@@ -49,7 +49,7 @@ pub struct SqliteStorage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub storage_class_name: Option<String>,
 }

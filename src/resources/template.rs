@@ -9,29 +9,30 @@ use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Domains of labels and annotations by which other controllers find, prune or obey objects, with all below them.
-pub const RESERVED_DOMAINS: [&str; 9] = [
-    "argoproj.io",
-    "cattle.io",
-    "helm.sh",
-    "k14s.io",
-    "k8s.io",
-    "kubernetes.io",
-    "symbolon.dev",
-    "toolkit.fluxcd.io",
-    "x-k8s.io",
+/// The keys of labels and annotations that every template may set. They inform people; the one that a controller
+/// acts on has Reloader restart the pods that use the Secret.
+pub const DEFAULT_METADATA: [&str; 6] = [
+    "app",
+    "app.kubernetes.io/component",
+    "app.kubernetes.io/part-of",
+    "env",
+    "reloader.stakater.com/match",
+    "team",
 ];
-/// Names in those domains that tell people something and controllers nothing.
+/// The domains of Kubernetes and of Symbolon, with all below them: no template sets a key in them, and no Identity
+/// can allow it.
+pub const RESERVED_DOMAINS: [&str; 4] = ["k8s.io", "kubernetes.io", "symbolon.dev", "x-k8s.io"];
+/// The keys in those domains that templates may set all the same.
 pub const FREE_NAMES: [&str; 2] = ["app.kubernetes.io/component", "app.kubernetes.io/part-of"];
 
 /// What the rule on names of labels says.
 pub const LABEL_NAMES: &str = "a label's name is at most 63 letters, digits, '-', '_' and '.', after a domain in lower case and '/' where it has one";
 /// What the rule on names of annotations says.
 pub const ANNOTATION_NAMES: &str = "an annotation's name is at most 63 letters, digits, '-', '_' and '.', after a domain in lower case and '/' where it has one";
-/// What the rule on labels of others says.
-pub const RESERVED_LABELS: &str = "labels of argoproj.io, cattle.io, helm.sh, k14s.io, k8s.io, kubernetes.io, symbolon.dev, toolkit.fluxcd.io, x-k8s.io and istio, grafana_* and owner are not for templates: other controllers obey them; app.kubernetes.io/component and app.kubernetes.io/part-of are free";
-/// What the rule on annotations of others says.
-pub const RESERVED_ANNOTATIONS: &str = "annotations of argoproj.io, cattle.io, helm.sh, k14s.io, k8s.io, kubernetes.io, symbolon.dev, toolkit.fluxcd.io and x-k8s.io are not for templates: other controllers obey them; app.kubernetes.io/component and app.kubernetes.io/part-of are free";
+/// What the rule on labels in reserved domains says.
+pub const RESERVED_LABELS: &str = "labels of k8s.io, kubernetes.io, symbolon.dev and x-k8s.io are not for templates, except app.kubernetes.io/component and app.kubernetes.io/part-of: use other labels";
+/// What the rule on annotations in reserved domains says.
+pub const RESERVED_ANNOTATIONS: &str = "annotations of k8s.io, kubernetes.io, symbolon.dev and x-k8s.io are not for templates, except app.kubernetes.io/component and app.kubernetes.io/part-of: use other annotations";
 /// What the rule on keys of data says.
 pub const DATA_KEYS: &str =
     "a key of data is at most 251 letters, digits, '-', '_' and '.', and does not begin with '..'";
@@ -46,9 +47,9 @@ pub const OWN_CLIENT_KEYS: &str =
 /// here, and leaves alone what others put there.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[x_kube(validation = Rule::new(names("labels")).message(LABEL_NAMES).field_path(".labels"))]
-#[x_kube(validation = Rule::new(free("labels", "|istio/|grafana_|owner$")).message(RESERVED_LABELS).field_path(".labels"))]
+#[x_kube(validation = Rule::new(free("labels")).message(RESERVED_LABELS).field_path(".labels"))]
 #[x_kube(validation = Rule::new(names("annotations")).message(ANNOTATION_NAMES).field_path(".annotations"))]
-#[x_kube(validation = Rule::new(free("annotations", "")).message(RESERVED_ANNOTATIONS).field_path(".annotations"))]
+#[x_kube(validation = Rule::new(free("annotations")).message(RESERVED_ANNOTATIONS).field_path(".annotations"))]
 #[x_kube(validation = Rule::new("!has(self.data) || self.data.all(key, key.matches('^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,250}$'))").message(DATA_KEYS).field_path(".data"))]
 pub struct Template {
     /// `Opaque`, or `servicebinding.io/<type>`. A change makes the Secret anew, with another token in it.
@@ -60,11 +61,13 @@ pub struct Template {
         )
     )]
     pub secret_type: String,
-    /// Labels of the Secret.
+    /// Labels of the Secret. The Identity decides which: `app`, `app.kubernetes.io/component`,
+    /// `app.kubernetes.io/part-of`, `env`, `reloader.stakater.com/match`, `team`, and what its
+    /// `limits.secretMetadata.labels` adds. Others are not written.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "labels")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations of the Secret.
+    /// Annotations of the Secret: the same keys, and what the Identity's `limits.secretMetadata.annotations` adds.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "annotations")]
     pub annotations: BTreeMap<String, String>,
@@ -76,6 +79,39 @@ pub struct Template {
     pub data: BTreeMap<String, String>,
 }
 
+/// What an item of [`SecretMetadata`] matches.
+pub const METADATA_KEY: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/\*|([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)$";
+
+/// Labels and annotations that templates of Secrets may set, beside those that every template may set (`app`,
+/// `app.kubernetes.io/component`, `app.kubernetes.io/part-of`, `env`, `reloader.stakater.com/match`, `team`).
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[x_kube(validation = Rule::new(free("labels")).message(RESERVED_LABELS).field_path(".labels"))]
+#[x_kube(validation = Rule::new(free("annotations")).message(RESERVED_ANNOTATIONS).field_path(".annotations"))]
+pub struct SecretMetadata {
+    /// Keys of labels: a key such as `example.com/team`, or `example.com/*` for every key of that domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 1, max = 317),
+            regex(pattern = METADATA_KEY)
+        )
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub labels: Vec<String>,
+    /// Keys of annotations, in the same form.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 1, max = 317),
+            regex(pattern = METADATA_KEY)
+        )
+    )]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub annotations: Vec<String>,
+}
+
 impl Template {
     /// The type of a Secret whose template names none.
     pub const OPAQUE: &'static str = "Opaque";
@@ -85,20 +121,20 @@ fn opaque() -> String {
     Template::OPAQUE.to_owned()
 }
 
+/// A qualified name, as keys of labels and annotations are.
+pub const QUALIFIED_NAME: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+
 /// The rule that each name of a map is a qualified name.
-fn names(field: &str) -> String {
-    const LABEL: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
-    format!(
-        "!has(self.{field}) || self.{field}.all(key, key.matches('^({LABEL}([.]{LABEL})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$'))"
-    )
+pub(super) fn names(field: &str) -> String {
+    format!("!has(self.{field}) || self.{field}.all(key, key.matches('{QUALIFIED_NAME}'))")
 }
 
-/// The rule that no name of a map is one that others obey; `more` are further beginnings.
-fn free(field: &str, more: &str) -> String {
+/// The rule that no key of a map or list is in a reserved domain.
+fn free(field: &str) -> String {
     let domains = RESERVED_DOMAINS.join("|").replace('.', "[.]");
     let free = FREE_NAMES.join("', '");
     format!(
-        "!has(self.{field}) || self.{field}.all(key, key in ['{free}'] || !key.matches('^(([-a-z0-9]+[.])*({domains})/{more})'))"
+        "!has(self.{field}) || self.{field}.all(key, key in ['{free}'] || !key.matches('^([-a-z0-9]+[.])*({domains})/'))"
     )
 }
 

@@ -1,6 +1,7 @@
 //! The definitions in `crds/` on a real API server: it accepts them, and refuses what their rules forbid.
 //! `tests/rules.rs` feeds the same fixtures to our own check, and sees that there is one for every rule.
 
+use futures::StreamExt as _;
 use http::Request;
 use k8s_openapi::{
     api::core::v1::Secret,
@@ -8,10 +9,14 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
     core::Status,
 };
 use serde_json::{Value, json};
+use symbolon::{
+    directory::{Problem, Settings, admit},
+    resources::{Kind, crd},
+};
 
 use crate::{
     fixtures::{Keyword, Refusal, full, name, refusals, schema_faults, spec_schema},
@@ -280,6 +285,353 @@ async fn refused_for_its_rule(refusal: &Refusal) -> Result<(), String> {
 /// The API server has an odd name for the whole object.
 fn field_is(field: &str, at: &str) -> bool {
     field == at || (at.is_empty() && field == "<nil>")
+}
+
+// --- refused: whatever we refuse ---------------------------------------------------------------------------------------
+
+/// What our own admission refuses though the API server cannot, and why. Part of the message.
+const ONLY_OURS: [(&str, &str); 4] = [
+    (
+        "data has at most",
+        "CEL cannot tell a placeholder from one that is escaped",
+    ),
+    ("KiB together", "CEL counts characters, and memory is bytes"),
+    (
+        "the default value would be longer",
+        "CEL does not see the namespace",
+    ),
+    (
+        "the default client id would be longer",
+        "CEL does not see the namespace",
+    ),
+];
+
+/// Texts that something that reads names, URLs, moments, durations, selectors or amounts takes badly.
+const NASTY: [&str; 44] = [
+    "",
+    " ",
+    "a b",
+    "A",
+    "-",
+    "-a",
+    "a-",
+    ".",
+    "..",
+    "a..b",
+    "a.-b",
+    "a/b",
+    "a//b",
+    "a/../b",
+    "%2e%2e",
+    "é",
+    "\u{202e}",
+    "null",
+    "true",
+    "0",
+    "-1",
+    "1e3",
+    "issuer",
+    "token",
+    "client-secret",
+    "openid",
+    "$(token",
+    "$(nothing)",
+    "In",
+    "Near",
+    "https://a/../b",
+    "https://A",
+    "https://a:443",
+    "http://a.example.com",
+    "https://a:99999",
+    "https://u@a",
+    "1h",
+    "0s",
+    "99999h",
+    "1d",
+    "2026-02-30T00:00:00Z",
+    "2026-01-01t00:00:00z",
+    "2026-01-01T00:00:60Z",
+    "10.0.0.0/33",
+];
+
+/// An object with one thing of it replaced or added.
+fn oddities(object: &Value) -> Vec<(String, Value)> {
+    fn walk(value: &Value, at: &str, found: &mut Vec<(String, Vec<Value>)>) {
+        let texts = || NASTY.into_iter().map(Value::from);
+        let mut odd: Vec<Value> = vec![json!([null]), json!([]), json!({}), json!(7)];
+        match value {
+            Value::String(text) => {
+                odd.extend(texts());
+                odd.push(text.repeat(80).into());
+            }
+            Value::Array(items) => {
+                odd.extend(texts().map(|text| json!([text])));
+                odd.push(json!([items.first(), items.first()]));
+                let items = items.iter().enumerate();
+                items.for_each(|(index, item)| walk(item, &format!("{at}/{index}"), found));
+            }
+            Value::Object(fields) => {
+                odd.extend(texts().filter_map(|text| {
+                    let mut fields = fields.clone();
+                    // An unknown field is another fault: only where any name may be.
+                    let is_map = fields.values().all(Value::is_string) && !fields.is_empty();
+                    let value = fields.values().next().cloned();
+                    fields.insert(text.as_str()?.to_owned(), value?);
+                    is_map.then_some(Value::Object(fields))
+                }));
+                for (name, field) in fields {
+                    walk(field, &format!("{at}/{name}"), found);
+                }
+            }
+            Value::Number(_) => odd.extend([json!(-1), json!(0), json!(1.5), json!(i64::MAX)]),
+            _ => {}
+        }
+        found.push((at.to_owned(), odd));
+    }
+    let mut places = Vec::new();
+    walk(&object["spec"], "/spec", &mut places);
+    let replaced = |(at, odd): (String, Vec<Value>)| {
+        odd.into_iter().filter_map(move |value| {
+            let mut object = object.clone();
+            *object.pointer_mut(&at)? = value.clone();
+            Some((format!("{at} = {value}"), object))
+        })
+    };
+    places.into_iter().flat_map(replaced).collect()
+}
+
+/// What passes the API server and is then not served is told to nobody who waits for `kubectl apply`.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_our_own_admission_refuses_the_api_server_refuses() {
+    let namespace = namespace("odd").await;
+    let (mut wrong, mut refused) = (Vec::new(), 0);
+    for kind in Kind::ALL {
+        let objects = Objects::of(&namespace, kind.plural());
+        let odd = full(kind.plural())
+            .into_iter()
+            .flat_map(|object| oddities(&object));
+        let ours = odd.filter_map(|(what, object)| {
+            let mut named = object.clone();
+            named["metadata"]["namespace"] = namespace.name().into();
+            let problems = admit::problems(kind, &named, &Settings::default());
+            let counts = |problem: &&Problem| {
+                let mut known = ONLY_OURS.iter();
+                !known.any(|(words, _)| problem.message.contains(words))
+            };
+            let problem = problems.iter().find(counts)?;
+            Some((what, object, problem.message.clone()))
+        });
+        let ours: Vec<_> = ours.collect();
+        refused += ours.len();
+        let judged = futures::stream::iter(ours).map(async |(what, object, message)| {
+            let is_accepted = objects.judge(&object).await.is_ok();
+            is_accepted.then(|| format!("{kind} {what}: accepted, and we say {message}"))
+        });
+        wrong.extend(
+            judged
+                .buffer_unordered(16)
+                .filter_map(async |it| it)
+                .collect::<Vec<_>>()
+                .await,
+        );
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {refused}\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(refused > 1000, "only {refused}");
+}
+
+// --- old faults ---------------------------------------------------------------------------------------------------------
+
+/// A definition under a group of its own, that the shared one stays as it is. Loose: as if it had no rules yet.
+fn definition(kind: Kind, group: &str, is_loose: bool) -> CustomResourceDefinition {
+    fn loosen(schema: &mut Value) {
+        match schema {
+            Value::Object(fields) => {
+                for keyword in ["x-kubernetes-validations", "pattern", "enum", "minLength"] {
+                    fields.remove(keyword);
+                }
+                fields.values_mut().for_each(loosen);
+            }
+            Value::Array(items) => items.iter_mut().for_each(loosen),
+            _ => {}
+        }
+    }
+    let mut definition = serde_json::to_value(crd(kind)).unwrap();
+    definition["metadata"] = json!({ "name": format!("{}.{group}", kind.plural()) });
+    definition["spec"]["group"] = group.into();
+    definition["spec"]["names"]["categories"] = json!([]);
+    definition["spec"]["names"]["shortNames"] = json!([]);
+    if is_loose {
+        loosen(&mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]);
+    }
+    serde_json::from_value(definition).unwrap()
+}
+
+/// What was stored before a rule was made: its labels and finalizers can be changed, it can be mended where what is at
+/// fault may change at all, and it can be deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_fault_stands_in_the_way_of_no_label_no_finalizer_and_no_mending() {
+    const GROUP: &str = "old-faults.symbolon.test";
+    let namespace = Cluster::shared().namespace("old").await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(Cluster::shared().client().await);
+    let owner = json!({"kind": "Nobody", "namespace": "", "name": "", "uid": ""});
+    // The kind, what is stored, and what it is mended to.
+    let cases = [
+        (
+            Kind::Identity,
+            json!({"issuer": "https://ID.example.com/a/../b"}),
+            None,
+        ),
+        (Kind::Identity, json!({"issuer": ""}), None),
+        (
+            Kind::Identity,
+            json!({"issuer": "https://id.example.com", "storage": {"type": "SQLite", "sqlite": {"size": "5 apples"}}}),
+            Some(
+                json!({"issuer": "https://id.example.com", "storage": {"type": "SQLite", "sqlite": {"size": "1Gi"}}}),
+            ),
+        ),
+        (
+            Kind::Identity,
+            json!({"issuer": "https://id.example.com", "access": {"clients": {"from": "Selector", "selector": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}}}),
+            Some(
+                json!({"issuer": "https://id.example.com", "access": {"clients": {"from": "All"}}}),
+            ),
+        ),
+        (
+            Kind::Scope,
+            json!({"value": "a/../b", "identityRef": {"name": "a..b"}}),
+            None,
+        ),
+        (
+            Kind::Scope,
+            json!({"audiences": ["https://a/../b"]}),
+            Some(json!({"audiences": ["https://a/b"]})),
+        ),
+        (
+            Kind::OAuthClient,
+            json!({"clientId": "", "identityRef": {"name": ""}, "grantTypes": []}),
+            None,
+        ),
+        (
+            Kind::OAuthClient,
+            json!({"grantTypes": [], "resourceServer": {"audiences": ["https://a/../b"]}}),
+            Some(json!({"grantTypes": []})),
+        ),
+        (
+            Kind::ServiceAccessToken,
+            json!({"clientRef": {"name": "a"}, "scopes": ["a"], "revoked": true, "secret": {"key": "issuer"}}),
+            Some(json!({"clientRef": {"name": "a"}, "scopes": ["a"], "revoked": true})),
+        ),
+        (
+            Kind::ServiceAccessToken,
+            json!({"clientRef": {"name": ""}, "scopes": ["a"], "expiresAt": [null], "rotation": {"policy": "Manual"}}),
+            None,
+        ),
+        (
+            Kind::Credential,
+            json!({"identity": {"name": ""}, "owner": owner, "high": 3}),
+            None,
+        ),
+    ];
+    let kinds = [
+        Kind::Identity,
+        Kind::Scope,
+        Kind::OAuthClient,
+        Kind::ServiceAccessToken,
+        Kind::Credential,
+    ];
+    let parameters = PatchParams::apply("test").force();
+    for kind in kinds {
+        let loose = definition(kind, GROUP, true);
+        let name = loose.metadata.name.clone().unwrap();
+        definitions
+            .patch(&name, &parameters, &Patch::Apply(&loose))
+            .await
+            .unwrap();
+    }
+    let objects = |kind: Kind| Objects {
+        client: namespace.client(),
+        url: format!(
+            "/apis/{GROUP}/v1alpha1/namespaces/{}/{}",
+            namespace.name(),
+            kind.plural()
+        ),
+    };
+    let object = |kind: Kind, name: &str, spec: &Value| {
+        json!({
+            "apiVersion": format!("{GROUP}/v1alpha1"), "kind": kind.as_str(),
+            "metadata": {"name": name, "finalizers": ["symbolon.test/held"]}, "spec": spec,
+        })
+    };
+    for (number, (kind, stored, _)) in cases.iter().enumerate() {
+        let (objects, object) = (
+            objects(*kind),
+            object(*kind, &format!("case-{number}"), stored),
+        );
+        eventually("it is stored", async || objects.apply(&object).await.ok()).await;
+    }
+    for kind in kinds {
+        let strict = definition(kind, GROUP, false);
+        let name = strict.metadata.name.clone().unwrap();
+        definitions
+            .patch(&name, &parameters, &Patch::Apply(&strict))
+            .await
+            .unwrap();
+    }
+    for (number, (kind, stored, _)) in cases.iter().enumerate() {
+        let (objects, object) = (
+            objects(*kind),
+            object(*kind, &format!("new-{number}"), stored),
+        );
+        eventually("it would be refused now", async || {
+            objects.judge(&object).await.err()
+        })
+        .await;
+    }
+    let mut wrong = Vec::new();
+    for (number, (kind, stored, mended)) in cases.iter().enumerate() {
+        let (objects, name) = (objects(*kind), format!("case-{number}"));
+        let mut refused = |what: &str, answer: Result<Value, Box<Status>>| {
+            wrong.extend(
+                answer
+                    .err()
+                    .map(|status| format!("{kind} {stored}: {what}: {}", status.message)),
+            );
+        };
+        let mut labelled = object(*kind, &name, stored);
+        labelled["metadata"]["labels"] = json!({"team": "shop"});
+        refused("a label", objects.update(&labelled).await);
+        if let Some(mended) = mended {
+            refused(
+                "mending",
+                objects.update(&object(*kind, &name, mended)).await,
+            );
+        }
+        let url = format!("{}/{name}", objects.url);
+        refused(
+            "deletion",
+            objects.send("DELETE", url.clone(), &Value::Null).await,
+        );
+        let current = objects
+            .send("GET", url.clone(), &Value::Null)
+            .await
+            .unwrap();
+        let mut free = current.clone();
+        free["metadata"]["finalizers"] = json!([]);
+        refused("a finalizer", objects.send("PUT", url.clone(), &free).await);
+    }
+    for kind in kinds {
+        let name = format!("{}.{GROUP}", kind.plural());
+        definitions
+            .delete(&name, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 // --- refused: the schema --------------------------------------------------------------------------------------------------

@@ -311,6 +311,7 @@ impl Real {
             secret_name: "ci-token".into(),
             key_alias: None,
             template: None,
+            metadata: std::sync::Arc::default(),
             existing_key: None,
             rival: seen
                 .refused

@@ -8,6 +8,7 @@ use super::super::suggest::{nearest, shown};
 use super::super::{Problem, Reason};
 use super::compile::{ListRules, Node, NumberRules, ObjectRules, Shape, TextRules, Unique};
 use super::words;
+use crate::resources::MOMENT_WORDS;
 
 /// No object needs more problems than this to be told that it is wrong.
 const MOST_PROBLEMS: usize = 100;
@@ -329,6 +330,7 @@ fn wrong_type(shape: &Shape, value: &Value, name: &str) -> String {
     let written = shown(&value.to_string());
     match (shape, value) {
         (_, Value::Null) => format!("{name} has no value: write one, or leave the field out"),
+        (Shape::Text(rules), Value::Array(_)) if rules.moment => MOMENT_WORDS.to_owned(),
         (Shape::Text(rules), Value::Number(number)) if is_duration(rules) => {
             let better = words::duration_instead(&number.to_string())
                 .map(|better| format!(", such as {better}"));

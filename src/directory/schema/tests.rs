@@ -170,7 +170,7 @@ fn good_objects_have_no_problem() {
 )]
 #[case(
     "{grantTypes: [], systemUser: {name: My_Bot}}",
-    "/spec/systemUser/name Invalid: `My_Bot` is not allowed: write lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit; here my-bot"
+    "/spec/systemUser/name Invalid: `My_Bot` is not allowed: write lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit; here my-bot"
 )]
 #[case(
     "{grantTypes: [], scopes: ['a b']}",

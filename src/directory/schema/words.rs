@@ -4,10 +4,12 @@ use std::fmt::Write;
 
 use super::super::suggest::shown;
 use super::super::{duration::format_duration, parse_duration, template};
-use crate::resources::{CLIENT_TEXT, OwnerKind, TOKEN_TEXT};
+use crate::resources::{
+    CLIENT_TEXT, METADATA_KEY, MOMENT_FORM, OwnerKind, QUALIFIED_NAME, TOKEN_TEXT,
+};
 
 /// Patterns of our schemas and what they ask for.
-const PATTERNS: [(&str, &str); 16] = [
+const PATTERNS: [(&str, &str); 18] = [
     (
         DURATION,
         "a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms",
@@ -17,8 +19,8 @@ const PATTERNS: [(&str, &str); 16] = [
         "lower-case letters, digits and '-', beginning and ending with a letter or digit",
     ),
     (
-        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-        "lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        "lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit",
     ),
     (
         r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
@@ -50,16 +52,21 @@ const PATTERNS: [(&str, &str); 16] = [
         "a URL such as https://id.example.com/main: no user, query or fragment, no closing slash",
     ),
     (
-        r"^[-._a-zA-Z0-9]+$",
-        "letters, digits, '-', '_' and '.', as the keys of a Secret have",
-    ),
-    (
         r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
         "letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, as labels have",
     ),
     (
         r"^(Opaque|servicebinding\.io/[A-Za-z0-9]([-A-Za-z0-9_.]{0,60}[A-Za-z0-9])?)$",
         "Opaque or servicebinding.io/<type>: other types are for other controllers",
+    ),
+    (MOMENT_FORM, "a moment such as 2027-01-31T12:00:00Z"),
+    (
+        QUALIFIED_NAME,
+        "a label's key: at most 63 letters, digits, '-', '_' and '.', after a domain in lower case and '/' where it has one",
+    ),
+    (
+        METADATA_KEY,
+        "a key such as example.com/team, or example.com/* for every key of that domain",
     ),
     (
         TOKEN_TEXT,
@@ -86,6 +93,9 @@ pub(super) fn rule(pattern: &str) -> Option<&'static str> {
 pub(super) fn refused(pattern: &str, text: &str, matches: impl Fn(&str) -> bool) -> String {
     if let Some(fault) = placeholder_fault(pattern, text) {
         return fault;
+    }
+    if pattern == MOMENT_FORM {
+        return not_a_moment(text);
     }
     let rule = rule(pattern).map_or_else(|| format!("what matches {pattern}"), str::to_owned);
     let mut message = format!("`{}` is not allowed: write {rule}", shown(text));

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::directory::Desired;
-use crate::directory::template::{Values, is_free, is_free_label, is_own, render};
+use crate::directory::secret_metadata::{MetadataField, is_reserved};
+use crate::directory::template::{Values, is_own, render};
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{ANNOTATION_TEMPLATE, Template};
 
@@ -26,12 +27,24 @@ struct Named {
 }
 
 impl Named {
-    fn by(template: &Template) -> Self {
-        let names = |map: &BTreeMap<String, String>| map.keys().cloned().collect();
+    /// What of a template is on the Secret when it is filled: what may be set, and what was set while that was allowed.
+    fn by(template: &Template, desired: &Desired, before: &Self, secret: &SecretObject) -> Self {
+        let is_set = |field, key: &String| match field {
+            MetadataField::Labels => before.labels.contains(key) && secret.label(key).is_some(),
+            MetadataField::Annotations => {
+                before.annotations.contains(key) && secret.annotation(key).is_some()
+            }
+        };
+        let names = |field, map: &BTreeMap<String, String>| {
+            let keys = map.keys();
+            keys.filter(|key| desired.metadata.allows(field, key) || is_set(field, key))
+                .cloned()
+                .collect()
+        };
         Self {
-            labels: names(&template.labels),
-            annotations: names(&template.annotations),
-            data: names(&template.data),
+            labels: names(MetadataField::Labels, &template.labels),
+            annotations: names(MetadataField::Annotations, &template.annotations),
+            data: template.data.keys().cloned().collect(),
         }
     }
 
@@ -42,8 +55,8 @@ impl Named {
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default();
         let (kind, alias) = (desired.owner.kind, desired.key_alias.as_deref());
-        named.labels.retain(|name| is_free_label(name));
-        named.annotations.retain(|name| is_free(name));
+        named.labels.retain(|name| !is_reserved(name));
+        named.annotations.retain(|name| !is_reserved(name));
         named.data.retain(|key| !is_own(kind, alias, key));
         named
     }
@@ -56,11 +69,14 @@ impl Named {
     }
 }
 
-/// Makes a Secret say what the template of its owner says.
+/// Makes a Secret say what the template of its owner says. A label or annotation that the Identity does not allow is
+/// never written: one that is there already, from a time when it was allowed, stays as it is.
 pub(super) fn fill(secret: &mut SecretObject, desired: &Desired, values: &Values<'_>) {
     let before = Named::remembered(secret, desired);
     let template = desired.template.as_deref();
-    let now = template.map(Named::by).unwrap_or_default();
+    let now = template
+        .map(|template| Named::by(template, desired, &before, secret))
+        .unwrap_or_default();
     for name in before.labels.iter().filter(|it| !now.labels.contains(it)) {
         secret.set_label(name, None);
     }
@@ -71,11 +87,16 @@ pub(super) fn fill(secret: &mut SecretObject, desired: &Desired, values: &Values
         secret.remove_key(key);
     }
     if let Some(template) = template {
+        let is_allowed = |field, name: &str| desired.metadata.allows(field, name);
         for (name, value) in &template.labels {
-            secret.set_label(name, Some(value));
+            if is_allowed(MetadataField::Labels, name) {
+                secret.set_label(name, Some(value));
+            }
         }
         for (name, value) in &template.annotations {
-            secret.set_annotation(name, Some(value));
+            if is_allowed(MetadataField::Annotations, name) {
+                secret.set_annotation(name, Some(value));
+            }
         }
         for (key, text) in &template.data {
             secret.set_text(key, render(desired.owner.kind, text, values).expose());
@@ -95,11 +116,20 @@ mod tests {
     use super::super::secret_data::filled;
     use super::super::tests::{desired, owner, target};
     use super::*;
+    use crate::directory::secret_metadata::AllowedMetadata;
     use crate::tokens::SecretString;
 
     fn templated(template: Value) -> Desired {
+        allowing(&["a", "b"], &["c"], template)
+    }
+
+    /// The Identity allows these labels and annotations beyond the defaults.
+    fn allowing(labels: &[&str], annotations: &[&str], template: Value) -> Desired {
+        let allowed = json!({ "labels": labels, "annotations": annotations });
+        let allowed = serde_json::from_value(allowed).unwrap();
         Desired {
             template: Some(Arc::new(serde_json::from_value(template).unwrap())),
+            metadata: Arc::new(AllowedMetadata::of(&allowed)),
             ..desired()
         }
     }
@@ -180,6 +210,95 @@ mod tests {
             [None, Some("t".to_owned()), Some("x".to_owned())]
         );
         assert_eq!(bare.label("theirs"), Some("x"));
+    }
+
+    const REPLICATE: &str = "replicator.v1.mittwald.de/replicate-to";
+    const JENKINS: &str = "jenkins.io/credentials-type";
+
+    fn obeyed(value: &str) -> Value {
+        json!({
+            "labels": {"team": "shop", JENKINS: value}, "annotations": {REPLICATE: value}, "data": {"url": "$(issuer)"},
+        })
+    }
+
+    #[test]
+    fn a_key_that_is_not_allowed_is_left_out_and_the_rest_of_the_template_works() {
+        let secret = with(&empty(), &allowing(&[], &[], obeyed("x")), "t");
+        assert_eq!(
+            (secret.label(JENKINS), secret.annotation(REPLICATE)),
+            (None, None)
+        );
+        assert_eq!(secret.label("team"), Some("shop"));
+        assert_eq!(
+            texts(&secret, &["token", "url"]).iter().flatten().count(),
+            2
+        );
+        let remembered = secret.annotation(ANNOTATION_TEMPLATE).unwrap();
+        assert_eq!(remembered, r#"{"labels":["team"],"data":["url"]}"#);
+    }
+
+    #[test]
+    fn keys_appear_when_they_are_allowed_and_stay_as_they_are_when_they_are_not_any_more() {
+        let allowed = |value| allowing(&[JENKINS], &["replicator.v1.mittwald.de/*"], obeyed(value));
+        let refused = |value| allowing(&[], &[], obeyed(value));
+        let secret = with(&empty(), &refused("x"), "t1");
+        let secret = with(&secret, &allowed("x"), "t1");
+        let marks = |secret: &SecretObject| {
+            [secret.label(JENKINS), secret.annotation(REPLICATE)].map(|it| it.map(str::to_owned))
+        };
+        let x = [Some("x".to_owned()), Some("x".to_owned())];
+        assert_eq!(marks(&secret), x);
+        let tightened = with(&secret, &refused("x"), "t2");
+        assert_eq!(marks(&tightened), x, "it goes on being rotated");
+        assert_eq!(texts(&tightened, &["token"]), [Some("t2".to_owned())]);
+        let edited = with(&tightened, &refused("elsewhere"), "t2");
+        assert_eq!(marks(&edited), x, "another value is not written");
+        assert_eq!(
+            marks(&with(&empty(), &refused("x"), "t3")),
+            [None, None],
+            "a new Secret"
+        );
+        let removed = with(
+            &edited,
+            &allowing(&[], &[], json!({"labels": {"team": "shop"}})),
+            "t2",
+        );
+        assert_eq!(
+            marks(&removed),
+            [None, None],
+            "the template names them no longer"
+        );
+        let mut taken = edited.clone();
+        taken.set_label(JENKINS, None);
+        taken.set_annotation(REPLICATE, None);
+        let taken = with(&taken, &refused("x"), "t2");
+        assert_eq!(
+            marks(&taken),
+            [None, None],
+            "what somebody took off does not come back"
+        );
+    }
+
+    #[test]
+    fn what_others_put_on_a_secret_is_not_taken_over_by_a_template_that_may_not_set_it() {
+        let mut secret = with(&empty(), &desired(), "t");
+        secret.set_label(JENKINS, Some("theirs"));
+        let wanted = allowing(&[], &[], obeyed("x"));
+        let filled = with(&secret, &wanted, "t");
+        assert_eq!(filled.label(JENKINS), Some("theirs"));
+        let bare = with(&filled, &desired(), "t");
+        assert_eq!(bare.label(JENKINS), Some("theirs"));
+    }
+
+    #[test]
+    fn placeholders_in_keys_and_in_labels_and_annotations_are_plain_text() {
+        let wanted = allowing(
+            &[],
+            &["$(token)"],
+            json!({"annotations": {"team": "$(token)"}, "data": {"a": "$(token)"}}),
+        );
+        let secret = with(&empty(), &wanted, "t");
+        assert_eq!(secret.annotation("team"), Some("$(token)"));
     }
 
     /// Whoever may write the Secret may write what it remembers.

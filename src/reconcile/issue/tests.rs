@@ -301,6 +301,7 @@ pub(in crate::reconcile) fn desired() -> Desired {
         secret_name: "ci-token".into(),
         key_alias: None,
         template: None,
+        metadata: std::sync::Arc::default(),
         existing_key: None,
         rival: None,
         withheld: Vec::new(),

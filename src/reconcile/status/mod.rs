@@ -195,6 +195,8 @@ pub fn client(
         status.set("issuer", json!(*client.identity.record.issuer));
         oversized = directory.oversized_token(client);
     }
+    let unwritten = accepted.as_ref().map(Directory::unwritten_of_client);
+    let advice = advice(&unwritten.unwrap_or_default());
     let mut problems = accepted.err().unwrap_or_default();
     status.verdict("Accepted", &problems);
     if problems.is_empty() {
@@ -206,9 +208,10 @@ pub fn client(
         problems.extend(not_granted);
     }
     problems.extend(issuance.problems());
-    // Its secret works, and smaller requests do.
-    let good = oversized.as_ref().map(|it| (Reason::Ready, &*it.message));
-    status.ready(&problems, good);
+    status.ready(
+        &problems,
+        advice.as_deref().map(|words| (Reason::Ready, words)),
+    );
     status.finish()
 }
 
@@ -246,8 +249,18 @@ pub fn service_token(
             problems.push(problem);
         }
     }
-    status.ready(&problems, None);
+    let advice = advice(&directory.unwritten_of_token(object));
+    status.ready(
+        &problems,
+        advice.as_deref().map(|words| (Reason::Ready, words)),
+    );
     status.finish()
+}
+
+/// What is told of an object that is ready and could be better.
+fn advice(warnings: &[Problem]) -> Option<String> {
+    let messages: Vec<&str> = warnings.iter().map(|problem| &*problem.message).collect();
+    (!messages.is_empty()).then(|| joined(&messages))
 }
 
 /// `epoch` and `rotationNonce` stay: they outlive the Credential.
@@ -516,6 +529,10 @@ fn told(worst: &Problem, problems: &[Problem]) -> String {
         .chain(others)
         .map(|problem| &*problem.message)
         .collect();
+    joined(&all)
+}
+
+fn joined(all: &[&str]) -> String {
     let mut text = all[..all.len().min(MOST_TOLD)].join("; ");
     if all.len() > MOST_TOLD {
         // Writing to a String cannot fail.

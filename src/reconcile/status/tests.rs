@@ -128,6 +128,58 @@ fn an_issued_token_is_ready_and_told_of() {
 }
 
 #[test]
+fn a_label_or_annotation_that_is_not_written_is_told_of_while_the_object_is_ready() {
+    let mut world = World::new(QUICKSTART);
+    world.apply(
+        "
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: nightly, namespace: blue}
+spec:
+  clientRef: {name: shop}
+  scopes: [orders.read]
+  secret: {template: {labels: {team: blue, owner: helm}}}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: shop, namespace: blue}
+spec:
+  identityRef: {name: main, namespace: platform}
+  grantTypes: [ClientCredentials]
+  scopes: [orders.read]
+  systemUser: {name: robot}
+  referenceTokens: AdministratorsOnly
+  authentication: {secret: {template: {annotations: {jenkins.io/x: y}}}}
+",
+    );
+    let message = |object: &Value| {
+        let conditions = object["status"]["conditions"].as_array().unwrap();
+        let ready = conditions.iter().find(|it| it["type"] == "Ready").unwrap();
+        assert_eq!(
+            (&ready["status"], &ready["reason"]),
+            (&json!("True"), &json!("Ready"))
+        );
+        ready["message"].as_str().unwrap().to_owned()
+    };
+    let token = message(&token_status(
+        &world,
+        &live("ServiceAccessToken", 1),
+        &done(),
+        0,
+    ));
+    assert_eq!(
+        token,
+        "the label \"owner\" in spec.secret.template.labels is not written: Identity platform/main does not allow templates to set it, and a Secret that has it keeps it; remove it, or ask the administrators of the Identity to add it to spec.limits.secretMetadata.labels"
+    );
+    let client = message(&client_status(&world, &done()));
+    assert!(
+        client.contains("\"jenkins.io/x\" in spec.authentication.secret.template.annotations")
+            && client.ends_with("to spec.limits.secretMetadata.annotations"),
+        "{client}"
+    );
+}
+
+#[test]
 fn the_same_facts_make_the_same_status_at_any_time() {
     let world = World::new(QUICKSTART);
     let first = token_status(&world, &live("ServiceAccessToken", 1), &done(), 0);

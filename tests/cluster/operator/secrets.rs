@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::Api;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -67,7 +68,7 @@ async fn a_template_is_followed_and_what_others_wrote_survives() {
     });
     world.merge_secret("nightly-token", theirs).await;
     let first = json!({
-        "labels": {"team": "shop"}, "annotations": {"example.com/restart": "yes"},
+        "labels": {"team": "shop"}, "annotations": {"reloader.stakater.com/match": "true"},
         "data": {".netrc": "password $(token)", "env": "ISSUER=$(issuer)\nURL=$(token-url)\nID=$(client-id)"},
     });
     world.patch(TOKEN, "nightly", template(first)).await;
@@ -106,7 +107,9 @@ async fn a_template_is_followed_and_what_others_wrote_survives() {
         secret.metadata.labels.clone().unwrap(),
         secret.metadata.annotations.clone().unwrap(),
     );
-    assert!(!labels.contains_key("team") && !annotations.contains_key("example.com/restart"));
+    assert!(
+        !labels.contains_key("team") && !annotations.contains_key("reloader.stakater.com/match")
+    );
     assert_eq!(labels["velero.io/exclude-from-backup"], "true");
     assert_eq!(annotations["reloader.stakater.com/last"], "x");
     assert_eq!(annotations["replicator.v1.mittwald.de/replicate-to"], "b");
@@ -122,6 +125,90 @@ async fn a_template_is_followed_and_what_others_wrote_survives() {
     assert_eq!(
         secret.metadata.annotations.unwrap()["reloader.stakater.com/last"],
         "x"
+    );
+    world.assert_sound("nightly").await;
+}
+
+/// A user who may write tokens and no Secrets has the operator write nothing that a replicator obeys.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_sets_only_what_the_identity_allows() {
+    const REPLICATE: &str = "replicator.v1.mittwald.de/replicate-to";
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let annotated = |secret: &Secret| {
+        let annotations = secret.metadata.annotations.as_ref();
+        annotations.is_some_and(|it| it.contains_key(REPLICATE))
+    };
+    let wanted =
+        json!({"labels": {"team": "shop", "owner": "helm"}, "annotations": {REPLICATE: "*"}});
+    world.patch(TOKEN, "nightly", template(wanted)).await;
+    let labelled = |secret: &Secret| {
+        secret
+            .metadata
+            .labels
+            .as_ref()
+            .unwrap()
+            .contains_key("team")
+    };
+    let secret = world
+        .secret_that("the rest of the template is in", "nightly-token", labelled)
+        .await;
+    assert!(
+        !annotated(&secret)
+            && !secret
+                .metadata
+                .labels
+                .as_ref()
+                .unwrap()
+                .contains_key("owner")
+    );
+    let told = async || {
+        let token = world.get(TOKEN, "nightly").await;
+        let ready = condition(&token, "Ready");
+        let message = ready["message"].as_str().unwrap().to_owned();
+        let is_told = ready["status"] == "True"
+            && message.contains(REPLICATE)
+            && message.contains("spec.limits.secretMetadata.annotations");
+        is_told.then_some(())
+    };
+    eventually("the token says what is not written", told).await;
+    let identity = |limits: &str| {
+        format!(
+            "apiVersion: symbolon.dev/v1alpha1\nkind: Identity\nmetadata: {{name: main, namespace: PLATFORM}}\nspec:\n  issuer: https://PLATFORM.example.com/id\n  access: {{clients: {{from: List, names: [TEAM]}}}}\n  signing: {{algorithms: [ES256]}}\n  limits: {limits}\n"
+        )
+    };
+    let allowing = identity("{secretMetadata: {annotations: ['replicator.v1.mittwald.de/*']}}");
+    world.apply(&allowing).await;
+    world
+        .secret_that("the Identity allows it", "nightly-token", annotated)
+        .await;
+    world.apply(&identity("{}")).await;
+    eventually("it is not allowed any more", told).await;
+    world
+        .patch(TOKEN, "nightly", super::world::rotate("1"))
+        .await;
+    let token = data(&secret, "token");
+    let rotated = world
+        .secret_that("it is rotated", "nightly-token", |it| {
+            data(it, "token") != token
+        })
+        .await;
+    assert!(annotated(&rotated), "what is there stays");
+    let secrets: Api<Secret> = world.team.api();
+    secrets
+        .delete("nightly-token", &DeleteParams::default())
+        .await
+        .unwrap();
+    let token = data(&rotated, "token");
+    let other = world
+        .secret_that("another Secret is there", "nightly-token", |it| {
+            data(it, "token").is_some_and(|it| Some(it) != token)
+        })
+        .await;
+    assert!(
+        !annotated(&other) && labelled(&other),
+        "a new Secret has it not"
     );
     world.assert_sound("nightly").await;
 }
