@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::confined::{lay, plain, written};
+use crate::attacks::{lay, plain, written};
 use crate::tools::{Answer, Kube, eventually};
 use crate::world::{ADMINISTRATOR, HOME, OPERATOR, installed, manifest_of_token};
 
