@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::manifests;
 use crate::directory::ObjectKey;
 use crate::reconcile::controller::{Embedded, Serving};
-use crate::reconcile::fleet::build::allowed_repository;
+use crate::reconcile::fleet::build::{Allowed, allowed_repository};
 use crate::reconcile::fleet::{Fleet, Installation, Monitors, Objects};
 use crate::resources::ManagedKind;
 use crate::source::kubernetes::{Reach, Subject};
@@ -38,6 +38,10 @@ pub(super) struct FleetArgs {
         value_parser = allowed_repository
     )]
     allowed_images: Vec<String>,
+    /// What else Identities may ask for: lists in JSON, as the chart's value `identities.allowed` has them; a list that is
+    /// not given allows anything
+    #[arg(long, value_name = "JSON", env = "SYMBOLON_ALLOWED_OPTIONS", value_parser = Allowed::parse)]
+    allowed_options: Option<Allowed>,
     /// Accept Identities in these namespaces only (repeat it, or separate by commas; * for all); default: the own
     /// namespace in a pod, else all
     #[arg(long = "identity-namespace", value_name = "NAMESPACE", env = "SYMBOLON_IDENTITY_NAMESPACES", value_delimiter = ',', value_parser = namespace_or_all)]
@@ -109,6 +113,7 @@ impl FleetArgs {
             let installation = Installation {
                 image: image.clone(),
                 allowed_images: self.allowed_images.clone(),
+                allowed: self.allowed_options.clone().unwrap_or_default(),
                 image_pull_secrets: self.image_pull_secrets.clone(),
                 namespaces: self.watched(namespaces),
                 identity_namespaces: self.identity_namespaces(),

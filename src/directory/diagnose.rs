@@ -79,6 +79,7 @@ impl Directory {
                 ),
             ));
             problems.extend(hasty_retirement(&accepted));
+            problems.extend(self.oversized_token(&accepted));
             problems.extend(Self::unwritten_of_client(&accepted));
         }
         problems.extend(object.record().into_iter().flat_map(idle_client));

@@ -28,8 +28,8 @@ enum Which {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     All,
-    /// `status.uses`, which Credentials alone have.
-    Uses,
+    /// `status.uses` and `status.revoked`, which Credentials alone have.
+    OfCredentials,
 }
 
 impl Keep {
@@ -40,7 +40,7 @@ impl Keep {
         owner_references: false,
         other_metadata: false,
         body: true,
-        status: Status::Uses,
+        status: Status::OfCredentials,
     };
     /// Of an object that is read live: the same, and its status.
     pub const LIVE: Self = Self {
@@ -124,10 +124,10 @@ impl Keep {
             (Place::Object, b"apiVersion" | b"kind" | b"code" | b"reason") => Fate::Copy,
             (Place::Object, b"status") => match self.status {
                 Status::All => copy_if(self.body),
-                Status::Uses => Fate::Enter(Place::Status),
+                Status::OfCredentials => Fate::Enter(Place::Status),
             },
             (Place::Object, _) => copy_if(self.body),
-            (Place::Status, name) => copy_if(self.body && name == b"uses"),
+            (Place::Status, name) => copy_if(self.body && matches!(name, b"uses" | b"revoked")),
             (Place::Metadata, b"managedFields") => Fate::Drop,
             (Place::Metadata, b"labels") => Fate::Enter(Place::Labels),
             (Place::Metadata, b"annotations") => Fate::Enter(Place::Annotations),

@@ -11,6 +11,8 @@
     reason = "what goes wrong here fails a test, helpers included"
 )]
 
+mod attacks;
+mod confined;
 mod documentation;
 mod flow;
 mod gitops;

@@ -1,7 +1,8 @@
 //! What admission refuses, what it says, and what it lets pass.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::attacks::{lay, plain, written};
 use crate::tools::{Answer, Kube, eventually};
 use crate::world::{ADMINISTRATOR, HOME, OPERATOR, installed, manifest_of_token};
 
@@ -316,96 +317,133 @@ fn the_operator_writes_no_secret_but_its_own() {
 fn the_operator_becomes_no_other_account_by_a_secret() {
     let kube = installed();
     let home = namespace(kube, "types");
-    let create = |kind: &str| {
+    let create = |kind: &str, annotations: &str| {
         let secret = format!(
             "{{apiVersion: v1, kind: Secret, type: {kind}, metadata: {{name: typed, namespace: {home}, labels: {{symbolon.dev/managed: 'true'}},
-            annotations: {{kubernetes.io/service-account.name: default}}}}, data: {{}}}}"
+            annotations: {{{annotations}}}}}, data: {{}}}}"
         );
         let create = format!("create --dry-run=server -f - --as {OPERATOR}");
         kube.with(&create, &secret)
     };
     for kind in ["Opaque", "servicebinding.io/oauth2"] {
-        create(kind).unwrap();
+        create(kind, "").unwrap();
     }
-    for kind in [
-        "kubernetes.io/service-account-token",
-        "bootstrap.kubernetes.io/token",
-        "example.com/obeyed",
-    ] {
-        refused(create(kind), "operator", kind);
+    for kind in ["bootstrap.kubernetes.io/token", "example.com/obeyed"] {
+        refused(create(kind, ""), "operator-secrets", kind);
     }
+    // Two policies refuse this one: for its type, and for its annotation.
+    let account = "kubernetes.io/service-account.name: default";
+    let token = create("kubernetes.io/service-account-token", account);
+    let error = token.expect_err("it must be refused");
+    assert!(error.contains("'symbolon-operator"), "{error}");
+    assert!(error.contains("kubernetes.io/service-account"), "{error}");
+    let annotated = create("Opaque", account);
+    refused(annotated, "operator", "kubernetes.io/service-account.name");
 }
 
 /// What it may run is what it makes for Identities: a node, and other accounts, are out of reach.
 #[test]
 fn the_operator_runs_no_pods_but_those_of_servers() {
     let kube = installed();
-    let create = |kind: &str, pod: &str, container: &str| {
-        let workload = format!(
-            "{{apiVersion: apps/v1, kind: {kind}, metadata: {{name: main-identity, namespace: {HOME}, labels: {{symbolon.dev/managed: 'true'}}}},
-            spec: {{serviceName: main, selector: {{matchLabels: {{app: x}}}}, template: {{metadata: {{labels: {{app: x}}}},
-            spec: {{containers: [{{name: symbolon, image: example.com/x{container}}}], {pod}}}}}}}}}"
-        );
-        let workload = if kind == "Deployment" {
-            workload.replace("serviceName: main, ", "")
-        } else {
-            workload
-        };
-        let create = format!("create --dry-run=server -f - --as {OPERATOR}");
-        kube.with(&create, &workload)
-    };
-    let account = "serviceAccountName: main-identity";
     for kind in ["Deployment", "StatefulSet"] {
-        let volumes = "volumes: [{name: a, emptyDir: {}}, {name: b, secret: {secretName: tls}}, {name: c, projected: {sources: []}},
-            {name: d, image: {reference: example.com/x}}, {name: e, ephemeral: {volumeClaimTemplate: {spec:
-            {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}}}]";
-        let capabilities =
-            ", securityContext: {capabilities: {drop: [ALL], add: [NET_BIND_SERVICE]}}";
-        create(kind, &format!("{account}, {volumes}"), capabilities).unwrap();
-        for (pod, container, says) in [
-            ("serviceAccountName: default", "", "under no account but"),
-            ("restartPolicy: Always", "", "under no account but"),
-            (&format!("{account}, hostPID: true"), "", "into their node"),
+        let create = |changes: &[(&str, Value)]| {
+            let mut workload = workload(kind, "main-identity");
+            for (pointer, value) in changes {
+                lay(&mut workload, pointer, value);
+            }
+            let create = format!("create --dry-run=server -f - --as {OPERATOR}");
+            kube.with(&create, &workload.to_string())
+        };
+        create(&[]).unwrap();
+        let pod = "/spec/template/spec";
+        let volume = format!("{pod}/volumes/-");
+        let container = format!("{pod}/containers/0/securityContext");
+        let account = format!("{pod}/serviceAccountName");
+        let csi = json!({"name": "any", "csi": {"driver": "example.com"}});
+        let first = json!([{"name": "first", "image": "example.com/x", "securityContext": {"privileged": true}}]);
+        let nfs = json!({"name": "share", "nfs": {"server": "a", "path": "/"}});
+        let root = json!({"name": "root", "hostPath": {"path": "/"}});
+        for (changes, says) in [
+            (vec![(&*account, json!("default"))], "under no account but"),
+            (vec![(&*account, json!(null))], "under no account but"),
             (
-                &format!("{account}, hostNetwork: true"),
-                "",
+                vec![(&*format!("{pod}/hostPID"), json!(true))],
                 "into their node",
             ),
             (
-                &format!("{account}, volumes: [{{name: root, hostPath: {{path: /}}}}]"),
-                "",
+                vec![(&*format!("{pod}/hostNetwork"), json!(true))],
                 "into their node",
             ),
+            (vec![(&*volume, root)], "into their node"),
+            (vec![(&*volume, nfs)], "into their node"),
+            (vec![(&*volume, csi)], "no volume of a CSI driver"),
             (
-                &format!("{account}, volumes: [{{name: share, nfs: {{server: a, path: /}}}}]"),
-                "",
-                "into their node",
-            ),
-            (
-                &format!("{account}, volumes: [{{name: any, csi: {{driver: example.com}}}}]"),
-                "",
-                "no volume of a CSI driver",
-            ),
-            (
-                account,
-                ", securityContext: {privileged: true}",
+                vec![
+                    (
+                        &*format!("{container}/allowPrivilegeEscalation"),
+                        json!(true),
+                    ),
+                    (&*format!("{container}/privileged"), json!(true)),
+                ],
                 "privileged",
             ),
             (
-                account,
-                ", securityContext: {capabilities: {add: [NET_BIND_SERVICE, SYS_ADMIN]}}",
+                vec![(
+                    &*format!("{container}/capabilities/add"),
+                    json!(["NET_BIND_SERVICE", "SYS_ADMIN"]),
+                )],
                 "privileged",
             ),
             (
-                &format!(
-                    "{account}, initContainers: [{{name: first, image: example.com/x, securityContext: {{privileged: true}}}}]"
-                ),
-                "",
+                vec![(&*format!("{pod}/initContainers"), first)],
                 "privileged",
             ),
         ] {
-            refused(create(kind, pod, container), "operator", says);
+            refused(create(&changes), "operator-pods", says);
         }
+    }
+}
+
+/// A workload of an Identity in the namespace of the release, as the operator writes it.
+fn workload(kind: &str, name: &str) -> Value {
+    let mut workload = written(kind);
+    if kind == "Deployment" {
+        workload = plain(kind);
+    }
+    let text = workload.to_string().replace("platform", HOME);
+    let text = text.replace(
+        "registry.example.com/symbolon:1.2.3",
+        "symbolon/symbolon:0.1.0",
+    );
+    let text = text.replace("main", name.trim_end_matches("-identity"));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// What Restricted pods may have is taken along where somebody else has put it there.
+#[test]
+fn what_restricted_pods_may_have_stops_no_rollout() {
+    let kube = installed();
+    for kind in ["Deployment", "StatefulSet"] {
+        let name = "restricted-identity";
+        let mut workload = workload(kind, name);
+        for volume in [
+            json!({"name": "a", "emptyDir": {}}),
+            json!({"name": "b", "secret": {"secretName": "tls"}}),
+            json!({"name": "c", "projected": {"sources": []}}),
+            json!({"name": "d", "image": {"reference": "example.com/x"}}),
+            json!({"name": "e", "ephemeral": {"volumeClaimTemplate": {"spec": {
+                "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}}}),
+        ] {
+            lay(&mut workload, "/spec/template/spec/volumes/-", &volume);
+        }
+        let capabilities = "/spec/template/spec/containers/0/securityContext/capabilities/add";
+        lay(&mut workload, capabilities, &json!(["NET_BIND_SERVICE"]));
+        kube.apply(&workload.to_string());
+        let changed = json!({"spec": {"template": {"metadata": {"labels": {"team": "a"}}}}});
+        kube.must(&format!(
+            "patch {kind} -n {HOME} {name} --type=merge -p {changed} --as {OPERATOR}"
+        ));
+        kube.must(&format!("delete {kind} -n {HOME} {name}"));
     }
 }
 
@@ -424,9 +462,9 @@ fn what_the_operator_leaves_as_it_is_is_not_held_against_it() {
             "patch deployment -n {HOME} debugged-identity --type=merge -p {patched} --as {OPERATOR}"
         ))
     };
-    patch(r#"{"metadata":{"annotations":{"seen":"yes"}}}"#).unwrap();
-    let other = r#"{"spec":{"template":{"metadata":{"annotations":{"seen":"yes"}}}}}"#;
-    refused(patch(other), "operator", "under no account but");
+    patch(r#"{"metadata":{"annotations":{"symbolon.dev/seen":"yes"}}}"#).unwrap();
+    let other = r#"{"spec":{"template":{"metadata":{"labels":{"team":"a"}}}}}"#;
+    refused(patch(other), "operator-pods", "under no account but");
     kube.must(&format!(
         "delete deployment -n {HOME} debugged-identity --as {OPERATOR}"
     ));
@@ -442,46 +480,41 @@ fn the_operator_takes_a_csi_volume_along_and_adds_none() {
             "volumeAttributes": {"csi.cert-manager.io/dns-names": host}}})
     };
     let certificate = csi("tls", "csi.cert-manager.io", "a.example.com");
-    let none = json!([]);
-    let one = json!([certificate]);
+    let keys = workload("Deployment", "csi-with")["spec"]["template"]["spec"]["volumes"][0].clone();
+    let none = json!([keys]);
+    let one = json!([keys, certificate]);
     for (name, volumes) in [("csi-with", &one), ("csi-without", &none)] {
-        let containers = json!([{"name": "symbolon", "image": "example.com/x"}]);
-        let deployment = json!({
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": name, "namespace": HOME, "labels": {"symbolon.dev/managed": "true"}},
-            "spec": {
-                "replicas": 0, "selector": {"matchLabels": {"app": "x"}},
-                "template": {"metadata": {"labels": {"app": "x"}}, "spec": {
-                    "serviceAccountName": "main-identity", "containers": containers,
-                    "volumes": volumes}},
-            },
-        });
+        let mut deployment = workload("Deployment", &format!("{name}-identity"));
+        deployment["metadata"]["name"] = name.into();
+        // Each has the keys of the other: what is there already is left.
+        deployment["spec"]["template"]["spec"]["volumes"] = volumes.clone();
         kube.apply(&deployment.to_string());
     }
     let roll_out = |name: &str, volumes: &serde_json::Value| {
-        let changed =
-            json!({"metadata": {"annotations": {"seen": "yes"}}, "spec": {"volumes": volumes}});
+        let changed = json!({"metadata": {"labels": {"team": "a"}}, "spec": {"volumes": volumes}});
         let patch = json!({"spec": {"template": changed}});
         kube.ask(&format!(
             "patch deployment -n {HOME} {name} --dry-run=server --type=merge -p {patch} --as {OPERATOR}"
         ))
     };
-    let two = json!([{"name": "a", "emptyDir": {}}, certificate]);
-    for volumes in [&one, &two, &none] {
+    for volumes in [&one, &none] {
         roll_out("csi-with", volumes).unwrap();
     }
+    let two = json!([keys, {"name": "a", "emptyDir": {}}, certificate]);
+    refused(roll_out("csi-with", &two), "operator-pods", "volumes: a");
     let says = "no volume of a CSI driver";
     for changed in [
-        json!([csi("tls", "csi.cert-manager.io", "b.example.com")]),
-        json!([csi("tls", "other.example.com", "a.example.com")]),
+        json!([keys, csi("tls", "csi.cert-manager.io", "b.example.com")]),
+        json!([keys, csi("tls", "other.example.com", "a.example.com")]),
         json!([
+            keys,
             certificate,
             csi("more", "csi.cert-manager.io", "a.example.com")
         ]),
     ] {
-        refused(roll_out("csi-with", &changed), "operator", says);
+        refused(roll_out("csi-with", &changed), "operator-pods", says);
     }
-    refused(roll_out("csi-without", &one), "operator", says);
+    refused(roll_out("csi-without", &one), "operator-pods", says);
     for name in ["csi-with", "csi-without"] {
         kube.must(&format!("delete deployment -n {HOME} {name}"));
     }
@@ -504,12 +537,12 @@ fn the_operator_gives_rights_to_nobody_but_the_servers() {
     binding("symbolon:a:main", "symbolon-server", "main-identity").unwrap();
     refused(
         binding("symbolon:a:main", "symbolon-operator", "main-identity"),
-        "operator",
+        "operator-rights",
         "binds nothing but",
     );
     refused(
         binding("symbolon:a:main", "symbolon-server", "default"),
-        "operator",
+        "operator-rights",
         "nobody but the servers",
     );
     refused(
@@ -525,7 +558,7 @@ fn the_operator_gives_rights_to_nobody_but_the_servers() {
     );
     refused(
         kube.with(&format!("create -f - --as {OPERATOR}"), &role),
-        "operator",
+        "operator-rights",
         "nothing but Symbolon's kinds",
     );
 }

@@ -120,6 +120,33 @@ fn values_that_nobody_knows_or_that_make_no_sense_are_refused() {
             "the account of the Identity main",
         ),
         ("identityPods: {allowedImages: mirror/}", "allowedImages"),
+        (
+            "identities: {allowed: {hosts: ['https://id.example.com']}}",
+            "hosts",
+        ),
+        (
+            "identities: {allowed: {hosts: ['*id.example.com']}}",
+            "hosts",
+        ),
+        (
+            "identities: {allowed: {serviceTypes: [ExternalName]}}",
+            "serviceTypes",
+        ),
+        ("identities: {allowed: {podLabels: [\"a'b\"]}}", "podLabels"),
+        ("identities: {allowed: {podLabels: ['a*b']}}", "podLabels"),
+        ("identities: {allowed: {host: []}}", "host"),
+        (
+            "secrets: {allowedLabels: argocd.argoproj.io/secret-type}",
+            "allowedLabels",
+        ),
+        (
+            "admissionPolicies: {webhooks: {containers: [{name: proxy}]}}",
+            "image",
+        ),
+        (
+            "admissionPolicies: {webhooks: {podFields: ['a b']}}",
+            "podFields",
+        ),
     ] {
         let error = render(values, &[]).expect_err(values);
         assert!(error.contains(says), "{values}: {error}");
@@ -452,6 +479,14 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
             "http://otel:4317",
             "value: \"text\"",
         ],
+        &[],
+    ),
+    (
+        "{identities: {allowed: {hosts: ['*'], tolerations: ['*'], podLabels: ['*'], priorityClassNames: [], ingressAnnotations: [a/*], gateways: [a/b], affinity: []}},
+        identityPods: {allowedImages: ['*', mirror/]}, secrets: {allowedLabels: ['*'], allowedAnnotations: []},
+        admissionPolicies: {webhooks: {labels: ['*'], annotations: [a/*], podFields: [dnsConfig], containerFields: [command], serviceFields: [loadBalancerClass],
+        containers: [{name: proxy, image: example.com/proxy}], volumes: [proxy]}}}",
+        &["\"hosts\\\":[\\\"*\\\"]", "\"command\"", "\"dnsConfig\"", "\"loadBalancerClass\"", "example.com/proxy"],
         &[],
     ),
     (

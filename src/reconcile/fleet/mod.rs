@@ -39,6 +39,8 @@ pub struct Installation {
     /// Repositories of images that Identities may name besides that of `image`; with a closing slash all below it, `*`
     /// for any.
     pub allowed_images: Vec<String>,
+    /// What else they may ask for.
+    pub allowed: build::Allowed,
     /// Secrets that images are pulled with; in each Identity's namespace.
     pub image_pull_secrets: Vec<String>,
     /// Where users' objects are watched; empty: everywhere.

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::build::{Apis, Plan, Scale, Wanted, build};
+use super::build::{Allowed, Apis, Plan, Scale, Wanted, build};
 use super::compare::{Step, step};
 use super::pass::missing_certificate;
 use super::refusals::{Obstacle, Refusals, is_elsewhere, obstacle, tell};
@@ -84,6 +84,98 @@ fn nobody_gets_at_keys_by_an_image_or_a_mount(
     let problem = build(&identity(spec), &installation(), Apis::default()).unwrap_err();
     assert_eq!((problem.reason, &*problem.path), (Reason::Invalid, field));
     assert!(problem.message.contains(says), "{}", problem.message);
+}
+
+/// Nothing but what a list names.
+fn restrictive() -> Installation {
+    let allowed = r#"{"hosts": ["*.example.org"], "gateways": ["gates/*"], "ingressClassNames": ["nginx"],
+        "ingressAnnotations": ["a/*"], "serviceTypes": ["ClusterIP"], "serviceAnnotations": ["a/*"], "podLabels": ["team"],
+        "podAnnotations": ["a/*"], "priorityClassNames": ["urgent"], "nodeSelector": ["disk"], "tolerations": ["dedicated"],
+        "affinity": ["podAntiAffinity"], "resources": ["cpu"], "storageClassNames": ["fast"]}"#;
+    Installation {
+        allowed: Allowed::parse(allowed).unwrap(),
+        ..installation()
+    }
+}
+
+#[rstest]
+#[case::service_type("network: {service: {type: LoadBalancer}}", "serviceTypes")]
+#[case::service_annotation("network: {service: {annotations: {b/c: d}}}", "serviceAnnotations")]
+#[case::label("pod: {labels: {app: payments}}", "podLabels")]
+#[case::annotation("pod: {annotations: {b/c: d}}", "podAnnotations")]
+#[case::priority("pod: {priorityClassName: system-node-critical}", "priorityClassNames")]
+#[case::node("pod: {nodeSelector: {kubernetes.io/hostname: a}}", "nodeSelector")]
+#[case::taint(
+    "pod: {tolerations: [{key: node-role.kubernetes.io/control-plane}]}",
+    "tolerations"
+)]
+#[case::any_taint("pod: {tolerations: [{operator: Exists}]}", "tolerations")]
+#[case::affinity("pod: {affinity: {nodeAffinity: {}}}", "affinity")]
+#[case::resource("pod: {resources: {limits: {example.com/gpu: 1}}}", "resources")]
+#[case::class(
+    "storage: {type: SQLite, sqlite: {storageClassName: slow}}",
+    "storageClassNames"
+)]
+fn who_asks_for_more_than_is_allowed_is_told_the_charts_value(
+    #[case] spec: &str,
+    #[case] value: &str,
+) {
+    build(&identity(spec), &installation(), Apis::default()).unwrap();
+    let problem = build(&identity(spec), &restrictive(), Apis::default()).unwrap_err();
+    assert_eq!(problem.reason, Reason::Invalid);
+    let value = format!("identities.allowed.{value}");
+    assert!(problem.message.ends_with(&value), "{}", problem.message);
+}
+
+/// What is there of it stays, and the rest is run.
+#[rstest]
+#[case::host("network: {ingress: {}}", "host id.example.com", "hosts")]
+#[case::routed(
+    "network: {httpRoute: {parentRefs: [{name: a, namespace: gates}]}}",
+    "host id.example.com",
+    "hosts"
+)]
+#[case::gateway(
+    "issuer: 'https://id.example.org'\nnetwork: {httpRoute: {parentRefs: [{name: a}]}}",
+    "Gateway platform/a",
+    "gateways"
+)]
+#[case::class(
+    "issuer: 'https://id.example.org'\nnetwork: {ingress: {className: other}}",
+    "IngressClass other",
+    "ingressClassNames"
+)]
+#[case::annotation(
+    "issuer: 'https://id.example.org'\nnetwork: {ingress: {annotations: {b/c: d}}}",
+    "annotation b/c",
+    "ingressAnnotations"
+)]
+#[case::no_host(
+    "issuer: 'https://192.0.2.1'\nnetwork: {ingress: {}}",
+    "every host",
+    "hosts: [\"*\"]"
+)]
+fn a_way_in_that_is_not_allowed_is_left_out(
+    #[case] spec: &str,
+    #[case] what: &str,
+    #[case] value: &str,
+) {
+    let apis = Apis {
+        http_route: true,
+        ..Apis::default()
+    };
+    let is_way_in =
+        |it: &Wanted| matches!(it.child.kind, ManagedKind::Ingress | ManagedKind::HttpRoute);
+    let anything = build(&identity(spec), &installation(), apis).unwrap();
+    assert!(anything.left_out.is_none() && anything.objects.iter().any(is_way_in));
+    let plan = build(&identity(spec), &restrictive(), apis).unwrap();
+    assert!(!plan.objects.iter().any(is_way_in));
+    let Some(problem) = plan.left_out else {
+        panic!("it is told");
+    };
+    assert!(problem.message.contains(what), "{}", problem.message);
+    let value = format!("identities.allowed.{value}");
+    assert!(problem.message.ends_with(&value), "{}", problem.message);
 }
 
 #[test]

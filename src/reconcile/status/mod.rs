@@ -190,13 +190,13 @@ pub fn client(
             },
         );
     }
-    let mut oversized = None;
+    let mut warnings = Vec::new();
     if let Ok(client) = &accepted {
         status.set("issuer", json!(*client.identity.record.issuer));
-        oversized = directory.oversized_token(client);
+        warnings.extend(Directory::unwritten_of_client(client));
+        warnings.extend(directory.oversized_token(client));
     }
-    let unwritten = accepted.as_ref().map(Directory::unwritten_of_client);
-    let advice = advice(&unwritten.unwrap_or_default());
+    let advice = advice(&warnings);
     let mut problems = accepted.err().unwrap_or_default();
     status.verdict("Accepted", &problems);
     if problems.is_empty() {

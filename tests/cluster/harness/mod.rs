@@ -75,6 +75,7 @@ impl Cluster {
     }
 
     /// The same, with an API server that streams no lists, as older releases: it hands them out in pages.
+    #[allow(dead_code, reason = "the benchmark of floods needs it")]
     pub(crate) fn private_without_streaming_lists() -> Self {
         Self::with_feature_gates("WatchList=false")
     }

@@ -2,6 +2,7 @@
 
 mod allowed;
 mod network;
+mod options;
 mod rights;
 mod workload;
 
@@ -19,6 +20,7 @@ use crate::resources::{
 };
 
 pub use self::allowed::allowed_repository;
+pub use self::options::Allowed;
 pub(super) use self::workload::PROGRESS_DEADLINE_SECONDS;
 pub use self::workload::{DRAIN_SECONDS, PRE_STOP_SECONDS, Scale, TERMINATION_GRACE_SECONDS};
 
@@ -63,15 +65,18 @@ pub struct Plan {
 pub fn build(identity: &Identity, of: &Installation, apis: Apis) -> Result<Plan, Problem> {
     let about = About::new(identity, of)?;
     allowed::check(about.spec, of)?;
+    options::check(about.spec, of)?;
     let scale = Scale::of(about.spec);
     let mut objects = rights::objects(&about);
     objects.extend(network::policy_and_service(&about));
     objects.extend(workload::objects(&about, scale));
-    objects.extend(network::ingress(&about));
     let mut left_out = None;
-    match network::route(&about, apis) {
-        Ok(route) => objects.extend(route),
-        Err(problem) => left_out = Some(problem),
+    let ways_in = [network::ingress(&about), network::route(&about, apis)];
+    for way_in in ways_in {
+        match way_in {
+            Ok(way_in) => objects.extend(way_in),
+            Err(problem) => left_out = Some(problem),
+        }
     }
     objects.extend(network::monitor(&about, apis));
     let objects = objects

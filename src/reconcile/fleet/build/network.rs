@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{Child, name_of};
+use super::options::{check_ingress, check_route};
 use super::{About, Apis, HEALTH_PORT, HTTP_PORT, Issuer};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::oauth::discovery::paths;
@@ -71,8 +72,11 @@ pub(super) fn is_service(identity: &ObjectKey, issuer: &Issuer) -> bool {
 }
 
 /// What brings requests from outside.
-pub(super) fn ingress(about: &About<'_>) -> Option<(Child, Value)> {
-    let options = about.spec.network.ingress.as_ref()?;
+pub(super) fn ingress(about: &About<'_>) -> Result<Option<(Child, Value)>, Problem> {
+    let Some(options) = &about.spec.network.ingress else {
+        return Ok(None);
+    };
+    check_ingress(options, &about.issuer, &about.of.allowed)?;
     let mut spec = json!({"rules": [ingress_rule(about)]});
     if let Some(class) = &options.class_name {
         spec["ingressClassName"] = json!(class);
@@ -82,7 +86,8 @@ pub(super) fn ingress(about: &About<'_>) -> Option<(Child, Value)> {
         spec["tls"] = json!([{"hosts": hosts, "secretName": secret}]);
     }
     let body = json!({"spec": spec});
-    Some(about.annotated(ManagedKind::Ingress, &options.annotations, body))
+    let ingress = about.annotated(ManagedKind::Ingress, &options.annotations, body);
+    Ok(Some(ingress))
 }
 
 /// The same by the Gateway API, where the cluster has it.
@@ -90,6 +95,8 @@ pub(super) fn route(about: &About<'_>, apis: Apis) -> Result<Option<(Child, Valu
     let Some(options) = &about.spec.network.http_route else {
         return Ok(None);
     };
+    let allowed = &about.of.allowed;
+    check_route(options, &about.key.namespace, &about.issuer, allowed)?;
     if !apis.http_route {
         return Err(Problem::error(
             Reason::Pending,

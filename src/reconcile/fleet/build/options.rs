@@ -1,0 +1,333 @@
+//! What an Identity may ask for beside its image, as the installation's lists have it. The chart's policy of the operator's
+//! writes has the same lists (`identities.allowed`): here an Identity that asks for more is told so. Pure.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::super::Installation;
+use super::Issuer;
+use crate::directory::{Problem, Reason};
+use crate::resources::{
+    HttpRouteOptions, IdentitySpec, IngressOptions, PodOptions, ServiceOptions, ServiceType,
+};
+
+/// Any name.
+const ANY: &str = "*";
+
+/// What Identities may ask for. A list that is not given allows anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Allowed {
+    /// Hosts of Ingresses and `HTTPRoute`s; `*.example.com` for every name below example.com.
+    pub hosts: Names,
+    /// Gateways, as `namespace/name`.
+    pub gateways: Names,
+    /// `IngressClass`es.
+    pub ingress_class_names: Names,
+    /// Annotations of Ingresses.
+    pub ingress_annotations: Names,
+    /// Types of Services.
+    pub service_types: Names,
+    /// Annotations of Services.
+    pub service_annotations: Names,
+    /// Labels of pods.
+    pub pod_labels: Names,
+    /// Annotations of pods.
+    pub pod_annotations: Names,
+    /// `PriorityClass`es.
+    pub priority_class_names: Names,
+    /// Labels of nodes.
+    pub node_selector: Names,
+    /// Keys of taints.
+    pub tolerations: Names,
+    /// Kinds of affinity.
+    pub affinity: Names,
+    /// Kinds of resources.
+    pub resources: Names,
+    /// `StorageClass`es.
+    pub storage_class_names: Names,
+}
+
+/// A list of names. One that ends in `*` stands for every name that begins with the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Names(Vec<String>);
+
+impl Default for Names {
+    fn default() -> Self {
+        Self(vec![ANY.to_owned()])
+    }
+}
+
+impl Names {
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|entry| match entry.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => entry == name,
+        })
+    }
+
+    /// As of a list of hosts.
+    fn has_host(&self, host: &str) -> bool {
+        let is_it = |entry: &String| match entry.strip_prefix('*') {
+            Some(end) => host.ends_with(end),
+            None => entry == host,
+        };
+        self.0.iter().any(is_it)
+    }
+
+    fn has_any(&self) -> bool {
+        self.0.iter().any(|entry| entry == ANY)
+    }
+}
+
+impl Allowed {
+    /// Reads them from JSON, as the chart writes them.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+}
+
+/// Judges what is asked of pods, volumes and the Service: without it there is nothing to run.
+pub(super) fn check(spec: &IdentitySpec, of: &Installation) -> Result<(), Problem> {
+    let allowed = &of.allowed;
+    check_service(&spec.network.service, allowed)?;
+    if let Some(pod) = &spec.pod {
+        check_pod(pod, allowed)?;
+    }
+    let class = spec.storage.sqlite.as_ref();
+    let class = class.and_then(|sqlite| sqlite.storage_class_name.as_deref());
+    all(
+        class,
+        &allowed.storage_class_names,
+        "StorageClass",
+        "storageClassNames",
+        "/spec/storage/sqlite/storageClassName",
+    )
+}
+
+fn check_service(service: &ServiceOptions, allowed: &Allowed) -> Result<(), Problem> {
+    let kind = match service.type_ {
+        ServiceType::ClusterIP => "ClusterIP",
+        ServiceType::NodePort => "NodePort",
+        ServiceType::LoadBalancer => "LoadBalancer",
+    };
+    all(
+        [kind],
+        &allowed.service_types,
+        "type of Service",
+        "serviceTypes",
+        "/spec/network/service/type",
+    )?;
+    all(
+        service.annotations.keys(),
+        &allowed.service_annotations,
+        "annotation",
+        "serviceAnnotations",
+        "/spec/network/service/annotations",
+    )
+}
+
+fn check_pod(pod: &PodOptions, allowed: &Allowed) -> Result<(), Problem> {
+    all(
+        pod.labels.keys().filter(|label| !is_own(label)),
+        &allowed.pod_labels,
+        "label",
+        "podLabels",
+        "/spec/pod/labels",
+    )?;
+    all(
+        pod.annotations.keys(),
+        &allowed.pod_annotations,
+        "annotation",
+        "podAnnotations",
+        "/spec/pod/annotations",
+    )?;
+    all(
+        pod.priority_class_name.as_deref(),
+        &allowed.priority_class_names,
+        "PriorityClass",
+        "priorityClassNames",
+        "/spec/pod/priorityClassName",
+    )?;
+    all(
+        pod.node_selector.keys(),
+        &allowed.node_selector,
+        "label of nodes",
+        "nodeSelector",
+        "/spec/pod/nodeSelector",
+    )?;
+    let taints = pod.tolerations.iter();
+    // Without a key it is every taint.
+    let taints = taints.map(|it| it.key.as_deref().filter(|key| !key.is_empty()));
+    all(
+        taints.map(|key| key.unwrap_or(ANY)),
+        &allowed.tolerations,
+        "toleration of the taint",
+        "tolerations",
+        "/spec/pod/tolerations",
+    )?;
+    let affinity = pod.affinity.iter().flat_map(|it| it.0.keys());
+    all(
+        affinity,
+        &allowed.affinity,
+        "affinity",
+        "affinity",
+        "/spec/pod/affinity",
+    )?;
+    let resources = pod.resources.iter();
+    let resources = resources.flat_map(|it| it.requests.keys().chain(it.limits.keys()));
+    all(
+        resources,
+        &allowed.resources,
+        "resource",
+        "resources",
+        "/spec/pod/resources",
+    )
+}
+
+/// Whether the operator sets the label itself, whatever the Identity says.
+fn is_own(label: &str) -> bool {
+    [
+        "app.kubernetes.io/name",
+        "app.kubernetes.io/component",
+        "app.kubernetes.io/instance",
+        "app.kubernetes.io/managed-by",
+        crate::resources::LABEL_MANAGED,
+        crate::resources::LABEL_IDENTITY,
+    ]
+    .contains(&label)
+}
+
+/// Judges an Ingress: without it the rest is run.
+pub(super) fn check_ingress(
+    ingress: &IngressOptions,
+    issuer: &Issuer,
+    allowed: &Allowed,
+) -> Result<(), Problem> {
+    check_host(issuer, allowed, "/spec/network/ingress")?;
+    all(
+        ingress.class_name.as_deref(),
+        &allowed.ingress_class_names,
+        "IngressClass",
+        "ingressClassNames",
+        "/spec/network/ingress/className",
+    )?;
+    all(
+        ingress.annotations.keys(),
+        &allowed.ingress_annotations,
+        "annotation",
+        "ingressAnnotations",
+        "/spec/network/ingress/annotations",
+    )
+}
+
+/// Judges an `HTTPRoute` of an Identity in `namespace`: without it the rest is run.
+pub(super) fn check_route(
+    route: &HttpRouteOptions,
+    namespace: &str,
+    issuer: &Issuer,
+    allowed: &Allowed,
+) -> Result<(), Problem> {
+    check_host(issuer, allowed, "/spec/network/httpRoute")?;
+    let gateways = route.parent_refs.iter().map(|gateway| {
+        let namespace = gateway.namespace.as_deref().unwrap_or(namespace);
+        format!("{namespace}/{}", gateway.name)
+    });
+    all(
+        gateways,
+        &allowed.gateways,
+        "Gateway",
+        "gateways",
+        "/spec/network/httpRoute/parentRefs",
+    )
+}
+
+fn check_host(issuer: &Issuer, allowed: &Allowed, path: &'static str) -> Result<(), Problem> {
+    match issuer.host_name() {
+        Some(host) if allowed.hosts.has_host(host) => Ok(()),
+        None if allowed.hosts.has_any() => Ok(()),
+        Some(host) => Err(refusal("host", host, "hosts", path)),
+        // A route without a host is one for all of them.
+        None => Err(Problem::error(
+            Reason::Invalid,
+            path,
+            "the issuer has no host name, so that it would be routed for every host, which this installation does not allow: leave the route out, or have it allowed with the chart's value identities.allowed.hosts: [\"*\"]",
+        )),
+    }
+}
+
+/// Refuses the first name that is not on a list.
+fn all(
+    names: impl IntoIterator<Item = impl AsRef<str>>,
+    list: &Names,
+    what: &str,
+    value: &str,
+    path: &'static str,
+) -> Result<(), Problem> {
+    let mut names = names.into_iter();
+    match names.find(|name| !list.has(name.as_ref())) {
+        None => Ok(()),
+        Some(name) => Err(refusal(what, name.as_ref(), value, path)),
+    }
+}
+
+fn refusal(what: &str, name: impl fmt::Display, value: &str, path: &'static str) -> Problem {
+    let message = format!(
+        "this installation does not allow the {what} {name}: leave it out, or have it allowed with the chart's value identities.allowed.{value}"
+    );
+    Problem::error(Reason::Invalid, path, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Names {
+        Names(list.iter().map(|&it| it.to_owned()).collect())
+    }
+
+    #[test]
+    fn a_name_is_allowed_whole_or_by_its_beginning() {
+        for (list, name, is_allowed) in [
+            (&["a"][..], "a", true),
+            (&["a"], "ab", false),
+            (&["a*"], "ab", true),
+            (&["example.com/*"], "example.com/a", true),
+            (&["example.com/*"], "example.org/a", false),
+            (&["*"], "anything", true),
+            (&[], "anything", false),
+        ] {
+            assert_eq!(names(list).has(name), is_allowed, "{list:?} {name}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_allowed_whole_or_by_its_end() {
+        for (list, host, is_allowed) in [
+            (&["id.example.com"][..], "id.example.com", true),
+            (&["id.example.com"], "an.id.example.com", false),
+            (&["*.example.com"], "id.example.com", true),
+            (&["*.example.com"], "a.id.example.com", true),
+            (&["*.example.com"], "example.com", false),
+            (&["*.example.com"], "evilexample.com", false),
+            (&["*"], "id.example.com", true),
+            (&[], "id.example.com", false),
+        ] {
+            assert_eq!(names(list).has_host(host), is_allowed, "{list:?} {host}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_not_given_allows_anything_and_a_typo_is_refused() {
+        let allowed = Allowed::parse(r#"{"hosts": [], "podLabels": ["team"]}"#).unwrap();
+        assert!(!allowed.hosts.has_host("a") && !allowed.pod_labels.has("app"));
+        assert!(allowed.gateways.has("a/b"));
+        let error = Allowed::parse(r#"{"host": []}"#).unwrap_err();
+        assert!(error.contains("unknown field `host`"), "{error}");
+    }
+}

@@ -1,0 +1,256 @@
+//! Attacks with a stolen token of the operator: what it does not write itself is refused, in new objects and in those
+//! that are there.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::confined::{OPERATOR, PLATFORM, confined};
+use crate::tools::{Kube, eventually, read, run};
+
+/// What is laid into an object, and what must be said of it.
+#[derive(Deserialize, Clone, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Attack {
+    set: BTreeMap<String, Value>,
+    says: String,
+    #[serde(default)]
+    create: bool,
+    only: Option<String>,
+}
+
+pub(crate) fn attacks() -> BTreeMap<String, Vec<Attack>> {
+    serde_yaml::from_str(include_str!("manifests/attacks.yaml")).unwrap()
+}
+
+/// Each attack with the kind of the object, a pod's with both.
+fn attacks_by_kind() -> Vec<(String, Attack)> {
+    let of_kind = |(kind, attacks): (String, Vec<Attack>)| {
+        let kinds = match &*kind {
+            "pods" => vec!["Deployment".to_owned(), "StatefulSet".to_owned()],
+            _ => vec![kind],
+        };
+        let pairs = kinds.into_iter().flat_map(move |kind| {
+            let attacks = attacks.clone().into_iter();
+            let of = kind.clone();
+            let fits = move |it: &Attack| it.only.as_ref().is_none_or(|only| *only == of);
+            attacks.filter(fits).map(move |it| (kind.clone(), it))
+        });
+        pairs.collect::<Vec<_>>()
+    };
+    attacks().into_iter().flat_map(of_kind).collect()
+}
+
+/// What the operator builds, as its own tests have it.
+fn snapshot(name: &str) -> Value {
+    let path =
+        format!("src/reconcile/fleet/snapshots/symbolon__reconcile__fleet__tests__{name}.snap");
+    let text = read(&path);
+    let (_, body) = text.split_once("\n---\n").unwrap();
+    serde_yaml::from_str(body).unwrap()
+}
+
+/// An object of a kind among those of a snapshot.
+fn find(name: &str, kind: &str) -> Value {
+    let objects = snapshot(name).as_array().unwrap().clone();
+    let mut objects = objects.into_iter();
+    objects.find(|it| it["kind"] == kind).unwrap()
+}
+
+/// An object of an Identity that asks for nothing, without an owner.
+pub(crate) fn plain(kind: &str) -> Value {
+    let mut object = find("plain", kind);
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.remove("ownerReferences");
+    object
+}
+
+/// An object of a kind as the operator writes it, for the Identity main; without an owner, who is not there.
+pub(crate) fn written(kind: &str) -> Value {
+    let managed = json!({"symbolon.dev/managed": "true"});
+    let mut object = match kind {
+        "StatefulSet" => snapshot("kept"),
+        "ClusterRoleBinding" => find("plain", kind),
+        "Ingress" => {
+            let mut ingress = find("every_option", "HTTPRoute");
+            ingress["apiVersion"] = "networking.k8s.io/v1".into();
+            ingress["kind"] = kind.into();
+            ingress["spec"] = snapshot("ingress");
+            ingress
+        }
+        "Secret" => json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": {"token": ""},
+            "metadata": {
+                "name": "nightly-token", "namespace": "shop",
+                "labels": {"symbolon.dev/managed": "true", "team": "shop"},
+                "annotations": {"symbolon.dev/owner": "ServiceAccessToken/nightly"},
+                "ownerReferences": [],
+            },
+        }),
+        "PersistentVolumeClaim" => json!({
+            "apiVersion": "v1", "kind": kind,
+            "metadata": {"name": "data-main-identity-0", "namespace": PLATFORM, "labels": managed, "annotations": {}},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        }),
+        _ => find("every_option", kind),
+    };
+    if kind != "Secret" {
+        let metadata = object["metadata"].as_object_mut().unwrap();
+        metadata.remove("ownerReferences");
+    }
+    object
+}
+
+/// An object with what an attack lays into it.
+pub(crate) fn attacked(object: &Value, attack: &Attack) -> (Value, String) {
+    let mut object = object.clone();
+    for (pointer, value) in &attack.set {
+        lay(&mut object, pointer, value);
+    }
+    (object, attack.says.clone())
+}
+
+/// Sets a value at a JSON pointer, with what is above it; null takes it away, `-` adds to a list.
+pub(crate) fn lay(object: &mut Value, pointer: &str, value: &Value) {
+    let (parent, last) = pointer.rsplit_once('/').unwrap();
+    let mut place = object;
+    for part in parent.split('/').skip(1) {
+        let part = part.replace("~1", "/");
+        place = match place {
+            Value::Array(items) => &mut items[part.parse::<usize>().unwrap()],
+            other => &mut other[part],
+        };
+    }
+    let last = last.replace("~1", "/");
+    match place {
+        Value::Array(items) if last == "-" => items.push(value.clone()),
+        Value::Array(items) => items[last.parse::<usize>().unwrap()] = value.clone(),
+        other if value.is_null() => drop(other.as_object_mut().unwrap().remove(&last)),
+        other => other[last] = value.clone(),
+    }
+}
+
+/// Has the operator's token write all of them at once: each is refused, by what it is meant to be refused by.
+#[track_caller]
+fn all_are_refused(kube: Kube<'_>, verb: &str, cases: &[(Value, String)]) {
+    let stream: Vec<String> = cases.iter().map(|(it, _)| it.to_string()).collect();
+    let command = format!("{verb} --validate=ignore --dry-run=server -f - --as {OPERATOR}");
+    let mut kubectl = kube.0.kubectl();
+    kubectl.args(command.split_whitespace());
+    let answer = run(kubectl, &stream.join("\n---\n"));
+    let errors = answer.expect_err("all must be refused");
+    let errors: Vec<&str> = errors
+        .lines()
+        .filter(|line| line.contains("rror "))
+        .collect();
+    let mut wrong = Vec::new();
+    for (index, (object, says)) in cases.iter().enumerate() {
+        let error = errors.get(index).copied().unwrap_or("none");
+        if !error.contains("'symbolon-operator") || !error.contains(&**says) {
+            wrong.push(format!(
+                "{verb} {}: wants {says:?}, got {error}",
+                object["kind"]
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty() && errors.len() == cases.len(),
+        "{} of {} cases, {} errors:\n{}",
+        wrong.len(),
+        cases.len(),
+        errors.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn what_the_operator_does_not_write_is_refused_in_new_objects() {
+    let kube = confined();
+    let all = attacks_by_kind();
+    let cases = all
+        .iter()
+        .map(|(kind, attack)| attacked(&written(kind), attack));
+    all_are_refused(kube, "create", &cases.collect::<Vec<_>>());
+}
+
+#[test]
+fn what_the_operator_does_not_write_is_refused_in_objects_that_are_there() {
+    let kube = confined();
+    let mut live: BTreeMap<String, Value> = BTreeMap::new();
+    let all = attacks_by_kind().into_iter();
+    let all: Vec<_> = all.filter(|(_, attack)| !attack.create).collect();
+    for (kind, _) in &all {
+        if live.contains_key(kind) {
+            continue;
+        }
+        let mut object = written(kind);
+        // Apart from what another test makes of the Identity main.
+        rename(&mut object);
+        let mut create = kube.0.kubectl();
+        create.args(["create", "-f", "-", "-o", "json"]);
+        let created = run(create, &object.to_string()).unwrap();
+        let mut created: Value = serde_json::from_str(&created).unwrap();
+        let metadata = created["metadata"].as_object_mut().unwrap();
+        for field in ["resourceVersion", "managedFields", "uid"] {
+            metadata.remove(field);
+        }
+        live.insert(kind.clone(), created);
+    }
+    let cases = all.iter().map(|(kind, attack)| {
+        let mut object = live[kind].clone();
+        let metadata = object["metadata"].as_object_mut().unwrap();
+        metadata.entry("ownerReferences").or_insert(json!([]));
+        attacked(&object, attack)
+    });
+    all_are_refused(kube, "replace", &cases.collect::<Vec<_>>());
+}
+
+/// Of the Identity `there`.
+fn rename(object: &mut Value) {
+    let text = object.to_string();
+    let text = text
+        .replace("main-", "there-")
+        .replace("\"main\"", "\"there\"")
+        .replace("platform/main", "platform/there")
+        .replace(":main", ":there");
+    *object = serde_json::from_str(&text).unwrap();
+}
+
+#[test]
+fn by_default_no_host_is_allowed() {
+    let kube = crate::world::installed();
+    let operator = crate::world::OPERATOR;
+    for kind in ["Ingress"] {
+        let mut object = written(kind);
+        object["metadata"]["namespace"] = crate::world::HOME.into();
+        let create = format!("create --dry-run=server -f - --as {operator}");
+        let error = kube.with(&create, &object.to_string()).unwrap_err();
+        assert!(error.contains("'symbolon-operator-network'"), "{error}");
+        assert!(error.contains("identities.allowed.hosts"), "{error}");
+    }
+}
+
+/// The API server checks the types of expressions against the kinds that they are about.
+#[test]
+fn the_policies_have_no_doubtful_types_and_cost_little() {
+    let kube = confined();
+    let policies: Value =
+        serde_json::from_str(&kube.must("get validatingadmissionpolicy -o json")).unwrap();
+    let mut found = 0;
+    for policy in policies["items"].as_array().unwrap() {
+        let name = policy["metadata"]["name"].as_str().unwrap();
+        if !name.starts_with("symbolon-operator") {
+            continue;
+        }
+        found += 1;
+        let warnings = eventually("the types are checked", || {
+            let live = kube.get(&format!("validatingadmissionpolicy {name}"))?;
+            let status = &live["status"];
+            let is_checked = status["observedGeneration"] == live["metadata"]["generation"];
+            is_checked.then(|| status["typeChecking"]["expressionWarnings"].clone())
+        });
+        assert!(warnings.is_null(), "{name}: {warnings:#}");
+    }
+    assert_eq!(found, 6);
+}

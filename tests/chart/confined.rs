@@ -1,0 +1,404 @@
+//! The operator on a cluster whose values allow some of what Identities ask for: all that it really writes passes its
+//! policies, beside what webhooks, autoscalers and administrators do.
+
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+
+use crate::attacks::{attacked, attacks, written};
+use crate::harness::Cluster;
+use crate::running::{Process, operator};
+use crate::tools::{Kube, eventually};
+use crate::world::{ADMINISTRATOR, settled};
+
+/// Where the release and its Identities are: as in the snapshots of what the operator builds.
+pub(crate) const PLATFORM: &str = "platform";
+/// The operator, as the API server knows it.
+pub(crate) const OPERATOR: &str = "system:serviceaccount:platform:symbolon";
+/// What the operator applies as.
+const APPLY: &str = "apply --server-side --force-conflicts --field-manager=symbolon -f -";
+
+const VALUES: &str = "
+identities:
+  allowed:
+    hosts: [id.example.com]
+    gateways: [gates/*]
+    ingressClassNames: [nginx]
+    serviceAnnotations: [example.com/internal]
+    podAnnotations: [example.com/*]
+    priorityClassNames: [urgent]
+    nodeSelector: [disk]
+    tolerations: [dedicated]
+    storageClassNames: [fast]
+identityPods:
+  image: registry.example.com/symbolon:1.2.3
+  allowedImages: [registry.example.com/other]
+serviceMonitor: {labels: {release: prometheus}}
+otlpEndpoint: http://otel:4317
+admissionPolicies:
+  webhooks:
+    labels: [webhook.example.com/*]
+    annotations: [webhook.example.com/*]
+    containers: [{name: injected, image: registry.example.com/injected}]
+";
+
+/// The cluster with the release.
+pub(crate) fn confined() -> Kube<'static> {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    let cluster = CLUSTER.get_or_init(|| {
+        let cluster = Cluster::private();
+        let kube = Kube(&cluster);
+        for namespace in [PLATFORM, "shop", "gates"] {
+            kube.must(&format!("create namespace {namespace}"));
+        }
+        kube.apply(include_str!("manifests/kinds.yaml"));
+        kube.must("wait --for=condition=Established --timeout=60s crd --all");
+        kube.must("create priorityclass urgent --value=1000");
+        let install = format!("install symbolon charts/symbolon -n {PLATFORM} --values -");
+        kube.helm_with(&install, VALUES).unwrap();
+        settled(kube);
+        // The API server learns of policies one by one.
+        for (kind, attacks) in attacks() {
+            let kind = if kind == "pods" { "Deployment" } else { &kind };
+            let (object, says) = attacked(&written(kind), &attacks[0]);
+            eventually("the policies of the operator's writes are in force", || {
+                let create = format!("create --dry-run=server -f - --as {OPERATOR}");
+                let error = kube.with(&create, &object.to_string()).err()?;
+                error.contains(&says).then_some(())
+            });
+        }
+        cluster
+    });
+    Kube(cluster)
+}
+
+/// An Identity with everything that one may ask for.
+const FULL: &str = "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: full, namespace: platform}
+spec:
+  issuer: https://id.example.com/full
+  network:
+    tls: {secretRef: {name: serving}}
+    service: {type: LoadBalancer, annotations: {example.com/internal: 'true'}}
+    httpRoute: {parentRefs: [{name: gate, namespace: gates, sectionName: https}]}
+  autoscaling: {min: 3, max: 9, targetCPUUtilization: 60}
+  pod:
+    image: registry.example.com/other@sha256:0123456789abcdef
+    imagePullSecrets: [{name: own}]
+    labels: {team: platform}
+    annotations: {example.com/scrape: 'false'}
+    nodeSelector: {disk: fast}
+    priorityClassName: urgent
+    resources: {requests: {cpu: 1, memory: 128Mi}, limits: {ephemeral-storage: 1Gi}}
+    tolerations: [{key: dedicated, operator: Exists}]
+    affinity: {podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: rack, labelSelector: {}}}]}}
+    topologySpreadConstraints: [{maxSkew: 2, topologyKey: rack, whenUnsatisfiable: DoNotSchedule}]
+";
+
+/// One that keeps something and is reached by an Ingress.
+const KEPT: &str = "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: kept, namespace: platform}
+spec:
+  issuer: https://id.example.com/kept
+  storage: {type: SQLite, sqlite: {size: 1Gi, storageClassName: fast}}
+  network: {ingress: {className: nginx, annotations: {cert-manager.io/cluster-issuer: a}, tlsSecretName: cert}}
+";
+
+const PLAIN: &str = "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: NAME, namespace: platform}
+spec: {issuer: 'https://NAME.example.com'}
+";
+
+/// The operator of the release, for as long as the value lives. Of several, one leads.
+fn running(kube: Kube<'_>) -> (Process, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let process = operator(kube, "symbolon", PLATFORM, folder.path());
+    (process, folder)
+}
+
+/// What was refused to the operator since.
+fn refused(kube: Kube<'_>, mark: crate::harness::Mark) -> Vec<String> {
+    let requests = kube.0.requests(mark).into_iter();
+    // Another test's.
+    let requests = requests.filter(|it| !it.name.starts_with("spied"));
+    let refused = requests.filter(|it| it.user == OPERATOR && matches!(it.code, 403 | 422));
+    refused.map(|it| format!("{it:?}")).collect()
+}
+
+/// An object of the Identity with this digest of what is ours, or another one.
+fn applied(kube: Kube<'_>, what: &str) -> Option<(Value, String)> {
+    let live = kube.get(&format!("{what} -n {PLATFORM}"))?;
+    let digest = live["metadata"]["annotations"]["symbolon.dev/applied"].as_str()?;
+    let digest = digest.to_owned();
+    Some((live, digest))
+}
+
+#[test]
+fn everything_that_an_identity_may_ask_for_is_written_and_changed() {
+    let kube = confined();
+    let mark = kube.0.mark();
+    let (_operator, _folder) = running(kube);
+    kube.apply(
+        "
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: fast}
+provisioner: kubernetes.io/no-provisioner
+allowVolumeExpansion: true
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: kept}
+spec: {capacity: {storage: 10Gi}, accessModes: [ReadWriteOnce], storageClassName: fast, hostPath: {path: /nowhere}}
+",
+    );
+    kube.apply(FULL);
+    kube.apply(KEPT);
+    let all = [
+        "serviceaccount full-identity",
+        "role full-identity",
+        "rolebinding full-identity",
+        "networkpolicy full-identity",
+        "service full-identity",
+        "deployment full-identity",
+        "poddisruptionbudget full-identity",
+        "horizontalpodautoscaler full-identity",
+        "httproute full-identity",
+        "servicemonitor full-identity",
+        "statefulset kept-identity",
+        "ingress kept-identity",
+        "service kept-identity",
+    ];
+    let first: Vec<String> = all
+        .iter()
+        .map(|what| eventually(what, || applied(kube, what)).1)
+        .collect();
+    for identity in ["full", "kept"] {
+        let binding = format!("clusterrolebinding symbolon:{PLATFORM}:{identity}");
+        eventually(&binding, || kube.get(&binding));
+    }
+    // The claim is bound, by which it gets the name of its volume.
+    let claim = format!("persistentvolumeclaim data-kept-identity-0 -n {PLATFORM}");
+    eventually("the claim is bound", || {
+        (kube.get(&claim)?["spec"]["volumeName"] == "kept").then_some(())
+    });
+
+    // Others add what is theirs, an autoscaler its number among it.
+    let theirs = |what: &str, patch: Value, how: &str| {
+        kube.must(&format!(
+            "patch {what} -n {PLATFORM} --type={how} --as {ADMINISTRATOR} -p {patch}"
+        ));
+    };
+    let more = json!([
+        {"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "audit", "image": "example.com/audit"}},
+        {"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": {"name": "MORE", "value": "1"}},
+        {"op": "add", "path": "/spec/template/spec/containers/0/securityContext/capabilities/add", "value": ["NET_BIND_SERVICE"]},
+        {"op": "add", "path": "/spec/template/spec/volumes/-", "value": {"name": "scratch", "emptyDir": {}}},
+        {"op": "add", "path": "/spec/template/spec/runtimeClassName", "value": "sandboxed"},
+        {"op": "add", "path": "/spec/template/spec/securityContext/supplementalGroups", "value": [1000]},
+        {"op": "add", "path": "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt", "value": "now"},
+        {"op": "add", "path": "/metadata/labels/cost-center", "value": "7"},
+        {"op": "add", "path": "/metadata/finalizers", "value": ["example.com/hold"]},
+    ]);
+    theirs("deployment/full-identity", more, "json");
+    let scale = json!({"spec": {"replicas": 5}});
+    kube.must(&format!(
+        "patch deployment full-identity -n {PLATFORM} --subresource=scale --type=merge -p {scale}"
+    ));
+    let ranges = json!({"spec": {"loadBalancerSourceRanges": ["192.0.2.0/24"], "externalTrafficPolicy": "Local"}});
+    theirs("service/full-identity", ranges, "merge");
+    let behaviour = json!({"spec": {"behavior": {"scaleDown": {"selectPolicy": "Disabled"}}}});
+    theirs("horizontalpodautoscaler/full-identity", behaviour, "merge");
+    let role = json!({"metadata": {"annotations": {"eks.amazonaws.com/role-arn": "arn"}}, "secrets": [{"name": "a"}]});
+    theirs("serviceaccount/full-identity", role, "merge");
+
+    // And the Identities ask for something else.
+    let changed = FULL
+        .replace("disk: fast", "disk: slow")
+        .replace("max: 9", "max: 8")
+        .replace("{example.com/internal: 'true'}", "{}")
+        .replace("sectionName: https", "sectionName: other")
+        .replace("    priorityClassName: urgent\n", "")
+        .replace("    tls: {secretRef: {name: serving}}\n", "");
+    kube.apply(&changed);
+    let changed = KEPT.replace("size: 1Gi", "size: 2Gi").replace(
+        "{cert-manager.io/cluster-issuer: a}",
+        "{cert-manager.io/cluster-issuer: b}",
+    );
+    kube.apply(&changed);
+    for (what, before) in all.iter().zip(&first) {
+        let stays = [
+            "serviceaccount",
+            "role",
+            "networkpolicy",
+            "poddisruption",
+            "servicemonitor",
+        ];
+        if stays.iter().any(|kind| what.starts_with(kind)) || *what == "service kept-identity" {
+            continue;
+        }
+        eventually(&format!("{what} is changed"), || {
+            applied(kube, what).filter(|(_, digest)| digest != before)
+        });
+    }
+    eventually("the volume is to grow", || {
+        let live = kube.get(&claim)?;
+        (live["spec"]["resources"]["requests"]["storage"] == "2Gi").then_some(())
+    });
+    let pod = |path: &str| {
+        let live = kube
+            .get(&format!("deployment full-identity -n {PLATFORM}"))
+            .unwrap();
+        live.pointer(path).cloned().unwrap_or_default()
+    };
+    assert_eq!(pod("/spec/replicas"), 5);
+    assert_eq!(pod("/spec/template/spec/containers/1/name"), "audit");
+    assert_eq!(pod("/spec/template/spec/runtimeClassName"), "sandboxed");
+    assert_eq!(pod("/spec/template/spec/nodeSelector/disk"), "slow");
+    assert_eq!(pod("/spec/template/spec/priorityClassName"), Value::Null);
+    assert_eq!(pod("/metadata/labels/cost-center"), "7");
+    let refused = refused(kube, mark);
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+/// What the API server is given of a webhook it cannot tell from the operator's own.
+#[test]
+fn what_a_webhook_adds_is_written_where_the_values_say_so_and_told_where_not() {
+    let kube = confined();
+    let (_operator, _folder) = running(kube);
+    let policy = |name: &str, container: &str| {
+        let patch = format!(
+            "[JSONPatch{{op: 'add', path: '/spec/template/spec/containers/-', value: Object.spec.template.spec.containers{{name: '{container}', image: 'registry.example.com/injected:1'}}}},
+            JSONPatch{{op: 'add', path: '/metadata/labels/webhook.example.com~1seen', value: 'yes'}},
+            JSONPatch{{op: 'add', path: '/metadata/annotations/webhook.example.com~1seen', value: 'yes'}},
+            JSONPatch{{op: 'add', path: '/spec/template/metadata/labels/webhook.example.com~1seen', value: 'yes'}}]"
+        );
+        let policy = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "failurePolicy": "Fail", "reinvocationPolicy": "Never",
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"]}]},
+                "matchConditions": [
+                    {"name": "that-one", "expression": format!("object.metadata.name == '{name}-identity'")},
+                    {"name": "once", "expression": format!("!object.spec.template.spec.containers.exists(it, it.name == '{container}')")}],
+                "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}],
+            },
+        });
+        let binding = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
+            "metadata": {"name": name}, "spec": {"policyName": name},
+        });
+        kube.apply(&format!("{policy}\n---\n{binding}"));
+        let mut probe = written("Deployment");
+        probe["metadata"]["name"] = format!("{name}-identity").into();
+        eventually("it is in force", || {
+            let made = kube
+                .with("create --dry-run=server -o json -f -", &probe.to_string())
+                .ok()?;
+            made.contains(&format!("\"{container}\"")).then_some(())
+        });
+    };
+    policy("injected", "injected");
+    policy("spied", "spy");
+    for name in ["injected", "spied"] {
+        kube.apply(&PLAIN.replace("NAME", name));
+    }
+    let live = eventually("it is made with what the webhook adds", || {
+        kube.get(&format!("deployment injected-identity -n {PLATFORM}"))
+    });
+    assert_eq!(
+        live["spec"]["template"]["spec"]["containers"][1]["name"],
+        "injected"
+    );
+    assert_eq!(
+        live["metadata"]["labels"]["webhook.example.com/seen"],
+        "yes"
+    );
+    let told = eventually("the other one is told", || {
+        let identity = kube.get(&format!("identity spied -n {PLATFORM}"))?;
+        let conditions = identity["status"]["conditions"].to_string();
+        conditions.contains("containers: spy").then_some(conditions)
+    });
+    assert!(
+        told.contains("admissionPolicies.webhooks.containers"),
+        "{told}"
+    );
+    assert!(
+        kube.get(&format!("deployment spied-identity -n {PLATFORM}"))
+            .is_none()
+    );
+    // And goes on changing what is there.
+    let changed = PLAIN
+        .replace("NAME", "injected")
+        .replace("spec: {", "spec: {pod: {labels: {team: a}}, ");
+    kube.apply(&changed);
+    eventually("it is changed", || {
+        let live = kube.get(&format!("deployment injected-identity -n {PLATFORM}"))?;
+        (live["spec"]["template"]["metadata"]["labels"]["team"] == "a").then_some(())
+    });
+}
+
+/// Another release of before, or an administrator, has put labels on a Secret that the operator may not write.
+#[test]
+fn what_is_on_a_secret_already_stays_as_it_is_and_may_go() {
+    let kube = confined();
+    let mut secret = written("Secret");
+    secret["metadata"]["name"] = "legacy".into();
+    secret["metadata"]["labels"]["strimzi.io/kind"] = "KafkaUser".into();
+    secret["metadata"]["annotations"]["example.com/old"] = "1".into();
+    kube.apply(&secret.to_string());
+    let write = |secret: &Value| {
+        let replace = format!("replace -f - --as {OPERATOR}");
+        kube.with(&replace, &secret.to_string())
+    };
+    secret["data"]["token"] = "YQ==".into();
+    write(&secret).unwrap();
+    let mut other = secret.clone();
+    other["metadata"]["labels"]["strimzi.io/kind"] = "Other".into();
+    assert!(write(&other).unwrap_err().contains("strimzi.io/kind"));
+    let labels = secret["metadata"]["labels"].as_object_mut().unwrap();
+    labels.remove("strimzi.io/kind");
+    write(&secret).unwrap();
+}
+
+/// What an apply of the operator over an object that another has changed does.
+#[test]
+fn the_operator_applies_what_it_builds_again_and_again() {
+    let kube = confined();
+    let kinds = [
+        "ServiceAccount",
+        "Role",
+        "RoleBinding",
+        "NetworkPolicy",
+        "Service",
+        "Deployment",
+        "StatefulSet",
+        "PodDisruptionBudget",
+        "HorizontalPodAutoscaler",
+        "Ingress",
+        "HTTPRoute",
+        "ServiceMonitor",
+    ];
+    let mut objects: Vec<Value> = kinds.iter().map(|kind| written(kind)).collect();
+    for object in &mut objects {
+        let text = object.to_string().replace("main", "again");
+        *object = serde_json::from_str(&text).unwrap();
+        object["metadata"]["annotations"]["symbolon.dev/identity-of"] = "platform/again".into();
+    }
+    let apply = format!("{APPLY} --as {OPERATOR}");
+    for mark in ["1", "2"] {
+        for object in &mut objects {
+            object["metadata"]["annotations"]["symbolon.dev/applied"] = mark.into();
+        }
+        let stream: Vec<String> = objects.iter().map(Value::to_string).collect();
+        kube.with(&apply, &stream.join("\n---\n")).unwrap();
+    }
+}
