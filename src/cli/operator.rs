@@ -79,8 +79,8 @@ pub(super) struct Args {
     /// The Lease; default: symbolon-operator in the own namespace
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_LEASE", value_parser = manifests::object_key)]
     lease: Option<ObjectKey>,
-    /// Objects that are worked on at once
-    #[arg(long, value_name = "N", env = "SYMBOLON_CONCURRENCY", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=256))]
+    /// Objects that are worked on at once; those of one namespace are three quarters of them at most
+    #[arg(long, value_name = "N", env = "SYMBOLON_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
     /// Seconds that a request to the API server may take
     #[arg(long, value_name = "SECONDS", env = "SYMBOLON_REQUEST_TIMEOUT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=60))]

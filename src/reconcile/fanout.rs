@@ -176,7 +176,9 @@ impl Fanout<'_> {
                 name: uid.clone(),
             };
             if self.after.credential(&credential).is_some() {
-                self.found.insert(Work::Orphan(credential), Why::Must);
+                let owner = key.namespace.clone();
+                self.found
+                    .insert(Work::Orphan(credential, owner), Why::Must);
             }
         }
     }

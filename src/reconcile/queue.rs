@@ -2,14 +2,23 @@
 //!
 //! A key that is added while its pass runs is passed again afterwards. A pass that fails comes again
 //! after a time that doubles. Absent: what a pass does, and who works: workers ask [`Queue::next`].
+//!
+//! Namespaces take turns, so that thousands of keys of one tenant delay another tenant by one turn. There are three
+//! lanes: work that someone waits for, work that follows from a change of another object, and slow work, in this order.
+//! Each lane has a share, so that none starves. A namespace occupies at most three workers for each free one
+//! ([`may_run`]), so that slow passes of one tenant leave workers for others.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+mod lane;
+
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use self::lane::{Lane, Place};
 
 use crate::tokens::{Entropy, SystemEntropy};
 
@@ -19,6 +28,19 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LAST_BACKOFF: Duration = Duration::from_mins(5);
 /// Versions that are kept apart for one key: beyond them it is looked at anyway.
 const MOST_VERSIONS: usize = 8;
+
+/// After this many passes of the ready lane in a row, the following lane has one.
+const FOLLOWING_SHARE: u32 = 4;
+/// After this many passes of these two lanes in a row, the slow lane has one.
+const SLOW_SHARE: u32 = 64;
+/// The passes that a namespace may have under way for each free worker.
+const PER_FREE_WORKER: usize = 3;
+
+/// A key that belongs to a namespace: namespaces take turns.
+pub trait Whose {
+    /// The namespace of the tenant for whom the pass is made.
+    fn whose(&self) -> Arc<str>;
+}
 
 /// Why a key is to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +82,8 @@ pub enum Next {
     Idle,
     /// Again at a moment.
     At(Instant),
+    /// Again at a moment, as a check that no one waits for.
+    Resync(Instant),
     /// Again after a time that grows with each failure in a row.
     Failed,
 }
@@ -74,21 +98,32 @@ pub struct Queue<K> {
 
 #[derive(Debug)]
 struct State<K> {
-    /// With the moment since when each is due.
-    ready: VecDeque<(K, Instant)>,
+    /// Work that someone waits for.
+    ready: Lane<K>,
+    /// Work that follows from a change of another object.
+    following: Lane<K>,
     /// Taken when nothing is ready, at most one each `slow_pace`.
-    slow: VecDeque<K>,
+    slow: Lane<K>,
     next_slow: Instant,
+    /// Taken of `ready` since the last of `following`, and of both since the last of `slow`.
+    in_a_row: (u32, u32),
     timers: BTreeSet<(Instant, K)>,
     keys: HashMap<K, Key>,
+    /// Passes under way, and those of each namespace that has any.
     running: usize,
+    running_of: HashMap<Arc<str>, usize>,
+    workers: usize,
 }
 
 #[derive(Debug, Default)]
 struct Key {
     phase: Phase,
+    /// Where it waits, in the lane of its phase.
+    place: Place,
     reasons: Reasons,
     timer: Option<Instant>,
+    /// Whether its timer puts it into the ready lane.
+    is_awaited: bool,
     failures: u32,
 }
 
@@ -98,6 +133,8 @@ enum Phase {
     Idle,
     /// In `ready`.
     Ready,
+    /// In `following`.
+    Following,
     /// In `slow`.
     Slow,
     Running,
@@ -128,26 +165,33 @@ impl Depth {
 /// Between two slow ones: what is probably as it should be is checked without haste.
 const SLOW_PACE: Duration = Duration::from_millis(10);
 
-impl<K: Clone + Eq + Hash + Ord> Default for Queue<K> {
-    fn default() -> Self {
+impl<K: Clone + Eq + Hash + Ord + Whose> Queue<K> {
+    /// A queue from which so many workers take.
+    pub fn new(workers: usize) -> Self {
         Self {
             state: Mutex::new(State {
-                ready: VecDeque::new(),
-                slow: VecDeque::new(),
+                ready: Lane::default(),
+                following: Lane::default(),
+                slow: Lane::default(),
                 next_slow: Instant::now(),
+                in_a_row: (0, 0),
                 timers: BTreeSet::new(),
                 keys: HashMap::new(),
                 running: 0,
+                running_of: HashMap::new(),
+                workers,
             }),
             bell: Notify::new(),
         }
     }
-}
 
-impl<K: Clone + Eq + Hash + Ord> Queue<K> {
-    /// Has a key looked at now.
+    /// Has a key looked at now. [`Why::Perhaps`] goes after what someone waits for.
     pub fn add(&self, key: K, why: Why) {
-        self.lock().add(key, why, Phase::Ready, Instant::now());
+        let lane = match why {
+            Why::Must | Why::Version(_) => Phase::Ready,
+            Why::Perhaps => Phase::Following,
+        };
+        self.lock().add(key, why, lane, Instant::now());
         self.bell.notify_one();
     }
 
@@ -193,14 +237,15 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     pub fn depth(&self) -> Depth {
         let state = self.lock();
         Depth {
-            ready: state.ready.len(),
+            ready: state.ready.len() + state.following.len(),
             slow: state.slow.len(),
             running: state.running,
             later: state.timers.len(),
-            waited: state
-                .ready
-                .front()
-                .map(|(_, since)| since.elapsed())
+            waited: [state.ready.oldest(), state.following.oldest()]
+                .into_iter()
+                .flatten()
+                .min()
+                .map(|since| since.elapsed())
                 .unwrap_or_default(),
         }
     }
@@ -210,66 +255,131 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash + Ord> State<K> {
+impl<K: Clone + Eq + Hash + Ord + Whose> State<K> {
+    fn lane(&mut self, phase: Phase) -> Option<&mut Lane<K>> {
+        match phase {
+            Phase::Ready => Some(&mut self.ready),
+            Phase::Following => Some(&mut self.following),
+            Phase::Slow => Some(&mut self.slow),
+            Phase::Idle | Phase::Running => None,
+        }
+    }
+
     fn add(&mut self, key: K, why: Why, lane: Phase, now: Instant) {
         let entry = self.keys.entry(key.clone()).or_default();
         let is_waited_out = entry.failures > 0 && entry.timer.is_some() && why != Why::Must;
         entry.reasons.add(why);
-        if is_waited_out {
+        if !is_waited_out {
+            self.put(key, lane, now);
+        }
+    }
+
+    /// Puts a key into a lane, unless it runs, or waits in that or a better one.
+    fn put(&mut self, key: K, lane: Phase, since: Instant) {
+        let entry = self.keys.entry(key.clone()).or_default();
+        let (before, place) = (entry.phase, entry.place);
+        let is_better = match before {
+            Phase::Idle => true,
+            Phase::Slow => lane != Phase::Slow,
+            Phase::Following => lane == Phase::Ready,
+            Phase::Ready | Phase::Running => false,
+        };
+        if !is_better {
             return;
         }
-        match (entry.phase, lane) {
-            (Phase::Idle, Phase::Slow) => {
-                entry.phase = Phase::Slow;
-                self.slow.push_back(key);
-            }
-            // One that waits in the slow lane is found there as taken already.
-            (Phase::Idle | Phase::Slow, Phase::Ready) => {
-                entry.phase = Phase::Ready;
-                self.ready.push_back((key, now));
-            }
-            _ => {}
+        let namespace = key.whose();
+        if let Some(left) = self.lane(before) {
+            left.remove(&namespace, place);
+        }
+        let place = self
+            .lane(lane)
+            .map(|lane| lane.push(&namespace, key.clone(), since));
+        if let Some(entry) = self.keys.get_mut(&key) {
+            entry.phase = lane;
+            entry.place = place.unwrap_or_default();
         }
     }
 
     /// The next key, or when to look again.
     fn take(&mut self, now: Instant) -> Result<(K, Reasons), Option<Instant>> {
-        while self.timers.first().is_some_and(|(due, _)| *due <= now) {
-            if let Some((due, key)) = self.timers.pop_first() {
-                if let Some(entry) = self.keys.get_mut(&key) {
-                    entry.timer = None;
-                }
-                self.add(key, Why::Must, Phase::Ready, due);
-            }
-        }
-        if let Some((key, _)) = self.ready.pop_front() {
+        self.ring(now);
+        let (ready, both) = self.in_a_row;
+        if both >= SLOW_SHARE
+            && now >= self.next_slow
+            && let Some(key) = self.take_of(Phase::Slow)
+        {
+            self.next_slow = now + SLOW_PACE;
             return Ok(self.start(key));
         }
-        let timer = self.timers.first().map(|(due, _)| *due);
-        while let Some(key) = self.slow.front() {
-            if self
-                .keys
-                .get(key)
-                .is_none_or(|entry| entry.phase != Phase::Slow)
-            {
-                self.slow.pop_front();
-                continue;
-            }
-            if now < self.next_slow {
-                return Err(Some(
-                    timer.map_or(self.next_slow, |timer| timer.min(self.next_slow)),
-                ));
-            }
-            self.next_slow = now + SLOW_PACE;
-            if let Some(key) = self.slow.pop_front() {
+        let lanes = if ready >= FOLLOWING_SHARE {
+            [Phase::Following, Phase::Ready]
+        } else {
+            [Phase::Ready, Phase::Following]
+        };
+        for lane in lanes {
+            if let Some(key) = self.take_of(lane) {
                 return Ok(self.start(key));
             }
         }
-        Err(timer)
+        let timer = self.timers.first().map(|(due, _)| *due);
+        if self.slow.len() == 0 {
+            return Err(timer);
+        }
+        if now < self.next_slow {
+            let earlier = timer.map_or(self.next_slow, |timer| timer.min(self.next_slow));
+            return Err(Some(earlier));
+        }
+        match self.take_of(Phase::Slow) {
+            Some(key) => {
+                self.next_slow = now + SLOW_PACE;
+                Ok(self.start(key))
+            }
+            // A pass that ends rings the bell.
+            None => Err(timer),
+        }
+    }
+
+    /// Queues what is due.
+    fn ring(&mut self, now: Instant) {
+        while self.timers.first().is_some_and(|(due, _)| *due <= now) {
+            let Some((due, key)) = self.timers.pop_first() else {
+                return;
+            };
+            let mut lane = Phase::Ready;
+            if let Some(entry) = self.keys.get_mut(&key) {
+                entry.timer = None;
+                if !entry.is_awaited {
+                    lane = Phase::Following;
+                }
+            }
+            self.add(key, Why::Must, lane, due);
+        }
+    }
+
+    /// Takes the next key of a lane whose namespace may have another pass.
+    fn take_of(&mut self, phase: Phase) -> Option<K> {
+        let (running, workers) = (self.running, self.workers);
+        let running_of = std::mem::take(&mut self.running_of);
+        let may = |namespace: &str| {
+            let of_namespace = running_of.get(namespace).copied().unwrap_or_default();
+            may_run(of_namespace, workers.saturating_sub(running))
+        };
+        let taken = self.lane(phase).and_then(|lane| lane.take(may));
+        self.running_of = running_of;
+        if taken.is_some() {
+            let (ready, both) = self.in_a_row;
+            self.in_a_row = match phase {
+                Phase::Slow => (ready, 0),
+                Phase::Ready => (ready.saturating_add(1), both.saturating_add(1)),
+                _ => (0, both.saturating_add(1)),
+            };
+        }
+        taken
     }
 
     fn start(&mut self, key: K) -> (K, Reasons) {
         self.running += 1;
+        *self.running_of.entry(key.whose()).or_default() += 1;
         let entry = self.keys.entry(key.clone()).or_default();
         entry.phase = Phase::Running;
         let reasons = std::mem::take(&mut entry.reasons);
@@ -282,19 +392,32 @@ impl<K: Clone + Eq + Hash + Ord> State<K> {
 
     fn done(&mut self, key: &K, next: Next, now: Instant, entropy: &mut dyn Entropy) {
         self.running = self.running.saturating_sub(1);
+        let namespace = key.whose();
+        if let Some(running) = self.running_of.get_mut(&namespace) {
+            *running -= 1;
+            if *running == 0 {
+                self.running_of.remove(&namespace);
+            }
+        }
         let Some(entry) = self.keys.get_mut(key) else {
             return;
         };
         entry.phase = Phase::Idle;
         entry.timer = match next {
             Next::Idle => None,
-            Next::At(moment) => Some(moment),
+            Next::At(moment) | Next::Resync(moment) => Some(moment),
             Next::Failed => Some(now + backoff(entry.failures, entropy)),
         };
+        entry.is_awaited = !matches!(next, Next::Resync(_));
         entry.failures = if next == Next::Failed {
             entry.failures.saturating_add(1)
         } else {
             0
+        };
+        let lane = if entry.reasons.must || !entry.reasons.versions.is_empty() {
+            Phase::Ready
+        } else {
+            Phase::Following
         };
         // The pass may have seen the change and not a later one that took it back: then what was before it and what is
         // after it compare as equal, and what it wrote would stay.
@@ -304,16 +427,22 @@ impl<K: Clone + Eq + Hash + Ord> State<K> {
             Next::Failed => entry.reasons.must,
             _ => entry.reasons != Reasons::default(),
         };
-        if has_news {
-            entry.phase = Phase::Ready;
-            self.ready.push_back((key.clone(), now));
+        let timer = entry.timer;
+        if let Some(moment) = timer {
+            self.timers.insert((moment, key.clone()));
         }
-        match entry.timer {
-            Some(moment) => drop(self.timers.insert((moment, key.clone()))),
-            None if entry.phase == Phase::Idle => drop(self.keys.remove(key)),
-            None => {}
+        if has_news {
+            self.put(key.clone(), lane, now);
+        } else if timer.is_none() {
+            self.keys.remove(key);
         }
     }
+}
+
+/// Whether a namespace with this many passes under way may have another, with this many free workers. Of 32 workers, the
+/// only busy namespace gets 24, and a second one 6 of the rest.
+const fn may_run(of_namespace: usize, free: usize) -> bool {
+    of_namespace < free.saturating_mul(PER_FREE_WORKER)
 }
 
 /// Doubling, with a random half, so that what failed together does not come again together.
@@ -331,8 +460,21 @@ mod tests {
     use super::*;
     use crate::tokens::SeededEntropy;
 
+    /// `namespace/name`, or a name of no namespace.
+    impl Whose for &'static str {
+        fn whose(&self) -> Arc<str> {
+            self.split_once('/')
+                .map_or("", |(namespace, _)| namespace)
+                .into()
+        }
+    }
+
     fn queue() -> State<&'static str> {
-        Queue::default().state.into_inner().unwrap()
+        queue_of(usize::MAX)
+    }
+
+    fn queue_of(workers: usize) -> State<&'static str> {
+        Queue::new(workers).state.into_inner().unwrap()
     }
 
     fn keys_at(state: &mut State<&'static str>, now: Instant) -> Vec<&'static str> {
@@ -462,7 +604,7 @@ mod tests {
 
     #[tokio::test]
     async fn workers_are_woken() {
-        let queue = std::sync::Arc::new(Queue::default());
+        let queue = std::sync::Arc::new(Queue::new(1));
         let worker = tokio::spawn({
             let queue = queue.clone();
             async move { queue.next().await.0 }
@@ -477,5 +619,233 @@ mod tests {
                 ..Depth::default()
             }
         );
+    }
+
+    #[test]
+    fn what_somebody_waits_for_goes_before_what_follows_and_both_come() {
+        let (mut state, now) = (queue(), Instant::now());
+        let following = ["a/1", "a/2", "a/3"];
+        for key in following {
+            state.add(key, Why::Perhaps, Phase::Following, now);
+        }
+        let awaited = [
+            "b/1", "b/2", "b/3", "b/4", "b/5", "b/6", "b/7", "b/8", "b/9",
+        ];
+        for key in awaited {
+            state.add(key, Why::Must, Phase::Ready, now);
+        }
+        let taken = keys_at(&mut state, now);
+        let places: Vec<usize> = following
+            .iter()
+            .map(|key| taken.iter().position(|it| it == key).unwrap())
+            .collect();
+        assert_eq!(places, [4, 9, 11], "{taken:?}");
+    }
+
+    #[test]
+    fn what_follows_is_waited_for_as_soon_as_somebody_does() {
+        let (mut state, now) = (queue(), Instant::now());
+        for key in ["a/1", "a/2", "a/3"] {
+            state.add(key, Why::Perhaps, Phase::Following, now);
+        }
+        state.add("a/3", Why::Must, Phase::Ready, now);
+        state.add("a/3", Why::Perhaps, Phase::Following, now);
+        assert_eq!(keys_at(&mut state, now), ["a/3", "a/1", "a/2"]);
+    }
+
+    #[test]
+    fn what_is_looked_at_without_haste_has_a_share_too() {
+        let (mut state, now) = (queue(), Instant::now());
+        state.add("s/1", Why::Must, Phase::Slow, now);
+        let mut taken = 0;
+        // A tenant who adds work without end.
+        while state.keys.contains_key("s/1") && state.keys["s/1"].phase != Phase::Running {
+            state.add("a/1", Why::Must, Phase::Ready, now);
+            let key = state.take(now + SLOW_PACE).unwrap().0;
+            done(&mut state, key, Next::Idle, now);
+            taken += 1;
+            assert!(taken <= SLOW_SHARE + 2);
+        }
+    }
+
+    #[test]
+    fn a_resync_is_not_waited_for() {
+        let (mut state, now) = (queue(), Instant::now());
+        let later = now + Duration::from_secs(10);
+        for (key, next) in [("a/1", Next::Resync(later)), ("a/2", Next::At(later))] {
+            state.add(key, Why::Must, Phase::Ready, now);
+            keys_at(&mut state, now);
+            done(&mut state, key, next, now);
+        }
+        assert_eq!(keys_at(&mut state, later), ["a/2", "a/1"]);
+    }
+
+    /// A namespace whose passes never end leaves workers to others, and has most of them while it is alone.
+    #[test]
+    fn no_namespace_takes_all_workers() {
+        const NAMES: [&str; 40] = {
+            [
+                "a/0", "a/1", "a/2", "a/3", "a/4", "a/5", "a/6", "a/7", "a/8", "a/9", "a/10",
+                "a/11", "a/12", "a/13", "a/14", "a/15", "a/16", "a/17", "a/18", "a/19", "a/20",
+                "a/21", "a/22", "a/23", "a/24", "a/25", "a/26", "a/27", "a/28", "a/29", "b/0",
+                "b/1", "b/2", "b/3", "b/4", "b/5", "b/6", "b/7", "b/8", "b/9",
+            ]
+        };
+        let (mut state, now) = (queue_of(32), Instant::now());
+        for key in &NAMES[..30] {
+            state.add(key, Why::Must, Phase::Ready, now);
+        }
+        assert_eq!(keys_at(&mut state, now).len(), 24);
+        for key in &NAMES[30..] {
+            state.add(key, Why::Must, Phase::Ready, now);
+        }
+        assert_eq!(keys_at(&mut state, now).len(), 6);
+        state.add("c/1", Why::Perhaps, Phase::Following, now);
+        assert_eq!(keys_at(&mut state, now), ["c/1"]);
+        // A free worker goes to a namespace that has none.
+        done(&mut state, "a/0", Next::Idle, now);
+        state.add("d/1", Why::Must, Phase::Ready, now);
+        assert_eq!(keys_at(&mut state, now), ["d/1"]);
+        for workers in 1..4 {
+            let mut state = queue_of(workers);
+            state.add("a/1", Why::Must, Phase::Ready, now);
+            assert_eq!(keys_at(&mut state, now), ["a/1"], "one alone works too");
+        }
+    }
+
+    use proptest::prelude::*;
+
+    const KEYS: [&str; 12] = [
+        "a/1", "a/2", "a/3", "a/4", "a/5", "a/6", "b/1", "b/2", "b/3", "c/1", "c/2", "d/1",
+    ];
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Add(usize, u8),
+        Take,
+        Done(usize, u8),
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let op = prop_oneof![
+            3 => (0..KEYS.len(), 0..4u8).prop_map(|(key, why)| Op::Add(key, why)),
+            2 => Just(Op::Take),
+            1 => (0..KEYS.len(), 0..4u8).prop_map(|(nth, next)| Op::Done(nth, next)),
+        ];
+        prop::collection::vec(op, 0..200)
+    }
+
+    /// Whatever lanes and places say is what the keys say, and nothing is left over.
+    fn is_sound(state: &State<&'static str>, running: &[&'static str]) {
+        let count = |phase: Phase| state.keys.values().filter(|it| it.phase == phase).count();
+        assert_eq!(state.ready.len(), count(Phase::Ready));
+        assert_eq!(state.following.len(), count(Phase::Following));
+        assert_eq!(state.slow.len(), count(Phase::Slow));
+        assert_eq!(
+            (state.running, count(Phase::Running)),
+            (running.len(), running.len())
+        );
+        assert_eq!(state.running_of.values().sum::<usize>(), running.len());
+        assert_eq!(
+            state.timers.len(),
+            state.keys.values().filter(|it| it.timer.is_some()).count()
+        );
+        let idle = state.keys.values().filter(|it| it.phase == Phase::Idle);
+        assert!(
+            idle.clone().all(|it| it.timer.is_some()),
+            "what is idle costs nothing"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn each_key_is_there_once_runs_once_and_comes(ops in ops(), workers in 1..6usize) {
+            let (mut state, mut now) = (queue_of(workers), Instant::now());
+            let mut running: Vec<&'static str> = Vec::new();
+            for op in ops {
+                now += Duration::from_millis(1);
+                match op {
+                    Op::Add(key, why) => {
+                        let (why, lane) = match why {
+                            0 => (Why::Must, Phase::Ready),
+                            1 => (Why::Version("1".into()), Phase::Ready),
+                            2 => (Why::Perhaps, Phase::Following),
+                            _ => (Why::Must, Phase::Slow),
+                        };
+                        state.add(KEYS[key], why, lane, now);
+                    }
+                    Op::Take if running.len() < workers => {
+                        if let Ok((key, reasons)) = state.take(now) {
+                            prop_assert!(!running.contains(&key), "one pass at a time");
+                            prop_assert!(reasons != Reasons::default());
+                            running.push(key);
+                        }
+                    }
+                    Op::Take => {}
+                    Op::Done(_, _) if running.is_empty() => {}
+                    Op::Done(nth, next) => {
+                        let key = running.remove(nth % running.len());
+                        let next = match next {
+                            0 => Next::Idle,
+                            1 => Next::At(now + Duration::from_millis(5)),
+                            2 => Next::Resync(now + Duration::from_millis(5)),
+                            _ => Next::Failed,
+                        };
+                        done(&mut state, key, next, now);
+                    }
+                }
+                is_sound(&state, &running);
+            }
+            // All come to their end, whatever lane they are in.
+            while let Some(key) = running.pop() {
+                done(&mut state, key, Next::Idle, now);
+            }
+            for _ in 0..1000 {
+                now += Duration::from_secs(400);
+                match state.take(now) {
+                    Ok((key, _)) => done(&mut state, key, Next::Idle, now),
+                    Err(_) => break,
+                }
+            }
+            prop_assert!(state.keys.is_empty(), "{:?}", state.keys);
+            is_sound(&state, &[]);
+        }
+
+        /// The first key of a new namespace comes after one turn of each other namespace and the share of the other lane,
+        /// however much the others have queued.
+        #[test]
+        fn a_newcomer_waits_for_a_turn_of_each_namespace(
+            others in prop::collection::vec((0..KEYS.len() - 1, any::<bool>()), 0..200),
+            taken_before in 0..20usize,
+        ) {
+            let (mut state, now) = (queue(), Instant::now());
+            for (key, is_awaited) in others {
+                let lane = if is_awaited { Phase::Ready } else { Phase::Following };
+                state.add(KEYS[key], Why::Must, lane, now);
+            }
+            for _ in 0..taken_before {
+                let _ = state.take(now);
+            }
+            let namespaces = 3;
+            state.add("d/1", Why::Must, Phase::Ready, now);
+            let turn = keys_at(&mut state, now).iter().position(|key| *key == "d/1").unwrap();
+            let shares = 1 + namespaces / FOLLOWING_SHARE as usize;
+            prop_assert!(turn <= namespaces + shares, "{turn}");
+        }
+
+        #[test]
+        fn a_namespace_keeps_its_order(keys in Just(KEYS.to_vec()).prop_shuffle()) {
+            let (mut state, now) = (queue(), Instant::now());
+            for key in &keys {
+                state.add(key, Why::Must, Phase::Ready, now);
+            }
+            let taken = keys_at(&mut state, now);
+            for namespace in ["a/", "b/", "c/", "d/"] {
+                let of = |keys: &[&'static str]| -> Vec<&'static str> {
+                    keys.iter().copied().filter(|key| key.starts_with(namespace)).collect()
+                };
+                prop_assert_eq!(of(&taken), of(&keys));
+            }
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! What the operator looks at, one at a time.
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::queue::Whose;
 use crate::directory::ObjectKey;
 use crate::resources::Kind;
 
@@ -10,8 +12,8 @@ use crate::resources::Kind;
 pub enum Work {
     /// An object of a user's kind.
     Object(Kind, ObjectKey),
-    /// A Credential whose owner seems to be gone.
-    Orphan(ObjectKey),
+    /// A Credential whose owner seems to be gone, and the namespace that the owner was in.
+    Orphan(ObjectKey, Arc<str>),
     /// A key Secret whose Identity seems to be gone.
     KeySecret(ObjectKey),
     /// All Credentials, for those that nobody saw being orphaned.
@@ -23,7 +25,7 @@ impl Work {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Object(kind, _) => kind.as_str(),
-            Self::Orphan(_) => "Orphan",
+            Self::Orphan(..) => "Orphan",
             Self::KeySecret(_) => "KeySecret",
             Self::Sweep => "Sweep",
         }
@@ -33,10 +35,21 @@ impl Work {
 impl fmt::Display for Work {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Object(_, key) | Self::Orphan(key) | Self::KeySecret(key) => {
+            Self::Object(_, key) | Self::Orphan(key, _) | Self::KeySecret(key) => {
                 write!(out, "{} {key}", self.label())
             }
             Self::Sweep => out.write_str(self.label()),
+        }
+    }
+}
+
+impl Whose for Work {
+    fn whose(&self) -> Arc<str> {
+        match self {
+            Self::Object(_, ObjectKey { namespace, .. })
+            | Self::Orphan(_, namespace)
+            | Self::KeySecret(ObjectKey { namespace, .. }) => namespace.clone(),
+            Self::Sweep => Arc::default(),
         }
     }
 }

@@ -62,7 +62,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// How it works.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
-    /// Passes at once.
+    /// Passes at once; those of one namespace are three quarters of them at most.
     pub workers: usize,
     /// No request to the API server takes longer.
     pub request_timeout: SignedDuration,
@@ -71,7 +71,7 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            workers: 24,
+            workers: 32,
             request_timeout: SignedDuration::from_secs(10),
         }
     }
@@ -112,7 +112,7 @@ struct Memory {
     /// What the directory said of it.
     judgement: u64,
     /// When it is to be looked at again.
-    again: Instant,
+    again: Next,
 }
 
 /// How a look ended.
@@ -154,7 +154,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             tuning,
             notices,
             directory: RwLock::new(Directory::new(settings)),
-            queue: Queue::default(),
+            queue: Queue::new(tuning.workers),
             active: AtomicBool::new(false),
             led_since: OnceLock::new(),
             macs: Mutex::default(),
@@ -396,7 +396,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if let Some(memory) = self.recall(work)
             && !self.has_reason(reasons, memory, judgement)
         {
-            return Next::At(memory.again);
+            return memory.again;
         }
         let start = Instant::now();
         let span = traces::pass(work.label(), work);
@@ -407,7 +407,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Ok(Look::Settled(until)) => {
                 let again = again(start, until);
                 lock(&self.memory).insert(work.clone(), Memory { judgement, again });
-                Next::At(again)
+                again
             }
             Ok(Look::Soon) => Next::At(start + SOON),
             Ok(Look::Gone) => {
@@ -493,7 +493,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Work::Object(Kind::ServiceAccessToken, key) => {
                 self.owner(OwnerKind::ServiceAccessToken, key).await
             }
-            Work::Object(Kind::Credential, key) | Work::Orphan(key) => self.orphan(key).await,
+            Work::Object(Kind::Credential, key) | Work::Orphan(key, _) => self.orphan(key).await,
             Work::KeySecret(key) => self.key_secret(key).await,
             Work::Sweep => Ok(self.sweep_all()),
         }
@@ -614,12 +614,14 @@ fn is_deleting(live: &Value) -> bool {
 }
 
 /// The moment of a timestamp, or of the next look without a reason.
-fn again(start: Instant, until: Option<Timestamp>) -> Instant {
-    let wait = until.map_or(AT_LEAST_EVERY, |until| {
-        // A negative time is over: now.
-        Duration::try_from(until.duration_since(now())).unwrap_or_default()
-    });
-    start + wait.min(AT_LEAST_EVERY)
+fn again(start: Instant, until: Option<Timestamp>) -> Next {
+    // A negative time is over: now.
+    let wait = until
+        .map(|until| Duration::try_from(until.duration_since(now())).unwrap_or_default())
+        .filter(|wait| *wait < AT_LEAST_EVERY);
+    wait.map_or(Next::Resync(start + AT_LEAST_EVERY), |wait| {
+        Next::At(start + wait)
+    })
 }
 
 /// The innermost error, which says what went wrong.
@@ -691,5 +693,69 @@ mod tests {
         }
         let Depth { ready, later, .. } = controller.depth();
         assert_eq!((ready, later), (before.ready, before.later));
+    }
+
+    /// One tenant toggles a Scope that very many tokens name; another waits for a first token.
+    #[tokio::test]
+    async fn a_first_token_goes_before_what_follows_from_another_tenants_scope() {
+        const MANY: usize = 2500;
+        let answer = tower::service_fn(async |_: http::Request<Body>| {
+            Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
+        });
+        let client = kube::Client::new(answer, "default");
+        let api = KubeApi::new(client, Duration::from_secs(1), Fence::open());
+        let controller = Controller::new(
+            api,
+            OwnWrites::default(),
+            Settings::default(),
+            Tuning::default(),
+            Notices::ignored(),
+        );
+        controller.lead();
+        let token = |namespace: &str, name: &str| {
+            format!(
+                "---\napiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {{clientRef: {{name: shop}}, scopes: [orders.read]}}\n"
+            )
+        };
+        let many: String = (0..MANY).map(|n| token("blue", &format!("t{n}"))).collect();
+        let mut world = World::new("");
+        let mut apply = |yaml: &str| {
+            let changes = world.changes(yaml);
+            controller.changed(changes.into_iter().map(|it| (it, "1".into())).collect());
+        };
+        let pass_all = async |most: usize| {
+            let mut passed = Vec::new();
+            while passed.len() < most && controller.depth().ready > 0 {
+                let (work, _) = controller.queue.next().await;
+                controller.queue.done(&work, Next::Idle);
+                passed.push(work.to_string());
+            }
+            passed
+        };
+        apply(&(QUICKSTART.to_owned() + &many));
+        pass_all(usize::MAX).await;
+        let scope = "
+apiVersion: symbolon.dev/v1alpha1
+kind: Scope
+metadata: {name: orders.read, namespace: platform}
+spec:
+  identityRef: {name: main}
+  audiences: [https://other.example.com]
+  allowedNamespaces: {from: All}
+";
+        apply(scope);
+        pass_all(10).await;
+        assert!(
+            controller.depth().ready > MANY - 20,
+            "{:?}",
+            controller.depth()
+        );
+        apply(&token("green", "first"));
+        let passed = pass_all(usize::MAX).await;
+        let turn = passed
+            .iter()
+            .position(|work| work == "ServiceAccessToken green/first");
+        assert!(turn.unwrap() <= 5, "it was passed after {turn:?}");
+        assert!(passed.len() > MANY - 20, "the others come all the same");
     }
 }

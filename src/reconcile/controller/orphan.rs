@@ -128,7 +128,11 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     pub(super) fn sweep_all(&self) -> Look {
         let (directory, now) = (self.directory(), now());
         for key in lock(&self.sweep).due(&directory, now) {
-            self.queue.add_slow(Work::Orphan(key));
+            let owner = directory
+                .credential(&key)
+                .map(|it| it.owner.key.namespace.clone());
+            self.queue
+                .add_slow(Work::Orphan(key, owner.unwrap_or_default()));
         }
         Look::Settled(now.checked_add(SWEEP_EVERY).ok())
     }
