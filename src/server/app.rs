@@ -45,6 +45,8 @@ pub struct Config {
     /// Names by which it may be called, with their ports; `None`: any. Dev mode sets them, since a server on a
     /// developer's machine must not answer a web page that had its own name rebound to it.
     pub allowed_hosts: Option<Vec<String>>,
+    /// The same for the health port, which shows metrics.
+    pub allowed_health_hosts: Option<Vec<String>>,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
 }
@@ -57,6 +59,7 @@ impl Config {
             settings: Settings::default(),
             limits: Limits::default(),
             allowed_hosts: None,
+            allowed_health_hosts: None,
             metrics: Arc::default(),
         }
     }
@@ -75,6 +78,7 @@ struct Inner {
     uses: Uses,
     limits: Limits,
     allowed_hosts: Option<Vec<String>>,
+    allowed_health_hosts: Option<Vec<String>>,
     in_flight: AtomicUsize,
     shares: Shares,
     slow_bodies: Mutex<Places<Arc<SlowBody>>>,
@@ -117,6 +121,7 @@ impl App {
             )),
             limits: config.limits,
             allowed_hosts: config.allowed_hosts,
+            allowed_health_hosts: config.allowed_health_hosts,
             in_flight: AtomicUsize::new(0),
             failures: Throttle::default(),
             noted_refusals: Throttle::default(),
@@ -272,16 +277,12 @@ impl App {
     }
 
     fn is_meant(&self, request: &Request<Body>) -> bool {
-        let Some(allowed) = &self.0.allowed_hosts else {
-            return true;
-        };
-        let authority = request.uri().authority().map(Authority::as_str);
-        let host = request
-            .headers()
-            .get(HOST)
-            .and_then(|host| host.to_str().ok());
-        let host = authority.or(host);
-        host.is_some_and(|host| allowed.iter().any(|it| it.eq_ignore_ascii_case(host)))
+        is_named(self.0.allowed_hosts.as_deref(), request)
+    }
+
+    /// Whether a request of the health port names it by a name that it has.
+    pub(super) fn is_meant_for_health(&self, request: &Request<Body>) -> bool {
+        is_named(self.0.allowed_health_hosts.as_deref(), request)
     }
 
     /// Counts a failed authentication.
@@ -435,4 +436,18 @@ impl Origin {
             is_trusted: site.trusts(address),
         }
     }
+}
+
+/// Whether a request names its server by one of these names; `None`: by any.
+fn is_named(allowed: Option<&[String]>, request: &Request<Body>) -> bool {
+    let Some(allowed) = allowed else {
+        return true;
+    };
+    let authority = request.uri().authority().map(Authority::as_str);
+    let host = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok());
+    let host = authority.or(host);
+    host.is_some_and(|host| allowed.iter().any(|it| it.eq_ignore_ascii_case(host)))
 }

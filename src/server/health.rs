@@ -1,9 +1,10 @@
 //! Health and metrics, on a port of their own: `/livez`, `/readyz`, `/metrics`.
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
@@ -17,7 +18,17 @@ pub(super) fn router(app: App) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .layer(from_fn_with_state(app.clone(), named))
         .with_state(app)
+}
+
+/// A web page whose name was rebound to this machine sends its own name.
+async fn named(State(app): State<App>, request: Request, next: Next) -> Response {
+    if app.is_meant_for_health(&request) {
+        next.run(request).await
+    } else {
+        StatusCode::MISDIRECTED_REQUEST.into_response()
+    }
 }
 
 async fn ready(State(app): State<App>) -> Response {

@@ -251,6 +251,33 @@ async fn a_caller_has_its_share_of_requests_behind_a_trusted_proxy_too() {
 }
 
 #[tokio::test]
+async fn a_health_port_with_names_answers_to_no_other() {
+    let fixture = Fixture::of(QUICKSTART, |config| {
+        config.allowed_health_hosts = Some(vec!["127.0.0.1:8081".into()]);
+    });
+    for path in ["/metrics", "/readyz", "/livez", "/nothing"] {
+        for (host, is_refused) in [
+            ("127.0.0.1:8081", false),
+            ("evil.example:8081", true),
+            ("127.0.0.1:8080", true),
+        ] {
+            let request = Request::get(path).header("host", host);
+            let request = request.body(Body::empty()).unwrap();
+            let answer = health::router(fixture.app.clone()).call(request).await;
+            let status = answer.unwrap().status();
+            assert_eq!(
+                status == StatusCode::MISDIRECTED_REQUEST,
+                is_refused,
+                "{path} {host}"
+            );
+        }
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let answer = health::router(fixture.app.clone()).call(request).await;
+        assert_eq!(answer.unwrap().status(), StatusCode::MISDIRECTED_REQUEST);
+    }
+}
+
+#[tokio::test]
 async fn a_uri_beyond_the_limit_is_414() {
     let fixture = Fixture::new();
     let reply = fixture.get(&format!("/id/{}", "x".repeat(9000))).await;
