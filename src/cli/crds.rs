@@ -1,12 +1,13 @@
 //! `symbolon crds`: the CustomResourceDefinitions, for `kubectl apply` or as files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::reference;
+use super::{reference, terminal};
 use crate::resources::{Kind, crd, crds, to_yaml};
+use crate::state_file::{Dir, Mode};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -31,18 +32,27 @@ enum Format {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.format == Format::Markdown {
-        print!("{}", reference::markdown(&crds()));
+        terminal::print(&reference::markdown(&crds()))?;
         return Ok(ExitCode::SUCCESS);
     }
+    let folder = match &args.output {
+        None => None,
+        Some(path) => {
+            let opened = Dir::open(path);
+            let opened = opened.with_context(|| format!("cannot open {}", path.display()))?;
+            Some((opened, path))
+        }
+    };
     for kind in Kind::ALL {
         let yaml = to_yaml(&crd(kind)).with_context(|| format!("cannot render {kind}"))?;
-        match &args.output {
-            Some(folder) => {
-                let file = folder.join(format!("{}.yaml", kind.plural()));
-                std::fs::write(&file, yaml)
-                    .with_context(|| format!("cannot write {}", file.display()))?;
+        match &folder {
+            Some((folder, path)) => {
+                let file = format!("{}.yaml", kind.plural());
+                // A link in the place of a file is replaced, not followed.
+                let written = folder.write(Path::new(&file), yaml.as_bytes(), Mode::Public);
+                written.with_context(|| format!("cannot write {}", path.join(file).display()))?;
             }
-            None => println!("---\n{yaml}"),
+            None => terminal::print(&format!("---\n{yaml}\n"))?,
         }
     }
     Ok(ExitCode::SUCCESS)

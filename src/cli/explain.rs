@@ -6,11 +6,15 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::clock;
 use super::manifests::{self, World};
+use super::{clock, terminal};
+use crate::directory::suggest::one_line;
 use crate::directory::{Directory, ObjectKey, Settings, Step, Verdict};
 use crate::resources::Kind;
 use crate::source::manifest::{Manifest, ManifestObject};
+
+/// Faults of manifests that are told.
+const MOST_FAULTS: usize = 50;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -20,7 +24,7 @@ use crate::source::manifest::{Manifest, ManifestObject};
   symbolon explain token shop/nightly --dir team/ --dir platform/ -o json
   kubectl get sat,oac -n shop -o yaml | symbolon explain token shop/nightly --dir - --dir platform/
 
-Exit status: 0: every rule holds; 1: one refuses; 2: asked wrongly.")]
+Exit status: 0: every rule holds; 1: one refuses; 2: asked wrongly, or the answer cannot be written.")]
 pub(super) struct Args {
     #[command(subcommand)]
     what: What,
@@ -85,7 +89,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (world, manifests) = match world(common, now) {
         Ok(read) => read,
         Err(error) => {
-            eprintln!("symbolon: {error:#}");
+            terminal::complain(&error);
             return Ok(ExitCode::from(super::ASKED_WRONGLY));
         }
     };
@@ -115,10 +119,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let warnings = unwritten(directory, &args.what);
     let allowed = steps.iter().all(|step| step.verdict == Verdict::Holds);
     match common.output {
-        Output::Text => print!(
-            "{}",
-            text(kind, &common.object, &steps, &[life, warnings].concat())
-        ),
+        Output::Text => {
+            let notes = [life, warnings].concat();
+            terminal::print(&text(kind, &common.object, &steps, &notes))?;
+        }
         Output::Json => {
             let ObjectKey { namespace, name } = &common.object;
             let mut report = json!({"kind": kind, "namespace": **namespace, "name": **name, "allowed": allowed, "steps": steps});
@@ -128,7 +132,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             if !warnings.is_empty() {
                 report["warnings"] = json!(warnings);
             }
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            terminal::print_json(&report)?;
         }
     }
     Ok(if allowed {
@@ -157,14 +161,23 @@ fn unwritten(directory: &Directory, what: &What) -> Vec<String> {
 /// Faults of the manifests go to standard error: what they hide is not there to be explained.
 fn world(common: &Common, now: Timestamp) -> anyhow::Result<(World, Vec<Manifest>)> {
     let manifests = manifests::read(&common.dir)?;
-    for manifest in &manifests {
-        for fault in &manifest.faults {
-            let place = manifest.source.position(fault.span.start);
-            eprintln!(
-                "{}:{}:{}: {}",
-                manifest.source.name, place.line, place.column, fault.message
-            );
-        }
+    let faults = manifests.iter().flat_map(|manifest| {
+        manifest
+            .faults
+            .iter()
+            .map(|fault| (&manifest.source, fault))
+    });
+    for (source, fault) in faults.clone().take(MOST_FAULTS) {
+        let place = source.position(fault.span.start);
+        let line = format!(
+            "{}:{}:{}: {}",
+            source.name, place.line, place.column, fault.message
+        );
+        terminal::note(&one_line(&line));
+    }
+    let more = faults.count().saturating_sub(MOST_FAULTS);
+    if more > 0 {
+        terminal::note(&format!("and {more} more: symbolon check tells them"));
     }
     let settings = Settings {
         default_identity: common.default_identity.clone(),
@@ -227,9 +240,9 @@ fn text(kind: &str, key: &ObjectKey, steps: &[Step], life: &[String]) -> String 
             Verdict::Holds => "✓",
             Verdict::Refuses => "✗",
         };
-        format!("  {mark} {}: {}\n", step.rule, step.message)
+        format!("  {mark} {}: {}\n", step.rule, one_line(&step.message))
     };
     let rules: String = steps.iter().map(line).collect();
-    let life = life.iter().flat_map(|line| ["  · ", line, "\n"]);
+    let life = life.iter().map(|line| format!("  · {}\n", one_line(line)));
     format!("{kind} {key}\n{rules}{}", life.collect::<String>())
 }

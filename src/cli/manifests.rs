@@ -44,6 +44,13 @@ pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
             manifests.push(Manifest::read("<stdin>", &bytes));
             continue;
         }
+        if files::is_descriptor(path) {
+            let name = path.display().to_string();
+            let read = std::fs::File::open(path).and_then(files::read_bounded);
+            let bytes = read.with_context(|| format!("cannot read {name}"))?;
+            manifests.push(Manifest::read(&name, &bytes));
+            continue;
+        }
         for file in files_of(path)? {
             if seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone())) {
                 manifests.push(files::read(&file));
@@ -56,8 +63,14 @@ pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
 fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let metadata =
         std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if !metadata.is_dir() {
+    if metadata.is_file() {
         return Ok(vec![path.to_owned()]);
+    }
+    if !metadata.is_dir() {
+        bail!(
+            "cannot read {}: it is not a regular file or a directory: name - and pipe it in",
+            path.display()
+        );
     }
     let read = || Folder::open(path, &[])?.files();
     let files = read().with_context(|| format!("cannot read {}", path.display()))?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
-use super::Cli;
+use super::{Cli, terminal};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
@@ -17,12 +17,14 @@ const PREFACE: &str = "# Commands
 `symbolon help COMMAND` says the same. An option that has a variable can be given by it; on the command line it wins. Where
 an option may be given several times, its variable holds the values with commas between them. The chart sets the
 variables of the operator: see its [values](../charts/symbolon/README.md). Exit status 0: done; 1: it did not succeed; 2: it
-was asked wrongly.
+was asked wrongly, or the standard output cannot be written, as on a full disk.
+A closed pipe (`symbolon check DIR | head`) does not change the exit status. Control characters and marks of direction in
+names, messages and excerpts are printed as escapes (`\\u{1b}`, in JSON `\\u001b`).
 ";
 
-pub(super) fn run(_: &Args) -> ExitCode {
-    print!("{}", markdown());
-    ExitCode::SUCCESS
+pub(super) fn run(_: &Args) -> anyhow::Result<ExitCode> {
+    terminal::print(&markdown())?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn markdown() -> String {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use super::terminal;
 use crate::telemetry::{Described, Metrics, OperatorMetrics};
 
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,7 @@ owners, at most once a minute and when somebody asks. Every replica tells them a
 operators tell no `symbolon_operator_objects` but `Unseen`: join with `symbolon_operator_leading == 1`.
 ";
 
-pub(super) fn run(_: &Args) -> ExitCode {
+pub(super) fn run(_: &Args) -> anyhow::Result<ExitCode> {
     let (server, operator) = (Metrics::default(), OperatorMetrics::default());
     let parts = [
         (
@@ -38,11 +39,13 @@ pub(super) fn run(_: &Args) -> ExitCode {
         ),
         ("Operator (`symbolon operator`)", operator.described()),
     ];
-    print!("{PREFACE}");
+    let mut text = PREFACE.to_owned();
     for (title, metrics) in parts {
-        print!("\n## {title}\n\n{}", table(metrics));
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n## {title}\n\n{}", table(metrics));
     }
-    ExitCode::SUCCESS
+    terminal::print(&text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn table(metrics: &[Described]) -> String {

@@ -1,11 +1,5 @@
 //! The commands: each reads its arguments, wires what lies below, and turns what comes back into words
 //! and an exit status. No rule lives here.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is where the program talks to people"
-)]
-
 mod check;
 mod clock;
 mod cluster;
@@ -24,6 +18,7 @@ mod reference;
 mod restore;
 mod serve;
 mod signals;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -49,7 +44,7 @@ pub struct Cli {
     command: Command,
 }
 
-/// Exit status for a question that cannot be answered, as clap has it.
+/// Exit status for a question that cannot be answered, as clap has it, and for an answer that cannot be written.
 const ASKED_WRONGLY: u8 = 2;
 
 #[derive(Debug, Subcommand)]
@@ -76,7 +71,8 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what was asked. Exit status 0: done; 1: it did not succeed; 2: it was asked wrongly.
+    /// Does what was asked. Exit status 0: done; 1: it did not succeed; 2: it was asked wrongly, or what is to be printed
+    /// cannot be written.
     pub fn run(self) -> ExitCode {
         small_pages();
         let result = match self.command {
@@ -84,16 +80,28 @@ impl Cli {
             Command::Crds(args) => crds::run(&args),
             Command::Dev(args) => dev::run(&args),
             Command::Explain(args) => explain::run(&args),
-            Command::Manual(args) => Ok(manual::run(&args)),
-            Command::Metrics(args) => Ok(metrics::run(&args)),
+            Command::Manual(args) => manual::run(&args),
+            Command::Metrics(args) => metrics::run(&args),
             Command::Operator(args) => operator::run(args),
             Command::Restore(args) => restore::run(&args),
             Command::Serve(args) => serve::run(args),
         };
         result.unwrap_or_else(|error| {
-            eprintln!("symbolon: {error:#}");
-            ExitCode::FAILURE
+            terminal::complain(&error);
+            if error.is::<terminal::Unwritable>() {
+                ExitCode::from(ASKED_WRONGLY)
+            } else {
+                ExitCode::FAILURE
+            }
         })
+    }
+}
+
+/// Parses the arguments of the process and does what was asked.
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(said) => terminal::usage(&said),
     }
 }
 

@@ -44,6 +44,8 @@ pub mod usage;
 mod verify;
 pub mod volume;
 
+use suggest::one_line;
+
 pub use admit::Settings;
 pub use cidr::{Cidr, NoCidr};
 pub use counts::{Counts, Named};
@@ -113,8 +115,10 @@ impl PartialOrd for ObjectKey {
     }
 }
 
+/// Names that no API server accepts come from files: what they would do to a terminal is written as escapes.
 impl std::fmt::Display for ObjectKey {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{}/{}", self.namespace, self.name)
+        let (namespace, name) = (one_line(&self.namespace), one_line(&self.name));
+        write!(out, "{namespace}/{name}")
     }
 }

@@ -1,5 +1,7 @@
 //! "Did you mean …": the nearest of some known names, and user text made safe to show.
 
+use std::borrow::Cow;
+
 /// The name among `known` that `written` was most likely meant to be; `None` if none is near.
 ///
 /// Letter case, `_` and `-` do not count: `client_id` and `clientID` are `clientId`.
@@ -57,7 +59,17 @@ pub fn shown(text: &str) -> String {
     out
 }
 
-/// One character, written as an escape if it is a control or changes the direction of text.
+/// What a user wrote, as one line of any length: marks that would change how the rest is displayed, and the ends of
+/// lines, are written as escapes.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if text.chars().any(|c| Shown(c).is_escaped()) {
+        Cow::Owned(text.chars().map(|c| Shown(c).to_string()).collect())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// One character, written as an escape if it is a control, is invisible, or changes the direction of text.
 #[derive(Clone, Copy)]
 pub struct Shown(pub char);
 
@@ -66,8 +78,10 @@ impl Shown {
     pub fn is_escaped(self) -> bool {
         self.0.is_control()
             || matches!(self.0,
-                '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+                '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+                | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
     }
 }
 
@@ -108,5 +122,10 @@ mod tests {
         assert_eq!(shown("a\u{202e}b\0\n"), "a\\u{202e}b\\u{0}\\u{a}");
         assert_eq!(shown(&"é".repeat(65)), format!("{}…", "é".repeat(64)));
         assert_eq!(shown("plain ümlaut"), "plain ümlaut");
+        assert_eq!(one_line("plain ümlaut"), "plain ümlaut");
+        assert_eq!(
+            one_line("a\u{1b}]0;b\u{7}\r\n\u{9b}"),
+            "a\\u{1b}]0;b\\u{7}\\u{d}\\u{a}\\u{9b}"
+        );
     }
 }

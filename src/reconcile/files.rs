@@ -12,10 +12,11 @@
 //! they return: none comes late. Absent: the objects' manifests, which belong to whoever writes them; the
 //! newest state of each is put here by whoever reads them.
 
+mod layout;
+
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,19 +25,22 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
+use self::layout::{is_safe, path, status_path};
 use super::cluster::{ApiError, Cluster, Precondition};
 use super::key_secrets;
 use super::kube_api::OwnWrites;
 use super::report::Reports;
 use super::secret::SecretObject;
-use crate::directory::{ObjectKey, Revocation, revocation, schema, usage};
+use crate::directory::{ObjectKey, Revocation, revocation, usage};
 use crate::resources::{Credential, CredentialStatus, Kind, OwnerKind};
-use crate::state_file;
+use crate::state_file::{Chosen, Content, Dir, Mode, Refusal, open_state};
 use crate::tokens::{TokenHash, TokenId};
 
 type Manifest = Map<String, Value>;
 
 const GITIGNORE: &str = "*\n";
+/// The longest file that is read, in bytes: no object of Kubernetes is longer, encoded and with its metadata.
+const LONGEST: u64 = 4 << 20;
 
 /// The folder, and the objects as they were last read. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ pub struct Files(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
+    /// The folder at `root`. All that is done below it is done through this: it follows no link.
+    dir: Arc<Dir>,
     objects: Mutex<BTreeMap<(Kind, ObjectKey), Value>>,
     /// Makes versions of objects; those of files are told from the files.
     versions: AtomicU64,
@@ -71,30 +77,34 @@ pub enum OpenError {
     /// Another process has it.
     #[error("{0} is in use by another process: stop that one, or give another folder with --state")]
     InUse(PathBuf),
-    /// The file system refuses.
+    /// It cannot be used, or must not be.
     #[error("cannot use {0} as state folder")]
-    Io(PathBuf, #[source] io::Error),
+    Refused(PathBuf, #[source] Refusal),
 }
 
 impl Files {
     /// Opens a state folder; makes it where it is absent. What becomes of Credentials is told to the receiver.
     pub fn open(
         root: &Path,
+        chosen: Chosen,
     ) -> Result<(Self, mpsc::UnboundedReceiver<CredentialEvent>), OpenError> {
-        let failed = |error| OpenError::Io(root.to_owned(), error);
-        state_file::ensure_folder(root).map_err(failed)?;
+        let refused = |refusal| OpenError::Refused(root.to_owned(), refusal);
+        let failed = |error: io::Error| refused(error.into());
+        let dir = open_state(root, chosen).map_err(refused)?;
         for folder in ["secrets", "keys", "credentials", "status"] {
-            state_file::ensure_folder(&root.join(folder)).map_err(failed)?;
+            dir.ensure(Path::new(folder)).map_err(failed)?;
         }
-        state_file::write(&root.join(".gitignore"), GITIGNORE.as_bytes()).map_err(failed)?;
-        let lock = state_file::open_lock(&root.join(".lock")).map_err(failed)?;
+        dir.write(Path::new(".gitignore"), GITIGNORE.as_bytes(), Mode::Private)
+            .map_err(failed)?;
+        let lock = dir.open_lock(Path::new(".lock")).map_err(failed)?;
         lock.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => OpenError::InUse(root.to_owned()),
-            fs::TryLockError::Error(error) => failed(error),
+            TryLockError::WouldBlock => OpenError::InUse(root.to_owned()),
+            TryLockError::Error(error) => failed(error),
         })?;
         let (credentials, told) = mpsc::unbounded_channel();
         let inner = Inner {
             root: root.to_owned(),
+            dir: Arc::new(dir),
             objects: Mutex::default(),
             versions: AtomicU64::default(),
             own: OwnWrites::default(),
@@ -110,6 +120,11 @@ impl Files {
         &self.0.own
     }
 
+    /// The state folder, for what else is kept in it.
+    pub fn dir(&self) -> Arc<Dir> {
+        self.0.dir.clone()
+    }
+
     /// Where people find Secrets.
     pub fn secrets_folder(&self) -> PathBuf {
         self.0.root.join("secrets")
@@ -120,11 +135,15 @@ impl Files {
         self.0.root.join("keys")
     }
 
-    /// Where a Secret is, or would be; `None` for a name that is none.
+    /// The path at which users find a Secret; `None` if its name is not valid.
     pub fn secret_path(&self, key: &ObjectKey) -> Option<PathBuf> {
+        Some(self.0.root.join(self.secret_file(key)?))
+    }
+
+    fn secret_file(&self, key: &ObjectKey) -> Option<PathBuf> {
         let holds_keys = key_secrets::identity_of(key)
             .is_some_and(|identity| self.objects().contains_key(&(Kind::Identity, identity)));
-        self.path(if holds_keys { "keys" } else { "secrets" }, key)
+        path(if holds_keys { "keys" } else { "secrets" }, key)
     }
 
     /// The Secret that a file below the state folder is.
@@ -142,29 +161,12 @@ impl Files {
             .unwrap_or_default()
     }
 
-    fn path(&self, folder: &str, key: &ObjectKey) -> Option<PathBuf> {
-        let is_safe = is_safe(&key.namespace) && is_safe(&key.name);
-        is_safe.then(|| {
-            self.0
-                .root
-                .join(folder)
-                .join(&*key.namespace)
-                .join(format!("{}.yaml", key.name))
-        })
-    }
-
-    fn status_path(&self, kind: Kind, key: &ObjectKey) -> Option<PathBuf> {
-        self.path(&format!("status/{kind}"), key)
-    }
-
     /// An object came or changed. Its status is what was last written for this very object.
     pub fn put_object(&self, kind: Kind, key: ObjectKey, mut manifest: Value) {
         let known = self.objects().get(&(kind, key.clone())).map(status_of);
         let known = known.or_else(|| {
-            let content = state_file::read(&self.status_path(kind, &key)?)
-                .ok()
-                .flatten()?;
-            serde_yaml::from_slice(&content).ok()
+            let content = self.0.dir.read(&status_path(kind, &key)?, LONGEST);
+            serde_yaml::from_slice(&content.ok().flatten()?.bytes).ok()
         });
         if let Some(known) = known.filter(|known| known["uid"] == manifest["metadata"]["uid"]) {
             manifest["status"] = known["status"].clone();
@@ -176,8 +178,8 @@ impl Files {
     /// An object went, and with it the Secrets that it owned, as a cluster's garbage collector has it.
     pub fn remove_object(&self, kind: Kind, key: &ObjectKey) -> io::Result<()> {
         let gone = self.objects().remove(&(kind, key.clone()));
-        if let Some(path) = self.status_path(kind, key) {
-            state_file::remove(&path)?;
+        if let Some(path) = status_path(kind, key) {
+            self.0.dir.remove(&path)?;
         }
         let uid = gone
             .as_ref()
@@ -194,17 +196,19 @@ impl Files {
             let uid = |object: &Value| object["metadata"]["uid"].as_str().map(str::to_owned);
             objects.values().filter_map(uid).collect()
         };
-        for namespace in subfolders(&self.secrets_folder())? {
+        for namespace in self.namespaces("secrets")? {
             self.collect_secrets(&namespace, &|owner| !uids.iter().any(|uid| uid == owner))?;
         }
         Ok(())
     }
 
     fn collect_secrets(&self, namespace: &str, is_gone: &dyn Fn(&str) -> bool) -> io::Result<()> {
-        for path in manifests(&self.secrets_folder().join(namespace))? {
-            let secret = state_file::read(&path)?.as_deref().and_then(manifest_of);
+        for path in self.manifests("secrets", namespace)? {
+            // What cannot be read is not ours.
+            let secret = self.0.dir.read(&path, LONGEST).ok().flatten();
+            let secret = secret.and_then(|secret| manifest_of(&Zeroizing::new(secret.bytes)));
             if secret.as_ref().and_then(controller).is_some_and(is_gone) {
-                state_file::remove(&path)?;
+                self.0.dir.remove(&path)?;
             }
         }
         Ok(())
@@ -212,15 +216,33 @@ impl Files {
 
     /// All Credentials that can be read.
     pub fn credentials(&self) -> io::Result<Vec<Credential>> {
-        let folder = self.0.root.join("credentials");
         let mut found = Vec::new();
-        for namespace in subfolders(&folder)? {
-            for path in manifests(&folder.join(namespace))? {
+        for namespace in self.namespaces("credentials")? {
+            for path in self.manifests("credentials", &namespace)? {
                 let key = Self::secret_at(&path);
                 found.extend(key.and_then(|key| self.read_credential(&key).ok().flatten()));
             }
         }
         Ok(found)
+    }
+
+    /// The namespaces that have a folder in one of ours.
+    fn namespaces(&self, folder: &str) -> io::Result<Vec<String>> {
+        let entries = self.0.dir.entries(Path::new(folder))?.into_iter();
+        let folders = entries.filter(|entry| entry.is_folder);
+        Ok(folders
+            .filter_map(|entry| entry.name.into_string().ok())
+            .collect())
+    }
+
+    /// The files of manifests in the folder of a namespace.
+    fn manifests(&self, folder: &str, namespace: &str) -> io::Result<Vec<PathBuf>> {
+        let folder = Path::new(folder).join(namespace);
+        let entries = self.0.dir.entries(&folder)?.into_iter();
+        let paths = entries.map(|entry| folder.join(entry.name));
+        Ok(paths
+            .filter(|path| path.extension().is_some_and(|it| it == "yaml"))
+            .collect())
     }
 
     /// Revokes a token of a Credential, on condition of the Credential's uid where one is given. A token that is not
@@ -285,10 +307,9 @@ impl Files {
     }
 
     fn drop_credential(&self, key: &ObjectKey) -> Result<(), ApiError> {
-        let path = self
-            .path("credentials", key)
-            .ok_or_else(|| unsafe_name(key))?;
-        state_file::remove(&path).map_err(|error| unavailable(&path, &error))?;
+        let path = path("credentials", key).ok_or_else(|| unsafe_name(key))?;
+        let removed = self.0.dir.remove(&path);
+        removed.map_err(|error| unavailable(&path, &error))?;
         self.tell(CredentialEvent::Gone(key.clone()));
         Ok(())
     }
@@ -310,8 +331,8 @@ impl Files {
     }
 
     fn read_secret(&self, key: &ObjectKey) -> Result<Option<SecretObject>, ApiError> {
-        let path = self.secret_path(key).ok_or_else(|| unsafe_name(key))?;
-        let Some((mut manifest, version)) = read(&path)? else {
+        let path = self.secret_file(key).ok_or_else(|| unsafe_name(key))?;
+        let Some((mut manifest, version)) = self.read(&path)? else {
             return Ok(None);
         };
         stamp(&mut manifest, key, version);
@@ -321,10 +342,8 @@ impl Files {
     }
 
     fn read_credential(&self, key: &ObjectKey) -> Result<Option<Credential>, ApiError> {
-        let path = self
-            .path("credentials", key)
-            .ok_or_else(|| unsafe_name(key))?;
-        let Some((mut manifest, version)) = read(&path)? else {
+        let path = path("credentials", key).ok_or_else(|| unsafe_name(key))?;
+        let Some((mut manifest, version)) = self.read(&path)? else {
             return Ok(None);
         };
         stamp(&mut manifest, key, version);
@@ -419,10 +438,11 @@ impl Cluster for Files {
         let _writing = self.writing();
         let stored = self.read_secret(key)?.ok_or(ApiError::NotFound)?;
         let path = self
-            .secret_path(key)
+            .secret_file(key)
             .filter(|_| stored.precondition() == *only)
             .ok_or(ApiError::Conflict)?;
-        state_file::remove(&path).map_err(|error| unavailable(&path, &error))
+        let removed = self.0.dir.remove(&path);
+        removed.map_err(|error| unavailable(&path, &error))
     }
 }
 
@@ -451,11 +471,9 @@ impl Reports for Files {
             stored["metadata"]["resourceVersion"] = version.clone().into();
         }
         self.0.own.note(&version);
-        let path = self
-            .status_path(kind, &key)
-            .ok_or_else(|| unsafe_name(&key))?;
+        let path = status_path(kind, &key).ok_or_else(|| unsafe_name(&key))?;
         match status_of(object) {
-            Value::Object(status) => store(&path, status),
+            Value::Object(status) => self.store(&path, status),
             _ => Ok(()),
         }
     }
@@ -467,8 +485,8 @@ impl Files {
         key: &ObjectKey,
         manifest: Map<String, Value>,
     ) -> Result<SecretObject, ApiError> {
-        let path = self.secret_path(key).ok_or_else(|| unsafe_name(key))?;
-        store(&path, manifest)?;
+        let path = self.secret_file(key).ok_or_else(|| unsafe_name(key))?;
+        self.store(&path, manifest)?;
         let stored = self.read_secret(key)?.ok_or(ApiError::NotFound)?;
         self.0.own.note(&stored.version().secret_version);
         Ok(stored)
@@ -491,53 +509,44 @@ impl Files {
         key: &ObjectKey,
         credential: &Credential,
     ) -> Result<Credential, ApiError> {
-        let path = self
-            .path("credentials", key)
-            .ok_or_else(|| unsafe_name(key))?;
+        let path = path("credentials", key).ok_or_else(|| unsafe_name(key))?;
         let Ok(Value::Object(manifest)) = serde_json::to_value(credential) else {
             let message = "a Credential that is no object".to_owned();
             return Err(ApiError::Invalid(message));
         };
-        store(&path, manifest)?;
+        self.store(&path, manifest)?;
         self.read_credential(key)?.ok_or(ApiError::NotFound)
     }
-}
 
-/// Writes a manifest. Its version is the file's.
-fn store(path: &Path, mut manifest: Map<String, Value>) -> Result<(), ApiError> {
-    if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("resourceVersion");
+    /// Writes a manifest. Its version is the file's.
+    fn store(&self, path: &Path, mut manifest: Map<String, Value>) -> Result<(), ApiError> {
+        if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("resourceVersion");
+        }
+        let yaml = serde_yaml::to_string(&manifest)
+            .map(Zeroizing::new)
+            .map_err(|error| ApiError::Invalid(error.to_string()))?;
+        let written = self.0.dir.write(path, yaml.as_bytes(), Mode::Private);
+        written.map_err(|error| unavailable(path, &error))
     }
-    let yaml = serde_yaml::to_string(&manifest)
-        .map(Zeroizing::new)
-        .map_err(|error| ApiError::Invalid(error.to_string()))?;
-    if let Some(folder) = path.parent() {
-        state_file::ensure_folder(folder).map_err(|error| unavailable(folder, &error))?;
-    }
-    state_file::write(path, yaml.as_bytes()).map_err(|error| unavailable(path, &error))
-}
 
-/// A manifest and its version: a file that was put back, edited or replaced is another version, even with
-/// the same content.
-fn read(path: &Path) -> Result<Option<(Manifest, String)>, ApiError> {
-    let Some(content) = state_file::read(path)
-        .map_err(|error| unavailable(path, &error))?
-        .map(Zeroizing::new)
-    else {
-        return Ok(None);
-    };
-    let metadata = fs::metadata(path).map_err(|error| unavailable(path, &error))?;
-    // What nobody can read is nobody's: it is not ours to overwrite.
-    let manifest = manifest_of(&content).unwrap_or_default();
-    let text = String::from_utf8_lossy(&content);
-    let hash = TokenHash::of(&text).to_string();
-    let version = format!(
-        "{}-{}.{}",
-        &hash[..16],
-        metadata.mtime(),
-        metadata.mtime_nsec()
-    );
-    Ok(Some((manifest, version)))
+    /// A manifest and its version: a file that was put back, edited or replaced is another version, even with
+    /// the same content.
+    fn read(&self, path: &Path) -> Result<Option<(Manifest, String)>, ApiError> {
+        let read = self.0.dir.read(path, LONGEST);
+        let Some(Content { bytes, modified }) = read.map_err(|error| unavailable(path, &error))?
+        else {
+            return Ok(None);
+        };
+        let bytes = Zeroizing::new(bytes);
+        // A file that is not a manifest is not ours to overwrite.
+        let manifest = manifest_of(&bytes).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let hash = TokenHash::of(&text).to_string();
+        let (seconds, nanoseconds) = modified;
+        let version = format!("{}-{seconds}.{nanoseconds}", &hash[..16]);
+        Ok(Some((manifest, version)))
+    }
 }
 
 fn manifest_of(content: &[u8]) -> Option<Map<String, Value>> {
@@ -566,36 +575,6 @@ fn stamp(manifest: &mut Map<String, Value>, key: &ObjectKey, version: String) {
     }
 }
 
-fn manifests(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        entries => entries?,
-    };
-    for entry in entries {
-        let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml")
-        {
-            found.push(path);
-        }
-    }
-    Ok(found)
-}
-
-/// The namespaces that have a folder.
-fn subfolders(folder: &Path) -> io::Result<Vec<String>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            found.extend(entry.file_name().into_string());
-        }
-    }
-    Ok(found)
-}
-
 /// What the status file of an object holds.
 fn status_of(object: &Value) -> Value {
     json!({ "uid": object["metadata"]["uid"], "status": object["status"] })
@@ -604,11 +583,6 @@ fn status_of(object: &Value) -> Value {
 /// Whether a Credential is the one with this uid, where one is given.
 fn has_uid(credential: &Credential, uid: Option<&str>) -> bool {
     uid.is_none_or(|uid| credential.metadata.uid.as_deref() == Some(uid))
-}
-
-/// A name that is a file's name too, and no way out of the folder.
-fn is_safe(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 253 && name.split('.').all(schema::is_dns_label)
 }
 
 fn new_uid() -> String {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::live::{Birth, Births, ObjectId};
 use crate::directory::ObjectKey;
 use crate::resources::Kind;
-use crate::state_file;
+use crate::state_file::{Dir, Mode};
 
 /// Births in a file of JSON, `<state>/uids.json` in dev mode.
 #[derive(Debug)]
 pub struct BirthFile {
+    dir: Arc<Dir>,
+    /// In `dir`.
     path: PathBuf,
     births: BTreeMap<String, Birth>,
     changed: bool,
@@ -29,16 +32,20 @@ struct Stored {
 }
 
 const VERSION: u32 = 1;
+/// The longest file that is read, in bytes: some 100 bytes for each object.
+const LONGEST: u64 = 64 << 20;
 
 impl BirthFile {
-    /// Reads the file, if there is one. A file that cannot be understood is an error: with new uids,
+    /// Reads the file of a folder, if there is one. A file that cannot be understood is an error: with new uids,
     /// everything that was issued would be void.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let births = match state_file::read(path)? {
-            Some(bytes) => read(&bytes).map_err(|why| unusable(path, &why))?,
+    pub fn open(dir: Arc<Dir>, path: &Path) -> io::Result<Self> {
+        let found = dir.read(path, LONGEST);
+        let births = match found.map_err(|error| unusable(path, &error.to_string()))? {
+            Some(found) => read(&found.bytes).map_err(|why| unusable(path, &why))?,
             None => BTreeMap::new(),
         };
         Ok(Self {
+            dir,
             path: path.to_owned(),
             births,
             changed: false,
@@ -97,7 +104,8 @@ impl Births for BirthFile {
             version: VERSION,
             objects: self.births.clone(),
         };
-        state_file::write(&self.path, &serde_json::to_vec_pretty(&stored)?)?;
+        let content = serde_json::to_vec_pretty(&stored)?;
+        self.dir.write(&self.path, &content, Mode::Private)?;
         self.changed = false;
         Ok(())
     }
@@ -120,19 +128,23 @@ fn born_now() -> Birth {
 mod tests {
     use super::*;
 
+    fn open(folder: &tempfile::TempDir) -> io::Result<BirthFile> {
+        let dir = Dir::open(folder.path()).unwrap();
+        BirthFile::open(Arc::new(dir), Path::new("uids.json"))
+    }
+
     #[test]
     fn births_outlive_a_restart_and_deaths_do_too() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("uids.json");
         let (a, b) = (ObjectKey::new("ns", "a"), ObjectKey::new("ns", "b"));
-        let mut births = BirthFile::open(&path).unwrap();
+        let mut births = open(&folder).unwrap();
         let first = births.birth(Kind::Scope, &a);
         let other = births.birth(Kind::Scope, &b);
         assert_ne!(first.uid, other.uid);
         births.death(Kind::Scope, &b);
         births.save().unwrap();
 
-        let mut births = BirthFile::open(&path).unwrap();
+        let mut births = open(&folder).unwrap();
         assert_eq!(births.birth(Kind::Scope, &a), first);
         assert_ne!(births.birth(Kind::Scope, &b).uid, other.uid);
         births.only(&BTreeSet::new());
@@ -145,7 +157,7 @@ mod tests {
         let path = folder.path().join("uids.json");
         for text in ["{", r#"{"version": 2, "objects": {}}"#] {
             std::fs::write(&path, text).unwrap();
-            let error = BirthFile::open(&path).unwrap_err();
+            let error = open(&folder).unwrap_err();
             assert!(error.to_string().contains("delete it to void"), "{error}");
         }
     }

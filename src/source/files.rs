@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::Manifest;
 use super::yaml::LONGEST;
+use crate::state_file::read_regular;
+
+/// How deep folders are looked into.
+const DEEPEST: usize = 64;
 
 /// A directory of manifests, as far down as it goes.
 #[derive(Clone, Debug)]
@@ -38,11 +42,11 @@ impl Folder {
         &self.root
     }
 
-    /// Its files of manifests in the order of their paths. Hidden files and folders are left out, and
-    /// links that lead out of the directory.
+    /// Its files of manifests in the order of their paths. Hidden files and folders are left out, links to folders, links
+    /// that lead out of the directory, and what is not a regular file.
     pub fn files(&self) -> io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
-        self.walk(&self.root, &mut files)?;
+        self.walk(&self.root, DEEPEST, &mut files)?;
         files.sort();
         Ok(files)
     }
@@ -55,7 +59,12 @@ impl Folder {
         })
     }
 
-    fn walk(&self, folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    fn walk(&self, folder: &Path, deeper: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
+        let Some(deeper) = deeper.checked_sub(1) else {
+            let message =
+                format!("folders are nested deeper than {DEEPEST}: move some of them out");
+            return Err(io::Error::other(message));
+        };
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let path = entry.path();
@@ -66,7 +75,7 @@ impl Folder {
             if kind.is_dir() {
                 if !self.is_ignored(&path) {
                     // A folder that goes away meanwhile has no files.
-                    ignore_absence(self.walk(&path, files))?;
+                    ignore_absence(self.walk(&path, deeper, files))?;
                 }
             } else if is_manifest(&path)
                 && (kind.is_file() || kind.is_symlink() && self.leads_inside(&path))
@@ -123,13 +132,20 @@ fn is_manifest(path: &Path) -> bool {
     matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
-/// Reads one file; what cannot be read is a fault of it.
+/// Reads one regular file; what cannot be read is a fault of it.
 pub fn read(path: &Path) -> Manifest {
     let name = path.display().to_string();
-    match std::fs::File::open(path).and_then(read_bounded) {
+    match read_regular(path, LONGEST as u64) {
         Ok(bytes) => Manifest::read(&name, &bytes),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Manifest::too_long(&name),
         Err(error) => Manifest::unreadable(&name, &error.to_string()),
     }
+}
+
+/// Whether a path is one of the process's own descriptors, as shells write `<(command)`: a pipe there was meant.
+pub fn is_descriptor(path: &Path) -> bool {
+    let below = |folder: &str| path.parent() == Some(Path::new(folder));
+    path == Path::new("/dev/stdin") || below("/dev/fd") || below("/proc/self/fd")
 }
 
 /// Reads no more than it takes to see that something is too long.
@@ -212,5 +228,36 @@ mod tests {
         std::fs::write(&path, vec![b' '; LONGEST + 10]).unwrap();
         assert!(read(&path).faults[0].message.contains("longer than 1 MiB"));
         assert!(Folder::open(&path, &[]).is_err());
+    }
+
+    #[test]
+    fn what_is_not_a_regular_file_is_not_waited_for() {
+        let root = tempfile::tempdir().unwrap();
+        let fifo = root.path().join("fifo.yaml");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let device = root.path().join("device.yaml");
+        std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+        let huge = root.path().join("huge.yaml");
+        let file = std::fs::File::create(&huge).unwrap();
+        file.set_len(10 << 30).unwrap();
+        let folder = Folder::open(root.path(), &[]).unwrap();
+        assert_eq!(folder.files().unwrap(), std::slice::from_ref(&huge));
+        for path in [&fifo, &device] {
+            let message = &read(path).faults[0].message;
+            assert!(message.contains("not a regular file"), "{message}");
+        }
+        assert!(read(&huge).faults[0].message.contains("longer than 1 MiB"));
+    }
+
+    #[test]
+    fn folders_have_a_deepest() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), &format!("{}a.yaml", "d/".repeat(DEEPEST - 1)));
+        let folder = Folder::open(root.path(), &[]).unwrap();
+        assert_eq!(folder.files().unwrap().len(), 1);
+        write(root.path(), &format!("{}a.yaml", "d/".repeat(DEEPEST)));
+        let error = folder.files().unwrap_err().to_string();
+        assert!(error.contains("nested deeper"), "{error}");
     }
 }

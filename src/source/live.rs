@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::manifest::{Fault, Manifest, ManifestObject, SourceText};
+use crate::directory::suggest::one_line;
 use crate::directory::{Labels, ObjectKey, Problem, Reason, Settings, Severity, admit, transition};
 use crate::resources::Kind;
 
@@ -72,11 +73,11 @@ pub struct FileFault {
 impl std::fmt::Display for FileFault {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let place = self.source.position(self.fault.span.start);
-        write!(
-            out,
+        let line = format!(
             "{}:{}:{}: {}",
             self.source.name, place.line, place.column, self.fault.message
-        )
+        );
+        out.write_str(&one_line(&line))
     }
 }
 
@@ -369,7 +370,7 @@ fn twice(file: &File, object: &ManifestObject, owner: &Path) -> FileFault {
         "{} {} is in {} already: take one out",
         object.kind,
         object.key,
-        owner.display()
+        one_line(&owner.display().to_string())
     );
     let problem = Problem::error(Reason::ValueConflict, "/metadata/name", message);
     FileFault {

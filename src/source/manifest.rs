@@ -22,7 +22,12 @@ pub struct SourceText {
     pub name: String,
     /// What is in it.
     pub text: String,
+    /// Places at about every [`STRIDE`] bytes, the first at the beginning: no look for a place goes through the whole text.
+    marks: Vec<(usize, Position)>,
 }
+
+/// Bytes between two places that are known.
+const STRIDE: usize = 1024;
 
 /// A place as people count: from one, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,18 +39,58 @@ pub struct Position {
 }
 
 impl SourceText {
-    /// The place of a byte.
+    /// A text of a name.
+    pub fn new(name: String, text: String) -> Self {
+        let mut at = Position { line: 1, column: 1 };
+        let mut marks = vec![(0, at)];
+        let mut next = STRIDE;
+        for (offset, character) in text.char_indices() {
+            if offset >= next {
+                marks.push((offset, at));
+                next = offset + STRIDE;
+            }
+            at = at.after(character);
+        }
+        Self { name, text, marks }
+    }
+
+    /// The position of a byte offset; an offset that is not a character boundary means the end.
     pub fn position(&self, offset: usize) -> Position {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before
-            .rsplit('\n')
-            .next()
-            .unwrap_or_default()
-            .chars()
-            .count()
-            + 1;
-        Position { line, column }
+        let end = if self.text.is_char_boundary(offset) {
+            offset
+        } else {
+            self.text.len()
+        };
+        let known = self.marks.partition_point(|(mark, _)| *mark <= end);
+        let (mark, at) = self.marks[known.saturating_sub(1)];
+        self.text[mark..end].chars().fold(at, Position::after)
+    }
+
+    /// The line that a byte is in, without its end, and where it begins.
+    pub fn line_at(&self, offset: usize) -> (usize, &str) {
+        let offset = offset.min(self.text.len());
+        let bytes = self.text.as_bytes();
+        let start = bytes[..offset].iter().rposition(|byte| *byte == b'\n');
+        let start = start.map_or(0, |before| before + 1);
+        let end = bytes[offset..].iter().position(|byte| *byte == b'\n');
+        let end = end.map_or(bytes.len(), |more| offset + more);
+        (start, &self.text[start..end])
+    }
+}
+
+impl Position {
+    /// The place after a character that is at this one.
+    const fn after(self, character: char) -> Self {
+        match character {
+            '\n' => Self {
+                line: self.line + 1,
+                column: 1,
+            },
+            _ => Self {
+                line: self.line,
+                column: self.column + 1,
+            },
+        }
     }
 }
 
@@ -106,6 +151,13 @@ impl Manifest {
         manifest
     }
 
+    /// A file that is longer than any may be.
+    pub fn too_long(name: &str) -> Self {
+        let mut manifest = Self::empty(name, String::new());
+        manifest.faults.push(Fault::of_text(yaml::too_long()));
+        manifest
+    }
+
     /// A file that cannot be read at all.
     pub fn unreadable(name: &str, why: &str) -> Self {
         let mut manifest = Self::empty(name, String::new());
@@ -119,12 +171,8 @@ impl Manifest {
     }
 
     fn empty(name: &str, text: String) -> Self {
-        let source = Arc::new(SourceText {
-            name: name.to_owned(),
-            text,
-        });
         Self {
-            source,
+            source: Arc::new(SourceText::new(name.to_owned(), text)),
             objects: vec![],
             namespaces: vec![],
             faults: vec![],
@@ -322,6 +370,23 @@ mod tests {
             format!("{:?} {line}:{column} {}", fault.severity, fault.message)
         };
         manifest.faults.iter().map(fault).collect()
+    }
+
+    #[test]
+    fn places_are_the_same_wherever_the_text_is_long() {
+        let text = "é: 1\n".repeat(STRIDE) + &"ü".repeat(3 * STRIDE) + "\nlast";
+        let source = SourceText::new("a.yaml".into(), text.clone());
+        let counted = |offset: usize| {
+            let before = text.get(..offset).unwrap_or(&text);
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
+            Position { line, column }
+        };
+        for offset in (0..text.len() + 10).step_by(7) {
+            assert_eq!(source.position(offset), counted(offset), "{offset}");
+        }
+        assert_eq!(source.line_at(text.len()).1, "last");
+        assert_eq!(source.line_at(7), (6, "é: 1"));
     }
 
     #[test]

@@ -166,7 +166,9 @@ fn watch(
     root: &Path,
     tell: mpsc::UnboundedSender<Hint>,
 ) -> notify::Result<notify::RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+    // A link may lead to the root of the file system: what is behind one is found by looking.
+    let config = notify::Config::default().with_follow_symlinks(false);
+    let tell = move |event: notify::Result<notify::Event>| {
         let paths = match event {
             // Reading is what we do ourselves.
             Ok(event) if event.kind.is_access() => return,
@@ -175,8 +177,10 @@ fn watch(
         };
         // Nobody listens any more when this fails.
         let _ = tell.send(paths);
-    })?;
-    watcher.watch(root, RecursiveMode::Recursive)?;
+    };
+    let mut watcher = notify::RecommendedWatcher::new(tell, config)?;
+    // The directory itself may be a link: it is what the user named.
+    watcher.watch(&root.join("."), RecursiveMode::Recursive)?;
     Ok(watcher)
 }
 
@@ -341,6 +345,21 @@ mod tests {
         directory.look().unwrap();
         std::fs::write(&path, scope("[")).unwrap();
         assert_eq!(next(&mut directory).await.faults.len(), 1);
+    }
+
+    /// Links lead anywhere: to the root of the file system, or round in a circle.
+    #[test]
+    fn no_folder_is_watched_through_a_link() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::os::unix::fs::symlink(elsewhere.path(), root.path().join("out")).unwrap();
+        std::os::unix::fs::symlink(root.path(), root.path().join("loop")).unwrap();
+        let (tell, mut hints) = mpsc::unbounded_channel();
+        let _watcher = watch(root.path(), tell).unwrap();
+        std::fs::write(elsewhere.path().join("a.yaml"), "").unwrap();
+        std::fs::write(root.path().join("b.yaml"), "").unwrap();
+        // Events come in their order.
+        let told = hints.blocking_recv().unwrap();
+        assert_eq!(told, [root.path().join("b.yaml")]);
     }
 
     #[tokio::test]

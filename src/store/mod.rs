@@ -23,6 +23,8 @@ mod tests;
 
 /// Of its files: what people entrust to it is nobody else's on the node.
 const PRIVATE: u32 = 0o600;
+/// Opening a FIFO in the place of a file fails at once instead of waiting for another process.
+const AT_ONCE: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 /// What marks a file as ours: "SYMB".
 const APPLICATION: i64 = 0x5359_4D42;
 /// Every step of the schema, by its number. One that was released is never changed.
@@ -358,8 +360,12 @@ fn own_file(path: &Path) -> std::io::Result<bool> {
         .truncate(false)
         .write(true)
         .mode(PRIVATE)
+        .custom_flags(AT_ONCE)
         .open(path)?;
     let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
     if found.permissions().mode() & 0o077 != 0 {
         file.set_permissions(Permissions::from_mode(PRIVATE))?;
     }
@@ -379,6 +385,7 @@ async fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
         .truncate(false)
         .write(true)
         .mode(PRIVATE)
+        .custom_flags(AT_ONCE)
         .open(&name)
         .map_err(fault)?;
     let began = Instant::now();

@@ -179,3 +179,19 @@ async fn a_volume_that_cannot_be_written_to_says_so() {
     let absent = open(&folder.path().join("nowhere/symbolon.db")).await;
     assert!(matches!(absent, Err(StoreError::File { .. })));
 }
+
+#[tokio::test]
+async fn a_fifo_or_a_device_in_the_place_of_a_file_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, in_the_way) in [("a.db", "a.db"), ("b.db", "b.db.lock")] {
+        let fifo = folder.path().join(in_the_way);
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let refused = open(&folder.path().join(name)).await.err();
+        assert!(matches!(refused, Some(StoreError::File { .. })), "{name}");
+    }
+    let device = folder.path().join("c.db");
+    std::os::unix::fs::symlink("/dev/null", &device).unwrap();
+    let refused = open(&device).await.err();
+    assert!(matches!(refused, Some(StoreError::File { .. })));
+}

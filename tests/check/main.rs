@@ -6,6 +6,8 @@
     reason = "what goes wrong here fails a test, helpers included"
 )]
 
+mod terminal;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

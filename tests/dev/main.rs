@@ -14,6 +14,7 @@
 mod brought;
 mod edits;
 mod files;
+mod hostile;
 mod leaks;
 mod output;
 mod rotation;

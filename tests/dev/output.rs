@@ -137,6 +137,18 @@ fn a_web_page_with_a_name_of_its_own_is_refused() {
 }
 
 #[test]
+fn a_web_page_with_a_name_of_its_own_reads_no_metrics() {
+    let served = Served::start();
+    for path in ["/metrics", "/readyz", "/livez"] {
+        let answer = served
+            .dev
+            .get_health_with(path, &[("host", "evil.example.com")]);
+        assert_eq!(answer.unwrap().0, 421, "{path}");
+    }
+    assert_eq!(served.dev.get_health("/metrics").unwrap().0, 200);
+}
+
+#[test]
 fn it_has_health_and_metrics_on_a_port_of_their_own() {
     let served = Served::start();
     served.backend().token();

@@ -121,7 +121,16 @@ impl Dev {
 
     /// The same on the health port; none if nobody answers.
     pub(crate) fn get_health(&self, path: &str) -> Option<(u16, String)> {
-        http::get(&format!("{}{path}", self.health), &[])
+        self.get_health_with(path, &[])
+    }
+
+    /// The same with headers.
+    pub(crate) fn get_health_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Option<(u16, String)> {
+        http::get(&format!("{}{path}", self.health), headers)
     }
 
     /// What a gateway is told of a bearer: 204, 401 or 403.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::manifests::World;
-use crate::directory::suggest::{nearest, shown};
+use crate::directory::suggest::{nearest, one_line, shown};
 use crate::directory::{ObjectKey, Problem, Reason, Severity, admit, schema, transition};
 use crate::resources::Kind;
 use crate::source::manifest::{Fault, Manifest, ManifestObject, Position, SourceText};
@@ -15,7 +15,11 @@ use crate::source::yaml::surprise;
 
 /// All of it, in the order of files and lines.
 pub(super) struct Report {
+    /// Those that are told: of a file only so many as its length allows, see [`most_told`].
     pub(super) findings: Vec<Finding>,
+    /// Of all findings.
+    errors: usize,
+    warnings: usize,
     /// Objects that were judged.
     pub(super) objects: usize,
     /// Files that they were in.
@@ -36,11 +40,22 @@ pub(super) struct Finding {
 }
 
 impl Report {
-    pub(super) fn count(&self, severity: Severity) -> usize {
-        self.findings
-            .iter()
-            .filter(|finding| finding.severity == severity)
-            .count()
+    pub(super) const fn count(&self, severity: Severity) -> usize {
+        match severity {
+            Severity::Error => self.errors,
+            Severity::Warning => self.warnings,
+        }
+    }
+
+    /// Findings that are counted and not told.
+    pub(super) fn untold(&self) -> usize {
+        (self.errors + self.warnings).saturating_sub(self.findings.len())
+    }
+
+    fn take(&mut self, told: Told) {
+        self.findings.extend(told.findings);
+        self.errors += told.errors;
+        self.warnings += told.warnings;
     }
 
     /// `checked 12 objects in 5 files: 1 error, 2 warnings`
@@ -58,7 +73,72 @@ impl Report {
     }
 }
 
+/// The number of findings of a file that are listed. It grows with the length of the file, so that the output stays in
+/// proportion to the input.
+const fn most_told(source: &SourceText) -> usize {
+    200 + source.text.len() / 256
+}
+
+/// The longest message, in characters, and the longest name and path in an object.
+const LONGEST: (usize, usize) = (1000, 256);
+
+fn cut(mut text: String, most: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(most) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// The findings of one file, and how many there would be.
+struct Told {
+    most: usize,
+    findings: Vec<Finding>,
+    errors: usize,
+    warnings: usize,
+}
+
+impl Told {
+    const fn of(source: &SourceText) -> Self {
+        Self {
+            most: most_told(source),
+            findings: Vec::new(),
+            errors: 0,
+            warnings: 0,
+        }
+    }
+
+    fn add(&mut self, severity: Severity, finding: impl FnOnce() -> Finding) {
+        match severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+        }
+        if self.findings.len() < self.most {
+            self.findings.push(finding().bounded());
+        }
+    }
+}
+
 impl Finding {
+    /// With words of a bounded length.
+    fn bounded(self) -> Self {
+        let (words, name) = LONGEST;
+        let short = |text: &Arc<str>| cut(text.to_string(), name).into();
+        Self {
+            message: cut(self.message, words),
+            help: self.help.map(|help| cut(help, words)),
+            related: self.related.map(|(span, what)| (span, cut(what, words))),
+            object: self.object.map(|(kind, key, path)| {
+                let key = ObjectKey {
+                    namespace: short(&key.namespace),
+                    name: short(&key.name),
+                };
+                (kind, key, cut(path, 2 * name))
+            }),
+            ..self
+        }
+    }
+
     pub(super) fn start(&self) -> Position {
         self.source.position(self.span.start)
     }
@@ -96,35 +176,42 @@ pub(super) fn judge(
     judged: &[Manifest],
     now: Timestamp,
 ) -> Report {
-    let mut findings = Vec::new();
+    let mut report = Report {
+        findings: Vec::new(),
+        errors: 0,
+        warnings: 0,
+        objects: judged.iter().map(|manifest| manifest.objects.len()).sum(),
+        files: judged.len(),
+    };
     for manifest in context {
-        let faults = manifest
-            .faults
-            .iter()
-            .map(|fault| Finding::of_fault(&manifest.source, fault));
-        findings.extend(faults.map(|finding| Finding {
-            severity: Severity::Warning,
-            ..finding
-        }));
+        let mut here = Told::of(&manifest.source);
+        for fault in &manifest.faults {
+            here.add(Severity::Warning, || Finding {
+                severity: Severity::Warning,
+                ..Finding::of_fault(&manifest.source, fault)
+            });
+        }
+        report.take(here);
     }
     let mut first: BTreeMap<(Kind, ObjectKey), String> = BTreeMap::new();
     for manifest in judged {
-        let mut here: Vec<Finding> = manifest
-            .faults
-            .iter()
-            .map(|fault| Finding::of_fault(&manifest.source, fault))
-            .collect();
+        let mut here = Told::of(&manifest.source);
+        for fault in &manifest.faults {
+            here.add(fault.severity, || {
+                Finding::of_fault(&manifest.source, fault)
+            });
+        }
         for object in &manifest.objects {
             let named = !object.key.name.is_empty();
             let problems = match first.get(&(object.kind, object.key.clone())) {
                 Some(place) if named => vec![twice(object, place)],
                 _ => problems(world, object, now),
             };
-            here.extend(
-                problems
-                    .into_iter()
-                    .map(|problem| place(world, &manifest.source, object, problem)),
-            );
+            for problem in problems {
+                here.add(problem.severity, || {
+                    place(world, &manifest.source, object, problem)
+                });
+            }
             let Position { line, .. } = manifest
                 .source
                 .position(object.place("/metadata/name", "").start);
@@ -132,14 +219,11 @@ pub(super) fn judge(
                 .entry((object.kind, object.key.clone()))
                 .or_insert_with(|| format!("{}:{line}", manifest.source.name));
         }
-        here.sort_by_key(|finding| (finding.span.start, finding.severity));
-        findings.extend(here);
+        here.findings
+            .sort_by_key(|finding| (finding.span.start, finding.severity));
+        report.take(here);
     }
-    Report {
-        findings,
-        objects: judged.iter().map(|manifest| manifest.objects.len()).sum(),
-        files: judged.len(),
-    }
+    report
 }
 
 fn problems(world: &World, object: &ManifestObject, now: Timestamp) -> Vec<Problem> {
@@ -156,8 +240,10 @@ fn problems(world: &World, object: &ManifestObject, now: Timestamp) -> Vec<Probl
 
 fn twice(object: &ManifestObject, first: &str) -> Problem {
     let message = format!(
-        "{} {} is written already in {first}: take one out",
-        object.kind, object.key
+        "{} {} is written already in {}: take one out",
+        object.kind,
+        object.key,
+        one_line(first)
     );
     Problem::error(Reason::ValueConflict, "/metadata/name", message)
 }
@@ -203,9 +289,12 @@ fn unseen_labels(world: &World, object: &ManifestObject, reason: Reason) -> Opti
         Reason::NamespaceNotAllowed | Reason::ScopeNotGranted
     );
     (about_namespaces && world.directory.labels(namespace).is_none()).then(|| {
-        format!("no manifest of Namespace {namespace} was given: selectors of labels cannot match it (see --context)")
+        format!("no manifest of Namespace {} was given: selectors of labels cannot match it (see --context)", shown(namespace))
     })
 }
+
+/// Names that one is compared with.
+const MOST_NAMES: usize = 1000;
 
 /// The name of something that is there and may have been meant.
 fn near_name(
@@ -226,11 +315,17 @@ fn near_name(
             let beside = directory
                 .clients()
                 .filter(|client| client.key.namespace == object.key.namespace);
-            nearest(written, beside.map(|client| &*client.key.name))
+            nearest(
+                written,
+                beside.map(|client| &*client.key.name).take(MOST_NAMES),
+            )
         }
         Reason::IdentityNotFound => nearest(
             written,
-            directory.identities().map(|identity| &*identity.key.name),
+            directory
+                .identities()
+                .map(|identity| &*identity.key.name)
+                .take(MOST_NAMES),
         ),
         _ => None,
     };

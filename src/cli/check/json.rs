@@ -1,6 +1,6 @@
 //! `--format json`: one object.
 //!
-//! `summary {objects, files, errors, warnings}` and `problems[] {file, line, column, endLine, endColumn,
+//! `summary {objects, files, errors, warnings, untold?}` (`untold`: problems that are counted and not listed) and `problems[] {file, line, column, endLine, endColumn,
 //! severity (error|warning), reason, message, help?, kind?, namespace?, name?, path?}`; lines and columns
 //! count from one, columns in characters; `path` is a JSON Pointer into the object.
 
@@ -9,17 +9,18 @@ use serde_json::{Map, Value, json};
 use super::findings::{Finding, Report};
 use crate::directory::Severity;
 
-pub(super) fn render(report: &Report) -> serde_json::Result<String> {
+pub(super) fn render(report: &Report) -> Value {
     let problems: Vec<Value> = report.findings.iter().map(problem).collect();
-    serde_json::to_string_pretty(&json!({
-        "summary": {
-            "objects": report.objects,
-            "files": report.files,
-            "errors": report.count(Severity::Error),
-            "warnings": report.count(Severity::Warning),
-        },
-        "problems": problems,
-    }))
+    let mut summary = json!({
+        "objects": report.objects,
+        "files": report.files,
+        "errors": report.count(Severity::Error),
+        "warnings": report.count(Severity::Warning),
+    });
+    if report.untold() > 0 {
+        summary["untold"] = report.untold().into();
+    }
+    json!({ "summary": summary, "problems": problems })
 }
 
 fn problem(finding: &Finding) -> Value {

@@ -1,5 +1,6 @@
 //! `symbolon check`: judges manifests as the API server, the operator and the server will.
 
+mod excerpt;
 mod findings;
 mod json;
 mod sarif;
@@ -10,8 +11,8 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 
-use super::clock;
 use super::manifests::{self, World};
+use super::{clock, terminal};
 use crate::directory::{ObjectKey, Settings, Severity};
 use findings::Report;
 
@@ -23,9 +24,12 @@ use findings::Report;
   symbolon check manifests/ -o sarif > symbolon.sarif
 
 Reads *.yaml, *.yml and *.json files, several documents and lists in one; objects of other kinds pass,
-labels of Namespaces are used. Objects that name no namespace are in `default`, as kubectl has it.
+labels of Namespaces are used. Objects that name no namespace are in `default`, as kubectl has it. What is
+not a regular file, such as a FIFO, is left out. Of a file with very many problems the first are told and
+the others counted.
 
-Exit status: 0: no errors; 1: errors, or warnings with --strict; 2: asked wrongly, or a path cannot be read.")]
+Exit status: 0: no errors; 1: errors, or warnings with --strict; 2: asked wrongly, a path
+cannot be read, or the report cannot be written.")]
 pub(super) struct Args {
     /// Files and directories to judge; - reads standard input
     #[arg(required = true, value_name = "PATH")]
@@ -62,14 +66,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let report = match judge(args, now) {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("symbolon: {error:#}");
+            terminal::complain(&error);
             return Ok(ExitCode::from(super::ASKED_WRONGLY));
         }
     };
     match args.output {
-        Format::Text => print!("{}", text::render(&report, &text::Look::of_stdout())?),
-        Format::Json => println!("{}", json::render(&report)?),
-        Format::Sarif => println!("{}", sarif::render(&report)?),
+        Format::Text => {
+            terminal::print_coloured(&text::render(&report, &text::Look::of_stdout())?)?;
+        }
+        Format::Json => terminal::print_json(&json::render(&report))?,
+        Format::Sarif => terminal::print_json(&sarif::render(&report))?,
     }
     let failed =
         report.count(Severity::Error) > 0 || args.strict && report.count(Severity::Warning) > 0;

@@ -13,7 +13,7 @@ use super::json::severity;
 use crate::directory::{Reason, suggest::shown};
 use crate::source::manifest::SourceText;
 
-pub(super) fn render(report: &Report) -> serde_json::Result<String> {
+pub(super) fn render(report: &Report) -> Value {
     let reasons: BTreeSet<Reason> = report
         .findings
         .iter()
@@ -29,7 +29,7 @@ pub(super) fn render(report: &Report) -> serde_json::Result<String> {
         .iter()
         .map(|finding| result(finding, &reasons))
         .collect();
-    serde_json::to_string_pretty(&json!({
+    let mut log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
         "runs": [{
@@ -42,7 +42,11 @@ pub(super) fn render(report: &Report) -> serde_json::Result<String> {
             "columnKind": "unicodeCodePoints",
             "results": results,
         }],
-    }))
+    });
+    if report.untold() > 0 {
+        log["runs"][0]["properties"] = json!({"untold": report.untold()});
+    }
+    log
 }
 
 fn result(finding: &Finding, reasons: &[Reason]) -> Value {
@@ -58,7 +62,7 @@ fn result(finding: &Finding, reasons: &[Reason]) -> Value {
         "locations": [location(&finding.source, &finding.span)],
     });
     if let Some((kind, key, _)) = &finding.object {
-        let name = format!("{kind} {}/{}", key.namespace, shown(&key.name));
+        let name = format!("{kind} {}/{}", shown(&key.namespace), shown(&key.name));
         result["locations"][0]["logicalLocations"] =
             json!([{"fullyQualifiedName": name, "kind": "resource"}]);
     }

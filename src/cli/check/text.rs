@@ -2,17 +2,16 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::ops::Range;
 
-use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode,
-};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
+use super::super::terminal;
+use super::excerpt::Excerpt;
 use super::findings::{Finding, Report};
-use crate::directory::suggest::Shown;
-use crate::directory::{Severity, suggest::shown};
+use crate::directory::Severity;
+use crate::directory::suggest::{one_line, shown};
 
-/// Problems that are drawn: each goes through its whole file, and nobody reads more.
+/// The most findings that are drawn.
 const MOST_DRAWN: usize = 200;
 
 /// How the terminal is.
@@ -24,9 +23,8 @@ pub(super) struct Look {
 impl Look {
     /// Colours for a terminal whose user has not set `NO_COLOR`.
     pub(super) fn of_stdout() -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
-            colour: wanted && std::io::stdout().is_terminal(),
+            colour: terminal::wants_colours(std::io::stdout().is_terminal()),
             width: 100,
         }
     }
@@ -44,14 +42,20 @@ pub(super) fn render(report: &Report, look: &Look) -> Result<String, std::fmt::E
         .with_links(false);
     let mut out = String::new();
     for finding in report.findings.iter().take(MOST_DRAWN) {
-        handler.render_report(&mut out, &Excerpt::of(finding))?;
+        handler.render_report(&mut out, &Drawn::of(finding))?;
         out.push('\n');
     }
-    let more = report.findings.len().saturating_sub(MOST_DRAWN);
+    let drawn = report.findings.len().min(MOST_DRAWN);
+    let more = report.findings.len() + report.untold() - drawn;
     if more > 0 {
         writeln!(
             out,
-            "and {more} more, not shown here: --format json has all\n"
+            "and {more} more, not shown here: --format json has {}\n",
+            if report.untold() > 0 {
+                "more of them"
+            } else {
+                "all"
+            }
         )?;
     }
     out.push_str(&report.summary());
@@ -59,44 +63,42 @@ pub(super) fn render(report: &Report, look: &Look) -> Result<String, std::fmt::E
     Ok(out)
 }
 
-/// A finding as miette draws it.
+/// A finding as miette draws it. What users wrote in it is harmless to a terminal.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-struct Excerpt {
+struct Drawn {
     message: String,
     code: &'static str,
     severity: miette::Severity,
     help: Option<String>,
     labels: Vec<LabeledSpan>,
-    source_code: Option<NamedSource<String>>,
+    excerpt: Option<Excerpt>,
 }
 
-impl Excerpt {
+impl Drawn {
     fn of(finding: &Finding) -> Self {
-        let text = &finding.source.text;
         let whose = finding
             .object
             .as_ref()
-            .map(|(kind, key, _)| format!("{kind} {}/{}", key.namespace, shown(&key.name)));
-        let mut labels = vec![LabeledSpan::new_primary_with_span(
-            whose,
-            moved(text, &finding.span),
-        )];
-        labels.extend(
-            finding.related.iter().map(|(span, what)| {
-                LabeledSpan::new_with_span(Some(what.clone()), moved(text, span))
-            }),
-        );
+            .map(|(kind, key, _)| format!("{kind} {}/{}", shown(&key.namespace), shown(&key.name)));
+        let name = one_line(&finding.source.name);
+        let mut message = one_line(&finding.message).into_owned();
+        let mut labels = Vec::new();
         // Without a text there is no excerpt: its name goes into the message.
-        let name = shown_path(&finding.source.name);
-        let (message, source_code) = if text.is_empty() {
-            labels.clear();
-            (format!("{name}: {}", finding.message), None)
+        let excerpt = if finding.source.text.is_empty() {
+            message = format!("{name}: {message}");
+            None
         } else {
-            (
-                finding.message.clone(),
-                Some(NamedSource::new(name, harmless(text))),
-            )
+            let related = finding.related.as_ref();
+            let (excerpt, span, other) = Excerpt::of(
+                &finding.source,
+                &finding.span,
+                related.map(|(span, _)| span),
+            );
+            labels.push(LabeledSpan::new_primary_with_span(whose, span));
+            let what = related.map(|(_, what)| one_line(what).into_owned());
+            labels.extend(other.map(|span| LabeledSpan::new_with_span(what, span)));
+            Some(excerpt)
         };
         Self {
             message,
@@ -105,14 +107,17 @@ impl Excerpt {
                 Severity::Error => miette::Severity::Error,
                 Severity::Warning => miette::Severity::Warning,
             },
-            help: finding.help.clone(),
+            help: finding
+                .help
+                .as_deref()
+                .map(|help| one_line(help).into_owned()),
             labels,
-            source_code,
+            excerpt,
         }
     }
 }
 
-impl Diagnostic for Excerpt {
+impl Diagnostic for Drawn {
     fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         Some(Box::new(self.code))
     }
@@ -128,58 +133,12 @@ impl Diagnostic for Excerpt {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.source_code
+        self.excerpt
             .as_ref()
-            .map(|source| source as &dyn SourceCode)
+            .map(|excerpt| excerpt as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         Some(Box::new(self.labels.iter().cloned()))
-    }
-}
-
-fn is_harmful(character: char) -> bool {
-    !matches!(character, '\n' | '\t' | '\r') && Shown(character).is_escaped()
-}
-
-/// A text whose controls and direction marks are written out, so that an excerpt shows what is there.
-fn harmless(text: &str) -> String {
-    if !text.chars().any(is_harmful) {
-        return text.to_owned();
-    }
-    text.chars()
-        .map(|c| {
-            if is_harmful(c) {
-                Shown(c).to_string()
-            } else {
-                c.to_string()
-            }
-        })
-        .collect()
-}
-
-/// Where a range of a text is in [`harmless`].
-fn moved(text: &str, range: &Range<usize>) -> Range<usize> {
-    let place = |offset: usize| {
-        text.get(..offset)
-            .map_or(0, |before| harmless(before).len())
-    };
-    place(range.start)..place(range.end).max(place(range.start))
-}
-
-fn shown_path(path: &str) -> String {
-    path.chars().map(|c| Shown(c).to_string()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn marks_that_change_the_display_are_written_out_and_places_follow() {
-        let text = "a: \u{202e}b\nc: d";
-        assert_eq!(harmless(text), "a: \\u{202e}b\nc: d");
-        assert_eq!(&harmless(text)[moved(text, &(11..12))], "d");
-        assert_eq!(harmless("a\tb\r\n"), "a\tb\r\n");
     }
 }

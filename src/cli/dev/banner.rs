@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::world::World;
 use crate::directory::record::IdentityRecord;
+use crate::directory::suggest::one_line;
 use crate::directory::{Directory, Object, ObjectKey, Served};
 
 /// The whole of it. No secret is in it: the lines to paste read the files.
@@ -17,7 +18,7 @@ pub(super) fn text(world: &World, health: SocketAddr) -> String {
         out,
         "Symbolon serves {} from {}",
         world.identity(),
-        world.root().display()
+        one_line(&world.root().display().to_string())
     );
     match directory.served_identity(world.identity()) {
         Ok(identity) => {
@@ -62,7 +63,11 @@ fn issuer(
         out,
         "  health     http://{health}/readyz, metrics http://{health}/metrics"
     );
-    let _ = writeln!(out, "  state      {}", world.state().display());
+    let _ = writeln!(
+        out,
+        "  state      {}",
+        one_line(&world.state().display().to_string())
+    );
 }
 
 /// In an order that people find their way in.
@@ -91,7 +96,7 @@ fn clients(
         let named = record
             .display_name
             .as_deref()
-            .map(|name| format!("  ({name})"))
+            .map(|name| format!("  ({})", one_line(name)))
             .unwrap_or_default();
         let _ = writeln!(out, "  {}{named}", record.client_id);
         let secret = ObjectKey::new(&object.key.namespace, &record.secret.name);
@@ -156,6 +161,6 @@ fn service_tokens(
 
 /// Shell that prints the value of a key of a Secret manifest.
 fn value_in(path: &Path, key: &str) -> String {
-    let path = path.display().to_string().replace('\'', r"'\''");
+    let path = one_line(&path.display().to_string()).replace('\'', r"'\''");
     format!("$(sed -n 's/^  {key}: //p' '{path}' | base64 -d)")
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::logging::LogArgs;
-use super::{manifests, signals};
+use super::{manifests, signals, terminal};
 use crate::directory::ObjectKey;
 use crate::server;
 use crate::telemetry::LogForm;
@@ -28,7 +28,8 @@ use world::World;
   symbolon dev manifests --identity platform/main --state /tmp/symbolon
 
 Save a file and the next request answers by it. Secrets are in STATE/secrets, signing keys in STATE/keys,
-what the status of each object would say in STATE/status.")]
+what the status of each object would say in STATE/status. STATE must have been made by symbolon dev where it is: one that
+came with a repository or an archive is refused, since others know its keys. It may be a link only with --state.")]
 pub(super) struct Args {
     /// The directory of manifests
     dir: PathBuf,
@@ -80,8 +81,10 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         "--health-listen",
     )
     .await?;
-    let mut world = World::open(args, listen).await?;
-    print!("{}", banner::text(&world, health.local_addr()?));
+    let health_listen = health.local_addr()?;
+    let mut world = World::open(args, listen, health_listen).await?;
+    // Dev mode serves even if its output cannot be written, as with the log.
+    let _ = terminal::print(&banner::text(&world, health_listen));
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(server::run(
         listener,

@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use crate::directory::suggest::one_line;
 use crate::directory::{Directory, ObjectKey, Problem};
 use crate::resources::Kind;
 use crate::source::live::Update;
+
+/// Problems that are told at once.
+const MOST_TOLD: usize = 200;
 
 /// What was told already.
 #[derive(Default)]
@@ -17,8 +21,13 @@ impl Told {
     pub(super) fn tell(&mut self, update: &Update, directory: &Directory, now: Timestamp) {
         let faults = update.faults.iter().map(ToString::to_string);
         let found: BTreeSet<String> = faults.chain(judged(directory, now)).collect();
-        for problem in found.difference(&self.0) {
-            tracing::warn!("{problem}");
+        let mut new = found.difference(&self.0);
+        for problem in new.by_ref().take(MOST_TOLD) {
+            tracing::warn!("{}", one_line(problem));
+        }
+        let more = new.count();
+        if more > 0 {
+            tracing::warn!("and {more} more problems: symbolon check tells them");
         }
         if found.is_empty() && !self.0.is_empty() {
             tracing::info!("nothing is wrong with the manifests any more");

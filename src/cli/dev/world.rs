@@ -35,6 +35,7 @@ use crate::source::births::BirthFile;
 use crate::source::files::Folder;
 use crate::source::live::{Event, Update};
 use crate::source::watch;
+use crate::state_file::Chosen;
 use crate::tokens::{MacKey, SystemEntropy, TokenId};
 
 /// How long to wait before something that failed is tried again.
@@ -70,7 +71,11 @@ pub(super) struct World {
 
 impl World {
     /// Reads everything, makes the keys that are missing, and serves what there is.
-    pub(super) async fn open(args: &Args, listen: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) async fn open(
+        args: &Args,
+        listen: SocketAddr,
+        health: SocketAddr,
+    ) -> anyhow::Result<Self> {
         let state = args
             .state
             .clone()
@@ -80,9 +85,16 @@ impl World {
             .with_context(|| format!("cannot use {}", state.display()))?;
         let folder = Folder::open(&args.dir, std::slice::from_ref(&state))
             .with_context(|| format!("cannot read {}", args.dir.display()))?;
-        let (files, credentials) = Files::open(&state)?;
+        let chosen = match args.state {
+            Some(_) => Chosen::ByUser,
+            None => Chosen::ByDefault,
+        };
+        let (files, credentials) = Files::open(&state, chosen)?;
         let (watcher, touched) = watch_state(&files).context("cannot watch the state folder")?;
-        let births = || BirthFile::open(&state.join("uids.json"));
+        let births = || {
+            let opened = BirthFile::open(files.dir(), Path::new("uids.json"));
+            opened.with_context(|| format!("cannot use {} as state folder", state.display()))
+        };
         // What is to be served is known only after a look, and the look needs to know what is the default.
         let found =
             watch::Directory::open(folder.clone(), Settings::default(), births()?).look()?;
@@ -99,6 +111,7 @@ impl World {
         config.settings = settings.clone();
         config.limits = files::limits();
         config.allowed_hosts = allowed_hosts(listen);
+        config.allowed_health_hosts = allowed_hosts(health);
         let (uses, reports) = Uses::new(config.metrics.clone());
         let app = App::with_uses(config, FileRevoker(files.clone()), uses)?;
         tokio::spawn(reports.run(FileUses(files.clone())));
@@ -437,12 +450,14 @@ fn key_of(raw: &Value) -> Option<ObjectKey> {
 fn allowed_hosts(listen: SocketAddr) -> Option<Vec<String>> {
     let port = listen.port();
     listen.ip().is_loopback().then(|| {
-        vec![
-            listen.to_string(),
-            format!("localhost:{port}"),
-            format!("127.0.0.1:{port}"),
-            format!("[::1]:{port}"),
-        ]
+        let names = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
+        let with_port = names.iter().map(|name| format!("{name}:{port}"));
+        let mut hosts: Vec<String> = with_port.chain([listen.to_string()]).collect();
+        // The port that clients leave out.
+        if port == 80 {
+            hosts.extend(names);
+        }
+        hosts
     })
 }
 
@@ -450,15 +465,18 @@ type Touched = mpsc::UnboundedReceiver<Vec<PathBuf>>;
 
 /// Tells of Secrets that somebody edited or deleted.
 fn watch_state(files: &Files) -> notify::Result<(notify::RecommendedWatcher, Touched)> {
-    let (tell, touched) = mpsc::unbounded_channel();
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+    let (sender, touched) = mpsc::unbounded_channel();
+    let tell = move |event: notify::Result<notify::Event>| {
         if let Ok(event) = event
             && !event.kind.is_access()
         {
             // Nobody listens only when the process ends.
-            let _ = tell.send(event.paths);
+            let _ = sender.send(event.paths);
         }
-    })?;
+    };
+    // A link may lead to the root of the file system.
+    let config = notify::Config::default().with_follow_symlinks(false);
+    let mut watcher = notify::RecommendedWatcher::new(tell, config)?;
     for folder in [files.secrets_folder(), files.keys_folder()] {
         watcher.watch(&folder, RecursiveMode::Recursive)?;
     }

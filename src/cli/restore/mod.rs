@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow, bail};
 use self::progress::Progress;
 use self::report::Report;
 use super::clock::now;
-use super::{cluster, manifests};
+use super::{cluster, manifests, terminal};
 use crate::directory::{ObjectKey, Settings};
 use crate::reconcile::cluster::ApiError;
 use crate::reconcile::fence::Fence;
@@ -128,8 +128,8 @@ async fn rebind(args: &Rebind) -> anyhow::Result<ExitCode> {
         failures: &failures,
     };
     match args.output {
-        Output::Text => print!("{}", report.text()),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&report.json())?),
+        Output::Text => terminal::print(&report.text())?,
+        Output::Json => terminal::print_json(&report.json())?,
     }
     Ok(if failures.is_empty() {
         ExitCode::SUCCESS

@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::super::terminal;
+
 const EVERY: Duration = Duration::from_secs(2);
 
 /// How far a count has come.
@@ -30,7 +32,7 @@ impl Progress {
         *done += 1;
         if told.elapsed() >= EVERY {
             *told = Instant::now();
-            eprintln!("{}: {done} of {}", self.what, self.all);
+            terminal::note(&format!("{}: {done} of {}", self.what, self.all));
         }
     }
 }

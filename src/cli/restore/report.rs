@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::directory::ObjectKey;
+use crate::directory::suggest::one_line;
 use crate::reconcile::cluster::ApiError;
 use crate::reconcile::restore::{Item, Verdict};
 
@@ -33,10 +34,12 @@ impl Report<'_> {
             let owner = &item.credential.spec.owner;
             let (kind, namespace, name) = (owner.kind.as_str(), &owner.namespace, &owner.name);
             if let Some((verb, words)) = self.words(index, item) {
-                let _ = writeln!(out, "{verb:7} {kind} {namespace}/{name}: {words}");
+                let line = format!("{verb:7} {kind} {namespace}/{name}: {words}");
+                let _ = writeln!(out, "{}", one_line(&line));
             }
         }
         for name in self.unreadable {
+            let name = one_line(name);
             let _ = writeln!(out, "dead    Credential {name}: it is not of this release");
         }
         let Summary {

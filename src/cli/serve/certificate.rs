@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use zeroize::Zeroizing;
 
+use super::keys::read_file;
 use crate::server::Tls;
 
 const CERTIFICATE: &str = "tls.crt";
@@ -71,7 +72,7 @@ impl Certificate {
 async fn read(folder: &std::path::Path) -> anyhow::Result<Pair> {
     let file = async |name| {
         let path = folder.join(name);
-        let bytes = tokio::fs::read(&path).await;
+        let bytes = read_file(path.clone()).await;
         bytes.with_context(|| format!("cannot read {}", path.display()))
     };
     Ok(Pair {

@@ -17,6 +17,7 @@ use crate::reconcile::fence::Fence;
 use crate::reconcile::key_secrets::{KEYSET, MAC, mac_secret, signing_secret};
 use crate::reconcile::kube_api::KubeApi;
 use crate::server::App;
+use crate::state_file::read_regular;
 use crate::tokens::MacKey;
 
 /// Between looks for keys that are not there yet.
@@ -36,6 +37,9 @@ pub(super) enum Place {
     Secrets(Box<KubeApi>, ObjectKey),
 }
 
+/// The longest file that is read, in bytes: as long as a Secret may be.
+const LONGEST: u64 = 1 << 20;
+
 type Bytes = Option<Zeroizing<Vec<u8>>>;
 
 impl Place {
@@ -53,7 +57,7 @@ impl Place {
         match self {
             Self::Folder(folder) => {
                 let path = folder.join(name);
-                match tokio::fs::read(&path).await {
+                match read_file(path.clone()).await {
                     Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
                     Err(error) => {
@@ -75,6 +79,12 @@ impl Place {
             }
         }
     }
+}
+
+/// Reads a file that may hold a key, or a certificate.
+pub(super) async fn read_file(path: PathBuf) -> std::io::Result<Vec<u8>> {
+    let read = tokio::task::spawn_blocking(move || read_regular(&path, LONGEST));
+    read.await.map_err(std::io::Error::other)?
 }
 
 /// Keeps the server's keys as they are in their place.
@@ -150,5 +160,33 @@ impl Keys {
             tracing::info!("took the mac key");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the kubelet mounts a Secret, and what must not be waited for.
+    #[tokio::test]
+    async fn keys_are_regular_files_behind_links_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("..data")).unwrap();
+        std::fs::write(at("..data/mac"), "key").unwrap();
+        std::os::unix::fs::symlink("..data/mac", at("mac")).unwrap();
+        assert_eq!(read_file(at("mac")).await.unwrap(), b"key");
+        std::os::unix::fs::symlink("/dev/zero", at("zero")).unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(at("fifo"))
+            .status();
+        assert!(made.unwrap().success());
+        for name in ["zero", "fifo"] {
+            let error = read_file(at(name)).await.unwrap_err().to_string();
+            assert!(error.contains("not a regular file"), "{name}: {error}");
+        }
+        let place = Place::Folder(folder.path().to_owned());
+        assert!(place.read("absent").await.unwrap().is_none());
+        assert!(place.read("fifo").await.is_err());
     }
 }

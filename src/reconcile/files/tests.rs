@@ -14,8 +14,10 @@ use crate::directory::{Desired, ObjectKey, Standing};
 use crate::reconcile::cluster::{ApiError, Cluster as _, Precondition};
 use crate::reconcile::issue::tests::{desired, owner, target};
 use crate::reconcile::issue::{Issuer, MintBudget, Outcome, Rules, Settled, issue};
+use crate::reconcile::report::Reports as _;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{Credential, CredentialStatus, Kind};
+use crate::state_file::Chosen;
 use crate::tokens::{MacKey, SeededEntropy, SystemEntropy, TokenId};
 
 /// A state folder and the owner that issues into it.
@@ -108,7 +110,7 @@ impl State {
 }
 
 fn open(root: &Path) -> Files {
-    let (files, _) = Files::open(root).unwrap();
+    let (files, _) = Files::open(root, Chosen::ByUser).unwrap();
     let manifest = json!({ "metadata": { "namespace": "team", "name": "ci", "uid": owner().uid } });
     files.put_object(Kind::ServiceAccessToken, target().owner_key(), manifest);
     files
@@ -150,7 +152,7 @@ async fn a_token_is_written_for_its_owner_alone_and_kept_over_a_restart() {
 async fn a_state_folder_belongs_to_one_process() {
     let state = State::new();
     assert!(matches!(
-        Files::open(state.folder.path()),
+        Files::open(state.folder.path(), Chosen::ByUser),
         Err(OpenError::InUse(_))
     ));
 }
@@ -379,5 +381,99 @@ async fn a_revocation_is_not_undone_by_a_write_under_way() {
             .report_use(&key, None, |_| Some(CredentialStatus::default()))
             .unwrap();
         stored = files.credential(&key).await.unwrap().unwrap();
+    }
+}
+
+/// What a repository, or a program on this machine, may put in the place of a file.
+#[tokio::test]
+async fn a_fifo_a_device_or_a_link_in_the_place_of_a_file_is_told_and_hangs_nothing() {
+    let mut state = State::new();
+    state.issue_well().await;
+    let theirs = state.folder.path().join("theirs");
+    fs::write(&theirs, "theirs").unwrap();
+    let credential = state.folder.path().join("credentials/platform/owner.yaml");
+    let at = |path: &Path, put: &str| {
+        let _ = fs::remove_file(path);
+        match put {
+            "fifo" => assert!(
+                std::process::Command::new("mkfifo")
+                    .arg(path)
+                    .status()
+                    .unwrap()
+                    .success()
+            ),
+            target => std::os::unix::fs::symlink(target, path).unwrap(),
+        }
+    };
+    for path in [state.secret_path(), credential] {
+        let good = fs::read(&path).unwrap();
+        for put in ["fifo", "/dev/zero", "/dev/full", theirs.to_str().unwrap()] {
+            at(&path, put);
+            let outcome = state.issue().await;
+            let told = format!("{:?}", outcome.result.unwrap_err());
+            assert!(told.contains("remove it"), "{put}: {told}");
+            state.files.collect_garbage().unwrap();
+            state.files.credentials().unwrap();
+        }
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, good).unwrap();
+    }
+    assert_eq!(fs::read(&theirs).unwrap(), b"theirs");
+    state.issue_well().await;
+}
+
+#[tokio::test]
+async fn nothing_is_written_or_deleted_through_a_link_in_the_place_of_a_folder() {
+    let (mut state, elsewhere) = (State::new(), tempfile::tempdir().unwrap());
+    state.issue_well().await;
+    for folder in [
+        "status/ServiceAccessToken",
+        "secrets/team",
+        "credentials/platform",
+        "keys",
+    ] {
+        let path = state.folder.path().join(folder);
+        if path.exists() {
+            fs::rename(&path, elsewhere.path().join(folder.replace('/', "-"))).unwrap();
+        }
+        let _ = fs::create_dir_all(path.parent().unwrap());
+        let theirs = elsewhere
+            .path()
+            .join(format!("theirs-{}", folder.replace('/', "-")));
+        fs::create_dir(&theirs).unwrap();
+        for name in ["ci-token.yaml", "ci.yaml", "owner.yaml"] {
+            fs::write(
+                theirs.join(name),
+                "kind: Secret\nmetadata: {ownerReferences: [{controller: true, uid: gone}]}\n",
+            )
+            .unwrap();
+        }
+        std::os::unix::fs::symlink(&theirs, &path).unwrap();
+        assert!(
+            state.issue().await.result.is_err() || folder.starts_with("status") || folder == "keys"
+        );
+        let object = state
+            .files
+            .object(Kind::ServiceAccessToken, &target().owner_key())
+            .await
+            .unwrap()
+            .unwrap();
+        let reported = state
+            .files
+            .replace_status(Kind::ServiceAccessToken, &object)
+            .await;
+        assert!(reported.is_err() || !folder.starts_with("status"));
+        let _refused = state.files.collect_garbage();
+        let found = fs::read_dir(&theirs).unwrap();
+        assert_eq!(found.count(), 3, "{folder}");
+        for name in ["ci-token.yaml", "ci.yaml", "owner.yaml"] {
+            assert!(
+                fs::read_to_string(theirs.join(name))
+                    .unwrap()
+                    .contains("gone"),
+                "{folder}"
+            );
+        }
+        fs::remove_file(&path).unwrap();
     }
 }

@@ -97,17 +97,20 @@ struct Node {
     spans: Spans,
 }
 
+/// The fault of a text of more than [`LONGEST`] bytes.
+pub fn too_long() -> Fault {
+    let message = "this file is longer than 1 MiB, and no Kubernetes object may be: split it";
+    Fault::new(0..0, message.to_owned())
+}
+
 /// Reads a file's bytes.
 pub fn parse_bytes(bytes: &[u8]) -> (String, Parsed) {
-    let whole = |message: &str| Parsed {
+    let whole = |fault: Fault| Parsed {
         documents: vec![],
-        faults: vec![Fault::new(0..0, message.to_owned())],
+        faults: vec![fault],
     };
     if bytes.len() > LONGEST {
-        return (
-            String::new(),
-            whole("this file is longer than 1 MiB, and no Kubernetes object may be: split it"),
-        );
+        return (String::new(), whole(too_long()));
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => (text.to_owned(), parse(text)),
@@ -118,7 +121,10 @@ pub fn parse_bytes(bytes: &[u8]) -> (String, Parsed) {
                 .count();
             (
                 text,
-                whole(&format!("this file is not UTF-8: see line {line}")),
+                whole(Fault::new(
+                    0..0,
+                    format!("this file is not UTF-8: see line {line}"),
+                )),
             )
         }
     }

@@ -1,0 +1,422 @@
+//! A folder that is held open: what is below it is reached component by component, and no link is followed.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path};
+
+use rustix::fs::{self, AtFlags, FileType, OFlags};
+use rustix::io::Errno;
+
+use super::regular::{AT_ONCE, contents, irregular};
+
+const PRIVATE_FOLDER: fs::Mode = fs::Mode::RWXU;
+const OF_A_FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
+
+/// Who may read a file that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Its owner alone.
+    Private,
+    /// As the umask of the process says.
+    Public,
+}
+
+/// A file as it was read.
+#[derive(Debug)]
+pub struct Content {
+    /// What is in it.
+    pub bytes: Vec<u8>,
+    /// When it was last written: seconds since 1970, and nanoseconds.
+    pub modified: (i64, i64),
+}
+
+/// What a folder holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Its name.
+    pub name: OsString,
+    /// Whether it is a folder; a link to one is not.
+    pub is_folder: bool,
+}
+
+/// A folder. Paths are relative to it and hold names alone; a link in the place of a folder or file is an error, and a
+/// file is replaced by another and never written into, so that its other hard links stay as they are.
+#[derive(Debug)]
+pub struct Dir(OwnedFd);
+
+impl Dir {
+    /// Opens a folder that the user named: links in this path are the user's.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let folder = fs::open(path, OF_A_FOLDER, fs::Mode::empty())?;
+        Ok(Self(folder))
+    }
+
+    /// Opens a folder in a folder that the user named, which itself may not be a link; makes it where it is absent.
+    pub(super) fn make_in(parent: &Path, name: &OsStr) -> io::Result<Self> {
+        let parent = Self::open(parent)?;
+        match fs::mkdirat(&parent.0, name, PRIVATE_FOLDER) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // It is left as it is until it is judged.
+        parent.folder(Path::new(name), false).map(Self)
+    }
+
+    /// What it is itself.
+    pub(super) fn metadata(&self) -> io::Result<Metadata> {
+        File::from(self.0.try_clone()?).metadata()
+    }
+
+    /// Removes all rights of other users.
+    pub(super) fn close_to_others(&self) -> io::Result<()> {
+        Ok(fs::fchmod(&self.0, PRIVATE_FOLDER)?)
+    }
+
+    /// Makes a folder and those above it that are missing, for their owner alone; those that are open to others are
+    /// closed.
+    pub fn ensure(&self, path: &Path) -> io::Result<()> {
+        self.folder(path, true).map(drop)
+    }
+
+    /// Reads a regular file of at most `most` bytes; `None` if it does not exist.
+    pub fn read(&self, path: &Path, most: u64) -> io::Result<Option<Content>> {
+        let file = match self.open_file(path, OFlags::RDONLY) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let (bytes, metadata) = contents(file, most)?;
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Ok(Some(Content { bytes, modified }))
+    }
+
+    /// Writes a file so that a reader, and a crash, finds the old content or the new. Folders that are missing are made.
+    pub fn write(&self, path: &Path, content: &[u8], mode: Mode) -> io::Result<()> {
+        let (folder, name) = self.parent(path, true)?;
+        let mut beside = OsString::from(".");
+        beside.push(name);
+        beside.push(".new");
+        // A remainder of a crash may have other rights: it goes first.
+        remove(&folder, &beside)?;
+        let mode = match mode {
+            Mode::Private => fs::Mode::RUSR | fs::Mode::WUSR,
+            Mode::Public => fs::Mode::from_raw_mode(0o666),
+        };
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | AT_ONCE;
+        let mut file = File::from(fs::openat(&folder, &beside, flags, mode)?);
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::renameat(&folder, &beside, &folder, name)?;
+        Ok(fs::fsync(&folder)?)
+    }
+
+    /// Opens a file to be locked; makes it where it is absent.
+    pub fn open_lock(&self, path: &Path) -> io::Result<File> {
+        let file = self.open_file(path, OFlags::WRONLY | OFlags::CREATE)?;
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(irregular())
+        }
+    }
+
+    /// Removes a file, or a link; one that is gone already is removed.
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
+        match self.parent(path, false) {
+            Ok((folder, name)) => remove(&folder, name),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a folder holds, in the order of names; nothing where it is absent. The empty path is this folder.
+    pub fn entries(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        let folder = match self.folder(path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            folder => folder?,
+        };
+        let mut found = Vec::new();
+        for entry in fs::Dir::read_from(&folder)? {
+            let entry = entry?;
+            let name = OsString::from_vec(entry.file_name().to_bytes().to_vec());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let is_folder = match entry.file_type() {
+                // Not every file system tells it here.
+                FileType::Unknown => kind_of(&folder, &name) == Some(FileType::Directory),
+                kind => kind == FileType::Directory,
+            };
+            found.push(Entry { name, is_folder });
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn open_file(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        let (folder, name) = self.parent(path, flags.contains(OFlags::CREATE))?;
+        let flags = flags | OFlags::NOFOLLOW | AT_ONCE;
+        let mode = fs::Mode::RUSR | fs::Mode::WUSR;
+        match fs::openat(&folder, name, flags, mode) {
+            Ok(file) => Ok(File::from(file)),
+            Err(error) => Err(explained(error, &folder, name)),
+        }
+    }
+
+    /// The folder that a path is in, and its name there.
+    fn parent<'a>(&self, path: &'a Path, make: bool) -> io::Result<(OwnedFd, &'a OsStr)> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let parent = path.parent().unwrap_or(Path::new(""));
+        Ok((self.folder(parent, make)?, name))
+    }
+
+    fn folder(&self, path: &Path, make: bool) -> io::Result<OwnedFd> {
+        let names = path.components().map(|component| match component {
+            Component::Normal(name) => Ok(name),
+            _ => Err(io::Error::from(io::ErrorKind::InvalidInput)),
+        });
+        let names: Vec<&OsStr> = names.collect::<io::Result<_>>()?;
+        let mut folder = self.0.try_clone()?;
+        for name in names {
+            if make {
+                match fs::mkdirat(&folder, name, PRIVATE_FOLDER) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(Errno::NOENT) => return Err(gone()),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let flags = OF_A_FOLDER | OFlags::NOFOLLOW;
+            let next = fs::openat(&folder, name, flags, fs::Mode::empty())
+                .map_err(|error| explained(error, &folder, name))?;
+            if make && fs::fstat(&next)?.st_mode & 0o077 != 0 {
+                fs::fchmod(&next, PRIVATE_FOLDER)?;
+            }
+            folder = next;
+        }
+        Ok(folder)
+    }
+}
+
+fn remove(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match fs::unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn kind_of(folder: &OwnedFd, name: &OsStr) -> Option<FileType> {
+    let found = fs::statat(folder.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    Some(FileType::from_raw_mode(found.st_mode))
+}
+
+/// Says what is in the way, if the system's words do not. The caller names the path.
+fn explained(error: Errno, folder: &OwnedFd, name: &OsStr) -> io::Error {
+    let name_shown = name.display();
+    match (error, kind_of(folder, name)) {
+        (Errno::LOOP | Errno::NOTDIR | Errno::MLINK, Some(FileType::Symlink)) => io::Error::other(
+            format!("{name_shown} is a symbolic link, which could lead anywhere: remove it"),
+        ),
+        (Errno::NOTDIR, Some(_)) => {
+            io::Error::other(format!("{name_shown} is not a folder: remove it"))
+        }
+        (Errno::NXIO, _) => irregular(),
+        _ => error.into(),
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        "the folder was deleted while it was in use: start again",
+    )
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    /// Makes a FIFO, which has no function in the standard library.
+    pub(in crate::state_file) fn fifo(path: &Path) {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn text(dir: &Dir, path: &str) -> Option<String> {
+        let content = dir.read(Path::new(path), 1000).unwrap()?;
+        Some(String::from_utf8(content.bytes).unwrap())
+    }
+
+    #[test]
+    fn only_the_owner_may_read_what_is_written() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        let folder = root.path().join("a/b");
+        dir.ensure(Path::new("a/b")).unwrap();
+        assert_eq!(
+            (mode(&folder), mode(&root.path().join("a"))),
+            (0o700, 0o700)
+        );
+        let file = folder.join("it.yaml");
+        fs::write(&file, "open to all").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        dir.write(Path::new("a/b/it.yaml"), b"secret", Mode::Private)
+            .unwrap();
+        assert_eq!(mode(&file), 0o600);
+        assert_eq!(text(&dir, "a/b/it.yaml").unwrap(), "secret");
+        let left = dir.entries(Path::new("a/b")).unwrap();
+        assert_eq!(left.len(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_folder_that_was_open_is_closed() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("it");
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        Dir::open(root.path())
+            .unwrap()
+            .ensure(Path::new("it"))
+            .unwrap();
+        assert_eq!(mode(&folder), 0o700);
+    }
+
+    /// A repository brings links along, one in the place of each component.
+    #[test]
+    fn nothing_is_read_written_listed_removed_or_closed_through_a_link() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(elsewhere.path().join("Scope")).unwrap();
+        let theirs = elsewhere.path().join("Scope/it.yaml");
+        fs::write(&theirs, "theirs").unwrap();
+        fs::create_dir(root.path().join("status")).unwrap();
+        symlink(elsewhere.path(), root.path().join("first")).unwrap();
+        symlink(
+            elsewhere.path().join("Scope"),
+            root.path().join("status/Scope"),
+        )
+        .unwrap();
+        symlink(&theirs, root.path().join("status/it.yaml")).unwrap();
+        symlink(
+            elsewhere.path().join("new"),
+            root.path().join("status/dangling"),
+        )
+        .unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        for path in ["first/Scope/it.yaml", "status/Scope/it.yaml"] {
+            let path = Path::new(path);
+            assert!(dir.read(path, 1000).is_err());
+            assert!(dir.write(path, b"ours", Mode::Private).is_err());
+            assert!(dir.remove(path).is_err());
+            assert!(dir.open_lock(path).is_err());
+            assert!(dir.ensure(path.parent().unwrap()).is_err());
+            assert!(dir.entries(path.parent().unwrap()).is_err());
+        }
+        for path in ["status/it.yaml", "status/dangling"].map(Path::new) {
+            let error = dir.read(path, 1000).unwrap_err();
+            assert!(error.to_string().contains("is a symbolic link"), "{error}");
+            assert!(dir.open_lock(path).is_err());
+            // What is written takes the place of the link, and what is removed is the link.
+            dir.write(path, b"ours", Mode::Private).unwrap();
+            assert_eq!(text(&dir, path.to_str().unwrap()).unwrap(), "ours");
+            dir.remove(path).unwrap();
+        }
+        assert_eq!(fs::read(&theirs).unwrap(), b"theirs");
+        assert_eq!(mode(elsewhere.path()), 0o755);
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+        for out in ["../it", "/etc/passwd", "a/../../it", ""] {
+            assert!(dir.read(Path::new(out), 1000).is_err(), "{out}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_exchanged_meanwhile_is_still_the_one_that_was_opened() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let named = root.path().join("state");
+        fs::create_dir(&named).unwrap();
+        let dir = Dir::open(&named).unwrap();
+        fs::rename(&named, root.path().join("moved")).unwrap();
+        symlink(elsewhere.path(), &named).unwrap();
+        dir.write(Path::new("keys/it"), b"ours", Mode::Private)
+            .unwrap();
+        assert_eq!(
+            fs::read(root.path().join("moved/keys/it")).unwrap(),
+            b"ours"
+        );
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn another_hard_link_of_a_file_stays_as_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("theirs"), "theirs").unwrap();
+        fs::hard_link(root.path().join("theirs"), root.path().join("it")).unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        dir.write(Path::new("it"), b"ours", Mode::Private).unwrap();
+        assert_eq!(fs::read(root.path().join("theirs")).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn what_is_not_a_regular_file_is_refused_without_waiting() {
+        let root = tempfile::tempdir().unwrap();
+        fifo(&root.path().join("fifo"));
+        fs::create_dir(root.path().join("folder")).unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        for name in ["fifo", "folder"].map(Path::new) {
+            let error = dir.read(name, 1000).unwrap_err();
+            assert!(error.to_string().contains("not a regular file"), "{error}");
+            assert!(dir.open_lock(name).is_err());
+        }
+        dir.write(Path::new("fifo"), b"whole", Mode::Private)
+            .unwrap();
+        assert_eq!(text(&dir, "fifo").unwrap(), "whole");
+        assert!(
+            dir.read(Path::new("fifo"), 4).is_err(),
+            "longer than wanted"
+        );
+    }
+
+    #[test]
+    fn the_remainder_of_a_crash_is_no_obstacle() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join(".it.new"), "half").unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        dir.write(Path::new("it"), b"whole", Mode::Private).unwrap();
+        assert_eq!(text(&dir, "it").unwrap(), "whole");
+    }
+
+    #[test]
+    fn what_is_absent_is_no_error() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        assert_eq!(text(&dir, "it"), None);
+        assert_eq!(text(&dir, "a/b/it"), None);
+        dir.remove(Path::new("it")).unwrap();
+        dir.remove(Path::new("a/b/it")).unwrap();
+        assert_eq!(dir.entries(Path::new("a")).unwrap(), []);
+    }
+
+    #[test]
+    fn a_folder_that_was_deleted_says_so() {
+        let root = tempfile::tempdir().unwrap();
+        let named = root.path().join("state");
+        fs::create_dir(&named).unwrap();
+        let dir = Dir::open(&named).unwrap();
+        fs::remove_dir(&named).unwrap();
+        let error = dir
+            .write(Path::new("keys/it"), b"ours", Mode::Private)
+            .unwrap_err();
+        assert!(error.to_string().contains("was deleted"), "{error}");
+    }
+}

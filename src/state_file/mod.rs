@@ -1,0 +1,13 @@
+//! Files for their owner alone, written whole or not at all, and reached without following a link.
+//!
+//! Dev mode keeps its state in them: what an API server and etcd keep elsewhere. A repository or an archive may bring a
+//! folder of that name along, so that everything below it is reached through a [`Dir`], and [`open_state`] says whether
+//! the folder may be used at all. Absent: what is in the files.
+
+mod dir;
+mod place;
+mod regular;
+
+pub use self::dir::{Content, Dir, Entry, Mode};
+pub use self::place::{Chosen, Refusal, open_state};
+pub use self::regular::read_regular;

@@ -1,0 +1,464 @@
+//! What reaches a terminal, a closed pipe and a full disk, of every command that prints and ends.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+use super::{run, status, text};
+
+/// Clears the screen, sets the title, turns the text round, hides, ends the line.
+const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{7f}\r\u{202e}\u{2066}\u{200b}\u{200f}\u{61c}\u{2028}\u{e0041}y";
+
+/// The characters that no terminal may get, but the ends of our own lines.
+fn is_obeyed(character: char) -> bool {
+    matches!(character, '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        | '\u{e0000}'..='\u{e007f}')
+}
+
+/// What was printed on both streams.
+fn told(output: &Output) -> String {
+    [&output.stdout, &output.stderr]
+        .map(|bytes| String::from_utf8(bytes.clone()).unwrap())
+        .concat()
+}
+
+/// As YAML between double quotes, where all but ASCII is an escape.
+fn quoted(text: &str) -> String {
+    let escaped = |c: char| match c {
+        ' '..='~' if !"\"\\".contains(c) => c.to_string(),
+        c => format!("\\U{:08x}", u32::from(c)),
+    };
+    format!("\"{}\"", text.chars().map(escaped).collect::<String>())
+}
+
+/// Manifests with hostile text in names, values, keys and comments, in files with hostile names.
+fn hostile_folder() -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let name = |kind: &str| format!("{kind}-{HOSTILE}.yaml");
+    let escaped = quoted(HOSTILE);
+    let object = |kind: &str, metadata: &str, spec: &str| {
+        format!(
+            "apiVersion: symbolon.dev/v1alpha1\nkind: {kind}\nmetadata: {metadata}\nspec: {spec}\n---\n"
+        )
+    };
+    let json = serde_json::to_string(HOSTILE).unwrap();
+    let raw = HOSTILE.replace(
+        ['\r', '\u{2028}', '\u{1b}', '\u{7}', '\u{7f}', '\u{9b}'],
+        "",
+    );
+    let all = [
+        object(
+            "Identity",
+            "{name: main, namespace: platform}",
+            &format!("{{issuer: {escaped}}}"),
+        ),
+        object(
+            "Scope",
+            &format!("{{name: {escaped}, namespace: {escaped}}}"),
+            "{value: a}",
+        ),
+        object(
+            "Scope",
+            "{name: a, namespace: shop}",
+            &format!("{{value: {escaped}, description: {escaped}}}"),
+        ),
+        object(
+            "OAuthClient",
+            "{name: till, namespace: shop}",
+            &format!(
+                "{{displayName: {escaped}, clientId: {escaped}, identityRef: {{name: {escaped}}}}}"
+            ),
+        ),
+        object("OAuthClient", "{name: till, namespace: shop}", "{}"),
+        object(
+            "ServiceAccessToken",
+            "{name: t, namespace: shop}",
+            &format!("{{clientRef: {{name: {escaped}}}, scopes: [{escaped}], {escaped}: 1}}"),
+        ),
+        object(&escaped, "{name: a}", "{}"),
+        format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {escaped}, labels: {{a: {escaped}}}}}\n---\n"
+        ),
+        format!(
+            "apiVersion: symbolon.dev/v1alpha1 # {raw}\nkind: Scope\nmetadata: {{name: {raw}}}\nspec: {{value: [{raw}}}\n---\n"
+        ),
+    ];
+    fs::write(root.path().join(name("all")), all.concat()).unwrap();
+    fs::write(root.path().join(name("again")), &all[3]).unwrap();
+    fs::write(
+        root.path().join(name("bytes")),
+        b"apiVersion: symbolon.dev/v1alpha1\n\x1b[2J \xff\x9b",
+    )
+    .unwrap();
+    fs::write(
+        root.path().join(name("raw")),
+        format!("kind: {HOSTILE}\napiVersion: symbolon.dev/v1alpha1\n"),
+    )
+    .unwrap();
+    fs::write(
+        root.path().join(format!("j-{HOSTILE}.json")),
+        format!(
+            "{{\"apiVersion\": \"symbolon.dev/v1alpha1\", \"kind\": {json}, {json}: 1, {json}: 2}}"
+        ),
+    )
+    .unwrap();
+    root
+}
+
+#[test]
+fn no_name_value_file_name_or_excerpt_gives_a_terminal_anything_to_obey() {
+    let root = hostile_folder();
+    let folder = root.path().to_str().unwrap();
+    let missing = format!("{folder}/{HOSTILE}");
+    let object = format!("shop/{HOSTILE}");
+    for (command, arguments) in [
+        ("check", vec![folder]),
+        ("check", vec![folder, "--context", folder]),
+        ("check", vec![folder, "-o", "json"]),
+        ("check", vec![folder, "-o", "sarif"]),
+        ("check", vec![&missing]),
+        ("check", vec![folder, "--default-identity", &missing]),
+        ("check", vec![folder, HOSTILE]),
+        ("check", vec![folder, "--output", HOSTILE]),
+        ("explain", vec!["client", "shop/till", "--dir", folder]),
+        (
+            "explain",
+            vec!["client", "shop/till", "--scope", HOSTILE, "--dir", folder],
+        ),
+        (
+            "explain",
+            vec![
+                "client",
+                "shop/till",
+                "--scope",
+                HOSTILE,
+                "--dir",
+                folder,
+                "-o",
+                "json",
+            ],
+        ),
+        ("explain", vec!["client", &object, "--dir", folder]),
+        (
+            "explain",
+            vec!["client", &object, "--dir", folder, "-o", "json"],
+        ),
+        (
+            "explain",
+            vec!["scope", "shop/a", "--namespace", HOSTILE, "--dir", folder],
+        ),
+        ("explain", vec!["token", "shop/t", "--dir", folder]),
+        ("explain", vec!["token", "shop/t", "--dir", &missing]),
+        ("crds", vec!["--output", &missing]),
+        ("crds", vec![HOSTILE]),
+        ("metrics", vec![HOSTILE]),
+        ("restore", vec!["rebind", "--identity", HOSTILE]),
+        (
+            "restore",
+            vec!["rebind", "--identity", "a/b", "--context", HOSTILE],
+        ),
+        ("dev", vec![&missing, "--listen", "127.0.0.1:0"]),
+        (
+            "dev",
+            vec![
+                folder,
+                "--listen",
+                "127.0.0.1:0",
+                "--identity",
+                &missing,
+                "--state",
+                "/dev/null/x",
+            ],
+        ),
+        ("serve", vec![HOSTILE]),
+        ("operator", vec![HOSTILE]),
+        (HOSTILE, vec![]),
+    ] {
+        let output = run(command, &arguments, "");
+        let told = told(&output);
+        assert!(!told.is_empty(), "{command} {arguments:?}");
+        let found: Vec<char> = told.chars().filter(|it| is_obeyed(*it)).collect();
+        assert!(
+            found.is_empty(),
+            "{command:?} {arguments:?}: {found:?}\n{}",
+            told.escape_debug()
+        );
+        assert!([1, 2].contains(&status(&output)), "{command} {arguments:?}");
+    }
+}
+
+#[test]
+fn json_and_sarif_with_hostile_names_are_json_with_the_very_names() {
+    let root = hostile_folder();
+    let folder = root.path().to_str().unwrap();
+    let output = run("check", &[folder, "-o", "json"], "");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = report["problems"].as_array().unwrap();
+    let files: Vec<&str> = problems
+        .iter()
+        .filter_map(|it| it["file"].as_str())
+        .collect();
+    assert!(
+        files
+            .iter()
+            .any(|file| file.ends_with(&format!("all-{HOSTILE}.yaml")))
+    );
+    assert!(problems.iter().any(|it| it["name"] == HOSTILE));
+    let output = run("check", &[folder, "-o", "sarif"], "");
+    let log: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(!log["runs"][0]["results"].as_array().unwrap().is_empty());
+}
+
+/// Each command line that prints and ends, and its exit status where it can print.
+fn that_print() -> Vec<(Vec<&'static str>, i32)> {
+    let mut all: Vec<(Vec<&str>, i32)> = vec![
+        (vec!["--help"], 0),
+        (vec!["--version"], 0),
+        (vec!["help", "check"], 0),
+        (vec!["crds"], 0),
+        (vec!["crds", "--format", "markdown"], 0),
+        (vec!["manual"], 0),
+        (vec!["metrics"], 0),
+        (vec!["check", "platform"], 0),
+        (vec!["check", "faulty"], 1),
+        (vec!["check", "faulty", "-o", "json"], 1),
+        (vec!["check", "faulty", "-o", "sarif"], 1),
+        (
+            vec![
+                "explain",
+                "scope",
+                "platform/orders.read",
+                "--dir",
+                "platform",
+            ],
+            0,
+        ),
+        (
+            vec![
+                "explain",
+                "client",
+                "shop/nobody",
+                "--dir",
+                "platform",
+                "-o",
+                "json",
+            ],
+            1,
+        ),
+    ];
+    for command in [
+        "check", "crds", "dev", "explain", "manual", "metrics", "operator", "restore", "serve",
+    ] {
+        all.push((vec![command, "--help"], 0));
+        all.push((vec![command, "--version"], 0));
+    }
+    all
+}
+
+fn with_streams(arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_symbolon"))
+        .args(arguments)
+        .current_dir(super::HERE)
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(stderr)
+        .output()
+        .unwrap()
+}
+
+/// A pipe whose reader has closed it.
+fn closed() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+fn full() -> Stdio {
+    OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap()
+        .into()
+}
+
+#[test]
+fn a_reader_that_has_read_enough_ends_nothing_with_a_word_or_another_status() {
+    for (arguments, expected) in that_print() {
+        let output = with_streams(&arguments, closed(), Stdio::piped());
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), &*told),
+            (Some(expected), ""),
+            "{arguments:?}"
+        );
+        // Nor where the errors cannot be told either.
+        let output = with_streams(&arguments, closed(), closed());
+        assert_eq!(output.status.code(), Some(expected), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_of_its_own() {
+    for (arguments, _) in that_print() {
+        let output = with_streams(&arguments, full(), Stdio::piped());
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        assert!(
+            told.starts_with("symbolon: cannot write to the standard output: "),
+            "{arguments:?}: {told}"
+        );
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn errors_that_cannot_be_told_are_errors_all_the_same() {
+    for arguments in [
+        &["check", "missing"][..],
+        &["check"],
+        &["nonsense"],
+        &["explain", "scope", "a/b", "--dir", "missing"],
+    ] {
+        for stream in [closed, full] {
+            let output = with_streams(arguments, Stdio::null(), stream());
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn a_line_of_any_width_is_no_panic() {
+    let scope = "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a}\nspec: ";
+    for wide in [
+        format!("{scope}{{{}valeu: b}}\n", " ".repeat(70_000)),
+        format!("{scope}{{value: \"{}\", valeu: b}}\n", "é".repeat(70_000)),
+        format!("{scope}{{value: \"{}\", value: b}}\n", "x".repeat(900_000)),
+        format!("{scope}{{{}}}", "\t".repeat(70_000)),
+        format!("{scope}{{a: [\"{}\", }}", "\u{202e}".repeat(70_000)),
+        format!("kind: {}\n", "[".repeat(70_000)),
+        format!("apiVersion: symbolon.dev/{}", "v".repeat(70_000)),
+    ] {
+        for form in ["text", "json", "sarif"] {
+            let output = run("check", &["-", "-o", form], &wide);
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!([0, 1].contains(&status(&output)), "{}: {told}", &wide[..80]);
+            assert_eq!(told, "");
+            assert!(
+                output.stdout.len() < 20_000,
+                "{} bytes",
+                output.stdout.len()
+            );
+        }
+    }
+}
+
+/// Whatever is in a file, what is said of it is not very much longer.
+#[test]
+fn words_are_in_proportion_to_what_is_judged() {
+    let name = "n".repeat(100_000);
+    let lists = |key: &str| format!("{key}: [{}]", "b, ".repeat(150_000));
+    for (what, input) in [
+        (
+            "kinds",
+            "apiVersion: symbolon.dev/v1alpha1\nkind: X\n---\n".repeat(22_000),
+        ),
+        (
+            "twice",
+            format!(
+                "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nspec: {{{}}}",
+                "a: 1, ".repeat(150_000)
+            ),
+        ),
+        (
+            "long name",
+            format!(
+                "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {{name: {name}}}\nspec: {{{}}}",
+                (0..60_000)
+                    .map(|n| format!("a{n}: 1, "))
+                    .collect::<String>()
+            ),
+        ),
+        (
+            "scopes",
+            format!(
+                "apiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {{name: {name}}}\nspec: {{{}}}",
+                lists("scopes")
+            ),
+        ),
+        (
+            "one line",
+            format!(
+                "{{apiVersion: v1, kind: List, items: [{}]}}",
+                "{apiVersion: symbolon.dev/v1alpha1, kind: X}, ".repeat(20_000)
+            ),
+        ),
+    ] {
+        for form in ["text", "json", "sarif"] {
+            let output = run("check", &["-", "-o", form], &input);
+            let (read, told) = (input.len(), output.stdout.len());
+            assert!(
+                told < 200_000 + 8 * read,
+                "{what} as {form}: {told} bytes of {read}"
+            );
+            assert!(output.status.code().is_some_and(|code| code < 2), "{what}");
+            if form != "text" {
+                serde_json::from_slice::<Value>(&output.stdout).unwrap();
+            }
+        }
+        let output = run("explain", &["scope", "default/a", "--dir", "-"], &input);
+        assert!(told(&output).len() < 200_000, "{what}");
+    }
+}
+
+#[test]
+fn what_is_not_a_file_is_not_waited_for_and_a_pipe_of_the_shell_is_read() {
+    let root = tempfile::tempdir().unwrap();
+    let fifo = root.path().join("fifo.yaml");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    std::os::unix::fs::symlink("/dev/zero", root.path().join("zero.yaml")).unwrap();
+    for path in [
+        &fifo,
+        &root.path().join("zero.yaml"),
+        Path::new("/dev/zero"),
+    ] {
+        let output = run("check", &[path.to_str().unwrap()], "");
+        let told = told(&output);
+        assert_eq!(status(&output), 2, "{told}");
+        assert!(told.contains("not a regular file"), "{told}");
+    }
+    fs::copy(
+        format!("{}/platform/identity.yaml", super::HERE),
+        root.path().join("a.yaml"),
+    )
+    .unwrap();
+    let output = run("check", &[root.path().to_str().unwrap()], "");
+    assert!(text(&output).contains("in 1 file:"), "{}", told(&output));
+    for path in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        let manifest = fs::read_to_string(root.path().join("a.yaml")).unwrap();
+        let output = run("check", &[path], &manifest);
+        assert_eq!(status(&output), 0, "{}", told(&output));
+    }
+}
+
+#[test]
+fn definitions_are_not_written_through_a_link() {
+    let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let theirs = elsewhere.path().join("theirs");
+    fs::write(&theirs, "theirs").unwrap();
+    std::os::unix::fs::symlink(&theirs, root.path().join("scopes.yaml")).unwrap();
+    let output = run("crds", &["--output", root.path().to_str().unwrap()], "");
+    assert_eq!(status(&output), 0, "{}", told(&output));
+    assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
+    let written = fs::symlink_metadata(root.path().join("scopes.yaml")).unwrap();
+    assert!(written.is_file());
+    drop(File::open(root.path().join("scopes.yaml")).unwrap());
+}

@@ -1,0 +1,199 @@
+//! What a repository, or a program on the same machine, may have put into the folders.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::support::{Client, Dev, Ports, eventually};
+use super::{GATEWAY, SHOP, Served, quickstart};
+
+fn files_below(path: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<PathBuf> = fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    entries.sort();
+    let below = |path: PathBuf| {
+        if path.is_dir() {
+            files_below(&path)
+        } else {
+            vec![path]
+        }
+    };
+    entries.into_iter().flat_map(below).collect()
+}
+
+fn make_fifo(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
+}
+
+/// The author of a repository ships `DIR/.symbolon` and knows its keys.
+#[test]
+fn state_that_came_with_a_repository_is_refused() {
+    let theirs = Served::start();
+    theirs.token();
+    let folder = quickstart();
+    let state = folder.file(".symbolon");
+    let mut copied = Command::new("cp");
+    copied
+        .arg("-a")
+        .args([&theirs.folder.file(".symbolon"), &state]);
+    assert!(copied.status().unwrap().success());
+    let said = Dev::fails(folder.path(), Ports::free());
+    assert!(said.contains("not made here by symbolon dev"), "{said}");
+    assert!(said.contains(state.to_str().unwrap()), "{said}");
+    fs::remove_dir_all(&state).unwrap();
+    symlink(theirs.folder.file(".symbolon"), &state).unwrap();
+    let said = Dev::fails(folder.path(), Ports::free());
+    assert!(said.contains("is a symbolic link"), "{said}");
+}
+
+/// The link of the issue: `.symbolon/status/Scope`, and one in the place of each other folder.
+#[test]
+fn nothing_outside_the_state_folder_is_written_deleted_or_made() {
+    let folder = quickstart();
+    Dev::start(&folder).terminate();
+    let outside = tempfile::tempdir().unwrap();
+    let linked = |folder_of: &str| {
+        let place = folder.file(&format!(".symbolon/{folder_of}"));
+        let target = outside.path().join(folder_of.replace('/', "-"));
+        fs::rename(&place, &target).unwrap();
+        symlink(&target, &place).unwrap();
+        target
+    };
+    let mut targets = Vec::new();
+    for folder_of in ["status/Scope", "status/OAuthClient", "secrets/shop"] {
+        targets.push(linked(folder_of));
+    }
+    let theirs: Vec<PathBuf> = targets.iter().flat_map(|it| files_below(it)).collect();
+    assert!(theirs.len() > 3, "{theirs:?}");
+    for file in &theirs {
+        fs::write(file, "theirs").unwrap();
+    }
+    let dev = Dev::start(&folder);
+    folder.replace(SHOP, "lifetime: 720h", "lifetime: 700h");
+    dev.line_with(&["is a symbolic link"]);
+    let (status, output) = dev.terminate();
+    assert!(status.success(), "{output}");
+    for file in &theirs {
+        let text = fs::read_to_string(file).unwrap();
+        assert_eq!(text, "theirs", "{}", file.display());
+    }
+    let now: Vec<PathBuf> = targets.iter().flat_map(|it| files_below(it)).collect();
+    assert_eq!(now, theirs);
+}
+
+#[test]
+fn fifos_and_devices_in_the_folders_neither_hang_nor_end_it() {
+    let folder = quickstart();
+    Dev::start(&folder).terminate();
+    for put in ["fifo", "/dev/zero", "/proc/self/mem"] {
+        let at = |name: &str| {
+            let path = folder.file(name);
+            let _ = fs::remove_file(&path);
+            if put == "fifo" {
+                make_fifo(&path);
+            } else {
+                symlink(put, &path).unwrap();
+            }
+        };
+        at("a.yaml");
+        at(".symbolon/secrets/shop/other.yaml");
+        at(".symbolon/credentials/platform/other.yaml");
+        at(".symbolon/status/Scope/platform/orders.read.yaml");
+        at(".symbolon/keys/platform/other.yaml");
+        let dev = Dev::start(&folder);
+        let token = folder.secret("shop", "nightly-report-token", "token");
+        eventually("the token is good", || {
+            (dev.check(GATEWAY, &token["token"]) == 204).then_some(())
+        });
+        // And where one comes while it runs.
+        at(".symbolon/secrets/shop/backend-client.yaml");
+        folder.replace(SHOP, "displayName: ", "displayName: Other ");
+        dev.line_with(&["backend-client.yaml: ", "remove it"]);
+        fs::remove_file(folder.file(".symbolon/secrets/shop/backend-client.yaml")).unwrap();
+        Client::of(&folder.secret("shop", "backend-client", "client-secret")).token();
+        assert!(dev.terminate().0.success());
+    }
+    for name in [".lock", "uids.json"] {
+        let path = folder.file(&format!(".symbolon/{name}"));
+        fs::remove_file(&path).unwrap();
+        make_fifo(&path);
+        let said = Dev::fails(folder.path(), Ports::free());
+        assert!(said.contains("not a regular file"), "{name}: {said}");
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_terminal_gets_nothing_to_obey_from_names_of_people_clients_and_files() {
+    const HOSTILE: &str =
+        "x\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{7f}\r\u{202e}\u{2066}\u{200b}\u{200f}y";
+    let folder = quickstart();
+    let hex = |c: char| format!("\\U{:08x}", u32::from(c));
+    let escaped = format!("\"{}\"", HOSTILE.chars().map(hex).collect::<String>());
+    let object = |kind: &str, metadata: &str, spec: &str| {
+        format!(
+            "---\napiVersion: symbolon.dev/v1alpha1\nkind: {kind}\nmetadata: {metadata}\nspec: {spec}\n"
+        )
+    };
+    let shown = object(
+        "OAuthClient",
+        "{name: shown, namespace: shop}",
+        &format!(
+            "{{identityRef: {{name: main, namespace: platform}}, grantTypes: [ClientCredentials], displayName: {escaped}}}"
+        ),
+    );
+    let refused = object(
+        "Scope",
+        &format!("{{name: {escaped}, namespace: {escaped}}}"),
+        "{value: a}",
+    );
+    let fault = object("Scope", "{name: a}", &format!("{{{escaped}: 1}}"));
+    folder.write(
+        &format!("{HOSTILE}.yaml"),
+        &format!("{shown}{refused}{fault}"),
+    );
+    folder.write(
+        &format!("{HOSTILE}2.yaml"),
+        &format!("{shown}---\nkind: {escaped}\napiVersion: symbolon.dev/v1alpha1\n"),
+    );
+    let dev = Dev::start(&folder);
+    dev.line_with(&["y.yaml:"]);
+    dev.line_with(&["y2.yaml:"]);
+    folder.write(&format!("{HOSTILE}3.yaml"), &fault);
+    dev.line_with(&["y3.yaml"]);
+    let (_, output) = dev.terminate();
+    let obeyed = |c: &char| {
+        *c != '\n'
+            && (c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+    };
+    let found: Vec<char> = output.chars().filter(obeyed).collect();
+    assert!(found.is_empty(), "{found:?} in {}", output.escape_debug());
+}
+
+/// Output that cannot be written does not stop the server.
+#[test]
+fn where_its_words_cannot_be_written_it_serves_all_the_same() {
+    let out = tempfile::tempdir().unwrap();
+    let closed = out.path().join("closed");
+    make_fifo(&closed);
+    for out in [Path::new("/dev/full"), &closed] {
+        let folder = quickstart();
+        if out == closed {
+            let closed = closed.clone();
+            std::thread::spawn(move || drop(fs::File::open(closed)));
+        }
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" \"$@\" >\"$OUT\""]);
+        command.args([env!("CARGO_BIN_EXE_symbolon"), "dev"]);
+        command.arg(folder.path()).env("OUT", out);
+        let dev = Dev::start_command(command);
+        Client::of(&folder.secret("shop", "backend-client", "client-secret")).token();
+        let (status, output) = dev.terminate();
+        assert_eq!((status.code(), &*output), (Some(0), ""));
+    }
+}
