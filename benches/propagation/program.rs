@@ -75,6 +75,7 @@ async fn start(cluster: &Cluster, args: &[&str], listen: Option<SocketAddr>) -> 
         .args(["--health-listen", &health.to_string()])
         .env("KUBECONFIG", cluster.kubeconfig_path())
         .env("SYMBOLON_LOG", "warn")
+        .env("SYMBOLON_AUDIT", "false")
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     if let Some(listen) = listen {

@@ -1,10 +1,9 @@
 //! The options about logs and traces, the same for every command that keeps running.
 
-use crate::telemetry::logs::{self, LogForm, LogGuard};
-use crate::telemetry::traces::{self, TraceGuard};
+use clap::ArgAction;
 
-/// What log there is where nobody says another.
-const USUAL: &str = "info";
+use crate::telemetry::logs::{self, Audit, LogFilter, LogForm, LogGuard};
+use crate::telemetry::traces::{self, TraceGuard};
 
 /// Variables about traces that pods of Identities are told as the operator was. Left out are
 /// `OTEL_EXPORTER_OTLP_HEADERS`, which may hold a secret, and what names a service or one pod of it.
@@ -22,14 +21,24 @@ pub(super) struct LogArgs {
     /// The form of the log, on standard output
     #[arg(long, value_enum, env = "SYMBOLON_LOG_FORMAT")]
     log_format: Option<Form>,
-    /// What to log: `debug`, or `info,symbolon=debug`
+    /// What to log: a level (off, error, warn, info, debug, trace), and other levels for single modules, as in
+    /// warn,symbolon::server=debug; audit events do not follow it
     #[arg(
         long,
         value_name = "FILTER",
-        default_value = USUAL,
+        default_value_t = LogFilter::USUAL,
         env = "SYMBOLON_LOG"
     )]
-    log: String,
+    log: LogFilter,
+    /// Whether to write audit events to the log, whatever --log says
+    #[arg(
+        long,
+        value_name = "BOOL",
+        default_value_t = true,
+        action = ArgAction::Set,
+        env = "SYMBOLON_AUDIT"
+    )]
+    audit: bool,
     /// Where to send traces: OTLP over HTTP, usually to port 4318 of a collector; without it none are made
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
@@ -62,8 +71,11 @@ impl LogArgs {
     pub(super) fn of_pods(&self, said: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
         let owned = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let mut variables = Vec::new();
-        if self.log != USUAL {
-            variables.push(owned("SYMBOLON_LOG", &self.log));
+        if self.log != LogFilter::USUAL {
+            variables.push(owned("SYMBOLON_LOG", &self.log.to_string()));
+        }
+        if !self.audit {
+            variables.push(owned("SYMBOLON_AUDIT", "false"));
         }
         if self.log_format == Some(Form::Text) {
             variables.push(owned("SYMBOLON_LOG_FORMAT", "text"));
@@ -83,34 +95,37 @@ impl LogArgs {
             Some(Form::Json) => LogForm::Json,
             Some(Form::Text) => LogForm::Text,
         };
+        let audit = if self.audit { Audit::On } else { Audit::Off };
         let Some(endpoint) = self.otlp_endpoint() else {
             return Ok(Guards {
                 _traces: None,
-                _log: logs::init(form, &self.log)?,
+                _log: logs::init(form, &self.log, audit)?,
             });
         };
         let (layer, traces) = traces::start(endpoint, service)?;
         Ok(Guards {
             _traces: Some(traces),
-            _log: logs::init_beside(form, &self.log, layer)?,
+            _log: logs::init_beside(form, &self.log, audit, layer)?,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::Parser;
+    use clap::error::ErrorKind;
 
-    fn args(log: &str, log_format: Option<Form>, otlp_endpoint: Option<&str>) -> LogArgs {
-        LogArgs {
-            log_format,
-            log: log.to_owned(),
-            otlp_endpoint: otlp_endpoint.map(str::to_owned),
-        }
+    use super::*;
+    use crate::cli::Cli;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        log: LogArgs,
     }
 
-    #[test]
-    fn pods_are_told_what_the_operator_was_and_no_secret() {
+    /// What is told to pods where the operator was started with these options.
+    fn told(options: &[&str]) -> Vec<String> {
         let said = |name: &str| {
             let all = [
                 ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
@@ -121,16 +136,25 @@ mod tests {
             let found = all.into_iter().find(|(it, _)| *it == name)?;
             Some(found.1.to_owned())
         };
-        let told = |args: LogArgs| -> Vec<String> {
-            let variables = args.of_pods(said).into_iter();
-            variables
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect()
-        };
+        let options = ["program"].iter().chain(options);
+        let variables = Program::parse_from(options).log.of_pods(said).into_iter();
+        variables
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect()
+    }
+
+    #[test]
+    fn pods_are_told_what_the_operator_was_and_no_secret() {
         assert_eq!(
-            told(args("debug", Some(Form::Text), Some("http://otel:4318"))),
+            told(&[
+                "--log=debug",
+                "--log-format=text",
+                "--audit=false",
+                "--otlp-endpoint=http://otel:4318"
+            ]),
             [
                 "SYMBOLON_LOG=debug",
+                "SYMBOLON_AUDIT=false",
                 "SYMBOLON_LOG_FORMAT=text",
                 "OTEL_EXPORTER_OTLP_ENDPOINT=http://otel:4318",
                 "OTEL_TRACES_SAMPLER=parentbased_traceidratio",
@@ -139,7 +163,84 @@ mod tests {
         );
         // The usual is no reason for other pods; without an endpoint nothing is sampled.
         let nothing: [&str; 0] = [];
-        assert_eq!(told(args("info", Some(Form::Json), None)), nothing);
-        assert_eq!(told(args("info", None, Some(""))), nothing);
+        assert_eq!(
+            told(&["--log=info", "--log-format=json", "--audit=true"]),
+            nothing
+        );
+        assert_eq!(told(&["--otlp-endpoint="]), nothing);
+    }
+
+    #[test]
+    fn every_command_that_logs_refuses_an_unknown_level_and_names_the_levels() {
+        for command in [
+            &["dev", "."][..],
+            &["serve", "--identity", "a/b"],
+            &["operator"],
+        ] {
+            let with = |options: &[&str]| {
+                let words = ["symbolon"].iter().chain(command).chain(options);
+                Cli::try_parse_from(words).err()
+            };
+            assert!(with(&["--log", "off,symbolon=debug", "--audit", "false"]).is_none());
+            for typo in ["warning", "symbolon", ""] {
+                let error = with(&["--log", typo]).unwrap();
+                assert_eq!(error.kind(), ErrorKind::ValueValidation);
+                assert_eq!(error.exit_code(), 2);
+                let said = error.to_string();
+                let levels = "off, error, warn, info, debug or trace";
+                assert!(said.contains(levels) && said.contains("--log"), "{said}");
+            }
+            assert!(
+                with(&["--audit", "of"])
+                    .unwrap()
+                    .to_string()
+                    .contains("--audit")
+            );
+            let help = with(&["--help"]).unwrap().to_string();
+            assert!(help.contains("--log warn"), "an example in {help}");
+        }
+    }
+
+    #[test]
+    fn the_schema_of_the_chart_takes_the_levels_that_the_program_does() {
+        let schema = include_str!("../../charts/symbolon/values.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        let schema = &schema["properties"]["logLevel"];
+        let pattern = |of: &serde_json::Value| regex::Regex::new(of["pattern"].as_str().unwrap());
+        let (taken, refused) = (pattern(schema).unwrap(), pattern(&schema["not"]).unwrap());
+        for text in [
+            "off",
+            "error",
+            "warn",
+            "info",
+            "debug",
+            "trace",
+            "INFO",
+            "warn,symbolon=debug",
+            "symbolon::server=debug",
+            "kube_client=TRACE,info",
+            "warning",
+            "Warning",
+            "",
+            "symbolon",
+            "info,",
+            ",info",
+            "info;debug",
+            "3",
+            "symbolon=warning",
+            "a[b]=info",
+            "=info",
+            "symbolon=",
+            "info debug",
+            "err",
+            "audit=off",
+            "info,audit=warn",
+            "audit::x=info",
+            "auditor=info",
+        ] {
+            let is_read = text.parse::<LogFilter>().is_ok();
+            let is_taken = taken.is_match(text) && !refused.is_match(text);
+            assert_eq!(is_taken, is_read, "{text:?}");
+        }
     }
 }

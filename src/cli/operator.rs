@@ -52,6 +52,7 @@ const LEASE: &str = "symbolon-operator";
   symbolon operator                                    the cluster of KUBECONFIG, or the pod's own
   symbolon operator --namespace shop --namespace platform
   symbolon operator --default-identity platform/main   for objects that name no Identity
+  symbolon operator --log warn,symbolon::reconcile=debug   one module in detail
 
 Several may run: all watch, the one that holds the Lease writes.")]
 pub(super) struct Args {

@@ -70,6 +70,11 @@ fn rows(record: &Arc<CredentialRecord>) -> impl Iterator<Item = Brought> {
 }
 
 impl Directory {
+    /// Whether a secret was brought to an Identity, by whomever.
+    pub fn knows_brought(&self, identity: &ObjectKey, hash: &TokenHash) -> bool {
+        self.brought_entries(identity, hash).next().is_some()
+    }
+
     /// The entries of an Identity for a brought secret.
     pub(super) fn brought_entries(
         &self,

@@ -141,6 +141,14 @@ impl Directory {
         )
     }
 
+    /// Whether a client id of an Identity that is served is somebody's.
+    pub fn is_client_id(&self, identity: &super::ObjectKey, client_id: &str) -> bool {
+        self.served_identity(identity).is_ok_and(|identity| {
+            let holder = self.client_id_holder(identity.object, identity.record, client_id);
+            !matches!(holder, Holder::Nobody)
+        })
+    }
+
     /// Who holds a scope value.
     pub fn scope_holder(
         &self,

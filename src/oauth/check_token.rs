@@ -11,7 +11,7 @@ use super::access_token::{self, Active, Inactive, Presented};
 use super::bearer::Unusable;
 use super::{ErrorCode, scope};
 use crate::directory::record::GatewayRecord;
-use crate::directory::{Directory, GrantedScope, ObjectKey};
+use crate::directory::{Directory, GrantedScope, ObjectKey, Refusal};
 
 /// Why nobody passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,19 @@ impl Denial<'_> {
             Self::InsufficientScope(_) => "insufficient_scope",
             Self::UnknownGateway => "unknown_gateway",
         }
+    }
+
+    /// Whether the token is one that was issued: whether its id says anything of it.
+    pub const fn is_of_issued(self) -> bool {
+        !matches!(
+            self,
+            Self::Unusable(_)
+                | Self::UnknownGateway
+                | Self::Invalid(
+                    Inactive::Malformed
+                        | Inactive::Refused(Refusal::UnknownToken | Refusal::WrongSecret)
+                )
+        )
     }
 
     /// The scopes that the challenge names, separated by spaces.

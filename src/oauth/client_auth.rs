@@ -14,13 +14,13 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::form::decode;
 use super::{ErrorCode, Form, OAuthError};
 use crate::directory::{AuthenticatedClient, Directory, ObjectKey, Refusal};
-use crate::tokens::brought;
 use crate::tokens::reference::{self, Kind};
+use crate::tokens::{SecretString, brought};
 
 /// The longest `Basic` credentials that are decoded, in bytes of base64.
 const MAX_BASIC: usize = 2048;
-/// The longest client id that goes into a log.
-const MAX_LOGGED: usize = 255;
+/// The longest client id that is kept of a failed authentication, in bytes: no client has a longer one.
+const MAX_KEPT: usize = 512;
 
 /// How a client authenticates: the values of `token_endpoint_auth_methods_supported`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +79,17 @@ pub struct Failure {
     pub error: OAuthError,
     /// Why.
     pub reason: Reason,
-    /// Who it said it was. Untrusted, and cut to a length that a log can bear.
-    pub unverified_client_id: Option<String>,
+    /// Who it said it was.
+    pub claimed: Option<Claimed>,
+}
+
+/// What was sent as a client id, without proof: anything, a secret that was sent in its place included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The text, cut where no client id is as long.
+    pub sent: SecretString,
+    /// Whether it is the id of an existing client.
+    pub is_client: bool,
 }
 
 /// The credentials of a request. `authorization` are all values of that header.
@@ -94,6 +103,10 @@ pub fn authenticate<'d, 'h>(
     form: &Form<'_>,
     now: Timestamp,
 ) -> Result<(AuthenticatedClient<'d>, Method), Failure> {
+    let failed = Failing {
+        directory,
+        identity,
+    };
     let mut authorization = authorization;
     let header = authorization.next();
     let in_body = form.get("client_secret");
@@ -101,30 +114,32 @@ pub fn authenticate<'d, 'h>(
         || (header.is_some() && in_body.is_some())
         || (form.get("client_assertion").is_some() && (header.is_some() || in_body.is_some()))
     {
-        return Err(several(form.get("client_id")));
+        return Err(failed.several(form.get("client_id")));
     }
     let check = |client_id: &str, secret: &str| {
         verify(directory, identity, client_id, secret, now)
-            .map_err(|reason| refused(reason, Some(client_id)))
+            .map_err(|reason| failed.refused(reason, Some(client_id)))
     };
     match (header, in_body, form.get("client_id")) {
         (Some(header), _, in_form) => {
-            let basic = Basic::parse(header).map_err(|reason| refused(reason, in_form))?;
-            let (client_id, secret) = basic.split().ok_or(refused(Reason::Malformed, in_form))?;
-            if in_form.is_some_and(|other| *other != *client_id) {
-                return Err(several(in_form));
+            let basic = Basic::parse(header).map_err(|reason| failed.refused(reason, in_form))?;
+            let malformed = || failed.refused(Reason::Malformed, in_form);
+            let (client_id, secret) = basic.split().ok_or_else(malformed)?;
+            // Where the two were swapped, the first is the secret.
+            let (client_id, secret) = (Wiped(client_id), Wiped(secret));
+            if in_form.is_some_and(|other| *other != *client_id.0) {
+                return Err(failed.several(in_form));
             }
-            let secret = Wiped(secret);
-            Ok((check(&client_id, &secret.0)?, Method::ClientSecretBasic))
+            Ok((check(&client_id.0, &secret.0)?, Method::ClientSecretBasic))
         }
         (None, Some(secret), Some(client_id)) => {
             Ok((check(client_id, secret)?, Method::ClientSecretPost))
         }
-        (None, Some(_), None) => Err(refused(Reason::Malformed, None)),
+        (None, Some(_), None) => Err(failed.refused(Reason::Malformed, None)),
         (None, None, client_id) if form.get("client_assertion").is_some() => {
-            Err(refused(Reason::UnsupportedMethod, client_id))
+            Err(failed.refused(Reason::UnsupportedMethod, client_id))
         }
-        (None, None, client_id) => Err(refused(Reason::NoCredentials, client_id)),
+        (None, None, client_id) => Err(failed.refused(Reason::NoCredentials, client_id)),
     }
 }
 
@@ -153,28 +168,40 @@ fn verify<'d>(
     found.map_err(Reason::Refused)
 }
 
-fn several(client_id: Option<&str>) -> Failure {
-    Failure {
-        error: OAuthError::new(
-            ErrorCode::InvalidRequest,
-            "authenticate in one way: by the Authorization header or in the body",
-        ),
-        reason: Reason::SeveralMethods,
-        unverified_client_id: client_id.map(cut),
-    }
+/// Makes failures: it knows which client ids there are.
+#[derive(Clone, Copy)]
+struct Failing<'a> {
+    directory: &'a Directory,
+    identity: &'a ObjectKey,
 }
 
-fn refused(reason: Reason, client_id: Option<&str>) -> Failure {
-    Failure {
-        error: OAuthError::new(ErrorCode::InvalidClient, "client authentication failed"),
-        reason,
-        unverified_client_id: client_id.map(cut),
+impl Failing<'_> {
+    fn several(self, client_id: Option<&str>) -> Failure {
+        Failure {
+            error: OAuthError::new(
+                ErrorCode::InvalidRequest,
+                "authenticate in one way: by the Authorization header or in the body",
+            ),
+            reason: Reason::SeveralMethods,
+            claimed: client_id.map(|client_id| self.claimed(client_id)),
+        }
     }
-}
 
-fn cut(client_id: &str) -> String {
-    let end = client_id.floor_char_boundary(MAX_LOGGED);
-    client_id[..end].to_owned()
+    fn refused(self, reason: Reason, client_id: Option<&str>) -> Failure {
+        Failure {
+            error: OAuthError::new(ErrorCode::InvalidClient, "client authentication failed"),
+            reason,
+            claimed: client_id.map(|client_id| self.claimed(client_id)),
+        }
+    }
+
+    fn claimed(self, client_id: &str) -> Claimed {
+        let end = client_id.floor_char_boundary(MAX_KEPT);
+        Claimed {
+            sent: SecretString::from(client_id.get(..end).unwrap_or_default().to_owned()),
+            is_client: self.directory.is_client_id(self.identity, client_id),
+        }
+    }
 }
 
 /// A secret that is wiped if decoding had to copy it.

@@ -15,10 +15,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tower::Service as _;
 
+use super::noise::Noise;
 use super::places::{Caller, Full, Places, Rule};
 use super::request::{Arrival, check_host};
 use super::shares::Shares;
-use super::throttle::Throttle;
 use super::{Limits, NotReady, Publisher, Revoker, Site, Status, Uses, forwarded, reply};
 use crate::directory::census::{Census, State, WITHIN};
 use crate::directory::{ObjectKey, Settings};
@@ -82,8 +82,7 @@ struct Inner {
     in_flight: AtomicUsize,
     shares: Shares,
     slow_bodies: Mutex<Places<Arc<SlowBody>>>,
-    failures: Throttle,
-    noted_refusals: Throttle,
+    noise: Noise,
     started: Instant,
     census: tokio::sync::Mutex<Option<(Timestamp, Census)>>,
 }
@@ -106,6 +105,7 @@ impl App {
         revoker: impl Revoker,
         uses: Uses,
     ) -> Result<Self, serde_json::Error> {
+        let noise = Noise::new(config.metrics.clone());
         Ok(Self(Arc::new(Inner {
             identity: config.identity.clone(),
             publisher: Publisher::new(config.identity, config.settings, super::now())?,
@@ -123,8 +123,7 @@ impl App {
             allowed_hosts: config.allowed_hosts,
             allowed_health_hosts: config.allowed_health_hosts,
             in_flight: AtomicUsize::new(0),
-            failures: Throttle::default(),
-            noted_refusals: Throttle::default(),
+            noise,
             started: Instant::now(),
             census: tokio::sync::Mutex::default(),
         })))
@@ -285,26 +284,9 @@ impl App {
         is_named(self.0.allowed_health_hosts.as_deref(), request)
     }
 
-    /// Counts a failed authentication.
-    pub(super) fn failed(&self, peer: Option<IpAddr>, client_id: &str) -> Result<(), Duration> {
-        let failed = self
-            .0
-            .failures
-            .failed(peer, client_id, self.0.started.elapsed());
-        if failed.is_err() {
-            self.metrics().audit_suppressed();
-        }
-        failed
-    }
-
-    /// Whether one more refusal of this caller goes into the audit log.
-    pub(super) fn may_note_refusal(&self, peer: Option<IpAddr>, name: &str) -> bool {
-        let elapsed = self.0.started.elapsed();
-        let may = self.0.noted_refusals.failed(peer, name, elapsed).is_ok();
-        if !may {
-            self.metrics().audit_suppressed();
-        }
-        may
+    /// What is written of refusals.
+    pub(super) fn noise(&self) -> &Noise {
+        &self.0.noise
     }
 
     /// The tokens by state, as they were within the last minute.

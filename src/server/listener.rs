@@ -177,6 +177,7 @@ async fn turn_keys(app: App) {
         if let Err(error) = app.publisher().turn_keys(super::now()) {
             tracing::error!(%error, "the keys could not be turned");
         }
+        app.noise().tell_in_time();
     }
 }
 
@@ -207,6 +208,7 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: App, shutdown: 
         () = accepting => {}
         never = leaving => match never {},
     }
+    app.noise().tell();
 }
 
 /// Accepts until [`Phase::Closing`] and waits for the connections to end.

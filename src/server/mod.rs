@@ -15,6 +15,8 @@ mod forwarded;
 mod health;
 mod limits;
 mod listener;
+mod noise;
+mod origin;
 mod places;
 mod port;
 mod reply;
@@ -26,6 +28,7 @@ mod routes;
 mod shares;
 mod snapshot;
 mod status;
+mod suppressed;
 #[cfg(test)]
 mod tests;
 mod throttle;

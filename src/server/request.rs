@@ -17,6 +17,7 @@ use hyper::body::Body as _;
 use jiff::Timestamp;
 
 use super::App;
+use super::origin::origin;
 use super::places::Caller;
 use super::reply::Refusal;
 use super::snapshot::{Site, Snapshot};
@@ -26,8 +27,8 @@ use crate::oauth::access_token::{Inactive, Presented};
 use crate::oauth::client_auth::{self, Method, Reason};
 use crate::oauth::form::{check_query, is_form};
 use crate::oauth::{ErrorCode, Form, OAuthError};
-use crate::telemetry::Endpoint;
 use crate::telemetry::audit::{self, Origin};
+use crate::telemetry::{Endpoint, Unverified};
 use crate::tokens::reference;
 
 /// What the server adds to a request before it is routed.
@@ -163,18 +164,27 @@ impl Call {
                 Err(failure) => failure,
             };
         self.app.metrics().auth_failed(failure.reason.as_str());
-        let name = failure.unverified_client_id.as_deref();
-        self.app
-            .failed(self.peer, name.unwrap_or_default())
+        let claimed = failure.claimed.as_ref();
+        let name = claimed.map_or("", |claimed| claimed.sent.expose());
+        let is_written = self
+            .app
+            .noise()
+            .failure(self.peer, name)
             .map_err(Refusal::TooManyFailures)?;
-        let refusal = audit::Refused {
-            action: self.endpoint.as_str(),
-            reason: failure.reason.as_str(),
-            client_id: None,
-            unverified_client_id: name,
-            token_id: None,
-        };
-        audit::refused(&self.origin(), &refusal);
+        if is_written {
+            let claimed = claimed.map(|claimed| audit::Claimed {
+                sent: Unverified::new(name),
+                is_client: claimed.is_client,
+            });
+            let refusal = audit::Refused {
+                action: self.endpoint.as_str(),
+                reason: failure.reason.as_str(),
+                client_id: None,
+                claimed,
+                token_id: None,
+            };
+            audit::refused(&self.origin(snapshot), &refusal);
+        }
         if failure.reason == Reason::SeveralMethods {
             return Err(failure.error.into());
         }
@@ -182,31 +192,55 @@ impl Call {
         Err(Refusal::Unauthenticated(failure.error, challenge))
     }
 
-    /// Writes a refusal to the audit log, unless this caller has had too many.
-    pub fn audit_refusal(&self, client_id: Option<&str>, token_id: Option<&str>, reason: &str) {
-        let name = client_id.unwrap_or_default();
-        if !self.app.may_note_refusal(self.peer, name) {
-            return;
+    /// Writes what was refused to a client that has authenticated to the audit log, unless it has had too many.
+    pub fn audit_refusal(
+        &self,
+        snapshot: &Snapshot,
+        client_id: &str,
+        token_id: Option<&str>,
+        reason: &'static str,
+    ) {
+        if self.app.noise().refusal(self.peer, client_id) {
+            self.audit(snapshot, Some(client_id), token_id, reason);
         }
+    }
+
+    /// Writes the denial of a token to the audit log, unless this caller has had too many. `is_issued`: the token's id is
+    /// one that was issued, and nothing that a stranger made.
+    pub fn audit_denial(
+        &self,
+        snapshot: &Snapshot,
+        token_id: &str,
+        is_issued: bool,
+        reason: &'static str,
+    ) {
+        let issued = Some(token_id).filter(|_| is_issued);
+        if self.app.noise().denial(self.peer, issued) {
+            self.audit(snapshot, None, Some(token_id), reason);
+        }
+    }
+
+    fn audit(
+        &self,
+        snapshot: &Snapshot,
+        client_id: Option<&str>,
+        token_id: Option<&str>,
+        reason: &'static str,
+    ) {
         let refusal = audit::Refused {
             action: self.endpoint.as_str(),
             reason,
             client_id,
-            unverified_client_id: None,
+            claimed: None,
             token_id,
         };
-        audit::refused(&self.origin(), &refusal);
+        audit::refused(&self.origin(snapshot), &refusal);
     }
 
     /// Where the request came from.
-    pub fn origin(&self) -> Origin {
-        let headers = &self.head.headers;
-        let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
-        Origin {
-            peer: self.peer,
-            request_id: request_id(headers).and_then(text),
-            trace_id: headers.get("traceparent").and_then(trace_id),
-        }
+    pub fn origin(&self, snapshot: &Snapshot) -> Origin<'_> {
+        let (directory, identity) = (snapshot.directory(), snapshot.identity());
+        origin(self.peer, &self.head.headers, directory, identity)
     }
 }
 
@@ -270,28 +304,6 @@ fn is_same_host(one: &[u8], other: &[u8]) -> bool {
         http.or_else(https).unwrap_or(authority)
     }
     bare(one).eq_ignore_ascii_case(bare(other))
-}
-
-/// The caller's `X-Request-Id`, if it is one to be repeated: 1 to 64 of letters, digits, `.`, `_`, `-`.
-pub(super) fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers.get("x-request-id").filter(|value| {
-        (1..=64).contains(&value.len())
-            && value
-                .as_bytes()
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-    })
-}
-
-/// The trace id of a `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
-fn trace_id(value: &HeaderValue) -> Option<String> {
-    let mut parts = value.to_str().ok()?.split('-');
-    let (version, id) = (parts.next()?, parts.next()?);
-    let is_hex = |text: &str| {
-        text.bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    (version.len() == 2 && id.len() == 32 && is_hex(version) && is_hex(id)).then(|| id.to_owned())
 }
 
 /// All values of a header, as they were sent.

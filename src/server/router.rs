@@ -11,7 +11,8 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, any};
 use tracing::Instrument as _;
 
-use super::request::{Arrival, Call, request_id};
+use super::origin::request_id;
+use super::request::{Arrival, Call};
 use super::{App, reply, routes};
 use crate::oauth::discovery::paths;
 use crate::telemetry::{Endpoint, traces};

@@ -1,63 +1,94 @@
-//! How many failures one caller may have before it is told to wait.
+//! How many failures one caller may have before it is told to wait, and how many of them are written one by one.
 //!
 //! Only *failures* are counted and only failures are answered 429: right credentials are always accepted, so that nobody
-//! can lock out a client by failing in its name. Guessing 256 random bits is hopeless at any rate; what this bounds is
-//! the noise of a caller that fails in a loop. A bucket belongs to the address and the client id together.
+//! can lock out a client by failing in its name or from its address. Guessing 256 random bits is hopeless at any rate;
+//! what this bounds is the noise of callers that fail in a loop. A failure takes from three allowances: that of the address
+//! and the name together, that of the address whatever the name, and that of the lines of everybody. Where the last is
+//! used up, the failure is answered as always and its line left out.
 //!
-//! The table has a fixed size. Two callers whose hashes meet share a bucket, which costs either at most an earlier 429
+//! The tables have a fixed size. Two callers whose hashes meet share a bucket, which costs either at most an earlier 429
 //! in place of a 401; the hash is keyed, so that nobody can choose whom to meet.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-const BUCKETS: usize = 8192;
-/// Failures at once.
-const BURST: u64 = 60;
-/// One more each.
-const PERIOD: Duration = Duration::from_secs(1);
+use crate::telemetry::Rate;
 
-/// Failures by caller: for each bucket the time at which it would be empty again (GCRA), in milliseconds.
+const BUCKETS: usize = 8192;
+/// Of an address and a name: 60 at once, then one a second.
+const OF_A_CALLER: Rate = Rate {
+    burst: 60,
+    period: 1000,
+};
+/// Of an address, where many may share one: 240 at once, then four a second.
+const OF_AN_ADDRESS: Rate = Rate {
+    burst: 240,
+    period: 250,
+};
+/// Lines of everybody: 2,000 at once, then 100 a second.
+const OF_ALL: Rate = Rate {
+    burst: 2000,
+    period: 10,
+};
+
+/// Failures by caller and by address, and the lines about them.
 #[derive(Debug)]
 pub(super) struct Throttle {
-    buckets: Box<[AtomicU64]>,
+    callers: Box<[AtomicU64]>,
+    addresses: Box<[AtomicU64]>,
+    lines: AtomicU64,
     hasher: RandomState,
+}
+
+/// What becomes of the line about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// It is written.
+    Written,
+    /// There are too many of everybody.
+    LeftOut,
 }
 
 impl Default for Throttle {
     fn default() -> Self {
+        let buckets = || (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
         Self {
-            buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            callers: buckets(),
+            addresses: buckets(),
+            lines: AtomicU64::new(0),
             hasher: RandomState::new(),
         }
     }
 }
 
 impl Throttle {
-    /// Counts a failure of a caller; `now` counts from any fixed moment.
+    /// Counts a failure of a caller; `now` counts from any fixed moment. `name` is whom it says it is, verified or not.
     ///
     /// # Errors
     /// How long to wait, if there were too many.
-    pub fn failed(&self, peer: Option<IpAddr>, name: &str, now: Duration) -> Result<(), Duration> {
-        let hash = self.hasher.hash_one((peer.map(network), name));
-        let bucket = usize::try_from(hash).unwrap_or(usize::MAX) % BUCKETS;
-        let Some(bucket) = self.buckets.get(bucket) else {
-            return Ok(());
-        };
-        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX / 2);
-        let period = u64::try_from(PERIOD.as_millis()).unwrap_or(u64::MAX / 2);
-        let count = |empty_at: u64| {
-            let next = empty_at.max(now) + period;
-            (next - now <= BURST * period).then_some(next)
-        };
-        match bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count) {
-            Ok(_) => Ok(()),
-            Err(empty_at) => {
-                let wait = (empty_at + period).saturating_sub(now + BURST * period);
-                Err(Duration::from_millis(wait))
-            }
-        }
+    pub fn failed(
+        &self,
+        peer: Option<IpAddr>,
+        name: &str,
+        now: Duration,
+    ) -> Result<Line, Duration> {
+        let peer = peer.map(network);
+        // What its own allowance refuses takes nothing from those who share the address.
+        OF_A_CALLER.take(self.bucket(&self.callers, (peer, name)), now)?;
+        OF_AN_ADDRESS.take(self.bucket(&self.addresses, peer), now)?;
+        Ok(match OF_ALL.take(&self.lines, now) {
+            Ok(()) => Line::Written,
+            Err(_) => Line::LeftOut,
+        })
+    }
+
+    fn bucket<'a>(&'a self, buckets: &'a [AtomicU64], key: impl std::hash::Hash) -> &'a AtomicU64 {
+        let hash = self.hasher.hash_one(key);
+        let index = usize::try_from(hash).unwrap_or(usize::MAX) % BUCKETS;
+        // There are as many in each table.
+        buckets.get(index).unwrap_or(&self.lines)
     }
 }
 
@@ -74,6 +105,8 @@ pub(super) fn network(peer: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PERIOD: Duration = Duration::from_secs(1);
 
     fn peer(last: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, last])
@@ -117,6 +150,55 @@ mod tests {
         let address = |last: u16| Some(IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]));
         let allowed = (0..1000).filter(|n| throttle.failed(address(*n), "a", now).is_ok());
         assert_eq!(allowed.count(), 60);
-        assert_eq!(throttle.buckets.len(), BUCKETS);
+        assert_eq!(throttle.callers.len(), BUCKETS);
+        assert_eq!(throttle.addresses.len(), BUCKETS);
+    }
+
+    #[test]
+    fn other_names_are_no_way_past_the_allowance_of_the_address() {
+        let throttle = Throttle::default();
+        let now = Duration::from_secs(1);
+        let allowed = |peer: IpAddr, now: Duration| {
+            (0..20_000)
+                .filter(|n| {
+                    throttle
+                        .failed(Some(peer), &format!("{now:?}{n}"), now)
+                        .is_ok()
+                })
+                .count()
+        };
+        assert_eq!(allowed(peer(1), now), 240);
+        assert_eq!(allowed(peer(1), now + PERIOD), 4, "four more a second");
+        assert!(
+            throttle.failed(Some(peer(2)), "a", now).is_ok(),
+            "another address"
+        );
+        let address = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, last]);
+        let of_a_network: usize = (0..100).map(|last| allowed(address(last), now)).sum();
+        assert_eq!(of_a_network, 240);
+    }
+
+    #[test]
+    fn a_client_that_fails_in_a_loop_leaves_the_allowance_of_the_address_to_others() {
+        let throttle = Throttle::default();
+        let now = Duration::from_secs(1);
+        failures(&throttle, 1, "a", now);
+        assert_eq!(failures(&throttle, 1, "b", now), 60);
+    }
+
+    #[test]
+    fn lines_of_all_addresses_together_are_bounded_and_failures_are_not() {
+        let throttle = Throttle::default();
+        let mut lines = 0;
+        for n in 0..100_000_u32 {
+            let now = Duration::from_secs(1) + Duration::from_micros(10) * n;
+            match throttle.failed(Some(IpAddr::from(n.to_be_bytes())), "a", now) {
+                Ok(Line::Written) => lines += 1,
+                Ok(Line::LeftOut) => {}
+                // Some share a bucket.
+                Err(_) => assert!(n > 60),
+            }
+        }
+        assert_eq!(lines, 2099, "at once, and those of almost a second");
     }
 }

@@ -276,7 +276,7 @@ impl Metrics {
         catalog.counter(
             "audit_suppressed",
             &[],
-            "Refusals that were counted and not written, since one caller had too many",
+            "Refusals that were not written one by one to the audit log, since there were too many: events refusals_suppressed tell whose",
             &self.audit_suppressed,
         );
         catalog.counter(
@@ -288,7 +288,7 @@ impl Metrics {
         catalog.counter(
             "log_lines_dropped",
             &[],
-            "Log lines that found no room",
+            "Log lines that were left out: the reader of the log was too slow, or libraries wrote too many",
             &self.dropped_log_lines,
         );
     }

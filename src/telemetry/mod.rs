@@ -8,12 +8,16 @@ mod kube_requests;
 pub mod logs;
 pub mod metrics;
 mod operator;
+mod rate;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod traces;
+mod unverified;
 
 pub use catalog::{Described, MEDIA_TYPE, Type};
 pub use kube_requests::KubeRequests;
-pub use logs::{InitError, LogForm, LogGuard};
+pub use logs::{Audit, BadFilter, InitError, LogFilter, LogForm, LogGuard};
 pub use metrics::{Endpoint, Metrics};
 pub use operator::{OperatorMetrics, OperatorScrape};
+pub use rate::Rate;
+pub use unverified::Unverified;

@@ -219,7 +219,7 @@ impl OperatorMetrics {
         catalog.counter(
             "log_lines_dropped",
             &[],
-            "Log lines that found no room",
+            "Log lines that were left out: the reader of the log was too slow, or libraries wrote too many",
             dropped_log_lines,
         );
     }

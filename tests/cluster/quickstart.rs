@@ -128,6 +128,7 @@ fn run(script: &str, folder: &Path, cluster: &Cluster) -> String {
         .current_dir(folder)
         // What is served is printed beside what is asked: only words about faults may come between.
         .env("SYMBOLON_LOG", "error")
+        .env("SYMBOLON_AUDIT", "false")
         .env("PATH", format!("{}:{path}", folder.join("bin").display()));
     for (name, value) in cluster.kubectl().get_envs() {
         command.env(name, value.unwrap());

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use super::support::eventually;
-use super::{SHOP, Served};
+use super::support::{Client, Dev, eventually, send_everywhere, shapes};
+use super::{PLATFORM, SHOP, Served, quickstart};
 
 #[test]
 fn secrets_and_tokens_are_in_no_output_metric_or_state_but_their_secrets() {
@@ -67,6 +68,66 @@ fn secrets_and_tokens_are_in_no_output_metric_or_state_but_their_secrets() {
                 let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
                 assert!(!text.contains(part), "it is in {}", file.display());
             }
+        }
+    }
+}
+
+/// A secret that somebody brought, in the form of an id.
+const BROUGHT: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f0a05e";
+/// A secret that is nothing here.
+const FOREIGN: &str = "hunter2-Zt5mW0qC8xK2vN7rJ4bL9fH1sD6gP3yE";
+
+#[test]
+fn no_secret_is_written_wherever_in_a_request_a_caller_puts_it() {
+    for form in ["text", "json"] {
+        let folder = quickstart();
+        folder.replace(
+            PLATFORM,
+            "  access:\n",
+            "  network: {trustedProxies: [127.0.0.0/8]}\n  access:\n",
+        );
+        let system_user = "  systemUser: {name: backend}\n";
+        let reference = "  authentication: {secret: {existingRef: {name: vault, key: password}}}\n";
+        folder.replace(SHOP, system_user, &format!("{system_user}{reference}"));
+        let vault = folder.secret_file("shop", "vault");
+        fs::create_dir_all(vault.parent().unwrap()).unwrap();
+        fs::write(&vault, format!(
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  labels: {{symbolon.dev/client: backend}}\nstringData:\n  password: {BROUGHT}\n"
+        ))
+        .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+        command.arg("dev").arg(folder.path());
+        command.args(["--log", "trace", "--log-format", form]);
+        let dev = Dev::start_command(command);
+        let client = Client {
+            id: "shop.backend".to_owned(),
+            secret: BROUGHT.to_owned(),
+            issuer: dev.issuer.clone(),
+            token_url: dev.url("/connect/token"),
+        };
+        let issued = eventually("what was brought is accepted", || {
+            let (status, body) = client.ask(&[]);
+            (status == 200).then(|| body["access_token"].as_str().unwrap().to_owned())
+        });
+        let token = folder.secret("shop", "nightly-report-token", "token")["token"].clone();
+        let secrets = [BROUGHT, FOREIGN, &token, &issued];
+        let count = send_everywhere(&dev, &client, &secrets);
+        assert!(count > 3000, "{count}");
+        let metrics = eventually("metrics", || dev.get_health("/metrics")).1;
+        let (status, output) = dev.terminate();
+        assert!(status.success());
+        assert!(
+            metrics.contains("symbolon_audit_suppressed_total 0"),
+            "each line is looked at:\n{metrics}"
+        );
+        assert!(output.contains("unverified_client_id_hash"), "{form}");
+        for shape in secrets.iter().flat_map(|secret| shapes(secret)) {
+            let line = output.lines().find(|line| line.contains(&shape));
+            assert_eq!(line, None, "in the output as {form}");
+            assert!(
+                !metrics.contains(&shape),
+                "it is in the metrics:\n{metrics}"
+            );
         }
     }
 }

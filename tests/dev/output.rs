@@ -162,3 +162,35 @@ fn it_has_health_and_metrics_on_a_port_of_their_own() {
     assert!(metrics.contains("symbolon_"), "{metrics}");
     assert_eq!(served.dev.get("/metrics", &[]).0, 404);
 }
+
+#[test]
+fn audit_events_are_written_whatever_the_level_unless_they_are_switched_off() {
+    for (options, is_written) in [
+        (&["--log", "error"][..], true),
+        (&["--log", "off"], true),
+        (&["--log", "debug", "--audit", "false"], false),
+    ] {
+        let folder = quickstart();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+        command.arg("dev").arg(folder.path()).args(options);
+        let dev = Dev::start_command(command);
+        Client::of(&folder.secret("shop", "backend-client", "client-secret")).token();
+        let (_, output) = dev.terminate();
+        assert_eq!(
+            output.contains(" audit: event=token_issued "),
+            is_written,
+            "{options:?}:\n{output}"
+        );
+    }
+}
+
+#[test]
+fn a_level_that_does_not_exist_is_a_usage_error() {
+    let folder = quickstart();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+    command.arg("dev").arg(folder.path());
+    let outcome = command.args(["--log", "warning"]).output().unwrap();
+    assert_eq!(outcome.status.code(), Some(2), "{outcome:?}");
+    let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    assert!(said.contains("did you mean warn?"), "{said}");
+}

@@ -108,6 +108,12 @@ impl Dev {
         }
     }
 
+    /// Where it serves.
+    pub(crate) fn address(&self) -> &str {
+        let rest = self.issuer.strip_prefix("http://").unwrap();
+        rest.split('/').next().unwrap()
+    }
+
     /// An address below the issuer.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.issuer)

@@ -1,10 +1,12 @@
 //! `symbolon dev` as a user has it: the built program on a directory of YAML, on ports of its own.
 
+mod canaries;
 mod dev;
 mod folder;
 mod http;
 mod ports;
 
+pub(crate) use self::canaries::{send_everywhere, shapes};
 pub(crate) use self::dev::{Dev, Ports};
 pub(crate) use self::folder::Folder;
 pub(crate) use self::http::{Client, introspect};

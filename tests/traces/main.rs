@@ -122,6 +122,10 @@ fn dev_mode_exports_requests_and_passes_and_no_secret() {
     let headers = [
         ("authorization", &*bearer),
         ("traceparent", &*parent),
+        ("tracestate", "vendor=canary-state"),
+        ("baggage", "user=canary-baggage"),
+        ("x-request-id", "canary-id"),
+        ("user-agent", "canary-agent"),
         ("x-note", "canary-header"),
     ];
     let (status, _) = dev.get(
@@ -157,7 +161,14 @@ fn dev_mode_exports_requests_and_passes_and_no_secret() {
             "a secret is exported"
         );
     }
-    for canary in ["canary-header", "canary-query"] {
+    for canary in [
+        "canary-header",
+        "canary-query",
+        "canary-state",
+        "canary-baggage",
+        "canary-id",
+        "canary-agent",
+    ] {
         assert!(!holds(&bytes, canary), "{canary} is exported");
     }
 }

@@ -26,6 +26,7 @@ use world::World;
   symbolon dev examples/quickstart
   symbolon dev manifests --listen 127.0.0.1:9000
   symbolon dev manifests --identity platform/main --state /tmp/symbolon
+  symbolon dev manifests --log warn --audit false    only what is wrong
 
 Save a file and the next request answers by it. Secrets are in STATE/secrets, signing keys in STATE/keys,
 what the status of each object would say in STATE/status. STATE must have been made by symbolon dev where it is: one that

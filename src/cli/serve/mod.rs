@@ -44,6 +44,7 @@ const AGE: Duration = Duration::from_secs(1);
   symbolon serve --identity platform/main --keys-dir /var/run/symbolon/keys     a mounted Secret
   symbolon serve --identity platform/main --tls-dir /var/run/symbolon/tls       TLS ends in the server
   symbolon serve --identity platform/main --namespace platform --namespace shop
+  symbolon serve --identity platform/main --log warn,symbolon::server=debug   one module in detail
 
 Health and metrics are at --health-listen: /livez, /readyz, /metrics.")]
 pub(super) struct Args {

@@ -14,6 +14,7 @@ use crate::oauth::check_token::{self, Denial, Passed};
 use crate::oauth::discovery::paths;
 use crate::server::reply;
 use crate::server::request::{Call, Serving, Token, values};
+use crate::server::snapshot::Snapshot;
 
 const SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
 const KIND: HeaderName = HeaderName::from_static("x-auth-kind");
@@ -34,20 +35,19 @@ fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Response {
     let snapshot = serving.snapshot();
     let (directory, identity) = (snapshot.directory(), snapshot.identity());
     let site = snapshot.site();
-    let issuer = site.map_or("", |site| &*site.issuer);
     let name = site.map_or("", |site| gateway_name(&site.path, call.head.uri.path()));
     let Some(gateway) = check_token::gateway(directory, identity, name) else {
-        return deny(call, issuer, None, Denial::UnknownGateway);
+        return deny(call, snapshot, None, Denial::UnknownGateway);
     };
     let headers = &call.head.headers;
     let api_keys = values(headers, "x-api-key").chain(values(headers, "api-key"));
     let token = match bearer::extract(call.authorization(), api_keys) {
         Ok(token) => token,
-        Err(unusable) => return deny(call, issuer, None, Denial::Unusable(unusable)),
+        Err(unusable) => return deny(call, snapshot, None, Denial::Unusable(unusable)),
     };
     let token = match Token::parse(token, snapshot.ring()) {
         Ok(token) => token,
-        Err(reason) => return deny(call, issuer, None, Denial::Invalid(reason)),
+        Err(reason) => return deny(call, snapshot, None, Denial::Invalid(reason)),
     };
     match check_token::check(directory, identity, gateway, &token.presented(), now) {
         Ok(passed) => {
@@ -56,7 +56,7 @@ fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Response {
             }
             pass(call, &passed, gateway)
         }
-        Err(denial) => deny(call, issuer, Some(token.id()), denial),
+        Err(denial) => deny(call, snapshot, Some(token.id()), denial),
     }
 }
 
@@ -94,13 +94,14 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     );
 }
 
-fn deny(call: &Call, issuer: &str, token_id: Option<&str>, denial: Denial<'_>) -> Response {
+fn deny(call: &Call, snapshot: &Snapshot, token_id: Option<&str>, denial: Denial<'_>) -> Response {
     call.app.metrics().checked(denial.as_str());
-    if token_id.is_some() {
-        call.audit_refusal(None, token_id, denial.as_str());
+    if let Some(token_id) = token_id {
+        call.audit_denial(snapshot, token_id, denial.is_of_issued(), denial.as_str());
     }
     let status = StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::FORBIDDEN);
     let mut response = denied(status);
+    let issuer = snapshot.site().map_or("", |site| &*site.issuer);
     let challenge = bearer::challenge(issuer, denial.code(), &denial.required());
     set(response.headers_mut(), WWW_AUTHENTICATE, &challenge);
     response

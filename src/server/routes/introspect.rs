@@ -28,7 +28,8 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     let inactive = |reason: Inactive, id: Option<&str>| {
         call.app.metrics().introspected(reason.as_str());
         if let Inactive::Refused(_) | Inactive::WrongAudience = reason {
-            call.audit_refusal(Some(&caller.client.record.client_id), id, reason.as_str());
+            let client_id = &caller.client.record.client_id;
+            call.audit_refusal(snapshot, client_id, id, reason.as_str());
         }
         reply::json(StatusCode::OK, INACTIVE)
     };

@@ -90,7 +90,9 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
         Err(_) => Some("it took too long".to_owned()),
     };
     if let Some(error) = failed {
-        tracing::warn!(%credential, error, "a revocation is not durable");
+        if call.app.noise().refusal(call.peer, &client_id) {
+            tracing::warn!(%credential, error, "a revocation is not durable");
+        }
         call.app.metrics().revoked("unavailable");
         return Err(Refusal::Unavailable);
     }
@@ -101,7 +103,7 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
     call.app.metrics().revoked("revoked");
     let (token_id, client_id, owner) = (token_id.as_str(), &client_id, &owner);
     audit::revoked(
-        &call.origin(),
+        &call.origin(&call.app.publisher().current()),
         &audit::Revoked {
             token_id,
             client_id,

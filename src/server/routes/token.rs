@@ -28,11 +28,8 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     grant(call, &serving, &client, method, &form, now).inspect_err(|refusal| {
         if let Refusal::OAuth(error) = refusal {
             call.app.metrics().refused(error.code.as_str());
-            call.audit_refusal(
-                Some(&client.client.record.client_id),
-                None,
-                error.code.as_str(),
-            );
+            let client_id = &client.client.record.client_id;
+            call.audit_refusal(serving.snapshot(), client_id, None, error.code.as_str());
         }
     })
 }
@@ -62,7 +59,7 @@ fn grant(
         .metrics()
         .issued(grant.as_str(), algorithm.as_str());
     audit::issued(
-        &call.origin(),
+        &call.origin(snapshot),
         &audit::Issued {
             token_id: &issue.claims.jti,
             client_id: &issue.claims.client_id,

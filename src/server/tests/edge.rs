@@ -359,13 +359,10 @@ async fn every_issue_refusal_and_revocation_is_one_audit_event_with_who_what_and
         (
             field(2, "action"),
             field(2, "unverified_client_id"),
+            field(2, "unverified_client_id_hash").len(),
             field(2, "reason")
         ),
-        (
-            "token".into(),
-            "evil\\u{a}client".into(),
-            "malformed".into()
-        )
+        ("token".into(), "(none)".into(), 16, "malformed".into())
     );
     assert_eq!(
         (field(3, "event"), field(3, "owner")),
@@ -401,12 +398,7 @@ async fn a_secret_is_in_no_log_no_metric_and_no_error() {
         answers.push_str(&reply.to_string());
     }
     drop(guard);
-    // A client that sends its secret as its name shows it itself; nothing else may.
-    let events = log
-        .audit()
-        .into_iter()
-        .filter(|event| event["unverified_client_id"] != canary.as_str());
-    let logged: String = events.map(|event| event.to_string()).collect();
+    let logged = log.text();
     assert!(!logged.is_empty());
     for text in [&answers, &logged] {
         assert!(!text.contains(&canary) && !text.contains(&token));

@@ -6,6 +6,7 @@ mod edge;
 mod hostile;
 mod introspection;
 mod keys;
+mod noise;
 mod revocation;
 mod strangers;
 mod tcp;

@@ -4,8 +4,8 @@
 //! of libraries, and of our own log, have other targets and are left out. So no query, header, body or secret can get
 //! into a trace by somebody's log line. While traces are off a span costs one look at a flag.
 //!
-//! W3C Trace Context: a request's `traceparent` and `tracestate` are continued, and requests to the Kubernetes API
-//! carry them on. The usual variables of OpenTelemetry hold (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
+//! W3C Trace Context: a request's `traceparent` is continued, and requests to the Kubernetes API carry it on. Its
+//! `tracestate`, which may hold any text of a caller, is left out, as is baggage. The usual variables of OpenTelemetry hold (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
 //! `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_BSP_*`).
 //!
 //! <https://www.w3.org/TR/trace-context/> <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
@@ -20,9 +20,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use opentelemetry::KeyValue;
-use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_http::HeaderExtractor;
 use opentelemetry_otlp::{Protocol, WithExportConfig as _, WithHttpConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -40,6 +39,8 @@ pub(super) const TARGET: &str = "symbolon::trace";
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// What is appended to an endpoint, as the OTLP specification has it.
 const PATH: &str = "v1/traces";
+/// The header of a caller that names its trace and span.
+const TRACEPARENT: &str = "traceparent";
 /// Methods whose names are repeated; others are a caller's text.
 const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
@@ -159,10 +160,24 @@ pub fn request(endpoint: &'static str, method: &http::Method, headers: &HeaderMa
         http.route = endpoint,
         http.response.status_code = tracing::field::Empty,
     );
-    let caller = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
+    let caller = TraceContextPropagator::new().extract(&Parent(headers));
     // It fails for a span that is not exported.
     drop(span.set_parent(caller));
     span
+}
+
+/// The one header of a caller that a trace continues: it holds numbers alone.
+struct Parent<'a>(&'a HeaderMap);
+
+impl Extractor for Parent<'_> {
+    fn get(&self, name: &str) -> Option<&str> {
+        let value = self.0.get(name).filter(|_| name == TRACEPARENT);
+        value.and_then(|value| value.to_str().ok())
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec![TRACEPARENT]
+    }
 }
 
 /// Says how a request was answered.

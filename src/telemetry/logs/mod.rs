@@ -4,17 +4,28 @@
 //! find no room are dropped and counted. [`LogGuard`] writes what is left when it is dropped, so that a graceful end
 //! loses nothing.
 
+mod filter;
+mod libraries;
+mod lines;
+mod panics;
+
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tracing::Subscriber;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{Layer, Registry};
+
+pub use self::filter::{Audit, BadFilter, LogFilter};
+use self::libraries::Libraries;
+use self::lines::Lines;
 
 /// The most that waits to be written, in bytes.
 const CAPACITY: usize = 4 << 20;
@@ -23,7 +34,7 @@ const GATHER: Duration = Duration::from_millis(20);
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// Lines that were dropped since the start because the reader of the log was too slow.
+/// Lines that were dropped since the start: the reader of the log was too slow, or libraries wrote too many.
 pub fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
@@ -41,9 +52,6 @@ pub enum LogForm {
 /// Why logging could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The filter is none.
-    #[error("the log filter cannot be read: write it as `info` or `info,symbolon=debug`")]
-    Filter(#[from] tracing_subscriber::filter::ParseError),
     /// Somebody else has set one up.
     #[error("logging is set up already")]
     Twice(#[from] TryInitError),
@@ -59,25 +67,17 @@ pub struct LogGuard {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Sends the program's log to the standard output; `filter` as in the crate `tracing-subscriber`'s `EnvFilter`.
+/// Sends the program's log to the standard output, panics included.
 ///
 /// # Errors
 /// [`InitError`].
-pub fn init(form: LogForm, filter: &str) -> Result<LogGuard, InitError> {
+pub fn init(form: LogForm, filter: &LogFilter, audit: Audit) -> Result<LogGuard, InitError> {
     let (sink, guard) = sink(io::stdout())?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(filter)?)
-        .with_writer(sink);
-    match form {
-        LogForm::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .finish()
-            .try_init()?,
-        LogForm::Text => builder.with_ansi(false).finish().try_init()?,
-    }
+    tracing_subscriber::registry()
+        .with(filter.targets(audit))
+        .with(layer(form, sink))
+        .try_init()?;
+    panics::report();
     Ok(guard)
 }
 
@@ -87,27 +87,35 @@ pub fn init(form: LogForm, filter: &str) -> Result<LogGuard, InitError> {
 /// [`InitError`].
 pub fn init_beside(
     form: LogForm,
-    filter: &str,
+    filter: &LogFilter,
+    audit: Audit,
     traces: impl Layer<Registry> + Send + Sync,
 ) -> Result<LogGuard, InitError> {
     let (sink, guard) = sink(io::stdout())?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(sink);
-    let lines = match form {
-        LogForm::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .boxed(),
-        LogForm::Text => lines.with_ansi(false).boxed(),
-    };
     let of_the_log = filter_fn(|it| it.target() != super::traces::TARGET);
-    let filter = EnvFilter::try_new(filter)?.and(of_the_log);
+    let filter = filter.targets(audit).and(of_the_log);
     tracing_subscriber::registry()
         .with(traces)
-        .with(lines.with_filter(filter))
+        .with(layer(form, sink).with_filter(filter))
         .try_init()?;
+    panics::report();
     Ok(guard)
+}
+
+/// Writes events as lines of a form.
+pub(super) fn layer<S, W>(form: LogForm, writer: W) -> impl Layer<S> + Send + Sync
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let lines = Lines {
+        form,
+        libraries: Libraries::default(),
+    };
+    tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .event_format(lines)
+        .with_writer(writer)
 }
 
 fn sink(out: impl Write + Send + 'static) -> io::Result<(Sink, LogGuard)> {

@@ -1,0 +1,203 @@
+//! Secrets in every place of every request: what a caller may get wrong, or try.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Client, Dev};
+
+/// Paths below the issuer.
+const PATHS: [&str; 7] = [
+    "/connect/token",
+    "/connect/introspect",
+    "/connect/revocation",
+    "/connect/checktoken/api",
+    "/.well-known/openid-configuration",
+    "/.well-known/openid-configuration/jwks",
+    "/elsewhere",
+];
+/// Headers that hold nothing but the secret.
+const HEADERS: [&str; 27] = [
+    "Accept",
+    "Accept-Language",
+    "Api-Key",
+    "Authorization",
+    "Baggage",
+    "B3",
+    "Content-Type",
+    "Cookie",
+    "DPoP",
+    "Expect",
+    "Forwarded",
+    "From",
+    "Host",
+    "If-None-Match",
+    "Origin",
+    "Referer",
+    "TE",
+    "Traceparent",
+    "Tracestate",
+    "Upgrade",
+    "User-Agent",
+    "Via",
+    "X-Api-Key",
+    "X-Auth-Subject",
+    "X-Forwarded-Host",
+    "X-Real-Ip",
+    "X-Request-Id",
+];
+/// Fields of forms, with what else makes a request pass for one of the endpoints.
+const FIELDS: [&str; 16] = [
+    "assertion",
+    "audience",
+    "client_assertion",
+    "client_assertion_type",
+    "client_id",
+    "client_secret",
+    "code",
+    "grant_type",
+    "password",
+    "redirect_uri",
+    "refresh_token",
+    "resource",
+    "scope",
+    "token",
+    "token_type_hint",
+    "username",
+];
+
+/// A trace that is sampled, beside which a collector could be shown anything.
+const TRACE: &str = "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
+
+/// Sends each secret in each place, each request from another address: the Identity has to trust loopback as a proxy.
+/// Returns how many requests it were.
+pub(crate) fn send_everywhere(dev: &Dev, client: &Client, secrets: &[&str]) -> u32 {
+    let mut count = 0;
+    for request in secrets
+        .iter()
+        .flat_map(|secret| requests(dev, client, secret))
+    {
+        count += 1;
+        let [_, b, c, d] = u32::to_be_bytes(count);
+        let forwarded = format!("X-Forwarded-For: 10.{b}.{c}.{d}\r\nConnection: close\r\n");
+        send(dev, &request.replace("{more}", &forwarded));
+    }
+    count
+}
+
+/// How secrets may look where they are written.
+pub(crate) fn shapes(secret: &str) -> Vec<String> {
+    let whole = [secret.to_owned(), STANDARD.encode(secret)];
+    // Nor the part that is secret, without the kind and the public id before it.
+    let part = secret
+        .get(secret.len().saturating_sub(40)..)
+        .map(str::to_owned);
+    whole.into_iter().chain(part).collect()
+}
+
+fn send(dev: &Dev, request: &str) {
+    let mut stream = TcpStream::connect(dev.address()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    // A server that closes early, or resets, has answered too.
+    let _ = stream.write_all(request.as_bytes());
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
+fn requests(dev: &Dev, client: &Client, secret: &str) -> Vec<String> {
+    let host = format!("Host: {}\r\n", dev.address());
+    let good = basic(&client.id, &client.secret);
+    let mut all = Vec::new();
+    for path in PATHS {
+        let path = format!("/id{path}");
+        let is_form = path.starts_with("/id/connect/") && !path.contains("checktoken");
+        let mut with = |target: &str, headers: &str, body: &str| {
+            let (method, body) = if is_form { ("POST", body) } else { ("GET", "") };
+            let length = body.len();
+            all.push(format!(
+                "{method} {target} HTTP/1.1\r\n{host}{headers}{{more}}Content-Length: {length}\r\n\r\n{body}"
+            ));
+        };
+        let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+        for target in [
+            format!("{path}?access_token={secret}"),
+            format!("{path}?{secret}"),
+            format!("{path}/{secret}"),
+            format!("{path}/../{secret}?a"),
+        ] {
+            with(&target, form, "grant_type=client_credentials");
+        }
+        for name in HEADERS {
+            let header = format!("{form}{TRACE}{name}: {secret}\r\n");
+            let authorized = format!("{good}{header}");
+            let body = "grant_type=client_credentials&token=x";
+            with(&path, &header, body);
+            with(&path, &authorized, body);
+        }
+        for header in [
+            basic(secret, &client.id),
+            basic(&client.id, &format!("{secret}x")),
+            basic(secret, secret),
+            basic(secret, ""),
+            basic("", secret),
+            format!("Authorization: Basic {}\r\n", STANDARD.encode(secret)),
+            format!("Authorization: Basic {secret}\r\n"),
+            format!("Authorization: Bearer {secret}x\r\n"),
+            format!("Authorization: Bearer {secret} {secret}\r\n"),
+            format!("Authorization: Digest username=\"{secret}\"\r\n"),
+            format!(
+                "{good}X-Request-Id: {}\r\n",
+                &secret[..secret.len().min(64)]
+            ),
+            format!("{TRACE}Tracestate: symbolon={secret}\r\n"),
+            format!("Traceparent: 00-{}-00f067aa0ba902b7-01\r\n", &secret[..32]),
+            format!("{secret}: {secret}\r\n"),
+        ] {
+            with(
+                &path,
+                &format!("{form}{header}"),
+                "grant_type=client_credentials",
+            );
+        }
+        for field in FIELDS.into_iter().chain([secret]) {
+            let body = format!("{field}={secret}");
+            let usual = "grant_type=client_credentials&token=x&";
+            with(&path, form, &body);
+            with(&path, &format!("{form}{good}"), &format!("{usual}{body}"));
+        }
+        with(
+            &path,
+            form,
+            &format!("client_id={secret}&client_secret={}", client.id),
+        );
+        let json = format!("{{\"client_secret\": \"{secret}\"}}");
+        with(
+            &path,
+            &format!("{good}Content-Type: application/json\r\n"),
+            &json,
+        );
+        with(&path, form, secret);
+    }
+    for broken in [
+        format!("{secret}\r\n\r\n"),
+        format!("GET /{secret} HTTP/9.9\r\n\r\n"),
+        format!("GET /id/{secret}\u{1} HTTP/1.1\r\n{host}\r\n"),
+        format!("{secret} / HTTP/1.1\r\n{host}{{more}}\r\n"),
+        format!("GET / HTTP/1.1\r\n{host}no colon {secret}\r\n\r\n"),
+        format!("POST / HTTP/1.1\r\n{host}Content-Length: {secret}\r\n\r\n"),
+        format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: {secret}\r\n\r\n"),
+        format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{secret}"),
+    ] {
+        all.push(broken);
+    }
+    all
+}
+
+fn basic(id: &str, secret: &str) -> String {
+    let credentials = STANDARD.encode(format!("{id}:{secret}"));
+    format!("Authorization: Basic {credentials}\r\n")
+}
