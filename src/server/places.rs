@@ -68,6 +68,8 @@ pub(super) struct Places<T> {
 
 /// What a caller holds; more is ended first, and a trusted proxy's last.
 type Weight = (bool, usize);
+/// Since when a place has been idle, and which it is.
+type Idle = (u64, u64);
 
 #[derive(Debug)]
 struct Held<T> {
@@ -77,7 +79,7 @@ struct Held<T> {
 
 impl<T> Held<T> {
     /// The place that has been idle for longest, and since when.
-    fn idlest(&self, since: &impl Fn(&T) -> Option<u64>) -> Option<(u64, u64)> {
+    fn idlest(&self, since: &impl Fn(&T) -> Option<u64>) -> Option<Idle> {
         let places = self.places.iter();
         places
             .filter_map(|(id, held)| Some((since(held)?, *id)))
@@ -152,7 +154,7 @@ impl<T> Places<T> {
 
     /// Ends the idlest place of the caller that holds most of those that hold at least `least`.
     pub fn end_idlest(&mut self, least: usize, since: impl Fn(&T) -> Option<u64>) -> Option<T> {
-        let mut best: Option<(Weight, Reverse<(u64, u64)>, IpAddr)> = None;
+        let mut best: Option<(Weight, Reverse<Idle>, IpAddr)> = None;
         for (network, held) in &self.callers {
             let weight = (!held.is_trusted, held.places.len());
             if weight.1 < least || best.is_some_and(|best| weight < best.0) {
@@ -207,6 +209,10 @@ mod tests {
     }
 
     /// Holders are the times since when they have been idle; even ones are in use.
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "a table lends what holds its places"
+    )]
     fn since(holder: &u64) -> Option<u64> {
         (holder % 2 == 1).then_some(*holder)
     }

@@ -316,13 +316,16 @@ async fn silent_bodies_of_one_peer_leave_room_for_those_of_others() {
     waited.expect("a stalled body is given up for one that comes");
 }
 
+/// What a flood sends, by number.
+type Flood = Box<dyn Fn(u32) -> Vec<u8>>;
+
 /// What is cheap to send and dear to take: the connection ends, or what it holds is bounded.
 #[tokio::test]
 async fn floods_of_frames_end_the_connection() {
     use h2::{CONTINUATION, DATA, END_HEADERS, HEADERS, PING, RESET, SETTINGS, frame};
     let fixture = fixture(|limits| limits.idle = PATIENCE);
     let running = start(&fixture).await;
-    let floods: [(&str, Box<dyn Fn(u32) -> Vec<u8>>); 6] = [
+    let floods: [(&str, Flood); 6] = [
         (
             "a head without an end",
             Box::new(|n| match n {
