@@ -113,31 +113,27 @@ impl Keep {
     pub(super) fn fate(self, place: Place, name: &[u8]) -> Fate {
         let copy_if = |is_kept: bool| if is_kept { Fate::Copy } else { Fate::Drop };
         match (place, name) {
-            (Place::List, b"metadata") => Fate::Copy,
             (Place::List, b"items") => Fate::Enter(Place::Items),
-            (Place::List | Place::Items, _) => Fate::Drop,
+            (Place::List, name) => copy_if(name == b"metadata"),
+            (Place::Items, _) => Fate::Drop,
             (Place::Event, b"object") => Fate::Enter(Place::Object),
             // A `Status` may come in place of an event.
-            (Place::Event, b"type" | b"code" | b"reason") => Fate::Copy,
-            (Place::Event, _) => Fate::Drop,
+            (Place::Event, name) => copy_if(matches!(name, b"type" | b"code" | b"reason")),
             (Place::Object, b"metadata") => Fate::Enter(Place::Metadata),
-            (Place::Object, b"apiVersion" | b"kind" | b"code" | b"reason") => Fate::Copy,
             (Place::Object, b"status") => match self.status {
                 Status::All => copy_if(self.body),
                 Status::OfCredentials => Fate::Enter(Place::Status),
             },
-            (Place::Object, _) => copy_if(self.body),
+            (Place::Object, name) => {
+                copy_if(self.body || matches!(name, b"apiVersion" | b"kind" | b"code" | b"reason"))
+            }
             (Place::Status, name) => copy_if(self.body && matches!(name, b"uses" | b"revoked")),
-            (Place::Metadata, b"managedFields") => Fate::Drop,
             (Place::Metadata, b"labels") => Fate::Enter(Place::Labels),
             (Place::Metadata, b"annotations") => Fate::Enter(Place::Annotations),
             (Place::Metadata, b"ownerReferences") => copy_if(self.owner_references),
-            (
-                Place::Metadata,
-                b"name" | b"namespace" | b"uid" | b"resourceVersion" | b"generation"
-                | b"creationTimestamp" | b"deletionTimestamp",
-            ) => Fate::Copy,
-            (Place::Metadata, _) => copy_if(self.other_metadata),
+            (Place::Metadata, name) => {
+                copy_if(is_name(name) || self.other_metadata && name != b"managedFields")
+            }
             (Place::Labels, name) => copy_if(is_kept(self.labels, name)),
             (Place::Annotations, name) => {
                 copy_if(name == INITIAL_END || is_kept(self.annotations, name))
@@ -148,4 +144,18 @@ impl Keep {
 
 fn is_kept(which: Which, name: &[u8]) -> bool {
     which == Which::All || name.starts_with(OURS)
+}
+
+/// Fields of `metadata` that say which object it is, and which state of it.
+const fn is_name(field: &[u8]) -> bool {
+    matches!(
+        field,
+        b"name"
+            | b"namespace"
+            | b"uid"
+            | b"resourceVersion"
+            | b"generation"
+            | b"creationTimestamp"
+            | b"deletionTimestamp"
+    )
 }

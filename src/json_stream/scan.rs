@@ -423,11 +423,10 @@ impl Scanner {
         self.bytes += 1;
         let mut is_done = false;
         match (opaque.kind, byte) {
-            (Kind::Escape, _) => opaque.kind = Kind::Text,
             (Kind::Text, b'\\') => opaque.kind = Kind::Escape,
             (Kind::Text, _) if opaque.depth == 0 => is_done = true,
             (Kind::Text, _) => opaque.kind = Kind::Brackets,
-            (_, b'"') => opaque.kind = Kind::Text,
+            (Kind::Escape, _) | (_, b'"') => opaque.kind = Kind::Text,
             (_, b'{' | b'[') => opaque.depth = opaque.depth.saturating_add(1),
             _ => {
                 opaque.depth = opaque.depth.saturating_sub(1);

@@ -1,4 +1,4 @@
-//! The scanner against serde_json, in chunks of every size, and what it holds meanwhile.
+//! The scanner against `serde_json`, in chunks of every size, and what it holds meanwhile.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
