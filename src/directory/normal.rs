@@ -1,7 +1,7 @@
-//! Whether an issuer, an audience or a scope value is in the one form that every reader takes alike.
+//! Whether an issuer, an audience or a scope value is in the one form that all readers read alike.
 //!
-//! Ownership goes by prefix: `<issuer>/team-a/../team-b` begins as team-a's, and whoever normalises URLs reads it as
-//! team-b's. The patterns are those of the definitions, so that the API server and our own admission agree.
+//! Ownership goes by prefix: `<issuer>/team-a/../team-b` begins as team-a's, and a reader that normalises URLs takes it
+//! for team-b's. The patterns are those of the definitions, so that the API server and our own admission agree.
 
 use std::sync::OnceLock;
 

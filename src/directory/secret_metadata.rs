@@ -1,9 +1,9 @@
 //! Which labels and annotations the template of a Secret may set: a short list, and what the Identity's administrators
 //! add to it.
 //!
-//! Who may write a ServiceAccessToken need not be allowed to write Secrets. By labels and annotations replicators,
-//! Argo CD, Jenkins and many others obey a Secret: no list of them all is ever complete, so that this one says what is
-//! allowed. Absent: what a Secret says already, which is kept.
+//! A user who may create a ServiceAccessToken need not be allowed to write Secrets, and replicators, Argo CD, Jenkins
+//! and many others act on the labels and annotations of a Secret. A list of what they act on is never complete, so this
+//! one says what is allowed. Absent: what is on a Secret already, which is kept.
 
 use super::record::{Object, ServiceTokenRecord};
 use super::{AcceptedClient, Directory, ObjectKey, Problem, Reason};

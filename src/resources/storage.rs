@@ -36,7 +36,7 @@ pub enum StorageType {
 /// The volume of a `SQLite` file.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("quantity(self.size).compareTo(quantity('64Mi')) >= 0 && quantity(self.size).compareTo(quantity('16Ti')) <= 0").message("size is 64Mi to 16Ti").field_path(".size"))]
+#[x_kube(validation = Rule::new("isQuantity(self.size) && quantity(self.size).compareTo(quantity('64Mi')) >= 0 && quantity(self.size).compareTo(quantity('16Ti')) <= 0").message("size is 64Mi to 16Ti").field_path(".size"))]
 pub struct SqliteStorage {
     /// How large the volume is: a whole number of Mi, Gi or Ti. It only grows.
     #[serde(default = "gibibyte")]

@@ -265,6 +265,35 @@ fn each_rule_is_explained() {
     insta::assert_snapshot!(told);
 }
 
+#[test]
+fn every_explanation_of_a_template_tells_what_it_may_set_and_what_is_left_out() {
+    let question = [
+        "token",
+        "shop/obeyed",
+        "--dir",
+        "faulty",
+        "--dir",
+        "platform",
+    ];
+    let output = run("explain", &question, "");
+    let told = text(&output);
+    for expected in [
+        "✓ secret-metadata: Identity platform/main allows templates to set the labels: app, app.kubernetes.io/component, app.kubernetes.io/part-of, env, reloader.stakater.com/match, team\n",
+        "· the label \"argocd.argoproj.io/secret-type\" in spec.secret.template.labels is not written",
+        "· the annotation \"replicator.v1.mittwald.de/replicate-to\"",
+    ] {
+        assert!(told.contains(expected), "{expected}\nin\n{told}");
+    }
+    assert_eq!(
+        status(&output),
+        0,
+        "what is left out refuses nothing: {told}"
+    );
+    let output = run("explain", &[&question[..], &["-o", "json"]].concat(), "");
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["warnings"].as_array().unwrap().len(), 2);
+}
+
 /// A token as `kubectl get -o yaml` prints it.
 #[test]
 fn what_a_cluster_said_of_a_token_is_told_too() {

@@ -270,7 +270,13 @@ async fn refused_for_its_rule(refusal: &Refusal) -> Result<(), String> {
     let Err(status) = answer else {
         return Err("it is accepted".into());
     };
-    match causes(&status)[..] {
+    // Each rule that reads a value of a wrong type says so too.
+    let is_echo = |(field, message): &(&str, &str)| {
+        !field_is(field, &refusal.at) && message.contains("invalid data, expected string, got")
+    };
+    let mut told = causes(&status);
+    told.retain(|cause| !is_echo(cause));
+    match told[..] {
         [(field, message)] if field_is(field, &refusal.at) && message.ends_with(&refusal.says) => {
             Ok(())
         }
@@ -525,11 +531,6 @@ async fn an_old_fault_stands_in_the_way_of_no_label_no_finalizer_and_no_mending(
             Kind::ServiceAccessToken,
             json!({"clientRef": {"name": "a"}, "scopes": ["a"], "revoked": true, "secret": {"key": "issuer"}}),
             Some(json!({"clientRef": {"name": "a"}, "scopes": ["a"], "revoked": true})),
-        ),
-        (
-            Kind::ServiceAccessToken,
-            json!({"clientRef": {"name": ""}, "scopes": ["a"], "expiresAt": [null], "rotation": {"policy": "Manual"}}),
-            None,
         ),
         (
             Kind::Credential,
