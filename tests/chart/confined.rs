@@ -57,6 +57,21 @@ pub(crate) fn confined() -> Kube<'static> {
         let install = format!("install symbolon charts/symbolon -n {PLATFORM} --values -");
         kube.helm_with(&install, VALUES).unwrap();
         settled(kube);
+        // Whatever RBAC says: the policies alone are to refuse.
+        kube.apply(&format!(
+            "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{name: writes}}
+rules: [{{apiGroups: ['*'], resources: ['*'], verbs: [create, update, patch, escalate, bind]}}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{name: writes}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: writes}}
+subjects: [{{kind: User, name: '{OPERATOR}'}}]
+"
+        ));
         // The API server learns of policies one by one.
         for (kind, attacks) in attacks() {
             let kind = if kind == "pods" { "Deployment" } else { &kind };

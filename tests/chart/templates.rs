@@ -462,7 +462,7 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
             "disk: ssd",
             "priorityClassName: system-cluster-critical",
         ],
-        &["topologySpreadConstraints"],
+        &["topologySpreadConstraints:"],
     ),
     (
         // As a parent chart takes a default back.
