@@ -413,6 +413,13 @@ impl Faults {
         );
     }
 
+    fn issuer(&mut self, issuer: &str) {
+        let path = "/spec/issuer";
+        let message = "issuer is https; http only for loopback and *.svc";
+        self.require(is_secure_issuer(issuer), path, message);
+        self.require(is_normal_issuer(issuer), path, ISSUER_WORDS);
+    }
+
     fn audiences(&mut self, path: &str, audiences: &[String]) {
         let are_normal = audiences
             .iter()
@@ -461,12 +468,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         "/metadata/name",
         "the name of an Identity has at most 52 characters: its Secrets' names add to it",
     );
-    faults.require(
-        is_secure_issuer(issuer),
-        "/spec/issuer",
-        "issuer is https; http only for loopback and *.svc",
-    );
-    faults.require(is_normal_issuer(issuer), "/spec/issuer", ISSUER_WORDS);
+    faults.issuer(issuer);
     let scale = (replicas.as_ref(), autoscaling.as_ref());
     faults.deployment(*mode, network, scale, pod.is_some());
     for (path, message) in volume::faults(storage, *mode, *replicas, autoscaling.is_some()) {

@@ -477,16 +477,10 @@ fn definition(kind: Kind, group: &str, is_loose: bool) -> CustomResourceDefiniti
     serde_json::from_value(definition).unwrap()
 }
 
-/// What was stored before a rule was made: its labels and finalizers can be changed, it can be mended where what is at
-/// fault may change at all, and it can be deleted.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_old_fault_stands_in_the_way_of_no_label_no_finalizer_and_no_mending() {
-    const GROUP: &str = "old-faults.symbolon.test";
-    let namespace = Cluster::shared().namespace("old").await;
-    let definitions: Api<CustomResourceDefinition> = Api::all(Cluster::shared().client().await);
+/// The kind, what is stored, and what it is mended to.
+fn old_faults() -> [(Kind, Value, Option<Value>); 10] {
     let owner = json!({"kind": "Nobody", "namespace": "", "name": "", "uid": ""});
-    // The kind, what is stored, and what it is mended to.
-    let cases = [
+    [
         (
             Kind::Identity,
             json!({"issuer": "https://ID.example.com/a/../b"}),
@@ -537,7 +531,17 @@ async fn an_old_fault_stands_in_the_way_of_no_label_no_finalizer_and_no_mending(
             json!({"identity": {"name": ""}, "owner": owner, "high": 3}),
             None,
         ),
-    ];
+    ]
+}
+
+/// What was stored before a rule was made: its labels and finalizers can be changed, it can be mended where what is at
+/// fault may change at all, and it can be deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_fault_stands_in_the_way_of_no_label_no_finalizer_and_no_mending() {
+    const GROUP: &str = "old-faults.symbolon.test";
+    let namespace = Cluster::shared().namespace("old").await;
+    let definitions: Api<CustomResourceDefinition> = Api::all(Cluster::shared().client().await);
+    let cases = old_faults();
     let kinds = [
         Kind::Identity,
         Kind::Scope,
