@@ -234,8 +234,7 @@ mod tests {
     fn what_is_not_a_regular_file_is_not_waited_for() {
         let root = tempfile::tempdir().unwrap();
         let fifo = root.path().join("fifo.yaml");
-        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
-        assert!(made.unwrap().success());
+        crate::state_file::testing::fifo(&fifo);
         let device = root.path().join("device.yaml");
         std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
         let huge = root.path().join("huge.yaml");

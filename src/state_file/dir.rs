@@ -237,17 +237,12 @@ fn gone() -> io::Error {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+    use super::super::testing::fifo;
     use super::*;
-
-    /// Makes a FIFO, which has no function in the standard library.
-    pub(in crate::state_file) fn fifo(path: &Path) {
-        let made = std::process::Command::new("mkfifo").arg(path).status();
-        assert!(made.unwrap().success());
-    }
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777

@@ -11,3 +11,17 @@ mod regular;
 pub use self::dir::{Content, Dir, Entry, Mode};
 pub use self::place::{Chosen, Refusal, open_state};
 pub use self::regular::read_regular;
+
+/// What tests put in the place of files. They start no programs: a child inherits locks until it runs another program,
+/// and tests that run beside would find them held.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::path::Path;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    /// Makes a FIFO.
+    pub(crate) fn fifo(path: &Path) {
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    }
+}

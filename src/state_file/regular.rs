@@ -62,7 +62,7 @@ mod tests {
     fn devices_fifos_sockets_and_folders_are_refused_without_waiting() {
         let root = tempfile::tempdir().unwrap();
         let fifo = root.path().join("fifo");
-        crate::state_file::dir::tests::fifo(&fifo);
+        crate::state_file::testing::fifo(&fifo);
         let socket = root.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let link = root.path().join("link");

@@ -177,10 +177,7 @@ mod tests {
         std::os::unix::fs::symlink("..data/mac", at("mac")).unwrap();
         assert_eq!(read_file(at("mac")).await.unwrap(), b"key");
         std::os::unix::fs::symlink("/dev/zero", at("zero")).unwrap();
-        let made = std::process::Command::new("mkfifo")
-            .arg(at("fifo"))
-            .status();
-        assert!(made.unwrap().success());
+        crate::state_file::testing::fifo(&at("fifo"));
         for name in ["zero", "fifo"] {
             let error = read_file(at(name)).await.unwrap_err().to_string();
             assert!(error.contains("not a regular file"), "{name}: {error}");

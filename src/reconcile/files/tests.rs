@@ -395,13 +395,7 @@ async fn a_fifo_a_device_or_a_link_in_the_place_of_a_file_is_told_and_hangs_noth
     let at = |path: &Path, put: &str| {
         let _ = fs::remove_file(path);
         match put {
-            "fifo" => assert!(
-                std::process::Command::new("mkfifo")
-                    .arg(path)
-                    .status()
-                    .unwrap()
-                    .success()
-            ),
+            "fifo" => crate::state_file::testing::fifo(path),
             target => std::os::unix::fs::symlink(target, path).unwrap(),
         }
     };
