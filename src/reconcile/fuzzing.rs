@@ -18,6 +18,7 @@ use super::secret::{Ownership, SecretObject};
 use crate::directory::ObjectKey;
 use crate::fuzzing::Input;
 use crate::resources::{CredentialOwner, Kind, OwnerKind};
+use crate::state_file::Chosen;
 
 struct Folder {
     files: Files,
@@ -33,7 +34,7 @@ impl Folder {
     fn new() -> Self {
         let removed = tempfile::tempdir().unwrap();
         let root = removed.path().join("state");
-        let (files, _) = Files::open(&root).unwrap();
+        let (files, _) = Files::open(&root, Chosen::ByUser).unwrap();
         for folder in ["secrets/ns", "credentials/ns", "status/Scope/ns"] {
             std::fs::create_dir_all(root.join(folder)).unwrap();
         }

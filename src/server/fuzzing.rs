@@ -25,6 +25,7 @@ use crate::directory::{Cidr, ObjectKey};
 use crate::fuzzing::cut;
 use crate::keys::fixtures;
 use crate::resources::OwnerKind;
+use crate::tokens::TokenId;
 
 /// The caller is the rightmost address of all lists together that no trusted range has, and never one that stands left
 /// of what cannot be read. Lines: the peer, ranges separated by blanks, then a list each.
@@ -109,6 +110,7 @@ impl Revoker for Nowhere {
         &'a self,
         _: &'a ObjectKey,
         _: Option<&'a str>,
+        _: &'a TokenId,
     ) -> BoxFuture<'a, Result<(), RevokeError>> {
         futures::future::ready(Ok(())).boxed()
     }
