@@ -62,6 +62,14 @@ bench-cluster *args:
 search:
     cargo test --release --test issuing -- --ignored --nocapture
 
+# Coverage-guided targets for all that strangers send, each for so many seconds; needs a nightly toolchain.
+fuzz target="all" seconds="60":
+    fuzz/run {{target}} {{seconds}}
+
+# The rules of the core, mutated: which mutants no test notices. `just mutants --sample 4` for every fourth.
+mutants *args:
+    tests/mutants/run {{args}}
+
 # The operator's leader killed many times at any moment, on a real API server; the suite kills it twice.
 kills rounds="20":
     SYMBOLON_KILLS={{rounds}} cargo test --locked --test cluster -- --nocapture killing_the_leader

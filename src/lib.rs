@@ -2,6 +2,8 @@
 
 pub mod cli;
 pub mod directory;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 pub mod json_stream;
 pub mod keys;
 pub mod oauth;

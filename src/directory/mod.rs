@@ -17,6 +17,8 @@ mod desired;
 mod diagnose;
 mod duration;
 mod explain;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod intern;
 mod issuer;
 mod judge;
@@ -34,7 +36,7 @@ pub mod suggest;
 mod table;
 mod tables;
 pub mod template;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

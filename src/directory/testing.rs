@@ -1,4 +1,9 @@
 //! Directories for tests, from YAML as users write it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests and fuzz targets alone use this"
+)]
 
 use std::fmt::Write as _;
 

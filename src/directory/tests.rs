@@ -621,6 +621,171 @@ fn a_token_that_may_not_be_made_says_why(#[case] yaml: String, #[case] reason: &
     assert_eq!(told, problems);
 }
 
+/// `now()` is 2026-02-01T00:00:00Z.
+#[rstest]
+#[case::as_long_as_is_allowed("lifetime: 100h", &[])]
+#[case::longer("lifetime: 101h", &[("LimitExceeded", "/spec/lifetime")])]
+#[case::as_far_as_is_allowed("expiresAt: 2026-02-05T04:00:00Z", &[])]
+#[case::farther("expiresAt: 2026-02-05T04:00:01Z", &[("LimitExceeded", "/spec/expiresAt")])]
+#[case::a_second_ahead("expiresAt: 2026-02-01T00:00:01Z", &[])]
+#[case::now("expiresAt: 2026-02-01T00:00:00Z", &[("Expired", "/spec/expiresAt")])]
+#[case::no_end_where_that_is_allowed("neverExpires: true", &[])]
+fn a_token_lives_within_the_identitys_limits(#[case] end: &str, #[case] expected: &[(&str, &str)]) {
+    let limits = "limits: {maxServiceTokenLifetime: 100h, neverExpiringTokens: Allow}";
+    let tokens = "tokens: {serviceTokenLifetime: 90h}";
+    let yaml = QUICKSTART
+        .replace("  access:", &format!("  {limits}\n  {tokens}\n  access:"))
+        .replace(
+            "clientRef: {name: shop}",
+            &format!("clientRef: {{name: shop}}\n  rotation: {{policy: Manual}}\n  {end}"),
+        );
+    let world = World::new(&yaml);
+    let token = world
+        .directory
+        .service_token(&ObjectKey::new("blue", "nightly"));
+    let problems = world
+        .directory
+        .service_token_problems(token.unwrap(), now());
+    let told: Vec<_> = problems
+        .iter()
+        .map(|problem| (problem.reason.as_str(), &*problem.path))
+        .collect();
+    assert_eq!(told, expected, "{problems:?}");
+}
+
+#[test]
+fn a_client_is_told_of_each_scope_that_it_asks_for_and_does_not_get() {
+    let world = World::new(&format!(
+        "{QUICKSTART}{}{}{}",
+        scope("green", "closed", "value: 'green:closed'"),
+        scope(
+            "green",
+            "open",
+            "value: 'green:open', allowedNamespaces: {from: All}"
+        ),
+        client(
+            "blue",
+            "asks",
+            "scopes: [orders.read, nothing, 'green:closed', 'green:open']"
+        ),
+    ));
+    let client = world
+        .directory
+        .active_client(&identity(), "blue.asks")
+        .unwrap();
+    let told: Vec<_> = world
+        .directory
+        .not_granted(&client)
+        .into_iter()
+        .map(|problem| (problem.path, problem.reason.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("/spec/scopes/1".to_owned(), "ScopeNotFound"),
+            ("/spec/scopes/2".to_owned(), "ScopeNotGranted")
+        ]
+    );
+    let granted: Vec<_> = world
+        .directory
+        .granted_scopes(&client)
+        .map(|scope| scope.value().to_string())
+        .collect();
+    assert_eq!(granted, ["orders.read", "green:open"]);
+}
+
+#[test]
+fn the_audiences_of_a_scope_are_its_own_or_its_namespaces() {
+    let issuer = "https://id.example.com/id";
+    let world = World::new(&format!(
+        "{QUICKSTART}{}{}",
+        scope("platform", "plain", "value: plain"),
+        scope("green", "items", "value: 'green:items'"),
+    ));
+    let directory = &world.directory;
+    let served = directory.served_identity(&identity()).unwrap();
+    let client = directory.active_client(&identity(), "blue.shop").unwrap();
+    let own = directory.granted_scope(&client, "orders.read").unwrap();
+    let of = |namespace: &str, name: &str| {
+        let object = directory.scope(&ObjectKey::new(namespace, name)).unwrap();
+        Served {
+            object,
+            record: object.record().unwrap(),
+        }
+    };
+    let below = format!("{issuer}/green");
+    for (scope, expected) in [
+        (own.scope, "https://api.example.com"),
+        (of("platform", "plain"), issuer),
+        (of("green", "items"), &below),
+    ] {
+        let audiences = audiences_of(served, scope);
+        assert_eq!(audiences.len(), 1);
+        assert_eq!(&*audiences[0], expected);
+        for audience in [
+            "https://api.example.com",
+            "https://api.example.com/",
+            issuer,
+            &below,
+            &format!("{issuer}/gree"),
+            &format!("{issuer}/greener"),
+            &format!("{issuer}green"),
+            "green",
+            "",
+        ] {
+            assert_eq!(
+                is_audience_of(served, scope, audience),
+                audience == expected,
+                "{audience:?} of {:?}",
+                scope.object.key
+            );
+        }
+    }
+}
+
+#[rstest]
+#[case::the_identitys("", 10)]
+#[case::its_own("tokens: {accessTokenLifetime: 15m}", 15)]
+#[case::no_more_than_the_ceiling("tokens: {accessTokenLifetime: 30m}", 20)]
+fn an_access_token_lives_as_its_client_says_below_the_identitys_ceiling(
+    #[case] spec: &str,
+    #[case] minutes: i64,
+) {
+    let limits = "limits: {maxAccessTokenLifetime: 20m}\n  tokens: {accessTokenLifetime: 10m}";
+    let yaml = QUICKSTART.replace("  access:", &format!("  {limits}\n  access:"));
+    let world = World::new(&format!("{yaml}{}", client("blue", "short", spec)));
+    let client = world.directory.active_client(&identity(), "blue.short");
+    assert_eq!(
+        client.unwrap().access_token_lifetime(),
+        SignedDuration::from_mins(minutes)
+    );
+}
+
+#[test]
+fn each_refusal_has_a_name_of_its_own_in_logs() {
+    let all = [
+        (Refusal::UnknownToken, "unknown_token"),
+        (Refusal::WrongSecret, "wrong_secret"),
+        (Refusal::Expired, "expired"),
+        (Refusal::OwnerGone, "owner_gone"),
+        (Refusal::OwnerRevoked, "owner_revoked"),
+        (Refusal::ClientGone, "client_gone"),
+        (Refusal::ClientRefused, "client_refused"),
+        (Refusal::ClientDisabled, "client_disabled"),
+        (Refusal::IssuedBeforeRevocation, "issued_before_revocation"),
+        (Refusal::PrincipalChanged, "principal_changed"),
+        (
+            Refusal::ReferenceTokensDisabled,
+            "reference_tokens_disabled",
+        ),
+        (Refusal::LimitExceeded, "limit_exceeded"),
+        (Refusal::NoScopeLeft, "no_scope_left"),
+    ];
+    for (refusal, name) in all {
+        assert_eq!(refusal.as_str(), name);
+    }
+}
+
 #[test]
 fn what_a_token_should_be_has_every_default_filled_in() {
     let world = World::new(QUICKSTART);
@@ -756,6 +921,32 @@ fn an_issuer_is_not_won_by_being_older_after_the_owner_is_recreated() {
         world.apply(&issuing("platform", "main", issuer));
         assert_eq!(served(&world), [winner], "{settings:?}");
     }
+}
+
+#[test]
+fn an_identity_outside_the_listed_namespaces_is_refused_and_takes_no_issuer() {
+    let settings = Settings {
+        identity_namespaces: vec!["platform".to_owned(), "other".to_owned()],
+        ..Settings::default()
+    };
+    let mut world = World::new("");
+    world.directory = world.directory.with_settings(settings);
+    let issuer = "https://id.example.com";
+    world.apply(&issuing("blue", "mine", issuer));
+    world.apply(&issuing("platform", "main", issuer));
+    assert_eq!(served(&world), ["platform/main"]);
+    let refused = ObjectKey::new("blue", "mine");
+    let object = world.directory.identity(&refused).unwrap();
+    let problems = world.directory.identity_problems(object);
+    let [problem] = &problems[..] else {
+        panic!("{problems:?}")
+    };
+    assert_eq!(
+        (problem.reason, &*problem.path),
+        (Reason::NamespaceNotAllowed, "/metadata/namespace")
+    );
+    assert!(problem.message.contains("platform, other and not in blue"));
+    assert!(world.directory.served_identity(&refused).is_err());
 }
 
 #[test]

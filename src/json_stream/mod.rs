@@ -7,6 +7,8 @@
 //!
 //! Absent: requests, and any judgement of objects. [`read`] is the thin part that awaits chunks.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod keep;
 mod page;
 pub mod read;

@@ -1,4 +1,5 @@
 //! Keys for tests, each made once a run.
+#![allow(clippy::unwrap_used, reason = "tests and fuzz targets alone use this")]
 
 use std::sync::{Arc, LazyLock};
 

@@ -5,8 +5,10 @@
 //! AWS-LC's own generator and not from an `Entropy`: a seeded signing key must not be possible.
 
 mod der;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod fixtures;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod jwks;
 pub mod key_set;
 pub mod ring;

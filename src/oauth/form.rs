@@ -17,7 +17,7 @@ const MAX_PARAMETERS: usize = 64;
 const REPEATABLE: &str = "resource";
 /// Parameters that carry, or come with, credentials or a request: never in a URL, which proxies log
 /// (RFC 6749 section 2.3.1, RFC 7662 section 2.1, RFC 7009 section 2.1).
-const NEVER_IN_A_QUERY: [&str; 12] = [
+pub(super) const NEVER_IN_A_QUERY: [&str; 12] = [
     "access_token",
     "assertion",
     "client_assertion",
@@ -71,6 +71,14 @@ impl<'a> Form<'a> {
         }
         self.pairs.push((name, value));
         Ok(())
+    }
+
+    /// Every name and value, in their order.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 
     /// The value of a parameter.

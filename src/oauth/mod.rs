@@ -11,6 +11,8 @@ pub mod client_auth;
 pub mod discovery;
 pub mod error;
 pub mod form;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod grants;
 pub mod introspection;
 pub mod resource;

@@ -11,6 +11,8 @@ mod fanout;
 pub mod fence;
 pub mod files;
 pub mod fleet;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod issue;
 mod key_news;
 pub mod key_secrets;

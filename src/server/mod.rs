@@ -12,6 +12,8 @@ mod app;
 mod connection;
 mod credential_status;
 mod forwarded;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod health;
 mod limits;
 mod listener;

@@ -5,6 +5,8 @@
 
 pub mod births;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod kubernetes;
 pub mod live;
 pub mod manifest;

@@ -141,6 +141,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn bytes_that_would_favour_the_first_digits_are_left_out() {
+        struct All(u8);
+
+        impl Entropy for All {
+            fn fill(&mut self, bytes: &mut [u8]) {
+                for byte in bytes {
+                    *byte = self.0;
+                    self.0 = self.0.wrapping_add(1);
+                }
+            }
+        }
+
+        let mut text = [0; 248 + 1];
+        random(&mut text, &mut All(0));
+        let expected: Vec<u8> = ALPHABET.repeat(4);
+        assert_eq!(text[..248], expected[..]);
+        assert_eq!(text[248], b'0', "of the first byte of another round");
+        random(&mut text, &mut All(247));
+        assert_eq!(text[..2], *b"z0", "247 is the last that is taken");
+        assert_eq!(text[1 + 248 - 1], b'z');
+    }
+
     proptest! {
         #[test]
         fn encoding_keeps_the_number_and_its_order(a: [u8; 32], b: [u8; 32]) {

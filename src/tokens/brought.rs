@@ -108,7 +108,7 @@ fn variety(text: &[u8]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Entropy as _, Prefix, SeededEntropy, reference};
+    use super::super::{Entropy as _, Prefix, SeededEntropy, base62, reference};
     use super::*;
 
     #[test]
@@ -149,6 +149,41 @@ mod tests {
             ),
         ] {
             assert_eq!(read(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_shortest_and_the_longest_are_taken_and_presented() {
+        for (length, expected) in [
+            (SHORTEST - 1, Err(Unusable::Short)),
+            (SHORTEST, Ok(SHORTEST)),
+            (LONGEST, Ok(LONGEST)),
+            (LONGEST + 1, Err(Unusable::Long)),
+        ] {
+            let mut text = vec![0; length];
+            base62::random(&mut text, &mut SeededEntropy::new(3));
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(read(&text).map(str::len), expected);
+            assert_eq!(presented(&text).is_some(), expected.is_ok());
+        }
+    }
+
+    #[test]
+    fn variety_is_the_entropy_of_what_neither_follows_nor_repeats() {
+        for (text, bits) in [
+            ("", 0.0),
+            ("a", 0.0),
+            ("aaaa", 0.0),
+            // Two characters, one bit each: `b` follows `a`, the others do not follow.
+            ("az", 2.0),
+            ("ab", 1.0),
+            ("azaz", 4.0),
+            // From the sixth on, a piece of four was there before.
+            ("azazazaz", 5.0),
+            ("acegacegaceg", 14.0),
+        ] {
+            let found = variety(text.as_bytes());
+            assert!((found - bits).abs() < 1e-9, "{text}: {found}");
         }
     }
 

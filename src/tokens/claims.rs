@@ -533,6 +533,18 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_of_principal_is_named_as_its_claim_is_written() {
+        for (kind, name) in [
+            (PrincipalKind::Client, "client"),
+            (PrincipalKind::System, "system"),
+            (PrincipalKind::Person, "person"),
+        ] {
+            assert_eq!((kind.as_str(), &*kind.to_string()), (name, name));
+            assert_eq!(serde_json::to_value(kind).unwrap(), name);
+        }
+    }
+
+    #[test]
     fn issuer_and_audience_are_exact() {
         let claims = claims();
         assert_eq!(claims.check_issuer("https://host/id"), Ok(()));

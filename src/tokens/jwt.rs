@@ -296,6 +296,7 @@ mod tests {
     #[case("logout+jwt")]
     #[case("at+jwt ")]
     #[case("text/at+jwt")]
+    #[case::as_long_as_the_prefix("audio/vnd.xyat+jwt")]
     #[case("application/application/at+jwt")]
     #[case("dpop+jwt")]
     fn kinds_of_tokens_are_not_interchangeable(#[case] typ: &str) {

@@ -502,6 +502,14 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_mac_key_is_made_of_the_randomness_that_is_given() {
+        let mut expected = [0; MacKey::LENGTH];
+        SeededEntropy::new(1).fill(&mut expected);
+        assert_eq!(*MacKey::generate(&mut SeededEntropy::new(1)), expected);
+        assert_ne!(*MacKey::generate(&mut SeededEntropy::new(2)), expected);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]

@@ -9,6 +9,8 @@ pub mod base62;
 pub mod brought;
 pub mod claims;
 pub mod entropy;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod hex;
 pub mod jwt;
 pub mod mac;

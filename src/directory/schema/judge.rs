@@ -63,11 +63,15 @@ impl<'a> At<'a> {
         pointer
     }
 
-    /// The nearest name of a field.
-    fn name(&self) -> &str {
+    /// The nearest name of a field, for a message: where any name is allowed, the user chose it.
+    fn name(&self) -> String {
+        shown(self.written_name())
+    }
+
+    fn written_name(&self) -> &str {
         match (self.step, self.parent) {
             (Step::Key(name), _) => name,
-            (_, Some(parent)) => parent.name(),
+            (_, Some(parent)) => parent.written_name(),
             _ => "the object",
         }
     }
@@ -117,7 +121,7 @@ impl<'s> Judge<'s> {
             (Shape::WholeOrText(_), Value::Number(number)) if number.is_i64() => {}
             (Shape::Object(rules), Value::Object(fields)) => self.object(rules, fields, at),
             (Shape::List(rules), Value::Array(items)) => self.list(rules, items, at),
-            (shape, other) => self.invalid(at, wrong_type(shape, other, at.name())),
+            (shape, other) => self.invalid(at, wrong_type(shape, other, &at.name())),
         }
     }
 
@@ -148,7 +152,7 @@ impl<'s> Judge<'s> {
     fn text(&mut self, rules: &TextRules, text: &str, at: &At<'_>) {
         if !rules.allowed.is_empty() {
             if !rules.allowed.iter().any(|allowed| **allowed == *text) {
-                self.unsupported(at, unknown_choice(rules, text, at.name()));
+                self.unsupported(at, unknown_choice(rules, text, &at.name()));
             }
             return;
         }
@@ -214,7 +218,7 @@ impl<'s> Judge<'s> {
     }
 
     fn unknown_field(&mut self, rules: &ObjectRules, fields: &Map<String, Value>, at: &At<'_>) {
-        let name = at.name();
+        let name = at.written_name();
         let free = rules.names().filter(|known| !fields.contains_key(*known));
         let hint = match (nearest(name, free), self.home_of(name)) {
             (Some(known), _) => format!("did you mean `{known}`?"),

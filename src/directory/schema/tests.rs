@@ -46,6 +46,24 @@ fn told(kind: Kind, object: &Value) -> Vec<String> {
 }
 
 #[test]
+fn a_name_that_the_user_chose_is_short_and_printable_in_messages() {
+    let name = format!("\u{1b}[31m\u{202e}{}", "x".repeat(1000));
+    for value in [json!(null), json!(1), json!("x".repeat(40_000))] {
+        let mut object = client("{authentication: {secret: {template: {data: {}}}}}");
+        object["spec"]["authentication"]["secret"]["template"]["data"][&name] = value;
+        let problems = validate(Kind::OAuthClient, &object);
+        assert!(!problems.is_empty());
+        for Problem { message, .. } in problems {
+            assert!(message.len() < 200, "{message}");
+            assert!(
+                !message.chars().any(|c| Shown(c).is_escaped()),
+                "{message:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn good_objects_have_no_problem() {
     for (kind, spec) in [
         (

@@ -12,6 +12,8 @@
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
 mod answer;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod known;
 mod raw;
 mod subject;

@@ -3,18 +3,16 @@
 //! Anchors, aliases and merge keys work as kubectl has them; where its reading would surprise, the
 //! document is refused.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
 use super::spans::{Entry, Spans, narrow};
-use super::{DEEPEST, Fault, LONGEST, Node, scalar, twice};
+use super::{DEEPEST, Fault, LONGEST, MOST_NODES, Node, scalar, twice};
 use crate::directory::suggest::shown;
 
-/// Values of one document, those that aliases repeat counted each time.
-const MOST_NODES: usize = 200_000;
 /// Bytes of all its texts, counted alike: sixteen of the longest files.
 const MOST_BYTES: usize = 16 * LONGEST;
 /// Faults of one document that are told: each is looked up in the text.
@@ -377,8 +375,8 @@ fn is_of(value: &Value, core: &str) -> bool {
 struct Fields {
     values: Map<String, Value>,
     entries: Vec<Entry>,
-    /// Names that came by `<<` and give way to one that is written.
-    merged: HashSet<String>,
+    /// Names that came by `<<` and give way to one that is written, and their places in `entries`.
+    merged: HashMap<String, usize>,
 }
 
 impl Fields {
@@ -389,12 +387,11 @@ impl Fields {
             key: from..to,
             value: node.spans,
         };
-        if self.values.contains_key(&name) {
-            let place = self.entries.iter().position(|known| *known.name == *name)?;
-            if !self.merged.remove(&name) {
-                return Some(twice(&name, key, &self.entries[place].key));
-            }
+        if let Some(place) = self.merged.remove(&name) {
             self.entries[place] = entry;
+        } else if self.values.contains_key(&name) {
+            let first = self.entries.iter().find(|known| *known.name == *name)?;
+            return Some(twice(&name, key, &first.key));
         } else {
             self.entries.push(entry);
         }
@@ -410,7 +407,7 @@ impl Fields {
         };
         for entry in part.spans.entries() {
             let name = &*entry.name;
-            if self.merged.contains(name) {
+            if self.merged.contains_key(name) {
                 continue;
             }
             if self.values.contains_key(name) {
@@ -420,8 +417,8 @@ impl Fields {
                 );
                 return Some(Fault::new(key.clone(), message));
             }
+            self.merged.insert(name.to_owned(), self.entries.len());
             self.entries.push(entry.clone());
-            self.merged.insert(name.to_owned());
             self.values
                 .insert(name.to_owned(), values.remove(name).unwrap_or_default());
         }

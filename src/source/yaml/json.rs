@@ -5,11 +5,15 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 use super::spans::{Entry, Spans, narrow};
-use super::{DEEPEST, Fault, Node, scalar, twice};
+use super::{DEEPEST, Fault, MOST_NODES, Node, scalar, twice};
 
 /// Reads the texts of a stream, such as a file has one of.
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, Fault> {
-    let mut reader = Reader { text, at: 0 };
+    let mut reader = Reader {
+        text,
+        at: 0,
+        nodes: 0,
+    };
     let mut nodes = Vec::new();
     loop {
         reader.blanks();
@@ -23,6 +27,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, Fault> {
 struct Reader<'t> {
     text: &'t str,
     at: usize,
+    /// Values that were read so far.
+    nodes: usize,
 }
 
 impl Reader<'_> {
@@ -70,6 +76,11 @@ impl Reader<'_> {
         self.blanks();
         if depth > DEEPEST {
             return Err(Fault::too_deep(self.at..self.at));
+        }
+        self.nodes += 1;
+        if self.nodes > MOST_NODES {
+            let message = format!("this file has more than {MOST_NODES} values");
+            return Err(Fault::new(self.at..self.at, message));
         }
         match self.peek() {
             Some(b'{') => self.object(depth),

@@ -24,6 +24,11 @@ use crate::resources::GROUP;
 pub const LONGEST: usize = 1 << 20;
 /// How deep values may be nested.
 const DEEPEST: usize = 64;
+/// Values of one document, those that aliases repeat counted each time.
+const MOST_NODES: usize = 200_000;
+/// The longest kind and the longest version, in bytes: a label, and a group, a slash and a label.
+const LONGEST_KIND: usize = 63;
+const LONGEST_VERSION: usize = 253 + 1 + 63;
 
 /// What a text holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -245,11 +250,17 @@ fn take(node: Node, documents: &mut Vec<Document>) {
     let Some(Value::Array(items)) = fields.remove("items") else {
         return;
     };
+    // A longer text is not a kind or a version, and a copy in each item would multiply the size of the file.
+    let is_short = kind.len() <= LONGEST_KIND
+        && version
+            .as_str()
+            .is_none_or(|version| version.len() <= LONGEST_VERSION);
+    let fills = !kind.is_empty() && is_short && !version.is_object() && !version.is_array();
     for (mut value, spans) in items.into_iter().zip(spans.into_items("items")) {
         // As kubectl fills in the items of a list of one kind.
         if let Some(item) = value
             .as_object_mut()
-            .filter(|item| !kind.is_empty() && !item.contains_key("kind"))
+            .filter(|item| fills && !item.contains_key("kind"))
         {
             item.insert("kind".into(), kind.clone().into());
             item.entry("apiVersion").or_insert_with(|| version.clone());

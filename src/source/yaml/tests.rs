@@ -282,6 +282,45 @@ fn bombs_do_not_go_off() {
 }
 
 #[test]
+fn a_list_copies_no_long_kind_or_version_into_its_items() {
+    let long = "x".repeat(1000);
+    for (kind, version) in [("Scope", &*long), (&*long, "v1")] {
+        let list = format!(
+            r#"{{"apiVersion":"{version}","kind":"{kind}List","items":[{}]}}"#,
+            vec!["{}"; 1000].join(",")
+        );
+        let read = parse(&list);
+        assert_eq!((read.documents.len(), read.faults.len()), (1000, 0));
+        let written: usize = read
+            .documents
+            .iter()
+            .map(|document| document.value.to_string().len())
+            .sum();
+        assert!(written < 10 * list.len(), "{written} of {}", list.len());
+    }
+}
+
+#[test]
+fn json_has_no_more_values_than_yaml() {
+    let list = format!(r#"{{"a":[{}]}}"#, vec!["1"; 200_000].join(","));
+    assert!(
+        parse(&list).faults[0]
+            .message
+            .contains("more than 200000 values")
+    );
+}
+
+#[test]
+fn many_merged_names_may_give_way() {
+    let (merged, written): (String, String) = (0..20_000)
+        .map(|n| (format!("  k{n}: 1\n"), format!("  k{n}: 2\n")))
+        .unzip();
+    let read = values(&format!("a: &a\n{merged}b:\n  <<: *a\n{written}"));
+    assert_eq!(read[0]["b"]["k19999"], json!(2));
+    assert_eq!(read[0]["b"].as_object().unwrap().len(), 20_000);
+}
+
+#[test]
 fn bytes_that_are_no_text_are_told_with_their_line() {
     assert_eq!(
         parse_bytes(b"a: 1\nb: \xff\n").1.faults[0].message,

@@ -1,0 +1,492 @@
+//! Fuzz targets: raw objects beside a naive reading of their definitions, and the small texts that resources hold.
+#![allow(
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a target panics where a rule does not hold"
+)]
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
+
+use jiff::SignedDuration;
+use regex::Regex;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize as _, Serialize};
+use serde_json::{Value, json};
+
+use super::duration::format_duration;
+use super::issuer::canonical;
+use super::suggest::{Shown, nearest, shown};
+use super::{
+    Change, Cidr, Directory, Problem, Settings, admit, parse_duration, schema, template,
+    transition, volume,
+};
+use crate::fuzzing::Input;
+use crate::resources::{
+    CLIENT_TEXT, Credential, Identity, Kind, OAuthClient, OwnerKind, Scope, ServiceAccessToken,
+    TOKEN_TEXT, crd,
+};
+use crate::tokens::SecretString;
+
+/// Accepted objects that together set every field of every kind.
+static OBJECTS: LazyLock<Vec<(Kind, Value)>> = LazyLock::new(|| {
+    let full = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/full");
+    let read = |kind: Kind| {
+        let text = std::fs::read_to_string(full.join(format!("{}.yaml", kind.plural()))).unwrap();
+        let documents: Vec<Value> = serde_yaml::Deserializer::from_str(&text)
+            .map(|document| Value::deserialize(document).unwrap())
+            .filter(Value::is_object)
+            .collect();
+        documents.into_iter().map(move |object| (kind, object))
+    };
+    Kind::ALL.into_iter().flat_map(read).collect()
+});
+
+/// The schemas of specs as JSON, as they are installed.
+static SPECS: LazyLock<Vec<Value>> = LazyLock::new(|| {
+    let spec = |kind| {
+        let definition = serde_json::to_value(crd(kind)).unwrap();
+        definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"].clone()
+    };
+    Kind::ALL.map(spec).into()
+});
+
+/// What our schemas say: a word that is not here is one that nobody judges.
+const WORDS: [&str; 22] = [
+    "additionalProperties",
+    "default",
+    "description",
+    "enum",
+    "format",
+    "items",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minimum",
+    "pattern",
+    "properties",
+    "required",
+    "type",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-list-type",
+    "x-kubernetes-preserve-unknown-fields",
+    "x-kubernetes-validations",
+];
+
+fn matches(pattern: &str, text: &str) -> bool {
+    static PATTERNS: Mutex<Option<HashMap<String, Regex>>> = Mutex::new(None);
+    let mut patterns = PATTERNS.lock().unwrap();
+    let patterns = patterns.get_or_insert_default();
+    let regex = patterns
+        .entry(pattern.to_owned())
+        .or_insert_with(|| Regex::new(pattern).unwrap());
+    regex.is_match(text)
+}
+
+/// Whether a value is as a schema says, word by word. Defaults are not filled in: neither does the walker.
+fn conforms(schema: &Value, value: &Value) -> bool {
+    let words = schema.as_object().unwrap();
+    for word in words.keys() {
+        assert!(WORDS.contains(&word.as_str()), "nobody judges `{word}`");
+    }
+    if schema["x-kubernetes-preserve-unknown-fields"] == true {
+        return schema["type"] != "object" || value.is_object();
+    }
+    let is_type = match (schema["type"].as_str(), value) {
+        _ if schema["x-kubernetes-int-or-string"] == true => value.is_i64() || value.is_string(),
+        (Some("boolean"), value) => value.is_boolean(),
+        (Some("integer"), value) => value.is_i64(),
+        (Some("number"), value) => value.is_number(),
+        (Some("string"), value) => value.is_string(),
+        (Some("array"), value) => value.is_array(),
+        (Some("object"), value) => value.is_object(),
+        (other, _) => panic!("type {other:?}"),
+    };
+    is_type
+        && words
+            .iter()
+            .all(|(word, rule)| obeys(schema, word, rule, value))
+}
+
+fn obeys(schema: &Value, word: &str, rule: &Value, value: &Value) -> bool {
+    let bound = || usize::try_from(rule.as_u64().unwrap()).unwrap();
+    match (word, value) {
+        ("enum", value) => rule.as_array().unwrap().contains(value),
+        ("minimum", Value::Number(number)) => number.as_f64().unwrap() >= rule.as_f64().unwrap(),
+        ("maximum", Value::Number(number)) => number.as_f64().unwrap() <= rule.as_f64().unwrap(),
+        ("minLength", Value::String(text)) => text.chars().count() >= bound(),
+        ("maxLength", Value::String(text)) => text.chars().count() <= bound(),
+        ("pattern", Value::String(text)) => matches(rule.as_str().unwrap(), text),
+        ("format", Value::String(text)) if rule == "date-time" => is_moment(text),
+        ("minItems", Value::Array(items)) => items.len() >= bound(),
+        ("maxItems", Value::Array(items)) => items.len() <= bound(),
+        ("items", Value::Array(items)) => items.iter().all(|item| conforms(rule, item)),
+        ("x-kubernetes-list-type", Value::Array(items)) => match rule.as_str().unwrap() {
+            "set" => no_twins(items.iter().map(Some)),
+            "map" => {
+                let keys = schema["x-kubernetes-list-map-keys"].as_array().unwrap();
+                let key = |item: &Value| {
+                    let key: Option<Vec<Value>> = keys
+                        .iter()
+                        .map(|key| item.get(key.as_str()?).cloned())
+                        .collect();
+                    key
+                };
+                no_twins(items.iter().map(key))
+            }
+            _ => true,
+        },
+        ("maxProperties", Value::Object(fields)) => fields.len() <= bound(),
+        ("required", Value::Object(fields)) => {
+            let names = rule.as_array().unwrap();
+            names
+                .iter()
+                .all(|name| fields.contains_key(name.as_str().unwrap()))
+        }
+        ("type", Value::Object(fields)) => fields.iter().all(|(name, field)| {
+            let property = schema["properties"].get(name);
+            let others = &schema["additionalProperties"];
+            match property {
+                Some(property) => conforms(property, field),
+                None if others.is_object() => conforms(others, field),
+                None => *others == true,
+            }
+        }),
+        _ => true,
+    }
+}
+
+fn no_twins<T: PartialEq>(items: impl Iterator<Item = Option<T>>) -> bool {
+    let items: Vec<_> = items.flatten().collect();
+    (0..items.len()).all(|at| !items[..at].contains(&items[at]))
+}
+
+fn is_moment(text: &str) -> bool {
+    let form = r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})\z";
+    matches(form, text) && text.parse::<jiff::Timestamp>().is_ok()
+}
+
+/// An object is accepted exactly where its definition, read word by word, accepts it; what is accepted decodes and reads
+/// back as it is written; what is wrong is told at a place, shortly and in printable characters. The input chooses one
+/// of the objects in `tests/fixtures/full` and edits it.
+pub fn object(data: &[u8]) {
+    let mut input = Input(data);
+    let (kind, object) = &OBJECTS[input.below(OBJECTS.len())];
+    let (kind, mut object) = (*kind, object.clone());
+    let before = object.clone();
+    for _ in 0..4 {
+        if input.is_empty() {
+            break;
+        }
+        edit(&mut object["spec"], &mut input, 0);
+    }
+    judged(kind, &object);
+    // A definition has one rule more than its schema: what may not change.
+    for problem in transition::problems(kind, &before, &object) {
+        told(&problem, &before);
+    }
+    metadata(&mut object, &mut input);
+    accepted(kind, &object);
+}
+
+fn judged(kind: Kind, object: &Value) {
+    let problems = schema::validate(kind, object);
+    let conforms = conforms(&SPECS[kind as usize], &object["spec"]);
+    assert_eq!(
+        problems.is_empty(),
+        conforms,
+        "{kind} {}: {problems:?}",
+        object["spec"]
+    );
+    assert!(problems.len() <= 100);
+    problems.iter().for_each(|problem| told(problem, object));
+    if conforms {
+        match kind {
+            Kind::Identity => reads_back::<Identity>(kind, object),
+            Kind::Scope => reads_back::<Scope>(kind, object),
+            Kind::OAuthClient => reads_back::<OAuthClient>(kind, object),
+            Kind::ServiceAccessToken => reads_back::<ServiceAccessToken>(kind, object),
+            Kind::Credential => reads_back::<Credential>(kind, object),
+        }
+    }
+}
+
+/// What the schema accepts decodes, and what is written of it is accepted and decodes to the same.
+fn reads_back<T: DeserializeOwned + Serialize>(kind: Kind, object: &Value) {
+    let decoded = T::deserialize(object).unwrap_or_else(|error| panic!("{error}: {object}"));
+    let written = serde_json::to_value(&decoded).unwrap();
+    assert_eq!(schema::validate(kind, &written), [], "{written}");
+    let again = serde_json::to_value(T::deserialize(&written).unwrap()).unwrap();
+    assert_eq!(again, written);
+}
+
+fn told(problem: &Problem, object: &Value) {
+    let message = &problem.message;
+    assert!(message.len() <= 4096, "{message}");
+    assert!(!message.is_empty());
+    assert!(
+        !message.chars().any(|c| Shown(c).is_escaped()),
+        "{message:?}"
+    );
+    // A place that is not there is where something is missing, and stands in something that is there.
+    let parent = problem
+        .path
+        .rsplit_once('/')
+        .map_or("", |(parent, _)| parent);
+    let is_near = |path: &str| path.is_empty() || object.pointer(path).is_some();
+    let grandparent = parent.rsplit_once('/').map_or("", |(parent, _)| parent);
+    assert!(
+        is_near(&problem.path) || is_near(parent) || is_near(grandparent),
+        "{}",
+        problem.path
+    );
+}
+
+/// A whole object by all rules for single objects, into a directory and out again.
+fn accepted(kind: Kind, object: &Value) {
+    let settings = Settings::default();
+    for problem in admit::problems(kind, object, &settings) {
+        told(&problem, object);
+    }
+    schema::ignored(object)
+        .iter()
+        .for_each(|problem| told(problem, object));
+    let Some(change) = Change::object(kind, object, &settings) else {
+        return;
+    };
+    let mut directory = Directory::new(settings);
+    directory.apply(change.clone());
+    assert!(!directory.is_news(&change));
+}
+
+fn metadata(object: &mut Value, input: &mut Input<'_>) {
+    object["metadata"]["uid"] = json!("uid");
+    object["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+    if !input.is_empty() {
+        let (place, text) = (input.below(4), input.text());
+        let place = ["name", "namespace", "labels", "annotations"][place];
+        object["metadata"][place] = match (place, input.below(3)) {
+            ("labels" | "annotations", 0 | 1) => json!({ &*text: input.text() }),
+            _ => json!(text),
+        };
+    }
+}
+
+/// Changes one value at any depth.
+fn edit(value: &mut Value, input: &mut Input<'_>, depth: usize) {
+    let choice = input.byte();
+    let is_deeper = choice >= 64 && depth < 12;
+    match value {
+        Value::Object(fields) if is_deeper && !fields.is_empty() => {
+            let place = usize::from(choice) % fields.len();
+            if let Some(field) = fields.values_mut().nth(place) {
+                return edit(field, input, depth + 1);
+            }
+        }
+        Value::Array(items) if is_deeper && !items.is_empty() => {
+            let place = usize::from(choice) % items.len();
+            return edit(&mut items[place], input, depth + 1);
+        }
+        _ => {}
+    }
+    let name = || -> String { NAMES[usize::from(choice) % NAMES.len()].to_owned() };
+    match (choice % 8, value) {
+        (0, Value::Object(fields)) => {
+            let name = fields
+                .keys()
+                .nth(input.below(64) % fields.len().max(1))
+                .cloned();
+            name.and_then(|name| fields.remove(&name));
+        }
+        (1, Value::Object(fields)) => drop(fields.insert(name(), other(input))),
+        (2, Value::Object(fields)) => drop(fields.insert(input.text().into_owned(), other(input))),
+        (0, Value::Array(items)) => drop(items.pop()),
+        (1, Value::Array(items)) => items.push(other(input)),
+        (2 | 3, Value::Array(items)) if items.len() < 300 => {
+            // Too many of the same, or all but the same.
+            let Some(last) = items.last().cloned() else {
+                return;
+            };
+            let count = input.below(300);
+            items.extend(std::iter::repeat_n(last, count.max(1)));
+            if choice % 8 == 3 {
+                items.iter_mut().enumerate().for_each(|(at, item)| {
+                    if let Value::String(text) = item {
+                        *text = format!("{text}{at}");
+                    }
+                });
+            }
+        }
+        (3 | 4, Value::String(text)) => {
+            let at = text.floor_char_boundary(input.below(256));
+            text.insert_str(at, &input.text());
+        }
+        (5, Value::String(text)) if text.len() < 512 => {
+            *text = text.repeat(1 + input.below(64));
+        }
+        (_, value) => *value = other(input),
+    }
+}
+
+const NAMES: [&str; 12] = [
+    "issuer",
+    "scopes",
+    "name",
+    "namespace",
+    "key",
+    "template",
+    "selector",
+    "names",
+    "from",
+    "min",
+    "sqlite",
+    "identityRef",
+];
+
+fn other(input: &mut Input<'_>) -> Value {
+    match input.below(14) {
+        0 => Value::Null,
+        1 => json!(true),
+        2 => json!(-1),
+        3 => json!(input.byte()),
+        4 => json!(1.5),
+        5 => json!(u64::MAX),
+        6 => json!([]),
+        7 => json!({}),
+        8 => json!("2027-01-31T12:00:00Z"),
+        9 => json!("90m"),
+        10 => json!("a".repeat(input.below(1 << 10))),
+        11 => json!("\u{202e}\u{1b}[31m"),
+        _ => json!(input.text()),
+    }
+}
+
+/// Lengths of time, ranges of addresses, issuers, sizes, placeholders and suggestions: each beside its grammar, and
+/// each writes what it reads.
+pub fn texts(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    duration(text);
+    if let Ok(range) = text.parse::<Cidr>() {
+        let again: Cidr = range.to_string().parse().unwrap();
+        assert_eq!(again, range);
+        let (address, length) = text.split_once('/').unwrap();
+        assert_eq!(
+            range.to_string(),
+            format!("{}/{length}", address.parse::<std::net::IpAddr>().unwrap())
+        );
+        assert!(range.contains(address.parse().unwrap()));
+    }
+    let issuer = r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~-]+)*$";
+    if matches(issuer, text) {
+        let once = canonical(text);
+        let upper = text.find("://").map_or(text.len(), |at| {
+            text[at + 3..]
+                .find('/')
+                .map_or(text.len(), |slash| at + 3 + slash)
+        });
+        let loud = format!("{}{}", text[..upper].to_ascii_uppercase(), &text[upper..]);
+        assert_eq!(canonical(&loud), once);
+    }
+    if let Some(size) = volume::mebibytes(text) {
+        assert!(matches(r"\A\+?[0-9]+(Mi|Gi|Ti)\z", text));
+        assert_eq!(volume::mebibytes(&format!("{size}Mi")), Some(size));
+    }
+    assert_eq!(
+        schema::is_dns_label(text),
+        matches(r"\A[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\z", text)
+    );
+    let subdomain = r"\A[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\z";
+    assert_eq!(
+        schema::is_dns_subdomain(text),
+        text.len() <= 253 && matches(subdomain, text)
+    );
+    placeholders(text);
+    let shown = shown(text);
+    assert!(!shown.chars().any(|c| Shown(c).is_escaped()));
+    assert!(shown.chars().count() <= 65 * 10);
+    let known = ["clientId", "scopes", "grantTypes"];
+    assert!(nearest(text, known).is_none_or(|name| known.contains(&name)));
+    assert_eq!(nearest("scopes", known), Some("scopes"));
+}
+
+static PARTS: LazyLock<Regex> = LazyLock::new(|| Regex::new("([0-9]+)(h|ms|m|s)").unwrap());
+
+fn duration(text: &str) {
+    let Some(duration) = parse_duration(text) else {
+        assert!(!matches(r"\A([0-9]{1,5}(h|m|s|ms)){1,4}\z", text), "{text}");
+        return;
+    };
+    assert!(matches(r"\A([0-9]{1,5}(h|m|s|ms)){1,4}\z", text), "{text}");
+    assert!(duration >= SignedDuration::ZERO);
+    let millis: i64 = PARTS
+        .captures_iter(text)
+        .map(|part| {
+            let number: i64 = part[1].parse().unwrap();
+            number
+                * match &part[2] {
+                    "h" => 3_600_000,
+                    "m" => 60_000,
+                    "s" => 1000,
+                    _ => 1,
+                }
+        })
+        .sum();
+    assert_eq!(duration.as_millis(), i128::from(millis), "{text}");
+    let whole = SignedDuration::from_secs(duration.as_secs());
+    let written = format_duration(duration);
+    // Hours of more than five digits are written in messages, and read nowhere.
+    if duration.as_hours() < 100_000 {
+        assert_eq!(parse_duration(&written), Some(whole), "{written}");
+    }
+}
+
+/// A text is refused exactly where the pattern of the definition refuses it, and one without a dollar stays as it is.
+fn placeholders(text: &str) {
+    let issued = SecretString::from("s3cret".to_owned());
+    let values = template::Values {
+        issued: &issued,
+        client_id: "shop.web",
+        issuer: "https://id.example.com",
+        token_url: "https://id.example.com/connect/token",
+    };
+    for (kind, pattern) in [
+        (OwnerKind::OAuthClient, CLIENT_TEXT),
+        (OwnerKind::ServiceAccessToken, TOKEN_TEXT),
+    ] {
+        let fault = template::text_fault(kind, text);
+        assert_eq!(
+            fault.is_none(),
+            matches(pattern, text),
+            "{text:?}: {fault:?}"
+        );
+        let rendered = template::render(kind, text, &values);
+        if !text.contains("$(") {
+            assert_eq!(rendered.expose(), text);
+        }
+        // The shortest placeholder has nine characters, the longest value is that of base64 in 48.
+        assert!(rendered.expose().len() <= 8 * text.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fuzzing::replay;
+
+    #[test]
+    fn kept_edits_of_objects_are_judged_as_their_definitions_judge_them() {
+        replay("object", super::object);
+    }
+
+    #[test]
+    fn kept_texts_of_resources_are_read_as_their_grammars_read_them() {
+        replay("texts", super::texts);
+    }
+}

@@ -1,0 +1,85 @@
+//! Fuzz target: answers that are taken apart while they come in.
+#![allow(
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a target panics where a rule does not hold"
+)]
+
+use serde_json::Value;
+
+use super::{Framing, Keep, MOST_KEPT, MOST_METADATA, Malformed, Piece, Scanner};
+use crate::fuzzing::Input;
+
+type Read = Result<Vec<(u8, Vec<u8>, usize, bool)>, Malformed>;
+
+/// An answer gives the same pieces however it is cut into chunks; a piece is never longer than what it was made of, or
+/// than what may be held; of a list that JSON's own reader takes, each item gives one piece, which is JSON unless it was
+/// cut. The first bytes choose the form, what is kept and the length of chunks.
+pub fn stream(data: &[u8]) {
+    let mut input = Input(data);
+    let framings = [Framing::List, Framing::Events, Framing::Object];
+    let framing = framings[input.below(framings.len())];
+    let keeps = [
+        Keep::SPEC,
+        Keep::LIVE,
+        Keep::OWNED,
+        Keep::METADATA,
+        Keep::LABELS,
+        Keep::WHOLE,
+    ];
+    let keep = keeps[input.below(keeps.len())];
+    let length = 1 + input.below(16);
+    let answer = input.0;
+    let whole = read(framing, keep, [answer].into_iter());
+    assert_eq!(read(framing, keep, answer.chunks(length)), whole);
+    for (_, json, bytes, _) in whole.iter().flatten() {
+        assert!(json.len() <= bytes + 32 && json.len() <= MOST_KEPT + MOST_METADATA);
+    }
+    let Ok(value) = serde_json::from_slice::<Value>(answer) else {
+        return;
+    };
+    let expected = match framing {
+        Framing::List if value["items"].is_array() => value["items"].as_array().cloned(),
+        Framing::Object if value.is_object() => Some(vec![value]),
+        _ => None,
+    };
+    if let (Some(expected), Ok(pieces)) = (expected, whole) {
+        let items: Vec<_> = pieces.iter().filter(|(kind, ..)| *kind == 0).collect();
+        // Fields that are there twice may be two lists of items.
+        assert!(items.len() >= expected.len(), "{items:?}");
+        for (_, json, _, is_cut) in items {
+            assert!(*is_cut || serde_json::from_slice::<Value>(json).is_ok());
+        }
+    }
+}
+
+fn read<'a>(framing: Framing, keep: Keep, chunks: impl Iterator<Item = &'a [u8]>) -> Read {
+    let mut scanner = Scanner::new(framing, keep);
+    let mut pieces = Vec::new();
+    for chunk in chunks {
+        scanner.push(chunk, &mut |piece| {
+            pieces.push(match piece {
+                Piece::Item {
+                    json,
+                    bytes,
+                    is_cut,
+                } => (0, json.to_vec(), bytes, is_cut),
+                Piece::ListMetadata(json) => (1, json.to_vec(), json.len(), false),
+                Piece::BadLine => (2, Vec::new(), 0, false),
+            });
+        })?;
+    }
+    scanner.finish().map(|()| pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fuzzing::replay;
+
+    #[test]
+    fn kept_answers_give_the_same_pieces_however_they_are_cut() {
+        replay("stream", super::stream);
+    }
+}

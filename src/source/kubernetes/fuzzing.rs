@@ -1,0 +1,65 @@
+//! Fuzz targets: objects as an API server, or who stands in its place, sends them.
+#![allow(
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a target panics where a rule does not hold"
+)]
+
+use serde_json::Value;
+
+use super::raw::Raw;
+use super::{Seen, Subject};
+use crate::directory::{Change, Directory, Settings, Sizes};
+use crate::resources::{Kind, ManagedKind};
+use crate::tokens::MacKey;
+
+/// Any object decodes, as a JSON value does; every subject takes any object; a change that is made is no news, and its end
+/// leaves nothing.
+pub fn raw(data: &[u8]) {
+    let Ok(value) = serde_json::from_slice::<Value>(data) else {
+        return;
+    };
+    let Ok(Raw(kept)) = serde_json::from_slice::<Raw>(data) else {
+        assert!(!value.is_object(), "any object decodes");
+        return;
+    };
+    assert_eq!(kept, value);
+    let key = MacKey::from_bytes(&[7; 32]).unwrap();
+    let kinds = Kind::ALL.map(Subject::Kind);
+    let managed = ManagedKind::ALL.map(Subject::Managed);
+    let others = [
+        Subject::Namespaces,
+        Subject::ManagedSecrets,
+        Subject::BroughtSecrets,
+    ];
+    for subject in kinds.into_iter().chain(managed).chain(others) {
+        let raw = Raw(kept.clone());
+        let gone = subject.deleted(&raw);
+        let seen = subject.applied(raw, &Settings::default(), Some(&key));
+        let (Some(Seen::Object { change, .. }), Seen::Object { change: gone, .. }) = (seen, gone)
+        else {
+            continue;
+        };
+        let mut directory = Directory::new(Settings::default());
+        directory.apply(change.clone());
+        assert!(!directory.is_news(&change), "{change:?}");
+        directory.apply(gone.clone());
+        assert!(!directory.is_news(&gone), "{gone:?}");
+        assert_eq!(directory.sizes(), Sizes::default());
+        if let Change::Upsert(_) = change {
+            assert!(directory.is_news(&change), "nothing is left");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fuzzing::replay;
+
+    #[test]
+    fn kept_objects_are_taken_as_a_json_value_is() {
+        replay("raw", super::raw);
+    }
+}
