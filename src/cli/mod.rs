@@ -82,7 +82,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args),
             Command::Manual(args) => manual::run(&args),
             Command::Metrics(args) => metrics::run(&args),
-            Command::Operator(args) => operator::run(args),
+            Command::Operator(args) => operator::run(*args),
             Command::Restore(args) => restore::run(&args),
             Command::Serve(args) => serve::run(args),
         };

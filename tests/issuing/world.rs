@@ -94,6 +94,10 @@ impl Rule {
 }
 
 /// How far the search goes.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each says whether one sort of step is searched"
+)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
     /// Things that users, administrators and time do.
