@@ -22,7 +22,7 @@ pub(super) struct LogArgs {
     #[arg(long, value_enum, env = "SYMBOLON_LOG_FORMAT")]
     log_format: Option<Form>,
     /// What to log: a level (off, error, warn, info, debug, trace), and other levels for single modules, as in
-    /// warn,symbolon::server=debug; audit events do not follow it
+    /// warn,symbolon=debug; audit events do not follow it
     #[arg(
         long,
         value_name = "FILTER",

@@ -63,7 +63,7 @@ enum Command {
     /// Print what is measured, as docs/metrics.md has it
     Metrics(metrics::Args),
     /// Watch a cluster, write tokens into Secrets and report what is wrong
-    Operator(operator::Args),
+    Operator(Box<operator::Args>),
     /// Bring tokens back to life after a restore
     Restore(restore::Args),
     /// Serve an Identity of a cluster
@@ -82,7 +82,7 @@ impl Cli {
             Command::Explain(args) => explain::run(&args),
             Command::Manual(args) => manual::run(&args),
             Command::Metrics(args) => metrics::run(&args),
-            Command::Operator(args) => operator::run(args),
+            Command::Operator(args) => operator::run(*args),
             Command::Restore(args) => restore::run(&args),
             Command::Serve(args) => serve::run(args),
         };

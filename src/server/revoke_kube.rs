@@ -163,7 +163,8 @@ mod tests {
             }
             if let Some(patch) = patch {
                 assert_eq!(patch["metadata"]["uid"], "uid");
-                if patch["metadata"]["resourceVersion"] != self.version.to_string() {
+                let version = self.version.to_string();
+                if patch["metadata"]["resourceVersion"] != *version {
                     return (409, failure(409));
                 }
                 assert!(patch["status"].get("uses").is_none(), "uses are left alone");

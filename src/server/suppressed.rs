@@ -112,8 +112,8 @@ impl Suppressed {
 mod tests {
     use super::*;
 
-    fn address(n: u32) -> Option<IpAddr> {
-        Some(IpAddr::from(n.to_be_bytes()))
+    fn address(n: u32) -> IpAddr {
+        IpAddr::from(n.to_be_bytes())
     }
 
     fn at(seconds: u64) -> (Timestamp, Duration) {
@@ -131,13 +131,13 @@ mod tests {
             (4, 7, None),
         ] {
             let (now, elapsed) = at(second);
-            suppressed.note(address(peer), client, now, elapsed);
+            suppressed.note(Some(address(peer)), client, now, elapsed);
         }
         assert!(!suppressed.is_due(at(10).1));
         assert!(suppressed.is_due(at(11).1));
         let row = |peer, client_id: Option<&str>, count, second| Row {
             who: Some(Who {
-                network: address(peer),
+                network: Some(address(peer)),
                 client_id: client_id.map(Into::into),
             }),
             count,
@@ -156,12 +156,12 @@ mod tests {
         let (now, elapsed) = at(1);
         for n in 0..100_000 {
             let peer = if n % 10 == 0 { 7 } else { n + 1000 };
-            suppressed.note(address(peer), None, now, elapsed);
+            suppressed.note(Some(address(peer)), None, now, elapsed);
         }
         let rows = suppressed.take();
         assert!(rows.len() <= MOST + 1);
         assert_eq!(rows.iter().map(|row| row.count).sum::<u64>(), 100_000);
-        assert_eq!(rows[0].who.as_ref().unwrap().network, address(7));
+        assert_eq!(rows[0].who.as_ref().unwrap().network, Some(address(7)));
         assert!(rows[0].count <= 10_000, "a lower bound");
         assert_eq!(rows.last().unwrap().who, None);
     }

@@ -256,7 +256,7 @@ impl Write for Escape<'_, '_> {
 }
 
 /// Whether a character is not shown as it is: controls, ends of lines, and what is invisible or changes how others are
-/// shown (Unicode's Bidi_Control, Default_Ignorable_Code_Point and the like).
+/// shown (Unicode's bidirectional controls, default ignorable code points and the like).
 const fn is_escaped(character: char) -> bool {
     matches!(
         character,
