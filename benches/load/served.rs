@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use symbolon::directory::ObjectKey;
 use symbolon::keys::{KeyRecord, KeySet, generate};
 use symbolon::server::{App, Config, RevokeError, Revoker, run};
-use symbolon::telemetry::logs::{self, LogForm};
-use symbolon::tokens::Algorithm;
+use symbolon::telemetry::logs::{self, Audit, LogFilter, LogForm};
+use symbolon::tokens::{Algorithm, TokenId};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +21,7 @@ use crate::population::{IssuedSecret, Population};
 
 /// Serves `size` clients with a token each until the process is ended; what may be asked goes to the file `known`.
 pub async fn serve(at: SocketAddr, size: usize, known: &Path) -> anyhow::Result<()> {
-    let _logs = logs::init(LogForm::Json, "info")?;
+    let _logs = logs::init(LogForm::Json, &LogFilter::USUAL, Audit::On)?;
     let population = Population::new(&format!("http://{at}/id"), size, now());
     fs::write(known, serde_json::to_vec(&known_of(&population))?)?;
     let app = App::new(Config::new(population.identity.clone()), NoRevoker)?;
@@ -65,6 +65,7 @@ impl Revoker for NoRevoker {
         &'a self,
         _: &'a ObjectKey,
         _: Option<&'a str>,
+        _: &'a TokenId,
     ) -> BoxFuture<'a, Result<(), RevokeError>> {
         future::ready(Err(RevokeError("not here".to_owned()))).boxed()
     }
