@@ -19,9 +19,12 @@ const STALL: Duration = Duration::from_secs(1);
 const PER_ANSWER: usize = 2 << 10;
 /// What a socket costs whose peer does not read: the kernel's two buffers, full.
 const PER_BLOCKED: usize = 64 << 10;
-/// The most that HTTP/2's table of header fields can pin of what was read: 4 KiB of entries of at least 33 bytes, each
-/// of which keeps the buffer of 8 KiB alive that it came in.
-const MOST_PINNED: u64 = 1 << 20;
+/// What HTTP/2's table of header fields may pin of what was read: an entry of the table (4 KiB of entries of at least 33
+/// bytes) keeps the buffer of 8 KiB alive that it came in. A connection that has brought so much beyond what requests
+/// usually take is asked to end, and its client opens another: no honest client notices.
+const MOST_PINNED: usize = 256 << 10;
+/// Bytes of a request that pin next to nothing, since their entries share few buffers.
+const USUAL_REQUEST: usize = 1 << 10;
 
 /// Memory that peers make a port hold.
 #[derive(Debug)]
@@ -83,8 +86,9 @@ pub(super) struct Activity {
     /// Bytes came that no request has been made of yet.
     pub(super) reading: AtomicBool,
     is_http2: AtomicBool,
-    /// Bytes from and to the peer.
-    read: AtomicU64,
+    /// Bytes from the peer since its last HTTP/2 request.
+    read: AtomicUsize,
+    /// Bytes to the peer.
     pub(super) written: AtomicU64,
     /// When bytes last came or went.
     touched: AtomicU64,
@@ -99,7 +103,7 @@ pub(super) struct Activity {
     blocked_at: AtomicU64,
     /// Bytes of this connection in the port's load; of them what a table of header fields may pin.
     charged: AtomicUsize,
-    pinned: AtomicU64,
+    pinned: AtomicUsize,
     /// Told when the connection has to end for another.
     ended: Notify,
 }
@@ -124,7 +128,7 @@ impl Activity {
             answered: AtomicU64::new(0),
             reading: AtomicBool::new(false),
             is_http2: AtomicBool::new(false),
-            read: AtomicU64::new(0),
+            read: AtomicUsize::new(0),
             written: AtomicU64::new(0),
             touched: AtomicU64::new(now),
             unsent: AtomicU32::new(0),
@@ -134,7 +138,7 @@ impl Activity {
             blocked: AtomicBool::new(false),
             blocked_at: AtomicU64::new(now),
             charged: AtomicUsize::new(0),
-            pinned: AtomicU64::new(0),
+            pinned: AtomicUsize::new(0),
             ended: Notify::new(),
         }
     }
@@ -145,6 +149,7 @@ impl Activity {
         self.reading.store(false, Ordering::Relaxed);
         if is_http2 {
             self.is_http2.store(true, Ordering::Relaxed);
+            self.read.store(0, Ordering::Relaxed);
         }
         Answering(Arc::clone(self))
     }
@@ -182,15 +187,23 @@ impl Activity {
     pub fn has_read(&self, bytes: usize) {
         self.reading.store(true, Ordering::Relaxed);
         self.touched.store(self.load.now(), Ordering::Relaxed);
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let read = self.read.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        // Only the connection's own task reads, so that these need not happen at once.
-        let pinned = self.pinned.load(Ordering::Relaxed);
-        if pinned < MOST_PINNED && self.is_http2() {
-            let pins = read.min(MOST_PINNED);
-            self.pinned.store(pins, Ordering::Relaxed);
-            self.charge(usize::try_from(pins - pinned).unwrap_or(0));
+        if !self.is_http2() {
+            return;
         }
+        // Only the connection's own task reads, so that these need not happen at once.
+        let before = self.read.fetch_add(bytes, Ordering::Relaxed);
+        let unusual = bytes.min((before + bytes).saturating_sub(USUAL_REQUEST));
+        let pinned = self.pinned.load(Ordering::Relaxed);
+        let pins = unusual.min(MOST_PINNED - pinned);
+        if pins > 0 {
+            self.pinned.store(pinned + pins, Ordering::Relaxed);
+            self.charge(pins);
+        }
+    }
+
+    /// Whether its table of header fields may pin as much as a connection may.
+    pub fn is_used_up(&self) -> bool {
+        self.pinned.load(Ordering::Relaxed) >= MOST_PINNED
     }
 
     /// Bytes went.
@@ -366,9 +379,17 @@ mod tests {
         drop(unsent);
         activity.has_read(5 << 20);
         assert_eq!(activity.weight(), 0, "HTTP/1 pins nothing");
-        drop(activity.begin(true));
-        activity.has_read(1);
-        assert_eq!(activity.weight(), 1 << 20);
+        for _ in 0..10_000 {
+            drop(activity.begin(true));
+            activity.has_read(USUAL_REQUEST);
+        }
+        assert_eq!(activity.weight(), 0, "usual requests pin next to nothing");
+        activity.has_read(7);
+        assert_eq!(activity.weight(), 7);
+        assert!(!activity.is_used_up());
+        activity.has_read(5 << 20);
+        assert_eq!(activity.weight(), MOST_PINNED);
+        assert!(activity.is_used_up());
         assert_eq!(load.excess(), 0);
         let large = activity.made(3 << 20);
         assert!(load.excess() > 0 && activity.is_excessive());

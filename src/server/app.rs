@@ -1,7 +1,7 @@
 //! The server without a socket: a request in, a response out.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -30,8 +30,9 @@ use crate::telemetry::{Metrics, logs};
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Between counts of all tokens: they take a look at every owner.
 const CENSUS_EVERY: SignedDuration = SignedDuration::from_mins(1);
-/// A body of which nothing came for so long may be given up for another's, in milliseconds.
-const STALLED: u64 = 1000;
+/// A body that has been on its way for so long may be given up for one of a caller that has fewer, in milliseconds. It
+/// does not help to send a byte now and then.
+const SLOW: u64 = 1000;
 
 /// What a server is told once.
 #[derive(Clone, Debug)]
@@ -241,20 +242,19 @@ impl App {
         let caller = caller.unwrap_or_else(|| Caller::new([0, 0, 0, 0].into(), true));
         let now = self.elapsed();
         let body = Arc::new(SlowBody {
-            touched: AtomicU64::new(now),
+            begun: now,
             ended: Notify::new(),
         });
-        let stalled = |body: &Arc<SlowBody>| {
-            let touched = body.touched.load(Ordering::Relaxed);
-            (now.saturating_sub(touched) >= STALLED).then_some(touched)
+        let slow = |body: &Arc<SlowBody>| {
+            (now.saturating_sub(body.begun) >= SLOW).then_some(body.begun)
         };
-        let entered = self.slow_bodies().enter(caller, Arc::clone(&body), stalled);
+        let entered = self.slow_bodies().enter(caller, Arc::clone(&body), slow);
         let entered = entered.map_err(|full| match full {
             Full::All => "bodies",
             Full::Share => "bodies_per_peer",
         })?;
-        if let Some(stalled) = entered.ended {
-            stalled.ended.notify_one();
+        if let Some(slow) = entered.ended {
+            slow.ended.notify_one();
         }
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
         Ok(Waiting {
@@ -366,8 +366,8 @@ impl Drop for InFlight<'_> {
 
 /// A body that is on its way.
 struct SlowBody {
-    /// When some of it last came.
-    touched: AtomicU64,
+    /// When it was first waited for.
+    begun: u64,
     /// Told when its place is another's.
     ended: Notify,
 }
@@ -381,12 +381,6 @@ pub(super) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Some of the body may have come.
-    pub fn touch(&self) {
-        let now = self.app.elapsed();
-        self.body.touched.store(now, Ordering::Relaxed);
-    }
-
     /// Waits until the place is another's.
     pub async fn ended(&self) {
         self.body.ended.notified().await;

@@ -88,6 +88,9 @@ impl Watchdog {
         if self.is_unread(activity) {
             return Fate::Unread;
         }
+        if activity.is_used_up() {
+            return Fate::Close;
+        }
         let requests = activity.requests.load(Ordering::Relaxed);
         let is_new = std::mem::replace(&mut self.seen, requests) != requests;
         if is_new || activity.answered.load(Ordering::Relaxed) != requests {

@@ -1,6 +1,6 @@
 //! A request on its way through the server, and what every endpoint asks of it.
 
-use std::future::{Future as _, poll_fn};
+use std::future::Future as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -125,13 +125,9 @@ impl Call {
             Refusal::Unavailable
         };
         let waiting = self.app.wait_for_body(self.caller).map_err(shed)?;
-        let noted = poll_fn(|context| {
-            waiting.touch();
-            reading.as_mut().poll(context)
-        });
         tokio::select! {
             biased;
-            collected = noted => collected,
+            collected = reading => collected,
             () = waiting.ended() => Err(shed("bodies")),
             () = tokio::time::sleep(deadline) => Err(Refusal::TooSlow),
         }
