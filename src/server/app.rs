@@ -245,9 +245,8 @@ impl App {
             begun: now,
             ended: Notify::new(),
         });
-        let slow = |body: &Arc<SlowBody>| {
-            (now.saturating_sub(body.begun) >= SLOW).then_some(body.begun)
-        };
+        let slow =
+            |body: &Arc<SlowBody>| (now.saturating_sub(body.begun) >= SLOW).then_some(body.begun);
         let entered = self.slow_bodies().enter(caller, Arc::clone(&body), slow);
         let entered = entered.map_err(|full| match full {
             Full::All => "bodies",

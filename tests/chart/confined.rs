@@ -170,7 +170,7 @@ allowVolumeExpansion: true
 apiVersion: v1
 kind: PersistentVolume
 metadata: {name: kept}
-spec: {capacity: {storage: 10Gi}, accessModes: [ReadWriteOnce], storageClassName: fast, hostPath: {path: /nowhere}}
+spec: {capacity: {storage: 10Gi}, accessModes: [ReadWriteOnce], storageClassName: fast, hostPath: {path: /nowhere}, claimRef: {namespace: platform, name: data-kept-identity-0}}
 ",
     );
     kube.apply(FULL);

@@ -433,7 +433,10 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
     (
         "admissionPolicies: {protectStatus: false, protectDeletion: false, confineOperator: false, protectCreators: false, stampCreators: true}",
         &[],
-        &["AdmissionPolicy", "value: \"true\""],
+        &[
+            "AdmissionPolicy",
+            "SYMBOLON_STAMPED_CREATORS\n              value: \"true\"",
+        ],
     ),
     (
         "serviceMonitor: {enabled: true, namespace: values-a, labels: {release: p}, annotations: {a: b}, scrapeTimeout: 5s, relabelings: [{action: drop}], metricRelabelings: [{action: keep}]}",
