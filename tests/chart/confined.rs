@@ -237,7 +237,7 @@ spec: {capacity: {storage: 10Gi}, accessModes: [ReadWriteOnce], storageClassName
     let changed = FULL
         .replace("disk: fast", "disk: slow")
         .replace("max: 9", "max: 8")
-        .replace("{example.com/internal: 'true'}", "{}")
+        .replace("example.com/internal: 'true'", "example.com/internal: 'false'")
         .replace("sectionName: https", "sectionName: other")
         .replace("    priorityClassName: urgent\n", "")
         .replace("    tls: {secretRef: {name: serving}}\n", "");
