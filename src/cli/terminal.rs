@@ -8,8 +8,10 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
+
 use super::ASKED_WRONGLY;
-use crate::directory::suggest::Shown;
+use crate::directory::suggest::{Shown, one_line};
 
 /// The standard output could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -40,13 +42,32 @@ pub(super) fn note(line: &str) {
     let _ = write(&mut io::stderr().lock(), &format!("{}\n", harmless(line)));
 }
 
+/// An error of several lines. Every other error is printed as one: a line of its own would be taken for ours, and a
+/// runner of CI obeys lines that begin with `::`.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub(super) struct Lines(pub(super) Vec<String>);
+
 /// Prints an error and its causes.
 pub(super) fn complain(error: &anyhow::Error) {
-    note(&format!("symbolon: {error:#}"));
+    note(&complaint(error));
+}
+
+fn complaint(error: &anyhow::Error) -> String {
+    let whole = format!("{error:#}");
+    let words = match error.downcast_ref::<Lines>() {
+        Some(Lines(lines)) => {
+            let lines: Vec<_> = lines.iter().map(|line| one_line(line)).collect();
+            lines.join("\n  ")
+        }
+        None => one_line(&whole).into_owned(),
+    };
+    format!("symbolon: {words}")
 }
 
 /// Prints what clap has to say: help, the version, or what is wrong with the arguments.
-pub(super) fn usage(said: &clap::Error) -> ExitCode {
+pub(super) fn usage(said: clap::Error) -> ExitCode {
+    let said = with_arguments_on_one_line(said);
     let words = said.render();
     let plain = words.to_string();
     if said.use_stderr() {
@@ -71,6 +92,36 @@ pub(super) fn usage(said: &clap::Error) -> ExitCode {
             ExitCode::from(ASKED_WRONGLY)
         }
     }
+}
+
+/// The same, where an argument that it quotes holds the end of a line.
+fn with_arguments_on_one_line(mut said: clap::Error) -> clap::Error {
+    let is_wide = |text: &str| text.contains(['\n', '\r']);
+    let tamed = said.context().filter_map(|(kind, value)| {
+        let tamed = match value {
+            ContextValue::String(text) if is_wide(text) => {
+                ContextValue::String(one_line(text).into_owned())
+            }
+            ContextValue::Strings(texts) if texts.iter().any(|text| is_wide(text)) => {
+                let texts = texts.iter().map(|text| one_line(text).into_owned());
+                ContextValue::Strings(texts.collect())
+            }
+            // A tip that quotes it, as a part of styled text.
+            ContextValue::StyledStrs(tips)
+                if kind == ContextKind::Suggested
+                    && tips.iter().any(|tip| is_wide(&tip.to_string())) =>
+            {
+                ContextValue::None
+            }
+            _ => return None,
+        };
+        Some((kind, tamed))
+    });
+    let tamed: Vec<_> = tamed.collect();
+    for (kind, value) in tamed {
+        said.insert(kind, value);
+    }
+    said
 }
 
 /// Whether to print colours: to a terminal, unless `NO_COLOR` is set.
@@ -160,6 +211,21 @@ mod tests {
         assert_eq!(escaped(coloured, true), coloured);
         assert_eq!(harmless(coloured), "\\u{1b}[1;31mx\\u{1b}[0m");
         assert_eq!(escaped("\u{1b}[2Jx\u{1b}[", true), "\\u{1b}[2Jx\\u{1b}[");
+    }
+
+    #[test]
+    fn an_error_is_one_line_but_where_its_lines_are_ours() {
+        let error = anyhow::anyhow!("cannot\nopen").context("a\n::error::b");
+        assert_eq!(
+            complaint(&error),
+            "symbolon: a\\u{a}::error::b: cannot\\u{a}open"
+        );
+        let lines = ["there is none", "a\n::error::b"].map(str::to_owned);
+        let error = Lines(lines.to_vec()).into();
+        assert_eq!(
+            complaint(&error),
+            "symbolon: there is none\n  a\\u{a}::error::b"
+        );
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::manifests::World;
-use crate::directory::suggest::{nearest, one_line, shown};
+use super::near::Near;
+use crate::directory::suggest::{one_line, shown};
 use crate::directory::{ObjectKey, Problem, Reason, Severity, admit, schema, transition};
 use crate::resources::Kind;
 use crate::source::manifest::{Fault, Manifest, ManifestObject, Position, SourceText};
@@ -193,6 +194,7 @@ pub(super) fn judge(
         }
         report.take(here);
     }
+    let near = Near::default();
     let mut first: BTreeMap<(Kind, ObjectKey), String> = BTreeMap::new();
     for manifest in judged {
         let mut here = Told::of(&manifest.source);
@@ -209,7 +211,7 @@ pub(super) fn judge(
             };
             for problem in problems {
                 here.add(problem.severity, || {
-                    place(world, &manifest.source, object, problem)
+                    place(world, &near, &manifest.source, object, problem)
                 });
             }
             let Position { line, .. } = manifest
@@ -250,6 +252,7 @@ fn twice(object: &ManifestObject, first: &str) -> Problem {
 
 fn place(
     world: &World,
+    near: &Near,
     source: &Arc<SourceText>,
     object: &ManifestObject,
     problem: Problem,
@@ -263,7 +266,7 @@ fn place(
     let span = object.place(&path, &message);
     let help = surprising(source, &span)
         .or_else(|| unseen_labels(world, object, reason))
-        .or_else(|| near_name(world, object, reason, source.text.get(span.clone())?));
+        .or_else(|| near.help(world, &object.key, reason, source.text.get(span.clone())?));
     Finding {
         source: source.clone(),
         span,
@@ -291,43 +294,4 @@ fn unseen_labels(world: &World, object: &ManifestObject, reason: Reason) -> Opti
     (about_namespaces && world.directory.labels(namespace).is_none()).then(|| {
         format!("no manifest of Namespace {} was given: selectors of labels cannot match it (see --context)", shown(namespace))
     })
-}
-
-/// Names that one is compared with.
-const MOST_NAMES: usize = 1000;
-
-/// The name of something that is there and may have been meant.
-fn near_name(
-    world: &World,
-    object: &ManifestObject,
-    reason: Reason,
-    written: &str,
-) -> Option<String> {
-    let directory = &world.directory;
-    let meant = match reason {
-        Reason::ScopeNotFound => nearest(
-            written,
-            directory
-                .scopes()
-                .filter_map(|scope| Some(&*scope.record()?.value)),
-        ),
-        Reason::ClientNotFound => {
-            let beside = directory
-                .clients()
-                .filter(|client| client.key.namespace == object.key.namespace);
-            nearest(
-                written,
-                beside.map(|client| &*client.key.name).take(MOST_NAMES),
-            )
-        }
-        Reason::IdentityNotFound => nearest(
-            written,
-            directory
-                .identities()
-                .map(|identity| &*identity.key.name)
-                .take(MOST_NAMES),
-        ),
-        _ => None,
-    };
-    meant.map(|meant| format!("did you mean `{}`?", shown(meant)))
 }

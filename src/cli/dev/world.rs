@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::clock::now;
 use super::super::files;
+use super::super::terminal::Lines;
 use super::problems::Told;
 use super::{Args, origin};
 use crate::directory::{Change, Directory, ObjectKey, Settings, usage};
@@ -421,7 +422,7 @@ fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
             ))
             .chain(faults)
             .collect();
-            bail!(lines.join("\n  "))
+            Err(Lines(lines).into())
         }
         several => {
             let names = several
