@@ -224,6 +224,10 @@ mod tests {
     fn a_mark_without_a_secret_is_no_mark() {
         let (_root, state) = made();
         let file = state.join(MARK);
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         let mark = fs::read_to_string(&file).unwrap();
         let (place, secret) = mark.split_once('\n').unwrap();
         for other in [
@@ -246,10 +250,6 @@ mod tests {
         assert!(open_state(&state, Chosen::ByDefault).is_err());
         fs::write(&file, &mark).unwrap();
         open_state(&state, Chosen::ByDefault).unwrap();
-        assert_eq!(
-            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
     }
 
     #[test]

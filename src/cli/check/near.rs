@@ -80,7 +80,7 @@ mod tests {
     fn world(scopes: usize) -> World {
         let scope = |n| {
             format!(
-                "---\napiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {{name: s{n}, namespace: platform}}\nspec: {{value: orders.read.{n:04}, identityRef: {{name: main}}}}\n"
+                "---\napiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {{name: s{n:04}, namespace: platform}}\nspec: {{value: orders.read.{n:04}, identityRef: {{name: main}}}}\n"
             )
         };
         let text: String = (0..scopes).map(scope).collect();
