@@ -483,6 +483,45 @@ fn words_are_in_proportion_to_what_is_judged() {
     }
 }
 
+/// Each of many short files has a path of its own, which each of its problems repeats.
+#[test]
+fn words_are_in_proportion_to_many_short_files_too() {
+    let root = tempfile::tempdir().unwrap();
+    let mut folder = root.path().to_owned();
+    for _ in 0..10 {
+        folder.push("n".repeat(250));
+    }
+    fs::create_dir_all(&folder).unwrap();
+    let text = "[\n---\n".repeat(200);
+    for n in 0..20 {
+        fs::write(folder.join(format!("{n}.yaml")), &text).unwrap();
+    }
+    for form in ["text", "json", "sarif"] {
+        let output = run("check", &[root.path().to_str().unwrap(), "-o", form], "");
+        let length = output.stdout.len();
+        assert_eq!(status(&output), 1);
+        assert!(
+            length < 2_000_000 + 8 * 20 * text.len(),
+            "{form}: {length} bytes"
+        );
+    }
+    let output = run("check", &[root.path().to_str().unwrap(), "-o", "json"], "");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let listed = report["problems"].as_array().unwrap().len() as u64;
+    let errors = report["summary"]["errors"].as_u64().unwrap();
+    let untold = report["summary"]["untold"].as_u64().unwrap();
+    assert!(listed > 0 && untold > 0);
+    assert_eq!(listed + untold, errors, "the others are counted");
+    let output = run(
+        "dev",
+        &[root.path().to_str().unwrap(), "--listen", "127.0.0.1:0"],
+        "",
+    );
+    let said = told(&output);
+    assert!(said.contains("more: symbolon check tells them"), "{said}");
+    assert!(said.len() < 100_000, "{}", said.len());
+}
+
 #[test]
 fn what_is_not_a_file_is_not_waited_for_and_a_pipe_of_the_shell_is_read() {
     let root = tempfile::tempdir().unwrap();

@@ -16,8 +16,11 @@ use crate::source::yaml::surprise;
 
 /// All of it, in the order of files and lines.
 pub(super) struct Report {
-    /// Those that are told: of a file only so many as its length allows, see [`most_told`].
+    /// Those that are told: of a file only so many as its length allows, see [`most_told`], and of all files so many as
+    /// `allowance` does.
     pub(super) findings: Vec<Finding>,
+    /// Bytes that may be said yet.
+    allowance: usize,
     /// Of all findings.
     errors: usize,
     warnings: usize,
@@ -54,7 +57,14 @@ impl Report {
     }
 
     fn take(&mut self, told: Told) {
-        self.findings.extend(told.findings);
+        for finding in told.findings {
+            let left = self.allowance.checked_sub(finding.length());
+            self.allowance = left.unwrap_or_default();
+            if left.is_none() {
+                break;
+            }
+            self.findings.push(finding);
+        }
         self.errors += told.errors;
         self.warnings += told.warnings;
     }
@@ -78,6 +88,11 @@ impl Report {
 /// proportion to the input.
 const fn most_told(source: &SourceText) -> usize {
     200 + source.text.len() / 256
+}
+
+/// What a report may say, in bytes, of manifests of this length together. There may be many short files with long paths.
+const fn allowance(read: usize) -> usize {
+    (1 << 20) + 4 * read
 }
 
 /// The longest message, in characters, and the longest name and path in an object.
@@ -140,6 +155,19 @@ impl Finding {
         }
     }
 
+    /// About how many bytes are written to tell it.
+    fn length(&self) -> usize {
+        let words = self.message.len() + self.help.as_ref().map_or(0, String::len);
+        let related = self
+            .related
+            .as_ref()
+            .map_or(0, |(_, what)| what.len() + self.source.name.len());
+        let object = self.object.as_ref().map_or(0, |(_, key, path)| {
+            key.namespace.len() + key.name.len() + path.len()
+        });
+        256 + self.source.name.len() + words + related + object
+    }
+
     pub(super) fn start(&self) -> Position {
         self.source.position(self.span.start)
     }
@@ -177,8 +205,11 @@ pub(super) fn judge(
     judged: &[Manifest],
     now: Timestamp,
 ) -> Report {
+    let read = context.iter().chain(judged);
+    let read = read.map(|manifest| manifest.source.text.len()).sum();
     let mut report = Report {
         findings: Vec::new(),
+        allowance: allowance(read),
         errors: 0,
         warnings: 0,
         objects: judged.iter().map(|manifest| manifest.objects.len()).sum(),
