@@ -33,7 +33,7 @@ pub enum Chosen {
 pub enum Refusal {
     /// It belongs to another user.
     #[error(
-        "it belongs to the user with the uid {0}: run as that user, or give another folder with --state"
+        "it belongs to the user with the uid {0}: run as that user, or give another folder with --state, such as a new one in it"
     )]
     OfAnother(u32),
     /// Others may write to it.
@@ -46,6 +46,14 @@ pub enum Refusal {
         "it was not made here by symbolon dev and may have come with a repository or an archive, whose author knows its keys: delete it, or give another folder with --state{0}"
     )]
     NotMadeHere(String),
+    /// It does not look like a state folder: its files are not to be deleted.
+    #[error("it holds other files: give an empty folder, or a new one, with --state")]
+    OtherFiles,
+    /// It cannot be closed to others.
+    #[error(
+        "its file system keeps no modes, so that others may read what is in it: give a folder elsewhere with --state"
+    )]
+    KeepsNoModes,
     /// The file system refuses.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -82,6 +90,9 @@ fn judge(dir: &Dir, path: &Path) -> Result<Seal, Refusal> {
     let place = place(&found);
     let mode = found.mode() & 0o7777;
     if !is_new(dir)? {
+        if !is_state(dir)? {
+            return Err(Refusal::OtherFiles);
+        }
         if mode & 0o022 != 0 {
             return Err(Refusal::OpenToOthers(mode, quoted(path)));
         }
@@ -89,6 +100,9 @@ fn judge(dir: &Dir, path: &Path) -> Result<Seal, Refusal> {
     }
     if mode & 0o077 != 0 {
         dir.close_to_others()?;
+        if dir.metadata()?.mode() & 0o077 != 0 {
+            return Err(Refusal::KeepsNoModes);
+        }
     }
     // Until the folder was closed, another user may have added a file: only now what is in it stays.
     if !is_new(dir)? {
@@ -123,6 +137,14 @@ fn parse(mark: &[u8]) -> Option<(&[u8], Seal)> {
     let (place, secret) = (lines.next()?, lines.next()?);
     let seal = Seal::parse(secret)?;
     lines.next().is_none().then_some((place, seal))
+}
+
+/// Whether it looks like a state folder, made here or elsewhere.
+fn is_state(dir: &Dir) -> io::Result<bool> {
+    let entries = dir.entries(&PathBuf::new())?;
+    Ok([MARK, "keys", "uids.json"]
+        .iter()
+        .any(|name| entries.iter().any(|entry| entry.name == **name)))
 }
 
 /// Whether it holds nothing that would be believed.
@@ -254,11 +276,21 @@ mod tests {
 
     #[test]
     fn a_folder_of_anything_else_is_refused_and_left_as_it_is() {
+        let (_root, state) = made();
+        fs::remove_file(state.join(MARK)).unwrap();
+        close(&state, 0o755);
+        let refused = open_state(&state, Chosen::ByUser).unwrap_err();
+        assert!(matches!(refused, Refusal::NotMadeHere(_)), "{refused}");
+        let mode = fs::metadata(&state).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o755);
+
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("id_ed25519"), "theirs").unwrap();
         for mode in [0o755, 0o711, 0o777, 0o1777, 0o500] {
             close(root.path(), mode);
-            assert!(open_state(root.path(), Chosen::ByUser).is_err());
+            let refused = open_state(root.path(), Chosen::ByUser).unwrap_err();
+            assert!(matches!(refused, Refusal::OtherFiles), "{refused}");
+            assert!(!refused.to_string().contains("delete"), "{refused}");
             assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
             let now = fs::metadata(root.path()).unwrap().permissions().mode();
             assert_eq!(now & 0o7777, mode);
