@@ -492,7 +492,7 @@ fn words_are_in_proportion_to_many_short_files_too() {
         folder.push("n".repeat(250));
     }
     fs::create_dir_all(&folder).unwrap();
-    let text = "[\n---\n".repeat(200);
+    let text = format!("#symbolon.dev\n{}", "[\n---\n".repeat(200));
     for n in 0..20 {
         fs::write(folder.join(format!("{n}.yaml")), &text).unwrap();
     }
