@@ -1,5 +1,6 @@
 //! Symbolon: a Kubernetes operator with CRD-managed identity.
 
+pub mod characters;
 pub mod cli;
 pub mod directory;
 #[cfg(any(test, fuzzing))]

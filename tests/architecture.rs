@@ -63,12 +63,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("keys", &["tokens", "resources", "telemetry"]),
     ("oauth", &["directory", "tokens", "resources"]),
     ("store", &[]),
-    ("directory", &["tokens", "resources"]),
+    ("directory", &["tokens", "resources", "characters"]),
     ("tokens", &[]),
     ("json_stream", &[]),
     ("resources", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["characters"]),
     ("state_file", &[]),
+    ("characters", &[]),
 ];
 
 /// Crates that reach the world; the pure modules name none of them. `resources` has kube's derives.
@@ -81,7 +82,7 @@ const IMPURE: &[&str] = &[
     "notify",
     "reqwest",
 ];
-const PURE: &[&str] = &["oauth", "directory", "tokens", "keys"];
+const PURE: &[&str] = &["oauth", "directory", "tokens", "keys", "characters"];
 /// Types of metadata alone: no client, no IO.
 const HARMLESS: &[&str] = &["kube::core", "kube::api::ObjectMeta", "kube::Resource"];
 

@@ -101,7 +101,7 @@ impl Cli {
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => cli.run(),
-        Err(said) => terminal::usage(&said),
+        Err(said) => terminal::usage(said),
     }
 }
 

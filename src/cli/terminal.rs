@@ -8,8 +8,10 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
+
 use super::ASKED_WRONGLY;
-use crate::directory::suggest::Shown;
+use crate::directory::suggest::{Shown, one_line};
 
 /// The standard output could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +26,12 @@ pub(super) fn print(text: &str) -> Result<(), Unwritable> {
 
 /// Prints a text that may hold colour sequences of our own. Text of users in it must be escaped already.
 pub(super) fn print_coloured(text: &str) -> Result<(), Unwritable> {
-    let with_colours = wants_colours(io::stdout().is_terminal());
-    write(&mut io::stdout().lock(), &escaped(text, with_colours)).map_err(Unwritable)
+    let colours = if wants_colours(io::stdout().is_terminal()) {
+        Colours::All
+    } else {
+        Colours::None
+    };
+    write(&mut io::stdout().lock(), &escaped(text, colours)).map_err(Unwritable)
 }
 
 /// Prints one JSON document. The characters that [`print()`] escapes are escaped by the rules of JSON.
@@ -40,30 +46,38 @@ pub(super) fn note(line: &str) {
     let _ = write(&mut io::stderr().lock(), &format!("{}\n", harmless(line)));
 }
 
+/// An error of several lines. Every other error is printed as one: a line of its own would be taken for ours, and a
+/// runner of CI obeys lines that begin with `::`.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub(super) struct Lines(pub(super) Vec<String>);
+
 /// Prints an error and its causes.
 pub(super) fn complain(error: &anyhow::Error) {
-    note(&format!("symbolon: {error:#}"));
+    note(&complaint(error));
+}
+
+fn complaint(error: &anyhow::Error) -> String {
+    let whole = format!("{error:#}");
+    let words = match error.downcast_ref::<Lines>() {
+        Some(Lines(lines)) => {
+            let lines: Vec<_> = lines.iter().map(|line| one_line(line)).collect();
+            lines.join("\n  ")
+        }
+        None => one_line(&whole).into_owned(),
+    };
+    format!("symbolon: {words}")
 }
 
 /// Prints what clap has to say: help, the version, or what is wrong with the arguments.
-pub(super) fn usage(said: &clap::Error) -> ExitCode {
-    let words = said.render();
-    let plain = words.to_string();
-    if said.use_stderr() {
-        let is_coloured = harmless(&plain) == plain && wants_colours(io::stderr().is_terminal());
-        let words = if is_coloured {
-            words.ansi().to_string()
-        } else {
-            harmless(&plain).into_owned()
-        };
+pub(super) fn usage(said: clap::Error) -> ExitCode {
+    let is_error = said.use_stderr();
+    if is_error {
+        let words = usage_words(said, io::stderr().is_terminal());
         let _ = write(&mut io::stderr().lock(), &words);
         return ExitCode::from(ASKED_WRONGLY);
     }
-    let words = if wants_colours(io::stdout().is_terminal()) {
-        words.ansi().to_string()
-    } else {
-        plain
-    };
+    let words = usage_words(said, io::stdout().is_terminal());
     match write(&mut io::stdout().lock(), &words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -73,6 +87,46 @@ pub(super) fn usage(said: &clap::Error) -> ExitCode {
     }
 }
 
+fn usage_words(said: clap::Error, is_terminal: bool) -> String {
+    let words = with_harmless_arguments(said).render();
+    if wants_colours(is_terminal) {
+        escaped(&words.ansi().to_string(), Colours::OfClap).into_owned()
+    } else {
+        harmless(&words.to_string()).into_owned()
+    }
+}
+
+/// The same, where an argument that it quotes holds what a terminal would obey, or the end of a line.
+fn with_harmless_arguments(mut said: clap::Error) -> clap::Error {
+    let is_harmful = |text: &str| text.contains(|c| Shown(c).is_escaped());
+    let harmless = said.context().filter_map(|(kind, value)| {
+        let harmless = match value {
+            ContextValue::String(text) if is_harmful(text) => {
+                ContextValue::String(one_line(text).into_owned())
+            }
+            ContextValue::Strings(texts) if texts.iter().any(|text| is_harmful(text)) => {
+                let texts = texts.iter().map(|text| one_line(text).into_owned());
+                ContextValue::Strings(texts.collect())
+            }
+            // A tip that quotes it, as a part of styled text: it is left out.
+            ContextValue::StyledStrs(_) if kind == ContextKind::Suggested => ContextValue::None,
+            _ => return None,
+        };
+        Some((kind, harmless))
+    });
+    let harmless: Vec<_> = harmless.collect();
+    // Without a harmful argument tips stay.
+    if harmless
+        .iter()
+        .any(|(_, value)| *value != ContextValue::None)
+    {
+        for (kind, value) in harmless {
+            said.insert(kind, value);
+        }
+    }
+    said
+}
+
 /// Whether to print colours: to a terminal, unless `NO_COLOR` is set.
 pub(super) fn wants_colours(is_terminal: bool) -> bool {
     let unset = |name: &str| std::env::var_os(name).is_none_or(|value| value.is_empty());
@@ -80,7 +134,7 @@ pub(super) fn wants_colours(is_terminal: bool) -> bool {
 }
 
 fn harmless(text: &str) -> Cow<'_, str> {
-    escaped(text, false)
+    escaped(text, Colours::None)
 }
 
 fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
@@ -91,9 +145,31 @@ fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
     }
 }
 
-/// Escapes control characters, invisible characters and marks of direction, but not newlines, tabs and, if
-/// `with_colours`, sequences that choose a colour.
-fn escaped(text: &str, with_colours: bool) -> Cow<'_, str> {
+/// The sequences that are left as they are.
+#[derive(Clone, Copy)]
+enum Colours {
+    None,
+    /// The styles of clap's messages: none of them hides what an argument says.
+    OfClap,
+    /// Any that chooses a colour or a style.
+    All,
+}
+
+impl Colours {
+    fn hold(self, colour: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::OfClap => ["0", "1", "4", "31", "32", "33"]
+                .iter()
+                .any(|style| colour.strip_prefix("\u{1b}[") == Some(&*format!("{style}m"))),
+            Self::All => true,
+        }
+    }
+}
+
+/// Escapes control characters, invisible characters and marks of direction, but not newlines, tabs and the sequences
+/// of `colours`.
+fn escaped(text: &str, colours: Colours) -> Cow<'_, str> {
     let is_harmful = |c: char| !matches!(c, '\n' | '\t') && Shown(c).is_escaped();
     if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
@@ -104,7 +180,7 @@ fn escaped(text: &str, with_colours: bool) -> Cow<'_, str> {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
         let mut characters = from.chars();
-        let kept = colour(from).filter(|_| with_colours);
+        let kept = colour(from).filter(|colour| colours.hold(colour));
         rest = match (kept, characters.next()) {
             (Some(colour), _) => {
                 out.push_str(colour);
@@ -157,9 +233,71 @@ mod tests {
             "a\\u{1b}]0;b\\u{7}\\u{d}c\\u{9b}2J\\u{202e}d"
         );
         let coloured = "\u{1b}[1;31mx\u{1b}[0m";
-        assert_eq!(escaped(coloured, true), coloured);
+        assert_eq!(escaped(coloured, Colours::All), coloured);
         assert_eq!(harmless(coloured), "\\u{1b}[1;31mx\\u{1b}[0m");
-        assert_eq!(escaped("\u{1b}[2Jx\u{1b}[", true), "\\u{1b}[2Jx\\u{1b}[");
+        assert_eq!(
+            escaped("\u{1b}[2Jx\u{1b}[", Colours::All),
+            "\\u{1b}[2Jx\\u{1b}["
+        );
+    }
+
+    #[test]
+    fn an_error_is_one_line_but_where_its_lines_are_ours() {
+        let error = anyhow::anyhow!("cannot\nopen").context("a\n::error::b");
+        assert_eq!(
+            complaint(&error),
+            "symbolon: a\\u{a}::error::b: cannot\\u{a}open"
+        );
+        let lines = ["there is none", "a\n::error::b"].map(str::to_owned);
+        let error = Lines(lines.to_vec()).into();
+        assert_eq!(
+            complaint(&error),
+            "symbolon: there is none\n  a\\u{a}::error::b"
+        );
+    }
+
+    #[test]
+    fn clap_quotes_no_argument_that_a_terminal_obeys_nor_one_that_hides() {
+        use clap::Parser as _;
+        for argument in [
+            "\u{1b}[2J\u{1b}]0;t\u{7}\u{1b}[8mx",
+            "--z\u{1b}[8mx",
+            "--strict=\u{1b}[2J",
+            "--output=\u{1b}[8m",
+            "--default-identity=\u{1b}[2J\n::error::x",
+        ] {
+            for command in ["check", "dev", argument] {
+                let line = ["symbolon", command, "a", argument, argument];
+                let Err(said) = super::super::Cli::try_parse_from(line) else {
+                    continue;
+                };
+                let words = with_harmless_arguments(said).render();
+                let plain = harmless(&words.to_string()).into_owned();
+                let coloured = escaped(&words.ansi().to_string(), Colours::OfClap).into_owned();
+                assert!(
+                    coloured.contains("\u{1b}[1m"),
+                    "it has colours: {coloured:?}"
+                );
+                let bare = ["0", "1", "4", "31", "32", "33"]
+                    .iter()
+                    .fold(coloured, |text, style| {
+                        text.replace(&format!("\u{1b}[{style}m"), "")
+                    });
+                assert_eq!(bare, plain, "the same is said");
+                assert!(
+                    !plain.contains(|c| c != '\n' && Shown(c).is_escaped()),
+                    "{plain:?}"
+                );
+                assert!(!plain.contains("\n::"), "{plain:?}");
+                assert!(plain.contains("\\u{1b}["), "it is shown: {plain:?}");
+            }
+        }
+        let tip = super::super::Cli::try_parse_from(["symbolon", "chekc"]).unwrap_err();
+        let words = with_harmless_arguments(tip).render().to_string();
+        assert!(
+            words.contains("similar subcommand exists: 'check'"),
+            "{words}"
+        );
     }
 
     #[test]

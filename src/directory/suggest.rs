@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::characters::is_escaped;
+
 /// The name among `known` that `written` was most likely meant to be; `None` if none is near.
 ///
 /// Letter case, `_` and `-` do not count: `client_id` and `clientID` are `clientId`.
@@ -12,8 +14,14 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     let folded = fold(written);
     known
         .into_iter()
-        .map(|name| (distance(&folded, &fold(name)), name))
-        .filter(|(distance, name)| *distance <= folded.len().min(name.len()) / 3)
+        .filter_map(|name| {
+            let (other, most) = (fold(name), folded.len().min(name.len()) / 3);
+            // So many edits it takes at least: most names need no more than this look.
+            let is_near = folded.len().abs_diff(other.len()) <= most;
+            is_near.then(|| (distance(&folded, &other), most, name))
+        })
+        .filter(|(distance, most, _)| distance <= most)
+        .map(|(distance, _, name)| (distance, name))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
@@ -75,13 +83,8 @@ pub struct Shown(pub char);
 
 impl Shown {
     /// Whether it is written as an escape.
-    pub fn is_escaped(self) -> bool {
-        self.0.is_control()
-            || matches!(self.0,
-                '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-                | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+    pub const fn is_escaped(self) -> bool {
+        is_escaped(self.0)
     }
 }
 

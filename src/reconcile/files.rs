@@ -9,7 +9,8 @@
 //!
 //! People edit and delete these files as they would edit and delete Secrets with `kubectl`, so that a
 //! file's version is told from the file itself. One process has the folder, and its writes are done when
-//! they return: none comes late. Absent: the objects' manifests, which belong to whoever writes them; the
+//! they return: none comes late. Key Secrets alone are not for editing: each has a proof that it was written here, since
+//! whoever knows them issues what they like. Absent: the objects' manifests, which belong to whoever writes them; the
 //! newest state of each is put here by whoever reads them.
 
 mod layout;
@@ -33,11 +34,13 @@ use super::report::Reports;
 use super::secret::SecretObject;
 use crate::directory::{ObjectKey, Revocation, revocation, usage};
 use crate::resources::{Credential, CredentialStatus, Kind, OwnerKind};
-use crate::state_file::{Chosen, Content, Dir, Mode, Refusal, open_state};
+use crate::state_file::{Chosen, Content, Dir, Mode, Refusal, Seal, open_state};
 use crate::tokens::{TokenHash, TokenId};
 
 type Manifest = Map<String, Value>;
 
+/// The folder of key Secrets.
+const KEYS: &str = "keys";
 const GITIGNORE: &str = "*\n";
 /// The longest file that is read, in bytes: no object of Kubernetes is longer, encoded and with its metadata.
 const LONGEST: u64 = 4 << 20;
@@ -51,6 +54,8 @@ struct Inner {
     root: PathBuf,
     /// The folder at `root`. All that is done below it is done through this: it follows no link.
     dir: Arc<Dir>,
+    /// Proves that key Secrets were written here. What else is believed is sealed with the mac key in one of them.
+    seal: Seal,
     objects: Mutex<BTreeMap<(Kind, ObjectKey), Value>>,
     /// Makes versions of objects; those of files are told from the files.
     versions: AtomicU64,
@@ -90,8 +95,8 @@ impl Files {
     ) -> Result<(Self, mpsc::UnboundedReceiver<CredentialEvent>), OpenError> {
         let refused = |refusal| OpenError::Refused(root.to_owned(), refusal);
         let failed = |error: io::Error| refused(error.into());
-        let dir = open_state(root, chosen).map_err(refused)?;
-        for folder in ["secrets", "keys", "credentials", "status"] {
+        let (dir, seal) = open_state(root, chosen).map_err(refused)?;
+        for folder in ["secrets", KEYS, "credentials", "status"] {
             dir.ensure(Path::new(folder)).map_err(failed)?;
         }
         dir.write(Path::new(".gitignore"), GITIGNORE.as_bytes(), Mode::Private)
@@ -105,6 +110,7 @@ impl Files {
         let inner = Inner {
             root: root.to_owned(),
             dir: Arc::new(dir),
+            seal,
             objects: Mutex::default(),
             versions: AtomicU64::default(),
             own: OwnWrites::default(),
@@ -132,7 +138,7 @@ impl Files {
 
     /// Where the key Secrets are.
     pub fn keys_folder(&self) -> PathBuf {
-        self.0.root.join("keys")
+        self.0.root.join(KEYS)
     }
 
     /// The path at which users find a Secret; `None` if its name is not valid.
@@ -143,7 +149,7 @@ impl Files {
     fn secret_file(&self, key: &ObjectKey) -> Option<PathBuf> {
         let holds_keys = key_secrets::identity_of(key)
             .is_some_and(|identity| self.objects().contains_key(&(Kind::Identity, identity)));
-        path(if holds_keys { "keys" } else { "secrets" }, key)
+        path(if holds_keys { KEYS } else { "secrets" }, key)
     }
 
     /// The Secret that a file below the state folder is.
@@ -526,7 +532,9 @@ impl Files {
         let yaml = serde_yaml::to_string(&manifest)
             .map(Zeroizing::new)
             .map_err(|error| ApiError::Invalid(error.to_string()))?;
-        let written = self.0.dir.write(path, yaml.as_bytes(), Mode::Private);
+        let sealed = holds_keys(path).then(|| self.0.seal.sealed(path, yaml.as_bytes()));
+        let content = sealed.as_ref().map_or(yaml.as_bytes(), |file| file);
+        let written = self.0.dir.write(path, content, Mode::Private);
         written.map_err(|error| unavailable(path, &error))
     }
 
@@ -539,8 +547,14 @@ impl Files {
             return Ok(None);
         };
         let bytes = Zeroizing::new(bytes);
+        let content = if holds_keys(path) {
+            let content = self.0.seal.opened(path, &bytes);
+            content.ok_or_else(|| not_written_here(&self.0.root.join(path)))?
+        } else {
+            &bytes
+        };
         // A file that is not a manifest is not ours to overwrite.
-        let manifest = manifest_of(&bytes).unwrap_or_default();
+        let manifest = manifest_of(content).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let hash = TokenHash::of(&text).to_string();
         let (seconds, nanoseconds) = modified;
@@ -587,6 +601,18 @@ fn has_uid(credential: &Credential, uid: Option<&str>) -> bool {
 
 fn new_uid() -> String {
     uuid::Uuid::new_v4().to_string()
+}
+
+/// Whether a file below the state folder holds keys: it is believed only with a proof that it was written here.
+fn holds_keys(path: &Path) -> bool {
+    path.starts_with(KEYS)
+}
+
+fn not_written_here(file: &Path) -> ApiError {
+    ApiError::Invalid(format!(
+        "{} is not as symbolon dev wrote it: it was edited or replaced, as `git pull` replaces ignored files, and its author may know the keys in it. Restore the file, or delete it to have new keys made",
+        file.display()
+    ))
 }
 
 fn unsafe_name(key: &ObjectKey) -> ApiError {

@@ -1,5 +1,6 @@
 //! Finding and reading files of manifests.
 
+use std::ffi::OsStr;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -43,7 +44,7 @@ impl Folder {
     }
 
     /// Its files of manifests in the order of their paths. Hidden files and folders are left out, links to folders, links
-    /// that lead out of the directory, and what is not a regular file.
+    /// that lead out of the directory or to what is hidden in it, and what is not a regular file.
     pub fn files(&self) -> io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         self.walk(&self.root, DEEPEST, &mut files)?;
@@ -93,8 +94,15 @@ impl Folder {
 
     fn leads_inside(&self, link: &Path) -> bool {
         link.canonicalize().is_ok_and(|target| {
+            // `..data` and the like are where the volume of a ConfigMap has its files.
+            let is_secret = |name: &OsStr| {
+                let name = name.as_encoded_bytes();
+                name.starts_with(b".") && !name.starts_with(b"..")
+            };
             target.is_file()
-                && target.starts_with(&self.real)
+                && target
+                    .strip_prefix(&self.real)
+                    .is_ok_and(|below| !below.iter().any(is_secret))
                 && !self
                     .ignored
                     .iter()
@@ -188,6 +196,8 @@ mod tests {
             ".f.yaml",
             "state/g.yaml",
             "h.txt",
+            ".git/config",
+            "..2026/volume.yaml",
         ] {
             write(root.path(), path);
         }
@@ -201,6 +211,10 @@ mod tests {
             link(root.path().to_owned(), "loop");
             link(root.path().join("b.yaml"), "in.yaml");
             link(root.path().join("state/g.yaml"), "state.yaml");
+            link(root.path().join(".f.yaml"), "hidden.yaml");
+            link(root.path().join(".git/config"), "config.yaml");
+            link(PathBuf::from("..2026"), "..data");
+            link(PathBuf::from("..data/volume.yaml"), "volume.yaml");
         }
         let folder = Folder::open(root.path(), &[root.path().join("state")]).unwrap();
         let files = folder.files().unwrap();
@@ -209,7 +223,7 @@ mod tests {
             .map(|path| path.strip_prefix(root.path()).unwrap().to_str().unwrap())
             .collect();
         let expected: &[&str] = if cfg!(unix) {
-            &["a/c.yml", "a/d.json", "b.yaml", "in.yaml"]
+            &["a/c.yml", "a/d.json", "b.yaml", "in.yaml", "volume.yaml"]
         } else {
             &["a/c.yml", "a/d.json", "b.yaml"]
         };

@@ -1,7 +1,7 @@
 //! Decides whether a state folder may be used: it was made here, by this user, and other users cannot write to it.
 //!
 //! A folder that came with a repository or an archive holds keys that its author knows. A file in the folder names the
-//! folder's inode and creation time: a copy has others.
+//! folder's inode and creation time: a copy has others. Its second line is the secret of the folder's [`Seal`].
 
 use std::fs::{DirBuilder, Metadata};
 use std::io;
@@ -9,9 +9,12 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::dir::{Dir, Mode};
+use zeroize::Zeroizing;
 
-/// Names the folder that it is in.
+use super::dir::{Dir, Mode};
+use super::seal::Seal;
+
+/// Names the folder that it is in, and holds its secret.
 const MARK: &str = ".made-here";
 /// What may be in a new folder: nothing of it is believed.
 const HARMLESS: [&str; 4] = [".gitignore", ".gitkeep", "lost+found", "..made-here.new"];
@@ -30,7 +33,7 @@ pub enum Chosen {
 pub enum Refusal {
     /// It belongs to another user.
     #[error(
-        "it belongs to the user with the uid {0}: run as that user, or give another folder with --state"
+        "it belongs to the user with the uid {0}: run as that user, or give another folder with --state, such as a new one in it"
     )]
     OfAnother(u32),
     /// Others may write to it.
@@ -38,11 +41,19 @@ pub enum Refusal {
         "others may write to it (mode {0:o}) and may know its keys: delete it, or give another folder with --state; if you trust what is in it, run: chmod 700 '{1}'"
     )]
     OpenToOthers(u32, String),
-    /// Nothing says that it was made here.
+    /// Nothing says that it was made here. The text is what to do with a copy of the user's own, where it has a secret.
     #[error(
-        "it was not made here by symbolon dev and may have come with a repository or an archive, whose author knows its keys: delete it, or give another folder with --state; if you copied it here yourself, run: echo '{0}' > '{1}/{MARK}'"
+        "it was not made here by symbolon dev and may have come with a repository or an archive, whose author knows its keys: delete it, or give another folder with --state{0}"
     )]
-    NotMadeHere(String, String),
+    NotMadeHere(String),
+    /// It does not look like a state folder: its files are not to be deleted.
+    #[error("it holds other files: give an empty folder, or a new one, with --state")]
+    OtherFiles,
+    /// It cannot be closed to others.
+    #[error(
+        "its file system keeps no modes, so that others may read what is in it: give a folder elsewhere with --state"
+    )]
+    KeepsNoModes,
     /// The file system refuses.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -51,8 +62,8 @@ pub enum Refusal {
 /// Opens a state folder; makes it where it is absent, and closes it to others.
 ///
 /// # Errors
-/// [`Refusal`]. Nothing in the folder was changed but its mode.
-pub fn open_state(path: &Path, chosen: Chosen) -> Result<Dir, Refusal> {
+/// [`Refusal`]. Then nothing was changed: the folder may be any folder of the user, named by mistake.
+pub fn open_state(path: &Path, chosen: Chosen) -> Result<(Dir, Seal), Refusal> {
     let dir = match (chosen, path.parent(), path.file_name()) {
         (Chosen::ByDefault, Some(parent), Some(name)) => {
             let parent = if parent.as_os_str().is_empty() {
@@ -67,36 +78,73 @@ pub fn open_state(path: &Path, chosen: Chosen) -> Result<Dir, Refusal> {
             Dir::open(path)?
         }
     };
-    judge(&dir, path)?;
-    Ok(dir)
+    let seal = judge(&dir, path)?;
+    Ok((dir, seal))
 }
 
-fn judge(dir: &Dir, path: &Path) -> Result<(), Refusal> {
+fn judge(dir: &Dir, path: &Path) -> Result<Seal, Refusal> {
     let found = dir.metadata()?;
     if found.uid() != rustix::process::geteuid().as_raw() {
         return Err(Refusal::OfAnother(found.uid()));
     }
+    let place = place(&found);
     let mode = found.mode() & 0o7777;
-    if mode & 0o022 != 0 && !is_new(dir)? {
-        return Err(Refusal::OpenToOthers(mode, quoted(path)));
+    if !is_new(dir)? {
+        if !is_state(dir)? {
+            return Err(Refusal::OtherFiles);
+        }
+        if mode & 0o022 != 0 {
+            return Err(Refusal::OpenToOthers(mode, quoted(path)));
+        }
+        known(dir, &place, path)?;
     }
     if mode & 0o077 != 0 {
         dir.close_to_others()?;
+        if dir.metadata()?.mode() & 0o077 != 0 {
+            return Err(Refusal::KeepsNoModes);
+        }
     }
-    let mark = mark(&found);
-    // Since the folder was closed, no other user can have added a file.
-    if is_new(dir)? {
-        dir.write(Path::new(MARK), mark.as_bytes(), Mode::Private)?;
-        return Ok(());
+    // Until the folder was closed, another user may have added a file: only now what is in it stays.
+    if !is_new(dir)? {
+        return known(dir, &place, path);
     }
-    let known = dir.read(Path::new(MARK), 256);
-    let is_known =
-        known.is_ok_and(|it| it.is_some_and(|it| it.bytes.trim_ascii() == mark.as_bytes()));
-    if is_known {
-        Ok(())
-    } else {
-        Err(Refusal::NotMadeHere(mark, quoted(path)))
+    let (seal, secret) = Seal::generate()?;
+    let mark = Zeroizing::new(format!("{place}\n{}\n", *secret));
+    dir.write(Path::new(MARK), mark.as_bytes(), Mode::Private)?;
+    Ok(seal)
+}
+
+/// Reads the mark of a folder that was made here.
+fn known(dir: &Dir, place: &str, path: &Path) -> Result<Seal, Refusal> {
+    let mark = dir.read(Path::new(MARK), 256).ok().flatten();
+    let mark = Zeroizing::new(mark.map(|mark| mark.bytes).unwrap_or_default());
+    match parse(&mark) {
+        Some((named, seal)) if named == place.as_bytes() => Ok(seal),
+        // The author of a repository may have written this secret: the user decides.
+        Some(_) => {
+            let file = format!("{}/{MARK}", quoted(path));
+            Err(Refusal::NotMadeHere(format!(
+                "; if you copied it here yourself, run: printf '%s\\n' '{place}' \"$(tail -n 1 '{file}')\" > '{file}'"
+            )))
+        }
+        None => Err(Refusal::NotMadeHere(String::new())),
     }
+}
+
+/// The two lines of a mark.
+fn parse(mark: &[u8]) -> Option<(&[u8], Seal)> {
+    let mut lines = mark.strip_suffix(b"\n")?.split(|byte| *byte == b'\n');
+    let (place, secret) = (lines.next()?, lines.next()?);
+    let seal = Seal::parse(secret)?;
+    lines.next().is_none().then_some((place, seal))
+}
+
+/// Whether it looks like a state folder, made here or elsewhere.
+fn is_state(dir: &Dir) -> io::Result<bool> {
+    let entries = dir.entries(&PathBuf::new())?;
+    Ok([MARK, "keys", "uids.json"]
+        .iter()
+        .any(|name| entries.iter().any(|entry| entry.name == **name)))
 }
 
 /// Whether it holds nothing that would be believed.
@@ -108,7 +156,7 @@ fn is_new(dir: &Dir) -> io::Result<bool> {
 }
 
 /// What tells a folder from its copies: its inode, and when that was made, where the file system knows.
-fn mark(folder: &Metadata) -> String {
+fn place(folder: &Metadata) -> String {
     let made = folder.created().ok();
     let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
     match made {
@@ -142,7 +190,7 @@ mod tests {
     fn made() -> (tempfile::TempDir, PathBuf) {
         let root = tempfile::tempdir().unwrap();
         let state = root.path().join("state");
-        let dir = open_state(&state, Chosen::ByDefault).unwrap();
+        let (dir, _) = open_state(&state, Chosen::ByDefault).unwrap();
         dir.write(Path::new("keys/a"), b"k", Mode::Private).unwrap();
         (root, state)
     }
@@ -156,16 +204,22 @@ mod tests {
         open_state(&moved, Chosen::ByUser).unwrap();
     }
 
-    /// Does what the line of shell in a refusal does: `echo 'TEXT' > 'FILE'`.
+    /// Does what the line of shell in a refusal does: `printf '%s\n' 'PLACE' "$(tail -n 1 'FILE')" > 'FILE'`.
     fn run(line: &str) {
-        let line = line.strip_prefix("echo '").unwrap();
-        let (text, file) = line.split_once("' > '").unwrap();
-        fs::write(file.strip_suffix('\'').unwrap(), format!("{text}\n")).unwrap();
+        let line = line.strip_prefix("printf '%s\\n' '").unwrap();
+        let (place, rest) = line.split_once("' \"$(tail -n 1 '").unwrap();
+        let (from, rest) = rest.split_once("')\" > '").unwrap();
+        let to = rest.strip_suffix('\'').unwrap();
+        assert_eq!(from, to);
+        let text = fs::read_to_string(from).unwrap();
+        let secret = text.lines().last().unwrap();
+        fs::write(to, format!("{place}\n{secret}\n")).unwrap();
     }
 
     #[test]
     fn state_that_came_from_elsewhere_is_refused_until_the_user_says_otherwise() {
         let (root, state) = made();
+        let (_, seal) = open_state(&state, Chosen::ByDefault).unwrap();
         let copy = root.path().join("copy");
         fs::create_dir_all(copy.join("keys")).unwrap();
         close(&copy, 0o700);
@@ -176,19 +230,72 @@ mod tests {
             let refused = open_state(&copy, chosen).unwrap_err();
             assert!(matches!(refused, Refusal::NotMadeHere(..)), "{refused}");
         }
-        fs::remove_file(copy.join(MARK)).unwrap();
         let refused = open_state(&copy, Chosen::ByDefault).unwrap_err();
         let refused = refused.to_string();
         run(refused.split_once("run: ").unwrap().1);
-        open_state(&copy, Chosen::ByDefault).unwrap();
+        let (_, accepted) = open_state(&copy, Chosen::ByDefault).unwrap();
+        let path = Path::new("keys/a");
+        let file = seal.sealed(path, b"k\n");
+        assert!(
+            accepted.opened(path, &file).is_some(),
+            "its keys are believed"
+        );
+    }
+
+    #[test]
+    fn a_mark_without_a_secret_is_no_mark() {
+        let (_root, state) = made();
+        let file = state.join(MARK);
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let mark = fs::read_to_string(&file).unwrap();
+        let (place, secret) = mark.split_once('\n').unwrap();
+        for other in [
+            format!("{place}\n"),
+            place.to_owned(),
+            format!("{place}\n\n"),
+            format!("{place}\n{}\n", &secret[1..]),
+            format!("{mark}{secret}"),
+            format!("\n{mark}"),
+            String::new(),
+        ] {
+            fs::write(&file, &other).unwrap();
+            let refused = open_state(&state, Chosen::ByDefault)
+                .unwrap_err()
+                .to_string();
+            assert!(refused.contains("delete it"), "{refused}");
+            assert!(!refused.contains("run: "), "{other:?}: {refused}");
+        }
+        fs::remove_file(&file).unwrap();
+        assert!(open_state(&state, Chosen::ByDefault).is_err());
+        fs::write(&file, &mark).unwrap();
+        open_state(&state, Chosen::ByDefault).unwrap();
     }
 
     #[test]
     fn a_folder_of_anything_else_is_refused_and_left_as_it_is() {
+        let (_root, state) = made();
+        fs::remove_file(state.join(MARK)).unwrap();
+        close(&state, 0o755);
+        let refused = open_state(&state, Chosen::ByUser).unwrap_err();
+        assert!(matches!(refused, Refusal::NotMadeHere(_)), "{refused}");
+        let mode = fs::metadata(&state).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o755);
+
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("id_ed25519"), "theirs").unwrap();
-        assert!(open_state(root.path(), Chosen::ByUser).is_err());
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+        for mode in [0o755, 0o711, 0o777, 0o1777, 0o500] {
+            close(root.path(), mode);
+            let refused = open_state(root.path(), Chosen::ByUser).unwrap_err();
+            assert!(matches!(refused, Refusal::OtherFiles), "{refused}");
+            assert!(!refused.to_string().contains("delete"), "{refused}");
+            assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+            let now = fs::metadata(root.path()).unwrap().permissions().mode();
+            assert_eq!(now & 0o7777, mode);
+        }
+        close(root.path(), 0o700);
     }
 
     #[test]

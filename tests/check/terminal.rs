@@ -9,13 +9,13 @@ use serde_json::Value;
 use super::{run, status, text};
 
 /// Clears the screen, sets the title, turns the text round, hides, ends the line.
-const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{7f}\r\u{202e}\u{2066}\u{200b}\u{200f}\u{61c}\u{2028}\u{e0041}y";
+const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{7f}\r\u{202e}\u{2066}\u{200b}\u{200f}\u{61c}\u{2028}\u{e0041}\u{1d173}\u{1bca0}y";
 
 /// The characters that no terminal may get, but the ends of our own lines.
 fn is_obeyed(character: char) -> bool {
     matches!(character, '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}'
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        | '\u{e0000}'..='\u{e007f}')
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// What was printed on both streams.
@@ -187,6 +187,76 @@ fn no_name_value_file_name_or_excerpt_gives_a_terminal_anything_to_obey() {
             told.escape_debug()
         );
         assert!([1, 2].contains(&status(&output)), "{command} {arguments:?}");
+    }
+}
+
+/// A runner of CI obeys lines that begin with `::`, and a reader takes each line for ours.
+#[test]
+fn no_name_in_an_argument_makes_a_line_of_its_own() {
+    const NAME: &str = "a\n::error::x";
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    let (file, folder) = (at(&format!("{NAME}.yaml")), at(NAME));
+    let (missing, empty) = (at(&format!("missing{NAME}")), at(&format!("empty{NAME}")));
+    let faulty =
+        "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a}\nspec: {valeu: a}\n";
+    fs::write(&file, format!("{faulty}---\n{faulty}")).unwrap();
+    fs::create_dir(&empty).unwrap();
+    fs::create_dir(&folder).unwrap();
+    fs::write(root.path().join(NAME).join("a.yaml"), faulty).unwrap();
+    let listen = ["--listen", "127.0.0.1:0"];
+    for (command, arguments) in [
+        ("check", vec![&*file]),
+        ("check", vec![&file, "-o", "json"]),
+        ("check", vec![&file, "-o", "sarif"]),
+        ("check", vec![&folder]),
+        ("check", vec![&missing]),
+        ("check", vec![&empty]),
+        ("check", vec![&file, "--context", &missing]),
+        ("check", vec![&file, "--output", NAME]),
+        ("check", vec![&file, "--default-identity", NAME]),
+        ("check", vec![&format!("--{NAME}")]),
+        ("check", vec![&format!("--strict={NAME}")]),
+        ("explain", vec!["scope", "default/a", "--dir", &file]),
+        ("explain", vec!["scope", NAME, "--dir", &file]),
+        ("explain", vec![NAME]),
+        ("explain", vec!["scope", "default/a", "--dir", &missing]),
+        ("crds", vec!["--output", &missing]),
+        ("crds", vec!["--format", NAME]),
+        ("crds", vec![NAME]),
+        ("dev", [&[&*missing], &listen[..]].concat()),
+        ("dev", [&[&*folder], &listen[..]].concat()),
+        (
+            "dev",
+            [&["platform", "--state", &folder], &listen[..]].concat(),
+        ),
+        (
+            "dev",
+            [&["platform", "--identity", NAME], &listen[..]].concat(),
+        ),
+        ("dev", vec!["platform", "--listen", NAME]),
+        ("dev", vec!["platform", "--log", NAME]),
+        ("serve", vec!["--identity", NAME]),
+        ("operator", vec!["--concurrency", NAME]),
+        ("operator", vec!["--allowed-options", NAME]),
+        ("operator", vec!["--service-monitor-label", NAME]),
+        (
+            "restore",
+            vec!["rebind", "--identity", "a/b", "--context", NAME],
+        ),
+        (NAME, vec![]),
+    ] {
+        let output = run(command, &arguments, "");
+        let told = told(&output);
+        assert!(!told.is_empty(), "{command} {arguments:?}");
+        let obeyed = told
+            .lines()
+            .find(|line| line.trim_start().starts_with("::"));
+        assert_eq!(obeyed, None, "{command:?} {arguments:?}:\n{told}");
+        assert!(
+            [1, 2].contains(&status(&output)),
+            "{command} {arguments:?}: {told}"
+        );
     }
 }
 
@@ -411,6 +481,45 @@ fn words_are_in_proportion_to_what_is_judged() {
         let output = run("explain", &["scope", "default/a", "--dir", "-"], &input);
         assert!(told(&output).len() < 200_000, "{what}");
     }
+}
+
+/// Each of many short files has a path of its own, which each of its problems repeats.
+#[test]
+fn words_are_in_proportion_to_many_short_files_too() {
+    let root = tempfile::tempdir().unwrap();
+    let mut folder = root.path().to_owned();
+    for _ in 0..10 {
+        folder.push("n".repeat(250));
+    }
+    fs::create_dir_all(&folder).unwrap();
+    let text = format!("#symbolon.dev\n{}", "[\n---\n".repeat(200));
+    for n in 0..20 {
+        fs::write(folder.join(format!("{n}.yaml")), &text).unwrap();
+    }
+    for form in ["text", "json", "sarif"] {
+        let output = run("check", &[root.path().to_str().unwrap(), "-o", form], "");
+        let length = output.stdout.len();
+        assert_eq!(status(&output), 1);
+        assert!(
+            length < 2_000_000 + 8 * 20 * text.len(),
+            "{form}: {length} bytes"
+        );
+    }
+    let output = run("check", &[root.path().to_str().unwrap(), "-o", "json"], "");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let listed = report["problems"].as_array().unwrap().len() as u64;
+    let errors = report["summary"]["errors"].as_u64().unwrap();
+    let untold = report["summary"]["untold"].as_u64().unwrap();
+    assert!(listed > 0 && untold > 0);
+    assert_eq!(listed + untold, errors, "the others are counted");
+    let output = run(
+        "dev",
+        &[root.path().to_str().unwrap(), "--listen", "127.0.0.1:0"],
+        "",
+    );
+    let said = told(&output);
+    assert!(said.contains("more: symbolon check tells them"), "{said}");
+    assert!(said.len() < 100_000, "{}", said.len());
 }
 
 #[test]

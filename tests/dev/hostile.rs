@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::state::kids;
 use super::support::{Client, Dev, Ports, eventually};
 use super::{GATEWAY, SHOP, Served, quickstart};
 
@@ -44,10 +45,58 @@ fn state_that_came_with_a_repository_is_refused() {
     let said = Dev::fails(folder.path(), Ports::free());
     assert!(said.contains("not made here by symbolon dev"), "{said}");
     assert!(said.contains(state.to_str().unwrap()), "{said}");
+    // Who copied it says so by the command of the message.
+    let command = said.split_once("run: ").unwrap().1.lines().next().unwrap();
+    let done = Command::new("sh").args(["-c", command]).status().unwrap();
+    assert!(done.success(), "{command}");
+    let dev = Dev::start(&folder);
+    assert_eq!(kids(&dev), kids(&theirs.dev));
+    drop(dev);
     fs::remove_dir_all(&state).unwrap();
     symlink(theirs.folder.file(".symbolon"), &state).unwrap();
     let said = Dev::fails(folder.path(), Ports::free());
     assert!(said.contains("is a symbolic link"), "{said}");
+}
+
+/// Git replaces an ignored file without a word where a commit holds it.
+#[test]
+fn keys_that_a_repository_replaced_are_refused_at_the_start_and_while_it_runs() {
+    let theirs = Served::start();
+    let (folder, ports) = (quickstart(), Ports::free());
+    let dev = Dev::start_on(&folder, ports);
+    let token = folder.secret("shop", "nightly-report-token", "token");
+    let ours = kids(&dev);
+    let at = |name: &str| format!(".symbolon/keys/platform/{name}.yaml");
+    let names = ["main-mac", "main-signing"];
+    let good = names.map(|name| folder.read(&at(name)));
+    let replace = |name: &str| {
+        fs::remove_file(folder.file(&at(name))).unwrap();
+        fs::copy(theirs.folder.file(&at(name)), folder.file(&at(name))).unwrap();
+    };
+    let refused = |name: &str| format!("{name}.yaml is not as symbolon dev wrote it");
+    for (name, good) in names.iter().zip(&good) {
+        replace(name);
+        dev.line_with(&[&refused(name), "the keys of before stay"]);
+        assert_eq!(kids(&dev), ours);
+        assert_eq!(dev.check(GATEWAY, &token["token"]), 204);
+        fs::write(folder.file(&at(name)), good).unwrap();
+    }
+    dev.terminate();
+    for (name, good) in names.iter().zip(&good) {
+        replace(name);
+        let said = Dev::fails(folder.path(), ports);
+        assert!(said.contains(&refused(name)), "{said}");
+        fs::write(folder.file(&at(name)), good).unwrap();
+    }
+    let dev = Dev::start_on(&folder, ports);
+    assert_eq!(kids(&dev), ours, "what was restored is believed");
+    dev.terminate();
+    replace("main-signing");
+    fs::remove_file(folder.file(&at("main-signing"))).unwrap();
+    let dev = Dev::start_on(&folder, ports);
+    let new = kids(&dev);
+    assert!(![ours, kids(&theirs.dev)].contains(&new), "{new:?}");
+    assert_eq!(dev.check(GATEWAY, &token["token"]), 204);
 }
 
 /// The link of the issue: `.symbolon/status/Scope`, and one in the place of each other folder.
@@ -129,8 +178,7 @@ fn fifos_and_devices_in_the_folders_neither_hang_nor_end_it() {
 
 #[test]
 fn a_terminal_gets_nothing_to_obey_from_names_of_people_clients_and_files() {
-    const HOSTILE: &str =
-        "x\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{7f}\r\u{202e}\u{2066}\u{200b}\u{200f}y";
+    const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{7f}\r\u{202e}\u{2066}\u{200b}\u{200f}\u{1d173}\u{1bca0}y";
     let folder = quickstart();
     let hex = |c: char| format!("\\U{:08x}", u32::from(c));
     let escaped = format!("\"{}\"", HOSTILE.chars().map(hex).collect::<String>());
@@ -169,7 +217,8 @@ fn a_terminal_gets_nothing_to_obey_from_names_of_people_clients_and_files() {
     let obeyed = |c: &char| {
         *c != '\n'
             && (c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+                    | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'))
     };
     let found: Vec<char> = output.chars().filter(obeyed).collect();
     assert!(found.is_empty(), "{found:?} in {}", output.escape_debug());

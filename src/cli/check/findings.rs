@@ -7,7 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::manifests::World;
-use crate::directory::suggest::{nearest, one_line, shown};
+use super::near::Near;
+use crate::directory::suggest::{one_line, shown};
 use crate::directory::{ObjectKey, Problem, Reason, Severity, admit, schema, transition};
 use crate::resources::Kind;
 use crate::source::manifest::{Fault, Manifest, ManifestObject, Position, SourceText};
@@ -15,8 +16,11 @@ use crate::source::yaml::surprise;
 
 /// All of it, in the order of files and lines.
 pub(super) struct Report {
-    /// Those that are told: of a file only so many as its length allows, see [`most_told`].
+    /// Those that are told: of a file only so many as its length allows, see [`most_told`], and of all files so many as
+    /// `allowance` does.
     pub(super) findings: Vec<Finding>,
+    /// Bytes that may be said yet.
+    allowance: usize,
     /// Of all findings.
     errors: usize,
     warnings: usize,
@@ -53,7 +57,14 @@ impl Report {
     }
 
     fn take(&mut self, told: Told) {
-        self.findings.extend(told.findings);
+        for finding in told.findings {
+            let left = self.allowance.checked_sub(finding.length());
+            self.allowance = left.unwrap_or_default();
+            if left.is_none() {
+                break;
+            }
+            self.findings.push(finding);
+        }
         self.errors += told.errors;
         self.warnings += told.warnings;
     }
@@ -77,6 +88,11 @@ impl Report {
 /// proportion to the input.
 const fn most_told(source: &SourceText) -> usize {
     200 + source.text.len() / 256
+}
+
+/// What a report may say, in bytes, of manifests of this length together. There may be many short files with long paths.
+const fn allowance(read: usize) -> usize {
+    (1 << 20) + 4 * read
 }
 
 /// The longest message, in characters, and the longest name and path in an object.
@@ -139,6 +155,19 @@ impl Finding {
         }
     }
 
+    /// About how many bytes are written to tell it.
+    fn length(&self) -> usize {
+        let words = self.message.len() + self.help.as_ref().map_or(0, String::len);
+        let related = self
+            .related
+            .as_ref()
+            .map_or(0, |(_, what)| what.len() + self.source.name.len());
+        let object = self.object.as_ref().map_or(0, |(_, key, path)| {
+            key.namespace.len() + key.name.len() + path.len()
+        });
+        256 + self.source.name.len() + words + related + object
+    }
+
     pub(super) fn start(&self) -> Position {
         self.source.position(self.span.start)
     }
@@ -176,8 +205,11 @@ pub(super) fn judge(
     judged: &[Manifest],
     now: Timestamp,
 ) -> Report {
+    let read = context.iter().chain(judged);
+    let read = read.map(|manifest| manifest.source.text.len()).sum();
     let mut report = Report {
         findings: Vec::new(),
+        allowance: allowance(read),
         errors: 0,
         warnings: 0,
         objects: judged.iter().map(|manifest| manifest.objects.len()).sum(),
@@ -193,6 +225,7 @@ pub(super) fn judge(
         }
         report.take(here);
     }
+    let near = Near::default();
     let mut first: BTreeMap<(Kind, ObjectKey), String> = BTreeMap::new();
     for manifest in judged {
         let mut here = Told::of(&manifest.source);
@@ -209,7 +242,7 @@ pub(super) fn judge(
             };
             for problem in problems {
                 here.add(problem.severity, || {
-                    place(world, &manifest.source, object, problem)
+                    place(world, &near, &manifest.source, object, problem)
                 });
             }
             let Position { line, .. } = manifest
@@ -250,6 +283,7 @@ fn twice(object: &ManifestObject, first: &str) -> Problem {
 
 fn place(
     world: &World,
+    near: &Near,
     source: &Arc<SourceText>,
     object: &ManifestObject,
     problem: Problem,
@@ -263,7 +297,7 @@ fn place(
     let span = object.place(&path, &message);
     let help = surprising(source, &span)
         .or_else(|| unseen_labels(world, object, reason))
-        .or_else(|| near_name(world, object, reason, source.text.get(span.clone())?));
+        .or_else(|| near.help(world, &object.key, reason, source.text.get(span.clone())?));
     Finding {
         source: source.clone(),
         span,
@@ -291,43 +325,4 @@ fn unseen_labels(world: &World, object: &ManifestObject, reason: Reason) -> Opti
     (about_namespaces && world.directory.labels(namespace).is_none()).then(|| {
         format!("no manifest of Namespace {} was given: selectors of labels cannot match it (see --context)", shown(namespace))
     })
-}
-
-/// Names that one is compared with.
-const MOST_NAMES: usize = 1000;
-
-/// The name of something that is there and may have been meant.
-fn near_name(
-    world: &World,
-    object: &ManifestObject,
-    reason: Reason,
-    written: &str,
-) -> Option<String> {
-    let directory = &world.directory;
-    let meant = match reason {
-        Reason::ScopeNotFound => nearest(
-            written,
-            directory
-                .scopes()
-                .filter_map(|scope| Some(&*scope.record()?.value)),
-        ),
-        Reason::ClientNotFound => {
-            let beside = directory
-                .clients()
-                .filter(|client| client.key.namespace == object.key.namespace);
-            nearest(
-                written,
-                beside.map(|client| &*client.key.name).take(MOST_NAMES),
-            )
-        }
-        Reason::IdentityNotFound => nearest(
-            written,
-            directory
-                .identities()
-                .map(|identity| &*identity.key.name)
-                .take(MOST_NAMES),
-        ),
-        _ => None,
-    };
-    meant.map(|meant| format!("did you mean `{}`?", shown(meant)))
 }

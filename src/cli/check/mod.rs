@@ -3,6 +3,7 @@
 mod excerpt;
 mod findings;
 mod json;
+mod near;
 mod sarif;
 mod text;
 

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::clock::now;
 use super::super::files;
+use super::super::terminal::Lines;
 use super::problems::Told;
 use super::{Args, origin};
 use crate::directory::{Change, Directory, ObjectKey, Settings, usage};
@@ -40,6 +41,9 @@ use crate::tokens::{MacKey, SystemEntropy, TokenId};
 
 /// How long to wait before something that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// Faults and Identities that an error lists.
+const MOST_TOLD: usize = 20;
 
 /// A running dev mode.
 pub(super) struct World {
@@ -414,21 +418,24 @@ fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
     match identities.as_slice() {
         [only] => Ok(only.clone()),
         [] => {
-            let faults = found.faults.iter().map(ToString::to_string);
+            let faults = found.faults.iter().take(MOST_TOLD);
+            let more = found.faults.len().saturating_sub(MOST_TOLD);
+            let more = (more > 0).then(|| format!("and {more} more: symbolon check tells them"));
+            let faults = faults.map(ToString::to_string);
             let lines: Vec<String> = std::iter::once(format!(
                 "there is no Identity in {}: write one (see examples/quickstart)",
                 args.dir.display()
             ))
             .chain(faults)
+            .chain(more)
             .collect();
-            bail!(lines.join("\n  "))
+            Err(Lines(lines).into())
         }
         several => {
-            let names = several
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", ");
+            let names = several.iter().take(MOST_TOLD).map(ToString::to_string);
+            let more = several.len().saturating_sub(MOST_TOLD);
+            let more = (more > 0).then(|| format!("and {more} more"));
+            let names = names.chain(more).collect::<Vec<_>>().join(", ");
             bail!(
                 "there are several Identities in {} ({names}): choose one with --identity NAMESPACE/NAME",
                 args.dir.display()

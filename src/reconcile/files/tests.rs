@@ -14,6 +14,7 @@ use crate::directory::{Desired, ObjectKey, Standing};
 use crate::reconcile::cluster::{ApiError, Cluster as _, Precondition};
 use crate::reconcile::issue::tests::{desired, owner, target};
 use crate::reconcile::issue::{Issuer, MintBudget, Outcome, Rules, Settled, issue};
+use crate::reconcile::key_secrets;
 use crate::reconcile::report::Reports as _;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{Credential, CredentialStatus, Kind};
@@ -470,4 +471,83 @@ async fn nothing_is_written_or_deleted_through_a_link_in_the_place_of_a_folder()
         }
         fs::remove_file(&path).unwrap();
     }
+}
+
+/// A state folder with the mac key of an Identity in it, and where that is.
+async fn with_keys() -> (State, ObjectKey, PathBuf) {
+    let state = State::new();
+    let identity = ObjectKey::new("platform", "main");
+    let manifest = json!({ "metadata": { "namespace": "platform", "name": "main", "uid": "u" } });
+    state
+        .files
+        .put_object(Kind::Identity, identity.clone(), manifest);
+    let key = key_secrets::mac_secret(&identity);
+    let secret = json!({"metadata": {"namespace": "platform", "name": *key.name}, "data": {"mac.key": "eA=="}});
+    let Value::Object(secret) = secret else {
+        unreachable!()
+    };
+    state
+        .files
+        .create_secret(&SecretObject::new(secret))
+        .await
+        .unwrap();
+    let path = state.folder.path().join("keys/platform/main-mac.yaml");
+    (state, key, path)
+}
+
+#[tokio::test]
+async fn a_key_that_was_not_written_here_is_neither_believed_nor_overwritten() {
+    let (ours, key, path) = with_keys().await;
+    let (theirs, _, other) = with_keys().await;
+    assert!(theirs.files.secret(&key).await.is_ok());
+    let good = fs::read_to_string(&path).unwrap();
+    let read = ours.files.secret(&key).await.unwrap().unwrap();
+    let unproven: String = good.lines().filter(|line| !line.starts_with('#')).collect();
+    for foreign in [
+        fs::read_to_string(other).unwrap(),
+        good.replace("eA==", "eQ=="),
+        unproven,
+        format!("{good}labels: {{}}\n"),
+        String::new(),
+    ] {
+        fs::write(&path, &foreign).unwrap();
+        let told = ours.files.secret(&key).await.unwrap_err().to_string();
+        assert!(told.contains(path.to_str().unwrap()), "{told}");
+        assert!(told.contains("not as symbolon dev wrote it"), "{told}");
+        assert!(
+            told.contains("or delete it to have new keys made"),
+            "{told}"
+        );
+        assert!(ours.files.create_secret(&read).await.is_err());
+        assert!(ours.files.replace_secret(&read).await.is_err());
+        assert!(
+            ours.files
+                .delete_secret(&key, &read.precondition())
+                .await
+                .is_err()
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), foreign);
+    }
+    fs::write(&path, &good).unwrap();
+    let restored = ours.files.secret(&key).await.unwrap().unwrap();
+    assert_eq!(restored.text("mac.key").unwrap().expose(), "x");
+    // The other key of the same Identity is another file.
+    fs::copy(&path, path.with_file_name("main-signing.yaml")).unwrap();
+    let signing = key_secrets::signing_secret(&ObjectKey::new("platform", "main"));
+    assert!(ours.files.secret(&signing).await.is_err());
+    fs::remove_file(&path).unwrap();
+    assert!(ours.files.secret(&key).await.unwrap().is_none());
+    ours.files.create_secret(&read).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_that_was_written_here_is_believed_after_a_restart() {
+    let (state, key, _) = with_keys().await;
+    let state = state.restarted();
+    let manifest = json!({ "metadata": { "namespace": "platform", "name": "main", "uid": "u" } });
+    state
+        .files
+        .put_object(Kind::Identity, ObjectKey::new("platform", "main"), manifest);
+    let found = state.files.secret(&key).await.unwrap().unwrap();
+    assert_eq!(found.text("mac.key").unwrap().expose(), "x");
 }

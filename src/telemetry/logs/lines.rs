@@ -17,6 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::LogForm;
 use super::libraries::Libraries;
+use crate::characters::is_escaped;
 
 const MESSAGE: &str = "message";
 
@@ -253,33 +254,6 @@ impl Write for Escape<'_, '_> {
         }
         self.0.write_str(text.get(clean..).unwrap_or_default())
     }
-}
-
-/// Whether a character is not shown as it is: controls, ends of lines, and what is invisible or changes how others are
-/// shown (Unicode's `Bidi_Control`, `Default_Ignorable_Code_Point` and the like).
-const fn is_escaped(character: char) -> bool {
-    matches!(
-        character,
-        '\0'..='\x1f'
-            | '\x7f'..='\u{9f}'
-            | '\u{ad}'
-            | '\u{34f}'
-            | '\u{61c}'
-            | '\u{115f}'..='\u{1160}'
-            | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{3164}'
-            | '\u{fe00}'..='\u{fe0f}'
-            | '\u{feff}'
-            | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffb}'
-            | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}'
-    )
 }
 
 #[cfg(test)]

@@ -1,0 +1,124 @@
+//! "Did you mean …" for the names of objects, in a bounded time for a whole report: who writes a manifest chooses how many
+//! names there are, and how many of them are wrong.
+
+use std::cell::Cell;
+
+use super::super::manifests::World;
+use crate::directory::suggest::{nearest, shown};
+use crate::directory::{ObjectKey, Reason};
+
+/// Names that one is compared with.
+const MOST_NAMES: usize = 1000;
+/// The work of a whole report, in steps of a few nanoseconds: well below a second. A report of a few hundred faults stays
+/// far below it.
+const MOST_STEPS: usize = 200_000_000;
+/// Steps to look at an object.
+const LOOK: usize = 32;
+
+/// Looks for names while there is work left to spend.
+pub(super) struct Near(Cell<usize>);
+
+impl Default for Near {
+    fn default() -> Self {
+        Self(Cell::new(MOST_STEPS))
+    }
+}
+
+impl Near {
+    /// Whether so many steps are left; they are spent. Once it is exceeded, nothing is left.
+    fn spend(&self, steps: usize) -> bool {
+        let left = self.0.get().checked_sub(steps);
+        self.0.set(left.unwrap_or_default());
+        left.is_some()
+    }
+
+    /// Help with the name of something that is there and may have been meant.
+    pub(super) fn help(
+        &self,
+        world: &World,
+        object: &ObjectKey,
+        reason: Reason,
+        written: &str,
+    ) -> Option<String> {
+        let directory = &world.directory;
+        let meant = match reason {
+            Reason::ScopeNotFound => {
+                let scopes = directory.scopes().take_while(|_| self.spend(LOOK));
+                self.nearest(written, scopes.filter_map(|it| Some(&*it.record()?.value)))
+            }
+            Reason::ClientNotFound => {
+                let clients = directory.clients().take_while(|_| self.spend(LOOK));
+                let beside = clients.filter(|it| it.key.namespace == object.namespace);
+                self.nearest(written, beside.map(|it| &*it.key.name))
+            }
+            Reason::IdentityNotFound => {
+                let identities = directory.identities().take_while(|_| self.spend(LOOK));
+                self.nearest(written, identities.map(|it| &*it.key.name))
+            }
+            _ => None,
+        };
+        meant.map(|meant| format!("did you mean `{}`?", shown(meant)))
+    }
+
+    fn nearest<'a>(&self, written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+        let affordable = |name: &&str| self.spend(written.len().saturating_mul(name.len()));
+        let found = nearest(written, known.take(MOST_NAMES).take_while(affordable));
+        // Where the work ran out meanwhile, a nearer name may have come.
+        found.filter(|_| self.0.get() > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::directory::Settings;
+    use crate::source::manifest::Manifest;
+
+    /// A world with this many scopes.
+    fn world(scopes: usize) -> World {
+        let scope = |n| {
+            format!(
+                "---\napiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {{name: s{n:04}, namespace: platform}}\nspec: {{value: orders.read.{n:04}, identityRef: {{name: main}}}}\n"
+            )
+        };
+        let text: String = (0..scopes).map(scope).collect();
+        let manifest = Manifest::read("scopes.yaml", text.as_bytes());
+        assert!(manifest.faults.is_empty());
+        World::new(Settings::default(), &[], &[manifest], Timestamp::UNIX_EPOCH)
+    }
+
+    fn help(near: &Near, world: &World, written: &str) -> Option<String> {
+        let object = ObjectKey::new("shop", "backend");
+        near.help(world, &object, Reason::ScopeNotFound, written)
+    }
+
+    #[test]
+    fn a_name_is_compared_with_a_bounded_number_of_others() {
+        let (near, world) = (Near::default(), world(2 * MOST_NAMES));
+        let near_one = help(&near, &world, "orders.raed.0007");
+        assert_eq!(near_one.unwrap(), "did you mean `orders.read.0007`?");
+        let of_one = MOST_STEPS - near.0.get();
+        assert!(of_one <= (MOST_NAMES + 1) * (LOOK + 16 * 16), "{of_one}");
+        assert!(
+            MOST_STEPS / of_one > 500,
+            "hundreds of faults are helped with"
+        );
+    }
+
+    #[test]
+    fn the_work_of_a_report_is_bounded_however_many_names_are_wrong() {
+        let world = world(100);
+        let near = Near(Cell::new(100_000));
+        let helped = (0..1000).filter(|_| help(&near, &world, "orders.raed.0007").is_some());
+        let helped = helped.count();
+        assert!((1..=100_000 / (100 * LOOK)).contains(&helped), "{helped}");
+        assert_eq!(near.0.get(), 0);
+        assert_eq!(
+            help(&near, &world, "orders.raed.0007"),
+            None,
+            "no work is left"
+        );
+    }
+}
