@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::manifests::{self, World};
 use super::{clock, terminal};
+use crate::directory::secret_metadata::InstallationMetadata;
 use crate::directory::suggest::one_line;
 use crate::directory::{Directory, ObjectKey, Settings, Step, Verdict};
 use crate::resources::Kind;
@@ -69,6 +71,10 @@ struct Common {
     /// Namespaces in which Identities are accepted, as the operator has it; everywhere unless given
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     identity_namespace: Vec<String>,
+    /// Labels and annotations that templates of Secrets may set, as the operator has it; any
+    /// that the Identity allows unless given
+    #[arg(long, value_name = "JSON", value_parser = InstallationMetadata::parse)]
+    allowed_secret_metadata: Option<InstallationMetadata>,
     /// How to write it
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -182,6 +188,7 @@ fn world(common: &Common, now: Timestamp) -> anyhow::Result<(World, Vec<Manifest
     let settings = Settings {
         default_identity: common.default_identity.clone(),
         identity_namespaces: super::fleet::identity_namespaces(&common.identity_namespace, None),
+        secret_metadata: Arc::new(common.allowed_secret_metadata.clone().unwrap_or_default()),
         ..Settings::default()
     };
     Ok((World::new(settings, &[], &manifests, now), manifests))

@@ -26,6 +26,7 @@ use super::embedded::{self, Embedded};
 use super::fleet::{self, FleetArgs};
 use super::serve::Service;
 use super::{clock, cluster, manifests, signals};
+use crate::directory::secret_metadata::InstallationMetadata;
 use crate::directory::{ObjectKey, Settings};
 use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::events::Notices;
@@ -66,6 +67,10 @@ pub(super) struct Args {
     /// believed
     #[arg(long, value_name = "BOOL", env = "SYMBOLON_STAMPED_CREATORS", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     stamped_creators: bool,
+    /// Which labels and annotations templates of Secrets may set, whatever their Identity allows: lists in JSON, as in the
+    /// chart's value `secrets`; a list that is not given allows any
+    #[arg(long, value_name = "JSON", env = "SYMBOLON_ALLOWED_SECRET_METADATA", value_parser = InstallationMetadata::parse)]
+    allowed_secret_metadata: Option<InstallationMetadata>,
     /// Where to answer /livez, /readyz and /metrics
     #[arg(
         long,
@@ -288,6 +293,7 @@ fn settings(args: &Args) -> Settings {
         stamped_creators: args.stamped_creators,
         identity_namespaces: args.fleet.identity_namespaces(),
         serves_only: false,
+        secret_metadata: Arc::new(args.allowed_secret_metadata.clone().unwrap_or_default()),
     }
 }
 

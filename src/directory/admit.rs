@@ -24,7 +24,7 @@ use super::record::{
 };
 use super::revoked::is_token_revoked;
 use super::seal::is_sealed;
-use super::secret_metadata::{AllowedMetadata, is_reserved};
+use super::secret_metadata::{AllowedMetadata, InstallationMetadata, is_reserved};
 use super::{Cidr, Lifetime, ObjectKey, Problem, Reason, parse_duration, schema, template, volume};
 use crate::resources::{
     ANNOTATION_ROTATE, ANNOTATION_ROTATE_KEYS, AUDIENCE_WORDS, Access, Autoscaling, ClientSecret,
@@ -60,6 +60,8 @@ pub struct Settings {
     pub identity_namespaces: Vec<String>,
     /// Whether nothing is issued by this process: what only issuing reads is not kept.
     pub serves_only: bool,
+    /// Which labels and annotations templates may set, whatever their Identity allows.
+    pub secret_metadata: Arc<InstallationMetadata>,
 }
 
 impl Settings {
@@ -97,10 +99,11 @@ fn decode<T: DeserializeOwned>(kind: Kind, raw: &Value) -> Result<T, Vec<Problem
 }
 
 /// An Identity from its raw object.
-pub fn identity(raw: &Value) -> Option<Object<IdentityRecord>> {
+pub fn identity(raw: &Value, settings: &Settings) -> Option<Object<IdentityRecord>> {
     object(
         raw,
-        decode::<Identity>(Kind::Identity, raw).and_then(|identity| identity_record(&identity)),
+        decode::<Identity>(Kind::Identity, raw)
+            .and_then(|identity| identity_record(&identity, settings)),
     )
 }
 
@@ -134,7 +137,7 @@ pub fn service_token(raw: &Value, settings: &Settings) -> Option<Object<ServiceT
 pub fn problems(kind: Kind, raw: &Value, settings: &Settings) -> Vec<Problem> {
     match kind {
         Kind::Identity => decode::<Identity>(kind, raw)
-            .and_then(|it| identity_record(&it))
+            .and_then(|it| identity_record(&it, settings))
             .err(),
         Kind::Scope => decode::<Scope>(kind, raw)
             .and_then(|it| scope_record(&it, settings))
@@ -444,7 +447,10 @@ impl Faults {
     }
 }
 
-fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> {
+fn identity_record(
+    identity: &Identity,
+    settings: &Settings,
+) -> Result<IdentityRecord, Vec<Problem>> {
     let mut faults = Faults::default();
     let IdentitySpec {
         issuer,
@@ -520,7 +526,7 @@ fn identity_record(identity: &Identity) -> Result<IdentityRecord, Vec<Problem>> 
         max_access_token_lifetime,
         max_service_token_lifetime,
         never_expiring_tokens: limits.never_expiring_tokens == Permission::Allow,
-        secret_metadata: secret_metadata(&mut faults, &limits.secret_metadata),
+        secret_metadata: secret_metadata(&mut faults, &limits.secret_metadata, settings),
         max_clients: usize::try_from(limits.per_namespace.clients).unwrap_or_default(),
         max_service_tokens: usize::try_from(limits.per_namespace.service_tokens)
             .unwrap_or_default(),
@@ -568,7 +574,11 @@ fn signing_times(faults: &mut Faults, signing: &Signing) -> (SignedDuration, Sig
 }
 
 /// What an Identity allows templates of Secrets to set.
-fn secret_metadata(faults: &mut Faults, spec: &SecretMetadata) -> Arc<AllowedMetadata> {
+fn secret_metadata(
+    faults: &mut Faults,
+    spec: &SecretMetadata,
+    settings: &Settings,
+) -> Arc<AllowedMetadata> {
     let rules = [
         (&spec.labels, "labels", RESERVED_LABELS),
         (&spec.annotations, "annotations", RESERVED_ANNOTATIONS),
@@ -580,7 +590,7 @@ fn secret_metadata(faults: &mut Faults, spec: &SecretMetadata) -> Arc<AllowedMet
             message,
         );
     }
-    Arc::new(AllowedMetadata::of(spec))
+    Arc::new(AllowedMetadata::of(spec).within(settings.secret_metadata.clone()))
 }
 
 fn gateway_record(gateway: &Gateway) -> (Arc<str>, GatewayRecord) {

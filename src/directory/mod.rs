@@ -22,6 +22,7 @@ pub mod fuzzing;
 mod intern;
 mod issuer;
 mod judge;
+pub mod listed;
 pub mod names;
 mod namespaces;
 mod normal;

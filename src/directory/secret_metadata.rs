@@ -1,10 +1,15 @@
 //! Which labels and annotations the template of a Secret may set: a short list, and what the Identity's administrators
-//! add to it.
+//! add to it, as far as the installation allows them.
 //!
 //! A user who may create a ServiceAccessToken need not be allowed to write Secrets, and replicators, Argo CD, Jenkins
 //! and many others act on the labels and annotations of a Secret. A list of what they act on is never complete, so this
 //! one says what is allowed. Absent: what is on a Secret already, which is kept.
 
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::listed::Names;
 use super::record::{Object, ServiceTokenRecord};
 use super::{AcceptedClient, Directory, ObjectKey, Problem, Reason};
 use crate::resources::{DEFAULT_METADATA, FREE_NAMES, RESERVED_DOMAINS, SecretMetadata, Template};
@@ -32,22 +37,68 @@ impl MetadataField {
             Self::Annotations => "annotation",
         }
     }
+
+    /// The chart's value with what the installation allows.
+    const fn value(self) -> &'static str {
+        match self {
+            Self::Labels => "secrets.allowedLabels",
+            Self::Annotations => "secrets.allowedAnnotations",
+        }
+    }
 }
 
-/// What the templates of an Identity's clients may set beyond [`DEFAULT_METADATA`].
+/// What the templates of an installation may set, whatever their Identity allows. The admission policy of the chart
+/// refuses the whole write of a Secret with another key.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct InstallationMetadata {
+    allowed_labels: Names,
+    allowed_annotations: Names,
+}
+
+impl InstallationMetadata {
+    /// Reads the lists from JSON, as in the chart's value `secrets`. A list that is not given allows any key.
+    ///
+    /// # Errors
+    /// The text is not such an object.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    const fn list(&self, field: MetadataField) -> &Names {
+        match field {
+            MetadataField::Labels => &self.allowed_labels,
+            MetadataField::Annotations => &self.allowed_annotations,
+        }
+    }
+}
+
+/// What the templates of an Identity's clients may set: [`DEFAULT_METADATA`] and what the Identity adds, as far as the
+/// installation allows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedMetadata {
     labels: Box<[Box<str>]>,
     annotations: Box<[Box<str>]>,
+    installation: Arc<InstallationMetadata>,
 }
 
 impl AllowedMetadata {
-    /// What an Identity's `limits.secretMetadata` says.
+    /// What an Identity's `limits.secretMetadata` says, in an installation that allows any key.
     pub fn of(spec: &SecretMetadata) -> Self {
         let keys = |keys: &[String]| keys.iter().map(|key| key.as_str().into()).collect();
         Self {
             labels: keys(&spec.labels),
             annotations: keys(&spec.annotations),
+            installation: Arc::default(),
+        }
+    }
+
+    /// The same in an installation that allows only some keys.
+    #[must_use]
+    pub fn within(self, installation: Arc<InstallationMetadata>) -> Self {
+        Self {
+            installation,
+            ..self
         }
     }
 
@@ -58,8 +109,16 @@ impl AllowedMetadata {
         }
     }
 
-    /// Whether a template may set a key.
+    /// Whether a template may set a key: both the Identity and the installation allow it.
     pub fn allows(&self, field: MetadataField, key: &str) -> bool {
+        self.identity_allows(field, key) && self.installation_allows(field, key)
+    }
+
+    fn installation_allows(&self, field: MetadataField, key: &str) -> bool {
+        self.installation.list(field).has(key)
+    }
+
+    fn identity_allows(&self, field: MetadataField, key: &str) -> bool {
         let added = || {
             let mut added = self.added(field).iter();
             added.any(|allowed| covers(allowed, key))
@@ -71,7 +130,19 @@ impl AllowedMetadata {
     pub(super) fn described(&self, field: MetadataField) -> String {
         let added = self.added(field).iter().map(|key| &**key);
         let keys: Vec<&str> = DEFAULT_METADATA.into_iter().chain(added).collect();
-        keys.join(", ")
+        let keys = keys.join(", ");
+        let list = self.installation.list(field);
+        if list.has_any() {
+            return keys;
+        }
+        let value = field.value();
+        match list.entries() {
+            [] => format!("{keys}; but the installation's chart value {value} lists no key"),
+            entries => format!(
+                "{keys}; the installation's chart value {value} lists: {}",
+                entries.join(", ")
+            ),
+        }
     }
 }
 
@@ -146,9 +217,21 @@ fn unwritten(
         .map(|(field, key)| {
             let (name, one) = (field.as_str(), field.one());
             let place = format!("{path}/{name}");
+            let (mut reasons, mut remedies) = (Vec::new(), Vec::new());
+            if !allowed.identity_allows(field, key) {
+                reasons.push(format!("Identity {identity} does not allow templates to set it"));
+                remedies.push(format!("the administrators of the Identity to add it to spec.limits.secretMetadata.{name}"));
+            }
+            if !allowed.installation_allows(field, key) {
+                let value = field.value();
+                reasons.push(format!("the installation's chart value {value} does not list it"));
+                remedies.push(format!("the administrators of the installation to add it to the chart value {value}"));
+            }
             let message = format!(
-                "the {one} {key:?} in {} is not written: Identity {identity} does not allow templates to set it, and a Secret that has it keeps it; remove it, or ask the administrators of the Identity to add it to spec.limits.secretMetadata.{name}",
-                place.trim_start_matches('/').replace('/', ".")
+                "the {one} {key:?} in {} is not written: {}, and a Secret that has it keeps it; remove it, or ask {}",
+                place.trim_start_matches('/').replace('/', "."),
+                reasons.join(", "),
+                remedies.join(", and ")
             );
             let key = key.replace('~', "~0").replace('/', "~1");
             Problem::warning(Reason::LimitExceeded, format!("{place}/{key}"), message)
@@ -301,6 +384,113 @@ mod tests {
         assert_eq!(
             problem.message,
             "the label \"jenkins.io/x\" in spec.secret.template.labels is not written: Identity platform/main does not allow templates to set it, and a Secret that has it keeps it; remove it, or ask the administrators of the Identity to add it to spec.limits.secretMetadata.labels"
+        );
+    }
+
+    fn installation(json: &str) -> Arc<InstallationMetadata> {
+        Arc::new(InstallationMetadata::parse(json).unwrap())
+    }
+
+    #[test]
+    fn a_key_is_allowed_only_where_both_the_identity_and_the_installation_allow_it() {
+        let identity = || allowing(&["a.example.com/*", "owner"], &["a.example.com/*", "owner"]);
+        for (lists, label, annotation) in [
+            // Without a list everything that the Identity allows is allowed.
+            ("{}", true, true),
+            (
+                r#"{"allowedLabels": ["*"], "allowedAnnotations": []}"#,
+                true,
+                false,
+            ),
+            (r#"{"allowedLabels": ["team"]}"#, false, true),
+            (
+                r#"{"allowedLabels": ["a.example.com/x"], "allowedAnnotations": ["b.example.com/*"]}"#,
+                true,
+                false,
+            ),
+            (
+                r#"{"allowedLabels": ["a.example.com/*"], "allowedAnnotations": ["a.*"]}"#,
+                true,
+                true,
+            ),
+            (
+                r#"{"allowedLabels": ["a.example.com/y*"], "allowedAnnotations": ["A.example.com/x"]}"#,
+                false,
+                false,
+            ),
+        ] {
+            let allowed = identity().within(installation(lists));
+            let told = [Labels, Annotations].map(|field| allowed.allows(field, "a.example.com/x"));
+            assert_eq!(told, [label, annotation], "{lists}");
+        }
+        let all = identity().within(installation(r#"{"allowedLabels": ["*"]}"#));
+        assert!(
+            !all.allows(Labels, "b.example.com/x"),
+            "the Identity does not"
+        );
+    }
+
+    /// The admission policy of the chart refuses them too.
+    #[test]
+    fn an_installation_may_allow_fewer_keys_than_every_template_has() {
+        let allowed =
+            AllowedMetadata::default().within(installation(r#"{"allowedLabels": ["app"]}"#));
+        assert!(allowed.allows(Labels, "app") && !allowed.allows(Labels, "team"));
+        assert!(allowed.allows(Annotations, "team"));
+    }
+
+    #[test]
+    fn a_list_of_the_installation_with_a_typo_is_refused() {
+        let error = InstallationMetadata::parse(r#"{"labels": []}"#).unwrap_err();
+        assert!(error.contains("unknown field `labels`"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_the_installation_does_not_allow_is_told_with_the_value_of_the_chart() {
+        let mut template = Template::default();
+        for key in ["team", "owner", "x"] {
+            template.labels.insert(key.into(), "a".into());
+            template.annotations.insert(key.into(), "a".into());
+        }
+        let lists = installation(r#"{"allowedLabels": ["team"], "allowedAnnotations": ["*"]}"#);
+        let told: Vec<_> = unwritten(
+            &ObjectKey::new("platform", "main"),
+            &allowing(&["owner"], &["owner", "x"]).within(lists),
+            "/spec/secret/template",
+            &template,
+        );
+        let told: Vec<_> = told.iter().map(|it| (&*it.path, &*it.message)).collect();
+        assert_eq!(
+            told,
+            [
+                (
+                    "/spec/secret/template/labels/owner",
+                    "the label \"owner\" in spec.secret.template.labels is not written: the installation's chart value secrets.allowedLabels does not list it, and a Secret that has it keeps it; remove it, or ask the administrators of the installation to add it to the chart value secrets.allowedLabels"
+                ),
+                (
+                    "/spec/secret/template/labels/x",
+                    "the label \"x\" in spec.secret.template.labels is not written: Identity platform/main does not allow templates to set it, the installation's chart value secrets.allowedLabels does not list it, and a Secret that has it keeps it; remove it, or ask the administrators of the Identity to add it to spec.limits.secretMetadata.labels, and the administrators of the installation to add it to the chart value secrets.allowedLabels"
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_allowed_is_described_with_the_lists_of_the_installation() {
+        let described = |lists| {
+            allowing(&["owner"], &[])
+                .within(installation(lists))
+                .described(Labels)
+        };
+        let all = "app, app.kubernetes.io/component, app.kubernetes.io/part-of, env, reloader.stakater.com/match, team, owner";
+        assert_eq!(described("{}"), all);
+        assert_eq!(
+            described(r#"{"allowedLabels": ["app", "x/*"]}"#),
+            format!("{all}; the installation's chart value secrets.allowedLabels lists: app, x/*")
+        );
+        assert_eq!(
+            described(r#"{"allowedLabels": []}"#),
+            format!("{all}; but the installation's chart value secrets.allowedLabels lists no key")
         );
     }
 }

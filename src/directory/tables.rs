@@ -129,7 +129,7 @@ impl Change {
             ));
         }
         let row = match kind {
-            Kind::Identity => Row::Identity(Box::new(admit::identity(raw)?)),
+            Kind::Identity => Row::Identity(Box::new(admit::identity(raw, settings)?)),
             Kind::Scope => Row::Scope(Box::new(admit::scope(raw, settings)?)),
             Kind::OAuthClient => Row::Client(Box::new(admit::client(raw, settings)?)),
             Kind::ServiceAccessToken => {

@@ -1,10 +1,12 @@
 //! The rules of the directory, each by its name.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 
 use super::issuer::canonical;
-use super::secret_metadata::MetadataField;
+use super::secret_metadata::{InstallationMetadata, MetadataField};
 use super::testing::{QUICKSTART, World};
 use super::*;
 use crate::resources::{Kind, OwnerKind};
@@ -1011,6 +1013,44 @@ spec:
 ";
     world.apply(identity);
     assert!(allows(&world, "team") && allows(&world, "owner"));
+}
+
+#[test]
+fn what_the_installation_does_not_allow_no_identity_adds() {
+    let lists = r#"{"allowedLabels": ["example.com/*"], "allowedAnnotations": ["team"]}"#;
+    let mut world = World::new("");
+    world.directory = world.directory.with_settings(Settings {
+        secret_metadata: Arc::new(InstallationMetadata::parse(lists).unwrap()),
+        ..Settings::default()
+    });
+    world.apply(QUICKSTART);
+    world.apply(
+        "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: platform}
+spec:
+  issuer: https://id.example.com/id
+  access: {clients: {from: All}, scopes: {from: All}}
+  limits: {secretMetadata: {labels: [owner, example.com/x], annotations: [example.com/x]}}
+",
+    );
+    let standing = world
+        .directory
+        .service_token_standing(&ObjectKey::new("blue", "nightly"), now());
+    let Standing::Wanted(desired) = standing else {
+        panic!("{standing:?}")
+    };
+    for (field, key, is_allowed) in [
+        (MetadataField::Labels, "example.com/x", true),
+        (MetadataField::Labels, "example.com/y", false),
+        (MetadataField::Labels, "owner", false),
+        (MetadataField::Labels, "team", false),
+        (MetadataField::Annotations, "team", true),
+        (MetadataField::Annotations, "example.com/x", false),
+    ] {
+        assert_eq!(desired.metadata.allows(field, key), is_allowed, "{key}");
+    }
 }
 
 #[test]

@@ -384,6 +384,75 @@ fn what_is_on_a_secret_already_stays_as_it_is_and_may_go() {
     write(&secret).unwrap();
 }
 
+/// The policy would refuse the whole write, and the token with it.
+#[test]
+fn a_label_that_the_chart_does_not_allow_is_left_out_and_the_token_is_issued() {
+    let kube = confined();
+    let mark = kube.0.mark();
+    let (_operator, _folder) = running(kube);
+    kube.apply(
+        "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: labelling, namespace: platform}
+spec:
+  issuer: https://labelling.example.com
+  access: {clients: {from: All}}
+  limits: {secretMetadata: {labels: [example.com/x], annotations: [example.com/x]}}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: Scope
+metadata: {name: labels.read, namespace: platform}
+spec: {identityRef: {name: labelling}, allowedNamespaces: {from: All}}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: labelled, namespace: shop}
+spec:
+  identityRef: {name: labelling, namespace: platform}
+  grantTypes: [ClientCredentials]
+  scopes: [labels.read]
+  systemUser: {name: labelled}
+  referenceTokens: AdministratorsOnly
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: labelled, namespace: shop}
+spec:
+  clientRef: {name: labelled}
+  scopes: [labels.read]
+  secret: {template: {labels: {team: shop, example.com/x: a}, annotations: {example.com/x: a}, data: {url: $(issuer)}}}
+",
+    );
+    let message = eventually("the token is ready and says what is not written", || {
+        let token = kube.get("serviceaccesstoken labelled -n shop")?;
+        let conditions = token["status"]["conditions"].as_array()?;
+        let ready = conditions.iter().find(|it| it["type"] == "Ready")?;
+        (ready["status"] == "True").then(|| ready["message"].as_str().unwrap().to_owned())
+    });
+    for value in ["secrets.allowedLabels", "secrets.allowedAnnotations"] {
+        let expected = format!(
+            "\"example.com/x\" in spec.secret.template.LISTS is not written: the installation's chart value {value} does not list it"
+        );
+        let lists = value.trim_start_matches("secrets.allowed").to_lowercase();
+        let expected = expected.replace("LISTS", &lists);
+        assert!(message.contains(&expected), "{message}");
+    }
+    let secret = kube.get("secret labelled-token -n shop").unwrap();
+    assert_eq!(secret["metadata"]["labels"]["team"], "shop");
+    for field in ["labels", "annotations"] {
+        assert_eq!(secret["metadata"][field]["example.com/x"], Value::Null);
+    }
+    for key in ["token", "url"] {
+        assert!(secret["data"][key].is_string(), "{key}");
+    }
+    let refused = kube.0.requests(mark).into_iter().filter(|it| {
+        it.user == OPERATOR && it.name.starts_with("labelled") && matches!(it.code, 403 | 422)
+    });
+    let refused: Vec<_> = refused.map(|it| format!("{it:?}")).collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
 /// What an apply of the operator over an object that another has changed does.
 #[test]
 fn the_operator_applies_what_it_builds_again_and_again() {

@@ -186,6 +186,32 @@ fn alerts_and_the_dashboard_are_rendered_as_they_are() {
     assert_eq!(dashboard, written);
 }
 
+/// What the operator may write, as its admission policy says: it leaves out the rest of a template.
+#[test]
+fn the_operator_is_told_which_labels_and_annotations_its_policy_accepts() {
+    let told = |values: &str| -> Value {
+        let container = &deployment(values)["spec"]["template"]["spec"]["containers"][0];
+        let mut variables = container["env"].as_array().unwrap().iter();
+        let variable = variables.find(|it| it["name"] == "SYMBOLON_ALLOWED_SECRET_METADATA");
+        serde_json::from_str(variable.unwrap()["value"].as_str().unwrap()).unwrap()
+    };
+    let defaults: Value = serde_yaml::from_str(&read("charts/symbolon/values.yaml")).unwrap();
+    assert_eq!(told(""), defaults["secrets"]);
+    let few = "secrets: {allowedLabels: [team, example.com/*], allowedAnnotations: ['*']}";
+    let expected = json!({"allowedLabels": ["team", "example.com/*"], "allowedAnnotations": ["*"]});
+    assert_eq!(told(few), expected);
+    // Without pods of Identities the operator still writes Secrets.
+    assert_eq!(
+        told(&format!("{few}\nidentityPods: {{enabled: false}}")),
+        expected
+    );
+    // A list that the operator is not given would allow anything, while the policy accepts nothing.
+    for none in ["allowedLabels: []", "allowedLabels: null"] {
+        let told = told(&format!("secrets: {{{none}}}"));
+        assert_eq!(told["allowedLabels"], json!([]), "{none}");
+    }
+}
+
 /// A label that is set twice is refused by strict parsers, and one of two is lost.
 #[test]
 fn no_key_stands_twice_and_what_is_selected_by_stays() {

@@ -294,6 +294,35 @@ fn every_explanation_of_a_template_tells_what_it_may_set_and_what_is_left_out() 
     assert_eq!(told["warnings"].as_array().unwrap().len(), 2);
 }
 
+#[test]
+fn the_lists_of_the_installation_are_judged_where_they_are_given() {
+    let lists = r#"{"allowedLabels": ["app"], "allowedAnnotations": ["*"]}"#;
+    let given = ["--allowed-secret-metadata", lists];
+    let by_chart = "the installation's chart value secrets.allowedLabels does not list it";
+    let explain = [
+        "token",
+        "shop/obeyed",
+        "--dir",
+        "faulty",
+        "--dir",
+        "platform",
+    ];
+    let check = ["faulty", "--context", "platform", "-o", "json"];
+    for (command, arguments) in [("explain", &explain[..]), ("check", &check)] {
+        let without = run(command, arguments, "");
+        assert!(!text(&without).contains("secrets.allowed"), "{command}");
+        let with = run(command, &[arguments, &given].concat(), "");
+        assert!(text(&with).contains(by_chart), "{}", text(&with));
+        assert!(!text(&with).contains("secrets.allowedAnnotations"));
+    }
+    let output = run("explain", &[&explain[..], &given].concat(), "");
+    let expected = "team; the installation's chart value secrets.allowedLabels lists: app\n";
+    assert!(text(&output).contains(expected), "{}", text(&output));
+    let typo = ["--allowed-secret-metadata", r#"{"labels": []}"#];
+    let output = run("check", &[&check[..], &typo].concat(), "");
+    assert_eq!(status(&output), 2);
+}
+
 /// A token as `kubectl get -o yaml` prints it.
 #[test]
 fn what_a_cluster_said_of_a_token_is_told_too() {

@@ -9,11 +9,13 @@ mod text;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::manifests::{self, World};
 use super::{clock, terminal};
+use crate::directory::secret_metadata::InstallationMetadata;
 use crate::directory::{ObjectKey, Settings, Severity};
 use findings::Report;
 
@@ -44,6 +46,10 @@ pub(super) struct Args {
     /// Namespaces in which Identities are accepted, as the operator has it; everywhere unless given
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     identity_namespace: Vec<String>,
+    /// Labels and annotations that templates of Secrets may set, as the operator has it; any
+    /// that the Identity allows unless given
+    #[arg(long, value_name = "JSON", value_parser = InstallationMetadata::parse)]
+    allowed_secret_metadata: Option<InstallationMetadata>,
     /// How to write what was found
     #[arg(long, short, visible_alias = "format", value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -93,6 +99,7 @@ fn judge(args: &Args, now: Timestamp) -> anyhow::Result<Report> {
     let settings = Settings {
         default_identity: args.default_identity.clone(),
         identity_namespaces: super::fleet::identity_namespaces(&args.identity_namespace, None),
+        secret_metadata: Arc::new(args.allowed_secret_metadata.clone().unwrap_or_default()),
         ..Settings::default()
     };
     let world = World::new(settings, &context, &judged, now);

@@ -69,8 +69,8 @@ impl Named {
     }
 }
 
-/// Makes a Secret say what the template of its owner says. A label or annotation that the Identity does not allow is
-/// never written: one that is there already, from a time when it was allowed, stays as it is.
+/// Makes a Secret say what the template of its owner says. A label or annotation that the Identity or the installation
+/// does not allow is never written: one that is there already, from a time when it was allowed, stays as it is.
 pub(super) fn fill(secret: &mut SecretObject, desired: &Desired, values: &Values<'_>) {
     let before = Named::remembered(secret, desired);
     let template = desired.template.as_deref();
@@ -116,7 +116,7 @@ mod tests {
     use super::super::secret_data::filled;
     use super::super::tests::{desired, owner, target};
     use super::*;
-    use crate::directory::secret_metadata::AllowedMetadata;
+    use crate::directory::secret_metadata::{AllowedMetadata, InstallationMetadata};
     use crate::tokens::SecretString;
 
     fn templated(template: Value) -> Desired {
@@ -131,6 +131,17 @@ mod tests {
             template: Some(Arc::new(serde_json::from_value(template).unwrap())),
             metadata: Arc::new(AllowedMetadata::of(&allowed)),
             ..desired()
+        }
+    }
+
+    /// The Identity allows [`JENKINS`] and [`REPLICATE`], the installation only what these lists have.
+    fn installed(lists: &Value, template: Value) -> Desired {
+        let identity = allowing(&[JENKINS], &[REPLICATE], template);
+        let installation = InstallationMetadata::parse(&lists.to_string()).unwrap();
+        let metadata = (*identity.metadata).clone().within(Arc::new(installation));
+        Desired {
+            metadata: Arc::new(metadata),
+            ..identity
         }
     }
 
@@ -276,6 +287,49 @@ mod tests {
             marks(&taken),
             [None, None],
             "what somebody took off does not come back"
+        );
+    }
+
+    /// The admission policy of the chart would refuse the whole write, and nothing would be issued.
+    #[test]
+    fn a_key_that_the_installation_does_not_allow_is_left_out_and_the_rest_of_the_template_works() {
+        let lists = json!({"allowedLabels": ["team"], "allowedAnnotations": []});
+        let secret = with(&empty(), &installed(&lists, obeyed("x")), "t");
+        assert_eq!(
+            (secret.label(JENKINS), secret.annotation(REPLICATE)),
+            (None, None)
+        );
+        assert_eq!(secret.label("team"), Some("shop"));
+        assert_eq!(
+            texts(&secret, &["token", "url"]).iter().flatten().count(),
+            2
+        );
+        let remembered = secret.annotation(ANNOTATION_TEMPLATE).unwrap();
+        assert_eq!(remembered, r#"{"labels":["team"],"data":["url"]}"#);
+    }
+
+    /// The admission policy lets pass what the Secret has already, as long as its value stays.
+    #[test]
+    fn keys_stay_as_they_are_when_the_installation_does_not_allow_them_any_more() {
+        let wide = json!({});
+        let narrow = json!({"allowedLabels": ["team"], "allowedAnnotations": ["team"]});
+        let marks = |secret: &SecretObject| {
+            [secret.label(JENKINS), secret.annotation(REPLICATE)].map(|it| it.map(str::to_owned))
+        };
+        let x = [Some("x".to_owned()), Some("x".to_owned())];
+        let secret = with(&empty(), &installed(&wide, obeyed("x")), "t1");
+        assert_eq!(marks(&secret), x);
+        let narrowed = with(&secret, &installed(&narrow, obeyed("elsewhere")), "t2");
+        assert_eq!(marks(&narrowed), x, "another value is not written");
+        assert_eq!(
+            texts(&narrowed, &["token"]),
+            [Some("t2".to_owned())],
+            "it goes on being rotated"
+        );
+        let widened = with(&narrowed, &installed(&wide, obeyed("y")), "t2");
+        assert_eq!(
+            marks(&widened),
+            [Some("y".to_owned()), Some("y".to_owned())]
         );
     }
 

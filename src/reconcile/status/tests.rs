@@ -1,6 +1,9 @@
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 
 use super::*;
+use crate::directory::secret_metadata::InstallationMetadata;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::reconcile::fleet::Rollout;
 use crate::resources::{Day, Kind, Moment, PreviousToken};
@@ -176,6 +179,49 @@ spec:
         client.contains("\"jenkins.io/x\" in spec.authentication.secret.template.annotations")
             && client.ends_with("to spec.limits.secretMetadata.annotations"),
         "{client}"
+    );
+}
+
+#[test]
+fn a_key_that_only_the_installation_does_not_allow_leaves_the_object_ready_too() {
+    let mut world = World::new("");
+    let lists = r#"{"allowedLabels": ["team"], "allowedAnnotations": ["team"]}"#;
+    world.directory = world.directory.with_settings(Settings {
+        secret_metadata: Arc::new(InstallationMetadata::parse(lists).unwrap()),
+        ..Settings::default()
+    });
+    world.apply(QUICKSTART);
+    world.apply(
+        "
+apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: platform}
+spec:
+  issuer: https://id.example.com/id
+  access: {clients: {from: All}, scopes: {from: All}}
+  limits: {secretMetadata: {labels: [owner]}}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: ServiceAccessToken
+metadata: {name: nightly, namespace: blue}
+spec:
+  clientRef: {name: shop}
+  scopes: [orders.read]
+  secret: {template: {labels: {team: blue, owner: helm}}}
+",
+    );
+    let status = token_status(&world, &live("ServiceAccessToken", 1), &done(), 0);
+    let conditions = status["status"]["conditions"].as_array().unwrap();
+    let ready = conditions.iter().find(|it| it["type"] == "Ready").unwrap();
+    assert_eq!(
+        (&ready["status"], &ready["reason"], &ready["message"]),
+        (
+            &json!("True"),
+            &json!("Ready"),
+            &json!(
+                "the label \"owner\" in spec.secret.template.labels is not written: the installation's chart value secrets.allowedLabels does not list it, and a Secret that has it keeps it; remove it, or ask the administrators of the installation to add it to the chart value secrets.allowedLabels"
+            )
+        )
     );
 }
 

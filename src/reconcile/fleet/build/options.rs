@@ -7,12 +7,13 @@ use serde::Deserialize;
 
 use super::super::Installation;
 use super::Issuer;
+use crate::directory::listed::Names;
 use crate::directory::{Problem, Reason};
 use crate::resources::{
     HttpRouteOptions, IdentitySpec, IngressOptions, PodOptions, ServiceOptions, ServiceType,
 };
 
-/// Any name.
+/// Any key of a taint.
 const ANY: &str = "*";
 
 /// What Identities may ask for. A list that is not given allows anything.
@@ -47,39 +48,6 @@ pub struct Allowed {
     pub resources: Names,
     /// `StorageClass`es.
     pub storage_class_names: Names,
-}
-
-/// A list of names. One that ends in `*` stands for every name that begins with the rest.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Names(Vec<String>);
-
-impl Default for Names {
-    fn default() -> Self {
-        Self(vec![ANY.to_owned()])
-    }
-}
-
-impl Names {
-    fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|entry| match entry.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
-            None => entry == name,
-        })
-    }
-
-    /// As of a list of hosts.
-    fn has_host(&self, host: &str) -> bool {
-        let is_it = |entry: &String| match entry.strip_prefix('*') {
-            Some(end) => host.ends_with(end),
-            None => entry == host,
-        };
-        self.0.iter().any(is_it)
-    }
-
-    fn has_any(&self) -> bool {
-        self.0.iter().any(|entry| entry == ANY)
-    }
 }
 
 impl Allowed {
@@ -286,41 +254,6 @@ fn refusal(what: &str, name: impl fmt::Display, value: &str, path: &'static str)
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn names(list: &[&str]) -> Names {
-        Names(list.iter().map(|&it| it.to_owned()).collect())
-    }
-
-    #[test]
-    fn a_name_is_allowed_whole_or_by_its_beginning() {
-        for (list, name, is_allowed) in [
-            (&["a"][..], "a", true),
-            (&["a"], "ab", false),
-            (&["a*"], "ab", true),
-            (&["example.com/*"], "example.com/a", true),
-            (&["example.com/*"], "example.org/a", false),
-            (&["*"], "anything", true),
-            (&[], "anything", false),
-        ] {
-            assert_eq!(names(list).has(name), is_allowed, "{list:?} {name}");
-        }
-    }
-
-    #[test]
-    fn a_host_is_allowed_whole_or_by_its_end() {
-        for (list, host, is_allowed) in [
-            (&["id.example.com"][..], "id.example.com", true),
-            (&["id.example.com"], "an.id.example.com", false),
-            (&["*.example.com"], "id.example.com", true),
-            (&["*.example.com"], "a.id.example.com", true),
-            (&["*.example.com"], "example.com", false),
-            (&["*.example.com"], "evilexample.com", false),
-            (&["*"], "id.example.com", true),
-            (&[], "id.example.com", false),
-        ] {
-            assert_eq!(names(list).has_host(host), is_allowed, "{list:?} {host}");
-        }
-    }
 
     #[test]
     fn a_list_that_is_not_given_allows_anything_and_a_typo_is_refused() {
