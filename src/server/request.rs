@@ -1,6 +1,5 @@
 //! A request on its way through the server, and what every endpoint asks of it.
 
-use std::future::Future as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -179,7 +179,7 @@ async fn operator_and_server_export_their_spans_and_carry_them_on_to_the_api_ser
         panic!("one revocation: {revocations:#?}");
     };
     assert_eq!(hex(&revocation.trace_id), TRACE);
-    assert_carried(&collector, &gateway, "DELETE", &revocation.span_id);
+    assert_carried(&collector, &gateway, "PATCH", &revocation.span_id);
 
     let asked = gateway.asked.lock().unwrap();
     let watches: Vec<_> = asked.iter().filter(|it| it.is_watch).collect();
