@@ -205,7 +205,9 @@ fn judged(kind: Kind, object: &Value) {
         object["spec"]
     );
     assert!(problems.len() <= 100);
-    problems.iter().for_each(|problem| told(problem, object));
+    for problem in &problems {
+        told(problem, object);
+    }
     if conforms {
         match kind {
             Kind::Identity => reads_back::<Identity>(kind, object),
@@ -254,9 +256,9 @@ fn accepted(kind: Kind, object: &Value) {
     for problem in admit::problems(kind, object, &settings) {
         told(&problem, object);
     }
-    schema::ignored(object)
-        .iter()
-        .for_each(|problem| told(problem, object));
+    for problem in &schema::ignored(object) {
+        told(problem, object);
+    }
     let Some(change) = Change::object(kind, object, &settings) else {
         return;
     };

@@ -165,7 +165,7 @@ pub fn is_reserved(key: &str) -> bool {
             .strip_suffix(reserved)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    !FREE_NAMES.contains(&key) && RESERVED_DOMAINS.iter().any(|it| is_within(it))
+    !FREE_NAMES.contains(&key) && RESERVED_DOMAINS.iter().any(is_within)
 }
 
 impl Directory {

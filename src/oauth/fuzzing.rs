@@ -203,7 +203,7 @@ fn naive_token<'a>(authorization: &[&'a [u8]], keys: &[&'a [u8]]) -> Result<&'a 
         ([], [key]) => key,
         ([header], []) => {
             let (scheme, rest) = cut(header, b" ");
-            if scheme.to_ascii_lowercase() != b"bearer" {
+            if !scheme.eq_ignore_ascii_case(b"bearer") {
                 return Err(Unusable::Missing);
             }
             rest

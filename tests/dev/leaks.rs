@@ -89,16 +89,16 @@ fn no_secret_is_written_wherever_in_a_request_a_caller_puts_it() {
         let system_user = "  systemUser: {name: backend}\n";
         let reference = "  authentication: {secret: {existingRef: {name: vault, key: password}}}\n";
         folder.replace(SHOP, system_user, &format!("{system_user}{reference}"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
+        command.arg("dev").arg(folder.path());
+        command.args(["--log", "trace", "--log-format", form]);
+        let dev = Dev::start_command(command);
         let vault = folder.secret_file("shop", "vault");
         fs::create_dir_all(vault.parent().unwrap()).unwrap();
         fs::write(&vault, format!(
             "apiVersion: v1\nkind: Secret\nmetadata:\n  labels: {{symbolon.dev/client: backend}}\nstringData:\n  password: {BROUGHT}\n"
         ))
         .unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
-        command.arg("dev").arg(folder.path());
-        command.args(["--log", "trace", "--log-format", form]);
-        let dev = Dev::start_command(command);
         let client = Client {
             id: "shop.backend".to_owned(),
             secret: BROUGHT.to_owned(),

@@ -60,7 +60,7 @@ mod tests {
         let guard = log.start();
         for _ in 0..1000 {
             tracing::warn!(target: "h2::proto::ping_pong", "recv PING ack that we never sent");
-            tracing::warn!(target: "symbolon::server", "ours");
+            tracing::warn!(target: "symbolon::a", "ours");
             tracing::debug!(target: "h2::codec", "asked for");
         }
         drop(guard);
