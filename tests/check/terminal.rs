@@ -448,7 +448,8 @@ fn words_are_in_proportion_to_what_is_judged() {
                 "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {{name: {name}}}\nspec: {{{}}}",
                 (0..15_000)
                     .map(|n| format!("a{n}: 1, "))
-                    .collect::<String>()
+                    .collect::<Vec<_>>()
+                    .concat()
             ),
         ),
         (
