@@ -140,13 +140,14 @@ fn fifos_and_devices_in_the_folders_neither_hang_nor_end_it() {
     Dev::start(&folder).terminate();
     for put in ["fifo", "/dev/zero", "/proc/self/mem"] {
         let at = |name: &str| {
-            let path = folder.file(name);
-            let _ = fs::remove_file(&path);
+            // At once: a Secret that is absent for a moment is made again.
+            let (path, beside) = (folder.file(name), folder.file(&format!("{name}.new")));
             if put == "fifo" {
-                make_fifo(&path);
+                make_fifo(&beside);
             } else {
-                symlink(put, &path).unwrap();
+                symlink(put, &beside).unwrap();
             }
+            fs::rename(&beside, &path).unwrap();
         };
         at("a.yaml");
         at(".symbolon/secrets/shop/other.yaml");
