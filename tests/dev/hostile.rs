@@ -164,7 +164,10 @@ fn fifos_and_devices_in_the_folders_neither_hang_nor_end_it() {
         folder.replace(SHOP, "displayName: ", "displayName: Other ");
         dev.line_with(&["backend-client.yaml: ", "remove it"]);
         fs::remove_file(folder.file(".symbolon/secrets/shop/backend-client.yaml")).unwrap();
-        Client::of(&folder.secret("shop", "backend-client", "client-secret")).token();
+        let client = Client::of(&folder.secret("shop", "backend-client", "client-secret"));
+        eventually("the new secret is accepted", || {
+            (client.ask(&[]).0 == 200).then_some(())
+        });
         assert!(dev.terminate().0.success());
     }
     for name in [".lock", "uids.json"] {
