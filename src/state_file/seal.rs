@@ -28,7 +28,7 @@ impl Seal {
         let mut secret = Zeroizing::new([0; LENGTH]);
         let made = rand::fill(&mut *secret);
         made.map_err(|_| io::Error::other("the system has no random bytes"))?;
-        let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(*secret));
+        let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(secret.as_slice()));
         Ok((Self::of(&secret), text))
     }
 

@@ -140,14 +140,14 @@ fn fifos_and_devices_in_the_folders_neither_hang_nor_end_it() {
     Dev::start(&folder).terminate();
     for put in ["fifo", "/dev/zero", "/proc/self/mem"] {
         let at = |name: &str| {
-            // In one step: a Secret that is deleted is written again at once.
-            let aside = folder.file("aside");
+            // At once: a Secret that is absent for a moment is made again.
+            let (path, beside) = (folder.file(name), folder.file(&format!("{name}.new")));
             if put == "fifo" {
-                make_fifo(&aside);
+                make_fifo(&beside);
             } else {
-                symlink(put, &aside).unwrap();
+                symlink(put, &beside).unwrap();
             }
-            fs::rename(&aside, folder.file(name)).unwrap();
+            fs::rename(&beside, &path).unwrap();
         };
         at("a.yaml");
         at(".symbolon/secrets/shop/other.yaml");
@@ -164,7 +164,10 @@ fn fifos_and_devices_in_the_folders_neither_hang_nor_end_it() {
         folder.replace(SHOP, "displayName: ", "displayName: Other ");
         dev.line_with(&["backend-client.yaml: ", "remove it"]);
         fs::remove_file(folder.file(".symbolon/secrets/shop/backend-client.yaml")).unwrap();
-        Client::of(&folder.secret("shop", "backend-client", "client-secret")).token();
+        let client = Client::of(&folder.secret("shop", "backend-client", "client-secret"));
+        eventually("the new secret is accepted", || {
+            (client.ask(&[]).0 == 200).then_some(())
+        });
         assert!(dev.terminate().0.success());
     }
     for name in [".lock", "uids.json"] {
