@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::Limits;
 
@@ -15,7 +15,7 @@ use super::Limits;
 pub(super) const AGES: usize = 5;
 /// A peer that has taken nothing of an answer for so long may lose its connection to another.
 const STALL: Duration = Duration::from_secs(1);
-/// What an answer costs beside its bytes: the stream, its task and its head.
+/// What an answer or a waiting request costs beside its bytes: the stream, its task and its head.
 const PER_ANSWER: usize = 2 << 10;
 /// What a socket costs whose peer does not read: the kernel's two buffers, full.
 const PER_BLOCKED: usize = 64 << 10;
@@ -33,6 +33,8 @@ pub(super) struct Load {
     /// How long a handler may be at work before its peer is held responsible, in milliseconds.
     patience: u64,
     most: usize,
+    /// Turns of each connection.
+    turns: usize,
     charged: AtomicUsize,
     /// There is more than `most`.
     pub(super) exceeded: Notify,
@@ -44,6 +46,7 @@ impl Load {
             started: Instant::now(),
             patience: millis(limits.revocation + STALL),
             most: limits.held_bytes,
+            turns: limits.turns,
             charged: AtomicUsize::new(0),
             exceeded: Notify::new(),
         }
@@ -96,17 +99,27 @@ pub(super) struct Activity {
     unsent: AtomicU32,
     by_age: [AtomicU32; AGES],
     age: AtomicUsize,
-    /// When an answer was last taken, or the first began to wait.
-    taken: AtomicU64,
-    /// The socket takes no more, and since when.
+    /// Since when some answer has waited, whichever it was.
+    unsent_since: AtomicU64,
+    /// Answers that the peer has taken, and answers that it gave up before it had taken them.
+    pub(super) taken: AtomicU64,
+    pub(super) given_up: AtomicU64,
+    /// The socket takes no more.
     pub(super) blocked: AtomicBool,
-    blocked_at: AtomicU64,
+    /// The socket has not taken all that was written, and since when.
+    unflushed: AtomicBool,
+    unflushed_since: AtomicU64,
+    /// Requests of HTTP/2 that may be answered at once, or whose answers may wait.
+    turns: Arc<Semaphore>,
     /// Bytes of this connection in the port's load; of them what a table of header fields may pin.
     charged: AtomicUsize,
     pinned: AtomicUsize,
     /// Told when the connection has to end for another.
     ended: Notify,
 }
+
+/// The turn of a request of HTTP/2, which its answer keeps until the peer has taken it.
+pub(super) type Turn = OwnedSemaphorePermit;
 
 /// One request of a connection being answered.
 pub(super) struct Answering(Arc<Activity>);
@@ -117,11 +130,21 @@ pub(super) struct Unsent {
     activity: Arc<Activity>,
     age: usize,
     bytes: usize,
+    is_taken: bool,
+    turn: Option<Turn>,
+}
+
+/// Memory that a request holds while it waits for its turn.
+#[derive(Debug)]
+pub(super) struct Held {
+    activity: Arc<Activity>,
+    bytes: usize,
 }
 
 impl Activity {
     pub fn new(load: Arc<Load>) -> Self {
         let now = load.now();
+        let turns = Arc::new(Semaphore::new(load.turns));
         Self {
             load,
             requests: AtomicU64::new(0),
@@ -134,9 +157,13 @@ impl Activity {
             unsent: AtomicU32::new(0),
             by_age: std::array::from_fn(|_| AtomicU32::new(0)),
             age: AtomicUsize::new(0),
-            taken: AtomicU64::new(now),
+            unsent_since: AtomicU64::new(now),
+            taken: AtomicU64::new(0),
+            given_up: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
-            blocked_at: AtomicU64::new(now),
+            unflushed: AtomicBool::new(false),
+            unflushed_since: AtomicU64::new(now),
+            turns,
             charged: AtomicUsize::new(0),
             pinned: AtomicUsize::new(0),
             ended: Notify::new(),
@@ -144,21 +171,46 @@ impl Activity {
     }
 
     /// A request came.
-    pub fn begin(self: &Arc<Self>, is_http2: bool) -> Answering {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+    pub fn came(&self, is_http2: bool) {
         self.reading.store(false, Ordering::Relaxed);
         if is_http2 {
             self.is_http2.store(true, Ordering::Relaxed);
             self.read.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// A request that came is answered from now on. One that waits for its turn is not: its peer could keep it waiting.
+    pub fn begin(self: &Arc<Self>) -> Answering {
+        self.requests.fetch_add(1, Ordering::Relaxed);
         Answering(Arc::clone(self))
+    }
+
+    /// A turn, if there is one now.
+    pub fn try_turn(&self) -> Option<Turn> {
+        Arc::clone(&self.turns).try_acquire_owned().ok()
+    }
+
+    /// Waits for a turn. Requests have theirs in the order in which they came.
+    pub async fn turn(&self) -> Option<Turn> {
+        // It is never closed.
+        Arc::clone(&self.turns).acquire_owned().await.ok()
+    }
+
+    /// A request with a head of `bytes` waits for its turn.
+    pub fn hold(self: &Arc<Self>, bytes: usize) -> Held {
+        let bytes = bytes + PER_ANSWER;
+        self.charge(bytes);
+        Held {
+            activity: Arc::clone(self),
+            bytes,
+        }
     }
 
     /// An answer of `bytes` was made.
     pub fn made(self: &Arc<Self>, bytes: usize) -> Unsent {
         if self.unsent.fetch_add(1, Ordering::Relaxed) == 0 {
             let now = self.touched.load(Ordering::Relaxed);
-            self.taken.store(now, Ordering::Relaxed);
+            self.unsent_since.store(now, Ordering::Relaxed);
         }
         let age = self.age.load(Ordering::Relaxed) % AGES;
         if let Some(slot) = self.by_age.get(age) {
@@ -170,6 +222,8 @@ impl Activity {
             activity: Arc::clone(self),
             age,
             bytes,
+            is_taken: false,
+            turn: None,
         }
     }
 
@@ -180,7 +234,7 @@ impl Activity {
 
     /// Whether the port holds too much, and this connection's peer has part in it.
     pub fn is_excessive(&self) -> bool {
-        self.unsent.load(Ordering::Relaxed) > 0 && self.load.excess() > 0
+        self.has_unsent() && self.load.excess() > 0
     }
 
     /// Bytes came.
@@ -211,18 +265,36 @@ impl Activity {
         self.touched.store(self.load.now(), Ordering::Relaxed);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.written.fetch_add(bytes, Ordering::Relaxed);
+        self.unblock();
+    }
+
+    /// The socket takes no more.
+    pub fn cannot_write(&self) {
+        if !self.unflushed.swap(true, Ordering::Relaxed) {
+            let now = self.load.now();
+            self.unflushed_since.store(now, Ordering::Relaxed);
+        }
+        if !self.blocked.swap(true, Ordering::Relaxed) {
+            self.charge(PER_BLOCKED);
+        }
+    }
+
+    /// The socket has taken all that was written.
+    pub fn has_flushed(&self) {
+        self.unflushed.store(false, Ordering::Relaxed);
+        self.unblock();
+    }
+
+    fn unblock(&self) {
         if self.blocked.load(Ordering::Relaxed) {
             self.blocked.store(false, Ordering::Relaxed);
             self.release(PER_BLOCKED);
         }
     }
 
-    /// The socket takes no more.
-    pub fn cannot_write(&self) {
-        if !self.blocked.swap(true, Ordering::Relaxed) {
-            self.blocked_at.store(self.load.now(), Ordering::Relaxed);
-            self.charge(PER_BLOCKED);
-        }
+    /// Whether some answer waits to be taken.
+    pub fn has_unsent(&self) -> bool {
+        self.unsent.load(Ordering::Relaxed) > 0
     }
 
     /// Another look's time has passed. Whether some answer has waited for all of them.
@@ -237,19 +309,42 @@ impl Activity {
     }
 
     /// Since when the connection is of no use, by [`Load::now`]; `None`: a request is under way and its peer has part in
-    /// it.
+    /// it. A peer that has not caught up with its answers for [`STALL`] is of none, whatever it takes or gives up of them
+    /// and whatever else it asks.
     pub fn idle_since(&self, now: u64) -> Option<u64> {
         let of = |time: &AtomicU64| time.load(Ordering::Relaxed);
-        let (since, patience) = if of(&self.requests) != of(&self.answered) {
-            (of(&self.touched), self.load.patience)
-        } else if self.blocked.load(Ordering::Relaxed) {
-            (of(&self.blocked_at), millis(STALL))
-        } else if self.unsent.load(Ordering::Relaxed) > 0 {
-            (of(&self.taken), millis(STALL))
+        let is_over = |since: u64, patience| now.saturating_sub(since) >= patience;
+        let behind = self.behind_since();
+        if let Some(since) = behind.filter(|since| is_over(*since, millis(STALL))) {
+            return Some(since);
+        }
+        let patience = if of(&self.requests) != of(&self.answered) {
+            self.load.patience
+        } else if behind.is_some() {
+            return None;
         } else {
-            (of(&self.touched), 0)
+            0
         };
-        (now.saturating_sub(since) >= patience).then_some(since)
+        let since = of(&self.touched);
+        is_over(since, patience).then_some(since)
+    }
+
+    /// Since when it may be given up to a caller that holds less, though its peer may be taking answers: it has answered
+    /// all requests. A peer that takes an answer and asks again at once looks as if it kept up.
+    pub fn answered_since(&self) -> Option<u64> {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let is_answered = of(&self.requests) == of(&self.answered);
+        let since = self.behind_since().unwrap_or_else(|| of(&self.touched));
+        is_answered.then_some(since)
+    }
+
+    /// Since when the peer has not taken all of its answers.
+    fn behind_since(&self) -> Option<u64> {
+        let unsent = self.has_unsent().then_some(&self.unsent_since);
+        let is_unflushed = self.unflushed.load(Ordering::Relaxed);
+        let unflushed = is_unflushed.then_some(&self.unflushed_since);
+        let times = unsent.into_iter().chain(unflushed);
+        times.map(|time| time.load(Ordering::Relaxed)).min()
     }
 
     /// Bytes that it makes the port hold.
@@ -291,6 +386,33 @@ impl Drop for Answering {
     }
 }
 
+impl Unsent {
+    /// The same, keeping the turn of its request.
+    pub fn with(mut self, turn: Option<Turn>) -> Self {
+        self.turn = turn;
+        self
+    }
+
+    /// The socket has taken all of it.
+    pub fn is_taken(&mut self) {
+        self.is_taken = true;
+    }
+}
+
+impl Held {
+    /// So many bytes of the body came.
+    pub fn grow(&mut self, bytes: usize) {
+        self.activity.charge(bytes);
+        self.bytes += bytes;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.activity.release(self.bytes);
+    }
+}
+
 impl Drop for Unsent {
     fn drop(&mut self) {
         let activity = &self.activity;
@@ -298,9 +420,12 @@ impl Drop for Unsent {
         if let Some(slot) = activity.by_age.get(self.age) {
             slot.fetch_sub(1, Ordering::Relaxed);
         }
-        // Bytes have just gone, or the stream was reset by some that came.
-        let touched = activity.touched.load(Ordering::Relaxed);
-        activity.taken.store(touched, Ordering::Relaxed);
+        let count = if self.is_taken {
+            &activity.taken
+        } else {
+            &activity.given_up
+        };
+        count.fetch_add(1, Ordering::Relaxed);
         activity.release(self.bytes);
     }
 }
@@ -323,7 +448,7 @@ mod tests {
         let activity = Arc::new(Activity::default());
         activity.touched.store(7, Ordering::Relaxed);
         assert_eq!(activity.idle_since(7), Some(7));
-        let answering = activity.begin(false);
+        let answering = activity.begin();
         assert_eq!(activity.idle_since(8), None, "a request is under way");
         assert_eq!(
             activity.idle_since(LONG),
@@ -338,17 +463,78 @@ mod tests {
     fn a_peer_that_takes_no_answer_or_no_bytes_is_told_from_one_that_reads() {
         let activity = Arc::new(Activity::default());
         let (first, second) = (activity.made(10), activity.made(10));
-        activity.taken.store(100, Ordering::Relaxed);
+        assert!(activity.answered_since().is_some());
+        activity.unsent_since.store(100, Ordering::Relaxed);
         assert_eq!(activity.idle_since(1099), None);
         assert_eq!(activity.idle_since(1100), Some(100));
+        drop((first, second));
         activity.touched.store(1000, Ordering::Relaxed);
-        drop(first);
-        assert_eq!(activity.idle_since(1100), None, "it has just taken one");
-        drop(second);
+        let _third = activity.made(10);
+        assert_eq!(activity.idle_since(1999), None, "it has caught up");
+        assert_eq!(activity.idle_since(2000), Some(1000));
+    }
+
+    #[test]
+    fn a_peer_that_gives_up_or_takes_one_answer_while_another_waits_has_not_caught_up() {
+        let activity = Arc::new(Activity::default());
+        let mut waiting = activity.made(10);
+        activity.unsent_since.store(100, Ordering::Relaxed);
+        for now in [500, 1000, 1500] {
+            activity.touched.store(now, Ordering::Relaxed);
+            waiting = activity.made(10);
+        }
+        assert_eq!(activity.given_up.load(Ordering::Relaxed), 3);
+        assert_eq!(activity.idle_since(1500), Some(100));
+        let _answering = activity.begin();
+        assert_eq!(
+            activity.idle_since(1500),
+            Some(100),
+            "a request under way does not help"
+        );
+        assert_eq!(activity.answered_since(), None);
+        waiting.is_taken();
+        drop(waiting);
+        assert_eq!(activity.taken.load(Ordering::Relaxed), 1);
+        assert_eq!(activity.idle_since(1500), None);
+    }
+
+    #[test]
+    fn a_socket_that_takes_a_little_is_behind_until_it_has_taken_all() {
+        let activity = Arc::new(Activity::default());
         activity.cannot_write();
-        let blocked_at = activity.blocked_at.load(Ordering::Relaxed);
-        assert_eq!(activity.idle_since(blocked_at + 999), None);
-        assert_eq!(activity.idle_since(blocked_at + 1000), Some(blocked_at));
+        activity.unflushed_since.store(100, Ordering::Relaxed);
+        activity.has_written(1);
+        assert_eq!(activity.idle_since(1099), None);
+        activity.cannot_write();
+        assert_eq!(activity.idle_since(1100), Some(100));
+        activity.has_flushed();
+        assert_eq!(activity.weight(), 0);
+        activity.touched.store(1100, Ordering::Relaxed);
+        assert_eq!(activity.idle_since(1100), Some(1100), "it is idle");
+    }
+
+    #[test]
+    fn a_waiting_request_is_charged_with_what_came_of_it() {
+        let activity = Arc::new(Activity::default());
+        let mut held = activity.hold(10);
+        held.grow(100);
+        assert_eq!(activity.weight(), PER_ANSWER + 110);
+        drop(held);
+        assert_eq!(activity.weight(), 0);
+    }
+
+    #[test]
+    fn an_answer_keeps_the_turn_of_its_request_until_it_is_taken() {
+        let limits = Limits {
+            turns: 1,
+            ..Limits::default()
+        };
+        let activity = Arc::new(Activity::new(Arc::new(Load::new(&limits))));
+        let turn = activity.try_turn();
+        let unsent = activity.made(10).with(turn);
+        assert!(activity.try_turn().is_none());
+        drop(unsent);
+        assert!(activity.try_turn().is_some());
     }
 
     #[test]
@@ -380,7 +566,7 @@ mod tests {
         activity.has_read(5 << 20);
         assert_eq!(activity.weight(), 0, "HTTP/1 pins nothing");
         for _ in 0..10_000 {
-            drop(activity.begin(true));
+            activity.came(true);
             activity.has_read(USUAL_REQUEST);
         }
         assert_eq!(activity.weight(), 0, "usual requests pin next to nothing");

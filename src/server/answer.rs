@@ -19,7 +19,7 @@ pub(super) struct Answer {
 /// Bytes of a body. The last owner of the account is whoever holds these bytes.
 pub(super) struct Chunk {
     bytes: Bytes,
-    _unsent: Option<Unsent>,
+    unsent: Option<Unsent>,
 }
 
 impl Answer {
@@ -47,7 +47,7 @@ impl hyper::body::Body for Answer {
         // All bodies here are one frame.
         let chunk = |bytes| Chunk {
             bytes,
-            _unsent: self.unsent.take(),
+            unsent: self.unsent.take(),
         };
         frame.map(|frame| frame.map(|frame| frame.map(|frame| frame.map_data(chunk))))
     }
@@ -72,5 +72,10 @@ impl Buf for Chunk {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
+        if !self.bytes.has_remaining()
+            && let Some(unsent) = &mut self.unsent
+        {
+            unsent.is_taken();
+        }
     }
 }

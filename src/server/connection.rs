@@ -21,6 +21,8 @@ const LOOKS: u32 = 4;
 const _: () = assert!(AGES == LOOKS as usize + 1);
 /// What a peer must take of its answers while they wait, in bytes a second.
 const LEAST_RATE: u128 = 512;
+/// More answers than this that a peer gives up between two looks, and it is taken for one that never reads.
+const MOST_GIVEN_UP: u64 = 100;
 /// How long a connection may still bring a request after the server began to close.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
 
@@ -52,6 +54,10 @@ pub(super) struct Watchdog {
     written: u64,
     /// For how long the peer has taken too little.
     unread: Duration,
+    /// Answers that the peer had taken and given up at the last look.
+    answers: (u64, u64),
+    /// For how long the peer has given up more answers than it took.
+    refusing: Duration,
     /// Since when answers have not grown older.
     aged: Duration,
 }
@@ -67,6 +73,8 @@ impl Watchdog {
             quiet: Duration::ZERO,
             written: 0,
             unread: Duration::ZERO,
+            answers: (0, 0),
+            refusing: Duration::ZERO,
             aged: Duration::ZERO,
         }
     }
@@ -120,7 +128,7 @@ impl Watchdog {
     }
 
     /// Whether the peer has not taken an answer within the deadline: nothing or too little of what waits, or not one of
-    /// many.
+    /// many; or it asks and gives up what it asked for.
     fn is_unread(&mut self, activity: &Activity) -> bool {
         let written = activity.written.load(Ordering::Relaxed);
         let taken = written - std::mem::replace(&mut self.written, written);
@@ -136,7 +144,23 @@ impl Watchdog {
             self.aged = Duration::ZERO;
             is_old = activity.grow_older();
         }
-        is_old || self.unread >= self.head_deadline
+        is_old || self.unread >= self.head_deadline || self.is_refusing(activity)
+    }
+
+    fn is_refusing(&mut self, activity: &Activity) -> bool {
+        let answers = (
+            activity.taken.load(Ordering::Relaxed),
+            activity.given_up.load(Ordering::Relaxed),
+        );
+        let before = std::mem::replace(&mut self.answers, answers);
+        let (taken, given_up) = (answers.0 - before.0, answers.1 - before.1);
+        if given_up > taken || (taken == 0 && activity.has_unsent()) {
+            self.refusing += self.period;
+        } else {
+            self.refusing = Duration::ZERO;
+        }
+        let is_flood = given_up > MOST_GIVEN_UP && given_up > taken;
+        is_flood || (given_up > 0 && self.refusing >= self.head_deadline)
     }
 }
 
@@ -203,9 +227,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flush = Pin::new(&mut self.stream).poll_flush(context);
-        if flush.is_pending() {
+        match &flush {
+            Poll::Ready(Ok(())) => self.activity.has_flushed(),
+            Poll::Ready(Err(_)) => {}
             // TLS has records that the socket does not take.
-            self.activity.cannot_write();
+            Poll::Pending => self.activity.cannot_write(),
         }
         flush
     }
@@ -217,6 +243,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::activity::Unsent;
     use super::*;
 
     fn watchdog() -> Watchdog {
@@ -225,6 +252,10 @@ mod tests {
             idle: Duration::from_secs(20),
             ..Limits::default()
         })
+    }
+
+    fn take(mut answer: Unsent) {
+        answer.is_taken();
     }
 
     fn looks(watchdog: &mut Watchdog, activity: &Activity, count: usize) -> Vec<Fate> {
@@ -242,7 +273,7 @@ mod tests {
     #[test]
     fn a_head_that_does_not_end_ends_the_connection_even_after_other_requests() {
         let activity = Arc::new(Activity::default());
-        drop(activity.begin(false));
+        drop(activity.begin());
         activity.reading.store(true, Ordering::Relaxed);
         assert_eq!(
             looks(&mut watchdog(), &activity, 5),
@@ -253,7 +284,7 @@ mod tests {
     #[test]
     fn a_request_being_answered_is_waited_for() {
         let activity = Arc::new(Activity::default());
-        let answering = activity.begin(false);
+        let answering = activity.begin();
         activity.reading.store(true, Ordering::Relaxed);
         assert!(
             looks(&mut watchdog(), &activity, 100)
@@ -270,7 +301,8 @@ mod tests {
     #[test]
     fn a_quiet_connection_is_closed_and_then_cut_off() {
         let activity = Arc::new(Activity::default());
-        drop(activity.begin(true));
+        activity.came(true);
+        drop(activity.begin());
         activity.reading.store(true, Ordering::Relaxed);
         let mut watchdog = watchdog();
         assert!(
@@ -288,13 +320,13 @@ mod tests {
     #[test]
     fn a_peer_that_takes_nothing_of_what_waits_is_cut_off_and_one_that_reads_slowly_is_not() {
         let activity = Arc::new(Activity::default());
-        drop(activity.begin(false));
+        drop(activity.begin());
         let mut watchdog = watchdog();
         for _ in 0..20 {
             // A window of the peer that opens now and then, for enough.
             activity.has_written(2000);
             activity.cannot_write();
-            drop(activity.begin(false));
+            drop(activity.begin());
             assert_eq!(watchdog.look(&activity), Fate::Stay);
         }
         assert_eq!(
@@ -309,16 +341,36 @@ mod tests {
         let _unread = activity.made(100);
         let mut watchdog = watchdog();
         for _ in 0..LOOKS {
-            drop((activity.begin(true), activity.made(100)));
+            drop(activity.begin());
+            take(activity.made(100));
             assert_eq!(watchdog.look(&activity), Fate::Stay);
         }
         assert_eq!(watchdog.look(&activity), Fate::Unread);
     }
 
     #[test]
+    fn a_peer_that_gives_up_more_answers_than_it_takes_is_cut_off() {
+        let activity = Arc::new(Activity::default());
+        let mut watchdog = watchdog();
+        let mut give_up = |count: usize| {
+            for _ in 0..count {
+                drop(activity.made(100));
+            }
+            drop(activity.begin());
+            take(activity.made(100));
+            watchdog.look(&activity)
+        };
+        assert_eq!([give_up(2), give_up(1)], [Fate::Stay; 2], "as many");
+        assert_eq!([give_up(2), give_up(2), give_up(2)], [Fate::Stay; 3]);
+        assert_eq!(give_up(2), Fate::Unread);
+        assert_eq!(give_up(1), Fate::Stay);
+        assert_eq!(give_up(101), Fate::Unread);
+    }
+
+    #[test]
     fn while_closing_a_connection_may_bring_one_more_request() {
         let activity = Arc::new(Activity::default());
-        drop(activity.begin(false));
+        drop(activity.begin());
         let mut watchdog = watchdog();
         watchdog.close();
         assert_eq!(
@@ -326,7 +378,7 @@ mod tests {
             Fate::Stay,
             "a request came just before"
         );
-        drop(activity.begin(false));
+        drop(activity.begin());
         assert_eq!(watchdog.look(&activity), Fate::Stay);
         assert_eq!(watchdog.look(&activity), Fate::Close);
     }

@@ -21,10 +21,14 @@ pub struct Limits {
     pub handshakes: usize,
     /// TLS handshakes of one address, unless it is a trusted proxy.
     pub handshakes_per_peer: usize,
-    /// Requests of one HTTP/2 connection at once; the peer is told, and opens further connections if it needs to.
+    /// Requests of one HTTP/2 connection at once; the peer is told, and opens further connections if it needs to. Clients
+    /// open 100 before they are told (RFC 9113 section 6.5.2).
     pub streams: u32,
-    /// Bytes that peers make the server hold: answers that they do not take, full buffers of their sockets, and what
-    /// tables of header fields of HTTP/2 may pin. Beyond it connections of the peer that holds most are ended.
+    /// Of them those that are answered, or whose answers the peer has not taken. The others wait, and take no place among
+    /// `requests` and `slow_bodies` meanwhile.
+    pub turns: usize,
+    /// Bytes that peers make the server hold: answers that they do not take, requests that wait for their turn, full
+    /// buffers of their sockets, and what tables of header fields of HTTP/2 may pin. Beyond it connections of the peer that holds most are ended.
     pub held_bytes: usize,
     /// Requests being answered; one more is told 503.
     pub requests: usize,
@@ -33,7 +37,7 @@ pub struct Limits {
     /// Requests whose bodies are still on their way. They have no place among `requests`, so that slow senders do not
     /// keep others from being answered. One more ends the stalest of a caller that has more; else it is told 503.
     pub slow_bodies: usize,
-    /// Such requests of one caller.
+    /// Such requests of one caller, once three quarters of `slow_bodies` are taken.
     pub slow_bodies_per_peer: usize,
     /// The longest URI, in bytes.
     pub uri: usize,
@@ -63,7 +67,8 @@ impl Default for Limits {
             health_connections: HEALTH_CONNECTIONS,
             handshakes: 1024,
             handshakes_per_peer: 256,
-            streams: 32,
+            streams: 100,
+            turns: 32,
             held_bytes: 128 << 20,
             requests: 2048,
             requests_per_peer: 512,
@@ -82,18 +87,26 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The defaults for a process that may have `files` files open: connections are files.
+    /// The defaults for a process that may have `files` files open: connections are files. What is under way on them is
+    /// bounded to a part of them, so that it cannot keep all in use.
     #[must_use]
     pub fn within(files: usize) -> Self {
         let health = (files / 16).clamp(16, HEALTH_CONNECTIONS);
         let connections = files
             .saturating_sub(OTHER_FILES + health)
             .clamp(16, CONNECTIONS);
+        let defaults = Self::default();
+        let handshakes = defaults.handshakes.min(connections / 4);
+        let slow_bodies = defaults.slow_bodies.min(connections / 4);
         Self {
             connections,
             connections_per_peer: connections / 2,
             health_connections: health,
-            ..Self::default()
+            handshakes,
+            handshakes_per_peer: (handshakes / 4).max(1),
+            slow_bodies,
+            slow_bodies_per_peer: (slow_bodies / 8).max(1),
+            ..defaults
         }
     }
 }
@@ -112,7 +125,10 @@ mod tests {
             assert_eq!(rest, OTHER_FILES, "{files}");
             assert!(limits.health_connections >= 16 && limits.connections >= 100);
             assert_eq!(limits.connections_per_peer, limits.connections / 2);
+            assert!(limits.slow_bodies <= limits.connections / 4);
+            assert!(limits.handshakes <= limits.connections / 4);
         }
-        assert!(Limits::within(0).connections > 0);
+        let least = Limits::within(0);
+        assert!(least.connections > 0 && least.slow_bodies > 0 && least.handshakes > 0);
     }
 }

@@ -30,12 +30,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
-use super::activity::Activity;
+use super::activity::{Activity, Turn};
 use super::answer::Answer;
 use super::connection::{Fate, Watchdog, Watched};
 use super::port::{MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
-use super::{App, Limits, health, reply};
+use super::{App, Limits, health, reply, turns};
 
 /// How often keys are looked at for what their times say.
 const KEY_PERIOD: Duration = Duration::from_secs(5);
@@ -63,11 +63,7 @@ enum Phase {
 
 /// Answers requests of one port.
 trait Handler: Clone + Send + Sync + 'static {
-    fn handle(
-        self,
-        peer: IpAddr,
-        request: Request<Incoming>,
-    ) -> impl Future<Output = Response> + Send;
+    fn handle(self, peer: IpAddr, request: Request<Body>) -> impl Future<Output = Response> + Send;
     /// Counts connections.
     fn connected(&self, by: i64);
     /// A connection or a request was turned away, or a connection was ended before its time.
@@ -79,8 +75,8 @@ trait Handler: Clone + Send + Sync + 'static {
 }
 
 impl Handler for App {
-    async fn handle(self, peer: IpAddr, request: Request<Incoming>) -> Response {
-        self.answer(Some(peer), request.map(Body::new)).await
+    async fn handle(self, peer: IpAddr, request: Request<Body>) -> Response {
+        self.answer(Some(peer), request).await
     }
 
     fn connected(&self, by: i64) {
@@ -104,8 +100,8 @@ impl Handler for App {
 struct Health(axum::Router);
 
 impl Handler for Health {
-    async fn handle(mut self, _: IpAddr, request: Request<Incoming>) -> Response {
-        match self.0.call(request.map(Body::new)).await {
+    async fn handle(mut self, _: IpAddr, request: Request<Body>) -> Response {
+        match self.0.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
@@ -367,23 +363,23 @@ async fn drive(
     mut phases: watch::Receiver<Phase>,
 ) {
     let activity = Arc::clone(&place.activity);
-    let peer = place.peer;
+    let (peer, most_kept) = (place.peer, place.port.limits.body);
     let service = {
         let (activity, phases, handler) = (Arc::clone(&activity), phases.clone(), handler.clone());
         service_fn(move |request: Request<Incoming>| {
             let version = request.version();
-            let answering = activity.begin(version == Version::HTTP_2);
-            let answer = answer(&handler, &activity, peer, request);
+            activity.came(version == Version::HTTP_2);
+            let answer = answer(&handler, &activity, peer, request, most_kept);
             let (activity, phases) = (Arc::clone(&activity), phases.clone());
             let closes = handler.closes();
             async move {
-                let mut response = answer.await;
-                drop(answering);
+                let (mut response, turn) = answer.await;
                 if version < Version::HTTP_2 && (closes || *phases.borrow() != Phase::Serving) {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
                 }
-                let accounted = |body| Answer::new(body, |bytes| activity.made(bytes));
+                let account = |bytes| activity.made(bytes).with(turn);
+                let accounted = |body| Answer::new(body, account);
                 Ok::<_, Infallible>(response.map(accounted))
             }
         })
@@ -437,20 +433,51 @@ async fn drive(
     handler.connected(-1);
 }
 
-/// Answers a request, unless it asks for more than it may have. In memory of its own: what waits to be sent is small.
+/// An answer, with the turn of its request in HTTP/2.
+type Answered = (Response, Option<Turn>);
+
+/// Answers a request, once it is its turn, unless it asks for more than it may have. Up to `most_kept` bytes of its body
+/// are taken in while it waits. In memory of its own: what waits to be answered or sent is small.
 fn answer(
     handler: &impl Handler,
-    activity: &Activity,
+    activity: &Arc<Activity>,
     peer: IpAddr,
     request: Request<Incoming>,
-) -> BoxFuture<'static, Response> {
+    most_kept: usize,
+) -> BoxFuture<'static, Answered> {
     if request.headers().len() > MAX_HEADERS {
+        drop(activity.begin());
         let refusal = reply::empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-        return Box::pin(ready(refusal));
+        return Box::pin(ready((refusal, None)));
     }
     if activity.is_excessive() {
+        drop(activity.begin());
         handler.turned_away("memory");
-        return Box::pin(ready(reply::overloaded()));
+        return Box::pin(ready((reply::overloaded(), None)));
     }
-    Box::pin(handler.clone().handle(peer, request))
+    let turn = activity.try_turn();
+    if turn.is_some() || !activity.is_http2() {
+        return handle(handler, activity, peer, request.map(Body::new), turn);
+    }
+    let (handler, activity) = (handler.clone(), Arc::clone(activity));
+    Box::pin(async move {
+        let (turn, request, _held) = turns::wait(&activity, request, most_kept).await;
+        handle(&handler, &activity, peer, request, turn).await
+    })
+}
+
+fn handle(
+    handler: &impl Handler,
+    activity: &Arc<Activity>,
+    peer: IpAddr,
+    request: Request<Body>,
+    turn: Option<Turn>,
+) -> BoxFuture<'static, Answered> {
+    let answering = activity.begin();
+    let answer = handler.clone().handle(peer, request);
+    Box::pin(async move {
+        let response = answer.await;
+        drop(answering);
+        (response, turn)
+    })
 }

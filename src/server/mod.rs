@@ -35,6 +35,7 @@ mod suppressed;
 mod tests;
 mod throttle;
 mod tls;
+mod turns;
 mod uses;
 pub mod uses_kube;
 

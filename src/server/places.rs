@@ -1,7 +1,7 @@
 //! Bounded places, in all and for each caller, and which one is given up for a newcomer. Pure.
 //!
-//! A full table never refuses a newcomer while some caller holds a place that it does not use: the place that has been
-//! idle for longest, of the caller that holds most, is given up. Trusted proxies speak for many: they have no share of
+//! A full table never refuses a newcomer while some caller that holds as many places has one that it does not use: the
+//! place that has been idle for longest, of the caller that holds most, is given up. Trusted proxies speak for many: they have no share of
 //! their own, and give places up last. A caller is an address, or the /64 of IPv6.
 
 use std::cmp::Reverse;
@@ -30,7 +30,8 @@ impl Caller {
 /// Whose places a newcomer may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// Those of any caller, its own too: the newest is the most likely to be used.
+    /// Those of callers that hold as many or more, its own too: the newest is the most likely to be used. A trusted
+    /// proxy's newcomer takes those of any.
     NewestFirst,
     /// Only those of callers that hold more than the newcomer's.
     FairOnly,
@@ -109,9 +110,28 @@ impl<T> Places<T> {
         holder: T,
         since: impl Fn(&T) -> Option<u64>,
     ) -> Result<Entered<T>, Full> {
+        self.enter_or(caller, holder, since, |_| None)
+    }
+
+    /// The same. A caller that holds at least two more and no idle place gives up one that `or_since` gives a time for.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn enter_or(
+        &mut self,
+        caller: Caller,
+        holder: T,
+        since: impl Fn(&T) -> Option<u64>,
+        or_since: impl Fn(&T) -> Option<u64>,
+    ) -> Result<Entered<T>, Full> {
         let own = self.callers.get(&caller.network);
         let held = own.map_or(0, |own| own.places.len());
-        let ended = if held >= self.share && !caller.is_trusted {
+        // Where no caller gives up its own, a share binds when places get scarce.
+        let is_bound = match self.rule {
+            Rule::NewestFirst => true,
+            Rule::FairOnly => self.count >= self.most - self.most / 4,
+        };
+        let ended = if held >= self.share && is_bound && !caller.is_trusted {
             let idlest = match self.rule {
                 Rule::NewestFirst => own.and_then(|own| own.idlest(&since)),
                 Rule::FairOnly => None,
@@ -120,10 +140,15 @@ impl<T> Places<T> {
             self.leave(caller, id)
         } else if self.count >= self.most {
             let least = match self.rule {
-                Rule::NewestFirst => 1,
+                Rule::NewestFirst if caller.is_trusted => 1,
+                Rule::NewestFirst => held.max(1),
                 Rule::FairOnly => held + 2,
             };
-            Some(self.end_idlest(least, since).ok_or(Full::All)?)
+            let idlest = |weight: usize, own: &Held<T>| {
+                let fair = || (weight >= held + 2).then(|| own.idlest(&or_since));
+                own.idlest(&since).or_else(|| fair().flatten())
+            };
+            Some(self.end_best(least, idlest).ok_or(Full::All)?)
         } else {
             None
         };
@@ -154,13 +179,21 @@ impl<T> Places<T> {
 
     /// Ends the idlest place of the caller that holds most of those that hold at least `least`.
     pub fn end_idlest(&mut self, least: usize, since: impl Fn(&T) -> Option<u64>) -> Option<T> {
+        self.end_best(least, |_, held| held.idlest(&since))
+    }
+
+    fn end_best(
+        &mut self,
+        least: usize,
+        idlest: impl Fn(usize, &Held<T>) -> Option<Idle>,
+    ) -> Option<T> {
         let mut best: Option<(Weight, Reverse<Idle>, IpAddr)> = None;
         for (network, held) in &self.callers {
             let weight = (!held.is_trusted, held.places.len());
             if weight.1 < least || best.is_some_and(|best| weight < best.0) {
                 continue;
             }
-            if let Some(idle) = held.idlest(&since) {
+            if let Some(idle) = idlest(weight.1, held) {
                 best = best.max(Some((weight, Reverse(idle), *network)));
             }
         }
@@ -256,6 +289,36 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_that_holds_more_takes_no_place_of_one_that_holds_less() {
+        let mut places = full(4, &[(1, 2), (1, 4), (1, 6), (2, 1)]);
+        assert_eq!(enter(&mut places, caller(1), 8), Err(Full::All));
+        assert_eq!(enter(&mut places, caller(2), 3), Ok(Some(1)));
+        let proxy = Caller::new([10, 0, 0, 9].into(), true);
+        let mut places = full(3, &[(1, 1), (2, 5)]);
+        assert_eq!(enter(&mut places, proxy, 2), Ok(None));
+        assert_eq!(
+            enter(&mut places, proxy, 4),
+            Ok(Some(1)),
+            "it speaks for many"
+        );
+        assert_eq!(enter(&mut places, proxy, 6), Ok(Some(5)));
+    }
+
+    #[test]
+    fn a_caller_that_holds_two_more_gives_up_what_it_seems_to_use() {
+        let seemingly = |holder: &u64| holder.is_multiple_of(4).then_some(*holder);
+        let mut places = full(4, &[(1, 2), (1, 8), (1, 4), (2, 1)]);
+        let mut enter = |who: u8, holder| {
+            let entered = places.enter_or(caller(who), holder, since, seemingly);
+            entered.map(|entered| entered.ended)
+        };
+        assert_eq!(enter(3, 12), Ok(Some(4)), "not the idle one of a lighter");
+        assert_eq!(enter(4, 16), Ok(Some(8)));
+        assert_eq!(enter(5, 20), Ok(Some(1)), "all hold one");
+        assert_eq!(enter(6, 24), Err(Full::All));
+    }
+
+    #[test]
     fn a_share_is_a_table_of_its_own() {
         let mut places = Places::new(10, 2, Rule::NewestFirst);
         for holder in [3, 1] {
@@ -300,6 +363,16 @@ mod tests {
         assert_eq!(enter(&mut places, caller(1), 7), Err(Full::Share));
         assert_eq!(enter(&mut places, caller(2), 7), Ok(Some(1)));
         assert_eq!(enter(&mut places, caller(2), 9), Err(Full::All));
+        let mut places = Places::new(8, 2, Rule::FairOnly);
+        for holder in 0..6 {
+            assert_eq!(
+                enter(&mut places, caller(1), holder),
+                Ok(None),
+                "places are free"
+            );
+        }
+        assert_eq!(enter(&mut places, caller(1), 7), Err(Full::Share));
+        assert_eq!(enter(&mut places, caller(2), 7), Ok(None));
     }
 
     #[test]

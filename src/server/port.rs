@@ -22,9 +22,9 @@ const WINDOWS: (u32, u32) = (64 << 10, 128 << 10);
 /// that matters is larger.
 const SOCKET_BUFFER: usize = 16 << 10;
 
-/// Requests of a connection that are refused since it has too many, or that are broken, before it is ended. Clients open
-/// 100 at once until they are told how many they may (RFC 9113 section 6.5.2).
-const MAX_REFUSED: usize = 72;
+/// Frames of a connection that are refused, since its requests are too many or broken, before it is ended. A request with
+/// a body counts for at least two.
+const MAX_REFUSED: usize = 256;
 
 type Table = Mutex<Places<Arc<Activity>>>;
 
@@ -107,7 +107,8 @@ impl Port {
         let activity = Arc::new(Activity::new(self.load.clone()));
         let now = self.load.now();
         let idle = |held: &Arc<Activity>| held.idle_since(now);
-        let entered = lock(&self.connections).enter(caller, activity.clone(), idle);
+        let answered = |held: &Arc<Activity>| held.answered_since();
+        let entered = lock(&self.connections).enter_or(caller, activity.clone(), idle, answered);
         let entered = entered.map_err(|full| match full {
             Full::All => "connections",
             Full::Share => "connections_per_peer",

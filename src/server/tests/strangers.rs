@@ -47,6 +47,7 @@ mod h2 {
     pub const RESET: u8 = 3;
     pub const SETTINGS: u8 = 4;
     pub const PING: u8 = 6;
+    pub const WINDOW_UPDATE: u8 = 8;
     pub const CONTINUATION: u8 = 9;
     pub const END_STREAM: u8 = 1;
     pub const END_HEADERS: u8 = 4;
@@ -97,15 +98,21 @@ mod h2 {
         stream
     }
 
+    /// Reads a frame: its kind and payload. `None`: the connection ended before.
+    pub async fn any(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        stream.read_exact(&mut payload).await.ok()?;
+        Some((head[3], payload))
+    }
+
     /// Reads frames until one of this kind; its payload. `None`: the connection ended before.
     pub async fn next(stream: &mut TcpStream, kind: u8) -> Option<Vec<u8>> {
         loop {
-            let mut head = [0; 9];
-            stream.read_exact(&mut head).await.ok()?;
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; usize::try_from(length).unwrap()];
-            stream.read_exact(&mut payload).await.ok()?;
-            if head[3] == kind {
+            let (read, payload) = any(stream).await?;
+            if read == kind {
                 return Some(payload);
             }
         }
@@ -322,6 +329,148 @@ async fn silent_bodies_of_one_peer_leave_room_for_those_of_others() {
     waited.expect("a slow body is given up for one of a caller that has none");
 }
 
+/// What clients do that open requests before they know how many they may (RFC 9113 section 6.5.2).
+#[tokio::test]
+async fn a_hundred_requests_at_once_on_a_fresh_connection_are_all_answered() {
+    let fixture = fixture(|limits| {
+        limits.head_deadline = PATIENCE;
+        limits.body_deadline = PATIENCE;
+        limits.idle = PATIENCE;
+    });
+    let running = start(&fixture).await;
+    // Bodies that need no window, and ones that are more than the connection's.
+    for length in [3, 3000] {
+        let stream = TcpStream::connect(running.address).await.unwrap();
+        let mut stream = h2::open(stream, 65535).await;
+        let heads: Vec<u8> = streams(100).flat_map(|id| h2::post(id, TOKEN)).collect();
+        stream.write_all(&heads).await.unwrap();
+        let body = [b"a=".as_slice(), &vec![b'b'; length - 2]].concat();
+        let mut window = 65535;
+        // Those that wait for their turn send theirs first.
+        let mut without_body: Vec<u32> = streams(100).collect();
+        let mut answered = 0;
+        while answered < 100 {
+            while window >= length
+                && let Some(id) = without_body.pop()
+            {
+                let data = h2::frame(h2::DATA, h2::END_STREAM, id, &body);
+                stream.write_all(&data).await.unwrap();
+                window -= length;
+            }
+            let frame = tokio::time::timeout(PATIENCE, h2::any(&mut stream)).await;
+            let (kind, payload) = frame.expect("in time").expect("the connection lives");
+            match kind {
+                h2::HEADERS => {
+                    // `:status` 503 would be spelled by its digits.
+                    assert!(!payload.windows(3).any(|it| it == b"503"), "{payload:x?}");
+                    answered += 1;
+                }
+                h2::WINDOW_UPDATE => {
+                    let more = u32::from_be_bytes(payload.try_into().unwrap());
+                    window += usize::try_from(more).unwrap();
+                }
+                h2::RESET => panic!("{answered} are answered, and one is refused"),
+                _ => {}
+            }
+        }
+        stream.write_all(&h2::get(201, DISCOVERY)).await.unwrap();
+        assert!(h2::next(&mut stream, h2::HEADERS).await.is_some());
+    }
+    for cause in ["bodies", "bodies_per_peer", "memory", "unread"] {
+        assert_eq!(shed(&fixture, cause).await, 0, "{cause}");
+    }
+}
+
+/// Each answer is given up for a new request before it is old.
+#[tokio::test]
+async fn a_peer_that_resets_what_it_asks_for_keeps_no_place() {
+    let fixture = fixture(|limits| {
+        limits.connections = 4;
+        limits.head_deadline = PATIENCE;
+        limits.idle = PATIENCE;
+    });
+    let running = start(&fixture).await;
+    let mut kept = connect_from(3, running.address).await;
+    let mut resetting = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let stream = connect_from(2, running.address).await;
+        let mut stream = h2::open(stream, 0).await;
+        for id in streams(2) {
+            stream.write_all(&h2::get(id, DISCOVERY)).await.unwrap();
+        }
+        h2::next(&mut stream, h2::HEADERS).await.unwrap();
+        resetting.spawn(async move {
+            for id in streams(1_000_000).skip(2) {
+                let mut bytes = h2::frame(h2::RESET, 0, id - 4, &8_u32.to_be_bytes());
+                bytes.extend(h2::get(id, DISCOVERY));
+                if stream.write_all(&bytes).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+    }
+    is_served(running.address).await;
+    kept.write_all(GOOD.as_bytes()).await.unwrap();
+    let (answer, _) = read_all(&mut kept).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "it has only one place");
+    assert_eq!(shed(&fixture, "connections").await, 0);
+    assert_eq!(shed(&fixture, "idle").await, 1);
+}
+
+/// What is taken is told from what is given up, however it is sent.
+#[tokio::test]
+async fn a_peer_that_reads_is_not_ended_however_often_it_asks() {
+    let fixture = fixture(|_| {});
+    let running = start(&fixture).await;
+    let mut http_1 = TcpStream::connect(running.address).await.unwrap();
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut http_2 = h2::open(stream, 65535).await;
+    let request = format!("GET {DISCOVERY} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let started = std::time::Instant::now();
+    // Several times as long as an answer is waited for.
+    let mut ids = (0..).map(|number| 2 * number + 1);
+    while started.elapsed() < Duration::from_secs(2) {
+        http_1.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let read = http_1.read_buf(&mut answer).await.unwrap();
+            assert!(read > 0, "HTTP/1 is ended");
+        }
+        // A long body and a short one.
+        for path in [DISCOVERY, TOKEN] {
+            let id = ids.next().unwrap();
+            let mut bytes = h2::get(id, path);
+            bytes.extend(h2::frame(h2::WINDOW_UPDATE, 0, 0, &8192_u32.to_be_bytes()));
+            http_2.write_all(&bytes).await.unwrap();
+            let head = h2::next(&mut http_2, h2::HEADERS).await;
+            head.expect("HTTP/2 is not ended");
+        }
+    }
+    assert_eq!(shed(&fixture, "unread").await, 0);
+}
+
+/// Nothing but resets tells that it does not read: no answer is old, and the socket takes all.
+#[tokio::test]
+async fn a_peer_that_resets_all_that_it_asks_for_is_ended() {
+    let fixture = fixture(|limits| limits.idle = PATIENCE);
+    let running = start(&fixture).await;
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut stream = h2::open(stream, 0).await;
+    let asking = async {
+        for id in streams(1_000_000) {
+            stream.write_all(&h2::get(id, DISCOVERY)).await?;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let reset = h2::frame(h2::RESET, 0, id, &8_u32.to_be_bytes());
+            stream.write_all(&reset).await?;
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    let ended = tokio::time::timeout(PATIENCE, asking).await;
+    assert!(ended.expect("the connection is ended").is_err());
+    assert_eq!(shed(&fixture, "unread").await, 1);
+}
+
 /// What a flood sends, by number.
 type Flood = Box<dyn Fn(u32) -> Vec<u8>>;
 
@@ -415,7 +564,7 @@ async fn without_files_the_idlest_connection_is_ended() {
     assert!(!port.make_room(), "there is none");
     let (idle, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();
     let (busy, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();
-    let _answering = busy.activity.begin(false);
+    let _answering = busy.activity.begin();
     assert!(port.make_room());
     let ended = tokio::time::timeout(PATIENCE, idle.activity.ended());
     ended.await.expect("it is told to end");

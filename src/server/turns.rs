@@ -1,0 +1,101 @@
+//! Requests of an HTTP/2 connection that wait until earlier ones are answered and their answers are taken.
+//!
+//! A waiting request takes in its body, which is charged to the connection. If the body stayed in the connection's window,
+//! it could keep out the bodies of the requests that have their turn, and these would wait for it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::http::Request;
+use axum::http::request::Parts;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Frame, Incoming};
+
+use super::activity::{Activity, Held, Turn};
+
+/// What came of a body, and what is still to come.
+struct Kept {
+    came: Bytes,
+    rest: Rest,
+}
+
+enum Rest {
+    Coming(Incoming),
+    Failed(hyper::Error),
+    Over,
+}
+
+/// Waits for the turn of a request, and meanwhile takes in at most `most` bytes of its body, and one frame. The charge for
+/// them ends with what comes third.
+pub(super) async fn wait(
+    activity: &Arc<Activity>,
+    request: Request<Incoming>,
+    most: usize,
+) -> (Option<Turn>, Request<Body>, Held) {
+    let (head, body) = request.into_parts();
+    let mut held = activity.hold(size(&head));
+    let mut came = BytesMut::new();
+    let mut rest = if body.is_end_stream() {
+        Rest::Over
+    } else {
+        Rest::Coming(body)
+    };
+    let turn = {
+        let mut turn = std::pin::pin!(activity.turn());
+        loop {
+            let Rest::Coming(body) = &mut rest else {
+                break turn.await;
+            };
+            let frame = tokio::select! {
+                biased;
+                turn = turn.as_mut() => break turn,
+                frame = body.frame(), if came.len() <= most => frame,
+            };
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => {
+                    held.grow(data.len());
+                    came.extend_from_slice(&data);
+                }
+                // Trailers are the end.
+                Some(Ok(Err(_))) | None => rest = Rest::Over,
+                Some(Err(error)) => rest = Rest::Failed(error),
+            }
+        }
+    };
+    let came = came.freeze();
+    let body = Body::new(Kept { came, rest });
+    (turn, Request::from_parts(head, body), held)
+}
+
+/// Bytes of a head.
+fn size(head: &Parts) -> usize {
+    let path = head.uri.path_and_query().map_or(0, |it| it.as_str().len());
+    let fields = head.headers.iter();
+    let fields = fields.map(|(name, value)| name.as_str().len() + value.len());
+    path + fields.sum::<usize>()
+}
+
+impl hyper::body::Body for Kept {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if !self.came.is_empty() {
+            let came = std::mem::take(&mut self.came);
+            return Poll::Ready(Some(Ok(Frame::data(came))));
+        }
+        if let Rest::Coming(rest) = &mut self.rest {
+            return Pin::new(rest).poll_frame(context);
+        }
+        match std::mem::replace(&mut self.rest, Rest::Over) {
+            Rest::Failed(error) => Poll::Ready(Some(Err(error))),
+            Rest::Coming(_) | Rest::Over => Poll::Ready(None),
+        }
+    }
+}
