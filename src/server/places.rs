@@ -144,11 +144,8 @@ impl<T> Places<T> {
                 Rule::NewestFirst => held.max(1),
                 Rule::FairOnly => held + 2,
             };
-            let idlest = |weight: usize, own: &Held<T>| {
-                let fair = || (weight >= held + 2).then(|| own.idlest(&or_since));
-                own.idlest(&since).or_else(|| fair().flatten())
-            };
-            Some(self.end_best(least, idlest).ok_or(Full::All)?)
+            let ended = self.end_idlest(least, since, held + 2, or_since);
+            Some(ended.ok_or(Full::All)?)
         } else {
             None
         };
@@ -177,15 +174,14 @@ impl<T> Places<T> {
         Some(holder)
     }
 
-    /// Ends the idlest place of the caller that holds most of those that hold at least `least`.
-    pub fn end_idlest(&mut self, least: usize, since: impl Fn(&T) -> Option<u64>) -> Option<T> {
-        self.end_best(least, |_, held| held.idlest(&since))
-    }
-
-    fn end_best(
+    /// Ends the idlest place of the caller that holds most of those that hold at least `least`. One that holds at least
+    /// `fair` and has no idle place gives up one that `or_since` gives a time for.
+    pub fn end_idlest(
         &mut self,
         least: usize,
-        idlest: impl Fn(usize, &Held<T>) -> Option<Idle>,
+        since: impl Fn(&T) -> Option<u64>,
+        fair: usize,
+        or_since: impl Fn(&T) -> Option<u64>,
     ) -> Option<T> {
         let mut best: Option<(Weight, Reverse<Idle>, IpAddr)> = None;
         for (network, held) in &self.callers {
@@ -193,7 +189,8 @@ impl<T> Places<T> {
             if weight.1 < least || best.is_some_and(|best| weight < best.0) {
                 continue;
             }
-            if let Some(idle) = idlest(weight.1, held) {
+            let or_idle = || held.idlest(&or_since).filter(|_| weight.1 >= fair);
+            if let Some(idle) = held.idlest(&since).or_else(or_idle) {
                 best = best.max(Some((weight, Reverse(idle), *network)));
             }
         }

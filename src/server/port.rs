@@ -130,7 +130,8 @@ impl Port {
     pub fn make_room(&self) -> bool {
         let now = self.load.now();
         let idle = |held: &Arc<Activity>| held.idle_since(now);
-        let ended = lock(&self.connections).end_idlest(1, idle);
+        let answered = |held: &Arc<Activity>| held.answered_since();
+        let ended = lock(&self.connections).end_idlest(1, idle, 2, answered);
         ended.inspect(|ended| ended.end()).is_some()
     }
 
