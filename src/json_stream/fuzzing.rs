@@ -28,6 +28,7 @@ pub fn stream(data: &[u8]) {
         Keep::METADATA,
         Keep::LABELS,
         Keep::WHOLE,
+        Keep::REWRITTEN,
     ];
     let keep = keeps[input.below(keeps.len())];
     let length = 1 + input.below(16);

@@ -1,4 +1,8 @@
-//! Which parts of an object are read by somebody.
+//! Which parts of an object are read by somebody, and how much of them.
+
+use super::{
+    MOST_KEPT, MOST_METADATA, MOST_OURS, MOST_REWRITTEN, MOST_REWRITTEN_VALUES, MOST_VALUES,
+};
 
 /// Labels and annotations that this program reads have a name that begins so.
 const OURS: &[u8] = b"symbolon.dev/";
@@ -17,6 +21,10 @@ pub struct Keep {
     /// What is neither `metadata` nor `status`.
     body: bool,
     status: Status,
+    /// Bytes of one object.
+    bytes: usize,
+    /// Values of one object, names of fields not counted.
+    values: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +49,8 @@ impl Keep {
         other_metadata: false,
         body: true,
         status: Status::OfCredentials,
+        bytes: MOST_KEPT,
+        values: usize::MAX,
     };
     /// Of an object that is read live: the same, and its status.
     pub const LIVE: Self = Self {
@@ -64,7 +74,7 @@ impl Keep {
         body: false,
         ..Self::SPEC
     };
-    /// All of it, as what is written back must have it.
+    /// All of it.
     pub const WHOLE: Self = Self {
         labels: Which::All,
         annotations: Which::All,
@@ -72,6 +82,15 @@ impl Keep {
         other_metadata: true,
         body: true,
         status: Status::All,
+        bytes: MOST_KEPT,
+        values: MOST_VALUES,
+    };
+    /// All of a Secret or a Credential, which is changed and written back. A pass holds some copies of it, and tenants
+    /// write Secrets: so it is not read at all where it is larger than ours can be.
+    pub const REWRITTEN: Self = Self {
+        bytes: MOST_REWRITTEN,
+        values: MOST_REWRITTEN_VALUES,
+        ..Self::WHOLE
     };
 }
 
@@ -139,6 +158,35 @@ impl Keep {
                 copy_if(name == INITIAL_END || is_kept(self.annotations, name))
             }
         }
+    }
+}
+
+/// Bytes beyond the bounds for what names an object.
+const SPARE: usize = 16 << 10;
+
+impl Keep {
+    /// How much may be held when a part of a value at `place` is added. What names an object fits in any case.
+    pub(super) fn most_bytes(self, place: Place) -> usize {
+        let most = |which| match which {
+            Which::All => MOST_METADATA.min(self.bytes),
+            Which::Ours => MOST_OURS,
+        };
+        match place {
+            Place::Labels => most(self.labels),
+            Place::Annotations => most(self.annotations),
+            Place::Metadata | Place::Event | Place::List => self.bytes + SPARE,
+            Place::Items | Place::Object | Place::Status => self.bytes,
+        }
+    }
+
+    /// The same where the part is a list of owners.
+    pub(super) fn most_references(self) -> usize {
+        MOST_METADATA.min(self.bytes)
+    }
+
+    /// How many values may be held.
+    pub(super) const fn most_values(self) -> usize {
+        self.values
     }
 }
 

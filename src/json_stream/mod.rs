@@ -27,3 +27,13 @@ pub const MOST_KEPT: usize = 2 << 20;
 /// The most bytes of labels, annotations and owner references that are held of one object: twice what Kubernetes takes
 /// of annotations.
 pub const MOST_METADATA: usize = 512 << 10;
+/// The most bytes of an object that is written back whole. A template makes at most 271 KiB of a Secret's data: 256 times
+/// the token URL (526 bytes) in base64 and 32 KiB of text, all of it once more in base64.
+pub const MOST_REWRITTEN: usize = 320 << 10;
+/// The most values (texts, numbers, lists and maps) of such an object. Each costs about 110 bytes when parsed, and only
+/// some bytes as JSON: `"a":"",`. A Secret of ours has about 60, and a Credential below 300.
+pub const MOST_REWRITTEN_VALUES: usize = 1_024;
+/// The most values of any other object that is held whole, and of the list of all API groups.
+pub const MOST_VALUES: usize = 20_000;
+/// The most bytes of labels and annotations that are held of an object of which only ours are read.
+pub const MOST_OURS: usize = 64 << 10;

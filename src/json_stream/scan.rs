@@ -4,14 +4,11 @@
 //! What is copied is judged by whoever parses it; what is skipped is not judged at all.
 
 use super::keep::{Fate, Keep, Place};
-use super::{MOST_KEPT, MOST_METADATA};
 
 /// Names of fields that are longer are not known here, and skipped: Kubernetes has at most 317 bytes.
 const LONGEST_NAME: usize = 512;
 /// Nesting of a copied value that a recursive parser takes without harm.
 const DEEPEST: u32 = 100;
-/// Bytes beyond the bounds for what names an object.
-const SPARE: usize = 16 << 10;
 /// Room that is kept from one object to the next.
 const ROOM: usize = 64 << 10;
 
@@ -63,6 +60,8 @@ pub struct Scanner {
     is_cut: bool,
     /// Bytes of the present piece so far.
     bytes: usize,
+    /// Values of the present piece that were copied; an empty list or map counts as two.
+    values: usize,
     /// Where in `out` the present field began, comma and name included.
     mark: usize,
 }
@@ -130,6 +129,7 @@ impl Scanner {
             name: Vec::new(),
             is_cut: false,
             bytes: 0,
+            values: 0,
             mark: 0,
         }
     }
@@ -182,6 +182,7 @@ impl Scanner {
         self.out.clear();
         self.out.shrink_to(ROOM);
         (self.is_cut, self.bytes, self.mark) = (false, 0, 0);
+        self.values = 0;
     }
 
     /// Looks at one byte, or at as many as are alike; says how many were taken.
@@ -259,10 +260,15 @@ impl Scanner {
         if fate == Fate::Drop || place == Place::List {
             return fate;
         }
-        if self.out.len() + self.name.len() + 4 > limit(place) {
+        // The fields of other places are few, and among them is what names the object.
+        let is_one_of_many = matches!(place, Place::Labels | Place::Annotations);
+        if self.out.len() + self.name.len() + 4 > self.keep.most_bytes(place)
+            || is_one_of_many && self.values >= self.keep.most_values()
+        {
             self.is_cut = true;
             return Fate::Drop;
         }
+        self.values += 1;
         if has_fields {
             self.out.push(b',');
         }
@@ -454,11 +460,18 @@ impl Scanner {
             .map_or(Place::Object, |level| level.place);
         let is_reference = place == Place::Metadata && self.name == b"ownerReferences";
         let most = if is_reference {
-            MOST_METADATA
+            self.keep.most_references()
         } else {
-            limit(place)
+            self.keep.most_bytes(place)
         };
-        if self.out.len() + bytes.len() > most {
+        let is_structure = opaque.kind == Kind::Brackets;
+        if is_structure {
+            let begins = |byte: &&u8| matches!(byte, b',' | b'{' | b'[');
+            self.values += bytes.iter().filter(begins).count();
+        }
+        if self.out.len() + bytes.len() > most
+            || is_structure && self.values > self.keep.most_values()
+        {
             self.leave_out(opaque);
         } else {
             self.out.extend_from_slice(bytes);
@@ -471,14 +484,5 @@ impl Scanner {
             self.out.truncate(self.mark);
             self.is_cut = true;
         }
-    }
-}
-
-/// How much may be held when a part of a value at `place` is added. What names an object fits in any case.
-const fn limit(place: Place) -> usize {
-    match place {
-        Place::Labels | Place::Annotations => MOST_METADATA,
-        Place::Metadata | Place::Event | Place::List => MOST_KEPT + SPARE,
-        Place::Items | Place::Object | Place::Status => MOST_KEPT,
     }
 }

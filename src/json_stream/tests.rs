@@ -431,7 +431,48 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
+/// A Secret with so many keys of data and labels, and so many owners.
+fn secret(keys: usize, length: usize, labels: usize, owners: usize) -> Value {
+    let texts = |many: usize, text: &str| -> Map<String, Value> {
+        let text = Value::from(text);
+        (0..many)
+            .map(|n| (format!("{n:x}"), text.clone()))
+            .collect()
+    };
+    let owner = json!({"apiVersion": "v1", "kind": "a,{[", "name": "o", "uid": "u"});
+    json!({
+        "apiVersion": "v1", "data": texts(keys, &"A".repeat(length)), "kind": "Secret",
+        "metadata": {"labels": texts(labels, "l"), "name": "a", "ownerReferences": vec![owner; owners], "uid": "u"},
+    })
+}
+
+fn values(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(values).sum(),
+        Value::Object(map) => map.values().map(values).sum::<usize>(),
+        _ => 0,
+    }
+}
+
 proptest! {
+    /// What is accepted costs a bounded number of bytes when parsed, however it is shared out; and nothing else is refused.
+    #[test]
+    fn what_is_rewritten_is_bounded_in_bytes_and_values(
+        keys in 0..1_300usize, length in 0..600usize, labels in 0..400usize, owners in 0..100usize, chunk in 1..9_000usize,
+    ) {
+        let secret = secret(keys, length, labels, owners);
+        let text = secret.to_string();
+        let read = read(Framing::Object, Keep::REWRITTEN, text.as_bytes().chunks(chunk)).unwrap();
+        let (object, is_cut) = &read.items[0];
+        prop_assert_eq!(&object["metadata"]["name"], "a");
+        let parsed = object.to_string().len() + 110 * values(object);
+        prop_assert!(parsed <= MOST_REWRITTEN + (16 << 10) + 110 * (MOST_REWRITTEN_VALUES + 20), "{}", parsed);
+        let fits = text.len() <= MOST_REWRITTEN && values(&secret) + 3 <= MOST_REWRITTEN_VALUES;
+        let is_large = text.len() > MOST_REWRITTEN + (16 << 10) || values(&secret) > MOST_REWRITTEN_VALUES + 20;
+        prop_assert!(!(*is_cut && fits), "{} bytes, {} values", text.len(), values(&secret));
+        prop_assert!(*is_cut || (!is_large && *object == secret), "{} bytes, {} values", text.len(), values(&secret));
+    }
+
     #[test]
     fn the_scanner_and_serde_json_agree(
         items in prop::collection::vec(any_json(), 0..4), metadata in any_json(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),

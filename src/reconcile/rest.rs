@@ -20,6 +20,10 @@ const LONGEST_WORD: usize = 32;
 /// The most of the API server's own words that is repeated.
 const LONGEST_MESSAGE: usize = 512;
 
+/// What is said of an object of which something was too large.
+const TOO_LARGE: &str =
+    "the object is too large to be read: remove data, labels or annotations from it";
+
 /// A request as kube builds it.
 pub(super) type Built = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
 
@@ -59,10 +63,7 @@ impl Rest {
         self.exchange(request, Framing::Object, keep, &mut take)
             .await?;
         match answer {
-            Some(Object { is_cut: true, .. }) => Err(ApiError::Unknown(
-                "the object is too large to be read: remove labels or annotations from it"
-                    .to_owned(),
-            )),
+            Some(Object { is_cut: true, .. }) => Err(ApiError::Unknown(TOO_LARGE.to_owned())),
             Some(Object { value, .. }) => Ok(value),
             None => Err(not_json()),
         }
@@ -184,6 +185,14 @@ async fn objects(
     }
 }
 
+/// Why a read failed: of an object that is too large all is known, unlike of a write that is answered with it.
+pub(super) fn of_a_read(error: ApiError) -> ApiError {
+    match error {
+        ApiError::Unknown(words) if words == TOO_LARGE => ApiError::Invalid(words),
+        error => error,
+    }
+}
+
 fn not_json() -> ApiError {
     ApiError::Unknown("it is no JSON".to_owned())
 }
@@ -253,6 +262,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::json_stream::{MOST_REWRITTEN, MOST_REWRITTEN_VALUES};
 
     /// A client whose requests get these answers in turn; and what it was asked.
     fn answering(answers: Vec<Value>) -> (Rest, Arc<Mutex<Vec<String>>>) {
@@ -300,6 +310,40 @@ mod tests {
             matches!(&refused, Err(ApiError::Unknown(words)) if words.contains("too large")),
             "{refused:?}"
         );
+    }
+
+    /// A tenant may fill a Secret with keys, which cost much more in memory than as JSON; many passes hold some each.
+    #[tokio::test]
+    async fn what_is_rewritten_is_read_while_all_passes_together_stay_small() {
+        let secret = |keys: usize, bytes: usize| {
+            let data = (0..keys).map(|n| (format!("k{n:05}"), "A".repeat(bytes / keys).into()));
+            let data: serde_json::Map<String, Value> = data.collect();
+            json!({"kind": "Secret", "metadata": {"name": "a"}, "data": data, "type": "Opaque"})
+        };
+        let (usual, large) = (secret(900, 2_000), secret(40, 300 << 10));
+        let answers = vec![
+            usual.clone(),
+            large.clone(),
+            secret(1_100, 1_100),
+            secret(100_000, 0),
+            secret(40, 330 << 10),
+        ];
+        let (rest, _) = answering(answers);
+        for whole in [usual, large] {
+            let read = rest.find_for(get(), Keep::REWRITTEN).await;
+            assert_eq!(read, Ok(Some(whole)));
+        }
+        for _ in 0..3 {
+            let read = rest.find_for(get(), Keep::REWRITTEN).await;
+            let said = Err(ApiError::Invalid(TOO_LARGE.to_owned()));
+            assert_eq!(read.map_err(of_a_read), said);
+        }
+        // The Secret, a former one and the one before it; what is filled in, a copy of that and the answer. Then a body and
+        // an answer as text, in buffers that may have doubled.
+        let parsed = MOST_REWRITTEN + 110 * MOST_REWRITTEN_VALUES;
+        let pass = 6 * parsed + 2 * 2 * MOST_REWRITTEN;
+        let workers = crate::reconcile::controller::Tuning::default().workers;
+        assert!(workers * pass < 128 << 20, "{pass} bytes in a pass");
     }
 
     #[tokio::test]

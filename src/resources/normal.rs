@@ -18,10 +18,9 @@ pub const URL_FORM: &str = concat!(
     authority!(),
     "(/[A-Za-z0-9._~:@!$&()*+,=-]+)*/?([?][^#%]*)?$"
 );
-/// What none of them matches: an empty part, `.` or `..` between slashes, an encoded dot, slash, backslash or per cent
+/// What none of them matches: an empty part, `.` or `..` between slashes, also where a query follows, an encoded dot, slash, backslash or per cent
 /// sign, and the port that a scheme has anyway.
-pub const NOT_NORMAL: &str =
-    r"(^|[^:])//|(^|/)[.][.]?(/|$)|%(2[5EeFf]|5[Cc])|^(https://[^/]*:443|http://[^/]*:80)([/?]|$)";
+pub const NOT_NORMAL: &str = r"(^|[^:])//|(^|/)[.][.]?([/?]|$)|%(2[5EeFf]|5[Cc])|^(https://[^/]*:443|http://[^/]*:80)([/?]|$)";
 
 /// What the rule on issuers says.
 pub const ISSUER_WORDS: &str = "issuer is in normal form: the host in lower case without a closing dot, no port that the scheme has anyway, and no '.' or '..' in the path";

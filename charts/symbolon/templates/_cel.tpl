@@ -123,13 +123,15 @@ spec:
 (variables.resource == 'servicemonitors' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" $monitors) }})
 {{- end }}
 
-{{/* A rule of the annotation k of an object. */}}
+{{/* A rule of the annotation k of an object. A controller may write the value of an Ingress's into its own configuration
+     as it stands. */}}
 {{- define "symbolon.operator.annotations" -}}
 {{- $allowed := .Values.identities.allowed }}
 {{- include "symbolon.cel.listed" (dict "of" "k" "list" (prepend .Values.admissionPolicies.webhooks.annotations "symbolon.dev/*")) }} ||
 (variables.resource == 'secrets' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" .Values.secrets.allowedAnnotations) }}) ||
 (variables.resource == 'services' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" $allowed.serviceAnnotations) }}) ||
-(variables.resource == 'ingresses' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" $allowed.ingressAnnotations) }})
+(variables.resource == 'ingresses' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" $allowed.ingressAnnotations) }} &&
+!variables.annotations[k].matches(k.startsWith('nginx.') ? r'[\n\r;{}]' : r'[\n\r]'))
 {{- end }}
 
 {{/* Variables of the pods of Identities that src/cli/logging.rs passes on: a JSON list. */}}

@@ -66,7 +66,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Ok(Settled::Gone) => return Ok(Look::Gone),
             Ok(Settled::Moved) => return Ok(Look::Soon),
             Ok(settled) => Issuance::Settled(settled),
-            Err(error) => return self.blocked(kind, live, error, fallback).await,
+            Err(error) => return self.blocked(kind, key, live, error, fallback).await,
         };
         match live {
             Some(live) => self.report_live(kind, &live, issuance).await,
@@ -131,22 +131,25 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     async fn blocked(
         &self,
         kind: OwnerKind,
+        key: &ObjectKey,
         live: Option<Value>,
         error: IssueError,
         fallback: Option<Settled>,
     ) -> Result<Look, LookError> {
         let is_refused = matches!(
             &error,
-            IssueError::Gather(_, ApiError::Forbidden(_))
+            IssueError::Gather(_, ApiError::Forbidden(_) | ApiError::Invalid(_))
                 | IssueError::Apply(_, ApiError::Forbidden(_) | ApiError::Invalid(_))
         );
         let fallback = fallback.filter(|_| is_refused).map(Issuance::Settled);
         let Some(issuance) = fallback.or_else(|| refusal(&error).map(Issuance::Blocked)) else {
             return Err(error.into());
         };
-        if let Some(live) = live {
-            self.report_live(kind, &live, issuance).await?;
-        }
+        match live {
+            Some(live) => self.report_live(kind, &live, issuance).await?,
+            // The owner is read after its Secret.
+            None => self.report_owner(kind, key, issuance).await?,
+        };
         Err(error.into())
     }
 
@@ -244,6 +247,11 @@ fn refusal(error: &IssueError) -> Option<Problem> {
     match error {
         IssueError::Gather("Secret", ApiError::Forbidden(message))
         | IssueError::Apply("Secret", ApiError::Forbidden(message)) => Some(access_denied(message)),
+        IssueError::Gather("Secret", ApiError::Invalid(message)) => Some(Problem::error(
+            Reason::SecretAccessDenied,
+            "",
+            format!("the operator cannot read the Secret: {message}"),
+        )),
         IssueError::Apply("Secret", ApiError::Invalid(message)) => Some(Problem::error(
             Reason::Invalid,
             "/spec",

@@ -140,7 +140,7 @@ impl Gather {
         let mut keep = |raw: Value, is_cut: bool| gathered.keep(raw, is_cut, identity, namespaces);
         let all = ListParams::default();
         self.rest
-            .list(&credentials, &all, Keep::WHOLE, &mut keep)
+            .list(&credentials, &all, Keep::REWRITTEN, &mut keep)
             .await?;
         Ok(gathered)
     }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
+use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::client::Body;
 use serde_json::{Value, json};
 use symbolon::directory::{Change, Row};
@@ -14,7 +15,7 @@ use symbolon::resources::{Kind, OAuthClient};
 use symbolon::source::kubernetes::{Options, Reach, Refusals, Seen, Sink, Source, Subject};
 
 use super::process::Operator;
-use super::world::World;
+use super::world::{Running, World, condition};
 use crate::harness::Cluster;
 
 /// More than one first page has.
@@ -130,4 +131,37 @@ async fn clients_with_a_megabyte_of_metadata_are_served_and_keep_it() {
         }
         assert_ne!(stored["metadata"]["managedFields"], Value::Null);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_of_a_secret_that_is_stuffed_with_keys_is_told_to_remove_them() {
+    let world = World::new(Cluster::shared()).await;
+    let _running = Running::start(&world).await;
+    world.token_ready("nightly").await;
+    let token = world.text("nightly-token").await;
+    let stuffed = |value: Value| -> Value {
+        let keys = (0..2_000).map(|n| (format!("key-{n}"), value.clone()));
+        json!({"data": keys.collect::<serde_json::Map<_, _>>()})
+    };
+    let secrets = world.team.api::<Secret>();
+    let merge = async |patch: Value| {
+        let patch = Patch::Merge(patch);
+        let params = PatchParams::default();
+        secrets
+            .patch("nightly-token", &params, &patch)
+            .await
+            .unwrap();
+    };
+    merge(stuffed("".into())).await;
+    let kind = Kind::ServiceAccessToken;
+    let told = world.ready(kind, "nightly", "False", "SecretAccessDenied");
+    let told = told.await;
+    let words = condition(&told, "Ready")["message"].as_str().unwrap();
+    assert!(
+        words.contains("too large to be read: remove data"),
+        "{words}"
+    );
+    merge(stuffed(Value::Null)).await;
+    world.token_ready("nightly").await;
+    assert_eq!(world.text("nightly-token").await, token, "no token is made");
 }

@@ -191,7 +191,26 @@ pub(super) fn check_ingress(
         "annotation",
         "ingressAnnotations",
         "/spec/network/ingress/annotations",
-    )
+    )?;
+    let mut annotations = ingress.annotations.iter();
+    match annotations.find(|(key, value)| !is_plain(key, value)) {
+        None => Ok(()),
+        Some((key, _)) => Err(Problem::error(
+            Reason::Invalid,
+            "/spec/network/ingress/annotations",
+            format!(
+                "the value of the annotation {key} may end a line or a statement of the controller's configuration: write it without line breaks, and one of nginx without ';', '{{' and '}}'"
+            ),
+        )),
+    }
+}
+
+/// Whether the value of an Ingress's annotation cannot end a statement: controllers have written values into their
+/// configuration as they stand. The chart's policy has the same rule.
+fn is_plain(key: &str, value: &str) -> bool {
+    let ends = |c| matches!(c, '\n' | '\r');
+    let ends_nginx = |c| key.starts_with("nginx.") && matches!(c, ';' | '{' | '}');
+    !value.contains(|c| ends(c) || ends_nginx(c))
 }
 
 /// Judges an `HTTPRoute` of an Identity in `namespace`: without it the rest is run.
@@ -254,6 +273,26 @@ fn refusal(what: &str, name: impl fmt::Display, value: &str, path: &'static str)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_value_of_an_annotation_ends_no_statement_of_a_controllers_configuration() {
+        let nginx = "nginx.ingress.kubernetes.io/proxy-body-size";
+        for (key, value, is_good) in [
+            (nginx, "1m", true),
+            (nginx, "1m;\n} location /x { return 200; ", false),
+            (nginx, "1m;", false),
+            (nginx, "1m }", false),
+            (
+                "alb.ingress.kubernetes.io/listen-ports",
+                r#"[{"HTTPS":443}]"#,
+                true,
+            ),
+            ("cert-manager.io/issuer", "a\nb", false),
+            ("cert-manager.io/issuer", "a\rb", false),
+        ] {
+            assert_eq!(is_plain(key, value), is_good, "{key} {value:?}");
+        }
+    }
 
     #[test]
     fn a_list_that_is_not_given_allows_anything_and_a_typo_is_refused() {
