@@ -98,6 +98,8 @@ enum State {
     End,
     /// In a bad line.
     Skip,
+    /// After what is malformed.
+    Broken,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +153,10 @@ impl Scanner {
                     self.forget();
                     self.state = State::Skip;
                 }
-                Err(malformed) => return Err(malformed),
+                Err(malformed) => {
+                    self.state = State::Broken;
+                    return Err(malformed);
+                }
             }
         }
         Ok(())
@@ -190,6 +195,7 @@ impl Scanner {
         let byte = rest[0];
         match self.state {
             State::Skip => return Ok(self.skip(rest, sink)),
+            State::Broken => return Err(Malformed),
             State::Opaque(opaque) => return self.opaque(opaque, rest, sink),
             _ => self.bytes += 1,
         }

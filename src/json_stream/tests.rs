@@ -454,6 +454,17 @@ fn values(value: &Value) -> usize {
     }
 }
 
+#[test]
+fn what_is_malformed_stays_so() {
+    for framing in [Framing::List, Framing::Object] {
+        let mut scanner = Scanner::new(framing, Keep::WHOLE);
+        assert!(scanner.push(b"{}\0", &mut |_| {}).is_err());
+        assert!(scanner.finish().is_err());
+        assert!(scanner.push(b"\n{}", &mut |_| {}).is_err());
+        assert!(scanner.finish().is_err());
+    }
+}
+
 proptest! {
     /// What is accepted costs a bounded number of bytes when parsed, however it is shared out; and nothing else is refused.
     #[test]
