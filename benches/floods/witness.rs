@@ -11,7 +11,7 @@ use crate::subject::{ask, livez};
 
 /// Between two questions.
 const PACE: Duration = Duration::from_millis(100);
-/// Longer than that is no answer.
+/// The longest that an answer may take; a later one counts as a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Asks until it is ended.
