@@ -97,6 +97,21 @@ fn the_first_keys_sign_at_once_and_the_next_are_published_ahead() {
 }
 
 #[test]
+fn a_replaced_key_stays_for_what_servers_may_have_missed_but_at_most_a_day_of_it() {
+    // Hours of staleness, and the hour at which the first key ends: 100, 5 h of tokens, 1 h of clocks, the staleness.
+    for (staleness, end) in [(0, 106), (3, 109), (24, 130), (48, 130)] {
+        let mut keys = Keys::default();
+        let wish = Wish {
+            staleness: secs(staleness * HOUR),
+            ..wish(&[EdDSA])
+        };
+        keys.pass(&wish, 0);
+        keys.pass(&wish, 90 * HOUR);
+        assert_eq!(keys.hours()[0].3, Some(end), "{staleness} h");
+    }
+}
+
+#[test]
 fn who_comes_late_still_publishes_ahead() {
     let (mut keys, wish) = (Keys::default(), wish(&[EdDSA]));
     keys.pass(&wish, 0);
