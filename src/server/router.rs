@@ -119,7 +119,9 @@ where
             };
             let started = Instant::now();
             let app = arrival.app.clone();
-            let id = request_id(request.headers()).cloned();
+            // A copy: HTTP/2 keeps header fields that it sent, and this one would keep what it was read into.
+            let id = request_id(request.headers()).map(HeaderValue::as_bytes);
+            let id = id.and_then(|id| HeaderValue::from_bytes(id).ok());
             let span = traces::request(endpoint.as_str(), request.method(), request.headers());
             let mut response = match methods.refuse(request.method()) {
                 Some(refusal) => refusal,
