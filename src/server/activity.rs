@@ -4,7 +4,7 @@
 //! counts until its bytes have been handed to the socket, however long the peer takes to read them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -15,16 +15,36 @@ use super::Limits;
 pub(super) const AGES: usize = 5;
 /// A peer that has taken nothing of an answer for so long may lose its connection to another.
 const STALL: Duration = Duration::from_secs(1);
-/// What an answer or a waiting request costs beside its bytes: the stream, its task and its head.
+/// What an answer costs beside its bytes: its task, and its head until that is written.
 const PER_ANSWER: usize = 2 << 10;
+/// What a waiting request costs beside its head and body.
+const PER_WAITING: usize = 2 << 10;
+/// What each of the most requests that a connection of HTTP/2 ever had at once costs until it ends: tables of streams
+/// and frames do not shrink.
+const PER_STREAM: usize = 640;
 /// What a socket costs whose peer does not read: the kernel's two buffers, full.
 const PER_BLOCKED: usize = 64 << 10;
-/// What HTTP/2's table of header fields may pin of what was read: an entry of the table (4 KiB of entries of at least 33
-/// bytes) keeps the buffer of 8 KiB alive that it came in. A connection that has brought so much beyond what requests
-/// usually take is asked to end, and its client opens another: no honest client notices.
+/// In a connection that makes the server hold more than this, an answer keeps its turn until the peer takes it.
+const MOST_ANSWERED: usize = 512 << 10;
+/// Where the port holds too much, a connection that holds more than this of answers and requests is refused further
+/// ones.
+const LEAST_EXCESSIVE: usize = 16 << 10;
+/// Bytes that HTTP/2 may take from the socket before requests among them are handed over: a read of 8 KiB can bring
+/// hundreds, and what holds them would grow for all.
+const READ_AT_ONCE: usize = 512;
+/// What HTTP/2's table of header fields may pin of what was read: an entry keeps the buffer of 8 KiB alive that it came
+/// in. A connection that may have pinned so much is asked to end, and its client opens another: no honest client notices.
 const MOST_PINNED: usize = 256 << 10;
-/// Bytes of a request that pin next to nothing, since their entries share few buffers.
-const USUAL_REQUEST: usize = 1 << 10;
+/// Entries that the table may have: 4 KiB of at least 33 bytes (RFC 7541 section 4.1). What came before so many requests
+/// may be pinned still, where those since brought no entry; a request beyond them pins what it brings more than they did.
+const ENTRIES: usize = 124;
+/// The mark of a handshake whose peer has sent something.
+const HEARD: u64 = 1 << 63;
+
+/// What a connection speaks, once its first request has come.
+const UNKNOWN: u8 = 0;
+const HTTP_1: u8 = 1;
+const HTTP_2: u8 = 2;
 
 /// Memory that peers make a port hold.
 #[derive(Debug)]
@@ -88,13 +108,23 @@ pub(super) struct Activity {
     pub(super) answered: AtomicU64,
     /// Bytes came that no request has been made of yet.
     pub(super) reading: AtomicBool,
-    is_http2: AtomicBool,
-    /// Bytes from the peer since its last HTTP/2 request.
+    version: AtomicU8,
+    /// Requests that came, answered or not.
+    came: AtomicUsize,
+    /// Bytes from the peer since its last request.
     read: AtomicUsize,
+    /// Bytes that may be read before the connection's task goes on.
+    may_read: AtomicUsize,
+    /// The peer has sent something.
+    heard: AtomicBool,
     /// Bytes to the peer.
     pub(super) written: AtomicU64,
     /// When bytes last came or went.
     touched: AtomicU64,
+    /// Requests that wait for their turn.
+    waiting: AtomicU32,
+    /// The most requests that HTTP/2 had at once.
+    most_streams: AtomicU32,
     /// Answers that were made and not handed over, in all and by the look since which they wait.
     unsent: AtomicU32,
     by_age: [AtomicU32; AGES],
@@ -109,7 +139,7 @@ pub(super) struct Activity {
     /// The socket has not taken all that was written, and since when.
     unflushed: AtomicBool,
     unflushed_since: AtomicU64,
-    /// Requests of HTTP/2 that may be answered at once, or whose answers may wait.
+    /// Requests of HTTP/2 that may be answered at once.
     turns: Arc<Semaphore>,
     /// Bytes of this connection in the port's load; of them what a table of header fields may pin.
     charged: AtomicUsize,
@@ -118,7 +148,7 @@ pub(super) struct Activity {
     ended: Notify,
 }
 
-/// The turn of a request of HTTP/2, which its answer keeps until the peer has taken it.
+/// The turn of a request of HTTP/2: it ends with its answer, or when the peer has taken that.
 pub(super) type Turn = OwnedSemaphorePermit;
 
 /// One request of a connection being answered.
@@ -150,10 +180,15 @@ impl Activity {
             requests: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             reading: AtomicBool::new(false),
-            is_http2: AtomicBool::new(false),
+            version: AtomicU8::new(UNKNOWN),
+            came: AtomicUsize::new(0),
             read: AtomicUsize::new(0),
+            may_read: AtomicUsize::new(READ_AT_ONCE),
+            heard: AtomicBool::new(false),
             written: AtomicU64::new(0),
             touched: AtomicU64::new(now),
+            waiting: AtomicU32::new(0),
+            most_streams: AtomicU32::new(0),
             unsent: AtomicU32::new(0),
             by_age: std::array::from_fn(|_| AtomicU32::new(0)),
             age: AtomicUsize::new(0),
@@ -173,9 +208,28 @@ impl Activity {
     /// A request came.
     pub fn came(&self, is_http2: bool) {
         self.reading.store(false, Ordering::Relaxed);
+        self.came.fetch_add(1, Ordering::Relaxed);
+        self.read.store(0, Ordering::Relaxed);
         if is_http2 {
-            self.is_http2.store(true, Ordering::Relaxed);
-            self.read.store(0, Ordering::Relaxed);
+            self.version.store(HTTP_2, Ordering::Relaxed);
+            self.widen();
+        } else if self.version.swap(HTTP_1, Ordering::Relaxed) != HTTP_1 {
+            self.release(self.pinned.swap(0, Ordering::Relaxed));
+        }
+    }
+
+    /// Charges what one more request of HTTP/2 takes, if there were never as many at once.
+    fn widen(&self) {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let under_way = of(&self.requests).saturating_sub(of(&self.answered));
+        let under_way = u32::try_from(under_way).unwrap_or(u32::MAX);
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        let unsent = self.unsent.load(Ordering::Relaxed);
+        let streams = 1 + waiting + under_way + unsent;
+        // Only the connection's own task does this.
+        if streams > self.most_streams.load(Ordering::Relaxed) {
+            self.most_streams.fetch_add(1, Ordering::Relaxed);
+            self.charge(PER_STREAM);
         }
     }
 
@@ -198,7 +252,8 @@ impl Activity {
 
     /// A request with a head of `bytes` waits for its turn.
     pub fn hold(self: &Arc<Self>, bytes: usize) -> Held {
-        let bytes = bytes + PER_ANSWER;
+        let bytes = bytes + PER_WAITING;
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         self.charge(bytes);
         Held {
             activity: Arc::clone(self),
@@ -229,29 +284,79 @@ impl Activity {
 
     /// Whether it speaks HTTP/2.
     pub fn is_http2(&self) -> bool {
-        self.is_http2.load(Ordering::Relaxed)
+        self.version.load(Ordering::Relaxed) == HTTP_2
     }
 
-    /// Whether the port holds too much, and this connection's peer has part in it.
+    /// Whether the port holds too much, and this connection's peer has part in it by what it does now.
     pub fn is_excessive(&self) -> bool {
-        self.has_unsent() && self.load.excess() > 0
+        let lasting = self.pinned.load(Ordering::Relaxed) + self.slots();
+        self.load.excess() > 0 && self.weight().saturating_sub(lasting) > LEAST_EXCESSIVE
+    }
+
+    /// Bytes of the tables for its requests.
+    fn slots(&self) -> usize {
+        let most = self.most_streams.load(Ordering::Relaxed);
+        usize::try_from(most)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(PER_STREAM)
+    }
+
+    /// Whether the peer has to take answers before it is given more.
+    fn is_laden(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed) || self.weight() > MOST_ANSWERED
+    }
+
+    /// The connection's task goes on: it may read again.
+    pub fn go_on(&self) {
+        self.may_read.store(READ_AT_ONCE, Ordering::Relaxed);
+    }
+
+    /// How many bytes may be read before the connection's task goes on; `None`: any.
+    pub fn may_read(&self) -> Option<usize> {
+        let is_http1 = self.version.load(Ordering::Relaxed) == HTTP_1;
+        (!is_http1).then(|| self.may_read.load(Ordering::Relaxed))
     }
 
     /// Bytes came.
     pub fn has_read(&self, bytes: usize) {
         self.reading.store(true, Ordering::Relaxed);
         self.touched.store(self.load.now(), Ordering::Relaxed);
-        if !self.is_http2() {
+        if self.version.load(Ordering::Relaxed) == HTTP_1 {
             return;
         }
         // Only the connection's own task reads, so that these need not happen at once.
-        let before = self.read.fetch_add(bytes, Ordering::Relaxed);
-        let unusual = bytes.min((before + bytes).saturating_sub(USUAL_REQUEST));
+        let rest = self.may_read.load(Ordering::Relaxed);
+        self.may_read
+            .store(rest.saturating_sub(bytes), Ordering::Relaxed);
+        let read = self.read.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let pinned = self.pinned.load(Ordering::Relaxed);
+        let usual = if self.came.load(Ordering::Relaxed) < ENTRIES {
+            0
+        } else {
+            pinned / ENTRIES
+        };
+        let unusual = bytes.min(read.saturating_sub(usual));
         let pins = unusual.min(MOST_PINNED - pinned);
         if pins > 0 {
             self.pinned.store(pinned + pins, Ordering::Relaxed);
             self.charge(pins);
+        }
+    }
+
+    /// Bytes of a handshake came.
+    pub fn has_heard(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+        self.touched.store(self.load.now(), Ordering::Relaxed);
+    }
+
+    /// In which order handshakes are given up: those whose peers have sent nothing, then those of which nothing came for
+    /// longest.
+    pub fn handshake_order(&self) -> u64 {
+        let touched = self.touched.load(Ordering::Relaxed);
+        if self.heard.load(Ordering::Relaxed) {
+            touched | HEARD
+        } else {
+            touched
         }
     }
 
@@ -387,9 +492,9 @@ impl Drop for Answering {
 }
 
 impl Unsent {
-    /// The same, keeping the turn of its request.
+    /// The same, keeping the turn of its request where the peer has to take answers before it is given more.
     pub fn with(mut self, turn: Option<Turn>) -> Self {
-        self.turn = turn;
+        self.turn = turn.filter(|_| self.activity.is_laden());
         self
     }
 
@@ -409,6 +514,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
+        self.activity.waiting.fetch_sub(1, Ordering::Relaxed);
         self.activity.release(self.bytes);
     }
 }
@@ -518,23 +624,79 @@ mod tests {
         let activity = Arc::new(Activity::default());
         let mut held = activity.hold(10);
         held.grow(100);
-        assert_eq!(activity.weight(), PER_ANSWER + 110);
+        assert_eq!(activity.weight(), PER_WAITING + 110);
         drop(held);
         assert_eq!(activity.weight(), 0);
     }
 
     #[test]
-    fn an_answer_keeps_the_turn_of_its_request_until_it_is_taken() {
+    fn an_answer_ends_the_turn_of_its_request_unless_its_peer_holds_much() {
         let limits = Limits {
             turns: 1,
             ..Limits::default()
         };
         let activity = Arc::new(Activity::new(Arc::new(Load::new(&limits))));
-        let turn = activity.try_turn();
-        let unsent = activity.made(10).with(turn);
-        assert!(activity.try_turn().is_none());
-        drop(unsent);
+        let _small = activity.made(10).with(activity.try_turn());
         assert!(activity.try_turn().is_some());
+        let large = activity.made(MOST_ANSWERED).with(activity.try_turn());
+        assert!(activity.try_turn().is_none());
+        drop(large);
+        activity.cannot_write();
+        let small = activity.made(10).with(activity.try_turn());
+        assert!(activity.try_turn().is_none(), "the socket takes no more");
+        drop(small);
+        assert!(activity.try_turn().is_some());
+    }
+
+    #[test]
+    fn the_most_requests_at_once_are_charged_until_the_connection_ends() {
+        let activity = Arc::new(Activity::default());
+        let ask = || {
+            activity.came(true);
+            (activity.begin(), activity.made(0))
+        };
+        // One is under way, and one waits to be taken.
+        let first = ask();
+        assert_eq!(activity.weight(), PER_STREAM + PER_ANSWER);
+        activity.came(true);
+        let held = activity.hold(0);
+        activity.came(true);
+        drop((first, held));
+        assert_eq!(activity.weight(), 3 * PER_STREAM);
+        for _ in 0..100 {
+            drop(ask());
+        }
+        assert_eq!(activity.weight(), 3 * PER_STREAM);
+    }
+
+    #[test]
+    fn handshakes_are_given_up_whose_peers_say_nothing_and_then_those_longest_unheard_of() {
+        let handshake = |touched, heard| {
+            let activity = Activity::default();
+            activity.touched.store(touched, Ordering::Relaxed);
+            activity.heard.store(heard, Ordering::Relaxed);
+            activity.handshake_order()
+        };
+        let in_order = [
+            handshake(1, false),
+            handshake(9, false),
+            handshake(2, true),
+            handshake(3, true),
+        ];
+        assert!(in_order.is_sorted());
+    }
+
+    #[test]
+    fn as_much_is_read_at_once_as_makes_few_requests_unless_it_is_http_1() {
+        let activity = Activity::default();
+        activity.has_read(READ_AT_ONCE - 1);
+        assert_eq!(activity.may_read(), Some(1));
+        activity.has_read(1);
+        assert_eq!(activity.may_read(), Some(0));
+        activity.go_on();
+        assert_eq!(activity.may_read(), Some(READ_AT_ONCE));
+        activity.came(false);
+        assert_eq!(activity.may_read(), None);
     }
 
     #[test]
@@ -563,23 +725,45 @@ mod tests {
         assert_eq!(activity.weight(), 1000 + PER_ANSWER + PER_BLOCKED);
         activity.has_written(1);
         drop(unsent);
-        activity.has_read(5 << 20);
-        assert_eq!(activity.weight(), 0, "HTTP/1 pins nothing");
-        for _ in 0..10_000 {
-            activity.came(true);
-            activity.has_read(USUAL_REQUEST);
-        }
-        assert_eq!(activity.weight(), 0, "usual requests pin next to nothing");
-        activity.has_read(7);
-        assert_eq!(activity.weight(), 7);
-        assert!(!activity.is_used_up());
-        activity.has_read(5 << 20);
-        assert_eq!(activity.weight(), MOST_PINNED);
-        assert!(activity.is_used_up());
+        assert_eq!(activity.weight(), 0);
         assert_eq!(load.excess(), 0);
         let large = activity.made(3 << 20);
         assert!(load.excess() > 0 && activity.is_excessive());
-        drop((large, activity));
+        let other = Arc::new(Activity::new(load.clone()));
+        let small = other.made(1000);
+        assert!(!other.is_excessive(), "it has no part in it");
+        drop((large, small, activity, other));
         assert_eq!(load.charged.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_header_tables_may_pin_is_charged_and_bounded() {
+        let activity = Activity::default();
+        activity.has_read(5000);
+        assert_eq!(activity.weight(), 5000, "nothing says that it is HTTP/1");
+        activity.came(false);
+        activity.has_read(5 << 20);
+        assert_eq!(activity.weight(), 0, "HTTP/1 pins nothing");
+
+        let activity = Activity::default();
+        let weight = || activity.weight() - PER_STREAM;
+        let ask = |bytes| {
+            activity.has_read(bytes);
+            activity.came(true);
+        };
+        for _ in 0..ENTRIES {
+            ask(1000);
+        }
+        assert_eq!(weight(), 124_000, "the table may have an entry of each");
+        for _ in 0..10_000 {
+            ask(1000);
+        }
+        assert_eq!(weight(), 124_000, "further ones replace earlier ones");
+        ask(1500);
+        assert_eq!(weight(), 124_500);
+        assert!(!activity.is_used_up());
+        ask(5 << 20);
+        assert_eq!(weight(), MOST_PINNED);
+        assert!(activity.is_used_up());
     }
 }

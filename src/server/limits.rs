@@ -17,15 +17,16 @@ pub struct Limits {
     pub connections_per_peer: usize,
     /// Open connections to health and metrics, which have a port of their own.
     pub health_connections: usize,
-    /// TLS handshakes under way; one more ends the oldest of the address that has most.
+    /// TLS handshakes under way; one more ends another of the address that has most: one of which nothing came, else the
+    /// one that has been silent for longest.
     pub handshakes: usize,
     /// TLS handshakes of one address, unless it is a trusted proxy.
     pub handshakes_per_peer: usize,
     /// Requests of one HTTP/2 connection at once; the peer is told, and opens further connections if it needs to. Clients
     /// open 100 before they are told (RFC 9113 section 6.5.2).
     pub streams: u32,
-    /// Of them those that are answered, or whose answers the peer has not taken. The others wait, and take no place among
-    /// `requests` and `slow_bodies` meanwhile.
+    /// Of them those that are answered at once, and where the peer makes the server hold much, those whose answers it has
+    /// not taken. The others wait, and take no place among `requests` and `slow_bodies` meanwhile.
     pub turns: usize,
     /// Bytes that peers make the server hold: answers that they do not take, requests that wait for their turn, full
     /// buffers of their sockets, and what tables of header fields of HTTP/2 may pin. Beyond it connections of the peer that holds most are ended.

@@ -5,7 +5,7 @@
 //! GOAWAY. What is left at the deadline is cut off.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use tower::Service as _;
 
 use super::activity::{Activity, Turn};
 use super::answer::Answer;
-use super::connection::{Fate, Watchdog, Watched};
+use super::connection::{Fate, Heard, Watchdog, Watched};
 use super::port::{MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
 use super::{App, Limits, health, reply, turns};
@@ -340,6 +340,7 @@ async fn secure(
             return;
         };
         let bounded = |tls: &mut ServerConnection| tls.set_buffer_limit(Some(TLS_BUFFER));
+        let stream = Heard::new(stream, Arc::clone(&place.activity));
         let accepting = acceptor.accept_with(stream, bounded);
         let handshake = tokio::time::timeout(deadline, accepting);
         tokio::select! {
@@ -411,7 +412,10 @@ async fn drive(
         tokio::select! {
             biased;
             // How it ended is the caller's business.
-            _ = connection.as_mut() => break,
+            _ = poll_fn(|context| {
+                activity.go_on();
+                connection.as_mut().poll(context)
+            }) => break,
             () = ended.as_mut() => break,
             changed = phases.changed() => {
                 phase = *phases.borrow_and_update();
@@ -460,8 +464,10 @@ fn answer(
         return handle(handler, activity, peer, request.map(Body::new), turn);
     }
     let (handler, activity) = (handler.clone(), Arc::clone(activity));
+    let (head, body) = request.into_parts();
+    let waiting = turns::wait(activity, Box::new(head), body, most_kept);
     Box::pin(async move {
-        let (turn, request, _held) = turns::wait(&activity, request, most_kept).await;
+        let (activity, turn, request, _held) = waiting.await;
         handle(&handler, &activity, peer, request, turn).await
     })
 }

@@ -33,7 +33,8 @@ pub(super) enum Rule {
     /// Those of callers that hold as many or more, its own too: the newest is the most likely to be used. A trusted
     /// proxy's newcomer takes those of any.
     NewestFirst,
-    /// Only those of callers that hold more than the newcomer's.
+    /// Only those of callers that hold more than the newcomer's, also afterwards; a newcomer that has none takes those of
+    /// any.
     FairOnly,
 }
 
@@ -85,6 +86,20 @@ impl<T> Held<T> {
         places
             .filter_map(|(id, held)| Some((since(held)?, *id)))
             .min()
+    }
+
+    /// The place that weighs most of those that `since` gives a time for, and its weight, if it has any.
+    fn heaviest(
+        &self,
+        weigh: &impl Fn(&T) -> usize,
+        since: &impl Fn(&T) -> Option<u64>,
+    ) -> Option<(usize, Reverse<u64>)> {
+        let places = self.places.iter();
+        places
+            .filter(|(_, held)| since(held).is_some())
+            .map(|(id, held)| (weigh(held), Reverse(*id)))
+            .filter(|(weight, _)| *weight > 0)
+            .max()
     }
 }
 
@@ -142,6 +157,7 @@ impl<T> Places<T> {
             let least = match self.rule {
                 Rule::NewestFirst if caller.is_trusted => 1,
                 Rule::NewestFirst => held.max(1),
+                Rule::FairOnly if held == 0 => 1,
                 Rule::FairOnly => held + 2,
             };
             let ended = self.end_idlest(least, since, held + 2, or_since);
@@ -198,11 +214,13 @@ impl<T> Places<T> {
         self.end(network, id)
     }
 
-    /// Ends the heaviest place of the caller whose places weigh most.
+    /// Ends the heaviest place of the caller whose places weigh most: an idle one, else one that `or_since` gives a time
+    /// for.
     pub fn end_heaviest(
         &mut self,
         weigh: impl Fn(&T) -> usize,
         since: impl Fn(&T) -> Option<u64>,
+        or_since: impl Fn(&T) -> Option<u64>,
     ) -> Option<T> {
         let mut best: Option<(Weight, (usize, Reverse<u64>), IpAddr)> = None;
         for (network, held) in &self.callers {
@@ -211,9 +229,10 @@ impl<T> Places<T> {
             if best.is_some_and(|best| weight < best.0) {
                 continue;
             }
-            let may_end = held.places.iter().filter(|(_, it)| since(it).is_some());
-            let heaviest = may_end.map(|(id, it)| (weigh(it), Reverse(*id))).max();
-            if let Some(heaviest) = heaviest.filter(|(weight, _)| *weight > 0) {
+            let heaviest = held
+                .heaviest(&weigh, &since)
+                .or_else(|| held.heaviest(&weigh, &or_since));
+            if let Some(heaviest) = heaviest {
                 best = best.max(Some((weight, heaviest, *network)));
             }
         }
@@ -373,6 +392,16 @@ mod tests {
     }
 
     #[test]
+    fn many_callers_with_a_place_each_keep_no_newcomer_out() {
+        let mut places = Places::new(3, 3, Rule::FairOnly);
+        for (who, holder) in [(1, 5), (2, 1), (3, 3)] {
+            assert_eq!(enter(&mut places, caller(who), holder), Ok(None));
+        }
+        assert_eq!(enter(&mut places, caller(4), 7), Ok(Some(1)));
+        assert_eq!(enter(&mut places, caller(4), 9), Err(Full::All));
+    }
+
+    #[test]
     fn a_place_that_was_given_up_is_not_given_back_twice() {
         let mut places = full(1, &[]);
         let first = places.enter(caller(1), 1, since).unwrap();
@@ -387,10 +416,24 @@ mod tests {
     fn memory_is_taken_back_from_the_caller_that_weighs_most() {
         let mut places = full(5, &[(1, 101), (2, 61), (2, 71), (2, 80), (3, 99)]);
         let weigh = |holder: &u64| usize::try_from(*holder).unwrap();
-        assert_eq!(places.end_heaviest(weigh, since), Some(71));
-        assert_eq!(places.end_heaviest(weigh, since), Some(61));
-        assert_eq!(places.end_heaviest(weigh, since), Some(101));
-        assert_eq!(places.end_heaviest(weigh, since), Some(99));
-        assert_eq!(places.end_heaviest(weigh, since), None, "80 is in use");
+        let mut end = || places.end_heaviest(weigh, since, |_| None);
+        assert_eq!(end(), Some(71));
+        assert_eq!(end(), Some(61));
+        assert_eq!(end(), Some(101));
+        assert_eq!(end(), Some(99));
+        assert_eq!(end(), None, "80 is in use");
+    }
+
+    #[test]
+    fn the_caller_that_weighs_most_gives_up_what_it_seems_to_use_before_another_gives_up_anything()
+    {
+        let mut places = full(4, &[(1, 101), (2, 80), (2, 84), (2, 82)]);
+        let weigh = |holder: &u64| usize::try_from(*holder).unwrap();
+        let seemingly = |holder: &u64| holder.is_multiple_of(4).then_some(*holder);
+        let mut end = || places.end_heaviest(weigh, since, seemingly);
+        assert_eq!(end(), Some(84));
+        assert_eq!(end(), Some(80));
+        assert_eq!(end(), Some(101));
+        assert_eq!(end(), None);
     }
 }

@@ -154,7 +154,9 @@ impl Port {
         let before = ending.len();
         while self.load.excess() > leaving {
             let idle = |held: &Arc<Activity>| held.idle_since(now);
-            let heaviest = lock(&self.connections).end_heaviest(|held| held.weight(), idle);
+            let answered = |held: &Arc<Activity>| held.answered_since();
+            let weigh = |held: &Arc<Activity>| held.weight();
+            let heaviest = lock(&self.connections).end_heaviest(weigh, idle, answered);
             let Some(heaviest) = heaviest else { break };
             leaving += heaviest.weight();
             ending.push((Arc::downgrade(&heaviest), heaviest.weight()));
@@ -165,14 +167,14 @@ impl Port {
 }
 
 impl Place {
-    /// Takes a place for the connection's handshake, if need be that of an older one.
+    /// Takes a place for the connection's handshake, if need be that of another of the peer that has most.
     ///
     /// # Errors
     /// All are taken.
     pub fn shake_hands(&self) -> Result<Handshake<'_>, Full> {
         let mut handshakes = lock(&self.port.handshakes);
-        let oldest = |held: &Arc<Activity>| held.idle_since(u64::MAX);
-        let entered = handshakes.enter(self.caller, self.activity.clone(), oldest)?;
+        let order = |held: &Arc<Activity>| Some(held.handshake_order());
+        let entered = handshakes.enter(self.caller, self.activity.clone(), order)?;
         if let Some(ended) = entered.ended {
             ended.end();
         }

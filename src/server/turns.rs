@@ -1,4 +1,4 @@
-//! Requests of an HTTP/2 connection that wait until earlier ones are answered and their answers are taken.
+//! Requests of an HTTP/2 connection that wait until earlier ones are answered, and where much is held, taken.
 //!
 //! A waiting request takes in its body, which is charged to the connection. If the body stayed in the connection's window,
 //! it could keep out the bodies of the requests that have their turn, and these would wait for it.
@@ -16,6 +16,9 @@ use hyper::body::{Body as _, Frame, Incoming};
 
 use super::activity::{Activity, Held, Turn};
 
+/// What a table of header fields has for each, beside its text.
+const PER_FIELD: usize = 112;
+
 /// What came of a body, and what is still to come.
 struct Kept {
     came: Bytes,
@@ -31,11 +34,11 @@ enum Rest {
 /// Waits for the turn of a request, and meanwhile takes in at most `most` bytes of its body, and one frame. The charge for
 /// them ends with what comes third.
 pub(super) async fn wait(
-    activity: &Arc<Activity>,
-    request: Request<Incoming>,
+    activity: Arc<Activity>,
+    head: Box<Parts>,
+    body: Incoming,
     most: usize,
-) -> (Option<Turn>, Request<Body>, Held) {
-    let (head, body) = request.into_parts();
+) -> (Arc<Activity>, Option<Turn>, Request<Body>, Held) {
     let mut held = activity.hold(size(&head));
     let mut came = BytesMut::new();
     let mut rest = if body.is_end_stream() {
@@ -67,15 +70,15 @@ pub(super) async fn wait(
     };
     let came = came.freeze();
     let body = Body::new(Kept { came, rest });
-    (turn, Request::from_parts(head, body), held)
+    (activity, turn, Request::from_parts(*head, body), held)
 }
 
-/// Bytes of a head.
+/// Bytes of a head. A field costs more than its text, and a table has room for more than it holds.
 fn size(head: &Parts) -> usize {
     let path = head.uri.path_and_query().map_or(0, |it| it.as_str().len());
     let fields = head.headers.iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len());
-    path + fields.sum::<usize>()
+    path + fields.sum::<usize>() + head.headers.capacity() * PER_FIELD
 }
 
 impl hyper::body::Body for Kept {
@@ -97,5 +100,27 @@ impl hyper::body::Body for Kept {
             Rest::Failed(error) => Poll::Ready(Some(Err(error))),
             Rest::Coming(_) | Rest::Over => Poll::Ready(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::*;
+
+    /// HTTP/2 names a field by a byte.
+    #[test]
+    fn a_waiting_head_is_charged_with_its_table_and_not_with_its_text_alone() {
+        let mut headers = HeaderMap::new();
+        for number in 0..64 {
+            let name = HeaderName::try_from(format!("a{number}")).unwrap();
+            headers.insert(name, HeaderValue::from_static(""));
+        }
+        let table = headers.capacity() * size_of::<(u64, HeaderName, HeaderValue)>();
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.headers = headers;
+        let size = size(&head);
+        assert!(size >= table, "{size} of {table} bytes");
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -556,6 +557,26 @@ async fn a_request_of_very_many_header_fields_is_refused_by_either_protocol() {
     );
     let answer = talk(running.address, &http_1).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+}
+
+/// Each of its connections takes its answer just before it counts as one that does not.
+#[tokio::test]
+async fn a_peer_that_holds_most_and_just_keeps_up_gives_up_memory_before_others() {
+    let port = Arc::new(Port::new(Limits {
+        held_bytes: 100 << 10,
+        ..Limits::default()
+    }));
+    let (light, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();
+    let (heavy, _) = port.enter([10, 0, 0, 2].into(), false).unwrap();
+    for (place, bytes) in [(&light, 1000), (&heavy, 200_000)] {
+        place.activity.has_read(bytes);
+        place.activity.came(true);
+    }
+    let _taken_soon = heavy.activity.made(100);
+    assert_eq!(port.relieve(), 1);
+    let ended = tokio::time::timeout(PATIENCE, heavy.activity.ended());
+    ended.await.expect("it is told to end");
+    assert!(light.activity.ended().now_or_never().is_none());
 }
 
 #[tokio::test]

@@ -7,12 +7,15 @@ use std::time::Duration;
 use rcgen::{CertifiedKey, KeyPair};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::tcp::{PATIENCE, connect_from};
 use super::*;
 use crate::server::{Tls, serve};
 
@@ -24,7 +27,7 @@ struct Running {
     tls: Tls,
     certificate: CertifiedKey<KeyPair>,
     shutdown: CancellationToken,
-    server: tokio::task::JoinHandle<()>,
+    server: JoinHandle<()>,
 }
 
 fn made() -> CertifiedKey<KeyPair> {
@@ -90,23 +93,48 @@ impl Running {
             .await
     }
 
-    /// HTTP/1 over a connection that stands.
-    async fn handshake(
-        &self,
-        trusted: &CertifiedKey<KeyPair>,
-        stream: TcpStream,
-    ) -> TlsStream<TcpStream> {
+    /// A client of HTTP/1.
+    fn connector(&self) -> TlsConnector {
         let mut roots = RootCertStore::empty();
-        roots.add(trusted.cert.der().clone()).unwrap();
+        roots.add(self.certificate.cert.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// HTTP/1 over a connection that stands.
+    async fn handshake(&self, stream: TcpStream) -> TlsStream<TcpStream> {
         let name = ServerName::try_from("localhost").unwrap();
-        let connector = TlsConnector::from(Arc::new(config));
-        connector.connect(name, stream).await.unwrap()
+        self.connector().connect(name, stream).await.unwrap()
+    }
+
+    /// A client that has got the server's part of a handshake and goes on when it is told; what it is answered then.
+    async fn hesitate(&self, last: u8) -> (oneshot::Sender<()>, JoinHandle<String>) {
+        let mut stream = connect_from(last, self.address).await;
+        let (near, mut far) = tokio::io::duplex(64 << 10);
+        let (go_on, told) = oneshot::channel();
+        let connector = self.connector();
+        let answered = tokio::spawn(async move {
+            let name = ServerName::try_from("localhost").unwrap();
+            match connector.connect(name, near).await {
+                Ok(stream) => ask(stream).await,
+                Err(error) => error.to_string(),
+            }
+        });
+        let mut hello = [0; 16 << 10];
+        let length = far.read(&mut hello).await.unwrap();
+        stream.write_all(&hello[..length]).await.unwrap();
+        stream.readable().await.unwrap();
+        tokio::spawn(async move {
+            told.await.unwrap();
+            // How it ends is what the client sees.
+            let _ = tokio::io::copy_bidirectional(&mut far, &mut stream).await;
+        });
+        (go_on, answered)
     }
 
     async fn is_served_with(&self, trusted: &CertifiedKey<KeyPair>) -> bool {
@@ -125,7 +153,7 @@ impl Running {
     }
 }
 
-async fn ask(mut stream: TlsStream<TcpStream>) -> String {
+async fn ask(mut stream: TlsStream<impl AsyncRead + AsyncWrite + Unpin>) -> String {
     stream.write_all(JWKS.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
@@ -246,12 +274,37 @@ async fn handshakes_have_places_of_their_own_and_the_oldest_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_storm_of_handshakes_ends_its_own_that_say_nothing() {
+    let running = Running::start(|limits| {
+        limits.handshakes = 4;
+        limits.handshakes_per_peer = 4;
+        limits.head_deadline = PATIENCE;
+    })
+    .await;
+    // One of another address, and one of the address of the storm that has only its last words to send.
+    let hesitating = [running.hesitate(3).await, running.hesitate(2).await];
+    let mut storm = Vec::new();
+    for _ in 0..16 {
+        storm.push(connect_from(2, running.address).await);
+    }
+    for silent in &mut storm[..14] {
+        let ended = tokio::time::timeout(PATIENCE, silent.read_u8());
+        assert!(ended.await.expect("it has lost its place").is_err());
+    }
+    for (go_on, answered) in hesitating {
+        go_on.send(()).unwrap();
+        let answer = answered.await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_tls_peer_that_does_not_read_is_ended() {
     let running = Running::start(|_| {}).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let stream = socket.connect(running.address).await.unwrap();
-    let mut stream = running.handshake(&running.certificate, stream).await;
+    let mut stream = running.handshake(stream).await;
     let request = "GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let asking = async {
         loop {
