@@ -148,6 +148,36 @@ fn objects_of_other_kinds_pass() {
     );
 }
 
+/// Manifests that are rendered on the way may hold what no repository does, and the output is a build's log.
+#[test]
+fn no_line_of_a_secret_is_shown() {
+    const VALUE: &str = "Zt5mW0qC8xK2vN7rJ4bL";
+    for manifest in [
+        format!("kind: Secret\nstringData:\n  a: {VALUE}\n  a: {VALUE}\n"),
+        format!(
+            "kind: Secret\nmetadata: {{labels: {{symbolon.dev/client: till}}}}\nstringData:\n  a: {VALUE}: b\n"
+        ),
+        format!("stringData: {{a: {VALUE}\nkind: 'Secret'\n"),
+        format!("kind: Secret\nstringData:\n  a: {VALUE}\n\tb: c\n"),
+        format!("kind: Secret\nstringData:\n  a: {VALUE}\n--- b\n"),
+        format!("kind: Secret\nstringData:\n  a: {VALUE}\0\n"),
+        format!("{{\"kind\": \"Secret\", \"stringData\": {{\"a\": \"{VALUE}\",,}}}}"),
+        format!(
+            "kind: List\napiVersion: v1\nitems:\n- {{kind: Secret, apiVersion: v1, stringData: {{a: {VALUE}}}}}\n- {{kind: Scope, apiVersion: symbolon.dev/v1alpha1, metadata: {{name: a}}, spec: {{valeu: b}}}}\n"
+        ),
+    ] {
+        for form in ["text", "json", "sarif"] {
+            let output = check(&["-", "-o", form], &manifest);
+            assert!(!text(&output).contains(VALUE), "{}", text(&output));
+            assert!(
+                text(&output).contains("stdin"),
+                "the place is told: {}",
+                text(&output)
+            );
+        }
+    }
+}
+
 #[test]
 fn warnings_fail_only_where_that_is_asked() {
     let weak = "apiVersion: symbolon.dev/v1alpha1\nkind: Identity\nmetadata: {name: a}\nspec: {issuer: 'https://id', limits: {neverExpiringTokens: Allow}}\n";

@@ -10,6 +10,8 @@ use super::excerpt::Excerpt;
 use super::findings::{Finding, Report};
 use crate::directory::Severity;
 use crate::directory::suggest::{one_line, shown};
+use crate::source::manifest::Position;
+use crate::source::yaml::is_near_secret;
 
 /// The most findings that are drawn.
 const MOST_DRAWN: usize = 200;
@@ -82,11 +84,18 @@ impl Drawn {
             .as_ref()
             .map(|(kind, key, _)| format!("{kind} {}/{}", shown(&key.namespace), shown(&key.name)));
         let name = one_line(&finding.source.name);
+        let text = &finding.source.text;
         let mut message = one_line(&finding.message).into_owned();
         let mut labels = Vec::new();
-        // Without a text there is no excerpt: its name goes into the message.
-        let excerpt = if finding.source.text.is_empty() {
+        // Where there is no excerpt, its place goes into the message.
+        let excerpt = if text.is_empty() {
             message = format!("{name}: {message}");
+            None
+        } else if is_near_secret(text, finding.span.start) {
+            // Manifests that are rendered on the way hold what no repository does, and this may be a build's log.
+            let Position { line, column } = finding.start();
+            let whose = whose.map(|whose| format!("{whose}: ")).unwrap_or_default();
+            message = format!("{name}:{line}:{column}: {whose}{message}");
             None
         } else {
             let related = finding.related.as_ref();

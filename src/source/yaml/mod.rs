@@ -201,6 +201,27 @@ fn mark(mut fault: Fault, chunk: &str) -> Fault {
     fault
 }
 
+/// Whether the document at a byte of a text seems to hold a Secret, alone or in a list. It need not be readable: where it is
+/// not, nothing else tells what its lines are.
+pub fn is_near_secret(text: &str, at: usize) -> bool {
+    const END: &str = "\n---";
+    let at = text.floor_char_boundary(at);
+    let line = text[..at].rfind('\n').unwrap_or_default();
+    // Of a line between two documents, both.
+    let start = text[..line].rfind(END).unwrap_or_default();
+    let end = text[at..].find(END).map_or(text.len(), |end| at + end);
+    let document = &text[start..end];
+    let is_quote = |c: char| matches!(c, '"' | '\'');
+    document.match_indices("kind").any(|(place, kind)| {
+        let value = document[place + kind.len()..].trim_start_matches(is_quote);
+        let value = value.trim_start().strip_prefix(':');
+        value.is_some_and(|value| {
+            let value = value.trim_start().trim_start_matches(is_quote);
+            value.starts_with("Secret")
+        })
+    })
+}
+
 fn shift(mut node: Node, by: usize) -> Node {
     node.spans.shift(by);
     node

@@ -353,3 +353,32 @@ proptest! {
         prop_assert_eq!(parse(&value.to_string()).documents.remove(0).value, value);
     }
 }
+
+#[test]
+fn a_secret_is_recognised_in_a_document_that_cannot_be_read() {
+    for secret in [
+        "kind: Secret",
+        "a: [\nkind:   'Secret'",
+        "{\"kind\" : \"Secret\",,",
+        "items:\n- {kind: SecretList, x",
+    ] {
+        for (before, after) in [("", ""), ("kind: Scope\n---\n", "\n---\nkind: Scope")] {
+            let text = format!("{before}{secret}{after}");
+            let mut within = before.len()..=before.len() + secret.len();
+            assert!(within.all(|at| is_near_secret(&text, at)), "{text}");
+            assert!(!is_near_secret(&text, 0) || before.is_empty(), "{text}");
+            assert!(
+                !is_near_secret(&text, text.len()) || after.is_empty(),
+                "{text}"
+            );
+        }
+    }
+    for other in [
+        "kind: Scope\nname: Secret",
+        "Secret: kind",
+        "kindSecret:",
+        "",
+    ] {
+        assert!(!is_near_secret(other, 0), "{other}");
+    }
+}
