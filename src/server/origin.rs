@@ -25,12 +25,22 @@ pub(super) fn origin<'h>(
             RequestId::Unverified(Unverified::new(text))
         }
     };
-    let trace_id = headers.get("traceparent").and_then(text).and_then(trace_id);
     Origin {
         peer,
         request_id: request_id(headers).and_then(text).map(shown),
-        trace_id: trace_id.filter(|id| !is_secret(id)),
+        trace_id: traceparent(headers, directory, identity).and_then(trace_id),
     }
+}
+
+/// The caller's `traceparent`, whose trace id may be shown: not one that is a secret.
+pub(super) fn traceparent<'h>(
+    headers: &'h HeaderMap,
+    directory: &Directory,
+    identity: &ObjectKey,
+) -> Option<&'h str> {
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let id = trace_id(value)?;
+    (!is_known_secret(directory, identity, id)).then_some(value)
 }
 
 /// The caller's `X-Request-Id`, if it is one to be repeated: 1 to 64 of letters, digits, `.`, `_`, `-`.
@@ -44,13 +54,38 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     })
 }
 
-/// Whether a text is shorter than any secret, or has the form in which proxies make ids: hexadecimal digits, as a UUID
-/// or without hyphens.
+/// Whether a text has a form in which proxies make ids: a UUID with or without hyphens, or a ULID. Any other text may be a
+/// piece of a token or secret, however short. Those that Symbolon makes mix digits with letters of both cases: one in a
+/// million has a piece of such a form.
 fn is_id(text: &str) -> bool {
-    text.len() < brought::SHORTEST
-        || text
+    is_uuid(text) || is_hex(text, UUID_DIGITS) || is_ulid(text)
+}
+
+/// Hexadecimal digits of a UUID.
+const UUID_DIGITS: usize = 32;
+
+/// RFC 9562 section 4.
+fn is_uuid(text: &str) -> bool {
+    const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
+    let mut groups = text.split('-');
+    let fits = |length| groups.next().is_some_and(|group| is_hex(group, length));
+    GROUPS.into_iter().all(fits) && groups.next().is_none()
+}
+
+/// Whether a text is so many hexadecimal digits, all letters of one case.
+fn is_hex(text: &str, length: usize) -> bool {
+    let lower = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let upper = |byte: u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
+    text.len() == length && (text.bytes().all(lower) || text.bytes().all(upper))
+}
+
+/// 26 characters of Crockford's base 32, upper case: 128 bits.
+fn is_ulid(text: &str) -> bool {
+    text.len() == 26
+        && matches!(text.as_bytes().first(), Some(b'0'..=b'7'))
+        && text
             .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'H' | b'J' | b'K' | b'M' | b'N' | b'P'..=b'T' | b'V'..=b'Z'))
 }
 
 /// Whether a text is a token or secret of ours, or one that was brought to this Identity.
@@ -63,32 +98,86 @@ fn is_known_secret(directory: &Directory, identity: &ObjectKey, text: &str) -> b
 fn trace_id(value: &str) -> Option<&str> {
     let mut parts = value.split('-');
     let (version, id) = (parts.next()?, parts.next()?);
-    let is_hex = |text: &str| {
-        text.bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    (version.len() == 2 && id.len() == 32 && is_hex(version) && is_hex(id)).then_some(id)
+    let is_lower = |text: &str| !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    (is_hex(version, 2) && is_hex(id, UUID_DIGITS) && is_lower(value)).then_some(id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::testing::{QUICKSTART, World};
+    use crate::resources::{Cause, OwnerKind};
+    use crate::tokens::{Prefix, SeededEntropy, TokenHash};
 
     #[test]
-    fn a_request_id_is_shown_if_it_looks_as_proxies_make_them() {
+    fn a_request_id_is_shown_if_it_has_a_form_in_which_proxies_make_them() {
         for id in [
-            "req-1",
             "01ARZ3NDEKTSV4RRFFQ69G5FAV",
             "9f86d081884c7d659a2feaa0c55ad015",
+            "9F86D081884C7D659A2FEAA0C55AD015",
             "550e8400-e29b-41d4-a716-446655440000",
+            "550E8400-E29B-41D4-A716-446655440000",
         ] {
             assert!(is_id(id), "{id}");
         }
         for other in [
-            "q8Zf0R2kLw7Xn4Vb9Tc6Yh3Jm5Pd1GsA",
-            "550e8400-e29b-41d4-a716-446655440000x",
+            "",
+            "req-1",
+            "hunter2",
+            "01arz3ndektsv4rrffq69g5fav",
+            "81ARZ3NDEKTSV4RRFFQ69G5FAV",
+            "01ARZ3NDEKTSV4RRFFQ69G5FAU",
+            "9f86d081884c7d659a2feaa0c55ad01",
+            "9f86d081884c7d659a2feaa0c55ad015a",
+            "9F86d081884c7d659a2feaa0c55ad015",
+            "550e8400e29b-41d4-a716-446655440000-",
+            "550e8400-e29b-41d4-a716-44665544000",
+            "550e8400-e29b-41d4-a716-446655440000-",
         ] {
             assert!(!is_id(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn no_piece_of_a_token_or_secret_of_ours_is_taken_for_an_id() {
+        let mut entropy = SeededEntropy::new(1);
+        let kinds = [
+            reference::Kind::ServiceAccessToken,
+            reference::Kind::ClientSecret,
+        ];
+        for kind in kinds.into_iter().cycle().take(200) {
+            let minted = reference::mint(&Prefix::default(), kind, &mut entropy);
+            let token = minted.token.expose();
+            for start in 0..token.len() {
+                for end in start..=token.len() {
+                    assert!(!is_id(&token[start..end]), "{start}..{end} of {token}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_trace_or_request_id_that_is_a_known_secret_is_not_shown() {
+        const SECRET: &str = "9f86d081884c7d659a2feaa0c55ad015";
+        const OTHER: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let mut world = World::new(QUICKSTART);
+        let now = "2026-02-01T00:00:00Z".parse().unwrap();
+        world.issue_with(OwnerKind::OAuthClient, "blue", "shop", now, |entry| {
+            entry.hash = TokenHash::of(SECRET).to_string();
+            entry.cause = Cause::Imported;
+        });
+        let identity = ObjectKey::new("platform", "main");
+        for (id, is_shown) in [(SECRET, false), (OTHER, true)] {
+            let parent = format!("00-{id}-00f067aa0ba902b7-01");
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", parent.parse().unwrap());
+            headers.insert("x-request-id", id.parse().unwrap());
+            let told = origin(None, &headers, &world.directory, &identity);
+            assert_eq!(told.trace_id, is_shown.then_some(id));
+            let request_id = told.request_id.unwrap();
+            assert_eq!(matches!(request_id, RequestId::Id(_)), is_shown);
+            let parent = is_shown.then_some(parent.as_str());
+            assert_eq!(traceparent(&headers, &world.directory, &identity), parent);
         }
     }
 }

@@ -11,7 +11,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, any};
 use tracing::Instrument as _;
 
-use super::origin::request_id;
+use super::origin::{request_id, traceparent};
 use super::request::{Arrival, Call};
 use super::{App, reply, routes};
 use crate::oauth::discovery::paths;
@@ -122,7 +122,10 @@ where
             // A copy: HTTP/2 keeps header fields that it sent, and this one would keep what it was read into.
             let id = request_id(request.headers()).map(HeaderValue::as_bytes);
             let id = id.and_then(|id| HeaderValue::from_bytes(id).ok());
-            let span = traces::request(endpoint.as_str(), request.method(), request.headers());
+            let span = traces::request(endpoint.as_str(), request.method(), || {
+                let snapshot = app.publisher().current();
+                traceparent(request.headers(), snapshot.directory(), snapshot.identity())
+            });
             let mut response = match methods.refuse(request.method()) {
                 Some(refusal) => refusal,
                 // Proxies append to a gateway's path what callers send: there it is only ever ignored.

@@ -30,7 +30,7 @@ pub struct Origin<'a> {
 /// What a caller sent as the id of its request.
 #[derive(Clone, Copy, Debug)]
 pub enum RequestId<'a> {
-    /// It looks as proxies make them, and is no secret that the server knows: shown as it is.
+    /// It has a form in which proxies make them, and is not a secret that the server knows: shown as it is.
     Id(&'a str),
     /// It could be anything.
     Unverified(Unverified<'a>),

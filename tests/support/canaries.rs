@@ -1,5 +1,6 @@
 //! Secrets in every place of every request: what a caller may get wrong, or try.
 
+use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::http::block_on;
 use super::{Client, Dev};
 
 /// Paths below the issuer.
@@ -49,6 +51,8 @@ const HEADERS: [&str; 27] = [
     "X-Real-Ip",
     "X-Request-Id",
 ];
+/// Those that requests of HTTP/2 do not have.
+const OF_HTTP_1: [&str; 3] = ["Host", "TE", "Upgrade"];
 /// Fields of forms, with what else makes a request pass for one of the endpoints.
 const FIELDS: [&str; 16] = [
     "assertion",
@@ -72,30 +76,77 @@ const FIELDS: [&str; 16] = [
 /// A trace that is sampled, beside which a collector could be shown anything.
 const TRACE: &str = "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
 
+/// Characters of a piece of a secret that is looked for.
+const PIECE: usize = 20;
+/// Characters before the secret ones of a reference token: the kind and the public id.
+const PUBLIC: usize = "symsat_".len() + 16;
+/// How long the pieces are that a caller sends as the id of its request: as long as ids are, and a little off.
+const PIECES_SENT: [usize; 8] = [20, 26, 31, 32, 33, 36, 40, 63];
+
+/// Pieces of secrets, as they may look where they are written.
+pub(crate) struct Canaries(HashSet<[u8; PIECE]>);
+
+impl Canaries {
+    pub(crate) fn of(secrets: &[&str]) -> Self {
+        let mut pieces = HashSet::new();
+        for secret in secrets {
+            let is_reference = secret.starts_with("sym");
+            let secret = &secret[if is_reference { PUBLIC } else { 0 }..];
+            // Whatever was encoded together with it.
+            let encoded = (0..3).map(|shift| STANDARD.encode(&secret[shift..]));
+            for mut shape in encoded.chain([secret.to_owned()]) {
+                // Names of headers are written in lower case.
+                shape.make_ascii_lowercase();
+                pieces.extend(shape.as_bytes().array_windows().copied());
+            }
+        }
+        Self(pieces)
+    }
+
+    /// The first line of a text that holds one.
+    pub(crate) fn line_of<'t>(&self, text: &'t str) -> Option<&'t str> {
+        text.lines().find(|line| {
+            let line = line.to_ascii_lowercase();
+            let mut pieces = line.as_bytes().array_windows::<PIECE>();
+            pieces.any(|piece| self.0.contains(piece))
+        })
+    }
+}
+
 /// Sends each secret in each place, each request from another address: the Identity has to trust loopback as a proxy.
 /// Returns how many requests it were.
 pub(crate) fn send_everywhere(dev: &Dev, client: &Client, secrets: &[&str]) -> u32 {
     let mut count = 0;
+    let mut address = || {
+        count += 1;
+        let [_, b, c, d] = u32::to_be_bytes(count);
+        format!("10.{b}.{c}.{d}")
+    };
     for request in secrets
         .iter()
         .flat_map(|secret| requests(dev, client, secret))
     {
-        count += 1;
-        let [_, b, c, d] = u32::to_be_bytes(count);
-        let forwarded = format!("X-Forwarded-For: 10.{b}.{c}.{d}\r\nConnection: close\r\n");
-        send(dev, &request.replace("{more}", &forwarded));
+        let more = format!("X-Forwarded-For: {}\r\nConnection: close\r\n", address());
+        send(dev, &request.replace("{more}", &more));
+    }
+    let http2 = reqwest::Client::builder()
+        .http2_prior_knowledge()
+        .no_proxy()
+        // No connection outlives the runtime that it was made on.
+        .pool_max_idle_per_host(0)
+        .build()
+        .unwrap();
+    for (secret, name) in secrets
+        .iter()
+        .flat_map(|secret| HEADERS.map(|name| (secret, name)))
+        .filter(|(_, name)| !OF_HTTP_1.contains(name))
+    {
+        let url = dev.url(&format!("/connect/checktoken/{secret}?token={secret}"));
+        let request = http2.get(url).header(name, *secret);
+        let answer = block_on(request.header("x-forwarded-for", address()).send());
+        assert_eq!(answer.unwrap().version(), reqwest::Version::HTTP_2);
     }
     count
-}
-
-/// How secrets may look where they are written.
-pub(crate) fn shapes(secret: &str) -> Vec<String> {
-    let whole = [secret.to_owned(), STANDARD.encode(secret)];
-    // Nor the part that is secret, without the kind and the public id before it.
-    let part = secret
-        .get(secret.len().saturating_sub(40)..)
-        .map(str::to_owned);
-    whole.into_iter().chain(part).collect()
 }
 
 fn send(dev: &Dev, request: &str) {
@@ -154,7 +205,7 @@ fn requests(dev: &Dev, client: &Client, secret: &str) -> Vec<String> {
                 &secret[..secret.len().min(64)]
             ),
             format!("{TRACE}Tracestate: symbolon={secret}\r\n"),
-            format!("Traceparent: 00-{}-00f067aa0ba902b7-01\r\n", &secret[..32]),
+            format!("Traceparent: 00-{secret}-00f067aa0ba902b7-01\r\n"),
             format!("{secret}: {secret}\r\n"),
         ] {
             with(
@@ -162,6 +213,15 @@ fn requests(dev: &Dev, client: &Client, secret: &str) -> Vec<String> {
                 &format!("{form}{header}"),
                 "grant_type=client_credentials",
             );
+        }
+        for piece in pieces_for_ids(secret) {
+            for header in [
+                format!("X-Request-Id: {piece}\r\n"),
+                format!("Traceparent: 00-{piece}-00f067aa0ba902b7-01\r\n"),
+            ] {
+                let header = format!("{form}{good}{header}");
+                with(&path, &header, "grant_type=client_credentials");
+            }
         }
         for field in FIELDS.into_iter().chain([secret]) {
             let body = format!("{field}={secret}");
@@ -195,6 +255,15 @@ fn requests(dev: &Dev, client: &Client, secret: &str) -> Vec<String> {
         all.push(broken);
     }
     all
+}
+
+/// Beginnings and ends of a secret, but for those that have the very form of a trace id: 32 hexadecimal digits.
+fn pieces_for_ids(secret: &str) -> impl Iterator<Item = &str> {
+    let fits = PIECES_SENT
+        .into_iter()
+        .filter(move |length| *length < secret.len());
+    let both = fits.flat_map(move |length| [&secret[..length], &secret[secret.len() - length..]]);
+    both.filter(|piece| piece.len() != 32 || !piece.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn basic(id: &str, secret: &str) -> String {

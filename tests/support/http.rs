@@ -95,7 +95,7 @@ fn sender() -> reqwest::Client {
     CLIENT.get_or_init(make).clone()
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

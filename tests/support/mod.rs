@@ -6,7 +6,7 @@ mod folder;
 mod http;
 mod ports;
 
-pub(crate) use self::canaries::{send_everywhere, shapes};
+pub(crate) use self::canaries::{Canaries, send_everywhere};
 pub(crate) use self::dev::{Dev, Ports};
 pub(crate) use self::folder::Folder;
 pub(crate) use self::http::{Client, introspect};

@@ -18,7 +18,7 @@ use std::future::{Ready, ready};
 use std::process::Command;
 use std::task::{Context, Poll};
 
-use http::{HeaderMap, Method, Request, Response};
+use http::{Method, Request, Response};
 use symbolon::telemetry::Metrics;
 use symbolon::telemetry::traces::{self, TracedLayer};
 use tower::{Layer as _, Service};
@@ -69,11 +69,8 @@ async fn a_callers_trace_is_continued_and_carried_on_to_the_api_server() {
     let outside = client.call(ask().unwrap()).await.unwrap().into_body();
     assert_eq!(outside, "");
 
-    let headers = HeaderMap::from_iter([(
-        "traceparent".parse().unwrap(),
-        traceparent().parse().unwrap(),
-    )]);
-    let span = traces::request("token", &Method::POST, &headers);
+    let parent = traceparent();
+    let span = traces::request("token", &Method::POST, || Some(parent.as_str()));
     let asking = async { client.call(ask().unwrap()).await.unwrap().into_body() };
     let carried = asking.instrument(span.clone()).await;
     traces::answered(&span, 503);

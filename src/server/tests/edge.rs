@@ -323,9 +323,10 @@ async fn every_issue_refusal_and_revocation_is_one_audit_event_with_who_what_and
     let log = Log::default();
     let guard = log.start();
     let mut request = form(TOKEN, &shop, "grant_type=client_credentials");
-    request
-        .headers_mut()
-        .insert("x-request-id", "req-1".parse().unwrap());
+    request.headers_mut().insert(
+        "x-request-id",
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV".parse().unwrap(),
+    );
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     request
         .headers_mut()
@@ -348,7 +349,7 @@ async fn every_issue_refusal_and_revocation_is_one_audit_event_with_who_what_and
         fixture.claims(&jwt)["jti"].as_str().unwrap()
     );
     assert_eq!(field(0, "client_id"), "blue.shop");
-    assert_eq!(field(0, "request_id"), "req-1");
+    assert_eq!(field(0, "request_id"), "01ARZ3NDEKTSV4RRFFQ69G5FAV");
     assert_eq!(field(0, "trace_id"), "0af7651916cd43dd8448eb211c80319c");
     assert_eq!(field(0, "peer"), "127.0.0.1");
     assert_eq!(

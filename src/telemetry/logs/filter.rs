@@ -255,6 +255,19 @@ mod tests {
         assert_eq!(read("info,audit=off"), Err(BadFilter::Audit));
     }
 
+    /// It writes the headers of every request and answer.
+    #[test]
+    fn what_h2_says_of_frames_is_written_only_where_h2_is_named() {
+        let shows = |text: &str| {
+            let filter = read(text).unwrap().targets(Audit::On);
+            filter.would_enable("h2::codec::framed_read", &Level::DEBUG)
+        };
+        for text in ["debug", "trace", "trace,hyper=trace"] {
+            assert!(!shows(text), "{text}");
+        }
+        assert!(shows("info,h2=debug") && shows("h2::codec=trace"));
+    }
+
     proptest! {
         #[test]
         fn what_is_read_is_written_back_as_it_was_meant(text in "((off|ERROR|warn|[a-z]{1,9})(=(info|Debug|trac?e))?,?){1,4}") {
