@@ -14,6 +14,7 @@
 //! newest state of each is put here by whoever reads them.
 
 mod layout;
+mod text;
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -27,6 +28,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use self::layout::{is_safe, path, status_path};
+use self::text::manifest_of;
 use super::cluster::{ApiError, Cluster, Precondition};
 use super::key_secrets;
 use super::kube_api::OwnWrites;
@@ -42,8 +44,8 @@ type Manifest = Map<String, Value>;
 /// The folder of key Secrets.
 const KEYS: &str = "keys";
 const GITIGNORE: &str = "*\n";
-/// The longest file that is read, in bytes: no object of Kubernetes is longer, encoded and with its metadata.
-const LONGEST: u64 = 4 << 20;
+/// The longest file that is read, in bytes: etcd takes no object of more than 1.5 MiB.
+const LONGEST: u64 = 2 << 20;
 
 /// The folder, and the objects as they were last read. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -172,7 +174,8 @@ impl Files {
         let known = self.objects().get(&(kind, key.clone())).map(status_of);
         let known = known.or_else(|| {
             let content = self.0.dir.read(&status_path(kind, &key)?, LONGEST);
-            serde_yaml::from_slice(&content.ok().flatten()?.bytes).ok()
+            let manifest = manifest_of(&content.ok().flatten()?.bytes);
+            manifest.ok().flatten().map(Value::Object)
         });
         if let Some(known) = known.filter(|known| known["uid"] == manifest["metadata"]["uid"]) {
             manifest["status"] = known["status"].clone();
@@ -212,7 +215,8 @@ impl Files {
         for path in self.manifests("secrets", namespace)? {
             // What cannot be read is not ours.
             let secret = self.0.dir.read(&path, LONGEST).ok().flatten();
-            let secret = secret.and_then(|secret| manifest_of(&Zeroizing::new(secret.bytes)));
+            let secret =
+                secret.and_then(|it| manifest_of(&Zeroizing::new(it.bytes)).ok().flatten());
             if secret.as_ref().and_then(controller).is_some_and(is_gone) {
                 self.0.dir.remove(&path)?;
             }
@@ -554,17 +558,15 @@ impl Files {
             &bytes
         };
         // A file that is not a manifest is not ours to overwrite.
-        let manifest = manifest_of(content).unwrap_or_default();
+        let manifest = manifest_of(content)
+            .map_err(|error| unavailable(path, &io::Error::other(error)))?
+            .unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let hash = TokenHash::of(&text).to_string();
         let (seconds, nanoseconds) = modified;
         let version = format!("{}-{seconds}.{nanoseconds}", &hash[..16]);
         Ok(Some((manifest, version)))
     }
-}
-
-fn manifest_of(content: &[u8]) -> Option<Map<String, Value>> {
-    serde_yaml::from_slice(content).ok()
 }
 
 fn controller(secret: &Map<String, Value>) -> Option<&str> {
