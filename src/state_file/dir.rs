@@ -102,7 +102,7 @@ impl Dir {
         beside.push(name);
         beside.push(".new");
         // A remainder of a crash may have other rights: it goes first.
-        remove(&folder, &beside)?;
+        remove(&folder, &beside).map_err(|error| in_the_way(error, &folder, &beside))?;
         let mode = match mode {
             Mode::Private => fs::Mode::RUSR | fs::Mode::WUSR,
             Mode::Public => fs::Mode::from_raw_mode(0o666),
@@ -111,7 +111,8 @@ impl Dir {
         let mut file = File::from(fs::openat(&folder, &beside, flags, mode)?);
         file.write_all(content)?;
         file.sync_all()?;
-        fs::renameat(&folder, &beside, &folder, name)?;
+        fs::renameat(&folder, &beside, &folder, name)
+            .map_err(|error| in_the_way(error.into(), &folder, name))?;
         Ok(fs::fsync(&folder)?)
     }
 
@@ -226,6 +227,17 @@ fn explained(error: Errno, folder: &OwnedFd, name: &OsStr) -> io::Error {
         }
         (Errno::NXIO, _) => irregular(),
         _ => error.into(),
+    }
+}
+
+/// Says that a folder is where a file is to be written, if that is so.
+fn in_the_way(error: io::Error, folder: &OwnedFd, name: &OsStr) -> io::Error {
+    match kind_of(folder, name) {
+        Some(FileType::Directory) => io::Error::other(format!(
+            "{} is a folder, and a file is to be written there: remove it",
+            name.display()
+        )),
+        _ => error,
     }
 }
 
@@ -389,6 +401,22 @@ mod tests {
         let dir = Dir::open(root.path()).unwrap();
         dir.write(Path::new("it"), b"whole", Mode::Private).unwrap();
         assert_eq!(text(&dir, "it").unwrap(), "whole");
+    }
+
+    #[test]
+    fn a_folder_in_the_place_of_a_file_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        for name in ["it", ".it.new"] {
+            let folder = root.path().join(name).join("deeper");
+            fs::create_dir_all(&folder).unwrap();
+            let written = dir.write(Path::new("it"), b"ours", Mode::Private);
+            let error = written.unwrap_err().to_string();
+            assert!(error.contains(&format!("{name} is a folder")), "{error}");
+            assert!(folder.exists());
+            fs::remove_dir_all(root.path().join(name)).unwrap();
+        }
+        dir.write(Path::new("it"), b"ours", Mode::Private).unwrap();
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! A folder that came with a repository or an archive holds keys that its author knows. A file in the folder names the
 //! folder's inode and creation time: a copy has others. Its second line is the secret of the folder's [`Seal`].
 
-use std::fs::{DirBuilder, Metadata};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
 
@@ -54,9 +54,29 @@ pub enum Refusal {
         "its file system keeps no modes, so that others may read what is in it: give a folder elsewhere with --state"
     )]
     KeepsNoModes,
+    /// Nothing tells it from a copy.
+    #[error(
+        "its file system does not record when a folder was made, so that a folder that came with a repository, whose author knows its keys, could pass for one that was made here: give a folder on another file system with --state"
+    )]
+    KeepsNoBirths,
+    /// Nothing can be written there.
+    #[error("give another folder with --state")]
+    Unwritable(#[source] io::Error),
     /// The file system refuses.
     #[error(transparent)]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded => Self::Unwritable(error),
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// Opens a state folder; makes it where it is absent, and closes it to others.
@@ -87,7 +107,7 @@ fn judge(dir: &Dir, path: &Path) -> Result<Seal, Refusal> {
     if found.uid() != rustix::process::geteuid().as_raw() {
         return Err(Refusal::OfAnother(found.uid()));
     }
-    let place = place(&found);
+    let place = place(found.ino(), found.created().ok()).ok_or(Refusal::KeepsNoBirths)?;
     let mode = found.mode() & 0o7777;
     if !is_new(dir)? {
         if !is_state(dir)? {
@@ -155,19 +175,12 @@ fn is_new(dir: &Dir) -> io::Result<bool> {
         .all(|entry| HARMLESS.iter().any(|it| entry.name == **it)))
 }
 
-/// What tells a folder from its copies: its inode, and when that was made, where the file system knows.
-fn place(folder: &Metadata) -> String {
-    let made = folder.created().ok();
-    let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());
-    match made {
-        Some(made) => format!(
-            "{} {}.{:09}",
-            folder.ino(),
-            made.as_secs(),
-            made.subsec_nanos()
-        ),
-        None => folder.ino().to_string(),
-    }
+/// What tells a folder from its copies: its inode, and when that was made. Inodes alone are guessed: some file systems
+/// count them, and make up new ones when they are mounted. `None`: the file system does not know, or says 1970.
+fn place(inode: u64, made: Option<SystemTime>) -> Option<String> {
+    let made = made?.duration_since(UNIX_EPOCH).ok()?;
+    let (seconds, nanoseconds) = (made.as_secs(), made.subsec_nanos());
+    (seconds > 0).then(|| format!("{inode} {seconds}.{nanoseconds:09}"))
 }
 
 /// A path as part of a line of shell, between quotes.
@@ -202,6 +215,20 @@ mod tests {
         let moved = root.path().join("moved");
         fs::rename(&state, &moved).unwrap();
         open_state(&moved, Chosen::ByUser).unwrap();
+    }
+
+    /// An inode is guessed: the author of a repository would name it in a mark of their own.
+    #[test]
+    fn a_folder_whose_file_system_keeps_no_creation_time_has_no_place() {
+        use std::time::Duration;
+        assert_eq!(place(7, None), None);
+        assert_eq!(place(7, Some(UNIX_EPOCH)), None);
+        assert_eq!(
+            place(7, UNIX_EPOCH.checked_sub(Duration::from_secs(9))),
+            None
+        );
+        let made = UNIX_EPOCH + Duration::new(1_800_000_000, 5);
+        assert_eq!(place(7, Some(made)).unwrap(), "7 1800000000.000000005");
     }
 
     /// Does what the line of shell in a refusal does: `printf '%s\n' 'PLACE' "$(tail -n 1 'FILE')" > 'FILE'`.
