@@ -183,7 +183,7 @@ fn world(common: &Common, now: Timestamp) -> anyhow::Result<(World, Vec<Manifest
     }
     let more = faults.count().saturating_sub(MOST_FAULTS);
     if more > 0 {
-        terminal::note(&format!("and {more} more: symbolon check tells them"));
+        terminal::note(&format!("and {more} more: run symbolon check to list them"));
     }
     let settings = Settings {
         default_identity: common.default_identity.clone(),

@@ -64,7 +64,7 @@ fn read(bytes: &[u8]) -> Result<BTreeMap<String, Birth>, String> {
 
 fn unusable(path: &Path, why: &str) -> io::Error {
     let message = format!(
-        "{}: {why}; delete it to void all that was issued and begin anew",
+        "{}: {why}; restore the file, or delete it to start again: everything issued so far becomes invalid",
         path.display()
     );
     io::Error::new(io::ErrorKind::InvalidData, message)
@@ -158,7 +158,10 @@ mod tests {
         for text in ["{", r#"{"version": 2, "objects": {}}"#] {
             std::fs::write(&path, text).unwrap();
             let error = open(&folder).unwrap_err();
-            assert!(error.to_string().contains("delete it to void"), "{error}");
+            assert!(
+                error.to_string().contains("delete it to start again"),
+                "{error}"
+            );
         }
     }
 }

@@ -64,9 +64,9 @@ impl Folder {
         let Some(deeper) = deeper.checked_sub(1) else {
             let message =
                 format!("folders are nested deeper than {DEEPEST}: move some of them out");
-            return Err(io::Error::other(message));
+            return Err(at(folder, &io::Error::other(message)));
         };
-        for entry in std::fs::read_dir(folder)? {
+        for entry in std::fs::read_dir(folder).map_err(|error| at(folder, &error))? {
             let entry = entry?;
             let path = entry.path();
             if is_hidden(&path) {
@@ -121,6 +121,12 @@ fn without_links(path: &Path) -> PathBuf {
         (Err(_), Some(parent), Some(name)) => without_links(parent).join(name),
         _ => path.to_owned(),
     }
+}
+
+/// An error of one of the folders, which may be far below the one that the user named.
+fn at(folder: &Path, error: &io::Error) -> io::Error {
+    let message = format!("{}: {error}", folder.display());
+    io::Error::new(error.kind(), message)
 }
 
 fn ignore_absence(result: io::Result<()>) -> io::Result<()> {
@@ -271,6 +277,6 @@ mod tests {
         assert_eq!(folder.files().unwrap().len(), 1);
         write(root.path(), &format!("{}a.yaml", "d/".repeat(DEEPEST)));
         let error = folder.files().unwrap_err().to_string();
-        assert!(error.contains("nested deeper"), "{error}");
+        assert!(error.contains("/d/d: folders are nested deeper"), "{error}");
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn text(world: &World, health: SocketAddr) -> String {
         Err(_) => {
             let _ = writeln!(
                 out,
-                "\nNothing is served yet: the Identity {} is not there or has a fault (see the log).",
+                "\nNothing is served yet: the Identity {} does not exist or has an error (see the log).",
                 world.identity()
             );
         }

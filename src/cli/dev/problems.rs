@@ -27,10 +27,10 @@ impl Told {
         }
         let more = new.count();
         if more > 0 {
-            tracing::warn!("and {more} more problems: symbolon check tells them");
+            tracing::warn!("and {more} more problems: run symbolon check to list them");
         }
         if found.is_empty() && !self.0.is_empty() {
-            tracing::info!("nothing is wrong with the manifests any more");
+            tracing::info!("all problems in the manifests are solved");
         }
         if !update.events.is_empty() {
             tracing::info!(
@@ -40,6 +40,18 @@ impl Told {
             );
         }
         self.0 = found;
+    }
+}
+
+/// A failure that is tried again: it is told at first and where it becomes another, not at each retry.
+#[derive(Default)]
+pub(super) struct Failing(Option<String>);
+
+impl Failing {
+    /// Whether this was not the failure of the last time.
+    pub(super) fn is_new(&mut self, error: &str) -> bool {
+        let before = self.0.replace(error.to_owned());
+        before.as_deref() != Some(error)
     }
 }
 
@@ -81,4 +93,16 @@ fn judged(directory: &Directory, now: Timestamp) -> Vec<String> {
         );
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_stays_is_told_once() {
+        let mut failing = Failing::default();
+        let told = ["a", "a", "a", "b", "b", "a"].map(|error| failing.is_new(error));
+        assert_eq!(told, [true, false, false, true, false, true]);
+    }
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::clock::now;
 use super::super::files;
 use super::super::terminal::Lines;
-use super::problems::Told;
+use super::problems::{Failing, Told};
 use super::{Args, origin};
 use crate::directory::{Change, Directory, ObjectKey, Settings, usage};
 use crate::keys::KeySet;
@@ -41,6 +41,9 @@ use crate::tokens::{MacKey, SystemEntropy, TokenId};
 
 /// How long to wait before something that failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+
+/// What failed where the first look does: it notes uids in the state folder.
+const FIRST_LOOK: &str = "cannot read the manifests, or cannot write the state folder";
 
 /// Faults and Identities that an error lists.
 const MOST_TOLD: usize = 20;
@@ -94,14 +97,16 @@ impl World {
             None => Chosen::ByDefault,
         };
         let (files, credentials) = Files::open(&state, chosen)?;
-        let (watcher, touched) = watch_state(&files).context("cannot watch the state folder")?;
+        let (watcher, touched) = watch_state(&files)
+            .with_context(|| format!("cannot watch {}: raise the limits fs.inotify.max_user_instances and fs.inotify.max_user_watches, or end programs that watch many files", state.display()))?;
         let births = || {
             let opened = BirthFile::open(files.dir(), Path::new("uids.json"));
             opened.with_context(|| format!("cannot use {} as state folder", state.display()))
         };
         // What is to be served is known only after a look, and the look needs to know what is the default.
-        let found =
-            watch::Directory::open(folder.clone(), Settings::default(), births()?).look()?;
+        let found = watch::Directory::open(folder.clone(), Settings::default(), births()?)
+            .look()
+            .context(FIRST_LOOK)?;
         let identity = choose(args, &found)?;
         let settings = Settings {
             default_identity: Some(
@@ -151,7 +156,7 @@ impl World {
     }
 
     async fn start(&mut self) -> anyhow::Result<()> {
-        let update = self.source.look()?;
+        let update = self.source.look().context(FIRST_LOOK)?;
         self.take(&update).await;
         self.files.collect_garbage()?;
         self.ensure_keys().await?;
@@ -165,12 +170,19 @@ impl World {
     /// Follows manifests, Credentials and the state folder for as long as it is polled. What cannot be read or written
     /// now, since no file can be opened or the disk is full, is tried again: what is served stays as it was.
     pub(super) async fn follow(&mut self) -> Infallible {
+        let mut failing = Failing::default();
         loop {
             tokio::select! {
                 update = self.source.changed() => match update {
-                    Ok(update) => self.take(&update).await,
+                    Ok(update) => {
+                        failing = Failing::default();
+                        self.take(&update).await;
+                    }
                     Err(error) => {
-                        tracing::warn!(%error, "the manifests cannot be read or the state cannot be written, will retry: what was read before stays");
+                        let error = error.to_string();
+                        if failing.is_new(&error) {
+                            tracing::warn!(error, "cannot read the manifests or write the state folder, will retry: the objects read before stay in use");
+                        }
                         tokio::time::sleep(RETRY).await;
                     }
                 },
@@ -221,7 +233,7 @@ impl World {
         });
         // Before the controller, which would make them too.
         if let Err(error) = self.ensure_keys().await {
-            tracing::error!("{error:#}: the keys of before stay");
+            tracing::error!("{error:#}; the previous keys stay in use");
         }
         self.controller.changed(
             changes
@@ -251,7 +263,7 @@ impl World {
             }
             Event::Delete(kind, key) => {
                 if let Err(error) = self.files.remove_object(*kind, key) {
-                    tracing::warn!(%error, %kind, name = %key, "what belonged to a deleted object cannot be removed, will retry");
+                    tracing::warn!(%error, %kind, name = %key, "cannot remove the files of a deleted object, will retry");
                     self.owes_removal = true;
                 }
                 Some(Change::Delete(*kind, key.clone()))
@@ -313,7 +325,7 @@ impl World {
         if paths.iter().any(|path| path.starts_with(&keys))
             && let Err(error) = self.ensure_keys().await
         {
-            tracing::error!("{error:#}: the keys of before stay");
+            tracing::error!("{error:#}; the previous keys stay in use");
         }
     }
 
@@ -365,7 +377,7 @@ impl World {
         match KeySet::parse(&bytes) {
             Ok(set) => self.app.publisher().set_keys(set, now())?,
             Err(error) => {
-                tracing::error!(secret = %key, %error, "the signing keys cannot be read: those read before stay")
+                tracing::error!(secret = %key, %error, "cannot read the signing keys: the previous keys stay in use")
             }
         }
         Ok(())
@@ -420,7 +432,8 @@ fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
         [] => {
             let faults = found.faults.iter().take(MOST_TOLD);
             let more = found.faults.len().saturating_sub(MOST_TOLD);
-            let more = (more > 0).then(|| format!("and {more} more: symbolon check tells them"));
+            let more =
+                (more > 0).then(|| format!("and {more} more: run symbolon check to list them"));
             let faults = faults.map(ToString::to_string);
             let lines: Vec<String> = std::iter::once(format!(
                 "there is no Identity in {}: write one (see examples/quickstart)",
@@ -456,7 +469,7 @@ fn key_of(raw: &Value) -> Option<ObjectKey> {
 /// that we cannot know.
 fn allowed_hosts(listen: SocketAddr) -> Option<Vec<String>> {
     let port = listen.port();
-    listen.ip().is_loopback().then(|| {
+    listen.ip().to_canonical().is_loopback().then(|| {
         let names = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
         let with_port = names.iter().map(|name| format!("{name}:{port}"));
         let mut hosts: Vec<String> = with_port.chain([listen.to_string()]).collect();
