@@ -87,12 +87,15 @@ fn location(source: &SourceText, span: &Range<usize>) -> Value {
 
 /// A path as a URI reference, RFC 3986: relative ones stay relative.
 fn uri(path: &str) -> String {
-    let name = path.trim_start_matches("./").replace('\\', "/");
+    if path == "<stdin>" {
+        return "stdin".to_owned();
+    }
+    let name = path.trim_start_matches("./");
     let mut uri = String::new();
     if name.starts_with('/') {
         uri.push_str("file://");
     }
-    for byte in name.trim_matches(['<', '>']).bytes() {
+    for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
             uri.push(char::from(byte));
         } else {
@@ -111,5 +114,8 @@ mod tests {
         assert_eq!(uri("./a b/c#.yaml"), "a%20b/c%23.yaml");
         assert_eq!(uri("/tmp/é.yaml"), "file:///tmp/%C3%A9.yaml");
         assert_eq!(uri("<stdin>"), "stdin");
+        // No other file is named than the one that it is.
+        assert_eq!(uri(r"..\..\a.yaml"), "..%5C..%5Ca.yaml");
+        assert_eq!(uri("<a>.yaml"), "%3Ca%3E.yaml");
     }
 }
