@@ -219,6 +219,29 @@ fn no_name_in_an_argument_makes_a_line_of_its_own() {
         ("check", vec![&format!("--strict={NAME}")]),
         ("explain", vec!["scope", "default/a", "--dir", &file]),
         ("explain", vec!["scope", NAME, "--dir", &file]),
+        (
+            "explain",
+            vec!["scope", &format!("default/{NAME}"), "--dir", &file],
+        ),
+        (
+            "explain",
+            vec![
+                "scope",
+                &format!("default/{NAME}"),
+                "--dir",
+                &file,
+                "-o",
+                "json",
+            ],
+        ),
+        (
+            "explain",
+            vec!["client", "default/a", "--scope", NAME, "--dir", &file],
+        ),
+        (
+            "explain",
+            vec!["scope", "default/a", "--namespace", NAME, "--dir", &file],
+        ),
         ("explain", vec![NAME]),
         ("explain", vec!["scope", "default/a", "--dir", &missing]),
         ("crds", vec!["--output", &missing]),
@@ -520,7 +543,10 @@ fn words_are_in_proportion_to_many_short_files_too() {
         "",
     );
     let said = told(&output);
-    assert!(said.contains("more: symbolon check tells them"), "{said}");
+    assert!(
+        said.contains("more: run symbolon check to list them"),
+        "{said}"
+    );
     assert!(said.len() < 100_000, "{}", said.len());
 }
 
@@ -557,6 +583,35 @@ fn what_is_not_a_file_is_not_waited_for_and_a_pipe_of_the_shell_is_read() {
         let manifest = fs::read_to_string(root.path().join("a.yaml")).unwrap();
         let output = run("check", &[path], &manifest);
         assert_eq!(status(&output), 0, "{}", told(&output));
+    }
+}
+
+/// The report shows lines of what is read: in a directory a stranger chooses where links lead, and a path is the user's.
+#[test]
+fn links_out_of_a_directory_are_left_out_and_a_path_that_is_named_is_read() {
+    let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a}\nspec: {password: hunter2}\n";
+    fs::write(elsewhere.path().join("secret.yaml"), secret).unwrap();
+    fs::create_dir(root.path().join("deep")).unwrap();
+    let target = elsewhere.path().join("secret.yaml");
+    std::os::unix::fs::symlink(&target, root.path().join("deep/link.yaml")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), root.path().join("deep/folder")).unwrap();
+    fs::copy(
+        format!("{}/platform/identity.yaml", super::HERE),
+        root.path().join("a.yaml"),
+    )
+    .unwrap();
+    let named = |path: &str| root.path().join(path).to_str().unwrap().to_owned();
+    for form in ["text", "json", "sarif"] {
+        for directory in ["", "deep"] {
+            let output = run("check", &[&named(directory), "-o", form], "");
+            assert!(!told(&output).contains("hunter2"), "{}", told(&output));
+        }
+    }
+    for path in ["deep/link.yaml", "deep/folder/secret.yaml", "deep/folder"] {
+        let output = run("check", &[&named(path)], "");
+        assert!(told(&output).contains("hunter2"), "{}", told(&output));
+        assert_eq!(status(&output), 1);
     }
 }
 

@@ -78,7 +78,7 @@ fn keys_that_a_repository_replaced_are_refused_at_the_start_and_while_it_runs() 
     let refused = |name: &str| format!("{name}.yaml is not as symbolon dev wrote it");
     for (name, good) in names.iter().zip(&good) {
         replace(name);
-        dev.line_with(&[&refused(name), "the keys of before stay"]);
+        dev.line_with(&[&refused(name), "the previous keys stay in use"]);
         assert_eq!(kids(&dev), ours);
         assert_eq!(dev.check(GATEWAY, &token["token"]), 204);
         fs::write(folder.file(&at(name)), good).unwrap();
@@ -180,6 +180,52 @@ fn fifos_and_devices_in_the_folders_neither_hang_nor_end_it() {
         assert!(said.contains("not a regular file"), "{name}: {said}");
         fs::remove_file(&path).unwrap();
     }
+}
+
+/// The YAML library would read it for hours.
+#[test]
+fn yaml_that_costs_more_than_its_length_neither_hangs_nor_ends_it() {
+    let folder = quickstart();
+    Dev::start(&folder).terminate();
+    let bomb = format!("a: {}", "{a: ".repeat(300_000));
+    let put = |name: &str| {
+        let (path, beside) = (folder.file(name), folder.file(&format!("{name}.new")));
+        fs::write(&beside, &bomb).unwrap();
+        fs::rename(&beside, &path).unwrap();
+    };
+    put(".symbolon/secrets/shop/other.yaml");
+    put(".symbolon/credentials/platform/other.yaml");
+    put(".symbolon/status/Scope/platform/orders.read.yaml");
+    put(".symbolon/keys/platform/other.yaml");
+    let dev = Dev::start(&folder);
+    let token = folder.secret("shop", "nightly-report-token", "token");
+    eventually("the token is good", || {
+        (dev.check(GATEWAY, &token["token"]) == 204).then_some(())
+    });
+    // And where one comes while it runs.
+    let secret = ".symbolon/secrets/shop/backend-client.yaml";
+    put(secret);
+    folder.replace(SHOP, "displayName: ", "displayName: Other ");
+    dev.line_with(&["backend-client.yaml: ", "could take gigabytes", "remove it"]);
+    fs::remove_file(folder.file(secret)).unwrap();
+    let client = Client::of(&folder.secret("shop", "backend-client", "client-secret"));
+    eventually("the new secret is accepted", || {
+        (client.ask(&[]).0 == 200).then_some(())
+    });
+    assert!(dev.terminate().0.success());
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_named() {
+    let folder = quickstart();
+    let dev = Dev::start(&folder);
+    let deep = "d/".repeat(70);
+    fs::create_dir_all(folder.file(&deep)).unwrap();
+    dev.line_with(&["/d/d: folders are nested deeper", "will retry"]);
+    fs::remove_dir_all(folder.file("d")).unwrap();
+    folder.write(SHOP, "apiVersion: symbolon.dev/v1alpha1\nkind: [");
+    dev.line_with(&["2-shop.yaml:2:", "this is not YAML"]);
+    assert!(dev.terminate().0.success());
 }
 
 #[test]

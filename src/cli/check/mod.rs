@@ -27,9 +27,11 @@ use findings::Report;
   symbolon check manifests/ -o sarif > symbolon.sarif
 
 Reads *.yaml, *.yml and *.json files, several documents and lists in one; objects of other kinds pass,
-labels of Namespaces are used. Objects that name no namespace are in `default`, as kubectl has it. What is
-not a regular file, such as a FIFO, is left out. Of a file with very many problems the first are told and
-the others counted.
+labels of Namespaces are used. Objects that name no namespace are in `default`, as kubectl has it. In a
+directory, what is not a regular file, such as a FIFO, is left out, and so are links that lead out of it.
+A path that you name is read wherever it leads: for the manifests of strangers give the directory, not
+dir/*.yaml, since the report shows lines of the files. Of a file with very many problems the first are
+told and the others counted.
 
 Exit status: 0: no errors; 1: errors, or warnings with --strict; 2: asked wrongly, a path
 cannot be read, or the report cannot be written.")]
