@@ -407,7 +407,7 @@ mod tests {
     fn a_folder_in_the_place_of_a_file_is_named() {
         let root = tempfile::tempdir().unwrap();
         let dir = Dir::open(root.path()).unwrap();
-        for name in ["it", ".it.new"] {
+        for name in [".it.new", "it"] {
             let folder = root.path().join(name).join("deeper");
             fs::create_dir_all(&folder).unwrap();
             let written = dir.write(Path::new("it"), b"ours", Mode::Private);
