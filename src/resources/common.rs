@@ -67,7 +67,10 @@ impl From<&str> for DurationString {
 /// The part of RFC 3339 section 5.6 that all readers read alike.
 pub const MOMENT_FORM: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 /// What the rule on moments says.
-pub const MOMENT_WORDS: &str = "a moment is a text such as 2027-01-31T12:00:00Z";
+pub const MOMENT_WORDS: &str =
+    "a moment is a text such as 2027-01-31T12:00:00Z, and before 9999-12-30T22:00:00Z";
+/// The first moment that this program cannot count with, whatever its offset; people write 9999-12-31 for "never".
+pub const END_OF_TIME: &str = "9999-12-30T22:00:00Z";
 
 /// A moment, RFC 3339.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::json;
 
-use super::common::MOMENT_WORDS;
+use super::common::{END_OF_TIME, MOMENT_WORDS};
 use super::{Credential, Identity, OAuthClient, Scope, ServiceAccessToken};
 
 /// The kinds, in the order in which they are printed.
@@ -79,7 +79,7 @@ pub fn crd(kind: Kind) -> CustomResourceDefinition {
     for schema in root_schemas(&mut crd) {
         refuse_null(schema);
         if let Some(spec) = schema.properties.as_mut().and_then(|it| it.get_mut("spec")) {
-            refuse_lists_as_moments(spec);
+            refuse_odd_moments(spec);
         }
         if kind != Kind::Credential {
             pending_by_default(schema);
@@ -125,11 +125,13 @@ fn refuse_null(schema: &mut JSONSchemaProps) {
 }
 
 /// The API server takes any list for a text that has a format, and then every update fails whose rules read it. A
-/// rule that reads it refuses it at once.
-fn refuse_lists_as_moments(schema: &mut JSONSchemaProps) {
+/// rule that reads it refuses it at once, as it does a moment that is too late for this program.
+fn refuse_odd_moments(schema: &mut JSONSchemaProps) {
     if schema.format.as_deref() == Some("date-time") {
         let rule = ValidationRule {
-            rule: "type(self) == google.protobuf.Timestamp".to_owned(),
+            rule: format!(
+                "type(self) == google.protobuf.Timestamp && self < timestamp('{END_OF_TIME}')"
+            ),
             message: Some(MOMENT_WORDS.to_owned()),
             ..ValidationRule::default()
         };
@@ -139,9 +141,9 @@ fn refuse_lists_as_moments(schema: &mut JSONSchemaProps) {
         .properties
         .iter_mut()
         .flatten()
-        .for_each(|(_, property)| refuse_lists_as_moments(property));
+        .for_each(|(_, property)| refuse_odd_moments(property));
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
-        refuse_lists_as_moments(items);
+        refuse_odd_moments(items);
     }
 }
 

@@ -32,7 +32,7 @@ use super::template::SecretMetadata;
 #[x_kube(validation = Rule::new("self.mode != 'Embedded' || !(has(self.replicas) || has(self.autoscaling) || has(self.pod) || (has(self.network) && (has(self.network.tls) || has(self.network.ingress) || has(self.network.httpRoute))))").message("mode: Embedded is served by the operator's own pods: replicas, autoscaling, pod, network.tls, ingress and httpRoute go with mode: Deployment").field_path(".mode"))]
 #[x_kube(validation = Rule::new("self.mode != 'Embedded' || self.storage.type == 'None'").message("mode: Embedded has no volume: storage.type SQLite goes with mode: Deployment").field_path(".storage.type"))]
 #[x_kube(validation = Rule::new("self.storage.type != 'SQLite' || (!has(self.autoscaling) && (!has(self.replicas) || self.replicas <= 1))").message("storage.type SQLite is one file, written by one pod: replicas is 0 or 1, and there is no autoscaling").field_path(".storage.type"))]
-#[x_kube(validation = Rule::new("!has(oldSelf.revokeIssuedBefore) || (has(self.revokeIssuedBefore) && self.revokeIssuedBefore >= oldSelf.revokeIssuedBefore)").message("revokeIssuedBefore only moves forward").field_path(".revokeIssuedBefore"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.revokeIssuedBefore) || oldSelf.revokeIssuedBefore >= timestamp('9999-12-30T22:00:00Z') || (has(self.revokeIssuedBefore) && self.revokeIssuedBefore >= oldSelf.revokeIssuedBefore)").message("revokeIssuedBefore only moves forward").field_path(".revokeIssuedBefore"))]
 pub struct IdentitySpec {
     /// The issuer: a URL without query, fragment or closing slash; https, or http for loopback and `*.svc`.
     #[schemars(

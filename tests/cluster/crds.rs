@@ -313,7 +313,7 @@ const ONLY_OURS: [(&str, &str); 4] = [
 ];
 
 /// Texts that something that reads names, URLs, moments, durations, selectors or amounts takes badly.
-const NASTY: [&str; 44] = [
+const NASTY: [&str; 48] = [
     "",
     " ",
     "a b",
@@ -357,6 +357,10 @@ const NASTY: [&str; 44] = [
     "2026-02-30T00:00:00Z",
     "2026-01-01t00:00:00z",
     "2026-01-01T00:00:60Z",
+    "0000-01-01T00:00:00Z",
+    "9999-12-30T23:59:59+23:59",
+    "9999-12-31T00:00:00-23:59",
+    "9999-12-31T23:59:59Z",
     "10.0.0.0/33",
 ];
 
@@ -478,7 +482,7 @@ fn definition(kind: Kind, group: &str, is_loose: bool) -> CustomResourceDefiniti
 }
 
 /// The kind, what is stored, and what it is mended to.
-fn old_faults() -> [(Kind, Value, Option<Value>); 10] {
+fn old_faults() -> [(Kind, Value, Option<Value>); 11] {
     let owner = json!({"kind": "Nobody", "namespace": "", "name": "", "uid": ""});
     [
         (
@@ -492,6 +496,13 @@ fn old_faults() -> [(Kind, Value, Option<Value>); 10] {
             json!({"issuer": "https://id.example.com", "storage": {"type": "SQLite", "sqlite": {"size": "5 apples"}}}),
             Some(
                 json!({"issuer": "https://id.example.com", "storage": {"type": "SQLite", "sqlite": {"size": "1Gi"}}}),
+            ),
+        ),
+        (
+            Kind::Identity,
+            json!({"issuer": "https://id.example.com", "revokeIssuedBefore": "9999-12-31T23:59:59Z"}),
+            Some(
+                json!({"issuer": "https://id.example.com", "revokeIssuedBefore": "2026-01-01T00:00:00Z"}),
             ),
         ),
         (

@@ -248,6 +248,10 @@ fn a_wrong_client_is_told_what_to_write(#[case] spec: &str, #[case] expected: &s
     "{issuer: 'https://id', revokeIssuedBefore: 2027-01-31}",
     "/spec/revokeIssuedBefore Invalid: `2027-01-31` is not a moment: write one as 2027-01-31T12:00:00Z; here 2027-01-31T00:00:00Z"
 )]
+#[case(
+    "{issuer: 'https://id', revokeIssuedBefore: '9999-12-31T23:59:59Z'}",
+    "/spec/revokeIssuedBefore Invalid: a moment is a text such as 2027-01-31T12:00:00Z, and before 9999-12-30T22:00:00Z"
+)]
 fn a_wrong_identity_is_told_what_to_write(#[case] spec: &str, #[case] expected: &str) {
     assert_eq!(told(Kind::Identity, &object("Identity", spec)), [expected]);
 }
@@ -287,6 +291,9 @@ fn too_long_and_too_many_are_counted_as_the_api_server_counts() {
 #[case("2027-01-31T12:00:00Z[UTC]", false)]
 #[case("2027-01-31T12:00:00é", false)]
 #[case("tomorrow", false)]
+#[case("0000-01-01T00:00:00Z", true)]
+#[case("9999-12-30T21:59:59Z", true)]
+#[case("9999-12-31T23:59:59Z", false)]
 fn moments_are_those_of_rfc_3339(#[case] text: &str, #[case] good: bool) {
     assert_eq!(words::is_moment(text), good);
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::super::suggest::shown;
 use super::super::{duration::format_duration, parse_duration, template};
 use crate::resources::{
-    CLIENT_TEXT, METADATA_KEY, MOMENT_FORM, OwnerKind, QUALIFIED_NAME, TOKEN_TEXT,
+    CLIENT_TEXT, METADATA_KEY, MOMENT_FORM, MOMENT_WORDS, OwnerKind, QUALIFIED_NAME, TOKEN_TEXT,
 };
 
 /// Patterns of our schemas and what they ask for.
@@ -197,6 +197,10 @@ pub(super) fn is_moment(text: &str) -> bool {
 
 /// The message for a text that is no moment.
 pub(super) fn not_a_moment(text: &str) -> String {
+    // The end of time by other calendars: it looks like a moment.
+    if text.starts_with("9999-") {
+        return MOMENT_WORDS.to_owned();
+    }
     let mut message = format!(
         "`{}` is not a moment: write one as 2027-01-31T12:00:00Z",
         shown(text)
