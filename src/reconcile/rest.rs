@@ -212,6 +212,10 @@ fn refusal(status: StatusCode, body: &Value) -> ApiError {
             ApiError::Unavailable("the API server does not accept our credentials".to_owned())
         }
         (429 | 503, _) => ApiError::Unavailable(message),
+        // An apply with a field that the kind does not have, or of another type.
+        (500, _) if message.starts_with("failed to create typed patch object") => {
+            ApiError::Invalid(message)
+        }
         // Of a webhook that does not answer, above all, the message alone tells.
         (500..=599, _) if !message.is_empty() => {
             ApiError::Unknown(format!("status {status}: {message}"))
@@ -395,6 +399,14 @@ mod tests {
                 422,
                 &json!({"message": "bad"}),
                 ApiError::Invalid("bad".into()),
+            ),
+            (
+                500,
+                &json!({"message": "failed to create typed patch object: .spec.foo: field not declared in schema"}),
+                ApiError::Invalid(
+                    "failed to create typed patch object: .spec.foo: field not declared in schema"
+                        .into(),
+                ),
             ),
             (
                 429,
