@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::attacks::{lay, plain, written};
+use crate::harness::Cluster;
 use crate::tools::{Answer, Kube, eventually};
-use crate::world::{ADMINISTRATOR, HOME, OPERATOR, installed, manifest_of_token};
+use crate::world::{ADMINISTRATOR, HOME, OPERATOR, installed, manifest_of_token, settled};
 
 /// Someone whom a policy lets by.
 const EXEMPT: &str = "admin --as-group system:masters";
@@ -641,4 +642,182 @@ fn the_garbage_collector_takes_what_has_lost_its_owner() {
     for gone in ["credential credential-owned", "secret owned"] {
         assert!(kube.get(&format!("{gone} -n {HOME}")).is_none(), "{gone}");
     }
+}
+
+/// A namespace where RBAC gives the operator more than the chart does: the policy alone is to refuse.
+fn recorded(kube: Kube<'_>, purpose: &str) -> String {
+    let home = namespace(kube, purpose);
+    kube.must(&format!("create role recorder -n {home} --verb=get,create,update,patch,delete --resource=credentials.symbolon.dev,events.events.k8s.io"));
+    kube.must(&format!(
+        "create rolebinding recorder -n {home} --role=recorder --serviceaccount={HOME}:symbolon"
+    ));
+    let may = format!("auth can-i patch events.events.k8s.io -n {home} --as {OPERATOR}");
+    eventually("the rights are there", || kube.ask(&may).ok());
+    home
+}
+
+/// Credentials, Events and the Lease carry no label of ours: each is the operator's by what it says.
+#[test]
+fn what_the_operator_records_gets_no_metadata_and_stays_its_own() {
+    let kube = installed();
+    let home = recorded(kube, "records");
+    for (kind, what, own) in [
+        (
+            "Credential",
+            "credential uid-of-backend",
+            json!({"/spec/high": 2}),
+        ),
+        (
+            "Event",
+            "events.events.k8s.io main.1",
+            json!({"/series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}}),
+        ),
+        (
+            "Lease",
+            "lease symbolon",
+            json!({"/spec/holderIdentity": "another"}),
+        ),
+    ] {
+        let home = if kind == "Lease" { HOME } else { &home };
+        let object = written(kind).to_string().replace("platform", home);
+        eventually("its own are created", || {
+            // Of the Lease, the operator of another test may have been first.
+            let created = kube.with(&format!("create -f - --as {OPERATOR}"), &object);
+            created
+                .err()
+                .is_none_or(|it| it.contains("AlreadyExists"))
+                .then_some(())
+        });
+        let live = || kube.get(&format!("{what} -n {home}")).unwrap();
+        let write = |changes: &Value| {
+            // Nobody else wrote it meanwhile.
+            eventually("no other write came first", || {
+                let mut object = live();
+                for (pointer, value) in changes.as_object().unwrap() {
+                    lay(&mut object, pointer, value);
+                }
+                let replace = format!("replace --dry-run=server -f - --as {OPERATOR}");
+                let answer = kube.with(&replace, &object.to_string());
+                let is_crossed = answer.as_ref().is_err_and(|it| it.contains("(Conflict)"));
+                (!is_crossed).then_some(answer)
+            })
+        };
+        let policy = if kind == "Lease" {
+            "operator-lease"
+        } else {
+            "operator-records"
+        };
+        let owner = json!([{"apiVersion": "symbolon.dev/v1alpha1", "kind": "Identity", "name": "a", "uid": "b"}]);
+        let mut attacks = vec![
+            (
+                "/metadata/finalizers",
+                json!(["example.com/hold"]),
+                "metadata.finalizers",
+            ),
+            (
+                "/metadata/annotations/example.com~1a",
+                json!("b"),
+                "metadata.annotations",
+            ),
+            ("/metadata/labels/team", json!("a"), "metadata.labels"),
+        ];
+        if kind == "Lease" {
+            // The other candidates would wait for so long.
+            let most = json!(100_000);
+            attacks.push((
+                "/spec/leaseDurationSeconds",
+                most,
+                "spec.leaseDurationSeconds",
+            ));
+        } else {
+            // The API server itself gives owners only to what the writer may delete.
+            attacks.push((
+                "/metadata/ownerReferences",
+                owner,
+                "metadata.ownerReferences",
+            ));
+        }
+        let refuse_all = || {
+            for (pointer, value, says) in &attacks {
+                refused(write(&json!({*pointer: value})), policy, says);
+            }
+        };
+        refuse_all();
+        // What an administrator has put there stays, and may not be taken away.
+        let theirs = json!({"metadata": {"labels": {"cost": "7"}, "annotations": {"example.com/cost": "7"}, "finalizers": ["example.com/theirs"]}});
+        kube.must(&format!("patch {what} -n {home} --type=merge -p {theirs}"));
+        write(&own).unwrap();
+        refuse_all();
+        for field in ["finalizers", "annotations"] {
+            let gone = json!({format!("/metadata/{field}"): null});
+            refused(write(&gone), policy, &format!("metadata.{field}"));
+        }
+        let free = json!({"metadata": {"labels": {"cost": null}, "annotations": null, "finalizers": null}});
+        kube.must(&format!("patch {what} -n {home} --type=merge -p {free}"));
+    }
+}
+
+#[test]
+fn the_operator_changes_no_event_of_another_component() {
+    let kube = installed();
+    let home = recorded(kube, "events");
+    let mut event = written("Event");
+    lay(
+        &mut event,
+        "/metadata",
+        &json!({"name": "main.2", "namespace": home}),
+    );
+    lay(&mut event, "/regarding/namespace", &json!(home));
+    lay(&mut event, "/reportingController", &json!("kubelet"));
+    kube.apply(&event.to_string());
+    let series = json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}});
+    let patched = kube.ask(&format!(
+        "patch events.events.k8s.io main.2 -n {home} --type=merge -p {series} --as {OPERATOR}"
+    ));
+    refused(patched, "operator-records", "no Event of another component");
+}
+
+/// Bindings are put back by their name; nothing else of RBAC is ours by its name.
+#[test]
+fn a_role_that_is_named_like_our_bindings_is_not_made_ours() {
+    let kube = installed();
+    kube.must(&format!(
+        "create role symbolon:theirs -n {HOME} --verb=get --resource=scopes.symbolon.dev"
+    ));
+    let label = json!({"metadata": {"labels": {"symbolon.dev/managed": "true"}}});
+    let patch = format!("patch role symbolon:theirs -n {HOME} --type=merge -p {label}");
+    let answer = kube.ask(&format!("{patch} --as {OPERATOR}"));
+    refused(answer, "operator", "symbolon.dev/managed");
+}
+
+/// The operator's own rights reach the status of Credentials only so that it can give them to servers.
+#[test]
+fn the_operator_writes_the_status_of_a_credential_only_as_the_server_of_the_embedded_identity() {
+    let cluster = Cluster::private();
+    let kube = Kube(&cluster);
+    kube.must(&format!("create namespace {HOME}"));
+    let install =
+        format!("install symbolon charts/symbolon -n {HOME} --set embeddedIdentity={HOME}/inside");
+    kube.helm(&install).unwrap();
+    settled(kube);
+    for name in ["inside", "outside"] {
+        let credential = credential(&format!("credential-{name}"), name, 1);
+        kube.with(&format!("create -f - --as {OPERATOR}"), &credential)
+            .unwrap();
+    }
+    let report = |name: &str, status: Value| {
+        let status = json!({"status": status});
+        kube.ask(&format!("patch credential credential-{name} -n {HOME} --subresource=status --type=merge -p {status} --as {OPERATOR}"))
+    };
+    let servers = format!("system:serviceaccount:{HOME}:outside-identity");
+    eventually("the policy is in force", || {
+        report("outside", json!({})).is_err().then_some(())
+    });
+    refused(report("outside", json!({})), "credentials", &servers);
+    report("inside", json!({})).unwrap();
+    refused(
+        report("inside", json!({"revoked": ["AAAAAAAAAAAAAAAA"]})),
+        "credentials",
+        "names only tokens",
+    );
 }

@@ -212,6 +212,59 @@ fn the_operator_is_told_which_labels_and_annotations_its_policy_accepts() {
     }
 }
 
+/// A parent chart takes a default away with null. The operator takes a list that it is not given for one that allows anything.
+#[test]
+fn a_list_that_is_taken_away_allows_nothing_and_breaks_no_policy() {
+    let defaults: Value = serde_yaml::from_str(&read("charts/symbolon/values.yaml")).unwrap();
+    let lists = |of: &Value| -> Vec<String> { of.as_object().unwrap().keys().cloned().collect() };
+    let told = |values: &str| -> Value {
+        let container = &deployment(values)["spec"]["template"]["spec"]["containers"][0];
+        let mut variables = container["env"].as_array().unwrap().iter();
+        let variable = variables.find(|it| it["name"] == "SYMBOLON_ALLOWED_OPTIONS");
+        serde_json::from_str(variable.unwrap()["value"].as_str().unwrap()).unwrap()
+    };
+    let allowed = &defaults["identities"]["allowed"];
+    assert_eq!(told(""), *allowed);
+    let with = |of: &Value, value: Value| {
+        let pairs = lists(of).into_iter().map(|list| (list, value.clone()));
+        Value::Object(pairs.collect())
+    };
+    let webhooks = &defaults["admissionPolicies"]["webhooks"];
+    let values = |value: Value| {
+        json!({
+            "identities": {"allowed": with(allowed, value.clone())},
+            "admissionPolicies": {"webhooks": with(webhooks, value.clone())},
+            "secrets": {"allowedLabels": value, "allowedAnnotations": value},
+        })
+    };
+    let (null, empty) = (
+        values(Value::Null).to_string(),
+        values(json!([])).to_string(),
+    );
+    let nothing = with(allowed, json!([]));
+    for none in [&*null, "identities: null", "identities: {allowed: null}"] {
+        assert_eq!(told(none), nothing, "{none}");
+    }
+    assert_eq!(render(&null, &[]).unwrap(), render(&empty, &[]).unwrap());
+    let kube = installed();
+    kube.with(
+        "apply --dry-run=server -f -",
+        &render(
+            &null,
+            &[
+                "--show-only",
+                "templates/policy-operator-pods.yaml",
+                "--show-only",
+                "templates/policy-operator-network.yaml",
+                "--show-only",
+                "templates/policy-operator.yaml",
+            ],
+        )
+        .unwrap(),
+    )
+    .unwrap();
+}
+
 /// A label that is set twice is refused by strict parsers, and one of two is lost.
 #[test]
 fn no_key_stands_twice_and_what_is_selected_by_stays() {
@@ -497,7 +550,7 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
         // As a parent chart takes a default back.
         "crds: {enabled: false}\ncommonLabels: null\npodLabels: null\npodAnnotations: null\nstrategy: null\nserviceMonitor: {enabled: true, labels: null}\nprometheusRule: null",
         &["default-container: operator", "kind: ServiceMonitor"],
-        &["null", "strategy:", "PrometheusRule"],
+        &[": null", "- null", "strategy:", "PrometheusRule"],
     ),
     (
         "extraArgs: ['--concurrency', '48']\nextraEnv: [{name: HTTPS_PROXY, value: 'http://proxy'}]\nextraVolumes: [{name: v, emptyDir: {}}]\nextraVolumeMounts: [{name: v, mountPath: /v}]\notlpEndpoint: 'http://otel:4317'\nlogLevel: debug\nlogFormat: text",

@@ -118,7 +118,9 @@ spec:
 {{- define "symbolon.operator.labels" -}}
 {{- $own := include "symbolon.operator.ownLabels" . | fromJsonArray }}
 {{- $monitors := keys (default dict (default dict .Values.serviceMonitor).labels) | sortAlpha }}
-{{- include "symbolon.cel.listed" (dict "of" "k" "list" (concat $own .Values.admissionPolicies.webhooks.labels)) }} ||
+{{- $webhooks := include "symbolon.webhooks" . | fromJson }}
+(variables.resource == 'secrets' ? k == 'symbolon.dev/managed' : k in {{ $own | toJson }}) ||
+{{ include "symbolon.cel.listed" (dict "of" "k" "list" $webhooks.labels) }} ||
 (variables.resource == 'secrets' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" .Values.secrets.allowedLabels) }}) ||
 (variables.resource == 'servicemonitors' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" $monitors) }})
 {{- end }}
@@ -126,12 +128,13 @@ spec:
 {{/* A rule of the annotation k of an object. A controller may write the value of an Ingress's into its own configuration
      as it stands. */}}
 {{- define "symbolon.operator.annotations" -}}
-{{- $allowed := .Values.identities.allowed }}
-{{- include "symbolon.cel.listed" (dict "of" "k" "list" (prepend .Values.admissionPolicies.webhooks.annotations "symbolon.dev/*")) }} ||
+{{- $allowed := include "symbolon.allowed" . | fromJson }}
+{{- $webhooks := include "symbolon.webhooks" . | fromJson }}
+{{- include "symbolon.cel.listed" (dict "of" "k" "list" (prepend $webhooks.annotations "symbolon.dev/*")) }} ||
 (variables.resource == 'secrets' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" .Values.secrets.allowedAnnotations) }}) ||
 (variables.resource == 'services' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" $allowed.serviceAnnotations) }}) ||
 (variables.resource == 'ingresses' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" $allowed.ingressAnnotations) }} &&
-!variables.annotations[k].matches(k.startsWith('nginx.') ? r'[\n\r;{}]' : r'[\n\r]'))
+!variables.annotations[k].matches(k.startsWith('nginx.') ? r'[^ -~]|[;{}\x22\x23\x27\x5c]' : r'[\n\r]'))
 {{- end }}
 
 {{/* Variables of the pods of Identities that src/cli/logging.rs passes on: a JSON list. */}}

@@ -170,3 +170,26 @@ spec:
           values: {{ include "symbolon.namespaces" .root }}
   {{- end }}
 {{- end }}
+
+{{/* What Identities may ask for, as JSON with every list: the operator takes one that is not given for a list that allows
+     anything, and one that a parent chart has taken away allows nothing. */}}
+{{- define "symbolon.allowed" -}}
+{{- $lists := list "hosts" "gateways" "ingressClassNames" "ingressAnnotations" "serviceTypes" "serviceAnnotations" "podLabels" "podAnnotations" "priorityClassNames" "nodeSelector" "tolerations" "affinity" "resources" "storageClassNames" }}
+{{- include "symbolon.lists" (dict "of" (default dict .Values.identities).allowed "lists" $lists) }}
+{{- end }}
+
+{{/* What mutating webhooks add, as JSON with every list. */}}
+{{- define "symbolon.webhooks" -}}
+{{- $lists := list "labels" "annotations" "podFields" "containerFields" "serviceFields" "containers" "volumes" }}
+{{- include "symbolon.lists" (dict "of" .Values.admissionPolicies.webhooks "lists" $lists) }}
+{{- end }}
+
+{{/* Values as JSON, a list that is not there as an empty one. Argument: dict of, lists (names). */}}
+{{- define "symbolon.lists" -}}
+{{- $given := default dict .of }}
+{{- $all := dict }}
+{{- range .lists }}
+{{- $_ := set $all . (default list (get $given .)) }}
+{{- end }}
+{{- $all | toJson }}
+{{- end }}

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::super::Installation;
 use super::Issuer;
@@ -147,6 +148,14 @@ fn check_pod(pod: &PodOptions, allowed: &Allowed) -> Result<(), Problem> {
         "affinity",
         "/spec/pod/affinity",
     )?;
+    let nodes = pod.affinity.iter();
+    all(
+        nodes.flat_map(|it| labels_of_nodes(&it.0)),
+        &allowed.node_selector,
+        "label of nodes",
+        "nodeSelector",
+        "/spec/pod/affinity/nodeAffinity",
+    )?;
     let resources = pod.resources.iter();
     let resources = resources.flat_map(|it| it.requests.keys().chain(it.limits.keys()));
     all(
@@ -156,6 +165,27 @@ fn check_pod(pod: &PodOptions, allowed: &Allowed) -> Result<(), Problem> {
         "resources",
         "/spec/pod/resources",
     )
+}
+
+/// The items of a list; none where it is something else.
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// The labels, and fields, by which an affinity chooses nodes.
+fn labels_of_nodes(affinity: &Map<String, Value>) -> Vec<&str> {
+    let Some(nodes) = affinity.get("nodeAffinity") else {
+        return Vec::new();
+    };
+    let required = &nodes["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"];
+    let preferred = &nodes["preferredDuringSchedulingIgnoredDuringExecution"];
+    let preferred = list(preferred).iter().map(|it| &it["preference"]);
+    let terms = list(required).iter().chain(preferred);
+    let rules = terms.flat_map(|term| ["matchExpressions", "matchFields"].map(|of| &term[of]));
+    rules
+        .flat_map(list)
+        .filter_map(|rule| rule["key"].as_str())
+        .collect()
 }
 
 /// Whether the operator sets the label itself, whatever the Identity says.
@@ -199,7 +229,7 @@ pub(super) fn check_ingress(
             Reason::Invalid,
             "/spec/network/ingress/annotations",
             format!(
-                "the value of the annotation {key} may end a line or a statement of the controller's configuration: write it without line breaks, and one of nginx without ';', '{{' and '}}'"
+                "the value of the annotation {key} may end a line or a statement of the controller's configuration: write it without line breaks, and one of nginx in ASCII without ';', '{{', '}}', '#', quotes and backslashes"
             ),
         )),
     }
@@ -209,7 +239,9 @@ pub(super) fn check_ingress(
 /// configuration as they stand. The chart's policy has the same rule.
 fn is_plain(key: &str, value: &str) -> bool {
     let ends = |c| matches!(c, '\n' | '\r');
-    let ends_nginx = |c| key.starts_with("nginx.") && matches!(c, ';' | '{' | '}');
+    let is_of_nginx =
+        |c| matches!(c, ';' | '{' | '}' | '#' | '"' | '\'' | '\\') || !matches!(c, ' '..='~');
+    let ends_nginx = |c| key.starts_with("nginx.") && is_of_nginx(c);
     !value.contains(|c| ends(c) || ends_nginx(c))
 }
 
@@ -272,6 +304,8 @@ fn refusal(what: &str, name: impl fmt::Display, value: &str, path: &'static str)
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -282,6 +316,10 @@ mod tests {
             (nginx, "1m;\n} location /x { return 200; ", false),
             (nginx, "1m;", false),
             (nginx, "1m }", false),
+            (nginx, "1m # the rest of the line", false),
+            (nginx, "'1m", false),
+            (nginx, "1m\\", false),
+            (nginx, "1m\u{2028}", false),
             (
                 "alb.ingress.kubernetes.io/listen-ports",
                 r#"[{"HTTPS":443}]"#,
@@ -292,6 +330,44 @@ mod tests {
         ] {
             assert_eq!(is_plain(key, value), is_good, "{key} {value:?}");
         }
+    }
+
+    /// By affinity a pod is bound to nodes as by a selector.
+    #[test]
+    fn an_affinity_names_no_label_of_nodes_that_a_selector_may_not() {
+        let pod = |affinity: Value| PodOptions {
+            affinity: serde_json::from_value(affinity).unwrap(),
+            ..PodOptions::default()
+        };
+        let terms = |of: &str, key: &str| json!([{of: [{"key": key, "operator": "Exists"}]}]);
+        let required = |terms: Value| {
+            pod(
+                json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}}),
+            )
+        };
+        let preferred = |term: &Value| {
+            pod(
+                json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": term}]}}),
+            )
+        };
+        let few = Allowed::parse(r#"{"nodeSelector": ["disk"]}"#).unwrap();
+        for (of, key, is_allowed) in [
+            ("matchExpressions", "disk", true),
+            (
+                "matchExpressions",
+                "node-role.kubernetes.io/control-plane",
+                false,
+            ),
+            ("matchFields", "metadata.name", false),
+        ] {
+            let terms = terms(of, key);
+            for pod in [preferred(&terms[0]), required(terms)] {
+                assert_eq!(check_pod(&pod, &few).is_ok(), is_allowed, "{key}");
+                assert!(check_pod(&pod, &Allowed::default()).is_ok(), "{key}");
+            }
+        }
+        let nothing = pod(json!({"nodeAffinity": 5, "podAntiAffinity": {}}));
+        assert!(check_pod(&nothing, &few).is_ok());
     }
 
     #[test]
