@@ -17,7 +17,7 @@ use crate::harness::{Cluster, eventually};
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_snapshot_of_etcd_nothing_from_before_is_accepted_and_everybody_has_a_new_token() {
     let cluster = Cluster::private();
-    let mut runbook = Runbook::open(&cluster, "restore-etcd").await;
+    let mut runbook = Runbook::open(&cluster, "runbooks/restore-etcd").await;
     let operator = runbook.operator();
     let early = runbook.held().await;
     let server = runbook.server().await;
@@ -70,7 +70,7 @@ async fn after_a_snapshot_of_etcd_nothing_from_before_is_accepted_and_everybody_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_was_not_restarted_finds_out_by_itself() {
     let cluster = Cluster::private();
-    let runbook = Runbook::open(&cluster, "restore-etcd").await;
+    let runbook = Runbook::open(&cluster, "runbooks/restore-etcd").await;
     let operator = runbook.operator();
     let early = runbook.held().await;
     let server = runbook.server().await;

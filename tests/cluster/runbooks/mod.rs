@@ -1,8 +1,10 @@
-//! The pages of docs/runbooks, as they are written: each block is run, and what the page promises is looked at.
+//! The pages of docs/runbooks and docs/operations, as they are written: each block is run, and what the page promises is
+//! looked at.
 //!
 //! Each has a cluster of its own, since the example's namespaces have fixed names.
 
 mod etcd;
+mod operations;
 mod pruned;
 mod velero;
 
@@ -35,14 +37,19 @@ impl<'a> Runbook<'a> {
         cluster.install_crds().await;
         let folder = tempfile::tempdir().unwrap();
         lay_out(folder.path(), cluster);
-        let text = fs::read_to_string(repository(&format!("docs/runbooks/{page}.md"))).unwrap();
         let runbook = Self {
             cluster,
-            blocks: blocks(&text).into_iter(),
+            blocks: blocks(page).into_iter(),
             folder,
         };
         runbook.shell("kubectl apply -f examples/quickstart/");
         runbook
+    }
+
+    /// Goes on with another page.
+    fn turn_to(&mut self, page: &str) {
+        self.end();
+        self.blocks = blocks(page).into_iter();
     }
 
     /// Runs the next block.
@@ -52,7 +59,7 @@ impl<'a> Runbook<'a> {
     }
 
     /// All blocks were run.
-    fn end(self) {
+    fn end(&self) {
         assert_eq!(self.blocks.len(), 0, "blocks that no test runs");
     }
 
@@ -184,10 +191,13 @@ impl Server {
     }
 }
 
-/// The shell blocks between a page's marks.
+/// The shell blocks between the marks of a page of docs.
 fn blocks(page: &str) -> Vec<String> {
-    let (_, rest) = page.split_once("<!-- runbook:begin").unwrap();
-    let (part, _) = rest.split_once("<!-- runbook:end -->").unwrap();
+    let text = fs::read_to_string(repository(&format!("docs/{page}.md"))).unwrap();
+    let (_, rest) = text
+        .split_once(":begin (a test runs these blocks) -->")
+        .unwrap();
+    let (part, _) = rest.split_once(":end -->").unwrap();
     part.split("```sh\n")
         .skip(1)
         .map(|block| block.split_once("```").unwrap().0.to_owned())

@@ -10,7 +10,7 @@ const KEYS: &str =
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_that_comes_back_goes_on_as_before() {
     let cluster = Cluster::private();
-    let mut runbook = Runbook::open(&cluster, "identity-pruned").await;
+    let mut runbook = Runbook::open(&cluster, "runbooks/identity-pruned").await;
     let _operator = runbook.operator();
     let before = runbook.held().await;
     let server = runbook.server().await;

@@ -30,7 +30,7 @@ fn rebind(cluster: &Cluster, more: &[&str]) -> (bool, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_live_on_after_a_restore_with_velero() {
     let cluster = Cluster::private();
-    let mut runbook = Runbook::open(&cluster, "restore-velero").await;
+    let mut runbook = Runbook::open(&cluster, "runbooks/restore-velero").await;
     runbook.shell(DEPLOYMENT);
     let operator = runbook.operator();
     let before = runbook.held().await;
@@ -119,7 +119,7 @@ async fn tokens_live_on_after_a_restore_with_velero() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_operator_issued_during_the_restore_stays() {
     let cluster = Cluster::private();
-    let runbook = Runbook::open(&cluster, "restore-velero").await;
+    let runbook = Runbook::open(&cluster, "runbooks/restore-velero").await;
     let operator = runbook.operator();
     let before = runbook.held().await;
     runbook.shell("velero backup create identity --include-namespaces platform,shop --wait");
