@@ -1,7 +1,8 @@
 //! What is generated is what is committed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use symbolon::directory::{Class, Reason};
 use symbolon::resources::{Kind, crd, to_yaml};
@@ -76,17 +77,29 @@ fn the_reference_of_commands_is_what_the_program_takes() {
     is_what_the_program_prints("docs/cli.md", &["manual"]);
 }
 
+/// The pages of the documentation: those in `docs` and its folders, at the root, and of the chart.
+#[expect(clippy::unwrap_used, reason = "what goes wrong here fails a test")]
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [
+        "",
+        "docs",
+        "docs/operations",
+        "docs/runbooks",
+        "charts/symbolon",
+    ];
+    let entries = folders.map(|folder| fs::read_dir(root.join(folder)).unwrap());
+    let paths = entries.into_iter().flatten().map(|it| it.unwrap().path());
+    paths
+        .filter(|path| path.extension().is_some_and(|it| it == "md"))
+        .collect()
+}
+
 /// What follows a line of text is a part of its paragraph.
 #[test]
 fn a_blank_line_precedes_every_table_of_the_documentation() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let pages = fs::read_dir(&docs).unwrap();
-    let runbooks = fs::read_dir(docs.join("runbooks")).unwrap();
     let mut tables = 0;
-    for page in pages.chain(runbooks).map(|entry| entry.unwrap().path()) {
-        if page.extension().is_none_or(|it| it != "md") {
-            continue;
-        }
+    for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         for (at, line) in lines.iter().enumerate() {
@@ -98,6 +111,86 @@ fn a_blank_line_precedes_every_table_of_the_documentation() {
         }
     }
     assert!(tables > 30, "there are many");
+}
+
+/// The lines of a page that are no code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    text.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+/// The names by which links lead to the headings of a page, as code hosts make them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut repeated = BTreeMap::new();
+    let headings = prose(text).filter(|line| line.starts_with('#'));
+    let words = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    words
+        .map(|words| {
+            let kept = words.replace(|c: char| !c.is_alphanumeric() && !" -_".contains(c), "");
+            let anchor = kept.replace(' ', "-");
+            let count = repeated.entry(anchor.clone()).or_insert(0);
+            *count += 1;
+            match *count {
+                1 => anchor,
+                more => format!("{anchor}-{}", more - 1),
+            }
+        })
+        .collect()
+}
+
+/// Where the links of a page lead, other than into the web.
+fn links(text: &str) -> Vec<String> {
+    let text: Vec<&str> = prose(text).collect();
+    let text = text.join("\n");
+    let targets = text.split("](").skip(1);
+    let targets = targets.filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
+    let is_local = |target: &&str| !target.starts_with("http");
+    targets.filter(is_local).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_link_of_the_documentation_leads_to_a_file_and_a_heading_that_exist() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for link in links(&text) {
+            count += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap().join(file),
+            };
+            let leads = match (target.exists(), anchor) {
+                (exists, "") => exists,
+                (false, _) => false,
+                (true, anchor) => anchors(&fs::read_to_string(&target).unwrap()).contains(anchor),
+            };
+            if !leads {
+                wrong.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(count > 150, "there are many: {count}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_page_of_the_operations_is_in_their_list() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations");
+    let list = fs::read_to_string(folder.join("README.md")).unwrap();
+    let listed: BTreeSet<String> = links(&list).into_iter().collect();
+    for entry in fs::read_dir(&folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            name == "README.md" || listed.contains(&name),
+            "docs/operations/README.md lacks {name}"
+        );
+    }
 }
 
 #[test]

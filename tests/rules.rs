@@ -9,7 +9,7 @@
 
 mod fixtures;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, path::Path};
 
 use fixtures::{
     Refusal, full, name, pointer, refusals, root_schema, schema_faults, spec_schema, unset_fields,
@@ -17,6 +17,7 @@ use fixtures::{
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use symbolon::{
     directory::{Problem, Settings, Severity, admit, transition},
@@ -140,6 +141,44 @@ fn what_the_schema_forbids_is_refused_for_the_field() {
         }
     }
     assert_none(&wrong);
+}
+
+/// Readers copy them.
+#[test]
+fn every_manifest_of_the_documentation_is_accepted() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["", "docs", "docs/operations", "docs/runbooks"];
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for folder in folders {
+        for entry in fs::read_dir(root.join(folder)).unwrap() {
+            let page = entry.unwrap().path();
+            if page.extension().is_none_or(|it| it != "md") {
+                continue;
+            }
+            for object in manifests(&fs::read_to_string(&page).unwrap()) {
+                count += 1;
+                let problems = errors(&object);
+                if !problems.is_empty() {
+                    let found = described(&problems);
+                    wrong.push(format!("{}: {found:?}", page.display()));
+                }
+            }
+        }
+    }
+    assert!(count >= 8, "{count}");
+    assert_none(&wrong);
+}
+
+/// The objects of our kinds in the YAML blocks of a page.
+fn manifests(page: &str) -> Vec<Value> {
+    let blocks = page.split("\n```yaml\n").skip(1);
+    let blocks = blocks.map(|rest| rest.split_once("\n```").unwrap().0);
+    blocks
+        .flat_map(serde_yaml::Deserializer::from_str)
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|object| object["apiVersion"] == "symbolon.dev/v1alpha1")
+        .collect()
 }
 
 // --- nothing is forgotten --------------------------------------------------------------------
