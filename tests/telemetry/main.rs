@@ -221,6 +221,45 @@ fn every_alert_has_a_severity_words_and_a_page_and_every_page_an_alert() {
     assert!(pages.is_empty(), "pages of no alert: {pages:?}");
 }
 
+/// An operator at three in the morning looks for these words in a log.
+#[test]
+fn messages_that_runbooks_quote_are_those_of_the_programs() {
+    let source = source(&Path::new(ROOT).join("src"));
+    // A long string goes on in the next line after a backslash.
+    let source = words(&source.replace("\\\n", ""));
+    let mut count = 0;
+    for entry in fs::read_dir(Path::new(ROOT).join("docs/runbooks")).unwrap() {
+        let page = entry.unwrap().path();
+        let text = fs::read_to_string(&page).unwrap();
+        // Every second part stands between backticks. Commands have other characters, or begin so.
+        for quoted in text.split('`').skip(1).step_by(2).map(words) {
+            let is_words = quoted.chars().all(|c| c.is_ascii_alphabetic() || c == ' ');
+            if is_words && quoted.matches(' ').count() >= 3 && !quoted.starts_with("kubectl") {
+                count += 1;
+                assert!(source.contains(&quoted), "{}: {quoted}", page.display());
+            }
+        }
+    }
+    assert!(count >= 6, "{count}");
+}
+
+/// With one space between any two words.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The Rust code below a folder.
+fn source(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let texts = paths.map(|path| match path.extension() {
+        _ if path.is_dir() => source(&path),
+        Some(extension) if extension == "rs" => fs::read_to_string(&path).unwrap(),
+        _ => String::new(),
+    });
+    texts.collect()
+}
+
 /// An object that needs an edit raises the alert, whatever the reason.
 #[test]
 fn every_reason_that_needs_an_edit_raises_the_alert_about_stalled_objects() {
