@@ -233,7 +233,9 @@ fn messages_that_runbooks_quote_are_those_of_the_programs() {
         let text = fs::read_to_string(&page).unwrap();
         // Every second part stands between backticks. Commands have other characters, or begin so.
         for quoted in text.split('`').skip(1).step_by(2).map(words) {
-            let is_words = quoted.chars().all(|c| c.is_ascii_alphabetic() || c == ' ');
+            let is_words = quoted
+                .chars()
+                .all(|c| c.is_ascii_alphabetic() || " ,".contains(c));
             if is_words && quoted.matches(' ').count() >= 3 && !quoted.starts_with("kubectl") {
                 count += 1;
                 assert!(source.contains(&quoted), "{}: {quoted}", page.display());
