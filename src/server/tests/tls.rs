@@ -282,7 +282,10 @@ async fn a_storm_of_handshakes_ends_its_own_that_say_nothing() {
     })
     .await;
     // One of another address, and one of the address of the storm that has only its last words to send.
-    let hesitating = [running.hesitate(3).await, running.hesitate(2).await];
+    let hesitating = [
+        Box::pin(running.hesitate(3)).await,
+        Box::pin(running.hesitate(2)).await,
+    ];
     let mut storm = Vec::new();
     for _ in 0..16 {
         storm.push(connect_from(2, running.address).await);
