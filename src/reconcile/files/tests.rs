@@ -198,7 +198,7 @@ async fn an_old_copy_and_an_edit_are_replaced_and_notes_stay() {
 #[case::nothing("")]
 #[case::a_list("- 1\n- 2\n")]
 #[case::somebodys("kind: Secret\ndata: {token: eA==}\n")]
-#[case::deep(&"[".repeat(10_000))]
+#[case::deep(&"[".repeat(200))]
 #[case::odd_metadata("metadata: 7\n")]
 #[tokio::test]
 async fn a_file_that_is_not_ours_is_left_alone(#[case] content: &str) {
@@ -210,6 +210,17 @@ async fn a_file_that_is_not_ours_is_left_alone(#[case] content: &str) {
         panic!("{outcome:?}")
     };
     assert_eq!(problem.reason, crate::directory::Reason::SecretConflict);
+    assert_eq!(fs::read_to_string(state.secret_path()).unwrap(), content);
+}
+
+#[tokio::test]
+async fn a_file_that_costs_too_much_to_read_is_left_alone_and_named() {
+    let mut state = State::new();
+    let content = "[".repeat(10_000);
+    fs::create_dir_all(state.secret_path().parent().unwrap()).unwrap();
+    fs::write(state.secret_path(), &content).unwrap();
+    let error = format!("{:?}", state.issue().await.result.unwrap_err());
+    assert!(error.contains("secrets/team/ci-token.yaml"), "{error}");
     assert_eq!(fs::read_to_string(state.secret_path()).unwrap(), content);
 }
 

@@ -112,7 +112,8 @@ mod tests {
         let written = serde_yaml::to_string(&manifest).unwrap();
         let read = manifest_of(written.as_bytes()).unwrap().unwrap();
         assert_eq!(Value::Object(read), manifest);
-        for other in ["", "just text", "[1]", "a: ["] {
+        assert_eq!(manifest_of(b""), Ok(Some(Map::new())));
+        for other in ["just text", "[1]", "a: ["] {
             assert_eq!(manifest_of(other.as_bytes()), Ok(None), "{other}");
         }
     }
