@@ -1,9 +1,9 @@
-//! As much DER (X.690) as an `RSAPublicKey` (RFC 8017 appendix A.1.1) needs.
+//! The part of DER (X.690) that an `RSAPublicKey` (RFC 8017 appendix A.1.1) needs.
 
 const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
 
-/// Modulus and exponent, big end first without leading zeros, of a DER `RSAPublicKey`.
+/// Returns modulus and exponent of a DER `RSAPublicKey`, big-endian without leading zeros.
 pub(super) fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (body, []) = element(SEQUENCE, der)? else {
         return None;
@@ -15,7 +15,7 @@ pub(super) fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((magnitude(modulus)?, magnitude(exponent)?))
 }
 
-/// The content of the first element, which must have `tag`, and what follows it.
+/// Splits off the first element, which must have `tag`: returns its content and the rest.
 fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = der.split_first()?;
     let (length, rest) = length(rest)?;
@@ -31,7 +31,7 @@ fn length(der: &[u8]) -> Option<(usize, &[u8])> {
     }
 }
 
-/// A positive integer without the zero that keeps its sign.
+/// A positive integer without the leading zero that marks it as positive.
 fn magnitude(integer: &[u8]) -> Option<&[u8]> {
     match integer {
         [0, rest @ ..] if rest.first().is_some_and(|first| *first > 0x7f) => Some(rest),

@@ -1,4 +1,4 @@
-//! Keys for tests, each made once a run.
+//! Keys for tests, each generated once a run.
 #![allow(clippy::unwrap_used, reason = "tests and fuzz targets alone use this")]
 
 use std::sync::{Arc, LazyLock};
@@ -10,7 +10,7 @@ use super::{Algorithm, KeyRecord, KeySet, SigningKey, generate};
 static KEYS: LazyLock<[Arc<SigningKey>; 4]> =
     LazyLock::new(|| Algorithm::ALL.map(|a| Arc::new(generate(a).unwrap())));
 
-/// The one key of `algorithm`.
+/// Returns the only key of `algorithm`.
 pub(crate) fn key(algorithm: Algorithm) -> Arc<SigningKey> {
     let [rs256, ps256, es256, eddsa] = &*KEYS;
     Arc::clone(match algorithm {
@@ -21,12 +21,12 @@ pub(crate) fn key(algorithm: Algorithm) -> Arc<SigningKey> {
     })
 }
 
-/// A moment, in seconds since 1970.
+/// A time in seconds since 1970.
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-/// A key that signs from `active_from` until a later one does, and is gone at `retired_at`.
+/// A key that signs from `active_from` until a later key does, and retires at `retired_at`.
 pub(crate) fn record(key: Arc<SigningKey>, active_from: i64, retired_at: Option<i64>) -> KeyRecord {
     KeyRecord {
         key,

@@ -1,4 +1,4 @@
-//! Fuzz targets: tokens that were changed after they were signed, and key sets.
+//! Fuzz targets: edited tokens, and key sets.
 #![allow(
     missing_docs,
     clippy::missing_panics_doc,
@@ -21,7 +21,7 @@ static SIGNED: LazyLock<(KeyRing, Vec<String>)> = LazyLock::new(|| {
     (ring, tokens)
 });
 
-/// No edit of a signed token verifies, nor does a part of one beside a part of another.
+/// No edited token verifies, nor does a token with a part taken from another token.
 pub fn verify(data: &[u8]) {
     let (ring, tokens) = &*SIGNED;
     let mut input = Input(data);
@@ -48,7 +48,7 @@ fn edit(token: &mut Vec<u8>, input: &mut Input<'_>, tokens: &[String]) {
         2 => token.truncate(place),
         3 => drop(token.splice(place..place, input.bytes().iter().copied())),
         4 => drop(token.drain(place..(place + input.below(256)).min(token.len()))),
-        // One of the three parts becomes another token's.
+        // Replace one of the three parts with another token's.
         _ => {
             let other = tokens[input.below(tokens.len())].as_bytes();
             let part = input.below(3);
@@ -62,7 +62,7 @@ fn edit(token: &mut Vec<u8>, input: &mut Input<'_>, tokens: &[String]) {
     }
 }
 
-/// A key set that is accepted reads back as it is written, and no refusal quotes what was read.
+/// An accepted key set reads back as it is written, and no error quotes the input.
 pub fn key_set_file(data: &[u8]) {
     match KeySet::parse(data) {
         Ok(set) => {

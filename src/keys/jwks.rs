@@ -1,6 +1,6 @@
 //! Public keys as JWK and JWK Set (RFC 7517), named by their thumbprint (RFC 7638).
 //!
-//! The type has no room for a private member, so none can be published.
+//! The type has no private members, so none can be published.
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -20,7 +20,7 @@ pub struct Jwk {
     kid: String,
 }
 
-/// The members of RFC 7518 section 6 and RFC 8037 section 2, each base64url.
+/// The members of RFC 7518 section 6 and RFC 8037 section 2, each encoded as base64url.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kty")]
 enum Public {
@@ -43,7 +43,7 @@ enum Usage {
 }
 
 impl Jwk {
-    /// An RSA key of modulus and exponent, big end first without leading zeros.
+    /// An RSA key. Modulus and exponent are big-endian without leading zeros.
     pub(super) fn rsa(alg: Algorithm, modulus: &[u8], exponent: &[u8]) -> Self {
         Self::of(
             alg,
@@ -86,14 +86,15 @@ impl Jwk {
         }
     }
 
-    /// The key's name.
+    /// Returns the key ID.
     pub fn kid(&self) -> &str {
         &self.kid
     }
 }
 
 impl Public {
-    /// RFC 7638 section 3: SHA-256 over the required members in the order of their names, without spaces.
+    /// Computes the thumbprint (RFC 7638 section 3): SHA-256 over the required members, ordered by name, without
+    /// spaces.
     fn thumbprint(&self) -> String {
         let canonical = match self {
             Self::Rsa { n, e } => format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#),
@@ -110,10 +111,10 @@ fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A JWK Set of `keys`, in their order (RFC 7517 section 5).
+/// Renders the JWK Set of `keys`, in their order (RFC 7517 section 5).
 ///
 /// # Errors
-/// None that is known: no part of a key can fail to be written.
+/// None in practice: every member serializes.
 pub fn render<'a>(keys: impl IntoIterator<Item = &'a Jwk>) -> Result<Vec<u8>, serde_json::Error> {
     #[derive(Serialize)]
     struct Set<'a> {

@@ -1,8 +1,8 @@
-//! The signing keys of one Identity, as they stand in `keyset.json`, and which of them does what at a given time.
+//! The signing keys of one Identity, as stored in `keyset.json`, and the role of each at a given time.
 //!
-//! A key is published from the moment it is in the set, signs from `activeFrom` until a later one does, and is gone
-//! from `retiredAt`. Whoever sets these times apart by more than caches and tokens live makes a rotation that no
-//! verification notices: publish, then use, then retire.
+//! A key is published as soon as it is in the set, signs from `activeFrom` until a later key becomes active, and is
+//! removed at `retiredAt`. A rotation breaks no verification if these times are further apart than caches and tokens
+//! live: publish, then use, then retire.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::Algorithm;
 use super::signing_key::{KeyError, SigningKey};
 
-/// The form of `keyset.json` that is read and written.
+/// The version of `keyset.json` that this release reads and writes.
 const VERSION: u64 = 1;
 
 /// One key and its times.
@@ -23,16 +23,16 @@ const VERSION: u64 = 1;
 pub struct KeyRecord {
     /// The key pair.
     pub key: Arc<SigningKey>,
-    /// When it was made.
+    /// When the key was made.
     pub created_at: Timestamp,
-    /// From when it signs.
+    /// When the key starts to sign.
     pub active_from: Timestamp,
-    /// From when it neither signs, nor verifies, nor is published.
+    /// When the key stops signing and verifying, and is no longer published.
     pub retired_at: Option<Timestamp>,
 }
 
 impl KeyRecord {
-    /// A key that was made at `now` and signs from then on.
+    /// A key made at `now` that signs at once.
     pub const fn active_at_once(key: Arc<SigningKey>, now: Timestamp) -> Self {
         Self {
             key,
@@ -42,53 +42,54 @@ impl KeyRecord {
         }
     }
 
-    /// Whether the key is gone at `now`.
+    /// Whether the key is retired at `now`.
     pub fn is_retired(&self, now: Timestamp) -> bool {
         self.retired_at.is_some_and(|retired_at| retired_at <= now)
     }
 }
 
-/// Why a `keyset.json` is refused. No message holds any part of a key.
+/// Why a `keyset.json` is refused. No message contains any part of a key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
-    /// No JSON, or a member missing, unknown, or of the wrong type. (The parser's own message could quote a key.)
+    /// Not JSON, or a member is missing, unknown or of the wrong type. The parser's own message is dropped, since it
+    /// could quote a key.
     #[error(
-        "no key set: something else than a member of version 1 stands at line {line}, column {column}"
+        "invalid key set at line {line}, column {column}: not JSON, or not the members of version 1"
     )]
     Json {
-        /// Counted from one.
+        /// One-based.
         line: usize,
-        /// Counted from one.
+        /// One-based.
         column: usize,
     },
-    /// Written by another release.
+    /// Another release wrote it.
     #[error("the key set has version {0}; this release reads version 1")]
     UnsupportedVersion(u64),
     /// The private key is not base64.
     #[error("the key `{kid}` is not base64")]
     NotBase64 {
-        /// As stated.
+        /// The stated `kid`.
         kid: String,
     },
-    /// The private key cannot be used.
-    #[error("the key `{kid}` cannot be used")]
+    /// The private key is unusable.
+    #[error("the key `{kid}` is unusable")]
     Key {
-        /// As stated.
+        /// The stated `kid`.
         kid: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: KeyError,
     },
-    /// The stated name is not the key's thumbprint.
-    #[error("the key `{stated}` is really `{actual}`")]
+    /// The stated `kid` is not the key's thumbprint.
+    #[error("the stated kid `{stated}` does not match the key's thumbprint `{actual}`")]
     WrongKid {
-        /// As stated.
+        /// The stated `kid`.
         stated: String,
         /// The RFC 7638 thumbprint.
         actual: String,
     },
-    /// One key is there twice: it would be used with two algorithms or at two times.
-    #[error("the key `{0}` is there twice")]
+    /// The set contains one key twice, which would give it two algorithms or two schedules.
+    #[error("the key set contains the key `{0}` twice")]
     Duplicate(String),
 }
 
@@ -101,16 +102,16 @@ impl From<serde_json::Error> for KeySetError {
     }
 }
 
-/// All signing keys of one Identity, ordered by algorithm, time and name.
+/// All signing keys of one Identity, ordered by algorithm, activation time and `kid`.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     records: Vec<KeyRecord>,
-    /// Names of keys that were followed by one that is left out: they verify, and never sign again.
+    /// The `kid`s of keys whose successor was removed from this set: they verify and never sign again.
     followed: Vec<String>,
 }
 
 impl KeySet {
-    /// A set of these keys.
+    /// Builds a set of these keys.
     ///
     /// # Errors
     /// [`KeySetError::Duplicate`].
@@ -143,7 +144,7 @@ impl KeySet {
     /// Reads a `keyset.json`.
     ///
     /// # Errors
-    /// [`KeySetError`] at the first fault: half a key set is not used.
+    /// [`KeySetError`] for the first fault: a key set is used as a whole or not at all.
     pub fn parse(json: &[u8]) -> Result<Self, KeySetError> {
         let Version { version } = serde_json::from_slice(json)?;
         if version != VERSION {
@@ -169,7 +170,7 @@ impl KeySet {
             .iter()
             .map(EntryOut::of)
             .collect::<Result<Vec<_>, _>>()?;
-        // Large enough for every key: growing would leave unwiped copies behind.
+        // Reserve room for every key: a growing buffer would leave unwiped copies behind.
         let mut json = Zeroizing::new(Vec::with_capacity(256 + keys.len() * 4096));
         serde_json::to_writer_pretty(
             &mut *json,
@@ -181,21 +182,21 @@ impl KeySet {
         Ok(json)
     }
 
-    /// Every key, ordered by algorithm, time and name.
+    /// Returns every key, ordered by algorithm, activation time and `kid`.
     pub fn records(&self) -> &[KeyRecord] {
         &self.records
     }
 
-    /// The keys that verify and are published at `now`.
+    /// Returns the keys that verify and are published at `now`.
     pub fn published(&self, now: Timestamp) -> impl Iterator<Item = &KeyRecord> {
         self.records
             .iter()
             .filter(move |record| !record.is_retired(now))
     }
 
-    /// The key that signs with `algorithm` at `now`: the one whose time came last. Where that is gone, or none's time
-    /// has come, it is the next, for a signature by a key published a moment ago is better than none; never is it one
-    /// that was followed by another.
+    /// Returns the key that signs with `algorithm` at `now`: the one that became active last. If that key is retired,
+    /// or no key is active yet, the next key signs: a signature by a key published a moment ago is better than none. A
+    /// superseded key never signs again.
     pub fn active(&self, algorithm: Algorithm, now: Timestamp) -> Option<&KeyRecord> {
         let is_own = |record: &&KeyRecord| record.key.algorithm() == algorithm;
         let own = || self.records.iter().filter(is_own);
@@ -210,7 +211,7 @@ impl KeySet {
         self.followed.iter().any(|kid| kid == record.key.kid())
     }
 
-    /// Whether the key signs no more at `now`, since another's time has come: whatever becomes of that other.
+    /// Whether a later key has superseded this one at `now`, even if the later key is already retired.
     pub fn is_over(&self, record: &KeyRecord, now: Timestamp) -> bool {
         let follows = |other: &&KeyRecord| {
             other.key.algorithm() == record.key.algorithm() && order(other) > order(record)
@@ -219,7 +220,7 @@ impl KeySet {
         self.is_followed(record) || later.any(|other| other.active_from <= now)
     }
 
-    /// The next time after `now` at which another key signs or a key is gone, if there is one.
+    /// Returns the next time after `now` at which a key becomes active or retires.
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         let times = self
             .records
@@ -228,21 +229,21 @@ impl KeySet {
         times.flatten().filter(|time| *time > now).min()
     }
 
-    /// The algorithm of those who ask for none, see [`default_algorithm`].
+    /// Returns the algorithm for callers that ask for none, see [`default_algorithm`].
     pub fn default_algorithm(&self, wanted: &[Algorithm], now: Timestamp) -> Option<Algorithm> {
         let is_settled = |algorithm| self.signs_since(algorithm, now).is_some();
         let has_key = |algorithm| self.active(algorithm, now).is_some();
         default_algorithm(wanted, is_settled, has_key)
     }
 
-    /// Since when the key that signs with `algorithm` at `now` does so; `None` where none does whose time has come.
+    /// Returns when the key that signs with `algorithm` at `now` became active; `None` if no active key signs.
     pub fn signs_since(&self, algorithm: Algorithm, now: Timestamp) -> Option<Timestamp> {
         let since = self.active(algorithm, now)?.active_from;
         (since <= now).then_some(since)
     }
 
-    /// The set without the keys of these names. Where one of them was to sign at `now`, the next of its algorithm
-    /// does so at once, if there is one; those that it had followed stay published and do not come back to sign.
+    /// Returns the set without the keys that `distrusted` names. If one of them signs at `now`, the next key of its
+    /// algorithm becomes active at once. Keys that a distrusted key superseded stay published and never sign again.
     #[must_use]
     pub fn without(&self, distrusted: &[String], now: Timestamp) -> Self {
         let trusted = |record: &&KeyRecord| !distrusted.iter().any(|kid| kid == record.key.kid());
@@ -276,9 +277,9 @@ fn order(record: &KeyRecord) -> (Algorithm, Timestamp, &str) {
     (record.key.algorithm(), record.active_from, record.key.kid())
 }
 
-/// The algorithm of those who ask for none: the first of `wanted` whose key's time has come. Until one's has, the
-/// algorithm that signed before goes on, RS256 first, which every verifier knows (RFC 9068 section 4); where there is none
-/// either, a key published a moment ago is better than none.
+/// Chooses the algorithm for callers that ask for none: the first of `wanted` that has an active key. Until there is
+/// one, the algorithm that signed before continues, RS256 first, which every verifier knows (RFC 9068 section 4). If no
+/// algorithm has an active key, a key published a moment ago is better than none.
 pub(super) fn default_algorithm(
     wanted: &[Algorithm],
     is_settled: impl Fn(Algorithm) -> bool,
@@ -292,7 +293,7 @@ pub(super) fn default_algorithm(
         .or_else(|| find(wanted, &has_key))
 }
 
-/// Read first and loosely, so that a newer document is told from a broken one.
+/// Parsed first and loosely, to tell a newer document from a broken one.
 #[derive(Deserialize)]
 struct Version {
     version: u64,
@@ -306,7 +307,7 @@ struct DocumentIn {
     keys: Vec<EntryIn>,
 }
 
-/// Unknown members are refused: one that this release does not honour could have limited the key.
+/// Refuses unknown members: a member that this release ignores could limit the key.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct EntryIn {
@@ -486,7 +487,7 @@ mod tests {
     #[case::version_text(r#"{"version":"1","keys":[]}"#)]
     #[case::unknown_member(r#"{"version":1,"keys":[],"more":1}"#)]
     #[case::followed(r#"{"version":1,"keys":[]} x"#)]
-    fn what_is_no_key_set_is_refused_with_its_place(#[case] json: &str) {
+    fn an_invalid_key_set_is_refused_with_its_place(#[case] json: &str) {
         assert!(matches!(
             KeySet::parse(json.as_bytes()),
             Err(KeySetError::Json { .. })
@@ -558,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_cannot_be_there_twice_not_even_for_two_algorithms() {
+    fn a_key_cannot_be_listed_twice_even_for_two_algorithms() {
         let mut document = document();
         let mut twin = document["keys"][0].clone();
         twin["algorithm"] = json!("PS256");
@@ -571,7 +572,7 @@ mod tests {
 
     #[test]
     fn no_error_holds_any_part_of_a_key() {
-        // A key where another type belongs: the parser's own message would quote it.
+        // Put the key where another type belongs: the parser's own message would quote it.
         let document = document();
         let secret = document["keys"][0]["pkcs8"].as_str().unwrap();
         for at in [
@@ -631,7 +632,7 @@ mod tests {
     }
 
     #[test]
-    fn a_distrusted_key_is_as_if_it_had_never_been() {
+    fn a_distrusted_key_neither_signs_nor_verifies() {
         let distrusted = [key(Algorithm::ES256).kid().to_owned(), "unknown".into()];
         let set = key_set().without(&distrusted, at(1));
         assert!(set.active(Algorithm::ES256, at(1)).is_none());
@@ -639,7 +640,7 @@ mod tests {
     }
 
     #[test]
-    fn the_heir_of_a_distrusted_key_signs_at_once_and_nobody_elses() {
+    fn only_the_successor_of_a_distrusted_signer_becomes_active_at_once() {
         let next = Arc::new(generate(Algorithm::ES256).unwrap());
         let mut set = key_set();
         set.insert(record(Arc::clone(&next), 100, None)).unwrap();
@@ -652,7 +653,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_was_followed_never_comes_back_to_sign() {
+    fn a_superseded_key_never_signs_again() {
         let keys = [(); 3].map(|()| Arc::new(generate(Algorithm::ES256).unwrap()));
         let [first, second, third] = &keys;
         let records = |end| {
@@ -666,7 +667,7 @@ mod tests {
             signer.map(|signer| signer.key.kid().to_owned())
         };
         let set = KeySet::from_records(records(Some(25))).unwrap();
-        assert_eq!(signer(&set, 25), None, "not when the other is gone");
+        assert_eq!(signer(&set, 25), None, "not even after its successor retires");
         let mut set = KeySet::from_records(records(None)).unwrap();
         let distrusted = [second.kid().to_owned()];
         let without = |set: &KeySet, now| set.without(&distrusted, at(now));
@@ -678,7 +679,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_is_the_first_whose_time_has_come_and_until_then_the_one_before() {
+    fn the_default_is_the_first_active_algorithm_and_until_then_the_previous_one() {
         use Algorithm::{ES256, EdDSA, PS256, RS256};
         let set = KeySet::from_records([
             record(key(RS256), 0, Some(200)),
@@ -687,9 +688,9 @@ mod tests {
         ])
         .unwrap();
         let default = |wanted: &[Algorithm], now| set.default_algorithm(wanted, at(now));
-        assert_eq!(default(&[ES256], 99), Some(RS256), "it goes on");
+        assert_eq!(default(&[ES256], 99), Some(RS256), "RS256 continues");
         assert_eq!(default(&[ES256], 100), Some(ES256));
-        assert_eq!(default(&[ES256, EdDSA], 99), Some(EdDSA), "wanted too");
+        assert_eq!(default(&[ES256, EdDSA], 99), Some(EdDSA), "wanted and active");
         assert_eq!(default(&[PS256], 300), Some(ES256), "better than none");
         let first = KeySet::from_records([record(key(ES256), 100, None)]).unwrap();
         assert_eq!(first.default_algorithm(&[PS256, ES256], at(1)), Some(ES256));
@@ -697,7 +698,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_change_is_the_next_time_anything_does() {
+    fn the_next_change_is_the_next_activation_or_retirement() {
         let set = KeySet::from_records([
             record(key(Algorithm::ES256), 10, Some(40)),
             record(key(Algorithm::EdDSA), 20, None),

@@ -1,8 +1,9 @@
-//! Signing keys: made, kept in a key set, planned ahead, chosen by time, and used to sign and verify access tokens.
+//! Signing keys: generation, the key set, the rotation schedule, JWKS, and the key ring that signs and verifies access
+//! tokens.
 //!
-//! Key pairs are parsed once and held, since parsing an RSA key costs as much as a signature. Times are parameters.
-//! Absent: where key sets come from and go to, and every private operation outside AWS-LC. Key material comes from
-//! AWS-LC's own generator and not from an `Entropy`: a seeded signing key must not be possible.
+//! The ring holds parsed key pairs, since parsing an RSA key costs as much as a signature. Times are parameters.
+//! Absent: where key sets are stored, and every private-key operation outside AWS-LC. AWS-LC's own generator makes the
+//! key material, not an `Entropy`: a signing key from a seed must not be possible.
 
 mod der;
 #[cfg(any(test, fuzzing))]

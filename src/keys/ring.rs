@@ -1,7 +1,7 @@
-//! The keys at work: signs and verifies access tokens with what a key set says for one moment.
+//! The keys at work: signs and verifies access tokens with the key set as it is at one time.
 //!
-//! Everything that does not depend on the token is made once: parsed keys, encoded headers, the JWK Set. Make a new ring
-//! when the key set changes and at [`KeyRing::next_change`].
+//! A ring prepares all that does not depend on the token: parsed keys, encoded headers, the JWK Set. The server builds
+//! a new ring when the key set changes and at [`KeyRing::next_change`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,58 +15,59 @@ use super::{Algorithm, KeySet, jwks};
 use crate::tokens::claims::AccessTokenClaims;
 use crate::tokens::jwt::{self, MalformedJwt, UnverifiedJwt};
 
-/// What goes wrong when signing.
+/// Why a token could not be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// The key set has no living key for it.
-    #[error("there is no {0} key")]
+    /// No key of the set signs with this algorithm.
+    #[error("the key set has no key for {0}")]
     NoKey(Algorithm),
     /// AWS-LC failed.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The claims could not be written.
-    #[error("the claims could not be written")]
+    /// The claims could not be serialized.
+    #[error("the claims could not be serialized")]
     Claims(#[from] serde_json::Error),
 }
 
-/// Why a text is no access token of ours. For the log: who sent it learns only that it is invalid.
+/// Why a text is not an access token of this issuer. For the log only: the caller learns only that the token is
+/// invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum JwtError {
-    /// No access token at all.
+    /// Not a well-formed access token.
     #[error(transparent)]
     Malformed(#[from] MalformedJwt),
-    /// Signed by nobody we know, or by a key that is gone.
-    #[error("the key is unknown")]
+    /// The header names a key that is unknown or retired.
+    #[error("unknown key")]
     UnknownKey,
     /// The header names another algorithm than the key's.
-    #[error("the algorithm is not the key's")]
+    #[error("the header's algorithm does not match the key")]
     AlgorithmMismatch,
-    /// The signature is not the key's.
-    #[error("the signature is wrong")]
+    /// The signature does not match the key and the content.
+    #[error("the signature does not match")]
     BadSignature,
-    /// Signed by us, and yet not what we write.
+    /// This issuer signed it, but it never writes such claims.
     #[error("the claims are malformed")]
     Claims(#[source] serde_json::Error),
 }
 
-/// An access token that one of our keys signed. Its times, issuer and audience are still to be checked.
+/// An access token signed by one of this issuer's keys. The caller still checks its times, issuer and audience.
 #[derive(Clone, Debug)]
 pub struct VerifiedToken {
-    /// What it says.
+    /// The verified claims.
     pub claims: AccessTokenClaims,
-    /// Which key signed it.
+    /// The `kid` of the key that signed it.
     pub kid: String,
-    /// With which algorithm.
+    /// The algorithm of that key.
     pub algorithm: Algorithm,
 }
 
-/// The keys of one Identity at one moment.
+/// The keys of one Identity at one time.
 pub struct KeyRing {
-    /// Those that verify, ordered as in the set.
+    /// The keys that verify, ordered as in the set.
     keys: Vec<RingKey>,
-    /// For each of [`Algorithm::ALL`] the place of the key that signs.
+    /// For each of [`Algorithm::ALL`], the index in `keys` of the key that signs.
     active: [Option<usize>; Algorithm::ALL.len()],
-    /// The algorithms whose signing key's time has come.
+    /// The algorithms that have an active key.
     settled: Vec<Algorithm>,
     jwks: Bytes,
     next_change: Option<Timestamp>,
@@ -74,15 +75,15 @@ pub struct KeyRing {
 
 struct RingKey {
     key: Arc<SigningKey>,
-    /// Encoded.
+    /// The encoded JWS header.
     header: String,
 }
 
 impl KeyRing {
-    /// The ring of `set` at `now`.
+    /// Builds the ring of `set` at `now`.
     ///
     /// # Errors
-    /// None that is known: no part of a JWK Set can fail to be written.
+    /// None in practice: every part of a JWK Set serializes.
     pub fn new(set: &KeySet, now: Timestamp) -> Result<Self, serde_json::Error> {
         let published: Vec<&Arc<SigningKey>> =
             set.published(now).map(|record| &record.key).collect();
@@ -105,25 +106,25 @@ impl KeyRing {
         })
     }
 
-    /// From when this ring is out of date, though the set stays the same.
+    /// Returns when this ring becomes outdated if the set does not change.
     pub const fn next_change(&self) -> Option<Timestamp> {
         self.next_change
     }
 
-    /// The JWK Set, public keys only (RFC 7517). Cheap to clone; the same keys give the same bytes.
+    /// Returns the JWK Set: public keys only (RFC 7517). Cheap to clone; the same keys give the same bytes.
     pub fn jwks(&self) -> Bytes {
         self.jwks.clone()
     }
 
-    /// The algorithms that this ring can sign with.
+    /// Returns the algorithms that this ring can sign with.
     pub fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
         Algorithm::ALL
             .into_iter()
             .filter(|algorithm| self.signer(*algorithm).is_some())
     }
 
-    /// The algorithm of those who ask for none, where `wanted` are offered: the first whose key was published for long
-    /// enough, else the one that signed before.
+    /// Chooses among `wanted` the algorithm for callers that ask for none: the first with an active key, else the
+    /// algorithm that signed before.
     pub fn default_algorithm(&self, wanted: &[Algorithm]) -> Option<Algorithm> {
         default_algorithm(
             wanted,
@@ -143,7 +144,7 @@ impl KeyRing {
     /// Signs an access token.
     ///
     /// # Errors
-    /// [`SignError::NoKey`] if there is no key for `algorithm`; the others are faults of the machine.
+    /// [`SignError::NoKey`] if there is no key for `algorithm`; other errors are internal faults.
     pub fn sign(
         &self,
         algorithm: Algorithm,
@@ -152,7 +153,8 @@ impl KeyRing {
         self.sign_json(algorithm, &claims.to_json()?)
     }
 
-    /// Signs an access token whose claims are written already. One allocation beside the signature's own.
+    /// Signs an access token whose claims are already serialized. Allocates once, beside what the signature itself
+    /// needs.
     ///
     /// # Errors
     /// As [`KeyRing::sign`].
@@ -165,11 +167,11 @@ impl KeyRing {
         Ok(token)
     }
 
-    /// Verifies any untrusted text as an access token of ours. The key is chosen by its name and brings its algorithm with it;
-    /// what the header says of either is only compared (RFC 8725 sections 3.1 and 3.2).
+    /// Verifies an untrusted text as an access token of this issuer. The `kid` selects the key, and the key fixes the
+    /// algorithm; the header's algorithm is only compared with it (RFC 8725 sections 3.1 and 3.2).
     ///
     /// # Errors
-    /// [`JwtError`], the cheapest reason first.
+    /// [`JwtError`], checked from the cheapest reason to the most expensive.
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, JwtError> {
         let jwt = UnverifiedJwt::parse(token)?;
         let RingKey { key, .. } = self

@@ -1,66 +1,66 @@
-//! What becomes of an Identity's signing keys, and when: publish, then use, then retire. Pure.
+//! Plans an Identity's signing keys: publish, then use, then retire. Pure.
 //!
 //! ```text
-//!  made                activeFrom               the next one's activeFrom          retiredAt
+//!  created             activeFrom               the next key's activeFrom          retiredAt
 //!   |---- Published ----|-------- Active --------|---------- Retiring ---------------|
-//!       publishAhead           rotateEvery         longest token + lateness + MARGIN
+//!       publishAhead           rotateEvery         longest token + staleness + MARGIN
 //! ```
 //!
-//! A key signs only after it was published for `publish_ahead`, but for the very first, for one that takes the place of
-//! a distrusted one, and after an emergency. It stays published until the longest-lived token that it may have
-//! signed is over. What it depends on beside the key set is a [`Memory`], kept where the set is kept. The plan only
-//! ever moves ends later, so that neither another leader's clock nor one that goes back makes it flap.
-//! Absent: making keys, writing them anywhere, and the clock.
+//! A key signs only after it was published for `publish_ahead`. Exceptions: the very first key, a key that replaces a
+//! distrusted one, and an emergency. A key stays published until the longest-lived token that it may have signed has
+//! expired. Beside the key set, the plan depends on a [`Memory`], which is stored with the set. The plan only moves
+//! `retiredAt` later, never earlier, so that neither another leader's clock nor a clock set back makes it flap. Absent:
+//! making keys, writing them, and the clock.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Algorithm, KeyRecord, KeySet, KeySetError, SigningKey};
 
-/// Clocks may differ by so much.
+/// The largest difference between two clocks.
 const MARGIN: SignedDuration = SignedDuration::from_hours(1);
-/// However stale a server may become, its last key is not kept for it longer than this.
+/// The longest staleness that keeps a replaced key published, however stale a server may become.
 const MOST_LATENESS: SignedDuration = SignedDuration::from_hours(24);
-/// Keys of one algorithm at once: a schedule that would need more waits.
+/// The most keys of one algorithm at once: a schedule that needs more waits.
 pub const MOST_KEYS: usize = 8;
 
-/// How an Identity wants its keys.
+/// The key settings of an Identity.
 #[derive(Clone, Debug)]
 pub struct Wish {
-    /// What is signed with.
+    /// The algorithms to sign with.
     pub algorithms: Vec<Algorithm>,
     /// How long one key signs.
     pub rotate_every: SignedDuration,
-    /// How long it is published before; shorter than `rotate_every`.
+    /// How long a key is published before it signs; shorter than `rotate_every`.
     pub publish_ahead: SignedDuration,
-    /// The longest life of a token.
+    /// The longest lifetime of a token.
     pub longest_token: SignedDuration,
-    /// How long a server goes by what it last saw.
+    /// How long a server may keep using outdated data.
     pub staleness: SignedDuration,
-    /// Names of keys that are as if they had never been.
+    /// The `kid`s of keys to remove from the set at once.
     pub distrusted: Vec<String>,
-    /// Each new value asks once for all keys to be replaced at once.
+    /// Each new value replaces all keys at once, once.
     pub emergency: Option<String>,
 }
 
 impl Wish {
-    /// How long a key stays published after it has stopped to sign.
+    /// How long a key stays published after it stops signing.
     fn linger(&self) -> SignedDuration {
         let lateness = self.staleness.clamp(SignedDuration::ZERO, MOST_LATENESS);
         sum(sum(self.longest_token, lateness), MARGIN)
     }
 }
 
-/// What must not be forgotten between one plan and the next.
+/// What one plan must remember for the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Memory {
-    /// Seconds: the longest life of a token when it was last looked at.
+    /// The longest lifetime of a token at the last plan, in seconds.
     longest_token: i64,
-    /// Until then tokens are good that were signed while longer lives were allowed.
+    /// When the last token signed under a longer limit expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     longer_tokens_until: Option<Timestamp>,
-    /// The emergency that was acted on.
+    /// The emergency value that was last acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     emergency: Option<String>,
 }
@@ -85,16 +85,16 @@ impl Memory {
         Self {
             longest_token,
             longer_tokens_until: self.longer_tokens_until.max(ended),
-            // An annotation that somebody took off and puts on again with the same value is none the less old.
+            // If the annotation is removed and later set to the same value, it is not a new emergency.
             emergency: wish.emergency.clone().or_else(|| self.emergency.clone()),
         }
     }
 }
 
-/// One key as it should be.
+/// The intended state of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Slot {
-    /// `None`: to be made.
+    /// `None` if the key must be made.
     kid: Option<String>,
     algorithm: Algorithm,
     created_at: Timestamp,
@@ -113,37 +113,37 @@ impl Slot {
         }
     }
 
-    /// It stays published until then at least.
+    /// Keeps the key published at least until `end`.
     fn keep_until(&mut self, end: Timestamp) {
         self.retired_at = self.retired_at.max(Some(end));
     }
 }
 
-/// What is to be done about a key set.
+/// What to do about a key set.
 #[derive(Clone, Debug)]
 pub struct Plan {
     slots: Vec<Slot>,
-    /// What is to be kept with the set.
+    /// The memory to store with the set.
     pub memory: Memory,
-    /// When to plan again, if nothing else happens.
+    /// When to plan again if nothing else changes.
     pub next: Option<Timestamp>,
-    /// Whether set or memory are to be written.
+    /// Whether the set or the memory must be written.
     pub is_change: bool,
     /// Whether all keys are replaced at once.
     pub is_emergency: bool,
 }
 
 impl Plan {
-    /// The algorithms of the keys that must be made, in the order in which [`Plan::apply`] takes them.
+    /// Returns the algorithms of the keys to make, in the order in which [`Plan::apply`] takes the keys.
     pub fn makes(&self) -> Vec<Algorithm> {
         let made = self.slots.iter().filter(|slot| slot.kid.is_none());
         made.map(|slot| slot.algorithm).collect()
     }
 
-    /// The key set as it should be.
+    /// Builds the planned key set from `set` and the new keys in `made`.
     ///
     /// # Errors
-    /// [`KeySetError::Duplicate`] if a key in `made` is no new one.
+    /// [`KeySetError::Duplicate`] if a key in `made` is already in the set.
     pub fn apply(
         &self,
         set: &KeySet,
@@ -174,9 +174,9 @@ impl Plan {
     }
 }
 
-/// Plans what becomes of `set`; without a `memory` it is one that nobody planned for yet.
+/// Plans the next state of `set`. Without a `memory`, this is the set's first plan.
 pub fn plan(set: &KeySet, memory: Option<&Memory>, wish: &Wish, now: Timestamp) -> Plan {
-    // Times that people read.
+    // Whole seconds, since people read these times.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let known = memory.cloned().unwrap_or_else(|| Memory::of(wish));
     let is_emergency = known.is_emergency(wish);
@@ -196,7 +196,7 @@ pub fn plan(set: &KeySet, memory: Option<&Memory>, wish: &Wish, now: Timestamp) 
     let mut able = planner.slots.iter().filter(|slot| !planner.is_over(slot));
     let nobody_signs = !able.any(|slot| slot.active_from <= now);
     for algorithm in planner.to_provide() {
-        // The one that signed is distrusted.
+        // The signer of this algorithm is distrusted.
         let is_bereft = set.signs_since(algorithm, now).is_some();
         if nobody_signs {
             planner.promote(algorithm);
@@ -220,12 +220,12 @@ pub fn plan(set: &KeySet, memory: Option<&Memory>, wish: &Wish, now: Timestamp) 
     }
 }
 
-/// As [`KeySet`] orders its records.
+/// The order of records in a [`KeySet`].
 fn order(slot: &Slot) -> (Algorithm, Timestamp, Option<&str>) {
     (slot.algorithm, slot.active_from, slot.kid.as_deref())
 }
 
-/// Each once.
+/// The algorithms of `wish`, each once.
 fn wanted(wish: &Wish) -> Vec<Algorithm> {
     let all = Algorithm::ALL.into_iter();
     all.filter(|algorithm| wish.algorithms.contains(algorithm))
@@ -234,7 +234,7 @@ fn wanted(wish: &Wish) -> Vec<Algorithm> {
 
 struct Planner<'a> {
     slots: Vec<Slot>,
-    /// Names of the keys that never sign again.
+    /// The `kid`s of superseded keys, which never sign again.
     over: Vec<String>,
     memory: Memory,
     wish: &'a Wish,
@@ -246,8 +246,9 @@ impl Planner<'_> {
         slot.kid.as_ref().is_some_and(|kid| self.over.contains(kid))
     }
 
-    /// The algorithms that must have a key that signs or will: those that are wanted, and those with nothing but keys
-    /// that are over, where the one that followed is distrusted. What tells that they are over is the key after them.
+    /// Returns the algorithms that need a key that signs now or later: the wanted ones, and those left with only
+    /// superseded keys because the successor is distrusted. Only a later key in the set marks the earlier ones as
+    /// superseded.
     fn to_provide(&self) -> Vec<Algorithm> {
         let wanted = wanted(self.wish);
         let is_left_over = |algorithm: &Algorithm| {
@@ -259,7 +260,7 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// The first key of an algorithm need not wait any longer: no other could sign.
+    /// Activates the first published key of an algorithm at once: no other key can sign.
     fn promote(&mut self, algorithm: Algorithm) {
         let now = self.now;
         let over = self.over.clone();
@@ -269,7 +270,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Makes the next key of an algorithm if there is none, or if the last one's time is nearly over.
+    /// Adds the next key of an algorithm if it has none, or if the last one is due for rotation.
     fn succeed(&mut self, algorithm: Algorithm, at_once: bool) {
         let (now, wish) = (self.now, self.wish);
         let ahead = later(now, wish.publish_ahead);
@@ -296,8 +297,8 @@ impl Planner<'_> {
         });
     }
 
-    /// Each key that has a successor ends when the successor has signed for as long as a token lives; the last one of an
-    /// algorithm has no end, even if it had one: the algorithm was away and is wanted again.
+    /// Retires each replaced key once its last tokens have expired. The last key of a wanted algorithm has no end, even
+    /// if it had one when the algorithm was not wanted.
     fn retire_replaced(&mut self) {
         let linger = self.wish.linger();
         let longer = self.longer_tokens();
@@ -316,7 +317,7 @@ impl Planner<'_> {
         }
     }
 
-    /// The keys of an algorithm that is not wanted any more sign until one that is wanted does.
+    /// Retires the keys of algorithms that are no longer wanted: they sign until a key of a wanted algorithm does.
     fn retire_unwanted(&mut self) {
         let (now, linger, longer) = (self.now, self.wish.linger(), self.longer_tokens());
         let wanted = wanted(self.wish);
@@ -326,7 +327,7 @@ impl Planner<'_> {
             return;
         };
         for slot in self.slots.iter_mut().filter(|slot| !is_wanted(slot)) {
-            // Once it has an end, only a successor that is still to come may move it.
+            // Once the key has an end, only a successor that is not active yet may move it.
             if slot.retired_at.is_none() || replaced_from > now {
                 let end = later(replaced_from.max(now), linger);
                 slot.keep_until(longer.map_or(end, |longer| longer.max(end)));
@@ -334,7 +335,7 @@ impl Planner<'_> {
         }
     }
 
-    /// A key stays for as long as those before it, which would come back to sign without it.
+    /// Keeps each key at least as long as its predecessors, which would sign again without it.
     fn keep_followers(&mut self) {
         for algorithm in Algorithm::ALL {
             let mut before = None;
@@ -347,7 +348,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Tokens may live longer than before: those that were signed before this was noticed, too.
+    /// Keeps retiring keys longer if the token limit was raised, since tokens issued just before this plan may already
+    /// live longer.
     fn keep_for_longer_tokens(&mut self) {
         let end = later(self.now, self.wish.linger());
         for slot in &mut self.slots {
@@ -357,7 +359,7 @@ impl Planner<'_> {
         }
     }
 
-    /// When the last token is over that was signed under more generous limits.
+    /// Returns when the last token signed under a longer limit has expired at every server.
     fn longer_tokens(&self) -> Option<Timestamp> {
         let lateness = self.wish.linger().checked_sub(self.wish.longest_token)?;
         Some(later(self.memory.longer_tokens_until?, lateness))
@@ -392,8 +394,8 @@ impl Planner<'_> {
     }
 }
 
-/// When the next key of those that are wanted is to begin to sign: one that is published already, or the one that is
-/// due after the last. It is past where that one is overdue, and unknown where there is none to follow.
+/// Returns when the next wanted key becomes active: a published key, or else the key that is due after the last one.
+/// The time is in the past if that key is overdue; `None` if there is no key yet.
 pub fn rotates_at(set: &KeySet, wish: &Wish, now: Timestamp) -> Option<Timestamp> {
     let of_one = |algorithm: Algorithm| {
         let own = set.published(now);
@@ -408,18 +410,18 @@ pub fn rotates_at(set: &KeySet, wish: &Wish, now: Timestamp) -> Option<Timestamp
     wanted(wish).into_iter().filter_map(of_one).min()
 }
 
-/// What a key of a set does.
+/// The role of a key in the set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// It will sign.
+    /// Will sign.
     Published,
-    /// It signs.
+    /// Signs.
     Active,
-    /// It signed.
+    /// Has signed, still verifies.
     Retiring,
 }
 
-/// The published keys of a set, what each does at `now` for who wants `algorithms`.
+/// Returns the published keys of a set with the phase of each at `now`, given the wanted `algorithms`.
 pub fn phases<'a>(
     set: &'a KeySet,
     algorithms: &[Algorithm],
@@ -431,7 +433,7 @@ pub fn phases<'a>(
         let signs = algorithms.contains(&algorithm) || default == Some(algorithm);
         let signer = set.active(algorithm, now);
         if signs && signer.is_some_and(|signer| signer.key.kid() == record.key.kid()) {
-            // A key that nobody has signed with yet is used by those alone who ask for its algorithm.
+            // A key that is not active yet signs only for callers that ask for its algorithm.
             let is_early = record.active_from > now && default != Some(algorithm);
             if is_early {
                 Phase::Published

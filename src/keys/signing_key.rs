@@ -1,4 +1,4 @@
-//! One key pair, parsed once and held, with its public half in every form that is needed.
+//! One key pair, parsed once and held, with its public half in every needed form.
 
 use std::fmt;
 
@@ -17,32 +17,33 @@ use super::{Algorithm, der};
 
 pub use crate::tokens::jwt::MAX_SIGNATURE_LENGTH;
 
-/// Bytes of the modulus: 2048 bits at least (RFC 7518 section 3.3), 4096 at most, beyond which signing is a burden.
+/// Length of the modulus in bytes: at least 2048 bits (RFC 7518 section 3.3), at most 4096, since larger keys sign too
+/// slowly.
 const RSA_MODULUS_LENGTHS: std::ops::RangeInclusive<usize> = 256..=MAX_SIGNATURE_LENGTH;
 
-/// What goes wrong with a key. Never holds any of it.
+/// What is wrong with a key. Contains no part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// AWS-LC could not make a key.
-    #[error("an {0} key could not be generated")]
+    /// AWS-LC failed to generate a key.
+    #[error("cannot generate a key for {0}")]
     Generate(Algorithm),
-    /// No PKCS#8 of a key for this algorithm, or one that does not belong together.
-    #[error("not the PKCS#8 of an {0} key")]
+    /// Not a PKCS#8 key for this algorithm, or its parts are inconsistent.
+    #[error("not a PKCS#8 private key for {0}")]
     Rejected(Algorithm),
     /// An RSA key outside 2048 to 4096 bits.
     #[error("an RSA key must have 2048 to 4096 bits")]
     RsaSize,
-    /// A held key could not be written.
-    #[error("the key could not be encoded")]
+    /// The key could not be encoded.
+    #[error("cannot encode the key")]
     Encode,
-    /// A held key could not sign.
-    #[error("the key could not sign")]
+    /// The key could not sign.
+    #[error("cannot sign with the key")]
     Sign,
 }
 
 /// A private key for one algorithm, ready to sign, and its public half, ready to verify.
 ///
-/// The pair lives in AWS-LC's memory, which wipes it; here is only the public half in the clear.
+/// The pair lives in memory that AWS-LC wipes; outside of it there is only the public half.
 pub struct SigningKey {
     algorithm: Algorithm,
     pair: Pair,
@@ -56,10 +57,10 @@ enum Pair {
     Ed25519(Ed25519KeyPair),
 }
 
-/// Makes a new key: RSA with 2048 bits, P-256 or Ed25519.
+/// Generates a key: RSA with 2048 bits, P-256 or Ed25519.
 ///
 /// # Errors
-/// [`KeyError::Generate`] if AWS-LC cannot.
+/// [`KeyError::Generate`] if AWS-LC fails.
 pub fn generate(algorithm: Algorithm) -> Result<SigningKey, KeyError> {
     let error = KeyError::Generate(algorithm);
     let pair = match algorithm {
@@ -79,7 +80,8 @@ impl SigningKey {
     /// Reads an unencrypted PKCS#8 key (RFC 5208, RFC 5958).
     ///
     /// # Errors
-    /// [`KeyError::Rejected`] if it is no consistent key for `algorithm`, [`KeyError::RsaSize`] if it is too small or large.
+    /// [`KeyError::Rejected`] if it is not a consistent key for `algorithm`, [`KeyError::RsaSize`] if its size is out
+    /// of range.
     pub fn from_pkcs8(algorithm: Algorithm, pkcs8: &[u8]) -> Result<Self, KeyError> {
         let rejected = KeyError::Rejected(algorithm);
         let pair = match algorithm {
@@ -111,7 +113,7 @@ impl SigningKey {
         })
     }
 
-    /// The key as unencrypted PKCS#8 version 1, which other tools read too.
+    /// Encodes the key as unencrypted PKCS#8 version 1, which other tools read too.
     ///
     /// # Errors
     /// [`KeyError::Encode`].
@@ -119,22 +121,22 @@ impl SigningKey {
         self.pair.to_pkcs8().map_err(|_| KeyError::Encode)
     }
 
-    /// The only algorithm that this key is used with (RFC 8725 section 3.1).
+    /// Returns the only algorithm that this key is used with (RFC 8725 section 3.1).
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The key's name: the SHA-256 thumbprint of its public half (RFC 7638).
+    /// Returns the key ID: the SHA-256 thumbprint of the public half (RFC 7638).
     pub fn kid(&self) -> &str {
         self.jwk.kid()
     }
 
-    /// The public half.
+    /// Returns the public half.
     pub const fn jwk(&self) -> &Jwk {
         &self.jwk
     }
 
-    /// Bytes of a signature, all of one length.
+    /// Returns the length in bytes of every signature by this key.
     pub fn signature_length(&self) -> usize {
         match &self.pair {
             Pair::Rsa(pair, _) => pair.public_modulus_len(),
@@ -142,7 +144,7 @@ impl SigningKey {
         }
     }
 
-    /// Signs `message` into `buffer` and returns the part that is the signature in JWS form (RFC 7518, RFC 8037).
+    /// Signs `message` into `buffer` and returns the slice that holds the signature in JWS form (RFC 7518, RFC 8037).
     ///
     /// # Errors
     /// [`KeyError::Sign`].
@@ -157,7 +159,7 @@ impl SigningKey {
         Ok(&buffer[..self.signature_length()])
     }
 
-    /// Whether `signature` is this key's of `message`.
+    /// Whether `signature` is a signature of `message` by this key.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.public.verify_sig(message, signature).is_ok()

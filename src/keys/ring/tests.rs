@@ -1,4 +1,4 @@
-//! What must hold of signing and verifying, checked against jsonwebtoken as an independent implementation.
+//! Rules of signing and verifying, checked against jsonwebtoken as an independent implementation.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -40,7 +40,7 @@ fn theirs(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
     algorithm.as_str().parse().unwrap()
 }
 
-/// Verifies as a resource server would: by our JWK Set alone.
+/// Verifies as a resource server does: with our JWK Set alone.
 fn verify_elsewhere(jwks: &[u8], token: &str) -> Result<Value, jsonwebtoken::errors::Error> {
     let jwks: jsonwebtoken::jwk::JwkSet = serde_json::from_slice(jwks).unwrap();
     let header = jsonwebtoken::decode_header(token)?;
@@ -55,7 +55,7 @@ fn verify_elsewhere(jwks: &[u8], token: &str) -> Result<Value, jsonwebtoken::err
         .map(|token| token.claims)
 }
 
-/// A token with any header and payload, signed by one of our keys (or by `sign`).
+/// A token with any header and payload, signed by one of our keys or by `sign`.
 fn forge(header: &Value, payload: &[u8], sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
     let input = format!(
         "{}.{}",
@@ -300,7 +300,7 @@ fn no_verification_fails_during_a_rotation_publish_then_use_then_retire() {
     const PUBLISH_AHEAD: i64 = 20;
     const LIFETIME: i64 = 30;
     let [old, new] = [(); 2].map(|()| Arc::new(generate(Algorithm::ES256).unwrap()));
-    // The new key is in the set from 80, signs from 100; the old one goes when its last token has ended.
+    // The new key is in the set from 80 and signs from 100; the old key retires when its last token has expired.
     let before = KeySet::from_records([record(Arc::clone(&old), 0, None)]).unwrap();
     let rotated = KeySet::from_records([
         record(Arc::clone(&old), 0, Some(100 + LIFETIME)),
@@ -324,7 +324,7 @@ fn no_verification_fails_during_a_rotation_publish_then_use_then_retire() {
         let token = rings[issued].sign(Algorithm::ES256, &claims(0, 1)).unwrap();
         for used in issued..issued + 30 {
             rings[used].verify(&token).unwrap();
-            // A resource server with a copy of the JWK Set as old as keys are published ahead.
+            // A resource server's copy of the JWK Set may be as old as keys are published ahead.
             verify_elsewhere(&rings[used - 20].jwks(), &token).unwrap();
         }
         let signer = ring_kid(&token);

@@ -1,4 +1,4 @@
-//! What must hold of every schedule, and the walks through the usual ones.
+//! Rules of every schedule, and walkthroughs of the usual ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,7 @@ fn wish(algorithms: &[Algorithm]) -> Wish {
     }
 }
 
-/// A key set with what is remembered of it, and its operator.
+/// A key set, its memory, and the operator that plans it.
 #[derive(Clone, Default)]
 struct Keys {
     set: KeySet,
@@ -39,7 +39,7 @@ struct Keys {
 }
 
 impl Keys {
-    /// One pass of the operator; the next is due at what it returns.
+    /// Runs one pass of the operator and returns when the next is due.
     fn pass(&mut self, wish: &Wish, now: i64) -> Option<i64> {
         let plan = plan(&self.set, self.memory.as_ref(), wish, at(now));
         let made = plan.makes().into_iter().map(|it| generate(it).unwrap());
@@ -47,13 +47,13 @@ impl Keys {
         self.made += made.len();
         self.writes += usize::from(plan.is_change);
         self.set = plan.apply(&self.set, made).unwrap();
-        // It is kept as text.
+        // The memory is stored as JSON.
         let text = serde_json::to_string(&plan.memory).unwrap();
         self.memory = Some(serde_json::from_str(&text).unwrap());
         plan.next.map(Timestamp::as_second)
     }
 
-    /// Passes whenever one is due, until `end`.
+    /// Runs a pass whenever one is due, until `end`.
     fn run(&mut self, wish: &Wish, start: i64, end: i64) {
         let mut now = start;
         while now <= end {
@@ -62,7 +62,7 @@ impl Keys {
         self.pass(wish, end);
     }
 
-    /// Hours of creation, activation and end of each key, in the set's order.
+    /// The hours of creation, activation and retirement of each key, in the set's order.
     fn hours(&self) -> Vec<(Algorithm, i64, i64, Option<i64>)> {
         let hours = |time: Timestamp| time.as_second() / HOUR;
         let records = self.set.records().iter();
@@ -89,7 +89,7 @@ fn the_first_keys_sign_at_once_and_the_next_are_published_ahead() {
     assert_eq!(keys.hours(), [(EdDSA, 0, 0, None)]);
     assert_eq!(keys.pass(&wish, 90 * HOUR), Some(100 * HOUR));
     let rotated = [(EdDSA, 0, 0, Some(106)), (EdDSA, 90, 100, None)];
-    assert_eq!(keys.hours(), rotated, "5 h of tokens, 1 h of clocks");
+    assert_eq!(keys.hours(), rotated, "5 h token lifetime, 1 h clock margin");
     assert_eq!(keys.pass(&wish, 100 * HOUR), Some(106 * HOUR));
     assert_eq!(keys.hours(), rotated);
     assert_eq!(keys.pass(&wish, 106 * HOUR), Some(190 * HOUR));
@@ -97,8 +97,9 @@ fn the_first_keys_sign_at_once_and_the_next_are_published_ahead() {
 }
 
 #[test]
-fn a_replaced_key_stays_for_what_servers_may_have_missed_but_at_most_a_day_of_it() {
-    // Hours of staleness, and the hour at which the first key ends: 100, 5 h of tokens, 1 h of clocks, the staleness.
+fn a_replaced_key_stays_published_for_the_staleness_of_servers_up_to_a_day() {
+    // Staleness in hours, and the hour at which the first key retires: 100, 5 h token lifetime, 1 h clock margin, the
+    // staleness.
     for (staleness, end) in [(0, 106), (3, 109), (24, 130), (48, 130)] {
         let mut keys = Keys::default();
         let wish = Wish {
@@ -112,7 +113,7 @@ fn a_replaced_key_stays_for_what_servers_may_have_missed_but_at_most_a_day_of_it
 }
 
 #[test]
-fn who_comes_late_still_publishes_ahead() {
+fn a_late_pass_still_publishes_ahead() {
     let (mut keys, wish) = (Keys::default(), wish(&[EdDSA]));
     keys.pass(&wish, 0);
     keys.pass(&wish, 500 * HOUR);
@@ -129,10 +130,10 @@ fn the_next_rotation_is_the_published_key_or_the_one_that_is_due() {
         let next = rotates_at(&keys.set, wish, at(now * HOUR))?;
         Some(next.as_second() / HOUR)
     };
-    assert_eq!(hours(&keys, &wish, 0), None, "nothing to follow");
+    assert_eq!(hours(&keys, &wish, 0), None, "no key yet");
     keys.pass(&wish, 0);
     assert_eq!(hours(&keys, &wish, 0), Some(100));
-    assert_eq!(hours(&keys, &wish, 150), Some(100), "overdue since 50 h");
+    assert_eq!(hours(&keys, &wish, 150), Some(100), "overdue for 50 h");
     keys.pass(&wish, 150 * HOUR);
     assert_eq!(hours(&keys, &wish, 150), Some(160), "published now");
     assert_eq!(hours(&keys, &wish, 160), Some(260));
@@ -144,11 +145,11 @@ fn the_next_rotation_is_the_published_key_or_the_one_that_is_due() {
 }
 
 #[test]
-fn an_undisturbed_year_has_one_key_a_period_and_three_writes_each() {
+fn an_undisturbed_schedule_makes_one_key_and_two_writes_a_period() {
     let (mut keys, wish) = (Keys::default(), wish(&[EdDSA, ES256]));
     keys.run(&wish, 0, 1000 * HOUR);
     assert_eq!(keys.made, 2 * (1 + 10));
-    // Publication and removal, both algorithms at once; activation writes nothing.
+    // One write to publish and one to remove, both algorithms at once; an activation writes nothing.
     assert_eq!(keys.writes, 1 + 10 + 9);
     let writes = keys.writes;
     for now in 1001..1005 {
@@ -158,7 +159,7 @@ fn an_undisturbed_year_has_one_key_a_period_and_three_writes_each() {
 }
 
 #[test]
-fn an_algorithm_that_replaces_another_signs_when_it_was_published_for_long_enough() {
+fn an_algorithm_that_replaces_another_signs_after_its_key_was_published_ahead() {
     let mut keys = Keys::default();
     keys.pass(&wish(&[EdDSA]), 0);
     let changed = wish(&[ES256]);
@@ -174,7 +175,7 @@ fn an_algorithm_that_replaces_another_signs_when_it_was_published_for_long_enoug
     assert_eq!(
         [default(20), default(29)],
         [EdDSA; 2],
-        "it goes on meanwhile"
+        "EdDSA continues meanwhile"
     );
     assert_eq!([default(30), default(100)], [ES256; 2]);
     keys.run(&changed, 20 * HOUR, 36 * HOUR);
@@ -182,7 +183,7 @@ fn an_algorithm_that_replaces_another_signs_when_it_was_published_for_long_enoug
 }
 
 #[test]
-fn an_algorithm_that_is_taken_out_is_published_until_its_tokens_are_over() {
+fn a_removed_algorithm_is_published_until_its_tokens_expire() {
     let mut keys = Keys::default();
     keys.pass(&wish(&[EdDSA, ES256]), 0);
     keys.pass(&wish(&[EdDSA]), 20 * HOUR);
@@ -190,21 +191,21 @@ fn an_algorithm_that_is_taken_out_is_published_until_its_tokens_are_over() {
     assert_eq!(
         keys.hours(),
         [(ES256, 0, 0, Some(26)), (EdDSA, 0, 0, None)],
-        "5 h of tokens, 1 h of clocks, from when it was seen"
+        "5 h token lifetime, 1 h clock margin, after the removal"
     );
     let mut regretted = keys.clone();
     regretted.pass(&wish(&[EdDSA, ES256]), 22 * HOUR);
     assert_eq!(
         regretted.hours(),
         [(ES256, 0, 0, None), (EdDSA, 0, 0, None)],
-        "wanted again, it goes on"
+        "wanted again: the key stays"
     );
     keys.pass(&wish(&[EdDSA]), 26 * HOUR);
     assert_eq!(keys.hours(), [(EdDSA, 0, 0, None)]);
 }
 
 #[test]
-fn an_emergency_replaces_all_keys_at_once_and_once_a_value() {
+fn each_emergency_value_replaces_all_keys_at_once() {
     let mut keys = Keys::default();
     let calm = wish(&[EdDSA, ES256]);
     keys.pass(&calm, 0);
@@ -215,7 +216,7 @@ fn an_emergency_replaces_all_keys_at_once_and_once_a_value() {
     };
     keys.pass(&emergency("leak"), 95 * HOUR);
     let fresh = [(ES256, 95, 95, None), (EdDSA, 95, 95, None)];
-    assert_eq!(keys.hours(), fresh, "even those that were only published");
+    assert_eq!(keys.hours(), fresh, "even keys that were only published");
     keys.pass(&emergency("leak"), 96 * HOUR);
     keys.pass(&calm, 97 * HOUR);
     keys.pass(&emergency("leak"), 98 * HOUR);
@@ -237,7 +238,7 @@ fn a_new_identity_with_the_annotation_has_its_keys_made_once() {
 }
 
 #[test]
-fn a_distrusted_signer_is_followed_at_once_by_the_published_key_or_a_new_one() {
+fn the_published_key_or_a_new_one_replaces_a_distrusted_signer_at_once() {
     let mut keys = Keys::default();
     let calm = wish(&[EdDSA]);
     keys.pass(&calm, 0);
@@ -257,7 +258,7 @@ fn a_distrusted_signer_is_followed_at_once_by_the_published_key_or_a_new_one() {
 }
 
 #[test]
-fn a_retiring_key_never_signs_again_when_the_one_after_it_is_distrusted() {
+fn a_retiring_key_never_signs_again_when_its_successor_is_distrusted() {
     let mut keys = Keys::default();
     let calm = wish(&[EdDSA]);
     keys.run(&calm, 0, 101 * HOUR);
@@ -267,18 +268,18 @@ fn a_retiring_key_never_signs_again_when_the_one_after_it_is_distrusted() {
         distrusted: vec![second],
         ..calm
     };
-    // The servers see it first: nobody signs.
+    // The servers see the distrust first: no key signs.
     let left = keys.set.without(&distrusting.distrusted, at(101 * HOUR));
     let signs = |now: i64| left.active(EdDSA, at(now * HOUR)).is_some();
     assert!(!signs(101) && !signs(105), "{first} verifies only");
     assert_eq!(left.published(at(101 * HOUR)).count(), 1);
     let told = phases(&left, &[EdDSA], at(101 * HOUR));
     assert_eq!(told[0].1, Retiring);
-    // Then the operator makes one that signs at once.
+    // Then the operator makes a key that signs at once.
     keys.pass(&distrusting, 101 * HOUR);
     let made = [(EdDSA, 0, 0, Some(107)), (EdDSA, 101, 101, None)];
-    assert_eq!(keys.hours(), made, "5 h of tokens, 1 h of clocks");
-    // Taken out meanwhile, the algorithm has one too: it tells that the first is over.
+    assert_eq!(keys.hours(), made, "5 h token lifetime, 1 h clock margin");
+    // An algorithm that is no longer wanted gets a key too: that key marks the first one as superseded.
     keys.pass(&wish(&[ES256]), 102 * HOUR);
     let third = keys.set.records().last().unwrap().key.kid().to_owned();
     let gone = Wish {
@@ -292,7 +293,7 @@ fn a_retiring_key_never_signs_again_when_the_one_after_it_is_distrusted() {
 }
 
 #[test]
-fn limits_that_were_tightened_are_remembered_as_long_as_their_tokens_live() {
+fn a_lowered_token_limit_is_remembered_until_the_longer_tokens_expire() {
     let mut keys = Keys::default();
     let generous = wish(&[EdDSA]);
     let tight = Wish {
@@ -303,7 +304,7 @@ fn limits_that_were_tightened_are_remembered_as_long_as_their_tokens_live() {
     keys.pass(&generous, 90 * HOUR);
     let mut calm = keys.clone();
     calm.pass(&tight, 99 * HOUR);
-    assert_eq!(calm.hours()[0].3, Some(106), "it was said and is kept");
+    assert_eq!(calm.hours()[0].3, Some(106), "an end only moves later");
 
     let mut keys = Keys::default();
     keys.pass(&generous, 0);
@@ -312,7 +313,7 @@ fn limits_that_were_tightened_are_remembered_as_long_as_their_tokens_live() {
     assert_eq!(keys.hours()[0].3, Some(102), "100 + 1 + 1");
     let mut keys = Keys::default();
     keys.pass(&generous, 0);
-    // The old tokens live until 104, one hour for the clocks.
+    // The old tokens expire at 104; add one hour of clock margin.
     keys.pass(&tight, 99 * HOUR);
     let gone = Wish {
         algorithms: vec![ES256],
@@ -323,7 +324,7 @@ fn limits_that_were_tightened_are_remembered_as_long_as_their_tokens_live() {
 }
 
 #[test]
-fn limits_that_were_loosened_keep_what_retires_for_longer() {
+fn a_raised_token_limit_keeps_retiring_keys_longer() {
     let mut keys = Keys::default();
     keys.pass(&wish(&[EdDSA]), 0);
     keys.pass(&wish(&[EdDSA]), 90 * HOUR);
@@ -349,11 +350,11 @@ fn a_schedule_that_needs_too_many_keys_waits() {
     };
     keys.run(&hasty, 0, 300 * HOUR);
     assert!(keys.set.records().len() <= MOST_KEYS);
-    assert!(keys.made > 50, "but it goes on: {}", keys.made);
+    assert!(keys.made > 50, "rotation continues: {}", keys.made);
 }
 
 #[test]
-fn phases_say_who_signs() {
+fn phases_tell_which_key_signs() {
     let mut keys = Keys::default();
     let both = [EdDSA, ES256];
     keys.pass(&wish(&both), 0);
@@ -382,7 +383,7 @@ fn phases_say_who_signs() {
     assert_eq!(change(11), [(ES256, Active), (EdDSA, Retiring)]);
 }
 
-// --- any schedule ----------------------------------------------------------------------------
+// --- any schedule
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -392,7 +393,7 @@ enum Event {
     LongestToken(i64),
     DistrustSigner,
     Emergency,
-    /// The clock is this much behind from now on.
+    /// The clock is behind by this from now on.
     ClockBehind(i64),
     Wait(i64),
 }
@@ -412,29 +413,29 @@ fn event(clock: bool) -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A server that reads what is published as late as caches and mounted files make it.
+/// The lag of a server behind what is published, from caches and mounted files.
 const LATE: i64 = 5 * MINUTE;
 
-/// Operator, servers and everybody who holds a token. Times are true ones but where a clock is read.
+/// The operator, the servers and the tokens in use. Times are true times unless they are read from a clock.
 struct World {
     now: i64,
     behind: i64,
     wish: Wish,
     keys: Keys,
     due: i64,
-    /// What was published, and for whom, from when on.
+    /// The published key sets, with their wishes and the time of publication.
     history: Vec<(i64, KeySet, Wish)>,
-    /// Key and end of each token that is out, by the clock.
+    /// The key and the expiry of each token in use, by the clock.
     tokens: BTreeSet<(String, i64)>,
-    /// When each key was published, and for how long it must have been before it signs.
+    /// When each key was published, and for how long it must be published before it signs.
     published: BTreeMap<String, (i64, i64)>,
-    /// Keys that need not have been: the first, and those that follow a distrusted one.
+    /// Keys exempt from that: the first, and the replacements of distrusted keys.
     excused: BTreeSet<String>,
     distrusted: BTreeSet<String>,
     is_disturbed: bool,
-    /// Who has signed with each algorithm, in this order.
+    /// The keys that have signed with each algorithm, in this order.
     signers: BTreeMap<Algorithm, Vec<String>>,
-    /// Whether its clock may go back, which moves what is due with it.
+    /// Whether the clock may go back, which also moves due times.
     clock_moves: bool,
 }
 
@@ -467,7 +468,7 @@ impl World {
         let before = self.kids();
         let next = self.keys.pass(&self.wish, self.clock());
         let after = self.kids();
-        // Planned again, it is as it should be.
+        // Planning again changes nothing.
         let again = plan(
             &self.keys.set,
             self.keys.memory.as_ref(),
@@ -522,7 +523,7 @@ impl World {
         self.wait(LATE);
     }
 
-    /// The operator wakes when it said; everybody looks then, and in between.
+    /// The operator wakes when due; the rules are checked then and in between.
     fn wait(&mut self, time: i64) {
         let end = self.now + time;
         while self.now < end {
@@ -535,7 +536,7 @@ impl World {
         }
     }
 
-    /// What a server has that is late.
+    /// The key set and the wish that a late server has.
     fn late(&self) -> (&KeySet, &Wish) {
         let known = self.history.iter().rev();
         let mut known = known.filter(|(since, ..)| *since <= self.now - LATE);
@@ -558,8 +559,8 @@ impl World {
         }
     }
 
-    /// A key's phase only moves forward: who has stopped to sign never does so again, neither as the operator has it
-    /// nor at a server that has a set from before and leaves out what is distrusted now.
+    /// A key's phase only moves forward. A key that stopped signing never signs again, neither for the operator nor at
+    /// a server that has an older set and removes the distrusted keys of today.
     fn go_forward(&mut self) {
         let now = at(self.clock());
         let late = self.late().0.without(&self.wish.distrusted, now);
@@ -623,7 +624,8 @@ impl World {
                 end - clock
             );
         }
-        // Who has an old copy verifies what is signed now, but by a key that could not be published ahead.
+        // A resource server with an old copy verifies what is signed now, except by keys that could not be published
+        // ahead.
         let (late, _) = self.late();
         let known: BTreeSet<_> = late.records().iter().map(|it| it.key.kid()).collect();
         let signer = self.keys.signer(&self.wish, clock).unwrap().1;
