@@ -667,7 +667,11 @@ mod tests {
             signer.map(|signer| signer.key.kid().to_owned())
         };
         let set = KeySet::from_records(records(Some(25))).unwrap();
-        assert_eq!(signer(&set, 25), None, "not even after its successor retires");
+        assert_eq!(
+            signer(&set, 25),
+            None,
+            "not even after its successor retires"
+        );
         let mut set = KeySet::from_records(records(None)).unwrap();
         let distrusted = [second.kid().to_owned()];
         let without = |set: &KeySet, now| set.without(&distrusted, at(now));
@@ -690,7 +694,11 @@ mod tests {
         let default = |wanted: &[Algorithm], now| set.default_algorithm(wanted, at(now));
         assert_eq!(default(&[ES256], 99), Some(RS256), "RS256 continues");
         assert_eq!(default(&[ES256], 100), Some(ES256));
-        assert_eq!(default(&[ES256, EdDSA], 99), Some(EdDSA), "wanted and active");
+        assert_eq!(
+            default(&[ES256, EdDSA], 99),
+            Some(EdDSA),
+            "wanted and active"
+        );
         assert_eq!(default(&[PS256], 300), Some(ES256), "better than none");
         let first = KeySet::from_records([record(key(ES256), 100, None)]).unwrap();
         assert_eq!(first.default_algorithm(&[PS256, ES256], at(1)), Some(ES256));

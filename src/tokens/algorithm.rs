@@ -1,7 +1,7 @@
-//! The signature algorithms that exist here: a closed set of asymmetric ones (RFC 7518 section 3, RFC 8037).
+//! The supported signature algorithms: a closed set of asymmetric ones (RFC 7518 section 3, RFC 8037).
 //!
-//! `none` and the HMAC family are absent on purpose (RFC 8725 sections 3.1 and 3.2): a header that names them
-//! cannot even be represented.
+//! `none` and the HMAC family are absent on purpose (RFC 8725 sections 3.1 and 3.2): a header that names them has no
+//! representation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ impl Algorithm {
     /// Every algorithm, in the order used wherever keys are listed.
     pub const ALL: [Self; 4] = [Self::RS256, Self::PS256, Self::ES256, Self::EdDSA];
 
-    /// The name as it stands in `alg`.
+    /// Returns the name used in `alg`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RS256 => "RS256",
@@ -42,7 +42,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// A name that is none of [`Algorithm::ALL`]; `none` and `HS256` are among them.
+/// A name that is not in [`Algorithm::ALL`], such as `none` or `HS256`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a supported signature algorithm: use RS256, PS256, ES256 or EdDSA")]
 pub struct UnknownAlgorithm;
@@ -51,7 +51,7 @@ impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        // Exact and case-sensitive (RFC 7515 section 4.1.1): "NONE" or "rs256" are no aliases.
+        // Exact and case-sensitive (RFC 7515 section 4.1.1): "NONE" and "rs256" are not aliases.
         Self::ALL
             .into_iter()
             .find(|algorithm| algorithm.as_str() == name)

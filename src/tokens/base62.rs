@@ -1,7 +1,7 @@
 //! Base62 with the alphabet in ASCII order (`0-9A-Za-z`) and fixed widths.
 //!
-//! Because the alphabet is in ASCII order and widths are fixed, texts sort as their numbers do. So "is it
-//! below 2^256" is a comparison of texts and nothing here needs to decode.
+//! Since the alphabet is in ASCII order and widths are fixed, texts sort like the numbers they encode. So "is it below
+//! 2^256" is a comparison of texts, and nothing here needs to decode.
 
 use zeroize::Zeroize as _;
 
@@ -10,21 +10,21 @@ use super::Entropy;
 /// The digits, in ASCII order.
 pub const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Characters that 256 bits take.
+/// The number of characters that encode 256 bits.
 pub const WIDTH_256: usize = 43;
 
-/// Characters that 32 bits take.
+/// The number of characters that encode 32 bits.
 pub const WIDTH_32: usize = 6;
 
-/// The largest text of [`encode_256`]: 2^256 - 1.
+/// The largest result of [`encode_256`]: 2^256 - 1.
 const MAX_256: &[u8; WIDTH_256] = b"yhjskwdA6OZ1AL1YmHWZWm8LLG7HjnuCA2j5rOw8Xp1";
 
-/// Whether all of `text` is of the alphabet.
+/// Whether `text` uses only the alphabet.
 pub fn is_base62(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_alphanumeric)
 }
 
-/// 256 bits, big end first, as 43 characters.
+/// Encodes 256 bits, big-endian, as 43 characters.
 pub fn encode_256(bytes: &[u8; 32]) -> [u8; WIDTH_256] {
     let mut limbs = [0_u32; 8];
     for (limb, chunk) in limbs.iter_mut().zip(bytes.as_chunks::<4>().0) {
@@ -43,19 +43,19 @@ fn divide(limbs: &mut [u32; 8]) -> u32 {
     let mut remainder = 0_u64;
     for limb in limbs {
         let value = remainder << 32 | u64::from(*limb);
-        // Both fit: the quotient because remainder < 62, the remainder by its definition.
+        // Both fit: the quotient since `remainder` < 62, the remainder by definition.
         *limb = u32::try_from(value / 62).unwrap_or(u32::MAX);
         remainder = value % 62;
     }
     u32::try_from(remainder).unwrap_or(0)
 }
 
-/// Whether `text` is what [`encode_256`] gives for some value.
+/// Whether `text` is the encoding of some 256-bit value.
 pub fn is_canonical_256(text: &[u8]) -> bool {
     text.len() == WIDTH_256 && is_base62(text) && text <= MAX_256.as_slice()
 }
 
-/// 32 bits as six characters.
+/// Encodes 32 bits as six characters.
 pub fn encode_32(mut value: u32) -> [u8; WIDTH_32] {
     let mut text = [0; WIDTH_32];
     for character in text.iter_mut().rev() {
@@ -65,9 +65,9 @@ pub fn encode_32(mut value: u32) -> [u8; WIDTH_32] {
     text
 }
 
-/// Fills `text` with characters that are each uniformly random.
+/// Fills `text` with characters, each uniformly random.
 pub fn random(text: &mut [u8], entropy: &mut dyn Entropy) {
-    // 248 is the largest multiple of 62 in a byte; what lies above would favour the first digits.
+    // 248 is the largest multiple of 62 in a byte; greater values would favour the first digits.
     const FAIR: u8 = 248;
     let mut filled = 0;
     while filled < text.len() {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::tokens::SeededEntropy;
 
-    /// An independent reading: digit by digit into 33 bytes, big end first.
+    /// An independent decoder: digit by digit into 33 bytes, big-endian.
     fn decode(text: &[u8]) -> [u8; 33] {
         let mut value = [0_u8; 33];
         for character in text {
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_would_favour_the_first_digits_are_left_out() {
+    fn bytes_that_would_favour_the_first_digits_are_skipped() {
         struct All(u8);
 
         impl Entropy for All {
@@ -158,9 +158,9 @@ mod tests {
         random(&mut text, &mut All(0));
         let expected: Vec<u8> = ALPHABET.repeat(4);
         assert_eq!(text[..248], expected[..]);
-        assert_eq!(text[248], b'0', "of the first byte of another round");
+        assert_eq!(text[248], b'0', "from the first byte of another round");
         random(&mut text, &mut All(247));
-        assert_eq!(text[..2], *b"z0", "247 is the last that is taken");
+        assert_eq!(text[..2], *b"z0", "247 is the largest byte used");
         assert_eq!(text[1 + 248 - 1], b'z');
     }
 

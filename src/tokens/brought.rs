@@ -1,51 +1,51 @@
-//! Client secrets that somebody else made: what is taken, and what is too weak. Pure.
+//! Imported client secrets: which texts are accepted, and which are too weak. Pure.
 //!
-//! A secret that is hashed once and fast is safe only if nobody can guess it. Whether a text is random nobody can
-//! see; whether it is poor, one can: too short, of few characters, repeated, or in a row as on a keyboard's line.
+//! A secret that is hashed once and fast is safe only if it cannot be guessed. No check can tell that a text is random,
+//! but a check can tell that it is poor: too short, of few characters, repetitive, or in keyboard order.
 //!
-//! Absent: where the text came from, and who may use it.
+//! Absent: where the text comes from, and who may use it.
 
 use super::TokenHash;
 use super::reference::{self, Kind};
 
-/// The fewest characters of a client secret that somebody else made.
+/// The fewest characters of an imported client secret.
 pub const SHORTEST: usize = 32;
-/// The most characters: percent-encoded together with the longest client id, they still fit `client_secret_basic`.
+/// The most characters: percent-encoded together with the longest client ID, they still fit `client_secret_basic`.
 pub const LONGEST: usize = 256;
-/// The fewest bits that a text must seem to hold.
+/// The fewest bits that a text must appear to hold.
 const BITS: f64 = 64.0;
-/// A piece of so many characters counts once.
+/// A repeated piece of this many characters counts once.
 const PIECE: usize = 4;
 
-/// Why a text is no client secret.
+/// Why a text cannot be a client secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// RFC 6749 appendix A.2.
+    /// Outside the characters of RFC 6749 appendix A.2.
     #[error(
-        "has characters other than printable ASCII, which a client secret may not have (RFC 6749 appendix A.2)"
+        "has characters other than printable ASCII, which a client secret must not have (RFC 6749 appendix A.2)"
     )]
     Unprintable,
-    /// It could be guessed.
+    /// Guessable.
     #[error("has fewer than {SHORTEST} characters")]
     Short,
-    /// It does not fit a request.
+    /// Too long for a request.
     #[error("has more than {LONGEST} characters")]
     Long,
-    /// It could be guessed.
+    /// Guessable.
     #[error(
         "has too little variety to be random: make one with a password generator, such as openssl rand -hex 32"
     )]
     Poor,
-    /// It is a token that was issued for something else.
-    #[error("is a token of another kind, which must not be a client secret too")]
+    /// A token that was issued for another purpose.
+    #[error("is a token of another kind, which must not also be a client secret")]
     Token,
 }
 
-/// The client secret in a text: without the line breaks that editors and shells leave at its end, which no
-/// program sends. Everything else counts.
+/// Returns the client secret in a text: the text without trailing line breaks, which editors and shells add and no
+/// program sends. All other characters count.
 ///
 /// # Errors
-/// Why it is none, or too weak.
+/// Why the text is not a client secret, or too weak.
 pub fn read(text: &str) -> Result<&str, Unusable> {
     let secret = text.trim_end_matches(['\n', '\r']);
     if !is_printable(secret) {
@@ -63,19 +63,19 @@ pub fn read(text: &str) -> Result<&str, Unusable> {
     }
 }
 
-/// The hash of what a client presents; `None` for what was never brought, before anything is hashed.
+/// Hashes what a client presents; `None`, without hashing, for a text that can never have been imported.
 pub fn presented(secret: &str) -> Option<TokenHash> {
     let is_possible = (SHORTEST..=LONGEST).contains(&secret.len()) && is_printable(secret);
     is_possible.then(|| TokenHash::of(secret))
 }
 
-/// `VSCHAR`.
+/// `VSCHAR` of RFC 6749 appendix A.
 fn is_printable(text: &str) -> bool {
     text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
-/// About how many bits a text holds, from above: the entropy of its characters, counted for those alone that
-/// neither follow on the one before nor end a piece that was there already.
+/// Estimates from above how many bits a text holds: the entropy of its characters times the number of characters that
+/// are neither adjacent to the previous character nor the end of an earlier piece.
 #[expect(
     clippy::cast_precision_loss,
     reason = "at most 256 characters are counted"
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_generators_make_is_taken() {
+    fn generated_secrets_are_accepted() {
         let mut entropy = SeededEntropy::new(7);
         for _ in 0..2000 {
             let own = reference::mint(&Prefix::default(), Kind::ClientSecret, &mut entropy);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_types_is_refused() {
+    fn typed_secrets_are_refused() {
         for (text, why) in [
             ("", Unusable::Short),
             ("hunter2", Unusable::Short),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_and_the_longest_are_taken_and_presented() {
+    fn the_shortest_and_the_longest_secret_are_accepted() {
         for (length, expected) in [
             (SHORTEST - 1, Err(Unusable::Short)),
             (SHORTEST, Ok(SHORTEST)),
@@ -169,16 +169,16 @@ mod tests {
     }
 
     #[test]
-    fn variety_is_the_entropy_of_what_neither_follows_nor_repeats() {
+    fn variety_counts_characters_that_neither_follow_nor_repeat() {
         for (text, bits) in [
             ("", 0.0),
             ("a", 0.0),
             ("aaaa", 0.0),
-            // Two characters, one bit each: `b` follows `a`, the others do not follow.
+            // Two characters, one bit each. `b` follows `a` in the alphabet and is not counted; `z` does not follow.
             ("az", 2.0),
             ("ab", 1.0),
             ("azaz", 4.0),
-            // From the sixth on, a piece of four was there before.
+            // From the sixth character on, each ends a piece of four that occurred before.
             ("azazazaz", 5.0),
             ("acegacegaceg", 14.0),
         ] {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn line_breaks_at_the_end_are_not_part_of_it_and_blanks_are() {
+    fn trailing_line_breaks_are_removed_and_blanks_are_kept() {
         let secret = "q8Zf0R2kLw7Xn4Vb9Tc6Yh3Jm5Pd1GsA";
         for text in [secret, &format!("{secret}\n"), &format!("{secret}\r\n\n")] {
             assert_eq!(read(text), Ok(secret));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_another_kind_is_no_client_secret() {
+    fn a_token_of_another_kind_is_not_a_client_secret() {
         let mut entropy = SeededEntropy::new(1);
         for kind in [Kind::ServiceAccessToken, Kind::PersonalAccessToken] {
             let token = reference::mint(&Prefix::default(), kind, &mut entropy).token;
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_never_be_right_is_not_hashed() {
+    fn an_impossible_secret_is_not_hashed() {
         for junk in ["", " ", "short", &"x".repeat(LONGEST + 1), &"é".repeat(32)] {
             assert!(presented(junk).is_none(), "{junk}");
         }

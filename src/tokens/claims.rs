@@ -1,8 +1,9 @@
 //! The claims of a JWT access token (RFC 9068 section 2.2) and the checks that need no key.
 //!
-//! Reading is strict although only our own tokens are read: a missing, empty or wrongly typed `iss`, `aud`, `exp`,
-//! `nbf`, `iat`, `sub`, `client_id` or `jti` is refused (RFC 8725 section 3.8 and what went wrong elsewhere). Claims that are
-//! unknown here are skipped, so that an older replica still reads a newer one's tokens. The clock is a parameter.
+//! Parsing is strict, although it only reads tokens of this server: a missing, empty or wrongly typed `iss`, `aud`,
+//! `exp`, `nbf`, `iat`, `sub`, `client_id` or `jti` is refused (RFC 8725 section 3.8 and faults of other
+//! implementations). Unknown claims are skipped, so that an older replica can read a newer one's tokens. The clock is a
+//! parameter.
 
 use std::fmt;
 
@@ -16,36 +17,36 @@ pub struct AccessTokenClaims {
     /// The issuer, exactly as configured.
     #[serde(deserialize_with = "filled")]
     pub iss: String,
-    /// Whom the token acts as. Its kind is in `principal_kind`.
+    /// The subject that the token acts as. Its kind is in `principal_kind`.
     #[serde(deserialize_with = "filled")]
     pub sub: String,
-    /// The resource servers that it is for.
+    /// The resource servers that the token is for.
     pub aud: Audience,
-    /// The client it was issued to (RFC 8693 section 4.3).
+    /// The client that the token was issued to (RFC 8693 section 4.3).
     #[serde(deserialize_with = "filled")]
     pub client_id: String,
-    /// Our own claim: the uid of the client's object, so that a client that is deleted and created anew under the
-    /// same id has none of the old one's tokens.
+    /// A claim of our own: the uid of the client object, so that a client recreated with the same ID inherits no
+    /// tokens.
     #[serde(deserialize_with = "filled")]
     pub client_uid: String,
-    /// When it was issued, to the second.
+    /// When the token was issued, in whole seconds.
     #[serde(with = "numeric_date")]
     pub iat: Timestamp,
-    /// From when it is valid, to the second.
+    /// When the token becomes valid, in whole seconds.
     #[serde(with = "numeric_date")]
     pub nbf: Timestamp,
-    /// From when it is no longer valid, to the second.
+    /// When the token expires, in whole seconds.
     #[serde(with = "numeric_date")]
     pub exp: Timestamp,
-    /// Its own id.
+    /// The token's ID.
     #[serde(deserialize_with = "filled")]
     pub jti: String,
-    /// What it allows; left out where there is nothing.
+    /// The granted scopes; omitted if there are none.
     #[serde(default, skip_serializing_if = "Scopes::is_empty")]
     pub scope: Scopes,
-    /// Our own claim: of what kind `sub` is, so that no resource server has to guess from its spelling.
+    /// A claim of our own: the kind of `sub`, so that resource servers need not guess it from the spelling.
     pub principal_kind: PrincipalKind,
-    /// Our own claim: the system user of the client, where it has one.
+    /// A claim of our own: the client's system user, if it has one.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -54,7 +55,7 @@ pub struct AccessTokenClaims {
     pub client_system_user: Option<String>,
 }
 
-/// Of what kind a token's `sub` is: the values of the claim `principal_kind`.
+/// The kind of a token's `sub`: the values of the claim `principal_kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrincipalKind {
@@ -67,7 +68,7 @@ pub enum PrincipalKind {
 }
 
 impl PrincipalKind {
-    /// The value as it stands in the claim.
+    /// Returns the value used in the claim.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",
@@ -87,14 +88,14 @@ impl fmt::Display for PrincipalKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Audience {
-    /// One, as a string.
+    /// One audience, written as a string.
     Single(String),
-    /// A list, even of one.
+    /// Any number of audiences, written as a list.
     Many(Vec<String>),
 }
 
 impl Audience {
-    /// Each audience.
+    /// Returns each audience.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         match self {
             Self::Single(one) => std::slice::from_ref(one),
@@ -104,7 +105,7 @@ impl Audience {
         .map(String::as_str)
     }
 
-    /// Whether `audience` is among them: an exact comparison.
+    /// Whether `audience` is one of them. The comparison is exact.
     pub fn contains(&self, audience: &str) -> bool {
         self.iter().any(|one| one == audience)
     }
@@ -117,13 +118,13 @@ impl<'de> Deserialize<'de> for Audience {
             TextOrList::List(many) => Self::Many(many),
         };
         if audience.iter().next().is_none() || audience.contains("") {
-            return Err(de::Error::custom("an audience may not be empty"));
+            return Err(de::Error::custom("an audience must not be empty"));
         }
         Ok(audience)
     }
 }
 
-/// The claim `scope`: RFC 9068's string, or by the Identity's option a list.
+/// The claim `scope`: the string of RFC 9068, or a list if the Identity asks for that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scopes {
     /// Written as one string, separated by spaces (RFC 8693 section 4.2).
@@ -133,14 +134,14 @@ pub enum Scopes {
 }
 
 impl Scopes {
-    /// Each scope.
+    /// Returns the scopes.
     pub fn as_slice(&self) -> &[String] {
         match self {
             Self::Text(scopes) | Self::List(scopes) => scopes,
         }
     }
 
-    /// Whether there is none.
+    /// Whether there are no scopes.
     pub fn is_empty(&self) -> bool {
         self.as_slice().is_empty()
     }
@@ -153,7 +154,7 @@ impl Default for Scopes {
 }
 
 impl fmt::Display for Scopes {
-    /// Separated by spaces.
+    /// Joins the scopes with spaces.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         self.as_slice().iter().try_for_each(|scope| {
@@ -185,51 +186,51 @@ impl<'de> Deserialize<'de> for Scopes {
             .any(|scope| scope.is_empty() || scope.contains(' '))
         {
             return Err(de::Error::custom(
-                "a scope may not be empty or contain a space",
+                "a scope must not be empty or contain a space",
             ));
         }
         Ok(scopes)
     }
 }
 
-/// Why good claims are not good here and now.
+/// Why well-formed claims are not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimError {
-    /// `exp` is past.
+    /// `exp` is in the past.
     #[error("the token has expired")]
     Expired,
-    /// `nbf` or `iat` is ahead.
+    /// `nbf` or `iat` is in the future.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// Another issuer's.
-    #[error("the token is of another issuer")]
+    /// Another issuer issued the token.
+    #[error("the token is from another issuer")]
     WrongIssuer,
-    /// For somebody else.
+    /// The token is for another audience.
     #[error("the token is for another audience")]
     WrongAudience,
 }
 
 impl AccessTokenClaims {
-    /// The claims as JSON.
+    /// Serializes the claims as JSON.
     ///
     /// # Errors
-    /// None that is known: no part of the claims can fail to be written.
+    /// None in practice: every claim serializes.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut json = Vec::with_capacity(512);
         serde_json::to_writer(&mut json, self)?;
         Ok(json)
     }
 
-    /// Reads the payload of a token whose signature was verified.
+    /// Parses the payload of a token whose signature was verified.
     ///
     /// # Errors
-    /// A claim that must be there is missing, empty, there twice or of the wrong type.
+    /// A required claim is missing, empty, repeated or of the wrong type.
     pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(json)
     }
 
-    /// Whether the token is valid at `now`, give or take `leeway` for clocks that differ. It is valid from `nbf` on and
-    /// until just before `exp` (RFC 7519 sections 4.1.4 and 4.1.5).
+    /// Checks whether the token is valid at `now`, with `leeway` for clock differences. It is valid from `nbf` until
+    /// just before `exp` (RFC 7519 sections 4.1.4 and 4.1.5).
     ///
     /// # Errors
     /// [`ClaimError::Expired`] or [`ClaimError::NotYetValid`].
@@ -243,7 +244,7 @@ impl AccessTokenClaims {
         Ok(())
     }
 
-    /// Whether the token is of exactly this issuer.
+    /// Checks that `issuer` issued the token. The comparison is exact.
     ///
     /// # Errors
     /// [`ClaimError::WrongIssuer`].
@@ -255,7 +256,7 @@ impl AccessTokenClaims {
         }
     }
 
-    /// Whether the token is for `audience` among others.
+    /// Checks that `audience` is one of the token's audiences.
     ///
     /// # Errors
     /// [`ClaimError::WrongAudience`].
@@ -268,7 +269,8 @@ impl AccessTokenClaims {
     }
 }
 
-/// Whole seconds since 1970 (RFC 7519 section 2); a fraction or a string is refused, since we never write one.
+/// Whole seconds since 1970 (RFC 7519 section 2). A fraction or a string is refused, since this server never writes
+/// one.
 mod numeric_date {
     use jiff::Timestamp;
     use serde::{Deserialize as _, Deserializer, Serializer, de};
@@ -290,7 +292,7 @@ mod numeric_date {
 fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.is_empty() {
-        Err(de::Error::custom("the claim may not be empty"))
+        Err(de::Error::custom("the claim must not be empty"))
     } else {
         Ok(text)
     }
@@ -302,7 +304,7 @@ fn filled_if_present<'de, D: Deserializer<'de>>(
     filled(deserializer).map(Some)
 }
 
-/// A string or a list of strings, nothing else.
+/// A string or a list of strings.
 enum TextOrList {
     Text(String),
     List(Vec<String>),
@@ -458,7 +460,7 @@ mod tests {
     #[case::system_user_null("client_system_user", Value::Null)]
     #[case::system_user_empty("client_system_user", json!(""))]
     #[case::kind_unknown("principal_kind", json!("root"))]
-    fn an_optional_claim_is_right_or_refused(#[case] claim: &str, #[case] value: Value) {
+    fn a_malformed_optional_claim_is_refused(#[case] claim: &str, #[case] value: Value) {
         let mut changed = json();
         changed[claim] = value;
         assert!(read(&changed).is_err());
@@ -491,7 +493,7 @@ mod tests {
         );
         assert!(
             AccessTokenClaims::from_json(format!("{text}x").as_bytes()).is_err(),
-            "nothing may follow"
+            "trailing text is refused"
         );
     }
 
@@ -533,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_of_principal_is_named_as_its_claim_is_written() {
+    fn a_principal_kind_displays_as_its_claim_value() {
         for (kind, name) in [
             (PrincipalKind::Client, "client"),
             (PrincipalKind::System, "system"),

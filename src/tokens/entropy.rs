@@ -1,4 +1,4 @@
-//! Randomness as a parameter: pure code asks an [`Entropy`], the edge decides which one.
+//! Randomness as a parameter: pure code calls an [`Entropy`], and the caller at the edge chooses which.
 
 use aws_lc_rs::digest;
 
@@ -8,7 +8,7 @@ pub trait Entropy {
     fn fill(&mut self, bytes: &mut [u8]);
 }
 
-/// The operating system's randomness by AWS-LC's generator: what everything but tests uses.
+/// The operating system's randomness through AWS-LC's generator, used everywhere except in tests.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemEntropy;
 
@@ -22,8 +22,8 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// Bytes that follow from a seed, for tests and simulations **only**: the whole stream is known to
-/// whoever knows the seed. Never issue a token from it.
+/// Deterministic bytes from a seed, **only** for tests and simulations: whoever knows the seed knows the whole stream.
+/// Never issue a token from it.
 #[derive(Clone, Debug)]
 pub struct SeededEntropy {
     seed: u64,
@@ -32,7 +32,7 @@ pub struct SeededEntropy {
 }
 
 impl SeededEntropy {
-    /// The stream that belongs to `seed`; equal seeds give equal streams.
+    /// Starts the stream of `seed`; equal seeds give equal streams.
     pub const fn new(seed: u64) -> Self {
         Self {
             seed,

@@ -1,4 +1,4 @@
-//! Fuzz targets: reference tokens, JWTs and claims, each beside a second, naive reading.
+//! Fuzz targets: reference tokens, JWTs and claims, each compared with a second, naive parser.
 #![allow(
     missing_docs,
     clippy::missing_panics_doc,
@@ -28,7 +28,7 @@ static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
     .unwrap()
 });
 
-/// CRC-32/ISO-HDLC, bit by bit.
+/// Computes CRC-32/ISO-HDLC bit by bit.
 fn naive_crc(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
@@ -44,7 +44,7 @@ fn naive_crc(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// The number that a base62 text is, in 33 bytes, big end first.
+/// Decodes a base62 text as a number in 33 bytes, big-endian.
 fn naive_number(text: &[u8]) -> [u8; 33] {
     let mut number = [0_u8; 33];
     for character in text {
@@ -71,8 +71,9 @@ fn is_reference(text: &str) -> bool {
     secret[0] == 0 && checksum == expected
 }
 
-/// A reference token is what a regular expression, long division and a bitwise checksum take for one, and its parts
-/// are its text. The same of ids, hashes, seals and prefixes. The second look has the right checksum, as an attacker can.
+/// The parser accepts a reference token exactly if a regular expression, long division and a bitwise checksum do, and
+/// its parts match the text. The same holds for IDs, hashes, seals and prefixes. A second run corrects the checksum, as
+/// an attacker can.
 pub fn reference(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -128,7 +129,7 @@ fn reference_text(text: &str) {
     }
 }
 
-/// What is accepted is written as it was read.
+/// An accepted text renders as it was parsed.
 fn renders<T: std::str::FromStr + std::fmt::Display>(text: &str, is_one: bool) {
     match text.parse::<T>() {
         Ok(value) => {
@@ -139,7 +140,7 @@ fn renders<T: std::str::FromStr + std::fmt::Display>(text: &str, is_one: bool) {
     }
 }
 
-/// What is wrong with a token, by the parts that RFC 7515 names and a JSON value.
+/// Parses a token by RFC 7515's parts and a JSON value; `None` if anything is wrong.
 fn naive_header(token: &str) -> Option<(Algorithm, String)> {
     let parts: Vec<&str> = token.split('.').collect();
     if token.len() > jwt::MAX_LENGTH || parts.len() != 3 || parts.contains(&"") {
@@ -165,8 +166,8 @@ fn naive_header(token: &str) -> Option<(Algorithm, String)> {
     is_good.then_some((algorithm?, text("kid")?))
 }
 
-/// A JWT is taken apart as a JSON value and the `jsonwebtoken` crate have it, and its parts are its text. The input is
-/// read as a token, and once more as the header of one.
+/// A JWT parses as a JSON value and the `jsonwebtoken` crate parse it, and its parts match the text. The input is
+/// parsed as a token, and again as the header of one.
 pub fn jwt(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         jwt_text(text);
@@ -191,13 +192,13 @@ fn jwt_text(text: &str) {
             let again = jwt::signing_input(header, &token.payload, 0);
             assert_eq!(again, token.signing_input);
             assert!(token.payload.len() + token.signature.len() + token.kid.len() < text.len());
-            // Another library may refuse parameters that are skipped here; where it does not, it reads the same.
+            // Another library may refuse parameters that are skipped here; if it does not, it reads the same.
             if let Ok(theirs) = jsonwebtoken::decode_header(text) {
                 assert_eq!(format!("{:?}", theirs.alg), token.algorithm.to_string());
                 assert_eq!(theirs.kid.as_deref(), Some(&*token.kid));
             }
         }
-        // A parameter that is there twice is the one thing that a JSON value does not see.
+        // Only a repeated parameter is invisible in a JSON value.
         Err(MalformedJwt::Header) if expected.is_some() => {
             let header = text.split('.').next().unwrap();
             let header = URL_SAFE_NO_PAD.decode(header).unwrap();
@@ -207,7 +208,7 @@ fn jwt_text(text: &str) {
     }
 }
 
-/// Whether one of the known names is there twice, however it is spelt.
+/// Whether a known name is repeated, however it is escaped.
 fn has_twins(json: &[u8]) -> bool {
     struct Names(Vec<String>);
 
@@ -239,22 +240,22 @@ fn has_twins(json: &[u8]) -> bool {
     names.windows(2).any(|pair| pair[0] == pair[1])
 }
 
-/// Claims that are accepted read back as they are written, have every text filled, and are in time exactly where whole
-/// seconds say so.
+/// Accepted claims read back as they are written, have no empty text, and pass the time check exactly if arithmetic in
+/// whole seconds says so.
 pub fn claims(data: &[u8]) {
     let Ok(claims) = AccessTokenClaims::from_json(data) else {
         return;
     };
     let json = claims.to_json().unwrap();
-    // A character of one byte may be written as an escape of six.
+    // A one-byte character may be written as an escape of six bytes.
     assert!(json.len() <= 6 * data.len());
     let mut expected = claims.clone();
-    // No scopes are not written, in either form.
+    // An empty scope claim is not written, in either form.
     if claims.scope.is_empty() {
         expected.scope = Scopes::default();
     }
     assert_eq!(AccessTokenClaims::from_json(&json).unwrap(), expected);
-    // A claim that is skipped may hold a number that no JSON value has.
+    // A skipped claim may hold a number that no JSON value can.
     let Ok(value) = serde_json::from_slice::<Value>(data) else {
         return;
     };
@@ -312,12 +313,12 @@ mod tests {
     use crate::fuzzing::replay;
 
     #[test]
-    fn kept_texts_are_reference_tokens_for_two_readers_or_for_none() {
+    fn kept_texts_are_reference_tokens_for_both_parsers_or_neither() {
         replay("reference", super::reference);
     }
 
     #[test]
-    fn kept_jwts_are_taken_apart_alike_by_three_readers() {
+    fn kept_jwts_parse_alike_in_three_parsers() {
         replay("jwt", super::jwt);
     }
 

@@ -1,4 +1,4 @@
-//! Lower-case hexadecimal of 32 bytes: how hashes and macs stand in resources.
+//! Lower-case hexadecimal of 32 bytes: the form of hashes and MACs in resources.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub(super) fn write(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     })
 }
 
-/// Reads exactly 64 lower-case hexadecimal digits: one spelling for a value.
+/// Parses exactly 64 lower-case hexadecimal digits, so that each value has one spelling.
 pub(super) fn read(text: &str) -> Option<[u8; 32]> {
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
         return None;

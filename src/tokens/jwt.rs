@@ -1,8 +1,9 @@
-//! The compact form of a JWT access token (RFC 7515 section 3.1, RFC 9068 section 2.1): writing it, and taking an untrusted one apart.
+//! The compact serialization of a JWT access token (RFC 7515 section 3.1, RFC 9068 section 2.1): writing it, and
+//! parsing an untrusted one.
 //!
-//! What is taken apart is *unverified*: `keys` chooses the key and checks the signature. All that can be refused without
-//! a key is refused here: size, form, header. Absent: encryption, unsecured tokens, symmetric algorithms, keys named by the
-//! token itself.
+//! A parsed token is *unverified*: `keys` selects the key and checks the signature. This module refuses all that can be
+//! refused without a key: size, form, header. Absent: encryption, unsecured tokens, symmetric algorithms, keys that the
+//! token itself names.
 
 use std::fmt;
 
@@ -13,61 +14,62 @@ use serde_json::value::RawValue;
 
 use super::{Algorithm, UnknownAlgorithm};
 
-/// The longest token that is read, in bytes, and so the longest that is issued. Many proxies take no longer header.
+/// The longest token in bytes that is read, and so the longest that is issued. Many proxies accept no longer header.
 pub const MAX_LENGTH: usize = 8 * 1024;
 
-/// Bytes of the largest signature: RSA with 4096 bits.
+/// The length in bytes of the largest signature: RSA with 4096 bits.
 pub const MAX_SIGNATURE_LENGTH: usize = 512;
 
-/// Characters of a key id: a SHA-256 thumbprint in base64url (RFC 7638).
+/// The length in characters of a key ID: a SHA-256 thumbprint in base64url (RFC 7638).
 pub const KID_LENGTH: usize = 43;
 
-/// A header with the longest name of an algorithm and no key id.
+/// A header with the longest algorithm name and an empty key ID.
 const LONGEST_HEADER: &str = r#"{"alg":"EdDSA","typ":"at+jwt","kid":""}"#;
 
 /// The media type of an access token without its `application/` (RFC 9068 section 2.1). It keeps kinds of tokens apart
 /// (RFC 8725 section 3.11).
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 
-/// Header parameters that let a token bring its own key or change what is signed. A token with one is refused
-/// (RFC 8725 section 3.10; `crit` and `b64` because no extension is understood here, RFC 7515 section 4.1.11).
+/// Header parameters that let a token bring its own key or change what is signed. A token with one of them is refused
+/// (RFC 8725 section 3.10; `crit` and `b64`, since no extension is supported here, RFC 7515 section 4.1.11).
 const FORBIDDEN: [&str; 7] = ["jku", "x5u", "jwk", "x5c", "crit", "b64", "zip"];
 
-/// Why a text is no access token. The details are for the log, not for who sent it.
+/// Why a text is not an access token. The details are for the log, not for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedJwt {
     /// Longer than [`MAX_LENGTH`].
     #[error("the token is too long")]
     TooLong,
-    /// Not three parts, none of them empty.
-    #[error("the token has not three parts")]
+    /// Not exactly three non-empty parts.
+    #[error("the token does not have three parts")]
     NotCompact,
     /// A part is not canonical base64url without padding.
     #[error("a part of the token is not base64url")]
     NotBase64Url,
-    /// The header is no JSON object of plain values with `alg`, `typ` and `kid`, each a string and there once.
+    /// The header is not a JSON object of plain values, or `alg`, `typ` or `kid` is missing, repeated or not a string.
     #[error("the header is malformed")]
     Header,
-    /// The header has a parameter that is never accepted.
-    #[error("the header parameter `{0}` is refused")]
+    /// The header has a parameter that is always refused.
+    #[error("the header parameter `{0}` is not allowed")]
     ForbiddenParameter(&'static str),
-    /// The header says another kind of token.
+    /// The header names another kind of token.
     #[error("the token is not an access token")]
     WrongType,
-    /// `none`, a symmetric or another unknown algorithm.
+    /// `none`, a symmetric algorithm or an unknown one.
     #[error(transparent)]
     UnknownAlgorithm(#[from] UnknownAlgorithm),
 }
 
-/// The header of our tokens, encoded: made once for a key.
+/// Encodes the header of access tokens signed with `kid`, once for each key.
 pub fn encode_header(algorithm: Algorithm, kid: &str) -> String {
-    // A kid is a base64url thumbprint, so nothing needs escaping.
+    // A kid is a base64url thumbprint, so it needs no escaping.
     URL_SAFE_NO_PAD.encode(format!(
         r#"{{"alg":"{algorithm}","typ":"{ACCESS_TOKEN_TYPE}","kid":"{kid}"}}"#
     ))
 }
 
-/// `header.payload`, what is signed (RFC 7515 section 5.1), with room for a signature of `signature_length` bytes.
+/// Returns `header.payload`, the signing input (RFC 7515 section 5.1), with room for a signature of `signature_length`
+/// bytes.
 pub fn signing_input(encoded_header: &str, payload: &[u8], signature_length: usize) -> String {
     let length =
         encoded_header.len() + 2 + encoded_length(payload.len()) + encoded_length(signature_length);
@@ -78,13 +80,13 @@ pub fn signing_input(encoded_header: &str, payload: &[u8], signature_length: usi
     token
 }
 
-/// Makes the signing input a token.
+/// Appends the signature to the signing input, which makes it a token.
 pub fn append_signature(token: &mut String, signature: &[u8]) {
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, token);
 }
 
-/// Bytes that a token with a payload of `payload` bytes has at most, whatever key signs it.
+/// Returns the most bytes that a token with a payload of `payload` bytes has, whichever key signs it.
 pub const fn longest(payload: usize) -> usize {
     let header = encoded_length(LONGEST_HEADER.len() + KID_LENGTH);
     header + 2 + encoded_length(payload) + encoded_length(MAX_SIGNATURE_LENGTH)
@@ -94,14 +96,14 @@ const fn encoded_length(bytes: usize) -> usize {
     (bytes * 4).div_ceil(3)
 }
 
-/// A token taken apart, with nothing verified but its form.
+/// A parsed token. Only its form is checked.
 #[derive(Debug)]
 pub struct UnverifiedJwt<'a> {
-    /// What the header claims; the key's own algorithm decides.
+    /// The algorithm that the header claims; the key's own algorithm decides.
     pub algorithm: Algorithm,
-    /// Which key the header names.
+    /// The key ID in the header.
     pub kid: String,
-    /// What was signed, if it was.
+    /// The text that the signature must cover.
     pub signing_input: &'a str,
     /// The payload, decoded from base64url.
     pub payload: Vec<u8>,
@@ -110,10 +112,10 @@ pub struct UnverifiedJwt<'a> {
 }
 
 impl<'a> UnverifiedJwt<'a> {
-    /// Takes any untrusted text apart.
+    /// Parses an untrusted text.
     ///
     /// # Errors
-    /// [`MalformedJwt`], the cheapest reason first.
+    /// [`MalformedJwt`], checked from the cheapest reason to the most expensive.
     pub fn parse(token: &'a str) -> Result<Self, MalformedJwt> {
         if token.len() > MAX_LENGTH {
             return Err(MalformedJwt::TooLong);
@@ -181,8 +183,8 @@ fn is_access_token_type(typ: &str) -> bool {
     subtype.eq_ignore_ascii_case(ACCESS_TOKEN_TYPE)
 }
 
-/// The header as it stands there. Parameters that are unknown here are skipped (RFC 7515 section 4), but only plain values are:
-/// nothing in a header has a reason to nest.
+/// The header as received. Unknown parameters are skipped (RFC 7515 section 4) if their values are plain: nothing in a
+/// header has a reason to nest.
 #[derive(Default)]
 struct RawHeader {
     alg: Option<String>,
@@ -200,7 +202,7 @@ impl RawHeader {
             _ => return self.skip(name, map),
         };
         match known.replace(map.next_value()?) {
-            Some(_) => Err(de::Error::custom("a parameter is there twice")),
+            Some(_) => Err(de::Error::custom("a parameter is repeated")),
             None => Ok(()),
         }
     }
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn a_written_token_reads_back() {
         let mut text = signing_input(&encode_header(Algorithm::ES256, "key-1"), b"{\"a\":1}", 64);
         let room = text.capacity();
         append_signature(&mut text, &[5; 64]);

@@ -1,12 +1,12 @@
-//! The seal on a Credential entry: HMAC-SHA256 over everything that decides what the entry is worth.
+//! The seal on a Credential entry: HMAC-SHA256 over everything that decides whether the entry's token is valid.
 //!
-//! Who may write Credentials but has no mac key can make, extend or re-aim nothing. Sealed is each field that is
-//! joined on, the owner and the Identity (so that an entry cannot be moved to another Credential) and the early end
-//! `notAfter` (so that taking it away revives nothing; only the operator sets it, and it has the key).
-//! Absent is what may change freely: last use, `base`, the order of entries.
+//! A writer of Credentials without the MAC key cannot create an entry, extend one, or point one at another owner or
+//! client. The seal covers each field that validity depends on, the owner and the Identity (so that an entry cannot be
+//! moved to another Credential), and the early end `notAfter` (so that removing it revives nothing; only the operator
+//! sets it, since it has the key). Not sealed is what may change freely: last use, `base`, the order of entries.
 //!
-//! The encoding starts with its version; every field is preceded by its length or, for an option, by its presence,
-//! so two different entries can never encode alike.
+//! The encoding starts with its version. A length precedes every field, and a presence byte every option, so two
+//! different entries never encode to the same bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,25 +20,25 @@ use super::{Entropy, TokenHash, TokenId, hex};
 
 const VERSION: u8 = 1;
 
-/// Keeps macs of other uses of the same key apart, should there ever be any.
+/// Separates these MACs from any other use of the same key.
 const CONTEXT: &str = "symbolon.dev/credential";
 
-/// The key that seals entries; wiped when dropped.
+/// The key that seals entries. Wiped when dropped.
 pub struct MacKey(hmac::Key);
 
-/// A mac key that has not 32 bytes.
+/// A MAC key that does not have 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a mac key has exactly 32 bytes")]
+#[error("a MAC key has exactly 32 bytes")]
 pub struct WrongKeyLength;
 
 impl MacKey {
-    /// Bytes of a key.
+    /// The length of a key in bytes.
     pub const LENGTH: usize = 32;
 
-    /// The key made of the bytes of a Secret.
+    /// Builds the key from the bytes in a Secret.
     ///
     /// # Errors
-    /// [`WrongKeyLength`] if there are not exactly 32.
+    /// [`WrongKeyLength`] if there are not exactly 32 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, WrongKeyLength> {
         if bytes.len() == Self::LENGTH {
             Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
@@ -47,7 +47,7 @@ impl MacKey {
         }
     }
 
-    /// The bytes of a new key, for the Secret that keeps it.
+    /// Generates the bytes of a new key, to be stored in a Secret.
     pub fn generate(entropy: &mut dyn Entropy) -> Zeroizing<[u8; Self::LENGTH]> {
         let mut bytes = Zeroizing::new([0; Self::LENGTH]);
         entropy.fill(&mut *bytes);
@@ -61,34 +61,34 @@ impl fmt::Debug for MacKey {
     }
 }
 
-/// What a mac covers: the plain fields of one entry, its owner and its Identity.
+/// What a MAC covers: the fields of one entry, its owner and its Identity.
 #[derive(Clone, Copy, Debug)]
 pub struct Sealed<'a> {
     /// The Identity that the Credential belongs to.
     pub identity: SealedIdentity<'a>,
     /// The object that the token was issued for.
     pub owner: SealedOwner<'a>,
-    /// The entry's number, growing over the owner's life.
+    /// The entry's number, which grows during the owner's life.
     pub epoch: u64,
-    /// The token's public name.
+    /// The token's public ID.
     pub token_id: TokenId,
     /// The token's hash.
     pub hash: &'a TokenHash,
     /// The client that the token was issued to.
     pub client: SealedClient<'a>,
-    /// Whom the token acts as.
+    /// The subject that the token acts as.
     pub principal: &'a str,
     /// The scopes granted at issue, in the entry's order.
     pub scopes: &'a [String],
-    /// When it was issued. Times are sealed to the whole second: resources keep no more.
+    /// When the token was issued. Times are sealed as whole seconds: resources store no fractions.
     pub issued_at: Timestamp,
-    /// When it ends, if ever.
+    /// When the token expires, if it does.
     pub expires_at: Option<Timestamp>,
-    /// An earlier end, set when a newer token took over.
+    /// An earlier end, set when a newer token replaced this one.
     pub not_after: Option<Timestamp>,
-    /// Which request caused the issue, if one did.
+    /// The request that caused the issue, if there was one.
     pub nonce: Option<&'a str>,
-    /// Why it was issued.
+    /// Why the token was issued.
     pub cause: &'a str,
 }
 
@@ -110,7 +110,7 @@ pub struct SealedOwner<'a> {
     pub namespace: &'a str,
     /// Its name.
     pub name: &'a str,
-    /// Its uid, so that a re-created owner has none of the old tokens.
+    /// Its uid, so that a recreated owner inherits no tokens.
     pub uid: &'a str,
 }
 
@@ -119,13 +119,13 @@ pub struct SealedOwner<'a> {
 pub struct SealedClient<'a> {
     /// Its name, in the owner's namespace.
     pub name: &'a str,
-    /// Its uid, so that a re-created client has none of the old tokens.
+    /// Its uid, so that a recreated client inherits no tokens.
     pub uid: &'a str,
 }
 
-/// The seal: 32 bytes, lower-case hexadecimal in resources.
+/// The seal: 32 bytes, written as lower-case hexadecimal in resources.
 ///
-/// It has no `==`: [`verify`] compares, in constant time.
+/// Has no `==`: [`verify`] compares, in constant time.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Mac([u8; 32]);
@@ -143,9 +143,9 @@ impl fmt::Debug for Mac {
     }
 }
 
-/// A text that cannot be a [`Mac`].
+/// A text that is not a [`Mac`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a mac has 64 lower-case hexadecimal digits")]
+#[error("a MAC has 64 lower-case hexadecimal digits")]
 pub struct InvalidMac;
 
 impl FromStr for Mac {
@@ -177,14 +177,14 @@ pub fn seal(key: &MacKey, sealed: &Sealed<'_>) -> Mac {
     Mac(mac)
 }
 
-/// Whether `mac` is the seal of exactly this entry under this key. Constant time.
+/// Whether `mac` seals exactly this entry under this key. Constant time.
 #[must_use]
 pub fn verify(key: &MacKey, sealed: &Sealed<'_>, mac: &Mac) -> bool {
     hmac::verify(&key.0, &encode(sealed), &mac.0).is_ok()
 }
 
 fn encode(sealed: &Sealed<'_>) -> Vec<u8> {
-    // Taken apart without `..`, so that a new field cannot silently go unsealed.
+    // Destructured without `..`, so that a new field cannot go unsealed unnoticed.
     let Sealed {
         identity: SealedIdentity { namespace, name },
         owner,
@@ -223,7 +223,7 @@ fn encode(sealed: &Sealed<'_>) -> Vec<u8> {
     out.0
 }
 
-/// Length-prefixed fields, big end first.
+/// Length-prefixed fields, big-endian.
 struct Encoder(Vec<u8>);
 
 impl Encoder {
@@ -235,8 +235,8 @@ impl Encoder {
     }
 
     fn field(&mut self, bytes: &[u8]) -> &mut Self {
-        // A resource has at most a few megabytes, so the length always fits; were it ever not to, saturating is
-        // still one fixed encoding.
+        // A resource has at most a few megabytes, so the length always fits. If it did not, saturation would still be
+        // deterministic.
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.0.extend(length.to_be_bytes());
         self.0.extend(bytes);
@@ -276,7 +276,7 @@ mod tests {
     use super::*;
     use crate::tokens::SeededEntropy;
 
-    /// An owned entry to vary.
+    /// An owned entry, to be varied.
     #[derive(Clone, Debug, PartialEq)]
     struct Entry {
         texts: [String; 10],
@@ -357,7 +357,7 @@ mod tests {
         }
     }
 
-    /// Few letters and short texts, so that shifted boundaries are likely.
+    /// Few letters and short texts, to make shifted boundaries likely.
     fn any_entry() -> impl Strategy<Value = Entry> {
         let text = || "[ab\\x00]{0,3}";
         (
@@ -384,8 +384,8 @@ mod tests {
     #[test]
     fn the_encoding_is_fixed() {
         let mac = seal(&key(7), &entry().sealed());
-        // As an independent HMAC over an independent encoding gives it. A change here makes every stored mac wrong:
-        // that takes a new version byte and reading both.
+        // Computed with an independent HMAC over an independent encoding. A change here invalidates every stored MAC:
+        // it needs a new version byte, and code that reads both versions.
         insta::assert_snapshot!(mac, @"eea5ea57b39a9381fb9294558f37ba430c93e8c78f2c7e487fa082f4526f6ba5");
         assert!(verify(
             &key(7),
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn taking_not_after_away_or_moving_it_breaks_the_seal() {
+    fn removing_or_changing_not_after_breaks_the_seal() {
         let with = |end| Entry {
             times: (1_700_000_000, Some(1_800_000_000), end),
             ..entry()
@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_without_a_right_mac_is_refused() {
+    fn a_credential_without_a_valid_mac_is_refused() {
         let sealed = entry();
         assert!(
             !verify(&key(8), &sealed.sealed(), &seal(&key(7), &sealed.sealed())),
@@ -483,7 +483,7 @@ mod tests {
         };
         assert!(
             verify(&key(7), &finer, &mac),
-            "what a resource cannot keep is not sealed"
+            "fractions of a second are not sealed"
         );
     }
 
@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mac_key_is_made_of_the_randomness_that_is_given() {
+    fn a_mac_key_comes_from_the_given_entropy() {
         let mut expected = [0; MacKey::LENGTH];
         SeededEntropy::new(1).fill(&mut expected);
         assert_eq!(*MacKey::generate(&mut SeededEntropy::new(1)), expected);
@@ -518,7 +518,7 @@ mod tests {
         }
 
         #[test]
-        fn a_character_moved_to_the_next_field_is_seen(a in any_entry(), field in 0..9_usize) {
+        fn a_character_moved_to_the_next_field_changes_the_encoding(a in any_entry(), field in 0..9_usize) {
             let mut b = a.clone();
             if let Some(moved) = b.texts[field].pop() {
                 b.texts[field + 1].insert(0, moved);
@@ -527,7 +527,7 @@ mod tests {
         }
 
         #[test]
-        fn scopes_cut_elsewhere_are_seen(a in any_entry()) {
+        fn scopes_split_elsewhere_change_the_encoding(a in any_entry()) {
             let mut b = a.clone();
             b.scopes = vec![a.scopes.concat()];
             prop_assert_eq!(a.scopes == b.scopes, encode(&a.sealed()) == encode(&b.sealed()));

@@ -1,8 +1,8 @@
 //! Formats: what tokens and their records look like as bytes.
 //!
-//! Reference tokens (opaque strings with a checksum), JWT access tokens (RFC 9068, RFC 7519), hashes,
-//! and the seal that binds a Credential entry to its owner. Everything here is pure: no clock, no
-//! look-up, no key store; randomness comes in as [`Entropy`]. Signing lives in `keys`.
+//! Reference tokens (opaque strings with a checksum), JWT access tokens (RFC 9068, RFC 7519), hashes, and the seal that
+//! binds a Credential entry to its owner. Everything here is pure: no clock, no look-up, no key store; randomness is a
+//! parameter, [`Entropy`]. Signing is in `keys`.
 
 pub mod algorithm;
 pub mod base62;

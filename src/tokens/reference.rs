@@ -1,13 +1,13 @@
-//! Reference tokens: opaque strings that are looked up at every request.
+//! Reference tokens: opaque strings that the server looks up at every request.
 //!
 //! ```text
 //! <prefix><kind>_  <id: 16 base62>  <secret: 43 base62 of 256 random bits>  <checksum: 6 base62 of CRC-32/ISO-HDLC>
 //! sym     sat   _  gJ3v0bQx91LmZk2T …
 //! ```
 //!
-//! The fixed prefix lets scanners find leaked ones; the checksum refuses junk before any look-up; the id finds the
-//! record; the SHA-256 of the *whole* string, compared in constant time, decides. SHA-256 and not a password hash:
-//! the secret has 256 random bits, and a slow hash would only be a way to exhaust the server.
+//! The fixed prefix lets scanners find leaked tokens. The checksum refuses junk before any look-up. The ID finds the
+//! record. The SHA-256 of the *whole* string, compared in constant time, decides. A password hash is not needed: the
+//! secret has 256 random bits, and a slow hash would only help to exhaust the server.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,18 +21,18 @@ use super::{Entropy, SecretString, base62, hex};
 
 const ID_LENGTH: usize = 16;
 const KIND_LENGTH: usize = 3;
-/// What follows the prefix: kind, underscore, id, secret, checksum.
+/// The length of what follows the prefix: kind, underscore, ID, secret, checksum.
 const TAIL_LENGTH: usize = KIND_LENGTH + 1 + ID_LENGTH + base62::WIDTH_256 + base62::WIDTH_32;
 
-/// The longest reference token, in bytes. Anything longer is refused unread.
+/// The longest reference token in bytes. Anything longer is refused unread.
 pub const MAX_LENGTH: usize = Prefix::MAX_LENGTH + TAIL_LENGTH;
 
-/// What a reference token stands for. Kinds are not interchangeable.
+/// What a reference token stands for. No kind is accepted in place of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Acts as a client's system user; issued from a `ServiceAccessToken`.
+    /// Acts as a client's system user. Issued for a `ServiceAccessToken`.
     ServiceAccessToken,
-    /// Acts as the person who made it.
+    /// Acts as the person who created it.
     PersonalAccessToken,
     /// Authenticates a client at the token endpoint (RFC 6749 section 2.3.1).
     ClientSecret,
@@ -46,7 +46,7 @@ impl Kind {
         Self::ClientSecret,
     ];
 
-    /// The three letters in the token.
+    /// Returns the three letters used in the token.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ServiceAccessToken => "sat",
@@ -62,7 +62,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The installation's own start of its tokens: 1 to 16 characters of `[a-z0-9]`, by default `sym`.
+/// The start of an installation's tokens: 1 to 16 characters of `[a-z0-9]`, by default `sym`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Prefix {
     bytes: [u8; Self::MAX_LENGTH],
@@ -70,12 +70,12 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// The most characters a prefix may have.
+    /// The longest prefix in characters.
     pub const MAX_LENGTH: usize = 16;
 
-    /// The prefix as text.
+    /// Returns the prefix as text.
     pub fn as_str(&self) -> &str {
-        // Always ASCII: only `from_str` and `default` make one.
+        // Always ASCII: only `from_str` and `default` construct one.
         std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
     }
 }
@@ -100,7 +100,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// A text that cannot be a [`Prefix`].
+/// A text that is not a [`Prefix`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a reference token prefix has 1 to 16 characters, each of a-z or 0-9")]
 pub struct InvalidPrefix;
@@ -126,23 +126,23 @@ fn is_prefix(text: &[u8]) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
 }
 
-/// The public name of a token: 16 base62 characters. It finds the record, stands in logs and status, and proves
+/// The public ID of a token: 16 base62 characters. It finds the record and appears in logs and status. It proves
 /// nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TokenId([u8; ID_LENGTH]);
 
 impl TokenId {
-    /// A new id, each character uniformly random (95 bits). Also good as a `jti`.
+    /// Generates a new ID, each character uniformly random (95 bits). Also used as `jti`.
     pub fn random(entropy: &mut dyn Entropy) -> Self {
         let mut id = [0; ID_LENGTH];
         base62::random(&mut id, entropy);
         Self(id)
     }
 
-    /// The id as text.
+    /// Returns the ID as text.
     pub fn as_str(&self) -> &str {
-        // Always ASCII: only `random` and `from_bytes` make one.
+        // Always ASCII: only `random` and `from_bytes` construct one.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
@@ -164,9 +164,9 @@ impl fmt::Display for TokenId {
     }
 }
 
-/// A text that cannot be a [`TokenId`].
+/// A text that is not a [`TokenId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a token id has 16 characters, each of 0-9, A-Z or a-z")]
+#[error("a token ID has 16 characters, each of 0-9, A-Z or a-z")]
 pub struct InvalidTokenId;
 
 impl FromStr for TokenId {
@@ -191,20 +191,20 @@ impl From<TokenId> for String {
     }
 }
 
-/// SHA-256 of a whole reference token, prefix and checksum included: all that is ever stored of it.
+/// The SHA-256 of a whole reference token, prefix and checksum included: all that is stored of it.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// The hash of `token`, whatever it is.
+    /// Hashes `token`, whether or not it is well formed.
     pub fn of(token: &str) -> Self {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
         Self(hash)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -226,14 +226,14 @@ impl fmt::Display for TokenHash {
 }
 
 impl fmt::Debug for TokenHash {
-    /// Enough to tell two apart in a log.
+    /// Prints enough to tell two hashes apart in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         hex::write(&self.0[..4], f)?;
         f.write_str("…")
     }
 }
 
-/// A text that cannot be a [`TokenHash`].
+/// A text that is not a [`TokenHash`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a token hash has 64 lower-case hexadecimal digits")]
 pub struct InvalidTokenHash;
@@ -260,18 +260,18 @@ impl From<TokenHash> for String {
     }
 }
 
-/// A new token and what may be kept of it.
+/// A new token, with what may be stored of it.
 #[derive(Debug)]
 pub struct Minted {
-    /// The token itself, for its owner alone.
+    /// The token itself, only for its owner.
     pub token: SecretString,
-    /// Its public name.
+    /// The public ID.
     pub id: TokenId,
-    /// What the record holds.
+    /// The hash for the record.
     pub hash: TokenHash,
 }
 
-/// Makes a new token.
+/// Generates a new token.
 pub fn mint(prefix: &Prefix, kind: Kind, entropy: &mut dyn Entropy) -> Minted {
     let id = TokenId::random(entropy);
     let mut secret = Zeroizing::new([0; 32]);
@@ -285,7 +285,7 @@ pub fn mint(prefix: &Prefix, kind: Kind, entropy: &mut dyn Entropy) -> Minted {
 }
 
 fn assemble(prefix: &Prefix, kind: Kind, id: TokenId, secret: &[u8; 32]) -> SecretString {
-    // The exact capacity: growing would leave an unwiped copy behind.
+    // Reserve the exact capacity: a growing string would leave an unwiped copy behind.
     let mut token = String::with_capacity(prefix.as_str().len() + TAIL_LENGTH);
     token.push_str(prefix.as_str());
     token.push_str(kind.as_str());
@@ -299,41 +299,40 @@ fn assemble(prefix: &Prefix, kind: Kind, id: TokenId, secret: &[u8; 32]) -> Secr
     SecretString::from(token)
 }
 
-/// A well-formed token that somebody presented. Its form says nothing about its validity: the record decides.
+/// A well-formed token from a request. Only its record decides whether it is valid.
 #[derive(Clone, Copy, Debug)]
 pub struct Presented<'a> {
-    /// The installation's prefix; the caller compares it with its own.
+    /// The prefix; the caller compares it with the installation's.
     pub prefix: &'a str,
-    /// What the token claims to stand for.
+    /// The kind that the token claims to be.
     pub kind: Kind,
-    /// Where to look.
+    /// The ID to look up.
     pub id: TokenId,
-    /// What the record must hold.
+    /// The hash to compare with the record's.
     pub hash: TokenHash,
 }
 
-/// Why a text is no reference token.
+/// Why a text is not a reference token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// Too short or too long.
-    #[error("the length is not a reference token's")]
+    #[error("wrong length for a reference token")]
     Length,
-    /// A character where it may not be, or no number below 2^256.
-    #[error("the shape is not a reference token's")]
+    /// A character in the wrong place, or a secret of 2^256 or more.
+    #[error("wrong shape for a reference token")]
     Shape,
-    /// No such kind.
-    #[error("no such kind of reference token")]
+    /// An unknown kind.
+    #[error("unknown kind of reference token")]
     Kind,
-    /// Mistyped, cut or made up.
-    #[error("the checksum is wrong")]
+    /// Mistyped, truncated or made up.
+    #[error("wrong checksum")]
     Checksum,
 }
 
-/// Reads any untrusted text. Junk is refused in the order of its cost, before anything is hashed or looked up;
-/// nothing is allocated.
+/// Parses an untrusted text. Cheap checks come first, before anything is hashed or looked up. Allocates nothing.
 ///
 /// # Errors
-/// [`Malformed`] for every text that [`mint`] could not have made.
+/// [`Malformed`] for every text that [`mint`] cannot produce.
 pub fn parse(token: &str) -> Result<Presented<'_>, Malformed> {
     let prefix_length = token
         .len()
@@ -364,7 +363,7 @@ pub fn parse(token: &str) -> Result<Presented<'_>, Malformed> {
     })
 }
 
-/// Cuts at the fixed places; none where a cut would fall inside a character or the underscore is missing.
+/// Splits at the fixed places; `None` if a cut falls inside a character or the underscore is missing.
 fn split(token: &str, prefix_length: usize) -> Option<(&str, &str, &str, &str, &str)> {
     let (prefix, rest) = token.split_at_checked(prefix_length)?;
     let (kind, rest) = rest.split_at_checked(KIND_LENGTH)?;
@@ -391,7 +390,7 @@ mod tests {
         .to_owned()
     }
 
-    /// `body` with the right checksum: what an attacker can always make.
+    /// Appends the right checksum to `body`, as any attacker can.
     fn with_checksum(body: &str) -> String {
         let checksum = base62::encode_32(crc32fast::hash(body.as_bytes()));
         format!("{body}{}", std::str::from_utf8(&checksum).unwrap())
@@ -435,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_checksum_does_not_save_a_wrong_form() {
+    fn a_valid_checksum_does_not_make_a_wrong_form_valid() {
         let id = "A".repeat(16);
         let secret = "0".repeat(43);
         let cases = [
@@ -453,7 +452,7 @@ mod tests {
                 Malformed::Shape,
             ),
             (format!("symsat_{id}{}+", "0".repeat(42)), Malformed::Shape),
-            // 62^43 - 1 is more than 2^256 - 1: a second spelling of nothing.
+            // 62^43 - 1 exceeds 2^256 - 1: some texts encode no 256-bit value.
             (format!("symsat_{id}{}", "z".repeat(43)), Malformed::Shape),
         ];
         for (body, why) in cases {

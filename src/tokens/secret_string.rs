@@ -1,6 +1,6 @@
-//! A string that must not be seen: prints nothing, is wiped when dropped, is compared in constant time.
+//! A secret string: prints nothing, is wiped when dropped, and compares in constant time.
 //!
-//! It has no `Serialize`: a secret leaves only where someone wrote `expose()`.
+//! It has no `Serialize`: a secret leaves only through a call of `expose()`.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use zeroize::Zeroizing;
 pub struct SecretString(Zeroizing<String>);
 
 impl SecretString {
-    /// The secret itself. Each call is a place to look at in review.
+    /// Returns the secret itself. Review every call.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
 impl From<String> for SecretString {
-    /// Takes the string's own buffer, so that no copy stays behind.
+    /// Takes over the string's buffer, so that no copy remains.
     fn from(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
@@ -38,7 +38,7 @@ impl fmt::Display for SecretString {
 }
 
 impl PartialEq for SecretString {
-    /// Constant time for equal lengths; only the length can be learned.
+    /// Constant time for equal lengths; only the length can leak.
     fn eq(&self, other: &Self) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
     }

@@ -1,20 +1,20 @@
-//! How long an access token becomes, before any of it is made.
+//! The length of an access token, computed before any of it is made.
 //!
-//! Each list of names that goes into a token is bounded; their product is not. A token that no endpoint reads must not
-//! be issued, nor made to find out: the length is added up from the parts.
+//! Each list of names in a token is bounded; their product is not. A token that is too long for every endpoint must not
+//! be issued, and must not be made to find that out: the length is added up from the parts.
 
 use super::jwt;
 
-/// An access token with nothing in it that others choose: times of the most digits, the longest kind, an id.
+/// An access token without any text that users choose: the longest times, the longest kind, an ID.
 const EMPTY: &str = concat!(
     r#"{"iss":"","sub":"","aud":[],"client_id":"","client_uid":"","#,
     r#""iat":-377705023201,"nbf":-377705023201,"exp":-377705023201,"#,
     r#""jti":"AAAAAAAAAAAAAAAA","scope":[],"principal_kind":"client","client_system_user":""}"#
 );
-/// Quotes and a comma.
+/// Two quotes and a comma.
 const LISTED: usize = 3;
 
-/// The claims of an access token but for its audiences and scopes.
+/// The claims of an access token without its audiences and scopes.
 #[derive(Clone, Copy, Debug)]
 pub struct Outline<'a> {
     /// `iss`.
@@ -30,7 +30,7 @@ pub struct Outline<'a> {
 }
 
 impl Outline<'_> {
-    /// Bytes that a token with these audiences and scopes has at most, whatever key signs it: never less than it has.
+    /// Returns the most bytes that a token with these audiences and scopes can have, whichever key signs it.
     pub fn token_length<'s>(
         &self,
         audiences: impl Iterator<Item = &'s str>,
@@ -43,12 +43,12 @@ impl Outline<'_> {
     }
 }
 
-/// Bytes that a name in a list takes of a token's payload at most.
+/// Returns the most bytes that a name in a list adds to a token's payload.
 pub fn listed_length(name: &str) -> usize {
     json_length(name) + LISTED
 }
 
-/// Bytes of a text in a JSON string (RFC 8259 section 7), without its quotes.
+/// Returns the length of a text in a JSON string (RFC 8259 section 7), in bytes and without its quotes.
 fn json_length(text: &str) -> usize {
     let length = |byte: u8| match byte {
         b'"' | b'\\' => 2,
@@ -69,7 +69,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_is_never_longer_than_was_said_before(
+        fn a_token_is_never_longer_than_computed(
             texts in proptest::collection::vec("\\PC{1,20}|[\"\\\\\u{1}\n]{1,4}", 4), system_user in proptest::option::of("[a-z:\"]{1,20}"),
             audiences in proptest::collection::vec("[!-~]{1,40}", 1..6), scopes in proptest::collection::vec("[!-~&&[^\"\\\\]]{1,30}", 0..9),
             exp in prop_oneof![Just(Timestamp::MIN), Just(Timestamp::MAX), Just(Timestamp::UNIX_EPOCH)],
@@ -96,7 +96,7 @@ mod tests {
             let mut token = jwt::signing_input(&header, &claims.to_json().unwrap(), jwt::MAX_SIGNATURE_LENGTH);
             jwt::append_signature(&mut token, &[0; jwt::MAX_SIGNATURE_LENGTH]);
             prop_assert!(token.len() <= said, "{} bytes, and {said} were said", token.len());
-            // Nor is much refused that would fit: names of claims that may be absent, digits and commas.
+            // Nor does the bound refuse much that would fit: it only adds optional claims, digits and commas.
             prop_assert!(said <= token.len() + 150 + 4 * many, "{} bytes, and {said} were said", token.len());
         }
     }

@@ -89,7 +89,11 @@ fn the_first_keys_sign_at_once_and_the_next_are_published_ahead() {
     assert_eq!(keys.hours(), [(EdDSA, 0, 0, None)]);
     assert_eq!(keys.pass(&wish, 90 * HOUR), Some(100 * HOUR));
     let rotated = [(EdDSA, 0, 0, Some(106)), (EdDSA, 90, 100, None)];
-    assert_eq!(keys.hours(), rotated, "5 h token lifetime, 1 h clock margin");
+    assert_eq!(
+        keys.hours(),
+        rotated,
+        "5 h token lifetime, 1 h clock margin"
+    );
     assert_eq!(keys.pass(&wish, 100 * HOUR), Some(106 * HOUR));
     assert_eq!(keys.hours(), rotated);
     assert_eq!(keys.pass(&wish, 106 * HOUR), Some(190 * HOUR));
