@@ -1,5 +1,5 @@
-//! Whether a presented access token is good now, whichever kind it is: a reference token by its Credential, a JWT by
-//! its claims. Either is joined with the directory at every use, so that every withdrawal is immediate.
+//! Judges whether a presented access token is valid now: a reference token by its Credential, a JWT by its claims. Both
+//! are joined with the directory at every use, so that every withdrawal takes effect at once.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -11,10 +11,10 @@ use crate::directory::{
 use crate::tokens::claims::{Audience, PrincipalKind};
 use crate::tokens::{AccessTokenClaims, TokenId, reference};
 
-/// How far ahead `nbf` and `iat` of a token of our own may be: another replica's clock wrote them.
+/// How far `nbf` and `iat` of a token of our own may be in the future: another replica's clock wrote them.
 const CLOCK_LEEWAY: SignedDuration = SignedDuration::from_secs(60);
 
-/// A token that is well-formed; a JWT's signature was verified.
+/// A well-formed token; a JWT's signature is already verified.
 #[derive(Clone, Copy, Debug)]
 pub enum Presented<'a> {
     /// An opaque token.
@@ -23,25 +23,25 @@ pub enum Presented<'a> {
     Jwt(&'a AccessTokenClaims),
 }
 
-/// Why a token is not good: for logs and metrics, never for the caller.
+/// Why a token is not valid: for logs and metrics, never for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Inactive {
-    /// It is no token of ours: another form, a broken checksum, a wrong signature.
+    /// Not a token of this issuer: another form, a wrong checksum, a wrong signature.
     Malformed,
-    /// It is a secret of another kind.
+    /// A secret of another kind.
     WrongKind,
-    /// Another Identity's.
+    /// A token of another Identity.
     WrongIssuer,
-    /// From a clock far ahead.
+    /// Issued by a clock that is too far ahead.
     NotYetValid,
-    /// The directory refuses it.
+    /// The directory refused the token.
     Refused(Refusal),
-    /// It is good, and not for who asks.
+    /// The token is valid, but not for this caller.
     WrongAudience,
 }
 
 impl Inactive {
-    /// The name in logs and metrics.
+    /// Returns the name used in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
@@ -54,36 +54,36 @@ impl Inactive {
     }
 }
 
-/// A token that is good now.
+/// A token that is valid now.
 #[derive(Clone, Debug)]
 pub struct Active<'a> {
-    /// The client that it was issued to.
+    /// The client that the token was issued to.
     pub client: AcceptedClient<'a>,
-    /// What it may still do; never empty.
+    /// The scopes that it still has; never empty.
     pub scopes: Vec<GrantedScope<'a>>,
-    /// The audiences that it was made out to, where it says; else those of its scopes.
+    /// The audiences in its claims; `None` if the audiences of its scopes apply.
     pub audience: Option<&'a Audience>,
-    /// Whom it acts as.
+    /// The subject that the token acts as.
     pub subject: &'a str,
-    /// Of what kind that is.
+    /// The kind of the subject.
     pub kind: PrincipalKind,
-    /// Its own id.
+    /// The token's ID.
     pub id: &'a str,
     /// When it was issued.
     pub issued_at: Timestamp,
-    /// When it ends, if ever.
+    /// When the token expires, if it does.
     pub expires_at: Option<Timestamp>,
-    /// Where a reference token is recorded.
+    /// The record of a reference token.
     pub issued: Option<(&'a CredentialRecord, &'a EntryRecord)>,
 }
 
 impl<'a> Active<'a> {
-    /// Its Identity.
+    /// Returns the token's Identity.
     pub const fn identity(&self) -> Served<'a, IdentityRecord> {
         self.client.identity
     }
 
-    /// Whether the token is for `audience` by way of `scope`.
+    /// Whether the token is for `audience` through `scope`.
     pub fn is_for(&self, scope: &GrantedScope<'_>, audience: &str) -> bool {
         is_audience_of(self.identity(), scope.scope, audience)
             && self.audience.is_none_or(|claim| claim.contains(audience))

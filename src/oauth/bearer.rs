@@ -1,21 +1,22 @@
-//! A token presented at a resource, RFC 6750, and the challenge that answers when it is missing or not enough.
+//! A token presented to a resource (RFC 6750), and the challenge that answers a missing or insufficient one.
 //!
-//! Ways to send it: `Authorization: Bearer`, `X-Api-Key`, `Api-Key`; one a request. Never in a URL or a body.
+//! A request sends it in one of `Authorization: Bearer`, `X-Api-Key` and `Api-Key`, never in a URL or a body.
 
 use super::ErrorCode;
 
-/// Why there is no token to look at.
+/// Why a request has no usable token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// Nothing was sent.
+    /// No token was sent.
     Missing,
-    /// More than one was sent, RFC 6750 section 2.
+    /// Several tokens were sent (RFC 6750 section 2).
     SeveralWays,
-    /// What was sent is no token.
+    /// What was sent is not a token.
     Malformed,
 }
 
-/// The token of a request: all values of `Authorization`, and those of `X-Api-Key` and `Api-Key` together.
+/// Extracts the token of a request. `authorization` yields all values of that header, `api_keys` those of `X-Api-Key`
+/// and `Api-Key` together.
 ///
 /// # Errors
 /// [`Unusable`].
@@ -30,7 +31,7 @@ pub fn extract<'h>(
         return Err(Unusable::SeveralWays);
     }
     let token = if is_authorization {
-        // Another scheme is not for us, as if nothing had been sent.
+        // Another scheme is treated as if nothing was sent.
         bearer_of(value).ok_or(Unusable::Missing)?
     } else {
         value.trim_ascii()
@@ -58,8 +59,8 @@ fn is_token(token: &str) -> bool {
         })
 }
 
-/// The value of `WWW-Authenticate`, RFC 6750 section 3. Without an error it is bare: nothing was sent.
-/// `realm` is the issuer, which has no character to escape.
+/// Renders the value of `WWW-Authenticate` (RFC 6750 section 3). Without an error, which means that no token was sent,
+/// it has only the realm. `realm` is the issuer, which needs no escaping.
 pub fn challenge(realm: &str, error: Option<ErrorCode>, scopes: &str) -> String {
     let mut challenge = format!(r#"Bearer realm="{realm}""#);
     if let Some(error) = error {
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_challenge_says_what_rfc_6750_asks() {
+    fn the_challenge_follows_rfc_6750() {
         assert_eq!(
             challenge("https://h/id", None, ""),
             r#"Bearer realm="https://h/id""#

@@ -1,7 +1,7 @@
-//! `/connect/checktoken/<gateway>`: may the bearer of this token pass this gateway?
+//! `/connect/checktoken/<gateway>`: decides whether the bearer of a token may pass a gateway.
 //!
-//! What is required stands in the Identity's `gateways[]`, never in the request: proxies append what callers send.
-//! The answer is 204, 401 or 403 and nothing else, since nginx makes any other a 500; so RFC 6750's 400 is 401 here.
+//! The Identity's `gateways[]` says what is required, never the request: proxies forward what callers send. The answer
+//! is always 204, 401 or 403, since nginx turns any other status into 500; so RFC 6750's 400 becomes 401 here.
 
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use super::{ErrorCode, scope};
 use crate::directory::record::GatewayRecord;
 use crate::directory::{Directory, GrantedScope, ObjectKey, Refusal};
 
-/// Why nobody passes.
+/// Why the request may not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial<'a> {
-    /// No token to look at.
+    /// There is no usable token.
     Unusable(Unusable),
-    /// The token is not good here.
+    /// The token is not valid here.
     Invalid(Inactive),
-    /// The token is good and lacks scopes: these are required.
+    /// The token is valid but lacks scopes; these are required.
     InsufficientScope(&'a [Arc<str>]),
     /// The Identity has no such gateway.
     UnknownGateway,
 }
 
 impl Denial<'_> {
-    /// The HTTP status: 401 or 403.
+    /// Returns the HTTP status: 401 or 403.
     pub const fn status(self) -> u16 {
         match self {
             Self::Unusable(_) | Self::Invalid(_) => 401,
@@ -35,7 +35,7 @@ impl Denial<'_> {
         }
     }
 
-    /// The code in the challenge; none if nothing was sent (RFC 6750 section 3.1).
+    /// Returns the error code for the challenge; `None` if no token was sent (RFC 6750 section 3.1).
     pub const fn code(self) -> Option<ErrorCode> {
         match self {
             Self::Unusable(Unusable::Missing) | Self::UnknownGateway => None,
@@ -47,7 +47,7 @@ impl Denial<'_> {
         }
     }
 
-    /// The name in logs and metrics.
+    /// Returns the name used in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unusable(Unusable::Missing) => "no_token",
@@ -59,7 +59,7 @@ impl Denial<'_> {
         }
     }
 
-    /// Whether the token is one that was issued: whether its id says anything of it.
+    /// Whether the presented token was issued here, so that its ID is meaningful.
     pub const fn is_of_issued(self) -> bool {
         !matches!(
             self,
@@ -72,7 +72,7 @@ impl Denial<'_> {
         )
     }
 
-    /// The scopes that the challenge names, separated by spaces.
+    /// Returns the scopes for the challenge, separated by spaces.
     pub fn required(self) -> String {
         match self {
             Self::InsufficientScope(scopes) => scope::join_values(scopes.iter()),
@@ -81,21 +81,22 @@ impl Denial<'_> {
     }
 }
 
-/// The most bytes of scopes that a gateway is told: common proxies take no longer header. A reference token may have more.
+/// The most bytes of scopes that a gateway receives: common proxies accept no longer header. A reference token may have
+/// more.
 const MOST_SCOPES: usize = 8 * 1024;
 
-/// Who passed.
+/// A token that may pass.
 #[derive(Clone, Debug)]
 pub struct Passed<'a> {
     /// The token.
     pub token: Active<'a>,
-    /// Its scopes of the gateway's audience.
+    /// The token's scopes at the gateway's audience.
     pub scopes: Vec<GrantedScope<'a>>,
 }
 
 impl Passed<'_> {
-    /// The scopes to tell, separated by spaces: those that the gateway requires, then the token's others while there is
-    /// room. A scope is left out or whole.
+    /// Returns the scopes for the gateway, separated by spaces: first those that it requires, then others while there
+    /// is room. No scope is truncated.
     pub fn told(&self, gateway: &GatewayRecord) -> String {
         let is_required = |scope: &&Arc<str>| gateway.scopes.contains(scope);
         let all: Vec<_> = self.scopes.iter().map(GrantedScope::value).collect();
@@ -109,7 +110,7 @@ impl Passed<'_> {
     }
 }
 
-/// The requirements of a gateway.
+/// Returns the requirements of a gateway.
 pub fn gateway<'a>(
     directory: &'a Directory,
     identity: &ObjectKey,

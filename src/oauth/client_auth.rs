@@ -1,8 +1,8 @@
-//! Client authentication at the token, introspection and revocation endpoints, RFC 6749 section 2.3.1:
-//! `client_secret_basic` or `client_secret_post`, one of them, never in a URL.
+//! Client authentication at the token, introspection and revocation endpoints (RFC 6749 section 2.3.1): either
+//! `client_secret_basic` or `client_secret_post`, never in a URL.
 //!
-//! The secret is hashed before anything is looked up, and found by its own id, or by its hash where somebody else made
-//! it: nothing in the answer or its time says whether there is such a client.
+//! The secret is hashed before any look-up. It is found by its own ID, or by its hash if it is imported, so neither the
+//! answer nor its timing tells whether a client exists.
 
 use std::borrow::Cow;
 
@@ -19,7 +19,7 @@ use crate::tokens::{SecretString, brought};
 
 /// The longest `Basic` credentials that are decoded, in bytes of base64.
 const MAX_BASIC: usize = 2048;
-/// The longest client id that is kept of a failed authentication, in bytes: no client has a longer one.
+/// The longest client ID kept of a failed authentication, in bytes; no client has a longer one.
 const MAX_KEPT: usize = 512;
 
 /// How a client authenticates: the values of `token_endpoint_auth_methods_supported`.
@@ -32,10 +32,10 @@ pub enum Method {
 }
 
 impl Method {
-    /// Every method: discovery lists these.
+    /// Every method, as listed in discovery.
     pub const ALL: [Self; 2] = [Self::ClientSecretBasic, Self::ClientSecretPost];
 
-    /// The registered name.
+    /// Returns the registered name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientSecretBasic => "client_secret_basic",
@@ -44,23 +44,23 @@ impl Method {
     }
 }
 
-/// Why a client was not authenticated: for logs and metrics, never for the caller.
+/// Why client authentication failed: for logs and metrics, never for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// It sent nothing to prove who it is.
+    /// The request has no credentials.
     NoCredentials,
-    /// It sent more than one proof, or contradicted itself.
+    /// The request has several credentials, or they contradict each other.
     SeveralMethods,
-    /// Another scheme than `Basic`, or an assertion.
+    /// A scheme other than `Basic`, or an assertion.
     UnsupportedMethod,
-    /// No credentials that could ever be right.
+    /// Credentials that can never be valid.
     Malformed,
-    /// The directory refuses them.
+    /// The directory refused the credentials.
     Refused(Refusal),
 }
 
 impl Reason {
-    /// The name in logs and metrics.
+    /// Returns the name used in logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoCredentials => "no_credentials",
@@ -75,27 +75,27 @@ impl Reason {
 /// A failed authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What is answered.
+    /// The error to answer with.
     pub error: OAuthError,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// Who it said it was.
+    /// The client ID that was sent.
     pub claimed: Option<Claimed>,
 }
 
-/// What was sent as a client id, without proof: anything, a secret that was sent in its place included.
+/// A client ID that was sent without proof. It can be any text, even a secret sent in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
-    /// The text, cut where no client id is as long.
+    /// The text, truncated to the length of the longest client ID.
     pub sent: SecretString,
-    /// Whether it is the id of an existing client.
+    /// Whether a client has this ID.
     pub is_client: bool,
 }
 
-/// The credentials of a request. `authorization` are all values of that header.
+/// Authenticates the client of a request. `authorization` yields all values of that header.
 ///
 /// # Errors
-/// [`Failure`]: `invalid_request` for two methods at once, else `invalid_client`.
+/// [`Failure`]: `invalid_request` for two methods at once, otherwise `invalid_client`.
 pub fn authenticate<'d, 'h>(
     directory: &'d Directory,
     identity: &ObjectKey,
@@ -125,7 +125,7 @@ pub fn authenticate<'d, 'h>(
             let basic = Basic::parse(header).map_err(|reason| failed.refused(reason, in_form))?;
             let malformed = || failed.refused(Reason::Malformed, in_form);
             let (client_id, secret) = basic.split().ok_or_else(malformed)?;
-            // Where the two were swapped, the first is the secret.
+            // If the caller swapped the two, the first is the secret.
             let (client_id, secret) = (Wiped(client_id), Wiped(secret));
             if in_form.is_some_and(|other| *other != *client_id.0) {
                 return Err(failed.several(in_form));
@@ -154,7 +154,7 @@ fn verify<'d>(
         Ok(presented) if presented.kind != Kind::ClientSecret => return Err(Reason::Malformed),
         Ok(presented) => directory
             .client_authenticated(identity, client_id, &presented, now)
-            // One that another installation made may have been brought here.
+            // A token that another installation issued may be imported here as a client secret.
             .or_else(|refusal| {
                 directory
                     .client_with_brought_secret(identity, client_id, &presented.hash, now)
@@ -168,7 +168,7 @@ fn verify<'d>(
     found.map_err(Reason::Refused)
 }
 
-/// Makes failures: it knows which client ids there are.
+/// Builds failures; it can look up client IDs.
 #[derive(Clone, Copy)]
 struct Failing<'a> {
     directory: &'a Directory,
@@ -180,7 +180,7 @@ impl Failing<'_> {
         Failure {
             error: OAuthError::new(
                 ErrorCode::InvalidRequest,
-                "authenticate in one way: by the Authorization header or in the body",
+                "use one way to authenticate: the Authorization header or the body",
             ),
             reason: Reason::SeveralMethods,
             claimed: client_id.map(|client_id| self.claimed(client_id)),
@@ -204,7 +204,7 @@ impl Failing<'_> {
     }
 }
 
-/// A secret that is wiped if decoding had to copy it.
+/// Wipes a secret if decoding had to copy it.
 struct Wiped<'a>(Cow<'a, str>);
 
 impl Drop for Wiped<'_> {
@@ -233,7 +233,7 @@ impl Basic {
         Ok(Self(Zeroizing::new(decoded)))
     }
 
-    /// Id and secret, each encoded like a form's value (RFC 6749 section 2.3.1).
+    /// Splits ID and secret, each encoded like a form value (RFC 6749 section 2.3.1).
     fn split(&self) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
         let cut = self.0.iter().position(|byte| *byte == b':')?;
         let (id, secret) = (&self.0[..cut], &self.0[cut + 1..]);

@@ -1,7 +1,7 @@
-//! What this server can do, for clients to read: `OpenID` Connect Discovery 1.0 section 3 and RFC 8414 section 2.
+//! The server's metadata: `OpenID` Connect Discovery 1.0 section 3 and RFC 8414 section 2.
 //!
-//! Each list is made of the very types that the endpoints are, so that the document names exactly what works. Scopes
-//! are not listed: those of one team are no other's business.
+//! The lists come from the types that the endpoints use, so the documents name exactly what works. Scopes are not
+//! listed: one team's scopes are private to it.
 
 use serde::Serialize;
 
@@ -13,21 +13,21 @@ use crate::tokens::Algorithm;
 pub mod paths {
     /// `OpenID` Connect Discovery.
     pub const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
-    /// The JWK Set, RFC 7517.
+    /// The JWK Set (RFC 7517).
     pub const JWKS: &str = "/.well-known/openid-configuration/jwks";
-    /// RFC 6749 section 3.2.
+    /// The token endpoint (RFC 6749 section 3.2).
     pub const TOKEN: &str = "/connect/token";
-    /// RFC 7662.
+    /// Token introspection (RFC 7662).
     pub const INTROSPECTION: &str = "/connect/introspect";
-    /// RFC 7009.
+    /// Token revocation (RFC 7009).
     pub const REVOCATION: &str = "/connect/revocation";
-    /// Answers to gateways; the gateway's name follows.
+    /// The token check for gateways; the gateway's name follows.
     pub const CHECK_TOKEN: &str = "/connect/checktoken";
-    /// RFC 8414 section 3: at the root, the issuer's path follows.
+    /// Authorization server metadata (RFC 8414 section 3): a path at the root; the issuer's path follows.
     pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 }
 
-/// Both documents.
+/// The two metadata documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Documents {
     /// `/.well-known/openid-configuration`.
@@ -47,11 +47,11 @@ struct Metadata<'a> {
     revocation_endpoint: String,
     revocation_endpoint_auth_methods_supported: [&'static str; 2],
     grant_types_supported: [&'static str; 1],
-    /// Required by both specifications; there is no authorization endpoint yet.
+    /// Both specifications require the member; there is no authorization endpoint yet.
     response_types_supported: [&'static str; 0],
 }
 
-/// `OpenID` Connect Discovery 1.0 requires these of every document.
+/// The metadata that `OpenID` Connect Discovery 1.0 additionally requires.
 #[derive(Serialize)]
 struct OpenId<'a> {
     #[serde(flatten)]
@@ -60,10 +60,10 @@ struct OpenId<'a> {
     id_token_signing_alg_values_supported: Vec<&'static str>,
 }
 
-/// The documents of an issuer that signs with `algorithms`.
+/// Renders the documents of an issuer that signs with `algorithms`.
 ///
 /// # Errors
-/// None that is known.
+/// None in practice: every member serializes.
 pub fn documents(
     issuer: &str,
     algorithms: impl Iterator<Item = Algorithm>,

@@ -1,6 +1,6 @@
-//! What an endpoint may answer when it refuses: a closed set, each code with the section that defines it.
+//! The closed set of errors that an endpoint may answer with, each with the section that defines it.
 //!
-//! Descriptions are fixed texts: nothing that was sent is sent back, and details go to the log.
+//! Descriptions are fixed texts: an answer never repeats what was sent, and details go to the log.
 
 /// An error code of OAuth 2.0 and its extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,14 +23,14 @@ pub enum ErrorCode {
     InvalidToken,
     /// RFC 6750 section 3.1.
     InsufficientScope,
-    /// RFC 6749 section 4.1.2.1, sent with 503 here (RFC 7009 section 2.2.1).
+    /// RFC 6749 section 4.1.2.1, here sent with 503 (RFC 7009 section 2.2.1).
     TemporarilyUnavailable,
-    /// RFC 6749 section 4.1.2.1, sent with 500 here.
+    /// RFC 6749 section 4.1.2.1, here sent with 500.
     ServerError,
 }
 
 impl ErrorCode {
-    /// The value of `error`.
+    /// Returns the value of `error`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
@@ -47,7 +47,7 @@ impl ErrorCode {
         }
     }
 
-    /// The HTTP status.
+    /// Returns the HTTP status.
     pub const fn status(self) -> u16 {
         match self {
             Self::InvalidRequest
@@ -64,23 +64,23 @@ impl ErrorCode {
     }
 }
 
-/// A refusal: its code and a fixed sentence that says what to send instead.
+/// An error answer: its code and a fixed description that says what to send instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {description}", code.as_str())]
 pub struct OAuthError {
-    /// The code.
+    /// The error code.
     pub code: ErrorCode,
-    /// `error_description`: RFC 6749's characters, no quotation mark and no backslash.
+    /// The `error_description`: only characters that RFC 6749 allows, so no quotation mark and no backslash.
     pub description: &'static str,
 }
 
 impl OAuthError {
-    /// A refusal.
+    /// Creates an error answer.
     pub const fn new(code: ErrorCode, description: &'static str) -> Self {
         Self { code, description }
     }
 
-    /// The body of RFC 6749 section 5.2.
+    /// Renders the body of RFC 6749 section 5.2.
     pub fn to_json(self) -> String {
         let (code, description) = (self.code.as_str(), self.description);
         format!(r#"{{"error":"{code}","error_description":"{description}"}}"#)

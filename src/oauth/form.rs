@@ -1,8 +1,8 @@
-//! The body of a POST: `application/x-www-form-urlencoded`, read strictly (RFC 6749 appendix B and section 3.2).
+//! The body of a POST: `application/x-www-form-urlencoded`, parsed strictly (RFC 6749 appendix B and section 3.2).
 //!
-//! Percent signs must be followed by two hexadecimal digits, the result must be UTF-8 without NUL, and nothing is
-//! guessed. A parameter without a value counts as left out; one that is there twice is refused, but for `resource`
-//! (RFC 8707 section 2).
+//! A percent sign must precede two hexadecimal digits, and the result must be UTF-8 without NUL; nothing is guessed. A
+//! parameter without a value counts as omitted. A repeated parameter is refused, except `resource` (RFC 8707 section
+//! 2).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,12 +11,12 @@ use zeroize::Zeroize as _;
 
 use super::{ErrorCode, OAuthError};
 
-/// The most parameters that are read.
+/// The most parameters in one request.
 const MAX_PARAMETERS: usize = 64;
-/// The one parameter that may be repeated.
+/// The only parameter that may be repeated.
 const REPEATABLE: &str = "resource";
-/// Parameters that carry, or come with, credentials or a request: never in a URL, which proxies log
-/// (RFC 6749 section 2.3.1, RFC 7662 section 2.1, RFC 7009 section 2.1).
+/// Parameters that carry credentials or a request. They are refused in a URL, which proxies log (RFC 6749 section
+/// 2.3.1, RFC 7662 section 2.1, RFC 7009 section 2.1).
 pub(super) const NEVER_IN_A_QUERY: [&str; 12] = [
     "access_token",
     "assertion",
@@ -32,13 +32,13 @@ pub(super) const NEVER_IN_A_QUERY: [&str; 12] = [
     "token_type_hint",
 ];
 
-/// The parameters of one request. Values may be secrets: they are not printed, and wiped if they were copied.
+/// The parameters of one request. Values may be secrets: they are never printed, and copies are wiped.
 pub struct Form<'a> {
     pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl<'a> Form<'a> {
-    /// Reads a body whose media type was checked by [`is_form`].
+    /// Parses a body whose media type [`is_form`] has checked.
     ///
     /// # Errors
     /// `invalid_request`.
@@ -51,7 +51,7 @@ impl<'a> Form<'a> {
                 form.push(pair)?;
             }
         }
-        // A parameter without a value is one that was left out (RFC 6749 section 3.2).
+        // A parameter without a value counts as omitted (RFC 6749 section 3.2).
         form.pairs.retain(|(_, value)| !value.is_empty());
         Ok(form)
     }
@@ -64,16 +64,16 @@ impl<'a> Form<'a> {
         };
         let (name, value) = (decode(name)?, decode(value)?);
         if self.pairs.len() == MAX_PARAMETERS {
-            return Err(invalid("there are too many parameters"));
+            return Err(invalid("too many parameters"));
         }
         if name != REPEATABLE && self.pairs.iter().any(|(known, _)| *known == name) {
-            return Err(invalid("a parameter is there twice"));
+            return Err(invalid("a parameter is repeated"));
         }
         self.pairs.push((name, value));
         Ok(())
     }
 
-    /// Every name and value, in their order.
+    /// Returns every name and value, in their order.
     #[cfg(any(test, fuzzing))]
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs
@@ -81,12 +81,12 @@ impl<'a> Form<'a> {
             .map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 
-    /// The value of a parameter.
+    /// Returns the value of a parameter.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.get_all(name).next()
     }
 
-    /// The values of a parameter that may be repeated.
+    /// Returns the values of a repeatable parameter.
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.pairs
             .iter()
@@ -94,7 +94,7 @@ impl<'a> Form<'a> {
             .map(|(_, value)| value.as_ref())
     }
 
-    /// The value of a parameter that must be there.
+    /// Returns the value of a required parameter.
     ///
     /// # Errors
     /// `invalid_request` with `description`.
@@ -114,7 +114,7 @@ impl Drop for Form<'_> {
 }
 
 impl fmt::Debug for Form<'_> {
-    /// Names alone.
+    /// Prints only the names.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set()
             .entries(self.pairs.iter().map(|(name, _)| name))
@@ -122,7 +122,7 @@ impl fmt::Debug for Form<'_> {
     }
 }
 
-/// Whether a `Content-Type` says that the body is a form; its own parameters, such as `charset`, do not matter.
+/// Whether a `Content-Type` names a form; its parameters, such as `charset`, are ignored.
 pub fn is_form(content_type: Option<&str>) -> bool {
     content_type
         .and_then(|value| value.split(';').next())
@@ -133,7 +133,7 @@ pub fn is_form(content_type: Option<&str>) -> bool {
         })
 }
 
-/// Refuses a request that has in its URL what belongs into its body.
+/// Refuses a request whose URL has parameters that belong in the body.
 ///
 /// # Errors
 /// `invalid_request`.
@@ -141,23 +141,25 @@ pub fn check_query(query: Option<&str>) -> Result<(), OAuthError> {
     let Some(query) = query else { return Ok(()) };
     let forbidden = |pair: &str| {
         let name = pair.split('=').next().unwrap_or_default();
-        // What does not decode is not one of ours.
+        // A name that does not decode is not one of these.
         decode(name.as_bytes()).is_ok_and(|name| NEVER_IN_A_QUERY.contains(&name.as_ref()))
     };
     if query.split('&').any(forbidden) {
-        return Err(invalid("parameters belong into the body, not into the URL"));
+        return Err(invalid("send parameters in the body, not in the URL"));
     }
     Ok(())
 }
 
-/// Decodes one name or value; borrows where nothing is encoded.
+/// Decodes one name or value; borrows if nothing is encoded.
 ///
 /// # Errors
-/// `invalid_request` for a broken escape, for what is not UTF-8, and for NUL.
+/// `invalid_request` for a broken escape, invalid UTF-8 or NUL.
 pub fn decode(text: &[u8]) -> Result<Cow<'_, str>, OAuthError> {
     let encoded = text.iter().any(|byte| matches!(byte, b'%' | b'+'));
     let decoded = if encoded {
-        let bytes = unescape(text).ok_or(invalid("a percent sign without two digits"))?;
+        let bytes = unescape(text).ok_or(invalid(
+            "a percent sign is not followed by two hexadecimal digits",
+        ))?;
         String::from_utf8(bytes).map(Cow::Owned).map_err(|error| {
             error.into_bytes().zeroize();
         })
@@ -172,7 +174,7 @@ pub fn decode(text: &[u8]) -> Result<Cow<'_, str>, OAuthError> {
 
 fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
-    // The whole capacity at once: growing would leave an unwiped copy behind.
+    // Reserve the full capacity: a growing buffer would leave an unwiped copy behind.
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&byte, tail)) = rest.split_first() {
@@ -233,7 +235,7 @@ mod tests {
     #[case::not_utf8(b"a=%ff")]
     #[case::raw_not_utf8(b"a=\xff")]
     #[case::name_not_utf8(b"%ff=a")]
-    fn what_is_not_a_clean_form_is_refused(#[case] body: &[u8]) {
+    fn a_malformed_form_is_refused(#[case] body: &[u8]) {
         assert_eq!(
             Form::parse(body).unwrap_err().code,
             ErrorCode::InvalidRequest
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_in_a_url_are_refused_and_other_parameters_are_not_ours() {
+    fn credentials_in_a_url_are_refused_and_other_parameters_are_ignored() {
         for query in [
             "client_secret=x",
             "a=1&client_id=x",
@@ -302,7 +304,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_encoded_reads_back(value in "[^\0]{1,40}") {
+        fn an_encoded_value_reads_back(value in "[^\0]{1,40}") {
             let body: String = form_urlencoded::Serializer::new(String::new()).append_pair("a", &value).finish();
             prop_assert_eq!(get(&body, "a").unwrap(), Some(value));
         }

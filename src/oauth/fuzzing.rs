@@ -1,4 +1,4 @@
-//! Fuzz targets: forms, credentials, and what a grant makes of them, each beside a second, naive reading.
+//! Fuzz targets: forms, credentials and grant requests, each compared with a second, naive parser.
 #![allow(
     missing_docs,
     clippy::missing_panics_doc,
@@ -27,7 +27,7 @@ use crate::tokens::{AccessTokenClaims, SeededEntropy};
 
 const CLIENT_ID: &str = "blue.shop";
 
-/// The quickstart and the secret of its client: the same in every process.
+/// The quickstart and its client's secret: the same in every process.
 static SERVED: LazyLock<(Directory, String)> = LazyLock::new(|| {
     let mut world = World::new(QUICKSTART);
     let secret = world.issue(OwnerKind::OAuthClient, "blue", "shop", now());
@@ -42,7 +42,7 @@ fn identity() -> ObjectKey {
     ObjectKey::new("platform", "main")
 }
 
-/// A form's name or value as bytes, read by position; `None` for a broken escape.
+/// Decodes a form's name or value by position; `None` for a broken escape.
 fn naive_decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let mut at = 0;
@@ -68,7 +68,7 @@ fn naive_text(text: &[u8]) -> Option<String> {
     (!text.contains('\0')).then_some(text)
 }
 
-/// Whether every name and value of a form is clean, and none comes twice that may not.
+/// Whether every name and value of a form is well formed and no parameter is repeated that may not be.
 fn is_clean(body: &[u8]) -> bool {
     let pieces: Vec<_> = body
         .split(|byte| *byte == b'&')
@@ -83,8 +83,8 @@ fn is_clean(body: &[u8]) -> bool {
         })
 }
 
-/// A form is what the `form_urlencoded` crate reads, or is refused for a reason that a naive reading sees too. What is
-/// accepted is no longer than what was sent, and reads back when it is written again.
+/// A form parses as the `form_urlencoded` crate parses it, or is refused for a reason that a naive parser sees too. An
+/// accepted form is no longer than its input, and reads back after it is written again.
 pub fn form(body: &[u8]) {
     let parsed = Form::parse(body);
     assert_eq!(parsed.is_ok(), is_clean(body), "{body:?}");
@@ -116,7 +116,7 @@ pub fn form(body: &[u8]) {
     }
 }
 
-/// The lines of a head, `a:` before a value of `Authorization` and `k:` before a key, an empty line, a form.
+/// A head of lines, `a:` before a value of `Authorization` and `k:` before an API key; then an empty line and a form.
 struct Presented<'a> {
     authorization: Vec<&'a [u8]>,
     keys: Vec<&'a [u8]>,
@@ -152,7 +152,7 @@ fn naive_basic(header: &[u8]) -> Option<(String, String)> {
     ))
 }
 
-/// A client authenticates with its id and its secret, in one way; nothing else does, and no answer holds a secret.
+/// A client authenticates only with its ID and secret, in one way, and no answer contains a secret.
 pub fn credentials(data: &[u8]) {
     let (directory, secret) = &*SERVED;
     let Presented {
@@ -218,8 +218,8 @@ fn naive_token<'a>(authorization: &[&'a [u8]], keys: &[&'a [u8]]) -> Result<&'a 
     Ok(token)
 }
 
-/// A grant gives scopes that were asked for and are the client's, at the audience of those scopes, and claims that read
-/// back as they are written.
+/// A grant gives only requested scopes of the client, at the audience of those scopes, and claims that read back as
+/// they are written.
 pub fn grant(body: &[u8]) {
     let (directory, _) = &*SERVED;
     let Ok(form) = Form::parse(body) else { return };
@@ -263,7 +263,7 @@ mod tests {
     use crate::fuzzing::replay;
 
     #[test]
-    fn kept_forms_are_read_as_form_urlencoded_reads_them() {
+    fn kept_forms_parse_as_in_form_urlencoded() {
         replay("form", super::form);
     }
 
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn kept_requests_get_no_more_than_was_asked_for_and_granted() {
+    fn kept_requests_get_only_requested_and_granted_scopes() {
         replay("grant", super::grant);
     }
 }

@@ -1,6 +1,6 @@
-//! Token introspection, RFC 7662. Who may ask about a token: the API that it is for, a client that a scope's owner
-//! named (`resourceServers`), and the client that it was issued to. Anyone else learns that it is not active, and
-//! nothing more; and each sees only the scopes of its own audience.
+//! Token introspection, RFC 7662. Three callers may ask about a token: the API that it is for, a client that the
+//! scope's owner lists in `resourceServers`, and the client that it was issued to. Any other caller learns only that
+//! the token is not active. Each caller sees only the scopes of its own audience.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use crate::directory::record::EntryRecord;
 use crate::directory::{AcceptedClient, CredentialRecord, Directory, GrantedScope, audiences_of};
 use crate::tokens::claims::PrincipalKind;
 
-/// Bytes of audiences in an answer beside the caller's own. A reference token has the audiences of all its scopes,
-/// which are not bounded together.
+/// The most bytes of audiences in an answer, beside the caller's own. A reference token has the audiences of all its
+/// scopes, and their total is not bounded.
 const MOST_AUDIENCES: usize = 8 * 1024;
 
-/// The answer for a token that is not active, RFC 7662 section 2.2.
+/// The answer for an inactive token (RFC 7662 section 2.2).
 pub const INACTIVE: &str = r#"{"active":false}"#;
 
 /// The answer for an active token.
@@ -42,7 +42,7 @@ pub struct Introspection<'a> {
     used: Option<(&'a CredentialRecord, &'a EntryRecord)>,
 }
 
-/// RFC 7519 section 4.1.3: one as a string, several as a list.
+/// One audience as a string, several as a list (RFC 7519 section 4.1.3).
 #[derive(Debug)]
 struct Audiences(Vec<Arc<str>>);
 
@@ -55,10 +55,10 @@ impl Serialize for Audiences {
     }
 }
 
-/// What `caller`, which has authenticated, is told about a token.
+/// Decides what `caller`, an authenticated client, learns about a token.
 ///
 /// # Errors
-/// [`Inactive`]: the answer is [`INACTIVE`].
+/// [`Inactive`]; the answer is then [`INACTIVE`].
 pub fn introspect<'a>(
     directory: &'a Directory,
     caller: &AcceptedClient<'a>,
@@ -72,7 +72,7 @@ pub fn introspect<'a>(
         return Err(Inactive::WrongAudience);
     }
     let mut answer = Introspection::of(caller, &active, &shown);
-    // A client that looks at its own token does not use it.
+    // A client that introspects its own token does not use it.
     answer.used = active.issued.filter(|_| !is_own(caller, &active));
     Ok(answer)
 }
@@ -99,7 +99,7 @@ fn shown_to<'a>(caller: &AcceptedClient<'_>, active: &Active<'a>) -> Vec<Granted
 }
 
 impl<'a> Introspection<'a> {
-    /// Where the reference token is recorded that somebody showed to the caller.
+    /// Returns the record of a reference token that a third party presented to the caller.
     pub const fn used(&self) -> Option<(&'a CredentialRecord, &'a EntryRecord)> {
         self.used
     }
@@ -124,10 +124,10 @@ impl<'a> Introspection<'a> {
         }
     }
 
-    /// The answer as JSON.
+    /// Serializes the answer as JSON.
     ///
     /// # Errors
-    /// None that is known.
+    /// None in practice: every member serializes.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut json = Vec::with_capacity(512);
         serde_json::to_writer(&mut json, self)?;
@@ -135,8 +135,8 @@ impl<'a> Introspection<'a> {
     }
 }
 
-/// The audiences by which the shown scopes are the token's: the caller's own, and of the others as many as there is room
-/// for. An API that looks for itself finds itself.
+/// Collects the audiences that the token has through the shown scopes: always the caller's own, and others while there
+/// is room. An API that looks for its own audience finds it.
 fn audience(
     caller: &AcceptedClient<'_>,
     active: &Active<'_>,

@@ -1,8 +1,7 @@
-//! The protocol core: what OAuth 2.1 and its neighbours ask of each request, a file per endpoint, grant or RFC.
+//! The protocol core: the rules of OAuth 2.1 and related specifications, a file per endpoint, grant or RFC.
 //!
-//! Pure: bytes and a directory come in, a decision comes out. Time and randomness are parameters; absent are
-//! signatures (`keys`), HTTP types and every kind of IO (`server`). Order of checks at an endpoint: form, client,
-//! then what was asked.
+//! Pure: bytes and a directory go in, a decision comes out. Time and randomness are parameters. Absent: signatures
+//! (`keys`), HTTP types and all IO (`server`). An endpoint checks the form, then the client, then the request.
 
 pub mod access_token;
 pub mod bearer;

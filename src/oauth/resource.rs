@@ -1,8 +1,8 @@
-//! The parameter `resource`, RFC 8707, and the rule of RFC 9068 section 3: one token, one resource.
+//! The parameter `resource` (RFC 8707), and the rule of RFC 9068 section 3: one token, one resource.
 //!
-//! Without `resource`, the audiences of a token are those of its scopes; they must all have one owner, since two
-//! owners' scopes in one token would let each resource server use the token at the other. With it, only its scopes
-//! stay. The Identity's `tokens.audience: Many` lifts the rule.
+//! Without `resource`, a token has the audiences of its scopes. These must all have one owner: with scopes of two
+//! owners in one token, each resource server could use it at the other. With `resource`, only that resource's scopes
+//! remain. The Identity's `tokens.audience: Many` lifts the rule.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use crate::tokens::size::listed_length;
 /// The most resources that one request may name.
 const MAX_RESOURCES: usize = 8;
 
-/// Leaves those scopes that belong to the resources asked for and says whom the token is for: at least one.
+/// Keeps the scopes of the requested resources and returns the token's audiences: at least one.
 ///
 /// # Errors
-/// `invalid_target`; `invalid_scope` where the audiences alone are more than a token may hold.
+/// `invalid_target`; `invalid_scope` if the audiences alone exceed the length of a token.
 pub fn target<'r>(
     identity: Served<'_, IdentityRecord>,
     scopes: &mut Vec<GrantedScope<'_>>,
@@ -38,9 +38,9 @@ pub fn target<'r>(
     if identity.record.audience == AudienceMode::Single && owners.any(|other| Some(other) != first)
     {
         return Err(invalid(if asked.is_empty() {
-            "the scopes belong to several resources: name one of them in the parameter resource"
+            "the scopes belong to several resources: name one in the resource parameter"
         } else {
-            "the resources have different owners: ask for a token for each"
+            "the resources have different owners: request one token for each"
         }));
     }
     Ok(audiences)
@@ -59,7 +59,7 @@ fn asked<'r>(resources: impl Iterator<Item = &'r str>) -> Result<Vec<&'r str>, O
     Ok(asked)
 }
 
-/// The bounds and the normal form of an audience; RFC 8707 section 2: no fragment.
+/// Whether `resource` has the bounds and the normal form of an audience, and no fragment (RFC 8707 section 2).
 fn is_resource(resource: &str) -> bool {
     resource.len() <= 512
         && !resource.contains('#')
@@ -72,7 +72,7 @@ fn audiences_of_all(
     scopes: &[GrantedScope<'_>],
 ) -> Result<Vec<Arc<str>>, OAuthError> {
     let mut audiences = Vec::new();
-    // Scopes times audiences may be hundreds of thousands of bytes: no more is gathered than a token may hold.
+    // Scopes times audiences may be hundreds of thousands of bytes, so collecting stops at the length of a token.
     let mut length = 0;
     for audience in scopes
         .iter()
@@ -107,7 +107,7 @@ fn restrict(
     });
     if reached.contains(&false) {
         return Err(invalid(
-            "a resource is unknown, or none of these scopes belongs to it",
+            "a resource is unknown, or has none of these scopes",
         ));
     }
     Ok(asked.iter().map(|resource| Arc::from(*resource)).collect())

@@ -1,7 +1,7 @@
-//! Token revocation, RFC 7009: what the request of a client means; nothing is written here.
+//! Token revocation, RFC 7009: decides what a client's request means; writes nothing.
 //!
-//! A client can revoke its own tokens alone. A JWT access token cannot be revoked, since whoever verifies it asks
-//! nobody: `unsupported_token_type` says so. An unknown token is already what the client wants it to be.
+//! A client can revoke only its own tokens. A JWT access token cannot be revoked, since a resource server verifies it
+//! without asking this server; the answer is `unsupported_token_type`. An unknown token needs no revocation.
 
 use jiff::Timestamp;
 
@@ -11,23 +11,23 @@ use crate::directory::{AcceptedClient, CredentialRecord, Directory, OwnerRecord,
 use crate::resources::OwnerKind;
 use crate::tokens::{AccessTokenClaims, reference};
 
-/// What a revocation comes to.
+/// What to do about a revocation request.
 #[derive(Clone, Copy, Debug)]
 pub enum Decision<'a> {
-    /// Record that this token was revoked, then answer 200. The owner's other tokens stay.
+    /// Record the token as revoked, then answer 200. The owner's other tokens stay valid.
     Revoke {
-        /// It holds the verifier of the token.
+        /// The Credential that records the token.
         credential: &'a CredentialRecord,
         /// The token's entry.
         entry: &'a EntryRecord,
-        /// Whose it is.
+        /// The token's owner.
         owner: &'a OwnerRecord,
     },
-    /// Answer 200: there is nothing to take away.
+    /// Answer 200: there is nothing to revoke.
     Nothing,
 }
 
-/// Decides about a reference token.
+/// Decides the revocation of a reference token.
 pub fn reference_token<'a>(
     directory: &'a Directory,
     caller: &AcceptedClient<'_>,
@@ -53,10 +53,10 @@ pub fn reference_token<'a>(
     }
 }
 
-/// Decides about a JWT whose signature was verified.
+/// Decides the revocation of a JWT whose signature was verified.
 ///
 /// # Errors
-/// `unsupported_token_type` (RFC 7009 section 2.2.1) if it is the caller's own and still good.
+/// `unsupported_token_type` (RFC 7009 section 2.2.1) if the token is the caller's own and still valid.
 pub fn access_token(
     caller: &AcceptedClient<'_>,
     claims: &AccessTokenClaims,
@@ -67,6 +67,6 @@ pub fn access_token(
     }
     Err(OAuthError::new(
         ErrorCode::UnsupportedTokenType,
-        "a JWT access token lives until it expires: disable the client, or set revokeIssuedBefore",
+        "a JWT access token is valid until it expires: to end it, disable the client or set revokeIssuedBefore",
     ))
 }

@@ -1,4 +1,4 @@
-//! The parameter `scope`, RFC 6749 section 3.3: which scopes a client gets.
+//! The parameter `scope` (RFC 6749 section 3.3): decides which scopes a client gets.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::tokens::jwt::MAX_LENGTH;
 /// The most scopes that one request may name: as many as a client can have.
 const MAX_SCOPES: usize = 128;
 
-/// The scopes of a request: those asked for, each granted; or, if none is asked for, all that are granted and not
-/// reserved for being asked for.
+/// Selects the scopes of a request: the requested scopes, all of which must be granted; or, if the request names none,
+/// all granted scopes that are not `onRequest`.
 ///
 /// # Errors
-/// `invalid_scope` if one is malformed, unknown, built in or not granted, or if none is left.
+/// `invalid_scope` if a scope is malformed, unknown, built in or not granted, or if no scope remains.
 pub fn select<'a>(
     directory: &'a Directory,
     client: &AcceptedClient<'a>,
@@ -46,7 +46,7 @@ fn named<'a>(
         if scopes.iter().any(|known| **known.value() == *value) {
             continue;
         }
-        // Nobody can publish a built-in scope, so openid, profile, email and offline_access end here.
+        // A Scope cannot publish a built-in scope, so openid, profile, email and offline_access are refused here.
         let granted = directory.granted_scope(client, value);
         scopes.push(granted.ok_or(invalid("a scope is not granted to this client"))?);
     }
@@ -61,11 +61,11 @@ fn is_scope_token(value: &str) -> bool {
             .all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
-/// The refusal of a token that would be longer than [`MAX_LENGTH`]: no endpoint would take it.
+/// The error for a token that would be longer than [`MAX_LENGTH`]: no endpoint would accept it.
 pub const TOO_LONG: OAuthError =
     invalid("the token would be too long: ask for fewer scopes or name a resource");
 
-/// Separated by spaces; those that begin beyond `most` bytes or end there are left out.
+/// Joins scopes with spaces, skipping each that would exceed `most` bytes.
 pub fn join_within(scopes: &[&Arc<str>], most: usize) -> String {
     let mut text = String::new();
     for scope in scopes {
@@ -78,12 +78,12 @@ pub fn join_within(scopes: &[&Arc<str>], most: usize) -> String {
     text
 }
 
-/// Separated by spaces.
+/// Joins scopes with spaces.
 pub fn join(scopes: &[GrantedScope<'_>]) -> String {
     join_values(scopes.iter().map(GrantedScope::value))
 }
 
-/// Separated by spaces.
+/// Joins scope values with spaces.
 pub fn join_values<'a>(values: impl Iterator<Item = &'a Arc<str>>) -> String {
     values.fold(String::with_capacity(64), |mut text, value| {
         if !text.is_empty() {

@@ -1,4 +1,4 @@
-//! Answers whose size is a product of bounded lists have a bound of their own.
+//! Answers whose size is a product of bounded lists have their own bound.
 
 use std::fmt::Write as _;
 
@@ -14,7 +14,7 @@ use crate::resources::{Kind, OwnerKind};
 use crate::tokens::jwt::{self, UnverifiedJwt};
 use crate::tokens::{Algorithm, SeededEntropy, reference};
 
-/// What gateways of the tests require: the last of a token's scopes.
+/// The scope that the tests' gateways require: the last of a token's scopes.
 const GATE: &str = "https://api.example.com/gate";
 
 fn now() -> Timestamp {
@@ -35,8 +35,8 @@ fn audience(scope: usize, number: usize) -> String {
     format!("{start}{}", "y".repeat(500 - start.len()))
 }
 
-/// A client `blue.wide` with 128 scopes of so many bytes and as many audiences of 500 bytes each, a token of 64 of them,
-/// and an API that is one of the audiences.
+/// A client `blue.wide` with 128 scopes of `length` bytes and `audiences` audiences of 500 bytes each, a token with 64
+/// of these scopes, and an API that is one of the audiences.
 fn world(length: usize, audiences: usize) -> World {
     let mut yaml = QUICKSTART.replace(
         "scopes: [orders.read]}]",
@@ -91,7 +91,7 @@ fn issue(world: &World, body: &str) -> Result<Issue, OAuthError> {
     )
 }
 
-/// Signed with the longest signature that there is.
+/// Signs the token with the longest possible signature.
 fn written(issue: &Issue) -> String {
     let header = jwt::encode_header(Algorithm::EdDSA, &"k".repeat(jwt::KID_LENGTH));
     let payload = issue.claims.to_json().unwrap();
@@ -106,7 +106,7 @@ fn asking_for(scopes: usize, length: usize) -> String {
 }
 
 #[test]
-fn a_token_that_our_own_endpoints_would_not_read_is_never_issued() {
+fn a_token_too_long_for_our_own_endpoints_is_never_issued() {
     let world = world(20, 7);
     let all = issue(&world, "").unwrap_err();
     assert_eq!(all.code, ErrorCode::InvalidScope);
@@ -114,7 +114,7 @@ fn a_token_that_our_own_endpoints_would_not_read_is_never_issued() {
         all.description
             .contains("ask for fewer scopes or name a resource")
     );
-    // Each smaller request works, up to the last one that fits.
+    // Each smaller request works, up to the longest token allowed.
     issue(&world, &format!("resource={GATE}")).unwrap();
     issue(&world, &format!("resource={}", audience(5, 3))).unwrap();
     let fits = (1..128).take_while(|many| issue(&world, &asking_for(*many, 20)).is_ok());
@@ -129,9 +129,9 @@ fn a_token_that_our_own_endpoints_would_not_read_is_never_issued() {
     );
 }
 
-/// Few audiences, and scopes alone that are more than a token may hold.
+/// Few audiences, but scopes that alone exceed the length of a token.
 #[test]
-fn scopes_alone_may_be_too_much() {
+fn scopes_alone_can_make_a_token_too_long() {
     let world = world(128, 0);
     assert_eq!(issue(&world, "").unwrap_err().code, ErrorCode::InvalidScope);
     let fits = (1..128).take_while(|many| issue(&world, &asking_for(*many, 128)).is_ok());
@@ -146,7 +146,7 @@ fn scopes_alone_may_be_too_much() {
 }
 
 #[test]
-fn the_client_and_check_are_told_before_a_request_is_refused() {
+fn the_client_status_and_check_warn_before_a_request_is_refused() {
     let warned = |world: &World, name: &str| {
         let key = ObjectKey::new("blue", name);
         let problems = world.directory.diagnose(Kind::OAuthClient, &key, now());
@@ -168,7 +168,7 @@ fn the_client_and_check_are_told_before_a_request_is_refused() {
         warned(&wide, "shop").is_empty(),
         "a usual client is not warned"
     );
-    // What is told and what the endpoint does are one rule.
+    // The warning and the endpoint apply the same rule.
     for length in [4, 16, 17, 18, 19, 20, 24, 40] {
         let world = world(length, 0);
         let refused = issue(&world, "").is_err();
@@ -180,9 +180,9 @@ fn the_client_and_check_are_told_before_a_request_is_refused() {
     }
 }
 
-/// A reference token holds nothing itself: its scopes and audiences come from the directory at each use.
+/// A reference token contains no scopes and audiences: they come from the directory at each use.
 #[test]
-fn what_is_told_of_a_reference_token_is_bounded() {
+fn the_answer_about_a_reference_token_is_bounded() {
     let mut world = world(128, 7);
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "wide", now());
     let presented = Presented::Reference(reference::parse(token.expose()).unwrap());
@@ -208,13 +208,16 @@ fn what_is_told_of_a_reference_token_is_bounded() {
     assert_eq!(told.len(), 63, "one is left out");
     assert!(
         told.contains(&&*scope(63, 128)),
-        "what the gateway requires is told"
+        "the gateway's required scope is included"
     );
-    assert!(told.iter().all(|scope| scope.len() == 128), "each is whole");
+    assert!(
+        told.iter().all(|scope| scope.len() == 128),
+        "none is truncated"
+    );
 }
 
 #[test]
-fn usual_tokens_are_told_whole_and_in_order() {
+fn answers_about_usual_tokens_are_complete_and_in_order() {
     let mut world = world(20, 0);
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "wide", now());
     let presented = Presented::Reference(reference::parse(token.expose()).unwrap());

@@ -1,4 +1,4 @@
-//! The decisions of the protocol core, with time and randomness given.
+//! Decisions of the protocol core, with given time and randomness.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ use crate::directory::{AcceptedClient, ObjectKey, Refusal};
 use crate::resources::OwnerKind;
 use crate::tokens::{AccessTokenClaims, SeededEntropy, reference};
 
-/// A scope of another team, and a client that has both.
+/// Adds a scope of another team, and a client that has both scopes.
 const TWO_TEAMS: &str = "
 apiVersion: symbolon.dev/v1alpha1
 kind: Scope
@@ -62,7 +62,7 @@ fn issue(world: &World, client_id: &str, body: &str) -> Result<Issue, OAuthError
 }
 
 #[test]
-fn what_is_issued_follows_from_the_directory_the_time_and_the_randomness() {
+fn a_token_depends_only_on_directory_time_and_randomness() {
     let issue = issue(&world(), "blue.shop", "scope=orders.write+orders.read").unwrap();
     insta::assert_yaml_snapshot!("issued_claims", &issue.claims);
     assert_eq!(
@@ -114,7 +114,7 @@ fn one_token_is_for_one_resource(
 }
 
 #[test]
-fn no_more_than_eight_resources_are_looked_at() {
+fn a_request_names_at_most_eight_resources() {
     let body: Vec<_> = (0..9).map(|n| format!("resource=r{n}")).collect();
     let error = issue(&world(), "blue.wide", &body.join("&")).unwrap_err();
     assert_eq!(error.code, ErrorCode::InvalidTarget);
@@ -221,7 +221,7 @@ fn outcome(world: &World, claims: &AccessTokenClaims, now: Timestamp) -> Option<
 #[case::not_at_its_end(3600, Some(Inactive::Refused(Refusal::Expired)))]
 #[case::from_a_clock_that_is_a_little_ahead(-60, None)]
 #[case::not_from_one_that_is_far_ahead(-61, Some(Inactive::NotYetValid))]
-fn an_access_token_is_good_between_its_times(
+fn an_access_token_is_valid_between_its_times(
     #[case] seconds: i64,
     #[case] inactive: Option<Inactive>,
 ) {
@@ -252,7 +252,7 @@ fn an_access_token_of_another_issuer_or_principal_is_refused() {
 }
 
 #[test]
-fn a_client_secret_is_no_access_token() {
+fn a_client_secret_is_not_an_access_token() {
     let mut world = world();
     let secret = world.issue(OwnerKind::OAuthClient, "blue", "shop", now());
     let presented = Presented::Reference(reference::parse(secret.expose()).unwrap());

@@ -1,6 +1,6 @@
-//! The client credentials grant, RFC 6749 section 4.4: a client asks for a token of its own, RFC 9068.
+//! The client credentials grant (RFC 6749 section 4.4): a client requests an access token (RFC 9068) for itself.
 //!
-//! Never a refresh token, never a built-in scope.
+//! It never issues a refresh token and never grants a built-in scope.
 
 use std::sync::Arc;
 
@@ -13,24 +13,24 @@ use crate::resources::ScopeClaim;
 use crate::tokens::claims::{Audience, PrincipalKind, Scopes};
 use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId, jwt};
 
-/// A token that will be issued, all but signed.
+/// A token to be issued, complete except for its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issue {
-    /// What it says.
+    /// The token's claims.
     pub claims: AccessTokenClaims,
-    /// What the client wants it signed with; `None`: the Identity's default.
+    /// The algorithm that the client is configured with; `None` for the Identity's default.
     pub algorithm: Option<Algorithm>,
-    /// `expires_in`, in whole seconds.
+    /// The `expires_in` of the answer, in whole seconds.
     pub expires_in: i64,
-    /// `scope` of the answer, RFC 6749 section 5.1.
+    /// The `scope` of the answer (RFC 6749 section 5.1).
     pub scope: String,
 }
 
-/// Decides a request of a client that has authenticated.
+/// Decides the request of an authenticated client.
 ///
 /// # Errors
-/// `unauthorized_client`, `invalid_scope` or `invalid_target`. A token that would be longer than our own endpoints read
-/// is an `invalid_scope`.
+/// `unauthorized_client`, `invalid_scope` or `invalid_target`. A token too long for our own endpoints to read is an
+/// `invalid_scope`.
 pub fn decide(
     directory: &Directory,
     client: &AcceptedClient<'_>,
@@ -83,7 +83,7 @@ pub fn decide(
     })
 }
 
-/// In whole seconds, as the reply tells it.
+/// Truncates the lifetime to whole seconds, the unit of `expires_in`.
 fn lifetime(client: &AcceptedClient<'_>) -> SignedDuration {
     SignedDuration::from_secs(client.access_token_lifetime().as_secs())
 }

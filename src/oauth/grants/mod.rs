@@ -1,10 +1,10 @@
-//! The grants of the token endpoint, a file each.
+//! The grants of the token endpoint, one file for each.
 
 pub mod client_credentials;
 
 use super::{ErrorCode, Form, OAuthError};
 
-/// A grant that this server knows, RFC 6749 section 1.3.
+/// A supported grant (RFC 6749 section 1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grant {
     /// RFC 6749 section 4.4.
@@ -12,20 +12,20 @@ pub enum Grant {
 }
 
 impl Grant {
-    /// Every grant: discovery lists these.
+    /// Every grant, as listed in discovery.
     pub const ALL: [Self; 1] = [Self::ClientCredentials];
 
-    /// The value of `grant_type`.
+    /// Returns the value of `grant_type`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",
         }
     }
 
-    /// The grant that a token request names.
+    /// Returns the grant that a token request names.
     ///
     /// # Errors
-    /// `invalid_request` without one, `unsupported_grant_type` for an unknown one (RFC 6749 section 5.2).
+    /// `invalid_request` if none is named, `unsupported_grant_type` if it is unknown (RFC 6749 section 5.2).
     pub fn requested(form: &Form<'_>) -> Result<Self, OAuthError> {
         let name = form.get("grant_type").ok_or(OAuthError::new(
             ErrorCode::InvalidRequest,
