@@ -1,7 +1,7 @@
-//! Characters that are not shown as they are: one list for terminals, messages and the log. Absent: how they are escaped.
+//! Characters that are never shown unescaped in terminals, messages and the log. Absent: how to escape them.
 
-/// Whether a character is escaped where text of users is shown: controls, ends of lines but `\n` of our own, and what is
-/// invisible or changes how others are shown (Unicode 16: the categories `Cc`, `Cf`, `Zl` and `Zp`, and the property
+/// Whether a character is escaped where users' text is shown: controls, line ends, and characters that are invisible or
+/// change how others are shown (Unicode 16: the categories `Cc`, `Cf`, `Zl` and `Zp`, and the property
 /// `Default_Ignorable_Code_Point`).
 pub const fn is_escaped(character: char) -> bool {
     matches!(
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_unicode_calls_a_control_a_format_or_invisible_is_escaped_and_nothing_else() {
+    fn exactly_the_controls_formats_and_invisible_characters_of_unicode_are_escaped() {
         let all: String = ('\0'..=char::MAX).collect();
         let class = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]";
         let matches = Regex::new(class).unwrap();
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_write_is_shown() {
+    fn ordinary_text_is_shown() {
         assert!(!" é漢🙂\u{300}".contains(is_escaped));
     }
 }

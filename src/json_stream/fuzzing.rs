@@ -1,4 +1,4 @@
-//! Fuzz target: answers that are taken apart while they come in.
+//! Fuzz target: responses that are parsed while they arrive.
 #![allow(
     missing_docs,
     clippy::missing_panics_doc,
@@ -14,9 +14,9 @@ use crate::fuzzing::Input;
 
 type Read = Result<Vec<(u8, Vec<u8>, usize, bool)>, Malformed>;
 
-/// An answer gives the same pieces however it is cut into chunks; a piece is never longer than what it was made of, or
-/// than what may be held; of a list that JSON's own reader takes, each item gives one piece, which is JSON unless it was
-/// cut. The first bytes choose the form, what is kept and the length of chunks.
+/// A response gives the same pieces however it is split into chunks. A piece is never longer than its source or than
+/// the limit. Each item of a list that `serde_json` accepts gives one piece, which is JSON unless it was cut. The first
+/// bytes select the form, the parts to hold and the length of chunks.
 pub fn stream(data: &[u8]) {
     let mut input = Input(data);
     let framings = [Framing::List, Framing::Events, Framing::Object];
@@ -48,7 +48,7 @@ pub fn stream(data: &[u8]) {
     };
     if let (Some(expected), Ok(pieces)) = (expected, whole) {
         let items: Vec<_> = pieces.iter().filter(|(kind, ..)| *kind == 0).collect();
-        // Fields that are there twice may be two lists of items.
+        // Repeated fields may be two lists of items.
         assert!(items.len() >= expected.len(), "{items:?}");
         for (_, json, _, is_cut) in items {
             assert!(*is_cut || serde_json::from_slice::<Value>(json).is_ok());
@@ -80,7 +80,7 @@ mod tests {
     use crate::fuzzing::replay;
 
     #[test]
-    fn kept_answers_give_the_same_pieces_however_they_are_cut() {
+    fn kept_responses_give_the_same_pieces_in_any_chunks() {
         replay("stream", super::stream);
     }
 }

@@ -1,29 +1,29 @@
-//! Which parts of an object are read by somebody, and how much of them.
+//! Which parts of an object the program reads, and how much of each.
 
 use super::{
     MOST_KEPT, MOST_METADATA, MOST_OURS, MOST_REWRITTEN, MOST_REWRITTEN_VALUES, MOST_VALUES,
 };
 
-/// Labels and annotations that this program reads have a name that begins so.
+/// The prefix of all labels and annotations that the program reads.
 const OURS: &[u8] = b"symbolon.dev/";
-/// On the bookmark that ends the first events of a watch.
+/// The annotation on the bookmark that ends the initial events of a watch.
 const INITIAL_END: &[u8] = b"k8s.io/initial-events-end";
 
-/// What of an object is held; the rest is skipped while it comes in. `managedFields` is never held: an object that is
-/// written back without it keeps what it has.
+/// The parts of an object to hold; the scanner skips the rest. `managedFields` is never held: an object that is written
+/// back without it keeps its managed fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
     labels: Which,
     annotations: Which,
     owner_references: bool,
-    /// Fields of `metadata` that are not named here.
+    /// All other fields of `metadata`.
     other_metadata: bool,
-    /// What is neither `metadata` nor `status`.
+    /// Everything except `metadata` and `status`.
     body: bool,
     status: Status,
-    /// Bytes of one object.
+    /// The most bytes of one object.
     bytes: usize,
-    /// Values of one object, names of fields not counted.
+    /// The most values of one object, not counting field names.
     values: usize,
 }
 
@@ -36,12 +36,12 @@ enum Which {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
     All,
-    /// `status.uses` and `status.revoked`, which Credentials alone have.
+    /// `status.uses` and `status.revoked`, which only Credentials have.
     OfCredentials,
 }
 
 impl Keep {
-    /// Of an object of our kinds, what is judged: the spec.
+    /// The spec of an object of our kinds, to be judged.
     pub const SPEC: Self = Self {
         labels: Which::Ours,
         annotations: Which::Ours,
@@ -52,29 +52,29 @@ impl Keep {
         bytes: MOST_KEPT,
         values: usize::MAX,
     };
-    /// Of an object that is read live: the same, and its status.
+    /// Like `SPEC`, with the status: an object that is read live.
     pub const LIVE: Self = Self {
         status: Status::All,
         ..Self::SPEC
     };
-    /// The same, and to whom it belongs.
+    /// Like `LIVE`, with the owner references.
     pub const OWNED: Self = Self {
         owner_references: true,
         ..Self::LIVE
     };
-    /// Of an object of which metadata was asked for.
+    /// An object that was requested as metadata only.
     pub const METADATA: Self = Self {
         owner_references: true,
         body: false,
         ..Self::SPEC
     };
-    /// Of a Namespace: its labels, which selectors match.
+    /// The labels of a Namespace, which selectors match.
     pub const LABELS: Self = Self {
         labels: Which::All,
         body: false,
         ..Self::SPEC
     };
-    /// All of it.
+    /// The whole object.
     pub const WHOLE: Self = Self {
         labels: Which::All,
         annotations: Which::All,
@@ -85,8 +85,8 @@ impl Keep {
         bytes: MOST_KEPT,
         values: MOST_VALUES,
     };
-    /// All of a Secret or a Credential, which is changed and written back. A pass holds some copies of it, and tenants
-    /// write Secrets: so it is not read at all where it is larger than ours can be.
+    /// A whole Secret or Credential that is changed and written back. A pass holds several copies, and tenants write
+    /// Secrets, so an object larger than the operator's own can be is not read at all.
     pub const REWRITTEN: Self = Self {
         bytes: MOST_REWRITTEN,
         values: MOST_REWRITTEN_VALUES,
@@ -94,41 +94,41 @@ impl Keep {
     };
 }
 
-/// Where in an answer a value stands.
+/// The place of a value in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// The answer to a list.
+    /// A list.
     List,
-    /// Its `items`.
+    /// The list's `items`.
     Items,
-    /// An event of a watch.
+    /// A watch event.
     Event,
     /// An object.
     Object,
-    /// Its `metadata`.
+    /// The object's `metadata`.
     Metadata,
-    /// Its labels.
+    /// The object's labels.
     Labels,
-    /// Its annotations.
+    /// The object's annotations.
     Annotations,
-    /// Its `status`.
+    /// The object's `status`.
     Status,
 }
 
-/// What becomes of a value.
+/// What happens to a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It is held as it stands.
+    /// It is copied.
     Copy,
     /// It is skipped.
     Drop,
-    /// Each of its fields is looked at, if it has fields.
+    /// Its fields are decided one by one, if it has fields.
     Enter(Place),
 }
 
 impl Keep {
-    /// What becomes of the field `name` of a value at `place`. A name that was written with escapes is an unknown one:
-    /// the API server escapes none of those that matter.
+    /// Decides what happens to the field `name` of a value at `place`. A name with escapes counts as unknown: the API
+    /// server escapes none of the names used here.
     pub(super) fn fate(self, place: Place, name: &[u8]) -> Fate {
         let copy_if = |is_kept: bool| if is_kept { Fate::Copy } else { Fate::Drop };
         match (place, name) {
@@ -161,11 +161,12 @@ impl Keep {
     }
 }
 
-/// Bytes beyond the bounds for what names an object.
+/// Bytes allowed beyond the limits for the fields that identify an object.
 const SPARE: usize = 16 << 10;
 
 impl Keep {
-    /// How much may be held when a part of a value at `place` is added. What names an object fits in any case.
+    /// Returns how many bytes may be held after a part of a value at `place` is added. The fields that identify an
+    /// object always fit.
     pub(super) fn most_bytes(self, place: Place) -> usize {
         let most = |which| match which {
             Which::All => MOST_METADATA.min(self.bytes),
@@ -179,12 +180,12 @@ impl Keep {
         }
     }
 
-    /// The same where the part is a list of owners.
+    /// Returns the same limit for a part of the owner references.
     pub(super) fn most_references(self) -> usize {
         MOST_METADATA.min(self.bytes)
     }
 
-    /// How many values may be held.
+    /// Returns how many values may be held.
     pub(super) const fn most_values(self) -> usize {
         self.values
     }
@@ -194,7 +195,7 @@ fn is_kept(which: Which, name: &[u8]) -> bool {
     which == Which::All || name.starts_with(OURS)
 }
 
-/// Fields of `metadata` that say which object it is, and which state of it.
+/// Whether a field of `metadata` identifies the object or its state.
 const fn is_name(field: &[u8]) -> bool {
     matches!(
         field,

@@ -1,21 +1,21 @@
-//! Chunks of an answer's body, as they come.
+//! Reads the body of a response chunk by chunk.
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
 
-/// The most bytes of an answer that is no success.
+/// The most bytes read of an error response.
 const LONGEST_REFUSAL: usize = 64 << 10;
 
-/// Waits for the next chunk; `None` at the end. Nothing is lost where the wait is given up.
+/// Waits for the next chunk; `None` at the end. Cancelling the wait loses no data.
 ///
 /// # Errors
-/// The body's own.
+/// Errors of the body.
 pub async fn chunk<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Bytes, B::Error>> {
     loop {
         match body.frame().await? {
             Ok(frame) => {
-                // What is not data is a trailer.
+                // A frame without data is a trailer.
                 if let Ok(data) = frame.into_data() {
                     return Some(Ok(data));
                 }
@@ -25,10 +25,10 @@ pub async fn chunk<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result
     }
 }
 
-/// Reads what an API server says of a request that it refuses: at most 64 KiB of it.
+/// Reads an API server's error response, up to 64 KiB.
 ///
 /// # Errors
-/// The body's own.
+/// Errors of the body.
 pub async fn refusal<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Result<Vec<u8>, B::Error> {
     let mut said = Vec::new();
     while said.len() < LONGEST_REFUSAL

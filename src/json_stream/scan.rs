@@ -1,104 +1,105 @@
 //! A push parser that copies some parts of JSON and skips the others.
 //!
-//! It follows the structure only as deep as [`Keep`] looks; below that a value is bytes until its brackets are closed.
-//! What is copied is judged by whoever parses it; what is skipped is not judged at all.
+//! It follows the structure only as deep as [`Keep`] looks; a value below that is bytes up to its closing bracket. The
+//! parser of a copied part checks its syntax; skipped parts are not checked at all. Written by hand, since it must take
+//! chunks, skip values without storing them, and limit what it holds of each object.
 
 use super::keep::{Fate, Keep, Place};
 
-/// Names of fields that are longer are not known here, and skipped: Kubernetes has at most 317 bytes.
+/// The longest known field name in bytes; longer fields are skipped. Kubernetes allows at most 317 bytes.
 const LONGEST_NAME: usize = 512;
-/// Nesting of a copied value that a recursive parser takes without harm.
+/// The deepest nesting of a copied value: safe for a recursive parser.
 const DEEPEST: u32 = 100;
-/// Room that is kept from one object to the next.
+/// The capacity that the buffer keeps from one object to the next.
 const ROOM: usize = 64 << 10;
 
-/// What an answer consists of.
+/// The form of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// A list: its `items` are handed on one by one, and its `metadata`.
+    /// A list: its `items` are passed on one by one, and its `metadata`.
     List,
-    /// A watch: a line for each event, which is handed on as `{"type": …, "object": …}`.
+    /// A watch: each line is an event, passed on as `{"type": …, "object": …}`.
     Events,
     /// One object.
     Object,
 }
 
-/// A part of an answer.
+/// A part of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// An object of a list, an event, or the one object.
     Item {
-        /// What is kept of it.
+        /// The parts that are held.
         json: &'a [u8],
-        /// Bytes that it had.
+        /// The size of the whole item in bytes.
         bytes: usize,
-        /// Something that would have been kept is left out: it was too large, or nested too deeply.
+        /// Whether a part to hold was left out because it was too large or nested too deeply.
         is_cut: bool,
     },
     /// The metadata of a list.
     ListMetadata(&'a [u8]),
-    /// A line that is no JSON object; the next line is read all the same.
+    /// A line that is not a JSON object; scanning continues with the next line.
     BadLine,
 }
 
-/// The answer is no JSON of the shape that was asked for.
+/// The response is not JSON of the requested form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the response is not JSON of the requested form")]
 pub struct Malformed;
 
-/// Takes an answer apart.
+/// Scans one response.
 #[derive(Debug)]
 pub struct Scanner {
     framing: Framing,
     keep: Keep,
     state: State,
     levels: Vec<Level>,
-    /// What is kept of the present piece.
+    /// The parts of the current piece to hold.
     out: Vec<u8>,
-    /// The name of the present field, as it is written between its quotes.
+    /// The name of the current field, as written between its quotes.
     name: Vec<u8>,
     is_cut: bool,
-    /// Bytes of the present piece so far.
+    /// The size of the current piece so far, in bytes.
     bytes: usize,
-    /// Values of the present piece that were copied; an empty list or map counts as two.
+    /// The number of values copied into the current piece; an empty list or map counts as two.
     values: usize,
-    /// Where in `out` the present field began, comma and name included.
+    /// Where the current field starts in `out`, with its comma and name.
     mark: usize,
 }
 
-/// A value whose fields are looked at.
+/// A value whose fields are decided one by one.
 #[derive(Clone, Copy, Debug)]
 struct Level {
     place: Place,
     /// Whether a field was copied.
     has_fields: bool,
-    /// Where in `out` the field that holds this value began.
+    /// Where the field with this value starts in `out`.
     mark: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Before the whole, or the next event.
+    /// Before the response, or before the next event.
     Start,
     /// Before a value.
     Value(Fate),
-    /// Before a name; the first may be missing.
+    /// Before a name, or before the end if `is_first`.
     Name { is_first: bool },
-    /// In a name.
+    /// Within a name.
     InName { is_escaped: bool },
     /// After a name.
     Colon,
     /// After a field or an item.
     After,
-    /// Before an item of a list, the first of which may be missing.
+    /// Before an item of a list, or before the end if `is_first`.
     Item { is_first: bool },
-    /// In a value whose structure does not matter.
+    /// Within a value whose structure does not matter.
     Opaque(Opaque),
-    /// After the whole.
+    /// After the response.
     End,
-    /// In a bad line.
+    /// Within a bad line.
     Skip,
-    /// After what is malformed.
+    /// After malformed input.
     Broken,
 }
 
@@ -115,12 +116,12 @@ enum Kind {
     Text,
     /// After a backslash.
     Escape,
-    /// A number or a word, which ends before whatever cannot be of it.
+    /// A number, `true`, `false` or `null`: ends before a byte that cannot be part of it.
     Word,
 }
 
 impl Scanner {
-    /// A scanner for one answer.
+    /// Creates a scanner for one response.
     pub const fn new(framing: Framing, keep: Keep) -> Self {
         Self {
             framing,
@@ -136,10 +137,10 @@ impl Scanner {
         }
     }
 
-    /// Takes the next bytes and hands on what they complete.
+    /// Scans the next bytes and passes on the pieces that they complete.
     ///
     /// # Errors
-    /// [`Malformed`], never for events: there a line is passed over.
+    /// [`Malformed`], but never for events: a malformed line is skipped.
     pub fn push(
         &mut self,
         chunk: &[u8],
@@ -162,10 +163,10 @@ impl Scanner {
         Ok(())
     }
 
-    /// Ends the answer.
+    /// Ends the response.
     ///
     /// # Errors
-    /// [`Malformed`] where it is not complete; an event that is not is passed over.
+    /// [`Malformed`] if it is incomplete; an incomplete event is ignored.
     pub fn finish(&self) -> Result<(), Malformed> {
         match (self.framing, self.state) {
             (Framing::Events, _) | (_, State::End) => Ok(()),
@@ -173,7 +174,7 @@ impl Scanner {
         }
     }
 
-    /// Bytes that are held now.
+    /// Returns the number of bytes held now.
     pub fn held(&self) -> usize {
         self.out.capacity() + self.name.capacity()
     }
@@ -190,7 +191,7 @@ impl Scanner {
         self.values = 0;
     }
 
-    /// Looks at one byte, or at as many as are alike; says how many were taken.
+    /// Scans one byte, or a run of similar bytes, and returns how many it scanned.
     fn step(&mut self, rest: &[u8], sink: &mut impl FnMut(Piece<'_>)) -> Result<usize, Malformed> {
         let byte = rest[0];
         match self.state {
@@ -201,7 +202,7 @@ impl Scanner {
         }
         Ok(match self.state {
             State::Start if byte == b'\n' => 1,
-            // A line is an event: none goes over its end.
+            // Each line is an event, so no event spans lines.
             _ if byte == b'\n' && self.framing == Framing::Events => return Err(Malformed),
             State::InName { is_escaped } => self.in_name(byte, is_escaped),
             _ if byte.is_ascii_whitespace() => 1,
@@ -252,7 +253,7 @@ impl Scanner {
         1
     }
 
-    /// Decides about the field whose name was read, and writes the name of one that is kept.
+    /// Decides about the field whose name was read, and writes its name if it is held.
     fn fate_of_field(&mut self) -> Fate {
         let Some(level) = self.levels.last() else {
             return Fate::Drop;
@@ -266,7 +267,7 @@ impl Scanner {
         if fate == Fate::Drop || place == Place::List {
             return fate;
         }
-        // The fields of other places are few, and among them is what names the object.
+        // The fields of other places are few, and include those that identify the object.
         let is_one_of_many = matches!(place, Place::Labels | Place::Annotations);
         if self.out.len() + self.name.len() + 4 > self.keep.most_bytes(place)
             || is_one_of_many && self.values >= self.keep.most_values()
@@ -291,7 +292,7 @@ impl Scanner {
                 self.state = State::Item { is_first: true };
                 return Ok(1);
             }
-            // A Go server writes an empty list as null now and then.
+            // Go servers sometimes write an empty list as null.
             (Fate::Enter(Place::Items), _) => {}
             (Fate::Enter(place), b'{') => {
                 self.enter(place);
@@ -319,7 +320,7 @@ impl Scanner {
         if kind == Kind::Text {
             self.copy(&mut opaque, b"\"");
         } else {
-            // The byte is counted when it is looked at again.
+            // The byte is counted when it is scanned again.
             self.bytes -= 1;
         }
         self.state = State::Opaque(opaque);
@@ -334,7 +335,7 @@ impl Scanner {
         });
     }
 
-    /// Ends an object or a list whose parts were looked at.
+    /// Ends an object or list whose parts were decided one by one.
     fn close(&mut self, sink: &mut impl FnMut(Piece<'_>)) -> usize {
         if let Some(level) = self.levels.pop() {
             self.mark = level.mark;
@@ -346,7 +347,7 @@ impl Scanner {
         1
     }
 
-    /// A value is complete.
+    /// Ends a value.
     fn done(&mut self, is_copied: bool, sink: &mut impl FnMut(Piece<'_>)) {
         self.state = State::After;
         match self.levels.last_mut() {
@@ -401,7 +402,7 @@ impl Scanner {
         end + 1
     }
 
-    /// Goes over a value, as far as it is there.
+    /// Scans a value whose structure does not matter, as far as it has arrived.
     fn opaque(
         &mut self,
         mut opaque: Opaque,
@@ -425,7 +426,7 @@ impl Scanner {
             return Ok(plain);
         };
         if opaque.kind == Kind::Word {
-            // What ends it is not of it.
+            // The byte that ends a word is not part of it.
             self.done(opaque.is_copied, sink);
             return Ok(plain);
         }
@@ -484,7 +485,7 @@ impl Scanner {
         }
     }
 
-    /// Takes the present field back and skips what is left of it.
+    /// Removes the current field from the output and skips the rest of it.
     fn leave_out(&mut self, opaque: &mut Opaque) {
         if std::mem::take(&mut opaque.is_copied) {
             self.out.truncate(self.mark);

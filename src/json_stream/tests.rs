@@ -1,11 +1,11 @@
-//! The scanner against `serde_json`, in chunks of every size, and what it holds meanwhile.
+//! The scanner compared with `serde_json`, in chunks of every size, and the memory that it holds.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
 
-/// What a scanner handed on: objects with whether they were cut, then the metadata of the list.
+/// What a scanner passed on: objects, whether they were cut, and the metadata of the list.
 #[derive(Debug, Default, PartialEq)]
 struct Read {
     items: Vec<(Value, bool)>,
@@ -55,7 +55,7 @@ fn object() -> Value {
     })
 }
 
-/// Keeps of a parsed object what [`Keep::SPEC`] keeps of an unparsed one.
+/// Keeps the parts of a parsed object that [`Keep::SPEC`] keeps of an unparsed one.
 fn kept(mut object: Value) -> Value {
     let Some(fields) = object.as_object_mut() else {
         return object;
@@ -92,7 +92,7 @@ fn kept(mut object: Value) -> Value {
 }
 
 #[test]
-fn each_reader_gets_the_parts_that_it_asks_for_and_no_other() {
+fn each_reader_gets_exactly_the_parts_that_it_asks_for() {
     let text = object().to_string();
     let of = |keep| read_whole(Framing::Object, keep, &text).items.remove(0).0;
     assert_eq!(of(Keep::SPEC), kept(object()));
@@ -117,7 +117,7 @@ fn each_reader_gets_the_parts_that_it_asks_for_and_no_other() {
 }
 
 #[test]
-fn a_list_is_handed_on_object_by_object_wherever_its_chunks_end() {
+fn a_list_is_passed_on_object_by_object_wherever_its_chunks_end() {
     let metadata = json!({"resourceVersion": "9", "continue": "more", "remainingItemCount": 3});
     let items = json!([object(), {"metadata": null}, 7, "x", {}, object()]);
     let list = json!({"kind": "L", "apiVersion": "v1", "metadata": metadata, "items": items});
@@ -166,7 +166,7 @@ fn a_list_is_handed_on_object_by_object_wherever_its_chunks_end() {
 }
 
 #[test]
-fn a_bad_line_of_a_watch_costs_no_other_line() {
+fn a_bad_line_of_a_watch_spoils_no_other_line() {
     let event = |kind: &str| json!({"type": kind, "object": object()}).to_string();
     let line = |kind: &str| (json!({"type": kind, "object": kept(object())}), false);
     for bad in [
@@ -200,7 +200,7 @@ fn a_bad_line_of_a_watch_costs_no_other_line() {
 }
 
 #[test]
-fn an_object_of_another_shape_is_handed_on_all_the_same() {
+fn an_object_of_another_shape_is_passed_on_too() {
     for (odd, kept) in [
         (json!({}), json!({})),
         (
@@ -224,16 +224,16 @@ fn an_object_of_another_shape_is_handed_on_all_the_same() {
 }
 
 #[test]
-fn depth_is_no_weapon_where_it_is_skipped() {
+fn skipped_values_may_be_nested_to_any_depth() {
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     let text = format!("{{\"status\":{{\"conditions\":{deep}}},\"kind\":\"a\"}}");
     let read = read_whole(Framing::Object, Keep::SPEC, &text);
     assert_eq!(read.items, [(json!({"status": {}, "kind": "a"}), false)]);
 }
 
-/// The faults of an answer as a whole are told; those of a value are for whoever parses it.
+/// The scanner reports faults of the response itself; the parser of a value reports the value's faults.
 #[test]
-fn what_is_no_list_is_refused() {
+fn a_response_that_is_not_a_list_is_refused() {
     for text in [
         "",
         "[]",
@@ -254,9 +254,9 @@ fn what_is_no_list_is_refused() {
     }
 }
 
-/// An object whose labels, annotations or spec are larger than is read keeps its name, and those beside it all they have.
+/// An object with too large labels, annotations or spec keeps its name, and the objects beside it stay complete.
 #[test]
-fn what_is_too_large_is_left_out_and_the_object_is_still_named() {
+fn a_part_that_is_too_large_is_left_out_and_the_object_keeps_its_name() {
     let large = "x".repeat(MOST_KEPT);
     let many = |prefix: &str| -> Map<String, Value> {
         let name = |n: usize| format!("{prefix}{n}");
@@ -322,14 +322,14 @@ fn what_is_too_large_is_left_out_and_the_object_is_still_named() {
             assert_eq!(first["metadata"][field], metadata[field]);
         }
         assert!(!loses_spec || first.get("spec").is_none());
-        assert!(!read.items[1].1, "the other one is whole");
+        assert!(!read.items[1].1, "the other object is complete");
         assert_eq!(read.metadata, Some(json!({"resourceVersion": "9"})));
     }
 }
 
-/// What an object carries beside what is read costs nothing, however much it is.
+/// Parts of an object that are not read cost no memory, however large they are.
 #[test]
-fn the_bytes_held_do_not_grow_with_what_objects_carry() {
+fn the_bytes_held_do_not_grow_with_unread_parts() {
     let labels: Map<String, Value> = (0..8_000)
         .map(|n| (format!("label-{n}"), "v".repeat(60).into()))
         .collect();
@@ -385,7 +385,7 @@ fn the_bytes_held_do_not_grow_with_what_objects_carry() {
         assert!(bytes >= 40 * fat.len(), "{bytes}");
         assert!(
             most < 8 << 10,
-            "{most} bytes were held of objects of {}",
+            "{most} bytes held of objects of {} bytes",
             fat.len()
         );
     }
@@ -431,7 +431,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A Secret with so many keys of data and labels, and so many owners.
+/// A Secret with the given numbers of data keys, labels and owners.
 fn secret(keys: usize, length: usize, labels: usize, owners: usize) -> Value {
     let texts = |many: usize, text: &str| -> Map<String, Value> {
         let text = Value::from(text);
@@ -455,7 +455,7 @@ fn values(value: &Value) -> usize {
 }
 
 #[test]
-fn what_is_malformed_stays_so() {
+fn a_malformed_response_stays_malformed() {
     for framing in [Framing::List, Framing::Object] {
         let mut scanner = Scanner::new(framing, Keep::WHOLE);
         assert!(scanner.push(b"{}\0", &mut |_| {}).is_err());
@@ -466,9 +466,10 @@ fn what_is_malformed_stays_so() {
 }
 
 proptest! {
-    /// What is accepted costs a bounded number of bytes when parsed, however it is shared out; and nothing else is refused.
+    /// An accepted object costs a bounded number of bytes when parsed, whatever its form, and no smaller object is
+    /// refused.
     #[test]
-    fn what_is_rewritten_is_bounded_in_bytes_and_values(
+    fn a_rewritten_object_is_bounded_in_bytes_and_values(
         keys in 0..1_300usize, length in 0..600usize, labels in 0..400usize, owners in 0..100usize, chunk in 1..9_000usize,
     ) {
         let secret = secret(keys, length, labels, owners);
