@@ -1,8 +1,8 @@
-//! What fuzz targets share, and what replays the inputs that are kept.
+//! Helpers shared by fuzz targets, and the replay of kept inputs.
 //!
-//! A target is a function of bytes in a file `fuzzing.rs` beside the code that it drives. It panics where a rule does not
-//! hold. `fuzz/` hands each one to libFuzzer (`just fuzz`); `cargo test` hands it every input in `fuzz/corpus`, so that a
-//! fault that was found once stays fixed. Compiled for tests and by cargo-fuzz alone.
+//! A target is a function of bytes, in a file `fuzzing.rs` beside the code that it drives. It panics if a rule does not
+//! hold. `fuzz/` passes each target to libFuzzer (`just fuzz`); `cargo test` runs each over every input in
+//! `fuzz/corpus`, so that a fault once found stays fixed. Compiled only for tests and cargo-fuzz.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,11 +10,11 @@
     reason = "a target panics where a rule does not hold"
 )]
 
-/// Choices and texts, taken from the bytes of one input. Where nothing is left, every choice is the first one.
+/// Choices and texts taken from the bytes of one input. At the end of the input, every choice is the first one.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Input<'a> {
-    /// The next byte.
+    /// Takes the next byte.
     pub(crate) fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else {
             return 0;
@@ -23,13 +23,13 @@ impl<'a> Input<'a> {
         *first
     }
 
-    /// A number below `count`, which is at least one and at most 65,536.
+    /// Takes a number below `count`, which is from 1 to 65,536.
     pub(crate) fn below(&mut self, count: usize) -> usize {
         let high = if count > 256 { self.byte() } else { 0 };
         (usize::from(high) << 8 | usize::from(self.byte())) % count
     }
 
-    /// Some bytes: their number comes first.
+    /// Takes some bytes; the first byte is their number.
     pub(crate) fn bytes(&mut self) -> &'a [u8] {
         let length = usize::from(self.byte()).min(self.0.len());
         let (taken, rest) = self.0.split_at(length);
@@ -37,18 +37,18 @@ impl<'a> Input<'a> {
         taken
     }
 
-    /// Some text; what is not UTF-8 is replaced.
+    /// Takes some text; invalid UTF-8 is replaced.
     pub(crate) fn text(&mut self) -> std::borrow::Cow<'a, str> {
         String::from_utf8_lossy(self.bytes())
     }
 
-    /// Whether nothing is left.
+    /// Whether the input is used up.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// Cuts at the first `separator`; all of it is the first part where there is none.
+/// Splits at the first `separator`; without one, all of `data` is the first part.
 pub(crate) fn cut<'a>(data: &'a [u8], separator: &[u8]) -> (&'a [u8], &'a [u8]) {
     let at = data
         .windows(separator.len())
@@ -58,7 +58,7 @@ pub(crate) fn cut<'a>(data: &'a [u8], separator: &[u8]) -> (&'a [u8], &'a [u8]) 
     })
 }
 
-/// Runs a target over every input that is kept for it.
+/// Runs a target over every input kept for it.
 #[cfg(test)]
 pub(crate) fn replay(target: &str, run: fn(&[u8])) {
     struct Named<'a>(&'a std::path::Path);

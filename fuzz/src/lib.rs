@@ -1,15 +1,15 @@
-//! What is asked of every target beside its own rules: memory in proportion to the input.
+//! The rule for every target, beside its own rules: memory in proportion to the input.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The system's allocator, counting.
+/// The system's allocator with a count of live bytes.
 struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is the system allocator's own, with the same arguments.
+// SAFETY: every call goes to the system allocator with the same arguments.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
@@ -26,11 +26,11 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs a target and panics if it held more memory at once than `per_byte` bytes for each byte of the input and
-/// `at_most` bytes beside. What is made once for a process, such as a compiled pattern, does not count.
+/// Runs a target. Panics if it held more memory at once than `per_byte` bytes for each byte of the input plus `at_most`
+/// bytes. What is made once in a process, such as a compiled pattern, does not count.
 ///
 /// # Panics
-/// If it held more, or if the target does.
+/// If the target held more, or panics itself.
 pub fn bounded(data: &[u8], target: fn(&[u8]), per_byte: usize, at_most: usize) {
     let most = per_byte * data.len() + at_most;
     if held(data, target) > most {

@@ -1,8 +1,8 @@
-//! What is kept for people: a SQLite file, bound to one issuer, written by one process.
+//! The store of people's data: a SQLite file, bound to one issuer, written by one process.
 //!
-//! It is opened, checked, migrated and watched over here; the tables of people come with the features that need them,
-//! behind narrow traits beside their users. Absent: anything that machine clients and service tokens need, HTTP, metrics,
-//! and any repair: a file that is not as it should be is left as it is.
+//! This module opens, checks, migrates and monitors the file. Each feature brings its own tables, behind a narrow trait
+//! beside its user. Absent: anything that machine clients and service tokens need, HTTP, metrics, and any repair: a
+//! faulty file is left as it is.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -21,90 +21,88 @@ use tracing::{info, warn};
 #[cfg(test)]
 mod tests;
 
-/// Of its files: what people entrust to it is nobody else's on the node.
+/// The mode of the store's files: no other user of the node may read people's data.
 const PRIVATE: u32 = 0o600;
-/// Opening a FIFO in the place of a file fails at once instead of waiting for another process.
+/// Makes opening a FIFO in place of a file fail at once, instead of waiting for another process.
 const AT_ONCE: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-/// What marks a file as ours: "SYMB".
+/// The `SQLite` `application_id` that marks a file as ours: "SYMB".
 const APPLICATION: i64 = 0x5359_4D42;
-/// Every step of the schema, by its number. One that was released is never changed.
+/// Every migration of the schema, by number. A released one never changes.
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "store", include_str!("0001_store.sql"))];
-/// Between tries for the lock.
+/// The pause between two tries for the lock.
 const TRY_EVERY: Duration = Duration::from_millis(250);
-/// Between words about the lock.
+/// The pause between two log lines about the lock.
 const TELL_EVERY: Duration = Duration::from_secs(10);
-/// How long a statement waits for another's.
+/// How long a statement waits for another one.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// The Identity that a store belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Its issuer: what the file is bound to.
+    /// The issuer, which the file is bound to.
     pub issuer: String,
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Its uid; another where it was created anew.
+    /// Its uid, which changes when the Identity is recreated.
     pub uid: String,
 }
 
 /// Why a store cannot be used. Nothing was written to it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has it.
-    #[error(
-        "another process writes to {0}: it has not let go of it in time; only one pod may use a volume"
-    )]
+    /// Another process holds the store.
+    #[error("another process still uses {0}: make sure that only one pod uses the volume")]
     Held(PathBuf),
-    /// It is a `SQLite` file of something else.
-    #[error("{0} is not a store of Symbolon: mount an empty volume, or the right one")]
+    /// The file is a `SQLite` database of another program.
+    #[error("{0} is not a store of Symbolon: mount an empty volume or the right one")]
     Foreign(PathBuf),
-    /// It belongs to another issuer.
+    /// The store belongs to another issuer.
     #[error(
-        "the store belongs to the issuer {found}, not to {wanted}: mount an empty volume (delete the PersistentVolumeClaim if nobody needs its data), or the right one"
+        "the store belongs to the issuer {found}, not to {wanted}: mount an empty volume (delete the PersistentVolumeClaim if its data is no longer needed) or the right one"
     )]
     OtherIssuer {
-        /// Whose it is.
+        /// The issuer in the store.
         found: String,
-        /// Who asks.
+        /// The Identity's issuer.
         wanted: String,
     },
-    /// A newer program has written it.
+    /// A newer release wrote the file.
     #[error(
-        "{0} was written by a newer release of Symbolon: run that, or restore a backup from before the upgrade"
+        "{0} was written by a newer release of Symbolon: run that release, or restore a backup from before the upgrade"
     )]
     Newer(PathBuf),
-    /// It is damaged.
-    #[error("{path} is damaged and was left as it is: restore a backup of it ({words})")]
+    /// The file is damaged.
+    #[error("{path} is damaged and was left as it is: restore a backup ({words})")]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What the check says.
+        /// What `SQLite`'s check reports.
         words: String,
     },
-    /// The file system does not let it be opened or made.
+    /// The file cannot be opened or created.
     #[error("cannot open {path}: {source}")]
     File {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
     /// Any other fault of the database.
-    #[error("the store {path}: {source}")]
+    #[error("the store {path} failed: {source}")]
     Database {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: sqlx::Error,
     },
 }
 
-/// Kinds of faults, as they are counted.
+/// The kinds of faults that metrics count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// No room is left.
+    /// The volume is full.
     Full,
     /// The file system or the file is read-only.
     ReadOnly,
@@ -117,7 +115,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them.
+    /// Every kind.
     pub const ALL: [Self; 5] = [
         Self::Full,
         Self::ReadOnly,
@@ -126,7 +124,7 @@ impl Fault {
         Self::Other,
     ];
 
-    /// The name in metrics.
+    /// Returns the name used in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -137,7 +135,7 @@ impl Fault {
         }
     }
 
-    /// By `SQLite`'s primary result code.
+    /// Classifies an error by `SQLite`'s primary result code.
     fn of(error: &sqlx::Error) -> Self {
         let code = error
             .as_database_error()
@@ -153,7 +151,7 @@ impl Fault {
 }
 
 impl StoreError {
-    /// What it is counted as.
+    /// Returns the kind of fault to count.
     pub fn fault(&self) -> Fault {
         match self {
             Self::Corrupt { .. } => Fault::Corrupt,
@@ -164,19 +162,19 @@ impl StoreError {
     }
 }
 
-/// An open store. While it is held no other process can open it.
+/// An open store. No other process can open the file while it exists.
 pub struct Store {
     connection: SqliteConnection,
     path: PathBuf,
-    /// Locked, and let go of by the kernel however the process ends.
+    /// Holds the lock, which the kernel releases however the process ends.
     _lock: File,
 }
 
 impl Store {
-    /// Opens a file, or makes it; waits for whoever has it for `patience` at most.
+    /// Opens the file or creates it; waits up to `patience` for another process to release it.
     ///
     /// # Errors
-    /// Where it cannot be used: nothing was written then.
+    /// Why the store cannot be used; nothing was written then.
     pub async fn open(path: &Path, patience: Duration) -> Result<Self, StoreError> {
         let lock = lock(path, patience).await?;
         let is_new = own_file(path).map_err(|source| StoreError::File {
@@ -186,7 +184,7 @@ impl Store {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .foreign_keys(true)
-            // In WAL a commit under NORMAL may be undone by a loss of power: a used code would be good again.
+            // With NORMAL in WAL mode, a power failure could undo a commit and make a used code valid again.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY);
         let opened = options.disable_statement_logging().connect().await;
@@ -202,7 +200,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Whether what is there is ours and sound; reads alone.
+    /// Checks that the file is ours and sound. Reads only.
     async fn examine(&mut self) -> Result<(), StoreError> {
         let check: String = self.ask("PRAGMA quick_check(1)").await?;
         if check != "ok" {
@@ -215,7 +213,7 @@ impl Store {
         let tables: i64 = self
             .ask("SELECT count(*) FROM sqlite_master WHERE name NOT LIKE '\\_sqlx%' ESCAPE '\\'")
             .await?;
-        // One that ended in the middle of the first migration has no table yet.
+        // A file whose first migration was interrupted has no table yet.
         if mark != APPLICATION && tables > 0 {
             return Err(StoreError::Foreign(self.path.clone()));
         }
@@ -233,7 +231,7 @@ impl Store {
     }
 
     async fn migrate(&mut self) -> Result<(), StoreError> {
-        // A write-ahead log: it stays so in the file.
+        // The file remembers that it uses a write-ahead log.
         let _: String = self.ask("PRAGMA journal_mode = WAL").await?;
         let steps = MIGRATIONS.map(|(version, name, sql)| {
             let sql = AssertSqlSafe(sql).into_sql_str();
@@ -255,11 +253,11 @@ impl Store {
         })
     }
 
-    /// Binds a new store to an Identity, or makes sure that it is that Identity's. One that was created anew, or bears
-    /// another name, goes on with it: the issuer is what counts.
+    /// Binds a new store to an Identity, or checks that it is bound to the Identity's issuer. A recreated or renamed
+    /// Identity keeps its store: only the issuer counts.
     ///
     /// # Errors
-    /// It belongs to another issuer.
+    /// The store belongs to another issuer.
     pub async fn bind(&mut self, holder: &Holder, now: Timestamp) -> Result<(), StoreError> {
         let known: Option<(String, String, String, String)> =
             sqlx::query_as("SELECT issuer, namespace, name, uid FROM store WHERE only = 1")
@@ -281,9 +279,9 @@ impl Store {
                 });
             }
             Some(known) => {
-                info!(before = %known.uid, now = %holder.uid, "the store goes on with the Identity that has its issuer now");
+                info!(before = %known.uid, now = %holder.uid, "store bound to a recreated or renamed Identity of the same issuer");
             }
-            None => info!(issuer = holder.issuer, "a new store"),
+            None => info!(issuer = holder.issuer, "store created"),
         }
         sqlx::query(
             "INSERT INTO store (only, issuer, namespace, name, uid, created_at, written_at) VALUES (1, ?, ?, ?, ?, ?, ?) \
@@ -302,10 +300,10 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a moment, to learn whether it can.
+    /// Writes the current time, to learn whether the store is writable.
     ///
     /// # Errors
-    /// It cannot.
+    /// Why it is not.
     pub async fn probe(&mut self, now: Timestamp) -> Result<(), StoreError> {
         sqlx::query("UPDATE store SET written_at = ? WHERE only = 1")
             .bind(now.to_string())
@@ -315,7 +313,7 @@ impl Store {
             .map_err(|source| failed(&self.path, source))
     }
 
-    /// Bytes of the file and its log.
+    /// Returns the size of the file and its write-ahead log in bytes.
     pub fn size(&self) -> u64 {
         let mut log = self.path.clone().into_os_string();
         log.push("-wal");
@@ -323,10 +321,10 @@ impl Store {
         of(&self.path) + of(Path::new(&log))
     }
 
-    /// Writes the log into the file and lets go of both.
+    /// Writes the log into the file and closes both.
     ///
     /// # Errors
-    /// The log stays, and is read at the next start.
+    /// If it fails, the log remains, and the next start reads it.
     pub async fn close(self) -> Result<(), StoreError> {
         let closed = self.connection.close().await;
         closed.map_err(|source| failed(&self.path, source))
@@ -352,8 +350,8 @@ fn failed(path: &Path, source: sqlx::Error) -> StoreError {
     }
 }
 
-/// Makes the file for its owner alone, or closes it to others: SQLite would go by the umask, and gives the files beside
-/// it the rights of this one. Whether it holds nothing yet.
+/// Creates the file with mode 0600, or restricts an existing one: SQLite would follow the umask, and gives the files
+/// beside it the mode of this one. Returns whether the file is empty.
 fn own_file(path: &Path) -> std::io::Result<bool> {
     let file = OpenOptions::new()
         .create(true)
@@ -364,7 +362,7 @@ fn own_file(path: &Path) -> std::io::Result<bool> {
         .open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
-        return Err(std::io::Error::other("it is not a regular file"));
+        return Err(std::io::Error::other("not a regular file"));
     }
     if found.permissions().mode() & 0o077 != 0 {
         file.set_permissions(Permissions::from_mode(PRIVATE))?;
@@ -372,7 +370,7 @@ fn own_file(path: &Path) -> std::io::Result<bool> {
     Ok(found.len() == 0)
 }
 
-/// A volume that one node may mount is no lock: two pods of that node would share it.
+/// Locks the store. The volume itself is no lock: two pods on one node can mount it.
 async fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
     let mut name = path.to_owned().into_os_string();
     name.push(".lock");
@@ -398,7 +396,7 @@ async fn lock(path: &Path, patience: Duration) -> Result<File, StoreError> {
             Err(TryLockError::Error(source)) => return Err(fault(source)),
         }
         if told.is_none_or(|told: Instant| told.elapsed() >= TELL_EVERY) {
-            warn!(path = %path.display(), "another process has the store: waiting for it to end");
+            warn!(path = %path.display(), "store in use by another process, waiting for it to end");
             told = Some(Instant::now());
         }
         tokio::time::sleep(TRY_EVERY).await;

@@ -1,4 +1,4 @@
-//! A file that is opened, closed, opened again, and everything that must be refused, with what is there left as it is.
+//! Opening, closing and reopening a store, and all that must be refused without changing the file.
 
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
@@ -23,7 +23,7 @@ async fn open(path: &Path) -> Result<Store, StoreError> {
     Store::open(path, Duration::ZERO).await
 }
 
-/// A store that is bound, and closed again.
+/// Creates a store, binds it and closes it.
 async fn made(path: &Path) {
     let mut store = open(path).await.unwrap();
     store.bind(&holder("https://a", "1"), now()).await.unwrap();
@@ -40,9 +40,9 @@ async fn run(path: &Path, sql: &str) {
     connection.close().await.unwrap();
 }
 
-/// A volume may be open to others, and a backup may have been put there by somebody else's umask.
+/// A volume may be open to other users, and a restored backup may have another umask.
 #[tokio::test]
-async fn nobody_but_its_owner_reads_it() {
+async fn only_its_owner_can_read_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("symbolon.db");
     let modes = || {
@@ -62,7 +62,7 @@ async fn nobody_but_its_owner_reads_it() {
 }
 
 #[tokio::test]
-async fn what_was_written_is_there_when_it_is_opened_again() {
+async fn data_remains_when_the_store_is_reopened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("symbolon.db");
     made(&path).await;
@@ -75,13 +75,13 @@ async fn what_was_written_is_there_when_it_is_opened_again() {
         let created: String = store.ask("SELECT created_at FROM store").await.unwrap();
         assert_eq!(created, NOW);
         let known: String = store.ask("SELECT uid FROM store").await.unwrap();
-        assert_eq!(known, uid, "an Identity that was created anew goes on");
+        assert_eq!(known, uid, "a recreated Identity keeps its store");
         store.close().await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn it_keeps_what_was_committed() {
+async fn a_commit_is_durable() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open(&folder.path().join("symbolon.db")).await.unwrap();
     let journal: String = store.ask("PRAGMA journal_mode").await.unwrap();
@@ -107,7 +107,7 @@ async fn the_store_of_another_issuer_is_refused() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_a_strange_file_and_a_damaged_one_are_refused_and_left_as_they_are() {
+async fn newer_foreign_and_damaged_files_are_refused_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let newer = folder.path().join("newer.db");
     made(&newer).await;
@@ -149,7 +149,7 @@ async fn a_newer_schema_a_strange_file_and_a_damaged_one_are_refused_and_left_as
 }
 
 #[tokio::test]
-async fn one_process_has_it_and_the_next_waits_for_its_end() {
+async fn a_second_process_waits_until_the_first_closes_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("symbolon.db");
     let first = open(&path).await.unwrap();
@@ -164,12 +164,12 @@ async fn one_process_has_it_and_the_next_waits_for_its_end() {
 }
 
 #[tokio::test]
-async fn a_volume_that_cannot_be_written_to_says_so() {
+async fn a_read_only_volume_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("symbolon.db");
     made(&path).await;
     let mut store = open(&path).await.unwrap();
-    // As full as a file can be told to be.
+    // Makes writes fail, as on a read-only volume.
     let _: i64 = store
         .ask("PRAGMA query_only = 1; SELECT 1")
         .await
@@ -181,11 +181,12 @@ async fn a_volume_that_cannot_be_written_to_says_so() {
 }
 
 #[tokio::test]
-async fn a_fifo_or_a_device_in_the_place_of_a_file_is_not_waited_for() {
+async fn opening_a_fifo_or_a_device_fails_at_once() {
     let folder = tempfile::tempdir().unwrap();
     for (name, in_the_way) in [("a.db", "a.db"), ("b.db", "b.db.lock")] {
         let fifo = folder.path().join(in_the_way);
-        // Not by a program: a child would hold the locks of tests that run beside until it is one.
+        // Do not use a program for this: a forked child would hold the locks of tests that run in parallel until it
+        // executes.
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         let kind = rustix::fs::FileType::Fifo;
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
