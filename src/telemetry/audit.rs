@@ -1,8 +1,8 @@
-//! Audit events: each issue, refusal and revocation as one structured event with who, what, client, token id and
-//! reason. They are log events of the target `audit`, so that they can be kept apart and kept longer.
+//! Audit events: one structured event for each issue, refusal and revocation, with caller, action, client, token ID and
+//! reason. They are log events with the target `audit`, so that they can be stored apart and for longer.
 //!
-//! No function here takes a token or a secret. What callers sent and nothing verified comes in as [`Unverified`], which
-//! shows its length and a hash; a field that shows a caller's text says here on what condition.
+//! No function here takes a token or a secret. Unverified text of a caller is an [`Unverified`], which shows only its
+//! length and a hash. The docs of a field that shows a caller's text state the condition for that.
 
 use std::fmt::{self, Display, Write as _};
 use std::net::IpAddr;
@@ -12,27 +12,27 @@ use super::Unverified;
 /// The target of audit events.
 pub const TARGET: &str = "audit";
 
-/// The longest name of a user that is written, in characters: those of service accounts are longer than most, and must
-/// be whole.
+/// The longest user name that is written, in characters: names of service accounts are longer than most, and must not
+/// be cut.
 const LONGEST_USER: usize = 512;
 
-/// Where a request came from.
+/// The origin of a request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Origin<'a> {
-    /// The other end of the connection; behind a trusted proxy, the address that it forwards.
+    /// The address of the peer; behind a trusted proxy, the address that the proxy forwards.
     pub peer: Option<IpAddr>,
-    /// The caller's `X-Request-Id`, if it has the form of one.
+    /// The caller's `X-Request-Id`, if it has the form of a request ID.
     pub request_id: Option<RequestId<'a>>,
-    /// The trace that the caller is in (W3C Trace Context), if any: 32 hexadecimal digits.
+    /// The caller's trace ID (W3C Trace Context), if any: 32 hexadecimal digits.
     pub trace_id: Option<&'a str>,
 }
 
-/// What a caller sent as the id of its request.
+/// The request ID that a caller sent.
 #[derive(Clone, Copy, Debug)]
 pub enum RequestId<'a> {
-    /// It has a form in which proxies make them, and is not a secret that the server knows: shown as it is.
+    /// Has a form that proxies use and is not a secret known to the server: shown as it is.
     Id(&'a str),
-    /// It could be anything.
+    /// Any other text.
     Unverified(Unverified<'a>),
 }
 
@@ -52,7 +52,7 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// Writes an event of the server: the fields of the origin are the same for all.
+/// Writes an event of the server, with the same origin fields for all.
 macro_rules! event_of_request {
     ($level:ident, $origin:expr, $($fields:tt)*) => {{
         let origin: &Origin<'_> = $origin;
@@ -68,26 +68,26 @@ macro_rules! event_of_request {
     }};
 }
 
-/// A token that was issued.
+/// An issued token.
 #[derive(Clone, Copy, Debug)]
 pub struct Issued<'a> {
-    /// Its `jti`.
+    /// The token's `jti`.
     pub token_id: &'a str,
     /// The client.
     pub client_id: &'a str,
-    /// Whom the token acts as.
+    /// The subject that the token acts as.
     pub subject: &'a str,
-    /// `grant_type`.
+    /// The `grant_type`.
     pub grant: &'static str,
     /// How the client authenticated.
     pub method: &'static str,
-    /// What it allows.
+    /// The granted scopes.
     pub scope: &'a str,
-    /// When it ends, in seconds from now.
+    /// The lifetime in seconds.
     pub expires_in: i64,
 }
 
-/// A token was issued.
+/// Records that a token was issued.
 pub fn issued(origin: &Origin<'_>, token: &Issued<'_>) {
     event_of_request!(
         info,
@@ -103,18 +103,18 @@ pub fn issued(origin: &Origin<'_>, token: &Issued<'_>) {
     );
 }
 
-/// A token was revoked.
+/// A revoked token.
 #[derive(Clone, Copy, Debug)]
 pub struct Revoked<'a> {
-    /// Its public id.
+    /// The token's public ID.
     pub token_id: &'a str,
-    /// The client that asked.
+    /// The client that revoked it.
     pub client_id: &'a str,
     /// The object that the token was issued for, `<namespace>/<name>`.
     pub owner: &'a str,
 }
 
-/// A token was revoked, and that is durable.
+/// Records that a token was revoked and that the revocation is durable.
 pub fn revoked(origin: &Origin<'_>, token: &Revoked<'_>) {
     event_of_request!(
         info,
@@ -126,36 +126,36 @@ pub fn revoked(origin: &Origin<'_>, token: &Revoked<'_>) {
     );
 }
 
-/// The client that a caller says it is, without proof.
+/// The client ID that a caller sent without proof.
 #[derive(Clone, Copy, Debug)]
 pub struct Claimed<'a> {
-    /// What it sent.
+    /// The text that was sent.
     pub sent: Unverified<'a>,
-    /// Whether that is the `client_id` of an existing client: only then is it shown.
+    /// Whether a client has this `client_id`: only then the text is shown.
     pub is_client: bool,
 }
 
-/// Something that was asked for and refused.
+/// A refused request.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused<'a> {
-    /// What was asked for: the endpoint.
+    /// The endpoint.
     pub action: &'static str,
-    /// Why, by a closed list.
+    /// The reason, from a closed list.
     pub reason: &'static str,
-    /// The client, if it has authenticated.
+    /// The client, if it was authenticated.
     pub client_id: Option<&'a str>,
-    /// Who it says it is, if not.
+    /// The client ID that was sent, if the client was not authenticated.
     pub claimed: Option<Claimed<'a>>,
-    /// The public id of the token that was presented: 16 base62 characters of a reference token whose checksum is right,
-    /// or the `jti` of a JWT whose signature is.
+    /// The public ID of the presented token: the 16 base62 characters of a reference token with a valid checksum, or
+    /// the `jti` of a JWT with a valid signature.
     pub token_id: Option<&'a str>,
 }
 
-/// A request was refused.
+/// Records that a request was refused.
 pub fn refused(origin: &Origin<'_>, refusal: &Refused<'_>) {
     let claimed = refusal.claimed;
     let named = claimed.filter(|it| it.is_client).map(|it| it.sent.text());
-    // A name that exists costs as much time as one that does not.
+    // Always compute the hash: an existing name must take as much time as an unknown one.
     let hash = claimed.and_then(|it| it.sent.hash());
     event_of_request!(
         warn,
@@ -176,15 +176,15 @@ pub fn refused(origin: &Origin<'_>, refusal: &Refused<'_>) {
 /// Refusals that were not written one by one, since there were too many.
 #[derive(Clone, Copy, Debug)]
 pub struct Suppressed<'a> {
-    /// Whose they were: an address, an IPv6 network, `others`; none where the server has no address.
+    /// The peers: an address, an IPv6 network, or `others`; `None` if the server has no address.
     pub peer: Option<&'a str>,
-    /// The client, if it had authenticated.
+    /// The client, if it was authenticated.
     pub client_id: Option<&'a str>,
-    /// How many there were at least.
+    /// The number of refusals, at least.
     pub count: u64,
 }
 
-/// Refusals were left out since then.
+/// Records that refusals were not written since `since`.
 pub fn suppressed(suppressed: &Suppressed<'_>, since: impl Display) {
     tracing::warn!(
         target: TARGET,
@@ -196,10 +196,10 @@ pub fn suppressed(suppressed: &Suppressed<'_>, since: impl Display) {
     );
 }
 
-/// What the operator did to a secret or token of an OAuthClient or a ServiceAccessToken.
+/// What the operator did to a token or client secret of an OAuthClient or a ServiceAccessToken.
 #[derive(Clone, Copy, Debug)]
 pub struct Turned<'a> {
-    /// What it did, as `credential_issued`.
+    /// The event, such as `credential_issued`.
     pub event: &'static str,
     /// The object's kind.
     pub kind: &'a str,
@@ -209,15 +209,15 @@ pub struct Turned<'a> {
     pub name: &'a str,
     /// The client, if it is known.
     pub client_id: Option<&'a str>,
-    /// The public id of the secret or token.
+    /// The public ID of the token or client secret.
     pub token_id: &'a str,
-    /// Why, by a closed list.
+    /// The reason, from a closed list.
     pub cause: &'a str,
-    /// Who created the object, as its status says.
+    /// The user who created the object, as recorded in its status.
     pub created_by: &'a str,
 }
 
-/// A secret or token of an object came, or is to go.
+/// Records that an object's token or client secret was issued, or is to end.
 pub fn turned(turned: &Turned<'_>) {
     tracing::info!(
         target: TARGET,
@@ -232,7 +232,7 @@ pub fn turned(turned: &Turned<'_>) {
     );
 }
 
-/// The name of a user, cut, with nothing in it that could end a line or deceive an eye wherever it is shown later.
+/// A user name, cut and escaped: it cannot end a line or mislead a reader wherever it is shown.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_a_user_cannot_end_a_line_or_deceive_an_eye() {
+    fn a_user_name_cannot_end_a_line_or_mislead_a_reader() {
         for (sent, written) in [
             ("blue.shop", "blue.shop"),
             ("a\nb\r\0", "a\\u{a}b\\u{d}\\u{0}"),

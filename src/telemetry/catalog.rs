@@ -1,6 +1,6 @@
-//! What a program measures: a registry that also knows, of every metric, what the documentation says of it.
+//! A metrics registry that also knows the documentation of each metric.
 //!
-//! A metric is described where it is registered, so that the reference, the alerts and the dashboard can be compared
+//! A metric is described where it is registered, so that tests can compare the reference, the alerts and the dashboard
 //! with what is exported.
 
 use std::fmt;
@@ -8,10 +8,10 @@ use std::fmt;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::{Metric, Registry};
 
-/// What samples of a metric mean.
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
-    /// Only grows; its samples end in `_total`.
+    /// Only grows; its sample ends in `_total`.
     Counter,
     /// Goes up and down.
     Gauge,
@@ -20,7 +20,7 @@ pub enum Type {
 }
 
 impl Type {
-    /// As Prometheus calls it.
+    /// Returns the name that Prometheus uses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -30,16 +30,16 @@ impl Type {
     }
 }
 
-/// What is said of one metric.
+/// The documentation of one metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
-    /// Its name, as it is asked for: a counter's with `_total`.
+    /// The name used in queries: a counter's ends in `_total`.
     pub name: String,
-    /// What its samples mean.
+    /// The type.
     pub kind: Type,
-    /// Names of its labels; the values of each are of a closed set.
+    /// The label names; the values of each label are a closed set.
     pub labels: &'static [&'static str],
-    /// What it says.
+    /// The help text.
     pub help: &'static str,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Catalog {
 }
 
 impl Catalog {
-    /// An empty one; every name begins with `prefix` and an underscore.
+    /// Creates an empty catalog; every metric name starts with `prefix` and an underscore.
     pub(super) fn new(prefix: &'static str) -> Self {
         Self {
             registry: Registry::with_prefix(prefix),
@@ -61,7 +61,7 @@ impl Catalog {
         }
     }
 
-    /// Adds a counter, named without `_total`.
+    /// Adds a counter. `name` has no `_total`.
     pub(super) fn counter(
         &mut self,
         name: &'static str,
@@ -112,12 +112,12 @@ impl Catalog {
         self.registry.register(name, help, metric);
     }
 
-    /// What there is, in the order of addition.
+    /// Returns the description of each metric, in the order of registration.
     pub(super) fn described(&self) -> &[Described] {
         &self.described
     }
 
-    /// Every sample, as `OpenMetrics` text.
+    /// Encodes every sample as `OpenMetrics` text.
     pub(super) fn encode(&self) -> Result<String, fmt::Error> {
         let mut out = String::with_capacity(16 << 10);
         text::encode(&mut out, &self.registry)?;
@@ -125,5 +125,5 @@ impl Catalog {
     }
 }
 
-/// The media type of what [`Catalog::encode`] makes.
+/// The media type of the text that [`Catalog::encode`] returns.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

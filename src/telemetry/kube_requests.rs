@@ -1,6 +1,6 @@
-//! What the API server is asked: how often, with which outcome, how long until the head of its answer.
+//! Metrics of requests to the Kubernetes API: count, outcome, and time until the response head.
 //!
-//! Everything that goes through a client is counted, watches too; those end with the head of their answer here.
+//! Every request of a client counts, watches too; the measured time of a watch ends with its response head.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use super::catalog::Catalog;
 
-/// Seconds: from an answer out of a cache to one from a busy API server.
+/// In seconds: from a response out of a cache to one from a busy API server.
 const BUCKETS: [f64; 10] = [0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
 
-/// The methods that we use; anything else is `other`.
+/// The methods that the program uses; any other is `other`.
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "other"];
 
-/// What an answer means to who asked.
+/// What a response means to the caller.
 const OUTCOMES: [&str; 6] = [
     "ok",
     "conflict",
@@ -29,7 +29,7 @@ const OUTCOMES: [&str; 6] = [
 type Labels = [(&'static str, &'static str); 2];
 type Durations = Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>;
 
-/// Counts requests. A copy counts into the same.
+/// Counts requests. Clones count into the same metrics.
 #[derive(Clone, Debug)]
 pub struct KubeRequests {
     requests: Family<Labels, Counter>,
@@ -50,19 +50,19 @@ impl KubeRequests {
         catalog.counter(
             "kube_requests",
             &["method", "outcome"],
-            "Requests to the Kubernetes API: ok (2xx and 3xx; 404 too: not there is an answer), conflict (409), throttled (429), refused (other 4xx), failed (5xx), unreachable",
+            "Requests to the Kubernetes API by outcome: ok (2xx, 3xx and 404), conflict (409), throttled (429), refused (other 4xx), failed (5xx), unreachable",
             &requests,
         );
         catalog.histogram(
             "kube_request_duration_seconds",
             &["method"],
-            "Time from a request to the Kubernetes API to the head of its answer",
+            "Time from a request to the Kubernetes API to the head of its response",
             &took,
         );
         Self { requests, took }
     }
 
-    /// A request was answered with a status, or not at all.
+    /// Counts a request that was answered with `status`, or not at all.
     pub fn answered(&self, method: &str, status: Option<u16>, took: Duration) {
         let method = METHODS.into_iter().find(|it| *it == method);
         let method = method.unwrap_or("other");
@@ -79,7 +79,7 @@ impl KubeRequests {
 const fn outcome(status: Option<u16>) -> &'static str {
     match status {
         None => "unreachable",
-        // 101: a connection was upgraded. 404: what is asked for is not there, which is an answer.
+        // 101: the connection was upgraded. 404: the absence of an object is a valid answer.
         Some(100..=399 | 404) => "ok",
         Some(409) => "conflict",
         Some(429) => "throttled",
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_counted_as_what_it_means() {
+    fn a_response_is_counted_by_its_meaning() {
         for (status, right) in [
             (Some(200), "ok"),
             (Some(404), "ok"),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_of_nobody_makes_no_series() {
+    fn an_unknown_method_creates_no_series() {
         let mut catalog = Catalog::new("it");
         let requests = KubeRequests::register(&mut catalog);
         requests.answered("BREW", Some(418), Duration::ZERO);

@@ -1,6 +1,7 @@
-//! Metrics in Prometheus' text form. Every label comes from a closed set: nothing that a caller sends makes a series.
+//! The server's metrics, in Prometheus' text format. Every label value comes from a closed set: nothing that a caller
+//! sends creates a series.
 //!
-//! What is counted at every request is resolved once, so that counting is an addition.
+//! Counters of each request are resolved once at the start, so that counting is one addition.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -14,12 +15,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::KubeRequests;
 use super::catalog::{Catalog, Described};
 
-/// Seconds: from a look-up in memory to a write through the Kubernetes API.
+/// In seconds: from a look-up in memory to a write through the Kubernetes API.
 const BUCKETS: [f64; 12] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0,
 ];
 
-/// What a request was for.
+/// The endpoint of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(usize)]
 pub enum Endpoint {
@@ -27,13 +28,13 @@ pub enum Endpoint {
     Discovery,
     /// The JWK Set.
     Jwks,
-    /// RFC 6749 section 3.2.
+    /// The token endpoint (RFC 6749 section 3.2).
     Token,
-    /// RFC 7662.
+    /// Token introspection (RFC 7662).
     Introspection,
-    /// RFC 7009.
+    /// Token revocation (RFC 7009).
     Revocation,
-    /// Answers to gateways.
+    /// The token check for gateways.
     CheckToken,
     /// Anything else.
     Other,
@@ -50,7 +51,7 @@ impl Endpoint {
         Self::Other,
     ];
 
-    /// The name in metrics and audit events.
+    /// Returns the name used in metrics and audit events.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Discovery => "discovery",
@@ -66,7 +67,7 @@ impl Endpoint {
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// Why a request or connection is turned away.
+/// Why a request or connection is shed.
 const SHED: [&str; 12] = [
     "requests",
     "requests_per_peer",
@@ -82,32 +83,32 @@ const SHED: [&str; 12] = [
     "tls_handshake",
 ];
 
-/// Why the store fails.
+/// Why an operation of the store failed.
 const STORE: [&str; 5] = ["full", "read_only", "corrupt", "io", "other"];
 
 type Label = (&'static str, &'static str);
-/// One label whose name belongs to the metric.
+/// A counter with one label, whose name belongs to the metric.
 type Labelled = Family<[Label; 1], Counter>;
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// What is only known when somebody asks.
+/// Values sampled when metrics are scraped.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scrape {
     /// Objects in the directory by kind.
     pub objects: [(&'static str, usize); 5],
     /// Owners of tokens and secrets by kind and state.
     pub tokens: Vec<(&'static str, &'static str, usize)>,
-    /// Tokens and secrets that end within a time, by its name.
+    /// Tokens and secrets that expire within a period, by the period's name.
     pub ending: Vec<(&'static str, usize)>,
-    /// When the first token or secret of a kind ends, in seconds since 1970.
+    /// When the first token or secret of a kind expires, in seconds since 1970.
     pub soonest_ends: Vec<(&'static str, i64)>,
     /// Signing keys by phase.
     pub keys: Vec<(&'static str, usize)>,
-    /// How long the youngest signing key at work has been so, in seconds.
+    /// How long the youngest active signing key has been active, in seconds.
     pub key_age: f64,
-    /// How long ago the oldest watch was last heard of, in seconds.
+    /// How long ago the oldest watch last received anything, in seconds.
     pub snapshot_age: f64,
-    /// Listed namespaces that the API server refuses to show.
+    /// Configured namespaces that the API server denies access to.
     pub refused_namespaces: usize,
     /// Whether the server is ready.
     pub ready: bool,
@@ -205,7 +206,7 @@ fn request_metrics(
     catalog.counter(
         "requests",
         &["endpoint", "status"],
-        "Requests by endpoint and class of the answer's status",
+        "Requests by endpoint and class of the response status",
         &requests,
     );
     let constructor: fn() -> Histogram = || Histogram::new(BUCKETS);
@@ -213,7 +214,7 @@ fn request_metrics(
     catalog.histogram(
         "request_duration_seconds",
         &["endpoint"],
-        "Time from the head of a request to its answer",
+        "Time from the head of a request to its response",
         &durations,
     );
     let counters = |endpoint: Endpoint| {
@@ -228,7 +229,7 @@ fn request_metrics(
 }
 
 impl Metrics {
-    /// What requests count.
+    /// Registers what requests count.
     fn register_events(&mut self) {
         let catalog = &mut self.catalog;
         catalog.counter(
@@ -240,224 +241,224 @@ impl Metrics {
         catalog.counter(
             "token_requests_refused",
             &["error"],
-            "Refused requests of authenticated clients for a token, by the error of RFC 6749",
+            "Token requests of authenticated clients that were refused, by OAuth error code",
             &self.refused,
         );
         catalog.counter(
             "introspections",
             &["outcome"],
-            "Introspections: active, or why not",
+            "Token introspections by outcome: active, or the reason why not",
             &self.introspections,
         );
         catalog.counter(
             "token_checks",
             &["outcome"],
-            "Answers to gateways: passed, or why not",
+            "Token checks for gateways by outcome: passed, or the reason why not",
             &self.checks,
         );
         catalog.counter(
             "revocations",
             &["outcome"],
-            "Revocations by outcome",
+            "Token revocations by outcome",
             &self.revocations,
         );
         catalog.counter(
             "client_auth_failures",
             &["reason"],
-            "Failed client authentications",
+            "Failed client authentications by reason",
             &self.auth_failures,
         );
         catalog.counter(
             "shed",
             &["cause"],
-            "Requests and connections turned away since there were too many, and connections ended for others (idle, memory, files) or since the peer did not take its answers (unread)",
+            "Requests and connections refused because there were too many, and connections closed to make room (idle, memory, files) or because the peer did not read its responses (unread)",
             &self.shed,
         );
         catalog.counter(
             "audit_suppressed",
             &[],
-            "Refusals that were not written one by one to the audit log, since there were too many: events refusals_suppressed tell whose",
+            "Refusals not written to the audit log one by one because there were too many; refusals_suppressed events name their peers",
             &self.audit_suppressed,
         );
         catalog.counter(
             "use_reports_dropped",
             &["cause"],
-            "Reports of last use that were left to a later use: too many waited (full), or too many of one namespace (namespace)",
+            "Reports of last use that were dropped until the next use: too many were waiting in total (full) or for one namespace (namespace)",
             &self.uses_left_out,
         );
         catalog.counter(
             "log_lines_dropped",
             &[],
-            "Log lines that were left out: the reader of the log was too slow, or libraries wrote too many",
+            "Log lines dropped because the reader of the log was too slow or libraries wrote too many",
             &self.dropped_log_lines,
         );
     }
 
-    /// What is so when somebody asks.
+    /// Registers gauges sampled at scrape time.
     fn register_state(&mut self) {
         let catalog = &mut self.catalog;
         catalog.gauge("connections", &[], "Open connections", &self.connections);
         catalog.gauge(
             "directory_objects",
             &["kind"],
-            "Objects known",
+            "Objects in the server's directory by kind",
             &self.objects,
         );
         catalog.gauge(
             "tokens",
             &["kind", "state"],
             "ServiceAccessTokens and OAuthClients of this Identity by the state of their newest token or secret: live, \
-             expiring (less than a tenth of its life is left, or half of rotation.renewBefore), expired, revoked (or \
-             disabled), waiting (none yet); looked at once a minute",
+             expiring (less than a tenth of its lifetime or half of rotation.renewBefore is left), expired, revoked (or \
+             disabled), waiting (none yet); counted at most once a minute",
             &self.tokens,
         );
         catalog.gauge(
             "tokens_ending",
             &["within"],
-            "Newest tokens and secrets that end within a time, and have not",
+            "Newest tokens and secrets that expire within a period",
             &self.ending,
         );
         catalog.gauge(
             "tokens_soonest_end_timestamp_seconds",
             &["kind"],
-            "When the first of the newest tokens or secrets that have not ended does, in seconds since 1970; absent where none ends",
+            "Earliest expiry of the newest tokens or secrets that have not expired, in seconds since 1970; absent if none expires",
             &self.soonest_ends,
         );
         catalog.gauge(
             "signing_keys",
             &["phase"],
-            "Signing keys: waiting (published ahead), active, retiring",
+            "Signing keys by phase: waiting (published ahead), active, retiring",
             &self.keys,
         );
         catalog.gauge(
             "signing_key_active_seconds",
             &[],
-            "How long the youngest signing key at work has been so",
+            "Time since the youngest active signing key became active",
             &self.key_age,
         );
         catalog.gauge(
             "snapshot_age_seconds",
             &[],
-            "How long ago the oldest watch was last heard of",
+            "Time since the oldest watch last received anything",
             &self.snapshot_age,
         );
         catalog.gauge(
             "refused_namespaces",
             &[],
-            "Listed namespaces that the API server refuses to show, at least in part: after three minutes nothing of them is served",
+            "Configured namespaces that the API server denies access to, at least in part; their objects are not served after three minutes",
             &self.refused_namespaces,
         );
         catalog.gauge("ready", &[], "1 if the server is ready", &self.ready);
         catalog.gauge(
             "store_size_bytes",
             &[],
-            "The store and its log; 0 without a store",
+            "Size of the store and its write-ahead log; 0 without a store",
             &self.store_bytes,
         );
         catalog.gauge(
             "store_writable",
             &[],
-            "1 if the store could be written to the last time; 0 without a store",
+            "1 if the last write to the store succeeded; 0 without a store",
             &self.store_writable,
         );
         catalog.counter(
             "store_errors",
             &["cause"],
-            "Failed uses of the store: full, read_only, corrupt, io, other",
+            "Failed operations of the store by cause: full, read_only, corrupt, io, other",
             &self.store_errors,
         );
     }
 
-    /// Notes how large the store is, and whether it could be written to.
+    /// Records the size of the store and whether it is writable.
     pub fn store(&self, bytes: u64, is_writable: bool) {
         self.store_bytes.set(bytes.try_into().unwrap_or(i64::MAX));
         self.store_writable.set(is_writable.into());
     }
 
-    /// Counts a failed use of the store.
+    /// Counts a failed operation of the store.
     pub fn store_failed(&self, cause: &'static str) {
         self.store_errors.get_or_create(&[("cause", cause)]).inc();
     }
 
-    /// What is measured.
+    /// Returns the description of each metric.
     pub fn described(&self) -> &[Described] {
         self.catalog.described()
     }
 
-    /// Where requests to the API server are counted.
+    /// Returns the metrics of requests to the API server.
     pub const fn kube(&self) -> &KubeRequests {
         &self.kube
     }
 
-    /// A request was answered.
+    /// Counts an answered request.
     pub fn answered(&self, endpoint: Endpoint, status: u16, took: Duration) {
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
         self.requests[endpoint as usize][class].inc();
         self.durations[endpoint as usize].observe(took.as_secs_f64());
     }
 
-    /// A token was issued.
+    /// Counts an issued token.
     pub fn issued(&self, grant: &'static str, algorithm: &'static str) {
         self.issued
             .get_or_create(&[("grant", grant), ("algorithm", algorithm)])
             .inc();
     }
 
-    /// A token was refused to a client that is what it says.
+    /// Counts a token refused to an authenticated client.
     pub fn refused(&self, error: &'static str) {
         self.refused.get_or_create(&[("error", error)]).inc();
     }
 
-    /// An introspection was answered: `active`, or why not.
+    /// Counts an introspection by outcome: `active`, or the reason why not.
     pub fn introspected(&self, outcome: &'static str) {
         self.introspections
             .get_or_create(&[("outcome", outcome)])
             .inc();
     }
 
-    /// A gateway was answered: `passed`, or why not.
+    /// Counts a token check by outcome: `passed`, or the reason why not.
     pub fn checked(&self, outcome: &'static str) {
         self.checks.get_or_create(&[("outcome", outcome)]).inc();
     }
 
-    /// A revocation was answered.
+    /// Counts a revocation by outcome.
     pub fn revoked(&self, outcome: &'static str) {
         self.revocations
             .get_or_create(&[("outcome", outcome)])
             .inc();
     }
 
-    /// A client was not authenticated.
+    /// Counts a failed client authentication.
     pub fn auth_failed(&self, reason: &'static str) {
         self.auth_failures
             .get_or_create(&[("reason", reason)])
             .inc();
     }
 
-    /// A request or connection was turned away.
+    /// Counts a shed request or connection.
     pub fn shed(&self, cause: &'static str) {
         self.shed.get_or_create(&[("cause", cause)]).inc();
     }
 
-    /// A refusal was not written to the audit log.
+    /// Counts a refusal that was not written to the audit log.
     pub fn audit_suppressed(&self) {
         self.audit_suppressed.inc();
     }
 
-    /// A use was not handed on to be reported.
+    /// Counts a report of last use that was dropped.
     pub fn use_left_out(&self, cause: &'static str) {
         self.uses_left_out.get_or_create(&[("cause", cause)]).inc();
     }
 
-    /// Open connections.
+    /// Returns the gauge of open connections.
     pub const fn connections(&self) -> &Gauge {
         &self.connections
     }
 
-    /// Everything, in Prometheus' text form.
+    /// Encodes all metrics in Prometheus' text format.
     ///
     /// # Errors
-    /// None that is known: writing to memory.
+    /// None in practice: it writes to memory.
     pub fn encode(&self, scrape: &Scrape) -> Result<String, fmt::Error> {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         for (kind, count) in scrape.objects {
@@ -473,7 +474,7 @@ impl Metrics {
             let labels = [("within", within)];
             self.ending.get_or_create(&labels).set(number(count));
         }
-        // What no token has any more is no series any more.
+        // A kind without an expiring token must have no series.
         self.soonest_ends.clear();
         for &(kind, end) in &scrape.soonest_ends {
             self.soonest_ends.get_or_create(&[("kind", kind)]).set(end);
@@ -505,7 +506,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metrics_say_what_happened() {
+    fn every_metric_of_the_server_is_exported() {
         let metrics = Metrics::default();
         metrics.answered(Endpoint::Token, 200, Duration::from_micros(300));
         metrics.answered(Endpoint::Token, 401, Duration::from_micros(30));

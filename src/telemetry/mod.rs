@@ -1,6 +1,6 @@
-//! What the program tells of itself: logs, metrics, traces, audit events.
+//! Telemetry: logs, metrics, traces, audit events.
 //!
-//! Nothing here knows a resource or a protocol, nothing blocks a request, and nothing prints a secret.
+//! This module knows no resource and no protocol, blocks no request and prints no secret.
 
 pub mod audit;
 mod catalog;

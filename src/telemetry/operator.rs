@@ -1,5 +1,5 @@
-//! Metrics of the operator. Labels are of closed sets: kinds, outcomes and reasons, never names, but of Identities:
-//! administrators make those, and they are few.
+//! The operator's metrics. Label values are closed sets: kinds, outcomes and reasons, never names, except names of
+//! Identities: administrators create those, and they are few.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -13,10 +13,10 @@ use prometheus_client::metrics::histogram::Histogram;
 use super::KubeRequests;
 use super::catalog::{Catalog, Described};
 
-/// Seconds: a pass without a write takes about ten milliseconds, one that waits for a busy API server seconds.
+/// In seconds: a pass without a write takes about ten milliseconds, one that waits for a busy API server takes seconds.
 const BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-/// What looks are at.
+/// The kinds of passes.
 const LOOKS: [&str; 6] = [
     "Identity",
     "Scope",
@@ -26,7 +26,7 @@ const LOOKS: [&str; 6] = [
     "Sweep",
 ];
 
-/// Reasons of Events that are there from the start: the first of a series that is born with it would be no increase.
+/// Event reasons that exist from the start: a series that first appears with its first event would show no increase.
 const EVENTS: [&str; 14] = [
     "Issued",
     "Rotated",
@@ -46,31 +46,31 @@ const EVENTS: [&str; 14] = [
 
 type Label = (&'static str, &'static str);
 type Age = Gauge<f64, AtomicU64>;
-/// One label whose values are Identities.
+/// A metric with one label whose values are Identities.
 type ByIdentity<G> = Family<[(&'static str, String); 1], G>;
 
-/// What is only known when somebody asks.
+/// Values sampled when metrics are scraped.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OperatorScrape {
     /// Objects in each lane of the queue.
     pub lanes: Vec<(&'static str, usize)>,
-    /// How long the first of those that are due has waited.
+    /// How long the oldest due object has waited.
     pub waited: Duration,
-    /// How long ago the quietest watch was last heard.
+    /// How long ago the quietest watch last received anything.
     pub watch_age: Duration,
-    /// Listed namespaces that the API server refuses to show.
+    /// Configured namespaces that the API server denies access to.
     pub refused_namespaces: usize,
-    /// Objects by kind and by the reason of `Ready` that was last written or found right.
+    /// Objects by kind and by the reason of `Ready` that was last written or found unchanged.
     pub objects: Vec<(&'static str, &'static str, usize)>,
     /// Pods of each Identity, `<namespace>/<name>`: ready, and wanted.
     pub pods: Vec<(String, i64, i64)>,
-    /// Seconds until a signing key of each Identity, `<namespace>/<name>`, begins to sign.
+    /// Seconds until the next signing key of each Identity, `<namespace>/<name>`, becomes active.
     pub key_rotations: Vec<(String, f64)>,
     /// Log lines that were dropped since the start.
     pub dropped_log_lines: u64,
 }
 
-/// What the operator counts.
+/// All metrics of an operator.
 #[derive(Debug)]
 pub struct OperatorMetrics {
     catalog: Catalog,
@@ -152,89 +152,84 @@ impl OperatorMetrics {
         catalog.counter(
             "passes",
             &["kind", "outcome"],
-            "Looks at objects: ok, or error, which comes again with a growing pause",
+            "Reconciles by outcome: ok, or error (retried with increasing back-off)",
             passes,
         );
-        catalog.histogram(
-            "pass_seconds",
-            &["kind"],
-            "How long looks at objects took",
-            took,
-        );
+        catalog.histogram("pass_seconds", &["kind"], "Duration of reconciles", took);
         catalog.gauge(
             "queue_objects",
             &["lane"],
-            "Objects to be looked at: ready (now), slow (without haste), running, later (at a moment)",
+            "Objects in the queue by lane: ready (due now), slow (low priority), running, later (due at a later time)",
             queue,
         );
         catalog.gauge(
             "queue_oldest_seconds",
             &[],
-            "How long the first object in the lane `ready` has waited",
+            "Waiting time of the oldest object in the lane `ready`",
             waited,
         );
         catalog.gauge(
             "objects",
             &["kind", "reason"],
-            "Objects by the reason of their condition Ready; Unseen: not looked at since this process leads",
+            "Objects by the reason of their condition Ready; Unseen: not reconciled since this process became leader",
             objects,
         );
         catalog.counter(
             "events",
             &["reason"],
-            "What was done or refused, by the reason of the Kubernetes Event",
+            "Actions and refusals by the reason of the Kubernetes Event",
             events,
         );
-        catalog.gauge("leading", &[], "1 if this process writes", leading);
+        catalog.gauge("leading", &[], "1 if this process is the leader", leading);
         catalog.gauge(
             "watch_age_seconds",
             &[],
-            "How long ago the quietest watch was last heard",
+            "Time since the quietest watch last received anything",
             watch_age,
         );
         catalog.gauge(
             "refused_namespaces",
             &[],
-            "Listed namespaces that the API server refuses to show, at least in part: after three minutes nothing of them is looked after",
+            "Configured namespaces that the API server denies access to, at least in part; their objects are not reconciled after three minutes",
             refused_namespaces,
         );
         catalog.gauge(
             "identity_ready_pods",
             &["identity"],
-            "Pods of an Identity (NAMESPACE/NAME) that are ready; absent where the operator runs none. Told by the leader",
+            "Ready pods of an Identity (NAMESPACE/NAME); absent if the operator runs none. Exported by the leader",
             ready_pods,
         );
         catalog.gauge(
             "identity_wanted_pods",
             &["identity"],
-            "Pods that an Identity (NAMESPACE/NAME) should have. Told by the leader",
+            "Wanted pods of an Identity (NAMESPACE/NAME). Exported by the leader",
             wanted_pods,
         );
         catalog.gauge(
             "key_rotation_seconds",
             &["identity"],
-            "How long it is until the next signing key of an Identity (NAMESPACE/NAME) begins to sign; less than 0: overdue. Told by the leader",
+            "Time until the next signing key of an Identity (NAMESPACE/NAME) becomes active; negative if overdue. Exported by the leader",
             key_rotations,
         );
         catalog.counter(
             "log_lines_dropped",
             &[],
-            "Log lines that were left out: the reader of the log was too slow, or libraries wrote too many",
+            "Log lines dropped because the reader of the log was too slow or libraries wrote too many",
             dropped_log_lines,
         );
     }
 
-    /// What is measured.
+    /// Returns the description of each metric.
     pub fn described(&self) -> &[Described] {
         self.catalog.described()
     }
 
-    /// Where requests to the API server are counted.
+    /// Returns the metrics of requests to the API server.
     pub const fn kube(&self) -> &KubeRequests {
         &self.kube
     }
 
-    /// A look at an object of a kind came to its end.
+    /// Counts one reconcile of an object of `kind`.
     pub fn passed(&self, kind: &'static str, is_good: bool, took: Duration) {
         let outcome = if is_good { "ok" } else { "error" };
         self.passes
@@ -245,20 +240,20 @@ impl OperatorMetrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Something was done that people are told of by an Event with this reason, of the documented list.
+    /// Counts an action for which the operator writes an Event with this reason, from the documented list.
     pub fn event(&self, reason: &'static str) {
         self.events.get_or_create(&[("reason", reason)]).inc();
     }
 
-    /// Whether this process leads.
+    /// Records whether this process is the leader.
     pub fn leads(&self, leads: bool) {
         self.leading.set(i64::from(leads));
     }
 
-    /// All of it, as `OpenMetrics` text.
+    /// Encodes all metrics as `OpenMetrics` text.
     ///
     /// # Errors
-    /// None in practice: it is written into memory.
+    /// None in practice: it writes to memory.
     pub fn encode(&self, scrape: &OperatorScrape) -> Result<String, fmt::Error> {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         for &(lane, count) in &scrape.lanes {
@@ -270,7 +265,7 @@ impl OperatorMetrics {
         self.watch_age.set(scrape.watch_age.as_secs_f64());
         self.refused_namespaces
             .set(number(scrape.refused_namespaces));
-        // What no object has any more is no series any more.
+        // A label value without objects must have no series.
         self.ready_pods.clear();
         self.wanted_pods.clear();
         for (identity, ready, wanted) in &scrape.pods {
@@ -302,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_is_told() {
+    fn every_metric_of_the_operator_is_exported() {
         let metrics = OperatorMetrics::default();
         metrics.passed("Scope", true, Duration::from_millis(7));
         metrics.event("Issued");
@@ -341,7 +336,10 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }
-        assert!(!text.contains("Invalid"), "no object has it: {text}");
-        assert!(!text.contains("a/gone"), "it is gone: {text}");
+        assert!(
+            !text.contains("Invalid"),
+            "no object has this reason: {text}"
+        );
+        assert!(!text.contains("a/gone"), "the Identity is gone: {text}");
     }
 }

@@ -1,23 +1,23 @@
-//! How often something may happen: a burst, and then one each period (GCRA). Pure.
+//! A rate limit: a burst, then one event each period (GCRA). Pure.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A rate. What has happened is kept apart, in one number: the time at which everything would be allowed again, in
+/// A rate. The state is one number that the caller stores: the time at which the whole burst is available again, in
 /// milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
-    /// So many at once.
+    /// The largest number of events at once.
     pub burst: u64,
-    /// One more after this long, in milliseconds.
+    /// The time until one more event is allowed, in milliseconds.
     pub period: u64,
 }
 
 impl Rate {
-    /// Counts one at `now`, which counts from any fixed moment.
+    /// Counts one event at `now`, the time since any fixed start.
     ///
     /// # Errors
-    /// How long to wait, if there were too many; that one is not counted.
+    /// The time to wait if there were too many events; this event is not counted.
     pub fn take(self, full_at: &AtomicU64, now: Duration) -> Result<(), Duration> {
         let Self { burst, period } = self;
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX / 2);

@@ -1,4 +1,4 @@
-//! Reads in tests what is logged.
+//! Captures the log in tests.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, Once};
@@ -9,7 +9,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::logs::{self, LogForm};
 
-/// What a thread logs, in the form that the program writes.
+/// The log of one thread, in the program's own form.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -25,15 +25,15 @@ impl Write for Log {
 }
 
 impl Log {
-    /// Collects everything logged on this thread until the guard goes, as JSON.
+    /// Captures everything logged on this thread as JSON until the guard is dropped.
     pub(crate) fn start(&self) -> DefaultGuard {
         self.start_as(LogForm::Json)
     }
 
-    /// The same in another form.
+    /// Captures the log in another form.
     pub(crate) fn start_as(&self, form: LogForm) -> DefaultGuard {
-        // While there is one subscriber alone, an event that another thread meets first is asked of that thread's, and
-        // is off for everybody where that has none.
+        // With a single subscriber, tracing caches an event's state at its first use: another thread without a
+        // subscriber would switch the event off for all threads. A global subscriber prevents that.
         static EVERYTHING: Once = Once::new();
         EVERYTHING.call_once(|| set_global_default(tracing_subscriber::registry()).unwrap());
         let log = self.clone();
@@ -41,12 +41,12 @@ impl Log {
         set_default(tracing_subscriber::registry().with(lines))
     }
 
-    /// Everything, as it was written.
+    /// Returns everything that was written.
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// The lines of the audit log.
+    /// Returns the lines of the audit log.
     pub(crate) fn audit(&self) -> Vec<Value> {
         let text = self.text();
         let lines = text

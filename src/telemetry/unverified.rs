@@ -1,8 +1,8 @@
-//! Text that a caller sent and that nothing vouches for: it may be anything, a secret in the wrong field included.
+//! Unverified text from a caller: it can be anything, even a secret in the wrong field.
 //!
-//! [`Unverified`] cannot be printed. What a log may show of it is its length and a hash under a key that this process
-//! made at random and never writes: equal texts have equal hashes until the process ends, and no one who reads the log
-//! can test a guess. A text is shown as it is only where the caller of an audit function proves it harmless.
+//! [`Unverified`] cannot be printed. A log may show its length and a hash, keyed with a random key that this process
+//! never writes: equal texts have equal hashes until the process ends, and a reader of the log cannot test a guess. The
+//! text itself is shown only if the caller of an audit function proves it harmless.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -10,36 +10,36 @@ use std::sync::LazyLock;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 
-/// The key of this process; `None` if the system has no randomness, and then there are no hashes.
+/// The key of this process; `None` if the system has no randomness, in which case there are no hashes.
 static KEY: LazyLock<Option<hmac::Key>> =
     LazyLock::new(|| hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).ok());
 
-/// Bytes of a hash that are written.
+/// The number of hash bytes that are written.
 const WRITTEN: usize = 8;
 
-/// A text that a caller sent.
+/// A text from a caller.
 #[derive(Clone, Copy)]
 pub struct Unverified<'a>(&'a str);
 
 impl<'a> Unverified<'a> {
-    /// Marks a text as one that a caller sent.
+    /// Marks a text as unverified.
     pub const fn new(text: &'a str) -> Self {
         Self(text)
     }
 
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     pub const fn length(self) -> usize {
         self.0.len()
     }
 
-    /// The first 64 bits of its HMAC-SHA-256 under this process's key, as hexadecimal digits.
+    /// Returns the first 64 bits of the HMAC-SHA-256 under this process's key, in hexadecimal.
     pub fn hash(self) -> Option<String> {
         let tag = hmac::sign(KEY.as_ref()?, self.0.as_bytes());
         let start = tag.as_ref().get(..WRITTEN)?.try_into().ok()?;
         Some(format!("{:016x}", u64::from_be_bytes(start)))
     }
 
-    /// The text itself, for an audit event that may show it.
+    /// Returns the text itself, for an audit event that may show it.
     pub(super) const fn text(self) -> &'a str {
         self.0
     }
@@ -66,7 +66,7 @@ mod tests {
         assert_ne!(
             secret.hash().unwrap(),
             format!("{guess:016x}"),
-            "a guess can be tested without the key"
+            "a guess must not be testable without the key"
         );
         assert_eq!(format!("{secret:?}"), "Unverified(6 bytes)");
     }

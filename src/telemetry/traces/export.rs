@@ -1,4 +1,4 @@
-//! Sends exports over the HTTP client and the TLS that the rest of the program has.
+//! Exports traces with the HTTP client and TLS that the rest of the program uses.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,16 +18,16 @@ use tracing::{info, warn};
 
 use super::{TIMEOUT, TraceError};
 
-/// A collector's answer is a few bytes.
+/// The longest response read; a collector answers with a few bytes.
 const LONGEST_ANSWER: usize = 64 << 10;
-/// After this long without use a connection is closed.
+/// An unused connection is closed after this time.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// An HTTP client with a runtime of its own: the exporter asks it from a plain thread, and until the program's end.
+/// An HTTP client with its own runtime: the exporter calls it from a plain thread, until the program ends.
 pub(super) struct Sender {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     runtime: Runtime,
-    /// Whether the last export failed: what goes on is not told again.
+    /// Whether the last export failed, so that a lasting failure is logged once.
     is_failing: AtomicBool,
 }
 
@@ -60,8 +60,8 @@ impl Sender {
     fn tell(&self, fault: Option<&str>) {
         let failed_before = self.is_failing.swap(fault.is_some(), Ordering::Relaxed);
         match fault {
-            Some(fault) if !failed_before => warn!(fault, "traces cannot be exported"),
-            None if failed_before => info!("traces are exported again"),
+            Some(fault) if !failed_before => warn!(fault, "trace export failed, will retry"),
+            None if failed_before => info!("trace export works again"),
             _ => {}
         }
     }
@@ -76,7 +76,7 @@ impl HttpClient for Sender {
             let body = Limited::new(body, LONGEST_ANSWER).collect().await?;
             Ok::<_, HttpError>(Response::from_parts(head, body.to_bytes()))
         };
-        // A timer is made within the runtime or not at all.
+        // A timer must be created within the runtime.
         let bounded = async { tokio::time::timeout(TIMEOUT, exchange).await };
         let exchange = self.runtime.spawn(bounded);
         let answer = match exchange.await {
@@ -93,7 +93,7 @@ impl HttpClient for Sender {
     }
 }
 
-/// The innermost error, which says what went wrong.
+/// Returns the text of the innermost error, which states the cause.
 fn deepest(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {

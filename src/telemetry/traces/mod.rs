@@ -1,12 +1,13 @@
-//! Traces over OTLP, off unless an endpoint is named.
+//! Traces over OTLP, off unless an endpoint is configured.
 //!
-//! Only the spans that are made here leave the program, with the fields that they are given here: spans and events
-//! of libraries, and of our own log, have other targets and are left out. So no query, header, body or secret can get
-//! into a trace by somebody's log line. While traces are off a span costs one look at a flag.
+//! Only the spans created here are exported, with only the fields set here: spans and events of libraries and of the
+//! program's log have other targets and are left out. So no log line can bring a query, header, body or secret into a
+//! trace. While traces are off, a span costs one check of a flag.
 //!
-//! W3C Trace Context: a request's `traceparent` is continued, and requests to the Kubernetes API carry it on. Its
-//! `tracestate`, which may hold any text of a caller, is left out, as is baggage. The usual variables of OpenTelemetry hold (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`,
-//! `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_BSP_*`).
+//! W3C Trace Context: a span continues the `traceparent` of a request, and requests to the Kubernetes API carry it on.
+//! `tracestate` and baggage, which may hold any text of a caller, are dropped. The usual variables of OpenTelemetry
+//! apply (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_HEADERS`,
+//! `OTEL_BSP_*`).
 //!
 //! <https://www.w3.org/TR/trace-context/> <https://opentelemetry.io/docs/specs/semconv/http/http-spans/>
 
@@ -34,50 +35,50 @@ pub use outgoing::{Traced, TracedLayer};
 
 /// The target of the spans that are exported.
 pub(super) const TARGET: &str = "symbolon::trace";
-/// For one export.
+/// The time limit of one export.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What is appended to an endpoint, as the OTLP specification has it.
+/// The path appended to an endpoint, as the OTLP specification defines.
 const PATH: &str = "v1/traces";
-/// The header of a caller that names its trace and span.
+/// The header with the caller's trace and span.
 const TRACEPARENT: &str = "traceparent";
-/// Methods whose names are repeated; others are a caller's text.
+/// Methods that a span names; any other is a caller's text and is not repeated.
 const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
 ];
 
 static ON: AtomicBool = AtomicBool::new(false);
 
-/// Why traces could not begin.
+/// Why tracing could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// The endpoint is no URL of HTTP.
-    #[error("`{0}` is no endpoint for traces: write it as http://collector:4318")]
+    /// The endpoint is not an HTTP URL.
+    #[error("invalid endpoint for traces `{0}`: write a URL such as http://collector:4318")]
     Endpoint(String),
-    /// The exporter could not be made.
-    #[error("the exporter of traces could not be set up")]
+    /// The exporter could not be created.
+    #[error("cannot set up the trace exporter")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// No thread could be made.
-    #[error("the thread that exports traces could not be started")]
+    /// The thread could not be started.
+    #[error("cannot start the thread that exports traces")]
     Runtime(#[source] std::io::Error),
-    /// The certificates of the system cannot be read.
-    #[error("the certificates of the system cannot be read")]
+    /// The system's certificates could not be read.
+    #[error("cannot read the system's certificates")]
     Certificates(#[source] std::io::Error),
 }
 
-/// Sends what is left when it is dropped. Keep it until the end of `main`.
+/// Exports the remaining spans when dropped. Keep it until the end of `main`.
 #[derive(Debug)]
 pub struct TraceGuard(SdkTracerProvider);
 
 impl Drop for TraceGuard {
     fn drop(&mut self) {
         ON.store(false, Ordering::Relaxed);
-        // The exporter has told of what it could not send.
+        // The exporter has already logged what it could not send.
         drop(self.0.shutdown_with_timeout(Duration::from_secs(3)));
     }
 }
 
-/// Begins to export to an OTLP endpoint (HTTP with protobuf), for a service of this name unless the environment names
-/// another. Spans get there through the layer, once it is part of the program's subscriber.
+/// Starts exporting to an OTLP endpoint (HTTP with protobuf). `service` is the service name unless the environment sets
+/// another. Add the returned layer to the program's subscriber.
 ///
 /// # Errors
 /// [`TraceError`].
@@ -98,7 +99,7 @@ pub fn start(
         .build();
     let layer = tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("symbolon"))
-        // Where in the source a span was made, on which thread, for how long it was idle: nobody's question.
+        // Source location, thread and idle time are not needed.
         .with_location(false)
         .with_threads(false)
         .with_tracked_inactivity(false)
@@ -125,7 +126,7 @@ fn url(endpoint: &str) -> Result<String, TraceError> {
 fn resource(service: &'static str) -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let builder = Resource::builder().with_attribute(version);
-    // What the environment says wins; the builder has read it.
+    // The environment's values win; the builder has already read them.
     let is_named = ["OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"]
         .iter()
         .filter_map(|name| std::env::var(name).ok().map(|value| (name, value)))
@@ -141,8 +142,8 @@ fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-/// A request at an endpoint, continuing its caller's trace; end it with [`answered`]. `traceparent` is asked for only while
-/// traces are exported, and answers with the caller's header where its trace id may be shown.
+/// Creates the span of a request at an endpoint, which continues the caller's trace; end it with [`answered`].
+/// `traceparent` is called only while traces are exported; it returns the caller's header if its trace ID may be shown.
 pub fn request<'h>(
     endpoint: &'static str,
     method: &http::Method,
@@ -165,12 +166,12 @@ pub fn request<'h>(
         http.response.status_code = tracing::field::Empty,
     );
     let caller = TraceContextPropagator::new().extract(&Parent(traceparent()));
-    // It fails for a span that is not exported.
+    // Fails only for a span that is not exported.
     drop(span.set_parent(caller));
     span
 }
 
-/// The one header of a caller that a trace continues: it holds numbers alone.
+/// The only header of a caller that a trace uses: it holds only numbers.
 struct Parent<'a>(Option<&'a str>);
 
 impl Extractor for Parent<'_> {
@@ -183,7 +184,7 @@ impl Extractor for Parent<'_> {
     }
 }
 
-/// Says how a request was answered.
+/// Records the status of the answer.
 pub fn answered(span: &Span, status: u16) {
     span.record("http.response.status_code", status);
     if status >= 500 {
@@ -191,7 +192,7 @@ pub fn answered(span: &Span, status: u16) {
     }
 }
 
-/// A look of the operator at one thing; end it with [`passed`].
+/// Creates the span of one reconcile; end it with [`passed`].
 pub fn pass(kind: &'static str, what: &impl Display) -> Span {
     if !is_on() {
         return Span::none();
@@ -208,14 +209,14 @@ pub fn pass(kind: &'static str, what: &impl Display) -> Span {
     )
 }
 
-/// Says whether a look went well.
+/// Records whether the reconcile succeeded.
 pub fn passed(span: &Span, is_good: bool) {
     if !is_good {
         span.record("otel.status_code", "ERROR");
     }
 }
 
-/// The headers that carry the current trace on; none where there is no trace.
+/// Returns the headers that carry the current trace on; empty without a trace.
 fn carried() -> HashMap<String, String> {
     let mut headers = HashMap::new();
     if is_on() {
@@ -230,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_a_base_or_the_whole() {
+    fn an_endpoint_is_a_base_or_a_full_url() {
         for (endpoint, right) in [
             ("http://collector:4318", "http://collector:4318/v1/traces"),
             ("http://collector:4318/", "http://collector:4318/v1/traces"),
@@ -253,7 +254,7 @@ mod tests {
     #[test]
     fn without_an_endpoint_there_is_no_span() {
         let span = request("token", &http::Method::POST, || {
-            panic!("it is not asked for")
+            panic!("not called while traces are off")
         });
         assert!(span.is_none());
         assert!(pass("Scope", &"shop/orders").is_none());

@@ -1,5 +1,5 @@
-//! A layer over a client of the Kubernetes API: counts what is asked, makes a span of it within the current trace, and
-//! carries the trace on.
+//! A layer over a Kubernetes client: counts requests, creates a span for each within the current trace, and passes the
+//! trace on.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use tracing::{Instrument as _, Span};
 use super::{TARGET, carried, is_on};
 use crate::telemetry::KubeRequests;
 
-/// Makes [`Traced`] clients.
+/// Wraps clients as [`Traced`].
 #[derive(Clone, Debug)]
 pub struct TracedLayer(pub KubeRequests);
 
@@ -73,8 +73,8 @@ where
     }
 }
 
-/// A span within the current one; none of requests that belong to nothing, such as watches. The path holds names, and
-/// never a value; the query is left out.
+/// Creates a span within the current one; `Span::none` for requests outside of a span, such as watches. The path holds
+/// names but no values; the query is left out.
 fn span<In>(request: &Request<In>) -> Span {
     if !is_on() || Span::current().is_none() {
         return Span::none();
