@@ -1,4 +1,4 @@
-//! A folder that is held open: what is below it is reached component by component, and no link is followed.
+//! A folder held open: paths below it are opened component by component, and no link is followed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
@@ -18,57 +18,57 @@ const OF_A_FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
 
-/// Who may read a file that is written.
+/// Who may read a written file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Its owner alone.
+    /// Only the owner.
     Private,
-    /// As the umask of the process says.
+    /// Whoever the umask of the process allows.
     Public,
 }
 
-/// A file as it was read.
+/// A file that was read.
 #[derive(Debug)]
 pub struct Content {
-    /// What is in it.
+    /// The content.
     pub bytes: Vec<u8>,
-    /// When it was last written: seconds since 1970, and nanoseconds.
+    /// The last modification: seconds since 1970, and nanoseconds.
     pub modified: (i64, i64),
 }
 
-/// What a folder holds.
+/// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// Its name.
     pub name: OsString,
-    /// Whether it is a folder; a link to one is not.
+    /// Whether it is a folder; a link to a folder is not.
     pub is_folder: bool,
 }
 
-/// A folder. Paths are relative to it and hold names alone; a link in the place of a folder or file is an error, and a
-/// file is replaced by another and never written into, so that its other hard links stay as they are.
+/// A folder. Paths are relative to it and contain only names. A link in place of a folder or file is an error. A file
+/// is replaced and never overwritten, so other hard links to it do not change.
 #[derive(Debug)]
 pub struct Dir(OwnedFd);
 
 impl Dir {
-    /// Opens a folder that the user named: links in this path are the user's.
+    /// Opens a folder that the user named; links in this path are the user's.
     pub fn open(path: &Path) -> io::Result<Self> {
         let folder = fs::open(path, OF_A_FOLDER, fs::Mode::empty())?;
         Ok(Self(folder))
     }
 
-    /// Opens a folder in a folder that the user named, which itself may not be a link; makes it where it is absent.
+    /// Opens a folder inside one that the user named; it must not be a link. Creates it if it is absent.
     pub(super) fn make_in(parent: &Path, name: &OsStr) -> io::Result<Self> {
         let parent = Self::open(parent)?;
         match fs::mkdirat(&parent.0, name, PRIVATE_FOLDER) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
-        // It is left as it is until it is judged.
+        // Do not change its mode before it is judged.
         parent.folder(Path::new(name), false).map(Self)
     }
 
-    /// What it is itself.
+    /// Returns the folder's metadata.
     pub(super) fn metadata(&self) -> io::Result<Metadata> {
         File::from(self.0.try_clone()?).metadata()
     }
@@ -78,8 +78,7 @@ impl Dir {
         Ok(fs::fchmod(&self.0, PRIVATE_FOLDER)?)
     }
 
-    /// Makes a folder and those above it that are missing, for their owner alone; those that are open to others are
-    /// closed.
+    /// Creates a folder and its missing parents with mode 0700; folders that are open to other users are closed.
     pub fn ensure(&self, path: &Path) -> io::Result<()> {
         self.folder(path, true).map(drop)
     }
@@ -95,13 +94,13 @@ impl Dir {
         Ok(Some(Content { bytes, modified }))
     }
 
-    /// Writes a file so that a reader, and a crash, finds the old content or the new. Folders that are missing are made.
+    /// Writes a file atomically: a reader, or a crash, sees the old or the new content. Creates missing folders.
     pub fn write(&self, path: &Path, content: &[u8], mode: Mode) -> io::Result<()> {
         let (folder, name) = self.parent(path, true)?;
         let mut beside = OsString::from(".");
         beside.push(name);
         beside.push(".new");
-        // A remainder of a crash may have other rights: it goes first.
+        // A temporary file left by a crash may have another mode: remove it first.
         remove(&folder, &beside).map_err(|error| in_the_way(error, &folder, &beside))?;
         let mode = match mode {
             Mode::Private => fs::Mode::RUSR | fs::Mode::WUSR,
@@ -116,7 +115,7 @@ impl Dir {
         Ok(fs::fsync(&folder)?)
     }
 
-    /// Opens a file to be locked; makes it where it is absent.
+    /// Opens a file to be locked; creates it if it is absent.
     pub fn open_lock(&self, path: &Path) -> io::Result<File> {
         let file = self.open_file(path, OFlags::WRONLY | OFlags::CREATE)?;
         if file.metadata()?.is_file() {
@@ -126,7 +125,7 @@ impl Dir {
         }
     }
 
-    /// Removes a file, or a link; one that is gone already is removed.
+    /// Removes a file or a link; does nothing if it is absent.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         match self.parent(path, false) {
             Ok((folder, name)) => remove(&folder, name),
@@ -135,7 +134,7 @@ impl Dir {
         }
     }
 
-    /// What a folder holds, in the order of names; nothing where it is absent. The empty path is this folder.
+    /// Lists a folder in the order of names; empty if it is absent. The empty path is this folder.
     pub fn entries(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let folder = match self.folder(path, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -149,7 +148,7 @@ impl Dir {
                 continue;
             }
             let is_folder = match entry.file_type() {
-                // Not every file system tells it here.
+                // Some file systems do not tell the type here.
                 FileType::Unknown => kind_of(&folder, &name) == Some(FileType::Directory),
                 kind => kind == FileType::Directory,
             };
@@ -169,7 +168,7 @@ impl Dir {
         }
     }
 
-    /// The folder that a path is in, and its name there.
+    /// Opens the parent folder of a path, and returns it with the file's name.
     fn parent<'a>(&self, path: &'a Path, make: bool) -> io::Result<(OwnedFd, &'a OsStr)> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let parent = path.parent().unwrap_or(Path::new(""));
@@ -215,12 +214,12 @@ fn kind_of(folder: &OwnedFd, name: &OsStr) -> Option<FileType> {
     Some(FileType::from_raw_mode(found.st_mode))
 }
 
-/// Says what is in the way, if the system's words do not. The caller names the path.
+/// Names the obstacle if the system's error does not. The caller adds the path.
 fn explained(error: Errno, folder: &OwnedFd, name: &OsStr) -> io::Error {
     let name_shown = name.display();
     match (error, kind_of(folder, name)) {
         (Errno::LOOP | Errno::NOTDIR | Errno::MLINK, Some(FileType::Symlink)) => io::Error::other(
-            format!("{name_shown} is a symbolic link, which could lead anywhere: remove it"),
+            format!("{name_shown} is a symbolic link, which may point anywhere: remove it"),
         ),
         (Errno::NOTDIR, Some(_)) => {
             io::Error::other(format!("{name_shown} is not a folder: remove it"))
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_owner_may_read_what_is_written() {
+    fn only_the_owner_can_read_a_private_file() {
         let root = tempfile::tempdir().unwrap();
         let dir = Dir::open(root.path()).unwrap();
         let folder = root.path().join("a/b");
@@ -283,11 +282,11 @@ mod tests {
         assert_eq!(mode(&file), 0o600);
         assert_eq!(text(&dir, "a/b/it.yaml").unwrap(), "secret");
         let left = dir.entries(Path::new("a/b")).unwrap();
-        assert_eq!(left.len(), 1, "nothing is left beside it");
+        assert_eq!(left.len(), 1, "no temporary file remains");
     }
 
     #[test]
-    fn a_folder_that_was_open_is_closed() {
+    fn an_open_folder_is_closed_to_other_users() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("it");
         fs::create_dir(&folder).unwrap();
@@ -299,9 +298,9 @@ mod tests {
         assert_eq!(mode(&folder), 0o700);
     }
 
-    /// A repository brings links along, one in the place of each component.
+    /// A repository may contain links in place of each component.
     #[test]
-    fn nothing_is_read_written_listed_removed_or_closed_through_a_link() {
+    fn no_operation_follows_a_link() {
         let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(elsewhere.path().join("Scope")).unwrap();
@@ -334,7 +333,7 @@ mod tests {
             let error = dir.read(path, 1000).unwrap_err();
             assert!(error.to_string().contains("is a symbolic link"), "{error}");
             assert!(dir.open_lock(path).is_err());
-            // What is written takes the place of the link, and what is removed is the link.
+            // A write replaces the link, and a removal removes it.
             dir.write(path, b"ours", Mode::Private).unwrap();
             assert_eq!(text(&dir, path.to_str().unwrap()).unwrap(), "ours");
             dir.remove(path).unwrap();
@@ -348,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_exchanged_meanwhile_is_still_the_one_that_was_opened() {
+    fn a_held_folder_stays_the_same_when_its_path_is_replaced() {
         let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let named = root.path().join("state");
         fs::create_dir(&named).unwrap();
@@ -365,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn another_hard_link_of_a_file_stays_as_it_is() {
+    fn a_write_does_not_change_other_hard_links() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("theirs"), "theirs").unwrap();
         fs::hard_link(root.path().join("theirs"), root.path().join("it")).unwrap();
@@ -375,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_regular_file_is_refused_without_waiting() {
+    fn a_file_that_is_not_regular_is_refused_without_waiting() {
         let root = tempfile::tempdir().unwrap();
         fifo(&root.path().join("fifo"));
         fs::create_dir(root.path().join("folder")).unwrap();
@@ -390,12 +389,12 @@ mod tests {
         assert_eq!(text(&dir, "fifo").unwrap(), "whole");
         assert!(
             dir.read(Path::new("fifo"), 4).is_err(),
-            "longer than wanted"
+            "longer than the limit"
         );
     }
 
     #[test]
-    fn the_remainder_of_a_crash_is_no_obstacle() {
+    fn a_temporary_file_left_by_a_crash_is_replaced() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join(".it.new"), "half").unwrap();
         let dir = Dir::open(root.path()).unwrap();
@@ -420,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_no_error() {
+        fn an_absent_file_is_not_an_error() {
         let root = tempfile::tempdir().unwrap();
         let dir = Dir::open(root.path()).unwrap();
         assert_eq!(text(&dir, "it"), None);
@@ -431,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_was_deleted_says_so() {
+    fn a_deleted_folder_is_reported() {
         let root = tempfile::tempdir().unwrap();
         let named = root.path().join("state");
         fs::create_dir(&named).unwrap();

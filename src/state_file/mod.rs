@@ -1,9 +1,9 @@
-//! Files for their owner alone, written whole or not at all, and reached without following a link.
+//! Files that only their owner can read, written as a whole or not at all, and reached without following links.
 //!
-//! Dev mode keeps its state in them: what an API server and etcd keep elsewhere. A repository or an archive may bring a
-//! folder of that name along, so that everything below it is reached through a [`Dir`], and [`open_state`] says whether
-//! the folder may be used at all. It may bring files into a folder of ours, too: what must be believed has a [`Seal`].
-//! Absent: what is in the files.
+//! Dev mode keeps its state in them; a cluster keeps it in the API server and etcd. A repository or an archive may
+//! contain a folder of that name. So everything below it is reached through a [`Dir`], and [`open_state`] decides
+//! whether the folder may be used at all. A repository may also bring files into a folder of ours: files that must be
+//! trusted have a [`Seal`]. Absent: the contents of the files.
 
 mod dir;
 mod place;
@@ -15,15 +15,15 @@ pub use self::place::{Chosen, Refusal, open_state};
 pub use self::regular::read_regular;
 pub use self::seal::Seal;
 
-/// What tests put in the place of files. They start no programs: a child inherits locks until it runs another program,
-/// and tests that run beside would find them held.
+/// Special files for tests. Tests start no programs for this: a child inherits locks until it executes, and tests that
+/// run in parallel would find them held.
 #[cfg(test)]
 pub(crate) mod testing {
     use std::path::Path;
 
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-    /// Makes a FIFO.
+    /// Creates a FIFO.
     pub(crate) fn fifo(path: &Path) {
         mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     }

@@ -1,7 +1,8 @@
-//! Decides whether a state folder may be used: it was made here, by this user, and other users cannot write to it.
+//! Decides whether a state folder may be used: this user created it here, and other users cannot write to it.
 //!
-//! A folder that came with a repository or an archive holds keys that its author knows. A file in the folder names the
-//! folder's inode and creation time: a copy has others. Its second line is the secret of the folder's [`Seal`].
+//! A folder that came with a repository or an archive holds keys that its author knows. The mark, a file in the folder,
+//! names the folder's inode and creation time, which differ in a copy. Its second line is the secret of the folder's
+//! [`Seal`].
 
 use std::fs::DirBuilder;
 use std::io;
@@ -14,15 +15,15 @@ use zeroize::Zeroizing;
 use super::dir::{Dir, Mode};
 use super::seal::Seal;
 
-/// Names the folder that it is in, and holds its secret.
+/// The mark: names its folder and holds the secret.
 const MARK: &str = ".made-here";
-/// What may be in a new folder: nothing of it is believed.
+/// Files that a new folder may contain; none of them is trusted.
 const HARMLESS: [&str; 4] = [".gitignore", ".gitkeep", "lost+found", "..made-here.new"];
 
-/// Who said where the state folder is.
+/// Who chose the state folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chosen {
-    /// The user: links in its path are the user's.
+    /// The user, who is responsible for links in its path.
     ByUser,
     /// The default: it is in a folder that the user named, and must not be a link.
     ByDefault,
@@ -31,38 +32,39 @@ pub enum Chosen {
 /// Why a folder is not used for state.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// It belongs to another user.
+    /// The folder belongs to another user.
     #[error(
-        "it belongs to the user with the uid {0}: run as that user, or give another folder with --state, such as a new one in it"
+        "it belongs to another user (uid {0}): run as that user, or choose another folder with --state, such as a new one inside it"
     )]
     OfAnother(u32),
-    /// Others may write to it.
+    /// Other users can write to the folder.
     #[error(
-        "others may write to it (mode {0:o}) and may know its keys: delete it, or give another folder with --state; if you trust what is in it, run: chmod 700 '{1}'"
+        "other users can write to it (mode {0:o}) and may know its keys: delete it, or choose another folder with --state; if you trust its contents, run: chmod 700 '{1}'"
     )]
     OpenToOthers(u32, String),
-    /// Nothing says that it was made here. The text is what to do with a copy of the user's own, where it has a secret.
+    /// Nothing proves that the folder was made here. The text says how to accept a copy of the user's own that has a
+    /// secret.
     #[error(
-        "it was not made here by symbolon dev and may have come with a repository or an archive, whose author knows its keys: delete it, or give another folder with --state{0}"
+        "it was not made here by symbolon dev and may come from a repository or an archive whose author knows its keys: delete it, or choose another folder with --state{0}"
     )]
     NotMadeHere(String),
-    /// It does not look like a state folder: its files are not to be deleted.
-    #[error("it holds other files: give an empty folder, or a new one, with --state")]
+    /// The folder is not a state folder: its files must not be deleted.
+    #[error("it contains other files: choose an empty or a new folder with --state")]
     OtherFiles,
-    /// It cannot be closed to others.
+    /// The folder cannot be closed to other users.
     #[error(
-        "its file system keeps no modes, so that others may read what is in it: give a folder elsewhere with --state"
+        "its file system stores no file modes, so other users may read its contents: choose a folder on another file system with --state"
     )]
     KeepsNoModes,
-    /// Nothing tells it from a copy.
+    /// The folder cannot be told from a copy.
     #[error(
-        "its file system does not record when a folder was made, so that a folder that came with a repository, whose author knows its keys, could pass for one that was made here: give a folder on another file system with --state"
+        "its file system records no creation times, so a folder from a repository whose author knows its keys could pass for one made here: choose a folder on another file system with --state"
     )]
     KeepsNoBirths,
-    /// Nothing can be written there.
-    #[error("give another folder with --state")]
+    /// The folder cannot be written to.
+    #[error("choose another folder with --state")]
     Unwritable(#[source] io::Error),
-    /// The file system refuses.
+    /// Another error of the file system.
     #[error(transparent)]
     Io(io::Error),
 }
@@ -79,10 +81,10 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// Opens a state folder; makes it where it is absent, and closes it to others.
+/// Opens a state folder, creates it if it is absent, and closes it to other users.
 ///
 /// # Errors
-/// [`Refusal`]. Then nothing was changed: the folder may be any folder of the user, named by mistake.
+/// [`Refusal`]; then nothing was changed, since the path may name any folder of the user by mistake.
 pub fn open_state(path: &Path, chosen: Chosen) -> Result<(Dir, Seal), Refusal> {
     let dir = match (chosen, path.parent(), path.file_name()) {
         (Chosen::ByDefault, Some(parent), Some(name)) => {
@@ -124,7 +126,7 @@ fn judge(dir: &Dir, path: &Path) -> Result<Seal, Refusal> {
             return Err(Refusal::KeepsNoModes);
         }
     }
-    // Until the folder was closed, another user may have added a file: only now what is in it stays.
+    // Before the folder was closed, another user could have added a file; from now on its contents are final.
     if !is_new(dir)? {
         return known(dir, &place, path);
     }
@@ -140,7 +142,7 @@ fn known(dir: &Dir, place: &str, path: &Path) -> Result<Seal, Refusal> {
     let mark = Zeroizing::new(mark.map(|mark| mark.bytes).unwrap_or_default());
     match parse(&mark) {
         Some((named, seal)) if named == place.as_bytes() => Ok(seal),
-        // The author of a repository may have written this secret: the user decides.
+        // The author of a repository may have written this secret, so the user must decide.
         Some(_) => {
             let file = format!("{}/{MARK}", quoted(path));
             Err(Refusal::NotMadeHere(format!(
@@ -151,7 +153,7 @@ fn known(dir: &Dir, place: &str, path: &Path) -> Result<Seal, Refusal> {
     }
 }
 
-/// The two lines of a mark.
+/// Splits the mark into its two lines.
 fn parse(mark: &[u8]) -> Option<(&[u8], Seal)> {
     let mut lines = mark.strip_suffix(b"\n")?.split(|byte| *byte == b'\n');
     let (place, secret) = (lines.next()?, lines.next()?);
@@ -159,7 +161,7 @@ fn parse(mark: &[u8]) -> Option<(&[u8], Seal)> {
     lines.next().is_none().then_some((place, seal))
 }
 
-/// Whether it looks like a state folder, made here or elsewhere.
+/// Whether the folder looks like a state folder, made here or elsewhere.
 fn is_state(dir: &Dir) -> io::Result<bool> {
     let entries = dir.entries(&PathBuf::new())?;
     Ok([MARK, "keys", "uids.json"]
@@ -167,7 +169,7 @@ fn is_state(dir: &Dir) -> io::Result<bool> {
         .any(|name| entries.iter().any(|entry| entry.name == **name)))
 }
 
-/// Whether it holds nothing that would be believed.
+/// Whether the folder contains nothing that would be trusted.
 fn is_new(dir: &Dir) -> io::Result<bool> {
     let entries = dir.entries(&PathBuf::new())?;
     Ok(entries
@@ -175,15 +177,16 @@ fn is_new(dir: &Dir) -> io::Result<bool> {
         .all(|entry| HARMLESS.iter().any(|it| entry.name == **it)))
 }
 
-/// What tells a folder from its copies: its inode, and when that was made. Inodes alone are guessed: some file systems
-/// count them, and make up new ones when they are mounted. `None`: the file system does not know, or says 1970.
+/// Identifies a folder among its copies: its inode and its creation time. An inode alone can be guessed: some file
+/// systems count inodes, and assign new ones at each mount. `None` if the file system does not record the time, or
+/// reports 1970.
 fn place(inode: u64, made: Option<SystemTime>) -> Option<String> {
     let made = made?.duration_since(UNIX_EPOCH).ok()?;
     let (seconds, nanoseconds) = (made.as_secs(), made.subsec_nanos());
     (seconds > 0).then(|| format!("{inode} {seconds}.{nanoseconds:09}"))
 }
 
-/// A path as part of a line of shell, between quotes.
+/// Escapes a path for use between single quotes in a shell.
 fn quoted(path: &Path) -> String {
     path.display().to_string().replace('\'', r"'\''")
 }
@@ -199,7 +202,7 @@ mod tests {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// A folder with state in it, made as it should be.
+    /// Creates a state folder with a file in it.
     fn made() -> (tempfile::TempDir, PathBuf) {
         let root = tempfile::tempdir().unwrap();
         let state = root.path().join("state");
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_made_here_is_opened_again_where_it_was_moved_too() {
+    fn a_folder_made_here_opens_again_even_after_a_move() {
         let (root, state) = made();
         open_state(&state, Chosen::ByDefault).unwrap();
         let moved = root.path().join("moved");
@@ -217,7 +220,7 @@ mod tests {
         open_state(&moved, Chosen::ByUser).unwrap();
     }
 
-    /// An inode is guessed: the author of a repository would name it in a mark of their own.
+    /// An inode can be guessed: the author of a repository could name it in a forged mark.
     #[test]
     fn a_folder_whose_file_system_keeps_no_creation_time_has_no_place() {
         use std::time::Duration;
@@ -231,7 +234,7 @@ mod tests {
         assert_eq!(place(7, Some(made)).unwrap(), "7 1800000000.000000005");
     }
 
-    /// Does what the line of shell in a refusal does: `printf '%s\n' 'PLACE' "$(tail -n 1 'FILE')" > 'FILE'`.
+    /// Does what the shell command in a refusal does: `printf '%s\n' 'PLACE' "$(tail -n 1 'FILE')" > 'FILE'`.
     fn run(line: &str) {
         let line = line.strip_prefix("printf '%s\\n' '").unwrap();
         let (place, rest) = line.split_once("' \"$(tail -n 1 '").unwrap();
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn state_that_came_from_elsewhere_is_refused_until_the_user_says_otherwise() {
+    fn state_from_elsewhere_is_refused_until_the_user_accepts_it() {
         let (root, state) = made();
         let (_, seal) = open_state(&state, Chosen::ByDefault).unwrap();
         let copy = root.path().join("copy");
@@ -265,12 +268,12 @@ mod tests {
         let file = seal.sealed(path, b"k\n");
         assert!(
             accepted.opened(path, &file).is_some(),
-            "its keys are believed"
+            "its keys are trusted"
         );
     }
 
     #[test]
-    fn a_mark_without_a_secret_is_no_mark() {
+    fn a_mark_without_a_secret_is_invalid() {
         let (_root, state) = made();
         let file = state.join(MARK);
         assert_eq!(
@@ -302,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_anything_else_is_refused_and_left_as_it_is() {
+    fn a_folder_with_other_files_is_refused_and_not_changed() {
         let (_root, state) = made();
         fs::remove_file(state.join(MARK)).unwrap();
         close(&state, 0o755);
@@ -326,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_folder_is_taken_and_closed() {
+    fn an_empty_folder_is_accepted_and_closed_to_other_users() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join(".gitignore"), "*").unwrap();
         close(root.path(), 0o777);
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn state_that_others_could_read_is_closed_and_state_that_they_could_write_is_refused() {
+    fn readable_state_is_closed_to_other_users_and_writable_state_is_refused() {
         let (_root, state) = made();
         close(&state, 0o755);
         open_state(&state, Chosen::ByDefault).unwrap();

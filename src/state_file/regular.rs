@@ -1,4 +1,4 @@
-//! Reads regular files of a bounded length, where another user may have put something else.
+//! Reads regular files of bounded length, from places where another user may have put something else.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -7,17 +7,17 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// A FIFO is opened at once, not when another process writes to it, and a terminal does not become ours.
+/// Opens a FIFO at once instead of waiting for its writer, and never takes a terminal as the controlling one.
 pub(super) const AT_ONCE: OFlags = OFlags::NONBLOCK
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
-/// Reads a regular file of at most `most` bytes. Links on the way are followed: the path is the user's own.
+/// Reads a regular file of at most `most` bytes. Follows links on the way: the path is the user's own.
 ///
 /// # Errors
-/// It cannot be read, is longer, or is a device, a FIFO, a socket or a folder.
+/// The file cannot be read, is longer, or is a device, a FIFO, a socket or a folder.
 pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    // Some devices do something when they are opened.
+    // Some devices act when they are opened.
     refuse_irregular(&std::fs::metadata(path)?)?;
     let file = OpenOptions::new()
         .read(true)
@@ -26,7 +26,7 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     contents(file, most).map(|(bytes, _)| bytes)
 }
 
-/// The bytes of an open file, and what it is.
+/// Returns the bytes and the metadata of an open file.
 pub(super) fn contents(file: File, most: u64) -> io::Result<(Vec<u8>, Metadata)> {
     let metadata = file.metadata()?;
     refuse_irregular(&metadata)?;
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_read_than_is_wanted() {
+    fn a_file_over_the_limit_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("it");
         std::fs::write(&path, "0123456789").unwrap();

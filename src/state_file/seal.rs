@@ -1,6 +1,6 @@
-//! Proof that a file was written here. A repository may bring along any file in the place of ours, and `git pull` and
-//! `git checkout` replace an ignored file without a word; but no repository knows the secret of the state folder.
-//! Pure but for the making of the secret.
+//! Proof that this program wrote a file. A repository may contain any file in place of ours, and `git pull` and `git
+//! checkout` replace an ignored file without notice; but no repository knows the secret of the state folder. Pure,
+//! except for generating the secret.
 
 use std::fmt;
 use std::io;
@@ -12,27 +12,27 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-/// Keeps proofs of other uses of the same secret apart.
+/// Separates these proofs from any other use of the same secret.
 const CONTEXT: &[u8] = b"symbolon.dev/state-file\0";
-/// Begins the last line of a sealed file: a comment in YAML.
+/// Starts the last line of a sealed file; a comment in YAML.
 const LINE: &[u8] = b"# written here: ";
-/// Bytes of the secret.
+/// The length of the secret in bytes.
 const LENGTH: usize = 32;
 
 /// Seals files with the secret of a state folder (HMAC-SHA-256 over path and content).
 pub struct Seal(hmac::Key);
 
 impl Seal {
-    /// Makes a secret; the text is what [`Seal::parse`] reads.
+    /// Generates a secret, and its text for [`Seal::parse`].
     pub(super) fn generate() -> io::Result<(Self, Zeroizing<String>)> {
         let mut secret = Zeroizing::new([0; LENGTH]);
         let made = rand::fill(&mut *secret);
-        made.map_err(|_| io::Error::other("the system has no random bytes"))?;
+        made.map_err(|_| io::Error::other("the system has no randomness"))?;
         let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(secret.as_slice()));
         Ok((Self::of(&secret), text))
     }
 
-    /// Reads a secret; `None` if the text is not one.
+    /// Parses a secret; `None` if the text is not one.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let secret = Zeroizing::new(URL_SAFE_NO_PAD.decode(text).ok()?);
         let secret: &[u8; LENGTH] = secret.as_slice().try_into().ok()?;
@@ -43,9 +43,9 @@ impl Seal {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
-    /// The content of a file, and a last line that proves that it was written here as the file at `path`.
+    /// Returns `content` with a last line that proves that it was written here as the file at `path`.
     pub fn sealed(&self, path: &Path, content: &[u8]) -> Zeroizing<Vec<u8>> {
-        // With room for all of it: what grows leaves copies behind that are not wiped.
+        // Reserve the full capacity: a growing buffer would leave unwiped copies behind.
         let mut file = Zeroizing::new(Vec::with_capacity(content.len() + 80));
         file.extend_from_slice(content);
         if !file.ends_with(b"\n") {
@@ -59,8 +59,8 @@ impl Seal {
         file
     }
 
-    /// The content of a sealed file; `None` if it was not written here, was written as another file, or was changed
-    /// since.
+    /// Returns the content of a sealed file; `None` if it was not written here, was written at another path, or was
+    /// changed since.
     pub fn opened<'a>(&self, path: &Path, file: &'a [u8]) -> Option<&'a [u8]> {
         let lines = file.strip_suffix(b"\n")?;
         let start = lines.iter().rposition(|byte| *byte == b'\n')? + 1;
@@ -77,7 +77,7 @@ impl fmt::Debug for Seal {
     }
 }
 
-/// What a proof is over. No path holds a zero byte, so that two files are never encoded alike.
+/// The bytes that a proof covers. No path contains a zero byte, so two files never encode to the same bytes.
 fn proven(path: &Path, content: &[u8]) -> Zeroizing<Vec<u8>> {
     let path = path.as_os_str().as_bytes();
     Zeroizing::new([CONTEXT, path, b"\0", content].concat())
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_believed_in_its_place_with_its_content_under_its_secret_alone() {
+    fn a_file_is_trusted_only_at_its_path_with_its_content_and_secret() {
         let (seal, text) = Seal::generate().unwrap();
         let (other, _) = Seal::generate().unwrap();
         let (here, there) = (Path::new("keys/ns/a.yaml"), Path::new("keys/ns/b.yaml"));
@@ -101,7 +101,7 @@ mod tests {
                 Some(read)
             );
             assert_eq!(seal.opened(there, &file), None, "moved");
-            assert_eq!(other.opened(here, &file), None, "of another folder");
+            assert_eq!(other.opened(here, &file), None, "sealed for another folder");
             for at in 0..file.len() {
                 let mut changed = file.to_vec();
                 changed[at] ^= 1;

@@ -1,7 +1,7 @@
-//! What is logged: levels, for everything or for a target. Pure.
+//! The log filter: a level for everything, and levels for targets. Pure.
 //!
-//! The words are those of the crate `tracing-subscriber`'s `EnvFilter`, of which only levels and targets are taken: what
-//! cannot be read is refused, since a typo that is taken for a target silences everything.
+//! The syntax is a part of `EnvFilter`'s (crate `tracing-subscriber`): only levels and targets. Anything else is
+//! refused, since a typo taken for a target would silence everything.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ const LEVELS: [(&str, LevelFilter); 6] = [
     ("debug", LevelFilter::DEBUG),
     ("trace", LevelFilter::TRACE),
 ];
-/// Names of levels elsewhere.
+/// Level names of other programs.
 const ELSEWHERE: [(&str, &str); 9] = [
     ("warning", "warn"),
     ("err", "error"),
@@ -34,43 +34,39 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("all", "trace"),
 ];
 
-/// What is logged: a level for everything, and levels for targets.
+/// The log filter: a level for everything, and levels for targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFilter {
     level: LevelFilter,
     targets: Vec<(String, LevelFilter)>,
 }
 
-/// Whether audit events are written: decided apart from the rest of the log.
+/// Whether audit events are written, independently of the log level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audit {
-    /// They are.
+    /// Write audit events.
     On,
-    /// They are not.
+    /// Leave audit events out.
     Off,
 }
 
 /// Why a text is not a [`LogFilter`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadFilter {
-    /// A level that does not exist.
+    /// An unknown level.
     #[error(
-        "unknown level {0:?}{hint}: write off, error, warn, info, debug or trace, or TARGET=LEVEL such as symbolon=debug",
+        "unknown level {0:?}{hint}: use off, error, warn, info, debug or trace, or TARGET=LEVEL such as symbolon=debug",
         hint = hint(.0)
     )]
     Level(String),
     /// A target that no module or crate can have.
-    #[error(
-        "{0:?} is not the name of a module: write TARGET=LEVEL, such as kube_client::client=debug"
-    )]
+    #[error("{0:?} is not a module name: use TARGET=LEVEL, such as kube_client::client=debug")]
     Target(String),
-    /// Two levels for one thing.
-    #[error("several levels for {0}: write one")]
+    /// Several levels for one target.
+    #[error("several levels for {0}: use one")]
     Twice(String),
-    /// Audit events have an option of their own.
-    #[error(
-        "audit events do not follow the level of the log: write --audit false to leave them out"
-    )]
+    /// Audit events have their own option.
+    #[error("audit events do not follow the log level: use --audit false to leave them out")]
     Audit,
 }
 
@@ -81,13 +77,13 @@ fn hint(level: &str) -> String {
 }
 
 impl LogFilter {
-    /// The log that a command writes unless it is told otherwise.
+    /// The default filter.
     pub const USUAL: Self = Self {
         level: LevelFilter::INFO,
         targets: Vec::new(),
     };
 
-    /// The same for the subscriber, with audit events as told. Panics are always written.
+    /// Converts the filter for the subscriber, with audit events on or off. Panics are always written.
     pub(super) fn targets(&self, audit: Audit) -> Targets {
         let audited = match audit {
             Audit::On => LevelFilter::INFO,
@@ -95,7 +91,7 @@ impl LogFilter {
         };
         Targets::new()
             .with_default(self.level)
-            // It shows what callers send: whoever wants to see that names it.
+            // h2 logs what callers send at lower levels, so those must be requested by target.
             .with_target("h2", self.level.min(LevelFilter::INFO))
             .with_targets(self.targets.iter().cloned())
             .with_target(audit::TARGET, audited)
@@ -106,7 +102,8 @@ impl LogFilter {
 impl FromStr for LogFilter {
     type Err = BadFilter;
 
-    /// `LEVEL`, `TARGET=LEVEL`, or several of them with commas between. Without a level for everything that is `info`.
+    /// Parses `LEVEL`, `TARGET=LEVEL`, or several of them separated by commas. Without a level for everything, that
+    /// level is `info`.
     fn from_str(text: &str) -> Result<Self, BadFilter> {
         let (mut level, mut targets) = (None, Vec::<(String, LevelFilter)>::new());
         for directive in text.split(',') {
@@ -143,7 +140,7 @@ fn read_level(text: &str) -> Result<LevelFilter, BadFilter> {
         .ok_or_else(|| BadFilter::Level(text.to_owned()))
 }
 
-/// A path of Rust: `symbolon::server`.
+/// Whether a text is a Rust path, such as `symbolon::server`.
 fn is_target(text: &str) -> bool {
     text.split("::").all(|part| {
         part.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -154,7 +151,7 @@ fn is_target(text: &str) -> bool {
 }
 
 impl fmt::Display for LogFilter {
-    /// As it is read.
+    /// Writes the syntax that `from_str` parses.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.level, f)?;
         self.targets
@@ -220,14 +217,14 @@ mod tests {
         let said = read("warning").unwrap_err().to_string();
         assert_eq!(
             said,
-            "unknown level \"warning\" (did you mean warn?): write off, error, warn, info, debug or trace, or TARGET=LEVEL such as symbolon=debug"
+            "unknown level \"warning\" (did you mean warn?): use off, error, warn, info, debug or trace, or TARGET=LEVEL such as symbolon=debug"
         );
         assert!(matches!(read("info,debug"), Err(BadFilter::Twice(_))));
         assert!(matches!(read("a=info,a=debug"), Err(BadFilter::Twice(_))));
     }
 
     #[test]
-    fn audit_events_follow_their_own_switch_whatever_the_level() {
+    fn audit_events_follow_only_their_own_option() {
         for text in [
             "off",
             "error",
@@ -270,7 +267,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_written_back_as_it_was_meant(text in "((off|ERROR|warn|[a-z]{1,9})(=(info|Debug|trac?e))?,?){1,4}") {
+        fn a_filter_reads_back_as_it_was_written(text in "((off|ERROR|warn|[a-z]{1,9})(=(info|Debug|trac?e))?,?){1,4}") {
             if let Ok(filter) = read(&text) {
                 prop_assert_eq!(read(&filter.to_string()), Ok(filter));
             }

@@ -1,5 +1,6 @@
-//! Lines of libraries, bounded: some can be caused by a stranger at will, as h2's warning about a PING frame. What a
-//! debug filter asks for is not bounded: it is read by a person, and off by default.
+//! Limits log lines of libraries: a caller can cause some of them at will, such as h2's warning about a PING frame.
+//! Lines below the level `info` are not limited: they are off by default, and whoever switches them on wants to read
+//! them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -9,13 +10,13 @@ use tracing::{Level, Metadata};
 use super::{DROPPED, panics};
 use crate::telemetry::{Rate, audit};
 
-/// Of all libraries together.
+/// The limit for all libraries together.
 const RATE: Rate = Rate {
     burst: 100,
     period: 200,
 };
 
-/// Leaves out what is too much.
+/// Drops lines over the limit.
 #[derive(Debug)]
 pub(super) struct Libraries {
     written: AtomicU64,
@@ -32,7 +33,7 @@ impl Default for Libraries {
 }
 
 impl Libraries {
-    /// Whether one more line is written.
+    /// Whether one more line may be written.
     pub(super) fn is_written(&self, about: &Metadata<'_>) -> bool {
         if *about.level() > Level::INFO || is_ours(about.target()) {
             return true;
@@ -54,7 +55,7 @@ mod tests {
     use crate::telemetry::testing::Log;
 
     #[test]
-    fn what_strangers_make_libraries_write_is_bounded_and_counted() {
+    fn library_lines_that_callers_cause_are_limited_and_counted() {
         let before = super::super::dropped_lines();
         let log = Log::default();
         let guard = log.start();

@@ -1,9 +1,9 @@
-//! How an event becomes a line: JSON, or text for people. Pure but for the time of the line.
+//! Formats an event as a line: JSON, or text for people. Pure, except for the time of the line.
 //!
-//! Whatever a value holds, a line is one line, and what is read back from it are the same fields with the same values.
-//! In text a value is bare if no character of it means anything, else a string as JSON has it; the message likewise,
-//! which ends where the first `name=` begins. Characters that move a cursor, end a line or turn the direction of writing
-//! are escaped in both forms.
+//! Whatever a value contains, an event is one line, and the line parses back to the same fields and values. In text, a
+//! value is bare if none of its characters has a meaning, else it is a JSON string. The same holds for the message,
+//! which ends before the first `name=`. Both forms escape characters that move the cursor, end a line or change the
+//! direction of text.
 
 use std::error::Error;
 use std::fmt::{self, Debug, Write};
@@ -21,7 +21,7 @@ use crate::characters::is_escaped;
 
 const MESSAGE: &str = "message";
 
-/// Writes events in a form. Spans are not part of the log.
+/// Writes events in one form. Spans are not part of the log.
 #[derive(Debug)]
 pub(super) struct Lines {
     pub form: LogForm,
@@ -82,7 +82,7 @@ fn name(field: &Field) -> &'static str {
     field.name().trim_start_matches("r#")
 }
 
-/// Writes each field as a member of an object that has members already.
+/// Writes each field as a member of an object that already has members.
 struct Json<'a, 'w>(&'a mut Writer<'w>, fmt::Result);
 
 impl Json<'_, '_> {
@@ -146,7 +146,7 @@ enum Part {
     Fields,
 }
 
-/// Writes a part of an event as text.
+/// Writes one part of an event as text.
 struct Text<'a, 'w> {
     line: &'a mut Writer<'w>,
     part: Part,
@@ -196,13 +196,13 @@ impl Visit for Text<'_, '_> {
     }
 }
 
-/// Nothing in it ends it, or looks as if it were something else.
+/// Whether no character ends the value or gives it another meaning.
 fn is_bare_value(text: &str) -> bool {
     let is_plain = |c: char| !matches!(c, '"' | '=' | '\\') && !c.is_whitespace() && !is_escaped(c);
     !text.is_empty() && text.chars().all(is_plain)
 }
 
-/// No word of it could begin a field.
+/// Whether no word of the message can start a field.
 fn is_bare_message(text: &str) -> bool {
     let is_plain = |c: char| !matches!(c, '=' | '\\') && !is_escaped(c);
     !text.is_empty()
@@ -211,7 +211,7 @@ fn is_bare_message(text: &str) -> bool {
         && text.chars().all(is_plain)
 }
 
-/// Shows by `Debug`, as the message and values marked `%` come.
+/// Displays a value by its `Debug`, the form in which the message and `%` values arrive.
 struct Shown<'a>(&'a dyn Debug);
 
 impl fmt::Display for Shown<'_> {
@@ -220,14 +220,14 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// A string of JSON.
+/// Writes a JSON string.
 fn quoted(line: &mut Writer<'_>, value: &dyn fmt::Display) -> fmt::Result {
     line.write_char('"')?;
     write!(Escape(line), "{value}")?;
     line.write_char('"')
 }
 
-/// Escapes what a string of JSON cannot hold, and what [`is_escaped`].
+/// Escapes what a JSON string cannot contain, and characters that [`is_escaped`] names.
 struct Escape<'a, 'w>(&'a mut Writer<'w>);
 
 impl Write for Escape<'_, '_> {
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
     use crate::telemetry::testing::Log;
 
-    /// What one event with this message and these values leaves.
+    /// Returns the line of one event with this message and these values.
     fn line(form: LogForm, message: &str, values: [&str; 3]) -> String {
         let log = Log::default();
         let guard = log.start_as(form);
@@ -283,7 +283,7 @@ mod tests {
         }
     }
 
-    /// Reads a line of text back as its documentation says.
+    /// Parses a line of text by the rules in the module documentation.
     fn read(line: &str) -> Map<String, Value> {
         let mut found = Map::new();
         let (_time, rest) = line.split_once(' ').unwrap();
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(found["type"], values[2]);
     }
 
-    /// Any text, more often such as means something in a line.
+    /// Any text, often with characters that have a meaning in a line.
     fn any_text() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
             "[ -~]{0,8}",
@@ -353,7 +353,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_value_holds_the_line_reads_back_as_the_same_fields_and_values(
+        fn any_line_reads_back_as_the_same_fields_and_values(
             message in any_text(), a in any_text(), b in any_text(), c in any_text(),
         ) {
             let values = [&*a, &*b, &*c];
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn json_has_numbers_and_truth_as_such() {
+    fn json_keeps_numbers_and_booleans() {
         let log = Log::default();
         let guard = log.start_as(LogForm::Json);
         tracing::info!(target: "test", a = -3, b = true, c = 0.5, d = u64::MAX, e = f64::NAN, f = "x");
@@ -414,13 +414,16 @@ mod tests {
     }
 
     #[test]
-    fn what_turns_the_direction_of_writing_is_escaped() {
+    fn characters_that_change_text_direction_are_escaped() {
         for character in ('\u{202a}'..='\u{202e}')
             .chain('\u{2066}'..='\u{2069}')
             .chain(['\x1b', '\n', '\u{85}'])
         {
             assert!(is_escaped(character), "{character:?}");
         }
-        assert!(!" é漢🙂".contains(is_escaped), "people write so");
+        assert!(
+            !" é漢🙂".contains(is_escaped),
+            "ordinary text is not escaped"
+        );
     }
 }

@@ -1,8 +1,8 @@
-//! Log lines to the standard output, as JSON or as text, without ever making a request wait.
+//! Log lines to the standard output, as JSON or as text, without ever delaying a request.
 //!
-//! Lines go into a buffer in memory; a thread writes what has gathered in one go. The buffer is bounded: lines that
-//! find no room are dropped and counted. [`LogGuard`] writes what is left when it is dropped, so that a graceful end
-//! loses nothing.
+//! Lines go into a buffer in memory, and a thread writes what has gathered in one go. The buffer is bounded: lines that
+//! do not fit are dropped and counted. [`LogGuard`] writes the rest when it is dropped, so that a graceful end loses no
+//! line.
 
 mod filter;
 mod libraries;
@@ -27,47 +27,48 @@ pub use self::filter::{Audit, BadFilter, LogFilter};
 use self::libraries::Libraries;
 use self::lines::Lines;
 
-/// The most that waits to be written, in bytes.
+/// The capacity of the buffer in bytes.
 const CAPACITY: usize = 4 << 20;
-/// How long lines gather after the first: one wake-up and one write for all of them.
+/// How long the thread waits for more lines after the first: one wake-up and one write for all of them.
 const GATHER: Duration = Duration::from_millis(20);
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// Lines that were dropped since the start: the reader of the log was too slow, or libraries wrote too many.
+/// Returns the number of lines dropped since the start, because the reader of the log was too slow or libraries wrote
+/// too many.
 pub fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// How lines look.
+/// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogForm {
     /// One JSON object a line, for machines.
     #[default]
     Json,
-    /// For people.
+    /// Text, for people.
     Text,
 }
 
-/// Why logging could not begin.
+/// Why logging could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// Somebody else has set one up.
-    #[error("logging is set up already")]
+    /// Logging was already set up.
+    #[error("logging is already set up")]
     Twice(#[from] TryInitError),
-    /// No thread could be made.
-    #[error("the thread that writes the log could not be started")]
+    /// The thread could not be started.
+    #[error("cannot start the thread that writes the log")]
     Thread(#[from] io::Error),
 }
 
-/// Writes what is left when it is dropped. Keep it until the end of `main`.
+/// Writes the remaining lines when dropped. Keep it until the end of `main`.
 #[derive(Debug)]
 pub struct LogGuard {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Sends the program's log to the standard output, panics included.
+/// Writes the program's log to the standard output, including panics.
 ///
 /// # Errors
 /// [`InitError`].
@@ -81,7 +82,7 @@ pub fn init(form: LogForm, filter: &LogFilter, audit: Audit) -> Result<LogGuard,
     Ok(guard)
 }
 
-/// The same beside another layer, whose spans are not the log's.
+/// Like [`init`], beside another layer whose spans are not logged.
 ///
 /// # Errors
 /// [`InitError`].
@@ -102,7 +103,7 @@ pub fn init_beside(
     Ok(guard)
 }
 
-/// Writes events as lines of a form.
+/// Writes events as lines in a form.
 pub(super) fn layer<S, W>(form: LogForm, writer: W) -> impl Layer<S> + Send + Sync
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
@@ -156,7 +157,7 @@ struct Waiting {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Whoever panicked while holding it left whole bytes behind.
+        // A panic while the lock is held leaves only whole lines behind.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -186,7 +187,7 @@ impl Shared {
             }
             lines.clear();
             std::mem::swap(&mut lines, &mut self.lock().lines);
-            // Nobody is there to be told that the log cannot be written.
+            // A failure to write the log has nowhere to be reported.
             let _ = out.write_all(&lines).and_then(|()| out.flush());
             if closed && self.lock().lines.is_empty() {
                 return;
@@ -194,7 +195,7 @@ impl Shared {
         }
     }
 
-    /// Waits for more lines, unless the end comes.
+    /// Waits for more lines, unless the log is closed.
     fn gather(&self) {
         let waiting = self.lock();
         drop(
@@ -215,7 +216,7 @@ impl<'a> MakeWriter<'a> for Sink {
     }
 }
 
-/// Takes one event: the formatter hands over whole lines.
+/// Takes one event: the formatter writes whole lines.
 struct Line<'a>(&'a Shared);
 
 impl Write for Line<'_> {
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_written_without_being_asked_for() {
+    fn a_line_is_written_without_a_flush() {
         struct Tell(mpsc::Sender<Vec<u8>>);
         impl Write for Tell {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_does_not_read_costs_lines_and_never_time_or_memory() {
+    fn a_stalled_reader_costs_lines_but_no_time_or_memory() {
         struct Stuck(mpsc::Receiver<()>);
         impl Write for Stuck {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

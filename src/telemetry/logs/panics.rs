@@ -1,7 +1,7 @@
-//! Panics as lines of the log: one line each, in its form, with where it happened.
+//! Logs panics: one line each, in the log's form, with the place of the panic.
 //!
-//! The message of a panic is written only if it is a fixed text. One that was put together may quote what a caller
-//! sent, as that of a slice of a string does.
+//! The message of a panic is logged only if it is a fixed text. A formatted message may quote what a caller sent, as
+//! the message of a failed string slice does.
 
 use std::panic::{self, PanicHookInfo};
 use std::thread;
@@ -9,7 +9,7 @@ use std::thread;
 /// The target of these lines.
 pub(super) const TARGET: &str = "panic";
 
-/// Reports the panics of this process from now on.
+/// Logs all panics of this process from now on.
 pub(super) fn report() {
     panic::set_hook(Box::new(tell));
 }
@@ -23,7 +23,7 @@ fn tell(panic: &PanicHookInfo<'_>) {
         location,
         cause = cause.copied(),
         thread = current.name(),
-        "a panic: this is a fault of the program, please report it"
+        "panic: this is a bug in the program, please report it"
     );
 }
 
@@ -33,13 +33,13 @@ mod tests {
     use crate::telemetry::testing::Log;
 
     #[test]
-    fn the_line_of_a_panic_says_where_and_quotes_nothing_that_a_caller_sent() {
+    fn a_panic_line_names_its_place_and_quotes_no_caller_text() {
         let log = Log::default();
         let guard = log.start();
         let before = panic::take_hook();
         let ours = thread::current().id();
         panic::set_hook(Box::new(move |info| {
-            // Tests of other threads may panic meanwhile.
+            // Tests in other threads may panic too.
             if thread::current().id() == ours {
                 tell(info);
             }
