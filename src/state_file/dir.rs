@@ -23,7 +23,7 @@ const OF_A_FOLDER: OFlags = OFlags::RDONLY
 pub enum Mode {
     /// Only the owner.
     Private,
-    /// Whoever the umask of the process allows.
+    /// Every user that the umask of the process allows.
     Public,
 }
 

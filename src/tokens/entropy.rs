@@ -22,7 +22,7 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// Deterministic bytes from a seed, **only** for tests and simulations: whoever knows the seed knows the whole stream.
+/// Deterministic bytes from a seed, **only** for tests and simulations: the seed reveals the whole stream.
 /// Never issue a token from it.
 #[derive(Clone, Debug)]
 pub struct SeededEntropy {

@@ -1,6 +1,6 @@
 //! Limits log lines of libraries: a caller can cause some of them at will, such as h2's warning about a PING frame.
-//! Lines below the level `info` are not limited: they are off by default, and whoever switches them on wants to read
-//! them.
+//! Lines below the level `info` are not limited: they are off by default, and an operator who enables them wants to see
+//! them all.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
