@@ -1,5 +1,5 @@
 //! Keys for tests, each generated once a run.
-#![allow(clippy::unwrap_used, reason = "tests and fuzz targets alone use this")]
+#![allow(clippy::unwrap_used, reason = "only tests and fuzz targets use this")]
 
 use std::sync::{Arc, LazyLock};
 

@@ -11,7 +11,7 @@ use crate::tokens::jwt::MAX_LENGTH;
 const MAX_SCOPES: usize = 128;
 
 /// Selects the scopes of a request: the requested scopes, all of which must be granted; or, if the request names none,
-/// all granted scopes that are not `onRequest`.
+/// all granted scopes whose request policy is `Default`.
 ///
 /// # Errors
 /// `invalid_scope` if a scope is malformed, unknown, built in or not granted, or if no scope remains.

@@ -75,7 +75,7 @@ fn is_printable(text: &str) -> bool {
 }
 
 /// Estimates from above how many bits a text holds: the entropy of its characters times the number of characters that
-/// are neither adjacent to the previous character nor the end of an earlier piece.
+/// neither equal or neighbour the previous character nor end a piece that occurred before.
 #[expect(
     clippy::cast_precision_loss,
     reason = "at most 256 characters are counted"
