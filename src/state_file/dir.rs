@@ -229,11 +229,11 @@ fn explained(error: Errno, folder: &OwnedFd, name: &OsStr) -> io::Error {
     }
 }
 
-/// Says that a folder is where a file is to be written, if that is so.
+/// Names a folder that is in place of the file to write.
 fn in_the_way(error: io::Error, folder: &OwnedFd, name: &OsStr) -> io::Error {
     match kind_of(folder, name) {
         Some(FileType::Directory) => io::Error::other(format!(
-            "{} is a folder, and a file is to be written there: remove it",
+            "{} is a folder in place of a file: remove it",
             name.display()
         )),
         _ => error,
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_in_the_place_of_a_file_is_named() {
+    fn an_error_names_a_folder_in_place_of_a_file() {
         let root = tempfile::tempdir().unwrap();
         let dir = Dir::open(root.path()).unwrap();
         for name in [".it.new", "it"] {
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-        fn an_absent_file_is_not_an_error() {
+    fn an_absent_file_is_not_an_error() {
         let root = tempfile::tempdir().unwrap();
         let dir = Dir::open(root.path()).unwrap();
         assert_eq!(text(&dir, "it"), None);

@@ -222,7 +222,7 @@ mod tests {
 
     /// An inode can be guessed: the author of a repository could name it in a forged mark.
     #[test]
-    fn a_folder_whose_file_system_keeps_no_creation_time_has_no_place() {
+    fn a_folder_without_a_creation_time_cannot_be_identified() {
         use std::time::Duration;
         assert_eq!(place(7, None), None);
         assert_eq!(place(7, Some(UNIX_EPOCH)), None);

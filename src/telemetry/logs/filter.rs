@@ -252,9 +252,9 @@ mod tests {
         assert_eq!(read("info,audit=off"), Err(BadFilter::Audit));
     }
 
-    /// It writes the headers of every request and answer.
+    /// At `debug`, h2 logs the headers of every request and response.
     #[test]
-    fn what_h2_says_of_frames_is_written_only_where_h2_is_named() {
+    fn h2_frames_are_logged_only_if_the_filter_names_h2() {
         let shows = |text: &str| {
             let filter = read(text).unwrap().targets(Audit::On);
             filter.would_enable("h2::codec::framed_read", &Level::DEBUG)
