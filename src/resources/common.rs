@@ -69,8 +69,7 @@ impl From<&str> for DurationString {
 /// Pattern of the part of RFC 3339 section 5.6 that every reader reads alike.
 pub const MOMENT_FORM: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 /// Message of the rule on times.
-pub const MOMENT_WORDS: &str =
-    "a time must be an RFC 3339 string such as 2027-01-31T12:00:00Z, and before 9999-12-30T22:00:00Z";
+pub const MOMENT_WORDS: &str = "a time must be an RFC 3339 string such as 2027-01-31T12:00:00Z, and before 9999-12-30T22:00:00Z";
 /// The first time that this program cannot calculate with, in any UTC offset. People write 9999-12-31 for "never".
 pub const END_OF_TIME: &str = "9999-12-30T22:00:00Z";
 

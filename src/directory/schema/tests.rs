@@ -250,7 +250,7 @@ fn a_wrong_client_is_told_what_to_write(#[case] spec: &str, #[case] expected: &s
 )]
 #[case(
     "{issuer: 'https://id', revokeIssuedBefore: '9999-12-31T23:59:59Z'}",
-    "/spec/revokeIssuedBefore Invalid: a moment is a text such as 2027-01-31T12:00:00Z, and before 9999-12-30T22:00:00Z"
+    "/spec/revokeIssuedBefore Invalid: a time must be an RFC 3339 string such as 2027-01-31T12:00:00Z, and before 9999-12-30T22:00:00Z"
 )]
 fn a_wrong_identity_is_told_what_to_write(#[case] spec: &str, #[case] expected: &str) {
     assert_eq!(told(Kind::Identity, &object("Identity", spec)), [expected]);

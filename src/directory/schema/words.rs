@@ -199,7 +199,7 @@ pub(super) fn is_moment(text: &str) -> bool {
 
 /// Returns the message for a text that is not such a time.
 pub(super) fn not_a_moment(text: &str) -> String {
-    // The end of time by other calendars: it looks like a moment.
+    // Some write this year to say never: the text looks like a valid time.
     if text.starts_with("9999-") {
         return MOMENT_WORDS.to_owned();
     }
