@@ -1,9 +1,8 @@
 //! Admission of single objects: the rules that need nothing but the object.
 //!
-//! The API server enforces most of these by schema and CEL. They stand here again because files have
-//! no API server, because a definition may be older than the binary, and because the reconciler
-//! never trusts that admission ran. `tests/fixtures/refused` holds an object for each CEL rule, and
-//! both sides must refuse it.
+//! The API server enforces most of them by schema and CEL. This module enforces them again for three reasons: files
+//! have no API server, a definition may be older than the binary, and the reconciler never trusts that admission ran.
+//! `tests/fixtures/refused` holds an object for each CEL rule, and both sides must refuse it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ use crate::resources::{
 };
 use crate::tokens::{MacKey, Prefix};
 
-/// Scope values that every Identity has and nobody publishes.
+/// Scope values that every Identity has without a Scope.
 pub const BUILT_IN_SCOPES: [&str; 6] = [
     "openid",
     "profile",
@@ -46,33 +45,33 @@ pub const BUILT_IN_SCOPES: [&str; 6] = [
     "offline_access",
 ];
 
-/// A Credential has no more tokens, and so no more uses.
+/// Largest number of uses that are kept: a Credential has no more tokens.
 const MOST_USES: usize = 8;
 
-/// What the installation decides.
+/// Settings of the installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// Whether an admission policy writes and guards the annotation that says who created a ServiceAccessToken.
+    /// Whether an admission policy writes and guards the annotation with the user that created a ServiceAccessToken.
     pub stamped_creators: bool,
-    /// The Identity of objects that name none.
+    /// Identity of objects that name none.
     pub default_identity: Option<ObjectKey>,
-    /// The namespaces in which Identities are accepted, those that an issuer belongs to first of all first; empty: all.
+    /// Namespaces in which Identities are accepted; earlier ones win a conflict about an issuer. Empty: all.
     pub identity_namespaces: Vec<String>,
-    /// Whether nothing is issued by this process: what only issuing reads is not kept.
+    /// Whether this process issues nothing. It then keeps nothing that only issuing reads.
     pub serves_only: bool,
-    /// Which labels and annotations templates may set, whatever their Identity allows.
+    /// Labels and annotations that templates may set, whatever their Identity allows.
     pub secret_metadata: Arc<InstallationMetadata>,
 }
 
 impl Settings {
-    /// Whether Identities of this namespace are accepted.
+    /// Returns whether Identities in this namespace are accepted.
     pub fn accepts_identities_of(&self, namespace: &str) -> bool {
         let accepted = &self.identity_namespaces;
         accepted.is_empty() || accepted.iter().any(|name| name == namespace)
     }
 }
 
-/// Reads an object's metadata; `None` where it has no name, uid or creation time.
+/// Reads the metadata of an object; `None` if it has no name, uid or creation time.
 fn object<T>(raw: &Value, state: Result<T, Vec<Problem>>) -> Option<Object<T>> {
     let metadata = raw.get("metadata")?;
     let text = |field: &str| metadata.get(field).and_then(Value::as_str);
@@ -88,7 +87,7 @@ fn object<T>(raw: &Value, state: Result<T, Vec<Problem>>) -> Option<Object<T>> {
     })
 }
 
-/// Decodes an object that the schema accepts.
+/// Decodes an object after the schema has accepted it.
 fn decode<T: DeserializeOwned>(kind: Kind, raw: &Value) -> Result<T, Vec<Problem>> {
     let problems = schema::validate(kind, raw);
     if !problems.is_empty() {
@@ -98,7 +97,7 @@ fn decode<T: DeserializeOwned>(kind: Kind, raw: &Value) -> Result<T, Vec<Problem
         .map_err(|error| vec![Problem::error(Reason::Invalid, "", error.to_string())])
 }
 
-/// An Identity from its raw object.
+/// Admits an Identity.
 pub fn identity(raw: &Value, settings: &Settings) -> Option<Object<IdentityRecord>> {
     object(
         raw,
@@ -107,7 +106,7 @@ pub fn identity(raw: &Value, settings: &Settings) -> Option<Object<IdentityRecor
     )
 }
 
-/// A Scope from its raw object.
+/// Admits a Scope.
 pub fn scope(raw: &Value, settings: &Settings) -> Option<Object<ScopeRecord>> {
     object(
         raw,
@@ -115,7 +114,7 @@ pub fn scope(raw: &Value, settings: &Settings) -> Option<Object<ScopeRecord>> {
     )
 }
 
-/// An OAuthClient from its raw object.
+/// Admits an OAuthClient.
 pub fn client(raw: &Value, settings: &Settings) -> Option<Object<ClientRecord>> {
     object(
         raw,
@@ -124,7 +123,7 @@ pub fn client(raw: &Value, settings: &Settings) -> Option<Object<ClientRecord>> 
     )
 }
 
-/// A ServiceAccessToken from its raw object.
+/// Admits a ServiceAccessToken.
 pub fn service_token(raw: &Value, settings: &Settings) -> Option<Object<ServiceTokenRecord>> {
     let decoded = decode::<ServiceAccessToken>(Kind::ServiceAccessToken, raw);
     object(
@@ -133,7 +132,7 @@ pub fn service_token(raw: &Value, settings: &Settings) -> Option<Object<ServiceT
     )
 }
 
-/// Judges one raw object by the rules that need nothing but the object.
+/// Returns what is wrong with one raw object by the rules that need nothing but the object.
 pub fn problems(kind: Kind, raw: &Value, settings: &Settings) -> Vec<Problem> {
     match kind {
         Kind::Identity => decode::<Identity>(kind, raw)
@@ -153,7 +152,8 @@ pub fn problems(kind: Kind, raw: &Value, settings: &Settings) -> Vec<Problem> {
     .unwrap_or_default()
 }
 
-/// A Credential; entries whose seal is not right, or that were revoked by their ids, are left out. `None` where its owner or name makes no sense.
+/// Admits a Credential without the entries whose seal is wrong or that were revoked by their ids. `None` if its name
+/// is not its owner's uid.
 pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<CredentialRecord> {
     let metadata = &credential.metadata;
     let (namespace, name) = (metadata.namespace.as_deref()?, metadata.name.as_deref()?);
@@ -193,7 +193,7 @@ pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Crede
     })
 }
 
-/// Of the tokens that are still recorded: a few.
+/// Returns the uses of the tokens that are still recorded.
 fn uses(credential: &Credential) -> Box<[Used]> {
     let is_recorded = |epoch| credential.spec.tokens.iter().any(|it| it.epoch == epoch);
     let uses = credential.status.iter().flat_map(|status| &status.uses);
@@ -222,7 +222,7 @@ fn entry_record(entry: &CredentialEntry) -> Option<EntryRecord> {
     })
 }
 
-/// Collects what is wrong with one object, all of it.
+/// Collects everything that is wrong with one object.
 #[derive(Default)]
 struct Faults(Vec<Problem>);
 
@@ -263,12 +263,12 @@ impl Faults {
         self.require(
             (spec.from == Selector) == spec.selector.is_some(),
             &format!("{path}/selector"),
-            "selector goes with from: Selector, and only with it",
+            "selector is required with from: Selector and forbidden otherwise",
         );
         self.require(
             (spec.from == List) == spec.names.is_some(),
             &format!("{path}/names"),
-            "names goes with from: List, and only with it",
+            "names is required with from: List and forbidden otherwise",
         );
         if let Some(selector) = &spec.selector {
             self.selector(&format!("{path}/selector"), selector);
@@ -283,7 +283,7 @@ impl Faults {
         })
     }
 
-    /// The API server refuses the same of its own selectors: `NotIn` without values would match every namespace.
+    /// Refuses what the API server refuses in its own selectors: `NotIn` without values would match every namespace.
     fn selector(&mut self, path: &str, selector: &LabelSelector) {
         let mut exact = selector.match_labels.iter().flatten();
         self.require(
@@ -308,7 +308,7 @@ impl Faults {
         ranges.unwrap_or_else(|_| {
             self.invalid(
                 path,
-                "trustedProxies are CIDRs, such as 10.0.0.0/8 or fd00::/8",
+                "trustedProxies must be CIDRs, such as 10.0.0.0/8 or fd00::/8",
             );
             Vec::new()
         })
@@ -325,7 +325,7 @@ impl Faults {
         self.require(
             overlap.is_none_or(|overlap| overlap <= SignedDuration::from_hours(2160)),
             &path,
-            "overlap is at most 2160h",
+            "overlap must be at most 2160h",
         );
         let quiet_period = self.optional_duration(
             &format!("{rotation_path}/quietPeriod"),
@@ -335,18 +335,18 @@ impl Faults {
         self.require(
             quiet_period.is_none_or(|quiet_period| range.contains(&quiet_period)),
             &format!("{rotation_path}/quietPeriod"),
-            "quietPeriod is 1m to 2160h",
+            "quietPeriod must be between 1m and 2160h",
         );
         if let (Some(overlap), Some(renew_before)) = (overlap, renew_before) {
             self.require(
                 overlap <= renew_before,
                 &path,
-                "overlap is at most renewBefore: the old token must not outlive its own end",
+                "overlap must be at most renewBefore: the previous token is not accepted after its own expiry",
             );
         }
     }
 
-    /// `10m..87600h`, and renewed before it ends.
+    /// Requires a lifetime of `10m` to `87600h` and a renewal before its end.
     fn lifetime(
         &mut self,
         path: &str,
@@ -358,7 +358,7 @@ impl Faults {
         self.require(
             range.contains(&lifetime),
             &format!("{path}/lifetime"),
-            "lifetime is 10m to 87600h",
+            "lifetime must be between 10m and 87600h",
         );
         let renew_before = rotation
             .and_then(|rotation| rotation.renew_before.as_ref())
@@ -366,7 +366,7 @@ impl Faults {
         self.require(
             renew_before.is_none_or(|renew_before| renew_before < lifetime),
             &format!("{path}/rotation/renewBefore"),
-            "renewBefore is shorter than lifetime",
+            "renewBefore must be shorter than lifetime",
         );
     }
 
@@ -383,7 +383,7 @@ impl Faults {
         }
     }
 
-    /// How an Identity is run and reached.
+    /// Checks how an Identity runs and how clients reach it.
     fn deployment(
         &mut self,
         mode: Mode,
@@ -394,7 +394,7 @@ impl Faults {
         self.require(
             replicas.is_none() || autoscaling.is_none(),
             "/spec/replicas",
-            "replicas or autoscaling, not both",
+            "set replicas or autoscaling, not both",
         );
         let is_routed =
             network.tls.is_some() || network.ingress.is_some() || network.http_route.is_some();
@@ -402,23 +402,23 @@ impl Faults {
             mode != Mode::Embedded
                 || !(replicas.is_some() || autoscaling.is_some() || has_pod || is_routed),
             "/spec/mode",
-            "mode: Embedded is served by the operator's own pods: replicas, autoscaling, pod, network.tls, ingress and httpRoute go with mode: Deployment",
+            "with mode: Embedded the operator's own pods serve the Identity: replicas, autoscaling, pod, network.tls, network.ingress and network.httpRoute need mode: Deployment",
         );
         self.require(
             autoscaling.is_none_or(|autoscaling| autoscaling.min <= autoscaling.max),
             "/spec/autoscaling/min",
-            "autoscaling.min is at most autoscaling.max",
+            "autoscaling.min must be at most autoscaling.max",
         );
         self.require(
             network.ingress.is_none() || network.http_route.is_none(),
             "/spec/network/httpRoute",
-            "ingress or httpRoute, not both",
+            "set ingress or httpRoute, not both",
         );
     }
 
     fn issuer(&mut self, issuer: &str) {
         let path = "/spec/issuer";
-        let message = "issuer is https; http only for loopback and *.svc";
+        let message = "issuer must be an https URL; http is allowed only for loopback addresses and *.svc hosts";
         self.require(is_secure_issuer(issuer), path, message);
         self.require(is_normal_issuer(issuer), path, ISSUER_WORDS);
     }
@@ -430,7 +430,7 @@ impl Faults {
         self.require(are_normal, path, AUDIENCE_WORDS);
     }
 
-    /// The Secret of an owner that does not name it has the owner's name and a suffix.
+    /// Checks the default name of a Secret: the owner's name and a suffix.
     fn default_secret(&mut self, has_name: bool, default: &str, field: &str) {
         let message = format!(
             "the default name of its Secret would be longer than 253 characters: set {field}"
@@ -472,7 +472,7 @@ fn identity_record(
     faults.require(
         name.len() <= 52,
         "/metadata/name",
-        "the name of an Identity has at most 52 characters: its Secrets' names add to it",
+        "the name of an Identity must have at most 52 characters, since the names of its Secrets extend it",
     );
     faults.issuer(issuer);
     let scale = (replicas.as_ref(), autoscaling.as_ref());
@@ -484,7 +484,7 @@ fn identity_record(
     let mut lifetime = |path: &str, text: &DurationString, least: SignedDuration| {
         let value = faults.duration(path, text);
         let name = path.rsplit('/').next().unwrap_or_default();
-        let message = format!("{name} is at least {}", format_duration(least));
+        let message = format!("{name} must be at least {}", format_duration(least));
         faults.require(value >= least, path, &message);
         value
     };
@@ -513,7 +513,7 @@ fn identity_record(
     let reference_prefix = tokens.reference_prefix.parse().unwrap_or_else(|_| {
         faults.invalid(
             "/spec/tokens/referencePrefix",
-            "referencePrefix is 1 to 16 lower-case letters and digits",
+            "referencePrefix must be 1 to 16 lower-case letters and digits",
         );
         Prefix::default()
     });
@@ -550,7 +550,7 @@ fn identity_record(
     faults.finish(record)
 }
 
-/// How long a key signs, and how long it is published before.
+/// Returns how long a key signs, and how long it is published before that.
 fn signing_times(faults: &mut Faults, signing: &Signing) -> (SignedDuration, SignedDuration) {
     let (every, ahead) = ("/spec/signing/rotateEvery", "/spec/signing/publishAhead");
     let rotate_every = faults.duration(every, &signing.rotate_every);
@@ -558,22 +558,22 @@ fn signing_times(faults: &mut Faults, signing: &Signing) -> (SignedDuration, Sig
     faults.require(
         rotate_every >= SignedDuration::from_hours(1),
         every,
-        "rotateEvery is at least 1h",
+        "rotateEvery must be at least 1h",
     );
     faults.require(
         publish_ahead >= SignedDuration::from_mins(10),
         ahead,
-        "publishAhead is at least 10m: caches of the JWK Set and mounted Secrets take their time",
+        "publishAhead must be at least 10m: caches of the JWK Set and mounted Secrets update late",
     );
     faults.require(
         publish_ahead < rotate_every,
         ahead,
-        "publishAhead is shorter than rotateEvery",
+        "publishAhead must be shorter than rotateEvery",
     );
     (rotate_every, publish_ahead)
 }
 
-/// What an Identity allows templates of Secrets to set.
+/// Returns what an Identity allows templates of Secrets to set.
 fn secret_metadata(
     faults: &mut Faults,
     spec: &SecretMetadata,
@@ -601,7 +601,7 @@ fn gateway_record(gateway: &Gateway) -> (Arc<str>, GatewayRecord) {
     (gateway.name.as_str().into(), record)
 }
 
-/// RFC 8414 section 2 asks for https; http stays for loopback and for Services inside the cluster.
+/// RFC 8414 section 2 requires https; http is allowed for loopback addresses and Services inside the cluster.
 fn is_secure_issuer(issuer: &str) -> bool {
     if issuer.starts_with("https://") {
         return true;
@@ -693,12 +693,12 @@ fn scope_record(scope: &Scope, settings: &Settings) -> Result<ScopeRecord, Vec<P
     faults.require(
         !value.as_deref().is_some_and(built_in),
         "/spec/value",
-        "this value is built in: every Identity has it",
+        "this scope value is built in, and every Identity has it: choose another",
     );
     faults.require(
         value.is_some() || !built_in(name),
         "/metadata/name",
-        "the default value would be a built-in one: set spec.value",
+        "the default scope value would be a built-in one: set spec.value",
     );
     faults.require(
         value.as_deref().is_none_or(is_normal_value),
@@ -710,7 +710,7 @@ fn scope_record(scope: &Scope, settings: &Settings) -> Result<ScopeRecord, Vec<P
     faults.require(
         value.is_some() || default_length <= 128,
         "/metadata/name",
-        "the default value would be longer than 128 characters: set spec.value",
+        "the default scope value would be longer than 128 characters: set spec.value",
     );
     let identity = resolve(identity_ref.as_ref(), namespace, settings);
     let administrators = identity
@@ -770,7 +770,7 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
     faults.require(
         secret_lifetime.is_some() || renew_before.is_none(),
         &format!("{path}/rotation/renewBefore"),
-        "renewBefore needs a lifetime: a secret without an end is never renewed",
+        "renewBefore needs a lifetime: a secret that never expires is never renewed",
     );
     faults.template(path, OwnerKind::OAuthClient, secret.template.as_ref(), None);
     faults.require(
@@ -780,17 +780,17 @@ fn client_record(client: &OAuthClient, settings: &Settings) -> Result<ClientReco
                 && secret.lifetime.is_none()
                 && secret.rotation.is_none(),
         &format!("{path}/existingRef"),
-        "existingRef goes without name, template, lifetime and rotation: somebody else writes that Secret",
+        "existingRef cannot be combined with name, template, lifetime or rotation: the operator does not write that Secret",
     );
     faults.require(
         access_token_lifetime.is_none_or(|lifetime| lifetime >= SignedDuration::from_mins(1)),
         "/spec/tokens/accessTokenLifetime",
-        "accessTokenLifetime is at least 1m",
+        "accessTokenLifetime must be at least 1m",
     );
     faults.require(
         !client_id.as_deref().is_some_and(is_uuid_like),
         "/spec/clientId",
-        "clientId must not look like a UUID: those name people",
+        "clientId must not look like a UUID: UUIDs identify people",
     );
     faults.default_secret(
         secret.name.is_some() || secret.existing_ref.is_some(),
@@ -854,17 +854,17 @@ fn client_secret(
     }
 }
 
-/// What only issuing reads: tenants write it, and may write much.
+/// Keeps a value only if this process issues: tenants write such values, and they may be large.
 fn for_issuing<T>(settings: &Settings, value: impl FnOnce() -> Option<T>) -> Option<T> {
     if settings.serves_only { None } else { value() }
 }
 
-/// The annotation may be long, and is kept for every object.
+/// Returns the rotation request in the annotation, shortened since every object's is kept.
 fn rotation_request(metadata: &kube::core::ObjectMeta) -> Option<Arc<str>> {
     annotation(metadata, ANNOTATION_ROTATE).map(|request| bounded(&request).into())
 }
 
-/// People are named by UUIDs: no client may look like one.
+/// UUIDs identify people: no client id may look like one.
 fn is_uuid_like(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
@@ -904,7 +904,7 @@ fn service_token_record(
     faults.require(
         ends <= 1,
         "/spec",
-        "at most one of lifetime, expiresAt and neverExpires",
+        "set at most one of lifetime, expiresAt and neverExpires",
     );
     let duration = faults.optional_duration("/spec/lifetime", lifetime.as_ref());
     faults.rotation("/spec/rotation", rotation_or_default);
@@ -914,12 +914,12 @@ fn service_token_record(
     faults.require(
         expires_at.is_none() || manual,
         "/spec/rotation",
-        "expiresAt needs rotation.policy: Manual, since a fixed end cannot be renewed",
+        "expiresAt needs rotation.policy: Manual, since a token with a fixed expiry cannot be renewed",
     );
     faults.require(
         !never_expires || renew_before.is_none(),
         "/spec/rotation/renewBefore",
-        "neverExpires has no renewBefore: there is no end to be before",
+        "renewBefore cannot be combined with neverExpires: a token that never expires is never renewed",
     );
     let record = ServiceTokenRecord {
         client: intern::key(namespace, &client_ref.name),
@@ -951,7 +951,7 @@ fn service_token_record(
     faults.require(
         record.secret.alias.as_deref() != Some("issuer"),
         "/spec/secret/key",
-        "the key issuer is taken: choose another",
+        "the operator writes the key issuer itself: choose another key",
     );
     faults.template(
         "/spec/secret",

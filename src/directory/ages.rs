@@ -1,4 +1,4 @@
-//! Who is among the oldest: the order in which objects that share a quota count for it.
+//! Which objects are among the oldest: the order in which objects that share a quota count.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::record::Object;
 
-/// When it was made, and its name: objects of one second count by name.
+/// Creation time and name. Objects created in the same second are ordered by name.
 type Place = (Timestamp, Arc<str>);
 
-/// Objects that share a quota, oldest first. A group says whose quota it is.
+/// Objects that share a quota, oldest first. A group is the key of a quota.
 #[derive(Clone, Debug)]
 pub(super) struct Ages<G: Ord>(OrdMap<G, Vector<Place>>);
 
@@ -29,8 +29,8 @@ impl<G: Ord + Clone> Ages<G> {
         self.take(group, &place(object));
     }
 
-    /// Whether the object is among the `limit` oldest of its group. It is asked at every use of a token: the time is
-    /// that of a search, however many there are and whatever the limit.
+    /// Returns whether the object is among the `limit` oldest of its group. This runs at every use of a token and
+    /// costs one binary search, whatever the number of objects and the limit.
     pub(super) fn is_within<T>(&self, group: &G, object: &Object<T>, limit: usize) -> bool {
         self.has_within(group, &place(object), limit)
     }
@@ -79,9 +79,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes and goes, in whichever order: the oldest are those that a sorted set begins with.
+        /// After any changes in any order, the oldest objects are the first of a sorted set.
         #[test]
-        fn the_oldest_are_within_and_nobody_else(
+        fn exactly_the_oldest_are_within_the_limit(
             changes in prop::collection::vec((any::<bool>(), 0u8..2, 0i64..40, 0u32..40), 0..600),
             limit in 0usize..80,
         ) {
@@ -105,14 +105,14 @@ mod tests {
         }
     }
 
-    /// Very many of one namespace come in no order of age: a copy taken before is as it was.
+    /// Adds many objects of one namespace in no order of age; a copy taken in between does not change.
     #[test]
     fn many_in_any_order_keep_their_place_and_copies_stay() {
         const MANY: u32 = 20_000;
         let mut ages = Ages::default();
         let mut copy = Ages::default();
         for step in 0..MANY {
-            // A step of a large prime reaches each once.
+            // Steps of a large prime reach each number once.
             let number = step * 7919 % MANY;
             ages.add((), place(i64::from(number / 3), number));
             if step == MANY / 2 {

@@ -1,8 +1,8 @@
-//! Which Credential knows a secret that was brought: those have no id of ours in them.
+//! Which Credentials record an imported secret, which has no id of ours in it.
 //!
-//! Only entries with the cause `Imported` are here, so that it costs nothing where nobody brings secrets. The order
-//! makes one Identity's Credentials of one hash a range. What steers the search is the hash of what was presented,
-//! which nobody can choose the beginning of.
+//! Only entries with the cause `Imported` are indexed, so that the index costs nothing where no secrets are imported.
+//! In this order the Credentials of one Identity with one hash form a range. The search goes by the hash of what was
+//! presented, and no one can choose the first bytes of a hash.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use super::tables::Directory;
 use crate::resources::Cause;
 use crate::tokens::TokenHash;
 
-/// Hashes of brought secrets with the Credentials that know them.
+/// Hashes of imported secrets with the Credentials that record them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BroughtSecrets(OrdSet<Brought>);
 
-/// That a Credential of an Identity knows a brought secret.
+/// An imported secret that a Credential of an Identity records.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Brought {
     hash: TokenHash,
@@ -70,12 +70,12 @@ fn rows(record: &Arc<CredentialRecord>) -> impl Iterator<Item = Brought> {
 }
 
 impl Directory {
-    /// Whether a secret was brought to an Identity, by whomever.
+    /// Returns whether any client of an Identity has imported this secret.
     pub fn knows_brought(&self, identity: &ObjectKey, hash: &TokenHash) -> bool {
         self.brought_entries(identity, hash).next().is_some()
     }
 
-    /// The entries of an Identity for a brought secret.
+    /// Returns the entries of an Identity for an imported secret.
     pub(super) fn brought_entries(
         &self,
         identity: &ObjectKey,
@@ -91,7 +91,7 @@ impl Directory {
         let rows = rows.take_while(move |row| row.hash == hash && row.identity == identity);
         rows.filter_map(move |row| {
             let credential = self.credential(&row.credential)?;
-            // The newest first: the same secret may have come back after its end.
+            // The newest first: the same secret may have been imported again after its end.
             let mut entries = credential.entries.iter().rev();
             let entry =
                 entries.find(|entry| entry.cause == Cause::Imported && entry.hash == hash)?;
@@ -146,7 +146,7 @@ spec:
     }
 
     #[test]
-    fn a_brought_secret_is_each_ones_own_though_two_have_the_same() {
+    fn two_clients_can_import_the_same_secret() {
         let mut world = World::new(QUICKSTART);
         world.apply(OTHER);
         bring(&mut world, CLIENT, "shop", |_| {});
@@ -171,7 +171,7 @@ spec:
     }
 
     #[test]
-    fn it_passes_the_same_join_as_every_other() {
+    fn an_imported_secret_passes_the_same_join_as_any_other() {
         let mut world = World::new(QUICKSTART);
         bring(&mut world, CLIENT, "shop", |_| {});
         let disabled = QUICKSTART.replace("  systemUser", "  disabled: true\n  systemUser");
@@ -190,7 +190,7 @@ spec:
     }
 
     #[test]
-    fn only_what_is_recorded_as_brought_for_a_client_is_found_by_its_hash() {
+    fn only_imported_client_secrets_are_found_by_their_hash() {
         let mut world = World::new(QUICKSTART);
         bring(&mut world, CLIENT, "shop", |entry| {
             entry.cause = Cause::Initial;

@@ -1,5 +1,5 @@
-//! How an Identity's tokens and secrets stand, for metrics. A pass over all owners with two look-ups each: to be asked
-//! now and then, not at every scrape.
+//! The state of an Identity's tokens and secrets, for metrics. A census visits all owners with two look-ups each:
+//! take one from time to time, not at every scrape.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,24 +8,24 @@ use super::record::{CredentialRecord, Object, SecretRecord};
 use super::{Directory, ObjectKey, ends};
 use crate::resources::RotationPolicy;
 
-/// How the newest token or secret of an owner stands.
+/// State of the newest token or secret of an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// In time.
+    /// It is valid.
     Live,
-    /// In time, with less than a tenth of its life left, or half of the time before its end at which it is renewed: it
-    /// should have been renewed long ago.
+    /// It is valid, but less than a tenth of its lifetime is left, or less than half of `renewBefore`: it should have
+    /// been renewed by now.
     Expiring,
-    /// Over, and nothing came after it.
+    /// It has expired, and none has replaced it.
     Expired,
     /// The owner is revoked or disabled.
     Revoked,
-    /// There is none yet.
+    /// The owner has none yet.
     Waiting,
 }
 
 impl State {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 5] = [
         Self::Live,
         Self::Expiring,
@@ -34,7 +34,7 @@ impl State {
         Self::Waiting,
     ];
 
-    /// What metrics call it.
+    /// Returns the value of the label in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -46,7 +46,7 @@ impl State {
     }
 }
 
-/// Within which time a token ends, by the names that metrics have for it.
+/// Periods within which a token expires, with their names in metrics.
 pub const WITHIN: [(&str, SignedDuration); 5] = [
     ("1h", SignedDuration::from_hours(1)),
     ("6h", SignedDuration::from_hours(6)),
@@ -60,13 +60,13 @@ pub const WITHIN: [(&str, SignedDuration); 5] = [
 pub struct Census {
     /// ServiceAccessTokens, in the order of [`State::ALL`].
     pub service_tokens: [usize; State::ALL.len()],
-    /// OAuthClients. One without a secret is waiting, or needs none.
+    /// OAuthClients, in the same order. One without a secret counts as waiting, even if it needs none.
     pub clients: [usize; State::ALL.len()],
-    /// Those of either kind that are in time and end within each of [`WITHIN`].
+    /// Owners of either kind whose newest secret is valid and expires within each of [`WITHIN`].
     pub ending: [usize; WITHIN.len()],
-    /// When the first of the ServiceAccessTokens' that are in time ends.
+    /// When the first valid token of the ServiceAccessTokens expires.
     pub soonest_token: Option<Timestamp>,
-    /// The same of OAuthClients.
+    /// When the first valid secret of the OAuthClients expires.
     pub soonest_client: Option<Timestamp>,
 }
 
@@ -137,7 +137,7 @@ fn credential<'d, T>(
 
 struct Standing {
     state: State,
-    /// When it ends, if it is in time and does.
+    /// When it expires, if it is valid and does expire.
     end: Option<Timestamp>,
 }
 
@@ -147,7 +147,7 @@ impl Standing {
         end: None,
     };
 
-    /// `default` is the policy of a secret that names none.
+    /// Returns the standing of an owner. `default` is the policy of a secret that sets none.
     fn of(
         credential: Option<&CredentialRecord>,
         secret: Option<&SecretRecord>,
@@ -184,7 +184,7 @@ impl Standing {
         }
     }
 
-    /// What is left of its life, if it is in time and ends.
+    /// Returns the rest of its lifetime, if it is valid and does expire.
     fn left(&self, now: Timestamp) -> Option<SignedDuration> {
         self.end.map(|end| end.duration_since(now))
     }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_to_be_renewed_late_is_expiring_when_that_is_overdue() {
+    fn a_token_with_a_short_renew_before_is_expiring_once_its_renewal_is_overdue() {
         let issued: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
         let week = SignedDuration::from_hours(168);
         for (rotation, late) in [
@@ -238,7 +238,7 @@ mod tests {
             ("renewBefore: 2000h", LIFE / 10),
             ("policy: Auto", LIFE / 10),
             ("policy: Manual", LIFE / 10),
-            // Nobody renews it then.
+            // No one renews it then.
             ("policy: Manual, renewBefore: 168h", LIFE / 10),
         ] {
             let scopes = "scopes: [orders.read]\n";
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_revoked_or_disabled_is_nothing_to_renew() {
+    fn revoked_and_disabled_owners_have_nothing_to_renew() {
         let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
         let mut world = World::new(&QUICKSTART.replace(
             "scopes: [orders.read]\n",

@@ -1,19 +1,19 @@
-//! A range of addresses, RFC 4632 and RFC 4291, as CEL's `isCIDR` reads it.
+//! A range of addresses (RFC 4632, RFC 4291), parsed as CEL's `isCIDR` parses it.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// An address and the length of its prefix: `10.0.0.0/8`, `fd00::/8`.
+/// An address and a prefix length: `10.0.0.0/8`, `fd00::/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
     address: IpAddr,
     length: u8,
 }
 
-/// What is no [`Cidr`].
+/// A text that is not a [`Cidr`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no CIDR, such as 10.0.0.0/8 or fd00::/8")]
+#[error("not a CIDR such as 10.0.0.0/8 or fd00::/8")]
 pub struct NoCidr;
 
 impl FromStr for Cidr {
@@ -25,7 +25,7 @@ impl FromStr for Cidr {
             && (digits == "0" || !digits.starts_with('0'));
         let most = match address.parse().map_err(|_| NoCidr)? {
             IpAddr::V4(_) => 32,
-            // An IPv4 address in the clothes of IPv6 has two readings.
+            // An IPv4-mapped IPv6 address could be read in two ways.
             IpAddr::V6(address) if address.to_ipv4_mapped().is_none() => 128,
             IpAddr::V6(_) => return Err(NoCidr),
         };
@@ -41,7 +41,8 @@ impl FromStr for Cidr {
 }
 
 impl Cidr {
-    /// Whether an address is in the range. One of IPv4 is the same in whichever clothes a socket has it.
+    /// Returns whether an address is in the range. An IPv4-mapped IPv6 address, as some sockets report it, counts as
+    /// IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(range), IpAddr::V4(address)) => {
@@ -85,11 +86,11 @@ mod tests {
             let cidr: Cidr = range.parse().unwrap();
             assert!(
                 cidr.contains(inside.parse().unwrap()),
-                "{inside} in {range}"
+                "{inside} is in {range}"
             );
             assert!(
                 !cidr.contains(outside.parse().unwrap()),
-                "{outside} not in {range}"
+                "{outside} is not in {range}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Who asks for which name, oldest first within a namespace.
+//! Which object claims which name, oldest first within a namespace.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -12,9 +12,9 @@ use super::ObjectKey;
 use super::record::{ClientRecord, Object, ScopeRecord};
 use super::table::fingerprint;
 
-/// A record that asks for a name at an Identity.
+/// A record that claims a name at an Identity.
 pub(super) trait Claiming {
-    /// The Identity and the name; `None` where it names no Identity.
+    /// Returns the Identity and the name; `None` if the object names no Identity.
     fn claimed(&self) -> Option<(&ObjectKey, &str)>;
 }
 
@@ -30,17 +30,17 @@ impl Claiming for ScopeRecord {
     }
 }
 
-/// All valid objects of a kind by the name that they ask for. A copy costs nothing.
+/// All valid objects of a kind by the name that they claim. A copy is cheap.
 pub(super) struct Claims<T>(OrdSet<Claim<T>>);
 
-/// The order makes the claims of one namespace on one name a range; a fingerprint of the name comes first, for the
-/// reason that `Table` gives.
+/// A claim. In this order the claims of one namespace on one name form a range. A fingerprint of the name comes
+/// first, for the reason that `Table` gives.
 struct Claim<T> {
     fingerprint: u64,
     object: Arc<Object<T>>,
 }
 
-/// Stands before the first claim of a namespace on a name.
+/// Sorts before the first claim of a namespace on a name.
 struct Before<'a> {
     fingerprint: u64,
     claimed: (&'a ObjectKey, &'a str),
@@ -53,14 +53,14 @@ impl<T: Claiming> Claims<T> {
         self.0.extend(Claim::of(object));
     }
 
-    /// Takes the claim of an object away.
+    /// Removes the claim of an object.
     pub(super) fn remove(&mut self, object: &Arc<Object<T>>) {
         if let Some(claim) = Claim::of(object) {
             self.0.remove(&claim);
         }
     }
 
-    /// The oldest object of a namespace that asks for a name.
+    /// Returns the oldest object of a namespace that claims a name.
     pub(super) fn oldest(
         &self,
         identity: &ObjectKey,
@@ -140,7 +140,7 @@ impl<T: Claiming> PartialEq for Claim<T> {
 
 impl<T: Claiming> Eq for Claim<T> {}
 
-// Not derived: that would ask the same of `T`.
+// Not derived: a derive would require `T: Clone`.
 impl<T> Clone for Claim<T> {
     fn clone(&self) -> Self {
         Self {

@@ -1,12 +1,12 @@
-//! How many clients and tokens name each Identity and scope value, for their status. One pass over all of them: to be
-//! asked on a beat, never for each change.
+//! Numbers of clients and tokens that name each Identity and scope value, for their status. One count visits all of
+//! them: take one at intervals, never for each change.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Directory, ObjectKey};
 
-/// Who names something.
+/// Numbers of objects that name something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Named {
     /// Valid OAuthClients.
@@ -15,7 +15,7 @@ pub struct Named {
     pub tokens: usize,
 }
 
-/// Numbers of all Identities and scope values that anybody names.
+/// Numbers for every Identity and scope value that an object names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     identities: HashMap<ObjectKey, Named>,
@@ -23,7 +23,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts all.
+    /// Counts all objects.
     pub fn take(directory: &Directory) -> Self {
         let mut counts = Self::default();
         for record in directory.clients().filter_map(|object| object.record()) {
@@ -52,12 +52,12 @@ impl Counts {
         }
     }
 
-    /// Who names an Identity; a token does by its client.
+    /// Returns the numbers of an Identity. A token counts through its client.
     pub fn of_identity(&self, identity: &ObjectKey) -> Named {
         self.identities.get(identity).copied().unwrap_or_default()
     }
 
-    /// Who names a scope value of an Identity.
+    /// Returns the numbers of a scope value of an Identity.
     pub fn of_scope(&self, identity: &ObjectKey, value: &Arc<str>) -> Named {
         let key = (identity.clone(), value.clone());
         self.scopes.get(&key).copied().unwrap_or_default()
@@ -72,7 +72,7 @@ mod tests {
     use crate::resources::Kind;
 
     #[test]
-    fn clients_and_tokens_count_where_they_name_something_and_as_long_as_they_are_there() {
+    fn clients_and_tokens_count_for_what_they_name_while_they_exist() {
         let mut world = World::new(QUICKSTART);
         let main = ObjectKey::new("platform", "main");
         let read: Arc<str> = "orders.read".into();

@@ -1,4 +1,4 @@
-//! What an owner of issued secrets should have, as the whole directory judges it now.
+//! What the owner of an issued secret should have, as the whole directory judges it now.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ use crate::resources::{
 };
 use crate::tokens::TokenHash;
 
-/// What should become of an owner's secrets.
+/// What should happen to an owner's secrets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Standing {
-    /// It should have one, as described. What exists and still fits is kept.
+    /// The owner should have a secret, as described. An existing one that still fits is kept.
     Wanted(Box<Desired>),
-    /// Its owner said `revoked: true`: every entry goes, none comes.
+    /// The owner says `revoked: true`: every entry is removed and none is issued.
     Revoked,
-    /// No secret of it is accepted now, for these reasons, and none may be made. What exists is left to the server's
-    /// join: a client that comes back finds its secrets alive.
+    /// No secret of the owner is accepted now, for these reasons, and none may be issued. Existing entries stay,
+    /// since the server's join refuses them: when the client is accepted again, its secrets are valid again.
     Withheld(Vec<Problem>),
     /// The owner asks for no secret.
     #[default]
@@ -34,44 +34,44 @@ pub enum Standing {
 /// One secret that should exist.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Desired {
-    /// Whose it is: kind, namespace, name and uid.
+    /// The owner: kind, namespace, name and uid.
     pub owner: CredentialOwner,
-    /// The Identity that will accept it.
+    /// The Identity that accepts the secret.
     pub identity: ObjectKey,
-    /// Its issuer.
+    /// Issuer of the Identity.
     pub issuer: String,
-    /// The client that it is recorded for.
+    /// The client that the secret is recorded for.
     pub client: IssuedClient,
-    /// Whom it acts as: the client id, or `<namespace>:<system user>`.
+    /// The principal that the secret acts as: the client id, or `<namespace>:<system user>`.
     pub principal: String,
-    /// What it is given, sorted: all that the owner asks for, each granted.
+    /// Scope values of the secret, sorted: all that the owner asks for, each granted.
     pub scopes: Vec<String>,
-    /// What sort of secret it is.
+    /// Kind of the secret.
     pub kind: SecretKind,
-    /// What the secret's text starts with.
+    /// Prefix of the secret's text.
     pub prefix: String,
     /// Name of the Kubernetes Secret.
     pub secret_name: String,
-    /// A second key for the token.
+    /// Second key of the Secret that also holds the token.
     pub key_alias: Option<String>,
-    /// What else the Secret says.
+    /// What else the Secret contains.
     pub template: Option<Arc<Template>>,
     /// Labels and annotations that the template may set.
     pub metadata: Arc<AllowedMetadata>,
-    /// The key under which somebody else brings the secret; `None`: the operator makes one.
+    /// Key of an imported secret; `None`: the operator issues the secret.
     pub existing_key: Option<String>,
-    /// An older object wants a Secret of the same name: none is created.
+    /// The conflict with an older object that names the same Secret. While there is one, no Secret is created.
     pub rival: Option<Problem>,
-    /// What keeps a secret from being made now. One that was made may be accepted all the same, so that it is still
-    /// taken away where that is asked for.
+    /// What keeps a secret from being issued now. Existing secrets may still be accepted, so revocation still applies
+    /// to them.
     pub withheld: Vec<Problem>,
-    /// When it ends.
+    /// When the secret expires.
     pub lifetime: Lifetime,
-    /// When it is replaced.
+    /// When the secret is replaced.
     pub rotation: RotationRules,
-    /// How many secrets its namespace may be given in an hour.
+    /// Number of secrets that may be issued for the namespace within an hour.
     pub mints_per_hour: i64,
-    /// Nothing issued before this is good any more.
+    /// Secrets issued before this time are no longer accepted.
     pub revoke_issued_before: Option<Timestamp>,
 }
 
@@ -80,27 +80,27 @@ pub struct Desired {
 pub struct IssuedClient {
     /// Name of the OAuthClient.
     pub name: String,
-    /// Its uid.
+    /// Uid of the OAuthClient.
     pub uid: String,
-    /// Its `client_id`.
+    /// The `client_id` of the OAuthClient.
     pub client_id: String,
 }
 
-/// Sorts of issued secrets.
+/// Kinds of issued secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretKind {
-    /// `client-id`, `client-secret`, `issuer`, `token-url`.
+    /// A Secret with `client-id`, `client-secret`, `issuer` and `token-url`.
     ClientSecret,
-    /// `token`, `issuer`.
+    /// A Secret with `token` and `issuer`.
     ServiceToken,
 }
 
-/// When a secret ends.
+/// When a secret expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
-    /// So long after it was made.
+    /// This long after it was issued.
     For(SignedDuration),
-    /// At a moment.
+    /// At a fixed time.
     Until(Timestamp),
     /// Never.
     Never,
@@ -109,42 +109,43 @@ pub enum Lifetime {
 /// When a secret is replaced, with every default filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RotationRules {
-    /// How long before its end it is renewed; `None`: only on request.
+    /// How long before its expiry it is renewed; `None`: only on request.
     pub renew_before: Option<SignedDuration>,
-    /// How long the one before goes on being accepted.
+    /// How long the previous secret stays accepted.
     pub overlap: SignedDuration,
-    /// With `retire: WhenAdopted`: for how long the one before must have been in no use, once the new one is.
+    /// With `retire: WhenAdopted`: how long the previous secret must have been unused once the new one is in use.
     pub adoption: Option<SignedDuration>,
-    /// What the deletion of the Secret says.
+    /// What the deletion of the Secret means.
     pub on_secret_deleted: OnSecretDeleted,
-    /// What was asked for.
+    /// Requests for a rotation.
     pub requests: RotationRequests,
 }
 
-/// Rotation on request. Each new value of either asks for one; taking a value away asks for none.
+/// Requests for a rotation. Each new value of either requests one; removing a value requests none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RotationRequests {
-    /// The value of the annotation `symbolon.dev/rotate`.
+    /// Value of the annotation `symbolon.dev/rotate`.
     pub annotation: Option<String>,
-    /// `rotation.trigger`.
+    /// Value of `rotation.trigger`.
     pub trigger: Option<String>,
 }
 
-/// `Auto` renews this share of the lifetime before the end.
+/// `Auto` renews when one part in this many of the lifetime is left.
 const RENEWAL_SHARE: i32 = 3;
-/// The longest overlap that nobody asked for.
+/// The longest default overlap.
 const DEFAULT_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
-/// `quietPeriod` where it is left out, at least.
+/// The shortest default `quietPeriod`.
 pub(super) const DEFAULT_QUIET_PERIOD: SignedDuration = SignedDuration::from_hours(1);
-/// How much later than an access token's end its client may come for another.
+/// How long after an access token's expiry its client may come for the next one.
 const FETCHED_LATE: SignedDuration = SignedDuration::from_mins(10);
-/// The same for a secret that somebody else brings: pods have read the new one, or were started anew, by then.
+/// The default overlap of an imported secret: by then pods have read the new one or were restarted.
 const BROUGHT_OVERLAP: SignedDuration = SignedDuration::from_hours(1);
-/// Requests longer than this are kept as their digest's worth: the schema bounds `trigger`, nothing bounds annotations.
+/// Bytes up to which a request is kept as written; a longer one is kept as its hash. The schema bounds `trigger`, but
+/// nothing bounds annotations.
 const LONGEST_REQUEST: usize = 64;
 
 impl Directory {
-    /// What should become of a ServiceAccessToken's secrets.
+    /// Returns what should happen to the tokens of a ServiceAccessToken.
     pub fn service_token_standing(&self, key: &ObjectKey, now: Timestamp) -> Standing {
         let Some(object) = self.service_token(key) else {
             return Standing::NotWanted;
@@ -164,7 +165,7 @@ impl Directory {
         }
     }
 
-    /// What should become of an OAuthClient's secrets.
+    /// Returns what should happen to the secrets of an OAuthClient.
     pub fn client_secret_standing(&self, key: &ObjectKey, now: Timestamp) -> Standing {
         let Some(object) = self.client(key) else {
             return Standing::NotWanted;
@@ -175,7 +176,7 @@ impl Directory {
         };
         let record = client.client.record;
         let disabled = record.disabled.then(|| {
-            let message = "disabled: no secret is made and none is accepted";
+            let message = "the client is disabled: no secret is issued and none is accepted";
             Problem::error(Reason::Disabled, "/spec/disabled", message)
         });
         let lifetime = record
@@ -270,7 +271,7 @@ fn wanted(
     let identity = client.identity;
     if identity.record.revoked_ahead(now).is_some() {
         let message = format!(
-            "Identity {} revokes what is issued until a moment ahead (spec.revokeIssuedBefore): nothing is made until then",
+            "spec.revokeIssuedBefore of Identity {} is in the future: no secret is issued until then",
             identity.object.key
         );
         withheld.push(Problem::error(Reason::IdentityNotReady, "", message));
@@ -311,7 +312,7 @@ fn given(text: Option<&DurationString>) -> Option<SignedDuration> {
     text.and_then(|text| parse_duration(&text.0))
 }
 
-/// How long before the end of its lifetime a token is renewed; `None`: it is not.
+/// Returns how long before the end of its lifetime a token is renewed; `None`: it is not.
 pub(super) fn renew_before(
     secret: &SecretRecord,
     lifetime: Lifetime,
@@ -328,7 +329,7 @@ pub(super) fn renew_before(
     }
 }
 
-/// Fills in what `rotation` leaves out.
+/// Returns the rotation rules with the defaults for what `rotation` leaves out.
 fn rotation_rules(
     secret: &SecretRecord,
     lifetime: Lifetime,
@@ -360,19 +361,19 @@ fn rotation_rules(
     }
 }
 
-/// For how long the old token must have been in no use, if that is written.
+/// Returns the `quietPeriod` that the spec sets.
 pub(super) fn quiet_period(rotation: &Rotation) -> Option<SignedDuration> {
     let written = rotation.quiet_period.as_ref();
     written.and_then(|text| parse_duration(&text.0))
 }
 
-/// The same for a client's secrets where it is left out. A client shows its secret only when it needs another access
-/// token: who has a good one is silent and not gone.
+/// Returns the default quiet period for a client's secrets. A client uses its secret only to get another access
+/// token: one with a valid access token is silent but still alive.
 pub(super) fn quiet_period_of_secrets(client: &AcceptedClient<'_>) -> SignedDuration {
     (client.access_token_lifetime() + FETCHED_LATE).max(DEFAULT_QUIET_PERIOD)
 }
 
-/// A request that fits into a Credential: long ones are told apart by their hash.
+/// Returns a request that fits into a Credential: the hash of a long one.
 pub(super) fn bounded(request: &str) -> String {
     if request.len() <= LONGEST_REQUEST {
         request.to_owned()

@@ -1,5 +1,5 @@
-//! All that there is to say about one object, for people who have not applied it yet: what keeps it from
-//! being served, and what is served but weaker than it could be.
+//! Everything to say about one object before it is applied: what keeps it from being served, and what is served but
+//! could be safer.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -17,7 +17,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 const YEAR: SignedDuration = SignedDuration::from_hours(366 * 24);
 
 impl Directory {
-    /// The errors and warnings of an object of a user's kind that has a row here; errors first.
+    /// Returns the errors and warnings of an object of a user's kind in this directory; errors first.
     pub fn diagnose(&self, kind: Kind, key: &ObjectKey, now: Timestamp) -> Vec<Problem> {
         match kind {
             Kind::Identity => self
@@ -44,7 +44,7 @@ impl Directory {
         problems
     }
 
-    /// Gateways that no token can pass, because nobody publishes what they require.
+    /// Returns a warning for each gateway that no token can pass, since a scope that it requires does not exist.
     fn closed_gateways(
         &self,
         object: &Object<IdentityRecord>,
@@ -58,7 +58,7 @@ impl Directory {
             required.filter(|(_, scope)| self.scope_by_value(object, record, scope).is_none());
         missing
             .map(|(gateway, scope)| {
-                let message = format!("gateway {gateway:?} requires scope {scope:?}, which no Scope publishes: no token passes it");
+                let message = format!("gateway {gateway:?} requires scope {scope:?}, which does not exist, so that no token passes: create a Scope for it, or correct the value");
                 Problem::warning(Reason::ScopeNotFound, "/spec/gateways", message)
             })
             .collect()
@@ -98,11 +98,11 @@ impl Directory {
         problems.extend(match lifetime {
             Some(Lifetime::Never) => Some(weak(
                 "/spec/neverExpires",
-                "a token without an end is good until somebody notices that it leaked: set a lifetime, it is renewed by itself",
+                "a token that never expires stays valid until someone notices that it leaked: set a lifetime, and the operator renews the token",
             )),
             Some(Lifetime::For(lifetime)) if lifetime > YEAR => Some(weak(
                 "/spec/lifetime",
-                "a token of more than a year is rarely replaced in time: shorten it, it is renewed by itself",
+                "a token that lives longer than a year is rarely replaced in time: reduce the lifetime, and the operator renews the token",
             )),
             _ => None,
         });
@@ -114,8 +114,8 @@ fn weak(path: &str, message: &str) -> Problem {
     Problem::warning(Reason::WeakChoice, path, message)
 }
 
-/// Names that were given to a namespace and carry another one's prefix: whoever gets a namespace of that name
-/// comes first.
+/// Returns a warning for each name that is granted to one namespace and has the prefix of another: a namespace with
+/// that prefix as its name would own it.
 fn lent_names(record: &IdentityRecord) -> impl Iterator<Item = Problem> {
     let clients = record
         .names
@@ -133,19 +133,20 @@ fn lent_names(record: &IdentityRecord) -> impl Iterator<Item = Problem> {
         Some((name, prefix, to))
     });
     lent.map(|(name, prefix, to)| {
-        let message = format!("{name:?} is given to namespace {to}, and a namespace {prefix} would come before it: keep that name reserved, or choose a name without such a prefix");
+        let message = format!("{name:?} is granted to namespace {to}, but a namespace with the name {prefix} would own it: reserve that namespace, or choose a name without this prefix");
         weak("/spec/access/names", &message)
     })
 }
 
-/// Audiences that no Scope can have, since they are not in normal form. They give and admit nothing.
+/// Returns a warning for each audience that no Scope can have, since it is not in normal form. It grants and admits
+/// nothing.
 fn useless_audiences(record: &IdentityRecord) -> impl Iterator<Item = Problem> {
     let gateways = record.gateways.iter().map(|(name, gateway)| {
         let place = format!("gateway {name:?} requires");
         ("/spec/gateways", place, &gateway.audience)
     });
     let names = record.names.audiences.iter().map(|(audience, given)| {
-        let place = format!("namespace {} is given", given.join(", "));
+        let place = format!("namespace {} is granted", given.join(", "));
         ("/spec/access/names", place, audience)
     });
     let useless = gateways
@@ -166,11 +167,11 @@ fn weak_identity(record: &IdentityRecord, now: Timestamp) -> Vec<Problem> {
         .find(|(prefix, _)| prefix.is_empty());
     let every_scope = everything.map(|(_, namespace)| {
         let message = format!(
-            "\"*\" gives namespace {namespace} every scope value there is: write a prefix before it"
+            "\"*\" grants namespace {namespace} every scope value: write a prefix before the *"
         );
         weak("/spec/access/names", &message)
     });
-    let ahead = record.revoked_ahead(now).map(|_| Problem::warning(Reason::Invalid, "/spec/revokeIssuedBefore", "this moment is ahead: until then it acts as now, so that nothing issued meanwhile is good"));
+    let ahead = record.revoked_ahead(now).map(|_| Problem::warning(Reason::Invalid, "/spec/revokeIssuedBefore", "this time is in the future: until then everything that was issued is refused, and no secret is issued"));
     let loopback = ["http://localhost", "http://127.0.0.1", "http://[::1]"];
     let clear = record.issuer.starts_with("http://")
         && !loopback.iter().any(|host| record.issuer.starts_with(host));
@@ -178,22 +179,22 @@ fn weak_identity(record: &IdentityRecord, now: Timestamp) -> Vec<Problem> {
         (
             clear,
             "/spec/issuer",
-            "over http, secrets and tokens can be read on their way: use https",
+            "http lets others read secrets and tokens in transit: use https",
         ),
         (
             record.never_expiring_tokens,
             "/spec/limits/neverExpiringTokens",
-            "tokens without an end are good until somebody notices that they leaked: long-lived ones are renewed by themselves",
+            "tokens that never expire stay valid until someone notices that they leaked: set Deny, and the operator renews long-lived tokens",
         ),
         (
             record.max_access_token_lifetime > DAY,
             "/spec/limits/maxAccessTokenLifetime",
-            "a JWT cannot be taken back from those who do not introspect: 24h is plenty",
+            "APIs that do not introspect accept a JWT until it expires: set at most 24h",
         ),
         (
             record.when_stale == WhenExceeded::KeepServing,
             "/spec/staleness/whenExceeded",
-            "a server that is cut off from the Kubernetes API goes on accepting what was revoked",
+            "a server that cannot reach the Kubernetes API keeps accepting what was revoked: use Refuse",
         ),
     ];
     let choices = choices
@@ -231,7 +232,7 @@ fn beyond_ceiling(
 ) -> Option<Problem> {
     let message = || {
         format!(
-            "this is longer than {ceiling}, {}, which wins",
+            "this is longer than {ceiling} ({}), which applies instead",
             format_duration(most)
         )
     };
@@ -240,21 +241,21 @@ fn beyond_ceiling(
         .map(|_| Problem::warning(Reason::LimitExceeded, path, message()))
 }
 
-/// A client that has a good access token does not show its secret: a shorter silence says nothing.
+/// A client with a valid access token does not use its secret, so a shorter silence proves nothing.
 fn hasty_retirement(client: &AcceptedClient<'_>) -> Option<Problem> {
     let rotation = client.client.record.secret.rotation.as_deref()?;
     let lifetime = client.access_token_lifetime();
     let is_hasty = rotation.retire == Retire::WhenAdopted
         && quiet_period(rotation).is_some_and(|quiet| quiet < lifetime);
     let message = format!(
-        "this is shorter than an access token of the client lives, {}: who has one is silent for as long, and its secret would be retired in use; write more, or leave it out",
+        "this is shorter than the lifetime of the client's access tokens ({}): a client with a valid access token does not use its secret, which could be retired while in use; increase the period, or remove it",
         format_duration(lifetime)
     );
     let path = "/spec/authentication/secret/rotation/quietPeriod";
     is_hasty.then(|| weak(path, &message))
 }
 
-/// Clients that can do nothing, which is rarely meant.
+/// Returns warnings about clients that can do nothing, which is rarely intended.
 fn idle_client(record: &ClientRecord) -> impl Iterator<Item = Problem> {
     let nothing = !record.client_credentials
         && record.audiences.is_empty()
@@ -262,13 +263,13 @@ fn idle_client(record: &ClientRecord) -> impl Iterator<Item = Problem> {
     let nothing = nothing.then(|| {
         weak(
             "/spec/grantTypes",
-            "this client can do nothing: give it a grant type, a resourceServer or referenceTokens",
+            "this client can do nothing: set grantTypes, resourceServer or referenceTokens",
         )
     });
     let nobody = record.reference_tokens == ReferenceTokens::AdministratorsOnly
         && record.system_user.is_none();
     let nobody = nobody.then(|| {
-        let message = "a ServiceAccessToken of this client would have nobody to act as: set spec.systemUser.name";
+        let message = "a ServiceAccessToken of this client would have no system user to act as: set spec.systemUser.name";
         Problem::warning(Reason::SystemUserMissing, "/spec/referenceTokens", message)
     });
     nothing.into_iter().chain(nobody)
@@ -283,7 +284,8 @@ mod tests {
 
     const PLATFORM: &str = "{issuer: 'https://id', access: {clients: {from: All}}}";
 
-    /// Warnings of the last of these objects, each a kind and a spec, all in one namespace.
+    /// Returns the warnings about the last of these objects. Each object is a kind and a spec; all are in one
+    /// namespace.
     fn warnings(objects: &[(Kind, &str)]) -> Vec<(String, Reason)> {
         let mut directory = Directory::new(Settings {
             default_identity: Some(ObjectKey::new("ns", "identity")),

@@ -1,12 +1,12 @@
-//! Lengths of time as resources write them: `90s`, `1h30m`, `720h`.
+//! Durations as resources write them: `90s`, `1h30m`, `720h`.
 
 use std::fmt::Write as _;
 
 use jiff::SignedDuration;
 
-/// Reads a duration with the units `h`, `m`, `s` and `ms`; `None` where it is not one.
+/// Parses a duration with the units `h`, `m`, `s` and `ms`; `None` if the text is not one.
 ///
-/// At most four parts of at most five digits: the sum always fits.
+/// At most four parts of at most five digits, so that the sum always fits.
 pub fn parse_duration(text: &str) -> Option<SignedDuration> {
     let mut rest = text;
     let mut total = SignedDuration::ZERO;
@@ -39,7 +39,7 @@ fn unit(number: i64, text: &str) -> Option<(SignedDuration, &str)> {
     }
 }
 
-/// Writes a duration in the same form, for messages.
+/// Formats a duration in the same form, for messages.
 pub(crate) fn format_duration(duration: SignedDuration) -> String {
     let seconds = duration.as_secs();
     let parts = [

@@ -1,6 +1,6 @@
-//! Which rule grants or refuses something, step by step, in the order in which the rules are asked.
+//! Explains which rule grants or refuses something, step by step, in the order in which the rules are evaluated.
 //!
-//! The verdicts are those of [`Directory`]'s own judgement; only the words for what holds are made here.
+//! The verdicts are those of [`Directory`]; only the texts for rules that hold are written here.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,28 +11,28 @@ use super::secret_metadata::{AllowedMetadata, MetadataField};
 use super::{AcceptedClient, Directory, Lifetime, ObjectKey, Problem, Reason};
 use crate::resources::{NamespacesFrom, ReferenceTokens, Template};
 
-/// One rule and what it says.
+/// One rule and its verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// The rule's name, for programs.
+    /// Name of the rule, for programs.
     pub rule: &'static str,
-    /// What it says.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Why, and for a refusal what to write instead or whom to ask.
+    /// Why, and for a refusal also what to write instead or whom to ask.
     pub message: String,
 }
 
-/// What a rule says.
+/// The verdict of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It lets this pass.
+    /// The rule is satisfied.
     Holds,
-    /// It refuses.
+    /// The rule refuses.
     Refuses,
 }
 
-/// Rules collected with their problems: what is left of `problems` holds nothing any more.
+/// Steps so far, and the problems that no step has used yet.
 struct Steps {
     steps: Vec<Step>,
     problems: Vec<Problem>,
@@ -62,7 +62,7 @@ impl Steps {
         });
     }
 
-    /// A rule that holds unless a problem with one of these reasons, at or below a place, says no.
+    /// Adds a rule that holds unless a problem at or below `path` has one of these reasons.
     fn ask(
         &mut self,
         rule: &'static str,
@@ -87,7 +87,7 @@ impl Steps {
         refusals.is_empty()
     }
 
-    /// What the template of a Secret may set. A key that is not allowed is left out and refuses nothing.
+    /// Explains what the template of a Secret may set. A key that is not allowed is left out and refuses nothing.
     fn secret_metadata(
         &mut self,
         identity: &ObjectKey,
@@ -117,7 +117,7 @@ impl Steps {
         }
     }
 
-    /// What no rule above has asked for refuses too.
+    /// Adds the remaining problems, which also refuse.
     fn finish(mut self) -> Vec<Step> {
         for problem in std::mem::take(&mut self.problems) {
             self.refuses("other", problem.message);
@@ -127,7 +127,7 @@ impl Steps {
 }
 
 fn absent(kind: &str, key: &ObjectKey) -> Vec<Step> {
-    let message = format!("there is no {kind} {key} in what was given");
+    let message = format!("the manifests contain no {kind} {key}");
     vec![Step {
         rule: "exists",
         verdict: Verdict::Refuses,
@@ -147,7 +147,7 @@ fn malformed(problems: &[Problem]) -> Vec<Step> {
 const NO_IDENTITY: [Reason; 2] = [Reason::IdentityNotFound, Reason::IdentityNotReady];
 
 impl Directory {
-    /// Why an OAuthClient is served or not, and each of its scopes, or one, is granted or not.
+    /// Explains why an OAuthClient is served or not, and why each of its scopes, or one of them, is granted or not.
     pub fn explain_client(&self, key: &ObjectKey, scope: Option<&str>) -> Vec<Step> {
         let Some(object) = self.client(key) else {
             return absent("OAuthClient", key);
@@ -215,7 +215,7 @@ impl Directory {
             );
             if may_use {
                 steps.ask("name-held", &[Reason::ValueConflict], "", || {
-                    "no other OAuthClient holds this client id".into()
+                    "no other OAuthClient owns this client id".into()
                 });
             }
         }
@@ -250,7 +250,7 @@ impl Directory {
         if let Some(scope) = only.filter(|scope| !asked.iter().any(|value| **value == **scope)) {
             steps.refuses(
                 "scope",
-                format!("{scope:?} is not among its spec.scopes: add it there"),
+                format!("{scope:?} is not in its spec.scopes: add it there"),
             );
         }
         let refused = self.not_granted(client);
@@ -284,7 +284,7 @@ impl Directory {
         }
     }
 
-    /// Why a Scope is served or not, and whether clients of a namespace may have it.
+    /// Explains why a Scope is served or not, and whether clients of a namespace may have it.
     pub fn explain_scope(&self, key: &ObjectKey, namespace: Option<&str>) -> Vec<Step> {
         let Some(object) = self.scope(key) else {
             return absent("Scope", key);
@@ -309,7 +309,7 @@ impl Directory {
                     open_to("spec.allowedNamespaces", key, &record.allowed, namespace),
                 );
             } else {
-                steps.refuses(rule, format!("its spec.allowedNamespaces is {} and does not open it to namespace {namespace}", described(&record.allowed)));
+                steps.refuses(rule, format!("its spec.allowedNamespaces is {} and does not include namespace {namespace}", described(&record.allowed)));
             }
         }
         steps.finish()
@@ -348,7 +348,7 @@ impl Directory {
             });
             if may_use {
                 steps.ask("name-held", &[Reason::ValueConflict], "", || {
-                    "no other Scope holds this value".into()
+                    "no other Scope owns this value".into()
                 });
             }
         }
@@ -362,7 +362,7 @@ impl Directory {
         }
     }
 
-    /// Why a ServiceAccessToken can be issued now or not.
+    /// Explains why a ServiceAccessToken can be issued now or not.
     pub fn explain_service_token(&self, key: &ObjectKey, now: Timestamp) -> Vec<Step> {
         let Some(object) = self.service_token(key) else {
             return absent("ServiceAccessToken", key);
@@ -390,7 +390,7 @@ impl Directory {
         if record.revoked {
             steps.refuses(
                 "revoked",
-                "spec.revoked is true, which cannot be taken back: delete it and create it anew",
+                "spec.revoked is true, which cannot be undone: delete the ServiceAccessToken and recreate it",
             );
         }
         steps.finish()
@@ -430,7 +430,7 @@ impl Directory {
         for (index, scope) in record.scopes.iter().enumerate() {
             let reasons = [Reason::ScopeNotFound, Reason::ScopeNotGranted];
             steps.ask("scope", &reasons, &format!("/spec/scopes/{index}"), || {
-                format!("{scope:?} is the client's and granted to its namespace")
+                format!("the client has {scope:?}, and the Scope allows its namespace")
             });
         }
         let asked = match record.lifetime {
@@ -447,7 +447,7 @@ impl Directory {
                 || {
                     let most = format_duration(identity.record.max_service_token_lifetime);
                     format!(
-                        "it ends within the limits of Identity {} ({most})",
+                        "it expires within the limit of Identity {} ({most})",
                         identity.object.key
                     )
                 },
@@ -462,13 +462,13 @@ impl Directory {
     }
 }
 
-/// Why a rule that lets a namespace pass does.
+/// Returns why a namespace is allowed by a rule.
 fn open_to(field: &str, owner: &ObjectKey, rule: &NamespaceRule, namespace: &str) -> String {
     if *owner.namespace == *namespace {
-        return format!("namespace {namespace} is that of {owner} itself");
+        return format!("namespace {namespace} is the one of {owner} itself");
     }
     format!(
-        "{field} of {owner} is {} and opens it to namespace {namespace}",
+        "{field} of {owner} is {} and includes namespace {namespace}",
         described(rule)
     )
 }
@@ -483,16 +483,16 @@ fn described(rule: &NamespaceRule) -> &'static str {
     }
 }
 
-/// Why a namespace may use a name, the prefix of its names being its own and one of these marks.
+/// Returns why a namespace may use a name. A name has the namespace's prefix if one of `marks` follows it.
 fn owned_by(namespace: &str, identity: &ObjectKey, name: &str, marks: &[char]) -> String {
     let prefixed = name
         .strip_prefix(namespace)
         .is_some_and(|rest| rest.starts_with(marks));
     if *identity.namespace == *namespace {
-        format!("namespace {namespace} is the Identity's own and may use any name")
+        format!("namespace {namespace} is the Identity's own, which may use any name")
     } else if prefixed {
-        format!("{name:?} carries the prefix of namespace {namespace}")
+        format!("{name:?} has the prefix of namespace {namespace}")
     } else {
-        format!("spec.access.names of Identity {identity} gives {name:?} to namespace {namespace}")
+        format!("spec.access.names of Identity {identity} grants {name:?} to namespace {namespace}")
     }
 }

@@ -1,4 +1,4 @@
-//! Fuzz targets: raw objects beside a naive reading of their definitions, and the small texts that resources hold.
+//! Fuzz targets: raw objects against a naive reading of their definitions, and the small texts in resources.
 #![allow(
     missing_docs,
     clippy::missing_panics_doc,
@@ -30,7 +30,7 @@ use crate::resources::{
 };
 use crate::tokens::SecretString;
 
-/// Accepted objects that together set every field of every kind.
+/// Valid objects that together set every field of every kind.
 static OBJECTS: LazyLock<Vec<(Kind, Value)>> = LazyLock::new(|| {
     let full = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/full");
     let read = |kind: Kind| {
@@ -53,7 +53,7 @@ static SPECS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     Kind::ALL.map(spec).into()
 });
 
-/// What our schemas say: a word that is not here is one that nobody judges.
+/// Every keyword of our schemas: one that is not in this list would not be checked.
 const WORDS: [&str; 22] = [
     "additionalProperties",
     "default",
@@ -89,11 +89,11 @@ fn matches(pattern: &str, text: &str) -> bool {
     regex.is_match(text)
 }
 
-/// Whether a value is as a schema says, word by word. Defaults are not filled in: neither does the walker.
+/// Returns whether a value conforms to a schema, keyword by keyword. Like the walker, it fills in no defaults.
 fn conforms(schema: &Value, value: &Value) -> bool {
     let words = schema.as_object().unwrap();
     for word in words.keys() {
-        assert!(WORDS.contains(&word.as_str()), "nobody judges `{word}`");
+        assert!(WORDS.contains(&word.as_str()), "`{word}` is not checked");
     }
     if schema["x-kubernetes-preserve-unknown-fields"] == true {
         return schema["type"] != "object" || value.is_object();
@@ -172,9 +172,9 @@ fn is_moment(text: &str) -> bool {
     matches(form, text) && text.parse::<jiff::Timestamp>().is_ok()
 }
 
-/// An object is accepted exactly where its definition, read word by word, accepts it; what is accepted decodes and reads
-/// back as it is written; what is wrong is told at a place, shortly and in printable characters. The input chooses one
-/// of the objects in `tests/fixtures/full` and edits it.
+/// Checks that an object is accepted exactly if its definition, read keyword by keyword, accepts it. An accepted
+/// object decodes and reads back as written; a problem has a place and a short, printable message. The input chooses
+/// one of the objects in `tests/fixtures/full` and edits it.
 pub fn object(data: &[u8]) {
     let mut input = Input(data);
     let (kind, object) = &OBJECTS[input.below(OBJECTS.len())];
@@ -187,7 +187,7 @@ pub fn object(data: &[u8]) {
         edit(&mut object["spec"], &mut input, 0);
     }
     judged(kind, &object);
-    // A definition has one rule more than its schema: what may not change.
+    // A definition also says what must not change.
     for problem in transition::problems(kind, &before, &object) {
         told(&problem, &before);
     }
@@ -219,7 +219,7 @@ fn judged(kind: Kind, object: &Value) {
     }
 }
 
-/// What the schema accepts decodes, and what is written of it is accepted and decodes to the same.
+/// Checks that an accepted object decodes, and that what is written from it is accepted and decodes to the same.
 fn reads_back<T: DeserializeOwned + Serialize>(kind: Kind, object: &Value) {
     let decoded = T::deserialize(object).unwrap_or_else(|error| panic!("{error}: {object}"));
     let written = serde_json::to_value(&decoded).unwrap();
@@ -236,7 +236,7 @@ fn told(problem: &Problem, object: &Value) {
         !message.chars().any(|c| Shown(c).is_escaped()),
         "{message:?}"
     );
-    // A place that is not there is where something is missing, and stands in something that is there.
+    // A place that does not exist is where a field is missing; its parent exists.
     let parent = problem
         .path
         .rsplit_once('/')
@@ -250,7 +250,7 @@ fn told(problem: &Problem, object: &Value) {
     );
 }
 
-/// A whole object by all rules for single objects, into a directory and out again.
+/// Applies all rules for single objects, and puts the object into a directory.
 fn accepted(kind: Kind, object: &Value) {
     let settings = Settings::default();
     for problem in admit::problems(kind, object, &settings) {
@@ -311,7 +311,7 @@ fn edit(value: &mut Value, input: &mut Input<'_>, depth: usize) {
         (0, Value::Array(items)) => drop(items.pop()),
         (1, Value::Array(items)) => items.push(other(input)),
         (2 | 3, Value::Array(items)) if items.len() < 300 => {
-            // Too many of the same, or all but the same.
+            // Too many equal items, or too many different ones.
             let Some(last) = items.last().cloned() else {
                 return;
             };
@@ -369,8 +369,8 @@ fn other(input: &mut Input<'_>) -> Value {
     }
 }
 
-/// Lengths of time, ranges of addresses, issuers, sizes, placeholders and suggestions: each beside its grammar, and
-/// each writes what it reads.
+/// Checks durations, address ranges, issuers, sizes, placeholders and suggestions against their grammars, and that
+/// each reads back what it writes.
 pub fn texts(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -444,13 +444,14 @@ fn duration(text: &str) {
     assert_eq!(duration.as_millis(), i128::from(millis), "{text}");
     let whole = SignedDuration::from_secs(duration.as_secs());
     let written = format_duration(duration);
-    // Hours of more than five digits are written in messages, and read nowhere.
+    // Messages show hours of more than five digits, but nothing parses them.
     if duration.as_hours() < 100_000 {
         assert_eq!(parse_duration(&written), Some(whole), "{written}");
     }
 }
 
-/// A text is refused exactly where the pattern of the definition refuses it, and one without a dollar stays as it is.
+/// Checks that a text is refused exactly if the pattern of the definition refuses it, and that a text without a
+/// placeholder stays unchanged.
 fn placeholders(text: &str) {
     let issued = SecretString::from("s3cret".to_owned());
     let values = template::Values {
@@ -473,7 +474,7 @@ fn placeholders(text: &str) {
         if !text.contains("$(") {
             assert_eq!(rendered.expose(), text);
         }
-        // The shortest placeholder has nine characters, the longest value is that of base64 in 48.
+        // The shortest placeholder has nine characters; the longest value is 48 characters of base64.
         assert!(rendered.expose().len() <= 8 * text.len());
     }
 }

@@ -1,8 +1,8 @@
-//! One copy of a text in memory, however many records hold it.
+//! Keeps one copy of each text in memory, however many records hold it.
 //!
-//! Names, namespaces, uids and scope values stand in many records at once: a client's uid in the client and in every
-//! Credential of its tokens. Shared, they take a third of the memory, and two that are the same are found to be so without
-//! being read. The pool shows in nothing else: what nobody holds any more is dropped when it has doubled.
+//! Names, namespaces, uids and scope values occur in many records: a client's uid is in the client and in every
+//! Credential of its tokens. Sharing takes a third of the memory, and equal texts are compared by pointer. The pool
+//! has no other effect: when it has doubled, it drops texts that no record holds.
 
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -11,18 +11,18 @@ use super::ObjectKey;
 
 static POOL: LazyLock<Mutex<Pool>> = LazyLock::new(Mutex::default);
 
-/// The fewest texts that are worth looking through for what nobody holds.
+/// The smallest pool that is worth sweeping.
 const LEAST: usize = 4096;
 
-/// A text that others may hold too.
+/// Returns a shared copy of a text.
 pub(super) fn text(text: &str) -> Arc<str> {
-    // Whoever panicked while holding it left a whole pool behind.
+    // A panic while the lock was held leaves a usable pool.
     POOL.lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get(text)
 }
 
-/// A key of such texts.
+/// Returns a key of shared texts.
 pub(super) fn key(namespace: &str, name: &str) -> ObjectKey {
     ObjectKey {
         namespace: text(namespace),
@@ -30,7 +30,7 @@ pub(super) fn key(namespace: &str, name: &str) -> ObjectKey {
     }
 }
 
-/// Such texts, in their order.
+/// Returns shared copies of texts, in their order.
 pub(super) fn texts(texts: &[String]) -> Vec<Arc<str>> {
     texts.iter().map(|it| text(it)).collect()
 }
@@ -38,7 +38,7 @@ pub(super) fn texts(texts: &[String]) -> Vec<Arc<str>> {
 #[derive(Default)]
 struct Pool {
     texts: HashSet<Arc<str>>,
-    /// How many there were after the last sweep.
+    /// Number of texts after the last sweep.
     kept: usize,
 }
 
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_holds_is_dropped_and_what_somebody_holds_is_kept() {
+    fn texts_that_no_record_holds_are_dropped_and_others_are_kept() {
         let mut pool = Pool::default();
         let held = pool.get("held");
         for number in 0..10 * LEAST {

@@ -1,8 +1,8 @@
-//! Issuers as whoever looks for their host takes them. Absent: which of two Identities has one.
+//! Comparison of issuers. Absent: which of two Identities owns an issuer.
 
-/// An issuer in the one form that all its spellings share: the host is written in any case, and the scheme's own port or
-/// a closing dot of the host may be left out. For comparison alone: tokens name the issuer as it is written. RFC 3986
-/// section 6.2.
+/// Returns an issuer in the form that all its spellings share: the host may be in any case, and the default port and
+/// a trailing dot of the host may be left out (RFC 3986 section 6.2). For comparison only: tokens carry the issuer as
+/// written.
 pub(super) fn canonical(issuer: &str) -> String {
     let (scheme, rest) = issuer.split_once("://").unwrap_or(("", issuer));
     let scheme = scheme.to_ascii_lowercase();

@@ -1,5 +1,5 @@
-//! The standing of each object among all others: whom it belongs to, whether it is accepted, what it is
-//! granted. The same answers make conditions, diagnostics and HTTP replies.
+//! The standing of each object among all others: its Identity, whether it is accepted, and what it is granted.
+//! Conditions, diagnostics and HTTP replies use the same answers.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use super::tables::Directory;
 use super::{Lifetime, ObjectKey, Problem, Reason};
 use crate::resources::ReferenceTokens;
 
-/// An Identity that is served, with its record at hand.
+/// A valid object with its record at hand.
 #[derive(Debug)]
 pub struct Served<'a, T> {
     /// The object.
     pub object: &'a Object<T>,
-    /// What it says.
+    /// Its record.
     pub record: &'a T,
 }
 
-// Not derived: that would ask `T` to be `Copy`.
+// Not derived: a derive would require `T: Copy`.
 impl<T> Clone for Served<'_, T> {
     fn clone(&self) -> Self {
         *self
@@ -39,17 +39,18 @@ impl<'a, T> Served<'a, T> {
     }
 }
 
-/// A client of an Identity that is accepted: it may be disabled, and what it is granted is asked apart.
+/// An accepted client of an Identity. It may be disabled; its grants are a separate question.
 #[derive(Clone, Copy, Debug)]
 pub struct AcceptedClient<'a> {
-    /// Its Identity.
+    /// The client's Identity.
     pub identity: Served<'a, IdentityRecord>,
     /// The client.
     pub client: Served<'a, ClientRecord>,
 }
 
 impl AcceptedClient<'_> {
-    /// How long its access tokens live: as the client says, else the Identity, and never beyond the Identity's ceiling.
+    /// Returns the lifetime of the client's access tokens: the client's, else the Identity's, at most the Identity's
+    /// limit.
     pub fn access_token_lifetime(&self) -> SignedDuration {
         let identity = self.identity.record;
         let asked = self.client.record.access_token_lifetime;
@@ -67,14 +68,14 @@ pub struct GrantedScope<'a> {
 }
 
 impl GrantedScope<'_> {
-    /// The scope value.
+    /// Returns the scope value.
     pub fn value(&self) -> &Arc<str> {
         &self.scope.record.value
     }
 }
 
 impl Directory {
-    /// An Identity that is served.
+    /// Returns an Identity if it is served.
     pub fn served_identity(
         &self,
         key: &ObjectKey,
@@ -84,7 +85,7 @@ impl Directory {
                 Reason::IdentityNotFound,
                 "/spec/identityRef",
                 format!(
-                    "there is no Identity {key}: create it, or name another in spec.identityRef"
+                    "Identity {key} does not exist: create it, or name another one in spec.identityRef"
                 ),
             )]
         };
@@ -96,13 +97,13 @@ impl Directory {
                 Reason::IdentityNotReady,
                 "/spec/identityRef",
                 format!(
-                    "Identity {key} is not served itself: ask its administrators, who see why in its conditions"
+                    "Identity {key} is not served: ask its administrators to check its conditions"
                 ),
             )]),
         }
     }
 
-    /// What is wrong with an Identity.
+    /// Returns what is wrong with an Identity.
     pub fn identity_problems(&self, object: &Object<IdentityRecord>) -> Vec<Problem> {
         let record = match &object.state {
             Ok(record) => record,
@@ -111,7 +112,7 @@ impl Directory {
         if !self.accepts(object) {
             return vec![self.elsewhere(object)];
         }
-        // Few objects: administrators' kind.
+        // A scan is enough: there are few Identities, since administrators create them.
         let owner = self.identities().find(|other| {
             other.key != object.key
                 && self.accepts(other)
@@ -123,7 +124,7 @@ impl Directory {
                 Reason::IssuerConflict,
                 "/spec/issuer",
                 format!(
-                    "Identity {} has this issuer: delete one, or create this one with another issuer",
+                    "Identity {} already has this issuer: delete one of the two, or create this one with another issuer",
                     other.key
                 ),
             )
@@ -131,8 +132,9 @@ impl Directory {
         owner.map(conflict).into_iter().collect()
     }
 
-    /// Whose an issuer is: of the installation's default Identity, then of the namespaces in the order in which the
-    /// installation lists them. Age counts only between equals: whoever is created anew is the youngest.
+    /// Ranks Identities that claim one issuer, the owner first: the installation's default Identity, then namespaces
+    /// in the order of the installation's list. Age decides only between equals, since a recreated Identity is the
+    /// youngest.
     fn issuer_rank<'a>(
         &self,
         object: &'a Object<IdentityRecord>,
@@ -154,7 +156,7 @@ impl Directory {
             Reason::NamespaceNotAllowed,
             "/metadata/namespace",
             format!(
-                "Identities are accepted in {} and not in {}: move it there, or ask the operator's administrators for --identity-namespace {}",
+                "the installation accepts Identities in {} and not in {}: create this one there, or ask the operator's administrators to add --identity-namespace {}",
                 self.settings().identity_namespaces.join(", "),
                 object.key.namespace,
                 object.key.namespace
@@ -170,13 +172,13 @@ impl Directory {
             vec![Problem::error(
                 Reason::IdentityNotFound,
                 "/spec",
-                "it names no Identity and the installation has no default one: set spec.identityRef.name (and namespace)",
+                "the object names no Identity and the installation has no default one: set spec.identityRef.name (and namespace)",
             )]
         };
         self.served_identity(reference.ok_or_else(missing)?)
     }
 
-    /// What is wrong with a Scope, all of it.
+    /// Returns everything that is wrong with a Scope.
     pub fn scope_problems(&self, object: &Object<ScopeRecord>) -> Vec<Problem> {
         let record = match &object.state {
             Ok(record) => record,
@@ -193,13 +195,13 @@ impl Directory {
             problems.push(Problem::error(
                 Reason::NamespaceNotAllowed,
                 "",
-                format!("Identity {key} takes no Scopes of namespace {namespace}: ask its administrators to open spec.access.scopes to it"),
+                format!("Identity {key} does not allow Scopes of namespace {namespace}: ask its administrators to add the namespace to spec.access.scopes"),
             ));
         } else if !names::may_use_scope(identity.object, identity.record, namespace, value) {
             problems.push(Problem::error(
                 Reason::NameNotOwned,
                 "/spec/value",
-                format!("namespace {namespace} does not own the scope value {value:?}: write \"{namespace}:…\", or ask the administrators of Identity {key} for it in spec.access.names"),
+                format!("namespace {namespace} does not own the scope value {value:?}: write \"{namespace}:…\", or ask the administrators of Identity {key} to grant it in spec.access.names"),
             ));
         } else {
             let holder = self.scope_holder(identity.object, identity.record, value);
@@ -220,14 +222,15 @@ impl Directory {
         problems
     }
 
-    /// What keeps an OAuthClient from being served, all of it; scopes that are not granted apart.
+    /// Returns everything that keeps an OAuthClient from being served. Scopes that are not granted are reported
+    /// separately.
     pub fn client_problems(&self, object: &Object<ClientRecord>) -> Vec<Problem> {
         match self.client_standing(object) {
             Ok((_, problems)) | Err(problems) => problems,
         }
     }
 
-    /// An OAuthClient that is accepted, disabled or not.
+    /// Returns an OAuthClient if it is accepted, disabled or not.
     pub fn accepted_client<'a>(
         &'a self,
         object: &'a Object<ClientRecord>,
@@ -251,14 +254,14 @@ impl Directory {
             problems.push(Problem::error(
                 Reason::NamespaceNotAllowed,
                 "",
-                format!("Identity {key} takes no clients of namespace {namespace}: ask its administrators to open spec.access.clients to it"),
+                format!("Identity {key} does not allow clients of namespace {namespace}: ask its administrators to add the namespace to spec.access.clients"),
             ));
         } else if !names::may_use_client_id(identity.object, identity.record, namespace, client_id)
         {
             problems.push(Problem::error(
                 Reason::NameNotOwned,
                 "/spec/clientId",
-                format!("namespace {namespace} does not own the client id {client_id:?}: write \"{namespace}.…\", or ask the administrators of Identity {key} for it in spec.access.names"),
+                format!("namespace {namespace} does not own the client id {client_id:?}: write \"{namespace}.…\", or ask the administrators of Identity {key} to grant it in spec.access.names"),
             ));
         } else {
             let holder = self.client_id_holder(identity.object, identity.record, client_id);
@@ -307,7 +310,7 @@ impl Directory {
         ))
     }
 
-    /// The client of a client id, if it is accepted and not disabled.
+    /// Returns the client with a client id if it is accepted and not disabled.
     pub fn active_client<'a>(
         &'a self,
         identity: &ObjectKey,
@@ -320,7 +323,7 @@ impl Directory {
             .filter(|accepted| !accepted.client.record.disabled)
     }
 
-    /// A scope that a client asks for, if it is granted.
+    /// Returns a scope if the client asks for it and it is granted.
     pub fn granted_scope<'a>(
         &'a self,
         client: &AcceptedClient<'a>,
@@ -340,7 +343,7 @@ impl Directory {
             .flatten()
     }
 
-    /// All scopes that a client is granted.
+    /// Returns all scopes that a client is granted.
     pub fn granted_scopes<'a>(
         &'a self,
         client: &AcceptedClient<'a>,
@@ -354,7 +357,7 @@ impl Directory {
             .filter_map(move |value| self.judge_scope(identity, namespace, value).ok())
     }
 
-    /// Scopes that a client asks for and does not get, each with the reason and whom to ask.
+    /// Returns the scopes that a client asks for and is not granted, each with the reason and whom to ask.
     pub fn not_granted(&self, client: &AcceptedClient<'_>) -> Vec<Problem> {
         let namespace = &client.client.object.key.namespace;
         let scopes = client.client.record.scopes.iter().enumerate();
@@ -369,7 +372,7 @@ impl Directory {
         scopes.filter_map(judge).collect()
     }
 
-    /// Whether a scope value is granted to clients of a namespace, or why not.
+    /// Grants a scope value to clients of a namespace, or says why not.
     fn judge_scope<'a>(
         &'a self,
         identity: Served<'a, IdentityRecord>,
@@ -387,11 +390,11 @@ impl Directory {
             );
             let message = if contested {
                 format!(
-                    "scope {value:?} is claimed by several namespaces: ask the administrators of Identity {key} to give it to one of them in spec.access.names"
+                    "several namespaces claim scope {value:?}: ask the administrators of Identity {key} to grant it to one of them in spec.access.names"
                 )
             } else {
                 format!(
-                    "scope {value:?} is published by no Scope of Identity {key}: create the Scope, or correct the value"
+                    "scope {value:?} does not exist in Identity {key}: create a Scope for it, or correct the value"
                 )
             };
             return Err((Reason::ScopeNotFound, message));
@@ -401,7 +404,7 @@ impl Directory {
             return Err((
                 Reason::ScopeNotFound,
                 format!(
-                    "Scope {} is not accepted: ask the team of namespace {}, who see why in its conditions",
+                    "Scope {} is not accepted: ask the team of namespace {} to check its conditions",
                     object.key, object.key.namespace
                 ),
             ));
@@ -410,7 +413,7 @@ impl Directory {
             return Err((
                 Reason::ScopeNotGranted,
                 format!(
-                    "Scope {} is disabled: ask the team of namespace {}",
+                    "Scope {} is disabled: ask the team of namespace {} to enable it",
                     object.key, object.key.namespace
                 ),
             ));
@@ -419,7 +422,7 @@ impl Directory {
             return Err((
                 Reason::ScopeNotGranted,
                 format!(
-                    "Scope {} is not open to namespace {namespace}: ask the team of namespace {} to add it to spec.allowedNamespaces",
+                    "Scope {} does not allow namespace {namespace}: ask the team of namespace {} to add it to spec.allowedNamespaces",
                     object.key, object.key.namespace
                 ),
             ));
@@ -427,7 +430,8 @@ impl Directory {
         Ok(GrantedScope { scope })
     }
 
-    /// What keeps a ServiceAccessToken from being issued now, all of it; its own validity first.
+    /// Returns everything that keeps a ServiceAccessToken from being issued now. If the object itself is invalid,
+    /// only that.
     pub fn service_token_problems(
         &self,
         object: &Object<ServiceTokenRecord>,
@@ -443,7 +447,7 @@ impl Directory {
         }
     }
 
-    /// The client that a ServiceAccessToken names, if it is accepted.
+    /// Returns the client that a ServiceAccessToken names, if the client is accepted.
     pub(super) fn client_of_token<'a>(
         &'a self,
         record: &ServiceTokenRecord,
@@ -453,7 +457,7 @@ impl Directory {
                 Reason::ClientNotFound,
                 CLIENT_REF,
                 format!(
-                    "there is no OAuthClient {}: create it, or name another in spec.clientRef",
+                    "OAuthClient {} does not exist: create it, or name another one in spec.clientRef",
                     record.client
                 ),
             ));
@@ -467,14 +471,14 @@ impl Directory {
                 Reason::Pending,
                 CLIENT_REF,
                 format!(
-                    "OAuthClient {} is not accepted itself ({why}): see its conditions",
+                    "OAuthClient {} is not accepted ({why}): see its conditions",
                     record.client
                 ),
             )
         })
     }
 
-    /// What else keeps a ServiceAccessToken of an accepted client from being issued now.
+    /// Returns what else keeps a ServiceAccessToken of an accepted client from being issued now.
     pub(super) fn refusals_of_token(
         &self,
         object: &Object<ServiceTokenRecord>,
@@ -510,7 +514,7 @@ impl Directory {
                 (
                     Reason::ScopeNotGranted,
                     format!(
-                        "OAuthClient {} does not have scope {value:?}: add it to the client's spec.scopes, or take it out here",
+                        "OAuthClient {} does not have scope {value:?}: add it to the client's spec.scopes, or remove it here",
                         client.client.object.key
                     ),
                 )
@@ -525,7 +529,7 @@ impl Directory {
     }
 }
 
-/// Where a ServiceAccessToken names its client.
+/// Place where a ServiceAccessToken names its client.
 const CLIENT_REF: &str = "/spec/clientRef/name";
 
 fn client_refusals(accepted: &AcceptedClient<'_>, path: &str) -> Vec<Problem> {
@@ -549,7 +553,7 @@ fn client_refusals(accepted: &AcceptedClient<'_>, path: &str) -> Vec<Problem> {
         problems.push(Problem::error(
             Reason::ReferenceTokensDisabled,
             path,
-            format!("OAuthClient {key} allows no reference tokens: set its spec.referenceTokens to AdministratorsOnly"),
+            format!("OAuthClient {key} does not allow reference tokens: set its spec.referenceTokens to AdministratorsOnly"),
         ));
     }
     problems
@@ -567,7 +571,7 @@ fn lifetime_problem(
             Reason::LimitExceeded,
             path,
             format!(
-                "{what}: Identity {key} allows at most {}: write less, or ask its administrators to raise spec.limits.maxServiceTokenLifetime",
+                "{what}: Identity {key} allows at most {}: reduce it, or ask its administrators to raise spec.limits.maxServiceTokenLifetime",
                 format_duration(most)
             ),
         ))
@@ -579,16 +583,16 @@ fn lifetime_problem(
         Lifetime::Until(end) if end <= now => Some(Problem::error(
             Reason::Expired,
             "/spec/expiresAt",
-            "expiresAt has passed: set a later one, or delete the ServiceAccessToken",
+            "expiresAt is in the past: set a later time, or delete the ServiceAccessToken",
         )),
         Lifetime::Until(end) if end.duration_since(now) > most => {
-            exceeded("/spec/expiresAt", "expiresAt is too far ahead")
+            exceeded("/spec/expiresAt", "expiresAt is too far in the future")
         }
         Lifetime::Never if !record.never_expiring_tokens => Some(Problem::error(
             Reason::LimitExceeded,
             "/spec/neverExpires",
             format!(
-                "Identity {key} allows no token without an end: set a lifetime, or ask its administrators for spec.limits.neverExpiringTokens"
+                "Identity {key} does not allow tokens that never expire: set a lifetime, or ask its administrators to set spec.limits.neverExpiringTokens to Allow"
             ),
         )),
         _ => None,
@@ -619,11 +623,11 @@ fn not_held<T>(
         }
         Holder::Contested(namespaces) => {
             format!(
-                "{what} {name:?} was given to several namespaces ({}) and more than one uses it: ask the Identity's administrators to give it to one",
+                "{what} {name:?} is granted to several namespaces, and more than one uses it ({}): ask the Identity's administrators to grant it to one",
                 namespaces.join(", ")
             )
         }
-        Holder::Nobody => format!("{what} {name:?} is not held by this object"),
+        Holder::Nobody => format!("this object does not own the {what} {name:?}"),
     };
     Some(Problem::error(Reason::ValueConflict, path, message))
 }
@@ -639,7 +643,7 @@ fn audience_problems(
     };
     let refuse = |(index, audience): (usize, &Arc<str>)| {
         let message = format!(
-            "namespace {namespace} does not own the audience {audience:?}: write \"{}/{namespace}\" or below it, or ask the administrators of Identity {} for it in spec.access.names",
+            "namespace {namespace} does not own the audience {audience:?}: write \"{}/{namespace}\" or below it, or ask the administrators of Identity {} to grant it in spec.access.names",
             identity.record.issuer, identity.object.key
         );
         Problem::error(Reason::NameNotOwned, format!("{path}/{index}"), message)
@@ -652,7 +656,7 @@ fn audience_problems(
         .collect()
 }
 
-/// The audiences of a scope: its own, or the default of the namespace that it stands in.
+/// Returns the audiences of a scope: its own, or the default of its namespace.
 pub fn audiences_of(
     identity: Served<'_, IdentityRecord>,
     scope: Served<'_, ScopeRecord>,
@@ -668,7 +672,7 @@ pub fn audiences_of(
     }
 }
 
-/// Whether a scope has this audience: as [`audiences_of`], without making the list.
+/// Returns whether a scope has this audience: like [`audiences_of`], without an allocation.
 pub fn is_audience_of(
     identity: Served<'_, IdentityRecord>,
     scope: Served<'_, ScopeRecord>,

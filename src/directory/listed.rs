@@ -1,17 +1,17 @@
-//! The installation's lists of names, as the chart's values have them. The chart's admission policies read the same lists
-//! in the same way (`symbolon.cel.listed` and `symbolon.cel.host`).
+//! Lists of names in the chart's values. The chart's admission policies read the same lists by the same rules
+//! (`symbolon.cel.listed` and `symbolon.cel.host`).
 
 use serde::Deserialize;
 
-/// Any name.
+/// Matches any name.
 const ANY: &str = "*";
 
-/// A list of names. One that ends in `*` stands for every name that begins with the rest.
+/// A list of names. An entry that ends in `*` matches every name that begins with the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Names(Vec<String>);
 
-/// Every name.
+/// Matches every name.
 impl Default for Names {
     fn default() -> Self {
         Self(vec![ANY.to_owned()])
@@ -19,7 +19,7 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Whether the list has a name.
+    /// Returns whether the list contains a name.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|entry| match entry.strip_suffix('*') {
             Some(start) => name.starts_with(start),
@@ -27,7 +27,7 @@ impl Names {
         })
     }
 
-    /// Whether a list of hosts has a host: `*.example.com` stands for every name below example.com.
+    /// Returns whether a list of hosts contains a host: `*.example.com` matches every name below example.com.
     pub fn has_host(&self, host: &str) -> bool {
         let is_it = |entry: &String| match entry.strip_prefix('*') {
             Some(end) => host.ends_with(end),
@@ -36,12 +36,12 @@ impl Names {
         self.0.iter().any(is_it)
     }
 
-    /// Whether the list has every name.
+    /// Returns whether the list contains every name.
     pub fn has_any(&self) -> bool {
         self.0.iter().any(|entry| entry == ANY)
     }
 
-    /// The entries as they are written.
+    /// Returns the entries as written.
     pub fn entries(&self) -> &[String] {
         &self.0
     }

@@ -1,9 +1,9 @@
-//! What is served: normalised tables of Identities, Scopes, OAuthClients, ServiceAccessTokens and
-//! Credentials, and every rule about them.
+//! The tables of what is served (Identities, Scopes, OAuthClients, ServiceAccessTokens and Credentials) and every
+//! rule about them.
 //!
-//! Pure: no clock, no randomness, no IO, no Kubernetes client. A change to one object is cheap and
-//! nothing depends on the order of events: joins happen when somebody asks. The operator, the server
-//! and `symbolon check` all ask here, so that they cannot disagree.
+//! Pure: no clock, no randomness, no IO, no Kubernetes client. A change to one object is cheap, and nothing depends
+//! on the order of events, since joins are computed at every question. The operator, the server and `symbolon check`
+//! all ask this module, so that they cannot disagree.
 
 pub mod admit;
 mod ages;
@@ -70,14 +70,14 @@ pub use verify::{ActiveToken, AuthenticatedClient, Refusal, ends, is_revoked};
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectKey {
-    /// Its namespace.
+    /// Namespace of the object.
     pub namespace: std::sync::Arc<str>,
-    /// Its name.
+    /// Name of the object.
     pub name: std::sync::Arc<str>,
 }
 
 impl ObjectKey {
-    /// The key of `namespace/name`.
+    /// Returns the key of `namespace/name`.
     pub fn new(namespace: &str, name: &str) -> Self {
         Self {
             namespace: namespace.into(),
@@ -85,7 +85,7 @@ impl ObjectKey {
         }
     }
 
-    /// Where an object is; empty where it does not say.
+    /// Returns the key of an object with this metadata; parts that are missing are empty.
     pub fn of(metadata: &kube::core::ObjectMeta) -> Self {
         Self::new(
             metadata.namespace.as_deref().unwrap_or_default(),
@@ -93,15 +93,16 @@ impl ObjectKey {
         )
     }
 
-    /// Whether an object of ours or a Secret could be called so. Others' texts say what they like: whatever is to
-    /// stand in a path is asked this before.
+    /// Returns whether one of our objects or a Secret can have this key. Check this before a text that others wrote
+    /// becomes part of a URL path.
     pub fn is_possible(&self) -> bool {
         schema::is_dns_label(&self.namespace) && schema::is_dns_subdomain(&self.name)
     }
 }
 
 impl Ord for ObjectKey {
-    /// By namespace, then name. Tables share one copy of each namespace's name: then it is not read.
+    /// Compares by namespace, then by name. Tables share one copy of each namespace name, so that its text is rarely
+    /// read.
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         let by_namespace = if std::sync::Arc::ptr_eq(&self.namespace, &other.namespace) {
             std::cmp::Ordering::Equal
@@ -118,7 +119,7 @@ impl PartialOrd for ObjectKey {
     }
 }
 
-/// Names that no API server accepts come from files: what they would do to a terminal is written as escapes.
+/// Files can hold names that no API server accepts: characters that would control a terminal are escaped.
 impl std::fmt::Display for ObjectKey {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (namespace, name) = (one_line(&self.namespace), one_line(&self.name));

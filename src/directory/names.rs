@@ -1,10 +1,10 @@
 //! Every name has an owner: who may use a client id, a scope value or an audience of an Identity.
 //!
-//! Objects in the Identity's own namespace, the administrators', may use any name. Elsewhere a name
-//! carries the namespace as its prefix, unless the Identity's `access.names` gives more. For one name
-//! the Identity's namespace comes before the prefix's owner, and that before `access.names`; two
-//! namespaces of equal rank are both refused; within a namespace the oldest object wins.
-//! Being first never helps against an owner.
+//! Objects in the Identity's own namespace belong to the administrators and may use any name. In other namespaces a
+//! name must have the namespace as its prefix, unless the Identity's `access.names` grants another one. If several
+//! objects claim a name, the Identity's namespace comes first, then the owner of the prefix, then `access.names`. Two
+//! namespaces of equal rank are both refused; within a namespace the oldest object wins. Being first never helps
+//! against an owner.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ use super::claims::{Claiming, Claims};
 use super::record::{ClientRecord, IdentityRecord, NamespaceRule, Object, ScopeRecord};
 use super::tables::Directory;
 
-/// Who holds a name.
+/// The owner of a name.
 #[derive(Debug)]
 pub enum Holder<'a, T> {
-    /// This object does.
+    /// This object.
     Object(&'a Arc<Object<T>>),
-    /// Namespaces of equal rank ask for it: nobody does.
+    /// None: these namespaces of equal rank claim the name.
     Contested(Vec<Arc<str>>),
-    /// Nobody who may asks for it.
+    /// None: no object that may use the name claims it.
     Nobody,
 }
 
-/// The namespaces that were given a name by `access.names`.
+/// Returns the namespaces that `access.names` grants a client id to.
 fn given_client_id<'a>(
     identity: &'a IdentityRecord,
     client_id: &str,
@@ -49,19 +49,19 @@ fn given_scope<'a>(
     exact.chain(by_prefix.map(|(_, namespace)| namespace))
 }
 
-/// The namespace whose prefix a client id carries: what stands before the first dot.
+/// Returns the namespace in the prefix of a client id: the part before the first dot.
 pub(super) fn client_id_prefix(client_id: &str) -> Option<&str> {
     client_id.split_once('.').map(|(namespace, _)| namespace)
 }
 
-/// The namespace whose prefix a scope value carries: what stands before the first `:`, `.` or `/`.
+/// Returns the namespace in the prefix of a scope value: the part before the first `:`, `.` or `/`.
 pub(super) fn scope_prefix(value: &str) -> Option<&str> {
     value
         .split_once([':', '.', '/'])
         .map(|(namespace, _)| namespace)
 }
 
-/// The namespace whose prefix an audience carries: `<issuer>/<namespace>`, or below it.
+/// Returns the namespace in the prefix of an audience: `<issuer>/<namespace>`, or below it.
 fn audience_prefix<'a>(issuer: &str, audience: &'a str) -> Option<&'a str> {
     let rest = audience.strip_prefix(issuer)?.strip_prefix('/')?;
     rest.split('/')
@@ -69,7 +69,7 @@ fn audience_prefix<'a>(issuer: &str, audience: &'a str) -> Option<&'a str> {
         .filter(|namespace| !namespace.is_empty())
 }
 
-/// Whether objects of a namespace may use a client id.
+/// Returns whether objects of a namespace may use a client id.
 pub fn may_use_client_id(
     identity: &Object<IdentityRecord>,
     record: &IdentityRecord,
@@ -81,7 +81,7 @@ pub fn may_use_client_id(
         || given_client_id(record, client_id).any(|given| **given == *namespace)
 }
 
-/// Whether objects of a namespace may use a scope value.
+/// Returns whether objects of a namespace may use a scope value.
 pub fn may_use_scope(
     identity: &Object<IdentityRecord>,
     record: &IdentityRecord,
@@ -93,7 +93,7 @@ pub fn may_use_scope(
         || given_scope(record, value).any(|given| **given == *namespace)
 }
 
-/// Whether objects of a namespace may use an audience.
+/// Returns whether objects of a namespace may use an audience.
 pub fn may_use_audience(
     identity: &Object<IdentityRecord>,
     record: &IdentityRecord,
@@ -111,7 +111,8 @@ pub fn may_use_audience(
             .any(|given| **given == *namespace)
 }
 
-/// Whose an audience is: the namespace of its prefix or its one grant, else the Identity's.
+/// Returns the namespace that owns an audience: its only namespace grant, else its prefix, else the Identity's
+/// namespace.
 pub fn audience_owner<'a>(
     identity: &'a Object<IdentityRecord>,
     record: &'a IdentityRecord,
@@ -124,7 +125,7 @@ pub fn audience_owner<'a>(
 }
 
 impl Directory {
-    /// Who holds a client id.
+    /// Returns the owner of a client id.
     pub fn client_id_holder(
         &self,
         identity: &Object<IdentityRecord>,
@@ -141,7 +142,7 @@ impl Directory {
         )
     }
 
-    /// Whether a client id of an Identity that is served is somebody's.
+    /// Returns whether a client id of a served Identity is claimed.
     pub fn is_client_id(&self, identity: &super::ObjectKey, client_id: &str) -> bool {
         self.served_identity(identity).is_ok_and(|identity| {
             let holder = self.client_id_holder(identity.object, identity.record, client_id);
@@ -149,7 +150,7 @@ impl Directory {
         })
     }
 
-    /// Who holds a scope value.
+    /// Returns the owner of a scope value.
     pub fn scope_holder(
         &self,
         identity: &Object<IdentityRecord>,
@@ -166,7 +167,7 @@ impl Directory {
         )
     }
 
-    /// The OAuthClient that holds a client id.
+    /// Returns the OAuthClient that owns a client id.
     pub(super) fn client_by_id(
         &self,
         identity: &Object<IdentityRecord>,
@@ -179,7 +180,7 @@ impl Directory {
         }
     }
 
-    /// The Scope that holds a value.
+    /// Returns the Scope that owns a value.
     pub(super) fn scope_by_value(
         &self,
         identity: &Object<IdentityRecord>,
@@ -192,8 +193,8 @@ impl Directory {
         }
     }
 
-    /// Looks at the few namespaces that may hold the name, never at all that ask for it: a flood of
-    /// claims on somebody else's name costs nothing.
+    /// Looks only at the few namespaces that may own the name, never at all that claim it: a flood of claims on
+    /// another's name costs nothing.
     fn holder<'d, 'g, T: Claiming>(
         &self,
         claims: &'d Claims<T>,

@@ -1,4 +1,4 @@
-//! Which namespaces a rule is open to.
+//! Which namespaces a rule includes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use super::record::{NamespaceRule, Requirement, Selector};
 use crate::resources::{Namespaces, NamespacesFrom};
 
-/// The labels of a namespace.
+/// Labels of a namespace.
 pub type Labels = BTreeMap<Arc<str>, Arc<str>>;
 
 impl NamespaceRule {
-    /// The rule of a spec; an unknown operator of a selector is an error that names it.
+    /// Reads the rule of a spec. The error names an unknown operator of a selector.
     pub(super) fn admit(spec: &Namespaces) -> Result<Self, String> {
         Ok(Self {
             from: spec.from,
@@ -26,7 +26,7 @@ impl NamespaceRule {
         })
     }
 
-    /// Whether `namespace`, with these labels, is among those that an object in `own` opens itself to.
+    /// Returns whether an object in `own` is open to `namespace`, which has these labels.
     pub fn allows(&self, own: &str, namespace: &str, labels: Option<&Labels>) -> bool {
         match self.from {
             NamespacesFrom::None => false,
@@ -36,7 +36,7 @@ impl NamespaceRule {
             NamespacesFrom::List => self.names.iter().any(|name| **name == *namespace),
             NamespacesFrom::Selector => match (&self.selector, labels) {
                 (Some(selector), Some(labels)) => selector.matches(labels),
-                // A namespace that nobody has shown has no labels to trust.
+                // The labels of an unknown namespace cannot match.
                 _ => false,
             },
         }
@@ -64,7 +64,7 @@ impl Selector {
                 "DoesNotExist" => Requirement::DoesNotExist(key),
                 other => {
                     return Err(format!(
-                        "operator {other:?} is none of In, NotIn, Exists, DoesNotExist"
+                        "operator {other:?} must be In, NotIn, Exists or DoesNotExist"
                     ));
                 }
             });

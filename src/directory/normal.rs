@@ -1,7 +1,8 @@
-//! Whether an issuer, an audience or a scope value is in the one form that all readers read alike.
+//! Whether an issuer, an audience or a scope value is in the normal form that every reader reads alike.
 //!
-//! Ownership goes by prefix: `<issuer>/team-a/../team-b` begins as team-a's, and a reader that normalises URLs takes it
-//! for team-b's. The patterns are those of the definitions, so that the API server and our own admission agree.
+//! Owners are found by prefix: `<issuer>/team-a/../team-b` begins like team-a's, and a reader that normalises URLs
+//! takes it for team-b's. The patterns are those of the definitions, so that the API server and our own admission
+//! agree.
 
 use std::sync::OnceLock;
 
@@ -9,7 +10,7 @@ use regex::Regex;
 
 use crate::resources::{ISSUER_FORM, NOT_NORMAL, URL_FORM};
 
-/// A pattern that cannot be read matches nothing; a test says that all can.
+/// A pattern. One that does not compile would match nothing; a test checks that all compile.
 struct Pattern(OnceLock<Option<Regex>>, &'static str);
 
 impl Pattern {
@@ -27,17 +28,18 @@ static ISSUER: Pattern = Pattern::new(ISSUER_FORM);
 static URL: Pattern = Pattern::new(URL_FORM);
 static WRONG: Pattern = Pattern::new(NOT_NORMAL);
 
-/// Whether an issuer is in normal form, RFC 3986 section 6.2.
+/// Returns whether an issuer is in normal form, RFC 3986 section 6.2.
 pub(super) fn is_normal_issuer(issuer: &str) -> bool {
     ISSUER.matches(issuer) && !WRONG.matches(issuer)
 }
 
-/// Whether an audience, or a `resource` of RFC 8707, is in normal form: one with `://` in it as a URL is.
+/// Returns whether an audience, or a `resource` of RFC 8707, is in normal form. With `://` in it, it must be a normal
+/// URL.
 pub fn is_normal_audience(audience: &str) -> bool {
     is_normal_value(audience) && (!audience.contains("://") || URL.matches(audience))
 }
 
-/// Whether a scope value has no part between slashes that a reader of paths would take away.
+/// Returns whether a scope value has no segment that a reader of paths would remove.
 pub(super) fn is_normal_value(value: &str) -> bool {
     !WRONG.matches(value)
 }

@@ -1,6 +1,6 @@
-//! What can be wrong with an object, in words that say what to write instead or whom to ask.
+//! What can be wrong with an object. Each message says what to write instead or whom to ask.
 
-/// Why an object is as it is: the closed list of condition reasons.
+/// The reason of a condition: the closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(
     missing_docs,
@@ -30,7 +30,7 @@ pub enum Reason {
     Expired,
     MintLimitReached,
     SecretAccessDenied,
-    /// Of warnings only: served, and not advised.
+    /// Of warnings only: the object is served, but another choice is safer.
     WeakChoice,
     ProgressDeadlineExceeded,
     Issuing,
@@ -44,18 +44,18 @@ pub enum Reason {
 /// What a [`Reason`] asks of people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// `Ready=False`, not stalled: heals when something else comes.
+    /// `Ready=False`, not stalled: resolves itself when another object changes.
     Waiting,
-    /// `Ready=False`, `Stalled=True`: somebody must edit.
+    /// `Ready=False`, `Stalled=True`: someone must edit an object.
     NeedsEdit,
-    /// `Ready=False`, `Reconciling=True`: under way.
+    /// `Ready=False`, `Reconciling=True`: in progress.
     Working,
     /// `Ready=True`.
     Good,
 }
 
 impl Reason {
-    /// All of them.
+    /// All reasons of conditions. [`Self::WeakChoice`] occurs in warnings only.
     pub const ALL: [Self; 30] = [
         Self::Pending,
         Self::IdentityNotFound,
@@ -89,7 +89,7 @@ impl Reason {
         Self::Revoked,
     ];
 
-    /// The name as conditions write it.
+    /// Returns the name in conditions.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -126,7 +126,7 @@ impl Reason {
         }
     }
 
-    /// What it asks of people.
+    /// Returns what the reason asks of people.
     pub const fn class(self) -> Class {
         match self {
             Self::Pending
@@ -166,30 +166,30 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// How bad a [`Problem`] is.
+/// How serious a [`Problem`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Not served as written.
+    /// The object is not served as written.
     Error,
-    /// Served, and weaker than it could be.
+    /// The object is served, but another choice is safer.
     Warning,
 }
 
-/// One thing that is wrong, where, and what to do about it.
+/// One thing that is wrong, its place, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// How bad it is.
+    /// How serious it is.
     pub severity: Severity,
-    /// The reason that the object's condition gets.
+    /// Reason of the object's condition.
     pub reason: Reason,
-    /// Where in the object: a JSON Pointer, RFC 6901, such as `/spec/scopes/0`; empty for the whole.
+    /// Place in the object: a JSON Pointer (RFC 6901) such as `/spec/scopes/0`, empty for the whole object.
     pub path: String,
-    /// What is wrong and what to write instead, or whom to ask.
+    /// What is wrong, and what to write instead or whom to ask.
     pub message: String,
 }
 
 impl Problem {
-    /// An error at a JSON Pointer.
+    /// Creates an error at a JSON Pointer.
     pub fn error(reason: Reason, path: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
@@ -199,7 +199,7 @@ impl Problem {
         }
     }
 
-    /// A warning at a JSON Pointer.
+    /// Creates a warning at a JSON Pointer.
     pub fn warning(reason: Reason, path: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,

@@ -13,23 +13,23 @@ use crate::resources::{
 };
 use crate::tokens::{Prefix, TokenHash, TokenId};
 
-/// One object as it was last seen.
+/// An object as it was last seen.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object<T> {
     /// Namespace and name.
     pub key: ObjectKey,
-    /// Its uid.
+    /// Uid of the object.
     pub uid: Arc<str>,
-    /// When it was created.
+    /// Creation time of the object.
     pub created: Timestamp,
     /// `metadata.generation`.
     pub generation: i64,
-    /// What it says, or why it cannot be served as it stands.
+    /// The record, or why the object cannot be served as written.
     pub state: Result<T, Vec<Problem>>,
 }
 
 impl<T> Object<T> {
-    /// What it says, if it is valid.
+    /// Returns the record if the object is valid.
     pub fn record(&self) -> Option<&T> {
         self.state.as_ref().ok()
     }
@@ -40,62 +40,63 @@ impl<T> Object<T> {
 pub struct IdentityRecord {
     /// The issuer.
     pub issuer: Arc<str>,
-    /// The same in the form that all its spellings share, for comparison.
+    /// The issuer in the form that all its spellings share, for comparison.
     pub site: Arc<str>,
     /// Namespaces whose clients are served.
     pub clients: NamespaceRule,
     /// Namespaces whose scopes are served.
     pub scopes: NamespaceRule,
-    /// Names given beyond prefixes.
+    /// Names that are granted beyond prefixes.
     pub names: NameGrants,
-    /// The longest life of an access token.
+    /// Longest lifetime of an access token.
     pub max_access_token_lifetime: SignedDuration,
-    /// The longest life of a service token.
+    /// Longest lifetime of a service token.
     pub max_service_token_lifetime: SignedDuration,
-    /// Whether a service token may have no end.
+    /// Whether a service token may never expire.
     pub never_expiring_tokens: bool,
     /// Labels and annotations that templates of Secrets may set.
     pub secret_metadata: Arc<AllowedMetadata>,
-    /// OAuthClients of one namespace.
+    /// Quota of OAuthClients for one namespace.
     pub max_clients: usize,
-    /// ServiceAccessTokens of one namespace.
+    /// Quota of ServiceAccessTokens for one namespace.
     pub max_service_tokens: usize,
-    /// Secrets made for one namespace in an hour.
+    /// Number of secrets that may be issued for one namespace within an hour.
     pub mints_per_hour: i64,
-    /// The life of an access token whose client says nothing.
+    /// Lifetime of an access token whose client sets none.
     pub access_token_lifetime: SignedDuration,
-    /// The life of a service token that says nothing.
+    /// Lifetime of a service token that sets none.
     pub service_token_lifetime: SignedDuration,
-    /// What reference tokens start with.
+    /// Prefix of reference tokens.
     pub reference_prefix: Prefix,
     /// Form of the `scope` claim.
     pub scope_claim: ScopeClaim,
     /// Whether tokens may span audiences of several owners.
     pub audience: AudienceMode,
-    /// The first is the default.
+    /// Signature algorithms, the default first.
     pub algorithms: Vec<SigningAlgorithm>,
-    /// How long one signing key signs.
+    /// How long a signing key signs.
     pub rotate_keys_every: SignedDuration,
-    /// How long a signing key is published before.
+    /// How long a signing key is published before it signs.
     pub publish_keys_ahead: SignedDuration,
-    /// Names of signing keys that are as if they had never been.
+    /// Ids of signing keys that are no longer trusted.
     pub distrusted_keys: Vec<String>,
-    /// The annotation whose every new value does away with all signing keys.
+    /// Value of the annotation that replaces all signing keys.
     pub rotate_keys: Option<Arc<str>>,
     /// Requirements of gateways, by name.
     pub gateways: BTreeMap<Arc<str>, GatewayRecord>,
-    /// Proxies whose word on the caller's address is believed.
+    /// Proxies whose report of the caller's address is trusted.
     pub trusted_proxies: Vec<Cidr>,
-    /// How old the oldest watch may be.
+    /// Largest age of the oldest watch.
     pub max_staleness: SignedDuration,
-    /// What happens beyond it.
+    /// What the server does beyond that age.
     pub when_stale: WhenExceeded,
-    /// Nothing issued before is accepted.
+    /// What was issued before this time is refused.
     pub revoke_issued_before: Option<Timestamp>,
 }
 
 impl IdentityRecord {
-    /// The moment of `revokeIssuedBefore` while it is ahead: it acts as now, and nothing is made until then.
+    /// Returns the time of `revokeIssuedBefore` while it is in the future: it then acts as now, and nothing is
+    /// issued.
     pub fn revoked_ahead(&self, now: Timestamp) -> Option<Timestamp> {
         self.revoke_issued_before.filter(|moment| now < *moment)
     }
@@ -104,41 +105,41 @@ impl IdentityRecord {
 /// What a gateway requires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayRecord {
-    /// An audience that the token must have.
+    /// Audience that the token must have.
     pub audience: Arc<str>,
-    /// Scopes that it must have, all of them.
+    /// Scope values that the token must have, all of them.
     pub scopes: Vec<Arc<str>>,
 }
 
-/// `access.names`, turned round: who was given a name.
+/// `access.names` by name: which namespaces each name is granted to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NameGrants {
-    /// Client id to namespaces.
+    /// Client ids and their namespaces.
     pub client_ids: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    /// Scope value to namespaces.
+    /// Scope values and their namespaces.
     pub scopes: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    /// What scope values start with, and the namespace.
+    /// Prefixes of scope values, each with its namespace.
     pub scope_prefixes: Vec<(Arc<str>, Arc<str>)>,
-    /// Audience to namespaces.
+    /// Audiences and their namespaces.
     pub audiences: BTreeMap<Arc<str>, Vec<Arc<str>>>,
 }
 
-/// Which namespaces something is open to. The own namespace of the object that says it always is,
-/// except with `None`: who writes there could open it anyway.
+/// Which namespaces something is open to. The namespace of the object itself is always included, except with `None`:
+/// its users could add it anyway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamespaceRule {
     /// How they are chosen.
     pub from: NamespacesFrom,
-    /// With `List`.
+    /// Names of the namespaces, with `List`.
     pub names: Vec<Arc<str>>,
-    /// With `Selector`.
+    /// Selector of the namespaces, with `Selector`.
     pub selector: Option<Selector>,
 }
 
-/// A label selector, ready to be matched.
+/// A label selector that is ready to match.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selector {
-    /// All must hold.
+    /// Requirements, all of which must hold.
     pub requirements: Vec<Requirement>,
 }
 
@@ -149,160 +150,160 @@ pub enum Requirement {
     In(Arc<str>, Vec<Arc<str>>),
     /// The label is absent or has none of these values.
     NotIn(Arc<str>, Vec<Arc<str>>),
-    /// The label is there.
+    /// The label is present.
     Exists(Arc<str>),
-    /// The label is not there.
+    /// The label is absent.
     DoesNotExist(Arc<str>),
 }
 
 /// A valid [`crate::resources::Scope`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScopeRecord {
-    /// Its Identity; `None`: neither it nor the installation names one.
+    /// Identity of the Scope; `None` if neither the Scope nor the installation names one.
     pub identity: Option<ObjectKey>,
-    /// The scope value in force.
+    /// The scope value in effect.
     pub value: Arc<str>,
-    /// What people are shown.
+    /// Name for people.
     pub display_name: Option<Arc<str>>,
-    /// `spec.audiences`; empty: the default.
+    /// `spec.audiences`; empty for the default.
     pub audiences: Vec<Arc<str>>,
-    /// Client ids that may introspect it.
+    /// Client ids that may introspect tokens of the scope.
     pub resource_servers: Vec<Arc<str>>,
-    /// Only when named.
+    /// Whether a token gets the scope only if its request names it.
     pub on_request: bool,
-    /// In no token.
+    /// Whether the scope is removed from every token.
     pub disabled: bool,
-    /// Whose clients may have it.
+    /// Namespaces whose clients may have the scope.
     pub allowed: NamespaceRule,
 }
 
 /// A valid [`crate::resources::OAuthClient`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientRecord {
-    /// Its Identity; `None`: neither it nor the installation names one.
+    /// Identity of the client; `None` if neither the client nor the installation names one.
     pub identity: Option<ObjectKey>,
     /// The `client_id`.
     pub client_id: Arc<str>,
-    /// What people are shown.
+    /// Name for people.
     pub display_name: Option<Arc<str>>,
-    /// Refused everywhere.
+    /// Whether the client is refused everywhere.
     pub disabled: bool,
-    /// RFC 6749 section 4.4.
+    /// Whether the client may use the client credentials grant, RFC 6749 section 4.4.
     pub client_credentials: bool,
-    /// What it may ask for, in the spec's order.
+    /// Scope values that the client may ask for, in the order of the spec.
     pub scopes: Vec<Arc<str>>,
-    /// The audiences that it is.
+    /// Audiences of the API that the client represents.
     pub audiences: Vec<Arc<str>>,
-    /// The principal of its system user, `<namespace>:<name>`.
+    /// Principal of the client's system user, `<namespace>:<name>`.
     pub system_user: Option<Arc<str>>,
-    /// Who may make reference tokens of it.
+    /// Who may create reference tokens of the client.
     pub reference_tokens: ReferenceTokens,
-    /// What it signs with; `None`: the Identity's first.
+    /// Signature algorithm; `None` for the Identity's default.
     pub algorithm: Option<SigningAlgorithm>,
-    /// The life of its access tokens; `None`: the Identity's.
+    /// Lifetime of the client's access tokens; `None` for the Identity's.
     pub access_token_lifetime: Option<SignedDuration>,
-    /// The Secret that holds its secret.
+    /// The Secret with the client secret.
     pub secret: SecretRecord,
-    /// How long a secret is good; `None`: until rotated.
+    /// Lifetime of a client secret; `None` if it does not expire.
     pub secret_lifetime: Option<SignedDuration>,
 }
 
 /// A valid [`crate::resources::ServiceAccessToken`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServiceTokenRecord {
-    /// Its client, in the same namespace.
+    /// Client of the token, in the same namespace.
     pub client: ObjectKey,
-    /// What it asks for, in the spec's order.
+    /// Scope values that the token asks for, in the order of the spec.
     pub scopes: Vec<Arc<str>>,
-    /// When its tokens end; `None`: after the Identity's `serviceTokenLifetime`.
+    /// When the tokens expire; `None` for the Identity's `serviceTokenLifetime`.
     pub lifetime: Option<super::Lifetime>,
     /// The Secret that the operator writes.
     pub secret: SecretRecord,
-    /// Dead for good.
+    /// Whether every token of the object is revoked for good.
     pub revoked: bool,
 }
 
-/// The Secret of an owner and when what is in it is replaced.
+/// The Secret of an owner, and when its content is replaced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SecretRecord {
     /// Name of the Secret.
     pub name: Arc<str>,
-    /// A second key.
+    /// Second key that also holds the token.
     pub alias: Option<Arc<str>>,
-    /// What else it says.
+    /// What else the Secret contains.
     pub template: Option<Arc<crate::resources::Template>>,
-    /// The key under which somebody else brings the secret; `None`: the operator writes the Secret.
+    /// Key of an imported secret; `None`: the operator writes the Secret.
     pub existing_key: Option<Arc<str>>,
     /// `rotation`, as written.
     pub rotation: Option<Arc<crate::resources::Rotation>>,
-    /// The annotation `symbolon.dev/rotate`.
+    /// Value of the annotation `symbolon.dev/rotate`.
     pub rotate: Option<Arc<str>>,
 }
 
 /// A Credential with its entries decoded and their seals checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CredentialRecord {
-    /// Its own namespace and name.
+    /// Namespace and name of the Credential.
     pub key: ObjectKey,
-    /// Its own uid, where it has one already: what a deletion is conditioned on.
+    /// Uid of the Credential, if it exists already: deletions are conditioned on it.
     pub uid: Option<Arc<str>>,
     /// The Identity.
     pub identity: ObjectKey,
-    /// Whose tokens these are.
+    /// Owner of the tokens.
     pub owner: OwnerRecord,
-    /// Oldest to newest; an entry without a right seal is left out, and so is one that was revoked by its id.
+    /// Entries from oldest to newest, without those whose seal is wrong or that were revoked by their ids.
     pub entries: Box<[EntryRecord]>,
     /// Ids of recorded tokens that were revoked one by one.
     pub revoked: Box<[TokenId]>,
-    /// Tells a change of what was issued from a report of its use: `metadata.generation`.
+    /// `metadata.generation`: tells a change of the tokens from a report of their use.
     pub generation: u32,
-    /// What is known of the tokens' uses.
+    /// Known uses of the tokens.
     pub uses: Box<[Used]>,
 }
 
 /// A token that was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// The token's number.
+    /// Number of the token.
     pub epoch: i64,
-    /// The last use that was reported, in seconds since 1970.
+    /// Last use that was reported, in seconds since 1970.
     pub last: i64,
 }
 
 /// The owner of a Credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerRecord {
-    /// Its kind.
+    /// Kind of the owner.
     pub kind: OwnerKind,
-    /// Namespace and name.
+    /// Namespace and name of the owner.
     pub key: ObjectKey,
-    /// Its uid.
+    /// Uid of the owner.
     pub uid: Arc<str>,
 }
 
-/// One issued token or secret.
+/// One issued token or client secret.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EntryRecord {
-    /// Counts the owner's tokens.
+    /// Number of the token among its owner's.
     pub epoch: i64,
-    /// Its public id.
+    /// Public id of the token.
     pub token_id: TokenId,
     /// SHA-256 of the whole text.
     pub hash: TokenHash,
-    /// Name of its client, in the owner's namespace.
+    /// Name of the client, in the owner's namespace.
     pub client_name: Arc<str>,
-    /// The client's uid.
+    /// Uid of the client.
     pub client_uid: Arc<str>,
-    /// Whom it acts as.
+    /// Principal that the token acts as.
     pub principal: Arc<str>,
-    /// What it was given.
+    /// Scope values that the token was issued with.
     pub scopes: Vec<Arc<str>>,
-    /// When it was made.
+    /// When the token was issued.
     pub issued_at: Timestamp,
-    /// When it ends.
+    /// When the token expires.
     pub expires_at: Option<Timestamp>,
-    /// An earlier end.
+    /// Earlier end that the token was given.
     pub not_after: Option<Timestamp>,
-    /// Why it was made.
+    /// Why the token was issued.
     pub cause: Cause,
 }

@@ -1,8 +1,8 @@
-//! Tokens that were revoked one by one, RFC 7009: `credentials/status.revoked` names them by their public ids.
+//! Tokens that were revoked one by one, RFC 7009: `credentials/status.revoked` lists their public ids.
 //!
-//! A server writes an id there, and from then on no server accepts that token; the operator then gives the token its end in
-//! the spec, where older releases and restores without a status find it too. An id can only take access away, so that it
-//! needs no seal. Absent: who may revoke what (`oauth::revocation`), and the writes.
+//! A server adds an id, and from then on no server accepts that token. The operator then gives the token an end in
+//! the spec, so that it stays revoked for older releases and after a restore without a status. An id can only take
+//! access away, so it needs no seal. Absent: who may revoke what (`oauth::revocation`), and the writes.
 
 use serde_json::Value;
 
@@ -12,24 +12,24 @@ use super::tables::Directory;
 use crate::resources::Credential;
 use crate::tokens::TokenId;
 
-/// What a Credential says of a token that is to be revoked.
+/// What to do to a Credential to revoke one of its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revocation {
-    /// It records no such token: nothing is left to revoke.
+    /// Nothing: the Credential does not record the token.
     NotRecorded,
-    /// The token is revoked already.
+    /// Nothing: the token is already revoked.
     Done,
-    /// `status.revoked` must become this. The ids that were there stay, unless their tokens are not recorded any more.
+    /// Set `status.revoked` to this list. It keeps the existing ids whose tokens are still recorded.
     Add(Vec<String>),
 }
 
-/// Whether a token of a Credential was revoked by its public id.
+/// Returns whether a token of a Credential was revoked by its public id.
 pub fn is_token_revoked(credential: &Credential, token_id: &str) -> bool {
     let mut revoked = credential.status.iter().flat_map(|status| &status.revoked);
     revoked.any(|id| id == token_id)
 }
 
-/// What must be written to revoke a token. A Credential has few tokens, so that the list stays as short.
+/// Returns what to write to revoke a token. The list is never longer than the few recorded tokens.
 pub fn revocation(credential: &Credential, token_id: &TokenId) -> Revocation {
     let mut recorded = credential.spec.tokens.iter();
     if !recorded.any(|entry| entry.token_id == token_id.as_str()) {
@@ -47,14 +47,14 @@ pub fn revocation(credential: &Credential, token_id: &TokenId) -> Revocation {
     Revocation::Add(revoked)
 }
 
-/// The ids in a raw status. Whatever else stands there, no id is missed.
+/// Returns the ids in a raw status. No id is missed, whatever else the status contains.
 pub(super) fn revoked_ids(status: &Value) -> Vec<String> {
     let ids = status["revoked"].as_array().into_iter().flatten();
     ids.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 impl CredentialRecord {
-    /// Refuses those of its tokens whose ids are meant.
+    /// Refuses the tokens whose ids match.
     fn refuse(&mut self, is_meant: impl Fn(&TokenId) -> bool) {
         let entries = self.entries.iter();
         let meant: Vec<TokenId> = entries
@@ -71,7 +71,8 @@ impl CredentialRecord {
         self.revoked = self.revoked.iter().copied().chain(meant).collect();
     }
 
-    /// Refuses what this very Credential was known to have revoked: a watch may still bring what was true before.
+    /// Refuses what the known version of this very Credential had revoked: a watch may still deliver an older
+    /// version.
     pub(super) fn keep_revoked(&mut self, known: &Self) {
         if known.uid == self.uid {
             self.refuse(|id| known.revoked.contains(id));
@@ -80,7 +81,7 @@ impl CredentialRecord {
 }
 
 impl Directory {
-    /// Refuses a token of a Credential from now on, since its revocation is durable.
+    /// Refuses a token of a Credential from now on, after its revocation has become durable.
     pub fn revoke(&mut self, credential: &ObjectKey, token_id: &TokenId) {
         let Some(known) = self.credential(credential) else {
             return;
@@ -110,7 +111,7 @@ mod tests {
         ObjectKey::new("platform", "main")
     }
 
-    /// A Credential that records these tokens, of which those of `revoked` are.
+    /// Returns a Credential that records these tokens; those in `revoked` are revoked.
     fn credential(recorded: &[TokenId], revoked: &[&str]) -> Credential {
         let tokens: Vec<Value> = recorded
             .iter()
@@ -175,7 +176,7 @@ mod tests {
         }
     }
 
-    /// Client secrets and imported ones too, though servers revoke tokens alone.
+    /// Client secrets and imported secrets are refused too, though servers revoke only tokens.
     #[test]
     fn what_the_status_names_is_refused_and_its_neighbour_is_not() {
         let recorded: [TokenId; 2] = ids();
@@ -208,7 +209,7 @@ mod tests {
             let kept = recorded[1 - place];
             assert_eq!(served(&known), (vec![kept], vec![*id]));
         }
-        // The operator has no key and learns of it all the same.
+        // The operator has no key, and still reads the revoked ids.
         let record = admit::credential(&known, None).unwrap();
         assert_eq!(
             (record.entries.len(), &*record.revoked),

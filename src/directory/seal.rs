@@ -1,9 +1,9 @@
-//! The seal of a Credential entry over its owner and Identity: without it an entry is ignored.
+//! The seal of a Credential entry over its owner and Identity. An entry without a valid seal is ignored.
 
 use crate::resources::{Credential, CredentialEntry};
 use crate::tokens::{Mac, MacKey, Sealed, mac};
 
-/// The fields that the seal of an entry covers; `None` where the entry does not decode.
+/// Returns the fields that the seal of an entry covers; `None` if the entry cannot be decoded.
 pub fn sealed<'a>(
     credential: &'a Credential,
     entry: &'a CredentialEntry,
@@ -38,7 +38,7 @@ pub fn sealed<'a>(
     })
 }
 
-/// Whether an entry carries the seal of this key.
+/// Returns whether an entry carries a valid seal of this key.
 pub fn is_sealed(key: &MacKey, credential: &Credential, entry: &CredentialEntry) -> bool {
     let (Ok(hash), Ok(mac)) = (entry.hash.parse(), Mac::try_from(entry.mac.clone())) else {
         return false;

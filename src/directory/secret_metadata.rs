@@ -1,9 +1,9 @@
-//! Which labels and annotations the template of a Secret may set: a short list, and what the Identity's administrators
-//! add to it, as far as the installation allows them.
+//! Which labels and annotations the template of a Secret may set: a short list, and what the Identity's
+//! administrators add to it, as far as the installation allows.
 //!
-//! A user who may create a ServiceAccessToken need not be allowed to write Secrets, and replicators, Argo CD, Jenkins
-//! and many others act on the labels and annotations of a Secret. A list of what they act on is never complete, so this
-//! one says what is allowed. Absent: what is on a Secret already, which is kept.
+//! A user who may create a ServiceAccessToken is not always allowed to write Secrets, but replicators, Argo CD,
+//! Jenkins and many others act on a Secret's labels and annotations. A list of what they act on is never complete, so
+//! this list says what is allowed. Absent: labels and annotations that a Secret already has, which are kept.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub enum MetadataField {
 }
 
 impl MetadataField {
-    /// The name of the field.
+    /// Returns the name of the field.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Labels => "labels",
@@ -38,7 +38,7 @@ impl MetadataField {
         }
     }
 
-    /// The chart's value with what the installation allows.
+    /// Returns the chart value with the keys that the installation allows.
     const fn value(self) -> &'static str {
         match self {
             Self::Labels => "secrets.allowedLabels",
@@ -47,8 +47,8 @@ impl MetadataField {
     }
 }
 
-/// What the templates of an installation may set, whatever their Identity allows. The admission policy of the chart
-/// refuses the whole write of a Secret with another key.
+/// What templates in an installation may set, whatever their Identity allows. The chart's admission policy refuses
+/// every write of a Secret with another key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct InstallationMetadata {
@@ -57,7 +57,7 @@ pub struct InstallationMetadata {
 }
 
 impl InstallationMetadata {
-    /// Reads the lists from JSON, as in the chart's value `secrets`. A list that is not given allows any key.
+    /// Reads the lists from JSON, in the form of the chart value `secrets`. A missing list allows every key.
     ///
     /// # Errors
     /// The text is not such an object.
@@ -73,8 +73,8 @@ impl InstallationMetadata {
     }
 }
 
-/// What the templates of an Identity's clients may set: [`DEFAULT_METADATA`] and what the Identity adds, as far as the
-/// installation allows it.
+/// What the templates of an Identity's clients may set: [`DEFAULT_METADATA`] and what the Identity adds, as far as
+/// the installation allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedMetadata {
     labels: Box<[Box<str>]>,
@@ -83,7 +83,7 @@ pub struct AllowedMetadata {
 }
 
 impl AllowedMetadata {
-    /// What an Identity's `limits.secretMetadata` says, in an installation that allows any key.
+    /// Reads an Identity's `limits.secretMetadata` for an installation that allows every key.
     pub fn of(spec: &SecretMetadata) -> Self {
         let keys = |keys: &[String]| keys.iter().map(|key| key.as_str().into()).collect();
         Self {
@@ -93,7 +93,7 @@ impl AllowedMetadata {
         }
     }
 
-    /// The same in an installation that allows only some keys.
+    /// Returns the same for an installation that allows only some keys.
     #[must_use]
     pub fn within(self, installation: Arc<InstallationMetadata>) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl AllowedMetadata {
         }
     }
 
-    /// Whether a template may set a key: both the Identity and the installation allow it.
+    /// Returns whether a template may set a key: the Identity and the installation must both allow it.
     pub fn allows(&self, field: MetadataField, key: &str) -> bool {
         self.identity_allows(field, key) && self.installation_allows(field, key)
     }
@@ -126,7 +126,7 @@ impl AllowedMetadata {
         DEFAULT_METADATA.contains(&key) || (!is_reserved(key) && added())
     }
 
-    /// Every key that is allowed, for people.
+    /// Lists every allowed key, for people.
     pub(super) fn described(&self, field: MetadataField) -> String {
         let added = self.added(field).iter().map(|key| &**key);
         let keys: Vec<&str> = DEFAULT_METADATA.into_iter().chain(added).collect();
@@ -146,7 +146,7 @@ impl AllowedMetadata {
     }
 }
 
-/// Whether `allowed`, a key or `<domain>/*`, covers a key. A domain does not cover those below it.
+/// Returns whether `allowed`, a key or `<domain>/*`, covers a key. A domain does not cover domains below it.
 fn covers(allowed: &str, key: &str) -> bool {
     match allowed.strip_suffix("/*") {
         Some(domain) => key.split_once('/').is_some_and(|(of, _)| of == domain),
@@ -154,7 +154,7 @@ fn covers(allowed: &str, key: &str) -> bool {
     }
 }
 
-/// Whether a key is in a domain of Kubernetes or Symbolon, and so never for templates.
+/// Returns whether a key is in a domain of Kubernetes or Symbolon, which templates never may set.
 pub fn is_reserved(key: &str) -> bool {
     let Some((domain, _)) = key.split_once('/') else {
         return false;
@@ -169,13 +169,14 @@ pub fn is_reserved(key: &str) -> bool {
 }
 
 impl Directory {
-    /// The labels and annotations that the template of a client's Secret names and that are not written, as warnings.
+    /// Returns a warning for each label and annotation that the template of a client's Secret names and the operator
+    /// does not write.
     pub fn unwritten_of_client(client: &AcceptedClient<'_>) -> Vec<Problem> {
         let template = client.client.record.secret.template.as_deref();
         unwritten_by(client, "/spec/authentication/secret/template", template)
     }
 
-    /// The same of a ServiceAccessToken; nothing while its client is not accepted.
+    /// Returns the same for a ServiceAccessToken; nothing while its client is not accepted.
     pub fn unwritten_of_token(&self, token: &Object<ServiceTokenRecord>) -> Vec<Problem> {
         let client = token.record().and_then(|record| {
             let client = self.client_of_token(record).ok()?;
@@ -198,7 +199,8 @@ fn unwritten_by(
     found.unwrap_or_default()
 }
 
-/// The labels and annotations of a template that are not written, as warnings. `path` is a JSON Pointer to the template.
+/// Returns a warning for each label and annotation of a template that the operator does not write. `path` is a JSON
+/// Pointer to the template.
 fn unwritten(
     identity: &ObjectKey,
     allowed: &AllowedMetadata,
@@ -264,7 +266,7 @@ mod tests {
         }
     }
 
-    /// Keys by which others find, copy, prune or obey a Secret, and keys that only look like allowed ones.
+    /// Keys by which others find, copy, prune or obey a Secret, and keys that only resemble allowed ones.
     #[test]
     fn nothing_else_may_be_set_unless_the_administrators_say_so() {
         let none = AllowedMetadata::default();
@@ -331,9 +333,9 @@ mod tests {
         }
     }
 
-    /// An Identity that was stored before its definition refused them.
+    /// An Identity may have been stored before its definition refused such keys.
     #[test]
-    fn what_is_kubernetes_own_or_ours_cannot_be_added() {
+    fn keys_of_kubernetes_and_symbolon_cannot_be_allowed() {
         let keys = [
             "symbolon.dev/*",
             "symbolon.dev/managed",
@@ -367,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_written_is_told_with_its_place_and_whom_to_ask() {
+    fn an_unwritten_key_is_reported_with_its_place_and_whom_to_ask() {
         let mut template = Template::default();
         template.labels.insert("team".into(), "shop".into());
         template.labels.insert("jenkins.io/x".into(), "y".into());
@@ -395,7 +397,7 @@ mod tests {
     fn a_key_is_allowed_only_where_both_the_identity_and_the_installation_allow_it() {
         let identity = || allowing(&["a.example.com/*", "owner"], &["a.example.com/*", "owner"]);
         for (lists, label, annotation) in [
-            // Without a list everything that the Identity allows is allowed.
+            // Without a list the installation allows every key.
             ("{}", true, true),
             (
                 r#"{"allowedLabels": ["*"], "allowedAnnotations": []}"#,
@@ -426,11 +428,11 @@ mod tests {
         let all = identity().within(installation(r#"{"allowedLabels": ["*"]}"#));
         assert!(
             !all.allows(Labels, "b.example.com/x"),
-            "the Identity does not"
+            "the Identity does not allow it"
         );
     }
 
-    /// The admission policy of the chart refuses them too.
+    /// The chart's admission policy refuses the other keys too.
     #[test]
     fn an_installation_may_allow_fewer_keys_than_every_template_has() {
         let allowed =
@@ -446,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_the_installation_does_not_allow_is_told_with_the_value_of_the_chart() {
+    fn a_key_that_the_installation_does_not_allow_is_reported_with_the_chart_value() {
         let mut template = Template::default();
         for key in ["team", "owner", "x"] {
             template.labels.insert(key.into(), "a".into());

@@ -1,7 +1,8 @@
-//! Who names which Secret. Two objects that want one written: the older has it, the other is told.
+//! Which object names which Secret. Of two objects that want the same Secret written, the older gets it and the other
+//! is told.
 //!
-//! Only names that somebody chose are kept: default names, `<name>-client` and `<name>-token`, are told from
-//! the name itself. Absent: who has the Secret already, which the Secret says.
+//! Only names that a spec sets are stored; the defaults `<name>-client` and `<name>-token` follow from the object's
+//! name. Absent: who owns the existing Secret, which the Secret itself says.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use super::tables::Directory;
 use super::{ObjectKey, Problem, Reason};
 use crate::resources::OwnerKind;
 
-/// A kind whose objects have a Secret written for them.
+/// A kind whose objects have a Secret.
 pub(super) trait Owns {
     const KIND: OwnerKind;
     fn secret(&self) -> &SecretRecord;
@@ -43,15 +44,15 @@ const fn suffix(kind: OwnerKind) -> &'static str {
 /// An owner by age; of the same age, by kind and name.
 type Aged = (Timestamp, OwnerKind, Arc<str>);
 
-/// Namespace and name of a Secret, and who named it.
+/// Namespace and name of a Secret, and the object that names it.
 type Named = (Arc<str>, Arc<str>, Aged);
 
-/// Chosen names of Secrets.
+/// Names of Secrets that specs set.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SecretNames {
-    /// Of those that are written for their owners.
+    /// Secrets that the operator writes.
     written: OrdSet<Named>,
-    /// Of those that somebody brings.
+    /// Secrets that are imported.
     brought: OrdSet<Named>,
 }
 
@@ -88,7 +89,7 @@ fn chosen<T: Owns>(object: &Object<T>) -> Option<Named> {
     (!is_default).then(|| (object.key.namespace.clone(), name.clone(), aged(object)))
 }
 
-/// The name of the Secret that is written for an object.
+/// Returns the name of the Secret that the operator writes for an object.
 fn written<T: Owns>(object: &Object<T>) -> Option<&Arc<str>> {
     let secret = object.record()?.secret();
     secret.existing_key.is_none().then_some(&secret.name)
@@ -111,7 +112,7 @@ fn aged<T: Owns>(object: &Object<T>) -> Aged {
 }
 
 impl Directory {
-    /// Everybody who wants the Secret of this name to be written for them, oldest first.
+    /// Returns the objects for which the Secret of this name should be written, oldest first.
     pub fn wanting_secret(&self, secret: &ObjectKey) -> Vec<(OwnerKind, ObjectKey)> {
         let named = naming(&self.secret_names.written, secret);
         let mut wanting: Vec<Aged> = named.cloned().collect();
@@ -137,8 +138,8 @@ impl Directory {
         wanting.into_iter().map(key).collect()
     }
 
-    /// Everybody whom the Secret of this name concerns: those who want it written, and those for whom somebody brings
-    /// it, whatever its label says.
+    /// Returns the objects that the Secret of this name concerns: those for which it should be written, and those
+    /// that import it, whatever its label says.
     pub fn naming_secret(&self, secret: &ObjectKey) -> Vec<(OwnerKind, ObjectKey)> {
         let key = |(_, kind, name): &Aged| (*kind, ObjectKey::new(&secret.namespace, name));
         let mut naming_it = self.wanting_secret(secret);
@@ -146,7 +147,7 @@ impl Directory {
         naming_it
     }
 
-    /// What is told to an object whose Secret an older one wants too.
+    /// Returns the problem of an object whose Secret an older object also wants.
     pub(super) fn secret_conflict<T: Owns>(&self, object: &Object<T>) -> Option<Problem> {
         let name = written(object)?;
         let secret = ObjectKey {
@@ -162,7 +163,7 @@ impl Directory {
             OwnerKind::ServiceAccessToken => "/spec/secret/name",
         };
         let message = format!(
-            "the Secret {name} is the older {} {}'s: give another name in {}",
+            "the Secret {name} belongs to the older {} {}: set another name in {}",
             oldest.as_str(),
             key.name,
             path.trim_start_matches('/').replace('/', "."),

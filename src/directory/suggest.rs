@@ -1,12 +1,12 @@
-//! "Did you mean …": the nearest of some known names, and user text made safe to show.
+//! "Did you mean …": finds the nearest known name, and makes text of users safe to show.
 
 use std::borrow::Cow;
 
 use crate::characters::is_escaped;
 
-/// The name among `known` that `written` was most likely meant to be; `None` if none is near.
+/// Returns the name in `known` that `written` most likely means; `None` if none is near.
 ///
-/// Letter case, `_` and `-` do not count: `client_id` and `clientID` are `clientId`.
+/// Letter case, `_` and `-` do not count: `client_id` and `clientID` both mean `clientId`.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if written.len() > 64 {
         return None;
@@ -16,7 +16,7 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .into_iter()
         .filter_map(|name| {
             let (other, most) = (fold(name), folded.len().min(name.len()) / 3);
-            // So many edits it takes at least: most names need no more than this look.
+            // The difference in length is a lower bound of the distance and excludes most names.
             let is_near = folded.len().abs_diff(other.len()) <= most;
             is_near.then(|| (distance(&folded, &other), most, name))
         })
@@ -33,7 +33,7 @@ fn fold(name: &str) -> Vec<char> {
         .collect()
 }
 
-/// Edits between two words, a swap of neighbours counting as one (optimal string alignment).
+/// Returns the number of edits between two words; a swap of neighbours counts as one (optimal string alignment).
 fn distance(a: &[char], b: &[char]) -> usize {
     let mut before: Vec<usize> = vec![];
     let mut last: Vec<usize> = (0..=b.len()).collect();
@@ -51,8 +51,8 @@ fn distance(a: &[char], b: &[char]) -> usize {
     last.last().copied().unwrap_or_default()
 }
 
-/// What a user wrote, for a message: at most 64 characters, marks that would change how the rest of
-/// the message is displayed written as escapes.
+/// Shortens a user's text to 64 characters for a message, and escapes characters that would change how the rest of
+/// the message is displayed.
 pub fn shown(text: &str) -> String {
     const LONGEST: usize = 64;
     let mut out: String = text
@@ -67,8 +67,8 @@ pub fn shown(text: &str) -> String {
     out
 }
 
-/// What a user wrote, as one line of any length: marks that would change how the rest is displayed, and the ends of
-/// lines, are written as escapes.
+/// Shows a user's text of any length as one line: escapes line ends and characters that would change how the rest is
+/// displayed.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     if text.chars().any(|c| Shown(c).is_escaped()) {
         Cow::Owned(text.chars().map(|c| Shown(c).to_string()).collect())
@@ -77,12 +77,12 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// One character, written as an escape if it is a control, is invisible, or changes the direction of text.
+/// One character, escaped if it is a control, is invisible or changes the direction of text.
 #[derive(Clone, Copy)]
 pub struct Shown(pub char);
 
 impl Shown {
-    /// Whether it is written as an escape.
+    /// Returns whether the character is escaped.
     pub const fn is_escaped(self) -> bool {
         is_escaped(self.0)
     }

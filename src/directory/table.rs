@@ -1,9 +1,9 @@
-//! A table of objects by namespace and name, quick among very many.
+//! A table of objects by namespace and name that stays fast with very many objects.
 //!
-//! It is ordered by a fingerprint of the key first. That stands in the tree's own nodes, so that a look-up compares
-//! numbers that lie side by side and follows one pointer, at its end; keys ordered by their texts would follow two at
-//! every comparison. Objects whose fingerprints meet are told apart by their keys: a collision costs a comparison and
-//! never changes an answer, so that the hash needs no secret.
+//! The order is by a fingerprint of the key first. The fingerprint is stored in the nodes of the tree, so that a
+//! look-up compares adjacent numbers and follows one pointer at its end; an order by text would follow two pointers
+//! at every comparison. Objects with equal fingerprints are told apart by their keys: a collision costs a comparison
+//! and never changes an answer, so the hash needs no secret.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
@@ -15,9 +15,9 @@ use imbl::OrdSet;
 use super::ObjectKey;
 use super::record::{CredentialRecord, Object};
 
-/// Something that has a name.
+/// An object with a key.
 pub(super) trait Keyed {
-    /// Namespace and name.
+    /// Returns namespace and name.
     fn key(&self) -> &ObjectKey;
 }
 
@@ -33,14 +33,14 @@ impl Keyed for CredentialRecord {
     }
 }
 
-/// A number for a value: nearly always another for another.
+/// Returns a number for a value; different values nearly always have different numbers.
 pub(super) fn fingerprint(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Objects by key, in no order that means anything. A copy costs nothing.
+/// Objects by key, in no meaningful order. A copy is cheap.
 pub(super) struct Table<T>(OrdSet<Slot<T>>);
 
 struct Slot<T> {
@@ -48,7 +48,7 @@ struct Slot<T> {
     object: Arc<T>,
 }
 
-/// What is looked for.
+/// The key of a look-up.
 struct Probe<'a> {
     fingerprint: u64,
     key: &'a ObjectKey,
@@ -72,7 +72,7 @@ impl<T: Keyed> Table<T> {
         self.get(key).is_some()
     }
 
-    /// Puts an object in the place of the one with its key, if there is one.
+    /// Inserts an object and replaces the one with its key, if there is one.
     pub(super) fn insert(&mut self, object: Arc<T>) {
         let fingerprint = fingerprint(object.key());
         self.0.insert(Slot {
@@ -128,7 +128,7 @@ impl<T: Keyed> PartialEq for Slot<T> {
 
 impl<T: Keyed> Eq for Slot<T> {}
 
-// Not derived: that would ask the same of `T`.
+// Not derived: a derive would require `T: Clone`.
 impl<T> Clone for Slot<T> {
     fn clone(&self) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! The tables. A change touches its own rows and nothing else; a copy of the whole costs nothing, so
-//! that readers keep a consistent view while writers go on.
+//! The tables. A change touches its own rows and nothing else. A copy of the whole is cheap, so that readers keep a
+//! consistent view while writers continue.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::table::Table;
 use crate::resources::{Credential, Kind, OwnerKind};
 use crate::tokens::{MacKey, TokenId};
 
-/// Everything that is served, or would be if it were right.
+/// All objects that are served, and those that would be if they were valid.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
     pub(super) settings: Arc<Settings>,
@@ -32,30 +32,30 @@ pub struct Directory {
     pub(super) service_tokens: Table<Object<ServiceTokenRecord>>,
     pub(super) credentials: Table<CredentialRecord>,
     pub(super) namespaces: OrdMap<Arc<str>, Arc<Labels>>,
-    /// Who wants which client id.
+    /// Client ids and the objects that claim them.
     pub(super) client_claims: Claims<ClientRecord>,
-    /// Who wants which scope value.
+    /// Scope values and the objects that claim them.
     pub(super) scope_claims: Claims<ScopeRecord>,
-    /// Which Credential knows a token id.
+    /// Token ids and the Credentials that record them.
     pub(super) issued: OrdSet<Issued>,
-    /// Which Credential knows a secret that was brought.
+    /// Imported secrets and the Credentials that record them.
     pub(super) brought: BroughtSecrets,
     /// OAuthClients of a namespace at an Identity by age, for the quota.
     client_ages: Ages<ClientGroup>,
-    /// ServiceAccessTokens of a namespace by age, for the quota: their Identity is their client's to say.
+    /// ServiceAccessTokens of a namespace by age, for the quota. Only their clients name an Identity.
     service_token_ages: Ages<Arc<str>>,
-    /// Who names which Secret.
+    /// Names of Secrets and the objects that name them.
     pub(super) secret_names: SecretNames,
 }
 
-/// That a Credential knows a token id. The order makes one Identity's Credentials of one id a range.
+/// A token id that a Credential records. In this order the Credentials of one Identity with one id form a range.
 #[derive(Clone, Debug)]
 pub(super) struct Issued {
     token_id: TokenId,
     credential: Arc<CredentialRecord>,
 }
 
-/// Stands before the first Credential of an Identity that knows a token id.
+/// Sorts before the first Credential of an Identity that records a token id.
 struct BeforeIssued<'a> {
     token_id: &'a TokenId,
     identity: &'a ObjectKey,
@@ -64,7 +64,7 @@ struct BeforeIssued<'a> {
 /// A namespace at an Identity.
 type ClientGroup = (Arc<str>, ObjectKey);
 
-/// The quota that a client counts for. One that is refused by itself is not served, and takes nobody's place.
+/// Returns the quota that a client counts towards. An invalid client is not served and counts towards none.
 fn client_group(object: &Object<ClientRecord>) -> Option<ClientGroup> {
     let identity = object.record()?.identity.clone()?;
     Some((object.key.namespace.clone(), identity))
@@ -77,13 +77,13 @@ fn service_token_group(object: &Object<ServiceTokenRecord>) -> Option<Arc<str>> 
 /// One change to the tables.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// An object came or changed.
+    /// An object was created or changed.
     Upsert(Row),
-    /// An object went.
+    /// An object was deleted.
     Delete(Kind, ObjectKey),
-    /// A namespace came or changed its labels.
+    /// A namespace was created or its labels changed.
     Namespace(Arc<str>, Labels),
-    /// A namespace went.
+    /// A namespace was deleted.
     NamespaceGone(Arc<str>),
 }
 
@@ -98,7 +98,7 @@ pub enum Row {
     Credential(Box<CredentialRecord>),
 }
 
-/// How many objects of each kind there are.
+/// Number of objects of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "names of kinds")]
 pub struct Sizes {
@@ -110,9 +110,9 @@ pub struct Sizes {
 }
 
 impl Change {
-    /// The change that a raw object of a user's kind means. An object that is being deleted is gone:
-    /// finalizers of others must not keep its tokens alive. `None` where the object has no usable
-    /// metadata, or is a Credential: those go through [`Change::credential`].
+    /// Returns the change that a raw object of a user's kind stands for. An object that is being deleted counts as
+    /// deleted: others' finalizers must not keep its tokens alive. `None` if the object has no usable metadata, or is
+    /// a Credential: those go through [`Change::credential`].
     pub fn object(kind: Kind, raw: &Value, settings: &Settings) -> Option<Self> {
         let metadata = raw.get("metadata")?;
         if metadata
@@ -140,7 +140,7 @@ impl Change {
         Some(Self::Upsert(row))
     }
 
-    /// The change that a Credential means, its seals checked with the Identity's key.
+    /// Returns the change that a Credential stands for. The seals are checked with the Identity's key.
     pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Self> {
         Some(Self::Upsert(Row::Credential(Box::new(admit::credential(
             credential, key,
@@ -149,7 +149,7 @@ impl Change {
 }
 
 impl Directory {
-    /// An empty directory of an installation.
+    /// Creates an empty directory for an installation.
     pub fn new(settings: Settings) -> Self {
         Self {
             settings: Arc::new(settings),
@@ -157,7 +157,7 @@ impl Directory {
         }
     }
 
-    /// The same tables under other settings; what was judged before stays as it was.
+    /// Returns the same tables with other settings; rows that exist keep their judgement.
     #[cfg(test)]
     pub(crate) fn with_settings(&self, settings: Settings) -> Self {
         Self {
@@ -166,12 +166,12 @@ impl Directory {
         }
     }
 
-    /// What the installation decides.
+    /// Returns the settings of the installation.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Whether a change would change anything: most of what a watch brings is somebody's status.
+    /// Returns whether a change would change anything. Most of what a watch reports are changes of status.
     pub fn is_news(&self, change: &Change) -> bool {
         match change {
             Change::Upsert(Row::Identity(object)) => differs(self.identity(&object.key), object),
@@ -193,7 +193,7 @@ impl Directory {
         }
     }
 
-    /// Makes one change.
+    /// Applies one change.
     pub fn apply(&mut self, change: Change) {
         match change {
             Change::Upsert(Row::Identity(object)) => drop(
@@ -286,8 +286,8 @@ impl Directory {
         }
     }
 
-    /// The Credential of an Identity that knows a token id. After a restore there may be several: the one whose
-    /// owner is there counts.
+    /// Returns the Credential of an Identity that records a token id. After a restore there may be several: one whose
+    /// owner exists wins.
     pub(super) fn knowing(
         &self,
         identity: &ObjectKey,
@@ -306,7 +306,7 @@ impl Directory {
         Some(&current.unwrap_or(first).credential)
     }
 
-    /// Whether the owner of a Credential is there with the recorded uid.
+    /// Returns whether the owner of a Credential exists with the recorded uid.
     fn has_owner(&self, credential: &CredentialRecord) -> bool {
         let owner = &credential.owner;
         let uid = match owner.kind {
@@ -318,57 +318,57 @@ impl Directory {
         uid == Some(&owner.uid)
     }
 
-    /// An Identity.
+    /// Returns an Identity.
     pub fn identity(&self, key: &ObjectKey) -> Option<&Arc<Object<IdentityRecord>>> {
         self.identities.get(key)
     }
 
-    /// A Scope.
+    /// Returns a Scope.
     pub fn scope(&self, key: &ObjectKey) -> Option<&Arc<Object<ScopeRecord>>> {
         self.scopes.get(key)
     }
 
-    /// An OAuthClient.
+    /// Returns an OAuthClient.
     pub fn client(&self, key: &ObjectKey) -> Option<&Arc<Object<ClientRecord>>> {
         self.clients.get(key)
     }
 
-    /// A ServiceAccessToken.
+    /// Returns a ServiceAccessToken.
     pub fn service_token(&self, key: &ObjectKey) -> Option<&Arc<Object<ServiceTokenRecord>>> {
         self.service_tokens.get(key)
     }
 
-    /// A Credential.
+    /// Returns a Credential.
     pub fn credential(&self, key: &ObjectKey) -> Option<&Arc<CredentialRecord>> {
         self.credentials.get(key)
     }
 
-    /// All Identities.
+    /// Returns all Identities.
     pub fn identities(&self) -> impl Iterator<Item = &Arc<Object<IdentityRecord>>> {
         self.identities.values()
     }
 
-    /// All Scopes.
+    /// Returns all Scopes.
     pub fn scopes(&self) -> impl Iterator<Item = &Arc<Object<ScopeRecord>>> {
         self.scopes.values()
     }
 
-    /// All OAuthClients.
+    /// Returns all OAuthClients.
     pub fn clients(&self) -> impl Iterator<Item = &Arc<Object<ClientRecord>>> {
         self.clients.values()
     }
 
-    /// All ServiceAccessTokens.
+    /// Returns all ServiceAccessTokens.
     pub fn service_tokens(&self) -> impl Iterator<Item = &Arc<Object<ServiceTokenRecord>>> {
         self.service_tokens.values()
     }
 
-    /// All Credentials.
+    /// Returns all Credentials.
     pub fn credentials(&self) -> impl Iterator<Item = &Arc<CredentialRecord>> {
         self.credentials.values()
     }
 
-    /// How much there is, without counting.
+    /// Returns the number of objects of each kind, in constant time.
     pub fn sizes(&self) -> Sizes {
         Sizes {
             identities: self.identities.len(),
@@ -379,7 +379,7 @@ impl Directory {
         }
     }
 
-    /// Whether a client is among those of its namespace that its Identity serves.
+    /// Returns whether a client is within its namespace's quota at its Identity.
     pub(super) fn client_is_within_quota(
         &self,
         object: &Object<ClientRecord>,
@@ -388,7 +388,7 @@ impl Directory {
         client_group(object).is_none_or(|group| self.client_ages.is_within(&group, object, most))
     }
 
-    /// Whether a ServiceAccessToken is among those of its namespace that an Identity serves.
+    /// Returns whether a ServiceAccessToken is within its namespace's quota at an Identity.
     pub(super) fn is_within_quota(
         &self,
         object: &Object<ServiceTokenRecord>,
@@ -399,7 +399,7 @@ impl Directory {
             .is_none_or(|group| self.service_token_ages.is_within(&group, object, most))
     }
 
-    /// The labels of a namespace, if it was shown.
+    /// Returns the labels of a namespace, if the directory knows it.
     pub fn labels(&self, namespace: &str) -> Option<&Labels> {
         self.namespaces.get(namespace).map(AsRef::as_ref)
     }

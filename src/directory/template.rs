@@ -1,8 +1,8 @@
-//! Templates of Secrets: what may stand in them, and what becomes of their texts.
+//! Templates of Secrets: what they may contain, and how their values are rendered.
 //!
-//! `$(name)` is a placeholder and `$(name|base64)` the same in base64; `$$(` stands for `$(`; every other
-//! dollar for itself, so that shell scripts and password hashes need no care. Texts with a token in them
-//! are of the type that is wiped. Absent: Secrets themselves, and who may write them.
+//! `$(name)` is a placeholder and `$(name|base64)` the same in base64. `$$(` stands for a literal `$(`, and every
+//! other dollar for itself, so that shell scripts and password hashes need no escaping. Rendered values have the type
+//! that is wiped when dropped, since they may contain a token. Absent: Secrets themselves, and who may write them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,22 +16,22 @@ use crate::resources::{
 };
 use crate::tokens::SecretString;
 
-/// A Secret has at most 1 MiB, and a placeholder grows: with so many, nothing comes near that.
+/// Largest number of placeholders: a Secret has at most 1 MiB, and a placeholder grows when it is rendered.
 const MOST_PLACEHOLDERS: usize = 256;
-/// Bytes of all that a template says: the operator keeps every object's.
+/// Largest size of a template in bytes: the operator keeps the template of every object.
 const MOST_BYTES: usize = 32 << 10;
 
 /// What a placeholder stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
-    /// `token` and `client-secret`: what was issued.
+    /// `token` or `client-secret`: what was issued.
     Issued,
     ClientId,
     Issuer,
     TokenUrl,
 }
 
-/// The names that a kind's templates know.
+/// Returns the placeholders that templates of a kind may use.
 const fn names(kind: OwnerKind) -> [(&'static str, Name); 4] {
     let issued = match kind {
         OwnerKind::OAuthClient => "client-secret",
@@ -45,18 +45,18 @@ const fn names(kind: OwnerKind) -> [(&'static str, Name); 4] {
     ]
 }
 
-/// A piece of a text.
+/// A part of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part<'a> {
-    /// As it stands.
+    /// Text without a placeholder.
     Plain(&'a str),
-    /// What is between `$(` and `)`.
+    /// The text between `$(` and `)`.
     Placeholder(&'a str),
-    /// From a `$(` that nothing closes.
+    /// The rest of the text from a `$(` without a closing bracket.
     Open(&'a str),
 }
 
-/// The first piece of a text that is not empty, and the rest.
+/// Returns the first part of a text that is not empty, and the rest.
 fn first(text: &str) -> (Part<'_>, &str) {
     if let Some(rest) = text.strip_prefix("$$(") {
         return (Part::Plain("$("), rest);
@@ -67,7 +67,7 @@ fn first(text: &str) -> (Part<'_>, &str) {
             None => (Part::Open(text), ""),
         };
     }
-    // One dollar at a time: the next may begin a placeholder.
+    // One dollar at a time: the next one may begin a placeholder.
     let end = match text.find('$') {
         Some(0) => 1,
         other => other.unwrap_or(text.len()),
@@ -87,7 +87,7 @@ fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
     })
 }
 
-/// A placeholder's name and whether it is to be in base64; `None` where there is none of that name.
+/// Returns what a placeholder stands for, and whether it asks for base64; `None` if it is unknown.
 fn known(kind: OwnerKind, inside: &str) -> Option<(Name, bool)> {
     let (name, in_base64) = match inside.strip_suffix("|base64") {
         Some(name) => (name, true),
@@ -97,7 +97,7 @@ fn known(kind: OwnerKind, inside: &str) -> Option<(Name, bool)> {
     Some((found.1, in_base64))
 }
 
-/// What is wrong with a text of a template's data, in words; `None` if nothing is.
+/// Returns what is wrong with a value of a template's data; `None` if nothing is.
 pub(super) fn text_fault(kind: OwnerKind, text: &str) -> Option<String> {
     let wrong = parts(text).find(|part| match part {
         Part::Plain(_) => false,
@@ -106,7 +106,7 @@ pub(super) fn text_fault(kind: OwnerKind, text: &str) -> Option<String> {
     })?;
     let list: Vec<String> = names(kind).map(|(name, _)| format!("$({name})")).into();
     let list = format!(
-        "{}, each with |base64 before the bracket if need be, and $$( for a plain $(",
+        "{}, each with |base64 before the closing bracket if you need it; $$( stands for $(",
         list.join(", ")
     );
     Some(match wrong {
@@ -115,12 +115,12 @@ pub(super) fn text_fault(kind: OwnerKind, text: &str) -> Option<String> {
                 .map(|meant| format!("did you mean `$({meant})`? "))
                 .unwrap_or_default();
             format!(
-                "`$({})` is no placeholder: {meant}There are {list}",
+                "`$({})` is not a placeholder: {meant}The placeholders are {list}",
                 shown(inside)
             )
         }
         Part::Plain(_) | Part::Open(_) => {
-            format!("a placeholder has no closing bracket: there are {list}")
+            format!("a placeholder has no closing bracket: the placeholders are {list}")
         }
     })
 }
@@ -139,8 +139,8 @@ fn meant(kind: OwnerKind, inside: &str) -> Option<String> {
     Some(format!("{name}{end}"))
 }
 
-/// What the rules forbid in a template: the field below it and the rule's words, the same as in the
-/// resource's definition. Its texts are the schema's to judge.
+/// Returns the fields of a template that break a rule, each with the rule's message, which is the same as in the
+/// definition. The schema checks the values of `data`.
 pub(super) fn faults(
     kind: OwnerKind,
     template: &Template,
@@ -176,7 +176,7 @@ pub(super) fn faults(
     if data.values().map(|text| placeholders(text)).sum::<usize>() > MOST_PLACEHOLDERS {
         faults.push((
             "data",
-            format!("data has at most {MOST_PLACEHOLDERS} placeholders"),
+            format!("data must have at most {MOST_PLACEHOLDERS} placeholders"),
         ));
     }
     let all = [labels, annotations, data];
@@ -189,7 +189,7 @@ pub(super) fn faults(
         faults.push((
             "data",
             format!(
-                "labels, annotations and data have at most {} KiB together: put long texts into a ConfigMap",
+                "labels, annotations and data must have at most {} KiB together: put long texts into a ConfigMap",
                 MOST_BYTES >> 10
             ),
         ));
@@ -210,7 +210,7 @@ const fn own_keys(kind: OwnerKind) -> &'static str {
     }
 }
 
-/// Whether the operator writes a key of data anyway.
+/// Returns whether the operator itself writes a key of data.
 pub fn is_own(kind: OwnerKind, alias: Option<&str>, key: &str) -> bool {
     let keys: &[&str] = match kind {
         OwnerKind::OAuthClient => &["client-id", "client-secret", "issuer", "token-url"],
@@ -219,7 +219,8 @@ pub fn is_own(kind: OwnerKind, alias: Option<&str>, key: &str) -> bool {
     keys.contains(&key) || alias == Some(key)
 }
 
-/// A qualified name: <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>.
+/// Returns whether a key is a qualified name:
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>.
 pub(super) fn is_name(key: &str) -> bool {
     let (domain, name) = match key.split_once('/') {
         Some((domain, name)) => (Some(domain), name),
@@ -247,16 +248,16 @@ fn is_data_key(key: &str) -> bool {
     (1..=251).contains(&plain.len()) && !plain.starts_with('.') && plain.bytes().all(is_good)
 }
 
-/// What placeholders stand for.
+/// The values of placeholders.
 #[derive(Clone, Copy, Debug)]
 pub struct Values<'a> {
     /// The token or client secret.
     pub issued: &'a SecretString,
-    /// The client's id.
+    /// The client id.
     pub client_id: &'a str,
     /// The Identity's issuer.
     pub issuer: &'a str,
-    /// Where tokens are got.
+    /// URL of the token endpoint.
     pub token_url: &'a str,
 }
 
@@ -271,7 +272,7 @@ impl Values<'_> {
     }
 }
 
-/// A text with its placeholders filled in. One that is unknown, which admission refuses, stays as it stands.
+/// Renders a text. An unknown placeholder, which admission refuses, stays unchanged.
 pub fn render(kind: OwnerKind, text: &str, values: &Values<'_>) -> SecretString {
     let filled = |part: Part<'_>, each: &mut dyn FnMut(&str)| match part {
         Part::Plain(plain) | Part::Open(plain) => each(plain),
@@ -281,7 +282,7 @@ pub fn render(kind: OwnerKind, text: &str, values: &Values<'_>) -> SecretString 
             None => ["$(", inside, ")"].into_iter().for_each(each),
         },
     };
-    // A buffer that grows leaves copies of what was in it behind.
+    // The exact capacity: a buffer that grows would leave copies of secrets in memory.
     let mut length = 0;
     parts(text).for_each(|part| filled(part, &mut |piece| length += piece.len()));
     let mut rendered = String::with_capacity(length);
@@ -339,12 +340,12 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_nothing_is_refused_with_what_was_meant() {
+    fn an_unknown_placeholder_is_refused_with_a_suggestion() {
         for (kind, text, says) in [
             (
                 TOKEN,
                 "$(tokn)",
-                "`$(tokn)` is no placeholder: did you mean `$(token)`?",
+                "`$(tokn)` is not a placeholder: did you mean `$(token)`?",
             ),
             (TOKEN, "$(client-secret)", "did you mean `$(token)`?"),
             (
@@ -362,17 +363,17 @@ mod tests {
             (
                 TOKEN,
                 "$()",
-                "`$()` is no placeholder: There are $(token), ",
+                "`$()` is not a placeholder: The placeholders are $(token), ",
             ),
             (TOKEN, "a $(token", "no closing bracket"),
-            (TOKEN, "$(whoami)", "and $$( for a plain $("),
+            (TOKEN, "$(whoami)", "; $$( stands for $("),
         ] {
             let fault = text_fault(kind, text).unwrap();
             assert!(fault.contains(says), "{text}: {fault}");
         }
     }
 
-    /// The pattern of the definition, which the API server asks, and this code are one rule.
+    /// The pattern in the definition, which the API server checks, and this code are the same rule.
     #[test]
     fn the_pattern_accepts_exactly_what_can_be_filled_in() {
         let words = [
@@ -407,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_keys_are_what_the_api_server_takes() {
+    fn names_and_keys_are_what_the_api_server_accepts() {
         for (key, is_good) in [
             ("a", true),
             ("Team_1.x", true),

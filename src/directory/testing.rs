@@ -18,10 +18,10 @@ use crate::resources::{
 };
 use crate::tokens::{self, MacKey, SecretString, SeededEntropy, mac, reference};
 
-/// When the tests' objects begin to be created, one each second.
+/// Creation time of the first test object; each further one is a second younger.
 pub(crate) const START: &str = "2026-01-01T00:00:00Z";
 
-/// A directory and the keys to issue into it.
+/// A directory, and the keys to issue into it.
 pub(crate) struct World {
     pub(crate) directory: Directory,
     pub(crate) mac_key: MacKey,
@@ -29,7 +29,7 @@ pub(crate) struct World {
     created: Timestamp,
 }
 
-/// A platform namespace with an Identity, and two teams.
+/// A platform namespace with an Identity and two Scopes, and a team's client and token.
 pub(crate) const QUICKSTART: &str = "
 apiVersion: symbolon.dev/v1alpha1
 kind: Identity
@@ -74,7 +74,7 @@ spec:
 ";
 
 impl World {
-    /// The objects of a multi-document text. Those without a uid get `<kind>-<namespace>-<name>`, those
+    /// Applies the objects of a multi-document text. Objects without a uid get `<kind>-<namespace>-<name>`, those
     /// without a creation time the next second.
     pub(crate) fn new(yaml: &str) -> Self {
         let mut world = Self {
@@ -87,14 +87,14 @@ impl World {
         world
     }
 
-    /// Adds or changes objects.
+    /// Creates or changes objects.
     pub(crate) fn apply(&mut self, yaml: &str) {
         for change in self.changes(yaml) {
             self.directory.apply(change);
         }
     }
 
-    /// What adding or changing objects would mean.
+    /// Returns the changes that creating or changing objects stands for.
     pub(crate) fn changes(&mut self, yaml: &str) -> Vec<Change> {
         serde_yaml::Deserializer::from_str(yaml)
             .map(|document| Value::deserialize(document).unwrap())
@@ -129,13 +129,13 @@ impl World {
         Change::object(kind, &raw, self.directory.settings()).unwrap()
     }
 
-    /// Takes an object away.
+    /// Deletes an object.
     pub(crate) fn delete(&mut self, kind: Kind, namespace: &str, name: &str) {
         self.directory
             .apply(Change::Delete(kind, ObjectKey::new(namespace, name)));
     }
 
-    /// Issues to an owner what the directory says it should have, as of `now`, and returns the secret.
+    /// Issues what the directory says that an owner should have at `now`, and returns the secret.
     pub(crate) fn issue(
         &mut self,
         kind: OwnerKind,
@@ -146,7 +146,7 @@ impl World {
         self.issue_with(kind, namespace, name, now, |_| {})
     }
 
-    /// The same, with a last word on the entry before it is sealed.
+    /// Does the same, and edits the entry before it is sealed.
     pub(crate) fn issue_with(
         &mut self,
         kind: OwnerKind,
@@ -199,7 +199,7 @@ impl World {
         minted.token
     }
 
-    /// Records an entry under a right seal.
+    /// Records an entry with a valid seal.
     pub(crate) fn record(
         &mut self,
         identity: &ObjectKey,

@@ -1,4 +1,4 @@
-//! The rules of the directory, each by its name.
+//! The rules of the directory. Each test is named after its rule.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ fn scope_reasons(world: &World, namespace: &str, name: &str) -> Vec<&'static str
         .collect()
 }
 
-/// What the server says of the quickstart's token.
+/// Returns the server's answer about the quickstart's token.
 fn outcome(world: &World, token: &SecretString, now: Timestamp) -> Result<Vec<String>, Refusal> {
     let presented = reference::parse(token.expose()).unwrap();
     let active = world
@@ -155,7 +155,7 @@ fn being_first_never_helps_against_the_owner_of_a_name() {
     assert_eq!(
         client_reasons(&world, "red", "thief"),
         [""; 0],
-        "nobody else asks for it"
+        "no one else claims it"
     );
     world.apply(&client("blue", "api", ""));
     assert_eq!(client_reasons(&world, "red", "thief"), ["ValueConflict"]);
@@ -169,7 +169,7 @@ fn being_first_never_helps_against_the_owner_of_a_name() {
 }
 
 #[test]
-fn a_name_given_to_two_namespaces_that_both_use_it_is_nobodys() {
+fn a_name_granted_to_two_namespaces_that_both_use_it_has_no_owner() {
     let names = "names: [{namespace: red, clientIds: [x]}, {namespace: blue, clientIds: [x]}]";
     let mut world = World::new(&QUICKSTART.replace(
         "scopes: {from: All}}",
@@ -271,7 +271,7 @@ fn beyond_its_quota_a_namespace_keeps_its_oldest() {
     assert_eq!(client_reasons(&world, "blue", "a3"), [""; 0]);
 }
 
-/// Each change must refuse the token at once, for its own reason.
+/// Each change refuses the token at once, for its own reason.
 #[rstest]
 #[case::client_disabled(QUICKSTART.replace("systemUser", "disabled: true\n  systemUser"), Err(Refusal::ClientDisabled))]
 #[case::revoked(QUICKSTART.replace("scopes: [orders.read]\n", "scopes: [orders.read]\n  revoked: true\n").replace("scopes: [orders.read]\n  revoked: true\n  allowed", "scopes: [orders.read]\n  allowed"), Err(Refusal::OwnerRevoked))]
@@ -313,7 +313,7 @@ fn a_scope_that_comes_back_finds_its_token_alive() {
 #[rstest]
 #[case(Kind::ServiceAccessToken, "nightly", Refusal::OwnerGone)]
 #[case(Kind::OAuthClient, "shop", Refusal::ClientGone)]
-fn what_is_created_anew_has_none_of_the_old_tokens(
+fn a_recreated_object_has_none_of_the_old_tokens(
     #[case] kind: Kind,
     #[case] name: &str,
     #[case] refusal: Refusal,
@@ -329,7 +329,7 @@ fn what_is_created_anew_has_none_of_the_old_tokens(
 }
 
 #[test]
-fn adding_a_scope_to_a_token_gives_nothing_to_what_is_out() {
+fn adding_a_scope_to_a_token_does_not_extend_issued_tokens() {
     let (mut world, token) = with_token();
     world.apply(&QUICKSTART.replace(
         "  scopes: [orders.read]\n",
@@ -359,7 +359,7 @@ fn a_token_ends_at_the_earlier_of_its_ends() {
 }
 
 #[test]
-fn an_end_that_moves_changes_what_is_out_only_to_the_sooner() {
+fn a_new_expiry_can_only_shorten_issued_tokens() {
     let until = |end: &str| {
         let spec = format!(
             "clientRef: {{name: shop}}\n  expiresAt: {end}\n  rotation: {{policy: Manual}}"
@@ -432,10 +432,7 @@ fn beyond_its_quota_a_namespaces_oldest_tokens_are_accepted() {
         "scopes: [orders.read], lifetime: 24h, neverExpires: true",
     ));
     let last = outcome(&world, &tokens[5], now());
-    assert!(
-        last.is_ok(),
-        "an invalid one takes nobody's place: {last:?}"
-    );
+    assert!(last.is_ok(), "an invalid one does not count: {last:?}");
 }
 
 #[test]
@@ -455,9 +452,9 @@ fn each_identity_has_a_quota_of_its_own_for_a_namespaces_clients() {
     assert_eq!(client_reasons(&world, "blue", "second"), [""; 0]);
 }
 
-/// What was recorded is still to be taken away where somebody asks for that.
+/// A recorded secret can still be revoked on request.
 #[test]
-fn a_disabled_clients_secret_is_withheld_and_not_out_of_reach() {
+fn a_disabled_clients_secret_is_withheld_and_can_still_be_revoked() {
     let world = World::new(&QUICKSTART.replace("systemUser", "disabled: true\n  systemUser"));
     let key = ObjectKey::new("blue", "shop");
     let Standing::Wanted(desired) = world.directory.client_secret_standing(&key, now()) else {
@@ -468,7 +465,7 @@ fn a_disabled_clients_secret_is_withheld_and_not_out_of_reach() {
 }
 
 #[test]
-fn a_client_secret_is_quiet_when_its_access_tokens_are_over() {
+fn a_client_secret_is_quiet_only_after_its_access_tokens_have_expired() {
     let quiet = |spec: &str, rotation: &str| {
         let mut world = World::new(QUICKSTART);
         let secret = format!("authentication: {{secret: {{rotation: {{{rotation}}}}}}}");
@@ -494,7 +491,7 @@ fn a_client_secret_is_quiet_when_its_access_tokens_are_over() {
 }
 
 #[test]
-fn a_never_expiring_token_needs_the_identitys_leave_at_every_use() {
+fn a_never_expiring_token_needs_the_identitys_permission_at_every_use() {
     let open = QUICKSTART
         .replace(
             "  gateways",
@@ -518,7 +515,7 @@ fn a_credential_without_a_right_seal_is_ignored() {
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
     assert!(
         outcome(&world, &token, now()).is_ok(),
-        "sealed with the same key that checks"
+        "the same key seals and verifies"
     );
     let key = ObjectKey::new("platform", "ServiceAccessToken-blue-nightly");
     let record = world.directory.credential(&key).unwrap();
@@ -532,7 +529,7 @@ fn a_credential_without_a_right_seal_is_ignored() {
 }
 
 #[test]
-fn a_client_secret_is_not_a_token_and_a_token_no_client_secret() {
+fn a_client_secret_is_not_a_token_and_a_token_is_not_a_client_secret() {
     let mut world = World::new(QUICKSTART);
     let secret = world.issue(OwnerKind::OAuthClient, "blue", "shop", now());
     assert_eq!(outcome(&world, &secret, now()), Err(Refusal::UnknownToken));
@@ -572,14 +569,14 @@ fn a_client_secret_is_its_own_clients_alone() {
             .err()
     };
     assert_eq!(refusal("blue.shop"), None);
-    // Known or not, it is the same answer by the same way.
+    // Known or not, the answer and the path to it are the same.
     for other in ["blue.other", "blue.nobody", ""] {
         assert_eq!(refusal(other), Some(Refusal::WrongSecret), "{other}");
     }
 }
 
 #[test]
-fn an_access_token_dies_with_the_client_that_got_it() {
+fn an_access_token_ends_with_the_client_that_got_it() {
     let mut world = World::new(QUICKSTART);
     let uid = "OAuthClient-blue-shop";
     let refusal = |world: &World| {
@@ -592,7 +589,7 @@ fn an_access_token_dies_with_the_client_that_got_it() {
     assert_eq!(refusal(&world), None);
     world.delete(Kind::OAuthClient, "blue", "shop");
     assert_eq!(refusal(&world), Some(Refusal::ClientRefused));
-    // Even if it comes back in the very second in which the token was issued.
+    // Even if the client is recreated in the second in which the token was issued.
     world.apply(&QUICKSTART.replace(
         "{name: shop, namespace: blue}",
         "{name: shop, namespace: blue, uid: another, creationTimestamp: '2026-01-02T00:00:00Z'}",
@@ -608,14 +605,14 @@ fn an_access_token_dies_with_the_client_that_got_it() {
 #[case::too_long(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  lifetime: 80000h"), "LimitExceeded")]
 #[case::no_end(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  neverExpires: true"), "LimitExceeded")]
 #[case::past(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  expiresAt: 2026-01-15T00:00:00Z\n  rotation: {policy: Manual}"), "Expired")]
-fn a_token_that_may_not_be_made_says_why(#[case] yaml: String, #[case] reason: &str) {
+fn a_token_that_cannot_be_issued_says_why(#[case] yaml: String, #[case] reason: &str) {
     let world = World::new(&yaml);
     let key = ObjectKey::new("blue", "nightly");
     let problems = match world.directory.service_token_standing(&key, now()) {
-        // What was made of it may still be accepted, and has to go where that is asked for.
+        // What was issued earlier may still be accepted, and must still be revoked on request.
         Standing::Wanted(desired) => desired.withheld,
         Standing::Withheld(problems) => problems,
-        other => panic!("it was not withheld: {other:?}"),
+        other => panic!("not withheld: {other:?}"),
     };
     assert_eq!(problems[0].reason.as_str(), reason, "{problems:?}");
     let object = world.directory.service_token(&key).unwrap();
@@ -656,7 +653,7 @@ fn a_token_lives_within_the_identitys_limits(#[case] end: &str, #[case] expected
 }
 
 #[test]
-fn a_client_is_told_of_each_scope_that_it_asks_for_and_does_not_get() {
+fn each_scope_that_a_client_asks_for_and_is_not_granted_is_reported() {
     let world = World::new(&format!(
         "{QUICKSTART}{}{}{}",
         scope("green", "closed", "value: 'green:closed'"),
@@ -789,7 +786,7 @@ fn each_refusal_has_a_name_of_its_own_in_logs() {
 }
 
 #[test]
-fn what_a_token_should_be_has_every_default_filled_in() {
+fn a_desired_token_has_every_default_filled_in() {
     let world = World::new(QUICKSTART);
     let Standing::Wanted(desired) = world
         .directory
@@ -854,8 +851,8 @@ fn the_order_of_events_does_not_matter() {
 }
 
 #[test]
-fn of_two_records_of_one_token_the_present_owners_counts() {
-    // A restore brings a record back that was rebound before; its name may sort before or after.
+fn of_two_records_of_one_token_the_one_whose_owner_exists_wins() {
+    // A restore brings back a record that was rebound before. Its name may sort before or after.
     for uid in ["0", "~"] {
         let mut world = World::new(QUICKSTART);
         let now = "2026-02-01T00:00:00Z".parse().unwrap();
@@ -887,7 +884,7 @@ fn issuing(namespace: &str, name: &str, issuer: &str) -> String {
     )
 }
 
-/// The Identities that are served, by `namespace/name`.
+/// Returns the served Identities as `namespace/name`.
 fn served(world: &World) -> Vec<String> {
     let all = world.directory.identities();
     all.filter(|object| world.directory.identity_problems(object).is_empty())
@@ -904,7 +901,7 @@ fn an_issuer_is_not_won_by_being_older_after_the_owner_is_recreated() {
         ..Settings::default()
     };
     for (settings, winner) in [
-        // Nobody has said whose it is.
+        // The installation ranks no Identity.
         (settings(None, &[]), "blue/mine"),
         (settings(Some("platform"), &[]), "platform/main"),
         (settings(None, &["platform", "blue"]), "platform/main"),
@@ -958,9 +955,9 @@ fn between_equals_the_older_identity_has_the_issuer() {
     assert_eq!(served(&world), ["platform/z"]);
 }
 
-/// `<issuer>/blue/../red` begins as blue's, and who normalises URLs reads it as red's.
+/// `<issuer>/blue/../red` begins like blue's, and a reader that normalises URLs takes it for red's.
 #[test]
-fn nobody_reaches_another_namespaces_audience_through_dots() {
+fn dots_do_not_reach_another_namespaces_audience() {
     for audience in [
         "blue/../red",
         "blue/%2e%2e/red",
@@ -1016,7 +1013,7 @@ spec:
 }
 
 #[test]
-fn what_the_installation_does_not_allow_no_identity_adds() {
+fn an_identity_cannot_allow_what_the_installation_does_not() {
     let lists = r#"{"allowedLabels": ["example.com/*"], "allowedAnnotations": ["team"]}"#;
     let mut world = World::new("");
     world.directory = world.directory.with_settings(Settings {
@@ -1090,7 +1087,7 @@ fn an_issuer_is_the_same_however_its_host_is_written() {
     assert_eq!(served(&world), ["platform/main"]);
 }
 
-/// An object in etcd may be some 1.5 MB, and nobody's quota is asked before it is kept.
+/// An object in etcd may have about 1.5 MB, and it is kept before any quota is checked.
 #[test]
 fn what_a_tenant_writes_costs_bounded_memory() {
     let object = |data: &serde_json::Value| {
@@ -1121,7 +1118,7 @@ fn what_a_tenant_writes_costs_bounded_memory() {
     let large = object(&large.into());
     let problems = admit::problems(Kind::ServiceAccessToken, &large, &operator);
     let messages: Vec<_> = problems.iter().map(|it| &*it.message).collect();
-    let words = "labels, annotations and data have at most 32 KiB together: put long texts into a ConfigMap";
+    let words = "labels, annotations and data must have at most 32 KiB together: put long texts into a ConfigMap";
     assert_eq!(messages, [words]);
     let (is_good, bytes) = size(&large, &operator);
     assert!(!is_good && bytes < 2000, "{bytes}");

@@ -1,4 +1,5 @@
-//! How long a client's access tokens become: the token endpoint, conditions and `symbolon check` ask here.
+//! The length of a client's access tokens. The token endpoint, conditions and `symbolon check` use the same
+//! calculation.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use super::{Directory, Problem, Reason};
 use crate::tokens::jwt::MAX_LENGTH;
 use crate::tokens::size::Outline;
 
-/// Bytes that an access token of `client` with these scopes and audiences has at most.
+/// Returns the largest length in bytes of an access token of `client` with these scopes and audiences.
 pub fn access_token_length(
     client: &AcceptedClient<'_>,
     scopes: &[GrantedScope<'_>],
@@ -29,8 +30,8 @@ pub fn access_token_length(
 }
 
 impl Directory {
-    /// A warning where a client that asks for no scope in particular gets no token, because one with all its scopes
-    /// would be longer than what is issued. Smaller requests work.
+    /// Returns a warning if a client that requests no particular scope gets no token, since a token with all its
+    /// scopes would exceed the limit. Smaller requests work.
     pub fn oversized_token(&self, client: &AcceptedClient<'_>) -> Option<Problem> {
         if !client.client.record.client_credentials {
             return None;
@@ -46,7 +47,7 @@ impl Directory {
         let length = access_token_length(client, &scopes, &audiences);
         (length > MAX_LENGTH).then(|| {
             let message = format!(
-                "all scopes of this client make an access token of {length} bytes; at most {MAX_LENGTH} are issued: ask for fewer scopes or name a resource in each request"
+                "an access token with all scopes of this client has {length} bytes, more than the limit of {MAX_LENGTH}: request fewer scopes, or name a resource in each request"
             );
             Problem::warning(Reason::LimitExceeded, "/spec/scopes", message)
         })

@@ -1,14 +1,14 @@
-//! What may not change between two versions of one object: the CEL rules that read `oldSelf`.
+//! What must not change between two versions of an object: the CEL rules that read `oldSelf`.
 //!
-//! The API server enforces them on every update. Files have no API server, and an update may have been
-//! let through while the definition was an older one: dev mode and the reconciler ask here.
+//! The API server enforces them on every update. Files have no API server, and an older definition may have let an
+//! update through, so that dev mode and the reconciler check them here.
 
 use serde_json::Value;
 
 use super::{Problem, Reason, volume};
 use crate::resources::Kind;
 
-/// What is wrong with replacing `old` by `new`.
+/// Returns what is wrong with replacing `old` by `new`.
 pub fn problems(kind: Kind, old: &Value, new: &Value) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut refuse =
@@ -29,44 +29,44 @@ pub fn problems(kind: Kind, old: &Value, new: &Value) -> Vec<Problem> {
         {
             refuse(
                 "/spec/revoked",
-                "a revoked token stays revoked: delete the ServiceAccessToken and create it anew",
+                "a revoked token stays revoked: delete the ServiceAccessToken and recreate it",
             );
         }
         Kind::Identity if moves_back(old, new, "/spec/revokeIssuedBefore") => {
             refuse(
                 "/spec/revokeIssuedBefore",
-                "revokeIssuedBefore only moves forward",
+                "revokeIssuedBefore can only move forward: it cannot be removed or set to an earlier time",
             );
         }
         Kind::Credential if number(new, "/spec/high") < number(old, "/spec/high") => {
-            refuse("/spec/high", "high never goes back");
+            refuse("/spec/high", "high must not decrease");
         }
         _ => {}
     }
     found
 }
 
-/// Immutable including presence.
+/// Returns the immutable fields of a kind. Adding or removing one of them is a change too.
 const fn immutable(kind: Kind) -> &'static [(&'static str, &'static str)] {
     match kind {
         Kind::Identity => &[(
             "/spec/issuer",
-            "issuer is immutable: every token out there names it",
+            "issuer is immutable: every issued token names it",
         )],
         Kind::Scope => &[
             (
                 "/spec/identityRef",
-                "identityRef is immutable: delete the Scope and create it anew",
+                "identityRef is immutable: delete the Scope and recreate it",
             ),
             (
                 "/spec/value",
-                "value is immutable: create another Scope, move the clients, delete this one",
+                "value is immutable: create another Scope, move the clients to it and delete this one",
             ),
         ],
         Kind::OAuthClient => &[
             (
                 "/spec/identityRef",
-                "identityRef is immutable: delete the OAuthClient and create it anew",
+                "identityRef is immutable: delete the OAuthClient and recreate it",
             ),
             (
                 "/spec/clientId",
@@ -119,7 +119,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_tokens_out_there_depend_on_never_changes() {
+    fn fields_that_issued_tokens_depend_on_never_change() {
         for (kind, old, new, refused) in [
             (
                 Kind::Identity,

@@ -1,8 +1,8 @@
-//! Last use: when a use is worth a report, what a report adds to what is known, and when a replaced token was in
-//! no use for long enough.
+//! Last use: when a use is worth a report, what a report adds to what is known, and when a previous token has been
+//! unused for long enough.
 //!
-//! A use costs nothing but a comparison while its last report is fresh. Absent: who reports, who writes, and any
-//! say in whether a token is good: that never depends on a report.
+//! While the last report is fresh, a use costs one comparison. Absent: who reports, who writes, and any influence on
+//! whether a token is accepted: a report never has one.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -13,32 +13,33 @@ use super::revoked::revoked_ids;
 use super::{Directory, OwnerRecord, ends};
 use crate::resources::{Credential, CredentialStatus, Moment, OwnerKind, Retire, TokenUse};
 
-/// Between two reports of a token that stays in use.
+/// Time between two reports of a token that stays in use.
 const USUALLY: SignedDuration = SignedDuration::from_hours(24);
-/// The same while the owner has more than one token that is good.
+/// The same while the owner has more than one accepted token.
 const IN_OVERLAP: SignedDuration = SignedDuration::from_mins(10);
-/// Nothing younger is reported again, however short the quiet period is.
+/// No use is reported again sooner, however short the quiet period is.
 const SOONEST: SignedDuration = SignedDuration::from_secs(10);
-/// So many reports fit into a quiet period.
+/// Number of reports that fit into a quiet period.
 const IN_QUIET_PERIOD: i32 = 6;
-/// Replicas and tokens differ by this share of the time between two reports, so that they report one after another.
+/// The intervals of replicas and tokens differ by up to one part in this many, so that they do not all report at
+/// once.
 const SPREAD: i32 = 8;
-/// A use that is known from further ahead than this says nothing: a clock was wrong.
+/// A report from further in the future than this says nothing: a clock was wrong.
 const CLOCKS: SignedDuration = SignedDuration::from_mins(5);
 
-/// A use that is to be reported.
+/// A use to report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UseSeen {
-    /// The token's number.
+    /// Number of the token.
     pub epoch: i64,
-    /// When.
+    /// Time of the use.
     pub at: Timestamp,
-    /// How far apart reports of it are now.
+    /// Current interval between reports of this token.
     pub every: SignedDuration,
 }
 
 impl CredentialRecord {
-    /// The last use of a token that was reported.
+    /// Returns the last reported use of a token.
     pub fn last_used(&self, epoch: i64) -> Option<Timestamp> {
         let used = self.uses.iter().find(|used| used.epoch == epoch)?;
         Timestamp::from_second(used.last).ok()
@@ -46,8 +47,8 @@ impl CredentialRecord {
 }
 
 impl Directory {
-    /// Whether a use of a token now is to be reported. `share` is where in the spread the caller stands; it
-    /// should differ by replica and token.
+    /// Returns the use to report if a token that is used now needs a report. `share` is the caller's place in the
+    /// spread; it should differ by replica and token.
     pub fn use_to_report(
         &self,
         credential: &CredentialRecord,
@@ -74,8 +75,9 @@ impl Directory {
         })
     }
 
-    /// Whether a report of the newest token's use may be what an older one waits for that is retired when it is quiet.
-    /// Only reports are looked at: the operator's directory has no entries, since it has no key to believe them by.
+    /// Returns whether a report of the newest token's use may show that an older token, which retires when it is
+    /// quiet, is unused. Reads reports only: the operator's directory has no entries, since it has no key to verify
+    /// them.
     pub fn proves_silence(&self, before: &CredentialRecord, after: &CredentialRecord) -> bool {
         let Some(newest) = after.uses.iter().max_by_key(|used| used.epoch) else {
             return false;
@@ -86,7 +88,8 @@ impl Directory {
         let Some(quiet_period) = self.quiet_period_of(&after.owner) else {
             return false;
         };
-        // Of several older ones each is retired for itself, whatever the others are used for; one that never was is not here.
+        // Each older token is retired by itself, whatever the others are used for. A token that was never used has no
+        // report.
         let older = after.uses.iter().filter(|used| used.epoch < newest.epoch);
         let mut silences = older.map(|used| newest.last - used.last).peekable();
         silences.peek().is_none() || silences.any(|silence| silence >= quiet_period.as_secs())
@@ -115,7 +118,7 @@ impl Directory {
     }
 }
 
-/// Whether more than one token of an owner is good.
+/// Returns whether more than one token of an owner is accepted.
 fn overlaps(credential: &CredentialRecord, now: Timestamp) -> bool {
     let entries = credential.entries.iter();
     credential.entries.len() > 1
@@ -125,21 +128,21 @@ fn overlaps(credential: &CredentialRecord, now: Timestamp) -> bool {
             .is_some()
 }
 
-/// How far apart reports are during an overlap.
+/// Returns the interval between reports during an overlap.
 fn in_overlap(quiet_period: Option<SignedDuration>) -> SignedDuration {
     quiet_period.map_or(IN_OVERLAP, |quiet| {
         (quiet / IN_QUIET_PERIOD).clamp(SOONEST, IN_OVERLAP)
     })
 }
 
-/// The time between two reports, for one who stands at `share` of the spread.
+/// Returns the interval between two reports for a caller at `share` of the spread.
 fn spread(every: SignedDuration, share: u8) -> SignedDuration {
     every - every / SPREAD / 256 * i32::from(share)
 }
 
-/// When a token that is silent since a moment was surely in no use for a quiet period, reports being as sparse as they
-/// are. `heard` is the last report of the token that came after it: silence proves nothing while nobody reports, so
-/// that `None` says: not for all that is known.
+/// Returns when a token that has been silent since `silent_since` has certainly been unused for a quiet period,
+/// although reports are sparse. `heard` is the last report of the token that replaced it. Silence proves nothing
+/// while no one reports; `None` means that the reports do not prove it yet.
 pub fn quiet_from(
     silent_since: Timestamp,
     heard: Timestamp,
@@ -147,7 +150,7 @@ pub fn quiet_from(
 ) -> Option<Timestamp> {
     let every = in_overlap(Some(quiet_period));
     let silence = later(silent_since, quiet_period);
-    // Where reports come again after an outage, that of the older token may be a little behind.
+    // When reports come again after an outage, those of the older token may arrive a little later.
     (silence <= heard).then(|| later(silence, every).max(later(heard, every / 2)))
 }
 
@@ -155,8 +158,8 @@ fn later(moment: Timestamp, wait: SignedDuration) -> Timestamp {
     moment.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
-/// What is known of a Credential's tokens once a use is added; `None` where another has reported about the same
-/// since, or the token is not recorded any more.
+/// Returns the known uses of a Credential's tokens with one use added; `None` if another server has reported the same
+/// use since, or if the token is no longer recorded.
 pub fn merged(credential: &Credential, token_id: &str, seen: &UseSeen) -> Option<Vec<TokenUse>> {
     let tokens = &credential.spec.tokens;
     let is_recorded = |epoch: i64| tokens.iter().any(|entry| entry.epoch == epoch);
@@ -184,8 +187,8 @@ pub fn merged(credential: &Credential, token_id: &str, seen: &UseSeen) -> Option
     Some(uses)
 }
 
-/// Whether the status of the owner has to tell of a change in what is known: a first use, or another day.
-/// `Some(true)`: a first use.
+/// Returns whether the owner's status must show a change in the known uses: `Some(true)` for a first use,
+/// `Some(false)` for a use on another day.
 pub fn to_be_told(before: &[Used], after: &[Used]) -> Option<bool> {
     let day = |used: &Used| used.last.div_euclid(24 * 60 * 60);
     let known = |epoch| before.iter().find(|used| used.epoch == epoch);
@@ -196,10 +199,10 @@ pub fn to_be_told(before: &[Used], after: &[Used]) -> Option<bool> {
     told.max()
 }
 
-/// A Credential from its raw object. A status of another release hides nothing, and no revoked id is missed in it.
+/// Decodes a Credential. A status that this release cannot decode hides no token, and its revoked ids are still read.
 ///
 /// # Errors
-/// It is none, or of another release.
+/// The object is not a Credential that this release can decode.
 pub fn credential_of(mut raw: Value) -> serde_json::Result<Credential> {
     let status = raw.as_object_mut().and_then(|raw| raw.remove("status"));
     let mut credential: Credential = serde_json::from_value(raw)?;
@@ -229,8 +232,8 @@ mod tests {
         now() - SignedDuration::from_mins(minutes)
     }
 
-    /// The Credential of the quickstart's token. `ends`: for each older token, when it ends; `used`: minutes since
-    /// the last report of each that was used, oldest first.
+    /// Returns the Credential of the quickstart's token. `older` holds the end of each older token, and `used` the
+    /// minutes since the last report of each token that was used, oldest first.
     fn known(world: &World, older: &[i64], used: &[Option<i64>]) -> CredentialRecord {
         let mut record = (**world
             .directory
@@ -269,8 +272,8 @@ mod tests {
         world
     }
 
-    /// Name, rotation, ends of older entries and the reported uses in minutes (from now and ago), the
-    /// server's share, and whether a use now is to be reported.
+    /// Name, rotation, ends of older entries (minutes from now), reported uses (minutes ago), the server's share, and
+    /// whether a use now needs a report.
     type Case = (
         &'static str,
         &'static str,
@@ -288,7 +291,7 @@ mod tests {
         ("nearly a day ago", "{}", &[], &[Some(DAY - 1)], 0, false),
         ("a day ago", "{}", &[], &[Some(DAY)], 0, true),
         (
-            "nearly a day ago, for who is early",
+            "nearly a day ago, for the caller with the shortest interval",
             "{}",
             &[],
             &[Some(DAY - 179)],
@@ -296,7 +299,7 @@ mod tests {
             true,
         ),
         (
-            "three hours earlier, for nobody",
+            "three hours earlier, for no caller",
             "{}",
             &[],
             &[Some(DAY - 180)],
@@ -462,7 +465,7 @@ mod tests {
                 Some(json!([use_of(2, 60, 0)])),
             ),
             (
-                "what is not recorded is forgotten",
+                "a use of a token that is not recorded",
                 json!([use_of(9, 60, 60)]),
                 "two",
                 2,
@@ -489,13 +492,13 @@ mod tests {
     }
 
     #[test]
-    fn a_status_that_makes_no_sense_hides_no_token() {
+    fn a_status_that_cannot_be_decoded_hides_no_token() {
         let read = credential(json!("yesterday"));
         assert_eq!((read.spec.tokens.len(), read.status), (2, None));
     }
 
     #[test]
-    fn the_owner_is_told_of_first_uses_and_of_days() {
+    fn the_status_shows_first_uses_and_days() {
         let at = |epoch, hours: i64| Used {
             epoch,
             last: hours * 3600,
@@ -513,9 +516,9 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_news_to_an_owner_whose_older_token_is_silent_for_long() {
+    fn a_report_matters_to_an_owner_whose_older_token_has_been_silent_for_long() {
         const WHEN_ADOPTED: &str = "{retire: WhenAdopted, quietPeriod: 60m}";
-        // The older token's last use, the newer one's before and now: minutes ago.
+        // Minutes ago: the older token's last use, and the newer one's before and after the report.
         for (name, rotation, older, [before, heard], expected) in [
             (
                 "silent for the quiet period",
@@ -530,7 +533,7 @@ mod tests {
             ("retired at its deadline", "{}", Some(90), [10, 0], false),
         ] {
             let world = world(rotation);
-            // As the operator knows it.
+            // The operator's directory has no entries.
             let with = |newest: i64| CredentialRecord {
                 entries: Box::default(),
                 ..known(&world, &[60], &[older, Some(newest)])
@@ -550,7 +553,7 @@ mod tests {
         assert!(world.directory.proves_silence(&with(10), &with(0)));
     }
 
-    /// Whatever servers report, no answer about a token depends on it.
+    /// No answer about a token depends on what servers report.
     #[test]
     fn a_report_changes_nothing_but_what_is_known_of_uses() {
         let mut world = world("{}");

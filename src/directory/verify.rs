@@ -1,5 +1,5 @@
-//! Whether something that was issued is still good: the join of a Credential entry with everything that
-//! may have changed since. Every disablement is immediate because nothing is cached.
+//! Whether an issued token or secret is still valid: the join of its Credential entry with everything that may have
+//! changed since. Nothing is cached, so that every withdrawal takes effect at once.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{Lifetime, ObjectKey};
 use crate::resources::{OwnerKind, ReferenceTokens};
 use crate::tokens::{Presented, TokenHash, TokenId};
 
-/// Why something issued is not good: for logs, never for the caller.
+/// Why a token or secret is not valid: for logs, never for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Refusal {
@@ -32,7 +32,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The name in logs.
+    /// Returns the name in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UnknownToken => "unknown_token",
@@ -52,34 +52,35 @@ impl Refusal {
     }
 }
 
-/// A reference token that is good now.
+/// A reference token that is valid now.
 #[derive(Clone, Debug)]
 pub struct ActiveToken<'a> {
-    /// Its client.
+    /// Client of the token.
     pub client: AcceptedClient<'a>,
-    /// Its Credential.
+    /// Credential that records the token.
     pub credential: &'a CredentialRecord,
-    /// Its entry there.
+    /// Entry of the token in the Credential.
     pub entry: &'a EntryRecord,
-    /// What it may still do: recorded in the entry and still the owner's, the client's and granted.
+    /// Scopes that the token still has: recorded in the entry, still in the owner's and the client's spec, and
+    /// granted.
     pub scopes: Vec<GrantedScope<'a>>,
-    /// When it ends, if ever.
+    /// When the token expires, if it does.
     pub expires_at: Option<Timestamp>,
 }
 
-/// A client that proved who it is by a secret.
+/// A client that authenticated with a secret.
 #[derive(Clone, Debug)]
 pub struct AuthenticatedClient<'a> {
     /// The client.
     pub client: AcceptedClient<'a>,
-    /// The Credential of the secret.
+    /// Credential that records the secret.
     pub credential: &'a CredentialRecord,
-    /// Its entry there.
+    /// Entry of the secret in the Credential.
     pub entry: &'a EntryRecord,
 }
 
 impl Directory {
-    /// A service access token that was presented at an Identity.
+    /// Verifies a service access token that was presented at an Identity.
     pub fn service_token_presented<'a>(
         &'a self,
         identity: &ObjectKey,
@@ -127,8 +128,8 @@ impl Directory {
         })
     }
 
-    /// A client and the secret that it presented. The secret's own id finds the record, never the
-    /// client id: a wrong secret costs the same whether there is such a client or not.
+    /// Authenticates a client by the secret that it presented. The secret's own id finds the record, never the client
+    /// id, so that a wrong secret costs the same whether the client exists or not.
     pub fn client_authenticated<'a>(
         &'a self,
         identity: &ObjectKey,
@@ -145,8 +146,8 @@ impl Directory {
         self.secret_accepted(credential, entry, client_id, now)
     }
 
-    /// A client and a secret that was brought for it, and has no id of ours. Its hash finds the record, never
-    /// the client id, as above; several clients may have brought the same.
+    /// Authenticates a client by an imported secret, which has no id of ours. Its hash finds the record, never the
+    /// client id, for the same reason. Several clients may have imported the same secret.
     pub fn client_with_brought_secret<'a>(
         &'a self,
         identity: &ObjectKey,
@@ -165,7 +166,7 @@ impl Directory {
         Err(refusal)
     }
 
-    /// Whether a client may use a secret that is recorded for somebody.
+    /// Checks that a client may use a secret that is recorded for some client.
     fn secret_accepted<'a>(
         &'a self,
         credential: &'a CredentialRecord,
@@ -193,8 +194,8 @@ impl Directory {
         })
     }
 
-    /// The client of an access token that this Identity signed, if it may still use it, RFC 9068.
-    /// A client that was deleted and created anew has another uid and none of the old one's tokens.
+    /// Returns the client of an access token that this Identity signed, if it may still use the token, RFC 9068. A
+    /// recreated client has another uid and none of the tokens of the deleted one.
     pub fn access_token_client<'a>(
         &'a self,
         identity: &ObjectKey,
@@ -215,7 +216,7 @@ impl Directory {
         Ok(accepted)
     }
 
-    /// The Credential of this Identity that knows a token id, and the entry.
+    /// Returns the Credential of this Identity that records a token id, and the entry.
     pub fn issued_entry(
         &self,
         identity: &ObjectKey,
@@ -276,14 +277,14 @@ impl Directory {
     }
 }
 
-/// Whether `revokeIssuedBefore` covers a moment of issue; a value ahead acts as now.
+/// Returns whether `revokeIssuedBefore` revokes what was issued at this time; a value in the future acts as now.
 pub fn is_revoked(identity: &IdentityRecord, issued_at: Timestamp, now: Timestamp) -> bool {
     identity
         .revoke_issued_before
         .is_some_and(|before| issued_at < before.min(now))
 }
 
-/// When an entry ends: its own end or an earlier one that it was given.
+/// Returns when an entry ends: at its expiry, or at an earlier end that it was given.
 pub fn ends(entry: &EntryRecord) -> Option<Timestamp> {
     [entry.expires_at, entry.not_after]
         .into_iter()
@@ -291,9 +292,9 @@ pub fn ends(entry: &EntryRecord) -> Option<Timestamp> {
         .min()
 }
 
-/// When a service token ends, with the Identity's ceilings and the owner's `expiresAt` of today on what was issued
-/// yesterday. A `lifetime` that was made shorter is the operator's to carry out, since that ends nothing without another
-/// token in its place.
+/// Returns when a service token ends. The Identity's current limits and the owner's current `expiresAt` apply to
+/// tokens that were issued earlier. A shorter `lifetime` does not: the operator carries it out, since a token ends by
+/// it only once another one has replaced it.
 fn service_token_end(
     identity: &IdentityRecord,
     owner: &ServiceTokenRecord,
@@ -323,7 +324,7 @@ fn service_token_end(
 }
 
 impl<'a> ActiveToken<'a> {
-    /// Its Identity.
+    /// Returns the Identity of the token.
     pub const fn identity(&self) -> Served<'a, IdentityRecord> {
         self.client.identity
     }

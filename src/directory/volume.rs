@@ -1,15 +1,15 @@
-//! The volume of an Identity: what may be asked for, and what may become of it. Pure.
+//! The volume of an Identity: which one it may ask for, and how it may change. Pure.
 
 use serde_json::Value;
 
 use crate::resources::{DEFAULT_VOLUME, Mode, SqliteStorage, Storage, StorageType};
 
-/// The smallest volume, in mebibytes.
+/// Smallest volume, in mebibytes.
 const LEAST: u64 = 64;
-/// The largest.
+/// Largest volume, in mebibytes.
 const MOST: u64 = 16 << 20;
 
-/// The volume that an Identity asks for; `None` where nothing is kept.
+/// Returns the volume that an Identity asks for; `None` if it stores nothing.
 pub fn wanted(storage: &Storage) -> Option<SqliteStorage> {
     match storage.type_ {
         StorageType::None => None,
@@ -17,7 +17,7 @@ pub fn wanted(storage: &Storage) -> Option<SqliteStorage> {
     }
 }
 
-/// What is wrong with it: the field, and why.
+/// Returns what is wrong with the storage: the field and the message.
 pub(super) fn faults(
     storage: &Storage,
     mode: Mode,
@@ -33,22 +33,22 @@ pub(super) fn faults(
         (
             is_sqlite || storage.sqlite.is_none(),
             "/spec/storage/sqlite",
-            "sqlite goes with type: SQLite",
+            "sqlite needs type: SQLite",
         ),
         (
             is_size_good,
             "/spec/storage/sqlite/size",
-            "size is 64Mi to 16Ti",
+            "size must be between 64Mi and 16Ti",
         ),
         (
             !is_sqlite || mode == Mode::Deployment,
             "/spec/storage/type",
-            "mode: Embedded has no volume: storage.type SQLite goes with mode: Deployment",
+            "storage.type: SQLite needs mode: Deployment, since the operator's own pods have no volume",
         ),
         (
             !is_sqlite || (!is_autoscaled && replicas.is_none_or(|replicas| replicas <= 1)),
             "/spec/storage/type",
-            "storage.type SQLite is one file, written by one pod: replicas is 0 or 1, and there is no autoscaling",
+            "storage.type: SQLite allows one pod, which writes the file: set replicas to 0 or 1 and remove autoscaling",
         ),
     ]
     .into_iter()
@@ -56,7 +56,7 @@ pub(super) fn faults(
     .collect()
 }
 
-/// Why the volume of an Identity may not become another, while it has one.
+/// Returns why the volume of an Identity may not change to another one, while it has one.
 pub(super) fn changed(old: &Value, new: &Value) -> Vec<&'static str> {
     let has = |object: &Value| object["spec"]["storage"]["type"] == "SQLite";
     if !has(old) || !has(new) {
@@ -72,7 +72,7 @@ pub(super) fn changed(old: &Value, new: &Value) -> Vec<&'static str> {
     };
     let mut found = Vec::new();
     if size(new) < size(old) {
-        found.push("a volume only grows");
+        found.push("a volume can only grow: set at least its current size");
     }
     if sqlite(new, "storageClassName") != sqlite(old, "storageClassName") {
         found.push("storageClassName is immutable: a volume keeps its class");
@@ -80,7 +80,7 @@ pub(super) fn changed(old: &Value, new: &Value) -> Vec<&'static str> {
     found
 }
 
-/// Mebibytes of a volume's size; `None` for what is not a whole number of Mi, Gi or Ti.
+/// Parses the size of a volume in mebibytes; `None` if it is not a whole number of Mi, Gi or Ti.
 pub fn mebibytes(size: &str) -> Option<u64> {
     let units = [("Mi", 1_u64), ("Gi", 1 << 10), ("Ti", 1 << 20)];
     units.into_iter().find_map(|(unit, factor)| {

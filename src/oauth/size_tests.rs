@@ -160,8 +160,8 @@ fn the_client_status_and_check_warn_before_a_request_is_refused() {
     let told = warned(&wide, "wide");
     assert_eq!(told.len(), 1);
     assert!(
-        told[0].starts_with("all scopes of this client make an access token of ")
-            && told[0].ends_with(" bytes; at most 8192 are issued: ask for fewer scopes or name a resource in each request"),
+        told[0].starts_with("an access token with all scopes of this client has ")
+            && told[0].ends_with(" bytes, more than the limit of 8192: request fewer scopes, or name a resource in each request"),
         "{told:?}"
     );
     assert!(

@@ -12,7 +12,7 @@ use super::common::{
 use super::normal::{AUDIENCE_WORDS, audiences};
 use super::template::{OWN_CLIENT_KEYS, Template, client_template};
 
-/// A client of an Identity: who it is, how it authenticates, what it may ask for.
+/// A client of an Identity (RFC 6749 section 2): how it authenticates, and what it may ask for.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "symbolon.dev",
@@ -45,33 +45,35 @@ use super::template::{OWN_CLIENT_KEYS, Template, client_template};
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.identityRef) == has(oldSelf.identityRef) && (!has(self.identityRef) || self.identityRef == oldSelf.identityRef)").message("identityRef is immutable: delete the OAuthClient and create it anew").field_path(".identityRef"))]
+#[x_kube(validation = Rule::new("has(self.identityRef) == has(oldSelf.identityRef) && (!has(self.identityRef) || self.identityRef == oldSelf.identityRef)").message("identityRef is immutable: delete the OAuthClient and recreate it").field_path(".identityRef"))]
 #[x_kube(validation = Rule::new("has(self.clientId) == has(oldSelf.clientId) && (!has(self.clientId) || self.clientId == oldSelf.clientId)").message("clientId is immutable: create another OAuthClient and delete this one").field_path(".clientId"))]
-#[x_kube(validation = Rule::new("!has(self.clientId) || !self.clientId.matches('^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$')").message("clientId must not look like a UUID: those name people").field_path(".clientId"))]
+#[x_kube(validation = Rule::new("!has(self.clientId) || !self.clientId.matches('^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$')").message("clientId must not look like a UUID: UUIDs identify people").field_path(".clientId"))]
 pub struct OAuthClientSpec {
-    /// The Identity that serves it. Absent: the installation's default Identity.
+    /// Identity that serves the client. Immutable. Default: the installation's default Identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_ref: Option<IdentityRef>,
-    /// The `client_id`. Default: `<namespace>.<name>`. Outside the Identity's namespace it starts with
-    /// `<namespace>.`, unless the Identity gives more.
+    /// The `client_id`. Outside the Identity's namespace it must begin with `<namespace>.`, unless the Identity's
+    /// `access.names` grants another one. Immutable. Default: `<namespace>.<name>`. Example: `shop.web`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 255),
         regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     )]
     pub client_id: Option<String>,
-    /// What people are shown.
+    /// Name of the client for people. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub display_name: Option<String>,
-    /// Refuses the client and every token of it, at once.
+    /// Disables the client: it is refused at once, and so is every token of it. Default: `false`.
     #[serde(default)]
     pub disabled: bool,
-    /// The grants that it may use. Empty for an API that only introspects.
+    /// OAuth grants that the client may use. An API that only introspects tokens needs none: set `[]`. Example:
+    /// `[ClientCredentials]`.
     #[schemars(length(max = 6))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub grant_types: Vec<GrantType>,
-    /// The scope values that it may have, each if its Scope allows this namespace.
+    /// Scope values that the client may ask for. Each is granted if its Scope allows this namespace. Default: none.
+    /// Example: `[orders.read]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 128),
@@ -82,37 +84,40 @@ pub struct OAuthClientSpec {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
-    /// This client *is* an API: it may introspect tokens made out to its audiences, RFC 7662.
+    /// Makes the client an API, which may introspect tokens for its audiences (RFC 7662). Default: the client is not
+    /// an API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_server: Option<ResourceServer>,
-    /// How it proves who it is. Absent: by a secret that the operator makes.
+    /// How the client authenticates. Default: with a client secret that the operator issues.
     #[serde(default, skip_serializing_if = "is_default")]
     pub authentication: Authentication,
-    /// The service identity that its ServiceAccessTokens act as: the principal `<namespace>:<name>`.
+    /// Service identity that the client's ServiceAccessTokens act as: the principal `<namespace>:<name>`. A client
+    /// without one cannot have ServiceAccessTokens. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_user: Option<LocalRef>,
-    /// Who may make long-lived reference tokens of this client. `None`: nobody.
-    /// `AdministratorsOnly`: whoever may create ServiceAccessTokens. `AuthenticatedUsers`: people for themselves too.
+    /// Who may create reference tokens of this client. `None`: no one. `AdministratorsOnly`: users that may create
+    /// ServiceAccessTokens. `AuthenticatedUsers`: also people, for themselves. Default: `None`.
     #[serde(default)]
     pub reference_tokens: ReferenceTokens,
-    /// What its tokens look like.
+    /// Signature algorithm and lifetime of the client's access tokens.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens: ClientTokens,
 }
 
-/// A grant of RFC 6749.
+/// An OAuth grant, RFC 6749.
 #[derive(
     Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema,
 )]
 pub enum GrantType {
-    /// RFC 6749 section 4.4.
+    /// The client credentials grant, RFC 6749 section 4.4.
     ClientCredentials,
 }
 
-/// The API that a client is.
+/// The API that a client represents.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 pub struct ResourceServer {
-    /// Its audiences: each the issuer's `<issuer>/<namespace>` or below, unless the Identity gives more.
+    /// Audiences of the API. Each must be `<issuer>/<namespace>` or below it, unless the Identity's `access.names`
+    /// grants another one. Example: `[https://id.example.com/main/shop]`.
     #[schemars(
         length(min = 1, max = 8),
         inner(
@@ -127,23 +132,24 @@ pub struct ResourceServer {
 /// How a client authenticates, RFC 6749 section 2.3.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub struct Authentication {
-    /// By `client_secret_basic` or `client_secret_post`.
+    /// The client secret, sent by `client_secret_basic` or `client_secret_post`. The operator writes it into a Secret
+    /// with the keys `client-id`, `client-secret`, `issuer` and `token-url`, unless `existingRef` imports one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<ClientSecret>,
 }
 
-/// A client secret: one that is brought, or one that the operator makes and writes into a Secret with the keys `client-id`,
-/// `client-secret`, `issuer` and `token-url`.
+/// A client secret. The operator issues it into a Secret, or imports it with `existingRef`.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
-#[x_kube(validation = Rule::new("!has(self.lifetime) || duration(self.lifetime) >= duration('10m') && duration(self.lifetime) <= duration('87600h')").message("lifetime is 10m to 87600h").field_path(".lifetime"))]
-#[x_kube(validation = Rule::new("has(self.lifetime) || !has(self.rotation) || !has(self.rotation.renewBefore)").message("renewBefore needs a lifetime: a secret without an end is never renewed").field_path(".rotation.renewBefore"))]
-#[x_kube(validation = Rule::new("!has(self.lifetime) || !has(self.rotation) || !has(self.rotation.renewBefore) || duration(self.rotation.renewBefore) < duration(self.lifetime)").message("renewBefore is shorter than lifetime").field_path(".rotation.renewBefore"))]
-#[x_kube(validation = Rule::new("!has(self.existingRef) || !(has(self.name) || has(self.template) || has(self.lifetime) || has(self.rotation))").message("existingRef goes without name, template, lifetime and rotation: somebody else writes that Secret").field_path(".existingRef"))]
+#[x_kube(validation = Rule::new("!has(self.lifetime) || duration(self.lifetime) >= duration('10m') && duration(self.lifetime) <= duration('87600h')").message("lifetime must be between 10m and 87600h").field_path(".lifetime"))]
+#[x_kube(validation = Rule::new("has(self.lifetime) || !has(self.rotation) || !has(self.rotation.renewBefore)").message("renewBefore needs a lifetime: a secret that never expires is never renewed").field_path(".rotation.renewBefore"))]
+#[x_kube(validation = Rule::new("!has(self.lifetime) || !has(self.rotation) || !has(self.rotation.renewBefore) || duration(self.rotation.renewBefore) < duration(self.lifetime)").message("renewBefore must be shorter than lifetime").field_path(".rotation.renewBefore"))]
+#[x_kube(validation = Rule::new("!has(self.existingRef) || !(has(self.name) || has(self.template) || has(self.lifetime) || has(self.rotation))").message("existingRef cannot be combined with name, template, lifetime or rotation: the operator does not write that Secret").field_path(".existingRef"))]
 #[x_kube(validation = Rule::new("!has(self.template) || !has(self.template.data) || !self.template.data.exists(key, key in ['client-id', 'client-secret', 'issuer', 'token-url'])").message(OWN_CLIENT_KEYS).field_path(".template.data"))]
 #[serde(rename_all = "camelCase")]
 pub struct ClientSecret {
-    /// A secret that somebody else brings, such as External Secrets or SOPS: the operator makes none, and follows
-    /// this one. That Secret carries the label `symbolon.dev/client: <name of this object>`.
+    /// Imports a client secret from a Secret that another tool writes, such as External Secrets or SOPS. The operator
+    /// then issues none and never writes that Secret, which must carry the label `symbolon.dev/client: <name of this
+    /// object>`. Cannot be combined with the other fields. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing_ref: Option<KeyRef>,
     /// Name of the Secret. Default: `<name of this object>-client`.
@@ -153,19 +159,19 @@ pub struct ClientSecret {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: Option<String>,
-    /// What else the Secret says.
+    /// What else the Secret contains: its type, labels, annotations and more keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "client_template")]
     pub template: Option<Template>,
-    /// How long a secret is good. Absent: until it is rotated.
+    /// Lifetime of a client secret, `10m` to `87600h`. Default: a client secret does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<DurationString>,
-    /// When it is replaced.
+    /// When the client secret is replaced, and how long the previous one stays accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
 }
 
-/// Who may make reference tokens of a client.
+/// Who may create reference tokens of a client.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[allow(
     missing_docs,
@@ -178,74 +184,74 @@ pub enum ReferenceTokens {
     AdministratorsOnly,
 }
 
-/// What a client's tokens look like.
+/// Signature algorithm and lifetime of a client's access tokens.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.accessTokenLifetime) || duration(self.accessTokenLifetime) >= duration('1m')").message("accessTokenLifetime is at least 1m").field_path(".accessTokenLifetime"))]
+#[x_kube(validation = Rule::new("!has(self.accessTokenLifetime) || duration(self.accessTokenLifetime) >= duration('1m')").message("accessTokenLifetime must be at least 1m").field_path(".accessTokenLifetime"))]
 pub struct ClientTokens {
-    /// One of the Identity's `signing.algorithms`. Absent: its first.
+    /// Signature algorithm, one of the Identity's `signing.algorithms`. Default: the first of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<SigningAlgorithm>,
-    /// How long its access tokens are good; at most the Identity's `limits.maxAccessTokenLifetime`.
-    /// Absent: the Identity's `tokens.accessTokenLifetime`.
+    /// Lifetime of the client's access tokens, at least `1m`. The Identity's `limits.maxAccessTokenLifetime` caps it.
+    /// Default: the Identity's `tokens.accessTokenLifetime`. Example: `15m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<DurationString>,
 }
 
-/// What the operator saw and did of an OAuthClient.
+/// What the operator observed of an OAuthClient.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OAuthClientStatus {
-    /// The generation of the spec that this status tells of.
+    /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The `client_id` in force.
+    /// The `client_id` in effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// `<namespace>/<name>` of its Identity.
+    /// Identity of the client, as `<namespace>/<name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// The issuer, as `iss` will say.
+    /// The issuer, as in the `iss` claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// The Secret that holds its secret.
+    /// Name of the Secret with the client secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
-    /// The same, as servicebinding.io names it.
+    /// The same Secret, in the form of servicebinding.io.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
-    /// Counts the secrets made for it.
+    /// Number of the newest client secret. Each new one gets a higher number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
-    /// The public id of the newest secret.
+    /// Public id of the newest client secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
-    /// When the newest was made.
+    /// Time at which the newest client secret was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<Moment>,
-    /// When it ends.
+    /// Time at which the newest client secret expires. Absent if it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Moment>,
-    /// When it will be renewed.
+    /// Time at which the operator renews the client secret. Absent if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renews_at: Option<Moment>,
-    /// The last day of which a use of the newest is known. Absent: no use of it is.
+    /// Last day (UTC) on which the newest client secret is known to have been used. Absent if no use is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<Day>,
-    /// The secret before, while it is still accepted.
+    /// The previous client secret, while it is still accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousToken>,
     /// The last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rotation: Option<LastRotation>,
-    /// The nonce of the last rotation that was asked for and done.
+    /// The value that requested the last rotation on request, once it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation_nonce: Option<String>,
-    /// Scope values that the spec names and nobody grants.
+    /// Scope values in the spec that are not granted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub not_granted: Vec<String>,
-    /// See the list of conditions in the documentation.
+    /// Conditions, such as `Ready`. The documentation lists every type and reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

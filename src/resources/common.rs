@@ -12,30 +12,32 @@ use super::template::{OWN_TOKEN_KEYS, QUALIFIED_NAME, Template, names, token_tem
 pub const GROUP: &str = "symbolon.dev";
 /// The served version of every kind.
 pub const VERSION: &str = "v1alpha1";
-/// `apiVersion` as manifests write it.
+/// The `apiVersion` of every manifest.
 pub const API_VERSION: &str = "symbolon.dev/v1alpha1";
 
-/// Label on every Secret that the operator writes; its value is `"true"`.
+/// Label on every Secret that the operator writes. Its value is `"true"`.
 pub const LABEL_MANAGED: &str = "symbolon.dev/managed";
-/// Annotation on such a Secret: `<Kind>/<name>` of its owner.
+/// Annotation on such a Secret with its owner, as `<Kind>/<name>`.
 pub const ANNOTATION_OWNER: &str = "symbolon.dev/owner";
-/// Annotation whose every new value asks for one rotation.
+/// Annotation that requests a rotation. Each new value requests one.
 pub const ANNOTATION_ROTATE: &str = "symbolon.dev/rotate";
-/// Annotation on an Identity whose every new value does away with all its signing keys at once.
+/// Annotation on an Identity that replaces all its signing keys at once, once for each new value.
 pub const ANNOTATION_ROTATE_KEYS: &str = "symbolon.dev/rotate-keys";
-/// Annotation on a Secret that was made anew and never held a token; what others write into it does not change that.
+/// Annotation on a Secret that the operator created without a token. Data that others write into the Secret does not
+/// make it a token.
 pub const ANNOTATION_PLACEHOLDER: &str = "symbolon.dev/placeholder";
-/// Annotation on such a Secret: which labels, annotations and keys of its data came from the template, so
-/// that what the template no longer names is taken away, and nothing else.
+/// Annotation on such a Secret that lists the labels, annotations and data keys that came from the template. The
+/// operator removes those that the template no longer names, and nothing else.
 pub const ANNOTATION_TEMPLATE: &str = "symbolon.dev/template";
-/// Label on a Secret that somebody else writes: the name of the one OAuthClient that may use it.
+/// Label on the Secret of an imported client secret: the name of the one OAuthClient that may use it.
 pub const LABEL_CLIENT: &str = "symbolon.dev/client";
-/// Annotation that a fence writes on a Secret, so that a late write meant for the version before cannot land.
+/// Annotation that the operator changes on a Secret as a fence: a late write for the previous version can no longer
+/// land.
 pub const ANNOTATION_FENCE: &str = "symbolon.dev/fence";
-/// Annotation that says who created a ServiceAccessToken, where an admission policy writes and guards it.
+/// Annotation with the user that created a ServiceAccessToken, where an admission policy writes and guards it.
 pub const ANNOTATION_CREATED_BY: &str = "symbolon.dev/created-by";
 
-/// A length of time as Go's `time.ParseDuration` and CEL's `duration()` read it: `90s`, `1h30m`, `720h`.
+/// A duration as Go's `time.ParseDuration` and CEL's `duration()` read it: `90s`, `1h30m`, `720h`.
 ///
 /// Units `h`, `m`, `s`, `ms`; whole numbers of at most five digits; at most four parts.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -64,15 +66,14 @@ impl From<&str> for DurationString {
     }
 }
 
-/// The part of RFC 3339 section 5.6 that all readers read alike.
+/// Pattern of the part of RFC 3339 section 5.6 that every reader reads alike.
 pub const MOMENT_FORM: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
-/// What the rule on moments says.
-pub const MOMENT_WORDS: &str =
-    "a moment is a text such as 2027-01-31T12:00:00Z, and before 9999-12-30T22:00:00Z";
-/// The first moment that this program cannot count with, whatever its offset; people write 9999-12-31 for "never".
+/// Message of the rule on times.
+pub const MOMENT_WORDS: &str = "a time must be an RFC 3339 string such as 2027-01-31T12:00:00Z, and before 9999-12-30T22:00:00Z";
+/// The first time that this program cannot calculate with, in any UTC offset. People write 9999-12-31 for "never".
 pub const END_OF_TIME: &str = "9999-12-30T22:00:00Z";
 
-/// A moment, RFC 3339.
+/// A point in time, RFC 3339.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(transparent)]
 pub struct Moment(pub jiff::Timestamp);
@@ -89,13 +90,13 @@ impl JsonSchema for Moment {
     }
 }
 
-/// A day in UTC, `2026-11-23`.
+/// A day in UTC, such as `2026-11-23`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(transparent)]
 pub struct Day(pub jiff::civil::Date);
 
 impl Day {
-    /// The day of a moment.
+    /// Returns the day of a point in time.
     pub fn of(moment: jiff::Timestamp) -> Self {
         Self(jiff::tz::Offset::UTC.to_datetime(moment).date())
     }
@@ -113,7 +114,7 @@ impl JsonSchema for Day {
     }
 }
 
-/// Names an Identity, in any namespace: the only reference of a tenant's object that has a namespace.
+/// A reference to an Identity in any namespace. No other reference in a tenant's object can name a namespace.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 pub struct IdentityRef {
     /// Name of the Identity.
@@ -122,7 +123,7 @@ pub struct IdentityRef {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
-    /// Namespace of the Identity. Absent: the namespace of this object.
+    /// Namespace of the Identity. Default: the namespace of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 63),
@@ -131,7 +132,7 @@ pub struct IdentityRef {
     pub namespace: Option<String>,
 }
 
-/// Names an object in the same namespace.
+/// A reference to an object in the same namespace.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 pub struct LocalRef {
     /// Name of the object.
@@ -142,21 +143,22 @@ pub struct LocalRef {
     pub name: String,
 }
 
-/// Which namespaces something is open to.
+/// The namespaces that something is open to.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
-#[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)").message("selector goes with from: Selector, and only with it").field_path(".selector"))]
-#[x_kube(validation = Rule::new("(self.from == 'List') == has(self.names)").message("names goes with from: List, and only with it").field_path(".names"))]
+#[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)").message("selector is required with from: Selector and forbidden otherwise").field_path(".selector"))]
+#[x_kube(validation = Rule::new("(self.from == 'List') == has(self.names)").message("names is required with from: List and forbidden otherwise").field_path(".names"))]
 pub struct Namespaces {
-    /// `Same`: the namespace of this object. `All`: every namespace. `Selector`: those whose labels
-    /// match. `List`: those named. `None`: no namespace. The namespace of this object is always among
-    /// them, but with `None`.
+    /// How the namespaces are chosen. `Same`: the namespace of this object. `All`: every namespace. `Selector`:
+    /// namespaces whose labels match `selector`. `List`: the namespaces in `names`. `None`: no namespace. The
+    /// namespace of this object is always included, except with `None`. Default: `Same`.
     #[serde(default)]
     pub from: NamespacesFrom,
-    /// Labels of the namespaces; with `from: Selector`.
+    /// Selects namespaces by their labels. Required with `from: Selector`, forbidden otherwise. An empty selector
+    /// matches every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "namespace_selector")]
     pub selector: Option<LabelSelector>,
-    /// Names of the namespaces; with `from: List`.
+    /// Names of the namespaces. Required with `from: List`, forbidden otherwise. Example: `[shop, warehouse]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 256),
@@ -169,38 +171,38 @@ pub struct Namespaces {
     pub names: Option<Vec<String>>,
 }
 
-/// What the rule on keys of `matchLabels` says.
-pub const SELECTOR_KEYS: &str = "a key of matchLabels is at most 63 letters, digits, '-', '_' and '.', after a domain in lower case and '/' where it has one";
-/// What the rule on `matchExpressions` says.
+/// Message of the rule on the keys of `matchLabels`.
+pub const SELECTOR_KEYS: &str = "a key of matchLabels must have at most 63 letters, digits, '-', '_' and '.', with an optional lower-case domain and '/' before them";
+/// Message of the rule on `matchExpressions`.
 pub const SELECTOR_VALUES: &str =
-    "the operators In and NotIn need values, Exists and DoesNotExist have none";
+    "the operators In and NotIn need values; Exists and DoesNotExist must have none";
 
-/// A label selector, bounded, and as strict as the API server is about its own.
+/// Returns the schema of a label selector, with bounds and as strict as the API server is about its own selectors.
 fn namespace_selector(_: &mut SchemaGenerator) -> Schema {
     let label = json!({ "type": "string", "maxLength": 63, "pattern": r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$" });
     json_schema!({
         "type": "object",
         "properties": {
             "matchLabels": {
-                "description": "Labels with their values, all of which a namespace must have.",
+                "description": "Labels that a namespace must have, all of them with these values. Example: `{team: shop}`.",
                 "type": "object", "maxProperties": 32, "additionalProperties": label,
             },
             "matchExpressions": {
-                "description": "Requirements, all of which the labels of a namespace must meet.",
+                "description": "Requirements that the labels of a namespace must meet, all of them.",
                 "type": "array", "maxItems": 32, "x-kubernetes-list-type": "atomic",
                 "items": {
                     "type": "object",
                     "required": ["key", "operator"],
                     "properties": {
                         "key": {
-                            "description": "The label.", "type": "string", "minLength": 1, "maxLength": 317, "pattern": QUALIFIED_NAME,
+                            "description": "Key of the label.", "type": "string", "minLength": 1, "maxLength": 317, "pattern": QUALIFIED_NAME,
                         },
                         "operator": {
-                            "description": "`In`, `NotIn`: the label has, or does not have, one of the values. `Exists`, `DoesNotExist`: the namespace has, or does not have, the label.",
+                            "description": "How the label is compared. `In`: it has one of `values`. `NotIn`: it has none of `values`, or is absent. `Exists`: the namespace has the label. `DoesNotExist`: the namespace does not have the label.",
                             "type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
                         },
                         "values": {
-                            "description": "Values of the label, with `In` and `NotIn`.",
+                            "description": "Values to compare with. Required with `In` and `NotIn`, forbidden otherwise.",
                             "type": "array", "maxItems": 64, "x-kubernetes-list-type": "atomic", "items": label,
                         },
                     },
@@ -227,7 +229,7 @@ pub enum NamespacesFrom {
     None,
 }
 
-/// An algorithm of JWS, RFC 7518 section 3.1 and RFC 8037 section 3.1.
+/// A JWS signature algorithm, RFC 7518 section 3.1 and RFC 8037 section 3.1.
 #[derive(
     Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema,
 )]
@@ -239,10 +241,10 @@ pub enum SigningAlgorithm {
     EdDSA,
 }
 
-/// Where the operator writes what it issues.
+/// The Secret that the operator writes a token into.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[x_kube(validation = Rule::new("!has(self.template) || !has(self.template.data) || !self.template.data.exists(key, key in ['token', 'issuer'] || (has(self.key) && key == self.key))").message(OWN_TOKEN_KEYS).field_path(".template.data"))]
-#[x_kube(validation = Rule::new("!has(self.key) || self.key != 'issuer'").message("the key issuer is taken: choose another").field_path(".key"))]
+#[x_kube(validation = Rule::new("!has(self.key) || self.key != 'issuer'").message("the operator writes the key issuer itself: choose another key").field_path(".key"))]
 pub struct TokenSecret {
     /// Name of the Secret. Default: `<name of this object>-token`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -251,20 +253,21 @@ pub struct TokenSecret {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: Option<String>,
-    /// A second key that holds the token too, beside `token`.
+    /// Another key of the Secret's data that also holds the token, besides `token`. Default: none. Example:
+    /// `password`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")
     )]
     pub key: Option<String>,
-    /// What else the Secret says.
+    /// What else the Secret contains: its type, labels, annotations and more keys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "token_template")]
     pub template: Option<Template>,
 }
 
-/// Names a key of a Secret in the same namespace.
+/// A reference to a key of a Secret in the same namespace.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 pub struct KeyRef {
     /// Name of the Secret.
@@ -273,7 +276,7 @@ pub struct KeyRef {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
-    /// The key of its data.
+    /// Key in the data of the Secret. Example: `client-secret`.
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")
@@ -281,37 +284,41 @@ pub struct KeyRef {
     pub key: String,
 }
 
-/// When a secret is replaced, and what becomes of the one before.
+/// When a token or client secret is replaced, and how long the previous one stays accepted.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.overlap) || duration(self.overlap) <= duration('2160h')").message("overlap is at most 2160h").field_path(".overlap"))]
-#[x_kube(validation = Rule::new("!has(self.overlap) || !has(self.renewBefore) || duration(self.overlap) <= duration(self.renewBefore)").message("overlap is at most renewBefore: the old token must not outlive its own end").field_path(".overlap"))]
-#[x_kube(validation = Rule::new("!has(self.quietPeriod) || duration(self.quietPeriod) >= duration('1m') && duration(self.quietPeriod) <= duration('2160h')").message("quietPeriod is 1m to 2160h").field_path(".quietPeriod"))]
+#[x_kube(validation = Rule::new("!has(self.overlap) || duration(self.overlap) <= duration('2160h')").message("overlap must be at most 2160h").field_path(".overlap"))]
+#[x_kube(validation = Rule::new("!has(self.overlap) || !has(self.renewBefore) || duration(self.overlap) <= duration(self.renewBefore)").message("overlap must be at most renewBefore: the previous token is not accepted after its own expiry").field_path(".overlap"))]
+#[x_kube(validation = Rule::new("!has(self.quietPeriod) || duration(self.quietPeriod) >= duration('1m') && duration(self.quietPeriod) <= duration('2160h')").message("quietPeriod must be between 1m and 2160h").field_path(".quietPeriod"))]
 pub struct Rotation {
-    /// `Auto`: renewed `renewBefore` its end. `Manual`: only on request. Unset: `Auto` for a
-    /// ServiceAccessToken, `Manual` for a client secret.
+    /// Who starts a rotation. `Auto`: the operator renews the token `renewBefore` its expiry. `Manual`: the operator
+    /// rotates only on request. Default: `Auto` for a ServiceAccessToken, `Manual` for a client secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<RotationPolicy>,
-    /// How long before its end a token is renewed. Unset: a third of its lifetime. Half of the overlap, and some
-    /// 7 minutes, lie between two renewals at least.
+    /// How long before its expiry a token is renewed; must be shorter than its lifetime. Two renewals are at least
+    /// half of the overlap and 7 minutes apart. Default: a third of the lifetime. Example: `240h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<DurationString>,
-    /// How long the old token goes on being accepted beside the new one. Unset: the smaller of 24h and `renewBefore`.
+    /// How long the previous token stays accepted beside the new one; at most `2160h` and at most `renewBefore`.
+    /// Default: `24h`, or `renewBefore` if that is shorter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<DurationString>,
-    /// When the old token goes. `AtDeadline`: when the overlap ends. `WhenAdopted`: sooner, once the new one
-    /// was seen in use and the old one was in no use for `quietPeriod`.
+    /// When the previous token stops being accepted. `AtDeadline`: when the overlap ends. `WhenAdopted`: earlier,
+    /// once the new token has been used and the previous one has been unused for `quietPeriod`. Default:
+    /// `AtDeadline`.
     #[serde(default)]
     pub retire: Retire,
-    /// With `WhenAdopted`: how long the old token must have been in no use, 1m to 2160h. Unset: 1h, or for a client
-    /// secret ten minutes more than the client's access tokens live, where that is longer.
+    /// With `retire: WhenAdopted`, how long the previous token must have been unused; `1m` to `2160h`. Default: `1h`,
+    /// or for a client secret 10 minutes more than the lifetime of the client's access tokens if that is longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quiet_period: Option<DurationString>,
-    /// What the deletion of the Secret says. `Overlap`: nothing, the lost token is replaced and lives on
-    /// until the overlap ends. `Revoke`: "it leaked", every token dies at once.
+    /// What happens to the tokens when someone deletes the Secret. `Overlap`: a new token replaces the lost one,
+    /// which stays accepted until the overlap ends. `Revoke`: the token has leaked, so every token of the object is
+    /// revoked at once. Default: `Overlap`.
     #[serde(default)]
     pub on_secret_deleted: OnSecretDeleted,
-    /// Every new value asks for one rotation: the way for those who write to Git and not to the cluster.
+    /// Requests a rotation: each new value requests one. In the cluster the annotation `symbolon.dev/rotate` does the
+    /// same; use this field where manifests come from Git. Default: none. Example: `2026-11-23`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub trigger: Option<String>,
@@ -325,7 +332,7 @@ pub enum RotationPolicy {
     Manual,
 }
 
-/// When a replaced token goes.
+/// When the previous token stops being accepted.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[allow(missing_docs, reason = "described at Rotation::retire")]
 pub enum Retire {
@@ -334,7 +341,7 @@ pub enum Retire {
     WhenAdopted,
 }
 
-/// What the deletion of a Secret says.
+/// What the deletion of a Secret means.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[allow(missing_docs, reason = "described at Rotation::on_secret_deleted")]
 pub enum OnSecretDeleted {
@@ -343,13 +350,14 @@ pub enum OnSecretDeleted {
     Revoke,
 }
 
-/// The last rotation that was asked for and done.
+/// The last rotation.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastRotation {
-    /// When.
+    /// Time of the rotation.
     pub time: Moment,
-    /// Why: the cause of the newest Credential entry.
+    /// Why the newest token was issued: `Initial`, `Scheduled`, `Requested`, `SecretDeleted`, `SecretChanged`,
+    /// `ScopesChanged`, `Expired` or `Imported`.
     pub cause: String,
 }
 
@@ -357,17 +365,17 @@ pub struct LastRotation {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviousToken {
-    /// Its public id.
+    /// Public id of the token.
     pub token_id: String,
-    /// When it stops being accepted, at the latest.
+    /// Time at which the token stops being accepted at the latest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Moment>,
-    /// The last day of which its use is known. Absent: no use of it is.
+    /// Last day (UTC) on which the token is known to have been used. Absent if no use is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<Day>,
 }
 
-/// The Secret that holds what was issued, as servicebinding.io's provisioned service names it.
+/// The Secret that holds what was issued, in the form of a provisioned service of servicebinding.io.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 pub struct Binding {
     /// Name of the Secret.

@@ -1,4 +1,4 @@
-//! `Credential`, internal: the verifiers of what was issued to one owner, kept in the Identity's namespace.
+//! `Credential`, internal: the hashes of what was issued to one owner, kept in the Identity's namespace.
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::common::{LocalRef, Moment, is_default};
 use super::crds::Kind;
 
-/// The only point of decision about an owner's tokens, changed by compare-and-swap; named by the owner's uid.
-/// It holds hashes, never a token.
+/// Internal. The tokens that were issued to one owner: hashes, never a token. This object alone decides what is
+/// accepted; it is named by the owner's uid and changed by compare-and-swap.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "symbolon.dev",
@@ -35,114 +35,115 @@ use super::crds::Kind;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.identity == oldSelf.identity").message("identity is immutable").field_path(".identity"))]
 #[x_kube(validation = Rule::new("self.owner == oldSelf.owner").message("owner is immutable").field_path(".owner"))]
-#[x_kube(validation = Rule::new("self.high >= oldSelf.high").message("high never goes back").field_path(".high"))]
+#[x_kube(validation = Rule::new("self.high >= oldSelf.high").message("high must not decrease").field_path(".high"))]
 pub struct CredentialSpec {
-    /// The Identity in this namespace.
+    /// Identity in this namespace that accepts the tokens. Immutable.
     pub identity: LocalRef,
-    /// Whose tokens these are.
+    /// Object that the tokens were issued to. Immutable.
     pub owner: CredentialOwner,
-    /// The highest epoch ever given.
+    /// Highest epoch that was ever given to a token. It never decreases.
     #[schemars(range(min = 0))]
     pub high: i64,
-    /// The Secret's version that the write of the newest token is conditioned on: while the Secret has
-    /// it, that write may still land.
+    /// Version of the Secret that the write of the newest token requires. That write may still land while the Secret
+    /// has this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<SecretVersion>,
-    /// What is accepted, oldest to newest.
+    /// Accepted tokens, from oldest to newest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub tokens: Vec<CredentialEntry>,
-    /// What outlives the tokens.
+    /// What must be remembered after the tokens are removed.
     #[serde(default, skip_serializing_if = "is_default")]
     pub memory: CredentialMemory,
 }
 
-/// What must be known of an owner's tokens when they are gone. Nothing of it makes a token accepted.
+/// What must be remembered of an owner's tokens after they are removed. Nothing in it makes a token accepted.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialMemory {
-    /// When tokens were made within the hour before the newest of them, oldest first.
+    /// Times at which tokens were issued within the hour before the newest one, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub minted_at: Vec<Moment>,
-    /// Secrets that were brought once and are among `tokens` no more, oldest first: each keeps the moment at which
-    /// it was first seen.
+    /// Imported secrets that are no longer in `tokens`, oldest first. Each keeps the time at which it was first seen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub brought: Vec<BroughtSecret>,
-    /// Uid of the Secret that the operator deletes to make it anew with another type: that it is gone says nothing.
+    /// Uid of the Secret that the operator deletes to recreate it with another type. Its deletion is then not a
+    /// user's request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub replacing: Option<String>,
-    /// Name of the Secret that the newest token was made for.
+    /// Name of the Secret that the newest token was issued for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: Option<String>,
-    /// The `nonce` of the newest token that was taken away, while there is no other.
+    /// The `nonce` of the newest token that was removed, while there is no other token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub nonce: Option<String>,
 }
 
-/// A client secret that somebody brought once.
+/// A client secret that was imported once.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BroughtSecret {
-    /// SHA-256 of it, in hex.
+    /// SHA-256 of the secret, in hex.
     #[schemars(length(min = 64, max = 64))]
     pub hash: String,
-    /// When it was first seen.
+    /// Time at which the secret was first seen.
     pub since: Moment,
-    /// Whether it was revoked by its id: it is not recorded again.
+    /// Whether the secret was revoked by its id. If so, it is not recorded again.
     #[serde(default, skip_serializing_if = "is_default")]
     pub revoked: bool,
 }
 
-/// What the servers say of the tokens: written by them alone. A check of a token reads `revoked`, which only takes
-/// access away, and nothing else.
+/// What the servers report about the tokens. Only servers write it. A token check reads only `revoked`, which can
+/// only take access away.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 pub struct CredentialStatus {
-    /// The uses of each token that was used.
+    /// Uses of each token that was used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["epoch".into()]))]
     pub uses: Vec<TokenUse>,
-    /// Public ids of recorded tokens that were revoked one by one (RFC 7009). They are refused from the moment that an id
-    /// stands here. The operator then gives each its end in the spec.
+    /// Public ids of recorded tokens that were revoked one by one (RFC 7009). Servers refuse a token as soon as its
+    /// id is in this list. The operator then gives the token an end in the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(regex(pattern = r"^[0-9A-Za-z]{16}$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub revoked: Vec<String>,
 }
 
-/// When one of the tokens was used.
+/// When a token was used.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenUse {
-    /// The token's number.
+    /// Number of the token.
     #[schemars(range(min = 1))]
     pub epoch: i64,
-    /// The first use that was seen.
+    /// Time of the first use that was reported.
     pub first_used: Moment,
-    /// The last use that was reported: at most a day before the last one, and minutes during an overlap.
+    /// Time of the last use that was reported. The last use itself is at most a day later, and minutes later during
+    /// an overlap.
     pub last_used: Moment,
 }
 
-/// The object that a Credential is for.
+/// The object that a Credential belongs to.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
 pub struct CredentialOwner {
-    /// Its kind.
+    /// Kind of the owner.
     pub kind: OwnerKind,
-    /// Its namespace.
+    /// Namespace of the owner.
     #[schemars(length(min = 1, max = 63))]
     pub namespace: String,
-    /// Its name.
+    /// Name of the owner.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its uid.
+    /// Uid of the owner.
     #[schemars(length(min = 1, max = 64))]
     pub uid: String,
 }
@@ -158,13 +159,13 @@ pub enum OwnerKind {
 }
 
 impl OwnerKind {
-    /// The kind of a name as manifests write it, if it is one of these.
+    /// Returns the kind with this name in manifests, if it is one of these.
     pub fn from_name(name: &str) -> Option<Self> {
         let all = [Self::OAuthClient, Self::ServiceAccessToken];
         all.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// The same among all kinds.
+    /// Returns the same kind among all kinds.
     pub const fn kind(self) -> Kind {
         match self {
             Self::OAuthClient => Kind::OAuthClient,
@@ -172,7 +173,7 @@ impl OwnerKind {
         }
     }
 
-    /// The name as manifests write it.
+    /// Returns the name in manifests.
     pub const fn as_str(self) -> &'static str {
         self.kind().as_str()
     }
@@ -182,10 +183,10 @@ impl OwnerKind {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretVersion {
-    /// The Secret's uid.
+    /// Uid of the Secret.
     #[schemars(length(min = 1, max = 64))]
     pub secret_uid: String,
-    /// The Secret's `resourceVersion`, an opaque string.
+    /// The `resourceVersion` of the Secret, an opaque string.
     #[schemars(length(min = 1, max = 64))]
     pub secret_version: String,
 }
@@ -194,39 +195,39 @@ pub struct SecretVersion {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialEntry {
-    /// Counts the owner's tokens.
+    /// Number of the token. Each new token of the owner gets a higher one.
     #[schemars(range(min = 1))]
     pub epoch: i64,
-    /// The token's public id: 16 base62 characters.
+    /// Public id of the token, 16 base62 characters.
     #[schemars(length(min = 16, max = 16))]
     pub token_id: String,
     /// SHA-256 of the whole token, in hex.
     #[schemars(length(min = 64, max = 64))]
     pub hash: String,
-    /// The client that it was issued to.
+    /// Client that the token was issued to.
     pub client: CredentialClient,
-    /// Whom it acts as.
+    /// Principal that the token acts as.
     #[schemars(length(min = 1, max = 320))]
     pub principal: String,
-    /// What it was given.
+    /// Scope values that the token was issued with.
     #[schemars(length(max = 128), inner(length(max = 128)))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub scopes: Vec<String>,
-    /// When it was made.
+    /// Time at which the token was issued.
     pub issued_at: Moment,
-    /// When it ends; absent: never.
+    /// Time at which the token expires. Absent if it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Moment>,
-    /// An earlier end, given when it was replaced.
+    /// Earlier end that the token was given when it was replaced or revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Moment>,
-    /// What asked for it: annotation and trigger, so that one request makes one rotation.
+    /// Values of the annotation and the trigger that requested the token, so that one request makes one rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub nonce: Option<String>,
-    /// Why it was made.
+    /// Why the token was issued.
     pub cause: Cause,
-    /// HMAC-SHA-256 over this entry, its owner and Identity, in hex: an entry that someone else wrote is ignored.
+    /// HMAC-SHA-256 over this entry, its owner and its Identity, in hex. An entry that someone else wrote is ignored.
     #[schemars(length(min = 64, max = 64))]
     pub mac: String,
 }
@@ -237,12 +238,12 @@ pub struct CredentialClient {
     /// Name of the OAuthClient, in the owner's namespace.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its uid.
+    /// Uid of the OAuthClient.
     #[schemars(length(min = 1, max = 64))]
     pub uid: String,
 }
 
-/// Why a token was made.
+/// Why a token was issued.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Cause {
@@ -257,7 +258,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The name as the resource writes it.
+    /// Returns the name in manifests.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Initial => "Initial",

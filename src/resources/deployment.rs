@@ -1,7 +1,7 @@
-//! How an Identity is run: the part of [`IdentitySpec`](super::IdentitySpec) that becomes a Deployment and
-//! what belongs to it.
+//! How an Identity runs: the part of [`IdentitySpec`](super::IdentitySpec) that becomes a Deployment and the objects
+//! around it.
 //!
-//! What Kubernetes itself judges (affinity, topology spread) is passed on as it is written.
+//! What Kubernetes itself validates (affinity, topology spread) is passed on unchanged.
 
 use std::collections::BTreeMap;
 
@@ -22,51 +22,55 @@ pub enum Mode {
     Embedded,
 }
 
-/// How an Identity is reached.
+/// How clients reach an Identity.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.ingress) && has(self.httpRoute))").message("ingress or httpRoute, not both").field_path(".httpRoute"))]
-#[x_kube(validation = Rule::new("!has(self.trustedProxies) || self.trustedProxies.all(cidr, isCIDR(cidr))").message("trustedProxies are CIDRs, such as 10.0.0.0/8 or fd00::/8").field_path(".trustedProxies"))]
+#[x_kube(validation = Rule::new("!(has(self.ingress) && has(self.httpRoute))").message("set ingress or httpRoute, not both").field_path(".httpRoute"))]
+#[x_kube(validation = Rule::new("!has(self.trustedProxies) || self.trustedProxies.all(cidr, isCIDR(cidr))").message("trustedProxies must be CIDRs, such as 10.0.0.0/8 or fd00::/8").field_path(".trustedProxies"))]
 pub struct Network {
-    /// Proxies whose word on the caller's address is believed, as CIDRs.
+    /// Address ranges (CIDR) of proxies in front of the pods. Their `X-Forwarded-For` header is trusted. Default:
+    /// none. Example: `[10.0.0.0/8]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 43)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub trusted_proxies: Vec<String>,
-    /// TLS that ends in the server itself. Absent: it ends in front of it.
+    /// TLS that the server terminates itself. Default: TLS ends in front of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServingTls>,
-    /// The Service.
+    /// The Service of the Identity.
     #[serde(default, skip_serializing_if = "is_default")]
     pub service: ServiceOptions,
-    /// An Ingress for the issuer's host and path.
+    /// Creates an Ingress for the issuer's host and path. Cannot be combined with `httpRoute`. Default: no Ingress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ingress: Option<IngressOptions>,
-    /// An `HTTPRoute` for the issuer's host and path.
+    /// Creates an `HTTPRoute` for the issuer's host and path. Cannot be combined with `ingress`. Default: no
+    /// `HTTPRoute`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_route: Option<HttpRouteOptions>,
 }
 
-/// TLS of the server itself.
+/// TLS that the server terminates itself.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServingTls {
-    /// A Secret of type `kubernetes.io/tls` in this namespace. A renewed certificate is served without a restart.
+    /// Secret of type `kubernetes.io/tls` in this namespace. The server loads a renewed certificate without a
+    /// restart.
     pub secret_ref: LocalRef,
 }
 
 /// The Service of an Identity.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub struct ServiceOptions {
-    /// Where it is reached from.
+    /// Type of the Service: `ClusterIP`, `NodePort` or `LoadBalancer`. Default: `ClusterIP`.
     #[serde(default, rename = "type")]
     pub type_: ServiceType,
-    /// Annotations of the Service, as load balancers read them.
+    /// Annotations of the Service, such as those for load balancers. The installation limits their keys. Default:
+    /// none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// Where a Service is reached from.
+/// Type of a Service.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[allow(missing_docs, reason = "Kubernetes' names")]
 pub enum ServiceType {
@@ -80,17 +84,18 @@ pub enum ServiceType {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IngressOptions {
-    /// The `IngressClass`; absent: the cluster's default.
+    /// `IngressClass` of the Ingress. Default: the cluster's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub class_name: Option<String>,
-    /// Annotations of the Ingress, as its controller and cert-manager read them.
+    /// Annotations of the Ingress, such as those for its controller and cert-manager. The installation limits their
+    /// keys. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The Secret with the certificate of the issuer's host.
+    /// Name of the Secret with the TLS certificate of the issuer's host. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
@@ -103,12 +108,12 @@ pub struct IngressOptions {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpRouteOptions {
-    /// The Gateways that it is attached to.
+    /// Gateways that the route attaches to.
     #[schemars(length(min = 1, max = 8))]
     pub parent_refs: Vec<ParentRef>,
 }
 
-/// A Gateway.
+/// A reference to a Gateway of the Gateway API.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
@@ -118,14 +123,14 @@ pub struct ParentRef {
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub name: String,
-    /// Namespace of the Gateway. Absent: the namespace of this object.
+    /// Namespace of the Gateway. Default: the namespace of this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     )]
     pub namespace: Option<String>,
-    /// A listener of the Gateway. Absent: all.
+    /// Listener of the Gateway. Default: all its listeners.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
@@ -134,75 +139,77 @@ pub struct ParentRef {
     pub section_name: Option<String>,
 }
 
-/// How many pods there are when load says so.
+/// Bounds and target of autoscaling.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
-#[x_kube(validation = Rule::new("self.min <= self.max").message("autoscaling.min is at most autoscaling.max").field_path(".min"))]
+#[x_kube(validation = Rule::new("self.min <= self.max").message("autoscaling.min must be at most autoscaling.max").field_path(".min"))]
 pub struct Autoscaling {
-    /// At least so many.
+    /// Smallest number of pods, 1 to 100. Default: 2.
     #[serde(default = "min_2")]
     #[schemars(range(min = 1, max = 100))]
     pub min: i64,
-    /// At most so many.
+    /// Largest number of pods, 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     pub max: i64,
-    /// Per cent of the requested CPU that pods should use on average.
+    /// Average CPU use to aim at, in per cent of the CPU that the pods request. Default: 70.
     #[serde(default = "percent_70", rename = "targetCPUUtilization")]
     #[schemars(range(min = 1, max = 1000))]
     pub target_cpu_utilization: i64,
 }
 
-/// What may be said about the pods: a list of what is allowed, not a template.
+/// Options of the pods: a fixed list, not a pod template.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodOptions {
-    /// Another image than the installation's.
+    /// Container image. Default: the installation's image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// Secrets of this namespace that images are pulled with, beside the installation's.
+    /// Secrets in this namespace for pulling images, besides those of the installation. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub image_pull_secrets: Vec<LocalRef>,
-    /// More labels. Those that the operator sets itself stay as they are.
+    /// More labels of the pods; they cannot replace the operator's own. The installation limits their keys. Default:
+    /// none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations.
+    /// Annotations of the pods. The installation limits their keys. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Labels that a node must have.
+    /// Labels that a node must have to run the pods. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node_selector: BTreeMap<String, String>,
-    /// The `PriorityClass`.
+    /// Name of the `PriorityClass` of the pods. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 253),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
     )]
     pub priority_class_name: Option<String>,
-    /// CPU and memory. Absent: requests of 50m CPU and 128Mi, a limit of 512Mi.
+    /// CPU and memory of each pod. Default: requests of `50m` CPU and `128Mi` memory, and a limit of `512Mi` memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// Taints that are borne.
+    /// Taints of nodes that the pods tolerate. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
-    /// Kubernetes' `affinity`, as it is.
+    /// Kubernetes `affinity` of the pods, passed on unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Free>,
-    /// Kubernetes' `topologySpreadConstraints`, as they are. Absent: spread over zones and nodes where that is possible.
+    /// Kubernetes `topologySpreadConstraints` of the pods, passed on unchanged. Default: spread over zones and nodes
+    /// where possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8))]
     pub topology_spread_constraints: Option<Vec<Free>>,
 }
 
-/// What a container asks for and may use at most.
+/// CPU and memory of a container.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub struct Resources {
-    /// What is set aside for it.
+    /// Amounts that are reserved for each pod. Example: `{cpu: 100m, memory: 256Mi}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub requests: BTreeMap<String, Quantity>,
-    /// What it may use at most.
+    /// Amounts that each pod may use at most. Example: `{memory: 512Mi}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, Quantity>,
 }
@@ -231,7 +238,7 @@ impl JsonSchema for Quantity {
     }
 }
 
-/// An object that Kubernetes judges, not we.
+/// An object that only Kubernetes validates.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(transparent)]
 pub struct Free(pub Map<String, Value>);

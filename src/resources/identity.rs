@@ -1,4 +1,4 @@
-//! `Identity`: one issuer, its ceilings and what its gateways require.
+//! `Identity`: one issuer, its limits and what its gateways require.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -11,13 +11,14 @@ use super::normal::{ISSUER_WORDS, issuer};
 use super::storage::Storage;
 use super::template::SecretMetadata;
 
-/// One issuer, RFC 8414. Administrators' kind: what tenants may ask for is bounded here.
+/// One token issuer (RFC 8414): which namespaces may use it, what their objects may ask for, and how it runs.
+/// Administrators create Identities.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "symbolon.dev", version = "v1alpha1", kind = "Identity", plural = "identities", namespaced,
     shortname = "idn", category = "symbolon", status = "IdentityStatus", derive = "PartialEq",
     scale(spec_replicas_path = ".spec.replicas", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
-    validation = Rule::new("oldSelf.hasValue() || self.metadata.name.size() <= 52").optional_old_self(true).message("the name of an Identity has at most 52 characters: its Secrets' names add to it"),
+    validation = Rule::new("oldSelf.hasValue() || self.metadata.name.size() <= 52").optional_old_self(true).message("the name of an Identity must have at most 52 characters, since the names of its Secrets extend it"),
     printcolumn(name = "Issuer", type_ = "string", json_path = ".spec.issuer"),
     printcolumn(name = "Storage", type_ = "string", json_path = ".spec.storage.type"),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
@@ -26,93 +27,99 @@ use super::template::SecretMetadata;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.issuer == oldSelf.issuer").message("issuer is immutable: every token out there names it").field_path(".issuer"))]
-#[x_kube(validation = Rule::new("self.issuer.startsWith('https://') || self.issuer.matches('^http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\]|[a-z0-9-]+\\\\.[a-z0-9-]+\\\\.svc|[a-z0-9-]+\\\\.[a-z0-9-]+\\\\.svc\\\\.[a-z0-9.-]+)(:[0-9]+)?(/.*)?$')").message("issuer is https; http only for loopback and *.svc").field_path(".issuer"))]
-#[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("replicas or autoscaling, not both").field_path(".replicas"))]
-#[x_kube(validation = Rule::new("self.mode != 'Embedded' || !(has(self.replicas) || has(self.autoscaling) || has(self.pod) || (has(self.network) && (has(self.network.tls) || has(self.network.ingress) || has(self.network.httpRoute))))").message("mode: Embedded is served by the operator's own pods: replicas, autoscaling, pod, network.tls, ingress and httpRoute go with mode: Deployment").field_path(".mode"))]
-#[x_kube(validation = Rule::new("self.mode != 'Embedded' || self.storage.type == 'None'").message("mode: Embedded has no volume: storage.type SQLite goes with mode: Deployment").field_path(".storage.type"))]
-#[x_kube(validation = Rule::new("self.storage.type != 'SQLite' || (!has(self.autoscaling) && (!has(self.replicas) || self.replicas <= 1))").message("storage.type SQLite is one file, written by one pod: replicas is 0 or 1, and there is no autoscaling").field_path(".storage.type"))]
-#[x_kube(validation = Rule::new("!has(oldSelf.revokeIssuedBefore) || oldSelf.revokeIssuedBefore >= timestamp('9999-12-30T22:00:00Z') || (has(self.revokeIssuedBefore) && self.revokeIssuedBefore >= oldSelf.revokeIssuedBefore)").message("revokeIssuedBefore only moves forward").field_path(".revokeIssuedBefore"))]
+#[x_kube(validation = Rule::new("self.issuer == oldSelf.issuer").message("issuer is immutable: every issued token names it").field_path(".issuer"))]
+#[x_kube(validation = Rule::new("self.issuer.startsWith('https://') || self.issuer.matches('^http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\]|[a-z0-9-]+\\\\.[a-z0-9-]+\\\\.svc|[a-z0-9-]+\\\\.[a-z0-9-]+\\\\.svc\\\\.[a-z0-9.-]+)(:[0-9]+)?(/.*)?$')").message("issuer must be an https URL; http is allowed only for loopback addresses and *.svc hosts").field_path(".issuer"))]
+#[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("set replicas or autoscaling, not both").field_path(".replicas"))]
+#[x_kube(validation = Rule::new("self.mode != 'Embedded' || !(has(self.replicas) || has(self.autoscaling) || has(self.pod) || (has(self.network) && (has(self.network.tls) || has(self.network.ingress) || has(self.network.httpRoute))))").message("with mode: Embedded the operator's own pods serve the Identity: replicas, autoscaling, pod, network.tls, network.ingress and network.httpRoute need mode: Deployment").field_path(".mode"))]
+#[x_kube(validation = Rule::new("self.mode != 'Embedded' || self.storage.type == 'None'").message("storage.type: SQLite needs mode: Deployment, since the operator's own pods have no volume").field_path(".storage.type"))]
+#[x_kube(validation = Rule::new("self.storage.type != 'SQLite' || (!has(self.autoscaling) && (!has(self.replicas) || self.replicas <= 1))").message("storage.type: SQLite allows one pod, which writes the file: set replicas to 0 or 1 and remove autoscaling").field_path(".storage.type"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.revokeIssuedBefore) || oldSelf.revokeIssuedBefore >= timestamp('9999-12-30T22:00:00Z') || (has(self.revokeIssuedBefore) && self.revokeIssuedBefore >= oldSelf.revokeIssuedBefore)").message("revokeIssuedBefore can only move forward: it cannot be removed or set to an earlier time").field_path(".revokeIssuedBefore"))]
 pub struct IdentitySpec {
-    /// The issuer: a URL without query, fragment or closing slash; https, or http for loopback and `*.svc`.
+    /// URL of the issuer, the `iss` claim of every token. `https`, or `http` for loopback addresses and `*.svc`
+    /// hosts; without a query, fragment or trailing slash. Immutable. Example: `https://id.example.com/main`.
     #[schemars(
         length(min = 1, max = 512),
         regex(pattern = r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~-]+)*$")
     )]
     #[x_kube(validation = Rule::new(issuer()).message(ISSUER_WORDS))]
     pub issuer: String,
-    /// `Deployment`: the operator runs pods for it. `Embedded`: the operator's own pods serve it, where the
-    /// installation names it.
+    /// Who serves the Identity. `Deployment`: pods that the operator runs for it. `Embedded`: the operator's own
+    /// pods, if the installation names the Identity as its embedded one. Default: `Deployment`.
     #[serde(default)]
     pub mode: Mode,
-    /// Which namespaces may use this Identity, and which names they are given.
+    /// Which namespaces may use this Identity, and which names they are granted besides their own. Default: its own
+    /// namespace only.
     #[serde(default, skip_serializing_if = "is_default")]
     pub access: Access,
-    /// Ceilings, enforced at every use: tightening hits what exists.
+    /// Limits on what tenants may ask for. They are checked at every use, so a lower limit also applies to existing
+    /// tokens.
     #[serde(default, skip_serializing_if = "is_default")]
     pub limits: Limits,
-    /// What tokens look like.
+    /// Lifetimes and format of the tokens.
     #[serde(default, skip_serializing_if = "is_default")]
     pub tokens: TokenOptions,
-    /// How tokens are signed.
+    /// How access tokens are signed, and when signing keys rotate.
     #[serde(default, skip_serializing_if = "is_default")]
     pub signing: Signing,
-    /// The requirements behind `/connect/checktoken/<name>`.
+    /// What each gateway requires of a token, checked at `/connect/checktoken/<name>`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub gateways: Vec<Gateway>,
-    /// What happens while the Kubernetes API is away.
+    /// What the servers do while they cannot reach the Kubernetes API.
     #[serde(default, skip_serializing_if = "is_default")]
     pub staleness: Staleness,
-    /// Nothing issued before this moment is accepted. It only moves forward; a moment ahead acts as now.
+    /// Revokes every token and client secret that was issued before this time (RFC 3339). It can only move forward. A
+    /// time in the future acts as the current time, and nothing is issued until then. Default: none. Example:
+    /// `2027-01-31T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke_issued_before: Option<Moment>,
-    /// What is kept for people, and where. Machine clients and service tokens need none of it.
+    /// Where data about people is stored. Machine clients and service tokens need no storage. Default: nothing is
+    /// stored.
     #[serde(default)]
     pub storage: Storage,
-    /// How it is reached.
+    /// How clients reach the pods, and which proxies are trusted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub network: Network,
-    /// How many pods. Absent: 2, or as many as `autoscaling` says; 1 with `storage.type: SQLite`.
+    /// Number of pods, 0 to 100. Cannot be combined with `autoscaling`. Default: 2, or 1 with `storage.type: SQLite`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub replicas: Option<i64>,
-    /// As many pods as load asks for.
+    /// Scales the number of pods by their CPU use. Cannot be combined with `replicas`. Default: no autoscaling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
-    /// What the pods are like.
+    /// Options of the pods: image, metadata, scheduling and resources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodOptions>,
 }
 
-/// Who may use an Identity. Closed by default.
+/// Which namespaces may use an Identity. By default only its own may.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
 pub struct Access {
-    /// Namespaces whose OAuthClients and ServiceAccessTokens are served.
+    /// Namespaces whose OAuthClients and ServiceAccessTokens are served. Default: `from: Same`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub clients: Namespaces,
-    /// Namespaces whose Scopes are served.
+    /// Namespaces whose Scopes are served. Default: `from: Same`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub scopes: Namespaces,
-    /// Names that a namespace may use beyond those that carry its prefix.
+    /// Names that namespaces are granted although the names do not begin with the namespace. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["namespace".into()]))]
     pub names: Vec<NamesGrant>,
 }
 
-/// Names given to a namespace.
+/// Names that one namespace is granted.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NamesGrant {
-    /// The namespace.
+    /// Namespace that may use the names.
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     )]
     pub namespace: String,
-    /// Client ids.
+    /// Client ids that the namespace may use. Example: `[legacy-shop]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -123,7 +130,8 @@ pub struct NamesGrant {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub client_ids: Vec<String>,
-    /// Scope values; one that ends in `*` gives all that start so.
+    /// Scope values that the namespace may use. A value that ends in `*` grants every value that begins with the
+    /// rest. Example: `[orders.*]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -134,7 +142,7 @@ pub struct NamesGrant {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
-    /// Audiences.
+    /// Audiences that the namespace may use. Example: `[https://api.example.com]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -147,25 +155,25 @@ pub struct NamesGrant {
     pub audiences: Vec<String>,
 }
 
-/// Ceilings on what tenants ask for.
+/// Limits on what tenants may ask for.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.maxAccessTokenLifetime) >= duration('1m')").message("maxAccessTokenLifetime is at least 1m").field_path(".maxAccessTokenLifetime"))]
-#[x_kube(validation = Rule::new("duration(self.maxServiceTokenLifetime) >= duration('10m')").message("maxServiceTokenLifetime is at least 10m").field_path(".maxServiceTokenLifetime"))]
+#[x_kube(validation = Rule::new("duration(self.maxAccessTokenLifetime) >= duration('1m')").message("maxAccessTokenLifetime must be at least 1m").field_path(".maxAccessTokenLifetime"))]
+#[x_kube(validation = Rule::new("duration(self.maxServiceTokenLifetime) >= duration('10m')").message("maxServiceTokenLifetime must be at least 10m").field_path(".maxServiceTokenLifetime"))]
 pub struct Limits {
-    /// The longest life of an access token.
+    /// Longest lifetime of an access token, at least `1m`. Default: `24h`.
     #[serde(default = "hours_24")]
     pub max_access_token_lifetime: DurationString,
-    /// The longest life of a service access token.
+    /// Longest lifetime of a token of a ServiceAccessToken, at least `10m`. Default: `8784h` (366 days).
     #[serde(default = "hours_8784")]
     pub max_service_token_lifetime: DurationString,
-    /// Whether a ServiceAccessToken may have no end.
+    /// Whether ServiceAccessTokens may set `neverExpires`: `Allow` or `Deny`. Default: `Deny`.
     #[serde(default)]
     pub never_expiring_tokens: Permission,
-    /// What templates of Secrets may set beyond the keys that every template may set.
+    /// Label and annotation keys that templates of Secrets may set, besides those that every template may set.
     #[serde(default, skip_serializing_if = "is_default")]
     pub secret_metadata: SecretMetadata,
-    /// How much one namespace may have.
+    /// Limits of each namespace, the Identity's own included.
     #[serde(default, skip_serializing_if = "is_default")]
     pub per_namespace: PerNamespace,
 }
@@ -182,7 +190,7 @@ impl Default for Limits {
     }
 }
 
-/// Allowed or not.
+/// Whether something is allowed.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Permission {
@@ -191,19 +199,20 @@ pub enum Permission {
     Deny,
 }
 
-/// How much one namespace may have of an Identity; the Identity's own namespace included.
+/// Limits of each namespace that uses an Identity, the Identity's own included.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PerNamespace {
-    /// OAuthClients of this Identity; the oldest are served.
+    /// Number of OAuthClients of one namespace that this Identity serves; the oldest are served. Default: 200.
     #[serde(default = "clients_200")]
     #[schemars(range(min = 0, max = 100_000))]
     pub clients: i64,
-    /// ServiceAccessTokens, of whichever Identity; the oldest are served.
+    /// Number of ServiceAccessTokens of one namespace, of all Identities together, that are served; the oldest are
+    /// served. Default: 1000.
     #[serde(default = "tokens_1000")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub service_tokens: i64,
-    /// Secrets and tokens made in an hour.
+    /// Number of client secrets and tokens that the operator issues for one namespace within an hour. Default: 600.
     #[serde(default = "mints_600")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub mints_per_hour: i64,
@@ -219,26 +228,28 @@ impl Default for PerNamespace {
     }
 }
 
-/// What an Identity's tokens look like.
+/// Lifetimes and format of an Identity's tokens.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.accessTokenLifetime) >= duration('1m')").message("accessTokenLifetime is at least 1m").field_path(".accessTokenLifetime"))]
-#[x_kube(validation = Rule::new("duration(self.serviceTokenLifetime) >= duration('10m')").message("serviceTokenLifetime is at least 10m").field_path(".serviceTokenLifetime"))]
+#[x_kube(validation = Rule::new("duration(self.accessTokenLifetime) >= duration('1m')").message("accessTokenLifetime must be at least 1m").field_path(".accessTokenLifetime"))]
+#[x_kube(validation = Rule::new("duration(self.serviceTokenLifetime) >= duration('10m')").message("serviceTokenLifetime must be at least 10m").field_path(".serviceTokenLifetime"))]
 pub struct TokenOptions {
-    /// How long access tokens are good.
+    /// Lifetime of access tokens, unless the client sets another one; at least `1m`. Default: `1h`.
     #[serde(default = "hours_1")]
     pub access_token_lifetime: DurationString,
-    /// How long a service access token is good that does not say.
+    /// Lifetime of the tokens of a ServiceAccessToken that sets none; at least `10m`. Default: `2160h` (90 days).
     #[serde(default = "hours_2160")]
     pub service_token_lifetime: DurationString,
-    /// What reference tokens and client secrets start with, so that scanners find them.
+    /// Prefix of reference tokens and client secrets, by which secret scanners find them: 1 to 16 lower-case letters
+    /// and digits. Default: `sym`.
     #[serde(default = "prefix_sym")]
     #[schemars(length(min = 1, max = 16), regex(pattern = r"^[a-z0-9]+$"))]
     pub reference_prefix: String,
-    /// The `scope` claim: a `String` (RFC 9068 section 2.2.3) or an `Array`.
+    /// Form of the `scope` claim: `String` (RFC 9068 section 2.2.3) or `Array`. Default: `String`.
     #[serde(default)]
     pub scope_claim: ScopeClaim,
-    /// `Single`: the scopes of one token have audiences of one owner, RFC 9068 section 3. `Many`: any.
+    /// Audiences that one token may have. `Single`: audiences that one namespace owns (RFC 9068 section 3). `Many`:
+    /// audiences of several namespaces. Default: `Single`.
     #[serde(default)]
     pub audience: AudienceMode,
 }
@@ -273,26 +284,28 @@ pub enum AudienceMode {
     Many,
 }
 
-/// How tokens are signed, and how their keys follow each other.
+/// How access tokens are signed, and when signing keys rotate.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.rotateEvery) >= duration('1h')").message("rotateEvery is at least 1h").field_path(".rotateEvery"))]
-#[x_kube(validation = Rule::new("duration(self.publishAhead) >= duration('10m')").message("publishAhead is at least 10m: caches of the JWK Set and mounted Secrets take their time").field_path(".publishAhead"))]
-#[x_kube(validation = Rule::new("duration(self.publishAhead) < duration(self.rotateEvery)").message("publishAhead is shorter than rotateEvery").field_path(".publishAhead"))]
+#[x_kube(validation = Rule::new("duration(self.rotateEvery) >= duration('1h')").message("rotateEvery must be at least 1h").field_path(".rotateEvery"))]
+#[x_kube(validation = Rule::new("duration(self.publishAhead) >= duration('10m')").message("publishAhead must be at least 10m: caches of the JWK Set and mounted Secrets update late").field_path(".publishAhead"))]
+#[x_kube(validation = Rule::new("duration(self.publishAhead) < duration(self.rotateEvery)").message("publishAhead must be shorter than rotateEvery").field_path(".publishAhead"))]
 pub struct Signing {
-    /// The first is the default; clients choose among them. An algorithm that is added signs by default when its key
-    /// has been published for `publishAhead`; the one that it replaces signs until then.
+    /// Signature algorithms, the default first. Clients choose one of them. A new default signs once its key has been
+    /// published for `publishAhead`; until then the previous default signs. Default: `[RS256]`.
     #[serde(default = "rs256")]
     #[schemars(length(min = 1, max = 4))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub algorithms: Vec<SigningAlgorithm>,
-    /// How long one key signs.
+    /// How long a key signs before the next one replaces it; at least `1h`. Default: `2160h` (90 days).
     #[serde(default = "hours_2160")]
     pub rotate_every: DurationString,
-    /// How long a key is published before it signs.
+    /// How long a key is published in the JWK Set before it signs; at least `10m` and shorter than `rotateEvery`.
+    /// Default: `24h`.
     #[serde(default = "hours_24")]
     pub publish_ahead: DurationString,
-    /// Keys that are out of the JWK Set at once and verify nothing: their `kid`s.
+    /// Ids (`kid`) of signing keys that are no longer trusted. They leave the JWK Set at once, and tokens that they
+    /// signed are refused. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -316,19 +329,19 @@ impl Default for Signing {
 /// What one gateway requires of a token.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 pub struct Gateway {
-    /// The last part of `/connect/checktoken/<name>`.
+    /// Name of the gateway, the last segment of `/connect/checktoken/<name>`.
     #[schemars(
         length(min = 1, max = 63),
         regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     )]
     pub name: String,
-    /// The audience that a token must have.
+    /// Audience that the token must have. Example: `https://api.example.com`.
     #[schemars(
         length(min = 1, max = 512),
         regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
     )]
     pub audience: String,
-    /// The scopes that it must have, all of them.
+    /// Scope values that the token must have, all of them. Default: none. Example: `[orders.read]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -341,15 +354,17 @@ pub struct Gateway {
     pub scopes: Vec<String>,
 }
 
-/// How long the server answers from what it last saw.
+/// What the servers do while they cannot reach the Kubernetes API.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.maxAge) >= duration('1m')").message("maxAge is at least 1m").field_path(".maxAge"))]
+#[x_kube(validation = Rule::new("duration(self.maxAge) >= duration('1m')").message("maxAge must be at least 1m").field_path(".maxAge"))]
 pub struct Staleness {
-    /// The oldest that a watch may be.
+    /// How long a server goes without news from the Kubernetes API before `whenExceeded` applies; at least `1m`.
+    /// Default: `24h`.
     #[serde(default = "hours_24")]
     pub max_age: DurationString,
-    /// `Refuse`: 503 beyond it. `KeepServing`: go on.
+    /// What a server does after `maxAge`. `Refuse`: it answers 503. `KeepServing`: it answers from the data that it
+    /// has, and may accept what was revoked since. Default: `Refuse`.
     #[serde(default)]
     pub when_exceeded: WhenExceeded,
 }
@@ -363,7 +378,7 @@ impl Default for Staleness {
     }
 }
 
-/// What the server does beyond `staleness.maxAge`.
+/// What a server does after `staleness.maxAge`.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[allow(missing_docs, reason = "described at Staleness::when_exceeded")]
 pub enum WhenExceeded {
@@ -372,54 +387,54 @@ pub enum WhenExceeded {
     KeepServing,
 }
 
-/// What the operator saw and did of an Identity.
+/// What the operator observed of an Identity.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityStatus {
-    /// The generation of the spec that this status tells of.
+    /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Where things are.
+    /// URLs of the issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<Endpoints>,
-    /// Its pods, old ones included.
+    /// Number of pods, including those of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i64>,
-    /// Those of them that are ready.
+    /// Number of pods that are ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i64>,
-    /// The labels of its pods, as autoscalers read them.
+    /// Label selector of the pods, for autoscalers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// What all its pods run: the tag of the image, or its digest.
+    /// Version that all pods run: the tag of the image, or its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Valid OAuthClients that name it, as counted a few seconds ago.
+    /// Number of valid OAuthClients that name this Identity, as counted a few seconds ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<i64>,
-    /// Valid ServiceAccessTokens that name it through their client, as counted a few seconds ago.
+    /// Number of valid ServiceAccessTokens whose client names this Identity, as counted a few seconds ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<i64>,
-    /// The signing keys: public ids, never a key.
+    /// The signing keys: public ids, never the keys themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["kid".into()]))]
     pub keys: Vec<KeyStatus>,
-    /// See the list of conditions in the documentation.
+    /// Conditions, such as `Ready`. The documentation lists every type and reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }
 
-/// The URLs of an issuer that people look for.
+/// URLs of an issuer.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoints {
-    /// `OpenID` Connect Discovery.
+    /// URL of the discovery document (`OpenID` Connect Discovery).
     pub discovery: String,
-    /// The token endpoint.
+    /// URL of the token endpoint (RFC 6749).
     pub token: String,
-    /// RFC 7662.
+    /// URL of the introspection endpoint (RFC 7662).
     pub introspection: String,
 }
 
@@ -427,29 +442,30 @@ pub struct Endpoints {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyStatus {
-    /// `kid` in the JWKS.
+    /// Id of the key, `kid` in the JWK Set.
     pub kid: String,
-    /// What it signs with.
+    /// Algorithm that the key signs with.
     pub algorithm: SigningAlgorithm,
-    /// Where it is between its publication and its end.
+    /// Phase of the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<KeyPhase>,
-    /// From when it signs.
+    /// Time from which the key signs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub active_from: Option<Moment>,
-    /// When it is gone from the JWKS: every token that it signed is over then.
+    /// Time at which the key leaves the JWK Set. Every token that it signed has expired by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Moment>,
 }
 
-/// What a signing key does. Each of them verifies and is in the JWKS.
+/// Phase of the key. `Published`: it does not sign yet. `Active`: it signs. `Retiring`: it no longer signs. In each
+/// phase it is in the JWK Set and verifies tokens.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
 pub enum KeyPhase {
-    /// It will sign.
+    /// The key does not sign yet.
     Published,
-    /// It signs.
+    /// The key signs.
     Active,
-    /// It signed.
+    /// The key no longer signs.
     Retiring,
 }
 

@@ -1,23 +1,25 @@
-//! The kinds of Kubernetes that the operator makes of an Identity, and what their objects are marked with.
+//! The Kubernetes kinds that the operator creates for an Identity, and the labels and annotations that mark their
+//! objects.
 
 use super::common::LABEL_MANAGED;
 
-/// Label on everything that is made of an Identity: the Identity's name.
+/// Label on every object that the operator creates for an Identity: the Identity's name.
 pub const LABEL_IDENTITY: &str = "symbolon.dev/identity";
-/// Annotation on what stands outside the Identity's namespace or is joined to it by name: `<namespace>/<name>`.
+/// Annotation with the Identity as `<namespace>/<name>`, on objects outside its namespace and on objects that belong
+/// to it by name only.
 pub const ANNOTATION_OF_IDENTITY: &str = "symbolon.dev/identity-of";
-/// Annotation with a digest of what was last applied.
+/// Annotation with a digest of what the operator last applied.
 pub const ANNOTATION_APPLIED: &str = "symbolon.dev/applied";
 /// Annotation on a Deployment or StatefulSet with a digest of its pod template.
 pub const ANNOTATION_POD_TEMPLATE: &str = "symbolon.dev/template";
-/// Annotation on a Deployment or StatefulSet with a digest of what its Identity says about pods.
+/// Annotation on a Deployment or StatefulSet with a digest of the pod options in its Identity.
 pub const ANNOTATION_POD_OPTIONS: &str = "symbolon.dev/pod-options";
-/// Annotation on a Deployment or StatefulSet: who says how many replicas it has.
+/// Annotation on a Deployment or StatefulSet that says who decides its number of replicas.
 pub const ANNOTATION_REPLICAS: &str = "symbolon.dev/replicas";
-/// Annotation on a Deployment or StatefulSet: why it was rolled out the last time.
+/// Annotation on a Deployment or StatefulSet that says why it was last rolled out.
 pub const ANNOTATION_ROLLOUT: &str = "symbolon.dev/rollout";
 
-/// A kind of Kubernetes that the operator makes objects of.
+/// A Kubernetes kind that the operator creates objects of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "names of kinds")]
 pub enum ManagedKind {
@@ -37,7 +39,7 @@ pub enum ManagedKind {
 }
 
 impl ManagedKind {
-    /// All of them, in the order in which they are made.
+    /// All kinds, in the order in which they are created.
     pub const ALL: [Self; 13] = [
         Self::ServiceAccount,
         Self::Role,
@@ -54,7 +56,7 @@ impl ManagedKind {
         Self::ServiceMonitor,
     ];
 
-    /// The name as manifests write it.
+    /// Returns the name in manifests.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ServiceAccount => "ServiceAccount",
@@ -73,7 +75,7 @@ impl ManagedKind {
         }
     }
 
-    /// The plural, as URLs write it.
+    /// Returns the plural in URLs.
     pub const fn plural(self) -> &'static str {
         match self {
             Self::ServiceAccount => "serviceaccounts",
@@ -92,7 +94,7 @@ impl ManagedKind {
         }
     }
 
-    /// `apiVersion` as manifests write it.
+    /// Returns the `apiVersion` in manifests.
     pub const fn api_version(self) -> &'static str {
         match self {
             Self::ServiceAccount | Self::Service => "v1",
@@ -108,17 +110,17 @@ impl ManagedKind {
         }
     }
 
-    /// Whether every cluster knows it; the others are asked for first, and not watched.
+    /// Returns whether every cluster has the kind. The operator looks for the others first, and does not watch them.
     pub const fn is_built_in(self) -> bool {
         !matches!(self, Self::HttpRoute | Self::ServiceMonitor)
     }
 
-    /// Whether it runs pods.
+    /// Returns whether objects of the kind run pods.
     pub const fn is_workload(self) -> bool {
         matches!(self, Self::Deployment | Self::StatefulSet)
     }
 
-    /// The address of its objects: in a namespace, or everywhere.
+    /// Returns the URL path of the kind's objects, in one namespace or in all.
     pub fn path(self, namespace: Option<&str>) -> String {
         let version = self.api_version();
         let root = if version.contains('/') { "apis" } else { "api" };
@@ -129,14 +131,15 @@ impl ManagedKind {
         }
     }
 
-    /// Whether the operator may have called one of its objects so. It stands in paths: others' names may be anything.
+    /// Returns whether the operator may have given this name to one of its objects. The name becomes part of a path,
+    /// and others can choose any name.
     pub fn is_name(text: &str) -> bool {
         let is_ours =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.:".contains(&byte);
         (1..=253).contains(&text.len()) && text.bytes().all(is_ours) && !text.starts_with('.')
     }
 
-    /// What their lists are narrowed to.
+    /// Returns the label selector that lists of these kinds use.
     pub fn label_selector() -> String {
         format!("{LABEL_MANAGED}=true,{LABEL_IDENTITY}")
     }
@@ -148,17 +151,17 @@ impl std::fmt::Display for ManagedKind {
     }
 }
 
-/// What a watch tells of an object that is made of an Identity: its metadata.
+/// The metadata that a watch reports of an object created for an Identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagedSeen {
-    /// Its kind.
+    /// Kind of the object.
     pub kind: ManagedKind,
-    /// Its namespace; `None` for kinds without.
+    /// Namespace of the object; `None` for cluster-scoped kinds.
     pub namespace: Option<Box<str>>,
-    /// Its name.
+    /// Name of the object.
     pub name: Box<str>,
-    /// Its `resourceVersion`; `None`: it is gone.
+    /// The object's `resourceVersion`; `None` if it was deleted.
     pub version: Option<Box<str>>,
-    /// [`ANNOTATION_OF_IDENTITY`].
+    /// Value of [`ANNOTATION_OF_IDENTITY`].
     pub identity: Option<Box<str>>,
 }

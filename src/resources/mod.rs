@@ -1,8 +1,8 @@
 //! The resources of the group `symbolon.dev/v1alpha1`: what users apply, and the internal `Credential`.
 //!
-//! Only shapes live here: serde, schemars and CEL, no logic. What an object *means* is decided in
-//! [`crate::directory`]. The types never `deny_unknown_fields`: one object from a newer release must
-//! not stop a watch, so unknown fields are found on the raw value instead.
+//! This module holds shapes only: serde, schemars and CEL, no logic. [`crate::directory`] decides what an object
+//! *means*. No type has `deny_unknown_fields`, since one object of a newer release must not stop a watch; the
+//! directory finds unknown fields on the raw value.
 //!
 //! Conventions: <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md>
 

@@ -1,48 +1,48 @@
-//! The normal form of issuers, audiences and scope values: one text, one reading.
+//! The normal form of issuers, audiences and scope values, which every reader reads alike.
 //!
-//! Ownership goes by prefix (`<issuer>/<namespace>`), and others normalise what they read as a URL, RFC 3986 section 6:
-//! `<issuer>/team-a/../team-b` must not pass as team-a's. The patterns are RE2, for CEL and for our own admission.
+//! Owners are found by prefix (`<issuer>/<namespace>`), while other programs normalise what they read as a URL (RFC
+//! 3986 section 6): `<issuer>/team-a/../team-b` must not pass as team-a's. The patterns are RE2, for CEL and for our
+//! own admission.
 
-/// A host in lower case, without a closing dot, and a port without leading zeros.
+/// Matches a host in lower case, without a trailing dot, and a port without leading zeros.
 macro_rules! authority {
     () => {
         r"([a-z0-9_]([-a-z0-9_]*[a-z0-9_])?([.][a-z0-9_]([-a-z0-9_]*[a-z0-9_])?)*|\[[0-9a-f:.]+\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
     };
 }
 
-/// What an issuer matches.
+/// Pattern that every issuer matches.
 pub const ISSUER_FORM: &str = concat!("^https?://", authority!(), "(/[A-Za-z0-9._~-]+)*$");
-/// What an audience matches that has `://` in it. No part of the path is empty, but the last one may be.
+/// Pattern that every audience with `://` in it matches. No path segment is empty, except the last one.
 pub const URL_FORM: &str = concat!(
     "^[a-z][a-z0-9+.-]*://",
     authority!(),
     "(/[A-Za-z0-9._~:@!$&()*+,=-]+)*/?([?][^#%]*)?$"
 );
-/// What none of them matches: an empty part, `.` or `..` between slashes, also where a query follows, an encoded dot, slash, backslash or per cent
-/// sign, and the port that a scheme has anyway.
+/// Pattern that no issuer, audience or scope value matches: an empty, `.` or `..` segment between slashes (also
+/// before a query), an encoded dot, slash, backslash or per cent sign, and the default port of a scheme.
 pub const NOT_NORMAL: &str = r"(^|[^:])//|(^|/)[.][.]?([/?]|$)|%(2[5EeFf]|5[Cc])|^(https://[^/]*:443|http://[^/]*:80)([/?]|$)";
 
-/// What the rule on issuers says.
-pub const ISSUER_WORDS: &str = "issuer is in normal form: the host in lower case without a closing dot, no port that the scheme has anyway, and no '.' or '..' in the path";
-/// What the rule on audiences says.
-pub const AUDIENCE_WORDS: &str = "an audience is in normal form: no empty, '.' or '..' part between slashes and no encoded ones; as a URL also scheme and host in lower case, no user, no port that the scheme has anyway, no fragment and no '%' or ';'";
-/// What the rule on scope values says.
-pub const VALUE_WORDS: &str =
-    "value is in normal form: no empty, '.' or '..' part between slashes and no encoded ones";
+/// Message of the rule on issuers.
+pub const ISSUER_WORDS: &str = "issuer must be in normal form: the host in lower case without a trailing dot, no default port, and no '.' or '..' segment in the path";
+/// Message of the rule on audiences.
+pub const AUDIENCE_WORDS: &str = "an audience must be in normal form: no empty, '.' or '..' segment between slashes, and no percent-encoded dot, slash, backslash or per cent sign; a URL must also have its scheme and host in lower case, and no user, default port, fragment, '%' or ';'";
+/// Message of the rule on scope values.
+pub const VALUE_WORDS: &str = "value must be in normal form: no empty, '.' or '..' segment between slashes, and no percent-encoded dot, slash, backslash or per cent sign";
 
-/// The rule on an issuer.
+/// Returns the CEL rule on an issuer.
 pub(super) fn issuer() -> String {
     format!("self.matches(r'{ISSUER_FORM}') && !self.matches(r'{NOT_NORMAL}')")
 }
 
-/// The rule on a list of audiences.
+/// Returns the CEL rule on a list of audiences.
 pub(super) fn audiences() -> String {
     format!(
         "self.all(it, !it.matches(r'{NOT_NORMAL}') && (!it.contains('://') || it.matches(r'{URL_FORM}')))"
     )
 }
 
-/// The rule on a scope value.
+/// Returns the CEL rule on a scope value.
 pub(super) fn value() -> String {
     format!("!self.matches(r'{NOT_NORMAL}')")
 }

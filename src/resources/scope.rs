@@ -1,4 +1,4 @@
-//! `Scope`: something that a client may be allowed to do, published by the team that owns it.
+//! `Scope`: a permission that clients may have, published by the team that owns it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::common::{IdentityRef, Namespaces, is_default};
 use super::normal::{AUDIENCE_WORDS, VALUE_WORDS, audiences, value};
 
-/// A scope value of an Identity, RFC 6749 section 3.3, with the audiences that understand it and the
-/// namespaces whose clients may have it.
+/// A scope value of an Identity (RFC 6749 section 3.3), with the audiences that understand it and the namespaces
+/// whose clients may have it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "symbolon.dev",
@@ -21,7 +21,7 @@ use super::normal::{AUDIENCE_WORDS, VALUE_WORDS, audiences, value};
     status = "ScopeStatus",
     derive = "PartialEq",
     selectable = ".spec.value",
-    validation = Rule::new("oldSelf.hasValue() || has(self.spec.value) || !(self.metadata.name in ['openid', 'profile', 'email', 'address', 'phone', 'offline_access'])").optional_old_self(true).message("the default value would be a built-in one: set spec.value"),
+    validation = Rule::new("oldSelf.hasValue() || has(self.spec.value) || !(self.metadata.name in ['openid', 'profile', 'email', 'address', 'phone', 'offline_access'])").optional_old_self(true).message("the default scope value would be a built-in one: set spec.value"),
     printcolumn(name = "Value", type_ = "string", json_path = ".status.value"),
     printcolumn(name = "Identity", type_ = "string", json_path = ".status.identity"),
     printcolumn(name = "Clients", type_ = "integer", json_path = ".status.clients"),
@@ -42,16 +42,17 @@ use super::normal::{AUDIENCE_WORDS, VALUE_WORDS, audiences, value};
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.identityRef) == has(oldSelf.identityRef) && (!has(self.identityRef) || self.identityRef == oldSelf.identityRef)").message("identityRef is immutable: delete the Scope and create it anew").field_path(".identityRef"))]
-#[x_kube(validation = Rule::new("has(self.value) == has(oldSelf.value) && (!has(self.value) || self.value == oldSelf.value)").message("value is immutable: create another Scope, move the clients, delete this one").field_path(".value"))]
-#[x_kube(validation = Rule::new("!has(self.value) || !(self.value in ['openid', 'profile', 'email', 'address', 'phone', 'offline_access'])").message("this value is built in: every Identity has it").field_path(".value"))]
+#[x_kube(validation = Rule::new("has(self.identityRef) == has(oldSelf.identityRef) && (!has(self.identityRef) || self.identityRef == oldSelf.identityRef)").message("identityRef is immutable: delete the Scope and recreate it").field_path(".identityRef"))]
+#[x_kube(validation = Rule::new("has(self.value) == has(oldSelf.value) && (!has(self.value) || self.value == oldSelf.value)").message("value is immutable: create another Scope, move the clients to it and delete this one").field_path(".value"))]
+#[x_kube(validation = Rule::new("!has(self.value) || !(self.value in ['openid', 'profile', 'email', 'address', 'phone', 'offline_access'])").message("this scope value is built in, and every Identity has it: choose another").field_path(".value"))]
 pub struct ScopeSpec {
-    /// The Identity that serves it. Absent: the installation's default Identity.
+    /// Identity that serves the Scope. Immutable. Default: the installation's default Identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity_ref: Option<IdentityRef>,
-    /// The scope value as clients ask for it. Default: the name of this object in the Identity's own
-    /// namespace, else `<namespace>:<name>`. Outside the Identity's namespace it starts with
-    /// `<namespace>:`, `<namespace>.` or `<namespace>/`, unless the Identity gives more.
+    /// The scope value that clients ask for. Outside the Identity's namespace it must begin with `<namespace>:`,
+    /// `<namespace>.` or `<namespace>/`, unless the Identity's `access.names` grants another one. Immutable. Default:
+    /// the name of this object in the Identity's own namespace, elsewhere `<namespace>:<name>`. Example:
+    /// `orders.read`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 128),
@@ -59,16 +60,16 @@ pub struct ScopeSpec {
     )]
     #[x_kube(validation = Rule::new(value()).message(VALUE_WORDS))]
     pub value: Option<String>,
-    /// What people are shown.
+    /// Name of the scope for people. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub display_name: Option<String>,
-    /// What it allows, for people who choose scopes.
+    /// What the scope allows, for people who choose scopes. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
-    /// The APIs (`aud`) that understand this scope. Absent: the issuer for a Scope in the Identity's
-    /// own namespace, else `<issuer>/<namespace>`.
+    /// Audiences (`aud`) of the scope: the APIs that understand it. Default: the issuer for a Scope in the Identity's
+    /// own namespace, elsewhere `<issuer>/<namespace>`. Example: `[https://api.example.com]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
@@ -79,7 +80,7 @@ pub struct ScopeSpec {
     )]
     #[x_kube(validation = Rule::new(audiences()).message(AUDIENCE_WORDS), merge_strategy = ListMerge::Set)]
     pub audiences: Vec<String>,
-    /// Client ids that may introspect tokens of this scope, RFC 7662, without being its audience.
+    /// Client ids that may introspect tokens of this scope (RFC 7662) without being an audience of it. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
@@ -90,18 +91,19 @@ pub struct ScopeSpec {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub resource_servers: Vec<String>,
-    /// `Default`: part of a token whose request names no scope. `OnRequest`: only when named.
+    /// When a token gets the scope. `Default`: also when its request names no scope. `OnRequest`: only when its
+    /// request names this scope. Default: `Default`.
     #[serde(default)]
     pub request_policy: RequestPolicy,
-    /// Takes the scope out of every token, at once.
+    /// Removes the scope from every token at once. Default: `false`.
     #[serde(default)]
     pub disabled: bool,
-    /// The namespaces whose clients may have this scope.
+    /// Namespaces whose clients may have this scope. Default: `from: Same`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub allowed_namespaces: Namespaces,
 }
 
-/// Whether a scope is given without being named.
+/// Whether a token gets a scope that its request does not name.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[allow(missing_docs, reason = "described at ScopeSpec::request_policy")]
 pub enum RequestPolicy {
@@ -110,26 +112,26 @@ pub enum RequestPolicy {
     OnRequest,
 }
 
-/// What the operator saw of a Scope.
+/// What the operator observed of a Scope.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScopeStatus {
-    /// The generation of the spec that this status tells of.
+    /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The value in force.
+    /// The scope value in effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// `<namespace>/<name>` of its Identity.
+    /// Identity of the Scope, as `<namespace>/<name>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// Valid OAuthClients that name it, as counted a few seconds ago.
+    /// Number of valid OAuthClients that name this scope value, as counted a few seconds ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clients: Option<i64>,
-    /// Valid ServiceAccessTokens that name it, as counted a few seconds ago.
+    /// Number of valid ServiceAccessTokens that name this scope value, as counted a few seconds ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<i64>,
-    /// See the list of conditions in the documentation.
+    /// Conditions, such as `Ready`. The documentation lists every type and reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -9,7 +9,7 @@ use super::common::{
     TokenSecret, is_default,
 };
 
-/// A reference token that acts as the system user of its client, never as whoever created it.
+/// A reference token in a Secret. It acts as the system user of its client, never as the user that created it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "symbolon.dev",
@@ -48,20 +48,20 @@ use super::common::{
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.clientRef == oldSelf.clientRef").message("clientRef is immutable: create another ServiceAccessToken and delete this one").field_path(".clientRef"))]
-#[x_kube(validation = Rule::new("!(has(oldSelf.revoked) && oldSelf.revoked) || (has(self.revoked) && self.revoked)").message("a revoked token stays revoked: delete the ServiceAccessToken and create it anew").field_path(".revoked"))]
-#[x_kube(validation = Rule::new("(has(self.lifetime) ? 1 : 0) + (has(self.expiresAt) ? 1 : 0) + (has(self.neverExpires) && self.neverExpires ? 1 : 0) <= 1").message("at most one of lifetime, expiresAt and neverExpires"))]
-#[x_kube(validation = Rule::new("!has(self.lifetime) || duration(self.lifetime) >= duration('10m') && duration(self.lifetime) <= duration('87600h')").message("lifetime is 10m to 87600h").field_path(".lifetime"))]
-#[x_kube(validation = Rule::new("!has(self.expiresAt) || (has(self.rotation) && has(self.rotation.policy) && self.rotation.policy == 'Manual')").message("expiresAt needs rotation.policy: Manual, since a fixed end cannot be renewed").field_path(".rotation"))]
-#[x_kube(validation = Rule::new("!(has(self.neverExpires) && self.neverExpires) || !has(self.rotation) || !has(self.rotation.renewBefore)").message("neverExpires has no renewBefore: there is no end to be before").field_path(".rotation.renewBefore"))]
-#[x_kube(validation = Rule::new("!has(self.lifetime) || !has(self.rotation) || !has(self.rotation.renewBefore) || duration(self.rotation.renewBefore) < duration(self.lifetime)").message("renewBefore is shorter than lifetime").field_path(".rotation.renewBefore"))]
+#[x_kube(validation = Rule::new("!(has(oldSelf.revoked) && oldSelf.revoked) || (has(self.revoked) && self.revoked)").message("a revoked token stays revoked: delete the ServiceAccessToken and recreate it").field_path(".revoked"))]
+#[x_kube(validation = Rule::new("(has(self.lifetime) ? 1 : 0) + (has(self.expiresAt) ? 1 : 0) + (has(self.neverExpires) && self.neverExpires ? 1 : 0) <= 1").message("set at most one of lifetime, expiresAt and neverExpires"))]
+#[x_kube(validation = Rule::new("!has(self.lifetime) || duration(self.lifetime) >= duration('10m') && duration(self.lifetime) <= duration('87600h')").message("lifetime must be between 10m and 87600h").field_path(".lifetime"))]
+#[x_kube(validation = Rule::new("!has(self.expiresAt) || (has(self.rotation) && has(self.rotation.policy) && self.rotation.policy == 'Manual')").message("expiresAt needs rotation.policy: Manual, since a token with a fixed expiry cannot be renewed").field_path(".rotation"))]
+#[x_kube(validation = Rule::new("!(has(self.neverExpires) && self.neverExpires) || !has(self.rotation) || !has(self.rotation.renewBefore)").message("renewBefore cannot be combined with neverExpires: a token that never expires is never renewed").field_path(".rotation.renewBefore"))]
+#[x_kube(validation = Rule::new("!has(self.lifetime) || !has(self.rotation) || !has(self.rotation.renewBefore) || duration(self.rotation.renewBefore) < duration(self.lifetime)").message("renewBefore must be shorter than lifetime").field_path(".rotation.renewBefore"))]
 pub struct ServiceAccessTokenSpec {
-    /// The OAuthClient in this namespace whose system user it acts as.
+    /// OAuthClient in this namespace whose system user the token acts as. Immutable.
     pub client_ref: LocalRef,
-    /// What it is for.
+    /// What the token is for. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
-    /// The scope values that it has, each one of the client's.
+    /// Scope values of the token, each one of the client's `scopes`. Example: `[orders.read]`.
     #[schemars(
         length(min = 1, max = 64),
         inner(
@@ -71,78 +71,80 @@ pub struct ServiceAccessTokenSpec {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub scopes: Vec<String>,
-    /// How long each token is good, 10m to 87600h. Absent, with neither `expiresAt` nor `neverExpires`:
-    /// the Identity's `tokens.serviceTokenLifetime`.
+    /// Lifetime of each token, `10m` to `87600h`. Set at most one of `lifetime`, `expiresAt` and `neverExpires`.
+    /// Default: the Identity's `tokens.serviceTokenLifetime`. Example: `720h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<DurationString>,
-    /// The one moment at which it ends.
+    /// Fixed time at which the token expires (RFC 3339). Needs `rotation.policy: Manual`. Default: none. Example:
+    /// `2027-01-31T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Moment>,
-    /// No end, where the Identity's `limits.neverExpiringTokens` allows it.
+    /// The token never expires. The Identity's `limits.neverExpiringTokens` must allow it. Default: `false`.
     #[serde(default)]
     pub never_expires: bool,
-    /// The Secret to write, with the keys `token` and `issuer`.
+    /// Secret that the operator writes, with the keys `token` and `issuer`.
     #[serde(default, skip_serializing_if = "is_default")]
     pub secret: TokenSecret,
-    /// When it is replaced.
+    /// When the token is replaced, and how long the previous one stays accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
-    /// Kills every token of it, at once and for good.
+    /// Revokes every token of this object, at once and for good: `true` cannot be unset. Default: `false`.
     #[serde(default)]
     pub revoked: bool,
 }
 
-/// What the operator did for a ServiceAccessToken. Never a token.
+/// What the operator observed of a ServiceAccessToken. It never holds a token.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceAccessTokenStatus {
-    /// The generation of the spec that this status tells of.
+    /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The `client_id` of its client.
+    /// The `client_id` of the token's client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// The issuer that knows it.
+    /// Issuer that accepts the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// The Secret that holds it.
+    /// Name of the Secret with the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
-    /// The same, as servicebinding.io names it.
+    /// The same Secret, in the form of servicebinding.io.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
-    /// The public id of the newest token: what logs and introspection (`jti`) say.
+    /// Public id of the newest token, as in logs and in the `jti` of introspection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_id: Option<String>,
-    /// Counts the tokens made for it; never goes back.
+    /// Number of the newest token. Each new one gets a higher number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
-    /// When the newest was made.
+    /// Time at which the newest token was issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<Moment>,
-    /// When it ends.
+    /// Time at which the newest token expires. Absent if it does not expire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Moment>,
-    /// When it will be renewed.
+    /// Time at which the operator renews the token. Absent if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renews_at: Option<Moment>,
-    /// The last day of which a use of the newest is known. Absent: no use of it is.
+    /// Last day (UTC) on which the newest token is known to have been used. Absent if no use is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<Day>,
-    /// Who created this object, as the installation's admission policy stamped it; `unverified` where there is none.
+    /// User that created this object, as the installation's admission policy recorded it; `unverified` without such a
+    /// policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub created_by: Option<String>,
     /// The last rotation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rotation: Option<LastRotation>,
-    /// The nonce of the last rotation that was asked for and done.
+    /// The value that requested the last rotation on request, once it is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation_nonce: Option<String>,
-    /// The token before, while it is still accepted.
+    /// The previous token, while it is still accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousToken>,
-    /// See the list of conditions in the documentation.
+    /// Conditions, such as `Ready`. The documentation lists every type and reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

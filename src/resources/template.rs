@@ -1,6 +1,6 @@
-//! The template of a Secret: what stands in it beside the operator's own keys.
+//! The template of a Secret: what the Secret contains besides the operator's own keys.
 //!
-//! The words of each rule are constants, since admission without an API server says the same.
+//! The message of each rule is a constant, since our own admission gives the same message.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use schemars::{JsonSchema as _, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// The keys of labels and annotations that every template may set. They inform people; the one that a controller
-/// acts on has Reloader restart the pods that use the Secret.
+/// Label and annotation keys that every template may set. They inform people. Only one has an effect: with it
+/// Reloader restarts the pods that use the Secret.
 pub const DEFAULT_METADATA: [&str; 6] = [
     "app",
     "app.kubernetes.io/component",
@@ -19,32 +19,29 @@ pub const DEFAULT_METADATA: [&str; 6] = [
     "reloader.stakater.com/match",
     "team",
 ];
-/// The domains of Kubernetes and of Symbolon, with all below them: no template sets a key in them, and no Identity
-/// can allow it.
+/// The domains of Kubernetes and of Symbolon. No template may set a key in them or below them, and no Identity can
+/// allow it.
 pub const RESERVED_DOMAINS: [&str; 4] = ["k8s.io", "kubernetes.io", "symbolon.dev", "x-k8s.io"];
-/// The keys in those domains that templates may set all the same.
+/// Keys in those domains that templates may set nevertheless.
 pub const FREE_NAMES: [&str; 2] = ["app.kubernetes.io/component", "app.kubernetes.io/part-of"];
 
-/// What the rule on names of labels says.
-pub const LABEL_NAMES: &str = "a label's name is at most 63 letters, digits, '-', '_' and '.', after a domain in lower case and '/' where it has one";
-/// What the rule on names of annotations says.
-pub const ANNOTATION_NAMES: &str = "an annotation's name is at most 63 letters, digits, '-', '_' and '.', after a domain in lower case and '/' where it has one";
-/// What the rule on labels in reserved domains says.
-pub const RESERVED_LABELS: &str = "labels of k8s.io, kubernetes.io, symbolon.dev and x-k8s.io are not for templates, except app.kubernetes.io/component and app.kubernetes.io/part-of: use other labels";
-/// What the rule on annotations in reserved domains says.
-pub const RESERVED_ANNOTATIONS: &str = "annotations of k8s.io, kubernetes.io, symbolon.dev and x-k8s.io are not for templates, except app.kubernetes.io/component and app.kubernetes.io/part-of: use other annotations";
-/// What the rule on keys of data says.
-pub const DATA_KEYS: &str =
-    "a key of data is at most 251 letters, digits, '-', '_' and '.', and does not begin with '..'";
-/// What the rule on the operator's own keys says, for a ServiceAccessToken.
-pub const OWN_TOKEN_KEYS: &str =
-    "token, issuer and the key that secret.key names are written anyway: choose other keys";
+/// Message of the rule on label keys.
+pub const LABEL_NAMES: &str = "a label key must have at most 63 letters, digits, '-', '_' and '.', with an optional lower-case domain and '/' before them";
+/// Message of the rule on annotation keys.
+pub const ANNOTATION_NAMES: &str = "an annotation key must have at most 63 letters, digits, '-', '_' and '.', with an optional lower-case domain and '/' before them";
+/// Message of the rule on labels in reserved domains.
+pub const RESERVED_LABELS: &str = "templates must not set labels of k8s.io, kubernetes.io, symbolon.dev and x-k8s.io, except app.kubernetes.io/component and app.kubernetes.io/part-of: use other labels";
+/// Message of the rule on annotations in reserved domains.
+pub const RESERVED_ANNOTATIONS: &str = "templates must not set annotations of k8s.io, kubernetes.io, symbolon.dev and x-k8s.io, except app.kubernetes.io/component and app.kubernetes.io/part-of: use other annotations";
+/// Message of the rule on data keys.
+pub const DATA_KEYS: &str = "a key of data must have at most 251 letters, digits, '-', '_' and '.', and must not begin with '..'";
+/// Message of the rule on the operator's own data keys, for a ServiceAccessToken.
+pub const OWN_TOKEN_KEYS: &str = "the operator writes the keys token, issuer and the one in secret.key itself: choose other keys";
 /// The same for an OAuthClient.
-pub const OWN_CLIENT_KEYS: &str =
-    "client-id, client-secret, issuer and token-url are written anyway: choose other keys";
+pub const OWN_CLIENT_KEYS: &str = "the operator writes the keys client-id, client-secret, issuer and token-url itself: choose other keys";
 
-/// What the operator writes into a Secret beside its own keys. It takes away again what is no longer named
-/// here, and leaves alone what others put there.
+/// What the operator writes into a Secret besides its own keys. It removes what the template no longer names, and
+/// leaves alone what others wrote.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[x_kube(validation = Rule::new(names("labels")).message(LABEL_NAMES).field_path(".labels"))]
 #[x_kube(validation = Rule::new(free("labels")).message(RESERVED_LABELS).field_path(".labels"))]
@@ -52,7 +49,8 @@ pub const OWN_CLIENT_KEYS: &str =
 #[x_kube(validation = Rule::new(free("annotations")).message(RESERVED_ANNOTATIONS).field_path(".annotations"))]
 #[x_kube(validation = Rule::new("!has(self.data) || self.data.all(key, key.matches('^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]{0,250}$'))").message(DATA_KEYS).field_path(".data"))]
 pub struct Template {
-    /// `Opaque`, or `servicebinding.io/<type>`. A change makes the Secret anew, with another token in it.
+    /// Type of the Secret: `Opaque`, or `servicebinding.io/<type>`. A change recreates the Secret with another token.
+    /// Default: `Opaque`.
     #[serde(rename = "type", default = "opaque")]
     #[schemars(
         length(min = 1, max = 80),
@@ -61,34 +59,35 @@ pub struct Template {
         )
     )]
     pub secret_type: String,
-    /// Labels of the Secret. The Identity decides which: `app`, `app.kubernetes.io/component`,
-    /// `app.kubernetes.io/part-of`, `env`, `reloader.stakater.com/match`, `team`, and what its
-    /// `limits.secretMetadata.labels` adds. Others are not written.
+    /// Labels of the Secret. Allowed keys: `app`, `app.kubernetes.io/component`, `app.kubernetes.io/part-of`, `env`,
+    /// `reloader.stakater.com/match`, `team`, and those in the Identity's `limits.secretMetadata.labels`. The
+    /// operator leaves out other keys. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "labels")]
     pub labels: BTreeMap<String, String>,
-    /// Annotations of the Secret: the same keys, and what the Identity's `limits.secretMetadata.annotations` adds.
+    /// Annotations of the Secret. Allowed keys: the same as for labels, and those in the Identity's
+    /// `limits.secretMetadata.annotations`. The operator leaves out other keys. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "annotations")]
     pub annotations: BTreeMap<String, String>,
-    /// Further keys of the Secret's data. Their texts may have the placeholders `$(issuer)`, `$(token-url)`,
-    /// `$(client-id)` and, for a ServiceAccessToken, `$(token)`, for an OAuthClient `$(client-secret)`;
-    /// `$(token|base64)` is the same in base64; `$$(` stands for `$(`.
+    /// More keys of the Secret's data. Values may contain the placeholders `$(issuer)`, `$(token-url)`,
+    /// `$(client-id)`, and `$(token)` for a ServiceAccessToken or `$(client-secret)` for an OAuthClient.
+    /// `$(token|base64)` is the same in base64; `$$(` stands for a literal `$(`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "data")]
     pub data: BTreeMap<String, String>,
 }
 
-/// What an item of [`SecretMetadata`] matches.
+/// Pattern of an item of [`SecretMetadata`].
 pub const METADATA_KEY: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/\*|([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)$";
 
-/// Labels and annotations that templates of Secrets may set, beside those that every template may set (`app`,
+/// Label and annotation keys that templates of Secrets may set, besides those that every template may set (`app`,
 /// `app.kubernetes.io/component`, `app.kubernetes.io/part-of`, `env`, `reloader.stakater.com/match`, `team`).
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[x_kube(validation = Rule::new(free("labels")).message(RESERVED_LABELS).field_path(".labels"))]
 #[x_kube(validation = Rule::new(free("annotations")).message(RESERVED_ANNOTATIONS).field_path(".annotations"))]
 pub struct SecretMetadata {
-    /// Keys of labels: a key such as `example.com/team`, or `example.com/*` for every key of that domain.
+    /// Label keys: a key such as `example.com/team`, or `example.com/*` for every key of that domain. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),
@@ -99,7 +98,7 @@ pub struct SecretMetadata {
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub labels: Vec<String>,
-    /// Keys of annotations, in the same form.
+    /// Annotation keys, in the same form as `labels`. Default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),
@@ -113,7 +112,7 @@ pub struct SecretMetadata {
 }
 
 impl Template {
-    /// The type of a Secret whose template names none.
+    /// Type of a Secret whose template sets none.
     pub const OPAQUE: &'static str = "Opaque";
 }
 
@@ -121,15 +120,15 @@ fn opaque() -> String {
     Template::OPAQUE.to_owned()
 }
 
-/// A qualified name, as keys of labels and annotations are.
+/// Pattern of a qualified name, the form of label and annotation keys.
 pub const QUALIFIED_NAME: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
 
-/// The rule that each name of a map is a qualified name.
+/// Returns the rule that each key of a map is a qualified name.
 pub(super) fn names(field: &str) -> String {
     format!("!has(self.{field}) || self.{field}.all(key, key.matches('{QUALIFIED_NAME}'))")
 }
 
-/// The rule that no key of a map or list is in a reserved domain.
+/// Returns the rule that no key of a map or list is in a reserved domain.
 fn free(field: &str) -> String {
     let domains = RESERVED_DOMAINS.join("|").replace('.', "[.]");
     let free = FREE_NAMES.join("', '");
@@ -161,8 +160,8 @@ fn texts(values: Value) -> Schema {
     json_schema!({ "type": "object", "maxProperties": 16, "additionalProperties": values })
 }
 
-/// The texts that may stand in the data of a ServiceAccessToken's template. A single dollar before a bracket
-/// begins a placeholder; one of a run of dollars does not.
+/// Pattern of the values in the data of a ServiceAccessToken's template. A single dollar before a bracket begins a
+/// placeholder; one of several dollars does not.
 pub const TOKEN_TEXT: &str =
     r"^([^$]|\$+[^$(]|\$\$+\(|\$\((token|client-id|issuer|token-url)(\|base64)?\))*\$*$";
 /// The same for an OAuthClient.
@@ -177,7 +176,7 @@ pub(super) fn client_template(generator: &mut SchemaGenerator) -> Schema {
     template(generator, CLIENT_TEXT)
 }
 
-/// A template whose data holds texts of one pattern.
+/// Returns the schema of a template whose data values match one pattern.
 fn template(generator: &mut SchemaGenerator, pattern: &str) -> Schema {
     let mut schema = Template::json_schema(generator);
     if let Some(values) = schema.pointer_mut("/properties/data/additionalProperties") {

@@ -506,11 +506,11 @@ mod tests {
             ),
             (
                 scope("a", "two") + &scope("B", "one"),
-                "a.yaml:9:18: `B` is no name",
+                "a.yaml:9:18: `B` is not a valid name",
             ),
             (
                 scope("a", "[]"),
-                "a.yaml:5:18: description is a string, not a list",
+                "a.yaml:5:18: description must be a string, not a list",
             ),
             (
                 scope("a", "two").replace("value: v", "value: w"),

@@ -1,4 +1,4 @@
-//! `symbolon check` and `symbolon explain` as people run it: the built binary, what it prints, its exit status.
+//! `symbolon check` and `symbolon explain` as users run them: the built binary, its output and its exit status.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/check");
 
-/// Runs it in this folder.
+/// Runs `symbolon check` in this folder.
 fn check(arguments: &[&str], input: &str) -> Output {
     run("check", arguments, input)
 }
@@ -32,7 +32,7 @@ fn run(command: &str, arguments: &[&str], input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It may be done before it has read.
+    // The process may exit before it has read its input.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
 }
@@ -72,7 +72,7 @@ fn every_fault_is_told_as_sarif() {
     assert_eq!(status(&output), 1);
 }
 
-/// What SARIF 2.1.0 requires of the parts that we write.
+/// Checks what SARIF 2.1.0 requires of the parts that we write.
 #[test]
 fn the_sarif_is_sound() {
     let output = check(&[&FAULTY[..], &["--format", "sarif"]].concat(), "");
@@ -101,7 +101,7 @@ fn the_sarif_is_sound() {
 }
 
 #[test]
-fn what_is_good_is_counted() {
+fn valid_objects_are_counted() {
     let output = check(&["platform"], "");
     assert_eq!(
         (text(&output), status(&output)),
@@ -148,7 +148,7 @@ fn objects_of_other_kinds_pass() {
     );
 }
 
-/// Manifests that are rendered on the way may hold what no repository does, and the output is a build's log.
+/// Rendered manifests may hold values that no repository holds, and the output goes into build logs.
 #[test]
 fn no_line_of_a_secret_is_shown() {
     const VALUE: &str = "Zt5mW0qC8xK2vN7rJ4bL";
@@ -171,7 +171,7 @@ fn no_line_of_a_secret_is_shown() {
             assert!(!text(&output).contains(VALUE), "{}", text(&output));
             assert!(
                 text(&output).contains("stdin"),
-                "the place is told: {}",
+                "the output names the place: {}",
                 text(&output)
             );
         }
@@ -221,7 +221,7 @@ fn identities_are_accepted_where_the_installation_says() {
 }
 
 #[test]
-fn marks_that_reorder_a_line_are_written_out() {
+fn characters_that_reorder_a_line_are_escaped() {
     let manifest = "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a}\nspec: {value: \"ab\u{202e}c\"}\n";
     let output = check(&["-"], manifest);
     assert!(text(&output).contains("\\u{202e}"));
@@ -229,7 +229,7 @@ fn marks_that_reorder_a_line_are_written_out() {
 }
 
 #[test]
-fn wrong_questions_are_told_apart_from_wrong_manifests() {
+fn usage_errors_differ_from_wrong_manifests() {
     for (arguments, words) in [
         (&["missing.yaml"][..], "cannot read missing.yaml"),
         (
@@ -296,7 +296,7 @@ fn each_rule_is_explained() {
 }
 
 #[test]
-fn every_explanation_of_a_template_tells_what_it_may_set_and_what_is_left_out() {
+fn an_explanation_of_a_template_says_what_it_may_set_and_what_is_left_out() {
     let question = [
         "token",
         "shop/obeyed",
@@ -353,9 +353,9 @@ fn the_lists_of_the_installation_are_judged_where_they_are_given() {
     assert_eq!(status(&output), 2);
 }
 
-/// A token as `kubectl get -o yaml` prints it.
+/// The token is as `kubectl get -o yaml` prints it.
 #[test]
-fn what_a_cluster_said_of_a_token_is_told_too() {
+fn the_status_of_a_token_is_explained_too() {
     let token = "
 apiVersion: symbolon.dev/v1alpha1
 kind: ServiceAccessToken

@@ -1,4 +1,4 @@
-//! What reaches a terminal, a closed pipe and a full disk, of every command that prints and ends.
+//! What every command that prints and exits writes to a terminal, a closed pipe and a full disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
@@ -8,24 +8,24 @@ use serde_json::Value;
 
 use super::{run, status, text};
 
-/// Clears the screen, sets the title, turns the text round, hides, ends the line.
+/// Clears the screen, sets the title, reverses text, hides characters and ends the line.
 const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{7f}\r\u{202e}\u{2066}\u{200b}\u{200f}\u{61c}\u{2028}\u{e0041}\u{1d173}\u{1bca0}y";
 
-/// The characters that no terminal may get, but the ends of our own lines.
+/// Returns whether a terminal must never get this character. Our own line ends are allowed.
 fn is_obeyed(character: char) -> bool {
     matches!(character, '\0'..='\u{8}' | '\u{b}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}'
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
         | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// What was printed on both streams.
+/// Returns what was printed to both streams.
 fn told(output: &Output) -> String {
     [&output.stdout, &output.stderr]
         .map(|bytes| String::from_utf8(bytes.clone()).unwrap())
         .concat()
 }
 
-/// As YAML between double quotes, where all but ASCII is an escape.
+/// Quotes a text for YAML; everything except ASCII becomes an escape.
 fn quoted(text: &str) -> String {
     let escaped = |c: char| match c {
         ' '..='~' if !"\"\\".contains(c) => c.to_string(),
@@ -34,7 +34,7 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.chars().map(escaped).collect::<String>())
 }
 
-/// Manifests with hostile text in names, values, keys and comments, in files with hostile names.
+/// Creates manifests with hostile text in names, values, keys and comments, in files with hostile names.
 fn hostile_folder() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     let name = |kind: &str| format!("{kind}-{HOSTILE}.yaml");
@@ -109,7 +109,7 @@ fn hostile_folder() -> tempfile::TempDir {
 }
 
 #[test]
-fn no_name_value_file_name_or_excerpt_gives_a_terminal_anything_to_obey() {
+fn no_name_value_file_name_or_excerpt_controls_a_terminal() {
     let root = hostile_folder();
     let folder = root.path().to_str().unwrap();
     let missing = format!("{folder}/{HOSTILE}");
@@ -190,9 +190,9 @@ fn no_name_value_file_name_or_excerpt_gives_a_terminal_anything_to_obey() {
     }
 }
 
-/// A runner of CI obeys lines that begin with `::`, and a reader takes each line for ours.
+/// CI runners execute lines that begin with `::`, and readers take every line for our own.
 #[test]
-fn no_name_in_an_argument_makes_a_line_of_its_own() {
+fn no_name_in_an_argument_adds_a_line() {
     const NAME: &str = "a\n::error::x";
     let root = tempfile::tempdir().unwrap();
     let at = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
@@ -284,7 +284,7 @@ fn no_name_in_an_argument_makes_a_line_of_its_own() {
 }
 
 #[test]
-fn json_and_sarif_with_hostile_names_are_json_with_the_very_names() {
+fn json_and_sarif_with_hostile_names_are_valid_and_keep_the_names() {
     let root = hostile_folder();
     let folder = root.path().to_str().unwrap();
     let output = run("check", &[folder, "-o", "json"], "");
@@ -305,7 +305,7 @@ fn json_and_sarif_with_hostile_names_are_json_with_the_very_names() {
     assert!(!log["runs"][0]["results"].as_array().unwrap().is_empty());
 }
 
-/// Each command line that prints and ends, and its exit status where it can print.
+/// Returns each command line that prints and exits, with its exit status if it can print.
 fn that_print() -> Vec<(Vec<&'static str>, i32)> {
     let mut all: Vec<(Vec<&str>, i32)> = vec![
         (vec!["--help"], 0),
@@ -362,7 +362,7 @@ fn with_streams(arguments: &[&str], stdout: Stdio, stderr: Stdio) -> Output {
         .unwrap()
 }
 
-/// A pipe whose reader has closed it.
+/// Returns a pipe whose reader has closed it.
 fn closed() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -378,7 +378,7 @@ fn full() -> Stdio {
 }
 
 #[test]
-fn a_reader_that_has_read_enough_ends_nothing_with_a_word_or_another_status() {
+fn a_closed_pipe_causes_no_message_and_no_other_exit_status() {
     for (arguments, expected) in that_print() {
         let output = with_streams(&arguments, closed(), Stdio::piped());
         let told = String::from_utf8(output.stderr).unwrap();
@@ -387,7 +387,7 @@ fn a_reader_that_has_read_enough_ends_nothing_with_a_word_or_another_status() {
             (Some(expected), ""),
             "{arguments:?}"
         );
-        // Nor where the errors cannot be told either.
+        // The same if errors cannot be printed either.
         let output = with_streams(&arguments, closed(), closed());
         assert_eq!(output.status.code(), Some(expected), "{arguments:?}");
     }
@@ -408,7 +408,7 @@ fn a_full_disk_is_an_error_of_its_own() {
 }
 
 #[test]
-fn errors_that_cannot_be_told_are_errors_all_the_same() {
+fn errors_that_cannot_be_printed_still_set_the_exit_status() {
     for arguments in [
         &["check", "missing"][..],
         &["check"],
@@ -423,7 +423,7 @@ fn errors_that_cannot_be_told_are_errors_all_the_same() {
 }
 
 #[test]
-fn a_line_of_any_width_is_no_panic() {
+fn a_line_of_any_width_causes_no_panic() {
     let scope = "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a}\nspec: ";
     for wide in [
         format!("{scope}{{{}valeu: b}}\n", " ".repeat(70_000)),
@@ -448,9 +448,9 @@ fn a_line_of_any_width_is_no_panic() {
     }
 }
 
-/// Whatever is in a file, what is said of it is not very much longer.
+/// The output is never much longer than the input, whatever the input contains.
 #[test]
-fn words_are_in_proportion_to_what_is_judged() {
+fn the_output_is_in_proportion_to_the_input() {
     let name = "n".repeat(30_000);
     let lists = |key: &str| format!("{key}: [{}]", "b, ".repeat(30_000));
     for (what, input) in [
@@ -507,9 +507,9 @@ fn words_are_in_proportion_to_what_is_judged() {
     }
 }
 
-/// Each of many short files has a path of its own, which each of its problems repeats.
+/// Each of many short files has a long path, and each of its problems repeats the path.
 #[test]
-fn words_are_in_proportion_to_many_short_files_too() {
+fn the_output_for_many_short_files_is_in_proportion_too() {
     let root = tempfile::tempdir().unwrap();
     let mut folder = root.path().to_owned();
     for _ in 0..10 {
@@ -551,7 +551,7 @@ fn words_are_in_proportion_to_many_short_files_too() {
 }
 
 #[test]
-fn what_is_not_a_file_is_not_waited_for_and_a_pipe_of_the_shell_is_read() {
+fn other_file_types_are_refused_at_once_and_a_pipe_of_the_shell_is_read() {
     let root = tempfile::tempdir().unwrap();
     let fifo = root.path().join("fifo.yaml");
     assert!(
@@ -586,7 +586,8 @@ fn what_is_not_a_file_is_not_waited_for_and_a_pipe_of_the_shell_is_read() {
     }
 }
 
-/// The report shows lines of what is read: in a directory a stranger chooses where links lead, and a path is the user's.
+/// The report quotes lines of the files. In a directory others choose where links lead; a path argument is the user's
+/// own choice.
 #[test]
 fn links_out_of_a_directory_are_left_out_and_a_path_that_is_named_is_read() {
     let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -298,12 +298,12 @@ fn field_is(field: &str, at: &str) -> bool {
 /// What our own admission refuses though the API server cannot, and why. Part of the message.
 const ONLY_OURS: [(&str, &str); 4] = [
     (
-        "data has at most",
+        "data must have at most",
         "CEL cannot tell a placeholder from one that is escaped",
     ),
     ("KiB together", "CEL counts characters, and memory is bytes"),
     (
-        "the default value would be longer",
+        "the default scope value would be longer",
         "CEL does not see the namespace",
     ),
     (

@@ -1,4 +1,4 @@
-//! Our generated schemas in a compact form that is quick to walk.
+//! Compiles our generated schemas into a compact form that is fast to walk.
 
 use std::collections::HashMap;
 
@@ -12,16 +12,16 @@ use crate::resources::{Kind, crd};
 /// What one place of an object may hold.
 pub(super) struct Node {
     pub(super) shape: Shape,
-    /// The first sentence of its description.
+    /// First sentence of the description.
     pub(super) about: Box<str>,
 }
 
 pub(super) enum Shape {
-    /// Not ours to judge.
+    /// Anything: another program checks it.
     Any,
     Boolean,
     Number(NumberRules),
-    /// `x-kubernetes-int-or-string`: a whole number, or a text.
+    /// `x-kubernetes-int-or-string`: an integer or a string.
     WholeOrText(TextRules),
     Text(TextRules),
     Object(ObjectRules),
@@ -41,13 +41,13 @@ pub(super) struct TextRules {
     pub(super) pattern: Option<Pattern>,
     /// `format: date-time`.
     pub(super) moment: bool,
-    /// Empty: any.
+    /// The allowed values; empty for any.
     pub(super) allowed: Vec<Box<str>>,
 }
 
 pub(super) struct Pattern {
     pub(super) source: Box<str>,
-    /// `None`, a pattern that cannot be read, refuses everything; a test says that there is none.
+    /// `None` for a pattern that does not compile: it refuses everything. A test checks that all compile.
     regex: Option<Regex>,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct ObjectRules {
     pub(super) required: Vec<Box<str>>,
     /// `maxProperties`.
     pub(super) most: usize,
-    /// What fields of any other name hold; `None`: there are no others.
+    /// What other fields may hold; `None` if there may be no others.
     pub(super) others: Option<Box<Node>>,
 }
 
@@ -100,7 +100,7 @@ pub(super) enum Unique {
     Keys(Vec<Box<str>>),
 }
 
-/// The schema of a kind's `spec`.
+/// Returns the schema of a kind's `spec`.
 pub(super) fn spec_of(kind: Kind) -> Node {
     let definition = crd(kind);
     let spec = definition
@@ -118,7 +118,7 @@ pub(super) fn spec_of(kind: Kind) -> Node {
     Compiler::default().node(&spec)
 }
 
-/// Equal patterns share one compiled form.
+/// Compiles schemas. Equal patterns share one compiled form.
 #[derive(Default)]
 struct Compiler {
     patterns: HashMap<String, Option<Regex>>,

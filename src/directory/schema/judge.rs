@@ -1,4 +1,4 @@
-//! The walk of one object beside its schema.
+//! Walks an object along its schema.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use super::compile::{ListRules, Node, NumberRules, ObjectRules, Shape, TextRules
 use super::words;
 use crate::resources::MOMENT_WORDS;
 
-/// No object needs more problems than this to be told that it is wrong.
+/// Problems that are collected at most; more would not help.
 const MOST_PROBLEMS: usize = 100;
 
-/// A place in the object, made on the stack and written out only for a problem.
+/// A place in the object. It is built on the stack and formatted only for a problem.
 pub(super) struct At<'a> {
     parent: Option<&'a At<'a>>,
     step: Step<'a>,
@@ -46,7 +46,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// As a JSON Pointer, RFC 6901.
+    /// Returns the place as a JSON Pointer, RFC 6901.
     pub(super) fn pointer(&self) -> String {
         let mut pointer = self.parent.map(At::pointer).unwrap_or_default();
         match self.step {
@@ -63,7 +63,8 @@ impl<'a> At<'a> {
         pointer
     }
 
-    /// The nearest name of a field, for a message: where any name is allowed, the user chose it.
+    /// Returns the name of the innermost field, for a message. It is shortened and escaped, since users choose the
+    /// names in maps.
     fn name(&self) -> String {
         shown(self.written_name())
     }
@@ -133,10 +134,7 @@ impl<'s> Judge<'s> {
             } else {
                 String::new()
             };
-            self.invalid(
-                at,
-                format!("{number} is not a whole number of 64 bits{rounded}"),
-            );
+            self.invalid(at, format!("{number} is not a 64-bit integer{rounded}"));
         } else if rules.minimum.is_some_and(|minimum| value < minimum)
             || rules.maximum.is_some_and(|maximum| value > maximum)
         {
@@ -145,7 +143,7 @@ impl<'s> Judge<'s> {
                 (Some(minimum), None) => format!("at least {minimum}"),
                 (_, maximum) => format!("at most {}", maximum.unwrap_or_default()),
             };
-            self.invalid(at, format!("{} is {bounds}, not {number}", at.name()));
+            self.invalid(at, format!("{} must be {bounds}, not {number}", at.name()));
         }
     }
 
@@ -156,12 +154,16 @@ impl<'s> Judge<'s> {
             }
             return;
         }
-        // Bytes bound characters from above: most texts need no count.
+        // The length in bytes bounds that in characters from above, so that most texts need no count.
         let long = text.len() > rules.longest && text.chars().count() > rules.longest;
         if long {
             self.invalid(
                 at,
-                format!("{} is longer than {} characters", at.name(), rules.longest),
+                format!(
+                    "{} must have at most {} characters",
+                    at.name(),
+                    rules.longest
+                ),
             );
         } else if text.len() < rules.shortest
             || rules.shortest > 1 && text.chars().count() < rules.shortest
@@ -169,7 +171,7 @@ impl<'s> Judge<'s> {
             let least = if rules.shortest == 1 {
                 "must not be empty".to_owned()
             } else {
-                format!("has at least {} characters", rules.shortest)
+                format!("must have at least {} characters", rules.shortest)
             };
             self.invalid(at, format!("{} {least}", at.name()));
         } else if let Some(pattern) = rules
@@ -191,7 +193,7 @@ impl<'s> Judge<'s> {
             let (name, count, most) = (at.name(), fields.len(), rules.most);
             self.invalid(
                 at,
-                format!("{name} has {count} fields, at most {most} are allowed"),
+                format!("{name} must have at most {most} fields, not {count}"),
             );
             return;
         }
@@ -222,13 +224,13 @@ impl<'s> Judge<'s> {
         let free = rules.names().filter(|known| !fields.contains_key(*known));
         let hint = match (nearest(name, free), self.home_of(name)) {
             (Some(known), _) => format!("did you mean `{known}`?"),
-            (None, Some(home)) => format!("its place is `{home}`"),
-            (None, None) => "take it out, or use a release of Symbolon that knows it".to_owned(),
+            (None, Some(home)) => format!("it belongs at `{home}`"),
+            (None, None) => "remove it, or use a release of Symbolon that knows it".to_owned(),
         };
         self.unsupported(at, format!("unknown field `{}`: {hint}", shown(name)));
     }
 
-    /// Where in the kind a field of this name is, if at one place only.
+    /// Returns the path of the field of this name in the kind, if there is exactly one.
     pub(super) fn home_of(&self, name: &str) -> Option<String> {
         let mut homes = Vec::new();
         find(self.spec, name, "spec", &mut homes);
@@ -240,7 +242,7 @@ impl<'s> Judge<'s> {
             self.invalid(
                 at,
                 format!(
-                    "{} has {} items, at most {} are allowed",
+                    "{0} must have at most {2} items, not {1}",
                     at.name(),
                     items.len(),
                     rules.most
@@ -252,7 +254,7 @@ impl<'s> Judge<'s> {
             self.invalid(
                 at,
                 format!(
-                    "{} needs at least {} item{}",
+                    "{} must have at least {} item{}",
                     at.name(),
                     rules.fewest,
                     if rules.fewest == 1 { "" } else { "s" }
@@ -290,7 +292,7 @@ impl<'s> Judge<'s> {
                 continue;
             };
             let message = format!(
-                "{} is in {} twice: take one out",
+                "{} occurs twice in {}: remove one",
                 shown(&identity),
                 at.name()
             );
@@ -333,42 +335,45 @@ fn unknown_choice(rules: &TextRules, text: &str, name: &str) -> String {
 fn wrong_type(shape: &Shape, value: &Value, name: &str) -> String {
     let written = shown(&value.to_string());
     match (shape, value) {
-        (_, Value::Null) => format!("{name} has no value: write one, or leave the field out"),
+        (_, Value::Null) => format!("{name} has no value: write one, or remove the field"),
         (Shape::Text(rules), Value::Array(_)) if rules.moment => MOMENT_WORDS.to_owned(),
         (Shape::Text(rules), Value::Number(number)) if is_duration(rules) => {
             let better = words::duration_instead(&number.to_string())
                 .map(|better| format!(", such as {better}"));
             format!(
-                "{name} is a length of time: write the number with its unit{}",
+                "{name} must be a duration: write the number with its unit{}",
                 better.unwrap_or_default()
             )
         }
         (Shape::WholeOrText(_), Value::Number(_)) => {
-            format!("{name} is a whole number or a string: put {written} in quotes")
+            format!("{name} must be an integer or a string: put {written} in quotes")
         }
         (Shape::WholeOrText(_), other) => {
             format!(
-                "{name} is a whole number or a string, not {}",
+                "{name} must be an integer or a string, not {}",
                 type_of(other)
             )
         }
         (Shape::Text(_), Value::Number(_) | Value::Bool(_)) => {
-            format!("{name} is a string: put {written} in quotes")
+            format!("{name} must be a string: put {written} in quotes")
         }
-        (Shape::Text(_), other) => format!("{name} is a string, not {}", type_of(other)),
+        (Shape::Text(_), other) => format!("{name} must be a string, not {}", type_of(other)),
         (Shape::Boolean, Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
-            format!("{name} is true or false: write {text} without quotes")
+            format!("{name} must be true or false: write {text} without quotes")
         }
-        (Shape::Boolean, other) => format!("{name} is true or false, not {}", type_of(other)),
+        (Shape::Boolean, other) => format!("{name} must be true or false, not {}", type_of(other)),
         (Shape::Number(_), Value::String(text)) if text.parse::<i64>().is_ok() => {
-            format!("{name} is a number: write {} without quotes", shown(text))
+            format!(
+                "{name} must be a number: write {} without quotes",
+                shown(text)
+            )
         }
-        (Shape::Number(_), other) => format!("{name} is a number, not {}", type_of(other)),
+        (Shape::Number(_), other) => format!("{name} must be a number, not {}", type_of(other)),
         (Shape::List(_), Value::Array(_)) | (Shape::Any, _) => String::new(),
         (Shape::List(_), Value::Object(_)) => {
-            format!("{name} is a list: begin each item with '- '")
+            format!("{name} must be a list: begin each item with '- '")
         }
-        (Shape::List(_), _) => format!("{name} is a list: write [{written}]"),
+        (Shape::List(_), _) => format!("{name} must be a list: write [{written}]"),
         (Shape::Object(rules), other) => {
             let names: Vec<&str> = rules.names().collect();
             let names = if names.is_empty() {
@@ -376,7 +381,7 @@ fn wrong_type(shape: &Shape, value: &Value, name: &str) -> String {
             } else {
                 format!(" with the fields {}", names.join(", "))
             };
-            format!("{name} is an object{names}, not {}", type_of(other))
+            format!("{name} must be an object{names}, not {}", type_of(other))
         }
     }
 }

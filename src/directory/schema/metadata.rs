@@ -1,4 +1,4 @@
-//! The parts of `metadata` that people write: names, labels, annotations.
+//! Checks the fields of `metadata` that people write: names, labels, annotations.
 //!
 //! <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>
 
@@ -26,14 +26,17 @@ const FIELDS: [&str; 15] = [
     "selfLink",
     "uid",
 ];
-/// Bytes of all annotations together, as the API server has it.
+/// Largest size of all annotations together in bytes, as in the API server.
 const ANNOTATIONS_LIMIT: usize = 256 * 1024;
 
 pub(super) fn judge(judge: &mut Judge<'_>, object: &Map<String, Value>, root: &At<'_>) {
     let at = root.key("metadata");
     match object.get("metadata") {
         Some(Value::Object(metadata)) => fields(judge, metadata, &at),
-        Some(_) => judge.invalid(&at, "metadata is an object: write name and namespace in it"),
+        Some(_) => judge.invalid(
+            &at,
+            "metadata must be an object: write the object's name and namespace in it",
+        ),
         None => judge.invalid(
             &at,
             "metadata is missing: write the object's name and namespace in it",
@@ -48,13 +51,13 @@ fn fields(judge: &mut Judge<'_>, metadata: &Map<String, Value>, at: &At<'_>) {
             ("name", Value::String(text)) => name_rule(judge, text, &here),
             ("namespace", Value::String(text)) if is_label(text) => {}
             ("namespace", Value::String(text)) => {
-                judge.invalid(&here, format!("`{}` is no namespace: write at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit", shown(text)));
+                judge.invalid(&here, format!("`{}` is not a valid namespace: write at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit", shown(text)));
             }
             ("name" | "namespace", other) => {
                 judge.invalid(
                     &here,
                     format!(
-                        "{name} is a string: put {} in quotes",
+                        "{name} must be a string: put {} in quotes",
                         shown(&other.to_string())
                     ),
                 );
@@ -65,14 +68,17 @@ fn fields(judge: &mut Judge<'_>, metadata: &Map<String, Value>, at: &At<'_>) {
             }
             ("labels" | "annotations", Value::Null) => {}
             ("labels" | "annotations", _) => {
-                judge.invalid(&here, format!("{name} is an object of strings"));
+                judge.invalid(
+                    &here,
+                    format!("{name} must be an object with string values"),
+                );
             }
             _ => {}
         }
     }
     if !metadata.contains_key("name") {
         let why = if metadata.contains_key("generateName") {
-            ": generateName is not enough, others refer to it by name"
+            ": generateName is not enough, since other objects refer to this one by name"
         } else {
             ""
         };
@@ -80,7 +86,7 @@ fn fields(judge: &mut Judge<'_>, metadata: &Map<String, Value>, at: &At<'_>) {
     }
 }
 
-/// Fields of `metadata` that no API server of today knows, as warnings: one of tomorrow may send more.
+/// Returns a warning for each unknown field of `metadata`. Not an error, since a newer API server may add fields.
 pub(super) fn unknown_fields(object: &Value) -> Vec<Problem> {
     let names = object
         .get("metadata")
@@ -92,7 +98,7 @@ pub(super) fn unknown_fields(object: &Value) -> Vec<Problem> {
         .map(|name| {
             let hint = nearest(name, FIELDS).map(|known| format!(": did you mean `{known}`?"));
             let message = format!(
-                "`{}` is not a field of metadata and is ignored{}",
+                "`{}` is not a field of metadata, so the API server ignores it{}",
                 shown(name),
                 hint.unwrap_or_default()
             );
@@ -107,7 +113,7 @@ pub(super) fn unknown_fields(object: &Value) -> Vec<Problem> {
 
 fn name_rule(judge: &mut Judge<'_>, text: &str, at: &At<'_>) {
     if !is_subdomain(text) {
-        judge.invalid(at, format!("`{}` is no name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit", shown(text)));
+        judge.invalid(at, format!("`{}` is not a valid name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit", shown(text)));
     }
 }
 
@@ -115,12 +121,12 @@ fn labels_rule(judge: &mut Judge<'_>, labels: &Map<String, Value>, at: &At<'_>) 
     for (key, value) in labels {
         let here = at.key(key);
         if !is_qualified(key) {
-            judge.invalid(&here, format!("`{}` is no label key: write a name of at most 63 letters, digits, '-', '_' and '.', with or without a domain and '/' before it", shown(key)));
+            judge.invalid(&here, format!("`{}` is not a valid label key: write at most 63 letters, digits, '-', '_' and '.', with an optional domain and '/' before them", shown(key)));
         }
         match value {
             Value::String(text) if text.is_empty() || is_word(text) => {}
-            Value::String(text) => judge.invalid(&here, format!("`{}` is no label value: write at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit", shown(text))),
-            other => judge.invalid(&here, format!("a label's value is a string: put {} in quotes", shown(&other.to_string()))),
+            Value::String(text) => judge.invalid(&here, format!("`{}` is not a valid label value: write at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit", shown(text))),
+            other => judge.invalid(&here, format!("a label value must be a string: put {} in quotes", shown(&other.to_string()))),
         }
     }
 }
@@ -130,30 +136,30 @@ fn annotations_rule(judge: &mut Judge<'_>, annotations: &Map<String, Value>, at:
     for (key, value) in annotations {
         let here = at.key(key);
         if !is_qualified(&key.to_lowercase()) {
-            judge.invalid(&here, format!("`{}` is no annotation key: write a name of at most 63 letters, digits, '-', '_' and '.', with or without a domain and '/' before it", shown(key)));
+            judge.invalid(&here, format!("`{}` is not a valid annotation key: write at most 63 letters, digits, '-', '_' and '.', with an optional domain and '/' before them", shown(key)));
         }
         match value {
             Value::String(text) => size += key.len() + text.len(),
             other => judge.invalid(
                 &here,
                 format!(
-                    "an annotation's value is a string: put {} in quotes",
+                    "an annotation value must be a string: put {} in quotes",
                     shown(&other.to_string())
                 ),
             ),
         }
     }
     if size > ANNOTATIONS_LIMIT {
-        judge.invalid(at, "the annotations are longer than 256 KiB together");
+        judge.invalid(at, "the annotations must have at most 256 KiB together");
     }
 }
 
-/// A DNS-1123 label.
+/// Returns whether a text is a DNS-1123 label.
 pub(super) fn is_label(text: &str) -> bool {
     text.len() <= 63 && is_label_of_any_length(text)
 }
 
-/// A DNS-1123 subdomain.
+/// Returns whether a text is a DNS-1123 subdomain.
 pub(super) fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label_of_any_length)
 }

@@ -1,9 +1,9 @@
-//! Whether a raw object has the shape that its `CustomResourceDefinition` describes.
+//! Checks that a raw object has the shape that its `CustomResourceDefinition` describes.
 //!
-//! The API server asks the same; this is for objects that it has not seen (`symbolon check`, dev mode),
-//! for those that were stored under an older definition, and for fields and values of a newer release,
-//! which the types would drop in silence: what is not understood is never served. The rules written in
-//! CEL are not here, they are in the rules of each kind. `status` is not judged.
+//! The API server checks the same. This check is for objects that it has not seen (`symbolon check`, dev mode), for
+//! objects that were stored under an older definition, and for fields and values of a newer release, which the types
+//! would drop silently: what this release does not understand is never served. The CEL rules are in the admission of
+//! each kind. `status` is not checked.
 
 mod compile;
 mod judge;
@@ -23,9 +23,9 @@ use super::Problem;
 use super::suggest::{nearest, shown};
 use crate::resources::{API_VERSION, Kind};
 
-/// What is wrong with the shape of an object of a kind; empty if nothing is. Never a warning.
+/// Returns what is wrong with the shape of an object of a kind; errors only.
 ///
-/// `apiVersion` and `kind` are judged where they are present.
+/// `apiVersion` and `kind` are checked where they are present.
 pub fn validate(kind: Kind, object: &Value) -> Vec<Problem> {
     let spec = spec_of(kind);
     let mut judge = Judge::new(spec);
@@ -33,23 +33,23 @@ pub fn validate(kind: Kind, object: &Value) -> Vec<Problem> {
         Value::Object(fields) => judge_root(&mut judge, kind, spec, fields),
         _ => judge.invalid(
             &At::ROOT,
-            format!("this is no {kind}: write an object with apiVersion, kind, metadata and spec"),
+            format!("this is not a manifest of kind {kind}: write an object with apiVersion, kind, metadata and spec"),
         ),
     }
     judge.problems
 }
 
-/// Fields of `metadata` that nobody knows and everybody ignores, as warnings.
+/// Returns a warning for each field of `metadata` that is unknown and therefore ignored.
 pub fn ignored(object: &Value) -> Vec<Problem> {
     metadata::unknown_fields(object)
 }
 
-/// Whether a text is a DNS-1123 label, as namespaces are.
+/// Returns whether a text is a DNS-1123 label, the form of namespace names.
 pub fn is_dns_label(text: &str) -> bool {
     metadata::is_label(text)
 }
 
-/// Whether a text is a DNS-1123 subdomain, as the names of our objects and of Secrets are.
+/// Returns whether a text is a DNS-1123 subdomain, the form of the names of our objects and of Secrets.
 pub fn is_dns_subdomain(text: &str) -> bool {
     metadata::is_subdomain(text)
 }
@@ -69,7 +69,7 @@ fn judge_root(judge: &mut Judge<'_>, kind: Kind, spec: &Node, object: &Map<Strin
                 judge.unsupported(
                     &at,
                     format!(
-                        "apiVersion {} is not known to this release: write {API_VERSION}",
+                        "this release does not know apiVersion {}: write {API_VERSION}",
                         shown(&value.to_string())
                     ),
                 );
@@ -85,8 +85,8 @@ fn judge_root(judge: &mut Judge<'_>, kind: Kind, spec: &Node, object: &Map<Strin
                     .home_of(other)
                     .or_else(|| nearest(other, FIELDS).map(str::to_owned));
                 let hint = home.map_or_else(
-                    || "take it out".to_owned(),
-                    |home| format!("its place is `{home}`"),
+                    || "remove it".to_owned(),
+                    |home| format!("it belongs at `{home}`"),
                 );
                 judge.unsupported(&at, format!("unknown field `{}`: {hint}", shown(other)));
             }
@@ -96,7 +96,7 @@ fn judge_root(judge: &mut Judge<'_>, kind: Kind, spec: &Node, object: &Map<Strin
     if !object.contains_key("spec") {
         judge.invalid(
             &root.key("spec"),
-            format!("spec is missing: write what the {kind} should be"),
+            format!("spec is missing: write the desired state of the {kind} in it"),
         );
     }
 }

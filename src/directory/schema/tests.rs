@@ -37,7 +37,7 @@ fn object(kind: &str, spec: &str) -> Value {
     json!({"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": "x", "namespace": "team"}, "spec": spec})
 }
 
-/// Each problem as `<path> <reason>: <message>`.
+/// Formats each problem as `<path> <reason>: <message>`.
 fn told(kind: Kind, object: &Value) -> Vec<String> {
     validate(kind, object)
         .iter()
@@ -99,15 +99,15 @@ fn good_objects_have_no_problem() {
 )]
 #[case(
     "{grantTypes: [], accessTokenLifetime: 1h}",
-    "/spec/accessTokenLifetime UnsupportedValue: unknown field `accessTokenLifetime`: its place is `spec.tokens.accessTokenLifetime`"
+    "/spec/accessTokenLifetime UnsupportedValue: unknown field `accessTokenLifetime`: it belongs at `spec.tokens.accessTokenLifetime`"
 )]
 #[case(
     "{grantTypes: [], redirectUris: []}",
-    "/spec/redirectUris UnsupportedValue: unknown field `redirectUris`: take it out, or use a release of Symbolon that knows it"
+    "/spec/redirectUris UnsupportedValue: unknown field `redirectUris`: remove it, or use a release of Symbolon that knows it"
 )]
 #[case(
     "{grantTypes: [], 'a/b~c': 1}",
-    "/spec/a~1b~0c UnsupportedValue: unknown field `a/b~c`: take it out, or use a release of Symbolon that knows it"
+    "/spec/a~1b~0c UnsupportedValue: unknown field `a/b~c`: remove it, or use a release of Symbolon that knows it"
 )]
 // enums
 #[case(
@@ -125,40 +125,40 @@ fn good_objects_have_no_problem() {
 // types
 #[case(
     "{grantTypes: ClientCredentials}",
-    "/spec/grantTypes Invalid: grantTypes is a list: write [\"ClientCredentials\"]"
+    "/spec/grantTypes Invalid: grantTypes must be a list: write [\"ClientCredentials\"]"
 )]
 #[case(
     "{grantTypes: null}",
-    "/spec/grantTypes Invalid: grantTypes has no value: write one, or leave the field out"
+    "/spec/grantTypes Invalid: grantTypes has no value: write one, or remove the field"
 )]
 #[case(
     "{grantTypes: [], disabled: 'true'}",
-    "/spec/disabled Invalid: disabled is true or false: write true without quotes"
+    "/spec/disabled Invalid: disabled must be true or false: write true without quotes"
 )]
 #[case(
     "{grantTypes: [], disabled: 1}",
-    "/spec/disabled Invalid: disabled is true or false, not a number"
+    "/spec/disabled Invalid: disabled must be true or false, not a number"
 )]
 #[case(
     "{grantTypes: [], displayName: 5}",
-    "/spec/displayName Invalid: displayName is a string: put 5 in quotes"
+    "/spec/displayName Invalid: displayName must be a string: put 5 in quotes"
 )]
 #[case(
     "{grantTypes: [], displayName: [5]}",
-    "/spec/displayName Invalid: displayName is a string, not a list"
+    "/spec/displayName Invalid: displayName must be a string, not a list"
 )]
 #[case(
     "{grantTypes: [], systemUser: bot}",
-    "/spec/systemUser Invalid: systemUser is an object with the fields name, not a string"
+    "/spec/systemUser Invalid: systemUser must be an object with the fields name, not a string"
 )]
 #[case(
     "{grantTypes: [], scopes: {a: b}}",
-    "/spec/scopes Invalid: scopes is a list: begin each item with '- '"
+    "/spec/scopes Invalid: scopes must be a list: begin each item with '- '"
 )]
 // missing
 #[case(
     "{}",
-    "/spec/grantTypes Invalid: grantTypes is missing (The grants that it may use)"
+    "/spec/grantTypes Invalid: grantTypes is missing (OAuth grants that the client may use)"
 )]
 #[case(
     "{grantTypes: [], systemUser: {}}",
@@ -167,36 +167,36 @@ fn good_objects_have_no_problem() {
 // durations
 #[case(
     "{grantTypes: [], authentication: {secret: {lifetime: 30d}}}",
-    "/spec/authentication/secret/lifetime Invalid: `30d` is not allowed: write a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms; here 720h"
+    "/spec/authentication/secret/lifetime Invalid: `30d` is not allowed: write a duration such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms; did you mean `720h`?"
 )]
 #[case(
     "{grantTypes: [], authentication: {secret: {lifetime: 1.5h}}}",
-    "/spec/authentication/secret/lifetime Invalid: `1.5h` is not allowed: write a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms; here 1h30m"
+    "/spec/authentication/secret/lifetime Invalid: `1.5h` is not allowed: write a duration such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms; did you mean `1h30m`?"
 )]
 #[case(
     "{grantTypes: [], authentication: {secret: {lifetime: 3600}}}",
-    "/spec/authentication/secret/lifetime Invalid: lifetime is a length of time: write the number with its unit, such as 1h"
+    "/spec/authentication/secret/lifetime Invalid: lifetime must be a duration: write the number with its unit, such as 1h"
 )]
 #[case(
     "{grantTypes: [], authentication: {secret: {lifetime: soon}}}",
-    "/spec/authentication/secret/lifetime Invalid: `soon` is not allowed: write a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms"
+    "/spec/authentication/secret/lifetime Invalid: `soon` is not allowed: write a duration such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms"
 )]
 // patterns
 #[case(
     "{grantTypes: [], clientId: 'a b'}",
-    "/spec/clientId Invalid: `a b` is not allowed: write letters, digits, '.', '_' and '-', beginning with a letter or digit; here a-b"
+    "/spec/clientId Invalid: `a b` is not allowed: write letters, digits, '.', '_' and '-', beginning with a letter or digit; did you mean `a-b`?"
 )]
 #[case(
     "{grantTypes: [], systemUser: {name: My_Bot}}",
-    "/spec/systemUser/name Invalid: `My_Bot` is not allowed: write lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit; here my-bot"
+    "/spec/systemUser/name Invalid: `My_Bot` is not allowed: write lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit; did you mean `my-bot`?"
 )]
 #[case(
     "{grantTypes: [], scopes: ['a b']}",
-    "/spec/scopes/0 Invalid: `a b` is not allowed: write printable ASCII without blanks, '\"' and '\\' (RFC 6749 section 3.3); each value is an item of its own"
+    "/spec/scopes/0 Invalid: `a b` is not allowed: write printable ASCII without spaces, '\"' and '\\' (RFC 6749 section 3.3); write each value as an item of its own"
 )]
 #[case(
     "{grantTypes: [], scopes: [\"a\\u202eb\"]}",
-    "/spec/scopes/0 Invalid: `a\\u{202e}b` is not allowed: write printable ASCII without blanks, '\"' and '\\' (RFC 6749 section 3.3)"
+    "/spec/scopes/0 Invalid: `a\\u{202e}b` is not allowed: write printable ASCII without spaces, '\"' and '\\' (RFC 6749 section 3.3)"
 )]
 // bounds
 #[case(
@@ -205,11 +205,11 @@ fn good_objects_have_no_problem() {
 )]
 #[case(
     "{grantTypes: [], resourceServer: {audiences: []}}",
-    "/spec/resourceServer/audiences Invalid: audiences needs at least 1 item"
+    "/spec/resourceServer/audiences Invalid: audiences must have at least 1 item"
 )]
 #[case(
     "{grantTypes: [], scopes: [a, b, a]}",
-    "/spec/scopes/2 Invalid: \"a\" is in scopes twice: take one out"
+    "/spec/scopes/2 Invalid: \"a\" occurs twice in scopes: remove one"
 )]
 fn a_wrong_client_is_told_what_to_write(#[case] spec: &str, #[case] expected: &str) {
     assert_eq!(told(Kind::OAuthClient, &client(spec)), [expected]);
@@ -218,39 +218,39 @@ fn a_wrong_client_is_told_what_to_write(#[case] spec: &str, #[case] expected: &s
 #[rstest]
 #[case(
     "{issuer: 'https://id.example.com/'}",
-    "/spec/issuer Invalid: `https://id.example.com/` is not allowed: write a URL such as https://id.example.com/main: no user, query or fragment, no closing slash; here https://id.example.com"
+    "/spec/issuer Invalid: `https://id.example.com/` is not allowed: write a URL such as https://id.example.com/main: without a user, query, fragment or trailing slash; did you mean `https://id.example.com`?"
 )]
 #[case(
     "{issuer: 'id.example.com'}",
-    "/spec/issuer Invalid: `id.example.com` is not allowed: write a URL such as https://id.example.com/main: no user, query or fragment, no closing slash; here https://id.example.com"
+    "/spec/issuer Invalid: `id.example.com` is not allowed: write a URL such as https://id.example.com/main: without a user, query, fragment or trailing slash; did you mean `https://id.example.com`?"
 )]
 #[case(
     "{issuer: 'https://id', limits: {perNamespace: {clients: -1}}}",
-    "/spec/limits/perNamespace/clients Invalid: clients is 0 to 100000, not -1"
+    "/spec/limits/perNamespace/clients Invalid: clients must be 0 to 100000, not -1"
 )]
 #[case(
     "{issuer: 'https://id', limits: {perNamespace: {clients: 1.5}}}",
-    "/spec/limits/perNamespace/clients Invalid: 1.5 is not a whole number of 64 bits: write 2"
+    "/spec/limits/perNamespace/clients Invalid: 1.5 is not a 64-bit integer: write 2"
 )]
 #[case(
     "{issuer: 'https://id', limits: {perNamespace: {clients: '7'}}}",
-    "/spec/limits/perNamespace/clients Invalid: clients is a number: write 7 without quotes"
+    "/spec/limits/perNamespace/clients Invalid: clients must be a number: write 7 without quotes"
 )]
 #[case(
     "{issuer: 'https://id', gateways: [{name: a, audience: x}, {name: a, audience: y}]}",
-    "/spec/gateways/1 Invalid: \"a\" is in gateways twice: take one out"
+    "/spec/gateways/1 Invalid: \"a\" occurs twice in gateways: remove one"
 )]
 #[case(
     "{issuer: 'https://id', access: {clients: {from: Selector, selector: {matchLabels: {a: 1}}}}}",
-    "/spec/access/clients/selector/matchLabels/a Invalid: a is a string: put 1 in quotes"
+    "/spec/access/clients/selector/matchLabels/a Invalid: a must be a string: put 1 in quotes"
 )]
 #[case(
     "{issuer: 'https://id', revokeIssuedBefore: 2027-01-31}",
-    "/spec/revokeIssuedBefore Invalid: `2027-01-31` is not a moment: write one as 2027-01-31T12:00:00Z; here 2027-01-31T00:00:00Z"
+    "/spec/revokeIssuedBefore Invalid: `2027-01-31` is not a time: write an RFC 3339 time such as 2027-01-31T12:00:00Z; did you mean `2027-01-31T00:00:00Z`?"
 )]
 #[case(
     "{issuer: 'https://id', revokeIssuedBefore: '9999-12-31T23:59:59Z'}",
-    "/spec/revokeIssuedBefore Invalid: a moment is a text such as 2027-01-31T12:00:00Z, and before 9999-12-30T22:00:00Z"
+    "/spec/revokeIssuedBefore Invalid: a time must be an RFC 3339 string such as 2027-01-31T12:00:00Z, and before 9999-12-30T22:00:00Z"
 )]
 fn a_wrong_identity_is_told_what_to_write(#[case] spec: &str, #[case] expected: &str) {
     assert_eq!(told(Kind::Identity, &object("Identity", spec)), [expected]);
@@ -267,13 +267,13 @@ fn too_long_and_too_many_are_counted_as_the_api_server_counts() {
     assert_eq!(told(Kind::OAuthClient, &long(128)), [""; 0]);
     assert_eq!(
         told(Kind::OAuthClient, &long(129)),
-        ["/spec/displayName Invalid: displayName is longer than 128 characters"]
+        ["/spec/displayName Invalid: displayName must have at most 128 characters"]
     );
     let scopes: Vec<String> = (0..129).map(|n| format!("s{n}")).collect();
     let many = json!({"metadata": {"name": "x"}, "spec": {"grantTypes": [], "scopes": scopes}});
     assert_eq!(
         told(Kind::OAuthClient, &many),
-        ["/spec/scopes Invalid: scopes has 129 items, at most 128 are allowed"]
+        ["/spec/scopes Invalid: scopes must have at most 128 items, not 129"]
     );
 }
 
@@ -319,25 +319,25 @@ fn durations_in_other_words_are_translated() {
 
 #[rstest]
 #[case(json!({}), "/metadata/name Invalid: metadata.name is missing")]
-#[case(json!({"generateName": "x-"}), "/metadata/name Invalid: metadata.name is missing: generateName is not enough, others refer to it by name")]
-#[case(json!({"name": "Big"}), "/metadata/name Invalid: `Big` is no name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit")]
-#[case(json!({"name": "a..b"}), "/metadata/name Invalid: `a..b` is no name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit")]
-#[case(json!({"name": 5}), "/metadata/name Invalid: name is a string: put 5 in quotes")]
-#[case(json!({"name": "x", "namespace": "a.b"}), "/metadata/namespace Invalid: `a.b` is no namespace: write at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit")]
-#[case(json!({"name": "x", "labels": {"a": true}}), "/metadata/labels/a Invalid: a label's value is a string: put true in quotes")]
-#[case(json!({"name": "x", "labels": {"a/b/c": "d"}}), "/metadata/labels/a~1b~1c Invalid: `a/b/c` is no label key: write a name of at most 63 letters, digits, '-', '_' and '.', with or without a domain and '/' before it")]
-#[case(json!({"name": "x", "annotations": {"symbolon.dev/rotate": 2026}}), "/metadata/annotations/symbolon.dev~1rotate Invalid: an annotation's value is a string: put 2026 in quotes")]
+#[case(json!({"generateName": "x-"}), "/metadata/name Invalid: metadata.name is missing: generateName is not enough, since other objects refer to this one by name")]
+#[case(json!({"name": "Big"}), "/metadata/name Invalid: `Big` is not a valid name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit")]
+#[case(json!({"name": "a..b"}), "/metadata/name Invalid: `a..b` is not a valid name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit")]
+#[case(json!({"name": 5}), "/metadata/name Invalid: name must be a string: put 5 in quotes")]
+#[case(json!({"name": "x", "namespace": "a.b"}), "/metadata/namespace Invalid: `a.b` is not a valid namespace: write at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit")]
+#[case(json!({"name": "x", "labels": {"a": true}}), "/metadata/labels/a Invalid: a label value must be a string: put true in quotes")]
+#[case(json!({"name": "x", "labels": {"a/b/c": "d"}}), "/metadata/labels/a~1b~1c Invalid: `a/b/c` is not a valid label key: write at most 63 letters, digits, '-', '_' and '.', with an optional domain and '/' before them")]
+#[case(json!({"name": "x", "annotations": {"symbolon.dev/rotate": 2026}}), "/metadata/annotations/symbolon.dev~1rotate Invalid: an annotation value must be a string: put 2026 in quotes")]
 fn metadata_is_judged(#[case] metadata: Value, #[case] expected: &str) {
     let object = json!({"metadata": metadata, "spec": {"grantTypes": []}});
     assert_eq!(told(Kind::OAuthClient, &object), [expected]);
 }
 
 #[rstest]
-#[case(json!([]), " Invalid: this is no Scope: write an object with apiVersion, kind, metadata and spec")]
-#[case(json!({"metadata": {"name": "x"}}), "/spec Invalid: spec is missing: write what the Scope should be")]
+#[case(json!([]), " Invalid: this is not a manifest of kind Scope: write an object with apiVersion, kind, metadata and spec")]
+#[case(json!({"metadata": {"name": "x"}}), "/spec Invalid: spec is missing: write the desired state of the Scope in it")]
 #[case(json!({"spec": {}}), "/metadata Invalid: metadata is missing: write the object's name and namespace in it")]
-#[case(json!({"apiVersion": "symbolon.dev/v1", "metadata": {"name": "x"}, "spec": {}}), "/apiVersion UnsupportedValue: apiVersion \"symbolon.dev/v1\" is not known to this release: write symbolon.dev/v1alpha1")]
-#[case(json!({"metadata": {"name": "x"}, "spec": {}, "value": "a"}), "/value UnsupportedValue: unknown field `value`: its place is `spec.value`")]
+#[case(json!({"apiVersion": "symbolon.dev/v1", "metadata": {"name": "x"}, "spec": {}}), "/apiVersion UnsupportedValue: this release does not know apiVersion \"symbolon.dev/v1\": write symbolon.dev/v1alpha1")]
+#[case(json!({"metadata": {"name": "x"}, "spec": {}, "value": "a"}), "/value UnsupportedValue: unknown field `value`: it belongs at `spec.value`")]
 fn the_whole_is_judged(#[case] object: Value, #[case] expected: &str) {
     assert_eq!(told(Kind::Scope, &object), [expected]);
 }
@@ -355,7 +355,7 @@ fn an_unknown_field_of_metadata_is_only_warned_of() {
     );
     assert_eq!(
         warning.message,
-        "`lables` is not a field of metadata and is ignored: did you mean `labels`?"
+        "`lables` is not a field of metadata, so the API server ignores it: did you mean `labels`?"
     );
 }
 
@@ -432,7 +432,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Wherever a value stands in a good object, anything else may be put in its place.
+/// Replaces the value at one place of a valid object.
 fn mutate(value: &mut Value, place: &mut usize, with: &Value) {
     if *place == 0 {
         *value = with.clone();

@@ -1,4 +1,4 @@
-//! What patterns and formats mean, in words, and what the user most likely meant.
+//! Explains patterns and formats in words, and guesses what the user meant.
 
 use std::fmt::Write;
 
@@ -8,11 +8,11 @@ use crate::resources::{
     CLIENT_TEXT, METADATA_KEY, MOMENT_FORM, MOMENT_WORDS, OwnerKind, QUALIFIED_NAME, TOKEN_TEXT,
 };
 
-/// Patterns of our schemas and what they ask for.
+/// The patterns of our schemas and what they ask for.
 const PATTERNS: [(&str, &str); 18] = [
     (
         DURATION,
-        "a length of time such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms",
+        "a duration such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms",
     ),
     (
         r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
@@ -28,7 +28,7 @@ const PATTERNS: [(&str, &str); 18] = [
     ),
     (
         SCOPE,
-        "printable ASCII without blanks, '\"' and '\\' (RFC 6749 section 3.3)",
+        "printable ASCII without spaces, '\"' and '\\' (RFC 6749 section 3.3)",
     ),
     (
         r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$",
@@ -41,7 +41,7 @@ const PATTERNS: [(&str, &str); 18] = [
     ),
     (
         r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$",
-        "an amount such as 2, 500m or 128Mi",
+        "a quantity such as 2, 500m or 128Mi",
     ),
     (
         r"^[1-9][0-9]{0,5}(Mi|Gi|Ti)$",
@@ -49,20 +49,20 @@ const PATTERNS: [(&str, &str); 18] = [
     ),
     (
         ISSUER,
-        "a URL such as https://id.example.com/main: no user, query or fragment, no closing slash",
+        "a URL such as https://id.example.com/main: without a user, query, fragment or trailing slash",
     ),
     (
         r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
-        "letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, as labels have",
+        "a label value: letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
     ),
     (
         r"^(Opaque|servicebinding\.io/[A-Za-z0-9]([-A-Za-z0-9_.]{0,60}[A-Za-z0-9])?)$",
-        "Opaque or servicebinding.io/<type>: other types are for other controllers",
+        "Opaque or servicebinding.io/<type>: other types belong to other controllers",
     ),
-    (MOMENT_FORM, "a moment such as 2027-01-31T12:00:00Z"),
+    (MOMENT_FORM, "an RFC 3339 time such as 2027-01-31T12:00:00Z"),
     (
         QUALIFIED_NAME,
-        "a label's key: at most 63 letters, digits, '-', '_' and '.', after a domain in lower case and '/' where it has one",
+        "a label key: at most 63 letters, digits, '-', '_' and '.', with an optional lower-case domain and '/' before them",
     ),
     (
         METADATA_KEY,
@@ -70,18 +70,18 @@ const PATTERNS: [(&str, &str); 18] = [
     ),
     (
         TOKEN_TEXT,
-        "a text with the placeholders $(token), $(client-id), $(issuer) and $(token-url)",
+        "a string with the placeholders $(token), $(client-id), $(issuer) and $(token-url)",
     ),
     (
         CLIENT_TEXT,
-        "a text with the placeholders $(client-secret), $(client-id), $(issuer) and $(token-url)",
+        "a string with the placeholders $(client-secret), $(client-id), $(issuer) and $(token-url)",
     ),
 ];
 const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 const SCOPE: &str = r"^[\x21\x23-\x5B\x5D-\x7E]+$";
 const ISSUER: &str = r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~-]+)*$";
 
-/// What a pattern asks for, in words.
+/// Returns what a pattern asks for, in words.
 pub(super) fn rule(pattern: &str) -> Option<&'static str> {
     PATTERNS
         .iter()
@@ -89,7 +89,7 @@ pub(super) fn rule(pattern: &str) -> Option<&'static str> {
         .map(|(_, words)| *words)
 }
 
-/// The message for a text that a pattern refuses.
+/// Returns the message for a text that does not match a pattern.
 pub(super) fn refused(pattern: &str, text: &str, matches: impl Fn(&str) -> bool) -> String {
     if let Some(fault) = placeholder_fault(pattern, text) {
         return fault;
@@ -97,12 +97,13 @@ pub(super) fn refused(pattern: &str, text: &str, matches: impl Fn(&str) -> bool)
     if pattern == MOMENT_FORM {
         return not_a_moment(text);
     }
-    let rule = rule(pattern).map_or_else(|| format!("what matches {pattern}"), str::to_owned);
+    let rule =
+        rule(pattern).map_or_else(|| format!("a string that matches {pattern}"), str::to_owned);
     let mut message = format!("`{}` is not allowed: write {rule}", shown(text));
     if pattern == SCOPE && text.split_whitespace().nth(1).is_some() {
-        message.push_str("; each value is an item of its own");
+        message.push_str("; write each value as an item of its own");
     } else if let Some(better) = instead(pattern, text).filter(|better| matches(better)) {
-        let _ = write!(message, "; here {}", shown(&better));
+        let _ = write!(message, "; did you mean `{}`?", shown(&better));
     }
     message
 }
@@ -140,7 +141,8 @@ fn instead(pattern: &str, text: &str) -> Option<String> {
     }
 }
 
-/// `30d` is `720h`: units that Go and CEL do not know, fractions, blanks, bare seconds.
+/// Converts other ways to write a duration, such as `30d` to `720h`: units that Go and CEL do not know, fractions,
+/// spaces, bare seconds.
 pub(super) fn duration_instead(text: &str) -> Option<String> {
     let text = text.trim().to_lowercase();
     let split = text
@@ -162,7 +164,7 @@ pub(super) fn duration_instead(text: &str) -> Option<String> {
     (better != "0s" && parse_duration(&better).is_some()).then_some(better)
 }
 
-/// Whether a text is a moment as RFC 3339 section 5.6 writes it, the part that everybody reads alike.
+/// Returns whether a text is a time in the part of RFC 3339 section 5.6 that every reader reads alike.
 pub(super) fn is_moment(text: &str) -> bool {
     let bytes = text.as_bytes();
     let shape = |from: usize, form: &[u8]| {
@@ -195,14 +197,14 @@ pub(super) fn is_moment(text: &str) -> bool {
     (zone == "Z" || offset) && text.parse::<jiff::Timestamp>().is_ok()
 }
 
-/// The message for a text that is no moment.
+/// Returns the message for a text that is not such a time.
 pub(super) fn not_a_moment(text: &str) -> String {
-    // The end of time by other calendars: it looks like a moment.
+    // Some write this year to say never: the text looks like a valid time.
     if text.starts_with("9999-") {
         return MOMENT_WORDS.to_owned();
     }
     let mut message = format!(
-        "`{}` is not a moment: write one as 2027-01-31T12:00:00Z",
+        "`{}` is not a time: write an RFC 3339 time such as 2027-01-31T12:00:00Z",
         shown(text)
     );
     let plain = text.trim().replacen(' ', "T", 1);
@@ -213,7 +215,7 @@ pub(super) fn not_a_moment(text: &str) -> String {
         plain.to_uppercase(),
     ];
     if let Some(better) = tries.iter().find(|better| is_moment(better)) {
-        let _ = write!(message, "; here {better}");
+        let _ = write!(message, "; did you mean `{better}`?");
     }
     message
 }

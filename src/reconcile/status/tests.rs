@@ -612,7 +612,7 @@ fn a_client_whose_token_would_be_too_long_is_ready_and_told_so() {
     );
     let message = ready["message"].as_str().unwrap();
     assert!(
-        message.starts_with("all scopes of this client make an access token of "),
+        message.starts_with("an access token with all scopes of this client has "),
         "{message}"
     );
     assert_eq!(
