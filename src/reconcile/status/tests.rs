@@ -232,7 +232,7 @@ fn the_same_facts_make_the_same_status_at_any_time() {
     assert_eq!(
         token_status(&world, &first, &done(), 50),
         first,
-        "nobody writes it again"
+        "nothing is written again"
     );
 }
 
@@ -321,7 +321,7 @@ fn a_client_tells_which_scopes_nobody_grants_and_is_not_ready() {
     }
 }
 
-/// The annotation is anybody's where no policy guards it.
+/// Without a policy that guards it, anyone can set the annotation.
 #[test]
 fn a_creator_is_named_only_where_the_installation_says_that_it_is_stamped() {
     let mut live = live("ServiceAccessToken", 1);
@@ -376,7 +376,7 @@ fn both_tokens_and_their_last_days_of_use_are_shown() {
     }
 }
 
-/// A token that has ended is in the Secret still, and `Issued` would be a lie.
+/// An expired token is still in the Secret, and `Issued=True` would be wrong.
 #[test]
 fn an_end_that_has_come_takes_issued_away() {
     let world = World::new(QUICKSTART);
@@ -497,7 +497,7 @@ fn an_identity_tells_its_endpoints_and_keys_or_what_is_wrong_with_them() {
     assert!(told(&bad).contains(&"Ready=False/SecretConflict".to_owned()));
     assert_eq!(
         bad["status"]["keys"], good["status"]["keys"],
-        "what was known stays"
+        "the known keys stay"
     );
 }
 
@@ -571,7 +571,7 @@ fn an_identity_is_ready_when_its_pods_are() {
     }
 }
 
-/// Each list in a status is bounded, and so is the whole.
+/// Each list in a status is bounded, and so is the whole status.
 #[test]
 fn a_status_stays_small_whatever_the_object_asks_for() {
     let scopes: Vec<String> = (0..128).map(|n| format!("{n:0>128}")).collect();
