@@ -1,4 +1,4 @@
-//! What is built for an Identity, what is done about what is there, and what is told of it.
+//! Tests of what is built for an Identity, what is done about live objects, and what the status says.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ fn nobody_gets_at_keys_by_an_image_or_a_mount(
     assert!(problem.message.contains(says), "{}", problem.message);
 }
 
-/// Nothing but what a list names.
+/// Allows only what a list names.
 fn restrictive() -> Installation {
     let allowed = r#"{"hosts": ["*.example.org"], "gateways": ["gates/*"], "ingressClassNames": ["nginx"],
         "ingressAnnotations": ["a/*"], "serviceTypes": ["ClusterIP"], "serviceAnnotations": ["a/*"], "podLabels": ["team"],
@@ -127,7 +127,7 @@ fn who_asks_for_more_than_is_allowed_is_told_the_charts_value(
     assert!(problem.message.ends_with(&value), "{}", problem.message);
 }
 
-/// What is there of it stays, and the rest is run.
+/// Existing objects stay, and the other objects are used.
 #[rstest]
 #[case::host("network: {ingress: {}}", "host id.example.com", "hosts")]
 #[case::routed(
@@ -171,7 +171,7 @@ fn a_way_in_that_is_not_allowed_is_left_out(
     let plan = build(&identity(spec), &restrictive(), apis).unwrap();
     assert!(!plan.objects.iter().any(is_way_in));
     let Some(problem) = plan.left_out else {
-        panic!("it is told");
+        panic!("expected a problem");
     };
     assert!(problem.message.contains(what), "{}", problem.message);
     let value = format!("identities.allowed.{value}");
@@ -269,7 +269,7 @@ fn an_autoscaler_has_a_request_to_count_in(#[case] asked: &str, #[case] expected
     };
     assert_eq!(resources(", autoscaling: {max: 3}"), expected);
     let asked: Value = serde_yaml::from_str(asked).unwrap();
-    assert_eq!(resources(""), asked, "as it was asked for");
+    assert_eq!(resources(""), asked, "as the spec says");
 }
 
 #[rstest]
@@ -316,7 +316,7 @@ fn a_route_that_cannot_be_made_keeps_nothing_else_from_being_run() {
     assert_eq!(
         (problem.reason, &*problem.path),
         (Reason::Pending, "/spec/network/httpRoute"),
-        "it may come"
+        "the cluster may get the Gateway API"
     );
     assert_eq!(routed.objects, plan("{}").objects);
 }
@@ -345,7 +345,7 @@ fn an_installation_may_want_no_monitors() {
     assert_eq!([has(false), has(true)], [1, 0]);
 }
 
-/// What of the spec replaces pods: nothing but what is about pods.
+/// Only the parts of the spec that are about pods replace pods.
 #[rstest]
 #[case("replicas: 5", false)]
 #[case("autoscaling: {max: 5}", false)]
@@ -366,7 +366,7 @@ fn only_what_is_about_pods_replaces_them(#[case] spec: &str, #[case] replaces: b
 
 // --- compared -----------------------------------------------------------------------------------
 
-/// As the API server stores what was applied: with defaults, versions and what others add.
+/// Returns what the API server stores: with defaults, versions and what others add.
 fn stored(wanted: &Value) -> Value {
     let mut live = wanted.clone();
     let metadata = live["metadata"].as_object_mut().unwrap();
@@ -414,7 +414,7 @@ fn only_what_is_ours_is_drift(#[case] at: &str, #[case] value: Value, #[case] is
     assert!(is_kept || matches!(step, Step::Repair(_)));
 }
 
-/// There somebody's addition changes what ours means.
+/// An addition by someone else changes the meaning of these fields.
 #[rstest]
 #[case::selector(ManagedKind::Service, "/spec/selector/x", json!("y"), false)]
 #[case::node_port(ManagedKind::Service, "/spec/ports/0/nodePort", json!(30000), true)]
@@ -446,7 +446,7 @@ fn what_makes_sense_only_as_a_whole_is_not_added_to(
     assert_eq!(is_unpaused, at == "/spec/paused");
 }
 
-/// Whoever owns the namespace may take our marks away, and put a controller in our place.
+/// The tenant of the namespace may remove the operator's labels and annotations, and set another controller.
 #[rstest]
 #[case::stripped(json!({}), json!([]), true)]
 #[case::taken(json!({}), json!([{"kind": "Shop", "name": "main", "uid": "x", "controller": true}]), true)]
@@ -460,7 +460,7 @@ fn a_right_to_read_is_ours_by_what_it_is(
     let plan = plan("{}");
     let mut live = stored(body(&plan, ManagedKind::ClusterRoleBinding));
     live["metadata"]["labels"] = json!({});
-    // Whoever keeps doing so is not answered write by write.
+    // A tenant who repeats this must not cause a write each time.
     live["metadata"]["annotations"] = json!({});
     live["metadata"]["ownerReferences"] = owners;
     let fields = more.as_object().unwrap().clone();
@@ -490,16 +490,16 @@ fn what_is_in_the_way_elsewhere_is_told_and_stops_nothing() {
     ]);
     let told = tell(&refusals, &key);
     let notes: Vec<&str> = told.iter().map(|it| &*it.note).collect();
-    assert!(notes[0].starts_with("nothing of a, c is served: the API server refuses"));
+    assert!(notes[0].starts_with("Nothing in a, c is served: the API server refuses"));
     assert!(
-        notes[1].starts_with("nothing of b is served: a RoleBinding symbolon:platform:main"),
+        notes[1].starts_with("Nothing in b is served: a RoleBinding symbolon:platform:main"),
         "{}",
         notes[1]
     );
-    assert_ne!(told[0].action, told[1].action, "neither hides the other");
+    assert_ne!(told[0].action, told[1].action, "neither event hides the other");
 }
 
-/// Sets a value at a JSON Pointer, and makes the place for it.
+/// Sets a value at a JSON Pointer, and creates its place.
 fn set(object: &mut Value, at: &str, value: Value) {
     let (parent, last) = at.rsplit_once('/').unwrap();
     let last = last.replace("~1", "/");
@@ -530,10 +530,10 @@ fn whose_an_object_is_says_what_may_be_done() {
             with("/metadata/ownerReferences", json!([])),
             Step::Repair(_)
         ),
-        "stripped of its owner by a restore: adopted"
+        "a restored object without its owner reference is adopted"
     );
     let former = with("/metadata/ownerReferences/0/uid", json!("before"));
-    assert_eq!(former, Step::Wait, "of an Identity of this name before");
+    assert_eq!(former, Step::Wait, "it belongs to an earlier Identity of this name");
     let other = json!([{"kind": "Shop", "name": "main", "uid": "x", "controller": true}]);
     assert!(matches!(
         with("/metadata/ownerReferences", other),
@@ -543,7 +543,7 @@ fn whose_an_object_is_says_what_may_be_done() {
     assert_eq!(deleting, Step::Wait);
     let foreign = json!({"metadata": {"name": "main-identity", "namespace": "platform"}});
     let Step::Conflict(problem) = steps(&plan, ManagedKind::Service, &foreign) else {
-        panic!("somebody else's is not touched");
+        panic!("expected a name conflict");
     };
     assert_eq!(problem.reason, Reason::ValueConflict);
     assert!(
@@ -564,7 +564,8 @@ fn a_binding_to_another_role_is_made_anew() {
     );
 }
 
-/// The replicas that are applied: over a Deployment of so many, last said by whom, and whether others scaled it since.
+/// Cases: the spec, who set the replicas before, the live replicas, whether others scaled since, and the replicas that
+/// are applied.
 #[rstest]
 #[case::fixed("replicas: 3", "spec", 3, false, Some(3))]
 #[case::fixed_over_others("replicas: 3", "spec", 7, true, Some(3))]
@@ -594,7 +595,7 @@ fn replicas_are_said_by_one_alone(
         ]);
     }
     let Step::Apply(body) = steps(&plan, ManagedKind::Deployment, &deployment) else {
-        panic!("something else is wanted");
+        panic!("expected an apply");
     };
     assert_eq!(body["spec"]["replicas"].as_i64(), applied);
 }
@@ -603,7 +604,7 @@ fn now() -> jiff::Timestamp {
     "2026-01-01T12:00:00Z".parse().unwrap()
 }
 
-// --- told ---------------------------------------------------------------------------------------
+// --- status -------------------------------------------------------------------------------------
 
 fn deployment(status: Value) -> Value {
     json!({
@@ -620,7 +621,7 @@ fn deployment(status: Value) -> Value {
 #[case::not_seen_yet(json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}), "0 of 2 replicas are ready")]
 #[case::first(json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 1, "availableReplicas": 1}), "1 of 2 replicas are ready")]
 #[case::rolling(json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2, "availableReplicas": 2}), "1 of 2 replicas are ready")]
-#[case::old_are_ending(json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 2, "readyReplicas": 3, "availableReplicas": 3}), "2 of 2 replicas are ready, 1 of the revision before are ending")]
+#[case::old_are_ending(json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 2, "readyReplicas": 3, "availableReplicas": 3}), "2 of 2 replicas are ready, 1 of the previous revision are ending")]
 #[case::quota(json!({"observedGeneration": 3, "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]}), "0 of 2 replicas are ready: exceeded quota")]
 fn a_rollout_counts_new_pods(#[case] status: Value, #[case] says: &str) {
     let rollout = read(&deployment(status), &[], now());
@@ -646,7 +647,7 @@ fn a_rollout_that_got_stuck_says_what_a_pod_complains_of() {
         Phase::Failed(says) => says,
         other => panic!("{other:?}"),
     };
-    let stuck = "the rollout got no further: 1 of 2 replicas are ready";
+    let stuck = "the rollout made no progress: 1 of 2 replicas are ready";
     assert_eq!(says(&[]), stuck);
     let good = json!({"metadata": {"name": "a"}, "status": {"containerStatuses": [{"state": {"running": {}}}]}});
     let pull = json!({"metadata": {"name": "b"}, "status": {"containerStatuses": [
@@ -708,10 +709,10 @@ fn the_installation_waits_for_its_turn_and_an_identity_for_nobody() {
     assert_eq!(cause(&deployment("{}", &newer), None), Cause::Spec);
     live["status"]["availableReplicas"] = json!(0);
     let broken = cause(&deployment("{}", &newer), Some(&live));
-    assert_eq!(broken, Cause::Spec, "it may be healed, and blocks nobody");
+    assert_eq!(broken, Cause::Spec, "new pods may repair it, and it blocks no other");
 }
 
-/// Neither do its replicas, while newer pods wait: nor do those bring newer pods along.
+/// Scaling does not wait for the upgrade, and does not bring newer pods.
 #[test]
 fn what_is_scaled_while_newer_pods_wait_goes_on_waiting() {
     let newer = Installation {
@@ -725,10 +726,10 @@ fn what_is_scaled_while_newer_pods_wait_goes_on_waiting() {
         body(&plan, ManagedKind::Deployment).clone()
     };
     assert_eq!(rescaled(&wanted("replicas: 2"), &live), None);
-    assert_eq!(rescaled(&wanted("{}"), &live), None, "nobody says how many");
+    assert_eq!(rescaled(&wanted("{}"), &live), None, "no one sets the replicas");
     let ten = wanted("replicas: 10");
     let patch = rescaled(&ten, &live).unwrap();
-    assert_eq!(patch["spec"], json!({"replicas": 10}), "and nothing else");
+    assert_eq!(patch["spec"], json!({"replicas": 10}), "only the replicas change");
     assert_eq!(patch["metadata"]["resourceVersion"], "7");
     assert_eq!(noted(Cause::Upgrade, Some(&live)), "upgrade");
     live["spec"]["replicas"] = json!(10);
@@ -737,7 +738,7 @@ fn what_is_scaled_while_newer_pods_wait_goes_on_waiting() {
     before.extend(annotations.clone());
     assert_eq!(cause(&ten, Some(&live)), Cause::Upgrade);
     let why = noted(Cause::Upgrade, Some(&live));
-    assert_eq!(why, "spec", "eight pods on their way keep nobody waiting");
+    assert_eq!(why, "spec", "eight starting pods block no other upgrade");
 }
 
 #[test]
@@ -767,8 +768,8 @@ fn one_identity_is_upgraded_at_a_time() {
     assert_eq!(turn(&[done.clone(), own_affair.clone()], "b"), None);
     let all = [done, own_affair, rolling.clone()];
     assert_eq!(turn(&all, "b").as_deref(), Some("a/rolling x"));
-    assert_eq!(turn(&all, "rolling"), None, "its own turn goes on");
-    // Anybody can write one that only says so.
+    assert_eq!(turn(&all, "rolling"), None, "its own upgrade goes on");
+    // Anyone can write a workload that only claims this.
     for (at, value) in [
         ("/metadata/ownerReferences", json!([])),
         ("/metadata/ownerReferences/0/controller", json!(false)),
@@ -804,7 +805,7 @@ fn a_second_pod_would_have_another_volume(#[case] spec: &str, #[case] replicas: 
     );
 }
 
-/// Pods of both look alike to the Service, and run the same program, but for what the store needs.
+/// Both kinds of pods look the same to the Service and run the same program, except for what the store needs.
 #[test]
 fn both_kinds_of_pods_are_built_alike() {
     let (plain, kept) = (plan("{}"), plan("storage: {type: SQLite}"));
@@ -931,7 +932,7 @@ fn a_set_whose_pod_does_not_get_ready_in_time_has_failed_and_tells_its_last_word
     assert_eq!(
         read(&set, &[old], now()).phase,
         Phase::Failed(
-            "the rollout got no further: 0 of 1 replicas are ready: pod main-identity-0: symbolon: the store is damaged"
+            "the rollout made no progress: 0 of 1 replicas are ready: pod main-identity-0: symbolon: the store is damaged"
                 .to_owned()
         )
     );
@@ -958,13 +959,13 @@ fn hearing_of_what_was_found_good_is_no_news() {
     seen.found_good(&child, "2", "x");
     assert!(
         !seen.is_good(&child, "x"),
-        "the watch has not told of it yet"
+        "the watch has not reported it yet"
     );
     assert_eq!(seen.saw(&child, Some("2"), main()), None);
     assert!(seen.is_good(&child, "x") && !seen.is_good(&child, "y"));
     assert_eq!(seen.saw(&child, Some("3"), main()), main());
     assert!(!seen.is_good(&child, "x"));
     seen.found_good(&child, "3", "x");
-    assert_eq!(seen.saw(&child, None, None), main(), "it is gone");
+    assert_eq!(seen.saw(&child, None, None), main(), "it is deleted");
     assert!(!seen.may_be_there(&child));
 }
