@@ -7,7 +7,7 @@ use super::entries::{self, MAX_ENTRIES};
 use super::follow::Import;
 use super::memory;
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
-use super::secret_data::{filled, held_hash, token_key, token_kind};
+use super::secret_data::{filled, held_hash, noun, token_key, token_kind};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{
     Desired, Lifetime, ObjectKey, Problem, Reason, RotationRequests, SecretKind, Standing, usage,
@@ -309,7 +309,8 @@ impl Case<'_> {
             ),
         };
         let message = format!(
-            "the value in the Secret {} expired at {end}, and {rotation}.policy is Manual: to rotate it, set the annotation {ANNOTATION_ROTATE} or {rotation}.trigger to a new value, or set {rotation}.policy to Auto",
+            "the {} in the Secret {} expired at {end}, and {rotation}.policy is Manual: to rotate it, set the annotation {ANNOTATION_ROTATE} or {rotation}.trigger to a new value, or set {rotation}.policy to Auto",
+            noun(self.desired.kind),
             self.desired.secret_name
         );
         Some(self.refuse(Problem::error(Reason::Expired, place, message), None))
@@ -527,7 +528,8 @@ impl Case<'_> {
         let end = self.live.iter().filter_map(entries::end).min();
         let end = end.unwrap_or_else(|| self.after(LOOK_AGAIN));
         let message = format!(
-            "a rotation is due and waits until {end} at the latest: {MOST_BY_ROTATION} tokens or secrets of this object are still accepted, and the first of them ends then"
+            "a rotation is due and waits until {end} at the latest: {MOST_BY_ROTATION} {}s of this object are still accepted, and the first of them ends then",
+            noun(self.desired.kind)
         );
         // A token that is no longer used may end sooner.
         let until = self.next_event(newest).map_or(end, |next| next.min(end));
@@ -777,20 +779,20 @@ impl Case<'_> {
     }
 
     fn refuse_too_many(&self, kept: &[CredentialEntry]) -> Option<Settled> {
-        let mints = self.mints_of_the_hour();
+        let (mints, noun) = (self.mints_of_the_hour(), noun(self.desired.kind));
         let (until, what) =
             if let Some(surplus) = mints.len().checked_sub(self.rules.mints_per_owner) {
                 (
                     mints.get(surplus)?.checked_add(memory::HOUR).ok()?,
                     format!(
-                        "{} tokens or secrets were issued within an hour",
+                        "{} {noun}s were issued within an hour",
                         self.rules.mints_per_owner
                     ),
                 )
             } else if kept.len() >= MAX_ENTRIES {
                 (
                     kept.iter().filter_map(entries::end).min()?,
-                    format!("{MAX_ENTRIES} tokens or secrets of this object are still accepted"),
+                    format!("{MAX_ENTRIES} {noun}s of this object are still accepted"),
                 )
             } else {
                 return None;

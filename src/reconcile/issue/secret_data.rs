@@ -15,6 +15,14 @@ pub(super) const fn token_key(kind: SecretKind) -> &'static str {
     }
 }
 
+/// Returns the word for the value in messages.
+pub(super) const fn noun(kind: SecretKind) -> &'static str {
+    match kind {
+        SecretKind::ClientSecret => "client secret",
+        SecretKind::ServiceToken => "token",
+    }
+}
+
 /// Returns the kind of reference token to issue.
 pub(super) const fn token_kind(kind: SecretKind) -> Kind {
     match kind {

@@ -1,4 +1,4 @@
-//! What the operator does to the two key Secrets, on a folder in the place of a cluster.
+//! Tests of the two key Secrets, on a folder in place of a cluster.
 
 use std::collections::BTreeSet;
 
@@ -54,7 +54,7 @@ impl State {
         .unwrap()
     }
 
-    /// Algorithm and phase of each key, or the reason why there are none.
+    /// Returns the algorithm and phase of each key, or the reason why there are none.
     async fn told(&self) -> Result<Vec<(Algorithm, KeyPhase)>, (Reason, String)> {
         let signing = self.ensure().await.signing;
         let signing = signing.map_err(|problem| (problem.reason, problem.message))?;
@@ -69,7 +69,7 @@ impl State {
         secret.unwrap().unwrap()
     }
 
-    /// Somebody's own key set, in a Secret that says nothing of us.
+    /// Imports a key set in a Secret without the operator's label.
     async fn bring(&self, edit: impl FnOnce(&mut serde_json::Map<String, Value>)) {
         let key = Arc::new(generate(Algorithm::EdDSA).unwrap());
         let set = KeySet::from_records([KeyRecord::active_at_once(key, self.now)]).unwrap();
@@ -98,7 +98,7 @@ async fn keys_that_the_owner_of_a_secret_has_chosen_are_nobodys() {
         .await;
     let (reason, message) = state.told().await.unwrap_err();
     assert_eq!(reason, Reason::SecretConflict);
-    assert!(message.contains("was made for another object"), "{message}");
+    assert!(message.contains("was created for another object"), "{message}");
 }
 
 #[tokio::test]
