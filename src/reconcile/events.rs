@@ -153,8 +153,9 @@ impl Notice {
                 token_ids,
             } => {
                 let ended = revoked(what, token_ids);
-                let note =
-                    format!("The Secret {secret} was deleted and onSecretDeleted is Revoke. {ended}");
+                let note = format!(
+                    "The Secret {secret} was deleted and onSecretDeleted is Revoke. {ended}"
+                );
                 ("Revoked", false, note)
             }
             IssueEvent::Adopted { secret } => (
@@ -281,7 +282,7 @@ mod tests {
 
     /// The API server refuses an event with a longer note.
     #[test]
-    fn a_note_is_never_longer_than_the_api_server_takes() {
+    fn a_note_is_never_longer_than_the_api_server_accepts() {
         let live = json!({"kind": "OAuthClient", "metadata": {"name": "a"}});
         let long = "ä".repeat(4000);
         let event = IssueEvent::Conflict {

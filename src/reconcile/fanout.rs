@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_concerns_itself_alone() {
+    fn a_token_concerns_only_itself() {
         let token = "
 apiVersion: symbolon.dev/v1alpha1
 kind: ServiceAccessToken
@@ -373,7 +373,7 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
     }
 
     #[test]
-    fn a_scope_concerns_who_asks_for_its_value() {
+    fn a_scope_concerns_clients_and_tokens_that_name_its_value() {
         let mut world = World::new(QUICKSTART);
         let read = ObjectKey::new("platform", "orders.read");
         assert_eq!(
@@ -407,7 +407,7 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
     }
 
     #[test]
-    fn an_object_that_counts_for_no_quota_any_more_makes_room_for_others() {
+    fn an_object_that_no_longer_counts_for_a_quota_makes_room_for_others() {
         let mut world = World::new(QUICKSTART);
         let text = "---\napiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\nmetadata: {name: other, namespace: blue}\nspec: {clientRef: {name: shop}, scopes: [orders.read]";
         world.apply(&format!("{text}}}\n"));
@@ -422,7 +422,7 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
     }
 
     #[test]
-    fn an_identity_and_a_namespace_concern_all_that_are_judged_by_them() {
+    fn an_identity_and_a_namespace_concern_all_objects_that_depend_on_them() {
         let mut world = World::new(QUICKSTART);
         assert_eq!(
             after_change(&mut world, Change::Namespace("blue".into(), Labels::new())),
@@ -450,7 +450,7 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
     /// Whatever a Secret's label or owner reference says now, every object that names the Secret is queued, because the
     /// label or reference may have named it before.
     #[test]
-    fn a_secret_concerns_who_names_it_and_whom_it_names() {
+    fn a_secret_concerns_the_objects_that_name_it_and_the_one_it_names() {
         let client = |name: &str, secret: &str| {
             format!(
                 "

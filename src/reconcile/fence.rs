@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_closes_by_itself_when_its_time_is_over() {
+    fn the_fence_closes_when_its_time_is_over() {
         let fence = Fence::closed();
         assert!(!fence.is_open());
         fence.open_until(Instant::now() + Duration::from_mins(1));

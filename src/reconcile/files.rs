@@ -83,7 +83,9 @@ pub enum CredentialEvent {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process uses it.
-    #[error("{0} is in use by another process: stop that process, or choose another folder with --state")]
+    #[error(
+        "{0} is in use by another process: stop that process, or choose another folder with --state"
+    )]
     InUse(PathBuf),
     /// It is unusable or unsafe.
     #[error("cannot use {0} as the state folder")]

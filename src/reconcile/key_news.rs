@@ -62,8 +62,9 @@ fn told(kid: &str, key: &Key<'_>, known: Option<&str>) -> Option<News> {
     } = key;
     match key.phase {
         "Published" => {
-            let text =
-                format!("The {algorithm} key {kid} is published in the JWKS and signs from {active_from}.");
+            let text = format!(
+                "The {algorithm} key {kid} is published in the JWKS and signs from {active_from}."
+            );
             Some(about(kid, "KeyPublished", text))
         }
         // The status of an earlier release had no phases.
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn each_turn_of_a_key_is_told_once() {
+    fn each_change_of_a_key_is_reported_once() {
         let a = ("a", "Active");
         let turns = [
             (vec![], vec![a], vec![("KeyActivated", false)]),

@@ -266,8 +266,9 @@ fn refuse_change(
         let fault = "lacks a key for an algorithm of spec.signing.algorithms";
         ("/spec/signing/algorithms", fault.to_owned())
     } else if plan.is_emergency {
-        let fault =
-            format!("still has the keys that the annotation {ANNOTATION_ROTATE_KEYS} is to replace");
+        let fault = format!(
+            "still has the keys that the annotation {ANNOTATION_ROTATE_KEYS} is to replace"
+        );
         ("/metadata/annotations", fault)
     } else {
         return None;

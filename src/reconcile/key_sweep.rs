@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_three_days_after_its_identity() {
+    fn a_key_secret_is_deleted_three_days_after_its_identity() {
         assert_eq!(step(|_| {}), Step::Mark);
         let end = "2026-02-04T00:00:01Z".parse().unwrap();
         assert_eq!(marked("2026-02-01T00:00:01Z"), Step::Wait(end));
@@ -78,13 +78,13 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_that_makes_no_sense_is_made_anew() {
+    fn an_invalid_mark_is_replaced() {
         assert_eq!(marked("yesterday"), Step::Mark);
         assert_eq!(marked("2027-01-01T00:00:00Z"), Step::Mark);
     }
 
     #[test]
-    fn what_is_not_ours_stays() {
+    fn secrets_of_others_stay() {
         assert_eq!(step(|it| it["metadata"]["labels"] = json!({})), Step::Leave);
         assert_eq!(
             step(|it| it["metadata"]["annotations"] = json!({})),

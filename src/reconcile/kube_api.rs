@@ -94,7 +94,9 @@ impl KubeApi {
 
     async fn write(&self, key: &ObjectKey, request: Built, keep: Keep) -> Result<Value, ApiError> {
         if !key.is_possible() {
-            return Err(ApiError::Invalid("the namespace or name of the object is invalid".to_owned()));
+            return Err(ApiError::Invalid(
+                "the namespace or name of the object is invalid".to_owned(),
+            ));
         }
         if !self.fence.is_open() {
             return Err(ApiError::Unavailable(
@@ -224,15 +226,20 @@ fn exactly(only: &Precondition) -> DeleteParams {
 
 /// Decodes a Credential. Errors do not repeat its values.
 fn credential_of(object: Value) -> Result<Credential, ApiError> {
-    usage::credential_of(object)
-        .map_err(|_| ApiError::Unavailable("the Credential cannot be decoded: another release may have written it".to_owned()))
+    usage::credential_of(object).map_err(|_| {
+        ApiError::Unavailable(
+            "the Credential cannot be decoded: another release may have written it".to_owned(),
+        )
+    })
 }
 
 /// Turns an object into a Secret, which is wiped when dropped.
 pub(super) fn secret_of(object: Value) -> Result<SecretObject, ApiError> {
     match object {
         Value::Object(manifest) => Ok(SecretObject::new(manifest)),
-        _ => Err(ApiError::Unknown("the response is not an object".to_owned())),
+        _ => Err(ApiError::Unknown(
+            "the response is not an object".to_owned(),
+        )),
     }
 }
 
@@ -245,7 +252,7 @@ mod tests {
 
     /// An invalid name must not become part of a request: it could mean another object, a subresource or a query.
     #[tokio::test]
-    async fn nothing_is_asked_about_what_no_object_can_be_called() {
+    async fn no_request_contains_an_invalid_name() {
         // The answer makes no sense, so each request would return an error.
         let answer = tower::service_fn(async |_: http::Request<Body>| {
             Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))

@@ -122,7 +122,9 @@ impl Election {
                     return;
                 }
                 Ok(Attempt::Taken | Attempt::Crossed) => {}
-                Err(error) => debug!(lease = %self.lease, %error, "could not get the lease, will retry"),
+                Err(error) => {
+                    debug!(lease = %self.lease, %error, "could not get the lease, will retry")
+                }
             }
             sleep(jittered(self.times.every, &mut SystemEntropy)).await;
         }
@@ -137,7 +139,9 @@ impl Election {
             match self.attempt().await {
                 Ok(Attempt::Held) => renewed = asked,
                 Ok(Attempt::Taken) => break,
-                Ok(Attempt::Crossed) => debug!(lease = %self.lease, "another client changed the lease"),
+                Ok(Attempt::Crossed) => {
+                    debug!(lease = %self.lease, "another client changed the lease")
+                }
                 Err(error) => warn!(lease = %self.lease, %error, "could not renew the lease"),
             }
         }
@@ -327,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nobodys_or_ours_is_taken() {
+    fn a_free_or_own_lease_is_taken() {
         let now = Instant::now();
         assert_eq!(look(&mut None, None, now), Move::Create);
         assert_eq!(look(&mut None, Some(&lease("", "1")), now), Move::Take);
@@ -335,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn anothers_lease_is_taken_only_when_it_was_seen_unchanged_for_its_whole_time() {
+    fn anothers_lease_is_taken_only_after_it_was_unchanged_for_its_duration() {
         let (start, mut seen) = (Instant::now(), None);
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         assert_eq!(look(&mut seen, Some(&lease("you", "1")), at(0)), Move::Wait);
@@ -359,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_stops_before_anybody_else_begins() {
+    fn the_holder_stops_before_another_begins() {
         let Times {
             lease,
             renew_within,

@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn news_during_a_pass_is_passed_afterwards() {
+    fn a_key_added_during_its_pass_gets_another_pass() {
         let (mut state, now) = (queue(), Instant::now());
         state.add("a", Why::Must, Phase::Ready, Instant::now());
         assert_eq!(keys_at(&mut state, now), ["a"]);
@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_changed_during_a_pass_must_be_looked_at_after_it() {
+    fn a_possible_change_during_a_pass_requires_another_pass() {
         let (mut state, now) = (queue(), Instant::now());
         for (next, must) in [(Next::Idle, true), (Next::Failed, false)] {
             state.add("a", Why::Must, Phase::Ready, now);
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_idle_costs_nothing() {
+    fn idle_keys_are_removed() {
         let (mut state, now) = (queue(), Instant::now());
         state.add("a", Why::Must, Phase::Ready, Instant::now());
         keys_at(&mut state, now);
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_rings_once_and_is_forgotten_when_the_key_is_looked_at_before() {
+    fn a_timer_fires_once_and_is_dropped_by_an_earlier_pass() {
         let (mut state, now) = (queue(), Instant::now());
         let later = now + Duration::from_secs(10);
         state.add("a", Why::Must, Phase::Ready, Instant::now());
@@ -580,19 +580,22 @@ mod tests {
     }
 
     #[test]
-    fn only_a_person_breaks_the_wait_after_a_failure() {
+    fn only_a_user_action_ends_the_back_off() {
         let (mut state, now) = (queue(), Instant::now());
         state.add("a", Why::Must, Phase::Ready, Instant::now());
         keys_at(&mut state, now);
         done(&mut state, "a", Next::Failed, now);
         state.add("a", Why::Version("2".into()), Phase::Ready, Instant::now());
-        assert!(keys_at(&mut state, now).is_empty(), "caused by the failing pass itself");
+        assert!(
+            keys_at(&mut state, now).is_empty(),
+            "caused by the failing pass itself"
+        );
         state.add("a", Why::Must, Phase::Ready, Instant::now());
         assert_eq!(keys_at(&mut state, now), ["a"]);
     }
 
     #[test]
-    fn the_slow_lane_waits_for_the_other_and_keeps_its_pace() {
+    fn the_slow_lane_waits_for_the_others_and_keeps_its_pace() {
         let (mut state, now) = (queue(), Instant::now());
         for key in ["a", "b", "c"] {
             state.add(key, Why::Must, Phase::Slow, Instant::now());
@@ -623,7 +626,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_waits_for_goes_before_what_follows_and_both_come() {
+    fn ready_work_precedes_following_work_and_both_get_passes() {
         let (mut state, now) = (queue(), Instant::now());
         let following = ["a/1", "a/2", "a/3"];
         for key in following {
@@ -644,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_is_waited_for_as_soon_as_somebody_does() {
+    fn following_work_becomes_ready_once_someone_waits_for_it() {
         let (mut state, now) = (queue(), Instant::now());
         for key in ["a/1", "a/2", "a/3"] {
             state.add(key, Why::Perhaps, Phase::Following, now);
@@ -655,7 +658,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_looked_at_without_haste_has_a_share_too() {
+    fn the_slow_lane_has_a_share_too() {
         let (mut state, now) = (queue(), Instant::now());
         state.add("s/1", Why::Must, Phase::Slow, now);
         let mut taken = 0;
@@ -710,7 +713,11 @@ mod tests {
         for workers in 1..4 {
             let mut state = queue_of(workers);
             state.add("a/1", Why::Must, Phase::Ready, now);
-            assert_eq!(keys_at(&mut state, now), ["a/1"], "a single worker works too");
+            assert_eq!(
+                keys_at(&mut state, now),
+                ["a/1"],
+                "a single worker works too"
+            );
         }
     }
 
@@ -760,7 +767,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_key_is_there_once_runs_once_and_comes(ops in ops(), workers in 1..6usize) {
+        fn each_key_is_queued_once_runs_once_and_gets_its_pass(ops in ops(), workers in 1..6usize) {
             let (mut state, mut now) = (queue_of(workers), Instant::now());
             let mut running: Vec<&'static str> = Vec::new();
             for op in ops {

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_live_object_is_read_without_what_nobody_reads_of_it() {
+    async fn a_live_object_is_read_without_unused_fields() {
         let (rest, _) = answering(vec![object("a", 1 << 20)]);
         let live = rest.send_for(get(), Keep::LIVE).await.unwrap();
         let expected = json!({"kind": "OAuthClient", "metadata": {"name": "a", "labels": {}}, "status": {"epoch": 1}});
@@ -321,7 +321,7 @@ mod tests {
     /// A tenant may fill a Secret with keys, which take much more memory than their JSON, and many passes hold such a
     /// Secret at once.
     #[tokio::test]
-    async fn what_is_rewritten_is_read_while_all_passes_together_stay_small() {
+    async fn secrets_are_read_within_a_bound_on_all_passes_memory() {
         let secret = |keys: usize, bytes: usize| {
             let data = (0..keys).map(|n| (format!("k{n:05}"), "A".repeat(bytes / keys).into()));
             let data: serde_json::Map<String, Value> = data.collect();
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_hands_on_each_object_and_asks_for_pages_by_their_bytes() {
+    async fn a_list_passes_on_each_object_and_sizes_pages_by_bytes() {
         let page =
             |next: &str, items: Vec<Value>| json!({"metadata": {"continue": next}, "items": items});
         let fat = (0..32).map(|n| object(&n.to_string(), 256 << 10)).collect();
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_tells_whether_anything_was_done() {
+    fn an_error_tells_whether_anything_was_done() {
         let named = json!({"reason": "NotFound", "details": {"name": "a"}});
         let exists = json!({"reason": "AlreadyExists", "details": {"name": "a"}});
         for (code, body, expected) in [

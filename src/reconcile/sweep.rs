@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_orphan_is_due_when_it_was_one_for_an_hour() {
+    fn an_orphan_is_due_after_an_hour() {
         let (mut world, now) = world();
         let mut sweep = Sweep::default();
         assert!(sweep.due(&world.directory, now).is_empty());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_came_back_waits_anew() {
+    fn an_orphan_that_came_back_waits_again() {
         let (mut world, now) = world();
         let (mut sweep, whole) = (Sweep::default(), world.directory.clone());
         world.delete(Kind::OAuthClient, "blue", "shop");
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_twentieth_goes_in_an_hour() {
+    fn at_most_a_twentieth_is_deleted_in_an_hour() {
         let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
         for (all, expected) in [(0, 20), (100, 20), (1000, 50)] {
             let mut sweep = Sweep::default();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn one_namespace_keeps_no_other_waiting() {
+    fn one_namespace_does_not_use_up_the_limit_of_others() {
         let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
         for (all, expected) in [(0, 10), (100, 10), (1000, 25)] {
             let mut sweep = Sweep::default();

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn each_turn_of_a_token_is_a_line_that_names_who_created_its_object() {
+    fn each_change_of_a_token_is_a_line_that_names_the_creator() {
         let id = |name: &str| name.to_owned();
         let events = [
             IssueEvent::Issued {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_nobody_guards_is_not_told() {
+    fn an_unguarded_creator_name_is_not_logged() {
         let issued = [IssueEvent::Issued {
             token_id: "one".to_owned(),
             epoch: 1,

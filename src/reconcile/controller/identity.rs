@@ -38,7 +38,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let keys = match self.keys(&directory, object).await {
             Ok(keys) => keys,
             Err(ApiError::Forbidden(message)) => Some(Err(access_denied(&message))),
-            Err(error) => return Err(LookError::Api("cannot read or write the Identity's Secrets", error)),
+            Err(error) => {
+                return Err(LookError::Api(
+                    "cannot read or write the Identity's Secrets",
+                    error,
+                ));
+            }
         };
         let signing = keys.as_ref().and_then(|keys| keys.as_ref().ok());
         if let Some(signing) = signing {

@@ -114,7 +114,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         };
         match done {
             Ok(()) | Err(ApiError::NotFound | ApiError::Conflict) => Ok(Look::Soon),
-            Err(error) => Err(LookError::Api("cannot write or delete the key Secret", error)),
+            Err(error) => Err(LookError::Api(
+                "cannot write or delete the key Secret",
+                error,
+            )),
         }
     }
 

@@ -159,7 +159,7 @@ async fn a_state_folder_belongs_to_one_process() {
 }
 
 #[tokio::test]
-async fn a_deleted_file_is_made_anew_with_another_token() {
+async fn a_deleted_file_is_recreated_with_another_token() {
     let mut state = State::new();
     state.issue_well().await;
     let token = state.token().await;
@@ -225,7 +225,7 @@ async fn a_file_that_costs_too_much_to_read_is_left_alone_and_named() {
 }
 
 #[tokio::test]
-async fn an_owner_that_goes_takes_its_secret_along() {
+async fn a_deleted_owners_secret_is_deleted() {
     let mut state = State::new();
     state.issue_well().await;
     let theirs = state.folder.path().join("secrets/team/theirs.yaml");
@@ -290,7 +290,7 @@ async fn a_write_needs_the_state_that_was_read() {
 #[case("/", "x")]
 #[case("Team", "x")]
 #[tokio::test]
-async fn a_name_is_no_way_out_of_the_folder(#[case] namespace: &str, #[case] name: &str) {
+async fn a_name_cannot_leave_the_folder(#[case] namespace: &str, #[case] name: &str) {
     let state = State::new();
     let key = ObjectKey::new(namespace, name);
     assert!(matches!(
@@ -332,11 +332,7 @@ async fn a_process_that_dies_between_record_and_reveal_heals() {
         .unwrap()
         .unwrap();
     assert_ne!(after.version(), secret.version(), "fenced");
-    assert_eq!(
-        state.epochs().await,
-        [1],
-        "the present token stays"
-    );
+    assert_eq!(state.epochs().await, [1], "the present token stays");
 }
 
 #[tokio::test]
@@ -398,7 +394,7 @@ async fn a_revocation_is_not_undone_by_a_write_under_way() {
 
 /// What a repository, or another program on the machine, may put in place of a file.
 #[tokio::test]
-async fn a_fifo_a_device_or_a_link_in_the_place_of_a_file_is_told_and_hangs_nothing() {
+async fn a_fifo_a_device_or_a_link_in_place_of_a_file_is_reported_and_blocks_nothing() {
     let mut state = State::new();
     state.issue_well().await;
     let theirs = state.folder.path().join("theirs");
@@ -525,10 +521,7 @@ async fn a_key_that_was_not_written_here_is_neither_believed_nor_overwritten() {
         let told = ours.files.secret(&key).await.unwrap_err().to_string();
         assert!(told.contains(path.to_str().unwrap()), "{told}");
         assert!(told.contains("not as symbolon dev wrote it"), "{told}");
-        assert!(
-            told.contains("or delete it to get new keys"),
-            "{told}"
-        );
+        assert!(told.contains("or delete it to get new keys"), "{told}");
         assert!(ours.files.create_secret(&read).await.is_err());
         assert!(ours.files.replace_secret(&read).await.is_err());
         assert!(

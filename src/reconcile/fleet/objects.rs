@@ -218,6 +218,8 @@ fn at(child: &Child) -> Result<Request, ApiError> {
     if namespace.is_none_or(is_dns_label) && ManagedKind::is_name(&child.name) {
         Ok(Request::new(child.kind.path(namespace)))
     } else {
-        Err(ApiError::Invalid("the namespace or name of the object is invalid".to_owned()))
+        Err(ApiError::Invalid(
+            "the namespace or name of the object is invalid".to_owned(),
+        ))
     }
 }

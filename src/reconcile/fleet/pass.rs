@@ -42,9 +42,9 @@ pub struct Passed {
 
 impl Passed {
     pub(super) fn blocked(problem: Problem) -> Self {
+        Self {
             problem: Some(problem),
             // No watch reports when a missing kind is installed.
-            // What was missing may have come without a word.
             again: Some(APIS_FOR),
             ..Self::default()
         }

@@ -76,7 +76,7 @@ fn snapshot(name: &str, spec: &str, of: &Installation, apis: Apis) {
     "/spec/network/tls/secretRef/name",
     "own keys"
 )]
-fn nobody_gets_at_keys_by_an_image_or_a_mount(
+fn no_image_or_mount_gives_access_to_keys(
     #[case] spec: &str,
     #[case] field: &str,
     #[case] says: &str,
@@ -116,10 +116,7 @@ fn restrictive() -> Installation {
     "storage: {type: SQLite, sqlite: {storageClassName: slow}}",
     "storageClassNames"
 )]
-fn who_asks_for_more_than_is_allowed_is_told_the_charts_value(
-    #[case] spec: &str,
-    #[case] value: &str,
-) {
+fn a_refused_option_names_the_chart_value(#[case] spec: &str, #[case] value: &str) {
     build(&identity(spec), &installation(), Apis::default()).unwrap();
     let problem = build(&identity(spec), &restrictive(), Apis::default()).unwrap_err();
     assert_eq!(problem.reason, Reason::Invalid);
@@ -155,7 +152,7 @@ fn who_asks_for_more_than_is_allowed_is_told_the_charts_value(
     "every host",
     "hosts: [\"*\"]"
 )]
-fn a_way_in_that_is_not_allowed_is_left_out(
+fn a_route_that_is_not_allowed_is_left_out(
     #[case] spec: &str,
     #[case] what: &str,
     #[case] value: &str,
@@ -179,12 +176,12 @@ fn a_way_in_that_is_not_allowed_is_left_out(
 }
 
 #[test]
-fn a_plain_identity_gets_what_everybody_needs() {
+fn a_plain_identity_gets_the_default_objects() {
     snapshot("plain", "{}", &installation(), Apis::default());
 }
 
 #[test]
-fn every_option_has_its_place() {
+fn every_option_is_applied() {
     let of = Installation {
         allowed_images: vec!["registry.example.com/other".to_owned()],
         image_pull_secrets: vec!["installation".to_owned()],
@@ -244,7 +241,7 @@ fn an_ingress_leads_to_the_issuer_and_to_the_document_at_the_root() {
 #[case::auto("autoscaling: {min: 2, max: 5}", Scale::Auto(2), true, true)]
 #[case::auto_from_one("autoscaling: {min: 1, max: 5}", Scale::Auto(1), true, true)]
 #[case::auto_of_one("autoscaling: {min: 1, max: 1}", Scale::Auto(1), false, true)]
-fn a_budget_is_for_several_and_an_autoscaler_for_who_asks(
+fn a_budget_is_for_several_pods_and_an_autoscaler_on_request(
     #[case] spec: &str,
     #[case] scale: Scale,
     #[case] has_budget: bool,
@@ -261,7 +258,7 @@ fn a_budget_is_for_several_and_an_autoscaler_for_who_asks(
 #[case::memory("{limits: {memory: 1Gi}}", json!({"requests": {"cpu": "50m"}, "limits": {"memory": "1Gi"}}))]
 #[case::request("{requests: {cpu: 2}}", json!({"requests": {"cpu": 2}}))]
 #[case::limit("{limits: {cpu: 2}}", json!({"limits": {"cpu": 2}}))]
-fn an_autoscaler_has_a_request_to_count_in(#[case] asked: &str, #[case] expected: Value) {
+fn an_autoscaled_pod_has_a_cpu_request(#[case] asked: &str, #[case] expected: Value) {
     let resources = |more: &str| {
         let plan = plan(&format!("{{pod: {{resources: {asked}}}{more}}}"));
         let pod = &body(&plan, ManagedKind::Deployment)["spec"]["template"]["spec"];
@@ -284,11 +281,7 @@ fn an_autoscaler_has_a_request_to_count_in(#[case] asked: &str, #[case] expected
 #[case("http://main-identity.platform.svc.cluster.local:8080", "{}", 8080)]
 #[case("http://main-identity.platform.svc", "{}", 80)]
 #[case("http://main-identity.platform.svcs.example.com:81", "{}", 80)]
-fn the_service_is_at_the_port_where_the_issuer_looks_for_it(
-    #[case] issuer: &str,
-    #[case] spec: &str,
-    #[case] port: u16,
-) {
+fn the_service_has_the_issuers_port(#[case] issuer: &str, #[case] spec: &str, #[case] port: u16) {
     let mut identity = identity(spec);
     identity.spec.issuer = issuer.to_owned();
     let plan = build(&identity, &installation(), Apis::default()).unwrap();
@@ -299,7 +292,7 @@ fn the_service_is_at_the_port_where_the_issuer_looks_for_it(
 }
 
 #[test]
-fn what_cannot_be_run_says_why() {
+fn an_identity_that_cannot_be_run_reports_why() {
     let mut dotted = identity("{}");
     dotted.metadata.name = Some("main.prod".to_owned());
     let problem = build(&dotted, &installation(), Apis::default()).unwrap_err();
@@ -382,7 +375,7 @@ fn steps(plan: &Plan, kind: ManagedKind, live: &Value) -> Step {
 }
 
 #[test]
-fn what_is_as_it_was_applied_is_left_alone() {
+fn an_unchanged_object_is_kept() {
     let plan = plan("replicas: 3");
     let key = ObjectKey::new("platform", "main");
     for wanted in &plan.objects {
@@ -429,7 +422,7 @@ fn only_what_is_ours_is_drift(#[case] at: &str, #[case] value: Value, #[case] is
 #[case::other_annotation(ManagedKind::RoleBinding, "/metadata/annotations/a", json!("b"), true)]
 #[case::nodes(ManagedKind::Deployment, "/spec/template/spec/nodeSelector/x", json!("y"), false)]
 #[case::paused(ManagedKind::Deployment, "/spec/paused", json!(true), false)]
-fn what_makes_sense_only_as_a_whole_is_not_added_to(
+fn additions_to_fields_that_have_meaning_as_a_whole_are_repaired(
     #[case] kind: ManagedKind,
     #[case] at: &str,
     #[case] value: Value,
@@ -452,7 +445,7 @@ fn what_makes_sense_only_as_a_whole_is_not_added_to(
 #[case::taken(json!({}), json!([{"kind": "Shop", "name": "main", "uid": "x", "controller": true}]), true)]
 #[case::other_role(json!({"roleRef": {"kind": "ClusterRole", "name": "view"}}), json!([]), false)]
 #[case::other_subject(json!({"subjects": [{"kind": "User", "name": "eve"}]}), json!([]), false)]
-fn a_right_to_read_is_ours_by_what_it_is(
+fn a_binding_that_gives_the_right_is_ours(
     #[case] more: Value,
     #[case] owners: Value,
     #[case] is_ours: bool,
@@ -471,7 +464,7 @@ fn a_right_to_read_is_ours_by_what_it_is(
 }
 
 #[test]
-fn what_is_in_the_way_elsewhere_is_told_and_stops_nothing() {
+fn an_obstacle_in_another_namespace_is_reported_and_stops_nothing() {
     let key = ObjectKey::new("platform", "main");
     let binding = |namespace: &str| Child {
         kind: ManagedKind::RoleBinding,
@@ -496,7 +489,10 @@ fn what_is_in_the_way_elsewhere_is_told_and_stops_nothing() {
         "{}",
         notes[1]
     );
-    assert_ne!(told[0].action, told[1].action, "neither event hides the other");
+    assert_ne!(
+        told[0].action, told[1].action,
+        "neither event hides the other"
+    );
 }
 
 /// Sets a value at a JSON Pointer, and creates its place.
@@ -517,7 +513,7 @@ fn set(object: &mut Value, at: &str, value: Value) {
 }
 
 #[test]
-fn whose_an_object_is_says_what_may_be_done() {
+fn the_owner_of_an_object_decides_what_may_be_done() {
     let plan = plan("{}");
     let ours = stored(body(&plan, ManagedKind::Service));
     let with = |at: &str, value: Value| {
@@ -533,7 +529,11 @@ fn whose_an_object_is_says_what_may_be_done() {
         "a restored object without its owner reference is adopted"
     );
     let former = with("/metadata/ownerReferences/0/uid", json!("before"));
-    assert_eq!(former, Step::Wait, "it belongs to an earlier Identity of this name");
+    assert_eq!(
+        former,
+        Step::Wait,
+        "it belongs to an earlier Identity of this name"
+    );
     let other = json!([{"kind": "Shop", "name": "main", "uid": "x", "controller": true}]);
     assert!(matches!(
         with("/metadata/ownerReferences", other),
@@ -554,7 +554,7 @@ fn whose_an_object_is_says_what_may_be_done() {
 }
 
 #[test]
-fn a_binding_to_another_role_is_made_anew() {
+fn a_binding_to_another_role_is_recreated() {
     let plan = plan("{}");
     let mut live = stored(body(&plan, ManagedKind::ClusterRoleBinding));
     live["roleRef"]["name"] = json!("before");
@@ -576,7 +576,7 @@ fn a_binding_to_another_role_is_made_anew() {
 #[case::auto_before_it_spoke("autoscaling: {max: 9}", "autoscaling", 2, false, Some(2))]
 #[case::auto("autoscaling: {max: 9}", "autoscaling", 6, true, None)]
 #[case::auto_now("autoscaling: {max: 9}", "spec", 5, false, Some(5))]
-fn replicas_are_said_by_one_alone(
+fn replicas_are_set_by_one_side_only(
     #[case] spec: &str,
     #[case] before: &str,
     #[case] live: i64,
@@ -630,7 +630,7 @@ fn a_rollout_counts_new_pods(#[case] status: Value, #[case] says: &str) {
 }
 
 #[test]
-fn a_rollout_that_is_done_says_what_runs() {
+fn a_complete_rollout_reports_the_version() {
     let status = json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2});
     let rollout = read(&deployment(status), &[], now());
     assert_eq!(rollout.phase, Phase::Complete);
@@ -640,7 +640,7 @@ fn a_rollout_that_is_done_says_what_runs() {
 }
 
 #[test]
-fn a_rollout_that_got_stuck_says_what_a_pod_complains_of() {
+fn a_stuck_rollout_reports_a_pods_error() {
     let status = json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2,
         "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]});
     let says = |pods: &[Value]| match read(&deployment(status.clone()), pods, now()).phase {
@@ -683,7 +683,7 @@ fn the_version_is_the_tag_or_the_digest(#[case] image: &str, #[case] version: &s
 // --- upgrades -----------------------------------------------------------------------------------
 
 #[test]
-fn the_installation_waits_for_its_turn_and_an_identity_for_nobody() {
+fn the_installation_waits_for_its_turn_and_an_identity_does_not() {
     let before = plan("{}");
     let mut live = stored(body(&before, ManagedKind::Deployment));
     live["status"] = json!({"updatedReplicas": 1, "availableReplicas": 1});
@@ -709,12 +709,16 @@ fn the_installation_waits_for_its_turn_and_an_identity_for_nobody() {
     assert_eq!(cause(&deployment("{}", &newer), None), Cause::Spec);
     live["status"]["availableReplicas"] = json!(0);
     let broken = cause(&deployment("{}", &newer), Some(&live));
-    assert_eq!(broken, Cause::Spec, "new pods may repair it, and it blocks no other");
+    assert_eq!(
+        broken,
+        Cause::Spec,
+        "new pods may repair it, and it blocks no other"
+    );
 }
 
 /// Scaling does not wait for the upgrade, and does not bring newer pods.
 #[test]
-fn what_is_scaled_while_newer_pods_wait_goes_on_waiting() {
+fn a_scaled_workload_still_waits_for_its_upgrade() {
     let newer = Installation {
         image: "registry.example.com/symbolon:2".to_owned(),
         ..installation()
@@ -726,10 +730,18 @@ fn what_is_scaled_while_newer_pods_wait_goes_on_waiting() {
         body(&plan, ManagedKind::Deployment).clone()
     };
     assert_eq!(rescaled(&wanted("replicas: 2"), &live), None);
-    assert_eq!(rescaled(&wanted("{}"), &live), None, "no one sets the replicas");
+    assert_eq!(
+        rescaled(&wanted("{}"), &live),
+        None,
+        "no one sets the replicas"
+    );
     let ten = wanted("replicas: 10");
     let patch = rescaled(&ten, &live).unwrap();
-    assert_eq!(patch["spec"], json!({"replicas": 10}), "only the replicas change");
+    assert_eq!(
+        patch["spec"],
+        json!({"replicas": 10}),
+        "only the replicas change"
+    );
     assert_eq!(patch["metadata"]["resourceVersion"], "7");
     assert_eq!(noted(Cause::Upgrade, Some(&live)), "upgrade");
     live["spec"]["replicas"] = json!(10);
@@ -831,7 +843,7 @@ fn both_kinds_of_pods_are_built_alike() {
 }
 
 #[test]
-fn a_set_is_made_anew_for_a_larger_volume_alone() {
+fn a_stateful_set_is_recreated_only_for_a_larger_volume() {
     let of = |size: &str| {
         plan(&format!(
             "storage: {{type: SQLite, sqlite: {{size: {size}}}}}"
@@ -892,7 +904,7 @@ fn a_claim_only_grows(#[case] live: &str, #[case] wanted: &str, #[case] grows: b
 #[case(Some(json!({"data": {"tls.crt": "", "tls.key": "eA=="}})), Some("has no tls.crt"))]
 #[case(Some(json!({})), Some("has no tls.crt"))]
 #[case(Some(json!({"data": {"tls.crt": "eA==", "tls.key": "eA=="}})), None)]
-fn what_a_certificate_lacks_is_told_by_name(
+fn a_missing_part_of_the_certificate_is_named(
     #[case] found: Option<Value>,
     #[case] lacks: Option<&str>,
 ) {
@@ -917,7 +929,7 @@ fn set_pod(since: &str, status: Value) -> Value {
 }
 
 #[test]
-fn a_set_whose_pod_does_not_get_ready_in_time_has_failed_and_tells_its_last_words() {
+fn a_stateful_set_whose_pod_is_not_ready_in_time_has_failed_and_reports_the_last_line() {
     let set = set_with(json!({"observedGeneration": 3, "replicas": 1, "updatedReplicas": 1}));
     let young = set_pod("2026-01-01T11:58:00Z", json!({}));
     assert_eq!(
@@ -946,7 +958,7 @@ fn a_set_whose_pod_does_not_get_ready_in_time_has_failed_and_tells_its_last_word
 // --- seen ---------------------------------------------------------------------------------------
 
 #[test]
-fn hearing_of_what_was_found_good_is_no_news() {
+fn a_watch_event_about_a_checked_version_is_not_news() {
     let child = Child {
         kind: ManagedKind::Service,
         namespace: Some("platform".to_owned()),

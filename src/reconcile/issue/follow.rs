@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_brought_is_recorded_and_no_secret_is_written() {
+    fn an_imported_secret_is_recorded_and_no_secret_is_written() {
         let mut world = World::with(&format!("{A}\n"));
         assert_eq!(world.accepted(), [('q', None)]);
         let entry = &world.credential.as_ref().unwrap().spec.tokens[0];
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_value_is_followed_and_the_one_before_lives_an_hour() {
+    fn a_new_value_is_recorded_and_the_previous_one_lives_an_hour() {
         let mut world = World::with(A);
         world.bring(B);
         assert_eq!(world.run(), ["import"]);
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_goes_is_accepted_for_a_day_and_comes_back_as_it_was() {
+    fn a_deleted_imported_secret_is_accepted_for_a_day_and_may_come_back() {
         for value in [None, Some(""), Some("changeme"), Some(&*"x".repeat(40))] {
             let mut world = World::with(A);
             match value {
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_taken_away_ends_it_at_once() {
+    fn a_removed_label_revokes_the_secret_at_once() {
         for labels in [json!({}), json!({ LABEL_CLIENT: "other" })] {
             let mut world = World::with(A);
             world.put(labels, "password", A);
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said() {
+    fn missing_imported_secrets_are_reported() {
         let mut world = World::new();
         let says = |world: &World, reason: Reason, words: &[&str]| {
             let problem = world.refused();
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_operator_made_is_accepted_until_something_is_brought() {
+    fn an_issued_secret_is_accepted_until_one_is_imported() {
         let mut world = World::with(A);
         let entry = &mut world.credential.as_mut().unwrap().spec.tokens[0];
         entry.cause = Cause::Initial;
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_revoked_for_all_does_not_come_back_by_being_found_again() {
+    fn revoke_issued_before_applies_to_a_secret_that_is_found_again() {
         let mut world = World::with(A);
         world.now += HOUR;
         world.desired.revoke_issued_before = Some(world.now);
@@ -483,7 +483,7 @@ mod tests {
 
     /// By another value in between, by deleting the Secret, by removing its label.
     #[test]
-    fn what_was_revoked_for_all_does_not_come_back_by_any_way_round() {
+    fn a_secret_from_before_revoke_issued_before_cannot_be_recorded_again() {
         type Way = (&'static str, fn(&mut World));
         let ways: [Way; 4] = [
             ("found again", |_| ()),
@@ -491,7 +491,7 @@ mod tests {
                 world.bring(B);
                 world.run();
             }),
-            ("deleted and made again", |world| {
+            ("deleted and recreated", |world| {
                 world.secret = None;
                 world.run();
                 world.now += HOUR * 48;
@@ -528,7 +528,7 @@ mod tests {
 
     /// The imported secrets are forgotten, so the Secret's own age decides.
     #[test]
-    fn what_was_revoked_for_all_does_not_come_back_where_the_credential_is_forgotten() {
+    fn revoke_issued_before_applies_after_the_credential_was_deleted() {
         let mut world = World::with(A);
         world.now += HOUR;
         world.desired.revoke_issued_before = Some(world.now);
@@ -550,7 +550,7 @@ mod tests {
 
     /// By another value in between, by deleting the Secret, by removing its label, by losing the status.
     #[test]
-    fn what_was_revoked_by_its_id_is_not_recorded_again() {
+    fn a_secret_revoked_by_its_id_is_not_recorded_again() {
         let ways: [fn(&mut World); 5] = [
             |_| (),
             |world| world.credential.as_mut().unwrap().status = None,
@@ -583,12 +583,16 @@ mod tests {
             // All entries of these tests have the same id.
             world.credential.as_mut().unwrap().status = None;
             world.bring(&B.to_uppercase());
-            assert_eq!(world.run(), ["import"], "{number}: another value is recorded");
+            assert_eq!(
+                world.run(),
+                ["import"],
+                "{number}: another value is recorded"
+            );
         }
     }
 
     #[test]
-    fn a_label_taken_away_ends_it_while_the_client_is_disabled() {
+    fn a_removed_label_revokes_the_secret_while_the_client_is_disabled() {
         let disabled = Problem::error(Reason::Disabled, "/spec/disabled", "disabled");
         let mut world = World::with(A);
         world.desired.withheld = vec![disabled];
@@ -603,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_does_not_become_younger_by_being_brought_again() {
+    fn importing_a_secret_again_does_not_make_it_younger() {
         let mut world = World::with(A);
         let first = world.now;
         for _ in 0..3 {
@@ -620,7 +624,7 @@ mod tests {
     }
 
     #[test]
-    fn what_replaces_a_secret_and_is_refused_lets_it_go_on_for_a_day() {
+    fn a_refused_new_value_leaves_the_previous_one_for_a_day() {
         let mut world = World::with(A);
         world.now += HOUR;
         world.desired.revoke_issued_before = Some(world.now);
@@ -635,7 +639,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_fit_are_remembered_and_the_revoked_ones_longest() {
+    fn imported_secrets_are_bounded_and_revoked_ones_kept_longest() {
         let mut world = World::with(A);
         world.now += HOUR;
         world.desired.revoke_issued_before = Some(world.now);

@@ -786,7 +786,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_who_keeps_annotating_is_outrun_with_one_token() {
+    async fn one_token_survives_conflicts_with_a_client_that_keeps_annotating() {
         let memory = Memory::default();
         *memory.others.lock().unwrap() = vec![Value::Null; 4];
         let outcome = pass(&memory, &desired(), 0, &MintBudget::default()).await;
@@ -802,7 +802,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_record_is_turned_to_the_version_before_its_token_is_written_on_it() {
+    async fn the_record_names_the_version_before_its_token_is_written() {
         let memory = Memory::default();
         *memory.others.lock().unwrap() = vec![Value::Null];
         pass(&memory, &desired(), 0, &MintBudget::default()).await;
@@ -817,7 +817,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_another_wrote_data_everything_is_looked_at_anew() {
+    async fn after_another_client_wrote_data_all_objects_are_read_again() {
         let memory = Memory::default();
         *memory.others.lock().unwrap() = vec![json!({"token": "b3RoZXI="})];
         let outcome = pass(&memory, &desired(), 0, &MintBudget::default()).await;
@@ -826,11 +826,14 @@ mod tests {
             "{outcome:?}"
         );
         let credential = memory.objects.lock().unwrap().0.clone().unwrap();
-        assert_eq!(credential.spec.high, 2, "another push, after reading all objects again");
+        assert_eq!(
+            credential.spec.high, 2,
+            "another push, after reading all objects again"
+        );
     }
 
     #[tokio::test]
-    async fn what_was_done_is_told_in_order() {
+    async fn events_are_in_order() {
         let (memory, budget) = (Memory::default(), MintBudget::default());
         let mut wanted = desired();
         pass(&memory, &wanted, 0, &budget).await;
@@ -846,7 +849,7 @@ mod tests {
     /// A crash is a reply that never comes. Whichever call fails, with or without effect, later passes converge on one
     /// token in the Secret that the Credential knows, and nothing is written before its record.
     #[tokio::test]
-    async fn whichever_call_fails_the_next_passes_heal() {
+    async fn later_passes_recover_from_any_failed_call() {
         let errors = [
             ApiError::Unknown("lost".into()),
             ApiError::Unavailable("away".into()),
@@ -888,7 +891,7 @@ mod tests {
 
     /// An owner that cannot get another token keeps the Secret with the present one.
     #[tokio::test]
-    async fn a_secret_is_made_anew_for_one_of_the_namespaces_mints_or_not_at_all() {
+    async fn a_secret_is_recreated_only_if_the_namespace_may_get_a_token() {
         let (memory, mut wanted) = (Memory::default(), desired());
         pass(&memory, &wanted, 0, &MintBudget::default()).await;
         of_another_type(&mut wanted);
@@ -899,7 +902,10 @@ mod tests {
             panic!("refused")
         };
         assert_eq!(problem.reason, Reason::RateLimited);
-        assert!(facts.is_some() && memory.token() == token, "the token stays");
+        assert!(
+            facts.is_some() && memory.token() == token,
+            "the token stays"
+        );
         wanted.mints_per_hour = 1;
         let before = memory.calls.lock().unwrap().len();
         let outcome = pass(&memory, &wanted, 120, &MintBudget::default()).await;
@@ -926,7 +932,7 @@ mod tests {
 
     /// A refused deletion announces nothing and costs the namespace nothing.
     #[tokio::test]
-    async fn where_a_secret_may_not_be_deleted_all_is_as_it_was() {
+    async fn a_refused_deletion_changes_nothing() {
         let mut memory = Memory::default();
         let (mut wanted, budget) = (desired(), MintBudget::default());
         wanted.rotation.on_secret_deleted = crate::resources::OnSecretDeleted::Revoke;
@@ -956,7 +962,7 @@ mod tests {
 
     /// The Credential knows the Secret that the token was issued for before any status names it.
     #[tokio::test]
-    async fn another_name_is_no_deletion_though_no_status_told_of_the_first() {
+    async fn renaming_is_not_a_deletion_even_if_no_status_names_the_first_secret() {
         for is_deleted in [false, true] {
             let mut memory = Memory::default();
             let (mut wanted, budget) = (desired(), MintBudget::default());
@@ -990,7 +996,7 @@ mod tests {
 
     /// The status names the first Secret, the Credential the second, and the spec the third.
     #[tokio::test]
-    async fn of_two_names_that_were_given_up_no_secret_is_left_behind() {
+    async fn no_secret_is_left_under_either_of_two_former_names() {
         let mut memory = Memory::default();
         let (mut wanted, budget) = (desired(), MintBudget::default());
         pass(&memory, &wanted, 0, &budget).await;
@@ -1017,7 +1023,7 @@ mod tests {
 
     /// The operator is killed, or loses a reply, at any call that recreates a Secret with another type.
     #[tokio::test]
-    async fn whichever_call_of_another_type_fails_no_token_is_revoked() {
+    async fn no_failed_call_of_recreation_revokes_a_token() {
         for (at, done_anyway) in (1..=8).flat_map(|at| [(at, false), (at, true)]) {
             let mut memory = Memory::default();
             let (mut wanted, budget) = (desired(), MintBudget::default());

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_template_no_longer_names_goes_and_what_others_set_stays() {
+    fn names_removed_from_the_template_are_removed_and_those_of_others_stay() {
         let first = templated(json!({
             "labels": {"a": "1", "b": "1"}, "annotations": {"c": "1"}, "data": {"d": "1", "e": "1"},
         }));
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_appear_when_they_are_allowed_and_stay_as_they_are_when_they_are_not_any_more() {
+    fn keys_appear_when_allowed_and_stay_unchanged_when_no_longer_allowed() {
         let allowed = |value| allowing(&[JENKINS], &["replicator.v1.mittwald.de/*"], obeyed(value));
         let refused = |value| allowing(&[], &[], obeyed(value));
         let secret = with(&empty(), &refused("x"), "t1");
@@ -311,7 +311,7 @@ mod tests {
 
     /// The admission policy accepts what the Secret already has, as long as the value stays the same.
     #[test]
-    fn keys_stay_as_they_are_when_the_installation_does_not_allow_them_any_more() {
+    fn keys_stay_unchanged_when_the_installation_no_longer_allows_them() {
         let wide = json!({});
         let narrow = json!({"allowedLabels": ["team"], "allowedAnnotations": ["team"]});
         let marks = |secret: &SecretObject| {
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_put_on_a_secret_is_not_taken_over_by_a_template_that_may_not_set_it() {
+    fn a_template_does_not_take_over_a_label_that_it_may_not_set() {
         let mut secret = with(&empty(), &desired(), "t");
         secret.set_label(JENKINS, Some("theirs"));
         let wanted = allowing(&[], &[], obeyed("x"));
@@ -358,7 +358,7 @@ mod tests {
 
     /// Whoever may write the Secret may also write what it remembers.
     #[test]
-    fn what_is_remembered_takes_nothing_that_no_template_could_have_put_there() {
+    fn a_forged_annotation_removes_nothing_that_no_template_can_set() {
         let lie = json!({
             "labels": ["symbolon.dev/managed", "app.kubernetes.io/managed-by"],
             "annotations": ["symbolon.dev/owner", "kubectl.kubernetes.io/last-applied-configuration"],

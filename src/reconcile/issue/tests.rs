@@ -170,7 +170,9 @@ impl World {
             Step::EmptyTokens(credential, Emptying::Leaked) => {
                 self.record("revoke all", *credential)
             }
-            Step::EmptyTokens(_, Emptying::ById) => unreachable!("no plan empties tokens by their ids"),
+            Step::EmptyTokens(_, Emptying::ById) => {
+                unreachable!("no plan empties tokens by their ids")
+            }
             Step::EndRevoked(credential, _) => self.record("end revoked", *credential),
             Step::Discard(_) => {
                 self.credential = None;
@@ -350,7 +352,7 @@ fn a_first_token_is_recorded_sealed_and_then_revealed() {
 }
 
 #[test]
-fn once_all_is_right_nothing_is_written() {
+fn in_a_steady_state_nothing_is_written() {
     let mut world = World::issued();
     assert_eq!(world.run(), Vec::<String>::new());
     let Settled::Done { facts, requeue_at } = world.settled() else {
@@ -394,7 +396,7 @@ fn a_revoked_owner_loses_its_tokens_and_never_gets_a_credential() {
 
 /// The Identity may be gone, or may never have existed: nothing is sealed.
 #[test]
-fn what_is_revoked_is_emptied_without_a_key_and_nothing_else_is_done() {
+fn without_a_key_revoked_owners_are_emptied_and_nothing_else_is_done() {
     let mut world = World::issued();
     let plan = |world: &mut World, standing: Standing| {
         let view = View {
@@ -416,7 +418,7 @@ fn what_is_revoked_is_emptied_without_a_key_and_nothing_else_is_done() {
 }
 
 #[test]
-fn what_is_withheld_or_not_known_leaves_everything_as_it_is() {
+fn a_withheld_or_unknown_owner_changes_nothing() {
     let problem = Problem::error(Reason::ScopeNotGranted, "/spec/scopes/0", "no");
     for (standing, settled) in [
         (
@@ -432,7 +434,7 @@ fn what_is_withheld_or_not_known_leaves_everything_as_it_is() {
 }
 
 #[test]
-fn a_target_that_the_directory_has_moved_is_said() {
+fn an_outdated_target_is_reported() {
     let mut world = World::issued();
     world.desired.secret_name = "another".into();
     assert_eq!(world.settled(), Settled::Moved);
@@ -446,7 +448,7 @@ fn a_target_that_the_directory_has_moved_is_said() {
 #[case::controller_beats_annotation(json!({ "annotations": { ANNOTATION_OWNER: "ServiceAccessToken/ci" }, "ownerReferences": [{ "kind": "Other", "name": "x", "uid": "x", "controller": true }] }), false)]
 #[case::ours(json!({ "ownerReferences": [{ "kind": "ServiceAccessToken", "name": "ci", "uid": "owner", "controller": true }] }), true)]
 #[case::restored(json!({ "annotations": { ANNOTATION_OWNER: "ServiceAccessToken/ci" } }), true)]
-fn a_secret_of_somebody_else_is_never_written(#[case] metadata: Value, #[case] is_ours: bool) {
+fn a_secret_of_another_owner_is_never_written(#[case] metadata: Value, #[case] is_ours: bool) {
     let mut world = World::new();
     world.store(
         "",
@@ -524,7 +526,7 @@ fn a_write_that_may_still_land_is_waited_for_and_then_fenced() {
 }
 
 #[test]
-fn a_clock_ahead_elsewhere_keeps_nobody_waiting_for_long() {
+fn another_machines_fast_clock_delays_no_pass_for_long() {
     let mut world = World::new();
     let placeholder = world.plan();
     world.take(placeholder);
@@ -570,7 +572,11 @@ fn older_tokens_are_given_an_end_once_the_newest_is_in_the_secret() {
     let Settled::Done { requeue_at, .. } = world.settled() else {
         panic!()
     };
-    assert_eq!(requeue_at, Some(world.now + DAY), "at the end of the overlap");
+    assert_eq!(
+        requeue_at,
+        Some(world.now + DAY),
+        "at the end of the overlap"
+    );
 }
 
 #[test]
@@ -614,7 +620,10 @@ fn a_rotation_does_not_wait_for_the_overlap_of_the_one_before() {
         let overlap = Some(Moment(world.now + DAY));
         assert_eq!(ends, [end, overlap, None], "{name}: each keeps its own end");
         let previous = world.facts().previous.unwrap();
-        assert_eq!(previous.not_after, overlap, "{name}: the status shows the latest");
+        assert_eq!(
+            previous.not_after, overlap,
+            "{name}: the status shows the latest"
+        );
     }
     let mut world = World::rotated();
     world.now += DAY;
@@ -628,7 +637,7 @@ fn a_rotation_does_not_wait_for_the_overlap_of_the_one_before() {
 }
 
 #[test]
-fn of_rotations_one_after_another_four_tokens_are_good_and_the_next_waits_and_says_so() {
+fn consecutive_rotations_keep_four_tokens_and_the_next_one_waits() {
     let mut world = World::rotated();
     for request in ["2", "3"] {
         world.now += HOUR * 2;
@@ -771,7 +780,7 @@ fn until_a_moment() -> World {
 }
 
 #[test]
-fn an_end_that_comes_nearer_is_recorded_and_makes_no_token() {
+fn an_earlier_end_is_recorded_and_issues_no_token() {
     let mut world = until_a_moment();
     let sooner = world.now + DAY * 2;
     world.desired.lifetime = Lifetime::Until(sooner);
@@ -788,7 +797,7 @@ fn an_end_that_comes_nearer_is_recorded_and_makes_no_token() {
 }
 
 #[test]
-fn an_end_that_moves_on_makes_a_token_in_time_and_the_one_before_keeps_its_own() {
+fn a_later_end_issues_a_token_and_the_previous_one_keeps_its_end() {
     let mut world = until_a_moment();
     let (old, later) = (world.entries()[0].expires_at, world.now + DAY * 30);
     world.desired.lifetime = Lifetime::Until(later);
@@ -798,12 +807,16 @@ fn an_end_that_moves_on_makes_a_token_in_time_and_the_one_before_keeps_its_own()
     assert_eq!(world.entries()[1].expires_at, Some(Moment(later)));
     assert_eq!(world.run(), Vec::<String>::new());
     world.desired.lifetime = Lifetime::Never;
-    assert_eq!(world.run(), ["push Scheduled", "retire"], "no end is the latest end");
+    assert_eq!(
+        world.run(),
+        ["push Scheduled", "retire"],
+        "no end is the latest end"
+    );
     assert_eq!(world.run(), Vec::<String>::new());
 }
 
 #[test]
-fn what_ended_by_an_end_that_came_nearer_does_not_come_back_by_a_later_one() {
+fn a_token_that_an_earlier_end_ended_stays_ended() {
     let mut world = until_a_moment();
     let problem = Problem::error(Reason::Expired, "/spec/expiresAt", "past");
     let before = world.desired.clone();
@@ -829,7 +842,7 @@ fn a_manual_tokens_shorter_lifetime_is_waited_for() {
 }
 
 #[test]
-fn a_deletion_that_says_it_leaked_is_obeyed_while_the_client_is_disabled() {
+fn a_deletion_revokes_even_while_the_client_is_disabled() {
     let mut world = revoking();
     let disabled = Problem::error(Reason::Disabled, "/spec/disabled", "disabled");
     world.desired.withheld = vec![disabled.clone()];
@@ -918,7 +931,7 @@ fn a_rotation_is_due() {
 }
 
 #[test]
-fn a_token_without_an_end_is_replaced_once_there_must_be_one() {
+fn a_token_without_an_end_is_replaced_once_an_end_is_required() {
     let mut world = World::new();
     world.desired.lifetime = Lifetime::Never;
     world.desired.rotation.renew_before = None;
@@ -967,7 +980,7 @@ fn a_request_whose_token_died_before_it_was_seen_is_not_done() {
 }
 
 #[test]
-fn a_deleted_secret_is_made_anew_and_the_lost_token_lives_on_for_the_overlap() {
+fn a_deleted_secret_is_recreated_and_the_lost_token_lives_for_the_overlap() {
     let mut world = World::issued();
     world.secret = None;
     assert_eq!(world.run(), ["placeholder", "push SecretDeleted", "retire"]);
@@ -1029,7 +1042,7 @@ fn where_deletion_revokes_it_does_so_before_anything_can_refuse_another_token() 
 
 /// For example, a token over a limit is still accepted.
 #[test]
-fn where_deletion_revokes_it_does_so_though_no_other_may_be_made_now() {
+fn where_deletion_revokes_it_does_so_even_if_no_token_may_be_issued_now() {
     let too_long = Problem::error(Reason::LimitExceeded, "/spec/lifetime", "too long");
     let withheld = |world: &mut World| {
         world.desired.withheld = vec![too_long.clone()];
@@ -1038,7 +1051,11 @@ fn where_deletion_revokes_it_does_so_though_no_other_may_be_made_now() {
     };
     let mut world = revoking();
     withheld(&mut world);
-    assert_eq!(world.run(), [""; 0], "the token stays while its Secret exists");
+    assert_eq!(
+        world.run(),
+        [""; 0],
+        "the token stays while its Secret exists"
+    );
     world.secret = None;
     assert_eq!(world.run(), ["revoke all"]);
     assert_eq!(world.entries(), []);
@@ -1066,18 +1083,14 @@ fn where_deletion_revokes_another_secret_of_that_name_is_a_deletion_too() {
         metadata
     };
     world.edit(|secret| secret["metadata"] = relabelled(&secret["metadata"]));
-    assert_eq!(
-        world.run(),
-        [""; 0],
-        "the same Secret with other labels"
-    );
+    assert_eq!(world.run(), [""; 0], "the same Secret with other labels");
     world.edit(|secret| secret["metadata"] = foreign);
     assert_eq!(world.run(), ["revoke all"]);
     assert_eq!(world.refused().reason, Reason::SecretConflict);
 }
 
 #[test]
-fn where_deletion_revokes_it_does_so_while_others_finalizers_hold_the_secret() {
+fn where_deletion_revokes_it_does_so_while_finalizers_hold_the_secret() {
     let mut world = revoking();
     world.edit(|secret| secret["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into());
     assert_eq!(world.run(), ["revoke all"]);
@@ -1086,7 +1099,7 @@ fn where_deletion_revokes_it_does_so_while_others_finalizers_hold_the_secret() {
 
 /// An operator with an outdated view created it after the Secret with the token was deleted.
 #[test]
-fn where_deletion_revokes_a_placeholder_of_another_tells_of_it_whatever_is_written_there() {
+fn where_deletion_revokes_another_placeholder_proves_the_deletion() {
     for content in [None, Some("eA==")] {
         let mut world = revoking();
         world.secret = None;
@@ -1101,7 +1114,7 @@ fn where_deletion_revokes_a_placeholder_of_another_tells_of_it_whatever_is_writt
 }
 
 #[test]
-fn where_deletion_revokes_a_token_that_never_came_is_no_deletion() {
+fn where_deletion_revokes_a_token_that_was_never_written_is_not_a_deletion() {
     let mut world = World::new();
     world.desired.rotation.on_secret_deleted = OnSecretDeleted::Revoke;
     let placeholder = world.plan();
@@ -1114,7 +1127,7 @@ fn where_deletion_revokes_a_token_that_never_came_is_no_deletion() {
 }
 
 #[test]
-fn a_request_stays_done_when_its_token_was_taken_away() {
+fn a_request_stays_done_after_its_token_was_revoked() {
     let mut world = World::issued();
     world.now += DAY;
     world.ask("1");
@@ -1129,12 +1142,16 @@ fn a_request_stays_done_when_its_token_was_taken_away() {
         ["revoke all", "placeholder", "push SecretDeleted"]
     );
     world.ask("1");
-    assert_eq!(world.run(), [""; 0], "the same value again is not a new request");
+    assert_eq!(
+        world.run(),
+        [""; 0],
+        "the same value again is not a new request"
+    );
 }
 
 /// After a crash at any step, the recreated Secret does not count as leaked. A user's later deletion does.
 #[test]
-fn a_crash_while_the_secret_is_made_anew_revokes_nothing() {
+fn a_crash_while_the_secret_is_recreated_revokes_nothing() {
     let retyped = || {
         let mut world = revoking();
         world.now += HOUR;
@@ -1171,7 +1188,7 @@ fn a_crash_while_the_secret_is_made_anew_revokes_nothing() {
 }
 
 #[test]
-fn a_type_that_was_changed_back_in_time_makes_the_next_deletion_a_users_again() {
+fn after_a_reverted_type_the_next_deletion_counts_as_the_users() {
     let mut world = revoking();
     let sound = world.secret.clone();
     world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
@@ -1187,7 +1204,7 @@ fn a_type_that_was_changed_back_in_time_makes_the_next_deletion_a_users_again() 
 }
 
 #[test]
-fn a_secret_is_not_deleted_for_its_type_where_no_token_can_be_made_for_the_next() {
+fn a_secret_is_not_recreated_if_no_token_can_be_issued() {
     let mut world = World::issued();
     world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
     world.desired.lifetime = Lifetime::Until(world.now);
@@ -1226,7 +1243,7 @@ fn an_old_copy_of_the_secret_is_replaced() {
 }
 
 #[test]
-fn entries_after_the_secrets_own_token_were_never_seen_and_go() {
+fn entries_newer_than_the_secrets_token_are_dropped() {
     let mut world = World::issued();
     world.now += DAY;
     world.ask("1");
@@ -1251,7 +1268,7 @@ fn an_expired_token_is_replaced() {
 
 /// With `policy: Manual`, a token ends after its lifetime because its owner chose so.
 #[test]
-fn a_token_that_only_people_renew_says_that_its_end_has_come() {
+fn a_manual_token_reports_its_expiry() {
     for kind in [SecretKind::ServiceToken, SecretKind::ClientSecret] {
         let mut world = World::new();
         world.desired.kind = kind;
@@ -1326,7 +1343,7 @@ impl World {
 /// minutes. A report of the new token after the silence proves the silence. It is trusted once five minutes have passed
 /// without a report of the old token.
 #[test]
-fn an_adopted_token_retires_a_quiet_one_and_no_other() {
+fn a_token_in_use_retires_only_an_unused_one() {
     let deadline = 24 * 60;
     for (name, uses, after, expected) in [
         ("no reports", &[][..], deadline, None),
@@ -1459,7 +1476,7 @@ fn a_token_in_steady_use_retires_the_other_in_an_interval_and_a_half() {
 }
 
 #[test]
-fn without_being_asked_for_adoption_retires_nothing() {
+fn adoption_retires_nothing_unless_requested() {
     let mut world = adopting();
     world.desired.rotation.adoption = None;
     world.used(&[(2, 0, 0)]);
@@ -1470,7 +1487,7 @@ fn without_being_asked_for_adoption_retires_nothing() {
 
 /// While the API server was unavailable no server could report, so silence proves nothing.
 #[test]
-fn a_token_is_not_quiet_by_a_silence_that_nobody_watched() {
+fn silence_while_reports_were_incomplete_does_not_retire_a_token() {
     let mut world = adopting();
     world.used(&[(2, 0, 99)]);
     world.watching_since = world.now + SignedDuration::from_mins(40);
@@ -1483,7 +1500,7 @@ fn a_token_is_not_quiet_by_a_silence_that_nobody_watched() {
 }
 
 #[test]
-fn the_next_rotation_need_not_wait_for_a_deadline_that_adoption_has_brought_forward() {
+fn the_next_rotation_does_not_wait_once_adoption_ended_the_overlap() {
     let mut world = adopting();
     world.used(&[(2, 0, 60)]);
     world.ask("2");
@@ -1518,7 +1535,7 @@ fn a_rotation_that_waits_for_room_goes_on_when_an_older_token_falls_quiet() {
 }
 
 #[test]
-fn uses_are_told_by_the_day() {
+fn uses_are_reported_by_day() {
     let mut world = adopting();
     world.used(&[(1, -600, 5), (2, 1, 6)]);
     let facts = world.facts();
@@ -1561,7 +1578,7 @@ fn a_token_that_is_refused_for_good_is_replaced() {
 }
 
 #[test]
-fn an_entry_without_the_right_seal_is_as_none() {
+fn an_entry_without_the_right_seal_counts_as_missing() {
     let mut world = World::issued();
     world.now += DAY;
     world.credential.as_mut().unwrap().spec.tokens[0]
@@ -1572,7 +1589,7 @@ fn an_entry_without_the_right_seal_is_as_none() {
 }
 
 #[test]
-fn nothing_is_made_that_would_be_refused_at_once() {
+fn no_token_is_issued_that_would_be_refused_at_once() {
     let mut world = World::new();
     world.now += SignedDuration::from_millis(500);
     world.desired.revoke_issued_before = Some(world.now);
@@ -1584,14 +1601,14 @@ fn nothing_is_made_that_would_be_refused_at_once() {
 }
 
 #[test]
-fn a_moment_of_expiry_that_is_past_makes_nothing() {
+fn an_expiry_in_the_past_issues_nothing() {
     let mut world = World::new();
     world.desired.lifetime = Lifetime::Until(world.now);
     assert_eq!(world.refused().reason, Reason::Expired);
 }
 
 #[test]
-fn epochs_go_on_from_the_status_when_the_credential_was_deleted() {
+fn epochs_continue_from_the_status_after_the_credential_was_deleted() {
     let mut world = World::rotated();
     world.credential = None;
     assert_eq!(world.run(), ["push Expired"]);
@@ -1599,7 +1616,7 @@ fn epochs_go_on_from_the_status_when_the_credential_was_deleted() {
 }
 
 #[test]
-fn a_status_cannot_bring_the_counter_to_its_end() {
+fn a_status_cannot_exhaust_the_epoch() {
     for (epoch, believed) in [
         (json!(7), 7),
         (json!(i64::MAX), 0),
@@ -1614,7 +1631,7 @@ fn a_status_cannot_bring_the_counter_to_its_end() {
 }
 
 #[test]
-fn a_credential_about_somebody_else_is_discarded_in_exactly_that_state() {
+fn a_credential_of_another_owner_is_deleted_in_exactly_that_state() {
     let mut world = World::issued();
     world.credential.as_mut().unwrap().spec.identity.name = "another".into();
     let version = world
@@ -1639,7 +1656,7 @@ fn a_credential_about_somebody_else_is_discarded_in_exactly_that_state() {
 }
 
 #[test]
-fn what_is_ours_in_the_secret_is_repaired_and_what_is_others_stays() {
+fn the_operators_fields_are_repaired_and_those_of_others_stay() {
     for (what, change) in [
         (
             "issuer",
@@ -1667,7 +1684,11 @@ fn what_is_ours_in_the_secret_is_repaired_and_what_is_others_stays() {
             secret["data"]["theirs"] = "eA==".into();
             secret["newerField"] = 1.into();
         });
-        assert_eq!(world.run(), Vec::<String>::new(), "none of it is the operator's");
+        assert_eq!(
+            world.run(),
+            Vec::<String>::new(),
+            "none of it is the operator's"
+        );
         let token = world.text("token");
         world.edit(change);
         assert_eq!(world.run(), ["repair"], "{what}");
@@ -1733,7 +1754,7 @@ fn an_edited_template_repairs_the_secret_and_makes_no_token() {
 }
 
 #[test]
-fn another_type_makes_the_secret_anew_and_kills_no_token() {
+fn another_type_recreates_the_secret_and_revokes_no_token() {
     for on_secret_deleted in [OnSecretDeleted::Overlap, OnSecretDeleted::Revoke] {
         let mut world = World::issued();
         world.desired.rotation.on_secret_deleted = on_secret_deleted;
@@ -1753,7 +1774,7 @@ fn another_type_makes_the_secret_anew_and_kills_no_token() {
 }
 
 #[test]
-fn another_name_moves_the_token_and_then_the_secret_before_goes() {
+fn renaming_moves_the_token_and_then_deletes_the_previous_secret() {
     for on_secret_deleted in [OnSecretDeleted::Overlap, OnSecretDeleted::Revoke] {
         let mut world = World::issued();
         world.desired.rotation.on_secret_deleted = on_secret_deleted;
@@ -1771,7 +1792,7 @@ fn another_name_moves_the_token_and_then_the_secret_before_goes() {
 }
 
 #[test]
-fn only_what_was_made_for_the_very_owner_is_deleted() {
+fn only_a_secret_created_for_exactly_this_owner_is_deleted() {
     let edits: [fn(&mut Value); 3] = [
         |secret| secret["metadata"]["ownerReferences"][0]["uid"] = "another".into(),
         |secret| secret["metadata"]["ownerReferences"] = json!([]),
@@ -1786,7 +1807,7 @@ fn only_what_was_made_for_the_very_owner_is_deleted() {
 }
 
 #[test]
-fn the_older_of_two_that_want_one_secret_has_it() {
+fn the_older_of_two_owners_gets_the_secret() {
     let mut world = World::new();
     let rival = Problem::error(
         Reason::SecretConflict,
@@ -1824,7 +1845,7 @@ fn a_client_secret_has_four_keys() {
 }
 
 #[test]
-fn a_secret_of_another_type_is_deleted_in_exactly_that_state_and_made_anew() {
+fn a_secret_of_another_type_is_deleted_in_exactly_that_state_and_recreated() {
     let mut world = World::issued();
     world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
     let Recreate {
@@ -1837,7 +1858,7 @@ fn a_secret_of_another_type_is_deleted_in_exactly_that_state_and_made_anew() {
 }
 
 #[test]
-fn an_immutable_secret_is_left_alone_and_said_when_it_must_change() {
+fn an_immutable_secret_is_kept_and_reported_when_it_must_change() {
     let mut world = World::issued();
     world.edit(|secret| secret["immutable"] = true.into());
     assert_eq!(world.run(), Vec::<String>::new(), "its token is accepted");
@@ -1921,7 +1942,7 @@ fn ten_tokens_in_any_hour_whatever_a_deletion_says() {
 }
 
 #[test]
-fn a_clock_that_was_wrong_keeps_nobody_waiting_for_more_than_two_hours() {
+fn a_wrong_clock_delays_a_token_by_two_hours_at_most() {
     let minted = |world: &mut World, at: Timestamp| {
         let memory = &mut world.credential.as_mut().unwrap().spec.memory;
         memory.minted_at = vec![Moment(at); 10];
@@ -1937,7 +1958,7 @@ fn a_clock_that_was_wrong_keeps_nobody_waiting_for_more_than_two_hours() {
 }
 
 #[test]
-fn what_an_older_release_wrote_is_counted_by_its_entries() {
+fn mints_of_an_older_release_are_counted_by_entries() {
     let mut world = World::issued();
     world.ask("1");
     assert_eq!(world.run(), ["push Requested", "retire"]);
@@ -1951,7 +1972,7 @@ fn what_an_older_release_wrote_is_counted_by_its_entries() {
 }
 
 #[test]
-fn a_credential_that_was_deleted_and_made_again_counts_from_there() {
+fn a_recreated_credential_counts_mints_from_its_creation() {
     let mut world = World::issued();
     world.owner.as_mut().unwrap().epoch = 5000;
     world.credential = None;
@@ -1995,7 +2016,7 @@ fn at_most_eight_entries_and_two_of_them_without_an_end() {
 }
 
 #[test]
-fn a_prefix_that_is_none_makes_nothing() {
+fn an_invalid_prefix_issues_nothing() {
     let mut world = World::new();
     world.desired.prefix = "NO".into();
     assert_eq!(world.refused().reason, Reason::Invalid);
@@ -2100,13 +2121,17 @@ fn a_revoked_token_ends_where_none_can_be_made_and_counts_as_made() {
 }
 
 #[test]
-fn what_revokes_nothing_changes_nothing() {
+fn a_revocation_without_effect_changes_nothing() {
     let mut world = World::rotated();
     world.now += DAY;
     world.revoke(1);
     let status = world.credential.as_mut().unwrap().status.as_mut();
     status.unwrap().revoked.push("anotherTokensId0".to_owned());
-    assert_eq!(world.run(), [""; 0], "one had ended, the other is not recorded");
+    assert_eq!(
+        world.run(),
+        [""; 0],
+        "one had ended, the other is not recorded"
+    );
     // An entry with a wrong seal is not accepted, and never gets a right one.
     let mut world = World::rotated();
     world.credential.as_mut().unwrap().spec.tokens[0].mac = "0".repeat(64);

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_comes_has_its_turn_after_those_that_are_there() {
+    fn a_new_namespace_has_its_turn_after_the_present_ones() {
         let mut lane = lane(&[("a", 1), ("a", 2), ("a", 3)]);
         assert_eq!(lane.take(|_| true), Some(1));
         lane.push(&Arc::from("b"), 11, Instant::now());
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_may_not_is_passed_over_and_keeps_its_turn() {
+    fn a_blocked_namespace_is_skipped_and_keeps_its_turn() {
         let mut lane = lane(&[("a", 1), ("b", 11), ("c", 21)]);
         assert_eq!(lane.take(|namespace| namespace != "a"), Some(11));
         assert_eq!(lane.take(|_| false), None);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_out_is_gone() {
+    fn a_removed_key_is_gone() {
         let mut lane = lane(&[("a", 1)]);
         let place = lane.push(&Arc::from("a"), 2, Instant::now());
         lane.push(&Arc::from("a"), 3, Instant::now());

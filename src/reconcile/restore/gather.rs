@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_is_fresh_within_its_time_and_held_by_whoever_has_a_name() {
+    fn a_lease_is_fresh_within_its_duration_and_held_if_it_names_a_holder() {
         let now: Timestamp = "2026-03-01T00:01:00Z".parse().unwrap();
         let lease = |holder: &str, renewed: &str| Lease {
             spec: Some(LeaseSpec {

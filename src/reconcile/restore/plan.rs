@@ -105,9 +105,7 @@ pub enum Refusal {
     #[error("the annotation of its Secret does not name this owner")]
     SecretForeign,
     /// The imported Secret is not labelled for the client.
-    #[error(
-        "the imported Secret lacks the label symbolon.dev/client with the client's name"
-    )]
+    #[error("the imported Secret lacks the label symbolon.dev/client with the client's name")]
     SecretUnlabelled,
     /// The Secret refers to the previous owner.
     #[error(

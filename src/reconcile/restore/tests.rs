@@ -168,7 +168,7 @@ fn secret(owner: &str, key: &str, text: &str) -> Value {
 }
 
 #[test]
-fn what_was_alive_lives_on_under_the_new_uids_and_nothing_else_of_it_changes() {
+fn live_tokens_are_bound_to_the_new_uids_and_nothing_else_changes() {
     let case = Case::restored();
     let Rebinding {
         credential,
@@ -194,7 +194,7 @@ fn what_was_alive_lives_on_under_the_new_uids_and_nothing_else_of_it_changes() {
 }
 
 #[test]
-fn where_no_uid_changed_there_is_nothing_to_do() {
+fn without_changed_uids_there_is_nothing_to_do() {
     let mut case = Case::restored();
     case.world = World::new(
         &QUICKSTART
@@ -220,7 +220,7 @@ spec: {clientRef: {name: shop}, scopes: [orders.read], revoked: true}
 }
 
 #[test]
-fn an_object_made_anew_to_be_rid_of_a_token_does_not_get_it_back() {
+fn an_object_recreated_to_drop_a_token_does_not_get_it_back() {
     // The operator issued another token for the new object before it was stopped.
     let mut case = Case::restored();
     case.token_secret = Some(secret("ServiceAccessToken/nightly", "token", "t2"));
@@ -238,7 +238,7 @@ fn an_object_made_anew_to_be_rid_of_a_token_does_not_get_it_back() {
 }
 
 #[test]
-fn another_owners_secret_attests_nothing() {
+fn another_owners_secret_proves_nothing() {
     let mut case = Case::restored();
     case.token_secret = Some(secret("ServiceAccessToken/other", "token", "t1"));
     case.refused("token-1", Refusal::SecretForeign);
@@ -272,7 +272,7 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
 }
 
 #[test]
-fn entries_that_had_ended_do_not_come_along_and_ends_stay_as_they_were() {
+fn ended_entries_are_left_out_and_ends_stay() {
     let mut case = Case::restored();
     let soon = Some(Moment(at("2026-03-01T01:00:00Z")));
     case.record("token", "over", |entry| {
@@ -309,7 +309,7 @@ fn a_token_in_the_secret_that_has_ended_revives_nothing() {
 }
 
 #[test]
-fn what_was_issued_before_revoke_issued_before_stays_dead() {
+fn tokens_from_before_revoke_issued_before_stay_dead() {
     let mut case = Case::restored();
     case.world.apply(
         "
@@ -340,7 +340,7 @@ fn without_the_seal_of_the_restored_key_nothing_is_believed() {
 }
 
 #[test]
-fn a_token_never_comes_to_act_as_somebody_else() {
+fn a_token_never_acts_as_another_principal() {
     let mut case = Case::restored();
     case.world.apply(
         "
@@ -395,7 +395,7 @@ fn a_clients_credential_stays_while_a_token_may_still_need_it() {
 }
 
 #[test]
-fn a_secret_that_somebody_brings_tells_by_its_label_and_its_value() {
+fn a_restored_imported_secret_is_proved_by_its_label_and_value() {
     const BROUGHT: &str = "correct-Horse7battery_Staple.q2VxZ9rT4mKd";
     let mut case = Case::restored();
     case.world.apply(
@@ -445,7 +445,7 @@ spec:
 
 /// The backup has the status, and was made before the operator recorded the end in the spec.
 #[test]
-fn what_was_revoked_by_its_id_stays_behind() {
+fn a_token_revoked_by_its_id_is_not_rebound() {
     let mut case = Case::restored();
     case.record("token", "t2", |entry| entry.token_id = "B".repeat(16));
     case.token.status.get_or_insert_default().revoked = vec!["B".repeat(16)];
@@ -464,7 +464,7 @@ fn what_was_revoked_by_its_id_stays_behind() {
 
 /// The operator would record the same value again.
 #[test]
-fn an_imported_secret_that_was_revoked_is_remembered_as_that() {
+fn a_revoked_imported_secret_is_remembered_as_revoked() {
     let mut case = Case::restored();
     case.record("client", "c2", |entry| {
         entry.token_id = "B".repeat(16);

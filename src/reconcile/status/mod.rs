@@ -88,7 +88,10 @@ pub fn scope(
     let is_disabled = object.record().is_some_and(|record| record.disabled);
     status.ready(
         &problems,
-        is_disabled.then_some((Reason::Disabled, "The Scope is disabled: no token contains it.")),
+        is_disabled.then_some((
+            Reason::Disabled,
+            "The Scope is disabled: no token contains it.",
+        )),
     );
     let wanted = status.finish();
     let record = object.record();

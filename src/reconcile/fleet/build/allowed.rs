@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_allowed_is_a_repository() {
+    fn only_repositories_can_be_allowed() {
         for good in ["*", "mirror/", "registry:5000/a", "registry:5000/", "a"] {
             assert_eq!(allowed_repository(good).as_deref(), Ok(good));
         }
