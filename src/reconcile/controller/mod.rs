@@ -568,7 +568,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
 
 /// What a changed Credential means for its owner.
 enum CredentialNews {
-    /// Its tokens are others, or it is gone.
+    /// It has other tokens, or it was deleted.
     Issued,
     /// A token was revoked by its id: its end must be recorded.
     Revoked,

@@ -185,7 +185,7 @@ async fn embedded(
     let key = ObjectKey::of(&identity.metadata);
     let Some(server) = server.filter(|server| server.identity == key) else {
         let message = format!(
-            "the operator's pods do not serve this Identity: start the operator with --embedded-identity {key} (SYMBOLON_EMBEDDED_IDENTITY), or set mode: Deployment"
+            "the operator's pods do not serve this Identity: start the operator with --embedded-identity {key} (SYMBOLON_EMBEDDED_IDENTITY), or set spec.mode: Deployment"
         );
         return Ok(Passed {
             problem: Some(Problem::error(Reason::Pending, "/spec/mode", message)),

@@ -254,7 +254,7 @@ impl Fleet {
         removed
     }
 
-    /// Deletes an object if it belongs to the Identity. If another namespace's API rights forbid that, the object
+    /// Deletes an object if it belongs to the Identity. If the API server refuses that in another namespace, the object
     /// stays, and the others are deleted.
     async fn remove(&self, child: &Child, key: &ObjectKey, uid: &str) -> Result<(), FleetError> {
         match self.delete(child, key, uid).await {
@@ -368,7 +368,7 @@ fn comes_before_pods(kind: ManagedKind) -> bool {
 /// Returns the problem that the issuer is a Service that would be deleted with the Identity's pods.
 fn needed(service: &Child) -> Problem {
     let message = format!(
-        "the issuer is the {service} of the Identity's own pods, and mode: Embedded has no such pods: set mode: Deployment again, or replace that Service with one of your own with the same name that selects the operator's pods"
+        "the issuer is the {service} of the Identity's own pods, and spec.mode: Embedded has no such pods: set spec.mode: Deployment again, or replace that Service with one of your own with the same name that selects the operator's pods"
     );
     Problem::error(Reason::Pending, "/spec/mode", message)
 }

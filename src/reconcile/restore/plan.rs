@@ -99,7 +99,7 @@ pub enum Refusal {
     )]
     ClientUnknown,
     /// The Secret does not exist.
-    #[error("its Secret does not exist: no one has the token any more")]
+    #[error("its Secret does not exist: there is no token to keep alive")]
     SecretMissing,
     /// The Secret was created for another object.
     #[error("the annotation of its Secret does not name this owner")]
