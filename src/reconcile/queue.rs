@@ -422,7 +422,7 @@ impl<K: Clone + Eq + Hash + Ord + Whose> State<K> {
         // The pass may have seen the change but not a later one that reverted it. Then the judgements before and after
         // are equal, and the pass's result would stay.
         entry.reasons.must |= entry.reasons.perhaps && next != Next::Failed;
-        // The back-off of a failure is kept unless someone acted: a failing pass often causes events itself.
+        // The back-off of a failure is kept unless someone acted: a failing pass often causes watch events itself.
         let has_news = match next {
             Next::Failed => entry.reasons.must,
             _ => entry.reasons != Reasons::default(),

@@ -1,6 +1,6 @@
 //! Compares one wanted object with the live one and decides what to do. Pure.
 //!
-//! Only the operator's own fields are compared: fields, labels, containers or ports of others stay. The exception are
+//! Only the operator's own fields are compared: fields, labels, containers or ports of others stay. The exceptions are
 //! fields that have a meaning only as a whole, such as a selector or a right: an addition by others changes what they
 //! mean. The API server removes fields that the operator applied before and no longer applies, by the field manager.
 
