@@ -214,7 +214,7 @@ fn refusal(status: StatusCode, body: &Value) -> ApiError {
             ApiError::Unavailable("the API server refuses the operator's credentials".to_owned())
         }
         (429 | 503, _) => ApiError::Unavailable(message),
-        // An apply with a field that the kind does not have, or of another type.
+        // An apply with a field of a wrong type, or one that the kind does not have.
         (500, _) if message.starts_with("failed to create typed patch object") => {
             ApiError::Invalid(message)
         }

@@ -333,9 +333,9 @@ mod tests {
         }
     }
 
-    /// By affinity a pod is bound to nodes as by a selector.
+    /// Like a node selector, an affinity binds a pod to nodes.
     #[test]
-    fn an_affinity_names_no_label_of_nodes_that_a_selector_may_not() {
+    fn an_affinity_may_name_only_node_labels_that_a_selector_may() {
         let pod = |affinity: Value| PodOptions {
             affinity: serde_json::from_value(affinity).unwrap(),
             ..PodOptions::default()
