@@ -1,9 +1,8 @@
-//! The few reads and writes that issuing makes, and how each can fail.
+//! The reads and writes that issuing needs, and how each can fail.
 //!
-//! Absent: retries. A lost reply leaves the outcome unknown, and only a new pass over live objects
-//! can tell; an implementation that tried again by itself would break the protocol of issuing.
-//! Every call is bounded in time by the implementation, below the `request_timeout` of
-//! [`Rules`](super::issue::Rules).
+//! Absent: retries. After a lost reply the outcome is unknown, and only a new pass over live objects can tell it. An
+//! implementation that retries by itself would break the protocol of issuing. The implementation bounds the time of
+//! every call, below the `request_timeout` of [`Rules`](super::issue::Rules).
 
 use std::future::Future;
 
@@ -13,33 +12,33 @@ use super::secret::SecretObject;
 use crate::directory::ObjectKey;
 use crate::resources::{Credential, OwnerKind};
 
-/// Why a call had no success.
+/// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
-    /// Not done: the object has another uid or version than the one named.
-    #[error("the object was changed by someone else")]
+    /// Not done: the object has another uid or version than the given one.
+    #[error("the object was changed by another client")]
     Conflict,
-    /// Not created: there is one already.
-    #[error("the object exists already")]
+    /// Not created: the object exists.
+    #[error("the object already exists")]
     AlreadyExists,
-    /// Not done: there is no such object.
+    /// Not done: the object does not exist.
     #[error("the object does not exist")]
     NotFound,
-    /// Not done: a right is missing, a quota is full or an admission rule refused it.
+    /// Not done: a right is missing, a quota is exhausted, or an admission rule refuses it.
     #[error("forbidden: {0}")]
     Forbidden(String),
-    /// Not done: the API server finds the object wrong.
+    /// Not done: the API server considers the object invalid.
     #[error("refused as invalid: {0}")]
     Invalid(String),
-    /// Done, or not, or still to be done: no answer came in time.
-    #[error("no answer: {0}")]
+    /// The outcome is unknown: no usable answer came in time.
+    #[error("outcome unknown: {0}")]
     Unknown(String),
-    /// Not done: the API server has no time, or is away.
+    /// Not done: the API server is overloaded or unavailable.
     #[error("unavailable: {0}")]
     Unavailable(String),
 }
 
-/// The very object, in the very state, that a deletion is meant for.
+/// The object, in exactly the state, that a deletion is meant for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Precondition {
     /// Its uid.
@@ -50,9 +49,8 @@ pub struct Precondition {
 
 /// Live reads and single writes.
 ///
-/// Reads are never answered from a cache. A replacement is done only if the stored object still has
-/// the `metadata.uid` and `metadata.resourceVersion` of the one passed; writes answer with the object
-/// as it is stored then.
+/// Reads never come from a cache. A replacement succeeds only if the stored object still has the `metadata.uid` and
+/// `metadata.resourceVersion` of the given one. A write returns the object as stored.
 pub trait Cluster: Send + Sync {
     /// Reads a Credential.
     fn credential(
@@ -66,7 +64,7 @@ pub trait Cluster: Send + Sync {
         key: &ObjectKey,
     ) -> impl Future<Output = Result<Option<SecretObject>, ApiError>> + Send;
 
-    /// Reads an owner of Credentials, as it stands.
+    /// Reads a live owner of Credentials.
     fn owner(
         &self,
         kind: OwnerKind,

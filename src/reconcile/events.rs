@@ -1,5 +1,5 @@
-//! What was done, for people to read: Kubernetes Events. Best effort: they are kept for an hour, never
-//! waited for, and left out where there are too many.
+//! Kubernetes events about what was done, for people to read. Best effort: the API server keeps them for an hour, no
+//! pass waits for them, and surplus events are dropped.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -14,16 +14,16 @@ use super::issue::{Emptying, IssueEvent, Retirement};
 use crate::directory::ObjectKey;
 use crate::resources::{API_VERSION, Kind, Moment};
 
-/// Waiting to be written; more are left out.
+/// The maximum number of events that wait to be written. More are dropped.
 const MOST_WAITING: usize = 256;
-/// Bytes of a note that the API server takes, and some left.
+/// The maximum length of a note in bytes, somewhat below the API server's limit.
 const LONGEST_NOTE: usize = 1000;
-/// For one write.
+/// The time limit of one write.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Who writes them.
+/// The reporting controller.
 const CONTROLLER: &str = "symbolon";
 
-/// Something that happened to an object.
+/// An event about an object.
 pub struct Notice {
     reason: &'static str,
     event: Event,
@@ -31,7 +31,7 @@ pub struct Notice {
 }
 
 impl Notice {
-    /// A notice about a live object.
+    /// Creates a notice about a live object.
     pub fn new(live: &Value, reason: &'static str, is_warning: bool, mut note: String) -> Self {
         note.truncate(note.floor_char_boundary(LONGEST_NOTE));
         let field = |name: &str| live["metadata"][name].as_str().map(str::to_owned);
@@ -59,8 +59,8 @@ impl Notice {
         }
     }
 
-    /// An object that needs an edit; nothing where another notice tells of that. Notices for different reasons are kept
-    /// apart by their action.
+    /// Creates a notice about an object that needs an edit; `None` if another notice reports that. The action keeps
+    /// notices for different reasons apart.
     pub(super) fn refused(kind: Kind, live: &Value, reason: &str, words: &str) -> Option<Self> {
         let is_told = match reason {
             "SecretConflict" | "MintLimitReached" => kind != Kind::Identity,
@@ -73,15 +73,15 @@ impl Notice {
         Some(Self::new(live, "Refused", true, words.to_owned()).by(reason))
     }
 
-    /// Keeps it apart from notices of one reason about one object: those are merged, and the first text stays.
+    /// Sets the action. Notices with the same reason and action about one object are merged, and the first note stays.
     #[must_use]
     pub(super) fn by(mut self, action: &str) -> Self {
         action.clone_into(&mut self.event.action);
         self
     }
 
-    /// Tells which part of a Secret beside it is meant. Notices of one reason about one object are merged, and the first
-    /// text stays, unless they are about different parts.
+    /// Adds the part of a Secret that the notice is about. Notices with the same reason about one object are merged,
+    /// and the first note stays, unless they are about different parts.
     #[must_use]
     pub(super) fn of_secret(mut self, secret: &ObjectKey, part: &str) -> Self {
         self.event.secondary = Some(ObjectReference {
@@ -95,13 +95,18 @@ impl Notice {
         self
     }
 
-    /// What issuing did to an owner.
+    /// Creates a notice about what issuing did.
     pub(super) fn issued(live: &Value, event: &IssueEvent, secret: &str) -> Self {
+        let what = if live["kind"] == Kind::OAuthClient.as_str() {
+            "client secret"
+        } else {
+            "token"
+        };
         let (reason, is_warning, note) = match event {
             IssueEvent::Issued { token_id, epoch } => (
                 "Issued",
                 false,
-                format!("token {token_id} (epoch {epoch}) is in the Secret {secret}"),
+                format!("The Secret {secret} holds {what} {token_id} (epoch {epoch})."),
             ),
             IssueEvent::Rotated {
                 token_id,
@@ -111,7 +116,7 @@ impl Notice {
                 "Rotated",
                 false,
                 format!(
-                    "token {token_id} (epoch {epoch}, {}) is in the Secret {secret}",
+                    "The Secret {secret} holds the new {what} {token_id} (epoch {epoch}, {}).",
                     cause.as_str()
                 ),
             ),
@@ -119,7 +124,7 @@ impl Notice {
                 "SecretRecreated",
                 false,
                 format!(
-                    "the Secret {secret} was deleted: it holds token {token_id} (epoch {epoch}) now"
+                    "The Secret {secret} was deleted. The new one holds {what} {token_id} (epoch {epoch})."
                 ),
             ),
             IssueEvent::Retired {
@@ -129,35 +134,35 @@ impl Notice {
             } => (
                 "Retired",
                 false,
-                retired(token_id, not_after.as_ref(), *why),
+                retired(what, token_id, not_after.as_ref(), *why),
             ),
             IssueEvent::Revoked {
                 why: Emptying::Revoked,
-                ..
-            } => (
-                "Revoked",
-                false,
-                "no token of it is accepted any more".to_owned(),
-            ),
+                token_ids,
+            } => ("Revoked", false, revoked(what, token_ids)),
             IssueEvent::Revoked {
                 why: Emptying::ById,
                 token_ids,
-            } => ("Revoked", false, revoked(token_ids)),
+            } => {
+                let ended = revoked(what, token_ids);
+                let note = format!("{ended} Other {what}s of this object stay accepted.");
+                ("Revoked", false, note)
+            }
             IssueEvent::Revoked {
                 why: Emptying::Leaked,
-                ..
-            } => (
-                "Revoked",
-                false,
-                format!(
-                    "the Secret {secret} was deleted, and onSecretDeleted is Revoke: no token that was in it is accepted any more"
-                ),
-            ),
+                token_ids,
+            } => {
+                let ended = revoked(what, token_ids);
+                let note = format!(
+                    "The Secret {secret} was deleted and onSecretDeleted is Revoke. {ended}"
+                );
+                ("Revoked", false, note)
+            }
             IssueEvent::Adopted { secret } => (
                 "Adopted",
                 false,
                 format!(
-                    "the Secret {secret} had no owner and says that it was made for this object"
+                    "The operator took over the Secret {secret}: it had no owner, and its annotation names this object."
                 ),
             ),
             IssueEvent::Conflict { message } => ("Conflict", true, message.clone()),
@@ -167,18 +172,18 @@ impl Notice {
     }
 }
 
-/// Where notices are handed in.
+/// The sink for notices.
 #[derive(Clone)]
 pub struct Notices {
     sender: Option<mpsc::Sender<Notice>>,
     observer: Observer,
 }
 
-/// Is told the reason of each notice.
+/// Receives the reason of each notice.
 type Observer = Arc<dyn Fn(&'static str) + Send + Sync>;
 
 impl Notices {
-    /// Written by a task of its own, which merges repeated ones.
+    /// Creates a sink that writes notices in a task of its own, which merges repeated ones.
     pub fn written(client: Client, instance: String) -> Self {
         let (sender, mut receiver) = mpsc::channel::<Notice>(MOST_WAITING);
         let reporter = Reporter {
@@ -194,7 +199,7 @@ impl Notices {
                 let written =
                     tokio::time::timeout(TIMEOUT, recorder.publish(&event, &regarding)).await;
                 if !matches!(written, Ok(Ok(()))) {
-                    debug!(reason = event.reason, "an event could not be written");
+                    debug!(reason = event.reason, "could not write an event");
                 }
             }
         });
@@ -204,7 +209,7 @@ impl Notices {
         }
     }
 
-    /// Read by nobody.
+    /// Creates a sink that drops all notices.
     pub fn ignored() -> Self {
         Self {
             sender: None,
@@ -212,14 +217,14 @@ impl Notices {
         }
     }
 
-    /// Has each one reported, written or not.
+    /// Reports each notice to `observer`, whether it is written or not.
     #[must_use]
     pub fn observed(mut self, observer: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
         self.observer = Arc::new(observer);
         self
     }
 
-    /// Hands one in.
+    /// Publishes a notice.
     pub(super) fn publish(&self, notice: Notice) {
         (self.observer)(notice.reason);
         if let Some(sender) = &self.sender {
@@ -228,31 +233,40 @@ impl Notices {
     }
 }
 
-fn retired(token_id: &str, end: Option<&Moment>, why: Retirement) -> String {
+fn retired(what: &str, token_id: &str, end: Option<&Moment>, why: Retirement) -> String {
     let end = until(end);
+    let what = capitalized(what);
     match why {
         Retirement::Replaced => {
-            format!("token {token_id} is accepted{end} and replaced by a newer one")
+            format!("{what} {token_id} was replaced and is accepted{end}.")
         }
         Retirement::Quiet => format!(
-            "token {token_id} is accepted no more: the newer one is in use, and it was in no use for the quiet period"
+            "{what} {token_id} is no longer accepted: the newer one is in use, and this one was unused for the quiet period."
         ),
-        Retirement::Lapsed => {
-            format!("secret {token_id} is accepted{end}: what brought it is gone")
-        }
+        Retirement::Lapsed => format!(
+            "{what} {token_id} is accepted{end}: the imported Secret no longer holds a usable value."
+        ),
         Retirement::Sooner => {
-            format!("token {token_id} is accepted{end}: its expiresAt is sooner now")
+            format!("{what} {token_id} is accepted{end}: expiresAt moved to an earlier time.")
         }
     }
 }
 
-fn revoked(token_ids: &[String]) -> String {
-    let (tokens, are) = match token_ids {
-        [_] => ("token", "was revoked and is"),
-        _ => ("tokens", "were revoked and are"),
+fn revoked(what: &str, token_ids: &[String]) -> String {
+    let (plural, are) = match token_ids {
+        [_] => ("", "was revoked and is"),
+        _ => ("s", "were revoked and are"),
     };
-    let ids = token_ids.join(", ");
-    format!("{tokens} {ids} {are} not accepted any more; other tokens of this object stay")
+    let (what, ids) = (capitalized(what), token_ids.join(", "));
+    format!("{what}{plural} {ids} {are} no longer accepted.")
+}
+
+fn capitalized(word: &str) -> String {
+    let mut word = word.to_owned();
+    if let Some(first) = word.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    word
 }
 
 fn until(end: Option<&Moment>) -> String {
@@ -268,7 +282,7 @@ mod tests {
 
     /// The API server refuses an event with a longer note.
     #[test]
-    fn a_note_is_never_longer_than_the_api_server_takes() {
+    fn a_note_is_never_longer_than_the_api_server_accepts() {
         let live = json!({"kind": "OAuthClient", "metadata": {"name": "a"}});
         let long = "ä".repeat(4000);
         let event = IssueEvent::Conflict {

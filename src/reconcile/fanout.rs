@@ -1,8 +1,7 @@
-//! Whom a change concerns. Pure.
+//! Which objects a change concerns. Pure.
 //!
-//! The directory tracks no dependencies: a request joins what it needs. The operator must know whom to
-//! look at again, and may err on one side only: a look too many costs a comparison, see
-//! [`Why::Perhaps`].
+//! The directory tracks no dependencies: a request joins what it needs. The operator must know which objects to
+//! reconcile again. It may queue too many, at the cost of a comparison (see [`Why::Perhaps`]), but never too few.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use crate::directory::record::{ClientRecord, Object, ServiceTokenRecord};
 use crate::directory::{Change, Directory, ObjectKey, Row};
 use crate::resources::{Kind, OwnerKind};
 
-/// What is to be looked at after these changes made `after` of `before`.
+/// Returns the work that follows from `changes`, which turned `before` into `after`.
 pub(super) fn concerned(
     before: &Directory,
     after: &Directory,
@@ -33,7 +32,7 @@ pub(super) fn concerned(
     fanout.found
 }
 
-/// What others may depend on.
+/// What other objects may depend on.
 #[derive(Default)]
 struct Touched {
     identities: bool,
@@ -41,7 +40,8 @@ struct Touched {
     scope_values: BTreeSet<Arc<str>>,
     client_ids: BTreeSet<Arc<str>>,
     clients: BTreeSet<ObjectKey>,
-    /// Namespaces in which a client or token went, or counts for another quota: another may be within its quota now.
+    /// Namespaces in which a client or token was deleted, or counts for another quota. Another object may be within its
+    /// quota now.
     freed: BTreeSet<Arc<str>>,
 }
 
@@ -64,7 +64,7 @@ impl Fanout<'_> {
             .or_insert(Why::Perhaps);
     }
 
-    /// The changed object itself, and what is noted for others.
+    /// Adds the changed object itself, and records what other objects may depend on.
     fn own(&mut self, change: &Change) {
         let (kind, key, is_gone) = match change {
             Change::Upsert(Row::Identity(object)) => (Kind::Identity, &object.key, false),
@@ -78,7 +78,7 @@ impl Fanout<'_> {
                 self.touched.namespaces.insert(name.clone());
                 return;
             }
-            // Credentials have versions, and whoever wrote one knows it.
+            // The caller handles Credentials by their versions.
             Change::Upsert(Row::Credential(_)) | Change::Delete(..) => return,
         };
         self.must(kind, key);
@@ -101,7 +101,7 @@ impl Fanout<'_> {
         }
     }
 
-    /// Those that want the Secret that the object wanted: it may be theirs now, or not any more.
+    /// Adds the objects that want the same Secret as the changed object, because its owner may have changed.
     fn rivals(&mut self, kind: Kind, key: &ObjectKey) {
         for directory in [self.before, self.after] {
             let name = match kind {
@@ -148,14 +148,14 @@ impl Fanout<'_> {
         self.free(key, counts(self.before), counts(self.after));
     }
 
-    /// Notes that an object that was there counts for another quota now, or for none.
+    /// Records that an existing object counts for another quota now, or for none.
     fn free<T: PartialEq>(&mut self, key: &ObjectKey, before: Option<T>, after: Option<T>) {
         if before.is_some() && before != after {
             self.touched.freed.insert(key.namespace.clone());
         }
     }
 
-    /// The Credential of an owner that went, in whichever Identity's namespace it is.
+    /// Adds the Credential of a deleted owner, in whichever Identity's namespace it is.
     fn orphans(&mut self, kind: Kind, key: &ObjectKey) {
         let uid = match kind {
             Kind::OAuthClient => self.before.client(key).map(|object| object.uid.clone()),
@@ -209,7 +209,7 @@ impl Fanout<'_> {
             .for_each(|object| self.perhaps(Kind::ServiceAccessToken, &object.key));
     }
 
-    /// Scopes that want a touched value, and those of a touched namespace: their values are touched too.
+    /// Adds the Scopes with a touched value and those of a touched namespace, whose values are touched too.
     fn scopes(&mut self, touched: &Touched, values: &mut BTreeSet<Arc<str>>) {
         if touched.scope_values.is_empty() && touched.namespaces.is_empty() {
             return;
@@ -255,7 +255,7 @@ impl Fanout<'_> {
         if nothing {
             return;
         }
-        // Another client of the same id may come into force with this one's end.
+        // Another client with the same id may become the accepted one.
         let rivals = self.found.keys().filter_map(|work| match work {
             Work::Object(Kind::OAuthClient, key) => Some(key.clone()),
             _ => None,
@@ -281,7 +281,7 @@ impl Touched {
     }
 }
 
-/// Whom a Secret concerns: who names it, and who it says is its owner, if such an owner is there.
+/// Returns the objects that a Secret concerns: those that name it, and the owner that it names, if that exists.
 pub(super) fn owners_of_secret(
     directory: &Directory,
     secret: &ObjectKey,
@@ -297,7 +297,7 @@ pub(super) fn owners_of_secret(
         .collect()
 }
 
-/// The clients of an Identity and their tokens.
+/// Returns the clients of an Identity and their tokens.
 pub(super) fn owners_under(directory: &Directory, identity: &ObjectKey) -> Vec<Work> {
     let is_client = |object: &Object<ClientRecord>| {
         let record = object.record();
@@ -319,7 +319,7 @@ pub(super) fn owners_under(directory: &Directory, identity: &ObjectKey) -> Vec<W
     clients.chain(tokens).collect()
 }
 
-/// The uid of an owner.
+/// Returns the uid of an owner.
 pub(super) fn uid_of(directory: &Directory, kind: Kind, key: &ObjectKey) -> Option<Arc<str>> {
     match kind {
         Kind::OAuthClient => directory.client(key).map(|object| object.uid.clone()),
@@ -335,7 +335,8 @@ mod tests {
     use crate::directory::Labels;
     use crate::directory::testing::{QUICKSTART, World};
 
-    /// What is looked at when the objects of a text are applied, as `Kind namespace/name`, `!` where it must.
+    /// Returns what is queued when the objects of a text are applied, as `Kind namespace/name`, with `!` for
+    /// [`Why::Must`].
     fn looked_at(world: &mut World, yaml: &str) -> Vec<String> {
         let before = world.directory.clone();
         let changes = world.changes(yaml);
@@ -360,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_concerns_itself_alone() {
+    fn a_token_concerns_only_itself() {
         let token = "
 apiVersion: symbolon.dev/v1alpha1
 kind: ServiceAccessToken
@@ -372,7 +373,7 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
     }
 
     #[test]
-    fn a_scope_concerns_who_asks_for_its_value() {
+    fn a_scope_concerns_clients_and_tokens_that_name_its_value() {
         let mut world = World::new(QUICKSTART);
         let read = ObjectKey::new("platform", "orders.read");
         assert_eq!(
@@ -386,7 +387,7 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
         let write = ObjectKey::new("platform", "orders.write");
         assert_eq!(
             after_change(&mut world, Change::Delete(Kind::Scope, write)),
-            // The token does not name it, but is its client's.
+            // The token does not name the Scope, but its client does.
             [
                 "Scope platform/orders.write!",
                 "OAuthClient blue/shop",
@@ -406,7 +407,7 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
     }
 
     #[test]
-    fn an_object_that_counts_for_no_quota_any_more_makes_room_for_others() {
+    fn an_object_that_no_longer_counts_for_a_quota_makes_room_for_others() {
         let mut world = World::new(QUICKSTART);
         let text = "---\napiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\nmetadata: {name: other, namespace: blue}\nspec: {clientRef: {name: shop}, scopes: [orders.read]";
         world.apply(&format!("{text}}}\n"));
@@ -421,7 +422,7 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
     }
 
     #[test]
-    fn an_identity_and_a_namespace_concern_all_that_are_judged_by_them() {
+    fn an_identity_and_a_namespace_concern_all_objects_that_depend_on_them() {
         let mut world = World::new(QUICKSTART);
         assert_eq!(
             after_change(&mut world, Change::Namespace("blue".into(), Labels::new())),
@@ -446,10 +447,10 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
         );
     }
 
-    /// Whatever the label or the owner reference of a Secret says now, whoever names it looks: it may have said their
-    /// name before.
+    /// Whatever a Secret's label or owner reference says now, every object that names the Secret is queued, because the
+    /// label or reference may have named it before.
     #[test]
-    fn a_secret_concerns_who_names_it_and_whom_it_names() {
+    fn a_secret_concerns_the_objects_that_name_it_and_the_one_it_names() {
         let client = |name: &str, secret: &str| {
             format!(
                 "

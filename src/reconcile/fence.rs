@@ -1,7 +1,7 @@
 //! Whether this process may still write.
 //!
-//! It may while it holds the lease, by its own clock: whoever was stopped for a while finds the fence
-//! closed at the very next write, before anybody could tell it. Asked right before each write.
+//! It may while it holds the lease by its own clock. After a pause, a process finds the fence closed at its next write,
+//! without being told. Ask right before each write.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A shared answer to whether writes are allowed.
+/// A shared flag that allows writes until a point in time.
 #[derive(Clone, Debug)]
 pub struct Fence {
     start: Instant,
-    /// Milliseconds after `start`.
+    /// In milliseconds after `start`.
     until: Arc<AtomicU64>,
 }
 
 impl Fence {
-    /// Closed.
+    /// Returns a closed fence.
     pub fn closed() -> Self {
         Self {
             start: Instant::now(),
@@ -26,19 +26,19 @@ impl Fence {
         }
     }
 
-    /// Open for ever: where there is no other process.
+    /// Returns a fence that never closes, for when there is no other process.
     pub fn open() -> Self {
         let fence = Self::closed();
         fence.until.store(u64::MAX, Ordering::Release);
         fence
     }
 
-    /// Opens it until a moment.
+    /// Opens the fence until a point in time.
     pub(super) fn open_until(&self, moment: Instant) {
         self.until.store(self.millis(moment), Ordering::Release);
     }
 
-    /// Closes it.
+    /// Closes the fence.
     pub fn close(&self) {
         self.until.store(0, Ordering::Release);
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_closes_by_itself_when_its_time_is_over() {
+    fn the_fence_closes_when_its_time_is_over() {
         let fence = Fence::closed();
         assert!(!fence.is_open());
         fence.open_until(Instant::now() + Duration::from_mins(1));

@@ -1,17 +1,17 @@
-//! A folder of files in the place of a cluster: what dev mode issues into.
+//! A folder of files in place of a cluster, for dev mode.
 //!
 //! ```text
 //! <state>/secrets/<namespace>/<name>.yaml        Secrets
 //! <state>/keys/<namespace>/<name>.yaml           the two key Secrets of an Identity
 //! <state>/credentials/<namespace>/<uid>.yaml     Credentials
-//! <state>/status/<Kind>/<namespace>/<name>.yaml  what the status of an object would say
+//! <state>/status/<Kind>/<namespace>/<name>.yaml  the status that an object would have
 //! ```
 //!
-//! People edit and delete these files as they would edit and delete Secrets with `kubectl`, so that a
-//! file's version is told from the file itself. One process has the folder, and its writes are done when
-//! they return: none comes late. Key Secrets alone are not for editing: each has a proof that it was written here, since
-//! whoever knows them issues what they like. Absent: the objects' manifests, which belong to whoever writes them; the
-//! newest state of each is put here by whoever reads them.
+//! People edit and delete these files as they would edit and delete Secrets with `kubectl`, so the version of a file is
+//! derived from the file itself. One process uses the folder, and its writes are complete when they return: none is
+//! late. Only key Secrets must not be edited, because their keys can issue any token: each carries a proof that it was
+//! written here. Absent: the manifests of objects, which belong to their authors. Their readers hand over the latest
+//! state here.
 
 mod layout;
 mod text;
@@ -44,53 +44,56 @@ type Manifest = Map<String, Value>;
 /// The folder of key Secrets.
 const KEYS: &str = "keys";
 const GITIGNORE: &str = "*\n";
-/// The longest file that is read, in bytes: etcd takes no object of more than 1.5 MiB.
+/// The maximum length of a file in bytes. etcd accepts no object of more than 1.5 MiB.
 const LONGEST: u64 = 2 << 20;
 
-/// The folder, and the objects as they were last read. Cheap to clone.
+/// The folder, and the objects as last read. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Files(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
-    /// The folder at `root`. All that is done below it is done through this: it follows no link.
+    /// The folder at `root`. Everything below it is accessed through this, which follows no link.
     dir: Arc<Dir>,
-    /// Proves that key Secrets were written here. What else is believed is sealed with the mac key in one of them.
+    /// Proves that key Secrets were written here. Everything else that is trusted is sealed with the mac key in one of
+    /// them.
     seal: Seal,
     objects: Mutex<BTreeMap<(Kind, ObjectKey), Value>>,
-    /// Makes versions of objects; those of files are told from the files.
+    /// The counter for versions of objects. Versions of files are derived from the files.
     versions: AtomicU64,
     own: OwnWrites,
     credentials: mpsc::UnboundedSender<CredentialEvent>,
-    /// Held from the look at what is there to the write that depends on it.
+    /// Locked from reading the present state to the write that depends on it.
     writing: Mutex<()>,
-    /// Held while the folder is ours.
+    /// Locked while this process uses the folder.
     _lock: File,
 }
 
-/// A Credential that was written, or went: what a watch would tell.
+/// A Credential that was written or deleted, as a watch would report it.
 #[derive(Clone, Debug)]
 pub enum CredentialEvent {
-    /// It came or changed.
+    /// It was created or changed.
     Put(Box<Credential>),
-    /// It went.
+    /// It was deleted.
     Gone(ObjectKey),
 }
 
 /// Why a state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
-    #[error("{0} is in use by another process: stop that one, or give another folder with --state")]
+    /// Another process uses it.
+    #[error(
+        "{0} is in use by another process: stop that process, or choose another folder with --state"
+    )]
     InUse(PathBuf),
-    /// It cannot be used, or must not be.
-    #[error("cannot use {0} as state folder")]
+    /// It is unusable or unsafe.
+    #[error("cannot use {0} as the state folder")]
     Refused(PathBuf, #[source] Refusal),
 }
 
 impl Files {
-    /// Opens a state folder; makes it where it is absent. What becomes of Credentials is told to the receiver.
+    /// Opens a state folder, and creates it if it is missing. The receiver gets the changes of Credentials.
     pub fn open(
         root: &Path,
         chosen: Chosen,
@@ -123,27 +126,27 @@ impl Files {
         Ok((Self(Arc::new(inner)), told))
     }
 
-    /// What was written through this.
+    /// Returns the versions that were written through this.
     pub fn own_writes(&self) -> &OwnWrites {
         &self.0.own
     }
 
-    /// The state folder, for what else is kept in it.
+    /// Returns the state folder, for other files in it.
     pub fn dir(&self) -> Arc<Dir> {
         self.0.dir.clone()
     }
 
-    /// Where people find Secrets.
+    /// Returns the folder in which people find Secrets.
     pub fn secrets_folder(&self) -> PathBuf {
         self.0.root.join("secrets")
     }
 
-    /// Where the key Secrets are.
+    /// Returns the folder of the key Secrets.
     pub fn keys_folder(&self) -> PathBuf {
         self.0.root.join(KEYS)
     }
 
-    /// The path at which users find a Secret; `None` if its name is not valid.
+    /// Returns the path at which users find a Secret; `None` if its name is not valid.
     pub fn secret_path(&self, key: &ObjectKey) -> Option<PathBuf> {
         Some(self.0.root.join(self.secret_file(key)?))
     }
@@ -154,14 +157,14 @@ impl Files {
         path(if holds_keys { KEYS } else { "secrets" }, key)
     }
 
-    /// The Secret that a file below the state folder is.
+    /// Returns the Secret that a file below the state folder contains.
     pub fn secret_at(path: &Path) -> Option<ObjectKey> {
         let namespace = path.parent()?.file_name()?.to_str()?;
         let name = path.file_name()?.to_str()?.strip_suffix(".yaml")?;
         (is_safe(namespace) && is_safe(name)).then(|| ObjectKey::new(namespace, name))
     }
 
-    /// The version that a Secret has now; empty where there is none.
+    /// Returns the present version of a Secret; empty if it does not exist.
     pub fn secret_version(&self, key: &ObjectKey) -> String {
         let secret = self.read_secret(key).ok().flatten();
         secret
@@ -169,7 +172,7 @@ impl Files {
             .unwrap_or_default()
     }
 
-    /// An object came or changed. Its status is what was last written for this very object.
+    /// Adds or replaces an object. It keeps the status that was last written for its uid.
     pub fn put_object(&self, kind: Kind, key: ObjectKey, mut manifest: Value) {
         let known = self.objects().get(&(kind, key.clone())).map(status_of);
         let known = known.or_else(|| {
@@ -184,7 +187,7 @@ impl Files {
         self.objects().insert((kind, key), manifest);
     }
 
-    /// An object went, and with it the Secrets that it owned, as a cluster's garbage collector has it.
+    /// Removes an object, and the Secrets that it owned, as a cluster's garbage collector does.
     pub fn remove_object(&self, kind: Kind, key: &ObjectKey) -> io::Result<()> {
         let gone = self.objects().remove(&(kind, key.clone()));
         if let Some(path) = status_path(kind, key) {
@@ -198,7 +201,7 @@ impl Files {
         })
     }
 
-    /// Removes the Secrets of owners that are not there any more. The objects must all be known.
+    /// Removes the Secrets of owners that no longer exist. All objects must be known.
     pub fn collect_garbage(&self) -> io::Result<()> {
         let uids: Vec<String> = {
             let objects = self.objects();
@@ -213,7 +216,7 @@ impl Files {
 
     fn collect_secrets(&self, namespace: &str, is_gone: &dyn Fn(&str) -> bool) -> io::Result<()> {
         for path in self.manifests("secrets", namespace)? {
-            // What cannot be read is not ours.
+            // An unreadable file does not belong to symbolon.
             let secret = self.0.dir.read(&path, LONGEST).ok().flatten();
             let secret =
                 secret.and_then(|it| manifest_of(&Zeroizing::new(it.bytes)).ok().flatten());
@@ -224,7 +227,7 @@ impl Files {
         Ok(())
     }
 
-    /// All Credentials that can be read.
+    /// Returns all Credentials that can be read.
     pub fn credentials(&self) -> io::Result<Vec<Credential>> {
         let mut found = Vec::new();
         for namespace in self.namespaces("credentials")? {
@@ -236,7 +239,7 @@ impl Files {
         Ok(found)
     }
 
-    /// The namespaces that have a folder in one of ours.
+    /// Returns the namespaces that have a subfolder in `folder`.
     fn namespaces(&self, folder: &str) -> io::Result<Vec<String>> {
         let entries = self.0.dir.entries(Path::new(folder))?.into_iter();
         let folders = entries.filter(|entry| entry.is_folder);
@@ -245,7 +248,7 @@ impl Files {
             .collect())
     }
 
-    /// The files of manifests in the folder of a namespace.
+    /// Returns the manifest files in the subfolder of a namespace.
     fn manifests(&self, folder: &str, namespace: &str) -> io::Result<Vec<PathBuf>> {
         let folder = Path::new(folder).join(namespace);
         let entries = self.0.dir.entries(&folder)?.into_iter();
@@ -255,8 +258,8 @@ impl Files {
             .collect())
     }
 
-    /// Revokes a token of a Credential, on condition of the Credential's uid where one is given. A token that is not
-    /// recorded is revoked already.
+    /// Revokes a token of a Credential, on condition of the Credential's uid if one is given. A token that is not
+    /// recorded counts as revoked.
     pub fn revoke(
         &self,
         key: &ObjectKey,
@@ -277,8 +280,8 @@ impl Files {
         }
     }
 
-    /// Changes the status of a Credential, on condition of its uid where one is given; nothing where it is gone.
-    /// `change` says what it should be; `None`: as it is.
+    /// Changes the status of a Credential, on condition of its uid if one is given; does nothing if it is gone.
+    /// `change` returns the new status, or `None` to keep it.
     pub fn report_use(
         &self,
         key: &ObjectKey,
@@ -295,7 +298,7 @@ impl Files {
         }
     }
 
-    /// Not the controller's own write: it has to see it.
+    /// Writes a status. It is not recorded as the controller's own write, because the controller must see it.
     fn put_status(
         &self,
         key: &ObjectKey,
@@ -308,7 +311,7 @@ impl Files {
         Ok(())
     }
 
-    /// One write at a time: no other comes between what it depends on and it.
+    /// Serialises writes, so that none comes between a read and the write that depends on it.
     fn writing(&self) -> MutexGuard<'_, ()> {
         self.0
             .writing
@@ -324,7 +327,7 @@ impl Files {
         Ok(())
     }
 
-    /// Nobody listens only when the process ends.
+    /// Sends an event. The receiver is gone only when the process ends.
     fn tell(&self, event: CredentialEvent) {
         let _ = self.0.credentials.send(event);
     }
@@ -521,14 +524,14 @@ impl Files {
     ) -> Result<Credential, ApiError> {
         let path = path("credentials", key).ok_or_else(|| unsafe_name(key))?;
         let Ok(Value::Object(manifest)) = serde_json::to_value(credential) else {
-            let message = "a Credential that is no object".to_owned();
+            let message = "the Credential cannot be encoded as an object".to_owned();
             return Err(ApiError::Invalid(message));
         };
         self.store(&path, manifest)?;
         self.read_credential(key)?.ok_or(ApiError::NotFound)
     }
 
-    /// Writes a manifest. Its version is the file's.
+    /// Writes a manifest. Its version is that of the file.
     fn store(&self, path: &Path, mut manifest: Map<String, Value>) -> Result<(), ApiError> {
         if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("resourceVersion");
@@ -542,7 +545,7 @@ impl Files {
         written.map_err(|error| unavailable(path, &error))
     }
 
-    /// A manifest and its version: a file that was put back, edited or replaced is another version, even with
+    /// Reads a manifest and its version. A file that was restored, edited or replaced has another version, even with
     /// the same content.
     fn read(&self, path: &Path) -> Result<Option<(Manifest, String)>, ApiError> {
         let read = self.0.dir.read(path, LONGEST);
@@ -557,7 +560,7 @@ impl Files {
         } else {
             &bytes
         };
-        // A file that is not a manifest is not ours to overwrite.
+        // A file that is not a manifest must not be overwritten.
         let manifest = manifest_of(content)
             .map_err(|error| unavailable(path, &io::Error::other(error)))?
             .unwrap_or_default();
@@ -577,7 +580,7 @@ fn controller(secret: &Map<String, Value>) -> Option<&str> {
         .as_str()
 }
 
-/// The place says name and namespace; a file without a uid has that of its place.
+/// Sets name and namespace from the file's place, and a uid if the file has none.
 fn stamp(manifest: &mut Map<String, Value>, key: &ObjectKey, version: String) {
     let metadata = manifest.entry("metadata").or_insert_with(|| json!({}));
     if !metadata.is_object() {
@@ -591,12 +594,12 @@ fn stamp(manifest: &mut Map<String, Value>, key: &ObjectKey, version: String) {
     }
 }
 
-/// What the status file of an object holds.
+/// Returns the content of an object's status file.
 fn status_of(object: &Value) -> Value {
     json!({ "uid": object["metadata"]["uid"], "status": object["status"] })
 }
 
-/// Whether a Credential is the one with this uid, where one is given.
+/// Whether a Credential has this uid, if one is given.
 fn has_uid(credential: &Credential, uid: Option<&str>) -> bool {
     uid.is_none_or(|uid| credential.metadata.uid.as_deref() == Some(uid))
 }
@@ -605,20 +608,20 @@ fn new_uid() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// Whether a file below the state folder holds keys: it is believed only with a proof that it was written here.
+/// Whether a file below the state folder holds keys. Such a file is trusted only with a proof that it was written here.
 fn holds_keys(path: &Path) -> bool {
     path.starts_with(KEYS)
 }
 
 fn not_written_here(file: &Path) -> ApiError {
     ApiError::Invalid(format!(
-        "{} is not as symbolon dev wrote it: it was edited or replaced, as `git pull` replaces ignored files, and its author may know the keys in it. Restore the file, or delete it to have new keys made",
+        "{} is not as symbolon dev wrote it: it was edited or replaced, for example by `git pull`, and its author may know the keys in it; restore the file, or delete it to get new keys",
         file.display()
     ))
 }
 
 fn unsafe_name(key: &ObjectKey) -> ApiError {
-    ApiError::Invalid(format!("{key} is no name for a file"))
+    ApiError::Invalid(format!("{key} cannot be used as a file name"))
 }
 
 fn unavailable(path: &Path, error: &io::Error) -> ApiError {

@@ -1,4 +1,4 @@
-//! Fuzz targets: the files of a state folder, which people edit.
+//! Fuzz targets for the files of a state folder, which people edit.
 #![allow(
     missing_docs,
     clippy::missing_panics_doc,
@@ -46,8 +46,8 @@ impl Folder {
     }
 }
 
-/// Whatever stands in a file of the state folder, it is read as an object of its place or refused; a Credential that is
-/// read is read alike by both ways, and nothing that cannot be read is taken for absent. The first byte chooses the file.
+/// Any content of a file in the state folder is either read as the object of its place or refused. Both ways of reading
+/// a Credential agree, and an unreadable object never counts as absent. The first byte selects the file.
 pub fn state(data: &[u8]) {
     FOLDER.with(|folder| {
         let mut input = Input(data);

@@ -1,23 +1,23 @@
-//! What happened to an Identity's signing keys, told from what its status said before and says now. Pure.
+//! What happened to an Identity's signing keys, derived from its previous and its new status. Pure.
 //!
-//! The status is what survives a restart and another leader: what it tells once is not told again.
+//! The status survives a restart and a change of the leader, so each change is reported once.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// One thing that happened to a key.
+/// A change of one key.
 #[derive(Debug, PartialEq, Eq)]
 pub struct News {
-    /// Of which key.
+    /// The id of the key.
     pub kid: String,
-    /// The reason of an Event.
+    /// The reason of the event.
     pub reason: &'static str,
-    /// What it says.
+    /// The note of the event.
     pub text: String,
 }
 
-/// What is new between two values of `status.keys`.
+/// Returns the changes between two values of `status.keys`.
 pub fn news(before: &Value, after: &Value) -> Vec<News> {
     let (before, after) = (phases(before), phases(after));
     let appeared = after.iter().filter_map(|(kid, key)| {
@@ -26,7 +26,7 @@ pub fn news(before: &Value, after: &Value) -> Vec<News> {
     });
     let gone = before.iter().filter(|(kid, _)| !after.contains_key(*kid));
     let gone = gone.map(|(kid, key)| {
-        let text = format!("the {} key {kid} is gone from the JWKS", key.algorithm);
+        let text = format!("The {} key {kid} was removed from the JWKS.", key.algorithm);
         about(kid, "KeyRetired", text)
     });
     appeared.chain(gone).collect()
@@ -62,13 +62,14 @@ fn told(kid: &str, key: &Key<'_>, known: Option<&str>) -> Option<News> {
     } = key;
     match key.phase {
         "Published" => {
-            let text =
-                format!("the {algorithm} key {kid} is in the JWKS and signs from {active_from}");
+            let text = format!(
+                "The {algorithm} key {kid} is published in the JWKS and signs from {active_from}."
+            );
             Some(about(kid, "KeyPublished", text))
         }
-        // A status of an earlier release said no phase.
+        // The status of an earlier release had no phases.
         "Active" if known != Some("") => {
-            let text = format!("the {algorithm} key {kid} signs from now on");
+            let text = format!("The {algorithm} key {kid} signs from now on.");
             Some(about(kid, "KeyActivated", text))
         }
         _ => None,
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn each_turn_of_a_key_is_told_once() {
+    fn each_change_of_a_key_is_reported_once() {
         let a = ("a", "Active");
         let turns = [
             (vec![], vec![a], vec![("KeyActivated", false)]),

@@ -1,11 +1,11 @@
-//! The two Secrets of an Identity: `<identity>-signing`, which the server mounts, and `<identity>-mac`, by
-//! which both know what the operator recorded.
+//! The two key Secrets of an Identity: `<identity>-signing`, which the server mounts, and `<identity>-mac`, with which
+//! operator and server verify what the operator recorded.
 //!
-//! They are made where they are absent, and the signing keys follow their [`schedule`](crate::keys::schedule) by
-//! read-modify-write, so that of two leaders one makes the next key. A mac key is never replaced here, nor is
-//! anything in a Secret that is not ours or is immutable: what is there and makes no sense is somebody's to look
-//! at. They belong to the Identity by name and are not owned by it: an Identity that was pruned by mistake
-//! comes back with its keys. Absent: the schedule itself, and the sweep after an Identity that is gone.
+//! They are created where they are missing. The signing keys follow their [`schedule`](crate::keys::schedule) by
+//! read-modify-write, so that of two leaders only one creates the next key. A mac key is never replaced here, and
+//! neither is anything in a Secret that is immutable or not the operator's: someone must look at invalid content. The
+//! Secrets belong to the Identity by name, without an owner reference, so that an Identity that was pruned by mistake
+//! comes back with its keys. Absent: the schedule itself, and the sweep after a deleted Identity.
 
 use std::sync::Arc;
 
@@ -24,22 +24,22 @@ use crate::keys::{Algorithm, KeySet, SigningKey, generate};
 use crate::resources::{ANNOTATION_ROTATE_KEYS, KeyPhase, KeyStatus, LABEL_MANAGED, Moment};
 use crate::tokens::{Entropy, MacKey};
 
-/// The key of `<identity>-signing`.
+/// The data key in `<identity>-signing`.
 pub const KEYSET: &str = "keyset.json";
-/// The key of `<identity>-mac`.
+/// The data key in `<identity>-mac`.
 pub const MAC: &str = "mac.key";
-/// Whose keys a Secret holds, for people to read.
+/// The Identity whose keys the Secret holds, for people to read.
 pub(super) const ANNOTATION_IDENTITY: &str = "symbolon.dev/identity";
-/// What the schedule remembers beside the keys.
+/// What the schedule remembers in addition to the keys.
 const ANNOTATION_SCHEDULE: &str = "symbolon.dev/key-schedule";
 /// Since when the Identity of a key Secret is gone.
 pub(super) const ANNOTATION_GONE: &str = "symbolon.dev/identity-gone-since";
-/// Most keys that a status tells of.
+/// The maximum number of keys in a status.
 const MOST_TOLD: usize = 32;
 const SIGNING_SUFFIX: &str = "-signing";
 const MAC_SUFFIX: &str = "-mac";
 
-/// The Secret that holds an Identity's signing keys.
+/// Returns the name of the Secret with an Identity's signing keys.
 pub fn signing_secret(identity: &ObjectKey) -> ObjectKey {
     ObjectKey::new(
         &identity.namespace,
@@ -47,7 +47,7 @@ pub fn signing_secret(identity: &ObjectKey) -> ObjectKey {
     )
 }
 
-/// The Secret that holds an Identity's mac key.
+/// Returns the name of the Secret with an Identity's mac key.
 pub fn mac_secret(identity: &ObjectKey) -> ObjectKey {
     ObjectKey::new(
         &identity.namespace,
@@ -55,7 +55,7 @@ pub fn mac_secret(identity: &ObjectKey) -> ObjectKey {
     )
 }
 
-/// The Identity that a Secret of this name would hold a key of.
+/// Returns the Identity that a Secret with this name would hold a key of.
 pub(super) fn identity_of(secret: &ObjectKey) -> Option<ObjectKey> {
     let name = secret
         .name
@@ -64,27 +64,27 @@ pub(super) fn identity_of(secret: &ObjectKey) -> Option<ObjectKey> {
     Some(ObjectKey::new(&secret.namespace, name))
 }
 
-/// An Identity's keys as they are now.
+/// The present keys of an Identity.
 #[derive(Debug)]
 pub struct Keys {
-    /// What is published of the signing keys, or why there are none.
+    /// The published signing keys, or why there are none.
     pub signing: Result<Signing, Problem>,
     /// The mac key, or why there is none.
     pub mac: Result<Arc<MacKey>, Problem>,
 }
 
-/// The signing keys as people see them.
+/// The signing keys as the status shows them.
 #[derive(Debug)]
 pub struct Signing {
-    /// Each published key.
+    /// All published keys.
     pub keys: Vec<KeyStatus>,
-    /// When something is to be done, or to be said, the next time.
+    /// When the next action or status change is due.
     pub next: Option<Timestamp>,
-    /// When another key is to begin to sign; it is past where none does.
+    /// When the next key begins to sign; in the past if that is overdue.
     pub rotates_at: Option<Timestamp>,
 }
 
-/// How an Identity wants its signing keys.
+/// Returns how an Identity wants its signing keys.
 pub fn wish(identity: &IdentityRecord) -> Wish {
     let algorithms = identity.algorithms.iter().copied();
     Wish {
@@ -98,7 +98,7 @@ pub fn wish(identity: &IdentityRecord) -> Wish {
     }
 }
 
-/// Makes what is missing or due and says what there is.
+/// Creates the keys that are missing or due, and returns all keys.
 pub async fn ensure<C: Cluster>(
     cluster: &C,
     identity: &ObjectKey,
@@ -116,7 +116,7 @@ pub async fn ensure<C: Cluster>(
     })
 }
 
-/// The mac key, no longer marked as that of an Identity that is gone.
+/// Returns the mac key, and removes the mark of a deleted Identity.
 async fn take_back<C: Cluster>(
     cluster: &C,
     mut found: SecretObject,
@@ -130,7 +130,7 @@ async fn take_back<C: Cluster>(
     Ok(mac)
 }
 
-/// The mac key; `None` where there is no Secret.
+/// Reads the mac key; `None` if its Secret does not exist.
 pub(super) async fn read_mac<C: Cluster>(
     cluster: &C,
     identity: &ObjectKey,
@@ -159,7 +159,7 @@ async fn make_mac<C: Cluster>(
     let secret = with_data(manifest(&key, identity), MAC, &*bytes);
     match cluster.create_secret(&secret).await {
         Ok(created) => Ok(mac_of(&key, &created)),
-        // Somebody was faster: theirs counts.
+        // Another process created it first: use that key.
         Err(ApiError::AlreadyExists) => {
             let theirs = read_mac(cluster, identity).await?;
             theirs.ok_or(ApiError::Conflict)
@@ -189,11 +189,11 @@ async fn ensure_signing<C: Cluster>(
     if let Some(secret) = found.as_ref().filter(|secret| !is_ours_to_change(secret)) {
         return Ok(match refuse_change(&key, secret, &set, &plan, wish, now) {
             Some(problem) => Err(problem),
-            // Whoever brought these keys replaces them, too.
+            // Who imported these keys also replaces them.
             None => Ok(signing(&set, wish, set.next_change(now), now)),
         });
     }
-    // An RSA key is tens of milliseconds of work, at times many.
+    // An RSA key takes tens of milliseconds of CPU time, sometimes many more.
     let makes = plan.makes();
     let made = tokio::task::spawn_blocking(move || make_keys(&makes)).await;
     let made = made.map_err(|_| failed())?.ok_or_else(failed)?;
@@ -213,7 +213,7 @@ async fn ensure_signing<C: Cluster>(
     Ok(Ok(signing(&set, wish, plan.next, now)))
 }
 
-/// What the schedule noted; what nobody can read was never noted.
+/// Returns what the schedule remembers; `None` if it cannot be decoded.
 fn memory_of(secret: &SecretObject) -> Option<Memory> {
     serde_json::from_str(secret.annotation(ANNOTATION_SCHEDULE)?).ok()
 }
@@ -226,7 +226,7 @@ fn make_keys(algorithms: &[Algorithm]) -> Option<Vec<SigningKey>> {
 }
 
 fn failed() -> ApiError {
-    ApiError::Unavailable("a signing key could not be made".to_owned())
+    ApiError::Unavailable("cannot create a signing key".to_owned())
 }
 
 fn keyset_of(key: &ObjectKey, secret: &SecretObject) -> Result<KeySet, Problem> {
@@ -235,13 +235,13 @@ fn keyset_of(key: &ObjectKey, secret: &SecretObject) -> Result<KeySet, Problem> 
     KeySet::parse(&bytes).map_err(|error| unusable(key, KEYSET, &error.to_string()))
 }
 
-/// What is in a Secret of a client or a token was chosen by whoever wrote that: such keys would be theirs.
+/// Refuses a Secret of a client or a token: the tenant chose its content, and would know such keys.
 fn refuse_owned(key: &ObjectKey, secret: &SecretObject) -> Result<(), Problem> {
     if !secret.was_made_for_an_owner() {
         return Ok(());
     }
     let message = format!(
-        "the Secret {key} was made for another object: give that another secret name, so that the keys of this Identity can be made"
+        "the Secret {key} was created for another object: give that object another secret name, so that the operator can create this Identity's keys"
     );
     Err(Problem::error(Reason::SecretConflict, "", message))
 }
@@ -250,7 +250,7 @@ fn is_ours_to_change(secret: &SecretObject) -> bool {
     secret.is_managed() && !secret.is_immutable()
 }
 
-/// Why a Secret that is not ours to change will not do as it stands.
+/// Returns why a Secret that the operator must not change is insufficient.
 fn refuse_change(
     key: &ObjectKey,
     secret: &SecretObject,
@@ -266,20 +266,21 @@ fn refuse_change(
         let fault = "lacks a key for an algorithm of spec.signing.algorithms";
         ("/spec/signing/algorithms", fault.to_owned())
     } else if plan.is_emergency {
-        let fault =
-            format!("has the keys that the annotation {ANNOTATION_ROTATE_KEYS} is to replace");
+        let fault = format!(
+            "still has the keys that the annotation {ANNOTATION_ROTATE_KEYS} is to replace"
+        );
         ("/metadata/annotations", fault)
     } else {
         return None;
     };
     let (reason, message) = if secret.is_immutable() {
         let message = format!(
-            "the Secret {key} is immutable and {fault}: replace the Secret, or take back what asks for it"
+            "the Secret {key} is immutable and {fault}: replace the Secret, or undo the request"
         );
         (Reason::SecretImmutable, message)
     } else {
         let message = format!(
-            "the Secret {key} was not made by the operator and {fault}: change it, or label the Secret {LABEL_MANAGED}: \"true\" to let the operator do so"
+            "the Secret {key} was not created by the operator and {fault}: change it, or set the label {LABEL_MANAGED}: \"true\" to let the operator change it"
         );
         (Reason::SecretConflict, message)
     };
@@ -288,7 +289,7 @@ fn refuse_change(
 
 fn unusable(key: &ObjectKey, field: &str, why: &str) -> Problem {
     let message = format!(
-        "the Secret {key} exists and its {field} cannot be used ({why}): restore it, or delete the Secret to have a new one made"
+        "the {field} in the Secret {key} cannot be used ({why}): restore it, or delete the Secret to get a new one"
     );
     Problem::error(Reason::SecretConflict, "", message)
 }

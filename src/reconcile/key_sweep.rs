@@ -1,7 +1,7 @@
-//! What becomes of a key Secret whose Identity is gone. Pure.
+//! What to do with a key Secret whose Identity is gone. Pure.
 //!
-//! It stays for as long as a mistake takes to be noticed: an Identity that was pruned and applied again has its keys,
-//! and all that they sealed, as before. When that time began is noted on the Secret itself, since leaders come and go.
+//! The Secret stays long enough for a mistake to be noticed: an Identity that was pruned and applied again keeps its
+//! keys and everything that they sealed. The Secret itself records when that time began, because leaders change.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -13,17 +13,17 @@ use crate::directory::ObjectKey;
 /// The next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It is none of ours.
+    /// Keep it: it was not created for this Identity.
     Leave,
-    /// The time begins.
+    /// Record that the waiting time begins.
     Mark,
-    /// The time runs.
+    /// Wait until this time.
     Wait(Timestamp),
-    /// It is over.
+    /// Delete it: the waiting time is over.
     Delete,
 }
 
-/// Plans for a Secret named like a key Secret of `identity`, which was just seen not to be there.
+/// Plans for a Secret that is named like a key Secret of `identity`, which does not exist.
 pub fn plan(secret: &SecretObject, identity: &ObjectKey, now: Timestamp) -> Step {
     let is_of_identity = secret.annotation(ANNOTATION_IDENTITY) == Some(&*identity.name);
     if !secret.is_managed() || !is_of_identity || secret.is_deleting() || secret.has_owner() {
@@ -34,7 +34,7 @@ pub fn plan(secret: &SecretObject, identity: &ObjectKey, now: Timestamp) -> Step
         .and_then(|text| text.parse().ok());
     match since.and_then(|since| since.checked_add(IDENTITY_MISSING).ok()) {
         Some(end) if end <= now => Step::Delete,
-        // A mark from the future would keep it for ever.
+        // A time far in the future would keep the Secret for ever.
         Some(end)
             if end.duration_since(now) <= IDENTITY_MISSING + SignedDuration::from_hours(1) =>
         {
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_three_days_after_its_identity() {
+    fn a_key_secret_is_deleted_three_days_after_its_identity() {
         assert_eq!(step(|_| {}), Step::Mark);
         let end = "2026-02-04T00:00:01Z".parse().unwrap();
         assert_eq!(marked("2026-02-01T00:00:01Z"), Step::Wait(end));
@@ -78,18 +78,18 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_that_makes_no_sense_is_made_anew() {
+    fn an_invalid_mark_is_replaced() {
         assert_eq!(marked("yesterday"), Step::Mark);
         assert_eq!(marked("2027-01-01T00:00:00Z"), Step::Mark);
     }
 
     #[test]
-    fn what_is_not_ours_stays() {
+    fn secrets_of_others_stay() {
         assert_eq!(step(|it| it["metadata"]["labels"] = json!({})), Step::Leave);
         assert_eq!(
             step(|it| it["metadata"]["annotations"] = json!({})),
             Step::Leave,
-            "a token's Secret"
+            "this is the Secret of a token"
         );
         let other = json!({"symbolon.dev/identity": "other"});
         assert_eq!(

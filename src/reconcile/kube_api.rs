@@ -1,7 +1,7 @@
-//! The cluster as a Kubernetes API server has it.
+//! The cluster, read and written through a Kubernetes API server.
 //!
-//! Reads are live, writes are single and on condition of what was read, each is bounded in time and
-//! fenced. Absent: retries, lists, force.
+//! Reads are live. Writes are single, conditioned on the version that was read, bounded in time and fenced. Absent:
+//! retries, lists, forced writes.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,10 +22,10 @@ use crate::directory::{ObjectKey, usage};
 use crate::json_stream::Keep;
 use crate::resources::{API_VERSION, Credential, Kind, OwnerKind};
 
-/// Versions that are remembered as our own: some seconds of the most that an API server takes.
+/// The number of the operator's own versions that are remembered: some seconds of the most that an API server accepts.
 const REMEMBERED: usize = 16_384;
 
-/// A Kubernetes API server.
+/// A client for a Kubernetes API server.
 #[derive(Clone)]
 pub struct KubeApi {
     rest: Rest,
@@ -33,7 +33,7 @@ pub struct KubeApi {
     own: OwnWrites,
 }
 
-/// The versions of objects that we wrote, so that hearing of them is no news.
+/// The versions that the operator wrote itself, so that watch events about them are no news.
 #[derive(Clone, Debug, Default)]
 pub struct OwnWrites(Arc<Mutex<Remembered>>);
 
@@ -56,7 +56,7 @@ impl OwnWrites {
         }
     }
 
-    /// Whether we wrote the object that has this version.
+    /// Whether the operator wrote this version.
     pub fn has(&self, version: &str) -> bool {
         let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         remembered.known.contains(version)
@@ -64,7 +64,7 @@ impl OwnWrites {
 }
 
 impl KubeApi {
-    /// An API server; `timeout` bounds each request. The client must not retry by itself.
+    /// Creates one; `timeout` bounds each request. `client` must not retry by itself.
     pub fn new(client: Client, timeout: Duration, fence: Fence) -> Self {
         Self {
             rest: Rest { client, timeout },
@@ -73,12 +73,12 @@ impl KubeApi {
         }
     }
 
-    /// What was written through this and its clones.
+    /// Returns the versions written through this and its clones.
     pub fn own_writes(&self) -> &OwnWrites {
         &self.own
     }
 
-    /// Nothing has a name that cannot be one; in a path it might be more than a name.
+    /// Reads an object. No object has an invalid name, and in a path such a name could change the request.
     async fn find(
         &self,
         kind: Kind,
@@ -94,11 +94,13 @@ impl KubeApi {
 
     async fn write(&self, key: &ObjectKey, request: Built, keep: Keep) -> Result<Value, ApiError> {
         if !key.is_possible() {
-            return Err(ApiError::Invalid("no object can have this name".to_owned()));
+            return Err(ApiError::Invalid(
+                "the namespace or name of the object is invalid".to_owned(),
+            ));
         }
         if !self.fence.is_open() {
             return Err(ApiError::Unavailable(
-                "this process does not lead any more".to_owned(),
+                "this process is no longer the leader".to_owned(),
             ));
         }
         let stored = self.rest.send_for(request, keep).await?;
@@ -121,7 +123,7 @@ impl Cluster for KubeApi {
         }
         let request = secrets(&key.namespace).get(&key.name, &GetParams::default());
         let found = self.rest.find_for(request, Keep::REWRITTEN).await;
-        // Tenants write Secrets: their owner is to be told which one must become smaller.
+        // Tenants write Secrets, so the owner's status must say that this Secret is too large.
         let found = found.map_err(of_a_read)?;
         found.map(secret_of).transpose()
     }
@@ -187,8 +189,8 @@ impl Reports for KubeApi {
     async fn replace_status(&self, kind: Kind, object: &Value) -> Result<(), ApiError> {
         let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default();
         let key = ObjectKey::new(field("namespace"), field("name"));
-        // The cheapest of all ways to write a status: the API server merges and compares nothing, and takes all but the
-        // status from the stored object, so that what was not read of its metadata stays.
+        // The cheapest way to write a status. The API server merges and compares nothing, and takes everything except
+        // the status from the stored object, so metadata that was not read stays.
         let request = objects(kind, &key.namespace).replace_subresource(
             "status",
             &key.name,
@@ -212,7 +214,7 @@ fn secrets(namespace: &str) -> Request {
 
 fn body(object: &impl Serialize) -> Result<Vec<u8>, ApiError> {
     serde_json::to_vec(object)
-        .map_err(|_| ApiError::Invalid("it cannot be written as JSON".to_owned()))
+        .map_err(|_| ApiError::Invalid("the object cannot be encoded as JSON".to_owned()))
 }
 
 fn exactly(only: &Precondition) -> DeleteParams {
@@ -222,17 +224,22 @@ fn exactly(only: &Precondition) -> DeleteParams {
     })
 }
 
-/// The values of a Credential that does not decode are not repeated.
+/// Decodes a Credential. Errors do not repeat its values.
 fn credential_of(object: Value) -> Result<Credential, ApiError> {
-    usage::credential_of(object)
-        .map_err(|_| ApiError::Unavailable("the Credential is none of this release".to_owned()))
+    usage::credential_of(object).map_err(|_| {
+        ApiError::Unavailable(
+            "the Credential cannot be decoded: another release may have written it".to_owned(),
+        )
+    })
 }
 
-/// A Secret that was read: wiped when dropped.
+/// Turns an object into a Secret, which is wiped when dropped.
 pub(super) fn secret_of(object: Value) -> Result<SecretObject, ApiError> {
     match object {
         Value::Object(manifest) => Ok(SecretObject::new(manifest)),
-        _ => Err(ApiError::Unknown("it is no object".to_owned())),
+        _ => Err(ApiError::Unknown(
+            "the response is not an object".to_owned(),
+        )),
     }
 }
 
@@ -243,10 +250,10 @@ mod tests {
 
     use super::*;
 
-    /// What is no name is no part of a request: it could say another object, a subresource or a query.
+    /// An invalid name must not become part of a request: it could mean another object, a subresource or a query.
     #[tokio::test]
-    async fn nothing_is_asked_about_what_no_object_can_be_called() {
-        // An answer that makes no sense: whoever asks gets an error.
+    async fn no_request_contains_an_invalid_name() {
+        // The answer makes no sense, so each request would return an error.
         let answer = tower::service_fn(async |_: http::Request<Body>| {
             Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
         });

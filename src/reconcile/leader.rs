@@ -1,8 +1,8 @@
-//! Which of several processes writes: the holder of a Lease.
+//! Leader election: only the holder of a Lease writes.
 //!
-//! The holder stops by its own clock well before anybody else may begin: it counts from when it *sent*
-//! the request that renewed the lease, others from when they *saw* it renewed. No clock is compared
-//! with another's. Absent: what a leader does.
+//! The holder stops by its own clock well before another process may begin. It counts from when it *sent* the request
+//! that renewed the lease; the others count from when they *saw* the renewal. No clock is compared with another.
+//! Absent: what a leader does.
 //!
 //! <https://kubernetes.io/docs/concepts/architecture/leases/>
 
@@ -23,22 +23,22 @@ use super::rest::Rest;
 use crate::directory::ObjectKey;
 use crate::tokens::{Entropy, SystemEntropy};
 
-/// On every Lease of an operator, whatever it is called: by these it is found.
+/// The labels of every Lease of an operator, by which it is found under any name.
 pub const LEASE_LABELS: [(&str, &str); 2] = [
     ("app.kubernetes.io/name", "symbolon"),
     ("app.kubernetes.io/component", "operator"),
 ];
 
-/// The times of an election. Each is shorter than the one before.
+/// The durations of an election. Each is shorter than the previous one.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// Without renewal others take over after this time.
+    /// Without renewal, others take over after this time.
     pub lease: Duration,
-    /// Without renewal the holder stops after this time.
+    /// Without renewal, the holder stops after this time.
     pub renew_within: Duration,
-    /// Between renewals, and between looks at another's lease.
+    /// The time between renewals, and between reads of another holder's lease.
     pub every: Duration,
-    /// For one request.
+    /// The time limit of one request.
     pub request: Duration,
 }
 
@@ -53,7 +53,7 @@ impl Default for Times {
     }
 }
 
-/// One candidate.
+/// A candidate for the lease.
 pub struct Election {
     rest: Rest,
     lease: ObjectKey,
@@ -63,35 +63,35 @@ pub struct Election {
     seen: Option<Seen>,
 }
 
-/// Another's lease, and since when it has been unchanged.
+/// The lease of another holder, and since when it has been unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
     version: String,
     since: Instant,
 }
 
-/// How an attempt to get or keep the lease ended.
+/// The result of an attempt to get or keep the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Attempt {
-    /// It is ours.
+    /// This candidate holds it.
     Held,
-    /// It is another's.
+    /// Another candidate holds it.
     Taken,
-    /// Somebody wrote it in between, and perhaps no more than an annotation: the next look tells whose it is.
+    /// Another client wrote it in between, perhaps only an annotation. The next attempt tells.
     Crossed,
 }
 
-/// What to do about a lease.
+/// What to do about the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Move {
     Create,
-    /// Ours already, or nobody's any more.
+    /// This candidate holds it already, or no one does.
     Take,
     Wait,
 }
 
 impl Election {
-    /// A candidate for a lease under a name of its own. The fence is open while it leads.
+    /// Creates a candidate with a unique name. The fence is open while it leads.
     pub fn new(
         client: Client,
         lease: ObjectKey,
@@ -118,17 +118,19 @@ impl Election {
         loop {
             match self.attempt().await {
                 Ok(Attempt::Held) => {
-                    info!(lease = %self.lease, identity = self.identity, "leading");
+                    info!(lease = %self.lease, identity = self.identity, "became the leader");
                     return;
                 }
                 Ok(Attempt::Taken | Attempt::Crossed) => {}
-                Err(error) => debug!(lease = %self.lease, %error, "no lease yet"),
+                Err(error) => {
+                    debug!(lease = %self.lease, %error, "could not get the lease, will retry")
+                }
             }
             sleep(jittered(self.times.every, &mut SystemEntropy)).await;
         }
     }
 
-    /// Renews until the lease is lost; the fence is closed then.
+    /// Renews the lease until it is lost, then closes the fence.
     pub async fn hold(&mut self) {
         let mut renewed = Instant::now();
         while renewed.elapsed() < self.times.renew_within {
@@ -137,15 +139,17 @@ impl Election {
             match self.attempt().await {
                 Ok(Attempt::Held) => renewed = asked,
                 Ok(Attempt::Taken) => break,
-                Ok(Attempt::Crossed) => debug!(lease = %self.lease, "somebody has written it"),
-                Err(error) => warn!(lease = %self.lease, %error, "the lease is not renewed"),
+                Ok(Attempt::Crossed) => {
+                    debug!(lease = %self.lease, "another client changed the lease")
+                }
+                Err(error) => warn!(lease = %self.lease, %error, "could not renew the lease"),
             }
         }
         self.fence.close();
-        warn!(lease = %self.lease, "not leading any more");
+        warn!(lease = %self.lease, "lost the lease, no longer the leader");
     }
 
-    /// Gives the lease away, so that another need not wait for its end. Best effort.
+    /// Releases the lease, so that another candidate need not wait until it expires. Best effort.
     pub async fn release(&mut self) {
         self.fence.close();
         let Ok(Some(mut lease)) = self.read().await else {
@@ -159,11 +163,11 @@ impl Election {
             spec.lease_duration_seconds = Some(1);
         }
         if let Err(error) = self.write(&lease, false).await {
-            debug!(lease = %self.lease, %error, "the lease runs out by itself");
+            debug!(lease = %self.lease, %error, "could not release the lease, it will expire");
         }
     }
 
-    /// Reads the lease, and takes or renews it where that is allowed.
+    /// Reads the lease, and takes or renews it if that is allowed.
     async fn attempt(&mut self) -> Result<Attempt, ApiError> {
         let asked = Instant::now();
         let lease = self.read().await?;
@@ -227,7 +231,7 @@ impl Election {
         let request = self.leases().get(&self.lease.name, &GetParams::default());
         let found = self.rest.find(request).await?;
         let lease = found.map(serde_json::from_value).transpose();
-        lease.map_err(|_| ApiError::Unavailable("the lease is none".to_owned()))
+        lease.map_err(|_| ApiError::Unavailable("the Lease cannot be decoded".to_owned()))
     }
 
     async fn write(&self, lease: &Lease, is_first: bool) -> Result<(), ApiError> {
@@ -243,7 +247,7 @@ impl Election {
     }
 }
 
-/// The version tells of a renewal whatever the holder's clock says.
+/// Decides by the version: it tells a renewal regardless of the holder's clock.
 fn decide(
     lease: Option<&Lease>,
     seen: &mut Option<Seen>,
@@ -287,7 +291,7 @@ fn holder(lease: &Lease) -> Option<&str> {
     (!holder.is_empty()).then_some(holder)
 }
 
-/// Between 80 % and 120 % of a time: candidates do not ask in step.
+/// Returns 80 % to 120 % of a time, so that candidates do not send requests in step.
 fn jittered(time: Duration, entropy: &mut dyn Entropy) -> Duration {
     let mut byte = [0];
     entropy.fill(&mut byte);
@@ -327,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nobodys_or_ours_is_taken() {
+    fn a_free_or_own_lease_is_taken() {
         let now = Instant::now();
         assert_eq!(look(&mut None, None, now), Move::Create);
         assert_eq!(look(&mut None, Some(&lease("", "1")), now), Move::Take);
@@ -335,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn anothers_lease_is_taken_only_when_it_was_seen_unchanged_for_its_whole_time() {
+    fn anothers_lease_is_taken_only_after_it_was_unchanged_for_its_duration() {
         let (start, mut seen) = (Instant::now(), None);
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         assert_eq!(look(&mut seen, Some(&lease("you", "1")), at(0)), Move::Wait);
@@ -359,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_stops_before_anybody_else_begins() {
+    fn the_holder_stops_before_another_begins() {
         let Times {
             lease,
             renew_within,

@@ -1,8 +1,8 @@
 //! Brings the cluster to what the directory says: gather, resolve, plan, apply, report.
 //!
-//! Plans are pure. `apply` and `report` are the only writers, behind the narrow traits
-//! [`Cluster`](cluster::Cluster) and [`Reports`](report::Reports): a real API server, or a directory of
-//! files in dev mode. Absent: anything that serves requests.
+//! Plans are pure. `apply` and `report` are the only writers, behind the narrow traits [`Cluster`](cluster::Cluster)
+//! and [`Reports`](report::Reports). A real API server implements them, and a directory of files in dev mode. Absent:
+//! anything that serves requests.
 
 pub mod cluster;
 pub mod controller;

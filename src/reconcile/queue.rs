@@ -1,10 +1,10 @@
-//! What is to be looked at: each key once, one pass at a time for each, later ones at their time.
+//! The operator's queue: each key once, one pass at a time per key, later keys at their time.
 //!
-//! A key that is added while its pass runs is passed again afterwards. A pass that fails comes again
-//! after a time that doubles. Absent: what a pass does, and who works: workers ask [`Queue::next`].
+//! A key that is added during its pass gets another pass. A pass that fails is retried after a time that doubles.
+//! Absent: what a pass does, and the workers, which call [`Queue::next`].
 //!
 //! Namespaces take turns, so that thousands of keys of one tenant delay another tenant by one turn. There are three
-//! lanes: work that someone waits for, work that follows from a change of another object, and slow work, in this order.
+//! lanes, in this order: work that someone waits for, work that follows from a change of another object, and slow work.
 //! Each lane has a share, so that none starves. A namespace occupies at most three workers for each free one
 //! ([`may_run`]), so that slow passes of one tenant leave workers for others.
 
@@ -22,45 +22,45 @@ use self::lane::{Lane, Place};
 
 use crate::tokens::{Entropy, SystemEntropy};
 
-/// After a first failure.
+/// The back-off after a first failure.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
-/// After many.
+/// The longest back-off.
 const LAST_BACKOFF: Duration = Duration::from_mins(5);
-/// Versions that are kept apart for one key: beyond them it is looked at anyway.
+/// The maximum number of versions that are kept for one key. With more, the key is reconciled in any case.
 const MOST_VERSIONS: usize = 8;
 
-/// After this many passes of the ready lane in a row, the following lane has one.
+/// After this many consecutive passes of the ready lane, the following lane gets one.
 const FOLLOWING_SHARE: u32 = 4;
-/// After this many passes of these two lanes in a row, the slow lane has one.
+/// After this many consecutive passes of these two lanes, the slow lane gets one.
 const SLOW_SHARE: u32 = 64;
-/// The passes that a namespace may have under way for each free worker.
+/// The number of concurrent passes that a namespace may have for each free worker.
 const PER_FREE_WORKER: usize = 3;
 
-/// A key that belongs to a namespace: namespaces take turns.
+/// A key that belongs to a namespace. Namespaces take turns.
 pub trait Whose {
-    /// The namespace of the tenant for whom the pass is made.
+    /// Returns the namespace of the tenant that the pass is for.
     fn whose(&self) -> Arc<str>;
 }
 
-/// Why a key is to be looked at.
+/// Why a key is to be reconciled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// Something changed, or it is time.
+    /// Something changed, or its time has come.
     Must,
     /// Something changed that may not concern it.
     Perhaps,
-    /// An object has this version now: no news to whoever wrote it.
+    /// An object has this version now. That is news unless the operator wrote it itself.
     Version(Box<str>),
 }
 
-/// All reasons for one look.
+/// All reasons for one pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reasons {
     /// Whether there was a [`Why::Must`].
     pub must: bool,
     /// Whether there was a [`Why::Perhaps`].
     pub perhaps: bool,
-    /// The versions that were seen.
+    /// The versions that were reported.
     pub versions: Vec<Box<str>>,
 }
 
@@ -75,16 +75,16 @@ impl Reasons {
     }
 }
 
-/// What became of a look.
+/// What follows a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Nothing more to do until something changes.
+    /// Nothing, until something changes.
     Idle,
-    /// Again at a moment.
+    /// Another pass at this time.
     At(Instant),
-    /// Again at a moment, as a check that no one waits for.
+    /// Another pass at this time, as a check that no one waits for.
     Resync(Instant),
-    /// Again after a time that grows with each failure in a row.
+    /// A retry after a time that grows with each consecutive failure.
     Failed,
 }
 
@@ -92,7 +92,7 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Queue<K> {
     state: Mutex<State<K>>,
-    /// Rings when there may be work, or an earlier timer.
+    /// Wakes a worker when there may be work, or an earlier timer.
     bell: Notify,
 }
 
@@ -102,14 +102,14 @@ struct State<K> {
     ready: Lane<K>,
     /// Work that follows from a change of another object.
     following: Lane<K>,
-    /// Taken when nothing is ready, at most one each `slow_pace`.
+    /// Checks of what is probably as it should be. Taken when nothing else is ready, at most one per `SLOW_PACE`.
     slow: Lane<K>,
     next_slow: Instant,
-    /// Taken of `ready` since the last of `following`, and of both since the last of `slow`.
+    /// The passes taken of `ready` since the last of `following`, and of both since the last of `slow`.
     in_a_row: (u32, u32),
     timers: BTreeSet<(Instant, K)>,
     keys: HashMap<K, Key>,
-    /// Passes under way, and those of each namespace that has any.
+    /// The passes in progress, in total and by namespace.
     running: usize,
     running_of: HashMap<Arc<str>, usize>,
     workers: usize,
@@ -118,7 +118,7 @@ struct State<K> {
 #[derive(Debug, Default)]
 struct Key {
     phase: Phase,
-    /// Where it waits, in the lane of its phase.
+    /// Its place in the lane of its phase.
     place: Place,
     reasons: Reasons,
     timer: Option<Instant>,
@@ -140,33 +140,33 @@ enum Phase {
     Running,
 }
 
-/// How full it is.
+/// The size of the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// To be looked at now.
+    /// Keys to reconcile now.
     pub ready: usize,
-    /// To be looked at when there is time.
+    /// Keys to reconcile when there is time.
     pub slow: usize,
-    /// Being looked at.
+    /// Keys that are being reconciled.
     pub running: usize,
-    /// To be looked at later.
+    /// Keys to reconcile at a later time.
     pub later: usize,
-    /// How long the first of `ready` has waited.
+    /// How long the first key of `ready` has waited.
     pub waited: Duration,
 }
 
 impl Depth {
-    /// Whether nothing urgent is left: what waits is to be looked at later, or without haste.
+    /// Whether nothing urgent is left: all remaining work is for later or slow.
     pub const fn is_calm(&self) -> bool {
         self.ready == 0 && self.running == 0
     }
 }
 
-/// Between two slow ones: what is probably as it should be is checked without haste.
+/// The time between two slow passes.
 const SLOW_PACE: Duration = Duration::from_millis(10);
 
 impl<K: Clone + Eq + Hash + Ord + Whose> Queue<K> {
-    /// A queue from which so many workers take.
+    /// Creates a queue for this many workers.
     pub fn new(workers: usize) -> Self {
         Self {
             state: Mutex::new(State {
@@ -185,7 +185,7 @@ impl<K: Clone + Eq + Hash + Ord + Whose> Queue<K> {
         }
     }
 
-    /// Has a key looked at now. [`Why::Perhaps`] goes after what someone waits for.
+    /// Adds a key to reconcile now. [`Why::Perhaps`] comes after work that someone waits for.
     pub fn add(&self, key: K, why: Why) {
         let lane = match why {
             Why::Must | Why::Version(_) => Phase::Ready,
@@ -195,25 +195,25 @@ impl<K: Clone + Eq + Hash + Ord + Whose> Queue<K> {
         self.bell.notify_one();
     }
 
-    /// Has a key looked at when there is nothing better to do.
+    /// Adds a key to reconcile when there is time.
     pub fn add_slow(&self, key: K) {
         self.add_slow_for(key, Why::Must);
     }
 
-    /// The same, for a reason that may be none by then.
+    /// Does the same for a reason that may have become irrelevant by then.
     pub fn add_slow_for(&self, key: K, why: Why) {
         self.lock().add(key, why, Phase::Slow, Instant::now());
         self.bell.notify_one();
     }
 
-    /// The next key to look at; [`Queue::done`] must follow.
+    /// Waits for the next key. [`Queue::done`] must follow.
     pub async fn next(&self) -> (K, Reasons) {
         loop {
-            // Registered before looking, so that no bell is missed.
+            // Register before checking, so that no wake-up is missed.
             let bell = self.bell.notified();
             let wake = match self.lock().take(Instant::now()) {
                 Ok(taken) => {
-                    // There may be more for others.
+                    // There may be more work for another worker.
                     self.bell.notify_one();
                     return taken;
                 }
@@ -226,14 +226,14 @@ impl<K: Clone + Eq + Hash + Ord + Whose> Queue<K> {
         }
     }
 
-    /// Ends the look at a key.
+    /// Ends the pass of a key.
     pub fn done(&self, key: &K, next: Next) {
         self.lock()
             .done(key, next, Instant::now(), &mut SystemEntropy);
         self.bell.notify_one();
     }
 
-    /// How full it is.
+    /// Returns the size of the queue.
     pub fn depth(&self) -> Depth {
         let state = self.lock();
         Depth {
@@ -274,7 +274,7 @@ impl<K: Clone + Eq + Hash + Ord + Whose> State<K> {
         }
     }
 
-    /// Puts a key into a lane, unless it runs, or waits in that or a better one.
+    /// Puts a key into a lane, unless it is running, or waits in that lane or a better one.
     fn put(&mut self, key: K, lane: Phase, since: Instant) {
         let entry = self.keys.entry(key.clone()).or_default();
         let (before, place) = (entry.phase, entry.place);
@@ -300,7 +300,7 @@ impl<K: Clone + Eq + Hash + Ord + Whose> State<K> {
         }
     }
 
-    /// The next key, or when to look again.
+    /// Takes the next key; otherwise returns when to check again.
     fn take(&mut self, now: Instant) -> Result<(K, Reasons), Option<Instant>> {
         self.ring(now);
         let (ready, both) = self.in_a_row;
@@ -334,12 +334,12 @@ impl<K: Clone + Eq + Hash + Ord + Whose> State<K> {
                 self.next_slow = now + SLOW_PACE;
                 Ok(self.start(key))
             }
-            // A pass that ends rings the bell.
+            // The end of a pass wakes a worker.
             None => Err(timer),
         }
     }
 
-    /// Queues what is due.
+    /// Queues the keys whose timers are due.
     fn ring(&mut self, now: Instant) {
         while self.timers.first().is_some_and(|(due, _)| *due <= now) {
             let Some((due, key)) = self.timers.pop_first() else {
@@ -383,7 +383,7 @@ impl<K: Clone + Eq + Hash + Ord + Whose> State<K> {
         let entry = self.keys.entry(key.clone()).or_default();
         entry.phase = Phase::Running;
         let reasons = std::mem::take(&mut entry.reasons);
-        // Whatever it was waiting for, it is looked at now.
+        // Its timer is no longer needed, because the key is reconciled now.
         if let Some(timer) = entry.timer.take() {
             self.timers.remove(&(timer, key.clone()));
         }
@@ -419,10 +419,10 @@ impl<K: Clone + Eq + Hash + Ord + Whose> State<K> {
         } else {
             Phase::Following
         };
-        // The pass may have seen the change and not a later one that took it back: then what was before it and what is
-        // after it compare as equal, and what it wrote would stay.
+        // The pass may have seen the change but not a later one that reverted it. Then the judgements before and after
+        // are equal, and the pass's result would stay.
         entry.reasons.must |= entry.reasons.perhaps && next != Next::Failed;
-        // A failure is waited out unless somebody did something about it: what fails often makes news itself.
+        // The back-off of a failure is kept unless someone acted: a failing pass often causes watch events itself.
         let has_news = match next {
             Next::Failed => entry.reasons.must,
             _ => entry.reasons != Reasons::default(),
@@ -439,13 +439,14 @@ impl<K: Clone + Eq + Hash + Ord + Whose> State<K> {
     }
 }
 
-/// Whether a namespace with this many passes under way may have another, with this many free workers. Of 32 workers, the
-/// only busy namespace gets 24, and a second one 6 of the rest.
+/// Whether a namespace with this many passes may start another, with this many free workers. Of 32 workers, a single
+/// busy namespace gets 24, and a second one gets 6 of the rest.
 const fn may_run(of_namespace: usize, free: usize) -> bool {
     of_namespace < free.saturating_mul(PER_FREE_WORKER)
 }
 
-/// Doubling, with a random half, so that what failed together does not come again together.
+/// Returns the back-off: it doubles, and half of it is random, so that keys that failed together are not retried
+/// together.
 fn backoff(failures: u32, entropy: &mut dyn Entropy) -> Duration {
     let full = FIRST_BACKOFF
         .saturating_mul(1 << failures.min(20))
@@ -460,7 +461,7 @@ mod tests {
     use super::*;
     use crate::tokens::SeededEntropy;
 
-    /// `namespace/name`, or a name of no namespace.
+    /// Parses `namespace/name`; a key without a slash belongs to no namespace.
     impl Whose for &'static str {
         fn whose(&self) -> Arc<str> {
             self.split_once('/')
@@ -507,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn news_during_a_pass_is_passed_afterwards() {
+    fn a_key_added_during_its_pass_gets_another_pass() {
         let (mut state, now) = (queue(), Instant::now());
         state.add("a", Why::Must, Phase::Ready, Instant::now());
         assert_eq!(keys_at(&mut state, now), ["a"]);
@@ -518,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_have_changed_during_a_pass_must_be_looked_at_after_it() {
+    fn a_possible_change_during_a_pass_requires_another_pass() {
         let (mut state, now) = (queue(), Instant::now());
         for (next, must) in [(Next::Idle, true), (Next::Failed, false)] {
             state.add("a", Why::Must, Phase::Ready, now);
@@ -532,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_idle_costs_nothing() {
+    fn idle_keys_are_removed() {
         let (mut state, now) = (queue(), Instant::now());
         state.add("a", Why::Must, Phase::Ready, Instant::now());
         keys_at(&mut state, now);
@@ -541,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_rings_once_and_is_forgotten_when_the_key_is_looked_at_before() {
+    fn a_timer_fires_once_and_is_dropped_by_an_earlier_pass() {
         let (mut state, now) = (queue(), Instant::now());
         let later = now + Duration::from_secs(10);
         state.add("a", Why::Must, Phase::Ready, Instant::now());
@@ -579,19 +580,22 @@ mod tests {
     }
 
     #[test]
-    fn only_a_person_breaks_the_wait_after_a_failure() {
+    fn only_a_user_action_ends_the_back_off() {
         let (mut state, now) = (queue(), Instant::now());
         state.add("a", Why::Must, Phase::Ready, Instant::now());
         keys_at(&mut state, now);
         done(&mut state, "a", Next::Failed, now);
         state.add("a", Why::Version("2".into()), Phase::Ready, Instant::now());
-        assert!(keys_at(&mut state, now).is_empty(), "the fault's own news");
+        assert!(
+            keys_at(&mut state, now).is_empty(),
+            "caused by the failing pass itself"
+        );
         state.add("a", Why::Must, Phase::Ready, Instant::now());
         assert_eq!(keys_at(&mut state, now), ["a"]);
     }
 
     #[test]
-    fn the_slow_lane_waits_for_the_other_and_keeps_its_pace() {
+    fn the_slow_lane_waits_for_the_others_and_keeps_its_pace() {
         let (mut state, now) = (queue(), Instant::now());
         for key in ["a", "b", "c"] {
             state.add(key, Why::Must, Phase::Slow, Instant::now());
@@ -622,7 +626,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_waits_for_goes_before_what_follows_and_both_come() {
+    fn ready_work_precedes_following_work_and_both_get_passes() {
         let (mut state, now) = (queue(), Instant::now());
         let following = ["a/1", "a/2", "a/3"];
         for key in following {
@@ -643,7 +647,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_is_waited_for_as_soon_as_somebody_does() {
+    fn following_work_becomes_ready_once_someone_waits_for_it() {
         let (mut state, now) = (queue(), Instant::now());
         for key in ["a/1", "a/2", "a/3"] {
             state.add(key, Why::Perhaps, Phase::Following, now);
@@ -654,11 +658,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_looked_at_without_haste_has_a_share_too() {
+    fn the_slow_lane_has_a_share_too() {
         let (mut state, now) = (queue(), Instant::now());
         state.add("s/1", Why::Must, Phase::Slow, now);
         let mut taken = 0;
-        // A tenant who adds work without end.
+        // A tenant keeps adding work.
         while state.keys.contains_key("s/1") && state.keys["s/1"].phase != Phase::Running {
             state.add("a/1", Why::Must, Phase::Ready, now);
             let key = state.take(now + SLOW_PACE).unwrap().0;
@@ -680,7 +684,7 @@ mod tests {
         assert_eq!(keys_at(&mut state, later), ["a/2", "a/1"]);
     }
 
-    /// A namespace whose passes never end leaves workers to others, and has most of them while it is alone.
+    /// A namespace whose passes never end leaves workers to others, and gets most of them while it is alone.
     #[test]
     fn no_namespace_takes_all_workers() {
         const NAMES: [&str; 40] = {
@@ -702,14 +706,18 @@ mod tests {
         assert_eq!(keys_at(&mut state, now).len(), 6);
         state.add("c/1", Why::Perhaps, Phase::Following, now);
         assert_eq!(keys_at(&mut state, now), ["c/1"]);
-        // A free worker goes to a namespace that has none.
+        // A free worker goes to a namespace without one.
         done(&mut state, "a/0", Next::Idle, now);
         state.add("d/1", Why::Must, Phase::Ready, now);
         assert_eq!(keys_at(&mut state, now), ["d/1"]);
         for workers in 1..4 {
             let mut state = queue_of(workers);
             state.add("a/1", Why::Must, Phase::Ready, now);
-            assert_eq!(keys_at(&mut state, now), ["a/1"], "one alone works too");
+            assert_eq!(
+                keys_at(&mut state, now),
+                ["a/1"],
+                "a single worker works too"
+            );
         }
     }
 
@@ -735,7 +743,7 @@ mod tests {
         prop::collection::vec(op, 0..200)
     }
 
-    /// Whatever lanes and places say is what the keys say, and nothing is left over.
+    /// Checks that the lanes and places match the keys, and that nothing is left over.
     fn is_sound(state: &State<&'static str>, running: &[&'static str]) {
         let count = |phase: Phase| state.keys.values().filter(|it| it.phase == phase).count();
         assert_eq!(state.ready.len(), count(Phase::Ready));
@@ -753,13 +761,13 @@ mod tests {
         let idle = state.keys.values().filter(|it| it.phase == Phase::Idle);
         assert!(
             idle.clone().all(|it| it.timer.is_some()),
-            "what is idle costs nothing"
+            "idle keys are removed"
         );
     }
 
     proptest! {
         #[test]
-        fn each_key_is_there_once_runs_once_and_comes(ops in ops(), workers in 1..6usize) {
+        fn each_key_is_queued_once_runs_once_and_gets_its_pass(ops in ops(), workers in 1..6usize) {
             let (mut state, mut now) = (queue_of(workers), Instant::now());
             let mut running: Vec<&'static str> = Vec::new();
             for op in ops {
@@ -796,7 +804,7 @@ mod tests {
                 }
                 is_sound(&state, &running);
             }
-            // All come to their end, whatever lane they are in.
+            // All keys get their passes, in whatever lane they are.
             while let Some(key) = running.pop() {
                 done(&mut state, key, Next::Idle, now);
             }
@@ -811,8 +819,8 @@ mod tests {
             is_sound(&state, &[]);
         }
 
-        /// The first key of a new namespace comes after one turn of each other namespace and the share of the other lane,
-        /// however much the others have queued.
+        /// The first key of a new namespace is taken after one turn of each other namespace and the share of the other
+        /// lane, no matter how much the others have queued.
         #[test]
         fn a_newcomer_waits_for_a_turn_of_each_namespace(
             others in prop::collection::vec((0..KEYS.len() - 1, any::<bool>()), 0..200),

@@ -1,4 +1,4 @@
-//! Statuses: read live, written whole, on condition of what was read.
+//! Statuses: read live, and replaced as a whole on condition of the version that was read.
 
 use std::future::Future;
 
@@ -8,16 +8,16 @@ use super::cluster::ApiError;
 use crate::directory::ObjectKey;
 use crate::resources::Kind;
 
-/// The reads and writes of reporting.
+/// The reads and writes of statuses.
 pub trait Reports: Send + Sync {
-    /// Reads an object of one of our kinds, live.
+    /// Reads a live object of one of Symbolon's kinds.
     fn object(
         &self,
         kind: Kind,
         key: &ObjectKey,
     ) -> impl Future<Output = Result<Option<Value>, ApiError>> + Send;
 
-    /// Replaces the status of the object with this uid and version by that of `object`.
+    /// Replaces the status of the object with this uid and version by the status of `object`.
     fn replace_status(
         &self,
         kind: Kind,

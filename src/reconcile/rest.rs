@@ -1,7 +1,7 @@
 //! One request to the Kubernetes API, bounded in time and never repeated.
 //!
-//! Absent: kube's own `Client::request`, which logs a body that it cannot decode. A Secret's body, and
-//! what an admission webhook says of one, must not get into logs, events or statuses.
+//! Absent: kube's own `Client::request`, which logs a body that it cannot decode. The body of a Secret, and what an
+//! admission webhook says about one, must not get into logs, events or statuses.
 
 use std::time::Duration;
 
@@ -15,34 +15,35 @@ use serde_json::Value;
 use super::cluster::ApiError;
 use crate::json_stream::{Framing, Keep, PageSize, Piece, Scanner, read};
 
-/// Runs of this many characters without a break may be a token, a hash or base64: none is repeated.
+/// Words of this many characters may be a token, a hash or base64, and are not repeated.
 const LONGEST_WORD: usize = 32;
-/// The most of the API server's own words that is repeated.
+/// The maximum number of characters that are repeated from the API server's message.
 const LONGEST_MESSAGE: usize = 512;
 
-/// What is said of an object of which something was too large.
+/// The message about an object with a part that is too large.
 const TOO_LARGE: &str =
     "the object is too large to be read: remove data, labels or annotations from it";
 
 /// A request as kube builds it.
 pub(super) type Built = Result<http::Request<Vec<u8>>, kube::core::request::Error>;
 
-/// A client that asks once. No answer is held that is larger than an object may be: [`crate::json_stream`].
+/// A client that sends each request once. It holds no answer that is larger than an object may be: see
+/// [`crate::json_stream`].
 #[derive(Clone)]
 pub(super) struct Rest {
     pub(super) client: Client,
-    /// From sending the request to the end of the answer.
+    /// The time limit from sending the request to the end of the answer.
     pub(super) timeout: Duration,
 }
 
-/// An object of an answer.
+/// An object in an answer.
 struct Object {
     value: Value,
-    /// Something of it was too large to be read.
+    /// Whether a part of it was too large to read.
     is_cut: bool,
 }
 
-/// What a page tells beside its objects.
+/// What a page contains in addition to its objects.
 #[derive(Default)]
 pub(super) struct Page {
     metadata: Value,
@@ -51,12 +52,12 @@ pub(super) struct Page {
 }
 
 impl Rest {
-    /// Sends a request; the answer's JSON.
+    /// Sends a request and returns the answer's JSON.
     pub(super) async fn send(&self, request: Built) -> Result<Value, ApiError> {
         self.send_for(request, Keep::WHOLE).await
     }
 
-    /// Sends a request; of the object in the answer, what is named.
+    /// Sends a request and returns the parts in `keep` of the object in the answer.
     pub(super) async fn send_for(&self, request: Built, keep: Keep) -> Result<Value, ApiError> {
         let mut answer = None;
         let mut take = |object| answer = Some(object);
@@ -69,12 +70,12 @@ impl Rest {
         }
     }
 
-    /// The same, with an object that is not there as `None`.
+    /// Does the same and returns `None` if the object does not exist.
     pub(super) async fn find(&self, request: Built) -> Result<Option<Value>, ApiError> {
         self.find_for(request, Keep::WHOLE).await
     }
 
-    /// The same, with what is named of it.
+    /// Does the same and returns the parts in `keep`.
     pub(super) async fn find_for(
         &self,
         request: Built,
@@ -87,8 +88,8 @@ impl Rest {
         }
     }
 
-    /// Lists in pages and hands on each object as it comes, and whether something was left out of it for being too
-    /// large. Nothing holds a page.
+    /// Lists in pages. Passes each object to `each` as it arrives, with whether a part was left out for being too
+    /// large. Never holds a whole page.
     pub(super) async fn list(
         &self,
         folder: &str,
@@ -144,13 +145,13 @@ impl Rest {
         })
         .await;
         answer.unwrap_or_else(|_| {
-            let words = format!("none within {:?}", self.timeout);
+            let words = format!("no response within {:?}", self.timeout);
             Err(ApiError::Unknown(words))
         })
     }
 }
 
-/// Hands on what comes in.
+/// Passes on the objects of a body as they arrive.
 async fn objects(
     body: &mut Body,
     mut scanner: Scanner,
@@ -174,7 +175,7 @@ async fn objects(
             }
             Piece::BadLine => {}
         });
-        // What was done is done; only its description is missing.
+        // The outcome is known to the server; only its description is missing here.
         pushed.map_err(|_| not_json())?;
     }
     let is_whole = scanner.finish().is_ok();
@@ -185,7 +186,8 @@ async fn objects(
     }
 }
 
-/// Why a read failed: of an object that is too large all is known, unlike of a write that is answered with it.
+/// Maps the error of a read. An object that is too large is a definite failure of a read, but leaves the outcome of a
+/// write unknown.
 pub(super) fn of_a_read(error: ApiError) -> ApiError {
     match error {
         ApiError::Unknown(words) if words == TOO_LARGE => ApiError::Invalid(words),
@@ -194,29 +196,29 @@ pub(super) fn of_a_read(error: ApiError) -> ApiError {
 }
 
 fn not_json() -> ApiError {
-    ApiError::Unknown("it is no JSON".to_owned())
+    ApiError::Unknown("the response is not JSON".to_owned())
 }
 
-/// What an answer that is no success means: above all, whether anything was done.
+/// Returns what an unsuccessful answer means, above all whether anything was done.
 fn refusal(status: StatusCode, body: &Value) -> ApiError {
     let reason = body["reason"].as_str().unwrap_or_default();
     let message = scrub(body["message"].as_str().unwrap_or_default());
     match (status.as_u16(), reason) {
-        // Without a name it is the kind that is not there: a definition that was taken away.
+        // Without a name, the kind itself is unknown: its definition was removed.
         (404, _) if body["details"]["name"].is_string() => ApiError::NotFound,
-        (404, _) => ApiError::Unavailable("the API server does not know the kind".to_owned()),
+        (404, _) => ApiError::Unavailable("the API server does not have the kind".to_owned()),
         (409, "AlreadyExists") => ApiError::AlreadyExists,
         (409, _) => ApiError::Conflict,
         (403, _) => ApiError::Forbidden(message),
         (401, _) => {
-            ApiError::Unavailable("the API server does not accept our credentials".to_owned())
+            ApiError::Unavailable("the API server refuses the operator's credentials".to_owned())
         }
         (429 | 503, _) => ApiError::Unavailable(message),
-        // An apply with a field that the kind does not have, or of another type.
+        // An apply with a field of a wrong type, or one that the kind does not have.
         (500, _) if message.starts_with("failed to create typed patch object") => {
             ApiError::Invalid(message)
         }
-        // Of a webhook that does not answer, above all, the message alone tells.
+        // The message matters, above all if a webhook does not answer.
         (500..=599, _) if !message.is_empty() => {
             ApiError::Unknown(format!("status {status}: {message}"))
         }
@@ -225,7 +227,7 @@ fn refusal(status: StatusCode, body: &Value) -> ApiError {
     }
 }
 
-/// The API server's words without anything that may be secret, and not too many.
+/// Shortens the API server's message and removes anything that may be secret.
 pub(super) fn scrub(message: &str) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '/' | '=');
     let mut scrubbed = String::with_capacity(message.len().min(LONGEST_MESSAGE));
@@ -249,7 +251,7 @@ pub(super) fn scrub(message: &str) -> String {
     scrubbed
 }
 
-/// What went wrong on the way, without the address, which may hold names.
+/// Returns the cause of a transport error, without the URL, which may contain names.
 fn transport(error: &kube::Error) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {
@@ -268,7 +270,7 @@ mod tests {
     use super::*;
     use crate::json_stream::{MOST_REWRITTEN, MOST_REWRITTEN_VALUES};
 
-    /// A client whose requests get these answers in turn; and what it was asked.
+    /// Returns a client whose requests get these answers in turn, and the list of its requests.
     fn answering(answers: Vec<Value>) -> (Rest, Arc<Mutex<Vec<String>>>) {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let noted = asked.clone();
@@ -297,14 +299,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_live_object_is_read_without_what_nobody_reads_of_it() {
+    async fn a_live_object_is_read_without_unused_fields() {
         let (rest, _) = answering(vec![object("a", 1 << 20)]);
         let live = rest.send_for(get(), Keep::LIVE).await.unwrap();
         let expected = json!({"kind": "OAuthClient", "metadata": {"name": "a", "labels": {}}, "status": {"epoch": 1}});
         assert_eq!(live, expected);
     }
 
-    /// What is to be written back cannot lack a part.
+    /// An object that is to be written back must not lack a part.
     #[tokio::test]
     async fn a_whole_object_is_read_whole_or_not_at_all() {
         let (rest, _) = answering(vec![object("a", 100 << 10), object("a", 1 << 20)]);
@@ -316,9 +318,10 @@ mod tests {
         );
     }
 
-    /// A tenant may fill a Secret with keys, which cost much more in memory than as JSON; many passes hold some each.
+    /// A tenant may fill a Secret with keys, which take much more memory than their JSON, and many passes hold such a
+    /// Secret at once.
     #[tokio::test]
-    async fn what_is_rewritten_is_read_while_all_passes_together_stay_small() {
+    async fn secrets_are_read_within_a_bound_on_all_passes_memory() {
         let secret = |keys: usize, bytes: usize| {
             let data = (0..keys).map(|n| (format!("k{n:05}"), "A".repeat(bytes / keys).into()));
             let data: serde_json::Map<String, Value> = data.collect();
@@ -342,8 +345,8 @@ mod tests {
             let said = Err(ApiError::Invalid(TOO_LARGE.to_owned()));
             assert_eq!(read.map_err(of_a_read), said);
         }
-        // The Secret, a former one and the one before it; what is filled in, a copy of that and the answer. Then a body and
-        // an answer as text, in buffers that may have doubled.
+        // The Secret, a former one and the one before it; the filled Secret, a copy of it and the answer. Then a body
+        // and an answer as text, in buffers that may have doubled.
         let parsed = MOST_REWRITTEN + 110 * MOST_REWRITTEN_VALUES;
         let pass = 6 * parsed + 2 * 2 * MOST_REWRITTEN;
         let workers = crate::reconcile::controller::Tuning::default().workers;
@@ -351,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_hands_on_each_object_and_asks_for_pages_by_their_bytes() {
+    async fn a_list_passes_on_each_object_and_sizes_pages_by_bytes() {
         let page =
             |next: &str, items: Vec<Value>| json!({"metadata": {"continue": next}, "items": items});
         let fat = (0..32).map(|n| object(&n.to_string(), 256 << 10)).collect();
@@ -373,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_tells_whether_anything_was_done() {
+    fn an_error_tells_whether_anything_was_done() {
         let named = json!({"reason": "NotFound", "details": {"name": "a"}});
         let exists = json!({"reason": "AlreadyExists", "details": {"name": "a"}});
         for (code, body, expected) in [
@@ -381,12 +384,12 @@ mod tests {
             (
                 404,
                 &json!({"reason": "NotFound", "details": {}}),
-                ApiError::Unavailable("the API server does not know the kind".into()),
+                ApiError::Unavailable("the API server does not have the kind".into()),
             ),
             (
                 404,
                 &Value::Null,
-                ApiError::Unavailable("the API server does not know the kind".into()),
+                ApiError::Unavailable("the API server does not have the kind".into()),
             ),
             (409, &exists, ApiError::AlreadyExists),
             (409, &json!({"reason": "Conflict"}), ApiError::Conflict),

@@ -1,8 +1,7 @@
-//! A Kubernetes Secret as it stands: read, changed in our own places, written back whole.
+//! A Kubernetes Secret: read, changed in the operator's own fields, and written back as a whole.
 //!
-//! It is kept as raw JSON so that others' annotations, labels, finalizers and fields that are newer
-//! than this program survive. It prints nothing of its data and wipes it when dropped. Absent: any
-//! decision about whether to write.
+//! It is kept as raw JSON, so that annotations, labels and finalizers of others survive, and fields that are newer than
+//! this program. It never prints its data, and wipes it when dropped. Absent: any decision about whether to write.
 
 use std::fmt;
 
@@ -24,26 +23,26 @@ use crate::tokens::SecretString;
 #[derive(Clone, PartialEq)]
 pub struct SecretObject(Map<String, Value>);
 
-/// To whom a Secret belongs.
+/// Who a Secret belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// To the owner in question.
+    /// The given owner.
     Ours,
-    /// To nobody, but it says that it was made for the owner: a restore takes owner references away.
+    /// No one, but its annotation names the given owner: a restore removes owner references.
     Adoptable,
-    /// To an earlier object of the owner's kind and name; garbage collection is about to take it.
+    /// An earlier object with the owner's kind and name. Garbage collection is about to delete it.
     Predecessor,
-    /// To somebody else.
+    /// Another object.
     Foreign,
 }
 
 impl SecretObject {
-    /// A Secret as the API server, or a file, has it.
+    /// Wraps a Secret from the API server or from a file.
     pub const fn new(manifest: Map<String, Value>) -> Self {
         Self(manifest)
     }
 
-    /// A Secret of a type for `owner` that holds nothing yet.
+    /// Creates a Secret for `owner` that holds nothing yet.
     pub fn placeholder(key: &ObjectKey, owner: &CredentialOwner, secret_type: &str) -> Self {
         let metadata = json!({ "namespace": &*key.namespace, "name": &*key.name });
         let fields = [
@@ -63,17 +62,17 @@ impl SecretObject {
         secret
     }
 
-    /// The manifest, secret data included.
+    /// Returns the manifest, including the secret data.
     pub const fn expose(&self) -> &Map<String, Value> {
         &self.0
     }
 
-    /// Its namespace and name.
+    /// Returns its namespace and name.
     pub fn key(&self) -> ObjectKey {
         ObjectKey::new(self.metadata("namespace"), self.metadata("name"))
     }
 
-    /// Its uid and version.
+    /// Returns its uid and version.
     pub fn version(&self) -> SecretVersion {
         SecretVersion {
             secret_uid: self.metadata("uid").to_owned(),
@@ -81,7 +80,7 @@ impl SecretObject {
         }
     }
 
-    /// Names this very state of it.
+    /// Returns a precondition for exactly this state.
     pub fn precondition(&self) -> Precondition {
         let SecretVersion {
             secret_uid,
@@ -93,32 +92,32 @@ impl SecretObject {
         }
     }
 
-    /// When it was created.
+    /// Returns when it was created.
     pub fn created(&self) -> Option<Timestamp> {
         self.metadata("creationTimestamp").parse().ok()
     }
 
-    /// Whether its deletion has begun.
+    /// Whether it is being deleted.
     pub fn is_deleting(&self) -> bool {
         self.field("metadata")["deletionTimestamp"].is_string()
     }
 
-    /// Whether its data cannot be changed any more.
+    /// Whether its data is immutable.
     pub fn is_immutable(&self) -> bool {
         *self.field("immutable") == Value::Bool(true)
     }
 
-    /// Whether anything owns it.
+    /// Whether it has an owner reference.
     pub fn has_owner(&self) -> bool {
         self.references().next().is_some()
     }
 
-    /// Whether it says that the operator looks after it.
+    /// Whether its label says that the operator manages it.
     pub fn is_managed(&self) -> bool {
         self.field("metadata")["labels"][LABEL_MANAGED] == "true"
     }
 
-    /// Whether it has this type; a type never changes.
+    /// Whether it has this type. A type never changes.
     pub fn has_type(&self, wanted: &str) -> bool {
         match self.field("type").as_str() {
             None | Some("") => wanted == Template::OPAQUE,
@@ -126,23 +125,23 @@ impl SecretObject {
         }
     }
 
-    /// The value of a label.
+    /// Returns the value of a label.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.field("metadata")["labels"][name].as_str()
     }
 
-    /// The value of an annotation.
+    /// Returns the value of an annotation.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         self.field("metadata")["annotations"][name].as_str()
     }
 
-    /// The keys of its data.
+    /// Returns the keys of its data.
     pub fn data_keys(&self) -> impl Iterator<Item = &str> {
         let data = self.field("data").as_object();
         data.into_iter().flatten().map(|(key, _)| key.as_str())
     }
 
-    /// The text under a key of its data; `None` where there is none or it is no text.
+    /// Returns the text under a key of its data; `None` if it is missing or not text.
     pub fn text(&self, key: &str) -> Option<SecretString> {
         let bytes = Zeroizing::new(STANDARD.decode(self.field("data")[key].as_str()?).ok()?);
         std::str::from_utf8(&bytes)
@@ -150,20 +149,20 @@ impl SecretObject {
             .map(|text| SecretString::from(text.to_owned()))
     }
 
-    /// The bytes under a key of its data; `None` where there is nothing or it is no base64.
+    /// Returns the bytes under a key of its data; `None` if they are missing or not base64.
     pub fn bytes(&self, key: &str) -> Option<Zeroizing<Vec<u8>>> {
         let text = self.field("data")[key].as_str()?;
         STANDARD.decode(text).ok().map(Zeroizing::new)
     }
 
-    /// Whether there is anything under a key of its data.
+    /// Whether a key of its data holds anything.
     pub fn has_text(&self, key: &str) -> bool {
         self.field("data")[key]
             .as_str()
             .is_some_and(|text| !text.is_empty())
     }
 
-    /// To whom it belongs, as `owner` sees it.
+    /// Returns who it belongs to, from the point of view of `owner`.
     pub fn ownership(&self, owner: &CredentialOwner) -> Ownership {
         if let Some(controller) = self
             .references()
@@ -186,13 +185,13 @@ impl SecretObject {
         }
     }
 
-    /// Whether it was made for this very owner, by its reference and its annotation.
+    /// Whether it was created for exactly this owner, according to its reference and its annotation.
     pub fn is_made_for(&self, owner: &CredentialOwner) -> bool {
         self.ownership(owner) == Ownership::Ours
             && self.annotation(ANNOTATION_OWNER) == Some(&*owner_text(owner))
     }
 
-    /// Makes it the owner's: its reference, its annotation, our label.
+    /// Makes it the owner's: sets the reference, the annotation and the label.
     pub fn claim(&mut self, owner: &CredentialOwner) {
         let references = self.claimed_references(owner);
         edit(&mut self.0, "metadata", |metadata| {
@@ -206,7 +205,7 @@ impl SecretObject {
         });
     }
 
-    /// All references of others, and ours in the place where it stood.
+    /// Returns all references of others, and the operator's own in its previous place.
     fn claimed_references(&self, owner: &CredentialOwner) -> Vec<Value> {
         let ours = json!({
             "apiVersion": API_VERSION,
@@ -227,7 +226,8 @@ impl SecretObject {
         references
     }
 
-    /// Whether it is `before` but for its version and for labels and annotations that mean nothing to us.
+    /// Whether it equals `before` except for its version, and for labels and annotations that mean nothing to the
+    /// operator.
     pub fn differs_in_marks_only(&self, before: &Self) -> bool {
         let ours = [ANNOTATION_OWNER, ANNOTATION_PLACEHOLDER, ANNOTATION_FENCE];
         let (now, then) = (self.field("metadata"), before.field("metadata"));
@@ -242,7 +242,7 @@ impl SecretObject {
                 .all(|field| self.field(field) == before.field(field))
     }
 
-    /// This one, with another's data.
+    /// Returns this Secret with the data of another.
     #[must_use]
     pub fn with_data_of(mut self, other: &Self) -> Self {
         let data = other.field("data").clone();
@@ -255,12 +255,12 @@ impl SecretObject {
         self
     }
 
-    /// Puts a text under a key of its data.
+    /// Sets the text under a key of its data.
     pub fn set_text(&mut self, key: &str, text: &str) {
         self.set_encoded(key, &Zeroizing::new(STANDARD.encode(text)));
     }
 
-    /// Puts what this base64 stands for under a key of its data.
+    /// Sets the base64 value under a key of its data.
     pub fn set_encoded(&mut self, key: &str, base64: &str) {
         edit(&mut self.0, "data", |data| {
             if let Some(mut old) = data.insert(key.to_owned(), base64.into()) {
@@ -269,7 +269,7 @@ impl SecretObject {
         });
     }
 
-    /// Puts `stringData` into `data`, as the API server does with what people write.
+    /// Moves `stringData` into `data`, as the API server does with what people write.
     pub fn encode_texts(&mut self) {
         let Some(Value::Object(texts)) = self.0.remove("stringData") else {
             return;
@@ -282,12 +282,12 @@ impl SecretObject {
         }
     }
 
-    /// Sets a label, or takes it away.
+    /// Sets or removes a label.
     pub fn set_label(&mut self, name: &str, value: Option<&str>) {
         self.set_metadata("labels", name, value);
     }
 
-    /// Sets an annotation, or takes it away.
+    /// Sets or removes an annotation.
     pub fn set_annotation(&mut self, name: &str, value: Option<&str>) {
         self.set_metadata("annotations", name, value);
     }
@@ -301,7 +301,7 @@ impl SecretObject {
         });
     }
 
-    /// Takes a key of its data away.
+    /// Removes a key of its data.
     pub fn remove_key(&mut self, key: &str) {
         if let Some(Value::Object(data)) = self.0.get_mut("data")
             && let Some(mut old) = data.remove(key)
@@ -310,7 +310,7 @@ impl SecretObject {
         }
     }
 
-    /// Takes every key away that holds `text`, but for those to `keep`.
+    /// Removes every key that holds `text`, except those in `keep`.
     pub fn forget_text(&mut self, text: &SecretString, keep: &[&str]) {
         let encoded = Zeroizing::new(STANDARD.encode(text.expose()));
         if let Some(Value::Object(data)) = self.0.get_mut("data") {
@@ -318,19 +318,19 @@ impl SecretObject {
         }
     }
 
-    /// Changes nothing but its version: a late write that was meant for the one before cannot land.
-    /// `mark` is new each time, since a write that changes nothing makes no version.
+    /// Changes only its version, so that a late write on the previous version fails. `mark` must be new each time,
+    /// because a write that changes nothing creates no version.
     pub fn fence(&mut self, mark: &str) {
         self.set_annotation(ANNOTATION_FENCE, Some(mark));
     }
 
-    /// Takes away the marks of a placeholder and of a fence: they have done their work.
+    /// Removes the annotations of a placeholder and of a fence, which are no longer needed.
     pub fn unmark(&mut self) {
         self.set_annotation(ANNOTATION_FENCE, None);
         self.set_annotation(ANNOTATION_PLACEHOLDER, None);
     }
 
-    /// Whether it has been a placeholder ever since it was made.
+    /// Whether it has been a placeholder ever since its creation.
     pub fn is_placeholder(&self) -> bool {
         self.field("metadata")["annotations"][ANNOTATION_PLACEHOLDER].is_string()
     }
@@ -343,7 +343,8 @@ impl SecretObject {
         self.field("metadata")[field].as_str().unwrap_or_default()
     }
 
-    /// Whether it was made for an OAuthClient or a ServiceAccessToken, as its annotation or a controller says.
+    /// Whether it was created for an OAuthClient or a ServiceAccessToken, according to its annotation or a controller
+    /// reference.
     pub fn was_made_for_an_owner(&self) -> bool {
         let mut references = self.references();
         self.annotation(ANNOTATION_OWNER).is_some()
@@ -388,12 +389,12 @@ fn wipe(value: &mut Value) {
     }
 }
 
-/// What [`ANNOTATION_OWNER`] says for an owner.
+/// Returns the value of [`ANNOTATION_OWNER`] for an owner.
 fn owner_text(owner: &CredentialOwner) -> String {
     format!("{}/{}", owner.kind.as_str(), owner.name)
 }
 
-/// Changes the object under `field`, made where it is missing or no object.
+/// Changes the object under `field`. Creates it if it is missing or not an object.
 fn edit(map: &mut Map<String, Value>, field: &str, change: impl FnOnce(&mut Map<String, Value>)) {
     let mut inner = match map.remove(field) {
         Some(Value::Object(inner)) => inner,

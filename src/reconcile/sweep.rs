@@ -1,9 +1,9 @@
-//! Which Credentials may be deleted because nothing they were made for exists any more. Pure.
+//! Which Credentials may be deleted because their owner or Identity is gone. Pure.
 //!
-//! The server does not accept them anyway, by the uid of the owner: this is tidiness, and so it may take
-//! its time. A deleted definition or a lost right looks like mass orphanhood, hence never more than a
-//! small share an hour, and of one namespace's half of that: whoever makes and deletes tokens all day keeps nobody
-//! else's waiting. Each is deleted only after a live look at its owner.
+//! The server does not accept them in any case, because it checks the owner's uid. Deleting them is only tidiness and
+//! may be slow. A deleted definition or a lost right looks like many orphans at once, so at most a small share is
+//! deleted per hour. One namespace gets at most half of that, so that a tenant who keeps creating and deleting tokens
+//! does not delay the others. Each Credential is deleted only after a live read of its owner.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use crate::directory::record::{CredentialRecord, OwnerRecord};
 use crate::directory::{Directory, ObjectKey};
 use crate::resources::OwnerKind;
 
-/// Between sweeps.
+/// The time between sweeps.
 pub const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
-/// How long an owner has been missing before a sweep believes it. One that was seen going is looked for at once.
+/// How long an owner must be missing until a sweep acts. Owners whose deletion was watched are checked at once.
 const OWNER_MISSING: SignedDuration = SignedDuration::from_hours(1);
-/// How long an Identity has been missing: one that was pruned by mistake comes back.
+/// How long an Identity must be missing: one that was pruned by mistake comes back.
 pub(super) const IDENTITY_MISSING: SignedDuration = SignedDuration::from_hours(72);
-/// One of so many may go in an hour.
+/// One in this many may be deleted per hour.
 const SHARE: usize = 20;
-/// But these always.
+/// The minimum that may be deleted per hour.
 const LEAST: usize = 20;
 
 /// What the leader remembers of orphans.
@@ -31,12 +31,12 @@ pub struct Sweep {
     window: Option<Window>,
 }
 
-/// What was deleted within an hour.
+/// The deletions within an hour.
 #[derive(Debug)]
 struct Window {
     until: Timestamp,
     gone: usize,
-    /// By the owners' namespaces.
+    /// Deletions by the owners' namespaces.
     of: BTreeMap<String, usize>,
 }
 
@@ -49,7 +49,7 @@ pub enum Missing {
     Identity,
 }
 
-/// Why a Credential seems to be an orphan, as far as was watched.
+/// Returns why a Credential seems to be an orphan, according to the directory.
 pub fn missing(directory: &Directory, credential: &CredentialRecord) -> Option<Missing> {
     if !has_owner(directory, &credential.owner) {
         Some(Missing::Owner)
@@ -71,7 +71,7 @@ fn has_owner(directory: &Directory, owner: &OwnerRecord) -> bool {
 }
 
 impl Sweep {
-    /// The Credentials that have been orphans for long enough.
+    /// Returns the Credentials that have been orphans for long enough.
     pub fn due(&mut self, directory: &Directory, now: Timestamp) -> Vec<ObjectKey> {
         let mut found = BTreeMap::new();
         let mut due = Vec::new();
@@ -93,14 +93,14 @@ impl Sweep {
         due
     }
 
-    /// Whether a Credential has been an orphan for as long as its Identity may be away.
+    /// Whether a Credential has been an orphan for as long as its Identity may be missing.
     pub fn has_waited_for_identity(&self, credential: &ObjectKey, now: Timestamp) -> bool {
         let since = self.missing.get(credential);
         since.is_some_and(|since| now.duration_since(*since) >= IDENTITY_MISSING)
     }
 
-    /// Takes leave to delete one of `all`, whose owner was in this namespace; `false`: too many went already in this
-    /// hour.
+    /// Counts the deletion of one of `all` Credentials, whose owner was in this namespace. Returns `false` if too many
+    /// were deleted within this hour.
     pub fn may_delete(&mut self, namespace: &str, all: usize, now: Timestamp) -> bool {
         let current = self.window.take().filter(|window| now < window.until);
         let window = self.window.insert(current.unwrap_or_else(|| Window {
@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn an_orphan_is_due_when_it_was_one_for_an_hour() {
+    fn an_orphan_is_due_after_an_hour() {
         let (mut world, now) = world();
         let mut sweep = Sweep::default();
         assert!(sweep.due(&world.directory, now).is_empty());
         world.delete(Kind::ServiceAccessToken, "blue", "nightly");
         assert!(
             sweep.due(&world.directory, now + hours(5)).is_empty(),
-            "seen for the first time"
+            "found for the first time"
         );
         let due = sweep.due(&world.directory, now + hours(6));
         let names: Vec<_> = due.iter().map(ToString::to_string).collect();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_came_back_waits_anew() {
+    fn an_orphan_that_came_back_waits_again() {
         let (mut world, now) = world();
         let (mut sweep, whole) = (Sweep::default(), world.directory.clone());
         world.delete(Kind::OAuthClient, "blue", "shop");
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_a_twentieth_goes_in_an_hour() {
+    fn at_most_a_twentieth_is_deleted_in_an_hour() {
         let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
         for (all, expected) in [(0, 20), (100, 20), (1000, 50)] {
             let mut sweep = Sweep::default();
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn one_namespace_keeps_no_other_waiting() {
+    fn one_namespace_does_not_use_up_the_limit_of_others() {
         let now: Timestamp = "2026-02-01T00:00:00Z".parse().unwrap();
         for (all, expected) in [(0, 10), (100, 10), (1000, 25)] {
             let mut sweep = Sweep::default();

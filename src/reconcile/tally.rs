@@ -1,7 +1,7 @@
-//! How many objects have which reason of `Ready`, as it was last written or found right. For metrics.
+//! The number of objects by reason of `Ready`, as last written or confirmed. For metrics.
 //!
-//! An object that was not looked at since this process began counts as unseen. Absent: names; an object is known by
-//! a fingerprint, and one that is deleted is forgotten.
+//! An object that this process has not reconciled yet counts as unseen. Absent: names. An object is known by a hash,
+//! and is forgotten when it is deleted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::directory::{ObjectKey, Reason, Sizes};
 use crate::resources::Kind;
 
-/// What metrics call objects that were not looked at.
+/// The reason that metrics show for objects that were not reconciled yet.
 const UNSEEN: &str = "Unseen";
 
 /// Counts of objects by kind and reason.
@@ -22,7 +22,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// An object has this status.
+    /// Counts the object with its present status.
     pub(super) fn note(&mut self, kind: Kind, object: &Value) {
         let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default();
         let id = fingerprint(kind, field("namespace"), field("name"));
@@ -36,7 +36,7 @@ impl Tally {
         }
     }
 
-    /// An object is gone.
+    /// Forgets a deleted object.
     pub(super) fn forget(&mut self, kind: Kind, key: &ObjectKey) {
         let before = self
             .seen
@@ -54,7 +54,7 @@ impl Tally {
         }
     }
 
-    /// Kind, reason and number, of so many objects in all.
+    /// Returns kind, reason and number. `sizes` are the numbers of all objects.
     pub(super) fn counts(&self, sizes: &Sizes) -> Vec<(&'static str, &'static str, usize)> {
         let all = [
             (Kind::Identity, sizes.identities),

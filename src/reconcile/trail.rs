@@ -1,9 +1,9 @@
-//! The audit log of issuing: a line for each secret or token that came or is to go, with the object that asked for it
-//! and who created that. It names the public id of a token, never the token.
+//! The audit log of issuing: a line for each secret or token that is issued, retired or revoked, with the object that
+//! asked for it and who created that object. A line contains the public id of a token, never the token.
 //!
-//! A line is written when the API server has confirmed what it tells. An operator that is killed in between writes
-//! none; the Credential and `status.createdBy` say the same. Absent: what becomes of tokens whose object is deleted,
-//! and by whom: the API server's own audit log has that.
+//! A line is written after the API server has confirmed the change. If the operator is killed in between, the line is
+//! missing; the Credential and `status.createdBy` contain the same. Absent: the tokens of deleted objects, and who
+//! deleted them. The API server's own audit log has that.
 
 use serde_json::Value;
 
@@ -13,12 +13,12 @@ use crate::directory::{Directory, ObjectKey};
 use crate::resources::{Cause, OwnerKind};
 use crate::telemetry::audit::{self, Turned};
 
-/// Writes what an event did to secrets and tokens of a live object.
+/// Logs what an event did to the secrets and tokens of a live object.
 pub(super) fn audit(directory: &Directory, kind: OwnerKind, live: &Value, event: &IssueEvent) {
     let field = |name: &str| live["metadata"][name].as_str().unwrap_or_default();
     let (namespace, name) = (field("namespace"), field("name"));
     let client_id = client_id(directory, kind, &ObjectKey::new(namespace, name));
-    // Nobody guards the annotation of an OAuthClient.
+    // No admission policy guards the annotation on an OAuthClient.
     let created_by = match kind {
         OwnerKind::ServiceAccessToken => status::creator(live, directory.settings()),
         OwnerKind::OAuthClient => status::UNVERIFIED,
@@ -45,7 +45,7 @@ fn client_id(directory: &Directory, kind: OwnerKind, owner: &ObjectKey) -> Optio
     Some(directory.client(client)?.record()?.client_id.to_string())
 }
 
-/// What happened to which token, and why.
+/// Returns what happened to which token, and why.
 fn turns(event: &IssueEvent) -> Vec<(&'static str, &str, &'static str)> {
     const ISSUED: &str = "credential_issued";
     const ROTATED: &str = "credential_rotated";
@@ -91,7 +91,7 @@ mod tests {
     use crate::resources::{ANNOTATION_CREATED_BY, Kind};
     use crate::telemetry::testing::Log;
 
-    /// The lines that events about an object leave, in the form of the operator's log.
+    /// Returns the lines that events about an object leave, in the form of the operator's log.
     fn lines(directory: &Directory, kind: OwnerKind, live: &Value, events: &[IssueEvent]) -> Value {
         let log = Log::default();
         let guard = log.start();
@@ -119,7 +119,7 @@ mod tests {
         })
     }
 
-    /// The quickstart where an admission policy guards the annotation, or does not.
+    /// Returns the quickstart's directory, with or without an admission policy that guards the annotation.
     fn directory(stamped_creators: bool) -> Directory {
         let mut directory = Directory::new(Settings {
             stamped_creators,
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn each_turn_of_a_token_is_a_line_that_names_who_created_its_object() {
+    fn each_change_of_a_token_is_a_line_that_names_the_creator() {
         let id = |name: &str| name.to_owned();
         let events = [
             IssueEvent::Issued {
@@ -154,7 +154,7 @@ mod tests {
                 epoch: 3,
             },
             IssueEvent::Conflict {
-                message: "somebody else's".to_owned(),
+                message: "another object's".to_owned(),
             },
             IssueEvent::Revoked {
                 token_ids: vec![id("two"), id("three")],
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_nobody_guards_is_not_told() {
+    fn an_unguarded_creator_name_is_not_logged() {
         let issued = [IssueEvent::Issued {
             token_id: "one".to_owned(),
             epoch: 1,

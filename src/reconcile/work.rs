@@ -1,4 +1,4 @@
-//! What the operator looks at, one at a time.
+//! The units of the operator's work, reconciled one at a time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,21 +7,21 @@ use super::queue::Whose;
 use crate::directory::ObjectKey;
 use crate::resources::Kind;
 
-/// One thing to look at.
+/// One unit of work.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Work {
     /// An object of a user's kind.
     Object(Kind, ObjectKey),
-    /// A Credential whose owner seems to be gone, and the namespace that the owner was in.
+    /// A Credential whose owner seems to be gone, with the namespace of the owner.
     Orphan(ObjectKey, Arc<str>),
     /// A key Secret whose Identity seems to be gone.
     KeySecret(ObjectKey),
-    /// All Credentials, for those that nobody saw being orphaned.
+    /// All Credentials, to find orphans that no watch reported.
     Sweep,
 }
 
 impl Work {
-    /// What metrics call it.
+    /// Returns its name in metrics.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Object(kind, _) => kind.as_str(),

@@ -1,5 +1,5 @@
-//! The beat of what the status of Identities and Scopes counts: all of it once in a while, so that very many clients
-//! that come at once make a write or two of a status, and nothing where nothing changed.
+//! Periodic counts for the statuses of Identities and Scopes. Counting everything at an interval means that thousands
+//! of new clients cause one or two status writes, and no change causes none.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::reconcile::report::Reports;
 use crate::reconcile::work::Work;
 use crate::resources::Kind;
 
-/// Between two counts, and so between two writes of one status for them.
+/// The time between two counts, and so between two status writes that they cause.
 const EVERY: Duration = Duration::from_secs(10);
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
-    /// Counts for ever.
+    /// Counts until cancelled.
     pub(super) async fn beat(&self) {
         loop {
             tokio::time::sleep(EVERY).await;
@@ -25,12 +25,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// The numbers that status tells; `None` before anything was counted.
+    /// Returns the latest counts; `None` before the first.
     pub(super) fn counts(&self) -> Option<Arc<Counts>> {
         lock(&self.counts).clone()
     }
 
-    /// Counts anew, and queues whose numbers are others than before.
+    /// Counts, and queues the objects whose numbers changed.
     pub(super) fn count(&self) {
         let directory = self.directory();
         let now = Arc::new(Counts::take(&directory));
@@ -40,15 +40,15 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// Counts as if for the first time: what was counted before may be from before another led.
+    /// Counts as if for the first time, because another leader may have written statuses since the last count.
     pub(super) fn count_afresh(&self) {
         lock(&self.counts).take();
         self.count();
     }
 }
 
-/// Whose numbers are others than before. At the first count that may be anybody: numbers may have changed while nobody
-/// counted, and only a look at the status tells.
+/// Returns the objects whose numbers changed. On the first count these are all objects: the numbers may have changed
+/// while no operator counted, and only the status shows whether they did.
 fn concerned(directory: &Directory, before: Option<&Counts>, now: &Counts) -> Vec<Work> {
     if before == Some(now) {
         return Vec::new();
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(names(&world.directory, None), all);
         let before = Counts::take(&world.directory);
         assert!(names(&world.directory, Some(&before)).is_empty());
-        // The token names orders.read alone.
+        // The token names only orders.read.
         let nightly = ObjectKey::new("blue", "nightly");
         let gone = Change::Delete(Kind::ServiceAccessToken, nightly);
         world.directory.apply(gone);

@@ -1,4 +1,4 @@
-//! A look at an Identity: its key Secrets, then its status.
+//! The pass over an Identity: its key Secrets, its pods, then its status.
 
 use std::sync::Arc;
 
@@ -38,7 +38,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let keys = match self.keys(&directory, object).await {
             Ok(keys) => keys,
             Err(ApiError::Forbidden(message)) => Some(Err(access_denied(&message))),
-            Err(error) => return Err(LookError::Api("the Identity's Secrets", error)),
+            Err(error) => {
+                return Err(LookError::Api(
+                    "cannot read or write the Identity's Secrets",
+                    error,
+                ));
+            }
         };
         let signing = keys.as_ref().and_then(|keys| keys.as_ref().ok());
         if let Some(signing) = signing {
@@ -50,7 +55,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .map(|keys| keys.as_ref().map(|signing| signing.keys.as_slice()));
         let (passed, failed) = match keys {
             Some(Ok(_)) => self.pods(&live).await,
-            // Nobody could serve it.
+            // Without keys no pod could serve it.
             Some(Err(_)) => (None, None),
             None => {
                 self.note_pods(key, None);
@@ -86,7 +91,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// An Event for each turn of a key that the status now tells of.
+    /// Publishes an event for each change of a key that the new status shows.
     fn tell_of_keys(&self, key: &ObjectKey, live: &Value, wanted: &Value) {
         let secret = key_secrets::signing_secret(key);
         for News { kid, reason, text } in news(&live["status"]["keys"], &wanted["status"]["keys"]) {
@@ -95,7 +100,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// The Identity's keys, made where they are missing; `None` for one that is not served.
+    /// Returns the Identity's keys, created where they are missing; `None` for an Identity that is not served.
     async fn keys(
         &self,
         directory: &Directory,
@@ -128,7 +133,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// Those that could not be looked at without the key.
+    /// Queues the owners that could not be reconciled without the key.
     fn wake_owners(&self, directory: &Directory) {
         let clients = directory
             .clients()
@@ -157,7 +162,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
         let as_of = lock(&self.macs).as_of();
         let found = key_secrets::read_mac(&self.cluster, identity).await;
-        let found = found.map_err(api("reading the Identity's mac key"))?;
+        let found = found.map_err(api("cannot read the Identity's mac key"))?;
         if let Some(Ok(mac)) = &found {
             lock(&self.macs).keep(identity, mac.clone(), as_of);
         }

@@ -1,4 +1,4 @@
-//! The mac keys that were read, until they change.
+//! A cache of mac keys, valid until they change.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use crate::directory::ObjectKey;
 use crate::tokens::MacKey;
 
-/// Keys by Identity. A key that was read before a change and comes after it is not kept.
+/// Keys by Identity. A key that was read before a change and arrives after it is not kept.
 #[derive(Debug, Default)]
 pub(super) struct Macs {
     known: HashMap<ObjectKey, Arc<MacKey>>,
     changes: u64,
 }
 
-/// When a read began.
+/// The time at which a read began.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AsOf(u64);
 
@@ -22,12 +22,12 @@ impl Macs {
         self.known.get(identity).cloned()
     }
 
-    /// Before a read.
+    /// Call this before a read.
     pub(super) const fn as_of(&self) -> AsOf {
         AsOf(self.changes)
     }
 
-    /// Keeps what was read: whether there was none before.
+    /// Keeps a key that was read. Returns whether there was none before.
     pub(super) fn keep(
         &mut self,
         identity: &ObjectKey,
@@ -37,7 +37,7 @@ impl Macs {
         read == self.changes && self.known.insert(identity.clone(), mac).is_none()
     }
 
-    /// The Secret is another, or gone.
+    /// Forgets the key, because its Secret was replaced or deleted.
     pub(super) fn forget(&mut self, identity: &ObjectKey) {
         self.known.remove(identity);
         self.changes += 1;
@@ -60,7 +60,7 @@ mod tests {
         assert!(!macs.keep(&identity, key(1), before));
         assert!(macs.get(&identity).is_none());
         let after = macs.as_of();
-        assert!(macs.keep(&identity, key(2), after), "the first");
+        assert!(macs.keep(&identity, key(2), after), "this is the first key");
         assert!(!macs.keep(&identity, key(2), after));
         assert!(macs.get(&identity).is_some());
     }

@@ -1,11 +1,11 @@
-//! The operator's loop: what changed is looked at, one pass at a time for each object.
+//! The operator's loop: reconciles each object that changed, one pass at a time per object.
 //!
-//! A pass is gather, resolve, plan, apply, report; the first four for Secrets are [`issue`]. In a steady
-//! state nothing is written: a status is compared before. No list is ever asked for: lists scan whole
-//! namespaces, and who is concerned is found in the directory.
+//! A pass gathers, resolves, plans, applies and reports; [`issue`] does the first four for Secrets. In a steady state
+//! the operator writes nothing, because it compares each status first. It never sends a list request, since lists scan
+//! whole namespaces: the directory tells which objects a change concerns.
 //!
-//! Absent: watching, leading, and every rule: this only puts them together. A look at each kind has its own
-//! file; here is what they share, and whom a change wakes.
+//! Absent: watching, leader election, and every rule. Each kind has its own file; this file has what they share and
+//! which objects a change queues.
 
 mod beat;
 mod identity;
@@ -54,17 +54,17 @@ use crate::telemetry::traces;
 
 pub use self::pods::{Embedded, Serving};
 
-/// Without any reason an object is looked at this often: an event may have been lost.
+/// How often an object is reconciled without a reason, in case an event was lost.
 const AT_LEAST_EVERY: Duration = Duration::from_hours(24);
-/// When to look again at what must change elsewhere first, and will soon.
+/// When to reconcile again if something else must change first, and will do so soon.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How it works.
+/// The settings of the loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
-    /// Passes at once; those of one namespace are three quarters of them at most.
+    /// The number of concurrent passes. One namespace gets at most three quarters of them.
     pub workers: usize,
-    /// No request to the API server takes longer.
+    /// The maximum duration of a request to the API server.
     pub request_timeout: SignedDuration,
 }
 
@@ -77,10 +77,10 @@ impl Default for Tuning {
     }
 }
 
-/// Is told of each look: what at, whether it went well, and how long it took.
+/// Receives each pass: its object, whether it succeeded, and its duration.
 type Observer = Box<dyn Fn(&Work, bool, Duration) + Send + Sync>;
 
-/// What looks at objects and puts right what is not.
+/// Reconciles objects.
 pub struct Controller<C> {
     cluster: C,
     own: OwnWrites,
@@ -88,40 +88,40 @@ pub struct Controller<C> {
     notices: Notices,
     directory: RwLock<Directory>,
     queue: Queue<Work>,
-    /// Whether this process leads: before, there is nothing to queue.
+    /// Whether this process leads. Before that, it queues nothing.
     active: AtomicBool,
     led_since: OnceLock<Timestamp>,
     macs: Mutex<Macs>,
     memory: Mutex<HashMap<Work, Memory>>,
     budget: MintBudget,
     sweep: Mutex<Sweep>,
-    /// Secrets of ours that are named like key Secrets and have no controller.
+    /// Secrets of the operator that are named like key Secrets and have no controller.
     key_secrets: Mutex<BTreeSet<ObjectKey>>,
     observer: Observer,
     serving: Serving,
     tally: Mutex<Tally>,
     counts: Mutex<Option<Arc<Counts>>>,
-    /// When a signing key of each Identity is to begin to sign.
+    /// When each Identity's next signing key begins to sign.
     rotations: Mutex<Rotations>,
     ready_pods: Mutex<AllReadyPods>,
 }
 
-/// What is remembered of the last good look at an object.
+/// What is remembered of the last successful pass over an object.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
-    /// What the directory said of it.
+    /// A hash of what the directory said about the object.
     judgement: u64,
-    /// When it is to be looked at again.
+    /// When to reconcile it again.
     again: Next,
 }
 
-/// How a look ended.
+/// How a pass ended.
 enum Look {
-    /// As it should be, until a moment.
+    /// The object is as it should be, until the given time.
     Settled(Option<Timestamp>),
-    /// Something is on its way that will make it so.
+    /// A change that completes it is under way.
     Soon,
-    /// It is not there any more.
+    /// The object no longer exists.
     Gone,
 }
 
@@ -140,7 +140,7 @@ fn api(what: &'static str) -> impl FnOnce(ApiError) -> LookError {
 }
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
-    /// A controller of a cluster. `own` tells its own writes from others'.
+    /// Creates a controller. `own` tells the controller's own writes from those of others.
     pub fn new(
         cluster: C,
         own: OwnWrites,
@@ -171,7 +171,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// Has each look reported: what, whether it went well, and how long it took.
+    /// Reports each pass to `observer`: its object, whether it succeeded, and its duration.
     #[must_use]
     pub fn observed(
         mut self,
@@ -181,18 +181,18 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         self
     }
 
-    /// How much there is to do.
+    /// Returns the queue's size.
     pub fn depth(&self) -> Depth {
         self.queue.depth()
     }
 
-    /// How many objects of each kind have which reason of `Ready`.
+    /// Counts the objects by kind and by reason of `Ready`.
     pub fn tally(&self) -> Vec<(&'static str, &'static str, usize)> {
         let sizes = self.directory().sizes();
         lock(&self.tally).counts(&sizes)
     }
 
-    /// The directory as it is now.
+    /// Returns the directory as it is now.
     pub fn directory(&self) -> Directory {
         self.directory
             .read()
@@ -200,7 +200,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .clone()
     }
 
-    /// Takes changes with the `resourceVersion`s of their objects, and queues whom they concern.
+    /// Applies changes, each with the `resourceVersion` of its object, and queues the objects that they concern.
     pub fn changed(&self, changes: Vec<(Change, Box<str>)>) {
         let mut directory = self
             .directory
@@ -229,7 +229,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// Somebody wrote to an object and changed nothing that rules read: it may be the status.
+    /// Queues an object that was written without a change to the fields that rules read: its status may differ.
     fn touched(&self, change: &Change, version: Box<str>) {
         let (kind, key) = match change {
             Change::Upsert(Row::Identity(object)) => (Kind::Identity, &object.key),
@@ -244,7 +244,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// The owner's pass knows what it wrote itself; a deletion is an administrator's, or ours of an orphan.
+    /// Queues the owner of a changed Credential, except after its own pass's write. A Credential is deleted by an
+    /// administrator, or by the operator if it is an orphan.
     fn credential_changed(&self, directory: &Directory, change: &Change, version: &str) {
         let (owner, why) = match change {
             Change::Upsert(Row::Credential(record)) => {
@@ -272,7 +273,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// Queues whom a Secret concerns that has another version now, or is gone: whom it says, and who names it.
+    /// Queues the objects that a changed or deleted Secret concerns: its controller, and those that name it.
     pub fn secret_changed(
         &self,
         key: &ObjectKey,
@@ -296,7 +297,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return;
         }
         let directory = self.directory();
-        // Whoever is not named any more has lost it, and another may have waited for the name.
+        // Objects that the Secret no longer names have lost it, and another may have waited for its name.
         for work in owners_of_secret(&directory, key, controller) {
             self.queue.add(work, why.clone());
         }
@@ -315,8 +316,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         self.watch_key_secret(&directory, key);
     }
 
-    /// The mac key of an Identity is gone, or another: all that was recorded by the one before is void, and its
-    /// owners need anew what they had.
+    /// Handles a deleted or replaced mac key: all records that the previous key sealed are void, and their owners need
+    /// new tokens.
     pub fn mac_changed(&self, identity: &ObjectKey) {
         lock(&self.macs).forget(identity);
         if self.is_active() {
@@ -326,7 +327,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// Begins to lead: everything is looked at once, what probably is as it should be without haste.
+    /// Begins to lead: queues every object once, with low priority if it is probably as it should be.
     pub fn lead(&self) {
         self.led_since.get_or_init(now);
         self.active.store(true, Ordering::Release);
@@ -372,7 +373,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         self.queue.add(Work::Sweep, Why::Must);
     }
 
-    /// Works until it is told to stop; passes that have begun come to their end.
+    /// Runs until `stop` is cancelled. Passes that have begun are finished.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut workers = JoinSet::new();
         for _ in 0..self.tuning.workers {
@@ -416,7 +417,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             }
             Err(error) => {
                 lock(&self.memory).remove(work);
-                warn!(%work, %error, cause = cause(&error), "to be tried again");
+                warn!(%work, %error, cause = cause(&error), "reconcile failed, will retry");
                 Next::Failed
             }
         }
@@ -443,7 +444,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         self.active.load(Ordering::Acquire)
     }
 
-    /// A short form of what the directory says of an object: another one is a reason to look.
+    /// Returns a hash of what the directory says about an object. A different hash is a reason to reconcile.
     fn judgement(&self, work: &Work) -> u64 {
         let Work::Object(kind, key) = work else {
             return 0;
@@ -510,7 +511,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         self.report(Kind::Scope, &live, &wanted, None).await
     }
 
-    /// Writes a status if it is another one.
+    /// Writes the status if it differs from the live one.
     async fn report(
         &self,
         kind: Kind,
@@ -531,14 +532,14 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 }
                 Ok(Look::Settled(until))
             }
-            // Somebody was faster; what they did is news that comes by itself, or does not matter.
+            // Another client wrote first. Either the watch brings that change, or it does not matter.
             Err(ApiError::Conflict) => Ok(Look::Soon),
             Err(ApiError::NotFound) => Ok(Look::Gone),
-            Err(error) => Err(LookError::Api("writing the status", error)),
+            Err(error) => Err(LookError::Api("cannot write the status", error)),
         }
     }
 
-    /// The live object, and the directory with it in.
+    /// Returns the live object, and the directory with this object in it.
     async fn gather(
         &self,
         kind: Kind,
@@ -548,14 +549,14 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .cluster
             .object(kind, key)
             .await
-            .map_err(api("reading the object"))?;
+            .map_err(api("cannot read the object"))?;
         Ok(live.filter(|live| !is_deleting(live)).map(|live| {
             let directory = self.directory_with(kind, &live);
             (live, directory)
         }))
     }
 
-    /// The directory as it will be when the watch has brought this object.
+    /// Returns the directory as it will be once the watch has brought this object.
     fn directory_with(&self, kind: Kind, live: &Value) -> Directory {
         let mut directory = self.directory();
         if let Some(change) = Change::object(kind, live, directory.settings()) {
@@ -565,17 +566,17 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     }
 }
 
-/// What a Credential's owner has to know of a change.
+/// What a changed Credential means for its owner.
 enum CredentialNews {
-    /// What was issued is another, or gone.
+    /// It has other tokens, or it was deleted.
     Issued,
-    /// A token was revoked by its id: its end is to be recorded.
+    /// A token was revoked by its id: its end must be recorded.
     Revoked,
-    /// A token was used that was not before, or the one before it is silent: it may be what that waits for.
+    /// The first use of a token was reported, or the previous token is proved silent. The owner may wait for this.
     Use,
-    /// The status names another day.
+    /// The status shows another day of use.
     AnotherDay,
-    /// Most of what servers report.
+    /// The owner need not know, as with most reports by servers.
     None,
 }
 
@@ -600,7 +601,7 @@ fn news_of(directory: &Directory, change: &Change) -> CredentialNews {
 }
 
 fn access_denied(message: &str) -> Problem {
-    let message = format!("the operator may not write the Secret: {message}");
+    let message = format!("the operator may not read or write the Secret: {message}");
     Problem::error(Reason::SecretAccessDenied, "", message)
 }
 
@@ -613,9 +614,9 @@ fn is_deleting(live: &Value) -> bool {
     live["metadata"]["deletionTimestamp"].is_string()
 }
 
-/// The moment of a timestamp, or of the next look without a reason.
+/// Returns when to reconcile again: at the given time, or after the longest interval.
 fn again(start: Instant, until: Option<Timestamp>) -> Next {
-    // A negative time is over: now.
+    // A time in the past means now.
     let wait = until
         .map(|until| Duration::try_from(until.duration_since(now())).unwrap_or_default())
         .filter(|wait| *wait < AT_LEAST_EVERY);
@@ -624,7 +625,7 @@ fn again(start: Instant, until: Option<Timestamp>) -> Next {
     })
 }
 
-/// The innermost error, which says what went wrong.
+/// Returns the message of the innermost error, which says what went wrong.
 fn cause(error: &LookError) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {
@@ -645,7 +646,7 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// Hashes what is written to it, without keeping it.
+/// Hashes what is written to it, without a buffer.
 struct Digest(DefaultHasher);
 
 impl std::fmt::Write for Digest {
@@ -664,7 +665,7 @@ mod tests {
     use crate::reconcile::fence::Fence;
     use crate::reconcile::kube_api::KubeApi;
 
-    /// What anybody may write into a Secret, which then comes and goes, must not stay in the queue.
+    /// What a tenant can write into a Secret that then comes and goes must not stay in the queue.
     #[tokio::test]
     async fn a_secret_that_came_and_went_leaves_nothing_in_the_queue() {
         let answer = tower::service_fn(async |_: http::Request<Body>| {
@@ -695,7 +696,7 @@ mod tests {
         assert_eq!((ready, later), (before.ready, before.later));
     }
 
-    /// One tenant toggles a Scope that very many tokens name; another waits for a first token.
+    /// One tenant toggles a Scope that thousands of tokens name; another waits for a first token.
     #[tokio::test]
     async fn a_first_token_goes_before_what_follows_from_another_tenants_scope() {
         const MANY: usize = 2500;
@@ -755,7 +756,7 @@ spec:
         let turn = passed
             .iter()
             .position(|work| work == "ServiceAccessToken green/first");
-        assert!(turn.unwrap() <= 5, "it was passed after {turn:?}");
-        assert!(passed.len() > MANY - 20, "the others come all the same");
+        assert!(turn.unwrap() <= 5, "it had its turn after {turn:?}");
+        assert!(passed.len() > MANY - 20, "the others have their turns too");
     }
 }

@@ -1,4 +1,5 @@
-//! Looks at a Credential whose owner, and at a key Secret whose Identity seems to be gone; and the search for such.
+//! The passes over a Credential whose owner seems to be gone, and over a key Secret whose Identity seems to be gone,
+//! and the search for them.
 
 use tracing::{debug, info, warn};
 
@@ -15,19 +16,19 @@ use crate::reconcile::work::Work;
 use crate::resources::{Credential, Kind};
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
-    /// Deletes a Credential if its owner, or its Identity for long, is really gone.
+    /// Deletes a Credential if its owner is really gone, or its Identity has been gone for long.
     pub(super) async fn orphan(&self, key: &ObjectKey) -> Result<Look, LookError> {
         let credential = self
             .cluster
             .credential(key)
             .await
-            .map_err(api("reading the Credential"))?;
+            .map_err(api("cannot read the Credential"))?;
         let Some(credential) = credential else {
             return Ok(Look::Gone);
         };
         let may_go = match self.missing(&credential).await? {
             Some(Missing::Owner) => true,
-            // Whoever queued it may have seen its owner go, which is there again.
+            // The owner may have come back since the Credential was queued.
             Some(Missing::Identity) => lock(&self.sweep).has_waited_for_identity(key, now()),
             None => false,
         };
@@ -37,9 +38,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let all = self.directory().credentials().count();
         let namespace = &credential.spec.owner.namespace;
         if !lock(&self.sweep).may_delete(namespace, all, now()) {
-            warn!(%key, namespace, "very many Credentials have lost their owners: no more of these go within this hour");
+            warn!(%key, namespace, "too many Credentials without owners, will not delete more within this hour");
             let note = format!(
-                "very many Credentials have lost their owners, here those of namespace {namespace}: some go every hour, the others wait"
+                "Too many Credentials have lost their owners, among them those in namespace {namespace}. The operator deletes a limited number every hour."
             );
             let live = serde_json::to_value(&credential).unwrap_or_default();
             self.notices
@@ -52,16 +53,16 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             resource_version: metadata.resource_version.unwrap_or_default(),
         };
         match self.cluster.delete_credential(key, &only).await {
-            Ok(()) => info!(%key, "deleted the Credential of an owner that is gone"),
+            Ok(()) => info!(%key, "deleted the Credential of a deleted owner"),
             Err(ApiError::NotFound | ApiError::Conflict) => {
-                debug!(%key, "somebody else was faster");
+                debug!(%key, "the Credential changed or is gone already");
             }
-            Err(error) => return Err(LookError::Api("deleting the Credential", error)),
+            Err(error) => return Err(LookError::Api("cannot delete the Credential", error)),
         }
         Ok(Look::Gone)
     }
 
-    /// What a Credential was made for and is really gone.
+    /// Returns which object of a Credential is really gone.
     async fn missing(&self, credential: &Credential) -> Result<Option<Missing>, LookError> {
         let owner = &credential.spec.owner;
         let key = ObjectKey::new(&owner.namespace, &owner.name);
@@ -69,7 +70,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .cluster
             .owner(owner.kind, &key)
             .await
-            .map_err(api("reading the owner"))?;
+            .map_err(api("cannot read the owner"))?;
         if !live.is_some_and(|live| live["metadata"]["uid"] == owner.uid.as_str()) {
             return Ok(Some(Missing::Owner));
         }
@@ -79,21 +80,21 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .cluster
             .object(Kind::Identity, &identity)
             .await
-            .map_err(api("reading the Identity"))?;
+            .map_err(api("cannot read the Identity"))?;
         Ok(live.is_none().then_some(Missing::Identity))
     }
 
-    /// Marks, and three days later deletes, a key Secret if its Identity is really gone.
+    /// Marks a key Secret if its Identity is really gone, and deletes it three days later.
     pub(super) async fn key_secret(&self, key: &ObjectKey) -> Result<Look, LookError> {
         let Some(identity) = key_secrets::identity_of(key) else {
             return Ok(Look::Gone);
         };
         let found = self.cluster.secret(key).await;
-        let Some(mut secret) = found.map_err(api("reading the key Secret"))? else {
+        let Some(mut secret) = found.map_err(api("cannot read the key Secret"))? else {
             return Ok(Look::Gone);
         };
         let live = self.cluster.object(Kind::Identity, &identity).await;
-        if live.map_err(api("reading the Identity"))?.is_some() {
+        if live.map_err(api("cannot read the Identity"))?.is_some() {
             return Ok(Look::Gone);
         }
         let now = now();
@@ -101,23 +102,26 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Step::Leave => return Ok(Look::Gone),
             Step::Wait(end) => return Ok(Look::Settled(Some(end))),
             Step::Mark => {
-                info!(%key, "its Identity is gone: it goes in 72 hours, unless the Identity comes back");
+                info!(%key, "marked the key Secret of a deleted Identity, will delete it in 72 hours unless the Identity comes back");
                 secret.set_annotation(ANNOTATION_GONE, Some(&now.to_string()));
                 self.cluster.replace_secret(&secret).await.map(drop)
             }
             Step::Delete => {
-                info!(%key, "deleting the key Secret of an Identity that is gone");
+                info!(%key, "deleting the key Secret of a deleted Identity");
                 let only = secret.precondition();
                 self.cluster.delete_secret(key, &only).await
             }
         };
         match done {
             Ok(()) | Err(ApiError::NotFound | ApiError::Conflict) => Ok(Look::Soon),
-            Err(error) => Err(LookError::Api("writing the key Secret", error)),
+            Err(error) => Err(LookError::Api(
+                "cannot write or delete the key Secret",
+                error,
+            )),
         }
     }
 
-    /// Queues a Secret that is named like a key Secret if its Identity is not there.
+    /// Queues a Secret that is named like a key Secret if its Identity does not exist.
     pub(super) fn watch_key_secret(&self, directory: &Directory, key: &ObjectKey) {
         let identity = key_secrets::identity_of(key);
         if identity.is_some_and(|identity| directory.identity(&identity).is_none()) {

@@ -1,4 +1,4 @@
-//! A look at an OAuthClient or a ServiceAccessToken: its Secret, then its status.
+//! The pass over an OAuthClient or a ServiceAccessToken: its Secret, then its status.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,10 +20,10 @@ use crate::resources::{CredentialOwner, OwnerKind};
 use crate::tokens::{MacKey, SystemEntropy};
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
-    /// A client or token: its Secret, then its status.
+    /// Reconciles a client or token: its Secret, then its status.
     pub(super) async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Look, LookError> {
         let directory = self.directory();
-        // What the watch has not brought, or has taken away, is looked at when it brings it.
+        // Objects that the directory does not know are reconciled when the watch brings them.
         if uid_of(&directory, kind.kind(), key).is_none() {
             return Ok(Look::Gone);
         }
@@ -38,7 +38,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if let (Ok(Some(Err(_)) | None) | Err(_), Some(settled)) = (&found, &fallback) {
             let issuance = Issuance::Settled(settled.clone());
             let look = self.report_owner(kind, key, issuance).await?;
-            // The Identity's own pass wakes whoever was not looked at.
+            // The Identity's own pass queues the owners that were not reconciled.
             return found.map(|found| if found.is_some() { look } else { Look::Soon });
         }
         let mac = match found? {
@@ -53,7 +53,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                     .report_owner(kind, key, Issuance::Blocked(problem))
                     .await;
             }
-            // The Identity's own pass makes it, and wakes us.
+            // The Identity's own pass creates the key and queues this owner.
             None => return Ok(Look::Soon),
         };
         let live = Mutex::new(None);
@@ -74,8 +74,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// The key that seals. What is revoked is emptied without: its Identity may be gone, or never have been there, and
-    /// nothing of the Secret is told to whoever named it.
+    /// Returns the key that seals. A revoked owner is emptied without one, because its Identity may be gone or may
+    /// never have existed. Its status says nothing about the Identity's Secret, because anyone can name an Identity.
     async fn mac_for(
         &self,
         standing: &Standing,
@@ -88,7 +88,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         Ok(found.map(|found| found.map(Some)))
     }
 
-    /// An Event for each thing that was done, and a line of the audit log for each secret or token.
+    /// Publishes an event for each thing that was done, and logs an audit event for each secret or token.
     fn tell_of_issuing(&self, kind: OwnerKind, live: &Value, events: &[IssueEvent], secret: &str) {
         if events.is_empty() {
             return;
@@ -127,7 +127,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         issue(&issuer, target, &mut SystemEntropy).await
     }
 
-    /// A pass that failed: what somebody must do about it, if so, is told; it is tried again anyway.
+    /// Reports what someone must do about a failed pass, if anything. The pass is retried in any case.
     async fn blocked(
         &self,
         kind: OwnerKind,
@@ -147,7 +147,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         };
         match live {
             Some(live) => self.report_live(kind, &live, issuance).await?,
-            // The owner is read after its Secret.
+            // The owner is read after its Secret, so it may not have been read.
             None => self.report_owner(kind, key, issuance).await?,
         };
         Err(error.into())
@@ -197,7 +197,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     }
 }
 
-/// What should become of an owner's secrets.
+/// Returns what the directory says about the owner's token.
 fn standing(directory: &Directory, kind: OwnerKind, key: &ObjectKey, now: Timestamp) -> Standing {
     match kind {
         OwnerKind::OAuthClient => directory.client_secret_standing(key, now),
@@ -205,7 +205,7 @@ fn standing(directory: &Directory, kind: OwnerKind, key: &ObjectKey, now: Timest
     }
 }
 
-/// Where an owner's objects are, if there is anything to issue or to take away.
+/// Returns where the owner's objects are, if there is anything to issue or to revoke.
 fn target(
     directory: &Directory,
     kind: OwnerKind,
@@ -224,7 +224,7 @@ fn target(
             let named = directory
                 .client(&record.client)
                 .and_then(|client| client.record()?.identity.as_ref());
-            // Of an Identity that is gone only what is recorded is left to be emptied.
+            // If the Identity is gone, only the recorded tokens are left to be emptied.
             let standing = named.filter(|it| directory.identity(it).is_some()).cloned();
             let identity = standing.or_else(|| recorded_identity(directory, named, &object.uid))?;
             Some(Target {
@@ -242,7 +242,7 @@ fn target(
     }
 }
 
-/// What somebody must do about a Secret that the API server refuses us.
+/// Returns what someone must do about a Secret that the API server refuses.
 fn refusal(error: &IssueError) -> Option<Problem> {
     match error {
         IssueError::Gather("Secret", ApiError::Forbidden(message))
@@ -261,8 +261,8 @@ fn refusal(error: &IssueError) -> Option<Problem> {
     }
 }
 
-/// What is told where nothing can be done to the Secret and the Credential, and nothing is to be made anyway: what keeps the
-/// owner from being served is known without them.
+/// Returns what to report if the operator can access neither the Secret nor the Credential and need not issue anything
+/// anyway. The reason why the owner is not served is known without them.
 fn fallback(standing: &Standing) -> Option<Settled> {
     match standing {
         Standing::Wanted(desired) if !desired.withheld.is_empty() => {
@@ -273,8 +273,8 @@ fn fallback(standing: &Standing) -> Option<Settled> {
     }
 }
 
-/// The Identity that an owner's Credential names. It is beside the Identity: only where nobody knows of that any more all
-/// are looked through.
+/// Returns the Identity that the owner's Credential names. The Credential is in the Identity's namespace; all
+/// Credentials are searched only if that namespace is no longer known.
 fn recorded_identity(
     directory: &Directory,
     named: Option<&ObjectKey>,
@@ -291,7 +291,7 @@ fn recorded_identity(
     })
 }
 
-/// How it ends where nothing is issued.
+/// Returns how the pass ends if nothing is issued.
 fn unissued(standing: Standing) -> Settled {
     match standing {
         Standing::Withheld(problems) => Settled::Withheld(problems),

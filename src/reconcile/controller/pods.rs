@@ -1,4 +1,4 @@
-//! The part of a look at an Identity that has it run: by pods of its own, by the operator's, or by somebody else.
+//! The part of an Identity's pass that runs its servers: its own pods, the operator's pods, or none.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,22 +17,22 @@ use crate::reconcile::report::Reports;
 use crate::reconcile::work::Work;
 use crate::resources::{Identity, Kind, ManagedSeen, Mode};
 
-/// Who serves Identities.
+/// Which pods serve Identities.
 #[derive(Clone, Default)]
 pub enum Serving {
-    /// Somebody else, as dev mode does: it is none of the controller's business.
+    /// None of this installation's, as in dev mode: the controller ignores them.
     #[default]
     Elsewhere,
     /// This installation.
     Here {
-        /// Runs pods; without one somebody runs `symbolon serve`.
+        /// Runs pods; `None` if users run `symbolon serve` themselves.
         fleet: Option<Arc<Fleet>>,
         /// The Identity that the operator's own pods serve.
         embedded: Option<Embedded>,
     },
 }
 
-/// An Identity that this very process serves.
+/// An Identity that this process serves.
 #[derive(Clone)]
 pub struct Embedded {
     identity: ObjectKey,
@@ -40,7 +40,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// `not_ready` says why it is not served at the moment, if so.
+    /// Creates one. `not_ready` returns why the Identity is not served at the moment, if so.
     pub fn new(
         identity: ObjectKey,
         not_ready: impl Fn() -> Option<String> + Send + Sync + 'static,
@@ -62,14 +62,14 @@ impl Serving {
 }
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
-    /// Says who serves Identities.
+    /// Sets which pods serve Identities.
     #[must_use]
     pub fn served(mut self, serving: Serving) -> Self {
         self.serving = serving;
         self
     }
 
-    /// Queues the Identity of an object that is not as it was left.
+    /// Queues the Identity of a managed object that differs from what the operator last applied.
     pub fn managed_changed(&self, seen: &ManagedSeen) {
         let identity = self.serving.fleet().and_then(|fleet| fleet.saw(seen));
         if let Some(identity) = identity.filter(|it| self.is_active() && self.is_ours(it)) {
@@ -78,7 +78,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// Queues Identities that went while nobody looked and have left something.
+    /// Queues Identities that were deleted while no operator watched and whose objects remain.
     pub(super) fn lead_pods(&self) {
         let directory = self.directory();
         let known = self.serving.fleet().map(Fleet::identities);
@@ -90,7 +90,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// Another installation may have Identities elsewhere.
+    /// Whether this installation accepts Identities of the namespace. Other namespaces may belong to another
+    /// installation.
     fn is_ours(&self, identity: &ObjectKey) -> bool {
         let directory = self.directory();
         directory
@@ -98,7 +99,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .accepts_identities_of(&identity.namespace)
     }
 
-    /// An Identity is gone: so is what it has outside its namespace.
+    /// Deletes the objects of a deleted Identity that are outside its namespace.
     pub(super) async fn sweep_pods(&self, identity: &ObjectKey) -> Result<(), LookError> {
         match self.serving.fleet() {
             Some(fleet) => Ok(fleet.sweep(identity).await?),
@@ -106,8 +107,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// Has an accepted Identity with keys run. What goes wrong and somebody can mend comes as a problem, beside the
-    /// error.
+    /// Runs the pods of an accepted Identity with keys. A fault that someone can fix is returned as a problem, beside
+    /// the error.
     pub(super) async fn pods(&self, live: &Value) -> (Option<Passed>, Option<FleetError>) {
         let Ok(identity) = Identity::deserialize(live) else {
             return (None, None);
@@ -130,7 +131,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Ok(mut passed) => {
                 self.tell(live, &passed);
                 let failed = passed.failed.take();
-                // A hiccup is not told: what was told before stays.
+                // A passing fault is not reported: the status stays.
                 let is_told = failed.is_none() || passed.problem.is_some();
                 (is_told.then_some(passed), failed)
             }
@@ -144,10 +145,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    /// What began with this pass, as events.
+    /// Publishes events about what began with this pass.
     fn tell(&self, live: &Value, passed: &Passed) {
         if passed.has_begun {
-            let note = "its pods are being rolled out".to_owned();
+            let note = "The operator is rolling out the Identity's pods.".to_owned();
             self.notices
                 .publish(Notice::new(live, "RollingOut", false, note));
         }
@@ -172,10 +173,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     }
 }
 
-/// For a server in this process to be ready.
+/// When to check again whether the server in this process is ready.
 const SERVED_SOON: Duration = Duration::from_secs(1);
 
-/// The operator's pods serve it where the installation says so, and those of its own go then.
+/// Serves the Identity by the operator's own pods if the installation says so, and deletes the Identity's pods then.
 async fn embedded(
     identity: &Identity,
     fleet: Option<&Fleet>,
@@ -184,7 +185,7 @@ async fn embedded(
     let key = ObjectKey::of(&identity.metadata);
     let Some(server) = server.filter(|server| server.identity == key) else {
         let message = format!(
-            "the operator's pods do not serve this Identity: start the operator with --embedded-identity {key} (SYMBOLON_EMBEDDED_IDENTITY), or set mode: Deployment"
+            "the operator's pods do not serve this Identity: start the operator with --embedded-identity {key} (SYMBOLON_EMBEDDED_IDENTITY), or set spec.mode: Deployment"
         );
         return Ok(Passed {
             problem: Some(Problem::error(Reason::Pending, "/spec/mode", message)),
@@ -196,7 +197,7 @@ async fn embedded(
         None => Passed::default(),
     };
     if let Some(why) = (server.not_ready)() {
-        let message = format!("the operator's pods do not serve it yet: {why}");
+        let message = format!("the operator's pods do not serve this Identity yet: {why}");
         let problem = || Problem::error(Reason::RollingOut, "", message);
         passed.problem.get_or_insert_with(problem);
         passed.look_again(SERVED_SOON);
@@ -204,7 +205,7 @@ async fn embedded(
     Ok(passed)
 }
 
-/// The moment after which something must be looked at again.
+/// Returns when the Identity must be reconciled again.
 pub(super) fn until(passed: &Passed) -> Option<jiff::Timestamp> {
     let wait = SignedDuration::try_from(passed.again?).ok()?;
     now().checked_add(wait).ok()

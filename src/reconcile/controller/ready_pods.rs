@@ -1,5 +1,5 @@
-//! How many pods of each Identity are ready, as the last look at them had it. For metrics: a server that is gone, or dies
-//! before it says anything, has no series of its own that an alert could ask for.
+//! The number of ready pods of each Identity, as the last pass over it saw them. The metric comes from here, because a
+//! server that is gone, or dies at start, has no series that an alert could read.
 
 use std::collections::BTreeMap;
 
@@ -9,20 +9,20 @@ use crate::reconcile::cluster::Cluster;
 use crate::reconcile::fleet::Passed;
 use crate::reconcile::report::Reports;
 
-/// Pods of an Identity.
+/// The pods of an Identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadyPods {
-    /// As many are ready.
+    /// The number of ready pods.
     pub ready: i64,
-    /// As many should be there.
+    /// The number of wanted pods.
     pub wanted: i64,
 }
 
-/// By Identity. What was known stays where a look could not tell.
+/// The pods by Identity. A pass that cannot tell leaves the known numbers.
 pub(super) type AllReadyPods = BTreeMap<ObjectKey, ReadyPods>;
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
-    /// Pods of each Identity that has some of its own.
+    /// Returns the pods of each Identity that has its own.
     pub fn ready_pods(&self) -> Vec<(String, ReadyPods)> {
         let known = lock(&self.ready_pods);
         let told = known.iter();
@@ -30,7 +30,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .collect()
     }
 
-    /// A look at an Identity's pods came to its end; `None`: the Identity is gone, or is not served.
+    /// Records the pods of an Identity after a pass; `None` if the Identity is gone or not served.
     pub(super) fn note_pods(&self, identity: &ObjectKey, passed: Option<&Passed>) {
         let mut known = lock(&self.ready_pods);
         match passed.map(|passed| (&passed.rollout, passed.missing, &passed.problem)) {
@@ -44,7 +44,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Some((None, Some(wanted), _)) => {
                 known.insert(identity.clone(), ReadyPods { ready: 0, wanted });
             }
-            // Something is in the way: the pods are what they were.
+            // A problem keeps the pass from telling: the known numbers stay.
             Some((None, None, Some(_))) => {}
             Some((None, None, None)) | None => drop(known.remove(identity)),
         }

@@ -1,4 +1,4 @@
-//! When a signing key of each Identity begins to sign next, as the last look at its keys had it. For metrics.
+//! When the next signing key of each Identity begins to sign, as the last pass over its keys saw it. For metrics.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,11 @@ use crate::directory::ObjectKey;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::report::Reports;
 
-/// By Identity. What was known stays where a look could not tell: the moment passes, and that is told.
+/// The times by Identity. A pass that cannot tell leaves the known time: once it has passed, the metric shows that.
 pub(super) type Rotations = BTreeMap<ObjectKey, Timestamp>;
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
-    /// How long it is until a signing key of each Identity begins to sign: less than nothing where that is overdue.
+    /// Returns the time until the next signing key of each Identity begins to sign; negative if that is overdue.
     pub fn key_rotations(&self) -> Vec<(String, SignedDuration)> {
         let now = now();
         let rotations = lock(&self.rotations);

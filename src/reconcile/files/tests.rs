@@ -1,4 +1,4 @@
-//! What people do to the files of dev mode, and what issuing makes of it.
+//! Tests of people's edits of dev mode's files, and of issuing into them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -39,7 +39,7 @@ impl State {
         }
     }
 
-    /// The process ends and starts again.
+    /// Restarts the process.
     fn restarted(mut self) -> Self {
         let folder = self.folder;
         drop(self.files);
@@ -146,7 +146,7 @@ async fn a_token_is_written_for_its_owner_alone_and_kept_over_a_restart() {
     assert!(ignore.lines().any(|line| line == "*"));
     let credential =
         fs::read_to_string(state.folder.path().join("credentials/platform/owner.yaml")).unwrap();
-    assert!(!credential.contains(&token), "hashes alone");
+    assert!(!credential.contains(&token), "only hashes");
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a_state_folder_belongs_to_one_process() {
 }
 
 #[tokio::test]
-async fn a_deleted_file_is_made_anew_with_another_token() {
+async fn a_deleted_file_is_recreated_with_another_token() {
     let mut state = State::new();
     state.issue_well().await;
     let token = state.token().await;
@@ -225,7 +225,7 @@ async fn a_file_that_costs_too_much_to_read_is_left_alone_and_named() {
 }
 
 #[tokio::test]
-async fn an_owner_that_goes_takes_its_secret_along() {
+async fn a_deleted_owners_secret_is_deleted() {
     let mut state = State::new();
     state.issue_well().await;
     let theirs = state.folder.path().join("secrets/team/theirs.yaml");
@@ -257,7 +257,7 @@ async fn a_write_needs_the_state_that_was_read() {
     assert_eq!(
         files.replace_secret(&read).await,
         Err(ApiError::Conflict),
-        "put back is another version"
+        "a restored file has another version"
     );
     assert_eq!(
         files.delete_secret(&key, &read.precondition()).await,
@@ -290,7 +290,7 @@ async fn a_write_needs_the_state_that_was_read() {
 #[case("/", "x")]
 #[case("Team", "x")]
 #[tokio::test]
-async fn a_name_is_no_way_out_of_the_folder(#[case] namespace: &str, #[case] name: &str) {
+async fn a_name_cannot_leave_the_folder(#[case] namespace: &str, #[case] name: &str) {
     let state = State::new();
     let key = ObjectKey::new(namespace, name);
     assert!(matches!(
@@ -312,7 +312,7 @@ async fn a_name_is_no_way_out_of_the_folder(#[case] namespace: &str, #[case] nam
 async fn a_process_that_dies_between_record_and_reveal_heals() {
     let mut state = State::new();
     state.issue_well().await;
-    // As after a kill: the Credential names a token that the Secret does not hold, on condition of its version.
+    // As after a kill: the Credential has a token that the Secret does not hold, and `base` is the present version.
     let key = target().credential_key();
     let mut credential = state.files.credential(&key).await.unwrap().unwrap();
     let secret = state
@@ -332,11 +332,7 @@ async fn a_process_that_dies_between_record_and_reveal_heals() {
         .unwrap()
         .unwrap();
     assert_ne!(after.version(), secret.version(), "fenced");
-    assert_eq!(
-        state.epochs().await,
-        [1],
-        "and the token that is there is kept"
-    );
+    assert_eq!(state.epochs().await, [1], "the present token stays");
 }
 
 #[tokio::test]
@@ -396,9 +392,9 @@ async fn a_revocation_is_not_undone_by_a_write_under_way() {
     }
 }
 
-/// What a repository, or a program on this machine, may put in the place of a file.
+/// What a repository, or another program on the machine, may put in place of a file.
 #[tokio::test]
-async fn a_fifo_a_device_or_a_link_in_the_place_of_a_file_is_told_and_hangs_nothing() {
+async fn a_fifo_a_device_or_a_link_in_place_of_a_file_is_reported_and_blocks_nothing() {
     let mut state = State::new();
     state.issue_well().await;
     let theirs = state.folder.path().join("theirs");
@@ -484,7 +480,7 @@ async fn nothing_is_written_or_deleted_through_a_link_in_the_place_of_a_folder()
     }
 }
 
-/// A state folder with the mac key of an Identity in it, and where that is.
+/// Returns a state folder with an Identity's mac key, and the key's path.
 async fn with_keys() -> (State, ObjectKey, PathBuf) {
     let state = State::new();
     let identity = ObjectKey::new("platform", "main");
@@ -525,10 +521,7 @@ async fn a_key_that_was_not_written_here_is_neither_believed_nor_overwritten() {
         let told = ours.files.secret(&key).await.unwrap_err().to_string();
         assert!(told.contains(path.to_str().unwrap()), "{told}");
         assert!(told.contains("not as symbolon dev wrote it"), "{told}");
-        assert!(
-            told.contains("or delete it to have new keys made"),
-            "{told}"
-        );
+        assert!(told.contains("or delete it to get new keys"), "{told}");
         assert!(ours.files.create_secret(&read).await.is_err());
         assert!(ours.files.replace_secret(&read).await.is_err());
         assert!(

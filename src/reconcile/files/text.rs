@@ -1,49 +1,49 @@
-//! Manifests as text: read only where that costs no more than their length.
+//! Manifests as text, read only if that costs no more than their length.
 //!
-//! `git pull` may bring any file into the state folder. The YAML library copies what an alias stands for each time, and
-//! its time grows with the depth of flow collections: one file of 1 MB takes gigabytes, or hours. What is refused is
-//! looked for in the bytes, quoted texts included: nothing that the library reads in another way passes.
+//! `git pull` may bring any file into the state folder. The YAML library copies the value of an anchor at each alias, and
+//! its time grows with the depth of flow collections: one file of 1 MB can take gigabytes, or hours. The check searches
+//! the bytes, including quoted text, so that nothing passes that the library reads in another way.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-/// `[` and `{` of one file: they may all be nested in each other. What is written here has a few.
+/// The maximum number of `[` and `{` in a file, because they may all be nested. Files that are written here have few.
 const MOST_OPENED: usize = 256;
 
-/// The manifest that a file holds; `None` if it is not one.
+/// Parses the manifest in a file; `None` if the file is not one.
 ///
 /// # Errors
-/// It costs too much to read.
+/// Returns an error if the file costs too much to read.
 pub(super) fn manifest_of(content: &[u8]) -> Result<Option<Map<String, Value>>, Costly> {
     match std::str::from_utf8(content) {
         Ok(text) if is_cheap(text) => Ok(serde_yaml::from_str(text).ok()),
         Ok(_) => Err(Costly),
-        // UTF-16 is YAML, too, but hides signs from the look.
+        // UTF-16 is valid YAML too, but hides characters from the check.
         Err(_) => Ok(None),
     }
 }
 
-/// Reading a file could take gigabytes, or hours.
+/// Reading the file could take gigabytes, or hours.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "it has YAML aliases, %TAG, or more than {MOST_OPENED} of [ and {{, and could take gigabytes to read: remove it, or write it without them"
+    "the file has YAML aliases, %TAG, or more than {MOST_OPENED} of [ and {{, and could take gigabytes to read: remove it, or write it without them"
 )]
 pub(super) struct Costly;
 
 fn is_cheap(text: &str) -> bool {
     let opened = text.bytes().filter(|byte| b"[{".contains(byte));
-    // A directive `%TAG` gives each tag a prefix of any length.
+    // A `%TAG` directive can give each tag a prefix of any length.
     opened.count() <= MOST_OPENED && !text.contains("%TAG") && !has_alias(text)
 }
 
-/// Whether something is named `&it` and repeated as `*it`.
+/// Whether the text has an anchor `&it` and an alias `*it`.
 fn has_alias(text: &str) -> bool {
     let named: BTreeSet<&str> = names(text, '&').collect();
     !named.is_empty() && names(text, '*').any(|name| named.contains(name))
 }
 
-/// The names behind a sign, where the library may take them for anchors or aliases.
+/// Returns the names after `sign` that the library may take for anchors or aliases.
 fn names(text: &str, sign: char) -> impl Iterator<Item = &str> {
     let signs = text.match_indices(sign);
     signs.filter_map(move |(at, _)| {
@@ -61,9 +61,9 @@ mod tests {
 
     use super::*;
 
-    /// Each takes gigabytes or minutes where it is read; so much of each is made that a test would still end.
+    /// Each file would take gigabytes or minutes to read. The sizes are chosen so that a failing test still ends.
     #[test]
-    fn what_costs_more_than_its_length_is_not_read() {
+    fn a_file_that_costs_more_than_its_length_is_not_read() {
         let long = "x".repeat(100_000);
         for (what, text) in [
             (
@@ -74,15 +74,18 @@ mod tests {
                 "lists of lists",
                 "a: &a [1, 1]\nb: &b [*a, *a]\nc: &c-1 [*b,*b]\nd: [*c-1, *c-1]\n".into(),
             ),
-            ("behind a mark", "\u{feff}a: &a 1\u{85}b: *a\u{2028}".into()),
             (
-                "an alias that closes what it is in",
+                "after a byte order mark",
+                "\u{feff}a: &a 1\u{85}b: *a\u{2028}".into(),
+            ),
+            (
+                "an alias at the end of a collection",
                 "{a: &a 1, b: {c: *a}}".into(),
             ),
             ("deep objects", format!("a: {}", "{a: ".repeat(5_000))),
             ("deep lists", format!("a: {}", "[".repeat(20_000))),
             (
-                "deep, and texts that seem to close it",
+                "deep objects with keys that seem to close them",
                 format!("a: {}", "{\"}\": ".repeat(5_000)),
             ),
             (
@@ -103,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_here_and_what_people_write_is_read() {
+    fn files_of_dev_mode_and_of_people_are_read() {
         let manifest = json!({
             "metadata": {"name": "a", "annotations": {"a": "*/5 * * * *", "b": "a=1&b=2&c", "c": "[{}] & *b*", "d": "50%"}},
             "stringData": {"config": format!("{{{}}}", "\"a\": [],\n".repeat(200))},

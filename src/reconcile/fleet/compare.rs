@@ -1,8 +1,8 @@
-//! What to do about one object: as it is wanted, beside as it stands. Pure.
+//! Compares one wanted object with the live one and decides what to do. Pure.
 //!
-//! Only what we say is compared: a field, label, container or port of somebody else's stays. Not so in what makes sense
-//! only as a whole, as a selector or a right: there another's addition changes what ours means. That what we said before
-//! and say no more goes away is the API server's doing, by the field manager.
+//! Only the operator's own fields are compared: fields, labels, containers or ports of others stay. The exceptions are
+//! fields that have a meaning only as a whole, such as a selector or a right: an addition by others changes what they
+//! mean. The API server removes fields that the operator applied before and no longer applies, by the field manager.
 
 use serde_json::{Value, json};
 
@@ -15,40 +15,40 @@ use crate::resources::{
     ManagedKind,
 };
 
-/// Who writes them.
+/// The field manager of all writes.
 pub(super) const FIELD_MANAGER: &str = "symbolon";
 
-/// What is to be done about a wanted object.
+/// What to do about a wanted object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Step {
     /// It is as it should be.
     Keep,
-    /// Somebody has changed what is ours: apply what was applied before.
+    /// Someone else changed the operator's fields: apply the same again.
     Repair(Value),
     /// Apply this.
     Apply(Value),
-    /// What differs cannot be changed: delete it first.
+    /// The difference is in an immutable field: delete the object first.
     Replace,
-    /// The same of a StatefulSet, whose pod goes on without it meanwhile.
+    /// The same for a StatefulSet, whose pod stays meanwhile.
     Release,
-    /// One of an Identity of this name that was deleted: it is being collected.
+    /// The object belongs to a deleted Identity of this name, or is being deleted: wait.
     Wait,
-    /// Somebody else's.
+    /// The object belongs to someone else.
     Conflict(Problem),
 }
 
-/// Whose an object is.
+/// Who an object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// The Identity's, or made for it and stripped of its owner, as by a restore.
+    /// The Identity. It may lack its owner reference, as after a restore.
     Ours,
-    /// An Identity's that had this name before.
+    /// An earlier Identity of this name.
     Former,
-    /// Not ours to touch.
+    /// Someone else: the operator must not change it.
     Other,
 }
 
-/// Says what is to be done.
+/// Decides what to do.
 pub(super) fn step(
     wanted: &Wanted,
     scale: Scale,
@@ -79,7 +79,7 @@ pub(super) fn step(
     }
     let body = body();
     match annotation(live, ANNOTATION_APPLIED) {
-        // Somebody takes our marks away: that is no news of ours, and may go on for ever.
+        // Someone removed the operator's annotation. That may repeat without end, so it counts as a repair.
         None => Step::Repair(body),
         applied if applied != annotation(&body, ANNOTATION_APPLIED) => Step::Apply(body),
         _ if covers(live, &body, wanted.child.kind) => Step::Keep,
@@ -87,7 +87,7 @@ pub(super) fn step(
     }
 }
 
-/// Whose a live object is. `role` is what the servers' right to read is called.
+/// Returns who a live object belongs to. `role` is the name of the servers' `ClusterRole`.
 pub(super) fn owner(live: &Value, identity: &ObjectKey, uid: &str, role: &str) -> Owner {
     if is_right_to_read(live, identity, role) {
         return Owner::Ours;
@@ -117,7 +117,8 @@ pub(super) fn owner(live: &Value, identity: &ObjectKey, uid: &str, role: &str) -
     }
 }
 
-/// Whether a binding is what it should be, whatever its marks say: whoever owns its namespace may have changed those.
+/// Whether a binding gives the wanted right, regardless of its labels and annotations: the tenant of its namespace may
+/// have changed those.
 fn is_right_to_read(live: &Value, identity: &ObjectKey, role: &str) -> bool {
     let subject = json!({
         "kind": "ServiceAccount", "name": name_of(identity), "namespace": *identity.namespace,
@@ -133,7 +134,7 @@ fn conflict(child: &Child) -> Problem {
         Reason::ValueConflict,
         "/metadata/name",
         format!(
-            "{child} exists and was not made for this Identity: delete or rename it, or give the Identity another name"
+            "{child} already exists and was not created for this Identity: delete or rename it, or give the Identity another name"
         ),
     )
 }
@@ -142,7 +143,7 @@ pub(super) fn annotation<'v>(object: &'v Value, key: &str) -> Option<&'v str> {
     object["metadata"]["annotations"][key].as_str()
 }
 
-/// A Deployment with the replicas that are ours to say.
+/// Returns the body to apply; of a Deployment, with replicas if the operator sets them.
 fn complete(wanted: &Wanted, scale: Scale, live: Option<&Value>) -> Value {
     let mut body = wanted.body.clone();
     if wanted.child.kind == ManagedKind::Deployment {
@@ -156,13 +157,13 @@ fn complete(wanted: &Wanted, scale: Scale, live: Option<&Value>) -> Value {
     body
 }
 
-/// Whether somebody keeps a Deployment from rolling out anything, as `kubectl rollout pause` does. What is false is not
-/// stored, so that it is said only where it is needed.
+/// Whether someone paused the rollout of a Deployment, as `kubectl rollout pause` does. The API server does not store
+/// `false`, so the field is applied only where it is needed.
 fn is_paused(live: &Value) -> bool {
     live["spec"]["paused"] == true
 }
 
-/// `None`: somebody else says how many, and goes on saying it.
+/// Returns the replicas to apply; `None` if someone else sets them and continues to.
 fn replicas(scale: Scale, live: Option<&Value>) -> Option<i64> {
     let Some(live) = live else {
         return Some(scale.first());
@@ -171,7 +172,7 @@ fn replicas(scale: Scale, live: Option<&Value>) -> Option<i64> {
     let is_others = others_scale(live);
     match scale {
         Scale::Fixed(replicas) => Some(replicas),
-        // Until the autoscaler has spoken it stays as it is: a field that nobody says would fall to 1.
+        // Until the autoscaler sets the replicas, the operator keeps them: a field that no one applies would fall to 1.
         Scale::Auto(_) if !is_others || before != Some(scale.as_str()) => {
             live["spec"]["replicas"].as_i64()
         }
@@ -180,7 +181,7 @@ fn replicas(scale: Scale, live: Option<&Value>) -> Option<i64> {
     }
 }
 
-/// Whether somebody else has set the replicas, as an autoscaler or `kubectl scale` does.
+/// Whether someone else set the replicas, as an autoscaler or `kubectl scale` does.
 fn others_scale(live: &Value) -> bool {
     let entries = live["metadata"]["managedFields"].as_array();
     entries.into_iter().flatten().any(|entry| {
@@ -188,7 +189,7 @@ fn others_scale(live: &Value) -> bool {
     })
 }
 
-/// Whether everything that is wanted stands in what is there.
+/// Whether the live object contains everything that is wanted.
 fn covers(live: &Value, wanted: &Value, kind: ManagedKind) -> bool {
     let is_held = kind == ManagedKind::Deployment && is_paused(live);
     !is_held && within(live, wanted, "", kind, false)
@@ -209,7 +210,7 @@ fn within(live: &Value, wanted: &Value, field: &str, kind: ManagedKind, is_whole
                 |(name, value): (&String, &Value)| !wanted.contains_key(name) && !is_empty(value);
             let is_there = |(name, value): (&String, &Value)| {
                 let live = live.get(name).unwrap_or(&Value::Null);
-                // An empty value may be left out by whoever stores it.
+                // The API server may omit an empty value.
                 (live.is_null() && is_empty(value)) || within(live, value, name, kind, is_whole)
             };
             wanted.iter().all(is_there) && !(is_whole && live.iter().any(is_added))
@@ -228,7 +229,7 @@ fn within(live: &Value, wanted: &Value, field: &str, kind: ManagedKind, is_whole
     }
 }
 
-/// What means something else as soon as somebody adds to it. The API server stores each as it was written.
+/// Whether additions by others change the meaning of the field. The API server stores each as it was written.
 fn makes_sense_whole(field: &str, kind: ManagedKind) -> bool {
     match field {
         "selector" => matches!(
@@ -246,7 +247,7 @@ fn makes_sense_whole(field: &str, kind: ManagedKind) -> bool {
     }
 }
 
-/// Lists in which others may have items of their own.
+/// Whether others may add items to the list.
 fn is_shared(field: &str, kind: ManagedKind) -> bool {
     match field {
         "ownerReferences" => true,
@@ -258,7 +259,7 @@ fn is_shared(field: &str, kind: ManagedKind) -> bool {
     }
 }
 
-/// Of a container, or of a claim.
+/// Whether the field holds the quantities of a container or of a claim.
 fn is_of_amounts(field: &str) -> bool {
     matches!(field, "requests" | "limits")
 }

@@ -1,5 +1,5 @@
-//! Keeps the objects of Identities: what the installation has of them all, whose turn it is, who repairs too often, and
-//! what is taken away when an Identity goes. One pass over one Identity is in `pass`.
+//! The state shared by all passes over Identities: the installation's settings, the order of upgrades, the back-off of
+//! repairs, and deletion when an Identity goes. One pass over one Identity is in `pass`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,13 +20,14 @@ use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::cluster::{ApiError, Precondition};
 use crate::resources::{Identity, ManagedKind, ManagedSeen};
 
-/// How long it is believed which kinds the cluster knows.
+/// How long the list of kinds that the cluster has is cached.
 pub(super) const APIS_FOR: Duration = Duration::from_secs(20);
-/// Repairs of one object in a row that are made at once; who undoes them all is an adversary, and is met more slowly.
+/// Consecutive repairs of one object that are made at once. Someone who undoes them all is in conflict with the
+/// operator, and later repairs back off.
 const QUICK_REPAIRS: u32 = 3;
-/// The longest wait before what was undone is repaired again.
+/// The longest back-off before a repair.
 const LONGEST_PATIENCE: Duration = Duration::from_mins(5);
-/// What fails no longer than this, and may be well at the next look, is not told.
+/// A fault that is shorter than this is not reported, because the next pass may succeed.
 const HICCUP: Duration = Duration::from_secs(10);
 
 /// Keeps the objects of Identities as they should be.
@@ -36,34 +37,34 @@ pub struct Fleet {
     pub(super) seen: Mutex<Seen>,
     apis: Mutex<Option<(Apis, Instant)>>,
     repairs: Mutex<HashMap<Child, Repairs>>,
-    /// Namespaces in which an Identity's servers could not be given their rights, as people were told.
+    /// Namespaces in which an Identity's servers could not get their rights, as last reported.
     refused: Mutex<HashMap<ObjectKey, Refusals>>,
-    /// Since when no pass over an Identity has come to its end.
+    /// Since when no pass over an Identity succeeded.
     failing: Mutex<HashMap<ObjectKey, Instant>>,
-    /// Held from asking whose turn it is until the workload is written.
+    /// Locked from the decision about an upgrade until the workload is written.
     pub(super) turn: tokio::sync::Mutex<Option<Turn>>,
 }
 
-/// How often an object was repaired in a row.
+/// The consecutive repairs of an object.
 #[derive(Clone, Copy, Debug)]
 struct Repairs {
     count: u32,
     last: Instant,
 }
 
-/// Whose turn it was when it was last asked for: not everybody who waits asks anew.
+/// Which Identity was being upgraded when last checked, so that not every waiting pass checks again.
 pub(super) struct Turn {
     pub(super) identity: String,
     pub(super) asked: Instant,
 }
 
-/// What could not be done.
+/// A failed request: its object and the error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}: {1}")]
 pub struct FleetError(pub String, #[source] pub ApiError);
 
 impl FleetError {
-    /// What people must do about it, if so.
+    /// Returns what people must do about it, if anything.
     pub fn problem(&self) -> Option<Problem> {
         let (reason, words) = match &self.1 {
             ApiError::Invalid(words) => (Reason::Invalid, words),
@@ -75,18 +76,18 @@ impl FleetError {
         Some(Problem::error(reason, "/spec", message))
     }
 
-    /// What people are told of one that does not go away by itself.
+    /// Returns the problem to report for an error that does not go away by itself.
     fn lasting(&self) -> Problem {
         let Self(child, error) = self;
         let message = format!(
-            "the {child} is not as it should be, and is tried again and again: {error}. If a webhook or another API server is named, have that mended"
+            "the operator cannot read or write the {child} and keeps retrying: {error}; if the error names a webhook or another API server, that must be repaired"
         );
         Problem::error(Reason::Pending, "/spec", message)
     }
 }
 
 impl Fleet {
-    /// A fleet as the installation says.
+    /// Creates a fleet with the installation's settings.
     pub fn new(objects: Objects, of: Installation) -> Self {
         Self {
             objects,
@@ -100,7 +101,7 @@ impl Fleet {
         }
     }
 
-    /// Takes what a watch tells of an object; the Identity to look at, if that is news.
+    /// Records a report by a watch. Returns the Identity to reconcile, if the report is news.
     pub fn saw(&self, seen: &ManagedSeen) -> Option<ObjectKey> {
         let child = Child {
             kind: seen.kind,
@@ -115,7 +116,7 @@ impl Fleet {
         lock(&self.seen).saw(&child, seen.version.as_deref(), identity)
     }
 
-    /// The Identities that have objects, those among them that are gone themselves included.
+    /// Returns the Identities that have objects, including deleted ones.
     pub fn identities(&self) -> BTreeSet<ObjectKey> {
         lock(&self.seen).identities()
     }
@@ -155,7 +156,7 @@ impl Fleet {
                     }
                 }
             }
-            // No pod may run as an account that is somebody else's, nor may that be given rights.
+            // No pod may run with an account of someone else, and that account must not get rights.
             if pass.passed.problem.is_some() && gives_rights(kind) {
                 if kind == ManagedKind::ServiceAccount
                     && let Err(error) = pass.unbind().await
@@ -166,7 +167,7 @@ impl Fleet {
             }
         }
         if let Some(problem) = &plan.left_out {
-            // What was missing may have come without a word.
+            // No watch reports when a missing kind is installed.
             pass.passed.look_again(APIS_FOR);
             pass.passed.problem.get_or_insert_with(|| problem.clone());
         }
@@ -177,7 +178,7 @@ impl Fleet {
         Ok(pass.finish().await)
     }
 
-    /// For how long no pass over an Identity has come to its end.
+    /// Returns for how long no pass over an Identity has succeeded.
     fn failing_since(&self, identity: &ObjectKey, has_failed: bool) -> Duration {
         let mut failing = lock(&self.failing);
         if has_failed {
@@ -190,8 +191,8 @@ impl Fleet {
         }
     }
 
-    /// Takes away everything that an Identity has of us: it is served otherwise now. Not so where its issuer is the Service
-    /// of its own pods, and nobody else's stands there: nothing would answer any more.
+    /// Deletes all objects of an Identity that its own pods no longer serve. Refuses that if its issuer is the Service
+    /// of its own pods and no Service of someone else has the name, because then nothing would answer at the issuer.
     pub async fn clear(&self, identity: &Identity) -> Result<Passed, FleetError> {
         let uid = identity.metadata.uid.as_deref().unwrap_or_default();
         let key = ObjectKey::of(&identity.metadata);
@@ -202,7 +203,7 @@ impl Fleet {
             if live.is_none_or(|live| owner(&live, &key, uid, role) != Owner::Other) {
                 return Ok(Passed {
                     problem: Some(needed(&service)),
-                    // No watch tells of somebody else's.
+                    // No watch reports objects of others.
                     again: Some(IN_THE_WAY),
                     ..Passed::default()
                 });
@@ -213,7 +214,7 @@ impl Fleet {
         Ok(Passed::default())
     }
 
-    /// Takes away what an Identity that is gone has left outside its namespace: owner references reach no further.
+    /// Deletes what a deleted Identity has left outside its namespace, where owner references do not reach.
     pub async fn sweep(&self, identity: &ObjectKey) -> Result<(), FleetError> {
         self.forget(identity);
         let left = lock(&self.seen).of(identity);
@@ -238,7 +239,7 @@ impl Fleet {
             .collect()
     }
 
-    /// Deletes objects of an Identity. What stands in the way of one keeps none of the others; the first such is told.
+    /// Deletes objects of an Identity. Goes on after an error, and returns the first one.
     pub(super) async fn remove_all(
         &self,
         children: impl IntoIterator<Item = Child>,
@@ -253,14 +254,14 @@ impl Fleet {
         removed
     }
 
-    /// Deletes an object of an Identity, if that is what it is. Where somebody else's namespace does not let us, it stays:
-    /// the rest goes all the same.
+    /// Deletes an object if it belongs to the Identity. If the API server refuses that in another namespace, the object
+    /// stays, and the others are deleted.
     async fn remove(&self, child: &Child, key: &ObjectKey, uid: &str) -> Result<(), FleetError> {
         match self.delete(child, key, uid).await {
             Err(error)
                 if is_elsewhere(child, key) && obstacle(&error.1) == Some(Obstacle::Refused) =>
             {
-                warn!(%child, "not deleted: the API server refuses it");
+                warn!(%child, "the API server refuses to delete the object, it stays");
                 Ok(())
             }
             deleted => deleted,
@@ -271,7 +272,8 @@ impl Fleet {
         let failed = |error| FleetError(child.to_string(), error);
         let live = match self.objects.get(child).await {
             Ok(live) => live,
-            // A kind that this cluster does not know, or that we may not touch: none of it is ours.
+            // If the cluster does not have the kind, or the operator may not access it, the operator has created none
+            // of it.
             Err(ApiError::Unavailable(_) | ApiError::Forbidden(_)) if !child.kind.is_built_in() => {
                 None
             }
@@ -281,7 +283,7 @@ impl Fleet {
         let ours = live.filter(|live| owner(live, key, uid, role) == Owner::Ours);
         if let Some(live) = ours {
             match self.objects.delete(child, &only(&live)).await {
-                Ok(()) => info!(%child, "deleted: nobody wants it any more"),
+                Ok(()) => info!(%child, "deleted an object that is no longer wanted"),
                 Err(ApiError::NotFound) => {}
                 Err(error) => return Err(failed(error)),
             }
@@ -312,12 +314,12 @@ impl Fleet {
             return Ok(apis);
         }
         let asked = self.objects.apis().await;
-        let apis = asked.map_err(|error| FleetError("list of API groups".to_owned(), error))?;
+        let apis = asked.map_err(|error| FleetError("the list of API groups".to_owned(), error))?;
         *lock(&self.apis) = Some((apis, Instant::now() + APIS_FOR));
         Ok(apis)
     }
 
-    /// How long to wait before an object is repaired once more; counts the repair if that is now.
+    /// Returns how long to wait before an object is repaired again; `None` counts a repair now.
     pub(super) fn patience(&self, child: &Child) -> Option<Duration> {
         let mut repairs = lock(&self.repairs);
         let now = Instant::now();
@@ -346,7 +348,7 @@ impl Fleet {
     }
 }
 
-/// Whether pods are what they are by objects of this kind.
+/// Whether objects of this kind determine the rights of pods.
 const fn gives_rights(kind: ManagedKind) -> bool {
     matches!(
         kind,
@@ -357,15 +359,16 @@ const fn gives_rights(kind: ManagedKind) -> bool {
     )
 }
 
-/// Whether no pods are made or changed without objects of this kind: their rights, and what else makes them safe to run.
+/// Whether no pods are created or changed without objects of this kind, because they give rights or make pods safe to
+/// run.
 fn comes_before_pods(kind: ManagedKind) -> bool {
     kind < ManagedKind::Deployment
 }
 
-/// Whoever knows the issuer asks this Service, which would go with the Identity's pods.
+/// Returns the problem that the issuer is a Service that would be deleted with the Identity's pods.
 fn needed(service: &Child) -> Problem {
     let message = format!(
-        "the issuer is the {service} of the Identity's own pods, and mode: Embedded has none: go back to mode: Deployment, or delete that Service and create one of your own under the name, which selects the operator's pods"
+        "the issuer is the {service} of the Identity's own pods, and spec.mode: Embedded has no such pods: set spec.mode: Deployment again, or replace that Service with one of your own with the same name that selects the operator's pods"
     );
     Problem::error(Reason::Pending, "/spec/mode", message)
 }

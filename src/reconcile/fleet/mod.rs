@@ -1,10 +1,11 @@
-//! The pods of Identities and all that belongs to them: a Deployment or StatefulSet, its Service, rights, budget, routes.
+//! The pods of Identities and everything that belongs to them: a Deployment or StatefulSet, its Service, rights, budget
+//! and routes.
 //!
-//! [`build`] says what there should be; [`compare`] what to do about each object that there is; [`rollout`] how far
-//! the pods are; [`upgrade`] whose turn it is when the installation's image changes; [`refusals`] where else its servers
-//! may not read. Those are pure. [`Fleet`] gathers
-//! live objects and applies, one request a step. Absent: Secrets (the pods mount them and follow them by
-//! themselves), and dev mode, which runs no pods.
+//! [`build`] returns the objects that should exist, [`compare`] decides what to do about each existing object, and
+//! [`rollout`] reads how far the pods are. When the installation's image changes, [`upgrade`] decides which Identity is
+//! next. [`refusals`] are the namespaces that its servers may not read. These are pure. [`Fleet`] gathers live objects
+//! and applies, one request per step. Absent: Secrets (the pods mount them and follow their changes), and dev mode,
+//! which runs no pods.
 
 pub mod build;
 mod compare;
@@ -31,49 +32,49 @@ use std::collections::BTreeMap;
 use crate::directory::ObjectKey;
 use crate::resources::ManagedKind;
 
-/// What the installation says of all Identities' pods.
+/// The installation's settings for the pods of all Identities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Installation {
     /// The image of Identities that name none.
     pub image: String,
-    /// Repositories of images that Identities may name besides that of `image`; with a closing slash all below it, `*`
-    /// for any.
+    /// Image repositories that Identities may name, in addition to that of `image`. A closing slash allows all
+    /// repositories below; `*` allows any.
     pub allowed_images: Vec<String>,
-    /// What else they may ask for.
+    /// What else Identities may ask for.
     pub allowed: build::Allowed,
-    /// Secrets that images are pulled with; in each Identity's namespace.
+    /// Secrets for pulling images, in each Identity's namespace.
     pub image_pull_secrets: Vec<String>,
-    /// Where users' objects are watched; empty: everywhere.
+    /// The namespaces in which users' objects are watched; empty: all.
     pub namespaces: Vec<String>,
-    /// Where Identities are accepted; empty: everywhere that is watched.
+    /// The namespaces in which Identities are accepted; empty: all that are watched.
     pub identity_namespaces: Vec<String>,
     /// The Identity of objects that name none.
     pub default_identity: Option<ObjectKey>,
     /// The `ClusterRole` with the server's rights to read users' objects.
     pub server_cluster_role: String,
-    /// Variables of the pods, such as where traces go; no secrets.
+    /// Environment variables of the pods, for example where traces go; no secrets.
     pub environment: Vec<(String, String)>,
-    /// What has the metrics of Identities' pods collected.
+    /// How the metrics of Identities' pods are collected.
     pub monitors: Monitors,
 }
 
-/// What an installation says of Identities' `ServiceMonitor`s.
+/// The installation's settings for Identities' `ServiceMonitor`s.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Monitors {
-    /// None are made.
+    /// Whether the operator creates none.
     pub off: bool,
-    /// What the Prometheus selects them by.
+    /// The labels by which Prometheus selects them.
     pub labels: BTreeMap<String, String>,
-    /// Between scrapes; `None`: as the Prometheus does it.
+    /// The time between scrapes; `None`: the default of Prometheus.
     pub interval: Option<String>,
 }
 
-/// One object that is made of an Identity.
+/// An object that the operator creates for an Identity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Child {
     /// Its kind.
     pub kind: ManagedKind,
-    /// Its namespace; `None` for kinds without.
+    /// Its namespace; `None` for kinds without one.
     pub namespace: Option<String>,
     /// Its name.
     pub name: String,
@@ -88,12 +89,12 @@ impl std::fmt::Display for Child {
     }
 }
 
-/// The name of everything that is made of an Identity in its namespace.
+/// Returns the name of every object of an Identity in its namespace.
 pub fn name_of(identity: &ObjectKey) -> String {
     format!("{}-identity", identity.name)
 }
 
-/// The name of what is made of an Identity elsewhere.
+/// Returns the name of an Identity's objects outside its namespace.
 pub fn global_name_of(identity: &ObjectKey) -> String {
     format!("symbolon:{}:{}", identity.namespace, identity.name)
 }

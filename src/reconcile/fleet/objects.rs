@@ -1,4 +1,4 @@
-//! Live reads and single writes of Identities' objects. Each is bounded in time and, if it writes, fenced.
+//! Live reads and single writes of Identities' objects. Each has a time limit, and each write is fenced.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use crate::reconcile::rest::{Built, Rest};
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{API_VERSION, Kind, ManagedKind};
 
-/// Pods that are asked what ails them.
+/// The maximum number of pods that are read for their errors.
 const MOST_PODS: u32 = 20;
 
-/// A Kubernetes API server, for objects of Identities.
+/// A client for the objects of Identities in a Kubernetes API server.
 #[derive(Clone)]
 pub struct Objects {
     rest: Rest,
@@ -31,7 +31,7 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// An API server; `timeout` bounds each request. The client must not retry by itself.
+    /// Creates one; `timeout` bounds each request. `client` must not retry by itself.
     pub fn new(client: Client, timeout: Duration, fence: Fence) -> Self {
         Self {
             rest: Rest { client, timeout },
@@ -39,36 +39,36 @@ impl Objects {
         }
     }
 
-    /// Reads one.
+    /// Reads an object.
     pub(super) async fn get(&self, child: &Child) -> Result<Option<Value>, ApiError> {
-        // Nothing has a name that cannot be one.
+        // No object has an invalid name.
         let Ok(at) = at(child) else { return Ok(None) };
         let request = at.get(&child.name, &GetParams::default());
         self.rest.find(request).await
     }
 
-    /// Applies one on the server's side. A `resourceVersion` in it makes it conditional.
+    /// Applies an object on the server. A `resourceVersion` in it makes the write conditional.
     pub(super) async fn apply(&self, child: &Child, body: &Value) -> Result<Value, ApiError> {
-        // What somebody else has set of what is ours is drift.
+        // If someone else set the operator's fields, the operator takes them back.
         let params = PatchParams::apply(FIELD_MANAGER).force();
         self.write(at(child)?.patch(&child.name, &params, &Patch::Apply(body)))
             .await
     }
 
-    /// Changes some fields of one: on condition of what was read, which is in the patch.
+    /// Changes some fields of an object, on condition of the version in the patch.
     pub(super) async fn patch(&self, child: &Child, patch: &Value) -> Result<Value, ApiError> {
         let params = managed();
         self.write(at(child)?.patch(&child.name, &params, &Patch::Merge(patch)))
             .await
     }
 
-    /// Deletes the very object that was read.
+    /// Deletes exactly the object that was read.
     pub(super) async fn delete(&self, child: &Child, only: &Precondition) -> Result<(), ApiError> {
         self.delete_by(child, only, DeleteParams::background())
             .await
     }
 
-    /// The same, and what it has made stays.
+    /// Does the same, but keeps the object's dependents.
     pub(super) async fn release(&self, child: &Child, only: &Precondition) -> Result<(), ApiError> {
         self.delete_by(child, only, DeleteParams::orphan()).await
     }
@@ -88,7 +88,7 @@ impl Objects {
             .map(drop)
     }
 
-    /// The uid of an Identity; `None`: there is none.
+    /// Returns the uid of an Identity; `None` if it does not exist.
     pub(super) async fn uid_of(&self, identity: &ObjectKey) -> Result<Option<String>, ApiError> {
         let (namespace, plural) = (&identity.namespace, Kind::Identity.plural());
         let path = format!("/apis/{API_VERSION}/namespaces/{namespace}/{plural}");
@@ -97,7 +97,7 @@ impl Objects {
         Ok(found.and_then(|it| it["metadata"]["uid"].as_str().map(str::to_owned)))
     }
 
-    /// Reads the claim of a volume.
+    /// Reads a volume claim.
     pub(super) async fn claim(
         &self,
         namespace: &str,
@@ -107,7 +107,7 @@ impl Objects {
         self.rest.find(request).await
     }
 
-    /// Reads a Secret, to tell what it lacks.
+    /// Reads a Secret, to report what it lacks.
     pub(super) async fn secret(
         &self,
         namespace: &str,
@@ -122,7 +122,7 @@ impl Objects {
         found.map(secret_of).transpose()
     }
 
-    /// Changes the claim of a volume: on condition of what was read, which is in the patch.
+    /// Changes a volume claim, on condition of the version in the patch.
     pub(super) async fn patch_claim(
         &self,
         namespace: &str,
@@ -135,8 +135,8 @@ impl Objects {
             .map(drop)
     }
 
-    /// Hands on every Deployment, or every StatefulSet, of an Identity, here or everywhere, without others' labels and
-    /// annotations. One that is too large to be read is none that we wrote.
+    /// Passes every Deployment or StatefulSet of an Identity to `each`, in one namespace or all, without labels and
+    /// annotations of others. Skips an object that is too large to read, because the operator writes none as large.
     pub(super) async fn workloads(
         &self,
         kind: ManagedKind,
@@ -154,7 +154,7 @@ impl Objects {
             .await
     }
 
-    /// Some pods that a selector finds, without others' labels and annotations.
+    /// Returns the first pods that a selector finds, without labels and annotations of others.
     pub(super) async fn pods(
         &self,
         namespace: &str,
@@ -171,7 +171,7 @@ impl Objects {
         Ok(found)
     }
 
-    /// Which of the kinds that not every cluster has this one has.
+    /// Returns which of the optional kinds this cluster has.
     pub(super) async fn apis(&self) -> Result<Apis, ApiError> {
         let request = http::Request::get("/apis")
             .body(Vec::new())
@@ -192,7 +192,7 @@ impl Objects {
     async fn write(&self, request: Built) -> Result<Value, ApiError> {
         if !self.fence.is_open() {
             return Err(ApiError::Unavailable(
-                "this process does not lead any more".to_owned(),
+                "this process is no longer the leader".to_owned(),
             ));
         }
         self.rest.send(request).await
@@ -212,12 +212,14 @@ fn claims(namespace: &str) -> Request {
     ))
 }
 
-/// The address of an object's kind; refused where namespace or name would be more than that in a path.
+/// Returns the path of an object's kind. Refuses a namespace or name that would change the path.
 fn at(child: &Child) -> Result<Request, ApiError> {
     let namespace = child.namespace.as_deref();
     if namespace.is_none_or(is_dns_label) && ManagedKind::is_name(&child.name) {
         Ok(Request::new(child.kind.path(namespace)))
     } else {
-        Err(ApiError::Invalid("no object can have this name".to_owned()))
+        Err(ApiError::Invalid(
+            "the namespace or name of the object is invalid".to_owned(),
+        ))
     }
 }

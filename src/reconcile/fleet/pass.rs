@@ -1,4 +1,4 @@
-//! One pass over an Identity's objects: gather each, compare, apply; then read how far its pods are.
+//! One pass over an Identity's objects: gathers, compares and applies each, then reads how far its pods are.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,22 +21,22 @@ use crate::reconcile::cluster::ApiError;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, ManagedKind};
 
-/// What a pass came to.
+/// The result of a pass.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Passed {
-    /// How far the pods are; `None` where there are none.
+    /// How far the pods are; `None` if there are none.
     pub rollout: Option<Rollout>,
-    /// Neither what runs the pods nor anything that ran them before is there, and as many are wanted.
+    /// The number of wanted pods, if neither the workload nor an earlier one exists.
     pub missing: Option<i64>,
-    /// What keeps it from being as it should.
+    /// What keeps the Identity from its wanted state.
     pub problem: Option<Problem>,
-    /// Whether something must be looked at again, and how soon.
+    /// How soon to reconcile again, if at all.
     pub again: Option<Duration>,
-    /// Whether new pods are being rolled out by this pass.
+    /// Whether this pass began a rollout of new pods.
     pub has_begun: bool,
-    /// Namespaces in which its servers can be given no rights: all of them, if that is news.
+    /// The namespaces in which the Identity's servers can get no rights: all of them, if any is new.
     pub newly_refused: Vec<Refusal>,
-    /// What could not be done: all else was, and there is to be another pass. People are told by `problem`.
+    /// The first error. Everything else was done, and another pass must follow. `problem` is what people see.
     pub failed: Option<FleetError>,
 }
 
@@ -44,19 +44,19 @@ impl Passed {
     pub(super) fn blocked(problem: Problem) -> Self {
         Self {
             problem: Some(problem),
-            // What was missing may have come without a word.
+            // No watch reports when a missing kind is installed.
             again: Some(APIS_FOR),
             ..Self::default()
         }
     }
 
-    /// Has it looked at again in so long, or sooner.
+    /// Requests another pass after `wait` at the latest.
     pub fn look_again(&mut self, wait: Duration) {
         self.again = Some(self.again.map_or(wait, |before| before.min(wait)));
     }
 }
 
-/// One pass on its way.
+/// A pass in progress.
 pub(super) struct Pass<'a> {
     fleet: &'a Fleet,
     pub(super) key: ObjectKey,
@@ -67,33 +67,33 @@ pub(super) struct Pass<'a> {
     pub(super) refused: Refusals,
     pub(super) passed: Passed,
     workload: Option<Value>,
-    /// Whether the Ingress or `HTTPRoute` that is wanted could not be seen to stand.
+    /// Whether the wanted Ingress or `HTTPRoute` is not known to be in place.
     lacks_way_in: bool,
-    /// Why newer pods come later.
+    /// Why newer pods wait.
     waits: Option<String>,
     now: Timestamp,
 }
 
-/// Whether whoever is outside the cluster gets in by it.
+/// Whether requests from outside the cluster come in through objects of this kind.
 fn is_way_in(kind: ManagedKind) -> bool {
     matches!(kind, ManagedKind::Ingress | ManagedKind::HttpRoute)
 }
 
-/// For something that is on its way by itself.
+/// How soon to reconcile again if a change completes by itself.
 const SOON: Duration = Duration::from_secs(1);
-/// For what is in the way to go.
+/// How soon to reconcile again after a name conflict.
 pub(super) const IN_THE_WAY: Duration = Duration::from_secs(15);
-/// For objects that no watch tells of.
+/// How soon to reconcile again because of objects that no watch reports.
 pub(super) const UNWATCHED: Duration = Duration::from_mins(10);
-/// For a pod that does not come.
+/// How soon to reconcile again because of a pod that is not ready.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// For a namespace to give us our rights (back).
+/// How soon to reconcile again because of a namespace that refuses the servers' rights.
 const REFUSED: Duration = Duration::from_secs(30);
-/// For one's turn.
+/// How soon to check again whether the upgrade may go on.
 const TURN: Duration = Duration::from_secs(3);
 
 impl<'a> Pass<'a> {
-    /// A pass that has done nothing yet.
+    /// Creates a pass that has done nothing yet.
     pub(super) fn new(
         fleet: &'a Fleet,
         identity: &'a Identity,
@@ -120,11 +120,11 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Pods that mount a certificate which is not there hang without a word: it is told here.
+    /// Reports a missing certificate: pods that mount it hang without an error in their status.
     async fn look_for_certificate(&mut self) {
         let Some(name) = self.certificate else { return };
         let asked = self.fleet.objects.secret(&self.key.namespace, name);
-        // Words alone: without them the rest is told.
+        // The Secret is only read for a message, so an error is ignored.
         let Ok(found) = asked.await else { return };
         if let Some(problem) = missing_certificate(name, found.as_ref()) {
             self.passed.look_again(IN_THE_WAY);
@@ -141,21 +141,21 @@ impl<'a> Pass<'a> {
         stands.map(drop)
     }
 
-    /// Whether it stands as it should now.
+    /// Returns whether the object is in place now.
     async fn see_to(&mut self, wanted: &Wanted) -> Result<bool, FleetError> {
         let child = &wanted.child;
         let digest = annotation(&wanted.body, ANNOTATION_APPLIED).unwrap_or_default();
         let is_workload = child.kind.is_workload();
-        // A workload tells how far it is, and some kinds are not watched.
+        // A workload's status is needed, and some kinds are not watched.
         if !is_workload && child.kind.is_built_in() && lock(&self.fleet.seen).is_good(child, digest)
         {
             return Ok(true);
         }
         let live = match self.fleet.objects.get(child).await {
             Ok(live) => live,
-            // Nobody asked for it: it is made where that is possible.
+            // No one asked for the monitor: it is created where that is possible.
             Err(ApiError::Forbidden(words)) if child.kind == ManagedKind::ServiceMonitor => {
-                debug!(%child, words, "left out");
+                debug!(%child, words, "no rights to read, left out");
                 return Ok(false);
             }
             Err(error) => return Err(FleetError(child.to_string(), error)),
@@ -191,7 +191,7 @@ impl<'a> Pass<'a> {
             .any(|it| it.kind.is_workload() && it != child)
     }
 
-    /// Takes one step; what is stored then, if that is known.
+    /// Takes one step. Returns the stored object, if it is known.
     async fn act(
         &mut self,
         wanted: &Wanted,
@@ -221,18 +221,18 @@ impl<'a> Pass<'a> {
                 Ok(None)
             }
             Step::Conflict(problem) => {
-                // No watch tells when it goes.
+                // No watch reports when the other object goes.
                 self.passed.look_again(IN_THE_WAY);
                 self.passed.problem.get_or_insert(problem);
                 Ok(None)
             }
             Step::Repair(body) => match self.fleet.patience(child) {
                 None => {
-                    info!(%child, "somebody has changed it: repairing");
+                    info!(%child, "the object was changed by someone else, repairing it");
                     self.apply(child, body, live).await
                 }
                 Some(wait) => {
-                    warn!(%child, "somebody keeps changing it: repairing later");
+                    warn!(%child, "the object keeps being changed by someone else, will repair it later");
                     self.passed.look_again(wait);
                     Ok(live)
                 }
@@ -240,11 +240,11 @@ impl<'a> Pass<'a> {
             Step::Apply(body) => self.apply(child, body, live).await,
             Step::Release => {
                 if let Some(live) = &live {
-                    info!(%child, "claims another volume: made anew, and its pod goes on meanwhile");
+                    info!(%child, "the volume claim changed: recreating the StatefulSet, its pod stays");
                     let released = self.fleet.objects.release(child, &only(live)).await;
                     released.map_err(|error| FleetError(child.to_string(), error))?;
                 }
-                // Its pod is let go of first.
+                // Kubernetes must release its pod first.
                 self.passed.look_again(SOON);
                 Ok(None)
             }
@@ -264,7 +264,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Applies a body over what was read; pods when it is their turn.
+    /// Applies a body over the live object; a workload with new pods only when its turn has come.
     async fn apply(
         &mut self,
         child: &Child,
@@ -280,7 +280,7 @@ impl<'a> Pass<'a> {
                 if let Some(other) = self.other_upgrade(held).await? {
                     self.passed.look_again(TURN);
                     self.waits = Some(format!(
-                        "newer pods wait for their turn: Identity {other} is being upgraded"
+                        "Newer pods wait for their turn: Identity {other} is being upgraded."
                     ));
                     drop(turn);
                     return self.rescale(child, &body, live).await;
@@ -293,12 +293,12 @@ impl<'a> Pass<'a> {
         drop(turn);
         match applied {
             Ok(stored) => Ok(Some(stored)),
-            // There is no such namespace.
+            // The namespace does not exist.
             Err(ApiError::NotFound) if is_elsewhere(child, &self.key) => {
                 self.leave_out(child, Obstacle::Absent);
                 Ok(None)
             }
-            // Somebody was faster: what they did comes as news, or is looked at soon.
+            // Another client wrote first. The watch reports that change, or the next pass reads it.
             Err(ApiError::Conflict | ApiError::NotFound) => {
                 self.passed.look_again(SOON);
                 self.passed.has_begun = false;
@@ -311,7 +311,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// How many pods there are waits for nobody's turn.
+    /// Scales a workload at once, because the number of pods waits for no upgrade.
     async fn rescale(
         &mut self,
         child: &Child,
@@ -335,7 +335,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// The other Identity whose pods the installation is replacing now; without one it is this one's turn.
+    /// Returns the other Identity that is being upgraded now; `None` if it is this one's turn.
     async fn other_upgrade(&self, turn: &mut Option<Turn>) -> Result<Option<String>, FleetError> {
         let (own, now) = (self.key.to_string(), Instant::now());
         let is_known = |turn: &&Turn| turn.identity != own && now.duration_since(turn.asked) < TURN;
@@ -368,7 +368,7 @@ impl<'a> Pass<'a> {
                 };
                 let looked = self.fleet.objects.workloads(kind, listed, &mut look);
                 match looked.await {
-                    // None of ours is on its way where we may do nothing.
+                    // Where the operator has no rights, it upgrades no Identity.
                     Err(ApiError::Forbidden(_)) if place.is_some() => continue,
                     looked => {
                         looked.map_err(|error| FleetError(format!("list of {kind}s"), error))?;
@@ -384,17 +384,17 @@ impl<'a> Pass<'a> {
         Ok(None)
     }
 
-    /// Whether there is an Identity, and the very one.
+    /// Whether the Identity exists and has this uid.
     async fn is_alive(&self, identity: &ObjectKey, uid: &str) -> Result<bool, FleetError> {
         match self.fleet.objects.uid_of(identity).await {
             Ok(found) => Ok(found.as_deref() == Some(uid)),
-            // We would not upgrade it there.
+            // The operator would not upgrade it there.
             Err(ApiError::Forbidden(_)) => Ok(false),
             Err(error) => Err(FleetError(format!("Identity {identity}"), error)),
         }
     }
 
-    /// Goes on without the right to read in somebody else's namespace.
+    /// Goes on without the right to read in another namespace.
     pub(super) fn leave_out(&mut self, child: &Child, obstacle: Obstacle) {
         debug!(%child, ?obstacle, "left out");
         let namespace = child.namespace.clone();
@@ -402,13 +402,13 @@ impl<'a> Pass<'a> {
         self.passed.look_again(REFUSED);
     }
 
-    /// Goes on, and notes that there must be another pass.
+    /// Records an error and goes on. Another pass must follow.
     pub(super) fn failed(&mut self, error: FleetError) {
-        debug!(%error, "failed, and the rest goes on");
+        debug!(%error, "an object failed, going on with the others");
         self.passed.failed.get_or_insert(error);
     }
 
-    /// Takes the rights from an account that is somebody else's now.
+    /// Removes the rights of an account that belongs to someone else now.
     pub(super) async fn unbind(&self) -> Result<(), FleetError> {
         let bindings = self
             .fleet
@@ -423,11 +423,11 @@ impl<'a> Pass<'a> {
         self.fleet.remove_all(bindings, &self.key, self.uid).await
     }
 
-    /// Takes away what is not wanted any more.
+    /// Deletes objects that are no longer wanted.
     pub(super) async fn clear(&self) -> Result<(), FleetError> {
         let objects = self.plan.objects.iter();
         let wanted: BTreeSet<&Child> = objects.map(|wanted| &wanted.child).collect();
-        // Whoever serves goes on until another does, and so does the way to it.
+        // The present workload and its route go on until another serves.
         let is_replaced = self.workload.as_ref().is_some_and(|it| !is_rolling(it));
         let is_needed = |kind: ManagedKind| {
             kind.is_workload() && !is_replaced || is_way_in(kind) && self.lacks_way_in
@@ -437,7 +437,7 @@ impl<'a> Pass<'a> {
         self.fleet.remove_all(unwanted, &self.key, self.uid).await
     }
 
-    /// Has the volume grow. Where that is refused everything goes on as it is, and somebody is told.
+    /// Grows the volume. If that is refused, everything goes on as before, and the status says so.
     async fn grow(&mut self) -> Result<(), FleetError> {
         let Some(wanted) = self.workload.as_ref().and_then(claimed) else {
             return Ok(());
@@ -450,7 +450,7 @@ impl<'a> Pass<'a> {
             return Ok(());
         };
         match objects.patch_claim(namespace, &name, &patch).await {
-            Ok(()) => info!(claim = name, size = wanted, "the volume grows"),
+            Ok(()) => info!(claim = name, size = wanted, "requested a larger volume"),
             Err(ApiError::Conflict | ApiError::NotFound) => self.passed.look_again(SOON),
             Err(ApiError::Forbidden(words) | ApiError::Invalid(words)) => {
                 self.passed.look_again(UNWATCHED);
@@ -468,14 +468,14 @@ impl<'a> Pass<'a> {
         }
         let Some(workload) = &self.workload else {
             if self.passed.failed.is_none() {
-                let words = "its pods are about to be made, or to be changed";
+                let words = "the operator is about to create or change the Identity's pods";
                 let soon = || Problem::error(Reason::RollingOut, "", words);
                 self.passed.problem.get_or_insert_with(soon);
             }
             return self.passed;
         };
         let mut rollout = read(workload, &[], self.now);
-        // A StatefulSet has no deadline of its own, and no condition: its pod tells.
+        // A StatefulSet has neither a deadline nor a condition, so its pod is checked.
         let is_set_under_way = workload["kind"] == "StatefulSet" && is_rolling(workload);
         if is_set_under_way {
             self.passed.look_again(PATIENCE);
@@ -485,7 +485,7 @@ impl<'a> Pass<'a> {
                 .fleet
                 .objects
                 .pods(&self.key.namespace, &rollout.selector);
-            // Words alone: without them the rest is told.
+            // The pods are only read for a message, so an error is ignored.
             let pods = asked.await.unwrap_or_default();
             rollout = read(workload, &pods, self.now);
         }
@@ -498,7 +498,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// What keeps pods from starting that mount a certificate: without a word of it in their status they wait.
+/// Returns the problem of a missing certificate. Pods that mount it wait without an error in their status.
 pub(super) fn missing_certificate(name: &str, found: Option<&SecretObject>) -> Option<Problem> {
     let why = match found {
         None => "does not exist".to_owned(),
@@ -510,23 +510,23 @@ pub(super) fn missing_certificate(name: &str, found: Option<&SecretObject>) -> O
         }
     };
     let message = format!(
-        "the Secret {name} with the server's certificate {why}, and no new pod starts without it: create it with the type kubernetes.io/tls (cert-manager does), or correct network.tls.secretRef"
+        "the Secret {name} of spec.network.tls.secretRef {why}, and no new pod starts without this certificate: create it with the type kubernetes.io/tls, as cert-manager does, or correct spec.network.tls.secretRef"
     );
     let path = "/spec/network/tls/secretRef/name";
     Some(Problem::error(Reason::SecretNotFound, path, message))
 }
 
-/// How large a volume a StatefulSet claims.
+/// Returns the size of the volume that a StatefulSet claims.
 fn claimed(workload: &Value) -> Option<String> {
     let claim = &workload["spec"]["volumeClaimTemplates"][0]["spec"];
     let size = claim["resources"]["requests"]["storage"].as_str()?;
     Some(size.to_owned())
 }
 
-/// Notes on a workload why its pods were last replaced, and over what it is applied.
+/// Writes the rollout annotation, and the version over which the workload is applied.
 fn note(body: &mut Value, why: &str, live: Option<&Value>) {
     body["metadata"]["annotations"][ANNOTATION_ROLLOUT] = why.into();
-    // What an autoscaler has said since would be undone.
+    // Without the version, the write could undo an autoscaler's change.
     if let Some(live) = live {
         body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
     }

@@ -1,16 +1,16 @@
-//! Amounts as Kubernetes writes them: `500m`, `1.5`, `1024Mi`, `2e3`. The API server keeps each in a form of its own, so
-//! that what is stored may be written otherwise than what was applied. Pure.
+//! Quantities as Kubernetes writes them: `500m`, `1.5`, `1024Mi`, `2e3`. The API server stores each in its canonical
+//! form, so the stored text may differ from the applied text. Pure.
 //!
 //! The grammar is that of `k8s.io/apimachinery/pkg/api/resource.Quantity`.
 
 use serde_json::Value;
 
-/// Whether two amounts are the same one, however they are written.
+/// Whether two quantities are equal, in whatever form.
 pub(super) fn is_same(one: &Value, other: &Value) -> bool {
     one == other || nanos(one).is_some_and(|amount| nanos(other) == Some(amount))
 }
 
-/// An amount in billionths, which is as fine as the API server goes: what is finer counts as the next one.
+/// Returns a quantity in billionths, the precision of the API server. Finer values are rounded up.
 fn nanos(amount: &Value) -> Option<i128> {
     match amount {
         Value::Number(number) => parse(&number.to_string()),
@@ -37,7 +37,7 @@ fn parse(text: &str) -> Option<i128> {
     let exponent = exponent.checked_sub(i32::try_from(part.len()).ok()?)? + 9;
     let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
     let amount = if exponent < 0 {
-        // Away from zero.
+        // Round away from zero.
         digits.checked_add(power - 1)? / power
     } else {
         digits.checked_mul(power)?
@@ -45,7 +45,7 @@ fn parse(text: &str) -> Option<i128> {
     Some(if is_negative { -amount } else { amount })
 }
 
-/// What a suffix multiplies by: a factor, and a power of ten.
+/// Returns the factor of a suffix, and its power of ten.
 fn unit(suffix: &str) -> Option<(i128, i32)> {
     let binary = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
     if let Some(at) = binary.iter().position(|unit| *unit == suffix) {
@@ -56,7 +56,7 @@ fn unit(suffix: &str) -> Option<(i128, i32)> {
         return Some((1, i32::try_from(at).ok()? * 3 - 9));
     }
     let exponent = suffix.strip_prefix(['e', 'E'])?;
-    // No amount that fits has more.
+    // No quantity that fits has a larger exponent.
     let exponent: i32 = exponent.parse().ok().filter(|it| (-30..=30).contains(it))?;
     Some((1, exponent))
 }

@@ -1,46 +1,47 @@
-//! How far an Identity's pods are, as its Deployment or StatefulSet tells. Pure; the same questions as `kubectl rollout status` asks.
+//! How far an Identity's pods are, according to its Deployment or StatefulSet. Pure. It checks what `kubectl rollout
+//! status` checks.
 
 use super::build::PROGRESS_DEADLINE_SECONDS;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// After so long a pod that is not ready has failed.
+/// A pod that is not ready after this time has failed.
 const DEADLINE: SignedDuration = SignedDuration::from_secs(PROGRESS_DEADLINE_SECONDS.cast_signed());
 
-/// The most of a program's last line that is repeated.
+/// The maximum number of characters repeated from a program's last line.
 const LONGEST_LINE: usize = 400;
 
-/// A workload's pods.
+/// The pods of a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rollout {
-    /// All pods, those of an older revision included.
+    /// All pods, including those of an older revision.
     pub replicas: i64,
-    /// Those that are ready.
+    /// The ready pods.
     pub ready: i64,
-    /// As many should be there.
+    /// The wanted number of pods.
     pub wanted: i64,
-    /// The labels of the pods as a selector.
+    /// The labels of the pods, as a selector.
     pub selector: String,
-    /// What all pods run; `None` while they differ.
+    /// The version that all pods run; `None` while they differ.
     pub version: Option<String>,
     /// How far it is.
     pub phase: Phase,
-    /// The installation's newer pods come later, and why.
+    /// Why the installation's newer pods wait, if they do.
     pub upgrade: Option<String>,
 }
 
-/// How far a rollout is.
+/// The state of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// All pods are of the newest revision and ready.
     Complete,
-    /// On its way, in words.
+    /// In progress, with a description.
     Under(String),
-    /// It got no further in time, or cannot: why.
+    /// It made no progress in time or cannot start, with the reason.
     Failed(String),
 }
 
-/// Reads a live workload. `pods` are its pods where they were asked for: their words say why it failed.
+/// Reads a live workload. `pods` are its pods, if they were read; they tell why it failed.
 pub(super) fn read(deployment: &Value, pods: &[Value], now: Timestamp) -> Rollout {
     let status = &deployment["status"];
     let count = |field: &str| status[field].as_i64().unwrap_or(0);
@@ -62,8 +63,8 @@ pub(super) fn read(deployment: &Value, pods: &[Value], now: Timestamp) -> Rollou
     }
 }
 
-/// Whether a live workload gets no further, so that its pods should be asked why. A StatefulSet does not say so itself:
-/// its newest pod has not been ready for as long as a Deployment would have waited.
+/// Whether a live workload makes no progress, so that its pods should be read for the reason. A StatefulSet does not
+/// report that itself: it is stuck if its pod has not been ready for a Deployment's deadline.
 pub(super) fn is_stuck(workload: &Value, pods: &[Value], now: Timestamp) -> bool {
     if workload["kind"] == "StatefulSet" {
         return pods
@@ -75,7 +76,7 @@ pub(super) fn is_stuck(workload: &Value, pods: &[Value], now: Timestamp) -> bool
         .is_some_and(|condition| condition["reason"] == "ProgressDeadlineExceeded")
 }
 
-/// How long a pod has not been ready; `None` for one that is, or is ending.
+/// Returns for how long a pod has not been ready; `None` if it is ready or ends.
 fn unready_for(pod: &Value, now: Timestamp) -> Option<SignedDuration> {
     if pod["metadata"]["deletionTimestamp"].is_string() {
         return None;
@@ -90,9 +91,9 @@ fn unready_for(pod: &Value, now: Timestamp) -> Option<SignedDuration> {
     Some(now.duration_since(since))
 }
 
-/// Whether a live workload is still on its way from one revision to another.
+/// Whether a live workload is moving from one revision to another.
 pub(super) fn is_rolling(deployment: &Value) -> bool {
-    // Whether it is stuck makes no difference, and so neither does the time.
+    // Being stuck makes no difference, so neither does the time.
     phase(deployment, &[], Timestamp::MIN) != Phase::Complete
 }
 
@@ -117,7 +118,7 @@ fn phase(deployment: &Value, pods: &[Value], now: Timestamp) -> Phase {
         let why = why.or_else(|| refused(deployment));
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         return Phase::Failed(format!(
-            "the rollout got no further: {new_ready} of {wanted} replicas are ready{why}"
+            "the rollout made no progress: {new_ready} of {wanted} replicas are ready{why}"
         ));
     }
     if is_short {
@@ -130,19 +131,19 @@ fn phase(deployment: &Value, pods: &[Value], now: Timestamp) -> Phase {
     let old = count("replicas") - updated;
     if old > 0 {
         return Phase::Under(format!(
-            "{wanted} of {wanted} replicas are ready, {old} of the revision before are ending"
+            "{wanted} of {wanted} replicas are ready, {old} of the previous revision are ending"
         ));
     }
     Phase::Complete
 }
 
-/// Pods that could not even be created: a quota, or an admission rule.
+/// Returns why pods could not be created, for example because of a quota or an admission rule.
 fn refused(deployment: &Value) -> Option<String> {
     let failure = condition(deployment, "ReplicaFailure")?;
     (failure["status"] == "True").then(|| failure["message"].as_str().map(str::to_owned))?
 }
 
-/// What a pod complains of.
+/// Returns the error of a pod.
 fn trouble(pod: &Value) -> Option<String> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     let words = |state: &Value| {
@@ -177,7 +178,7 @@ fn trouble(pod: &Value) -> Option<String> {
     waiting.or_else(unscheduled)
 }
 
-/// What a program said last before it ended, as its container keeps it.
+/// Returns the last line that a program wrote before it ended, as its container keeps it.
 fn last_line(message: &str) -> Option<String> {
     let line = message.trim_end().lines().next_back()?;
     Some(line.chars().take(LONGEST_LINE).collect())
@@ -190,7 +191,7 @@ fn condition<'v>(deployment: &'v Value, kind: &str) -> Option<&'v Value> {
         .find(|condition| condition["type"] == kind)
 }
 
-/// The tag of an image, else the beginning of its digest.
+/// Returns the tag of an image, or the beginning of its digest.
 fn version_of(image: &str) -> String {
     let (name, digest) = match image.split_once('@') {
         Some((name, digest)) => (name, Some(digest)),

@@ -1,37 +1,37 @@
-//! What the watches have told of Identities' objects, and which of them were found as they should be.
+//! What the watches reported of Identities' objects, and which of them were as wanted.
 //!
-//! It saves requests only: what is written is decided on live objects.
+//! It only saves requests: writes are decided on live objects.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Child;
 use crate::directory::ObjectKey;
 
-/// What was seen of an object.
+/// The latest report about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Present {
     version: Box<str>,
     identity: ObjectKey,
 }
 
-/// The state in which an object was found good.
+/// The state in which an object was as wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Good {
     version: Box<str>,
     digest: String,
 }
 
-/// Everything seen.
+/// All reports.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     present: BTreeMap<Child, Present>,
     good: HashMap<Child, Good>,
-    /// Kinds that no watch tells of: those that were looked for and are not there.
+    /// Objects of unwatched kinds that were read and do not exist.
     absent: BTreeSet<Child>,
 }
 
 impl Seen {
-    /// Takes what a watch tells; the Identity to look at, if that is news.
+    /// Records a report by a watch. Returns the Identity to reconcile, if the report is news.
     pub(super) fn saw(
         &mut self,
         child: &Child,
@@ -56,12 +56,12 @@ impl Seen {
         (!is_good).then_some(identity)
     }
 
-    /// Whether an object was found as it is wanted now, and nothing has happened to it since.
+    /// Whether an object was as wanted, and has not changed since.
     pub(super) fn is_good(&self, child: &Child, digest: &str) -> bool {
         let Some(good) = self.good.get(child) else {
             return false;
         };
-        // Before a watch has told of it at all, our own write is the newest.
+        // Before the watch first reports it, the operator's own write is the newest.
         let is_newest = self
             .present
             .get(child)
@@ -69,7 +69,7 @@ impl Seen {
         good.digest == digest && is_newest
     }
 
-    /// Notes that an object is as it should be.
+    /// Records that an object is as wanted.
     pub(super) fn found_good(&mut self, child: &Child, version: &str, digest: &str) {
         self.absent.remove(child);
         let good = Good {
@@ -79,7 +79,7 @@ impl Seen {
         self.good.insert(child.clone(), good);
     }
 
-    /// Whether there may be such an object, which nobody wants.
+    /// Whether an unwanted object may exist.
     pub(super) fn may_be_there(&self, child: &Child) -> bool {
         if child.kind.is_built_in() {
             self.present.contains_key(child) || self.good.contains_key(child)
@@ -88,7 +88,7 @@ impl Seen {
         }
     }
 
-    /// Notes that there is none.
+    /// Records that an object does not exist.
     pub(super) fn found_absent(&mut self, child: &Child) {
         self.present.remove(child);
         self.good.remove(child);
@@ -97,7 +97,7 @@ impl Seen {
         }
     }
 
-    /// The Identities that have objects.
+    /// Returns the Identities that have objects.
     pub(super) fn identities(&self) -> BTreeSet<ObjectKey> {
         self.present
             .values()
@@ -105,7 +105,7 @@ impl Seen {
             .collect()
     }
 
-    /// What there is of an Identity.
+    /// Returns the objects of an Identity.
     pub(super) fn of(&self, identity: &ObjectKey) -> Vec<Child> {
         let all = self.present.iter();
         all.filter(|(_, present)| present.identity == *identity)

@@ -1,4 +1,4 @@
-//! What is built for an Identity, what is done about what is there, and what is told of it.
+//! Tests of what is built for an Identity, what is done about live objects, and what the status says.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ fn snapshot(name: &str, spec: &str, of: &Installation, apis: Apis) {
     "/spec/network/tls/secretRef/name",
     "own keys"
 )]
-fn nobody_gets_at_keys_by_an_image_or_a_mount(
+fn no_image_or_mount_gives_access_to_keys(
     #[case] spec: &str,
     #[case] field: &str,
     #[case] says: &str,
@@ -86,7 +86,7 @@ fn nobody_gets_at_keys_by_an_image_or_a_mount(
     assert!(problem.message.contains(says), "{}", problem.message);
 }
 
-/// Nothing but what a list names.
+/// Allows only what a list names.
 fn restrictive() -> Installation {
     let allowed = r#"{"hosts": ["*.example.org"], "gateways": ["gates/*"], "ingressClassNames": ["nginx"],
         "ingressAnnotations": ["a/*"], "serviceTypes": ["ClusterIP"], "serviceAnnotations": ["a/*"], "podLabels": ["team"],
@@ -116,10 +116,7 @@ fn restrictive() -> Installation {
     "storage: {type: SQLite, sqlite: {storageClassName: slow}}",
     "storageClassNames"
 )]
-fn who_asks_for_more_than_is_allowed_is_told_the_charts_value(
-    #[case] spec: &str,
-    #[case] value: &str,
-) {
+fn a_refused_option_names_the_chart_value(#[case] spec: &str, #[case] value: &str) {
     build(&identity(spec), &installation(), Apis::default()).unwrap();
     let problem = build(&identity(spec), &restrictive(), Apis::default()).unwrap_err();
     assert_eq!(problem.reason, Reason::Invalid);
@@ -127,7 +124,7 @@ fn who_asks_for_more_than_is_allowed_is_told_the_charts_value(
     assert!(problem.message.ends_with(&value), "{}", problem.message);
 }
 
-/// What is there of it stays, and the rest is run.
+/// Existing objects stay, and the other objects are used.
 #[rstest]
 #[case::host("network: {ingress: {}}", "host id.example.com", "hosts")]
 #[case::routed(
@@ -155,7 +152,7 @@ fn who_asks_for_more_than_is_allowed_is_told_the_charts_value(
     "every host",
     "hosts: [\"*\"]"
 )]
-fn a_way_in_that_is_not_allowed_is_left_out(
+fn a_route_that_is_not_allowed_is_left_out(
     #[case] spec: &str,
     #[case] what: &str,
     #[case] value: &str,
@@ -171,7 +168,7 @@ fn a_way_in_that_is_not_allowed_is_left_out(
     let plan = build(&identity(spec), &restrictive(), apis).unwrap();
     assert!(!plan.objects.iter().any(is_way_in));
     let Some(problem) = plan.left_out else {
-        panic!("it is told");
+        panic!("expected a problem");
     };
     assert!(problem.message.contains(what), "{}", problem.message);
     let value = format!("identities.allowed.{value}");
@@ -179,12 +176,12 @@ fn a_way_in_that_is_not_allowed_is_left_out(
 }
 
 #[test]
-fn a_plain_identity_gets_what_everybody_needs() {
+fn a_plain_identity_gets_the_default_objects() {
     snapshot("plain", "{}", &installation(), Apis::default());
 }
 
 #[test]
-fn every_option_has_its_place() {
+fn every_option_is_applied() {
     let of = Installation {
         allowed_images: vec!["registry.example.com/other".to_owned()],
         image_pull_secrets: vec!["installation".to_owned()],
@@ -244,7 +241,7 @@ fn an_ingress_leads_to_the_issuer_and_to_the_document_at_the_root() {
 #[case::auto("autoscaling: {min: 2, max: 5}", Scale::Auto(2), true, true)]
 #[case::auto_from_one("autoscaling: {min: 1, max: 5}", Scale::Auto(1), true, true)]
 #[case::auto_of_one("autoscaling: {min: 1, max: 1}", Scale::Auto(1), false, true)]
-fn a_budget_is_for_several_and_an_autoscaler_for_who_asks(
+fn a_budget_is_for_several_pods_and_an_autoscaler_on_request(
     #[case] spec: &str,
     #[case] scale: Scale,
     #[case] has_budget: bool,
@@ -261,7 +258,7 @@ fn a_budget_is_for_several_and_an_autoscaler_for_who_asks(
 #[case::memory("{limits: {memory: 1Gi}}", json!({"requests": {"cpu": "50m"}, "limits": {"memory": "1Gi"}}))]
 #[case::request("{requests: {cpu: 2}}", json!({"requests": {"cpu": 2}}))]
 #[case::limit("{limits: {cpu: 2}}", json!({"limits": {"cpu": 2}}))]
-fn an_autoscaler_has_a_request_to_count_in(#[case] asked: &str, #[case] expected: Value) {
+fn an_autoscaled_pod_has_a_cpu_request(#[case] asked: &str, #[case] expected: Value) {
     let resources = |more: &str| {
         let plan = plan(&format!("{{pod: {{resources: {asked}}}{more}}}"));
         let pod = &body(&plan, ManagedKind::Deployment)["spec"]["template"]["spec"];
@@ -269,7 +266,7 @@ fn an_autoscaler_has_a_request_to_count_in(#[case] asked: &str, #[case] expected
     };
     assert_eq!(resources(", autoscaling: {max: 3}"), expected);
     let asked: Value = serde_yaml::from_str(asked).unwrap();
-    assert_eq!(resources(""), asked, "as it was asked for");
+    assert_eq!(resources(""), asked, "as the spec says");
 }
 
 #[rstest]
@@ -284,11 +281,7 @@ fn an_autoscaler_has_a_request_to_count_in(#[case] asked: &str, #[case] expected
 #[case("http://main-identity.platform.svc.cluster.local:8080", "{}", 8080)]
 #[case("http://main-identity.platform.svc", "{}", 80)]
 #[case("http://main-identity.platform.svcs.example.com:81", "{}", 80)]
-fn the_service_is_at_the_port_where_the_issuer_looks_for_it(
-    #[case] issuer: &str,
-    #[case] spec: &str,
-    #[case] port: u16,
-) {
+fn the_service_has_the_issuers_port(#[case] issuer: &str, #[case] spec: &str, #[case] port: u16) {
     let mut identity = identity(spec);
     identity.spec.issuer = issuer.to_owned();
     let plan = build(&identity, &installation(), Apis::default()).unwrap();
@@ -299,7 +292,7 @@ fn the_service_is_at_the_port_where_the_issuer_looks_for_it(
 }
 
 #[test]
-fn what_cannot_be_run_says_why() {
+fn an_identity_that_cannot_be_run_reports_why() {
     let mut dotted = identity("{}");
     dotted.metadata.name = Some("main.prod".to_owned());
     let problem = build(&dotted, &installation(), Apis::default()).unwrap_err();
@@ -316,7 +309,7 @@ fn a_route_that_cannot_be_made_keeps_nothing_else_from_being_run() {
     assert_eq!(
         (problem.reason, &*problem.path),
         (Reason::Pending, "/spec/network/httpRoute"),
-        "it may come"
+        "the cluster may get the Gateway API"
     );
     assert_eq!(routed.objects, plan("{}").objects);
 }
@@ -345,7 +338,7 @@ fn an_installation_may_want_no_monitors() {
     assert_eq!([has(false), has(true)], [1, 0]);
 }
 
-/// What of the spec replaces pods: nothing but what is about pods.
+/// Only the parts of the spec that are about pods replace pods.
 #[rstest]
 #[case("replicas: 5", false)]
 #[case("autoscaling: {max: 5}", false)]
@@ -366,7 +359,7 @@ fn only_what_is_about_pods_replaces_them(#[case] spec: &str, #[case] replaces: b
 
 // --- compared -----------------------------------------------------------------------------------
 
-/// As the API server stores what was applied: with defaults, versions and what others add.
+/// Returns what the API server stores: with defaults, versions and what others add.
 fn stored(wanted: &Value) -> Value {
     let mut live = wanted.clone();
     let metadata = live["metadata"].as_object_mut().unwrap();
@@ -382,7 +375,7 @@ fn steps(plan: &Plan, kind: ManagedKind, live: &Value) -> Step {
 }
 
 #[test]
-fn what_is_as_it_was_applied_is_left_alone() {
+fn an_unchanged_object_is_kept() {
     let plan = plan("replicas: 3");
     let key = ObjectKey::new("platform", "main");
     for wanted in &plan.objects {
@@ -414,7 +407,7 @@ fn only_what_is_ours_is_drift(#[case] at: &str, #[case] value: Value, #[case] is
     assert!(is_kept || matches!(step, Step::Repair(_)));
 }
 
-/// There somebody's addition changes what ours means.
+/// An addition by someone else changes the meaning of these fields.
 #[rstest]
 #[case::selector(ManagedKind::Service, "/spec/selector/x", json!("y"), false)]
 #[case::node_port(ManagedKind::Service, "/spec/ports/0/nodePort", json!(30000), true)]
@@ -429,7 +422,7 @@ fn only_what_is_ours_is_drift(#[case] at: &str, #[case] value: Value, #[case] is
 #[case::other_annotation(ManagedKind::RoleBinding, "/metadata/annotations/a", json!("b"), true)]
 #[case::nodes(ManagedKind::Deployment, "/spec/template/spec/nodeSelector/x", json!("y"), false)]
 #[case::paused(ManagedKind::Deployment, "/spec/paused", json!(true), false)]
-fn what_makes_sense_only_as_a_whole_is_not_added_to(
+fn additions_to_fields_that_have_meaning_as_a_whole_are_repaired(
     #[case] kind: ManagedKind,
     #[case] at: &str,
     #[case] value: Value,
@@ -446,13 +439,13 @@ fn what_makes_sense_only_as_a_whole_is_not_added_to(
     assert_eq!(is_unpaused, at == "/spec/paused");
 }
 
-/// Whoever owns the namespace may take our marks away, and put a controller in our place.
+/// The tenant of the namespace may remove the operator's labels and annotations, and set another controller.
 #[rstest]
 #[case::stripped(json!({}), json!([]), true)]
 #[case::taken(json!({}), json!([{"kind": "Shop", "name": "main", "uid": "x", "controller": true}]), true)]
 #[case::other_role(json!({"roleRef": {"kind": "ClusterRole", "name": "view"}}), json!([]), false)]
 #[case::other_subject(json!({"subjects": [{"kind": "User", "name": "eve"}]}), json!([]), false)]
-fn a_right_to_read_is_ours_by_what_it_is(
+fn a_binding_that_gives_the_right_is_ours(
     #[case] more: Value,
     #[case] owners: Value,
     #[case] is_ours: bool,
@@ -460,7 +453,7 @@ fn a_right_to_read_is_ours_by_what_it_is(
     let plan = plan("{}");
     let mut live = stored(body(&plan, ManagedKind::ClusterRoleBinding));
     live["metadata"]["labels"] = json!({});
-    // Whoever keeps doing so is not answered write by write.
+    // A tenant who repeats this must not cause a write each time.
     live["metadata"]["annotations"] = json!({});
     live["metadata"]["ownerReferences"] = owners;
     let fields = more.as_object().unwrap().clone();
@@ -471,7 +464,7 @@ fn a_right_to_read_is_ours_by_what_it_is(
 }
 
 #[test]
-fn what_is_in_the_way_elsewhere_is_told_and_stops_nothing() {
+fn an_obstacle_in_another_namespace_is_reported_and_stops_nothing() {
     let key = ObjectKey::new("platform", "main");
     let binding = |namespace: &str| Child {
         kind: ManagedKind::RoleBinding,
@@ -490,16 +483,19 @@ fn what_is_in_the_way_elsewhere_is_told_and_stops_nothing() {
     ]);
     let told = tell(&refusals, &key);
     let notes: Vec<&str> = told.iter().map(|it| &*it.note).collect();
-    assert!(notes[0].starts_with("nothing of a, c is served: the API server refuses"));
+    assert!(notes[0].starts_with("Nothing in a, c is served: the API server refuses"));
     assert!(
-        notes[1].starts_with("nothing of b is served: a RoleBinding symbolon:platform:main"),
+        notes[1].starts_with("Nothing in b is served: a RoleBinding symbolon:platform:main"),
         "{}",
         notes[1]
     );
-    assert_ne!(told[0].action, told[1].action, "neither hides the other");
+    assert_ne!(
+        told[0].action, told[1].action,
+        "neither event hides the other"
+    );
 }
 
-/// Sets a value at a JSON Pointer, and makes the place for it.
+/// Sets a value at a JSON Pointer, and creates its place.
 fn set(object: &mut Value, at: &str, value: Value) {
     let (parent, last) = at.rsplit_once('/').unwrap();
     let last = last.replace("~1", "/");
@@ -517,7 +513,7 @@ fn set(object: &mut Value, at: &str, value: Value) {
 }
 
 #[test]
-fn whose_an_object_is_says_what_may_be_done() {
+fn the_owner_of_an_object_decides_what_may_be_done() {
     let plan = plan("{}");
     let ours = stored(body(&plan, ManagedKind::Service));
     let with = |at: &str, value: Value| {
@@ -530,10 +526,14 @@ fn whose_an_object_is_says_what_may_be_done() {
             with("/metadata/ownerReferences", json!([])),
             Step::Repair(_)
         ),
-        "stripped of its owner by a restore: adopted"
+        "a restored object without its owner reference is adopted"
     );
     let former = with("/metadata/ownerReferences/0/uid", json!("before"));
-    assert_eq!(former, Step::Wait, "of an Identity of this name before");
+    assert_eq!(
+        former,
+        Step::Wait,
+        "it belongs to an earlier Identity of this name"
+    );
     let other = json!([{"kind": "Shop", "name": "main", "uid": "x", "controller": true}]);
     assert!(matches!(
         with("/metadata/ownerReferences", other),
@@ -543,7 +543,7 @@ fn whose_an_object_is_says_what_may_be_done() {
     assert_eq!(deleting, Step::Wait);
     let foreign = json!({"metadata": {"name": "main-identity", "namespace": "platform"}});
     let Step::Conflict(problem) = steps(&plan, ManagedKind::Service, &foreign) else {
-        panic!("somebody else's is not touched");
+        panic!("expected a name conflict");
     };
     assert_eq!(problem.reason, Reason::ValueConflict);
     assert!(
@@ -554,7 +554,7 @@ fn whose_an_object_is_says_what_may_be_done() {
 }
 
 #[test]
-fn a_binding_to_another_role_is_made_anew() {
+fn a_binding_to_another_role_is_recreated() {
     let plan = plan("{}");
     let mut live = stored(body(&plan, ManagedKind::ClusterRoleBinding));
     live["roleRef"]["name"] = json!("before");
@@ -564,7 +564,8 @@ fn a_binding_to_another_role_is_made_anew() {
     );
 }
 
-/// The replicas that are applied: over a Deployment of so many, last said by whom, and whether others scaled it since.
+/// Cases: the spec, who set the replicas before, the live replicas, whether others scaled since, and the replicas that
+/// are applied.
 #[rstest]
 #[case::fixed("replicas: 3", "spec", 3, false, Some(3))]
 #[case::fixed_over_others("replicas: 3", "spec", 7, true, Some(3))]
@@ -575,7 +576,7 @@ fn a_binding_to_another_role_is_made_anew() {
 #[case::auto_before_it_spoke("autoscaling: {max: 9}", "autoscaling", 2, false, Some(2))]
 #[case::auto("autoscaling: {max: 9}", "autoscaling", 6, true, None)]
 #[case::auto_now("autoscaling: {max: 9}", "spec", 5, false, Some(5))]
-fn replicas_are_said_by_one_alone(
+fn replicas_are_set_by_one_side_only(
     #[case] spec: &str,
     #[case] before: &str,
     #[case] live: i64,
@@ -594,7 +595,7 @@ fn replicas_are_said_by_one_alone(
         ]);
     }
     let Step::Apply(body) = steps(&plan, ManagedKind::Deployment, &deployment) else {
-        panic!("something else is wanted");
+        panic!("expected an apply");
     };
     assert_eq!(body["spec"]["replicas"].as_i64(), applied);
 }
@@ -603,7 +604,7 @@ fn now() -> jiff::Timestamp {
     "2026-01-01T12:00:00Z".parse().unwrap()
 }
 
-// --- told ---------------------------------------------------------------------------------------
+// --- status -------------------------------------------------------------------------------------
 
 fn deployment(status: Value) -> Value {
     json!({
@@ -620,7 +621,7 @@ fn deployment(status: Value) -> Value {
 #[case::not_seen_yet(json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2}), "0 of 2 replicas are ready")]
 #[case::first(json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 1, "availableReplicas": 1}), "1 of 2 replicas are ready")]
 #[case::rolling(json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2, "availableReplicas": 2}), "1 of 2 replicas are ready")]
-#[case::old_are_ending(json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 2, "readyReplicas": 3, "availableReplicas": 3}), "2 of 2 replicas are ready, 1 of the revision before are ending")]
+#[case::old_are_ending(json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 2, "readyReplicas": 3, "availableReplicas": 3}), "2 of 2 replicas are ready, 1 of the previous revision are ending")]
 #[case::quota(json!({"observedGeneration": 3, "conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]}), "0 of 2 replicas are ready: exceeded quota")]
 fn a_rollout_counts_new_pods(#[case] status: Value, #[case] says: &str) {
     let rollout = read(&deployment(status), &[], now());
@@ -629,7 +630,7 @@ fn a_rollout_counts_new_pods(#[case] status: Value, #[case] says: &str) {
 }
 
 #[test]
-fn a_rollout_that_is_done_says_what_runs() {
+fn a_complete_rollout_reports_the_version() {
     let status = json!({"observedGeneration": 3, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2});
     let rollout = read(&deployment(status), &[], now());
     assert_eq!(rollout.phase, Phase::Complete);
@@ -639,14 +640,14 @@ fn a_rollout_that_is_done_says_what_runs() {
 }
 
 #[test]
-fn a_rollout_that_got_stuck_says_what_a_pod_complains_of() {
+fn a_stuck_rollout_reports_a_pods_error() {
     let status = json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2,
         "conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]});
     let says = |pods: &[Value]| match read(&deployment(status.clone()), pods, now()).phase {
         Phase::Failed(says) => says,
         other => panic!("{other:?}"),
     };
-    let stuck = "the rollout got no further: 1 of 2 replicas are ready";
+    let stuck = "the rollout made no progress: 1 of 2 replicas are ready";
     assert_eq!(says(&[]), stuck);
     let good = json!({"metadata": {"name": "a"}, "status": {"containerStatuses": [{"state": {"running": {}}}]}});
     let pull = json!({"metadata": {"name": "b"}, "status": {"containerStatuses": [
@@ -682,7 +683,7 @@ fn the_version_is_the_tag_or_the_digest(#[case] image: &str, #[case] version: &s
 // --- upgrades -----------------------------------------------------------------------------------
 
 #[test]
-fn the_installation_waits_for_its_turn_and_an_identity_for_nobody() {
+fn the_installation_waits_for_its_turn_and_an_identity_does_not() {
     let before = plan("{}");
     let mut live = stored(body(&before, ManagedKind::Deployment));
     live["status"] = json!({"updatedReplicas": 1, "availableReplicas": 1});
@@ -708,12 +709,16 @@ fn the_installation_waits_for_its_turn_and_an_identity_for_nobody() {
     assert_eq!(cause(&deployment("{}", &newer), None), Cause::Spec);
     live["status"]["availableReplicas"] = json!(0);
     let broken = cause(&deployment("{}", &newer), Some(&live));
-    assert_eq!(broken, Cause::Spec, "it may be healed, and blocks nobody");
+    assert_eq!(
+        broken,
+        Cause::Spec,
+        "new pods may repair it, and it blocks no other"
+    );
 }
 
-/// Neither do its replicas, while newer pods wait: nor do those bring newer pods along.
+/// Scaling does not wait for the upgrade, and does not bring newer pods.
 #[test]
-fn what_is_scaled_while_newer_pods_wait_goes_on_waiting() {
+fn a_scaled_workload_still_waits_for_its_upgrade() {
     let newer = Installation {
         image: "registry.example.com/symbolon:2".to_owned(),
         ..installation()
@@ -725,10 +730,18 @@ fn what_is_scaled_while_newer_pods_wait_goes_on_waiting() {
         body(&plan, ManagedKind::Deployment).clone()
     };
     assert_eq!(rescaled(&wanted("replicas: 2"), &live), None);
-    assert_eq!(rescaled(&wanted("{}"), &live), None, "nobody says how many");
+    assert_eq!(
+        rescaled(&wanted("{}"), &live),
+        None,
+        "no one sets the replicas"
+    );
     let ten = wanted("replicas: 10");
     let patch = rescaled(&ten, &live).unwrap();
-    assert_eq!(patch["spec"], json!({"replicas": 10}), "and nothing else");
+    assert_eq!(
+        patch["spec"],
+        json!({"replicas": 10}),
+        "only the replicas change"
+    );
     assert_eq!(patch["metadata"]["resourceVersion"], "7");
     assert_eq!(noted(Cause::Upgrade, Some(&live)), "upgrade");
     live["spec"]["replicas"] = json!(10);
@@ -737,7 +750,7 @@ fn what_is_scaled_while_newer_pods_wait_goes_on_waiting() {
     before.extend(annotations.clone());
     assert_eq!(cause(&ten, Some(&live)), Cause::Upgrade);
     let why = noted(Cause::Upgrade, Some(&live));
-    assert_eq!(why, "spec", "eight pods on their way keep nobody waiting");
+    assert_eq!(why, "spec", "eight starting pods block no other upgrade");
 }
 
 #[test]
@@ -767,8 +780,8 @@ fn one_identity_is_upgraded_at_a_time() {
     assert_eq!(turn(&[done.clone(), own_affair.clone()], "b"), None);
     let all = [done, own_affair, rolling.clone()];
     assert_eq!(turn(&all, "b").as_deref(), Some("a/rolling x"));
-    assert_eq!(turn(&all, "rolling"), None, "its own turn goes on");
-    // Anybody can write one that only says so.
+    assert_eq!(turn(&all, "rolling"), None, "its own upgrade goes on");
+    // Anyone can write a workload that only claims this.
     for (at, value) in [
         ("/metadata/ownerReferences", json!([])),
         ("/metadata/ownerReferences/0/controller", json!(false)),
@@ -804,7 +817,7 @@ fn a_second_pod_would_have_another_volume(#[case] spec: &str, #[case] replicas: 
     );
 }
 
-/// Pods of both look alike to the Service, and run the same program, but for what the store needs.
+/// Both kinds of pods look the same to the Service and run the same program, except for what the store needs.
 #[test]
 fn both_kinds_of_pods_are_built_alike() {
     let (plain, kept) = (plan("{}"), plan("storage: {type: SQLite}"));
@@ -830,7 +843,7 @@ fn both_kinds_of_pods_are_built_alike() {
 }
 
 #[test]
-fn a_set_is_made_anew_for_a_larger_volume_alone() {
+fn a_stateful_set_is_recreated_only_for_a_larger_volume() {
     let of = |size: &str| {
         plan(&format!(
             "storage: {{type: SQLite, sqlite: {{size: {size}}}}}"
@@ -891,7 +904,7 @@ fn a_claim_only_grows(#[case] live: &str, #[case] wanted: &str, #[case] grows: b
 #[case(Some(json!({"data": {"tls.crt": "", "tls.key": "eA=="}})), Some("has no tls.crt"))]
 #[case(Some(json!({})), Some("has no tls.crt"))]
 #[case(Some(json!({"data": {"tls.crt": "eA==", "tls.key": "eA=="}})), None)]
-fn what_a_certificate_lacks_is_told_by_name(
+fn a_missing_part_of_the_certificate_is_named(
     #[case] found: Option<Value>,
     #[case] lacks: Option<&str>,
 ) {
@@ -916,7 +929,7 @@ fn set_pod(since: &str, status: Value) -> Value {
 }
 
 #[test]
-fn a_set_whose_pod_does_not_get_ready_in_time_has_failed_and_tells_its_last_words() {
+fn a_stateful_set_whose_pod_is_not_ready_in_time_has_failed_and_reports_the_last_line() {
     let set = set_with(json!({"observedGeneration": 3, "replicas": 1, "updatedReplicas": 1}));
     let young = set_pod("2026-01-01T11:58:00Z", json!({}));
     assert_eq!(
@@ -931,7 +944,7 @@ fn a_set_whose_pod_does_not_get_ready_in_time_has_failed_and_tells_its_last_word
     assert_eq!(
         read(&set, &[old], now()).phase,
         Phase::Failed(
-            "the rollout got no further: 0 of 1 replicas are ready: pod main-identity-0: symbolon: the store is damaged"
+            "the rollout made no progress: 0 of 1 replicas are ready: pod main-identity-0: symbolon: the store is damaged"
                 .to_owned()
         )
     );
@@ -945,7 +958,7 @@ fn a_set_whose_pod_does_not_get_ready_in_time_has_failed_and_tells_its_last_word
 // --- seen ---------------------------------------------------------------------------------------
 
 #[test]
-fn hearing_of_what_was_found_good_is_no_news() {
+fn a_watch_event_about_a_checked_version_is_not_news() {
     let child = Child {
         kind: ManagedKind::Service,
         namespace: Some("platform".to_owned()),
@@ -958,13 +971,13 @@ fn hearing_of_what_was_found_good_is_no_news() {
     seen.found_good(&child, "2", "x");
     assert!(
         !seen.is_good(&child, "x"),
-        "the watch has not told of it yet"
+        "the watch has not reported it yet"
     );
     assert_eq!(seen.saw(&child, Some("2"), main()), None);
     assert!(seen.is_good(&child, "x") && !seen.is_good(&child, "y"));
     assert_eq!(seen.saw(&child, Some("3"), main()), main());
     assert!(!seen.is_good(&child, "x"));
     seen.found_good(&child, "3", "x");
-    assert_eq!(seen.saw(&child, None, None), main(), "it is gone");
+    assert_eq!(seen.saw(&child, None, None), main(), "it is deleted");
     assert!(!seen.may_be_there(&child));
 }

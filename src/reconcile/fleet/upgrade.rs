@@ -1,7 +1,7 @@
-//! Whose turn it is when the installation changes all Identities' pods at once. Pure.
+//! The order of upgrades when the installation changes all Identities' pods at once. Pure.
 //!
-//! A new image of the operator reaches one Identity, and the next when that one is ready: what does not start stops at
-//! the first. What an Identity itself asks for waits for nobody.
+//! A new image of the operator reaches one Identity, and the next one when that is ready. If a version does not start,
+//! the upgrade stops at the first Identity. Changes by an Identity's own spec do not wait.
 
 use serde_json::{Value, json};
 
@@ -14,25 +14,25 @@ use crate::resources::{
     ANNOTATION_ROLLOUT, API_VERSION,
 };
 
-/// The annotation's value on a Deployment that was last rolled out by the installation.
+/// The value of the rollout annotation after the installation caused the last rollout.
 pub(super) const UPGRADE: &str = "upgrade";
-/// The same, by its Identity.
+/// The value after the Identity's spec caused it.
 pub(super) const SPEC: &str = "spec";
-/// On one that was scaled while its newer pods waited: it waits on, although its pods are on their way.
+/// The value after a scaling while newer pods waited: the upgrade still waits, although pods are starting.
 const SCALE: &str = "scale";
 
 /// Why pods are to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// They are not.
+    /// They are not to be replaced.
     Nothing,
-    /// There were none, the Identity asks for others, or those that there are do not all work.
+    /// There were none, the spec of the Identity changed, or the present ones do not all work.
     Spec,
-    /// The installation alone asks for others.
+    /// Only the installation changed.
     Upgrade,
 }
 
-/// Why applying `wanted` over `live` replaces pods.
+/// Returns why applying `wanted` over `live` replaces pods.
 pub(super) fn cause(wanted: &Value, live: Option<&Value>) -> Cause {
     let Some(live) = live else {
         return Cause::Spec;
@@ -43,15 +43,15 @@ pub(super) fn cause(wanted: &Value, live: Option<&Value>) -> Cause {
     } else if is_same(ANNOTATION_POD_OPTIONS) && (!is_rolling(live) || is_scaled(live)) {
         Cause::Upgrade
     } else {
-        // One that is not well anyway may be healed by it, and must not keep the others waiting.
+        // New pods may repair a workload that is not ready, and it must not block other upgrades.
         Cause::Spec
     }
 }
 
-/// What is noted on a workload about why its pods were last replaced.
+/// Returns the value of the rollout annotation for a workload.
 pub(super) fn noted(cause: Cause, live: Option<&Value>) -> &str {
     match cause {
-        // One that is not well must not keep the others waiting.
+        // A workload that is not ready must not block other upgrades.
         Cause::Upgrade if live.is_some_and(is_rolling) => SPEC,
         Cause::Upgrade => UPGRADE,
         Cause::Spec => SPEC,
@@ -65,8 +65,8 @@ fn is_scaled(live: &Value) -> bool {
     annotation(live, ANNOTATION_ROLLOUT) == Some(SCALE)
 }
 
-/// The patch by which a workload gets as many pods as its Identity says, while newer ones wait for their turn; `None`
-/// where it has them.
+/// Returns the patch that scales a workload to the Identity's replicas while newer pods wait for their turn; `None` if
+/// it has them already.
 pub(super) fn rescaled(wanted: &Value, live: &Value) -> Option<Value> {
     let replicas = wanted["spec"]["replicas"].as_i64()?;
     if live["spec"]["replicas"] == replicas {
@@ -85,8 +85,8 @@ pub(super) fn rescaled(wanted: &Value, live: &Value) -> Option<Value> {
     }))
 }
 
-/// The Identities that are being upgraded, other than `own`, each with its uid; as the workloads say that were made of
-/// them. Whether there is such an Identity is to be asked: anybody can write a Deployment that says so.
+/// Returns the Identities that are being upgraded, other than `own`, each with its uid, according to their workloads.
+/// The caller must check that each Identity exists, because anyone can write a Deployment that claims this.
 pub(super) fn under_way<'v>(
     workloads: &'v [Value],
     own: &ObjectKey,

@@ -1,6 +1,6 @@
-//! The volume of an Identity that keeps something: what is claimed for it, and what is done when it is to be larger. Pure.
+//! The volume of an Identity with storage: its claim, and its growth. Pure.
 //!
-//! Nothing here deletes a claim, and nothing else does: what people have stays until somebody deletes it by hand.
+//! No code deletes a claim: people's data stays until someone deletes it by hand.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,19 @@ use super::{name_of, quantity};
 use crate::directory::{ObjectKey, Problem, Reason, volume::mebibytes};
 use crate::resources::SqliteStorage;
 
-/// The volume's name in the pod, and the claim template's.
+/// The name of the volume in the pod and of the claim template.
 pub(super) const CLAIM: &str = "data";
-/// Where it is mounted.
+/// The mount path.
 pub(super) const STORE_DIR: &str = "/var/lib/symbolon";
-/// The store in it.
+/// The file name of the store in the volume.
 pub(super) const STORE_FILE: &str = "symbolon.db";
 
-/// The claim of the one pod, as the StatefulSet's controller names it.
+/// Returns the name of the single pod's claim, as the StatefulSet controller names it.
 pub(super) fn claim_name(identity: &ObjectKey) -> String {
     format!("{CLAIM}-{}-0", name_of(identity))
 }
 
-/// What the StatefulSet claims.
+/// Returns the claim template of the StatefulSet.
 pub(super) fn claim_template(volume: &SqliteStorage, labels: &BTreeMap<String, String>) -> Value {
     let mut spec = json!({
         "accessModes": ["ReadWriteOnce"],
@@ -34,7 +34,8 @@ pub(super) fn claim_template(volume: &SqliteStorage, labels: &BTreeMap<String, S
     json!({"metadata": {"name": CLAIM, "labels": labels}, "spec": spec})
 }
 
-/// Whether the live StatefulSet claims another volume than the wanted one: it cannot be told so, only made anew.
+/// Whether the live StatefulSet claims another volume than the wanted one. Claim templates are immutable, so the
+/// StatefulSet must be recreated.
 pub(super) fn claims_another(live: &Value, wanted: &Value) -> bool {
     let claim = |set: &Value, pointer: &str| {
         let template = &set["spec"]["volumeClaimTemplates"][0]["spec"];
@@ -42,15 +43,15 @@ pub(super) fn claims_another(live: &Value, wanted: &Value) -> bool {
     };
     let size = |set: &Value| claim(set, "/resources/requests/storage");
     let class = |set: &Value| claim(set, "/storageClassName");
-    // A default class may have been written in.
+    // The API server may have filled in the default class.
     let is_other_class = !class(wanted).is_null() && class(live) != class(wanted);
     is_other_class || !quantity::is_same(&size(live), &size(wanted))
 }
 
-/// The patch that makes a live claim as large as is wanted; `None` where it is that already, or larger.
+/// Returns the patch that grows a live claim to the wanted size; `None` if it is as large already, or larger.
 pub(super) fn growth(claim: &Value, wanted: &str) -> Option<Value> {
     let live = claim["spec"]["resources"]["requests"]["storage"].as_str()?;
-    // An amount that we do not write ourselves is somebody's own, and left to them.
+    // A quantity in a form that the operator does not write was set by someone else, and stays.
     if mebibytes(live)? >= mebibytes(wanted)? {
         return None;
     }
@@ -60,10 +61,10 @@ pub(super) fn growth(claim: &Value, wanted: &str) -> Option<Value> {
     }))
 }
 
-/// The cluster does not let a claim grow. Everything is served as before.
+/// Returns the problem that the cluster does not let a claim grow. The Identity is served as before.
 pub(super) fn not_grown(claim: &str, wanted: &str, words: &str) -> Problem {
     let message = format!(
-        "the volume {claim} cannot grow to {wanted}: {words}. Allow it in the StorageClass (allowVolumeExpansion), or move the data to a larger volume"
+        "the PersistentVolumeClaim {claim} cannot grow to {wanted}: {words}; set allowVolumeExpansion in its StorageClass, or move the data to a larger volume"
     );
     Problem::error(Reason::Pending, "/spec/storage/sqlite/size", message)
 }

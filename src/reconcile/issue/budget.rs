@@ -1,7 +1,7 @@
-//! How many secrets a namespace may be given in an hour: a bucket in the leader's memory.
+//! The number of tokens and secrets that each namespace may get within an hour, counted in the leader's memory.
 //!
-//! It bounds what one namespace can cost everybody. A new leader starts with full buckets; the limit
-//! of each single owner needs no memory, see `plan`.
+//! It bounds what one namespace can cost the others. A new leader starts with full budgets. The limit per owner needs
+//! no memory, see `plan`.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,11 +12,11 @@ use crate::directory::ObjectKey;
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
-/// Mints of the last hour by Identity and namespace.
+/// Tokens and secrets issued within the last hour, by Identity and namespace.
 #[derive(Debug, Default)]
 pub struct MintBudget(Mutex<BTreeMap<(ObjectKey, String), Window>>);
 
-/// An hour and how many were made in it.
+/// An hour and the number issued in it.
 #[derive(Debug)]
 struct Window {
     until: Timestamp,
@@ -24,10 +24,10 @@ struct Window {
 }
 
 impl MintBudget {
-    /// Takes one of the `limit` an hour that the Identity gives `namespace`.
+    /// Takes one of the `limit` that the Identity allows `namespace` within an hour.
     ///
     /// # Errors
-    /// When there will be more, if there is none left now.
+    /// Returns when the next one is available if none is left now.
     pub fn take(
         &self,
         identity: &ObjectKey,
@@ -48,7 +48,7 @@ impl MintBudget {
         Ok(())
     }
 
-    /// Gives back one that was taken and not made.
+    /// Gives back one that was taken and not issued.
     pub fn give_back(&self, identity: &ObjectKey, namespace: &str) {
         let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(window) = windows.get_mut(&(identity.clone(), namespace.to_owned())) {
@@ -81,11 +81,11 @@ mod tests {
         budget.give_back(&identity, "a");
         assert!(
             (0..2).all(|_| budget.take(&identity, "a", 2, start + HOUR).is_ok()),
-            "one was given back"
+            "one was returned"
         );
         assert!(
             budget.take(&identity, "c", 0, start).is_err(),
-            "nothing at all"
+            "the limit is zero"
         );
     }
 }

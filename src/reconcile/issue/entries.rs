@@ -1,4 +1,4 @@
-//! The entries of a Credential: which are good, how they are made, shortened and sealed.
+//! The entries of a Credential: which ones are accepted, and how they are created, shortened and sealed.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -6,11 +6,11 @@ use crate::directory::{Desired, Lifetime, SecretKind, is_sealed, is_token_revoke
 use crate::resources::{Cause, Credential, CredentialClient, CredentialEntry, Moment};
 use crate::tokens::{MacKey, Minted, TokenHash, mac};
 
-/// The most entries that a Credential may have.
+/// The maximum number of entries in a Credential.
 pub(super) const MAX_ENTRIES: usize = 8;
 
-/// Entries that are accepted now and that no rule refuses for good. The others count as missing and
-/// are left out of whatever is written next, so that the Secret heals.
+/// Returns the entries that are accepted now and that no rule refuses for good. The others count as missing: the next
+/// write leaves them out, and the operator repairs the Secret.
 pub(super) fn live_entries(
     credential: &Credential,
     desired: &Desired,
@@ -26,7 +26,7 @@ pub(super) fn live_entries(
         .collect()
 }
 
-/// Whether an entry is ours and nothing but time stands against it.
+/// Whether the operator made this entry and only time can end it.
 pub(super) fn is_sound(
     entry: &CredentialEntry,
     credential: &Credential,
@@ -36,7 +36,7 @@ pub(super) fn is_sound(
     !is_refused_for_good(entry, desired) && is_sealed(key, credential, entry)
 }
 
-/// Whether the join will never accept it again, however its client and Identity are edited.
+/// Whether the join never accepts the entry again, however its client and Identity are edited.
 fn is_refused_for_good(entry: &CredentialEntry, desired: &Desired) -> bool {
     entry.client.uid != desired.client.uid
         || entry.client.name != desired.client.name
@@ -46,7 +46,7 @@ fn is_refused_for_good(entry: &CredentialEntry, desired: &Desired) -> bool {
             .is_some_and(|moment| entry.issued_at.0 < moment)
 }
 
-/// When it stops being accepted.
+/// Returns the time from which the entry is no longer accepted.
 pub(super) fn end(entry: &CredentialEntry) -> Option<Timestamp> {
     [entry.expires_at, entry.not_after]
         .into_iter()
@@ -55,7 +55,7 @@ pub(super) fn end(entry: &CredentialEntry) -> Option<Timestamp> {
         .min()
 }
 
-/// Whether its hash is this one.
+/// Whether the entry has this hash.
 pub(super) fn has_hash(entry: &CredentialEntry, hash: &TokenHash) -> bool {
     entry
         .hash
@@ -63,14 +63,15 @@ pub(super) fn has_hash(entry: &CredentialEntry, hash: &TokenHash) -> bool {
         .is_ok_and(|own| own == *hash)
 }
 
-/// What lies between two renewals at least, where the lifetime leaves it: nine within an hour.
+/// The minimum time between two renewals, if the lifetime is long enough: nine renewals within an hour.
 const RENEWALS_APART: SignedDuration = SignedDuration::from_mins(7);
 
-/// When it is renewed; `None`: only on request.
+/// Returns when the entry is renewed; `None`: only on request.
 ///
-/// A lifetime that was made shorter counts for what exists too. `renew_before` is capped: a renewal that is due at once
-/// would follow on itself, and renewals alone use up neither the secrets that may be good at once by rotation nor those
-/// that may be made within an hour. Else nothing would be left for a person who asks, and a short lifetime would end first.
+/// A shortened lifetime applies to existing tokens too. `renew_before` is capped, because a renewal that is due at once
+/// would repeat without end. Renewals alone must use up neither the tokens that rotation may keep accepted at the same
+/// time nor those that may be issued within an hour: a request for a rotation needs one of them, and a token with a
+/// short lifetime would end before its renewal.
 pub(super) fn renews_at(entry: &CredentialEntry, desired: &Desired) -> Option<Timestamp> {
     let before = desired.rotation.renew_before?;
     let issued = entry.issued_at.0;
@@ -81,7 +82,7 @@ pub(super) fn renews_at(entry: &CredentialEntry, desired: &Desired) -> Option<Ti
         .min()?;
     let span = end.duration_since(issued);
     let before = if before < span { before } else { span / 3 };
-    // An older one lives for this long beside its successor: two of them beside the newest leave a place.
+    // A replaced token lives for this long beside the newest one. Two of them leave a place free.
     let beside = desired.rotation.overlap.min(before);
     let apart = (beside / 2 + SignedDuration::from_secs(1))
         .max(RENEWALS_APART.min(span / 3 * 2))
@@ -89,16 +90,16 @@ pub(super) fn renews_at(entry: &CredentialEntry, desired: &Desired) -> Option<Ti
     end.checked_sub(before.min(span - apart)).ok()
 }
 
-/// Whether it is older than a token made now could become. A service token without an end is, as soon
-/// as there must be one: the join refuses it where the Identity allows none.
+/// Whether the entry is older than a token issued now could become. This also holds for a service token without an end
+/// once the Identity requires one, because the join refuses it then.
 pub(super) fn is_outlived(entry: &CredentialEntry, desired: &Desired, now: Timestamp) -> bool {
     let is_endless = entry.expires_at.is_none() && desired.lifetime != Lifetime::Never;
     (is_endless && desired.kind == SecretKind::ServiceToken)
         || end_by_lifetime(entry, desired).is_some_and(|end| end <= now)
 }
 
-/// Whether a service token made now would end later than this one's fixed end. A `lifetime` needs no such rule: each
-/// renewal is made with it.
+/// Whether a service token issued now would end later than this one's fixed end. A `lifetime` needs no such rule,
+/// because each renewal applies it.
 pub(super) fn ends_too_soon(entry: &CredentialEntry, desired: &Desired) -> bool {
     let Some(end) = entry.expires_at else {
         return false;
@@ -110,7 +111,7 @@ pub(super) fn ends_too_soon(entry: &CredentialEntry, desired: &Desired) -> bool 
     }
 }
 
-/// When it is older than a token made now could become.
+/// Returns when the entry is older than a token issued now could become.
 pub(super) fn end_by_lifetime(entry: &CredentialEntry, desired: &Desired) -> Option<Timestamp> {
     match desired.lifetime {
         Lifetime::For(lifetime) => entry.issued_at.0.checked_add(lifetime).ok(),
@@ -118,7 +119,7 @@ pub(super) fn end_by_lifetime(entry: &CredentialEntry, desired: &Desired) -> Opt
     }
 }
 
-/// When a token made now ends; `None`: never.
+/// Returns when a token issued now ends; `None`: never.
 pub(super) fn expiry(lifetime: Lifetime, now: Timestamp) -> Option<Timestamp> {
     match lifetime {
         Lifetime::For(lifetime) => Some(now.checked_add(lifetime).unwrap_or(Timestamp::MAX)),
@@ -127,12 +128,12 @@ pub(super) fn expiry(lifetime: Lifetime, now: Timestamp) -> Option<Timestamp> {
     }
 }
 
-/// Resources keep whole seconds, and so does the seal.
+/// Drops fractions of a second: neither resources nor seals keep them.
 pub(super) fn whole_second(moment: Timestamp) -> Timestamp {
     Timestamp::from_second(moment.as_second()).unwrap_or(moment)
 }
 
-/// Gives an entry an earlier end, `overlap` from now, unless it has one already.
+/// Gives an entry an earlier end, `overlap` from now, unless it already has one.
 pub(super) fn shorten(entry: &mut CredentialEntry, overlap: SignedDuration, now: Timestamp) {
     if entry.not_after.is_none() {
         let deadline = whole_second(now.checked_add(overlap).unwrap_or(Timestamp::MAX));
@@ -143,7 +144,7 @@ pub(super) fn shorten(entry: &mut CredentialEntry, overlap: SignedDuration, now:
     }
 }
 
-/// The entry of a new token. It has no seal yet.
+/// Returns the entry of a new token, without a seal.
 pub(super) fn new_entry(
     minted: &Minted,
     desired: &Desired,
@@ -184,7 +185,7 @@ pub(super) fn seal_one(credential: &mut Credential, place: usize, key: &MacKey) 
         let hash: TokenHash = entry.hash.parse().ok()?;
         Some(mac::seal(key, &sealed(credential, entry, &hash)?).to_string())
     };
-    // Only live entries come here, whose seal was right before: they all decode.
+    // Only live entries get here. Their seals were right before, so they all decode.
     let seal = credential.spec.tokens.get(place).and_then(seal);
     if let Some(entry) = credential.spec.tokens.get_mut(place) {
         entry.mac = seal.unwrap_or_default();

@@ -1,15 +1,15 @@
-//! A client secret that somebody else brings: it is followed, never written.
+//! Imported client secrets: the operator records them and never writes their Secrets.
 //!
-//! The Secret's label says that its owner lets this client use it; without that nothing of it is read. A new
-//! value is recorded, and the one before goes on being accepted for a while, since pods still run with it. There
-//! is no Secret to write, so that one compare-and-swap of the Credential is all: a lost reply, a crash or a
-//! second operator leave the value recorded, or to be recorded by the next pass.
+//! The label on the Secret is its owner's consent that this client uses it. Without the label the operator reads
+//! nothing of it. The operator records each new value and accepts the previous one for a while, because running pods
+//! still use it. As there is no Secret to write, one compare-and-swap of the Credential is enough: after a lost reply,
+//! a crash or with a second operator, either the value is recorded or the next pass records it.
 //!
-//! | the Secret | what is recorded of it |
+//! | the Secret | the recorded value |
 //! |---|---|
-//! | has another value | is accepted for an hour more |
-//! | is gone, has lost the key, or holds what is too weak | is accepted for a day more: a backend may be away |
-//! | has lost the label | is refused at once: somebody took the permission back |
+//! | has another value | is accepted for one more hour |
+//! | is gone, lacks the key, or holds a weak value | is accepted for one more day, because a secret backend may be unavailable |
+//! | lost the label | is refused at once: the Secret's owner withdrew the consent |
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -21,45 +21,45 @@ use crate::directory::{Problem, Reason};
 use crate::resources::{Cause, Credential, CredentialEntry, LABEL_CLIENT, Moment};
 use crate::tokens::{Entropy, Minted, SecretString, TokenHash, TokenId, brought};
 
-/// How long a value is accepted whose Secret is gone.
+/// How long a value is accepted after its Secret is gone.
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
 
-/// A secret that was brought, about to be recorded.
+/// An imported secret that is about to be recorded.
 #[derive(Debug)]
 pub struct Import {
     /// To be created or replaced.
     pub credential: Credential,
-    /// Whether there is none yet.
+    /// Whether the Credential does not exist yet.
     pub is_first: bool,
-    /// The entry's number.
+    /// The entry's epoch.
     pub epoch: i64,
-    /// The entry's public id, which says nothing of the secret.
+    /// The entry's public id. It reveals nothing about the secret.
     pub token_id: TokenId,
-    /// How many its namespace may be given in an hour.
+    /// How many tokens the namespace may get within an hour.
     pub mints_per_hour: i64,
 }
 
-/// Why there is no secret to follow.
+/// Why there is no secret to record.
 enum Absence {
     /// It may come back.
     Gone(Problem),
-    /// Its owner does not let this client use it.
+    /// The Secret's owner does not let this client use it.
     Withdrawn(Problem),
 }
 
 impl Case<'_> {
-    /// The step for a secret that is brought under `key`.
+    /// Returns the step for an imported secret under `key`.
     pub(super) fn follow(&self, key: &str, entropy: &mut dyn Entropy) -> Step {
         match self.brought(key) {
             Ok(secret) => self.follow_value(secret, entropy),
             Err(Absence::Gone(problem)) => self.lapse(problem),
-            // What was recorded of it is taken back before.
+            // `take_back` has already removed the recorded value.
             Err(Absence::Withdrawn(problem)) => Step::Settle(self.refused_without_facts(problem)),
         }
     }
 
-    /// What was brought goes as soon as its owner does not let this client use it, whatever keeps another from
-    /// being recorded.
+    /// Revokes the imported value as soon as the Secret's owner does not let this client use it. No check that could
+    /// refuse another value comes before.
     pub(super) fn take_back(&self, key: &str) -> Option<Step> {
         let is_brought = |entry: &CredentialEntry| entry.cause == Cause::Imported;
         if !self.recorded().iter().any(is_brought)
@@ -79,17 +79,17 @@ impl Case<'_> {
         let secret = self.view.secret.as_ref();
         let Some(secret) = secret.filter(|secret| !secret.is_deleting()) else {
             return Err(Absence::Gone(missing(format!(
-                "there is no Secret {name}: whoever brings it gives it the label {LABEL_CLIENT}: {client} and puts the client secret under the key {key}"
+                "the Secret {name} does not exist: create it with the label {LABEL_CLIENT}: {client} and the client secret under the key {key}"
             ))));
         };
         if secret.label(LABEL_CLIENT) != Some(client) {
             return Err(Absence::Withdrawn(missing(format!(
-                "the Secret {name} has no label {LABEL_CLIENT}: {client}, by which whoever owns it lets this OAuthClient use it"
+                "the Secret {name} lacks the label {LABEL_CLIENT}: {client}: its owner must set it to let this OAuthClient use the Secret"
             ))));
         }
         if secret.is_managed() {
             let message = format!(
-                "the Secret {name} is written by the operator for another object: take out existingRef to have one of its own, or name a Secret that somebody else writes"
+                "the operator writes the Secret {name} for another object: remove spec.authentication.secret.existingRef to get a new Secret, or name a Secret that the operator does not write"
             );
             return Err(Absence::Withdrawn(Problem::error(
                 Reason::SecretConflict,
@@ -99,7 +99,7 @@ impl Case<'_> {
         }
         let text = secret.text(key).ok_or_else(|| {
             Absence::Gone(missing(format!(
-                "the Secret {name} has no text under the key {key}"
+                "the Secret {name} has no text under the key {key}: put the client secret there"
             )))
         })?;
         match brought::read(text.expose()) {
@@ -107,7 +107,7 @@ impl Case<'_> {
             Err(why) => Err(Absence::Gone(Problem::error(
                 Reason::WeakSecret,
                 PATH,
-                format!("what the Secret {name} holds under the key {key} {why}"),
+                format!("the value under the key {key} of the Secret {name} {why}"),
             ))),
         }
     }
@@ -136,32 +136,33 @@ impl Case<'_> {
         }
     }
 
-    /// A value that was revoked by its id, or recorded before `revokeIssuedBefore`, does not come back by being recorded
-    /// again; nor does one of which nothing is known any more, as long as it may be as old as its Secret.
+    /// Refuses a value that was revoked by its id or recorded before `revokeIssuedBefore`: recording it again does not
+    /// bring it back. A value with an unknown history is refused if it may be as old as its Secret and that is older
+    /// than `revokeIssuedBefore`.
     fn refuse_revoked(&self, hash: &TokenHash) -> Option<Problem> {
         let name = &self.desired.secret_name;
         if self.was_revoked(hash) {
             let message = format!(
-                "what the Secret {name} holds was revoked, so that it is not accepted any more: put another secret there"
+                "the value in the Secret {name} was revoked and is no longer accepted: put another secret there"
             );
             return Some(Problem::error(Reason::Expired, PATH, message));
         }
         let moment = self.desired.revoke_issued_before?;
         let message = if let Some(since) = self.first_seen(hash) {
             (since < moment).then(|| format!(
-                "what the Secret {name} holds was in use at {since}, before the Identity's revokeIssuedBefore: put another secret there"
+                "the value in the Secret {name} was in use at {since}, before spec.revokeIssuedBefore of the Identity: put another secret there"
             ))?
         } else {
             let created = self.view.secret.as_ref()?.created()?;
             (created < moment && self.remembers_nothing()).then(|| format!(
-                "the Secret {name} was created at {created}, before the Identity's revokeIssuedBefore, and what it holds may be as old: delete it and create it anew with another secret"
+                "the Secret {name} was created at {created}, before spec.revokeIssuedBefore of the Identity, and its value may be as old: delete it and recreate it with another secret"
             ))?
         };
         Some(Problem::error(Reason::Expired, PATH, message))
     }
 
-    /// Whether no secret is known to have been brought: the Credential is new, since the client is, or somebody deleted
-    /// it. Where one is known, another is another.
+    /// Whether no imported secret is known, because the client is new or someone deleted its Credential. If one is
+    /// known, a value with another hash is certainly new.
     fn remembers_nothing(&self) -> bool {
         let mut recorded = self.recorded().iter();
         self.memory().brought.is_empty() && !recorded.any(|entry| entry.cause == Cause::Imported)
@@ -188,7 +189,7 @@ impl Case<'_> {
         let nonce = encode_requests(&self.done_requests());
         let (high, cause) = (self.high() + 1, Cause::Imported);
         let mut entry = entries::new_entry(&minted, self.desired, high, cause, nonce, self.now);
-        // A secret does not become younger by being brought again.
+        // Importing a secret again does not make it younger.
         entry.issued_at = self.first_seen(&hash).map_or(entry.issued_at, Moment);
         tokens.push(entry);
         let credential = self.with_mint(tokens, high);
@@ -201,7 +202,7 @@ impl Case<'_> {
         }))
     }
 
-    /// What was brought before gets an end; what the operator made stays until something is brought.
+    /// Gives imported values an end. What the operator issued stays until a secret is imported.
     fn lapse(&self, problem: Problem) -> Step {
         let is_endless =
             |entry: &CredentialEntry| entry.cause == Cause::Imported && entry.not_after.is_none();
@@ -338,17 +339,17 @@ mod tests {
                 names.push(name);
                 self.credential = Some(credential);
             }
-            panic!("no end: {names:?}");
+            panic!("the pass never settles: {names:?}");
         }
 
         fn refused(&self) -> Problem {
             match self.plan() {
                 Step::Settle(Settled::Refused { problem, .. }) => problem,
-                other => panic!("not refused: {other:?}"),
+                other => panic!("expected a refusal: {other:?}"),
             }
         }
 
-        /// Accepted secrets by their first letter, with the hours that they have left.
+        /// Returns the accepted secrets by their first letters, with the hours that they have left.
         fn accepted(&self) -> Vec<(char, Option<i64>)> {
             let entries = &self.credential.as_ref().unwrap().spec.tokens;
             let letter = |entry: &CredentialEntry| {
@@ -370,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_brought_is_recorded_and_no_secret_is_written() {
+    fn an_imported_secret_is_recorded_and_no_secret_is_written() {
         let mut world = World::with(&format!("{A}\n"));
         assert_eq!(world.accepted(), [('q', None)]);
         let entry = &world.credential.as_ref().unwrap().spec.tokens[0];
@@ -380,13 +381,13 @@ mod tests {
     }
 
     #[test]
-    fn a_new_value_is_followed_and_the_one_before_lives_an_hour() {
+    fn a_new_value_is_recorded_and_the_previous_one_lives_an_hour() {
         let mut world = World::with(A);
         world.bring(B);
         assert_eq!(world.run(), ["import"]);
         assert_eq!(world.accepted(), [('q', Some(1)), ('Z', None)]);
         world.bring(A);
-        assert_eq!(world.run(), ["import"], "it may go back");
+        assert_eq!(world.run(), ["import"], "the previous value may come back");
         assert_eq!(world.accepted(), [('Z', Some(1)), ('q', None)]);
         world.now += HOUR;
         world.bring(B);
@@ -395,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_goes_is_accepted_for_a_day_and_comes_back_as_it_was() {
+    fn a_deleted_imported_secret_is_accepted_for_a_day_and_may_come_back() {
         for value in [None, Some(""), Some("changeme"), Some(&*"x".repeat(40))] {
             let mut world = World::with(A);
             match value {
@@ -411,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_taken_away_ends_it_at_once() {
+    fn a_removed_label_revokes_the_secret_at_once() {
         for labels in [json!({}), json!({ LABEL_CLIENT: "other" })] {
             let mut world = World::with(A);
             world.put(labels, "password", A);
@@ -423,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said() {
+    fn missing_imported_secrets_are_reported() {
         let mut world = World::new();
         let says = |world: &World, reason: Reason, words: &[&str]| {
             let problem = world.refused();
@@ -451,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_operator_made_is_accepted_until_something_is_brought() {
+    fn an_issued_secret_is_accepted_until_one_is_imported() {
         let mut world = World::with(A);
         let entry = &mut world.credential.as_mut().unwrap().spec.tokens[0];
         entry.cause = Cause::Initial;
@@ -470,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_revoked_for_all_does_not_come_back_by_being_found_again() {
+    fn revoke_issued_before_applies_to_a_secret_that_is_found_again() {
         let mut world = World::with(A);
         world.now += HOUR;
         world.desired.revoke_issued_before = Some(world.now);
@@ -480,9 +481,9 @@ mod tests {
         assert_eq!(world.accepted(), [('Z', None)]);
     }
 
-    /// By another value in between, by the Secret's deletion, by its label.
+    /// By another value in between, by deleting the Secret, by removing its label.
     #[test]
-    fn what_was_revoked_for_all_does_not_come_back_by_any_way_round() {
+    fn a_secret_from_before_revoke_issued_before_cannot_be_recorded_again() {
         type Way = (&'static str, fn(&mut World));
         let ways: [Way; 4] = [
             ("found again", |_| ()),
@@ -490,12 +491,12 @@ mod tests {
                 world.bring(B);
                 world.run();
             }),
-            ("deleted and made again", |world| {
+            ("deleted and recreated", |world| {
                 world.secret = None;
                 world.run();
                 world.now += HOUR * 48;
             }),
-            ("the label off and on", |world| {
+            ("the label removed and set", |world| {
                 world.put(json!({}), "password", A);
                 world.run();
             }),
@@ -521,35 +522,35 @@ mod tests {
             assert_eq!(problem.reason, Reason::Expired, "{name}");
             assert!(problem.message.contains("put another secret there"));
             world.bring(&B.to_uppercase());
-            assert_eq!(world.run(), ["import"], "{name}: another one is taken");
+            assert_eq!(world.run(), ["import"], "{name}: another value is recorded");
         }
     }
 
-    /// Nobody knows any more what was brought: the Secret's own age has to do.
+    /// The imported secrets are forgotten, so the Secret's own age decides.
     #[test]
-    fn what_was_revoked_for_all_does_not_come_back_where_the_credential_is_forgotten() {
+    fn revoke_issued_before_applies_after_the_credential_was_deleted() {
         let mut world = World::with(A);
         world.now += HOUR;
         world.desired.revoke_issued_before = Some(world.now);
         world.credential = None;
         let problem = world.refused();
         assert_eq!(problem.reason, Reason::Expired);
-        assert!(problem.message.contains("create it anew"), "{problem:?}");
+        assert!(problem.message.contains("recreate it"), "{problem:?}");
         world.created = world.now;
         world.bring(B);
-        assert_eq!(world.run(), ["import"], "a Secret that is young enough");
+        assert_eq!(world.run(), ["import"], "the Secret is young enough");
         world.created -= HOUR;
         world.bring(&A.to_uppercase());
         assert_eq!(
             world.run(),
             ["import"],
-            "where one is known, another is another"
+            "one value is known, so another value is new"
         );
     }
 
-    /// By another value in between, by the Secret's deletion, by its label, by the loss of the status.
+    /// By another value in between, by deleting the Secret, by removing its label, by losing the status.
     #[test]
-    fn what_was_revoked_by_its_id_is_not_recorded_again() {
+    fn a_secret_revoked_by_its_id_is_not_recorded_again() {
         let ways: [fn(&mut World); 5] = [
             |_| (),
             |world| world.credential.as_mut().unwrap().status = None,
@@ -582,12 +583,16 @@ mod tests {
             // All entries of these tests have the same id.
             world.credential.as_mut().unwrap().status = None;
             world.bring(&B.to_uppercase());
-            assert_eq!(world.run(), ["import"], "{number}: another one is taken");
+            assert_eq!(
+                world.run(),
+                ["import"],
+                "{number}: another value is recorded"
+            );
         }
     }
 
     #[test]
-    fn a_label_taken_away_ends_it_while_the_client_is_disabled() {
+    fn a_removed_label_revokes_the_secret_while_the_client_is_disabled() {
         let disabled = Problem::error(Reason::Disabled, "/spec/disabled", "disabled");
         let mut world = World::with(A);
         world.desired.withheld = vec![disabled];
@@ -602,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_does_not_become_younger_by_being_brought_again() {
+    fn importing_a_secret_again_does_not_make_it_younger() {
         let mut world = World::with(A);
         let first = world.now;
         for _ in 0..3 {
@@ -611,7 +616,7 @@ mod tests {
             assert_eq!(world.run(), ["import"]);
             world.now += HOUR * 2;
             world.bring(A);
-            assert_eq!(world.run(), ["import"], "a rotation may be taken back");
+            assert_eq!(world.run(), ["import"], "a rotation may be undone");
             assert_eq!(world.accepted(), [('Z', Some(1)), ('q', None)]);
             let spec = &world.credential.as_ref().unwrap().spec;
             assert_eq!(spec.tokens[1].issued_at.0, first);
@@ -619,7 +624,7 @@ mod tests {
     }
 
     #[test]
-    fn what_replaces_a_secret_and_is_refused_lets_it_go_on_for_a_day() {
+    fn a_refused_new_value_leaves_the_previous_one_for_a_day() {
         let mut world = World::with(A);
         world.now += HOUR;
         world.desired.revoke_issued_before = Some(world.now);
@@ -634,7 +639,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_fit_are_remembered_and_the_revoked_ones_longest() {
+    fn imported_secrets_are_bounded_and_revoked_ones_kept_longest() {
         let mut world = World::with(A);
         world.now += HOUR;
         world.desired.revoke_issued_before = Some(world.now);

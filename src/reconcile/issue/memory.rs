@@ -1,7 +1,7 @@
-//! What a Credential knows of tokens that are gone: how many were made within the hour, which secrets were
-//! brought before, which Secret the operator deletes itself, which requests were done. Pure.
+//! What a Credential remembers of tokens that are gone: how many were issued within the hour, which secrets were
+//! imported, which Secret the operator itself deletes, and which requests are done. Pure.
 //!
-//! Absent: entries, which alone make a token accepted.
+//! Absent: entries. Only an entry makes a token accepted.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -10,15 +10,15 @@ use crate::resources::{BroughtSecret, Cause, CredentialEntry, CredentialMemory, 
 use crate::tokens::TokenHash;
 
 pub(super) const HOUR: SignedDuration = SignedDuration::from_hours(1);
-/// The most moments that a Credential may have, and so the most mints an hour that can be counted.
+/// The maximum number of issue times in a Credential, and therefore the most per hour that can be counted.
 const MAX_MINTS: usize = 16;
-/// The most secrets that are remembered as brought.
+/// The maximum number of imported secrets that are remembered.
 const MAX_BROUGHT: usize = 32;
 
-/// When tokens were made within the hour before `now`, in order: as remembered, and as entries tell where a
-/// Credential from an older release remembers nothing.
+/// Returns when tokens were issued within the hour before `now`, in order. The times come from the memory, or from the
+/// entries if the Credential is from an older release and remembers nothing.
 ///
-/// What lies an hour or more ahead comes of a clock that was wrong, and does not count: nobody waits for it.
+/// Times an hour or more ahead come from a wrong clock and do not count, so they delay nothing.
 pub(super) fn mints_of_the_hour(
     memory: &CredentialMemory,
     recorded: &[CredentialEntry],
@@ -38,14 +38,14 @@ pub(super) fn mints_of_the_hour(
     }
 }
 
-/// Notes a mint; what counts no more is forgotten.
+/// Records that a token is issued at `now`, and forgets times that no longer count.
 pub(super) fn note_mint(memory: &mut CredentialMemory, mut before: Vec<Timestamp>, now: Timestamp) {
     before.push(entries::whole_second(now));
     let spare = before.len().saturating_sub(MAX_MINTS);
     memory.minted_at = before.into_iter().skip(spare).map(Moment).collect();
 }
 
-/// When a secret of this hash was first brought, or made, as far as that is known.
+/// Returns when a secret with this hash was first imported or issued, as far as is known.
 pub(super) fn first_seen(
     memory: &CredentialMemory,
     recorded: &[CredentialEntry],
@@ -60,7 +60,7 @@ pub(super) fn first_seen(
         .min()
 }
 
-/// Remembers imported ones of these entries as revoked, so that the same value is not recorded again.
+/// Remembers the imported ones of these entries as revoked, so that the same value is not recorded again.
 pub(super) fn remember_revoked(memory: &mut CredentialMemory, revoked: &[CredentialEntry]) {
     let imported = revoked
         .iter()
@@ -79,7 +79,7 @@ pub(super) fn remember_revoked(memory: &mut CredentialMemory, revoked: &[Credent
     forget_surplus(&mut memory.brought, |secret| secret.revoked);
 }
 
-/// Whether an imported secret of this hash was revoked by its id.
+/// Whether an imported secret with this hash was revoked by its id.
 pub(super) fn was_revoked(memory: &CredentialMemory, hash: &TokenHash) -> bool {
     let mut brought = memory.brought.iter();
     brought.any(|secret| {
@@ -91,8 +91,8 @@ pub(super) fn was_revoked(memory: &CredentialMemory, hash: &TokenHash) -> bool {
     })
 }
 
-/// Keeps in mind the brought ones of `recorded` that are not `kept`. Where there are too many, those that were revoked,
-/// or that `revoked_before` refuses, are forgotten last, and the oldest first.
+/// Remembers the imported entries of `recorded` that are not `kept`. If there are too many, forgets the oldest first,
+/// and those that were revoked or that `revoked_before` refuses last.
 pub(super) fn remember_brought(
     memory: &mut CredentialMemory,
     recorded: &[CredentialEntry],

@@ -1,28 +1,30 @@
-//! Issues a token into a Secret so that no crash, lost reply, second operator, deleted or restored
-//! Secret ever loses, leaks or duplicates one.
+//! Issues a token into a Secret. No crash, lost reply, second operator, or deleted or restored Secret loses, leaks or
+//! duplicates a token.
 //!
-//! One Credential per owner uid is the only point of decision, changed by compare-and-swap. A pass
-//! reads the Credential, the Secret and the owner, live and in this order ([`pass`]), decides on one
-//! step ([`plan`]), takes it and starts over. The rules:
+//! One Credential per owner uid is the only point of decision, and it changes by compare-and-swap. A pass reads the
+//! live Credential, Secret and owner, in this order ([`pass`]), decides on one step ([`plan`]), takes it and starts
+//! over. The rules:
 //!
-//! 1. Owner gone: stop. Revoked: empty `tokens`, stop. A token that a server revoked by its id (`status.revoked`) ends
-//!    in the spec before anything else is looked at; it counts as missing, so that the Secret heals, and no other ends.
-//! 2. Secret absent: create a *placeholder* without a token; a create cannot be fenced. Where a deletion says "it
-//!    leaked", `tokens` are emptied before anything else is looked at. A Secret that the operator deletes itself, for
-//!    another type, is announced in the Credential before. An `expiresAt` that came nearer is recorded as soon.
-//! 3. Secret somebody else's: stop.
-//! 4. The Secret's version is the Credential's `base`: the write of the newest token may still be on
-//!    its way. Come back later, or *fence*: give the Secret another version.
-//! 5. The Secret holds the newest token: *retire* the older ones (they get an end; where the owner says so,
-//!    a sooner one once the newest was seen in use and they are in use no more), rotate if due and no more than
-//!    three are good, repair what else the Secret says; else there is nothing to do.
-//! 6. *Push*: record a new token with `base` = the Secret as read, and only on an explicit success
-//!    write it into the Secret, on condition of `base`. If another has annotated the Secret meanwhile and
-//!    left its data alone, `base` is turned to the new version and the same token written on that.
+//! 1. The owner is gone: stop. The owner is revoked: empty `tokens` and stop. First of all, a token that a server
+//!    revoked by its id (`status.revoked`) gets its end in the spec. It then counts as missing, so the operator repairs
+//!    the Secret. No other token ends.
+//! 2. The Secret is absent: create a *placeholder* without a token, because a create cannot be fenced. If
+//!    `onSecretDeleted` is `Revoke`, a deletion means that the token leaked: the operator empties `tokens` first.
+//!    Before the operator itself deletes a Secret, to change its type, it announces that in the Credential. An earlier
+//!    `expiresAt` is recorded equally early.
+//! 3. The Secret belongs to someone else: stop.
+//! 4. The Secret's version is the Credential's `base`: the write of the newest token may still be in flight. Come back
+//!    later, or *fence*: give the Secret another version.
+//! 5. The Secret holds the newest token: *retire* the older ones, rotate if due and at most three tokens are accepted,
+//!    repair the rest of the Secret; otherwise there is nothing to do. A retired token gets an end. If the owner asks
+//!    for it, that end comes sooner, once the newest token is in use and the older one is not.
+//! 6. *Push*: record a new token with `base` = the Secret as read. Write the token into the Secret, on condition of
+//!    `base`, only after the record succeeds explicitly. If someone else annotated the Secret in the meantime and did
+//!    not change its data, set `base` to the new version and write the same token.
 //!
-//! A client secret that somebody else brings is only recorded: `follow`.
+//! An imported client secret is only recorded: see `follow`.
 //!
-//! `tests/issuing` searches these rules, as they stand here, over all schedules within bounds.
+//! `tests/issuing` searches this code over all schedules within bounds.
 
 mod budget;
 mod entries;

@@ -1,9 +1,8 @@
 //! The driver: gather, plan, apply one step, start over. It decides nothing.
 //!
-//! Absent: retries of a call whose outcome is unknown, and the owner's status. What the status should tell comes back
-//! as [`Facts`](super::Facts) and is written by whoever reports, in one patch with the conditions:
-//! it is the most expensive write of all, and issuing needs from it only that `epoch` goes on when a
-//! Credential was deleted.
+//! Absent: retries of a call with an unknown outcome, and the owner's status. What the status should say is returned as
+//! [`Facts`](super::Facts), and the caller writes it in one patch with the conditions. That patch is the most expensive
+//! write of all, and issuing needs it only to continue `epoch` after a Credential was deleted.
 
 use std::collections::BTreeSet;
 
@@ -22,30 +21,31 @@ use crate::reconcile::secret::SecretObject;
 use crate::resources::{Cause, Credential, Moment};
 use crate::tokens::Entropy;
 
-/// Undisturbed, a first token needs four rounds; more than this is a fight with somebody.
+/// A first token needs four rounds if nothing interferes. More than this means that someone else keeps changing the
+/// objects.
 const MAX_ROUNDS: usize = 12;
-/// Others' writes that one token outruns before the objects are looked at anew.
+/// The number of conflicts with other writers that one token survives before the pass reads all objects again.
 const MAX_RACES: usize = 5;
 
-/// What issuing works with.
+/// What issuing needs.
 pub struct Issuer<'a, C> {
-    /// Where objects are.
+    /// The cluster that holds the objects.
     pub cluster: &'a C,
-    /// What holds for every owner.
+    /// The rules that apply to every owner.
     pub rules: Rules<'a>,
-    /// What namespaces have left.
+    /// What each namespace may still get.
     pub budget: &'a MintBudget,
     /// The clock.
     pub now: &'a (dyn Fn() -> Timestamp + Sync),
-    /// What the directory says of an owner, given the live object.
+    /// Returns what the directory says about the live owner.
     pub judge: &'a (dyn Fn(&Value) -> Standing + Sync),
 }
 
-/// Something that was done, for people to read.
+/// What a pass did, for people to read.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(
     missing_docs,
-    reason = "the fields are the token's public id and number"
+    reason = "the fields are the token's public id and epoch"
 )]
 pub enum IssueEvent {
     /// The first token.
@@ -58,26 +58,26 @@ pub enum IssueEvent {
     },
     /// A token for a Secret that was deleted.
     SecretRecreated { token_id: String, epoch: i64 },
-    /// An older token was given an end.
+    /// An older token got an end.
     Retired {
         token_id: String,
         not_after: Option<Moment>,
         why: Retirement,
     },
-    /// Tokens were revoked: all, or those that were revoked by their ids.
+    /// Tokens were revoked, all or by their ids.
     Revoked {
         token_ids: Vec<String>,
         why: Emptying,
     },
-    /// A Secret without an owner was taken over, as its annotation says.
+    /// The operator took over a Secret without an owner, as the Secret's annotation allows.
     Adopted { secret: String },
-    /// The Secret is somebody else's.
+    /// The Secret belongs to someone else.
     Conflict { message: String },
-    /// Too many were made.
+    /// Too many tokens or secrets were issued.
     MintLimitReached { message: String },
 }
 
-/// What became of an owner.
+/// The outcome of a pass over one owner.
 #[derive(Debug)]
 pub struct Outcome {
     /// What was done, in order.
@@ -86,21 +86,21 @@ pub struct Outcome {
     pub result: Result<Settled, IssueError>,
 }
 
-/// Why it did not end. Whoever called comes back later and starts over; a write may have been done.
+/// Why the pass did not end. The caller comes back later and starts over; a write may have taken effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssueError {
-    /// A read had no answer.
-    #[error("reading the {0}")]
+    /// A read failed.
+    #[error("cannot read the {0}")]
     Gather(&'static str, #[source] ApiError),
-    /// A write had no success.
-    #[error("writing the {0}")]
+    /// A write failed or its outcome is unknown.
+    #[error("cannot write the {0}")]
     Apply(&'static str, #[source] ApiError),
-    /// Somebody changes the same objects all the time.
-    #[error("the objects keep being changed by someone else")]
+    /// Someone else keeps changing the same objects.
+    #[error("another client keeps changing the Credential, Secret or owner")]
     Contended,
 }
 
-/// Brings one owner's Secret to where it should be, as far as that is possible now.
+/// Brings one owner's Secret to its wanted state, as far as that is possible now.
 pub async fn issue<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
@@ -131,28 +131,28 @@ pub async fn issue<C: Cluster>(
     }
 }
 
-/// What one round leaves to the next.
+/// What one round passes on to the next.
 #[derive(Default)]
 struct Course {
-    /// The namespace's budget was charged for a token that is still to be made.
+    /// Whether the namespace's budget was charged for a token that is still to be issued.
     is_paid: bool,
-    /// Secrets of other names: a push overwrites what the Credential tells of one.
+    /// Secrets that the owner had under other names. A push overwrites the name that the Credential remembers.
     former: BTreeSet<ObjectKey>,
 }
 
-/// What a step left behind.
+/// The result of a step.
 enum Applied {
     /// Start over.
     Again,
-    /// Go on with the placeholder just made, and with the Credential where that was written before.
+    /// Go on with the new placeholder, and with the Credential if that was written before.
     Placeholder(SecretObject, Option<Box<Credential>>),
-    /// A token is recorded and revealed: the objects as they are stored now.
+    /// A token is recorded and revealed. Contains both objects as stored.
     Pushed(Box<(Credential, SecretObject)>),
     /// Nothing was left to do.
     Settled(Box<Settled>),
 }
 
-/// One round; `None`: start over.
+/// Runs one round; `None`: start over.
 async fn round<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
@@ -168,7 +168,7 @@ async fn round<C: Cluster>(
         match apply(issuer, target, step, recorded, &mut course.is_paid, events).await {
             Ok(Applied::Again) => return Ok(None),
             Ok(Applied::Settled(settled)) => return Ok(Some(*settled)),
-            // Somebody makes another of ours, as an admission webhook may: that counts as a round.
+            // Something, for example an admission webhook, replaced the new placeholder: count a round.
             Ok(Applied::Placeholder(..)) if std::mem::replace(&mut has_placeholder, true) => {
                 return Ok(None);
             }
@@ -188,7 +188,7 @@ async fn round<C: Cluster>(
                 };
                 return Ok(settled_by_replies(issuer, target, &view, entropy));
             }
-            // Something changed under our hands; the next round sees what.
+            // Something changed in the meantime; the next round reads it.
             Err(IssueError::Apply(
                 _,
                 ApiError::Conflict | ApiError::AlreadyExists | ApiError::NotFound,
@@ -200,14 +200,14 @@ async fn round<C: Cluster>(
     }
 }
 
-/// The public ids of what is recorded.
+/// Returns the public ids of the recorded tokens.
 fn token_ids(view: &View) -> Vec<String> {
     let entries = view.credential.iter().flat_map(|it| &it.spec.tokens);
     entries.map(|entry| entry.token_id.clone()).collect()
 }
 
-/// What the replies to a push show is as good as another look, if nothing is left to do: it spares three reads for each
-/// token. Whatever else is to be written is decided on live objects; `None`: start over.
+/// Settles from the replies to a push if nothing is left to do, which saves three reads per token. Any other step is
+/// decided on live objects; `None`: start over.
 fn settled_by_replies<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
@@ -220,7 +220,7 @@ fn settled_by_replies<C: Cluster>(
     }
 }
 
-/// The order is part of the protocol: whoever sees a Secret must have read its Credential before.
+/// Reads the objects. The order is part of the protocol: the Credential must be read before the Secret.
 async fn gather<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
@@ -251,7 +251,7 @@ async fn gather<C: Cluster>(
         let is_ours = found
             .as_ref()
             .is_some_and(|secret| secret.is_made_for(&target.owner) && !secret.is_deleting());
-        // One at a time is deleted, and the next round finds the next.
+        // Delete one at a time; the next round finds the next one.
         if is_ours || former.is_none() {
             former = found.or(former);
         }
@@ -265,8 +265,8 @@ async fn gather<C: Cluster>(
     })
 }
 
-/// The Secret that the newest token was made for, and the one that the status names, if they are others than is wanted
-/// now. The status comes later, and may be lost.
+/// Returns the Secret that the newest token was issued for and the one that the status names, unless they are the
+/// wanted one. The status is written later, and may be lost.
 fn former_keys(
     target: &Target,
     credential: Option<&Credential>,
@@ -373,8 +373,8 @@ async fn apply<C: Cluster>(
     Ok(Applied::Again)
 }
 
-/// Announce, then delete, then create. The token that follows is paid for before: who cannot have another one keeps
-/// the Secret with the one before.
+/// Announces, deletes, then creates. The budget pays for the following token first, so an owner that cannot get another
+/// token keeps its Secret.
 async fn apply_recreate<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
@@ -405,18 +405,18 @@ async fn apply_recreate<C: Cluster>(
     Ok(Applied::Placeholder(created, Some(Box::new(announced))))
 }
 
-/// The Secret stays for certain: nothing is announced any more, so that a deletion says again what it says, and nothing
-/// was made. Where this fails, the next pass comes here again.
+/// Withdraws the announcement after the Secret was certainly not deleted, so that a user's deletion counts again, and
+/// returns the charge. If the write fails, the next pass gets here again.
 async fn withdraw<C: Cluster>(issuer: &Issuer<'_, C>, target: &Target, mut announced: Credential) {
     let namespace = &target.owner.namespace;
     issuer.budget.give_back(&target.identity, namespace);
     announced.spec.memory.replacing = None;
     if let Err(error) = issuer.cluster.replace_credential(&announced).await {
-        debug!(%error, "the announcement of another Secret stands");
+        debug!(%error, "could not withdraw the announcement that the Secret is recreated");
     }
 }
 
-/// What somebody else brought is only recorded.
+/// Records an imported secret.
 async fn apply_import<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
@@ -442,7 +442,7 @@ async fn apply_import<C: Cluster>(
     Ok(Applied::Again)
 }
 
-/// Takes one of the namespace's; else how it ends.
+/// Charges the namespace's budget; on refusal returns how the pass ends.
 fn take<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
@@ -468,7 +468,7 @@ async fn record<C: Cluster>(
     recorded.map_err(credential_failed)
 }
 
-/// Record before reveal.
+/// Records the token before it reveals it.
 async fn apply_push<C: Cluster>(
     issuer: &Issuer<'_, C>,
     target: &Target,
@@ -488,9 +488,9 @@ async fn apply_push<C: Cluster>(
     Ok(Applied::Pushed(Box::new((credential, secret))))
 }
 
-/// Writes the recorded token into the Secret. Where somebody else was faster and left the data alone, it is
-/// tried again on their version, with the same token: the write before has failed for certain, so that this is as
-/// good as another push, and whoever keeps writing does not have a token minted each time.
+/// Writes the recorded token into the Secret. If another client wrote first and did not change the data, writes the
+/// same token to the new version. That is safe, because the earlier write has certainly failed, and a client that keeps
+/// writing does not cause a new token each time.
 async fn reveal<C: Cluster>(
     cluster: &C,
     target: &Target,
@@ -509,7 +509,7 @@ async fn reveal<C: Cluster>(
         let Some(found) = found.filter(|found| found.differs_in_marks_only(&push.read)) else {
             break;
         };
-        // Record before reveal: which version the write may land on is told first, as ever.
+        // Record before reveal: first record the version that the write may land on.
         credential.spec.base = Some(found.version());
         let turned = cluster.replace_credential(&credential).await;
         credential = turned.map_err(credential_failed)?;
@@ -553,7 +553,7 @@ fn warning(settled: &Settled) -> Option<IssueEvent> {
 
 fn rate_limited(namespace: &str, until: Timestamp, facts: Option<Facts>) -> Settled {
     let message = format!(
-        "the namespace {namespace} was given as many secrets as the Identity's limits.perNamespace.mintsPerHour allows: the next comes at {until}"
+        "the namespace {namespace} has used up spec.limits.perNamespace.mintsPerHour of the Identity: the next token or secret is issued at {until}"
     );
     Settled::Refused {
         problem: Problem::error(Reason::RateLimited, "", message),
@@ -584,16 +584,16 @@ mod tests {
     use crate::resources::OwnerKind;
     use crate::tokens::{MacKey, SeededEntropy};
 
-    /// A cluster of one owner that fails at one call, before or after doing it.
+    /// A cluster of one owner that fails at one call, before or after it takes effect.
     #[derive(Default)]
     struct Memory {
         objects: Mutex<(Option<Credential>, Option<SecretObject>, u64)>,
         calls: Mutex<Vec<&'static str>>,
         fails_at: Option<(usize, ApiError)>,
         done_anyway: bool,
-        /// What another writer does to the Secret right before our next replacements of it.
+        /// What another writer does to the Secret right before the operator's next replacements of it.
         others: Mutex<Vec<Value>>,
-        /// Secrets of other names.
+        /// Secrets under other names.
         former: Mutex<BTreeMap<String, Option<SecretObject>>>,
         status: Value,
     }
@@ -786,7 +786,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_who_keeps_annotating_is_outrun_with_one_token() {
+    async fn one_token_survives_conflicts_with_a_client_that_keeps_annotating() {
         let memory = Memory::default();
         *memory.others.lock().unwrap() = vec![Value::Null; 4];
         let outcome = pass(&memory, &desired(), 0, &MintBudget::default()).await;
@@ -802,7 +802,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_record_is_turned_to_the_version_before_its_token_is_written_on_it() {
+    async fn the_record_names_the_version_before_its_token_is_written() {
         let memory = Memory::default();
         *memory.others.lock().unwrap() = vec![Value::Null];
         pass(&memory, &desired(), 0, &MintBudget::default()).await;
@@ -817,7 +817,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_another_wrote_data_everything_is_looked_at_anew() {
+    async fn after_another_client_wrote_data_all_objects_are_read_again() {
         let memory = Memory::default();
         *memory.others.lock().unwrap() = vec![json!({"token": "b3RoZXI="})];
         let outcome = pass(&memory, &desired(), 0, &MintBudget::default()).await;
@@ -826,11 +826,14 @@ mod tests {
             "{outcome:?}"
         );
         let credential = memory.objects.lock().unwrap().0.clone().unwrap();
-        assert_eq!(credential.spec.high, 2, "another push, on another view");
+        assert_eq!(
+            credential.spec.high, 2,
+            "another push, after reading all objects again"
+        );
     }
 
     #[tokio::test]
-    async fn what_was_done_is_told_in_order() {
+    async fn events_are_in_order() {
         let (memory, budget) = (Memory::default(), MintBudget::default());
         let mut wanted = desired();
         pass(&memory, &wanted, 0, &budget).await;
@@ -843,10 +846,10 @@ mod tests {
         assert!(matches!(outcome.result, Ok(Settled::Done { .. })));
     }
 
-    /// A crash is a reply that never comes: whichever call fails, done or not, later passes converge on
-    /// one token in the Secret that the Credential knows, and nothing is written before its record.
+    /// A crash is a reply that never comes. Whichever call fails, with or without effect, later passes converge on one
+    /// token in the Secret that the Credential knows, and nothing is written before its record.
     #[tokio::test]
-    async fn whichever_call_fails_the_next_passes_heal() {
+    async fn later_passes_recover_from_any_failed_call() {
         let errors = [
             ApiError::Unknown("lost".into()),
             ApiError::Unavailable("away".into()),
@@ -886,9 +889,9 @@ mod tests {
         }
     }
 
-    /// Who cannot have another token keeps the Secret with the one before.
+    /// An owner that cannot get another token keeps the Secret with the present one.
     #[tokio::test]
-    async fn a_secret_is_made_anew_for_one_of_the_namespaces_mints_or_not_at_all() {
+    async fn a_secret_is_recreated_only_if_the_namespace_may_get_a_token() {
         let (memory, mut wanted) = (Memory::default(), desired());
         pass(&memory, &wanted, 0, &MintBudget::default()).await;
         of_another_type(&mut wanted);
@@ -899,7 +902,10 @@ mod tests {
             panic!("refused")
         };
         assert_eq!(problem.reason, Reason::RateLimited);
-        assert!(facts.is_some() && memory.token() == token, "it stays");
+        assert!(
+            facts.is_some() && memory.token() == token,
+            "the token stays"
+        );
         wanted.mints_per_hour = 1;
         let before = memory.calls.lock().unwrap().len();
         let outcome = pass(&memory, &wanted, 120, &MintBudget::default()).await;
@@ -926,7 +932,7 @@ mod tests {
 
     /// A refused deletion announces nothing and costs the namespace nothing.
     #[tokio::test]
-    async fn where_a_secret_may_not_be_deleted_all_is_as_it_was() {
+    async fn a_refused_deletion_changes_nothing() {
         let mut memory = Memory::default();
         let (mut wanted, budget) = (desired(), MintBudget::default());
         wanted.rotation.on_secret_deleted = crate::resources::OnSecretDeleted::Revoke;
@@ -950,13 +956,13 @@ mod tests {
         let done = pass(&memory, &wanted, 120, &budget).await;
         assert!(
             matches!(done.result, Ok(Settled::Done { .. })),
-            "it was given back: {done:?}"
+            "the charge was given back: {done:?}"
         );
     }
 
-    /// The Secret that the token was made for is known before any status tells of it.
+    /// The Credential knows the Secret that the token was issued for before any status names it.
     #[tokio::test]
-    async fn another_name_is_no_deletion_though_no_status_told_of_the_first() {
+    async fn renaming_is_not_a_deletion_even_if_no_status_names_the_first_secret() {
         for is_deleted in [false, true] {
             let mut memory = Memory::default();
             let (mut wanted, budget) = (desired(), MintBudget::default());
@@ -982,15 +988,15 @@ mod tests {
                 assert_eq!(epochs, [1, 2]);
                 assert!(
                     memory.former.lock().unwrap()["ci-token"].is_none(),
-                    "and it is gone"
+                    "the former Secret is deleted"
                 );
             }
         }
     }
 
-    /// The status tells of the first, the Credential of the second, and the third is wanted.
+    /// The status names the first Secret, the Credential the second, and the spec the third.
     #[tokio::test]
-    async fn of_two_names_that_were_given_up_no_secret_is_left_behind() {
+    async fn no_secret_is_left_under_either_of_two_former_names() {
         let mut memory = Memory::default();
         let (mut wanted, budget) = (desired(), MintBudget::default());
         pass(&memory, &wanted, 0, &budget).await;
@@ -1015,9 +1021,9 @@ mod tests {
         assert!(former.values().all(Option::is_none), "{former:?}");
     }
 
-    /// The operator is killed, or its reply lost, at any of the calls that make a Secret of another type.
+    /// The operator is killed, or loses a reply, at any call that recreates a Secret with another type.
     #[tokio::test]
-    async fn whichever_call_of_another_type_fails_no_token_is_revoked() {
+    async fn no_failed_call_of_recreation_revokes_a_token() {
         for (at, done_anyway) in (1..=8).flat_map(|at| [(at, false), (at, true)]) {
             let mut memory = Memory::default();
             let (mut wanted, budget) = (desired(), MintBudget::default());

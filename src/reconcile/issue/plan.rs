@@ -1,4 +1,4 @@
-//! The plan: from three live objects to the one step to take now. Pure.
+//! The plan: decides from three live objects on the one step to take now. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
@@ -7,7 +7,7 @@ use super::entries::{self, MAX_ENTRIES};
 use super::follow::Import;
 use super::memory;
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
-use super::secret_data::{filled, held_hash, token_key, token_kind};
+use super::secret_data::{filled, held_hash, noun, token_key, token_kind};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{
     Desired, Lifetime, ObjectKey, Problem, Reason, RotationRequests, SecretKind, Standing, usage,
@@ -20,28 +20,28 @@ use crate::resources::{
 };
 use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
 
-/// So many tokens of an owner may be good for a rotation to make another. A lost Secret needs room for more.
+/// A rotation waits while this many tokens of an owner are accepted. The other places are for replacing a lost Secret.
 pub(super) const MOST_BY_ROTATION: usize = 4;
-/// When to look again at what somebody must edit and nothing may tell us of.
+/// When to check again what someone must edit, if no watch reports the edit.
 pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
-/// When to look again at what is about to go away by itself.
+/// When to check again what is about to end without an edit.
 const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
 
-/// What holds for every owner.
+/// The rules that apply to every owner.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
-    /// Seals entries; `None`: nothing is made, and what is revoked is emptied all the same.
+    /// The key that seals entries. Without one, nothing is issued, but revoked owners are still emptied.
     pub mac: Option<&'a MacKey>,
-    /// No request is under way longer than this, except by a fault.
+    /// The maximum time that a request is in flight, except by a fault.
     pub request_timeout: SignedDuration,
-    /// How many tokens one owner may be given in an hour.
+    /// How many tokens one owner may get within an hour.
     pub mints_per_owner: usize,
-    /// Before this nobody watched whether uses were reported: no token counts as quiet by it.
+    /// Since when reports of use are complete. Silence before this time does not prove that a token is unused.
     pub watching_since: Timestamp,
 }
 
 impl<'a> Rules<'a> {
-    /// The rules as shipped.
+    /// Returns the rules as shipped.
     pub const fn new(mac: &'a MacKey) -> Self {
         Self {
             mac: Some(mac),
@@ -49,7 +49,7 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// The same where there is no key.
+    /// Returns the same rules for when there is no key.
     pub const fn without_key() -> Self {
         Self {
             mac: None,
@@ -60,32 +60,33 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// The one thing to do now.
+/// The one step to take now.
 #[derive(Debug)]
 pub enum Step {
-    /// Create a Secret without a token; on success go on with it as the Secret read.
+    /// Create a Secret without a token. After success, go on with the created Secret as if it had been read.
     CreatePlaceholder(SecretObject),
-    /// Delete the Secret and create a placeholder in its place: the type cannot be changed.
+    /// Delete the Secret and create a placeholder in its place, because its type cannot be changed.
     Recreate(Box<Recreate>),
-    /// Replace the Secret by itself with another version.
+    /// Replace the Secret with itself, to give it another version.
     Fence(SecretObject),
-    /// Replace the Secret, token unchanged, everything else as it should be. Second: it was adopted.
+    /// Replace the Secret: the token stays, and everything else becomes as it should be. The flag says whether the
+    /// operator adopts the Secret.
     Repair(SecretObject, bool),
-    /// Replace the Credential: the older entries, named in the second, have an end now.
+    /// Replace the Credential: the named older entries have an end now.
     Retire(Box<Credential>, Vec<String>, Retirement),
-    /// Replace the Credential: the tokens named in the second were revoked by their ids, and end now.
+    /// Replace the Credential: the named tokens were revoked by their ids and end now.
     EndRevoked(Box<Credential>, Vec<String>),
-    /// Replace the Credential by one without tokens.
+    /// Replace the Credential with one that lacks the revoked tokens.
     EmptyTokens(Box<Credential>, Emptying),
-    /// Delete exactly this Credential: it speaks of another owner or Identity.
+    /// Delete exactly this Credential, because it names another owner or Identity.
     Discard(Precondition),
-    /// Record a secret that somebody else brought.
+    /// Record an imported secret.
     Import(Box<Import>),
     /// Record a new token, then reveal it.
     Push(Box<Push>),
-    /// Delete exactly this Secret of the owner's: another one holds the token now.
+    /// Delete exactly this Secret of the owner, because another one holds the token now.
     DeleteFormer(ObjectKey, Precondition),
-    /// Nothing.
+    /// Do nothing.
     Settle(Settled),
 }
 
@@ -94,40 +95,40 @@ pub enum Step {
 pub enum Retirement {
     /// It was replaced: the overlap begins.
     Replaced,
-    /// The newer one is in use and it is not: it ends now.
+    /// The newer token is in use and this one is not: it ends now.
     Quiet,
-    /// The Secret that brought it is gone, or not for this client any more.
+    /// The imported Secret is gone, or no longer holds a usable value.
     Lapsed,
-    /// Its owner's `expiresAt` came nearer.
+    /// The owner's `expiresAt` moved to an earlier time.
     Sooner,
 }
 
 /// Why tokens are revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Emptying {
-    /// All: the owner is revoked, or whoever brought the secret took the permission back.
+    /// All, because the owner is revoked or the imported Secret lost the label that allows its use.
     Revoked,
-    /// Those that were revoked by their ids, RFC 7009.
+    /// Those revoked by their ids (RFC 7009).
     ById,
-    /// All: the Secret was deleted, and by that the owner says "it leaked".
+    /// All, because the Secret was deleted and `onSecretDeleted` is `Revoke`.
     Leaked,
 }
 
-/// A Secret of another type on its way.
+/// A Secret that is recreated with another type.
 #[derive(Debug)]
 pub struct Recreate {
-    /// To be created or replaced first: it tells whoever goes on, after a crash too, that the Secret is not gone by
-    /// a user's wish. Without tokens as well, since there may be one by now.
+    /// To be created or replaced first. It tells later passes, also after a crash, that no user deleted the Secret. It
+    /// is needed even without tokens, because there may be one by then.
     pub announced: Credential,
-    /// Whether there is no Credential yet.
+    /// Whether the Credential does not exist yet.
     pub is_first: bool,
-    /// To be deleted second, in exactly this state.
+    /// The Secret to delete second, in exactly this state.
     pub only: Precondition,
-    /// To be created third.
+    /// The Secret to create third.
     pub placeholder: SecretObject,
-    /// How many its namespace may be given in an hour. One must be left before anything is done.
+    /// How many tokens the namespace may get within an hour. One must be left before anything is done.
     pub mints_per_hour: i64,
-    /// Of the token that is in the Secret until then.
+    /// About the token that is in the Secret until then.
     pub meanwhile: Option<Facts>,
 }
 
@@ -136,27 +137,27 @@ pub struct Recreate {
 pub struct Push {
     /// To be created or replaced first.
     pub credential: Credential,
-    /// Whether there is none yet.
+    /// Whether the Credential does not exist yet.
     pub is_first: bool,
-    /// To be replaced second, and only after an explicit success of the first.
+    /// To be replaced second, and only after the first write succeeds explicitly.
     pub secret: SecretObject,
     /// The Secret as it was read.
     pub read: SecretObject,
-    /// Whether the Secret was nobody's before.
+    /// Whether the Secret had no owner before.
     pub adopts: bool,
-    /// Why.
+    /// Why the token is issued.
     pub cause: Cause,
-    /// The new token's number.
+    /// The new token's epoch.
     pub epoch: i64,
     /// The new token's public id.
     pub token_id: TokenId,
-    /// How many its namespace may be given in an hour.
+    /// How many tokens the namespace may get within an hour.
     pub mints_per_hour: i64,
-    /// Of the token that is in the Secret until then.
+    /// About the token that is in the Secret until then.
     pub meanwhile: Option<Facts>,
 }
 
-/// Decides the next step.
+/// Decides on the next step.
 pub fn plan(
     view: &View,
     target: &Target,
@@ -182,7 +183,7 @@ pub fn plan(
         }
         Standing::Wanted(desired) => {
             let Some(mac) = rules.mac else {
-                // It was revoked when the key was not asked for.
+                // The target was built for a revoked owner, which needs no key; the owner has changed since.
                 return Step::Settle(Settled::Moved);
             };
             let live = match &view.credential {
@@ -203,19 +204,19 @@ pub fn plan(
     }
 }
 
-/// Rule 1: `base` stays, since a write may still be on its way.
+/// Rule 1. `base` stays, because a write may still be in flight.
 fn empty_tokens(view: &View) -> Option<Step> {
     let mut credential = view
         .credential
         .clone()
         .filter(|credential| !credential.spec.tokens.is_empty())?;
     credential.spec.tokens.clear();
-    // No Secret is made anew any more.
+    // No Secret is recreated any more.
     credential.spec.memory.replacing = None;
     Some(Step::EmptyTokens(Box::new(credential), Emptying::Revoked))
 }
 
-/// An owner that should have a token, and what there is.
+/// An owner that should have a token, and the objects that exist.
 pub(super) struct Case<'a> {
     pub(super) view: &'a View,
     owner: &'a OwnerView,
@@ -223,7 +224,7 @@ pub(super) struct Case<'a> {
     pub(super) rules: &'a Rules<'a>,
     pub(super) mac: &'a MacKey,
     pub(super) now: Timestamp,
-    /// Entries that are good, oldest to newest.
+    /// Entries that are accepted, from oldest to newest.
     pub(super) live: Vec<CredentialEntry>,
 }
 
@@ -245,7 +246,7 @@ impl Case<'_> {
         if let Some(problem) = self.desired.withheld.first() {
             let ahead = self.desired.revoke_issued_before;
             return Step::Settle(match ahead.filter(|moment| self.now < *moment) {
-                // Nothing but time tells when it may be made.
+                // Only time ends this problem: the token may be issued from `moment` on.
                 Some(moment) => self.refuse(problem.clone(), Some(moment)),
                 None => Settled::Withheld(self.desired.withheld.clone()),
             });
@@ -279,7 +280,7 @@ impl Case<'_> {
         }
     }
 
-    /// The Secret holds a token that came to its own end, and nobody but its users may ask for another.
+    /// Refuses if the Secret holds an expired token that is renewed only on request.
     fn refuse_expired(&self, secret: &SecretObject) -> Option<Settled> {
         let is_manual = self.desired.rotation.renew_before.is_none();
         if !is_manual || !matches!(self.desired.lifetime, Lifetime::For(_)) {
@@ -308,13 +309,14 @@ impl Case<'_> {
             ),
         };
         let message = format!(
-            "what the Secret {} holds ended at {end}, and {rotation}.policy is Manual: ask for another with the annotation {ANNOTATION_ROTATE} or another {rotation}.trigger, or set the policy to Auto",
+            "the {} in the Secret {} expired at {end}, and {rotation}.policy is Manual: to rotate it, set the annotation {ANNOTATION_ROTATE} or {rotation}.trigger to a new value, or set {rotation}.policy to Auto",
+            noun(self.desired.kind),
             self.desired.secret_name
         );
         Some(self.refuse(Problem::error(Reason::Expired, place, message), None))
     }
 
-    /// The Credential under our uid that is not about this owner and Identity: both are immutable.
+    /// Returns the Credential under the owner's uid if it names another owner or Identity. Both are immutable.
     fn foreign_credential(&self) -> Option<Precondition> {
         let credential = self.view.credential.as_ref()?;
         let is_ours = credential.spec.owner == self.desired.owner
@@ -329,16 +331,16 @@ impl Case<'_> {
         })
     }
 
-    /// Rule 2a: take away before giving. A deletion that says "it leaked" is obeyed before anything is asked that
-    /// could stand in the way of another token.
+    /// Rule 2a: revoke before issuing. If `onSecretDeleted` is `Revoke`, this comes before every check that could
+    /// refuse a new token.
     fn take_away(&self) -> Option<Step> {
         let is_leak = self.desired.rotation.on_secret_deleted == OnSecretDeleted::Revoke
             && self.view.former.is_none()
             && self.memory().replacing.is_none();
-        // What its client or Identity keeps from being accepted now may be accepted again.
+        // A token that its client or Identity keeps from being accepted now may be accepted again later.
         let is_left =
             |entry: &&CredentialEntry| entries::end(entry).is_none_or(|end| self.now < end);
-        // What was brought never was in a Secret of ours.
+        // An imported secret was never in a Secret of the operator.
         let newest = self.recorded().iter().rfind(is_left)?;
         if !is_leak || newest.cause == Cause::Imported || !self.is_secret_gone() {
             return None;
@@ -347,12 +349,12 @@ impl Case<'_> {
         Some(Step::EmptyTokens(Box::new(credential), Emptying::Leaked))
     }
 
-    /// Rule 2b: an `expiresAt` that came nearer is recorded, so that a later one brings back nothing that had ended.
+    /// Rule 2b: records an earlier `expiresAt`, so that a later value does not bring back a token that had ended.
     fn end_sooner(&self) -> Option<Step> {
         let Lifetime::Until(moment) = self.desired.lifetime else {
             return None;
         };
-        // That a Secret is being made anew is known until its token is there.
+        // The announcement that a Secret is being recreated stays until the token is in it.
         if self.memory().replacing.is_some() {
             return None;
         }
@@ -369,7 +371,7 @@ impl Case<'_> {
         (!ended.is_empty()).then(|| self.shortened(kept, ended, Retirement::Sooner))
     }
 
-    /// Whether the Secret that the tokens were made for is deleted, or emptied.
+    /// Whether the Secret that the tokens were issued for is deleted or emptied.
     fn is_secret_gone(&self) -> bool {
         let Some(secret) = &self.view.secret else {
             return true;
@@ -378,12 +380,12 @@ impl Case<'_> {
         let base = base.and_then(|credential| credential.spec.base.as_ref());
         let is_same = base.is_some_and(|base| base.secret_uid == secret.version().secret_uid);
         match secret.ownership(&self.desired.owner) {
-            // In its place, not the same one relabelled.
+            // Another Secret took its place; this is not the same one with other labels.
             Ownership::Foreign => base.is_some() && !is_same,
-            // It is about to be gone.
+            // Garbage collection is about to delete it.
             Ownership::Predecessor => false,
             Ownership::Ours | Ownership::Adoptable if secret.is_deleting() => true,
-            // Its newest token may still be on the way, or was made for this very placeholder and never came.
+            // Its newest token may still be in flight, or was issued for this placeholder and never arrived.
             Ownership::Ours | Ownership::Adoptable => {
                 self.never_revealed(secret)
                     && !self.is_awaited(secret)
@@ -436,13 +438,13 @@ impl Case<'_> {
             Ownership::Ours | Ownership::Adoptable => return None,
             Ownership::Predecessor => (
                 format!(
-                    "the Secret {name} still belongs to an earlier object of this name and is about to be garbage-collected"
+                    "the Secret {name} belongs to a deleted object of the same name: wait until Kubernetes has garbage-collected it"
                 ),
                 LOOK_SOON,
             ),
             Ownership::Foreign => (
                 format!(
-                    "the Secret {name} exists and was not made for this object: give another name in the spec, or delete the Secret if nobody needs it"
+                    "the Secret {name} already exists and was not created for this object: choose another name in the spec, or delete the Secret if it is not needed"
                 ),
                 LOOK_AGAIN,
             ),
@@ -453,7 +455,7 @@ impl Case<'_> {
         ))
     }
 
-    /// Rule 4: whether the write of the newest token may still land on the Secret as it is.
+    /// Rule 4: whether the write of the newest token may still reach the Secret in its present version.
     fn is_awaited(&self, secret: &SecretObject) -> bool {
         self.view
             .credential
@@ -462,13 +464,13 @@ impl Case<'_> {
             == Some(&secret.version())
     }
 
-    /// Rule 4. Waiting only spares the other writer a lost race: the fence is what is relied on.
+    /// Rule 4. Waiting only spares the other writer a conflict; safety comes from the fence.
     fn fence_or_wait(&self, secret: &SecretObject, entropy: &mut dyn Entropy) -> Step {
         let newest = self.recorded().iter().map(|entry| entry.issued_at.0).max();
         let patience =
             newest.and_then(|issued| issued.checked_add(self.rules.request_timeout * 2).ok());
         if let Some(until) = patience.filter(|until| self.now < *until) {
-            // A clock that runs ahead elsewhere must not keep us waiting for ever.
+            // Another machine's fast clock must not make this wait endless.
             return Step::Settle(
                 self.wait_until(until.min(self.after(self.rules.request_timeout * 2))),
             );
@@ -486,7 +488,8 @@ impl Case<'_> {
         entropy: &mut dyn Entropy,
     ) -> Step {
         let older = &self.live[..self.live.len() - 1];
-        // A Secret that was to be made anew and has its type again stays: its deletion would be a user's.
+        // A Secret that was to be recreated and has its wanted type again stays. Without this write, a user's deletion
+        // of it would not count as one.
         let is_spared = self.memory().replacing.is_some();
         if is_spared || older.iter().any(|entry| entry.not_after.is_none()) {
             return self.retire();
@@ -495,7 +498,7 @@ impl Case<'_> {
             return step;
         }
         let due = self.rotation_due(newest);
-        // The older ones have their ends: they need not have come.
+        // The older entries have their ends, but need not have reached them.
         if let Some(cause) = due
             && self.live.len() < MOST_BY_ROTATION
         {
@@ -512,26 +515,28 @@ impl Case<'_> {
         }
     }
 
-    /// Whether the newest is not what the owner asks for. One that is only to be renewed is good until its end.
+    /// Whether the newest token is not what the owner asks for. A token that is only due for renewal is accepted until
+    /// its end.
     fn is_lacking(&self, newest: &CredentialEntry, due: Option<Cause>) -> bool {
         due.is_some_and(|cause| {
             cause != Cause::Scheduled || entries::is_outlived(newest, self.desired, self.now)
         })
     }
 
-    /// Another token is due, and those that it would replace are too many still.
+    /// Waits: another token is due, but too many are still accepted.
     fn wait_for_an_end(&self, newest: &CredentialEntry) -> Settled {
         let end = self.live.iter().filter_map(entries::end).min();
         let end = end.unwrap_or_else(|| self.after(LOOK_AGAIN));
         let message = format!(
-            "a rotation is due and waits until {end} at the latest: {MOST_BY_ROTATION} secrets of this object are still accepted, and the overlap of the oldest ends then"
+            "a rotation is due and waits until {end} at the latest: {MOST_BY_ROTATION} {}s of this object are still accepted, and the first of them ends then",
+            noun(self.desired.kind)
         );
-        // One that falls quiet may go sooner.
+        // A token that is no longer used may end sooner.
         let until = self.next_event(newest).map_or(end, |next| next.min(end));
         self.refuse(Problem::error(Reason::Rotating, "", message), Some(until))
     }
 
-    /// All is as it should be, but for a Secret that the owner had under another name.
+    /// Finishes the pass: deletes the Secret that the owner had under another name, then settles.
     pub(super) fn finish(&self, newest: &CredentialEntry) -> Step {
         let ours = |former: &&SecretObject| {
             former.is_made_for(&self.desired.owner) && !former.is_deleting()
@@ -545,7 +550,7 @@ impl Case<'_> {
         }
     }
 
-    /// Rule 5a.
+    /// Rule 5a: gives the replaced tokens an end.
     pub(super) fn retire(&self) -> Step {
         let mut kept = self.live.clone();
         let newest = kept.len() - 1;
@@ -560,7 +565,7 @@ impl Case<'_> {
         self.shortened(kept, retired, Retirement::Replaced)
     }
 
-    /// Rule 5c: the newest is in use, and an older one is not any more. Its end only moves forward to now.
+    /// Rule 5c: retires older tokens that are no longer used while the newest one is. Sets their end to now.
     fn retire_quiet(&self, newest: &CredentialEntry) -> Option<Step> {
         let mut kept = self.live.clone();
         let mut retired = Vec::new();
@@ -577,7 +582,7 @@ impl Case<'_> {
         (!retired.is_empty()).then(|| self.shortened(kept, retired, Retirement::Quiet))
     }
 
-    /// From when on an older entry is retired before its end, for all that is known now.
+    /// Returns from when on an older token counts as unused and is retired, as far as is known now.
     fn quiet_from(&self, entry: &CredentialEntry, newest: &CredentialEntry) -> Option<Timestamp> {
         let quiet_period = self.desired.rotation.adoption?;
         let adoption = self.use_of(newest)?;
@@ -590,7 +595,7 @@ impl Case<'_> {
             .filter(|quiet| entries::end(entry).is_none_or(|end| *quiet < end))
     }
 
-    /// What servers reported of an entry's uses.
+    /// Returns the use of an entry as servers reported it.
     fn use_of(&self, entry: &CredentialEntry) -> Option<&TokenUse> {
         let status = self.view.credential.as_ref()?.status.as_ref()?;
         status.uses.iter().find(|used| used.epoch == entry.epoch)
@@ -609,9 +614,9 @@ impl Case<'_> {
         Step::Retire(Box::new(self.with_tokens(entries)), retired, why)
     }
 
-    /// Rule 5b. A scope taken away needs no other token: the join refuses it.
+    /// Rule 5b. Removing a scope needs no new token, because the join refuses the scope.
     fn rotation_due(&self, newest: &CredentialEntry) -> Option<Cause> {
-        // What a later entry was made for, and never came into the Secret, is not done.
+        // A request counts as done only if its token reached the Secret.
         let done = decode_requests(newest.nonce.as_deref());
         let lacks = |scope: &String| !newest.scopes.contains(scope);
         let due = entries::renews_at(newest, self.desired).is_some_and(|due| due <= self.now);
@@ -627,8 +632,8 @@ impl Case<'_> {
         }
     }
 
-    /// What is ours in the Secret and differs is put right. It is a write on condition of the version
-    /// read, as any other controller may make one: at worst another's push must start over.
+    /// Repairs the operator's own fields in the Secret. Like a write by any controller, this write is conditioned on
+    /// the version that was read; at worst another pass's push must start over.
     fn repair(&self, secret: &SecretObject) -> Option<Step> {
         let token = secret.text(token_key(self.desired.kind))?;
         let wanted = filled(secret, self.desired, &token);
@@ -681,8 +686,8 @@ impl Case<'_> {
         }))
     }
 
-    /// What a push keeps: what is up to the Secret's token if that is an unshortened one, since what came after it
-    /// was never seen; else all.
+    /// Returns the entries that a push keeps. If the Secret's token is live and has no early end, these are the entries
+    /// up to it, because no one has seen the later ones. Otherwise these are all entries.
     fn kept(&self, secret: Option<&SecretObject>) -> Vec<CredentialEntry> {
         match secret.and_then(|secret| self.held(secret)) {
             Some(held) => self.live[..=held].to_vec(),
@@ -690,13 +695,13 @@ impl Case<'_> {
         }
     }
 
-    /// Whether the Secret stands in place of a deleted one. What somebody else writes into a placeholder
-    /// must not take back what the deletion said.
+    /// Whether the Secret stands in place of a deleted one. Data that someone else writes into a placeholder must not
+    /// undo the effect of the deletion.
     fn never_revealed(&self, secret: &SecretObject) -> bool {
         secret.is_placeholder() || !secret.has_text(token_key(self.desired.kind))
     }
 
-    /// With the new one at most two entries are without an end.
+    /// Shortens all entries but the last one without an end. With the new token, at most two have none.
     fn shorten_all_but_last(&self, kept: &mut [CredentialEntry]) {
         let last = kept.iter().rposition(|entry| entry.not_after.is_none());
         for entry in &mut kept[..last.unwrap_or(0)] {
@@ -704,7 +709,7 @@ impl Case<'_> {
         }
     }
 
-    /// The place of the Secret's token among the live entries, if it has no early end.
+    /// Returns the index of the Secret's token among the live entries, if it has no early end.
     fn held(&self, secret: &SecretObject) -> Option<usize> {
         let hash = held_hash(secret, self.desired.kind)?;
         self.live
@@ -712,7 +717,7 @@ impl Case<'_> {
             .position(|entry| entries::has_hash(entry, &hash) && entry.not_after.is_none())
     }
 
-    /// Why a Secret that does not hold the newest token needs another one.
+    /// Returns why a Secret that does not hold the newest token needs another one.
     fn cause_of_loss(&self, secret: &SecretObject) -> Cause {
         let recorded = self.recorded();
         if let Some(newest) = self
@@ -720,14 +725,15 @@ impl Case<'_> {
             .last()
             .filter(|newest| newest.epoch > self.owner.epoch)
         {
-            // Never reported: most likely never written, so this is the same attempt again.
+            // The status never reported this epoch, so most likely its token was never written: repeat the same
+            // attempt.
             return newest.cause;
         }
         if self.high() == 0 {
             return Cause::Initial;
         }
         if self.never_revealed(secret) {
-            // Under another name than before, nothing was deleted.
+            // The owner had the Secret under another name: nothing was deleted.
             return match self.view.former {
                 Some(_) => Cause::SecretChanged,
                 None => Cause::SecretDeleted,
@@ -745,7 +751,7 @@ impl Case<'_> {
         }
     }
 
-    /// Everything that stands in the way of a new token.
+    /// Returns the reason why no token may be issued now.
     pub(super) fn refuse_mint(&self, secret: Option<&SecretObject>) -> Option<Settled> {
         if secret.is_some_and(SecretObject::is_immutable) {
             return Some(self.refuse_immutable());
@@ -754,13 +760,14 @@ impl Case<'_> {
             return Some(self.refuse_prefix());
         }
         if entries::expiry(self.desired.lifetime, self.now).is_some_and(|end| end <= self.now) {
-            let message = "the moment of expiresAt is past: write a later one";
+            let message = "spec.expiresAt is in the past: set a later time";
             return Some(self.refuse(
                 Problem::error(Reason::Expired, "/spec/expiresAt", message),
                 None,
             ));
         }
-        // A token made now would be refused at once: within the very second, or by a moment ahead.
+        // The join refuses a token whose time of issue is before `revoke_issued_before`, and times of issue have no
+        // fractions of a second.
         if let Some(moment) = self
             .desired
             .revoke_issued_before
@@ -772,27 +779,27 @@ impl Case<'_> {
     }
 
     fn refuse_too_many(&self, kept: &[CredentialEntry]) -> Option<Settled> {
-        let mints = self.mints_of_the_hour();
+        let (mints, noun) = (self.mints_of_the_hour(), noun(self.desired.kind));
         let (until, what) =
             if let Some(surplus) = mints.len().checked_sub(self.rules.mints_per_owner) {
                 (
                     mints.get(surplus)?.checked_add(memory::HOUR).ok()?,
                     format!(
-                        "{} secrets were made within an hour",
+                        "{} {noun}s were issued within an hour",
                         self.rules.mints_per_owner
                     ),
                 )
             } else if kept.len() >= MAX_ENTRIES {
                 (
                     kept.iter().filter_map(entries::end).min()?,
-                    format!("{MAX_ENTRIES} secrets of this object are still accepted"),
+                    format!("{MAX_ENTRIES} {noun}s of this object are still accepted"),
                 )
             } else {
                 return None;
             };
         let until = until.max(self.after(LOOK_SOON));
         let message = format!(
-            "{what}, so no other is made before {}: find out what keeps asking for rotations, or deleting or changing the Secret {}",
+            "{what}, so the next one is issued at {} at the earliest: find out what keeps requesting rotations, or deleting or changing the Secret {}",
             entries::whole_second(until),
             self.desired.secret_name
         );
@@ -808,7 +815,7 @@ impl Case<'_> {
 
     fn refuse_immutable(&self) -> Settled {
         let message = format!(
-            "the Secret {} is immutable, so nothing new can be written into it: delete it, or create it anew without immutable: true",
+            "the Secret {} is immutable, so the operator cannot write a new value into it: delete it, or recreate it without immutable: true",
             self.desired.secret_name
         );
         self.refuse(
@@ -819,7 +826,7 @@ impl Case<'_> {
 
     fn refuse_prefix(&self) -> Settled {
         let message = format!(
-            "the Identity's tokens.referencePrefix {:?} is not 1 to 16 characters of a-z and 0-9: ask who runs the Identity",
+            "spec.tokens.referencePrefix {:?} of the Identity must have 1 to 16 characters of a-z and 0-9: ask the Identity's administrator to change it",
             self.desired.prefix
         );
         self.refuse(Problem::error(Reason::Invalid, "", message), None)
@@ -844,7 +851,7 @@ impl Case<'_> {
         self.now.checked_add(wait).unwrap_or(Timestamp::MAX)
     }
 
-    /// When the plan will be another one by time alone.
+    /// Returns when the plan changes by time alone.
     pub(super) fn next_event(&self, newest: &CredentialEntry) -> Option<Timestamp> {
         let ends = self.live.iter().filter_map(entries::end);
         let older = self.live.iter().filter(|entry| entry.epoch != newest.epoch);
@@ -883,7 +890,7 @@ impl Case<'_> {
         }
     }
 
-    /// All entries, good or not.
+    /// Returns all entries, accepted or not.
     pub(super) fn recorded(&self) -> &[CredentialEntry] {
         self.view
             .credential
@@ -891,7 +898,7 @@ impl Case<'_> {
             .map_or(&[], |credential| &credential.spec.tokens)
     }
 
-    /// What the Credential knows of tokens that are gone.
+    /// Returns what the Credential remembers of tokens that are gone.
     pub(super) fn memory(&self) -> &CredentialMemory {
         const NONE: &CredentialMemory = &CredentialMemory {
             minted_at: Vec::new(),
@@ -904,7 +911,7 @@ impl Case<'_> {
         credential.map_or(NONE, |credential| &credential.spec.memory)
     }
 
-    /// The requests that any token was made for; without any entry, what is remembered of them.
+    /// Returns the rotation requests that are done. If there are no entries, they come from the memory.
     pub(super) fn done_requests(&self) -> RotationRequests {
         let remembered = || {
             let taken_away = self.memory().nonce.as_deref();
@@ -915,7 +922,7 @@ impl Case<'_> {
         })
     }
 
-    /// The Credential with these entries, sealed, and with what must be known of those that are gone.
+    /// Returns the Credential with these entries, sealed, and with the memory of those that are gone.
     pub(super) fn with_tokens(&self, tokens: Vec<CredentialEntry>) -> Credential {
         let mut credential = self.credential();
         let memory = &mut credential.spec.memory;
@@ -930,7 +937,7 @@ impl Case<'_> {
         credential
     }
 
-    /// The same where the last entry is a new one.
+    /// Returns the same if the last entry is a new one.
     pub(super) fn with_mint(&self, tokens: Vec<CredentialEntry>, high: i64) -> Credential {
         let mut credential = self.with_tokens(tokens);
         credential.spec.high = high;
@@ -942,7 +949,7 @@ impl Case<'_> {
         credential
     }
 
-    /// The highest epoch ever given: the Credential's, and the status's, which outlives it.
+    /// Returns the highest epoch ever given: the Credential's or the status's, which outlives it.
     pub(super) fn high(&self) -> i64 {
         let recorded = self.recorded().iter().map(|entry| entry.epoch);
         let high = self
@@ -953,7 +960,7 @@ impl Case<'_> {
         recorded.max().unwrap_or(0).max(high).max(self.owner.epoch)
     }
 
-    /// The Credential as read, or a new one.
+    /// Returns the Credential as read, or a new one.
     pub(super) fn credential(&self) -> Credential {
         self.view.credential.clone().unwrap_or_else(|| Credential {
             metadata: ObjectMeta {

@@ -1,8 +1,8 @@
-//! Rotation on request: every new value of the annotation or of `rotation.trigger` asks for one, and
-//! what was done is remembered as an entry's `nonce`.
+//! Rotation on request. Each new value of the annotation or of `rotation.trigger` asks for one rotation, and an entry's
+//! `nonce` records the requests that are done.
 //!
-//! Taking a value away asks for nothing and forgets nothing: the recorded one is carried over, so
-//! that a tool which removes and restores the annotation does not rotate each time.
+//! Removing a value asks for nothing and forgets nothing: the recorded value is carried over, so a tool that removes
+//! and restores the annotation does not rotate each time.
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ use crate::tokens::TokenHash;
 /// Longer values are recorded by their hash: an annotation may have 256 KiB, a nonce 512 characters.
 const LONGEST_PLAIN: usize = 100;
 
-/// Whether `wanted` holds a value that `done` has not.
+/// Whether `wanted` holds a value that `done` does not.
 pub fn asks_for_rotation(wanted: &RotationRequests, done: &RotationRequests) -> bool {
     let is_new = |wanted: &Option<String>, done: &Option<String>| {
         wanted.is_some() && wanted.as_deref().map(plain) != done.as_deref().map(plain)
@@ -20,7 +20,7 @@ pub fn asks_for_rotation(wanted: &RotationRequests, done: &RotationRequests) -> 
     is_new(&wanted.annotation, &done.annotation) || is_new(&wanted.trigger, &done.trigger)
 }
 
-/// What is done once a token was made for `wanted`.
+/// Returns the requests that are done after a token was issued for `wanted`.
 pub fn record_requests(wanted: &RotationRequests, done: &RotationRequests) -> RotationRequests {
     RotationRequests {
         annotation: wanted
@@ -31,7 +31,7 @@ pub fn record_requests(wanted: &RotationRequests, done: &RotationRequests) -> Ro
     }
 }
 
-/// The nonce that says `done`; `None` if nothing ever was asked for.
+/// Encodes the requests that are done as a nonce; `None` if there never was a request.
 pub fn encode_requests(done: &RotationRequests) -> Option<String> {
     let fields = [("annotation", &done.annotation), ("trigger", &done.trigger)];
     let map: Map<String, Value> = fields
@@ -41,7 +41,7 @@ pub fn encode_requests(done: &RotationRequests) -> Option<String> {
     (!map.is_empty()).then(|| Value::Object(map).to_string())
 }
 
-/// Reads a nonce; nothing where it is none of ours.
+/// Decodes a nonce; returns no requests if it cannot be decoded.
 pub fn decode_requests(nonce: Option<&str>) -> RotationRequests {
     let map: Map<String, Value> = nonce
         .and_then(|nonce| serde_json::from_str(nonce).ok())
@@ -53,8 +53,7 @@ pub fn decode_requests(nonce: Option<&str>) -> RotationRequests {
     }
 }
 
-/// The value itself where it is short and needs no escapes, else its hash. Its own result again
-/// gives the same.
+/// Returns the value itself if it is short and needs no escapes, otherwise its hash. Idempotent.
 fn plain(value: &str) -> String {
     let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
     if value.len() <= LONGEST_PLAIN && value.bytes().all(is_plain) {

@@ -1,7 +1,8 @@
-//! What becomes of tokens that were revoked one by one, in `credentials/status`: each is given its end in the spec, where
-//! older releases and restores without a status find it. Pure.
+//! Tokens that a server revoked by id in `credentials/status`. Each gets its end in the spec, where older releases and
+//! restores without a status find it. Pure.
 //!
-//! Nothing else of the Credential changes: not the other tokens, nor a Secret that is announced as recreated.
+//! Nothing else in the Credential changes: neither the other tokens nor the announcement of a Secret that is being
+//! recreated.
 
 use jiff::Timestamp;
 
@@ -11,13 +12,14 @@ use crate::directory::{is_sealed, is_token_revoked};
 use crate::resources::{Cause, Credential, CredentialEntry, Moment};
 use crate::tokens::{MacKey, TokenHash};
 
-/// The Credential in which every revoked token has ended, and the ids of those that had not; `None`: all have.
+/// Returns the Credential in which every revoked token has ended, and the ids of the tokens that this call ends; `None`
+/// if all have ended already.
 pub fn with_revoked_ended(
     credential: &Credential,
     key: &MacKey,
     now: Timestamp,
 ) -> Option<(Credential, Vec<String>)> {
-    // An entry without a right seal is accepted by nothing, and must not get a right one.
+    // Nothing accepts an entry with a wrong seal, and this function must not give it a right one.
     let is_meant = |entry: &&CredentialEntry| {
         is_token_revoked(credential, &entry.token_id)
             && entries::end(entry).is_none_or(|end| now < end)
@@ -46,14 +48,14 @@ pub fn with_revoked_ended(
 }
 
 impl Case<'_> {
-    /// What was revoked ends before anything else is asked.
+    /// Returns the step that ends revoked tokens. It comes before every other rule.
     pub(super) fn end_revoked(&self) -> Option<Step> {
         let credential = self.view.credential.as_ref()?;
         let (ended, ids) = with_revoked_ended(credential, self.mac, self.now)?;
         Some(Step::EndRevoked(Box::new(ended), ids))
     }
 
-    /// Whether an imported secret of this hash was revoked by its id.
+    /// Whether an imported secret with this hash was revoked by its id.
     pub(super) fn was_revoked(&self, hash: &TokenHash) -> bool {
         let credential = self.view.credential.as_ref();
         let is_revoked = |entry: &CredentialEntry| {

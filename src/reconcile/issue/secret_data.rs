@@ -1,4 +1,4 @@
-//! Which keys the Secret of an owner has, and what is in them.
+//! The keys of an owner's Secret and their contents.
 
 use super::templated;
 use crate::directory::template::Values;
@@ -7,7 +7,7 @@ use crate::oauth::discovery::paths;
 use crate::reconcile::secret::SecretObject;
 use crate::tokens::{Kind, SecretString, TokenHash, reference};
 
-/// The key that holds the token.
+/// Returns the key that holds the token.
 pub(super) const fn token_key(kind: SecretKind) -> &'static str {
     match kind {
         SecretKind::ClientSecret => "client-secret",
@@ -15,7 +15,15 @@ pub(super) const fn token_key(kind: SecretKind) -> &'static str {
     }
 }
 
-/// The kind of reference token that is made.
+/// Returns the word for the value in messages.
+pub(super) const fn noun(kind: SecretKind) -> &'static str {
+    match kind {
+        SecretKind::ClientSecret => "client secret",
+        SecretKind::ServiceToken => "token",
+    }
+}
+
+/// Returns the kind of reference token to issue.
 pub(super) const fn token_kind(kind: SecretKind) -> Kind {
     match kind {
         SecretKind::ClientSecret => Kind::ClientSecret,
@@ -23,7 +31,7 @@ pub(super) const fn token_kind(kind: SecretKind) -> Kind {
     }
 }
 
-/// The hash of the token in a Secret; `None` where there is nothing, or something that is no token.
+/// Returns the hash of the token in a Secret; `None` if the key is missing or does not hold a token.
 pub(super) fn held_hash(secret: &SecretObject, kind: SecretKind) -> Option<TokenHash> {
     let text = secret.text(token_key(kind))?;
     reference::parse(text.expose())
@@ -31,7 +39,7 @@ pub(super) fn held_hash(secret: &SecretObject, kind: SecretKind) -> Option<Token
         .map(|presented| presented.hash)
 }
 
-/// The Secret as it should be with `token` in it. What others keep there stays.
+/// Returns the Secret as it should be with `token` in it. Data of others stays.
 pub(super) fn filled(
     secret: &SecretObject,
     desired: &Desired,
@@ -40,11 +48,11 @@ pub(super) fn filled(
     let mut secret = secret.clone();
     let main = token_key(desired.kind);
     let alias = desired.key_alias.as_deref();
-    // A key that was the alias once would go on holding a token that nobody replaces.
+    // A former alias key would keep a token that the operator never replaces.
     if let Some(old) = secret.text(main) {
         secret.forget_text(&old, &[main, alias.unwrap_or(main)]);
     }
-    // The alias first: it may not take the place of a key that has a meaning of its own.
+    // Write the alias first, so that it cannot overwrite a key with a meaning of its own.
     for key in alias.into_iter().chain([main]) {
         secret.set_text(key, token.expose());
     }

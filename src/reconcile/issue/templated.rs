@@ -1,8 +1,7 @@
-//! What a template puts into a Secret, and takes out again.
+//! Fills a template into a Secret, and removes what the template no longer names.
 //!
-//! An annotation remembers which names came from the template, as `kubectl apply` does: what others put
-//! beside them is never touched, and what the template no longer names does not stay behind. Absent: the
-//! operator's own keys.
+//! As `kubectl apply` does, an annotation remembers the names that came from the template. So the operator never
+//! touches what others put beside them. Absent: the operator's own keys.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +13,7 @@ use crate::directory::template::{Values, is_own, render};
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{ANNOTATION_TEMPLATE, Template};
 
-/// Names that came from the template.
+/// The names that came from the template.
 #[derive(Serialize, Deserialize, Default, Debug, PartialEq, Eq)]
 #[serde(default)]
 struct Named {
@@ -27,7 +26,8 @@ struct Named {
 }
 
 impl Named {
-    /// What of a template is on the Secret when it is filled: what may be set, and what was set while that was allowed.
+    /// Returns the names of a template that are on the Secret once it is filled: those that may be set now, and those
+    /// that were set while they were allowed.
     fn by(template: &Template, desired: &Desired, before: &Self, secret: &SecretObject) -> Self {
         let is_set = |field, key: &String| match field {
             MetadataField::Labels => before.labels.contains(key) && secret.label(key).is_some(),
@@ -48,7 +48,8 @@ impl Named {
         }
     }
 
-    /// What the Secret remembers. Others can write there too: it may not name what no template can.
+    /// Returns the names that the Secret remembers. Others can write the annotation too, so names that no template can
+    /// set are left out.
     fn remembered(secret: &SecretObject, desired: &Desired) -> Self {
         let text = secret.annotation(ANNOTATION_TEMPLATE);
         let mut named: Self = text
@@ -69,8 +70,8 @@ impl Named {
     }
 }
 
-/// Makes a Secret say what the template of its owner says. A label or annotation that the Identity or the installation
-/// does not allow is never written: one that is there already, from a time when it was allowed, stays as it is.
+/// Fills the owner's template into a Secret. Never writes a label or annotation that the Identity or the installation
+/// does not allow. One that was set while it was allowed stays as it is.
 pub(super) fn fill(secret: &mut SecretObject, desired: &Desired, values: &Values<'_>) {
     let before = Named::remembered(secret, desired);
     let template = desired.template.as_deref();
@@ -123,7 +124,7 @@ mod tests {
         allowing(&["a", "b"], &["c"], template)
     }
 
-    /// The Identity allows these labels and annotations beyond the defaults.
+    /// The Identity allows these labels and annotations in addition to the defaults.
     fn allowing(labels: &[&str], annotations: &[&str], template: Value) -> Desired {
         let allowed = json!({ "labels": labels, "annotations": annotations });
         let allowed = serde_json::from_value(allowed).unwrap();
@@ -134,7 +135,7 @@ mod tests {
         }
     }
 
-    /// The Identity allows [`JENKINS`] and [`REPLICATE`], the installation only what these lists have.
+    /// The Identity allows [`JENKINS`] and [`REPLICATE`], the installation only what these lists contain.
     fn installed(lists: &Value, template: Value) -> Desired {
         let identity = allowing(&[JENKINS], &[REPLICATE], template);
         let installation = InstallationMetadata::parse(&lists.to_string()).unwrap();
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_template_no_longer_names_goes_and_what_others_set_stays() {
+    fn names_removed_from_the_template_are_removed_and_those_of_others_stay() {
         let first = templated(json!({
             "labels": {"a": "1", "b": "1"}, "annotations": {"c": "1"}, "data": {"d": "1", "e": "1"},
         }));
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_appear_when_they_are_allowed_and_stay_as_they_are_when_they_are_not_any_more() {
+    fn keys_appear_when_allowed_and_stay_unchanged_when_no_longer_allowed() {
         let allowed = |value| allowing(&[JENKINS], &["replicator.v1.mittwald.de/*"], obeyed(value));
         let refused = |value| allowing(&[], &[], obeyed(value));
         let secret = with(&empty(), &refused("x"), "t1");
@@ -260,7 +261,7 @@ mod tests {
         let x = [Some("x".to_owned()), Some("x".to_owned())];
         assert_eq!(marks(&secret), x);
         let tightened = with(&secret, &refused("x"), "t2");
-        assert_eq!(marks(&tightened), x, "it goes on being rotated");
+        assert_eq!(marks(&tightened), x, "rotation goes on");
         assert_eq!(texts(&tightened, &["token"]), [Some("t2".to_owned())]);
         let edited = with(&tightened, &refused("elsewhere"), "t2");
         assert_eq!(marks(&edited), x, "another value is not written");
@@ -277,7 +278,7 @@ mod tests {
         assert_eq!(
             marks(&removed),
             [None, None],
-            "the template names them no longer"
+            "the template no longer names them"
         );
         let mut taken = edited.clone();
         taken.set_label(JENKINS, None);
@@ -286,7 +287,7 @@ mod tests {
         assert_eq!(
             marks(&taken),
             [None, None],
-            "what somebody took off does not come back"
+            "what someone removed does not come back"
         );
     }
 
@@ -308,9 +309,9 @@ mod tests {
         assert_eq!(remembered, r#"{"labels":["team"],"data":["url"]}"#);
     }
 
-    /// The admission policy lets pass what the Secret has already, as long as its value stays.
+    /// The admission policy accepts what the Secret already has, as long as the value stays the same.
     #[test]
-    fn keys_stay_as_they_are_when_the_installation_does_not_allow_them_any_more() {
+    fn keys_stay_unchanged_when_the_installation_no_longer_allows_them() {
         let wide = json!({});
         let narrow = json!({"allowedLabels": ["team"], "allowedAnnotations": ["team"]});
         let marks = |secret: &SecretObject| {
@@ -324,7 +325,7 @@ mod tests {
         assert_eq!(
             texts(&narrowed, &["token"]),
             [Some("t2".to_owned())],
-            "it goes on being rotated"
+            "rotation goes on"
         );
         let widened = with(&narrowed, &installed(&wide, obeyed("y")), "t2");
         assert_eq!(
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_put_on_a_secret_is_not_taken_over_by_a_template_that_may_not_set_it() {
+    fn a_template_does_not_take_over_a_label_that_it_may_not_set() {
         let mut secret = with(&empty(), &desired(), "t");
         secret.set_label(JENKINS, Some("theirs"));
         let wanted = allowing(&[], &[], obeyed("x"));
@@ -355,9 +356,9 @@ mod tests {
         assert_eq!(secret.annotation("team"), Some("$(token)"));
     }
 
-    /// Whoever may write the Secret may write what it remembers.
+    /// Whoever may write the Secret may also write what it remembers.
     #[test]
-    fn what_is_remembered_takes_nothing_that_no_template_could_have_put_there() {
+    fn a_forged_annotation_removes_nothing_that_no_template_can_set() {
         let lie = json!({
             "labels": ["symbolon.dev/managed", "app.kubernetes.io/managed-by"],
             "annotations": ["symbolon.dev/owner", "kubectl.kubernetes.io/last-applied-configuration"],

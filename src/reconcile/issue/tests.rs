@@ -1,4 +1,4 @@
-//! The rules of issuing by name, over a cluster of three objects in memory.
+//! Tests of the rules of issuing, over a cluster of three objects in memory.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -62,14 +62,14 @@ impl World {
         }
     }
 
-    /// One whose first token is in its Secret and in its status.
+    /// Returns a world whose first token is in its Secret and in its status.
     fn issued() -> Self {
         let mut world = Self::new();
         assert_eq!(world.run(), ["placeholder", "push Initial"]);
         world
     }
 
-    /// One that was rotated once, the first token being in its overlap.
+    /// Returns a world that was rotated once, with the first token in its overlap.
     fn rotated() -> Self {
         let mut world = Self::issued();
         world.now += DAY;
@@ -111,7 +111,7 @@ impl World {
     fn settled(&mut self) -> Settled {
         match self.plan() {
             Step::Settle(settled) => settled,
-            other => panic!("not settled: {other:?}"),
+            other => panic!("expected a settled pass: {other:?}"),
         }
     }
 
@@ -125,11 +125,11 @@ impl World {
     fn push(&mut self) -> Push {
         match self.plan() {
             Step::Push(push) => *push,
-            other => panic!("no push: {other:?}"),
+            other => panic!("expected a push: {other:?}"),
         }
     }
 
-    /// Takes steps until nothing is left to do, and says which.
+    /// Takes steps until nothing is left to do, and returns their names.
     fn run(&mut self) -> Vec<String> {
         let mut names = Vec::new();
         for _ in 0..10 {
@@ -140,7 +140,7 @@ impl World {
             }
             names.push(self.take(step));
         }
-        panic!("no end: {names:?}");
+        panic!("the pass never settles: {names:?}");
     }
 
     fn report(&mut self, settled: &Settled) {
@@ -168,9 +168,11 @@ impl World {
             Step::Retire(credential, _, Retirement::Sooner) => self.record("end", *credential),
             Step::EmptyTokens(credential, Emptying::Revoked) => self.record("empty", *credential),
             Step::EmptyTokens(credential, Emptying::Leaked) => {
-                self.record("take away", *credential)
+                self.record("revoke all", *credential)
             }
-            Step::EmptyTokens(_, Emptying::ById) => unreachable!("the others stay"),
+            Step::EmptyTokens(_, Emptying::ById) => {
+                unreachable!("no plan empties tokens by their ids")
+            }
             Step::EndRevoked(credential, _) => self.record("end revoked", *credential),
             Step::Discard(_) => {
                 self.credential = None;
@@ -185,12 +187,12 @@ impl World {
                 assert_eq!((key, only), (former.key(), former.precondition()));
                 "delete former".to_owned()
             }
-            Step::Import(_) => unreachable!("nothing is brought here"),
+            Step::Import(_) => unreachable!("these tests import nothing"),
             Step::Settle(_) => unreachable!("handled by the caller"),
         }
     }
 
-    /// The first of the three writes that make a Secret anew.
+    /// Makes the first of the three writes that recreate a Secret.
     fn announce(&mut self, recreate: &Recreate) {
         assert_eq!(recreate.is_first, self.credential.is_none());
         self.record("", recreate.announced.clone());
@@ -199,7 +201,7 @@ impl World {
     fn recreate(&mut self) -> Recreate {
         match self.plan() {
             Step::Recreate(recreate) => *recreate,
-            other => panic!("not made anew: {other:?}"),
+            other => panic!("expected to recreate the Secret: {other:?}"),
         }
     }
 
@@ -227,14 +229,14 @@ impl World {
         name.to_owned()
     }
 
-    /// A user gives the Secret another name.
+    /// Renames the Secret, as a user does.
     fn rename(&mut self, name: &str) {
         self.former = self.secret.take();
         self.desired.secret_name = name.into();
         self.target_name = name.into();
     }
 
-    /// A user's edit of the Secret.
+    /// Edits the Secret, as a user does.
     fn edit(&mut self, change: impl FnOnce(&mut Value)) {
         let mut manifest = Value::Object(self.secret.as_ref().unwrap().expose().clone());
         change(&mut manifest);
@@ -326,7 +328,7 @@ fn a_first_token_is_recorded_sealed_and_then_revealed() {
     assert_eq!(
         world.text("token"),
         None,
-        "a create cannot be fenced: it reveals nothing"
+        "a create cannot be fenced, so it reveals nothing"
     );
     let push = world.push();
     let secret = world.secret.as_ref().unwrap();
@@ -350,13 +352,13 @@ fn a_first_token_is_recorded_sealed_and_then_revealed() {
 }
 
 #[test]
-fn once_all_is_right_nothing_is_written() {
+fn in_a_steady_state_nothing_is_written() {
     let mut world = World::issued();
     assert_eq!(world.run(), Vec::<String>::new());
     let Settled::Done { facts, requeue_at } = world.settled() else {
         panic!()
     };
-    assert_eq!(requeue_at, Some(world.now + DAY * 60), "when it is renewed");
+    assert_eq!(requeue_at, Some(world.now + DAY * 60), "at its renewal");
     assert_eq!(facts.renews_at, requeue_at);
     assert_eq!((facts.epoch, facts.previous), (1, None));
 }
@@ -379,7 +381,7 @@ fn a_revoked_owner_loses_its_tokens_and_never_gets_a_credential() {
     world.standing = Some(Standing::Revoked);
     assert_eq!(world.run(), ["empty"]);
     let memory = &world.credential.as_ref().unwrap().spec.memory;
-    assert_eq!(memory.replacing, None, "no Secret is made anew any more");
+    assert_eq!(memory.replacing, None, "no Secret is recreated any more");
     let spec = &world.credential.as_ref().unwrap().spec;
     assert_eq!(
         (spec.tokens.len(), spec.high, &spec.base),
@@ -392,9 +394,9 @@ fn a_revoked_owner_loses_its_tokens_and_never_gets_a_credential() {
     assert_eq!(fresh.settled(), Settled::Revoked);
 }
 
-/// The Identity may be gone, or never have been there: nothing is sealed.
+/// The Identity may be gone, or may never have existed: nothing is sealed.
 #[test]
-fn what_is_revoked_is_emptied_without_a_key_and_nothing_else_is_done() {
+fn without_a_key_revoked_owners_are_emptied_and_nothing_else_is_done() {
     let mut world = World::issued();
     let plan = |world: &mut World, standing: Standing| {
         let view = View {
@@ -416,7 +418,7 @@ fn what_is_revoked_is_emptied_without_a_key_and_nothing_else_is_done() {
 }
 
 #[test]
-fn what_is_withheld_or_not_known_leaves_everything_as_it_is() {
+fn a_withheld_or_unknown_owner_changes_nothing() {
     let problem = Problem::error(Reason::ScopeNotGranted, "/spec/scopes/0", "no");
     for (standing, settled) in [
         (
@@ -432,7 +434,7 @@ fn what_is_withheld_or_not_known_leaves_everything_as_it_is() {
 }
 
 #[test]
-fn a_target_that_the_directory_has_moved_is_said() {
+fn an_outdated_target_is_reported() {
     let mut world = World::issued();
     world.desired.secret_name = "another".into();
     assert_eq!(world.settled(), Settled::Moved);
@@ -446,7 +448,7 @@ fn a_target_that_the_directory_has_moved_is_said() {
 #[case::controller_beats_annotation(json!({ "annotations": { ANNOTATION_OWNER: "ServiceAccessToken/ci" }, "ownerReferences": [{ "kind": "Other", "name": "x", "uid": "x", "controller": true }] }), false)]
 #[case::ours(json!({ "ownerReferences": [{ "kind": "ServiceAccessToken", "name": "ci", "uid": "owner", "controller": true }] }), true)]
 #[case::restored(json!({ "annotations": { ANNOTATION_OWNER: "ServiceAccessToken/ci" } }), true)]
-fn a_secret_of_somebody_else_is_never_written(#[case] metadata: Value, #[case] is_ours: bool) {
+fn a_secret_of_another_owner_is_never_written(#[case] metadata: Value, #[case] is_ours: bool) {
     let mut world = World::new();
     world.store(
         "",
@@ -463,7 +465,7 @@ fn a_secret_of_somebody_else_is_never_written(#[case] metadata: Value, #[case] i
         assert_eq!(world.refused().reason, Reason::SecretConflict);
         assert!(
             matches!(world.settled(), Settled::Refused { until: Some(_), .. }),
-            "nothing tells of its deletion"
+            "no watch reports its deletion"
         );
     }
 }
@@ -511,20 +513,20 @@ fn a_write_that_may_still_land_is_waited_for_and_then_fenced() {
     );
     assert_ne!(
         fenced, before,
-        "a write that changes nothing would make no version"
+        "a write that changes nothing would create no version"
     );
     assert_eq!(fenced.text("token"), None);
     world.store("", Some(fenced));
     assert_eq!(
         world.run(),
         ["push Initial", "retire"],
-        "the same attempt again; the lost one gets an end"
+        "the same attempt is repeated, and the lost token gets an end"
     );
     assert_eq!(world.epochs(), [1, 2]);
 }
 
 #[test]
-fn a_clock_ahead_elsewhere_keeps_nobody_waiting_for_long() {
+fn another_machines_fast_clock_delays_no_pass_for_long() {
     let mut world = World::new();
     let placeholder = world.plan();
     world.take(placeholder);
@@ -570,7 +572,11 @@ fn older_tokens_are_given_an_end_once_the_newest_is_in_the_secret() {
     let Settled::Done { requeue_at, .. } = world.settled() else {
         panic!()
     };
-    assert_eq!(requeue_at, Some(world.now + DAY), "when the overlap ends");
+    assert_eq!(
+        requeue_at,
+        Some(world.now + DAY),
+        "at the end of the overlap"
+    );
 }
 
 #[test]
@@ -587,9 +593,9 @@ fn an_end_never_lies_after_the_tokens_own() {
 fn a_rotation_does_not_wait_for_the_overlap_of_the_one_before() {
     type Due = (&'static str, fn(&mut World), &'static str);
     let due: [Due; 3] = [
-        ("asked for", |world| world.ask("2"), "push Requested"),
+        ("requested", |world| world.ask("2"), "push Requested"),
         (
-            "a scope more",
+            "one more scope",
             |world| world.desired.scopes.push("write".into()),
             "push ScopesChanged",
         ),
@@ -612,9 +618,12 @@ fn a_rotation_does_not_wait_for_the_overlap_of_the_one_before() {
         assert_eq!(world.epochs(), [1, 2, 3], "{name}");
         let ends: Vec<_> = world.entries().iter().map(|it| it.not_after).collect();
         let overlap = Some(Moment(world.now + DAY));
-        assert_eq!(ends, [end, overlap, None], "{name}: each its own");
+        assert_eq!(ends, [end, overlap, None], "{name}: each keeps its own end");
         let previous = world.facts().previous.unwrap();
-        assert_eq!(previous.not_after, overlap, "{name}: the latest is told");
+        assert_eq!(
+            previous.not_after, overlap,
+            "{name}: the status shows the latest"
+        );
     }
     let mut world = World::rotated();
     world.now += DAY;
@@ -623,12 +632,12 @@ fn a_rotation_does_not_wait_for_the_overlap_of_the_one_before() {
     assert_eq!(
         world.epochs(),
         [2, 3],
-        "the ended one is gone with the next write"
+        "the next write drops the ended token"
     );
 }
 
 #[test]
-fn of_rotations_one_after_another_four_tokens_are_good_and_the_next_waits_and_says_so() {
+fn consecutive_rotations_keep_four_tokens_and_the_next_one_waits() {
     let mut world = World::rotated();
     for request in ["2", "3"] {
         world.now += HOUR * 2;
@@ -641,7 +650,7 @@ fn of_rotations_one_after_another_four_tokens_are_good_and_the_next_waits_and_sa
     world.edit(|secret| {
         secret["data"].as_object_mut().unwrap().remove("issuer");
     });
-    assert_eq!(world.run(), ["repair"], "all else goes on");
+    assert_eq!(world.run(), ["repair"], "everything else goes on");
     let end = world.entries()[0].not_after.unwrap().0;
     let Settled::Refused {
         problem,
@@ -659,25 +668,25 @@ fn of_rotations_one_after_another_four_tokens_are_good_and_the_next_waits_and_sa
     world.now = end;
     assert_eq!(world.run(), ["push Requested", "retire"]);
     assert_eq!(world.epochs(), [2, 3, 4, 5]);
-    // A lost Secret needs another token whatever was rotated before.
+    // A lost Secret gets another token, no matter how often it was rotated before.
     world.secret = None;
     assert_eq!(world.run(), ["placeholder", "push SecretDeleted", "retire"]);
 }
 
-/// Whatever a spec may ask for, renewals alone never keep an owner waiting: it would flap between ready and not.
+/// No spec lets renewals alone keep an owner waiting: its status would flap between ready and not ready.
 #[test]
 fn renewals_leave_room_for_other_rotations_and_always_come_in_time() {
     const MINUTE: SignedDuration = SignedDuration::from_mins(1);
     for (name, lifetime, before, overlap, apart) in [
         (
-            "the least lifetime",
+            "the minimum lifetime",
             MINUTE * 10,
             MINUTE * 9,
             MINUTE * 9,
             MINUTE * 6,
         ),
         (
-            "a short one",
+            "a short lifetime",
             MINUTE * 15,
             MINUTE * 12,
             MINUTE * 12,
@@ -699,20 +708,20 @@ fn renewals_leave_room_for_other_rotations_and_always_come_in_time() {
         ),
         ("a day", DAY, HOUR * 20, HOUR * 20, HOUR * 10),
         (
-            "weekly, and a day of overlap",
+            "weekly, one day of overlap",
             DAY * 90,
             DAY * 83,
             DAY,
             DAY * 7,
         ),
         (
-            "weekly, and all overlap",
+            "weekly, overlap until the end",
             DAY * 90,
             DAY * 83,
             DAY * 83,
             DAY * 41,
         ),
-        ("as usual", DAY * 90, DAY * 30, DAY, DAY * 60),
+        ("the defaults", DAY * 90, DAY * 30, DAY, DAY * 60),
     ] {
         let mut world = World::new();
         world.desired.lifetime = Lifetime::For(lifetime);
@@ -755,12 +764,12 @@ fn a_renewal_that_must_wait_for_an_end_leaves_the_owner_ready() {
     let end = world.entries()[0].not_after.unwrap().0;
     assert_eq!(world.run(), Vec::<String>::new());
     let Settled::Done { requeue_at, .. } = world.settled() else {
-        panic!("the newest is good")
+        panic!("the newest token is accepted")
     };
     assert!(requeue_at.unwrap() <= end);
 }
 
-/// A world with `expiresAt` in ten days.
+/// Returns a world with `expiresAt` in ten days.
 fn until_a_moment() -> World {
     let mut world = World::new();
     world.desired.lifetime = Lifetime::Until(world.now + DAY * 10);
@@ -771,7 +780,7 @@ fn until_a_moment() -> World {
 }
 
 #[test]
-fn an_end_that_comes_nearer_is_recorded_and_makes_no_token() {
+fn an_earlier_end_is_recorded_and_issues_no_token() {
     let mut world = until_a_moment();
     let sooner = world.now + DAY * 2;
     world.desired.lifetime = Lifetime::Until(sooner);
@@ -788,7 +797,7 @@ fn an_end_that_comes_nearer_is_recorded_and_makes_no_token() {
 }
 
 #[test]
-fn an_end_that_moves_on_makes_a_token_in_time_and_the_one_before_keeps_its_own() {
+fn a_later_end_issues_a_token_and_the_previous_one_keeps_its_end() {
     let mut world = until_a_moment();
     let (old, later) = (world.entries()[0].expires_at, world.now + DAY * 30);
     world.desired.lifetime = Lifetime::Until(later);
@@ -798,18 +807,22 @@ fn an_end_that_moves_on_makes_a_token_in_time_and_the_one_before_keeps_its_own()
     assert_eq!(world.entries()[1].expires_at, Some(Moment(later)));
     assert_eq!(world.run(), Vec::<String>::new());
     world.desired.lifetime = Lifetime::Never;
-    assert_eq!(world.run(), ["push Scheduled", "retire"], "none is later");
+    assert_eq!(
+        world.run(),
+        ["push Scheduled", "retire"],
+        "no end is the latest end"
+    );
     assert_eq!(world.run(), Vec::<String>::new());
 }
 
 #[test]
-fn what_ended_by_an_end_that_came_nearer_does_not_come_back_by_a_later_one() {
+fn a_token_that_an_earlier_end_ended_stays_ended() {
     let mut world = until_a_moment();
     let problem = Problem::error(Reason::Expired, "/spec/expiresAt", "past");
     let before = world.desired.clone();
     world.desired.lifetime = Lifetime::Until(world.now - DAY);
     world.desired.withheld = vec![problem];
-    assert_eq!(world.run(), ["end"], "though no token may be made");
+    assert_eq!(world.run(), ["end"], "although no token may be issued");
     world.desired = before;
     assert_eq!(world.run(), ["push Expired"]);
     assert_eq!(world.epochs(), [2]);
@@ -829,13 +842,13 @@ fn a_manual_tokens_shorter_lifetime_is_waited_for() {
 }
 
 #[test]
-fn a_deletion_that_says_it_leaked_is_obeyed_while_the_client_is_disabled() {
+fn a_deletion_revokes_even_while_the_client_is_disabled() {
     let mut world = revoking();
     let disabled = Problem::error(Reason::Disabled, "/spec/disabled", "disabled");
     world.desired.withheld = vec![disabled.clone()];
     assert_eq!(world.settled(), Settled::Withheld(vec![disabled]));
     world.secret = None;
-    assert_eq!(world.run(), ["take away"]);
+    assert_eq!(world.run(), ["revoke all"]);
     world.desired.withheld.clear();
     assert_eq!(world.run(), ["placeholder", "push SecretDeleted"]);
     assert_eq!(world.epochs(), [2]);
@@ -912,13 +925,13 @@ fn a_rotation_is_due() {
         assert_eq!(
             world.run(),
             Vec::<String>::new(),
-            "{name}: one reason makes one rotation"
+            "{name}: one reason causes one rotation"
         );
     }
 }
 
 #[test]
-fn a_token_without_an_end_is_replaced_once_there_must_be_one() {
+fn a_token_without_an_end_is_replaced_once_an_end_is_required() {
     let mut world = World::new();
     world.desired.lifetime = Lifetime::Never;
     world.desired.rotation.renew_before = None;
@@ -940,7 +953,7 @@ fn a_removed_request_asks_for_nothing_and_is_remembered() {
     assert_eq!(
         world.run(),
         Vec::<String>::new(),
-        "the same value again is no new one"
+        "the same value again is not a new request"
     );
     world.credential = None;
     world.desired.rotation.requests.annotation = None;
@@ -949,7 +962,7 @@ fn a_removed_request_asks_for_nothing_and_is_remembered() {
     assert_eq!(
         world.run(),
         Vec::<String>::new(),
-        "the status remembers it where the Credential was deleted"
+        "the status remembers it after the Credential was deleted"
     );
 }
 
@@ -967,14 +980,14 @@ fn a_request_whose_token_died_before_it_was_seen_is_not_done() {
 }
 
 #[test]
-fn a_deleted_secret_is_made_anew_and_the_lost_token_lives_on_for_the_overlap() {
+fn a_deleted_secret_is_recreated_and_the_lost_token_lives_for_the_overlap() {
     let mut world = World::issued();
     world.secret = None;
     assert_eq!(world.run(), ["placeholder", "push SecretDeleted", "retire"]);
     assert_eq!(world.epochs(), [1, 2]);
 }
 
-/// A world with a token in its Secret whose deletion says "it leaked".
+/// Returns a world with a token in its Secret and `onSecretDeleted: Revoke`.
 fn revoking() -> World {
     let mut world = World::issued();
     world.desired.rotation.on_secret_deleted = OnSecretDeleted::Revoke;
@@ -987,7 +1000,7 @@ fn where_deletion_revokes_no_token_survives_it() {
     world.secret = None;
     assert_eq!(
         world.run(),
-        ["take away", "placeholder", "push SecretDeleted"]
+        ["revoke all", "placeholder", "push SecretDeleted"]
     );
     assert_eq!(world.epochs(), [2]);
     assert!(!world.secret.as_ref().unwrap().is_placeholder());
@@ -1003,13 +1016,13 @@ fn where_deletion_revokes_it_does_so_before_anything_can_refuse_another_token() 
         ("a rival", &|world| {
             world.desired.rival = Some(rival.clone())
         }),
-        ("a lifetime that is over", &|world| {
+        ("a lifetime that has ended", &|world| {
             world.desired.lifetime = past(world);
         }),
-        ("a prefix that is none", &|world| {
+        ("an invalid prefix", &|world| {
             world.desired.prefix = "NO".into();
         }),
-        ("the limit of mints", &|world| {
+        ("the limit per hour", &|world| {
             let memory = &mut world.credential.as_mut().unwrap().spec.memory;
             memory.minted_at = vec![Moment(world.now); 10];
         }),
@@ -1019,7 +1032,7 @@ fn where_deletion_revokes_it_does_so_before_anything_can_refuse_another_token() 
         let before = world.credential.clone().unwrap().spec;
         refuse(&mut world);
         world.secret = None;
-        assert_eq!(world.run(), ["take away"], "{name}");
+        assert_eq!(world.run(), ["revoke all"], "{name}");
         let spec = &world.credential.as_ref().unwrap().spec;
         assert_eq!(world.entries(), [], "{name}");
         assert_eq!((spec.high, &spec.base), (before.high, &before.base));
@@ -1027,23 +1040,27 @@ fn where_deletion_revokes_it_does_so_before_anything_can_refuse_another_token() 
     }
 }
 
-/// A token over a limit, say, is still accepted.
+/// For example, a token over a limit is still accepted.
 #[test]
-fn where_deletion_revokes_it_does_so_though_no_other_may_be_made_now() {
+fn where_deletion_revokes_it_does_so_even_if_no_token_may_be_issued_now() {
     let too_long = Problem::error(Reason::LimitExceeded, "/spec/lifetime", "too long");
     let withheld = |world: &mut World| {
         world.desired.withheld = vec![too_long.clone()];
-        // The client has no system user any more.
+        // The client no longer has a system user.
         world.desired.principal = String::new();
     };
     let mut world = revoking();
     withheld(&mut world);
-    assert_eq!(world.run(), [""; 0], "while its Secret is there it stays");
+    assert_eq!(
+        world.run(),
+        [""; 0],
+        "the token stays while its Secret exists"
+    );
     world.secret = None;
-    assert_eq!(world.run(), ["take away"]);
+    assert_eq!(world.run(), ["revoke all"]);
     assert_eq!(world.entries(), []);
     let Settled::Withheld(problems) = world.settled() else {
-        panic!("it is told why there is no other")
+        panic!("expected the reason why there is no other token")
     };
     assert_eq!(problems, std::slice::from_ref(&too_long));
     let mut overlapping = World::new();
@@ -1066,27 +1083,23 @@ fn where_deletion_revokes_another_secret_of_that_name_is_a_deletion_too() {
         metadata
     };
     world.edit(|secret| secret["metadata"] = relabelled(&secret["metadata"]));
-    assert_eq!(
-        world.run(),
-        [""; 0],
-        "the very Secret, only marked otherwise"
-    );
+    assert_eq!(world.run(), [""; 0], "the same Secret with other labels");
     world.edit(|secret| secret["metadata"] = foreign);
-    assert_eq!(world.run(), ["take away"]);
+    assert_eq!(world.run(), ["revoke all"]);
     assert_eq!(world.refused().reason, Reason::SecretConflict);
 }
 
 #[test]
-fn where_deletion_revokes_it_does_so_while_others_finalizers_hold_the_secret() {
+fn where_deletion_revokes_it_does_so_while_finalizers_hold_the_secret() {
     let mut world = revoking();
     world.edit(|secret| secret["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into());
-    assert_eq!(world.run(), ["take away"]);
+    assert_eq!(world.run(), ["revoke all"]);
     assert!(matches!(world.settled(), Settled::Waiting { .. }));
 }
 
-/// An operator that saw nothing yet made it after the Secret with the token was deleted.
+/// An operator with an outdated view created it after the Secret with the token was deleted.
 #[test]
-fn where_deletion_revokes_a_placeholder_of_another_tells_of_it_whatever_is_written_there() {
+fn where_deletion_revokes_another_placeholder_proves_the_deletion() {
     for content in [None, Some("eA==")] {
         let mut world = revoking();
         world.secret = None;
@@ -1095,13 +1108,13 @@ fn where_deletion_revokes_a_placeholder_of_another_tells_of_it_whatever_is_writt
         if let Some(content) = content {
             world.edit(|secret| secret["data"] = json!({ "token": content }));
         }
-        assert_eq!(world.run(), ["take away", "push SecretDeleted"]);
+        assert_eq!(world.run(), ["revoke all", "push SecretDeleted"]);
         assert_eq!(world.epochs(), [2]);
     }
 }
 
 #[test]
-fn where_deletion_revokes_a_token_that_never_came_is_no_deletion() {
+fn where_deletion_revokes_a_token_that_was_never_written_is_not_a_deletion() {
     let mut world = World::new();
     world.desired.rotation.on_secret_deleted = OnSecretDeleted::Revoke;
     let placeholder = world.plan();
@@ -1114,7 +1127,7 @@ fn where_deletion_revokes_a_token_that_never_came_is_no_deletion() {
 }
 
 #[test]
-fn a_request_stays_done_when_its_token_was_taken_away() {
+fn a_request_stays_done_after_its_token_was_revoked() {
     let mut world = World::issued();
     world.now += DAY;
     world.ask("1");
@@ -1126,16 +1139,19 @@ fn a_request_stays_done_when_its_token_was_taken_away() {
     world.secret = None;
     assert_eq!(
         world.run(),
-        ["take away", "placeholder", "push SecretDeleted"]
+        ["revoke all", "placeholder", "push SecretDeleted"]
     );
     world.ask("1");
-    assert_eq!(world.run(), [""; 0], "the same value again is no new one");
+    assert_eq!(
+        world.run(),
+        [""; 0],
+        "the same value again is not a new request"
+    );
 }
 
-/// Whatever step was the last before a crash, the Secret that is made anew tells of no leak; what a user deletes after
-/// that does.
+/// After a crash at any step, the recreated Secret does not count as leaked. A user's later deletion does.
 #[test]
-fn a_crash_while_the_secret_is_made_anew_revokes_nothing() {
+fn a_crash_while_the_secret_is_recreated_revokes_nothing() {
     let retyped = || {
         let mut world = revoking();
         world.now += HOUR;
@@ -1165,30 +1181,30 @@ fn a_crash_while_the_secret_is_made_anew_revokes_nothing() {
     recorded.now += HOUR;
     assert_eq!(recorded.run(), ["fence", "push SecretDeleted", "retire"]);
     for mut world in [announced, deleted, created, recorded] {
-        assert_eq!(world.epochs()[0], 1, "who has the old one goes on");
+        assert_eq!(world.epochs()[0], 1, "the old token is still accepted");
         world.secret = None;
-        assert_eq!(world.run()[0], "take away", "a user's deletion");
+        assert_eq!(world.run()[0], "revoke all", "a user's deletion");
     }
 }
 
 #[test]
-fn a_type_that_was_changed_back_in_time_makes_the_next_deletion_a_users_again() {
+fn after_a_reverted_type_the_next_deletion_counts_as_the_users() {
     let mut world = revoking();
     let sound = world.secret.clone();
     world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
     let recreate = world.recreate();
     world.announce(&recreate);
     world.secret = sound;
-    assert_eq!(world.run(), ["retire"], "nothing is to be made anew");
+    assert_eq!(world.run(), ["retire"], "nothing is to be recreated");
     let memory = &world.credential.as_ref().unwrap().spec.memory;
     assert_eq!(memory.replacing, None);
     assert_eq!(world.entries()[0].not_after, None);
     world.secret = None;
-    assert_eq!(world.run()[0], "take away");
+    assert_eq!(world.run()[0], "revoke all");
 }
 
 #[test]
-fn a_secret_is_not_deleted_for_its_type_where_no_token_can_be_made_for_the_next() {
+fn a_secret_is_not_recreated_if_no_token_can_be_issued() {
     let mut world = World::issued();
     world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
     world.desired.lifetime = Lifetime::Until(world.now);
@@ -1227,7 +1243,7 @@ fn an_old_copy_of_the_secret_is_replaced() {
 }
 
 #[test]
-fn entries_after_the_secrets_own_token_were_never_seen_and_go() {
+fn entries_newer_than_the_secrets_token_are_dropped() {
     let mut world = World::issued();
     world.now += DAY;
     world.ask("1");
@@ -1250,9 +1266,9 @@ fn an_expired_token_is_replaced() {
     assert_eq!(world.epochs(), [2]);
 }
 
-/// With `policy: Manual` the end of a lifetime is what somebody asked for.
+/// With `policy: Manual`, a token ends after its lifetime because its owner chose so.
 #[test]
-fn a_token_that_only_people_renew_says_that_its_end_has_come() {
+fn a_manual_token_reports_its_expiry() {
     for kind in [SecretKind::ServiceToken, SecretKind::ClientSecret] {
         let mut world = World::new();
         world.desired.kind = kind;
@@ -1265,13 +1281,13 @@ fn a_token_that_only_people_renew_says_that_its_end_has_come() {
         assert_eq!(problem.reason, Reason::Expired);
         assert!(
             problem.message.contains("symbolon.dev/rotate"),
-            "how to go on: {}",
+            "says how to rotate: {}",
             problem.message
         );
         let before = world.secret.clone();
         world.ask("1");
         assert_eq!(world.run(), ["push Expired"]);
-        assert!(world.secret != before, "asked for, it is renewed");
+        assert!(world.secret != before, "it is renewed on request");
         assert!(matches!(world.settled(), Settled::Done { .. }));
     }
 }
@@ -1286,7 +1302,7 @@ fn a_deleted_secret_asks_for_another_token_whatever_the_policy() {
     assert_eq!(world.run(), ["placeholder", "push SecretDeleted"]);
 }
 
-/// A world that is rotated now, with `retire: WhenAdopted` and the quiet period of an hour.
+/// Returns a world that was rotated now, with `retire: WhenAdopted` and a quiet period of an hour.
 fn adopting() -> World {
     let mut world = World::issued();
     world.now += DAY;
@@ -1297,7 +1313,7 @@ fn adopting() -> World {
 }
 
 impl World {
-    /// Servers reported uses: epoch, minutes after now of the first and of the last.
+    /// Reports uses as servers do: epoch, and the minutes from now to the first and to the last use.
     fn used(&mut self, uses: &[(i64, i64, i64)]) {
         let at = |minutes: i64| Moment(self.now + SignedDuration::from_mins(minutes));
         let uses = uses.iter().map(|(epoch, first, last)| TokenUse {
@@ -1318,79 +1334,80 @@ impl World {
                 requeue_at: Some(at),
                 ..
             } => at.duration_since(self.now).as_mins(),
-            other => panic!("nothing to come back for: {other:?}"),
+            other => panic!("expected a time to come back: {other:?}"),
         }
     }
 }
 
-/// The one before goes when the new one is in use and it is not, both as servers report: at most ten
-/// minutes apart. A report that came after the silence proves it, and has five minutes to be no news any more.
+/// The previous token ends once the new one is in use and it is not, both as reported by servers at least every ten
+/// minutes. A report of the new token after the silence proves the silence. It is trusted once five minutes have passed
+/// without a report of the old token.
 #[test]
-fn an_adopted_token_retires_a_quiet_one_and_no_other() {
+fn a_token_in_use_retires_only_an_unused_one() {
     let deadline = 24 * 60;
     for (name, uses, after, expected) in [
-        ("nothing is known", &[][..], deadline, None),
+        ("no reports", &[][..], deadline, None),
         (
-            "only the old one is in use",
+            "only the old token is in use",
             &[(1, -600, -590)],
             deadline,
             None,
         ),
         (
-            "adopted, the old one never used",
+            "adopted, the old token never used",
             &[(2, 0, 60)],
             70,
             Some(70),
         ),
         (
-            "adopted, the old one quiet before",
+            "adopted, the old token unused before",
             &[(1, -600, -300), (2, 0, 64)],
             70,
             Some(70),
         ),
         (
-            "adopted, the old one used since",
+            "adopted, the old token used since",
             &[(1, -600, 30), (2, 0, 95)],
             100,
             Some(100),
         ),
         (
-            "the report that proves it came late",
+            "the proving report came late",
             &[(1, -600, 30), (2, 0, 300)],
             305,
             Some(305),
         ),
         (
-            "nobody reported since the silence began",
+            "no report since the silence began",
             &[(1, -600, -300), (2, 0, 0)],
             deadline,
             None,
         ),
         (
-            "nobody reported after the quiet period",
+            "no report after the quiet period",
             &[(1, -600, 30), (2, 0, 89)],
             deadline,
             None,
         ),
         (
-            "the new one's clock far ahead",
+            "the new token's use far in the future",
             &[(1, -600, -300), (2, 0, 90_000)],
             deadline,
             None,
         ),
         (
-            "the last use is the deadline's",
+            "the old token is used until the deadline",
             &[(1, -600, 23 * 60), (2, 0, 0)],
             deadline,
             None,
         ),
         (
-            "a clock far ahead",
+            "the old token's use far in the future",
             &[(1, -600, 90_000), (2, 0, 0)],
             deadline,
             None,
         ),
-        ("a use of some other epoch", &[(7, 0, 0)], deadline, None),
+        ("a use of another epoch", &[(7, 0, 0)], deadline, None),
     ] {
         let mut world = adopting();
         world.used(uses);
@@ -1408,7 +1425,7 @@ fn an_adopted_token_retires_a_quiet_one_and_no_other() {
             );
             assert!(
                 world.entries()[0].not_after < end,
-                "an end only comes nearer"
+                "an end only moves to an earlier time"
             );
             assert!(world.facts().previous.is_none());
         } else {
@@ -1430,7 +1447,7 @@ fn a_short_quiet_period_is_reported_more_often() {
     assert_eq!(world.run(), ["retire quiet"]);
 }
 
-/// Reports of a token that stays in use go on while the operator waits, and never keep it waiting.
+/// Reports of a token in steady use continue while the operator waits, and never delay it.
 #[test]
 fn a_token_in_steady_use_retires_the_other_in_an_interval_and_a_half() {
     for first in 0..10 {
@@ -1459,7 +1476,7 @@ fn a_token_in_steady_use_retires_the_other_in_an_interval_and_a_half() {
 }
 
 #[test]
-fn without_being_asked_for_adoption_retires_nothing() {
+fn adoption_retires_nothing_unless_requested() {
     let mut world = adopting();
     world.desired.rotation.adoption = None;
     world.used(&[(2, 0, 0)]);
@@ -1468,9 +1485,9 @@ fn without_being_asked_for_adoption_retires_nothing() {
     assert_eq!(world.run(), Vec::<String>::new());
 }
 
-/// While the API server was away nobody could report: silence then says nothing.
+/// While the API server was unavailable no server could report, so silence proves nothing.
 #[test]
-fn a_token_is_not_quiet_by_a_silence_that_nobody_watched() {
+fn silence_while_reports_were_incomplete_does_not_retire_a_token() {
     let mut world = adopting();
     world.used(&[(2, 0, 99)]);
     world.watching_since = world.now + SignedDuration::from_mins(40);
@@ -1483,7 +1500,7 @@ fn a_token_is_not_quiet_by_a_silence_that_nobody_watched() {
 }
 
 #[test]
-fn the_next_rotation_need_not_wait_for_a_deadline_that_adoption_has_brought_forward() {
+fn the_next_rotation_does_not_wait_once_adoption_ended_the_overlap() {
     let mut world = adopting();
     world.used(&[(2, 0, 60)]);
     world.ask("2");
@@ -1492,7 +1509,8 @@ fn the_next_rotation_need_not_wait_for_a_deadline_that_adoption_has_brought_forw
     assert_eq!(world.epochs(), [2, 3]);
 }
 
-/// A look while a rotation waits puts the next off no further than the moment from which an older one is silent.
+/// A reconcile while a rotation waits schedules the next one no later than the time at which an older token counts as
+/// unused.
 #[test]
 fn a_rotation_that_waits_for_room_goes_on_when_an_older_token_falls_quiet() {
     let mut world = adopting();
@@ -1517,7 +1535,7 @@ fn a_rotation_that_waits_for_room_goes_on_when_an_older_token_falls_quiet() {
 }
 
 #[test]
-fn uses_are_told_by_the_day() {
+fn uses_are_reported_by_day() {
     let mut world = adopting();
     world.used(&[(1, -600, 5), (2, 1, 6)]);
     let facts = world.facts();
@@ -1530,7 +1548,7 @@ fn uses_are_told_by_the_day() {
     assert_eq!(
         world.facts().last_used,
         None,
-        "the new one was not used yet"
+        "the new token was not used yet"
     );
 }
 
@@ -1560,7 +1578,7 @@ fn a_token_that_is_refused_for_good_is_replaced() {
 }
 
 #[test]
-fn an_entry_without_the_right_seal_is_as_none() {
+fn an_entry_without_the_right_seal_counts_as_missing() {
     let mut world = World::issued();
     world.now += DAY;
     world.credential.as_mut().unwrap().spec.tokens[0]
@@ -1571,26 +1589,26 @@ fn an_entry_without_the_right_seal_is_as_none() {
 }
 
 #[test]
-fn nothing_is_made_that_would_be_refused_at_once() {
+fn no_token_is_issued_that_would_be_refused_at_once() {
     let mut world = World::new();
     world.now += SignedDuration::from_millis(500);
     world.desired.revoke_issued_before = Some(world.now);
     let Settled::Waiting { until, .. } = world.settled() else {
-        panic!("waits for the next second")
+        panic!("expected to wait for the next second")
     };
     world.now = until;
     assert_eq!(world.run(), ["placeholder", "push Initial"]);
 }
 
 #[test]
-fn a_moment_of_expiry_that_is_past_makes_nothing() {
+fn an_expiry_in_the_past_issues_nothing() {
     let mut world = World::new();
     world.desired.lifetime = Lifetime::Until(world.now);
     assert_eq!(world.refused().reason, Reason::Expired);
 }
 
 #[test]
-fn epochs_go_on_from_the_status_when_the_credential_was_deleted() {
+fn epochs_continue_from_the_status_after_the_credential_was_deleted() {
     let mut world = World::rotated();
     world.credential = None;
     assert_eq!(world.run(), ["push Expired"]);
@@ -1598,7 +1616,7 @@ fn epochs_go_on_from_the_status_when_the_credential_was_deleted() {
 }
 
 #[test]
-fn a_status_cannot_bring_the_counter_to_its_end() {
+fn a_status_cannot_exhaust_the_epoch() {
     for (epoch, believed) in [
         (json!(7), 7),
         (json!(i64::MAX), 0),
@@ -1613,7 +1631,7 @@ fn a_status_cannot_bring_the_counter_to_its_end() {
 }
 
 #[test]
-fn a_credential_about_somebody_else_is_discarded_in_exactly_that_state() {
+fn a_credential_of_another_owner_is_deleted_in_exactly_that_state() {
     let mut world = World::issued();
     world.credential.as_mut().unwrap().spec.identity.name = "another".into();
     let version = world
@@ -1638,7 +1656,7 @@ fn a_credential_about_somebody_else_is_discarded_in_exactly_that_state() {
 }
 
 #[test]
-fn what_is_ours_in_the_secret_is_repaired_and_what_is_others_stays() {
+fn the_operators_fields_are_repaired_and_those_of_others_stay() {
     for (what, change) in [
         (
             "issuer",
@@ -1666,7 +1684,11 @@ fn what_is_ours_in_the_secret_is_repaired_and_what_is_others_stays() {
             secret["data"]["theirs"] = "eA==".into();
             secret["newerField"] = 1.into();
         });
-        assert_eq!(world.run(), Vec::<String>::new(), "nothing of ours");
+        assert_eq!(
+            world.run(),
+            Vec::<String>::new(),
+            "none of it is the operator's"
+        );
         let token = world.text("token");
         world.edit(change);
         assert_eq!(world.run(), ["repair"], "{what}");
@@ -1732,7 +1754,7 @@ fn an_edited_template_repairs_the_secret_and_makes_no_token() {
 }
 
 #[test]
-fn another_type_makes_the_secret_anew_and_kills_no_token() {
+fn another_type_recreates_the_secret_and_revokes_no_token() {
     for on_secret_deleted in [OnSecretDeleted::Overlap, OnSecretDeleted::Revoke] {
         let mut world = World::issued();
         world.desired.rotation.on_secret_deleted = on_secret_deleted;
@@ -1752,7 +1774,7 @@ fn another_type_makes_the_secret_anew_and_kills_no_token() {
 }
 
 #[test]
-fn another_name_moves_the_token_and_then_the_secret_before_goes() {
+fn renaming_moves_the_token_and_then_deletes_the_previous_secret() {
     for on_secret_deleted in [OnSecretDeleted::Overlap, OnSecretDeleted::Revoke] {
         let mut world = World::issued();
         world.desired.rotation.on_secret_deleted = on_secret_deleted;
@@ -1764,13 +1786,13 @@ fn another_name_moves_the_token_and_then_the_secret_before_goes() {
             "delete former",
         ];
         assert_eq!(world.run(), moved);
-        assert_eq!(world.epochs(), [1, 2], "who has the old one goes on");
+        assert_eq!(world.epochs(), [1, 2], "the old token is still accepted");
         assert_eq!(world.run(), [""; 0]);
     }
 }
 
 #[test]
-fn only_what_was_made_for_the_very_owner_is_deleted() {
+fn only_a_secret_created_for_exactly_this_owner_is_deleted() {
     let edits: [fn(&mut Value); 3] = [
         |secret| secret["metadata"]["ownerReferences"][0]["uid"] = "another".into(),
         |secret| secret["metadata"]["ownerReferences"] = json!([]),
@@ -1785,7 +1807,7 @@ fn only_what_was_made_for_the_very_owner_is_deleted() {
 }
 
 #[test]
-fn the_older_of_two_that_want_one_secret_has_it() {
+fn the_older_of_two_owners_gets_the_secret() {
     let mut world = World::new();
     let rival = Problem::error(
         Reason::SecretConflict,
@@ -1796,7 +1818,7 @@ fn the_older_of_two_that_want_one_secret_has_it() {
     assert_eq!(world.refused(), rival);
     let mut world = World::issued();
     world.desired.rival = Some(rival);
-    assert_eq!(world.run(), [""; 0], "what one has is not taken away");
+    assert_eq!(world.run(), [""; 0], "the present owner keeps the Secret");
 }
 
 #[test]
@@ -1823,7 +1845,7 @@ fn a_client_secret_has_four_keys() {
 }
 
 #[test]
-fn a_secret_of_another_type_is_deleted_in_exactly_that_state_and_made_anew() {
+fn a_secret_of_another_type_is_deleted_in_exactly_that_state_and_recreated() {
     let mut world = World::issued();
     world.edit(|secret| secret["type"] = "kubernetes.io/basic-auth".into());
     let Recreate {
@@ -1836,10 +1858,10 @@ fn a_secret_of_another_type_is_deleted_in_exactly_that_state_and_made_anew() {
 }
 
 #[test]
-fn an_immutable_secret_is_left_alone_and_said_when_it_must_change() {
+fn an_immutable_secret_is_kept_and_reported_when_it_must_change() {
     let mut world = World::issued();
     world.edit(|secret| secret["immutable"] = true.into());
-    assert_eq!(world.run(), Vec::<String>::new(), "its token is good");
+    assert_eq!(world.run(), Vec::<String>::new(), "its token is accepted");
     world.now += DAY;
     world.ask("1");
     let high = world.credential.as_ref().unwrap().spec.high;
@@ -1851,7 +1873,7 @@ fn an_immutable_secret_is_left_alone_and_said_when_it_must_change() {
     );
     assert!(
         world.settled().facts().is_some(),
-        "the status goes on telling of the token"
+        "the status still describes the token"
     );
 }
 
@@ -1875,7 +1897,7 @@ fn ten_tokens_an_hour_and_no_more() {
         world.record("", push.credential);
     }
     world.edit(|secret| secret["metadata"]["labels"]["touched"] = "again".into());
-    assert_eq!(world.epochs(), [1, 10], "those that were dropped count too");
+    assert_eq!(world.epochs(), [1, 10], "dropped entries count too");
     let problem = world.refused();
     assert_eq!(problem.reason, Reason::MintLimitReached);
     assert!(
@@ -1890,7 +1912,7 @@ fn ten_tokens_an_hour_and_no_more() {
     assert_eq!(world.run(), ["push Requested", "retire"]);
 }
 
-/// Whoever deletes it over and over, every minute of some hours.
+/// A user deletes the Secret every minute for hours.
 #[test]
 fn ten_tokens_in_any_hour_whatever_a_deletion_says() {
     for on_secret_deleted in [OnSecretDeleted::Overlap, OnSecretDeleted::Revoke] {
@@ -1920,7 +1942,7 @@ fn ten_tokens_in_any_hour_whatever_a_deletion_says() {
 }
 
 #[test]
-fn a_clock_that_was_wrong_keeps_nobody_waiting_for_more_than_two_hours() {
+fn a_wrong_clock_delays_a_token_by_two_hours_at_most() {
     let minted = |world: &mut World, at: Timestamp| {
         let memory = &mut world.credential.as_mut().unwrap().spec.memory;
         memory.minted_at = vec![Moment(at); 10];
@@ -1936,7 +1958,7 @@ fn a_clock_that_was_wrong_keeps_nobody_waiting_for_more_than_two_hours() {
 }
 
 #[test]
-fn what_an_older_release_wrote_is_counted_by_its_entries() {
+fn mints_of_an_older_release_are_counted_by_entries() {
     let mut world = World::issued();
     world.ask("1");
     assert_eq!(world.run(), ["push Requested", "retire"]);
@@ -1950,7 +1972,7 @@ fn what_an_older_release_wrote_is_counted_by_its_entries() {
 }
 
 #[test]
-fn a_credential_that_was_deleted_and_made_again_counts_from_there() {
+fn a_recreated_credential_counts_mints_from_its_creation() {
     let mut world = World::issued();
     world.owner.as_mut().unwrap().epoch = 5000;
     world.credential = None;
@@ -1987,14 +2009,14 @@ fn at_most_eight_entries_and_two_of_them_without_an_end() {
     assert_eq!(
         until,
         world.entries()[0].not_after.map(|moment| moment.0),
-        "until the first has ended"
+        "until the first token has ended"
     );
     world.now = until.unwrap();
     assert_eq!(world.run().first().map(String::as_str), Some("placeholder"));
 }
 
 #[test]
-fn a_prefix_that_is_none_makes_nothing() {
+fn an_invalid_prefix_issues_nothing() {
     let mut world = World::new();
     world.desired.prefix = "NO".into();
     assert_eq!(world.refused().reason, Reason::Invalid);
@@ -2015,7 +2037,7 @@ fn nothing_that_is_printed_shows_a_token() {
 }
 
 impl World {
-    /// A server revoked the token of this epoch by its id.
+    /// Revokes the token of this epoch by its id, as a server does.
     fn revoke(&mut self, epoch: i64) {
         let credential = self.credential.as_mut().unwrap();
         let mut tokens = credential.spec.tokens.iter();
@@ -2024,7 +2046,8 @@ impl World {
         credential.status.get_or_insert_default().revoked.push(id);
     }
 
-    /// The epochs of what is accepted without a look at the status, as older releases and restores see it.
+    /// Returns the epochs of the tokens that are accepted without reading the status, as older releases and restores
+    /// see them.
     fn good_by_the_spec(&self) -> Vec<i64> {
         let entries = self.entries().iter();
         let good = entries.filter(|entry| {
@@ -2041,7 +2064,7 @@ fn a_revoked_previous_token_ends_in_the_spec_and_the_current_one_stays() {
     let secret = world.text("token");
     world.revoke(1);
     let Step::EndRevoked(_, ids) = world.plan() else {
-        panic!("the end of what was revoked is recorded first");
+        panic!("expected the revoked token's end to be recorded first");
     };
     assert_eq!(ids, [world.entries()[0].token_id.clone()]);
     assert_eq!(world.run(), ["end revoked"]);
@@ -2070,7 +2093,7 @@ fn after_the_current_token_is_revoked_the_secret_heals_and_the_previous_one_stay
     assert_eq!(world.epochs(), [1, 3]);
     assert_eq!(world.facts().epoch, 3);
     assert_eq!(world.owner.as_ref().unwrap().epoch, 3);
-    // The request that the revoked token was made for stays done.
+    // The request that the revoked token was issued for stays done.
     world.ask("1");
     assert_eq!(world.run(), [""; 0]);
 }
@@ -2098,14 +2121,18 @@ fn a_revoked_token_ends_where_none_can_be_made_and_counts_as_made() {
 }
 
 #[test]
-fn what_revokes_nothing_changes_nothing() {
+fn a_revocation_without_effect_changes_nothing() {
     let mut world = World::rotated();
     world.now += DAY;
     world.revoke(1);
     let status = world.credential.as_mut().unwrap().status.as_mut();
     status.unwrap().revoked.push("anotherTokensId0".to_owned());
-    assert_eq!(world.run(), [""; 0], "it had ended, or is not recorded");
-    // An entry with a wrong seal is not accepted, and does not come to have a right one.
+    assert_eq!(
+        world.run(),
+        [""; 0],
+        "one had ended, the other is not recorded"
+    );
+    // An entry with a wrong seal is not accepted, and never gets a right one.
     let mut world = World::rotated();
     world.credential.as_mut().unwrap().spec.tokens[0].mac = "0".repeat(64);
     world.revoke(1);

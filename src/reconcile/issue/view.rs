@@ -1,4 +1,4 @@
-//! What a pass sees, and what it has to say in the end.
+//! What a pass reads, and the result that it reports.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -8,35 +8,35 @@ use crate::directory::{ObjectKey, Problem, Standing};
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{Cause, Credential, CredentialOwner, Day, PreviousToken};
 
-/// Whose token a pass is about, and where its objects are: known before anything is read.
+/// The owner of a token and the places of its objects, known before anything is read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     /// The owner.
     pub owner: CredentialOwner,
-    /// The Identity; its namespace has the Credential.
+    /// The Identity. The Credential is in its namespace.
     pub identity: ObjectKey,
-    /// Name of the Secret, in the owner's namespace.
+    /// The name of the Secret, which is in the owner's namespace.
     pub secret_name: String,
 }
 
 impl Target {
-    /// The owner's namespace and name.
+    /// Returns the owner's namespace and name.
     pub fn owner_key(&self) -> ObjectKey {
         ObjectKey::new(&self.owner.namespace, &self.owner.name)
     }
 
-    /// The Secret's namespace and name.
+    /// Returns the Secret's namespace and name.
     pub fn secret_key(&self) -> ObjectKey {
         ObjectKey::new(&self.owner.namespace, &self.secret_name)
     }
 
-    /// The Credential's namespace and name.
+    /// Returns the Credential's namespace and name.
     pub fn credential_key(&self) -> ObjectKey {
         ObjectKey::new(&self.identity.namespace, &self.owner.uid)
     }
 }
 
-/// The live objects, read in the order of the fields, and what the directory makes of the last.
+/// The live objects, read in the order of the fields, and what the directory says about the owner.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// The Credential.
@@ -45,30 +45,29 @@ pub struct View {
     pub secret: Option<SecretObject>,
     /// The owner.
     pub owner: Option<OwnerView>,
-    /// What should become of the owner's secrets.
+    /// What the directory says about the owner's token.
     pub standing: Standing,
-    /// The Secret that the owner's status names, where the owner wants another one now.
+    /// The Secret that the owner had under another name.
     pub former: Option<SecretObject>,
 }
 
-/// What issuing reads of an owner.
+/// The fields of an owner that issuing reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnerView {
     /// Its uid.
     pub uid: String,
-    /// Whether its deletion has begun.
+    /// Whether it is being deleted.
     pub deleting: bool,
-    /// `status.epoch`; 0 where there is none.
+    /// `status.epoch`; 0 if it has none.
     pub epoch: i64,
     /// `status.rotationNonce`.
     pub rotation_nonce: Option<String>,
-    /// `status.secretName`, if it could be one.
+    /// `status.secretName`, if it is a valid name.
     pub secret_name: Option<String>,
 }
 
 impl OwnerView {
-    /// A status may be written by whoever was given that right: an epoch beyond this is not believed,
-    /// so that the counter cannot be brought to its end.
+    /// The highest epoch that a status may state. Whoever may write a status could otherwise exhaust the counter.
     const MAX_EPOCH: i64 = 1 << 52;
 
     /// Reads a live object.
@@ -90,61 +89,61 @@ impl OwnerView {
     }
 }
 
-/// What an owner's status should tell of the token in its Secret.
+/// What an owner's status should say about the token in its Secret.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
     /// Its public id.
     pub token_id: String,
-    /// Its number.
+    /// Its epoch.
     pub epoch: i64,
-    /// When it was made.
+    /// When it was issued.
     pub issued_at: Timestamp,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Option<Timestamp>,
     /// When it will be renewed.
     pub renews_at: Option<Timestamp>,
-    /// Why it was made.
+    /// Why it was issued.
     pub cause: Cause,
     /// The rotation requests that are done: `status.rotationNonce`.
     pub nonce: Option<String>,
-    /// The last day of which its use is known.
+    /// The last day on which it is known to have been used.
     pub last_used: Option<Day>,
-    /// The token before, while it is accepted.
+    /// The previous token, while it is accepted.
     pub previous: Option<Box<PreviousToken>>,
 }
 
-/// How a pass ended when nothing more can be done now.
+/// The result of a pass when nothing more can be done now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Settled {
-    /// The owner is absent, another one or being deleted.
+    /// The owner is absent, has another uid, or is being deleted.
     Gone,
-    /// The owner is revoked and has no tokens any more.
+    /// The owner is revoked and has no tokens left.
     Revoked,
-    /// The owner asks for no secret, or the directory does not know it yet.
+    /// The owner needs no secret, or the directory does not know it yet.
     NotWanted,
-    /// No secret may be made now.
+    /// No token may be issued now.
     Withheld(Vec<Problem>),
-    /// The owner's Secret or Identity is not the one of the [`Target`]: come back with another one.
+    /// The owner names another Secret or Identity than the [`Target`]: come back with a new target.
     Moved,
     /// Something else must happen first.
     Waiting {
         /// When to come back at the latest.
         until: Timestamp,
-        /// Of the token that is in the Secret meanwhile.
+        /// About the token that is in the Secret meanwhile.
         facts: Option<Facts>,
     },
-    /// It cannot go on.
+    /// A problem keeps the operator from going on.
     Refused {
-        /// Why, and what to do about it.
+        /// What is wrong, and what to do about it.
         problem: Problem,
         /// When to come back; `None`: when something changes.
         until: Option<Timestamp>,
-        /// Of the token that is in the Secret meanwhile.
+        /// About the token that is in the Secret meanwhile.
         facts: Option<Facts>,
     },
-    /// All is as it should be.
+    /// Everything is as it should be.
     Done {
-        /// Of the token in the Secret.
+        /// About the token in the Secret.
         facts: Facts,
         /// When to come back; `None`: when something changes.
         requeue_at: Option<Timestamp>,
@@ -152,7 +151,7 @@ pub enum Settled {
 }
 
 impl Settled {
-    /// When to come back, if at a known time.
+    /// Returns when to come back, if that time is known.
     pub const fn requeue_at(&self) -> Option<Timestamp> {
         match self {
             Self::Waiting { until, .. } => Some(*until),
@@ -162,7 +161,7 @@ impl Settled {
         }
     }
 
-    /// What the status should tell of the token in the Secret.
+    /// Returns what the status should say about the token in the Secret.
     pub const fn facts(&self) -> Option<&Facts> {
         match self {
             Self::Done { facts, .. } => Some(facts),

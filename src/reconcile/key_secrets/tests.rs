@@ -1,4 +1,4 @@
-//! What the operator does to the two key Secrets, on a folder in the place of a cluster.
+//! Tests of the two key Secrets, on a folder in place of a cluster.
 
 use std::collections::BTreeSet;
 
@@ -54,7 +54,7 @@ impl State {
         .unwrap()
     }
 
-    /// Algorithm and phase of each key, or the reason why there are none.
+    /// Returns the algorithm and phase of each key, or the reason why there are none.
     async fn told(&self) -> Result<Vec<(Algorithm, KeyPhase)>, (Reason, String)> {
         let signing = self.ensure().await.signing;
         let signing = signing.map_err(|problem| (problem.reason, problem.message))?;
@@ -69,7 +69,7 @@ impl State {
         secret.unwrap().unwrap()
     }
 
-    /// Somebody's own key set, in a Secret that says nothing of us.
+    /// Imports a key set in a Secret without the operator's label.
     async fn bring(&self, edit: impl FnOnce(&mut serde_json::Map<String, Value>)) {
         let key = Arc::new(generate(Algorithm::EdDSA).unwrap());
         let set = KeySet::from_records([KeyRecord::active_at_once(key, self.now)]).unwrap();
@@ -89,7 +89,7 @@ impl State {
 }
 
 #[tokio::test]
-async fn keys_that_the_owner_of_a_secret_has_chosen_are_nobodys() {
+async fn keys_in_another_owners_secret_are_refused() {
     let state = State::new();
     state
         .bring(|manifest| {
@@ -98,7 +98,10 @@ async fn keys_that_the_owner_of_a_secret_has_chosen_are_nobodys() {
         .await;
     let (reason, message) = state.told().await.unwrap_err();
     assert_eq!(reason, Reason::SecretConflict);
-    assert!(message.contains("was made for another object"), "{message}");
+    assert!(
+        message.contains("was created for another object"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -134,7 +137,7 @@ async fn the_schedule_is_kept_in_the_secret_and_a_steady_state_writes_nothing() 
 }
 
 #[tokio::test]
-async fn private_keys_are_in_the_data_of_that_secret_alone() {
+async fn private_keys_are_only_in_the_data_of_that_secret() {
     let state = State::new();
     let keys = state.ensure().await;
     let secret = state.secret().await;
@@ -149,7 +152,7 @@ async fn private_keys_are_in_the_data_of_that_secret_alone() {
 }
 
 #[tokio::test]
-async fn keys_that_somebody_brought_are_used_and_never_changed() {
+async fn imported_keys_are_used_and_never_changed() {
     let mut state = State::new();
     state.bring(|_| {}).await;
     let before = state.secret().await;
@@ -189,7 +192,7 @@ async fn an_immutable_secret_is_used_and_never_changed() {
 }
 
 #[tokio::test]
-async fn keys_that_make_no_sense_are_somebodys_to_look_at() {
+async fn invalid_keys_are_reported_and_not_replaced() {
     let state = State::new();
     state
         .bring(|manifest| manifest["data"][KEYSET] = "e30=".into())

@@ -1,21 +1,22 @@
-//! Keys that wait. Namespaces take turns, so that a namespace with thousands of keys delays another by one key at a time.
+//! A lane of waiting keys. Namespaces take turns, so that a namespace with thousands of keys delays another by one key
+//! at a time.
 //!
-//! Within a namespace the first is the first. Every operation takes time logarithmic in the number of keys and
-//! namespaces. Absent: time, and what a key is.
+//! Within a namespace, keys are taken in order. Every operation takes time logarithmic in the number of keys and
+//! namespaces. Absent: time, and the meaning of keys.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-/// A place in a lane: by it a key is found again.
+/// The place of a key in a lane, for finding it again.
 pub(super) type Place = u64;
 
-/// Waiting keys.
+/// The waiting keys.
 #[derive(Debug)]
 pub(super) struct Lane<K> {
     namespaces: HashMap<Arc<str>, Waiting<K>>,
-    /// The namespaces that have keys here, in the order of their turns.
+    /// The namespaces with keys, in the order of their turns.
     turns: BTreeMap<u64, Arc<str>>,
     next: u64,
     length: usize,
@@ -24,7 +25,7 @@ pub(super) struct Lane<K> {
 #[derive(Debug)]
 struct Waiting<K> {
     turn: u64,
-    /// With the moment since when each is due.
+    /// Each key with the time since when it is due.
     keys: BTreeMap<Place, (K, Instant)>,
 }
 
@@ -40,19 +41,19 @@ impl<K> Default for Lane<K> {
 }
 
 impl<K> Lane<K> {
-    /// Keys that wait.
+    /// Returns the number of waiting keys.
     pub(super) const fn len(&self) -> usize {
         self.length
     }
 
-    /// Since when the key that has waited longest is due.
+    /// Returns since when the key that has waited longest is due.
     pub(super) fn oldest(&self) -> Option<Instant> {
         let waiting = self.namespaces.values();
         let first = waiting.filter_map(|it| it.keys.first_key_value());
         first.map(|(_, (_, since))| *since).min()
     }
 
-    /// Puts a key behind the others of its namespace. A namespace that has none here gets the last turn.
+    /// Adds a key after the others of its namespace. A namespace that had none gets the last turn.
     pub(super) fn push(&mut self, namespace: &Arc<str>, key: K, since: Instant) -> Place {
         let place = self.number();
         if !self.namespaces.contains_key(namespace) {
@@ -69,7 +70,7 @@ impl<K> Lane<K> {
         place
     }
 
-    /// Takes a key out that is looked at elsewhere.
+    /// Removes a key that has moved elsewhere.
     pub(super) fn remove(&mut self, namespace: &str, place: Place) {
         if let Some(waiting) = self.namespaces.get_mut(namespace)
             && waiting.keys.remove(&place).is_some()
@@ -83,7 +84,7 @@ impl<K> Lane<K> {
         }
     }
 
-    /// Takes the first key of the first namespace in turn that may have another looked at.
+    /// Takes the first key of the first namespace in turn that may have another pass.
     pub(super) fn take(&mut self, may: impl Fn(&str) -> bool) -> Option<K> {
         let (turn, namespace) = self.turns.iter().find(|(_, namespace)| may(namespace))?;
         let (turn, namespace) = (*turn, namespace.clone());
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_comes_has_its_turn_after_those_that_are_there() {
+    fn a_new_namespace_has_its_turn_after_the_present_ones() {
         let mut lane = lane(&[("a", 1), ("a", 2), ("a", 3)]);
         assert_eq!(lane.take(|_| true), Some(1));
         lane.push(&Arc::from("b"), 11, Instant::now());
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_may_not_is_passed_over_and_keeps_its_turn() {
+    fn a_blocked_namespace_is_skipped_and_keeps_its_turn() {
         let mut lane = lane(&[("a", 1), ("b", 11), ("c", 21)]);
         assert_eq!(lane.take(|namespace| namespace != "a"), Some(11));
         assert_eq!(lane.take(|_| false), None);
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_out_is_gone() {
+    fn a_removed_key_is_gone() {
         let mut lane = lane(&[("a", 1)]);
         let place = lane.push(&Arc::from("a"), 2, Instant::now());
         lane.push(&Arc::from("a"), 3, Instant::now());

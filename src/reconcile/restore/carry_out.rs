@@ -1,4 +1,4 @@
-//! The reads and writes of a rebinding: a new Credential, and only then the end of the old one.
+//! The writes of a rebinding: creates the new Credential before it deletes the old one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::reconcile::key_secrets::read_mac;
 use crate::resources::{Credential, OwnerKind};
 use crate::tokens::MacKey;
 
-/// Requests at once: a restore shares the API server with everything that comes back.
+/// The number of concurrent requests. A restore shares the API server with everything that comes back.
 const AT_ONCE: usize = 16;
 
-/// The Identity's mac key; `None` where its Secret is not there, the problem where it holds none.
+/// Reads the Identity's mac key; `None` if its Secret does not exist, a problem if the Secret holds no key.
 ///
 /// # Errors
-/// The API server's.
+/// Returns errors of the API server.
 pub async fn mac_key<C: Cluster>(
     cluster: &C,
     identity: &ObjectKey,
@@ -27,11 +27,10 @@ pub async fn mac_key<C: Cluster>(
     read_mac(cluster, identity).await
 }
 
-/// Reads the Secrets of those owners that were created anew, in the order of the Credentials. `done` is
-/// told of each.
+/// Reads the Secrets of the owners that were recreated, in the order of the Credentials. Calls `done` after each.
 ///
 /// # Errors
-/// The API server's first one: a plan needs to know all.
+/// Returns the first error of the API server, because a plan needs all of them.
 pub async fn evidence<C: Cluster>(
     cluster: &C,
     directory: &Directory,
@@ -53,8 +52,8 @@ pub async fn evidence<C: Cluster>(
     all.into_iter().collect()
 }
 
-/// Carries a plan out, service tokens first. One failure does not keep others from it, but no client's
-/// Credential goes then. `done` is told of each item. What failed: the place in the plan, and why.
+/// Carries out a plan, service tokens first. After a failure the others are still done, but no client's Credential is
+/// deleted. Calls `done` after each item. Returns the failures by index in the plan.
 pub async fn carry_out<C: Cluster>(
     cluster: &C,
     items: &[Item],
@@ -102,7 +101,7 @@ async fn one<C: Cluster>(cluster: &C, item: &Item, may_go: bool) -> Result<(), A
     Ok(())
 }
 
-/// Deletes exactly the Credential that was planned on, whose successor is in.
+/// Deletes exactly the planned Credential, after its successor was created.
 async fn retire<C: Cluster>(cluster: &C, old: &Credential) -> Result<(), ApiError> {
     let metadata = &old.metadata;
     let text = |field: &Option<String>| field.clone().unwrap_or_default();

@@ -1,6 +1,6 @@
-//! What a rebinding reads: whether an operator is at work, the objects of the Identity, its Credentials.
+//! The reads of a rebinding: whether an operator is running, the objects of the Identity, and its Credentials.
 //!
-//! These are the only lists outside of watches: a restore happens once.
+//! These are the only lists outside of watches, because a restore happens once.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::reconcile::leader::{LEASE_LABELS, Times};
 use crate::reconcile::rest::Rest;
 use crate::resources::{API_VERSION, Credential, Kind};
 
-/// For one answer.
+/// The time limit of one request.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const LEASES: &str = "/apis/coordination.k8s.io/v1";
 
@@ -28,19 +28,19 @@ pub struct Gather {
     rest: Rest,
 }
 
-/// An Identity's objects as they are now.
+/// The present objects of an Identity.
 #[derive(Debug)]
 pub struct Gathered {
     /// The Identity, clients and tokens.
     pub directory: Directory,
-    /// The Identity's Credentials whose owners were asked for.
+    /// The Identity's Credentials, for owners in the given namespaces.
     pub credentials: Vec<Credential>,
-    /// Names of Credentials that do not decode: of another release, or of nobody.
+    /// Names of Credentials that cannot be decoded, for example because another release wrote them.
     pub unreadable: Vec<String>,
 }
 
 impl Gather {
-    /// Reads from this API server.
+    /// Creates one that reads from this API server.
     pub const fn new(client: Client) -> Self {
         let rest = Rest {
             client,
@@ -49,11 +49,11 @@ impl Gather {
         Self { rest }
     }
 
-    /// Who seems to work as the operator now. Leases are found by their labels in all namespaces, unless one is
-    /// named. One that looks held for longer than its time is watched for a while: clocks may differ.
+    /// Returns who seems to be running as the operator. Finds Leases by their labels in all namespaces, unless one is
+    /// named. A Lease that looks expired is watched for a while, because clocks may differ.
     ///
     /// # Errors
-    /// The API server's.
+    /// Returns errors of the API server.
     pub async fn operator_at_work(
         &self,
         lease: Option<&ObjectKey>,
@@ -100,13 +100,13 @@ impl Gather {
         };
         let decode = |value| serde_json::from_value(value);
         let leases: Result<Vec<Lease>, _> = found.into_iter().map(decode).collect();
-        leases.map_err(|_| ApiError::Unavailable("a lease is none".to_owned()))
+        leases.map_err(|_| ApiError::Unavailable("a Lease cannot be decoded".to_owned()))
     }
 
-    /// The Identity, the clients and tokens of these namespaces (none: of all), and their Credentials.
+    /// Reads the Identity, the clients and tokens of these namespaces (empty: all), and their Credentials.
     ///
     /// # Errors
-    /// The API server's; [`ApiError::NotFound`] where there is no such Identity.
+    /// Returns errors of the API server, and [`ApiError::NotFound`] if the Identity does not exist.
     pub async fn objects(
         &self,
         identity: &ObjectKey,
@@ -121,7 +121,7 @@ impl Gather {
         take(&mut directory, Kind::Identity, &raw);
         for kind in [Kind::OAuthClient, Kind::ServiceAccessToken] {
             for folder in folders(kind, namespaces) {
-                // What is too large to be read is not served either.
+                // An object that is too large to read is not served either.
                 let mut one = |raw, is_cut: bool| {
                     if !is_cut {
                         take(&mut directory, kind, &raw);
@@ -192,7 +192,7 @@ fn holder(lease: &Lease) -> Option<&str> {
     lease.spec.as_ref()?.holder_identity.as_deref()
 }
 
-/// Whether it was renewed within its time, by this clock.
+/// Whether it was renewed within its duration, by this clock.
 fn is_fresh(lease: &Lease, now: Timestamp) -> bool {
     let Some(spec) = &lease.spec else {
         return false;
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lease_is_fresh_within_its_time_and_held_by_whoever_has_a_name() {
+    fn a_lease_is_fresh_within_its_duration_and_held_if_it_names_a_holder() {
         let now: Timestamp = "2026-03-01T00:01:00Z".parse().unwrap();
         let lease = |holder: &str, renewed: &str| Lease {
             spec: Some(LeaseSpec {
@@ -236,14 +236,14 @@ mod tests {
         for (renewed, fresh) in [
             ("2026-03-01T00:00:50Z", true),
             ("2026-03-01T00:00:45Z", false),
-            // A clock that runs ahead a little.
+            // A clock that runs slightly ahead.
             ("2026-03-01T00:01:05Z", true),
             ("2026-02-01T00:00:00Z", false),
         ] {
             assert_eq!(is_fresh(&lease("a", renewed), now), fresh, "{renewed}");
         }
         assert!(is_held(&lease("a", "2026-03-01T00:00:50Z")));
-        assert!(!is_held(&lease("", "2026-03-01T00:00:50Z")), "given away");
+        assert!(!is_held(&lease("", "2026-03-01T00:00:50Z")), "released");
         assert!(!is_held(&Lease::default()));
     }
 }

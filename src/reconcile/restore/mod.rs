@@ -1,17 +1,16 @@
-//! Binds Credentials to owners that a restore has created anew.
+//! Rebinds Credentials to owners that a restore has recreated.
 //!
-//! A backup tool re-creates objects: they have other uids, and a token is bound to the uids of its owner
-//! and client, so that nothing created anew brings anything old back. After a restore that is exactly
-//! what is wanted, and only an administrator can tell the two apart: this is what `symbolon restore
-//! rebind` does on that word. What it still asks for itself:
+//! A backup tool recreates objects with other uids. A token is bound to the uids of its owner and client, so recreated
+//! objects do not revive old tokens. After a restore they should, and only an administrator can tell the two cases
+//! apart: `symbolon restore rebind` acts on that decision. It still requires:
 //!
 //! - The entry carries the seal of this Identity's mac key, which came back with the restore.
-//! - The Secret of the owner holds one of the entries' tokens and says by our annotation that it was made for
-//!   the owner. Whoever was re-created to be rid of a token has another one in the Secret, or none.
+//! - The owner's Secret holds one of the entries' tokens, and its annotation names the owner. If an object was
+//!   recreated to get rid of a token, its Secret holds another token, or none.
 //! - The client is the one that the entry was issued to: unchanged, or itself attested by its own Secret.
-//! - Nothing that has ended, was revoked, or acts as another principal comes along; ends stay as they were.
+//! - The entry has not ended, is not revoked, and acts as the same principal. Ends stay as they were.
 //!
-//! [`plan_all`] is pure. Absent: what people are told.
+//! [`plan_all`] is pure. Absent: the report to people.
 
 mod carry_out;
 mod gather;
@@ -33,19 +32,19 @@ use crate::reconcile::issue::with_revoked_ended;
 use crate::resources::{Credential, OwnerKind};
 use crate::tokens::MacKey;
 
-/// One Credential and what becomes of it.
+/// A Credential and the decision about it.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// As it was read.
+    /// The Credential as it was read.
     pub credential: Credential,
-    /// What becomes of it.
+    /// What to do about it.
     pub verdict: Verdict,
-    /// It tells which client other Credentials were issued to, and those still wait: it must stay.
+    /// Whether it must stay because other Credentials, which still wait, need it to tell their client.
     pub is_witness: bool,
 }
 
-/// Plans for all Credentials of an Identity together, service tokens first: a client's own Credential
-/// tells what the tokens need, and is the last to go. `evidence` is in the order of the Credentials.
+/// Plans for all Credentials of an Identity together, service tokens first: they need their client's Credential, which
+/// is deleted last. `evidence` is in the order of the Credentials.
 pub fn plan_all(
     directory: &Directory,
     identity: &ObjectKey,
@@ -54,7 +53,7 @@ pub fn plan_all(
     key: &MacKey,
     now: Timestamp,
 ) -> Vec<Item> {
-    // A token that was revoked by its id has ended, whether the operator came to record that or not.
+    // A token that was revoked by its id has ended, whether the operator recorded that or not.
     let credentials: Vec<Credential> = credentials
         .into_iter()
         .map(
@@ -106,7 +105,7 @@ fn order(item: &Item) -> (bool, &str, &str, &str) {
     (is_client, &owner.namespace, &owner.name, &owner.uid)
 }
 
-/// A token that may be bound in a later run will ask for its client's Credential again.
+/// Marks the Credentials that tokens will need in a later run.
 fn name_witnesses(items: &mut [Item]) {
     let waiting = items.iter().filter(|item| {
         matches!(item.verdict, Verdict::Refused(_))

@@ -1,4 +1,4 @@
-//! What becomes of one Credential after a restore. Pure.
+//! The decision about one Credential after a restore. Pure.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{Credential, CredentialEntry, CredentialOwner, LABEL_CLIENT, OwnerKind};
 use crate::tokens::{MacKey, TokenHash, brought, mac};
 
-/// A Credential of the Identity and what goes with it.
+/// A Credential of the Identity with its evidence.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'a> {
-    /// As it was restored, or survived.
+    /// The Credential, restored or never deleted.
     pub(super) credential: &'a Credential,
-    /// What the owner's Secret tells.
+    /// What the owner's Secret shows.
     pub(super) evidence: Option<&'a Evidence>,
-    /// The Credential that the owner has under its present uid already.
+    /// The Credential that the owner already has under its present uid.
     pub(super) successor: Option<&'a Credential>,
 }
 
-/// What an owner's Secret tells: hashes of everything in it, if it was made for the owner.
+/// The hashes of everything in an owner's Secret, if it was created for the owner.
 #[derive(Clone, Debug)]
 pub struct Evidence(Result<Vec<TokenHash>, Refusal>);
 
@@ -49,94 +49,92 @@ impl Evidence {
 /// What to do about a Credential.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// Its owner has the recorded uid, and its client too: nothing.
+    /// Nothing: its owner and its client have the recorded uids.
     Current,
-    /// Another takes its place.
+    /// Replace it with another one.
     Rebind(Box<Rebinding>),
-    /// Another has taken its place already: this one may go.
+    /// Delete it: another one has already replaced it.
     Done,
-    /// It stays as it is, and its tokens stay dead.
+    /// Keep it as it is. Its tokens stay dead.
     Refused(Refusal),
 }
 
 /// A Credential under the owner's present uid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rebinding {
-    /// To be created.
+    /// The Credential to create.
     pub credential: Credential,
-    /// Entries that do not come along: ended, revoked, or sealed by another key.
+    /// The number of entries that are left out: ended, revoked, or sealed by another key.
     pub dropped: usize,
 }
 
-/// Why a Credential's tokens stay dead.
+/// Why the tokens of a Credential stay dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// There is no object of the kind and name.
-    #[error("its owner is not there: restore it, or leave the Credential to the sweep")]
+    /// No object of this kind and name exists.
+    #[error("its owner does not exist: restore it, or leave the Credential to the sweep")]
     OwnerMissing,
     /// The owner is invalid, or its client is.
     #[error(
-        "its owner or its client is invalid: see `symbolon check`, correct it and run this again"
+        "its owner or its client is invalid: run `symbolon check`, correct the object and run this command again"
     )]
     OwnerInvalid,
     /// `revoked: true`.
-    #[error("its owner is revoked, and that is for good")]
+    #[error("its owner is revoked for good")]
     OwnerRevoked,
-    /// The owner is under another Identity now.
+    /// The owner names another Identity now.
     #[error("its owner belongs to another Identity now")]
     OtherIdentity,
-    /// The client of the owner is not there.
-    #[error("the client of its owner is not there: restore it and run this again")]
+    /// The owner's client does not exist.
+    #[error("the client of its owner does not exist: restore it and run this command again")]
     ClientMissing,
-    /// The owner is the one that the token was issued to, its client is not.
+    /// The owner is the recorded one, but its client is not.
     #[error(
-        "its client was created anew and it was not: a token ends with its client, the operator makes another"
+        "the client was recreated, the token was not: a token ends with its client, and the operator issues another"
     )]
     ClientReplaced,
-    /// Nothing says that the present client is the one of the entries.
+    /// Nothing proves that the present client is the one in the entries.
     #[error(
-        "nothing tells that its client is the one that it was issued to: restore the client's Credential and Secret first"
+        "nothing proves that its client is the one that it was issued to: restore the client's Credential and Secret first"
     )]
     ClientUnknown,
-    /// The Secret is not there.
-    #[error("its Secret is not there: without the token nothing is worth reviving")]
+    /// The Secret does not exist.
+    #[error("its Secret does not exist: there is no token to keep alive")]
     SecretMissing,
-    /// The Secret was made for somebody else.
-    #[error("its Secret does not say that it was made for this owner")]
+    /// The Secret was created for another object.
+    #[error("the annotation of its Secret does not name this owner")]
     SecretForeign,
-    /// The Secret that somebody else brings is not labelled for the client.
-    #[error(
-        "the Secret that is brought for it has not the label symbolon.dev/client with its name"
-    )]
+    /// The imported Secret is not labelled for the client.
+    #[error("the imported Secret lacks the label symbolon.dev/client with the client's name")]
     SecretUnlabelled,
-    /// The Secret refers to the owner of before.
+    /// The Secret refers to the previous owner.
     #[error(
-        "its Secret still refers to the owner of before and will be garbage-collected: restore it without owner references"
+        "its Secret still refers to the previous owner and will be garbage-collected: restore it without owner references"
     )]
     SecretStale,
-    /// No entry is about the token in the Secret.
-    #[error("its Secret holds none of its tokens: they were replaced or revoked since")]
+    /// No entry matches the token in the Secret.
+    #[error("its Secret holds none of its tokens: they were replaced or revoked in the meantime")]
     NotHeld,
     /// No entry carries the seal of the Identity's key.
     #[error("no entry carries the seal of the Identity's mac key: was the key's Secret restored?")]
     NotSealed,
     /// The token in the Secret has ended or was revoked.
-    #[error("the token in its Secret has ended, or was revoked")]
+    #[error("the token in its Secret has ended or was revoked")]
     Ended,
-    /// The token in the Secret acts as another principal than the client would have it act now.
-    #[error("it acts as another principal than its client has now")]
+    /// The token in the Secret acts as another principal than the client's present one.
+    #[error("it acts as another principal than the present one of its client")]
     PrincipalChanged,
-    /// The operator has made a token for the owner since the restore.
-    #[error("the operator has made another token since: was it running during the restore?")]
+    /// The operator has issued a token for the owner since the restore.
+    #[error("the operator has issued another token since the restore: was it running?")]
     IssuedAnew,
 }
 
-/// Clients of whom it is known which uid they had.
+/// The clients whose previous uids are proved.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attested(BTreeSet<(ObjectKey, String)>);
 
 impl Attested {
-    /// Takes what a client's own Credential and Secret say together.
+    /// Records what a client's own Credential and Secret prove together.
     pub(super) fn hear(&mut self, candidate: Candidate<'_>, key: &MacKey) {
         let owner = &candidate.credential.spec.owner;
         if owner.kind == OwnerKind::OAuthClient && held_entry(candidate, key).is_ok() {
@@ -149,8 +147,8 @@ impl Attested {
     }
 }
 
-/// The Secret that tells about a Credential's owner; `None` where the owner is absent, invalid or the
-/// recorded one, so that there is nothing to tell.
+/// Returns the Secret that proves the owner of a Credential; `None` if the owner is missing, invalid or the recorded
+/// one, so that there is nothing to prove.
 pub fn owner_secret(directory: &Directory, credential: &Credential) -> Option<ObjectKey> {
     let owner = &credential.spec.owner;
     let key = owner_key(owner);
@@ -167,7 +165,7 @@ pub fn owner_secret(directory: &Directory, credential: &Credential) -> Option<Ob
     (**uid != *owner.uid).then(|| ObjectKey::new(&owner.namespace, name))
 }
 
-/// What becomes of a Credential whose owner may have been created anew.
+/// Decides about a Credential whose owner may have been recreated.
 pub(super) fn plan(
     directory: &Directory,
     identity: &ObjectKey,
@@ -215,7 +213,7 @@ fn decide(
     if !is_alive(held) {
         return Err(Refusal::Ended);
     }
-    // One of another client or principal was dead before the backup was made.
+    // An entry of another client or principal was dead before the backup was made.
     let comes_along = |entry: &&CredentialEntry| {
         is_alive(entry)
             && is_sealed(key, old, entry)
@@ -232,7 +230,7 @@ fn decide(
     }
 }
 
-/// The uid that the owner of a Credential has now.
+/// Returns the uid that the owner of a Credential has now.
 pub(super) fn present_uid(directory: &Directory, owner: &CredentialOwner) -> Option<Arc<str>> {
     let key = owner_key(owner);
     match owner.kind {
@@ -243,7 +241,7 @@ pub(super) fn present_uid(directory: &Directory, owner: &CredentialOwner) -> Opt
     }
 }
 
-/// An owner as it stands.
+/// An owner as it is now.
 struct Present {
     owner: CredentialOwner,
     identity: Option<ObjectKey>,
@@ -251,7 +249,7 @@ struct Present {
     client_name: String,
     client_uid: String,
     principal: String,
-    /// The key of the Secret under which somebody else brings what the owner has.
+    /// The key of the imported Secret, if the owner imports its secret.
     existing_key: Option<Arc<str>>,
 }
 
@@ -293,7 +291,7 @@ fn present(directory: &Directory, recorded: &CredentialOwner) -> Result<Present,
     })
 }
 
-/// Deleting a client is a way to end its tokens: where the owner survived there was no restore of both.
+/// Deleting a client is a way to end its tokens. If the owner survived, the two were not restored together.
 fn unless_client_replaced(old: &Credential, present: &Present) -> Result<Verdict, Refusal> {
     match old.spec.tokens.last() {
         Some(newest) if newest.client.uid != present.client_uid => Err(Refusal::ClientReplaced),
@@ -301,7 +299,7 @@ fn unless_client_replaced(old: &Credential, present: &Present) -> Result<Verdict
     }
 }
 
-/// The Secret, if it was made for this owner and will stay.
+/// Returns the Secret if it was created for this owner and will stay.
 fn made_for<'a>(
     secret: Option<&'a SecretObject>,
     owner: &CredentialOwner,
@@ -316,8 +314,7 @@ fn made_for<'a>(
     }
 }
 
-/// The hash of what somebody else brings for this client under `key`, read as the operator follows it; `None` where it
-/// is no secret.
+/// Returns the hash of the imported secret under `key`, read as the operator does; `None` if the value is not a secret.
 fn brought_to(
     secret: Option<&SecretObject>,
     owner: &CredentialOwner,
@@ -336,7 +333,7 @@ fn brought_to(
     Ok(value.map(TokenHash::of))
 }
 
-/// The newest entry whose token the Secret holds, under whatever key.
+/// Returns the newest entry whose token the Secret holds, under any key.
 fn held_entry<'a>(candidate: Candidate<'a>, key: &MacKey) -> Result<&'a CredentialEntry, Refusal> {
     let credential = candidate.credential;
     let evidence = candidate.evidence.map(|evidence| &evidence.0);
@@ -364,7 +361,7 @@ fn is_client(
     attested: &Attested,
 ) -> bool {
     match recorded.kind {
-        // It is the owner itself, and the Secret has told of that.
+        // The client is the owner itself, which its Secret has proved.
         OwnerKind::OAuthClient => held.client.uid == recorded.uid,
         OwnerKind::ServiceAccessToken => {
             held.client.uid == present.client_uid || attested.has(&present.client, &held.client.uid)
@@ -372,7 +369,7 @@ fn is_client(
     }
 }
 
-/// The Credential under the owner's and the client's present uids, everything else as it was.
+/// Returns the Credential under the present uids of owner and client, otherwise unchanged.
 fn bound(
     old: &Credential,
     present: &Present,
@@ -398,7 +395,7 @@ fn bound(
         .map(|entry| seal(&credential, entry, key).unwrap_or_default())
         .collect();
     for (entry, seal) in credential.spec.tokens.iter_mut().zip(seals) {
-        // The seal before was right, so that the entry decodes.
+        // The previous seal was right, so the entry decodes.
         entry.mac = seal;
     }
     Rebinding {
@@ -416,7 +413,7 @@ pub(super) fn seal(
     Some(mac::seal(key, &sealed(credential, entry, &hash)?).to_string())
 }
 
-/// Whether a Credential accepts all of these, at most with earlier ends.
+/// Whether a Credential accepts all of these entries, perhaps with earlier ends.
 fn has_all(successor: &Credential, entries: &[&CredentialEntry], key: &MacKey) -> bool {
     entries.iter().all(|entry| {
         let mut theirs = successor.spec.tokens.iter();

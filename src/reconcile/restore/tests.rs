@@ -1,4 +1,4 @@
-//! What a restore may bring back, and what it may not.
+//! Tests of what a restore may bring back.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +22,7 @@ fn at(moment: &str) -> Timestamp {
     moment.parse().unwrap()
 }
 
-/// A backup of a client and a token, and what is there after the restore.
+/// A backup of a client and a token, and the objects after the restore.
 struct Case {
     world: World,
     key: MacKey,
@@ -34,7 +34,7 @@ struct Case {
 }
 
 impl Case {
-    /// Everything came back, each object with another uid.
+    /// Returns a world in which everything came back with other uids.
     fn restored() -> Self {
         let anew = QUICKSTART
             .replace(
@@ -168,7 +168,7 @@ fn secret(owner: &str, key: &str, text: &str) -> Value {
 }
 
 #[test]
-fn what_was_alive_lives_on_under_the_new_uids_and_nothing_else_of_it_changes() {
+fn live_tokens_are_bound_to_the_new_uids_and_nothing_else_changes() {
     let case = Case::restored();
     let Rebinding {
         credential,
@@ -183,7 +183,7 @@ fn what_was_alive_lives_on_under_the_new_uids_and_nothing_else_of_it_changes() {
         ("client-2", "shop")
     );
     assert!(is_sealed(&case.key, &credential, entry));
-    assert_eq!((credential.spec.high, dropped), (4, 0), "numbers go on");
+    assert_eq!((credential.spec.high, dropped), (4, 0), "epochs continue");
     let mut before = case.token.spec.tokens[0].clone();
     before.client.uid.clone_from(&entry.client.uid);
     before.mac.clone_from(&entry.mac);
@@ -194,7 +194,7 @@ fn what_was_alive_lives_on_under_the_new_uids_and_nothing_else_of_it_changes() {
 }
 
 #[test]
-fn where_no_uid_changed_there_is_nothing_to_do() {
+fn without_changed_uids_there_is_nothing_to_do() {
     let mut case = Case::restored();
     case.world = World::new(
         &QUICKSTART
@@ -220,12 +220,12 @@ spec: {clientRef: {name: shop}, scopes: [orders.read], revoked: true}
 }
 
 #[test]
-fn an_object_made_anew_to_be_rid_of_a_token_does_not_get_it_back() {
-    // The operator had given the new object another token before it was stopped.
+fn an_object_recreated_to_drop_a_token_does_not_get_it_back() {
+    // The operator issued another token for the new object before it was stopped.
     let mut case = Case::restored();
     case.token_secret = Some(secret("ServiceAccessToken/nightly", "token", "t2"));
     case.refused("token-1", Refusal::NotHeld);
-    // Or the Secret of the old one is still waiting for the garbage collector.
+    // Or the Secret of the old object still waits for the garbage collector.
     let mut stale = secret("ServiceAccessToken/nightly", "token", "t1");
     stale["metadata"]["ownerReferences"] = json!([{
         "apiVersion": "symbolon.dev/v1alpha1", "kind": "ServiceAccessToken", "name": "nightly",
@@ -238,7 +238,7 @@ fn an_object_made_anew_to_be_rid_of_a_token_does_not_get_it_back() {
 }
 
 #[test]
-fn another_owners_secret_attests_nothing() {
+fn another_owners_secret_proves_nothing() {
     let mut case = Case::restored();
     case.token_secret = Some(secret("ServiceAccessToken/other", "token", "t1"));
     case.refused("token-1", Refusal::SecretForeign);
@@ -246,7 +246,7 @@ fn another_owners_secret_attests_nothing() {
 
 #[test]
 fn a_token_of_a_client_that_was_replaced_stays_dead() {
-    // The client was deleted and made anew, the token was not.
+    // The client was recreated, the token was not.
     let mut case = Case::restored();
     case.world.apply(
         "
@@ -258,13 +258,13 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
     );
     case.refused("token-1", Refusal::ClientReplaced);
 
-    // The client's own Secret knows of none of the old client's secrets.
+    // The client's own Secret holds none of the old client's secrets.
     let mut case = Case::restored();
     case.client_secret = Some(secret("OAuthClient/shop", "client-secret", "another"));
     case.refused("token-1", Refusal::ClientUnknown);
     case.refused("client-1", Refusal::NotHeld);
 
-    // The client had been replaced before the backup was made already.
+    // The client was already replaced before the backup was made.
     let mut case = Case::restored();
     case.token.spec.tokens.clear();
     case.record("token", "t1", |entry| entry.client.uid = "client-0".into());
@@ -272,7 +272,7 @@ spec: {clientRef: {name: shop}, scopes: [orders.read]}
 }
 
 #[test]
-fn entries_that_had_ended_do_not_come_along_and_ends_stay_as_they_were() {
+fn ended_entries_are_left_out_and_ends_stay() {
     let mut case = Case::restored();
     let soon = Some(Moment(at("2026-03-01T01:00:00Z")));
     case.record("token", "over", |entry| {
@@ -309,7 +309,7 @@ fn a_token_in_the_secret_that_has_ended_revives_nothing() {
 }
 
 #[test]
-fn what_was_issued_before_revoke_issued_before_stays_dead() {
+fn tokens_from_before_revoke_issued_before_stay_dead() {
     let mut case = Case::restored();
     case.world.apply(
         "
@@ -340,7 +340,7 @@ fn without_the_seal_of_the_restored_key_nothing_is_believed() {
 }
 
 #[test]
-fn a_token_never_comes_to_act_as_somebody_else() {
+fn a_token_never_acts_as_another_principal() {
     let mut case = Case::restored();
     case.world.apply(
         "
@@ -376,7 +376,7 @@ fn a_second_run_finishes_what_the_first_began_and_undoes_nothing_that_came_after
     case.more = vec![successor.clone()];
     assert_eq!(case.verdict("token-1"), Verdict::Done);
     assert_eq!(case.verdict("token-2"), Verdict::Current);
-    // The operator has begun and gone on from there.
+    // The operator has started and continued from there.
     successor.spec.tokens.clear();
     case.more = vec![successor];
     case.refused("token-1", Refusal::IssuedAnew);
@@ -395,7 +395,7 @@ fn a_clients_credential_stays_while_a_token_may_still_need_it() {
 }
 
 #[test]
-fn a_secret_that_somebody_brings_tells_by_its_label_and_its_value() {
+fn a_restored_imported_secret_is_proved_by_its_label_and_value() {
     const BROUGHT: &str = "correct-Horse7battery_Staple.q2VxZ9rT4mKd";
     let mut case = Case::restored();
     case.world.apply(
@@ -427,7 +427,7 @@ spec:
     assert_eq!(
         case.bound("token-1").credential.spec.tokens[0].client.uid,
         "client-2",
-        "and it tells who the client of the tokens is"
+        "the Credential proves the client of the tokens"
     );
     case.client_secret = brought(
         labelled.clone(),
@@ -445,7 +445,7 @@ spec:
 
 /// The backup has the status, and was made before the operator recorded the end in the spec.
 #[test]
-fn what_was_revoked_by_its_id_stays_behind() {
+fn a_token_revoked_by_its_id_is_not_rebound() {
     let mut case = Case::restored();
     case.record("token", "t2", |entry| entry.token_id = "B".repeat(16));
     case.token.status.get_or_insert_default().revoked = vec!["B".repeat(16)];
@@ -464,7 +464,7 @@ fn what_was_revoked_by_its_id_stays_behind() {
 
 /// The operator would record the same value again.
 #[test]
-fn an_imported_secret_that_was_revoked_is_remembered_as_that() {
+fn a_revoked_imported_secret_is_remembered_as_revoked() {
     let mut case = Case::restored();
     case.record("client", "c2", |entry| {
         entry.token_id = "B".repeat(16);

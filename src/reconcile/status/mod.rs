@@ -1,8 +1,7 @@
-//! What a status should say: from what the directory judges and what issuing found. Pure.
+//! Builds statuses from what the directory judges and what issuing found. Pure.
 //!
-//! A status is made from the live one: fields and conditions of others stay, and it is the same as
-//! before where nothing changed, times included, so that nobody writes it. Validity of a token reads
-//! none of these statuses.
+//! A new status starts from the live one: fields and conditions of others stay. If nothing changed, it equals the live
+//! one, times included, so nothing is written. Validity of a token reads none of these statuses.
 //!
 //! <https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md>
 
@@ -25,21 +24,21 @@ use crate::directory::{
 use crate::oauth::discovery::paths;
 use crate::resources::{ANNOTATION_CREATED_BY, Cause, KeyStatus};
 
-/// Problems that one condition tells of.
+/// The maximum number of problems in one condition.
 const MOST_TOLD: usize = 5;
-/// `createdBy` where nobody guards the annotation.
+/// The value of `createdBy` if no admission policy guards the annotation.
 pub(super) const UNVERIFIED: &str = "unverified";
-/// Bytes of a name that is shown as a creator.
+/// The maximum number of bytes of a name that is shown as a creator.
 const LONGEST_CREATOR: usize = 512;
-/// Characters of a condition's message.
+/// The maximum number of characters in a condition's message.
 const LONGEST_MESSAGE: usize = 1024;
 
-/// What issuing found about an owner's Secret.
+/// The result of issuing for an owner's Secret.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Issuance {
     /// A pass came to its end.
     Settled(Settled),
-    /// A pass could not go on.
+    /// A pass could not continue.
     Blocked(Problem),
 }
 
@@ -51,7 +50,7 @@ impl Issuance {
         }
     }
 
-    /// What keeps the Secret from being as it should.
+    /// Returns the problems that keep the Secret from its wanted state.
     fn problems(&self) -> Vec<Problem> {
         match self {
             Self::Settled(Settled::Withheld(problems)) => problems.clone(),
@@ -63,7 +62,7 @@ impl Issuance {
                     Some(_) => Reason::Rotating,
                     None => Reason::Issuing,
                 };
-                let words = "a write to the Secret may still be on its way";
+                let words = "a write to the Secret may still be in flight: the operator waits until it must have ended";
                 vec![Problem::error(reason, "", words)]
             }
             Self::Settled(_) => Vec::new(),
@@ -71,7 +70,7 @@ impl Issuance {
     }
 }
 
-/// The live object with the status that a Scope should have.
+/// Returns the live object with the wanted status of a Scope.
 pub fn scope(
     live: &Value,
     directory: &Directory,
@@ -89,7 +88,10 @@ pub fn scope(
     let is_disabled = object.record().is_some_and(|record| record.disabled);
     status.ready(
         &problems,
-        is_disabled.then_some((Reason::Disabled, "disabled: it is in no token")),
+        is_disabled.then_some((
+            Reason::Disabled,
+            "The Scope is disabled: no token contains it.",
+        )),
     );
     let wanted = status.finish();
     let record = object.record();
@@ -104,15 +106,15 @@ pub fn scope(
     }
 }
 
-/// The same object, its status with how many name it. Without, what was counted before stays.
+/// Returns the object with the number of clients and tokens that name it in its status.
 pub fn counted(mut wanted: Value, named: Named) -> Value {
     wanted["status"]["clients"] = json!(named.clients);
     wanted["status"]["tokens"] = json!(named.tokens);
     wanted
 }
 
-/// The live object with the status that an Identity should have. `keys` are its signing keys, or why
-/// there are none; `pods` is what runs it. `None` where nobody looked.
+/// Returns the live object with the wanted status of an Identity. `keys` are its signing keys, or the reason why there
+/// are none; `pods` is what runs it. `None` means that the pass did not check.
 pub fn identity(
     live: &Value,
     directory: &Directory,
@@ -144,7 +146,7 @@ pub fn identity(
     let record = object.record();
     let ahead = record.and_then(|record| record.revoked_ahead(now));
     let words = ahead.map(|moment| {
-        format!("spec.revokeIssuedBefore is ahead: until {moment} nothing is issued, and nothing that was is accepted")
+        format!("spec.revokeIssuedBefore is in the future: until {moment}, no token is issued and no existing token is accepted.")
     });
     status.ready(
         &problems,
@@ -153,13 +155,13 @@ pub fn identity(
     let rollout = pods.and_then(|pods| pods.rollout.as_ref());
     let upgrade = rollout.and_then(|rollout| rollout.upgrade.as_ref());
     if let Some(upgrade) = upgrade.filter(|_| worst(&problems).is_none()) {
-        // It is served as well as before; the installation is not done with it.
+        // The Identity is served as before, but the installation's upgrade is not complete.
         status.condition("Reconciling", "True", Reason::RollingOut.as_str(), upgrade);
     }
     status.finish()
 }
 
-/// The live object with the status that an OAuthClient should have.
+/// Returns the live object with the wanted status of an OAuthClient.
 pub fn client(
     live: &Value,
     directory: &Directory,
@@ -203,7 +205,7 @@ pub fn client(
         status.verdict("Granted", &not_granted);
     }
     status.issued(issuance);
-    // A client that is taken out of service in a hurry waits for nobody's grant.
+    // A disabled client is ready without its grants, so that an emergency change does not wait for them.
     if !object.record().is_some_and(|record| record.disabled) {
         problems.extend(not_granted);
     }
@@ -215,7 +217,7 @@ pub fn client(
     status.finish()
 }
 
-/// The live object with the status that a ServiceAccessToken should have.
+/// Returns the live object with the wanted status of a ServiceAccessToken.
 pub fn service_token(
     live: &Value,
     directory: &Directory,
@@ -257,13 +259,13 @@ pub fn service_token(
     status.finish()
 }
 
-/// What is told of an object that is ready and could be better.
+/// Returns warnings about an object that is ready.
 fn advice(warnings: &[Problem]) -> Option<String> {
     let messages: Vec<&str> = warnings.iter().map(|problem| &*problem.message).collect();
     (!messages.is_empty()).then(|| joined(&messages))
 }
 
-/// `epoch` and `rotationNonce` stay: they outlive the Credential.
+/// Builds the status of a revoked token. `epoch` and `rotationNonce` stay, because they outlive the Credential.
 fn revoked(mut status: Status<'_>, issuance: &Issuance) -> Value {
     for field in ["tokenId", "issuedAt", "expiresAt", "renewsAt", "previous"] {
         status.set(field, Value::Null);
@@ -274,14 +276,14 @@ fn revoked(mut status: Status<'_>, issuance: &Issuance) -> Value {
         "Issued",
         "False",
         Reason::Revoked.as_str(),
-        "revoked: no token of it is accepted",
+        "The object is revoked: none of its tokens is accepted.",
     );
-    let text = "revoked for good: delete it and create it anew to have another token";
+    let text = "The object is revoked for good: delete and recreate it to get a new token.";
     status.ready(&problems, Some((Reason::Revoked, text)));
     status.finish()
 }
 
-/// Who created an object: only what an admission policy guards can be believed.
+/// Returns who created an object. Only an annotation that an admission policy guards is trusted.
 pub(super) fn creator<'a>(live: &'a Value, settings: &Settings) -> &'a str {
     let stamped = live["metadata"]["annotations"][ANNOTATION_CREATED_BY].as_str();
     stamped
@@ -300,13 +302,13 @@ fn identity_name(identity: Option<&ObjectKey>) -> Value {
     identity.map_or(Value::Null, |identity| json!(identity.to_string()))
 }
 
-/// The scope value that a problem with `/spec/scopes/<index>` is about.
+/// Returns the scope value that a problem with `/spec/scopes/<index>` is about.
 fn scope_of<'a>(scopes: &'a [std::sync::Arc<str>], problem: &Problem) -> Option<&'a str> {
     let index: usize = problem.path.strip_prefix("/spec/scopes/")?.parse().ok()?;
     scopes.get(index).map(|scope| &**scope)
 }
 
-/// A status on its way from what it says to what it should.
+/// A status under construction.
 struct Status<'a> {
     live: &'a Value,
     generation: i64,
@@ -332,7 +334,7 @@ impl<'a> Status<'a> {
         }
     }
 
-    /// Sets a field; null takes it away.
+    /// Sets a field; null removes it.
     fn set(&mut self, field: &str, value: Value) {
         if value.is_null() {
             self.fields.remove(field);
@@ -341,7 +343,8 @@ impl<'a> Status<'a> {
         }
     }
 
-    /// What a Deployment tells, and what keeps it from being done. Where it could not be asked, what was known stays.
+    /// Sets what a Deployment reports, and adds what keeps it from being complete. If the Deployment could not be read,
+    /// the known values stay.
     fn pods(&mut self, pods: &Passed, problems: &mut Vec<Problem>) {
         problems.extend(pods.problem.clone());
         let rollout = pods.rollout.as_ref();
@@ -366,8 +369,8 @@ impl<'a> Status<'a> {
         }));
     }
 
-    /// A Secret of another name is told of once it holds the token: until then the one before does, and by
-    /// its name here it is found to be deleted.
+    /// Names a Secret once it holds the token. Until then the status names the previous Secret, which is how a later
+    /// pass finds and deletes it.
     fn secret(&mut self, name: &str, issuance: &Issuance) {
         let is_done = matches!(issuance, Issuance::Settled(Settled::Done { .. }));
         if !is_done && self.fields.contains_key("secretName") {
@@ -377,7 +380,7 @@ impl<'a> Status<'a> {
         self.set("binding", json!({"name": name}));
     }
 
-    /// `True` where there is no problem, else the worst one's reason.
+    /// Sets a condition: `True` without problems, otherwise `False` with the reason of the worst one.
     fn verdict(&mut self, kind: &str, problems: &[Problem]) {
         match worst(problems) {
             None => self.condition(kind, "True", kind, ""),
@@ -390,7 +393,7 @@ impl<'a> Status<'a> {
         }
     }
 
-    /// What is in the Secret. Where nothing new is known, what was known stays.
+    /// Sets `Issued` and what the Secret holds. If nothing new is known, the known values stay.
     fn issued(&mut self, issuance: &Issuance) {
         if let Some(facts) = issuance.facts() {
             self.facts(facts);
@@ -402,7 +405,7 @@ impl<'a> Status<'a> {
         };
         let is_issued =
             |condition: &Value| condition["type"] == "Issued" && condition["status"] == "True";
-        // What has come to its end is in the Secret still, and good for nothing.
+        // An expired token is still in the Secret, but is no longer accepted.
         if problem.reason == Reason::Expired || !self.conditions.iter().any(is_issued) {
             self.condition(
                 "Issued",
@@ -443,7 +446,8 @@ impl<'a> Status<'a> {
         );
     }
 
-    /// `Ready` and the two that kstatus reads, from the worst problem, or from a good reason of its own.
+    /// Sets `Ready`, and the two conditions that kstatus reads, from the worst problem, or from a good reason of its
+    /// own.
     fn ready(&mut self, problems: &[Problem], good: Option<(Reason, &str)>) {
         let (reason, message) = match (worst(problems), good) {
             (Some(problem), _) => (problem.reason, told(problem, problems)),
@@ -458,7 +462,7 @@ impl<'a> Status<'a> {
         self.condition("Stalled", truth(class == Class::NeedsEdit), reason, "");
     }
 
-    /// Keeps `lastTransitionTime` while the status is the same.
+    /// Sets a condition. Keeps `lastTransitionTime` while its status is the same.
     fn condition(&mut self, kind: &str, status: &str, reason: &str, message: &str) {
         let place = self
             .conditions
@@ -467,7 +471,7 @@ impl<'a> Status<'a> {
         let before = place.map(|place| &self.conditions[place]);
         let since = match before.filter(|condition| condition["status"] == status) {
             Some(condition) => condition["lastTransitionTime"].clone(),
-            // A condition's times have no fractions.
+            // Times in conditions have no fractions of a second.
             None => json!(self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
         };
         let condition = json!({
@@ -490,7 +494,7 @@ impl<'a> Status<'a> {
     }
 }
 
-/// Why and in which words an object is stalled that was not before, or for another reason.
+/// Returns the reason and message if an object is newly stalled, or stalled for another reason than before.
 pub fn newly_stalled(before: &Value, after: &Value) -> Option<(String, String)> {
     let condition = |object: &Value, kind: &str| {
         let conditions = object["status"]["conditions"].as_array()?;
@@ -506,7 +510,7 @@ pub fn newly_stalled(before: &Value, after: &Value) -> Option<(String, String)> 
     Some((reason, ready["message"].as_str()?.to_owned()))
 }
 
-/// What somebody must edit comes before what heals, and that before what is under way.
+/// Returns the worst problem: those that need an edit come before those that heal, and these before those under way.
 fn worst(problems: &[Problem]) -> Option<&Problem> {
     let rank = |problem: &&Problem| match problem.reason.class() {
         Class::NeedsEdit => 0,
@@ -520,7 +524,7 @@ fn worst(problems: &[Problem]) -> Option<&Problem> {
     errors.min_by_key(rank)
 }
 
-/// The worst problem's message, then the others'.
+/// Joins the messages, the worst problem's first.
 fn told(worst: &Problem, problems: &[Problem]) -> String {
     let others = problems
         .iter()

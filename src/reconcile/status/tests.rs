@@ -94,7 +94,7 @@ fn refused(reason: Reason) -> Issuance {
 }
 
 #[test]
-fn an_issued_token_is_ready_and_told_of() {
+fn an_issued_token_is_ready_and_described() {
     let world = World::new(QUICKSTART);
     let status = token_status(&world, &live("ServiceAccessToken", 2), &done(), 0);
     assert_eq!(
@@ -131,7 +131,7 @@ fn an_issued_token_is_ready_and_told_of() {
 }
 
 #[test]
-fn a_label_or_annotation_that_is_not_written_is_told_of_while_the_object_is_ready() {
+fn a_label_or_annotation_that_is_not_allowed_is_a_warning_on_a_ready_object() {
     let mut world = World::new(QUICKSTART);
     world.apply(
         "
@@ -232,12 +232,12 @@ fn the_same_facts_make_the_same_status_at_any_time() {
     assert_eq!(
         token_status(&world, &first, &done(), 50),
         first,
-        "nobody writes it again"
+        "nothing is written again"
     );
 }
 
 #[test]
-fn only_a_condition_that_turned_has_another_time() {
+fn only_a_changed_condition_gets_a_new_time() {
     let mut world = World::new(QUICKSTART);
     let first = token_status(&world, &live("ServiceAccessToken", 1), &done(), 0);
     world.delete(Kind::Scope, "platform", "orders.read");
@@ -264,7 +264,7 @@ fn only_a_condition_that_turned_has_another_time() {
 }
 
 #[test]
-fn what_others_wrote_stays() {
+fn fields_of_others_stay() {
     let world = World::new(QUICKSTART);
     let mut object = live("ServiceAccessToken", 1);
     let theirs = json!({"type": "example.com/Audited", "status": "True", "reason": "Yes", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
@@ -304,7 +304,7 @@ fn each_class_of_reason_makes_the_conditions_that_tools_wait_for() {
 }
 
 #[test]
-fn a_client_tells_which_scopes_nobody_grants_and_is_not_ready() {
+fn a_client_reports_scopes_that_are_not_granted_and_is_not_ready() {
     let mut world = World::new(QUICKSTART);
     world.delete(Kind::Scope, "platform", "orders.write");
     let status = client_status(&world, &done());
@@ -321,9 +321,9 @@ fn a_client_tells_which_scopes_nobody_grants_and_is_not_ready() {
     }
 }
 
-/// The annotation is anybody's where no policy guards it.
+/// Without a policy that guards it, anyone can set the annotation.
 #[test]
-fn a_creator_is_named_only_where_the_installation_says_that_it_is_stamped() {
+fn a_creator_is_named_only_if_a_policy_guards_the_annotation() {
     let mut live = live("ServiceAccessToken", 1);
     for (stamped_creators, name, told) in [
         (false, Some("ann@example.com"), "unverified"),
@@ -376,9 +376,9 @@ fn both_tokens_and_their_last_days_of_use_are_shown() {
     }
 }
 
-/// A token that has ended is in the Secret still, and `Issued` would be a lie.
+/// An expired token is still in the Secret, and `Issued=True` would be wrong.
 #[test]
-fn an_end_that_has_come_takes_issued_away() {
+fn an_expired_token_is_no_longer_issued() {
     let world = World::new(QUICKSTART);
     let before = token_status(&world, &live("ServiceAccessToken", 1), &done(), 0);
     let refused = Issuance::Settled(Settled::Refused {
@@ -441,7 +441,7 @@ fn a_revoked_token_keeps_its_number_and_nothing_else() {
 }
 
 #[test]
-fn a_message_tells_the_worst_first_and_not_without_end() {
+fn a_message_starts_with_the_worst_problem_and_is_bounded() {
     let waiting = Problem::error(Reason::ScopeNotFound, "", "wait");
     let edit = Problem::error(Reason::Invalid, "", "e".repeat(2000));
     let mut problems = vec![waiting; 9];
@@ -456,7 +456,7 @@ fn a_message_tells_the_worst_first_and_not_without_end() {
 }
 
 #[test]
-fn an_identity_tells_its_endpoints_and_keys_or_what_is_wrong_with_them() {
+fn an_identity_reports_its_endpoints_and_keys_or_their_problem() {
     let world = World::new(QUICKSTART);
     let object = world
         .directory
@@ -497,7 +497,7 @@ fn an_identity_tells_its_endpoints_and_keys_or_what_is_wrong_with_them() {
     assert!(told(&bad).contains(&"Ready=False/SecretConflict".to_owned()));
     assert_eq!(
         bad["status"]["keys"], good["status"]["keys"],
-        "what was known stays"
+        "the known keys stay"
     );
 }
 
@@ -571,9 +571,9 @@ fn an_identity_is_ready_when_its_pods_are() {
     }
 }
 
-/// Each list in a status is bounded, and so is the whole.
+/// Each list in a status is bounded, and so is the whole status.
 #[test]
-fn a_status_stays_small_whatever_the_object_asks_for() {
+fn a_status_is_bounded_for_every_spec() {
     let scopes: Vec<String> = (0..128).map(|n| format!("{n:0>128}")).collect();
     let asks = format!("scopes: {scopes:?}");
     let world = World::new(&QUICKSTART.replacen("scopes: [orders.read, orders.write]", &asks, 1));
@@ -587,7 +587,7 @@ fn a_status_stays_small_whatever_the_object_asks_for() {
 }
 
 #[test]
-fn a_client_whose_token_would_be_too_long_is_ready_and_told_so() {
+fn a_client_whose_token_would_be_too_long_is_ready_with_a_warning() {
     let audiences: Vec<String> = (0..8)
         .map(|n| format!("https://api.example.com/{n}/{}", "x".repeat(470)))
         .collect();

@@ -56,12 +56,12 @@ async fn who_owns_a_namespace_keeps_servers_out_of_that_alone() {
     world.identity_is("main", "Ready").await;
     refused(
         &world,
-        &format!("nothing of {team} is served: a RoleBinding {name} "),
+        &format!("Nothing in {team} is served: a RoleBinding {name} "),
     )
     .await;
     refused(
         &world,
-        &format!("nothing of {absent} is served: there is no such namespace"),
+        &format!("Nothing in {absent} is served: the namespace does not exist"),
     )
     .await;
     assert_eq!(bindings.get(&name).await.unwrap(), foreign);

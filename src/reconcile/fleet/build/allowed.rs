@@ -1,14 +1,14 @@
-//! What an Identity may ask of its pods. They act as its account and have its signing keys mounted: an image of
-//! one's own could read those, so that an installation says which may run. Pure.
+//! The images and Secrets that an Identity may use in its pods. The pods have the Identity's account and its signing
+//! keys: a tenant's own image could read these, so the installation lists the images that may run. Pure.
 
 use super::super::Installation;
 use crate::directory::{Problem, Reason};
 use crate::resources::IdentitySpec;
 
-/// Any image.
+/// Allows any image.
 const ANY: &str = "*";
 
-/// Judges what an Identity's spec asks for.
+/// Checks what an Identity's spec asks for.
 pub(super) fn check(spec: &IdentitySpec, of: &Installation) -> Result<(), Problem> {
     let image = spec.pod.as_ref().and_then(|pod| pod.image.as_deref());
     if let Some(image) = image.filter(|it| !may_run(it, of)) {
@@ -16,7 +16,7 @@ pub(super) fn check(spec: &IdentitySpec, of: &Installation) -> Result<(), Proble
             Reason::Invalid,
             "/spec/pod/image",
             format!(
-                "this installation does not run the image {image}: leave pod.image out, take one of {}, or have the repository allowed with --allow-pod-image (the chart: identityPods.allowedImages)",
+                "this installation does not allow the image {image}: remove spec.pod.image, use an image of {}, or ask the administrators of the installation to allow the repository with --allow-pod-image (chart value identityPods.allowedImages)",
                 repository(&of.image)
             ),
         ));
@@ -28,7 +28,7 @@ pub(super) fn check(spec: &IdentitySpec, of: &Installation) -> Result<(), Proble
             Reason::Invalid,
             "/spec/network/tls/secretRef/name",
             format!(
-                "{} is a name of an Identity's own keys: give the certificate's Secret, of the type kubernetes.io/tls, another name",
+                "the name {} is reserved for an Identity's own keys: give the Secret of the certificate, with the type kubernetes.io/tls, another name",
                 tls.secret_ref.name
             ),
         ));
@@ -36,24 +36,24 @@ pub(super) fn check(spec: &IdentitySpec, of: &Installation) -> Result<(), Proble
     Ok(())
 }
 
-/// Reads what an installation allows: a repository, one with a closing slash for all below it, or `*`.
+/// Parses what an installation allows: a repository, one with a closing slash for all below it, or `*`.
 ///
 /// # Errors
-/// When it has a tag or a digest: nothing would ever match that.
+/// Returns an error for a tag or a digest, because no repository would match it.
 pub fn allowed_repository(text: &str) -> Result<String, String> {
     let name = repository(text);
     if name.is_empty() {
-        return Err("give a repository, as registry.example.com/team/symbolon".to_owned());
+        return Err("give a repository, for example registry.example.com/team/symbolon".to_owned());
     }
     if name != text {
         return Err(format!(
-            "a repository is allowed, not one tag or digest of it: write {name}"
+            "only a whole repository can be allowed, without a tag or digest: write {name}"
         ));
     }
     Ok(text.to_owned())
 }
 
-/// Whether an image is of the installation's own repository, or of one that it allows.
+/// Whether an image is from the installation's own repository, or from one that it allows.
 fn may_run(image: &str, of: &Installation) -> bool {
     let asked = repository(image);
     let is_allowed = |allowed: &String| {
@@ -64,11 +64,11 @@ fn may_run(image: &str, of: &Installation) -> bool {
     asked == repository(&of.image) || of.allowed_images.iter().any(is_allowed)
 }
 
-/// An image without its tag and digest.
+/// Returns an image's name without tag and digest.
 fn repository(image: &str) -> &str {
     let name = image.split_once('@').map_or(image, |(name, _)| name);
     match name.rsplit_once(':') {
-        // Else it is the port of the registry.
+        // Otherwise it is the port of the registry.
         Some((repository, tag)) if !tag.contains('/') => repository,
         _ => name,
     }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_allowed_is_a_repository() {
+    fn only_repositories_can_be_allowed() {
         for good in ["*", "mirror/", "registry:5000/a", "registry:5000/", "a"] {
             assert_eq!(allowed_repository(good).as_deref(), Ok(good));
         }

@@ -1,4 +1,4 @@
-//! What there should be for an Identity: whole objects, from its spec and the installation alone. Pure.
+//! Builds the objects of an Identity from its spec and the installation's settings. Pure.
 
 mod allowed;
 mod network;
@@ -24,44 +24,44 @@ pub use self::options::Allowed;
 pub(super) use self::workload::PROGRESS_DEADLINE_SECONDS;
 pub use self::workload::{DRAIN_SECONDS, PRE_STOP_SECONDS, Scale, TERMINATION_GRACE_SECONDS};
 
-/// Where the pods answer.
+/// The port that serves requests.
 pub(super) const HTTP_PORT: u16 = 8080;
-/// Where the pods tell of themselves.
+/// The port for health and metrics.
 pub(super) const HEALTH_PORT: u16 = 8081;
 
-/// Kinds that only some clusters know.
+/// The optional kinds that a cluster may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Apis {
     /// The Gateway API.
     pub http_route: bool,
-    /// The Prometheus operator's.
+    /// The one of the Prometheus operator.
     pub service_monitor: bool,
 }
 
-/// An object as it should be.
+/// A wanted object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
-    /// Which.
+    /// Its kind, namespace and name.
     pub child: Child,
-    /// All of it that is ours to say; a Deployment without its replicas, see [`Scale`].
+    /// The fields that the operator sets; for a Deployment without replicas, see [`Scale`].
     pub body: Value,
 }
 
-/// Everything that an Identity should have.
+/// All wanted objects of an Identity.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// In the order in which they are to be made.
+    /// In the order in which they are created.
     pub objects: Vec<Wanted>,
-    /// Who says how many pods there are.
+    /// Who sets the number of pods.
     pub scale: Scale,
-    /// What was asked for and cannot be made, and why: the rest is run without it.
+    /// What was asked for but cannot be created, and why. The other objects are used without it.
     pub left_out: Option<Problem>,
 }
 
-/// Says what there should be for a valid Identity of mode `Deployment`.
+/// Builds the objects of a valid Identity with the mode `Deployment`.
 ///
 /// # Errors
-/// What keeps it from being run.
+/// Returns what keeps the Identity from being run.
 pub fn build(identity: &Identity, of: &Installation, apis: Apis) -> Result<Plan, Problem> {
     let about = About::new(identity, of)?;
     allowed::check(about.spec, of)?;
@@ -93,7 +93,7 @@ pub fn build(identity: &Identity, of: &Installation, apis: Apis) -> Result<Plan,
     })
 }
 
-/// The Service of an Identity's pods, if that is its issuer.
+/// Returns the Service of an Identity's pods, if it is the Identity's issuer.
 pub(super) fn service_of_issuer(key: &ObjectKey, identity: &Identity) -> Option<Child> {
     let issuer = Issuer::parse(&identity.spec.issuer);
     network::is_service(key, &issuer).then(|| Child {
@@ -103,7 +103,7 @@ pub(super) fn service_of_issuer(key: &ObjectKey, identity: &Identity) -> Option<
     })
 }
 
-/// Every object that an Identity may have had of this installation, wanted or not.
+/// Returns every object that this installation may have created for an Identity, wanted or not.
 pub fn possible(identity: &ObjectKey, of: &Installation) -> Vec<Child> {
     let own = |kind| Child {
         kind,
@@ -119,7 +119,7 @@ pub fn possible(identity: &ObjectKey, of: &Installation) -> Vec<Child> {
     children
 }
 
-/// The Identity that is built for, with what everything needs of it.
+/// The Identity to build for, and what all objects need of it.
 pub(super) struct About<'a> {
     pub(super) key: ObjectKey,
     pub(super) uid: &'a str,
@@ -136,7 +136,7 @@ impl<'a> About<'a> {
             return Err(Problem::error(
                 Reason::Invalid,
                 "/metadata/name",
-                "a Service cannot be named after this Identity: give it a name of lower-case letters, digits and '-' that begins with a letter",
+                "the Identity's name cannot be used for a Service: choose a name of lower-case letters, digits and '-' that begins with a letter",
             ));
         }
         Ok(Self {
@@ -148,7 +148,7 @@ impl<'a> About<'a> {
         })
     }
 
-    /// The labels of everything that is made of it.
+    /// Returns the labels of all objects.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
         let mut labels = self.selector();
         labels.extend([
@@ -162,17 +162,17 @@ impl<'a> About<'a> {
         labels
     }
 
-    /// The labels by which its pods are found: they never change.
+    /// Returns the labels that select the pods. They never change.
     pub(super) fn selector(&self) -> BTreeMap<String, String> {
         selector(&self.key)
     }
 
-    /// A child in its own namespace, with the metadata of all.
+    /// Returns an object in the Identity's namespace.
     pub(super) fn own(&self, kind: ManagedKind, body: Value) -> (Child, Value) {
         self.annotated(kind, &BTreeMap::new(), body)
     }
 
-    /// The same, with annotations that the Identity asks for.
+    /// Returns the same with annotations from the Identity's spec.
     pub(super) fn annotated(
         &self,
         kind: ManagedKind,
@@ -188,7 +188,7 @@ impl<'a> About<'a> {
         (child, body)
     }
 
-    /// An object of which `body` has everything but kind and metadata.
+    /// Returns an object. `body` has everything except kind and metadata.
     pub(super) fn object(
         &self,
         child: &Child,
@@ -201,7 +201,7 @@ impl<'a> About<'a> {
             json!({"name": child.name, "labels": self.labels(), "annotations": annotations});
         if let Some(namespace) = &child.namespace {
             metadata["namespace"] = json!(namespace);
-            // Owners are of the same namespace.
+            // An owner must be in the same namespace.
             if **namespace == *self.key.namespace {
                 metadata["ownerReferences"] = json!([{
                     "apiVersion": API_VERSION, "kind": "Identity", "name": *self.key.name, "uid": self.uid,
@@ -221,7 +221,7 @@ impl<'a> About<'a> {
     }
 }
 
-/// The labels by which an Identity's pods are found.
+/// Returns the labels that select an Identity's pods.
 pub(super) fn selector(identity: &ObjectKey) -> BTreeMap<String, String> {
     [
         ("app.kubernetes.io/name", "symbolon"),
@@ -242,7 +242,7 @@ pub(super) struct Issuer {
 }
 
 impl Issuer {
-    /// Of a URL that the Identity's own rules accept.
+    /// Parses a URL that the Identity's own rules accept.
     fn parse(url: &str) -> Self {
         let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         let (authority, path) = match rest.find('/') {
@@ -260,7 +260,7 @@ impl Issuer {
         }
     }
 
-    /// The host, where routes can be made for it: no address, and not this machine.
+    /// Returns the host if routes can be created for it: not an IP address, and not a name without dots.
     pub(super) fn host_name(&self) -> Option<&str> {
         let is_name = self.host.parse::<std::net::Ipv4Addr>().is_err()
             && !self.host.starts_with('[')
@@ -269,7 +269,7 @@ impl Issuer {
     }
 }
 
-/// RFC 1035, as Services are named.
+/// Whether the name is a DNS label of RFC 1035, as Services need.
 fn is_service_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name
@@ -277,14 +277,14 @@ fn is_service_name(name: &str) -> bool {
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// Notes on an object what of it is ours, in short.
+/// Adds the annotation with a digest of the operator's fields.
 fn with_digest(mut body: Value) -> Value {
     let digest = digest(&body);
     body["metadata"]["annotations"][ANNOTATION_APPLIED] = json!(digest);
     body
 }
 
-/// A short form of a value that is the same in every release.
+/// Returns a short hash of a value that is the same in every release.
 pub(super) fn digest(value: &Value) -> String {
     let hash = hash(&SHA256, value.to_string().as_bytes());
     let mut text = String::with_capacity(16);

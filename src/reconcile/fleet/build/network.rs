@@ -1,4 +1,4 @@
-//! How the pods are reached, and by whom.
+//! The network objects: how the pods are reached, and by which clients.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ pub(super) fn policy_and_service(about: &About<'_>) -> [(Child, Value); 2] {
     [policy(about), service(about)]
 }
 
-/// Whoever can route to a pod may ask it; of its health and metrics only the cluster hears.
+/// Any client that can route to a pod may reach its API; only the cluster may reach its health and metrics.
 fn policy(about: &About<'_>) -> (Child, Value) {
     let spec = json!({
         "podSelector": {"matchLabels": about.selector()},
@@ -53,7 +53,7 @@ fn port_name(about: &About<'_>) -> &'static str {
     }
 }
 
-/// An issuer that is the Service itself says at which port it is.
+/// Returns the Service's port. If the issuer is the Service itself, its URL tells the port.
 fn port(about: &About<'_>) -> u16 {
     let usual = if about.spec.network.tls.is_some() {
         443
@@ -64,14 +64,14 @@ fn port(about: &About<'_>) -> u16 {
     about.issuer.port.filter(|_| is_service).unwrap_or(usual)
 }
 
-/// Whether an issuer is the Service of its Identity's pods itself.
+/// Whether an issuer is the Service of its own pods.
 pub(super) fn is_service(identity: &ObjectKey, issuer: &Issuer) -> bool {
     let service = format!("{}.{}.svc", name_of(identity), identity.namespace);
     let rest = issuer.host.strip_prefix(&service);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// What brings requests from outside.
+/// Returns the Ingress for requests from outside the cluster.
 pub(super) fn ingress(about: &About<'_>) -> Result<Option<(Child, Value)>, Problem> {
     let Some(options) = &about.spec.network.ingress else {
         return Ok(None);
@@ -90,7 +90,7 @@ pub(super) fn ingress(about: &About<'_>) -> Result<Option<(Child, Value)>, Probl
     Ok(Some(ingress))
 }
 
-/// The same by the Gateway API, where the cluster has it.
+/// Returns the `HTTPRoute`, if the cluster has the Gateway API.
 pub(super) fn route(about: &About<'_>, apis: Apis) -> Result<Option<(Child, Value)>, Problem> {
     let Some(options) = &about.spec.network.http_route else {
         return Ok(None);
@@ -101,7 +101,7 @@ pub(super) fn route(about: &About<'_>, apis: Apis) -> Result<Option<(Child, Valu
         return Err(Problem::error(
             Reason::Pending,
             "/spec/network/httpRoute",
-            "this cluster has no HTTPRoute yet: install the Gateway API (gateway.networking.k8s.io/v1), or use network.ingress",
+            "this cluster does not have the kind HTTPRoute: install the Gateway API (gateway.networking.k8s.io/v1), or use spec.network.ingress",
         ));
     }
     let mut spec = json!({
@@ -119,7 +119,7 @@ pub(super) fn route(about: &About<'_>, apis: Apis) -> Result<Option<(Child, Valu
     ))
 }
 
-/// What has metrics collected, where the cluster knows it and the installation does not mind.
+/// Returns the `ServiceMonitor`, if the cluster has that kind and the installation wants it.
 pub(super) fn monitor(about: &About<'_>, apis: Apis) -> Option<(Child, Value)> {
     let options = &about.of.monitors;
     if !apis.service_monitor || options.off {
@@ -136,7 +136,7 @@ pub(super) fn monitor(about: &About<'_>, apis: Apis) -> Option<(Child, Value)> {
     let (child, mut body) = about.own(ManagedKind::ServiceMonitor, json!({"spec": spec}));
     for (label, value) in &options.labels {
         let labels = &mut body["metadata"]["labels"];
-        // Ours win.
+        // The operator's labels win.
         if labels.get(label).is_none() {
             labels[label] = json!(value);
         }
@@ -156,7 +156,8 @@ fn ingress_rule(about: &About<'_>) -> Value {
     }
 }
 
-/// Everything below the issuer, and the one document that RFC 8414 section 3 has at the root.
+/// Returns the paths to route: everything below the issuer, and the metadata document that RFC 8414, section 3, places
+/// at the root.
 fn prefixes(about: &About<'_>) -> impl Iterator<Item = String> {
     let path = &about.issuer.path;
     if path.is_empty() {

@@ -1,5 +1,6 @@
-//! What an Identity may ask for beside its image, as the installation's lists have it. The chart's policy of the operator's
-//! writes has the same lists (`identities.allowed`): here an Identity that asks for more is told so. Pure.
+//! What an Identity may ask for, in addition to its image, according to the installation's lists. The chart's admission
+//! policy for the operator's writes has the same lists (`identities.allowed`). The check here tells an Identity why its
+//! request is refused. Pure.
 
 use std::fmt;
 
@@ -14,14 +15,14 @@ use crate::resources::{
     HttpRouteOptions, IdentitySpec, IngressOptions, PodOptions, ServiceOptions, ServiceType,
 };
 
-/// Any key of a taint.
+/// Allows every taint.
 const ANY: &str = "*";
 
-/// What Identities may ask for. A list that is not given allows anything.
+/// The names that Identities may ask for. A list that is not given allows anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Allowed {
-    /// Hosts of Ingresses and `HTTPRoute`s; `*.example.com` for every name below example.com.
+    /// Hosts of Ingresses and `HTTPRoute`s; `*.example.com` allows every name below example.com.
     pub hosts: Names,
     /// Gateways, as `namespace/name`.
     pub gateways: Names,
@@ -52,16 +53,16 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    /// Reads them from JSON, as the chart writes them.
+    /// Parses the lists from JSON, as the chart writes them.
     ///
     /// # Errors
-    /// When it is something else.
+    /// Returns an error for anything else.
     pub fn parse(text: &str) -> Result<Self, String> {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 }
 
-/// Judges what is asked of pods, volumes and the Service: without it there is nothing to run.
+/// Checks pods, volumes and the Service. Nothing is run if this fails.
 pub(super) fn check(spec: &IdentitySpec, of: &Installation) -> Result<(), Problem> {
     let allowed = &of.allowed;
     check_service(&spec.network.service, allowed)?;
@@ -131,7 +132,7 @@ fn check_pod(pod: &PodOptions, allowed: &Allowed) -> Result<(), Problem> {
         "/spec/pod/nodeSelector",
     )?;
     let taints = pod.tolerations.iter();
-    // Without a key it is every taint.
+    // A toleration without a key tolerates every taint.
     let taints = taints.map(|it| it.key.as_deref().filter(|key| !key.is_empty()));
     all(
         taints.map(|key| key.unwrap_or(ANY)),
@@ -167,12 +168,12 @@ fn check_pod(pod: &PodOptions, allowed: &Allowed) -> Result<(), Problem> {
     )
 }
 
-/// The items of a list; none where it is something else.
+/// Returns the items of a list; none for any other value.
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The labels, and fields, by which an affinity chooses nodes.
+/// Returns the labels and fields by which an affinity selects nodes.
 fn labels_of_nodes(affinity: &Map<String, Value>) -> Vec<&str> {
     let Some(nodes) = affinity.get("nodeAffinity") else {
         return Vec::new();
@@ -188,7 +189,7 @@ fn labels_of_nodes(affinity: &Map<String, Value>) -> Vec<&str> {
         .collect()
 }
 
-/// Whether the operator sets the label itself, whatever the Identity says.
+/// Whether the operator sets the label itself, regardless of the spec.
 fn is_own(label: &str) -> bool {
     [
         "app.kubernetes.io/name",
@@ -201,7 +202,7 @@ fn is_own(label: &str) -> bool {
     .contains(&label)
 }
 
-/// Judges an Ingress: without it the rest is run.
+/// Checks an Ingress. The other objects are used without it if this fails.
 pub(super) fn check_ingress(
     ingress: &IngressOptions,
     issuer: &Issuer,
@@ -229,14 +230,14 @@ pub(super) fn check_ingress(
             Reason::Invalid,
             "/spec/network/ingress/annotations",
             format!(
-                "the value of the annotation {key} may end a line or a statement of the controller's configuration: write it without line breaks, and one of nginx in ASCII without ';', '{{', '}}', '#', quotes and backslashes"
+                "the value of the annotation {key} could end a line or a statement in the ingress controller's configuration: remove line breaks, and for nginx use ASCII without ';', '{{', '}}', '#', quotes and backslashes"
             ),
         )),
     }
 }
 
-/// Whether the value of an Ingress's annotation cannot end a statement: controllers have written values into their
-/// configuration as they stand. The chart's policy has the same rule.
+/// Whether the value of an Ingress's annotation cannot end a statement. Controllers have copied values into their
+/// configuration unescaped. The chart's policy has the same rule.
 fn is_plain(key: &str, value: &str) -> bool {
     let ends = |c| matches!(c, '\n' | '\r');
     let is_of_nginx =
@@ -245,7 +246,7 @@ fn is_plain(key: &str, value: &str) -> bool {
     !value.contains(|c| ends(c) || ends_nginx(c))
 }
 
-/// Judges an `HTTPRoute` of an Identity in `namespace`: without it the rest is run.
+/// Checks the `HTTPRoute` of an Identity in `namespace`. The other objects are used without it if this fails.
 pub(super) fn check_route(
     route: &HttpRouteOptions,
     namespace: &str,
@@ -271,16 +272,16 @@ fn check_host(issuer: &Issuer, allowed: &Allowed, path: &'static str) -> Result<
         Some(host) if allowed.hosts.has_host(host) => Ok(()),
         None if allowed.hosts.has_any() => Ok(()),
         Some(host) => Err(refusal("host", host, "hosts", path)),
-        // A route without a host is one for all of them.
+        // A route without a host matches every host.
         None => Err(Problem::error(
             Reason::Invalid,
             path,
-            "the issuer has no host name, so that it would be routed for every host, which this installation does not allow: leave the route out, or have it allowed with the chart's value identities.allowed.hosts: [\"*\"]",
+            "the issuer has no host name, so the route would match every host, which this installation does not allow: remove the route, or ask the administrators of the installation to allow it with the chart value identities.allowed.hosts: [\"*\"]",
         )),
     }
 }
 
-/// Refuses the first name that is not on a list.
+/// Refuses the first name that is not on the list.
 fn all(
     names: impl IntoIterator<Item = impl AsRef<str>>,
     list: &Names,
@@ -297,7 +298,7 @@ fn all(
 
 fn refusal(what: &str, name: impl fmt::Display, value: &str, path: &'static str) -> Problem {
     let message = format!(
-        "this installation does not allow the {what} {name}: leave it out, or have it allowed with the chart's value identities.allowed.{value}"
+        "this installation does not allow the {what} {name}: remove it, or ask the administrators of the installation to allow it with the chart value identities.allowed.{value}"
     );
     Problem::error(Reason::Invalid, path, message)
 }
@@ -332,9 +333,9 @@ mod tests {
         }
     }
 
-    /// By affinity a pod is bound to nodes as by a selector.
+    /// Like a node selector, an affinity binds a pod to nodes.
     #[test]
-    fn an_affinity_names_no_label_of_nodes_that_a_selector_may_not() {
+    fn an_affinity_may_name_only_node_labels_that_a_selector_may() {
         let pod = |affinity: Value| PodOptions {
             affinity: serde_json::from_value(affinity).unwrap(),
             ..PodOptions::default()

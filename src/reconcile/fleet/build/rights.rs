@@ -1,7 +1,7 @@
-//! Whom the pods act as, and the least that they may do.
+//! The account of the pods, with the least rights that they need.
 //!
-//! They read users' objects and their own Identity's Credentials, and write into the status of those alone: when a token
-//! was used, and that it was revoked. They have no right to Secrets: keys are mounted.
+//! They read users' objects and the Credentials of their own Identity. They write only into the status of these
+//! Credentials: that a token was used or revoked. They have no right to Secrets, because keys are mounted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 pub(super) fn objects(about: &About<'_>) -> Vec<(Child, Value)> {
     let name = name_of(&about.key);
     let mut objects = vec![
-        // The pods ask for a token themselves.
+        // The pod template asks for the token.
         about.own(
             ManagedKind::ServiceAccount,
             json!({"automountServiceAccountToken": false}),
@@ -43,7 +43,8 @@ pub(super) fn objects(about: &About<'_>) -> Vec<(Child, Value)> {
     objects
 }
 
-/// What binds the right to read users' objects: everywhere, or in each namespace of the installation.
+/// Returns the bindings for the right to read users' objects: one for all namespaces, or one in each of the
+/// installation's.
 pub(super) fn readers(identity: &ObjectKey, of: &Installation) -> Vec<Child> {
     let name = global_name_of(identity);
     if of.namespaces.is_empty() {

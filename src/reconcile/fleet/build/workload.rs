@@ -1,4 +1,4 @@
-//! The pods: what they run, how many, and what may be done to them.
+//! The pods: what they run, how many, and how they may be disrupted.
 
 use std::collections::BTreeMap;
 
@@ -14,31 +14,31 @@ use crate::resources::{
     ManagedKind, PodOptions,
 };
 
-/// How long a pod that is to end goes on taking connections, while others learn that it is.
+/// How long an ending pod still accepts connections, while the network learns that it ends.
 pub const PRE_STOP_SECONDS: u64 = 5;
-/// How long requests under way have to end after that: the server's own drain.
+/// How long requests in flight may take after that: the server's own drain.
 pub const DRAIN_SECONDS: u64 = 25;
-/// After this a pod is killed.
+/// After this time a pod is killed.
 pub const TERMINATION_GRACE_SECONDS: u64 = PRE_STOP_SECONDS + DRAIN_SECONDS + 5;
-/// Pods where the Identity says nothing.
+/// The number of pods if the Identity does not say.
 const DEFAULT_REPLICAS: i64 = 2;
-/// A rollout that gets no further in this time has failed.
+/// A rollout that makes no progress in this time has failed.
 pub(in super::super) const PROGRESS_DEADLINE_SECONDS: u64 = 300;
-/// Whom the process runs as.
+/// The user id of the process.
 const USER: u64 = 65532;
-/// The CPU that a pod asks for where its Identity does not say.
+/// The CPU request of a pod if its Identity does not say.
 const CPU: &str = "50m";
 const KEYS_DIR: &str = "/var/run/symbolon/keys";
 const TLS_DIR: &str = "/var/run/symbolon/tls";
 
-/// Who says how many pods there are.
+/// Who sets the number of pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
     /// The Identity.
     Fixed(i64),
-    /// Nobody, or somebody who scales the Deployment.
+    /// No one, or someone who scales the Deployment.
     Unset,
-    /// The autoscaler, at least so many.
+    /// The autoscaler, with this minimum.
     Auto(i64),
 }
 
@@ -55,7 +55,7 @@ impl Scale {
         }
     }
 
-    /// As the annotation on the Deployment has it.
+    /// Returns the value of the annotation on the Deployment.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fixed(_) => "spec",
@@ -64,7 +64,7 @@ impl Scale {
         }
     }
 
-    /// What a new Deployment begins with.
+    /// Returns the replicas of a new Deployment.
     pub const fn first(self) -> i64 {
         match self {
             Self::Fixed(replicas) | Self::Auto(replicas) => replicas,
@@ -84,7 +84,7 @@ pub(super) fn objects(about: &About<'_>, scale: Scale) -> Vec<(Child, Value)> {
         let spec = json!({
             "maxUnavailable": 1,
             "selector": {"matchLabels": about.selector()},
-            // One that is not ready serves nobody: it must not keep a node from being emptied.
+            // A pod that is not ready serves no one and must not block the draining of a node.
             "unhealthyPodEvictionPolicy": "AlwaysAllow",
         });
         objects.push(about.own(ManagedKind::PodDisruptionBudget, json!({"spec": spec})));
@@ -102,7 +102,7 @@ pub(super) fn objects(about: &About<'_>, scale: Scale) -> Vec<(Child, Value)> {
     objects
 }
 
-/// A Deployment; where something is kept a StatefulSet of one pod, which alone may hold the volume.
+/// Returns a Deployment, or with storage a StatefulSet of one pod, because only one pod may hold the volume.
 fn workload(about: &About<'_>, scale: Scale) -> (Child, Value) {
     let template = template(about);
     let options = json!({"pod": about.spec.pod, "tls": about.spec.network.tls});
@@ -129,9 +129,9 @@ fn workload(about: &About<'_>, scale: Scale) -> (Child, Value) {
             json!({
                 "serviceName": name_of(&about.key),
                 "updateStrategy": {"type": "RollingUpdate"},
-                // In order, a pod that does not start would keep the revision that mends it from being tried.
+                // With ordered management, a pod that does not start would keep a corrected revision from being tried.
                 "podManagementPolicy": "Parallel",
-                // What people have is never deleted by the way.
+                // People's data is never deleted as a side effect.
                 "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
                 "volumeClaimTemplates": [claim_template(&volume, &about.labels())],
             }),
@@ -150,7 +150,7 @@ fn template(about: &About<'_>) -> Value {
     let none = PodOptions::default();
     let options = about.spec.pod.as_ref().unwrap_or(&none);
     let mut labels = options.labels.clone();
-    // Ours win: others find the pods by them.
+    // The operator's labels win, because other objects select the pods by them.
     labels.extend(about.labels());
     let mut metadata = json!({"labels": labels});
     if !options.annotations.is_empty() {
@@ -173,7 +173,7 @@ fn template(about: &About<'_>) -> Value {
         spec["topologySpreadConstraints"] = json!(spread);
     }
     if is_kept(about) {
-        // A large volume is not walked through at every start.
+        // Do not change the owner of every file on a large volume at each start.
         spec["securityContext"]["fsGroupChangePolicy"] = json!("OnRootMismatch");
     }
     let pull: Vec<Value> = about
@@ -249,7 +249,7 @@ fn container(about: &About<'_>, options: &PodOptions) -> Value {
         "volumeMounts": mounts,
     });
     if is_kept(about) {
-        // A store that cannot be used says so at the end of the log, and that is what the Identity's status shows.
+        // A store that cannot be used writes the reason at the end of the log, and the Identity's status shows it.
         container["terminationMessagePolicy"] = json!("FallbackToLogsOnError");
     }
     let environment = about.of.environment.iter();
@@ -268,7 +268,7 @@ fn resources(about: &About<'_>, options: &PodOptions) -> Value {
     };
     let mut resources = json!(asked);
     let says_cpu = |of: &str| resources[of].get("cpu").is_some();
-    // An autoscaler counts in per cent of it, and a limit stands for a request.
+    // An autoscaler computes in per cent of the request, and a limit without a request counts as one.
     if about.spec.autoscaling.is_some() && !says_cpu("requests") && !says_cpu("limits") {
         resources["requests"]["cpu"] = json!(CPU);
     }
@@ -300,18 +300,18 @@ fn arguments(about: &About<'_>) -> Vec<String> {
     arguments
 }
 
-/// Secrets are mounted and read anew when they change: no key and no certificate restarts a pod.
+/// Returns the volumes. The server follows changes of mounted Secrets, so a new key or certificate restarts no pod.
 fn volumes(about: &About<'_>) -> Vec<Value> {
     let part = |secret: ObjectKey, key: &str| json!({"secret": {"name": *secret.name, "items": [{"key": key, "path": key}]}});
     let keys = json!([
         part(signing_secret(&about.key), KEYSET),
         part(mac_secret(&about.key), MAC),
     ]);
-    // Readable by the process's group alone.
+    // Only the process's group may read it.
     let mut volumes =
         vec![json!({"name": "keys", "projected": {"defaultMode": 0o440, "sources": keys}})];
     if let Some(tls) = &about.spec.network.tls {
-        // Nothing else of a Secret that somebody names.
+        // Mount only these keys of the Secret, because the spec may name any Secret.
         let items = ["tls.crt", "tls.key"].map(|key| json!({"key": key, "path": key}));
         let source =
             json!({"secretName": tls.secret_ref.name, "defaultMode": 0o440, "items": items});
@@ -320,7 +320,7 @@ fn volumes(about: &About<'_>) -> Vec<Value> {
     volumes
 }
 
-/// Over zones, then nodes, where that is possible; or as the Identity says.
+/// Returns the constraints of the Identity's spec, or a preference to spread over zones, then nodes.
 fn spread(about: &About<'_>, options: &PodOptions) -> Vec<Value> {
     let pods = json!({"matchLabels": about.selector()});
     if let Some(asked) = &options.topology_spread_constraints {
@@ -339,7 +339,7 @@ fn spread(about: &About<'_>, options: &PodOptions) -> Vec<Value> {
         .map(|key| {
             json!({
                 "maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway",
-                // Pods of the revision before do not count.
+                // Do not count pods of the previous revision.
                 "labelSelector": pods, "matchLabelKeys": ["pod-template-hash"],
             })
         })
