@@ -1,6 +1,6 @@
 //! How many name an Identity or a scope: the numbers become right, and cost few writes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
@@ -13,8 +13,10 @@ use crate::harness::{Cluster, Mark, eventually_within};
 const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
 /// So many more than there are.
 const MANY: usize = 200;
-/// A count comes each 10 s.
-const TWO_COUNTS: Duration = Duration::from_secs(60);
+/// The operator counts at most once in this time.
+const COUNT: Duration = Duration::from_secs(10);
+/// Long enough for two counts, on a busy machine too.
+const TWO_COUNTS: Duration = Duration::from_secs(240);
 
 /// The same limits for all, so that none of the many is left out.
 const ROOMY: &str = "
@@ -118,11 +120,13 @@ async fn numbers_become_right_with_few_writes_and_a_restart_makes_none() {
     all_ready(&operator, 1).await;
     become_so(&world, "one of each", [[1, 1], [1, 1], [1, 0]]).await;
 
-    let mark = cluster.mark();
+    let (mark, start) = (cluster.mark(), Instant::now());
     world.apply(&many()).await;
     let all = MANY + 1;
     become_so(&world, "many", [[all, all], [all, all], [1, 0]]).await;
     all_ready(&operator, all).await;
+    let counts = start.elapsed().as_secs() / COUNT.as_secs();
+    let most = 2 + usize::try_from(counts).unwrap();
     let written = writes(cluster, &world, mark).await;
     let of = |line: &str| written.iter().filter(|it| *it == line).count();
     for status in [
@@ -130,7 +134,10 @@ async fn numbers_become_right_with_few_writes_and_a_restart_makes_none() {
         "update identities/status main",
     ] {
         let count = of(status);
-        assert!((1..=4).contains(&count), "{count} times: {status}");
+        assert!(
+            (1..=most).contains(&count),
+            "{count} times, not {most}: {status}"
+        );
     }
     assert_eq!(of("update scopes/status orders.write"), 0);
 
