@@ -41,6 +41,7 @@ pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
         if path == Path::new("-") {
             let bytes =
                 files::read_bounded(std::io::stdin()).context("cannot read standard input")?;
+            refuse_nothing("standard input", &bytes)?;
             manifests.push(Manifest::read("<stdin>", &bytes));
             continue;
         }
@@ -48,6 +49,7 @@ pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
             let name = path.display().to_string();
             let read = std::fs::File::open(path).and_then(files::read_bounded);
             let bytes = read.with_context(|| format!("cannot read {name}"))?;
+            refuse_nothing(&name, &bytes)?;
             manifests.push(Manifest::read(&name, &bytes));
             continue;
         }
@@ -58,6 +60,15 @@ pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
         }
     }
     Ok(manifests)
+}
+
+/// Fails if a pipe brought nothing: in `kustomize build | symbolon check -` the shell drops the exit status of the first
+/// command.
+fn refuse_nothing(name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+    if bytes.trim_ascii().is_empty() {
+        bail!("{name} is empty: check whether the command that writes to it failed");
+    }
+    Ok(())
 }
 
 fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {

@@ -137,6 +137,16 @@ fn standard_input_is_read() {
 }
 
 #[test]
+fn empty_standard_input_is_an_error_since_the_command_before_the_pipe_may_have_failed() {
+    for input in ["", " \n\n"] {
+        let output = check(&["-"], input);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.contains("standard input is empty"), "{told}");
+        assert_eq!(status(&output), 2);
+    }
+}
+
+#[test]
 fn objects_of_other_kinds_pass() {
     let output = check(
         &["-"],
