@@ -195,7 +195,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let read = match self.activity.may_read() {
             None => Pin::new(&mut self.stream).poll_read(context, buffer),
             Some(0) => {
-                // After what the connection's task has to do with what it read.
+                // The connection's task first handles what it has read, then reads on.
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -249,63 +249,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             Poll::Pending => self.activity.cannot_write(),
         }
         flush
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// A socket during a handshake and beneath TLS, noting that its peer sends something.
-pub(super) struct Heard<S> {
-    stream: S,
-    activity: Arc<Activity>,
-}
-
-impl<S> Heard<S> {
-    pub const fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.activity.has_heard();
-        }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, buffers)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

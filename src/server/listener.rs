@@ -26,13 +26,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
+use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use super::activity::{Activity, Turn};
 use super::answer::Answer;
-use super::connection::{Fate, Heard, Watchdog, Watched};
+use super::connection::{Fate, Watchdog, Watched};
 use super::port::{MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
 use super::{App, Limits, health, reply, turns};
@@ -340,7 +341,13 @@ async fn secure(
             return;
         };
         let bounded = |tls: &mut ServerConnection| tls.set_buffer_limit(Some(TLS_BUFFER));
-        let stream = Heard::new(stream, Arc::clone(&place.activity));
+        // During the handshake, and beneath TLS after it.
+        let activity = Arc::clone(&place.activity);
+        let stream = InspectReader::new(stream, move |came: &[u8]| {
+            if !came.is_empty() {
+                activity.has_heard();
+            }
+        });
         let accepting = acceptor.accept_with(stream, bounded);
         let handshake = tokio::time::timeout(deadline, accepting);
         tokio::select! {
