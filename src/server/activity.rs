@@ -19,15 +19,15 @@ const STALL: Duration = Duration::from_secs(1);
 const PER_ANSWER: usize = 2 << 10;
 /// What a waiting request costs beside its head and body.
 const PER_WAITING: usize = 2 << 10;
-/// What each of the most requests that a connection of HTTP/2 ever had at once costs until it ends: tables of streams
-/// and frames do not shrink.
+/// Bytes for each request of the most that an HTTP/2 connection ever had at once. They stay charged until it ends, because
+/// its tables of streams and frames do not shrink.
 const PER_STREAM: usize = 640;
 /// What a socket costs whose peer does not read: the kernel's two buffers, full.
 const PER_BLOCKED: usize = 64 << 10;
-/// In a connection that makes the server hold more than this, an answer keeps its turn until the peer takes it.
+/// If a connection holds more bytes than this, each answer keeps its turn until the peer reads it.
 const MOST_ANSWERED: usize = 512 << 10;
-/// Where the port holds too much, a connection that holds more than this of answers and requests is refused further
-/// ones.
+/// If the port holds too much, it refuses further requests of a connection that holds more bytes than this in answers and
+/// requests.
 const LEAST_EXCESSIVE: usize = 16 << 10;
 /// Bytes that HTTP/2 may take from the socket before requests among them are handed over: a read of 8 KiB can bring
 /// hundreds, and what holds them would grow for all.

@@ -119,7 +119,7 @@ where
             };
             let started = Instant::now();
             let app = arrival.app.clone();
-            // A copy: HTTP/2 keeps header fields that it sent, and this one would keep what it was read into.
+            // A copy: HTTP/2's table keeps sent header fields, and a shared value would keep the read buffer alive.
             let id = request_id(request.headers()).map(HeaderValue::as_bytes);
             let id = id.and_then(|id| HeaderValue::from_bytes(id).ok());
             let span = traces::request(endpoint.as_str(), request.method(), || {

@@ -1,4 +1,5 @@
-//! Requests of an HTTP/2 connection that wait until earlier ones are answered, and where much is held, taken.
+//! Requests of an HTTP/2 connection that wait for their turn: until earlier ones are answered and, if the connection holds
+//! much memory, until the peer has read those answers.
 //!
 //! A waiting request takes in its body, which is charged to the connection. If the body stayed in the connection's window,
 //! it could keep out the bodies of the requests that have their turn, and these would wait for it.
@@ -16,7 +17,7 @@ use hyper::body::{Body as _, Frame, Incoming};
 
 use super::activity::{Activity, Held, Turn};
 
-/// What a table of header fields has for each, beside its text.
+/// Bytes of a `HeaderMap` for each field, in addition to its text.
 const PER_FIELD: usize = 112;
 
 /// What came of a body, and what is still to come.
