@@ -156,22 +156,39 @@ pub(crate) fn lay(object: &mut Value, pointer: &str, value: &Value) {
     }
 }
 
-/// Has the operator's token write all of them at once: each is refused, by what it is meant to be refused by.
+/// The answers to the writes of the operator's token, one for each case.
+///
+/// kubectl reads an object before it replaces it. A controller may write it in between, as the one of Deployments does:
+/// such a write conflict says nothing about the policy, and the write is repeated.
+fn answers(kube: Kube<'_>, verb: &str, cases: &[(Value, String)]) -> Vec<String> {
+    let command = format!("{verb} --validate=ignore --dry-run=server -f - --as {OPERATOR}");
+    let ask = |objects: &[String]| -> Vec<String> {
+        let mut kubectl = kube.0.kubectl();
+        kubectl.args(command.split_whitespace());
+        let answer = run(kubectl, &objects.join("\n---\n"));
+        let errors = answer.expect_err("all must be refused");
+        let errors = errors.lines().filter(|line| line.contains("rror "));
+        errors.map(str::to_owned).collect()
+    };
+    let objects: Vec<String> = cases.iter().map(|(it, _)| it.to_string()).collect();
+    let mut answers = ask(&objects);
+    assert_eq!(answers.len(), cases.len(), "each write has its error");
+    for (object, answer) in objects.iter().zip(&mut answers) {
+        eventually("no other write came first", || {
+            if answer.contains("(Conflict)") {
+                *answer = ask(std::slice::from_ref(object)).concat();
+            }
+            (!answer.contains("(Conflict)")).then_some(())
+        });
+    }
+    answers
+}
+
+/// Checks that each write of the operator's token is refused, and by the rule that is meant to refuse it.
 #[track_caller]
 fn all_are_refused(kube: Kube<'_>, verb: &str, cases: &[(Value, String)]) {
-    let stream: Vec<String> = cases.iter().map(|(it, _)| it.to_string()).collect();
-    let command = format!("{verb} --validate=ignore --dry-run=server -f - --as {OPERATOR}");
-    let mut kubectl = kube.0.kubectl();
-    kubectl.args(command.split_whitespace());
-    let answer = run(kubectl, &stream.join("\n---\n"));
-    let errors = answer.expect_err("all must be refused");
-    let errors: Vec<&str> = errors
-        .lines()
-        .filter(|line| line.contains("rror "))
-        .collect();
     let mut wrong = Vec::new();
-    for (index, (object, says)) in cases.iter().enumerate() {
-        let error = errors.get(index).copied().unwrap_or("none");
+    for ((object, says), error) in cases.iter().zip(answers(kube, verb, cases)) {
         if !error.contains("'symbolon-operator") || !error.contains(&**says) {
             wrong.push(format!(
                 "{verb} {}: wants {says:?}, got {error}",
@@ -180,11 +197,10 @@ fn all_are_refused(kube: Kube<'_>, verb: &str, cases: &[(Value, String)]) {
         }
     }
     assert!(
-        wrong.is_empty() && errors.len() == cases.len(),
-        "{} of {} cases, {} errors:\n{}",
+        wrong.is_empty(),
+        "{} of {} cases:\n{}",
         wrong.len(),
         cases.len(),
-        errors.len(),
         wrong.join("\n")
     );
 }
