@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kube::client::ClientBuilder;
+use http::header::{HeaderValue, USER_AGENT};
+use http::uri::{PathAndQuery, Uri};
+use http::{Method, Request};
+use kube::client::{Body, ClientBuilder};
 use kube::config::KubeConfigOptions;
 use kube::{Client, Config};
+use tower::util::MapRequestLayer;
 
+use crate::resources::FIELD_MANAGER;
 use crate::source::kubernetes::Reach;
 use crate::telemetry::KubeRequests;
 use crate::telemetry::traces::TracedLayer;
@@ -16,41 +21,88 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// For an answer, where nothing is streamed.
 const ANSWER: Duration = Duration::from_secs(10);
 
+/// The program that sends requests, as the API server's audit log names it (`userAgent`).
+#[derive(Clone, Copy)]
+pub(super) enum Program {
+    Operator,
+    Server,
+    Restore,
+}
+
+impl Program {
+    fn user_agent(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Operator => concat!("symbolon-operator/", env!("CARGO_PKG_VERSION")),
+            Self::Server => concat!("symbolon-server/", env!("CARGO_PKG_VERSION")),
+            Self::Restore => concat!("symbolon-restore/", env!("CARGO_PKG_VERSION")),
+        })
+    }
+}
+
 /// A client of the cluster that the environment names: KUBECONFIG, `~/.kube/config` or the pod's account.
 pub(super) async fn client(
     context: Option<&str>,
+    program: Program,
     requests: &KubeRequests,
 ) -> anyhow::Result<Client> {
-    told(config(context).await?, requests)
+    counted(config(context, program).await?, requests)
 }
 
-/// The same, for requests that are not bounded otherwise; no watch may go through it.
+/// Like [`client`], with a bound on the time to an answer. Do not watch with it: the bound would end the watch.
 pub(super) async fn answering_client(
     context: Option<&str>,
+    program: Program,
     requests: &KubeRequests,
 ) -> anyhow::Result<Client> {
-    let mut config = config(context).await?;
+    let mut config = config(context, program).await?;
     config.read_timeout = Some(ANSWER);
-    told(config, requests)
+    counted(config, requests)
 }
 
-/// A client whose requests are counted, and carry traces on.
-fn told(config: Config, requests: &KubeRequests) -> anyhow::Result<Client> {
-    let builder = ClientBuilder::try_from(config);
-    let builder = builder.context("the Kubernetes client cannot be set up")?;
-    Ok(builder.with_layer(&TracedLayer(requests.clone())).build())
-}
-
-/// The same, acting as another user where one is named: `kubectl --as`.
-pub(super) async fn client_as(context: Option<&str>, user: Option<&str>) -> anyhow::Result<Client> {
-    let mut config = config(context).await?;
+/// A client that acts as `user` where one is given, like `kubectl --as`.
+pub(super) async fn client_as(
+    context: Option<&str>,
+    program: Program,
+    user: Option<&str>,
+) -> anyhow::Result<Client> {
+    let mut config = config(context, program).await?;
     if let Some(user) = user {
         config.auth_info.impersonate = Some(user.to_owned());
     }
-    Client::try_from(config).context("the Kubernetes client cannot be set up")
+    let builder = ClientBuilder::try_from(config);
+    let builder = builder.context("the Kubernetes client cannot be set up")?;
+    Ok(builder.with_layer(&MapRequestLayer::new(managed)).build())
 }
 
-async fn config(context: Option<&str>) -> anyhow::Result<Config> {
+/// A client whose requests are counted and carry the trace context.
+fn counted(config: Config, requests: &KubeRequests) -> anyhow::Result<Client> {
+    let builder = ClientBuilder::try_from(config);
+    let builder = builder.context("the Kubernetes client cannot be set up")?;
+    let builder = builder.with_layer(&MapRequestLayer::new(managed));
+    Ok(builder.with_layer(&TracedLayer(requests.clone())).build())
+}
+
+/// Names our field manager in a write that names none, so that `managedFields` tells our writes from those of others.
+///
+/// One layer does it because libraries write too: kube's event recorder sets no field manager.
+fn managed(mut request: Request<Body>) -> Request<Body> {
+    let writes = [Method::POST, Method::PUT, Method::PATCH];
+    let query = request.uri().query().unwrap_or_default();
+    let is_named = query.split('&').any(|it| it.starts_with("fieldManager="));
+    if writes.contains(request.method()) && !is_named {
+        let separator = if query.is_empty() { "" } else { "&" };
+        let path = request.uri().path();
+        let target = format!("{path}?{query}{separator}fieldManager={FIELD_MANAGER}");
+        let mut parts = request.uri().clone().into_parts();
+        parts.path_and_query = PathAndQuery::try_from(target).ok().or(parts.path_and_query);
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    request
+}
+
+async fn config(context: Option<&str>, program: Program) -> anyhow::Result<Config> {
     // Twice is no fault: the first one counts.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let options = KubeConfigOptions {
@@ -66,6 +118,7 @@ async fn config(context: Option<&str>) -> anyhow::Result<Config> {
     let mut config =
         config.context("no Kubernetes API server to talk to: set KUBECONFIG, or run in a pod")?;
     config.connect_timeout = Some(CONNECT);
+    config.headers.push((USER_AGENT, program.user_agent()));
     // A lost reply leaves the outcome unknown: whoever asked decides what comes next, never the client.
     config.default_retry = false;
     Ok(config)
@@ -77,5 +130,39 @@ pub(super) fn reach(namespaces: &[String]) -> Reach {
         Reach::Cluster
     } else {
         Reach::Namespaces(namespaces.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_write_names_one_field_manager_and_no_read_does() {
+        let cases = [
+            (
+                "POST",
+                "/api/v1/secrets",
+                "/api/v1/secrets?fieldManager=symbolon",
+            ),
+            (
+                "POST",
+                "/api/v1/secrets?",
+                "/api/v1/secrets?fieldManager=symbolon",
+            ),
+            (
+                "PUT",
+                "/a?dryRun=All",
+                "/a?dryRun=All&fieldManager=symbolon",
+            ),
+            ("PATCH", "/a?&fieldManager=other", "/a?&fieldManager=other"),
+            ("GET", "/a?&limit=5", "/a?&limit=5"),
+            ("DELETE", "/a", "/a"),
+        ];
+        for (method, target, wanted) in cases {
+            let request = Request::builder().method(method).uri(target);
+            let request = managed(request.body(Body::empty()).unwrap());
+            assert_eq!(request.uri(), wanted, "{method} {target}");
+        }
     }
 }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use super::cluster::Program;
 use super::embedded::{self, Embedded};
 use super::fleet::{self, FleetArgs};
 use super::serve::Service;
@@ -140,7 +141,8 @@ impl Sink for Hand {
 async fn operate(args: Args) -> anyhow::Result<ExitCode> {
     let asked = signals::stop_token();
     let metrics = Arc::new(OperatorMetrics::default());
-    let client = cluster::client(args.context.as_deref(), metrics.kube()).await?;
+    let client =
+        cluster::client(args.context.as_deref(), Program::Operator, metrics.kube()).await?;
     let embedded = embed(&args, &client, &asked).await?;
     let health = Health {
         term: Arc::default(),
@@ -182,6 +184,7 @@ async fn embed(
         settings: settings(args),
         start_within: Duration::ZERO,
         context: args.context.clone(),
+        program: Program::Operator,
         metrics: Arc::default(),
     };
     Embedded::start(service, args.fleet.listen, client, asked)

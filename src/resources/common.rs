@@ -15,6 +15,9 @@ pub const VERSION: &str = "v1alpha1";
 /// The `apiVersion` of every manifest.
 pub const API_VERSION: &str = "symbolon.dev/v1alpha1";
 
+/// The name under which the API server records our writes in `metadata.managedFields`.
+pub const FIELD_MANAGER: &str = "symbolon";
+
 /// Label on every Secret that the operator writes. Its value is `"true"`.
 pub const LABEL_MANAGED: &str = "symbolon.dev/managed";
 /// Annotation on such a Secret with its owner, as `<Kind>/<name>`.

@@ -7,7 +7,7 @@ use kube::core::params::{GetParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::directory::ObjectKey;
-use crate::resources::{API_VERSION, Kind};
+use crate::resources::{API_VERSION, FIELD_MANAGER, Kind};
 
 /// How a patch ended.
 pub(super) enum Patched {
@@ -60,7 +60,7 @@ impl<'a> CredentialStatusApi<'a> {
             json!({ "uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"] });
         let patch = Patch::Merge(json!({ "metadata": only, "status": change }));
         let params = PatchParams {
-            field_manager: Some("symbolon".to_owned()),
+            field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
         let place = self.place();

@@ -26,18 +26,13 @@ fn the_base_is_what_the_chart_renders() {
 #[test]
 fn the_api_server_takes_the_base_and_the_component() {
     let kube = installed();
-    let folder = tempfile::tempdir().unwrap();
-    let kustomize = repository("deploy/kustomize");
-    // kubectl wants relative paths.
-    let up = "../".repeat(folder.path().components().count() - 1);
-    let path = |name: &str| format!("{up}{}/{name}", &kustomize.display().to_string()[1..]);
-    let overlay = format!(
-        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{}]\ncomponents: [{}]\n",
-        path("base"),
-        path("created-by")
+    let folder = overlay(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../base]\ncomponents: [../created-by]\n",
     );
-    std::fs::write(folder.path().join("kustomization.yaml"), overlay).unwrap();
-    for folder in [kustomize.join("base"), folder.path().to_owned()] {
+    for folder in [
+        repository("deploy/kustomize/base"),
+        folder.path().to_owned(),
+    ] {
         let folder = folder.display();
         let taken = kube.must(&format!(
             "apply --server-side --force-conflicts --dry-run=server -k {folder}"
@@ -47,4 +42,32 @@ fn the_api_server_takes_the_base_and_the_component() {
     let built = kube.must(&format!("kustomize {}", folder.path().display()));
     let stamped = "name: SYMBOLON_STAMPED_CREATORS\n          value: \"true\"";
     assert!(built.contains(stamped), "{built}");
+}
+
+/// An image of another registry reaches the operator, the pods of Identities and the policy that guards them.
+#[test]
+fn the_documented_kustomization_replaces_every_image() {
+    let page = read("docs/installation.md");
+    let (_, rest) = page.split_once("<!-- kustomization:begin").unwrap();
+    let (_, rest) = rest.split_once("```yaml\n").unwrap();
+    let (kustomization, _) = rest.split_once("```").unwrap();
+    let folder = overlay(kustomization);
+    let built = installed().must(&format!("kustomize {}", folder.path().display()));
+    let base = read("deploy/kustomize/base/symbolon.yaml");
+    let shipped = base.matches("symbolon/symbolon:").count();
+    assert!(shipped >= 3, "the base names its image {shipped} times");
+    let replaced = built.matches("registry.example.com/symbolon:").count();
+    assert_eq!(replaced, shipped, "{built}");
+    assert!(!built.contains("symbolon/symbolon:"), "{built}");
+}
+
+/// A folder with a kustomization that is written as if it stood in a folder beside `deploy/kustomize/base`.
+fn overlay(kustomization: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let kustomize = repository("deploy/kustomize").display().to_string();
+    // kubectl accepts only relative paths.
+    let up = "../".repeat(folder.path().components().count() - 1);
+    let kustomization = kustomization.replace("[../", &format!("[{up}{}/", &kustomize[1..]));
+    std::fs::write(folder.path().join("kustomization.yaml"), kustomization).unwrap();
+    folder
 }

@@ -276,13 +276,25 @@ fn works(kube: Kube<'_>, release: &str, home: &str, team: &str, scoped: &[&str])
     eventually("and that it is back", || {
         (check(&server, &token) == "204").then_some(())
     });
-    let refused: Vec<_> = kube
-        .0
-        .requests(mark)
-        .into_iter()
-        .filter(|request| accounts.contains(&request.user) && request.code == 403)
+    let requests = kube.0.requests(mark).into_iter();
+    let ours: Vec<_> = requests
+        .filter(|request| accounts.contains(&request.user))
         .collect();
+    let refused: Vec<_> = ours.iter().filter(|it| it.code == 403).collect();
     assert!(refused.is_empty(), "{refused:#?}");
+    // The audit log tells which program sent a request, and which writes are ours.
+    let version = env!("CARGO_PKG_VERSION");
+    let programs = ["operator", "server"].map(|it| format!("symbolon-{it}/{version}"));
+    for (account, program) in accounts.iter().zip(&programs) {
+        assert!(ours.iter().any(|it| it.user == *account));
+        for request in ours.iter().filter(|it| it.user == *account) {
+            assert_eq!(request.user_agent, *program, "{request:?}");
+            if ["create", "update", "patch"].contains(&&*request.verb) {
+                let manager = request.field_manager.as_deref();
+                assert_eq!(manager, Some("symbolon"), "{request:?}");
+            }
+        }
+    }
     let lease = kube.get(&format!("lease {release} -n {home}")).unwrap();
     let holder = lease["spec"]["holderIdentity"].as_str().unwrap();
     assert!(holder.starts_with(&format!("{release}-0_")), "{holder}");

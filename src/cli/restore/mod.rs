@@ -12,6 +12,7 @@ use anyhow::{Context as _, anyhow, bail};
 use self::progress::Progress;
 use self::report::Report;
 use super::clock::now;
+use super::cluster::Program;
 use super::{cluster, manifests, terminal};
 use crate::directory::{ObjectKey, Settings};
 use crate::reconcile::cluster::ApiError;
@@ -95,9 +96,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn rebind(args: &Rebind) -> anyhow::Result<ExitCode> {
-    let own = cluster::client_as(args.context.as_deref(), None).await?;
+    let own = cluster::client_as(args.context.as_deref(), Program::Restore, None).await?;
     refuse_company(args, &Gather::new(own)).await?;
-    let client = cluster::client_as(args.context.as_deref(), args.user.as_deref()).await?;
+    let client = cluster::client_as(
+        args.context.as_deref(),
+        Program::Restore,
+        args.user.as_deref(),
+    )
+    .await?;
     let gather = Gather::new(client.clone());
     let api = KubeApi::new(client, TIMEOUT, Fence::open());
     let key = restored_key(&api, &args.identity).await?;

@@ -23,6 +23,7 @@ use self::certificate::Certificate;
 use self::keys::{Keys, Place};
 use self::store::Location;
 use super::clock::now;
+use super::cluster::Program;
 use super::logging::LogArgs;
 use super::{cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
@@ -140,6 +141,8 @@ pub(super) struct Service {
     pub(super) start_within: Duration,
     /// The context of the kubeconfig.
     pub(super) context: Option<String>,
+    /// The program that the API server sees: the operator, if this server is embedded in it.
+    pub(super) program: Program,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -155,7 +158,8 @@ impl Service {
     /// A server that knows nothing yet.
     pub(super) async fn app(&self) -> anyhow::Result<App> {
         let answering =
-            cluster::answering_client(self.context.as_deref(), self.metrics.kube()).await?;
+            cluster::answering_client(self.context.as_deref(), self.program, self.metrics.kube())
+                .await?;
         let revoker = KubeRevoker::new(answering.clone());
         let config = Config {
             settings: self.settings(),
@@ -224,7 +228,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     };
     let tls = certificate.as_ref().map(Certificate::tls);
     let metrics = Arc::new(Metrics::default());
-    let client = cluster::client(args.context.as_deref(), metrics.kube()).await?;
+    let client = cluster::client(args.context.as_deref(), Program::Server, metrics.kube()).await?;
     let settings = Settings {
         default_identity: args.default_identity.clone(),
         identity_namespaces: super::fleet::identity_namespaces(&args.identity_namespaces, None),
@@ -237,6 +241,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         settings,
         start_within: Duration::from_secs(args.start_within.into()),
         context: args.context,
+        program: Program::Server,
         metrics,
     };
     let app = service.app().await?;

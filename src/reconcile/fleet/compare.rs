@@ -11,12 +11,9 @@ use super::volume::claims_another;
 use super::{Child, global_name_of, name_of, quantity};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::resources::{
-    ANNOTATION_APPLIED, ANNOTATION_OF_IDENTITY, ANNOTATION_REPLICAS, LABEL_IDENTITY, LABEL_MANAGED,
-    ManagedKind,
+    ANNOTATION_APPLIED, ANNOTATION_OF_IDENTITY, ANNOTATION_REPLICAS, FIELD_MANAGER, LABEL_IDENTITY,
+    LABEL_MANAGED, ManagedKind,
 };
-
-/// The field manager of all writes.
-pub(super) const FIELD_MANAGER: &str = "symbolon";
 
 /// What to do about a wanted object.
 #[derive(Clone, Debug, PartialEq)]

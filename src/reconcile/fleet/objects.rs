@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use super::Child;
 use super::build::Apis;
-use super::compare::FIELD_MANAGER;
 use crate::directory::ObjectKey;
 use crate::directory::schema::is_dns_label;
 use crate::json_stream::Keep;
@@ -18,7 +17,7 @@ use crate::reconcile::fence::Fence;
 use crate::reconcile::kube_api::secret_of;
 use crate::reconcile::rest::{Built, Rest};
 use crate::reconcile::secret::SecretObject;
-use crate::resources::{API_VERSION, Kind, ManagedKind};
+use crate::resources::{API_VERSION, FIELD_MANAGER, Kind, ManagedKind};
 
 /// The maximum number of pods that are read for their errors.
 const MOST_PODS: u32 = 20;

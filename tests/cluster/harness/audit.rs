@@ -25,6 +25,9 @@ pub(crate) struct Request {
     /// `system:serviceaccount:NAMESPACE:NAME`, or `admin`.
     pub(crate) user: String,
     pub(crate) code: u16,
+    pub(crate) user_agent: String,
+    /// Of a write, as the request names it.
+    pub(crate) field_manager: Option<String>,
     /// When it reached the API server.
     pub(crate) received: Timestamp,
 }
@@ -74,6 +77,10 @@ struct Event {
     verb: String,
     user: User,
     object_ref: Option<ObjectRef>,
+    #[serde(default)]
+    user_agent: String,
+    #[serde(rename = "requestURI")]
+    request_uri: String,
     response_status: Option<Status>,
     request_received_timestamp: Timestamp,
 }
@@ -111,12 +118,18 @@ impl Event {
         } else {
             "/"
         };
+        let query = self.request_uri.split_once('?').map_or("", |(_, it)| it);
+        let field_manager = query
+            .split('&')
+            .find_map(|it| it.strip_prefix("fieldManager="));
         Some(Request {
+            field_manager: field_manager.map(str::to_owned),
             verb: self.verb,
             resource: format!("{}{separator}{}", object.resource, object.subresource),
             namespace: object.namespace,
             name: object.name,
             user: self.user.username,
+            user_agent: self.user_agent,
             code: self.response_status.map_or(0, |status| status.code),
             received: self.request_received_timestamp,
         })
