@@ -202,6 +202,7 @@ fn the_documentation_lists_every_reason_with_its_class() {
             Class::Waiting => "waiting",
             Class::NeedsEdit => "needs an edit",
             Class::Working => "working",
+            Class::Replacing => "replacing",
             Class::Good => "good",
         };
         let row = format!("| `{reason}` | {class} |");

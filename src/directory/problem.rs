@@ -50,6 +50,8 @@ pub enum Class {
     NeedsEdit,
     /// `Ready=False`, `Reconciling=True`: in progress.
     Working,
+    /// `Ready=True`, `Reconciling=True`: what there is works, and its successor is in progress.
+    Replacing,
     /// `Ready=True`.
     Good,
 }
@@ -154,7 +156,8 @@ impl Reason {
             | Self::SecretAccessDenied
             | Self::ProgressDeadlineExceeded
             | Self::WeakChoice => Class::NeedsEdit,
-            Self::Issuing | Self::Rotating | Self::RollingOut => Class::Working,
+            Self::Issuing | Self::RollingOut => Class::Working,
+            Self::Rotating => Class::Replacing,
             Self::Ready | Self::Disabled | Self::Revoked => Class::Good,
         }
     }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use super::issue::{Emptying, IssueEvent, Retirement};
+use super::status::Obstacle;
 use crate::directory::ObjectKey;
 use crate::resources::{API_VERSION, Kind, Moment};
 
@@ -59,10 +60,15 @@ impl Notice {
         }
     }
 
-    /// Creates a notice about an object that needs an edit; `None` if another notice reports that. The action keeps
-    /// notices for different reasons apart.
-    pub(super) fn refused(kind: Kind, live: &Value, reason: &str, words: &str) -> Option<Self> {
-        let is_told = match reason {
+    /// Creates a notice about an object that needs an edit (`Refused`) or waits for another object (`Waiting`); `None`
+    /// if another notice reports that. The action keeps notices for different reasons apart.
+    pub(super) fn not_ready(kind: Kind, live: &Value, obstacle: &Obstacle) -> Option<Self> {
+        let Obstacle {
+            is_stalled,
+            reason,
+            message,
+        } = obstacle;
+        let is_told = match &**reason {
             "SecretConflict" | "MintLimitReached" => kind != Kind::Identity,
             "ValueConflict" => kind == Kind::Identity,
             _ => false,
@@ -70,7 +76,8 @@ impl Notice {
         if is_told {
             return None;
         }
-        Some(Self::new(live, "Refused", true, words.to_owned()).by(reason))
+        let event = if *is_stalled { "Refused" } else { "Waiting" };
+        Some(Self::new(live, event, *is_stalled, message.clone()).by(reason))
     }
 
     /// Sets the action. Notices with the same reason and action about one object are merged, and the first note stays.
@@ -235,6 +242,7 @@ impl Notices {
 
 fn retired(what: &str, token_id: &str, end: Option<&Moment>, why: Retirement) -> String {
     let end = until(end);
+    let plural = format!("{what}s");
     let what = capitalized(what);
     match why {
         Retirement::Replaced => {
@@ -245,6 +253,9 @@ fn retired(what: &str, token_id: &str, end: Option<&Moment>, why: Retirement) ->
         ),
         Retirement::Lapsed => format!(
             "{what} {token_id} is accepted{end}: the imported Secret no longer holds a usable value."
+        ),
+        Retirement::Crowded => format!(
+            "{what} {token_id} is no longer accepted: as many {plural} of this object as can be recorded were accepted, and this one was unused for longest."
         ),
         Retirement::Sooner => {
             format!("{what} {token_id} is accepted{end}: expiresAt moved to an earlier time.")
@@ -288,10 +299,15 @@ mod tests {
         let event = IssueEvent::Conflict {
             message: long.clone(),
         };
+        let obstacle = Obstacle {
+            is_stalled: true,
+            reason: "Invalid".to_owned(),
+            message: long.clone(),
+        };
         for notice in [
             Notice::new(&live, "Conflict", true, long.clone()),
             Notice::issued(&live, &event, "secret"),
-            Notice::refused(Kind::OAuthClient, &live, "Invalid", &long).unwrap(),
+            Notice::not_ready(Kind::OAuthClient, &live, &obstacle).unwrap(),
         ] {
             let note = notice.event.note.unwrap();
             assert!(

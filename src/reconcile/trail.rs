@@ -63,6 +63,7 @@ fn turns(event: &IssueEvent) -> Vec<(&'static str, &str, &'static str)> {
                 Retirement::Quiet => "Quiet",
                 Retirement::Lapsed => "Lapsed",
                 Retirement::Sooner => "Sooner",
+                Retirement::Crowded => "Crowded",
             };
             vec![("credential_retired", token_id, cause)]
         }

@@ -27,7 +27,7 @@ const LOOKS: [&str; 6] = [
 ];
 
 /// Event reasons that exist from the start: a series that first appears with its first event would show no increase.
-const EVENTS: [&str; 14] = [
+const EVENTS: [&str; 15] = [
     "Issued",
     "Rotated",
     "SecretRecreated",
@@ -36,6 +36,7 @@ const EVENTS: [&str; 14] = [
     "Adopted",
     "Conflict",
     "Refused",
+    "Waiting",
     "MintLimitReached",
     "SweepPaused",
     "KeyPublished",

@@ -45,8 +45,8 @@ fn object(kind: Kind, reason: Reason) -> Value {
         "status": {
             "observedGeneration": 2,
             "conditions": [
-                condition("Ready", class == Class::Good),
-                condition("Reconciling", class == Class::Working),
+                condition("Ready", matches!(class, Class::Good | Class::Replacing)),
+                condition("Reconciling", matches!(class, Class::Working | Class::Replacing)),
                 condition("Stalled", class == Class::NeedsEdit),
             ],
         },
@@ -59,7 +59,7 @@ fn both_tools_read_every_reason_as_its_class_says() {
         Class::Good => "Current/Healthy",
         Class::NeedsEdit => "Failed/Degraded",
         // Waiting heals when what is missing comes: a tool goes on waiting, and does not give up.
-        Class::Waiting | Class::Working => "InProgress/Progressing",
+        Class::Waiting | Class::Working | Class::Replacing => "InProgress/Progressing",
     };
     let all = || {
         let kinds = KINDS.into_iter();

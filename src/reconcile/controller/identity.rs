@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Controller, Look, LookError, access_denied, api, lock, now, pods};
 use crate::directory::record::{IdentityRecord, Object};
-use crate::directory::{Directory, ObjectKey, Problem};
+use crate::directory::{Directory, ObjectKey, Problem, Reason};
 use crate::reconcile::cluster::{ApiError, Cluster};
 use crate::reconcile::events::Notice;
 use crate::reconcile::key_news::{News, news};
@@ -35,14 +35,20 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let Some(object) = directory.identity(key) else {
             return Ok(Look::Gone);
         };
-        let keys = match self.keys(&directory, object).await {
-            Ok(keys) => keys,
-            Err(ApiError::Forbidden(message)) => Some(Err(access_denied(&message))),
+        // A refusal is shown in the status, and the pass is retried: a quota or a policy may change at any time.
+        let (keys, refused) = match self.keys(&directory, object).await {
+            Ok(keys) => (keys, None),
             Err(error) => {
-                return Err(LookError::Api(
-                    "cannot read or write the Identity's Secrets",
-                    error,
-                ));
+                let problem = match &error {
+                    ApiError::Forbidden(message) => Some(access_denied(message)),
+                    ApiError::Invalid(message) => Some(write_refused(message)),
+                    _ => None,
+                };
+                let error = LookError::Api("cannot read or write the Identity's Secrets", error);
+                match problem {
+                    Some(problem) => (Some(Err(problem)), Some(error)),
+                    None => return Err(error),
+                }
             }
         };
         let signing = keys.as_ref().and_then(|keys| keys.as_ref().ok());
@@ -85,8 +91,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if matches!(look, Look::Settled(_)) {
             self.tell_of_keys(key, &live, &wanted);
         }
-        match failed {
-            Some(error) => Err(error.into()),
+        match failed.map(LookError::from).or(refused) {
+            Some(error) => Err(error),
             None => Ok(look),
         }
     }
@@ -168,4 +174,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
         Ok(found)
     }
+}
+
+/// The problem of a Secret that the API server or one of its admission rules considers invalid.
+fn write_refused(message: &str) -> Problem {
+    let message = format!("the API server refuses the Secret: {message}");
+    Problem::error(Reason::SecretAccessDenied, "", message)
 }

@@ -525,8 +525,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
         match self.cluster.replace_status(kind, wanted).await {
             Ok(()) => {
-                if let Some((reason, words)) = status::newly_stalled(live, wanted)
-                    && let Some(notice) = Notice::refused(kind, live, &reason, &words)
+                if let Some(obstacle) = status::new_obstacle(live, wanted)
+                    && let Some(notice) = Notice::not_ready(kind, live, &obstacle)
                 {
                     self.notices.publish(notice);
                 }

@@ -86,7 +86,7 @@ pub(super) const IN_THE_WAY: Duration = Duration::from_secs(15);
 /// How soon to reconcile again because of objects that no watch reports.
 pub(super) const UNWATCHED: Duration = Duration::from_mins(10);
 /// How soon to reconcile again because of a pod that is not ready.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How soon to reconcile again because of a namespace that refuses the servers' rights.
 const REFUSED: Duration = Duration::from_secs(30);
 /// How soon to check again whether the upgrade may go on.
@@ -475,12 +475,12 @@ impl<'a> Pass<'a> {
             return self.passed;
         };
         let mut rollout = read(workload, &[], self.now);
-        // A StatefulSet has neither a deadline nor a condition, so its pod is checked.
-        let is_set_under_way = workload["kind"] == "StatefulSet" && is_rolling(workload);
-        if is_set_under_way {
+        // The workload counts its pods. Only a pod tells why it does not start, and no watch reports pods.
+        let is_under_way = is_rolling(workload);
+        if is_under_way {
             self.passed.look_again(PATIENCE);
         }
-        if is_set_under_way || is_stuck(workload, &[], self.now) {
+        if is_under_way || is_stuck(workload, &[], self.now) {
             let asked = self
                 .fleet
                 .objects

@@ -8,6 +8,9 @@ use serde_json::Value;
 /// A pod that is not ready after this time has failed.
 const DEADLINE: SignedDuration = SignedDuration::from_secs(PROGRESS_DEADLINE_SECONDS.cast_signed());
 
+/// A pod that is not ready for this long tells why. Before that, it most likely just starts.
+const GRACE: SignedDuration = SignedDuration::from_secs(10);
+
 /// The maximum number of characters repeated from a program's last line.
 const LONGEST_LINE: usize = 400;
 
@@ -122,11 +125,10 @@ fn phase(deployment: &Value, pods: &[Value], now: Timestamp) -> Phase {
         ));
     }
     if is_short {
-        let why = refused(deployment).map(|why| format!(": {why}"));
-        return Phase::Under(format!(
-            "{new_ready} of {wanted} replicas are ready{}",
-            why.unwrap_or_default()
-        ));
+        let is_late = |pod: &&Value| unready_for(pod, now).is_some_and(|since| since >= GRACE);
+        let why = refused(deployment).or_else(|| pods.iter().filter(is_late).find_map(trouble));
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        return Phase::Under(format!("{new_ready} of {wanted} replicas are ready{why}"));
     }
     let old = count("replicas") - updated;
     if old > 0 {

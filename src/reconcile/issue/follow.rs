@@ -130,8 +130,11 @@ impl Case<'_> {
         if let Some(problem) = self.refuse_revoked(&hash) {
             return self.lapse(problem);
         }
-        match self.refuse_mint(None) {
-            Some(refusal) => Step::Settle(refusal),
+        if let Some(refusal) = self.refuse_mint(None) {
+            return Step::Settle(refusal);
+        }
+        match self.make_room(self.live.len()) {
+            Some(step) => step,
             None => self.import(secret, hash, entropy),
         }
     }

@@ -101,6 +101,8 @@ pub enum Retirement {
     Lapsed,
     /// The owner's `expiresAt` moved to an earlier time.
     Sooner,
+    /// As many tokens as a Credential holds are accepted: this one ends now, so that the next one can be recorded.
+    Crowded,
 }
 
 /// Why tokens are revoked.
@@ -533,7 +535,12 @@ impl Case<'_> {
         );
         // A token that is no longer used may end sooner.
         let until = self.next_event(newest).map_or(end, |next| next.min(end));
-        self.refuse(Problem::error(Reason::Rotating, "", message), Some(until))
+        // A token that is older than the Identity allows now is no longer accepted.
+        let reason = match entries::is_outlived(newest, self.desired, self.now) {
+            true => Reason::Issuing,
+            false => Reason::Rotating,
+        };
+        self.refuse(Problem::error(reason, "", message), Some(until))
     }
 
     /// Finishes the pass: deletes the Secret that the owner had under another name, then settles.
@@ -657,8 +664,11 @@ impl Case<'_> {
         let Ok(prefix) = self.desired.prefix.parse::<Prefix>() else {
             return Step::Settle(self.refuse_prefix());
         };
-        let minted = reference::mint(&prefix, token_kind(self.desired.kind), entropy);
         let mut tokens = self.kept(Some(secret));
+        if let Some(step) = self.make_room(tokens.len()) {
+            return step;
+        }
+        let minted = reference::mint(&prefix, token_kind(self.desired.kind), entropy);
         self.shorten_all_but_last(&mut tokens);
         let nonce = encode_requests(&record_requests(
             &self.desired.rotation.requests,
@@ -775,38 +785,47 @@ impl Case<'_> {
         {
             return Some(self.wait_until(moment.max(self.after(SignedDuration::from_secs(1)))));
         }
-        self.refuse_too_many(&self.kept(secret))
+        self.refuse_too_many()
     }
 
-    fn refuse_too_many(&self, kept: &[CredentialEntry]) -> Option<Settled> {
-        let (mints, noun) = (self.mints_of_the_hour(), noun(self.desired.kind));
-        let (until, what) =
-            if let Some(surplus) = mints.len().checked_sub(self.rules.mints_per_owner) {
-                (
-                    mints.get(surplus)?.checked_add(memory::HOUR).ok()?,
-                    format!(
-                        "{} {noun}s were issued within an hour",
-                        self.rules.mints_per_owner
-                    ),
-                )
-            } else if kept.len() >= MAX_ENTRIES {
-                (
-                    kept.iter().filter_map(entries::end).min()?,
-                    format!("{MAX_ENTRIES} {noun}s of this object are still accepted"),
-                )
-            } else {
-                return None;
-            };
+    fn refuse_too_many(&self) -> Option<Settled> {
+        let most = self.rules.mints_per_owner;
+        let mints = self.mints_of_the_hour();
+        let surplus = mints.len().checked_sub(most)?;
+        let until = mints.get(surplus)?.checked_add(memory::HOUR).ok()?;
         let until = until.max(self.after(LOOK_SOON));
+        let kind = match self.desired.kind {
+            SecretKind::ServiceToken => "ServiceAccessToken",
+            SecretKind::ClientSecret => "OAuthClient",
+        };
         let message = format!(
-            "{what}, so the next one is issued at {} at the earliest: find out what keeps requesting rotations, or deleting or changing the Secret {}",
+            "{most} {}s were issued within an hour, so the next one is issued at {} at the earliest: find out what keeps requesting rotations, or deleting or changing the Secret {}. To get a {} sooner, create another {kind}",
+            noun(self.desired.kind),
             entries::whole_second(until),
-            self.desired.secret_name
+            self.desired.secret_name,
+            noun(self.desired.kind)
         );
         Some(self.refuse(
             Problem::error(Reason::MintLimitReached, "", message),
             Some(until),
         ))
+    }
+
+    /// Makes room in the Credential for one more entry, if there is none: ends a token that no server ever saw, else the
+    /// one that was not used for longest. Of equals the oldest ends. The newest stays.
+    ///
+    /// So a Secret that is deleted again and again is always recreated, up to the limit of an hour.
+    pub(super) fn make_room(&self, kept: usize) -> Option<Step> {
+        if kept < MAX_ENTRIES {
+            return None;
+        }
+        let mut entries = self.live.clone();
+        let last_use = |entry: &CredentialEntry| self.use_of(entry).map(|used| used.last_used.0);
+        let (_, older) = entries.split_last_mut()?;
+        let ended = older.iter_mut().min_by_key(|entry| last_use(entry))?;
+        ended.not_after = Some(Moment(entries::whole_second(self.now)));
+        let ended = vec![ended.token_id.clone()];
+        Some(self.shortened(entries, ended, Retirement::Crowded))
     }
 
     fn mints_of_the_hour(&self) -> Vec<Timestamp> {

@@ -166,6 +166,9 @@ impl World {
             }
             Step::Retire(credential, _, Retirement::Lapsed) => self.record("lapse", *credential),
             Step::Retire(credential, _, Retirement::Sooner) => self.record("end", *credential),
+            Step::Retire(credential, _, Retirement::Crowded) => {
+                self.record("make room", *credential)
+            }
             Step::EmptyTokens(credential, Emptying::Revoked) => self.record("empty", *credential),
             Step::EmptyTokens(credential, Emptying::Leaked) => {
                 self.record("revoke all", *credential)
@@ -2000,19 +2003,50 @@ fn at_most_eight_entries_and_two_of_them_without_an_end() {
         );
     }
     assert_eq!(world.epochs().len(), 8);
-    world.now += SignedDuration::from_hours(1);
-    world.secret = None;
-    let Settled::Refused { problem, until, .. } = world.settled() else {
-        panic!()
+}
+
+/// Twelve deletions in a row: the Secret is recreated each time until the limit of an hour.
+#[test]
+fn a_deleted_secret_is_recreated_by_ending_the_token_that_was_unused_for_longest() {
+    let mut world = World::issued();
+    let delete = |world: &mut World| {
+        world.now += SignedDuration::from_secs(30);
+        world.secret = None;
+        world.run()
     };
-    assert_eq!(problem.reason, Reason::MintLimitReached);
+    for _ in 2..=8 {
+        assert_eq!(
+            delete(&mut world),
+            ["placeholder", "push SecretDeleted", "retire"]
+        );
+    }
+    assert_eq!(world.epochs(), [1, 2, 3, 4, 5, 6, 7, 8]);
+    // All but the second and the fourth were seen by a server, the third before all others.
+    let uses = [
+        (3, -9, -8),
+        (1, -9, -7),
+        (5, -9, -1),
+        (6, -9, -1),
+        (7, -9, -1),
+        (8, -9, -1),
+    ];
+    world.used(&uses);
+    let makes_room = ["placeholder", "make room", "push SecretDeleted", "retire"];
+    assert_eq!(delete(&mut world), makes_room);
     assert_eq!(
-        until,
-        world.entries()[0].not_after.map(|moment| moment.0),
-        "until the first token has ended"
+        world.epochs(),
+        [1, 3, 4, 5, 6, 7, 8, 9],
+        "never used, the oldest of them"
     );
-    world.now = until.unwrap();
-    assert_eq!(world.run().first().map(String::as_str), Some("placeholder"));
+    assert_eq!(delete(&mut world), makes_room);
+    assert_eq!(world.epochs(), [1, 3, 5, 6, 7, 8, 9, 10], "never used");
+    world.now += SignedDuration::from_mins(59);
+    assert_eq!(delete(&mut world), makes_room);
+    assert_eq!(
+        world.epochs(),
+        [1, 5, 6, 7, 8, 9, 10, 11],
+        "used before all others"
+    );
 }
 
 #[test]

@@ -369,11 +369,11 @@ impl<'a> Status<'a> {
         }));
     }
 
-    /// Names a Secret once it holds the token. Until then the status names the previous Secret, which is how a later
-    /// pass finds and deletes it.
+    /// Names a Secret once it holds the token. Until then the status names none, or the previous one, which is how a
+    /// later pass finds and deletes it.
     fn secret(&mut self, name: &str, issuance: &Issuance) {
         let is_done = matches!(issuance, Issuance::Settled(Settled::Done { .. }));
-        if !is_done && self.fields.contains_key("secretName") {
+        if !is_done {
             return;
         }
         self.set("secretName", json!(name));
@@ -399,14 +399,15 @@ impl<'a> Status<'a> {
             self.facts(facts);
             return self.condition("Issued", "True", "Issued", "");
         }
+        // The pass saw the Secret, and it holds no token that is accepted.
+        let is_seen_missing = matches!(issuance, Issuance::Settled(Settled::Refused { .. }));
         let problems = issuance.problems();
         let Some(problem) = worst(&problems) else {
             return;
         };
         let is_issued =
             |condition: &Value| condition["type"] == "Issued" && condition["status"] == "True";
-        // An expired token is still in the Secret, but is no longer accepted.
-        if problem.reason == Reason::Expired || !self.conditions.iter().any(is_issued) {
+        if is_seen_missing || !self.conditions.iter().any(is_issued) {
             self.condition(
                 "Issued",
                 "False",
@@ -457,8 +458,10 @@ impl<'a> Status<'a> {
         let class = reason.class();
         let truth = |is_true: bool| if is_true { "True" } else { "False" };
         let reason = reason.as_str();
-        self.condition("Ready", truth(class == Class::Good), reason, &message);
-        self.condition("Reconciling", truth(class == Class::Working), reason, "");
+        let is_ready = matches!(class, Class::Good | Class::Replacing);
+        let is_reconciling = matches!(class, Class::Working | Class::Replacing);
+        self.condition("Ready", truth(is_ready), reason, &message);
+        self.condition("Reconciling", truth(is_reconciling), reason, "");
         self.condition("Stalled", truth(class == Class::NeedsEdit), reason, "");
     }
 
@@ -494,29 +497,49 @@ impl<'a> Status<'a> {
     }
 }
 
-/// Returns the reason and message if an object is newly stalled, or stalled for another reason than before.
-pub fn newly_stalled(before: &Value, after: &Value) -> Option<(String, String)> {
-    let condition = |object: &Value, kind: &str| {
-        let conditions = object["status"]["conditions"].as_array()?;
-        let mut conditions = conditions.iter();
-        conditions.find(|it| it["type"] == kind).cloned()
-    };
-    let stalled = |object: &Value| {
-        let stalled = condition(object, "Stalled").filter(|it| it["status"] == "True")?;
-        stalled["reason"].as_str().map(str::to_owned)
-    };
-    let reason = stalled(after).filter(|reason| stalled(before).as_ref() != Some(reason))?;
-    let ready = condition(after, "Ready")?;
-    Some((reason, ready["message"].as_str()?.to_owned()))
+/// Why an object is not ready, and will not become ready by the operator alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// Whether someone must edit the object. Otherwise it waits for a change of another object.
+    pub is_stalled: bool,
+    /// The reason of the condition `Ready`.
+    pub reason: String,
+    /// The message of the condition `Ready`.
+    pub message: String,
 }
 
-/// Returns the worst problem: those that need an edit come before those that heal, and these before those under way.
+/// Returns the obstacle if an object is newly stalled or waiting, or for another reason than before.
+pub fn new_obstacle(before: &Value, after: &Value) -> Option<Obstacle> {
+    let now = obstacle(after)?;
+    let is_new =
+        |before: Obstacle| before.reason != now.reason || before.is_stalled != now.is_stalled;
+    obstacle(before).is_none_or(is_new).then_some(now)
+}
+
+fn obstacle(object: &Value) -> Option<Obstacle> {
+    let conditions = object["status"]["conditions"].as_array()?;
+    let condition = |kind: &str| conditions.iter().find(|it| it["type"] == kind);
+    let is = |kind: &str, status: &str| condition(kind).is_some_and(|it| it["status"] == status);
+    if !is("Ready", "False") || is("Reconciling", "True") {
+        return None;
+    }
+    let text = |field: &str| condition("Ready")?[field].as_str().map(str::to_owned);
+    Some(Obstacle {
+        is_stalled: is("Stalled", "True"),
+        reason: text("reason")?,
+        message: text("message")?,
+    })
+}
+
+/// Returns the worst problem: those that need an edit come before those that heal, these before those under way,
+/// and the replacement of what works comes last.
 fn worst(problems: &[Problem]) -> Option<&Problem> {
     let rank = |problem: &&Problem| match problem.reason.class() {
         Class::NeedsEdit => 0,
         Class::Waiting => 1,
         Class::Working => 2,
-        Class::Good => 3,
+        Class::Replacing => 3,
+        Class::Good => 4,
     };
     let errors = problems
         .iter()
