@@ -664,6 +664,27 @@ fn a_stuck_rollout_reports_a_pods_error() {
     );
 }
 
+/// No one should wait for the deadline of five minutes to learn of a typing error in an image.
+#[test]
+fn a_pod_that_cannot_start_tells_why_long_before_the_rollout_fails() {
+    let status = json!({"observedGeneration": 3, "replicas": 3, "updatedReplicas": 1, "readyReplicas": 2, "availableReplicas": 2});
+    let pulling = |created: &str| {
+        json!({"metadata": {"name": "b", "creationTimestamp": created}, "status": {"containerStatuses": [
+        {"state": {"waiting": {"reason": "ErrImagePull", "message": "not found"}}}]}})
+    };
+    let phase = |pod: Value| read(&deployment(status.clone()), &[pod], now()).phase;
+    let counts = "1 of 2 replicas are ready";
+    assert_eq!(
+        phase(pulling("2026-01-01T11:59:55Z")),
+        Phase::Under(counts.to_owned()),
+        "a pod that has just begun may still start"
+    );
+    assert_eq!(
+        phase(pulling("2026-01-01T11:59:45Z")),
+        Phase::Under(format!("{counts}: pod b: ErrImagePull: not found"))
+    );
+}
+
 #[rstest]
 #[case("symbolon", "latest")]
 #[case("registry.example.com:5000/symbolon", "latest")]

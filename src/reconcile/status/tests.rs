@@ -286,6 +286,8 @@ fn each_class_of_reason_makes_the_conditions_that_tools_wait_for() {
         (Reason::SecretConflict, "False", "False", "True"),
         (Reason::SecretAccessDenied, "False", "False", "True"),
         (Reason::Issuing, "False", "True", "False"),
+        // The present token works while the next one waits for a place.
+        (Reason::Rotating, "True", "True", "False"),
         (Reason::Disabled, "True", "False", "False"),
     ] {
         let status = token_status(&world, &live("ServiceAccessToken", 1), &refused(reason), 0);
@@ -300,6 +302,86 @@ fn each_class_of_reason_makes_the_conditions_that_tools_wait_for() {
                 "{expected} of {reason}: {told:?}"
             );
         }
+    }
+}
+
+/// A tool that reads the name would mount a Secret that does not exist.
+#[test]
+fn the_secret_is_named_once_it_holds_the_token() {
+    let world = World::new(QUICKSTART);
+    let named = |object: &Value| {
+        let status = &object["status"];
+        (
+            status["secretName"].clone(),
+            status["binding"]["name"].clone(),
+        )
+    };
+    let waiting = Issuance::Settled(Settled::Withheld(vec![Problem::error(
+        Reason::ScopeNotFound,
+        "",
+        "missing",
+    )]));
+    let first = token_status(&world, &live("ServiceAccessToken", 1), &waiting, 0);
+    assert_eq!(named(&first), (Value::Null, Value::Null));
+    let issued = token_status(&world, &first, &done(), 1);
+    assert_eq!(
+        named(&issued),
+        (json!("nightly-token"), json!("nightly-token"))
+    );
+    let later = token_status(&world, &issued, &waiting, 2);
+    assert_eq!(named(&later), named(&issued), "the Secret still exists");
+}
+
+#[test]
+fn nothing_is_issued_while_the_secret_holds_no_accepted_token() {
+    let world = World::new(QUICKSTART);
+    let issued = token_status(&world, &live("ServiceAccessToken", 1), &done(), 0);
+    let status = token_status(&world, &issued, &refused(Reason::MintLimitReached), 1);
+    let told = told(&status);
+    for expected in [
+        "Issued=False/MintLimitReached",
+        "Ready=False/MintLimitReached",
+    ] {
+        assert!(told.contains(&expected.to_owned()), "{expected}: {told:?}");
+    }
+}
+
+/// Each becomes an event.
+#[test]
+fn an_obstacle_is_new_once_for_each_reason() {
+    let object = |ready: &str, reconciling: &str, stalled: &str, reason: &str| {
+        let condition = |kind: &str, status: &str| json!({"type": kind, "status": status, "reason": reason, "message": "do this"});
+        json!({"status": {"conditions": [
+            condition("Ready", ready), condition("Reconciling", reconciling), condition("Stalled", stalled),
+        ]}})
+    };
+    let unseen = json!({});
+    let waits = object("False", "False", "False", "ScopeNotFound");
+    let waits_otherwise = object("False", "False", "False", "ClientNotFound");
+    let stalled = object("False", "False", "True", "Invalid");
+    let works = object("False", "True", "False", "Issuing");
+    let rotates = object("True", "True", "False", "Rotating");
+    let ready = object("True", "False", "False", "Ready");
+    let obstacle = |is_stalled: bool, reason: &str| {
+        let (reason, message) = (reason.to_owned(), "do this".to_owned());
+        Some(Obstacle {
+            is_stalled,
+            reason,
+            message,
+        })
+    };
+    for (before, after, expected) in [
+        (&unseen, &waits, obstacle(false, "ScopeNotFound")),
+        (&ready, &waits, obstacle(false, "ScopeNotFound")),
+        (&waits, &waits, None),
+        (&waits, &waits_otherwise, obstacle(false, "ClientNotFound")),
+        (&waits, &stalled, obstacle(true, "Invalid")),
+        (&stalled, &stalled, None),
+        (&waits, &works, None),
+        (&works, &rotates, None),
+        (&waits, &ready, None),
+    ] {
+        assert_eq!(new_obstacle(before, after), expected, "{before} to {after}");
     }
 }
 
