@@ -8,6 +8,7 @@ use super::follow::Import;
 use super::memory;
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 use super::secret_data::{filled, held_hash, noun, token_key, token_kind};
+use super::templated;
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{
     Desired, Lifetime, ObjectKey, Problem, Reason, RotationRequests, SecretKind, Standing, usage,
@@ -425,7 +426,9 @@ impl Case<'_> {
 
     fn new_secret(&self) -> SecretObject {
         let key = ObjectKey::new(&self.desired.owner.namespace, &self.desired.secret_name);
-        SecretObject::placeholder(&key, &self.desired.owner, self.secret_type())
+        let mut secret = SecretObject::placeholder(&key, &self.desired.owner, self.secret_type());
+        templated::fill_metadata(&mut secret, self.desired);
+        secret
     }
 
     fn secret_type(&self) -> &str {

@@ -88,23 +88,44 @@ pub(super) fn fill(secret: &mut SecretObject, desired: &Desired, values: &Values
         secret.remove_key(key);
     }
     if let Some(template) = template {
-        let is_allowed = |field, name: &str| desired.metadata.allows(field, name);
-        for (name, value) in &template.labels {
-            if is_allowed(MetadataField::Labels, name) {
-                secret.set_label(name, Some(value));
-            }
-        }
-        for (name, value) in &template.annotations {
-            if is_allowed(MetadataField::Annotations, name) {
-                secret.set_annotation(name, Some(value));
-            }
-        }
+        set_metadata(secret, template, desired);
         for (key, text) in &template.data {
             secret.set_text(key, render(desired.owner.kind, text, values).expose());
         }
     }
     if secret.annotation(ANNOTATION_TEMPLATE).is_some() || now != Named::default() {
         secret.set_annotation(ANNOTATION_TEMPLATE, now.written().as_deref());
+    }
+}
+
+/// Fills the labels and annotations of the owner's template into a new Secret, which holds no token yet. An admission
+/// policy may require them from the first write on.
+pub(super) fn fill_metadata(secret: &mut SecretObject, desired: &Desired) {
+    let Some(template) = desired.template.as_deref() else {
+        return;
+    };
+    let named = Named {
+        data: Vec::new(),
+        ..Named::by(template, desired, &Named::default(), secret)
+    };
+    set_metadata(secret, template, desired);
+    if named != Named::default() {
+        secret.set_annotation(ANNOTATION_TEMPLATE, named.written().as_deref());
+    }
+}
+
+/// Sets the labels and annotations of a template that the Identity and the installation allow.
+fn set_metadata(secret: &mut SecretObject, template: &Template, desired: &Desired) {
+    let is_allowed = |field, name: &str| desired.metadata.allows(field, name);
+    for (name, value) in &template.labels {
+        if is_allowed(MetadataField::Labels, name) {
+            secret.set_label(name, Some(value));
+        }
+    }
+    for (name, value) in &template.annotations {
+        if is_allowed(MetadataField::Annotations, name) {
+            secret.set_annotation(name, Some(value));
+        }
     }
 }
 
@@ -190,6 +211,32 @@ mod tests {
             texts(&rotated, &[".netrc"]),
             [Some("login team.app password t2".to_owned())]
         );
+    }
+
+    #[test]
+    fn a_new_secret_has_the_metadata_of_the_template_before_it_holds_a_token() {
+        let wanted = templated(json!({
+            "labels": {"team": "shop", "other": "x"}, "annotations": {"c": "1"}, "data": {"url": "$(token-url)"},
+        }));
+        let mut secret = empty();
+        fill_metadata(&mut secret, &wanted);
+        assert_eq!(secret.label("team"), Some("shop"));
+        assert_eq!(
+            secret.label("other"),
+            None,
+            "the Identity does not allow it"
+        );
+        assert_eq!(secret.annotation("c"), Some("1"));
+        assert_eq!(texts(&secret, &["url", "token"]), [None, None]);
+        assert!(secret.is_placeholder());
+        // Filled later, it is as if it had been filled at once; what the template no longer names is removed.
+        assert_eq!(with(&secret, &wanted, "t"), with(&empty(), &wanted, "t"));
+        let fewer = with(
+            &secret,
+            &templated(json!({"labels": {"team": "shop"}})),
+            "t",
+        );
+        assert_eq!(fewer.annotation("c"), None);
     }
 
     #[test]
