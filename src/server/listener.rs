@@ -279,7 +279,7 @@ async fn accept(
             () = reached(&mut closing, Phase::Closing) => break,
         }
     }
-    // To the peers of the queued connections the system has already confirmed the connection.
+    // The system has already accepted the queued connections, and their peers may have sent requests.
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
         open(stream, peer);
     }
