@@ -32,13 +32,13 @@ const LEAST_EXCESSIVE: usize = 16 << 10;
 /// Bytes that HTTP/2 may read from the socket before it hands over the requests in them. A read of 8 KiB can contain
 /// hundreds of requests, and the tables for them would grow accordingly.
 const READ_AT_ONCE: usize = 512;
-/// Bytes of read buffers that HTTP/2's table of header fields may pin: an entry keeps the whole buffer of 8 KiB alive
-/// in which it came. The server asks a connection that may have pinned so much to end. Its client opens another one; an
-/// honest client does not notice.
+/// Bytes of read buffers that HTTP/2's table of header fields may pin: an entry keeps alive the whole 8 KiB buffer in
+/// which it arrived. The server asks a connection that may have pinned so much to end, and its client opens another
+/// one. An honest client does not notice.
 const MOST_PINNED: usize = 256 << 10;
-/// The most entries of the table: 4 KiB of at least 33 bytes each (RFC 7541 section 4.1). The first so many requests
-/// may each pin all that they bring. A later request pins only what it brings beyond the average of what is already
-/// pinned: its entries replace earlier ones.
+/// The most entries of that table: 4 KiB of at least 33 bytes each (RFC 7541 section 4.1). Each of the first 124
+/// requests may pin all bytes that it brings. Then new entries replace old ones, so a later request pins only the bytes
+/// by which it exceeds the average of the pinned requests.
 const ENTRIES: usize = 124;
 /// Marks a handshake whose peer has sent something, in [`Activity::handshake_order`].
 const HEARD: u64 = 1 << 63;
