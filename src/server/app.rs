@@ -200,7 +200,7 @@ impl App {
         let Some((mut router, origin)) = site else {
             return reply::Refusal::Unavailable.response();
         };
-        // A trusted proxy that names no caller forwards for many callers: it has no share.
+        // A trusted proxy that names no caller forwards for many callers: no share applies to it.
         let accountable = origin.filter(|origin| !origin.is_trusted);
         let Some(_share) = self.0.shares.take(accountable.map(|it| it.address)) else {
             self.metrics().shed("requests_per_peer");

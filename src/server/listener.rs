@@ -38,7 +38,7 @@ use super::port::{MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
 use super::{App, Limits, health, reply, turns};
 
-/// The time between two checks whether a signing key changes its phase or refusals must be reported.
+/// The period of the task that updates the phases of signing keys and reports refusals.
 const KEY_PERIOD: Duration = Duration::from_secs(5);
 /// The pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
@@ -417,7 +417,7 @@ async fn drive(
             if activity.is_http2() {
                 connection.as_mut().graceful_shutdown();
             }
-            // The connection was told; from here on only `Ended` matters.
+            // The connection was asked to end. From here on only `Ended` matters.
             phase = Phase::Serving;
         }
         tokio::select! {

@@ -47,8 +47,8 @@ impl Noise {
         Ok(line? == Line::Written)
     }
 
-    /// Counts the denial of a token at a gateway. Returns whether to write it. `token_id` is the ID of a token that was
-    /// issued, if it was.
+    /// Counts the denial of a token at a gateway. Returns whether to write it. `token_id` is its ID if the
+    /// token was issued.
     pub fn denial(&self, peer: Option<IpAddr>, token_id: Option<&str>) -> bool {
         self.may(&self.denials, peer, token_id.unwrap_or_default(), None)
     }

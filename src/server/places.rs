@@ -53,7 +53,7 @@ pub(super) enum Full {
 pub(super) struct Entered<T> {
     /// Identifies the place for [`Places::leave`].
     pub id: u64,
-    /// The previous holder of the place, which the caller of this table must end.
+    /// The previous holder, which lost the place and must now end.
     pub ended: Option<T>,
 }
 

@@ -59,7 +59,7 @@ impl Snapshot {
     }
 }
 
-/// The answers of an issuer that are the same for every caller, created once a change.
+/// The answers of an issuer that are the same for every caller, created once per change.
 #[derive(Debug)]
 pub struct Site {
     /// The issuer.
@@ -299,7 +299,7 @@ impl Publisher {
 }
 
 impl Draft {
-    /// Builds the ring from the keys, the distrusted ones and the time.
+    /// Rebuilds the ring for the time `turned_at`, without the distrusted keys.
     fn turn(&mut self) -> Result<(), serde_json::Error> {
         let trusted = self.keys.without(&self.distrusted, self.turned_at);
         self.ring = Arc::new(KeyRing::new(&trusted, self.turned_at)?);

@@ -40,7 +40,7 @@ pub enum NotReady {
     StoreNotOpen,
     /// The Kubernetes API has been silent for longer than `staleness.maxAge`.
     #[error(
-        "the Kubernetes API has been silent for longer than the Identity's spec.staleness.maxAge"
+        "the objects are stale: the Kubernetes API has been silent for longer than the Identity's spec.staleness.maxAge"
     )]
     Stale,
 }

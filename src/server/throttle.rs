@@ -197,7 +197,7 @@ mod tests {
             match throttle.failed(Some(IpAddr::from(n.to_be_bytes())), "a", now) {
                 Ok(Line::Written) => lines += 1,
                 Ok(Line::LeftOut) => {}
-                // Some share a bucket.
+                // Some addresses share a bucket.
                 Err(_) => assert!(n > 60),
             }
         }

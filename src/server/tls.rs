@@ -75,7 +75,7 @@ impl Tls {
     /// Serves another certificate chain and key from the next handshake on.
     ///
     /// # Errors
-    /// [`TlsError`]; those before stay.
+    /// [`TlsError`]; the previous certificate stays.
     pub fn replace(&self, certificates: &[u8], key: &[u8]) -> Result<(), TlsError> {
         self.served.0.store(Arc::new(pair(certificates, key)?));
         Ok(())

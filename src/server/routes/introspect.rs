@@ -1,4 +1,4 @@
-//! Introspection, RFC 7662.
+//! Token introspection (RFC 7662).
 
 use axum::http::StatusCode;
 use axum::response::Response;
