@@ -92,7 +92,7 @@ impl App {
     /// Creates a server with an empty directory and no keys.
     ///
     /// # Errors
-    /// No known case: only serializing an empty JWK Set can fail.
+    /// None in practice: it serializes an empty JWK Set.
     pub fn new(config: Config, revoker: impl Revoker) -> Result<Self, serde_json::Error> {
         Self::with_uses(config, revoker, Uses::ignored())
     }
@@ -161,7 +161,7 @@ impl App {
     /// Returns the metrics as text, with the gauges sampled at `now`.
     ///
     /// # Errors
-    /// No known case: the text is written into memory.
+    /// None in practice: it writes to memory.
     pub async fn exposition(&self, now: Timestamp) -> Result<String, std::fmt::Error> {
         self.metrics().encode(&self.scrape(now).await)
     }

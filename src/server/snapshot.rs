@@ -192,7 +192,7 @@ impl Publisher {
     /// Creates a publisher of an empty directory.
     ///
     /// # Errors
-    /// No known case: only serializing an empty JWK Set can fail.
+    /// None in practice: it serializes an empty JWK Set.
     pub fn new(
         identity: ObjectKey,
         settings: Settings,
@@ -230,7 +230,7 @@ impl Publisher {
     /// Replaces the signing keys.
     ///
     /// # Errors
-    /// No known case: only serializing the JWK Set can fail.
+    /// None in practice: it serializes the JWK Set.
     pub fn set_keys(&self, keys: KeySet, now: Timestamp) -> Result<(), serde_json::Error> {
         let mut draft = self.lock();
         draft.keys = keys;
