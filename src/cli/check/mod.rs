@@ -42,14 +42,14 @@ pub(super) struct Args {
     /// Manifests to judge against that are not judged themselves: what others have applied
     #[arg(long, value_name = "PATH")]
     context: Vec<PathBuf>,
-    /// The Identity of objects that name none, as the operator has it
+    /// The Identity of objects that name none; give the operator's value
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
-    /// Namespaces in which Identities are accepted, as the operator has it; everywhere unless given
+    /// Accept Identities in these namespaces only; give the operator's value; default: all
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     identity_namespace: Vec<String>,
-    /// Labels and annotations that templates of Secrets may set, as the operator has it; any
-    /// that the Identity allows unless given
+    /// The labels and annotations that templates of Secrets may set; give the operator's value; default: all that the
+    /// Identity allows
     #[arg(long, value_name = "JSON", value_parser = InstallationMetadata::parse)]
     allowed_secret_metadata: Option<InstallationMetadata>,
     /// How to write what was found

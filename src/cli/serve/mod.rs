@@ -83,7 +83,7 @@ pub(super) struct Args {
     /// Namespaces in which Identities are accepted, as the operator has it; default: all
     #[arg(long = "identity-namespace", value_name = "NAMESPACE", env = "SYMBOLON_IDENTITY_NAMESPACES", value_delimiter = ',', value_parser = super::fleet::namespace_or_all)]
     identity_namespaces: Vec<String>,
-    /// The Identity of objects that name none, as the operator has it
+    /// The Identity of objects that name none; give the operator's value
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_DEFAULT_IDENTITY", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
     /// Seconds within which the first lists begin, at random: with many replicas they spare the API server
