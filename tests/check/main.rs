@@ -244,7 +244,7 @@ fn usage_errors_differ_from_wrong_manifests() {
         (&["missing.yaml"][..], "cannot read missing.yaml"),
         (
             &["snapshots"][..],
-            "there is no *.yaml, *.yml or *.json file in snapshots",
+            "found no *.yaml, *.yml or *.json file in snapshots",
         ),
         (
             &["platform", "--context", "missing"][..],
