@@ -360,7 +360,8 @@ fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
         mac,
         start_within: Duration::ZERO,
         silence: SILENCE,
-        // The namespaces of Identities belong to administrators: their objects are not dropped when access is refused.
+        // Administrators own the namespaces of Identities: without access to one, the operator waits instead of
+        // counting it as empty.
         refusals: Refusals::but_of(args.fleet.identity_namespaces()),
     };
     Source::start(client, &options, &Arc::new(Hand(controller.clone())))
