@@ -274,7 +274,7 @@ fn problems(world: &World, object: &ManifestObject, now: Timestamp) -> Vec<Probl
 
 fn twice(object: &ManifestObject, first: &str) -> Problem {
     let message = format!(
-        "{} {} is written already in {}: take one out",
+        "{} {} is already defined in {}: remove one",
         object.kind,
         object.key,
         one_line(first)
@@ -324,6 +324,6 @@ fn unseen_labels(world: &World, object: &ManifestObject, reason: Reason) -> Opti
         Reason::NamespaceNotAllowed | Reason::ScopeNotGranted
     );
     (about_namespaces && world.directory.labels(namespace).is_none()).then(|| {
-        format!("no manifest of Namespace {} was given: selectors of labels cannot match it (see --context)", shown(namespace))
+        format!("labels of Namespace {} are unknown: add its manifest (--context) to match selectors", shown(namespace))
     })
 }

@@ -59,7 +59,7 @@ mod tests {
     use crate::fuzzing::replay;
 
     #[test]
-    fn kept_objects_are_taken_as_a_json_value_is() {
+    fn the_corpus_of_objects_decodes_as_json_values() {
         replay("raw", super::raw);
     }
 }
