@@ -221,8 +221,9 @@ fn lifecycle(object: &ManifestObject) -> Vec<String> {
     )];
     let previous = &status["previous"];
     if let Some(id) = text(previous, "tokenId") {
-        let end = text(previous, "notAfter")
-            .map_or("keeps its own expiry".to_owned(), |end| format!("expires {end}"));
+        let end = text(previous, "notAfter").map_or("keeps its own expiry".to_owned(), |end| {
+            format!("expires {end}")
+        });
         let rotation = &object.value["spec"]["rotation"];
         let sooner = if rotation["retire"] == "WhenAdopted" {
             let quiet = text(rotation, "quietPeriod").unwrap_or_else(|| "1h".to_owned());

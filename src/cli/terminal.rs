@@ -276,10 +276,7 @@ mod tests {
                 let words = with_harmless_arguments(said).render();
                 let plain = harmless(&words.to_string()).into_owned();
                 let coloured = escaped(&words.ansi().to_string(), Colours::OfClap).into_owned();
-                assert!(
-                    coloured.contains("\u{1b}[1m"),
-                    "no colours: {coloured:?}"
-                );
+                assert!(coloured.contains("\u{1b}[1m"), "no colours: {coloured:?}");
                 let bare = ["0", "1", "4", "31", "32", "33"]
                     .iter()
                     .fold(coloured, |text, style| {

@@ -324,6 +324,9 @@ fn unseen_labels(world: &World, object: &ManifestObject, reason: Reason) -> Opti
         Reason::NamespaceNotAllowed | Reason::ScopeNotGranted
     );
     (about_namespaces && world.directory.labels(namespace).is_none()).then(|| {
-        format!("labels of Namespace {} are unknown: add its manifest (--context) to match selectors", shown(namespace))
+        format!(
+            "labels of Namespace {} are unknown: add its manifest (--context) to match selectors",
+            shown(namespace)
+        )
     })
 }

@@ -40,7 +40,10 @@ impl Report<'_> {
         }
         for name in self.unreadable {
             let name = one_line(name);
-            let _ = writeln!(out, "dead    Credential {name}: it is too large or was written by another release of Symbolon");
+            let _ = writeln!(
+                out,
+                "dead    Credential {name}: it is too large or was written by another release of Symbolon"
+            );
         }
         let Summary {
             rebound,

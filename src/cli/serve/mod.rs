@@ -271,7 +271,10 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     closing.cancel();
     storing.await.context("the store failed")??;
     renewing.inspect(tokio::task::JoinHandle::abort);
-    ensure!(!failed, "a watch has failed: exiting, so that the process is restarted");
+    ensure!(
+        !failed,
+        "a watch has failed: exiting, so that the process is restarted"
+    );
     Ok(())
 }
 

@@ -31,7 +31,10 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_prefix("sqlite:") {
             Some(path) if path.starts_with('/') => Ok(Self(path.into())),
-            _ => Err("write sqlite: and an absolute path, such as sqlite:/var/lib/symbolon/symbolon.db".to_owned()),
+            _ => Err(
+                "write sqlite: and an absolute path, such as sqlite:/var/lib/symbolon/symbolon.db"
+                    .to_owned(),
+            ),
         }
     }
 }

@@ -157,8 +157,7 @@ impl Reader<'_> {
             .text
             .get(range.clone())
             .and_then(|text| serde_json::from_str(text).ok());
-        let text =
-            text.ok_or_else(|| self.fault("a string has no end or an invalid escape"))?;
+        let text = text.ok_or_else(|| self.fault("a string has no end or an invalid escape"))?;
         self.at = range.end;
         Ok((text, range))
     }

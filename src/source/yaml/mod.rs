@@ -73,7 +73,10 @@ impl Fault {
     }
 
     fn too_deep(span: Range<usize>) -> Self {
-        Self::new(span, format!("this is nested more than {DEEPEST} levels deep"))
+        Self::new(
+            span,
+            format!("this is nested more than {DEEPEST} levels deep"),
+        )
     }
 
     fn moved(mut self, by: usize) -> Self {

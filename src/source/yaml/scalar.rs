@@ -112,7 +112,9 @@ pub fn surprise(source: &str) -> Option<String> {
     if let Some(value) = boolean(source) {
         let plain = matches!(source, "true" | "false");
         return (!plain).then(|| {
-            format!("kubectl reads unquoted {source} as {value}: put it in quotes if you mean a string")
+            format!(
+                "kubectl reads unquoted {source} as {value}: put it in quotes if you mean a string"
+            )
         });
     }
     let Ok(Value::Number(number)) = resolve(source) else {

@@ -170,11 +170,7 @@ fn anchors_aliases_and_merges_work_as_in_kubectl() {
 #[test]
 fn surprising_readings_of_kubectl_are_faults() {
     for (text, place, message) in [
-        (
-            "a: 1\nb: 2\na: 3",
-            "a",
-            "`a` is written twice: remove one",
-        ),
+        ("a: 1\nb: 2\na: 3", "a", "`a` is written twice: remove one"),
         (
             "a: &x {b: 1}\nc: {b: 2, <<: *x}",
             "<<",
