@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Cancelled by the first signal. It is one for the process and stays cancelled, so that no signal is lost while
-/// nothing waits for it.
+/// Cancelled by the first signal. The token exists once per process and stays cancelled, so that no signal is lost
+/// while nothing waits for it.
 static ASKED: OnceLock<CancellationToken> = OnceLock::new();
 
 /// Returns a future that resolves after SIGTERM or SIGINT. The process handles these signals from the first call on.

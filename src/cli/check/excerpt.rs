@@ -249,7 +249,7 @@ impl SourceCode for Excerpt {
             Some((_, column)) if before == 0 => *column,
             _ => found.column(),
         };
-        // miette draws two labels together if the line counts say that they share a piece.
+        // With the line count of the whole piece, miette draws all labels of the piece together.
         let lines = piece.text.lines().count();
         Ok(Box::new(MietteSpanContents::new_named(
             self.name.clone(),

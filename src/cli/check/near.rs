@@ -12,7 +12,7 @@ const MOST_NAMES: usize = 1000;
 /// The maximum work of a report, in steps of a few nanoseconds: well below a second. A report of a few hundred faults
 /// needs far less.
 const MOST_STEPS: usize = 200_000_000;
-/// The steps for one object.
+/// The cost of looking at one object, in steps.
 const LOOK: usize = 32;
 
 /// Searches for names until the maximum work is spent.

@@ -1,7 +1,7 @@
 //! Turns watches of the Kubernetes API into changes of the directory.
 //!
 //! Each watch is one task. It lists all objects once (as a stream if the API server supports it, else in pages) and
-//! then follows their changes. It passes everything that has arrived on in one batch: there is no debounce, and no copy
+//! then follows their changes. It passes on all arrived changes in one batch: there is no debounce, and no copy
 //! of the objects is kept. Objects are decoded one by one while a response arrives ([`crate::json_stream`]). A watch
 //! that lists again also reports which objects were deleted in the meantime. While the API server is unreachable, the
 //! last known objects stay; [`Source::oldest`] returns the age of the data. A namespace that the API server denies

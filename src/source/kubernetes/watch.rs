@@ -146,7 +146,7 @@ impl<S: Sink> Watch<S> {
             }
             _ => warn!(watch = name, error = describe(error), "watch interrupted"),
         }
-        // Without even bookmarks, our version may be in the future after a restore of etcd.
+        // Silence without even bookmarks may mean that our version is in the future, after a restore of etcd.
         if matches!(error, WatchError::Silent) {
             place.version = None;
         }
@@ -296,7 +296,7 @@ impl<S: Sink> Watch<S> {
         }
     }
 
-    /// Passes the objects of a list on while they arrive. Returns the list's metadata and the version of the last
+    /// Passes on the objects of a list while they arrive. Returns the list's metadata and the version of the last
     /// object.
     async fn take_all(
         &self,
@@ -329,7 +329,7 @@ impl<S: Sink> Watch<S> {
         }
     }
 
-    /// Passes the changes of a batch on. Those before a fault in it count.
+    /// Passes on the changes of a batch, up to a fault in it.
     fn digest(
         &self,
         place: &mut Place,
@@ -394,7 +394,8 @@ impl<S: Sink> Watch<S> {
         None
     }
 
-    /// Reports a too large object as deleted, since it may have been served before. It affects no other object.
+    /// Reports an object that is too large as deleted, since it may have been served before. It affects no other
+    /// object.
     fn unreadable(&self, raw: &Raw, bytes: usize) -> Seen {
         let object = object_key(raw);
         warn!(
