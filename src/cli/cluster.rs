@@ -1,4 +1,4 @@
-//! What the commands that talk to a Kubernetes API server share.
+//! Kubernetes clients for the commands.
 
 use std::time::Duration;
 
@@ -11,12 +11,13 @@ use crate::source::kubernetes::Reach;
 use crate::telemetry::KubeRequests;
 use crate::telemetry::traces::TracedLayer;
 
-/// For the connection alone; requests have their own bounds.
+/// The time limit for a connection. Requests have limits of their own.
 const CONNECT: Duration = Duration::from_secs(5);
-/// For an answer, where nothing is streamed.
+/// The time limit for a response that is not streamed.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// A client of the cluster that the environment names: KUBECONFIG, `~/.kube/config` or the pod's account.
+/// Returns a client of the cluster that the environment names: `KUBECONFIG`, `~/.kube/config` or the pod's service
+/// account.
 pub(super) async fn client(
     context: Option<&str>,
     requests: &KubeRequests,
@@ -24,7 +25,7 @@ pub(super) async fn client(
     told(config(context).await?, requests)
 }
 
-/// The same, for requests that are not bounded otherwise; no watch may go through it.
+/// Returns a client that limits the time of each response. Watches must not use it: it would end them.
 pub(super) async fn answering_client(
     context: Option<&str>,
     requests: &KubeRequests,
@@ -34,24 +35,24 @@ pub(super) async fn answering_client(
     told(config, requests)
 }
 
-/// A client whose requests are counted, and carry traces on.
+/// Returns a client that counts its requests and propagates traces.
 fn told(config: Config, requests: &KubeRequests) -> anyhow::Result<Client> {
     let builder = ClientBuilder::try_from(config);
-    let builder = builder.context("the Kubernetes client cannot be set up")?;
+    let builder = builder.context("cannot set up the Kubernetes client")?;
     Ok(builder.with_layer(&TracedLayer(requests.clone())).build())
 }
 
-/// The same, acting as another user where one is named: `kubectl --as`.
+/// Returns a client that impersonates `user` if there is one, as `kubectl --as` does.
 pub(super) async fn client_as(context: Option<&str>, user: Option<&str>) -> anyhow::Result<Client> {
     let mut config = config(context).await?;
     if let Some(user) = user {
         config.auth_info.impersonate = Some(user.to_owned());
     }
-    Client::try_from(config).context("the Kubernetes client cannot be set up")
+    Client::try_from(config).context("cannot set up the Kubernetes client")
 }
 
 async fn config(context: Option<&str>) -> anyhow::Result<Config> {
-    // Twice is no fault: the first one counts.
+    // A second installation fails, which is harmless: the first provider stays.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let options = KubeConfigOptions {
         context: context.map(str::to_owned),
@@ -64,14 +65,14 @@ async fn config(context: Option<&str>) -> anyhow::Result<Config> {
         None => Config::infer().await.map_err(anyhow::Error::from),
     };
     let mut config =
-        config.context("no Kubernetes API server to talk to: set KUBECONFIG, or run in a pod")?;
+        config.context("found no Kubernetes API server: set KUBECONFIG, or run in a pod")?;
     config.connect_timeout = Some(CONNECT);
-    // A lost reply leaves the outcome unknown: whoever asked decides what comes next, never the client.
+    // After a lost response the outcome is unknown. The caller decides whether to retry, never the client.
     config.default_retry = false;
     Ok(config)
 }
 
-/// Everywhere, or in the listed namespaces.
+/// Returns the whole cluster if `namespaces` is empty, else these namespaces.
 pub(super) fn reach(namespaces: &[String]) -> Reach {
     if namespaces.is_empty() {
         Reach::Cluster
