@@ -1,4 +1,4 @@
-//! Symbolon: a Kubernetes operator with CRD-managed identity.
+//! Symbolon: a Kubernetes operator that manages identities by custom resources, with an embedded token server.
 
 pub mod characters;
 pub mod cli;

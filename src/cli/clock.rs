@@ -1,11 +1,11 @@
-//! The clock of the commands: everything below gets the time as a parameter.
+//! The clock of the commands. The modules below get the time as a parameter.
 
 use jiff::Timestamp;
 
-/// Now.
+/// Returns the current time.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the edge reads the clock and passes it on"
+    reason = "the commands read the clock and pass the time on"
 )]
 pub(super) fn now() -> Timestamp {
     Timestamp::now()

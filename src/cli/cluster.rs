@@ -1,4 +1,4 @@
-//! What the commands that talk to a Kubernetes API server share.
+//! Kubernetes clients for the commands.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::source::kubernetes::Reach;
 use crate::telemetry::KubeRequests;
 use crate::telemetry::traces::TracedLayer;
 
-/// For the connection alone; requests have their own bounds.
+/// The time limit for a connection. Requests have limits of their own.
 const CONNECT: Duration = Duration::from_secs(5);
-/// For an answer, where nothing is streamed.
+/// The time limit for a response that is not streamed.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// The program that sends requests, as the API server's audit log names it (`userAgent`).
@@ -39,7 +39,8 @@ impl Program {
     }
 }
 
-/// A client of the cluster that the environment names: KUBECONFIG, `~/.kube/config` or the pod's account.
+/// Returns a client of the cluster that the environment names: `KUBECONFIG`, `~/.kube/config` or the pod's service
+/// account.
 pub(super) async fn client(
     context: Option<&str>,
     program: Program,
@@ -48,7 +49,7 @@ pub(super) async fn client(
     counted(config(context, program).await?, requests)
 }
 
-/// Like [`client`], with a bound on the time to an answer. Do not watch with it: the bound would end the watch.
+/// Returns a client that limits the time of each response. Watches must not use it: it would end them.
 pub(super) async fn answering_client(
     context: Option<&str>,
     program: Program,
@@ -59,7 +60,7 @@ pub(super) async fn answering_client(
     counted(config, requests)
 }
 
-/// A client that acts as `user` where one is given, like `kubectl --as`.
+/// Returns a client that impersonates `user` if there is one, as `kubectl --as` does.
 pub(super) async fn client_as(
     context: Option<&str>,
     program: Program,
@@ -70,19 +71,19 @@ pub(super) async fn client_as(
         config.auth_info.impersonate = Some(user.to_owned());
     }
     let builder = ClientBuilder::try_from(config);
-    let builder = builder.context("the Kubernetes client cannot be set up")?;
+    let builder = builder.context("cannot set up the Kubernetes client")?;
     Ok(builder.with_layer(&MapRequestLayer::new(managed)).build())
 }
 
-/// A client whose requests are counted and carry the trace context.
+/// Returns a client that counts its requests and propagates traces.
 fn counted(config: Config, requests: &KubeRequests) -> anyhow::Result<Client> {
     let builder = ClientBuilder::try_from(config);
-    let builder = builder.context("the Kubernetes client cannot be set up")?;
+    let builder = builder.context("cannot set up the Kubernetes client")?;
     let builder = builder.with_layer(&MapRequestLayer::new(managed));
     Ok(builder.with_layer(&TracedLayer(requests.clone())).build())
 }
 
-/// Names our field manager in a write that names none, so that `managedFields` tells our writes from those of others.
+/// Sets our field manager in a write that names none, so that `managedFields` tells our writes from those of others.
 ///
 /// One layer does it because libraries write too: kube's event recorder sets no field manager.
 fn managed(mut request: Request<Body>) -> Request<Body> {
@@ -103,7 +104,7 @@ fn managed(mut request: Request<Body>) -> Request<Body> {
 }
 
 async fn config(context: Option<&str>, program: Program) -> anyhow::Result<Config> {
-    // Twice is no fault: the first one counts.
+    // A second installation fails, which is harmless: the first provider stays.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let options = KubeConfigOptions {
         context: context.map(str::to_owned),
@@ -116,15 +117,15 @@ async fn config(context: Option<&str>, program: Program) -> anyhow::Result<Confi
         None => Config::infer().await.map_err(anyhow::Error::from),
     };
     let mut config =
-        config.context("no Kubernetes API server to talk to: set KUBECONFIG, or run in a pod")?;
+        config.context("found no Kubernetes API server: set KUBECONFIG, or run in a pod")?;
     config.connect_timeout = Some(CONNECT);
     config.headers.push((USER_AGENT, program.user_agent()));
-    // A lost reply leaves the outcome unknown: whoever asked decides what comes next, never the client.
+    // After a lost response the outcome is unknown. The caller decides whether to retry, never the client.
     config.default_retry = false;
     Ok(config)
 }
 
-/// Everywhere, or in the listed namespaces.
+/// Returns the whole cluster if `namespaces` is empty, else these namespaces.
 pub(super) fn reach(namespaces: &[String]) -> Reach {
     if namespaces.is_empty() {
         Reach::Cluster

@@ -1,4 +1,4 @@
-//! `symbolon crds`: the CustomResourceDefinitions, for `kubectl apply` or as files.
+//! `symbolon crds`: prints the CustomResourceDefinitions for `kubectl apply`, or writes them into files.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use crate::state_file::{Dir, Mode};
   symbolon crds | kubectl apply --server-side -f -
   symbolon crds --output crds")]
 pub(super) struct Args {
-    /// Write one file for each kind into this folder instead of printing them all
+    /// Write one file per kind into this folder instead of printing all of them
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
     /// What to print
@@ -26,7 +26,7 @@ pub(super) struct Args {
 enum Format {
     /// Manifests for `kubectl apply`
     Yaml,
-    /// The reference of every field
+    /// A reference of every field
     Markdown,
 }
 
@@ -48,7 +48,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         match &folder {
             Some((folder, path)) => {
                 let file = format!("{}.yaml", kind.plural());
-                // A link in the place of a file is replaced, not followed.
+                // A link at this path is replaced, not followed.
                 let written = folder.write(Path::new(&file), yaml.as_bytes(), Mode::Public);
                 written.with_context(|| format!("cannot write {}", path.join(file).display()))?;
             }

@@ -1,4 +1,5 @@
-//! The Identity that the operator's own pods serve, each of them: whoever leads, and while nobody does.
+//! The embedded Identity. Every pod of the operator serves it, no matter which one is the leader and whether there is a
+//! leader.
 
 use std::net::SocketAddr;
 
@@ -17,15 +18,15 @@ use crate::server::{self, App, NotReady};
 /// A running server inside the operator.
 pub(super) struct Embedded {
     app: App,
-    /// Ends the server, and with it what it follows.
+    /// Ends the server and its watches.
     shutdown: CancellationToken,
-    /// Cancelled when what is known has begun to grow old.
+    /// Cancelled when a watch has failed, so that the data is no longer updated.
     broken: CancellationToken,
     serving: JoinHandle<()>,
 }
 
 impl Embedded {
-    /// Begins to serve; ends when `asked` says so, or with [`Embedded::stop`].
+    /// Starts the server. It ends when `asked` is cancelled, or by [`Embedded::stop`].
     pub(super) async fn start(
         service: Service,
         listen: SocketAddr,
@@ -49,7 +50,7 @@ impl Embedded {
             if until.run_until_cancelled(following).await.is_some() {
                 drop(ended);
             } else {
-                // It was told to stop: nothing has failed.
+                // The server was asked to stop, so that no watch has failed.
                 ended.disarm();
             }
         });
@@ -61,27 +62,27 @@ impl Embedded {
         })
     }
 
-    /// The server.
+    /// Returns the server.
     pub(super) fn app(&self) -> App {
         self.app.clone()
     }
 
-    /// Resolves when it can only grow old.
+    /// Resolves when a watch has failed, so that the data is no longer updated.
     pub(super) async fn failed(&self) {
         self.broken.cancelled().await;
     }
 
-    /// Answers what is under way and ends.
+    /// Answers the requests in progress, then ends.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         self.shutdown.cancel();
         self.serving.await.context("the embedded server failed")
     }
 }
 
-/// The server as the controller sees it.
+/// Returns the server's identity and readiness for the controller.
 pub(super) fn seen(app: App) -> controller::Embedded {
     let identity = app.identity().clone();
-    // Whoever ends does not speak for the others.
+    // A draining server must not mark the Identity unready: the other pods still serve it.
     let not_ready = move || {
         let why = app.readiness(now()).err();
         why.filter(|why| *why != NotReady::Draining)
@@ -90,8 +91,8 @@ pub(super) fn seen(app: App) -> controller::Embedded {
     controller::Embedded::new(identity, not_ready)
 }
 
-/// Why no requests should be sent to this process as far as the embedded Identity goes. One that is not accepted needs
-/// none: else the operator would never be ready where somebody has yet to apply it.
+/// Returns why this process should get no requests for the embedded Identity. An Identity that does not exist yet or is
+/// not accepted does not count: otherwise no operator would become ready before an administrator applies it.
 pub(super) fn not_ready(app: &App, known: &Directory) -> Option<NotReady> {
     known.served_identity(app.identity()).ok()?;
     app.readiness(now()).err()

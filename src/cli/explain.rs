@@ -1,4 +1,4 @@
-//! `symbolon explain`: which rule grants or refuses a client, a scope or a token.
+//! `symbolon explain`: shows which rule grants or refuses a client, a scope or a token.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use crate::directory::{Directory, ObjectKey, Settings, Step, Verdict};
 use crate::resources::Kind;
 use crate::source::manifest::{Manifest, ManifestObject};
 
-/// Faults of manifests that are told.
+/// The maximum number of faults of manifests that are printed.
 const MOST_FAULTS: usize = 50;
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ const MOST_FAULTS: usize = 50;
   symbolon explain token shop/nightly --dir team/ --dir platform/ -o json
   kubectl get sat,oac -n shop -o yaml | symbolon explain token shop/nightly --dir - --dir platform/
 
-Exit status: 0: every rule holds; 1: one refuses; 2: asked wrongly, or the answer cannot be written.")]
+Exit status: 0: every rule holds; 1: a rule refuses; 2: usage error, or the output cannot be written.")]
 pub(super) struct Args {
     #[command(subcommand)]
     what: What,
@@ -34,23 +34,23 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Why an OAuthClient is served and its scopes are granted, or not
+    /// Explain why an OAuthClient is served or not, and why its scopes are granted or not
     Client {
         #[command(flatten)]
         common: Common,
-        /// Only this scope value
+        /// Explain this scope value only
         #[arg(long)]
         scope: Option<String>,
     },
-    /// Why a Scope is served, or not
+    /// Explain why a Scope is served or not
     Scope {
         #[command(flatten)]
         common: Common,
-        /// Whether clients of this namespace may have it
+        /// Explain whether clients of this namespace may get the scope
         #[arg(long)]
         namespace: Option<String>,
     },
-    /// Why a ServiceAccessToken can be issued, or not
+    /// Explain why a ServiceAccessToken can be issued or not
     Token {
         #[command(flatten)]
         common: Common,
@@ -59,23 +59,23 @@ enum What {
 
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// The object
+    /// The object to explain
     #[arg(value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
     object: ObjectKey,
-    /// Manifests to look in: files and directories; - reads standard input
+    /// Manifests to read: files and directories; - reads standard input
     #[arg(long, required = true, value_name = "PATH")]
     dir: Vec<PathBuf>,
-    /// The Identity of objects that name none, as the operator has it
+    /// The Identity of objects that name none; give the operator's value
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
-    /// Namespaces in which Identities are accepted, as the operator has it; everywhere unless given
+    /// Accept Identities in these namespaces only; give the operator's value; default: all
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     identity_namespace: Vec<String>,
-    /// Labels and annotations that templates of Secrets may set, as the operator has it; any
-    /// that the Identity allows unless given
+    /// The labels and annotations that templates of Secrets may set; give the operator's value; default: all that the
+    /// Identity allows
     #[arg(long, value_name = "JSON", value_parser = InstallationMetadata::parse)]
     allowed_secret_metadata: Option<InstallationMetadata>,
-    /// How to write it
+    /// The output format
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
 }
@@ -84,7 +84,7 @@ struct Common {
 enum Output {
     /// A line for each rule
     Text,
-    /// One object: `kind`, `namespace`, `name`, `allowed` and `steps`
+    /// One JSON object with `kind`, `namespace`, `name`, `allowed` and `steps`
     Json,
 }
 
@@ -148,7 +148,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Labels and annotations of a template that are not written: they refuse nothing.
+/// Returns warnings about labels and annotations of the template that are not written. They refuse nothing.
 fn unwritten(directory: &Directory, what: &What) -> Vec<String> {
     let problems = match what {
         What::Client { common, .. } => directory
@@ -164,7 +164,8 @@ fn unwritten(directory: &Directory, what: &What) -> Vec<String> {
     problems.map(|problem| problem.message).collect()
 }
 
-/// Faults of the manifests go to standard error: what they hide is not there to be explained.
+/// Reads the manifests. Their faults go to standard error, since an object in a faulty document is missing in the
+/// explanation.
 fn world(common: &Common, now: Timestamp) -> anyhow::Result<(World, Vec<Manifest>)> {
     let manifests = manifests::read(&common.dir)?;
     let faults = manifests.iter().flat_map(|manifest| {
@@ -194,7 +195,7 @@ fn world(common: &Common, now: Timestamp) -> anyhow::Result<(World, Vec<Manifest
     Ok((World::new(settings, &[], &manifests, now), manifests))
 }
 
-/// What the cluster said of a token's life, where the manifest was read from one.
+/// Describes the lifecycle of a token by its status, if the manifest comes from a cluster.
 fn lifecycle(object: &ManifestObject) -> Vec<String> {
     let status = &object.status;
     let text = |at: &Value, field: &str| at[field].as_str().map(str::to_owned);
@@ -202,7 +203,7 @@ fn lifecycle(object: &ManifestObject) -> Vec<String> {
         return Vec::new();
     };
     let used = |at: &Value| {
-        text(at, "lastUsed").map_or("no use of it is known".to_owned(), |day| {
+        text(at, "lastUsed").map_or("no use recorded".to_owned(), |day| {
             format!("last used on {day}")
         })
     };
@@ -213,29 +214,30 @@ fn lifecycle(object: &ManifestObject) -> Vec<String> {
     };
     let mut told = vec![format!(
         "token {id}{}{}{}: {}",
-        moment("issuedAt", "made"),
-        moment("expiresAt", "ends"),
-        moment("renewsAt", "renewed"),
+        moment("issuedAt", "issued"),
+        moment("expiresAt", "expires"),
+        moment("renewsAt", "next rotation"),
         used(status)
     )];
     let previous = &status["previous"];
     if let Some(id) = text(previous, "tokenId") {
-        let end = text(previous, "notAfter")
-            .map_or("with its own end".to_owned(), |end| format!("by {end}"));
+        let end = text(previous, "notAfter").map_or("keeps its own expiry".to_owned(), |end| {
+            format!("expires {end}")
+        });
         let rotation = &object.value["spec"]["rotation"];
         let sooner = if rotation["retire"] == "WhenAdopted" {
             let quiet = text(rotation, "quietPeriod").unwrap_or_else(|| "1h".to_owned());
-            format!(", or once the newer one was in use and it was not for {quiet}")
+            format!(", or earlier once the newest token is used and this one is unused for {quiet}")
         } else {
             String::new()
         };
         told.push(format!(
-            "the one before, token {id}, retires {end}{sooner}: {}",
+            "previous token {id}, {end}{sooner}: {}",
             used(previous)
         ));
     }
     told.extend(text(status, "createdBy").map(|name| match &*name {
-        "unverified" => "who created it is not verified".to_owned(),
+        "unverified" => "the creator is not verified".to_owned(),
         name => format!("created by {name}"),
     }));
     told

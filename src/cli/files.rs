@@ -1,13 +1,13 @@
-//! How many files the process may have open: connections are files, and are bounded by them.
+//! The limit of open files. Each connection is an open file, so this limit bounds the connections.
 
 use crate::server::Limits;
 
-/// Raises the soft limit of open files to the hard one, and bounds the server by what there is.
+/// Raises the soft limit of open files to the hard limit and returns the server's limits that fit into it.
 pub(super) fn limits() -> Limits {
     raised().map_or_else(Limits::default, Limits::within)
 }
 
-/// The limit after raising it; `None`: there is none, or the system does not say.
+/// Returns the limit after raising it; `None` if there is no limit or the system does not report one.
 #[cfg(unix)]
 fn raised() -> Option<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -20,7 +20,7 @@ fn raised() -> Option<usize> {
         && let Err(error) = setrlimit(Resource::Nofile, wanted)
     {
         let current = limit.current;
-        tracing::warn!(%error, current, "the limit of open files cannot be raised: fewer connections are served");
+        tracing::warn!(%error, current, "cannot raise the limit of open files, serving fewer connections");
     }
     let limit = getrlimit(Resource::Nofile).current?;
     Some(usize::try_from(limit).unwrap_or(usize::MAX))
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    fn the_soft_limit_of_open_files_is_raised_to_the_hard_limit() {
         let limits = limits();
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);

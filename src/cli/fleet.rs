@@ -1,4 +1,4 @@
-//! What the operator is told of the pods that it runs for Identities.
+//! The options for the pods that the operator runs for Identities.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use crate::reconcile::fleet::{Fleet, Installation, Monitors, Objects};
 use crate::resources::ManagedKind;
 use crate::source::kubernetes::{Reach, Subject};
 
-/// Every namespace.
+/// Stands for all namespaces.
 const EVERYWHERE: &str = "*";
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Identities")]
 pub(super) struct FleetArgs {
-    /// The image of Identities' pods; without it the operator runs none, and somebody runs `symbolon serve`
+    /// The image of Identities' pods; without it the operator runs no pods, and you run `symbolon serve` yourself
     #[arg(long, value_name = "IMAGE", env = "SYMBOLON_IMAGE")]
     image: Option<String>,
-    /// A Secret that images are pulled with, in each Identity's namespace (repeat it, or separate by commas)
+    /// The name of an image pull Secret, in each Identity's namespace (repeat it, or separate by commas)
     #[arg(
         long = "image-pull-secret",
         value_name = "NAME",
@@ -28,8 +28,9 @@ pub(super) struct FleetArgs {
         value_delimiter = ','
     )]
     image_pull_secrets: Vec<String>,
-    /// A repository of images that Identities may name in `pod.image`, besides that of --image: whole, or with a closing
-    /// slash all below it; * for any (repeat it, or separate by commas). Such an image sees an Identity's signing keys
+    /// An image repository that Identities may use in `pod.image`, besides that of --image; with a trailing slash all
+    /// repositories below it; * for any (repeat it, or separate by commas). Such an image can read the Identity's
+    /// signing keys
     #[arg(
         long = "allow-pod-image",
         value_name = "REPOSITORY",
@@ -38,18 +39,18 @@ pub(super) struct FleetArgs {
         value_parser = allowed_repository
     )]
     allowed_images: Vec<String>,
-    /// What else Identities may ask for: lists in JSON, as the chart's value `identities.allowed` has them; a list that is
-    /// not given allows anything
+    /// The other options that Identities may use: lists in JSON, in the format of the chart's value
+    /// `identities.allowed`; a missing list allows anything
     #[arg(long, value_name = "JSON", env = "SYMBOLON_ALLOWED_OPTIONS", value_parser = Allowed::parse)]
     allowed_options: Option<Allowed>,
-    /// Accept Identities in these namespaces only (repeat it, or separate by commas; * for all); default: the own
-    /// namespace in a pod, else all
+    /// Accept Identities in these namespaces only (repeat it, or separate by commas; * for all); default: in a pod the
+    /// pod's namespace, else all
     #[arg(long = "identity-namespace", value_name = "NAMESPACE", env = "SYMBOLON_IDENTITY_NAMESPACES", value_delimiter = ',', value_parser = namespace_or_all)]
     identity_namespaces: Vec<String>,
-    /// The Identity of `mode: Embedded` that the operator's own pods serve
+    /// The Identity with `mode: Embedded` that the operator's own pods serve
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_EMBEDDED_IDENTITY", value_parser = manifests::object_key)]
     pub(super) embedded_identity: Option<ObjectKey>,
-    /// Where to serve the embedded Identity
+    /// The address to serve the embedded Identity on
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -57,7 +58,7 @@ pub(super) struct FleetArgs {
         default_value = "0.0.0.0:8080"
     )]
     pub(super) listen: SocketAddr,
-    /// The `ClusterRole` with the right of Identities' pods to read users' objects
+    /// The `ClusterRole` that lets Identities' pods read users' objects
     #[arg(
         long,
         value_name = "NAME",
@@ -65,19 +66,19 @@ pub(super) struct FleetArgs {
         default_value = "symbolon-server"
     )]
     server_cluster_role: String,
-    /// Whether Identities get a `ServiceMonitor` where the cluster knows the kind
+    /// Whether to create a `ServiceMonitor` for each Identity, if the cluster has this kind
     #[arg(long, value_name = "BOOL", env = "SYMBOLON_SERVICE_MONITORS", default_value_t = true, action = clap::ArgAction::Set)]
     service_monitors: bool,
-    /// A label of those, by which the Prometheus selects them (repeat it, or separate by commas)
+    /// A label for each `ServiceMonitor`, by which your Prometheus selects it (repeat it, or separate by commas)
     #[arg(long = "service-monitor-label", value_name = "KEY=VALUE", env = "SYMBOLON_SERVICE_MONITOR_LABELS", value_delimiter = ',', value_parser = label)]
     service_monitor_labels: Vec<(String, String)>,
-    /// Between scrapes, as in 30s; default: as the Prometheus does it
+    /// The scrape interval, such as 30s; default: the interval of your Prometheus
     #[arg(long, value_name = "DURATION", env = "SYMBOLON_SERVICE_MONITOR_INTERVAL", value_parser = interval)]
     service_monitor_interval: Option<String>,
 }
 
 impl FleetArgs {
-    /// Where Identities are accepted; empty: everywhere.
+    /// Returns the namespaces in which Identities are accepted; empty: all.
     pub(super) fn identity_namespaces(&self) -> Vec<String> {
         identity_namespaces(
             &self.identity_namespaces,
@@ -85,7 +86,7 @@ impl FleetArgs {
         )
     }
 
-    /// The namespaces to watch, those of Identities included; empty: everywhere.
+    /// Returns the namespaces to watch, those of Identities included; empty: all.
     pub(super) fn watched(&self, namespaces: &[String]) -> Vec<String> {
         let mut watched = namespaces.to_vec();
         if !watched.is_empty() {
@@ -100,7 +101,7 @@ impl FleetArgs {
         self.image.as_ref().filter(|image| !image.is_empty())
     }
 
-    /// Who serves Identities.
+    /// Returns how Identities are served: by pods that the operator runs, by the operator itself, or neither.
     pub(super) fn serving(
         &self,
         objects: Objects,
@@ -131,7 +132,7 @@ impl FleetArgs {
         Serving::Here { fleet, embedded }
     }
 
-    /// What is watched of what the operator makes; nothing where it makes nothing.
+    /// Returns the watches of objects that the operator creates for Identities. Without an image it creates none.
     pub(super) fn subjects(&self, namespaces: &[String]) -> Vec<(Subject, Reach)> {
         if self.image().is_none() {
             return Vec::new();
@@ -140,24 +141,24 @@ impl FleetArgs {
     }
 }
 
-/// A label and its value.
+/// Parses a label as `KEY=VALUE`.
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("write a label as in release=prometheus".to_owned()),
+        _ => Err("write a label such as release=prometheus".to_owned()),
     }
 }
 
-/// A time as Prometheus writes it.
+/// Parses a duration in the format of Prometheus.
 fn interval(text: &str) -> Result<String, String> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let is_time = unit.len() < text.len() && matches!(unit, "ms" | "s" | "m" | "h");
     is_time
         .then(|| text.to_owned())
-        .ok_or_else(|| "write a time as in 30s or 1m".to_owned())
+        .ok_or_else(|| "write a duration such as 30s or 1m".to_owned())
 }
 
-/// A namespace, or `*`.
+/// Parses the name of a namespace, or `*`.
 pub(super) fn namespace_or_all(text: &str) -> Result<String, String> {
     if text == EVERYWHERE {
         return Ok(text.to_owned());
@@ -165,7 +166,7 @@ pub(super) fn namespace_or_all(text: &str) -> Result<String, String> {
     manifests::namespace(text)
 }
 
-/// Where Identities are accepted; empty: everywhere. `own` is the namespace of the operator's pod.
+/// Returns the namespaces in which Identities are accepted; empty: all. `own` is the namespace of the operator's pod.
 pub(super) fn identity_namespaces(said: &[String], own: Option<String>) -> Vec<String> {
     if said.iter().any(|name| name == EVERYWHERE) {
         Vec::new()
@@ -176,7 +177,7 @@ pub(super) fn identity_namespaces(said: &[String], own: Option<String>) -> Vec<S
     }
 }
 
-/// Where Identities, and so what belongs to them, may be.
+/// Returns the namespaces in which Identities and the objects of their pods may exist.
 pub(super) fn identities_reach(watched: &[String], accepted: &[String]) -> Reach {
     match (accepted, watched) {
         ([], []) => Reach::Cluster,
@@ -194,7 +195,8 @@ fn subjects(watched: &[String], accepted: &[String]) -> Vec<(Subject, Reach)> {
     let kinds = ManagedKind::ALL.into_iter();
     kinds
         .filter(|kind| kind.is_built_in())
-        // What binds the right to read users' objects is cluster-wide or in each of their namespaces, never both.
+        // The binding that lets pods read users' objects is a ClusterRoleBinding or one RoleBinding per namespace,
+        // never both.
         .filter(|kind| !(is_scoped && *kind == ManagedKind::ClusterRoleBinding))
         .map(|kind| {
             let reach = match kind {
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_are_accepted_in_the_own_namespace_of_a_pod_unless_said_otherwise() {
+    fn identities_are_accepted_in_the_pods_namespace_by_default() {
         let own = || Some("symbolon".to_owned());
         for (said, own, accepted) in [
             (&[][..], None, &[][..]),
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_watched_beyond_the_namespaces_of_the_installation() {
+    fn only_the_namespaces_of_the_installation_are_watched() {
         let watched = |namespaces: &[&str], identities: &[&str], kind| {
             let all = subjects(&names(namespaces), &names(identities));
             all.into_iter()
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_and_times_of_monitors_are_as_prometheus_has_them() {
+    fn labels_and_intervals_of_monitors_have_the_format_of_prometheus() {
         let pair = |key: &str, value: &str| Ok((key.to_owned(), value.to_owned()));
         assert_eq!(label("release=prometheus"), pair("release", "prometheus"));
         assert_eq!(label("a.example.com/b="), pair("a.example.com/b", ""));
@@ -265,9 +267,9 @@ mod tests {
         }
     }
 
-    /// The pods are killed no sooner than the server has ended by itself.
+    /// The kubelet must not kill a pod before its server has ended.
     #[test]
-    fn the_grace_of_a_pod_is_longer_than_the_drain_of_its_server() {
+    fn the_grace_period_of_a_pod_is_longer_than_the_drain_of_its_server() {
         let limits = crate::server::Limits::default();
         let server = (limits.lame_duck + limits.drain).as_secs();
         assert_eq!(server, DRAIN_SECONDS);

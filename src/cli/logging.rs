@@ -1,12 +1,12 @@
-//! The options about logs and traces, the same for every command that keeps running.
+//! The options for logs and traces, the same for every long-running command.
 
 use clap::ArgAction;
 
 use crate::telemetry::logs::{self, Audit, LogFilter, LogForm, LogGuard};
 use crate::telemetry::traces::{self, TraceGuard};
 
-/// Variables about traces that pods of Identities are told as the operator was. Left out are
-/// `OTEL_EXPORTER_OTLP_HEADERS`, which may hold a secret, and what names a service or one pod of it.
+/// The environment variables for traces that the operator passes on to Identities' pods. `OTEL_EXPORTER_OTLP_HEADERS`
+/// is not passed on, since it may hold a secret, nor are variables that name a service or a pod.
 const OF_PODS: [&str; 6] = [
     "OTEL_TRACES_SAMPLER",
     "OTEL_TRACES_SAMPLER_ARG",
@@ -18,11 +18,11 @@ const OF_PODS: [&str; 6] = [
 
 #[derive(Debug, clap::Args)]
 pub(super) struct LogArgs {
-    /// The form of the log, on standard output
+    /// The format of the log, on standard output
     #[arg(long, value_enum, env = "SYMBOLON_LOG_FORMAT")]
     log_format: Option<Form>,
-    /// What to log: a level (off, error, warn, info, debug, trace), and other levels for single modules, as in
-    /// `warn,symbolon::server=debug`; audit events do not follow it
+    /// What to log: a level (off, error, warn, info, debug, trace), and other levels for single modules, such as
+    /// `warn,symbolon::server=debug`; it does not filter audit events
     #[arg(
         long,
         value_name = "FILTER",
@@ -30,7 +30,7 @@ pub(super) struct LogArgs {
         env = "SYMBOLON_LOG"
     )]
     log: LogFilter,
-    /// Whether to write audit events to the log, whatever --log says
+    /// Whether to write audit events to the log, independently of --log
     #[arg(
         long,
         value_name = "BOOL",
@@ -39,20 +39,20 @@ pub(super) struct LogArgs {
         env = "SYMBOLON_AUDIT"
     )]
     audit: bool,
-    /// Where to send traces: OTLP over HTTP, usually to port 4318 of a collector; without it none are made
+    /// Where to send traces: OTLP over HTTP, usually port 4318 of a collector; without it there are no traces
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     otlp_endpoint: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Form {
-    /// One JSON object a line, for machines
+    /// One JSON object per line, for machines
     Json,
     /// For people
     Text,
 }
 
-/// Writes and sends what is left when it is dropped: traces first, which may have something to log.
+/// Flushes traces and logs when dropped. Traces come first, since flushing them may write to the log.
 #[derive(Debug)]
 pub(super) struct Guards {
     _traces: Option<TraceGuard>,
@@ -60,14 +60,14 @@ pub(super) struct Guards {
 }
 
 impl LogArgs {
-    /// Where traces go, if anywhere.
+    /// Returns the endpoint that traces are sent to, if there is one.
     pub(super) fn otlp_endpoint(&self) -> Option<&str> {
         let endpoint = self.otlp_endpoint.as_deref();
         endpoint.filter(|endpoint| !endpoint.is_empty())
     }
 
-    /// What is said here, as variables for the pods of Identities: nothing where it is the usual. `said` is the
-    /// environment.
+    /// Returns these options as environment variables for Identities' pods, without those that have the default value.
+    /// `said` reads the operator's environment.
     pub(super) fn of_pods(&self, said: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
         let owned = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let mut variables = Vec::new();
@@ -88,7 +88,8 @@ impl LogArgs {
         variables
     }
 
-    /// Begins to log, in `usual` form unless another was asked for, and to trace as `service` where that was.
+    /// Starts logging, in the format `usual` unless an option says otherwise, and tracing as `service` if there is an
+    /// endpoint.
     pub(super) fn start(&self, usual: LogForm, service: &'static str) -> anyhow::Result<Guards> {
         let form = match self.log_format {
             None => usual,
@@ -124,7 +125,7 @@ mod tests {
         log: LogArgs,
     }
 
-    /// What is told to pods where the operator was started with these options.
+    /// Returns the variables that pods get if the operator has these options.
     fn told(options: &[&str]) -> Vec<String> {
         let said = |name: &str| {
             let all = [
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn pods_are_told_what_the_operator_was_and_no_secret() {
+    fn pods_get_the_log_and_trace_options_of_the_operator_but_no_secret() {
         assert_eq!(
             told(&[
                 "--log=debug",
@@ -161,7 +162,8 @@ mod tests {
                 "OTEL_TRACES_SAMPLER_ARG=0.1",
             ]
         );
-        // The usual is no reason for other pods; without an endpoint nothing is sampled.
+        // Default values are not passed on, since they would change the pod template; nor is sampling without an
+        // endpoint.
         let nothing: [&str; 0] = [];
         assert_eq!(
             told(&["--log=info", "--log-format=json", "--audit=true"]),
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_of_the_chart_takes_the_levels_that_the_program_does() {
+    fn the_schema_of_the_chart_accepts_the_same_log_filters_as_the_program() {
         let schema = include_str!("../../charts/symbolon/values.schema.json");
         let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
         let schema = &schema["properties"]["logLevel"];

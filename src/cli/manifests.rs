@@ -1,4 +1,4 @@
-//! Manifests on the command line: files, directories and standard input, and the directory that they make.
+//! Manifests from files, directories and standard input, and the [`Directory`] that they result in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::resources::Kind;
 use crate::source::files::{self, Folder};
 use crate::source::manifest::{Manifest, ManifestObject};
 
-/// Reads `NAMESPACE/NAME`.
+/// Parses `NAMESPACE/NAME`.
 pub(super) fn object_key(text: &str) -> Result<ObjectKey, String> {
     match text.split_once('/') {
         Some((namespace, name))
@@ -24,7 +24,7 @@ pub(super) fn object_key(text: &str) -> Result<ObjectKey, String> {
     }
 }
 
-/// The name of a namespace.
+/// Parses the name of a namespace.
 pub(super) fn namespace(text: &str) -> Result<String, String> {
     if schema::is_dns_label(text) {
         Ok(text.to_owned())
@@ -33,7 +33,7 @@ pub(super) fn namespace(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads files, directories and, for `-`, standard input; a file that is named twice once.
+/// Reads files, directories and, for `-`, standard input. A file that is named twice is read once.
 pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
     let mut manifests = Vec::new();
     let mut seen = BTreeSet::new();
@@ -62,7 +62,7 @@ pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
     Ok(manifests)
 }
 
-/// Fails if a pipe brought nothing: in `kustomize build | symbolon check -` the shell drops the exit status of the first
+/// Fails if a pipe is empty: in `kustomize build | symbolon check -` the shell drops the exit status of the first
 /// command.
 fn refuse_nothing(name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     if bytes.trim_ascii().is_empty() {
@@ -79,7 +79,7 @@ fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     if !metadata.is_dir() {
         bail!(
-            "cannot read {}: it is not a regular file or a directory: name - and pipe it in",
+            "cannot read {}: it is neither a regular file nor a directory: pipe the manifests to standard input and name -",
             path.display()
         );
     }
@@ -87,22 +87,23 @@ fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let files = read().with_context(|| format!("cannot read {}", path.display()))?;
     if files.is_empty() {
         bail!(
-            "there is no *.yaml, *.yml or *.json file in {}",
+            "found no *.yaml, *.yml or *.json file in {}",
             path.display()
         );
     }
     Ok(files)
 }
 
-/// Objects beside each other, as an API server would have them.
+/// All objects together, as in an API server.
 pub(super) struct World {
     pub(super) directory: Directory,
-    /// Objects that were there before, of `--context`.
+    /// The existing objects, from `--context`.
     pub(super) before: BTreeMap<(Kind, ObjectKey), Value>,
 }
 
 impl World {
-    /// What is there, and what is applied to it now. Of several objects of one name the first counts.
+    /// Applies `applied` to a world that has the objects of `context`. Of several objects with one name the first
+    /// counts.
     pub(super) fn new(
         settings: Settings,
         context: &[Manifest],

@@ -1,5 +1,5 @@
-//! The commands: each reads its arguments, wires what lies below, and turns what comes back into words
-//! and an exit status. No rule lives here.
+//! The commands. A command reads its arguments, connects the modules below, and turns the result into text and an exit
+//! status. Absent: rules.
 mod check;
 mod clock;
 mod cluster;
@@ -34,45 +34,44 @@ use clap::{Parser, Subcommand};
     max_term_width = 100,
     after_help = "Examples:
   symbolon dev manifests/                                 serve a folder, without a cluster
-  symbolon check manifests/                               what is wrong with manifests
-  symbolon explain token shop/nightly --dir manifests/    which rule grants or refuses
-  symbolon crds | kubectl apply --server-side -f -        the definitions
-  symbolon COMMAND --help                                 more, with examples"
+  symbolon check manifests/                               find errors in manifests
+  symbolon explain token shop/nightly --dir manifests/    show which rule grants or refuses
+  symbolon crds | kubectl apply --server-side -f -        install the CustomResourceDefinitions
+  symbolon COMMAND --help                                 show the options and examples of a command"
 )]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-/// Exit status for a question that cannot be answered, as clap has it, and for an answer that cannot be written.
+/// The exit status of a usage error, as in clap, and of output that cannot be written.
 const ASKED_WRONGLY: u8 = 2;
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Judge manifests offline, as the operator and the server will
+    /// Check manifests offline, by the rules of the operator and the server
     Check(check::Args),
     /// Serve an Identity from a directory of YAML, without a cluster
     Dev(dev::Args),
     /// Print the CustomResourceDefinitions
     Crds(crds::Args),
-    /// Say which rule grants or refuses a client, a scope or a token
+    /// Explain which rule grants or refuses a client, a scope or a token
     Explain(explain::Args),
-    /// Print every command and option, as docs/cli.md has it
+    /// Print the reference of all commands and options (docs/cli.md)
     #[command(hide = true)]
     Manual(manual::Args),
-    /// Print what is measured, as docs/metrics.md has it
+    /// Print the reference of all metrics (docs/metrics.md)
     Metrics(metrics::Args),
-    /// Watch a cluster, write tokens into Secrets and report what is wrong
+    /// Run the operator, which writes tokens into Secrets and reports the status of resources
     Operator(Box<operator::Args>),
-    /// Bring tokens back to life after a restore
+    /// Make tokens valid again after a backup was restored
     Restore(restore::Args),
-    /// Serve an Identity of a cluster
+    /// Run the server of one Identity in a cluster
     Serve(serve::Args),
 }
 
 impl Cli {
-    /// Does what was asked. Exit status 0: done; 1: it did not succeed; 2: it was asked wrongly, or what is to be printed
-    /// cannot be written.
+    /// Runs the command. Exit status 0: success; 1: failure; 2: usage error, or the output cannot be written.
     pub fn run(self) -> ExitCode {
         small_pages();
         let result = match self.command {
@@ -97,7 +96,7 @@ impl Cli {
     }
 }
 
-/// Parses the arguments of the process and does what was asked.
+/// Parses the arguments of the process and runs the command.
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => cli.run(),
@@ -105,8 +104,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Huge pages round a small process up to 2 MiB wherever it touches memory, and a pod pays for them: idle, 29 MiB
-/// instead of 14. A kernel that does not know the request goes on as it is.
+/// Turns huge pages off. With them an idle process takes 29 MiB instead of 14, since every piece of memory that it
+/// touches is rounded up to 2 MiB. A kernel without this setting ignores the call.
 fn small_pages() {
     #[cfg(target_os = "linux")]
     let _unknown = rustix::thread::disable_transparent_huge_pages(true);

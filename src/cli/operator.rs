@@ -1,4 +1,4 @@
-//! `symbolon operator`: watches everywhere, writes where it leads.
+//! `symbolon operator`: watches and reconciles the objects of a cluster. Every replica watches; only the leader writes.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -40,39 +40,39 @@ use crate::server::{self, App};
 use crate::source::kubernetes::{Options, Refusals, SILENCE, Seen, Sink, Source, Subject};
 use crate::telemetry::{self, LogForm, OperatorMetrics, OperatorScrape, logs};
 
-/// How long the first lists may take before this is told again.
+/// The interval of warnings while the first lists are incomplete.
 const LISTS: Duration = Duration::from_mins(1);
-/// How long passes that have begun may take when the process ends.
+/// How long reconciles in progress may take when the process ends.
 const DRAIN: Duration = Duration::from_secs(15);
-/// Between two terms.
+/// The pause between two terms.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Of the Lease, in the operator's namespace.
+/// The default name of the Lease, in the operator's namespace.
 const LEASE: &str = "symbolon-operator";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  symbolon operator                                    the cluster of KUBECONFIG, or the pod's own
+  symbolon operator                                    in the cluster of KUBECONFIG or of the pod
   symbolon operator --namespace shop --namespace platform
   symbolon operator --default-identity platform/main   for objects that name no Identity
-  symbolon operator --log warn,symbolon::reconcile=debug   one module in detail
+  symbolon operator --log warn,symbolon::reconcile=debug   log one module in detail
 
-Several may run: all watch, the one that holds the Lease writes.")]
+You can run several replicas: all of them watch, and the one that holds the Lease writes.")]
 pub(super) struct Args {
-    /// Work in these namespaces only (repeat it, or separate by commas); default: everywhere
+    /// Reconcile objects in these namespaces only (repeat it, or separate by commas); default: all
     #[arg(long = "namespace", short, value_name = "NAMESPACE", env = "SYMBOLON_NAMESPACES", value_delimiter = ',', value_parser = manifests::namespace)]
     namespaces: Vec<String>,
     /// The Identity of objects that name none
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_DEFAULT_IDENTITY", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
-    /// Whether an admission policy writes and guards the annotation symbolon.dev/created-by, so that it can be
-    /// believed
+    /// Whether an admission policy sets and protects the annotation symbolon.dev/created-by, so that the operator can
+    /// trust it
     #[arg(long, value_name = "BOOL", env = "SYMBOLON_STAMPED_CREATORS", default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     stamped_creators: bool,
-    /// Which labels and annotations templates of Secrets may set, whatever their Identity allows: lists in JSON, as in the
-    /// chart's value `secrets`; a list that is not given allows any
+    /// The labels and annotations that templates of Secrets may set, in addition to the limits of their Identity: lists
+    /// in JSON, in the format of the chart's value `secrets`; a missing list allows any
     #[arg(long, value_name = "JSON", env = "SYMBOLON_ALLOWED_SECRET_METADATA", value_parser = InstallationMetadata::parse)]
     allowed_secret_metadata: Option<InstallationMetadata>,
-    /// Where to answer /livez, /readyz and /metrics
+    /// The address to serve /livez, /readyz and /metrics on
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -80,19 +80,19 @@ pub(super) struct Args {
         default_value = "0.0.0.0:8081"
     )]
     health_listen: SocketAddr,
-    /// Whether to write only while holding the Lease; without it no other may run
+    /// Whether to write only while holding the Lease; without leader election run only one operator
     #[arg(long, value_name = "BOOL", env = "SYMBOLON_LEADER_ELECTION", default_value_t = true, action = clap::ArgAction::Set)]
     leader_election: bool,
-    /// The Lease; default: symbolon-operator in the own namespace
+    /// The Lease; default: symbolon-operator in the operator's namespace
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_LEASE", value_parser = manifests::object_key)]
     lease: Option<ObjectKey>,
-    /// Objects that are worked on at once; those of one namespace are three quarters of them at most
+    /// The number of objects to reconcile concurrently; one namespace gets at most three quarters of it
     #[arg(long, value_name = "N", env = "SYMBOLON_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
-    /// Seconds that a request to the API server may take
+    /// The time limit of a request to the API server, in seconds
     #[arg(long, value_name = "SECONDS", env = "SYMBOLON_REQUEST_TIMEOUT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=60))]
     request_timeout: u8,
-    /// The context of the kubeconfig
+    /// The kubeconfig context to use
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
     #[command(flatten)]
@@ -111,7 +111,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 type Operator = Controller<KubeApi>;
 
-/// Hands what the watches see to the controller.
+/// Passes what the watches receive to the controller.
 struct Hand(Arc<Operator>);
 
 impl Sink for Hand {
@@ -122,7 +122,7 @@ impl Sink for Hand {
                 Seen::Object { change, version } => changes.push((change, version)),
                 Seen::Managed(seen) => self.0.managed_changed(&seen),
                 Seen::Secret(secret) => {
-                    // A Secret without our label is as good as gone: either way its owner looks.
+                    // A Secret without our label counts as deleted: in both cases its owner is reconciled.
                     let version = if secret.gone { "" } else { &secret.version };
                     let controller = secret
                         .controller
@@ -160,7 +160,7 @@ async fn operate(args: Args) -> anyhow::Result<ExitCode> {
     let terms = terms(&args, &client, &health, &asked);
     let ended = tokio::select! {
         ended = terms => ended,
-        () = failed => Err(anyhow!("a watch of the embedded Identity has failed: ending, to be started again")),
+        () = failed => Err(anyhow!("a watch of the embedded Identity has failed: exiting, so that the process is restarted")),
     };
     if let Some(embedded) = embedded {
         embedded.stop().await?;
@@ -168,7 +168,7 @@ async fn operate(args: Args) -> anyhow::Result<ExitCode> {
     ended.map(|()| ExitCode::SUCCESS)
 }
 
-/// Starts the server of the embedded Identity, if there is one.
+/// Starts the server of the embedded Identity, if one is configured.
 async fn embed(
     args: &Args,
     client: &Client,
@@ -192,8 +192,8 @@ async fn embed(
         .map(Some)
 }
 
-/// One term after the other. Without an embedded Identity the process ends with its term; with one it goes on answering, and
-/// only what is known of objects begins anew.
+/// Runs one term after the other. Without an embedded Identity the process ends when a term fails. With one the server
+/// keeps answering, and a new term reads all objects again.
 async fn terms(
     args: &Args,
     client: &Client,
@@ -203,7 +203,7 @@ async fn terms(
     loop {
         match term(args, client, health, asked).await {
             Err(error) if health.embedded.is_some() => {
-                warn!(%error, "beginning anew; the embedded Identity is served all the while");
+                warn!(%error, "the term failed, will retry; the embedded Identity stays served");
                 if asked
                     .run_until_cancelled(tokio::time::sleep(PAUSE))
                     .await
@@ -217,10 +217,10 @@ async fn terms(
     }
 }
 
-/// Watches, waits for the Lease, and works until the process is asked to end.
+/// Runs one term: watches, acquires the Lease, and reconciles until the process is asked to stop.
 ///
 /// # Errors
-/// The lease is lost, or something has ended that never does.
+/// Fails if the Lease is lost, or if a task ended that should not.
 async fn term(
     args: &Args,
     client: &Client,
@@ -300,10 +300,10 @@ fn settings(args: &Args) -> Settings {
     }
 }
 
-/// Works until the process is asked to end.
+/// Reconciles until the process is asked to stop.
 ///
 /// # Errors
-/// The lease is lost, or something has ended that never does.
+/// Fails if the Lease is lost, or if a task ended that should not.
 async fn lead(
     controller: Arc<Operator>,
     source: &Source,
@@ -320,18 +320,18 @@ async fn lead(
         }
     };
     let ended = tokio::select! {
-        // The fence is closed: whatever is under way comes to nothing. What is in memory may be another
-        // leader's past.
-        () = lost => Err(anyhow!("another operator leads now, or the API server does not answer: ending, to be started again")),
-        () = source.failed() => Err(anyhow!("a watch has failed: ending, to be started again")),
-        _ = &mut work => Err(anyhow!("the work has failed: ending, to be started again")),
+        // The fence is closed, so that writes in progress fail. The objects in memory may be older than what the next
+        // leader writes.
+        () = lost => Err(anyhow!("lost the Lease: another operator is the leader, or the API server does not answer: exiting, so that the process is restarted")),
+        () = source.failed() => Err(anyhow!("a watch has failed: exiting, so that the process is restarted")),
+        _ = &mut work => Err(anyhow!("the controller has failed: exiting, so that the process is restarted")),
         () = asked.cancelled() => Ok(()),
     };
     if ended.is_err() {
         work.abort();
         return ended;
     }
-    info!("ending: what has begun comes to its end");
+    info!("stopping: reconciles in progress finish first");
     stop.cancel();
     drop(tokio::time::timeout(DRAIN, work).await);
     Ok(())
@@ -344,14 +344,14 @@ fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
         .into_iter()
         .filter(|kind| *kind != Kind::Credential)
         .map(Subject::Kind);
-    // They are beside their Identity, and nowhere else.
+    // A Credential is in the namespace of its Identity.
     let credentials = fleet::identities_reach(&watched, &args.fleet.identity_namespaces());
     let subjects = kinds.chain([
         Subject::Namespaces,
         Subject::ManagedSecrets,
         Subject::BroughtSecrets,
     ]);
-    // The operator reads Credentials live: what the watch tells is only that they changed.
+    // The operator reads Credentials live. Their watch only reports that they changed.
     let (_, mac) = channel::channel(None);
     let options = Options {
         subjects: subjects
@@ -363,17 +363,18 @@ fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
         mac,
         start_within: Duration::ZERO,
         silence: SILENCE,
-        // Where Identities are accepted is the administrators' own.
+        // Administrators own the namespaces of Identities: without access to one, the operator waits instead of
+        // counting it as empty.
         refusals: Refusals::but_of(args.fleet.identity_namespaces()),
     };
     Source::start(client, &options, &Arc::new(Hand(controller.clone())))
 }
 
-/// Waits for the first lists, and tells which are missing.
+/// Waits for the first lists and logs which of them are missing.
 async fn lists(source: &Source) {
     while let Err(missing) = source.listed(LISTS).await {
         warn!(
-            "{missing}: are the CustomResourceDefinitions installed, and may the operator list them?"
+            "{missing}: check that the CustomResourceDefinitions are installed and that the operator may list these objects"
         );
     }
 }
@@ -388,7 +389,7 @@ fn lease(args: &Args, client: &Client) -> Option<ObjectKey> {
         .then(|| args.lease.clone().unwrap_or_else(own))
 }
 
-/// A name that no other process has, not even the same pod's after a restart.
+/// Returns a name that is unique to this process: the same pod has another name after a restart.
 fn candidate() -> String {
     let host = ["POD_NAME", "HOSTNAME"]
         .into_iter()
@@ -403,13 +404,13 @@ fn candidate() -> String {
 #[derive(Clone)]
 struct Health {
     term: Arc<ArcSwapOption<Term>>,
-    /// Whether any term had all its lists.
+    /// Whether the lists of any term were complete.
     has_listed: Arc<AtomicBool>,
     embedded: Option<App>,
     metrics: Arc<OperatorMetrics>,
 }
 
-/// What works at present.
+/// The current term.
 struct Term {
     source: Arc<Source>,
     controller: Arc<Operator>,
@@ -431,7 +432,7 @@ impl Health {
 }
 
 impl Health {
-    /// What is only known at the moment of a scrape.
+    /// Returns the gauges that are sampled at scrape time.
     fn scrape(&self) -> OperatorScrape {
         let mut scrape = OperatorScrape {
             dropped_log_lines: logs::dropped_lines(),
@@ -465,9 +466,9 @@ impl Health {
 async fn serve_health(address: SocketAddr, health: Health) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).await;
     let listener = listener.with_context(|| {
-        format!("cannot listen at {address}: give another address with --health-listen")
+        format!("cannot listen on {address}: give another address with --health-listen")
     })?;
-    info!(listen = %listener.local_addr()?, "health and metrics");
+    info!(listen = %listener.local_addr()?, "serving health and metrics");
     let routes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
@@ -493,7 +494,7 @@ async fn metrics(State(health): State<Health>) -> Response {
     }
 }
 
-/// What the embedded server counts.
+/// Serves the metrics of the embedded server.
 async fn embedded_metrics(State(health): State<Health>) -> Response {
     let Some(app) = health.embedded else {
         return StatusCode::NOT_FOUND.into_response();

@@ -1,20 +1,21 @@
-//! When the process is asked to stop.
+//! The signals that ask the process to stop.
 
 use std::sync::OnceLock;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The process has one set of signals. They are remembered: one that comes while nobody waits is not lost.
+/// Cancelled by the first signal. The token exists once per process and stays cancelled, so that no signal is lost
+/// while nothing waits for it.
 static ASKED: OnceLock<CancellationToken> = OnceLock::new();
 
-/// Listens for SIGTERM and SIGINT, from the first call on; each future ends when one has come. Until the first call,
-/// and where a signal cannot be listened for, it ends the process as the system does it.
+/// Returns a future that resolves after SIGTERM or SIGINT. The process handles these signals from the first call on.
+/// Before that, and if a handler cannot be installed, a signal ends the process, as is the system's default.
 pub(super) fn asked_to_stop() -> impl Future<Output = ()> {
     stop_token().cancelled_owned()
 }
 
-/// Cancelled when one of the signals has come; otherwise as [`asked_to_stop`].
+/// Returns a token that is cancelled after SIGTERM or SIGINT, as in [`asked_to_stop`].
 pub(super) fn stop_token() -> CancellationToken {
     ASKED.get_or_init(listen).clone()
 }
@@ -36,7 +37,7 @@ fn listen() -> CancellationToken {
 
 fn listen_for(kind: SignalKind, name: &str) -> Option<Signal> {
     signal(kind)
-        .inspect_err(|error| tracing::warn!(%error, "{name} cannot be listened for"))
+        .inspect_err(|error| tracing::warn!(%error, signal = name, "cannot listen for a signal"))
         .ok()
 }
 

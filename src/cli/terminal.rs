@@ -46,8 +46,8 @@ pub(super) fn note(line: &str) {
     let _ = write(&mut io::stderr().lock(), &format!("{}\n", harmless(line)));
 }
 
-/// An error of several lines. Every other error is printed as one: a line of its own would be taken for ours, and a
-/// runner of CI obeys lines that begin with `::`.
+/// An error of several lines. Every other error is printed as one line: readers would take a second line for one of
+/// ours, and CI runners execute lines that begin with `::`.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub(super) struct Lines(pub(super) Vec<String>);
@@ -96,7 +96,7 @@ fn usage_words(said: clap::Error, is_terminal: bool) -> String {
     }
 }
 
-/// The same, where an argument that it quotes holds what a terminal would obey, or the end of a line.
+/// Escapes control characters and line ends in the arguments that the message quotes.
 fn with_harmless_arguments(mut said: clap::Error) -> clap::Error {
     let is_harmful = |text: &str| text.contains(|c| Shown(c).is_escaped());
     let harmless = said.context().filter_map(|(kind, value)| {
@@ -108,14 +108,14 @@ fn with_harmless_arguments(mut said: clap::Error) -> clap::Error {
                 let texts = texts.iter().map(|text| one_line(text).into_owned());
                 ContextValue::Strings(texts.collect())
             }
-            // A tip that quotes it, as a part of styled text: it is left out.
+            // A suggestion that quotes the argument inside styled text is left out.
             ContextValue::StyledStrs(_) if kind == ContextKind::Suggested => ContextValue::None,
             _ => return None,
         };
         Some((kind, harmless))
     });
     let harmless: Vec<_> = harmless.collect();
-    // Without a harmful argument tips stay.
+    // Without a harmful argument suggestions stay.
     if harmless
         .iter()
         .any(|(_, value)| *value != ContextValue::None)
@@ -198,7 +198,7 @@ fn escaped(text: &str, colours: Colours) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The sequence at the beginning that chooses a colour or style (`ESC [ … m`), if that is what is there.
+/// Returns the sequence at the beginning of `text`, if it selects a colour or style (`ESC [ … m`).
 fn colour(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("\u{1b}[")?;
     let end = rest.find(|c: char| !matches!(c, '0'..='9' | ';'))?;
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_is_given_nothing_to_obey_but_colours() {
+    fn only_colour_sequences_reach_a_terminal() {
         assert_eq!(harmless("plain\tümlaut\n"), "plain\tümlaut\n");
         assert_eq!(
             harmless("a\u{1b}]0;b\u{7}\rc\u{9b}2J\u{202e}d"),
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_one_line_but_where_its_lines_are_ours() {
+    fn an_error_is_one_line_unless_its_lines_are_ours() {
         let error = anyhow::anyhow!("cannot\nopen").context("a\n::error::b");
         assert_eq!(
             complaint(&error),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn clap_quotes_no_argument_that_a_terminal_obeys_nor_one_that_hides() {
+    fn arguments_in_usage_errors_cannot_control_a_terminal() {
         use clap::Parser as _;
         // Some messages name the option alone.
         let mut shown = 0;
@@ -276,16 +276,13 @@ mod tests {
                 let words = with_harmless_arguments(said).render();
                 let plain = harmless(&words.to_string()).into_owned();
                 let coloured = escaped(&words.ansi().to_string(), Colours::OfClap).into_owned();
-                assert!(
-                    coloured.contains("\u{1b}[1m"),
-                    "it has colours: {coloured:?}"
-                );
+                assert!(coloured.contains("\u{1b}[1m"), "no colours: {coloured:?}");
                 let bare = ["0", "1", "4", "31", "32", "33"]
                     .iter()
                     .fold(coloured, |text, style| {
                         text.replace(&format!("\u{1b}[{style}m"), "")
                     });
-                assert_eq!(bare, plain, "the same is said");
+                assert_eq!(bare, plain, "the same text without colours");
                 assert!(
                     !plain.contains(|c| c != '\n' && Shown(c).is_escaped()),
                     "{plain:?}"
@@ -304,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_the_same_value_and_has_nothing_to_obey() {
+    fn json_keeps_its_value_and_has_no_control_characters() {
         let value = serde_json::json!({"a\u{1b}\u{7f}\u{9b}": "\u{202e}\u{e0001}é\n\t"});
         let text = harmless_json(&serde_json::to_string_pretty(&value).unwrap());
         assert!(!text.contains(|c: char| c != '\n' && Shown(c).is_escaped()));
@@ -315,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_is_no_fault_and_a_full_disk_is() {
+    fn a_closed_pipe_is_no_error_but_a_full_disk_is() {
         struct Fails(io::ErrorKind);
         impl Write for Fails {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

@@ -1,7 +1,7 @@
 //! What a connection is doing, and the memory that its peer makes the server hold.
 //!
-//! A connection's own tasks write it with a few atomic operations a request; its watchdog and the port read it. An answer
-//! counts until its bytes have been handed to the socket, however long the peer takes to read them.
+//! The connection's own tasks record this with a few atomic operations a request; its watchdog and the port read it. An
+//! answer counts until the socket has taken its bytes, however long the peer delays that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -11,52 +11,54 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::Limits;
 
-/// How many looks at a connection an answer may wait to be taken: in an own slot for each.
+/// The number of checks of a connection that an answer may wait for. Each check has its own slot of waiting answers.
 pub(super) const AGES: usize = 5;
-/// A peer that has taken nothing of an answer for so long may lose its connection to another.
+/// The time after which a peer that is behind with its answers may lose its connection to another peer.
 const STALL: Duration = Duration::from_secs(1);
-/// What an answer costs beside its bytes: its task, and its head until that is written.
+/// Bytes for an answer in addition to its body: its task, and its head until that is written.
 const PER_ANSWER: usize = 2 << 10;
-/// What a waiting request costs beside its head and body.
+/// Bytes for a waiting request in addition to its head and body.
 const PER_WAITING: usize = 2 << 10;
-/// Bytes for each request of the most that an HTTP/2 connection ever had at once. They stay charged until it ends, because
-/// its tables of streams and frames do not shrink.
+/// Bytes for each stream of an HTTP/2 connection, for the most that it ever had at once. They stay charged until the
+/// connection ends, because its tables of streams and frames do not shrink.
 const PER_STREAM: usize = 640;
-/// What a socket costs whose peer does not read: the kernel's two buffers, full.
+/// Bytes for a socket whose peer does not read: both buffers of the kernel, full.
 const PER_BLOCKED: usize = 64 << 10;
 /// If a connection holds more bytes than this, each answer keeps its turn until the peer reads it.
 const MOST_ANSWERED: usize = 512 << 10;
-/// If the port holds too much, it refuses further requests of a connection that holds more bytes than this in answers and
-/// requests.
+/// If the port holds too much, it refuses further requests of a connection that holds more bytes than this in answers
+/// and requests.
 const LEAST_EXCESSIVE: usize = 16 << 10;
-/// Bytes that HTTP/2 may take from the socket before requests among them are handed over: a read of 8 KiB can bring
-/// hundreds, and what holds them would grow for all.
+/// Bytes that HTTP/2 may read from the socket before it hands over the requests in them. A read of 8 KiB can contain
+/// hundreds of requests, and the tables for them would grow accordingly.
 const READ_AT_ONCE: usize = 512;
-/// What HTTP/2's table of header fields may pin of what was read: an entry keeps the buffer of 8 KiB alive that it came
-/// in. A connection that may have pinned so much is asked to end, and its client opens another: no honest client notices.
+/// Bytes of read buffers that HTTP/2's table of header fields may pin: an entry keeps alive the whole 8 KiB buffer in
+/// which it arrived. The server asks a connection that may have pinned so much to end, and its client opens another
+/// one. An honest client does not notice.
 const MOST_PINNED: usize = 256 << 10;
-/// Entries that the table may have: 4 KiB of at least 33 bytes (RFC 7541 section 4.1). What came before so many requests
-/// may be pinned still, where those since brought no entry; a request beyond them pins what it brings more than they did.
+/// The most entries of that table: 4 KiB of at least 33 bytes each (RFC 7541 section 4.1). Each of the first 124
+/// requests may pin all bytes that it brings. Then new entries replace old ones, so a later request pins only the bytes
+/// by which it exceeds the average of the pinned requests.
 const ENTRIES: usize = 124;
-/// The mark of a handshake whose peer has sent something.
+/// Marks a handshake whose peer has sent something, in [`Activity::handshake_order`].
 const HEARD: u64 = 1 << 63;
 
-/// What a connection speaks, once its first request has come.
+/// The protocol of a connection, known when its first request has come.
 const UNKNOWN: u8 = 0;
 const HTTP_1: u8 = 1;
 const HTTP_2: u8 = 2;
 
-/// Memory that peers make a port hold.
+/// The memory that peers make a port hold.
 #[derive(Debug)]
 pub(super) struct Load {
     started: Instant,
-    /// How long a handler may be at work before its peer is held responsible, in milliseconds.
+    /// How long a request may take before the server holds its peer responsible, in milliseconds.
     patience: u64,
     most: usize,
-    /// Turns of each connection.
+    /// The number of turns of each connection.
     turns: usize,
     charged: AtomicUsize,
-    /// There is more than `most`.
+    /// Notified when more than `most` is charged.
     pub(super) exceeded: Notify,
 }
 
@@ -72,12 +74,12 @@ impl Load {
         }
     }
 
-    /// Milliseconds since the port opened.
+    /// Returns the milliseconds since the port opened.
     pub fn now(&self) -> u64 {
         millis(self.started.elapsed())
     }
 
-    /// Bytes beyond the limit.
+    /// Returns the bytes beyond the limit.
     pub fn excess(&self) -> usize {
         self.charged
             .load(Ordering::Relaxed)
@@ -106,55 +108,55 @@ pub(super) struct Activity {
     load: Arc<Load>,
     pub(super) requests: AtomicU64,
     pub(super) answered: AtomicU64,
-    /// Bytes came that no request has been made of yet.
+    /// Whether bytes have come that belong to no known request yet.
     pub(super) reading: AtomicBool,
     version: AtomicU8,
-    /// Requests that came, answered or not.
+    /// The requests that came, answered or not.
     came: AtomicUsize,
-    /// Bytes from the peer since its last request.
+    /// The bytes from the peer since its last request.
     read: AtomicUsize,
-    /// Bytes that may be read before the connection's task goes on.
+    /// The bytes that may be read before the connection's task must run again.
     may_read: AtomicUsize,
-    /// The peer has sent something.
+    /// Whether the peer has sent something during the handshake.
     heard: AtomicBool,
-    /// Bytes to the peer.
+    /// The bytes that the socket has taken.
     pub(super) written: AtomicU64,
-    /// When bytes last came or went.
+    /// When bytes last came or went, by [`Load::now`].
     touched: AtomicU64,
-    /// Requests that wait for their turn.
+    /// The requests that wait for their turn.
     waiting: AtomicU32,
-    /// The most requests that HTTP/2 had at once.
+    /// The most requests that the connection ever had at once over HTTP/2.
     most_streams: AtomicU32,
-    /// Answers that were made and not handed over, in all and by the look since which they wait.
+    /// The answers that wait for the socket: in total, and by the check since which they wait.
     unsent: AtomicU32,
     by_age: [AtomicU32; AGES],
     age: AtomicUsize,
-    /// Since when some answer has waited, whichever it was.
+    /// Since when at least one answer has been waiting without a break.
     unsent_since: AtomicU64,
-    /// Answers that the peer has taken, and answers that it gave up before it had taken them.
+    /// The answers that the peer has taken, and those that it gave up before.
     pub(super) taken: AtomicU64,
     pub(super) given_up: AtomicU64,
-    /// The socket takes no more.
+    /// Whether the socket takes no more bytes at present.
     pub(super) blocked: AtomicBool,
-    /// The socket has not taken all that was written, and since when.
+    /// Whether the socket has not taken everything that was written, and since when.
     unflushed: AtomicBool,
     unflushed_since: AtomicU64,
-    /// Requests of HTTP/2 that may be answered at once.
+    /// The turns for requests of HTTP/2.
     turns: Arc<Semaphore>,
-    /// Bytes of this connection in the port's load; of them what a table of header fields may pin.
+    /// The bytes of this connection in the port's load, and those of them that a table of header fields may pin.
     charged: AtomicUsize,
     pinned: AtomicUsize,
-    /// Told when the connection has to end for another.
+    /// Notified when the connection must end to make room.
     ended: Notify,
 }
 
-/// The turn of a request of HTTP/2: it ends with its answer, or when the peer has taken that.
+/// The right of an HTTP/2 request to be answered now. It ends with its answer, or when the peer has taken the answer.
 pub(super) type Turn = OwnedSemaphorePermit;
 
-/// One request of a connection being answered.
+/// A request that is being answered.
 pub(super) struct Answering(Arc<Activity>);
 
-/// One answer that has not been handed over.
+/// The memory charge of an answer that the socket has not taken completely.
 #[derive(Debug)]
 pub(super) struct Unsent {
     activity: Arc<Activity>,
@@ -164,7 +166,7 @@ pub(super) struct Unsent {
     turn: Option<Turn>,
 }
 
-/// Memory that a request holds while it waits for its turn.
+/// The memory charge of a request that waits for its turn.
 #[derive(Debug)]
 pub(super) struct Held {
     activity: Arc<Activity>,
@@ -205,7 +207,7 @@ impl Activity {
         }
     }
 
-    /// A request came.
+    /// Records that a request came.
     pub fn came(&self, is_http2: bool) {
         self.reading.store(false, Ordering::Relaxed);
         self.came.fetch_add(1, Ordering::Relaxed);
@@ -218,7 +220,7 @@ impl Activity {
         }
     }
 
-    /// Charges what one more request of HTTP/2 takes, if there were never as many at once.
+    /// Charges a further HTTP/2 stream if the connection never had as many at once.
     fn widen(&self) {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let under_way = of(&self.requests).saturating_sub(of(&self.answered));
@@ -226,31 +228,32 @@ impl Activity {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let unsent = self.unsent.load(Ordering::Relaxed);
         let streams = 1 + waiting + under_way + unsent;
-        // Only the connection's own task does this.
+        // Only the connection's own task does this, so the two operations need not be one.
         if streams > self.most_streams.load(Ordering::Relaxed) {
             self.most_streams.fetch_add(1, Ordering::Relaxed);
             self.charge(PER_STREAM);
         }
     }
 
-    /// A request that came is answered from now on. One that waits for its turn is not: its peer could keep it waiting.
+    /// Records that the server begins to answer a request. A request that waits for its turn does not count as being
+    /// answered, since its peer can keep it waiting.
     pub fn begin(self: &Arc<Self>) -> Answering {
         self.requests.fetch_add(1, Ordering::Relaxed);
         Answering(Arc::clone(self))
     }
 
-    /// A turn, if there is one now.
+    /// Takes a turn if one is free.
     pub fn try_turn(&self) -> Option<Turn> {
         Arc::clone(&self.turns).try_acquire_owned().ok()
     }
 
-    /// Waits for a turn. Requests have theirs in the order in which they came.
+    /// Waits for a turn. Requests get turns in the order in which they came.
     pub async fn turn(&self) -> Option<Turn> {
-        // It is never closed.
+        // The semaphore is never closed.
         Arc::clone(&self.turns).acquire_owned().await.ok()
     }
 
-    /// A request with a head of `bytes` waits for its turn.
+    /// Charges a request with a head of `bytes` that waits for its turn.
     pub fn hold(self: &Arc<Self>, bytes: usize) -> Held {
         let bytes = bytes + PER_WAITING;
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -261,7 +264,7 @@ impl Activity {
         }
     }
 
-    /// An answer of `bytes` was made.
+    /// Charges an answer with a body of `bytes`.
     pub fn made(self: &Arc<Self>, bytes: usize) -> Unsent {
         if self.unsent.fetch_add(1, Ordering::Relaxed) == 0 {
             let now = self.touched.load(Ordering::Relaxed);
@@ -282,18 +285,19 @@ impl Activity {
         }
     }
 
-    /// Whether it speaks HTTP/2.
+    /// Returns whether the connection speaks HTTP/2.
     pub fn is_http2(&self) -> bool {
         self.version.load(Ordering::Relaxed) == HTTP_2
     }
 
-    /// Whether the port holds too much, and this connection's peer has part in it by what it does now.
+    /// Returns whether the port holds too much and this connection contributes to it by its present requests and
+    /// answers.
     pub fn is_excessive(&self) -> bool {
         let lasting = self.pinned.load(Ordering::Relaxed) + self.slots();
         self.load.excess() > 0 && self.weight().saturating_sub(lasting) > LEAST_EXCESSIVE
     }
 
-    /// Bytes of the tables for its requests.
+    /// Returns the bytes of the tables for its streams.
     fn slots(&self) -> usize {
         let most = self.most_streams.load(Ordering::Relaxed);
         usize::try_from(most)
@@ -301,30 +305,30 @@ impl Activity {
             .saturating_mul(PER_STREAM)
     }
 
-    /// Whether the peer has to take answers before it is given more.
+    /// Returns whether the peer must take answers before it gets more.
     fn is_laden(&self) -> bool {
         self.blocked.load(Ordering::Relaxed) || self.weight() > MOST_ANSWERED
     }
 
-    /// The connection's task goes on: it may read again.
+    /// Allows the connection's task, which runs again, to read on.
     pub fn go_on(&self) {
         self.may_read.store(READ_AT_ONCE, Ordering::Relaxed);
     }
 
-    /// How many bytes may be read before the connection's task goes on; `None`: any.
+    /// Returns how many bytes may be read before the connection's task must run again; `None` means any number.
     pub fn may_read(&self) -> Option<usize> {
         let is_http1 = self.version.load(Ordering::Relaxed) == HTTP_1;
         (!is_http1).then(|| self.may_read.load(Ordering::Relaxed))
     }
 
-    /// Bytes came.
+    /// Records bytes from the peer.
     pub fn has_read(&self, bytes: usize) {
         self.reading.store(true, Ordering::Relaxed);
         self.touched.store(self.load.now(), Ordering::Relaxed);
         if self.version.load(Ordering::Relaxed) == HTTP_1 {
             return;
         }
-        // Only the connection's own task reads, so that these need not happen at once.
+        // Only the connection's own task reads, so load and store need not be one operation.
         let rest = self.may_read.load(Ordering::Relaxed);
         self.may_read
             .store(rest.saturating_sub(bytes), Ordering::Relaxed);
@@ -343,14 +347,14 @@ impl Activity {
         }
     }
 
-    /// Bytes of a handshake came.
+    /// Records that bytes of a handshake came.
     pub fn has_heard(&self) {
         self.heard.store(true, Ordering::Relaxed);
         self.touched.store(self.load.now(), Ordering::Relaxed);
     }
 
-    /// In which order handshakes are given up: those whose peers have sent nothing, then those of which nothing came for
-    /// longest.
+    /// Returns the place in the order in which handshakes are ended: first those whose peers have sent nothing, then
+    /// those whose peers have been silent for longest.
     pub fn handshake_order(&self) -> u64 {
         let touched = self.touched.load(Ordering::Relaxed);
         if self.heard.load(Ordering::Relaxed) {
@@ -360,12 +364,12 @@ impl Activity {
         }
     }
 
-    /// Whether its table of header fields may pin as much as a connection may.
+    /// Returns whether the table of header fields may have pinned as much as is allowed for one connection.
     pub fn is_used_up(&self) -> bool {
         self.pinned.load(Ordering::Relaxed) >= MOST_PINNED
     }
 
-    /// Bytes went.
+    /// Records bytes that the socket has taken.
     pub fn has_written(&self, bytes: usize) {
         self.touched.store(self.load.now(), Ordering::Relaxed);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -373,7 +377,7 @@ impl Activity {
         self.unblock();
     }
 
-    /// The socket takes no more.
+    /// Records that the socket takes no more bytes.
     pub fn cannot_write(&self) {
         if !self.unflushed.swap(true, Ordering::Relaxed) {
             let now = self.load.now();
@@ -384,7 +388,7 @@ impl Activity {
         }
     }
 
-    /// The socket has taken all that was written.
+    /// Records that the socket has taken everything that was written.
     pub fn has_flushed(&self) {
         self.unflushed.store(false, Ordering::Relaxed);
         self.unblock();
@@ -397,12 +401,13 @@ impl Activity {
         }
     }
 
-    /// Whether some answer waits to be taken.
+    /// Returns whether an answer waits for the socket.
     pub fn has_unsent(&self) -> bool {
         self.unsent.load(Ordering::Relaxed) > 0
     }
 
-    /// Another look's time has passed. Whether some answer has waited for all of them.
+    /// Records that the time of a further check has passed. Returns whether an answer has waited for all [`AGES`]
+    /// checks.
     pub fn grow_older(&self) -> bool {
         let next = (self.age.load(Ordering::Relaxed) + 1) % AGES;
         let oldest = self.by_age.get(next);
@@ -413,9 +418,9 @@ impl Activity {
         false
     }
 
-    /// Since when the connection is of no use, by [`Load::now`]; `None`: a request is under way and its peer has part in
-    /// it. A peer that has not caught up with its answers for [`STALL`] is of none, whatever it takes or gives up of them
-    /// and whatever else it asks.
+    /// Returns since when the connection has been idle, by [`Load::now`]; `None` means that it is in use: a request is
+    /// under way, or the peer is taking answers. A peer that has been behind with its answers for [`STALL`] counts as
+    /// idle, whatever it takes or gives up meanwhile and whatever else it requests.
     pub fn idle_since(&self, now: u64) -> Option<u64> {
         let of = |time: &AtomicU64| time.load(Ordering::Relaxed);
         let is_over = |since: u64, patience| now.saturating_sub(since) >= patience;
@@ -434,8 +439,9 @@ impl Activity {
         is_over(since, patience).then_some(since)
     }
 
-    /// Since when it may be given up to a caller that holds less, though its peer may be taking answers: it has answered
-    /// all requests. A peer that takes an answer and asks again at once looks as if it kept up.
+    /// Returns since when the connection may be ended for a caller that holds less, although its peer may be taking
+    /// answers; `None` while a request is not answered. A peer that takes one answer and at once requests another only
+    /// seems to keep up.
     pub fn answered_since(&self) -> Option<u64> {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let is_answered = of(&self.requests) == of(&self.answered);
@@ -443,7 +449,7 @@ impl Activity {
         is_answered.then_some(since)
     }
 
-    /// Since when the peer has not taken all of its answers.
+    /// Returns since when the peer has not taken all of its answers.
     fn behind_since(&self) -> Option<u64> {
         let unsent = self.has_unsent().then_some(&self.unsent_since);
         let is_unflushed = self.unflushed.load(Ordering::Relaxed);
@@ -452,17 +458,17 @@ impl Activity {
         times.map(|time| time.load(Ordering::Relaxed)).min()
     }
 
-    /// Bytes that it makes the port hold.
+    /// Returns the bytes that the connection makes the port hold.
     pub fn weight(&self) -> usize {
         self.charged.load(Ordering::Relaxed)
     }
 
-    /// Tells the connection to end at once.
+    /// Tells the connection to end immediately.
     pub fn end(&self) {
         self.ended.notify_one();
     }
 
-    /// Waits until it is told to end.
+    /// Waits until the connection is told to end.
     pub async fn ended(&self) {
         self.ended.notified().await;
     }
@@ -492,20 +498,20 @@ impl Drop for Answering {
 }
 
 impl Unsent {
-    /// The same, keeping the turn of its request where the peer has to take answers before it is given more.
+    /// Keeps the turn of the request if the peer must take answers before it gets more; otherwise ends the turn.
     pub fn with(mut self, turn: Option<Turn>) -> Self {
         self.turn = turn.filter(|_| self.activity.is_laden());
         self
     }
 
-    /// The socket has taken all of it.
+    /// Records that the socket has taken the whole answer.
     pub fn is_taken(&mut self) {
         self.is_taken = true;
     }
 }
 
 impl Held {
-    /// So many bytes of the body came.
+    /// Charges further bytes of the body.
     pub fn grow(&mut self, bytes: usize) {
         self.activity.charge(bytes);
         self.bytes += bytes;
@@ -550,7 +556,7 @@ mod tests {
     const LONG: u64 = 1_000_000;
 
     #[test]
-    fn a_connection_without_a_request_is_of_no_use_since_it_was_last_heard_of() {
+    fn a_connection_without_a_request_is_idle_since_its_last_bytes() {
         let activity = Arc::new(Activity::default());
         activity.touched.store(7, Ordering::Relaxed);
         assert_eq!(activity.idle_since(7), Some(7));
@@ -559,14 +565,14 @@ mod tests {
         assert_eq!(
             activity.idle_since(LONG),
             Some(7),
-            "whose peer sends nothing"
+            "a request takes too long"
         );
         drop(answering);
         assert_eq!(activity.idle_since(8), Some(7));
     }
 
     #[test]
-    fn a_peer_that_takes_no_answer_or_no_bytes_is_told_from_one_that_reads() {
+    fn a_peer_that_takes_no_answer_is_idle_and_one_that_reads_is_not() {
         let activity = Arc::new(Activity::default());
         let (first, second) = (activity.made(10), activity.made(10));
         assert!(activity.answered_since().is_some());
@@ -576,12 +582,12 @@ mod tests {
         drop((first, second));
         activity.touched.store(1000, Ordering::Relaxed);
         let _third = activity.made(10);
-        assert_eq!(activity.idle_since(1999), None, "it has caught up");
+        assert_eq!(activity.idle_since(1999), None, "the peer has caught up");
         assert_eq!(activity.idle_since(2000), Some(1000));
     }
 
     #[test]
-    fn a_peer_that_gives_up_or_takes_one_answer_while_another_waits_has_not_caught_up() {
+    fn a_peer_has_not_caught_up_while_any_answer_waits_whatever_it_takes_or_gives_up() {
         let activity = Arc::new(Activity::default());
         let mut waiting = activity.made(10);
         activity.unsent_since.store(100, Ordering::Relaxed);
@@ -595,7 +601,7 @@ mod tests {
         assert_eq!(
             activity.idle_since(1500),
             Some(100),
-            "a request under way does not help"
+            "a request under way changes nothing"
         );
         assert_eq!(activity.answered_since(), None);
         waiting.is_taken();
@@ -605,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_takes_a_little_is_behind_until_it_has_taken_all() {
+    fn a_peer_that_takes_a_few_bytes_is_behind_until_it_has_taken_all() {
         let activity = Arc::new(Activity::default());
         activity.cannot_write();
         activity.unflushed_since.store(100, Ordering::Relaxed);
@@ -616,11 +622,11 @@ mod tests {
         activity.has_flushed();
         assert_eq!(activity.weight(), 0);
         activity.touched.store(1100, Ordering::Relaxed);
-        assert_eq!(activity.idle_since(1100), Some(1100), "it is idle");
+        assert_eq!(activity.idle_since(1100), Some(1100), "idle");
     }
 
     #[test]
-    fn a_waiting_request_is_charged_with_what_came_of_it() {
+    fn a_waiting_request_is_charged_for_its_head_and_the_body_so_far() {
         let activity = Arc::new(Activity::default());
         let mut held = activity.hold(10);
         held.grow(100);
@@ -630,7 +636,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_ends_the_turn_of_its_request_unless_its_peer_holds_much() {
+    fn an_answer_ends_the_turn_of_its_request_unless_its_peer_must_take_answers_first() {
         let limits = Limits {
             turns: 1,
             ..Limits::default()
@@ -655,7 +661,7 @@ mod tests {
             activity.came(true);
             (activity.begin(), activity.made(0))
         };
-        // One is under way, and one waits to be taken.
+        // The request is under way, and its answer waits.
         let first = ask();
         assert_eq!(activity.weight(), PER_STREAM + PER_ANSWER);
         activity.came(true);
@@ -670,7 +676,7 @@ mod tests {
     }
 
     #[test]
-    fn handshakes_are_given_up_whose_peers_say_nothing_and_then_those_longest_unheard_of() {
+    fn handshakes_of_peers_that_sent_nothing_end_first_and_then_those_silent_for_longest() {
         let handshake = |touched, heard| {
             let activity = Activity::default();
             activity.touched.store(touched, Ordering::Relaxed);
@@ -687,7 +693,7 @@ mod tests {
     }
 
     #[test]
-    fn as_much_is_read_at_once_as_makes_few_requests_unless_it_is_http_1() {
+    fn http_2_reads_few_bytes_at_once_and_http_1_any_number() {
         let activity = Activity::default();
         activity.has_read(READ_AT_ONCE - 1);
         assert_eq!(activity.may_read(), Some(1));
@@ -700,7 +706,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_waits_for_all_looks_is_told_whatever_else_is_taken() {
+    fn an_answer_that_waits_for_all_checks_is_noticed_whatever_else_is_taken() {
         let activity = Arc::new(Activity::default());
         let _old = activity.made(1);
         for _ in 1..AGES {
@@ -711,7 +717,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_peer_makes_the_port_hold_is_charged_until_it_is_given_back() {
+    fn memory_that_a_peer_makes_the_port_hold_is_charged_until_it_is_freed() {
         let limits = Limits {
             held_bytes: 3 << 20,
             ..Limits::default()
@@ -731,16 +737,16 @@ mod tests {
         assert!(load.excess() > 0 && activity.is_excessive());
         let other = Arc::new(Activity::new(load.clone()));
         let small = other.made(1000);
-        assert!(!other.is_excessive(), "it has no part in it");
+        assert!(!other.is_excessive(), "it holds little");
         drop((large, small, activity, other));
         assert_eq!(load.charged.load(Ordering::Relaxed), 0);
     }
 
     #[test]
-    fn what_header_tables_may_pin_is_charged_and_bounded() {
+    fn memory_that_header_tables_may_pin_is_charged_and_bounded() {
         let activity = Activity::default();
         activity.has_read(5000);
-        assert_eq!(activity.weight(), 5000, "nothing says that it is HTTP/1");
+        assert_eq!(activity.weight(), 5000, "the protocol is not known yet");
         activity.came(false);
         activity.has_read(5 << 20);
         assert_eq!(activity.weight(), 0, "HTTP/1 pins nothing");
@@ -754,11 +760,15 @@ mod tests {
         for _ in 0..ENTRIES {
             ask(1000);
         }
-        assert_eq!(weight(), 124_000, "the table may have an entry of each");
+        assert_eq!(
+            weight(),
+            124_000,
+            "the table may have an entry of each request"
+        );
         for _ in 0..10_000 {
             ask(1000);
         }
-        assert_eq!(weight(), 124_000, "further ones replace earlier ones");
+        assert_eq!(weight(), 124_000, "further entries replace earlier ones");
         ask(1500);
         assert_eq!(weight(), 124_500);
         assert!(!activity.is_used_up());

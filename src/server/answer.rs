@@ -1,5 +1,5 @@
-//! The body of an answer on its way to the socket. Its bytes carry what they are accounted as, so that the account ends
-//! when the socket has taken them, and not when they were put into a queue.
+//! The body of an answer on its way to the socket. The bytes carry their memory charge ([`Unsent`]), so that the charge
+//! ends when the socket has taken them, and not when they enter a queue.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,20 +10,20 @@ use hyper::body::{Frame, SizeHint};
 
 use super::activity::Unsent;
 
-/// A body and its account.
+/// A body and its memory charge.
 pub(super) struct Answer {
     body: Body,
     unsent: Option<Unsent>,
 }
 
-/// Bytes of a body. The last owner of the account is whoever holds these bytes.
+/// Bytes of a body, with the body's memory charge, which ends when they are dropped.
 pub(super) struct Chunk {
     bytes: Bytes,
     unsent: Option<Unsent>,
 }
 
 impl Answer {
-    /// `account` is opened for a body that has bytes, with how many there are.
+    /// Wraps a body. Unless the body is empty, calls `account` with its length to charge it.
     pub fn new(body: Body, account: impl FnOnce(usize) -> Unsent) -> Self {
         let hint = hyper::body::Body::size_hint(&body);
         let is_empty = hyper::body::Body::is_end_stream(&body);
@@ -44,7 +44,7 @@ impl hyper::body::Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Chunk>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        // All bodies here are one frame.
+        // Every body of this server is one frame.
         let chunk = |bytes| Chunk {
             bytes,
             unsent: self.unsent.take(),

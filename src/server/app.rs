@@ -26,34 +26,34 @@ use crate::resources::Kind;
 use crate::telemetry::metrics::Scrape;
 use crate::telemetry::{Metrics, logs};
 
-/// Where proxies say whom they speak for.
+/// The header in which proxies name the callers that they forward for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
-/// Between counts of all tokens: they take a look at every owner.
+/// The least time between two counts of all tokens: a count visits every owner.
 const CENSUS_EVERY: SignedDuration = SignedDuration::from_mins(1);
-/// A body that has been on its way for so long may be given up for one of a caller that has fewer, in milliseconds. It
-/// does not help to send a byte now and then.
+/// The time in milliseconds after which a body that is still arriving may lose its place to a body of a caller that has
+/// fewer. Sending a byte now and then does not prolong it.
 const SLOW: u64 = 1000;
 
-/// What a server is told once.
+/// The settings of a server, fixed for its lifetime.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The Identity that it is.
+    /// The Identity that it serves.
     pub identity: ObjectKey,
-    /// What the installation decides.
+    /// The settings of the installation.
     pub settings: Settings,
-    /// How much it takes on.
+    /// The bounds on connections, requests and time.
     pub limits: Limits,
-    /// Names by which it may be called, with their ports; `None`: any. Dev mode sets them, since a server on a
-    /// developer's machine must not answer a web page that had its own name rebound to it.
+    /// The hosts, with ports, that requests may name; `None` allows all. Dev mode sets them: a server on a developer's
+    /// machine must not answer a web page that rebinds its own DNS name to that machine.
     pub allowed_hosts: Option<Vec<String>>,
     /// The same for the health port, which shows metrics.
     pub allowed_health_hosts: Option<Vec<String>>,
-    /// Where it counts.
+    /// The metrics that it counts in.
     pub metrics: Arc<Metrics>,
 }
 
 impl Config {
-    /// The defaults for an Identity.
+    /// Returns the defaults for an Identity.
     pub fn new(identity: ObjectKey) -> Self {
         Self {
             identity,
@@ -89,15 +89,15 @@ struct Inner {
 }
 
 impl App {
-    /// A server that knows nothing yet.
+    /// Creates a server with an empty directory and no keys.
     ///
     /// # Errors
-    /// None that is known: an empty JWK Set is written.
+    /// None in practice: it serializes an empty JWK Set.
     pub fn new(config: Config, revoker: impl Revoker) -> Result<Self, serde_json::Error> {
         Self::with_uses(config, revoker, Uses::ignored())
     }
 
-    /// The same, with uses of tokens noted.
+    /// Creates a server like [`App::new`] that also reports uses of tokens.
     ///
     /// # Errors
     /// As [`App::new`].
@@ -130,38 +130,38 @@ impl App {
         })))
     }
 
-    /// The Identity that it is.
+    /// Returns the Identity that it serves.
     pub fn identity(&self) -> &ObjectKey {
         &self.0.identity
     }
 
-    /// Where sources put what is served.
+    /// Returns the publisher, which sources write to.
     pub fn publisher(&self) -> &Publisher {
         &self.0.publisher
     }
 
-    /// Where sources tell of themselves.
+    /// Returns the status, which sources update.
     pub fn status(&self) -> &Status {
         &self.0.status
     }
 
-    /// Its metrics.
+    /// Returns its metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
-    /// Whether it should get requests now.
+    /// Checks whether it should get requests now.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why not.
     pub fn readiness(&self, now: Timestamp) -> Result<(), NotReady> {
         self.status().ready(&self.publisher().current(), now)
     }
 
-    /// What it counts, for a scrape at this moment.
+    /// Returns the metrics as text, with the gauges sampled at `now`.
     ///
     /// # Errors
-    /// None that is known: text is written into memory.
+    /// None in practice: it writes to memory.
     pub async fn exposition(&self, now: Timestamp) -> Result<String, std::fmt::Error> {
         self.metrics().encode(&self.scrape(now).await)
     }
@@ -200,7 +200,7 @@ impl App {
         let Some((mut router, origin)) = site else {
             return reply::Refusal::Unavailable.response();
         };
-        // A proxy that does not say for whom it speaks speaks for many.
+        // A trusted proxy that names no caller forwards for many callers: no share applies to it.
         let accountable = origin.filter(|origin| !origin.is_trusted);
         let Some(_share) = self.0.shares.take(accountable.map(|it| it.address)) else {
             self.metrics().shed("requests_per_peer");
@@ -217,7 +217,7 @@ impl App {
         }
     }
 
-    /// Whether a peer is a proxy that the Identity trusts.
+    /// Returns whether a peer is a proxy that the Identity trusts.
     pub(super) fn trusts(&self, peer: IpAddr) -> bool {
         let snapshot = self.publisher().current();
         let site = snapshot.site();
@@ -230,15 +230,15 @@ impl App {
         (count.fetch_add(1, Ordering::Relaxed) < self.0.limits.requests).then_some(counted)
     }
 
-    /// Lends the place of a request to another while its body is on its way.
+    /// Frees the place of a request for another request while its body arrives.
     ///
     /// # Errors
-    /// Why it is not waited for, as metrics have it.
+    /// The cause, as named in metrics, if the server does not wait for the body.
     pub(super) fn wait_for_body(
         &self,
         caller: Option<Caller>,
     ) -> Result<Waiting<'_>, &'static str> {
-        // Only a test has no peer.
+        // Only tests have no peer.
         let caller = caller.unwrap_or_else(|| Caller::new([0, 0, 0, 0].into(), true));
         let now = self.elapsed();
         let body = Arc::new(SlowBody {
@@ -269,7 +269,7 @@ impl App {
         bodies.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Milliseconds since the start.
+    /// Returns the milliseconds since the server started.
     fn elapsed(&self) -> u64 {
         u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -278,19 +278,19 @@ impl App {
         is_named(self.0.allowed_hosts.as_deref(), request)
     }
 
-    /// Whether a request of the health port names it by a name that it has.
+    /// Returns whether a request to the health port names an allowed host.
     pub(super) fn is_meant_for_health(&self, request: &Request<Body>) -> bool {
         is_named(self.0.allowed_health_hosts.as_deref(), request)
     }
 
-    /// What is written of refusals.
+    /// Returns what decides which refusals are written to the audit log.
     pub(super) fn noise(&self) -> &Noise {
         &self.0.noise
     }
 
-    /// The tokens by state, as they were within the last minute.
+    /// Returns the number of tokens by state, counted at most a minute ago.
     async fn census(&self, now: Timestamp) -> Census {
-        // Whoever comes meanwhile waits for the same.
+        // Concurrent scrapes wait here for the same count.
         let mut latest = self.0.census.lock().await;
         if let Some((taken, census)) = *latest
             && now.duration_since(taken) < CENSUS_EVERY
@@ -306,7 +306,7 @@ impl App {
         census
     }
 
-    /// What metrics cannot know by themselves.
+    /// Samples the gauges for a scrape.
     pub(super) async fn scrape(&self, now: Timestamp) -> Scrape {
         let census = self.census(now).await;
         let (keys, key_age) = self.publisher().key_phases(now);
@@ -342,7 +342,7 @@ impl App {
     }
 }
 
-/// Kind, state and number.
+/// Returns the kind, state and number of the tokens counted.
 fn told(census: &Census) -> Vec<(&'static str, &'static str, usize)> {
     let of = |kind: Kind, counts: [usize; State::ALL.len()]| {
         let counts = State::ALL.into_iter().zip(counts);
@@ -354,7 +354,7 @@ fn told(census: &Census) -> Vec<(&'static str, &'static str, usize)> {
         .collect()
 }
 
-/// One request being answered.
+/// A request that is being answered and counted.
 struct InFlight<'a>(&'a AtomicUsize);
 
 impl Drop for InFlight<'_> {
@@ -363,15 +363,15 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// A body that is on its way.
+/// A body that has not arrived completely.
 struct SlowBody {
-    /// When it was first waited for.
+    /// When the server began to wait for it, in milliseconds since the server started.
     begun: u64,
-    /// Told when its place is another's.
+    /// Notified when another body takes its place.
     ended: Notify,
 }
 
-/// One request whose body is on its way: it has given back its place among those that are answered.
+/// A request whose body is still arriving. It does not count among the requests that are being answered.
 pub(super) struct Waiting<'a> {
     app: &'a App,
     caller: Caller,
@@ -380,7 +380,7 @@ pub(super) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Waits until the place is another's.
+    /// Waits until another body takes the place.
     pub async fn ended(&self) {
         self.body.ended.notified().await;
     }
@@ -393,11 +393,11 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Who a request comes from.
+/// The caller that a request comes from.
 #[derive(Clone, Copy)]
 struct Origin {
     address: IpAddr,
-    /// The address is that of a trusted proxy, which does not say for whom it speaks.
+    /// The address is that of a trusted proxy that names no caller.
     is_trusted: bool,
 }
 
@@ -413,7 +413,7 @@ impl Origin {
     }
 }
 
-/// Whether a request names its server by one of these names; `None`: by any.
+/// Returns whether a request names one of the `allowed` hosts; `None` allows all.
 fn is_named(allowed: Option<&[String]>, request: &Request<Body>) -> bool {
     let Some(allowed) = allowed else {
         return true;

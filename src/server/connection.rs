@@ -1,8 +1,8 @@
 //! One connection: its deadlines, and its end.
 //!
-//! No timer is set at a request. Each connection looks at itself a few times while a deadline runs, and sees what has
-//! happened since: whether bytes of a head came without a request, whether it was quiet, whether its peer takes the
-//! answers.
+//! Requests set no timers. Instead, the watchdog of each connection checks it a few times per deadline and looks at
+//! what has happened since: whether bytes came without completing a request, whether the connection was quiet, and
+//! whether its peer takes the answers.
 
 use std::io;
 use std::pin::Pin;
@@ -16,49 +16,49 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Limits;
 use super::activity::{AGES, Activity};
 
-/// How often a connection looks at itself while a deadline runs. An answer is waited for that many times, and some.
+/// The number of checks per deadline. An answer may wait for one check more.
 const LOOKS: u32 = 4;
 const _: () = assert!(AGES == LOOKS as usize + 1);
-/// What a peer must take of its answers while they wait, in bytes a second.
+/// The least rate at which a peer must take waiting answers, in bytes a second.
 const LEAST_RATE: u128 = 512;
-/// More answers than this that a peer gives up between two looks, and it is taken for one that never reads.
+/// If a peer gives up more answers than this between two checks, it counts as one that never reads.
 const MOST_GIVEN_UP: u64 = 100;
 /// How long a connection may still bring a request after the server began to close.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
 
-/// What becomes of a connection after a look.
+/// What happens to a connection after a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// It stays.
     Stay,
-    /// It ends after what it is doing.
+    /// It ends after its current work.
     Close,
     /// It ends now.
     Abort,
-    /// It ends now, since its peer does not take its answers.
+    /// It ends now because its peer does not take its answers.
     Unread,
 }
 
-/// Judges a connection by what changed between looks.
+/// Judges a connection by what changed between checks.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     period: Duration,
     head_deadline: Duration,
     idle: Duration,
     seen: u64,
-    /// For how long bytes have come without a request.
+    /// For how long bytes have come without completing a request.
     stalled: Duration,
-    /// For how long nothing has been asked.
+    /// For how long no request has come.
     quiet: Duration,
-    /// Bytes that the peer had taken at the last look.
+    /// The bytes that the peer had taken at the last check.
     written: u64,
     /// For how long the peer has taken too little.
     unread: Duration,
-    /// Answers that the peer had taken and given up at the last look.
+    /// The answers that the peer had taken and given up at the last check.
     answers: (u64, u64),
     /// For how long the peer has given up more answers than it took.
     refusing: Duration,
-    /// Since when answers have not grown older.
+    /// The time since the answers last grew older by one step.
     aged: Duration,
 }
 
@@ -79,19 +79,19 @@ impl Watchdog {
         }
     }
 
-    /// How long to wait between looks.
+    /// Returns the time between two checks.
     pub const fn period(&self) -> Duration {
         self.period
     }
 
-    /// The server is closing: a connection that brings nothing for a moment ends.
+    /// Shortens the deadlines because the server is closing: a connection that is quiet for [`LINGER`] ends.
     pub fn close(&mut self) {
         self.period = LINGER;
         self.idle = LINGER;
         self.quiet = Duration::ZERO;
     }
 
-    /// Looks at the connection after another period.
+    /// Checks the connection after one more period.
     pub fn look(&mut self, activity: &Activity) -> Fate {
         if self.is_unread(activity) {
             return Fate::Unread;
@@ -106,7 +106,7 @@ impl Watchdog {
             return Fate::Stay;
         }
         self.quiet += self.period;
-        // HTTP/2 has frames that are no part of a request.
+        // HTTP/2 also has frames that are not part of a request.
         if activity.reading.load(Ordering::Relaxed) && !activity.is_http2() {
             self.stalled += self.period;
             if self.stalled >= self.head_deadline {
@@ -118,7 +118,7 @@ impl Watchdog {
         if requests == 0 && self.quiet >= self.head_deadline {
             Fate::Abort
         } else if self.quiet >= self.idle * 2 {
-            // It was asked to end and did not.
+            // The server asked it to end, and it did not.
             Fate::Abort
         } else if self.quiet >= self.idle {
             Fate::Close
@@ -127,8 +127,8 @@ impl Watchdog {
         }
     }
 
-    /// Whether the peer has not taken an answer within the deadline: nothing or too little of what waits, or not one of
-    /// many; or it asks and gives up what it asked for.
+    /// Returns whether the peer does not read: it has taken too little of the waiting answers within the deadline, has
+    /// left one answer of many waiting, or gives up the answers that it requests.
     fn is_unread(&mut self, activity: &Activity) -> bool {
         let written = activity.written.load(Ordering::Relaxed);
         let taken = written - std::mem::replace(&mut self.written, written);
@@ -164,7 +164,7 @@ impl Watchdog {
     }
 }
 
-/// The socket, or what TLS makes of it, noting what was read and written.
+/// The socket or the TLS stream above it. It records in the [`Activity`] what is read and written.
 pub(super) struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
@@ -178,7 +178,7 @@ impl<S> Watched<S> {
     fn note(&self, write: &Poll<io::Result<usize>>) {
         match write {
             Poll::Ready(Ok(count)) => self.activity.has_written(*count),
-            // It is about to end.
+            // The connection is about to end.
             Poll::Ready(Err(_)) => {}
             Poll::Pending => self.activity.cannot_write(),
         }
@@ -195,7 +195,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let read = match self.activity.may_read() {
             None => Pin::new(&mut self.stream).poll_read(context, buffer),
             Some(0) => {
-                // The connection's task first handles what it has read, then reads on.
+                // The connection's task must first handle what it has read; then it reads on.
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -245,7 +245,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         match &flush {
             Poll::Ready(Ok(())) => self.activity.has_flushed(),
             Poll::Ready(Err(_)) => {}
-            // TLS has records that the socket does not take.
+            // TLS holds records that the socket does not take.
             Poll::Pending => self.activity.cannot_write(),
         }
         flush
@@ -273,79 +273,79 @@ mod tests {
         answer.is_taken();
     }
 
-    fn looks(watchdog: &mut Watchdog, activity: &Activity, count: usize) -> Vec<Fate> {
+    fn checks(watchdog: &mut Watchdog, activity: &Activity, count: usize) -> Vec<Fate> {
         (0..count).map(|_| watchdog.look(activity)).collect()
     }
 
     #[test]
-    fn a_connection_that_says_nothing_ends_at_the_deadline_of_the_first_byte() {
+    fn a_connection_that_sends_nothing_ends_at_the_deadline_of_its_first_head() {
         assert_eq!(
-            looks(&mut watchdog(), &Activity::default(), 4),
+            checks(&mut watchdog(), &Activity::default(), 4),
             [Fate::Stay, Fate::Stay, Fate::Stay, Fate::Abort]
         );
     }
 
     #[test]
-    fn a_head_that_does_not_end_ends_the_connection_even_after_other_requests() {
+    fn an_unfinished_head_ends_the_connection_even_after_other_requests() {
         let activity = Arc::new(Activity::default());
         drop(activity.begin());
         activity.reading.store(true, Ordering::Relaxed);
         assert_eq!(
-            looks(&mut watchdog(), &activity, 5),
+            checks(&mut watchdog(), &activity, 5),
             [Fate::Stay, Fate::Stay, Fate::Stay, Fate::Stay, Fate::Abort]
         );
     }
 
     #[test]
-    fn a_request_being_answered_is_waited_for() {
+    fn a_connection_stays_while_a_request_is_being_answered() {
         let activity = Arc::new(Activity::default());
         let answering = activity.begin();
         activity.reading.store(true, Ordering::Relaxed);
         assert!(
-            looks(&mut watchdog(), &activity, 100)
+            checks(&mut watchdog(), &activity, 100)
                 .iter()
                 .all(|fate| *fate == Fate::Stay)
         );
         drop(answering);
         assert!(
             !activity.reading.load(Ordering::Relaxed),
-            "the body's bytes are no head"
+            "bytes of the body are not a head"
         );
     }
 
     #[test]
-    fn a_quiet_connection_is_closed_and_then_cut_off() {
+    fn a_quiet_connection_is_asked_to_end_and_then_cut_off() {
         let activity = Arc::new(Activity::default());
         activity.came(true);
         drop(activity.begin());
         activity.reading.store(true, Ordering::Relaxed);
         let mut watchdog = watchdog();
         assert!(
-            looks(&mut watchdog, &activity, 10)
+            checks(&mut watchdog, &activity, 10)
                 .iter()
                 .all(|fate| *fate == Fate::Stay)
         );
         assert_eq!(watchdog.look(&activity), Fate::Close);
         assert_eq!(
-            looks(&mut watchdog, &activity, 10).last(),
+            checks(&mut watchdog, &activity, 10).last(),
             Some(&Fate::Abort)
         );
     }
 
     #[test]
-    fn a_peer_that_takes_nothing_of_what_waits_is_cut_off_and_one_that_reads_slowly_is_not() {
+    fn a_peer_that_takes_no_bytes_is_cut_off_and_a_slow_reader_is_not() {
         let activity = Arc::new(Activity::default());
         drop(activity.begin());
         let mut watchdog = watchdog();
         for _ in 0..20 {
-            // A window of the peer that opens now and then, for enough.
+            // The peer opens its window now and then, and takes enough.
             activity.has_written(2000);
             activity.cannot_write();
             drop(activity.begin());
             assert_eq!(watchdog.look(&activity), Fate::Stay);
         }
         assert_eq!(
-            looks(&mut watchdog, &activity, 4),
+            checks(&mut watchdog, &activity, 4),
             [Fate::Stay, Fate::Stay, Fate::Stay, Fate::Unread]
         );
     }
@@ -375,7 +375,11 @@ mod tests {
             take(activity.made(100));
             watchdog.look(&activity)
         };
-        assert_eq!([give_up(2), give_up(1)], [Fate::Stay; 2], "as many");
+        assert_eq!(
+            [give_up(2), give_up(1)],
+            [Fate::Stay; 2],
+            "as many taken as given up"
+        );
         assert_eq!([give_up(2), give_up(2), give_up(2)], [Fate::Stay; 3]);
         assert_eq!(give_up(2), Fate::Unread);
         assert_eq!(give_up(1), Fate::Stay);
@@ -383,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn while_closing_a_connection_may_bring_one_more_request() {
+    fn a_closing_connection_may_send_one_more_request() {
         let activity = Arc::new(Activity::default());
         drop(activity.begin());
         let mut watchdog = watchdog();

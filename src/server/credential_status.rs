@@ -1,5 +1,5 @@
-//! Patches of `credentials/status` through the Kubernetes API: read live, then written on condition of the very version
-//! read, so that no replica's write undoes another's. Absent: what is written.
+//! Patches `credentials/status` through the Kubernetes API: reads the live object, then writes only if it still has the
+//! version read, so that no replica undoes the write of another. Absent: what to write.
 
 use kube::Client;
 use kube::core::Request;
@@ -11,15 +11,15 @@ use crate::resources::{API_VERSION, FIELD_MANAGER, Kind};
 
 /// How a patch ended.
 pub(super) enum Patched {
-    /// The object as it is stored now.
+    /// The API server stored the patch and returned this object.
     Stored(Value),
-    /// There is no such Credential any more.
+    /// The Credential no longer exists.
     Gone,
     /// Another write came first: read again.
     Conflict,
 }
 
-/// Where a Credential is, and with whose rights its status is patched.
+/// Access to the status of one Credential.
 pub(super) struct CredentialStatusApi<'a> {
     client: &'a Client,
     key: &'a ObjectKey,
@@ -37,7 +37,7 @@ impl<'a> CredentialStatusApi<'a> {
         ))
     }
 
-    /// The Credential as it is stored; `None`: it is gone.
+    /// Reads the Credential; returns `None` if it no longer exists.
     pub(super) async fn read(&self) -> Result<Option<Value>, kube::Error> {
         let get = self.place().get(&self.key.name, &GetParams::default());
         match self
@@ -50,7 +50,7 @@ impl<'a> CredentialStatusApi<'a> {
         }
     }
 
-    /// Merges `change` into the status of the Credential that has this `metadata`.
+    /// Merges `change` into the status of the Credential if it still has the uid and version in `metadata`.
     pub(super) async fn patch(
         &self,
         metadata: &Value,

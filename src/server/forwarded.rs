@@ -1,15 +1,15 @@
-//! Who a request comes from, where proxies stand between. Pure.
+//! Finds the caller of a request behind proxies. Pure.
 //!
-//! `X-Forwarded-For` is a list that each proxy appends its own peer to, so that only its right end is worth anything, and
-//! that only as far as the proxies are trusted by name: the rightmost address that is none of theirs. Used for what is
-//! bounded for each caller and for the audit log, never for the issuer, and never to let anybody in.
+//! Each proxy appends its own peer to the list in `X-Forwarded-For`, so only the part that trusted proxies wrote, at
+//! its right end, can be believed. The caller is the rightmost address that is not a trusted proxy. It is used for
+//! limits per caller and for the audit log, never for the issuer, and never to grant access.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::directory::Cidr;
 
-/// The caller: the peer, or behind trusted proxies the last address that they do not vouch for themselves. `lists` are
-/// the values of all `X-Forwarded-For` headers, in their order.
+/// Returns the caller: the peer, or behind trusted proxies the rightmost address that is not a trusted proxy. `lists`
+/// are the values of all `X-Forwarded-For` headers, in their order.
 pub(super) fn caller<'h>(
     peer: IpAddr,
     trusted: &[Cidr],
@@ -22,7 +22,7 @@ pub(super) fn caller<'h>(
         .rev()
         .flat_map(|list| list.rsplit(|byte| *byte == b','));
     while is_trusted(caller) {
-        // What a trusted proxy wrote and nobody can read ends the chain at that proxy.
+        // An entry that cannot be parsed ends the chain at the trusted proxy that wrote it.
         match hops.next().and_then(address) {
             Some(address) => caller = address,
             None => break,
@@ -31,7 +31,7 @@ pub(super) fn caller<'h>(
     caller
 }
 
-/// An address as proxies write it, with or without a port.
+/// Parses an address as proxies write it, with or without a port.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?.trim();
     let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
@@ -55,14 +55,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_whom_the_socket_says_whatever_the_header_says() {
+    fn without_a_trusted_proxy_the_header_is_ignored() {
         for list in ["1.2.3.4", "10.0.0.9", "", "junk"] {
             assert_eq!(who("203.0.113.5", &[list]), "203.0.113.5");
         }
     }
 
     #[test]
-    fn behind_trusted_proxies_it_is_the_rightmost_address_that_is_not_theirs() {
+    fn behind_trusted_proxies_the_caller_is_the_rightmost_address_that_is_not_trusted() {
         for (lists, expected) in [
             (&["1.2.3.4"][..], "1.2.3.4"),
             (&["9.9.9.9, 1.2.3.4"], "1.2.3.4"),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_can_read_ends_the_chain_where_it_was_written() {
+    fn an_entry_that_cannot_be_parsed_ends_the_chain_at_its_writer() {
         for list in [
             "",
             "unknown",
@@ -98,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn where_all_are_trusted_it_is_the_farthest() {
+    fn if_all_addresses_are_trusted_the_caller_is_the_farthest() {
         assert_eq!(who(PROXY, &["10.0.0.3, 10.0.0.2"]), "10.0.0.3");
     }
 
     proptest! {
         #[test]
-        fn what_a_caller_sends_before_a_trusted_proxy_changes_nothing(sent in "[ -~]{0,60}") {
+        fn entries_before_those_of_trusted_proxies_change_nothing(sent in "[ -~]{0,60}") {
             let list = format!("{sent}, 1.2.3.4");
             prop_assert_eq!(who(PROXY, &[&list]), "1.2.3.4");
             prop_assert_eq!(who(PROXY, &[&sent, "1.2.3.4"]), "1.2.3.4");

@@ -1,10 +1,10 @@
-//! Fuzz targets: whom a request comes from, and whole requests as they arrive on a connection.
+//! Fuzz targets: finding the caller of a request, and whole requests as they arrive on a connection.
 #![allow(
     missing_docs,
     clippy::missing_panics_doc,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a target panics where a rule does not hold"
+    reason = "a target panics when a rule does not hold"
 )]
 
 use std::convert::Infallible;
@@ -27,8 +27,9 @@ use crate::keys::fixtures;
 use crate::resources::OwnerKind;
 use crate::tokens::TokenId;
 
-/// The caller is the rightmost address of all lists together that no trusted range has, and never one that stands left
-/// of what cannot be read. Lines: the peer, ranges separated by blanks, then a list each.
+/// Checks that the caller is the rightmost address of all lists together that is in no trusted range, and never one to
+/// the left of an entry that cannot be parsed. Lines of the input: the peer, the ranges separated by blanks, then one
+/// list each.
 pub fn forwarded_for(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let mut text = || std::str::from_utf8(lines.next().unwrap_or_default()).unwrap_or_default();
@@ -43,7 +44,7 @@ pub fn forwarded_for(data: &[u8]) {
     let lists: Vec<&[u8]> = lines.collect();
     let caller = forwarded::caller(peer, &trusted, lists.iter().copied());
     assert_eq!(caller, naive_caller(peer, &trusted, &lists));
-    // What a caller sends before what a proxy appended changes nothing.
+    // Entries of the caller, to the left of those of proxies, change nothing.
     if !trusted.iter().any(|range| range.contains(caller)) {
         let mut more: Vec<&[u8]> = vec![b"10.0.0.1, junk, 203.0.113.77"];
         more.extend(&lists);
@@ -68,7 +69,7 @@ fn naive_caller(peer: IpAddr, trusted: &[Cidr], lists: &[&[u8]]) -> IpAddr {
     caller
 }
 
-/// Whether the first bits of an address are a range's, one at a time.
+/// Returns whether an address is in a range, comparing bit by bit.
 fn is_in(range: Cidr, address: IpAddr) -> bool {
     let text = range.to_string();
     let (start, length) = text.split_once('/').unwrap();
@@ -153,7 +154,7 @@ impl Served {
         }
     }
 
-    /// All that one connection answers to these bytes.
+    /// Sends these bytes on one connection and returns everything that it answers.
     fn answer(&self, sent: &[u8]) -> Vec<u8> {
         self.runtime.block_on(async {
             let (server, mut client) = tokio::io::duplex(1 << 20);
@@ -172,14 +173,14 @@ impl Served {
                 client.shutdown().await.unwrap();
                 client.read_to_end(&mut answered).await.unwrap();
             };
-            // How a connection ends is the caller's business.
+            // Whether the connection ended with an error does not matter here.
             let (_, ()) = futures::join!(serving, asking);
             answered
         })
     }
 }
 
-/// Every request on a connection is answered, with a status that says what to do, in bounds, and without a secret.
+/// Checks that every request on a connection gets an answer with a known status, of bounded size and without a secret.
 pub fn request(data: &[u8]) {
     SERVED.with(|served| {
         let answered = served.answer(data);
@@ -193,7 +194,7 @@ pub fn request(data: &[u8]) {
             rest = after_answer(rest, data);
             count += 1;
         }
-        // The shortest request: a method, a target, a version, two line ends.
+        // The shortest request has 16 bytes: a method, a target, a version and two line ends.
         assert!(count <= data.len() / 16 + 1, "{count} answers");
     });
 }
@@ -218,7 +219,7 @@ fn after_answer<'a>(answered: &'a [u8], sent: &[u8]) -> &'a [u8] {
         line.and_then(|line| line.split_once(':'))
             .map(|(_, value)| value.trim())
     };
-    // What hyper refuses by itself has no fields of ours.
+    // Refusals by hyper itself lack the header fields of this server.
     if value("x-content-type-options").is_some() {
         assert!(value("cache-control").is_some(), "{head}");
     }
@@ -226,7 +227,7 @@ fn after_answer<'a>(answered: &'a [u8], sent: &[u8]) -> &'a [u8] {
     let is_head = sent.windows(5).any(|window| window == b"HEAD ");
     let length = value("content-length").map_or(0, |length| length.parse().unwrap());
     assert!(length < 16 << 10, "{head}");
-    // After the answer to a HEAD nothing follows; which request it answers is not told.
+    // The answer to a HEAD has no body, and the input does not tell which request an answer belongs to.
     if is_head && body.len() < length {
         return &[];
     }
@@ -244,12 +245,12 @@ mod tests {
     use crate::fuzzing::replay;
 
     #[test]
-    fn kept_lists_of_proxies_have_the_caller_that_a_naive_reading_has() {
+    fn kept_lists_of_proxies_give_the_caller_that_a_naive_parser_finds() {
         replay("forwarded_for", super::forwarded_for);
     }
 
     #[test]
-    fn kept_connections_are_answered_in_bounds_and_without_a_secret() {
+    fn kept_connections_get_bounded_answers_without_a_secret() {
         replay("request", super::request);
     }
 }

@@ -11,10 +11,10 @@ use axum::routing::get;
 use super::App;
 use crate::telemetry::MEDIA_TYPE;
 
-/// The routes.
+/// Returns the routes of the health port.
 pub(super) fn router(app: App) -> Router {
     Router::new()
-        // It answers, so it lives: nothing that comes back by itself may restart it.
+        // An answer proves that the process lives. A fault that passes by itself must not restart it.
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -22,7 +22,7 @@ pub(super) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// A web page whose name was rebound to this machine sends its own name.
+/// Refuses requests that name another host: a web page that rebinds its DNS name to this machine sends its own name.
 async fn named(State(app): State<App>, request: Request, next: Next) -> Response {
     if app.is_meant_for_health(&request) {
         next.run(request).await

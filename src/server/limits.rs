@@ -1,60 +1,64 @@
-//! How much the server takes on before it says no.
+//! The bounds of the server: how much it accepts before it refuses.
 
 use std::time::Duration;
 
 const CONNECTIONS: usize = 4096;
 const HEALTH_CONNECTIONS: usize = 256;
-/// Files that are needed beside connections: the Kubernetes API, what is read and written, listeners.
+/// File descriptors for anything but incoming connections: the Kubernetes API, files, listeners.
 const OTHER_FILES: usize = 128;
 
 /// Bounds on connections, requests and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections. One more ends the idlest of the address that has most; where all are in use, it is told 503.
+    /// Open connections. One more ends the connection that has been idle for longest, of the address that has most. If
+    /// all are in use, the new one gets 503.
     pub connections: usize,
-    /// Open connections of one address, unless it is a trusted proxy; one more ends its idlest. An address is a /64 of
-    /// IPv6, here and below.
+    /// Open connections of one address, unless it is a trusted proxy. One more ends the one of that address that has
+    /// been idle for longest. Here and below, an IPv6 /64 counts as one address.
     pub connections_per_peer: usize,
-    /// Open connections to health and metrics, which have a port of their own.
+    /// Open connections to the health port.
     pub health_connections: usize,
-    /// TLS handshakes under way; one more ends another of the address that has most: one of which nothing came, else the
-    /// one that has been silent for longest.
+    /// TLS handshakes under way. One more ends a handshake of the address that has most: one whose peer has sent
+    /// nothing, or else the one that has been silent for longest.
     pub handshakes: usize,
     /// TLS handshakes of one address, unless it is a trusted proxy.
     pub handshakes_per_peer: usize,
-    /// Requests of one HTTP/2 connection at once; the peer is told, and opens further connections if it needs to. Clients
-    /// open 100 before they are told (RFC 9113 section 6.5.2).
+    /// Concurrent requests of one HTTP/2 connection. The server announces this, and a client opens further connections
+    /// if it needs more. Before the announcement arrives, clients open up to 100 (RFC 9113 section 6.5.2).
     pub streams: u32,
-    /// Of them those that are answered at once, and where the peer makes the server hold much, those whose answers it has
-    /// not taken. The others wait, and take no place among `requests` and `slow_bodies` meanwhile.
+    /// Requests of one HTTP/2 connection that are answered at the same time. If the connection makes the server hold
+    /// much memory, requests whose answers the peer has not taken count too. The others wait, and do not count in
+    /// `requests` and `slow_bodies` meanwhile.
     pub turns: usize,
     /// Bytes that peers make the server hold: answers that they do not take, requests that wait for their turn, full
-    /// buffers of their sockets, and what tables of header fields of HTTP/2 may pin. Beyond it connections of the peer that holds most are ended.
+    /// socket buffers, and memory that HTTP/2's tables of header fields may pin. Beyond this, the server ends
+    /// connections of the peer that holds most.
     pub held_bytes: usize,
-    /// Requests being answered; one more is told 503.
+    /// Requests that are being answered. One more gets 503.
     pub requests: usize,
-    /// Requests of one caller being answered: the address of the socket, or behind trusted proxies the forwarded one.
+    /// Requests of one caller that are being answered. The caller is the address of the socket, or behind trusted
+    /// proxies the forwarded address.
     pub requests_per_peer: usize,
-    /// Requests whose bodies are still on their way. They have no place among `requests`, so that slow senders do not
-    /// keep others from being answered. One more ends the stalest of a caller that has more; else it is told 503.
+    /// Requests whose bodies are still arriving. They do not count in `requests`, so that slow senders do not block
+    /// others. One more ends the oldest of a caller that has more; otherwise it gets 503.
     pub slow_bodies: usize,
-    /// Such requests of one caller, once three quarters of `slow_bodies` are taken.
+    /// Such requests of one caller. Applies once three quarters of `slow_bodies` are taken.
     pub slow_bodies_per_peer: usize,
     /// The longest URI, in bytes.
     pub uri: usize,
-    /// The longest body, in bytes, however it is sent.
+    /// The longest body, in bytes, with any transfer coding.
     pub body: usize,
-    /// What a connection has for its first request's head, for each head from its first byte on, and its peer to take
-    /// an answer.
+    /// The time for the first request's head after the connection opened, for every head after its first byte, and for
+    /// the peer to take an answer.
     pub head_deadline: Duration,
-    /// What a request has for its body.
+    /// The time for a request's body.
     pub body_deadline: Duration,
     /// How long a connection may be quiet between requests.
     pub idle: Duration,
-    /// How long a revocation may take before the caller is told to come back.
+    /// How long a revocation may take before the server tells the caller to retry.
     pub revocation: Duration,
-    /// How long the server goes on taking connections after it was asked to stop and says that it is not ready: the
-    /// time until whoever balances load has noticed.
+    /// How long the server still accepts connections after a request to stop, while it reports that it is not ready:
+    /// the time that load balancers need to notice.
     pub lame_duck: Duration,
     /// How long open connections have to finish after that.
     pub drain: Duration,
@@ -88,8 +92,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The defaults for a process that may have `files` files open: connections are files. What is under way on them is
-    /// bounded to a part of them, so that it cannot keep all in use.
+    /// Returns the defaults for a process that may open `files` file descriptors, one for each connection. Handshakes
+    /// and slow bodies get only a part of the connections, so that they cannot keep all of them in use.
     #[must_use]
     pub fn within(files: usize) -> Self {
         let health = (files / 16).clamp(16, HEALTH_CONNECTIONS);

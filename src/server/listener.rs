@@ -1,8 +1,8 @@
-//! Sockets: accepting, bounding, and ending without dropping a request.
+//! Sockets: accepts connections, bounds them, and shuts down without dropping a request.
 //!
-//! The end has four steps. Readiness goes false, and connections are still accepted while load balancers notice. The
-//! socket closes. Connections may finish, and HTTP/1 ones are told `Connection: close` with their next answer, HTTP/2 ones by
-//! GOAWAY. What is left at the deadline is cut off.
+//! A shutdown has four steps. The server reports that it is not ready, and still accepts connections until load
+//! balancers have noticed. It closes the listening socket. It lets connections finish: HTTP/1 answers carry
+//! `Connection: close`, and HTTP/2 connections get GOAWAY. At the deadline it cuts off the remaining connections.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -38,40 +38,40 @@ use super::port::{MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
 use super::{App, Limits, health, reply, turns};
 
-/// How often keys are looked at for what their times say.
+/// The period of the task that updates the phases of signing keys and reports refusals.
 const KEY_PERIOD: Duration = Duration::from_secs(5);
-/// How long to wait before the next attempt when a connection could not be accepted.
+/// The pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
-/// How long to wait before the next attempt to end connections whose peers make the server hold too much.
+/// The pause between two attempts to end connections whose peers make the server hold too much memory.
 const RELIEF_PAUSE: Duration = Duration::from_millis(200);
-/// What TLS keeps of an answer beside the socket's own buffer, in bytes.
+/// The bytes of answers that TLS buffers in addition to the socket's own buffer.
 const TLS_BUFFER: usize = 16 << 10;
 
-/// What a connection that is one too many is told.
+/// The answer to a connection beyond the limit.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// Where the server is on its way to the end.
+/// The phase of the server, up to its shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Serving,
-    /// Not ready any more, still accepting.
+    /// Reports not ready, still accepts connections.
     Leaving,
-    /// Not accepting any more.
+    /// Accepts no more connections, lets open ones finish.
     Closing,
-    /// Nothing is waited for.
+    /// Cuts off the remaining connections.
     Ended,
 }
 
-/// Answers requests of one port.
+/// Answers the requests of one port.
 trait Handler: Clone + Send + Sync + 'static {
     fn handle(self, peer: IpAddr, request: Request<Body>) -> impl Future<Output = Response> + Send;
-    /// Counts connections.
+    /// Changes the number of open connections by `by`.
     fn connected(&self, by: i64);
-    /// A connection or a request was turned away, or a connection was ended before its time.
+    /// Counts a refused connection or request, or a connection that was ended early.
     fn turned_away(&self, cause: &'static str);
-    /// Whether this peer is a proxy that speaks for many.
+    /// Returns whether this peer is a trusted proxy, which forwards for many callers.
     fn is_trusted(&self, peer: IpAddr) -> bool;
-    /// Whether every connection ends with its first answer.
+    /// Returns whether every connection ends after its first answer.
     fn closes(&self) -> bool;
 }
 
@@ -121,10 +121,11 @@ impl Handler for Health {
     }
 }
 
-/// Serves requests on `listener`, over TLS if there is any, health and metrics on `health`, until `shutdown` and the drain that follows it.
+/// Serves requests on `listener`, over TLS if `tls` is given, and health and metrics on `health`, until `shutdown` and
+/// the drain that follows it.
 ///
 /// # Errors
-/// None at present: faults of single connections end those, and a listener that cannot accept is tried again.
+/// None at present: a fault of a connection ends only that connection, and a failed accept is retried.
 pub async fn run(
     listener: TcpListener,
     tls: Option<Tls>,
@@ -140,19 +141,20 @@ pub async fn run(
     serve(listener, tls, app, shutdown).await;
     turning.abort();
     phase.send_replace(Phase::Closing);
-    // A health port that panicked has nothing left to close.
+    // If the health port panicked, nothing is left to close.
     let _ = health.await;
     Ok(())
 }
 
-/// Serves health and metrics of a process for as long as it lives, as [`run`] does.
+/// Serves health and metrics of a process until the process ends. Has the same limits as the health port of [`run`].
 pub async fn serve_health(listener: TcpListener, routes: axum::Router, limits: &Limits) {
     let (_serving, phases) = watch::channel(Phase::Serving);
     let port = health_port(limits);
     accept(listener, None, Health(routes), port, phases).await;
 }
 
-/// Probes come at once or never: connections that are held open must not keep the kubelet's out.
+/// Returns the health port. Its deadlines are short: probes send their requests at once, and connections that others
+/// hold open must not keep the kubelet out.
 fn health_port(limits: &Limits) -> Port {
     let deadline = limits.head_deadline.min(Duration::from_secs(3));
     Port::of_health(Limits {
@@ -172,13 +174,13 @@ async fn turn_keys(app: App) {
     loop {
         ticks.tick().await;
         if let Err(error) = app.publisher().turn_keys(super::now()) {
-            tracing::error!(%error, "the keys could not be turned");
+            tracing::error!(%error, "could not update the key phases, the keys stay as they were");
         }
         app.noise().tell_in_time();
     }
 }
 
-/// Serves requests on `listener` alone, as [`run`] does: for a process that tells of its health itself.
+/// Serves requests on `listener` like [`run`], but without a health port: for a process that has its own.
 pub async fn run_embedded(listener: TcpListener, app: App, shutdown: CancellationToken) {
     let turning = tokio::spawn(turn_keys(app.clone()));
     serve(listener, None, app, shutdown).await;
@@ -208,7 +210,7 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: App, shutdown: 
     app.noise().tell();
 }
 
-/// Accepts until [`Phase::Closing`] and waits for the connections to end.
+/// Accepts connections until [`Phase::Closing`], then waits for them to end.
 async fn accept(
     listener: TcpListener,
     tls: Option<Tls>,
@@ -226,7 +228,7 @@ async fn accept(
                 if has_ended_another {
                     handler.turned_away("idle");
                 }
-                // A socket that takes no option is about to fail anyway.
+                // If setting the option fails, the connection is about to fail anyway.
                 let _ = stream.set_nodelay(true);
                 let (handler, phases) = (handler.clone(), phases.clone());
                 match &tls {
@@ -241,7 +243,7 @@ async fn accept(
                 if tls.is_some() {
                     return;
                 }
-                // What does not fit into the socket's buffer is not worth waiting for.
+                // If the socket's buffer is full, the answer is not worth waiting for.
                 let _ = stream.try_write(FULL);
             }
         }
@@ -262,7 +264,7 @@ async fn accept(
                         handler.turned_away("files");
                     }
                     failures.tell(&error);
-                    // A caller that has gone already says nothing about the next.
+                    // A peer that has already gone says nothing about the next connection.
                     if !is_of_one_connection(&error) {
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
@@ -277,7 +279,7 @@ async fn accept(
             () = reached(&mut closing, Phase::Closing) => break,
         }
     }
-    // Who is in the queue has been told by the system that the connection stands.
+    // The system has already accepted the queued connections, and their peers may have sent requests.
     while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
         open(stream, peer);
     }
@@ -289,7 +291,7 @@ async fn accept(
     }
 }
 
-/// Whether an error of `accept` is that of the connection, and not of the listener (accept(2)).
+/// Returns whether an error of `accept` comes from the new connection and not from the listener (accept(2)).
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -300,7 +302,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Connections that could not be accepted, told at most once a second.
+/// Counts connections that could not be accepted, and logs them at most once a second.
 #[derive(Default)]
 struct Failures {
     told: Option<Instant>,
@@ -321,12 +323,13 @@ impl Failures {
     }
 }
 
-/// Waits for a phase; whoever drops the sender has ended everything.
+/// Waits for a phase or a later one. A dropped sender counts as [`Phase::Ended`].
 async fn reached(phases: &mut watch::Receiver<Phase>, at: Phase) {
     let _ = phases.wait_for(|phase| *phase >= at).await;
 }
 
-/// Serves one connection to its end, once TLS stands. Its place is taken from the first byte on.
+/// Completes the TLS handshake of a connection, then serves it to its end. The connection has its place already during
+/// the handshake.
 async fn secure(
     acceptor: TlsAcceptor,
     stream: TcpStream,
@@ -341,7 +344,7 @@ async fn secure(
             return;
         };
         let bounded = |tls: &mut ServerConnection| tls.set_buffer_limit(Some(TLS_BUFFER));
-        // During the handshake, and beneath TLS after it.
+        // Sees the encrypted bytes: those of the handshake and all later ones.
         let activity = Arc::clone(&place.activity);
         let stream = InspectReader::new(stream, move |came: &[u8]| {
             if !came.is_empty() {
@@ -358,7 +361,8 @@ async fn secure(
     };
     match stream {
         Ok(Ok(stream)) => drive(stream, place, handler, phases).await,
-        // Who speaks no TLS, or too slowly. Probes of ports are too many to be logged.
+        // The peer does not speak TLS, or is too slow. Such connections, like those of port scanners, are too many for
+        // the log.
         Ok(Err(_)) | Err(_) => handler.turned_away("tls_handshake"),
     }
 }
@@ -413,12 +417,12 @@ async fn drive(
             if activity.is_http2() {
                 connection.as_mut().graceful_shutdown();
             }
-            // Told once; from here on only the end is new.
+            // The connection was asked to end. From here on only `Ended` matters.
             phase = Phase::Serving;
         }
         tokio::select! {
             biased;
-            // How it ended is the caller's business.
+            // Whether it ended with an error does not matter here.
             _ = poll_fn(|context| {
                 activity.go_on();
                 connection.as_mut().poll(context)
@@ -444,11 +448,12 @@ async fn drive(
     handler.connected(-1);
 }
 
-/// An answer, with the turn of its request in HTTP/2.
+/// An answer, and over HTTP/2 the turn of its request.
 type Answered = (Response, Option<Turn>);
 
-/// Answers a request, once it is its turn, unless it asks for more than it may have. Up to `most_kept` bytes of its body
-/// are taken in while it waits. In memory of its own: what waits to be answered or sent is small.
+/// Answers a request when it has its turn. Refuses it if it has too many header fields or if its peer makes the port
+/// hold too much memory. While the request waits, about `most_kept` bytes of its body are read. The future is boxed, so
+/// that waiting requests and answers take little memory.
 fn answer(
     handler: &impl Handler,
     activity: &Arc<Activity>,

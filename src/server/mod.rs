@@ -1,9 +1,9 @@
 //! The HTTP server: requests in, decisions of `oauth` out.
 //!
-//! A request is parsed, judged against one [`Snapshot`] of everything that is served, and answered; nothing waits for
-//! anything but the request's own body and, for a revocation, the commit. Routes are listed in `router`, a file each
-//! in `routes`. TLS ends here or in front of the server. Absent: rules (they are in `oauth` and `directory`), and where
-//! objects, keys and certificates come from (whoever calls [`Publisher::update`], [`Publisher::set_keys`] and
+//! The server parses a request, judges it against one [`Snapshot`] of everything that is served, and answers. It waits
+//! only for the request's own body and, for a revocation, for the write. `router` lists the routes; each has a file in
+//! `routes`. TLS ends here or in front of the server. Absent: rules (they are in `oauth` and `directory`), and the
+//! sources of objects, keys and certificates (they call [`Publisher::update`], [`Publisher::set_keys`] and
 //! [`Tls::replace`]).
 
 mod activity;
@@ -48,7 +48,7 @@ pub use status::{NotReady, Status};
 pub use tls::{Tls, TlsError};
 pub use uses::{RecordError, UseRecorder, UseReport, UseReports, Uses};
 
-/// The clock of the edge: everything below gets the time as a parameter.
+/// Reads the clock. Everything below the server gets the time as a parameter.
 #[expect(
     clippy::disallowed_methods,
     reason = "the edge reads the clock once a request and passes it on"

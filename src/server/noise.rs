@@ -1,8 +1,8 @@
-//! What is written of refusals, and what is only counted: so many lines a second, whatever callers do.
+//! Decides which refusals the audit log shows one by one and which it only counts, so that the number of lines a second
+//! is bounded, whatever callers do.
 //!
-//! Refusals of three sorts have allowances of their own, so that strangers cannot hide what clients do: failed
-//! authentications, denials of gateways, and refusals of clients that have authenticated. What is left out is told in
-//! sums.
+//! Failed authentications, denials at gateways, and refusals of authenticated clients have separate allowances, so that
+//! strangers cannot hide what clients do. Refusals that are left out are reported as sums.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use super::suppressed::{Suppressed, Who};
 use super::throttle::{Line, Throttle, network};
 use crate::telemetry::{Metrics, audit};
 
-/// Allowances, and what went beyond them.
+/// The allowances, and the refusals beyond them.
 #[derive(Debug)]
 pub(super) struct Noise {
     failures: Throttle,
@@ -35,10 +35,10 @@ impl Noise {
         }
     }
 
-    /// Counts a failed authentication of who says it is `claimed`; whether it is written.
+    /// Counts a failed authentication of a caller that claims to be `claimed`. Returns whether to write it.
     ///
     /// # Errors
-    /// How long to wait, if there were too many.
+    /// How long the caller must wait, if it has failed too often.
     pub fn failure(&self, peer: Option<IpAddr>, claimed: &str) -> Result<bool, Duration> {
         let line = self.failures.failed(peer, claimed, self.started.elapsed());
         if line != Ok(Line::Written) {
@@ -47,12 +47,13 @@ impl Noise {
         Ok(line? == Line::Written)
     }
 
-    /// Whether the denial of a token at a gateway is written; `token_id` is that of a token that was issued.
+    /// Counts the denial of a token at a gateway. Returns whether to write it. `token_id` is its ID if the
+    /// token was issued.
     pub fn denial(&self, peer: Option<IpAddr>, token_id: Option<&str>) -> bool {
         self.may(&self.denials, peer, token_id.unwrap_or_default(), None)
     }
 
-    /// Whether what was refused to a client, or failed for it, is written.
+    /// Counts a refused or failed request of an authenticated client. Returns whether to write it.
     pub fn refusal(&self, peer: Option<IpAddr>, client_id: &str) -> bool {
         self.may(&self.refusals, peer, client_id, Some(client_id))
     }
@@ -78,7 +79,7 @@ impl Noise {
             .note(peer.map(network), client_id, now, elapsed);
     }
 
-    /// Tells what was left out, if it is time.
+    /// Reports the refusals that were left out, if a report is due.
     pub fn tell_in_time(&self) {
         let elapsed = self.started.elapsed();
         if self.suppressed().is_due(elapsed) {
@@ -86,7 +87,7 @@ impl Noise {
         }
     }
 
-    /// Tells what was left out.
+    /// Reports the refusals that were left out.
     pub fn tell(&self) {
         let rows = self.suppressed().take();
         for row in rows {
@@ -104,7 +105,7 @@ impl Noise {
     }
 
     fn suppressed(&self) -> MutexGuard<'_, Suppressed> {
-        // Whoever panicked while holding it has counted one too few.
+        // After a panic of another holder, at most one refusal is not counted.
         self.suppressed
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! Where a request came from, as the audit log tells it: what of a caller's headers may be shown. Pure.
+//! The origin of a request for the audit log, and which of the caller's headers may be shown. Pure.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::telemetry::Unverified;
 use crate::telemetry::audit::{Origin, RequestId};
 use crate::tokens::{brought, reference};
 
-/// The caller's address, `X-Request-Id` and trace.
+/// Returns the caller's address, `X-Request-Id` and trace.
 pub(super) fn origin<'h>(
     peer: Option<IpAddr>,
     headers: &'h HeaderMap,
@@ -32,7 +32,7 @@ pub(super) fn origin<'h>(
     }
 }
 
-/// The caller's `traceparent`, whose trace id may be shown: not one that is a secret.
+/// Returns the caller's `traceparent`, unless its trace ID is a known secret.
 pub(super) fn traceparent<'h>(
     headers: &'h HeaderMap,
     directory: &Directory,
@@ -43,7 +43,7 @@ pub(super) fn traceparent<'h>(
     (!is_known_secret(directory, identity, id)).then_some(value)
 }
 
-/// The caller's `X-Request-Id`, if it is one to be repeated: 1 to 64 of letters, digits, `.`, `_`, `-`.
+/// Returns the caller's `X-Request-Id` if the answer may repeat it: 1 to 64 letters, digits, `.`, `_` or `-`.
 pub(super) fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get("x-request-id").filter(|value| {
         (1..=64).contains(&value.len())
@@ -54,17 +54,17 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<&HeaderValue> {
     })
 }
 
-/// Whether a text has a form in which proxies make ids: a UUID with or without hyphens, or a ULID. Any other text may be a
-/// piece of a token or secret, however short. Those that Symbolon makes mix digits with letters of both cases: one in a
-/// million has a piece of such a form.
+/// Returns whether a text has a form that proxies use for IDs: a UUID with or without hyphens, or a ULID. Any other
+/// text may be a piece of a token or secret, however short. Tokens and secrets of Symbolon mix digits with letters of
+/// both cases: one in a million contains a piece of such a form.
 fn is_id(text: &str) -> bool {
     is_uuid(text) || is_hex(text, UUID_DIGITS) || is_ulid(text)
 }
 
-/// Hexadecimal digits of a UUID.
+/// The number of hexadecimal digits of a UUID.
 const UUID_DIGITS: usize = 32;
 
-/// RFC 9562 section 4.
+/// Returns whether a text is a UUID with hyphens (RFC 9562 section 4).
 fn is_uuid(text: &str) -> bool {
     const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
     let mut groups = text.split('-');
@@ -72,14 +72,14 @@ fn is_uuid(text: &str) -> bool {
     GROUPS.into_iter().all(fits) && groups.next().is_none()
 }
 
-/// Whether a text is so many hexadecimal digits, all letters of one case.
+/// Returns whether a text is `length` hexadecimal digits, with letters of only one case.
 fn is_hex(text: &str, length: usize) -> bool {
     let lower = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let upper = |byte: u8| matches!(byte, b'0'..=b'9' | b'A'..=b'F');
     text.len() == length && (text.bytes().all(lower) || text.bytes().all(upper))
 }
 
-/// 26 characters of Crockford's base 32, upper case: 128 bits.
+/// Returns whether a text is a ULID: 128 bits as 26 characters of Crockford's base 32, in upper case.
 fn is_ulid(text: &str) -> bool {
     text.len() == 26
         && matches!(text.as_bytes().first(), Some(b'0'..=b'7'))
@@ -88,13 +88,13 @@ fn is_ulid(text: &str) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'H' | b'J' | b'K' | b'M' | b'N' | b'P'..=b'T' | b'V'..=b'Z'))
 }
 
-/// Whether a text is a token or secret of ours, or one that was brought to this Identity.
+/// Returns whether a text is a token or secret of Symbolon, or an imported secret of this Identity.
 fn is_known_secret(directory: &Directory, identity: &ObjectKey, text: &str) -> bool {
     reference::parse(text).is_ok()
         || brought::presented(text).is_some_and(|hash| directory.knows_brought(identity, &hash))
 }
 
-/// The trace id of a `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
+/// Returns the trace ID of a `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
 fn trace_id(value: &str) -> Option<&str> {
     let mut parts = value.split('-');
     let (version, id) = (parts.next()?, parts.next()?);
@@ -110,7 +110,7 @@ mod tests {
     use crate::tokens::{Prefix, SeededEntropy, TokenHash};
 
     #[test]
-    fn a_request_id_is_shown_if_it_has_a_form_in_which_proxies_make_them() {
+    fn a_request_id_is_shown_only_if_it_is_a_uuid_or_ulid() {
         for id in [
             "01ARZ3NDEKTSV4RRFFQ69G5FAV",
             "9f86d081884c7d659a2feaa0c55ad015",
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn no_piece_of_a_token_or_secret_of_ours_is_taken_for_an_id() {
+    fn no_piece_of_an_issued_token_or_secret_is_taken_for_an_id() {
         let mut entropy = SeededEntropy::new(1);
         let kinds = [
             reference::Kind::ServiceAccessToken,
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_or_request_id_that_is_a_known_secret_is_not_shown() {
+    fn a_known_secret_is_not_shown_as_trace_id_or_request_id() {
         const SECRET: &str = "9f86d081884c7d659a2feaa0c55ad015";
         const OTHER: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
         let mut world = World::new(QUICKSTART);

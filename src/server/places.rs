@@ -1,8 +1,9 @@
-//! Bounded places, in all and for each caller, and which one is given up for a newcomer. Pure.
+//! A table of places, bounded in total and for each caller, and the choice of the place that makes room for a newcomer.
+//! Pure.
 //!
-//! A full table never refuses a newcomer while some caller that holds as many places has one that it does not use: the
-//! place that has been idle for longest, of the caller that holds most, is given up. Trusted proxies speak for many: they have no share of
-//! their own, and give places up last. A caller is an address, or the /64 of IPv6.
+//! A full table takes a place from the caller that holds most: the one that has been idle for longest. It refuses a
+//! newcomer only if no caller that holds at least as many places has an idle one. Trusted proxies forward for many
+//! callers: their share is not limited, and they lose places last. A caller is an IPv4 address or an IPv6 /64.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use std::net::IpAddr;
 
 use super::throttle::network;
 
-/// Who holds places.
+/// A caller that holds places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Caller {
     network: IpAddr,
@@ -18,7 +19,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// The caller at an address; `is_trusted`: it is a proxy that the Identity trusts.
+    /// Returns the caller at an address; `is_trusted` says whether it is a proxy that the Identity trusts.
     pub fn new(address: IpAddr, is_trusted: bool) -> Self {
         Self {
             network: network(address),
@@ -27,18 +28,18 @@ impl Caller {
     }
 }
 
-/// Whose places a newcomer may take.
+/// The rule for which callers' places a newcomer may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// Those of callers that hold as many or more, its own too: the newest is the most likely to be used. A trusted
-    /// proxy's newcomer takes those of any.
+    /// From callers that hold as many places or more, including its own: the newest is the most likely to be used. A
+    /// newcomer of a trusted proxy takes from any caller.
     NewestFirst,
-    /// Only those of callers that hold more than the newcomer's, also afterwards; a newcomer that has none takes those of
-    /// any.
+    /// Only from callers that hold at least as many places as the newcomer's caller even after the exchange. A caller
+    /// that has no place takes from any caller.
     FairOnly,
 }
 
-/// Why no place is given.
+/// Why a newcomer gets no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
     /// All places are taken and in use.
@@ -47,17 +48,17 @@ pub(super) enum Full {
     Share,
 }
 
-/// A place that was given.
+/// A place that a newcomer got.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entered<T> {
-    /// Names the place when it is given back.
+    /// Identifies the place for [`Places::leave`].
     pub id: u64,
-    /// What held the place until now and has to end.
+    /// The previous holder, which lost the place and must now end.
     pub ended: Option<T>,
 }
 
-/// Places and what holds them. Callers say by a function since when (any clock) a place has been idle; `None`: it is in
-/// use and is not given up.
+/// Places and their holders. The functions `since` return the time, by any clock, since which a holder has been idle,
+/// or `None` if it is in use and keeps its place.
 #[derive(Debug)]
 pub(super) struct Places<T> {
     most: usize,
@@ -68,9 +69,9 @@ pub(super) struct Places<T> {
     callers: HashMap<IpAddr, Held<T>>,
 }
 
-/// What a caller holds; more is ended first, and a trusted proxy's last.
+/// How much a caller holds. The heaviest caller loses a place first; trusted proxies come last.
 type Weight = (bool, usize);
-/// Since when a place has been idle, and which it is.
+/// The time since which a place has been idle, and the ID of the place.
 type Idle = (u64, u64);
 
 #[derive(Debug)]
@@ -80,7 +81,7 @@ struct Held<T> {
 }
 
 impl<T> Held<T> {
-    /// The place that has been idle for longest, and since when.
+    /// Returns the place that has been idle for longest.
     fn idlest(&self, since: &impl Fn(&T) -> Option<u64>) -> Option<Idle> {
         let places = self.places.iter();
         places
@@ -88,7 +89,8 @@ impl<T> Held<T> {
             .min()
     }
 
-    /// The place that weighs most of those that `since` gives a time for, and its weight, if it has any.
+    /// Returns the heaviest place for which `since` returns a time, with its weight. Places without weight do not
+    /// count.
     fn heaviest(
         &self,
         weigh: &impl Fn(&T) -> usize,
@@ -115,7 +117,7 @@ impl<T> Places<T> {
         }
     }
 
-    /// Takes a place for `caller`, if need be another's.
+    /// Takes a place for `caller`, if necessary from another holder.
     ///
     /// # Errors
     /// [`Full`].
@@ -128,7 +130,8 @@ impl<T> Places<T> {
         self.enter_or(caller, holder, since, |_| None)
     }
 
-    /// The same. A caller that holds at least two more and no idle place gives up one that `or_since` gives a time for.
+    /// Takes a place like [`Places::enter`]. A caller that holds at least two more and no idle place loses one for
+    /// which `or_since` returns a time.
     ///
     /// # Errors
     /// [`Full`].
@@ -141,7 +144,7 @@ impl<T> Places<T> {
     ) -> Result<Entered<T>, Full> {
         let own = self.callers.get(&caller.network);
         let held = own.map_or(0, |own| own.places.len());
-        // Where no caller gives up its own, a share binds when places get scarce.
+        // If a newcomer cannot take a place of its own caller, the share binds only when places get scarce.
         let is_bound = match self.rule {
             Rule::NewestFirst => true,
             Rule::FairOnly => self.count >= self.most - self.most / 4,
@@ -179,7 +182,7 @@ impl<T> Places<T> {
         })
     }
 
-    /// Gives a place back. One that was given up already is another's by now.
+    /// Returns a place to the table. Does nothing if another holder has taken it.
     pub fn leave(&mut self, caller: Caller, id: u64) -> Option<T> {
         let own = self.callers.get_mut(&caller.network)?;
         let holder = own.places.remove(&id)?;
@@ -190,8 +193,9 @@ impl<T> Places<T> {
         Some(holder)
     }
 
-    /// Ends the idlest place of the caller that holds most of those that hold at least `least`. One that holds at least
-    /// `fair` and has no idle place gives up one that `or_since` gives a time for.
+    /// Frees the place that has been idle for longest, of the caller that holds most. Only callers with at least
+    /// `least` places count. A caller with at least `fair` places and no idle one loses one for which `or_since`
+    /// returns a time.
     pub fn end_idlest(
         &mut self,
         least: usize,
@@ -214,8 +218,8 @@ impl<T> Places<T> {
         self.end(network, id)
     }
 
-    /// Ends the heaviest place of the caller whose places weigh most: an idle one, else one that `or_since` gives a time
-    /// for.
+    /// Frees the heaviest place of the caller whose places weigh most: an idle one, or else one for which `or_since`
+    /// returns a time.
     pub fn end_heaviest(
         &mut self,
         weigh: impl Fn(&T) -> usize,
@@ -257,10 +261,10 @@ mod tests {
         Caller::new([10, 0, 0, last].into(), false)
     }
 
-    /// Holders are the times since when they have been idle; even ones are in use.
+    /// A holder is the time since which it has been idle. Even numbers are in use.
     #[expect(
         clippy::trivially_copy_pass_by_ref,
-        reason = "a table lends what holds its places"
+        reason = "a table lends its holders"
     )]
     fn since(holder: &u64) -> Option<u64> {
         (holder % 2 == 1).then_some(*holder)
@@ -288,7 +292,7 @@ mod tests {
         assert_eq!(
             enter(&mut places, caller(4), 15),
             Ok(Some(11)),
-            "now another holds most"
+            "now caller 3 holds most"
         );
         assert_eq!(
             enter(&mut places, caller(5), 17),
@@ -298,14 +302,14 @@ mod tests {
     }
 
     #[test]
-    fn a_place_in_use_is_never_given_up() {
+    fn a_place_in_use_is_never_taken() {
         let mut places = full(3, &[(1, 2), (1, 4), (2, 1)]);
         assert_eq!(enter(&mut places, caller(3), 6), Ok(Some(1)));
         assert_eq!(enter(&mut places, caller(4), 8), Err(Full::All));
     }
 
     #[test]
-    fn a_caller_that_holds_more_takes_no_place_of_one_that_holds_less() {
+    fn a_caller_takes_no_place_from_one_that_holds_fewer() {
         let mut places = full(4, &[(1, 2), (1, 4), (1, 6), (2, 1)]);
         assert_eq!(enter(&mut places, caller(1), 8), Err(Full::All));
         assert_eq!(enter(&mut places, caller(2), 3), Ok(Some(1)));
@@ -315,27 +319,31 @@ mod tests {
         assert_eq!(
             enter(&mut places, proxy, 4),
             Ok(Some(1)),
-            "it speaks for many"
+            "a trusted proxy takes from any caller"
         );
         assert_eq!(enter(&mut places, proxy, 6), Ok(Some(5)));
     }
 
     #[test]
-    fn a_caller_that_holds_two_more_gives_up_what_it_seems_to_use() {
+    fn a_caller_that_holds_two_more_loses_even_a_place_that_it_seems_to_use() {
         let seemingly = |holder: &u64| holder.is_multiple_of(4).then_some(*holder);
         let mut places = full(4, &[(1, 2), (1, 8), (1, 4), (2, 1)]);
         let mut enter = |who: u8, holder| {
             let entered = places.enter_or(caller(who), holder, since, seemingly);
             entered.map(|entered| entered.ended)
         };
-        assert_eq!(enter(3, 12), Ok(Some(4)), "not the idle one of a lighter");
+        assert_eq!(
+            enter(3, 12),
+            Ok(Some(4)),
+            "not the idle place of the caller that holds fewer"
+        );
         assert_eq!(enter(4, 16), Ok(Some(8)));
         assert_eq!(enter(5, 20), Ok(Some(1)), "all hold one");
         assert_eq!(enter(6, 24), Err(Full::All));
     }
 
     #[test]
-    fn a_share_is_a_table_of_its_own() {
+    fn beyond_its_share_a_caller_takes_only_its_own_places() {
         let mut places = Places::new(10, 2, Rule::NewestFirst);
         for holder in [3, 1] {
             assert_eq!(enter(&mut places, caller(1), holder), Ok(None));
@@ -347,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn trusted_proxies_have_no_share_and_give_up_last() {
+    fn trusted_proxies_have_no_share_and_lose_places_last() {
         let proxy = Caller::new([10, 0, 0, 9].into(), true);
         let mut places = Places::new(4, 1, Rule::NewestFirst);
         for holder in [1, 3, 5] {
@@ -363,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn the_addresses_of_one_ipv6_network_are_one_caller_and_mapped_ones_are_ipv4() {
+    fn the_addresses_of_one_ipv6_network_are_one_caller_and_mapped_addresses_are_ipv4() {
         let address = |text: &str| Caller::new(text.parse().unwrap(), false);
         assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:2"));
         assert_ne!(address("2001:db8::1"), address("2001:db8:0:1::1"));
@@ -371,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn where_only_the_fair_is_done_a_newcomer_takes_from_those_who_hold_more() {
+    fn under_the_fair_rule_a_newcomer_takes_only_from_callers_that_hold_more() {
         let mut places = Places::new(3, 3, Rule::FairOnly);
         for holder in [1, 3, 5] {
             assert_eq!(enter(&mut places, caller(1), holder), Ok(None));
@@ -392,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn many_callers_with_a_place_each_keep_no_newcomer_out() {
+    fn callers_with_one_place_each_do_not_keep_a_newcomer_out() {
         let mut places = Places::new(3, 3, Rule::FairOnly);
         for (who, holder) in [(1, 5), (2, 1), (3, 3)] {
             assert_eq!(enter(&mut places, caller(who), holder), Ok(None));
@@ -402,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_was_given_up_is_not_given_back_twice() {
+    fn a_place_that_was_taken_is_not_returned_twice() {
         let mut places = full(1, &[]);
         let first = places.enter(caller(1), 1, since).unwrap();
         let second = places.enter(caller(2), 3, since).unwrap();
@@ -413,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_taken_back_from_the_caller_that_weighs_most() {
+    fn memory_is_freed_from_the_caller_that_weighs_most() {
         let mut places = full(5, &[(1, 101), (2, 61), (2, 71), (2, 80), (3, 99)]);
         let weigh = |holder: &u64| usize::try_from(*holder).unwrap();
         let mut end = || places.end_heaviest(weigh, since, |_| None);
@@ -425,8 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_that_weighs_most_gives_up_what_it_seems_to_use_before_another_gives_up_anything()
-    {
+    fn the_caller_that_weighs_most_loses_places_before_others_even_if_it_seems_to_use_them() {
         let mut places = full(4, &[(1, 101), (2, 80), (2, 84), (2, 82)]);
         let weigh = |holder: &u64| usize::try_from(*holder).unwrap();
         let seemingly = |holder: &u64| holder.is_multiple_of(4).then_some(*holder);

@@ -1,4 +1,4 @@
-//! One listening port: who is connected, and who has to go when there is no more room.
+//! One listening port: its connections, and which of them end when there is no more room.
 
 use std::io;
 use std::net::IpAddr;
@@ -12,18 +12,17 @@ use super::Limits;
 use super::activity::{Activity, Load};
 use super::places::{Caller, Full, Places, Rule};
 
-/// The longest head of an HTTP/1 request, and of one to the health port.
+/// The longest head of an HTTP/1 request in bytes: on the main port, and on the health port.
 const MAX_HEAD: (usize, usize) = (32 << 10, 8 << 10);
 /// The most header fields of a request.
 pub(super) const MAX_HEADERS: usize = 64;
-/// What HTTP/2 may send of one body, and of all of a connection, before the server has read of it.
+/// The HTTP/2 flow-control windows in bytes: of one request body, and of a whole connection.
 const WINDOWS: (u32, u32) = (64 << 10, 128 << 10);
-/// A socket's buffers in each direction; Linux takes twice as much, and charges it to the pod. No answer and no head
-/// that matters is larger.
+/// The size in bytes of a socket's buffer in each direction. Linux allocates twice as much and charges it to the pod.
+/// No answer and no usual head is larger.
 const SOCKET_BUFFER: usize = 16 << 10;
-
-/// Frames of a connection that are refused, since its requests are too many or broken, before it is ended. A request with
-/// a body counts for at least two.
+/// The number of frames that the server refuses on a connection, because its requests are too many or broken, before it
+/// ends the connection. A request with a body counts for at least two.
 const MAX_REFUSED: usize = 256;
 
 type Table = Mutex<Places<Arc<Activity>>>;
@@ -35,11 +34,11 @@ pub(super) struct Port {
     load: Arc<Load>,
     connections: Table,
     handshakes: Table,
-    /// Connections that were told to end and still weigh.
+    /// Connections that were told to end and still hold memory, each with its weight in bytes.
     ending: Mutex<Vec<(Weak<Activity>, usize)>>,
 }
 
-/// The place of one connection, given back when it ends.
+/// The place of one connection. Dropping it frees the place.
 pub(super) struct Place {
     pub(super) port: Arc<Port>,
     pub(super) peer: IpAddr,
@@ -48,7 +47,7 @@ pub(super) struct Place {
     id: u64,
 }
 
-/// The place of one handshake.
+/// The place of one handshake. Dropping it frees the place.
 pub(super) struct Handshake<'a> {
     place: &'a Place,
     id: u64,
@@ -72,7 +71,7 @@ impl Port {
         Self::with(limits, builder)
     }
 
-    /// The port of probes and scrapes, which speak HTTP/1.
+    /// Returns the port for probes and scrapes, which speak HTTP/1.
     pub fn of_health(limits: Limits) -> Self {
         let mut builder = Builder::new(TokioExecutor::new()).http1_only();
         builder
@@ -94,10 +93,10 @@ impl Port {
         }
     }
 
-    /// Takes a place for a connection. Whether another was ended for it.
+    /// Takes a place for a connection. Returns it, and whether another connection was ended for it.
     ///
     /// # Errors
-    /// Why there is none, as metrics have it.
+    /// The cause, as named in metrics, if no place is free.
     pub fn enter(
         self: &Arc<Self>,
         peer: IpAddr,
@@ -126,7 +125,8 @@ impl Port {
         Ok((place, entered.ended.is_some()))
     }
 
-    /// Ends the idlest connection of the peer that has most, since there are no files left. Whether there was one.
+    /// Ends the connection that has been idle for longest, of the peer that has most, because no file descriptor is
+    /// left. Returns whether it ended one.
     pub fn make_room(&self) -> bool {
         let now = self.load.now();
         let idle = |held: &Arc<Activity>| held.idle_since(now);
@@ -135,17 +135,18 @@ impl Port {
         ended.inspect(|ended| ended.end()).is_some()
     }
 
-    /// Waits until peers make the port hold too much.
+    /// Waits until peers make the port hold too much memory.
     pub async fn overloaded(&self) {
         self.load.exceeded.notified().await;
     }
 
-    /// Whether peers make the port hold too much.
+    /// Returns whether peers make the port hold too much memory.
     pub fn is_overloaded(&self) -> bool {
         self.load.excess() > 0
     }
 
-    /// Ends connections of the peers that make the port hold most, until what is left is within the limit. How many.
+    /// Ends connections of the peers that make the port hold most, until the rest is within the limit. Returns how
+    /// many.
     pub fn relieve(&self) -> usize {
         let now = self.load.now();
         let mut ending = lock(&self.ending);
@@ -167,10 +168,10 @@ impl Port {
 }
 
 impl Place {
-    /// Takes a place for the connection's handshake, if need be that of another of the peer that has most.
+    /// Takes a place for the connection's handshake, if necessary from a handshake of the peer that has most.
     ///
     /// # Errors
-    /// All are taken.
+    /// [`Full`].
     pub fn shake_hands(&self) -> Result<Handshake<'_>, Full> {
         let mut handshakes = lock(&self.port.handshakes);
         let order = |held: &Arc<Activity>| Some(held.handshake_order());
@@ -201,8 +202,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Bounds what the kernel holds for each connection, which it charges to the process's group. Accepted sockets have it
-/// from their listener. Where the system does not do so, its own bounds hold.
+/// Bounds the kernel's buffers of each connection, which Linux charges to the process's cgroup. Accepted sockets
+/// inherit the bounds from their listener. If the system does not support that, its own bounds apply.
 pub(super) fn bound_buffers(listener: &TcpListener) {
     #[cfg(unix)]
     {
@@ -214,7 +215,7 @@ pub(super) fn bound_buffers(listener: &TcpListener) {
     let _ = (listener, SOCKET_BUFFER);
 }
 
-/// Whether the process or the system has no file descriptor left.
+/// Returns whether the process or the system has no file descriptor left.
 pub(super) fn is_out_of_files(error: &io::Error) -> bool {
     #[cfg(unix)]
     {

@@ -1,4 +1,4 @@
-//! Answers, and the one place where a refusal becomes a status.
+//! Builds answers. Every refusal becomes an HTTP status here.
 
 use std::time::Duration;
 
@@ -16,15 +16,16 @@ use crate::oauth::{ErrorCode, OAuthError};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// Far shorter than a new key is published before it signs.
+/// Far shorter than the time for which a new key is published before it signs.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
-/// Why a request is not done.
+/// Why a request is refused.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// The protocol says no.
+    /// The protocol refuses it.
     OAuth(OAuthError),
-    /// The client did not prove who it is; the challenge matches what it used or could have used (RFC 6749 section 5.2).
+    /// The client did not authenticate. The challenge names the scheme that it used or could use (RFC 6749 section
+    /// 5.2).
     Unauthenticated(OAuthError, HeaderValue),
     /// The caller has failed too often.
     TooManyFailures(Duration),
@@ -32,9 +33,9 @@ pub(super) enum Refusal {
     TooLarge,
     /// The body did not arrive in time.
     TooSlow,
-    /// The body broke off.
+    /// The body ended early.
     BrokenBody,
-    /// Nothing can be said now.
+    /// The server cannot answer at present.
     Unavailable,
 }
 
@@ -45,9 +46,12 @@ impl From<OAuthError> for Refusal {
 }
 
 impl Refusal {
-    /// The answer.
+    /// Returns the answer.
     pub fn response(self) -> Response {
-        let unavailable = OAuthError::new(ErrorCode::TemporarilyUnavailable, "try again");
+        let unavailable = OAuthError::new(
+            ErrorCode::TemporarilyUnavailable,
+            "the server cannot answer now, try again",
+        );
         match self {
             Self::OAuth(error) if error.code == ErrorCode::TemporarilyUnavailable => {
                 with(oauth(error), RETRY_AFTER, HeaderValue::from(5))
@@ -57,7 +61,10 @@ impl Refusal {
                 with(oauth(error), WWW_AUTHENTICATE, challenge)
             }
             Self::TooManyFailures(wait) => {
-                let error = OAuthError::new(ErrorCode::InvalidClient, "too many failures");
+                let error = OAuthError::new(
+                    ErrorCode::InvalidClient,
+                    "too many failed authentications, wait before the next one",
+                );
                 let answer = json(StatusCode::TOO_MANY_REQUESTS, error.to_json());
                 with(
                     answer,
@@ -66,8 +73,11 @@ impl Refusal {
                 )
             }
             Self::TooLarge => oauth_as(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-            Self::TooSlow => oauth_as(StatusCode::REQUEST_TIMEOUT, "the body came too slowly"),
-            Self::BrokenBody => oauth_as(StatusCode::BAD_REQUEST, "the body broke off"),
+            Self::TooSlow => oauth_as(
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not arrive in time",
+            ),
+            Self::BrokenBody => oauth_as(StatusCode::BAD_REQUEST, "the body ended early"),
             Self::Unavailable => Self::OAuth(unavailable).response(),
         }
     }
@@ -90,7 +100,7 @@ fn with(mut response: Response, name: axum::http::HeaderName, value: HeaderValue
     response
 }
 
-/// JSON that is nobody else's business (RFC 6749 section 5.1).
+/// Returns a JSON answer that no cache may store (RFC 6749 section 5.1).
 pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
@@ -102,7 +112,7 @@ pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
     response
 }
 
-/// A status alone.
+/// Returns an answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
@@ -110,7 +120,7 @@ pub(super) fn empty(status: StatusCode) -> Response {
     response
 }
 
-/// A document for everybody, or 304 if the caller has it (RFC 9110 section 13.1.2).
+/// Returns a public document, or 304 if the caller already has it (RFC 9110 section 13.1.2).
 pub(super) fn document(document: &Document, asked: &HeaderMap) -> Response {
     let known = asked
         .get_all("if-none-match")
@@ -136,7 +146,7 @@ pub(super) fn document(document: &Document, asked: &HeaderMap) -> Response {
     response
 }
 
-/// Whether a value of `If-None-Match` names an entity tag; weak or strong does not matter there.
+/// Returns whether a value of `If-None-Match` names an entity tag. The comparison is weak (RFC 9110 section 13.1.2).
 fn names(value: &HeaderValue, etag: &HeaderValue) -> bool {
     let (Ok(value), Ok(etag)) = (value.to_str(), etag.to_str()) else {
         return false;
@@ -147,7 +157,7 @@ fn names(value: &HeaderValue, etag: &HeaderValue) -> bool {
         .any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag)
 }
 
-/// The answer to a CORS preflight for a document: any page may read it.
+/// Returns the answer to a CORS preflight for a document, which pages of any origin may read.
 pub(super) fn preflight(methods: &'static str) -> Response {
     let mut response = empty(StatusCode::NO_CONTENT);
     let headers = response.headers_mut();
@@ -162,7 +172,7 @@ pub(super) fn preflight(methods: &'static str) -> Response {
     response
 }
 
-/// The method is not one of `methods` (RFC 9110 section 15.5.6).
+/// Returns 405 and the allowed `methods` (RFC 9110 section 15.5.6).
 pub(super) fn method_not_allowed(methods: &'static str) -> Response {
     let body = oauth_as(
         StatusCode::METHOD_NOT_ALLOWED,
@@ -171,12 +181,12 @@ pub(super) fn method_not_allowed(methods: &'static str) -> Response {
     with(body, ALLOW, HeaderValue::from_static(methods))
 }
 
-/// There is nothing here.
+/// Returns 404.
 pub(super) fn not_found() -> Response {
     json(StatusCode::NOT_FOUND, r#"{"error":"not_found"}"#)
 }
 
-/// Too much is going on already.
+/// Returns 503: the server has too much work at present.
 pub(super) fn overloaded() -> Response {
     with(
         Refusal::Unavailable.response(),
@@ -185,15 +195,15 @@ pub(super) fn overloaded() -> Response {
     )
 }
 
-/// The URI is too long.
+/// Returns 414.
 pub(super) fn uri_too_long() -> Response {
     oauth_as(StatusCode::URI_TOO_LONG, "the URI is too long")
 }
 
-/// The request was meant for another host (RFC 9110 section 15.5.20).
+/// Returns 421: the request names another host (RFC 9110 section 15.5.20).
 pub(super) fn misdirected() -> Response {
     oauth_as(
         StatusCode::MISDIRECTED_REQUEST,
-        "this server has another name",
+        "the request names another host",
     )
 }

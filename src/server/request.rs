@@ -1,4 +1,4 @@
-//! A request on its way through the server, and what every endpoint asks of it.
+//! A request on its way through the server, and the checks that all endpoints share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,12 +30,12 @@ use crate::telemetry::audit::{self, Origin};
 use crate::telemetry::{Endpoint, Unverified};
 use crate::tokens::reference;
 
-/// What the server adds to a request before it is routed.
+/// The data that the server adds to a request before it routes it.
 #[derive(Clone)]
 pub(super) struct Arrival {
     pub app: App,
     pub peer: Option<IpAddr>,
-    /// Whose share of the server the request takes.
+    /// The caller whose share of the server the request takes.
     pub caller: Option<Caller>,
 }
 
@@ -49,16 +49,16 @@ pub(super) struct Call {
     body: Body,
 }
 
-/// A snapshot that may be answered from.
+/// A snapshot that the server may answer from.
 pub(super) struct Serving(Guard<Arc<Snapshot>>);
 
 impl Serving {
-    /// The snapshot.
+    /// Returns the snapshot.
     pub fn snapshot(&self) -> &Snapshot {
         &self.0
     }
 
-    /// Its site.
+    /// Returns the site of the snapshot.
     ///
     /// # Errors
     /// [`Refusal::Unavailable`] while the Identity is not served.
@@ -80,10 +80,10 @@ impl Call {
         }
     }
 
-    /// What is served now.
+    /// Returns the current snapshot.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] before everything is known, and when it is too old.
+    /// [`Refusal::Unavailable`] before the first lists are complete, and when the snapshot is too old.
     pub fn serving(&self, now: Timestamp) -> Result<Serving, Refusal> {
         let snapshot = self.app.publisher().current();
         match self.app.status().serves(&snapshot, now) {
@@ -92,10 +92,10 @@ impl Call {
         }
     }
 
-    /// The bytes of a form, however they are sent, bounded in size and time.
+    /// Reads the body of a form, bounded in size and time.
     ///
     /// # Errors
-    /// [`Refusal`]; `invalid_request` for another media type and for credentials in the URL.
+    /// [`Refusal`]: among others, `invalid_request` for another media type and for credentials in the URL.
     pub async fn form_body(&mut self) -> Result<Bytes, Refusal> {
         check_query(self.head.uri.query())?;
         let media_type = self.head.headers.get(CONTENT_TYPE);
@@ -115,7 +115,7 @@ impl Call {
         let (most, deadline) = (limits.body, limits.body_deadline);
         let body = std::mem::take(&mut self.body);
         let mut reading = std::pin::pin!(collect(body, most));
-        // Most bodies come with their heads.
+        // Most bodies arrive together with their heads.
         if let Some(collected) = reading.as_mut().now_or_never() {
             return collected;
         }
@@ -132,15 +132,15 @@ impl Call {
         }
     }
 
-    /// All values of `Authorization`.
+    /// Returns all values of `Authorization`.
     pub fn authorization(&self) -> impl Iterator<Item = &[u8]> {
         values(&self.head.headers, AUTHORIZATION.as_str())
     }
 
-    /// The client that a form's request comes from.
+    /// Authenticates the client of a form request.
     ///
     /// # Errors
-    /// [`Refusal`]; the failure is counted, and written to the audit log unless there were too many.
+    /// [`Refusal`]. The failure is counted, and written to the audit log unless there were too many.
     pub fn authenticate<'s>(
         &self,
         serving: &'s Serving,
@@ -187,7 +187,7 @@ impl Call {
         Err(Refusal::Unauthenticated(failure.error, challenge))
     }
 
-    /// Writes what was refused to a client that has authenticated to the audit log, unless it has had too many.
+    /// Writes the refusal of an authenticated client's request to the audit log, unless the client has had too many.
     pub fn audit_refusal(
         &self,
         snapshot: &Snapshot,
@@ -200,8 +200,8 @@ impl Call {
         }
     }
 
-    /// Writes the denial of a token to the audit log, unless this caller has had too many. `is_issued`: the token's id is
-    /// one that was issued, and nothing that a stranger made.
+    /// Writes the denial of a token to the audit log, unless this caller has had too many. `is_issued` says whether the
+    /// token was issued; otherwise a stranger may have invented its ID.
     pub fn audit_denial(
         &self,
         snapshot: &Snapshot,
@@ -232,16 +232,16 @@ impl Call {
         audit::refused(&self.origin(snapshot), &refusal);
     }
 
-    /// Where the request came from.
+    /// Returns the origin of the request for the audit log.
     pub fn origin(&self, snapshot: &Snapshot) -> Origin<'_> {
         let (directory, identity) = (snapshot.directory(), snapshot.identity());
         origin(self.peer, &self.head.headers, directory, identity)
     }
 }
 
-/// Refuses a request that names two hosts, so that this server and a proxy could read it differently: several `Host`
-/// headers or one that is no host and port (RFC 9112 section 3.2), or one that differs from the `:authority` or the
-/// target's (RFC 9113 section 8.3.1).
+/// Refuses a request that names two hosts, because a proxy and this server could choose different ones. It has several
+/// `Host` headers or one that is not a host and port (RFC 9112 section 3.2), or one that differs from `:authority` or
+/// from the host of the request target (RFC 9113 section 8.3.1).
 ///
 /// # Errors
 /// `invalid_request`.
@@ -266,7 +266,8 @@ pub(super) fn check_host(request: &Request) -> Result<(), Refusal> {
     }
 }
 
-/// The characters of `uri-host [ ":" port ]` (RFC 3986 section 3.2.2), without the comma, which joins two headers.
+/// Returns whether a byte may stand in `uri-host [ ":" port ]` (RFC 3986 section 3.2.2). Excludes the comma, which
+/// joins two headers.
 const fn is_of_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
@@ -291,7 +292,7 @@ const fn is_of_host(byte: u8) -> bool {
         )
 }
 
-/// Whether two authorities are the same, a default port aside.
+/// Returns whether two authorities are equal, with or without a default port.
 fn is_same_host(one: &[u8], other: &[u8]) -> bool {
     fn bare(authority: &[u8]) -> &[u8] {
         let http = authority.strip_suffix(b":80");
@@ -301,7 +302,7 @@ fn is_same_host(one: &[u8], other: &[u8]) -> bool {
     bare(one).eq_ignore_ascii_case(bare(other))
 }
 
-/// All values of a header, as they were sent.
+/// Returns all values of a header, as they were sent.
 pub(super) fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
     headers.get_all(name).iter().map(HeaderValue::as_bytes)
 }
@@ -320,13 +321,13 @@ async fn collect(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
         if length > most {
             return Err(Refusal::TooLarge);
         }
-        // One frame is the usual case and needs no copy.
+        // Most bodies are a single frame, which needs no copy.
         if first.is_empty() && all.is_empty() {
             first = data;
             continue;
         }
         if all.capacity() < length {
-            // Twice as much at each step, and never more than may come.
+            // Doubles the capacity, up to the longest body allowed.
             all.reserve_exact((2 * length).min(most) - all.len());
         }
         all.extend_from_slice(&std::mem::take(&mut first));
@@ -335,7 +336,7 @@ async fn collect(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
     Ok(if all.is_empty() { first } else { all.into() })
 }
 
-/// A token taken apart, its signature verified if it has one.
+/// A parsed token. The signature of a JWT is verified.
 #[derive(Debug)]
 pub(super) enum Token<'a> {
     Reference(reference::Presented<'a>),
@@ -343,9 +344,9 @@ pub(super) enum Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    /// Reads any untrusted text.
+    /// Parses untrusted text.
     pub fn parse(token: &'a str, ring: &KeyRing) -> Result<Self, Inactive> {
-        // No reference token has a dot, and every JWT has.
+        // Every JWT contains dots, and no reference token does.
         if token.contains('.') {
             let verified = ring.verify(token).map_err(|_| Inactive::Malformed)?;
             Ok(Self::Jwt(Box::new(verified)))
@@ -356,7 +357,7 @@ impl<'a> Token<'a> {
         }
     }
 
-    /// The same, for the protocol core.
+    /// Returns the token in the form that `oauth` takes.
     pub fn presented(&self) -> Presented<'_> {
         match self {
             Self::Reference(token) => Presented::Reference(*token),
@@ -364,7 +365,7 @@ impl<'a> Token<'a> {
         }
     }
 
-    /// Its public id.
+    /// Returns the public ID of the token.
     pub fn id(&self) -> &str {
         match self {
             Self::Reference(token) => token.id.as_str(),

@@ -1,4 +1,4 @@
-//! Revocation through the Kubernetes API.
+//! Records revocations through the Kubernetes API.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -11,27 +11,27 @@ use crate::directory::usage::credential_of;
 use crate::directory::{ObjectKey, Revocation, is_token_revoked, revocation};
 use crate::tokens::TokenId;
 
-/// Attempts where others write the same Credential. The caller's patience is shorter.
+/// The most attempts after write conflicts. The time limit of the request usually ends earlier.
 const ATTEMPTS: usize = 16;
 
 /// Revokes tokens in the status of Credentials.
 #[derive(Clone)]
 pub struct KubeRevoker(Client);
 
-/// Why an attempt had no success.
+/// Why an attempt failed.
 enum Failure {
     /// Another write came first.
     Conflict,
-    /// It cannot be done.
+    /// The revocation cannot be recorded.
     Error(RevokeError),
 }
 
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
-        // Only the code: the API's texts can hold what is not ours to log.
+        // Only the code: the message of the API server may contain text that must not be logged.
         Self::Error(RevokeError(match error {
-            kube::Error::Api(status) => format!("the API answered {}", status.code),
-            _ => "the API could not be reached".to_owned(),
+            kube::Error::Api(status) => format!("the API server answered {}", status.code),
+            _ => "the API server could not be reached".to_owned(),
         }))
     }
 }
@@ -41,7 +41,7 @@ fn failed(why: &str) -> Failure {
 }
 
 impl KubeRevoker {
-    /// Revokes with the rights of `client`.
+    /// Returns a revoker that writes with the rights of `client`.
     pub const fn new(client: Client) -> Self {
         Self(client)
     }
@@ -64,18 +64,20 @@ impl KubeRevoker {
             Revocation::Add(revoked) => revoked,
         };
         if uid.is_some_and(|uid| metadata["uid"] != *uid) {
-            // As after a restore: the watch is about to bring it, and the caller finds it then.
-            return Err(failed("another Credential records the token now"));
+            // For example after a restore. The watch is about to bring the new Credential, and a retry finds it.
+            return Err(failed(
+                "another Credential of this name records the token now",
+            ));
         }
         match api.patch(&metadata, json!({ "revoked": revoked })).await? {
             Patched::Gone => Ok(()),
             Patched::Conflict => Err(Failure::Conflict),
-            // The API server drops fields that its definition does not have.
+            // The API server drops fields that are missing from its CustomResourceDefinition.
             Patched::Stored(stored) => {
                 let is_kept = credential_of(stored)
                     .is_ok_and(|stored| is_token_revoked(&stored, token_id.as_str()));
                 is_kept.then_some(()).ok_or_else(|| {
-                    failed("the API server keeps no status.revoked: apply the CustomResourceDefinitions of this release")
+                    failed("the API server drops status.revoked: apply the CustomResourceDefinitions of this release")
                 })
             }
         }
@@ -98,7 +100,7 @@ impl Revoker for KubeRevoker {
                 }
             }
             Err(RevokeError(
-                "the Credential is being changed by others all the time".to_owned(),
+                "other writers changed the Credential at every attempt".to_owned(),
             ))
         }
         .boxed()
@@ -125,7 +127,7 @@ mod tests {
         stored: Value,
         version: u32,
         drops_field: bool,
-        /// Writes of others that come between a read and its patch.
+        /// IDs that other replicas add between a read and its patch.
         others: Vec<&'static str>,
         code: Option<u16>,
     }
@@ -167,7 +169,10 @@ mod tests {
                 if patch["metadata"]["resourceVersion"] != version {
                     return (409, failure(409));
                 }
-                assert!(patch["status"].get("uses").is_none(), "uses are left alone");
+                assert!(
+                    patch["status"].get("uses").is_none(),
+                    "the patch does not contain uses"
+                );
                 if !self.drops_field {
                     self.stored["status"]["revoked"] = patch["status"]["revoked"].clone();
                 }
@@ -176,7 +181,7 @@ mod tests {
             let mut answer = self.stored.clone();
             answer["metadata"]["resourceVersion"] = self.version.to_string().into();
             if let Some(id) = self.others.pop() {
-                // After this answer.
+                // Another replica writes after this answer.
                 let revoked = &mut self.stored["status"]["revoked"];
                 match revoked.as_array_mut() {
                     Some(revoked) => revoked.push(id.into()),
@@ -218,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_revocation_is_done_only_when_it_is_known_to_be_durable() {
+    async fn a_revocation_succeeds_only_if_it_is_durable() {
         for (code, done) in [(404, true), (409, false), (403, false), (500, false)] {
             let fake = fake(|fake| fake.code = Some(code));
             let revoked = revoke(&fake, "uid", ONE).await;
@@ -237,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_api_server_with_an_older_definition_is_noticed() {
+    async fn an_api_server_that_drops_status_revoked_is_an_error() {
         let fake = fake(|fake| fake.drops_field = true);
         let error = revoke(&fake, "uid", ONE).await.unwrap_err();
         assert!(
@@ -247,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_two_replicas_at_once_neither_loses_the_others_id() {
+    async fn two_replicas_that_revoke_at_once_lose_no_id() {
         let fake = fake(|fake| fake.others = vec![TWO]);
         revoke(&fake, "uid", ONE).await.unwrap();
         let stored = fake.lock().unwrap().stored.clone();

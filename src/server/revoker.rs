@@ -1,14 +1,14 @@
-//! How a revocation becomes durable.
+//! Makes revocations durable.
 
 use futures::future::BoxFuture;
 
 use crate::directory::ObjectKey;
 use crate::tokens::TokenId;
 
-/// Records where Credentials are kept that a token was revoked. It can only take access away.
+/// Records revocations of tokens in their Credentials. It can only take access away.
 pub trait Revoker: Send + Sync + 'static {
-    /// Adds the token's id to `status.revoked` of a Credential, on condition that the Credential still has this uid, and
-    /// returns once that is durable. A token that is not recorded any more is revoked already.
+    /// Adds the token's ID to `status.revoked` of the Credential if that still has this uid, and returns when the write
+    /// is durable. A token that the Credential no longer records is already revoked.
     fn revoke<'a>(
         &'a self,
         credential: &'a ObjectKey,
@@ -17,7 +17,7 @@ pub trait Revoker: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<(), RevokeError>>;
 }
 
-/// The revocation is not known to be durable: the caller is told to retry.
+/// The revocation may not be durable. The server tells the caller to retry.
 #[derive(Debug, thiserror::Error)]
 #[error("the revocation could not be recorded: {0}")]
 pub struct RevokeError(pub String);

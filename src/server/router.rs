@@ -1,4 +1,4 @@
-//! The table of contents: every path, below the issuer's own.
+//! The routes: every path below the path of the issuer, and what all requests have in common.
 
 use std::future::Future;
 use std::time::Instant;
@@ -17,13 +17,13 @@ use super::{App, reply, routes};
 use crate::oauth::discovery::paths;
 use crate::telemetry::{Endpoint, traces};
 
-/// The routes of an issuer with this path.
+/// Returns the routes of an issuer with this path.
 pub(super) fn router(path: &str) -> Router {
     use routes::{check_token, discovery, introspect, jwks, revocation, token};
     let at = |below: &str| format!("{path}{below}");
-    // At the root, the issuer's path follows (RFC 8414 section 3.1).
+    // The well-known part stands at the root, and the issuer's path follows it (RFC 8414 section 3.1).
     let metadata = format!("{}{path}", paths::AUTHORIZATION_SERVER);
-    // A gateway's name, and whatever path the proxy appends; without a name, an unknown gateway.
+    // A gateway's name, then any path that the proxy appends. Without a name the gateway is unknown.
     let unnamed = at(paths::CHECK_TOKEN);
     let gateways = [
         format!("{unnamed}/{{*gateway}}"),
@@ -59,14 +59,14 @@ pub(super) fn router(path: &str) -> Router {
         .fold(routes, |routes, path| routes.route(path, check()))
 }
 
-/// What may be done at a path.
+/// The methods that a path accepts.
 #[derive(Clone, Copy)]
 enum Methods {
-    /// Reading, by any web page too.
+    /// Reading, also by web pages of any origin.
     Read,
-    /// Sending a form.
+    /// Posting a form.
     Post,
-    /// Whatever the proxy in front was asked to do.
+    /// Any method: a proxy may forward the method of the request that it asks about.
     Any,
 }
 
@@ -74,7 +74,7 @@ impl Methods {
     const READ: &str = "GET, HEAD, OPTIONS";
     const POST: &str = "POST";
 
-    /// The answer to a method that does not reach the route.
+    /// Returns the answer to a method that the path does not accept.
     fn refuse(self, method: &Method) -> Option<Response> {
         match (self, method) {
             (Self::Any, _)
@@ -103,7 +103,7 @@ where
     on(endpoint, Methods::Post, handler)
 }
 
-/// A route: what is asked of and done for every request stands here once.
+/// Creates a route. The checks, headers, metrics and traces of every request are in this function alone.
 fn on<H, F>(endpoint: Endpoint, methods: Methods, handler: H) -> MethodRouter
 where
     H: Fn(Call) -> F + Clone + Send + Sync + 'static,
@@ -114,12 +114,13 @@ where
         let handler = handler.clone();
         async move {
             let Some(arrival) = arrival else {
-                // Only a router that is called past its App comes here.
+                // Only a request that bypasses `App::answer` gets here.
                 return reply::empty(StatusCode::INTERNAL_SERVER_ERROR);
             };
             let started = Instant::now();
             let app = arrival.app.clone();
-            // A copy: HTTP/2's table keeps sent header fields, and a shared value would keep the read buffer alive.
+            // A copy: HTTP/2's table keeps the header fields of answers, and a shared value would keep the whole read
+            // buffer alive.
             let id = request_id(request.headers()).map(HeaderValue::as_bytes);
             let id = id.and_then(|id| HeaderValue::from_bytes(id).ok());
             let span = traces::request(endpoint.as_str(), request.method(), || {
@@ -128,7 +129,7 @@ where
             });
             let mut response = match methods.refuse(request.method()) {
                 Some(refusal) => refusal,
-                // Proxies append to a gateway's path what callers send: there it is only ever ignored.
+                // At checktoken the length does not matter: proxies append the caller's path, which is ignored.
                 None if endpoint != Endpoint::CheckToken && is_too_long(&app, &request) => {
                     reply::uri_too_long()
                 }

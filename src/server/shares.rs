@@ -1,7 +1,7 @@
-//! How many requests each caller has under way.
+//! Limits the number of requests that each caller has under way.
 //!
-//! The table has a fixed size, and takes two atomic operations a request. Two callers whose hashes meet count as one,
-//! which costs either at most an earlier 503; the hash is keyed, so that no one can choose whom to meet.
+//! The table has a fixed size and costs two atomic operations a request. Two callers whose hashes collide count as one:
+//! each may get a 503 earlier. The hash is keyed, so that no caller can choose to collide with another.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use super::throttle::network;
 
 const BUCKETS: usize = 8192;
 
-/// Requests under way by caller.
+/// The number of requests under way, by caller.
 #[derive(Debug)]
 pub(super) struct Shares {
     most: usize,
@@ -19,7 +19,7 @@ pub(super) struct Shares {
     hasher: RandomState,
 }
 
-/// One request of a caller; its end is when this is dropped.
+/// A request of a caller. It stops counting when this is dropped.
 #[derive(Debug)]
 pub(super) struct Share<'a>(Option<&'a AtomicU32>);
 
@@ -32,7 +32,8 @@ impl Shares {
         }
     }
 
-    /// Counts a request of a caller; `None`: it has its share already. No caller: no share.
+    /// Counts a request of a caller; returns `None` if the caller has used up its share. Without a caller there is no
+    /// limit.
     pub fn take(&self, caller: Option<IpAddr>) -> Option<Share<'_>> {
         let Some(caller) = caller else {
             return Some(Share(None));
@@ -58,15 +59,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_caller_has_its_share_and_others_have_theirs() {
+    fn each_caller_has_a_share_of_its_own() {
         let shares = Shares::new(2);
         let one = Some(IpAddr::from([10, 0, 0, 1]));
         let held = [shares.take(one), shares.take(one)];
         assert!(held.iter().all(Option::is_some));
         assert!(shares.take(one).is_none());
         assert!(shares.take(Some([10, 0, 0, 2].into())).is_some());
-        assert!(shares.take(None).is_some(), "no one to count for");
+        assert!(
+            shares.take(None).is_some(),
+            "without a caller there is no limit"
+        );
         drop(held);
-        assert!(shares.take(one).is_some(), "it was given back");
+        assert!(shares.take(one).is_some(), "the share is returned");
     }
 }

@@ -1,7 +1,7 @@
-//! What requests are judged by: one consistent view of everything, swapped as a whole.
+//! The snapshot that requests are judged by: one consistent view of everything, swapped as a whole.
 //!
-//! Writers change their own copy of the tables, which share structure with the published one, and publish once a batch.
-//! What every caller gets alike (documents, challenges) is made then and not at a request.
+//! Writers change their own copy of the tables, which shares structure with the published one, and publish once a
+//! batch. Answers that are the same for every caller (documents, challenges) are created then, not at a request.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::oauth::discovery;
 use crate::resources::WhenExceeded;
 
-/// Everything that one request may look at.
+/// Everything that a request may read.
 #[derive(Debug)]
 pub struct Snapshot {
     directory: Directory,
@@ -31,34 +31,35 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The tables.
+    /// Returns the tables.
     pub const fn directory(&self) -> &Directory {
         &self.directory
     }
 
-    /// The Identity that this server is.
+    /// Returns the Identity that this server serves.
     pub const fn identity(&self) -> &ObjectKey {
         &self.identity
     }
 
-    /// Its keys.
+    /// Returns the signing keys.
     pub fn ring(&self) -> &KeyRing {
         &self.ring
     }
 
-    /// What follows from the Identity alone; `None` while it is not served.
+    /// Returns what follows from the Identity alone; `None` while the Identity is not served.
     pub fn site(&self) -> Option<&Site> {
         self.site.as_deref()
     }
 
-    /// Whether keys came that could sign, ever. While none can any more, since the one that did is distrusted or
-    /// over and the next is on its way, all else is answered: to leave the Service would end introspection too.
+    /// Returns whether some key has been able to sign since the server started. The server stays ready when later no
+    /// key can sign, because the last one is distrusted or retired and the next is not there yet: leaving the Service
+    /// would end introspection too.
     pub(super) fn had_keys(&self) -> bool {
         self.had_keys
     }
 }
 
-/// What an issuer answers everybody, made once a change.
+/// The answers of an issuer that are the same for every caller, created once per change.
 #[derive(Debug)]
 pub struct Site {
     /// The issuer.
@@ -69,13 +70,13 @@ pub struct Site {
     pub(super) openid: Document,
     pub(super) authorization_server: Document,
     pub(super) jwks: Document,
-    /// `WWW-Authenticate` of a client that failed to authenticate.
+    /// The `WWW-Authenticate` value for a client that failed to authenticate.
     pub(super) basic_challenge: HeaderValue,
     pub(super) is_https: bool,
     pub(super) trusted_proxies: Vec<Cidr>,
     pub(super) max_staleness: SignedDuration,
     pub(super) when_stale: WhenExceeded,
-    /// What signs for clients that do not choose.
+    /// The algorithm for clients that do not choose one; `None` if no key can sign.
     pub(super) default_algorithm: Option<Algorithm>,
     algorithms: Vec<Algorithm>,
     ring: Arc<KeyRing>,
@@ -88,7 +89,7 @@ pub(super) struct Document {
     pub etag: HeaderValue,
 }
 
-/// A site that cannot be made. The schema of Identities allows none such.
+/// A site that cannot be created. The schema of Identities prevents that.
 #[derive(Debug, thiserror::Error)]
 #[error("the issuer cannot be served")]
 struct BadSite;
@@ -111,7 +112,7 @@ impl Document {
 }
 
 impl Site {
-    /// Whether an address is that of a trusted proxy.
+    /// Returns whether an address is that of a trusted proxy.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
         let mut trusted = self.trusted_proxies.iter();
         trusted.any(|range| range.contains(address))
@@ -145,7 +146,7 @@ impl Site {
         })
     }
 
-    /// Whether it is what [`Site::new`] would make again.
+    /// Returns whether [`Site::new`] would create the same site again.
     fn is_of(&self, identity: &IdentityRecord, ring: &Arc<KeyRing>) -> bool {
         Arc::ptr_eq(&self.ring, ring)
             && self.issuer == identity.issuer
@@ -165,7 +166,7 @@ fn algorithms(identity: &IdentityRecord) -> Vec<Algorithm> {
         .collect()
 }
 
-/// Where writers put changes and requests find them.
+/// Publishes changes of the writers as snapshots for the requests.
 #[derive(Debug)]
 pub struct Publisher {
     draft: Mutex<Draft>,
@@ -178,20 +179,20 @@ struct Draft {
     identity: ObjectKey,
     keys: KeySet,
     ring: Arc<KeyRing>,
-    /// What `ring` leaves out of `keys`.
+    /// The IDs of the keys in `keys` that `ring` leaves out.
     distrusted: Vec<String>,
-    /// The moment of `ring`.
+    /// The time for which `ring` was built.
     turned_at: Timestamp,
     site: Option<Arc<Site>>,
-    /// Whether tokens could be signed at any time.
+    /// Whether some key has been able to sign since the server started.
     had_keys: bool,
 }
 
 impl Publisher {
-    /// A publisher of an empty directory.
+    /// Creates a publisher of an empty directory.
     ///
     /// # Errors
-    /// None that is known: an empty JWK Set is written.
+    /// None in practice: it serializes an empty JWK Set.
     pub fn new(
         identity: ObjectKey,
         settings: Settings,
@@ -214,7 +215,7 @@ impl Publisher {
         })
     }
 
-    /// What is published.
+    /// Returns the published snapshot.
     pub fn current(&self) -> Guard<Arc<Snapshot>> {
         self.current.load()
     }
@@ -229,7 +230,7 @@ impl Publisher {
     /// Replaces the signing keys.
     ///
     /// # Errors
-    /// None that is known: a JWK Set is written.
+    /// None in practice: it serializes the JWK Set.
     pub fn set_keys(&self, keys: KeySet, now: Timestamp) -> Result<(), serde_json::Error> {
         let mut draft = self.lock();
         draft.keys = keys;
@@ -239,7 +240,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// Lets the keys do what their times say, if that has changed.
+    /// Moves the keys to the phases that their times give for `now`, if a phase has changed.
     ///
     /// # Errors
     /// As [`Publisher::set_keys`].
@@ -254,7 +255,7 @@ impl Publisher {
         Ok(())
     }
 
-    /// How many signing keys are in each phase, and how long the youngest at work has been so.
+    /// Returns the number of signing keys in each phase, and for how long the youngest active key has been active.
     pub(super) fn key_phases(
         &self,
         now: Timestamp,
@@ -284,13 +285,13 @@ impl Publisher {
     }
 
     fn lock(&self) -> MutexGuard<'_, Draft> {
-        // A change that panicked may have left the tables half changed; the next relist makes them whole.
+        // A change that panicked may have left the tables half changed. The next list repairs them.
         self.draft.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn publish(&self, draft: &mut Draft) {
         if let Err(error) = draft.settle_trust() {
-            tracing::error!(%error, "the keys stay as they were");
+            tracing::error!(%error, "could not apply spec.signing.distrusted, the keys stay as they were");
         }
         draft.settle_site();
         self.current.store(Arc::new(draft.snapshot()));
@@ -298,14 +299,14 @@ impl Publisher {
 }
 
 impl Draft {
-    /// Makes the ring anew.
+    /// Rebuilds the ring for the time `turned_at`, without the distrusted keys.
     fn turn(&mut self) -> Result<(), serde_json::Error> {
         let trusted = self.keys.without(&self.distrusted, self.turned_at);
         self.ring = Arc::new(KeyRing::new(&trusted, self.turned_at)?);
         Ok(())
     }
 
-    /// Leaves out what the Identity distrusts. What was distrusted stays so while the Identity makes no sense.
+    /// Leaves out the keys that the Identity distrusts. While the Identity is invalid, the last valid list applies.
     fn settle_trust(&mut self) -> Result<(), serde_json::Error> {
         let identity = self.directory.identity(&self.identity);
         let Some(record) = identity.and_then(|identity| identity.record()) else {

@@ -1,4 +1,4 @@
-//! Whether the server knows enough, and lately enough, to answer.
+//! Decides whether the server knows enough, and recent enough, to answer.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
@@ -7,14 +7,15 @@ use jiff::{SignedDuration, Timestamp};
 use super::snapshot::Snapshot;
 use crate::resources::WhenExceeded;
 
-/// What the sources tell of themselves. Shared by reference; every change is seen by the next request.
+/// The state of the sources, as they report it. The next request sees every change.
 #[derive(Debug)]
 pub struct Status {
     lists_complete: AtomicBool,
     draining: AtomicBool,
-    /// There is a store, and it is not open yet.
+    /// Whether the Identity has a store that is not open yet.
     store_awaited: AtomicBool,
-    /// Milliseconds since 1970 when the oldest watch was last heard of; `i64::MAX` where nothing can go stale.
+    /// When the quietest watch last received anything, in milliseconds since 1970; `i64::MAX` if nothing can become
+    /// stale.
     heard: AtomicI64,
     refused_namespaces: AtomicUsize,
 }
@@ -22,23 +23,25 @@ pub struct Status {
 /// Why the server is not ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
-    /// It was asked to stop.
+    /// The server was asked to stop.
     #[error("shutting down")]
     Draining,
-    /// Not every kind was listed once.
+    /// Not every kind has been listed completely.
     #[error("the first lists are not complete")]
     ListsIncomplete,
-    /// The Identity is missing or has a problem of its own.
-    #[error("the Identity is not there or not accepted: see its conditions")]
+    /// The Identity does not exist or is not accepted.
+    #[error("the Identity does not exist or is not accepted: see its conditions")]
     IdentityNotServed,
-    /// There was no key to sign with yet.
-    #[error("a signing key is missing: the operator makes it")]
+    /// No key has been able to sign since the server started.
+    #[error("there is no signing key yet: the operator creates it")]
     KeysMissing,
-    /// The store is being opened.
+    /// The store is not open yet.
     #[error("the store is not open yet: see the log")]
     StoreNotOpen,
-    /// The Kubernetes API has been away for longer than `staleness.maxAge`.
-    #[error("what is known is older than the Identity's staleness.maxAge")]
+    /// The Kubernetes API has been silent for longer than `staleness.maxAge`.
+    #[error(
+        "the objects are stale: the Kubernetes API has been silent for longer than the Identity's spec.staleness.maxAge"
+    )]
     Stale,
 }
 
@@ -55,27 +58,28 @@ impl Default for Status {
 }
 
 impl Status {
-    /// Every first list is complete.
+    /// Records that the first list of every kind is complete.
     pub fn lists_complete(&self) {
         self.lists_complete.store(true, Ordering::Release);
     }
 
-    /// There is a store: without it the server is not ready.
+    /// Records that the Identity has a store: the server is not ready before it is open.
     pub fn store_awaited(&self) {
         self.store_awaited.store(true, Ordering::Release);
     }
 
-    /// The store is open and this Identity's. What becomes of it later keeps nobody from being answered.
+    /// Records that the store is open and belongs to this Identity. Later faults of the store do not make the server
+    /// unready.
     pub fn store_open(&self) {
         self.store_awaited.store(false, Ordering::Release);
     }
 
-    /// The oldest of the watches was last heard of then. A source that never says so never goes stale.
+    /// Records when the quietest watch last received anything. A source that never calls this never becomes stale.
     pub fn heard_at(&self, time: Timestamp) {
         self.heard.store(time.as_millisecond(), Ordering::Relaxed);
     }
 
-    /// So many namespaces the API server refuses to show.
+    /// Records the number of configured namespaces that the API server denies access to.
     pub fn refused_namespaces_are(&self, count: usize) {
         self.refused_namespaces.store(count, Ordering::Relaxed);
     }
@@ -84,7 +88,7 @@ impl Status {
         self.refused_namespaces.load(Ordering::Relaxed)
     }
 
-    /// How old what is known may be.
+    /// Returns the time since the quietest watch last received anything.
     pub fn age(&self, now: Timestamp) -> SignedDuration {
         let heard = self.heard.load(Ordering::Relaxed);
         SignedDuration::from_millis(now.as_millisecond().saturating_sub(heard).max(0))
@@ -94,7 +98,7 @@ impl Status {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Whether a request may be answered from `snapshot`.
+    /// Checks whether a request may be answered from `snapshot`.
     pub(super) fn serves(&self, snapshot: &Snapshot, now: Timestamp) -> Result<(), NotReady> {
         if !self.lists_complete.load(Ordering::Acquire) {
             return Err(NotReady::ListsIncomplete);
@@ -106,7 +110,7 @@ impl Status {
         Ok(())
     }
 
-    /// Whether the server should get requests.
+    /// Checks whether the server should get requests.
     pub(super) fn ready(&self, snapshot: &Snapshot, now: Timestamp) -> Result<(), NotReady> {
         if self.draining.load(Ordering::Acquire) {
             return Err(NotReady::Draining);

@@ -1,29 +1,31 @@
-//! Whose refusals were left out of the audit log, and how many: a few rows, whatever the number of callers. Pure.
+//! Counts the refusals that were left out of the audit log, by caller. The number of rows is small, however many
+//! callers there are. Pure.
 //!
-//! The rows are those of Misra and Gries: a caller with more than a seventeenth of all has one for certain, and its count
-//! is a lower bound; what no row counts is told as that of others, so that the sum is exact.
+//! The algorithm is that of Misra and Gries: a caller with more than a seventeenth of all refusals certainly has a row,
+//! and its count is a lower bound. Refusals that no row counts are reported as those of others, so that the sum is
+//! exact.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// Callers that are told apart.
+/// The most callers that have rows of their own.
 const MOST: usize = 16;
-/// Between tellings.
+/// The time between two reports.
 pub(super) const EVERY: Duration = Duration::from_secs(10);
 
-/// Whose refusal it is.
+/// The caller that a refusal belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Who {
-    /// The address, or of IPv6 the /64.
+    /// The IPv4 address or the IPv6 /64.
     pub network: Option<IpAddr>,
-    /// The client, if it has authenticated.
+    /// The client, if the caller has authenticated.
     pub client_id: Option<Box<str>>,
 }
 
 impl Who {
-    /// The address as it is told: `203.0.113.7`, `2001:db8::/64`.
+    /// Returns the address as it is reported: `203.0.113.7`, `2001:db8::/64`.
     pub fn peer(&self) -> Option<String> {
         self.network.map(|network| match network {
             IpAddr::V4(address) => address.to_string(),
@@ -32,26 +34,26 @@ impl Who {
     }
 }
 
-/// One caller, and how many of its refusals were left out since then at least.
+/// A caller, and the least number of its refusals that were left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
-    /// `None`: those of others.
+    /// The caller; `None` stands for all others.
     pub who: Option<Who>,
     pub count: u64,
     pub since: Timestamp,
 }
 
-/// What was left out since the last telling.
+/// The refusals that were left out since the last report.
 #[derive(Debug, Default)]
 pub(super) struct Suppressed {
-    /// When the first was, by the clock and since the start of the server.
+    /// The time of the first one: by the clock, and since the start of the server.
     begun: Option<(Timestamp, Duration)>,
     total: u64,
     rows: Vec<Row>,
 }
 
 impl Suppressed {
-    /// Counts one; `elapsed` counts from the start of the server.
+    /// Counts a refusal. `elapsed` is the time since the start of the server.
     pub fn note(
         &mut self,
         network: Option<IpAddr>,
@@ -82,13 +84,13 @@ impl Suppressed {
         }
     }
 
-    /// Whether it is time to tell.
+    /// Returns whether a report is due.
     pub fn is_due(&self, elapsed: Duration) -> bool {
         self.begun
             .is_some_and(|(_, begun)| elapsed.saturating_sub(begun) >= EVERY)
     }
 
-    /// What is to be told, the most first and those of others last; and begins again.
+    /// Returns the rows, the largest first and those of others last, and starts over.
     pub fn take(&mut self) -> Vec<Row> {
         let Self {
             begun,
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn each_caller_is_told_with_its_count_and_since_when() {
+    fn each_caller_is_reported_with_its_count_and_its_first_time() {
         let mut suppressed = Suppressed::default();
         for (second, peer, client) in [
             (1, 7, None),
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_few_whoever_comes_the_heaviest_have_theirs_and_nothing_is_uncounted() {
+    fn rows_are_few_the_heaviest_callers_have_rows_and_every_refusal_is_counted() {
         let mut suppressed = Suppressed::default();
         let (now, elapsed) = at(1);
         for n in 0..100_000 {
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_told_as_one() {
+    fn an_ipv6_caller_is_reported_as_its_network() {
         let who = |network: &str| Who {
             network: Some(network.parse().unwrap()),
             client_id: None,

@@ -1,13 +1,14 @@
-//! How many failures one caller may have before it is told to wait, and how many of them are written one by one.
+//! Limits how many failures a caller may have before it must wait, and how many failures are written one by one.
 //!
-//! Only *failures* are counted and only failures are answered 429: right credentials are always accepted, so that nobody
-//! can lock out a client by failing in its name or from its address. Guessing 256 random bits is hopeless at any rate;
-//! what this bounds is the noise of callers that fail in a loop. A failure takes from three allowances: that of the address
-//! and the name together, that of the address whatever the name, and that of the lines of everybody. Where the last is
-//! used up, the failure is answered as always and its line left out.
+//! Only *failures* are counted, and only failures are answered with 429. Right credentials are always accepted, so that
+//! no one can lock out a client by failing in its name or from its address. Guessing 256 random bits is hopeless at any
+//! rate: the limit is against the noise of callers that fail in a loop.
 //!
-//! The tables have a fixed size. Two callers whose hashes meet share a bucket, which costs either at most an earlier 429
-//! in place of a 401; the hash is keyed, so that nobody can choose whom to meet.
+//! A failure takes from three allowances: that of the address and name together, that of the address alone, and that of
+//! the lines of all callers. If only the last is used up, the failure is answered as usual and its line is left out.
+//!
+//! The tables have a fixed size. Two callers whose hashes collide share a bucket: each may get a 429 earlier, instead
+//! of a 401. The hash is keyed, so that no caller can choose to collide with another.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
@@ -17,23 +18,23 @@ use std::time::Duration;
 use crate::telemetry::Rate;
 
 const BUCKETS: usize = 8192;
-/// Of an address and a name: 60 at once, then one a second.
+/// The allowance of an address and name together: 60 at once, then one a second.
 const OF_A_CALLER: Rate = Rate {
     burst: 60,
     period: 1000,
 };
-/// Of an address, where many may share one: 240 at once, then four a second.
+/// The allowance of an address, which many clients may share: 240 at once, then four a second.
 const OF_AN_ADDRESS: Rate = Rate {
     burst: 240,
     period: 250,
 };
-/// Lines of everybody: 2,000 at once, then 100 a second.
+/// The allowance of the lines of all callers: 2,000 at once, then 100 a second.
 const OF_ALL: Rate = Rate {
     burst: 2000,
     period: 10,
 };
 
-/// Failures by caller and by address, and the lines about them.
+/// The allowances of callers, of addresses and of all lines.
 #[derive(Debug)]
 pub(super) struct Throttle {
     callers: Box<[AtomicU64]>,
@@ -42,12 +43,12 @@ pub(super) struct Throttle {
     hasher: RandomState,
 }
 
-/// What becomes of the line about a failure.
+/// Whether the line about a failure is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// It is written.
+    /// The line is written.
     Written,
-    /// There are too many of everybody.
+    /// The line is left out: all callers together have too many.
     LeftOut,
 }
 
@@ -64,10 +65,11 @@ impl Default for Throttle {
 }
 
 impl Throttle {
-    /// Counts a failure of a caller; `now` counts from any fixed moment. `name` is whom it says it is, verified or not.
+    /// Counts a failure of a caller. `name` is the client that it claims to be, verified or not. `now` is the time
+    /// since any fixed moment.
     ///
     /// # Errors
-    /// How long to wait, if there were too many.
+    /// How long the caller must wait, if it has failed too often.
     pub fn failed(
         &self,
         peer: Option<IpAddr>,
@@ -75,7 +77,7 @@ impl Throttle {
         now: Duration,
     ) -> Result<Line, Duration> {
         let peer = peer.map(network);
-        // What its own allowance refuses takes nothing from those who share the address.
+        // A failure that the caller's own allowance refuses takes nothing from others at the same address.
         OF_A_CALLER.take(self.bucket(&self.callers, (peer, name)), now)?;
         OF_AN_ADDRESS.take(self.bucket(&self.addresses, peer), now)?;
         Ok(match OF_ALL.take(&self.lines, now) {
@@ -87,12 +89,12 @@ impl Throttle {
     fn bucket<'a>(&'a self, buckets: &'a [AtomicU64], key: impl std::hash::Hash) -> &'a AtomicU64 {
         let hash = self.hasher.hash_one(key);
         let index = usize::try_from(hash).unwrap_or(usize::MAX) % BUCKETS;
-        // There are as many in each table.
+        // Both tables have `BUCKETS` buckets, so the index always exists.
         buckets.get(index).unwrap_or(&self.lines)
     }
 }
 
-/// One caller has all of an IPv6 /64.
+/// Returns the network that counts as one caller: the IPv4 address or the IPv6 /64.
 pub(super) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_that_fails_in_a_loop_is_told_to_wait_and_then_may_go_on() {
+    fn a_caller_that_fails_in_a_loop_must_wait_and_may_then_go_on() {
         let throttle = Throttle::default();
         let start = Duration::from_secs(100);
         assert_eq!(failures(&throttle, 1, "a", start), 60);
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn anothers_failures_are_not_mine() {
+    fn failures_of_one_caller_do_not_count_for_another() {
         let throttle = Throttle::default();
         let now = Duration::from_secs(1);
         failures(&throttle, 1, "a", now);
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_no_way_past_the_allowance_of_the_address() {
+    fn other_names_do_not_bypass_the_allowance_of_the_address() {
         let throttle = Throttle::default();
         let now = Duration::from_secs(1);
         let allowed = |peer: IpAddr, now: Duration| {
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_all_addresses_together_are_bounded_and_failures_are_not() {
+    fn lines_of_all_callers_together_are_bounded_and_failures_are_not() {
         let throttle = Throttle::default();
         let mut lines = 0;
         for n in 0..100_000_u32 {
@@ -195,10 +197,10 @@ mod tests {
             match throttle.failed(Some(IpAddr::from(n.to_be_bytes())), "a", now) {
                 Ok(Line::Written) => lines += 1,
                 Ok(Line::LeftOut) => {}
-                // Some share a bucket.
+                // Some addresses share a bucket.
                 Err(_) => assert!(n > 60),
             }
         }
-        assert_eq!(lines, 2099, "at once, and those of almost a second");
+        assert_eq!(lines, 2099, "the burst, and the lines of almost a second");
     }
 }

@@ -1,7 +1,7 @@
-//! TLS 1.2 and 1.3 that ends in this server, with a certificate that may be replaced while it runs.
+//! TLS 1.2 and 1.3 that ends in this server, with a certificate that can be replaced while the server runs.
 //!
-//! A connection keeps the certificate of its handshake; the next one sees the newest. Absent: files, and who replaces
-//! them.
+//! An open connection keeps the certificate of its handshake; a new connection gets the newest. Absent: reading and
+//! watching certificate files.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
 use tokio_rustls::TlsAcceptor;
 
-/// Preferred first.
+/// The ALPN protocols, the preferred one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// Why a certificate and its key cannot be served. No message holds any part of the key.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The certificates are no PEM, or there are none.
-    #[error("there is no certificate in the PEM, or it is damaged")]
+    /// The certificates are not PEM, or there are none.
+    #[error("the PEM has no certificate, or one is damaged")]
     Certificates,
-    /// The key is no PEM, or there is none.
-    #[error("there is no private key in the PEM, or it is damaged")]
+    /// The key is not PEM, or there is none.
+    #[error("the PEM has no private key, or it is damaged")]
     Key,
-    /// They do not belong together, or are of a kind that cannot be used.
+    /// The certificate and the key do not belong together, or their kind is not supported.
     #[error("the certificate and its key cannot be used together")]
     Pair(#[source] rustls::Error),
-    /// The machine's cryptography lacks something.
+    /// The cryptography library lacks a required feature.
     #[error("TLS cannot be set up")]
     Setup(#[source] rustls::Error),
 }
 
-/// A certificate and how it is served. Cheap to clone; all clones have the same certificate.
+/// The TLS configuration and its certificate. Cheap to clone; all clones share the certificate.
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ServerConfig>,
@@ -52,7 +52,8 @@ impl ResolvesServerCert for Served {
 }
 
 impl Tls {
-    /// Serves a chain of certificates, the server's own first, with its key; both as PEM.
+    /// Creates a configuration that serves a certificate chain, the server's own certificate first, with its key. Both
+    /// are PEM.
     ///
     /// # Errors
     /// [`TlsError`].
@@ -71,10 +72,10 @@ impl Tls {
         })
     }
 
-    /// Serves others from the next handshake on.
+    /// Serves another certificate chain and key from the next handshake on.
     ///
     /// # Errors
-    /// [`TlsError`]; those before stay.
+    /// [`TlsError`]; the previous certificate stays.
     pub fn replace(&self, certificates: &[u8], key: &[u8]) -> Result<(), TlsError> {
         self.served.0.store(Arc::new(pair(certificates, key)?));
         Ok(())
@@ -105,14 +106,14 @@ fn pair(certificates: &[u8], key: &[u8]) -> Result<CertifiedKey, TlsError> {
 mod tests {
     use super::*;
 
-    /// A certificate for `name` and its key.
+    /// Creates a certificate for `name`; returns it and its key.
     fn made(name: &str) -> (String, String) {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
     #[test]
-    fn a_pair_that_cannot_be_served_is_refused_and_the_one_before_stays() {
+    fn an_unusable_pair_is_refused_and_the_previous_one_stays() {
         let ((certificate, key), (another, _)) = (made("a"), made("b"));
         let tls = Tls::new(certificate.as_bytes(), key.as_bytes()).unwrap();
         let before = tls.served.0.load_full();

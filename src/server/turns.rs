@@ -1,8 +1,8 @@
-//! Requests of an HTTP/2 connection that wait for their turn: until earlier ones are answered and, if the connection holds
-//! much memory, until the peer has read those answers.
+//! Requests of an HTTP/2 connection that wait for their turn: until earlier ones are answered and, if the connection
+//! holds much memory, until the peer has read those answers.
 //!
-//! A waiting request takes in its body, which is charged to the connection. If the body stayed in the connection's window,
-//! it could keep out the bodies of the requests that have their turn, and these would wait for it.
+//! While a request waits, the server reads its body and charges it to the connection. Unread, the body would fill the
+//! connection's window and could block the bodies of requests that have their turn: a deadlock.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::activity::{Activity, Held, Turn};
 /// Bytes of a `HeaderMap` for each field, in addition to its text.
 const PER_FIELD: usize = 112;
 
-/// What came of a body, and what is still to come.
+/// A body: the part that was read while the request waited, and the rest.
 struct Kept {
     came: Bytes,
     rest: Rest,
@@ -32,8 +32,8 @@ enum Rest {
     Over,
 }
 
-/// Waits for the turn of a request, and meanwhile takes in at most `most` bytes of its body, and one frame. The charge for
-/// them ends with what comes third.
+/// Waits for the turn of a request. Meanwhile reads its body: no further frame once more than `most` bytes came.
+/// Dropping the returned [`Held`] ends the memory charge for them.
 pub(super) async fn wait(
     activity: Arc<Activity>,
     head: Box<Parts>,
@@ -63,7 +63,7 @@ pub(super) async fn wait(
                     held.grow(data.len());
                     came.extend_from_slice(&data);
                 }
-                // Trailers are the end.
+                // Trailers end the body.
                 Some(Ok(Err(_))) | None => rest = Rest::Over,
                 Some(Err(error)) => rest = Rest::Failed(error),
             }
@@ -74,7 +74,7 @@ pub(super) async fn wait(
     (activity, turn, Request::from_parts(*head, body), held)
 }
 
-/// Bytes of a head. A field costs more than its text, and a table has room for more than it holds.
+/// Returns the memory of a head in bytes. A field needs more than its text, and a table has room for more fields.
 fn size(head: &Parts) -> usize {
     let path = head.uri.path_and_query().map_or(0, |it| it.as_str().len());
     let fields = head.headers.iter();
@@ -110,9 +110,9 @@ mod tests {
 
     use super::*;
 
-    /// HTTP/2 names a field by a byte.
+    /// In HTTP/2 one byte can stand for a whole header field.
     #[test]
-    fn a_waiting_head_is_charged_with_its_table_and_not_with_its_text_alone() {
+    fn a_waiting_head_is_charged_for_its_table_and_not_only_for_its_text() {
         let mut headers = HeaderMap::new();
         for number in 0..64 {
             let name = HeaderName::try_from(format!("a{number}")).unwrap();

@@ -1,8 +1,9 @@
-//! Uses of tokens and client secrets: noted where a request shows one, reported now and then by one task.
+//! Reports of last use of tokens and client secrets. Requests note uses; one task reports them.
 //!
-//! A request pays a comparison with what is known; only a use that is worth a report, first or long since, takes
-//! a lock, and it waits for none. What cannot be handed on is left out: the next use says it again. No answer
-//! depends on any of it. Absent: the rule when to report (`directory::usage`) and where reports go.
+//! Usually a request only compares the time with the last known use. Only a use that needs a report, because it is the
+//! first or the last report is old, tries a lock, and does not wait for it. A report that cannot be queued is dropped;
+//! the next use is reported instead. No answer to a request depends on this. Absent: the rule when to report
+//! (`directory::usage`), and the destination of reports.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,32 +21,32 @@ use crate::directory::{CredentialRecord, Directory, ObjectKey};
 use crate::telemetry::Metrics;
 use crate::tokens::{Entropy, SystemEntropy, TokenId};
 
-/// Reports that wait; more are left out.
+/// The most reports that wait. Further ones are dropped.
 const MOST_WAITING: usize = 4096;
-/// Reports of one namespace's tokens that wait: nobody's tokens keep others' from being reported.
+/// The most waiting reports of one namespace's tokens, so that no namespace blocks the reports of others.
 const MOST_OF_NAMESPACE: usize = MOST_WAITING / 16;
-/// Tokens that are remembered as reported just now: what waits, and what the watch is about to show.
+/// The most tokens that are remembered: those with a waiting report, and those whose report the watch may not show yet.
 const MOST_NOTED: usize = 2 * MOST_WAITING;
-/// After a report, for so long the next use says nothing: the watch shows by then what was written.
+/// The time after a report in which the token's uses are not reported: within it the watch shows what was written.
 const AFTER_REPORT: SignedDuration = SignedDuration::from_secs(5);
-/// Reports under way at once.
+/// The most reports under way at once.
 const AT_ONCE: usize = 4;
-/// At least so long takes each of them: 100 a second are the most.
+/// The least time that a report takes, so that there are at most 100 a second.
 const PACE: Duration = Duration::from_millis(40);
-/// No report takes longer.
+/// The most time that a report takes.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Pauses after failures in a row double from the first to the last.
+/// The pause after a failure. It doubles with each failure in a row, up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_mins(1);
 
-/// A use that is to be reported.
+/// A use to report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UseReport {
-    /// The Credential that knows the token.
+    /// The Credential that records the token.
     pub credential: ObjectKey,
-    /// Its uid.
+    /// The uid of the Credential.
     pub uid: Option<Arc<str>>,
-    /// The token's public id.
+    /// The token's public ID.
     pub token_id: TokenId,
     /// The owner's namespace.
     pub namespace: Arc<str>,
@@ -53,39 +54,39 @@ pub struct UseReport {
     pub seen: UseSeen,
 }
 
-/// Writes a use where Credentials are kept, unless somebody else has reported the same.
+/// Records uses in Credentials.
 pub trait UseRecorder: Send + Sync + 'static {
-    /// Writes one.
+    /// Records a use, unless another replica has reported the same.
     fn record<'a>(&'a self, report: &'a UseReport) -> BoxFuture<'a, Result<(), RecordError>>;
 }
 
-/// It was not written. The next use says it again.
+/// The use was not recorded. A later use is reported instead.
 #[derive(Debug, thiserror::Error)]
 #[error("the use could not be recorded: {0}")]
 pub struct RecordError(pub String);
 
-/// Where uses are noted. Cheap to clone.
+/// Notes uses for the task that reports them. Cheap to clone.
 #[derive(Clone)]
 pub struct Uses(Option<Arc<Noting>>);
 
 struct Noting {
-    /// Differs by replica, so that not all report at the same time.
+    /// Random, so that the replicas do not all report at the same time.
     seed: [u8; 2],
     board: Mutex<Board>,
     waiting: mpsc::Sender<UseReport>,
     metrics: Arc<Metrics>,
 }
 
-/// What is on its way or just done.
+/// The reports that wait, are under way, or were just done.
 #[derive(Default)]
 struct Board {
     noted: HashMap<TokenId, Noted>,
-    /// Reports on their way, by the owner's namespace; none is left out.
+    /// The number of reports that wait or are under way, by the owner's namespace.
     waiting: HashMap<Arc<str>, usize>,
 }
 
 impl Board {
-    /// Makes room for a report; `false`: its namespace has its share on the way.
+    /// Counts a report; returns `false` if its namespace has used up its share.
     fn enter(&mut self, namespace: &Arc<str>) -> bool {
         let count = self.waiting.entry(namespace.clone()).or_default();
         let is_within = *count < MOST_OF_NAMESPACE;
@@ -101,28 +102,29 @@ impl Board {
     }
 }
 
-/// Why a token's use is not worth another report just now.
+/// Why a token's use needs no other report at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Noted {
-    /// A report is on its way.
+    /// A report waits or is under way.
     Waiting,
-    /// Until a moment the watch may not have shown the last one.
+    /// Before this time the watch may not show the last report yet.
     Until(Timestamp),
 }
 
-/// The other end: what waits to be reported.
+/// The queue of reports that wait.
 pub struct UseReports {
     noting: Arc<Noting>,
     waiting: mpsc::Receiver<UseReport>,
 }
 
 impl Uses {
-    /// Nobody is told.
+    /// Returns uses that are not reported.
     pub const fn ignored() -> Self {
         Self(None)
     }
 
-    /// Told to whoever runs the second. What is left out is counted.
+    /// Returns uses and the queue of their reports, which [`UseReports::run`] sends. Counts dropped reports in
+    /// `metrics`.
     pub fn new(metrics: Arc<Metrics>) -> (Self, UseReports) {
         let (sender, waiting) = mpsc::channel(MOST_WAITING);
         let mut seed = [0; 2];
@@ -140,7 +142,7 @@ impl Uses {
         (Self(Some(noting)), reports)
     }
 
-    /// A token of this entry was used now.
+    /// Notes that the token of this entry was used now.
     pub(super) fn note(
         &self,
         directory: &Directory,
@@ -156,7 +158,7 @@ impl Uses {
 }
 
 impl Noting {
-    /// Where this replica stands in the spread for a token.
+    /// Returns this replica's place in the spread of report times for a token.
     fn share(&self, token: &TokenId) -> u8 {
         let bytes = token.as_str().bytes();
         let [seed, factor] = self.seed;
@@ -166,7 +168,7 @@ impl Noting {
     }
 
     fn hand_on(&self, credential: &CredentialRecord, token_id: TokenId, seen: UseSeen) {
-        // Somebody else is at it: the next use will do.
+        // Another request holds the lock: a later use will be reported.
         let Ok(mut board) = self.board.try_lock() else {
             return;
         };
@@ -212,7 +214,7 @@ fn later(now: Timestamp) -> Timestamp {
     now.checked_add(AFTER_REPORT).unwrap_or(now)
 }
 
-/// Whether a token's use may be reported now; forgets what is over where too much is remembered.
+/// Returns whether a token's use may be reported now. Forgets entries that have expired if there are too many.
 fn may_report(noted: &mut HashMap<TokenId, Noted>, token: TokenId, now: Timestamp) -> bool {
     let is_over = |it: &Noted| matches!(it, Noted::Until(until) if *until <= now);
     if noted.get(&token).is_some_and(|it| !is_over(it)) {
@@ -225,13 +227,13 @@ fn may_report(noted: &mut HashMap<TokenId, Noted>, token: TokenId, now: Timestam
 }
 
 impl UseReports {
-    /// What waits.
+    /// Takes the reports that wait.
     #[cfg(test)]
     pub(super) fn take(&mut self) -> Vec<UseReport> {
         std::iter::from_fn(|| self.waiting.try_recv().ok()).collect()
     }
 
-    /// Reports what comes, for ever.
+    /// Sends the reports to `recorder`, for as long as uses are noted.
     pub async fn run(self, recorder: impl UseRecorder) {
         let Self { noting, waiting } = self;
         let (noting, recorder) = (&*noting, &recorder);
@@ -243,7 +245,7 @@ impl UseReports {
         let record = |report: UseReport| async move {
             let pace = tokio::time::sleep(PACE);
             let recorded = tokio::time::timeout(TIMEOUT, recorder.record(&report)).await;
-            let recorded = recorded.unwrap_or_else(|_| Err(RecordError("no answer".to_owned())));
+            let recorded = recorded.unwrap_or_else(|_| Err(RecordError("timed out".to_owned())));
             noting.done(&report, super::now());
             if let Some(pause) = counted(failures, recorded) {
                 tokio::time::sleep(pause).await;
@@ -254,7 +256,7 @@ impl UseReports {
     }
 }
 
-/// Counts failures in a row; the pause that is due.
+/// Counts failures in a row. Returns the pause that is due after a failure.
 fn counted(failures: &Mutex<u32>, recorded: Result<(), RecordError>) -> Option<Duration> {
     let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
     let Err(error) = recorded else {
@@ -262,9 +264,9 @@ fn counted(failures: &Mutex<u32>, recorded: Result<(), RecordError>) -> Option<D
         return None;
     };
     if *failures == 0 {
-        warn!(%error, "last use is not reported for now: may the server patch credentials/status?");
+        warn!(%error, "could not record the last use, check that the server may patch credentials/status");
     } else {
-        debug!(%error, "last use is not reported");
+        debug!(%error, "could not record the last use");
     }
     let pause = FIRST_PAUSE.saturating_mul(1 << (*failures).min(10));
     *failures = failures.saturating_add(1);
@@ -284,11 +286,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_reported_once_until_the_watch_must_have_shown_it() {
+    fn a_token_is_not_reported_again_before_the_watch_must_show_its_last_report() {
         let mut noted = HashMap::new();
         assert!(may_report(&mut noted, token(1), at(0)));
         noted.insert(token(1), Noted::Waiting);
-        assert!(!may_report(&mut noted, token(1), at(3600)), "on its way");
+        assert!(
+            !may_report(&mut noted, token(1), at(3600)),
+            "its report waits"
+        );
         noted.insert(token(1), Noted::Until(later(at(0))));
         assert!(!may_report(&mut noted, token(1), at(4)));
         assert!(may_report(&mut noted, token(1), at(5)));
@@ -296,36 +301,36 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_number_of_remembered_tokens_is_bounded() {
         let mut noted = HashMap::new();
         for number in 0..MOST_NOTED as u64 {
             noted.insert(token(number), Noted::Until(at(10)));
         }
         let new = token(u64::MAX);
-        assert!(!may_report(&mut noted, new, at(9)), "left out");
+        assert!(!may_report(&mut noted, new, at(9)), "not reported");
         assert!(may_report(&mut noted, new, at(10)));
         assert!(noted.is_empty());
     }
 
     #[test]
-    fn one_namespace_has_its_share_of_what_waits_and_no_more() {
+    fn each_namespace_has_a_limited_share_of_the_waiting_reports() {
         let mut board = Board::default();
         let (blue, red): (Arc<str>, Arc<str>) = ("blue".into(), "red".into());
         let entered = (0..MOST_WAITING).filter(|_| board.enter(&blue)).count();
         assert_eq!(entered, MOST_OF_NAMESPACE);
-        assert!(board.enter(&red), "others have theirs");
+        assert!(board.enter(&red), "another namespace has its own share");
         board.leave(&blue);
         assert!(board.enter(&blue) && !board.enter(&blue));
         (0..entered).for_each(|_| board.leave(&blue));
         board.leave(&red);
         assert!(
             board.waiting.is_empty(),
-            "nothing is remembered of who is done"
+            "a namespace without reports is forgotten"
         );
     }
 
     #[test]
-    fn failures_in_a_row_pause_longer_and_a_success_ends_that() {
+    fn the_pause_grows_with_failures_in_a_row_until_a_success() {
         let failures = Mutex::new(0);
         let fail = || counted(&failures, Err(RecordError("forbidden".into())));
         let pauses: Vec<_> = (0..8)

@@ -1,4 +1,4 @@
-//! Last use through the Kubernetes API.
+//! Records last use through the Kubernetes API.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -9,28 +9,28 @@ use super::credential_status::{CredentialStatusApi, Patched};
 use super::uses::{RecordError, UseRecorder, UseReport};
 use crate::directory::usage::{credential_of, merged};
 
-/// Attempts where another writes the same Credential.
+/// The most attempts after write conflicts.
 const ATTEMPTS: usize = 3;
 
-/// Writes uses into the status of Credentials.
+/// Records uses in the status of Credentials.
 #[derive(Clone)]
 pub struct KubeUses(Client);
 
 /// How a write ended.
 enum Written {
-    /// It is there, or is not to be.
+    /// The use is recorded, or need not be.
     Done,
-    /// Another was faster.
+    /// Another write came first.
     Conflict,
 }
 
 impl KubeUses {
-    /// Writes with the rights of `client`.
+    /// Returns a recorder that writes with the rights of `client`.
     pub const fn new(client: Client) -> Self {
         Self(client)
     }
 
-    /// Reads the Credential, so that nobody's report is lost or repeated, and patches it in that version.
+    /// Reads the Credential and patches exactly the version read, so that no replica's report is lost or repeated.
     async fn write(&self, report: &UseReport) -> Result<Written, kube::Error> {
         let api = CredentialStatusApi::new(&self.0, &report.credential);
         let Some(live) = api.read().await? else {
@@ -47,7 +47,7 @@ impl KubeUses {
     }
 }
 
-/// What is to be changed of the status of the very object that was read; `None`: nothing. Other fields stay.
+/// Returns the change to the status of the object that was read, or `None` if nothing changes. Other fields stay.
 fn change(live: Value, report: &UseReport) -> Option<Value> {
     if report
         .uid
@@ -68,14 +68,21 @@ impl UseRecorder for KubeUses {
                 match self.write(report).await {
                     Ok(Written::Done) => return Ok(()),
                     Ok(Written::Conflict) => {}
-                    // Only the code: the API's texts can hold what is not ours to log.
+                    // Only the code: the message of the API server may contain text that must not be logged.
                     Err(kube::Error::Api(status)) => {
-                        return Err(RecordError(format!("the API answered {}", status.code)));
+                        return Err(RecordError(format!(
+                            "the API server answered {}",
+                            status.code
+                        )));
                     }
-                    Err(_) => return Err(RecordError("the API could not be reached".to_owned())),
+                    Err(_) => {
+                        return Err(RecordError(
+                            "the API server could not be reached".to_owned(),
+                        ));
+                    }
                 }
             }
-            // Whoever keeps changing it is an operator at work: the next use says it again.
+            // The operator probably works on this Credential. A later use is reported instead.
             Ok(())
         }
         .boxed()

@@ -1,5 +1,5 @@
-//! The births of a directory's objects, kept in a file: an object is the same over a restart, and
-//! another when it was gone in between.
+//! Stores the uids and creation times of objects in a file. An object keeps its uid over a restart and gets a new one
+//! when it is recreated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -14,11 +14,11 @@ use crate::directory::ObjectKey;
 use crate::resources::Kind;
 use crate::state_file::{Dir, Mode};
 
-/// Births in a file of JSON, `<state>/uids.json` in dev mode.
+/// Births in a JSON file, `<state>/uids.json` in dev mode.
 #[derive(Debug)]
 pub struct BirthFile {
     dir: Arc<Dir>,
-    /// In `dir`.
+    /// The path in `dir`.
     path: PathBuf,
     births: BTreeMap<String, Birth>,
     changed: bool,
@@ -32,12 +32,12 @@ struct Stored {
 }
 
 const VERSION: u32 = 1;
-/// The longest file that is read, in bytes: some 100 bytes for each object.
+/// The maximum length of the file in bytes. An object takes about 100 bytes.
 const LONGEST: u64 = 64 << 20;
 
 impl BirthFile {
-    /// Reads the file of a folder, if there is one. A file that cannot be understood is an error: with new uids,
-    /// everything that was issued would be void.
+    /// Reads the file, if there is one. A file that cannot be decoded is an error: with new uids everything issued so
+    /// far would become invalid.
     pub fn open(dir: Arc<Dir>, path: &Path) -> io::Result<Self> {
         let found = dir.read(path, LONGEST);
         let births = match found.map_err(|error| unusable(path, &error.to_string()))? {
@@ -58,7 +58,7 @@ fn read(bytes: &[u8]) -> Result<BTreeMap<String, Birth>, String> {
     if stored.version == VERSION {
         Ok(stored.objects)
     } else {
-        Err(format!("version {} is not known", stored.version))
+        Err(format!("version {} is unknown", stored.version))
     }
 }
 
@@ -95,7 +95,7 @@ impl Births for BirthFile {
         self.changed |= self.births.len() != before;
     }
 
-    /// Replaces the file as a whole, so that a crash leaves the old or the new.
+    /// Replaces the file as a whole, so that a crash leaves either the old or the new file.
     fn save(&mut self) -> io::Result<()> {
         if !self.changed {
             return Ok(());
@@ -111,11 +111,11 @@ impl Births for BirthFile {
     }
 }
 
-/// As an API server would: a random uid, and the time in whole seconds.
+/// Returns what an API server would assign: a random uid, and the time in whole seconds.
 fn born_now() -> Birth {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the edge: this is when the object is first seen"
+        reason = "this is the time at which the object is first seen"
     )]
     let now = Timestamp::now();
     Birth {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn births_outlive_a_restart_and_deaths_do_too() {
+    fn births_and_deaths_survive_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (ObjectKey::new("ns", "a"), ObjectKey::new("ns", "b"));
         let mut births = open(&folder).unwrap();
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_understood_is_not_overwritten() {
+    fn a_file_that_cannot_be_decoded_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("uids.json");
         for text in ["{", r#"{"version": 2, "objects": {}}"#] {

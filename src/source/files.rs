@@ -1,4 +1,4 @@
-//! Finding and reading files of manifests.
+//! Finds and reads manifest files.
 
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
@@ -8,20 +8,20 @@ use super::manifest::Manifest;
 use super::yaml::LONGEST;
 use crate::state_file::read_regular;
 
-/// How deep folders are looked into.
+/// The maximum depth of nested folders.
 const DEEPEST: usize = 64;
 
-/// A directory of manifests, as far down as it goes.
+/// A directory of manifests with its subfolders.
 #[derive(Clone, Debug)]
 pub struct Folder {
     root: PathBuf,
-    /// The same without links, to know what lies in it.
+    /// The path without links, to decide what is inside.
     real: PathBuf,
     ignored: Vec<PathBuf>,
 }
 
 impl Folder {
-    /// A directory, without these of its folders, such as the one that holds the state.
+    /// Opens a directory, without the `ignored` folders, such as the state folder.
     pub fn open(root: &Path, ignored: &[PathBuf]) -> io::Result<Self> {
         let real = root.canonicalize()?;
         if !real.is_dir() {
@@ -38,13 +38,13 @@ impl Folder {
         })
     }
 
-    /// Where it is, as it was given.
+    /// Returns the path as the user gave it.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Its files of manifests in the order of their paths. Hidden files and folders are left out, links to folders, links
-    /// that lead out of the directory or to what is hidden in it, and what is not a regular file.
+    /// Returns its manifest files, sorted by path. It skips hidden files and folders, links to folders, links that lead
+    /// out of the directory or to hidden files in it, and everything that is not a regular file.
     pub fn files(&self) -> io::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         self.walk(&self.root, DEEPEST, &mut files)?;
@@ -52,7 +52,7 @@ impl Folder {
         Ok(files)
     }
 
-    /// Whether a path below the directory may be one of a manifest, or of a folder of some.
+    /// Returns whether a path below the directory may be a manifest or a folder with manifests.
     pub fn concerns(&self, path: &Path) -> bool {
         let below = path.strip_prefix(&self.root);
         below.map_or(true, |below| {
@@ -75,7 +75,7 @@ impl Folder {
             let kind = entry.file_type()?;
             if kind.is_dir() {
                 if !self.is_ignored(&path) {
-                    // A folder that goes away meanwhile has no files.
+                    // A folder that is deleted in the meantime has no files.
                     ignore_absence(self.walk(&path, deeper, files))?;
                 }
             } else if is_manifest(&path)
@@ -94,7 +94,7 @@ impl Folder {
 
     fn leads_inside(&self, link: &Path) -> bool {
         link.canonicalize().is_ok_and(|target| {
-            // `..data` and the like are where the volume of a ConfigMap has its files.
+            // A ConfigMap volume has its files in `..data` and similar folders.
             let is_secret = |name: &OsStr| {
                 let name = name.as_encoded_bytes();
                 name.starts_with(b".") && !name.starts_with(b"..")
@@ -111,7 +111,7 @@ impl Folder {
     }
 }
 
-/// A path as it is, or will be once it is made.
+/// Returns the path without links; the last parts need not exist yet.
 fn without_links(path: &Path) -> PathBuf {
     match (path.canonicalize(), path.parent(), path.file_name()) {
         (Ok(real), ..) => real,
@@ -123,7 +123,7 @@ fn without_links(path: &Path) -> PathBuf {
     }
 }
 
-/// An error of one of the folders, which may be far below the one that the user named.
+/// Adds the folder to an error, since it may be far below the folder that the user named.
 fn at(folder: &Path, error: &io::Error) -> io::Error {
     let message = format!("{}: {error}", folder.display());
     io::Error::new(error.kind(), message)
@@ -146,7 +146,7 @@ fn is_manifest(path: &Path) -> bool {
     matches!(extension, Some("yaml" | "yml" | "json"))
 }
 
-/// Reads one regular file; what cannot be read is a fault of it.
+/// Reads one regular file. An unreadable file becomes a fault of the manifest.
 pub fn read(path: &Path) -> Manifest {
     let name = path.display().to_string();
     match read_regular(path, LONGEST as u64) {
@@ -156,13 +156,14 @@ pub fn read(path: &Path) -> Manifest {
     }
 }
 
-/// Whether a path is one of the process's own descriptors, as shells write `<(command)`: a pipe there was meant.
+/// Returns whether a path is one of the process's own descriptors. Shells pass `<(command)` as such a path, so a pipe
+/// is accepted there.
 pub fn is_descriptor(path: &Path) -> bool {
     let below = |folder: &str| path.parent() == Some(Path::new(folder));
     path == Path::new("/dev/stdin") || below("/dev/fd") || below("/proc/self/fd")
 }
 
-/// Reads no more than it takes to see that something is too long.
+/// Reads the input, but at most one byte more than the maximum length, which is enough to detect a too long one.
 pub fn read_bounded(input: impl io::Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_made_later_is_ignored_all_the_same() {
+    fn an_ignored_folder_may_be_created_later() {
         let root = tempfile::tempdir().unwrap();
         let state = root.path().join("deep/../deep/state");
         std::fs::create_dir(root.path().join("deep")).unwrap();
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn manifests_are_found_all_the_way_down_and_nothing_else() {
+    fn only_manifests_inside_the_directory_are_found() {
         let root = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
         write(outside.path(), "secret.yaml");
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_regular_file_is_not_waited_for() {
+    fn fifos_and_devices_do_not_block() {
         let root = tempfile::tempdir().unwrap();
         let fifo = root.path().join("fifo.yaml");
         crate::state_file::testing::fifo(&fifo);
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_have_a_deepest() {
+    fn the_depth_of_folders_is_bounded() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), &format!("{}a.yaml", "d/".repeat(DEEPEST - 1)));
         let folder = Folder::open(root.path(), &[]).unwrap();

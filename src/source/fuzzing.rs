@@ -1,4 +1,5 @@
-//! Fuzz targets: texts of manifests, beside JSON, another YAML library and their own rendering.
+//! Fuzz targets for texts of manifests, compared with `serde_json`, with another YAML library and with their own
+//! rendering.
 #![allow(
     missing_docs,
     clippy::missing_panics_doc,
@@ -17,11 +18,12 @@ use crate::directory::suggest::Shown;
 use crate::directory::{Settings, admit};
 use crate::fuzzing::Input;
 
-/// The most bytes that one input may become, those that aliases repeat included.
+/// The maximum number of bytes that one input may expand to, with those that aliases repeat.
 const MOST: usize = 17 << 20;
 
-/// What is read renders to JSON that reads back as the same; JSON is read as `serde_json` reads it; a value that
-/// another library writes as YAML is read as that value. Places are in the text, messages are short and printable.
+/// The rules: a value rendered as JSON reads back as the same value. JSON is read as `serde_json` reads it. A value
+/// that another library writes as YAML reads back as that value. Places are inside the text. Messages are short and
+/// printable.
 pub fn yaml(data: &[u8]) {
     let (text, parsed) = yaml::parse_bytes(data);
     for fault in &parsed.faults {
@@ -48,7 +50,7 @@ pub fn yaml(data: &[u8]) {
         }
     }
     let is_aliased = data.contains(&b'*');
-    // A character may become an escape of six.
+    // A character may become an escape of six characters.
     assert!(
         length
             <= if is_aliased {
@@ -62,7 +64,7 @@ pub fn yaml(data: &[u8]) {
         && value["items"].is_null()
         && value.is_object()
     {
-        // A name that is there twice, and depth, are refused here and not there.
+        // Unlike `serde_json`, our reader refuses duplicate names, and nesting that is too deep.
         let known = ["is written twice", "is nested more than"];
         let is_known = |message: &str| known.iter().any(|words| message.contains(words));
         assert!(
@@ -77,7 +79,7 @@ pub fn yaml(data: &[u8]) {
     written(data);
 }
 
-/// What kubectl makes of numbers: a whole one is an integer.
+/// Returns the value as kubectl sends it: a float without a fraction becomes an integer.
 fn plain(value: Value) -> Value {
     match value {
         Value::Number(number) if number.is_f64() => match number.as_f64() {
@@ -100,7 +102,7 @@ fn plain(value: Value) -> Value {
 }
 
 fn reads_as(text: &str, value: &Value) {
-    // A list is not rendered as it was read: its items are documents of their own.
+    // The items of a list are documents of their own, so a list does not read back as one value.
     if value["items"].is_array() || text.len() > yaml::LONGEST {
         return;
     }
@@ -112,7 +114,7 @@ fn reads_as(text: &str, value: &Value) {
     assert!(is_same(&again.value, value), "{text}: {:?}", again.value);
 }
 
-/// Equal, but for the last bit of a fraction: JSON's reader is not exact there.
+/// Returns whether two values are equal, ignoring the last bits of fractions: `serde_json` does not parse them exactly.
 fn is_same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) if a.is_f64() && b.is_f64() => {
@@ -132,14 +134,14 @@ fn is_same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Builds a value from the input, has `serde_yaml` write it, and reads that.
+/// Builds a value from the input, writes it with `serde_yaml`, and reads the result.
 fn written(data: &[u8]) {
     let value = value(&mut Input(data), 0);
     let Ok(text) = serde_yaml::to_string(&value) else {
         return;
     };
-    // The other library writes YAML 1.2: a text that is a boolean or a number to kubectl may come without quotes, and
-    // a line of `---` is an end of a document to kubectl wherever it stands.
+    // `serde_yaml` writes YAML 1.2. It may leave a string unquoted that kubectl reads as a boolean or a number. For
+    // kubectl, a line `---` ends the document wherever it is.
     if is_tame(&value) && value.is_object() && value["items"].is_null() {
         reads_as(&text, &value);
     }
@@ -189,7 +191,7 @@ fn within(text: &str, span: &Range<usize>) {
     assert!(text.get(span.clone()).is_some(), "{span:?} of {text:?}");
 }
 
-/// Every part has a place in the text, and is found there by its pointer.
+/// Every part has a place in the text that its pointer finds.
 fn places(text: &str, value: &Value, spans: &Spans, pointer: &str, is_complete: bool) {
     let found = spans.find(pointer);
     within(text, &found.value);
@@ -197,7 +199,7 @@ fn places(text: &str, value: &Value, spans: &Spans, pointer: &str, is_complete: 
     if !is_complete || pointer.len() > 256 {
         return;
     }
-    // The items of a list get a kind that is written elsewhere.
+    // The items of a list get their kind from the list.
     assert!(
         found.exact || pointer.ends_with("kind") || pointer.ends_with("apiVersion"),
         "{pointer}"
@@ -218,7 +220,7 @@ fn places(text: &str, value: &Value, spans: &Spans, pointer: &str, is_complete: 
     }
 }
 
-/// A message is short, and has nothing in it that a terminal obeys.
+/// A message is short and has no control characters.
 fn told(message: &str, most: usize) {
     assert!(
         message.len() <= most,
@@ -231,7 +233,7 @@ fn told(message: &str, most: usize) {
     );
 }
 
-/// A file of manifests is read in bounds: objects, faults and their places, and what is wrong with each object.
+/// The rules: objects, faults, their places, and the problems of each object are bounded by the length of the file.
 pub fn manifest(data: &[u8]) {
     let manifest = Manifest::read("a.yaml", data);
     let text = &manifest.source.text;
@@ -266,12 +268,12 @@ mod tests {
     use crate::fuzzing::replay;
 
     #[test]
-    fn kept_texts_read_back_as_they_render() {
+    fn the_corpus_of_texts_reads_back_as_rendered() {
         replay("yaml", super::yaml);
     }
 
     #[test]
-    fn kept_manifests_are_read_in_bounds() {
+    fn the_corpus_of_manifests_is_read_within_bounds() {
         replay("manifest", super::manifest);
     }
 }

@@ -1,8 +1,8 @@
-//! What a directory of files that change makes of objects: the part of an API server that dev mode needs.
+//! Turns a changing directory of files into objects: the part of an API server that dev mode needs.
 //!
-//! Pure. A file with a fault keeps its last good version; a file that is gone for a while is deleted; the
-//! first file that holds an object owns it; uid and creation time are kept as long as the object is
-//! there, and an object that comes back is another one.
+//! This module is pure. A file with a fault keeps its last good version. A missing file counts as deleted after
+//! [`GRACE`]. The first file that contains an object owns it. An object keeps its uid and creation time until it is
+//! deleted; a recreated object is a new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,27 +19,27 @@ use crate::directory::suggest::one_line;
 use crate::directory::{Labels, ObjectKey, Problem, Reason, Settings, Severity, admit, transition};
 use crate::resources::Kind;
 
-/// How long a file may be gone before its objects are: editors replace files in two steps.
+/// How long a file may be missing before its objects are deleted: editors replace files in two steps.
 pub const GRACE: Duration = Duration::from_secs(2);
 
-/// Which object.
+/// The kind, namespace and name of an object.
 pub type ObjectId = (Kind, ObjectKey);
 
-/// When an object was born and by what uid it is known: kept outside, so that it outlives a restart.
+/// The uids and creation times of objects, stored so that they survive a restart.
 pub trait Births {
-    /// The birth of an object, recorded now if it is new.
+    /// Returns the birth of an object. A new object is recorded with the current time.
     fn birth(&mut self, kind: Kind, key: &ObjectKey) -> Birth;
-    /// The object is gone: if it comes back, it is another.
+    /// Records that the object was deleted: if it is recreated, it is a new object.
     fn death(&mut self, kind: Kind, key: &ObjectKey);
-    /// Every object that is there: whatever else has a record is gone.
+    /// Removes the records of all objects that are not in `present`.
     fn only(&mut self, present: &BTreeSet<ObjectId>);
-    /// Makes what was recorded last, before anybody is told of it.
+    /// Makes the records durable, before any update with them is returned.
     fn save(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// What an API server gives an object for life.
+/// What an API server assigns to an object for its lifetime.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Birth {
     /// Its uid.
@@ -48,16 +48,16 @@ pub struct Birth {
     pub created: Timestamp,
 }
 
-/// A difference to what was there.
+/// A difference to the previous objects.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// An object came or changed: as an API server would show it.
+    /// An object was created or changed. The value is as an API server would return it.
     Upsert(Kind, Value),
-    /// An object went.
+    /// An object was deleted.
     Delete(Kind, ObjectKey),
-    /// A namespace came or changed its labels.
+    /// A namespace was created or its labels changed.
     Namespace(Arc<str>, Labels),
-    /// A namespace went.
+    /// A namespace was deleted.
     NamespaceGone(Arc<str>),
 }
 
@@ -81,31 +81,31 @@ impl std::fmt::Display for FileFault {
     }
 }
 
-/// What a look at the files brought.
+/// The result of a look at the files.
 #[derive(Clone, Debug, Default)]
 pub struct Update {
-    /// Deletions first.
+    /// The differences, deletions first.
     pub events: Vec<Event>,
-    /// All that is wrong with the files now.
+    /// All current faults of the files.
     pub faults: Vec<FileFault>,
 }
 
-/// The files as they were last good, and what is served of them.
+/// The last good versions of the files, and the objects that are served from them.
 pub struct Live {
     settings: Settings,
     files: BTreeMap<PathBuf, File>,
     served: BTreeMap<ObjectId, Served>,
     namespaces: BTreeMap<Arc<str>, Labels>,
-    /// Whether records of objects that went while nobody looked have been cleared.
+    /// Whether the records of objects that were deleted while dev mode did not run are removed.
     settled: bool,
 }
 
-/// A file as it was last taken.
+/// A file in the version that is in use.
 struct File {
     manifest: Manifest,
-    /// What is wrong with its newest version.
+    /// The faults of its newest version.
     faults: Vec<FileFault>,
-    /// Whether `manifest` had no fault: then it stays until another has none.
+    /// Whether `manifest` has no fault. Then only a version without faults replaces it.
     good: bool,
     gone: Option<Instant>,
 }
@@ -116,19 +116,19 @@ struct Served {
     generation: i64,
 }
 
-/// The file that an object is taken from, and the object.
+/// The file that owns an object, and the object.
 type Place<'a> = (&'a Path, &'a Value);
 
-/// An object that is taken from another file now, or is another.
+/// An object that changed or has a new owner file.
 struct Changed {
     id: ObjectId,
     file: PathBuf,
-    /// `None`: only the file is another.
+    /// The new object; `None` if only the file changed.
     value: Option<Value>,
 }
 
 impl Live {
-    /// Nothing yet. The settings are those of the directory that is to be filled.
+    /// Returns an empty state. `settings` are those of the directory that the objects go into.
     pub const fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -139,12 +139,12 @@ impl Live {
         }
     }
 
-    /// The files that are known, those that are gone but not yet given up included.
+    /// Returns the known files, with missing files that do not count as deleted yet.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.keys().map(PathBuf::as_path)
     }
 
-    /// When to look again, for files that are gone.
+    /// Returns when the first missing file counts as deleted.
     pub fn deadline(&self) -> Option<Instant> {
         self.files
             .values()
@@ -153,7 +153,7 @@ impl Live {
             .map(|gone| gone + GRACE)
     }
 
-    /// A file came or changed.
+    /// Takes a new or changed file.
     pub fn put(&mut self, path: PathBuf, manifest: Manifest) {
         let faults = self.faults_of(&manifest);
         let good = faults
@@ -182,14 +182,14 @@ impl Live {
         }
     }
 
-    /// A file is not there any more.
+    /// Notes that a file is missing.
     pub fn remove(&mut self, path: &Path, now: Instant) {
         if let Some(file) = self.files.get_mut(path) {
             file.gone.get_or_insert(now);
         }
     }
 
-    /// The differences since the last time.
+    /// Returns the differences since the last call.
     pub fn update(&mut self, now: Instant, births: &mut impl Births) -> Update {
         self.files
             .retain(|_, file| file.gone.is_none_or(|gone| now < gone + GRACE));
@@ -221,7 +221,7 @@ impl Live {
         update
     }
 
-    /// The objects of all files, each from one; collects the faults of all.
+    /// Returns the objects of all files, each from one file, and collects the faults of all files.
     fn wanted(&self, faults: &mut Vec<FileFault>) -> BTreeMap<ObjectId, Place<'_>> {
         let mut candidates: Vec<(ObjectId, &Path, &File, &ManifestObject)> = Vec::new();
         for (path, file) in &self.files {
@@ -236,7 +236,7 @@ impl Live {
                 )
             }));
         }
-        // Who has it keeps it while its file is there; then the order of paths.
+        // The current owner file keeps an object while it exists; otherwise the first path owns it.
         candidates.sort_by_key(|(id, path, file, _)| {
             let owner = self
                 .served
@@ -334,7 +334,7 @@ impl Live {
             .collect()
     }
 
-    /// Why an API server would not take an object: the rules for itself, and for its change.
+    /// Returns why an API server would refuse an object: by the rules for the object, and for its change.
     fn refusals(&self, object: &ManifestObject) -> Vec<Problem> {
         let mut problems = admit::problems(object.kind, &object.value, &self.settings);
         if let Some(served) = self.served.get(&(object.kind, object.key.clone())) {
@@ -348,7 +348,7 @@ impl Live {
     }
 }
 
-/// A problem as a fault of the file that its object stands in.
+/// Returns a problem as a fault of the object's file.
 pub fn fault_of(object: &ManifestObject, problem: Problem) -> Fault {
     let Problem {
         severity,
@@ -367,7 +367,7 @@ pub fn fault_of(object: &ManifestObject, problem: Problem) -> Fault {
 
 fn twice(file: &File, object: &ManifestObject, owner: &Path) -> FileFault {
     let message = format!(
-        "{} {} is in {} already: take one out",
+        "{} {} is already defined in {}: remove one",
         object.kind,
         object.key,
         one_line(&owner.display().to_string())
@@ -393,7 +393,7 @@ fn born(mut value: Value, birth: &Birth, generation: i64) -> Value {
 mod tests {
     use super::*;
 
-    /// Uids `u1`, `u2` … in the order of birth.
+    /// Assigns the uids `u1`, `u2` … in the order of births.
     #[derive(Default)]
     struct Counter {
         given: usize,
@@ -440,7 +440,7 @@ mod tests {
                 .put(path.into(), Manifest::read(path, text.as_bytes()));
         }
 
-        /// Events as `+<uid>.<generation> <name> <value>` and `-<name>`, then faults.
+        /// Returns events as `+<uid>.<generation> <name> <description>` and `-<name>`, then faults.
         fn told(&mut self) -> Vec<String> {
             let update = self.live.update(self.now, &mut self.births);
             let event = |event: Event| match event {
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn only_differences_are_told() {
+    fn only_differences_are_returned() {
         let mut world = World::new();
         world.put("a.yaml", &(scope("a", "one") + &scope("b", "one")));
         assert_eq!(world.told(), ["+u1.1 a one", "+u2.1 b one"]);
@@ -526,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_good_in_a_file_that_never_was_is_served() {
+    fn good_objects_of_a_file_that_never_was_good_are_served() {
         let mut world = World::new();
         world.put("a.yaml", &(scope("a", "one") + &scope("B", "one")));
         assert_eq!(world.told().len(), 2);
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_gone_for_a_while_is_deleted() {
+    fn a_missing_file_is_deleted_after_the_grace_period() {
         let mut world = World::new();
         world.put("a.yaml", &scope("a", "one"));
         world.told();
@@ -554,30 +554,30 @@ mod tests {
         assert_eq!(
             world.told(),
             ["+u2.1 a two"],
-            "what comes back is another object"
+            "a recreated object is a new object"
         );
     }
 
     #[test]
-    fn an_object_has_one_file() {
+    fn an_object_belongs_to_one_file() {
         let mut world = World::new();
         world.put("b.yaml", &scope("a", "one"));
         world.told();
         world.put("a.yaml", &scope("a", "two"));
         assert_eq!(
             world.told(),
-            ["a.yaml:4:18: Scope default/a is in b.yaml already: take one out"]
+            ["a.yaml:4:18: Scope default/a is already defined in b.yaml: remove one"]
         );
         world.live.remove(Path::new("b.yaml"), world.now);
         assert_eq!(
             world.told(),
             ["+u1.2 a two"],
-            "moved to another file, it is the same object"
+            "an object in another file is the same object"
         );
     }
 
     #[test]
-    fn records_of_what_went_unseen_are_cleared_when_all_files_are_read() {
+    fn records_of_objects_deleted_while_stopped_are_removed_when_all_files_are_good() {
         let mut world = World::new();
         world
             .births
@@ -587,14 +587,14 @@ mod tests {
             .birth(Kind::Scope, &ObjectKey::new("default", "old"));
         world.put("a.yaml", "apiVersion: symbolon.dev/v1alpha1\nkind: [");
         world.told();
-        assert_eq!(world.births.uids.len(), 2, "the file may hold them");
+        assert_eq!(world.births.uids.len(), 2, "the file may contain them");
         world.put("a.yaml", &scope("a", "one"));
         assert_eq!(world.told(), ["+u1.1 a one"]);
         assert_eq!(world.births.uids.len(), 1);
     }
 
     #[test]
-    fn namespaces_come_and_go() {
+    fn namespaces_are_created_and_deleted() {
         let mut world = World::new();
         world.put(
             "a.yaml",

@@ -1,6 +1,6 @@
-//! One file of manifests: our objects in it, the labels of namespaces, what could not be read.
+//! One manifest file: its objects of our kinds, the labels of its namespaces, and its faults.
 //!
-//! Objects of other kinds pass through. Credentials are Symbolon's own and are not taken from files.
+//! Objects of other kinds are ignored. Credentials are ignored with a warning, since only Symbolon creates them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,24 +12,25 @@ use crate::directory::suggest::{nearest, shown};
 use crate::directory::{Labels, ObjectKey, Reason, Severity};
 use crate::resources::{API_VERSION, GROUP, Kind};
 
-/// The namespace of objects that name none, as kubectl has it.
+/// The namespace of objects that name none, as in kubectl.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
-/// A text and what it is called.
+/// A text and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceText {
     /// A path, or `<stdin>`.
     pub name: String,
-    /// What is in it.
+    /// The text.
     pub text: String,
-    /// Places at about every [`STRIDE`] bytes, the first at the beginning: no look for a place goes through the whole text.
+    /// Positions at about every [`STRIDE`] bytes, the first at the beginning, so that finding a position does not read
+    /// the whole text.
     marks: Vec<(usize, Position)>,
 }
 
-/// Bytes between two places that are known.
+/// The number of bytes between two marks.
 const STRIDE: usize = 1024;
 
-/// A place as people count: from one, columns in characters.
+/// A position for people: counted from one, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// The line.
@@ -39,7 +40,7 @@ pub struct Position {
 }
 
 impl SourceText {
-    /// A text of a name.
+    /// Returns the text with this name.
     pub fn new(name: String, text: String) -> Self {
         let mut at = Position { line: 1, column: 1 };
         let mut marks = vec![(0, at)];
@@ -54,7 +55,7 @@ impl SourceText {
         Self { name, text, marks }
     }
 
-    /// The position of a byte offset; an offset that is not a character boundary means the end.
+    /// Returns the position of a byte offset. An offset that is not a character boundary stands for the end.
     pub fn position(&self, offset: usize) -> Position {
         let end = if self.text.is_char_boundary(offset) {
             offset
@@ -66,7 +67,7 @@ impl SourceText {
         self.text[mark..end].chars().fold(at, Position::after)
     }
 
-    /// The line that a byte is in, without its end, and where it begins.
+    /// Returns the start and the text of the line that contains a byte, without the line end.
     pub fn line_at(&self, offset: usize) -> (usize, &str) {
         let offset = offset.min(self.text.len());
         let bytes = self.text.as_bytes();
@@ -79,7 +80,7 @@ impl SourceText {
 }
 
 impl Position {
-    /// The place after a character that is at this one.
+    /// Returns the position after a character at this position.
     const fn after(self, character: char) -> Self {
         match character {
             '\n' => Self {
@@ -94,16 +95,16 @@ impl Position {
     }
 }
 
-/// What one file holds.
+/// The contents of one file.
 #[derive(Clone, Debug)]
 pub struct Manifest {
     /// The file.
     pub source: Arc<SourceText>,
-    /// Objects of our kinds, in their order.
+    /// The objects of our kinds, in the order of the file.
     pub objects: Vec<ManifestObject>,
-    /// Labels of Namespaces.
+    /// The Namespaces and their labels.
     pub namespaces: Vec<(Arc<str>, Labels)>,
-    /// What could not be read, or is not taken.
+    /// The parts that cannot be read or are not accepted.
     pub faults: Vec<Fault>,
 }
 
@@ -112,28 +113,28 @@ pub struct Manifest {
 pub struct ManifestObject {
     /// Its kind.
     pub kind: Kind,
-    /// Its namespace, filled in where it has none, and name, empty where it has none.
+    /// Its namespace, with the default filled in, and its name; the name is empty if it has none.
     pub key: ObjectKey,
-    /// As written, but for the namespace, and without what only an API server gives.
+    /// The object as written, with the namespace filled in and without the fields that an API server assigns.
     pub value: Value,
-    /// What a cluster said of it, where the file was read from one: for people alone, no rule reads it.
+    /// Its status, if the file comes from a cluster. It is shown to people; no rule reads it.
     pub status: Value,
-    /// Where its parts stand in the file.
+    /// The places of its parts in the file.
     pub spans: Spans,
 }
 
-/// Something wrong with a file.
+/// A fault of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// A warning is none of our business, most likely.
+    /// Its severity. A fault in a document of another tool is a warning.
     pub severity: Severity,
-    /// The rule that it breaks.
+    /// The rule that the file breaks.
     pub reason: Reason,
-    /// Where, in bytes of the file.
+    /// Its place, in bytes of the file.
     pub span: Range<usize>,
     /// What is wrong and what to write instead.
     pub message: String,
-    /// Another place that has to do with it, and what it is.
+    /// A related place and its description.
     pub related: Option<(Range<usize>, String)>,
 }
 
@@ -151,14 +152,14 @@ impl Manifest {
         manifest
     }
 
-    /// A file that is longer than any may be.
+    /// Returns the manifest of a file that is too long.
     pub fn too_long(name: &str) -> Self {
         let mut manifest = Self::empty(name, String::new());
         manifest.faults.push(Fault::of_text(yaml::too_long()));
         manifest
     }
 
-    /// A file that cannot be read at all.
+    /// Returns the manifest of a file that cannot be read.
     pub fn unreadable(name: &str, why: &str) -> Self {
         let mut manifest = Self::empty(name, String::new());
         manifest.faults.push(Fault::new(
@@ -179,7 +180,7 @@ impl Manifest {
         }
     }
 
-    /// Whether nothing in it is in error.
+    /// Returns whether the file has no error.
     pub fn is_whole(&self) -> bool {
         self.faults
             .iter()
@@ -202,7 +203,7 @@ impl Manifest {
                 Severity::Warning,
                 Reason::Invalid,
                 spans.find("/kind").value,
-                "Credentials are Symbolon's own: this one is ignored, take it out",
+                "only Symbolon creates Credentials: this one is ignored, remove it",
             )),
             Some(kind) => self.objects.push(ManifestObject::new(kind, value, spans)),
         }
@@ -242,8 +243,8 @@ impl ManifestObject {
 }
 
 impl ManifestObject {
-    /// The place in the file that a problem at a JSON Pointer is best shown at: the value where it is one
-    /// scalar, else its key, else the key of what it should stand in.
+    /// Returns the best place in the file to show a problem at a JSON Pointer: the value if it is a scalar, else its
+    /// key, else the key of the enclosing object.
     pub fn place(&self, pointer: &str, message: &str) -> Range<usize> {
         let found = self.spans.find(pointer);
         let last = pointer
@@ -261,7 +262,7 @@ impl ManifestObject {
         }
     }
 
-    /// The whole of an object or list is too long to show: its first words.
+    /// Returns a short place for a whole object: the value of its `kind`.
     fn head(&self, whole: Range<usize>) -> Range<usize> {
         let kind = self.spans.find("/kind");
         if kind.exact && whole == self.spans.range() {
@@ -272,7 +273,7 @@ impl ManifestObject {
     }
 }
 
-/// What `kubectl get -o yaml` brings along and no manifest decides.
+/// The fields of `kubectl get -o yaml` that an API server assigns.
 const GIVEN_BY_THE_SERVER: [&str; 8] = [
     "creationTimestamp",
     "deletionGracePeriodSeconds",
@@ -320,7 +321,7 @@ fn misspelt_group(group: &str, kind: &str, spans: &Spans) -> Option<Fault> {
     let meant = Kind::from_name(kind).is_some() && nearest(group, [GROUP]).is_some();
     let message = || {
         format!(
-            "`{}` is not our group: did you mean `{API_VERSION}`?",
+            "`{}` is not the API group of Symbolon: did you mean `{API_VERSION}`?",
             shown(group)
         )
     };
@@ -334,7 +335,7 @@ fn unknown_kind(kind: &str, spans: &Spans) -> Fault {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("write one of {}", known[..4].join(", ")),
     };
-    let message = format!("`{}` is no kind of {GROUP}: {hint}", shown(kind));
+    let message = format!("`{}` is not a kind of {GROUP}: {hint}", shown(kind));
     Fault::new(
         Severity::Error,
         Reason::UnsupportedValue,
@@ -343,7 +344,7 @@ fn unknown_kind(kind: &str, spans: &Spans) -> Fault {
     )
 }
 
-/// The name of a Namespace and its labels, with the one that every API server adds.
+/// Returns the name and labels of a Namespace, with the label that every API server adds.
 fn namespace(value: &Value) -> Option<(Arc<str>, Labels)> {
     let metadata = value.get("metadata")?;
     let name: Arc<str> = metadata.get("name")?.as_str()?.into();
@@ -373,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_the_same_wherever_the_text_is_long() {
+    fn positions_in_a_long_text_are_correct() {
         let text = "é: 1\n".repeat(STRIDE) + &"ü".repeat(3 * STRIDE) + "\nlast";
         let source = SourceText::new("a.yaml".into(), text.clone());
         let counted = |offset: usize| {
@@ -390,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn our_objects_are_taken_and_others_pass() {
+    fn objects_of_our_kinds_are_read_and_others_ignored() {
         let text = "apiVersion: v1\nkind: ConfigMap\n---\napiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: a, uid: b}\nstatus: {}\n---\njust text\n";
         let manifest = Manifest::read("a.yaml", text.as_bytes());
         assert!(manifest.is_whole());
@@ -409,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_give_their_labels() {
+    fn the_labels_of_namespaces_are_read() {
         let manifest = Manifest::read(
             "a.yaml",
             b"apiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {team: blue}}",
@@ -428,23 +429,23 @@ mod tests {
     }
 
     #[test]
-    fn what_was_meant_to_be_ours_is_told() {
+    fn misspelt_kinds_and_groups_are_faults() {
         for (text, expected) in [
             (
                 "apiVersion: symbolon.dev/v1alpha1\nkind: OAuthCLient",
-                "Error 2:7 `OAuthCLient` is no kind of symbolon.dev: did you mean `OAuthClient`?",
+                "Error 2:7 `OAuthCLient` is not a kind of symbolon.dev: did you mean `OAuthClient`?",
             ),
             (
                 "apiVersion: symbolon.dev/v1alpha1\nkind: User",
-                "Error 2:7 `User` is no kind of symbolon.dev: write one of Identity, Scope, OAuthClient, ServiceAccessToken",
+                "Error 2:7 `User` is not a kind of symbolon.dev: write one of Identity, Scope, OAuthClient, ServiceAccessToken",
             ),
             (
                 "apiVersion: symbolon.io/v1alpha1\nkind: Scope",
-                "Error 1:13 `symbolon.io` is not our group: did you mean `symbolon.dev/v1alpha1`?",
+                "Error 1:13 `symbolon.io` is not the API group of Symbolon: did you mean `symbolon.dev/v1alpha1`?",
             ),
             (
                 "apiVersion: symbolon.dev/v1alpha1\nkind: Credential",
-                "Warning 2:7 Credentials are Symbolon's own: this one is ignored, take it out",
+                "Warning 2:7 only Symbolon creates Credentials: this one is ignored, remove it",
             ),
             (
                 "apiVersion: symbolon.dev/v1alpha1\nspec: [",

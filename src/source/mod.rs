@@ -1,7 +1,7 @@
-//! Where resources come from: Kubernetes watches, or a directory of manifests.
+//! The sources of objects: Kubernetes watches, or a directory of manifests.
 //!
-//! Reads and watches; decides nothing about what is read beyond "this is no manifest". What an object
-//! means is asked of [`crate::directory`].
+//! This module reads and watches. It decides only whether a text is a manifest; [`crate::directory`] judges the
+//! objects.
 
 pub mod births;
 pub mod files;

@@ -1,4 +1,4 @@
-//! Watches a directory of manifests: the thin part around [`Live`].
+//! Watches a directory of manifests: the IO around [`Live`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,36 +12,36 @@ use super::files::{self, Folder};
 use super::live::{Births, Live, Update};
 use crate::directory::Settings;
 
-/// Writes that come together are read together.
+/// The pause that collects writes, so that they are read together.
 const TOGETHER: Duration = Duration::from_millis(10);
-/// How often to look where the system tells of changes, and where it cannot.
+/// The interval of looks with file events from the system, and without them.
 const LOOK: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(50));
 
-/// A directory of manifests and what was last seen in it.
+/// A directory of manifests and its last known state.
 pub struct Directory<B> {
     folder: Folder,
     live: Live,
     births: B,
     seen: BTreeMap<PathBuf, Fingerprint>,
     hints: mpsc::UnboundedReceiver<Hint>,
-    /// What was told and not yet looked at.
+    /// The paths that were reported and are not read yet.
     pending: BTreeSet<PathBuf>,
-    /// What was read and is to be told once the births in it are saved.
+    /// An update that is returned once its births are saved.
     unsaved: Option<Update>,
-    /// When everything was last looked at.
+    /// The time of the last look.
     looked: Instant,
-    /// Dropped, it stops. `None`: the system has no watches left, or none for this file system.
+    /// Stops when dropped. `None` if the system has no watches left, or no file events for this file system.
     watcher: Option<notify::RecommendedWatcher>,
 }
 
-/// What the system told: paths that may have changed.
+/// A report of the system: paths that may have changed.
 type Hint = Vec<PathBuf>;
 
-/// Enough of a file to know that it is another.
+/// Modification time, length and inode: a changed file differs in one of them.
 type Fingerprint = Option<(SystemTime, u64, u64)>;
 
 impl<B: Births> Directory<B> {
-    /// Opens a directory; what is in it comes with the first [`Directory::look`].
+    /// Opens a directory. The first [`Directory::look`] returns its objects.
     pub fn open(folder: Folder, settings: Settings, births: B) -> Self {
         let (tell, hints) = mpsc::unbounded_channel();
         let watcher = watch(folder.root(), tell).ok();
@@ -58,23 +58,23 @@ impl<B: Births> Directory<B> {
         }
     }
 
-    /// Whether the system tells of changes; else the directory is looked at all the time.
+    /// Returns whether the system reports changes. Otherwise the directory is read at short intervals.
     pub const fn is_told(&self) -> bool {
         self.watcher.is_some()
     }
 
-    /// The directory as it was given.
+    /// Returns the path of the directory as the user gave it.
     pub fn root(&self) -> &Path {
         self.folder.root()
     }
 
-    /// Reads what has changed.
+    /// Reads the changes.
     pub fn look(&mut self) -> io::Result<Update> {
         self.read_changes().map(|(update, _)| update)
     }
 
-    /// Waits until something has changed, and reads it. May be dropped and called again, also after an error: what
-    /// changed is told by a later call.
+    /// Waits for changes and reads them. Cancel-safe: after a cancellation or an error a later call returns the
+    /// changes.
     pub async fn changed(&mut self) -> io::Result<Update> {
         loop {
             self.hinted().await;
@@ -85,8 +85,8 @@ impl<B: Births> Directory<B> {
         }
     }
 
-    /// Waits until there are paths that may have changed, or it is time to look. What it was told stays in
-    /// `pending`, so that nothing is lost when it is dropped.
+    /// Waits until paths may have changed or the next look is due. Reported paths stay in `pending`, so that
+    /// cancellation loses none.
     async fn hinted(&mut self) {
         let look = if self.is_told() { LOOK.0 } else { LOOK.1 };
         let time_to_look = self.looked + look;
@@ -111,7 +111,7 @@ impl<B: Births> Directory<B> {
             .extend(hint.into_iter().filter(|path| folder.concerns(path)));
     }
 
-    /// Reads the files that are new, changed or pending. Says also whether there were any.
+    /// Reads the files that are new, changed or pending. Returns also whether there were any.
     fn read_changes(&mut self) -> io::Result<(Update, bool)> {
         let now = Instant::now();
         self.looked = now;
@@ -166,20 +166,21 @@ fn watch(
     root: &Path,
     tell: mpsc::UnboundedSender<Hint>,
 ) -> notify::Result<notify::RecommendedWatcher> {
-    // A link may lead to the root of the file system: what is behind one is found by looking.
+    // Links are not followed, since one may lead to the root of the file system. Regular looks find changes behind
+    // links.
     let config = notify::Config::default().with_follow_symlinks(false);
     let tell = move |event: notify::Result<notify::Event>| {
         let paths = match event {
-            // Reading is what we do ourselves.
+            // Our own reads cause access events.
             Ok(event) if event.kind.is_access() => return,
             Ok(event) => event.paths,
             Err(error) => error.paths,
         };
-        // Nobody listens any more when this fails.
+        // Fails only after the receiver is dropped.
         let _ = tell.send(paths);
     };
     let mut watcher = notify::RecommendedWatcher::new(tell, config)?;
-    // The directory itself may be a link: it is what the user named.
+    // The directory itself may be a link, since the user named it.
     watcher.watch(&root.join("."), RecursiveMode::Recursive)?;
     Ok(watcher)
 }
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn changes_are_told_as_they_come() {
+    async fn changes_are_returned_as_they_happen() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("sub/a.yaml");
         let folder = Folder::open(root.path(), &[]).unwrap();
@@ -261,7 +262,7 @@ mod tests {
         std::fs::write(&path, scope("one")).unwrap();
         assert_eq!(description(&next(&mut directory).await), "one");
 
-        // As editors do: a new file in the place of the old one.
+        // Editors replace a file by renaming a new one.
         let new = root.path().join("sub/.a.yaml.new");
         std::fs::write(&new, scope("two")).unwrap();
         std::fs::rename(&new, &path).unwrap();
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_told_is_not_lost_when_waiting_is_given_up() {
+    async fn cancelled_waiting_loses_no_change() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a.yaml");
         let folder = Folder::open(root.path(), &[]).unwrap();
@@ -296,14 +297,14 @@ mod tests {
         directory.look().unwrap();
         std::fs::write(&path, scope("one")).unwrap();
         while directory.pending.is_empty() {
-            // Shorter than what comes together: it never gets to reading.
+            // Shorter than `TOGETHER`, so that no call gets as far as reading.
             let given_up = tokio::time::timeout(TOGETHER / 10, directory.changed()).await;
             assert!(given_up.is_err());
         }
         assert_eq!(description(&next(&mut directory).await), "one");
     }
 
-    /// Saves at the second attempt, as a full disk or table of files may have it.
+    /// Saving fails once, as on a full disk.
     #[derive(Default)]
     struct Late(bool);
 
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_could_not_be_saved_is_told_once_it_can() {
+    async fn an_update_is_returned_after_its_births_are_saved() {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("a.yaml"), scope("one")).unwrap();
         let folder = Folder::open(root.path(), &[]).unwrap();
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fault_is_told_though_the_system_said_nothing() {
+    async fn faults_are_found_without_file_events() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a.yaml");
         std::fs::write(&path, scope("one")).unwrap();
@@ -347,9 +348,9 @@ mod tests {
         assert_eq!(next(&mut directory).await.faults.len(), 1);
     }
 
-    /// Links lead anywhere: to the root of the file system, or round in a circle.
+    /// Links may lead to the root of the file system, or in a circle.
     #[test]
-    fn no_folder_is_watched_through_a_link() {
+    fn links_to_folders_are_not_watched() {
         let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::os::unix::fs::symlink(elsewhere.path(), root.path().join("out")).unwrap();
         std::os::unix::fs::symlink(root.path(), root.path().join("loop")).unwrap();
@@ -357,13 +358,13 @@ mod tests {
         let _watcher = watch(root.path(), tell).unwrap();
         std::fs::write(elsewhere.path().join("a.yaml"), "").unwrap();
         std::fs::write(root.path().join("b.yaml"), "").unwrap();
-        // Events come in their order.
+        // Events arrive in order, so that an event for the linked folder would come first.
         let told = hints.blocking_recv().unwrap();
         assert_eq!(told, [root.path().join("b.yaml")]);
     }
 
     #[tokio::test]
-    async fn hidden_folders_such_as_the_state_are_not_looked_at() {
+    async fn events_in_hidden_folders_are_ignored() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(root.path(), &[]).unwrap();
         let mut directory = Directory::open(folder, Settings::default(), Fixed);

@@ -106,7 +106,7 @@ pub struct Scrape {
     pub keys: Vec<(&'static str, usize)>,
     /// How long the youngest active signing key has been active, in seconds.
     pub key_age: f64,
-    /// How long ago the oldest watch last received anything, in seconds.
+    /// How long ago the quietest watch last received anything, in seconds.
     pub snapshot_age: f64,
     /// Configured namespaces that the API server denies access to.
     pub refused_namespaces: usize,
@@ -339,7 +339,7 @@ impl Metrics {
         catalog.gauge(
             "snapshot_age_seconds",
             &[],
-            "Time since the oldest watch last received anything",
+            "Time since the quietest watch last received anything",
             &self.snapshot_age,
         );
         catalog.gauge(

@@ -203,7 +203,7 @@ impl OperatorMetrics {
         catalog.gauge(
             "identity_wanted_pods",
             &["identity"],
-            "Wanted pods of an Identity (NAMESPACE/NAME). Exported by the leader",
+            "Desired pods of an Identity (NAMESPACE/NAME). Exported by the leader",
             wanted_pods,
         );
         catalog.gauge(

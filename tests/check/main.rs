@@ -244,7 +244,7 @@ fn usage_errors_differ_from_wrong_manifests() {
         (&["missing.yaml"][..], "cannot read missing.yaml"),
         (
             &["snapshots"][..],
-            "there is no *.yaml, *.yml or *.json file in snapshots",
+            "found no *.yaml, *.yml or *.json file in snapshots",
         ),
         (
             &["platform", "--context", "missing"][..],
@@ -387,8 +387,8 @@ status:
     );
     let told = text(&output);
     for expected in [
-        "· token abcdefghijklmnop, made 2026-01-01T00:00:00Z, ends 2026-04-01T00:00:00Z, renewed 2026-03-01T00:00:00Z: last used on 2026-01-02",
-        "· the one before, token ponmlkjihgfedcba, retires by 2026-01-02T00:00:00Z, or once the newer one was in use and it was not for 1h: no use of it is known",
+        "· token abcdefghijklmnop, issued 2026-01-01T00:00:00Z, expires 2026-04-01T00:00:00Z, next rotation 2026-03-01T00:00:00Z: last used on 2026-01-02",
+        "· previous token ponmlkjihgfedcba, expires 2026-01-02T00:00:00Z, or earlier once the newest token is used and this one is unused for 1h: no use recorded",
         "· created by ann@example.com",
     ] {
         assert!(told.contains(expected), "{expected}\nin\n{told}");
@@ -440,7 +440,7 @@ fn a_flood_of_problems_is_counted_and_not_drawn() {
     let flood = "apiVersion: symbolon.dev/v1alpha1\nkind: X\n---\n".repeat(300);
     let output = check(&["-"], &flood);
     assert_eq!(status(&output), 1);
-    assert_eq!(text(&output).matches("is no kind of").count(), 200);
+    assert_eq!(text(&output).matches("is not a kind of").count(), 200);
     assert!(text(&output).contains("and 100 more"));
     assert!(
         last_line(&output).contains("300 errors"),

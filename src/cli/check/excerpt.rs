@@ -1,6 +1,6 @@
-//! The lines of a text that a finding is about, as they are drawn: few, none of them long, and harmless to a terminal.
+//! The lines of a file that are drawn for a finding: few, short, and with control characters escaped.
 //!
-//! What is drawn is proportional to what is shown and not to the file: a line may be as long as the file is.
+//! The work depends on the length of the excerpt, not of the file: a single line may be as long as the file.
 
 use std::ops::Range;
 
@@ -9,33 +9,33 @@ use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanConten
 use crate::directory::suggest::{Shown, one_line};
 use crate::source::manifest::SourceText;
 
-/// Characters of a line that are drawn, and those before what the line is shown for.
+/// The maximum number of characters drawn of a line, and of those before the finding's place.
 const WIDEST: usize = 160;
 const BEFORE: usize = 60;
-/// Lines between two places that are drawn in one piece, and the most lines of one place.
+/// The maximum number of lines between two places in one piece, and of lines in one place.
 const NEAR: usize = 4;
 const MOST_LINES: usize = 12;
 
-/// The pieces of a text that are drawn.
+/// The drawn pieces of a text.
 #[derive(Debug)]
 pub(super) struct Excerpt {
     name: String,
     pieces: Vec<Piece>,
 }
 
-/// Lines that follow each other.
+/// Consecutive lines.
 #[derive(Debug)]
 struct Piece {
-    /// Where it begins, in bytes of all pieces.
+    /// Its start, in bytes of all pieces.
     start: usize,
     text: String,
-    /// Its first line in the file, from zero.
+    /// Its first line in the file, counted from zero.
     line: usize,
-    /// The columns of the places in it, from zero, by where they are drawn.
+    /// The byte at which each place in it is drawn, and the place's column in the file, counted from zero.
     columns: Vec<(usize, usize)>,
 }
 
-/// A place that is shown, and then where it is drawn.
+/// A place in the file, and the bytes at which it is drawn.
 struct Place {
     span: Range<usize>,
     drawn: Range<usize>,
@@ -43,7 +43,7 @@ struct Place {
 }
 
 impl Excerpt {
-    /// The lines around a place and perhaps another, and where in them both are.
+    /// Returns the lines around one or two places, and the bytes of the places in them.
     pub(super) fn of(
         source: &SourceText,
         span: &Range<usize>,
@@ -92,7 +92,7 @@ impl Excerpt {
 }
 
 impl Place {
-    /// One of very many lines is drawn with its first.
+    /// Returns the place. A place of very many lines is cut to its first line.
     fn of(source: &SourceText, span: &Range<usize>) -> Self {
         let length = source.text.len();
         let boundary = |at: usize| {
@@ -119,7 +119,7 @@ impl Place {
     }
 }
 
-/// The lines of a place, the one before and the one after.
+/// Returns the lines of a place, with one line before and one after.
 fn around(source: &SourceText, span: &Range<usize>) -> Range<usize> {
     let (mut start, _) = source.line_at(span.start);
     if start > 0 {
@@ -147,7 +147,7 @@ impl Piece {
             piece.draw(source, at, line, places);
             at += line.len();
         }
-        // What is at the very end of the text.
+        // Places at the very end of the text.
         for place in places.iter_mut() {
             let end = start + piece.text.len();
             if place.is_begun && place.span.end >= at {
@@ -161,7 +161,7 @@ impl Piece {
         piece
     }
 
-    /// Adds a line that is at a byte of the text, cut around the first place in it.
+    /// Adds the line at byte `at`, cut around the first place in it.
     fn draw(&mut self, source: &SourceText, at: usize, line: &str, places: &mut [Place]) {
         let (text, end) = match line.strip_suffix('\n') {
             Some(text) => (text.strip_suffix('\r').unwrap_or(text), "\n"),
@@ -194,7 +194,7 @@ impl Piece {
         }
     }
 
-    /// Notes what begins and ends at these bytes: it is drawn here.
+    /// Records which places begin and end at these bytes.
     fn mark(&mut self, source: &SourceText, bytes: Range<usize>, places: &mut [Place]) {
         let here = self.start + self.text.len();
         for place in places.iter_mut() {
@@ -211,7 +211,7 @@ impl Piece {
     }
 }
 
-/// The bytes of a line that are drawn: all of a short one, else those around the first place in it.
+/// Returns the bytes of a line to draw: all of a short line, else those around the first place in it.
 fn part(text: &str, at: usize, places: &[Place]) -> Range<usize> {
     if text.chars().nth(WIDEST).is_none() {
         return 0..text.len();
@@ -249,7 +249,7 @@ impl SourceCode for Excerpt {
             Some((_, column)) if before == 0 => *column,
             _ => found.column(),
         };
-        // Whatever is in one piece is drawn together.
+        // With the line count of the whole piece, miette draws all labels of the piece together.
         let lines = piece.text.lines().count();
         Ok(Box::new(MietteSpanContents::new_named(
             self.name.clone(),
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_that_change_the_display_are_written_out_and_places_follow() {
+    fn control_characters_are_escaped_and_places_stay_correct() {
         let text = "a: \u{202e}b\nc: d\n";
         let (excerpt, under) = drawn(text, 11..12, Some(3..6));
         assert_eq!(excerpt.pieces[0].text, "a: \\u{202e}b\nc: d\n");
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_any_length_is_drawn_around_its_place() {
+    fn a_long_line_is_cut_around_the_place() {
         let long = format!("{}x{}\n", "a".repeat(70_000), "b".repeat(70_000));
         let (excerpt, under) = drawn(&(long.clone() + &long), 70_000..70_001, None);
         assert_eq!(under, ["x"]);
@@ -305,7 +305,7 @@ mod tests {
             excerpt.pieces[0].columns,
             [(under_at(lines[0], 'x'), 70_000)]
         );
-        // A place that goes on beyond what is drawn ends with it.
+        // A place that is longer than the excerpt ends with it.
         let (_, under) = drawn(&long, 0..140_000, None);
         assert_eq!(under[0].chars().count(), WIDEST + 1);
     }
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn places_that_are_far_from_each_other_are_two_pieces() {
+    fn distant_places_are_two_pieces() {
         let text = format!("first\n{}last\n", "x\n".repeat(10_000));
         let end = text.len() - 5;
         let (excerpt, under) = drawn(&text, end..end + 4, Some(0..5));
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_of_very_many_lines_is_drawn_with_its_first() {
+    fn a_place_of_very_many_lines_is_cut_to_the_first() {
         let text = "x\n".repeat(10_000);
         let (excerpt, under) = drawn(&text, 0..text.len(), None);
         assert_eq!(under, ["x"]);

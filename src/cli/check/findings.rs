@@ -1,4 +1,4 @@
-//! What was found, each with its place.
+//! The findings of a check, each with its place.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,19 +14,19 @@ use crate::resources::Kind;
 use crate::source::manifest::{Fault, Manifest, ManifestObject, Position, SourceText};
 use crate::source::yaml::surprise;
 
-/// All of it, in the order of files and lines.
+/// All findings, in the order of files and lines.
 pub(super) struct Report {
-    /// Those that are told: of a file only so many as its length allows, see [`most_told`], and of all files so many as
-    /// `allowance` does.
+    /// The listed findings. [`most_told`] limits them per file, and `allowance` in total.
     pub(super) findings: Vec<Finding>,
-    /// Bytes that may be said yet.
+    /// The number of bytes that may still be written.
     allowance: usize,
-    /// Of all findings.
+    /// The number of all errors, whether listed or not.
     errors: usize,
+    /// The number of all warnings, whether listed or not.
     warnings: usize,
-    /// Objects that were judged.
+    /// The number of checked objects.
     pub(super) objects: usize,
-    /// Files that they were in.
+    /// The number of checked files.
     pub(super) files: usize,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Finding {
     pub(super) message: String,
     pub(super) help: Option<String>,
     pub(super) related: Option<(Range<usize>, String)>,
-    /// The object and the JSON Pointer in it; a fault of the text has none.
+    /// The object and the JSON Pointer in it; `None` for a fault of the text.
     pub(super) object: Option<(Kind, ObjectKey, String)>,
 }
 
@@ -51,7 +51,7 @@ impl Report {
         }
     }
 
-    /// Findings that are counted and not told.
+    /// Returns the number of findings that are counted and not listed.
     pub(super) fn untold(&self) -> usize {
         (self.errors + self.warnings).saturating_sub(self.findings.len())
     }
@@ -69,7 +69,7 @@ impl Report {
         self.warnings += told.warnings;
     }
 
-    /// `checked 12 objects in 5 files: 1 error, 2 warnings`
+    /// Returns for example `checked 12 objects in 5 files: 1 error, 2 warnings`.
     pub(super) fn summary(&self) -> String {
         let number = |count: usize, what: &str| {
             format!("{count} {what}{}", if count == 1 { "" } else { "s" })
@@ -84,13 +84,14 @@ impl Report {
     }
 }
 
-/// The number of findings of a file that are listed. It grows with the length of the file, so that the output stays in
-/// proportion to the input.
+/// Returns the maximum number of listed findings of a file. It grows with the length of the file, so that the output
+/// stays in proportion to the input.
 const fn most_told(source: &SourceText) -> usize {
     200 + source.text.len() / 256
 }
 
-/// What a report may say, in bytes, of manifests of this length together. There may be many short files with long paths.
+/// Returns the maximum length of a report in bytes, for manifests with `read` bytes in total. It bounds the report of
+/// many short files with long paths.
 const fn allowance(read: usize) -> usize {
     (1 << 20) + 4 * read
 }
@@ -106,7 +107,7 @@ fn cut(mut text: String, most: usize) -> String {
     text
 }
 
-/// The findings of one file, and how many there would be.
+/// The findings of one file, and the number of all of them.
 struct Told {
     most: usize,
     findings: Vec<Finding>,
@@ -136,7 +137,7 @@ impl Told {
 }
 
 impl Finding {
-    /// With words of a bounded length.
+    /// Returns the finding with texts of a bounded length.
     fn bounded(self) -> Self {
         let (words, name) = LONGEST;
         let short = |text: &Arc<str>| cut(text.to_string(), name).into();
@@ -155,7 +156,7 @@ impl Finding {
         }
     }
 
-    /// About how many bytes are written to tell it.
+    /// Returns the approximate number of bytes that it takes in a report.
     fn length(&self) -> usize {
         let words = self.message.len() + self.help.as_ref().map_or(0, String::len);
         let related = self
@@ -172,7 +173,7 @@ impl Finding {
         self.source.position(self.span.start)
     }
 
-    /// Past the last character.
+    /// Returns the position after the last character.
     pub(super) fn end(&self) -> Position {
         self.source.position(self.span.end.max(self.span.start))
     }
@@ -198,7 +199,7 @@ impl Finding {
     }
 }
 
-/// Judges these manifests in a world that they are part of. Faults of the context are only warned of.
+/// Judges the manifests in a world that includes them. Faults of the context become warnings.
 pub(super) fn judge(
     world: &World,
     context: &[Manifest],
@@ -273,7 +274,7 @@ fn problems(world: &World, object: &ManifestObject, now: Timestamp) -> Vec<Probl
 
 fn twice(object: &ManifestObject, first: &str) -> Problem {
     let message = format!(
-        "{} {} is written already in {}: take one out",
+        "{} {} is already defined in {}: remove one",
         object.kind,
         object.key,
         one_line(first)
@@ -310,12 +311,12 @@ fn place(
     }
 }
 
-/// Where the fault may be that YAML reads something else than its writer.
+/// Returns a hint if YAML reads this value in an unexpected way, such as `on` as true.
 fn surprising(source: &SourceText, span: &Range<usize>) -> Option<String> {
     surprise(source.text.get(span.clone())?)
 }
 
-/// A selector matches no namespace whose labels nobody has shown.
+/// Returns a hint if the labels of the namespace are unknown: then no selector matches it.
 fn unseen_labels(world: &World, object: &ManifestObject, reason: Reason) -> Option<String> {
     let namespace = &object.key.namespace;
     let about_namespaces = matches!(
@@ -323,6 +324,9 @@ fn unseen_labels(world: &World, object: &ManifestObject, reason: Reason) -> Opti
         Reason::NamespaceNotAllowed | Reason::ScopeNotGranted
     );
     (about_namespaces && world.directory.labels(namespace).is_none()).then(|| {
-        format!("no manifest of Namespace {} was given: selectors of labels cannot match it (see --context)", shown(namespace))
+        format!(
+            "labels of Namespace {} are unknown: add its manifest (--context) to match selectors",
+            shown(namespace)
+        )
     })
 }

@@ -1,8 +1,9 @@
-//! `--format json`: one object.
+//! `--output json`: one object with `summary` and `problems`.
 //!
-//! `summary {objects, files, errors, warnings, untold?}` (`untold`: problems that are counted and not listed) and `problems[] {file, line, column, endLine, endColumn,
-//! severity (error|warning), reason, message, help?, kind?, namespace?, name?, path?}`; lines and columns
-//! count from one, columns in characters; `path` is a JSON Pointer into the object.
+//! - `summary {objects, files, errors, warnings, untold?}`: `untold` is the number of problems that are not listed.
+//! - `problems[] {file, line, column, endLine, endColumn, severity (error|warning), reason, message, help?, kind?,
+//!   namespace?, name?, path?}`: lines and columns count from one, columns in characters; `path` is a JSON Pointer into
+//!   the object.
 
 use serde_json::{Map, Value, json};
 

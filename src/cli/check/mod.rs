@@ -1,4 +1,4 @@
-//! `symbolon check`: judges manifests as the API server, the operator and the server will.
+//! `symbolon check`: checks manifests by the rules of the API server, the operator and the server.
 
 mod excerpt;
 mod findings;
@@ -22,37 +22,37 @@ use findings::Report;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   symbolon check manifests/
-  symbolon check team-a/ --context platform/     the platform's Identity and Scopes are there already
+  symbolon check team-a/ --context platform/     with the Identity and Scopes that the platform has applied
   kustomize build . | symbolon check -
   symbolon check manifests/ -o sarif > symbolon.sarif
 
-Reads *.yaml, *.yml and *.json files, several documents and lists in one; objects of other kinds pass,
-labels of Namespaces are used. Objects that name no namespace are in `default`, as kubectl has it. In a
-directory, what is not a regular file, such as a FIFO, is left out, and so are links that lead out of it.
-A path that you name is read wherever it leads: for the manifests of strangers give the directory, not
-dir/*.yaml, since the report shows lines of the files. Of a file with very many problems the first are
-told and the others counted.
+The command reads *.yaml, *.yml and *.json files, also with several documents or with lists. It ignores objects of other
+kinds, except the labels of Namespaces. Objects without a namespace are in `default`, as in kubectl.
 
-Exit status: 0: no errors; 1: errors, or warnings with --strict; 2: asked wrongly, a path
-cannot be read, or the report cannot be written.")]
+In a directory the command skips links that lead out of it and everything that is not a regular file, such as a FIFO. A
+path that you name is read wherever it leads. To check the manifests of strangers, name the directory, not dir/*.yaml: the
+report shows lines of the files. For a file with very many problems the report lists the first ones and counts the others.
+
+Exit status: 0: no errors; 1: errors, or warnings with --strict; 2: usage error, a path cannot be read, or the output
+cannot be written.")]
 pub(super) struct Args {
-    /// Files and directories to judge; - reads standard input
+    /// Files and directories to check; - reads standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Manifests to judge against that are not judged themselves: what others have applied
+    /// Manifests that are used but not checked themselves: those that others have applied
     #[arg(long, value_name = "PATH")]
     context: Vec<PathBuf>,
-    /// The Identity of objects that name none, as the operator has it
+    /// The Identity of objects that name none; give the operator's value
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
-    /// Namespaces in which Identities are accepted, as the operator has it; everywhere unless given
+    /// Accept Identities in these namespaces only; give the operator's value; default: all
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',')]
     identity_namespace: Vec<String>,
-    /// Labels and annotations that templates of Secrets may set, as the operator has it; any
-    /// that the Identity allows unless given
+    /// The labels and annotations that templates of Secrets may set; give the operator's value; default: all that the
+    /// Identity allows
     #[arg(long, value_name = "JSON", value_parser = InstallationMetadata::parse)]
     allowed_secret_metadata: Option<InstallationMetadata>,
-    /// How to write what was found
+    /// The output format
     #[arg(long, short, visible_alias = "format", value_enum, default_value_t = Format::Text)]
     output: Format,
     /// Fail on warnings too
@@ -64,7 +64,7 @@ pub(super) struct Args {
 enum Format {
     /// With excerpts, for people
     Text,
-    /// One object: `summary` and `problems`
+    /// One JSON object with `summary` and `problems`
     Json,
     /// SARIF 2.1.0, as code hosts show it
     Sarif,

@@ -1,5 +1,5 @@
-//! "Did you mean …" for the names of objects, in a bounded time for a whole report: who writes a manifest chooses how many
-//! names there are, and how many of them are wrong.
+//! "Did you mean …" for names of objects. The time is bounded for the whole report, since the author of a manifest
+//! chooses the number of names and of wrong names.
 
 use std::cell::Cell;
 
@@ -7,15 +7,15 @@ use super::super::manifests::World;
 use crate::directory::suggest::{nearest, shown};
 use crate::directory::{ObjectKey, Reason};
 
-/// Names that one is compared with.
+/// The maximum number of names that a wrong name is compared with.
 const MOST_NAMES: usize = 1000;
-/// The work of a whole report, in steps of a few nanoseconds: well below a second. A report of a few hundred faults stays
-/// far below it.
+/// The maximum work of a report, in steps of a few nanoseconds: well below a second. A report of a few hundred faults
+/// needs far less.
 const MOST_STEPS: usize = 200_000_000;
-/// Steps to look at an object.
+/// The cost of looking at one object, in steps.
 const LOOK: usize = 32;
 
-/// Looks for names while there is work left to spend.
+/// Searches for names until the maximum work is spent.
 pub(super) struct Near(Cell<usize>);
 
 impl Default for Near {
@@ -25,14 +25,14 @@ impl Default for Near {
 }
 
 impl Near {
-    /// Whether so many steps are left; they are spent. Once it is exceeded, nothing is left.
+    /// Spends steps. Returns whether there were enough; if not, none are left.
     fn spend(&self, steps: usize) -> bool {
         let left = self.0.get().checked_sub(steps);
         self.0.set(left.unwrap_or_default());
         left.is_some()
     }
 
-    /// Help with the name of something that is there and may have been meant.
+    /// Returns a help text with the name of an existing object that the author may have meant.
     pub(super) fn help(
         &self,
         world: &World,
@@ -63,7 +63,7 @@ impl Near {
     fn nearest<'a>(&self, written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
         let affordable = |name: &&str| self.spend(written.len().saturating_mul(name.len()));
         let found = nearest(written, known.take(MOST_NAMES).take_while(affordable));
-        // Where the work ran out meanwhile, a nearer name may have come.
+        // If the work was spent before the end, a later name might have been nearer.
         found.filter(|_| self.0.get() > 0)
     }
 }
@@ -76,7 +76,7 @@ mod tests {
     use crate::directory::Settings;
     use crate::source::manifest::Manifest;
 
-    /// A world with this many scopes.
+    /// Returns a world with this number of scopes.
     fn world(scopes: usize) -> World {
         let scope = |n| {
             format!(
@@ -103,12 +103,12 @@ mod tests {
         assert!(of_one <= (MOST_NAMES + 1) * (LOOK + 16 * 16), "{of_one}");
         assert!(
             MOST_STEPS / of_one > 500,
-            "hundreds of faults are helped with"
+            "the work suffices for hundreds of faults"
         );
     }
 
     #[test]
-    fn the_work_of_a_report_is_bounded_however_many_names_are_wrong() {
+    fn the_work_of_a_report_is_bounded_for_any_number_of_wrong_names() {
         let world = world(100);
         let near = Near(Cell::new(100_000));
         let helped = (0..1000).filter(|_| help(&near, &world, "orders.raed.0007").is_some());

@@ -1,6 +1,6 @@
-//! `--format sarif`: SARIF 2.1.0, as code hosts read it.
+//! `--output sarif`: SARIF 2.1.0, which code hosts read. Each reason is a rule.
 //!
-//! <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>; a rule is a reason.
+//! <https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html>
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -85,7 +85,7 @@ fn location(source: &SourceText, span: &Range<usize>) -> Value {
     }})
 }
 
-/// A path as a URI reference, RFC 3986: relative ones stay relative.
+/// Returns a path as a URI reference (RFC 3986). A relative path stays relative.
 fn uri(path: &str) -> String {
     if path == "<stdin>" {
         return "stdin".to_owned();
@@ -110,11 +110,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_become_uris() {
+    fn paths_are_written_as_uris() {
         assert_eq!(uri("./a b/c#.yaml"), "a%20b/c%23.yaml");
         assert_eq!(uri("/tmp/é.yaml"), "file:///tmp/%C3%A9.yaml");
         assert_eq!(uri("<stdin>"), "stdin");
-        // No other file is named than the one that it is.
+        // The URI names this file and no other.
         assert_eq!(uri(r"..\..\a.yaml"), "..%5C..%5Ca.yaml");
         assert_eq!(uri("<a>.yaml"), "%3Ca%3E.yaml");
     }

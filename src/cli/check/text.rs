@@ -1,4 +1,4 @@
-//! `--format text`: each problem with the lines that it is about.
+//! `--output text`: each problem with an excerpt of its file.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -13,17 +13,17 @@ use crate::directory::suggest::{one_line, shown};
 use crate::source::manifest::Position;
 use crate::source::yaml::is_near_secret;
 
-/// The most findings that are drawn.
+/// The maximum number of findings that are drawn.
 const MOST_DRAWN: usize = 200;
 
-/// How the terminal is.
+/// The properties of the terminal.
 pub(super) struct Look {
     colour: bool,
     width: usize,
 }
 
 impl Look {
-    /// Colours for a terminal whose user has not set `NO_COLOR`.
+    /// Returns the properties of standard output. Only a terminal gets colours, unless `NO_COLOR` is set.
     pub(super) fn of_stdout() -> Self {
         Self {
             colour: terminal::wants_colours(std::io::stdout().is_terminal()),
@@ -52,7 +52,7 @@ pub(super) fn render(report: &Report, look: &Look) -> Result<String, std::fmt::E
     if more > 0 {
         writeln!(
             out,
-            "and {more} more, not shown here: --format json has {}\n",
+            "and {more} more, not shown here: --output json lists {}\n",
             if report.untold() > 0 {
                 "more of them"
             } else {
@@ -65,7 +65,7 @@ pub(super) fn render(report: &Report, look: &Look) -> Result<String, std::fmt::E
     Ok(out)
 }
 
-/// A finding as miette draws it. What users wrote in it is harmless to a terminal.
+/// A finding as miette draws it, with the control characters of users' texts escaped.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 struct Drawn {
@@ -87,12 +87,13 @@ impl Drawn {
         let text = &finding.source.text;
         let mut message = one_line(&finding.message).into_owned();
         let mut labels = Vec::new();
-        // Where there is no excerpt, its place goes into the message.
+        // Without an excerpt the message contains the place.
         let excerpt = if text.is_empty() {
             message = format!("{name}: {message}");
             None
         } else if is_near_secret(text, finding.span.start) {
-            // Manifests that are rendered on the way hold what no repository does, and this may be a build's log.
+            // No excerpt near a Secret: rendered manifests contain secrets that the repository does not, and the output
+            // may go into a build log.
             let Position { line, column } = finding.start();
             let whose = whose.map(|whose| format!("{whose}: ")).unwrap_or_default();
             message = format!("{name}:{line}:{column}: {whose}{message}");

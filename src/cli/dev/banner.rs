@@ -1,4 +1,4 @@
-//! What dev mode says when it is ready: where it serves, who may call, and a line to paste for each.
+//! The text that dev mode prints when it is ready: the addresses, the clients, and a command to paste for each.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use crate::directory::record::IdentityRecord;
 use crate::directory::suggest::one_line;
 use crate::directory::{Directory, Object, ObjectKey, Served};
 
-/// The whole of it. No secret is in it: the lines to paste read the files.
+/// Returns the whole text. It contains no secret: the commands read the state files.
 pub(super) fn text(world: &World, health: SocketAddr) -> String {
     let directory = world.directory();
     let mut out = String::new();
@@ -36,7 +36,7 @@ pub(super) fn text(world: &World, health: SocketAddr) -> String {
     }
     let _ = writeln!(
         out,
-        "\nSave a file and the next request answers by it. Ctrl-C ends it."
+        "\nSave a file, and the next request uses it. Press Ctrl-C to stop."
     );
     out
 }
@@ -70,7 +70,7 @@ fn issuer(
     );
 }
 
-/// In an order that people find their way in.
+/// Returns the objects sorted by namespace and name.
 fn by_key<'d, T: 'd>(objects: impl Iterator<Item = &'d Arc<Object<T>>>) -> Vec<&'d Arc<Object<T>>> {
     let mut objects: Vec<_> = objects.collect();
     objects.sort_by_key(|object| &object.key);
@@ -159,7 +159,7 @@ fn service_tokens(
     }
 }
 
-/// Shell that prints the value of a key of a Secret manifest.
+/// Returns a shell command that prints the value of a key of a Secret's manifest.
 fn value_in(path: &Path, key: &str) -> String {
     let path = one_line(&path.display().to_string()).replace('\'', r"'\''");
     format!("$(sed -n 's/^  {key}: //p' '{path}' | base64 -d)")

@@ -1,5 +1,5 @@
-//! `symbolon dev`: one Identity, served from a directory of YAML; the operator and the server in one
-//! process, with files in the place of a cluster.
+//! `symbolon dev`: serves one Identity from a directory of YAML. Operator and server run in one process, with files
+//! instead of a cluster.
 
 mod banner;
 mod origin;
@@ -26,15 +26,15 @@ use world::World;
   symbolon dev examples/quickstart
   symbolon dev manifests --listen 127.0.0.1:9000
   symbolon dev manifests --identity platform/main --state /tmp/symbolon
-  symbolon dev manifests --log warn --audit false    only what is wrong
+  symbolon dev manifests --log warn --audit false    log problems only
 
-Save a file and the next request answers by it. Secrets are in STATE/secrets, signing keys in STATE/keys,
-what the status of each object would say in STATE/status. STATE must have been made by symbolon dev where it is: one that
-came with a repository or an archive is refused, since others know its keys. It may be a link only with --state.")]
+Save a file, and the next request uses it. The state folder has the Secrets in secrets/, the signing keys in keys/ and
+the status of each object in status/. It must have been created by symbolon dev at this place: a state folder from a
+repository or an archive is refused, since others may know its keys. It may be a link only with --state.")]
 pub(super) struct Args {
     /// The directory of manifests
     dir: PathBuf,
-    /// Where to serve. It replaces the origin of the Identity's issuer; port 0 takes a free one
+    /// The address to serve on; it replaces the origin of the Identity's issuer; port 0 selects a free port
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -42,16 +42,16 @@ pub(super) struct Args {
         env = "SYMBOLON_LISTEN"
     )]
     listen: SocketAddr,
-    /// Where to serve health and metrics [default: the port after that of --listen]
+    /// The address to serve /livez, /readyz and /metrics on [default: the port after that of --listen]
     #[arg(long, value_name = "ADDRESS", env = "SYMBOLON_HEALTH_LISTEN")]
     health_listen: Option<SocketAddr>,
-    /// Where to keep secrets, keys and uids [default: DIR/.symbolon]
+    /// The state folder, for secrets, keys and uids [default: DIR/.symbolon]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// The Identity to serve; needed where there are several
+    /// The Identity to serve; required if there are several
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
     identity: Option<ObjectKey>,
-    /// The Identity of objects that name none [default: the one that is served]
+    /// The Identity of objects that name none [default: the served one]
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
     #[command(flatten)]
@@ -98,7 +98,7 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
         never = world.follow() => match never {},
         () = asked_to_stop => {}
     }
-    tracing::info!("stopping: requests under way are answered first");
+    tracing::info!("stopping: requests in progress are answered first");
     shutdown.cancel();
     serving.await.context("the server failed")??;
     Ok(())

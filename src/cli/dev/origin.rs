@@ -1,15 +1,15 @@
-//! `--listen` replaces the issuer's origin: dev mode answers where it listens, whatever the manifest says.
+//! Replaces the origin of the issuer by the address of `--listen`: dev mode answers there, whatever the manifest says.
 
 use serde_json::Value;
 
-/// The issuer of an Identity's manifest, at another origin; `None` where it has none that makes sense.
+/// Returns the issuer at another origin; `None` if it is not a URL.
 pub(super) fn moved(issuer: &str, origin: &str) -> Option<String> {
     let (_, rest) = issuer.split_once("://")?;
     let path = rest.find('/').map_or("", |start| &rest[start..]);
     Some(format!("{origin}{path}"))
 }
 
-/// Puts the origin into an Identity's manifest.
+/// Replaces the origin of the issuer in an Identity's manifest.
 pub(super) fn put(identity: &mut Value, origin: &str) {
     if let Some(issuer) = identity.pointer_mut("/spec/issuer")
         && let Some(moved) = issuer.as_str().and_then(|issuer| moved(issuer, origin))
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_stays_and_the_origin_goes() {
+    fn only_the_origin_is_replaced() {
         for (issuer, expected) in [
             (
                 "https://id.example.com/id",

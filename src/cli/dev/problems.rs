@@ -1,4 +1,4 @@
-//! What is wrong with the manifests, told once each time that it changes.
+//! Logs problems of the manifests when they change, each of them once.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,15 @@ use crate::directory::{Directory, ObjectKey, Problem};
 use crate::resources::Kind;
 use crate::source::live::Update;
 
-/// Problems that are told at once.
+/// The maximum number of problems that are logged at a time.
 const MOST_TOLD: usize = 200;
 
-/// What was told already.
+/// The problems that have been logged.
 #[derive(Default)]
 pub(super) struct Told(BTreeSet<String>);
 
 impl Told {
-    /// Tells what is new, and what was mended.
+    /// Logs new problems, and when all problems are solved.
     pub(super) fn tell(&mut self, update: &Update, directory: &Directory, now: Timestamp) {
         let faults = update.faults.iter().map(ToString::to_string);
         let found: BTreeSet<String> = faults.chain(judged(directory, now)).collect();
@@ -30,32 +30,32 @@ impl Told {
             tracing::warn!("and {more} more problems: run symbolon check to list them");
         }
         if found.is_empty() && !self.0.is_empty() {
-            tracing::info!("all problems in the manifests are solved");
+            tracing::info!("all problems of the manifests are solved");
         }
         if !update.events.is_empty() {
             tracing::info!(
                 changes = update.events.len(),
                 problems = found.len(),
-                "the manifests are served"
+                "manifests served"
             );
         }
         self.0 = found;
     }
 }
 
-/// A failure that is tried again: it is told at first and where it becomes another, not at each retry.
+/// A failure that is retried. It is logged the first time and when its message changes, not at each retry.
 #[derive(Default)]
 pub(super) struct Failing(Option<String>);
 
 impl Failing {
-    /// Whether this was not the failure of the last time.
+    /// Returns whether this failure differs from the previous one.
     pub(super) fn is_new(&mut self, error: &str) -> bool {
         let before = self.0.replace(error.to_owned());
         before.as_deref() != Some(error)
     }
 }
 
-/// What only shows among all objects together.
+/// Returns the problems that only show among all objects together.
 fn judged(directory: &Directory, now: Timestamp) -> Vec<String> {
     let mut lines = Vec::new();
     let mut add = |kind: Kind, key: &ObjectKey, problems: Vec<Problem>| {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_that_stays_is_told_once() {
+    fn a_repeated_failure_is_logged_once() {
         let mut failing = Failing::default();
         let told = ["a", "a", "a", "b", "b", "a"].map(|error| failing.is_new(error));
         assert_eq!(told, [true, false, false, true, false, true]);

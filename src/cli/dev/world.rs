@@ -1,7 +1,7 @@
-//! The parts of dev mode and what flows between them.
+//! The parts of dev mode and the data that flows between them.
 //!
-//! Manifests -> directory (server and controller each have one) ; controller -> Secrets and Credentials in
-//! files -> directory. A change of a manifest is served before anything is written because of it.
+//! Manifests -> directory (server and controller have one each); controller -> Secrets and Credentials in files ->
+//! directory. A change of a manifest is served before the controller writes anything because of it.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -39,13 +39,13 @@ use crate::source::watch;
 use crate::state_file::Chosen;
 use crate::tokens::{MacKey, SystemEntropy, TokenId};
 
-/// How long to wait before something that failed is tried again.
+/// The pause before a retry.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// What failed where the first look does: it notes uids in the state folder.
+/// The error context of the first look, which also writes uids into the state folder.
 const FIRST_LOOK: &str = "cannot read the manifests, or cannot write the state folder";
 
-/// Faults and Identities that an error lists.
+/// The maximum number of faults or Identities that an error lists.
 const MOST_TOLD: usize = 20;
 
 /// A running dev mode.
@@ -56,28 +56,28 @@ pub(super) struct World {
     source: watch::Directory<BirthFile>,
     identity: ObjectKey,
     settings: Settings,
-    /// `http://` and where we listen.
+    /// `http://` and the address that the server listens on.
     origin: String,
-    /// The issuer as the manifest has it.
+    /// The issuer in the manifest.
     written_issuer: Option<String>,
     mac: Option<Arc<MacKey>>,
-    /// The version of the Secret that it was read from.
+    /// The version of the Secret that the mac key was read from.
     mac_version: String,
     /// The version of the Secret that the signing keys were read from.
     signing_version: String,
     credentials: mpsc::UnboundedReceiver<CredentialEvent>,
     touched: mpsc::UnboundedReceiver<Vec<PathBuf>>,
-    /// Dropped, it stops.
+    /// Stops watching when dropped.
     _watcher: notify::RecommendedWatcher,
     told: Told,
-    /// Something that belonged to objects which are gone could not be removed yet.
+    /// Whether files of deleted objects could not be removed yet.
     owes_removal: bool,
     state: PathBuf,
     stop: CancellationToken,
 }
 
 impl World {
-    /// Reads everything, makes the keys that are missing, and serves what there is.
+    /// Reads all manifests, creates missing keys and starts serving.
     pub(super) async fn open(
         args: &Args,
         listen: SocketAddr,
@@ -87,7 +87,7 @@ impl World {
             .state
             .clone()
             .unwrap_or_else(|| args.dir.join(".symbolon"));
-        // What is printed is pasted anywhere.
+        // Users paste the printed paths into any shell, so the path must be absolute.
         let state = std::path::absolute(&state)
             .with_context(|| format!("cannot use {}", state.display()))?;
         let folder = Folder::open(&args.dir, std::slice::from_ref(&state))
@@ -103,7 +103,7 @@ impl World {
             let opened = BirthFile::open(files.dir(), Path::new("uids.json"));
             opened.with_context(|| format!("cannot use {} as state folder", state.display()))
         };
-        // What is to be served is known only after a look, and the look needs to know what is the default.
+        // The served Identity is known only after a first look. The second look needs it as the default Identity.
         let found = watch::Directory::open(folder.clone(), Settings::default(), births()?)
             .look()
             .context(FIRST_LOOK)?;
@@ -167,8 +167,8 @@ impl World {
         Ok(())
     }
 
-    /// Follows manifests, Credentials and the state folder for as long as it is polled. What cannot be read or written
-    /// now, since no file can be opened or the disk is full, is tried again: what is served stays as it was.
+    /// Follows manifests, Credentials and the state folder while it is polled. A failed read or write, for example on a
+    /// full disk, is retried; meanwhile the previous objects stay served.
     pub(super) async fn follow(&mut self) -> Infallible {
         let mut failing = Failing::default();
         loop {
@@ -207,7 +207,7 @@ impl World {
         }
     }
 
-    /// What a client must find is there before the first word about it.
+    /// Waits until the first Secrets exist, so that the commands in the banner work.
     async fn first_secrets(&mut self) {
         let patience = tokio::time::sleep(std::time::Duration::from_secs(10));
         tokio::pin!(patience);
@@ -231,7 +231,7 @@ impl World {
                 directory.apply(change.clone());
             }
         });
-        // Before the controller, which would make them too.
+        // Before the controller, which would create the keys too.
         if let Err(error) = self.ensure_keys().await {
             tracing::error!("{error:#}; the previous keys stay in use");
         }
@@ -244,7 +244,7 @@ impl World {
         self.told.tell(update, &self.directory(), now());
     }
 
-    /// What an event means, after the objects that the controller reads are up to date with it.
+    /// Returns the change of an event, after updating the files that the controller reads.
     fn change(&mut self, event: &Event) -> Option<Change> {
         match event {
             Event::Upsert(kind, raw) => {
@@ -306,7 +306,8 @@ impl World {
         self.controller.changed(changes);
     }
 
-    /// Only the served Identity's seals can be checked: those of others are none of ours.
+    /// Only the seals of the served Identity's Credentials can be verified: dev mode has no mac key of other
+    /// Identities.
     fn credential_change(&self, credential: &Credential) -> Option<Change> {
         let is_ours = credential.metadata.namespace.as_deref() == Some(&*self.identity.namespace)
             && *credential.spec.identity.name == *self.identity.name;
@@ -329,7 +330,7 @@ impl World {
         }
     }
 
-    /// Makes the keys of the Identity that are missing, and takes them all.
+    /// Creates the Identity's missing keys and loads all of them.
     async fn ensure_keys(&mut self) -> anyhow::Result<()> {
         let directory = self.directory();
         let Ok(served) = directory.served_identity(&self.identity) else {
@@ -337,7 +338,7 @@ impl World {
         };
         let wish = key_secrets::wish(served.record);
         let keys = self.made_keys(&wish).await;
-        let keys = keys.context("cannot make the Identity's keys")?;
+        let keys = keys.context("cannot create the Identity's keys")?;
         match (keys.mac, keys.signing) {
             (Ok(mac), Ok(_)) => self.mac = Some(mac),
             (Err(problem), _) | (_, Err(problem)) => bail!("{}", problem.message),
@@ -352,7 +353,7 @@ impl World {
         self.load_keys().await
     }
 
-    /// The controller may be at it too: then there is something to read the next time.
+    /// The controller may create the keys at the same time. After such a write conflict the second try reads its keys.
     async fn made_keys(&self, wish: &Wish) -> Result<key_secrets::Keys, ApiError> {
         let (files, identity) = (&self.files, &self.identity);
         let ensure =
@@ -407,14 +408,14 @@ impl World {
         self.app.publisher().current().directory().clone()
     }
 
-    /// The issuer of the manifest, where we serve another.
+    /// Returns the issuer of the manifest if dev mode serves another one.
     pub(super) fn replaced_issuer(&self) -> Option<&str> {
         let written = self.written_issuer.as_deref()?;
         (origin::moved(written, &self.origin).as_deref() != Some(written)).then_some(written)
     }
 }
 
-/// The Identity to serve: the one named, or the only one.
+/// Returns the Identity to serve: the one that the user names, or the only one.
 fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
     if let Some(identity) = &args.identity {
         return Ok(identity.clone());
@@ -436,7 +437,7 @@ fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
                 (more > 0).then(|| format!("and {more} more: run symbolon check to list them"));
             let faults = faults.map(ToString::to_string);
             let lines: Vec<String> = std::iter::once(format!(
-                "there is no Identity in {}: write one (see examples/quickstart)",
+                "found no Identity in {}: write one (see examples/quickstart)",
                 args.dir.display()
             ))
             .chain(faults)
@@ -450,7 +451,7 @@ fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
             let more = (more > 0).then(|| format!("and {more} more"));
             let names = names.chain(more).collect::<Vec<_>>().join(", ");
             bail!(
-                "there are several Identities in {} ({names}): choose one with --identity NAMESPACE/NAME",
+                "found several Identities in {} ({names}): choose one with --identity NAMESPACE/NAME",
                 args.dir.display()
             )
         }
@@ -465,15 +466,15 @@ fn key_of(raw: &Value) -> Option<ObjectKey> {
     ))
 }
 
-/// A page whose name was rebound to this machine sends its own name. Who listens to the network has names
-/// that we cannot know.
+/// Returns the accepted `Host` headers, as a defence against DNS rebinding: a rebound web page sends its own name. On a
+/// network address every name is accepted, since this machine's names there are unknown.
 fn allowed_hosts(listen: SocketAddr) -> Option<Vec<String>> {
     let port = listen.port();
     listen.ip().to_canonical().is_loopback().then(|| {
         let names = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned);
         let with_port = names.iter().map(|name| format!("{name}:{port}"));
         let mut hosts: Vec<String> = with_port.chain([listen.to_string()]).collect();
-        // The port that clients leave out.
+        // Clients leave out the default port of HTTP.
         if port == 80 {
             hosts.extend(names);
         }
@@ -483,14 +484,14 @@ fn allowed_hosts(listen: SocketAddr) -> Option<Vec<String>> {
 
 type Touched = mpsc::UnboundedReceiver<Vec<PathBuf>>;
 
-/// Tells of Secrets that somebody edited or deleted.
+/// Watches the state folder for Secrets that a user edits or deletes.
 fn watch_state(files: &Files) -> notify::Result<(notify::RecommendedWatcher, Touched)> {
     let (sender, touched) = mpsc::unbounded_channel();
     let tell = move |event: notify::Result<notify::Event>| {
         if let Ok(event) = event
             && !event.kind.is_access()
         {
-            // Nobody listens only when the process ends.
+            // The receiver is dropped only when the process ends.
             let _ = sender.send(event.paths);
         }
     };
@@ -503,7 +504,7 @@ fn watch_state(files: &Files) -> notify::Result<(notify::RecommendedWatcher, Tou
     Ok((watcher, touched))
 }
 
-/// Notes last use where dev mode keeps Credentials.
+/// Records last use in dev mode's Credentials.
 struct FileUses(Files);
 
 impl UseRecorder for FileUses {
@@ -521,7 +522,7 @@ impl UseRecorder for FileUses {
     }
 }
 
-/// Revokes tokens where dev mode keeps Credentials.
+/// Revokes tokens in dev mode's Credentials.
 struct FileRevoker(Files);
 
 impl Revoker for FileRevoker {

@@ -1,4 +1,4 @@
-//! `symbolon restore`: what an administrator does after a restore.
+//! `symbolon restore`: commands for administrators after a backup was restored.
 
 mod progress;
 mod report;
@@ -21,12 +21,12 @@ use crate::reconcile::kube_api::KubeApi;
 use crate::reconcile::restore::{Gather, Gathered, Item, carry_out, evidence, mac_key, plan_all};
 use crate::tokens::MacKey;
 
-/// For one request.
+/// The time limit of a request.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  symbolon restore rebind --identity platform/main --dry-run     what would be done
+  symbolon restore rebind --identity platform/main --dry-run     print what would be done
   symbolon restore rebind --identity platform/main")]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -35,15 +35,15 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Bind Credentials to owners that were created anew, so that the tokens in restored Secrets live on
+    /// Bind Credentials to their recreated owners, so that the tokens in restored Secrets are valid again
     #[command(after_help = "Examples:
   symbolon restore rebind --identity platform/main --dry-run
   symbolon restore rebind --identity platform/main --namespace shop
   symbolon restore rebind --identity platform/main --as system:serviceaccount:symbolon-system:symbolon
 
-Stop the operator first. What was revoked or has ended stays dead. It may be run again at any time.
+Stop the operator first. Revoked and expired tokens stay invalid. You can run the command again at any time.
 
-Exit status: 0: done; 1: not all of it, run it again; 2: asked wrongly.")]
+Exit status: 0: success; 1: some Credentials were not rebound, run it again; 2: usage error.")]
     Rebind(Rebind),
 }
 
@@ -52,38 +52,38 @@ struct Rebind {
     /// The Identity whose Credentials were restored
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
     identity: ObjectKey,
-    /// Only owners in these namespaces (repeat it, or separate by commas); default: all
+    /// Rebind owners in these namespaces only (repeat it, or separate by commas); default: all
     #[arg(long = "namespace", short, value_name = "NAMESPACE", value_delimiter = ',', value_parser = manifests::namespace)]
     namespaces: Vec<String>,
-    /// Say what would be done, and write nothing
+    /// Print what would be done, and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// How to write it
+    /// The output format
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
-    /// Go on although an operator seems to be running: what it has issued anew stays
+    /// Continue although an operator seems to be running; tokens that it has newly issued stay
     #[arg(long)]
     force: bool,
-    /// The operator's Lease; default: whatever has the labels of one
+    /// The operator's Lease; default: every Lease with its labels
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_LEASE", value_parser = manifests::object_key)]
     lease: Option<ObjectKey>,
-    /// The Identity of objects that name none, as the operator has it
+    /// The Identity of objects that name none; give the operator's value
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_DEFAULT_IDENTITY", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
-    /// The context of the kubeconfig
+    /// The kubeconfig context to use
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// Act as this user when it comes to our objects and Secrets, where an admission policy lets the operator alone
-    /// write Credentials; one of some namespaces only needs --namespace too
+    /// Impersonate this user to read and write Symbolon's objects and Secrets, if an admission policy lets only the
+    /// operator write Credentials; for a user with access to some namespaces only, give --namespace too
     #[arg(long = "as", value_name = "USER")]
     user: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Output {
-    /// A line for each Credential that is not as it should be
+    /// A line for each Credential that needs or needed a change
     Text,
-    /// One object: `identity`, `dryRun`, `items`, `unreadable`, `summary`
+    /// One JSON object with `identity`, `dryRun`, `items`, `unreadable` and `summary`
     Json,
 }
 
@@ -144,19 +144,19 @@ async fn rebind(args: &Rebind) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// That the objects cannot be read, and what to do where it is for asking in all namespaces.
+/// Returns the message that the objects cannot be read, with a hint if only a request for all namespaces was denied.
 fn unread(args: &Rebind, error: &ApiError) -> String {
     let identity = &args.identity;
     let hint = match error {
         ApiError::Forbidden(_) if args.namespaces.is_empty() => {
-            " in all namespaces: name those where the operator works, with --namespace"
+            " in all namespaces: name the operator's namespaces with --namespace"
         }
         _ => "",
     };
     format!("cannot read the objects of Identity {identity}{hint}")
 }
 
-/// An operator would issue anew what is about to be rebound.
+/// Fails while an operator runs: it would issue new tokens for the owners that are about to be rebound.
 async fn refuse_company(args: &Rebind, gather: &Gather) -> anyhow::Result<()> {
     if args.force {
         return Ok(());
@@ -164,11 +164,11 @@ async fn refuse_company(args: &Rebind, gather: &Gather) -> anyhow::Result<()> {
     let company = gather
         .operator_at_work(args.lease.as_ref(), now())
         .await
-        .context("cannot see whether an operator is running: name its Lease with --lease, or give --force")?;
+        .context("cannot find out whether an operator is running: name its Lease with --lease, or give --force")?;
     match company {
         None => Ok(()),
         Some(words) => bail!(
-            "an operator is running: {words}; stop it and wait until its Lease has run out, or give --force"
+            "an operator is running: {words}; stop it and wait until its Lease expires, or give --force"
         ),
     }
 }
@@ -184,7 +184,7 @@ async fn restored_key(
         Some(Ok(key)) => Ok(key),
         Some(Err(problem)) => Err(anyhow!("{}", problem.message)),
         None => bail!(
-            "the Secret {identity}-mac is not there: restore it first, since it proves which Credentials are genuine"
+            "the Secret {identity}-mac does not exist: restore it first, since its key verifies the seals of Credentials"
         ),
     }
 }

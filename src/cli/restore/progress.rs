@@ -1,13 +1,14 @@
-//! A line now and then on standard error, where work takes long.
+//! Progress lines on standard error for long work.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::super::terminal;
 
+/// The pause between two lines.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How far a count has come.
+/// A counter that prints its progress.
 pub(super) struct Progress {
     what: &'static str,
     all: usize,
@@ -23,7 +24,7 @@ impl Progress {
         }
     }
 
-    /// One more is done.
+    /// Counts one more and prints a line if the last one is old enough.
     pub(super) fn step(&self) {
         let Ok(mut state) = self.state.lock() else {
             return;

@@ -1,4 +1,4 @@
-//! What was planned and done, for people and for programs.
+//! The report of a rebinding, for people and for programs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ pub(super) struct Report<'a> {
     pub(super) failures: &'a BTreeMap<usize, ApiError>,
 }
 
-/// How many of each verdict.
+/// The number of Credentials by verdict.
 #[derive(Default)]
 struct Summary {
     rebound: usize,
@@ -40,7 +40,10 @@ impl Report<'_> {
         }
         for name in self.unreadable {
             let name = one_line(name);
-            let _ = writeln!(out, "dead    Credential {name}: it is not of this release");
+            let _ = writeln!(
+                out,
+                "dead    Credential {name}: it is too large or was written by another release of Symbolon"
+            );
         }
         let Summary {
             rebound,
@@ -52,7 +55,7 @@ impl Report<'_> {
         let failed = self.failures.len();
         let _ = writeln!(
             out,
-            "{}: {rebound} {}, {done} were before, {current} need nothing, {dead} stay dead, {failed} failed",
+            "{}: {rebound} {}, {done} rebound before, {current} need no change, {dead} stay dead, {failed} failed",
             self.identity,
             if self.dry_run {
                 "to rebind (dry run: nothing was written)"
@@ -63,10 +66,10 @@ impl Report<'_> {
         out
     }
 
-    /// A verb and why; nothing for what is as it should be.
+    /// Returns a verb and the reason; nothing for a Credential that needs no change.
     fn words(&self, index: usize, item: &Item) -> Option<(&'static str, String)> {
         if let Some(error) = self.failures.get(&index) {
-            return Some(("failed", format!("{error}: run this again")));
+            return Some(("failed", format!("{error}: run the command again")));
         }
         match &item.verdict {
             Verdict::Current => None,
@@ -77,7 +80,7 @@ impl Report<'_> {
                 let uid = &rebinding.credential.spec.owner.uid;
                 let dropped = match rebinding.dropped {
                     0 => String::new(),
-                    dropped => format!(", {dropped} left behind"),
+                    dropped => format!(", {dropped} dropped"),
                 };
                 Some(("rebind", format!("{tokens} to uid {uid}{dropped}")))
             }

@@ -1,5 +1,5 @@
-//! The server's certificate: read from a folder that a `kubernetes.io/tls` Secret is mounted at, and again when the
-//! files change.
+//! The server's certificate, read from the folder of a mounted `kubernetes.io/tls` Secret and again when the files
+//! change.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use crate::server::Tls;
 
 const CERTIFICATE: &str = "tls.crt";
 const KEY: &str = "tls.key";
-/// Between looks for other files.
+/// The interval of reads.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// What the files say.
+/// The contents of the files.
 #[derive(PartialEq, Eq)]
 struct Pair {
     certificate: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
 }
 
-/// Keeps what is served as it is in the folder.
+/// Keeps the served certificate equal to the files in the folder.
 pub(super) struct Certificate {
     folder: PathBuf,
     tls: Tls,
@@ -30,7 +30,7 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
-    /// Reads the folder for the first time: without a certificate nothing could be served.
+    /// Reads the certificate for the first time. Without one the server cannot start, so a failure is an error.
     pub(super) async fn open(folder: PathBuf) -> anyhow::Result<Self> {
         let seen = read(&folder).await?;
         let tls = Tls::new(&seen.certificate, &seen.key)
@@ -38,19 +38,19 @@ impl Certificate {
         Ok(Self { folder, tls, seen })
     }
 
-    /// What is served.
+    /// Returns the TLS configuration with the current certificate.
     pub(super) fn tls(&self) -> Tls {
         self.tls.clone()
     }
 
-    /// Takes other files as they come, for ever.
+    /// Loads the files when they change. Never returns.
     pub(super) async fn follow(mut self) {
         loop {
             tokio::time::sleep(PERIOD).await;
             if let Err(error) = self.look().await {
                 tracing::warn!(
                     error = format!("{error:#}"),
-                    "the certificate cannot be taken: the one before stays"
+                    "cannot load the certificate: the previous one stays in use"
                 );
             }
         }
@@ -61,10 +61,11 @@ impl Certificate {
         if pair == self.seen {
             return Ok(());
         }
-        // A pair whose halves were read while they were being replaced is refused now and whole the next time.
+        // If the files were read while they were being replaced, certificate and key do not match: the next read gets
+        // both.
         self.tls.replace(&pair.certificate, &pair.key)?;
         self.seen = pair;
-        tracing::info!("took the certificate");
+        tracing::info!("certificate loaded");
         Ok(())
     }
 }

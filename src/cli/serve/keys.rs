@@ -1,4 +1,4 @@
-//! The keys of the served Identity: from a folder that a Secret is mounted at, or from the API server.
+//! The keys of the served Identity, read from the folder of a mounted Secret or from the API server.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,35 +20,35 @@ use crate::server::App;
 use crate::state_file::read_regular;
 use crate::tokens::MacKey;
 
-/// Between looks for keys that are not there yet.
+/// The interval of reads while keys are missing.
 const MISSING: Duration = Duration::from_millis(500);
-/// Between looks for other keys.
+/// The interval of reads when keys are present.
 const PRESENT: Duration = Duration::from_secs(5);
-/// For one request.
+/// The time limit of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What is said about keys that are not there is said again after this many looks.
+/// After this many reads the warning about missing keys is repeated.
 const REPEAT: u32 = 60;
 
-/// Where keys are.
+/// Where the keys are.
 pub(super) enum Place {
-    /// Files named like the keys of the Secrets.
+    /// Files with the names of the Secrets' keys.
     Folder(PathBuf),
-    /// The two Secrets themselves.
+    /// The Identity's two Secrets in the API server.
     Secrets(Box<KubeApi>, ObjectKey),
 }
 
-/// The longest file that is read, in bytes: as long as a Secret may be.
+/// The maximum length of a file in bytes: the size limit of a Secret.
 const LONGEST: u64 = 1 << 20;
 
 type Bytes = Option<Zeroizing<Vec<u8>>>;
 
 impl Place {
-    /// The folder, if one is named, else the Secrets.
+    /// Returns the folder, if there is one, else the Secrets.
     pub(super) fn new(folder: Option<PathBuf>, client: &Client, identity: &ObjectKey) -> Self {
         if let Some(folder) = folder {
             return Self::Folder(folder);
         }
-        // It only reads: the fence is never asked.
+        // The fence only guards writes, and this client only reads.
         let api = KubeApi::new(client.clone(), TIMEOUT, Fence::closed());
         Self::Secrets(Box::new(api), identity.clone())
     }
@@ -81,13 +81,13 @@ impl Place {
     }
 }
 
-/// Reads a file that may hold a key, or a certificate.
+/// Reads a file that holds a key or a certificate.
 pub(super) async fn read_file(path: PathBuf) -> std::io::Result<Vec<u8>> {
     let read = tokio::task::spawn_blocking(move || read_regular(&path, LONGEST));
     read.await.map_err(std::io::Error::other)?
 }
 
-/// Keeps the server's keys as they are in their place.
+/// Keeps the server's keys equal to those in their place.
 pub(super) struct Keys {
     pub(super) place: Place,
     pub(super) app: App,
@@ -111,7 +111,7 @@ impl Keys {
         }
     }
 
-    /// Waits until both are there.
+    /// Waits until the signing keys and the mac key are loaded.
     pub(super) async fn first(&mut self) {
         let mut looks = 0;
         loop {
@@ -121,7 +121,7 @@ impl Keys {
             }
             if looks % REPEAT == 0 {
                 let why = fault.map_or_else(
-                    || "the operator makes them".to_owned(),
+                    || "the operator has not created them yet".to_owned(),
                     |fault| format!("{fault:#}"),
                 );
                 tracing::warn!(why, "waiting for the Identity's keys");
@@ -131,14 +131,14 @@ impl Keys {
         }
     }
 
-    /// Takes other keys as they come, for ever.
+    /// Loads keys when they change. Never returns.
     pub(super) async fn follow(mut self) {
         loop {
             tokio::time::sleep(PRESENT).await;
             if let Err(error) = self.look().await {
                 tracing::warn!(
                     error = format!("{error:#}"),
-                    "the keys cannot be read: those read before stay"
+                    "cannot load the keys: the previous keys stay in use"
                 );
             }
         }
@@ -150,14 +150,14 @@ impl Keys {
             let set = KeySet::parse(&bytes).context(KEYSET)?;
             self.app.publisher().set_keys(set, now())?;
             self.keyset_seen = Some(bytes);
-            tracing::info!("took the signing keys");
+            tracing::info!("signing keys loaded");
         }
         let mac = self.place.read(MAC).await?;
         if let Some(bytes) = mac.filter(|bytes| self.mac_seen.as_ref() != Some(bytes)) {
             let mac = MacKey::from_bytes(&bytes).context(MAC)?;
             self.mac.send_replace(Some(Arc::new(mac)));
             self.mac_seen = Some(bytes);
-            tracing::info!("took the mac key");
+            tracing::info!("mac key loaded");
         }
         Ok(())
     }
@@ -167,9 +167,9 @@ impl Keys {
 mod tests {
     use super::*;
 
-    /// As the kubelet mounts a Secret, and what must not be waited for.
+    /// The kubelet mounts a Secret's keys as links to regular files. A FIFO or a device must not block a read.
     #[tokio::test]
-    async fn keys_are_regular_files_behind_links_or_not() {
+    async fn keys_are_read_from_regular_files_and_through_links() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         std::fs::create_dir(at("..data")).unwrap();

@@ -1,5 +1,5 @@
-//! `symbolon serve`: one Identity of a cluster. It watches the same resources as the operator and needs
-//! none of it to know that something was applied, disabled or deleted.
+//! `symbolon serve`: runs the server of one Identity in a cluster. It watches the resources itself, so that changes
+//! take effect even while no operator runs.
 
 mod certificate;
 mod keys;
@@ -34,35 +34,34 @@ use crate::server::{self, App, Config, Uses};
 use crate::source::kubernetes::{Options, Reach, Refusals, SILENCE, Seen, Sink, Source, Subject};
 use crate::telemetry::{LogForm, Metrics};
 
-/// How long the first lists may take before what is missing is told again.
+/// The interval of warnings while the first lists are incomplete.
 const LISTS: Duration = Duration::from_mins(1);
-/// Between tellings of how old the watches are.
+/// The interval of reports of the watches' age to the server.
 const AGE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   symbolon serve --identity platform/main
   symbolon serve --identity platform/main --keys-dir /var/run/symbolon/keys     a mounted Secret
-  symbolon serve --identity platform/main --tls-dir /var/run/symbolon/tls       TLS ends in the server
+  symbolon serve --identity platform/main --tls-dir /var/run/symbolon/tls       terminate TLS in the server
   symbolon serve --identity platform/main --namespace platform --namespace shop
-  symbolon serve --identity platform/main --log warn,symbolon::server=debug   one module in detail
-
-Health and metrics are at --health-listen: /livez, /readyz, /metrics.")]
+  symbolon serve --identity platform/main --log warn,symbolon::server=debug   log one module in detail")]
 pub(super) struct Args {
     /// The Identity to serve
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_IDENTITY", value_parser = manifests::object_key)]
     identity: ObjectKey,
-    /// A folder with keyset.json and mac.key; without it they are read from the Identity's Secrets
+    /// A folder with keyset.json and mac.key; without it the keys are read from the Identity's Secrets
     #[arg(long, value_name = "DIR", env = "SYMBOLON_KEYS_DIR")]
     keys_dir: Option<PathBuf>,
-    /// A folder with tls.crt and tls.key, as a mounted kubernetes.io/tls Secret has them: serve TLS 1.2 and 1.3 with
-    /// this certificate, and with its successor when the files change; without it TLS ends in front of the server
+    /// A folder with tls.crt and tls.key, such as a mounted kubernetes.io/tls Secret: serve TLS 1.2 and 1.3 with this
+    /// certificate, which is read again when the files change; without it terminate TLS in front of the server
     #[arg(long, value_name = "DIR", env = "SYMBOLON_TLS_DIR")]
     tls_dir: Option<PathBuf>,
-    /// The store of what is kept for people: a SQLite file, made where there is none; without it nothing is kept
+    /// The store of people's data: a SQLite file, which is created if it does not exist; without it no such data is
+    /// stored
     #[arg(long, value_name = "sqlite:PATH", env = "SYMBOLON_STORE")]
     store: Option<Location>,
-    /// Where to serve
+    /// The address to serve on
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -70,7 +69,7 @@ pub(super) struct Args {
         default_value = "0.0.0.0:8080"
     )]
     listen: SocketAddr,
-    /// Where to serve health and metrics
+    /// The address to serve /livez, /readyz and /metrics on
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -78,19 +77,21 @@ pub(super) struct Args {
         default_value = "0.0.0.0:8081"
     )]
     health_listen: SocketAddr,
-    /// Serve objects of these namespaces only (repeat it, or separate by commas); the Identity's own always
+    /// Serve objects of these namespaces and of the Identity's namespace only (repeat it, or separate by commas);
+    /// default: all
     #[arg(long = "namespace", short, value_name = "NAMESPACE", env = "SYMBOLON_NAMESPACES", value_delimiter = ',', value_parser = manifests::namespace)]
     namespaces: Vec<String>,
-    /// Namespaces in which Identities are accepted, as the operator has it; default: all
+    /// Accept Identities in these namespaces only; give the operator's value; default: all
     #[arg(long = "identity-namespace", value_name = "NAMESPACE", env = "SYMBOLON_IDENTITY_NAMESPACES", value_delimiter = ',', value_parser = super::fleet::namespace_or_all)]
     identity_namespaces: Vec<String>,
-    /// The Identity of objects that name none, as the operator has it
+    /// The Identity of objects that name none; give the operator's value
     #[arg(long, value_name = "NAMESPACE/NAME", env = "SYMBOLON_DEFAULT_IDENTITY", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
-    /// Seconds within which the first lists begin, at random: with many replicas they spare the API server
+    /// Begin the first lists at a random time within this many seconds, which spares the API server when many replicas
+    /// start
     #[arg(long, value_name = "SECONDS", env = "SYMBOLON_START_WITHIN", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=600))]
     start_within: u16,
-    /// The context of the kubeconfig
+    /// The kubeconfig context to use
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
     #[command(flatten)]
@@ -107,19 +108,20 @@ pub(super) fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Publishes what the watches see.
+/// Publishes what the watches receive.
 struct Publish(App);
 
 impl Sink for Publish {
     fn take(&self, batch: Vec<Seen>) {
         let publisher = self.0.publisher();
-        // Each object has one watch, in order: nobody else makes news of it old meanwhile.
+        // Each object comes from one watch, in order: no other change of it can arrive between this read and the
+        // update.
         let known = publisher.current();
         let changes = batch.into_iter().filter_map(|seen| match seen {
             Seen::Object { change, .. } => Some(change),
             Seen::Secret(_) | Seen::Managed(_) => None,
         });
-        // Most of what happens to a large directory is somebody's status.
+        // Most changes in a large directory are changes of a status, which need no update.
         let mut news = changes
             .filter(|change| known.directory().is_news(change))
             .peekable();
@@ -129,17 +131,17 @@ impl Sink for Publish {
     }
 }
 
-/// One Identity and where what is known of it comes from; in a process of its own, or embedded in the operator.
+/// The served Identity and the sources of its data, in a process of its own or embedded in the operator.
 pub(super) struct Service {
     pub(super) identity: ObjectKey,
-    /// A folder with its keys; without one they are read from its Secrets.
+    /// The folder with its keys; without one the keys are read from its Secrets.
     pub(super) keys_dir: Option<PathBuf>,
     /// The namespaces whose objects are served; empty: all.
     pub(super) namespaces: Vec<String>,
     pub(super) settings: Settings,
-    /// The first lists begin at a random moment within this time.
+    /// The first lists begin at a random time within this period.
     pub(super) start_within: Duration,
-    /// The context of the kubeconfig.
+    /// The kubeconfig context.
     pub(super) context: Option<String>,
     /// The program that the API server sees: the operator, if this server is embedded in it.
     pub(super) program: Program,
@@ -147,7 +149,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// A server issues nothing of what is recorded, though it be embedded in who does.
+    /// The server never issues credentials, even when embedded in the operator.
     fn settings(&self) -> Settings {
         Settings {
             serves_only: true,
@@ -155,7 +157,7 @@ impl Service {
         }
     }
 
-    /// A server that knows nothing yet.
+    /// Returns a server with an empty directory.
     pub(super) async fn app(&self) -> anyhow::Result<App> {
         let answering =
             cluster::answering_client(self.context.as_deref(), self.program, self.metrics.kube())
@@ -172,12 +174,12 @@ impl Service {
         App::with_uses(config, revoker, uses).context("cannot start")
     }
 
-    /// Keeps a server's keys and resources as they are in the cluster, until a watch has failed.
+    /// Keeps the server's keys and objects equal to those in the cluster, until a watch fails.
     pub(super) async fn follow(&self, client: &Client, app: &App) {
         let (mac, mac_seen) = channel::channel(None);
         let place = Place::new(self.keys_dir.clone(), client, &self.identity);
         let mut keys = Keys::new(place, app.clone(), mac);
-        // Without the key no Credential could be believed, and all would be read twice.
+        // Without the mac key no seal of a Credential can be verified, and all Credentials would be read twice.
         keys.first().await;
         let options = Options {
             subjects: self.subjects(),
@@ -195,7 +197,8 @@ impl Service {
         }
     }
 
-    /// Everything that the rules read; Credentials of the Identity's namespace alone.
+    /// Returns the watches of all objects that the rules read. Credentials are watched in the Identity's namespace
+    /// only.
     fn subjects(&self) -> Vec<(Subject, Reach)> {
         let own = self.identity.namespace.to_string();
         let mut reach = cluster::reach(&self.namespaces);
@@ -250,7 +253,7 @@ async fn serve(args: Args) -> anyhow::Result<()> {
     if args.store.is_some() {
         app.status().store_awaited();
     }
-    // It ends once nobody is answered any more.
+    // Closes the store after the last response.
     let closing = CancellationToken::new();
     let mut storing = tokio::spawn(keep(
         args.store,
@@ -267,17 +270,20 @@ async fn serve(args: Args) -> anyhow::Result<()> {
         () = signals::asked_to_stop() => false,
         ended = &mut storing => return ended.context("the store failed")?.context("the store cannot be used"),
     };
-    info!("stopping: requests under way are answered first");
+    info!("stopping: requests in progress are answered first");
     shutdown.cancel();
     serving.await.context("the server failed")??;
     closing.cancel();
     storing.await.context("the store failed")??;
     renewing.inspect(tokio::task::JoinHandle::abort);
-    ensure!(!failed, "a watch has failed: ended, to be started again");
+    ensure!(
+        !failed,
+        "a watch has failed: exiting, so that the process is restarted"
+    );
     Ok(())
 }
 
-/// Keeps the store, where there is one.
+/// Runs the store, if there is one.
 async fn keep(
     location: Option<Location>,
     identity: ObjectKey,
@@ -294,15 +300,15 @@ async fn keep(
     }
 }
 
-/// Tells the server when it knows everything, and from then on how old what it knows may be.
+/// Reports to the server when the first lists are complete, and from then on the age of its data.
 async fn watched(source: &Source, app: &App) {
     while let Err(missing) = source.listed(LISTS).await {
         warn!(
-            "{missing}: are the CustomResourceDefinitions installed, and may the server list them?"
+            "{missing}: check that the CustomResourceDefinitions are installed and that the server may list these objects"
         );
     }
     app.status().lists_complete();
-    info!("every first list is complete");
+    info!("first lists complete");
     loop {
         let age = SignedDuration::try_from(source.oldest().0).unwrap_or(SignedDuration::MAX);
         let heard = now().checked_sub(age).unwrap_or(Timestamp::MIN);
@@ -314,5 +320,5 @@ async fn watched(source: &Source, app: &App) {
 
 pub(super) async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
     let bound = TcpListener::bind(address).await;
-    bound.with_context(|| format!("cannot listen at {address}: give another address with {option}"))
+    bound.with_context(|| format!("cannot listen on {address}: give another address with {option}"))
 }

@@ -1,5 +1,5 @@
-//! The store of the served Identity: opened, bound to it, and looked after. Tokens of services need none of it, so that
-//! what becomes of it once it is open is told and keeps nobody from being answered.
+//! Opens the store of the served Identity, binds it to the Identity and monitors it. Service tokens do not need the
+//! store: once it is open, its failures are logged and counted, and the server keeps answering.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -14,11 +14,11 @@ use crate::server::App;
 use crate::store::{Holder, Store, StoreError};
 use crate::telemetry::Metrics;
 
-/// How long whoever has the store may take to let go of it: longer than a pod may take to end.
+/// How long to wait until another process releases the store: longer than a pod may take to end.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Between looks for the Identity.
+/// The interval of checks for the Identity.
 const LOOK: Duration = Duration::from_millis(200);
-/// Between tries whether it can be written to.
+/// The interval of test writes.
 const PROBE: Duration = Duration::from_secs(30);
 
 /// Where the store is.
@@ -31,12 +31,18 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_prefix("sqlite:") {
             Some(path) if path.starts_with('/') => Ok(Self(path.into())),
-            _ => Err("write sqlite:/path/of/the/file, with the whole path".to_owned()),
+            _ => Err(
+                "write sqlite: and an absolute path, such as sqlite:/var/lib/symbolon/symbolon.db"
+                    .to_owned(),
+            ),
         }
     }
 }
 
-/// Keeps a store until it is asked to stop. It comes back with why it could not be used from the beginning.
+/// Opens the store and monitors it until `stop` is cancelled.
+///
+/// # Errors
+/// The store cannot be opened or bound to the Identity.
 pub(super) async fn keep(
     location: Location,
     identity: ObjectKey,
@@ -51,17 +57,17 @@ pub(super) async fn keep(
     };
     let mut store = opened.inspect_err(|error| metrics.store_failed(error.fault().as_str()))?;
     app.status().store_open();
-    info!(bytes = store.size(), "the store is open");
+    info!(bytes = store.size(), "store open");
     let mut is_known_to_fail = false;
     while !stop.is_cancelled() {
         let written = store.probe(now()).await;
         metrics.store(store.size(), written.is_ok());
         match written {
-            Ok(()) if is_known_to_fail => info!("the store can be written to again"),
+            Ok(()) if is_known_to_fail => info!("store writable again"),
             Ok(()) => {}
             Err(error) => {
                 metrics.store_failed(error.fault().as_str());
-                warn!(%error, "the store cannot be written to: tokens of services are served as before");
+                warn!(%error, "cannot write to the store: service tokens are not affected");
                 is_known_to_fail = true;
                 stop.run_until_cancelled(tokio::time::sleep(PROBE)).await;
                 continue;
@@ -71,7 +77,7 @@ pub(super) async fn keep(
         stop.run_until_cancelled(tokio::time::sleep(PROBE)).await;
     }
     if let Err(error) = store.close().await {
-        warn!(%error, "the store was not closed: its log is read at the next start");
+        warn!(%error, "cannot close the store: its write-ahead log is replayed at the next start");
     }
     Ok(())
 }
@@ -87,7 +93,7 @@ async fn open(
     Ok(store)
 }
 
-/// Who the Identity is, once it is known.
+/// Waits until the Identity is known and returns it.
 async fn holder(identity: &ObjectKey, app: &App) -> Holder {
     loop {
         if let Some(holder) = known_holder(identity, app) {
@@ -113,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_is_a_file_by_its_whole_path() {
+    fn a_store_is_named_by_an_absolute_path() {
         assert_eq!(
             "sqlite:/var/lib/symbolon/symbolon.db".parse(),
             Ok(Location("/var/lib/symbolon/symbolon.db".into()))

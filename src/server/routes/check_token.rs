@@ -1,7 +1,8 @@
-//! `/connect/checktoken/<gateway>`: for nginx's `auth_request`, Traefik's forward-auth and Envoy's `ext_authz`.
+//! `/connect/checktoken/<gateway>`: for nginx's `auth_request` and Traefik's `forwardAuth`.
 //!
-//! The answer is 204, 401 or 403, whatever happens. Method, query, body and what follows the gateway's name are the
-//! business of the request that the proxy asks about, and are ignored.
+//! The answer is always 204, 401 or 403. The server ignores the method, the query, the body and the path after the
+//! gateway's name: they belong to the request that the proxy asks about. Envoy's `ext_authz` over HTTP cannot use this
+//! endpoint: it lets a request pass only after a 200, not after a 204. Envoy can verify JWTs itself instead.
 
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -24,7 +25,7 @@ const SCOPE: HeaderName = HeaderName::from_static("x-auth-scope");
 pub async fn handle(call: Call) -> Response {
     let now = crate::server::now();
     let Ok(serving) = call.serving(now) else {
-        // Nobody passes while nothing can be said.
+        // No one may pass while the server cannot answer.
         call.app.metrics().checked("unavailable");
         return denied(StatusCode::FORBIDDEN);
     };
@@ -60,7 +61,7 @@ fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Response {
     }
 }
 
-/// The path segment after `checktoken/`.
+/// Returns the path segment after `checktoken/`.
 fn gateway_name<'p>(issuer_path: &str, path: &'p str) -> &'p str {
     let below = path
         .strip_prefix(issuer_path)
@@ -85,7 +86,7 @@ fn pass(call: &Call, passed: &Passed<'_>, gateway: &GatewayRecord) -> Response {
     response
 }
 
-/// Names and scopes are visible ASCII by their schemas; anything else is no header and is left empty.
+/// Sets a header. The schemas allow only visible ASCII in names and scopes; any other value becomes empty.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     let empty = || HeaderValue::from_static("");
     headers.insert(
@@ -107,7 +108,8 @@ fn deny(call: &Call, snapshot: &Snapshot, token_id: Option<&str>, denial: Denial
     response
 }
 
-/// The headers are there and empty, so that what a client sent under these names cannot pass through.
+/// Returns a refusal. It has all headers, but empty, so that headers of these names from the caller cannot pass
+/// through.
 fn denied(status: StatusCode) -> Response {
     let mut response = reply::empty(status);
     for name in [SUBJECT, KIND, CLIENT_ID, SCOPE] {

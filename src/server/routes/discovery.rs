@@ -14,7 +14,7 @@ pub async fn authorization_server(call: Call) -> Response {
     of_site(&call, |site| &site.authorization_server)
 }
 
-/// A document of the site. What is public stays served, however old.
+/// Returns a document of the site. Public documents are served even if the snapshot is too old for other answers.
 pub fn of_site(call: &Call, choose: impl Fn(&Site) -> &Document) -> Response {
     match call.app.publisher().current().site() {
         Some(site) => reply::document(choose(site), &call.head.headers),

@@ -1,4 +1,4 @@
-//! Introspection, RFC 7662.
+//! Token introspection (RFC 7662).
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -22,7 +22,7 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     let form = Form::parse(body)?;
     let serving = call.serving(now)?;
     let (caller, _) = call.authenticate(&serving, &form, now)?;
-    // The hint changes nothing: every kind is tried (RFC 7662 section 2.1).
+    // The token's form tells its kind, so `token_type_hint` is ignored (RFC 7662 section 2.1).
     let token = form.require("token", "token is missing")?;
     let snapshot = serving.snapshot();
     let inactive = |reason: Inactive, id: Option<&str>| {
@@ -45,7 +45,7 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
                 call.app.uses().note(snapshot.directory(), issued, now);
             }
             let json = active.to_json().map_err(|_| {
-                OAuthError::new(ErrorCode::ServerError, "the answer could not be written")
+                OAuthError::new(ErrorCode::ServerError, "the answer could not be serialized")
             })?;
             Ok(reply::json(StatusCode::OK, json))
         }

@@ -1,4 +1,4 @@
-//! The JWK Set, RFC 7517.
+//! The JWK Set (RFC 7517).
 
 use axum::response::Response;
 

@@ -1,4 +1,4 @@
-//! A file a route: read the request, ask the protocol core, answer.
+//! The routes, one file each: read the request, let `oauth` decide, answer.
 
 pub mod check_token;
 pub mod discovery;

@@ -1,4 +1,4 @@
-//! Revocation, RFC 7009: 200 only once it is durable.
+//! Token revocation (RFC 7009). The answer is 200 only after the revocation is durable.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -32,7 +32,7 @@ pub async fn handle(mut call: Call) -> Response {
     }
 }
 
-/// What is to be revoked, taken out of the snapshot: nothing is held while waiting.
+/// A revocation to record, copied from the snapshot: the snapshot is not held during the write.
 struct Revocation {
     credential: ObjectKey,
     uid: Option<std::sync::Arc<str>>,
@@ -55,7 +55,7 @@ fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Option<Revocation>
             revocation::access_token(&caller, &token.claims, now)?;
             Decision::Nothing
         }
-        // An unknown token is as good as revoked (RFC 7009 section 2.2).
+        // An unknown token needs no revocation (RFC 7009 section 2.2).
         Err(_) => Decision::Nothing,
     };
     Ok(match decision {
@@ -87,16 +87,16 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
     let failed = match tokio::time::timeout(call.app.limits().revocation, recorded).await {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some("it took too long".to_owned()),
+        Err(_) => Some("timed out".to_owned()),
     };
     if let Some(error) = failed {
         if call.app.noise().refusal(call.peer, &client_id) {
-            tracing::warn!(%credential, error, "a revocation is not durable");
+            tracing::warn!(%credential, error, "could not record a revocation, the caller is told to retry");
         }
         call.app.metrics().revoked("unavailable");
         return Err(Refusal::Unavailable);
     }
-    // This replica need not wait for its watch to say so.
+    // This replica refuses the token at once, before its watch shows the write.
     call.app
         .publisher()
         .update(|directory| directory.revoke(&credential, &token_id));

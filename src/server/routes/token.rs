@@ -1,4 +1,4 @@
-//! The token endpoint, RFC 6749 section 3.2.
+//! The token endpoint (RFC 6749 section 3.2).
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -49,8 +49,13 @@ fn grant(
             client_credentials::decide(snapshot.directory(), client, form, now, &mut SystemEntropy)?
         }
     };
-    // A missing key is a passing fault: the operator makes keys.
-    let no_key = || OAuthError::new(ErrorCode::TemporarilyUnavailable, "no key can sign now");
+    // A missing key is a temporary fault: the operator creates keys.
+    let no_key = || {
+        OAuthError::new(
+            ErrorCode::TemporarilyUnavailable,
+            "no key can sign now, try again",
+        )
+    };
     let algorithm = issue.algorithm.or(serving.site()?.default_algorithm);
     let algorithm = algorithm.ok_or_else(no_key)?;
     let signed = snapshot.ring().sign(algorithm, &issue.claims);
@@ -73,7 +78,8 @@ fn grant(
     Ok(reply::json(StatusCode::OK, render(&token, &issue)))
 }
 
-/// RFC 6749 section 5.1. Nothing in it needs escaping: a JWT is base64url and a scope has no quotation mark.
+/// Returns the response body (RFC 6749 section 5.1). Nothing needs escaping: a JWT is base64url, and a scope has no
+/// quotation mark.
 fn render(token: &str, issue: &client_credentials::Issue) -> String {
     let client_credentials::Issue {
         expires_in, scope, ..

@@ -1,4 +1,4 @@
-//! The answers to gateways: 204, 401 or 403, whatever happens.
+//! The answers to gateways: always 204, 401 or 403.
 
 use axum::http::StatusCode;
 
@@ -14,7 +14,7 @@ fn ask(path: &str, headers: &[(&str, &str)]) -> Request<Body> {
     request.body(Body::empty()).unwrap()
 }
 
-/// Status, challenge, and the four headers that are always there.
+/// Returns the status, the challenge, and the four headers that are always present.
 async fn answer(fixture: &Fixture, request: Request<Body>) -> (u16, String, [String; 4]) {
     let reply = fixture.send(request).await;
     assert_eq!(reply.header("cache-control"), "no-store");
@@ -32,12 +32,12 @@ async fn answer(fixture: &Fixture, request: Request<Body>) -> (u16, String, [Str
     )
 }
 
-fn nobody() -> [String; 4] {
+fn no_caller() -> [String; 4] {
     Default::default()
 }
 
 #[tokio::test]
-async fn who_may_pass_is_named_to_the_proxy() {
+async fn a_passed_request_names_its_caller_to_the_proxy() {
     let mut fixture = Fixture::new();
     let token = fixture.nightly();
     let bearer = format!("Bearer {token}");
@@ -72,7 +72,7 @@ async fn who_may_pass_is_named_to_the_proxy() {
 }
 
 #[tokio::test]
-async fn query_further_path_method_and_body_are_the_proxys_business() {
+async fn query_further_path_method_and_body_are_ignored() {
     let mut fixture = Fixture::new();
     let token = fixture.nightly();
     let long = format!("?{}", "x".repeat(20_000));
@@ -97,17 +97,17 @@ async fn query_further_path_method_and_body_are_the_proxys_business() {
 }
 
 #[tokio::test]
-async fn no_credentials_get_a_bare_challenge() {
+async fn without_credentials_the_challenge_has_no_error() {
     let fixture = Fixture::new();
     for headers in [&[][..], &[("authorization", "Basic eDp5")]] {
         let (status, challenge, names) = answer(&fixture, ask(GATEWAY, headers)).await;
-        assert_eq!((status, names), (401, nobody()));
+        assert_eq!((status, names), (401, no_caller()));
         assert_eq!(challenge, r#"Bearer realm="https://id.example.com/id""#);
     }
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_is_no_token() {
+async fn a_token_in_the_query_is_ignored() {
     let mut fixture = Fixture::new();
     let path = format!("{GATEWAY}?access_token={}", fixture.nightly());
     let (status, challenge, _) = answer(&fixture, ask(&path, &[])).await;
@@ -115,7 +115,7 @@ async fn a_token_in_the_query_is_no_token() {
 }
 
 #[tokio::test]
-async fn two_ways_at_once_and_what_is_no_token_are_401_with_invalid_request() {
+async fn several_tokens_and_malformed_ones_are_401_with_invalid_request() {
     let mut fixture = Fixture::new();
     let token = fixture.nightly();
     let bearer = format!("Bearer {token}");
@@ -128,7 +128,7 @@ async fn two_ways_at_once_and_what_is_no_token_are_401_with_invalid_request() {
         &[("x-api-key", "a b")],
     ] {
         let (status, challenge, names) = answer(&fixture, ask(GATEWAY, headers)).await;
-        assert_eq!((status, names), (401, nobody()), "{headers:?}");
+        assert_eq!((status, names), (401, no_caller()), "{headers:?}");
         assert!(
             challenge.ends_with(r#"error="invalid_request""#),
             "{challenge}"
@@ -149,7 +149,7 @@ async fn a_bad_token_and_one_for_another_audience_are_invalid_token() {
     for token in ["nonsense", "a.b.c", secret.expose(), &other] {
         let (status, challenge, names) =
             answer(&fixture, ask(GATEWAY, &[("x-api-key", token)])).await;
-        assert_eq!((status, names), (401, nobody()), "{token}");
+        assert_eq!((status, names), (401, no_caller()), "{token}");
         assert!(
             challenge.ends_with(r#"error="invalid_token""#),
             "{challenge}"
@@ -163,7 +163,7 @@ async fn a_token_without_the_scopes_is_403_and_the_challenge_names_them() {
     let shop = fixture.shop();
     let token = fixture.access_token(&shop, "&scope=orders.write").await;
     let (status, challenge, names) = answer(&fixture, ask(GATEWAY, &[("x-api-key", &token)])).await;
-    assert_eq!((status, names), (403, nobody()));
+    assert_eq!((status, names), (403, no_caller()));
     assert!(
         challenge.ends_with(r#"error="insufficient_scope", scope="orders.read""#),
         "{challenge}"
@@ -171,7 +171,7 @@ async fn a_token_without_the_scopes_is_403_and_the_challenge_names_them() {
 }
 
 #[tokio::test]
-async fn an_unknown_gateway_lets_nobody_pass() {
+async fn an_unknown_gateway_lets_no_one_pass() {
     let mut fixture = Fixture::new();
     let token = fixture.nightly();
     for gateway in [
@@ -179,12 +179,12 @@ async fn an_unknown_gateway_lets_nobody_pass() {
     ] {
         let path = format!("/id/connect/checktoken/{gateway}");
         let (status, _, names) = answer(&fixture, ask(&path, &[("x-api-key", &token)])).await;
-        assert_eq!((status, names), (403, nobody()), "{gateway}");
+        assert_eq!((status, names), (403, no_caller()), "{gateway}");
     }
 }
 
 #[tokio::test]
-async fn without_a_gateways_name_the_gateway_is_unknown() {
+async fn a_path_without_a_gateway_name_is_an_unknown_gateway() {
     let mut fixture = Fixture::new();
     let token = fixture.nightly();
     for path in [
@@ -196,13 +196,13 @@ async fn without_a_gateways_name_the_gateway_is_unknown() {
             let mut request = ask(path, &[("x-api-key", &token)]);
             *request.method_mut() = method.parse().unwrap();
             let (status, _, names) = answer(&fixture, request).await;
-            assert_eq!((status, names), (403, nobody()), "{method} {path}");
+            assert_eq!((status, names), (403, no_caller()), "{method} {path}");
         }
     }
 }
 
 #[tokio::test]
-async fn while_nothing_can_be_said_nobody_passes() {
+async fn while_the_server_cannot_answer_no_one_passes() {
     let mut fixture = Fixture::new();
     let token = fixture.nightly();
     fixture
@@ -210,11 +210,11 @@ async fn while_nothing_can_be_said_nobody_passes() {
         .status()
         .heard_at("2026-01-01T00:00:00Z".parse().unwrap());
     let (status, _, names) = answer(&fixture, ask(GATEWAY, &[("x-api-key", &token)])).await;
-    assert_eq!((status, names), (403, nobody()));
+    assert_eq!((status, names), (403, no_caller()));
 }
 
 #[tokio::test]
-async fn a_withdrawal_is_immediate() {
+async fn a_withdrawal_takes_effect_at_once() {
     let mut fixture = Fixture::new();
     let token = fixture.nightly();
     assert_eq!(

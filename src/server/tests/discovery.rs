@@ -1,4 +1,4 @@
-//! The documents that everybody may read: `OpenID` Connect Discovery 1.0, RFC 8414, RFC 7517.
+//! The public documents: `OpenID` Connect Discovery 1.0, RFC 8414, RFC 7517.
 
 use axum::http::StatusCode;
 
@@ -9,7 +9,7 @@ const JWKS: &str = "/id/.well-known/openid-configuration/jwks";
 const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server/id";
 
 #[tokio::test]
-async fn the_documents_list_exactly_what_works() {
+async fn the_documents_list_exactly_the_endpoints_that_work() {
     let fixture = Fixture::new();
     let openid = fixture.get(OPENID).await;
     insta::assert_snapshot!(
@@ -36,7 +36,7 @@ async fn the_documents_list_exactly_what_works() {
 }
 
 #[tokio::test]
-async fn the_issuer_comes_from_the_configuration_and_never_from_the_request() {
+async fn the_issuer_never_comes_from_the_request() {
     let fixture = Fixture::new();
     let request = Request::get(OPENID)
         .header("host", "evil.example")
@@ -48,7 +48,7 @@ async fn the_issuer_comes_from_the_configuration_and_never_from_the_request() {
 }
 
 #[tokio::test]
-async fn the_keys_are_published_and_verify_what_is_issued() {
+async fn the_published_keys_verify_issued_tokens_and_have_no_private_members() {
     let mut fixture = Fixture::new();
     let jwks = fixture.get(JWKS).await.json();
     let keys = jwks["keys"].as_array().unwrap();
@@ -69,7 +69,7 @@ async fn the_keys_are_published_and_verify_what_is_issued() {
 }
 
 #[tokio::test]
-async fn a_reader_that_has_the_document_gets_304() {
+async fn a_caller_that_has_the_document_gets_304() {
     let mut fixture = Fixture::new();
     for path in [OPENID, JWKS, AUTHORIZATION_SERVER] {
         let first = fixture.get(path).await;
@@ -104,14 +104,14 @@ async fn a_reader_that_has_the_document_gets_304() {
     assert_eq!(
         fixture.get(JWKS).await.header("etag"),
         before,
-        "nothing changed in it"
+        "its content has not changed"
     );
     fixture.app.publisher().set_keys(no_keys(), now()).unwrap();
     assert_ne!(fixture.get(JWKS).await.header("etag"), before);
 }
 
 #[tokio::test]
-async fn any_web_page_may_read_the_documents_and_nothing_else() {
+async fn web_pages_of_any_origin_may_read_the_documents_and_nothing_else() {
     let fixture = Fixture::new();
     for path in [OPENID, JWKS, AUTHORIZATION_SERVER] {
         assert_eq!(
@@ -143,7 +143,7 @@ async fn any_web_page_may_read_the_documents_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn head_tells_the_length_and_another_method_is_told_what_is_allowed() {
+async fn head_gives_the_length_and_other_methods_get_405_with_the_allowed_ones() {
     let fixture = Fixture::new();
     for path in [OPENID, JWKS, AUTHORIZATION_SERVER] {
         let whole = fixture.get(path).await;
@@ -161,7 +161,7 @@ async fn head_tells_the_length_and_another_method_is_told_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn elsewhere_is_nothing() {
+async fn other_paths_are_404() {
     let fixture = Fixture::new();
     for path in [
         "/",

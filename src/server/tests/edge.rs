@@ -1,4 +1,4 @@
-//! What holds for every endpoint: readiness, staleness, shedding, headers, audit, metrics.
+//! Rules for all endpoints: readiness, staleness, overload, headers, audit, metrics.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) async fn health(fixture: &Fixture, path: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn nothing_is_answered_before_every_first_list_is_complete() {
+async fn no_request_is_answered_before_the_first_lists_are_complete() {
     let config = Config::new(ObjectKey::new("platform", "main"));
     let app = App::new(config, FakeRevoker::default()).unwrap();
     let fixture = Fixture {
@@ -53,7 +53,7 @@ async fn nothing_is_answered_before_every_first_list_is_complete() {
 }
 
 #[tokio::test]
-async fn beyond_the_staleness_of_the_identity_requests_are_refused_or_not_as_it_says() {
+async fn when_stale_requests_are_refused_or_answered_as_the_identity_says() {
     let old = now() - jiff::SignedDuration::from_hours(25);
     let mut fixture = Fixture::new();
     let shop = fixture.shop();
@@ -75,7 +75,7 @@ async fn beyond_the_staleness_of_the_identity_requests_are_refused_or_not_as_it_
 }
 
 #[tokio::test]
-async fn health_is_on_its_own_port_and_tells_why_it_is_not_ready() {
+async fn the_health_port_says_why_the_server_is_not_ready() {
     let fixture = Fixture::new();
     assert_eq!(health(&fixture, "/livez").await.body, "ok\n");
     assert_eq!(health(&fixture, "/readyz").await.body, "ok\n");
@@ -87,12 +87,12 @@ async fn health_is_on_its_own_port_and_tells_why_it_is_not_ready() {
     assert_eq!(
         health(&fixture, "/livez").await.status,
         StatusCode::OK,
-        "it lives all the same"
+        "the server still lives"
     );
 }
 
 #[tokio::test]
-async fn metrics_count_what_happened_and_their_labels_are_a_closed_set() {
+async fn metrics_count_requests_and_their_labels_are_a_closed_set() {
     let mut fixture = Fixture::new();
     let (shop, api, token) = (
         fixture.shop(),
@@ -122,7 +122,7 @@ async fn metrics_count_what_happened_and_their_labels_are_a_closed_set() {
 }
 
 #[tokio::test]
-async fn too_many_requests_at_once_are_told_to_come_back() {
+async fn requests_beyond_the_limit_get_503_and_retry_after() {
     let mut fixture = Fixture::of(QUICKSTART, |config| {
         config.limits.requests = 1;
         config.limits.revocation = Duration::from_mins(1);
@@ -141,12 +141,12 @@ async fn too_many_requests_at_once_are_told_to_come_back() {
     assert_eq!(
         fixture.token(&shop, "").await.status,
         StatusCode::OK,
-        "its place was given back"
+        "the place is free again"
     );
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_body_that_does_not_arrive_is_408() {
     let fixture = Fixture::of(QUICKSTART, |config| {
         config.limits.body_deadline = Duration::from_millis(20);
     });
@@ -158,7 +158,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_server_with_names_answers_to_no_other() {
+async fn a_server_with_allowed_hosts_refuses_other_hosts() {
     let fixture = Fixture::of(QUICKSTART, |config| {
         config.allowed_hosts = Some(vec!["127.0.0.1:8080".into(), "localhost:8080".into()]);
     });
@@ -212,7 +212,7 @@ async fn a_request_that_names_two_hosts_is_400() {
 }
 
 #[tokio::test]
-async fn a_caller_has_its_share_of_requests_behind_a_trusted_proxy_too() {
+async fn a_caller_behind_a_trusted_proxy_has_its_own_share_of_requests() {
     let yaml = QUICKSTART.replace(
         "  gateways:",
         "  network: {trustedProxies: [127.0.0.1/32]}\n  gateways:",
@@ -240,7 +240,7 @@ async fn a_caller_has_its_share_of_requests_behind_a_trusted_proxy_too() {
     for (caller, status) in [
         (Some("203.0.113.1"), 503),
         (Some("203.0.113.2"), 200),
-        // It does not say for whom it speaks, and speaks for many.
+        // The proxy names no caller, so there is no limit.
         (None, 200),
     ] {
         let request = form(TOKEN, &shop, "grant_type=client_credentials");
@@ -251,7 +251,7 @@ async fn a_caller_has_its_share_of_requests_behind_a_trusted_proxy_too() {
 }
 
 #[tokio::test]
-async fn a_health_port_with_names_answers_to_no_other() {
+async fn a_health_port_with_allowed_hosts_refuses_other_hosts() {
     let fixture = Fixture::of(QUICKSTART, |config| {
         config.allowed_health_hosts = Some(vec!["127.0.0.1:8081".into()]);
     });
@@ -285,7 +285,7 @@ async fn a_uri_beyond_the_limit_is_414() {
 }
 
 #[tokio::test]
-async fn every_answer_says_nosniff_and_https_only_and_repeats_a_sane_request_id() {
+async fn every_answer_has_nosniff_and_hsts_and_repeats_a_valid_request_id() {
     let fixture = Fixture::new();
     for (id, echoed) in [
         ("abc-1.2_3", "abc-1.2_3"),
@@ -317,7 +317,7 @@ async fn every_answer_says_nosniff_and_https_only_and_repeats_a_sane_request_id(
 }
 
 #[tokio::test]
-async fn every_issue_refusal_and_revocation_is_one_audit_event_with_who_what_and_why() {
+async fn every_issue_refusal_and_revocation_is_one_audit_event_with_its_caller_and_reason() {
     let mut fixture = Fixture::new();
     let (shop, token) = (fixture.shop(), fixture.nightly());
     let log = Log::default();
@@ -372,7 +372,7 @@ async fn every_issue_refusal_and_revocation_is_one_audit_event_with_who_what_and
 }
 
 #[tokio::test]
-async fn a_secret_is_in_no_log_no_metric_and_no_error() {
+async fn no_log_metric_or_error_contains_a_secret() {
     let mut fixture = Fixture::new();
     let secret = fixture.secret("blue", "shop");
     let canary = secret.expose().to_owned();
@@ -423,7 +423,7 @@ async fn a_flood_of_refusals_does_not_fill_the_audit_log() {
 }
 
 #[tokio::test]
-async fn behind_a_trusted_proxy_each_caller_has_failures_of_its_own() {
+async fn behind_a_trusted_proxy_failures_count_for_each_caller() {
     let yaml = format!("{QUICKSTART}---\n{MORE}");
     let trusting = yaml.replace(
         "  gateways:",
@@ -442,7 +442,7 @@ async fn behind_a_trusted_proxy_each_caller_has_failures_of_its_own() {
                 return;
             }
         }
-        panic!("nobody is told to wait");
+        panic!("no answer is 429");
     };
     let fixture = Fixture::of(&trusting, |_| {});
     exhausted(&fixture).await;
@@ -454,11 +454,11 @@ async fn behind_a_trusted_proxy_each_caller_has_failures_of_its_own() {
     let fixture = Fixture::of(&yaml, |_| {});
     exhausted(&fixture).await;
     let liar = fail(&fixture, "203.0.113.2").await;
-    assert_eq!(liar, StatusCode::TOO_MANY_REQUESTS, "nobody is trusted");
+    assert_eq!(liar, StatusCode::TOO_MANY_REQUESTS, "no proxy is trusted");
 }
 
 #[tokio::test]
-async fn keys_turn_at_their_time() {
+async fn keys_retire_at_their_time() {
     use crate::keys::Algorithm;
     use fixtures::{key, record};
     let fixture = Fixture::new();

@@ -1,4 +1,4 @@
-//! Whatever is sent: an answer, never a panic.
+//! Any input gets an answer and causes no panic.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Introspection: RFC 7662, and the join that makes every withdrawal immediate.
+//! Introspection (RFC 7662), and the join that makes every withdrawal take effect at once.
 
 use serde_json::json;
 
@@ -59,7 +59,7 @@ async fn the_api_of_the_audience_sees_an_access_token() {
 }
 
 #[tokio::test]
-async fn anyone_else_learns_that_it_is_not_active_and_nothing_more() {
+async fn anyone_else_learns_only_that_the_token_is_not_active() {
     let mut fixture = Fixture::new();
     let (token, shop) = (fixture.nightly(), fixture.shop());
     let jwt = fixture.access_token(&shop, "").await;
@@ -71,7 +71,7 @@ async fn anyone_else_learns_that_it_is_not_active_and_nothing_more() {
 }
 
 #[tokio::test]
-async fn the_client_itself_sees_its_own_token() {
+async fn a_client_sees_its_own_token() {
     let mut fixture = Fixture::new();
     let (token, shop) = (fixture.nightly(), fixture.shop());
     assert_eq!(
@@ -81,7 +81,7 @@ async fn the_client_itself_sees_its_own_token() {
 }
 
 #[tokio::test]
-async fn a_client_that_the_scopes_owner_named_sees_that_scope() {
+async fn a_client_named_by_the_owner_of_a_scope_sees_that_scope() {
     let mut fixture = Fixture::new();
     let (wide, auditor) = (
         fixture.client("blue", "wide"),
@@ -97,7 +97,7 @@ async fn a_client_that_the_scopes_owner_named_sees_that_scope() {
 }
 
 #[tokio::test]
-async fn each_sees_only_the_scopes_of_its_own_audience() {
+async fn each_api_sees_only_the_scopes_of_its_own_audience() {
     let yaml = QUICKSTART.replace("  gateways:", "  tokens: {audience: Many}\n  gateways:");
     let mut fixture = Fixture::of(&format!("{yaml}---\n{MORE}"), |_| {});
     let wide = fixture.client("blue", "wide");
@@ -124,7 +124,7 @@ async fn each_sees_only_the_scopes_of_its_own_audience() {
     assert_eq!(
         fixture.introspect(&store, &narrow).await,
         inactive(),
-        "it was not made out to it"
+        "the token was not issued for this API"
     );
 }
 
@@ -158,7 +158,7 @@ async fn a_request_without_a_token_is_invalid_and_the_hint_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_no_token_of_ours_is_inactive() {
+async fn a_text_that_is_not_an_issued_token_is_inactive() {
     let mut fixture = Fixture::new();
     let (api, token) = (fixture.client("platform", "api"), fixture.nightly());
     let secret = fixture.secret("blue", "shop");
@@ -194,7 +194,7 @@ async fn every_withdrawal_ends_a_service_token_and_an_access_token_at_once() {
             "disabled: true\n  grantTypes: [ClientCredentials]\n  scopes",
         ),
         (
-            "the client was created anew",
+            "the client was recreated",
             shop,
             "metadata: {name: shop, namespace: blue, uid: another}",
         ),
@@ -214,7 +214,7 @@ async fn every_withdrawal_ends_a_service_token_and_an_access_token_at_once() {
             "metadata: {name: orders.read, namespace: platform}\nspec:\n  disabled: true\n",
         ),
         (
-            "the identity closed",
+            "the Identity no longer allows the namespace",
             "clients: {from: All}",
             "clients: {from: Same}",
         ),
@@ -245,7 +245,7 @@ async fn every_withdrawal_ends_a_service_token_and_an_access_token_at_once() {
 }
 
 #[tokio::test]
-async fn what_was_issued_before_the_revocation_of_all_is_inactive() {
+async fn tokens_issued_before_revoke_issued_before_are_inactive() {
     let mut fixture = Fixture::new();
     let (shop, token) = (fixture.shop(), fixture.nightly());
     let jwt = fixture.access_token(&shop, "").await;
@@ -259,7 +259,7 @@ async fn what_was_issued_before_the_revocation_of_all_is_inactive() {
     assert_eq!(
         fixture.token(&shop, "").await.error(),
         (401, "invalid_client".into()),
-        "secrets too"
+        "client secrets too"
     );
 }
 
@@ -283,7 +283,7 @@ async fn a_revoked_or_deleted_service_access_token_is_inactive() {
 }
 
 #[tokio::test]
-async fn a_ceiling_lowered_today_ends_an_access_token_of_yesterday_earlier() {
+async fn a_lowered_ceiling_shortens_access_tokens_issued_before() {
     let mut fixture = Fixture::new();
     let (api, shop) = (fixture.client("platform", "api"), fixture.shop());
     let token = fixture.access_token(&shop, "").await;

@@ -1,4 +1,4 @@
-//! What clients and verifiers see while the keys of an Identity follow each other.
+//! What clients and verifiers see while the keys of an Identity rotate.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::keys::fixtures::{at, record};
 use crate::keys::schedule::{Memory, Wish, plan};
 use crate::keys::{Algorithm, KeyRing, generate};
 
-/// The quickstart's Identity with this `signing`.
+/// Returns the quickstart with this `spec.signing` of its Identity.
 fn signing(signing: &str) -> String {
     format!("{QUICKSTART}---\n{MORE}")
         .replace("  gateways:", &format!("  signing: {signing}\n  gateways:"))
@@ -51,7 +51,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn an_algorithm_signs_by_default_when_its_key_was_published_for_long_enough() {
+async fn an_algorithm_becomes_the_default_when_its_key_was_published_for_long_enough() {
     let mut fixture = Fixture::of(&signing("{algorithms: [ES256]}"), |_| {});
     let shop = fixture.shop();
     let later = now().as_second() + 1000;
@@ -59,18 +59,18 @@ async fn an_algorithm_signs_by_default_when_its_key_was_published_for_long_enoug
     assert_eq!(
         fixture.app.readiness(now()),
         Ok(()),
-        "a key is on its way, and another one signs"
+        "the key of another algorithm signs"
     );
     assert_eq!(fixture.signed_with(&shop).await, EdDSA);
     fixture.take(&set(&[(EdDSA, 0), (ES256, later)]));
     assert_eq!(fixture.signed_with(&shop).await, EdDSA);
-    assert_eq!(fixture.kids().await.len(), 2, "but it is published");
+    assert_eq!(fixture.kids().await.len(), 2, "the new key is published");
     fixture.take(&set(&[(EdDSA, 0), (ES256, 1)]));
     assert_eq!(fixture.signed_with(&shop).await, ES256);
 }
 
 #[tokio::test]
-async fn who_asks_for_an_algorithm_has_it_at_once() {
+async fn a_client_that_names_an_algorithm_gets_it_at_once() {
     let yaml = signing("{algorithms: [ES256, EdDSA]}");
     let yaml = yaml.replace(
         "  systemUser:",
@@ -89,7 +89,7 @@ async fn who_asks_for_an_algorithm_has_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_distrusted_key_is_gone_before_anybody_replaces_it() {
+async fn a_distrusted_key_is_gone_before_it_is_replaced() {
     let mut fixture = Fixture::of(&signing("{algorithms: [ES256]}"), |_| {});
     let (shop, api) = (fixture.shop(), fixture.client("platform", "api"));
     let later = now().as_second() + 1000;
@@ -111,7 +111,7 @@ async fn a_distrusted_key_is_gone_before_anybody_replaces_it() {
     assert_eq!(
         jsonwebtoken::decode_header(&token).unwrap().kid,
         Some(next),
-        "its heir signs at once"
+        "the next key signs at once"
     );
     assert_eq!(fixture.introspect(&api, &token).await["active"], true);
 
@@ -119,14 +119,14 @@ async fn a_distrusted_key_is_gone_before_anybody_replaces_it() {
     assert_eq!(
         fixture.kids().await.len(),
         1,
-        "a key set that comes again changes nothing"
+        "setting the same keys again changes nothing"
     );
     fixture.apply(&signing("{algorithms: [ES256]}"));
     assert_eq!(fixture.kids().await.len(), 2, "trusted again");
 }
 
 #[tokio::test]
-async fn where_the_signer_is_distrusted_and_none_follows_nothing_is_signed_until_there_is_a_key() {
+async fn if_the_signing_key_is_distrusted_and_none_follows_no_token_is_signed_until_a_key_comes() {
     let mut fixture = Fixture::of(&signing("{algorithms: [ES256]}"), |_| {});
     let shop = fixture.shop();
     let keys = set(&[(ES256, 0), (ES256, 1)]);
@@ -138,14 +138,18 @@ async fn where_the_signer_is_distrusted_and_none_follows_nothing_is_signed_until
     let refusal = fixture.token(&shop, "").await;
     assert_eq!(refusal.header("retry-after"), "5");
     assert_eq!(refusal.error(), (503, "temporarily_unavailable".into()));
-    assert_eq!(fixture.kids().await, [retiring], "it verifies");
+    assert_eq!(
+        fixture.kids().await,
+        [retiring],
+        "the retiring key still verifies"
+    );
     fixture.take(&set(&[(ES256, 0), (ES256, 2)]));
     assert_eq!(fixture.signed_with(&shop).await, ES256);
 }
 
-// --- under load ------------------------------------------------------------------------------
+// --- rotation under load ---------------------------------------------------------------------
 
-/// A resource server: it keeps the JWK Set, and asks again for a key that it does not know.
+/// A resource server. It caches the JWK Set and fetches it again for an unknown key.
 #[derive(Default)]
 struct Verifier {
     keys: BTreeMap<String, DecodingKey>,
@@ -182,7 +186,7 @@ impl Verifier {
     }
 }
 
-/// The operator of a world whose hours last some milliseconds: the real plan, and its own clock.
+/// An operator with the real plan and its own clock, on which an hour takes some milliseconds.
 struct Operator {
     keys: KeySet,
     memory: Option<Memory>,
@@ -209,7 +213,7 @@ impl Operator {
         }
     }
 
-    /// An hour passes; servers hear of it.
+    /// Lets an hour pass and gives the server the keys.
     fn tick(&mut self, fixture: &Fixture) {
         self.clock += SignedDuration::from_hours(1);
         let plan = plan(&self.keys, self.memory.as_ref(), &self.wish, self.clock);
@@ -221,7 +225,8 @@ impl Operator {
     }
 }
 
-/// Issues, verifies and introspects until it is told to stop; how often, and what failed.
+/// Issues, verifies and introspects tokens until `stop` is set. Returns the number of verifications and of fetches of
+/// the JWK Set, and the failures.
 async fn drive(
     fixture: Arc<Fixture>,
     (shop, api): (String, String),
@@ -229,7 +234,7 @@ async fn drive(
     hour: Arc<AtomicUsize>,
 ) -> (usize, usize, Vec<String>) {
     let (mut verifier, mut count, mut faults) = (Verifier::default(), 0, Vec::new());
-    // Tokens, and the hours in which they were issued.
+    // The hour of issue, and the token.
     let mut alive: Vec<(usize, String)> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let now = hour.load(Ordering::Relaxed);
@@ -245,7 +250,7 @@ async fn drive(
             if let Err(why) = verifier.verify(&fixture, token).await {
                 fault = fault.or(Some(why));
             }
-            // Unless its time was over before the answer came.
+            // A token that expired before the answer came is not a failure.
             if let Some(fault) = fault.filter(|_| hour.load(Ordering::Relaxed) < issued + 5) {
                 faults.push(format!("issued at {issued}, verified at {now}: {fault}"));
             }
@@ -263,7 +268,7 @@ async fn no_verification_fails_while_keys_rotate_and_algorithms_change_under_loa
     let mut operator = Operator::new();
     operator.tick(&fixture);
     let first = operator.keys.records()[0].key.kid().to_owned();
-    // The server's view of the algorithms is that of its Identity.
+    // The same Identity with another algorithm, which the server gets later.
     let both = Fixture::of(&signing("{algorithms: [ES256]}"), |_| {});
     let fixture = Arc::new(fixture);
     let (stop, hour) = (
@@ -278,7 +283,7 @@ async fn no_verification_fails_while_keys_rotate_and_algorithms_change_under_loa
     let hours = 450;
     for now in 0..hours {
         if now == 230 {
-            // From EdDSA to ES256: client and token keep their uids.
+            // Changes from EdDSA to ES256. The client keeps its uid.
             let directory = both.world.directory.clone();
             let identity = directory
                 .identity(&ObjectKey::new("platform", "main"))
@@ -303,7 +308,10 @@ async fn no_verification_fails_while_keys_rotate_and_algorithms_change_under_loa
         (count, asked) = (count + verified, asked + fetched);
     }
     let signers = KeyRing::new(&operator.keys, operator.clock).unwrap();
-    assert!(signers.algorithms().eq([ES256]), "the change is done");
+    assert!(
+        signers.algorithms().eq([ES256]),
+        "the change of the algorithm is complete"
+    );
     assert!(
         operator
             .keys
@@ -312,5 +320,5 @@ async fn no_verification_fails_while_keys_rotate_and_algorithms_change_under_loa
             .all(|it| it.key.kid() != first)
     );
     assert!(count > 1000, "{count} verifications, {asked} fetches");
-    assert!(asked < 100, "verifiers ask once a key: {asked}");
+    assert!(asked < 100, "verifiers fetch once for each key: {asked}");
 }

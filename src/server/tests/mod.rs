@@ -1,4 +1,4 @@
-//! The server driven in-process and over raw sockets. A test's name is the rule that it guards.
+//! Tests that drive the server in process and over raw sockets. The name of a test is the rule that it guards.
 
 mod check_token;
 mod discovery;
@@ -33,7 +33,8 @@ use crate::keys::{KeySet, fixtures};
 use crate::resources::OwnerKind;
 use crate::tokens::{SecretString, TokenId};
 
-/// Beside the quickstart: the API itself, a stranger, and a team that publishes a scope of its own.
+/// Objects in addition to the quickstart: the API itself, clients of other teams, and a team that publishes its own
+/// scope.
 const MORE: &str = "
 apiVersion: symbolon.dev/v1alpha1
 kind: Scope
@@ -66,21 +67,21 @@ metadata: {name: wide, namespace: blue}
 spec: {identityRef: {name: main, namespace: platform}, grantTypes: [ClientCredentials], scopes: [orders.read, orders.admin, green:items]}
 ";
 
-/// A server and the world that it serves.
+/// A server and the objects that it serves.
 struct Fixture {
     app: App,
     world: World,
     revoker: FakeRevoker,
 }
 
-/// What the fake place of Credentials does.
+/// How the fake revoker behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Fault {
     #[default]
     None,
     Fails,
     Hangs,
-    /// Takes until something else has happened.
+    /// Answers after another task has run.
     Late,
 }
 
@@ -149,7 +150,7 @@ impl Fixture {
         secret
     }
 
-    /// The quickstart's client, ready to authenticate by `Authorization: Basic`.
+    /// Issues a secret for the quickstart's client; returns the value of `Authorization: Basic`.
     fn shop(&mut self) -> String {
         self.client("blue", "shop")
     }
@@ -163,7 +164,7 @@ impl Fixture {
         basic(&id, secret.expose())
     }
 
-    /// The quickstart's service access token.
+    /// Issues the quickstart's service access token.
     fn nightly(&mut self) -> String {
         let token = self
             .world
@@ -198,7 +199,7 @@ impl Fixture {
         reply.json()
     }
 
-    /// A JWT of a client.
+    /// Requests a JWT access token.
     async fn access_token(&self, authorization: &str, more: &str) -> String {
         let reply = self.token(authorization, more).await;
         assert_eq!(reply.status, StatusCode::OK, "{reply}");
@@ -220,7 +221,7 @@ fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{id}:{secret}")))
 }
 
-/// A form with a header `Authorization`, unless that is empty.
+/// Returns a form request, with the header `Authorization` unless `authorization` is empty.
 fn form(path: &str, authorization: &str, body: &str) -> Request<Body> {
     let mut request =
         Request::post(path).header("content-type", "application/x-www-form-urlencoded");
@@ -234,7 +235,7 @@ fn no_keys() -> KeySet {
     KeySet::default()
 }
 
-/// An answer, whole.
+/// A complete answer.
 #[derive(Debug, PartialEq)]
 struct Reply {
     status: StatusCode,
@@ -270,7 +271,7 @@ impl Reply {
 }
 
 impl Display for Reply {
-    /// As on the wire, headers in the order of their names.
+    /// Writes the answer as on the wire, with the headers sorted by name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.status)?;
         let mut headers: Vec<_> = self.headers.iter().collect();

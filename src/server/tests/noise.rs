@@ -1,4 +1,4 @@
-//! Whatever callers do, so many lines a second are written, the rest is told in sums, and right credentials pass.
+//! The audit log has a bounded number of lines a second, reports the rest as sums, and right credentials always pass.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Instant;
@@ -18,7 +18,7 @@ async fn from(fixture: &Fixture, peer: IpAddr, request: Request<Body>) -> Reply 
     Reply::of(fixture.app.answer(Some(peer), request).await).await
 }
 
-/// What was written, and what was told as left out.
+/// Returns the number of refusals that were written, and of those reported as left out.
 fn lines(log: &Log) -> (usize, u64) {
     let (mut written, mut left_out) = (0, 0);
     for line in log.audit() {
@@ -31,14 +31,13 @@ fn lines(log: &Log) -> (usize, u64) {
     (written, left_out)
 }
 
-/// The lines of one address that may be written since then: 240 at once, then four a second.
+/// Returns the most lines of one address since that time: 240 at once, then four a second.
 fn of_an_address(since: Instant) -> usize {
     241 + usize::try_from(since.elapsed().as_millis() / 250).unwrap()
 }
 
 #[tokio::test]
-async fn random_names_of_one_address_write_a_bounded_number_of_lines_and_a_good_client_there_passes()
- {
+async fn random_names_from_one_address_write_bounded_lines_and_a_good_client_passes() {
     let mut fixture = Fixture::new();
     let shop = fixture.shop();
     let (log, began) = (Log::default(), Instant::now());
@@ -85,7 +84,7 @@ async fn random_names_of_one_address_write_a_bounded_number_of_lines_and_a_good_
 }
 
 #[tokio::test]
-async fn addresses_of_one_ipv6_network_are_one_and_many_networks_together_are_bounded_too() {
+async fn lines_of_one_ipv6_network_and_of_many_networks_together_are_bounded() {
     let fixture = Fixture::new();
     let (log, began) = (Log::default(), Instant::now());
     let guard = log.start();
@@ -122,12 +121,12 @@ async fn addresses_of_one_ipv6_network_are_one_and_many_networks_together_are_bo
     assert!(sums.len() <= 17, "{} sums", sums.len());
     assert_eq!(
         sums[0]["peer"], "2001:db8::/64",
-        "the one with the most comes first"
+        "the network with the most comes first"
     );
 }
 
 #[tokio::test]
-async fn junk_at_every_endpoint_is_bounded_and_hides_no_token_that_was_issued() {
+async fn lines_about_junk_are_bounded_and_do_not_hide_issued_tokens() {
     let mut fixture = Fixture::new();
     let (shop, api, nightly) = (
         fixture.shop(),
@@ -176,7 +175,7 @@ async fn junk_at_every_endpoint_is_bounded_and_hides_no_token_that_was_issued() 
 }
 
 #[tokio::test]
-async fn the_end_of_the_server_tells_what_was_left_out() {
+async fn the_shutdown_reports_the_refusals_that_were_left_out() {
     let fixture = Fixture::of(QUICKSTART, |config| {
         config.limits.drain = std::time::Duration::ZERO;
     });

@@ -1,4 +1,4 @@
-//! Revocation: RFC 7009.
+//! Token revocation (RFC 7009).
 
 use axum::http::StatusCode;
 use serde_json::json;
@@ -8,14 +8,14 @@ use crate::directory::record::EntryRecord;
 use crate::directory::{Change, Row};
 use crate::tokens::reference;
 
-/// What is recorded as revoked: the Credential and the token's id.
+/// Returns the Credential and the token's ID, as the fake revoker records them.
 fn recorded(token: &str) -> String {
     let id = reference::parse(token).unwrap().id;
     format!("platform/ServiceAccessToken-blue-nightly {id}")
 }
 
 impl Fixture {
-    /// The quickstart's token, rotated: the previous one, in its overlap, and the current one.
+    /// Rotates the quickstart's token. Returns the previous token, which is in its overlap, and the current one.
     fn rotated(&mut self) -> (String, String) {
         let key = ObjectKey::new("platform", "ServiceAccessToken-blue-nightly");
         let previous = self.nightly();
@@ -52,7 +52,7 @@ fn calls(fixture: &Fixture) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_client_revokes_its_own_token_for_good() {
+async fn a_client_revokes_its_own_token() {
     let mut fixture = Fixture::new();
     let (shop, api, token) = (
         fixture.shop(),
@@ -70,13 +70,13 @@ async fn a_client_revokes_its_own_token_for_good() {
     assert_eq!(
         revoke(&fixture, &shop, &token).await.status,
         StatusCode::OK,
-        "once more is fine"
+        "a repeated revocation succeeds"
     );
     assert_eq!(calls(&fixture).len(), 1);
 }
 
 #[tokio::test]
-async fn revoking_the_previous_token_leaves_the_current_one_alone_and_the_other_way_round() {
+async fn revoking_one_of_two_accepted_tokens_leaves_the_other() {
     for revokes_previous in [true, false] {
         let mut fixture = Fixture::new();
         let (shop, api) = (fixture.shop(), fixture.client("platform", "api"));
@@ -103,7 +103,7 @@ async fn revoking_the_previous_token_leaves_the_current_one_alone_and_the_other_
 }
 
 #[tokio::test]
-async fn the_token_that_the_watch_brought_meanwhile_stays() {
+async fn a_token_that_the_watch_brings_during_a_revocation_stays_valid() {
     let mut fixture = Fixture::new();
     let (shop, api, token) = (
         fixture.shop(),
@@ -134,7 +134,7 @@ async fn a_hint_changes_nothing() {
 }
 
 #[tokio::test]
-async fn another_clients_token_stays_alive() {
+async fn the_token_of_another_client_stays_valid() {
     let mut fixture = Fixture::new();
     let (wide, api, token) = (
         fixture.client("blue", "wide"),
@@ -147,7 +147,7 @@ async fn another_clients_token_stays_alive() {
 }
 
 #[tokio::test]
-async fn an_unknown_token_and_a_client_secret_are_200_and_nothing_happens() {
+async fn an_unknown_token_or_a_client_secret_is_200_and_nothing_is_revoked() {
     let mut fixture = Fixture::new();
     let (shop, secret) = (fixture.shop(), fixture.secret("blue", "shop"));
     let shop_again = basic("blue.shop", secret.expose());
@@ -163,7 +163,7 @@ async fn an_unknown_token_and_a_client_secret_are_200_and_nothing_happens() {
 }
 
 #[tokio::test]
-async fn it_is_200_only_after_the_commit_and_503_otherwise() {
+async fn the_answer_is_200_only_after_a_durable_write_and_503_otherwise() {
     for fault in [Fault::Fails, Fault::Hangs] {
         let mut fixture = Fixture::new();
         let (shop, api, token) = (
@@ -182,7 +182,7 @@ async fn it_is_200_only_after_the_commit_and_503_otherwise() {
         assert_eq!(
             fixture.introspect(&api, &token).await["active"],
             true,
-            "nothing is pretended"
+            "a token that is not revoked stays valid"
         );
         fixture.revoker.0.lock().unwrap().0 = Fault::None;
         assert_eq!(revoke(&fixture, &shop, &token).await.status, StatusCode::OK);
@@ -199,7 +199,7 @@ async fn a_jwt_cannot_be_revoked_and_the_answer_says_so() {
     assert_eq!(
         revoke(&fixture, &wide, &token).await.status,
         StatusCode::OK,
-        "another's is unknown"
+        "a JWT of another client counts as unknown"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Strangers who hold what they get: connections, answers, bodies. The server stays there for everyone else.
+//! Strangers that hold connections, answers and bodies. The server still serves everyone else.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const DISCOVERY: &str = "/id/.well-known/openid-configuration";
 const GOOD: &str =
     "GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
-/// How often something was turned away or ended.
+/// Returns how many requests and connections were refused or ended for `cause`.
 async fn shed(fixture: &Fixture, cause: &str) -> u64 {
     let text = super::edge::health(fixture, "/metrics").await.body;
     let start = format!("symbolon_shed_total{{cause=\"{cause}\"}} ");
@@ -31,7 +31,7 @@ async fn until(fixture: &Fixture, cause: &str) {
         }
     };
     let waited = tokio::time::timeout(PATIENCE, shed).await;
-    waited.unwrap_or_else(|_| panic!("nothing is ended: {cause}"));
+    waited.unwrap_or_else(|_| panic!("no connection is ended: {cause}"));
 }
 
 async fn is_served(address: SocketAddr) {
@@ -39,7 +39,7 @@ async fn is_served(address: SocketAddr) {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-/// HTTP/2 by hand (RFC 9113): what no client library does.
+/// HTTP/2 frames written by hand (RFC 9113), for what client libraries do not do.
 mod h2 {
     use super::*;
 
@@ -67,7 +67,7 @@ mod h2 {
         bytes
     }
 
-    /// `method`: 0x82 is GET, 0x83 POST (RFC 7541 appendix A).
+    /// Returns a header block. The `method` 0x82 is GET, 0x83 is POST (RFC 7541 appendix A).
     fn head(method: u8, path: &str) -> Vec<u8> {
         let mut block = vec![method, 0x86, 0x04];
         block.extend(text(path));
@@ -80,7 +80,7 @@ mod h2 {
         frame(HEADERS, END_STREAM | END_HEADERS, stream, &head(0x82, path))
     }
 
-    /// A request whose form is to follow.
+    /// Returns the head of a request; the form follows.
     pub fn post(stream: u32, path: &str) -> Vec<u8> {
         let mut block = head(0x83, path);
         block.extend([0x0f, 0x10]);
@@ -88,7 +88,7 @@ mod h2 {
         frame(HEADERS, END_HEADERS, stream, &block)
     }
 
-    /// A connection; each stream may be answered by `window` bytes.
+    /// Opens an HTTP/2 connection that allows the server to send `window` bytes on each stream.
     pub async fn open(mut stream: TcpStream, window: u32) -> TcpStream {
         let mut settings = vec![0, 4];
         settings.extend(window.to_be_bytes());
@@ -99,7 +99,7 @@ mod h2 {
         stream
     }
 
-    /// Reads a frame: its kind and payload. `None`: the connection ended before.
+    /// Reads a frame; returns its kind and payload, or `None` if the connection ended.
     pub async fn any(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 9];
         stream.read_exact(&mut head).await.ok()?;
@@ -109,7 +109,7 @@ mod h2 {
         Some((head[3], payload))
     }
 
-    /// Reads frames until one of this kind; its payload. `None`: the connection ended before.
+    /// Reads frames up to one of this kind; returns its payload, or `None` if the connection ended.
     pub async fn next(stream: &mut TcpStream, kind: u8) -> Option<Vec<u8>> {
         loop {
             let (read, payload) = any(stream).await?;
@@ -120,13 +120,13 @@ mod h2 {
     }
 }
 
-/// Streams that a client may open: odd numbers.
+/// Returns the IDs of streams that a client opens: odd numbers.
 fn streams(count: u32) -> impl Iterator<Item = u32> {
     (0..count).map(|number| 2 * number + 1)
 }
 
 #[tokio::test]
-async fn an_http_2_peer_that_opens_no_window_is_ended_whatever_else_it_sends() {
+async fn an_http_2_peer_that_opens_no_window_is_cut_off_whatever_else_it_sends() {
     let fixture = fixture(|limits| limits.idle = PATIENCE);
     let running = start(&fixture).await;
     for window in [0, 1] {
@@ -142,14 +142,14 @@ async fn an_http_2_peer_that_opens_no_window_is_ended_whatever_else_it_sends() {
             }
         };
         let ended = tokio::time::timeout(PATIENCE, pinging).await;
-        ended.unwrap_or_else(|_| panic!("window {window}: it is not ended"));
+        ended.unwrap_or_else(|_| panic!("window {window}: the connection is not ended"));
     }
     assert_eq!(shed(&fixture, "unread").await, 2);
     is_served(running.address).await;
 }
 
 #[tokio::test]
-async fn a_peer_that_reads_one_answer_and_never_another_is_ended() {
+async fn a_peer_that_leaves_one_answer_unread_is_cut_off_though_it_reads_others() {
     let fixture = fixture(|limits| limits.idle = PATIENCE);
     let running = start(&fixture).await;
     let stream = TcpStream::connect(running.address).await.unwrap();
@@ -174,7 +174,7 @@ async fn a_peer_that_reads_one_answer_and_never_another_is_ended() {
 }
 
 #[tokio::test]
-async fn an_http_1_peer_that_does_not_read_is_ended() {
+async fn an_http_1_peer_that_does_not_read_is_cut_off() {
     let fixture = fixture(|limits| limits.idle = PATIENCE);
     let running = start(&fixture).await;
     let socket = TcpSocket::new_v4().unwrap();
@@ -188,7 +188,7 @@ async fn an_http_1_peer_that_does_not_read_is_ended() {
 }
 
 #[tokio::test]
-async fn when_peers_hold_too_much_those_that_hold_most_are_ended() {
+async fn when_peers_hold_too_much_memory_the_heaviest_are_cut_off() {
     let fixture = fixture(|limits| {
         limits.held_bytes = 64 << 10;
         limits.head_deadline = PATIENCE;
@@ -212,9 +212,9 @@ async fn when_peers_hold_too_much_those_that_hold_most_are_ended() {
     is_served(running.address).await;
 }
 
-/// The table of header fields keeps what it was read into alive: a field of some bytes, a buffer of 8 KiB.
+/// An entry in the table of header fields keeps alive the buffer that it was read into: a few bytes can pin 8 KiB.
 #[tokio::test]
-async fn what_header_tables_may_pin_is_held_too() {
+async fn memory_that_header_tables_may_pin_counts_too() {
     let fixture = fixture(|limits| {
         limits.held_bytes = 128 << 10;
         limits.head_deadline = PATIENCE;
@@ -225,7 +225,8 @@ async fn what_header_tables_may_pin_is_held_too() {
     let mut stream = h2::open(stream, 65535).await;
     let unknown = h2::frame(0xfa, 0, 0, &[0; 8000]);
     for id in streams(64) {
-        // A field that is kept (RFC 7541 section 6.2.1), and bytes that push it out of reach of the next.
+        // A field that enters the table (RFC 7541 section 6.2.1), then bytes that move the next field to another
+        // buffer.
         let mut block = vec![0x82, 0x86, 0x84, 0x40, 1, b'a', 1];
         block.push(b'0' + u8::try_from(id % 10).unwrap());
         let head = h2::frame(h2::HEADERS, h2::END_STREAM | h2::END_HEADERS, id, &block);
@@ -238,7 +239,7 @@ async fn what_header_tables_may_pin_is_held_too() {
 }
 
 #[tokio::test]
-async fn a_full_table_ends_the_idlest_connection_of_the_peer_that_has_most() {
+async fn a_full_port_ends_the_idlest_connection_of_the_peer_that_has_most() {
     let fixture = fixture(|limits| {
         limits.connections = 5;
         limits.head_deadline = PATIENCE;
@@ -251,7 +252,7 @@ async fn a_full_table_ends_the_idlest_connection_of_the_peer_that_has_most() {
     let mut many = Vec::new();
     for _ in 0..3 {
         let mut stream = connect_from(2, running.address).await;
-        // One after the other: each is idle since its own answer.
+        // One after the other, so that each has been idle since its own answer.
         stream
             .write_all(GOOD.replace("Connection: close\r\n", "").as_bytes())
             .await
@@ -273,13 +274,16 @@ async fn a_full_table_ends_the_idlest_connection_of_the_peer_that_has_most() {
     }
     few.write_all(GOOD.as_bytes()).await.unwrap();
     let (answer, _) = read_all(&mut few).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "one that has few stays");
+    assert!(
+        answer.starts_with("HTTP/1.1 200"),
+        "the connection of a peer that has few stays"
+    );
     assert!(shed(&fixture, "idle").await >= 1);
     assert_eq!(shed(&fixture, "connections").await, 0);
 }
 
 #[tokio::test]
-async fn silent_bodies_of_one_peer_leave_room_for_those_of_others() {
+async fn slow_bodies_of_one_peer_leave_room_for_those_of_others() {
     let fixture = fixture(|limits| {
         (limits.slow_bodies, limits.slow_bodies_per_peer) = (4, 2);
         limits.body_deadline = PATIENCE;
@@ -306,7 +310,7 @@ async fn silent_bodies_of_one_peer_leave_room_for_those_of_others() {
         loop {
             for stream in &mut silent {
                 for id in streams(8) {
-                    // It may have been ended.
+                    // The server may have ended the connection.
                     let _ = stream.write_all(&h2::frame(h2::DATA, 0, id, b"a")).await;
                 }
             }
@@ -327,19 +331,19 @@ async fn silent_bodies_of_one_peer_leave_room_for_those_of_others() {
         }
     };
     let waited = tokio::time::timeout(PATIENCE, served).await;
-    waited.expect("a slow body is given up for one of a caller that has none");
+    waited.expect("a slow body loses its place to one of a caller that has none");
 }
 
-/// What clients do that open requests before they know how many they may (RFC 9113 section 6.5.2).
+/// Clients do this before they know how many streams they may open (RFC 9113 section 6.5.2).
 #[tokio::test]
-async fn a_hundred_requests_at_once_on_a_fresh_connection_are_all_answered() {
+async fn a_hundred_requests_at_once_on_a_new_connection_are_all_answered() {
     let fixture = fixture(|limits| {
         limits.head_deadline = PATIENCE;
         limits.body_deadline = PATIENCE;
         limits.idle = PATIENCE;
     });
     let running = start(&fixture).await;
-    // Bodies that need no window, and ones that are more than the connection's.
+    // First bodies that together fit into the connection's window, then bodies that do not.
     for length in [3, 3000] {
         let stream = TcpStream::connect(running.address).await.unwrap();
         let mut stream = h2::open(stream, 65535).await;
@@ -347,7 +351,7 @@ async fn a_hundred_requests_at_once_on_a_fresh_connection_are_all_answered() {
         stream.write_all(&heads).await.unwrap();
         let body = [b"a=".as_slice(), &vec![b'b'; length - 2]].concat();
         let mut window = 65535;
-        // Those that wait for their turn send theirs first.
+        // Requests that wait for their turn send their bodies first.
         let mut without_body: Vec<u32> = streams(100).collect();
         let mut answered = 0;
         while answered < 100 {
@@ -362,7 +366,7 @@ async fn a_hundred_requests_at_once_on_a_fresh_connection_are_all_answered() {
             let (kind, payload) = frame.expect("in time").expect("the connection lives");
             match kind {
                 h2::HEADERS => {
-                    // `:status` 503 would be spelled by its digits.
+                    // `:status` 503 would appear as its digits.
                     assert!(!payload.windows(3).any(|it| it == b"503"), "{payload:x?}");
                     answered += 1;
                 }
@@ -370,7 +374,7 @@ async fn a_hundred_requests_at_once_on_a_fresh_connection_are_all_answered() {
                     let more = u32::from_be_bytes(payload.try_into().unwrap());
                     window += usize::try_from(more).unwrap();
                 }
-                h2::RESET => panic!("{answered} are answered, and one is refused"),
+                h2::RESET => panic!("one request is refused after {answered} answers"),
                 _ => {}
             }
         }
@@ -382,9 +386,9 @@ async fn a_hundred_requests_at_once_on_a_fresh_connection_are_all_answered() {
     }
 }
 
-/// Each answer is given up for a new request before it is old.
+/// The peer resets each answer and sends a new request before the answer is old.
 #[tokio::test]
-async fn a_peer_that_resets_what_it_asks_for_keeps_no_place() {
+async fn a_peer_that_resets_its_requests_does_not_keep_its_place() {
     let fixture = fixture(|limits| {
         limits.connections = 4;
         limits.head_deadline = PATIENCE;
@@ -414,14 +418,17 @@ async fn a_peer_that_resets_what_it_asks_for_keeps_no_place() {
     is_served(running.address).await;
     kept.write_all(GOOD.as_bytes()).await.unwrap();
     let (answer, _) = read_all(&mut kept).await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "it has only one place");
+    assert!(
+        answer.starts_with("HTTP/1.1 200"),
+        "a peer with one place keeps it"
+    );
     assert_eq!(shed(&fixture, "connections").await, 0);
     assert_eq!(shed(&fixture, "idle").await, 1);
 }
 
-/// What is taken is told from what is given up, however it is sent.
+/// The server tells answers that are taken from answers that are given up, in either protocol.
 #[tokio::test]
-async fn a_peer_that_reads_is_not_ended_however_often_it_asks() {
+async fn a_peer_that_reads_its_answers_is_not_cut_off() {
     let fixture = fixture(|_| {});
     let running = start(&fixture).await;
     let mut http_1 = TcpStream::connect(running.address).await.unwrap();
@@ -429,14 +436,14 @@ async fn a_peer_that_reads_is_not_ended_however_often_it_asks() {
     let mut http_2 = h2::open(stream, 65535).await;
     let request = format!("GET {DISCOVERY} HTTP/1.1\r\nHost: x\r\n\r\n");
     let started = std::time::Instant::now();
-    // Several times as long as an answer is waited for.
+    // Several times as long as an answer may wait.
     let mut ids = (0..).map(|number| 2 * number + 1);
     while started.elapsed() < Duration::from_secs(2) {
         http_1.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"}") {
             let read = http_1.read_buf(&mut answer).await.unwrap();
-            assert!(read > 0, "HTTP/1 is ended");
+            assert!(read > 0, "the HTTP/1 connection is ended");
         }
         // A long body and a short one.
         for path in [DISCOVERY, TOKEN] {
@@ -445,15 +452,15 @@ async fn a_peer_that_reads_is_not_ended_however_often_it_asks() {
             bytes.extend(h2::frame(h2::WINDOW_UPDATE, 0, 0, &8192_u32.to_be_bytes()));
             http_2.write_all(&bytes).await.unwrap();
             let head = h2::next(&mut http_2, h2::HEADERS).await;
-            head.expect("HTTP/2 is not ended");
+            head.expect("the HTTP/2 connection is not ended");
         }
     }
     assert_eq!(shed(&fixture, "unread").await, 0);
 }
 
-/// Nothing but resets tells that it does not read: no answer is old, and the socket takes all.
+/// Only the resets show that the peer does not read: no answer is old, and the socket takes all bytes.
 #[tokio::test]
-async fn a_peer_that_resets_all_that_it_asks_for_is_ended() {
+async fn a_peer_that_resets_all_its_requests_is_cut_off() {
     let fixture = fixture(|limits| limits.idle = PATIENCE);
     let running = start(&fixture).await;
     let stream = TcpStream::connect(running.address).await.unwrap();
@@ -472,10 +479,10 @@ async fn a_peer_that_resets_all_that_it_asks_for_is_ended() {
     assert_eq!(shed(&fixture, "unread").await, 1);
 }
 
-/// What a flood sends, by number.
+/// The bytes that a flood sends, by number.
 type Flood = Box<dyn Fn(u32) -> Vec<u8>>;
 
-/// What is cheap to send and dear to take: the connection ends, or what it holds is bounded.
+/// Frames that are cheap to send and expensive to handle must end the connection.
 #[tokio::test]
 async fn floods_of_frames_end_the_connection() {
     use h2::{CONTINUATION, DATA, END_HEADERS, HEADERS, PING, RESET, SETTINGS, frame};
@@ -490,7 +497,7 @@ async fn floods_of_frames_end_the_connection() {
             }),
         ),
         (
-            "requests that are taken back",
+            "requests that are reset",
             Box::new(|n| {
                 let id = 2 * n + 1;
                 let mut request = h2::post(id, TOKEN);
@@ -522,7 +529,7 @@ async fn floods_of_frames_end_the_connection() {
         let mut stream = h2::open(stream, 65535).await;
         let flooding = async {
             for n in 0.. {
-                // Many at once, as a flood comes.
+                // Sends many at once.
                 let bytes: Vec<u8> = (0..64).flat_map(|of_them| of(64 * n + of_them)).collect();
                 if stream.write_all(&bytes).await.is_err() {
                     return;
@@ -536,7 +543,7 @@ async fn floods_of_frames_end_the_connection() {
 }
 
 #[tokio::test]
-async fn a_request_of_very_many_header_fields_is_refused_by_either_protocol() {
+async fn a_request_with_too_many_header_fields_is_refused_in_either_protocol() {
     let fixture = fixture(|_| {});
     let running = start(&fixture).await;
     let stream = TcpStream::connect(running.address).await.unwrap();
@@ -549,7 +556,7 @@ async fn a_request_of_very_many_header_fields_is_refused_by_either_protocol() {
     let request = h2::frame(h2::HEADERS, flags, 1, &block);
     stream.write_all(&request).await.unwrap();
     let head = h2::next(&mut stream, h2::HEADERS).await.unwrap();
-    // `:status` is no entry of the static table, and is spelled by its digits, compressed or not.
+    // `:status` 431 is not in the static table, so it appears as a literal, with or without Huffman coding.
     assert!(head[0] == 0x48 || head[0] == 0x08, "{head:x?}");
     let http_1 = format!(
         "GET {DISCOVERY} HTTP/1.1\r\nHost: x\r\n{}\r\n",
@@ -559,9 +566,9 @@ async fn a_request_of_very_many_header_fields_is_refused_by_either_protocol() {
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
 }
 
-/// Each of its connections takes its answer just before it counts as one that does not.
+/// The heavy peer takes each answer just before it would count as one that does not read.
 #[tokio::test]
-async fn a_peer_that_holds_most_and_just_keeps_up_gives_up_memory_before_others() {
+async fn the_peer_that_holds_most_memory_loses_it_first_even_if_it_just_keeps_up() {
     let port = Arc::new(Port::new(Limits {
         held_bytes: 100 << 10,
         ..Limits::default()
@@ -575,19 +582,22 @@ async fn a_peer_that_holds_most_and_just_keeps_up_gives_up_memory_before_others(
     let _taken_soon = heavy.activity.made(100);
     assert_eq!(port.relieve(), 1);
     let ended = tokio::time::timeout(PATIENCE, heavy.activity.ended());
-    ended.await.expect("it is told to end");
+    ended.await.expect("the connection is told to end");
     assert!(light.activity.ended().now_or_never().is_none());
 }
 
 #[tokio::test]
-async fn without_files_the_idlest_connection_is_ended() {
+async fn without_file_descriptors_the_idlest_connection_is_ended() {
     let port = Arc::new(Port::new(Limits::default()));
-    assert!(!port.make_room(), "there is none");
+    assert!(!port.make_room(), "there is no connection");
     let (idle, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();
     let (busy, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();
     let _answering = busy.activity.begin();
     assert!(port.make_room());
     let ended = tokio::time::timeout(PATIENCE, idle.activity.ended());
-    ended.await.expect("it is told to end");
-    assert!(!port.make_room(), "the other has a request under way");
+    ended.await.expect("the connection is told to end");
+    assert!(
+        !port.make_room(),
+        "the other connection has a request under way"
+    );
 }

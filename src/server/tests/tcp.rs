@@ -1,4 +1,4 @@
-//! Over real sockets: slow, large and broken clients, and the end of the server.
+//! Tests over real sockets: slow, large and broken requests, and the shutdown of the server.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::server::{Limits, serve, serve_health};
 
-/// For what comes in the end, on a machine however busy.
+/// A time limit for events that must happen, long enough for a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Running {
@@ -46,11 +46,11 @@ pub(super) fn fixture(configure: impl FnOnce(&mut Limits)) -> Fixture {
     })
 }
 
-/// Everything that comes until the server closes, and how long that took.
+/// Returns everything that comes until the server closes the connection, and how long that took.
 pub(super) async fn read_all(stream: &mut TcpStream) -> (String, Duration) {
     let started = Instant::now();
     let mut bytes = Vec::new();
-    // A reset is an end too.
+    // A reset also ends the connection.
     let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut bytes))
         .await
         .expect("it closes");
@@ -67,7 +67,7 @@ pub(super) async fn talk(address: SocketAddr, text: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_connection_that_says_nothing_or_never_ends_its_head_is_closed() {
+async fn a_connection_that_sends_no_complete_head_is_closed() {
     let fixture = fixture(|_| {});
     let running = start(&fixture).await;
     for start in ["", "P", "PRI * HT", "GET /id HTTP/1.1\r\nHost: x\r\n"] {
@@ -80,7 +80,7 @@ async fn a_connection_that_says_nothing_or_never_ends_its_head_is_closed() {
 }
 
 #[tokio::test]
-async fn a_head_that_comes_byte_by_byte_is_closed_even_on_a_used_connection() {
+async fn a_connection_with_a_slow_head_is_closed_even_after_other_requests() {
     let fixture = fixture(|_| {});
     let running = start(&fixture).await;
     let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_head_that_comes_byte_by_byte_is_closed_even_on_a_used_connection() {
 }
 
 #[tokio::test]
-async fn slow_bodies_keep_nobody_from_being_answered() {
+async fn slow_bodies_do_not_block_other_requests() {
     let fixture = fixture(|limits| {
         (limits.requests, limits.slow_bodies) = (4, 3);
         limits.body_deadline = Duration::from_secs(5);
@@ -128,7 +128,7 @@ async fn slow_bodies_keep_nobody_from_being_answered() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_408_and_the_end() {
+async fn a_body_that_does_not_arrive_is_408_and_closes_the_connection() {
     let fixture = fixture(|_| {});
     let running = start(&fixture).await;
     let head = format!(
@@ -139,7 +139,7 @@ async fn a_body_that_does_not_come_is_408_and_the_end() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_413_announced_or_chunked() {
+async fn a_body_that_is_too_large_is_413_with_a_length_or_chunked() {
     let fixture = fixture(|_| {});
     let running = start(&fixture).await;
     let head = format!(
@@ -203,7 +203,7 @@ async fn a_head_that_is_too_large_or_broken_is_refused() {
     }
 }
 
-/// A connection whose request is under way: its body is asked for, and is on its way.
+/// Opens a connection with a request under way: the server has asked for the body, and it has not arrived.
 pub(super) async fn busy(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!(
@@ -217,7 +217,7 @@ pub(super) async fn busy(address: SocketAddr) -> TcpStream {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_told_503_and_places_are_given_back() {
+async fn connections_beyond_the_limit_get_503_until_a_place_is_free() {
     let fixture = fixture(|limits| {
         limits.connections = 2;
         limits.body_deadline = PATIENCE;
@@ -245,7 +245,7 @@ async fn connections_beyond_the_limit_are_told_503_and_places_are_given_back() {
 }
 
 #[tokio::test]
-async fn an_address_has_its_share_of_connections() {
+async fn one_address_gets_only_its_share_of_connections() {
     let fixture = fixture(|limits| {
         limits.connections_per_peer = 1;
         limits.body_deadline = PATIENCE;
@@ -298,9 +298,9 @@ async fn http_2_is_served_in_clear_text() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_graceful_end_drops_no_request_under_load() {
+async fn a_graceful_shutdown_drops_no_request_under_load() {
     let mut fixture = Fixture::of(QUICKSTART, |config| {
-        // However late a client is to notice, it is answered.
+        // Longer than any client takes to notice the shutdown.
         config.limits.lame_duck = Duration::from_secs(2);
     });
     let shop = fixture.shop();
@@ -316,7 +316,7 @@ async fn a_graceful_end_drops_no_request_under_load() {
             ))
         })
         .collect();
-    // The load is on; however long that takes on a busy machine.
+    // Waits until the load is on. A busy machine may need long.
     while answered.load(Ordering::Relaxed) < 50 && !clients.iter().any(JoinHandle::is_finished) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -330,12 +330,12 @@ async fn a_graceful_end_drops_no_request_under_load() {
         .unwrap();
     assert!(
         TcpStream::connect(running.address).await.is_err(),
-        "nobody listens any more"
+        "no socket listens any more"
     );
 }
 
-/// Sends requests on connections that are kept as long as the server keeps them, until it is told to stop and this
-/// client has noticed as a load balancer would. Every request that was sent must be answered.
+/// Sends requests on connections that it keeps as long as the server does, until the server is told to stop and this
+/// client, like a load balancer, has noticed. Checks that every request is answered.
 async fn load(
     address: SocketAddr,
     authorization: String,
@@ -366,7 +366,7 @@ async fn load(
     }
 }
 
-/// One answer by its `Content-Length`.
+/// Reads one answer, up to its `Content-Length`.
 async fn read_answer(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     loop {
@@ -392,7 +392,7 @@ async fn read_answer(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_request_in_flight_is_answered_after_the_end_began() {
+async fn a_request_under_way_is_answered_during_the_shutdown() {
     let mut fixture = Fixture::of(QUICKSTART, |config| {
         config.limits.drain = PATIENCE;
     });
@@ -419,7 +419,7 @@ async fn a_request_in_flight_is_answered_after_the_end_began() {
 }
 
 #[tokio::test]
-async fn who_never_finishes_is_cut_off_at_the_end_of_the_drain() {
+async fn a_request_that_never_finishes_is_cut_off_at_the_end_of_the_drain() {
     let fixture = Fixture::of(QUICKSTART, |config| {
         config.limits.drain = Duration::from_millis(500);
     });
@@ -434,8 +434,8 @@ async fn who_never_finishes_is_cut_off_at_the_end_of_the_drain() {
         .unwrap();
 }
 
-/// Of the operator, too: strangers who hold connections open, few from each of many addresses or many from one, keep no
-/// one's probes out.
+/// Also for the operator: strangers that hold connections open, a few from each of many addresses or many from one, do
+/// not keep probes out.
 #[tokio::test]
 async fn a_health_port_answers_and_closes_and_cannot_be_filled() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -451,7 +451,7 @@ async fn a_health_port_answers_and_closes_and_cannot_be_filled() {
     for last in 1..=30 {
         held.push(connect_from(last, address).await);
         held.push(connect_from(1, address).await);
-        // It is kept, if it may be.
+        // The request itself does not ask to close the connection.
         let answer = talk(address, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         assert!(answer.contains("connection: close"), "{answer}");
@@ -459,7 +459,7 @@ async fn a_health_port_answers_and_closes_and_cannot_be_filled() {
     serving.abort();
 }
 
-/// A connection from another address of this machine.
+/// Opens a connection from another address of this machine.
 pub(super) async fn connect_from(last: u8, address: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket

@@ -70,7 +70,7 @@ impl Running {
         }
     }
 
-    /// Who trusts only this certificate.
+    /// Connects as a client that trusts only this certificate.
     async fn connect(
         &self,
         trusted: &CertifiedKey<KeyPair>,
@@ -93,7 +93,7 @@ impl Running {
             .await
     }
 
-    /// A client of HTTP/1.
+    /// Returns a connector of an HTTP/1 client.
     fn connector(&self) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.cert.der().clone()).unwrap();
@@ -106,13 +106,14 @@ impl Running {
         TlsConnector::from(Arc::new(config))
     }
 
-    /// HTTP/1 over a connection that stands.
+    /// Performs the TLS handshake on an open connection.
     async fn handshake(&self, stream: TcpStream) -> TlsStream<TcpStream> {
         let name = ServerName::try_from("localhost").unwrap();
         self.connector().connect(name, stream).await.unwrap()
     }
 
-    /// A client that has got the server's part of a handshake and goes on when it is told; what it is answered then.
+    /// Starts a handshake that stops after the server's part. Returns the sender that lets it go on, and the later
+    /// answer.
     async fn hesitate(&self, last: u8) -> (oneshot::Sender<()>, JoinHandle<String>) {
         let mut stream = connect_from(last, self.address).await;
         let (near, mut far) = tokio::io::duplex(64 << 10);
@@ -131,7 +132,7 @@ impl Running {
         stream.readable().await.unwrap();
         tokio::spawn(async move {
             told.await.unwrap();
-            // How it ends is what the client sees.
+            // The client sees how it ends.
             let _ = tokio::io::copy_bidirectional(&mut far, &mut stream).await;
         });
         (go_on, answered)
@@ -161,7 +162,7 @@ async fn ask(mut stream: TlsStream<impl AsyncRead + AsyncWrite + Unpin>) -> Stri
 }
 
 #[tokio::test]
-async fn both_versions_and_both_protocols_are_spoken_and_h2_is_preferred() {
+async fn both_tls_versions_and_both_protocols_work_and_h2_is_preferred() {
     let running = Running::start(|_| {}).await;
     for (version, protocols, expected) in [
         (&version::TLS13, &[&b"http/1.1"[..], b"h2"][..], &b"h2"[..]),
@@ -187,7 +188,7 @@ async fn both_versions_and_both_protocols_are_spoken_and_h2_is_preferred() {
 }
 
 #[tokio::test]
-async fn another_certificate_is_served_from_the_next_handshake_on() {
+async fn a_new_certificate_is_served_from_the_next_handshake_on() {
     let running = Running::start(|_| {}).await;
     let versions = [&version::TLS13];
     let open = running.connect(&running.certificate, &versions, &[b"http/1.1"]);
@@ -203,7 +204,7 @@ async fn another_certificate_is_served_from_the_next_handshake_on() {
     );
     assert!(
         running.is_served_with(&running.certificate).await,
-        "a bad pair changes nothing"
+        "an unusable pair changes nothing"
     );
     running
         .tls
@@ -213,23 +214,23 @@ async fn another_certificate_is_served_from_the_next_handshake_on() {
     assert!(!running.is_served_with(&running.certificate).await);
     assert!(
         ask(open).await.starts_with("HTTP/1.1 200 OK"),
-        "a connection keeps its own"
+        "an open connection keeps its certificate"
     );
 }
 
 #[tokio::test]
-async fn who_begins_no_tls_is_cut_off_at_the_deadline_of_the_first_byte() {
+async fn a_peer_that_starts_no_handshake_is_cut_off_at_the_deadline() {
     let running = Running::start(|_| {}).await;
     let mut silent = TcpStream::connect(running.address).await.unwrap();
     let mut bytes = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(5), silent.read_to_end(&mut bytes));
-    let _ = ended.await.expect("it is cut off");
+    let _ = ended.await.expect("the connection is cut off");
     assert_eq!(bytes, b"");
     assert!(running.turned_away().await);
 }
 
 #[tokio::test]
-async fn who_speaks_plain_http_is_not_answered() {
+async fn plain_http_gets_no_answer() {
     let running = Running::start(|_| {}).await;
     let mut plain = TcpStream::connect(running.address).await.unwrap();
     plain.write_all(JWKS.as_bytes()).await.unwrap();
@@ -240,7 +241,7 @@ async fn who_speaks_plain_http_is_not_answered() {
 }
 
 #[tokio::test]
-async fn connections_are_counted_before_tls_stands() {
+async fn connections_count_during_the_handshake() {
     let running = Running::start(|limits| {
         limits.connections = 1;
         limits.head_deadline = Duration::from_secs(30);
@@ -253,11 +254,16 @@ async fn connections_are_counted_before_tls_stands() {
         "a newcomer gets the place"
     );
     let ended = tokio::time::timeout(Duration::from_secs(10), silent.read_u8());
-    assert!(ended.await.expect("it has lost its place").is_err());
+    assert!(
+        ended
+            .await
+            .expect("the connection has lost its place")
+            .is_err()
+    );
 }
 
 #[tokio::test]
-async fn handshakes_have_places_of_their_own_and_the_oldest_is_given_up() {
+async fn handshakes_have_places_of_their_own_and_the_oldest_ends_first() {
     let running = Running::start(|limits| {
         limits.handshakes = 2;
         limits.handshakes_per_peer = 2;
@@ -270,18 +276,23 @@ async fn handshakes_have_places_of_their_own_and_the_oldest_is_given_up() {
     }
     assert!(running.is_served_with(&running.certificate).await);
     let ended = tokio::time::timeout(Duration::from_secs(10), silent[0].read_u8());
-    assert!(ended.await.expect("it has lost its place").is_err());
+    assert!(
+        ended
+            .await
+            .expect("the connection has lost its place")
+            .is_err()
+    );
 }
 
 #[tokio::test]
-async fn a_storm_of_handshakes_ends_its_own_that_say_nothing() {
+async fn a_flood_of_silent_handshakes_ends_only_its_own() {
     let running = Running::start(|limits| {
         limits.handshakes = 4;
         limits.handshakes_per_peer = 4;
         limits.head_deadline = PATIENCE;
     })
     .await;
-    // One of another address, and one of the address of the storm that has only its last words to send.
+    // One from another address, and one from the address of the flood. Both lack only the last message.
     let hesitating = [
         Box::pin(running.hesitate(3)).await,
         Box::pin(running.hesitate(2)).await,
@@ -292,7 +303,12 @@ async fn a_storm_of_handshakes_ends_its_own_that_say_nothing() {
     }
     for silent in &mut storm[..14] {
         let ended = tokio::time::timeout(PATIENCE, silent.read_u8());
-        assert!(ended.await.expect("it has lost its place").is_err());
+        assert!(
+            ended
+                .await
+                .expect("the connection has lost its place")
+                .is_err()
+        );
     }
     for (go_on, answered) in hesitating {
         go_on.send(()).unwrap();
@@ -302,7 +318,7 @@ async fn a_storm_of_handshakes_ends_its_own_that_say_nothing() {
 }
 
 #[tokio::test]
-async fn a_tls_peer_that_does_not_read_is_ended() {
+async fn a_tls_peer_that_does_not_read_is_cut_off() {
     let running = Running::start(|_| {}).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -327,7 +343,7 @@ async fn a_tls_peer_that_does_not_read_is_ended() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_hangs_does_not_hold_up_the_end() {
+async fn a_handshake_that_hangs_does_not_delay_the_shutdown() {
     let running = Running::start(|limits| {
         limits.head_deadline = Duration::from_secs(30);
         limits.drain = Duration::from_millis(200);

@@ -1,4 +1,4 @@
-//! The token endpoint: RFC 6749, RFC 8707, RFC 9068.
+//! The token endpoint (RFC 6749, RFC 8707, RFC 9068).
 
 use axum::http::StatusCode;
 use rstest::rstest;
@@ -81,7 +81,7 @@ async fn a_client_authenticates_by_basic_or_by_post_each_form_encoded() {
     assert_eq!(
         both.status,
         StatusCode::OK,
-        "an id alone is no second method: {both}"
+        "a client_id alone is not a second method: {both}"
     );
 }
 
@@ -165,7 +165,10 @@ async fn credentials_in_the_query_are_refused() {
     "invalid_target"
 )]
 #[tokio::test]
-async fn a_wrong_request_gets_the_error_of_the_rfc(#[case] body: &str, #[case] error: &str) {
+async fn an_invalid_request_gets_the_error_code_of_the_rfc(
+    #[case] body: &str,
+    #[case] error: &str,
+) {
     let mut fixture = Fixture::new();
     let shop = fixture.shop();
     let reply = fixture.post(TOKEN, &shop, body).await;
@@ -173,7 +176,7 @@ async fn a_wrong_request_gets_the_error_of_the_rfc(#[case] body: &str, #[case] e
 }
 
 #[tokio::test]
-async fn the_token_endpoint_takes_a_posted_form_and_nothing_else() {
+async fn the_token_endpoint_accepts_only_a_posted_form() {
     let mut fixture = Fixture::new();
     let shop = fixture.shop();
     for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "BREW"] {
@@ -200,7 +203,7 @@ async fn the_token_endpoint_takes_a_posted_form_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn invalid_client_is_401_with_a_challenge_of_the_scheme_used() {
+async fn failed_authentication_is_401_with_a_basic_challenge() {
     let mut fixture = Fixture::new();
     let secret = fixture.secret("blue", "shop");
     let secret = secret.expose();
@@ -245,7 +248,7 @@ async fn invalid_client_is_401_with_a_challenge_of_the_scheme_used() {
 }
 
 #[tokio::test]
-async fn a_known_and_an_unknown_client_look_alike() {
+async fn a_wrong_secret_and_an_unknown_client_get_the_same_answer() {
     let mut fixture = Fixture::new();
     let secret = fixture.secret("blue", "shop");
     let another = fixture.secret("blue", "wide");
@@ -259,7 +262,7 @@ async fn a_known_and_an_unknown_client_look_alike() {
 }
 
 #[tokio::test]
-async fn a_disabled_client_is_invalid_client_at_once() {
+async fn a_client_that_is_disabled_is_refused_at_once() {
     let mut fixture = Fixture::new();
     let shop = fixture.shop();
     assert_eq!(fixture.token(&shop, "").await.status, StatusCode::OK);
@@ -294,7 +297,7 @@ async fn a_client_without_a_granted_scope_gets_no_token() {
 }
 
 #[tokio::test]
-async fn a_scope_on_request_is_given_only_when_named() {
+async fn a_scope_with_the_policy_on_request_is_granted_only_if_requested() {
     let mut fixture = Fixture::new();
     let wide = fixture.client("blue", "wide");
     let resource = "&resource=https://api.example.com";
@@ -308,7 +311,7 @@ async fn a_scope_on_request_is_given_only_when_named() {
 }
 
 #[tokio::test]
-async fn one_token_is_for_one_resource() {
+async fn a_token_is_for_one_resource() {
     let mut fixture = Fixture::new();
     let wide = fixture.client("blue", "wide");
     for more in ["", "&scope=orders.read+green:items"] {
@@ -316,7 +319,7 @@ async fn one_token_is_for_one_resource() {
         assert_eq!(reply.error(), (400, "invalid_target".into()), "{more}");
         assert!(
             reply.body.contains("resource"),
-            "it says what to do: {reply}"
+            "the answer names the parameter: {reply}"
         );
     }
     for (resource, scope) in [
@@ -340,7 +343,7 @@ async fn one_token_is_for_one_resource() {
 }
 
 #[tokio::test]
-async fn the_identity_may_allow_tokens_for_many_resources_and_list_scopes() {
+async fn the_identity_may_allow_many_resources_and_an_array_of_scopes() {
     let yaml = QUICKSTART.replace(
         "  gateways:",
         "  tokens: {audience: Many, scopeClaim: Array}\n  gateways:",
@@ -357,7 +360,7 @@ async fn the_identity_may_allow_tokens_for_many_resources_and_list_scopes() {
 }
 
 #[tokio::test]
-async fn a_lifetime_never_passes_the_ceiling_of_the_identity() {
+async fn a_lifetime_never_exceeds_the_ceiling_of_the_identity() {
     for (spec, lifetime) in [
         ("tokens: {accessTokenLifetime: 30m}", 1800),
         ("tokens: {accessTokenLifetime: 20h}", 7200),
@@ -399,7 +402,7 @@ async fn a_client_chooses_among_the_algorithms_of_the_identity() {
 }
 
 #[tokio::test]
-async fn who_fails_in_a_loop_is_told_to_wait_and_locks_nobody_out() {
+async fn a_caller_that_fails_in_a_loop_must_wait_and_locks_no_one_out() {
     let mut fixture = Fixture::new();
     let shop = fixture.shop();
     let wrong = basic("blue.shop", "wrong");
@@ -416,12 +419,12 @@ async fn who_fails_in_a_loop_is_told_to_wait_and_locks_nobody_out() {
     assert_eq!(
         reply.status,
         StatusCode::OK,
-        "the right secret passes, from the same address even"
+        "the right secret is accepted, even from the same address"
     );
 }
 
 #[tokio::test]
-async fn a_body_beyond_64_kib_is_refused_however_it_is_sent() {
+async fn a_body_beyond_64_kib_is_refused_with_a_length_or_streamed() {
     let mut fixture = Fixture::new();
     let shop = fixture.shop();
     let large = format!("grant_type=client_credentials&x={}", "x".repeat(64 << 10));
@@ -447,7 +450,7 @@ async fn a_body_beyond_64_kib_is_refused_however_it_is_sent() {
 }
 
 #[tokio::test]
-async fn without_a_key_the_caller_is_told_to_come_back() {
+async fn without_a_signing_key_the_answer_is_503() {
     let mut fixture = Fixture::new();
     let shop = fixture.shop();
     fixture.app.publisher().set_keys(no_keys(), now()).unwrap();
@@ -455,6 +458,6 @@ async fn without_a_key_the_caller_is_told_to_come_back() {
         fixture.token(&shop, "").await.error(),
         (503, "temporarily_unavailable".into())
     );
-    // What needs no key goes on, so the server stays behind its Service.
+    // The other endpoints need no key, so the server stays ready.
     assert_eq!(fixture.app.readiness(now()), Ok(()));
 }

@@ -1,4 +1,4 @@
-//! Which requests count as a use of a token or client secret, and that nobody waits for a report.
+//! Which requests count as a use of a token or client secret, and that no request waits for a report.
 
 use super::*;
 use crate::server::Uses;
@@ -7,7 +7,7 @@ use crate::tokens::TokenId;
 
 const GATEWAY: &str = "/id/connect/checktoken/api";
 
-/// The quickstart's server with the reports that wait.
+/// Returns the quickstart's server and the queue of its reports.
 fn observed() -> (Fixture, UseReports) {
     let mut fixture = Fixture::new();
     let config = Config::new(ObjectKey::new("platform", "main"));
@@ -42,7 +42,7 @@ fn reported(reports: &mut UseReports) -> Vec<TokenId> {
 }
 
 #[tokio::test]
-async fn a_token_that_passes_a_gateway_is_used_and_told_once() {
+async fn a_token_that_passes_a_gateway_is_reported_once() {
     let (mut fixture, mut reports) = observed();
     let token = fixture.nightly();
     for _ in 0..3 {
@@ -58,7 +58,7 @@ async fn a_token_that_passes_a_gateway_is_used_and_told_once() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_no_use() {
+async fn a_refused_request_is_not_a_use() {
     let (mut fixture, mut reports) = observed();
     let token = fixture.nightly();
     assert_eq!(
@@ -74,7 +74,7 @@ async fn what_is_refused_is_no_use() {
 }
 
 #[tokio::test]
-async fn a_client_secret_is_used_wherever_its_client_authenticates() {
+async fn a_client_secret_is_used_when_its_client_authenticates() {
     let (mut fixture, mut reports) = observed();
     let secret = fixture.secret("blue", "shop");
     let shop = basic("blue.shop", secret.expose());
@@ -83,9 +83,9 @@ async fn a_client_secret_is_used_wherever_its_client_authenticates() {
     assert_eq!(reported(&mut reports), [id(secret.expose())]);
 }
 
-/// Somebody showed the token to who asks; a client that looks at its own token does not use it.
+/// An API introspects a token because a caller used it there. A client that introspects its own token does not use it.
 #[tokio::test]
-async fn an_introspected_token_is_used_unless_its_own_client_asks() {
+async fn introspection_is_a_use_unless_the_tokens_own_client_asks() {
     let (mut fixture, mut reports) = observed();
     let token = fixture.nightly();
     let shop = fixture.shop();
@@ -100,7 +100,7 @@ async fn an_introspected_token_is_used_unless_its_own_client_asks() {
 }
 
 #[tokio::test]
-async fn a_jwt_is_no_token_of_a_secret() {
+async fn a_jwt_has_no_use_to_report() {
     let (mut fixture, mut reports) = observed();
     let shop = fixture.shop();
     let jwt = fixture.access_token(&shop, "").await;
@@ -109,9 +109,9 @@ async fn a_jwt_is_no_token_of_a_secret() {
     assert_eq!(reported(&mut reports), []);
 }
 
-/// Nothing takes reports here, and there is more than may wait.
+/// The queue is closed, so no report can wait.
 #[tokio::test]
-async fn nobody_waits_for_a_report() {
+async fn no_request_waits_for_a_report() {
     let (mut fixture, reports) = observed();
     let token = fixture.nightly();
     drop(reports);
@@ -124,7 +124,7 @@ async fn nobody_waits_for_a_report() {
     assert!(text.contains(line), "{text}");
 }
 
-/// Fails once, then takes all.
+/// Fails at the first report and accepts all later ones.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Vec<TokenId>>>);
 
@@ -141,7 +141,7 @@ impl UseRecorder for Recorder {
 }
 
 #[tokio::test]
-async fn a_report_that_failed_is_left_to_another_use() {
+async fn a_failed_report_is_not_repeated_and_later_ones_are_sent() {
     let (mut fixture, reports) = observed();
     let (token, other) = (fixture.nightly(), fixture.secret("blue", "shop"));
     let recorder = Recorder::default();

@@ -1,4 +1,4 @@
-//! Answers of the API server as they come in: no answer is ever held as a whole, however large what it lists.
+//! Reads responses of the API server while they arrive. No response is held as a whole, however large its list is.
 
 use std::error::Error;
 use std::io;
@@ -17,52 +17,52 @@ use super::raw::Raw;
 use super::watch::WatchError;
 use crate::json_stream::{Framing, Keep, Malformed, Piece, Scanner, read};
 
-/// For the begin of an answer, and for each further part of a list.
+/// The time limit for the beginning of a response, and for each further part of a list.
 pub(super) const ANSWER: Duration = Duration::from_mins(1);
-/// Objects handed on at once.
+/// The maximum number of objects in a batch.
 const BATCH: usize = 512;
-/// Bytes of them.
+/// The maximum number of bytes in a batch.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// An answer under way.
+/// A response that is being read.
 pub(super) struct Answer {
     body: Body,
     scanner: Scanner,
-    /// What a list says of itself, once it was read.
+    /// The metadata of a list, once it was read.
     pub(super) list: ListMetadata,
-    /// Objects so far.
+    /// The number of objects so far.
     pub(super) objects: usize,
-    /// Bytes so far.
+    /// The number of bytes so far.
     pub(super) bytes: usize,
-    /// Came after what was handed on last.
+    /// A fault that is returned after the objects before it.
     fault: Option<WatchError>,
     is_over: bool,
 }
 
-/// A part of an answer, decoded.
+/// A decoded part of a response.
 #[derive(Debug)]
 pub(super) enum Part<T> {
-    /// As it was sent.
+    /// A complete object.
     Whole(T),
-    /// Of an object of so many bytes: too large to be read, but for what names it.
+    /// Namespace, name and version of an object that is too large to read, and its length in bytes.
     Cut(T, usize),
-    /// Not JSON, or of another shape.
+    /// Invalid JSON, or JSON of another shape.
     Bad,
 }
 
-/// What a page says of itself.
+/// The metadata of a page.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListMetadata {
-    /// The version that a watch goes on from.
+    /// The version that a watch continues from.
     #[serde(default)]
     pub(super) resource_version: String,
-    /// Asks for the next page; empty at the end.
+    /// The token that requests the next page; empty on the last page.
     #[serde(default, rename = "continue")]
     pub(super) next: String,
 }
 
-/// An event of a watch, or what an API server sends in place of one.
+/// An event of a watch, or the `Status` that an API server sends instead.
 #[derive(Debug, Deserialize)]
 pub(super) struct Line {
     #[serde(default, rename = "type")]
@@ -76,7 +76,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// The `Status` that ends a watch, if it is one.
+    /// Returns the `Status` that ends a watch, if the line is one.
     pub(super) fn end(&self) -> Option<WatchError> {
         if let Some(code) = self.code.filter(|_| self.object.is_none()) {
             let reason = self.reason.clone().unwrap_or_default();
@@ -92,7 +92,7 @@ impl Line {
 }
 
 impl Answer {
-    /// Sends a request and waits for the begin of its answer.
+    /// Sends a request and waits for the beginning of its response.
     pub(super) async fn open(
         client: &Client,
         request: Request<Vec<u8>>,
@@ -120,8 +120,8 @@ impl Answer {
         })
     }
 
-    /// Waits for what comes next and takes with it what is there already; `None` at the end. What came before a fault
-    /// is handed on before it.
+    /// Waits for the next part and returns it with everything that has arrived already; `None` at the end. Objects that
+    /// came before a fault are returned before it.
     pub(super) async fn next<T: DeserializeOwned>(
         &mut self,
     ) -> Result<Option<Vec<Part<T>>>, WatchError> {
@@ -155,7 +155,7 @@ impl Answer {
     ) -> Result<(), WatchError> {
         let chunk = match chunk {
             Some(Ok(chunk)) => chunk,
-            // That is how a watch ends.
+            // A watch usually ends like this.
             Some(Err(error)) if is_end_of_file(&error) => return self.end(),
             Some(Err(error)) => return Err(error.into()),
             None => return self.end(),
@@ -215,7 +215,8 @@ impl From<Malformed> for WatchError {
     }
 }
 
-/// Whether a body ended where its transport did not say so: usual for a watch behind a load balancer.
+/// Returns whether a body ended without the end mark of its transport, which is usual for a watch behind a load
+/// balancer.
 fn is_end_of_file(error: &kube::Error) -> bool {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {

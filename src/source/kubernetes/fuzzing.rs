@@ -1,4 +1,4 @@
-//! Fuzz targets: objects as an API server, or who stands in its place, sends them.
+//! Fuzz targets for objects from an API server, which may be hostile.
 #![allow(
     missing_docs,
     clippy::missing_panics_doc,
@@ -15,8 +15,8 @@ use crate::directory::{Change, Directory, Settings, Sizes};
 use crate::resources::{Kind, ManagedKind};
 use crate::tokens::MacKey;
 
-/// Any object decodes, as a JSON value does; every subject takes any object; a change that is made is no news, and its end
-/// leaves nothing.
+/// The rules: any JSON object decodes to its value. Every subject accepts any object. An applied change is not news. A
+/// deletion leaves nothing behind.
 pub fn raw(data: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(data) else {
         return;
@@ -59,7 +59,7 @@ mod tests {
     use crate::fuzzing::replay;
 
     #[test]
-    fn kept_objects_are_taken_as_a_json_value_is() {
+    fn the_corpus_of_objects_decodes_as_json_values() {
         replay("raw", super::raw);
     }
 }

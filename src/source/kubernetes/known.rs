@@ -1,19 +1,19 @@
-//! Which objects a watch has told of. There may be hundreds of thousands, and they are asked for only when the watch
-//! begins anew, so they are kept small rather than at hand: as one text of what came and went.
+//! The set of objects that a watch has reported. There may be hundreds of thousands, and the set is read only when the
+//! watch lists again. So it is stored for size, not for speed: as one text of additions and removals.
 
 use crate::directory::ObjectKey;
 
 const CAME: u8 = b'+';
 const WENT: u8 = b'-';
-/// Ends a namespace and a name, neither of which has it.
+/// Ends a namespace and a name, which never contain this character.
 const END: char = '\0';
-/// Bytes that are never worth a tidying.
+/// A log of at most this number of bytes is not compacted.
 const SMALL: usize = 4096;
 
 /// A set of objects.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// Sign, namespace, end, name, end; what is later counts.
+    /// Entries of sign, namespace, end, name, end. The last entry of an object counts.
     log: String,
     tidy_at: usize,
 }
@@ -27,12 +27,12 @@ impl Known {
         self.note(WENT, key);
     }
 
-    /// Adds and removes what was added to and removed from another one.
+    /// Adds and removes the objects that were added to and removed from `later`.
     pub(super) fn append(&mut self, later: &Self) {
         self.log.push_str(&later.log);
     }
 
-    /// What is here and not in the other.
+    /// Returns the objects that are here and not in `other`.
     pub(super) fn without(&self, other: &Self) -> Vec<ObjectKey> {
         if self.log.is_empty() {
             return Vec::new();
@@ -45,13 +45,13 @@ impl Known {
             .collect()
     }
 
-    /// Leaves no room for more, since no more is about to come.
+    /// Frees unused memory, since few additions are expected.
     pub(super) fn settle(&mut self) {
         self.log.shrink_to_fit();
         self.tidy_at = self.log.len() * 2 + SMALL;
     }
 
-    /// Drops what does not count any more, once that may be half of it.
+    /// Drops entries that no longer count, once they may be half of the log.
     pub(super) fn tidy(&mut self) {
         if self.log.len() < self.tidy_at.max(SMALL) {
             return;
@@ -76,7 +76,7 @@ impl Known {
         }
     }
 
-    /// In order.
+    /// Returns the keys in order.
     fn keys(&self) -> Vec<(&str, &str)> {
         let mut parts = self.log.split_terminator(END);
         let mut notes = Vec::new();
@@ -84,7 +84,7 @@ impl Known {
             let (sign, namespace) = first.split_at(1);
             notes.push(((namespace, name), sign.as_bytes() == [CAME]));
         }
-        // Stable: of one key the latest stays last.
+        // The sort is stable: the latest entry of a key stays last.
         notes.sort_by_key(|(key, _)| *key);
         let last = notes
             .chunk_by(|(a, _), (b, _)| a == b)
@@ -146,14 +146,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_a_set(
+        fn known_behaves_like_a_set(
             mine in proptest::collection::vec(step(), 0..60),
             later in proptest::collection::vec(step(), 0..60),
             theirs in proptest::collection::vec(step(), 0..60),
         ) {
             let (mut known, mut set) = (Known::default(), BTreeSet::new());
             take(&mine, &mut known, &mut set);
-            // What another one was told of alone counts where it is appended: nothing that it never had.
+            // An appended log contains additions only: it never removes what it did not add.
             let additions: Vec<Step> = later.into_iter().filter(|it| matches!(it, Step::Add(_))).collect();
             let mut appended = Known::default();
             take(&additions, &mut appended, &mut set);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_again_and_again_stays_small() {
+    fn repeated_additions_do_not_grow_the_log() {
         let mut known = Known::default();
         for number in 0..10_000 {
             known.add(&ObjectKey::new("team", &format!("worker-{}", number % 10)));

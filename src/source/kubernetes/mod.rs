@@ -1,13 +1,13 @@
-//! Watches of the Kubernetes API as changes to the directory.
+//! Turns watches of the Kubernetes API into changes of the directory.
 //!
-//! Each watch is one task. It lists everything once (as a stream where the API server has that, else in pages),
-//! follows what comes after, and hands on what is ready in one batch: there is no debounce, and no copy of the objects
-//! is kept. Objects are decoded one by one while an answer comes in ([`crate::json_stream`]). A watch that must begin
-//! anew tells what has gone meanwhile. While the API server is away the rest goes on; [`Source::oldest`] says for how
-//! long nothing was heard. A namespace that the API server refuses to show stops nobody but itself: [`Refusals`].
+//! Each watch is one task. It lists all objects once (as a stream if the API server supports it, else in pages) and
+//! then follows their changes. It passes on all arrived changes in one batch: there is no debounce, and no copy
+//! of the objects is kept. Objects are decoded one by one while a response arrives ([`crate::json_stream`]). A watch
+//! that lists again also reports which objects were deleted in the meantime. While the API server is unreachable, the
+//! last known objects stay; [`Source::oldest`] returns the age of the data. A namespace that the API server denies
+//! access to affects no other namespace: [`Refusals`].
 //!
-//! Absent: any write, any decision, and kube's own `watcher`: it keeps bookmarks to itself, by which one
-//! knows that a quiet watch is alive.
+//! Absent: writes, decisions, and kube's `watcher`, which hides the bookmarks that show that a quiet watch is alive.
 //!
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
@@ -38,47 +38,47 @@ use crate::directory::{Change, ObjectKey, Settings};
 use crate::resources::{ManagedSeen, OwnerKind};
 use crate::tokens::MacKey;
 
-/// One thing that a watch brought.
+/// One change that a watch received.
 #[derive(Clone, Debug)]
 pub enum Seen {
     /// A change to the directory.
     Object {
         /// The change.
         change: Change,
-        /// The object's `resourceVersion`; empty where only its absence was seen.
+        /// The object's `resourceVersion`; empty if only its absence was seen.
         version: Box<str>,
     },
-    /// A Secret of ours.
+    /// A change of a Secret with one of our labels.
     Secret(SecretSeen),
-    /// An object that was made of an Identity.
+    /// A change of an object that the operator created for an Identity.
     Managed(ManagedSeen),
 }
 
-/// What a watch tells of a Secret of ours: never its data.
+/// A change of a Secret with one of our labels, without its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretSeen {
     /// Its namespace and name.
     pub key: ObjectKey,
-    /// Its `resourceVersion`; empty where only its absence was seen.
+    /// Its `resourceVersion`; empty if only its absence was seen.
     pub version: Box<str>,
-    /// Kind and name of its controller, if that could be an owner of Secrets, or of the client that it was brought for.
+    /// The kind and name of its controller, if that may own Secrets, or of the client that an imported Secret is for.
     pub controller: Option<(OwnerKind, Box<str>)>,
-    /// Whether it is gone.
+    /// Whether it was deleted.
     pub gone: bool,
 }
 
-/// Takes what was seen. Called by several tasks; a batch is everything that was ready at once.
+/// Receives changes. Several tasks call it; a batch is everything that has arrived.
 pub trait Sink: Send + Sync + 'static {
-    /// Takes a batch, in the order in which it happened.
+    /// Takes a batch, in the order of the changes.
     fn take(&self, batch: Vec<Seen>);
 }
 
-/// Where a subject is watched.
+/// The namespaces in which a subject is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Everywhere.
+    /// All namespaces.
     Cluster,
-    /// In these namespaces.
+    /// These namespaces.
     Namespaces(Vec<String>),
 }
 
@@ -91,33 +91,33 @@ impl Reach {
     }
 }
 
-/// What to watch and how.
+/// The options of the watches.
 pub struct Options {
-    /// The subjects and where.
+    /// The subjects and their namespaces.
     pub subjects: Vec<(Subject, Reach)>,
-    /// What the installation decides.
+    /// The settings of the installation.
     pub settings: Arc<Settings>,
-    /// The key by which the seals of Credentials are checked; without one no entry is believed. A new
-    /// key has all Credentials read again.
+    /// The key that verifies the seals of Credentials; without it no entry is valid. After a change of the key all
+    /// Credentials are read again.
     pub mac: channel::Receiver<Option<Arc<MacKey>>>,
-    /// The first lists begin at a random moment within this time, so that replicas do not ask all at once.
+    /// The first lists begin at a random time within this period, so that replicas do not list all at once.
     pub start_within: Duration,
-    /// A watch on which nothing has come for so long is taken for dead and begun anew from where it was.
+    /// A watch that received nothing for this time counts as dead, and lists again.
     pub silence: Duration,
-    /// What becomes of namespaces that the API server refuses to show.
+    /// How to handle namespaces that the API server denies access to.
     pub refusals: Refusals,
 }
 
-/// What becomes of a listed namespace that the API server refuses to show (403): somebody there has taken our rights
-/// away, or never gave them. After a while it counts as listed and empty, so that the others are served; its watches
-/// go on asking. Not at once, since an API server that has just started refuses everything for a moment.
+/// How to handle a configured namespace that the API server denies access to (403), because rights were removed or
+/// never granted there. After a while it counts as listed and empty, so that the other namespaces are served; its
+/// watches keep trying. Not at once: an API server that has just started denies everything for a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusals {
-    /// Namespaces without which nothing makes sense: they are waited for.
+    /// Essential namespaces. They never count as empty: the watches wait for access.
     pub essential: Vec<String>,
-    /// How long one is waited for that was never listed.
+    /// How long to wait for a namespace that was never listed.
     pub unlisted: Duration,
-    /// How long what is known of one is still served.
+    /// How long the known objects of a namespace are still served.
     pub withdrawn: Duration,
 }
 
@@ -132,7 +132,7 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// The usual times, with these namespaces waited for.
+    /// Returns the default times, with these essential namespaces.
     pub fn but_of(essential: Vec<String>) -> Self {
         Self {
             essential,
@@ -141,10 +141,10 @@ impl Refusals {
     }
 }
 
-/// The usual [`Options::silence`]: the API server says something at least once a minute.
+/// The default of [`Options::silence`]: the API server sends an event or a bookmark about once a minute.
 pub const SILENCE: Duration = Duration::from_secs(100);
 
-/// Running watches; they end when it is dropped.
+/// The running watches. They end when it is dropped.
 pub struct Source {
     /// Aborted when dropped.
     tasks: JoinSet<()>,
@@ -153,16 +153,16 @@ pub struct Source {
     listed: channel::Receiver<usize>,
 }
 
-/// What one watch tells of itself.
+/// The state that one watch reports.
 struct Health {
     name: String,
     start: Instant,
-    /// Milliseconds after `start`.
+    /// When the watch was last heard from, in milliseconds after `start`.
     heard: AtomicU64,
     listed: AtomicBool,
-    /// Its one namespace; `None` for a watch of all.
+    /// Its namespace; `None` for a watch of all namespaces.
     namespace: Option<String>,
-    /// The API server refuses it, and nobody waits for it.
+    /// Whether the API server denies access. Then the watch's age does not count.
     refused: AtomicBool,
 }
 
@@ -178,16 +178,16 @@ impl Health {
     }
 }
 
-/// The first lists did not come in time.
+/// The first lists were not complete in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no complete list yet of {}", waiting.join(", "))]
 pub struct NotListed {
-    /// Names of the watches that have none.
+    /// The names of the watches whose list is not complete.
     pub waiting: Vec<String>,
 }
 
 impl Source {
-    /// Starts the watches, on the current runtime.
+    /// Starts the watches on the current runtime.
     pub fn start(client: &Client, options: &Options, sink: &Arc<impl Sink>) -> Self {
         let (done, listed) = channel::channel(0);
         let done = Arc::new(done);
@@ -234,7 +234,7 @@ impl Source {
     /// Waits until every first list is complete.
     ///
     /// # Errors
-    /// Which are not, after `deadline`; the watches go on trying.
+    /// Returns the watches without a complete list after `deadline`. They keep trying.
     pub async fn listed(&self, deadline: Duration) -> Result<(), NotListed> {
         let mut listed = self.listed.clone();
         let all = listed.wait_for(|done| *done == self.health.len());
@@ -244,7 +244,7 @@ impl Source {
         }
     }
 
-    /// Whether every first list is complete.
+    /// Returns whether every first list is complete.
     pub fn is_listed(&self) -> bool {
         *self.listed.borrow() == self.health.len()
     }
@@ -259,9 +259,9 @@ impl Source {
         }
     }
 
-    /// How long ago the quietest watch was last known to be alive, and its name. About a minute is
-    /// usual: that is how often the API server says something on a watch that has no events. A watch that is refused
-    /// is no old one: what it brought ends by itself.
+    /// Returns how long ago the quietest watch was last heard from, and its name. About a minute is usual, since the
+    /// API server sends bookmarks that often on a watch without events. Watches without access do not count: their
+    /// objects are dropped after [`Refusals::withdrawn`].
     pub fn oldest(&self) -> (Duration, &str) {
         let ages = self
             .health
@@ -271,7 +271,7 @@ impl Source {
         ages.max().unwrap_or((Duration::ZERO, ""))
     }
 
-    /// The namespaces of which the API server refuses to show something.
+    /// Returns the namespaces that the API server denies access to, at least in part.
     pub fn refused(&self) -> BTreeSet<&str> {
         let refused = self.health.iter();
         refused
@@ -280,8 +280,7 @@ impl Source {
             .collect()
     }
 
-    /// Resolves when a watch has ended, which none does by itself: a fault of ours, after which what is
-    /// known would only grow old.
+    /// Resolves when a watch has ended. That is a bug, since watches never end: the data would no longer be updated.
     pub async fn failed(&self) {
         self.broken.cancelled().await;
     }

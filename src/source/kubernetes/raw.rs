@@ -1,11 +1,11 @@
-//! An object as far as it is read: [`crate::json_stream::Keep`] says which parts those are.
+//! An object with only the parts that are read: [`crate::json_stream::Keep`].
 //!
-//! Any JSON object decodes: one that makes no sense must not stop the watch of all others.
+//! Any JSON object decodes: an invalid object must not stop the watch of all others.
 
 use serde::de::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-/// An object.
+/// The kept parts of an object.
 #[derive(Clone, Debug)]
 pub(super) struct Raw(pub(super) Value);
 

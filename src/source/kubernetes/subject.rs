@@ -1,4 +1,4 @@
-//! What is watched: its address, and what its objects mean.
+//! The kinds of watched objects: their URL, and the changes that their objects mean.
 
 use std::sync::Arc;
 
@@ -18,23 +18,23 @@ use crate::resources::{
 };
 use crate::tokens::MacKey;
 
-/// Something that can be watched.
+/// A kind of objects that can be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// The objects of one of our kinds.
     Kind(Kind),
-    /// Namespaces: their labels.
+    /// Namespaces, for their labels.
     Namespaces,
-    /// Secrets that carry our label: their metadata alone.
+    /// Secrets with the label of the operator: only their metadata.
     ManagedSecrets,
-    /// Secrets that others brought for a client, by its label: their metadata alone.
+    /// Imported Secrets, by the label that names their client: only their metadata.
     BroughtSecrets,
-    /// What was made of Identities, of one kind: its metadata alone.
+    /// Objects of one kind that the operator created for Identities: only their metadata.
     Managed(ManagedKind),
 }
 
 impl Subject {
-    /// The plural in addresses.
+    /// Returns the plural that URLs use.
     pub(super) const fn plural(self) -> &'static str {
         match self {
             Self::Kind(kind) => kind.plural(),
@@ -69,7 +69,7 @@ impl Subject {
         }
     }
 
-    /// What of its objects is read; the rest is not held.
+    /// Returns which parts of its objects are kept.
     pub(super) const fn keep(self) -> Keep {
         match self {
             Self::Kind(_) => Keep::SPEC,
@@ -78,7 +78,7 @@ impl Subject {
         }
     }
 
-    /// In place of a list, where there is but one object: a Namespace that is watched alone.
+    /// Returns a request that replaces the list if there is only one object: a Namespace that is watched alone.
     pub(super) fn alone(
         self,
         namespace: Option<&str>,
@@ -87,7 +87,7 @@ impl Subject {
         Some(self.request(None).get_metadata(name, &GetParams::default()))
     }
 
-    /// A page of a list.
+    /// Returns the request for a page of a list.
     pub(super) fn list(
         self,
         namespace: Option<&str>,
@@ -106,7 +106,8 @@ impl Subject {
         }
     }
 
-    /// A watch from a version on; from the newest state, with all of it first, where there is none.
+    /// Returns the request for a watch from `version` on. Without one, the watch begins with all objects of the newest
+    /// state.
     pub(super) fn watch(
         self,
         namespace: Option<&str>,
@@ -120,11 +121,11 @@ impl Subject {
             bookmarks: true,
             send_initial_events: version.is_none(),
         };
-        // The empty version asks for the newest state: "0" would take any old one.
+        // An empty version requests the newest state. "0" would accept any old state.
         let version = version.unwrap_or_default();
         match self {
-            // The older address, by which a Role in that namespace is enough: by a field selector it would be a
-            // request about all of them.
+            // With this older URL a Role in the namespace suffices. A field selector would make it a request for all
+            // namespaces.
             Self::Namespaces if let Some(name) = namespace => {
                 Request::new(format!("/api/v1/watch/namespaces/{name}"))
                     .watch_metadata(&params, version)
@@ -134,7 +135,7 @@ impl Subject {
         }
     }
 
-    /// What an object that is there means; `None` where it has no usable metadata.
+    /// Returns the change of a created or changed object; `None` if it has no usable metadata.
     pub(super) fn applied(
         self,
         raw: Raw,
@@ -164,7 +165,7 @@ impl Subject {
         Some(Seen::Object { change, version })
     }
 
-    /// What the end of an object means.
+    /// Returns the change of a deleted object.
     pub(super) fn deleted(self, raw: &Raw) -> Seen {
         match self {
             Self::ManagedSecrets => Seen::Secret(secret(raw, true)),
@@ -177,7 +178,7 @@ impl Subject {
         }
     }
 
-    /// What it means that a fresh list does not have an object any more.
+    /// Returns the change of an object that a new list no longer contains.
     pub(super) fn gone(self, key: &ObjectKey) -> Seen {
         let change = match self {
             Self::Namespaces => Change::NamespaceGone(key.name.clone()),
@@ -209,7 +210,7 @@ impl Subject {
     }
 }
 
-/// Namespace and name of an object; the namespace is empty for Namespaces.
+/// Returns the namespace and name of an object. The namespace is empty for Namespaces.
 pub(super) fn object_key(raw: &Raw) -> ObjectKey {
     ObjectKey::new(raw.metadata("namespace"), raw.metadata("name"))
 }
@@ -223,8 +224,8 @@ fn labels(namespace: &Value) -> Labels {
         .collect()
 }
 
-/// Whoever labelled it wrote what else it says: an Identity that could not be one is none, and what the operator would
-/// never have called so is no object of an Identity.
+/// Reads an object of an Identity. A tenant may write label, annotation and name. So the annotation counts only if it
+/// can be an Identity's name and if the operator uses such object names.
 fn managed(kind: ManagedKind, raw: &Raw) -> ManagedSeen {
     let text = |value: &Value| value.as_str().map(Into::into);
     let metadata = &raw.0["metadata"];
@@ -245,7 +246,8 @@ fn managed(kind: ManagedKind, raw: &Raw) -> ManagedSeen {
     }
 }
 
-/// Whoever labelled it wrote its owner references too: only what could be an owner is one.
+/// Reads a Secret. A tenant may write its label and its owner references, so a controller counts only if it can be an
+/// owner of Secrets.
 fn secret(raw: &Raw, gone: bool) -> SecretSeen {
     let references = raw.0["metadata"]["ownerReferences"].as_array();
     let mut references = references.into_iter().flatten();
@@ -264,7 +266,7 @@ fn secret(raw: &Raw, gone: bool) -> SecretSeen {
     }
 }
 
-/// Nobody of ours controls it: it concerns the client that its label names.
+/// Reads an imported Secret. It has no controller of ours: it belongs to the client that its label names.
 fn brought(raw: &Raw, gone: bool) -> SecretSeen {
     let client = owner_name(&raw.0["metadata"]["labels"][LABEL_CLIENT]);
     SecretSeen {

@@ -1,4 +1,4 @@
-//! Watches against an API server that is played by the test: what the real one does only now and then.
+//! Tests watches against a scripted API server, which does what a real one does only rarely.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -13,7 +13,7 @@ use super::*;
 use crate::directory::Directory;
 use crate::resources::{Kind, ManagedKind};
 
-/// One answer, and what the request for it must hold.
+/// One response, and the parts that its request must and must not contain.
 struct Act {
     asked: &'static [&'static str],
     never: &'static [&'static str],
@@ -79,7 +79,7 @@ fn refused(code: u16, reason: &str) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": reason, "reason": reason, "code": code})
 }
 
-/// Keeps what it was told in a directory.
+/// Applies the changes to a directory.
 #[derive(Default)]
 struct Told(Mutex<Directory>);
 
@@ -110,7 +110,7 @@ impl Told {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("told of {:?}, not of {names:?}", self.names());
+        panic!("the directory has {:?}, not {names:?}", self.names());
     }
 
     async fn labelled(&self, namespace: &str, team: &str) {
@@ -125,11 +125,11 @@ impl Told {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("{namespace} is of {:?}, not of {team}", team_of());
+        panic!("the label of {namespace} is {:?}, not {team}", team_of());
     }
 }
 
-/// A client whose requests get these answers in turn; the last watch stays open.
+/// Returns a client whose requests get these responses in turn. Further requests get no response.
 fn played(acts: Vec<Act>) -> Client {
     let acts = Arc::new(Mutex::new(VecDeque::from(acts)));
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -145,7 +145,7 @@ fn played(acts: Vec<Act>) -> Client {
             for part in act.never {
                 assert!(!uri.contains(part), "{part} is in {uri}");
             }
-            // In chunks that end anywhere, as those of a network do.
+            // The chunks end anywhere, as on a network.
             let body = bytes::Bytes::from(act.body);
             let chunk = (body.len() / 64).max(7);
             let chunks = (0..body.len()).step_by(chunk);
@@ -196,7 +196,7 @@ const SILENCE: Duration = Duration::from_millis(600);
 const STREAM: &[&str] = &["sendInitialEvents=true", "NotOlderThan&resourceVersion="];
 
 #[tokio::test]
-async fn a_stream_is_a_list_and_then_a_watch() {
+async fn a_streaming_list_is_followed_by_its_watch() {
     let first = [
         event("ADDED", scope("a", "1")),
         event("ADDED", scope("b", "2")),
@@ -215,9 +215,9 @@ async fn a_stream_is_a_list_and_then_a_watch() {
 }
 
 #[tokio::test]
-async fn where_there_are_no_streams_it_lists_in_pages() {
+async fn without_streaming_lists_it_lists_in_pages() {
     let (source, told) = start(vec![
-        // From the newest state: "0" would take any old one.
+        // The list is of the newest state: "0" would accept any old state.
         Act {
             never: &["resourceVersion=0"],
             ..act(STREAM, 422, refused(422, "Invalid").to_string())
@@ -236,7 +236,7 @@ async fn where_there_are_no_streams_it_lists_in_pages() {
     told.has(&["a", "b", "c"]).await;
 }
 
-/// A Scope with so many bytes of labels and annotations that nobody here reads.
+/// Returns a Scope with this number of bytes in labels and annotations that are not read.
 fn fat(name: &str, version: &str, bytes: usize) -> Value {
     let mut fat = scope(name, version);
     let labels = (0..bytes / 200).map(|n| (format!("l{n}"), Value::from("v".repeat(60))));
@@ -246,7 +246,7 @@ fn fat(name: &str, version: &str, bytes: usize) -> Value {
 }
 
 #[tokio::test]
-async fn pages_are_as_large_as_their_objects_allow() {
+async fn the_size_of_pages_follows_the_size_of_objects() {
     let fats: Vec<Value> = (0..32)
         .map(|n| fat(&format!("a{n:02}"), "1", 256 << 10))
         .collect();
@@ -273,7 +273,7 @@ async fn pages_are_as_large_as_their_objects_allow() {
 }
 
 #[tokio::test]
-async fn an_api_server_that_ignores_the_limit_is_read_as_it_sends() {
+async fn a_page_larger_than_the_limit_is_read() {
     let all: Vec<Value> = (0..600).map(|n| scope(&format!("a{n:03}"), "1")).collect();
     let (source, told) = start(vec![
         act(STREAM, 422, refused(422, "Invalid").to_string()),
@@ -284,9 +284,9 @@ async fn an_api_server_that_ignores_the_limit_is_read_as_it_sends() {
     assert_eq!(told.names().len(), 600);
 }
 
-/// What a list had brought before is known; nothing of it goes until another list is complete.
+/// Objects of the broken list are known. They are deleted only when another list is complete.
 #[tokio::test]
-async fn a_list_that_ends_in_its_midst_begins_anew() {
+async fn a_list_that_breaks_off_starts_over() {
     let mut half = page(&[scope("b", "1"), scope("c", "1")], "9", "");
     half.truncate(half.find("\"c\"").unwrap());
     let expired = refused(410, "Expired").to_string();
@@ -310,7 +310,7 @@ async fn a_list_that_ends_in_its_midst_begins_anew() {
     }
 }
 
-/// It could have been a good one before; those beside it are not touched.
+/// The object may have been served before, so it is deleted. Other objects are not affected.
 #[tokio::test]
 async fn an_object_that_is_too_large_is_ignored_and_hides_no_other() {
     let too_large = |version: &str| {
@@ -338,9 +338,9 @@ async fn an_object_that_is_too_large_is_ignored_and_hides_no_other() {
     told.has(&["b", "c", "d"]).await;
 }
 
-/// However fat they are: the same by a stream, as a list and as events.
+/// The same for any size of labels and annotations.
 #[tokio::test]
-async fn what_objects_carry_beside_what_is_read_changes_nothing() {
+async fn large_unread_metadata_changes_nothing() {
     let events = [
         event("ADDED", fat("a", "1", 1 << 20)),
         event("ADDED", fat("b", "2", 1 << 20)),
@@ -353,9 +353,9 @@ async fn what_objects_carry_beside_what_is_read_changes_nothing() {
     told.has(&["b", "c"]).await;
 }
 
-/// Nothing that a Role in the namespace would not allow: no request about all namespaces.
+/// A Role in the namespace suffices: no request is for all namespaces.
 #[tokio::test]
-async fn a_namespace_is_watched_alone_with_streams_and_without() {
+async fn a_single_namespace_is_watched_with_and_without_streaming_lists() {
     const ALONE: &[&str] = &["/api/v1/watch/namespaces/shop?", "watch=true"];
     let shop = |version: &str| {
         let metadata =
@@ -382,14 +382,14 @@ async fn a_namespace_is_watched_alone_with_streams_and_without() {
 }
 
 #[tokio::test]
-async fn it_goes_on_from_the_last_bookmark() {
+async fn a_watch_continues_from_the_last_bookmark() {
     let first = [
         event("ADDED", scope("a", "1")),
         bookmark("1", true),
         bookmark("7", false),
     ];
     let (_source, told) = start(vec![
-        // Ended by the API server as soon as it began, hence with a pause.
+        // The API server ends the watch at once, so the next one starts after a pause.
         Act {
             open: false,
             ..watch(&["sendInitialEvents=true"], &first)
@@ -403,7 +403,7 @@ async fn it_goes_on_from_the_last_bookmark() {
 }
 
 #[tokio::test]
-async fn a_place_that_was_forgotten_means_a_new_list_and_what_it_lacks_is_gone() {
+async fn an_expired_version_causes_a_new_list_and_missing_objects_are_deleted() {
     let first = [
         event("ADDED", scope("a", "1")),
         event("ADDED", scope("b", "2")),
@@ -437,7 +437,7 @@ async fn a_place_that_was_forgotten_means_a_new_list_and_what_it_lacks_is_gone()
 }
 
 #[tokio::test]
-async fn what_a_list_had_before_it_broke_off_is_not_forgotten() {
+async fn objects_of_a_list_that_broke_off_are_known() {
     let (_source, told) = start(vec![
         Act {
             open: false,
@@ -455,13 +455,13 @@ async fn what_a_list_had_before_it_broke_off_is_not_forgotten() {
 }
 
 #[tokio::test]
-async fn an_object_that_makes_no_sense_stops_nothing() {
+async fn an_invalid_object_does_not_stop_the_watch() {
     let odd = json!({"metadata": {"namespace": "platform", "name": "a", "resourceVersion": "3"}, "spec": 7});
     let events = [
         event("ADDED", scope("a", "1")),
         event("ADDED", scope("b", "2")),
         bookmark("2", true),
-        // What it was before is not served either.
+        // The previous version is not served any longer.
         event("MODIFIED", odd),
         event("ADDED", scope("c", "5")),
     ];
@@ -470,10 +470,10 @@ async fn an_object_that_makes_no_sense_stops_nothing() {
 }
 
 #[tokio::test]
-async fn the_age_grows_while_nothing_is_heard_and_silence_means_a_new_list() {
+async fn the_age_grows_in_silence_and_silence_causes_a_new_list() {
     let (source, told) = start(vec![
         watch(&[], &[event("ADDED", scope("a", "1")), bookmark("1", true)]),
-        // The place may be one that a restore of etcd took away.
+        // A restore of etcd may have removed the version.
         watch(STREAM, &[event("ADDED", scope("b", "2"))]),
     ]);
     told.has(&["a"]).await;
@@ -484,7 +484,7 @@ async fn the_age_grows_while_nothing_is_heard_and_silence_means_a_new_list() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_told_after_the_deadline() {
+async fn missing_lists_are_named_after_the_deadline() {
     let (source, _told) = start(vec![act(&[], 403, refused(403, "Forbidden").to_string())]);
     let missing = source.listed(Duration::from_millis(200)).await.unwrap_err();
     assert_eq!(missing.to_string(), "no complete list yet of scopes");
@@ -493,7 +493,7 @@ async fn what_is_missing_is_told_after_the_deadline() {
 
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Scopes of one namespace of a list, with little patience for what is refused.
+/// Watches the Scopes of one configured namespace, with a short wait for access.
 fn start_in_platform(acts: Vec<Act>, essential: &[&str]) -> (Source, Arc<Told>) {
     let refusals = Refusals {
         essential: essential.iter().map(|&name| name.to_owned()).collect(),
@@ -522,7 +522,7 @@ fn listing(names: &[&str]) -> Act {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_refused_counts_as_empty_after_a_while_and_comes_back() {
+async fn a_refused_namespace_counts_as_empty_until_it_is_allowed_again() {
     let (source, told) = start_in_platform(vec![forbidden(), forbidden(), listing(&["a"])], &[]);
     assert!(source.listed(PATIENCE / 3).await.is_err(), "not at once");
     source.listed(PATIENCE * 3).await.unwrap();
@@ -530,14 +530,14 @@ async fn a_namespace_that_is_refused_counts_as_empty_after_a_while_and_comes_bac
     assert_eq!(
         source.oldest(),
         (Duration::ZERO, ""),
-        "nobody grows old by it"
+        "a refused watch does not age"
     );
     told.has(&["a"]).await;
     assert_eq!(source.refused(), BTreeSet::new());
 }
 
 #[tokio::test]
-async fn what_was_known_of_a_namespace_goes_when_the_right_to_see_it_is_gone() {
+async fn objects_of_a_namespace_are_dropped_when_access_is_withdrawn() {
     let ended = Act {
         open: false,
         ..listing(&["a", "b"])
@@ -551,9 +551,9 @@ async fn what_was_known_of_a_namespace_goes_when_the_right_to_see_it_is_gone() {
     told.has(&["b"]).await;
 }
 
-/// What half a list has brought is known, too.
+/// Objects of a list that broke off are known, too.
 #[tokio::test]
-async fn a_right_that_goes_in_the_middle_of_a_list_leaves_nothing_behind() {
+async fn access_withdrawn_during_a_list_leaves_no_object() {
     let half = Act {
         open: false,
         ..watch(STREAM, &[event("ADDED", scope("a", "1"))])
@@ -564,9 +564,9 @@ async fn a_right_that_goes_in_the_middle_of_a_list_leaves_nothing_behind() {
     assert!(source.is_listed());
 }
 
-/// An API server that has just started refuses everybody for a moment.
+/// An API server that has just started denies everything for a moment.
 #[tokio::test]
-async fn a_refusal_that_passes_takes_nothing_away() {
+async fn a_short_refusal_drops_no_object() {
     let ended = Act {
         open: false,
         ..listing(&["a"])
@@ -588,24 +588,24 @@ async fn a_refusal_that_passes_takes_nothing_away() {
         if told.names() == ["a", "b"] {
             break;
         }
-        assert!(!told.names().is_empty(), "it was known all the while");
+        assert!(!told.names().is_empty(), "the objects stayed known");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(told.names(), ["a", "b"]);
     assert_eq!(source.refused(), BTreeSet::new());
 }
 
-/// Else one that is always refused would keep everybody waiting, as long as something else goes wrong now and then.
+/// Otherwise a namespace that is always refused would delay all others as long as other faults occur in between.
 #[tokio::test]
-async fn a_fault_between_refusals_does_not_make_patience_begin_anew() {
+async fn a_fault_between_refusals_does_not_restart_the_wait() {
     let (source, _told) = start_in_platform(vec![forbidden(), away(), forbidden()], &[]);
     source.listed(PATIENCE * 30).await.unwrap();
     assert_eq!(source.refused(), BTreeSet::from(["platform"]));
 }
 
-/// What is listed and never followed would be served for ever as it was.
+/// Objects that are listed and never watched would be served unchanged forever.
 #[tokio::test]
-async fn a_namespace_that_may_be_listed_and_not_watched_counts_as_empty() {
+async fn a_namespace_that_may_be_listed_but_not_watched_counts_as_empty() {
     let acts = vec![
         act(STREAM, 422, refused(422, "Invalid").to_string()),
         act(&["limit=32"], 200, page(&[scope("a", "1")], "9", "")),
@@ -624,7 +624,7 @@ async fn a_namespace_that_may_be_listed_and_not_watched_counts_as_empty() {
 }
 
 #[tokio::test]
-async fn a_namespace_without_which_nothing_makes_sense_is_waited_for() {
+async fn an_essential_namespace_never_counts_as_empty() {
     let (source, _told) = start_in_platform(vec![forbidden(), forbidden()], &["platform"]);
     let missing = source.listed(PATIENCE * 6).await.unwrap_err();
     assert_eq!(
@@ -634,9 +634,9 @@ async fn a_namespace_without_which_nothing_makes_sense_is_waited_for() {
     assert_eq!(source.refused(), BTreeSet::new());
 }
 
-/// Whoever may write a Secret in a namespace writes its labels and owner references, too.
+/// A tenant who may write Secrets also writes their labels and owner references.
 #[test]
-fn only_what_could_be_an_owner_is_one() {
+fn only_possible_owners_are_reported() {
     let long = "x".repeat(1 << 20);
     for (kind, name, is_owner) in [
         ("OAuthClient", "shop", true),
@@ -674,7 +674,7 @@ fn only_what_could_be_an_owner_is_one() {
 }
 
 #[test]
-fn only_what_could_be_of_an_identity_is_of_one() {
+fn only_possible_objects_of_identities_are_reported() {
     let long = format!("platform/{}", "x".repeat(1 << 20));
     for (name, identity, is_its) in [
         ("main-identity", "platform/main", true),
@@ -694,7 +694,7 @@ fn only_what_could_be_of_an_identity_is_of_one() {
         });
         let raw = raw::Raw(json!({"metadata": metadata}));
         let Seen::Managed(seen) = Subject::Managed(ManagedKind::Role).deleted(&raw) else {
-            panic!("no object of an Identity");
+            panic!("not a managed object");
         };
         let shown = &identity[..identity.len().min(30)];
         assert_eq!(seen.identity.is_some(), is_its, "{name} of {shown}");

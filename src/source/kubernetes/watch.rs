@@ -1,4 +1,4 @@
-//! One watch: the first list, what comes after, and starting over.
+//! One watch: the first list, the changes after it, and recovery from faults.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,14 +20,14 @@ use crate::directory::Settings;
 use crate::json_stream::{Framing, PageSize};
 use crate::tokens::{Entropy as _, MacKey, SystemEntropy};
 
-/// The API server ends a watch after this time; we begin it anew from where it was.
+/// The API server ends a watch after this time. The next one continues at the same version.
 const WATCH_SECONDS: u32 = 290;
-/// A watch that ends sooner is a fault: to begin it anew at once would be a loop.
+/// A watch that ends sooner is a fault. Without a pause it would be restarted in a tight loop.
 const BRIEF: Duration = Duration::from_secs(1);
-/// On the bookmark that ends the first events.
+/// The annotation of the bookmark that ends a streaming list.
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
-/// What people are told that a watch is of.
+/// Returns the name of a watch in logs and messages.
 pub(super) fn name(subject: Subject, namespace: Option<&str>) -> String {
     match namespace {
         Some(namespace) => format!("{} in {namespace}", subject.plural()),
@@ -48,28 +48,28 @@ pub(super) struct Watch<S> {
     pub(super) refusals: Refusals,
 }
 
-/// Where a watch stands.
+/// The state of a watch.
 #[derive(Default)]
 struct Place {
-    /// To go on from; `None`: with a new list.
+    /// The version to continue from; `None`: list again.
     version: Option<String>,
-    /// What is there, as far as it was told.
+    /// The objects that were reported.
     known: Known,
-    /// During a list: what it has had so far.
+    /// During a list: its objects so far.
     listing: Option<Known>,
-    /// The API server has no streaming lists.
+    /// Whether the API server has no streaming lists.
     in_pages: bool,
-    /// Since when the API server has said nothing but that it refuses this.
+    /// The time since which the API server has denied access.
     refused_since: Option<Instant>,
-    /// It counts as empty, until it can be listed.
+    /// Whether the namespace counts as empty, until it can be listed.
     given_up: bool,
 }
 
-/// Why following ended.
+/// Why [`Watch::follow`] ended.
 enum End {
-    /// In order: go on at once.
+    /// A regular end: continue at once.
     Closed,
-    /// The seals of Credentials must be checked anew.
+    /// The mac key changed: verify the seals of Credentials again.
     OtherKey,
 }
 
@@ -79,15 +79,15 @@ pub(super) enum WatchError {
     Kube(#[from] kube::Error),
     #[error(transparent)]
     Request(#[from] kube::core::request::Error),
-    #[error("no answer in time")]
+    #[error("the API server did not respond in time")]
     Timeout,
-    #[error("the API server sent a list that is not JSON, or broke off in the middle of it")]
+    #[error("the API server sent a list that is not JSON or is incomplete")]
     Malformed,
-    #[error("the watch fell silent")]
+    #[error("the watch received nothing for too long")]
     Silent,
-    #[error("the watch ended as soon as it began")]
+    #[error("the watch ended right after its start")]
     Brief,
-    #[error("the API server sent neither a version nor a further page")]
+    #[error("the API server sent a list without a resourceVersion")]
     NoVersion,
     #[error("the API server ended the watch: {reason} ({code})")]
     Ended { code: u16, reason: String },
@@ -104,7 +104,7 @@ impl WatchError {
 }
 
 impl<S: Sink> Watch<S> {
-    /// Goes on for ever.
+    /// Runs the watch. Never returns.
     pub(super) async fn run(mut self, start_within: Duration) {
         tokio::time::sleep(random_part(start_within)).await;
         let mut place = Place::default();
@@ -124,7 +124,7 @@ impl<S: Sink> Watch<S> {
         }
     }
 
-    /// Takes what went wrong; how long it may be until this is looked at again, if it must be soon.
+    /// Reacts to a fault. Returns the maximum time until the next try, if there is one.
     fn recover(&self, place: &mut Place, error: &WatchError) -> Option<Duration> {
         let name = &self.health.name;
         let code = error.code();
@@ -132,44 +132,47 @@ impl<S: Sink> Watch<S> {
             return self.refused(place);
         }
         match code {
-            // The version is too old to go on from: a new list.
+            // The version is too old to continue from: list again.
             Some(410) => {
-                debug!(watch = name, "the API server has forgotten our place");
+                debug!(watch = name, "version expired, listing again");
                 place.version = None;
             }
             Some(400 | 422) if !place.in_pages && place.version.is_none() => {
-                info!(watch = name, "no streaming lists here: listing in pages");
+                info!(
+                    watch = name,
+                    "streaming lists not supported, listing in pages"
+                );
                 place.in_pages = true;
             }
             _ => warn!(watch = name, error = describe(error), "watch interrupted"),
         }
-        // Not even bookmarks: a restore of etcd may have taken our place away into the future.
+        // Silence without even bookmarks may mean that our version is in the future, after a restore of etcd.
         if matches!(error, WatchError::Silent) {
             place.version = None;
         }
         None
     }
 
-    /// Whether it is this one namespace that we may not see. Of all of them, and of those without which nothing makes
-    /// sense, a refusal is a fault like any other.
+    /// Returns whether access to this single namespace is denied. For a watch of all namespaces, and for essential
+    /// ones, a denial is a fault like any other.
     fn is_refusal(&self, code: Option<u16>) -> bool {
         let Some(namespace) = &self.namespace else {
             return false;
         };
         match self.subject {
-            // A namespace that is not there grants no rights either; without its labels no selector matches it.
+            // A namespace that does not exist grants no rights either. Without its labels no selector matches it.
             Subject::Namespaces => matches!(code, Some(403 | 404)),
             _ => code == Some(403) && !self.refusals.essential.contains(namespace),
         }
     }
 
-    /// Counts a namespace as empty that has been refused for long enough; else how long that takes still.
+    /// Counts the namespace as empty if it was refused for long enough. Otherwise returns the remaining time.
     fn refused(&self, place: &mut Place) -> Option<Duration> {
         let name = &self.health.name;
         let is_listed = self.health.listed.load(Ordering::Acquire);
         self.health.refused.store(true, Ordering::Release);
         if place.given_up {
-            // It was listed since, and may not be followed after all.
+            // It was listed in the meantime, but may not be watched.
             if place.version.is_some() {
                 self.give_up(place);
             }
@@ -183,22 +186,18 @@ impl<S: Sink> Watch<S> {
         };
         let left = patience.saturating_sub(since.elapsed());
         if !left.is_zero() {
-            debug!(
-                watch = name,
-                ?left,
-                "refused: waiting for the right to see it"
-            );
+            debug!(watch = name, ?left, "access denied, waiting");
             return Some(left);
         }
         warn!(
             watch = name,
-            "the API server refuses it: counted as empty until we may list it, and the rest is served. Bind the installation's role there, or take the namespace off the list"
+            "access denied, the namespace counts as empty until it can be listed: bind the installation's role in it, or remove it from the configured namespaces"
         );
         self.give_up(place);
         None
     }
 
-    /// Nothing is there, as far as we may see.
+    /// Reports all known objects of the namespace as deleted.
     fn give_up(&self, place: &mut Place) {
         place.given_up = true;
         place.version = None;
@@ -207,23 +206,24 @@ impl<S: Sink> Watch<S> {
         self.finish_list(place);
     }
 
-    /// The API server shows it: patience begins anew. Nothing less ends a refusal; a fault in between says nothing.
+    /// Ends a refusal: the API server allows the watch. Nothing else ends it, since another fault in between does not
+    /// show that access is allowed.
     fn allowed(&self, place: &mut Place) {
         self.health.heard_now();
         if std::mem::take(&mut place.given_up) {
-            info!(watch = self.health.name, "allowed again: listing it");
+            info!(watch = self.health.name, "access allowed again, listing");
         }
         place.refused_since = None;
         self.health.refused.store(false, Ordering::Release);
     }
 
-    /// Lists where there is nothing to go on from, then follows.
+    /// Lists if there is no version to continue from, then follows the changes.
     async fn follow(&mut self, place: &mut Place) -> Result<End, WatchError> {
         place.unite();
         let key = self.mac.borrow_and_update().clone();
         if place.version.is_none() && place.in_pages {
             if place.given_up {
-                // To be shown a list and no changes after it is nothing to serve from.
+                // A list without a watch is not enough to serve from, so try the watch first.
                 drop(self.open(Some("0")).await?);
             }
             place.version = Some(self.list(place, key.as_deref()).await?);
@@ -250,7 +250,7 @@ impl<S: Sink> Watch<S> {
         }
     }
 
-    /// Begins a watch at a version; without one, with all that is there.
+    /// Starts a watch at `version`; without one, it begins with all objects.
     async fn open(&self, version: Option<&str>) -> Result<Answer, WatchError> {
         let request = self
             .subject
@@ -296,8 +296,8 @@ impl<S: Sink> Watch<S> {
         }
     }
 
-    /// Hands on the objects of a list while they come in; at its end, what it says of itself, and the version of the
-    /// last object.
+    /// Passes on the objects of a list while they arrive. Returns the list's metadata and the version of the last
+    /// object.
     async fn take_all(
         &self,
         place: &mut Place,
@@ -329,7 +329,7 @@ impl<S: Sink> Watch<S> {
         }
     }
 
-    /// Hands on what a batch means. What came before a fault in it counts.
+    /// Passes on the changes of a batch, up to a fault in it.
     fn digest(
         &self,
         place: &mut Place,
@@ -373,7 +373,7 @@ impl<S: Sink> Watch<S> {
                         self.hand_on(std::mem::take(&mut seen));
                         self.finish_list(place);
                     }
-                    // In the middle of a list there is no place to go on from.
+                    // In the middle of a list there is no version to continue from.
                     if place.listing.is_none() {
                         place.version = Some(raw.metadata("resourceVersion").to_owned());
                     }
@@ -385,21 +385,22 @@ impl<S: Sink> Watch<S> {
         fault.map_or(Ok(()), Err)
     }
 
-    /// Never ours to judge: any JSON object decodes.
+    /// Skips a part that is not a JSON object. Any JSON object decodes, and the directory judges it.
     fn bad(&self) -> Option<Seen> {
         warn!(
             watch = self.health.name,
-            "skipped an object that is not a JSON object"
+            "skipped data that is not a JSON object"
         );
         None
     }
 
-    /// An object that is too large is not served, and stops no other. It could have been a good one before.
+    /// Reports an object that is too large as deleted, since it may have been served before. It affects no other
+    /// object.
     fn unreadable(&self, raw: &Raw, bytes: usize) -> Seen {
         let object = object_key(raw);
         warn!(
             watch = self.health.name, %object, bytes,
-            "ignored an object that is too large to be read: remove labels, annotations or parts of its spec"
+            "ignored an object that is too large: shorten its labels, annotations or spec"
         );
         self.subject.gone(&object)
     }
@@ -408,8 +409,8 @@ impl<S: Sink> Watch<S> {
         let object = object_key(&raw);
         let seen = self.subject.applied(raw, &self.settings, key);
         if seen.is_none() {
-            // It could have been a good one before.
-            warn!(watch = self.health.name, %object, "an object without usable metadata is ignored");
+            // It may have been served before.
+            warn!(watch = self.health.name, %object, "ignored an object without usable metadata");
             return Some(self.subject.gone(&object));
         }
         seen
@@ -421,7 +422,7 @@ impl<S: Sink> Watch<S> {
         }
     }
 
-    /// What a fresh list does not have any more is gone.
+    /// Ends a list: known objects that it does not contain are deleted.
     fn finish_list(&self, place: &mut Place) {
         let listing = place.listing.take().unwrap_or_default();
         let gone = place.known.without(&listing);
@@ -439,11 +440,11 @@ impl<S: Sink> Watch<S> {
 }
 
 impl Place {
-    /// What was listed and not finished is there all the same.
+    /// Adds the objects of an unfinished list to the known ones.
     fn unite(&mut self) {
         if let Some(listing) = self.listing.take() {
             self.known.append(&listing);
-            // One that never ends would make it grow for ever.
+            // Lists that never end would let it grow without bound.
             self.known.tidy();
         }
     }
@@ -464,7 +465,7 @@ impl Place {
     }
 }
 
-/// Resolves when the key of seals is another one, which matters to Credentials alone.
+/// Resolves when the mac key changes, which concerns only Credentials.
 async fn other_key(mac: &mut channel::Receiver<Option<Arc<MacKey>>>, subject: Subject) {
     let concerned = subject == Subject::Kind(crate::resources::Kind::Credential);
     if !concerned || mac.changed().await.is_err() {
@@ -472,7 +473,7 @@ async fn other_key(mac: &mut channel::Receiver<Option<Arc<MacKey>>>, subject: Su
     }
 }
 
-/// The API server's own words, cut short; those of the client as they are.
+/// Returns reason and code of an API server's error, and the full text of other errors.
 fn describe(error: &WatchError) -> String {
     match error {
         WatchError::Kube(kube::Error::Api(status)) => {

@@ -1,7 +1,6 @@
-//! One YAML document, from the parser's events to a value with the places of its parts.
+//! Builds one YAML document from the parser's events: a value with the places of its parts.
 //!
-//! Anchors, aliases and merge keys work as kubectl has them; where its reading would surprise, the
-//! document is refused.
+//! Anchors, aliases and merge keys work as in kubectl. A document that kubectl reads in a surprising way is refused.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -13,12 +12,13 @@ use super::spans::{Entry, Spans, narrow};
 use super::{DEEPEST, Fault, LONGEST, MOST_NODES, Node, scalar, twice};
 use crate::directory::suggest::shown;
 
-/// Bytes of all its texts, counted alike: sixteen of the longest files.
+/// The maximum number of bytes in the strings of a document, with those that aliases repeat: sixteen of the longest
+/// files.
 const MOST_BYTES: usize = 16 * LONGEST;
-/// Faults of one document that are told: each is looked up in the text.
+/// The maximum number of faults of one document. It bounds the work, since the place of each is looked up in the text.
 const MOST_FAULTS: usize = 100;
 
-/// Reads the one document of a text. `Ok(None)`: there is none.
+/// Reads the only document of a text. Returns `Ok(None)` if the text is empty.
 pub(super) fn document(text: &str) -> Result<Option<Node>, Vec<Fault>> {
     let options =
         granit_parser::options! { emit_comments: false, block_scalar_eof_without_line_feed: true };
@@ -46,26 +46,26 @@ struct Builder<'t> {
     text: &'t str,
     parser: Parser<'t, StrInput<'t>>,
     anchors: HashMap<usize, Anchored>,
-    /// Of all that was read so far.
+    /// The size of everything read so far.
     size: Size,
-    /// Faults that do not keep the rest from being read.
+    /// Faults after which the rest can still be read.
     faults: Vec<Fault>,
 }
 
-/// What an anchor stands for.
+/// The value of an anchor.
 struct Anchored {
     node: Node,
     size: Size,
-    /// How deep they are nested.
+    /// The depth of its nested values.
     height: usize,
 }
 
-/// What a value costs.
+/// The size of a value.
 #[derive(Clone, Copy, Default)]
 struct Size {
-    /// Values, itself included.
+    /// The number of values in it, with itself.
     nodes: usize,
-    /// Bytes of its texts.
+    /// The number of bytes in its strings.
     bytes: usize,
 }
 
@@ -79,9 +79,9 @@ impl<'t> Builder<'t> {
             match event {
                 Event::StreamEnd => return Ok(root),
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
-                // kubectl reads no further than the first document between two lines of `---`.
+                // Between two lines of `---`, kubectl reads only the first document.
                 _ if root.is_some() => {
-                    return Err(Fault::new(range, "kubectl does not read what follows '...': write '---' on a line of its own".into()));
+                    return Err(Fault::new(range, "kubectl ignores everything after '...': write '---' on a line of its own instead".into()));
                 }
                 event => root = Some(self.node(event, range, 0)?),
             }
@@ -147,7 +147,7 @@ impl<'t> Builder<'t> {
             other => {
                 return Err(Fault::new(
                     range,
-                    format!("this is not YAML: {other:?} is out of place"),
+                    format!("this is not YAML: unexpected {other:?}"),
                 ));
             }
         };
@@ -169,7 +169,7 @@ impl<'t> Builder<'t> {
         Ok(node)
     }
 
-    /// An alias bomb, or a chain of anchors in each other, ends here.
+    /// Counts what was read. This stops alias bombs and chains of nested anchors.
     fn count(&mut self, more: Size, range: &Range<usize>) -> Result<(), Fault> {
         self.size.nodes += more.nodes;
         self.size.bytes += more.bytes;
@@ -181,18 +181,18 @@ impl<'t> Builder<'t> {
             return Ok(());
         };
         let message =
-            format!("this document has more than {what}, those that aliases repeat included");
+            format!("this document has more than {what}, counting what aliases repeat: split it");
         Err(Fault::new(range.clone(), message))
     }
 
     fn alias(&mut self, id: usize, range: Range<usize>, depth: usize) -> Result<Node, Fault> {
         let size = self.anchors.get(&id).map(|anchored| anchored.size);
-        // Counted before it is copied.
+        // Counted before the copy, so that a large copy is never made.
         self.count(size.unwrap_or_default(), &range)?;
         let Some(Anchored { node, height, .. }) = self.anchors.get(&id) else {
             return Err(Fault::new(
                 range,
-                "this alias is inside of what it stands for".into(),
+                "this alias refers to a value that contains it".into(),
             ));
         };
         if depth + height > DEEPEST {
@@ -219,7 +219,7 @@ impl<'t> Builder<'t> {
                 if !is_of(&value, core) {
                     self.faults.push(Fault::new(
                         range.clone(),
-                        format!("`{}` is no {core}", shown(text)),
+                        format!("`{}` is not of type {core}", shown(text)),
                     ));
                 }
                 value
@@ -253,7 +253,7 @@ impl<'t> Builder<'t> {
 
     fn foreign_tag(&mut self, tag: &Tag, range: &Range<usize>) {
         let message = format!(
-            "the tag {} means nothing in a manifest: take it out",
+            "the tag {} has no meaning in a manifest: remove it",
             shown(&tag.original())
         );
         self.faults.push(Fault::new(range.clone(), message));
@@ -303,7 +303,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    /// The text of a key; `None`, and a fault, where it has none.
+    /// Returns the text of a key. Without one, it adds a fault and returns `None`.
     fn key(
         &mut self,
         event: Event<'t>,
@@ -317,7 +317,7 @@ impl<'t> Builder<'t> {
             Value::Null | Value::Array(_) | Value::Object(_) => {
                 self.faults.push(Fault::new(
                     range,
-                    "a key is a text: put it in quotes".into(),
+                    "a key must be a string: put it in quotes".into(),
                 ));
                 None
             }
@@ -343,7 +343,7 @@ impl<'t> Builder<'t> {
         if parts.is_empty() || parts.iter().any(|part| !part.value.is_object()) {
             self.faults.push(Fault::new(
                 range.clone(),
-                "'<<' takes an object, or a list of objects".into(),
+                "'<<' needs an object or a list of objects".into(),
             ));
             return;
         }
@@ -370,12 +370,12 @@ fn is_of(value: &Value, core: &str) -> bool {
     }
 }
 
-/// The fields of one mapping as they come.
+/// The fields of one mapping while it is read.
 #[derive(Default)]
 struct Fields {
     values: Map<String, Value>,
     entries: Vec<Entry>,
-    /// Names that came by `<<` and give way to one that is written, and their places in `entries`.
+    /// Names that `<<` added, with their indices in `entries`. A written name replaces them.
     merged: HashMap<String, usize>,
 }
 
@@ -399,8 +399,8 @@ impl Fields {
         None
     }
 
-    /// The first of several merged objects wins, and what is written wins over all; kubectl lets a `<<`
-    /// win over what is written before it, which nobody means.
+    /// Merges an object. The first of several merged objects wins, and written fields win over merged ones. In kubectl
+    /// a `<<` wins over fields that are written before it, which is hardly intended: that is a fault.
     fn merge(&mut self, part: Node, key: &Range<usize>) -> Option<Fault> {
         let Value::Object(mut values) = part.value else {
             return None;
@@ -412,7 +412,7 @@ impl Fields {
             }
             if self.values.contains_key(name) {
                 let message = format!(
-                    "move '<<' above `{}`: kubectl would let the merged value win",
+                    "move '<<' above `{}`: otherwise kubectl uses the merged value",
                     shown(name)
                 );
                 return Some(Fault::new(key.clone(), message));

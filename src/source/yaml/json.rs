@@ -1,4 +1,4 @@
-//! JSON with the places of its parts, RFC 8259: what `serde_json` does not tell.
+//! Parses JSON (RFC 8259) with the places of its parts, which `serde_json` does not report.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::spans::{Entry, Spans, narrow};
 use super::{DEEPEST, Fault, MOST_NODES, Node, scalar, twice};
 
-/// Reads the texts of a stream, such as a file has one of.
+/// Reads a stream of JSON texts. A file usually has one.
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, Fault> {
     let mut reader = Reader {
         text,
@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, Fault> {
 struct Reader<'t> {
     text: &'t str,
     at: usize,
-    /// Values that were read so far.
+    /// The number of values read so far.
     nodes: usize,
 }
 
@@ -59,7 +59,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Whether there is another item, past its comma; else past the closing byte.
+    /// Returns whether another item follows, and skips its comma; otherwise skips the closing byte.
     fn another(&mut self, first: bool, close: u8) -> Result<bool, Fault> {
         self.blanks();
         if self.peek() == Some(close) {
@@ -79,7 +79,7 @@ impl Reader<'_> {
         }
         self.nodes += 1;
         if self.nodes > MOST_NODES {
-            let message = format!("this file has more than {MOST_NODES} values");
+            let message = format!("this file has more than {MOST_NODES} values: split it");
             return Err(Fault::new(self.at..self.at, message));
         }
         match self.peek() {
@@ -157,13 +157,12 @@ impl Reader<'_> {
             .text
             .get(range.clone())
             .and_then(|text| serde_json::from_str(text).ok());
-        let text =
-            text.ok_or_else(|| self.fault("a string that does not end, or has a wrong escape"))?;
+        let text = text.ok_or_else(|| self.fault("a string has no end or an invalid escape"))?;
         self.at = range.end;
         Ok((text, range))
     }
 
-    /// A number, `true`, `false` or `null`.
+    /// Reads a number, `true`, `false` or `null`.
     fn word(&mut self) -> Result<Node, Fault> {
         let length =
             self.text[self.at..].find(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)));

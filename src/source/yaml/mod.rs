@@ -1,7 +1,7 @@
-//! Manifests as text: YAML or JSON, several documents, lists, with the place of every part.
+//! Parses manifests: YAML or JSON, several documents and lists, with the place of every part.
 //!
-//! Read as kubectl reads them, so that what is judged here is what the API server would be sent. A fault
-//! in one document does not hide the others. Absent: files, and what any kind means.
+//! The reading is that of kubectl, so that the judged objects are those that kubectl would send to the API server. A
+//! fault in one document does not hide the others. Absent: files, and the meaning of kinds.
 
 mod builder;
 mod json;
@@ -20,44 +20,45 @@ pub use self::spans::{Found, Spans};
 use crate::directory::suggest::shown;
 use crate::resources::GROUP;
 
-/// The longest text that is read, in bytes: no Kubernetes object is longer.
+/// The maximum length of a text in bytes: no Kubernetes object is longer.
 pub const LONGEST: usize = 1 << 20;
-/// How deep values may be nested.
+/// The maximum depth of nested values.
 const DEEPEST: usize = 64;
-/// Values of one document, those that aliases repeat counted each time.
+/// The maximum number of values in a document, with those that aliases repeat.
 const MOST_NODES: usize = 200_000;
-/// The longest kind and the longest version, in bytes: a label, and a group, a slash and a label.
+/// The maximum length of a kind in bytes: a DNS label.
 const LONGEST_KIND: usize = 63;
+/// The maximum length of an `apiVersion` in bytes: a DNS name, a slash and a DNS label.
 const LONGEST_VERSION: usize = 253 + 1 + 63;
 
-/// What a text holds.
+/// The contents of a text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Parsed {
-    /// Its objects, those of lists one by one.
+    /// Its objects. A list is replaced by its items.
     pub documents: Vec<Document>,
-    /// What could not be read.
+    /// The faults of documents that cannot be read.
     pub faults: Vec<Fault>,
 }
 
 /// One object.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// As kubectl would send it.
+    /// The object as kubectl would send it.
     pub value: Value,
-    /// Where its parts stand.
+    /// The places of its parts.
     pub spans: Spans,
 }
 
 /// Why a document cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Where, in bytes of the text.
+    /// Its place, in bytes of the text.
     pub span: Range<usize>,
     /// What is wrong and what to write instead.
     pub message: String,
-    /// Another place that has to do with it, and what it is.
+    /// A related place and its description.
     pub related: Option<(Range<usize>, String)>,
-    /// Whether the document speaks of our kinds. Other tools' files may be none of our business.
+    /// Whether the document mentions our API group. Documents of other tools only cause warnings.
     pub ours: bool,
 }
 
@@ -72,7 +73,10 @@ impl Fault {
     }
 
     fn too_deep(span: Range<usize>) -> Self {
-        Self::new(span, format!("this is nested more than {DEEPEST} deep"))
+        Self::new(
+            span,
+            format!("this is nested more than {DEEPEST} levels deep"),
+        )
     }
 
     fn moved(mut self, by: usize) -> Self {
@@ -83,15 +87,15 @@ impl Fault {
     }
 }
 
-/// The fault of a key that is there already.
+/// Returns the fault of a duplicate key.
 fn twice(name: &str, key: Range<usize>, first: &Range<u32>) -> Fault {
     let mut fault = Fault::new(
         key,
-        format!("`{}` is written twice: take one out", shown(name)),
+        format!("`{}` is written twice: remove one", shown(name)),
     );
     fault.related = Some((
         first.start as usize..first.end as usize,
-        "here first".into(),
+        "first here".into(),
     ));
     fault
 }
@@ -102,13 +106,13 @@ struct Node {
     spans: Spans,
 }
 
-/// The fault of a text of more than [`LONGEST`] bytes.
+/// Returns the fault of a text of more than [`LONGEST`] bytes.
 pub fn too_long() -> Fault {
-    let message = "this file is longer than 1 MiB, and no Kubernetes object may be: split it";
+    let message = "this file is longer than 1 MiB, the limit for Kubernetes objects: split it";
     Fault::new(0..0, message.to_owned())
 }
 
-/// Reads a file's bytes.
+/// Reads the bytes of a file. Returns also the text, to show places in it.
 pub fn parse_bytes(bytes: &[u8]) -> (String, Parsed) {
     let whole = |fault: Fault| Parsed {
         documents: vec![],
@@ -141,7 +145,7 @@ pub fn parse(text: &str) -> Parsed {
     if let Some(at) = text.find('\0') {
         parsed.faults.push(Fault::new(
             at..at + 1,
-            "a NUL byte: this is not a text".into(),
+            "this is not a text: it contains a NUL byte".into(),
         ));
         return parsed;
     }
@@ -164,7 +168,7 @@ pub fn parse(text: &str) -> Parsed {
     parsed
 }
 
-/// `None`: this may be YAML that begins with a brace.
+/// Reads the text as JSON. Returns `None` if it may be YAML that begins with a brace.
 fn parse_json(text: &str, start: usize) -> Option<Parsed> {
     let mut parsed = Parsed::default();
     match json::parse(&text[start..]) {
@@ -201,13 +205,13 @@ fn mark(mut fault: Fault, chunk: &str) -> Fault {
     fault
 }
 
-/// Whether the document at a byte of a text seems to hold a Secret, alone or in a list. It need not be readable: where it is
-/// not, nothing else tells what its lines are.
+/// Returns whether the document at a byte seems to contain a Secret, alone or in a list. It searches the text, since
+/// the document may be invalid YAML.
 pub fn is_near_secret(text: &str, at: usize) -> bool {
     const END: &str = "\n---";
     let at = text.floor_char_boundary(at);
     let line = text[..at].rfind('\n').unwrap_or_default();
-    // Of a line between two documents, both.
+    // For a separator line, both documents count.
     let start = text[..line].rfind(END).unwrap_or_default();
     let end = text[at..].find(END).map_or(text.len(), |end| at + end);
     let document = &text[start..end];
@@ -227,7 +231,7 @@ fn shift(mut node: Node, by: usize) -> Node {
     node
 }
 
-/// The documents between lines of `---`, as kubectl splits them before it reads any.
+/// Splits the text into documents at lines of `---`, as kubectl does before it parses any.
 fn split(text: &str, start: usize) -> Vec<Result<Range<usize>, Vec<Fault>>> {
     let mut chunks = Vec::new();
     let (mut from, mut at) = (start, start);
@@ -251,7 +255,7 @@ fn split(text: &str, start: usize) -> Vec<Result<Range<usize>, Vec<Fault>>> {
     chunks
 }
 
-/// A list stands for its items; an empty document for nothing.
+/// Adds the document: a list as its items, an empty document not at all.
 fn take(node: Node, documents: &mut Vec<Document>) {
     let Node { value, spans } = node;
     let Some(list_kind) = value["kind"]
@@ -271,14 +275,14 @@ fn take(node: Node, documents: &mut Vec<Document>) {
     let Some(Value::Array(items)) = fields.remove("items") else {
         return;
     };
-    // A longer text is not a kind or a version, and a copy in each item would multiply the size of the file.
+    // A longer text cannot be a kind or version, and a copy in each item would multiply the size of the file.
     let is_short = kind.len() <= LONGEST_KIND
         && version
             .as_str()
             .is_none_or(|version| version.len() <= LONGEST_VERSION);
     let fills = !kind.is_empty() && is_short && !version.is_object() && !version.is_array();
     for (mut value, spans) in items.into_iter().zip(spans.into_items("items")) {
-        // As kubectl fills in the items of a list of one kind.
+        // kubectl fills in the kind and version of the items of a typed list.
         if let Some(item) = value
             .as_object_mut()
             .filter(|item| fills && !item.contains_key("kind"))

@@ -1,15 +1,15 @@
-//! What an unquoted scalar means to kubectl.
+//! Resolves unquoted scalars as kubectl does.
 //!
-//! kubectl reads YAML 1.1 with `sigs.k8s.io/yaml` and sends JSON: `on` and `y` are true, `010` is eight,
-//! `1.0` is sent as `1`, and a date stays a string.
+//! kubectl reads YAML 1.1 with `sigs.k8s.io/yaml` and sends JSON: `on` and `y` are true, `010` is eight, `1.0` is sent
+//! as `1`, and a date stays a string.
 
 use serde_json::{Number, Value};
 
-/// Why a text has no value in JSON.
+/// The scalar is NaN or infinite, which JSON cannot express.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotFinite;
 
-/// The value of an unquoted scalar.
+/// Returns the value of an unquoted scalar.
 pub(super) fn resolve(text: &str) -> Result<Value, NotFinite> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
@@ -46,7 +46,7 @@ fn integer_or_float(plain: &str) -> Option<Value> {
     integer(plain).or_else(|| float(plain))
 }
 
-/// Go's `strconv.ParseInt` and `ParseUint` with base 0.
+/// Parses an integer as Go's `strconv.ParseInt` and `ParseUint` do with base 0.
 fn integer(plain: &str) -> Option<Value> {
     let (negative, digits) = match plain.as_bytes().first()? {
         b'-' => (true, &plain[1..]),
@@ -83,7 +83,7 @@ fn float(plain: &str) -> Option<Value> {
     number(plain.parse().ok()?)
 }
 
-/// Whether each `_` stands between two digits, as Go's literals have it.
+/// Returns whether each `_` is between two digits, as in Go's literals.
 fn separates_digits(text: &str) -> bool {
     let parts: Vec<&str> = text.split('_').collect();
     let digit = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_digit());
@@ -92,9 +92,9 @@ fn separates_digits(text: &str) -> bool {
         .all(|pair| digit(pair[0].bytes().last()) && digit(pair[1].bytes().next()))
 }
 
-/// A float as JSON that has gone through kubectl: a whole one is an integer.
+/// Returns a float as kubectl sends it: one without a fraction becomes an integer.
 pub(super) fn number(float: f64) -> Option<Value> {
-    /// Below it, Go writes floats without an exponent and every whole one fits an `i64`.
+    /// Below this value Go writes floats without an exponent, and every float without a fraction fits into an `i64`.
     const WHOLE: f64 = 9.2e18;
     #[allow(
         clippy::cast_possible_truncation,
@@ -106,20 +106,22 @@ pub(super) fn number(float: f64) -> Option<Value> {
     Number::from_f64(float).map(Value::Number)
 }
 
-/// What an unquoted scalar is to kubectl, where many would not think so.
+/// Returns a hint if kubectl reads an unquoted scalar in an unexpected way.
 pub fn surprise(source: &str) -> Option<String> {
     let source = source.trim();
     if let Some(value) = boolean(source) {
         let plain = matches!(source, "true" | "false");
         return (!plain).then(|| {
-            format!("unquoted, {source} is {value} to kubectl: put it in quotes if it is a text")
+            format!(
+                "kubectl reads unquoted {source} as {value}: put it in quotes if you mean a string"
+            )
         });
     }
     let Ok(Value::Number(number)) = resolve(source) else {
         return None;
     };
     let written = number.to_string();
-    (written != source).then(|| format!("unquoted, {source} is the number {written} to kubectl: put it in quotes if it is a text"))
+    (written != source).then(|| format!("kubectl reads unquoted {source} as the number {written}: put it in quotes if you mean a string"))
 }
 
 #[cfg(test)]
@@ -128,9 +130,9 @@ mod tests {
 
     use super::*;
 
-    /// Each as `yaml.YAMLToJSON` of `sigs.k8s.io/yaml` 1.6 has it.
+    /// The expected values are those of `yaml.YAMLToJSON` of `sigs.k8s.io/yaml` 1.6.
     #[test]
-    fn scalars_are_what_kubectl_sends() {
+    fn scalars_are_resolved_as_in_kubectl() {
         for (text, expected) in [
             ("", json!(null)),
             ("~", json!(null)),
@@ -200,17 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn only_the_unexpected_is_a_surprise() {
+    fn only_unexpected_readings_are_surprises() {
         for plain in ["true", "5", "a", "'on'", "\"010\"", "1.5", "null", "720h"] {
             assert_eq!(surprise(plain), None, "{plain}");
         }
         assert_eq!(
             surprise("on").unwrap(),
-            "unquoted, on is true to kubectl: put it in quotes if it is a text"
+            "kubectl reads unquoted on as true: put it in quotes if you mean a string"
         );
         assert_eq!(
             surprise("010").unwrap(),
-            "unquoted, 010 is the number 8 to kubectl: put it in quotes if it is a text"
+            "kubectl reads unquoted 010 as the number 8: put it in quotes if you mean a string"
         );
     }
 }

@@ -1,8 +1,8 @@
-//! Where in a text each part of a value stands.
+//! The places of a value's parts in its text.
 
 use std::ops::Range;
 
-/// The place of a value in its text, and of all that is in it. Offsets are in bytes.
+/// The place of a value in its text, and of everything in it. Offsets are in bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spans {
     start: u32,
@@ -25,16 +25,16 @@ pub(super) struct Entry {
     pub(super) value: Spans,
 }
 
-/// What stands at a JSON Pointer.
+/// The place of a JSON Pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The key, where the place is a field of an object.
+    /// The key, if the place is a field of an object.
     pub key: Option<Range<usize>>,
     /// The value.
     pub value: Range<usize>,
     /// Whether the value is one scalar.
     pub scalar: bool,
-    /// Whether the place itself is there; if not, this is the nearest one around it.
+    /// Whether the place itself exists. Otherwise this is the nearest enclosing one.
     pub exact: bool,
 }
 
@@ -66,7 +66,7 @@ impl Spans {
         }
     }
 
-    /// The same parts, the whole being at another place: what an alias stands for.
+    /// Returns the same parts with another place for the whole, for an alias.
     pub(super) fn moved(&self, range: Range<usize>) -> Self {
         let (start, end) = narrow(range);
         Self {
@@ -84,7 +84,7 @@ impl Spans {
         }
     }
 
-    /// Moves it all, for a part of a text that was read by itself.
+    /// Moves all places, for a part of a text that was read separately.
     pub(super) fn shift(&mut self, by: usize) {
         let (by, _) = narrow(by..by);
         self.start = self.start.saturating_add(by);
@@ -110,7 +110,7 @@ impl Spans {
         }
     }
 
-    /// Takes the items of a list at a field out.
+    /// Returns the items of the list in a field.
     pub(super) fn into_items(self, field: &str) -> Vec<Self> {
         let Inner::Map(entries) = self.inner else {
             return vec![];
@@ -122,12 +122,12 @@ impl Spans {
         }
     }
 
-    /// The place of the whole.
+    /// Returns the place of the whole value.
     pub fn range(&self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 
-    /// What stands at a JSON Pointer, RFC 6901, or the nearest around it.
+    /// Returns the place of a JSON Pointer (RFC 6901), or the nearest enclosing one.
     pub fn find(&self, pointer: &str) -> Found {
         let mut here = self;
         let mut key = None;
@@ -164,7 +164,7 @@ impl Spans {
     }
 }
 
-/// Texts are at most 1 MiB long, so that four bytes hold every offset.
+/// Texts are at most 1 MiB long, so that every offset fits into four bytes.
 pub(super) fn narrow(range: Range<usize>) -> (u32, u32) {
     let fit = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
     (fit(range.start), fit(range.end))

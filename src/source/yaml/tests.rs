@@ -15,7 +15,7 @@ fn values(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Each fault as the text that it points at and its message.
+/// Returns each fault as the text at its place and its message.
 fn faults(text: &str) -> Vec<(String, String)> {
     let faults = parse(text).faults;
     faults
@@ -45,7 +45,7 @@ fn a_file_holds_several_documents() {
 }
 
 #[test]
-fn lists_stand_for_their_items() {
+fn lists_are_replaced_by_their_items() {
     let list = "apiVersion: v1\nkind: List\nitems:\n- {kind: A}\n- {kind: B}\n";
     assert_eq!(values(list), [json!({"kind": "A"}), json!({"kind": "B"})]);
     let of_one_kind =
@@ -83,18 +83,18 @@ fn json_is_read_with_its_places() {
 }
 
 #[test]
-fn what_is_not_json_is_told() {
+fn invalid_json_is_a_fault() {
     for (text, place, message) in [
         (
             "{\"a\": \"b}",
             "\"",
-            "this is not JSON: a string that does not end, or has a wrong escape",
+            "this is not JSON: a string has no end or an invalid escape",
         ),
         ("{\"a\" 1 \"b\": {", "1", "this is not JSON: expected ':'"),
         (
             "{\"a\": 1, \"a\": 2}",
             "\"a\"",
-            "`a` is written twice: take one out",
+            "`a` is written twice: remove one",
         ),
         ("{\"a\": [1 2", "2", "this is not JSON: expected ','"),
         ("{\"a\": nul]", "n", "this is not JSON: expected a value"),
@@ -149,7 +149,7 @@ fn a_fault_hides_no_other_document() {
 }
 
 #[test]
-fn anchors_aliases_and_merges_are_those_of_kubectl() {
+fn anchors_aliases_and_merges_work_as_in_kubectl() {
     assert_eq!(
         values("a: &x {b: 1}\nc: *x"),
         [json!({"a": {"b": 1}, "c": {"b": 1}})]
@@ -168,52 +168,48 @@ fn anchors_aliases_and_merges_are_those_of_kubectl() {
 }
 
 #[test]
-fn what_kubectl_reads_in_a_way_that_nobody_means_is_refused() {
+fn surprising_readings_of_kubectl_are_faults() {
     for (text, place, message) in [
-        (
-            "a: 1\nb: 2\na: 3",
-            "a",
-            "`a` is written twice: take one out",
-        ),
+        ("a: 1\nb: 2\na: 3", "a", "`a` is written twice: remove one"),
         (
             "a: &x {b: 1}\nc: {b: 2, <<: *x}",
             "<<",
-            "move '<<' above `b`: kubectl would let the merged value win",
+            "move '<<' above `b`: otherwise kubectl uses the merged value",
         ),
         (
             "a: {<<: 1}",
             "<<",
-            "'<<' takes an object, or a list of objects",
+            "'<<' needs an object or a list of objects",
         ),
         (
             "a: !secret b",
             "b",
-            "the tag !secret means nothing in a manifest: take it out",
+            "the tag !secret has no meaning in a manifest: remove it",
         ),
         (
             "a: .inf",
             ".inf",
             "JSON has no .inf: write a number, or put it in quotes",
         ),
-        ("a: !!int b", "b", "`b` is no int"),
-        ("~: 1", "~", "a key is a text: put it in quotes"),
-        ("[a]: 1", "[", "a key is a text: put it in quotes"),
+        ("a: !!int b", "b", "`b` is not of type int"),
+        ("~: 1", "~", "a key must be a string: put it in quotes"),
+        ("[a]: 1", "[", "a key must be a string: put it in quotes"),
         (
             "a: &x [*x]",
             "*x",
-            "this alias is inside of what it stands for",
+            "this alias refers to a value that contains it",
         ),
         (
             "a: 1\n...\nb: 2",
             "",
-            "kubectl does not read what follows '...': write '---' on a line of its own",
+            "kubectl ignores everything after '...': write '---' on a line of its own instead",
         ),
         (
             "--- {a: 1}",
             " {a: 1}",
             "kubectl allows nothing after '---': begin the document on the next line",
         ),
-        ("a: b\0", "\0", "a NUL byte: this is not a text"),
+        ("a: b\0", "\0", "this is not a text: it contains a NUL byte"),
     ] {
         let (found, told) = fault(text);
         assert_eq!(told, message, "{text}");
@@ -222,17 +218,17 @@ fn what_kubectl_reads_in_a_way_that_nobody_means_is_refused() {
 }
 
 #[test]
-fn a_key_that_is_there_twice_is_told_with_both_places() {
+fn a_duplicate_key_is_a_fault_with_both_places() {
     let text = "spec:\n  a: 1\n  b: 2\n  a: 3\n";
     let fault = parse(text).faults.remove(0);
     assert_eq!(
         (fault.span, fault.related),
-        (22..23, Some((8..9, "here first".to_owned())))
+        (22..23, Some((8..9, "first here".to_owned())))
     );
 }
 
 #[test]
-fn tags_of_the_core_schema_are_understood() {
+fn tags_of_the_core_schema_are_accepted() {
     assert_eq!(
         values("{a: !!str 5, b: !!int '5', c: !!map {}, d: !!seq [], e: !!null '', f: !!bool on}"),
         [json!({"a": "5", "b": 5, "c": {}, "d": [], "e": null, "f": true})]
@@ -240,7 +236,7 @@ fn tags_of_the_core_schema_are_understood() {
 }
 
 #[test]
-fn many_faults_are_not_all_told() {
+fn the_number_of_faults_is_bounded() {
     let text = format!("# symbolon.dev\n{}", "a: b\n".repeat(20_000));
     let faults = parse(&text).faults;
     assert_eq!(faults.len(), 101);
@@ -248,7 +244,7 @@ fn many_faults_are_not_all_told() {
 }
 
 #[test]
-fn bombs_do_not_go_off() {
+fn alias_bombs_and_deep_nesting_are_faults() {
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..12 {
         let before = vec![format!("*a{}", n - 1); 9].join(", ");
@@ -264,7 +260,7 @@ fn bombs_do_not_go_off() {
     assert!(fault(&long).1.contains("more than 16777216 bytes"));
 
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
-    assert_eq!(fault(&deep).1, "this is nested more than 64 deep");
+    assert_eq!(fault(&deep).1, "this is nested more than 64 levels deep");
     let deep = format!("{{\"a\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(fault(&deep).1.contains("deep"));
 
@@ -273,7 +269,7 @@ fn bombs_do_not_go_off() {
         let (open, close, before) = ("[".repeat(30), "]".repeat(30), n - 1);
         writeln!(chain, "a{n}: &a{n} {open}*a{before}{close}").unwrap();
     }
-    assert_eq!(fault(&chain).1, "this is nested more than 64 deep");
+    assert_eq!(fault(&chain).1, "this is nested more than 64 levels deep");
 
     let (_, parsed) = parse_bytes(&vec![b' '; LONGEST + 1]);
     assert!(parsed.faults[0].message.contains("longer than 1 MiB"));
@@ -282,7 +278,7 @@ fn bombs_do_not_go_off() {
 }
 
 #[test]
-fn a_list_copies_no_long_kind_or_version_into_its_items() {
+fn a_long_kind_or_version_of_a_list_is_not_copied_into_its_items() {
     let long = "x".repeat(1000);
     for (kind, version) in [("Scope", &*long), (&*long, "v1")] {
         let list = format!(
@@ -301,7 +297,7 @@ fn a_list_copies_no_long_kind_or_version_into_its_items() {
 }
 
 #[test]
-fn json_has_no_more_values_than_yaml() {
+fn the_number_of_json_values_is_bounded() {
     let list = format!(r#"{{"a":[{}]}}"#, vec!["1"; 200_000].join(","));
     assert!(
         parse(&list).faults[0]
@@ -311,7 +307,7 @@ fn json_has_no_more_values_than_yaml() {
 }
 
 #[test]
-fn many_merged_names_may_give_way() {
+fn written_keys_replace_many_merged_keys() {
     let (merged, written): (String, String) = (0..20_000)
         .map(|n| (format!("  k{n}: 1\n"), format!("  k{n}: 2\n")))
         .unzip();
@@ -321,7 +317,7 @@ fn many_merged_names_may_give_way() {
 }
 
 #[test]
-fn bytes_that_are_no_text_are_told_with_their_line() {
+fn invalid_utf8_is_a_fault_with_its_line() {
     assert_eq!(
         parse_bytes(b"a: 1\nb: \xff\n").1.faults[0].message,
         "this file is not UTF-8: see line 2"
@@ -329,14 +325,14 @@ fn bytes_that_are_no_text_are_told_with_their_line() {
 }
 
 #[test]
-fn faults_in_files_of_others_are_marked() {
+fn faults_in_documents_of_other_tools_are_marked() {
     assert!(!parse("apiVersion: v1\nkind: {{ .Values.kind }}: x: y").faults[0].ours);
     assert!(parse("apiVersion: symbolon.dev/v1alpha1\nspec: [").faults[0].ours);
 }
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in "[-a-c:{}\\[\\],&*!<>|'\"#%? \t\n\u{feff}é.0~/\\\\]{0,64}") {
+    fn no_text_causes_a_panic(text in "[-a-c:{}\\[\\],&*!<>|'\"#%? \t\n\u{feff}é.0~/\\\\]{0,64}") {
         let parsed = parse(&text);
         for fault in &parsed.faults {
             prop_assert!(text.get(fault.span.clone()).is_some(), "{fault:?}");
@@ -347,7 +343,7 @@ proptest! {
     }
 
     #[test]
-    fn what_json_is_written_is_read_again(value in prop::collection::btree_map(".*", prop::collection::vec(any::<i64>(), 0..3), 0..5)) {
+    fn written_json_reads_back_as_the_same_value(value in prop::collection::btree_map(".*", prop::collection::vec(any::<i64>(), 0..3), 0..5)) {
         let value = serde_json::to_value(value).unwrap();
         prop_assume!(!value["items"].is_array());
         prop_assert_eq!(parse(&value.to_string()).documents.remove(0).value, value);

@@ -86,7 +86,7 @@ async fn tokens_live_on_after_a_restore_with_velero() {
     assert!(!server.token_is_accepted(&deleted).await);
     let (done, words) = rebind(&cluster, &[]);
     assert!(
-        done && words.contains("0 rebound") && words.contains("2 need nothing"),
+        done && words.contains("0 rebound") && words.contains("2 need no change"),
         "{words}"
     );
     // The operator goes on.
