@@ -81,7 +81,11 @@ fn a_credential_is_written_by_the_operator_alone_and_deleted_by_whom_rbac_allows
     let change = format!(
         "patch -n {HOME} credential credential-first --type=merge -p {later} --as {ADMINISTRATOR}"
     );
-    refused(kube.ask(&change), "credentials", "only system:serviceaccount");
+    refused(
+        kube.ask(&change),
+        "credentials",
+        "only system:serviceaccount",
+    );
     // Metadata is everybody's who may: the garbage collector's and the storage migrator's.
     kube.must(&format!(
         "annotate -n {HOME} credential credential-first seen=yes --as {ADMINISTRATOR}"
@@ -368,7 +372,10 @@ fn the_operator_runs_no_pods_but_those_of_servers() {
         let nfs = json!({"name": "share", "nfs": {"server": "a", "path": "/"}});
         let root = json!({"name": "root", "hostPath": {"path": "/"}});
         for (changes, says) in [
-            (vec![(&*account, json!("default"))], "only under the accounts"),
+            (
+                vec![(&*account, json!("default"))],
+                "only under the accounts",
+            ),
             (vec![(&*account, json!(null))], "only under the accounts"),
             (
                 vec![(&*format!("{pod}/hostPID"), json!(true))],
@@ -380,7 +387,10 @@ fn the_operator_runs_no_pods_but_those_of_servers() {
             ),
             (vec![(&*volume, root)], "of their node"),
             (vec![(&*volume, nfs)], "of their node"),
-            (vec![(&*volume, csi)], "may not add a volume of a CSI driver"),
+            (
+                vec![(&*volume, csi)],
+                "may not add a volume of a CSI driver",
+            ),
             (
                 vec![
                     (
@@ -774,7 +784,11 @@ fn the_operator_changes_no_event_of_another_component() {
     let patched = kube.ask(&format!(
         "patch events.events.k8s.io main.2 -n {home} --type=merge -p {series} --as {OPERATOR}"
     ));
-    refused(patched, "operator-records", "may not change an Event of another component");
+    refused(
+        patched,
+        "operator-records",
+        "may not change an Event of another component",
+    );
 }
 
 /// Bindings are put back by their name; nothing else of RBAC is ours by its name.
