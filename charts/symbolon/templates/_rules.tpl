@@ -9,7 +9,7 @@
 - apiGroups: [symbolon.dev]
   resources: [identities/status, scopes/status, oauthclients/status, serviceaccesstokens/status]
   verbs: [update]
-# To find out whether a token, whose Identity is in a namespace that is not accepted, has anything to revoke.
+# To find out whether there is anything to revoke if the Identity of a token is in a namespace that is not accepted.
 - apiGroups: [symbolon.dev]
   resources: [credentials]
   verbs: [get]
