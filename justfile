@@ -1,23 +1,23 @@
-# The habits. `just` lists them.
+# Commands for contributors. `just` lists them.
 
 _list:
     @just --list
 
-# Serve the quickstart from its directory.
+# Serve the quickstart in dev mode.
 dev *args:
     cargo run --release -- dev examples/quickstart {{args}}
 
-# All tests, the ones against a real API server included.
+# Run all tests, including those on a real API server.
 test *args:
     cargo test --locked {{args}}
 
-# What a commit must pass: quick.
+# Run the quick checks that every commit must pass.
 check:
     cargo fmt --check
     cargo clippy --locked --all-targets -- --deny warnings
     cargo test --locked --lib --test architecture --test generated --test rules
 
-# Write what is generated: crds/, the chart's definitions, the kustomize base; docs/resources.md, metrics.md and cli.md.
+# Write the generated files: crds/, the chart's definitions, the kustomize base; docs/resources.md, metrics.md and cli.md.
 generate:
     cargo run --quiet -- crds --output crds
     cp crds/*.yaml charts/symbolon/files/crds/
@@ -26,54 +26,54 @@ generate:
     cargo run --quiet -- metrics > docs/metrics.md
     cargo run --quiet -- manual > docs/cli.md
 
-# A whole cluster with our image in real pods; as root. `just node --quick -- bash` to look around.
+# Test a whole cluster with our image in real pods; needs root. `just node --quick -- bash` opens a shell.
 node *args:
     tests/node/run.sh {{args}}
 
-# The container image, as an OCI archive in target/image.
+# Build the container image, as an OCI archive in target/image.
 image *args:
     image/build.sh {{args}}
 
-# Everything that CI runs.
+# Run everything that CI runs.
 ci:
     .ci/run
 
-# Licences, bans, sources, advisories of the dependencies.
+# Check licences, bans, sources and advisories of the dependencies.
 deny:
     .ci/deny
 
-# Load the built server over loopback beside bare limits: CPU seconds of the server per 1,000 requests.
+# Load the built server over loopback, beside bare limits, and print its CPU seconds per 1,000 requests.
 bench *args:
     cargo bench --bench load -- {{args}}
 
-# Floods by strangers and tenants against the release build: memory, and what others are answered meanwhile.
+# Flood the release build as strangers and tenants; measure its memory and the responses to other clients.
 floods *args:
     cargo bench --bench floods -- {{args}}
 
-# Benchmarks of the core beside bare limits.
+# Run the benchmarks of the pure modules, beside bare limits.
 bench-core *args:
     cargo bench --bench core -- {{args}}
 
-# Issuing and serving on a real API server beside the bare requests.
+# Measure issuing and serving on a real API server, beside the bare requests.
 bench-cluster *args:
     cargo bench --bench cluster -- {{args}}
 
-# The deep search of the issuing protocol; the suite runs a shallower one. DEEP=actions,faults,policy,share,most
+# Search the issuing protocol within wide bounds; the normal tests use narrow ones. DEEP=actions,faults,policy,share,most
 search:
     cargo test --release --test issuing -- --ignored --nocapture
 
-# Coverage-guided targets for all that strangers send, each for so many seconds; needs a nightly toolchain.
+# Fuzz the parsers of everything that strangers send, each for this many seconds; needs a nightly toolchain.
 fuzz target="all" seconds="60":
     fuzz/run {{target}} {{seconds}}
 
-# The rules of the core, mutated: which mutants no test notices. `just mutants --sample 4` for every fourth.
+# Mutate the rules of the pure modules and list the mutants that no test notices. `--sample 4` takes every fourth.
 mutants *args:
     tests/mutants/run {{args}}
 
-# The operator's leader killed many times at any moment, on a real API server; the suite kills it twice.
+# Kill the operator's leader many times, at random moments, on a real API server; the normal tests kill it twice.
 kills rounds="20":
     SYMBOLON_KILLS={{rounds}} cargo test --locked --test cluster -- --nocapture killing_the_leader
 
-# A cluster to play with: etcd, API server and controllers; ctrl-D ends it.
+# Start a cluster to try things: etcd, API server and controllers; ctrl-D stops it.
 cluster:
     tests/cluster/up.sh

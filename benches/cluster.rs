@@ -1,9 +1,9 @@
-//! What issuing and serving cost on a real API server, each beside the bare limit in the same run.
+//! Measures issuing and serving on a real API server, each beside the bare limit in the same run.
 //!
 //! `cargo bench --bench cluster` prints:
-//! - tokens issued a second, and the same requests made bare, with as many at once;
-//! - from the API server's reply to a write until the served directory has it, and until a bare watch
-//!   has it, idle and at 200 other writes a second, with 10,000 clients present.
+//! - tokens issued per second, and the rate of the same bare requests with the same concurrency;
+//! - the time from the API server's reply to a write until the served directory has the change, and until a bare watch
+//!   has it, when idle and at 200 other writes per second, with 10,000 clients.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +16,7 @@
     clippy::semicolon_if_nothing_returned,
     dead_code,
     unused_imports,
-    reason = "a benchmark is told by what it prints; the harness serves tests too"
+    reason = "a benchmark prints its results; tests use the harness too"
 )]
 
 #[path = "../tests/cluster/harness/mod.rs"]
@@ -50,7 +50,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Cluster, TestNamespace};
 
-/// Passes at once, as the operator has it.
+/// Concurrent passes, as in the operator.
 const AT_ONCE: usize = 24;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -168,7 +168,7 @@ async fn create_tokens(namespace: &TestNamespace<'_>, prefix: &str, count: usize
     .await;
 }
 
-/// The requests of one first token, in the order of issuing, without any thought between them.
+/// Makes the requests of one first token, in the order of issuing, without any decisions between them.
 async fn bare_token(api: &KubeApi, namespace: &str, name: &str) {
     let owner_key = ObjectKey::new(namespace, name);
     let read = async |uid: &str| {
@@ -293,7 +293,7 @@ fn options(namespace: &str, subjects: impl Iterator<Item = Subject>) -> Options 
     }
 }
 
-/// Rounds of bare and real in turn: what else the machine does hits both.
+/// Alternates bare and real rounds, so that other load on the machine affects both.
 async fn issuing(cluster: &Cluster, tokens: usize) {
     let namespace = cluster.namespace("issuing").await;
     platform(&namespace).await;
@@ -305,7 +305,7 @@ async fn issuing(cluster: &Cluster, tokens: usize) {
         create_tokens(&namespace, &format!("bare{round}"), each).await;
     }
     let (mut bare, mut real) = (Duration::ZERO, Duration::ZERO);
-    // The bare ones are full of zeros: a controller would replace them, and is therefore shown its own alone.
+    // A controller would replace the bare objects, which are full of zeros. So it sees only its own objects.
     let mut before = 0;
     for round in 0..rounds {
         let began = Instant::now();
@@ -428,7 +428,7 @@ async fn latency(cluster: &Cluster, clients: usize) {
     let source = Source::start(&client, &options(namespace.name(), kinds), &publish);
     source.listed(Duration::from_mins(2)).await.unwrap();
     println!(
-        "{clients} clients are read in {:.2} s",
+        "{clients} clients read in {:.2} s",
         began.elapsed().as_secs_f64()
     );
 
@@ -445,7 +445,7 @@ async fn latency(cluster: &Cluster, clients: usize) {
         for round in 0..400 {
             let disabled = round % 2 == 0;
             let patch = Patch::Merge(json!({"spec": {"disabled": disabled}}));
-            // A pooled connection may end under our hands: that round is made again.
+            // The server may close a pooled connection at any time. Repeat the round then.
             let written = loop {
                 if let Ok(written) = api.patch("backend", &PatchParams::default(), &patch).await {
                     break written;
@@ -482,7 +482,7 @@ async fn latency(cluster: &Cluster, clients: usize) {
     }
 }
 
-/// The newest version that a plain watch has brought.
+/// The newest version that a bare watch has received.
 async fn bare_watch(client: Client, namespace: &TestNamespace<'_>) -> Arc<AtomicUsize> {
     let seen = Arc::new(AtomicUsize::new(0));
     let api: Api<OAuthClient> = Api::namespaced(client, namespace.name());
@@ -544,7 +544,7 @@ fn quantiles(mut times: Vec<Duration>) -> String {
     )
 }
 
-#[expect(clippy::disallowed_methods, reason = "the edge of a benchmark")]
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn harness_now() -> Timestamp {
     Timestamp::now()
 }

@@ -1,4 +1,4 @@
-//! The directory: judging an object, changing the tables, and the joins that requests ask for.
+//! The directory: judging an object, changing the tables, and the joins that requests compute.
 
 use std::cell::Cell;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ use crate::NOW;
 use crate::population::{Population, client, created, service_token, team_key};
 
 const ISSUER: &str = "https://id.example.com/id";
-/// Clients, and tokens of them; there are twice as many Credentials.
+/// The number of clients, and of tokens. There are twice as many Credentials.
 const SIZES: [usize; 2] = [1, 100_000];
 
 static SMALL: LazyLock<Population> = LazyLock::new(|| Population::new(ISSUER, SIZES[0], NOW));
@@ -25,7 +25,7 @@ fn population(size: usize) -> &'static Population {
     if size == SIZES[0] { &SMALL } else { &LARGE }
 }
 
-/// Numbers below `size` in an order that no cache likes.
+/// Numbers below `size` in an order that defeats caches.
 struct Scattered {
     size: usize,
     at: Cell<usize>,
@@ -40,7 +40,7 @@ impl Scattered {
     }
 
     fn next(&self) -> usize {
-        // A prime, so that every number comes once before any comes twice.
+        // A prime, so that every number comes once before any number repeats.
         self.at.set((self.at.get() + 39_119) % self.size);
         self.at.get()
     }
@@ -50,7 +50,7 @@ fn parse(secret: &SecretString) -> reference::Presented<'_> {
     reference::parse(secret.expose()).expect("a well-formed token")
 }
 
-/// Form, hash and join of a service access token: what introspection and checktoken ask.
+/// Form, hash and join of a service access token, as in introspection and checktoken.
 #[divan::bench(args = SIZES)]
 fn service_token_presented(bencher: Bencher<'_, '_>, size: usize) {
     let population = population(size);
@@ -65,7 +65,7 @@ fn service_token_presented(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// What a use costs whose last report is fresh: nearly every one.
+/// The cost of a use whose last report is recent, which is the usual case.
 #[divan::bench(args = SIZES)]
 fn use_that_is_known(bencher: Bencher<'_, '_>, size: usize) {
     let population = population(size);
@@ -90,7 +90,7 @@ fn use_that_is_known(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// What metrics say of all tokens: counted at most once a minute.
+/// The census of all tokens for metrics, at most once a minute.
 #[divan::bench(args = SIZES)]
 fn census(bencher: Bencher<'_, '_>, size: usize) {
     let population = population(size);
@@ -120,7 +120,7 @@ fn client_authenticated(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// A form that is right and nothing that knows it.
+/// A well-formed token that no Credential records.
 #[divan::bench(args = SIZES)]
 fn service_token_unknown(bencher: Bencher<'_, '_>, size: usize) {
     let (population, unknown) = (population(size), Population::new(ISSUER, 2, NOW));
@@ -133,7 +133,7 @@ fn service_token_unknown(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// A changed client judged alone, put into the tables, and the whole published.
+/// Judges a changed client, puts it into the tables, and publishes the directory.
 #[divan::bench(args = SIZES)]
 fn apply_client(bencher: Bencher<'_, '_>, size: usize) {
     let mut directory = population(size).directory.clone();
@@ -152,7 +152,7 @@ fn apply_client(bencher: Bencher<'_, '_>, size: usize) {
     });
 }
 
-/// A raw object becoming a change: schema, rules, record.
+/// Turns a raw object into a change: schema, rules, record.
 #[divan::bench(args = [Kind::OAuthClient, Kind::ServiceAccessToken])]
 fn judge_object(bencher: Bencher<'_, '_>, kind: Kind) {
     let raw = raw(kind, NOW);

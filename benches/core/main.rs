@@ -1,6 +1,6 @@
-//! What the pure core costs, each signature beside the bare AWS-LC operation that it cannot beat.
+//! Measures the pure modules. Each signature is beside the bare AWS-LC operation, which is its lower limit.
 //!
-//! `cargo bench --bench core`, or with a filter: `cargo bench --bench core -- sign`.
+//! Run `cargo bench --bench core`, or with a filter: `cargo bench --bench core -- sign`.
 
 #![expect(
     clippy::expect_used,
@@ -9,7 +9,7 @@
 )]
 
 mod directory;
-#[expect(dead_code, reason = "the load needs all of it")]
+#[expect(dead_code, reason = "the benchmark `load` uses all of it")]
 #[path = "../population/mod.rs"]
 mod population;
 
@@ -32,7 +32,7 @@ use symbolon::tokens::reference::{self, Kind, Prefix, TokenHash};
 use symbolon::tokens::{MacKey, SeededEntropy, SystemEntropy};
 
 fn main() {
-    // Made before anything is measured.
+    // Create it before anything is measured.
     LazyLock::force(&RING);
     divan::main();
 }
@@ -63,7 +63,7 @@ fn claims() -> AccessTokenClaims {
     }
 }
 
-/// What is signed: a token without its signature.
+/// The signed part of a token.
 fn signing_input(algorithm: Algorithm) -> Vec<u8> {
     let token = RING.sign(algorithm, &claims()).expect("a token");
     token
@@ -74,7 +74,7 @@ fn signing_input(algorithm: Algorithm) -> Vec<u8> {
         .to_vec()
 }
 
-/// Claims made, written, encoded and signed.
+/// Creates, serializes, encodes and signs claims.
 #[divan::bench(args = Algorithm::ALL)]
 fn sign_access_token(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
     bencher.bench(|| RING.sign(algorithm, &black_box(claims())));
@@ -131,7 +131,7 @@ fn verify_access_token(bencher: Bencher<'_, '_>, algorithm: Algorithm) {
     bencher.bench(|| RING.verify(black_box(&token)).expect("a good token"));
 }
 
-/// What tracing costs a request while it is off.
+/// The cost of tracing per request if it is off.
 #[divan::bench]
 fn trace_request_while_off(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
@@ -201,7 +201,7 @@ fn reference_token_parse(bencher: Bencher<'_, '_>) {
     bencher.bench(|| reference::parse(black_box(minted.token.expose())).is_ok());
 }
 
-/// A right form with a wrong checksum: what junk costs at most.
+/// A well-formed token with a wrong checksum, which is the most expensive junk.
 #[divan::bench]
 fn reference_token_refuse_junk(bencher: Bencher<'_, '_>) {
     let junk = format!("symsat_{}", "A".repeat(65));

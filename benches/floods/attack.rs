@@ -1,4 +1,4 @@
-//! The floods on a server's two ports. Each opens what it can, holds it, and lets go.
+//! The floods on a server's two ports. Each opens as many connections as it can, holds them, and closes them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -9,24 +9,24 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::http2;
 use crate::platform::Platform;
 
-/// For one connection, and for one write to a peer that may not read either.
+/// The time-out of one connect, and of one write to a server that may not read.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Connections that do not read.
+/// The number of connections that do not read.
 const UNREAD: usize = 2_000;
-/// Those of an address with very large answers.
+/// The number of connections that request very large responses.
 const WIDE: usize = 200;
-/// Streams that are opened on one HTTP/2 connection.
+/// The number of streams on one HTTP/2 connection.
 const STREAMS: u32 = 128;
-/// Random client ids.
+/// The number of random client ids.
 const JUNK: usize = 20_000;
-/// A receive buffer as small as the kernel makes one: what is not read stays with the server.
+/// The smallest receive buffer of the kernel, so that unread responses stay in the server.
 const SMALL_BUFFER: u32 = 2_304;
 
 const JWKS: &str = "/id/.well-known/openid-configuration/jwks";
 const DISCOVERY: &str = "/id/.well-known/openid-configuration";
 const TOKEN: &str = "/id/connect/token";
 
-/// What a stranger does.
+/// What an attacker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attack {
     UnreadHttp2,
@@ -40,7 +40,7 @@ pub enum Attack {
     JunkClients,
 }
 
-/// What a flood holds.
+/// The connections that a flood holds.
 pub struct Held(Vec<TcpStream>);
 
 impl Attack {
@@ -73,32 +73,32 @@ impl Attack {
     pub const fn what(self) -> &'static str {
         match self {
             Self::UnreadHttp2 => {
-                "2,000 HTTP/2 connections of one address, each with 128 requests and a window of 0"
+                "one address opens 2,000 HTTP/2 connections, each with 128 requests and a window of 0"
             }
             Self::UnreadHttp1 => {
-                "2,000 HTTP/1 connections of one address, each with 400 requests in a row and no reading"
+                "one address opens 2,000 HTTP/1 connections, sends 400 requests on each, and reads nothing"
             }
             Self::WideTokens => {
-                "200 connections ask for tokens of 128 scopes with 8 audiences of 500 bytes each and do not read"
+                "200 connections request tokens with 128 scopes and 8 audiences of 500 bytes, and do not read"
             }
             Self::AllPlaces => {
                 "two addresses hold 2,048 connections each, with one request on each"
             }
             Self::HealthPlaces => "64 addresses hold 8 connections each on the health port",
             Self::SilentBodies => {
-                "nine HTTP/2 connections with 128 POSTs each whose bodies do not come"
+                "nine HTTP/2 connections start 128 POSTs each, and send no bodies"
             }
             Self::SlowHeads => {
-                "2,000 connections of one address send a byte of their head each second"
+                "2,000 connections of one address send one byte of their head per second"
             }
             Self::FewFiles => {
-                "a soft limit of 1,024 open files, and 1,100 connections of one address on each port"
+                "1,100 connections of one address on each port, with a soft limit of 1,024 open files"
             }
             Self::JunkClients => "20,000 requests with random client ids from one address",
         }
     }
 
-    /// The connections whose peers do not read.
+    /// The number of connections whose peers do not read.
     pub const fn unread_connections(self) -> Option<usize> {
         match self {
             Self::UnreadHttp2 | Self::UnreadHttp1 => Some(UNREAD),
@@ -107,7 +107,7 @@ impl Attack {
         }
     }
 
-    /// The soft limit of open files that the server starts with; `None`: this process's own.
+    /// The server's soft limit of open files; `None` for the limit of this process.
     pub const fn soft_file_limit(self) -> Option<u64> {
         match self {
             Self::FewFiles => Some(1_024),
@@ -115,7 +115,7 @@ impl Attack {
         }
     }
 
-    /// Opens what it can get.
+    /// Opens as many connections as it can.
     pub async fn begin(self, platform: &Platform) -> anyhow::Result<Held> {
         let (at, health) = (platform.subject.at, platform.subject.health);
         let mut held = Vec::new();
@@ -165,7 +165,7 @@ impl Attack {
         Ok(Held(held))
     }
 
-    /// Keeps what is held for a while, as busy as the flood is.
+    /// Holds the connections for a while, and sends what the flood sends.
     pub async fn keep(self, mut held: Held, time: Duration) -> Held {
         if self != Self::SlowHeads {
             tokio::time::sleep(time).await;
@@ -174,7 +174,7 @@ impl Attack {
         let rest = b"ET /aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
         for byte in rest.iter().take(usize::try_from(time.as_secs()).unwrap()) {
             for stream in &mut held.0 {
-                // It may have been ended.
+                // The server may have closed it.
                 let _ = stream.try_write(&[*byte]);
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -183,7 +183,7 @@ impl Attack {
     }
 }
 
-/// Opens connections from `127.0.0.<address>` and sends the same on each, for as long as the server takes them.
+/// Opens connections from `127.0.0.<address>` and sends the same bytes on each, while the server accepts them.
 async fn hold(held: &mut Vec<TcpStream>, address: u8, at: SocketAddr, count: usize, bytes: &[u8]) {
     let mut refused = 0;
     for _ in 0..count {
@@ -192,7 +192,7 @@ async fn hold(held: &mut Vec<TcpStream>, address: u8, at: SocketAddr, count: usi
             socket.set_recv_buffer_size(SMALL_BUFFER)?;
             socket.bind((Ipv4Addr::new(127, 0, 0, address), 0).into())?;
             let mut stream = socket.connect(at).await?;
-            // What the server does not take is not sent.
+            // Stop if the server does not read.
             let _ = tokio::time::timeout(PATIENCE, stream.write_all(bytes)).await;
             Ok::<_, std::io::Error>(stream)
         };
@@ -200,14 +200,14 @@ async fn hold(held: &mut Vec<TcpStream>, address: u8, at: SocketAddr, count: usi
             Ok(Ok(stream)) => held.push(stream),
             Ok(Err(_)) | Err(_) => refused += 1,
         }
-        // A stranger who gets nothing any more has what it can get.
+        // The server accepts no more connections, so these are all that the attacker gets.
         if refused > 20 {
             break;
         }
     }
 }
 
-/// Requests of clients that do not exist, a few at once, each on a connection that stays for some hundred.
+/// Sends requests of clients that do not exist, a few at once, some hundred on each connection.
 async fn junk(at: SocketAddr) {
     let body = "grant_type=client_credentials&client_secret=x&client_id=";
     let senders = (0..8).map(|sender| async move {
@@ -228,7 +228,7 @@ async fn junk(at: SocketAddr) {
     futures::future::join_all(senders).await;
 }
 
-/// Reads one answer, whose head and body come together.
+/// Reads one response, whose head and body arrive together.
 async fn skip(stream: &mut TcpStream) -> std::io::Result<()> {
     let mut buffer = [0; 4_096];
     let mut length = 0;

@@ -1,12 +1,12 @@
-//! HTTP/2 frames as a stranger writes them: by hand, since a good library would not do this (RFC 9113, RFC 7541).
+//! HTTP/2 frames of an attacker, written by hand, because a library would not send these (RFC 9113, RFC 7541).
 
-/// What a client sends first, and settings with a window of nothing for each stream.
+/// The connection preface, and settings with a window of 0 for each stream.
 pub fn preface(initial_window: u32) -> Vec<u8> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     let mut setting = 4_u16.to_be_bytes().to_vec(); // SETTINGS_INITIAL_WINDOW_SIZE
     setting.extend(initial_window.to_be_bytes());
     frame(&mut bytes, 4, 0, 0, &setting);
-    frame(&mut bytes, 4, 1, 0, &[]); // the answer to the server's settings
+    frame(&mut bytes, 4, 1, 0, &[]); // acknowledges the server's settings
     bytes
 }
 
@@ -24,11 +24,11 @@ pub fn get(stream: u32, authority: &str, path: &str) -> Vec<u8> {
     bytes
 }
 
-/// The head of a request whose body never comes.
+/// The head of a request whose body is never sent.
 pub fn silent_post(stream: u32, authority: &str, path: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    // END_HEADERS alone
+    // END_HEADERS only
     frame(
         &mut bytes,
         1,
@@ -54,7 +54,7 @@ fn head(method: u8, authority: &str, path: &str, more: &[(&str, &str)]) -> Vec<u
     block
 }
 
-/// A string literal; longer ones than 126 bytes have more than one byte of length.
+/// A string literal. Literals longer than 126 bytes need more than one length byte and are not supported.
 fn text(block: &mut Vec<u8>, value: &str) {
     let length = u8::try_from(value.len()).expect("a short text");
     assert!(length < 127, "a short text");

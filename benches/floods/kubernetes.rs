@@ -1,5 +1,5 @@
-//! Floods by a tenant of a real API server: objects that are as large as they may be, and an owner of many tokens who
-//! gives the operator something to do again and again.
+//! Floods by a tenant of a real API server: objects of the maximum size, and a Scope whose changes make the operator
+//! reconcile many tokens again and again.
 
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,11 @@ use crate::world::World;
 /// The default memory limits of the two kinds of pods, in MiB.
 const OPERATOR_LIMIT: f64 = 256.0;
 const SERVER_LIMIT: f64 = 512.0;
-/// Clients with as much metadata as an object may have.
+/// The number of clients with the maximum amount of metadata.
 const FAT: usize = 150;
-/// Tokens of the tenant who toggles a Scope.
+/// The number of tokens of the tenant who toggles a Scope.
 const FOLLOWERS: usize = 2_500;
-/// Tokens of the tenant who waits, and the time between them.
+/// The number of tokens of the tenant who waits, and the time between them.
 const FIRST_TOKENS: usize = 10;
 const PACE: Duration = Duration::from_secs(2);
 const IN_FLIGHT: usize = 16;
@@ -37,7 +37,7 @@ pub async fn run(wants: &dyn Fn(&str) -> bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Operator and server start beside many objects with much metadata, on an API server that hands out lists in pages.
+/// Starts an operator and a server beside many objects with much metadata, on an API server that sends lists in pages.
 async fn fat_objects() {
     eprintln!("fat-objects …");
     let cluster = Cluster::private_without_streaming_lists();
@@ -53,7 +53,7 @@ async fn fat_objects() {
             world.create(Kind::OAuthClient, client)
         })
         .await;
-    println!("\n{FAT} OAuthClients with a MB of labels and annotations each");
+    println!("\n{FAT} OAuthClients, each with 1 MB of labels and annotations");
     let operator = program::operator_of_all(&cluster).await;
     let settled = Duration::from_secs(20);
     tokio::time::sleep(settled).await;
@@ -65,13 +65,13 @@ async fn fat_objects() {
 
 fn report(who: &str, program: &Program, limit: f64) {
     println!(
-        "{who:<10} {:.0} MiB at its peak (limit {limit:.0}), {:.0} afterwards",
+        "{who:<10} peak {:.0} MiB (limit {limit:.0}), {:.0} afterwards",
         memory(program.pid(), "VmHWM"),
         memory(program.pid(), "VmRSS"),
     );
 }
 
-/// Labels have no bound but the size of a request: the longest keys and values.
+/// Labels with the longest keys and values. Only the size of a request limits their number.
 fn labels() -> Value {
     let label = |number: usize| {
         let domain = format!("{0}.{0}.{0}.example.com", "d".repeat(60));
@@ -83,12 +83,12 @@ fn labels() -> Value {
     (0..1_300).map(label).collect::<Map<_, _>>().into()
 }
 
-/// Annotations may take 256 KiB in all.
+/// The annotations of an object may have 256 KiB in total.
 fn annotations() -> Value {
     json!({"example.com/blob": "b".repeat(250 << 10)})
 }
 
-/// One tenant toggles a Scope that many tokens use; another waits for first tokens.
+/// One tenant toggles a Scope that many tokens use. Another tenant waits for first tokens.
 async fn busy_tenant() {
     eprintln!("busy-tenant …");
     let cluster = Cluster::private();
@@ -143,17 +143,13 @@ async fn busy_tenant() {
     };
     let busy_times = tokio::select! {
         times = waiting => times,
-        () = toggling => unreachable!("it toggles for ever"),
+        () = toggling => unreachable!("it toggles until it is dropped"),
     };
-    println!("\nSeconds until another tenant's first token stands in its Secret");
+    println!("\nSeconds until another tenant's first token is in its Secret");
+    println!("{:<34}{:>8}", "without toggling, slowest", seconds(&calm));
     println!(
         "{:<34}{:>8}",
-        "without the toggling, slowest",
-        seconds(&calm)
-    );
-    println!(
-        "{:<34}{:>8}",
-        format!("{FOLLOWERS} tokens follow, slowest"),
+        format!("with {FOLLOWERS} dependent tokens, slowest"),
         seconds(&busy_times)
     );
 }
@@ -163,7 +159,7 @@ fn seconds(times: &[Duration]) -> String {
     format!("{:.2}", slowest.as_secs_f64())
 }
 
-/// How long each first token takes.
+/// Returns the time that each first token takes.
 async fn first_tokens(world: &World<'_>, prefix: &str, count: usize) -> Vec<Duration> {
     let mut times = Vec::new();
     for number in 0..count {

@@ -1,10 +1,9 @@
-//! Floods: what strangers do to hold the resources of a server or an operator, against the built program under its
-//! default limits. `cargo bench --bench floods`, or `just floods`; `--help` lists the options.
+//! Floods by attackers that try to occupy the resources of a server or an operator, against the built program with its
+//! default limits. Run `cargo bench --bench floods` or `just floods`; `--help` lists the options.
 //!
-//! For each flood it prints the memory at the peak beside the default limit of the pod, the memory that one connection
-//! costs whose peer does not read, the slowest answer that `/livez` and an honest client got meanwhile, and the memory
-//! a minute after the flood. Nothing is asserted. Everything goes to loopback, is bounded in time, and ends with this
-//! process.
+//! For each flood it prints the peak memory beside the default limit of the pod, the memory of a connection whose peer
+//! does not read, the slowest response to `/livez` and to an honest client during the flood, and the memory a minute
+//! later. It asserts nothing. All traffic is on loopback and limited in time, and the programs end with this process.
 
 #![expect(
     clippy::expect_used,
@@ -19,17 +18,17 @@ mod attack;
 mod http2;
 mod kubernetes;
 mod platform;
-#[expect(dead_code, reason = "the benchmark of propagation needs more of it")]
+#[expect(dead_code, reason = "the benchmark `propagation` uses more of it")]
 #[path = "../propagation/program.rs"]
 mod program;
 mod report;
 mod subject;
 mod witness;
-#[expect(dead_code, reason = "other benchmarks need more of it")]
+#[expect(dead_code, reason = "other benchmarks use more of it")]
 #[path = "../propagation/world.rs"]
 mod world;
 
-#[expect(dead_code, unused_imports, reason = "tests need more of it")]
+#[expect(dead_code, unused_imports, reason = "tests use more of it")]
 #[path = "../../tests/cluster/harness/mod.rs"]
 mod harness;
 
@@ -42,25 +41,25 @@ use crate::platform::Platform;
 use crate::report::{Outcome, print};
 use crate::witness::Witness;
 
-/// The default memory limit of a server's pod, in MiB: `resources` of an Identity's pods.
+/// The default memory limit of a server's pod, in MiB (`resources` of an Identity's pods).
 const SERVER_LIMIT: f64 = 512.0;
-/// The most that a connection may cost whose peer does not read, in KiB.
+/// The maximum memory of a connection whose peer does not read, in KiB.
 const UNREAD_LIMIT: f64 = 100.0;
 
 #[derive(Debug, Parser)]
 struct Cli {
-    /// Floods whose name contains this; none: all of them
+    /// Run only floods whose name contains this text
     filter: Option<String>,
-    /// Seconds for which a flood holds what it got
+    /// How many seconds a flood holds its connections
     #[arg(long, default_value_t = 20)]
     hold: u64,
-    /// Seconds after the flood until memory is read again
+    /// How many seconds after the flood memory is read again
     #[arg(long, default_value_t = 60)]
     rest: u64,
-    /// Leave out what needs a real API server
+    /// Omit floods that need a real API server
     #[arg(long)]
     no_cluster: bool,
-    /// Given by cargo
+    /// Set by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -95,12 +94,12 @@ async fn run(cli: &Cli) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One flood against a server of its own.
+/// Runs one flood against a new server.
 async fn flood(cli: &Cli, attack: Attack) -> anyhow::Result<Outcome> {
     let folder = tempfile::tempdir()?;
     let platform = Platform::start(folder.path(), attack.soft_file_limit()).await?;
     let witness = Witness::start(&platform);
-    // The first second is calm: it shows what an answer takes without a flood.
+    // The first second is calm. It shows how long a response takes without a flood.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let before = platform.subject.memory()?;
     let lines_before = platform.subject.log_lines()?;

@@ -1,4 +1,4 @@
-//! A server to attack: `symbolon dev` on a folder with an honest client and a tenant who has as much as one may.
+//! A server to attack: `symbolon dev` on a folder with an honest client, and a tenant with objects of the maximum size.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,15 +14,15 @@ use serde_json::{Value, json};
 
 use crate::subject::{Subject, free_address};
 
-/// For the start, beside other work.
+/// The time-out of the start, beside other work.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// Scopes of the tenant, and audiences of each: as many as an object may have.
+/// The number of the tenant's scopes and of the audiences of each: the maximum of an object.
 const SCOPES: usize = 128;
 const AUDIENCES: usize = 8;
-/// Bytes of an audience.
+/// The length of an audience in bytes.
 const AUDIENCE: usize = 500;
 
-/// The server and what its clients know.
+/// The server and the credentials of its clients.
 pub struct Platform {
     pub subject: Subject,
     honest: Secret,
@@ -56,12 +56,12 @@ impl Platform {
         })
     }
 
-    /// The honest client asks for a token, on a connection of its own.
+    /// The honest client's token request, on a new connection.
     pub fn token_request(&self) -> String {
         token_request(self.subject.at, &self.honest, "close")
     }
 
-    /// The tenant asks for a token with all scopes, on a connection that stays.
+    /// The tenant's request for a token with all scopes, on a connection that stays open.
     pub fn wide_request(&self) -> String {
         token_request(self.subject.at, &self.tenant, "keep-alive")
     }

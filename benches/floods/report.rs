@@ -1,25 +1,25 @@
-//! The table.
+//! The table of results.
 
 use crate::witness::{Answered, Both};
 
-/// What a flood did. Memory in MiB.
+/// The results of a flood. Memory is in MiB.
 pub struct Outcome {
     pub name: &'static str,
     pub what: &'static str,
     /// The default memory limit of the pod.
     pub limit: f64,
     pub before: f64,
-    /// When everything was opened.
+    /// When all connections were open.
     pub opened: f64,
     pub peak: f64,
     /// A minute after the flood.
     pub after: f64,
-    /// Connections whose peer does not read, if that is what the flood is.
+    /// The number of connections whose peer does not read, for floods of this kind.
     pub unread: Option<usize>,
-    /// The most that one of them may cost, in KiB.
+    /// The maximum memory of one of them, in KiB.
     pub unread_limit: f64,
     pub answered: Both,
-    /// Whether `/livez` answers after the flood.
+    /// Whether `/livez` responds after the flood.
     pub alive: bool,
     pub log_lines: usize,
 }

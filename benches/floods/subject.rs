@@ -1,4 +1,4 @@
-//! The program under attack: a process of its own, measured from outside, ended by its id.
+//! The program under attack: a separate process, measured from outside and killed by its id.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -14,13 +14,13 @@ use tokio::net::TcpStream;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_symbolon");
 
-/// Between the head of a request and its body.
+/// The time between the head of a request and its body.
 const BODY_DELAY: Duration = Duration::from_millis(20);
 
-/// A process that ends with this value.
+/// A process that is killed when this value is dropped.
 pub struct Subject {
     child: Child,
-    /// Where it serves.
+    /// The address on which it serves.
     pub at: SocketAddr,
     /// Its health port.
     pub health: SocketAddr,
@@ -28,8 +28,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Starts `symbolon dev` on a folder. What it prints goes to `log`. `soft_files` lowers the soft limit of open files,
-    /// as some container runtimes do.
+    /// Starts `symbolon dev` on a folder, with its output in `log`. `soft_files` lowers the soft limit of open files, as
+    /// some container runtimes do.
     pub fn dev(
         at: SocketAddr,
         health: SocketAddr,
@@ -90,7 +90,7 @@ impl Subject {
         self.status("VmRSS:")
     }
 
-    /// The most memory that it ever used, in MiB.
+    /// The peak of its memory, in MiB.
     pub fn peak(&self) -> anyhow::Result<f64> {
         self.status("VmHWM:")
     }
@@ -104,7 +104,7 @@ impl Subject {
         Ok(kib / 1024.0)
     }
 
-    /// How many lines it has logged.
+    /// The number of lines that it has logged.
     pub fn log_lines(&self) -> anyhow::Result<usize> {
         let log = fs::read(&self.log)?;
         Ok(log.split(|byte| *byte == b'\n').count())
@@ -113,26 +113,26 @@ impl Subject {
 
 impl Drop for Subject {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Raises the soft limit of open files to the hard one: each connection has two ends here.
+/// Raises the soft limit of open files to the hard limit, because both ends of each connection are on this machine.
 pub fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Where it cannot be raised, the floods that need it say so when they cannot connect.
+    // If it cannot be raised, the floods that need it report that they cannot connect.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// A loopback address that was free a moment ago.
+/// A loopback address that was free when it was chosen.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// Asks `/livez` on a new connection.
+/// Requests `/livez` on a new connection.
 pub async fn livez(health: SocketAddr, most: Duration) -> anyhow::Result<()> {
     match get(health, "/livez", most).await? {
         200 => Ok(()),
@@ -140,14 +140,14 @@ pub async fn livez(health: SocketAddr, most: Duration) -> anyhow::Result<()> {
     }
 }
 
-/// The status of a GET on a new connection.
+/// Returns the status of a GET on a new connection.
 pub async fn get(at: SocketAddr, path: &str, most: Duration) -> anyhow::Result<u16> {
     let head = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
     ask(at, head.as_bytes(), most).await
 }
 
-/// The status of the answer to one request on a new connection, read to its end. A body comes a moment after its head,
-/// as over a network.
+/// Returns the status of the response to one request on a new connection, after reading the response to its end. The
+/// body follows the head after a moment, as over a network.
 pub async fn ask(at: SocketAddr, request: &[u8], most: Duration) -> anyhow::Result<u16> {
     let head_end = request.windows(4).position(|end| end == b"\r\n\r\n");
     let (head, body) = request.split_at(head_end.context("a head")? + 4);
@@ -166,5 +166,5 @@ pub async fn ask(at: SocketAddr, request: &[u8], most: Duration) -> anyhow::Resu
     };
     tokio::time::timeout(most, asking)
         .await
-        .context("no answer in time")?
+        .context("no response in time")?
 }

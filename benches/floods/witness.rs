@@ -1,4 +1,4 @@
-//! An honest client and a kubelet, who ask all the while on new connections.
+//! An honest client and a kubelet, which send requests on new connections during the whole flood.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,19 +9,19 @@ use tokio_util::sync::CancellationToken;
 use crate::platform::Platform;
 use crate::subject::{ask, livez};
 
-/// Between two questions.
+/// The time between two requests.
 const PACE: Duration = Duration::from_millis(100);
-/// The longest that an answer may take; a later one counts as a failure.
+/// The maximum time of a response. A later one counts as a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks until it is ended.
+/// Sends requests until it is stopped.
 pub struct Witness {
     ended: CancellationToken,
     livez: JoinHandle<Answered>,
     client: JoinHandle<Answered>,
 }
 
-/// What was answered.
+/// The responses of one witness.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Answered {
     pub asked: usize,
@@ -29,7 +29,7 @@ pub struct Answered {
     pub slowest: Duration,
 }
 
-/// What both were answered.
+/// The responses of both witnesses.
 #[derive(Clone, Copy, Debug)]
 pub struct Both {
     pub livez: Answered,

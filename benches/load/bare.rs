@@ -1,6 +1,6 @@
-//! The bare limit: the least that a server of the same parts (axum, hyper, tokio, the allocator) must do for the same
-//! answer. It reads the same request and writes the same headers and as many bytes; where a token is signed, it signs
-//! one of the same size with a held key. It checks nothing, knows nothing, logs and counts nothing.
+//! The bare limit: the minimum that a server with the same axum, hyper, tokio and allocator must do for the same
+//! response. It reads the same request, and writes the same headers and the same number of bytes. If Symbolon signs a
+//! token, it signs a token of the same size with a key in memory. It checks, looks up, logs and counts nothing.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,7 +24,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use symbolon::tokens::Algorithm;
 
-/// One path and its answer, as Symbolon gave it.
+/// A path and the response that Symbolon gave.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Route {
     pub path: String,
@@ -33,12 +33,12 @@ pub struct Route {
     pub answer: Answer,
 }
 
-/// What is in the body.
+/// The contents of the body.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// Always the same.
+    /// A constant text.
     Bytes(String),
-    /// A JWT between two texts.
+    /// A new JWT between two constant texts.
     Signed {
         algorithm: String,
         before: String,
@@ -48,7 +48,7 @@ pub enum Answer {
     },
 }
 
-/// Serves the routes in a file until the process is ended.
+/// Serves the routes in a file until the process is killed.
 pub async fn serve(at: SocketAddr, routes: &Path) -> anyhow::Result<()> {
     let routes: Vec<Route> = serde_json::from_slice(&std::fs::read(routes)?)?;
     let mut router = Router::new();
@@ -64,7 +64,7 @@ pub async fn serve(at: SocketAddr, routes: &Path) -> anyhow::Result<()> {
     }
     let listener = tokio::net::TcpListener::bind(at).await?;
     let listener = listener.tap_io(|socket| {
-        // As the server does; a socket that takes no option is about to fail anyway.
+        // As the server does. If this fails, the socket fails soon anyway.
         let _ = socket.set_nodelay(true);
     });
     axum::serve(listener, router).await?;

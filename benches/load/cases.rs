@@ -1,4 +1,4 @@
-//! What is asked: one request of each kind that machines make all day, with the aim that stands beside it.
+//! The cases: one request of each kind that machines send often, each with its aim.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::bare::{Answer, Route};
 
-/// What stands for the token in a path, a header or a body.
+/// The placeholder of the token in a path, a header or a body.
 const TOKEN: &str = "{token}";
 
-/// What a server's clients know.
+/// The credentials that a server accepts.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Known {
-    /// The client that may introspect.
+    /// The client that is allowed to introspect.
     pub api: Secret,
     /// A client for each algorithm.
     pub signers: Vec<Secret>,
@@ -26,14 +26,14 @@ pub struct Known {
     pub tokens: Vec<String>,
 }
 
-/// What a client authenticates with.
+/// The client id and secret of a client.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Secret {
     pub client_id: String,
     pub secret: String,
 }
 
-/// How much a server knows.
+/// The size of the server's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Size {
@@ -46,14 +46,14 @@ pub enum Size {
 pub struct Case {
     pub name: String,
     pub size: Size,
-    /// At most this many times the bare limit.
+    /// The maximum ratio to the bare limit.
     pub aim: f64,
     pub request: Request,
-    /// Takes turns in the place of the token.
+    /// Tokens that replace the placeholder in turn.
     pub tokens: Vec<String>,
 }
 
-/// A request as the load makes it.
+/// A request that the load sends.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: &'static str,
@@ -89,7 +89,7 @@ impl Request {
         request
     }
 
-    /// The request with a token in its place.
+    /// Returns the request with a token in place of the placeholder.
     pub fn with_token(&self, token: &str) -> Self {
         let mut request = self.clone();
         request.body = request.body.replace(TOKEN, token);
@@ -100,7 +100,7 @@ impl Request {
     }
 }
 
-/// All cases of a server that knows so much. `aim` is how far from the bare limit each may be.
+/// Returns all cases of a server with a directory of this size.
 pub fn cases(size: Size, known: &Known) -> Vec<Case> {
     let (judged, suffix) = match size {
         Size::Quickstart => (1.5, ""),
@@ -134,7 +134,7 @@ pub fn cases(size: Size, known: &Known) -> Vec<Case> {
     cases
 }
 
-/// In the order of [`Known::signers`].
+/// The algorithms, in the order of [`Known::signers`].
 const SIGNERS: [(&str, f64); 4] = [
     ("token RS256", 1.1),
     ("token PS256", 1.1),
@@ -142,7 +142,7 @@ const SIGNERS: [(&str, f64); 4] = [
     ("token EdDSA", 1.6),
 ];
 
-/// Asks Symbolon once, makes sure that it answers as it should, and says what the bare limit has to answer.
+/// Sends the request to Symbolon once, checks the response, and returns the response that the bare server must give.
 pub async fn probe(case: &Case, at: SocketAddr) -> anyhow::Result<Route> {
     let request = case
         .request
@@ -184,7 +184,7 @@ pub async fn probe(case: &Case, at: SocketAddr) -> anyhow::Result<Route> {
     })
 }
 
-/// A token response taken apart.
+/// The parts of a token response.
 fn signed(body: &str) -> anyhow::Result<Answer> {
     #[derive(Deserialize)]
     struct Token {

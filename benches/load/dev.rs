@@ -1,4 +1,4 @@
-//! The quickstart's case: the real program, `symbolon dev` on a directory of manifests, as a person starts it.
+//! The case of the quickstart: `symbolon dev` on a directory of manifests, as a user starts it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,16 +18,16 @@ use crate::process::{Server, free_address};
 use crate::report::median;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_symbolon");
-/// An RSA key is made at the first start.
+/// The time-out of the first start, which generates an RSA key.
 const FIRST_START: Duration = Duration::from_secs(60);
 
-/// A served directory.
+/// A directory that `symbolon dev` serves.
 pub struct Dev {
     pub server: Server,
     pub known: Known,
 }
 
-/// Serves the platform and one client with a token from a folder of manifests.
+/// Serves the platform, and one client with a token, from a folder of manifests.
 pub fn start(folder: &Path) -> anyhow::Result<Dev> {
     let at = free_address()?;
     let manifests = manifests(folder);
@@ -47,7 +47,7 @@ pub fn start(folder: &Path) -> anyhow::Result<Dev> {
     Ok(Dev { server, known })
 }
 
-/// Milliseconds from exec to the first answer of a start with keys and secrets present: the median of several.
+/// Returns the milliseconds from exec to the first response if keys and Secrets exist: the median of several starts.
 pub fn ready_again(folder: &Path, times: u32) -> anyhow::Result<f64> {
     let mut taken = Vec::new();
     for _ in 0..times {
@@ -56,7 +56,7 @@ pub fn ready_again(folder: &Path, times: u32) -> anyhow::Result<f64> {
         let _server = serve(folder, at)?;
         while !answers(at) {
             if started.elapsed() > FIRST_START {
-                bail!("symbolon dev did not answer");
+                bail!("symbolon dev did not respond");
             }
             std::thread::sleep(Duration::from_micros(500));
         }
@@ -84,7 +84,7 @@ fn serve(folder: &Path, at: SocketAddr) -> anyhow::Result<Server> {
     Server::start(Path::new(PROGRAM), &args, at, &folder.join("dev.log"))
 }
 
-/// Whether the server gives its discovery document.
+/// Whether the server returns its discovery document.
 fn answers(at: SocketAddr) -> bool {
     let ask = || {
         let mut stream = TcpStream::connect(at)?;
@@ -136,7 +136,7 @@ fn known(folder: &Path) -> anyhow::Result<Known> {
     })
 }
 
-/// What a Secret's manifest holds.
+/// The data of a Secret's manifest.
 fn secret(file: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]

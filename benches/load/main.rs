@@ -1,8 +1,8 @@
-//! Loads the built server over loopback and reports the CPU seconds that it takes for 1,000 requests, each case beside
-//! a bare limit in the same run: the figure that survives a busy machine. `just bench`, or `just bench --help`.
+//! Loads the built server over loopback and reports its CPU seconds for 1,000 requests, which are reproducible on a busy
+//! machine. Each case is beside a bare limit in the same run. Run `just bench`, or `just bench --help`.
 //!
-//! Both servers are children of this program, each a mode of it or the real binary, compiled alike. They are loaded in
-//! turns, and what is reported is the median of the pairs. Nothing is asserted; every load is bounded in time.
+//! Both servers are child processes: a mode of this program, or the real binary, compiled with the same profile. They
+//! are loaded in turns, and the report has the median of the pairs. It asserts nothing. Every load is limited in time.
 
 #![expect(
     clippy::expect_used,
@@ -34,42 +34,42 @@ use crate::process::Server;
 use crate::report::{CpuRow, Figure, LatencyRow, Report, Round};
 use crate::wrk::Pressure;
 
-// As the program has it.
+// The same allocator as in the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Clients, and tokens of them, of the large directory.
+/// The number of clients, and of tokens, in the large directory.
 const LARGE: usize = 100_000;
-/// Making the large directory takes a while.
+/// The time-out of a start: creating the large directory takes a while.
 const START: Duration = Duration::from_secs(300);
-/// The log's thread writes what has gathered; its time counts.
+/// A pause in which the log's thread writes the lines that it collected, because its CPU time counts.
 const SETTLE: Duration = Duration::from_millis(60);
 
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
     mode: Option<Mode>,
-    /// Cases whose name contains this; none: all of them, and memory, start and latency too
+    /// Run only cases whose name contains this text; without it, also measure memory, start and latency
     #[arg(global = true)]
     filter: Option<String>,
-    /// Pairs of loads of each case
+    /// Number of pairs of loads for each case
     #[arg(long, default_value_t = 5)]
     rounds: u32,
-    /// Seconds of each load
+    /// Duration of each load in seconds
     #[arg(long, default_value_t = 2)]
     seconds: u64,
-    /// Connections of each load
+    /// Number of connections of each load
     #[arg(long, default_value_t = 16)]
     connections: u32,
-    /// Serve the small directory from this program too, and not by `symbolon dev`
+    /// Serve the small directory from this program instead of `symbolon dev`
     #[arg(long)]
     in_process: bool,
-    /// Leave the large directory out
+    /// Omit the large directory
     #[arg(long)]
     small: bool,
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
-    /// Given by cargo
+    /// Set by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -80,7 +80,7 @@ enum Output {
     Json,
 }
 
-/// What children do.
+/// The modes of child processes.
 #[derive(Debug, Subcommand)]
 enum Mode {
     #[command(hide = true)]
@@ -95,7 +95,7 @@ enum Mode {
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    // As the program has it.
+    // The same allocator as in the program.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
         if self.cli.filter.is_none() {
             self.figure("idle, the quickstart's directory", idle, "MiB", Some(20.0));
             self.figure(
-                "  of it the process's own, not its program's file",
+                "  private memory, without the program's file",
                 own,
                 "MiB",
                 None,
@@ -162,7 +162,7 @@ impl<'a> Run<'a> {
             drop(dev.server);
             let ready = dev::ready_again(self.folder.path(), self.cli.rounds)?;
             self.report.start.push(Figure {
-                name: "dev mode, from exec to the first answer, keys present".to_owned(),
+                name: "dev mode, from exec to the first response, if keys exist".to_owned(),
                 value: ready,
                 unit: "ms",
                 aim: Some(50.0),
@@ -200,9 +200,9 @@ impl<'a> Run<'a> {
         cases
     }
 
-    /// Symbolon as a mode of this program.
+    /// Starts Symbolon as a mode of this program.
     fn symbolon(&self, size: usize) -> anyhow::Result<(Server, Known)> {
-        eprintln!("making a directory of {size} clients and tokens …");
+        eprintln!("creating a directory of {size} clients and tokens …");
         let known = self.folder.path().join("known.json");
         let mut server = self.child("serve-symbolon", &[&size.to_string()], &known)?;
         server.wait(START)?;
@@ -220,7 +220,7 @@ impl<'a> Run<'a> {
         Server::start(&std::env::current_exe()?, &all, at, &log)
     }
 
-    /// Each case in pairs with the bare limit that answers as this server does.
+    /// Measures each case in pairs with the bare limit, which gives the same responses as this server.
     fn measure(&mut self, server: &Server, cases: &[Case]) -> anyhow::Result<()> {
         for case in cases {
             let route = self.runtime.block_on(cases::probe(case, server.at))?;
@@ -248,7 +248,7 @@ impl<'a> Run<'a> {
         self.cost(case, server, warm)?;
         self.cost(case, bare, warm)?;
         let pair = |round: u32| {
-            // In turns, so that neither side always comes after the other.
+            // Alternate, so that neither side is always the second.
             let (symbolon, bare) = if round.is_multiple_of(2) {
                 let symbolon = self.cost(case, server, self.pressure())?;
                 (symbolon, self.cost(case, bare, self.pressure())?)
@@ -273,7 +273,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// CPU seconds for 1,000 requests, and how many requests there were.
+    /// Returns the CPU seconds for 1,000 requests, and the number of requests.
     fn cost(&self, case: &Case, server: &Server, pressure: Pressure) -> anyhow::Result<(f64, u32)> {
         let before = server.cpu_seconds()?;
         let outcome = wrk::load(case, server.at, pressure, self.folder.path())?;
@@ -285,7 +285,7 @@ impl<'a> Run<'a> {
         ))
     }
 
-    /// Latency with four connections that make a request each 10 ms.
+    /// Measures the latency with four connections that send a request every 10 ms.
     fn light(&self, case: &Case, server: &Server, bare: &Server) -> anyhow::Result<LatencyRow> {
         let pressure = Pressure {
             connections: 4,

@@ -1,4 +1,4 @@
-//! The servers as processes: started, measured from outside, ended by their id.
+//! The servers as processes: started, measured from outside, killed by their id.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,17 +9,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 
-/// Linux counts the CPU time that it shows in hundredths of a second.
+/// Linux reports CPU time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// A server that ends with this value.
+/// A server that is killed when this value is dropped.
 pub struct Server {
     child: Child,
     pub at: SocketAddr,
 }
 
 impl Server {
-    /// Starts a program that will listen on `at`. What it prints goes to `log`. The kernel ends it when this process ends.
+    /// Starts a program that will listen on `at`, with its output in `log`. The kernel kills it when this process ends.
     pub fn start(
         program: &Path,
         args: &[&str],
@@ -40,7 +40,7 @@ impl Server {
         Ok(Self { child, at })
     }
 
-    /// Waits until connections are accepted, and says how long that took.
+    /// Waits until the server accepts connections, and returns how long that took.
     pub fn wait(&mut self, most: Duration) -> anyhow::Result<Duration> {
         let started = Instant::now();
         while started.elapsed() < most {
@@ -48,17 +48,17 @@ impl Server {
                 return Ok(started.elapsed());
             }
             if let Some(status) = self.child.try_wait()? {
-                bail!("the server on {} ended: {status}", self.at);
+                bail!("the server on {} exited: {status}", self.at);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
         bail!("the server on {} did not accept within {most:?}", self.at)
     }
 
-    /// CPU time used so far, in user and system mode, by all threads.
+    /// The CPU time that all threads have used so far, in user and system mode.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name may contain anything; it ends at the last parenthesis. utime and stime are fields 14 and 15.
+        // The name may contain any character and ends at the last parenthesis. utime and stime are fields 14 and 15.
         let (_, fields) = stat.rsplit_once(')').context("/proc/<pid>/stat")?;
         let ticks = fields
             .split_whitespace()
@@ -69,12 +69,12 @@ impl Server {
         Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
     }
 
-    /// Memory in use, in MiB: all of it, with the pages of the program's own file that happen to be there.
+    /// Resident memory in MiB, including resident pages of the program's file.
     pub fn resident_mib(&self) -> anyhow::Result<f64> {
         self.status_mib("VmRSS:")
     }
 
-    /// Memory that is the process's own, in MiB.
+    /// Private memory in MiB.
     pub fn own_mib(&self) -> anyhow::Result<f64> {
         self.status_mib("RssAnon:")
     }
@@ -90,13 +90,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A loopback address that was free a moment ago.
+/// A loopback address that was free when it was chosen.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -1,10 +1,10 @@
-//! What was measured, as a table for people or as JSON.
+//! The results, as a table for people or as JSON.
 
 use serde::Serialize;
 
 use crate::cases::{Case, Size};
 
-/// Everything that a run says. No figure is judged: aims stand beside.
+/// The results of a run. They contain aims, but no verdict.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub cpu: Vec<CpuRow>,
@@ -20,16 +20,16 @@ pub struct CpuRow {
     pub size: Size,
     pub symbolon: f64,
     pub bare: f64,
-    /// The median of the rounds' ratios.
+    /// The median of the ratios.
     pub ratio: f64,
     pub least_ratio: f64,
     pub most_ratio: f64,
     pub aim: f64,
-    /// Requests that were counted, both servers together.
+    /// The number of requests, of both servers together.
     pub requests: u64,
 }
 
-/// Microseconds under light load.
+/// Latency under light load, in microseconds.
 #[derive(Debug, Serialize)]
 pub struct LatencyRow {
     pub case: String,
@@ -39,7 +39,7 @@ pub struct LatencyRow {
     pub bare_p99: u32,
 }
 
-/// One figure and its aim.
+/// A figure and its aim.
 #[derive(Debug, Serialize)]
 pub struct Figure {
     pub name: String,
@@ -48,7 +48,7 @@ pub struct Figure {
     pub aim: Option<f64>,
 }
 
-/// One pair of loads: CPU seconds for 1,000 requests of each server.
+/// One pair of loads: the CPU seconds for 1,000 requests of each server.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
     pub symbolon: f64,
@@ -76,7 +76,7 @@ impl CpuRow {
     }
 }
 
-/// The middle one; of an even number the upper of both.
+/// The median; the upper one of two medians.
 pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -87,7 +87,7 @@ impl Report {
     pub fn print(&self) {
         if !self.cpu.is_empty() {
             println!(
-                "\nCPU seconds of the server for 1,000 requests (medians; the ratio's least and most in brackets)\n"
+                "\nCPU seconds of the server for 1,000 requests (medians; least and greatest ratio in brackets)\n"
             );
             println!(
                 "{:<32}{:>10}{:>10}{:>9}  {:<16}{:>9}",

@@ -1,4 +1,4 @@
-//! Symbolon as a child process: the real server over a population of any size, with logs, metrics and audit as shipped.
+//! Symbolon as a child process: the real server with a population of any size, with logs, metrics and audit as shipped.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cases::{Known, Secret};
 use crate::population::{IssuedSecret, Population};
 
-/// Serves `size` clients with a token each until the process is ended; what may be asked goes to the file `known`.
+/// Serves `size` clients with a token each until the process is killed. Writes the accepted credentials to the file
+/// `known`.
 pub async fn serve(at: SocketAddr, size: usize, known: &Path) -> anyhow::Result<()> {
     let _logs = logs::init(LogForm::Json, &LogFilter::USUAL, Audit::On)?;
     let population = Population::new(&format!("http://{at}/id"), size, now());
@@ -57,7 +58,7 @@ fn known_of(population: &Population) -> Known {
     }
 }
 
-/// Nothing is revoked under load.
+/// A revoker that is never called: the load revokes nothing.
 struct NoRevoker;
 
 impl Revoker for NoRevoker {
@@ -71,7 +72,7 @@ impl Revoker for NoRevoker {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the edge")]
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn now() -> Timestamp {
     Timestamp::now()
 }

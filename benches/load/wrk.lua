@@ -1,5 +1,5 @@
--- One request over and over, each time with the next of many tokens. Arguments: the case (a Lua table in a file) and,
--- for light load, the pause in milliseconds that each connection makes before a request.
+-- Sends one request again and again, each time with the next of many tokens. Arguments: the case (a Lua table in a file)
+-- and, for light load, the pause of each connection before a request, in milliseconds.
 local case, head, tail, tokens
 local at = 0
 

@@ -1,4 +1,4 @@
-//! The load: wrk with a script, bounded in time and connections, on loopback only.
+//! The load: wrk with a script, limited in time and connections, on loopback only.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,37 +13,42 @@ use crate::cases::Case;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load/wrk.lua");
 
-/// How hard and how long.
+/// The intensity and duration of a load.
 #[derive(Clone, Copy, Debug)]
 pub struct Pressure {
     pub connections: u32,
     pub seconds: u64,
-    /// What each connection waits before each request; `None`: not at all.
+    /// The pause of each connection before a request; `None` for no pause.
     pub pause_ms: Option<u32>,
 }
 
-/// What came of it.
+/// The result of a load.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Outcome {
     pub requests: u32,
-    /// Connections that broke, time-outs, and answers above 399.
+    /// Broken connections, time-outs, and responses with a status above 399.
     pub failed: u32,
-    /// Microseconds.
+    /// In microseconds.
     pub p50: u32,
     pub p99: u32,
 }
 
-/// Says what to install if there is no wrk.
+/// Checks that wrk exists.
 pub fn check() -> anyhow::Result<()> {
     let Ok(found) = Command::new("wrk").arg("-v").output() else {
-        bail!("wrk is missing: it makes the load. On Debian: apt-get install wrk");
+        bail!(
+            "wrk, which generates the load, is not installed: on Debian, run apt-get install wrk"
+        );
     };
     let version = String::from_utf8_lossy(&found.stdout);
-    ensure!(version.contains("wrk"), "the wrk found is not wrk");
+    ensure!(
+        version.contains("wrk"),
+        "the program wrk on PATH is not wrk"
+    );
     Ok(())
 }
 
-/// Loads a server with a case.
+/// Loads a server with the requests of a case.
 pub fn load(
     case: &Case,
     at: SocketAddr,
@@ -76,15 +81,15 @@ pub fn load(
     );
     ensure!(
         outcome.requests > 0,
-        "{}: no request was answered",
+        "{}: the server answered no request",
         case.name
     );
     Ok(outcome)
 }
 
-/// The case as a Lua table. Rust's escapes of ASCII are Lua's.
+/// Returns the case as a Lua table. Rust and Lua escape ASCII in the same way.
 fn lua(case: &Case) -> anyhow::Result<String> {
-    // All tokens are equally long: the script puts the others in the place of this one.
+    // All tokens have the same length, so the script can replace this token with the others.
     let token = case.tokens.first().map_or("", String::as_str);
     let request = case.request.with_token(token);
     let mut out = String::new();

@@ -1,5 +1,5 @@
-//! A directory of any size with everything issued into it: the platform of `platform.yaml`, and teams with a hundred
-//! clients and as many ServiceAccessTokens each. Made by the rules of the library itself, from raw objects.
+//! A directory of any size with all its credentials: the platform of `platform.yaml`, and teams with a hundred clients
+//! and as many ServiceAccessTokens each. The library's own rules build it from raw objects.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -13,33 +13,33 @@ use symbolon::resources::{
 };
 use symbolon::tokens::{MacKey, SecretString, SeededEntropy, TokenHash, mac, reference};
 
-/// The platform's manifests; `ISSUER` stands for the issuer.
+/// The platform's manifests. `ISSUER` is the placeholder of the issuer.
 pub const PLATFORM: &str = include_str!("platform.yaml");
-/// Clients of one namespace.
+/// The number of clients in a namespace.
 const TEAM: usize = 100;
 
-/// A directory and the secrets that it knows.
+/// A directory and the credentials that it accepts.
 pub struct Population {
     pub directory: Directory,
     pub identity: ObjectKey,
-    /// The client that is the API: it may introspect everybody's tokens.
+    /// The client of the API, which may introspect all tokens.
     pub api: IssuedSecret,
-    /// One client for each algorithm, by its lower-case name.
+    /// One client for each algorithm, with the algorithm's name in lower case.
     pub signers: Vec<IssuedSecret>,
-    /// Teams' client secrets, as many as were asked for.
+    /// The teams' client secrets, as many as requested.
     pub clients: Vec<IssuedSecret>,
-    /// Service access tokens, as many.
+    /// The service access tokens, as many as requested.
     pub tokens: Vec<SecretString>,
 }
 
-/// What a client authenticates with.
+/// The client id and secret of a client.
 pub struct IssuedSecret {
     pub client_id: String,
     pub secret: SecretString,
 }
 
 impl Population {
-    /// The platform and `size` clients with a token each.
+    /// Creates the platform, and `size` clients with a token each.
     pub fn new(issuer: &str, size: usize, now: Timestamp) -> Self {
         let mut maker = Maker {
             directory: Directory::new(Settings::default()),
@@ -75,7 +75,7 @@ impl Population {
     }
 }
 
-/// The client and the token with this number share a name.
+/// The name of the client and of the token with this number.
 pub fn team_key(number: usize) -> ObjectKey {
     ObjectKey::new(
         &format!("team-{}", number / TEAM),
@@ -83,7 +83,7 @@ pub fn team_key(number: usize) -> ObjectKey {
     )
 }
 
-/// A client as the API server hands it over, but for what the server adds.
+/// A client without the fields that the API server adds.
 pub fn client(key: &ObjectKey) -> Value {
     json!({
         "apiVersion": "symbolon.dev/v1alpha1",
@@ -100,7 +100,7 @@ pub fn client(key: &ObjectKey) -> Value {
     })
 }
 
-/// A ServiceAccessToken of the client of the same name.
+/// A ServiceAccessToken of the client with the same name.
 pub fn service_token(key: &ObjectKey) -> Value {
     json!({
         "apiVersion": "symbolon.dev/v1alpha1",
@@ -114,7 +114,7 @@ pub fn service_token(key: &ObjectKey) -> Value {
     })
 }
 
-/// Gives an object what the API server does: uid, creation time, generation.
+/// Adds what the API server adds to an object: uid, creation time, generation.
 pub fn created(mut raw: Value, at: Timestamp) -> Value {
     let text = |field: &str| {
         raw["metadata"][field]
@@ -124,7 +124,7 @@ pub fn created(mut raw: Value, at: Timestamp) -> Value {
     };
     let kind = raw["kind"].as_str().unwrap_or_default().to_owned();
     let name = format!("{kind}/{}/{}", text("namespace"), text("name"));
-    // As long as a real one, and always the same for the same object.
+    // As long as a real uid, and always the same for the same object.
     let uid = TokenHash::of(&name).to_string();
     raw["metadata"]["uid"] = json!(format!(
         "{}-{}-{}-{}-{}",
@@ -168,7 +168,7 @@ impl Maker {
         self.issue(*desired)
     }
 
-    /// Mints, seals and records.
+    /// Issues, seals and records a credential.
     fn issue(&mut self, desired: Desired) -> SecretString {
         let kind = match desired.kind {
             SecretKind::ClientSecret => reference::Kind::ClientSecret,

@@ -1,5 +1,4 @@
-//! How fast tokens are issued, beside the rate at which the API server takes the same requests from somebody who only
-//! makes them.
+//! Measures how fast the operator issues tokens, beside the rate of the same bare requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -16,16 +15,16 @@ use crate::harness::Cluster;
 use crate::program;
 use crate::world::World;
 
-/// As many as the operator has by default.
+/// The operator's default number of concurrent passes.
 const IN_FLIGHT: usize = 24;
-/// Where somebody makes the same requests.
+/// The namespace of the bare requests.
 const RAW: &str = "crowd-0";
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// `run` tells one measurement in a world from another.
+/// `run` distinguishes several measurements in one world.
 pub async fn measure(cluster: &Cluster, world: &World<'_>, run: &str, tokens: usize) {
-    eprintln!("making {tokens} ServiceAccessTokens, twice …");
-    // The operator does not look where the crowd is.
+    eprintln!("creating {tokens} ServiceAccessTokens, twice …");
+    // The operator does not watch the namespaces of the crowd.
     for (namespace, kind) in [(RAW, "raw"), (world.team.name(), "load")] {
         stream::iter(0..tokens)
             .for_each_concurrent(IN_FLIGHT, |number| {
@@ -39,12 +38,12 @@ pub async fn measure(cluster: &Cluster, world: &World<'_>, run: &str, tokens: us
     let mark = cluster.mark();
     let issued = issued_rate(cluster, world, run, tokens).await;
     println!("\ntokens issued a second, from the first write to the last status   {issued:.1}");
-    println!("the same writes and GETs, made by nobody's rules                  {raw:.1}");
+    println!("the same writes and GETs as bare requests                         {raw:.1}");
     println!(
         "ratio                                                             {:.2}",
         issued / raw
     );
-    println!("\nrequests of the operator for a token");
+    println!("\nrequests of the operator per token");
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
     for request in cluster.requests(mark) {
         *counts.entry((request.verb, request.resource)).or_default() += 1;
@@ -118,7 +117,7 @@ fn rate(tokens: usize, took: Duration) -> f64 {
     f64::from(u32::try_from(tokens).unwrap_or(u32::MAX)) / took.as_secs_f64()
 }
 
-/// The requests of the protocol for a first token, as many at once as the operator makes.
+/// Makes the protocol's requests for first tokens, with the operator's concurrency.
 async fn raw_rate(world: &World<'_>, model: &Model, run: &str, tokens: usize) -> f64 {
     let began = Instant::now();
     stream::iter(0..tokens)
@@ -129,7 +128,7 @@ async fn raw_rate(world: &World<'_>, model: &Model, run: &str, tokens: usize) ->
     rate(tokens, began.elapsed())
 }
 
-/// The same with the creation of the token before, and with nothing left behind that an operator would see.
+/// The same, but creates each ServiceAccessToken first, and leaves nothing that an operator would see.
 pub async fn bare_with_creation(world: &World<'_>, model: &Model, run: &str, tokens: usize) -> f64 {
     let began = Instant::now();
     stream::iter(0..tokens)
@@ -149,7 +148,7 @@ pub async fn bare_with_creation(world: &World<'_>, model: &Model, run: &str, tok
     rate
 }
 
-/// What an operator wrote for one token: the writes that others make beside it are as large.
+/// The objects that an operator wrote for one token. The bare writes have the same size.
 pub struct Model {
     secret: Secret,
     credential: DynamicObject,
@@ -157,7 +156,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Of a token of the team that was issued.
+    /// Reads the objects of an issued token of the team.
     pub async fn of(world: &World<'_>, token: &str) -> Self {
         let team = world.team.name();
         let owners = world.api(Kind::ServiceAccessToken, team);
@@ -168,7 +167,7 @@ impl Model {
         let secret = owner.data["status"]["secretName"].as_str().unwrap();
         let mut secret = world.team.api::<Secret>().get(secret).await.unwrap();
         for metadata in [&mut secret.metadata, &mut credential.metadata] {
-            // Nobody takes a copy for the operator's.
+            // No one must mistake a copy for an object of the operator.
             let labels = std::mem::take(&mut metadata.labels).unwrap_or_default();
             let labels = labels
                 .into_iter()
@@ -193,7 +192,7 @@ async fn raw(world: &World<'_>, model: &Model, name: String) {
     let credentials = world.api(Kind::Credential, RAW);
     let owners = world.api(Kind::ServiceAccessToken, RAW);
     let secrets: Api<Secret> = Api::namespaced(world.client(), RAW);
-    // What a pass reads at its start and at its end; the operator's own requests are listed beside the rates.
+    // The reads at the start and at the end of a pass. The operator's own requests are listed beside the rates.
     let look = async || {
         credentials.get_opt(&name).await.unwrap();
         secrets.get_opt(&name).await.unwrap();

@@ -10,33 +10,33 @@ use tokio::net::TcpStream;
 use crate::harness::{Cluster, eventually_within};
 use crate::world::World;
 
-/// For the start: a server of very many beside other work takes long, and how long is to be seen.
+/// The time-out of the start. It is long, because a server with very many objects needs time, which is measured.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// A child that ends with this value.
+/// A child process that is killed when this value is dropped.
 pub struct Program {
     child: Child,
-    /// Where it serves.
+    /// The address on which it serves.
     pub at: SocketAddr,
 }
 
 impl Program {
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        // setpriv becomes it.
+        // setpriv executes the program, so the id is the same.
         self.child.id()
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The operator for the platform and the team; the crowd is none of its business.
+/// Starts the operator for the platform and the team, without the crowd.
 pub async fn operator(cluster: &Cluster, world: &World<'_>) -> Program {
     let namespaces = format!("{},{}", world.platform.name(), world.team.name());
     let args = [
@@ -49,18 +49,18 @@ pub async fn operator(cluster: &Cluster, world: &World<'_>) -> Program {
     start(cluster, &args, None).await
 }
 
-/// Has an operator make the Identity's keys and the team's token `probe`, and ends it.
+/// Runs an operator until it has created the Identity's keys and issued the team's token `probe`.
 pub async fn issue_probe(cluster: &Cluster, world: &World<'_>) {
     let _operator = operator(cluster, world).await;
     world.token_in_secret("probe").await;
 }
 
-/// The operator for every namespace.
+/// Starts the operator for every namespace.
 pub async fn operator_of_all(cluster: &Cluster) -> Program {
     start(cluster, &["operator", "--leader-election", "false"], None).await
 }
 
-/// A server of everything.
+/// Starts a server for every namespace.
 pub async fn server(cluster: &Cluster, world: &World<'_>) -> Program {
     let identity = format!("{}/main", world.platform.name());
     start(cluster, &["serve", "--identity", &identity], Some(free())).await
@@ -99,7 +99,7 @@ fn free() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-/// A connection that asks the same again and again, with little in between.
+/// A connection that sends one request again and again, with little overhead.
 pub struct Connection(TcpStream);
 
 impl Connection {
@@ -109,7 +109,7 @@ impl Connection {
         Ok(Self(stream))
     }
 
-    /// The status of an answer, whose body is small or none.
+    /// Returns the status of a response whose body is small or empty.
     pub async fn get(&mut self, path: &str, token: &str) -> std::io::Result<u16> {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"

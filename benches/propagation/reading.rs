@@ -1,4 +1,5 @@
-//! From the API server's reply to a write until the server answers by it, and until a bare watch shows it.
+//! Measures the time from the API server's reply to a write until the server answers accordingly, and until a bare watch
+//! receives the change.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,15 +16,15 @@ use tokio::task::JoinHandle;
 use crate::program::{Connection, Program};
 use crate::world::{World, crowd_name, crowd_namespace};
 
-/// Between two writes that are measured.
+/// The time between two measured writes.
 const PAUSE: Duration = Duration::from_millis(40);
 const GATEWAY: &str = "/id/connect/checktoken/api";
 
-/// What was measured, in milliseconds, sorted.
+/// The measured times in milliseconds, sorted.
 pub struct Delays {
     server: Vec<f64>,
     watch: Vec<f64>,
-    /// Writes a second of others, as it came.
+    /// The number of other writes per second, as measured.
     pub others: f64,
 }
 
@@ -44,7 +45,7 @@ fn percentile(sorted: &[f64], percent: usize) -> f64 {
     sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
-/// Disables and enables a client again and again, while others write every `noise`.
+/// Disables and enables a client again and again, beside one other write every `noise`.
 pub async fn measure(
     world: &World<'_>,
     server: &Program,
@@ -71,7 +72,7 @@ pub async fn measure(
         while connection.get(GATEWAY, &token).await.unwrap() != wanted {
             assert!(
                 replied.elapsed() < Duration::from_secs(30),
-                "the server does not answer by a write"
+                "the server does not answer according to a write"
             );
         }
         delays.push(replied.elapsed().as_secs_f64() * 1000.0);
@@ -86,7 +87,7 @@ pub async fn measure(
     }
 }
 
-/// A watch of the team's clients that decodes and does nothing else.
+/// A watch of the team's clients that only decodes.
 struct Watch {
     seen: Arc<Mutex<HashMap<String, Instant>>>,
     task: JoinHandle<()>,
@@ -117,7 +118,7 @@ impl Watch {
         Self { seen, task }
     }
 
-    /// An event that came before the reply took no time.
+    /// The time of an event that arrived before the reply counts as 0.
     fn delays(self, replies: &[(String, Instant)]) -> Vec<f64> {
         self.task.abort();
         let seen = self.seen.lock().unwrap();
@@ -131,7 +132,7 @@ impl Watch {
     }
 }
 
-/// Writes to the crowd at a steady pace, until dropped.
+/// Writes to the crowd at a steady rate, until dropped.
 struct Noise {
     task: JoinHandle<()>,
     written: Arc<AtomicU32>,

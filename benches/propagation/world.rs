@@ -1,4 +1,4 @@
-//! A platform, a team with a client and its tokens, and a crowd of clients that are only there.
+//! A platform, a team with a client and its tokens, and a crowd of clients that do nothing.
 
 use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -9,16 +9,16 @@ use symbolon::resources::Kind;
 
 use crate::harness::{Cluster, TestNamespace, eventually};
 
-/// Clients of one namespace of the crowd.
+/// The number of clients in a namespace of the crowd.
 const CROWD: usize = 100;
-/// Requests at once while the world is made.
+/// The number of concurrent requests while the objects are created.
 const IN_FLIGHT: usize = 32;
 
-/// Where everything is.
+/// The cluster and the namespaces of the benchmark.
 pub struct World<'a> {
     pub platform: TestNamespace<'a>,
     pub team: TestNamespace<'a>,
-    /// How many clients the crowd has.
+    /// The number of clients in the crowd.
     pub crowd: usize,
 }
 
@@ -120,17 +120,17 @@ impl<'a> World<'a> {
             .unwrap();
     }
 
-    /// The objects of a kind in a namespace.
+    /// Returns the API of a kind in a namespace.
     pub fn api(&self, kind: Kind, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client(), namespace, &resource(kind))
     }
 
-    /// The objects of a kind everywhere.
+    /// Returns the API of a kind in all namespaces.
     pub fn api_of_all(&self, kind: Kind) -> Api<DynamicObject> {
         Api::all_with(self.client(), &resource(kind))
     }
 
-    /// Waits until a token of the team stands in its Secret.
+    /// Waits until a token of the team is in its Secret.
     pub async fn token_in_secret(&self, name: &str) -> String {
         let (secrets, secret) = (self.team.api::<Secret>(), format!("{name}-token"));
         let text = async || {
@@ -139,7 +139,7 @@ impl<'a> World<'a> {
         };
         let text = eventually("the operator issues a token", text).await;
         let owners = self.api(Kind::ServiceAccessToken, self.team.name());
-        eventually("the operator tells of it", async || {
+        eventually("the operator reports it", async || {
             let owner = owners.get(name).await.unwrap();
             let epoch = owner.data["status"]["epoch"].as_i64();
             epoch.map(drop)
@@ -154,12 +154,12 @@ fn resource(kind: Kind) -> ApiResource {
     ApiResource::from_gvk_with_plural(&gvk, kind.plural())
 }
 
-/// The name of one of the crowd.
+/// The name of a client of the crowd.
 pub fn crowd_name(number: usize) -> String {
     format!("one-{number}")
 }
 
-/// The namespace of one of the crowd.
+/// The namespace of a client of the crowd.
 pub fn crowd_namespace(number: usize) -> String {
     format!("crowd-{}", number / CROWD)
 }

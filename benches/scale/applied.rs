@@ -1,4 +1,4 @@
-//! Very many clients and tokens applied at once, until all are Ready; then whether it is quiet.
+//! Applies very many clients and tokens at once, waits until all are Ready, and then counts the operator's writes.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use crate::issuing::{self, Model};
 use crate::world::World;
 use crate::{memory, program};
 
-/// Requests at once of whoever applies.
+/// The number of concurrent requests while applying.
 const IN_FLIGHT: usize = 16;
-/// Clients of one namespace.
+/// The number of clients in a namespace.
 const TEAM: usize = 100;
-/// How many the bare side makes.
+/// The number of objects on the bare side.
 const BARE: usize = 1_000;
-/// How long it must be quiet.
+/// How long writes are counted.
 const QUIET: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(1800);
 
@@ -64,7 +64,7 @@ pub async fn measure(cluster: &Cluster, world: &World<'_>, size: usize) {
     println!("rate                {rate:>8.1} /s");
     let pid = operator.pid();
     println!(
-        "operator            {:>8.0} MiB, {:.0} at its peak",
+        "operator            {:>8.0} MiB, peak {:.0}",
         memory(pid, "VmRSS"),
         memory(pid, "VmHWM")
     );
@@ -74,7 +74,7 @@ pub async fn measure(cluster: &Cluster, world: &World<'_>, size: usize) {
         .filter(|it| it.verb == "list")
         .count();
     println!("lists               {lists:>8}");
-    // What was on its way comes to its end.
+    // Wait for requests in flight.
     tokio::time::sleep(QUIET / 2).await;
     let mark = cluster.mark();
     tokio::time::sleep(QUIET).await;
@@ -89,7 +89,7 @@ pub async fn measure(cluster: &Cluster, world: &World<'_>, size: usize) {
     }
     drop(operator);
     let after = issuing::bare_with_creation(world, &model, "after", BARE).await;
-    println!("bare, same requests {bare:>8.1} /s before, {after:.1} /s beside all of them");
+    println!("same bare requests  {bare:>8.1} /s before, {after:.1} /s beside all objects");
     println!(
         "ratio               {:>8.2} and {:.2}",
         rate / bare,
@@ -115,7 +115,7 @@ async fn apply(world: &World<'_>, number: usize) {
     world.create(Kind::ServiceAccessToken, token).await;
 }
 
-/// Waits until `size` objects of a kind that were applied are Ready.
+/// Waits until `size` of the applied objects of a kind are Ready.
 async fn all_ready(world: &World<'_>, kind: Kind, size: usize) {
     let objects = world.api_of_all(kind);
     let list = objects.list(&ListParams::default().limit(1)).await.unwrap();
@@ -124,7 +124,7 @@ async fn all_ready(world: &World<'_>, kind: Kind, size: usize) {
     while ready.len() < size {
         let events = objects.watch(&WatchParams::default(), &version).await;
         let mut events = events.unwrap().boxed();
-        // The API server ends a watch now and then.
+        // The API server ends watches from time to time.
         while let Ok(Some(event)) = events.try_next().await {
             let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else {
                 continue;

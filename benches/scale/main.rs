@@ -1,8 +1,7 @@
-//! What a large installation costs on a real API server: ten thousand clients and as many tokens applied at once, and
-//! a server of a hundred thousand of each. `cargo bench --bench scale`; `--help` lists the sizes.
+//! Measures a large installation on a real API server: ten thousand clients and as many tokens, applied at once, and a
+//! server with a hundred thousand of each. Run `cargo bench --bench scale`; `--help` lists the sizes.
 //!
-//! Runs its own throw-away cluster (see `tests/cluster`) and the built program as operator and as server. Nothing is
-//! asserted.
+//! Starts a temporary cluster (see `tests/cluster`) with the built program as operator and as server. Asserts nothing.
 
 #![expect(
     clippy::expect_used,
@@ -14,7 +13,7 @@
 )]
 
 mod applied;
-#[expect(dead_code, unused_imports, reason = "tests need more of it")]
+#[expect(dead_code, unused_imports, reason = "tests use more of it")]
 #[path = "../../tests/cluster/harness/mod.rs"]
 mod harness;
 #[path = "../propagation/issuing.rs"]
@@ -34,16 +33,16 @@ use crate::world::World;
 
 #[derive(Debug, Parser)]
 struct Cli {
-    /// Clients, and ServiceAccessTokens as many, that are applied at once; 0: none
+    /// Number of clients, and of ServiceAccessTokens, to apply at once; 0 for none
     #[arg(long, default_value_t = 10_000)]
     applied: usize,
-    /// Clients, and ServiceAccessTokens as many, with twice as many Credentials, that are served; 0: none
+    /// Number of clients, and of ServiceAccessTokens, to serve, with twice as many Credentials; 0 for none
     #[arg(long, default_value_t = 100_000)]
     served: usize,
-    /// Tokens that are issued with few and with many Credentials present; 0: none
+    /// Number of tokens to issue beside few and beside many Credentials; 0 for none
     #[arg(long, default_value_t = 1_000)]
     tokens: usize,
-    /// Given by cargo
+    /// Set by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }

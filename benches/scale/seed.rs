@@ -1,4 +1,4 @@
-//! Objects as they are after a long life, written into etcd itself: what is measured is who reads them.
+//! Writes objects directly into etcd, in the form that they have after a long time. The benchmark measures only readers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,12 +14,12 @@ use uuid::Uuid;
 
 use crate::harness::Cluster;
 
-/// Clients of one namespace.
+/// The number of clients in a namespace.
 const TEAM: usize = 100;
-/// Puts of one transaction: etcd's own bound.
+/// The number of puts in one transaction: etcd's limit.
 const BATCH: usize = 128;
 
-/// Writes `size` clients, as many tokens and the Credentials of all; returns each hundredth token.
+/// Writes `size` clients, as many tokens, and the Credentials of all. Returns every hundredth token.
 pub async fn seed(
     cluster: &Cluster,
     platform: &str,
@@ -54,7 +54,7 @@ pub async fn seed(
     sample
 }
 
-/// The namespace of one of them.
+/// The namespace of a client.
 fn namespace(number: usize) -> String {
     format!("seeded-{}", number / TEAM)
 }
@@ -158,7 +158,7 @@ impl Maker<'_> {
         (raw, minted.token)
     }
 
-    /// With the entries of two field managers, as real ones have.
+    /// Metadata with the entries of two field managers, as real objects have.
     fn metadata(&self, namespace: &str, name: &str, uid: &str) -> Value {
         let time = self.now.to_string();
         let fields = json!({"f:spec": {"f:identityRef": {}, "f:grantTypes": {}, "f:scopes": {}, "f:systemUser": {}, "f:displayName": {}}});
@@ -181,7 +181,7 @@ impl Maker<'_> {
     }
 }
 
-/// The API server's storage.
+/// The etcd of the API server.
 struct Etcd {
     http: reqwest::Client,
     puts: Vec<Value>,
@@ -233,7 +233,7 @@ impl Etcd {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark has a clock")]
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn now() -> Timestamp {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap()
 }

@@ -1,4 +1,4 @@
-//! A server of very many: its memory, how soon it is ready, and what a look-up takes.
+//! Measures a server with very many objects: its memory, the time until it is ready, and the time of a look-up.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::world::World;
 use crate::{memory, seed};
 
 const GATEWAY: &str = "/id/connect/checktoken/api";
-/// Look-ups of one measurement.
+/// The number of look-ups in one measurement.
 const LOOK_UPS: usize = 20_000;
 
 pub async fn measure(cluster: &Cluster, world: &World<'_>, size: usize) {
@@ -30,11 +30,11 @@ pub async fn measure(cluster: &Cluster, world: &World<'_>, size: usize) {
     let data = secrets.get("main-mac").await.unwrap().data.unwrap();
     let key = MacKey::from_bytes(&data["mac.key"].0).unwrap();
     let tokens = seed::seed(cluster, world.platform.name(), &key, size).await;
-    // What was written behind the API server's back must be in its own cache first.
+    // The objects were written directly into etcd, so wait until they are in the API server's cache.
     catch_up(cluster).await;
     let (bytes, took) = bare(cluster).await;
     println!(
-        "bare: {} MB read after {:.1} s",
+        "bare: read {} MB in {:.1} s",
         bytes / 1_000_000,
         took.as_secs_f64()
     );
@@ -55,12 +55,12 @@ async fn catch_up(cluster: &Cluster) {
         }
     }
     eprintln!(
-        "the API server has read all after {:.0} s",
+        "the API server has read all objects after {:.0} s",
         began.elapsed().as_secs_f64()
     );
 }
 
-/// The same objects, as the API server streams them to a reader that keeps nothing: bytes, and how long it took.
+/// Streams the same objects to a reader that keeps nothing. Returns the number of bytes, and the time.
 async fn bare(cluster: &Cluster) -> (usize, Duration) {
     let client = cluster.client().await;
     let began = Instant::now();
@@ -89,11 +89,11 @@ async fn read(client: Client, plural: &str) -> Result<usize, Unready> {
     Err(Unready)
 }
 
-/// The API server cannot stream its objects yet.
+/// An error: the API server cannot stream its objects yet.
 #[derive(Debug)]
 struct Unready;
 
-/// Seconds of processor time of a process so far.
+/// The CPU seconds that a process has used so far.
 fn processor(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, fields) = stat.rsplit_once(')').unwrap();
@@ -105,7 +105,7 @@ fn processor(pid: u32) -> f64 {
             .parse()
             .unwrap()
     };
-    // In hundredths, on every Linux of today.
+    // In hundredths of a second, on every current Linux.
     (ticks(11) + ticks(12)) / 100.0
 }
 
@@ -120,7 +120,7 @@ async fn report(what: &str, server: &Program, took: Duration, tokens: &[SecretSt
     let mut connection = Connection::open(server.at).await.unwrap();
     let mut times = Vec::with_capacity(LOOK_UPS);
     for number in 0..LOOK_UPS {
-        // Far from each other, so that nothing is at hand.
+        // Far from each other, so that caches do not help.
         let token = &tokens[(number * 7919) % tokens.len()];
         let began = Instant::now();
         let status = connection.get(GATEWAY, token.expose()).await.unwrap();
@@ -130,7 +130,7 @@ async fn report(what: &str, server: &Program, took: Duration, tokens: &[SecretSt
     times.sort_unstable();
     let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)].as_micros();
     println!(
-        "{what}: ready after {:.1} s, {busy:.1} s of them busy; memory {:.0} MiB, {:.0} at its peak; checktoken {} µs, p99 {} µs",
+        "{what}: ready after {:.1} s, with {busy:.1} s of CPU time; memory {:.0} MiB, peak {:.0}; checktoken {} µs, p99 {} µs",
         took.as_secs_f64(),
         memory(server.pid(), "VmRSS"),
         memory(server.pid(), "VmHWM"),

@@ -81,7 +81,11 @@ fn a_credential_is_written_by_the_operator_alone_and_deleted_by_whom_rbac_allows
     let change = format!(
         "patch -n {HOME} credential credential-first --type=merge -p {later} --as {ADMINISTRATOR}"
     );
-    refused(kube.ask(&change), "credentials", "alone");
+    refused(
+        kube.ask(&change),
+        "credentials",
+        "only system:serviceaccount",
+    );
     // Metadata is everybody's who may: the garbage collector's and the storage migrator's.
     kube.must(&format!(
         "annotate -n {HOME} credential credential-first seen=yes --as {ADMINISTRATOR}"
@@ -142,10 +146,10 @@ fn what_a_server_revoked_stays_revoked_while_it_is_recorded() {
     };
     eventually("the right is there", || write(json!([one])).ok());
     for less in [json!([]), json!([two]), json!(null)] {
-        refused(write(less), "credentials", "only grows");
+        refused(write(less), "credentials", "must keep the ids");
     }
     let unknown = json!([one, "CCCCCCCCCCCCCCCC"]);
-    refused(write(unknown), "credentials", "names only tokens");
+    refused(write(unknown), "credentials", "may name only tokens");
     write(json!([one, two])).unwrap();
     let again = json!({"status": {"uses": []}});
     kube.must(&format!("patch -n {HOME} credential credential-revoked --subresource=status --type=merge -p {again} --as system:serviceaccount:{HOME}:revoking-identity"));
@@ -368,19 +372,25 @@ fn the_operator_runs_no_pods_but_those_of_servers() {
         let nfs = json!({"name": "share", "nfs": {"server": "a", "path": "/"}});
         let root = json!({"name": "root", "hostPath": {"path": "/"}});
         for (changes, says) in [
-            (vec![(&*account, json!("default"))], "under no account but"),
-            (vec![(&*account, json!(null))], "under no account but"),
+            (
+                vec![(&*account, json!("default"))],
+                "only under the accounts",
+            ),
+            (vec![(&*account, json!(null))], "only under the accounts"),
             (
                 vec![(&*format!("{pod}/hostPID"), json!(true))],
-                "into their node",
+                "of their node",
             ),
             (
                 vec![(&*format!("{pod}/hostNetwork"), json!(true))],
-                "into their node",
+                "of their node",
             ),
-            (vec![(&*volume, root)], "into their node"),
-            (vec![(&*volume, nfs)], "into their node"),
-            (vec![(&*volume, csi)], "no volume of a CSI driver"),
+            (vec![(&*volume, root)], "of their node"),
+            (vec![(&*volume, nfs)], "of their node"),
+            (
+                vec![(&*volume, csi)],
+                "may not add a volume of a CSI driver",
+            ),
             (
                 vec![
                     (
@@ -468,7 +478,7 @@ fn what_the_operator_leaves_as_it_is_is_not_held_against_it() {
     };
     patch(r#"{"metadata":{"annotations":{"symbolon.dev/seen":"yes"}}}"#).unwrap();
     let other = r#"{"spec":{"template":{"metadata":{"labels":{"team":"a"}}}}}"#;
-    refused(patch(other), "operator-pods", "under no account but");
+    refused(patch(other), "operator-pods", "only under the accounts");
     kube.must(&format!(
         "delete deployment -n {HOME} debugged-identity --as {OPERATOR}"
     ));
@@ -506,7 +516,7 @@ fn the_operator_takes_a_csi_volume_along_and_adds_none() {
     }
     let two = json!([keys, {"name": "a", "emptyDir": {}}, certificate]);
     refused(roll_out("csi-with", &two), "operator-pods", "volumes: a");
-    let says = "no volume of a CSI driver";
+    let says = "may not add a volume of a CSI driver";
     for changed in [
         json!([keys, csi("tls", "csi.cert-manager.io", "b.example.com")]),
         json!([keys, csi("tls", "other.example.com", "a.example.com")]),
@@ -542,12 +552,12 @@ fn the_operator_gives_rights_to_nobody_but_the_servers() {
     refused(
         binding("symbolon:a:main", "symbolon-operator", "main-identity"),
         "operator-rights",
-        "binds nothing but",
+        "may bind only",
     );
     refused(
         binding("symbolon:a:main", "symbolon-server", "default"),
         "operator-rights",
-        "nobody but the servers",
+        "only to the servers",
     );
     refused(
         kube.ask(&format!(
@@ -563,7 +573,7 @@ fn the_operator_gives_rights_to_nobody_but_the_servers() {
     refused(
         kube.with(&format!("create -f - --as {OPERATOR}"), &role),
         "operator-rights",
-        "nothing but Symbolon's kinds",
+        "only on Symbolon's kinds",
     );
 }
 
@@ -774,7 +784,11 @@ fn the_operator_changes_no_event_of_another_component() {
     let patched = kube.ask(&format!(
         "patch events.events.k8s.io main.2 -n {home} --type=merge -p {series} --as {OPERATOR}"
     ));
-    refused(patched, "operator-records", "no Event of another component");
+    refused(
+        patched,
+        "operator-records",
+        "may not change an Event of another component",
+    );
 }
 
 /// Bindings are put back by their name; nothing else of RBAC is ours by its name.
@@ -818,6 +832,6 @@ fn the_operator_writes_the_status_of_a_credential_only_as_the_server_of_the_embe
     refused(
         report("inside", json!({"revoked": ["AAAAAAAAAAAAAAAA"]})),
         "credentials",
-        "names only tokens",
+        "may name only tokens",
     );
 }

@@ -1,6 +1,6 @@
 {{/* Parts of CEL expressions. */}}
 
-{{/* Whether a string is on a list; an entry that ends in "*" stands for every string that begins with the rest.
+{{/* Whether a list allows a string. An entry that ends in "*" allows every string that begins with the rest.
      Argument: dict of (an expression), list. */}}
 {{- define "symbolon.cel.listed" -}}
 {{- $names := list }}
@@ -19,7 +19,7 @@ true
 {{- end }}
 {{- end }}
 
-{{/* Whether a host name is on a list; "*.example.com" stands for every name below example.com, "*" for any.
+{{/* Whether a list allows a host name. "*.example.com" allows every name below example.com, and "*" allows any.
      Argument: dict of (an expression), list. */}}
 {{- define "symbolon.cel.host" -}}
 {{- $names := list }}
@@ -38,9 +38,9 @@ true
 {{- end }}
 {{- end }}
 
-{{/* The names of the fields of a map that the operator may not set as they are: every field but those of `fields` is
-     there if the old object has it, and as it has it. A field of `fields` is as in the old object, or as its rule says, in
-     which @ stands for the value; a field with an empty rule has any value.
+{{/* The names of the fields of a map that break a rule. A field of `fields` may keep its value in the old object, or have a
+     value that meets its rule; in a rule, @ is the value. A field with an empty rule may have any value, or be absent. Every
+     other field must be as in the old object: with the same value, or absent.
      Argument: dict new, old (expressions of maps), fields (dict of rules). */}}
 {{- define "symbolon.cel.foreign" -}}
 {{- $new := .new }}
@@ -56,13 +56,13 @@ true
 {{- end }}
 {{- end }}
 
-{{/* The keys of a map of labels or annotations that the operator may not set as they are. Those that it takes away are
-     its own affair. Argument: dict new, old (expressions of maps), rule (of the key k). */}}
+{{/* The keys of a map of labels or annotations that the operator may not set. It may remove any key.
+     Argument: dict new, old (expressions of maps), rule (of the key k). */}}
 {{- define "symbolon.cel.marks" -}}
 {{ .new }}.filter(k, !((k in {{ .old }} && {{ .new }}[k] == {{ .old }}[k]) || {{ .rule }}))
 {{- end }}
 
-{{/* The variables of every policy of the operator's writes. */}}
+{{/* Variables that several policies for the operator use. */}}
 {{- define "symbolon.cel.variables" -}}
 - name: old
   expression: "request.operation == 'UPDATE' ? dyn(oldObject) : dyn({})"
@@ -70,7 +70,7 @@ true
   expression: "has(object.spec) ? dyn(object.spec) : dyn({})"
 - name: oldSpec
   expression: "'spec' in variables.old ? dyn(variables.old.spec) : dyn({})"
-# The Identity that the object is named after.
+# The Identity whose name is part of the object's name.
 - name: identity
   expression: >-
     object.metadata.name.endsWith('-identity') ?
@@ -81,7 +81,7 @@ true
     'app.kubernetes.io/instance': variables.identity}
 {{- end }}
 
-{{/* The beginning of a policy of the operator's writes. Argument: dict root, name, about (text for a comment). */}}
+{{/* The head of a policy that binds only the operator. Argument: dict root, name. */}}
 {{- define "symbolon.operatorPolicy" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicy
@@ -96,7 +96,7 @@ spec:
       expression: request.userInfo.username == {{ include "symbolon.operatorUser" .root | toJson }}
 {{- end }}
 
-{{/* Its binding: wherever the operator has rights. Argument: dict root, name. */}}
+{{/* The binding of such a policy. It applies to the whole cluster. Argument: dict root, name. */}}
 {{- define "symbolon.operatorBinding" -}}
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingAdmissionPolicyBinding
@@ -109,12 +109,12 @@ spec:
   validationActions: [Deny]
 {{- end }}
 
-{{/* Labels that are the operator's own. */}}
+{{/* The labels that the operator sets on its objects: a JSON list. */}}
 {{- define "symbolon.operator.ownLabels" -}}
 {{ list "app.kubernetes.io/name" "app.kubernetes.io/component" "app.kubernetes.io/instance" "app.kubernetes.io/managed-by" "symbolon.dev/managed" "symbolon.dev/identity" | toJson }}
 {{- end }}
 
-{{/* A rule of the label k of an object. */}}
+{{/* The rule for the label k of an object. */}}
 {{- define "symbolon.operator.labels" -}}
 {{- $own := include "symbolon.operator.ownLabels" . | fromJsonArray }}
 {{- $monitors := keys (default dict (default dict .Values.serviceMonitor).labels) | sortAlpha }}
@@ -125,8 +125,8 @@ spec:
 (variables.resource == 'servicemonitors' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" $monitors) }})
 {{- end }}
 
-{{/* A rule of the annotation k of an object. A controller may write the value of an Ingress's into its own configuration
-     as it stands. */}}
+{{/* The rule for the annotation k of an object. The values of an Ingress's annotations are limited too, because an ingress
+     controller may copy them verbatim into its configuration. */}}
 {{- define "symbolon.operator.annotations" -}}
 {{- $allowed := include "symbolon.allowed" . | fromJson }}
 {{- $webhooks := include "symbolon.webhooks" . | fromJson }}
@@ -137,7 +137,7 @@ spec:
 !variables.annotations[k].matches(k.startsWith('nginx.') ? r'[^ -~]|[;{}\x22\x23\x27\x5c]' : r'[\n\r]'))
 {{- end }}
 
-{{/* Variables of the pods of Identities that src/cli/logging.rs passes on: a JSON list. */}}
+{{/* Environment variables that src/cli/logging.rs passes on to the pods of Identities: a JSON list. */}}
 {{- define "symbolon.operator.environment" -}}
 ["SYMBOLON_AUDIT", "SYMBOLON_LOG", "SYMBOLON_LOG_FORMAT", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG", "OTEL_BSP_SCHEDULE_DELAY", "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_EXPORT_TIMEOUT"]
 {{- end }}

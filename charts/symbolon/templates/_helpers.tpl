@@ -12,7 +12,7 @@
 {{- end }}
 {{- end }}
 
-{{/* The name of objects without a namespace: several scoped installations stand beside each other. */}}
+{{/* The name of objects without a namespace. It is unique for each of several installations with watchNamespaces. */}}
 {{- define "symbolon.clusterName" -}}
 {{- if .Values.watchNamespaces }}
 {{- printf "%s-%s" .Release.Namespace (include "symbolon.fullname" .) }}
@@ -31,13 +31,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
 
-{{/* Ours win over commonLabels: services, monitors and policies select by them. */}}
+{{/* The chart's own labels override commonLabels, because Services, monitors and policies select by them. */}}
 {{- define "symbolon.labels" -}}
 {{- include "symbolon.labelsWith" (dict "root" . "labels" dict) }}
 {{- end }}
 
-{{/* The labels of an object that has some of its own in the values: these win over commonLabels, and ours over both.
-     Argument: dict root, labels. */}}
+{{/* The labels of an object that has its own labels in the values. Those override commonLabels, and the chart's own labels
+     override both. Argument: dict root, labels. */}}
 {{- define "symbolon.labelsWith" -}}
 {{- $ours := include "symbolon.selectorLabels" .root | fromYaml }}
 {{- with .root }}
@@ -55,12 +55,12 @@ app.kubernetes.io/component: operator
 {{- end }}
 {{- $name = required "serviceAccount.name is needed with serviceAccount.create: false" $name }}
 {{- if hasSuffix "-identity" $name }}
-{{- fail (printf "serviceAccount.name: %s is what the account of the Identity %s is called, so give the operator's another name" $name (trimSuffix "-identity" $name)) }}
+{{- fail (printf "serviceAccount.name: %s is the name of the account of the Identity %s: choose another name" $name (trimSuffix "-identity" $name)) }}
 {{- end }}
 {{- $name }}
 {{- end }}
 
-{{/* The operator as the API server knows it. */}}
+{{/* The operator's user name at the API server. */}}
 {{- define "symbolon.operatorUser" -}}
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccountName" . }}
 {{- end }}
@@ -74,17 +74,17 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{- end }}
 {{- end }}
 
-{{/* What does not go together is refused before anything is installed. */}}
+{{/* Refuses values that contradict each other, before anything is installed. */}}
 {{- define "symbolon.check" -}}
 {{- $accepted := include "symbolon.identityNamespaces" . | fromJsonArray }}
 {{- range $value := list "defaultIdentity" "embeddedIdentity" }}
 {{- with index $.Values $value }}
 {{- if not (has (splitList "/" . | first) $accepted) }}
-{{- fail (printf "%s: %s is in no namespace where Identities are accepted: add %s to identityNamespaces (now %s)" $value . (splitList "/" . | first) (join ", " $accepted)) }}
+{{- fail (printf "%s: %s is not in a namespace in which Identities are accepted: add %s to identityNamespaces (now %s)" $value . (splitList "/" . | first) (join ", " $accepted)) }}
 {{- end }}
 {{- end }}
 {{- end }}
-{{- /* Here and not in the schema: there Helm names another value as the culprit. */}}
+{{- /* Not in the schema, because Helm's error would name another value. */}}
 {{- $labels := dict "commonLabels" .Values.commonLabels "podLabels" .Values.podLabels }}
 {{- range $value := list "serviceMonitor" "prometheusRule" "grafanaDashboard" }}
 {{- $_ := set $labels (printf "%s.labels" $value) (default dict (index $.Values $value)).labels }}
@@ -92,7 +92,7 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{- range $value, $set := $labels }}
 {{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
 {{- if hasKey (default dict $set) $label }}
-{{- fail (printf "%s: %s is the chart's own, and what finds the release goes by it: take another label" $value $label) }}
+{{- fail (printf "%s: %s is the chart's own label, by which other objects select the release: use another label" $value $label) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -104,22 +104,23 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{- end }}
 {{- range (default dict .Values.prometheusRule).disabledAlerts }}
 {{- if not (has . $known) }}
-{{- fail (printf "prometheusRule.disabledAlerts: there is no alert %s: one of %s" . (join ", " $known)) }}
+{{- fail (printf "prometheusRule.disabledAlerts: there is no alert %s: use one of %s" . (join ", " $known)) }}
 {{- end }}
 {{- end }}
 {{- end }}
 
-{{/* Where Identities are accepted: a JSON list, in the order of the values, since an issuer belongs to the first. */}}
+{{/* The namespaces in which Identities are accepted: a JSON list. It keeps the order of the values, because an issuer belongs
+     to the first namespace. */}}
 {{- define "symbolon.identityNamespaces" -}}
 {{- default (list .Release.Namespace) .Values.identityNamespaces | uniq | toJson }}
 {{- end }}
 
-{{/* Where a scoped operator works: a JSON list. */}}
+{{/* The namespaces in which an operator with watchNamespaces works: a JSON list. */}}
 {{- define "symbolon.namespaces" -}}
 {{- concat .Values.watchNamespaces (include "symbolon.identityNamespaces" . | fromJsonArray) | uniq | sortAlpha | toJson }}
 {{- end }}
 
-{{/* Whether an object of a kind that the API server may not know is rendered.
+{{/* Whether to render an object whose kind the API server may not know.
      Argument: dict root, enabled (auto, true or false), api (list of group/version/kind). */}}
 {{- define "symbolon.wanted" -}}
 {{- if eq (toString .enabled) "auto" }}
@@ -129,13 +130,14 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{- else if .enabled }}true{{ end }}
 {{- end }}
 
-{{/* How long a pod has to end. A server takes 5 s until nobody sends it requests and 25 s for those under way. */}}
+{{/* The termination grace period of a pod. A server waits 5 s until it gets no new requests, and 25 s for the requests in
+     progress. */}}
 {{- define "symbolon.terminationGrace" -}}
 {{- $grace := .Values.terminationGracePeriodSeconds }}
 {{- if kindIs "invalid" $grace }}{{ ternary 35 30 (not (empty .Values.embeddedIdentity)) }}{{ else }}{{ $grace }}{{ end }}
 {{- end }}
 
-{{/* The version of MutatingAdmissionPolicy to use; empty: none. */}}
+{{/* The API version of MutatingAdmissionPolicy to use. Empty: none. */}}
 {{- define "symbolon.mutatingVersion" -}}
 {{- $group := "admissionregistration.k8s.io" }}
 {{- $policies := .Values.admissionPolicies }}
@@ -148,13 +150,13 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "symbolon.serviceAccou
 {{- end }}
 {{- end }}
 
-{{/* A CEL expression: whom the policies do not bind. */}}
+{{/* A CEL expression: whether the policies do not bind the user. */}}
 {{- define "symbolon.exempt" -}}
 {{- $exempt := .Values.admissionPolicies.exempt -}}
 (request.userInfo.username in {{ default list $exempt.users | toJson }} || (has(request.userInfo.groups) && request.userInfo.groups.exists(g, g in {{ default list $exempt.groups | toJson }})))
 {{- end }}
 
-{{/* Where a policy binds: in the namespaces of a scoped installation only. */}}
+{{/* The spec of a policy's binding. With watchNamespaces it applies only to the installation's namespaces. */}}
 {{- define "symbolon.policyBinding" -}}
 spec:
   policyName: {{ .name }}
@@ -171,20 +173,20 @@ spec:
   {{- end }}
 {{- end }}
 
-{{/* What Identities may ask for, as JSON with every list: the operator takes one that is not given for a list that allows
-     anything, and one that a parent chart has taken away allows nothing. */}}
+{{/* What Identities may ask for, as JSON with every list. To the operator, a list that is missing allows anything; but a list
+     that a parent chart has set to null must allow nothing. */}}
 {{- define "symbolon.allowed" -}}
 {{- $lists := list "hosts" "gateways" "ingressClassNames" "ingressAnnotations" "serviceTypes" "serviceAnnotations" "podLabels" "podAnnotations" "priorityClassNames" "nodeSelector" "tolerations" "affinity" "resources" "storageClassNames" }}
 {{- include "symbolon.lists" (dict "of" (default dict .Values.identities).allowed "lists" $lists) }}
 {{- end }}
 
-{{/* What mutating webhooks add, as JSON with every list. */}}
+{{/* What mutating webhooks may add, as JSON with every list. */}}
 {{- define "symbolon.webhooks" -}}
 {{- $lists := list "labels" "annotations" "podFields" "containerFields" "serviceFields" "containers" "volumes" }}
 {{- include "symbolon.lists" (dict "of" .Values.admissionPolicies.webhooks "lists" $lists) }}
 {{- end }}
 
-{{/* Values as JSON, a list that is not there as an empty one. Argument: dict of, lists (names). */}}
+{{/* Values as JSON; a missing list becomes an empty one. Argument: dict of, lists (names). */}}
 {{- define "symbolon.lists" -}}
 {{- $given := default dict .of }}
 {{- $all := dict }}

@@ -1,7 +1,7 @@
-{{/* What the operator may do, in pieces: each right is held where it is needed and nowhere else. No "*", no
-     escalate, bind or impersonate: what it gives to servers it holds itself. */}}
+{{/* The operator's rights, in parts: it has each right only where it needs it. It has no "*", and no escalate, bind or
+     impersonate. It can give rights to servers because it has them itself. */}}
 
-{{/* Where tenants' objects are: everywhere, or in each namespace that is watched. */}}
+{{/* For the namespaces of tenants: all, or those of watchNamespaces. */}}
 {{- define "symbolon.rules.tenants" -}}
 - apiGroups: [symbolon.dev]
   resources: [identities, scopes, oauthclients, serviceaccesstokens]
@@ -9,15 +9,15 @@
 - apiGroups: [symbolon.dev]
   resources: [identities/status, scopes/status, oauthclients/status, serviceaccesstokens/status]
   verbs: [update]
-# Of a token whose Identity is not accepted where it is: whether there is anything to take away.
+# To find out whether there is anything to revoke if the Identity of a token is in a namespace that is not accepted.
 - apiGroups: [symbolon.dev]
   resources: [credentials]
   verbs: [get]
-# Listed and watched by label, metadata alone; what carries no label of ours is never written.
+# Lists and watches select by label and get only metadata. The operator writes no Secret without its label.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, update, delete]
-# Labels, for selectors.
+# For the labels that selectors match.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get, list, watch]
@@ -26,7 +26,8 @@
   verbs: [create, patch]
 {{- end }}
 
-{{/* Where Identities are accepted: their Credentials, and what runs them. Written by server-side apply. */}}
+{{/* For the namespaces in which Identities are accepted: Credentials, and the objects that run an Identity, which the operator
+     writes by server-side apply. */}}
 {{- define "symbolon.rules.identities" -}}
 - apiGroups: [symbolon.dev]
   resources: [credentials]
@@ -37,14 +38,14 @@
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [get, list, watch, create, patch, delete]
-# Volumes of Identities grow; none is made or deleted.
+# To enlarge volumes of Identities. The operator neither creates nor deletes a claim.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, patch]
 - apiGroups: [""]
   resources: [services, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
-# What keeps those of an Identity from being ready.
+# To report why pods of an Identity are not ready.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list]
@@ -60,7 +61,7 @@
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies, ingresses]
   verbs: [get, list, watch, create, patch, delete]
-# Not in every cluster, and so not watched.
+# Kinds that not every cluster has, so the operator does not watch them.
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
   verbs: [get, create, patch, delete]
@@ -69,7 +70,7 @@
   verbs: [get, create, patch, delete]
 {{- end }}
 
-{{/* What every server of an Identity reads, wherever tenants are. */}}
+{{/* The rights of an Identity's servers in the namespaces of tenants. */}}
 {{- define "symbolon.rules.server" -}}
 - apiGroups: [symbolon.dev]
   resources: [identities, scopes, oauthclients, serviceaccesstokens]

@@ -262,6 +262,20 @@ fn the_published_key_or_a_new_one_replaces_a_distrusted_signer_at_once() {
 }
 
 #[test]
+fn the_published_key_of_a_new_algorithm_signs_at_once_when_the_old_signer_is_distrusted() {
+    let mut keys = Keys::default();
+    let old = wish(&[EdDSA]);
+    keys.pass(&old, 0);
+    keys.pass(&wish(&[ES256]), 20 * HOUR);
+    let distrusting = Wish {
+        distrusted: vec![keys.signer(&old, 21 * HOUR).unwrap().1],
+        ..wish(&[ES256])
+    };
+    keys.pass(&distrusting, 21 * HOUR);
+    assert_eq!(keys.hours(), [(ES256, 20, 21, None)], "not only at hour 30");
+}
+
+#[test]
 fn a_retiring_key_never_signs_again_when_its_successor_is_distrusted() {
     let mut keys = Keys::default();
     let calm = wish(&[EdDSA]);
