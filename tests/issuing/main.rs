@@ -221,8 +221,8 @@ fn every_order_of_one_action_and_every_report_of_use_is_correct() {
     holds(with_adoption(bounds(1, 0, false)), 500, usize::MAX);
 }
 
-/// Tokens are revoked by their ids, rotated, lost with their Secret and restored, in any order. The status may be lost at
-/// any time.
+/// Tokens are revoked by their ids, rotated, lost with their Secret and restored, in any order. The status may be lost
+/// at any time.
 #[test]
 fn every_order_of_revocations_and_rotations_is_correct() {
     for revoke_on_delete in [true, false] {
@@ -230,8 +230,8 @@ fn every_order_of_revocations_and_rotations_is_correct() {
     }
 }
 
-/// An operator that ignores revocations by id, as one of an older release does. The server still refuses the token; only
-/// the end in the spec is missing.
+/// An operator that ignores revocations by id, as one of an older release does. The server still refuses the token;
+/// only the end in the spec is missing.
 #[test]
 fn without_the_revoked_ids_the_search_finds_a_missing_end() {
     let bounds = Bounds {
@@ -260,8 +260,8 @@ fn without_the_use_of_older_tokens_the_search_finds_one_ended_in_use() {
     assert!(path.contains(&"SERVER reports a use"), "{path:?}");
 }
 
-/// `DEEP=actions,faults,policy,share,most`, for example `DEEP=2,1,Revoke,1000,20000000`. It takes minutes and gigabytes.
-/// The policy is `Revoke` or `Overlap`, alone or followed by `Adoption` or `Revocations`.
+/// `DEEP=actions,faults,policy,share,most`, for example `DEEP=2,1,Revoke,1000,20000000`. It takes minutes and
+/// gigabytes. The policy is `Revoke` or `Overlap`, alone or followed by `Adoption` or `Revocations`.
 #[test]
 #[ignore = "a long search, for changes of the protocol"]
 fn a_deeper_search_breaks_no_invariant() {

@@ -565,8 +565,8 @@ impl Real {
         }
     }
 
-    /// Checks that the driver writes the token into the Secret after the record, on condition of `base`, and only if the
-    /// record succeeded.
+    /// Checks that the driver writes the token into the Secret after the record, on condition of `base`, and only if
+    /// the record succeeded.
     fn check_reveal(&mut self, seen: &Seen, credential: &Credential) {
         let mut before = self.replies(seen);
         before.extend((0..seen.successes).map(|_| Reply::Success));
@@ -607,8 +607,8 @@ impl Real {
     }
 }
 
-/// The use of an entry that servers reported. A token that is in use now has been in use for long, and was last reported
-/// one interval ago.
+/// The use of an entry that servers reported. A token that is in use now has been in use for long, and was last
+/// reported one interval ago.
 fn use_of((epoch, _, _, used, _): Entry) -> Option<TokenUse> {
     let ago = |hours| Moment(now() - QUIET_PERIOD * hours);
     let last = match used {

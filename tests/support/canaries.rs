@@ -113,8 +113,8 @@ impl Canaries {
     }
 }
 
-/// Sends each secret in each place and returns the number of requests. Each request claims another client address, so the
-/// Identity must trust loopback as a proxy.
+/// Sends each secret in each place and returns the number of requests. Each request claims another client address, so
+/// the Identity must trust loopback as a proxy.
 pub(crate) fn send_everywhere(dev: &Dev, client: &Client, secrets: &[&str]) -> u32 {
     let mut count = 0;
     let mut address = || {
