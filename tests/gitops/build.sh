@@ -10,7 +10,7 @@ die() { echo "gitops verdicts: $*" >&2; exit 1; }
 command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
 wanted=$(awk '$1 == "go" {print $2}' "$here/go/go.mod")
 command -v go >/dev/null || die "the tests need Go $wanted or newer to build kstatus and Argo CD's Lua, and there is no 'go'" \
-"on PATH: install it from https://go.dev/dl/ (or Debian's golang-go, if new enough)"
+  "on PATH: install it from https://go.dev/dl/ (or Debian's golang-go, if new enough)"
 command -v flock >/dev/null || die "'flock' is needed: install Debian's util-linux"
 
 state=$(cat "$here"/go/go.mod "$here"/go/go.sum "$here"/go/*.go | sha256sum | cut -c1-16)
