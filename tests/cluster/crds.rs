@@ -110,8 +110,7 @@ fn causes(status: &Status) -> Vec<(&str, &str)> {
         .collect()
 }
 
-// --- accepted
-// -----------------------------------------------------------------------------------------------------------
+// --- accepted --------------------------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_accepts_every_crd_without_reservation() {
@@ -243,8 +242,7 @@ async fn a_secret_is_deleted_with_the_token_that_owns_it() {
     .await;
 }
 
-// --- refused: the CEL rules
-// -----------------------------------------------------------------------------------------------
+// --- refused: the CEL rules ------------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_breaks_a_rule_is_refused_with_the_message_of_the_rule() {
@@ -299,8 +297,7 @@ fn field_is(field: &str, at: &str) -> bool {
     field == at || (at.is_empty() && field == "<nil>")
 }
 
-// --- refused: everything that we refuse
-// --------------------------------------------------------------------------------
+// --- refused: everything that we refuse ------------------------------------------------------------------------------
 
 /// What only our own admission can refuse: a part of its message, and why the API server cannot.
 const ONLY_OURS: [(&str, &str); 4] = [
@@ -462,8 +459,7 @@ async fn the_api_server_refuses_everything_that_our_admission_refuses() {
     assert!(refused > 1000, "only {refused}");
 }
 
-// --- objects that are older than a rule
-// ---------------------------------------------------------------------------------
+// --- objects that are older than a rule ------------------------------------------------------------------------------
 
 /// A CRD in another group, so that the shared one stays unchanged. `is_loose`: without rules, as an older release has
 /// it.
@@ -663,8 +659,7 @@ async fn an_object_older_than_a_rule_can_be_labelled_corrected_and_deleted() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-// --- refused: the schema
-// --------------------------------------------------------------------------------------------------
+// --- refused: the schema ---------------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_breaks_the_schema_is_refused_by_its_path() {

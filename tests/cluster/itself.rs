@@ -205,8 +205,7 @@ async fn a_private_cluster_can_be_broken_and_repaired() {
     .await;
 }
 
-// --- leaving nothing behind
-// -------------------------------------------------------------------------------------------
+// --- leaving nothing behind ------------------------------------------------------------------------------------------
 
 fn is_running(pid: u32) -> bool {
     // A zombie (state Z, after the name in brackets) has ended too.
@@ -295,8 +294,7 @@ async fn the_servers_of_a_killed_supervisor_end() {
     assert!(!folder.exists());
 }
 
-// --- errors of the scripts
-// --------------------------------------------------------------------------------------------
+// --- errors of the scripts -------------------------------------------------------------------------------------------
 
 fn script(name: &str) -> Command {
     Command::new(

@@ -360,7 +360,7 @@ async fn a_rotation_keeps_the_old_token_for_its_overlap() {
     world.token_ready("short").await;
     let first = world.text("short-token").await.unwrap();
     world.patch(TOKEN, "short", rotate("1")).await;
-    let second = eventually("another token", async || {
+    let second = eventually("the Secret has another token", async || {
         world
             .text("short-token")
             .await
@@ -496,7 +496,7 @@ async fn a_revocation_at_the_server_has_another_token_minted() {
         .await
         .unwrap();
     assert!(!world.accepts(&first).await);
-    eventually("another token", async || {
+    eventually("the Secret has another token", async || {
         world
             .text("nightly-token")
             .await

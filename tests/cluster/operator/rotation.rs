@@ -163,7 +163,7 @@ async fn replace(world: &World<'_>, server: &Server, name: &str) -> Replaced {
     let old = world.text(&secret).await.unwrap();
     server.soon("it is good", &old, true).await;
     world.patch(TOKEN, name, rotate("1")).await;
-    let new = eventually("another token", async || {
+    let new = eventually("the Secret has another token", async || {
         world.text(&secret).await.filter(|text| *text != old)
     })
     .await;
