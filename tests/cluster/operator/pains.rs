@@ -4,11 +4,11 @@
 //! | fault | test |
 //! |---|---|
 //! | a restart rewrites everything | `traffic::issuing_lists_nothing_and_a_restart_writes_nothing` |
-//! | a lost Secret stays lost | `lifecycle::secrets_that_are_deleted_edited_or_turned_back_heal` |
-//! | another owner's Secret is overwritten | `lifecycle::a_secret_of_somebody_else_is_left_alone` |
+//! | a lost Secret stays lost | `lifecycle::deleted_edited_and_restored_secrets_get_a_valid_token` |
+//! | another owner's Secret is overwritten | `lifecycle::another_users_secret_is_not_changed` |
 //! | two resources with one Secret name fight | `two_resources_with_one_secret_name_do_not_overwrite_each_other` |
 //! | the token of a renamed owner stays valid | `a_renamed_owner_gets_a_new_token_and_the_old_one_ends` |
-//! | a recreated owner inherits tokens | `lifecycle::an_owner_that_is_created_anew_has_nothing_of_the_old_one` |
+//! | a recreated owner inherits tokens | `lifecycle::a_recreated_owner_inherits_nothing` |
 //! | a namespace deleted while issuing stops the rest | `a_namespace_deleted_while_issuing_does_not_stop_others` |
 //! | a status lost in a restore recreates all secrets | `a_status_lost_in_a_restore_changes_no_token` |
 //! | one invalid object stops the others | `an_object_with_unknown_values_does_not_stop_others` |

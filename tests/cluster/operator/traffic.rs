@@ -57,7 +57,7 @@ async fn issuing_lists_nothing_and_a_restart_writes_nothing() {
     assert!(gets <= 9, "{gets} reads for one token: {ours:#?}");
 
     // The next operator would write counts that this one has not written yet.
-    counts::become_so(&world, "two tokens", [[1, 2], [1, 2], [1, 0]]).await;
+    counts::wait_for_counts(&world, "two tokens", [[1, 2], [1, 2], [1, 0]]).await;
     drop(operator);
     let mark = cluster.mark();
     let operator = Operator::start(&world, account.kubeconfig_path());
