@@ -174,7 +174,7 @@ fn answers(kube: Kube<'_>, verb: &str, cases: &[(Value, String)]) -> Vec<String>
     let mut answers = ask(&objects);
     assert_eq!(answers.len(), cases.len(), "each write must have an error");
     for (object, answer) in objects.iter().zip(&mut answers) {
-        eventually("no other write came first", || {
+        eventually("the write meets no write conflict", || {
             if answer.contains("(Conflict)") {
                 *answer = ask(std::slice::from_ref(object)).concat();
             }

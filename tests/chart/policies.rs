@@ -708,7 +708,7 @@ fn the_operator_changes_no_metadata_of_credentials_events_and_leases() {
         let live = || kube.get(&format!("{what} -n {home}")).unwrap();
         let write = |changes: &Value| {
             // Repeat the write after a write conflict.
-            eventually("no other write came first", || {
+            eventually("the write meets no write conflict", || {
                 let mut object = live();
                 for (pointer, value) in changes.as_object().unwrap() {
                     set_at(&mut object, pointer, value);

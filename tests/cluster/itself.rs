@@ -90,7 +90,7 @@ async fn an_object_is_deleted_with_its_owner() {
         .delete("owner", &DeleteParams::background())
         .await
         .unwrap();
-    eventually("the dependent is collected", async || {
+    eventually("the dependent object is deleted", async || {
         config_maps
             .get_opt("dependent")
             .await

@@ -19,7 +19,7 @@ need openssl openssl
 need setpriv util-linux
 
 BIN=${1:-$("$here/build.sh")}
-[ -n "$BIN" ] || exit 1 # build.sh has said why
+[ -n "$BIN" ] || exit 1 # build.sh has reported the reason
 DIR=${2:-$(mktemp -d "${TMPDIR:-/tmp}/symbolon-cluster.XXXXXX")}
 cd "$DIR"
 DIR=$PWD

@@ -161,7 +161,7 @@ fn fifos_and_devices_in_the_folders_neither_hang_nor_end_it() {
         eventually("the token is accepted", || {
             (dev.check(GATEWAY, &token["token"]) == 204).then_some(())
         });
-        // And where one comes while it runs.
+        // Also when one appears while it runs.
         at(".symbolon/secrets/shop/backend-client.yaml");
         folder.replace(SHOP, "displayName: ", "displayName: Other ");
         dev.line_with(&["backend-client.yaml: ", "remove it"]);
@@ -202,7 +202,7 @@ fn yaml_that_is_slow_to_parse_neither_hangs_nor_ends_it() {
     eventually("the token is accepted", || {
         (dev.check(GATEWAY, &token["token"]) == 204).then_some(())
     });
-    // And where one comes while it runs.
+    // Also when one appears while it runs.
     let secret = ".symbolon/secrets/shop/backend-client.yaml";
     put(secret);
     folder.replace(SHOP, "displayName: ", "displayName: Other ");

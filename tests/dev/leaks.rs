@@ -48,7 +48,10 @@ fn secrets_and_tokens_appear_only_in_their_secrets() {
     assert_eq!(backend.revoke(&second), 200);
     let third = served.token_after(&second);
 
-    let metrics = eventually("metrics", || served.dev.get_health("/metrics")).1;
+    let metrics = eventually("the metrics are served", || {
+        served.dev.get_health("/metrics")
+    })
+    .1;
     let state = served.folder.file(".symbolon");
     let (status, output) = served.dev.terminate();
     assert!(status.success());
@@ -119,7 +122,7 @@ fn no_secret_is_logged_wherever_in_a_request_a_caller_puts_it() {
         let secrets = [BROUGHT, FOREIGN, &token, &issued];
         let count = send_everywhere(&dev, &client, &secrets);
         assert!(count > 3000, "{count}");
-        let metrics = eventually("metrics", || dev.get_health("/metrics")).1;
+        let metrics = eventually("the metrics are served", || dev.get_health("/metrics")).1;
         let (status, output) = dev.terminate();
         assert!(status.success());
         assert!(

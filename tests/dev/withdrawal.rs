@@ -172,7 +172,7 @@ fn now() -> jiff::Timestamp {
 
 /// "Rotate, then revoke the old one" causes no outage, and after a restart without the status the token stays revoked.
 #[test]
-fn revoking_the_previous_token_leaves_the_current_one_alone_for_good() {
+fn revoking_the_previous_token_does_not_affect_the_current_one() {
     let served = Served::start();
     let previous = served.token();
     let trigger = "lifetime: 720h\n  rotation: {trigger: '1'}";

@@ -83,7 +83,7 @@ fn an_object_is_not_healthy_before_the_operator_has_seen_its_last_change() {
     let cases = [
         ("good", good.clone(), "Current/Healthy"),
         (
-            "edited since",
+            "edited since the last pass",
             changed(&|it| it["metadata"]["generation"] = json!(3)),
             "InProgress/Progressing",
         ),
@@ -306,7 +306,10 @@ fn every_namespace_exists_before_flux_applies_objects_into_it() {
         for object in &objects {
             let namespace = &object["metadata"]["namespace"];
             let is_there = namespace.is_null() || there.contains(&text(namespace));
-            assert!(is_there, "{name}: no {namespace} yet for {object:#}");
+            assert!(
+                is_there,
+                "{name}: the namespace {namespace} does not exist yet for {object:#}"
+            );
         }
         let of_flux = |it: &&Value| text(&it["apiVersion"]).starts_with("kustomize.toolkit");
         let applied = |it: &Value| text(&it["spec"]["path"]).replacen("./", "", 1);

@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &[&str], input: &str) -> String {
     drop(writer.join().unwrap());
     assert!(
         output.status.success(),
-        "verdict {arguments:?}: the lines above say why"
+        "verdict {arguments:?} failed, see the lines above"
     );
     String::from_utf8(output.stdout).unwrap()
 }
@@ -71,7 +71,7 @@ fn program() -> &'static Path {
             .unwrap();
         assert!(
             built.status.success(),
-            "tests/gitops/build.sh: the lines above say what is missing"
+            "tests/gitops/build.sh failed, see the lines above"
         );
         PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
     })

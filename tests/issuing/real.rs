@@ -280,7 +280,7 @@ impl Real {
                     .lock()
                     .unwrap()
                     .take()
-                    .expect("pending on a request"),
+                    .expect("it waits for the reply to a request"),
             ),
         }
     }

@@ -89,7 +89,7 @@ async fn all_ready(operator: &Operator, count: usize) {
     for kind in ["OAuthClient", "ServiceAccessToken"] {
         let name = format!("symbolon_operator_objects{{kind=\"{kind}\",reason=\"Ready\"}} ");
         eventually_within(TWO_COUNTS, &format!("{name}{count}"), async || {
-            #[expect(clippy::cast_precision_loss, reason = "some hundred")]
+            #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
             let expected = count as f64;
             (operator.metric(&name).await == Some(expected)).then_some(())
         })

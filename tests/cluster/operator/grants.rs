@@ -140,7 +140,7 @@ impl<'w> Granted<'w> {
         for (opening, is_open) in self.openings() {
             self.platform(kind, name, spec(Value::Null)).await;
             self.platform(kind, name, spec(opening.clone())).await;
-            self.served(&format!("{kind} {name} {opening}"), is_open)
+            self.served(&format!("{kind} {name} has the grant {opening}"), is_open)
                 .await;
             if is_open {
                 self.world.token_ready("nightly").await;
@@ -156,7 +156,7 @@ impl<'w> Granted<'w> {
         self.platform(kind, name, spec(gold)).await;
         for (tier, is_open) in [(Some("gold"), true), (None, false), (Some("gold"), true)] {
             self.label_team(json!({"tier": tier})).await;
-            self.served(&format!("the namespace is {tier:?}"), is_open)
+            self.served(&format!("the namespace has the tier {tier:?}"), is_open)
                 .await;
         }
         let token = self.world.text("nightly-token").await;

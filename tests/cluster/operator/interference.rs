@@ -146,7 +146,7 @@ async fn additions_to_selectors_and_rights_are_removed() {
 }
 
 /// Creates a webhook for these operations on a resource in the platform's namespace. It never responds.
-#[expect(clippy::unwrap_used, reason = "of tests")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 async fn guard(world: &World<'_>, operations: &[&str], group: &str, resource: &str) {
     let platform = world.platform.name();
     let down = json!({
@@ -166,7 +166,7 @@ async fn guard(world: &World<'_>, operations: &[&str], group: &str, resource: &s
 }
 
 /// Deletes that webhook.
-#[expect(clippy::unwrap_used, reason = "of tests")]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 async fn unguard(world: &World<'_>) {
     let name = world.platform.name();
     let deleted = webhooks(world).delete(name, &DeleteParams::default()).await;

@@ -93,7 +93,7 @@ async fn an_emergency_rotation_happens_once_per_value_and_is_reported_by_events(
     let account = world.team.cluster_account("operator", rights()).await;
     let operator = Operator::start(&world, account.kubeconfig_path());
     let active = [("ES256", "Active")];
-    let first = world.phases("the first key", &active).await;
+    let first = world.phases("the first key is active", &active).await;
     world.emergency("1").await;
     let second = eventually("the key is replaced", async || {
         let keys = world.phases("there is one active key", &active).await;
@@ -102,7 +102,7 @@ async fn an_emergency_rotation_happens_once_per_value_and_is_reported_by_events(
     .await;
     let events = world.platform.api::<Event>();
     let told = async |reason: &str, kid: &str| {
-        eventually(&format!("{reason} {kid}"), async || {
+        eventually(&format!("an event {reason} names {kid}"), async || {
             let events = events.list(&ListParams::default()).await.unwrap();
             let mut events = events.items.into_iter();
             events.find(|event| {
@@ -136,7 +136,7 @@ async fn two_operators_at_once_create_only_one_key() {
     let world = World::new(Cluster::shared()).await;
     let _running = [Running::start(&world).await, Running::start(&world).await];
     let active = [("ES256", "Active")];
-    let mut known = BTreeSet::from_iter(world.phases("the first key", &active).await);
+    let mut known = BTreeSet::from_iter(world.phases("the first key is active", &active).await);
     for round in 0..5 {
         world.emergency(&round.to_string()).await;
         let next = eventually("the key is replaced", async || {

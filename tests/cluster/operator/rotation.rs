@@ -105,7 +105,7 @@ async fn several_servers_report_a_use_once_and_then_write_nothing() {
             "update oauthclients/status",
             "update serviceaccesstokens/status"
         ],
-        "each use is reported by one server"
+        "only one server reports each use"
     );
     let calm = cluster.mark();
     for _ in 0..20 {

@@ -212,10 +212,14 @@ async fn a_server_follows_every_change_of_client_and_token() {
         world.patch(Kind::OAuthClient, "backend", patch).await;
         server.soon(what, &token, false).await;
         world.patch(Kind::OAuthClient, "backend", back).await;
-        server.soon("as before", &token, true).await;
+        server
+            .soon("the token is accepted again", &token, true)
+            .await;
     }
     world.delete(TOKEN, "nightly").await;
-    server.soon("deleted", &token, false).await;
+    server
+        .soon("the deleted token is refused", &token, false)
+        .await;
     world.apply_token("nightly", "").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(
@@ -257,7 +261,9 @@ async fn a_token_revoked_at_the_server_is_refused_at_once_and_replaced() {
         "{}",
         answer.text().await.unwrap()
     );
-    server.soon("revoked", &token, false).await;
+    server
+        .soon("the revoked token is refused", &token, false)
+        .await;
     let next = eventually("the Secret has another token", async || {
         world
             .text("nightly-token")
@@ -319,7 +325,13 @@ async fn revoking_the_previous_token_keeps_the_current_one_and_survives_a_lost_s
         !server.accepts(&previous).await,
         "the server that revokes a token refuses it at once"
     );
-    other.soon("revoked elsewhere", &previous, false).await;
+    other
+        .soon(
+            "a token revoked at another server is refused",
+            &previous,
+            false,
+        )
+        .await;
     for server in [&server, &other] {
         assert!(server.accepts(&current).await);
     }
@@ -383,8 +395,18 @@ async fn two_replicas_that_revoke_at_the_same_time_lose_no_revocation() {
     );
     assert_eq!(answers, (StatusCode::OK, StatusCode::OK));
     assert!(!one.accepts(&previous).await && !two.accepts(&current).await);
-    one.soon("revoked at the other", &current, false).await;
-    two.soon("revoked at the other", &previous, false).await;
+    one.soon(
+        "a token revoked at the other server is refused",
+        &current,
+        false,
+    )
+    .await;
+    two.soon(
+        "a token revoked at the other server is refused",
+        &previous,
+        false,
+    )
+    .await;
     let mut revoked = credential_of(&world, "nightly")
         .await
         .status
@@ -434,7 +456,7 @@ async fn a_server_keeps_serving_while_the_api_server_is_down() {
     cluster.start(Program::Apiserver);
     world.delete(TOKEN, "nightly").await;
     server
-        .soon("what happened after the outage is seen", &token, false)
+        .soon("a deletion after the outage takes effect", &token, false)
         .await;
 }
 
@@ -511,7 +533,7 @@ async fn mounted_keys_are_loaded_and_reloaded_when_they_change() {
     );
     mount("main-mac", "mac.key").await;
     server
-        .soon("the right key is taken without a restart", &token, true)
+        .soon("the right key is loaded without a restart", &token, true)
         .await;
 }
 

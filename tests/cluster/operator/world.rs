@@ -129,7 +129,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Applies another ServiceAccessToken of the client.
+    /// Applies another ServiceAccessToken of the team's client.
     pub(super) async fn apply_token(&self, name: &str, more: &str) {
         let yaml = format!(
             "apiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\nmetadata: {{name: {name}, namespace: TEAM}}\nspec:\n  clientRef: {{name: backend}}\n  scopes: [orders.read]\n  {more}\n"

@@ -1,4 +1,4 @@
-//! docs/runbooks/restore-etcd.md.
+//! Runs docs/runbooks/restore-etcd.md.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ async fn after_a_restore_of_etcd_old_tokens_are_refused_and_every_workload_has_a
     server.soon_accepts(&early).await;
     let snapshot = cluster.save_etcd();
 
-    // What happens after the snapshot: a rotation, and a token that is revoked.
+    // After the snapshot, a token is rotated and the client is deleted.
     runbook
         .shell("kubectl annotate -n shop serviceaccesstoken/nightly-report symbolon.dev/rotate=1");
     let late = eventually("the Secret has another token", async || {
