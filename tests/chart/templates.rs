@@ -647,7 +647,7 @@ fn optional_apis_are_rendered_only_where_they_exist_or_are_enabled() {
     }
 }
 
-/// The operator creates the ServiceMonitors of Identities with the settings of the chart's own one, which also scrapes
+/// The operator creates the monitors of Identities with the settings of the chart's own one, which also scrapes
 /// an embedded Identity.
 #[test]
 fn all_service_monitors_have_the_same_labels_and_intervals() {

@@ -594,10 +594,7 @@ async fn an_object_older_than_a_rule_can_be_labelled_corrected_and_deleted() {
             objects(*kind),
             object(*kind, &format!("case-{number}"), stored),
         );
-        eventually("the object is stored", async || {
-            objects.apply(&object).await.ok()
-        })
-        .await;
+        eventually("it is stored", async || objects.apply(&object).await.ok()).await;
     }
     for kind in kinds {
         let strict = definition(kind, GROUP, false);

@@ -254,7 +254,7 @@ fn fluxs_own_types_accept_its_manifests() {
     assert_eq!(kinds, BTreeSet::from(all));
 }
 
-/// Flux applies nothing with a ServiceAccount that does not exist or has no rights. tests/chart tests the rights.
+/// Flux applies nothing with a service account that does not exist or has no rights. tests/chart tests the rights.
 #[test]
 fn every_service_account_that_flux_uses_exists_and_is_bound() {
     let objects = [folder("flux"), folder("flux-tenants")].concat();

@@ -1,7 +1,6 @@
 //! A real Kubernetes API server for tests.
 //!
-//! - [`Cluster::shared`]: one cluster for all tests of this process. If KUBECONFIG is set, it is that cluster,
-//! unchanged.
+//! - [`Cluster::shared`]: one cluster for all tests of this process; KUBECONFIG's, unchanged, if that is set.
 //! - [`Cluster::own`]: one temporary cluster for all tests of this process, for tests that read its audit log.
 //! - [`Cluster::private`]: a temporary cluster for a single test that stops or kills parts of it.
 //!
