@@ -12,9 +12,10 @@
 //! | a namespace deleted while issuing stops the rest | `a_namespace_deleted_while_issuing_does_not_stop_others` |
 //! | a status lost in a restore recreates all secrets | `a_status_lost_in_a_restore_changes_no_token` |
 //! | one invalid object stops the others | `an_object_with_unknown_values_does_not_stop_others` |
-//! | the API server restarts | `process::an_operator_survives_a_restart_of_the_api_server`, `serving::a_server_keeps_serving_while_the_api_server_is_down` |
+//! | the API server restarts | `process::an_operator_survives_a_restart_of_the_api_server` |
+//! | servers stop while the API server is down | `serving::a_server_keeps_serving_while_the_api_server_is_down` |
 //! | etcd is killed while issuing | `a_kill_of_etcd_while_issuing_loses_and_duplicates_no_token` |
-//! | constant write conflicts stop issuing, or issue without end | `constant_writes_by_others_neither_stop_nor_multiply_tokens` |
+//! | constant write conflicts block or multiply tokens | `constant_writes_by_others_neither_stop_nor_multiply_tokens` |
 //! | the MAC key is deleted | `a_deleted_mac_key_is_replaced_and_every_token_reissued` |
 //! | a leader is killed or suspended | `process`, `replicas` |
 //! | a crash between any two writes | `faults` |
