@@ -1,11 +1,11 @@
-//! Imports point down only, as ARCHITECTURE.md draws it, and the pure modules stay pure.
+//! Imports point down only, as ARCHITECTURE.md shows, and the pure modules stay pure.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module and what it may import of this crate.
+/// Each module and the modules of this crate that it may import.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
@@ -72,7 +72,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("characters", &[]),
 ];
 
-/// Crates that reach the world; the pure modules name none of them. `resources` has kube's derives.
+/// Crates that do IO. The pure modules name none of them. `resources` is not pure, because it uses kube's derives.
 const IMPURE: &[&str] = &[
     "tokio",
     "axum",
@@ -83,7 +83,7 @@ const IMPURE: &[&str] = &[
     "reqwest",
 ];
 const PURE: &[&str] = &["oauth", "directory", "tokens", "keys", "characters"];
-/// Types of metadata alone: no client, no IO.
+/// Parts of kube that only hold metadata: no client, no IO.
 const HARMLESS: &[&str] = &["kube::core", "kube::api::ObjectMeta", "kube::Resource"];
 
 fn sources(module: &str) -> Vec<PathBuf> {
@@ -104,7 +104,7 @@ fn sources(module: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Lines of code: no comments, and no texts, which may name a module to people.
+/// The lines of code with their numbers, without comments and string literals, which may mention any module.
 fn code(file: &Path) -> Vec<(usize, String)> {
     let text = fs::read_to_string(file).unwrap();
     let lines = text.lines().enumerate();
@@ -112,18 +112,18 @@ fn code(file: &Path) -> Vec<(usize, String)> {
         .map(|(index, line)| {
             (
                 index + 1,
-                outside_texts(line.split("//").next().unwrap_or_default()),
+                without_literals(line.split("//").next().unwrap_or_default()),
             )
         })
         .filter(|(_, line)| !line.trim().is_empty())
         .collect()
 }
 
-fn outside_texts(line: &str) -> String {
+fn without_literals(line: &str) -> String {
     line.split('"').step_by(2).collect()
 }
 
-/// The modules of this crate that a line names.
+/// The modules of this crate that a line of code names.
 fn named(line: &str) -> impl Iterator<Item = &str> {
     let after = |marker: &'static str| {
         line.match_indices(marker)
@@ -207,5 +207,5 @@ fn the_core_is_pure() {
             }
         }
     }
-    assert_eq!(breaches, [""; 0], "pure modules reach no world");
+    assert_eq!(breaches, [""; 0], "pure modules do no IO");
 }

@@ -1,4 +1,4 @@
-//! What is generated is what is committed.
+//! Every generated file in the repository is up to date, and the documentation is consistent with itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,7 +8,7 @@ use symbolon::directory::{Class, Reason};
 use symbolon::resources::{Kind, crd, to_yaml};
 
 #[test]
-fn the_definitions_in_crds_are_those_of_the_types() {
+fn crds_equals_the_generated_definitions() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
     for kind in Kind::ALL {
         let file = folder.join(format!("{}.yaml", kind.plural()));
@@ -29,7 +29,7 @@ fn the_definitions_in_crds_are_those_of_the_types() {
 }
 
 #[test]
-fn the_definitions_in_the_chart_are_those_in_crds() {
+fn the_charts_definitions_equal_those_in_crds() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let chart = root.join("charts/symbolon/files/crds");
     for kind in Kind::ALL {
@@ -44,10 +44,10 @@ fn the_definitions_in_the_chart_are_those_in_crds() {
     assert_eq!(fs::read_dir(&chart).unwrap().count(), Kind::ALL.len());
 }
 
-/// A page of the documentation that the program prints.
+/// Asserts that a page of the documentation equals the output of the program.
 #[track_caller]
 #[expect(clippy::unwrap_used, reason = "what goes wrong here fails a test")]
-fn is_what_the_program_prints(page: &str, arguments: &[&str]) {
+fn assert_page_is_output_of(page: &str, arguments: &[&str]) {
     let program = env!("CARGO_BIN_EXE_symbolon");
     let output = std::process::Command::new(program)
         .args(arguments)
@@ -63,21 +63,21 @@ fn is_what_the_program_prints(page: &str, arguments: &[&str]) {
 }
 
 #[test]
-fn the_reference_in_docs_is_that_of_the_types() {
-    is_what_the_program_prints("docs/resources.md", &["crds", "--format", "markdown"]);
+fn the_resource_reference_is_up_to_date() {
+    assert_page_is_output_of("docs/resources.md", &["crds", "--format", "markdown"]);
 }
 
 #[test]
-fn the_reference_of_metrics_is_that_of_the_programs() {
-    is_what_the_program_prints("docs/metrics.md", &["metrics"]);
+fn the_metrics_reference_is_up_to_date() {
+    assert_page_is_output_of("docs/metrics.md", &["metrics"]);
 }
 
 #[test]
-fn the_reference_of_commands_is_what_the_program_takes() {
-    is_what_the_program_prints("docs/cli.md", &["manual"]);
+fn the_command_reference_is_up_to_date() {
+    assert_page_is_output_of("docs/cli.md", &["manual"]);
 }
 
-/// The pages of the documentation: those in `docs` and its folders, at the root, and of the chart.
+/// The pages of the documentation: those at the root, in `docs` and its folders, and in the chart.
 #[expect(clippy::unwrap_used, reason = "what goes wrong here fails a test")]
 fn pages() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -95,7 +95,7 @@ fn pages() -> Vec<PathBuf> {
         .collect()
 }
 
-/// What follows a line of text is a part of its paragraph.
+/// Markdown renders a table that directly follows a line of text as a part of that paragraph.
 #[test]
 fn a_blank_line_precedes_every_table_of_the_documentation() {
     let mut tables = 0;
@@ -110,10 +110,10 @@ fn a_blank_line_precedes_every_table_of_the_documentation() {
             }
         }
     }
-    assert!(tables > 30, "there are many");
+    assert!(tables > 30, "only {tables} tables found");
 }
 
-/// The lines of a page that are no code.
+/// The lines of a page outside code blocks.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut is_code = false;
     text.lines().filter(move |line| {
@@ -123,7 +123,7 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The names by which links lead to the headings of a page, as code hosts make them.
+/// The anchors of a page's headings, as GitHub derives them.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut repeated = BTreeMap::new();
     let headings = prose(text).filter(|line| line.starts_with('#'));
@@ -142,7 +142,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Where the links of a page lead, other than into the web.
+/// The targets of a page's links, without those to web addresses.
 fn links(text: &str) -> Vec<String> {
     let text: Vec<&str> = prose(text).collect();
     let text = text.join("\n");
@@ -153,7 +153,7 @@ fn links(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_link_of_the_documentation_leads_to_a_file_and_a_heading_that_exist() {
+fn every_link_of_the_documentation_resolves() {
     let mut wrong = Vec::new();
     let mut count = 0;
     for page in pages() {
@@ -175,12 +175,12 @@ fn every_link_of_the_documentation_leads_to_a_file_and_a_heading_that_exist() {
             }
         }
     }
-    assert!(count > 150, "there are many: {count}");
+    assert!(count > 150, "only {count} links found");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn every_page_of_the_operations_is_in_their_list() {
+fn docs_operations_readme_lists_every_page() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations");
     let list = fs::read_to_string(folder.join("README.md")).unwrap();
     let listed: BTreeSet<String> = links(&list).into_iter().collect();

@@ -1,5 +1,5 @@
-//! Our own check judges manifests as the API server does: the same fixtures are fed to both, here and in
-//! `tests/cluster/crds.rs`.
+//! Our own validation judges manifests as the API server does: these tests and `tests/cluster/crds.rs` use the same
+//! fixtures.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,7 +28,7 @@ fn kind(object: &Value) -> Kind {
     Kind::from_name(object["kind"].as_str().unwrap()).unwrap()
 }
 
-/// The errors of one object by itself.
+/// The errors of one object, judged alone.
 fn errors(object: &Value) -> Vec<Problem> {
     let mut object = object.clone();
     object["metadata"]["namespace"] = json!("team");
@@ -48,7 +48,7 @@ fn described(problems: &[Problem]) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// All the wrongs of many cases at once: a table is read more easily than its first line.
+/// Reports the failures of all cases at once.
 fn assert_none(wrong: &[String]) {
     assert!(
         wrong.is_empty(),
@@ -59,7 +59,7 @@ fn assert_none(wrong: &[String]) {
 }
 
 #[test]
-fn what_the_rules_forbid_is_refused_for_the_rule() {
+fn an_object_that_breaks_a_rule_is_refused_with_the_message_of_the_rule() {
     let refusals = refusals();
     assert!(!refusals.is_empty());
     let wrong: Vec<_> = refusals
@@ -95,7 +95,7 @@ fn judge(refusal: &Refusal) -> Result<(), String> {
         ),
         None => (Vec::new(), errors(&refusal.refused)),
     };
-    // The API server has no field for the name of the whole object.
+    // For a rule of the whole object, the API server reports no field.
     let at = if refusal.at.is_empty() {
         "/metadata/name".to_owned()
     } else {
@@ -122,7 +122,7 @@ fn every_field_is_accepted() {
 }
 
 #[test]
-fn what_the_schema_forbids_is_refused_for_the_field() {
+fn a_field_that_breaks_the_schema_is_refused_by_its_path() {
     let mut wrong = Vec::new();
     for kind in Kind::ALL {
         for fault in schema_faults(spec_schema(&crd(kind)), &full(kind.plural())) {
@@ -143,7 +143,7 @@ fn what_the_schema_forbids_is_refused_for_the_field() {
     assert_none(&wrong);
 }
 
-/// Readers copy them.
+/// Readers copy these manifests.
 #[test]
 fn every_manifest_of_the_documentation_is_accepted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -181,10 +181,10 @@ fn manifests(page: &str) -> Vec<Value> {
         .collect()
 }
 
-// --- nothing is forgotten --------------------------------------------------------------------
+// --- every rule and every field is tested ------------------------------------------------------
 
 #[test]
-fn every_rule_has_a_manifest_that_it_refuses() {
+fn every_rule_has_a_refused_fixture() {
     let tested: BTreeSet<_> = refusals()
         .into_iter()
         .map(|refusal| (refusal.plural, refusal.at, refusal.says))
@@ -203,7 +203,7 @@ fn every_rule_has_a_manifest_that_it_refuses() {
     );
 }
 
-/// Plural, field and message of every `x-kubernetes-validations`.
+/// The plural, field and message of every rule in `x-kubernetes-validations`.
 fn rules(crd: &CustomResourceDefinition) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     collect_rules(root_schema(crd), "", &mut |at, message| {

@@ -1,5 +1,5 @@
-//! Attacks with a stolen token of the operator: what it does not write itself is refused, in new objects and in those
-//! that are there.
+//! Attacks with a stolen token of the operator: the policies refuse every write that the operator does not make itself,
+//! to new objects and to existing ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::confined::{OPERATOR, PLATFORM, confined};
 use crate::tools::{Kube, eventually, read, render, run};
 
-/// What is laid into an object, and what must be said of it.
+/// Changes to an object, and a part of the message that must refuse them.
 #[derive(Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Attack {
@@ -24,7 +24,7 @@ pub(crate) fn attacks() -> BTreeMap<String, Vec<Attack>> {
     serde_yaml::from_str(include_str!("manifests/attacks.yaml")).unwrap()
 }
 
-/// Each attack with the kind of the object, a pod's with both.
+/// Each attack with the kind of its object. An attack on pods is made on both kinds that have a pod template.
 fn attacks_by_kind() -> Vec<(String, Attack)> {
     let of_kind = |(kind, attacks): (String, Vec<Attack>)| {
         let kinds = match &*kind {
@@ -42,7 +42,7 @@ fn attacks_by_kind() -> Vec<(String, Attack)> {
     attacks().into_iter().flat_map(of_kind).collect()
 }
 
-/// What the operator builds, as its own tests have it.
+/// The objects that the operator builds, from a snapshot of its own tests.
 fn snapshot(name: &str) -> Value {
     let path =
         format!("src/reconcile/fleet/snapshots/symbolon__reconcile__fleet__tests__{name}.snap");
@@ -51,14 +51,14 @@ fn snapshot(name: &str) -> Value {
     serde_yaml::from_str(body).unwrap()
 }
 
-/// An object of a kind among those of a snapshot.
+/// The object of a kind in a snapshot.
 fn find(name: &str, kind: &str) -> Value {
     let objects = snapshot(name).as_array().unwrap().clone();
     let mut objects = objects.into_iter();
     objects.find(|it| it["kind"] == kind).unwrap()
 }
 
-/// An object of an Identity that asks for nothing, without an owner.
+/// An object of an Identity without options, without an owner.
 pub(crate) fn plain(kind: &str) -> Value {
     let mut object = find("plain", kind);
     let metadata = object["metadata"].as_object_mut().unwrap();
@@ -66,7 +66,7 @@ pub(crate) fn plain(kind: &str) -> Value {
     object
 }
 
-/// An object of a kind as the operator writes it, for the Identity main; without an owner, who is not there.
+/// An object as the operator writes it for the Identity main, without an owner, because the owner does not exist here.
 pub(crate) fn written(kind: &str) -> Value {
     let managed = json!({"symbolon.dev/managed": "true"});
     let mut object = match kind {
@@ -127,17 +127,17 @@ pub(crate) fn written(kind: &str) -> Value {
     object
 }
 
-/// An object with what an attack lays into it.
+/// An object with the changes of an attack, and the expected part of the message.
 pub(crate) fn attacked(object: &Value, attack: &Attack) -> (Value, String) {
     let mut object = object.clone();
     for (pointer, value) in &attack.set {
-        lay(&mut object, pointer, value);
+        set_at(&mut object, pointer, value);
     }
     (object, attack.says.clone())
 }
 
-/// Sets a value at a JSON pointer, with what is above it; null takes it away, `-` adds to a list.
-pub(crate) fn lay(object: &mut Value, pointer: &str, value: &Value) {
+/// Sets a value at a JSON pointer, and creates missing parents. Null removes the value, `-` appends to a list.
+pub(crate) fn set_at(object: &mut Value, pointer: &str, value: &Value) {
     let (parent, last) = pointer.rsplit_once('/').unwrap();
     let mut place = object;
     for part in parent.split('/').skip(1) {
@@ -156,25 +156,25 @@ pub(crate) fn lay(object: &mut Value, pointer: &str, value: &Value) {
     }
 }
 
-/// The answers to the writes of the operator's token, one for each case.
+/// Makes the writes with the operator's token, and returns the error of each case.
 ///
-/// kubectl reads an object before it replaces it. A controller may write it in between, as the one of Deployments does:
-/// such a write conflict says nothing about the policy, and the write is repeated.
+/// kubectl reads an object before it replaces it. A controller, such as the one of Deployments, may write it in
+/// between. Such a write conflict says nothing about the policy, so the write is repeated.
 fn answers(kube: Kube<'_>, verb: &str, cases: &[(Value, String)]) -> Vec<String> {
     let command = format!("{verb} --validate=ignore --dry-run=server -f - --as {OPERATOR}");
     let ask = |objects: &[String]| -> Vec<String> {
         let mut kubectl = kube.0.kubectl();
         kubectl.args(command.split_whitespace());
         let answer = run(kubectl, &objects.join("\n---\n"));
-        let errors = answer.expect_err("all must be refused");
+        let errors = answer.expect_err("every write must be refused");
         let errors = errors.lines().filter(|line| line.contains("rror "));
         errors.map(str::to_owned).collect()
     };
     let objects: Vec<String> = cases.iter().map(|(it, _)| it.to_string()).collect();
     let mut answers = ask(&objects);
-    assert_eq!(answers.len(), cases.len(), "each write has its error");
+    assert_eq!(answers.len(), cases.len(), "each write must have an error");
     for (object, answer) in objects.iter().zip(&mut answers) {
-        eventually("no other write came first", || {
+        eventually("the write meets no write conflict", || {
             if answer.contains("(Conflict)") {
                 *answer = ask(std::slice::from_ref(object)).concat();
             }
@@ -184,9 +184,9 @@ fn answers(kube: Kube<'_>, verb: &str, cases: &[(Value, String)]) -> Vec<String>
     answers
 }
 
-/// Checks that each write of the operator's token is refused, and by the rule that is meant to refuse it.
+/// Asserts that the intended rule refuses each write with the operator's token.
 #[track_caller]
-fn all_are_refused(kube: Kube<'_>, verb: &str, cases: &[(Value, String)]) {
+fn assert_all_refused(kube: Kube<'_>, verb: &str, cases: &[(Value, String)]) {
     let mut wrong = Vec::new();
     for ((object, says), error) in cases.iter().zip(answers(kube, verb, cases)) {
         if !error.contains("'symbolon-operator") || !error.contains(&**says) {
@@ -206,17 +206,17 @@ fn all_are_refused(kube: Kube<'_>, verb: &str, cases: &[(Value, String)]) {
 }
 
 #[test]
-fn what_the_operator_does_not_write_is_refused_in_new_objects() {
+fn the_policies_refuse_attacks_on_new_objects() {
     let kube = confined();
     let all = attacks_by_kind();
     let cases = all
         .iter()
         .map(|(kind, attack)| attacked(&written(kind), attack));
-    all_are_refused(kube, "create", &cases.collect::<Vec<_>>());
+    assert_all_refused(kube, "create", &cases.collect::<Vec<_>>());
 }
 
 #[test]
-fn what_the_operator_does_not_write_is_refused_in_objects_that_are_there() {
+fn the_policies_refuse_attacks_on_existing_objects() {
     let kube = confined();
     let mut live: BTreeMap<String, Value> = BTreeMap::new();
     let all = attacks_by_kind().into_iter();
@@ -226,7 +226,7 @@ fn what_the_operator_does_not_write_is_refused_in_objects_that_are_there() {
             continue;
         }
         let mut object = written(kind);
-        // Apart from what another test makes of the Identity main.
+        // Another name, because another test creates the objects of the Identity main.
         rename(&mut object);
         let mut create = kube.0.kubectl();
         create.args(["create", "-f", "-", "-o", "json"]);
@@ -244,10 +244,10 @@ fn what_the_operator_does_not_write_is_refused_in_objects_that_are_there() {
         metadata.entry("ownerReferences").or_insert(json!([]));
         attacked(&object, attack)
     });
-    all_are_refused(kube, "replace", &cases.collect::<Vec<_>>());
+    assert_all_refused(kube, "replace", &cases.collect::<Vec<_>>());
 }
 
-/// Of the Identity `there`.
+/// Turns an object of the Identity `main` into one of the Identity `there`.
 fn rename(object: &mut Value) {
     let text = object.to_string();
     let text = text
@@ -270,9 +270,9 @@ fn by_default_no_host_is_allowed() {
     assert!(error.contains("identities.allowed.hosts"), "{error}");
 }
 
-/// The API server checks the types of expressions against the kinds that they are about.
+/// The API server checks the types of the expressions against the kinds that they match.
 #[test]
-fn the_policies_have_no_doubtful_types_and_cost_little() {
+fn the_policies_have_no_type_warnings() {
     let kube = confined();
     let policies: Value =
         serde_json::from_str(&kube.must("get validatingadmissionpolicy -o json")).unwrap();
@@ -294,17 +294,17 @@ fn the_policies_have_no_doubtful_types_and_cost_little() {
     assert_eq!(found, 8);
 }
 
-/// What RBAC lets the operator write that no policy of its writes looks at, and why.
+/// Writes that RBAC allows the operator and no policy checks, and why.
 const UNDER_NO_POLICY: [(&str, &str); 5] = [
     ("DELETE", "symbolon.dev/credentials"),
-    // A write to a status changes nothing else of an object, and the definition says what is in it.
+    // A write to a status changes nothing else of an object, and the CRD's schema restricts its content.
     ("UPDATE", "symbolon.dev/identities/status"),
     ("UPDATE", "symbolon.dev/scopes/status"),
     ("UPDATE", "symbolon.dev/oauthclients/status"),
     ("UPDATE", "symbolon.dev/serviceaccesstokens/status"),
 ];
 
-/// Each kind of write as `(operation, group/resource)`.
+/// The writes that a rule allows or matches, as `(operation, group/resource)`.
 fn writes<'a>(rule: &'a Value, verbs: &'a str) -> impl Iterator<Item = (String, String)> + 'a {
     let texts = |of: &'a Value| {
         let list = of.as_array().unwrap().iter();
@@ -325,9 +325,9 @@ fn writes<'a>(rule: &'a Value, verbs: &'a str) -> impl Iterator<Item = (String, 
     })
 }
 
-/// A right that is added to RBAC alone would be a stolen token's, whole.
+/// A stolen token could use a right that exists in RBAC alone without any limit.
 #[test]
-fn every_write_that_the_operator_may_make_is_under_a_policy() {
+fn a_policy_checks_every_write_that_rbac_allows_the_operator() {
     for values in ["", "watchNamespaces: [shop]"] {
         let rendered = render(values, &[]).unwrap();
         let documents = serde_yaml::Deserializer::from_str(&rendered);
@@ -338,7 +338,7 @@ fn every_write_that_the_operator_may_make_is_under_a_policy() {
             let of = |it: &&Value| kinds.iter().any(|kind| it["kind"] == *kind);
             objects.iter().filter(of).collect::<Vec<_>>()
         };
-        // Those that are bound to it.
+        // The roles that are bound to the operator.
         let bindings = of(&["ClusterRoleBinding", "RoleBinding"]).into_iter();
         let bindings = bindings.filter(|it| it["subjects"][0]["name"] == "symbolon");
         let bound: Vec<&Value> = bindings.map(|it| &it["roleRef"]["name"]).collect();
@@ -358,7 +358,7 @@ fn every_write_that_the_operator_may_make_is_under_a_policy() {
             });
             rules.flat_map(|it| writes(it, "operations"))
         };
-        // This one judges what the operator writes into the status alone.
+        // This policy checks only the operator's writes to the status.
         let statuses = judged("symbolon-credentials").filter(|(_, what)| what.ends_with("/status"));
         let judged: BTreeSet<_> = judged("symbolon-operator").chain(statuses).collect();
         let free: BTreeSet<_> = rights.difference(&judged).cloned().collect();

@@ -1,5 +1,5 @@
-//! The operator on a cluster whose values allow some of what Identities ask for: all that it really writes passes its
-//! policies, beside what webhooks, autoscalers and administrators do.
+//! The operator on a cluster where the values allow some options of Identities: its policies accept everything that it
+//! really writes, also after changes by webhooks, autoscalers and administrators.
 
 use std::sync::OnceLock;
 
@@ -11,11 +11,11 @@ use crate::running::{Process, operator};
 use crate::tools::{Kube, eventually};
 use crate::world::{ADMINISTRATOR, settled};
 
-/// Where the release and its Identities are: as in the snapshots of what the operator builds.
+/// The namespace of the release and its Identities, as in the snapshots of the operator's own tests.
 pub(crate) const PLATFORM: &str = "platform";
-/// The operator, as the API server knows it.
+/// The user name of the operator's service account.
 pub(crate) const OPERATOR: &str = "system:serviceaccount:platform:symbolon";
-/// What the operator applies as.
+/// Applies as the operator does.
 const APPLY: &str = "apply --server-side --force-conflicts --field-manager=symbolon -f -";
 
 const VALUES: &str = "
@@ -57,7 +57,7 @@ pub(crate) fn confined() -> Kube<'static> {
         let install = format!("install symbolon charts/symbolon -n {PLATFORM} --values -");
         kube.helm_with(&install, VALUES).unwrap();
         settled(kube);
-        // Whatever RBAC says: the policies alone are to refuse.
+        // RBAC allows everything, so that only the policies can refuse.
         kube.apply(&format!(
             "
 apiVersion: rbac.authorization.k8s.io/v1
@@ -72,7 +72,7 @@ roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: writes}
 subjects: [{{kind: User, name: '{OPERATOR}'}}]
 "
         ));
-        // The API server learns of policies one by one.
+        // The API server loads the policies one by one.
         for (kind, attacks) in attacks() {
             let kind = if kind == "pods" { "Deployment" } else { &kind };
             let (object, says) = attacked(&written(kind), &attacks[0]);
@@ -87,7 +87,7 @@ subjects: [{{kind: User, name: '{OPERATOR}'}}]
     Kube(cluster)
 }
 
-/// An Identity with everything that one may ask for.
+/// An Identity with every option that goes together.
 const FULL: &str = "
 apiVersion: symbolon.dev/v1alpha1
 kind: Identity
@@ -112,7 +112,7 @@ spec:
     topologySpreadConstraints: [{maxSkew: 2, topologyKey: rack, whenUnsatisfiable: DoNotSchedule}]
 ";
 
-/// One that keeps something and is reached by an Ingress.
+/// An Identity with a store and an Ingress.
 const KEPT: &str = "
 apiVersion: symbolon.dev/v1alpha1
 kind: Identity
@@ -130,23 +130,23 @@ metadata: {name: NAME, namespace: platform}
 spec: {issuer: 'https://NAME.example.com'}
 ";
 
-/// The operator of the release, for as long as the value lives. Of several, one leads.
+/// Runs the operator of the release until the value is dropped. One of several leads.
 fn running(kube: Kube<'_>) -> (Process, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let process = operator(kube, "symbolon", PLATFORM, folder.path());
     (process, folder)
 }
 
-/// What was refused to the operator since.
+/// The operator's requests that were refused since `mark`.
 fn refused(kube: Kube<'_>, mark: crate::harness::Mark) -> Vec<String> {
     let requests = kube.0.requests(mark).into_iter();
-    // Another test's.
+    // Another test expects those.
     let requests = requests.filter(|it| !it.name.starts_with("spied"));
     let refused = requests.filter(|it| it.user == OPERATOR && matches!(it.code, 403 | 422));
     refused.map(|it| format!("{it:?}")).collect()
 }
 
-/// An object of the Identity with this digest of what is ours, or another one.
+/// A live object, and the digest of what the operator applied to it.
 fn applied(kube: Kube<'_>, what: &str) -> Option<(Value, String)> {
     let live = kube.get(&format!("{what} -n {PLATFORM}"))?;
     let digest = live["metadata"]["annotations"]["symbolon.dev/applied"].as_str()?;
@@ -157,9 +157,9 @@ fn applied(kube: Kube<'_>, what: &str) -> Option<(Value, String)> {
 #[test]
 #[expect(
     clippy::too_many_lines,
-    reason = "one story: written, changed by others, changed again"
+    reason = "one sequence: created, changed by others, changed again"
 )]
-fn everything_that_an_identity_may_ask_for_is_written_and_changed() {
+fn every_option_of_an_identity_can_be_written_and_changed() {
     let kube = confined();
     let mark = kube.0.mark();
     let (_operator, _folder) = running(kube);
@@ -202,13 +202,13 @@ spec: {capacity: {storage: 10Gi}, accessModes: [ReadWriteOnce], storageClassName
         let binding = format!("clusterrolebinding symbolon:{PLATFORM}:{identity}");
         eventually(&binding, || kube.get(&binding));
     }
-    // The claim is bound, by which it gets the name of its volume.
+    // A bound claim has the name of its volume.
     let claim = format!("persistentvolumeclaim data-kept-identity-0 -n {PLATFORM}");
     eventually("the claim is bound", || {
         (kube.get(&claim)?["spec"]["volumeName"] == "kept").then_some(())
     });
 
-    // Others add what is theirs, an autoscaler its number among it.
+    // Others change the objects: administrators add fields, an autoscaler sets the replicas.
     let theirs = |what: &str, patch: Value, how: &str| {
         kube.must(&format!(
             "patch {what} -n {PLATFORM} --type={how} --as {ADMINISTRATOR} -p {patch}"
@@ -237,7 +237,7 @@ spec: {capacity: {storage: 10Gi}, accessModes: [ReadWriteOnce], storageClassName
     let role = json!({"metadata": {"annotations": {"eks.amazonaws.com/role-arn": "arn"}}, "secrets": [{"name": "a"}]});
     theirs("serviceaccount/full-identity", role, "merge");
 
-    // And the Identities ask for something else.
+    // The Identities change.
     let changed = FULL
         .replace("disk: fast", "disk: slow")
         .replace("max: 9", "max: 8")
@@ -269,7 +269,7 @@ spec: {capacity: {storage: 10Gi}, accessModes: [ReadWriteOnce], storageClassName
             applied(kube, what).filter(|(_, digest)| digest != before)
         });
     }
-    eventually("the volume is to grow", || {
+    eventually("the claim requests the larger size", || {
         let live = kube.get(&claim)?;
         (live["spec"]["resources"]["requests"]["storage"] == "2Gi").then_some(())
     });
@@ -289,9 +289,9 @@ spec: {capacity: {storage: 10Gi}, accessModes: [ReadWriteOnce], storageClassName
     assert!(refused.is_empty(), "{refused:#?}");
 }
 
-/// What the API server is given of a webhook it cannot tell from the operator's own.
+/// Admission policies cannot tell a webhook's additions from the operator's own fields.
 #[test]
-fn what_a_webhook_adds_is_written_where_the_values_say_so_and_told_where_not() {
+fn additions_of_a_webhook_are_accepted_if_the_values_list_them_and_reported_if_not() {
     let kube = confined();
     let (_operator, _folder) = running(kube);
     let policy = |name: &str, container: &str| {
@@ -321,7 +321,7 @@ fn what_a_webhook_adds_is_written_where_the_values_say_so_and_told_where_not() {
         kube.apply(&format!("{policy}\n---\n{binding}"));
         let mut probe = written("Deployment");
         probe["metadata"]["name"] = format!("{name}-identity").into();
-        eventually("it is in force", || {
+        eventually("the mutating policy is in force", || {
             let made = kube
                 .with("create --dry-run=server -o json -f -", &probe.to_string())
                 .ok()?;
@@ -333,9 +333,10 @@ fn what_a_webhook_adds_is_written_where_the_values_say_so_and_told_where_not() {
     for name in ["injected", "spied"] {
         kube.apply(&PLAIN.replace("NAME", name));
     }
-    let live = eventually("it is made with what the webhook adds", || {
-        kube.get(&format!("deployment injected-identity -n {PLATFORM}"))
-    });
+    let live = eventually(
+        "the Deployment is created with the webhook's additions",
+        || kube.get(&format!("deployment injected-identity -n {PLATFORM}")),
+    );
     assert_eq!(
         live["spec"]["template"]["spec"]["containers"][1]["name"],
         "injected"
@@ -344,11 +345,14 @@ fn what_a_webhook_adds_is_written_where_the_values_say_so_and_told_where_not() {
         live["metadata"]["labels"]["webhook.example.com/seen"],
         "yes"
     );
-    let told = eventually("the other one is told", || {
-        let identity = kube.get(&format!("identity spied -n {PLATFORM}"))?;
-        let conditions = identity["status"]["conditions"].to_string();
-        conditions.contains("containers: spy").then_some(conditions)
-    });
+    let told = eventually(
+        "the conditions of the other Identity name the container",
+        || {
+            let identity = kube.get(&format!("identity spied -n {PLATFORM}"))?;
+            let conditions = identity["status"]["conditions"].to_string();
+            conditions.contains("containers: spy").then_some(conditions)
+        },
+    );
     assert!(
         told.contains("admissionPolicies.webhooks.containers"),
         "{told}"
@@ -357,20 +361,20 @@ fn what_a_webhook_adds_is_written_where_the_values_say_so_and_told_where_not() {
         kube.get(&format!("deployment spied-identity -n {PLATFORM}"))
             .is_none()
     );
-    // And goes on changing what is there.
+    // The operator can still change the object.
     let changed = PLAIN
         .replace("NAME", "injected")
         .replace("spec: {", "spec: {pod: {labels: {team: a}}, ");
     kube.apply(&changed);
-    eventually("it is changed", || {
+    eventually("the Deployment is changed", || {
         let live = kube.get(&format!("deployment injected-identity -n {PLATFORM}"))?;
         (live["spec"]["template"]["metadata"]["labels"]["team"] == "a").then_some(())
     });
 }
 
-/// Another release of before, or an administrator, has put labels on a Secret that the operator may not write.
+/// An earlier release or an administrator may have put labels on a Secret that the operator may not write.
 #[test]
-fn what_is_on_a_secret_already_stays_as_it_is_and_may_go() {
+fn existing_labels_of_a_secret_may_stay_or_be_removed() {
     let kube = confined();
     let mut secret = written("Secret");
     secret["metadata"]["name"] = "legacy".into();
@@ -391,9 +395,9 @@ fn what_is_on_a_secret_already_stays_as_it_is_and_may_go() {
     write(&secret).unwrap();
 }
 
-/// The policy would refuse the whole write, and the token with it.
+/// With the label, the policy would refuse the whole write, including the token.
 #[test]
-fn a_label_that_the_chart_does_not_allow_is_left_out_and_the_token_is_issued() {
+fn a_label_that_the_values_do_not_allow_is_left_out_and_the_token_is_issued() {
     let kube = confined();
     let mark = kube.0.mark();
     let (_operator, _folder) = running(kube);
@@ -431,12 +435,15 @@ spec:
   secret: {template: {labels: {team: shop, example.com/x: a}, annotations: {example.com/x: a}, data: {url: $(issuer)}}}
 ",
     );
-    let message = eventually("the token is ready and says what is not written", || {
-        let token = kube.get("serviceaccesstoken labelled -n shop")?;
-        let conditions = token["status"]["conditions"].as_array()?;
-        let ready = conditions.iter().find(|it| it["type"] == "Ready")?;
-        (ready["status"] == "True").then(|| ready["message"].as_str().unwrap().to_owned())
-    });
+    let message = eventually(
+        "the token is ready and its message names what is not written",
+        || {
+            let token = kube.get("serviceaccesstoken labelled -n shop")?;
+            let conditions = token["status"]["conditions"].as_array()?;
+            let ready = conditions.iter().find(|it| it["type"] == "Ready")?;
+            (ready["status"] == "True").then(|| ready["message"].as_str().unwrap().to_owned())
+        },
+    );
     for value in ["secrets.allowedLabels", "secrets.allowedAnnotations"] {
         let expected = format!(
             "\"example.com/x\" in spec.secret.template.LISTS is not written: the installation's chart value {value} does not list it"
@@ -460,9 +467,9 @@ spec:
     assert!(refused.is_empty(), "{refused:#?}");
 }
 
-/// What an apply of the operator over an object that another has changed does.
+/// The policies accept the operator's repeated server-side apply of the same objects.
 #[test]
-fn the_operator_applies_what_it_builds_again_and_again() {
+fn the_operator_may_apply_its_objects_repeatedly() {
     let kube = confined();
     let kinds = [
         "ServiceAccount",

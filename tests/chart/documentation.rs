@@ -1,4 +1,4 @@
-//! The commands of docs/installation.md, as they are written there.
+//! Runs the commands of docs/installation.md as they are written there.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::harness::Cluster;
 use crate::tools::{Kube, eventually, read};
 use crate::world::{HOME, installed};
 
-/// The shell blocks between the page's marks, one after the other, each told apart in what they print.
+/// The shell blocks between the page's marks as one script, which prints a line after each block.
 fn blocks(page: &str) -> String {
     let (_, rest) = page.split_once("<!-- installation:begin").unwrap();
     let (part, _) = rest.split_once("<!-- installation:end -->").unwrap();
@@ -22,7 +22,7 @@ fn blocks(page: &str) -> String {
 }
 
 #[test]
-fn the_commands_of_the_installation_page_work_as_they_are_written() {
+fn the_commands_of_the_installation_page_work() {
     let cluster = Cluster::private();
     let kube = Kube(&cluster);
     let printed = kube.shell(&blocks(&read("docs/installation.md")));
@@ -31,9 +31,9 @@ fn the_commands_of_the_installation_page_work_as_they_are_written() {
     assert_eq!(left, "");
 }
 
-/// What the page gives against Identities that ask for too much.
+/// The page offers this quota against Identities that request too many resources.
 #[test]
-fn the_quota_of_the_page_admits_an_identity_and_limits_what_a_namespace_uses() {
+fn the_documented_quota_admits_an_identity_and_limits_its_namespace() {
     let kube = installed();
     kube.must("create namespace quota");
     let page = read("docs/installation.md");

@@ -1,9 +1,9 @@
-//! At which of its levels the API server takes which request.
+//! The flow schema by which the API server handles each request.
 
 use crate::tools::{Kube, eventually};
 use crate::world::{HOME, OPERATOR, installed};
 
-/// The uid of the flow schema that a request fell under, as the API server says in its answer.
+/// The uid of the flow schema that matched a request, from a header of the response.
 fn flow_schema(kube: Kube<'_>, path: &str, user: &str) -> Option<String> {
     let mut get = kube.0.kubectl();
     get.args(["get", "--raw", path, "--as", user, "-v=8"]);
@@ -16,7 +16,7 @@ fn flow_schema(kube: Kube<'_>, path: &str, user: &str) -> Option<String> {
 }
 
 #[test]
-fn leases_go_first_and_lists_in_turn() {
+fn leases_and_lists_have_their_own_flow_schemas() {
     let kube = installed();
     let server = format!("system:serviceaccount:{HOME}:main-identity");
     let stranger = "system:serviceaccount:default:default";
@@ -45,7 +45,7 @@ fn leases_go_first_and_lists_in_turn() {
             "symbolon-lists",
         ),
         (&server, "/api/v1/namespaces".to_owned(), "symbolon-lists"),
-        // What is neither is like everybody's.
+        // All other requests fall under the common schemas.
         (
             OPERATOR,
             format!("/api/v1/namespaces/{HOME}/secrets/some"),
@@ -61,7 +61,7 @@ fn leases_go_first_and_lists_in_turn() {
         let uid = kube.must(&format!(
             "get flowschema {expected} -o jsonpath={{.metadata.uid}}"
         ));
-        eventually(&format!("{path} of {user} is under {expected}"), || {
+        eventually(&format!("{expected} matches {path} of {user}"), || {
             (flow_schema(kube, &path, user)? == uid).then_some(())
         });
     }

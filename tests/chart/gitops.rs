@@ -1,5 +1,5 @@
-//! What a commit takes away and what it cannot, with the chart's policies in force: the examples, deleted as the tools
-//! delete, in the order of docs/gitops.md.
+//! What a commit can delete and what it cannot, with the chart's policies in force. The examples are deleted as the
+//! tools delete, in the order of docs/gitops.md.
 
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -8,10 +8,10 @@ use crate::harness::Cluster;
 use crate::tools::{Answer, Kube, eventually, read};
 use crate::world::settled;
 
-/// As examples/gitops has it: where the operator is, and the Identity.
+/// The namespace of the operator and of the Identity in examples/gitops.
 const HOME: &str = "platform";
 const IDENTITY: &str = "identity main -n platform";
-/// As Argo CD applies; Flux does the same under another name.
+/// The field manager of Argo CD. Flux applies in the same way under another name.
 const MANAGER: &str = "argocd-controller";
 
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,8 @@ enum Tool {
 use Tool::{ArgoCd, Flux};
 
 impl Tool {
-    /// Whether it leaves an object alone that is in no commit any more. Both look at the object as it is live.
+    /// Whether the tool keeps an object that was removed from the repository. Both tools read the annotations of the
+    /// live object.
     fn spares(self, live: &Value) -> bool {
         let annotation = |name: &str| live["metadata"]["annotations"][name].as_str();
         match self {
@@ -33,7 +34,7 @@ impl Tool {
         }
     }
 
-    /// Prunes an object, in a dry run; `None` if it leaves it alone.
+    /// Prunes an object in a dry run; `None` if the tool keeps it.
     fn would_prune(self, kube: Kube<'_>, what: &str) -> Option<Answer> {
         let live = kube.get(what).unwrap();
         (!self.spares(&live)).then(|| kube.ask(&format!("delete --dry-run=server {what}")))
@@ -45,7 +46,7 @@ fn commit(kube: Kube<'_>, manifest: &str) {
     kube.with(&apply, manifest).unwrap();
 }
 
-/// The part of the page that says how to uninstall.
+/// The uninstall section of the page.
 fn page() -> String {
     let page = read("docs/gitops.md");
     let (_, rest) = page.split_once("<!-- uninstall:begin").unwrap();
@@ -63,7 +64,7 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-/// The example's Identity with these annotations instead of its own.
+/// The example's Identity with other annotations.
 fn identity(annotations: Value) -> String {
     let file = read("examples/gitops/platform/identity.yaml");
     let mut identity: Value = serde_yaml::from_str(&file).unwrap();
@@ -71,7 +72,7 @@ fn identity(annotations: Value) -> String {
     identity.to_string()
 }
 
-/// As Flux does it: with the account of flux-tenants/shop.yaml, which may write the team's objects and no Identity.
+/// Flux applies with the account of flux-tenants/shop.yaml, which may write the team's objects and no Identity.
 fn a_team_deploys_with_its_own_account(kube: Kube<'_>) {
     let file = read("examples/gitops/flux-tenants/shop.yaml");
     for document in serde_yaml::Deserializer::from_str(&file) {
@@ -83,7 +84,7 @@ fn a_team_deploys_with_its_own_account(kube: Kube<'_>) {
     let deploy = "system:serviceaccount:shop:deploy";
     for object in ["client", "token"] {
         let manifest = read(&format!("examples/gitops/tenants/shop/{object}.yaml"));
-        // RBAC learns of a binding within a moment.
+        // A binding takes effect after a moment.
         eventually("the account may write the team's objects", || {
             kube.apply_as(deploy, &manifest).ok()
         });
@@ -94,7 +95,7 @@ fn a_team_deploys_with_its_own_account(kube: Kube<'_>) {
 }
 
 #[test]
-fn the_examples_are_uninstalled_as_the_page_says_and_not_by_a_lost_file() {
+fn the_examples_are_deleted_by_the_documented_steps_and_not_by_a_lost_file() {
     let cluster = Cluster::private();
     let kube = Kube(&cluster);
     kube.helm(&format!(
@@ -110,14 +111,14 @@ fn the_examples_are_uninstalled_as_the_page_says_and_not_by_a_lost_file() {
     }
     a_team_deploys_with_its_own_account(kube);
 
-    // A commit that loses the files.
+    // A commit that removes the files.
     for guarded in [IDENTITY, "namespace platform", "namespace shop"] {
         for tool in [ArgoCd, Flux] {
             let pruned = tool.would_prune(kube, guarded);
             assert!(pruned.is_none(), "{tool:?} {guarded}: {pruned:?}");
         }
     }
-    // One that takes the tools' guards away does not yet delete.
+    // A commit that removes the tools' guards does not delete yet.
     commit(kube, &identity(Value::Null));
     for tool in [ArgoCd, Flux] {
         let refused = tool.would_prune(kube, IDENTITY).unwrap().unwrap_err();
@@ -128,14 +129,14 @@ fn the_examples_are_uninstalled_as_the_page_says_and_not_by_a_lost_file() {
     }
     commit(kube, &read("examples/gitops/platform/identity.yaml"));
 
-    // The teams' folders.
+    // Step 1: the teams' folders.
     for theirs in ["serviceaccesstoken nightly-report", "oauthclient backend"] {
         kube.must(&format!("delete -n shop {theirs} --timeout=60s"));
     }
-    // The Identity, as the page has its annotations: they replace the example's.
+    // Step 2: the Identity, with the annotations of the page instead of the example's.
     let page = page();
     let [change] = &blocks(&page, "yaml")[..] else {
-        panic!("one manifest");
+        panic!("expected one manifest");
     };
     let change: Value = serde_yaml::from_str(change).unwrap();
     let named = (
@@ -147,7 +148,7 @@ fn the_examples_are_uninstalled_as_the_page_says_and_not_by_a_lost_file() {
     for tool in [ArgoCd, Flux] {
         let pruned = tool.would_prune(kube, IDENTITY);
         pruned
-            .unwrap_or_else(|| panic!("{tool:?} leaves it alone"))
+            .unwrap_or_else(|| panic!("{tool:?} does not prune it"))
             .unwrap();
     }
     for theirs in [
@@ -157,7 +158,7 @@ fn the_examples_are_uninstalled_as_the_page_says_and_not_by_a_lost_file() {
     ] {
         kube.must(&format!("delete {theirs} --timeout=60s"));
     }
-    // The release, the Namespaces, the definitions; what would apply them again is in tests/gitops.
+    // Step 3: the release, the Namespaces and the CRDs. tests/gitops checks that nothing applies them again.
     kube.helm(&format!(
         "uninstall symbolon -n {HOME} --wait --timeout 60s"
     ))

@@ -1,10 +1,10 @@
-//! The kustomize base is the chart's, and the API server takes it.
+//! The kustomize base equals the rendered chart, and the API server accepts it.
 
 use crate::tools::{helm, read, repository, run};
 use crate::world::installed;
 
 #[test]
-fn the_base_is_what_the_chart_renders() {
+fn the_base_equals_the_rendered_chart() {
     let folder = tempfile::tempdir().unwrap();
     let program = helm().get_program().to_owned();
     let mut generate = std::process::Command::new(repository("deploy/kustomize/generate"));
@@ -16,7 +16,7 @@ fn the_base_is_what_the_chart_renders() {
             generated == read(&format!("deploy/kustomize/{file}")),
             "deploy/kustomize/{file} is out of date: run `just generate`"
         );
-        // Templates of Secrets name its label domain, among those that they may not use.
+        // The rule about reserved label domains in Secret templates names `helm.sh` without a slash.
         for word in ["helm.sh/", "Helm"] {
             assert!(!generated.contains(word), "{file}: {word}");
         }
@@ -24,7 +24,7 @@ fn the_base_is_what_the_chart_renders() {
 }
 
 #[test]
-fn the_api_server_takes_the_base_and_the_component() {
+fn the_api_server_accepts_the_base_and_the_component() {
     let kube = installed();
     let folder = overlay(
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [../base]\ncomponents: [../created-by]\n",

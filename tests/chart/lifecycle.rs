@@ -1,7 +1,7 @@
-//! Install, upgrade, uninstall, install again: what users made goes on through all of it.
+//! Install, upgrade, uninstall, install again: users' tokens stay valid through all of it.
 //!
-//! There is no earlier release yet: the version before is this chart with a lower number, one definition older by a
-//! column, and without the policies.
+//! There is no earlier release yet. The previous version is this chart with a lower version number, another printer
+//! column in one CRD, and without the policies.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::world::settled;
 
 const HOME: &str = "symbolon-system";
 
-/// Packages the version before; returns the archive.
+/// Packages the previous version and returns the path of the archive.
 fn version_before(folder: &Path) -> String {
     let chart = folder.join("symbolon");
     let mut copy = std::process::Command::new("cp");
@@ -44,12 +44,12 @@ fn version_of(kube: Kube<'_>, what: &str) -> String {
     ))
 }
 
-fn is_accepted(server: &Process, token: &str) {
+fn assert_accepted(server: &Process, token: &str) {
     assert_eq!(check(server, token), "204");
 }
 
 #[test]
-fn tokens_live_through_upgrade_uninstallation_and_a_new_installation() {
+fn tokens_stay_valid_through_upgrade_uninstallation_and_reinstallation() {
     let cluster = Cluster::private();
     let kube = Kube(&cluster);
     let folder = tempfile::tempdir().unwrap();
@@ -71,9 +71,9 @@ fn tokens_live_through_upgrade_uninstallation_and_a_new_installation() {
     server_account(kube, HOME, "main", &reader);
     let token = token(kube, "team");
     let serving = server(kube, HOME, "main", &[], folder.path());
-    is_accepted(&serving, &token);
+    assert_accepted(&serving, &token);
 
-    // Upgrade: the definition that has changed, and no other, is written; so again when nothing has.
+    // An upgrade writes only the CRD that has changed. An upgrade without a changed CRD writes none.
     let versions = || {
         ["scopes", "credentials"].map(|kind| version_of(kube, &format!("crd {kind}.symbolon.dev")))
     };
@@ -89,9 +89,9 @@ fn tokens_live_through_upgrade_uninstallation_and_a_new_installation() {
     .unwrap();
     assert_eq!(version_of(kube, "crd identities.symbolon.dev"), identities);
     settled(kube);
-    is_accepted(&serving, &token);
+    assert_accepted(&serving, &token);
 
-    // Uninstallation: the operator is gone, the rest stays; a server that starts now has its rights.
+    // Uninstalling deletes the operator and keeps the rest. A server that starts now still has its rights.
     first.end();
     serving.end();
     kube.helm(&format!("uninstall symbolon -n {HOME}")).unwrap();
@@ -113,9 +113,9 @@ fn tokens_live_through_upgrade_uninstallation_and_a_new_installation() {
         assert!(kube.get(&kept).is_some(), "{kept}");
     }
     let serving = server(kube, HOME, "main", &[], folder.path());
-    is_accepted(&serving, &token);
+    assert_accepted(&serving, &token);
 
-    // Installed again, it takes over what was kept, and changes no token.
+    // A new installation takes over the kept objects and changes no token.
     kube.helm(&format!("install symbolon charts/symbolon -n {HOME}"))
         .unwrap();
     eventually("the operator has its rights again", || {
@@ -125,16 +125,16 @@ fn tokens_live_through_upgrade_uninstallation_and_a_new_installation() {
         .ok()
     });
     let second = operator(kube, "symbolon", HOME, folder.path());
-    eventually("it has looked at everything", || {
+    eventually("the operator is ready", || {
         (second.answer("listen", "/readyz", "") == "200").then_some(())
     });
     kube.must("annotate sat -n team nightly seen=again");
     assert_eq!(crate::running::token(kube, "team"), token);
-    is_accepted(&serving, &token);
+    assert_accepted(&serving, &token);
 }
 
 #[test]
-fn definitions_applied_by_hand_are_taken_over_and_go_with_a_release_that_does_not_keep_them() {
+fn crds_applied_by_hand_can_be_adopted_and_deleted_with_the_release() {
     let cluster = Cluster::private();
     let kube = Kube(&cluster);
     let crds = repository("crds");

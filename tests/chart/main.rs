@@ -1,6 +1,6 @@
-//! The Helm chart and what is made from it, against a real API server with the real `helm` and `kubectl`.
+//! Tests of the Helm chart and the kustomize base on a real API server, with the real `helm` and `kubectl`.
 //!
-//! `tools` runs programs, `world` has the chart installed; each other module tests one matter.
+//! `tools` runs programs and `world` installs the chart. Each other module tests one subject.
 
 #![allow(
     clippy::unwrap_used,

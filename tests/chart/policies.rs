@@ -1,21 +1,21 @@
-//! What admission refuses, what it says, and what it lets pass.
+//! What the admission policies refuse, with which message, and what they allow.
 
 use serde_json::{Value, json};
 
-use crate::attacks::{lay, plain, written};
+use crate::attacks::{plain, set_at, written};
 use crate::harness::Cluster;
 use crate::tools::{Answer, Kube, eventually};
 use crate::world::{ADMINISTRATOR, HOME, OPERATOR, installed, manifest_of_token, settled};
 
-/// Someone whom a policy lets by.
+/// A user whom the policies exempt.
 const EXEMPT: &str = "admin --as-group system:masters";
 
 #[track_caller]
 fn refused(answer: Answer, policy: &str, says: &str) {
-    let error = answer.expect_err("it must be refused");
+    let error = answer.expect_err("the write must be refused");
     assert!(
         error.contains(&format!("'symbolon-{policy}'")),
-        "by another: {error}"
+        "another policy refused it: {error}"
     );
     assert!(error.contains(says), "{error}");
 }
@@ -45,7 +45,7 @@ fn credential(name: &str, identity: &str, high: u32) -> String {
 }
 
 #[test]
-fn a_status_is_written_by_the_operator_alone() {
+fn only_the_operator_writes_a_status() {
     let kube = installed();
     kube.apply(&identity(HOME, "status"));
     let write = |user: &str| {
@@ -67,7 +67,7 @@ fn a_status_is_written_by_the_operator_alone() {
 }
 
 #[test]
-fn a_credential_is_written_by_the_operator_alone_and_deleted_by_whom_rbac_allows() {
+fn only_the_operator_writes_a_credential_and_rbac_decides_who_deletes_it() {
     let kube = installed();
     let first = credential("credential-first", "main", 1);
     refused(
@@ -86,7 +86,7 @@ fn a_credential_is_written_by_the_operator_alone_and_deleted_by_whom_rbac_allows
         "credentials",
         "only system:serviceaccount",
     );
-    // Metadata is everybody's who may: the garbage collector's and the storage migrator's.
+    // The policy leaves metadata to RBAC: the garbage collector and the storage migrator write it.
     kube.must(&format!(
         "annotate -n {HOME} credential credential-first seen=yes --as {ADMINISTRATOR}"
     ));
@@ -98,7 +98,7 @@ fn a_credential_is_written_by_the_operator_alone_and_deleted_by_whom_rbac_allows
 }
 
 #[test]
-fn the_last_use_is_reported_by_the_servers_of_that_identity() {
+fn only_the_servers_of_an_identity_report_last_use() {
     let kube = installed();
     for (number, identity) in ["uses", "others"].into_iter().enumerate() {
         let credential = credential(&format!("credential-used-{number}"), identity, 1);
@@ -112,7 +112,9 @@ fn the_last_use_is_reported_by_the_servers_of_that_identity() {
     let report = |number: u32| {
         kube.ask(&format!("patch -n {HOME} credential credential-used-{number} --subresource=status --type=merge -p {{\"status\":{{}}}} --as system:serviceaccount:{HOME}:uses-identity"))
     };
-    eventually("its own", || report(0).ok());
+    eventually("the server may report for its own Identity", || {
+        report(0).ok()
+    });
     refused(
         report(1),
         "credentials",
@@ -120,9 +122,9 @@ fn the_last_use_is_reported_by_the_servers_of_that_identity() {
     );
 }
 
-/// A stolen server token can revoke, and take nothing of that back.
+/// A stolen token of a server can revoke tokens, but cannot undo a revocation.
 #[test]
-fn what_a_server_revoked_stays_revoked_while_it_is_recorded() {
+fn a_server_cannot_undo_a_revocation_of_a_recorded_token() {
     let kube = installed();
     let (one, two) = ("AAAAAAAAAAAAAAAA", "BBBBBBBBBBBBBBBB");
     let token = |epoch: u32, id: &str| {
@@ -144,7 +146,9 @@ fn what_a_server_revoked_stays_revoked_while_it_is_recorded() {
         let patch = json!({"status": {"revoked": revoked}});
         kube.ask(&format!("patch -n {HOME} credential credential-revoked --subresource=status --type=merge -p {patch} --as system:serviceaccount:{HOME}:revoking-identity"))
     };
-    eventually("the right is there", || write(json!([one])).ok());
+    eventually("the server may write the status", || {
+        write(json!([one])).ok()
+    });
     for less in [json!([]), json!([two]), json!(null)] {
         refused(write(less), "credentials", "must keep the ids");
     }
@@ -153,7 +157,7 @@ fn what_a_server_revoked_stays_revoked_while_it_is_recorded() {
     write(json!([one, two])).unwrap();
     let again = json!({"status": {"uses": []}});
     kube.must(&format!("patch -n {HOME} credential credential-revoked --subresource=status --type=merge -p {again} --as system:serviceaccount:{HOME}:revoking-identity"));
-    // A token that is not recorded any more needs no id.
+    // The id of a token that is no longer recorded may be removed.
     let live = kube.must(&format!(
         "get credential -n {HOME} credential-revoked -o json"
     ));
@@ -164,9 +168,9 @@ fn what_a_server_revoked_stays_revoked_while_it_is_recorded() {
     write(json!([two])).unwrap();
 }
 
-/// Their rights are of a namespace, in which another Identity may be.
+/// RBAC gives a server rights in a whole namespace, which may hold another Identity.
 #[test]
-fn the_servers_of_one_identity_take_nothing_away_from_another() {
+fn servers_delete_no_credential_of_another_identity() {
     let kube = installed();
     for name in ["lost", "kept"] {
         let credential = credential(&format!("credential-{name}"), name, 1);
@@ -182,7 +186,10 @@ fn the_servers_of_one_identity_take_nothing_away_from_another() {
     let delete = |name: &str| {
         kube.ask(&format!("delete credential -n {HOME} credential-{name} --as system:serviceaccount:{HOME}:lost-identity"))
     };
-    eventually("its own", || delete("lost").ok());
+    eventually(
+        "the server may delete a Credential of its own Identity",
+        || delete("lost").ok(),
+    );
     refused(
         delete("kept"),
         "credentials",
@@ -191,7 +198,7 @@ fn the_servers_of_one_identity_take_nothing_away_from_another() {
 }
 
 #[test]
-fn an_identity_is_deleted_only_when_it_says_so() {
+fn an_identity_is_deleted_only_with_the_annotation() {
     let kube = installed();
     let home = namespace(kube, "identity");
     kube.apply(&identity(&home, "main"));
@@ -202,7 +209,7 @@ fn an_identity_is_deleted_only_when_it_says_so() {
             &format!("kubectl annotate -n {home} identity main symbolon.dev/allow-deletion=true"),
         );
     }
-    // As the message says.
+    // Follow the message.
     kube.must(&format!(
         "annotate -n {home} identity main symbolon.dev/allow-deletion=true"
     ));
@@ -211,9 +218,9 @@ fn an_identity_is_deleted_only_when_it_says_so() {
     ));
 }
 
-/// `deletecollection` names no object: each is asked for all the same.
+/// A `deletecollection` request names no object, but the policy checks each one.
 #[test]
-fn identities_are_deleted_together_only_when_each_says_so() {
+fn identities_are_deleted_together_only_if_each_has_the_annotation() {
     let kube = installed();
     let home = namespace(kube, "together");
     for name in ["first", "second"] {
@@ -243,7 +250,7 @@ fn identities_are_deleted_together_only_when_each_says_so() {
 }
 
 #[test]
-fn a_namespace_goes_with_its_identity_and_everything_in_it() {
+fn a_namespace_is_deleted_with_its_identity_and_everything_in_it() {
     let kube = installed();
     let home = namespace(kube, "whole");
     kube.apply(&identity(&home, "main"));
@@ -254,7 +261,7 @@ fn a_namespace_goes_with_its_identity_and_everything_in_it() {
 }
 
 #[test]
-fn a_definition_is_deleted_only_when_it_says_so() {
+fn a_crd_is_deleted_only_with_the_annotation() {
     let kube = installed();
     refused(
         kube.ask("delete crd identities.symbolon.dev"),
@@ -269,7 +276,7 @@ fn a_definition_is_deleted_only_when_it_says_so() {
 }
 
 #[test]
-fn the_operator_writes_no_secret_but_its_own() {
+fn the_operator_writes_only_its_own_secrets() {
     let kube = installed();
     let home = namespace(kube, "secrets");
     let create = |name: &str, metadata: &str| {
@@ -302,7 +309,7 @@ fn the_operator_writes_no_secret_but_its_own() {
     refused(delete("foreign"), "operator", says);
     delete("ours").unwrap();
 
-    // A restore without labels, or somebody who took the label away: it is put back.
+    // After a restore without labels, or after a user removed the label, the operator may add it again.
     kube.apply(&format!("{{apiVersion: symbolon.dev/v1alpha1, kind: OAuthClient, metadata: {{name: backend, namespace: {home}}}, spec: {{grantTypes: [ClientCredentials]}}}}"));
     let uid = kube.must(&format!(
         "get oauthclient backend -n {home} -o jsonpath={{.metadata.uid}}"
@@ -320,9 +327,9 @@ fn the_operator_writes_no_secret_but_its_own() {
     }
 }
 
-/// Kubernetes writes a token of the account that such a Secret names into it, and the operator reads Secrets.
+/// Kubernetes writes a token of the named account into such a Secret, and the operator can read Secrets.
 #[test]
-fn the_operator_becomes_no_other_account_by_a_secret() {
+fn the_operator_cannot_use_a_secret_to_get_another_accounts_token() {
     let kube = installed();
     let home = namespace(kube, "types");
     let create = |kind: &str, annotations: &str| {
@@ -342,22 +349,22 @@ fn the_operator_becomes_no_other_account_by_a_secret() {
     // Two policies refuse this one: for its type, and for its annotation.
     let account = "kubernetes.io/service-account.name: default";
     let token = create("kubernetes.io/service-account-token", account);
-    let error = token.expect_err("it must be refused");
+    let error = token.expect_err("the write must be refused");
     assert!(error.contains("'symbolon-operator"), "{error}");
     assert!(error.contains("kubernetes.io/service-account"), "{error}");
     let annotated = create("Opaque", account);
     refused(annotated, "operator", "kubernetes.io/service-account.name");
 }
 
-/// What it may run is what it makes for Identities: a node, and other accounts, are out of reach.
+/// The operator may run only the workloads that it builds for Identities, with no access to nodes or other accounts.
 #[test]
-fn the_operator_runs_no_pods_but_those_of_servers() {
+fn the_operator_runs_only_pods_of_servers() {
     let kube = installed();
     for kind in ["Deployment", "StatefulSet"] {
         let create = |changes: &[(&str, Value)]| {
             let mut workload = workload(kind, "main-identity");
             for (pointer, value) in changes {
-                lay(&mut workload, pointer, value);
+                set_at(&mut workload, pointer, value);
             }
             let create = format!("create --dry-run=server -f - --as {OPERATOR}");
             kube.with(&create, &workload.to_string())
@@ -433,9 +440,9 @@ fn workload(kind: &str, name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// What Restricted pods may have is taken along where somebody else has put it there.
+/// The policy accepts additions of others that the Restricted pod security standard allows.
 #[test]
-fn what_restricted_pods_may_have_stops_no_rollout() {
+fn additions_that_restricted_pods_may_have_stop_no_rollout() {
     let kube = installed();
     for kind in ["Deployment", "StatefulSet"] {
         let name = "restricted-identity";
@@ -448,10 +455,10 @@ fn what_restricted_pods_may_have_stops_no_rollout() {
             json!({"name": "e", "ephemeral": {"volumeClaimTemplate": {"spec": {
                 "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}}}),
         ] {
-            lay(&mut workload, "/spec/template/spec/volumes/-", &volume);
+            set_at(&mut workload, "/spec/template/spec/volumes/-", &volume);
         }
         let capabilities = "/spec/template/spec/containers/0/securityContext/capabilities/add";
-        lay(&mut workload, capabilities, &json!(["NET_BIND_SERVICE"]));
+        set_at(&mut workload, capabilities, &json!(["NET_BIND_SERVICE"]));
         kube.apply(&workload.to_string());
         let changed = json!({"spec": {"template": {"metadata": {"labels": {"team": "a"}}}}});
         kube.must(&format!(
@@ -461,9 +468,9 @@ fn what_restricted_pods_may_have_stops_no_rollout() {
     }
 }
 
-/// What an administrator has put into a pod is theirs: the operator still changes the rest.
+/// The policy ignores an administrator's changes to a pod template while the operator writes only other fields.
 #[test]
-fn what_the_operator_leaves_as_it_is_is_not_held_against_it() {
+fn an_existing_privileged_pod_template_does_not_block_other_changes() {
     let kube = installed();
     let workload = format!(
         "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: debugged-identity, namespace: {HOME}, labels: {{symbolon.dev/managed: 'true'}}}},
@@ -484,9 +491,9 @@ fn what_the_operator_leaves_as_it_is_is_not_held_against_it() {
     ));
 }
 
-/// What a driver does for a volume its attributes say, so that the operator may not choose them.
+/// The attributes of a CSI volume decide what its driver does, so the operator must not choose them.
 #[test]
-fn the_operator_takes_a_csi_volume_along_and_adds_none() {
+fn the_operator_keeps_a_csi_volume_and_adds_none() {
     let kube = installed();
     let csi = |name: &str, driver: &str, host: &str| {
         json!({"name": name, "csi": {
@@ -500,7 +507,7 @@ fn the_operator_takes_a_csi_volume_along_and_adds_none() {
     for (name, volumes) in [("csi-with", &one), ("csi-without", &none)] {
         let mut deployment = workload("Deployment", &format!("{name}-identity"));
         deployment["metadata"]["name"] = name.into();
-        // Each has the keys of the other: what is there already is left.
+        // Both mount the keys of csi-with, because the policy accepts volumes that exist already.
         deployment["spec"]["template"]["spec"]["volumes"] = volumes.clone();
         kube.apply(&deployment.to_string());
     }
@@ -535,7 +542,7 @@ fn the_operator_takes_a_csi_volume_along_and_adds_none() {
 }
 
 #[test]
-fn the_operator_gives_rights_to_nobody_but_the_servers() {
+fn the_operator_grants_rights_only_to_servers() {
     let kube = installed();
     let binding = |name: &str, role: &str, subject: &str| {
         let manifest = format!(
@@ -578,7 +585,7 @@ fn the_operator_gives_rights_to_nobody_but_the_servers() {
 }
 
 #[test]
-fn who_created_a_token_is_stamped_and_stays() {
+fn the_creator_of_a_token_is_recorded_and_cannot_be_changed() {
     let kube = installed();
     let home = namespace(kube, "creators");
     let annotation = "{.metadata.annotations.symbolon\\.dev/created-by}";
@@ -608,20 +615,20 @@ fn who_created_a_token_is_stamped_and_stays() {
         "creators",
         &format!("write {ADMINISTRATOR}"),
     );
-    // A manifest that does not know of it replaces the object.
+    // A replacement without the annotation keeps the creator.
     kube.with(
         "replace -f - --as eve",
         &manifest_of_token(&home, "team: red"),
     )
     .unwrap();
     assert_eq!(creator(), ADMINISTRATOR);
-    // One without any annotation.
+    // An object without any annotation gets the creator too.
     kube.must(&format!("delete sat -n {home} nightly"));
     let bare = manifest_of_token(&home, "").replace("  annotations: {}\n", "");
     assert!(!bare.contains("annotations"));
     kube.with(&create, &bare).unwrap();
     assert_eq!(creator(), ADMINISTRATOR);
-    // A restore brings the name that was saved.
+    // A restore keeps the creator of the backup.
     kube.must(&format!("delete sat -n {home} nightly"));
     kube.with(&format!("create -f - --as {EXEMPT}"), &forged)
         .unwrap();
@@ -629,7 +636,7 @@ fn who_created_a_token_is_stamped_and_stays() {
 }
 
 #[test]
-fn the_garbage_collector_takes_what_has_lost_its_owner() {
+fn the_garbage_collector_deletes_objects_whose_owner_is_gone() {
     let kube = installed();
     kube.must(&format!("create configmap owner -n {HOME}"));
     let owner = kube.get(&format!("configmap owner -n {HOME}")).unwrap();
@@ -654,7 +661,7 @@ fn the_garbage_collector_takes_what_has_lost_its_owner() {
     }
 }
 
-/// A namespace where RBAC gives the operator more than the chart does: the policy alone is to refuse.
+/// Creates a namespace where RBAC gives the operator more than the chart does, so that only the policy can refuse.
 fn recorded(kube: Kube<'_>, purpose: &str) -> String {
     let home = namespace(kube, purpose);
     kube.must(&format!("create role recorder -n {home} --verb=get,create,update,patch,delete --resource=credentials.symbolon.dev,events.events.k8s.io"));
@@ -662,13 +669,13 @@ fn recorded(kube: Kube<'_>, purpose: &str) -> String {
         "create rolebinding recorder -n {home} --role=recorder --serviceaccount={HOME}:symbolon"
     ));
     let may = format!("auth can-i patch events.events.k8s.io -n {home} --as {OPERATOR}");
-    eventually("the rights are there", || kube.ask(&may).ok());
+    eventually("the operator has the rights", || kube.ask(&may).ok());
     home
 }
 
-/// Credentials, Events and the Lease carry no label of ours: each is the operator's by what it says.
+/// Credentials, Events and the Lease have no label of ours, so the policy recognises the operator's by their content.
 #[test]
-fn what_the_operator_records_gets_no_metadata_and_stays_its_own() {
+fn the_operator_changes_no_metadata_of_credentials_events_and_leases() {
     let kube = installed();
     let home = recorded(kube, "records");
     for (kind, what, own) in [
@@ -690,8 +697,8 @@ fn what_the_operator_records_gets_no_metadata_and_stays_its_own() {
     ] {
         let home = if kind == "Lease" { HOME } else { &home };
         let object = written(kind).to_string().replace("platform", home);
-        eventually("its own are created", || {
-            // Of the Lease, the operator of another test may have been first.
+        eventually("the operator may create it", || {
+            // The operator of another test may have created the Lease.
             let created = kube.with(&format!("create -f - --as {OPERATOR}"), &object);
             created
                 .err()
@@ -700,11 +707,11 @@ fn what_the_operator_records_gets_no_metadata_and_stays_its_own() {
         });
         let live = || kube.get(&format!("{what} -n {home}")).unwrap();
         let write = |changes: &Value| {
-            // Nobody else wrote it meanwhile.
-            eventually("no other write came first", || {
+            // Repeat the write after a write conflict.
+            eventually("the write meets no write conflict", || {
                 let mut object = live();
                 for (pointer, value) in changes.as_object().unwrap() {
-                    lay(&mut object, pointer, value);
+                    set_at(&mut object, pointer, value);
                 }
                 let replace = format!("replace --dry-run=server -f - --as {OPERATOR}");
                 let answer = kube.with(&replace, &object.to_string());
@@ -732,7 +739,7 @@ fn what_the_operator_records_gets_no_metadata_and_stays_its_own() {
             ("/metadata/labels/team", json!("a"), "metadata.labels"),
         ];
         if kind == "Lease" {
-            // The other candidates would wait for so long.
+            // The other candidates would wait that long.
             let most = json!(100_000);
             attacks.push((
                 "/spec/leaseDurationSeconds",
@@ -740,7 +747,7 @@ fn what_the_operator_records_gets_no_metadata_and_stays_its_own() {
                 "spec.leaseDurationSeconds",
             ));
         } else {
-            // The API server itself gives owners only to what the writer may delete.
+            // The API server itself lets a writer set owners only on objects that the writer may delete.
             attacks.push((
                 "/metadata/ownerReferences",
                 owner,
@@ -753,7 +760,7 @@ fn what_the_operator_records_gets_no_metadata_and_stays_its_own() {
             }
         };
         refuse_all();
-        // What an administrator has put there stays, and may not be taken away.
+        // The operator must keep the metadata of an administrator.
         let theirs = json!({"metadata": {"labels": {"cost": "7"}, "annotations": {"example.com/cost": "7"}, "finalizers": ["example.com/theirs"]}});
         kube.must(&format!("patch {what} -n {home} --type=merge -p {theirs}"));
         write(&own).unwrap();
@@ -772,13 +779,13 @@ fn the_operator_changes_no_event_of_another_component() {
     let kube = installed();
     let home = recorded(kube, "events");
     let mut event = written("Event");
-    lay(
+    set_at(
         &mut event,
         "/metadata",
         &json!({"name": "main.2", "namespace": home}),
     );
-    lay(&mut event, "/regarding/namespace", &json!(home));
-    lay(&mut event, "/reportingController", &json!("kubelet"));
+    set_at(&mut event, "/regarding/namespace", &json!(home));
+    set_at(&mut event, "/reportingController", &json!("kubelet"));
     kube.apply(&event.to_string());
     let series = json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}});
     let patched = kube.ask(&format!(
@@ -791,9 +798,9 @@ fn the_operator_changes_no_event_of_another_component() {
     );
 }
 
-/// Bindings are put back by their name; nothing else of RBAC is ours by its name.
+/// The operator recognises its bindings by their name when it restores a label, but no other RBAC object.
 #[test]
-fn a_role_that_is_named_like_our_bindings_is_not_made_ours() {
+fn the_operator_does_not_take_over_a_role_that_is_named_like_its_bindings() {
     let kube = installed();
     kube.must(&format!(
         "create role symbolon:theirs -n {HOME} --verb=get --resource=scopes.symbolon.dev"
@@ -804,7 +811,7 @@ fn a_role_that_is_named_like_our_bindings_is_not_made_ours() {
     refused(answer, "operator", "symbolon.dev/managed");
 }
 
-/// The operator's own rights reach the status of Credentials only so that it can give them to servers.
+/// RBAC gives the operator the status of Credentials only so that it can grant that right to servers.
 #[test]
 fn the_operator_writes_the_status_of_a_credential_only_as_the_server_of_the_embedded_identity() {
     let cluster = Cluster::private();

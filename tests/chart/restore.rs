@@ -1,5 +1,5 @@
-//! docs/runbooks/restore-velero.md with the chart's policies in force and the rights that the chart gives: who may
-//! restore, and as whom the Credentials are bound. What the commands do to tokens is in tests/cluster.
+//! docs/runbooks/restore-velero.md with the policies and the rights of the chart: which accounts may restore, and which
+//! account rebinds the Credentials. tests/cluster tests what the commands do to tokens.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,11 +12,11 @@ use crate::running::{apply_world, check, operator, server, server_account, token
 use crate::tools::{Kube, repository, run};
 use crate::world::{ADMINISTRATOR, HOME, OPERATOR, in_force};
 
-/// The accounts of backup tools, both with every right that RBAC has: one is named in the chart's values.
+/// Two accounts of backup tools with all rights of RBAC. The chart's values exempt only the first.
 const EXEMPT: &str = "velero";
 const STRANGER: &str = "stranger";
 
-/// The stand-in for velero, as that account; what it saves is in the folder.
+/// Runs the stand-in for velero as an account. Its backups are in the folder.
 fn velero(kube: Kube<'_>, account: &str, folder: &Path, arguments: &str) {
     let kubectl = kube.0.kubectl();
     let kubectl = Path::new(kubectl.get_program()).parent().unwrap();
@@ -30,7 +30,7 @@ fn velero(kube: Kube<'_>, account: &str, folder: &Path, arguments: &str) {
     run(velero, "").unwrap();
 }
 
-/// `symbolon restore rebind`: whether it has done all, and what it printed.
+/// Runs `symbolon restore rebind` and returns whether it succeeded, and its output.
 fn rebind(kube: Kube<'_>, user: &str, more: &[&str]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
     command
@@ -49,7 +49,8 @@ fn rebind(kube: Kube<'_>, user: &str, more: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8(printed).unwrap())
 }
 
-/// The kinds that the policies keep an account from restoring. What they let pass is there then.
+/// Restores a backup object by object as an account, and returns the kinds that the policies refuse. The others exist
+/// afterwards.
 fn refused_to(kube: Kube<'_>, account: &str, backup: &Path) -> BTreeSet<String> {
     let saved: Value = serde_json::from_slice(&std::fs::read(backup).unwrap()).unwrap();
     let user = format!("system:serviceaccount:velero:{account}");
@@ -64,8 +65,10 @@ fn refused_to(kube: Kube<'_>, account: &str, backup: &Path) -> BTreeSet<String> 
     refused
 }
 
-/// From the installation to the tokens that live on. `values` are the installation's, `watched` its namespaces.
-fn tokens_live_on(values: &str, policies: &str, reader: &str, watched: &[&str]) {
+/// Asserts that tokens stay valid from the installation through a restore. `values` are the options of the
+/// installation,
+/// `watched` its namespaces.
+fn assert_tokens_stay_valid(values: &str, policies: &str, reader: &str, watched: &[&str]) {
     let cluster = Cluster::private();
     let kube = Kube(&cluster);
     let folder = tempfile::tempdir().unwrap();
@@ -99,7 +102,7 @@ fn tokens_live_on(values: &str, policies: &str, reader: &str, watched: &[&str]) 
     let refused = refused_to(kube, STRANGER, &backup);
     let named = ["Credential", "ServiceAccessToken"].map(str::to_owned);
     assert_eq!(refused, BTreeSet::from(named));
-    // What is there is left alone, the rest comes back.
+    // The restore keeps existing objects and creates the rest.
     velero(
         kube,
         EXEMPT,
@@ -107,7 +110,7 @@ fn tokens_live_on(values: &str, policies: &str, reader: &str, watched: &[&str]) 
         "restore create --from-backup identity --wait",
     );
 
-    // A backup without the operator's rights in those namespaces.
+    // A backup may lack the operator's rights in those namespaces.
     let rights = "role,rolebinding -n platform -l app.kubernetes.io/component=operator";
     let deleted = kube.must(&format!("delete {rights}"));
     assert!(deleted.contains("symbolon-identities"), "{deleted}");
@@ -142,14 +145,14 @@ fn tokens_live_on(values: &str, policies: &str, reader: &str, watched: &[&str]) 
 }
 
 #[test]
-fn an_exempt_account_restores_and_the_operators_own_binds() {
+fn an_exempt_account_restores_and_the_operators_account_rebinds() {
     let reader = "clusterrolebinding symbolon:platform:main";
-    tokens_live_on("", "symbolon", reader, &[]);
+    assert_tokens_stay_valid("", "symbolon", reader, &[]);
 }
 
 #[test]
-fn the_operator_of_some_namespaces_binds_what_is_in_those() {
-    tokens_live_on(
+fn an_operator_of_some_namespaces_rebinds_only_there() {
+    assert_tokens_stay_valid(
         "--set watchNamespaces={shop}",
         &format!("{HOME}-symbolon"),
         "rolebinding symbolon:platform:main -n shop",

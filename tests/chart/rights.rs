@@ -1,12 +1,13 @@
-//! What each service account may do, whole: `kubectl auth can-i --list` as that account, beside what is committed in
-//! `snapshots/`; those of an Identity's servers are taken in `running`. A right that comes or goes is seen in review.
+//! All rights of each service account: `kubectl auth can-i --list` as that account, compared with `snapshots/`, so that
+//! a review shows every right that is added or removed. The module `running` takes the snapshots of an Identity's
+//! servers.
 
 use std::collections::BTreeSet;
 
 use crate::tools::Kube;
 use crate::world::{ADMINISTRATOR, HOME, installed};
 
-/// Each right as a line: what, of which names, and how.
+/// The rights of an account, one line each: the resource, its names, and the verbs.
 fn rights(kube: Kube<'_>, account: &str, namespace: &str) -> BTreeSet<String> {
     let listed = kube.must(&format!(
         "auth can-i --list --no-headers -n {namespace} --as {account}"
@@ -15,7 +16,7 @@ fn rights(kube: Kube<'_>, account: &str, namespace: &str) -> BTreeSet<String> {
     let line = |line: &str| {
         let columns: Vec<&str> = line.split('[').map(str::trim).collect();
         let [resource, urls, names, verbs] = columns[..] else {
-            panic!("four columns: {line}");
+            panic!("expected four columns: {line}");
         };
         let inside = |column: &str| column.trim_end_matches(']').to_owned();
         let mut verbs: Vec<String> = inside(verbs).split(' ').map(str::to_owned).collect();
@@ -36,11 +37,11 @@ fn rights(kube: Kube<'_>, account: &str, namespace: &str) -> BTreeSet<String> {
     listed.lines().map(line).collect()
 }
 
-/// Without what everybody may.
+/// The rights of an account beyond those of every account.
 pub(crate) fn own_rights(kube: Kube<'_>, account: &str, namespace: &str) -> String {
-    let everybody = rights(kube, "system:serviceaccount:nowhere:nobody", "nowhere");
+    let common = rights(kube, "system:serviceaccount:nowhere:nobody", "nowhere");
     let own: Vec<String> = rights(kube, account, namespace)
-        .difference(&everybody)
+        .difference(&common)
         .cloned()
         .collect();
     own.join("\n")
@@ -57,7 +58,7 @@ pub(crate) fn assert_sound(rights: &str) {
 }
 
 #[test]
-fn the_operator_of_the_whole_cluster() {
+fn the_rights_of_an_operator_of_the_whole_cluster() {
     let kube = installed();
     let account = format!("system:serviceaccount:{HOME}:symbolon");
     for (place, namespace) in [("at_home", HOME), ("elsewhere", "default")] {
@@ -68,7 +69,7 @@ fn the_operator_of_the_whole_cluster() {
 }
 
 #[test]
-fn the_operator_of_some_namespaces_has_no_right_in_any_other() {
+fn an_operator_of_some_namespaces_has_no_right_in_any_other() {
     let kube = installed();
     for namespace in ["rights-home", "rights-team"] {
         kube.must(&format!("create namespace {namespace}"));
@@ -87,7 +88,7 @@ fn the_operator_of_some_namespaces_has_no_right_in_any_other() {
     assert_eq!(own_rights(kube, account, "default"), "");
 }
 
-/// As servicebinding.io has it: the controller's role is put together of all that carry its label.
+/// By the specification of servicebinding.io, the controller's role aggregates all roles with its label.
 #[test]
 fn a_controller_of_service_bindings_reads_clients_and_tokens_and_nothing_else() {
     let kube = installed();
@@ -102,7 +103,7 @@ rules: []
     );
     let account = "system:serviceaccount:bindings:controller";
     kube.must("create clusterrolebinding bindings --clusterrole bindings --serviceaccount bindings:controller");
-    crate::tools::eventually("the role is put together", || {
+    crate::tools::eventually("the role is aggregated", || {
         let may = "auth can-i list oauthclients.symbolon.dev -A --as";
         kube.ask(&format!("{may} {account}")).ok()
     });
@@ -112,7 +113,7 @@ rules: []
 }
 
 #[test]
-fn administrators_of_identities() {
+fn the_rights_of_administrators_of_identities() {
     let kube = installed();
     kube.must("create namespace rights-identities");
     kube.must("create rolebinding admin -n rights-identities --clusterrole symbolon-identity-admin --user carol");
@@ -124,7 +125,7 @@ fn administrators_of_identities() {
 }
 
 #[test]
-fn people_see_and_edit_what_is_theirs_by_the_built_in_roles() {
+fn the_built_in_roles_let_users_see_and_edit_their_own_objects() {
     let kube = installed();
     kube.must("create namespace rights-people");
     let can = |role: &str, verb: &str, resource: &str| {
@@ -137,7 +138,7 @@ fn people_see_and_edit_what_is_theirs_by_the_built_in_roles() {
         kube.must(&format!(
             "create rolebinding {role} -n rights-people --clusterrole {role} --user {role}"
         ));
-        crate::tools::eventually("the roles are put together", || {
+        crate::tools::eventually("the roles are aggregated", || {
             can(role, "get", "scopes").then_some(())
         });
     }

@@ -1,5 +1,5 @@
-//! The real operator and server with exactly the rights and the environment that the chart gives them, cluster-wide and
-//! scoped. There are no nodes: they run as processes, with tokens of their service accounts.
+//! Runs the real operator and server with exactly the rights and the environment that the chart gives them, for a whole
+//! cluster and for some namespaces. The cluster has no nodes, so they run as processes with tokens of their accounts.
 
 use std::{
     collections::BTreeMap,
@@ -17,15 +17,15 @@ use crate::rights::{assert_sound, own_rights};
 use crate::tools::{Kube, eventually, run};
 use crate::world::{HOME, installed};
 
-/// A running `symbolon`; killed when dropped.
+/// A running `symbolon`. Dropping it kills it.
 pub(crate) struct Process {
     child: Child,
-    /// The log line by which it told where it listens.
+    /// The log line with the addresses that it listens on.
     told: Value,
 }
 
 impl Process {
-    /// Starts one and waits until it tells where it listens.
+    /// Starts one and waits until it logs where it listens.
     pub(crate) fn start(
         arguments: &[String],
         environment: &BTreeMap<String, String>,
@@ -42,7 +42,7 @@ impl Process {
             .expect("the program can be started");
         let (sender, lines) = mpsc::channel();
         let reader = BufReader::new(child.stdout.take().unwrap()).lines();
-        // Read to the end: a full pipe would stop it.
+        // Read until the end, because a full pipe would block the process.
         std::thread::spawn(move || {
             for line in reader.map_while(Result::ok) {
                 if std::env::var_os("SYMBOLON_TEST_LOG").is_some() {
@@ -54,7 +54,7 @@ impl Process {
         let told = loop {
             let line = lines
                 .recv_timeout(Duration::from_secs(30))
-                .expect("it tells where it listens");
+                .expect("the process logs where it listens");
             let told: Value = serde_json::from_str(&line).unwrap_or_default();
             if told["listen"].is_string() {
                 break told;
@@ -63,7 +63,7 @@ impl Process {
         Self { child, told }
     }
 
-    /// What it answers, as `status body`.
+    /// The status of a GET with a header; empty without a response.
     pub(crate) fn answer(&self, which: &str, path: &str, header: &str) -> String {
         let mut curl = Command::new("curl");
         let address = self.told[which].as_str().unwrap();
@@ -74,7 +74,7 @@ impl Process {
 }
 
 impl Process {
-    /// Asks it to end, and waits until it has.
+    /// Sends it SIGTERM and waits until it ends.
     pub(crate) fn end(mut self) {
         let pid = self.child.id().to_string();
         let asked = Command::new("kill").args(["-TERM", &pid]).status();
@@ -90,7 +90,7 @@ impl Drop for Process {
     }
 }
 
-/// Arguments and environment of the operator's container, as the kubelet would resolve them.
+/// The arguments and the environment of the operator's container, resolved as the kubelet does.
 fn container(kube: Kube<'_>, release: &str, home: &str) -> (Vec<String>, BTreeMap<String, String>) {
     let deployment = kube
         .get(&format!("deployment {release} -n {home}"))
@@ -123,8 +123,8 @@ pub(crate) fn operator(kube: Kube<'_>, release: &str, home: &str, folder: &Path)
     Process::start(&arguments, &environment, &kubeconfig)
 }
 
-/// The account of an Identity's pods, as soon as the operator has made it and given it its rights; `reader` is what
-/// lets it read users' objects.
+/// Waits until the operator has created the account of an Identity's pods with its rights, and returns the user name.
+/// `reader` is the binding that lets the account read users' objects.
 pub(crate) fn server_account(kube: Kube<'_>, home: &str, identity: &str, reader: &str) -> String {
     let account = format!("{identity}-identity");
     eventually("the account of the pods has its rights", || {
@@ -135,7 +135,7 @@ pub(crate) fn server_account(kube: Kube<'_>, home: &str, identity: &str, reader:
     format!("system:serviceaccount:{home}:{account}")
 }
 
-/// Starts a server of an Identity as its own service account; the keys are in a folder, as if mounted.
+/// Starts a server of an Identity as its own service account. The keys are in a folder, as if mounted.
 pub(crate) fn server(
     kube: Kube<'_>,
     home: &str,
@@ -171,7 +171,7 @@ pub(crate) fn server(
     server
 }
 
-/// An Identity open to namespaces by their label, and a team with a token.
+/// Applies an Identity that grants access to namespaces by a label, and a team's client and token.
 pub(crate) fn apply_world(kube: Kube<'_>, home: &str, team: &str) {
     let manifests = "
 apiVersion: symbolon.dev/v1alpha1
@@ -207,15 +207,15 @@ spec: {clientRef: {name: backend}, scopes: [orders.read]}
 ";
     kube.must(&format!("label namespace {team} team={team} --overwrite"));
     let manifests = manifests.replace("HOME", home).replace("TEAM", team);
-    // An API server with a MutatingAdmissionPolicy takes some seconds to learn of new kinds.
-    eventually("the manifests are taken", || {
+    // An API server with a MutatingAdmissionPolicy needs some seconds to learn new kinds.
+    eventually("the manifests are applied", || {
         kube.with("apply --server-side -f -", &manifests)
             .inspect_err(|error| eprintln!("not yet: {error}"))
             .ok()
     });
 }
 
-/// The team's token, as soon as it is there.
+/// Waits for the team's token and returns it, encoded as in the Secret.
 pub(crate) fn token(kube: Kube<'_>, team: &str) -> String {
     kube.must(&format!(
         "wait --for=condition=Ready --timeout=60s -n {team} oauthclient/backend sat/nightly"
@@ -225,7 +225,7 @@ pub(crate) fn token(kube: Kube<'_>, team: &str) -> String {
     ))
 }
 
-/// What a gateway hears about the token in a Secret.
+/// The status that a gateway gets for the token in a Secret.
 pub(crate) fn check(server: &Process, encoded: &str) -> String {
     use base64::Engine as _;
     let token = base64::engine::general_purpose::STANDARD
@@ -239,8 +239,9 @@ pub(crate) fn check(server: &Process, encoded: &str) -> String {
     )
 }
 
-/// An operator and a server with a release's rights: a token is issued and accepted, and nothing was refused to them.
-fn works(kube: Kube<'_>, release: &str, home: &str, team: &str, scoped: &[&str]) {
+/// Asserts that an operator and a server with a release's rights issue and accept a token, and that no request of
+/// theirs is forbidden.
+fn assert_works(kube: Kube<'_>, release: &str, home: &str, team: &str, scoped: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let mark = kube.0.mark();
     let _operator = operator(kube, release, home, folder.path());
@@ -269,11 +270,11 @@ fn works(kube: Kube<'_>, release: &str, home: &str, team: &str, scoped: &[&str])
     let server = server(kube, home, "main", scoped, folder.path());
     assert_eq!(check(&server, &token), "204");
     kube.must(&format!("label namespace {team} team=other --overwrite"));
-    eventually("the server sees that the label is gone", || {
+    eventually("the server refuses the token without the label", || {
         (check(&server, &token) != "204").then_some(())
     });
     kube.must(&format!("label namespace {team} team={team} --overwrite"));
-    eventually("and that it is back", || {
+    eventually("the server accepts the token with the label again", || {
         (check(&server, &token) == "204").then_some(())
     });
     let requests = kube.0.requests(mark).into_iter();
@@ -304,12 +305,12 @@ fn works(kube: Kube<'_>, release: &str, home: &str, team: &str, scoped: &[&str])
 fn an_operator_of_the_whole_cluster_has_the_rights_that_it_needs() {
     let kube = installed();
     kube.must("create namespace running-team");
-    works(kube, "symbolon", HOME, "running-team", &[]);
+    assert_works(kube, "symbolon", HOME, "running-team", &[]);
 }
 
 #[test]
-fn an_operator_of_some_namespaces_needs_no_right_beyond_them() {
-    // Its own cluster: the policies of an installation for the whole cluster know but one operator.
+fn an_operator_of_some_namespaces_needs_no_right_in_others() {
+    // A separate cluster, because the policies of an installation for the whole cluster accept only its own operator.
     let cluster = Cluster::private();
     let kube = Kube(&cluster);
     for namespace in ["scoped-home", "scoped-team"] {
@@ -317,7 +318,7 @@ fn an_operator_of_some_namespaces_needs_no_right_beyond_them() {
     }
     kube.helm("install symbolon-scoped charts/symbolon -n scoped-home --set watchNamespaces={scoped-team}")
         .unwrap();
-    works(
+    assert_works(
         kube,
         "symbolon-scoped",
         "scoped-home",

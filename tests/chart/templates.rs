@@ -1,4 +1,4 @@
-//! What the chart renders of which values, and that the API server takes it.
+//! What the chart renders from values, and that the API server accepts it.
 
 use serde::Deserialize as _;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::harness::Cluster;
 use crate::tools::{Kube, helm, read, render, run};
 use crate::world::{HOME, installed};
 
-/// What an API server of the newest release knows that `helm template` does not by itself.
+/// APIs of the newest API servers, which `helm template` does not know by default.
 const MUTATING: &str = "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy";
 const MONITOR: &str = "monitoring.coreos.com/v1/ServiceMonitor";
 
@@ -24,14 +24,14 @@ fn deployment(values: &str) -> Value {
 }
 
 #[test]
-fn helm_finds_no_fault() {
+fn helm_lint_passes() {
     let mut lint = helm();
     lint.args(["lint", "--strict", "--quiet", "charts/symbolon"]);
     run(lint, "").unwrap();
 }
 
 #[test]
-fn the_definitions_are_rendered_as_they_are_and_kept() {
+fn the_crds_are_rendered_unchanged_and_kept_on_uninstall() {
     let installed = objects(&render("", &["--show-only", "templates/crds.yaml"]).unwrap());
     for definition in crate::harness::crds() {
         let name = definition.metadata.name.clone().unwrap();
@@ -51,7 +51,7 @@ fn the_definitions_are_rendered_as_they_are_and_kept() {
 }
 
 #[test]
-fn values_that_nobody_knows_or_that_make_no_sense_are_refused() {
+fn unknown_and_invalid_values_are_refused() {
     for (values, says) in [
         ("replicas: 3", "replicas"),
         ("image: {registery: example.com}", "registery"),
@@ -151,14 +151,14 @@ fn values_that_nobody_knows_or_that_make_no_sense_are_refused() {
         let error = render(values, &[]).expect_err(values);
         assert!(error.contains(says), "{values}: {error}");
     }
-    // As a part of another chart.
+    // A parent chart may set any global value.
     render("global: {whatever: 1}", &[]).unwrap();
 }
 
-/// As they are in the files, whose words have braces of their own; but that an operator is missing is asked of its own
-/// namespace, since another installation's would hide it.
+/// Helm must not interpret the braces in the files. The only change: the alert about a missing operator selects the
+/// namespace of the release, since an operator of another installation would hide the missing one.
 #[test]
-fn alerts_and_the_dashboard_are_rendered_as_they_are() {
+fn the_alerts_and_the_dashboard_are_rendered_unchanged() {
     let values = "prometheusRule: {enabled: true, labels: {release: prometheus}, disabledAlerts: [SymbolonSheddingLoad]}\n\
                   grafanaDashboard: {enabled: true, namespace: monitoring, annotations: {grafana_folder: Identity}}";
     let part = |name: &str| objects(&render(values, &["--show-only", name]).unwrap()).remove(0);
@@ -186,9 +186,9 @@ fn alerts_and_the_dashboard_are_rendered_as_they_are() {
     assert_eq!(dashboard, written);
 }
 
-/// What the operator may write, as its admission policy says: it leaves out the rest of a template.
+/// The operator leaves out labels and annotations of a template that its admission policy refuses.
 #[test]
-fn the_operator_is_told_which_labels_and_annotations_its_policy_accepts() {
+fn the_operator_gets_the_labels_and_annotations_that_its_policy_accepts() {
     let told = |values: &str| -> Value {
         let container = &deployment(values)["spec"]["template"]["spec"]["containers"][0];
         let mut variables = container["env"].as_array().unwrap().iter();
@@ -200,21 +200,21 @@ fn the_operator_is_told_which_labels_and_annotations_its_policy_accepts() {
     let few = "secrets: {allowedLabels: [team, example.com/*], allowedAnnotations: ['*']}";
     let expected = json!({"allowedLabels": ["team", "example.com/*"], "allowedAnnotations": ["*"]});
     assert_eq!(told(few), expected);
-    // Without pods of Identities the operator still writes Secrets.
+    // The operator writes Secrets even if it runs no pods of Identities.
     assert_eq!(
         told(&format!("{few}\nidentityPods: {{enabled: false}}")),
         expected
     );
-    // A list that the operator is not given would allow anything, while the policy accepts nothing.
+    // Without a list the operator would allow any label, while the policy would accept none.
     for none in ["allowedLabels: []", "allowedLabels: null"] {
         let told = told(&format!("secrets: {{{none}}}"));
         assert_eq!(told["allowedLabels"], json!([]), "{none}");
     }
 }
 
-/// A parent chart takes a default away with null. The operator takes a list that it is not given for one that allows anything.
+/// A parent chart removes a default with null. The operator takes a missing list for one that allows everything.
 #[test]
-fn a_list_that_is_taken_away_allows_nothing_and_breaks_no_policy() {
+fn a_list_that_is_null_allows_nothing_and_breaks_no_policy() {
     let defaults: Value = serde_yaml::from_str(&read("charts/symbolon/values.yaml")).unwrap();
     let lists = |of: &Value| -> Vec<String> { of.as_object().unwrap().keys().cloned().collect() };
     let told = |values: &str| -> Value {
@@ -265,14 +265,14 @@ fn a_list_that_is_taken_away_allows_nothing_and_breaks_no_policy() {
     .unwrap();
 }
 
-/// A label that is set twice is refused by strict parsers, and one of two is lost.
+/// Strict parsers refuse a label that is set twice, and others lose one of the two.
 #[test]
-fn no_key_stands_twice_and_what_is_selected_by_stays() {
+fn no_label_is_set_twice_and_selectors_keep_theirs() {
     let values = "commonLabels: {team: id, cost: center}\npodLabels: {team: other}\npodAnnotations: {kubectl.kubernetes.io/default-container: mine}\n\
                   grafanaDashboard: {enabled: true, labels: {team: other}}\nserviceMonitor: {enabled: true, labels: {team: other}}\n\
                   prometheusRule: {enabled: true, labels: {team: other}}";
     let mut with_their_own = 0;
-    // serde_yaml refuses a key that stands twice.
+    // serde_yaml refuses a repeated key.
     for object in objects(&render(values, &[]).unwrap()) {
         let labels = &object["metadata"]["labels"];
         let team = match object["kind"].as_str().unwrap() {
@@ -299,9 +299,9 @@ fn no_key_stands_twice_and_what_is_selected_by_stays() {
     );
 }
 
-/// What Artifact Hub shows of the chart is true of it.
+/// Artifact Hub shows these annotations to users.
 #[test]
-fn the_annotations_for_artifact_hub_are_true() {
+fn the_annotations_for_artifact_hub_match_the_chart() {
     let chart: Value = serde_yaml::from_str(&read("charts/symbolon/Chart.yaml")).unwrap();
     let part = |name: &str| -> Vec<Value> {
         let text = chart["annotations"][format!("artifacthub.io/{name}")].as_str();
@@ -325,10 +325,10 @@ fn the_annotations_for_artifact_hub_are_true() {
     assert_eq!(part("images")[0]["image"], image);
 
     let kube = installed();
-    // Another test may have made it.
+    // Another test may have created it.
     let _ = kube.ask("create namespace shop");
     for mut example in part("crdsExamples") {
-        // Other tests have a main of their own.
+        // Other tests create an Identity main.
         example["metadata"]["name"] = "hub".into();
         kube.with("create --dry-run=server -f -", &example.to_string())
             .unwrap();
@@ -352,7 +352,7 @@ fn every_value_is_in_the_readme() {
     let readme = read("charts/symbolon/README.md");
     let mut found = Vec::new();
     leaves(&values, String::new(), &mut found);
-    // Whole blocks of a pod are one row.
+    // Each of these blocks of a pod has a single row.
     let whole = [
         "podSecurityContext",
         "securityContext",
@@ -369,7 +369,7 @@ fn every_value_is_in_the_readme() {
     }
 }
 
-/// Values, what must be in the manifests, and what must not.
+/// Values, texts that the manifests must contain, and texts that they must not.
 const CASES: &[(&str, &[&str], &[&str])] = &[
     (
         "",
@@ -401,7 +401,7 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
     ),
     ("nameOverride: other", &["name: symbolon-other\n"], &[]),
     (
-        // Another tool's definitions may be pruned as well.
+        // The policy also protects CRDs that another tool applies.
         "crds: {enabled: false}",
         &["resources: [customresourcedefinitions]"],
         &["CustomResourceDefinition\n"],
@@ -547,7 +547,7 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
         &["topologySpreadConstraints:"],
     ),
     (
-        // As a parent chart takes a default back.
+        // A parent chart removes defaults so.
         "crds: {enabled: false}\ncommonLabels: null\npodLabels: null\npodAnnotations: null\nstrategy: null\nserviceMonitor: {enabled: true, labels: null}\nprometheusRule: null",
         &["default-container: operator", "kind: ServiceMonitor"],
         &[": null", "- null", "strategy:", "PrometheusRule"],
@@ -579,14 +579,14 @@ const CASES: &[(&str, &[&str], &[&str])] = &[
 ];
 
 #[test]
-fn the_api_server_takes_what_any_values_render() {
-    // Without the release: what is there already would be mixed in.
+fn the_api_server_accepts_the_manifests_of_all_values() {
+    // A cluster without the release, because existing objects would be merged with the applied ones.
     let cluster = Cluster::private();
     let kube = Kube(&cluster);
     for namespace in [HOME, "values-a", "values-b"] {
         kube.must(&format!("create namespace {namespace}"));
     }
-    // A definition like that of the Prometheus operator, so far as it matters here.
+    // The fields of the Prometheus operator's CRD that the chart writes.
     kube.apply(include_str!("manifests/servicemonitors.yaml"));
     kube.must(
         "wait --for=condition=Established --timeout=60s crd servicemonitors.monitoring.coreos.com",
@@ -605,7 +605,7 @@ fn the_api_server_takes_what_any_values_render() {
 }
 
 #[test]
-fn what_the_api_server_may_not_know_is_rendered_where_it_does() {
+fn optional_apis_are_rendered_only_where_they_exist_or_are_enabled() {
     for (api, kind, values, expected) in [
         (MUTATING, "MutatingAdmissionPolicy", "", true),
         (
@@ -647,9 +647,10 @@ fn what_the_api_server_may_not_know_is_rendered_where_it_does() {
     }
 }
 
-/// The operator makes monitors of Identities as the chart makes its own, and an embedded Identity has metrics beside it.
+/// The operator creates the monitors of Identities with the settings of the chart's own one, which also scrapes
+/// an embedded Identity.
 #[test]
-fn all_monitors_are_selected_and_scraped_alike() {
+fn all_service_monitors_have_the_same_labels_and_intervals() {
     let env = |values: &str| {
         let deployment = deployment(values);
         let container = &deployment["spec"]["template"]["spec"]["containers"][0];
@@ -687,7 +688,7 @@ fn all_monitors_are_selected_and_scraped_alike() {
 }
 
 #[test]
-fn a_pod_has_longer_to_end_than_what_it_serves() {
+fn the_grace_period_of_a_pod_covers_the_end_of_its_server() {
     for (values, seconds) in [
         ("", 30),
         ("embeddedIdentity: symbolon-system/main", 35),
@@ -703,7 +704,7 @@ fn a_pod_has_longer_to_end_than_what_it_serves() {
 }
 
 #[test]
-fn the_pods_keep_to_the_restricted_standard() {
+fn the_pods_meet_the_restricted_pod_security_standard() {
     let kube = installed();
     kube.must("create namespace restricted");
     kube.must("label namespace restricted pod-security.kubernetes.io/enforce=restricted");
@@ -744,7 +745,7 @@ fn the_program_knows_every_variable_that_the_chart_sets() {
 }
 
 #[test]
-fn the_release_says_what_to_do_next() {
+fn the_release_notes_say_what_to_do_next() {
     let kube = installed();
     for (values, says) in [
         ("{}", "rollout status deployment/notes-symbolon"),

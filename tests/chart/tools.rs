@@ -1,4 +1,4 @@
-//! Programs and what they answer.
+//! Runs `helm`, `kubectl` and other programs.
 
 use std::{
     io::Write as _,
@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::harness::Cluster;
 
-/// How long [`eventually`] waits: long, since the machine may be busy; a test that passes does not wait for it.
+/// How long [`eventually`] waits. It is long because the machine may be busy; a test that passes never waits so long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What a program answered: what it printed, or what it complained of.
+/// The result of a program: its standard output, or on failure its standard error.
 pub(crate) type Answer = Result<String, String>;
 
 /// A path in the repository.
@@ -27,7 +27,7 @@ pub(crate) fn read(path: &str) -> String {
     std::fs::read_to_string(repository(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// `helm` as the tests build it, once; without a cluster.
+/// The `helm` that the tests build once, without a cluster.
 pub(crate) fn helm() -> Command {
     static HELM: OnceLock<PathBuf> = OnceLock::new();
     let program = HELM.get_or_init(|| {
@@ -48,7 +48,7 @@ pub(crate) fn helm() -> Command {
     command
 }
 
-/// `helm template`, with these values on standard input.
+/// Runs `helm template` with these values.
 pub(crate) fn render(values: &str, arguments: &[&str]) -> Answer {
     let mut command = helm();
     command
@@ -58,7 +58,7 @@ pub(crate) fn render(values: &str, arguments: &[&str]) -> Answer {
     run(command, values)
 }
 
-/// Runs a program to its end.
+/// Runs a program until it ends.
 pub(crate) fn run(mut command: Command, input: &str) -> Answer {
     let spawned = command
         .stdin(Stdio::piped())
@@ -68,7 +68,7 @@ pub(crate) fn run(mut command: Command, input: &str) -> Answer {
     let mut child = spawned.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();
-    // It may write before it has read everything; what it does not want to read is its own affair.
+    // The program may write output before it has read all of its input, and need not read all of it.
     let writer = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap();
@@ -80,7 +80,7 @@ pub(crate) fn run(mut command: Command, input: &str) -> Answer {
     }
 }
 
-/// Asks again and again until there is an answer, and fails the test when there is none for a minute.
+/// Repeats `ask` until it returns a value, and fails the test after [`PATIENCE`].
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -101,19 +101,19 @@ pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T
 pub(crate) struct Kube<'a>(pub(crate) &'a Cluster);
 
 impl Kube<'_> {
-    /// What `kubectl` answers; the arguments are separated by blanks.
+    /// Runs `kubectl` with arguments that are separated by blanks.
     pub(crate) fn ask(self, arguments: &str) -> Answer {
         self.with(arguments, "")
     }
 
-    /// The same with something on standard input.
+    /// Like [`Self::ask`], with text on standard input.
     pub(crate) fn with(self, arguments: &str, input: &str) -> Answer {
         let mut command = self.0.kubectl();
         command.args(arguments.split_whitespace());
         run(command, input)
     }
 
-    /// What must succeed.
+    /// Like [`Self::ask`], and asserts success.
     pub(crate) fn must(self, arguments: &str) -> String {
         self.ask(arguments)
             .unwrap_or_else(|error| panic!("kubectl {arguments}: {error}"))
@@ -125,7 +125,7 @@ impl Kube<'_> {
             .unwrap_or_else(|error| panic!("{error}\n{manifests}"));
     }
 
-    /// Applies manifests as somebody else.
+    /// Applies manifests as another user.
     pub(crate) fn apply_as(self, user: &str, manifests: &str) -> Answer {
         self.with(
             &format!("apply --server-side --force-conflicts -f - --as {user}"),
@@ -133,7 +133,7 @@ impl Kube<'_> {
         )
     }
 
-    /// An object; `None` if it is not there.
+    /// An object; `None` if it does not exist.
     pub(crate) fn get(self, what: &str) -> Option<Value> {
         let text = self.must(&format!("get --ignore-not-found -o json {what}"));
         (!text.is_empty()).then(|| serde_json::from_str(&text).unwrap())
@@ -143,7 +143,7 @@ impl Kube<'_> {
         self.helm_with(arguments, "")
     }
 
-    /// The same with something on standard input.
+    /// Like [`Self::helm`], with text on standard input.
     pub(crate) fn helm_with(self, arguments: &str, input: &str) -> Answer {
         let mut command = helm();
         command
@@ -152,7 +152,7 @@ impl Kube<'_> {
         run(command, input)
     }
 
-    /// Runs a page's commands in the root of the repository, with `helm` and `kubectl`; they must succeed.
+    /// Runs a page's commands in the root of the repository, with `helm` and `kubectl` on PATH, and asserts success.
     pub(crate) fn shell(self, script: &str) -> String {
         let folder = |command: &Command| {
             let program = Path::new(command.get_program());
@@ -172,7 +172,7 @@ impl Kube<'_> {
         run(shell, "").unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// A kubeconfig with a token of a service account, in this folder.
+    /// Writes a kubeconfig with a token of a service account into a folder.
     pub(crate) fn kubeconfig_of(self, namespace: &str, account: &str, folder: &Path) -> PathBuf {
         let token = self.must(&format!(
             "create token {account} -n {namespace} --duration 6h"

@@ -1,15 +1,15 @@
-//! A cluster on which the chart is installed with its defaults, for all tests that do not change that.
+//! A cluster with the chart installed with its defaults, shared by all tests that do not change the release.
 
 use std::sync::OnceLock;
 
 use crate::harness::{Cluster, Program};
 use crate::tools::{Kube, eventually};
 
-/// Where the release is.
+/// The namespace of the release.
 pub(crate) const HOME: &str = "symbolon-system";
-/// The operator of the release, as the API server knows it.
+/// The user name of the operator's service account.
 pub(crate) const OPERATOR: &str = "system:serviceaccount:symbolon-system:symbolon";
-/// May do everything that RBAC grants, and is exempt from nothing.
+/// A user with all rights of RBAC, whom no admission policy exempts.
 pub(crate) const ADMINISTRATOR: &str = "bob";
 
 /// The cluster with the release.
@@ -23,7 +23,7 @@ pub(crate) fn installed() -> Kube<'static> {
             .unwrap();
         assert!(
             notes.contains("rollout status deployment/symbolon"),
-            "what to do next: {notes}"
+            "the notes must say what to do next: {notes}"
         );
         settled(kube);
         kube
@@ -35,7 +35,7 @@ pub(crate) fn settled(kube: Kube<'_>) {
     kube.must(
         "wait --for=condition=Established --timeout=60s crd -l app.kubernetes.io/name=symbolon",
     );
-    // It looks for new kinds every 30 s only; at its start it knows these.
+    // The garbage collector looks for new kinds only every 30 s, so restart it.
     kube.0.kill(Program::Controllers);
     kube.0.start(Program::Controllers);
     kube.must(&format!(
@@ -46,10 +46,10 @@ pub(crate) fn settled(kube: Kube<'_>) {
     kube.must("delete namespace probe --wait=false");
 }
 
-/// Waits until the policies of that name are in force in a namespace.
+/// Waits until the policies of the release `name` are in force in a namespace.
 pub(crate) fn in_force(kube: Kube<'_>, name: &str, namespace: &str) {
     let policy = format!("'{name}-creators'");
-    // For some seconds, what stamps does not know the kind yet.
+    // For some seconds the MutatingAdmissionPolicy does not know the kind yet.
     eventually("the policies are in force", || {
         let create = |annotation: &str, how: &str| {
             let create = format!("create --dry-run=server -f - --as {ADMINISTRATOR} {how}");
@@ -63,7 +63,7 @@ pub(crate) fn in_force(kube: Kube<'_>, name: &str, namespace: &str) {
     });
 }
 
-/// A ServiceAccessToken of that namespace with an annotation.
+/// A ServiceAccessToken in a namespace, with an annotation.
 pub(crate) fn manifest_of_token(namespace: &str, annotation: &str) -> String {
     format!(
         "apiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\nmetadata:\n  name: nightly\n  namespace: {namespace}\n  annotations: {{{annotation}}}\nspec: {{clientRef: {{name: backend}}, scopes: [orders.read]}}\n"

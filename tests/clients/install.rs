@@ -1,4 +1,4 @@
-//! The clients under test, installed from their lockfiles into the build tree: once for each content of a lockfile.
+//! Installs the clients under test from their lockfiles into the build tree, again only when a lockfile changes.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,7 +12,7 @@ const FOR_PYTHON: &str = "the tests with real Python clients need Python 3.11 or
 const FOR_NODE: &str = "the tests with real Node.js clients need Node.js 20 or newer with npm \
                         (on Debian: apt-get install nodejs npm)";
 
-/// A Python that has the packages of `python/requirements.txt`.
+/// The path of a Python with the packages of `python/requirements.txt`.
 pub(crate) fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
@@ -49,8 +49,8 @@ pub(crate) fn python() -> &'static Path {
     })
 }
 
-/// A folder with the `node_modules` of `node/package-lock.json`, and the scripts beside them: Node.js looks for
-/// packages from where a script is.
+/// The path of a folder with the scripts and the `node_modules` of `node/package-lock.json`. Node.js searches for
+/// packages from the folder of the script.
 pub(crate) fn node() -> &'static Path {
     static NODE: OnceLock<PathBuf> = OnceLock::new();
     NODE.get_or_init(|| {
@@ -84,12 +84,12 @@ fn read(file: &str) -> String {
     fs::read_to_string(Path::new(SOURCES).join(file)).unwrap()
 }
 
-/// `target/clients/<name>`, as `make` leaves it. It is made again whenever one of `made_of` changes.
+/// Creates `target/clients/<name>` with `make`, again only when one of `made_of` changes.
 fn install(name: &str, made_of: &[&str], make: impl FnOnce(&Path)) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let clients = target.join("clients");
     fs::create_dir_all(&clients).unwrap();
-    // Another test program may be at it: it holds the lock until it is done, or gone.
+    // Another test program may be installing it. That program holds the lock until it is done or has ended.
     let lock = File::create(clients.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
     let (folder, stamp) = (clients.join(name), clients.join(format!("{name}.stamp")));
@@ -115,7 +115,7 @@ fn version_of(program: &str, needed_for: &str) -> String {
 }
 
 fn run(command: &mut Command, on_failure: &str) {
-    // Its output goes to standard error: standard output is the test runner's.
+    // Its output goes to standard error, because standard output belongs to the test runner.
     let ran = command.stdin(Stdio::null()).stdout(io::stderr()).status();
     let program = command.get_program().to_string_lossy().into_owned();
     let status = ran.unwrap_or_else(|error| not_started(&program, &error, on_failure));

@@ -1,7 +1,7 @@
-//! Real clients obtain and verify tokens from discovery alone: `PyJWT`, Authlib, jose, openid-client.
+//! Real client libraries obtain and verify tokens with only the issuer: `PyJWT`, Authlib, jose, openid-client.
 //!
-//! Each is a small script in `python/` or `node/` that is told an issuer, credentials, and what to expect, does what a
-//! user of that library would, and prints what it saw as JSON. What that should be is said here.
+//! Each library has a small script in `python/` or `node/`. The script gets an issuer, credentials and expected values,
+//! uses the library as an application would, and prints the results as JSON. The tests here check the results.
 
 #![allow(
     clippy::unwrap_used,
@@ -99,7 +99,7 @@ fn node(script: &str) -> Command {
     command
 }
 
-/// Runs a script against a server of its own, and judges what every client should see.
+/// Runs a script against a new server, and checks the results that are the same for every library.
 fn seen_by(script: Command) -> Value {
     let folder = Folder::copy_of("tests/clients/manifests");
     let dev = Dev::start(&folder);
@@ -189,7 +189,7 @@ fn judge_token(seen: &Value, algorithm: &str, issuer: &str) {
     assert_eq!(
         reply["refresh_token"],
         Value::Null,
-        "never for client_credentials: RFC 6749 section 4.4.3"
+        "client_credentials must not return a refresh token (RFC 6749 section 4.4.3)"
     );
 }
 
@@ -207,7 +207,7 @@ fn judge_service_token(seen: &Value, issuer: &str) {
     judge_introspection(&seen["introspection"], "shop.rs256", issuer);
     assert_eq!(
         seen["introspection"]["sub"], "shop:rs256",
-        "it acts as the system user"
+        "the token acts as the system user"
     );
     assert_eq!(
         seen["checked"],
@@ -218,7 +218,7 @@ fn judge_service_token(seen: &Value, issuer: &str) {
     assert_eq!(
         seen["introspection_after"],
         json!({ "active": false }),
-        "and nothing more"
+        "an inactive token has no other member"
     );
     assert_eq!(seen["checked_after"], 401);
 }

@@ -1,4 +1,4 @@
-//! Running a script: a task in, what it saw out.
+//! Runs a script: sends it a task and reads its results.
 
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// Longer than any of its requests may take.
+/// Longer than a script ever needs.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The one line of JSON that it prints. Secrets reach it by its standard input, where no list of processes shows them.
+/// Runs a script and returns the JSON that it prints. The script gets the task on standard input, because the process
+/// list would show secrets in arguments.
 pub(crate) fn run(mut script: Command, task: &Value) -> Value {
     let child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = Running(child.unwrap_or_else(|error| panic!("{script:?}: {error}")));
@@ -31,12 +32,12 @@ pub(crate) fn run(mut script: Command, task: &Value) -> Value {
     };
     assert!(
         status.success(),
-        "{script:?}: {status}; its words are above"
+        "{script:?}: {status}; its output is above"
     );
     serde_json::from_str(&output.join().unwrap().unwrap()).unwrap()
 }
 
-/// Ended with the test.
+/// A child process that ends with the test.
 struct Running(Child);
 
 impl Drop for Running {

@@ -1,12 +1,12 @@
 #!/bin/bash
-# Finds the programs of the test cluster and prints the folder that holds them:
-#   build.sh        etcd, kube-apiserver, kube-controller-manager, kubectl: what every cluster needs.
-#                   KUBEBUILDER_ASSETS, when set, is a folder that has them (kubectl may be missing).
-#   build.sh node   kube-scheduler, kubelet, kube-proxy: what runs pods (tests/node)
-#   build.sh helm   helm: what installs the chart
-# They are built once with `go build` from the modules in go/ (pinned by go.mod and go.sum), into a cache.
-# The cache is ${SYMBOLON_CACHE:-${XDG_CACHE_HOME:-~/.cache}/symbolon}: outside the build tree, so that
-# `cargo clean` keeps it. Parallel runs build once; a build cut short leaves nothing that looks finished.
+# Finds or builds the programs of the test cluster and prints the folder with them:
+#   build.sh        etcd, kube-apiserver, kube-controller-manager and kubectl, which every cluster needs.
+#                   If KUBEBUILDER_ASSETS is set, that folder must have them (kubectl may be missing).
+#   build.sh node   kube-scheduler, kubelet and kube-proxy, which run pods (tests/node)
+#   build.sh helm   helm, which installs the chart
+# `go build` builds them once from the modules in go/ (pinned by go.mod and go.sum), into a cache. The cache is
+# ${SYMBOLON_CACHE:-${XDG_CACHE_HOME:-~/.cache}/symbolon}, outside the build tree, so that `cargo clean` keeps it.
+# Of parallel runs only one builds. An interrupted build leaves no folder that looks complete.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 required="etcd kube-apiserver kube-controller-manager"
@@ -16,9 +16,9 @@ die() { say "$@"; exit 1; }
 
 assets() {
   for program in $required; do
-    [ -x "$KUBEBUILDER_ASSETS/$program" ] || die "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS holds no executable $program." \
-      "Put one of the matching version there (setup-envtest brings no kube-controller-manager)," \
-      "or unset KUBEBUILDER_ASSETS to have all of them built from source."
+    [ -x "$KUBEBUILDER_ASSETS/$program" ] || die "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS holds no executable $program:" \
+      "put one of the matching version there (setup-envtest brings no kube-controller-manager)," \
+      "or unset KUBEBUILDER_ASSETS, so that all of them are built from source"
   done
   cd "$KUBEBUILDER_ASSETS" && pwd
 }
@@ -27,15 +27,15 @@ need_go() {
   command -v go >/dev/null || PATH=$PATH:/usr/local/go/bin
   local wanted
   wanted=$(awk '$1 == "go" {print $2}' "$here/go/kubernetes/go.mod")
-  command -v go >/dev/null || die "Go $wanted or newer is needed to build Kubernetes for the tests, and no 'go' is on PATH." \
-    "Install it from https://go.dev/dl/ (or Debian's golang-go, if new enough), or set KUBEBUILDER_ASSETS or KUBECONFIG."
+  command -v go >/dev/null || die "Go $wanted or newer is needed to build Kubernetes for the tests, and no 'go' is on PATH:" \
+    "install it from https://go.dev/dl/ (or Debian's golang-go, if new enough), or set KUBEBUILDER_ASSETS or KUBECONFIG"
   (cd "$here/go/kubernetes" && go env GOVERSION >/dev/null 2>&1) || die "Go $wanted or newer is needed to build Kubernetes for the tests;" \
-    "$(command -v go) is $(cd / && go version 2>/dev/null | cut -d' ' -f3). Install a newer one from https://go.dev/dl/, or set KUBEBUILDER_ASSETS or KUBECONFIG."
+    "$(command -v go) is $(cd / && go version 2>/dev/null | cut -d' ' -f3); install a newer one from https://go.dev/dl/, or set KUBEBUILDER_ASSETS or KUBECONFIG"
 }
 
 required_version() { awk -v module="$2" '$1 == "require" && $2 == module {print $3}' "$here/go/$1/go.mod"; }
 
-# go_build MODULE OUT LDFLAGS PACKAGE...: runs with a line now and then, and shows the log only when it fails.
+# go_build MODULE OUT LDFLAGS PACKAGE...: builds, reports progress every 20 s, and shows the log only on failure.
 go_build() {
   local module=$1 out=$2 ldflags=$3 began=$SECONDS beat=0 log=$2.log
   shift 3
@@ -47,7 +47,7 @@ go_build() {
     beat=$((beat + 1))
     [ $((beat % 20)) -ne 0 ] || say "$module: $(grep -c '^[a-z].*/' "$log" || true) packages compiled, $((SECONDS - began)) s"
   done
-  wait $builder || { tail -n 30 "$log" >&2; die "building $module failed; the lines above say why (a first build needs the network for Go modules)."; }
+  wait $builder || { tail -n 30 "$log" >&2; die "cannot build $module, see the lines above (the first build needs the network for Go modules)"; }
 }
 
 build_cluster() { # OUT
@@ -75,7 +75,7 @@ build_kubernetes() { # OUT COMMAND...
     "${@/#/k8s.io/kubernetes/cmd/}"
 }
 
-# Builds into a folder beside, which gets its name when it is whole.
+# Builds into a temporary folder, which gets its name when it is complete.
 build() { # WHAT OUT
   local temporary=$2.tmp.$$
   need_go
@@ -86,15 +86,15 @@ build() { # WHAT OUT
   mv "$temporary" "$2"
 }
 
-# Prints the folder, which one run builds while the others wait.
+# Prints the folder. One run builds it while the others wait.
 provide() { # WHAT OUT
   if [ ! -d "$2" ]; then
-    command -v flock >/dev/null || die "'flock' is needed: install Debian's util-linux."
+    command -v flock >/dev/null || die "'flock' is needed: install Debian's util-linux"
     mkdir -p "${2%/*}"
     exec 9>"$2.lock"
-    flock --nonblock 9 || { say "another run is building the same; waiting for it"; flock 9; }
-    # fd 9 stays out of the builders: one that outlives this script must not hold the lock.
-    # Not behind `||`: there a command that fails would be passed over.
+    flock --nonblock 9 || { say "waiting for another run that builds the same"; flock 9; }
+    # Builders do not inherit fd 9, because one that outlives this script must not hold the lock.
+    # `if` instead of `||`, because bash ignores failing commands (set -e) on the left side of `||`.
     if [ ! -d "$2" ]; then build "$1" "$2" 9>&-; fi
   fi
   echo "$2"

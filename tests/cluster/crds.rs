@@ -1,5 +1,5 @@
-//! The definitions in `crds/` on a real API server: it accepts them, and refuses what their rules forbid.
-//! `tests/rules.rs` feeds the same fixtures to our own check, and sees that there is one for every rule.
+//! The CRDs in `crds/` on a real API server: it accepts them, and refuses objects that break their rules.
+//! `tests/rules.rs` uses the same fixtures with our own validation, and checks that every rule has one.
 
 use futures::StreamExt as _;
 use http::Request;
@@ -32,7 +32,7 @@ fn plural(crd: &CustomResourceDefinition) -> &str {
     &crd.spec.names.plural
 }
 
-/// The objects of one kind in a namespace, as plain JSON: what a user's tool sends, unknown to our types.
+/// The objects of one kind in a namespace as plain JSON, as a user's tool sends them, without our types.
 struct Objects {
     client: Client,
     url: String,
@@ -61,11 +61,11 @@ impl Objects {
         {
             Ok(answer) => Ok(answer),
             Err(kube::Error::Api(status)) => Err(status),
-            Err(error) => panic!("the API server does not answer: {error}"),
+            Err(error) => panic!("the API server does not respond: {error}"),
         }
     }
 
-    /// As `kubectl create --dry-run=server --validate=strict`.
+    /// Validates an object like `kubectl create --dry-run=server --validate=strict`.
     async fn judge(&self, object: &Value) -> Result<Value, Box<Status>> {
         self.send(
             "POST",
@@ -75,7 +75,7 @@ impl Objects {
         .await
     }
 
-    /// Creates it, or updates it where it is there already.
+    /// Creates an object, or updates it if it exists.
     async fn apply(&self, object: &Value) -> Result<Value, Box<Status>> {
         let created = self
             .send(
@@ -100,7 +100,7 @@ impl Objects {
     }
 }
 
-/// Field and message of each cause of a refusal.
+/// The field and the message of each cause of a refusal.
 fn causes(status: &Status) -> Vec<(&str, &str)> {
     let details = status.details.as_ref();
     details
@@ -110,10 +110,10 @@ fn causes(status: &Status) -> Vec<(&str, &str)> {
         .collect()
 }
 
-// --- accepted -----------------------------------------------------------------------------------------------------------
+// --- accepted --------------------------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_definition_is_accepted_without_reservation() {
+async fn the_api_server_accepts_every_crd_without_reservation() {
     Cluster::shared().install_crds().await;
     let api: Api<CustomResourceDefinition> = Api::all(Cluster::shared().client().await);
     let crds = crds();
@@ -148,7 +148,7 @@ async fn every_field_is_accepted_and_kept() {
     }
 }
 
-/// The API server may add defaults, and nothing else.
+/// Asserts that the API server has changed nothing except for added defaults.
 fn assert_contains(kept: &Value, sent: &Value, at: &str) {
     match sent {
         Value::Object(fields) => fields.iter().for_each(|(field, value)| {
@@ -159,7 +159,7 @@ fn assert_contains(kept: &Value, sent: &Value, at: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_explicit_null_is_as_good_as_absent() {
+async fn an_explicit_null_counts_as_absent() {
     let namespace = namespace("null").await;
     let objects = Objects::of(&namespace, "serviceaccesstokens");
     let with = |field: &str| {
@@ -170,13 +170,17 @@ async fn an_explicit_null_is_as_good_as_absent() {
     let kept = objects.judge(&with("lifetime")).await.unwrap();
     assert!(kept["spec"].get("lifetime").is_none());
     let kept = objects.judge(&with("revoked")).await.unwrap();
-    assert_eq!(kept["spec"]["revoked"], json!(false), "it has a default");
+    assert_eq!(
+        kept["spec"]["revoked"],
+        json!(false),
+        "the field has a default"
+    );
     let status = objects.judge(&with("clientRef")).await.unwrap_err();
     assert_eq!(causes(&status)[0], ("spec.clientRef", "Required value"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_object_says_at_once_that_it_waits() {
+async fn a_new_object_has_the_condition_pending_at_once() {
     let namespace = namespace("pending").await;
     for plural in [
         "identities",
@@ -202,7 +206,7 @@ async fn a_new_object_says_at_once_that_it_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_dies_with_the_token_that_owns_it() {
+async fn a_secret_is_deleted_with_the_token_that_owns_it() {
     let namespace = namespace("owned").await;
     let tokens = Objects::of(&namespace, "serviceaccesstokens");
     let token = tokens.apply(&full("serviceaccesstokens")[0]).await.unwrap();
@@ -227,7 +231,7 @@ async fn a_secret_dies_with_the_token_that_owns_it() {
         )
         .await
         .unwrap();
-    eventually("the Secret is collected", async || {
+    eventually("the Secret is deleted", async || {
         secrets
             .get_opt("owned")
             .await
@@ -238,14 +242,14 @@ async fn a_secret_dies_with_the_token_that_owns_it() {
     .await;
 }
 
-// --- refused: the CEL rules -----------------------------------------------------------------------------------------------
+// --- refused: the CEL rules ------------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_rules_forbid_is_refused_for_the_rule() {
+async fn an_object_that_breaks_a_rule_is_refused_with_the_message_of_the_rule() {
     let mut wrong = Vec::new();
     for refusal in refusals() {
         wrong.extend(
-            refused_for_its_rule(&refusal)
+            check_refusal(&refusal)
                 .await
                 .err()
                 .map(|why| format!("{}: {why}", refusal.file)),
@@ -254,7 +258,7 @@ async fn what_the_rules_forbid_is_refused_for_the_rule() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-async fn refused_for_its_rule(refusal: &Refusal) -> Result<(), String> {
+async fn check_refusal(refusal: &Refusal) -> Result<(), String> {
     let namespace = namespace("refused").await;
     let objects = Objects::of(&namespace, &refusal.plural);
     for object in &refusal.accepted {
@@ -268,9 +272,9 @@ async fn refused_for_its_rule(refusal: &Refusal) -> Result<(), String> {
         None => objects.judge(&refusal.refused).await,
     };
     let Err(status) = answer else {
-        return Err("it is accepted".into());
+        return Err("the API server accepts it".into());
     };
-    // Each rule that reads a value of a wrong type says so too.
+    // Every rule that reads a value of a wrong type reports that too.
     let is_echo = |(field, message): &(&str, &str)| {
         !field_is(field, &refusal.at) && message.contains("invalid data, expected string, got")
     };
@@ -288,14 +292,14 @@ async fn refused_for_its_rule(refusal: &Refusal) -> Result<(), String> {
     }
 }
 
-/// The API server has an odd name for the whole object.
+/// Whether `field` is the field `at`. For the whole object, the API server writes `<nil>`.
 fn field_is(field: &str, at: &str) -> bool {
     field == at || (at.is_empty() && field == "<nil>")
 }
 
-// --- refused: whatever we refuse ---------------------------------------------------------------------------------------
+// --- refused: everything that we refuse ------------------------------------------------------------------------------
 
-/// What our own admission refuses though the API server cannot, and why. Part of the message.
+/// What only our own admission can refuse: a part of its message, and why the API server cannot.
 const ONLY_OURS: [(&str, &str); 4] = [
     (
         "data must have at most",
@@ -312,7 +316,7 @@ const ONLY_OURS: [(&str, &str); 4] = [
     ),
 ];
 
-/// Texts that something that reads names, URLs, moments, durations, selectors or amounts takes badly.
+/// Texts that some parser of names, URLs, times, durations, selectors or quantities may handle wrongly.
 const NASTY: [&str; 48] = [
     "",
     " ",
@@ -364,7 +368,7 @@ const NASTY: [&str; 48] = [
     "10.0.0.0/33",
 ];
 
-/// An object with one thing of it replaced or added.
+/// All copies of an object with one value replaced or added, each with a description.
 fn oddities(object: &Value) -> Vec<(String, Value)> {
     fn walk(value: &Value, at: &str, found: &mut Vec<(String, Vec<Value>)>) {
         let texts = || NASTY.into_iter().map(Value::from);
@@ -383,7 +387,7 @@ fn oddities(object: &Value) -> Vec<(String, Value)> {
             Value::Object(fields) => {
                 odd.extend(texts().filter_map(|text| {
                     let mut fields = fields.clone();
-                    // An unknown field is another fault: only where any name may be.
+                    // Add a key only to maps with free keys, because an unknown field is another error.
                     let is_map = fields.values().all(Value::is_string) && !fields.is_empty();
                     let value = fields.values().next().cloned();
                     fields.insert(text.as_str()?.to_owned(), value?);
@@ -410,9 +414,9 @@ fn oddities(object: &Value) -> Vec<(String, Value)> {
     places.into_iter().flat_map(replaced).collect()
 }
 
-/// What passes the API server and is then not served is told to nobody who waits for `kubectl apply`.
+/// A user of `kubectl apply` would not see the error of an object that the API server accepts and we refuse.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_our_own_admission_refuses_the_api_server_refuses() {
+async fn the_api_server_refuses_everything_that_our_admission_refuses() {
     let namespace = namespace("odd").await;
     let (mut wrong, mut refused) = (Vec::new(), 0);
     for kind in Kind::ALL {
@@ -435,7 +439,8 @@ async fn whatever_our_own_admission_refuses_the_api_server_refuses() {
         refused += ours.len();
         let judged = futures::stream::iter(ours).map(async |(what, object, message)| {
             let is_accepted = objects.judge(&object).await.is_ok();
-            is_accepted.then(|| format!("{kind} {what}: accepted, and we say {message}"))
+            is_accepted
+                .then(|| format!("{kind} {what}: accepted, but our admission says: {message}"))
         });
         wrong.extend(
             judged
@@ -454,9 +459,10 @@ async fn whatever_our_own_admission_refuses_the_api_server_refuses() {
     assert!(refused > 1000, "only {refused}");
 }
 
-// --- old faults ---------------------------------------------------------------------------------------------------------
+// --- objects that are older than a rule ------------------------------------------------------------------------------
 
-/// A definition under a group of its own, that the shared one stays as it is. Loose: as if it had no rules yet.
+/// A CRD in another group, so that the shared one stays unchanged. `is_loose`: without rules, as an older release has
+/// it.
 fn definition(kind: Kind, group: &str, is_loose: bool) -> CustomResourceDefinition {
     fn loosen(schema: &mut Value) {
         match schema {
@@ -481,7 +487,7 @@ fn definition(kind: Kind, group: &str, is_loose: bool) -> CustomResourceDefiniti
     serde_json::from_value(definition).unwrap()
 }
 
-/// The kind, what is stored, and what it is mended to.
+/// The kind, the stored spec that breaks a rule, and a corrected spec.
 fn old_faults() -> [(Kind, Value, Option<Value>); 11] {
     let owner = json!({"kind": "Nobody", "namespace": "", "name": "", "uid": ""});
     [
@@ -545,10 +551,10 @@ fn old_faults() -> [(Kind, Value, Option<Value>); 11] {
     ]
 }
 
-/// What was stored before a rule was made: its labels and finalizers can be changed, it can be mended where what is at
-/// fault may change at all, and it can be deleted.
+/// An object may be older than a rule that it breaks. Its labels and finalizers can be changed, it can be corrected if
+/// the field is mutable, and it can be deleted.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_old_fault_stands_in_the_way_of_no_label_no_finalizer_and_no_mending() {
+async fn an_object_older_than_a_rule_can_be_labelled_corrected_and_deleted() {
     const GROUP: &str = "old-faults.symbolon.test";
     let namespace = Cluster::shared().namespace("old").await;
     let definitions: Api<CustomResourceDefinition> = Api::all(Cluster::shared().client().await);
@@ -603,7 +609,7 @@ async fn an_old_fault_stands_in_the_way_of_no_label_no_finalizer_and_no_mending(
             objects(*kind),
             object(*kind, &format!("new-{number}"), stored),
         );
-        eventually("it would be refused now", async || {
+        eventually("the rules are in force", async || {
             objects.judge(&object).await.err()
         })
         .await;
@@ -650,10 +656,10 @@ async fn an_old_fault_stands_in_the_way_of_no_label_no_finalizer_and_no_mending(
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-// --- refused: the schema --------------------------------------------------------------------------------------------------
+// --- refused: the schema ---------------------------------------------------------------------------------------------
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_schema_forbids_is_refused_for_the_field() {
+async fn a_field_that_breaks_the_schema_is_refused_by_its_path() {
     let namespace = namespace("schema").await;
     let (mut wrong, mut faults) = (Vec::new(), 0);
     for crd in crds() {
@@ -661,7 +667,7 @@ async fn what_the_schema_forbids_is_refused_for_the_field() {
         for fault in schema_faults(spec_schema(&crd), &full(plural(&crd))) {
             faults += 1;
             let why = match objects.judge(&fault.object).await {
-                Ok(_) => "it is accepted".to_owned(),
+                Ok(_) => "the API server accepts it".to_owned(),
                 Err(status)
                     if causes(&status).iter().any(|(field, message)| {
                         *field == fault.at && message.contains(complaint(fault.keyword))
@@ -685,10 +691,10 @@ async fn what_the_schema_forbids_is_refused_for_the_field() {
         wrong.len(),
         wrong.join("\n")
     );
-    assert!(faults > 100, "only {faults} faults made");
+    assert!(faults > 100, "only {faults} faults");
 }
 
-/// What the API server says of it.
+/// A part of the API server's message about a keyword.
 fn complaint(keyword: Keyword) -> &'static str {
     match keyword {
         Keyword::Type | Keyword::Format => "must be of type",

@@ -1,4 +1,4 @@
-//! The test cluster itself: that it is real, keeps tests apart, can be broken, and leaves nothing behind.
+//! Tests of the test cluster itself: it is real, isolates tests, can be broken, and leaves nothing behind.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -41,7 +41,7 @@ fn is_forbidden<T>(answer: kube::Result<T>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_server_answers() {
+async fn the_api_server_has_the_pinned_version() {
     let version = Cluster::own()
         .client()
         .await
@@ -59,7 +59,7 @@ async fn the_api_server_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kubectl_speaks_to_the_cluster() {
+async fn kubectl_reaches_the_cluster() {
     let namespace = Cluster::shared().namespace("kubectl").await;
     let answer = Cluster::shared()
         .kubectl()
@@ -73,7 +73,7 @@ async fn kubectl_speaks_to_the_cluster() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_dies_with_its_owner() {
+async fn an_object_is_deleted_with_its_owner() {
     let namespace = Cluster::shared().namespace("garbage").await;
     let owner = create(&namespace, &config_map("owner")).await;
     let mut dependent = config_map("dependent");
@@ -90,7 +90,7 @@ async fn an_object_dies_with_its_owner() {
         .delete("owner", &DeleteParams::background())
         .await
         .unwrap();
-    eventually("the dependent is collected", async || {
+    eventually("the dependent object is deleted", async || {
         config_maps
             .get_opt("dependent")
             .await
@@ -102,7 +102,7 @@ async fn an_object_dies_with_its_owner() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tests_are_apart_by_namespace() {
+async fn namespaces_isolate_tests() {
     let ours = Cluster::shared().namespace("apart").await;
     let theirs = Cluster::shared().namespace("apart").await;
     create(&ours, &config_map("same")).await;
@@ -170,7 +170,7 @@ async fn the_audit_log_counts_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_private_cluster_can_be_broken_and_mended() {
+async fn a_private_cluster_can_be_broken_and_repaired() {
     let cluster = Cluster::private();
     let namespace = cluster.namespace("faults").await;
     let config_maps: Api<ConfigMap> = namespace.api();
@@ -181,7 +181,10 @@ async fn a_private_cluster_can_be_broken_and_mended() {
     cluster.pause(Program::Apiserver);
     assert!(get().await.is_err(), "a paused API server hangs");
     cluster.resume(Program::Apiserver);
-    eventually("it answers again", async || get().await.ok()?.ok()).await;
+    eventually("the API server responds again", async || {
+        get().await.ok()?.ok()
+    })
+    .await;
 
     cluster.kill(Program::Apiserver);
     assert!(
@@ -192,20 +195,20 @@ async fn a_private_cluster_can_be_broken_and_mended() {
     get()
         .await
         .expect("in time")
-        .expect("it is there, on the port of before");
+        .expect("the object exists, and the port is the same");
 
     cluster.stop(Program::Etcd);
     cluster.start(Program::Etcd);
-    eventually("what was stored is still there", async || {
+    eventually("the stored object still exists", async || {
         get().await.ok()?.ok()
     })
     .await;
 }
 
-// --- leaving nothing behind -------------------------------------------------------------------------------------------
+// --- leaving nothing behind ------------------------------------------------------------------------------------------
 
 fn is_running(pid: u32) -> bool {
-    // A process that has ended but is not yet waited for is gone, too: Z is the state after the name in brackets.
+    // A zombie (state Z, after the name in brackets) has ended too.
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         !stat
             .rsplit(')')
@@ -216,7 +219,7 @@ fn is_running(pid: u32) -> bool {
     })
 }
 
-async fn gone(pids: &[u32], what: &str) {
+async fn wait_for_end(pids: &[u32], what: &str) {
     eventually(what, async || {
         (!pids.iter().any(|&pid| is_running(pid))).then_some(())
     })
@@ -234,7 +237,7 @@ fn kill(pid: u32) {
 }
 
 #[test]
-#[ignore = "not a test: a_killed_test_run_leaves_no_server_behind runs it in a process of its own, and kills that"]
+#[ignore = "not a test: a_killed_test_run_leaves_no_server_behind runs it in another process and kills that process"]
 fn holds_a_cluster_until_killed() {
     let cluster = Cluster::private();
     let pids: Vec<String> = cluster.pids().iter().map(u32::to_string).collect();
@@ -273,7 +276,7 @@ async fn a_killed_test_run_leaves_no_server_behind() {
     run.kill().unwrap();
     run.wait().unwrap();
 
-    gone(&pids, "the supervisor and its servers end").await;
+    wait_for_end(&pids, "the supervisor and its servers end").await;
     assert!(
         !Path::new(folder).exists(),
         "the supervisor removes its folder before it ends"
@@ -281,17 +284,17 @@ async fn a_killed_test_run_leaves_no_server_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_supervisor_takes_its_servers_along() {
+async fn the_servers_of_a_killed_supervisor_end() {
     let cluster = Cluster::private();
     let pids = cluster.pids();
     kill(pids[0]);
-    gone(&pids, "the servers end").await;
+    wait_for_end(&pids, "the servers end").await;
     let folder = cluster.kubeconfig_path().parent().unwrap().to_owned();
     drop(cluster);
     assert!(!folder.exists());
 }
 
-// --- what is missing is named -----------------------------------------------------------------------------------------
+// --- errors of the scripts -------------------------------------------------------------------------------------------
 
 fn script(name: &str) -> Command {
     Command::new(
@@ -301,7 +304,7 @@ fn script(name: &str) -> Command {
     )
 }
 
-/// A folder with the usual tools but for the named ones, to be the PATH.
+/// A folder for PATH with the usual tools except `missing`.
 fn tools_without(missing: &[&str]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for tool in [
@@ -324,7 +327,7 @@ fn complaint(command: &mut Command) -> String {
 }
 
 #[test]
-fn missing_tools_are_named_with_their_package() {
+fn a_missing_tool_is_reported_with_its_package() {
     for (tool, package) in [("openssl", "openssl"), ("setpriv", "util-linux")] {
         let path = tools_without(&[tool]);
         let said = complaint(
@@ -334,13 +337,13 @@ fn missing_tools_are_named_with_their_package() {
         );
         assert_eq!(
             said,
-            format!("test cluster: '{tool}' is needed: install Debian's {package}.\n")
+            format!("test cluster: '{tool}' is needed: install Debian's {package}\n")
         );
     }
 }
 
 #[test]
-fn a_go_that_is_too_old_is_named() {
+fn a_go_that_is_too_old_is_reported() {
     let cache = tempfile::tempdir().unwrap();
     let path = tools_without(&["go"]);
     let old: PathBuf = path.path().join("go");

@@ -1,4 +1,4 @@
-//! Tests against a real API server. `harness` finds or starts it; each other module tests one matter.
+//! Tests on a real API server. `harness` finds or starts it. Each other module tests one subject.
 
 #![allow(
     clippy::unwrap_used,

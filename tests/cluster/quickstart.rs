@@ -1,7 +1,7 @@
-//! The README's cluster quickstart, as it is written there: each block in one shell, one after the other.
+//! Runs the README's quickstart for a cluster as it is written there: all blocks in one shell.
 //!
-//! It has a cluster of its own, since the example's namespaces have fixed names. Ports are replaced by free ones, in the
-//! README and in the example alike; `cargo build` is not run again, since the built program is at hand.
+//! It has its own cluster, because the example's namespaces have fixed names. The test replaces the ports in the README
+//! and in the example by free ones. It does not run `cargo build`, because the program is already built.
 
 use std::{
     fmt::Write as _,
@@ -18,19 +18,19 @@ use serde_json::Value;
 
 use crate::harness::Cluster;
 
-/// The blocks wait for up to a minute each.
+/// Longer than all blocks together need; each waits for up to a minute.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// What the blocks print is told apart by these lines.
+/// The line between the outputs of two blocks.
 const END_OF_BLOCK: &str = "=== end of block";
 
-/// Stops what the blocks left running.
+/// Stops the background processes of the blocks at the end.
 const PRELUDE: &str = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n";
 
-/// Between the two last blocks: the token, while its Secret has it.
+/// Before the last block: saves the token while its Secret has it.
 const BEFORE_REVOKING: &str = "token=$(secret nightly-report-token token)\n";
 
-/// After the last block: what the README promises of it.
+/// After the last block: waits until the token is refused, as the README promises.
 const AFTER_REVOKING: &str = r#"
 for _ in $(seq 200); do
   code=$(curl -s -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $token" http://127.0.0.1:8080/id/connect/checktoken/api)
@@ -41,7 +41,7 @@ echo "$code"
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_quickstart_of_the_readme_works_as_it_is_written() {
+async fn the_quickstart_of_the_readme_works() {
     let cluster = Cluster::private();
     let folder = tempfile::tempdir().unwrap();
     let ports = ["8080", "8081", "8082"].map(|port| (port, free_port()));
@@ -57,20 +57,24 @@ async fn the_quickstart_of_the_readme_works_as_it_is_written() {
 
     let printed: Vec<&str> = output.split(END_OF_BLOCK).collect();
     let [_, _, used, revoked] = printed[..] else {
-        panic!("four blocks: {output}");
+        panic!("expected four blocks: {output}");
     };
-    // The server's answer has no newline of its own: the status comes right after it.
+    // The response ends without a line break, so the status follows it directly.
     let start = used.find("{\"access_token\"");
-    let start = start.unwrap_or_else(|| panic!("an access token: {output}"));
+    let start = start.unwrap_or_else(|| panic!("no access token: {output}"));
     let mut values = serde_json::Deserializer::from_str(&used[start..]).into_iter::<Value>();
     let reply = values.next().unwrap().unwrap();
     assert_eq!(reply["scope"], "orders.read", "{output}");
     let after = &used[start + values.byte_offset()..];
-    assert_eq!(after.trim(), "204", "the gateway lets it pass: {output}");
+    assert_eq!(
+        after.trim(),
+        "204",
+        "the gateway accepts the token: {output}"
+    );
     assert_eq!(revoked.lines().last(), Some("401"), "{output}");
 }
 
-/// The shell blocks between the README's marks, one after the other.
+/// The shell blocks between the README's marks as one script.
 fn script(readme: &str) -> String {
     let (_, rest) = readme.split_once("<!-- quickstart:begin").unwrap();
     let (part, _) = rest.split_once("<!-- quickstart:end -->").unwrap();
@@ -94,7 +98,7 @@ fn script(readme: &str) -> String {
     script
 }
 
-/// What a fresh clone has after `cargo build --release`, as far as the blocks use it.
+/// Creates the files of a fresh clone after `cargo build --release` that the blocks use.
 fn lay_out(folder: &Path, cluster: &Cluster, with_ports: &dyn Fn(String) -> String) {
     let examples = folder.join("examples/quickstart");
     let release = folder.join("target/release");
@@ -119,14 +123,14 @@ fn repository_file(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
-/// Runs the script, and returns what it printed; what it and its programs complained of is on standard error.
+/// Runs the script and returns its standard output.
 fn run(script: &str, folder: &Path, cluster: &Cluster) -> String {
     let path = std::env::var("PATH").unwrap();
     let mut command = Command::new("bash");
     command
         .args(["-c", script])
         .current_dir(folder)
-        // What is served is printed beside what is asked: only words about faults may come between.
+        // The server logs to the same output as the client, so log only errors.
         .env("SYMBOLON_LOG", "error")
         .env("SYMBOLON_AUDIT", "false")
         .env("PATH", format!("{}:{path}", folder.join("bin").display()));
@@ -136,10 +140,10 @@ fn run(script: &str, folder: &Path, cluster: &Cluster) -> String {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        // One group with all that it starts, so that nothing of it outlives the test.
+        // A process group with all children, so that none outlives the test.
         .process_group(0)
         .spawn();
-    let mut shell = Shell(child.expect("the quickstart is for bash"));
+    let mut shell = Shell(child.expect("bash runs the quickstart"));
     let mut pipe = shell.0.stdout.take().unwrap();
     let reader = std::thread::spawn(move || {
         let mut output = String::new();
@@ -172,7 +176,7 @@ impl Drop for Shell {
     }
 }
 
-/// A port of 127.0.0.1 below those that Linux gives to outgoing connections.
+/// A free port of 127.0.0.1, below the range that Linux uses for outgoing connections.
 pub(crate) fn free_port() -> u16 {
     let random = || u16::from_be_bytes(*uuid::Uuid::new_v4().as_bytes().first_chunk().unwrap());
     std::iter::repeat_with(|| 18_000 + random() % 12_000)

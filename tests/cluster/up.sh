@@ -1,29 +1,29 @@
 #!/bin/bash
-# Starts and supervises one throw-away control plane on loopback: etcd, kube-apiserver, kube-controller-manager.
-#   up.sh BIN DIR      BIN: the programs (build.sh prints it); DIR: a fresh folder, removed at the end
-#   up.sh              by hand: finds BIN, makes DIR; ends with ctrl-D
-# Prints `kubeconfig PATH` and `ready`; then reads commands, each answered by a line `ok` or `error …`:
-#   stop NAME      ask it to end, and wait until it has        kill NAME      SIGKILL
-#   pause NAME     SIGSTOP: it hangs without hanging up        resume NAME    SIGCONT
-#   start NAME     start it again; the apiserver is then ready
+# Starts and supervises one temporary control plane on loopback: etcd, kube-apiserver, kube-controller-manager.
+#   up.sh BIN DIR      BIN: the folder with the programs (build.sh prints it); DIR: a new folder, removed at the end
+#   up.sh              by hand: finds BIN and creates DIR; ends with Ctrl-D
+# Prints `kubeconfig PATH` and `ready`. Then reads commands and answers each with a line `ok` or `error …`:
+#   stop NAME      SIGTERM, and wait until it ends             kill NAME      SIGKILL
+#   pause NAME     SIGSTOP: connections stay open              resume NAME    SIGCONT
+#   start NAME     start it again; for the apiserver, wait until it is ready
 #   NAME: etcd, apiserver or controllers
-# When standard input ends (the test process is gone, however it went) everything is stopped and removed.
-# If this script itself is killed, the kernel kills its children.
+# When standard input ends, because the test process has ended, everything is stopped and removed.
+# If this script is killed, the kernel kills its children.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 
 say() { echo "test cluster: $*" >&2; }
 die() { say "$@"; exit 1; }
-need() { command -v "$1" >/dev/null || die "'$1' is needed: install Debian's $2."; }
+need() { command -v "$1" >/dev/null || die "'$1' is needed: install Debian's $2"; }
 need openssl openssl
 need setpriv util-linux
 
 BIN=${1:-$("$here/build.sh")}
-[ -n "$BIN" ] || exit 1 # build.sh has said why
+[ -n "$BIN" ] || exit 1 # build.sh has reported the reason
 DIR=${2:-$(mktemp -d "${TMPDIR:-/tmp}/symbolon-cluster.XXXXXX")}
 cd "$DIR"
 DIR=$PWD
-# A socket's path must fit 107 bytes; etcd's is therefore a name relative to this folder, where all programs run.
+# A socket's path may have at most 107 bytes, so etcd's is relative to this folder, where all programs run.
 PORT=0
 declare -A PID=()
 
@@ -53,7 +53,7 @@ certificates() {
   openssl genrsa -out sa.key 2048 2>>openssl.log
 }
 
-kubeconfig() { # NAME: the certificate's; written whole or not at all
+kubeconfig() { # NAME: of the certificate. The file appears complete.
   cat > "$1.kubeconfig.tmp" <<K
 apiVersion: v1
 kind: Config
@@ -65,7 +65,7 @@ K
   mv "$1.kubeconfig.tmp" "$1.kubeconfig"
 }
 
-# What tests count: who asked for what. The control plane's own requests are left out.
+# The audit log, in which tests count requests, without those of the control plane itself.
 audit_policy() {
   cat > audit-policy.yaml <<'K'
 apiVersion: audit.k8s.io/v1
@@ -80,7 +80,7 @@ rules:
 K
 }
 
-# A port below the range that outgoing connections take theirs from, and on which nobody listens.
+# Chooses a free port below the range that Linux uses for outgoing connections.
 choose_port() {
   local low hex
   read -r low _ < /proc/sys/net/ipv4/ip_local_port_range
@@ -125,13 +125,14 @@ start_controllers() {
 
 running() { [ -n "${PID[$1]:-}" ] && kill -0 "${PID[$1]}" 2>/dev/null; }
 
-# Our own server (its certificate is of our CA) says that it is ready; anyone may ask once RBAC's roles are there.
+# Whether our API server (with a certificate of our CA) is ready. Without credentials this works once RBAC has its
+# roles.
 answers() {
   printf 'GET /readyz HTTP/1.0\r\n\r\n' |
     openssl s_client -quiet -verify_quiet -verify_return_error -CAfile ca.crt -connect "127.0.0.1:$PORT" 2>/dev/null | grep -q '^HTTP/1.. 200'
 }
 
-wait_ready() { # fails when the apiserver ends or two minutes pass
+wait_ready() { # fails if the apiserver ends, or after two minutes
   local until=$((SECONDS + 120))
   until running apiserver && answers; do
     running apiserver || return 1
@@ -140,10 +141,10 @@ wait_ready() { # fails when the apiserver ends or two minutes pass
   done
 }
 
-signal() { # SIGNAL NAME: and wait for its end; one that takes over 2 s (open watches) is cut short
+signal() { # SIGNAL NAME: sends it and waits for the end; after 2 s (open watches) sends SIGKILL
   local pid=${PID[$2]:-} patience=20
   [ -n "$pid" ] || return 0
-  { # without the shell's own remarks on killed children
+  { # hides the shell's messages about killed children
     kill "-$1" "$pid" || true
     while kill -0 "$pid"; do
       patience=$((patience - 1))
@@ -162,7 +163,7 @@ start() { # NAME
   if [ "$1" = apiserver ] && ! wait_ready; then echo "error the apiserver did not become ready: $(tail -n 1 apiserver.log)"; else echo ok; fi
 }
 
-# Waits until no thread of a process runs any more: on a busy machine the signal is heard a while later.
+# Waits until no thread of a process runs, because a busy machine delivers the signal late.
 stopped() {
   while grep -hs '^State:' /proc/"$1"/task/*/status | grep -qEv '(T \(stopped\)|Z \(zombie\)|X \(dead\))'; do sleep 0.01; done
 }
@@ -180,19 +181,19 @@ obey() { # VERB NAME
 }
 
 bring_up() {
-  start_etcd # first: when the API server looks for it before it listens, it tries again a second later
+  start_etcd # first: an API server that starts before etcd listens retries only a second later
   certificates
   audit_policy
   until [ -S etcd.sock ] || ! running etcd; do sleep 0.02; done
   local attempt
-  for attempt in 1 2 3 4 5; do # another program may take the port first
+  for attempt in 1 2 3 4 5; do # another program may have taken the port
     choose_port
     start_apiserver
     if wait_ready; then break; fi
-    running etcd || { tail -n 5 etcd.log >&2; die "etcd ended; the lines above are its last"; }
+    running etcd || { tail -n 5 etcd.log >&2; die "etcd ended, see its last lines above"; }
     if running apiserver || [ "$attempt" = 5 ] || ! grep -q 'address already in use' apiserver.log; then
       tail -n 5 apiserver.log >&2
-      die "the API server did not become ready; the lines above are its last"
+      die "the API server did not become ready, see its last lines above"
     fi
     mv apiserver.log "apiserver.$attempt.log"
   done

@@ -1,4 +1,4 @@
-//! A client secret that somebody brings: in dev mode, a file beside those that dev mode writes.
+//! An imported client secret. In dev mode the user writes it to a file beside those that dev mode writes.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use super::{SHOP, Served};
 const A: &str = "q8Zf0R2kLw7Xn4Vb9Tc6Yh3Jm5Pd1GsA";
 const B: &str = "Zt5mW0qC8xK2vN7rJ4bL9fH1sD6gP3yE";
 
-fn bring(served: &Served, secret: &str) {
+fn import(served: &Served, secret: &str) {
     let file = served.folder.secret_file("shop", "vault");
     let text = format!(
         "apiVersion: v1\nkind: Secret\nmetadata:\n  labels: {{symbolon.dev/client: backend}}\nstringData:\n  password: {secret}\n"
@@ -17,7 +17,7 @@ fn bring(served: &Served, secret: &str) {
 }
 
 #[test]
-fn a_file_that_somebody_writes_is_followed_and_never_written() {
+fn an_imported_secret_is_followed_and_never_written() {
     let served = Served::start();
     let made = served.backend();
     let with = |secret: &str| Client {
@@ -32,20 +32,24 @@ fn a_file_that_somebody_writes_is_followed_and_never_written() {
     served
         .folder
         .replace(SHOP, system_user, &format!("{system_user}{reference}"));
-    bring(&served, A);
-    soon("what was brought is accepted", A);
-    assert_eq!(made.ask(&[]).0, 200, "what was made lives on for a while");
+    import(&served, A);
+    soon("the imported secret is accepted", A);
+    assert_eq!(
+        made.ask(&[]).0,
+        200,
+        "the issued secret stays valid during the overlap"
+    );
     let file = served.folder.secret_file("shop", "vault");
     let before = fs::read_to_string(&file).unwrap();
-    bring(&served, B);
-    soon("what is brought then is accepted", B);
+    import(&served, B);
+    soon("the changed imported secret is accepted", B);
     assert_eq!(
         with(A).ask(&[]).0,
         200,
-        "pods have the one before for a while"
+        "the previous secret stays valid during the overlap"
     );
     assert_eq!(fs::read_to_string(&file).unwrap(), before.replace(A, B));
-    eventually("the Secret that was made is gone", || {
+    eventually("the operator's own Secret is deleted", || {
         let gone = !served.folder.secret_file("shop", "backend-client").exists();
         gone.then_some(())
     });

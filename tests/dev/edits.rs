@@ -1,15 +1,15 @@
-//! Files change while it serves.
+//! Changes of files while dev mode serves.
 
 use std::time::{Duration, Instant};
 
 use super::support::{Client, Folder, eventually};
 use super::{PLATFORM, SHOP, Served};
 
-/// Where the quickstart's SAT begins, so that tests can move it into a file of its own.
+/// The comment before the quickstart's service access token, so that tests can move the token into another file.
 const TOKEN_COMMENT: &str = "# A long-lived opaque token";
 
 #[test]
-fn a_saved_file_is_what_the_next_requests_are_answered_by() {
+fn a_saved_file_takes_effect_without_a_restart() {
     let served = Served::start();
     let token = served.token();
     let requires = |scope: &str| format!("scopes: [{scope}]\n---");
@@ -31,7 +31,7 @@ fn a_saved_file_is_what_the_next_requests_are_answered_by() {
 }
 
 #[test]
-fn a_client_of_a_new_file_gets_a_secret_and_tokens() {
+fn a_client_in_a_new_file_gets_a_secret_and_tokens() {
     let served = Served::start();
     let saved = Instant::now();
     served
@@ -46,18 +46,18 @@ fn a_client_of_a_new_file_gets_a_secret_and_tokens() {
 }
 
 #[test]
-fn a_file_with_a_fault_is_reported_with_its_place_and_its_last_good_version_stays() {
+fn an_error_in_a_file_is_reported_with_its_line_and_the_last_good_version_stays() {
     let served = Served::start();
     let (backend, token) = (served.backend(), served.token());
     let good = served.folder.read(SHOP);
 
-    // No YAML, at its line 3.
+    // Not valid YAML at line 3.
     served
         .folder
         .write(SHOP, &good.replacen("  name: shop\n", "  name: [shop\n", 1));
     served.dev.line_with(&["2-shop.yaml:"]);
 
-    // The rest goes on being read: a file that came later is served.
+    // Other files are still read: a client in a new file is served.
     served
         .folder
         .write("4-more.yaml", &client_named("frontend"));
@@ -67,7 +67,7 @@ fn a_file_with_a_fault_is_reported_with_its_place_and_its_last_good_version_stay
     assert_eq!(served.check(&token), 204);
     backend.token();
 
-    // A field that nobody knows.
+    // An unknown field.
     served
         .folder
         .write(SHOP, &good.replace("lifetime: 720h", "lifetim: 720h"));
@@ -79,7 +79,7 @@ fn a_file_with_a_fault_is_reported_with_its_place_and_its_last_good_version_stay
     assert_eq!(served.check(&token), 204);
     backend.token();
 
-    // Good again, with a change.
+    // Valid again, with a change.
     served.folder.write(
         SHOP,
         &good.replace(
@@ -93,7 +93,7 @@ fn a_file_with_a_fault_is_reported_with_its_place_and_its_last_good_version_stay
 }
 
 #[test]
-fn a_fault_at_the_start_does_not_keep_the_rest_from_being_served() {
+fn an_error_at_the_start_does_not_stop_the_rest_from_being_served() {
     let folder = super::quickstart();
     folder.write("4-bad.yaml", "apiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {name: bad}\nspec: {nonsense: 1}\n");
     let dev = super::Dev::start(&folder);
@@ -109,7 +109,7 @@ fn an_object_may_move_from_one_file_to_another() {
     served.folder.write("5-token.yaml", &sat);
     served.dev.line_with(&["5-token.yaml:"]);
     served.folder.write(SHOP, &rest);
-    // Files are read in the order in which they come: this one comes last.
+    // Files are read in the order in which they are written, so this one comes last.
     served.folder.write("6-later.yaml", &client_named("later"));
     served
         .folder
@@ -119,7 +119,7 @@ fn an_object_may_move_from_one_file_to_another() {
 }
 
 #[test]
-fn a_deleted_file_revokes_after_a_grace_and_coming_back_brings_nothing_back() {
+fn deleting_a_file_revokes_its_token_for_good_after_a_grace_period() {
     let served = Served::start_with(|folder| {
         let (rest, sat) = split(folder);
         folder.write(SHOP, &rest);
@@ -129,7 +129,7 @@ fn a_deleted_file_revokes_after_a_grace_and_coming_back_brings_nothing_back() {
     let sat = served.folder.read("5-token.yaml");
     assert_eq!(served.check(&token), 204);
 
-    // Editors that delete and write anew are within the grace.
+    // An editor may delete and recreate a file within the grace period.
     served.folder.delete("5-token.yaml");
     std::thread::sleep(Duration::from_millis(300));
     served.folder.write("5-token.yaml", &sat);
@@ -139,15 +139,15 @@ fn a_deleted_file_revokes_after_a_grace_and_coming_back_brings_nothing_back() {
 
     served.folder.delete("5-token.yaml");
     let deleted = Instant::now();
-    eventually("the token is dead", || {
+    eventually("the token is refused", || {
         (served.check(&token) == 401).then_some(())
     });
-    println!("deleted to dead: {:?}", deleted.elapsed());
+    println!("deleted to refused: {:?}", deleted.elapsed());
     assert!(
         deleted.elapsed() > Duration::from_secs(1),
-        "there is a grace"
+        "the token was refused before the grace period ended"
     );
-    eventually("its Secret goes with it", || {
+    eventually("its Secret is deleted", || {
         served
             .folder
             .secret_now("shop", "nightly-report-token")
@@ -157,13 +157,13 @@ fn a_deleted_file_revokes_after_a_grace_and_coming_back_brings_nothing_back() {
 
     served.folder.write("5-token.yaml", &sat);
     let new = served.token_after(&token);
-    eventually("the new token is good", || {
+    eventually("the new token is accepted", || {
         (served.check(&new) == 204).then_some(())
     });
     assert_eq!(served.check(&token), 401);
 }
 
-/// The quickstart's second file without the SAT, and the SAT.
+/// Splits the quickstart's second file into the service access token and the rest; returns the rest first.
 fn split(folder: &Folder) -> (String, String) {
     let text = folder.read(SHOP);
     let (rest, sat) = text.split_once(TOKEN_COMMENT).unwrap();

@@ -1,4 +1,4 @@
-//! Few open files: strangers take them all, and dev mode serves on.
+//! Low limits of open files: dev mode still serves while other connections use all of them.
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use super::support::{Dev, eventually};
 use super::{API, PLATFORM, Served, quickstart};
 
-/// The quickstart served by a process with these limits of open files.
+/// Serves the quickstart from a process with these limits of open files.
 fn served_with_files(soft: u32, hard: u32) -> Served {
     let folder = quickstart();
     folder.write("3-api.yaml", API);
@@ -31,7 +31,7 @@ fn hold(dev: &Dev, count: usize) -> Vec<TcpStream> {
 }
 
 #[test]
-fn connections_are_bounded_by_the_hard_limit_of_open_files_and_silence_no_port() {
+fn connections_stay_below_the_hard_limit_of_open_files_and_block_no_port() {
     let served = served_with_files(64, 256);
     let token = served.token();
     let held = hold(&served.dev, 400);
@@ -41,14 +41,14 @@ fn connections_are_bounded_by_the_hard_limit_of_open_files_and_silence_no_port()
 }
 
 #[test]
-fn dev_mode_goes_on_when_no_file_can_be_opened() {
+fn dev_mode_recovers_when_no_file_could_be_opened() {
     let served = served_with_files(48, 48);
     let token = served.token();
     let (from, to) = ("scopes: [orders.read]\n---", "scopes: [orders.write]\n---");
-    // The listener makes room for newcomers, so that the table of files stays full while they come.
+    // The listener closes old connections for new ones. New connections keep all files in use.
     let mut held = hold(&served.dev, 100);
     served.folder.replace(PLATFORM, from, to);
-    eventually("it is told that files cannot be opened", || {
+    eventually("it logs that files cannot be opened", || {
         held.extend(hold(&served.dev, 10));
         let output = served.dev.output();
         output.contains("Too many open files").then_some(())

@@ -1,4 +1,4 @@
-//! What a repository, or a program on the same machine, may have put into the folders.
+//! Hostile content that a repository, or another program on the machine, may put into the folders.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -30,9 +30,9 @@ fn make_fifo(path: &Path) {
     assert!(made.success());
 }
 
-/// The author of a repository ships `DIR/.symbolon` and knows its keys.
+/// The author of a repository may ship `DIR/.symbolon` with keys that the author knows.
 #[test]
-fn state_that_came_with_a_repository_is_refused() {
+fn state_that_comes_with_a_repository_is_refused() {
     let theirs = Served::start();
     theirs.token();
     let folder = quickstart();
@@ -45,7 +45,7 @@ fn state_that_came_with_a_repository_is_refused() {
     let said = Dev::fails(folder.path(), Ports::free());
     assert!(said.contains("not made here by symbolon dev"), "{said}");
     assert!(said.contains(state.to_str().unwrap()), "{said}");
-    // Who copied it says so by the command of the message.
+    // A user who copied the state on purpose runs the command in the message.
     let command = said.split_once("run: ").unwrap().1.lines().next().unwrap();
     let done = Command::new("sh").args(["-c", command]).status().unwrap();
     assert!(done.success(), "{command}");
@@ -58,7 +58,7 @@ fn state_that_came_with_a_repository_is_refused() {
     assert!(said.contains("is a symbolic link"), "{said}");
 }
 
-/// Git replaces an ignored file without a word where a commit holds it.
+/// Git silently overwrites an ignored file when a commit contains it.
 #[test]
 fn keys_that_a_repository_replaced_are_refused_at_the_start_and_while_it_runs() {
     let theirs = Served::start();
@@ -69,7 +69,7 @@ fn keys_that_a_repository_replaced_are_refused_at_the_start_and_while_it_runs() 
     let at = |name: &str| format!(".symbolon/keys/platform/{name}.yaml");
     let names = ["main-mac", "main-signing"];
     let good = names.map(|name| folder.read(&at(name)));
-    // In one step: a key that is absent for a moment is made again.
+    // Replace it in one step: dev mode recreates a key that is absent even for a moment.
     let replace = |name: &str| {
         let aside = folder.file("aside");
         fs::copy(theirs.folder.file(&at(name)), &aside).unwrap();
@@ -91,7 +91,7 @@ fn keys_that_a_repository_replaced_are_refused_at_the_start_and_while_it_runs() 
         fs::write(folder.file(&at(name)), good).unwrap();
     }
     let dev = Dev::start_on(&folder, ports);
-    assert_eq!(kids(&dev), ours, "what was restored is believed");
+    assert_eq!(kids(&dev), ours, "restored keys are accepted");
     dev.terminate();
     replace("main-signing");
     fs::remove_file(folder.file(&at("main-signing"))).unwrap();
@@ -101,9 +101,9 @@ fn keys_that_a_repository_replaced_are_refused_at_the_start_and_while_it_runs() 
     assert_eq!(dev.check(GATEWAY, &token["token"]), 204);
 }
 
-/// The link of the issue: `.symbolon/status/Scope`, and one in the place of each other folder.
+/// Symbolic links in place of folders of the state, such as `.symbolon/status/Scope`.
 #[test]
-fn nothing_outside_the_state_folder_is_written_deleted_or_made() {
+fn nothing_outside_the_state_folder_is_created_written_or_deleted() {
     let folder = quickstart();
     Dev::start(&folder).terminate();
     let outside = tempfile::tempdir().unwrap();
@@ -142,7 +142,7 @@ fn fifos_and_devices_in_the_folders_neither_hang_nor_end_it() {
     Dev::start(&folder).terminate();
     for put in ["fifo", "/dev/zero", "/proc/self/mem"] {
         let at = |name: &str| {
-            // At once: a Secret that is absent for a moment is made again.
+            // Replace it in one step: dev mode recreates a Secret that is absent even for a moment.
             let (path, beside) = (folder.file(name), folder.file(&format!("{name}.new")));
             if put == "fifo" {
                 make_fifo(&beside);
@@ -158,10 +158,10 @@ fn fifos_and_devices_in_the_folders_neither_hang_nor_end_it() {
         at(".symbolon/keys/platform/other.yaml");
         let dev = Dev::start(&folder);
         let token = folder.secret("shop", "nightly-report-token", "token");
-        eventually("the token is good", || {
+        eventually("the token is accepted", || {
             (dev.check(GATEWAY, &token["token"]) == 204).then_some(())
         });
-        // And where one comes while it runs.
+        // Also when one appears while it runs.
         at(".symbolon/secrets/shop/backend-client.yaml");
         folder.replace(SHOP, "displayName: ", "displayName: Other ");
         dev.line_with(&["backend-client.yaml: ", "remove it"]);
@@ -182,9 +182,9 @@ fn fifos_and_devices_in_the_folders_neither_hang_nor_end_it() {
     }
 }
 
-/// The YAML library would read it for hours.
+/// The YAML library would need hours to read it.
 #[test]
-fn yaml_that_costs_more_than_its_length_neither_hangs_nor_ends_it() {
+fn yaml_that_is_slow_to_parse_neither_hangs_nor_ends_it() {
     let folder = quickstart();
     Dev::start(&folder).terminate();
     let bomb = format!("a: {}", "{a: ".repeat(300_000));
@@ -199,10 +199,10 @@ fn yaml_that_costs_more_than_its_length_neither_hangs_nor_ends_it() {
     put(".symbolon/keys/platform/other.yaml");
     let dev = Dev::start(&folder);
     let token = folder.secret("shop", "nightly-report-token", "token");
-    eventually("the token is good", || {
+    eventually("the token is accepted", || {
         (dev.check(GATEWAY, &token["token"]) == 204).then_some(())
     });
-    // And where one comes while it runs.
+    // Also when one appears while it runs.
     let secret = ".symbolon/secrets/shop/backend-client.yaml";
     put(secret);
     folder.replace(SHOP, "displayName: ", "displayName: Other ");
@@ -229,7 +229,7 @@ fn a_folder_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_terminal_gets_nothing_to_obey_from_names_of_people_clients_and_files() {
+fn control_characters_in_names_never_reach_the_terminal() {
     const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;t\u{7}\u{9b}31m\u{7f}\r\u{202e}\u{2066}\u{200b}\u{200f}\u{1d173}\u{1bca0}y";
     let folder = quickstart();
     let hex = |c: char| format!("\\U{:08x}", u32::from(c));
@@ -276,9 +276,9 @@ fn a_terminal_gets_nothing_to_obey_from_names_of_people_clients_and_files() {
     assert!(found.is_empty(), "{found:?} in {}", output.escape_debug());
 }
 
-/// Output that cannot be written does not stop the server.
+/// `/dev/full`, and a pipe that its reader has closed.
 #[test]
-fn where_its_words_cannot_be_written_it_serves_all_the_same() {
+fn it_keeps_serving_when_its_output_cannot_be_written() {
     let out = tempfile::tempdir().unwrap();
     let closed = out.path().join("closed");
     make_fifo(&closed);

@@ -1,4 +1,4 @@
-//! No secret and no token is anywhere but in its Secret.
+//! A secret or token appears only in its Secret: in no output, metric or other state.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use super::support::{Canaries, Client, Dev, eventually, send_everywhere};
 use super::{PLATFORM, SHOP, Served, quickstart};
 
 #[test]
-fn secrets_and_tokens_are_in_no_output_metric_or_state_but_their_secrets() {
+fn secrets_and_tokens_appear_only_in_their_secrets() {
     let served = Served::start();
     let (backend, api, token) = (served.backend(), served.api(), served.token());
     let issued = backend.token();
 
-    // Everything that might say too much: success, refusals, a fault in a file, a rotation, a revocation.
+    // Every action that could leak one: success, refusals, an error in a file, a rotation, a revocation.
     assert_eq!(served.check(&token), 204);
     served.check(&format!("{token}x"));
     served.introspect(&token);
@@ -48,7 +48,10 @@ fn secrets_and_tokens_are_in_no_output_metric_or_state_but_their_secrets() {
     assert_eq!(backend.revoke(&second), 200);
     let third = served.token_after(&second);
 
-    let metrics = eventually("metrics", || served.dev.get_health("/metrics")).1;
+    let metrics = eventually("the metrics are served", || {
+        served.dev.get_health("/metrics")
+    })
+    .1;
     let state = served.folder.file(".symbolon");
     let (status, output) = served.dev.terminate();
     assert!(status.success());
@@ -60,25 +63,31 @@ fn secrets_and_tokens_are_in_no_output_metric_or_state_but_their_secrets() {
         &third,
         &issued,
     ] {
-        // Nor the part that is secret, without the kind and the public id before it.
+        // The whole text, and its secret part without the kind and the token id.
         for part in [canary.as_str(), &canary[canary.len() - 40..]] {
-            assert!(!output.contains(part), "it is in the output:\n{output}");
-            assert!(!metrics.contains(part), "it is in the metrics:\n{metrics}");
+            assert!(
+                !output.contains(part),
+                "a secret is in the output:\n{output}"
+            );
+            assert!(
+                !metrics.contains(part),
+                "a secret is in the metrics:\n{metrics}"
+            );
             for file in files_below(&state, &state.join("secrets")) {
                 let text = String::from_utf8_lossy(&fs::read(&file).unwrap()).into_owned();
-                assert!(!text.contains(part), "it is in {}", file.display());
+                assert!(!text.contains(part), "a secret is in {}", file.display());
             }
         }
     }
 }
 
-/// A secret that somebody brought, in the form of an id.
+/// An imported secret that looks like an id.
 const BROUGHT: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f0a05e";
-/// A secret that is nothing here.
+/// A secret that belongs to no client here.
 const FOREIGN: &str = "hunter2-Zt5mW0qC8xK2vN7rJ4bL9fH1sD6gP3yE";
 
 #[test]
-fn no_secret_is_written_wherever_in_a_request_a_caller_puts_it() {
+fn no_secret_is_logged_wherever_in_a_request_a_caller_puts_it() {
     for form in ["text", "json"] {
         let folder = quickstart();
         folder.replace(
@@ -105,7 +114,7 @@ fn no_secret_is_written_wherever_in_a_request_a_caller_puts_it() {
             issuer: dev.issuer.clone(),
             token_url: dev.url("/connect/token"),
         };
-        let issued = eventually("what was brought is accepted", || {
+        let issued = eventually("the imported secret is accepted", || {
             let (status, body) = client.ask(&[]);
             (status == 200).then(|| body["access_token"].as_str().unwrap().to_owned())
         });
@@ -113,15 +122,15 @@ fn no_secret_is_written_wherever_in_a_request_a_caller_puts_it() {
         let secrets = [BROUGHT, FOREIGN, &token, &issued];
         let count = send_everywhere(&dev, &client, &secrets);
         assert!(count > 3000, "{count}");
-        let metrics = eventually("metrics", || dev.get_health("/metrics")).1;
+        let metrics = eventually("the metrics are served", || dev.get_health("/metrics")).1;
         let (status, output) = dev.terminate();
         assert!(status.success());
         assert!(
             metrics.contains("symbolon_audit_suppressed_total 0"),
-            "each line is looked at:\n{metrics}"
+            "some audit lines were suppressed, so the test would miss them:\n{metrics}"
         );
-        for told in ["unverified_client_id_hash", "request_id_hash"] {
-            assert!(output.contains(told), "{told} as {form}");
+        for field in ["unverified_client_id_hash", "request_id_hash"] {
+            assert!(output.contains(field), "{field} as {form}");
         }
         let canaries = Canaries::of(&secrets);
         assert_eq!(canaries.line_of(&output), None, "in the output as {form}");

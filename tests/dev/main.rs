@@ -1,6 +1,6 @@
-//! `symbolon dev` as a user has it: the built program on a copy of the quickstart.
+//! Tests of `symbolon dev` as a user runs it: the built program on a copy of the quickstart.
 //!
-//! Times are measured and printed, never asserted: what must happen is waited for.
+//! They measure and print times but never assert them.
 
 #![allow(
     clippy::unwrap_used,
@@ -35,7 +35,7 @@ const SHOP: &str = "2-shop.yaml";
 /// The quickstart's gateway.
 const GATEWAY: &str = "api";
 
-/// An API beside the quickstart: it introspects.
+/// A resource server that introspects tokens, in addition to the quickstart.
 const API: &str = "
 apiVersion: symbolon.dev/v1alpha1
 kind: OAuthClient
@@ -50,7 +50,7 @@ fn quickstart() -> Folder {
     Folder::copy_of("examples/quickstart")
 }
 
-/// The quickstart being served, with an API that introspects.
+/// Dev mode that serves the quickstart and [`API`].
 struct Served {
     folder: Folder,
     dev: Dev,
@@ -61,7 +61,7 @@ impl Served {
         Self::start_with(|_| {})
     }
 
-    /// The same, after a change of the folder.
+    /// Like [`Self::start`], after a change of the folder.
     fn start_with(change: impl FnOnce(&Folder)) -> Self {
         let folder = quickstart();
         folder.write("3-api.yaml", API);
@@ -92,7 +92,7 @@ impl Served {
         self.folder.secret("shop", "nightly-report-token", "token")["token"].clone()
     }
 
-    /// The service access token that comes after `old`.
+    /// Waits for the service access token that replaces `old`.
     fn token_after(&self, old: &str) -> String {
         self.folder
             .value_after("shop", "nightly-report-token", "token", old)

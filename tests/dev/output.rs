@@ -1,4 +1,4 @@
-//! What it says on the terminal.
+//! The output on the terminal.
 
 use std::process::{Command, Output};
 
@@ -43,7 +43,7 @@ fn its_curl_lines_work_when_pasted_into_a_shell() {
 }
 
 #[test]
-fn its_curl_lines_work_from_anywhere_though_it_was_given_a_relative_path() {
+fn its_curl_lines_work_from_any_directory_after_a_relative_path() {
     let folder = quickstart();
     let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
     let name = folder.path().file_name().unwrap();
@@ -55,7 +55,7 @@ fn its_curl_lines_work_from_anywhere_though_it_was_given_a_relative_path() {
 }
 
 #[test]
-fn port_0_is_a_free_port_and_the_issuer_says_which() {
+fn port_0_picks_a_free_port_that_the_issuer_names() {
     let folder = quickstart();
     let ports = Ports { main: 0, health: 0 };
     let dev = Dev::spawn(folder.path(), ports);
@@ -67,13 +67,13 @@ fn port_0_is_a_free_port_and_the_issuer_says_which() {
     Client::of(&client).token();
 }
 
-/// The first line that it prints with `curl` and this address, from `curl` on.
+/// The first `curl` command for this path that it prints.
 fn curl_line(dev: &Dev, path: &str) -> String {
     let line = dev.line_with(&["curl ", &dev.url(path)]);
     line[line.find("curl ").unwrap()..].to_owned()
 }
 
-/// Runs a line as a person does who pastes it anywhere.
+/// Runs a line in a shell, as a user who pastes it does, from another directory.
 fn paste(line: &str) -> Output {
     let shell = Command::new("sh")
         .args(["-c", line])
@@ -90,7 +90,7 @@ fn paste(line: &str) -> Output {
 }
 
 #[test]
-fn it_says_what_is_wrong_and_fails_where_it_cannot_serve() {
+fn it_fails_with_the_reason_where_it_cannot_serve() {
     let empty = Folder::empty();
     let missing = empty.path().join("missing");
     let outcome = Dev::fails(&missing, Ports::free());
@@ -107,7 +107,7 @@ fn it_says_what_is_wrong_and_fails_where_it_cannot_serve() {
 }
 
 #[test]
-fn it_ends_in_order_when_it_is_asked_to() {
+fn sigterm_ends_it_with_status_0() {
     let served = Served::start();
     served.backend().token();
     let (status, output) = served.dev.terminate();
@@ -115,19 +115,19 @@ fn it_ends_in_order_when_it_is_asked_to() {
 }
 
 #[test]
-fn two_at_once_on_one_folder_do_not_get_in_each_others_way() {
+fn a_second_process_on_the_same_folder_is_refused() {
     let served = Served::start();
     let token = served.token();
     let outcome = Dev::fails(served.folder.path(), Ports::free());
     assert!(
         outcome.contains(".symbolon"),
-        "it names the state that is in use: {outcome}"
+        "it names the state folder that is in use: {outcome}"
     );
     assert_eq!(served.check(&token), 204);
 }
 
 #[test]
-fn a_web_page_with_a_name_of_its_own_is_refused() {
+fn a_request_for_a_foreign_host_is_refused() {
     let served = Served::start();
     let (status, _) = served.dev.get(
         "/.well-known/openid-configuration",
@@ -137,7 +137,7 @@ fn a_web_page_with_a_name_of_its_own_is_refused() {
 }
 
 #[test]
-fn a_web_page_with_a_name_of_its_own_reads_no_metrics() {
+fn a_request_for_a_foreign_host_reads_no_metrics_or_health() {
     let served = Served::start();
     for path in ["/metrics", "/readyz", "/livez"] {
         let answer = served
@@ -149,7 +149,7 @@ fn a_web_page_with_a_name_of_its_own_reads_no_metrics() {
 }
 
 #[test]
-fn it_has_health_and_metrics_on_a_port_of_their_own() {
+fn health_and_metrics_have_a_separate_port() {
     let served = Served::start();
     served.backend().token();
     assert_eq!(served.dev.get_health("/livez").unwrap().0, 200);
@@ -164,7 +164,7 @@ fn it_has_health_and_metrics_on_a_port_of_their_own() {
 }
 
 #[test]
-fn audit_events_are_written_whatever_the_level_unless_they_are_switched_off() {
+fn audit_events_are_written_at_every_log_level_unless_switched_off() {
     for (options, is_written) in [
         (&["--log", "error"][..], true),
         (&["--log", "off"], true),
@@ -185,7 +185,7 @@ fn audit_events_are_written_whatever_the_level_unless_they_are_switched_off() {
 }
 
 #[test]
-fn a_level_that_does_not_exist_is_a_usage_error() {
+fn an_unknown_log_level_is_a_usage_error() {
     let folder = quickstart();
     let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
     command.arg("dev").arg(folder.path());

@@ -1,4 +1,4 @@
-//! New tokens for old ones.
+//! Rotation of tokens, client secrets and keys.
 
 use std::fs;
 
@@ -7,30 +7,30 @@ use super::support::eventually;
 use super::{PLATFORM, SHOP, Served};
 
 #[test]
-fn a_new_annotation_asks_for_a_new_token_and_the_old_one_lives_on() {
+fn a_changed_annotation_issues_a_new_token_and_the_old_one_stays_valid() {
     let served = Served::start();
     let old = served.token();
     let named = "  name: nightly-report\n  namespace: shop\n";
     let annotated = format!("{named}  annotations: {{symbolon.dev/rotate: 'now'}}\n");
     served.folder.replace(SHOP, named, &annotated);
     let new = served.token_after(&old);
-    both_are_good(&served, &old, &new);
-    assert_nothing_more_is_made(&served, &new);
+    assert_both_are_accepted(&served, &old, &new);
+    assert_no_other_token_is_issued(&served, &new);
 }
 
 #[test]
-fn a_new_trigger_asks_for_a_new_token_and_the_old_one_lives_on() {
+fn a_changed_trigger_issues_a_new_token_and_the_old_one_stays_valid() {
     let served = Served::start();
     let old = served.token();
     let trigger = "lifetime: 720h\n  rotation: {trigger: '2026-11'}";
     served.folder.replace(SHOP, "lifetime: 720h", trigger);
     let new = served.token_after(&old);
-    both_are_good(&served, &old, &new);
-    assert_nothing_more_is_made(&served, &new);
+    assert_both_are_accepted(&served, &old, &new);
+    assert_no_other_token_is_issued(&served, &new);
 }
 
-/// The same request again asks for nothing.
-fn assert_nothing_more_is_made(served: &Served, token: &str) {
+/// A change of another field must not request another token.
+fn assert_no_other_token_is_issued(served: &Served, token: &str) {
     let described = "The nightly report reads orders";
     served
         .folder
@@ -59,16 +59,16 @@ fn a_client_secret_is_rotated_on_request() {
 }
 
 #[test]
-fn a_deleted_secret_is_made_anew_and_the_lost_token_lives_on() {
+fn a_deleted_secret_is_recreated_and_the_lost_token_stays_valid() {
     let served = Served::start();
     let old = served.token();
     fs::remove_file(served.folder.secret_file("shop", "nightly-report-token")).unwrap();
     let new = served.token_after(&old);
-    both_are_good(&served, &old, &new);
+    assert_both_are_accepted(&served, &old, &new);
 }
 
 #[test]
-fn a_deleted_secret_that_says_it_leaked_kills_the_token() {
+fn a_deleted_secret_revokes_its_token_where_the_spec_says_so() {
     let served = Served::start();
     let old = served.token();
     served.folder.replace(
@@ -76,7 +76,7 @@ fn a_deleted_secret_that_says_it_leaked_kills_the_token() {
         "lifetime: 720h",
         "lifetime: 720h\n  rotation: {onSecretDeleted: Revoke}",
     );
-    // It is read by the time that a client of a file written after it is served.
+    // The change has been read once the client of a later file is served.
     served.folder.write(
         "4-later.yaml",
         &super::API.replace("name: api", "name: later"),
@@ -86,7 +86,7 @@ fn a_deleted_secret_that_says_it_leaked_kills_the_token() {
         .secret("platform", "later-client", "client-secret");
     fs::remove_file(served.folder.secret_file("shop", "nightly-report-token")).unwrap();
     let new = served.token_after(&old);
-    eventually("the new token is good", || {
+    eventually("the new token is accepted", || {
         (served.check(&new) == 204).then_some(())
     });
     assert_eq!(served.check(&old), 401);
@@ -94,7 +94,7 @@ fn a_deleted_secret_that_says_it_leaked_kills_the_token() {
 }
 
 #[test]
-fn a_secret_edited_by_hand_is_healed() {
+fn a_secret_edited_by_hand_is_repaired() {
     let served = Served::start();
     let old = served.token();
     let file = served.folder.secret_file("shop", "nightly-report-token");
@@ -110,12 +110,18 @@ fn a_secret_edited_by_hand_is_healed() {
             .filter(|token| token.starts_with("symsat_"))
             .cloned()
     });
-    eventually("it is good", || (served.check(&new) == 204).then_some(()));
-    assert_eq!(served.check(&old), 204, "pods that have it are not cut off");
+    eventually("the new token is accepted", || {
+        (served.check(&new) == 204).then_some(())
+    });
+    assert_eq!(
+        served.check(&old),
+        204,
+        "pods that still use the old token keep their access"
+    );
 }
 
-fn both_are_good(served: &Served, old: &str, new: &str) {
-    eventually("the new token is good", || {
+fn assert_both_are_accepted(served: &Served, old: &str, new: &str) {
+    eventually("the new token is accepted", || {
         (served.check(new) == 204).then_some(())
     });
     assert_eq!(served.check(old), 204, "within the overlap");
@@ -123,7 +129,7 @@ fn both_are_good(served: &Served, old: &str, new: &str) {
 }
 
 #[test]
-fn signing_keys_follow_the_same_plan_as_in_a_cluster() {
+fn signing_keys_rotate_as_in_a_cluster() {
     let served = Served::start();
     let issue = || served.backend().ask(&[]).1["access_token"].clone();
     let old = issue().as_str().unwrap().to_owned();
@@ -132,20 +138,23 @@ fn signing_keys_follow_the_same_plan_as_in_a_cluster() {
 
     let added = "  signing: {algorithms: [EdDSA, RS256]}\n  gateways:\n";
     served.folder.replace(PLATFORM, "  gateways:\n", added);
-    let both = eventually("a key for the new algorithm", || {
+    let both = eventually("a key for the new algorithm is added", || {
         Some(kids(&served.dev)).filter(|kids| kids.len() == 2)
     });
-    assert!(both.contains(&first[0]), "and the old one signs until then");
+    assert!(both.contains(&first[0]), "the old key stays");
     assert!(served.is_active(&old));
 
     let named = "kind: Identity\nmetadata:\n";
     let annotated = format!("{named}  annotations: {{symbolon.dev/rotate-keys: 'now'}}\n");
     served.folder.replace(PLATFORM, named, &annotated);
-    eventually("other keys", || {
+    eventually("all keys are replaced", || {
         let kids = kids(&served.dev);
         kids.iter().all(|kid| !both.contains(kid)).then_some(())
     });
-    assert!(!served.is_active(&old), "all is anew");
+    assert!(
+        !served.is_active(&old),
+        "the old token was signed with a removed key"
+    );
     let new = issue().as_str().unwrap().to_owned();
     assert!(served.is_active(&new));
 }

@@ -1,4 +1,4 @@
-//! What it writes, and what of it a restart finds again.
+//! The state that dev mode writes, and what survives a restart.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ fn secrets_are_manifests_with_the_keys_that_a_workload_mounts() {
 }
 
 #[test]
-fn what_it_writes_is_for_the_user_alone_and_not_for_git() {
+fn its_state_is_private_to_the_user_and_ignored_by_git() {
     let served = Served::start();
     served.backend();
     served.api();
@@ -55,7 +55,7 @@ fn what_it_writes_is_for_the_user_alone_and_not_for_git() {
 }
 
 #[test]
-fn last_use_is_noted_and_told_by_the_day() {
+fn the_status_shows_the_day_of_last_use() {
     let served = Served::start();
     let token = served
         .folder
@@ -68,14 +68,14 @@ fn last_use_is_noted_and_told_by_the_day() {
         let known: Value = serde_yaml::from_str(&known).ok()?;
         known["status"]["lastUsed"].as_str().map(str::to_owned)
     };
-    assert_eq!(last_used(), None, "nobody has used it");
+    assert_eq!(last_used(), None, "the token has not been used yet");
     assert_eq!(served.dev.check(GATEWAY, &token["token"]), 204);
-    let day = eventually("the status tells the day", last_used);
+    let day = eventually("the status shows the day of last use", last_used);
     assert_eq!(day.len(), "2026-01-01".len());
 }
 
 #[test]
-fn it_makes_nothing_but_its_state() {
+fn it_creates_nothing_outside_its_state_folder() {
     let served = Served::start();
     served.token();
     let mut names: Vec<_> = fs::read_dir(served.folder.path())
@@ -121,7 +121,7 @@ fn a_restart_keeps_secrets_tokens_and_keys() {
 }
 
 #[test]
-fn at_another_address_secrets_say_so_and_are_the_same() {
+fn a_new_address_updates_the_issuer_in_secrets_and_keeps_the_tokens() {
     let folder = quickstart();
     Dev::start(&folder).terminate();
     let before = folder.secret("shop", "backend-client", "client-secret");
@@ -139,18 +139,18 @@ fn at_another_address_secrets_say_so_and_are_the_same() {
 }
 
 #[test]
-fn by_a_new_mac_key_all_that_was_issued_is_void_and_made_anew() {
+fn a_new_mac_key_invalidates_and_reissues_every_secret_and_token() {
     let served = Served::start();
     let (secret, token) = (served.backend().secret, served.token());
     fs::remove_file(served.folder.file(".symbolon/keys/platform/main-mac.yaml")).unwrap();
     let folder = &served.folder;
     let new = served.token_after(&token);
     folder.value_after("shop", "backend-client", "client-secret", &secret);
-    eventually("the new token is good", || {
+    eventually("the new token is accepted", || {
         (served.check(&new) == 204).then_some(())
     });
     assert_eq!(served.check(&token), 401);
-    eventually("the new secret is good", || {
+    eventually("the new secret is accepted", || {
         (served.backend().ask(&[]).0 == 200).then_some(())
     });
 }
@@ -168,7 +168,7 @@ fn a_crash_at_any_moment_of_the_first_start_leaves_nothing_broken() {
     let client = Client::of(&folder.secret("shop", "backend-client", "client-secret"));
     client.token();
     let token = folder.secret("shop", "nightly-report-token", "token");
-    eventually("the token is good", || {
+    eventually("the token is accepted", || {
         (dev.check(GATEWAY, &token["token"]) == 204).then_some(())
     });
 }
@@ -184,7 +184,7 @@ pub(super) fn kids(dev: &Dev) -> Vec<String> {
         .collect()
 }
 
-/// A path and all below it, with their permissions.
+/// The permissions of a path and of everything below it.
 fn modes_below(path: &Path) -> BTreeMap<PathBuf, u32> {
     let metadata = fs::symlink_metadata(path).unwrap();
     let mut modes = BTreeMap::from([(path.to_owned(), metadata.permissions().mode() & 0o7777)]);

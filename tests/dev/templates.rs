@@ -1,4 +1,4 @@
-//! Secrets in the form that the programs which read them expect: the example of templates.
+//! The example of Secret templates: Secrets in the form that programs expect.
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ fn started() -> (Folder, Dev) {
 }
 
 #[test]
-fn the_examples_become_files_that_programs_read() {
+fn the_templates_of_the_example_render_as_programs_expect() {
     let (folder, dev) = started();
     let client = folder.secret("build", "builder-client", "oauth.env");
     let env: Vec<_> = client["oauth.env"].lines().collect();
@@ -54,7 +54,7 @@ fn an_edited_template_keeps_the_token() {
     let netrc = folder.value_after("build", "curl-token", ".netrc", &before[".netrc"]);
     assert!(netrc.starts_with("default\n"), "{netrc}");
     folder.replace(TEMPLATES, "        .netrc: |", "        _netrc: |");
-    let after = eventually("the key has another name", || {
+    let after = eventually("the Secret has the renamed key", || {
         let data = folder.secret_now("build", "curl-token")?;
         (data.contains_key("_netrc") && !data.contains_key(".netrc")).then_some(data)
     });

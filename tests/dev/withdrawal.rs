@@ -1,4 +1,4 @@
-//! Whatever is taken away is gone at the next request.
+//! A withdrawal of access takes effect at the next request.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::support::{eventually, introspect};
 use super::{PLATFORM, SHOP, Served};
 
-/// What was written, what is written instead, and the file.
+/// A replacement of text in a file.
 struct Edit {
     file: &'static str,
     from: &'static str,
@@ -18,14 +18,14 @@ const fn edit(file: &'static str, from: &'static str, to: &'static str) -> Edit 
     Edit { file, from, to }
 }
 
-/// Each takes the access of the quickstart's token away, and taken back gives it back.
+/// Edits that each withdraw the access of the quickstart's token. Undoing one restores the access.
 const WITHDRAWN: &[(&str, Edit)] = &[
     (
         "the client is disabled",
         edit(SHOP, "  displayName: Shop backend\n", "  disabled: true\n"),
     ),
     (
-        "the client may have no reference tokens",
+        "the Identity allows the client no reference tokens",
         edit(
             SHOP,
             "referenceTokens: AdministratorsOnly",
@@ -65,7 +65,7 @@ const WITHDRAWN: &[(&str, Edit)] = &[
         ),
     ),
     (
-        "the Identity is closed to the namespace",
+        "the Identity does not admit the namespace",
         edit(
             PLATFORM,
             "names: [shop]\n  gateways:",
@@ -75,7 +75,7 @@ const WITHDRAWN: &[(&str, Edit)] = &[
 ];
 
 #[test]
-fn withdrawn_is_gone_at_once_and_given_back_is_there_again() {
+fn withdrawn_access_ends_at_once_and_returns_when_the_edit_is_undone() {
     let served = Served::start();
     let (api, token) = (served.api(), served.token());
     assert_eq!(served.introspect(&token)["sub"], "shop:backend");
@@ -90,14 +90,14 @@ fn withdrawn_is_gone_at_once_and_given_back_is_there_again() {
             "{what}"
         );
         served.folder.replace(file, to, from);
-        eventually(&format!("good again after: {what}"), || {
+        eventually(&format!("accepted again after undoing: {what}"), || {
             (served.check(&token) == 204).then_some(())
         });
     }
 }
 
 #[test]
-fn a_disabled_client_gets_and_keeps_no_token() {
+fn disabling_a_client_ends_its_tokens_and_refuses_new_ones() {
     let served = Served::start();
     let (api, backend) = (served.api(), served.backend());
     let issued = backend.token();
@@ -116,7 +116,7 @@ fn a_disabled_client_gets_and_keeps_no_token() {
 }
 
 #[test]
-fn revoked_is_for_good() {
+fn revoked_cannot_be_undone() {
     let served = Served::start();
     let (api, token) = (served.api(), served.token());
     served.folder.replace(
@@ -124,7 +124,7 @@ fn revoked_is_for_good() {
         "  lifetime: 720h\n",
         "  lifetime: 720h\n  revoked: true\n",
     );
-    eventually("the token is dead", || {
+    eventually("the token is refused", || {
         (served.check(&token) == 401).then_some(())
     });
     assert_eq!(
@@ -132,7 +132,7 @@ fn revoked_is_for_good() {
         serde_json::json!({ "active": false })
     );
 
-    // Taking it back is a fault: the last good version, the revoked one, stays.
+    // To remove `revoked` is an error: the last good version, with `revoked`, stays in use.
     served.folder.replace(
         SHOP,
         "  lifetime: 720h\n  revoked: true\n",
@@ -143,13 +143,13 @@ fn revoked_is_for_good() {
 }
 
 #[test]
-fn a_revocation_by_the_client_itself_makes_a_new_token() {
+fn a_token_that_its_client_revokes_is_replaced() {
     let served = Served::start();
     let (backend, token) = (served.backend(), served.token());
     assert_eq!(backend.revoke(&token), 200);
     assert_eq!(served.check(&token), 401);
     let new = served.token_after(&token);
-    eventually("the new token is good", || {
+    eventually("the new token is accepted", || {
         (served.check(&new) == 204).then_some(())
     });
     assert_eq!(served.check(&token), 401);
@@ -170,9 +170,9 @@ fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
-/// "Rotate, then revoke the old one" is no outage, and a restart without the status brings nothing back.
+/// "Rotate, then revoke the old one" causes no outage, and after a restart without the status the token stays revoked.
 #[test]
-fn revoking_the_previous_token_leaves_the_current_one_alone_for_good() {
+fn revoking_the_previous_token_does_not_affect_the_current_one() {
     let served = Served::start();
     let previous = served.token();
     let trigger = "lifetime: 720h\n  rotation: {trigger: '1'}";
@@ -187,11 +187,11 @@ fn revoking_the_previous_token_leaves_the_current_one_alone_for_good() {
     assert_eq!(served.backend().revoke(&previous), 200);
     assert_eq!(served.check(&previous), 401);
     assert_eq!(served.check(&current), 204);
-    // What a use reports later takes nothing of it back.
+    // A later report of last use must not undo the revocation.
     assert!(served.is_active(&current));
 
     let id = previous["symsat_".len()..][..16].to_owned();
-    eventually("the end is recorded beside the id", || {
+    eventually("the revoked token's end is recorded in the spec", || {
         let all = credentials(&served);
         let of_token = |it: &&Value| it["status"]["revoked"] == serde_json::json!([id]);
         let tokens = all.iter().find(of_token)?["spec"]["tokens"].as_array()?;
@@ -199,7 +199,7 @@ fn revoking_the_previous_token_leaves_the_current_one_alone_for_good() {
         let end: jiff::Timestamp = ended.next()?["notAfter"].as_str()?.parse().ok()?;
         (end <= now()).then_some(())
     });
-    assert_eq!(served.token(), current, "the Secret is as it was");
+    assert_eq!(served.token(), current, "the Secret is unchanged");
 
     let Served { folder, dev } = served;
     dev.terminate();

@@ -1,5 +1,5 @@
-//! The GitOps examples and what Flux and Argo CD make of our conditions, without a cluster. What a real API server
-//! and a real operator make of them is in tests/cluster.
+//! The GitOps examples, and how Flux and Argo CD read our conditions, without a cluster. The tests with a real API
+//! server and a real operator are in tests/cluster.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -54,11 +54,11 @@ fn object(kind: Kind, reason: Reason) -> Value {
 }
 
 #[test]
-fn both_tools_read_every_reason_as_its_class_says() {
+fn both_tools_read_every_reason_according_to_its_class() {
     let expected = |class: Class| match class {
         Class::Good => "Current/Healthy",
         Class::NeedsEdit => "Failed/Degraded",
-        // Waiting heals when what is missing comes: a tool goes on waiting, and does not give up.
+        // A waiting object recovers when the missing object appears, so a tool must keep waiting.
         Class::Waiting | Class::Working | Class::Replacing => "InProgress/Progressing",
     };
     let all = || {
@@ -73,7 +73,7 @@ fn both_tools_read_every_reason_as_its_class_says() {
 }
 
 #[test]
-fn nothing_is_called_good_before_the_operator_has_seen_it() {
+fn an_object_is_not_healthy_before_the_operator_has_seen_its_last_change() {
     let good = object(Kind::Scope, Reason::Ready);
     let changed = |change: &dyn Fn(&mut Value)| {
         let mut object = good.clone();
@@ -83,7 +83,7 @@ fn nothing_is_called_good_before_the_operator_has_seen_it() {
     let cases = [
         ("good", good.clone(), "Current/Healthy"),
         (
-            "edited since",
+            "edited since the last pass",
             changed(&|it| it["metadata"]["generation"] = json!(3)),
             "InProgress/Progressing",
         ),
@@ -100,7 +100,7 @@ fn nothing_is_called_good_before_the_operator_has_seen_it() {
 }
 
 #[test]
-fn every_kind_is_waited_for_from_the_moment_of_its_creation() {
+fn a_new_object_of_every_kind_is_in_progress() {
     for kind in KINDS {
         let mut fresh = object(kind, Reason::Ready);
         fresh["status"] = default_status(kind.plural());
@@ -119,7 +119,7 @@ fn default_status(plural: &str) -> Value {
 }
 
 #[test]
-fn every_kind_that_people_apply_has_one_health_check_and_all_are_the_same() {
+fn every_kind_that_users_apply_has_the_same_health_check() {
     let config = &documents(&Path::new(ROOT).join(HEALTH_CHECKS))[0];
     let mut checks = config["data"].as_object().unwrap().clone();
     let of_applications = "resource.customizations.health.argoproj.io_Application";
@@ -132,9 +132,9 @@ fn every_kind_that_people_apply_has_one_health_check_and_all_are_the_same() {
     assert_eq!(scripts.len(), 1);
 }
 
-/// Without that an app of apps takes a child for healthy as soon as it is there, and no wave waits.
+/// Without this health check, an app of apps takes a child for healthy as soon as it exists, and no wave waits.
 #[test]
-fn a_wave_waits_until_its_applications_were_applied_whole_and_are_healthy() {
+fn a_wave_waits_until_its_applications_are_fully_applied_and_healthy() {
     let cases = [
         ("just created", json!(null), "Progressing"),
         (
@@ -143,7 +143,7 @@ fn a_wave_waits_until_its_applications_were_applied_whole_and_are_healthy() {
             "Progressing",
         ),
         (
-            "a kind is not there yet, and what is missing counts for nothing",
+            "a kind does not exist yet, and missing objects do not count",
             json!({"health": {"status": "Healthy"}, "sync": {"status": "OutOfSync"}, "operationState": {"phase": "Failed"}}),
             "Progressing",
         ),
@@ -158,17 +158,17 @@ fn a_wave_waits_until_its_applications_were_applied_whole_and_are_healthy() {
             "Healthy",
         ),
         (
-            "everything was there already",
+            "everything already existed",
             json!({"health": {"status": "Healthy"}, "sync": {"status": "Synced"}}),
             "Healthy",
         ),
         (
-            "what no tool prunes is in no commit any more",
+            "an object that no tool prunes was removed from the repository",
             json!({"health": {"status": "Healthy"}, "sync": {"status": "OutOfSync"}, "operationState": {"phase": "Succeeded"}}),
             "Healthy",
         ),
         (
-            "somebody must edit",
+            "an object needs an edit",
             json!({"health": {"status": "Degraded", "message": "why"}, "sync": {"status": "Synced"}}),
             "Degraded",
         ),
@@ -186,7 +186,7 @@ fn a_wave_waits_until_its_applications_were_applied_whole_and_are_healthy() {
 }
 
 #[test]
-fn the_root_application_brings_the_others_in_their_order_and_takes_nothing_along() {
+fn the_root_application_applies_the_others_in_order_and_deletes_nothing_with_itself() {
     let root = &documents(&Path::new(ROOT).join("examples/gitops/argocd/root.yaml"))[0];
     let source = &root["spec"]["source"];
     assert_eq!(source["path"], "argocd");
@@ -210,7 +210,7 @@ fn the_root_application_brings_the_others_in_their_order_and_takes_nothing_along
         let wave = &application["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"];
         let wave: i32 = wave.as_str().unwrap().parse().unwrap();
         waves.push((wave, name(application)));
-        // What a wave does not hold up is tried again.
+        // An Application that is applied too early is retried.
         let tries = &application["spec"]["syncPolicy"]["retry"]["limit"];
         assert!(tries.is_number(), "{application:#}");
     }
@@ -220,7 +220,7 @@ fn the_root_application_brings_the_others_in_their_order_and_takes_nothing_along
 }
 
 #[test]
-fn the_example_repositories_are_sound() {
+fn the_example_repositories_pass_symbolon_check() {
     let check = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_symbolon"))
             .arg("check")
@@ -238,7 +238,7 @@ fn the_example_repositories_are_sound() {
 }
 
 #[test]
-fn the_manifests_for_flux_have_the_fields_of_its_own_types() {
+fn fluxs_own_types_accept_its_manifests() {
     let files = [yaml_files("flux"), yaml_files("flux-tenants")].concat();
     let arguments: Vec<&str> = files.iter().map(String::as_str).collect();
     let kinds = run(&[&["flux"], &arguments[..]].concat(), "");
@@ -254,9 +254,9 @@ fn the_manifests_for_flux_have_the_fields_of_its_own_types() {
     assert_eq!(kinds, BTreeSet::from(all));
 }
 
-/// Flux applies nothing as an account that nobody made or gave rights; what rights these are is in tests/chart.
+/// Flux applies nothing with a service account that does not exist or has no rights. tests/chart tests the rights.
 #[test]
-fn every_account_that_flux_applies_as_is_made_and_bound() {
+fn every_service_account_that_flux_uses_exists_and_is_bound() {
     let objects = [folder("flux"), folder("flux-tenants")].concat();
     let of_kind =
         |kind: &str| -> Vec<&Value> { objects.iter().filter(|it| it["kind"] == *kind).collect() };
@@ -284,10 +284,11 @@ fn every_account_that_flux_applies_as_is_made_and_bound() {
     assert_eq!(named, 1);
 }
 
-/// Flux stops at the first object whose namespace is missing: what a Kustomization applies is in its own namespace, or
-/// in one that it makes itself, or that those make which it waits for. What applies `flux` is in `flux-system`.
+/// Flux stops at the first object whose namespace is missing. A Kustomization may apply objects into its own namespace,
+/// into one that it creates itself, and into one that a Kustomization in its `dependsOn` creates. The Kustomization
+/// that applies `flux` is in `flux-system`.
 #[test]
-fn flux_finds_every_namespace_when_it_comes_to_it() {
+fn every_namespace_exists_before_flux_applies_objects_into_it() {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut seen = BTreeSet::new();
     let mut to_see = vec![(
@@ -295,7 +296,7 @@ fn flux_finds_every_namespace_when_it_comes_to_it() {
         BTreeSet::from(["flux-system".to_owned()]),
     )];
     while let Some((name, mut there)) = to_see.pop() {
-        // It goes down by itself, and a folder below would be applied with this one.
+        // Flux descends into folders by itself, so it would apply a nested folder together with this one.
         let path = Path::new(ROOT).join("examples/gitops").join(&name);
         let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
         let below: Vec<_> = entries.filter(|it| it.path().is_dir()).collect();
@@ -305,7 +306,10 @@ fn flux_finds_every_namespace_when_it_comes_to_it() {
         for object in &objects {
             let namespace = &object["metadata"]["namespace"];
             let is_there = namespace.is_null() || there.contains(&text(namespace));
-            assert!(is_there, "{name}: no {namespace} yet for {object:#}");
+            assert!(
+                is_there,
+                "{name}: the namespace {namespace} does not exist yet for {object:#}"
+            );
         }
         let of_flux = |it: &&Value| text(&it["apiVersion"]).starts_with("kustomize.toolkit");
         let applied = |it: &Value| text(&it["spec"]["path"]).replacen("./", "", 1);
@@ -332,9 +336,9 @@ fn namespaces_made(name: &str) -> Vec<String> {
     names.collect()
 }
 
-/// What both tools have applied they apply again, as soon as somebody deletes it.
+/// Both tools recreate an object that they have applied as soon as it is deleted.
 #[test]
-fn the_page_takes_everything_out_that_would_make_the_namespaces_again() {
+fn the_uninstall_steps_remove_everything_that_would_recreate_the_namespaces() {
     let page = fs::read_to_string(Path::new(ROOT).join("docs/gitops.md")).unwrap();
     let (_, steps) = page.split_once("<!-- uninstall:begin").unwrap();
     let (before, _) = steps.split_once("kubectl delete namespace").unwrap();
@@ -344,19 +348,19 @@ fn the_page_takes_everything_out_that_would_make_the_namespaces_again() {
     for object in ["argocd", "flux", "flux-tenants"].map(folder).concat() {
         let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
         let (kind, name) = (kind.as_str().unwrap(), name.as_str().unwrap());
-        // The root applies Applications, and none is in the folder any more.
+        // The root Application applies the others, so it is no longer needed once they are out of the folder.
         if ["Application", "Kustomization", "HelmRelease"].contains(&kind) && name != "root" {
             let out = format!("{kind} `{name}`");
-            assert!(before.contains(&out), "no step says: {out}");
+            assert!(before.contains(&out), "no step removes {out}");
             named += 1;
         }
     }
     assert_eq!(named, 7);
 }
 
-/// Both tools apply the folders that are there, and only what is not ours has to come first.
+/// A path in an Application or a Kustomization must exist in the example repository.
 #[test]
-fn the_manifests_for_argo_cd_and_flux_name_folders_that_are_there() {
+fn every_folder_that_argo_cd_and_flux_apply_exists() {
     let mut folders = Vec::new();
     for file in ["argocd", "flux", "flux-tenants"].map(yaml_files).concat() {
         for document in documents(&Path::new(ROOT).join(&file)) {
@@ -388,12 +392,12 @@ fn the_manifests_for_argo_cd_and_flux_name_folders_that_are_there() {
     );
 }
 
-/// An Application's project lets it do what it does.
+/// An Application may apply only what its project allows.
 #[test]
-fn a_tenants_project_allows_what_its_folder_holds_and_no_other_namespace() {
+fn a_tenants_project_allows_only_the_kinds_and_the_namespace_of_its_folder() {
     let documents = documents(&Path::new(ROOT).join("examples/gitops/argocd/tenants.yaml"));
     let [project, application] = &documents[..] else {
-        panic!("a project and an application");
+        panic!("expected a project and an application");
     };
     assert_eq!(application["spec"]["project"], project["metadata"]["name"]);
     let destinations = project["spec"]["destinations"].as_array().unwrap();
@@ -413,7 +417,7 @@ fn a_tenants_project_allows_what_its_folder_holds_and_no_other_namespace() {
     }
 }
 
-/// What nobody means to delete by a commit: with a Namespace goes the Identity in it, and everything else.
+/// A commit must not delete these by accident: a Namespace takes its Identity and everything else in it along.
 #[test]
 fn neither_tool_prunes_the_identity_or_a_namespace() {
     let mut guarded = BTreeSet::new();
@@ -438,13 +442,13 @@ fn folder(name: &str) -> Vec<Value> {
     files.flat_map(|file| documents(&file)).collect()
 }
 
-/// The manifests of a folder of the examples, from the root of the repository.
+/// The manifests in a folder of the examples, relative to the root of the repository.
 fn yaml_files(folder: &str) -> Vec<String> {
     let folder = format!("examples/gitops/{folder}");
     let entries = fs::read_dir(Path::new(ROOT).join(&folder)).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut files: Vec<String> = names
-        // Argo CD's own ConfigMap is beside its Applications.
+        // A folder may hold files that are not manifests.
         .filter(|name| Path::new(name).extension().is_some_and(|it| it == "yaml"))
         .map(|name| format!("{folder}/{name}"))
         .collect();

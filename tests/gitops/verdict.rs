@@ -1,5 +1,5 @@
-//! What Flux and Argo CD say of objects, by the tools' own rules: kstatus itself, and the Lua of the examples in the
-//! interpreter that Argo CD has.
+//! The verdicts of Flux and Argo CD on objects, by the tools' own rules: kstatus itself, and the Lua health checks of
+//! the examples in the interpreter that Argo CD uses.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// The health checks as users get them.
+/// The health checks that users install.
 pub(crate) const HEALTH_CHECKS: &str = "examples/gitops/argocd/argocd-cm.yaml";
 
-/// Flux's and Argo CD's words for each object, as `InProgress/Progressing`.
+/// Flux's and Argo CD's verdict on each object, such as `InProgress/Progressing`.
 pub(crate) fn verdicts<'o>(objects: impl IntoIterator<Item = &'o Value>) -> Vec<String> {
     let lines = lines(objects);
     let flux = judged(&["kstatus"], &lines);
@@ -22,8 +22,8 @@ pub(crate) fn verdicts<'o>(objects: impl IntoIterator<Item = &'o Value>) -> Vec<
     pairs.map(|(flux, argo)| format!("{flux}/{argo}")).collect()
 }
 
-/// Argo CD's words alone, for kinds that are its own.
-#[allow(dead_code, reason = "tests/cluster has none")]
+/// Argo CD's verdict alone, for its own kinds.
+#[allow(dead_code, reason = "tests/cluster does not use it")]
 pub(crate) fn argo_verdicts<'o>(objects: impl IntoIterator<Item = &'o Value>) -> Vec<String> {
     judged(&["argocd", HEALTH_CHECKS], &lines(objects))
 }
@@ -33,14 +33,14 @@ fn lines<'o>(objects: impl IntoIterator<Item = &'o Value>) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The first word of each line that the program prints.
+/// The first field of each line that the program prints.
 fn judged(arguments: &[&str], input: &str) -> Vec<String> {
     let output = run(arguments, input);
     let words = output.lines().map(|line| line.split('\t').next().unwrap());
     words.map(str::to_owned).collect()
 }
 
-/// Runs the program in the root of the repository; it must succeed.
+/// Runs the program in the root of the repository, and asserts that it succeeds.
 pub(crate) fn run(arguments: &[&str], input: &str) -> String {
     let mut child = Command::new(program())
         .args(arguments)
@@ -53,11 +53,11 @@ pub(crate) fn run(arguments: &[&str], input: &str) -> String {
     let input = input.to_owned();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().unwrap();
-    // It may be done before it has read.
+    // The program may end before it has read all of its input.
     drop(writer.join().unwrap());
     assert!(
         output.status.success(),
-        "verdict {arguments:?}: the lines above say why"
+        "verdict {arguments:?} failed, see the lines above"
     );
     String::from_utf8(output.stdout).unwrap()
 }
@@ -71,7 +71,7 @@ fn program() -> &'static Path {
             .unwrap();
         assert!(
             built.status.success(),
-            "tests/gitops/build.sh: the lines above say what is missing"
+            "tests/gitops/build.sh failed, see the lines above"
         );
         PathBuf::from(String::from_utf8(built.stdout).unwrap().trim())
     })

@@ -1,10 +1,11 @@
-//! Issuing, searched: the real plan and the real driver over a simulated API server, in every order of
-//! steps within bounds, with two operators, crashes, late and lost requests, users, time, the
-//! sweeper, and servers that revoke tokens by their ids. In each state, and once all is at rest, the invariants hold ([`world::Broken`]).
+//! An exhaustive search of the issuing protocol. The real plan and the real driver run over a simulated API server, in
+//! every order of steps within bounds: two operators, crashes, late and lost requests, users, time, the sweeper, and
+//! servers that revoke tokens by their ids. The invariants ([`world::Broken`]) must hold in each state, and when no one
+//! has anything left to do.
 //!
 //! ```text
 //! cargo test --test issuing                                                  one action, one fault
-//! DEEP=2,1,Revoke,1000,20000000 cargo test --release --test issuing -- --ignored --nocapture     deeper
+//! DEEP=2,1,Revoke,1000,20000000 cargo test --release --test issuing -- --ignored --nocapture     a deeper search
 //! ```
 
 #![allow(
@@ -14,7 +15,7 @@
     clippy::print_stdout,
     clippy::too_many_lines,
     clippy::large_enum_variant,
-    reason = "a test"
+    reason = "what goes wrong here fails a test, helpers included"
 )]
 
 mod real;
@@ -27,7 +28,7 @@ use symbolon::resources::OnSecretDeleted;
 use real::{Asked, Real};
 use world::{Bounds, Broken, Rule, State, World};
 
-/// What a search found.
+/// The result of a search.
 struct Found {
     states: usize,
     steps: usize,
@@ -49,7 +50,8 @@ fn world(bounds: Bounds) -> World {
     }
 }
 
-/// Breadth first, so that what is found is shortest. Rest is checked in one of `rest_share` states.
+/// Searches breadth first, so that a fault comes with a shortest path to it. One of `rest_share` states is also checked
+/// at rest.
 fn search(bounds: Bounds, rest_share: u64, most: usize) -> Found {
     let mut world = world(bounds);
     let mut initial = State::initial();
@@ -121,7 +123,7 @@ fn path(
     names
 }
 
-/// Everything within the bounds is good; all of it was seen, unless it has more states than `most`.
+/// Asserts that no state within the bounds breaks an invariant. The search covers all states, or the first `most`.
 fn holds(bounds: Bounds, rest_share: u64, most: usize) {
     let started = std::time::Instant::now();
     let found = search(bounds, rest_share, most);
@@ -160,7 +162,7 @@ const fn bounds(actions: u8, faults: u8, revoke_on_delete: bool) -> Bounds {
     }
 }
 
-/// With servers that report uses, and an owner whose older token goes when it is quiet.
+/// The bounds with servers that report use, and an owner that ends the previous token once only the newest is in use.
 const fn with_adoption(bounds: Bounds) -> Bounds {
     Bounds {
         adoption: true,
@@ -168,7 +170,7 @@ const fn with_adoption(bounds: Bounds) -> Bounds {
     }
 }
 
-/// With nothing done but what matters beside a revocation by id.
+/// The bounds with only those actions that matter together with a revocation by id.
 const fn revocations(bounds: Bounds) -> Bounds {
     Bounds {
         revocations: true,
@@ -186,25 +188,25 @@ fn a_pass_reads_the_credential_before_the_secret_and_the_owner_last() {
 }
 
 #[test]
-fn every_order_of_one_action_comes_to_rest_well() {
+fn every_order_of_one_action_comes_to_rest_correctly() {
     holds(bounds(1, 0, true), 3, usize::MAX);
     holds(bounds(1, 0, false), 3, usize::MAX);
 }
 
 #[test]
-fn every_order_of_one_action_and_one_fault_is_good_where_deletion_overlaps() {
+fn every_order_of_one_action_and_one_fault_is_correct_where_deletion_overlaps() {
     holds(bounds(1, 1, false), 500, usize::MAX);
 }
 
 #[test]
-fn every_order_of_one_action_and_one_fault_is_good_where_deletion_revokes() {
+fn every_order_of_one_action_and_one_fault_is_correct_where_deletion_revokes() {
     holds(bounds(1, 1, true), 500, usize::MAX);
 }
 
-/// The namespace has no mints left, and another wants the Secret's name: what a deletion takes away it takes away all
-/// the same, and no Secret is deleted for its type.
+/// The namespace has used up its mints, and another owner claims the Secret's name. A deletion of the Secret must still
+/// revoke the token, and the operator must not delete a Secret because of its type.
 #[test]
-fn every_order_of_one_action_is_good_where_tokens_are_refused_from_some_moment_on() {
+fn every_order_of_one_action_is_correct_while_no_token_may_be_issued() {
     for revoke_on_delete in [true, false] {
         let bounds = Bounds {
             refusals: true,
@@ -215,23 +217,23 @@ fn every_order_of_one_action_is_good_where_tokens_are_refused_from_some_moment_o
 }
 
 #[test]
-fn every_order_of_one_action_and_every_report_of_a_use_is_good() {
+fn every_order_of_one_action_and_every_report_of_use_is_correct() {
     holds(with_adoption(bounds(1, 0, false)), 500, usize::MAX);
 }
 
-/// Tokens are revoked by their ids, rotated, lost with their Secret and restored, in any order. The status may be lost at any
-/// moment.
+/// Tokens are revoked by their ids, rotated, lost with their Secret and restored, in any order. The status may be lost
+/// at any time.
 #[test]
-fn every_order_of_revocations_and_rotations_is_good() {
+fn every_order_of_revocations_and_rotations_is_correct() {
     for revoke_on_delete in [true, false] {
         holds(revocations(bounds(2, 0, revoke_on_delete)), 500, usize::MAX);
     }
 }
 
-/// An operator that ignores what servers revoked, as one of an older release does: the server refuses the token all the
-/// same, and nothing but the end in the spec is missing.
+/// An operator that ignores revocations by id, as one of an older release does. The server still refuses the token;
+/// only the end in the spec is missing.
 #[test]
-fn without_looking_at_revoked_ids_the_search_finds_that_no_end_is_recorded() {
+fn without_the_revoked_ids_the_search_finds_a_missing_end() {
     let bounds = Bounds {
         without: Some(Rule::Revoked),
         ..revocations(bounds(1, 0, false))
@@ -244,7 +246,7 @@ fn without_looking_at_revoked_ids_the_search_finds_that_no_end_is_recorded() {
 }
 
 #[test]
-fn without_looking_at_the_old_ones_use_the_search_finds_it_killed() {
+fn without_the_use_of_older_tokens_the_search_finds_one_ended_in_use() {
     let found = search(
         Bounds {
             without: Some(Rule::Quiet),
@@ -258,11 +260,11 @@ fn without_looking_at_the_old_ones_use_the_search_finds_it_killed() {
     assert!(path.contains(&"SERVER reports a use"), "{path:?}");
 }
 
-/// `DEEP=actions,faults,policy,share,most`, for example `DEEP=2,1,Revoke,1000,20000000`: minutes and
-/// gigabytes. The policies: `Revoke`, `Overlap`, each alone, or with `Adoption` or `Revocations` behind.
+/// `DEEP=actions,faults,policy,share,most`, for example `DEEP=2,1,Revoke,1000,20000000`. It takes minutes and
+/// gigabytes. The policy is `Revoke` or `Overlap`, alone or followed by `Adoption` or `Revocations`.
 #[test]
-#[ignore = "a campaign for people who change the protocol"]
-fn deeper() {
+#[ignore = "a long search, for changes of the protocol"]
+fn a_deeper_search_breaks_no_invariant() {
     let wanted = std::env::var("DEEP").unwrap_or_else(|_| "2,0,Revoke,10,40000000".to_owned());
     let fields: Vec<&str> = wanted.split(',').collect();
     let [actions, faults, policy, share, most] = fields[..] else {
@@ -281,9 +283,9 @@ fn deeper() {
     holds(bounds, share.parse().unwrap(), most.parse().unwrap());
 }
 
-/// The search can fail: without any one of these rules it finds what goes wrong.
+/// Shows that the search can fail: it finds a fault when any one of these rules is switched off.
 #[test]
-fn without_a_rule_the_search_finds_the_fault() {
+fn without_any_one_rule_the_search_finds_a_fault() {
     for rule in Rule::ALL {
         let bounds = Bounds {
             without: Some(rule),

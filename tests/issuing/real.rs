@@ -1,9 +1,9 @@
-//! The real driver and the real plan, asked for their next request.
+//! Runs the real driver and the real plan, and returns their next request.
 //!
-//! The search works on small states. Here such a state becomes real objects (sealed entries, a raw
-//! Secret, an owner), the real `issue` runs over them until it asks for something that has no answer
-//! yet, and its request becomes small again. What it asks follows from its answers alone, so each
-//! distinct situation is run once and remembered.
+//! The search works on small states. This module turns such a state into real objects (sealed entries, a raw Secret, an
+//! owner), runs the real `issue` over them until it makes a request that has no reply yet, and turns that request back
+//! into its small form. The requests depend only on the replies, so each distinct situation runs once and its result is
+//! kept.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, pending};
@@ -30,38 +30,38 @@ use symbolon::resources::{
 };
 use symbolon::tokens::{Kind, MacKey, Minted, Prefix, SeededEntropy, TokenHash, mac, reference};
 
-/// Entry states.
+/// State of an entry: without `notAfter`.
 pub const LIVE: u8 = 1;
-/// `notAfter` ahead.
+/// State of an entry: `notAfter` is in the future.
 pub const CLOSING: u8 = 2;
-/// `notAfter` past.
+/// State of an entry: `notAfter` is past.
 pub const DEAD: u8 = 3;
-/// `expiresAt` past.
+/// State of an entry: `expiresAt` is past.
 pub const EXPIRED: u8 = 4;
 
-/// What may be wrong with a Secret besides its token.
+/// State of a Secret apart from its token: nothing is wrong.
 pub const SOUND: u8 = 0;
-/// Somebody changed another key of its data.
+/// A user changed another key of its data.
 pub const EDITED: u8 = 1;
-/// It is of another type.
+/// It has another type.
 pub const RETYPED: u8 = 2;
-/// It has no owner reference any more.
+/// Its owner reference was removed.
 pub const STRIPPED: u8 = 3;
 
-/// What a Secret holds: nothing, an entry of the Credential by its place plus one, or …
+/// Content of a Secret: nothing. An entry of the Credential is its index plus one.
 pub const NOTHING: u8 = 0;
-/// … a token that the Credential does not know, or …
+/// Content of a Secret: a token that the Credential does not know.
 pub const UNKNOWN: u8 = 100;
-/// … something that is no token.
+/// Content of a Secret: text that is not a token.
 pub const GARBAGE: u8 = 101;
 
-/// How the version of the Secret is named by the Credential.
+/// The Credential has no `base`.
 pub const BASE_NONE: u8 = 0;
-/// It is the version read.
+/// `base` is the Secret's version that the pass has read.
 pub const BASE_READ: u8 = 1;
-/// It is another one of the same Secret.
+/// `base` is another version of the same Secret.
 pub const BASE_OTHER: u8 = 2;
-/// It is one of another Secret.
+/// `base` is a version of another Secret.
 pub const BASE_ELSEWHERE: u8 = 3;
 
 /// No use was reported.
@@ -71,29 +71,29 @@ pub const QUIET: u8 = 1;
 /// A use was reported within the quiet period.
 pub const BUSY: u8 = 2;
 
-/// An entry: its number, state, request, use, and whether a server revoked it by its id.
+/// An entry: its epoch, state, nonce and use, and whether a server revoked it by its id.
 pub type Entry = (u8, u8, u8, u8, bool);
 
-/// What one pass has read, with everything that does not matter left out.
+/// What one pass has read, reduced to what matters.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Seen {
-    /// Entries, `high`, `base`, and whether a Secret is being made anew.
+    /// Entries, `high`, `base`, and whether the Secret is being recreated.
     pub credential: Option<(Vec<Entry>, u8, u8, bool)>,
     pub secret: Option<SecretSeen>,
     pub owner: Option<OwnerSeen>,
-    /// The newest entry was made just now.
+    /// Whether the newest entry was made just now.
     pub fresh: bool,
-    /// Whether the namespace has no mints left, and somebody else's wish for the Secret's name comes first.
+    /// Whether the namespace has no mints left, and another owner's claim on the Secret's name comes first.
     pub refused: bool,
-    /// How many writes of this pass have succeeded.
+    /// The number of this pass's writes that have succeeded.
     pub successes: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SecretSeen {
-    /// Whether it is the owner's.
+    /// Whether it belongs to the owner.
     pub is_ours: bool,
-    /// Whether it was never anything but a placeholder.
+    /// Whether it is still the placeholder that the operator created.
     pub is_placeholder: bool,
     pub holds: u8,
     pub flaw: u8,
@@ -107,25 +107,25 @@ pub struct OwnerSeen {
     pub status_nonce: u8,
 }
 
-/// What the driver asks for next.
+/// The next request of the driver.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Asked {
     GetCredential,
     GetSecret,
     GetOwner,
-    /// Nothing more; the status should tell of this epoch and nonce, if of any.
+    /// No request: the pass is done. The status should show this epoch and nonce, if any.
     Idle(Option<(u8, u8)>),
-    /// Wait for somebody else's write.
+    /// No request: the pass waits for another operator's write.
     Wait,
     Placeholder,
     DeleteSecret,
     Fence,
     Repair,
-    /// Entries kept, by their old place, and their new state; then the epoch and nonce of a new one.
+    /// The kept entries as old index and new state, and the epoch and nonce of a new entry.
     WriteCredential {
         kept: Vec<(u8, u8)>,
         push: Option<(u8, u8)>,
-        /// Whether the Secret is to be made anew.
+        /// Whether the Secret is to be recreated.
         replacing: bool,
     },
 }
@@ -133,7 +133,7 @@ pub enum Asked {
 /// The real code under one policy.
 pub struct Real {
     policy: OnSecretDeleted,
-    /// Whether an older token goes when it is quiet and the newest in use.
+    /// Whether the previous token ends early once it is quiet and the newest is in use.
     adoption: bool,
     mac: MacKey,
     tokens: Vec<Minted>,
@@ -203,7 +203,7 @@ impl Real {
         }
     }
 
-    /// The order in which a pass reads: asked of the driver, not assumed.
+    /// The order of the reads of a pass, as the driver makes them.
     pub fn reads(&mut self) -> [Asked; 3] {
         let seen = Seen {
             credential: None,
@@ -225,7 +225,7 @@ impl Real {
         })
     }
 
-    /// What the driver asks for after all that it has seen.
+    /// The next request of the driver after it has read `seen`.
     pub fn next(&mut self, seen: &Seen) -> Asked {
         if let Some(asked) = self.memo.get(seen) {
             return asked.clone();
@@ -280,7 +280,7 @@ impl Real {
                     .lock()
                     .unwrap()
                     .take()
-                    .expect("pending on a request"),
+                    .expect("it waits for the reply to a request"),
             ),
         }
     }
@@ -443,18 +443,21 @@ impl Real {
         stored(manifest, "secret", "read")
     }
 
-    /// A request of the driver, checked for what the search relies on, in its small form.
+    /// Turns a request of the driver into its small form, and checks what the search relies on.
     fn small(&mut self, seen: &Seen, request: Request) -> Asked {
         match request {
             Request::CreateSecret(placeholder) => {
                 assert!(
                     !placeholder.has_text("token"),
-                    "a create cannot be fenced: it reveals nothing"
+                    "a create cannot be fenced, so it must not carry a token"
                 );
                 Asked::Placeholder
             }
             Request::DeleteSecret(only) => {
-                assert!(!seen.refused, "without a token to come the Secret stays");
+                assert!(
+                    !seen.refused,
+                    "a Secret that will get no token must not be deleted"
+                );
                 assert_eq!(
                     (only.uid.as_str(), only.resource_version.as_str()),
                     ("secret", "read")
@@ -466,16 +469,16 @@ impl Real {
                 assert_eq!(
                     secret.version(),
                     read.version(),
-                    "on condition of what was read"
+                    "the write is conditioned on the version that was read"
                 );
                 assert!(
                     secret.expose() != read.expose(),
-                    "a write that changes nothing makes no version"
+                    "a write without a change would not make a new version"
                 );
                 assert_eq!(
                     secret.text("token"),
                     read.text("token"),
-                    "no token but by a push"
+                    "only a push may change the token"
                 );
                 let is_fence = secret.expose().get("data") == read.expose().get("data")
                     && secret.expose()["metadata"]["ownerReferences"]
@@ -499,7 +502,7 @@ impl Real {
                 assert!(seen.credential.is_some() || seen.successes > 0);
                 self.small_credential(seen, &credential)
             }
-            other => panic!("no part of the protocol: {other:?}"),
+            other => panic!("not a request of the protocol: {other:?}"),
         }
     }
 
@@ -511,7 +514,7 @@ impl Real {
             credential.spec.tokens.iter().all(|entry| {
                 !is_token_revoked(credential, &entry.token_id) || state_of(entry) >= DEAD
             }),
-            "what was revoked ends with whatever is written next"
+            "any write of the Credential gives revoked tokens their end"
         );
         for entry in &credential.spec.tokens {
             assert!(
@@ -553,7 +556,7 @@ impl Real {
         let replacing = spec.memory.replacing.is_some();
         assert!(
             push.is_none() || !replacing,
-            "a token ends what was announced"
+            "a new token ends the announced replacement"
         );
         Asked::WriteCredential {
             kept,
@@ -562,14 +565,15 @@ impl Real {
         }
     }
 
-    /// After the record: the token into the Secret, on condition of `base`; and only after a success.
+    /// Checks that the driver writes the token into the Secret after the record, on condition of `base`, and only if
+    /// the record succeeded.
     fn check_reveal(&mut self, seen: &Seen, credential: &Credential) {
         let mut before = self.replies(seen);
         before.extend((0..seen.successes).map(|_| Reply::Success));
         let mut replies: Vec<Reply> = before.iter().map(Reply::again).collect();
         replies.push(Reply::Success);
         let Stopped::Asked(Request::ReplaceSecret(secret)) = self.run(seen, replies) else {
-            panic!("a push ends with the Secret");
+            panic!("a push must end with a write of the Secret");
         };
         assert_eq!(Some(secret.version()), credential.spec.base);
         let hash = TokenHash::of(secret.text("token").unwrap().expose());
@@ -597,13 +601,14 @@ impl Real {
             );
             assert!(
                 is_over,
-                "record before reveal: after {error} came {stopped:?}"
+                "record before reveal: the driver went on after {error}: {stopped:?}"
             );
         }
     }
 }
 
-/// What servers reported of an entry. Who is in use now has been for long, and was reported an interval ago.
+/// The use of an entry that servers reported. A token that is in use now has been in use for long, and was last
+/// reported one interval ago.
 fn use_of((epoch, _, _, used, _): Entry) -> Option<TokenUse> {
     let ago = |hours| Moment(now() - QUIET_PERIOD * hours);
     let last = match used {
@@ -714,7 +719,7 @@ impl Reply {
     }
 }
 
-/// Answers what it has answers for, then notes what is asked and never answers.
+/// Replies from a list. Once the list is empty, it records the request and never replies.
 struct Script {
     replies: Mutex<VecDeque<Reply>>,
     asked: Mutex<Option<Request>>,

@@ -1,8 +1,8 @@
-//! A simulated API server, operators, users and faults, as one small state with all its successors.
+//! A simulation of an API server, operators, users and faults: a small state, and all states that may follow it.
 //!
-//! Versions are numbers that stand for uid and `resourceVersion` together; only whether two are equal
-//! matters, so they are renamed after every step. Time passes as steps of its own: an overlap ends, a
-//! token expires. The owner has a uid; another owner of the same name has another.
+//! A version is a number that stands for uid and `resourceVersion` together. Only equality of versions matters, so they
+//! are renumbered after every step. The passage of time is a step too: an overlap ends, a token expires. A recreated
+//! owner has another uid.
 
 use std::hash::{Hash, Hasher};
 
@@ -13,69 +13,69 @@ use crate::real::{
 };
 
 const ENTRIES: usize = 6;
-/// So many tokens may be good for a rotation to make another.
+/// Rotation leaves at most so many valid tokens.
 const MOST_BY_ROTATION: usize = 4;
-/// A Secret's content that no operator made.
+/// Content of a Secret that no operator wrote.
 const FOREIGN: u8 = 99;
 
-/// What must never happen.
+/// A broken invariant.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Broken {
     /// I1: our Secret holds a token that the server refuses.
     HoldsDead,
-    /// I2: all is quiet, and not one accepted token is in the Secret.
+    /// I2: everything is at rest, and the Secret does not hold exactly one accepted token.
     NotConverged,
-    /// I3: more than four committed tokens, or two without an end, are alive.
+    /// I3: more than four committed tokens are alive, or more than two have no end.
     TooManyLive,
-    /// I4: a token that was dead is accepted again.
+    /// I4: a token that was refused is accepted again.
     Revived,
-    /// I5: a token in use was killed without overlap.
+    /// I5: a token in use ended without overlap.
     KilledInUse,
-    /// I6: too many tokens were made or written, or the operators never come to rest.
+    /// I6: too many tokens were issued or written, or the operators never come to rest.
     NoFixpoint,
     /// I7: an older token was written after a newer one.
     WentBack,
-    /// I8: the sweeper deleted the Credential of an owner that is there.
+    /// I8: the sweeper deleted the Credential of an existing owner.
     SweptPresent,
-    /// I9: the Secret was deleted to say "it leaked", and the token lives.
+    /// I9: the Secret was deleted to revoke its token, and the token is still accepted.
     LeakedLives,
     /// I10: a status was written to another owner.
     WrongStatus,
     /// I11: a request for rotation was lost.
     RequestLost,
-    /// `high` went back under one Credential.
+    /// `high` of a Credential decreased.
     HighWentBack,
-    /// I12: a token that was revoked by its id has no end in the spec, though all is quiet.
+    /// I12: everything is at rest, and a token that was revoked by its id has no end in the spec.
     RevocationForgotten,
 }
 
-/// A rule that can be switched off to see the search fail.
+/// A rule that a test can switch off to see the search fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rule {
-    /// Plans are told the Credential's `base`, and so fence.
+    /// The plan sees the Credential's `base`, and so fences.
     Fence,
     /// The Credential is read before the Secret.
     CredentialFirst,
-    /// A Credential is replaced only in the version read.
+    /// A Credential is replaced only on condition of the version that was read.
     CredentialVersion,
-    /// A Secret is replaced only in the version read.
+    /// A Secret is replaced only on condition of the version that was read.
     SecretVersion,
-    /// The Secret is written only after the Credential's success.
+    /// The Secret is written only after the write of the Credential succeeded.
     RecordBeforeReveal,
-    /// A status is written only to the uid read.
+    /// A status is written only to the owner with the uid that was read.
     StatusUid,
-    /// The sweeper asks the API server, not its cache.
+    /// The sweeper reads owners from the API server, not from its cache.
     LiveSweep,
-    /// Plans are told which older tokens are in use.
+    /// The plan sees which older tokens are in use.
     Quiet,
-    /// Plans are told that the Secret is being made anew.
+    /// The plan sees that the Secret is being recreated.
     Announced,
-    /// Plans are told which tokens a server revoked by their ids.
+    /// The plan sees which tokens a server revoked by their ids.
     Revoked,
 }
 
 impl Rule {
-    /// Those that matter whether tokens are adopted or not.
+    /// The rules that matter without adoption too.
     pub const ALL: [Self; 9] = [
         Self::Fence,
         Self::CredentialFirst,
@@ -96,21 +96,22 @@ impl Rule {
 /// How far the search goes.
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "each says whether one sort of step is searched"
+    reason = "each includes one sort of step in the search"
 )]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
-    /// Things that users, administrators and time do.
+    /// The most actions of users, administrators and time.
     pub actions: u8,
-    /// Crashes, requests without an answer, and very slow operators.
+    /// The most faults: crashes, requests without a reply, and very slow operators.
     pub faults: u8,
-    /// Whether deleting the Secret means "it leaked".
+    /// Whether deleting the Secret revokes its token.
     pub revoke_on_delete: bool,
-    /// Whether an older token goes when it is quiet and the newest in use; then servers report uses.
+    /// Whether the previous token ends early once it is quiet and the newest is in use. Servers then report uses.
     pub adoption: bool,
-    /// Whether a time may come in which no token may be made.
+    /// Whether, from some moment on, no token may be issued.
     pub refusals: bool,
-    /// Whether nothing is done but what matters beside a revocation by id, so that more of it fits.
+    /// Whether users take only those actions that matter together with a revocation by id, which makes room for more of
+    /// them.
     pub revocations: bool,
     pub without: Option<Rule>,
 }
@@ -122,18 +123,18 @@ struct Token {
     state: u8,
     nonce: u8,
     used: u8,
-    /// A server revoked it by its id: this is the status.
+    /// Whether a server revoked it by its id, which is in the status.
     revoked: bool,
 }
 
 impl Token {
-    /// By the spec alone.
+    /// Whether the spec alone leaves it valid.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "for iterators")]
     fn is_recorded_alive(&self) -> bool {
         self.state == LIVE || self.state == CLOSING
     }
 
-    /// As servers see it, the status included.
+    /// Whether servers accept it: the spec and the status leave it valid.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "for iterators")]
     fn is_alive(&self) -> bool {
         self.is_recorded_alive() && !self.revoked
@@ -151,7 +152,7 @@ struct Cred {
     base: u8,
     /// The uid of the Secret that `base` is a version of.
     base_uid: u8,
-    /// A Secret is being made anew.
+    /// Whether the Secret is being recreated.
     replacing: bool,
 }
 
@@ -206,12 +207,12 @@ enum Write {
     Status,
 }
 
-/// A write on its way.
+/// A write in flight.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
 struct Op {
     write: Write,
     uid: u8,
-    /// Version of the Secret that it is conditioned on.
+    /// The Secret's version that it is conditioned on.
     version: u8,
     mint: u8,
     epoch: u8,
@@ -222,8 +223,11 @@ struct Op {
 }
 
 impl Op {
-    /// Whether the pass that made it goes on without another look.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "it is not small")]
+    /// Whether the pass continues after this write without reading again.
+    #[allow(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "it is not trivially small"
+    )]
     fn goes_on(&self) -> bool {
         matches!(self.write, Write::Placeholder | Write::DeleteSecret)
             || self.write == Write::Credential && self.cred.replacing
@@ -233,20 +237,20 @@ impl Op {
 /// An operator in the middle of a pass.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord, Debug)]
 struct Operator {
-    /// Reads done; 3: about to write.
+    /// The number of reads done; 3: about to write.
     stage: u8,
     uid: u8,
     cred: Cred,
     sec: Sec,
     owner: Owner,
-    /// No token could be made when it looked.
+    /// Whether no token could be issued when it read.
     refused: bool,
-    /// Writes done that the pass goes on from.
+    /// The number of writes after which the pass continued.
     successes: u8,
     op: Op,
 }
 
-/// Everything.
+/// The state of the whole simulation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct State {
     owner: Owner,
@@ -254,7 +258,7 @@ pub struct State {
     sec: Sec,
     creds: [Cred; 3],
     operators: [Operator; 2],
-    /// A request whose sender has given up on it.
+    /// A request in flight whose sender no longer waits for it.
     delayed: Op,
     secret_versions: u8,
     secret_uids: u8,
@@ -267,14 +271,14 @@ pub struct State {
     commits: u8,
     causes: u8,
     faults: u8,
-    /// Tokens that were in the Secret once, by bit.
+    /// The tokens that were ever in the Secret, one bit each.
     revealed: u16,
-    /// Those whose fate somebody else decided.
+    /// The tokens whose end was not the operator's decision.
     excused: u16,
     dead: u16,
-    /// Those in a Secret that was deleted.
+    /// The tokens of a Secret that was deleted.
     leaked: u16,
-    /// No token may be made now.
+    /// Whether no token may be issued now.
     refused: bool,
     highest_commit: u8,
     broken: u8,
@@ -289,7 +293,7 @@ pub struct World {
     pub bounds: Bounds,
 }
 
-/// A step and what comes of it.
+/// The state after a step, and the name of the step.
 pub type Step = (State, &'static str);
 
 impl State {
@@ -310,7 +314,7 @@ impl State {
         hasher.finish()
     }
 
-    /// Whether a request is on its way that nobody waits for.
+    /// Whether a request is in flight that no one waits for.
     pub fn has_delayed(&self) -> bool {
         self.delayed.write != Write::None
     }
@@ -346,7 +350,7 @@ impl State {
         }
     }
 
-    /// The API server executes a write. Whether it succeeded, and the token that it recorded.
+    /// Executes a write as the API server does. Returns whether it succeeded, and the token that it recorded.
     fn execute(&mut self, without: Option<Rule>, op: &Op) -> (bool, u8) {
         match op.write {
             Write::None => (true, 0),
@@ -402,13 +406,13 @@ impl State {
         }
         let mut new = op.cred;
         if new.replacing && self.sec.version != op.version {
-            // The user was faster than what announces that the Secret will be gone.
+            // The user changed the Secret before the operator announced that it will replace it.
             self.excused |= self.leaked;
             self.leaked = 0;
         }
         let mut is_busy = false;
         for token in &mut new.tokens[..usize::from(new.count)] {
-            // An end is a moment: it may have come while the write was on its way.
+            // An end is a moment: it may have passed while the write was in flight.
             if let Some(old) = current.tokens().iter().find(|old| old.mint == token.mint) {
                 let is_replaced = old.state == CLOSING && !old.revoked;
                 if token.state == DEAD && is_replaced && old.used == BUSY {
@@ -504,7 +508,7 @@ impl State {
         (true, 0)
     }
 
-    /// What must hold in every state; also keeps the books that it needs.
+    /// Checks the invariants of every state, and updates the records that they need.
     pub fn check(&mut self) -> Option<Broken> {
         for mint in 1..=self.mints.min(15) {
             if self.revealed & bit(mint) != 0 {
@@ -545,7 +549,7 @@ impl State {
             .then_some(Broken::NoFixpoint)
     }
 
-    /// Renames versions, and forgets those that nobody can meet again.
+    /// Renumbers versions, and drops those that no one can see again.
     pub fn canonical(&mut self) {
         (self.copy.version, self.copy.uid) = (0, 0);
         let [a, b] = &self.operators;
@@ -657,10 +661,10 @@ const BROKEN: [Broken; 13] = [
     Broken::RevocationForgotten,
 ];
 
-/// More versions than can be told apart at once: fourteen places have one, and a step makes one or two.
+/// More versions than can exist at once: fourteen fields hold one, and a step adds one or two.
 const VERSIONS: usize = 24;
 
-/// Dense names in the same order; 0 stays.
+/// Renumbers the values from 1 without gaps, in the same order; 0 stays 0.
 fn rename(values: &mut [&mut u8]) -> u8 {
     let mut is_used = [false; VERSIONS];
     for value in values.iter() {
@@ -680,7 +684,7 @@ fn rename(values: &mut [&mut u8]) -> u8 {
     last
 }
 
-/// FNV-1a over whole words: states are hashed by the million.
+/// FNV-1a over whole words. It is fast, since the search hashes millions of states.
 struct Fnv(u64);
 
 impl Hasher for Fnv {
@@ -700,7 +704,7 @@ impl Hasher for Fnv {
 }
 
 impl World {
-    /// What an operator that has read all three asks for next, as a write.
+    /// The next write of an operator that has read all three objects.
     fn next_op(&mut self, me: &Operator, owner: Owner, fresh: bool) -> Result<Op, Asked> {
         let uid = me.uid;
         let is_present = owner.uid == uid && uid != 0;
@@ -806,7 +810,7 @@ impl World {
         })
     }
 
-    /// One operator does its next thing. `quiet`: there are no faults any more.
+    /// The next step of one operator. `quiet`: no more faults happen.
     fn operate(&mut self, state: &State, place: usize, quiet: bool) -> Option<Step> {
         let mut next = *state;
         let me = state.operators[place];
@@ -849,7 +853,11 @@ impl World {
             if other.write == Write::Reveal && other.version == op.version {
                 if quiet || state.faults >= self.bounds.faults {
                     let waits = self.next_op(&me, state.owner, true);
-                    assert_eq!(waits, Err(Asked::Wait), "a young write is waited for");
+                    assert_eq!(
+                        waits,
+                        Err(Asked::Wait),
+                        "an operator waits for a recent write"
+                    );
                     return (next, "reads the owner: waits for the other's write");
                 }
                 next.faults += 1;
@@ -858,7 +866,7 @@ impl World {
         let it = &mut next.operators[place];
         (it.stage, it.uid, it.op) = (3, me.uid, op);
         if op.goes_on() {
-            // The pass goes on from a success of these: it must remember what it has seen.
+            // The pass continues after a success of these writes, so it keeps what it has read.
             (it.cred, it.sec, it.owner) = (me.cred, me.sec, state.owner);
             if !op.cred.replacing {
                 it.sec.version = 0;
@@ -887,7 +895,7 @@ impl World {
         let me = state.operators[place];
         let (mut done, mint) = next.execute(without, &me.op);
         if me.op.write == Write::Credential && !self.bounds.adoption {
-            // Without adoption only time and revocations end a token: nobody else's ends with it.
+            // Without adoption only time and revocations end a token: a write ends no other.
             let ended = |old: &Token| {
                 let now = next.cred(me.uid);
                 let is_ended = |token: &Token| token.mint == old.mint && !token.is_recorded_alive();
@@ -912,7 +920,7 @@ impl World {
                     ..me
                 };
                 if me.op.write == Write::Credential {
-                    // What is written next to the Credential is on condition of what was written now.
+                    // The next write of the Credential is conditioned on the version of this write.
                     on.cred.version = next.cred(me.uid).version;
                 }
                 let (version, secret_uid) = if me.op.write == Write::Placeholder {
@@ -960,7 +968,7 @@ impl World {
         }
     }
 
-    /// All that can happen next.
+    /// Adds every step that may happen next.
     pub fn successors(&mut self, state: &State, out: &mut Vec<Step>) {
         for place in 0..2 {
             if let Some(step) = self.operate(state, place, false) {
@@ -974,10 +982,7 @@ impl World {
                 out.push((next, "FAULT an operator crashes"));
                 if me.stage == 3 && state.delayed.write == Write::None {
                     next.delayed = me.op;
-                    out.push((
-                        next,
-                        "FAULT a request gets no answer and is still on its way",
-                    ));
+                    out.push((next, "FAULT a request gets no reply and is still in flight"));
                 }
             }
         }
@@ -995,7 +1000,7 @@ impl World {
         if self.bounds.refusals && !state.refused {
             let mut next = *state;
             next.refused = true;
-            out.push((next, "TIME no token may be made any more"));
+            out.push((next, "TIME no token may be issued any more"));
         }
         self.sweep(state, out);
         if state.owner.uid == 0 && state.last_uid < 3 {
@@ -1061,7 +1066,7 @@ impl World {
         out.push((next, "the sweeper deletes"));
     }
 
-    /// Faults are over: both operators finish, in one of three orders, and the end is looked at.
+    /// Lets both operators finish without faults, in one of three orders, and checks the final state.
     pub fn at_rest(
         &mut self,
         state: &State,
@@ -1073,7 +1078,7 @@ impl World {
         if !delayed_is_lost {
             state.execute(self.bounds.without, &delayed);
         }
-        // Once with whatever refuses tokens, once without, once when the overlaps are over.
+        // Once while tokens are refused, once after that, and once after the overlaps have ended.
         for round in usize::from(!state.refused)..3 {
             if let Some(broken) = self.settle(&mut state, order) {
                 return Some(broken);
@@ -1167,7 +1172,7 @@ impl World {
         if !is_right {
             return Some(Broken::NotConverged);
         }
-        // A rotation waits for an overlap to end only where there are too many of them.
+        // A rotation waits for the end of an overlap only if there are too many valid tokens.
         let must_be_done = overlaps_are_over || alive.len() < MOST_BY_ROTATION;
         (must_be_done && newest.nonce != state.owner.nonce).then_some(Broken::RequestLost)
     }
@@ -1198,7 +1203,7 @@ fn credential_op(
     }
     let op = Op {
         write: Write::Credential,
-        // What it announced in this pass is there.
+        // The Credential exists if this pass wrote the announcement.
         create: me.cred.uid == 0 && me.cred.version == 0,
         cred,
         ..op
@@ -1220,12 +1225,12 @@ fn credential_op(
     }
 }
 
-/// Whoever has a token that was in the Secret once may use it, and a server reports that; or it falls silent.
+/// A token that was ever in the Secret may be used, which a server reports, or may fall silent.
 fn uses(state: &State, out: &mut Vec<Step>) {
     let Some(k) = usize::from(state.owner.uid).checked_sub(1) else {
         return;
     };
-    // Without an overlap nobody reads a report: what was used before is as good as used now.
+    // Without an overlap no one reads a report, so an earlier use counts as a current one.
     let tokens = state.creds[k].tokens();
     if !tokens.iter().any(|token| token.state == CLOSING) {
         return;
@@ -1247,8 +1252,8 @@ fn uses(state: &State, out: &mut Vec<Step>) {
     }
 }
 
-/// A restore without a status, or servers of an older release: they know what the spec says. What the operator had not
-/// recorded there is accepted again, and nothing else.
+/// A restore without a status, or servers of an older release: they know only the spec. A revocation that the operator
+/// has not recorded there is lost, and no other.
 fn lost_status(state: &State, out: &mut Vec<Step>) {
     for (k, cred) in state.creds.iter().enumerate() {
         if !cred.tokens().iter().any(|token| token.revoked) {
@@ -1292,7 +1297,7 @@ fn time_and_garbage(state: &State, out: &mut Vec<Step>) {
     }
 }
 
-/// Revocations by id, and what makes and loses tokens beside them.
+/// Revocations by id, and the actions that issue and lose tokens.
 const BESIDE_REVOCATIONS: [&str; 5] = [
     "SERVER revokes the newest token",
     "SERVER revokes a previous token",
@@ -1313,7 +1318,7 @@ fn user_actions(state: &State, out: &mut Vec<Step>) {
     when(sec.owner != 0, "USER deletes the Secret", &mut |next| {
         next.sec = Sec::default();
         if owner.uid == sec.owner {
-            // While the operator is about to make it anew nobody can tell who deleted it: the old token then lives on
+            // While the operator is replacing the Secret, it cannot tell who deleted it. The old token then stays valid
             // until its overlap ends.
             if state.cred(owner.uid).replacing {
                 next.excused |= next.revealed;
@@ -1356,7 +1361,7 @@ fn user_actions(state: &State, out: &mut Vec<Step>) {
     );
     for (flaw, name) in [
         (EDITED, "USER edits another key of the Secret"),
-        (STRIPPED, "USER takes the owner references away"),
+        (STRIPPED, "USER removes the owner references"),
     ] {
         when(
             sec.owner != 0 && sec.flaw == SOUND && sec.token != NOTHING,
@@ -1417,7 +1422,7 @@ fn user_actions(state: &State, out: &mut Vec<Step>) {
                 Some(newest) if newest.mint == token.mint => "SERVER revokes the newest token",
                 _ => "SERVER revokes a previous token",
             };
-            // Whoever revokes it has seen it in the Secret.
+            // Only a client that has seen the token in the Secret can revoke it.
             let is_known = state.revealed & bit(token.mint) != 0;
             when(is_known && token.is_alive(), name, &mut |next| {
                 next.creds[k].tokens[j].revoked = true;

@@ -1,7 +1,7 @@
 #!/bin/bash
-# The cgroup below which the node's pods run, in every hierarchy of this machine (version 1, 2 or both).
+# Manages the cgroup for the node's pods, in every hierarchy of this machine (version 1, 2 or both).
 #   cgroup.sh make NAME | remove NAME | sweep
-# sweep removes those of runs that are gone: a folder with processes in it cannot be removed.
+# sweep removes the cgroups of runs that have ended. A cgroup with processes cannot be removed.
 set -eu
 root=/sys/fs/cgroup
 
@@ -9,7 +9,7 @@ hierarchies() {
   local folder
   if [ -e $root/cgroup.procs ]; then echo $root; fi
   for folder in $root/*/; do
-    # Of version 2 these are cgroups, not hierarchies.
+    # In version 2 these folders are cgroups, not hierarchies.
     if [ ! -e $root/cgroup.procs ] && [ -e "$folder/cgroup.procs" ]; then echo "${folder%/}"; fi
   done
 }
@@ -18,7 +18,7 @@ make() {
   local hierarchy
   hierarchies | while read -r hierarchy; do
     mkdir -p "$hierarchy/$1"
-    if [ -e "$hierarchy/cpuset.cpus" ] && [ ! -e $root/cgroup.procs ]; then # version 1: empty means none
+    if [ -e "$hierarchy/cpuset.cpus" ] && [ ! -e $root/cgroup.procs ]; then # version 1: an empty file allows no CPU and no memory
       cat "$hierarchy/cpuset.cpus" >"$hierarchy/$1/cpuset.cpus"
       cat "$hierarchy/cpuset.mems" >"$hierarchy/$1/cpuset.mems"
     fi
@@ -26,7 +26,7 @@ make() {
   [ -n "$(hierarchies)" ]
 }
 
-remove() { # processes that were killed take a moment to leave
+remove() { # retries, because killed processes need a moment to end
   local hierarchy patience=50
   while :; do
     hierarchies | while read -r hierarchy; do

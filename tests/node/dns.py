@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The node's DNS: answers A for SERVICE.NAMESPACE.svc[.cluster.local] with the Service's address, and knows no other
-name.
+"""The node's DNS server: answers A queries for SERVICE.NAMESPACE.svc[.cluster.local] with the Service's address. Other
+names do not exist.
 
-usage: dns.py ADDRESS, with KUBECONFIG set. One question at a time; an address is kept for two seconds.
+usage: dns.py ADDRESS, with KUBECONFIG set. It answers one query at a time and caches an address for two seconds.
 """
 
 import ipaddress
@@ -26,7 +26,7 @@ def main():
         try:
             server.sendto(answer(packet), client)
         except (IndexError, struct.error, UnicodeDecodeError) as error:
-            print("no question:", error, flush=True)
+            print("not a DNS query:", error, flush=True)
 
 
 def answer(packet):
@@ -38,11 +38,11 @@ def answer(packet):
     question = packet[12 : at + 5]
     (kind,) = struct.unpack_from(">H", packet, at + 1)
     address = lookup(labels)
-    # A name that is there has no other records, which is no error.
+    # An existing name without records of the queried type is not an error.
     data = ipaddress.IPv4Address(address).packed if address and kind == A else b""
-    # The name of the question, class IN, two seconds, four bytes.
+    # A pointer to the name in the question, type A, class IN, TTL 2 s, 4 bytes.
     records = struct.pack(">HHHIH", 0xC00C, A, 1, 2, 4) + data if data else b""
-    # Response, authoritative, and whether recursion was desired; 3: no such name.
+    # Flags: response, authoritative, and the query's RD bit. Status 3: no such name.
     head = struct.pack(">HHHHHH", number, 0x8400 | flags & 0x0100 | (0 if address else 3), 1, bool(data), 0, 0)
     return head + question + records
 

@@ -1,16 +1,16 @@
-//! docs/getting-started.md as it is written there: its blocks in one shell, one after the other.
+//! Runs the blocks of docs/getting-started.md as they are written there.
 //!
-//! It installs and uninstalls under fixed names, so it has the cluster to itself: `run.sh` runs it before the others.
+//! It installs and uninstalls under fixed names, so `run.sh` runs it alone, before the other tests.
 
 use std::{fs, path::Path, process::Command, time::Instant};
 
 use crate::kubectl::{kubectl, run};
 
 #[test]
-#[ignore = "on a cluster where nothing is installed: run.sh runs it first, by itself"]
-fn the_blocks_of_getting_started_work_as_they_are_written() {
+#[ignore = "needs a cluster without an installation: run.sh runs it first and alone"]
+fn the_blocks_of_getting_started_work() {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // The blocks write a file beside them.
+    // The blocks write a file into the current folder.
     let folder = tempfile::tempdir().unwrap();
     for part in ["charts", "examples"] {
         std::os::unix::fs::symlink(repository.join(part), folder.path().join(part)).unwrap();
@@ -18,7 +18,7 @@ fn the_blocks_of_getting_started_work_as_they_are_written() {
     let page = fs::read_to_string(repository.join("docs/getting-started.md")).unwrap();
     let began = Instant::now();
     for block in blocks(&page) {
-        // As at a prompt, where nobody goes on after a command that failed.
+        // Stop at the first command that fails, as a user does.
         let printed = run(
             Command::new("bash")
                 .args(["-ec", block])
@@ -32,7 +32,7 @@ fn the_blocks_of_getting_started_work_as_they_are_written() {
         "node: getting started took {:.1} s",
         began.elapsed().as_secs_f64()
     );
-    assert_nothing_is_left();
+    assert_nothing_remains();
     assert!(!folder.path().join("before").exists());
 }
 
@@ -48,8 +48,8 @@ fn blocks(page: &str) -> Vec<&str> {
     blocks
 }
 
-/// Neither namespaces nor definitions, and nothing else that the chart or the operator makes outside of them.
-fn assert_nothing_is_left() {
+/// Asserts that no namespace, no CRD, and no other cluster-wide object of the chart or the operator is left.
+fn assert_nothing_remains() {
     let kinds = "namespaces,crd,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,\
                  flowschemas,prioritylevelconfigurations";
     let everything = kubectl(&format!("get {kinds} -o name"));

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Builds the images that the node runs: ours, and beside it what a user would bring, from Debian's packages.
-#   0.1.0      ours (image/build.sh), as it is shipped; with the version of Cargo.toml
-#   next       the same program under another tag: what an upgrade goes to
-#   debian     nginx and busybox: an API behind its gateway, and a workload that calls it
-#   busybox    Debian's, under the name of the one that docs/getting-started.md takes from the registry
-#   pause      what holds a pod's namespaces
-# They are archives in target/node/images.
-# With SYMBOLON_NODE_QUICK=1 ours holds the program that the tests bring, over Debian's libraries: for trying a change.
+# Builds the images that the node runs: our own, and those of a user's workloads from Debian's packages.
+#   0.1.0      our image as it is shipped (image/build.sh), tagged with the version of Cargo.toml
+#   next       the same program under another tag, for upgrades
+#   debian     nginx and busybox, for an API behind its gateway and a workload that calls it
+#   busybox    Debian's busybox, under the name of the registry's image in docs/getting-started.md
+#   pause      holds a pod's namespaces
+# The results are archives in target/node/images.
+# With SYMBOLON_NODE_QUICK=1 our image has the program that `cargo test` builds, and Debian's libraries.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=target/node/images
 mkdir -p $out target/node/packages
 
-# Debian's packages, unpacked and not installed: their services are not to start here.
-fetch() { # PACKAGE...: into target/node/packages/PACKAGE.tar, once
+# Downloads and unpacks Debian's packages without installing them, so that no service starts.
+fetch() { # PACKAGE...: into target/node/packages/PACKAGE.tar, only once
   local package
   for package in "$@"; do
     [ ! -s "target/node/packages/$package.tar" ] || continue
@@ -29,10 +29,10 @@ fetch() { # PACKAGE...: into target/node/packages/PACKAGE.tar, once
 }
 machine=$(uname -m)
 case $machine in x86_64) architecture=amd64 ;; *) architecture=arm64 ;; esac
-# What an earlier run has left would be imported too.
+# Archives of an earlier run would be imported too.
 rm -f "$out"/*.tar
 mapfile -t nginx < <(apt-cache depends nginx | sed -n 's/^ *Depends: \([a-z].*\)$/\1/p' | grep -v iproute2 | sort -u)
-[ ${#nginx[@]} -gt 0 ] || { echo "apt knows no package nginx: apt-get update" >&2; exit 1; }
+[ ${#nginx[@]} -gt 0 ] || { echo "apt does not know the package nginx: run apt-get update" >&2; exit 1; }
 fetch busybox-static libgcc-s1 nginx "${nginx[@]}"
 
 image() { # NAME OPTION... PACKAGE.tar...
@@ -50,10 +50,10 @@ for applet in sh cat sleep wget; do ln -s busybox "$links/bin/$applet"; done
 tar -cf target/node/packages/applets.tar -C "$links" bin
 image busybox --name docker.io/library/busybox:1.37 target/node/packages/{busybox-static,applets}.tar
 
-# Ours, and the same once more under another tag: as it is shipped, or quick.
+# Our image under both tags, as it is shipped or with the quick build.
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 if [ "${SYMBOLON_NODE_QUICK:-}" = 1 ]; then
-  # As the tests build it: by itself it would be another one, with fewer features of its libraries.
+  # The build of the tests. A plain `cargo build` would compile it again, with fewer features of the libraries.
   cargo test --locked --no-run --test node
   strip -o target/node/symbolon target/debug/symbolon
   for tag in "$version" next; do

@@ -1,4 +1,5 @@
-//! Signing keys reach running pods by their mounted Secret: the kubelet's own time, two replicas, no restart.
+//! New signing keys reach the running pods of two replicas through their mounted Secret, with the kubelet's delay and
+//! without a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,7 @@ use crate::{
     traffic::{Credentials, Traffic},
 };
 
-/// Each pod of the servers: how often its container was started again.
+/// The number of container restarts of each server pod, by uid.
 fn restarts() -> BTreeMap<String, u64> {
     let pods = json(&format!("get pods {SERVERS}"));
     let pods = pods["items"].as_array().unwrap().iter();
@@ -23,7 +24,7 @@ fn restarts() -> BTreeMap<String, u64> {
     .collect()
 }
 
-/// The names of the keys that each replica publishes, asked past the Service.
+/// The kids that each replica publishes, requested from its pod directly.
 async fn published() -> Vec<BTreeSet<String>> {
     let pods = json(&format!("get pods {SERVERS}"));
     let mut published = Vec::new();
@@ -38,14 +39,14 @@ async fn published() -> Vec<BTreeSet<String>> {
     published
 }
 
-/// The port that the Service leads to.
+/// The container port behind the Service.
 fn named_port(pod: &Value) -> u64 {
     let ports = pod["spec"]["containers"][0]["ports"].as_array().unwrap();
     let mut named = ports.iter().filter(|port| port["name"] == "http");
     named.next().unwrap()["containerPort"].as_u64().unwrap()
 }
 
-/// Waits until all replicas publish the same keys, and these are as they should be.
+/// Waits until all replicas publish the same keys and these fulfil `is_so`, and returns them.
 async fn all_publish(what: &str, is_so: impl Fn(&BTreeSet<String>) -> bool) -> BTreeSet<String> {
     let runtime = tokio::runtime::Handle::current();
     tokio::task::block_in_place(|| {
@@ -61,36 +62,42 @@ async fn all_publish(what: &str, is_so: impl Fn(&BTreeSet<String>) -> bool) -> B
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_reach_running_pods_and_no_verification_fails() {
+async fn new_keys_reach_running_pods_and_no_verification_fails() {
     let _platform = Platform::take();
     let before = restarts();
     assert!(before.len() >= 2, "{before:?}");
     let traffic = Traffic::start(service(), &Credentials::issued());
     traffic.flowing().await;
 
-    let first = all_publish("a key", |keys| keys.len() == 1).await;
+    let first = all_publish("all replicas publish one key", |keys| keys.len() == 1).await;
     algorithms(r#"["RS256","ES256"]"#);
-    let both = all_publish("a key of each algorithm", |keys| keys.len() == 2).await;
+    let both = all_publish("all replicas publish a key of each algorithm", |keys| {
+        keys.len() == 2
+    })
+    .await;
     assert!(both.is_superset(&first));
     client_algorithm(r#""ES256""#);
     traffic.flowing().await;
     client_algorithm("null");
     algorithms(r#"["RS256"]"#);
     traffic.flowing().await;
-    // What was signed with it stays good.
+    // The retired key is still published, so that its tokens stay valid.
     assert_eq!(published().await, vec![both.clone(); before.len()]);
     traffic.stop_without_failure().await;
 
-    // Everything signed before is dead then, which is what is asked for.
+    // An emergency rotation invalidates all earlier tokens.
     kubectl("annotate -n platform identity/main symbolon.dev/rotate-keys=leaked");
-    let next = all_publish("other keys alone", |keys| keys.is_disjoint(&both)).await;
+    let next = all_publish("all replicas publish only new keys", |keys| {
+        keys.is_disjoint(&both)
+    })
+    .await;
     assert!(!next.is_empty());
     let traffic = Traffic::start(service(), &Credentials::issued());
     for _ in 0..6 {
         traffic.flowing().await;
     }
     traffic.stop_without_failure().await;
-    assert_eq!(restarts(), before, "the same pods, never started again");
+    assert_eq!(restarts(), before, "no pod was replaced or restarted");
 }
 
 fn algorithms(list: &str) {
@@ -98,7 +105,7 @@ fn algorithms(list: &str) {
     patch("-n platform identity/main", &patched);
 }
 
-/// What its tokens are signed with from now on.
+/// Sets the algorithm that signs the client's tokens.
 fn client_algorithm(algorithm: &str) {
     let patched = format!(r#"{{"spec":{{"tokens":{{"algorithm":{algorithm}}}}}}}"#);
     patch("-n shop oauthclient/backend", &patched);

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Kills runs of the node in the middle and looks whether anything is left: processes, cgroups, mounts, links, namespaces.
+# Kills runs of the node and checks that nothing is left: processes, cgroups, mounts, network links, namespaces.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 die() { echo "node: $*" >&2; exit 1; }
-left() { # what a run could leave; RUN is its process
-  # Its children were given this in their environment.
+left() { # RUN: lists what is left of a run, by its process id
+# All its children have this variable.
   grep -lszF "SYMBOLON_NODE_CGROUP=symbolon-node.$1" /proc/[0-9]*/environ | cut -d/ -f3 || true
   find /sys/fs/cgroup -maxdepth 2 -name "symbolon-node.$1"
   grep -F symbolon-node /proc/mounts || true
@@ -16,7 +16,7 @@ for signal in KILL TERM; do
   before=$(machine)
   ready=$(mktemp -u)
   mkfifo "$ready"
-  # Within: the node is up, and a pod runs.
+  # The command in the run: start a pod and report that it runs.
   tests/node/run.sh --images-as-they-are -- bash -c "kubectl run it --image localhost/debian:test --restart Never --command -- busybox sleep 1000 &&
     kubectl wait --for=condition=Ready --timeout=60s pod/it && echo up >$ready && sleep 1000" >&2 &
   run=$!
@@ -26,12 +26,12 @@ for signal in KILL TERM; do
   exec 3>&-
   rm -f "$ready"
   [ "$up" = up ] || { kill "$run"; die "the node did not come up"; }
-  [ -n "$(left $run)" ] || die "what a run takes is not seen: this test would see nothing"
+  [ -n "$(left $run)" ] || die "cannot see the processes and cgroups of a running node, so this test would find nothing"
   kill -$signal "$run"
   wait "$run" 2>/dev/null || true
   for _ in $(seq 100); do
     [ -n "$(left $run)" ] || break
-    # Empty cgroups of a run that could not clean up go with the next one.
+    # A killed run cannot remove its empty cgroups; the next run does.
     [ $signal = TERM ] || tests/node/cgroup.sh sweep
     sleep 0.1
   done

@@ -1,4 +1,4 @@
-//! `kubectl`, as a user has it.
+//! Runs `kubectl` as a user does.
 
 use std::{
     io::Write as _,
@@ -8,15 +8,15 @@ use std::{
 
 use serde_json::Value;
 
-/// How long [`eventually`] waits: long, since the machine may be busy; a test that passes does not wait for it.
+/// How long [`eventually`] waits. It is long because the machine may be busy; a test that passes never waits so long.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Runs it with these words, and returns what it prints.
+/// Runs `kubectl` with arguments that are separated by blanks, and returns its output.
 pub(crate) fn kubectl(words: &str) -> String {
     run(Command::new("kubectl").args(words.split_whitespace()), "")
 }
 
-/// As [`kubectl`]: what `-o json` prints.
+/// Like [`kubectl`], with `-o json`; null without output.
 pub(crate) fn json(words: &str) -> Value {
     let printed = kubectl(&format!("{words} -o json"));
     // With --ignore-not-found it prints nothing.
@@ -31,7 +31,7 @@ pub(crate) fn apply(manifests: &str) {
     try_apply(manifests).unwrap_or_else(|error| panic!("{error}: {manifests}"));
 }
 
-/// Applies manifests; what kubectl says where it fails.
+/// Applies manifests and returns kubectl's error.
 pub(crate) fn try_apply(manifests: &str) -> Result<(), String> {
     let output = output(
         Command::new("kubectl").args(["apply", "--server-side", "-f", "-"]),
@@ -44,7 +44,7 @@ pub(crate) fn try_apply(manifests: &str) -> Result<(), String> {
     }
 }
 
-/// What the API server says to manifests that it refuses.
+/// Applies manifests that the API server must refuse, and returns the error.
 pub(crate) fn refused(manifests: &str) -> String {
     let output = output(
         Command::new("kubectl").args(["apply", "-f", "-"]),
@@ -61,13 +61,13 @@ pub(crate) fn patch(words: &str, patch: &str) {
             .arg("patch")
             .args(words.split_whitespace())
             .args(["--type", "merge", "--patch", patch])
-            // A field that is not known is left out with a warning.
+            // An unknown field would only cause a warning.
             .arg("--warnings-as-errors"),
         "",
     );
 }
 
-/// Runs a line of shell in a pod; what it prints, and whether it succeeded.
+/// Runs a shell script in a pod. Returns whether it succeeded, and its output.
 pub(crate) fn shell(namespace: &str, pod: &str, script: &str) -> (bool, String) {
     let output = output(
         Command::new("kubectl")
@@ -82,7 +82,7 @@ pub(crate) fn shell(namespace: &str, pod: &str, script: &str) -> (bool, String) 
     )
 }
 
-/// Runs a command, and fails the test with what it said when it fails.
+/// Runs a command and returns its output. Fails the test if the command fails.
 pub(crate) fn run(command: &mut Command, input: &str) -> String {
     let output = output(command, input);
     assert!(
@@ -91,7 +91,7 @@ pub(crate) fn run(command: &mut Command, input: &str) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
-    String::from_utf8(output.stdout).expect("it prints text")
+    String::from_utf8(output.stdout).expect("the output is UTF-8")
 }
 
 fn output(command: &mut Command, input: &str) -> Output {
@@ -101,7 +101,7 @@ fn output(command: &mut Command, input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| {
-            panic!("{command:?}: {error}; these tests run by tests/node/run.sh")
+            panic!("{command:?}: {error}; use tests/node/run.sh to run these tests")
         });
     let mut pipe = child.stdin.take().unwrap();
     pipe.write_all(input.as_bytes()).unwrap();
@@ -109,7 +109,7 @@ fn output(command: &mut Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Asks again and again until there is an answer; fails the test when there is none in time.
+/// Repeats `ask` until it returns a value, and fails the test with the last error after [`PATIENCE`].
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
     let began = Instant::now();
     loop {
@@ -117,7 +117,7 @@ pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Result<T, Strin
             Ok(answer) => return answer,
             Err(last) => assert!(
                 began.elapsed() < PATIENCE,
-                "not within {} s: {what}; the last: {last}",
+                "not within {} s: {what}; last error: {last}",
                 PATIENCE.as_secs()
             ),
         }

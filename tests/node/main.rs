@@ -1,8 +1,8 @@
-//! A whole cluster: the project's own image in real pods, as `tests/node/run.sh` brings it up. It is no part of
-//! `cargo test`: it needs root and a node's programs.
+//! Tests of a whole cluster with the project's own image in real pods. `tests/node/run.sh` starts it. It is not part of
+//! `cargo test`, because it needs root and the programs of a node.
 //!
-//! One installation serves all tests, which take turns ([`platform::Platform::take`]): rollouts and measurements would disturb
-//! each other.
+//! All tests share one installation and run one at a time ([`platform::Platform::take`]), because rollouts and
+//! measurements would disturb each other.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! The installation that all tests share: definitions, operator, an Identity served by pods, a client with its token.
+//! The installation that all tests share: CRDs, the operator, an Identity with pods, and a client with its tokens.
 
 use std::{
     fs,
@@ -13,16 +13,16 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::kubectl::{apply, eventually, json, kubectl, run, try_apply};
 
-/// Where the Identity is, as its issuer says.
+/// The host of the Identity's issuer.
 pub(crate) const HOST: &str = "main-identity.platform.svc";
-/// Its path.
+/// The Identity's issuer.
 pub(crate) const ISSUER: &str = "http://main-identity.platform.svc/id";
 
-/// Its pods, in words for kubectl.
+/// kubectl arguments that select the Identity's pods.
 pub(crate) const SERVERS: &str =
     "-n platform -l app.kubernetes.io/component=identity,app.kubernetes.io/instance=main";
 
-/// What is installed; held by one test at a time.
+/// The installation. One test at a time holds it.
 pub(crate) struct Platform {
     _turn: MutexGuard<'static, Installed>,
 }
@@ -30,20 +30,20 @@ pub(crate) struct Platform {
 #[derive(Clone, Copy, PartialEq)]
 enum Installed {
     NotYet,
-    /// Begun, or broken off.
+    /// The installation has started, or has failed.
     Partly,
     Yes,
 }
 
 impl Platform {
-    /// Waits for the other tests; the first one installs.
+    /// Waits for the other tests. The first test installs.
     pub(crate) fn take() -> Self {
         static INSTALLED: Mutex<Installed> = Mutex::new(Installed::NotYet);
-        // A test that failed has let go of it in the middle; the next one sees what is left.
+        // A failed test poisons the lock, but the installation is still usable.
         let mut turn = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(
             *turn != Installed::Partly,
-            "not installed: another test tells why"
+            "the installation failed, see the test that failed first"
         );
         if *turn == Installed::NotYet {
             *turn = Installed::Partly;
@@ -54,7 +54,7 @@ impl Platform {
     }
 }
 
-/// Where connections to the Identity's Service go: its `ClusterIP`.
+/// The cluster IP and port of the Identity's Service.
 pub(crate) fn service() -> SocketAddr {
     let service = json("get service -n platform main-identity");
     let port = service["spec"]["ports"]
@@ -70,14 +70,16 @@ pub(crate) fn service() -> SocketAddr {
     )
 }
 
-/// The text of a key of a Secret.
+/// A value of a Secret, as text.
 pub(crate) fn secret(namespace: &str, name: &str, key: &str) -> String {
     let secret = json(&format!("get secret -n {namespace} {name}"));
-    let value = secret["data"][key].as_str().expect("the Secret has it");
+    let value = secret["data"][key]
+        .as_str()
+        .expect("the Secret has the key");
     String::from_utf8(STANDARD.decode(value).unwrap()).unwrap()
 }
 
-/// The address of a Service.
+/// The cluster IP of a Service.
 pub(crate) fn cluster_ip(namespace: &str, service: &str) -> IpAddr {
     json(&format!("get service -n {namespace} {service}"))["spec"]["clusterIP"]
         .as_str()
@@ -96,10 +98,10 @@ fn file(path: &str) -> String {
 }
 
 fn install() {
-    // An error says that it is installed already.
+    // An error means that a provider is already installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let began = Instant::now();
-    // Namespaces first: they say how little pods may do.
+    // Namespaces first, because they restrict what pods may do.
     apply(&manifest("namespaces"));
     helm(
         "install symbolon charts/symbolon --namespace symbolon-system --set identityNamespaces[0]=platform",
@@ -107,7 +109,7 @@ fn install() {
     kubectl(
         "wait --for=condition=Established --timeout=60s crd -l app.kubernetes.io/name=symbolon",
     );
-    // A definition that is established may be served a moment later.
+    // An established CRD may be served a moment later.
     for team in ["platform", "shop"] {
         eventually("the kinds are served", || try_apply(&manifest(team)));
     }
@@ -122,7 +124,7 @@ fn install() {
     );
 }
 
-/// `helm`, in the repository's folder.
+/// Runs `helm` in the repository's folder.
 pub(crate) fn helm(words: &str) {
     run(
         Command::new("helm")

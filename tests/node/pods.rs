@@ -1,4 +1,4 @@
-//! What our pods may do, and what they take.
+//! The privileges and the memory of our pods.
 
 use std::{collections::BTreeMap, fs};
 
@@ -7,10 +7,10 @@ use crate::{
     platform::{Platform, manifest},
 };
 
-/// A process of ours, as the kernel knows it.
+/// A process of our program, from /proc.
 struct Process {
     arguments: String,
-    /// `Uid`, `CapEff`, `VmRSS` and so on.
+    /// The fields of its status file, such as `Uid`, `CapEff` and `VmRSS`.
     status: BTreeMap<String, String>,
 }
 
@@ -27,7 +27,7 @@ impl Process {
     }
 }
 
-/// Those that run our program: this test shares the node's process ids.
+/// All processes that run our program. The test sees them because it shares the node's process ids.
 fn processes() -> Vec<Process> {
     let running = fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let folder = entry.unwrap().path();
@@ -47,7 +47,7 @@ fn processes() -> Vec<Process> {
 }
 
 #[test]
-fn the_operator_and_the_servers_run_with_no_rights_on_the_node() {
+fn operator_and_servers_run_without_privileges_on_the_node() {
     let _platform = Platform::take();
     let processes = processes();
     for (command, least) in [("operator", 2), ("serve", 2)] {
@@ -65,13 +65,13 @@ fn the_operator_and_the_servers_run_with_no_rights_on_the_node() {
         process.is("CapEff", "0000000000000000");
         process.is("CapBnd", "0000000000000000");
         process.is("NoNewPrivs", "1");
-        // A filter is in force.
+        // Mode 2: a seccomp filter is active.
         process.is("Seccomp", "2");
     }
 }
 
 #[test]
-fn their_namespaces_take_no_pod_that_asks_for_more() {
+fn the_namespaces_refuse_pods_with_more_privileges() {
     let _platform = Platform::take();
     for namespace in ["symbolon-system", "platform", "shop", "orders"] {
         let labels = &json(&format!("get namespace {namespace}"))["metadata"]["labels"];

@@ -1,4 +1,4 @@
-//! New pods take over from old ones, and no request is lost.
+//! Rollouts replace all pods and lose no request.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::{
     traffic::{Credentials, Traffic},
 };
 
-/// The uids of the servers' pods that are there, those on their way out included.
+/// The uids of the servers' pods, including terminating ones.
 fn pods() -> BTreeSet<String> {
     let pods = json(&format!("get pods {SERVERS}"));
     let uids = pods["items"].as_array().unwrap().iter();
@@ -22,7 +22,7 @@ async fn upgrades_and_changes_replace_every_pod_and_lose_no_request() {
     let traffic = Traffic::start(service(), &Credentials::issued());
     traffic.flowing().await;
     replaced(|| {
-        // The operator goes first, and takes its Identities along.
+        // The operator is upgraded first, and then upgrades its Identities.
         helm(
             "upgrade symbolon charts/symbolon --namespace symbolon-system --reuse-values --set image.tag=next",
         );
@@ -43,12 +43,12 @@ async fn upgrades_and_changes_replace_every_pod_and_lose_no_request() {
     traffic.stop_without_failure().await;
 }
 
-/// Makes a change, and waits until every pod of the servers is a new one and the Identity says that all is well.
+/// Makes a change, and waits until every server pod is replaced and the Identity is ready.
 fn replaced(change: impl FnOnce()) {
     let before = pods();
     assert!(before.len() >= 2, "{before:?}");
     change();
-    eventually("every pod is a new one", || {
+    eventually("every pod is replaced", || {
         let left: Vec<_> = pods().intersection(&before).cloned().collect();
         if left.is_empty() {
             Ok(())
@@ -60,9 +60,9 @@ fn replaced(change: impl FnOnce()) {
     kubectl("wait --for=condition=Ready --timeout=60s -n platform identity/main");
 }
 
-/// What the other test says nothing fails by.
+/// Shows that the traffic of the other test would detect failures.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_traffic_notices_an_outage() {
+async fn the_traffic_detects_an_outage() {
     let _platform = Platform::take();
     apply(
         "{apiVersion: v1, kind: Service, metadata: {name: nobody, namespace: platform}, spec: {selector: {nobody: here}, ports: [{port: 80}]}}",

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Runs the tests of a whole cluster: control plane and one node, with our own image in real pods.
+# Runs the tests of a whole cluster: a control plane and one node, with our own image in real pods.
 #   tests/node/run.sh                  all tests
-#   tests/node/run.sh NAME             those whose name holds NAME
-#   tests/node/run.sh -- COMMAND...    COMMAND instead, with kubectl and helm set up, e.g. `-- bash` to look around
-# Needs root, Linux with namespaces, cgroups, overlayfs and nftables, and on Debian: containerd runc
-# containernetworking-plugins nftables conntrack iproute2 musl-tools cmake openssl; what else, CONTRIBUTING.md says.
-# --quick       with the unoptimised program in the image, over Debian's libraries
-# --images-as-they-are   with those of the last run
-# --install     as root on Debian: install what is missing
-# --able        only say whether this machine can; exits 0, or 1 after a line that says what is missing
+#   tests/node/run.sh NAME             tests whose name contains NAME
+#   tests/node/run.sh -- COMMAND...    runs COMMAND with kubectl and helm set up, for example `-- bash`
+# Needs root, Linux with namespaces, cgroups, overlayfs and nftables, and these packages of Debian: containerd runc
+# containernetworking-plugins nftables conntrack iproute2 musl-tools cmake openssl. CONTRIBUTING.md lists the rest.
+# --quick                puts the unoptimised program into the image, with Debian's libraries
+# --images-as-they-are   uses the images of the last run
+# --install              as root on Debian: installs missing packages
+# --able                 only checks whether this machine can run the tests: exits 0, or 1 with the reason
 #
-# All of it lives in namespaces of its own, on memory: nothing is left when it ends, however it ends. What the programs
-# said is in target/node/log until the next run.
+# Everything runs in separate namespaces and in memory, so nothing is left when it ends, however it ends. The logs are
+# in target/node/log until the next run.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-patience=${SYMBOLON_NODE_SECONDS:-900} # no run takes longer
+patience=${SYMBOLON_NODE_SECONDS:-900} # the time limit of a run
 
 say() { echo "node: $*" >&2; }
 die() { say "$@"; exit 1; }
@@ -37,7 +37,7 @@ install_packages() {
   [ ${#packages[@]} -eq 0 ] && return
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "install these packages first: ${packages[*]}"
   say "installing ${packages[*]}"
-  # No service is to start: what is needed, the tests start themselves.
+  # Do not start services: the tests start what they need.
   local policy=/usr/sbin/policy-rc.d ours=""
   if [ ! -e $policy ]; then
     printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
@@ -46,19 +46,19 @@ install_packages() {
   local status=0
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >&2 || status=$?
   [ -z "$ours" ] || rm -f $policy
-  [ $status = 0 ] || die "the packages cannot be installed; the lines above say why"
+  [ $status = 0 ] || die "the packages cannot be installed, see the lines above"
 }
 
-# Tries what the kernel must allow, in namespaces that end with the trial.
+# Tries every kernel feature that is needed, in namespaces that end with the trial.
 kernel_allows() {
-  [ "$(id -u)" = 0 ] || { say "root is needed: for namespaces, cgroups and mounts"; return 1; }
-  [ "$(uname -m)" = x86_64 ] || [ "$(uname -m)" = aarch64 ] || { say "no image for $(uname -m)"; return 1; }
-  unshare --net --mount --uts --ipc --pid --fork --mount-proc true 2>/dev/null || { say "the kernel gives no namespaces here"; return 1; }
+  [ "$(id -u)" = 0 ] || { say "root is needed for namespaces, cgroups and mounts"; return 1; }
+  [ "$(uname -m)" = x86_64 ] || [ "$(uname -m)" = aarch64 ] || { say "there is no image for $(uname -m)"; return 1; }
+  unshare --net --mount --uts --ipc --pid --fork --mount-proc true 2>/dev/null || { say "the kernel does not allow namespaces here"; return 1; }
   unshare --mount sh -c 'mount -t tmpfs tmpfs /mnt && mkdir /mnt/l /mnt/u /mnt/w /mnt/m && mount -t overlay overlay -o lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w /mnt/m' \
-    2>/dev/null || { say "the kernel mounts no overlayfs here"; return 1; }
-  unshare --net ip link add one type veth peer name two 2>/dev/null || { say "the kernel makes no veth pair here"; return 1; }
-  unshare --net nft add table ip trial 2>/dev/null || { say "the kernel has no nftables here"; return 1; }
-  tests/node/cgroup.sh make trial.$$ 2>/dev/null || { say "cgroups cannot be made here"; tests/node/cgroup.sh remove trial.$$; return 1; }
+    2>/dev/null || { say "the kernel does not mount overlayfs here"; return 1; }
+  unshare --net ip link add one type veth peer name two 2>/dev/null || { say "the kernel does not create veth pairs here"; return 1; }
+  unshare --net nft add table ip trial 2>/dev/null || { say "the kernel does not support nftables here"; return 1; }
+  tests/node/cgroup.sh make trial.$$ 2>/dev/null || { say "cgroups cannot be created here"; tests/node/cgroup.sh remove trial.$$; return 1; }
   tests/node/cgroup.sh remove trial.$$
 }
 
@@ -90,14 +90,14 @@ node=$(tests/cluster/build.sh node)
 helm=$(tests/cluster/build.sh helm)
 [ $images = false ] || tests/node/images.sh >&2
 if [ ${#command[@]} -eq 0 ]; then
-  # Without its own messages, cargo tells where the tests are.
+  # With JSON messages, cargo reports the path of the test program.
   tests=$(cargo test --locked --no-run --test node --message-format json-render-diagnostics |
     python3 -c 'import json, sys; print(*(it["executable"] for it in map(json.loads, sys.stdin) if it.get("executable") and it["target"]["name"] == "node"))')
   [ -x "$tests" ] || die "the tests were not built"
-  # A name that is mistyped would pass.
+  # Without this check, a mistyped name would run no test and succeed.
   ran=$({ "$tests" --list "${filter[@]}"; } | grep -c ': test$') || true
-  [ "$ran" -gt 0 ] || die "no test has a name that holds ${filter[*]}"
-  # First, on a cluster where nothing is installed, those that install and uninstall for themselves.
+  [ "$ran" -gt 0 ] || die "no test has a name that contains ${filter[*]}"
+  # First the ignored tests, which install and uninstall themselves and need a cluster without an installation.
   command=(bash -ec '"$@" --ignored; exec "$@"' bash "$tests" --nocapture "${filter[@]}")
 fi
 
@@ -106,30 +106,30 @@ rm -rf "$logs" && mkdir -p "$logs"
 cgroup=symbolon-node.$$
 made=()
 child=""
-for folder in /var/lib/kubelet /var/lib/cni; do # places that cannot be configured; covered within
+for folder in /var/lib/kubelet /var/lib/cni; do # fixed paths; mounted over in the namespaces
   [ -d $folder ] || { mkdir -p $folder && made+=($folder); }
 done
 leave() {
-  # Not the processes within: they go with the first of them, which goes with this one.
+  # The kernel ends the processes in the namespaces with the first of them, which is killed here.
   if [ -n "$child" ]; then
     kill -KILL "$child" 2>/dev/null || true
     wait "$child" 2>/dev/null || true
   fi
-  tests/node/cgroup.sh remove "$cgroup" || say "the cgroup $cgroup could not be removed"
+  tests/node/cgroup.sh remove "$cgroup" || say "cannot remove the cgroup $cgroup"
   [ ${#made[@]} -eq 0 ] || rmdir "${made[@]}" 2>/dev/null || true
 }
 trap leave EXIT
 trap 'exit 130' INT TERM HUP
-tests/node/cgroup.sh sweep # what runs that were killed have left
+tests/node/cgroup.sh sweep # the cgroups of killed runs
 tests/node/cgroup.sh make "$cgroup"
 
-# The first process of the new namespaces is up.sh: when it ends, the kernel ends all that it started. It is killed with
-# this script, or when the time is up.
+# up.sh is the first process of the new namespaces: when it ends, the kernel kills all its children. It is killed
+# together with this script, or at the time limit.
 env PATH="$cluster:$node:$helm:$PATH:/usr/sbin:/sbin" SYMBOLON_NODE_CGROUP="$cgroup" SYMBOLON_NODE_LOGS="$logs" SYMBOLON_NODE_IMAGES="$PWD/target/node/images" \
   setpriv --pdeathsig KILL -- timeout --foreground --kill-after=10 "$patience" \
   setpriv --pdeathsig KILL -- unshare --net --mount --uts --ipc --pid --fork --kill-child=KILL --mount-proc tests/node/up.sh "${command[@]}" <&0 &
 child=$!
 status=0
 wait $child || status=$?
-if [ $status = 124 ] || [ $status = 137 ]; then say "not done after $patience s: see target/node/log"; fi
+if [ $status = 124 ] || [ $status = 137 ]; then say "not done after $patience s, see target/node/log"; fi
 exit $status

@@ -1,4 +1,4 @@
-//! A store on a volume: what the kubelet gives it, under the rights that our pods have.
+//! A store on a volume that the kubelet mounts, with the privileges of our pods.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -7,7 +7,7 @@ use crate::{
     platform::{Platform, cluster_ip, manifest},
 };
 
-/// On this node: the test shares its folders.
+/// A folder of the node, which the test shares.
 const FOLDER: &str = "/run/stored";
 const POD: &str = "get pod -n platform stored-identity-0";
 
@@ -20,10 +20,10 @@ fn uid() -> Result<String, String> {
         .ok_or_else(|| format!("the pod is not ready: {}", pod["status"]))
 }
 
-/// Waits for another pod than this one, and for the Identity to say that all is well.
+/// Waits until the pod is replaced and the Identity is ready, and returns the new pod's uid.
 fn replaced(before: &str) -> String {
-    let next = eventually("another pod", || match uid()? {
-        uid if uid == before => Err("the same pod".to_owned()),
+    let next = eventually("the pod is replaced", || match uid()? {
+        uid if uid == before => Err("still the same pod".to_owned()),
         uid => Ok(uid),
     });
     kubectl("wait --for=condition=Ready --timeout=60s -n platform identity/stored");
@@ -31,23 +31,23 @@ fn replaced(before: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_store_on_a_volume_goes_from_pod_to_pod() {
+async fn a_store_on_a_volume_is_taken_over_by_the_next_pod() {
     let _platform = Platform::take();
     fs::create_dir_all(FOLDER).unwrap();
     apply(&manifest("stored").replace("FOLDER", FOLDER));
     kubectl("wait --for=condition=Ready --timeout=120s -n platform identity/stored");
     let first = uid().unwrap();
 
-    // Nobody else on the node reads it, though the folder came from root.
+    // No other user of the node can read the store, although root created the folder.
     let store = Path::new(FOLDER).join("symbolon.db");
     let made = fs::metadata(&store).unwrap();
     assert_eq!((made.uid(), made.mode() & 0o7777), (65532, 0o600));
 
-    // The one before lets go of the store first.
+    // In a rollout, the previous pod releases the store first.
     let resources = r#"{"spec":{"pod":{"resources":{"requests":{"memory":"48Mi"}}}}}"#;
     patch("-n platform identity/stored", resources);
     let second = replaced(&first);
-    // And without a farewell the lock goes with the process.
+    // After a forced deletion, the lock ends with the process.
     kubectl("delete pod -n platform stored-identity-0 --grace-period=0 --force");
     replaced(&second);
     assert_eq!(fs::metadata(&store).unwrap().ino(), made.ino());
@@ -62,12 +62,12 @@ async fn a_store_on_a_volume_goes_from_pod_to_pod() {
 
     kubectl("annotate -n platform identity/stored symbolon.dev/allow-deletion=true");
     kubectl("delete -n platform identity/stored --timeout=60s");
-    // What people entrusted to it outlives the Identity.
+    // The claim with the users' data survives the Identity.
     kubectl("get persistentvolumeclaim -n platform data-stored-identity-0");
-    eventually("its pod is gone", || {
+    eventually("its pod is deleted", || {
         match json(&format!("{POD} --ignore-not-found")) {
             serde_json::Value::Null => Ok(()),
-            _ => Err("it is there".to_owned()),
+            _ => Err("the pod still exists".to_owned()),
         }
     });
     kubectl("delete persistentvolumeclaim -n platform data-stored-identity-0");

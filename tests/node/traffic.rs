@@ -1,4 +1,4 @@
-//! Clients that issue, verify, introspect and check tokens through the Service all the while, and count what goes wrong.
+//! Clients that issue, verify, introspect and check tokens through the Service without pause, and record failures.
 
 use std::{
     net::SocketAddr,
@@ -19,13 +19,13 @@ use crate::platform::{HOST, ISSUER, secret};
 /// How a client uses connections.
 #[derive(Clone, Copy, Debug)]
 enum Connections {
-    /// One for each request: each is routed anew.
+    /// A new connection for each request, so that each is routed separately.
     Fresh,
-    /// Kept open, as gateways do.
+    /// A connection that stays open, as gateways use them.
     Kept,
 }
 
-/// What the clients present.
+/// The credentials of the clients.
 #[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) client_id: String,
@@ -34,7 +34,7 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// Those that the operator wrote for the team.
+    /// Reads the credentials that the operator issued to the team.
     pub(crate) fn issued() -> Self {
         Self {
             client_id: secret("shop", "backend-client", "client-id"),
@@ -44,7 +44,7 @@ impl Credentials {
     }
 }
 
-/// Clients at work.
+/// Running clients.
 pub(crate) struct Traffic {
     tally: Arc<Tally>,
     workers: JoinSet<()>,
@@ -58,14 +58,14 @@ struct Tally {
     failures: Mutex<Vec<String>>,
 }
 
-/// What became of the requests.
+/// The results of the requests.
 pub(crate) struct Outcome {
     pub(crate) answered: u64,
     pub(crate) failures: Vec<String>,
 }
 
 impl Traffic {
-    /// Starts clients of both kinds against an address that stands for the issuer's host.
+    /// Starts clients of both kinds, which connect to `address` instead of the issuer's host.
     pub(crate) fn start(address: SocketAddr, credentials: &Credentials) -> Self {
         let tally = Arc::new(Tally::default());
         let mut workers = JoinSet::new();
@@ -85,12 +85,12 @@ impl Traffic {
         }
     }
 
-    /// The requests that were answered so far.
+    /// The number of successful requests so far.
     pub(crate) fn answered(&self) -> u64 {
         self.tally.answered.load(Ordering::Relaxed)
     }
 
-    /// Waits until it flows.
+    /// Waits for some successful requests.
     pub(crate) async fn flowing(&self) {
         let before = self.answered();
         for _ in 0..100 {
@@ -99,10 +99,10 @@ impl Traffic {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("no traffic");
+        panic!("too few requests succeed");
     }
 
-    /// Stops; fails the test if any request has failed.
+    /// Stops the clients, and asserts that no request failed.
     pub(crate) async fn stop_without_failure(self) {
         let outcome = self.stop().await;
         assert!(outcome.answered > 300, "{}", outcome.answered);
@@ -114,7 +114,7 @@ impl Traffic {
         );
     }
 
-    /// Stops, and tells.
+    /// Stops the clients and returns the results.
     pub(crate) async fn stop(mut self) -> Outcome {
         self.tally.stop.store(true, Ordering::Relaxed);
         while let Some(ended) = self.workers.join_next().await {
@@ -160,16 +160,16 @@ async fn work(
                 failures.push(format!("{connections:?}: {failure}"));
             }
         }
-        // A steady trickle, that leaves the machine to the rollout.
+        // A low rate leaves the machine free for the rollout.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
-/// An API that keeps the JWK Set until a token names a key that is not in it.
+/// An API that caches the JWK Set until a token has an unknown kid.
 #[derive(Default)]
 struct Verifier {
     keys: Option<JwkSet>,
-    /// Of the run: it must stay good to the end.
+    /// The first token of the run, which must stay valid until the end.
     first: Option<String>,
 }
 
@@ -195,8 +195,8 @@ impl Verifier {
     }
 }
 
-/// Issues a token, verifies it and the first one, asks what both are worth, and has the service token checked; how many
-/// requests that were.
+/// Issues a token, verifies and introspects it and the first one, and checks the service token. Returns the number of
+/// requests.
 async fn round(
     client: &Client,
     credentials: &Credentials,

@@ -1,10 +1,10 @@
 #!/bin/bash
-# The first process of a whole cluster's namespaces: starts the control plane and one node, runs a command, and ends
-# with its exit status. The kernel then ends all the rest. run.sh makes the namespaces and calls it:
+# The first process in the namespaces of a whole cluster. It starts the control plane and one node, runs a command, and
+# exits with the command's status. The kernel then kills all other processes. run.sh creates the namespaces and calls:
 #   up.sh COMMAND...    with KUBECONFIG set; SYMBOLON_NODE_{CGROUP,LOGS,IMAGES} come from run.sh
 #
-# Everything is on memory, below /run of this mount namespace. There is no way out of this network: pods, Services and
-# the API server reach each other, and COMMAND reaches them all.
+# All files are in memory, below /run of this mount namespace. The network has no connection to the outside. Pods,
+# Services and the API server reach each other, and COMMAND reaches all of them.
 set -eu
 API=10.210.0.2 # this node
 PODS=10.244.0.0/24
@@ -16,7 +16,8 @@ say() { echo "node: $*" >&2; }
 seconds() { local now=${EPOCHREALTIME/./}; printf '%d.%d' $(((now - began) / 1000000)) $(((now - began) / 100000 % 10)); }
 
 # --- the namespaces -----------------------------------------------------------------------------------------------
-# Not namespaced: the kubelet would set these for the whole machine. It reads that they are as it wants them.
+# These settings have no namespace, and the kubelet would set them for the whole machine. So it gets files with the
+# values that it wants.
 shield_tunables() {
   local pair file
   for pair in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do
@@ -36,7 +37,7 @@ prepare() {
   shield_tunables
   hostname node
   ip link set lo up
-  # A carrier and a default route, as on any node; it leads nowhere.
+  # The kubelet needs a link with a default route. This one leads nowhere.
   ip link add uplink type veth peer name nowhere
   ip address add $API/24 dev uplink
   ip link set nowhere up
@@ -52,7 +53,7 @@ certificate() { # NAME SUBJECT [SUBJECT-ALT-NAMES]
     -addext extendedKeyUsage=clientAuth,serverAuth ${3:+-addext subjectAltName=$3} 2>>openssl.log
 }
 
-kubeconfig() { # NAME: the certificate's
+kubeconfig() { # NAME: of the certificate
   cat >"$1.kubeconfig" <<K
 apiVersion: v1
 kind: Config
@@ -79,8 +80,7 @@ certificates() {
 
 configuration() {
   mkdir -p cni
-  # Every pod behind a link of its own: what goes from pod to pod is routed, and so is seen by kube-proxy's rules
-  # without the kernel's br_netfilter.
+  # Every pod has its own link, so traffic between pods is routed, and kube-proxy's rules see it without br_netfilter.
   cat >cni/10-pods.conflist <<K
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "ptp", "ipam": {
   "type": "host-local", "dataDir": "$D/cni-addresses", "ranges": [[{"subnet": "$PODS"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
@@ -95,7 +95,7 @@ state = "/run/containerd"
   path = "$D/containerd-opt"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "localhost/pause:test"
-  # Without CAP_SYS_RESOURCE no process may be made safer than this one is.
+  # Without CAP_SYS_RESOURCE a process cannot lower the OOM score of another below its own.
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
@@ -123,7 +123,7 @@ volumePluginDir: $D/volume-plugins
 resolvConf: ""
 clusterDNS: [$API]
 clusterDomain: cluster.local
-# Changed Secrets reach their files soon; a machine that is full of other things is no reason to evict.
+# A short sync period writes changed Secrets into their files soon. The thresholds prevent evictions on a busy machine.
 syncFrequency: 5s
 nodeStatusUpdateFrequency: 5s
 evictionHard: {memory.available: 1Mi, nodefs.available: 1Mi, imagefs.available: 1Mi}
@@ -138,7 +138,7 @@ clientConnection: {kubeconfig: $D/proxy.kubeconfig}
 hostnameOverride: node
 detectLocalMode: ClusterCIDR
 clusterCIDR: $PODS
-# The limits are the machine's, not ours.
+# Do not change the limits of the machine.
 conntrack: {maxPerCore: 0, min: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 K
 }
@@ -151,14 +151,14 @@ spawn() { # NAME PROGRAM ARGUMENT...
   echo $! >"$name.pid"
 }
 
-await() { # WHAT LOG COMMAND...: a minute and a half at most
+await() { # WHAT LOG COMMAND...: waits for at most 90 s
   local what=$1 log=$2 patience=900
   shift 2
   until "$@" >/dev/null 2>&1; do
     patience=$((patience - 1))
     if [ $patience = 0 ]; then
       tail -n 15 "$SYMBOLON_NODE_LOGS/$log.log" >&2
-      say "$what: not in time; the lines above are from target/node/log/$log.log"
+      say "not in time: $what; the lines above are from target/node/log/$log.log"
       return 1
     fi
     sleep 0.1
@@ -170,7 +170,7 @@ images() {
   local archive
   for archive in "$SYMBOLON_NODE_IMAGES"/*.tar; do
     ctr --address /run/containerd.sock --namespace k8s.io images import --snapshotter overlayfs "$archive" >>"$SYMBOLON_NODE_LOGS/images.log" 2>&1 ||
-      { tail -n 3 "$SYMBOLON_NODE_LOGS/images.log" >&2; say "$archive cannot be imported"; return 1; }
+      { tail -n 3 "$SYMBOLON_NODE_LOGS/images.log" >&2; say "cannot import $archive"; return 1; }
   done
 }
 
@@ -198,14 +198,14 @@ control_plane() {
 }
 
 node() {
-  await "containerd answers" containerd ctr --address /run/containerd.sock version
+  await "containerd responds" containerd ctr --address /run/containerd.sock version
   images
   spawn kubelet kubelet --config=kubelet.yaml --kubeconfig=kubelet.kubeconfig --hostname-override=node --node-ip=$API
   spawn proxy kube-proxy --config=proxy.yaml
   spawn dns python3 "$OLDPWD/tests/node/dns.py" $API
   await "DNS listens" dns grep -q listening "$SYMBOLON_NODE_LOGS/dns.log"
   await "the node is ready" kubelet node_is_ready
-  await "the default ServiceAccount is there" controllers kubectl get serviceaccount default
+  await "the default ServiceAccount exists" controllers kubectl get serviceaccount default
 }
 
 trap 'exit 130' INT TERM HUP
@@ -218,7 +218,7 @@ configuration
 control_plane
 node
 cd "$OLDPWD"
-# As a child, that the shell stays the first process: it reaps what the others leave, and the kernel delivers signals.
+# The command runs as a child, so that the shell stays the first process: it reaps orphans, and signals reach it.
 status=0
 "$@" || status=$?
 exit $status

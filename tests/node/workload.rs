@@ -1,11 +1,11 @@
-//! A workload mounts its token and calls an API that asks checktoken.
+//! A workload mounts its token and calls an API whose gateway uses checktoken.
 
 use crate::{
     kubectl::{apply, eventually, kubectl, patch, shell},
     platform::{Platform, cluster_ip, manifest, service},
 };
 
-/// What the API answers to the workload, which sends this header.
+/// The API's response to the workload's request with a header.
 fn call(header: &str) -> String {
     let script =
         format!("busybox wget -q -O - --header \"{header}\" http://orders.orders.svc/orders/1");
@@ -15,7 +15,7 @@ fn call(header: &str) -> String {
 const MOUNTED: &str = "Authorization: Bearer $(busybox cat /var/run/orders/token)";
 
 #[test]
-fn a_workload_calls_a_guarded_api_with_its_mounted_token_until_that_is_revoked() {
+fn a_workload_calls_a_protected_api_with_its_mounted_token_until_it_is_revoked() {
     let _platform = Platform::take();
     let guard = service().ip().to_string();
     apply(&manifest("orders").replace("GUARD", &guard));
@@ -24,7 +24,7 @@ fn a_workload_calls_a_guarded_api_with_its_mounted_token_until_that_is_revoked()
     kubectl("rollout status -n orders deployment/orders --timeout=60s");
     kubectl("wait --for=condition=Ready --timeout=60s -n shop pod/report");
 
-    // nginx names who was let in; without a token, or with another, it lets nobody in.
+    // The API returns the subject from nginx. Without a valid token, nginx refuses the request.
     assert_eq!(call(MOUNTED), "orders of shop:backend");
     let wrong = "Authorization: Bearer symsat_$(busybox head -c 65 /dev/zero | busybox tr '\\0' 0)";
     for header in ["X-Nothing: here", wrong] {

@@ -1,4 +1,4 @@
-//! Secrets in every place of every request: what a caller may get wrong, or try.
+//! Requests with a secret in every place where a caller may put one by mistake or on purpose.
 
 use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
@@ -21,7 +21,7 @@ const PATHS: [&str; 7] = [
     "/.well-known/openid-configuration/jwks",
     "/elsewhere",
 ];
-/// Headers that hold nothing but the secret.
+/// Headers whose whole value is the secret.
 const HEADERS: [&str; 27] = [
     "Accept",
     "Accept-Language",
@@ -51,9 +51,9 @@ const HEADERS: [&str; 27] = [
     "X-Real-Ip",
     "X-Request-Id",
 ];
-/// Those that requests of HTTP/2 do not have.
+/// Headers that HTTP/2 requests cannot have.
 const OF_HTTP_1: [&str; 3] = ["Host", "TE", "Upgrade"];
-/// Fields of forms, with what else makes a request pass for one of the endpoints.
+/// Form fields that the endpoints know.
 const FIELDS: [&str; 16] = [
     "assertion",
     "audience",
@@ -73,17 +73,17 @@ const FIELDS: [&str; 16] = [
     "username",
 ];
 
-/// A trace that is sampled, beside which a collector could be shown anything.
+/// A sampled trace context, so that every request is exported to the collector.
 const TRACE: &str = "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n";
 
-/// Characters of a piece of a secret that is looked for.
+/// The number of characters in each piece of a secret that tests search for.
 const PIECE: usize = 20;
-/// Characters before the secret ones of a reference token: the kind and the public id.
+/// The number of public characters at the beginning of a reference token: the kind and the token id.
 const PUBLIC: usize = "symsat_".len() + 16;
-/// How long the pieces are that a caller sends as the id of its request: as long as ids are, and a little off.
+/// The lengths of the pieces that a caller sends as a request id: the lengths of real ids, and others close to them.
 const PIECES_SENT: [usize; 8] = [20, 26, 31, 32, 33, 36, 40, 63];
 
-/// Pieces of secrets, as they may look where they are written.
+/// All pieces of some secrets, in each form in which a program may write them.
 pub(crate) struct Canaries(HashSet<[u8; PIECE]>);
 
 impl Canaries {
@@ -92,10 +92,10 @@ impl Canaries {
         for secret in secrets {
             let is_reference = secret.starts_with("sym");
             let secret = &secret[if is_reference { PUBLIC } else { 0 }..];
-            // Whatever was encoded together with it.
+            // Base64 depends on the position within the encoded text: one shape for each of the three alignments.
             let encoded = (0..3).map(|shift| STANDARD.encode(&secret[shift..]));
             for mut shape in encoded.chain([secret.to_owned()]) {
-                // Names of headers are written in lower case.
+                // The server writes header names in lower case.
                 shape.make_ascii_lowercase();
                 pieces.extend(shape.as_bytes().array_windows().copied());
             }
@@ -103,7 +103,7 @@ impl Canaries {
         Self(pieces)
     }
 
-    /// The first line of a text that holds one.
+    /// The first line of a text that contains a piece of a secret.
     pub(crate) fn line_of<'t>(&self, text: &'t str) -> Option<&'t str> {
         text.lines().find(|line| {
             let line = line.to_ascii_lowercase();
@@ -113,8 +113,8 @@ impl Canaries {
     }
 }
 
-/// Sends each secret in each place, each request from another address: the Identity has to trust loopback as a proxy.
-/// Returns how many requests it were.
+/// Sends each secret in each place and returns the number of requests. Each request claims another client address, so
+/// the Identity must trust loopback as a proxy.
 pub(crate) fn send_everywhere(dev: &Dev, client: &Client, secrets: &[&str]) -> u32 {
     let mut count = 0;
     let mut address = || {
@@ -132,7 +132,7 @@ pub(crate) fn send_everywhere(dev: &Dev, client: &Client, secrets: &[&str]) -> u
     let http2 = reqwest::Client::builder()
         .http2_prior_knowledge()
         .no_proxy()
-        // No connection outlives the runtime that it was made on.
+        // A connection must not outlive the runtime that opened it.
         .pool_max_idle_per_host(0)
         .build()
         .unwrap();
@@ -154,7 +154,7 @@ fn send(dev: &Dev, request: &str) {
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
-    // A server that closes early, or resets, has answered too.
+    // The server may also close or reset the connection early.
     let _ = stream.write_all(request.as_bytes());
     let _ = stream.read_to_end(&mut Vec::new());
 }
@@ -257,7 +257,7 @@ fn requests(dev: &Dev, client: &Client, secret: &str) -> Vec<String> {
     all
 }
 
-/// Beginnings and ends of a secret, but for those that have the very form of a trace id: 32 hexadecimal digits.
+/// Beginnings and ends of a secret, except those that look like a trace id: 32 hexadecimal digits.
 fn pieces_for_ids(secret: &str) -> impl Iterator<Item = &str> {
     let fits = PIECES_SENT
         .into_iter()

@@ -1,4 +1,4 @@
-//! The running program: its output, its ports, its end.
+//! Starts and stops `symbolon dev`, and reads its output and its ports.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
@@ -19,7 +19,7 @@ pub(crate) struct Dev {
     stderr: Output,
 }
 
-/// Where it listens: a restart may want the same.
+/// The ports that it listens on. A test may restart it on the same ones.
 #[derive(Clone, Copy)]
 pub(crate) struct Ports {
     pub(crate) main: u16,
@@ -41,20 +41,20 @@ impl Dev {
         Self::start_on(folder, Ports::free())
     }
 
-    /// The same, on these ports.
+    /// Like [`Self::start`], on the given ports.
     pub(crate) fn start_on(folder: &Folder, ports: Ports) -> Self {
         let dev = Self::spawn(folder.path(), ports);
         dev.wait_until_ready()
     }
 
-    /// Starts it; it may not be ready yet.
+    /// Starts it without waiting until it is ready.
     pub(crate) fn spawn(folder: &Path, ports: Ports) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
         command.arg("dev").arg(folder);
         Self::spawn_command(command, ports)
     }
 
-    /// The same, of a command line that lacks the ports, and waits until it is ready.
+    /// Starts a command line that lacks the ports and waits until it is ready.
     pub(crate) fn start_command(command: Command) -> Self {
         Self::spawn_command(command, Ports::free()).wait_until_ready()
     }
@@ -79,10 +79,10 @@ impl Dev {
         }
     }
 
-    /// Starts it where it cannot serve; what it printed before it failed.
+    /// Starts it where it cannot serve, waits until it fails, and returns its output.
     pub(crate) fn fails(folder: &Path, ports: Ports) -> String {
         let mut dev = Self::spawn(folder, ports);
-        let status = eventually("symbolon dev gives up", || dev.child.try_wait().unwrap());
+        let status = eventually("symbolon dev fails", || dev.child.try_wait().unwrap());
         dev.stdout.join();
         dev.stderr.join();
         assert!(!status.success(), "{}", dev.output());
@@ -108,29 +108,29 @@ impl Dev {
         }
     }
 
-    /// Where it serves.
+    /// The host and port that it serves on.
     pub(crate) fn address(&self) -> &str {
         let rest = self.issuer.strip_prefix("http://").unwrap();
         rest.split('/').next().unwrap()
     }
 
-    /// An address below the issuer.
+    /// A URL below the issuer.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.issuer)
     }
 
-    /// The status and the body of a GET below the issuer.
+    /// Sends a GET below the issuer and returns the status and the body.
     pub(crate) fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
         http::get(&self.url(path), headers)
-            .unwrap_or_else(|| panic!("no answer:\n{}", self.output()))
+            .unwrap_or_else(|| panic!("no response:\n{}", self.output()))
     }
 
-    /// The same on the health port; none if nobody answers.
+    /// Sends a GET to the health port; `None` without a response.
     pub(crate) fn get_health(&self, path: &str) -> Option<(u16, String)> {
         self.get_health_with(path, &[])
     }
 
-    /// The same with headers.
+    /// Like [`Self::get_health`], with headers.
     pub(crate) fn get_health_with(
         &self,
         path: &str,
@@ -139,26 +139,26 @@ impl Dev {
         http::get(&format!("{}{path}", self.health), headers)
     }
 
-    /// What a gateway is told of a bearer: 204, 401 or 403.
+    /// The status that a gateway gets for a bearer token: 204, 401 or 403.
     pub(crate) fn check(&self, gateway: &str, token: &str) -> u16 {
         let authorization = format!("Bearer {token}");
         let path = format!("/connect/checktoken/{gateway}");
         self.get(&path, &[("authorization", &authorization)]).0
     }
 
-    /// What it has printed on standard output.
+    /// Its standard output so far.
     pub(crate) fn stdout(&self) -> String {
         self.stdout.text()
     }
 
-    /// All that it has printed.
+    /// Its standard output and standard error so far.
     pub(crate) fn output(&self) -> String {
         format!("{}{}", self.stdout.text(), self.stderr.text())
     }
 
-    /// A line of its output that holds all of these, as soon as there is one.
+    /// Waits for a line of its output that contains all of `parts`.
     pub(crate) fn line_with(&self, parts: &[&str]) -> String {
-        eventually(&format!("a line with {parts:?} is printed"), || {
+        eventually(&format!("prints a line with {parts:?}"), || {
             let output = self.output();
             let line = output
                 .lines()
@@ -167,18 +167,18 @@ impl Dev {
         })
     }
 
-    /// Asks it to end, as a service manager does, and waits until it has. What it printed comes along.
+    /// Sends it SIGTERM, as a service manager does, waits until it ends, and returns its output too.
     pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(sent.unwrap().success(), "the program had ended before");
+        assert!(sent.unwrap().success(), "the program has already ended");
         let status = eventually("symbolon dev ends", || self.child.try_wait().unwrap());
         self.stdout.join();
         self.stderr.join();
         (status, self.output())
     }
 
-    /// Takes its life, as a crash does.
+    /// Kills it, as a crash does.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -195,7 +195,7 @@ impl Drop for Dev {
     }
 }
 
-/// What a pipe has brought so far.
+/// The text that a pipe has delivered so far.
 struct Output {
     text: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,

@@ -10,11 +10,11 @@ use tempfile::TempDir;
 
 use super::eventually;
 
-/// A copy of manifests, with the state folder that dev mode makes in it. It goes with the value.
+/// A copy of manifests, with the state folder that dev mode creates in it. Dropping the value deletes it.
 pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    /// A copy of a directory of this repository.
+    /// Copies a directory of this repository.
     pub(crate) fn copy_of(source: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
@@ -27,17 +27,17 @@ impl Folder {
         Self(folder)
     }
 
-    /// Nothing in it.
+    /// Creates an empty folder.
     pub(crate) fn empty() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// Where it is.
+    /// The path of the folder.
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// A file of it.
+    /// The path of a file in it.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
@@ -47,7 +47,7 @@ impl Folder {
         fs::read_to_string(self.file(name)).unwrap()
     }
 
-    /// Writes a file as editors do: beside it, then in its place.
+    /// Writes a file as editors do: a new file, renamed over the old one.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let beside = self.file(&format!(".{name}.new"));
         fs::write(&beside, text).unwrap();
@@ -59,19 +59,19 @@ impl Folder {
         fs::remove_file(self.file(name)).unwrap();
     }
 
-    /// Changes one place of a file.
+    /// Replaces the only occurrence of `from` in a file.
     pub(crate) fn replace(&self, name: &str, from: &str, to: &str) {
         let text = self.read(name);
         assert_eq!(text.matches(from).count(), 1, "{from:?} in {name}:\n{text}");
         self.write(name, &text.replace(from, to));
     }
 
-    /// Where the Secret `namespace/name` is written.
+    /// The path of the Secret `namespace/name`.
     pub(crate) fn secret_file(&self, namespace: &str, name: &str) -> PathBuf {
         self.file(&format!(".symbolon/secrets/{namespace}/{name}.yaml"))
     }
 
-    /// The Secret's data, decoded; none while there is no such Secret.
+    /// The Secret's decoded data; `None` if the Secret does not exist.
     pub(crate) fn secret_now(
         &self,
         namespace: &str,
@@ -83,7 +83,7 @@ impl Folder {
         Some(data_of(&secret))
     }
 
-    /// The Secret's data, as soon as it has `key`.
+    /// Waits until the Secret has `key` and returns its data.
     pub(crate) fn secret(
         &self,
         namespace: &str,
@@ -96,7 +96,7 @@ impl Folder {
         })
     }
 
-    /// One value of a Secret, as soon as it is another than `old`.
+    /// Waits until a value of a Secret differs from `old` and returns it.
     pub(crate) fn value_after(&self, namespace: &str, name: &str, key: &str, old: &str) -> String {
         eventually(
             &format!("Secret {namespace}/{name} has another {key}"),

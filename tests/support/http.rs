@@ -1,11 +1,11 @@
-//! What clients and APIs send, over real sockets.
+//! The requests of clients and APIs, over real sockets.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The credentials of a client, as its Secret has them.
+/// The credentials of a client, as in its Secret.
 #[derive(Clone)]
 pub(crate) struct Client {
     pub(crate) id: String,
@@ -15,7 +15,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Of a client's Secret.
+    /// Reads them from a client's Secret.
     pub(crate) fn of(secret: &BTreeMap<String, String>) -> Self {
         let value = |key: &str| secret[key].clone();
         Self {
@@ -26,20 +26,20 @@ impl Client {
         }
     }
 
-    /// The status and the body of a token request.
+    /// Requests a token and returns the status and the body.
     pub(crate) fn ask(&self, form: &[(&str, &str)]) -> (u16, Value) {
         let mut form = form.to_vec();
         form.push(("grant_type", "client_credentials"));
         post(&self.token_url, self, &form)
     }
 
-    /// The status of a revocation, RFC 7009.
+    /// Revokes a token (RFC 7009) and returns the status.
     pub(crate) fn revoke(&self, token: &str) -> u16 {
         let url = format!("{}/connect/revocation", self.issuer);
         post(&url, self, &[("token", token)]).0
     }
 
-    /// An access token.
+    /// Requests an access token.
     pub(crate) fn token(&self) -> String {
         let (status, body) = self.ask(&[]);
         assert_eq!(status, 200, "{body}");
@@ -47,7 +47,7 @@ impl Client {
     }
 }
 
-/// What `caller` is told about a token.
+/// The introspection response that `caller` gets for a token.
 pub(crate) fn introspect(caller: &Client, token: &str) -> Value {
     let url = format!("{}/connect/introspect", caller.issuer);
     let (status, body) = post(&url, caller, &[("token", token)]);
@@ -70,7 +70,7 @@ fn post(url: &str, client: &Client, form: &[(&str, &str)]) -> (u16, Value) {
     })
 }
 
-/// The status and the body of a GET; none if nobody answers.
+/// Sends a GET and returns the status and the body; `None` without a response.
 pub(super) fn get(url: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> {
     block_on(async {
         let mut request = sender().get(url);
@@ -88,7 +88,7 @@ pub(super) fn get(url: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> 
 fn sender() -> reqwest::Client {
     static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
     let make = || {
-        // No connection outlives its request, or the runtime that it was made on.
+        // A connection must not outlive its request, nor the runtime that opened it.
         let client = reqwest::Client::builder().no_proxy();
         client.pool_max_idle_per_host(0).build().unwrap()
     };

@@ -1,4 +1,4 @@
-//! `symbolon dev` as a user has it: the built program on a directory of YAML, on ports of its own.
+//! Runs `symbolon dev` as a user does: the built program on a directory of YAML, on free ports.
 
 mod canaries;
 mod dev;
@@ -13,10 +13,10 @@ pub(crate) use self::http::{Client, introspect};
 
 use std::time::{Duration, Instant};
 
-/// How long [`eventually`] waits: long, since the machine may be busy; a test that passes does not wait for it.
+/// How long [`eventually`] waits. It is long because the machine may be busy; a test that passes never waits so long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Asks again and again until there is an answer, and fails the test when there is none for half a minute.
+/// Repeats `ask` until it returns a value, and fails the test after [`PATIENCE`].
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {

@@ -1,16 +1,17 @@
-//! Ports that nobody has.
+//! Free ports.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below what Linux gives to outgoing connections, so that none of those takes a port between its choice and its use.
+/// The first port, below the range that Linux uses for outgoing connections, so that no such connection takes a port
+/// between its choice and its use.
 const FIRST: u16 = 18_000;
 const COUNT: u16 = 12_000;
 
-/// A port of 127.0.0.1 that is free, and that this process does not give out twice.
+/// Returns a free port of 127.0.0.1. This process returns each port only once.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Test programs that run side by side begin at different places.
+    // Test programs that run in parallel start at different ports.
     let begin = u16::try_from(std::process::id().wrapping_mul(97) % u32::from(COUNT)).unwrap();
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The alerts of the chart, and series under which each fires and resolves.
+//! The alerts of the chart, and the series with which each one fires and resolves.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::promtool::rules_file;
 
-/// One rule.
+/// An alerting rule.
 #[derive(Deserialize)]
 pub(crate) struct Rule {
     pub(crate) alert: String,
@@ -26,18 +26,18 @@ struct Group {
     rules: Vec<Rule>,
 }
 
-/// Every rule of the file.
+/// Every rule of the chart's file.
 pub(crate) fn rules() -> Vec<Rule> {
     let text = std::fs::read_to_string(rules_file()).unwrap();
     let groups: Groups = serde_yaml::from_str(&text).unwrap();
     groups.groups.into_iter().flat_map(|it| it.rules).collect()
 }
 
-/// When one fires: a sample a minute, in promtool's notation.
+/// A test of one alert: series with a sample per minute, in promtool's notation, and when the alert fires.
 pub(crate) struct Alert {
     pub(crate) name: &'static str,
     series: &'static [(&'static str, &'static str)],
-    /// Minutes from the begin: before, while and after.
+    /// Minutes from the start at which the alert does not fire yet, fires, and has resolved.
     calm: u32,
     fires: u32,
     resolved: u32,
@@ -59,7 +59,7 @@ const fn alert(
 
 const LEADING: &str = r#"symbolon_operator_leading{namespace="one",job="symbolon",instance="a"}"#;
 const STANDBY: &str = r#"symbolon_operator_leading{namespace="one",job="symbolon",instance="b"}"#;
-/// The leader of another installation, with namespaces of its own.
+/// The leader of another installation, which serves other namespaces.
 const ELSEWHERE: &str = r#"symbolon_operator_leading{namespace="two",job="symbolon",instance="c"}"#;
 
 pub(crate) const ALERTS: &[Alert] = &[
@@ -174,7 +174,7 @@ pub(crate) const ALERTS: &[Alert] = &[
             ),
         ],
     ),
-    // No server has a series: its pods die before they are asked.
+    // No server has a series: its pods end before the first scrape.
     alert(
         "SymbolonIdentityDown",
         [4, 10, 40],
@@ -326,7 +326,7 @@ pub(crate) const ALERTS: &[Alert] = &[
     ),
 ];
 
-/// Series of operators and servers with nothing wrong: a scrape a minute for four hours.
+/// Series of healthy operators and servers: a scrape per minute for four hours.
 const HEALTHY: &[(&str, &str)] = &[
     (LEADING, "1x240"),
     (STANDBY, "0x240"),
@@ -335,7 +335,7 @@ const HEALTHY: &[(&str, &str)] = &[
         r#"symbolon_operator_queue_oldest_seconds{instance="a"}"#,
         "1x240",
     ),
-    // A standby's queue is nobody's.
+    // A standby's queue does not count.
     (
         r#"symbolon_operator_queue_oldest_seconds{instance="b"}"#,
         "9000x240",
@@ -356,7 +356,7 @@ const HEALTHY: &[(&str, &str)] = &[
         r#"symbolon_operator_identity_wanted_pods{instance="a",identity="platform/main"}"#,
         "2x240",
     ),
-    // Nobody wants this one to run.
+    // This Identity wants no pods.
     (
         r#"symbolon_operator_identity_ready_pods{instance="a",identity="platform/asleep"}"#,
         "0x240",
@@ -365,7 +365,7 @@ const HEALTHY: &[(&str, &str)] = &[
         r#"symbolon_operator_identity_wanted_pods{instance="a",identity="platform/asleep"}"#,
         "0x240",
     ),
-    // What a leader of before last saw is nothing any more.
+    // A former leader's last values do not count.
     (
         r#"symbolon_operator_identity_ready_pods{instance="b",identity="platform/main"}"#,
         "0x240",
@@ -374,12 +374,12 @@ const HEALTHY: &[(&str, &str)] = &[
         r#"symbolon_operator_identity_wanted_pods{instance="b",identity="platform/main"}"#,
         "2x240",
     ),
-    // A look comes a little after its moment.
+    // The rotation comes a little after it is due.
     (
         r#"symbolon_operator_key_rotation_seconds{instance="a",identity="platform/main"}"#,
         "6000-60x110 7776000-60x130",
     ),
-    // Who led before tells nothing that counts.
+    // A former leader's last values do not count.
     (
         r#"symbolon_operator_key_rotation_seconds{instance="b",identity="platform/main"}"#,
         "-9000-60x240",
@@ -449,7 +449,7 @@ const HEALTHY: &[(&str, &str)] = &[
     ),
 ];
 
-/// Tests of all alerts for `promtool test rules`.
+/// The tests of all alerts, for `promtool test rules`.
 pub(crate) fn unit_tests() -> String {
     let mut text = head();
     for alert in ALERTS {
@@ -470,7 +470,7 @@ pub(crate) fn unit_tests() -> String {
     text
 }
 
-/// A test that nothing fires at any hour of the healthy series.
+/// A test that no alert fires at any hour of the healthy series.
 pub(crate) fn healthy() -> String {
     let mut text = head();
     test(&mut text, HEALTHY);

@@ -1,4 +1,4 @@
-//! Metrics, alerts, dashboard and runbooks say the same: what one of them names, the programs export.
+//! Metrics, alerts, dashboard and runbooks agree: the programs export every metric that the others name.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -49,9 +49,9 @@ fn dashboard_expressions() -> Vec<String> {
 }
 
 #[test]
-fn alerts_dashboard_and_documentation_name_only_metrics_that_are_exported() {
+fn alerts_dashboard_and_documentation_name_only_exported_metrics() {
     let mut texts = dashboard_expressions();
-    assert!(texts.len() > 40, "the dashboard asks for something");
+    assert!(texts.len() > 40, "the dashboard has too few expressions");
     texts.extend(rules().iter().map(|rule| rule.expr.clone()));
     for folder in ["docs", "docs/operations", "docs/runbooks"] {
         for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
@@ -63,13 +63,13 @@ fn alerts_dashboard_and_documentation_name_only_metrics_that_are_exported() {
     }
     for text in &texts {
         for name in in_text(text) {
-            assert!(is_known(&name), "{name} is exported by nobody: {text}");
+            assert!(is_known(&name), "no program exports {name}: {text}");
         }
     }
 }
 
 #[test]
-fn labels_that_are_asked_for_are_those_of_the_metric_or_of_the_target() {
+fn every_label_in_an_expression_belongs_to_the_metric_or_the_target() {
     let expressions = rules().into_iter().map(|rule| rule.expr);
     for expression in expressions.chain(dashboard_expressions()) {
         for (metric, label) in names::selected(&expression) {
@@ -85,9 +85,9 @@ fn labels_that_are_asked_for_are_those_of_the_metric_or_of_the_target() {
     }
 }
 
-/// What a standby says of its queue and of objects counts for nothing.
+/// A standby's values for its queue and for objects do not count.
 #[test]
-fn only_the_leader_is_asked_what_only_a_leader_knows() {
+fn expressions_read_leader_metrics_only_from_the_leader() {
     const OF_LEADERS: [&str; 4] = [
         "symbolon_operator_queue_",
         "symbolon_operator_objects",
@@ -103,13 +103,14 @@ fn only_the_leader_is_asked_what_only_a_leader_knows() {
     }
 }
 
-/// A counter that is born with its first event has not increased: the alert would miss it.
+/// A counter that first appears with its first event has not increased in that scrape, so an alert would miss the
+/// event.
 #[test]
-fn counters_that_alerts_ask_for_by_value_are_there_before_their_first_event() {
+fn counters_that_alerts_select_by_value_exist_before_their_first_event() {
     let server = Metrics::default().encode(&Scrape::default()).unwrap();
     let operator = OperatorMetrics::default();
     let operator = operator.encode(&OperatorScrape::default()).unwrap();
-    let born = server + &operator;
+    let initial = server + &operator;
     let mut asked = 0;
     for rule in rules() {
         for (metric, matcher) in names::matchers(&rule.expr) {
@@ -117,19 +118,22 @@ fn counters_that_alerts_ask_for_by_value_are_there_before_their_first_event() {
             if metric.ends_with("_total") && !value.contains('|') {
                 asked += 1;
                 let pair = format!("{label}=\"{value}\"");
-                let found = born
+                let found = initial
                     .lines()
                     .any(|line| line.starts_with(&metric) && line.contains(&pair));
                 assert!(found, "{}: {metric} with {pair}", rule.alert);
             }
         }
     }
-    assert!(asked >= 4, "the alerts about events and errors ask so");
+    assert!(
+        asked >= 4,
+        "the alerts about events and errors select counters by value"
+    );
 }
 
-/// What a scrape of a running program brings is what is described, with these labels and no others.
+/// A scrape of a running server has exactly the described metrics and labels.
 #[test]
-fn a_running_server_exports_what_is_described() {
+fn a_running_server_exports_exactly_the_described_metrics() {
     let folder = Folder::copy_of("examples/quickstart");
     let dev = Dev::start(&folder);
     let token = folder.secret("shop", "nightly-report-token", "token")["token"].clone();
@@ -141,7 +145,7 @@ fn a_running_server_exports_what_is_described() {
     stranger.id = "shop.nobody".to_owned();
     assert_eq!(stranger.ask(&[]).0, 401);
     support::introspect(&client, &token);
-    // Tokens are counted now and not again for a minute: this one is still there.
+    // Tokens are counted at most once a minute, so this scrape counts the token before it is revoked.
     dev.get_health("/metrics").unwrap();
     assert_eq!(client.revoke(&token), 200);
     let (_, text) = dev.get_health("/metrics").unwrap();
@@ -158,7 +162,7 @@ fn a_running_server_exports_what_is_described() {
     promtool::check_metrics(&text);
 }
 
-/// The dashboard needs no plugin and works with any data source of Prometheus' kind.
+/// The dashboard needs no plugin and works with any Prometheus data source.
 #[test]
 fn the_dashboard_is_self_contained() {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
@@ -167,7 +171,7 @@ fn the_dashboard_is_self_contained() {
     for panel in panels {
         assert!(
             ids.insert(panel["id"].as_u64().unwrap()),
-            "an id is there twice"
+            "two panels have the same id"
         );
         let kind = panel["type"].as_str().unwrap();
         assert!(["row", "timeseries", "stat"].contains(&kind), "{kind}");
@@ -181,11 +185,11 @@ fn the_dashboard_is_self_contained() {
 }
 
 #[test]
-fn every_alert_has_a_severity_words_and_a_page_and_every_page_an_alert() {
+fn every_alert_has_a_severity_a_text_and_a_runbook_and_every_runbook_an_alert() {
     let mut pages: BTreeSet<PathBuf> = fs::read_dir(Path::new(ROOT).join("docs/runbooks"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        // The others are of tasks, not of alerts.
+        // The other runbooks are about tasks, not about alerts.
         .filter(|path| {
             path.file_name()
                 .is_some_and(|name| name.to_string_lossy().starts_with("Symbolon"))
@@ -218,20 +222,20 @@ fn every_alert_has_a_severity_words_and_a_page_and_every_page_an_alert() {
         let row = format!("| [{name}]({name}.md) | {severity} |");
         assert!(index.contains(&row), "docs/runbooks/README.md: {row}");
     }
-    assert!(pages.is_empty(), "pages of no alert: {pages:?}");
+    assert!(pages.is_empty(), "runbooks without an alert: {pages:?}");
 }
 
-/// An operator at three in the morning looks for these words in a log.
+/// A reader of a runbook searches the logs for the quoted words.
 #[test]
-fn messages_that_runbooks_quote_are_those_of_the_programs() {
+fn every_message_that_a_runbook_quotes_is_in_the_source() {
     let source = source(&Path::new(ROOT).join("src"));
-    // A long string goes on in the next line after a backslash.
+    // A long string literal continues on the next line after a backslash.
     let source = words(&source.replace("\\\n", ""));
     let mut count = 0;
     for entry in fs::read_dir(Path::new(ROOT).join("docs/runbooks")).unwrap() {
         let page = entry.unwrap().path();
         let text = fs::read_to_string(&page).unwrap();
-        // Every second part stands between backticks. Commands have other characters, or begin so.
+        // Every second part is between backticks. Commands contain other characters, or begin with kubectl.
         for quoted in text.split('`').skip(1).step_by(2).map(words) {
             let is_words = quoted
                 .chars()
@@ -245,12 +249,12 @@ fn messages_that_runbooks_quote_are_those_of_the_programs() {
     assert!(count >= 6, "{count}");
 }
 
-/// With one space between any two words.
+/// The text with single spaces between words.
 fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The Rust code below a folder.
+/// The concatenated Rust files below a folder.
 fn source(folder: &Path) -> String {
     let entries = fs::read_dir(folder).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
@@ -262,9 +266,9 @@ fn source(folder: &Path) -> String {
     texts.collect()
 }
 
-/// An object that needs an edit raises the alert, whatever the reason.
+/// An object that needs an edit raises the alert for every such reason.
 #[test]
-fn every_reason_that_needs_an_edit_raises_the_alert_about_stalled_objects() {
+fn every_reason_that_needs_an_edit_raises_symbolon_objects_stalled() {
     let rules = rules();
     let rule = rules.iter().find(|it| it.alert == "SymbolonObjectsStalled");
     let expression = &rule.unwrap().expr;
@@ -278,11 +282,11 @@ fn every_reason_that_needs_an_edit_raises_the_alert_about_stalled_objects() {
     let same = in_dashboard
         .iter()
         .any(|it| it.contains(&format!("\"{}\"", expression.split('"').nth(1).unwrap())));
-    assert!(same, "the dashboard counts the same");
+    assert!(same, "the dashboard counts the same reasons as the alert");
 }
 
 #[test]
-fn promtool_finds_no_fault_in_the_rules() {
+fn promtool_accepts_the_rules() {
     promtool::check_rules();
 }
 

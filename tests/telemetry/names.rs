@@ -1,22 +1,22 @@
-//! Names of metrics: where they are asked for, and what is exported.
+//! The names of metrics in expressions, in texts, and in what the programs export.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use symbolon::telemetry::{Described, Metrics, OperatorMetrics, Type};
 
-/// What both programs export.
+/// The metrics that the server and the operator export.
 pub(crate) fn described() -> Vec<Described> {
     let (server, operator) = (Metrics::default(), OperatorMetrics::default());
     [server.described(), operator.described()].concat()
 }
 
-/// Whether a sample's name is one of this metric.
+/// Whether a sample's name belongs to this metric.
 pub(crate) fn is_of(sample: &str, metric: &str) -> bool {
     let suffix = sample.strip_prefix(metric);
     suffix.is_some_and(|it| ["", "_bucket", "_sum", "_count"].contains(&it))
 }
 
-/// Whether some program exports samples of this name.
+/// Whether the server or the operator exports samples with this name.
 pub(crate) fn is_known(sample: &str) -> bool {
     described().iter().any(|it| match it.kind {
         Type::Histogram => is_of(sample, &it.name),
@@ -24,7 +24,7 @@ pub(crate) fn is_known(sample: &str) -> bool {
     })
 }
 
-/// Every word of a text that begins as our metrics do, but file names, hosts and addresses.
+/// Every word of a text that begins with the prefix of our metrics.
 pub(crate) fn in_text(text: &str) -> BTreeSet<String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.split(|c| !is_name(c))
@@ -33,7 +33,7 @@ pub(crate) fn in_text(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Metrics and the labels by which an expression selects their samples.
+/// The metrics in an expression, each with a label that selects its samples.
 pub(crate) fn selected(expression: &str) -> Vec<(String, String)> {
     let matchers = matchers(expression).into_iter();
     matchers
@@ -41,7 +41,7 @@ pub(crate) fn selected(expression: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The same with the values.
+/// Like [`selected`], with the values of the labels.
 pub(crate) fn matchers(expression: &str) -> Vec<(String, (String, String))> {
     let mut found = Vec::new();
     for (start, _) in expression.match_indices('{') {
@@ -52,7 +52,7 @@ pub(crate) fn matchers(expression: &str) -> Vec<(String, (String, String))> {
             continue;
         }
         let inside = expression[start + 1..].split('}').next().unwrap();
-        // Values have commas in no selector of ours.
+        // No selector of ours has a comma in a value.
         for matcher in inside.split(',') {
             let label = matcher.split(['=', '!']).next().unwrap().trim();
             let value = matcher.split('"').nth(1).unwrap_or_default();

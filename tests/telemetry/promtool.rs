@@ -1,4 +1,4 @@
-//! Prometheus' own judge of rules and metrics.
+//! Runs promtool, Prometheus' own validator of rules and metrics.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -6,15 +6,15 @@ use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
 
 const RULES: &str = "charts/symbolon/files/alerts.yaml";
-const NEEDED: &str = "the tests of alerts need promtool, a part of Prometheus: put it on PATH, or name it in \
-                      SYMBOLON_PROMTOOL";
+const NEEDED: &str = "the tests of alerts need promtool, a part of Prometheus: put it on PATH, or set \
+                      SYMBOLON_PROMTOOL to its path";
 
 /// The rules of the chart.
 pub(crate) fn rules_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(RULES)
 }
 
-/// On PATH, or fetched into the cache; asked for once a run.
+/// The path of promtool: from PATH, or downloaded into the cache. It is looked up once per run.
 fn program() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/promtool");
@@ -38,7 +38,7 @@ fn run(arguments: &[&str], input: &str) -> Output {
     let input = input.to_owned();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().unwrap();
-    // It may be done before it has read.
+    // promtool may end before it has read all of its input.
     drop(writer.join().unwrap());
     output
 }
@@ -54,14 +54,14 @@ fn expect_success(arguments: &[&str], input: &str) {
     );
 }
 
-/// The rules are well-formed.
+/// Asserts that the rules are well-formed.
 pub(crate) fn check_rules() {
     expect_success(&["check", "rules", rules_file().to_str().unwrap()], "");
 }
 
-/// An exposition is well-formed, and its names are as Prometheus wants them.
+/// Asserts that an exposition is well-formed and that its names follow the conventions of Prometheus.
 pub(crate) fn check_metrics(text: &str) {
-    // It reads the older form, in which a counter's type is told under the name of its samples.
+    // promtool reads the older format, in which a counter's TYPE line has the name of its samples.
     let older = |line: &str| {
         let counter = line.strip_suffix(" counter");
         match counter.filter(|it| it.starts_with("# TYPE ")) {
@@ -80,7 +80,7 @@ pub(crate) fn check_metrics(text: &str) {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// Unit tests of rules hold; each is a text as `promtool test rules` wants it.
+/// Runs unit tests of rules, in the format of `promtool test rules`.
 pub(crate) fn test_rules(tests: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tests.yaml");

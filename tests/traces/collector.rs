@@ -1,4 +1,4 @@
-//! A collector of traces: it takes what OTLP over HTTP brings and keeps it, decoded and as it came.
+//! A trace collector: it receives OTLP over HTTP and keeps the exports, both decoded and as raw bytes.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
-/// Everything that was exported.
+/// All exports that the collector received.
 #[derive(Clone, Default)]
 pub(crate) struct Collector(Arc<Mutex<Received>>);
 
@@ -22,7 +22,7 @@ struct Received {
 }
 
 impl Collector {
-    /// Begins to listen; its endpoint.
+    /// Starts to listen, and returns the endpoint too.
     pub(crate) fn start() -> (Self, String) {
         let collector = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -52,7 +52,7 @@ impl Collector {
     }
 
     fn take(&self, body: &[u8]) {
-        let request = ExportTraceServiceRequest::decode(body).expect("it is an export");
+        let request = ExportTraceServiceRequest::decode(body).expect("the body is an OTLP export");
         let mut received = self.0.lock().unwrap();
         received.bytes.extend(body);
         for resource in request.resource_spans {
@@ -63,7 +63,7 @@ impl Collector {
         }
     }
 
-    /// What came, as it came.
+    /// The raw bytes of all exports.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.0.lock().unwrap().bytes.clone()
     }
@@ -73,14 +73,14 @@ impl Collector {
         self.0.lock().unwrap().services.clone()
     }
 
-    /// The spans of this name.
+    /// The spans with this name.
     pub(crate) fn spans(&self, name: &str) -> Vec<Span> {
         let spans = &self.0.lock().unwrap().spans;
         spans.iter().filter(|it| it.name == name).cloned().collect()
     }
 }
 
-/// The path and the length of the body.
+/// Reads the head of a request and returns the path and the length of the body.
 fn head(reader: &mut BufReader<&TcpStream>) -> Option<(String, usize)> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
@@ -99,7 +99,7 @@ fn head(reader: &mut BufReader<&TcpStream>) -> Option<(String, usize)> {
     }
 }
 
-/// An attribute's text.
+/// The value of an attribute as text.
 pub(crate) fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     let found = attributes.iter().find(|it| it.key == key)?;
     match found.value.as_ref()?.value.as_ref()? {
@@ -109,7 +109,7 @@ pub(crate) fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     }
 }
 
-/// Bytes as they are written in headers.
+/// Bytes in hexadecimal, as in headers.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.

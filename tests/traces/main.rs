@@ -1,4 +1,4 @@
-//! Traces over OTLP: who is whose parent, what is carried on, and that no secret leaves the program.
+//! Traces over OTLP: the parents of spans, the propagated context, and that no secret is exported.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -35,7 +35,7 @@ fn traceparent() -> String {
     format!("00-{TRACE}-{CALLER}-01")
 }
 
-/// Answers 200 with the `traceparent` that the request had.
+/// Replies 200 with the request's `traceparent` as the body.
 #[derive(Clone)]
 struct Echo;
 
@@ -56,7 +56,7 @@ impl Service<Request<()>> for Echo {
 }
 
 #[tokio::test]
-async fn a_callers_trace_is_continued_and_carried_on_to_the_api_server() {
+async fn a_callers_trace_is_continued_and_propagated_to_the_api_server() {
     let (collector, endpoint) = Collector::start();
     let (layer, guard) = traces::start(&endpoint, "symbolon-test").unwrap();
     let subscriber = tracing_subscriber::registry().with(layer);
@@ -65,7 +65,7 @@ async fn a_callers_trace_is_continued_and_carried_on_to_the_api_server() {
     let mut client = TracedLayer(metrics.kube().clone()).layer(Echo);
     let ask = || Request::get("/api/v1/namespaces/shop/secrets/a?watch=canary").body(());
 
-    // What belongs to nothing has no span, and carries none.
+    // A request outside any span has no span of its own and sends no context.
     let outside = client.call(ask().unwrap()).await.unwrap().into_body();
     assert_eq!(outside, "");
 
@@ -78,7 +78,7 @@ async fn a_callers_trace_is_continued_and_carried_on_to_the_api_server() {
     drop(guard);
 
     let [request] = &collector.spans("POST token")[..] else {
-        panic!("one request");
+        panic!("expected one request");
     };
     assert_eq!(hex(&request.trace_id), TRACE);
     assert_eq!(hex(&request.parent_span_id), CALLER);
@@ -88,7 +88,7 @@ async fn a_callers_trace_is_continued_and_carried_on_to_the_api_server() {
         "a 503 is an error"
     );
     let [asked] = &collector.spans("GET kubernetes")[..] else {
-        panic!("one request to the API server");
+        panic!("expected one request to the API server");
     };
     assert_eq!(asked.parent_span_id, request.span_id);
     let expected = format!("00-{TRACE}-{}-01", hex(&asked.span_id));
@@ -100,7 +100,7 @@ async fn a_callers_trace_is_continued_and_carried_on_to_the_api_server() {
 }
 
 #[test]
-fn dev_mode_exports_requests_and_passes_and_no_secret() {
+fn dev_mode_exports_requests_and_passes_but_no_secret() {
     let (collector, endpoint) = Collector::start();
     let folder = Folder::copy_of("examples/quickstart");
     let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
@@ -108,7 +108,7 @@ fn dev_mode_exports_requests_and_passes_and_no_secret() {
         .arg("dev")
         .arg(folder.path())
         .args(["--otlp-endpoint", &endpoint])
-        // Nobody's log line gets into a trace, however much is logged.
+        // No log line must get into a trace, even at the most verbose level.
         .args(["--log", "trace"]);
     let dev = Dev::start_command(command);
     let client = Client::of(&folder.secret("shop", "backend-client", "client-secret"));
@@ -137,11 +137,14 @@ fn dev_mode_exports_requests_and_passes_and_no_secret() {
     assert_eq!(collector.services().first().unwrap(), "symbolon-dev");
     let checks = collector.spans("GET checktoken");
     let ours = checks.iter().find(|span| hex(&span.trace_id) == TRACE);
-    let ours = ours.expect("the caller's trace goes on");
+    let ours = ours.expect("the caller's trace is continued");
     assert_eq!(hex(&ours.parent_span_id), CALLER);
     let status = text(&ours.attributes, "http.response.status_code");
     assert_eq!(status.as_deref(), Some("204"));
-    assert!(checks.len() > 1, "without a parent a trace begins");
+    assert!(
+        checks.len() > 1,
+        "a request without a parent starts a new trace"
+    );
     assert_eq!(collector.spans("POST token").len(), 1);
     let passes = collector.spans("reconcile ServiceAccessToken");
     let object = text(&passes[0].attributes, "symbolon.object");

@@ -1,4 +1,5 @@
-// jose verifies what fetch obtained. Reads a task on standard input, prints one line of JSON: what it saw.
+// Verifies with jose the tokens that fetch obtains. Reads a task from standard input and prints the results as one line
+// of JSON.
 
 import { createRemoteJWKSet, errors, jwtVerify } from "jose";
 import { json } from "node:stream/consumers";

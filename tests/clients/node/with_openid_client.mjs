@@ -1,5 +1,5 @@
-// openid-client does all of it, and the oauth4webapi below it verifies as an API would (RFC 9068 section 4).
-// Reads a task on standard input, prints one line of JSON: what it saw.
+// Obtains tokens with openid-client and verifies them with oauth4webapi, as an API does (RFC 9068 section 4). Reads a
+// task from standard input and prints the results as one line of JSON.
 
 import { decodeProtectedHeader } from "jose";
 import { json } from "node:stream/consumers";
@@ -7,7 +7,7 @@ import * as oauth from "oauth4webapi";
 import * as client from "openid-client";
 
 const task = await json(process.stdin);
-// The issuer under test is loopback http.
+// The issuer under test uses http on loopback.
 const insecure = { execute: [client.allowInsecureRequests] };
 const methods = { basic: client.ClientSecretBasic, post: client.ClientSecretPost };
 
@@ -34,7 +34,7 @@ const seen = {
 };
 console.log(JSON.stringify(seen));
 
-// By OpenID Connect Discovery, or by RFC 8414.
+// Uses OpenID Connect Discovery or RFC 8414.
 function discover({ id, secret }, method, algorithm = "oidc") {
   return client.discovery(new URL(task.issuer), id, undefined, methods[method](secret), { ...insecure, algorithm });
 }
@@ -66,7 +66,7 @@ async function refused() {
   };
 }
 
-// The library reports the challenge of a 401 (RFC 9110 section 15.5.2), with the reply for those who want more.
+// The library reports the challenge of a 401 (RFC 9110 section 15.5.2) as an error that holds the response.
 async function challenged(error) {
   if (!(error instanceof client.WWWAuthenticateChallengeError)) throw error;
   if (error.status !== 401 || error.cause[0].scheme !== "basic") throw error;
@@ -94,7 +94,7 @@ async function service() {
   return {
     introspection,
     checked,
-    // It throws at any other.
+    // The library throws on any other status.
     revocation: 200,
     introspection_after: await client.tokenIntrospection(api, token),
     checked_after: await asBearer(),

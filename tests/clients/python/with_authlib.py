@@ -1,13 +1,13 @@
-"""Authlib does all of it. Reads a task on standard input, prints one line of JSON: what it saw."""
+"""Obtains and verifies tokens with Authlib. Reads a task from standard input and prints the results as JSON."""
 
 import json
 import os
 import sys
 import warnings
 
-# The issuer under test is loopback http; nothing else leaves this process.
+# The issuer under test uses http on loopback, and this process contacts nothing else.
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
-# RFC 9864 would have it called Ed25519; RFC 8037's name is what is deployed.
+# RFC 9864 renames EdDSA to Ed25519, but deployed software uses the name of RFC 8037.
 warnings.filterwarnings("ignore", "EdDSA is deprecated")
 
 import requests
@@ -49,12 +49,12 @@ def get_json(url):
 
 
 def discover(issuer):
-    """Both documents, judged by Authlib's own rules."""
+    """Fetches both metadata documents and validates them by Authlib's own rules."""
     oauth = AuthorizationServerMetadata(get_json(get_well_known_url(issuer, external=True)))
     openid = OpenIDProviderMetadata(get_json(issuer + "/.well-known/openid-configuration"))
     for document in (oauth, openid):
         for name in document.REGISTRY_KEYS:
-            # Required and, while there is no authorization endpoint, empty: Authlib takes that for absent.
+            # It is required, and empty without an authorization endpoint, which Authlib takes for absent.
             if name != "response_types_supported":
                 getattr(document, f"validate_{name}")()
         assert document["issuer"] == issuer, document
@@ -84,7 +84,7 @@ def without_token(reply):
 
 
 def verify(token, keys, algorithm, task, **other):
-    """RFC 9068 section 4."""
+    """Verifies a token as RFC 9068 section 4 requires."""
     expected = {"audience": task["audience"], "issuer": task["issuer"], "algorithms": [algorithm], **other}
     decoded = jwt.decode(token, keys, algorithms=expected["algorithms"])
     options = {name: {"essential": True} for name in ("exp", "iat", "nbf", "jti", "sub", "client_id")}

@@ -1,4 +1,4 @@
-"""PyJWT verifies what requests fetched. Reads a task on standard input, prints one line of JSON: what it saw."""
+"""Verifies with PyJWT the tokens that requests fetches. Reads a task from stdin and prints the results as JSON."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-//! The API server's audit log: who asked for what. Lets tests count requests, which no client can hide.
+//! The API server's audit log: every request with its user. Tests count requests in it, since no client can hide one.
 
 use std::{
     fs::File,
@@ -9,11 +9,11 @@ use std::{
 use jiff::Timestamp;
 use serde::Deserialize;
 
-/// A place in the audit log.
+/// A position in the audit log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark(u64);
 
-/// One answered request (a watch counts when it begins).
+/// A request that the API server has answered. A watch counts when it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Request {
     /// get, list, watch, create, update, patch, delete, deletecollection
@@ -42,7 +42,7 @@ pub(super) fn mark(folder: &Path) -> Mark {
     Mark(
         log(folder)
             .metadata()
-            .expect("the audit log has a size")
+            .expect("the size of the audit log can be read")
             .len(),
     )
 }
@@ -54,13 +54,13 @@ pub(super) fn since(folder: &Path, Mark(start): Mark) -> Vec<Request> {
         .expect("the audit log only grows");
     log.read_to_string(&mut text)
         .expect("the audit log is text");
-    // A last line without its end is still being written.
+    // A last line without a line break is still being written.
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
     complete
         .lines()
         .filter_map(|line| {
             serde_json::from_str::<Event>(line)
-                .expect("a line is an audit event")
+                .expect("every line is an audit event")
                 .request()
         })
         .collect()
@@ -105,7 +105,7 @@ struct Status {
 }
 
 impl Event {
-    /// None for discovery and the like, and for the second event of a watch: its end.
+    /// `None` for requests without an object, such as discovery, and for the event at the end of a watch.
     fn request(self) -> Option<Request> {
         let answered = if self.verb == "watch" {
             "ResponseStarted"

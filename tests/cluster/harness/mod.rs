@@ -1,14 +1,14 @@
 //! A real Kubernetes API server for tests.
 //!
-//! - [`Cluster::shared`]: one for all tests of this process. It is KUBECONFIG's, used as it is, when that is set.
-//! - [`Cluster::own`]: the same, but always a throw-away one of ours: for tests that read its audit log.
-//! - [`Cluster::private`]: a throw-away one for a single test that stops or kills parts of it.
+//! - [`Cluster::shared`]: one cluster for all tests of this process; KUBECONFIG's, unchanged, if that is set.
+//! - [`Cluster::own`]: one temporary cluster for all tests of this process, for tests that read its audit log.
+//! - [`Cluster::private`]: a temporary cluster for a single test that stops or kills parts of it.
 //!
-//! The throw-away ones run the programs that `build.sh` finds or builds, under the supervisor `up.sh`, and vanish with
-//! this process, however it ends. Tests are kept apart by namespaces: [`Cluster::namespace`].
+//! Temporary clusters run the programs that `build.sh` finds or builds, under the supervisor `up.sh`. They end with
+//! this process, however it ends. Each test has its own namespace: [`Cluster::namespace`].
 //!
-//! A `kube::Client` lives on the runtime it was made on, and each `#[tokio::test]` has its own: make one per test, never
-//! keep one in a static.
+//! A `kube::Client` works only on the runtime that created it, and each `#[tokio::test]` has its own runtime. So create
+//! one per test, and never keep one in a static.
 
 mod audit;
 mod namespace;
@@ -42,13 +42,13 @@ pub(crate) use self::{
 /// The field manager of everything that the harness applies.
 const FIELD_MANAGER: &str = "symbolon-test-harness";
 
-/// How long [`eventually`] waits: long, since the machine may be busy; a test that passes does not wait for it.
+/// How long [`eventually`] waits. It is long because the machine may be busy; a test that passes never waits so long.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A Kubernetes API server with its controllers (no nodes).
 pub(crate) struct Cluster {
     kubeconfig: PathBuf,
-    /// None for KUBECONFIG's: that is neither stopped, nor is its audit log at hand.
+    /// `None` for KUBECONFIG's cluster, which tests cannot stop and whose audit log they cannot read.
     supervisor: Option<Supervisor>,
     crds: tokio::sync::OnceCell<()>,
 }
@@ -63,18 +63,20 @@ impl Cluster {
             .unwrap_or_else(Self::own)
     }
 
-    /// The throw-away cluster of this test process, whatever KUBECONFIG says.
+    /// The temporary cluster of this test process, also if KUBECONFIG is set.
     pub(crate) fn own() -> &'static Self {
         static OWN: OnceLock<Cluster> = OnceLock::new();
         OWN.get_or_init(Self::private)
     }
 
-    /// A throw-away cluster that ends with the value: some 3 s of both cores, so only for tests that break it.
+    /// Starts a temporary cluster that ends with the value. It costs about 3 s of two cores, so only tests that break
+    /// or change a cluster use it.
     pub(crate) fn private() -> Self {
         Self::with_feature_gates("")
     }
 
-    /// The same, with an API server that streams no lists, as older releases: it hands them out in pages.
+    /// Like [`Self::private`], with an API server that returns lists in pages instead of streaming them, as older
+    /// releases do.
     #[allow(dead_code, reason = "the benchmark of floods needs it")]
     pub(crate) fn private_without_streaming_lists() -> Self {
         Self::with_feature_gates("WatchList=false")
@@ -99,7 +101,7 @@ impl Cluster {
             kubeconfig.display()
         );
         eprintln!(
-            "test cluster: using KUBECONFIG={}: custom resource definitions stay there",
+            "test cluster: using KUBECONFIG={}; the tests leave their CRDs there",
             kubeconfig.display()
         );
         use_aws_lc();
@@ -110,7 +112,7 @@ impl Cluster {
         })
     }
 
-    /// A kubeconfig file of a cluster administrator, for programs under test.
+    /// The path of a cluster administrator's kubeconfig, for programs under test.
     pub(crate) fn kubeconfig_path(&self) -> &Path {
         &self.kubeconfig
     }
@@ -119,17 +121,17 @@ impl Cluster {
         Kubeconfig::read_from(&self.kubeconfig).expect("the kubeconfig file is well-formed")
     }
 
-    /// A cluster administrator's client, for the runtime of the caller.
+    /// Creates a cluster administrator's client on the runtime of the caller.
     pub(crate) async fn client(&self) -> Client {
         client_of(self.kubeconfig()).await
     }
 
-    /// A fresh namespace, named after its purpose.
+    /// Creates a namespace that is named after its purpose.
     pub(crate) async fn namespace(&self, purpose: &str) -> TestNamespace<'_> {
         TestNamespace::create(self, purpose).await
     }
 
-    /// `kubectl` (the one built with the API server, if it was) set up for this cluster as its administrator.
+    /// `kubectl` for this cluster, as its administrator: the one built with the API server, or the one on PATH.
     pub(crate) fn kubectl(&self) -> Command {
         let built = self
             .supervisor
@@ -139,13 +141,13 @@ impl Cluster {
         let mut command = Command::new(built.unwrap_or_else(|| "kubectl".into()));
         command.env("KUBECONFIG", &self.kubeconfig);
         if let Some(own) = &self.supervisor {
-            // What it remembers of a server goes by host and port, and ours come again for other clusters.
+            // kubectl's cache is keyed by host and port, which a later cluster may use again.
             command.env("KUBECACHEDIR", own.folder().join("kubectl"));
         }
         command
     }
 
-    /// Applies `crds/*.yaml` and waits until they are served; once per cluster, however many tests ask.
+    /// Applies `crds/*.yaml` and waits until they are served. Only the first call on a cluster does the work.
     pub(crate) async fn install_crds(&self) {
         self.crds.get_or_init(|| self.apply_crds()).await;
     }
@@ -161,26 +163,25 @@ impl Cluster {
                     &Patch::Apply(&crd),
                 )
                 .await;
-            applied.unwrap_or_else(|error| {
-                panic!("the API server refuses the definition {name}: {error}")
-            });
+            applied
+                .unwrap_or_else(|error| panic!("the API server refuses the CRD {name}: {error}"));
             let established = tokio::time::timeout(
                 PATIENCE,
                 await_condition(api.clone(), &name, is_crd_established()),
             );
             established
                 .await
-                .expect("the definition is established in time")
-                .expect("the definition can be watched");
+                .expect("the CRD is established in time")
+                .expect("the CRD can be watched");
         }
         if self.supervisor.is_some() {
-            // The garbage collector looks for new kinds every 30 s only; at its start it knows these.
+            // The garbage collector looks for new kinds only every 30 s, so restart it.
             self.kill(Program::Controllers);
             self.start(Program::Controllers);
         }
     }
 
-    /// Asks a part of a private cluster to end and waits until it has.
+    /// Sends SIGTERM to a part of a private cluster and waits until it ends.
     pub(crate) fn stop(&self, program: Program) {
         self.supervised("stop it").command("stop", program);
     }
@@ -190,22 +191,22 @@ impl Cluster {
         self.supervised("kill it").command("kill", program);
     }
 
-    /// Starts a part again that was stopped or killed; the API server is ready then.
+    /// Starts a part that was stopped or killed. For the API server, waits until it is ready.
     pub(crate) fn start(&self, program: Program) {
         self.supervised("start it").command("start", program);
     }
 
-    /// Lets a part of a private cluster hang: its connections stay open and nothing answers.
+    /// Makes a part of a private cluster hang: its connections stay open and it does not respond.
     pub(crate) fn pause(&self, program: Program) {
         self.supervised("pause it").command("pause", program);
     }
 
-    /// Lets a paused part go on.
+    /// Resumes a paused part.
     pub(crate) fn resume(&self, program: Program) {
         self.supervised("resume it").command("resume", program);
     }
 
-    /// A copy of what etcd holds, as a snapshot has it. etcd is stopped for a moment.
+    /// Copies etcd's data, as a snapshot does. etcd stops for a moment.
     pub(crate) fn save_etcd(&self) -> PathBuf {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let folder = self.supervised("copy its data").folder();
@@ -216,7 +217,7 @@ impl Cluster {
         copy
     }
 
-    /// Puts a copy in place of what etcd holds now. Everything is started anew, as one must.
+    /// Replaces etcd's data by a copy and restarts all parts, as a restore requires.
     pub(crate) fn restore_etcd(&self, copy: &Path) {
         let data = self.supervised("replace its data").folder().join("etcd");
         let all = [Program::Controllers, Program::Apiserver, Program::Etcd];
@@ -235,12 +236,12 @@ impl Cluster {
         self.supervised("see its processes").pids()
     }
 
-    /// Now, for [`Cluster::requests`].
+    /// The current end of the audit log, for [`Cluster::requests`].
     pub(crate) fn mark(&self) -> Mark {
         audit::mark(self.supervised("read its audit log").folder())
     }
 
-    /// The requests answered since, oldest first, without those of the control plane itself.
+    /// The requests answered since a mark, oldest first, without those of the control plane itself.
     pub(crate) fn requests(&self, since: Mark) -> Vec<audit::Request> {
         audit::since(self.supervised("read its audit log").folder(), since)
     }
@@ -248,7 +249,7 @@ impl Cluster {
     fn supervised(&self, what: &str) -> &Supervisor {
         self.supervisor.as_ref().unwrap_or_else(|| {
             panic!(
-                "KUBECONFIG's cluster is used as it is: to {what}, take Cluster::own or ::private"
+                "the tests do not change KUBECONFIG's cluster: to {what}, use Cluster::own or ::private"
             )
         })
     }
@@ -259,7 +260,7 @@ fn copy_folder(from: &Path, to: &Path) {
     assert!(copied.expect("cp can be started").success());
 }
 
-/// The definitions in `crds/`, as a user would apply them.
+/// The CRDs in `crds/`, as a user applies them.
 pub(crate) fn crds() -> Vec<CustomResourceDefinition> {
     let Ok(folder) = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crds")) else {
         return Vec::new();
@@ -279,15 +280,15 @@ pub(crate) fn crds() -> Vec<CustomResourceDefinition> {
 async fn client_of(kubeconfig: Kubeconfig) -> Client {
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     Client::try_from(config.expect("the kubeconfig is complete"))
-        .expect("a client can be made of the kubeconfig")
+        .expect("a client can be created from the kubeconfig")
 }
 
-/// Asks again and again until there is an answer, and fails the test when there is none for a minute.
+/// Repeats `ask` until it returns a value, and fails the test after [`PATIENCE`].
 pub(crate) async fn eventually<T>(what: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
     eventually_within(PATIENCE, what, ask).await
 }
 
-/// The same, with other patience.
+/// Like [`eventually`], with another time limit.
 pub(crate) async fn eventually_within<T>(
     patience: Duration,
     what: &str,
@@ -308,6 +309,6 @@ pub(crate) async fn eventually_within<T>(
 }
 
 fn use_aws_lc() {
-    // An error says that it is installed already.
+    // An error means that a provider is already installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

@@ -1,4 +1,4 @@
-//! A namespace per test, and service accounts in it to act as.
+//! A namespace for each test, with service accounts that the test acts as.
 
 use std::path::{Path, PathBuf};
 
@@ -24,8 +24,8 @@ use serde_json::json;
 
 use super::{Cluster, client_of, eventually};
 
-/// A namespace with a name of its own, for one test. In KUBECONFIG's cluster it is deleted at the end; a cluster of ours
-/// is thrown away whole.
+/// A namespace with a unique name, for one test. In KUBECONFIG's cluster it is deleted at the end. A temporary cluster
+/// is removed as a whole.
 pub(crate) struct TestNamespace<'a> {
     cluster: &'a Cluster,
     name: String,
@@ -34,7 +34,7 @@ pub(crate) struct TestNamespace<'a> {
     folder: tempfile::TempDir,
 }
 
-/// A rule as a line of a `ClusterRole`: `rule(&["get", "list"], "symbolon.dev", &["scopes"])`.
+/// A rule of a role, such as `rule(&["get", "list"], "symbolon.dev", &["scopes"])`.
 pub(crate) fn rule(verbs: &[&str], group: &str, resources: &[&str]) -> PolicyRule {
     let owned = |names: &[&str]| {
         names
@@ -50,18 +50,18 @@ pub(crate) fn rule(verbs: &[&str], group: &str, resources: &[&str]) -> PolicyRul
     }
 }
 
-/// A `ServiceAccount` to act as.
+/// A `ServiceAccount` that a test acts as.
 pub(crate) struct Account {
     kubeconfig: PathBuf,
 }
 
 impl Account {
-    /// A kubeconfig file with a token of the account, for programs under test.
+    /// The path of a kubeconfig with a token of the account, for programs under test.
     pub(crate) fn kubeconfig_path(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// The account's client, for the runtime of the caller.
+    /// Creates the account's client on the runtime of the caller.
     pub(crate) async fn client(&self) -> Client {
         client_of(Kubeconfig::read_from(&self.kubeconfig).expect("the harness wrote it")).await
     }
@@ -92,7 +92,7 @@ impl<'a> TestNamespace<'a> {
         &self.name
     }
 
-    /// The administrator's client that the namespace was made with.
+    /// The administrator's client.
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
     }
@@ -105,7 +105,7 @@ impl<'a> TestNamespace<'a> {
         Api::namespaced(self.client(), &self.name)
     }
 
-    /// Makes a `ServiceAccount` that may do this within the namespace, and nothing else.
+    /// Creates a `ServiceAccount` with only these rights, within the namespace.
     pub(crate) async fn account(&self, name: &str, rules: Vec<PolicyRule>) -> Account {
         let check = first_access(&rules, Some(&self.name));
         let role = Role {
@@ -128,7 +128,7 @@ impl<'a> TestNamespace<'a> {
         self.act_as(name, check).await
     }
 
-    /// Makes a `ServiceAccount` that may do this in the whole cluster, as an operator may.
+    /// Creates a `ServiceAccount` with only these rights, in the whole cluster.
     pub(crate) async fn cluster_account(&self, name: &str, rules: Vec<PolicyRule>) -> Account {
         let check = first_access(&rules, None);
         let unique = format!("{}-{name}", self.name);
@@ -162,7 +162,7 @@ impl<'a> TestNamespace<'a> {
         }
     }
 
-    /// Cluster-wide objects cannot live in the namespace; the label says whose they are.
+    /// Metadata of a cluster-wide object. The label names the namespace that it is deleted with.
     fn swept(&self, name: &str) -> ObjectMeta {
         ObjectMeta {
             labels: Some([(SWEEP_LABEL.to_owned(), self.name.clone())].into()),
@@ -220,7 +220,7 @@ impl<'a> TestNamespace<'a> {
         context.namespace = Some(self.name.clone());
         config.auth_infos =
             serde_json::from_value(json!([{"name": name, "user": {"token": token}}]))
-                .expect("it is a user's entry");
+                .expect("the entry is a user's");
         let path = self.folder.path().join(format!("{name}.kubeconfig"));
         std::fs::write(
             &path,
@@ -248,7 +248,7 @@ fn role_ref(kind: &str, name: &str) -> RoleRef {
     }
 }
 
-/// What the first rule allows, to see when the rules are in force.
+/// An access that the first rule allows, to find out when the rules are in force.
 fn first_access(rules: &[PolicyRule], namespace: Option<&str>) -> ResourceAttributes {
     let rule = rules
         .first()
@@ -272,7 +272,7 @@ fn first_access(rules: &[PolicyRule], namespace: Option<&str>) -> ResourceAttrib
     }
 }
 
-/// The API server learns of new roles, bindings and accounts a few milliseconds after it has taken them.
+/// New roles, bindings and accounts take effect a few milliseconds after the API server has stored them.
 async fn wait_until_allowed(client: &Client, access: ResourceAttributes) {
     let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let spec = SelfSubjectAccessReviewSpec {
@@ -296,7 +296,7 @@ async fn wait_until_allowed(client: &Client, access: ResourceAttributes) {
 }
 
 impl Drop for TestNamespace<'_> {
-    /// Dropping cannot wait on the test's runtime, which may be ending: a thread with its own does it.
+    /// Deletes the namespace from another thread with its own runtime, because the test's runtime may be ending.
     fn drop(&mut self) {
         if self.cluster.supervisor.is_some() {
             return;
@@ -312,7 +312,7 @@ impl Drop for TestNamespace<'_> {
         });
         if !matches!(sweep.join(), Ok(Ok(()))) {
             eprintln!(
-                "test cluster: the namespace {} could not be deleted: delete it by hand",
+                "test cluster: cannot delete the namespace {}: delete it by hand",
                 self.name
             );
         }

@@ -1,5 +1,5 @@
-//! Starts `up.sh`, the supervisor of one throw-away cluster, and talks with it over its pipes. The open pipe is what
-//! keeps the cluster alive: the kernel closes it when this process ends in whatever way.
+//! Starts `up.sh`, the supervisor of one temporary cluster, and sends it commands over its pipes. The cluster runs as
+//! long as the pipe is open. The kernel closes the pipe when this process ends, however it ends.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use std::{
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster");
 
-/// A part of a throw-away cluster.
+/// A part of a temporary cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Program {
     Etcd,
@@ -32,7 +32,7 @@ impl fmt::Display for Program {
 
 pub(super) struct Supervisor {
     child: Child,
-    /// None once the end has begun.
+    /// `None` while the value is dropped.
     pipes: Mutex<Option<Pipes>>,
     folder: PathBuf,
     kubeconfig: PathBuf,
@@ -54,8 +54,8 @@ impl Pipes {
 }
 
 impl Supervisor {
-    /// Starts a cluster and waits until it is ready; what is missing, or what went wrong, is on standard error.
-    /// `feature_gates` are the API server's, as its option `--feature-gates` takes them.
+    /// Starts a cluster and waits until it is ready. The script writes errors to standard error. `feature_gates` is the
+    /// value of the API server's option `--feature-gates`.
     pub(super) fn start(feature_gates: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("symbolon-cluster.")
@@ -67,7 +67,7 @@ impl Supervisor {
             .env("SYMBOLON_FEATURE_GATES", feature_gates)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Its own process group: ctrl-C at a terminal ends this process first, and that ends the cluster in order.
+            // A separate process group: Ctrl-C in a terminal ends this process first, which ends the cluster in order.
             .process_group(0)
             .spawn()
             .expect("tests/cluster/up.sh can be started (it needs /bin/bash)");
@@ -98,10 +98,10 @@ impl Supervisor {
         &self.folder
     }
 
-    /// The folder of the programs that it runs.
+    /// The folder with the programs that it runs.
     #[expect(
         clippy::unused_self,
-        reason = "every supervisor runs the same ones today; callers need not know"
+        reason = "callers need not know that every supervisor runs the same programs"
     )]
     pub(super) fn programs(&self) -> &Path {
         programs()
@@ -109,12 +109,14 @@ impl Supervisor {
 
     pub(super) fn command(&self, verb: &str, program: Program) {
         let mut pipes = self.pipes.lock().expect("no command has failed before");
-        let pipes = pipes.as_mut().expect("only dropping takes the pipes");
+        let pipes = pipes
+            .as_mut()
+            .expect("the pipes are there until the value is dropped");
         writeln!(pipes.commands, "{verb} {program}").expect("the supervisor takes commands");
         assert_eq!(pipes.answer(), "ok", "{verb} {program}");
     }
 
-    /// The process ids of the supervisor and of what it runs.
+    /// The process ids of the supervisor and of the programs that it runs.
     pub(super) fn pids(&self) -> Vec<u32> {
         let pid = |program: Program| {
             let text = std::fs::read_to_string(self.folder.join(format!("{program}.pid")))
@@ -130,12 +132,12 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         drop(self.pipes.lock().map(|mut pipes| pipes.take()));
         let _ = self.child.wait();
-        // Left there only by a supervisor that was killed.
+        // The folder still exists only if the supervisor was killed.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-/// The folder of etcd, kube-apiserver, kube-controller-manager: found or built, once per process.
+/// The folder with etcd, kube-apiserver and kube-controller-manager. They are found or built once per process.
 fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
@@ -146,7 +148,7 @@ fn programs() -> &'static Path {
         let built = built.expect("tests/cluster/build.sh can be started (it needs /bin/bash)");
         assert!(
             built.status.success(),
-            "no Kubernetes to test against: see the line above that begins with 'test cluster:'"
+            "Kubernetes cannot be started: see the line above that begins with 'test cluster:'"
         );
         PathBuf::from(
             String::from_utf8(built.stdout)

@@ -1,4 +1,4 @@
-//! How many name an Identity or a scope: the numbers become right, and cost few writes.
+//! The counts of clients and tokens in the status of an Identity or a Scope: they become correct with few writes.
 
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,14 @@ use super::world::World;
 use crate::harness::{Cluster, Mark, eventually_within};
 
 const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
-/// So many more than there are.
+/// The number of clients and of tokens that the test adds.
 const MANY: usize = 200;
-/// The operator counts at most once in this time.
+/// The shortest time between two counts of the operator.
 const COUNT: Duration = Duration::from_secs(10);
-/// Long enough for two counts, on a busy machine too.
+/// Long enough for two counts, also on a busy machine.
 const TWO_COUNTS: Duration = Duration::from_secs(240);
 
-/// The same limits for all, so that none of the many is left out.
+/// An Identity with limits that are high enough for all clients and tokens.
 const ROOMY: &str = "
 apiVersion: symbolon.dev/v1alpha1
 kind: Identity
@@ -56,8 +56,8 @@ spec:
     (0..MANY).map(one).collect()
 }
 
-/// Clients and tokens that the Identity and the scopes orders.read and orders.write are said to have.
-async fn told(world: &World<'_>) -> [Value; 3] {
+/// The counts of clients and tokens in the status of the Identity, of orders.read and of orders.write.
+async fn status_counts(world: &World<'_>) -> [Value; 3] {
     let numbers = |status: Value| json!([status["clients"], status["tokens"]]);
     let identity = world.platform.api::<Identity>().get("main").await.unwrap();
     let scope = async |name| {
@@ -76,11 +76,11 @@ async fn told(world: &World<'_>) -> [Value; 3] {
     ]
 }
 
-/// Waits until their status says so.
-pub(super) async fn become_so(world: &World<'_>, what: &str, expected: [[usize; 2]; 3]) {
+/// Waits until the status of the Identity and of both scopes has these counts of clients and tokens.
+pub(super) async fn wait_for_counts(world: &World<'_>, what: &str, expected: [[usize; 2]; 3]) {
     let expected = expected.map(|numbers| json!(numbers));
     eventually_within(TWO_COUNTS, what, async || {
-        (told(world).await == expected).then_some(())
+        (status_counts(world).await == expected).then_some(())
     })
     .await;
 }
@@ -89,7 +89,7 @@ async fn all_ready(operator: &Operator, count: usize) {
     for kind in ["OAuthClient", "ServiceAccessToken"] {
         let name = format!("symbolon_operator_objects{{kind=\"{kind}\",reason=\"Ready\"}} ");
         eventually_within(TWO_COUNTS, &format!("{name}{count}"), async || {
-            #[expect(clippy::cast_precision_loss, reason = "some hundred")]
+            #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
             let expected = count as f64;
             (operator.metric(&name).await == Some(expected)).then_some(())
         })
@@ -97,9 +97,9 @@ async fn all_ready(operator: &Operator, count: usize) {
     }
 }
 
-/// What the operator has written since, but its Lease.
+/// The operator's writes since a mark, except those to its Lease.
 async fn writes(cluster: &Cluster, world: &World<'_>, mark: Mark) -> Vec<String> {
-    // The audit log comes a little after the answers.
+    // The audit log is written a little after the responses.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let user = format!("system:serviceaccount:{}:operator", world.team.name());
     let ours = cluster
@@ -111,19 +111,29 @@ async fn writes(cluster: &Cluster, world: &World<'_>, mark: Mark) -> Vec<String>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn numbers_become_right_with_few_writes_and_a_restart_makes_none() {
+async fn counts_become_correct_with_few_writes_and_a_restart_makes_none() {
     let cluster = Cluster::own();
     let world = World::new(cluster).await;
     world.apply(ROOMY).await;
     let account = world.team.cluster_account("operator", rights()).await;
     let operator = Operator::start(&world, account.kubeconfig_path());
     all_ready(&operator, 1).await;
-    become_so(&world, "one of each", [[1, 1], [1, 1], [1, 0]]).await;
+    wait_for_counts(
+        &world,
+        "one client and one token are counted",
+        [[1, 1], [1, 1], [1, 0]],
+    )
+    .await;
 
     let (mark, start) = (cluster.mark(), Instant::now());
     world.apply(&many()).await;
     let all = MANY + 1;
-    become_so(&world, "many", [[all, all], [all, all], [1, 0]]).await;
+    wait_for_counts(
+        &world,
+        "all clients and tokens are counted",
+        [[all, all], [all, all], [1, 0]],
+    )
+    .await;
     all_ready(&operator, all).await;
     let counts = start.elapsed().as_secs() / COUNT.as_secs();
     let most = 2 + usize::try_from(counts).unwrap();
@@ -136,7 +146,7 @@ async fn numbers_become_right_with_few_writes_and_a_restart_makes_none() {
         let count = of(status);
         assert!(
             (1..=most).contains(&count),
-            "{count} times, not {most}: {status}"
+            "{count} times instead of at most {most}: {status}"
         );
     }
     assert_eq!(of("update scopes/status orders.write"), 0);
@@ -145,7 +155,7 @@ async fn numbers_become_right_with_few_writes_and_a_restart_makes_none() {
     let mark = cluster.mark();
     let operator = Operator::start(&world, account.kubeconfig_path());
     all_ready(&operator, all).await;
-    // A count and what it queues.
+    // Long enough for a count and the writes that follow from it.
     tokio::time::sleep(Duration::from_secs(12)).await;
     let written = writes(cluster, &world, mark).await;
     assert!(written.is_empty(), "a restart wrote: {written:#?}");
@@ -155,14 +165,14 @@ async fn numbers_become_right_with_few_writes_and_a_restart_makes_none() {
     world.delete(Kind::OAuthClient, "client-0").await;
     let operator = Operator::start(&world, account.kubeconfig_path());
     let fewer = all - 1;
-    let what = "what went while nobody counted";
-    become_so(&world, what, [[fewer, fewer], [fewer, fewer], [1, 0]]).await;
+    let what = "objects deleted while no operator ran are no longer counted";
+    wait_for_counts(&world, what, [[fewer, fewer], [fewer, fewer], [1, 0]]).await;
 
     let (now, every) = (DeleteParams::default(), ListParams::default());
     let tokens = world.team.api::<ServiceAccessToken>();
     tokens.delete_collection(&now, &every).await.unwrap();
     let clients = world.team.api::<OAuthClient>();
     clients.delete_collection(&now, &every).await.unwrap();
-    become_so(&world, "none", [[0, 0]; 3]).await;
+    wait_for_counts(&world, "no client and no token is counted", [[0, 0]; 3]).await;
     drop(operator);
 }

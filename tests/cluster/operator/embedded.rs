@@ -1,4 +1,4 @@
-//! An Identity that the operator's own pods serve: each of them, whoever leads.
+//! An embedded Identity: every pod of the operator serves it, not only the leader.
 
 use std::time::Duration;
 
@@ -66,16 +66,16 @@ spec:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_operator_serves_it_whoever_leads() {
+async fn leader_and_standby_serve_an_embedded_identity() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     embed(&world).await;
     let first = Serving::start(&world, cluster.kubeconfig_path());
-    eventually("the first leads", async || {
+    eventually("the first operator leads", async || {
         first.operator.leads().await.then_some(())
     })
     .await;
-    // Whoever waits for that finds it served.
+    // A ready Identity must be served.
     world.identity_is("main", "Ready").await;
     let document = format!(
         "http://{}/id/.well-known/openid-configuration",
@@ -86,26 +86,34 @@ async fn every_operator_serves_it_whoever_leads() {
     let second = Serving::start(&world, cluster.kubeconfig_path());
     world.token_ready("nightly").await;
     let token = world.text("nightly-token").await.unwrap();
-    first.soon("the leader serves", &token).await;
-    second.soon("who does not lead serves, too", &token).await;
+    first.soon("the leader accepts the token", &token).await;
+    second
+        .soon("the standby accepts the token too", &token)
+        .await;
     assert!(!second.operator.leads().await);
     assert!(first.operator.is_ready().await && second.operator.is_ready().await);
     drop(first);
-    assert!(second.accepts(&token).await, "it needs no leader");
+    assert!(
+        second.accepts(&token).await,
+        "a standby serves without a leader"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_served_while_the_api_server_is_away_and_the_lease_is_lost() {
+async fn an_embedded_identity_is_served_while_the_api_server_is_down() {
     let cluster = Cluster::private();
     let world = World::new(&cluster).await;
     embed(&world).await;
     let serving = Serving::start(&world, cluster.kubeconfig_path());
     world.token_ready("nightly").await;
     let token = world.text("nightly-token").await.unwrap();
-    serving.soon("it serves", &token).await;
+    serving.soon("the token is accepted", &token).await;
     cluster.stop(Program::Apiserver);
-    eventually("the lease is lost", async || {
-        assert!(serving.accepts(&token).await, "it goes on answering");
+    eventually("the Lease is lost", async || {
+        assert!(
+            serving.accepts(&token).await,
+            "it keeps serving during the outage"
+        );
         (!serving.operator.leads().await).then_some(())
     })
     .await;
@@ -116,5 +124,7 @@ async fn it_is_served_while_the_api_server_is_away_and_the_lease_is_lost() {
     world.apply_token("later", "").await;
     world.token_ready("later").await;
     let later = world.text("later-token").await.unwrap();
-    serving.soon("what came after is served", &later).await;
+    serving
+        .soon("a token issued after the outage is accepted", &later)
+        .await;
 }

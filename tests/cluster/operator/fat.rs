@@ -1,4 +1,4 @@
-//! Objects whose labels and annotations fill what etcd takes: what they carry is neither held nor lost.
+//! Objects whose labels and annotations reach etcd's size limit: their metadata is neither kept in memory nor lost.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,10 +18,10 @@ use super::process::Operator;
 use super::world::{Running, World, condition};
 use crate::harness::Cluster;
 
-/// More than one first page has.
+/// More objects than the first page of a list has.
 const MANY: usize = 40;
 
-/// A client with almost a megabyte of metadata, with what the API server adds.
+/// A client with almost a megabyte of metadata, including what the API server adds.
 fn fat(number: usize, world: &World<'_>) -> OAuthClient {
     let labels: BTreeMap<String, String> = (0..4_000)
         .map(|n| (format!("label-{n:04}"), "v".repeat(63)))
@@ -40,7 +40,7 @@ fn fat(number: usize, world: &World<'_>) -> OAuthClient {
     serde_json::from_value(object).unwrap()
 }
 
-/// A client of an API server that has no streaming lists, and what it was asked.
+/// A client of an API server without streaming lists, and the URIs of its requests.
 fn without_streams(client: Client) -> (Client, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let noted = asked.clone();
@@ -79,7 +79,7 @@ impl Sink for Names {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_with_a_megabyte_of_metadata_are_served_and_keep_it() {
+async fn clients_with_a_megabyte_of_metadata_are_served_and_keep_it_unchanged() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let clients = world.team.api::<OAuthClient>();
@@ -104,7 +104,7 @@ async fn clients_with_a_megabyte_of_metadata_are_served_and_keep_it() {
     let source = Source::start(&client, &options, &names);
     source.listed(Duration::from_mins(2)).await.unwrap();
     let told = names.0.lock().unwrap().len();
-    assert_eq!(told, MANY + 1, "each of them, and the usual one");
+    assert_eq!(told, MANY + 1, "all of them and the client backend");
     let limits: Vec<u32> = {
         let asked = asked.lock().unwrap();
         let limit = |uri: &String| {
@@ -114,10 +114,13 @@ async fn clients_with_a_megabyte_of_metadata_are_served_and_keep_it() {
         asked.iter().filter_map(limit).collect()
     };
     assert_eq!(limits[0], 32);
-    assert!(limits[1] < 10, "about a megabyte each: {limits:?}");
+    assert!(
+        limits[1] < 10,
+        "later pages must be smaller, since each object has about a megabyte: {limits:?}"
+    );
     drop(source);
 
-    // The operator, which has streaming lists here, writes their statuses and takes nothing from them.
+    // The operator, which uses streaming lists here, writes their statuses and keeps their metadata.
     let _operator = Operator::start(&world, cluster.kubeconfig_path());
     for number in [0, MANY / 2, MANY - 1] {
         let name = format!("fat-{number}");
@@ -134,7 +137,7 @@ async fn clients_with_a_megabyte_of_metadata_are_served_and_keep_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_owner_of_a_secret_that_is_stuffed_with_keys_is_told_to_remove_them() {
+async fn a_secret_with_too_many_keys_is_reported_with_the_remedy() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world.token_ready("nightly").await;
@@ -163,5 +166,9 @@ async fn the_owner_of_a_secret_that_is_stuffed_with_keys_is_told_to_remove_them(
     );
     merge(stuffed(Value::Null)).await;
     world.token_ready("nightly").await;
-    assert_eq!(world.text("nightly-token").await, token, "no token is made");
+    assert_eq!(
+        world.text("nightly-token").await,
+        token,
+        "the token must not change"
+    );
 }

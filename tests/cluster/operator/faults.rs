@@ -1,6 +1,6 @@
-//! A controller that stops for good around its n-th write, and two at once.
+//! A controller that is killed at its n-th write, and two controllers at once.
 //!
-//! After each the next controller must bring it about that the Secret's token is accepted, and no other
+//! After each kill, the next controller must reach a state where the Secret's token is accepted, and no other token
 //! beyond its overlap.
 
 use std::sync::{
@@ -28,16 +28,16 @@ use crate::harness::{Cluster, eventually};
 
 const TOKEN: Kind = Kind::ServiceAccessToken;
 
-/// Where a controller stops.
+/// When the controller is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
-    /// The write is not done.
+    /// Before the write.
     Before,
-    /// The write is done and its reply lost.
+    /// After the write, before its reply.
     After,
 }
 
-/// An API server as a process sees it that dies at its n-th write.
+/// The API calls of a controller that is killed at its n-th write: from then on no call returns.
 #[derive(Clone)]
 struct Dying {
     api: KubeApi,
@@ -123,7 +123,7 @@ impl Reports for Dying {
     }
 }
 
-/// Runs a controller until it dies at its n-th write, or has nothing left to do: whether it died.
+/// Runs a controller until it is killed at its n-th write or has nothing left to do. Returns whether it was killed.
 async fn run_until_dead(
     world: &World<'_>,
     writes: usize,
@@ -140,22 +140,22 @@ async fn run_until_dead(
         dead: dead.clone(),
     };
     let _running = Running::over(world, dying, own).await;
-    eventually("the controller dies or has done all", async || {
+    eventually("the controller is killed or done", async || {
         if dead.load(Ordering::SeqCst) {
             return Some(true);
         }
         if !is_idle().await {
             return None;
         }
-        // The last write is seen before the one that made it dies of it.
+        // The last write may be visible before the controller is killed by it.
         tokio::time::sleep(Duration::from_millis(300)).await;
         Some(dead.load(Ordering::SeqCst))
     })
     .await
 }
 
-/// Kills a controller at each write of what `change` asks for, and has another go on.
-async fn killed_at_every_write(
+/// Kills a controller at each write that `change` causes, lets another one continue, and checks the result.
+async fn assert_survives_a_kill_at_every_write(
     change: impl AsyncFn(&World<'_>),
     is_done: impl AsyncFn(&World<'_>) -> bool,
     least: usize,
@@ -175,7 +175,7 @@ async fn killed_at_every_write(
             let died = run_until_dead(&world, writes, stop, async || is_done(&world).await).await;
             {
                 let _running = Running::start(&world).await;
-                eventually("the next controller has done all", async || {
+                eventually("the next controller is done", async || {
                     is_done(&world).await.then_some(())
                 })
                 .await;
@@ -187,11 +187,11 @@ async fn killed_at_every_write(
             }
             writes += 1;
         }
-        assert!(writes > least, "{stop:?}: only {writes} writes were seen");
+        assert!(writes > least, "{stop:?}: only {writes} writes");
     }
 }
 
-/// Whether the newest token is in the Secret, is told of, and no older one is without an end.
+/// Whether the newest token is in the Secret and in the status, and every previous one has an end.
 async fn has_settled(world: &World<'_>, than: u64) -> bool {
     let object = world.get(TOKEN, "nightly").await;
     let uid = object["metadata"]["uid"].as_str().unwrap();
@@ -224,17 +224,17 @@ async fn epoch(world: &World<'_>) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_every_write_of_a_first_token() {
+async fn a_kill_at_any_write_of_a_first_token_breaks_nothing() {
     let recreate = async |world: &World<'_>| {
         world.delete(TOKEN, "nightly").await;
-        eventually("the old Secret is collected", async || {
+        eventually("the old Secret is deleted", async || {
             world.secret("nightly-token").await.is_none().then_some(())
         })
         .await;
         world.apply_token("nightly", "").await;
     };
     // Placeholder, Credential, Secret, status.
-    killed_at_every_write(
+    assert_survives_a_kill_at_every_write(
         recreate,
         async |world: &World<'_>| has_settled(world, 0).await,
         4,
@@ -243,10 +243,10 @@ async fn killed_at_every_write_of_a_first_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_every_write_of_a_move_to_another_secret() {
+async fn a_kill_at_any_write_of_a_move_to_another_secret_breaks_nothing() {
     let rename = async |world: &World<'_>| {
         world.delete(TOKEN, "nightly").await;
-        eventually("the old Secret is collected", async || {
+        eventually("the old Secret is deleted", async || {
             world.secret("nightly-token").await.is_none().then_some(())
         })
         .await;
@@ -263,16 +263,16 @@ async fn killed_at_every_write_of_a_move_to_another_secret() {
         let status = &world.get(TOKEN, "nightly").await["status"];
         is_gone && status["secretName"] == "nightly-token" && has_settled(world, 1).await
     };
-    // Placeholder, Credential, Secret, Credential again, the Secret before, status.
-    killed_at_every_write(rename, done, 6).await;
+    // Placeholder, Credential, Secret, Credential again, deletion of the previous Secret, status.
+    assert_survives_a_kill_at_every_write(rename, done, 6).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_every_write_of_a_rotation() {
+async fn a_kill_at_any_write_of_a_rotation_breaks_nothing() {
     let before = std::sync::atomic::AtomicU64::new(0);
     let before = &before;
     let ask = async |world: &World<'_>| {
-        // Only one older token may be alive: those of the rounds before are let go.
+        // Without an overlap the tokens of earlier rounds end, since only one previous token may stay valid.
         world
             .patch(
                 TOKEN,
@@ -295,11 +295,11 @@ async fn killed_at_every_write_of_a_rotation() {
     };
     let done = async |world: &World<'_>| has_settled(world, before.load(Ordering::SeqCst)).await;
     // Credential, Secret, Credential again, status.
-    killed_at_every_write(ask, done, 4).await;
+    assert_survives_a_kill_at_every_write(ask, done, 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_controllers_at_once_make_no_mess() {
+async fn two_controllers_at_once_break_nothing() {
     let world = World::new(Cluster::shared()).await;
     let _running = (Running::start(&world).await, Running::start(&world).await);
     world.token_ready("nightly").await;
@@ -317,7 +317,7 @@ async fn two_controllers_at_once_make_no_mess() {
                 .unwrap();
         }
         if round == 0 || round % 2 == 1 {
-            eventually("both have come to rest", async || {
+            eventually("both controllers are done", async || {
                 has_settled(&world, before).await.then_some(())
             })
             .await;

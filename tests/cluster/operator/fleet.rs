@@ -1,5 +1,5 @@
-//! An Identity becomes a Deployment and all that belongs to it, and stays so. There is no kubelet here: a task of the test
-//! says of each pod that it is ready.
+//! An Identity gets a Deployment with all its objects, and the operator repairs them. There is no kubelet here: a task
+//! of the test marks each pod as ready.
 
 use std::{sync::Arc, time::Duration};
 
@@ -52,7 +52,7 @@ pub(super) fn installation(image: &str) -> Installation {
     }
 }
 
-/// A controller that runs pods of an image.
+/// Starts a controller that runs Identities' pods.
 pub(super) async fn start(
     world: &World<'_>,
     of: Installation,
@@ -66,7 +66,7 @@ pub(super) async fn start(
     let objects = Objects::new(world.client(), Duration::from_secs(5), Fence::open());
     let serving = Serving::Here {
         fleet: (!of.image.is_empty()).then(|| Arc::new(Fleet::new(objects, of))),
-        // Whoever serves it here: it is ready.
+        // An embedded server that is always ready.
         embedded: embedded.map(|identity| Embedded::new(identity, || None)),
     };
     let settings = Settings {
@@ -78,8 +78,8 @@ pub(super) async fn start(
     Running::serving(world, calls, own, settings, serving).await
 }
 
-/// Says of each pod that it is ready, as long as it is held.
-pub(super) struct Kubelet(#[expect(dead_code, reason = "held")] AbortOnDropHandle<()>);
+/// Marks each pod as ready until it is dropped.
+pub(super) struct Kubelet(#[expect(dead_code, reason = "only held")] AbortOnDropHandle<()>);
 
 impl Kubelet {
     pub(super) fn start(world: &World<'_>) -> Self {
@@ -103,7 +103,7 @@ async fn make_ready(pods: &Api<Pod>) {
         let ready = json!({"status": {"phase": "Running", "conditions": [
             {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
         ]}});
-        // It may be gone already.
+        // The pod may be deleted already.
         drop(
             pods.patch_status(
                 &pod.metadata.name.unwrap(),
@@ -166,12 +166,12 @@ impl World<'_> {
         serde_json::to_value(api.get(name).await.unwrap()).unwrap()
     }
 
-    /// Waits until `Ready` of an Identity has this reason for its present generation.
+    /// Waits until `Ready` of an Identity has this reason for the current generation.
     pub(super) async fn identity_is(&self, name: &str, reason: &str) -> Value {
         let mut last = Value::Null;
         let found = tokio::time::timeout(
             Duration::from_secs(50),
-            eventually("the Identity comes to a state", async || {
+            eventually("the Identity has the reason", async || {
                 last = self.identity_named(name).await;
                 let ready = condition(&last, "Ready");
                 let is_so = ready["reason"] == reason
@@ -210,7 +210,7 @@ async fn an_identity_becomes_a_deployment_and_is_ready_when_its_pods_are() {
     world.apply(IDENTITY).await;
     let waiting = world.identity_is("main", "RollingOut").await;
     assert_eq!(condition(&waiting, "Reconciling")["status"], "True");
-    eventually("it counts", async || {
+    eventually("the message counts the ready replicas", async || {
         let object = world.identity_named("main").await;
         (condition(&object, "Ready")["message"] == "0 of 2 replicas are ready").then_some(())
     })
@@ -249,9 +249,9 @@ async fn an_identity_becomes_a_deployment_and_is_ready_when_its_pods_are() {
     );
 }
 
-/// Pods that mount it hang in `ContainerCreating` without a word in their status.
+/// Pods that mount a missing Secret stay in `ContainerCreating`, and their status does not say why.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_is_missing_is_named_until_it_comes() {
+async fn a_missing_certificate_is_reported_until_it_exists() {
     let world = World::empty(Cluster::shared()).await;
     let _running = start(&world, installation(IMAGE), None).await;
     world
@@ -284,7 +284,7 @@ async fn a_certificate_that_is_missing_is_named_until_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn drift_is_repaired_and_what_others_added_stays() {
+async fn drift_is_repaired_and_additions_of_others_stay() {
     let world = World::empty(Cluster::shared()).await;
     let _running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
@@ -305,7 +305,7 @@ async fn drift_is_repaired_and_what_others_added_stays() {
         .await
         .unwrap();
     let repaired = world
-        .deployment_is("it is as it was", |it| {
+        .deployment_is("the Deployment is repaired", |it| {
             it["spec"]["replicas"] == 2
                 && it["spec"]["template"]["spec"]["containers"][0]["image"] == IMAGE
         })
@@ -316,7 +316,7 @@ async fn drift_is_repaired_and_what_others_added_stays() {
     );
     let role = json!({"rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]}]});
     world.patch_made(ManagedKind::Role, role).await;
-    eventually("the right is taken back", async || {
+    eventually("the Role is repaired", async || {
         let role = world.made(ManagedKind::Role).await?;
         (role["rules"][0]["resources"][0] == "credentials").then_some(())
     })
@@ -326,7 +326,7 @@ async fn drift_is_repaired_and_what_others_added_stays() {
         .delete("main-identity", &DeleteParams::default())
         .await
         .unwrap();
-    eventually("the Service is there again", async || {
+    eventually("the Service is recreated", async || {
         world.made(ManagedKind::Service).await
     })
     .await;
@@ -334,7 +334,7 @@ async fn drift_is_repaired_and_what_others_added_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_wanted_any_more_goes_field_by_field_and_object_by_object() {
+async fn unwanted_fields_and_objects_are_removed() {
     let world = World::empty(Cluster::shared()).await;
     let _running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
@@ -356,13 +356,13 @@ async fn what_is_not_wanted_any_more_goes_field_by_field_and_object_by_object() 
 
     world.apply(&with("{replicas: 1}")).await;
     let deployment = world
-        .deployment_is("the node selector is gone", |it| {
+        .deployment_is("the node selector is removed", |it| {
             it["spec"]["template"]["spec"].get("nodeSelector").is_none()
         })
         .await;
     let template = &deployment["spec"]["template"];
     assert!(template["metadata"]["labels"].get("team").is_none());
-    eventually("what nobody wants is gone", async || {
+    eventually("the unwanted objects are deleted", async || {
         let made = world.kinds_made().await;
         let gone = ["HorizontalPodAutoscaler", "Ingress", "PodDisruptionBudget"];
         gone.iter().all(|kind| !made.contains(kind)).then_some(())
@@ -372,7 +372,7 @@ async fn what_is_not_wanted_any_more_goes_field_by_field_and_object_by_object() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_autoscaler_is_not_fought_and_takes_over_without_a_dip() {
+async fn an_autoscaler_sets_the_replicas_and_takes_over_without_a_dip() {
     let world = World::empty(Cluster::shared()).await;
     let _running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
@@ -388,7 +388,7 @@ async fn an_autoscaler_is_not_fought_and_takes_over_without_a_dip() {
         })
         .await;
 
-    // As the autoscaler does it.
+    // Scale as the autoscaler does.
     let scale = json!({"spec": {"replicas": 6}});
     world
         .of(ManagedKind::Deployment)
@@ -402,7 +402,7 @@ async fn an_autoscaler_is_not_fought_and_takes_over_without_a_dip() {
     let more = "autoscaling: {min: 2, max: 9}\n  pod: {labels: {team: a}}";
     world.apply(&identity(more)).await;
     let deployment = world
-        .deployment_is("another label", |it| {
+        .deployment_is("the Deployment has the new label", |it| {
             it["spec"]["template"]["metadata"]["labels"]["team"] == "a"
         })
         .await;
@@ -424,7 +424,9 @@ async fn the_scale_subresource_of_an_identity_scales_it() {
         .await
         .unwrap();
     world
-        .deployment_is("four", |it| it["spec"]["replicas"] == 4)
+        .deployment_is("the Deployment has four replicas", |it| {
+            it["spec"]["replicas"] == 4
+        })
         .await;
     world.identity_is("main", "Ready").await;
     let scale = api.get_scale("main").await.unwrap().status.unwrap();
@@ -433,7 +435,7 @@ async fn the_scale_subresource_of_an_identity_scales_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_and_ceilings_replace_no_pod() {
+async fn a_change_of_keys_or_limits_replaces_no_pod() {
     let world = World::empty(Cluster::shared()).await;
     let _running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
@@ -445,7 +447,7 @@ async fn keys_and_ceilings_replace_no_pod() {
     world
         .apply(&identity(more).replace("[ES256]", "[ES256, EdDSA]"))
         .await;
-    eventually("a key of the other algorithm", async || {
+    eventually("there is a key for the other algorithm", async || {
         let object = world.identity_named("main").await;
         let keys = object["status"]["keys"].as_array()?;
         keys.iter()
@@ -462,7 +464,7 @@ async fn keys_and_ceilings_replace_no_pod() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_in_the_way_is_told_of_and_never_written() {
+async fn a_name_conflict_is_reported_and_the_other_object_is_never_written() {
     let world = World::empty(Cluster::shared()).await;
     let foreign = json!({"metadata": {"name": "main-identity"}, "spec": {"ports": [{"port": 1}]}});
     let services = world.of(ManagedKind::Service);
@@ -489,9 +491,9 @@ async fn an_object_in_the_way_is_told_of_and_never_written() {
     world.identity_is("main", "Ready").await;
 }
 
-/// Whoever made the account could act as it: it gets no rights, loses those that it had, and no pod runs as it.
+/// The creator of the account could act as it. So it gets no rights, loses those that it has, and no pod uses it.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_of_somebody_else_gets_no_rights_and_no_pods() {
+async fn a_service_account_of_a_user_gets_no_rights_and_no_pods() {
     let world = World::empty(Cluster::shared()).await;
     let accounts = world.of(ManagedKind::ServiceAccount);
     let foreign = async || {
@@ -522,8 +524,8 @@ async fn an_account_of_somebody_else_gets_no_rights_and_no_pods() {
         .unwrap();
     world.identity_is("main", "Ready").await;
     assert!(world.made(ManagedKind::ClusterRoleBinding).await.is_some());
-    // It is put in the place of ours: whoever is faster, we or they, in the end it is theirs.
-    eventually("the account is somebody else's", async || {
+    // A user replaces our account. The operator may recreate ours first, so repeat until the user's is in place.
+    eventually("the account is a user's", async || {
         drop(
             accounts
                 .delete("main-identity", &DeleteParams::default())
@@ -534,7 +536,7 @@ async fn an_account_of_somebody_else_gets_no_rights_and_no_pods() {
     .await;
     world.identity_is("main", "ValueConflict").await;
     for kind in [ManagedKind::RoleBinding, ManagedKind::ClusterRoleBinding] {
-        eventually("its rights are gone", async || {
+        eventually("its rights are removed", async || {
             world.made(kind).await.is_none().then_some(())
         })
         .await;
@@ -542,7 +544,7 @@ async fn an_account_of_somebody_else_gets_no_rights_and_no_pods() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_identity_that_is_deleted_leaves_its_keys_and_nothing_else() {
+async fn a_deleted_identity_leaves_only_its_keys() {
     let world = World::empty(Cluster::own()).await;
     let running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
@@ -560,21 +562,21 @@ async fn an_identity_that_is_deleted_leaves_its_keys_and_nothing_else() {
         deleted.unwrap();
     };
     delete().await;
-    gone("all is gone").await;
+    gone("all objects are deleted").await;
     let secrets: Api<k8s_openapi::api::core::v1::Secret> = world.platform.api();
     assert!(secrets.get_opt("main-signing").await.unwrap().is_some());
 
-    // The same while no operator is there to see it.
+    // The same while no operator runs.
     world.apply(&identity("replicas: 1")).await;
     world.identity_is("main", "Ready").await;
     drop(running);
     delete().await;
     let _running = start(&world, installation(IMAGE), None).await;
-    gone("what was left is swept").await;
+    gone("the remaining objects are swept").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_steady_state_and_after_a_restart_nothing_is_written() {
+async fn nothing_is_written_in_a_steady_state_and_after_a_restart() {
     let cluster = Cluster::own();
     let world = World::empty(cluster).await;
     let running = start(&world, installation(IMAGE), None).await;
@@ -595,18 +597,18 @@ async fn in_a_steady_state_and_after_a_restart_nothing_is_written() {
     let mut requests = cluster.requests(mark);
     let platform = world.platform.name();
     requests.retain(|request| request.namespace == platform || request.name.contains(platform));
-    // The controllers of Kubernetes have their own business with a Deployment.
+    // The controllers of Kubernetes also write to a Deployment.
     requests.retain(|request| request.user == "admin");
     assert!(
         requests.iter().any(|it| it.is("get", "deployments")),
-        "it has looked"
+        "the operator must have read the Deployment"
     );
     requests.retain(|it| !["get", "list", "watch"].contains(&&*it.verb));
     assert!(requests.is_empty(), "{requests:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_image_reaches_one_identity_and_then_the_next() {
+async fn a_new_image_is_rolled_out_to_one_identity_after_another() {
     let world = World::empty(Cluster::shared()).await;
     let running = start(&world, installation(IMAGE), None).await;
     let kubelet = Kubelet::start(&world);
@@ -640,9 +642,12 @@ async fn a_new_image_reaches_one_identity_and_then_the_next() {
         }
         newer_ones
     };
-    let first = eventually("one begins", async || images().await.pop()).await;
+    let first = eventually("one Identity gets the new image", async || {
+        images().await.pop()
+    })
+    .await;
     let waiting = names.into_iter().find(|name| *name != first).unwrap();
-    let told = eventually("another says that it waits", async || {
+    let told = eventually("another Identity reports that it waits", async || {
         let object = world.identity_named(waiting).await;
         let reconciling = condition(&object, "Reconciling").clone();
         (reconciling["status"] == "True").then_some((object, reconciling))
@@ -651,23 +656,23 @@ async fn a_new_image_reaches_one_identity_and_then_the_next() {
     assert_eq!(
         condition(&told.0, "Ready")["status"],
         "True",
-        "it is served as before"
+        "the waiting Identity is still served"
     );
     let message = told.1["message"].as_str().unwrap();
     assert!(
         message.contains(&format!("{}/{first}", world.platform.name())),
         "{message}"
     );
-    // An Identity's own wish waits for nobody.
+    // A change of an Identity's own spec does not wait.
     let own = identity("pod: {labels: {a: b}}\n  replicas: 1")
         .replace("name: main", &format!("name: {waiting}"))
         .replace("example.com/id", &format!("example.com/{waiting}"));
     world.apply(&own).await;
-    eventually("it is rolled out at once", async || {
+    eventually("the change is rolled out at once", async || {
         images().await.contains(&waiting.to_owned()).then_some(())
     })
     .await;
-    // How many pods it has does not, either; they bring no newer ones along.
+    // A change of the replicas does not wait either, and does not roll out the new image.
     let third = names
         .into_iter()
         .find(|name| ![&*first, waiting].contains(name))
@@ -676,18 +681,18 @@ async fn a_new_image_reaches_one_identity_and_then_the_next() {
         .replace("name: main", &format!("name: {third}"))
         .replace("example.com/id", &format!("example.com/{third}"));
     world.apply(&scaled).await;
-    eventually("it is scaled at once", async || {
+    eventually("the Deployment is scaled at once", async || {
         let name = format!("{third}-identity");
         let deployment = world.of(ManagedKind::Deployment).get(&name).await.unwrap();
         (deployment.data["spec"]["replicas"] == 3).then_some(())
     })
     .await;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(images().await.len(), 2, "the third still waits");
+    assert_eq!(images().await.len(), 2, "the third Identity still waits");
 
     let _kubelet = Kubelet::start(&world);
     for name in names {
-        eventually("all are upgraded", async || {
+        eventually("the Identity is upgraded", async || {
             let object = world.identity_named(name).await;
             let is_done = object["status"]["version"] == "2.0"
                 && condition(&object, "Reconciling")["status"] == "False";
@@ -698,19 +703,22 @@ async fn a_new_image_reaches_one_identity_and_then_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_identity_is_accepted_only_where_the_installation_says() {
+async fn an_identity_is_accepted_only_in_the_installations_namespaces() {
     let world = World::empty(Cluster::shared()).await;
     let _running = start(&world, installation(IMAGE), None).await;
     world
         .apply(&IDENTITY.replace("namespace: PLATFORM", "namespace: TEAM"))
         .await;
     let api: Api<symbolon::resources::Identity> = world.team.api();
-    let message = eventually("it is told where to go", async || {
-        let object = serde_json::to_value(api.get("main").await.unwrap()).unwrap();
-        let ready = condition(&object, "Ready");
-        (ready["reason"] == "NamespaceNotAllowed")
-            .then(|| ready["message"].as_str().unwrap().to_owned())
-    })
+    let message = eventually(
+        "the condition says that the namespace is not allowed",
+        async || {
+            let object = serde_json::to_value(api.get("main").await.unwrap()).unwrap();
+            let ready = condition(&object, "Ready");
+            (ready["reason"] == "NamespaceNotAllowed")
+                .then(|| ready["message"].as_str().unwrap().to_owned())
+        },
+    )
     .await;
     assert!(
         message.contains(world.platform.name()) && message.contains("--identity-namespace"),
@@ -718,13 +726,13 @@ async fn an_identity_is_accepted_only_where_the_installation_says() {
     );
     let secrets: Api<k8s_openapi::api::core::v1::Secret> = world.team.api();
     assert!(secrets.get_opt("main-signing").await.unwrap().is_none());
-    // The same issuer in the right place is not kept out by it.
+    // It does not block an Identity with the same issuer in an allowed namespace.
     world.apply(&identity("replicas: 0")).await;
     world.identity_is("main", "Ready").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_embedded_identity_has_no_pods_and_waits_until_it_is_named() {
+async fn an_embedded_identity_has_no_pods_and_waits_for_the_operators_option() {
     let world = World::empty(Cluster::shared()).await;
     let running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
@@ -736,12 +744,12 @@ async fn an_embedded_identity_has_no_pods_and_waits_until_it_is_named() {
     assert!(message.contains("--embedded-identity"), "{message}");
     assert!(
         world.made(ManagedKind::Deployment).await.is_some(),
-        "nobody else serves it yet"
+        "the pods must stay until another server is ready"
     );
     drop(running);
     let _running = start(&world, installation(IMAGE), Some(world.identity())).await;
     let ready = world.identity_is("main", "Ready").await;
-    eventually("its own pods are gone", async || {
+    eventually("its own pods are deleted", async || {
         world.kinds_made().await.is_empty().then_some(())
     })
     .await;
@@ -749,11 +757,11 @@ async fn an_embedded_identity_has_no_pods_and_waits_until_it_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_least_rights_are_enough_to_run_pods_and_to_hand_on_theirs() {
+async fn the_least_rights_suffice_to_run_pods_and_to_grant_their_rights() {
     let world = World::empty(Cluster::shared()).await;
     let rules: Vec<_> = rights().into_iter().chain(fleet_rights()).collect();
     let account = world.team.cluster_account("operator", rules).await;
-    // The role that the operator binds: what the chart installs.
+    // The ClusterRole that the chart installs and the operator binds.
     let role = format!("symbolon-server-{}", world.platform.name());
     let reader = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": role},
@@ -789,7 +797,7 @@ async fn the_least_rights_are_enough_to_run_pods_and_to_hand_on_theirs() {
         .apply(&identity("autoscaling: {max: 3}\n  network: {ingress: {}}"))
         .await;
     world.identity_is("main", "Ready").await;
-    // Scoped: the right to read is bound in each namespace, nowhere else.
+    // An operator of some namespaces binds the right to read only in these.
     let name = format!("symbolon:{platform}:main");
     assert!(world.made(ManagedKind::ClusterRoleBinding).await.is_none());
     for namespace in world.namespaces() {
@@ -802,14 +810,14 @@ async fn the_least_rights_are_enough_to_run_pods_and_to_hand_on_theirs() {
         .await
         .unwrap();
     let team = objects(&world.client(), ManagedKind::RoleBinding, world.team.name());
-    eventually("the team's binding is swept", async || {
+    eventually("the binding in the team's namespace is swept", async || {
         team.get_opt(&name).await.unwrap().is_none().then_some(())
     })
     .await;
     roles.delete(&role, &DeleteParams::default()).await.unwrap();
 }
 
-/// A definition that takes anything.
+/// A CRD that accepts any object.
 fn definition(kind: ManagedKind) -> Value {
     let (group, version) = kind.api_version().rsplit_once('/').unwrap();
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
@@ -828,7 +836,7 @@ fn definition(kind: ManagedKind) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_route_waits_for_the_cluster_to_know_its_kind() {
+async fn an_http_route_waits_until_the_cluster_has_its_crd() {
     let cluster = Cluster::private();
     let world = World::empty(&cluster).await;
     let _running = start(&world, installation(IMAGE), None).await;
@@ -841,7 +849,7 @@ async fn a_route_waits_for_the_cluster_to_know_its_kind() {
         ))
         .await;
     let told = eventually(
-        "its pods are ready, and it waits for the route",
+        "the pods are ready and the Identity waits for the route",
         async || {
             let told = world.identity_is("main", "Pending").await;
             (told["status"]["readyReplicas"] == 2).then_some(told)
@@ -850,7 +858,7 @@ async fn a_route_waits_for_the_cluster_to_know_its_kind() {
     .await;
     let message = condition(&told, "Ready")["message"].as_str().unwrap();
     assert!(message.contains("Gateway API"), "{message}");
-    // Until the route is there people get in as before.
+    // The Ingress stays until the route exists.
     assert!(world.made(ManagedKind::Ingress).await.is_some());
 
     let definitions: Api<
@@ -874,7 +882,7 @@ async fn a_route_waits_for_the_cluster_to_know_its_kind() {
     assert!(world.made(ManagedKind::ServiceMonitor).await.is_some());
     assert!(world.made(ManagedKind::Ingress).await.is_none());
     world.apply(&identity("")).await;
-    eventually("the route is gone", async || {
+    eventually("the route is deleted", async || {
         world
             .made(ManagedKind::HttpRoute)
             .await
@@ -884,9 +892,9 @@ async fn a_route_waits_for_the_cluster_to_know_its_kind() {
     .await;
 }
 
-// --- kept ---------------------------------------------------------------------------------------
+// --- stores -------------------------------------------------------------------------------------
 
-/// The claim of the Identity's one pod.
+/// The API of the claims, of which the Identity's only pod has one.
 fn claims(world: &World<'_>) -> Api<PersistentVolumeClaim> {
     world.platform.api()
 }
@@ -894,7 +902,7 @@ fn claims(world: &World<'_>) -> Api<PersistentVolumeClaim> {
 const CLAIM: &str = "data-main-identity-0";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_serves_goes_on_until_another_does_and_a_volume_is_never_deleted() {
+async fn the_previous_pods_serve_until_others_are_ready_and_volumes_are_never_deleted() {
     let world = World::empty(Cluster::shared()).await;
     let _running = start(&world, installation(IMAGE), None).await;
     let kubelet = Kubelet::start(&world);
@@ -911,7 +919,7 @@ async fn who_serves_goes_on_until_another_does_and_a_volume_is_never_deleted() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(
         world.made(ManagedKind::Deployment).await.is_some(),
-        "nobody else serves it yet"
+        "the pods must stay until another server is ready"
     );
     let kubelet = Kubelet::start(&world);
     let ready = world.identity_is("main", "Ready").await;
@@ -923,7 +931,7 @@ async fn who_serves_goes_on_until_another_does_and_a_volume_is_never_deleted() {
         [&json!(1), &json!(1)]
     );
     assert_eq!(ready["status"]["version"], "1.0");
-    eventually("the pods of before are gone", async || {
+    eventually("the previous pods are deleted", async || {
         world
             .made(ManagedKind::Deployment)
             .await
@@ -934,14 +942,17 @@ async fn who_serves_goes_on_until_another_does_and_a_volume_is_never_deleted() {
     world
         .patch_made(ManagedKind::StatefulSet, json!({"spec": {"replicas": 3}}))
         .await;
-    eventually("a second pod would have another volume", async || {
-        let set = world.made(ManagedKind::StatefulSet).await?;
-        (set["spec"]["replicas"] == 1).then_some(())
-    })
+    eventually(
+        "the StatefulSet has one replica again, since a second pod would have another volume",
+        async || {
+            let set = world.made(ManagedKind::StatefulSet).await?;
+            (set["spec"]["replicas"] == 1).then_some(())
+        },
+    )
     .await;
 
     world.apply(&identity("storage: {type: None}")).await;
-    eventually("it is a Deployment again", async || {
+    eventually("the Identity has a Deployment again", async || {
         let is_gone = world.made(ManagedKind::StatefulSet).await.is_none();
         (is_gone && world.made(ManagedKind::Deployment).await.is_some()).then_some(())
     })
@@ -1005,7 +1016,7 @@ async fn a_volume_grows_under_the_pod_that_uses_it() {
     let template = &set["spec"]["volumeClaimTemplates"][0]["spec"];
     assert_eq!(template["resources"]["requests"]["storage"], "2Gi");
     let after = pods.get("main-identity-0").await.unwrap().metadata.uid;
-    assert_eq!(before, after, "the pod went on");
+    assert_eq!(before, after, "the pod was not replaced");
 
     let fixed = json!({"allowVolumeExpansion": false});
     classes

@@ -1,4 +1,4 @@
-//! What GitOps tools see: how far an object is, by kstatus's and Argo CD's own rules, and no difference that stays.
+//! The view of GitOps tools: the progress of an object by the rules of kstatus and Argo CD, and no lasting difference.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use crate::verdict::verdicts;
 
 const CLIENT: Kind = Kind::OAuthClient;
 const TOKEN: Kind = Kind::ServiceAccessToken;
-/// As Argo CD applies; Flux's is `kustomize-controller`.
+/// The field manager of Argo CD. Flux uses `kustomize-controller`.
 const MANAGER: &str = "argocd-controller";
 
-/// One object's verdict, as Flux/Argo CD.
+/// The verdict on one object, as Flux/Argo CD.
 fn verdict(object: &Value) -> String {
     verdicts([object]).remove(0)
 }
@@ -30,7 +30,7 @@ async fn becomes(world: &World<'_>, kind: Kind, name: &str, right: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tools_see_every_stage_of_an_object() {
+async fn the_tools_see_every_stage_of_an_object() {
     let world = World::new(Cluster::shared()).await;
     for (kind, name) in [(CLIENT, "backend"), (TOKEN, "nightly")] {
         let fresh = world.get(kind, name).await;
@@ -40,7 +40,7 @@ async fn tools_see_every_stage_of_an_object() {
     for (kind, name) in [(CLIENT, "backend"), (TOKEN, "nightly")] {
         becomes(&world, kind, name, "Current/Healthy").await;
     }
-    eventually("the Identity and its Scope are good too", async || {
+    eventually("the Identity and its Scope are healthy too", async || {
         let identity = world.platform.api::<Identity>().get("main").await;
         let scope = world.platform.api::<Scope>().get("orders.read").await;
         let objects = [json!(identity.unwrap()), json!(scope.unwrap())];
@@ -48,7 +48,7 @@ async fn tools_see_every_stage_of_an_object() {
     })
     .await;
 
-    // What heals is waited for; what somebody must edit fails.
+    // An object that can recover is in progress. One that needs an edit has failed.
     let waiting = "apiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\n\
                    metadata: {name: early, namespace: TEAM}\n\
                    spec: {clientRef: {name: later}, scopes: [orders.read]}";
@@ -61,7 +61,7 @@ async fn tools_see_every_stage_of_an_object() {
     world.apply(broken).await;
     becomes(&world, CLIENT, "broken", "Failed/Degraded").await;
 
-    // An emergency commit comes to its end.
+    // An emergency commit must reach a healthy state.
     let disable = json!({"spec": {"disabled": true}});
     world.patch(CLIENT, "backend", disable).await;
     world.ready(CLIENT, "backend", "True", "Disabled").await;
@@ -71,7 +71,7 @@ async fn tools_see_every_stage_of_an_object() {
     world.ready(TOKEN, "nightly", "True", "Revoked").await;
     becomes(&world, TOKEN, "nightly", "Current/Healthy").await;
 
-    // Without an operator an edit is no success, however good the status was.
+    // Without an operator an edit is in progress, although the last status was good.
     drop(running);
     let edit = json!({"spec": {"displayName": "another"}});
     world.patch(CLIENT, "backend", edit).await;
@@ -85,13 +85,13 @@ async fn tools_see_every_stage_of_an_object() {
     world.patch(TOKEN, "nightly", freed).await;
 }
 
-/// The example repositories as they are, in a cluster of their own, since their namespaces have fixed names.
+/// The example repositories unchanged, in a separate cluster, because their namespaces have fixed names.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_repositories_come_to_rest_without_a_difference() {
+async fn the_example_repositories_settle_without_a_lasting_difference() {
     let cluster = Cluster::private();
     cluster.install_crds().await;
     let files = ["platform", "tenants/shop"].map(|folder| format!("examples/gitops/{folder}"));
-    // The namespaces come first; a dry run of what is in them needs them.
+    // The namespaces come first, because a dry run of the objects in them needs them.
     kubectl(
         &cluster,
         &["apply", "-f", "examples/gitops/platform/namespaces.yaml"],
@@ -121,10 +121,10 @@ async fn the_example_repositories_come_to_rest_without_a_difference() {
     })
     .await;
     for object in &settled {
-        assert_spec_is_the_users(object);
+        assert_only_the_status_is_ours(object);
     }
     for folder in &files {
-        // It exits with 1 where anything would change.
+        // `kubectl diff` exits with 1 if anything would change.
         let difference = [
             "diff",
             "--server-side",
@@ -144,8 +144,8 @@ async fn the_example_repositories_come_to_rest_without_a_difference() {
     }
 }
 
-/// Nobody but who applied it has a field outside of status.
-fn assert_spec_is_the_users(object: &Value) {
+/// Asserts that only the manager that applied the object owns fields outside of the status.
+fn assert_only_the_status_is_ours(object: &Value) {
     let managers = object["metadata"]["managedFields"].as_array().unwrap();
     assert!(managers.iter().any(|it| it["manager"] == MANAGER));
     for entry in managers.iter().filter(|it| it["manager"] != MANAGER) {

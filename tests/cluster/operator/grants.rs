@@ -1,5 +1,5 @@
-//! Grants across namespaces, with the operator and a server: closed by default, opened by whoever owns, gone at
-//! once, and always said who refused and whom to ask.
+//! Namespace grants, with the operator and a server: there is none by default, only the owner gives one, a withdrawal
+//! takes effect at once, and every refusal says who refused and who can allow it.
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, Patch, PatchParams};
@@ -13,7 +13,7 @@ use crate::harness::{Cluster, eventually};
 const TOKEN: Kind = Kind::ServiceAccessToken;
 const CLIENT: Kind = Kind::OAuthClient;
 
-/// The platform's and the team's objects with operator and server.
+/// The platform's and the team's objects with an operator and a server.
 struct Granted<'w> {
     world: &'w World<'w>,
     server: Server,
@@ -63,7 +63,7 @@ impl<'w> Granted<'w> {
         Some(answer.ok()?["access_token"].as_str()?.to_owned())
     }
 
-    /// Waits until both the reference token and a request for a new access token are accepted, or refused.
+    /// Waits until both the reference token and a request for an access token are accepted, or both are refused.
     async fn served(&self, what: &str, is_granted: bool) {
         eventually(what, async || {
             let is_accepted = self.server.accepts(&self.token).await;
@@ -73,7 +73,7 @@ impl<'w> Granted<'w> {
         .await;
     }
 
-    /// Waits for a refusal that names all of these; TEAM and PLATFORM are the namespaces.
+    /// Waits for a refusal whose message has all of `words`, in which TEAM and PLATFORM stand for the namespaces.
     async fn told(&self, kind: Kind, name: &str, reason: &str, words: &[&str]) {
         let words: Vec<String> = words.iter().map(|word| self.named(word)).collect();
         let what = format!("{kind} {name} is refused with {reason} and {words:?}");
@@ -93,8 +93,7 @@ impl<'w> Granted<'w> {
             .replace("TEAM", self.world.team.name())
     }
 
-    /// Every way to say which namespaces something is open to, and whether the team's is among them. The team's
-    /// has the label `tier: gold`.
+    /// Every form of a namespace grant, and whether it includes the team's namespace, which has the label `tier: gold`.
     fn openings(&self) -> Vec<(Value, bool)> {
         let texts = [
             (r#"{"from": "Same"}"#, false),
@@ -128,7 +127,7 @@ impl<'w> Granted<'w> {
             .collect()
     }
 
-    /// Opens and closes a grant in every way.
+    /// Gives and withdraws a grant in every form, and checks the effect.
     async fn each_opening(
         &self,
         (kind, name): (Kind, &str),
@@ -141,7 +140,7 @@ impl<'w> Granted<'w> {
         for (opening, is_open) in self.openings() {
             self.platform(kind, name, spec(Value::Null)).await;
             self.platform(kind, name, spec(opening.clone())).await;
-            self.served(&format!("{kind} {name} {opening}"), is_open)
+            self.served(&format!("{kind} {name} has the grant {opening}"), is_open)
                 .await;
             if is_open {
                 self.world.token_ready("nightly").await;
@@ -149,24 +148,24 @@ impl<'w> Granted<'w> {
                 self.told(CLIENT, "backend", reason, words).await;
             }
             self.platform(kind, name, spec(all.clone())).await;
-            self.served("it is open again", true).await;
+            self.served("the grant is given again", true).await;
         }
-        // The grant goes with the label, and comes back with it.
+        // The grant follows the namespace's label.
         let gold = json!({"from": "Selector", "selector": {"matchLabels": {"tier": "gold"}}});
         self.platform(kind, name, spec(Value::Null)).await;
         self.platform(kind, name, spec(gold)).await;
         for (tier, is_open) in [(Some("gold"), true), (None, false), (Some("gold"), true)] {
             self.label_team(json!({"tier": tier})).await;
-            self.served(&format!("the namespace is {tier:?}"), is_open)
+            self.served(&format!("the namespace has the tier {tier:?}"), is_open)
                 .await;
         }
         let token = self.world.text("nightly-token").await;
-        assert_eq!(token.as_ref(), Some(&self.token), "nothing was made anew");
+        assert_eq!(token.as_ref(), Some(&self.token), "no token was recreated");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scope_is_open_to_whom_its_team_says() {
+async fn a_scope_is_granted_only_to_the_namespaces_that_its_owner_allows() {
     let world = World::new(Cluster::shared()).await;
     let granted = Granted::start(&world).await;
     let words = [
@@ -190,7 +189,7 @@ async fn a_scope_is_open_to_whom_its_team_says() {
     granted.platform(Kind::Scope, "orders.read", closed).await;
     granted
         .server
-        .soon("who asks the server hears of it at once", &jwt, false)
+        .soon("the server refuses an issued JWT at once", &jwt, false)
         .await;
     let has = "OAuthClient TEAM/backend";
     let not_asked = json!({"spec": {"scopes": ["orders.write"]}});
@@ -205,11 +204,13 @@ async fn a_scope_is_open_to_whom_its_team_says() {
     granted
         .told(TOKEN, "nightly", "ScopeNotGranted", &[has, "spec.scopes"])
         .await;
-    granted.served("the client gave it up", false).await;
+    granted
+        .served("the client no longer has the scope", false)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_identity_takes_clients_of_whom_it_says() {
+async fn an_identity_serves_clients_only_of_the_namespaces_that_it_allows() {
     let world = World::new(Cluster::shared()).await;
     let granted = Granted::start(&world).await;
     let words = [
@@ -230,7 +231,7 @@ async fn an_identity_takes_clients_of_whom_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_are_used_by_whom_they_belong_to() {
+async fn a_name_is_usable_only_by_the_namespace_that_owns_it() {
     let world = World::new(Cluster::shared()).await;
     let granted = Granted::start(&world).await;
     let identity =
@@ -315,20 +316,20 @@ spec:
     let answered = async |what: &str, status: u16| {
         eventually(what, async || {
             let answer = granted.server.access_token("till", &secret).await;
-            // It has no scope: who it is was believed all the same.
+            // The client has no scope, so 400 shows that it was authenticated.
             let is = answer.map_or_else(|status| status.as_u16(), |_| 200);
             (is == status).then_some(())
         })
         .await;
     };
-    answered("the lent name is served", 400).await;
+    answered("the client with the granted name is authenticated", 400).await;
     identity(json!({"names": null})).await;
-    answered("a name that was taken back is not", 401).await;
+    answered("the client is refused after the name is withdrawn", 401).await;
     granted.told(CLIENT, "till", "NameNotOwned", &asks).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ceilings_hit_what_is_there() {
+async fn limits_apply_to_existing_objects() {
     let world = World::new(Cluster::shared()).await;
     let granted = Granted::start(&world).await;
     let limits =
@@ -336,18 +337,21 @@ async fn ceilings_hit_what_is_there() {
     limits(json!({"neverExpiringTokens": "Allow"})).await;
     world.apply_token("perpetual", "neverExpires: true").await;
     world.apply_token("yearly", "lifetime: 1000h").await;
-    // Of one second, the first by name is the oldest: the one that was there stays so.
+    // Among objects of the same second, the first by name counts as the oldest.
     let mut tokens = Vec::new();
     for name in ["perpetual", "yearly"] {
         world.token_ready(name).await;
         let token = world.text(&format!("{name}-token")).await.unwrap();
-        granted.server.soon("it is served", &token, true).await;
+        granted
+            .server
+            .soon("the token is accepted", &token, true)
+            .await;
         tokens.push(token);
     }
     limits(json!({"neverExpiringTokens": "Deny"})).await;
     granted
         .server
-        .soon("none may be without an end", &tokens[0], false)
+        .soon("the token that never expires is refused", &tokens[0], false)
         .await;
     let identity = "Identity PLATFORM/main";
     let words = [
@@ -393,5 +397,7 @@ spec: {identityRef: {name: main, namespace: PLATFORM}, grantTypes: [ClientCreden
     granted
         .told(CLIENT, "second", "LimitExceeded", &words)
         .await;
-    granted.served("the oldest stay", true).await;
+    granted
+        .served("the oldest client and token stay", true)
+        .await;
 }

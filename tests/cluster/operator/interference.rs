@@ -1,4 +1,4 @@
-//! What others do to an Identity's objects, or put in their way: one team's doing stops no other.
+//! Interference of others with an Identity's objects, also name conflicts and webhooks: one team cannot stop another.
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Namespace;
@@ -20,7 +20,7 @@ fn scoped(world: &World<'_>, more: &[String]) -> Installation {
     }
 }
 
-/// Waits for an Event `Refused` with these words.
+/// Waits for an Event `Refused` whose note contains these words.
 async fn refused(world: &World<'_>, words: &str) {
     let events = world.platform.api::<Event>();
     eventually(words, async || {
@@ -36,7 +36,7 @@ async fn refused(world: &World<'_>, words: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_owns_a_namespace_keeps_servers_out_of_that_alone() {
+async fn the_owner_of_a_namespace_can_exclude_servers_from_it_alone() {
     let world = World::empty(Cluster::shared()).await;
     let team = world.team.name();
     let bindings = objects(&world.client(), ManagedKind::RoleBinding, team);
@@ -78,7 +78,7 @@ async fn who_owns_a_namespace_keeps_servers_out_of_that_alone() {
         })
         .await;
     };
-    is_ours("it is out of the way").await;
+    is_ours("the binding is created once the name is free").await;
     let namespaces: Api<Namespace> = Api::all(world.client());
     let uid = namespaces.get(team).await.unwrap().metadata.uid;
     let strip = json!({"metadata": {
@@ -91,12 +91,12 @@ async fn who_owns_a_namespace_keeps_servers_out_of_that_alone() {
         .patch(&name, &PatchParams::default(), &Patch::Merge(strip))
         .await;
     stripped.unwrap();
-    is_ours("a mark that was taken away is put back").await;
+    is_ours("a removed label is restored").await;
     world.identity_is("main", "Ready").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_somebody_adds_to_a_selector_or_a_right_is_taken_away() {
+async fn additions_to_selectors_and_rights_are_removed() {
     let world = World::empty(Cluster::shared()).await;
     let _running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
@@ -138,11 +138,15 @@ async fn what_somebody_adds_to_a_selector_or_a_right_is_taken_away() {
         ))
         .await;
     world.identity_is("main", "Ready").await;
-    assert_eq!(generation().await, before, "said once, and not for ever");
+    assert_eq!(
+        generation().await,
+        before,
+        "the repair must not be repeated"
+    );
 }
 
-/// A webhook that guards these operations on a resource in the platform's namespace, and does not answer.
-#[expect(clippy::unwrap_used, reason = "of tests")]
+/// Creates a webhook for these operations on a resource in the platform's namespace. It never responds.
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 async fn guard(world: &World<'_>, operations: &[&str], group: &str, resource: &str) {
     let platform = world.platform.name();
     let down = json!({
@@ -161,8 +165,8 @@ async fn guard(world: &World<'_>, operations: &[&str], group: &str, resource: &s
     made.unwrap();
 }
 
-/// Takes that away.
-#[expect(clippy::unwrap_used, reason = "of tests")]
+/// Deletes that webhook.
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 async fn unguard(world: &World<'_>) {
     let name = world.platform.name();
     let deleted = webhooks(world).delete(name, &DeleteParams::default()).await;
@@ -173,9 +177,9 @@ fn webhooks(world: &World<'_>) -> Api<ValidatingWebhookConfiguration> {
     Api::all(world.client())
 }
 
-/// Whoever deletes them and keeps them from being made anew ends the Identity: nothing else would tell of it.
+/// Without this count, no metric would show that a user deleted the pods and prevents their recreation.
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_that_cannot_be_made_anew_are_counted_as_none() {
+async fn pods_that_cannot_be_recreated_are_counted_as_not_ready() {
     let world = World::empty(Cluster::shared()).await;
     let running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
@@ -187,20 +191,20 @@ async fn pods_that_cannot_be_made_anew_are_counted_as_none() {
         })
         .await;
     };
-    counted("all are ready", 2).await;
+    counted("all pods are ready", 2).await;
     guard(&world, &["CREATE"], "apps", "deployments").await;
     let deployments = world.of(ManagedKind::Deployment);
     let deleted = deployments
         .delete("main-identity", &DeleteParams::default())
         .await;
     deleted.unwrap();
-    counted("none is", 0).await;
+    counted("no pod is ready", 0).await;
     unguard(&world).await;
-    counted("all are again", 2).await;
+    counted("all pods are ready again", 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_taken_away_keeps_nothing_else() {
+async fn an_object_that_cannot_be_deleted_does_not_block_the_others() {
     let world = World::empty(Cluster::shared()).await;
     let _running = start(&world, installation(IMAGE), Some(world.identity())).await;
     let _kubelet = Kubelet::start(&world);
@@ -210,20 +214,21 @@ async fn what_cannot_be_taken_away_keeps_nothing_else() {
     world.identity_is("main", "Ready").await;
     guard(&world, &["DELETE"], "networking.k8s.io", "networkpolicies").await;
     world.apply(&identity("mode: Embedded")).await;
-    eventually("what is guarded alone is left", async || {
-        (world.kinds_made().await == ["NetworkPolicy"]).then_some(())
-    })
+    eventually(
+        "only the object that the webhook blocks is left",
+        async || (world.kinds_made().await == ["NetworkPolicy"]).then_some(()),
+    )
     .await;
     unguard(&world).await;
-    eventually("nothing is left", async || {
+    eventually("all objects are deleted", async || {
         world.kinds_made().await.is_empty().then_some(())
     })
     .await;
 }
 
-/// Of what cannot be made people learn, and all else is done.
+/// The condition reports the object that cannot be created, and all other objects are created.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_webhook_that_is_down_stops_nothing_but_what_it_guards() {
+async fn a_webhook_that_is_down_blocks_only_its_own_objects() {
     let world = World::empty(Cluster::shared()).await;
     let platform = world.platform.name();
     guard(
@@ -249,16 +254,16 @@ async fn a_webhook_that_is_down_stops_nothing_but_what_it_guards() {
     }
     assert_ne!(told["status"]["keys"], Value::Null);
     assert!(world.made(ManagedKind::PodDisruptionBudget).await.is_some());
-    eventually("its pods are ready", async || {
+    eventually("the pods are ready", async || {
         let deployment = world.made(ManagedKind::Deployment).await?;
         (deployment["status"]["readyReplicas"] == 2).then_some(())
     })
     .await;
-    // What nobody wants any more goes all the same.
+    // Unwanted objects are still deleted.
     world
         .apply(&identity("replicas: 1\n  network: {ingress: {}}"))
         .await;
-    eventually("the budget is gone", async || {
+    eventually("the PodDisruptionBudget is deleted", async || {
         let budget = world.made(ManagedKind::PodDisruptionBudget).await;
         budget.is_none().then_some(())
     })
@@ -270,7 +275,7 @@ async fn a_webhook_that_is_down_stops_nothing_but_what_it_guards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_that_an_issuer_names_does_not_go_before_another_stands_there() {
+async fn the_service_in_an_issuer_is_not_deleted_before_it_is_replaced() {
     let world = World::empty(Cluster::shared()).await;
     let with = |more: &str| {
         let host = "main-identity.PLATFORM.svc:8080";
@@ -299,7 +304,7 @@ async fn the_service_that_an_issuer_names_does_not_go_before_another_stands_ther
     services.create(&PostParams::default(), &own).await.unwrap();
     world.identity_is("main", "Ready").await;
     assert!(world.made(ManagedKind::Service).await.is_some());
-    eventually("its own pods are gone", async || {
+    eventually("its own pods are deleted", async || {
         let deployment = world.made(ManagedKind::Deployment).await;
         deployment.is_none().then_some(())
     })

@@ -1,4 +1,4 @@
-//! The signing keys of an Identity on a real API server: their life, the emergency, and the Identity that is gone.
+//! The signing keys of an Identity on a real API server: rotation, emergency rotation, and a deleted Identity.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -36,7 +36,7 @@ impl World<'_> {
             .await;
     }
 
-    /// Algorithm, phase and name of each key, in the order of the first two.
+    /// The algorithm, phase and kid of each key, sorted by algorithm and phase.
     async fn keys(&self) -> Vec<(String, String, String)> {
         let identity = self.platform.api::<Identity>().get("main").await.unwrap();
         let status = serde_json::to_value(identity.status).unwrap();
@@ -88,21 +88,21 @@ impl World<'_> {
 const SECRETS: [&str; 2] = ["main-signing", "main-mac"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_emergency_replaces_the_keys_once_a_value_whoever_leads_and_events_tell() {
+async fn an_emergency_rotation_happens_once_per_value_and_is_reported_by_events() {
     let world = World::new(Cluster::shared()).await;
     let account = world.team.cluster_account("operator", rights()).await;
     let operator = Operator::start(&world, account.kubeconfig_path());
     let active = [("ES256", "Active")];
-    let first = world.phases("the first key", &active).await;
+    let first = world.phases("the first key is active", &active).await;
     world.emergency("1").await;
-    let second = eventually("another key", async || {
-        let keys = world.phases("one key", &active).await;
+    let second = eventually("the key is replaced", async || {
+        let keys = world.phases("there is one active key", &active).await;
         (keys != first).then_some(keys)
     })
     .await;
     let events = world.platform.api::<Event>();
     let told = async |reason: &str, kid: &str| {
-        eventually(&format!("{reason} {kid}"), async || {
+        eventually(&format!("an event {reason} names {kid}"), async || {
             let events = events.list(&ListParams::default()).await.unwrap();
             let mut events = events.items.into_iter();
             events.find(|event| {
@@ -120,40 +120,47 @@ async fn an_emergency_replaces_the_keys_once_a_value_whoever_leads_and_events_te
     let _operator = Operator::start(&world, account.kubeconfig_path());
     world.algorithms(&["ES256", "EdDSA"]).await;
     let both = [("ES256", "Active"), ("EdDSA", "Published")];
-    let keys = world.phases("the next operator is at work", &both).await;
-    assert_eq!(keys[0], second[0], "and knows that it was done");
+    let keys = world
+        .phases("the next operator publishes a key", &both)
+        .await;
+    assert_eq!(
+        keys[0], second[0],
+        "the next operator must not repeat the emergency rotation"
+    );
 
     told("KeyPublished", &keys[1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_operators_at_once_make_one_key() {
+async fn two_operators_at_once_create_only_one_key() {
     let world = World::new(Cluster::shared()).await;
     let _running = [Running::start(&world).await, Running::start(&world).await];
     let active = [("ES256", "Active")];
-    let mut known = BTreeSet::from_iter(world.phases("the first key", &active).await);
+    let mut known = BTreeSet::from_iter(world.phases("the first key is active", &active).await);
     for round in 0..5 {
         world.emergency(&round.to_string()).await;
-        let next = eventually("another key", async || {
-            let keys = world.phases("one key", &active).await;
+        let next = eventually("the key is replaced", async || {
+            let keys = world.phases("there is one active key", &active).await;
             (!known.contains(&keys[0])).then_some(keys)
         })
         .await;
         tokio::time::sleep(Duration::from_millis(700)).await;
-        assert_eq!(world.phases("it stays", &active).await, next);
+        assert_eq!(world.phases("the key stays", &active).await, next);
         known.extend(next);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pruned_identity_comes_back_with_its_keys_and_after_three_days_they_are_gone() {
+async fn the_keys_of_a_deleted_identity_are_kept_for_three_days() {
     let world = World::new(Cluster::shared()).await;
     let running = Running::start(&world).await;
     world.token_ready("nightly").await;
     let token = world.text("nightly-token").await.unwrap();
     let identities = world.platform.api::<Identity>();
     let mut manifest = identities.get("main").await.unwrap();
-    let keys = world.phases("its key", &[("ES256", "Active")]).await;
+    let keys = world
+        .phases("the Identity has a key", &[("ES256", "Active")])
+        .await;
     let prune = async || {
         identities
             .delete("main", &DeleteParams::default())
@@ -168,7 +175,7 @@ async fn a_pruned_identity_comes_back_with_its_keys_and_after_three_days_they_ar
     assert_eq!(
         world.credentials().await.len(),
         2,
-        "the client's and the token's"
+        "the Credentials of the client and of the token"
     );
     manifest.metadata = kube::core::ObjectMeta {
         name: Some("main".into()),
@@ -180,12 +187,12 @@ async fn a_pruned_identity_comes_back_with_its_keys_and_after_three_days_they_ar
         .unwrap();
     assert_eq!(
         world
-            .phases("its key is back", &[("ES256", "Active")])
+            .phases("the recreated Identity has its key", &[("ES256", "Active")])
             .await,
         keys
     );
     for secret in SECRETS {
-        let what = format!("{secret} is taken back");
+        let what = format!("{secret} is no longer marked");
         eventually(&what, async || {
             world.gone_since(secret).await.is_none().then_some(())
         })
@@ -196,7 +203,7 @@ async fn a_pruned_identity_comes_back_with_its_keys_and_after_three_days_they_ar
     assert!(world.accepts(&token).await);
 
     prune().await;
-    // Another leader, and three days later.
+    // Another leader, three days later.
     drop(running);
     let since = (now() - jiff::SignedDuration::from_hours(73)).to_string();
     let annotations = json!({"symbolon.dev/identity-gone-since": since});
@@ -207,7 +214,7 @@ async fn a_pruned_identity_comes_back_with_its_keys_and_after_three_days_they_ar
         .await
         .unwrap();
     let _running = Running::start(&world).await;
-    eventually("its time is over", async || {
+    eventually("the Secret is deleted after three days", async || {
         world
             .key_secret("main-signing")
             .await
@@ -218,14 +225,14 @@ async fn a_pruned_identity_comes_back_with_its_keys_and_after_three_days_they_ar
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(
         world.key_secret("main-mac").await.is_some(),
-        "its time is not"
+        "the other Secret was marked later"
     );
     assert_eq!(world.credentials().await.len(), 2);
 }
 
 // --- under load ------------------------------------------------------------------------------
 
-/// A client with its own copy of the JWKS, as libraries keep it.
+/// A verifier that caches the JWKS, as client libraries do.
 #[derive(Default)]
 struct Verifier {
     jwks: Option<JwkSet>,
@@ -252,11 +259,11 @@ impl Verifier {
     }
 }
 
-/// Algorithms, and what becomes of the keys of each.
+/// New algorithms, and the resulting phases of the keys.
 type Change<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
 
-/// Issues, verifies and introspects until it is told to stop: how often, with how many fetches of the JWKS, and what
-/// failed.
+/// Issues, verifies and introspects tokens until `stop` is set. Returns the number of tokens, the number of fetches of
+/// the JWKS, and the failures.
 async fn drive(
     server: &Server,
     (id, secret): (&str, &str),
@@ -270,7 +277,7 @@ async fn drive(
             Ok(answer) => tokens.push(answer["access_token"].as_str().unwrap().to_owned()),
             Err(status) => faults.push(format!("no token: {status}")),
         }
-        // Every token lives for an hour: all must stay good.
+        // Every token is valid for an hour, so all must stay valid.
         let some = [tokens.last(), tokens.first(), tokens.get(tokens.len() / 2)];
         for token in some.into_iter().flatten() {
             if let Err(why) = verifier.verify(server, token).await {
@@ -285,7 +292,7 @@ async fn drive(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_verification_fails_while_algorithms_come_and_go_under_load() {
+async fn no_verification_fails_while_algorithms_change_under_load() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let account = world.team.cluster_account("operator", rights()).await;
@@ -306,7 +313,7 @@ async fn no_verification_fails_while_algorithms_come_and_go_under_load() {
             &["ES256", "EdDSA"],
             &[("ES256", "Active"), ("EdDSA", "Published")],
         ),
-        // ES256 goes on until EdDSA was published for long enough.
+        // ES256 signs until EdDSA has been published for long enough.
         (&["EdDSA"], &[("ES256", "Active"), ("EdDSA", "Published")]),
         (
             &["PS256", "EdDSA"],
@@ -340,10 +347,10 @@ async fn no_verification_fails_while_algorithms_come_and_go_under_load() {
     assert!(count > 100, "{count}");
     assert!(
         fetches <= 2,
-        "the key was published before it signed: {fetches} fetches"
+        "a key must be published before it signs: {fetches} fetches"
     );
 
-    // The emergency breaks what is out, and nothing that comes after it.
+    // An emergency rotation invalidates issued tokens, but none that is issued after it.
     let before = server.jwks().await;
     world.emergency("now").await;
     eventually("the server has the new key", async || {
@@ -357,7 +364,7 @@ async fn no_verification_fails_while_algorithms_come_and_go_under_load() {
     assert!(server.introspects(&id, &secret, token).await);
 }
 
-/// A folder as the kubelet keeps it: files are links through `..data`, which is swapped as a whole.
+/// A mounted Secret as the kubelet writes it: files are links through `..data`, which is replaced in one step.
 struct Mount<'a>(&'a std::path::Path, AtomicUsize);
 
 impl<'a> Mount<'a> {

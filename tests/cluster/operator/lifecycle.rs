@@ -1,4 +1,4 @@
-//! What users do to clients, tokens, scopes and Secrets.
+//! Changes that users make to clients, tokens, scopes and Secrets.
 
 use jiff::SignedDuration;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
@@ -94,9 +94,9 @@ spec: {identityRef: {name: main}, allowedNamespaces: {from: All}}
     world.assert_sound("nightly").await;
 }
 
-/// The Identity is not there, and may never have been: a commit that revokes waits for nobody.
+/// The Identity may never have existed. A commit that revokes a token must still reach its final state.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_of_a_missing_identity_is_revoked_and_says_so() {
+async fn a_token_of_a_missing_identity_can_be_revoked() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world
@@ -119,9 +119,9 @@ spec: {clientRef: {name: lost}, scopes: [orders.read], revoked: true}
     world.ready(TOKEN, "lost", "True", "Revoked").await;
 }
 
-/// An end that comes nearer is obeyed at once, and a later one does not take that back.
+/// An earlier end takes effect at once, and moving it to a later time does not make an ended token valid again.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_end_that_moves_is_followed() {
+async fn a_changed_end_is_followed() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     let ends_in = |hours: i64| {
@@ -137,17 +137,17 @@ async fn an_end_that_moves_is_followed() {
     let old = world.text("fixed-token").await.unwrap();
 
     world.patch(TOKEN, "fixed", ends_in(-1)).await;
-    assert!(!world.accepts(&old).await, "whatever the operator does");
+    assert!(!world.accepts(&old).await, "at once, without the operator");
     world.ready(TOKEN, "fixed", "False", "Expired").await;
     world.patch(TOKEN, "fixed", ends_in(24)).await;
     world.token_ready("fixed").await;
     world.assert_sound("fixed").await;
-    assert!(!world.accepts(&old).await, "what has ended has ended");
+    assert!(!world.accepts(&old).await, "an ended token stays ended");
     let second = world.text("fixed-token").await.unwrap();
     assert_ne!(second, old);
 
     world.patch(TOKEN, "fixed", ends_in(96)).await;
-    eventually("another token with the later end", async || {
+    eventually("another token has the later end", async || {
         let text = world.text("fixed-token").await.unwrap();
         (text != second).then_some(())
     })
@@ -157,9 +157,9 @@ async fn an_end_that_moves_is_followed() {
     world.assert_sound("fixed").await;
 }
 
-/// While a client is disabled, what says "it leaked" is heard all the same.
+/// The deletion of a Secret with `onSecretDeleted: Revoke` also takes effect while the client is disabled.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disabled_clients_leaked_secret_does_not_come_back_with_it() {
+async fn a_disabled_clients_leaked_secret_stays_revoked_when_it_is_enabled() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     let client = Kind::OAuthClient;
@@ -179,7 +179,7 @@ async fn a_disabled_clients_leaked_secret_does_not_come_back_with_it() {
         let mut credentials = credentials.filter(|it| it.spec.owner.name == "backend");
         credentials.next().unwrap().spec
     };
-    eventually("nothing is recorded any more", async || {
+    eventually("the Credential has no tokens", async || {
         of_client().await.tokens.is_empty().then_some(())
     })
     .await;
@@ -192,7 +192,7 @@ async fn a_disabled_clients_leaked_secret_does_not_come_back_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revoked_is_dead_for_good_and_disabled_comes_back() {
+async fn a_revoked_token_stays_revoked_and_a_disabled_client_can_be_enabled_again() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world.token_ready("nightly").await;
@@ -207,7 +207,7 @@ async fn revoked_is_dead_for_good_and_disabled_comes_back() {
         .await;
     assert!(
         !world.accepts(&token).await,
-        "at once, whatever the operator does"
+        "at once, without the operator"
     );
     world
         .ready(Kind::OAuthClient, "backend", "True", "Disabled")
@@ -242,7 +242,7 @@ async fn revoked_is_dead_for_good_and_disabled_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grant_taken_away_and_given_back_finds_its_token_alive() {
+async fn a_withdrawn_grant_that_is_given_back_keeps_its_token() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world.token_ready("nightly").await;
@@ -266,7 +266,7 @@ spec: {{identityRef: {{name: main}}, allowedNamespaces: {{from: {from}}}}}
     assert_eq!(
         condition(&object, "Stalled")["status"],
         "False",
-        "somebody else can heal it"
+        "the owner of the scope can grant it, so the token is not stalled"
     );
     let client = world
         .ready(Kind::OAuthClient, "backend", "False", "ScopeNotGranted")
@@ -279,7 +279,7 @@ spec: {{identityRef: {{name: main}}, allowedNamespaces: {{from: {from}}}}}
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_of_somebody_else_is_left_alone() {
+async fn another_users_secret_is_not_changed() {
     let world = World::new(Cluster::shared()).await;
     let theirs = Secret {
         metadata: ObjectMeta {
@@ -314,7 +314,7 @@ async fn a_secret_of_somebody_else_is_left_alone() {
     api.delete("nightly-token", &DeleteParams::default())
         .await
         .unwrap();
-    // Nobody watches foreign Secrets: an edit brings the next look at once.
+    // The operator does not watch other users' Secrets. An edit triggers the next pass at once.
     world.patch(TOKEN, "nightly", rotate("again")).await;
     world.token_ready("nightly").await;
     world.assert_sound("nightly").await;
@@ -327,7 +327,7 @@ async fn a_restored_secret_is_adopted() {
     world.token_ready("nightly").await;
     let token = world.text("nightly-token").await.unwrap();
     drop(running);
-    // As a backup tool has it: without owner references.
+    // A backup tool restores it without owner references.
     let api = world.team.api::<Secret>();
     let orphaned = Patch::Merge(json!({"metadata": {"ownerReferences": null}}));
     api.patch("nightly-token", &PatchParams::default(), &orphaned)
@@ -346,12 +346,12 @@ async fn a_restored_secret_is_adopted() {
     assert_eq!(
         world.text("nightly-token").await.unwrap(),
         token,
-        "adopting makes no other token"
+        "adopting a Secret must not change the token"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_keeps_the_old_token_for_its_overlap() {
+async fn a_rotation_keeps_the_previous_token_valid_for_the_overlap() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world
@@ -360,7 +360,7 @@ async fn a_rotation_keeps_the_old_token_for_its_overlap() {
     world.token_ready("short").await;
     let first = world.text("short-token").await.unwrap();
     world.patch(TOKEN, "short", rotate("1")).await;
-    let second = eventually("another token", async || {
+    let second = eventually("the Secret has another token", async || {
         world
             .text("short-token")
             .await
@@ -368,7 +368,7 @@ async fn a_rotation_keeps_the_old_token_for_its_overlap() {
     })
     .await;
     assert!(world.accepts(&second).await);
-    let old = eventually("the old one has an end", async || {
+    let old = eventually("the previous token has an end", async || {
         let object = world.get(TOKEN, "short").await;
         object["status"]["previous"]["notAfter"]
             .as_str()
@@ -377,7 +377,7 @@ async fn a_rotation_keeps_the_old_token_for_its_overlap() {
     .await;
     assert!(old.parse::<jiff::Timestamp>().is_ok());
     eventually(
-        "the old token is refused and not told of any more",
+        "the previous token is refused and removed from the status",
         async || {
             let object = world.get(TOKEN, "short").await;
             let is_over =
@@ -387,13 +387,13 @@ async fn a_rotation_keeps_the_old_token_for_its_overlap() {
     )
     .await;
     world.assert_sound("short").await;
-    // The same value asks for nothing more.
+    // The same value requests no other rotation.
     world.patch(TOKEN, "short", rotate("1")).await;
     assert_eq!(world.text("short-token").await.unwrap(), second);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn secrets_that_are_deleted_edited_or_turned_back_heal() {
+async fn deleted_edited_and_restored_secrets_get_a_valid_token() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world.token_ready("nightly").await;
@@ -417,7 +417,7 @@ async fn secrets_that_are_deleted_edited_or_turned_back_heal() {
     let second = another(&first).await;
     assert!(
         world.accepts(&first).await,
-        "pods that have it go on until the overlap ends"
+        "the previous token is valid during the overlap"
     );
 
     let edit = Patch::Merge(json!({"data": {"token": null}}));
@@ -426,19 +426,19 @@ async fn secrets_that_are_deleted_edited_or_turned_back_heal() {
         .unwrap();
     let third = another(&second).await;
 
-    // An old copy is put back.
+    // A user restores an old copy.
     let old = Patch::Merge(json!({"data": copy}));
     api.patch("nightly-token", &PatchParams::default(), &old)
         .await
         .unwrap();
     another(&first).await;
-    eventually("all has come to rest", async || {
+    eventually("the Secret has settled on a new token", async || {
         let text = world.text("nightly-token").await?;
         (text != first && text != third).then_some(())
     })
     .await;
     world.token_ready("nightly").await;
-    eventually("older ones have an end", async || {
+    eventually("all previous tokens have an end", async || {
         let credentials = world.credentials().await;
         let ours = credentials
             .iter()
@@ -456,7 +456,7 @@ async fn secrets_that_are_deleted_edited_or_turned_back_heal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_owner_that_is_created_anew_has_nothing_of_the_old_one() {
+async fn a_recreated_owner_inherits_nothing() {
     let world = World::new(Cluster::own()).await;
     let _running = Running::start(&world).await;
     world.token_ready("nightly").await;
@@ -481,7 +481,7 @@ async fn an_owner_that_is_created_anew_has_nothing_of_the_old_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revocation_at_the_server_has_another_token_minted() {
+async fn a_deleted_credential_gets_a_new_token_in_the_secret() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world.token_ready("nightly").await;
@@ -496,14 +496,14 @@ async fn a_revocation_at_the_server_has_another_token_minted() {
         .await
         .unwrap();
     assert!(!world.accepts(&first).await);
-    eventually("another token", async || {
+    eventually("the Secret has another token", async || {
         world
             .text("nightly-token")
             .await
             .filter(|text| *text != first)
     })
     .await;
-    let object = eventually("the number goes on", async || {
+    let object = eventually("the epoch continues", async || {
         let object = world.get(TOKEN, "nightly").await;
         (object["status"]["epoch"] == 2).then_some(object)
     })
@@ -513,7 +513,7 @@ async fn a_revocation_at_the_server_has_another_token_minted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_garbled_key_secret_is_told_of_and_never_written() {
+async fn an_invalid_key_secret_is_reported_and_never_written() {
     let world = World::new(Cluster::shared()).await;
     let garbled = Secret {
         metadata: ObjectMeta {
@@ -532,12 +532,12 @@ async fn a_garbled_key_secret_is_told_of_and_never_written() {
     let _running = Running::start(&world).await;
     let disabled = json!({"spec": {"disabled": true}});
     world.patch(Kind::OAuthClient, "backend", disabled).await;
-    // An emergency comes to its end whatever else is wrong.
+    // Disabling a client must succeed in spite of other errors.
     world
         .ready(Kind::OAuthClient, "backend", "True", "Disabled")
         .await;
     let identities = world.platform.api::<symbolon::resources::Identity>();
-    let message = eventually("the Identity tells of it", async || {
+    let message = eventually("the Identity reports the Secret", async || {
         let object = serde_json::to_value(identities.get("main").await.unwrap()).unwrap();
         let ready = condition(&object, "Ready");
         (ready["reason"] == "SecretConflict").then(|| ready["message"].as_str().unwrap().to_owned())

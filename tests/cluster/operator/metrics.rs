@@ -1,4 +1,4 @@
-//! What a running operator exports, and what it counts.
+//! The metrics of a running operator.
 
 use std::collections::BTreeSet;
 
@@ -11,9 +11,9 @@ use super::world::World;
 use crate::harness::{Cluster, eventually, rule};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_running_operator_exports_what_is_described() {
+async fn a_running_operator_exports_exactly_the_described_metrics() {
     let world = World::new(Cluster::shared()).await;
-    // No such role is installed here.
+    // The operator binds a role that is not installed here, so it needs `bind`.
     let bind = rule(
         &["bind"],
         "rbac.authorization.k8s.io",
@@ -66,14 +66,14 @@ async fn a_running_operator_exports_what_is_described() {
         let identity = world.identity();
         format!("symbolon_operator_identity_{which}_pods{{identity=\"{identity}\"}} ")
     };
-    eventually("pods are wanted, and none is ready", async || {
+    eventually("two pods are wanted and none is ready", async || {
         let ready = operator.metric(&of_pods("ready")).await;
         let wanted = operator.metric(&of_pods("wanted")).await;
         (ready == Some(0.0) && wanted == Some(2.0)).then_some(())
     })
     .await;
     let _kubelet = Kubelet::start(&world);
-    eventually("they are ready", async || {
+    eventually("both pods are ready", async || {
         (operator.metric(&of_pods("ready")).await == Some(2.0)).then_some(())
     })
     .await;
@@ -94,7 +94,7 @@ async fn a_running_operator_exports_what_is_described() {
     assert!(puts > Some(0.0), "requests to the API server are counted");
 
     world.delete(Kind::ServiceAccessToken, "lonely").await;
-    eventually("what is deleted is counted no more", async || {
+    eventually("a deleted object is no longer counted", async || {
         let text = operator.metrics().await;
         (!text.contains("ClientNotFound")).then_some(())
     })

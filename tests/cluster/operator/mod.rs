@@ -1,4 +1,4 @@
-//! The operator on a real API server: what users do, and every fault between two writes.
+//! The operator on a real API server: actions of users, and faults between any two writes.
 
 mod counts;
 mod embedded;

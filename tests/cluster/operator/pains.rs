@@ -1,22 +1,23 @@
-//! The known pains of operators like this one, hydra-maester's, kaniop's and cert-manager's, and where each is shown
-//! not to occur:
+//! Known faults of similar operators (hydra-maester, kaniop, cert-manager), and the tests that show that this one does
+//! not have them:
 //!
-//! | pain | test |
+//! | fault | test |
 //! |---|---|
-//! | a restart rewrites everything | `traffic::issuing_asks_for_no_lists_and_a_restart_writes_nothing` |
-//! | a Secret that is lost stays lost | `lifecycle::secrets_that_are_deleted_edited_or_turned_back_heal` |
-//! | a Secret of somebody else is overwritten | `lifecycle::a_secret_of_somebody_else_is_left_alone` |
-//! | two resources with one Secret name fight | `two_resources_with_one_secret_name_do_not_fight` |
-//! | a renamed owner leaves its token alive | `a_renamed_owner_gets_a_token_of_its_own_and_the_old_one_dies` |
-//! | an owner created anew inherits | `lifecycle::an_owner_that_is_created_anew_has_nothing_of_the_old_one` |
-//! | a namespace deleted in the middle stops the rest | `a_namespace_deleted_in_the_middle_of_issuing_stops_nobody_else` |
-//! | a status wiped by a restore makes all secrets anew | `a_status_wiped_by_a_restore_changes_no_token` |
-//! | one poison object stops the others | `a_poison_object_stops_no_other` |
-//! | the API server restarts | `process::an_operator_outlives_a_restart_of_the_api_server`, `serving::a_server_goes_on_while_the_api_server_is_away` |
-//! | etcd is killed in the middle of issuing | `etcd_killed_in_the_middle_of_issuing_loses_and_doubles_nothing` |
-//! | a conflict storm starves or mints without end | `another_writer_that_never_stops_neither_starves_nor_multiplies_tokens` |
-//! | the key that seals records is deleted | `a_deleted_mac_key_is_replaced_and_everything_issued_anew` |
-//! | a leader dies, or sleeps | `process`, `replicas` |
+//! | a restart rewrites everything | `traffic::issuing_lists_nothing_and_a_restart_writes_nothing` |
+//! | a lost Secret stays lost | `lifecycle::deleted_edited_and_restored_secrets_get_a_valid_token` |
+//! | another owner's Secret is overwritten | `lifecycle::another_users_secret_is_not_changed` |
+//! | two resources with one Secret name fight | `two_resources_with_one_secret_name_do_not_overwrite_each_other` |
+//! | the token of a renamed owner stays valid | `a_renamed_owner_gets_a_new_token_and_the_old_one_ends` |
+//! | a recreated owner inherits tokens | `lifecycle::a_recreated_owner_inherits_nothing` |
+//! | a namespace deleted while issuing stops the rest | `a_namespace_deleted_while_issuing_does_not_stop_others` |
+//! | a status lost in a restore recreates all secrets | `a_status_lost_in_a_restore_changes_no_token` |
+//! | one invalid object stops the others | `an_object_with_unknown_values_does_not_stop_others` |
+//! | the API server restarts | `process::an_operator_survives_a_restart_of_the_api_server` |
+//! | servers stop while the API server is down | `serving::a_server_keeps_serving_while_the_api_server_is_down` |
+//! | etcd is killed while issuing | `a_kill_of_etcd_while_issuing_loses_and_duplicates_no_token` |
+//! | constant write conflicts block or multiply tokens | `constant_writes_by_others_neither_stop_nor_multiply_tokens` |
+//! | the MAC key is deleted | `a_deleted_mac_key_is_replaced_and_every_token_reissued` |
+//! | a leader is killed or suspended | `process`, `replicas` |
 //! | a crash between any two writes | `faults` |
 //! | a restore | `crate::runbooks` |
 
@@ -46,7 +47,7 @@ use crate::harness::{Cluster, Program, eventually};
 const TOKEN: Kind = Kind::ServiceAccessToken;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_resources_with_one_secret_name_do_not_fight() {
+async fn two_resources_with_one_secret_name_do_not_overwrite_each_other() {
     let world = World::new(Cluster::own()).await;
     let _running = Running::start(&world).await;
     world.token_ready("nightly").await;
@@ -58,37 +59,40 @@ async fn two_resources_with_one_secret_name_do_not_fight() {
     let before = world.secret("nightly-token").await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     let after = world.secret("nightly-token").await.unwrap();
-    assert_eq!(after, before, "they fight");
+    assert_eq!(after, before, "the two resources overwrite each other");
     world.assert_sound("nightly").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renamed_owner_gets_a_token_of_its_own_and_the_old_one_dies() {
+async fn a_renamed_owner_gets_a_new_token_and_the_old_one_ends() {
     let world = World::new(Cluster::own()).await;
     let _running = Running::start(&world).await;
     world.token_ready("nightly").await;
     let old = world.text("nightly-token").await.unwrap();
-    // The manifest has another name in Git: the new object may come before the old one goes.
+    // After a rename in Git, the new object may be created before the old one is deleted.
     world.apply_token("renamed", "").await;
     world.delete(TOKEN, "nightly").await;
     world.token_ready("renamed").await;
     world.assert_sound("renamed").await;
     assert!(!world.accepts(&old).await);
-    eventually("nothing of the old one is left", async || {
-        let secret = world.secret("nightly-token").await;
-        let credentials = world.credentials().await;
-        let is_left = credentials.iter().any(|it| it.spec.owner.name == "nightly");
-        (secret.is_none() && !is_left).then_some(())
-    })
+    eventually(
+        "the Secret and the Credential of the old one are deleted",
+        async || {
+            let secret = world.secret("nightly-token").await;
+            let credentials = world.credentials().await;
+            let is_left = credentials.iter().any(|it| it.spec.owner.name == "nightly");
+            (secret.is_none() && !is_left).then_some(())
+        },
+    )
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_deleted_in_the_middle_of_issuing_stops_nobody_else() {
+async fn a_namespace_deleted_while_issuing_does_not_stop_others() {
     let cluster = Cluster::private();
     let world = World::new(&cluster).await;
     let other = World::new(&cluster).await;
-    // One controller has both to look after.
+    // One controller manages both.
     let _running = Running::over_all(&[&world, &other]).await;
     world.token_ready("nightly").await;
     let old = world.text("nightly-token").await.unwrap();
@@ -105,35 +109,38 @@ async fn a_namespace_deleted_in_the_middle_of_issuing_stops_nobody_else() {
         other.token_ready(&format!("later-{number}")).await;
         other.assert_sound(&format!("later-{number}")).await;
     }
-    eventually("the namespace is gone", async || {
+    eventually("the namespace is deleted", async || {
         let gone = namespaces.get_opt(world.team.name()).await.unwrap();
         gone.is_none().then_some(())
     })
     .await;
     assert!(!world.accepts(&old).await);
-    // The sweep takes its time: its Credentials speak of uids that nobody has any more.
-    eventually("nobody works for the namespace that is gone", async || {
-        let since = cluster.mark();
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        let requests = cluster.requests(since);
-        let is_work = |verb: &str| !["watch", "list"].contains(&verb);
-        let works = requests
-            .iter()
-            .any(|request| request.namespace == world.team.name() && is_work(&request.verb));
-        (!works).then_some(())
-    })
+    // The sweep of the Credentials, whose owners are gone, takes some time.
+    eventually(
+        "the operator makes no more requests for the deleted namespace",
+        async || {
+            let since = cluster.mark();
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            let requests = cluster.requests(since);
+            let is_work = |verb: &str| !["watch", "list"].contains(&verb);
+            let works = requests
+                .iter()
+                .any(|request| request.namespace == world.team.name() && is_work(&request.verb));
+            (!works).then_some(())
+        },
+    )
     .await;
     other.apply_token("last", "").await;
     other.token_ready("last").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_status_wiped_by_a_restore_changes_no_token() {
+async fn a_status_lost_in_a_restore_changes_no_token() {
     let world = World::new(Cluster::shared()).await;
     let running = Running::start(&world).await;
     world.token_ready("nightly").await;
     world.patch(TOKEN, "nightly", rotate("once")).await;
-    eventually("it is rotated", async || {
+    eventually("the token is rotated", async || {
         let object = world.get(TOKEN, "nightly").await;
         (object["status"]["epoch"] == 2).then_some(())
     })
@@ -154,14 +161,14 @@ async fn a_status_wiped_by_a_restore_changes_no_token() {
             .await
             .unwrap();
     };
-    // Under its eyes, and while it is away.
+    // Once while the operator runs, and once while it does not.
     wipe().await;
     let facts = |status: &serde_json::Value| {
         ["epoch", "tokenId", "issuedAt", "expiresAt", "rotationNonce"]
             .map(|field| status[field].clone())
     };
     let again = async || {
-        eventually("the status is back", async || {
+        eventually("the status is restored", async || {
             let status = world.get(TOKEN, "nightly").await["status"].clone();
             (facts(&status) == facts(&before)).then_some(())
         })
@@ -176,16 +183,16 @@ async fn a_status_wiped_by_a_restore_changes_no_token() {
     assert_eq!(
         world.text("nightly-token").await.unwrap(),
         token,
-        "what was asked for once is done once"
+        "a rotation that was requested once happens once"
     );
     world.assert_sound("nightly").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_poison_object_stops_no_other() {
+async fn an_object_with_unknown_values_does_not_stop_others() {
     let cluster = Cluster::private();
     let world = World::new(&cluster).await;
-    // Definitions of a newer release, with values that this one does not know.
+    // CRDs of a newer release, with values that this one does not know.
     let definitions: Api<CustomResourceDefinition> = Api::all(world.client());
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
     for (name, field) in [
@@ -205,7 +212,7 @@ async fn a_poison_object_stops_no_other() {
     }
     let running = Running::start(&world).await;
     world.token_ready("nightly").await;
-    eventually("the definitions are in force", async || {
+    eventually("the CRDs are in force", async || {
         let api: Api<symbolon::resources::ServiceAccessToken> = world.team.api();
         let newer = json!({
             "apiVersion": "symbolon.dev/v1alpha1", "kind": "ServiceAccessToken",
@@ -226,7 +233,7 @@ async fn a_poison_object_stops_no_other() {
     assert_eq!(condition(&newer, "Stalled")["status"], "True");
     assert!(world.secret("newer-token").await.is_none());
 
-    // A record of the newer release is beyond this one, but no other is.
+    // This release cannot read a record of the newer one, but it reads all others.
     let credentials = world.credentials().await;
     let ours = credentials
         .iter()
@@ -244,7 +251,7 @@ async fn a_poison_object_stops_no_other() {
     let applied = api.patch(name, &params, &Patch::Apply(raw)).await;
     assert!(
         matches!(applied, Err(kube::Error::SerdeError(_))),
-        "it was stored: {applied:?}"
+        "the record was not stored: {applied:?}"
     );
     drop(running);
     let _running = Running::start(&world).await;
@@ -258,7 +265,7 @@ async fn a_poison_object_stops_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn etcd_killed_in_the_middle_of_issuing_loses_and_doubles_nothing() {
+async fn a_kill_of_etcd_while_issuing_loses_and_duplicates_no_token() {
     let cluster = Cluster::private();
     let world = World::new(&cluster).await;
     let _running = Running::start(&world).await;
@@ -269,7 +276,7 @@ async fn etcd_killed_in_the_middle_of_issuing_loses_and_doubles_nothing() {
             cluster.kill(Program::Etcd);
             tokio::time::sleep(Duration::from_secs(2)).await;
             cluster.start(Program::Etcd);
-            eventually("the API server takes writes", async || {
+            eventually("the API server accepts writes", async || {
                 let api: Api<Namespace> = Api::all(world.client());
                 let mark = Patch::Merge(json!({"metadata": {"labels": {"after": "etcd"}}}));
                 let params = PatchParams::default();
@@ -294,13 +301,13 @@ async fn etcd_killed_in_the_middle_of_issuing_loses_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_writer_that_never_stops_neither_starves_nor_multiplies_tokens() {
+async fn constant_writes_by_others_neither_stop_nor_multiply_tokens() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world.token_ready("nightly").await;
     let first = world.text("nightly-token").await.unwrap();
     let stop = CancellationToken::new();
-    // Fifty writes a second, to the Secret and its owner in turns.
+    // Fifty writes a second, alternately to the Secret and to its owner.
     let (secrets, owners) = (
         world.team.api::<Secret>(),
         world.team.api::<symbolon::resources::ServiceAccessToken>(),
@@ -327,10 +334,13 @@ async fn another_writer_that_never_stops_neither_starves_nor_multiplies_tokens()
     tokio::time::sleep(Duration::from_secs(1)).await;
     world.patch(TOKEN, "nightly", rotate("now")).await;
     let began = Instant::now();
-    let second = eventually("it is rotated in the middle of the storm", async || {
-        let text = world.text("nightly-token").await?;
-        (text != first).then_some(text)
-    })
+    let second = eventually(
+        "the token is rotated in spite of the other writes",
+        async || {
+            let text = world.text("nightly-token").await?;
+            (text != first).then_some(text)
+        },
+    )
     .await;
     let took = began.elapsed();
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -345,13 +355,13 @@ async fn another_writer_that_never_stops_neither_starves_nor_multiplies_tokens()
         .find(|it| it.spec.owner.name == "nightly")
         .unwrap();
     println!(
-        "{writes} writes of another, rotated after {took:?}, epoch {}",
+        "{writes} writes of another client, rotated after {took:?}, epoch {}",
         ours.spec.high
     );
-    // A push that lost its race leaves an epoch behind, and never a token that anybody has seen.
+    // A failed push uses up an epoch, but its token was never revealed.
     assert!(
         ours.spec.high <= 8,
-        "it mints without end: {}",
+        "too many tokens were issued: epoch {}",
         ours.spec.high
     );
     let open = ours.spec.tokens.iter().filter(|it| it.not_after.is_none());
@@ -359,7 +369,7 @@ async fn another_writer_that_never_stops_neither_starves_nor_multiplies_tokens()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_mac_key_is_replaced_and_everything_issued_anew() {
+async fn a_deleted_mac_key_is_replaced_and_every_token_reissued() {
     let world = World::new(Cluster::own()).await;
     let _running = Running::start(&world).await;
     world.token_ready("nightly").await;
@@ -381,7 +391,7 @@ async fn a_deleted_mac_key_is_replaced_and_everything_issued_anew() {
         .map(|number| format!("many-{number}"))
         .chain(["nightly".to_owned()])
     {
-        eventually("it has a token under the new key", async || {
+        eventually("the Secret has a token under the new key", async || {
             let token = world.text(&format!("{name}-token")).await?;
             world.accepts(&token).await.then_some(())
         })
@@ -389,9 +399,9 @@ async fn a_deleted_mac_key_is_replaced_and_everything_issued_anew() {
         world.token_ready(&name).await;
         world.assert_sound(&name).await;
     }
-    println!("all eleven have another token after {:?}", began.elapsed());
+    println!("all eleven have a new token after {:?}", began.elapsed());
     assert!(
         !world.accepts(&old).await,
-        "no one can tell that it is genuine"
+        "the seal of the old token can no longer be verified"
     );
 }

@@ -1,4 +1,4 @@
-//! The operator as a process: who leads, and what it does when the API server is away.
+//! The operator as a process: its rights, leader election, and outages of the API server.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -14,7 +14,7 @@ use symbolon::resources::Kind;
 use super::world::World;
 use crate::harness::{Cluster, Program, eventually, rule};
 
-/// What the operator may do, and nothing more.
+/// The least rights of the operator.
 pub(super) fn rights() -> Vec<PolicyRule> {
     vec![
         rule(
@@ -57,7 +57,7 @@ pub(super) fn rights() -> Vec<PolicyRule> {
     ]
 }
 
-/// What it may do besides where it runs Identities' pods.
+/// The additional rights of an operator that runs Identities' pods.
 pub(super) fn fleet_rights() -> Vec<PolicyRule> {
     let all = ["get", "list", "watch", "create", "patch", "delete"];
     vec![
@@ -73,23 +73,23 @@ pub(super) fn fleet_rights() -> Vec<PolicyRule> {
         rule(&all, "autoscaling", &["horizontalpodautoscalers"]),
         rule(&all, "networking.k8s.io", &["networkpolicies", "ingresses"]),
         rule(&["list"], "", &["pods"]),
-        // What it hands on: nobody may give more than they have.
+        // The rights that it grants to servers: Kubernetes lets no one grant more than they have.
         rule(&["get", "patch"], "symbolon.dev", &["credentials/status"]),
         rule(&["get"], "", &["namespaces"]),
     ]
 }
 
-/// A running `symbolon`; killed when dropped.
+/// A running `symbolon`. Dropping it kills it.
 pub(crate) struct Process {
     child: Child,
-    /// The log line by which it told where it listens.
+    /// The log line with the addresses that it listens on.
     told: serde_json::Value,
     /// The log lines after that one.
     lines: mpsc::Receiver<String>,
 }
 
 impl Process {
-    /// Starts one and waits until it tells where it listens.
+    /// Starts one and waits until it logs where it listens.
     pub(crate) fn start(arguments: &[&str], kubeconfig: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_symbolon"))
             .args(arguments)
@@ -100,7 +100,7 @@ impl Process {
             .expect("the program can be started");
         let (sender, receiver) = mpsc::channel();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        // Read to the end: a full pipe would stop it.
+        // Read until the end, because a full pipe would block the process.
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if std::env::var_os("SYMBOLON_TEST_LOG").is_some() {
@@ -112,7 +112,7 @@ impl Process {
         let told = loop {
             let line = receiver
                 .recv_timeout(Duration::from_secs(30))
-                .expect("it tells where it listens");
+                .expect("the process logs where it listens");
             let told: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
             if told["listen"].is_string() {
                 break told;
@@ -125,7 +125,7 @@ impl Process {
         }
     }
 
-    /// Where it listens, as `listen` or `health`.
+    /// The URL of the address `listen` or `health`.
     pub(crate) fn address(&self, which: &str) -> String {
         format!("http://{}", self.told[which].as_str().unwrap())
     }
@@ -138,19 +138,19 @@ impl Process {
         assert!(sent.unwrap().success());
     }
 
-    /// The log lines since the last time.
+    /// The log lines since the last call.
     fn lines(&self) -> Vec<String> {
         self.lines.try_iter().collect()
     }
 }
 
 impl Process {
-    /// Waits until it has ended by itself.
+    /// Waits until it ends by itself.
     pub(crate) fn wait(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
 
-    /// Asks it to end as Kubernetes does, and waits until it has.
+    /// Sends it SIGTERM, as Kubernetes does, and waits until it ends.
     pub(crate) fn end(mut self) {
         self.signal("-TERM");
         assert!(self.child.wait().unwrap().success());
@@ -168,17 +168,17 @@ impl Drop for Process {
 pub(super) struct Operator(Process);
 
 impl Operator {
-    /// Starts one for the world's namespaces; it has a Lease of its own in the team's.
+    /// Starts an operator for the world's namespaces, with a Lease in the team's.
     pub(super) fn start(world: &World<'_>, kubeconfig: &Path) -> Self {
         Self::start_with(world, kubeconfig, &[])
     }
 
-    /// The same with more arguments.
+    /// Like [`Self::start`], with more arguments.
     pub(super) fn start_with(world: &World<'_>, kubeconfig: &Path, more: &[&str]) -> Self {
         Self::start_in(world, &world.namespaces().join(","), kubeconfig, more)
     }
 
-    /// Starts one for other namespaces; its Lease is in the team's.
+    /// Starts an operator for other namespaces, with a Lease in the team's.
     pub(super) fn start_in(
         world: &World<'_>,
         namespaces: &str,
@@ -201,7 +201,7 @@ impl Operator {
         Self(Process::start(&arguments, kubeconfig))
     }
 
-    /// Its metrics; nothing while nobody answers.
+    /// Its metrics; empty without a response.
     pub(super) async fn metrics(&self) -> String {
         let address = format!("{}/metrics", self.0.address("listen"));
         match reqwest::get(address).await {
@@ -216,7 +216,7 @@ impl Operator {
         line.trim().parse().ok()
     }
 
-    /// Whether requests may be sent to it.
+    /// Whether its readiness probe succeeds.
     pub(super) async fn is_ready(&self) -> bool {
         let answer = reqwest::get(format!("{}/readyz", self.0.address("listen"))).await;
         answer.is_ok_and(|answer| answer.status().is_success())
@@ -226,7 +226,7 @@ impl Operator {
         self.metric("symbolon_operator_leading").await == Some(1.0)
     }
 
-    /// Lets it hang, and go on.
+    /// Makes it hang until [`Self::resume`].
     pub(super) fn pause(&self) {
         self.0.signal("-STOP");
     }
@@ -235,33 +235,35 @@ impl Operator {
         self.0.signal("-CONT");
     }
 
-    /// Waits until it has ended: whether that was a success.
+    /// Waits until it ends, and returns whether it succeeded.
     pub(super) async fn wait(&mut self) -> bool {
-        let ended = eventually("it ends", async || self.0.child.try_wait().unwrap());
+        let ended = eventually("the operator ends", async || {
+            self.0.child.try_wait().unwrap()
+        });
         ended.await.success()
     }
 
-    /// Asks it to end as Kubernetes does, and waits until it has: how long that took.
+    /// Sends it SIGTERM, as Kubernetes does, waits until it ends, and returns the time that it needed.
     pub(super) fn end(&mut self) -> Duration {
         let began = Instant::now();
         self.0.signal("-TERM");
         assert!(
             self.0.child.wait().unwrap().success(),
-            "a graceful end is a success"
+            "a graceful end must succeed"
         );
         began.elapsed()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_least_rights_are_enough_and_events_tell_what_was_done() {
+async fn the_least_rights_suffice_and_events_report_what_was_done() {
     let world = World::new(Cluster::shared()).await;
     let account = world.team.cluster_account("operator", rights()).await;
     let operator = Operator::start(&world, account.kubeconfig_path());
     world.token_ready("nightly").await;
     world.assert_sound("nightly").await;
     let events = world.team.api::<k8s_openapi::api::events::v1::Event>();
-    let note = eventually("an event tells of the token", async || {
+    let note = eventually("an event reports the new token", async || {
         let events = events
             .list(&kube::api::ListParams::default())
             .await
@@ -288,9 +290,9 @@ async fn the_least_rights_are_enough_and_events_tell_what_was_done() {
     );
 }
 
-/// Whoever looks at an object with `kubectl describe` reads why it is not served, once for each reason.
+/// `kubectl describe` shows why an object is not served, once for each reason.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_tells_why_an_object_of_any_kind_is_refused() {
+async fn an_event_reports_why_an_object_of_any_kind_is_refused() {
     let world = World::new(Cluster::shared()).await;
     let account = world.team.cluster_account("operator", rights()).await;
     let _operator = Operator::start(&world, account.kubeconfig_path());
@@ -336,45 +338,51 @@ spec:
         (&world.team, "long", "LimitExceeded"),
     ] {
         let events = namespace.api::<k8s_openapi::api::events::v1::Event>();
-        eventually(&format!("an event about {name}"), async || {
-            let events = events
-                .list(&kube::api::ListParams::default())
-                .await
-                .unwrap();
-            let about = events.items.into_iter().filter(|event| {
-                event.reason.as_deref() == Some("Refused")
-                    && event.action.as_deref() == Some(reason)
-                    && event.regarding.as_ref().unwrap().name.as_deref() == Some(name)
-            });
-            let notes: Vec<_> = about.map(|event| event.note.unwrap()).collect();
-            (notes.len() == 1 && !notes[0].is_empty()).then_some(())
-        })
+        eventually(
+            &format!("one event reports the refusal of {name}"),
+            async || {
+                let events = events
+                    .list(&kube::api::ListParams::default())
+                    .await
+                    .unwrap();
+                let about = events.items.into_iter().filter(|event| {
+                    event.reason.as_deref() == Some("Refused")
+                        && event.action.as_deref() == Some(reason)
+                        && event.regarding.as_ref().unwrap().name.as_deref() == Some(name)
+                });
+                let notes: Vec<_> = about.map(|event| event.note.unwrap()).collect();
+                (notes.len() == 1 && !notes[0].is_empty()).then_some(())
+            },
+        )
         .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_any_more() {
+async fn a_leader_suspended_past_its_lease_ends_and_breaks_no_token() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let mut paused = Operator::start(&world, cluster.kubeconfig_path());
     world.token_ready("nightly").await;
     let other = Operator::start(&world, cluster.kubeconfig_path());
-    // In the middle of many.
+    // Stop it while it issues many tokens.
     for number in 0..20 {
         world.apply_token(&format!("many-{number}"), "").await;
     }
     paused.0.signal("-STOP");
-    eventually("the other leads", async || {
+    eventually("the other operator leads", async || {
         other.leads().await.then_some(())
     })
     .await;
     paused.0.signal("-CONT");
-    let status = eventually("the first ends", async || {
+    let status = eventually("the first operator ends", async || {
         paused.0.child.try_wait().unwrap()
     })
     .await;
-    assert!(!status.success(), "to be started again");
+    assert!(
+        !status.success(),
+        "it must fail, so that Kubernetes restarts it"
+    );
     for number in 0..20 {
         world.token_ready(&format!("many-{number}")).await;
         world.assert_sound(&format!("many-{number}")).await;
@@ -382,32 +390,32 @@ async fn a_leader_that_was_stopped_past_its_lease_writes_nothing_any_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_leads_at_once_after_a_graceful_end_and_in_time_after_a_kill() {
+async fn another_operator_leads_at_once_after_a_graceful_end_and_in_time_after_a_kill() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let mut first = Operator::start(&world, cluster.kubeconfig_path());
-    eventually("the first leads", async || {
+    eventually("the first operator leads", async || {
         first.leads().await.then_some(())
     })
     .await;
     let second = Operator::start(&world, cluster.kubeconfig_path());
     world.token_ready("nightly").await;
-    assert!(!second.leads().await, "one leads");
+    assert!(!second.leads().await, "two operators lead");
 
     assert!(first.end() < Duration::from_secs(10));
     let began = Instant::now();
-    eventually("the second leads", async || {
+    eventually("the second operator leads", async || {
         second.leads().await.then_some(())
     })
     .await;
     assert!(
         began.elapsed() < Duration::from_secs(10),
-        "the lease was given away"
+        "the first operator did not release the Lease"
     );
 
     let third = Operator::start(&world, cluster.kubeconfig_path());
     drop(second);
-    eventually("the third leads", async || {
+    eventually("the third operator leads", async || {
         third.leads().await.then_some(())
     })
     .await;
@@ -419,7 +427,7 @@ async fn another_leads_at_once_after_a_graceful_end_and_in_time_after_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_outlives_a_restart_of_the_api_server() {
+async fn an_operator_survives_a_restart_of_the_api_server() {
     let cluster = Cluster::private();
     let world = World::new(&cluster).await;
     let operator = Operator::start(&world, cluster.kubeconfig_path());
@@ -432,5 +440,5 @@ async fn an_operator_outlives_a_restart_of_the_api_server() {
         .ready(Kind::ServiceAccessToken, "nightly", "True", "Ready")
         .await;
     world.assert_sound("later").await;
-    assert!(operator.leads().await, "the same process leads");
+    assert!(operator.leads().await, "the same process still leads");
 }

@@ -1,4 +1,4 @@
-//! Many replicas of the operator: whoever leads may be killed or put to sleep at any moment.
+//! Several replicas of the operator: the leader may be killed or suspended at any time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,9 +25,10 @@ use super::{
 use crate::harness::{Cluster, eventually};
 
 const TOKEN: Kind = Kind::ServiceAccessToken;
-/// Kills of the leader, each of which costs the time of a Lease; the campaign has more.
+/// The number of times that the leader is killed. Each costs the duration of a Lease. `SYMBOLON_KILLS` sets another
+/// number.
 const ROUNDS: u64 = 2;
-/// Objects made in each round.
+/// The number of objects that each round creates.
 const EACH: u64 = 8;
 
 fn rounds() -> u64 {
@@ -37,14 +38,14 @@ fn rounds() -> u64 {
     })
 }
 
-/// Everything that was ever seen: of Secrets the hashes of their tokens, of Credentials the entries.
+/// All versions seen: the hashes of the Secrets' tokens, and the Credentials' entries.
 #[derive(Default)]
 struct History {
-    /// By owner uid: the epochs of its entries, and the hash that each has.
+    /// By owner uid: the hash of each epoch.
     recorded: BTreeMap<String, BTreeMap<i64, String>>,
-    /// By owner uid: `high` as it went.
+    /// By owner uid: the last `high`.
     high: BTreeMap<String, i64>,
-    /// Hashes of all that was ever in a Secret.
+    /// The hashes of all tokens that were ever in a Secret.
     revealed: BTreeSet<String>,
 }
 
@@ -52,15 +53,15 @@ impl History {
     fn credential(&mut self, credential: &Credential) {
         let spec = &credential.spec;
         let high = self.high.entry(spec.owner.uid.clone()).or_default();
-        assert!(*high <= spec.high, "epochs only grow");
+        assert!(*high <= spec.high, "epochs must only grow");
         *high = spec.high;
         let recorded = self.recorded.entry(spec.owner.uid.clone()).or_default();
         for entry in &spec.tokens {
             let known = recorded.entry(entry.epoch).or_insert(entry.hash.clone());
-            assert_eq!(*known, entry.hash, "an epoch is one token");
+            assert_eq!(*known, entry.hash, "an epoch must belong to one token");
         }
         let open = spec.tokens.iter().filter(|it| it.not_after.is_none());
-        assert!(open.count() <= 2, "at most two without an end");
+        assert!(open.count() <= 2, "at most two tokens may have no end");
     }
 
     fn secret(&mut self, secret: &Secret) {
@@ -73,7 +74,7 @@ impl History {
     }
 }
 
-/// Follows all objects of a kind for ever; every version of each.
+/// Passes every version of every object of a kind to `seen`, until the task is dropped.
 async fn follow<K>(api: Api<K>, mut seen: impl FnMut(&K))
 where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
@@ -93,7 +94,7 @@ where
 }
 
 async fn leader(operators: &[Operator]) -> usize {
-    eventually("one leads", async || {
+    eventually("an operator leads", async || {
         for (index, operator) in operators.iter().enumerate() {
             if operator.leads().await {
                 return Some(index);
@@ -105,7 +106,7 @@ async fn leader(operators: &[Operator]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killing_the_leader_at_any_moment_costs_nothing_but_seconds() {
+async fn killing_the_leader_at_any_moment_loses_no_token_and_no_record() {
     let cluster = Cluster::own();
     let world = World::new(cluster).await;
     let history = Arc::new(Mutex::new(History::default()));
@@ -124,7 +125,7 @@ async fn killing_the_leader_at_any_moment_costs_nothing_but_seconds() {
     let rounds = rounds();
     for round in 0..rounds {
         let leading = leader(&operators).await;
-        // Work for every moment of issuing and rotating, and somebody who deletes Secrets.
+        // Issue and rotate many tokens and delete a Secret, so that the kill comes in the middle of some write.
         for number in 0..EACH {
             world.apply_token(&format!("of-{round}-{number}"), "").await;
         }
@@ -148,9 +149,9 @@ async fn killing_the_leader_at_any_moment_costs_nothing_but_seconds() {
     for round in 0..rounds {
         for number in 0..EACH {
             let name = format!("of-{round}-{number}");
-            // All but those of the last round were rotated; what the status says may be of before.
+            // All tokens except those of the last round were rotated. The status may still be old.
             let epoch = if round + 1 < rounds { 2 } else { 1 };
-            eventually("all that was asked for is done", async || {
+            eventually("the token is issued or rotated as requested", async || {
                 let status = world.get(TOKEN, &name).await["status"].clone();
                 let told = status["epoch"].as_i64() >= Some(epoch);
                 let held = world.text(&format!("{name}-token")).await;
@@ -162,14 +163,14 @@ async fn killing_the_leader_at_any_moment_costs_nothing_but_seconds() {
         }
     }
     println!("taken over after {takeovers:?}");
-    // The Lease lasts 15 s, and who waits looks every 2 s.
+    // The Lease lasts 15 s, and a standby tries to acquire it every 2 s.
     assert!(takeovers.iter().all(|took| *took < Duration::from_secs(30)));
 
-    // Both watches have what came last.
+    // Give both watches time for the last events.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(
         !credentials.is_finished() && !secrets.is_finished(),
-        "see above"
+        "a watch ended, see its panic above"
     );
     let history = history.lock().unwrap();
     let recorded: BTreeSet<&String> = history
@@ -183,7 +184,7 @@ async fn killing_the_leader_at_any_moment_costs_nothing_but_seconds() {
         .filter(|hash| !recorded.contains(hash))
         .collect();
     assert!(unknown.is_empty(), "tokens without a record: {unknown:?}");
-    // Each object's first token, and another of those that a later round rotated.
+    // Each object has a first token, and a second one if a later round rotated it.
     let least = EACH * (2 * rounds - 1);
     assert!(
         history.revealed.len() as u64 >= least,
@@ -193,7 +194,7 @@ async fn killing_the_leader_at_any_moment_costs_nothing_but_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_a_leader_that_slept_past_its_lease_lands_after() {
+async fn no_write_of_a_leader_suspended_past_its_lease_takes_effect() {
     let cluster = Cluster::own();
     let world = World::new(cluster).await;
     let first = world.team.cluster_account("first", rights()).await;
@@ -207,14 +208,17 @@ async fn nothing_of_a_leader_that_slept_past_its_lease_lands_after() {
     asleep.pause();
     let asleep_since = now();
     let slept = Instant::now();
-    eventually("the other leads", async || {
+    eventually("the other operator leads", async || {
         other.leads().await.then_some(())
     })
     .await;
     println!("taken over after {:?}", slept.elapsed());
     let mark = cluster.mark();
     asleep.resume();
-    assert!(!asleep.wait().await, "to be started again");
+    assert!(
+        !asleep.wait().await,
+        "it must fail, so that Kubernetes restarts it"
+    );
     for number in 0..20 {
         world.token_ready(&format!("many-{number}")).await;
         world.assert_sound(&format!("many-{number}")).await;
@@ -225,17 +229,20 @@ async fn nothing_of_a_leader_that_slept_past_its_lease_lands_after() {
         .iter()
         .filter(|it| it.user == user && it.code < 400)
         .filter(|it| !["get", "list", "watch"].contains(&&*it.verb))
-        // Events tell what was done before, and are no part of it.
+        // Events only report earlier work.
         .filter(|it| it.resource != "events")
-        // What was half sent when it fell asleep is ended by its waking: this no clock can stop, and preconditions do.
+        // A request that was half sent is completed after the resume. Only its precondition can stop it, not a clock.
         .filter(|it| it.received > asleep_since)
         .collect();
-    assert!(landed.is_empty(), "it wrote after it woke up: {landed:#?}");
+    assert!(
+        landed.is_empty(),
+        "the suspended operator wrote after it was resumed: {landed:#?}"
+    );
 }
 
-/// Every renewal that crosses with somebody's write fails: that alone takes the lease from nobody.
+/// A renewal fails on a write conflict with another client. The leader must keep the Lease nevertheless.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lease_that_somebody_annotates_is_kept() {
+async fn a_leader_keeps_a_lease_that_others_annotate() {
     let world = World::new(Cluster::shared()).await;
     let account = world.team.cluster_account("operator", rights()).await;
     let operator = Operator::start(&world, account.kubeconfig_path());
@@ -254,7 +261,7 @@ async fn a_lease_that_somebody_annotates_is_kept() {
         }
     }
     assert!(operator.leads().await);
-    let after = eventually("it is renewed again", async || {
+    let after = eventually("the Lease is renewed again", async || {
         let lease = holder().await;
         (before.renew_time < lease.renew_time).then_some(lease)
     })

@@ -1,4 +1,4 @@
-//! Rotation that proves itself: servers report last use, the operator retires what is in use no more.
+//! Rotation by use: servers report last use, and the operator retires previous tokens that are no longer in use.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ async fn credential(world: &World<'_>, kind: Kind, name: &str) -> Value {
     serde_json::to_value(found).unwrap()
 }
 
-/// What is known of the use of one of its tokens.
+/// The reported use of a token of an object.
 async fn use_of(world: &World<'_>, kind: Kind, name: &str, epoch: i64) -> Option<Value> {
     let credential = credential(world, kind, name).await;
     let uses = credential["status"]["uses"].as_array()?;
@@ -40,7 +40,7 @@ async fn issued(world: &World<'_>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_servers_report_a_use_once_and_then_nothing_is_written() {
+async fn several_servers_report_a_use_once_and_then_write_nothing() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let _running = Running::start(&world).await;
@@ -57,7 +57,7 @@ async fn several_servers_report_a_use_once_and_then_nothing_is_written() {
     assert_eq!(status["lastUsed"], Value::Null, "not used yet");
     assert_eq!(
         status["createdBy"], "unverified",
-        "nobody guards the annotation here"
+        "without the policy the annotation is unverified"
     );
 
     let began = cluster.mark();
@@ -69,18 +69,18 @@ async fn several_servers_report_a_use_once_and_then_nothing_is_written() {
     };
     all_use().await;
     for (kind, name) in [(TOKEN, "nightly"), (Kind::OAuthClient, "backend")] {
-        let used = eventually("the use is known", async || {
+        let used = eventually("the use is reported", async || {
             use_of(&world, kind, name, 1).await
         })
         .await;
         assert_eq!(used["firstUsed"], used["lastUsed"]);
-        eventually("the owner tells of it", async || {
+        eventually("the status shows the last use", async || {
             let told = &world.get(kind, name).await["status"]["lastUsed"];
             (*told == today()).then_some(())
         })
         .await;
     }
-    // All servers have seen what one of them wrote.
+    // Until all servers have seen the report of one of them.
     tokio::time::sleep(Duration::from_secs(6)).await;
     let ours = [
         world.platform.name().to_owned(),
@@ -105,7 +105,7 @@ async fn several_servers_report_a_use_once_and_then_nothing_is_written() {
             "update oauthclients/status",
             "update serviceaccesstokens/status"
         ],
-        "each use is reported by one server"
+        "only one server reports each use"
     );
     let calm = cluster.mark();
     for _ in 0..20 {
@@ -115,12 +115,12 @@ async fn several_servers_report_a_use_once_and_then_nothing_is_written() {
     assert_eq!(
         written(calm),
         Vec::<String>::new(),
-        "a steady use writes nothing"
+        "continued use must not cause writes"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn uses_of_both_tokens_are_kept_apart_and_shown() {
+async fn the_uses_of_both_tokens_are_recorded_separately_and_shown() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let _running = Running::start(&world).await;
@@ -128,18 +128,18 @@ async fn uses_of_both_tokens_are_kept_apart_and_shown() {
     let server = Server::start(&world, cluster.kubeconfig_path(), &[]).await;
     let (id, old) = client_secret(&world).await;
     world.patch(Kind::OAuthClient, "backend", rotate("1")).await;
-    let new = eventually("another secret", async || {
+    let new = eventually("the Secret has another client secret", async || {
         let (_, secret) = client_secret(&world).await;
         (secret != old).then_some(secret)
     })
     .await;
     for secret in [&old, &new] {
-        eventually("both are good", async || {
+        eventually("both secrets are accepted", async || {
             server.access_token(&id, secret).await.ok()
         })
         .await;
     }
-    let status = eventually("both uses are told", async || {
+    let status = eventually("the status shows both uses", async || {
         let status = world.get(Kind::OAuthClient, "backend").await["status"].clone();
         let days = [&status["lastUsed"], &status["previous"]["lastUsed"]];
         days.iter().all(|day| **day == today()).then_some(status)
@@ -151,7 +151,7 @@ async fn uses_of_both_tokens_are_kept_apart_and_shown() {
     assert_eq!(status["lastRotation"]["cause"], "Requested");
 }
 
-/// An object of the team whose token was replaced: the old token, the new one, and the old one's end.
+/// A rotated ServiceAccessToken: the previous token, the new one, and the end of the previous one.
 struct Replaced {
     old: String,
     new: String,
@@ -161,14 +161,14 @@ struct Replaced {
 async fn replace(world: &World<'_>, server: &Server, name: &str) -> Replaced {
     let secret = format!("{name}-token");
     let old = world.text(&secret).await.unwrap();
-    server.soon("it is good", &old, true).await;
+    server.soon("the token is accepted", &old, true).await;
     world.patch(TOKEN, name, rotate("1")).await;
-    let new = eventually("another token", async || {
+    let new = eventually("the Secret has another token", async || {
         world.text(&secret).await.filter(|text| *text != old)
     })
     .await;
-    server.soon("the new one is good", &new, true).await;
-    let end = eventually("the old one has an end", async || {
+    server.soon("the new token is accepted", &new, true).await;
+    let end = eventually("the previous token has an end", async || {
         let status = world.get(TOKEN, name).await["status"].clone();
         status["previous"]["notAfter"].as_str().map(str::to_owned)
     })
@@ -176,10 +176,10 @@ async fn replace(world: &World<'_>, server: &Server, name: &str) -> Replaced {
     Replaced { old, new, end }
 }
 
-/// Of two tokens that were replaced alike one goes on being used. With the shortest quiet period reports are ten
-/// seconds apart, and 70 seconds of silence are enough.
+/// Two tokens are rotated, and only one previous token stays in use. With the shortest quiet period servers report
+/// every ten seconds, so 70 seconds without use are enough.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_old_token_goes_when_the_new_one_is_in_use_and_it_is_not() {
+async fn a_previous_token_ends_when_only_the_new_one_is_in_use() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let _running = Running::start(&world).await;
@@ -193,20 +193,26 @@ async fn the_old_token_goes_when_the_new_one_is_in_use_and_it_is_not() {
     let server = Server::start(&world, cluster.kubeconfig_path(), &[]).await;
     let busy = replace(&world, &server, "nightly").await;
     let quiet = replace(&world, &server, "quiet").await;
-    // Once more, and then never again.
+    // The last use.
     assert!(server.accepts(&quiet.old).await);
 
     let silent = Instant::now();
     let mut gone = None;
     while silent.elapsed() < Duration::from_secs(85) || gone.is_none() {
-        assert!(server.accepts(&busy.old).await, "in use, it stays");
+        assert!(
+            server.accepts(&busy.old).await,
+            "a previous token in use stays valid"
+        );
         assert!(server.accepts(&busy.new).await);
         assert!(server.accepts(&quiet.new).await);
         let status = world.get(TOKEN, "quiet").await["status"].clone();
         if status["previous"].is_null() && gone.is_none() {
             gone = Some((silent.elapsed(), status));
         }
-        assert!(silent.elapsed() < Duration::from_secs(160), "it never goes");
+        assert!(
+            silent.elapsed() < Duration::from_secs(160),
+            "the previous token does not end"
+        );
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     assert_eq!(
@@ -216,10 +222,10 @@ async fn the_old_token_goes_when_the_new_one_is_in_use_and_it_is_not() {
     let (after, status) = gone.unwrap();
     assert!(
         after > Duration::from_secs(50),
-        "after a minute of silence, not before: {after:?}"
+        "it must stay valid for a minute without use: {after:?}"
     );
     server
-        .soon("the old one is refused", &quiet.old, false)
+        .soon("the quiet previous token is refused", &quiet.old, false)
         .await;
     assert!(server.accepts(&quiet.new).await);
     assert_eq!(status["epoch"], 2);
@@ -228,23 +234,23 @@ async fn the_old_token_goes_when_the_new_one_is_in_use_and_it_is_not() {
     let ended: jiff::Timestamp = entries[0]["notAfter"].as_str().unwrap().parse().unwrap();
     assert!(
         ended < quiet.end.parse().unwrap() && ended <= now(),
-        "an end only comes nearer"
+        "an end must only move to an earlier time"
     );
     world.assert_sound("quiet").await;
     world.assert_sound("nightly").await;
 }
 
-/// Who may write a status can at most keep an old token until its deadline, or end it early where the owner
-/// asked for that: never bring one back.
+/// A writer of the status can at most keep a previous token until its recorded end, or end it early where the owner
+/// allows that. It can never make an ended token valid again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forged_report_revives_nothing() {
+async fn a_forged_report_makes_no_token_valid_again() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let _running = Running::start(&world).await;
     issued(&world).await;
     let old = world.text("nightly-token").await.unwrap();
     world.patch(TOKEN, "nightly", rotate("1")).await;
-    eventually("rotated", async || {
+    eventually("the token is rotated", async || {
         let status = world.get(TOKEN, "nightly").await["status"].clone();
         status["previous"]["notAfter"].is_string().then_some(())
     })
@@ -263,7 +269,7 @@ async fn a_forged_report_revives_nothing() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(
         world.accepts(&old).await,
-        "retired at its deadline, as written"
+        "the previous token ends at its recorded end"
     );
     world.assert_sound("nightly").await;
     let refused = Patch::Merge(
@@ -272,11 +278,11 @@ async fn a_forged_report_revives_nothing() {
     let refused = credentials
         .patch_status(name.as_str().unwrap(), &PatchParams::default(), &refused)
         .await;
-    assert!(refused.is_err(), "the schema refuses what is no moment");
+    assert!(refused.is_err(), "the schema must refuse invalid times");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_the_api_server_costs_a_report_and_no_answer() {
+async fn an_outage_of_the_api_server_delays_reports_and_no_response() {
     let cluster = Cluster::private();
     let world = World::new(&cluster).await;
     let running = Running::start(&world).await;
@@ -297,9 +303,10 @@ async fn an_outage_of_the_api_server_costs_a_report_and_no_answer() {
     .await;
 }
 
-/// What is asked for in two ways at once is one rotation, and a client's old secret goes when it is in no use.
+/// A rotation that is requested in two ways at once happens once, and the previous secret ends when it is no longer
+/// used.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_secret_is_rotated_by_trigger_and_goes_when_it_is_quiet() {
+async fn a_client_secret_is_rotated_by_trigger_and_ends_when_it_is_quiet() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let _running = Running::start(&world).await;
@@ -311,12 +318,12 @@ async fn a_client_secret_is_rotated_by_trigger_and_goes_when_it_is_quiet() {
     asked["spec"] = json!({"authentication": {"secret": {"rotation":
         {"trigger": "1", "retire": "WhenAdopted", "quietPeriod": "1m"}}}});
     world.patch(client, "backend", asked).await;
-    let new = eventually("another secret", async || {
+    let new = eventually("the Secret has another client secret", async || {
         let (_, secret) = client_secret(&world).await;
         (secret != old).then_some(secret)
     })
     .await;
-    eventually("the new one is good", async || {
+    eventually("the new secret is accepted", async || {
         server.access_token(&id, &new).await.ok()
     })
     .await;
@@ -328,20 +335,27 @@ async fn a_client_secret_is_rotated_by_trigger_and_goes_when_it_is_quiet() {
         if status["epoch"] == 2 && status["previous"].is_null() {
             break status;
         }
-        assert!(silent.elapsed() < Duration::from_secs(160), "it never goes");
+        assert!(
+            silent.elapsed() < Duration::from_secs(160),
+            "the previous token does not end"
+        );
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
     assert!(
         silent.elapsed() > Duration::from_secs(50),
-        "after a minute of silence, not before: {:?}",
+        "it must stay valid for a minute without use: {:?}",
         silent.elapsed()
     );
-    eventually("the old one is refused", async || {
+    eventually("the previous secret is refused", async || {
         server.access_token(&id, &old).await.err()
     })
     .await;
     assert_eq!(status["lastRotation"]["cause"], "Requested");
     let entries = credential(&world, client, "backend").await["spec"]["tokens"].clone();
     let epochs: Vec<_> = entries.as_array().unwrap().iter().collect();
-    assert_eq!(epochs.last().unwrap()["epoch"], 2, "one rotation for both");
+    assert_eq!(
+        epochs.last().unwrap()["epoch"],
+        2,
+        "both requests cause one rotation"
+    );
 }

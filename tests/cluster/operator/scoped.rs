@@ -1,4 +1,4 @@
-//! An installation for some namespaces, one of which takes its rights away: the others go on.
+//! An installation for some namespaces: a namespace that withdraws its rights does not affect the others.
 
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding};
 use kube::api::{DeleteParams, PostParams};
@@ -10,8 +10,8 @@ use super::serving::{self, Server};
 use super::world::World;
 use crate::harness::{Cluster, Program, TestNamespace, eventually};
 
-/// Lets an account of the platform do this in a namespace, as its administrator would.
-async fn let_in(
+/// Grants rights in a namespace to an account of the platform, as the namespace's administrator does.
+async fn grant_rights(
     world: &World<'_>,
     namespace: &TestNamespace<'_>,
     name: &str,
@@ -36,7 +36,7 @@ async fn let_in(
         .unwrap();
 }
 
-async fn shut_out(namespace: &TestNamespace<'_>, name: &str) {
+async fn withdraw_rights(namespace: &TestNamespace<'_>, name: &str) {
     let bindings = namespace.api::<RoleBinding>();
     bindings
         .delete(name, &DeleteParams::default())
@@ -54,7 +54,7 @@ async fn refused(what: &str, count: f64, server: &Server, operator: &Operator) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_takes_its_rights_away_stops_nobody_else() {
+async fn a_namespace_that_withdraws_its_rights_does_not_stop_the_others() {
     let cluster = Cluster::private();
     let world = World::new(&cluster).await;
     let lost = cluster.namespace("lost").await;
@@ -62,10 +62,10 @@ async fn a_namespace_that_takes_its_rights_away_stops_nobody_else() {
     let account = world.platform.account("operator", rights()).await;
     let server_account = world.platform.account("server", serving::rights()).await;
     for (name, rules) in roles.clone() {
-        let_in(&world, &world.team, name, rules).await;
+        grant_rights(&world, &world.team, name, rules).await;
     }
 
-    // At the start nobody may see the third.
+    // At the start neither has rights in the third namespace.
     let platform = world.platform.name().to_owned();
     let all = [world.namespaces().join(","), lost.name().to_owned()].join(",");
     let more = ["--identity-namespace", &platform];
@@ -75,28 +75,42 @@ async fn a_namespace_that_takes_its_rights_away_stops_nobody_else() {
     let server = Server::start(&world, server_account.kubeconfig_path(), &more).await;
     let token = world.text("nightly-token").await.unwrap();
     assert!(server.accepts(&token).await);
-    refused("the third is told of", 1.0, &server, &operator).await;
+    refused(
+        "the third namespace is counted as refused",
+        1.0,
+        &server,
+        &operator,
+    )
+    .await;
     assert!(operator.is_ready().await);
 
     for (name, rules) in roles {
-        let_in(&world, &lost, name, rules).await;
+        grant_rights(&world, &lost, name, rules).await;
     }
-    refused("it comes back by itself", 0.0, &server, &operator).await;
+    refused(
+        "the namespace is no longer refused",
+        0.0,
+        &server,
+        &operator,
+    )
+    .await;
 
-    // A watch that stands is not asked for its rights again: only the next one is.
+    // Kubernetes checks the rights only when a watch starts, so restart the API server.
     for name in ["operator", "server"] {
-        shut_out(&lost, name).await;
+        withdraw_rights(&lost, name).await;
     }
     cluster.kill(Program::Apiserver);
     cluster.start(Program::Apiserver);
-    refused("it is gone again", 1.0, &server, &operator).await;
+    refused("the namespace is refused again", 1.0, &server, &operator).await;
     world.apply_token("later", "").await;
     world.token_ready("later").await;
     let later = world.text("later-token").await.unwrap();
     server
-        .soon("what is issued now is served", &later, true)
+        .soon("a token issued afterwards is accepted", &later, true)
         .await;
     assert!(server.accepts(&token).await);
     world.delete(Kind::ServiceAccessToken, "nightly").await;
-    server.soon("what is withdrawn is not", &token, false).await;
+    server
+        .soon("a token deleted afterwards is refused", &token, false)
+        .await;
 }

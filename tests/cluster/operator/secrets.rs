@@ -1,4 +1,4 @@
-//! Secrets as users want them: templates, other names, contested names, and secrets that others bring.
+//! Options of Secrets: templates, other names, name conflicts, and imported secrets.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ fn data(secret: &Secret, key: &str) -> Option<String> {
 }
 
 impl World<'_> {
-    /// A Secret of the team, as soon as `is_right`.
+    /// Waits until a Secret of the team fulfils `is_right`, and returns it.
     async fn secret_that(
         &self,
         what: &str,
@@ -53,12 +53,12 @@ fn template(template: Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_template_is_followed_and_what_others_wrote_survives() {
+async fn a_template_is_applied_and_changes_of_others_survive() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world.token_ready("nightly").await;
     let token = world.text("nightly-token").await.unwrap();
-    // Reloader, a replicator and a person.
+    // Changes by Reloader, a replicator and a user.
     let theirs = json!({
         "metadata": {
             "annotations": {"reloader.stakater.com/last": "x", "replicator.v1.mittwald.de/replicate-to": "b"},
@@ -73,7 +73,7 @@ async fn a_template_is_followed_and_what_others_wrote_survives() {
     });
     world.patch(TOKEN, "nightly", template(first)).await;
     let secret = world
-        .secret_that("the template is in", "nightly-token", |it| {
+        .secret_that("the template is applied", "nightly-token", |it| {
             data(it, ".netrc").is_some()
         })
         .await;
@@ -101,7 +101,7 @@ async fn a_template_is_followed_and_what_others_wrote_survives() {
     assert_eq!(
         data(&secret, "token"),
         Some(token.clone()),
-        "no token is made"
+        "a changed template must not change the token"
     );
     let (labels, annotations) = (
         secret.metadata.labels.clone().unwrap(),
@@ -118,7 +118,7 @@ async fn a_template_is_followed_and_what_others_wrote_survives() {
         .patch(TOKEN, "nightly", super::world::rotate("1"))
         .await;
     let secret = world
-        .secret_that("it is rotated", "nightly-token", |it| {
+        .secret_that("the token is rotated", "nightly-token", |it| {
             data(it, "token").is_some_and(|new| new != token)
         })
         .await;
@@ -129,7 +129,8 @@ async fn a_template_is_followed_and_what_others_wrote_survives() {
     world.assert_sound("nightly").await;
 }
 
-/// A user who may write tokens and no Secrets has the operator write nothing that a replicator obeys.
+/// A user who may write ServiceAccessTokens but no Secrets must not be able to make the operator write an annotation
+/// that a replicator obeys.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_sets_only_what_the_identity_allows() {
     const REPLICATE: &str = "replicator.v1.mittwald.de/replicate-to";
@@ -152,7 +153,11 @@ async fn a_template_sets_only_what_the_identity_allows() {
             .contains_key("team")
     };
     let secret = world
-        .secret_that("the rest of the template is in", "nightly-token", labelled)
+        .secret_that(
+            "the rest of the template is applied",
+            "nightly-token",
+            labelled,
+        )
         .await;
     assert!(
         !annotated(&secret)
@@ -172,7 +177,7 @@ async fn a_template_sets_only_what_the_identity_allows() {
             && message.contains("spec.limits.secretMetadata.annotations");
         is_told.then_some(())
     };
-    eventually("the token says what is not written", told).await;
+    eventually("the condition names what is not written", told).await;
     let identity = |limits: &str| {
         format!(
             "apiVersion: symbolon.dev/v1alpha1\nkind: Identity\nmetadata: {{name: main, namespace: PLATFORM}}\nspec:\n  issuer: https://PLATFORM.example.com/id\n  access: {{clients: {{from: List, names: [TEAM]}}}}\n  signing: {{algorithms: [ES256]}}\n  limits: {limits}\n"
@@ -181,20 +186,24 @@ async fn a_template_sets_only_what_the_identity_allows() {
     let allowing = identity("{secretMetadata: {annotations: ['replicator.v1.mittwald.de/*']}}");
     world.apply(&allowing).await;
     world
-        .secret_that("the Identity allows it", "nightly-token", annotated)
+        .secret_that(
+            "the allowed annotation is written",
+            "nightly-token",
+            annotated,
+        )
         .await;
     world.apply(&identity("{}")).await;
-    eventually("it is not allowed any more", told).await;
+    eventually("the condition reports that it is no longer allowed", told).await;
     world
         .patch(TOKEN, "nightly", super::world::rotate("1"))
         .await;
     let token = data(&secret, "token");
     let rotated = world
-        .secret_that("it is rotated", "nightly-token", |it| {
+        .secret_that("the token is rotated", "nightly-token", |it| {
             data(it, "token") != token
         })
         .await;
-    assert!(annotated(&rotated), "what is there stays");
+    assert!(annotated(&rotated), "an existing annotation stays");
     let secrets: Api<Secret> = world.team.api();
     secrets
         .delete("nightly-token", &DeleteParams::default())
@@ -202,19 +211,19 @@ async fn a_template_sets_only_what_the_identity_allows() {
         .unwrap();
     let token = data(&rotated, "token");
     let other = world
-        .secret_that("another Secret is there", "nightly-token", |it| {
+        .secret_that("the Secret is recreated", "nightly-token", |it| {
             data(it, "token").is_some_and(|it| Some(it) != token)
         })
         .await;
     assert!(
         !annotated(&other) && labelled(&other),
-        "a new Secret has it not"
+        "a recreated Secret must not have the annotation"
     );
     world.assert_sound("nightly").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_type_and_another_name_make_another_secret_and_kill_no_token() {
+async fn a_new_type_or_name_creates_another_secret_and_ends_no_token() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world.token_ready("nightly").await;
@@ -222,7 +231,7 @@ async fn another_type_and_another_name_make_another_secret_and_kill_no_token() {
     let typed = template(json!({"type": "servicebinding.io/oauth2", "data": {"type": "oauth2"}}));
     world.patch(TOKEN, "nightly", typed).await;
     world
-        .secret_that("it has the type", "nightly-token", |it| {
+        .secret_that("the Secret has the new type", "nightly-token", |it| {
             it.type_.as_deref() == Some("servicebinding.io/oauth2") && data(it, "token").is_some()
         })
         .await;
@@ -236,11 +245,11 @@ async fn another_type_and_another_name_make_another_secret_and_kill_no_token() {
             data(it, "token").is_some()
         })
         .await;
-    eventually("the Secret before is gone", async || {
+    eventually("the previous Secret is deleted", async || {
         world.secret("nightly-token").await.is_none().then_some(())
     })
     .await;
-    eventually("the status tells of the other", async || {
+    eventually("the status names the other Secret", async || {
         let status = world.get(TOKEN, "nightly").await["status"].clone();
         (status["secretName"] == "other" && status["binding"]["name"] == "other").then_some(())
     })
@@ -252,7 +261,7 @@ async fn another_type_and_another_name_make_another_secret_and_kill_no_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_that_want_one_secret_the_older_has_it() {
+async fn of_two_owners_with_one_secret_name_the_older_gets_it() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world.apply_token("older", "secret: {name: shared}").await;
@@ -274,11 +283,11 @@ async fn of_two_that_want_one_secret_the_older_has_it() {
     world.assert_sound_in("older", "shared").await;
     world.delete(TOKEN, "older").await;
     world.token_ready("younger").await;
-    assert!(!world.accepts(&token).await, "it died with its owner");
+    assert!(!world.accepts(&token).await, "a token ends with its owner");
     world.assert_sound_in("younger", "shared").await;
 }
 
-fn brought(value: &str, labels: &[(&str, &str)]) -> Secret {
+fn imported(value: &str, labels: &[(&str, &str)]) -> Secret {
     let labels = labels
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -295,14 +304,14 @@ fn brought(value: &str, labels: &[(&str, &str)]) -> Secret {
 
 const LABELLED: &[(&str, &str)] = &[("symbolon.dev/client", "backend")];
 
-/// The team's client, which names a Secret that others bring, and a server that serves it.
-struct Bringing<'w> {
+/// The team's client with an imported secret, and a server that serves it.
+struct Importing<'w> {
     world: &'w World<'w>,
     server: Server,
     id: String,
 }
 
-impl<'w> Bringing<'w> {
+impl<'w> Importing<'w> {
     async fn start(world: &'w World<'w>) -> Self {
         let account = world.team.cluster_account("server", rights()).await;
         let server = Server::start(world, account.kubeconfig_path(), &[]).await;
@@ -318,7 +327,7 @@ impl<'w> Bringing<'w> {
 
     async fn create(&self, value: &str, labels: &[(&str, &str)]) {
         let secrets = self.world.team.api::<Secret>();
-        let secret = brought(value, labels);
+        let secret = imported(value, labels);
         secrets
             .create(&PostParams::default(), &secret)
             .await
@@ -352,7 +361,7 @@ impl<'w> Bringing<'w> {
         .await;
     }
 
-    /// What the client waits for, in words.
+    /// Waits until the client is refused for a reason, and returns the message.
     async fn refused(&self, reason: &str) -> String {
         let client = self.world.ready(CLIENT, "backend", "False", reason).await;
         let message = condition(&client, "Ready")["message"].as_str();
@@ -361,95 +370,124 @@ impl<'w> Bringing<'w> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_is_brought_by_its_label_and_never_written() {
+async fn an_imported_secret_needs_the_label_and_is_never_written() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world.ready(CLIENT, "backend", "True", "Ready").await;
     let made = world.secret("backend-client").await.unwrap();
     let made = data(&made, "client-secret").unwrap();
-    let bringing = Bringing::start(&world).await;
-    let message = bringing.refused("SecretNotFound").await;
+    let importing = Importing::start(&world).await;
+    let message = importing.refused("SecretNotFound").await;
     assert!(
         message.contains("symbolon.dev/client: backend"),
         "{message}"
     );
-    assert!(bringing.accepts(&made).await, "until one is brought");
+    assert!(
+        importing.accepts(&made).await,
+        "the issued secret is valid until one is imported"
+    );
 
-    // Without the label it is somebody's who knows nothing of this client.
-    bringing.create(A, &[]).await;
+    // A Secret without the label may belong to a user who does not know this client.
+    importing.create(A, &[]).await;
     let again = json!({"spec": {"displayName": "again"}});
     world.patch(CLIENT, "backend", again).await;
-    bringing.refused("SecretNotFound").await;
-    assert!(!bringing.accepts(A).await);
-    bringing.label(Some("backend")).await;
+    importing.refused("SecretNotFound").await;
+    assert!(!importing.accepts(A).await);
+    importing.label(Some("backend")).await;
     let ready = world.ready(CLIENT, "backend", "True", "Ready").await;
     assert_eq!(ready["status"]["secretName"], "vault");
-    bringing.soon("what was brought is accepted", A, true).await;
-    let lives_on = "what was made lives on for a while";
-    bringing.soon(lives_on, &made, true).await;
-    assert!(!bringing.accepts(&A.to_lowercase()).await);
-    assert!(bringing.server.access_token("nobody", A).await.is_err());
+    importing
+        .soon("the imported secret is accepted", A, true)
+        .await;
+    let stays = "the issued secret stays valid during the overlap";
+    importing.soon(stays, &made, true).await;
+    assert!(!importing.accepts(&A.to_lowercase()).await);
+    assert!(importing.server.access_token("nobody", A).await.is_err());
     let untouched = world.secret("vault").await.unwrap();
     assert_eq!(untouched.metadata.owner_references, None);
     assert_eq!(untouched.metadata.annotations, None);
-    assert_eq!(untouched.data, brought(A, LABELLED).data);
-    eventually("the Secret that was made is deleted", async || {
+    assert_eq!(untouched.data, imported(A, LABELLED).data);
+    eventually("the operator's own Secret is deleted", async || {
         world.secret("backend-client").await.is_none().then_some(())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_brought_secret_is_followed_wherever_it_goes() {
+async fn changes_of_an_imported_secret_are_followed() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
-    let bringing = Bringing::start(&world).await;
-    bringing.create(A, LABELLED).await;
-    bringing.soon("it is accepted", A, true).await;
+    let importing = Importing::start(&world).await;
+    importing.create(A, LABELLED).await;
+    importing
+        .soon("the imported secret is accepted", A, true)
+        .await;
 
-    bringing.change(&format!("{B}\n")).await;
-    bringing.soon("the new value is accepted", B, true).await;
-    assert!(bringing.accepts(A).await, "pods still have the one before");
+    importing.change(&format!("{B}\n")).await;
+    importing.soon("the new value is accepted", B, true).await;
+    assert!(
+        importing.accepts(A).await,
+        "the previous value stays valid during the overlap"
+    );
 
-    bringing.change("changeme").await;
-    let message = bringing.refused("WeakSecret").await;
+    importing.change("changeme").await;
+    let message = importing.refused("WeakSecret").await;
     assert!(!message.contains("changeme"), "{message}");
-    assert!(!bringing.accepts("changeme").await);
+    assert!(!importing.accepts("changeme").await);
 
-    // The Secret goes and comes back, as with a backend that is away for a while.
+    // The Secret is deleted and recreated, as after an outage of a secret backend.
     let secrets = world.team.api::<Secret>();
     secrets
         .delete("vault", &DeleteParams::default())
         .await
         .unwrap();
-    bringing.refused("SecretNotFound").await;
-    bringing.soon("it is accepted all the same", B, true).await;
-    bringing.create(B, LABELLED).await;
+    importing.refused("SecretNotFound").await;
+    importing
+        .soon("the recorded secret stays valid", B, true)
+        .await;
+    importing.create(B, LABELLED).await;
     world.ready(CLIENT, "backend", "True", "Ready").await;
 
-    bringing.label(None).await;
-    let taken_back = "without the label nothing that was brought is accepted";
-    bringing.soon(taken_back, B, false).await;
-    bringing.soon("nor what was before", A, false).await;
+    importing.label(None).await;
+    importing
+        .soon("the secret is refused without the label", B, false)
+        .await;
+    importing
+        .soon("the previous value is refused too", A, false)
+        .await;
 }
 
-/// Another name in the label takes the Secret away from the client that was named there, as no name does.
+/// A label with another client's name has the same effect as a missing label.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_brought_secret_that_is_labelled_for_another_client_is_refused() {
+async fn an_imported_secret_labelled_for_another_client_is_refused() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
-    let bringing = Bringing::start(&world).await;
-    bringing.create(A, LABELLED).await;
-    bringing.soon("it is accepted", A, true).await;
-    bringing.label(Some("other")).await;
-    bringing.soon("it is another client's", A, false).await;
-    bringing.label(Some("backend")).await;
-    bringing.soon("it is this client's again", A, true).await;
+    let importing = Importing::start(&world).await;
+    importing.create(A, LABELLED).await;
+    importing
+        .soon("the imported secret is accepted", A, true)
+        .await;
+    importing.label(Some("other")).await;
+    importing
+        .soon(
+            "the secret labelled for another client is refused",
+            A,
+            false,
+        )
+        .await;
+    importing.label(Some("backend")).await;
+    importing
+        .soon(
+            "the secret labelled for this client is accepted again",
+            A,
+            true,
+        )
+        .await;
 }
 
-/// A client may have the same value as another: each is itself.
+/// Two clients may import the same value. Each still authenticates only as itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_clients_with_the_same_brought_secret_are_told_apart() {
+async fn two_clients_with_the_same_imported_secret_authenticate_as_themselves() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     let client = "
@@ -465,7 +503,7 @@ spec:
     let secrets = world.team.api::<Secret>();
     for name in ["one", "two"] {
         world.apply(&client.replace("NAME", name)).await;
-        let mut secret = brought(A, &[("symbolon.dev/client", name)]);
+        let mut secret = imported(A, &[("symbolon.dev/client", name)]);
         secret.metadata.name = Some(name.to_owned());
         secrets
             .create(&PostParams::default(), &secret)

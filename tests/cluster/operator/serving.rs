@@ -1,4 +1,4 @@
-//! `symbolon serve` on a real API server: it answers by what is applied, with no operator in between.
+//! `symbolon serve` on a real API server: it serves the applied objects, without the operator.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl Server {
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
-    /// Asks it to end as Kubernetes does, and waits until it has.
+    /// Sends it SIGTERM, as Kubernetes does, and waits until it ends.
     pub(super) fn end(self) {
         self.process.end();
     }
@@ -80,7 +80,7 @@ impl Server {
         format!("{}/id/{path}", self.process.address("listen"))
     }
 
-    /// Whether the client finds a token active.
+    /// Whether introspection by the client reports a token as active.
     pub(super) async fn introspects(&self, id: &str, secret: &str, token: &str) -> bool {
         let request = self.http.post(self.url("connect/introspect"));
         let request = request.basic_auth(id, Some(secret));
@@ -141,7 +141,7 @@ impl Server {
     }
 }
 
-/// What a server may do, and nothing more.
+/// The least rights of a server.
 pub(super) fn rights() -> Vec<PolicyRule> {
     vec![
         rule(
@@ -168,7 +168,7 @@ pub(super) async fn client_secret(world: &World<'_>) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_applied_is_served_and_what_is_taken_away_is_not() {
+async fn a_server_follows_every_change_of_client_and_token() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let running = Running::start(&world).await;
@@ -177,11 +177,14 @@ async fn what_is_applied_is_served_and_what_is_taken_away_is_not() {
         .ready(Kind::OAuthClient, "backend", "True", "Ready")
         .await;
     let token = world.text("nightly-token").await.unwrap();
-    // A server needs no operator to know what changed.
+    // A server sees changes without an operator.
     drop(running);
     let account = world.team.cluster_account("server", rights()).await;
     let server = Server::start(&world, account.kubeconfig_path(), &[]).await;
-    assert!(server.accepts(&token).await, "known as soon as it is ready");
+    assert!(
+        server.accepts(&token).await,
+        "a ready server knows all tokens"
+    );
     let (id, secret) = client_secret(&world).await;
     assert_eq!(
         server.access_token(&id, &secret).await.unwrap()["token_type"],
@@ -209,18 +212,22 @@ async fn what_is_applied_is_served_and_what_is_taken_away_is_not() {
         world.patch(Kind::OAuthClient, "backend", patch).await;
         server.soon(what, &token, false).await;
         world.patch(Kind::OAuthClient, "backend", back).await;
-        server.soon("as before", &token, true).await;
+        server
+            .soon("the token is accepted again", &token, true)
+            .await;
     }
     world.delete(TOKEN, "nightly").await;
-    server.soon("deleted", &token, false).await;
+    server
+        .soon("the deleted token is refused", &token, false)
+        .await;
     world.apply_token("nightly", "").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(
         !server.accepts(&token).await,
-        "another object of the name brings nothing back"
+        "a recreated object must not make the old token valid"
     );
     world.delete(Kind::OAuthClient, "backend").await;
-    eventually("the client is gone", async || {
+    eventually("the deleted client is refused", async || {
         server
             .access_token(&id, &secret)
             .await
@@ -231,7 +238,7 @@ async fn what_is_applied_is_served_and_what_is_taken_away_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_revoked_at_the_server_is_dead_at_once_and_replaced() {
+async fn a_token_revoked_at_the_server_is_refused_at_once_and_replaced() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let _running = Running::start(&world).await;
@@ -254,8 +261,10 @@ async fn a_token_revoked_at_the_server_is_dead_at_once_and_replaced() {
         "{}",
         answer.text().await.unwrap()
     );
-    server.soon("revoked", &token, false).await;
-    let next = eventually("another token", async || {
+    server
+        .soon("the revoked token is refused", &token, false)
+        .await;
+    let next = eventually("the Secret has another token", async || {
         world
             .text("nightly-token")
             .await
@@ -267,7 +276,7 @@ async fn a_token_revoked_at_the_server_is_dead_at_once_and_replaced() {
 }
 
 impl Server {
-    /// What the server answers to a client that revokes a token, RFC 7009.
+    /// Revokes a token as a client (RFC 7009) and returns the status.
     async fn revoke(&self, (id, secret): &(String, String), token: &str) -> StatusCode {
         let request = self.http.post(self.url("connect/revocation"));
         let request = request
@@ -282,12 +291,12 @@ async fn credential_of(world: &World<'_>, token: &str) -> Credential {
     let mut credentials = world.credentials().await.into_iter();
     credentials
         .find(|it| it.spec.owner.name == token)
-        .expect("it has a Credential")
+        .expect("the token has a Credential")
 }
 
-/// "Rotate, then revoke the old one" is no outage. The servers have nothing but their rights.
+/// "Rotate, then revoke the old one" causes no outage. The servers have only their least rights.
 #[tokio::test(flavor = "multi_thread")]
-async fn revoking_the_previous_token_leaves_the_current_one_alone_and_outlives_the_status() {
+async fn revoking_the_previous_token_keeps_the_current_one_and_survives_a_lost_status() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let _running = Running::start(&world).await;
@@ -297,7 +306,7 @@ async fn revoking_the_previous_token_leaves_the_current_one_alone_and_outlives_t
         .await;
     let previous = world.text("nightly-token").await.unwrap();
     world.patch(TOKEN, "nightly", rotate("1")).await;
-    let current = eventually("another token", async || {
+    let current = eventually("the Secret has another token", async || {
         let text = world.text("nightly-token").await;
         text.filter(|text| *text != previous)
     })
@@ -314,14 +323,20 @@ async fn revoking_the_previous_token_leaves_the_current_one_alone_and_outlives_t
     assert_eq!(server.revoke(&client, &previous).await, StatusCode::OK);
     assert!(
         !server.accepts(&previous).await,
-        "at once, where it was revoked"
+        "the server that revokes a token refuses it at once"
     );
-    other.soon("revoked elsewhere", &previous, false).await;
+    other
+        .soon(
+            "a token revoked at another server is refused",
+            &previous,
+            false,
+        )
+        .await;
     for server in [&server, &other] {
         assert!(server.accepts(&current).await);
     }
     let id = reference::parse(&previous).unwrap().id.to_string();
-    let ended = eventually("the end is in the spec", async || {
+    let ended = eventually("the end of the revoked token is in the spec", async || {
         let credential = credential_of(&world, "nightly").await;
         let tokens = credential.spec.tokens.iter();
         let mut ended = tokens.filter(|entry| entry.token_id == id);
@@ -330,7 +345,7 @@ async fn revoking_the_previous_token_leaves_the_current_one_alone_and_outlives_t
     })
     .await;
     assert_eq!(ended.status.unwrap().revoked, [id]);
-    // A restore without the status, which servers that start later know nothing else of.
+    // After a restore without the status, a server that starts later knows only the spec.
     let credentials = world.platform.api::<Credential>();
     let name = ended.metadata.name.unwrap();
     let gone = Patch::Merge(json!({"status": null}));
@@ -345,9 +360,9 @@ async fn revoking_the_previous_token_leaves_the_current_one_alone_and_outlives_t
     assert_eq!(world.text("nightly-token").await.unwrap(), current);
 }
 
-/// Each replica revokes another token of one Credential: none of the ids is lost, and the Secret heals.
+/// Each replica revokes another token of one Credential. No id is lost, and the Secret gets a new token.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_replicas_that_revoke_at_once_lose_nothing() {
+async fn two_replicas_that_revoke_at_the_same_time_lose_no_revocation() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let running = Running::start(&world).await;
@@ -357,14 +372,14 @@ async fn two_replicas_that_revoke_at_once_lose_nothing() {
         .await;
     let previous = world.text("nightly-token").await.unwrap();
     world.patch(TOKEN, "nightly", rotate("1")).await;
-    let current = eventually("another token", async || {
+    let current = eventually("the Secret has another token", async || {
         let text = world.text("nightly-token").await;
         text.filter(|text| *text != previous)
     })
     .await;
     world.token_ready("nightly").await;
     let client = client_secret(&world).await;
-    // Nothing but the servers write now.
+    // From here on only the servers write.
     drop(running);
     let account = world.team.cluster_account("server", rights()).await;
     let kubeconfig = account.kubeconfig_path();
@@ -380,8 +395,18 @@ async fn two_replicas_that_revoke_at_once_lose_nothing() {
     );
     assert_eq!(answers, (StatusCode::OK, StatusCode::OK));
     assert!(!one.accepts(&previous).await && !two.accepts(&current).await);
-    one.soon("revoked at the other", &current, false).await;
-    two.soon("revoked at the other", &previous, false).await;
+    one.soon(
+        "a token revoked at the other server is refused",
+        &current,
+        false,
+    )
+    .await;
+    two.soon(
+        "a token revoked at the other server is refused",
+        &previous,
+        false,
+    )
+    .await;
     let mut revoked = credential_of(&world, "nightly")
         .await
         .status
@@ -393,7 +418,7 @@ async fn two_replicas_that_revoke_at_once_lose_nothing() {
     ids.sort();
     assert_eq!(revoked, ids);
     let _running = Running::start(&world).await;
-    let next = eventually("another token", async || {
+    let next = eventually("the Secret has another token", async || {
         let text = world.text("nightly-token").await;
         text.filter(|text| ![&previous, &current].contains(&text))
     })
@@ -404,7 +429,7 @@ async fn two_replicas_that_revoke_at_once_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_goes_on_while_the_api_server_is_away() {
+async fn a_server_keeps_serving_while_the_api_server_is_down() {
     let cluster = Cluster::private();
     let world = World::new(&cluster).await;
     let running = Running::start(&world).await;
@@ -424,16 +449,19 @@ async fn a_server_goes_on_while_the_api_server_is_away() {
         assert!(server.access_token(&id, &secret).await.is_ok());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(server.is_ready().await, "staleness is far away");
+    assert!(
+        server.is_ready().await,
+        "a short outage does not make the server unready"
+    );
     cluster.start(Program::Apiserver);
     world.delete(TOKEN, "nightly").await;
     server
-        .soon("what happened after the outage is seen", &token, false)
+        .soon("a deletion after the outage takes effect", &token, false)
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_is_one_servers_and_passes_to_the_next_when_that_ends() {
+async fn a_store_is_used_by_one_server_at_a_time() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let _running = Running::start(&world).await;
@@ -443,13 +471,16 @@ async fn a_store_is_one_servers_and_passes_to_the_next_when_that_ends() {
     let store = format!("sqlite:{}", file.display());
     let first = Server::start(&world, cluster.kubeconfig_path(), &["--store", &store]).await;
     assert!(file.exists());
-    eventually("the store is known to be writable", async || {
+    eventually("the metric reports a writable store", async || {
         (first.metric("symbolon_store_writable").await == Some(1.0)).then_some(())
     })
     .await;
     let second = Server::launch(&world, cluster.kubeconfig_path(), &["--store", &store]);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(!second.is_ready().await, "two would write");
+    assert!(
+        !second.is_ready().await,
+        "two servers would write to the store"
+    );
     first.process.end();
     second.becomes_ready().await;
     let token = world.text("nightly-token").await.unwrap();
@@ -457,7 +488,7 @@ async fn a_store_is_one_servers_and_passes_to_the_next_when_that_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_no_store_of_ours_ends_the_server_and_is_left_as_it_is() {
+async fn a_server_ends_and_leaves_a_foreign_store_file_unchanged() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let _running = Running::start(&world).await;
@@ -472,7 +503,7 @@ async fn a_file_that_is_no_store_of_ours_ends_the_server_and_is_left_as_it_is() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mounted_keys_are_taken_and_taken_anew_when_they_change() {
+async fn mounted_keys_are_loaded_and_reloaded_when_they_change() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let _running = Running::start(&world).await;
@@ -498,16 +529,16 @@ async fn mounted_keys_are_taken_and_taken_anew_when_they_change() {
     let token = world.text("nightly-token").await.unwrap();
     assert!(
         !server.accepts(&token).await,
-        "nothing carries the seal of this key"
+        "no entry is sealed with this key"
     );
     mount("main-mac", "mac.key").await;
     server
-        .soon("the right key is taken without a restart", &token, true)
+        .soon("the right key is loaded without a restart", &token, true)
         .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mounted_certificate_is_served_and_its_successor_too() {
+async fn a_mounted_certificate_is_served_and_reloaded_when_it_changes() {
     let cluster = Cluster::shared();
     let world = World::new(cluster).await;
     let _running = Running::start(&world).await;
@@ -537,7 +568,7 @@ async fn a_mounted_certificate_is_served_and_its_successor_too() {
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(
         shows(first.cert.der()).await,
-        "a pair that does not belong together is not taken"
+        "a certificate with another key must not be served"
     );
     mount(&second.cert.pem(), &second.signing_key.serialize_pem());
     eventually("the next certificate is served", async || {
@@ -563,7 +594,7 @@ async fn shown(address: &str, trusted: &CertificateDer<'static>) -> std::io::Res
     let request = "GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
-    // Not everybody who closes says so in TLS.
+    // A peer may close the connection without close_notify.
     let _ = stream.read_to_end(&mut answer).await;
     Ok(answer.starts_with(b"HTTP/1.1 200"))
 }

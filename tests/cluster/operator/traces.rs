@@ -1,5 +1,5 @@
-//! Traces of the operator and of a server as they are shipped: whose spans they are, and that the API server is told of
-//! them. A gateway in between sees what is asked of it.
+//! Traces of the real operator and server: their spans and parents, and the context that they send to the API server. A
+//! proxy in between records the requests.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ mod collector;
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-/// A request to the API server.
+/// A recorded request to the API server.
 struct Asked {
     method: String,
     path: String,
@@ -33,7 +33,7 @@ struct Asked {
     traceparent: Option<String>,
 }
 
-/// Hands requests on to the API server, in the administrator's name, and keeps their heads.
+/// A proxy that forwards requests to the API server as the administrator and records them.
 #[derive(Clone)]
 struct Gateway {
     client: Client,
@@ -41,7 +41,7 @@ struct Gateway {
 }
 
 impl Gateway {
-    /// Begins to listen; writes a kubeconfig for it into a folder.
+    /// Starts to listen, and writes a kubeconfig for the proxy into a folder.
     async fn start(client: Client, folder: &Path) -> (Self, PathBuf, AbortOnDropHandle<()>) {
         let gateway = Self {
             client,
@@ -90,7 +90,7 @@ impl Gateway {
         }
     }
 
-    /// Whether a request with this method, path and trace came.
+    /// Whether a request with this method, path and context was recorded.
     fn was_asked(&self, method: &str, path: &str, traceparent: &str) -> bool {
         let asked = self.asked.lock().unwrap();
         asked.iter().any(|it| {
@@ -99,14 +99,18 @@ impl Gateway {
     }
 }
 
-/// What was asked of the API server within a span: each request carried that span on.
-fn assert_carried(collector: &Collector, gateway: &Gateway, method: &str, within: &[u8]) {
+/// Asserts that a span has child spans for requests to the API server, and that each request carries its span's
+/// context.
+fn assert_context_is_sent(collector: &Collector, gateway: &Gateway, method: &str, within: &[u8]) {
     let spans = collector.spans(&format!("{method} kubernetes"));
     let below: Vec<_> = spans
         .iter()
         .filter(|span| span.parent_span_id == within)
         .collect();
-    assert!(!below.is_empty(), "no {method} within it: {spans:#?}");
+    assert!(
+        !below.is_empty(),
+        "no {method} request in the span: {spans:#?}"
+    );
     for span in below {
         let (trace, id) = (hex(&span.trace_id), hex(&span.span_id));
         let path = text(&span.attributes, "url.path").unwrap();
@@ -116,7 +120,7 @@ fn assert_carried(collector: &Collector, gateway: &Gateway, method: &str, within
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn operator_and_server_export_their_spans_and_carry_them_on_to_the_api_server() {
+async fn operator_and_server_export_spans_and_send_their_context_to_the_api_server() {
     let world = World::new(Cluster::shared()).await;
     let folder = tempfile::tempdir().unwrap();
     let (gateway, kubeconfig, _serving) = Gateway::start(world.client(), folder.path()).await;
@@ -126,7 +130,7 @@ async fn operator_and_server_export_their_spans_and_carry_them_on_to_the_api_ser
     world.token_ready("nightly").await;
     let token = world.text("nightly-token").await.unwrap();
     let server = Server::start(&world, &kubeconfig, &traced).await;
-    server.soon("the token is good", &token, true).await;
+    server.soon("the token is accepted", &token, true).await;
     let credentials = eventually("the client has a secret", async || {
         world.secret("backend-client").await?.data
     })
@@ -144,7 +148,7 @@ async fn operator_and_server_export_their_spans_and_carry_them_on_to_the_api_ser
         let status = request.send().await.unwrap().status();
         assert_eq!(status, StatusCode::OK, "{path}");
     }
-    // Both send what is left when they end.
+    // Both export the remaining spans when they end.
     operator.end();
     server.end();
 
@@ -163,23 +167,23 @@ async fn operator_and_server_export_their_spans_and_carry_them_on_to_the_api_ser
     let issuing = looks
         .iter()
         .find(|look| writes.iter().any(|it| it.parent_span_id == look.span_id));
-    let issuing = issuing.expect("a look at the token wrote something");
+    let issuing = issuing.expect("a pass over the token made a write");
     for method in ["GET", "PUT"] {
-        assert_carried(&collector, &gateway, method, &issuing.span_id);
+        assert_context_is_sent(&collector, &gateway, method, &issuing.span_id);
     }
 
     let requests = collector.spans("POST token");
     let [request] = &requests[..] else {
-        panic!("one request for a token: {requests:#?}");
+        panic!("expected one token request: {requests:#?}");
     };
     assert_eq!(hex(&request.trace_id), TRACE);
     assert_eq!(hex(&request.parent_span_id), CALLER);
     let revocations = collector.spans("POST revocation");
     let [revocation] = &revocations[..] else {
-        panic!("one revocation: {revocations:#?}");
+        panic!("expected one revocation: {revocations:#?}");
     };
     assert_eq!(hex(&revocation.trace_id), TRACE);
-    assert_carried(&collector, &gateway, "PATCH", &revocation.span_id);
+    assert_context_is_sent(&collector, &gateway, "PATCH", &revocation.span_id);
 
     let asked = gateway.asked.lock().unwrap();
     let watches: Vec<_> = asked.iter().filter(|it| it.is_watch).collect();

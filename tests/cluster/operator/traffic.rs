@@ -1,4 +1,4 @@
-//! What the operator asks of the API server: nothing in a steady state, no lists while issuing.
+//! The operator's requests to the API server: no lists while issuing, and no writes after a restart.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn user(world: &World<'_>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn issuing_asks_for_no_lists_and_a_restart_writes_nothing() {
+async fn issuing_lists_nothing_and_a_restart_writes_nothing() {
     let cluster = Cluster::own();
     let world = World::new(cluster).await;
     let account = world.team.cluster_account("operator", rights()).await;
@@ -26,7 +26,7 @@ async fn issuing_asks_for_no_lists_and_a_restart_writes_nothing() {
         .ready(Kind::OAuthClient, "backend", "True", "Ready")
         .await;
 
-    // The audit log comes a little after the answers.
+    // The audit log is written a little after the responses.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let mark = cluster.mark();
     world.apply_token("another", "").await;
@@ -39,7 +39,7 @@ async fn issuing_asks_for_no_lists_and_a_restart_writes_nothing() {
         .collect();
     assert!(
         !ours.iter().any(|it| it.verb == "list"),
-        "a list while issuing: {ours:#?}"
+        "the operator listed objects while issuing: {ours:#?}"
     );
     let writes: Vec<_> = ours
         .iter()
@@ -56,12 +56,12 @@ async fn issuing_asks_for_no_lists_and_a_restart_writes_nothing() {
     let gets = ours.iter().filter(|it| it.verb == "get").count();
     assert!(gets <= 9, "{gets} reads for one token: {ours:#?}");
 
-    // Numbers that this one has not told would be the next one's to write.
-    counts::become_so(&world, "two tokens", [[1, 2], [1, 2], [1, 0]]).await;
+    // The next operator would write counts that this one has not written yet.
+    counts::wait_for_counts(&world, "two tokens", [[1, 2], [1, 2], [1, 0]]).await;
     drop(operator);
     let mark = cluster.mark();
     let operator = Operator::start(&world, account.kubeconfig_path());
-    eventually("the next operator has looked at everything", async || {
+    eventually("the next operator has reconciled everything", async || {
         let done = operator
             .metric("symbolon_operator_passes_total{kind=\"ServiceAccessToken\",outcome=\"ok\"}")
             .await?;

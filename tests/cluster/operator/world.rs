@@ -1,4 +1,4 @@
-//! A platform's namespace with an Identity, a team's with a client and a token, and how they are judged.
+//! A platform's namespace with an Identity, a team's namespace with a client and a token, and checks on them.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -30,10 +30,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Cluster, TestNamespace, eventually};
 
-/// No request takes longer, so that nobody waits longer than twice this for a write that may be on its way.
+/// The time limit of a request. The operator waits at most twice as long for a write that may be in flight.
 pub(super) const REQUEST_TIMEOUT: SignedDuration = SignedDuration::from_millis(700);
 
-/// A platform and a team.
+/// The namespaces of a platform and of a team.
 pub(super) struct World<'a> {
     pub(super) platform: TestNamespace<'a>,
     pub(super) team: TestNamespace<'a>,
@@ -82,7 +82,7 @@ spec:
 ";
 
 impl<'a> World<'a> {
-    /// Both namespaces, with nothing in them.
+    /// Creates both namespaces without objects.
     pub(super) async fn empty(cluster: &'a Cluster) -> Self {
         cluster.install_crds().await;
         Self {
@@ -91,7 +91,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Both namespaces with everything but a controller.
+    /// Creates both namespaces with all objects, but no controller.
     pub(super) async fn new(cluster: &'a Cluster) -> Self {
         let world = Self::empty(cluster).await;
         world.apply(MANIFESTS).await;
@@ -110,7 +110,7 @@ impl<'a> World<'a> {
         ObjectKey::new(self.platform.name(), "main")
     }
 
-    /// Applies manifests, with PLATFORM and TEAM as the namespaces are called.
+    /// Applies manifests, in which PLATFORM and TEAM stand for the namespaces.
     pub(super) async fn apply(&self, yaml: &str) {
         let yaml = yaml
             .replace("PLATFORM", self.platform.name())
@@ -129,7 +129,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Applies another ServiceAccessToken of the client.
+    /// Applies another ServiceAccessToken of the team's client.
     pub(super) async fn apply_token(&self, name: &str, more: &str) {
         let yaml = format!(
             "apiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\nmetadata: {{name: {name}, namespace: TEAM}}\nspec:\n  clientRef: {{name: backend}}\n  scopes: [orders.read]\n  {more}\n"
@@ -162,7 +162,7 @@ impl<'a> World<'a> {
         serde_json::to_value(self.objects(kind).get(name).await.unwrap()).unwrap()
     }
 
-    /// Waits until `Ready` of an object of the team has this status and reason, for its present generation.
+    /// Waits until `Ready` of an object of the team has this status and reason for the current generation.
     pub(super) async fn ready(&self, kind: Kind, name: &str, status: &str, reason: &str) -> Value {
         let what = format!("{kind} {name} is Ready={status}, {reason}");
         let mut last = Value::Null;
@@ -178,7 +178,7 @@ impl<'a> World<'a> {
             }),
         )
         .await;
-        found.unwrap_or_else(|_| panic!("not so: {what}: {:#}", last["status"]))
+        found.unwrap_or_else(|_| panic!("not within 59 s: {what}: {:#}", last["status"]))
     }
 
     /// Waits until a token is `Ready`.
@@ -197,7 +197,7 @@ impl<'a> World<'a> {
         Some(String::from_utf8(data.get("token")?.0.clone()).unwrap())
     }
 
-    /// Everything as a server would know it after a fresh list.
+    /// The directory that a server builds from a new list of all objects.
     pub(super) async fn directory(&self) -> Directory {
         let mut directory = Directory::new(Settings::default());
         let mac: Option<Secret> = self
@@ -252,18 +252,18 @@ impl<'a> World<'a> {
     /// Whether a server accepts a token now.
     pub(super) async fn accepts(&self, token: &str) -> bool {
         let directory = self.directory().await;
-        let presented = reference::parse(token).expect("it has the form of a token");
+        let presented = reference::parse(token).expect("the text has the form of a token");
         directory
             .service_token_presented(&self.identity(), &presented, now())
             .is_ok()
     }
 
-    /// The Secret's token is accepted, it is the newest, and every other has an end.
+    /// Asserts that the Secret's token is accepted and the newest, and that every other token has an end.
     pub(super) async fn assert_sound(&self, name: &str) {
         self.assert_sound_in(name, &format!("{name}-token")).await;
     }
 
-    /// The same, of a Secret with a name of its own.
+    /// Like [`Self::assert_sound`], for a Secret with another name.
     pub(super) async fn assert_sound_in(&self, name: &str, secret: &str) {
         let token = self.text(secret).await.expect("the Secret holds a token");
         assert!(
@@ -280,11 +280,11 @@ impl<'a> World<'a> {
         assert_eq!(
             newest.hash,
             reference::parse(&token).unwrap().hash.to_string(),
-            "{name}: it is not the newest"
+            "{name}: the Secret's token is not the newest"
         );
         assert!(
             older.iter().all(|entry| entry.not_after.is_some()),
-            "{name}: an older one has no end: {older:#?}"
+            "{name}: a previous token has no end: {older:#?}"
         );
     }
 }
@@ -309,7 +309,7 @@ pub(super) fn rotate(value: &str) -> Value {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "tests judge by the clock of the API server's machine"
+    reason = "tests use the same clock as the API server"
 )]
 pub(super) fn now() -> Timestamp {
     Timestamp::now()
@@ -322,7 +322,7 @@ pub(super) struct Running {
     ready_pods: Box<CountPods>,
 }
 
-/// Of an Identity by its name: how many pods are ready, and how many should be.
+/// Returns how many pods of an Identity are ready and how many should be.
 type CountPods = dyn Fn(&str) -> Option<(i64, i64)> + Send + Sync;
 
 impl Drop for Running {
@@ -355,19 +355,19 @@ impl<C: Calls + Reports + 'static> Sink for Hand<C> {
 }
 
 impl Running {
-    /// How many pods of an Identity are ready, and how many should be, as metrics tell.
+    /// How many pods of an Identity are ready and how many should be, as in the metrics.
     pub(super) fn ready_pods(&self, identity: &ObjectKey) -> Option<(i64, i64)> {
         (self.ready_pods)(&identity.to_string())
     }
 
-    /// Starts a controller over the API server itself.
+    /// Starts a controller that uses the API server directly.
     pub(super) async fn start(world: &World<'_>) -> Self {
         let api = api(world).await;
         let own = api.own_writes().clone();
         Self::over(world, api, own).await
     }
 
-    /// Starts a controller over some other way to the API server.
+    /// Starts a controller that uses another implementation of the API calls.
     pub(super) async fn over<C: Calls + Reports + 'static>(
         world: &World<'_>,
         calls: C,
@@ -376,7 +376,7 @@ impl Running {
         Self::serving(world, calls, own, Settings::default(), Serving::default()).await
     }
 
-    /// Starts one controller over the namespaces of several worlds.
+    /// Starts one controller for the namespaces of several worlds.
     pub(super) async fn over_all(worlds: &[&World<'_>]) -> Self {
         let api = api(worlds[0]).await;
         let own = api.own_writes().clone();
@@ -386,7 +386,7 @@ impl Running {
         Self::reaching(worlds[0], reach, api, own, settings, serving).await
     }
 
-    /// Starts a controller that has Identities served.
+    /// Starts a controller that also runs or embeds Identities.
     pub(super) async fn serving<C: Calls + Reports + 'static>(
         world: &World<'_>,
         calls: C,
@@ -460,7 +460,7 @@ impl Running {
     }
 }
 
-/// The API server for a controller: its writes are bounded, and never repeated.
+/// The API calls for a controller. They have a time limit and are never repeated.
 pub(super) async fn api(world: &World<'_>) -> KubeApi {
     KubeApi::new(
         world.client(),

@@ -1,4 +1,4 @@
-//! docs/runbooks/restore-etcd.md.
+//! Runs docs/runbooks/restore-etcd.md.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use super::Runbook;
 use crate::harness::{Cluster, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_snapshot_of_etcd_nothing_from_before_is_accepted_and_everybody_has_a_new_token() {
+async fn after_a_restore_of_etcd_old_tokens_are_refused_and_every_workload_has_a_new_one() {
     let cluster = Cluster::private();
     let mut runbook = Runbook::open(&cluster, "runbooks/restore-etcd").await;
     let operator = runbook.operator();
@@ -24,10 +24,10 @@ async fn after_a_snapshot_of_etcd_nothing_from_before_is_accepted_and_everybody_
     server.soon_accepts(&early).await;
     let snapshot = cluster.save_etcd();
 
-    // What happens after the snapshot: a rotation, and a token that is revoked.
+    // After the snapshot, a token is rotated and the client is deleted.
     runbook
         .shell("kubectl annotate -n shop serviceaccesstoken/nightly-report symbolon.dev/rotate=1");
-    let late = eventually("another token", async || {
+    let late = eventually("the Secret has another token", async || {
         let held = runbook.held().await;
         (held.token != early.token).then_some(held)
     })
@@ -40,19 +40,23 @@ async fn after_a_snapshot_of_etcd_nothing_from_before_is_accepted_and_everybody_
     cluster.restore_etcd(&snapshot);
     let operator = runbook.operator();
     let server = runbook.server().await;
-    assert_eq!(runbook.held().await, early, "it is as it was");
+    assert_eq!(
+        runbook.held().await,
+        early,
+        "the Secrets are those of the snapshot"
+    );
     assert!(
         server.accepts(&early).await,
-        "what was deleted since is back"
+        "the deleted client is restored"
     );
     assert!(
         !server.token_is_accepted(&late.token).await,
-        "nobody knows it any more"
+        "a token issued after the snapshot is unknown"
     );
 
     runbook.next();
     server.soon_refuses(&early).await;
-    let now = eventually("everybody has something new", async || {
+    let now = eventually("the token and the client secret are new", async || {
         let held = runbook.held().await;
         (held.token != early.token && held.secret != early.secret).then_some(held)
     })
@@ -68,7 +72,7 @@ async fn after_a_snapshot_of_etcd_nothing_from_before_is_accepted_and_everybody_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_not_restarted_finds_out_by_itself() {
+async fn a_server_that_was_not_restarted_notices_a_restore_of_etcd() {
     let cluster = Cluster::private();
     let runbook = Runbook::open(&cluster, "runbooks/restore-etcd").await;
     let operator = runbook.operator();
@@ -76,7 +80,7 @@ async fn a_server_that_was_not_restarted_finds_out_by_itself() {
     let server = runbook.server().await;
     server.soon_accepts(&early).await;
     let snapshot = cluster.save_etcd();
-    // The future that is not any more reaches far.
+    // Raise the resource version far above the snapshot's.
     let configs: Api<ConfigMap> = Api::namespaced(cluster.client().await, "shop");
     let futile = Patch::Merge(json!({"data": {"at": "all"}}));
     let clear = Patch::Merge(json!({"data": {"at": null}}));
@@ -97,7 +101,7 @@ async fn a_server_that_was_not_restarted_finds_out_by_itself() {
     while server.token_is_accepted(&early.token).await {
         assert!(
             began.elapsed() < SILENCE + Duration::from_secs(30),
-            "it goes on from a version that never comes"
+            "the server still waits for a resource version that never comes"
         );
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

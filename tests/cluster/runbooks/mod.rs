@@ -1,7 +1,7 @@
-//! The pages of docs/runbooks and docs/operations, as they are written: each block is run, and what the page promises is
-//! looked at.
+//! Runs the blocks of pages in docs/runbooks and docs/operations as they are written, and checks what each page
+//! promises.
 //!
-//! Each has a cluster of its own, since the example's namespaces have fixed names.
+//! Each test has its own cluster, because the example's namespaces have fixed names.
 
 mod etcd;
 mod operations;
@@ -24,7 +24,7 @@ use crate::operator::process::Process;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_symbolon");
 
-/// A page's blocks and a folder like a clone of the repository to run them in.
+/// The blocks of a page, and the folder to run them in, which looks like a clone of the repository.
 struct Runbook<'a> {
     cluster: &'a Cluster,
     blocks: std::vec::IntoIter<String>,
@@ -32,7 +32,7 @@ struct Runbook<'a> {
 }
 
 impl<'a> Runbook<'a> {
-    /// Applies the example to a cluster, and opens a page.
+    /// Applies the example to a cluster and opens a page.
     async fn open(cluster: &'a Cluster, page: &str) -> Self {
         cluster.install_crds().await;
         let folder = tempfile::tempdir().unwrap();
@@ -46,7 +46,7 @@ impl<'a> Runbook<'a> {
         runbook
     }
 
-    /// Goes on with another page.
+    /// Continues with another page.
     fn turn_to(&mut self, page: &str) {
         self.end();
         self.blocks = blocks(page).into_iter();
@@ -58,9 +58,13 @@ impl<'a> Runbook<'a> {
         self.shell(&block)
     }
 
-    /// All blocks were run.
+    /// Asserts that all blocks were run.
     fn end(&self) {
-        assert_eq!(self.blocks.len(), 0, "blocks that no test runs");
+        assert_eq!(
+            self.blocks.len(),
+            0,
+            "the test must run all blocks of the page"
+        );
     }
 
     fn shell(&self, script: &str) -> String {
@@ -76,7 +80,7 @@ impl<'a> Runbook<'a> {
         for (name, value) in self.cluster.kubectl().get_envs() {
             command.env(name, value.unwrap());
         }
-        let output = command.output().expect("the runbooks are for bash");
+        let output = command.output().expect("bash runs the blocks");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{script}\n{printed}");
         printed
@@ -117,7 +121,7 @@ impl<'a> Runbook<'a> {
         server
     }
 
-    /// What a workload of the example holds.
+    /// The current token and client secret of the example's workloads.
     async fn held(&self) -> Held {
         let client = self.cluster.client().await;
         Held {
@@ -127,17 +131,17 @@ impl<'a> Runbook<'a> {
     }
 }
 
-/// The example's secrets.
+/// The token and the client secret of the example's workloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Held {
     token: String,
     secret: String,
 }
 
-/// A secret of the example, once it is there.
+/// Waits for a value of a Secret of the example and returns it.
 async fn held(client: &Client, name: &str, key: &str) -> String {
     let api: Api<Secret> = Api::namespaced(client.clone(), "shop");
-    eventually("the Secret holds something", async || {
+    eventually("the Secret has the value", async || {
         let data = api.get_opt(name).await.ok()??.data?;
         Some(String::from_utf8(data.get(key)?.0.clone()).unwrap())
     })
@@ -167,7 +171,7 @@ impl Server {
         request.form(&form).send().await.unwrap().status() == StatusCode::OK
     }
 
-    /// Whether both, or neither, are accepted.
+    /// Whether the token is accepted; asserts that the secret is treated in the same way.
     async fn accepts(&self, held: &Held) -> bool {
         let token = self.token_is_accepted(&held.token).await;
         assert_eq!(token, self.secret_is_accepted(&held.secret).await);
@@ -175,7 +179,7 @@ impl Server {
     }
 
     async fn soon_accepts(&self, held: &Held) {
-        eventually("what the workloads hold is accepted", async || {
+        eventually("the workloads' token and secret are accepted", async || {
             let token = self.token_is_accepted(&held.token).await;
             (token && self.secret_is_accepted(&held.secret).await).then_some(())
         })
@@ -183,7 +187,7 @@ impl Server {
     }
 
     async fn soon_refuses(&self, held: &Held) {
-        eventually("what the workloads held is refused", async || {
+        eventually("the workloads' token and secret are refused", async || {
             let token = self.token_is_accepted(&held.token).await;
             (!token && !self.secret_is_accepted(&held.secret).await).then_some(())
         })
@@ -191,7 +195,7 @@ impl Server {
     }
 }
 
-/// The shell blocks between the marks of a page of docs.
+/// The shell blocks between the marks of a page in docs.
 fn blocks(page: &str) -> Vec<String> {
     let text = fs::read_to_string(repository(&format!("docs/{page}.md"))).unwrap();
     let (_, rest) = text

@@ -1,4 +1,4 @@
-//! The commands of docs/operations and of docs/conditions.md.
+//! Runs the commands of docs/operations and of docs/conditions.md.
 
 use super::Runbook;
 use crate::harness::{Cluster, eventually};
@@ -6,10 +6,10 @@ use crate::harness::{Cluster, eventually};
 const SIGNING_KEYS: &str = "kubectl get -n platform secret main-signing -o jsonpath='{.data}'";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_commands_of_the_operations_pages_do_what_the_pages_say() {
+async fn the_commands_of_the_operations_pages_work() {
     let cluster = Cluster::private();
     let mut page = Runbook::open(&cluster, "conditions").await;
-    // The platform's manifests beside those of the team.
+    // The platform's manifests, in a separate folder from the team's.
     page.shell("mkdir platform && cp examples/quickstart/1-platform.yaml platform/");
     let _operator = page.operator();
     let first = page.held().await;
@@ -31,7 +31,7 @@ async fn the_commands_of_the_operations_pages_do_what_the_pages_say() {
     server.soon_accepts(&second).await;
     assert!(
         server.token_is_accepted(&first.token).await,
-        "the overlap has begun"
+        "the previous token is valid during the overlap"
     );
     let credential = page.next();
     assert!(credential.contains("kind: Credential"), "{credential}");
@@ -40,7 +40,7 @@ async fn the_commands_of_the_operations_pages_do_what_the_pages_say() {
     page.turn_to("operations/rotate-signing-keys");
     let keys = page.shell(SIGNING_KEYS);
     page.next();
-    eventually("the signing keys are others", async || {
+    eventually("the signing keys have changed", async || {
         (page.shell(SIGNING_KEYS) != keys).then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! docs/runbooks/identity-pruned.md.
+//! Runs docs/runbooks/identity-pruned.md.
 
 use super::Runbook;
 use crate::harness::{Cluster, eventually};
@@ -8,7 +8,7 @@ const KEYS: &str =
     "kubectl get -n platform secret main-signing main-mac -o jsonpath='{.items[*].data}'";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_identity_that_comes_back_goes_on_as_before() {
+async fn a_recreated_identity_accepts_its_old_tokens() {
     let cluster = Cluster::private();
     let mut runbook = Runbook::open(&cluster, "runbooks/identity-pruned").await;
     let _operator = runbook.operator();
@@ -18,7 +18,7 @@ async fn an_identity_that_comes_back_goes_on_as_before() {
     let keys = runbook.shell(KEYS);
 
     runbook.shell("kubectl delete -n platform identity main");
-    eventually("it is told of", async || {
+    eventually("the client reports IdentityNotFound", async || {
         (runbook.shell(READY) == "IdentityNotFound").then_some(())
     })
     .await;

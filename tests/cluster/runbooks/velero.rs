@@ -1,4 +1,4 @@
-//! docs/runbooks/restore-velero.md, and what else may happen on the way.
+//! Runs docs/runbooks/restore-velero.md, and what else may happen during a restore.
 
 use std::process::Command;
 
@@ -7,13 +7,13 @@ use serde_json::Value;
 use super::{PROGRAM, Runbook};
 use crate::harness::{Cluster, eventually};
 
-/// In place of the installation: nothing runs pods here, the test does.
+/// A Deployment in place of an installation. No pod runs here: the test runs the operator itself.
 const DEPLOYMENT: &str = "
 kubectl create namespace symbolon-system
 kubectl create deployment -n symbolon-system symbolon --image=symbolon --replicas=2
 ";
 
-/// Both namespaces go, with everything in them.
+/// Deletes both namespaces with everything in them.
 const DISASTER: &str = "kubectl delete namespace platform shop --wait";
 
 fn rebind(cluster: &Cluster, more: &[&str]) -> (bool, String) {
@@ -28,7 +28,7 @@ fn rebind(cluster: &Cluster, more: &[&str]) -> (bool, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_live_on_after_a_restore_with_velero() {
+async fn tokens_stay_valid_after_a_restore_with_velero() {
     let cluster = Cluster::private();
     let mut runbook = Runbook::open(&cluster, "runbooks/restore-velero").await;
     runbook.shell(DEPLOYMENT);
@@ -36,23 +36,23 @@ async fn tokens_live_on_after_a_restore_with_velero() {
     let before = runbook.held().await;
     let server = runbook.server().await;
     server.soon_accepts(&before).await;
-    // A token that was deleted and made anew before the backup, while nobody was there to clean up: both
-    // Credentials are in the backup, and only the second is worth reviving.
+    // The token is deleted and recreated before the backup while no operator runs to clean up. So the backup has two
+    // Credentials, and only the second may be rebound.
     operator.end();
     let deleted = before.token.clone();
     runbook.shell("kubectl delete -n shop serviceaccesstoken nightly-report && kubectl apply -f examples/quickstart/2-shop.yaml");
     let operator = runbook.operator();
-    let before = eventually("another token", async || {
+    let before = eventually("the Secret has another token", async || {
         let held = runbook.held().await;
         (held.token != deleted).then_some(held)
     })
     .await;
     server.soon_accepts(&before).await;
-    // A backup.
+    // The backup.
     runbook.next();
     let (done, words) = rebind(&cluster, &[]);
     assert!(!done && words.contains("an operator is running"), "{words}");
-    // No operator.
+    // Stop the operator.
     runbook.next();
     let replicas = runbook
         .shell("kubectl get -n symbolon-system deployment/symbolon -o jsonpath={.spec.replicas}");
@@ -60,26 +60,26 @@ async fn tokens_live_on_after_a_restore_with_velero() {
     operator.end();
     runbook.shell(DISASTER);
     server.soon_refuses(&before).await;
-    // A restore.
+    // The restore.
     runbook.next();
     assert_eq!(runbook.held().await, before);
     assert!(
         !server.accepts(&before).await,
-        "nothing made anew revives by itself"
+        "restored objects are refused until they are rebound"
     );
-    // A dry run.
+    // The dry run of the rebinding.
     let (done, planned) = rebind(&cluster, &["--dry-run", "-o", "json"]);
     assert!(done, "{planned}");
     let planned: Value = serde_json::from_str(&planned).unwrap();
     assert_eq!(planned["summary"]["rebind"], 2, "{planned:#}");
     assert_eq!(
         planned["summary"]["dead"], 1,
-        "the deleted one: {planned:#}"
+        "the Credential of the deleted token: {planned:#}"
     );
     let words = runbook.next();
     assert!(words.contains("dry run: nothing was written"), "{words}");
     assert!(!server.accepts(&before).await);
-    // And now.
+    // The rebinding.
     let words = runbook.next();
     assert!(words.contains("2 rebound"), "{words}");
     server.soon_accepts(&before).await;
@@ -89,7 +89,7 @@ async fn tokens_live_on_after_a_restore_with_velero() {
         done && words.contains("0 rebound") && words.contains("2 need no change"),
         "{words}"
     );
-    // The operator goes on.
+    // Start the operator again.
     let operator = runbook.operator();
     runbook.next();
     let adopted = "kubectl get -n shop secret nightly-report-token -o jsonpath={.metadata.ownerReferences[0].uid}";
@@ -102,22 +102,25 @@ async fn tokens_live_on_after_a_restore_with_velero() {
     assert!(server.accepts(&before).await);
     let epoch = "kubectl get -n shop serviceaccesstoken nightly-report -o jsonpath={.status.epoch}";
     assert_eq!(runbook.shell(epoch), "1");
-    // The rotation that comes next goes on from there.
+    // The next rotation continues from there.
     runbook
         .shell("kubectl annotate -n shop serviceaccesstoken/nightly-report symbolon.dev/rotate=1");
-    let after = eventually("another token", async || {
+    let after = eventually("the Secret has another token", async || {
         let held = runbook.held().await;
         (held.token != before.token).then_some(held)
     })
     .await;
     server.soon_accepts(&after).await;
-    assert!(server.accepts(&before).await, "for its overlap");
+    assert!(
+        server.accepts(&before).await,
+        "the previous token is valid during its overlap"
+    );
     operator.end();
     runbook.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_operator_issued_during_the_restore_stays() {
+async fn tokens_issued_during_the_restore_stay_valid() {
     let cluster = Cluster::private();
     let runbook = Runbook::open(&cluster, "runbooks/restore-velero").await;
     let operator = runbook.operator();
@@ -125,7 +128,7 @@ async fn what_an_operator_issued_during_the_restore_stays() {
     runbook.shell("velero backup create identity --include-namespaces platform,shop --wait");
     runbook.shell(DISASTER);
     runbook.shell("velero restore create --from-backup identity --wait");
-    let after = eventually("the operator makes new ones", async || {
+    let after = eventually("the operator issues new tokens and secrets", async || {
         let held = runbook.held().await;
         (held.token != before.token && held.secret != before.secret).then_some(held)
     })

@@ -24,7 +24,8 @@ var fluxKinds = map[schema.GroupVersionKind]func() any{
 	helm.GroupVersion.WithKind("HelmRelease"):        func() any { return new(helm.HelmRelease) },
 }
 
-// besideFlux are the kinds of Kubernetes that the examples have beside Flux's own: an API server judges those.
+// besideFlux are the kinds of Kubernetes that the examples use in addition to Flux's own. The tests of the chart apply
+// them to an API server.
 var besideFlux = map[schema.GroupVersionKind]bool{
 	{Version: "v1", Kind: "ServiceAccount"}:                                  true,
 	{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "RoleBinding"}: true,
@@ -72,7 +73,7 @@ func checkFluxDocument(document []byte) error {
 	}
 	empty, known := fluxKinds[kind]
 	if !known {
-		return fmt.Errorf("%s is no kind of Flux that is known here", kind)
+		return fmt.Errorf("%s is not a kind of Flux that this program knows", kind)
 	}
 	fmt.Println(kind.Kind)
 	return strict.UnmarshalStrict(document, empty())

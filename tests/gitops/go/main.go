@@ -1,11 +1,11 @@
-// Command verdict says of Kubernetes objects what the GitOps tools say of them, by the tools' own rules:
+// Command verdict prints what the GitOps tools report about Kubernetes objects, by the tools' own rules:
 //
 //	verdict kstatus            Flux's: github.com/fluxcd/cli-utils/pkg/kstatus
 //	verdict argocd FILE        Argo CD's: the Lua health checks of the ConfigMap in FILE, run as Argo CD runs them
 //
-// It reads JSON objects and writes a line for each: the status, a tab, the message.
+// It reads JSON objects and writes one line for each: the status, a tab, the message.
 //
-//	verdict flux FILE...       whether Flux's own types take every document of the files
+//	verdict flux FILE...       checks that Flux's own types accept every document of the files
 package main
 
 import (
@@ -45,7 +45,7 @@ func run(args []string) error {
 		if err := decoder.Decode(&text); err != nil {
 			return err
 		}
-		// As both tools decode: whole numbers are int64.
+		// Both tools decode so: whole numbers are int64.
 		var object map[string]any
 		if err := utiljson.Unmarshal(text, &object); err != nil {
 			return err
@@ -82,7 +82,7 @@ func kstatus(object map[string]any) (string, string, error) {
 	return string(result.Status), result.Message, nil
 }
 
-// luaChecks holds scripts by the keys that Argo CD's ConfigMap argocd-cm has them under.
+// luaChecks holds the scripts by their keys in Argo CD's ConfigMap argocd-cm.
 type luaChecks map[string]string
 
 const healthKey = "resource.customizations.health."
@@ -125,11 +125,11 @@ func (checks luaChecks) judge(object map[string]any) (string, string, error) {
 	case "Healthy", "Progressing", "Degraded", "Suspended", "Missing", "Unknown":
 		return verdict, lua.LVAsString(health.RawGetString("message")), nil
 	default:
-		return "", "", fmt.Errorf("%s: %q is no health that Argo CD knows", kind.Kind, verdict)
+		return "", "", fmt.Errorf("%s: Argo CD does not know the health status %q", kind.Kind, verdict)
 	}
 }
 
-// argoState has the libraries that Argo CD gives to a health check, and no others: there is no `string`.
+// argoState returns an interpreter with only the libraries that Argo CD gives to a health check. It lacks `string`.
 func argoState() (*lua.LState, error) {
 	state := lua.NewState(lua.Options{SkipOpenLibs: true})
 	for name, open := range map[string]lua.LGFunction{
@@ -146,7 +146,7 @@ func argoState() (*lua.LState, error) {
 	return state, nil
 }
 
-// value is what Argo CD makes of decoded JSON for Lua.
+// value converts decoded JSON to Lua as Argo CD does.
 func value(state *lua.LState, decoded any) lua.LValue {
 	switch it := decoded.(type) {
 	case bool:

@@ -1,4 +1,4 @@
-// The database under the test cluster's API server.
+// etcd, the database of the test cluster's API server.
 module symbolon.dev/tests/cluster/etcd
 
 go 1.26.0

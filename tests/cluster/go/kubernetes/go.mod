@@ -1,6 +1,6 @@
-// What the test cluster is made of: Kubernetes' own commands at one version.
-// The replace lines pin the staging modules, which k8s.io/kubernetes itself
-// takes from its own tree, to the releases that match it.
+// The programs of the test cluster: Kubernetes' own commands at one version.
+// The replace lines pin the staging modules to the releases of that version,
+// because k8s.io/kubernetes itself takes them from its own tree.
 module symbolon.dev/tests/cluster/kubernetes
 
 go 1.26.0
