@@ -18,7 +18,7 @@ pub struct Step {
     pub rule: &'static str,
     /// The verdict.
     pub verdict: Verdict,
-    /// Why, and for a refusal also what to write instead or whom to ask.
+    /// Why, and for a refusal also what to write instead or who to ask.
     pub message: String,
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::duration::format_duration;
-use super::names::{self, Holder};
+use super::names::{self, NameOwner};
 use super::record::{ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord};
 use super::tables::Directory;
 use super::{Lifetime, ObjectKey, Problem, Reason};
@@ -204,9 +204,9 @@ impl Directory {
                 format!("namespace {namespace} does not own the scope value {value:?}: write \"{namespace}:…\", or ask the administrators of Identity {key} to grant it in spec.access.names"),
             ));
         } else {
-            let holder = self.scope_holder(identity.object, identity.record, value);
+            let owner = self.owner_of_scope(identity.object, identity.record, value);
             problems.extend(not_held(
-                &holder,
+                &owner,
                 &object.key,
                 "/spec/value",
                 "scope value",
@@ -264,9 +264,9 @@ impl Directory {
                 format!("namespace {namespace} does not own the client id {client_id:?}: write \"{namespace}.…\", or ask the administrators of Identity {key} to grant it in spec.access.names"),
             ));
         } else {
-            let holder = self.client_id_holder(identity.object, identity.record, client_id);
+            let owner = self.owner_of_client_id(identity.object, identity.record, client_id);
             problems.extend(not_held(
-                &holder,
+                &owner,
                 &object.key,
                 "/spec/clientId",
                 "client id",
@@ -357,7 +357,7 @@ impl Directory {
             .filter_map(move |value| self.judge_scope(identity, namespace, value).ok())
     }
 
-    /// Returns the scopes that a client asks for and is not granted, each with the reason and whom to ask.
+    /// Returns the scopes that a client asks for and is not granted, each with the reason and who to ask.
     pub fn not_granted(&self, client: &AcceptedClient<'_>) -> Vec<Problem> {
         let namespace = &client.client.object.key.namespace;
         let scopes = client.client.record.scopes.iter().enumerate();
@@ -385,8 +385,8 @@ impl Directory {
             .and_then(|object| Served::of(object))
         else {
             let contested = matches!(
-                self.scope_holder(identity.object, identity.record, value),
-                Holder::Contested(_)
+                self.owner_of_scope(identity.object, identity.record, value),
+                NameOwner::Contested(_)
             );
             let message = if contested {
                 format!(
@@ -610,24 +610,24 @@ fn quota(identity: &ObjectKey, namespace: &str, kinds: &str, limit: usize, field
 }
 
 fn not_held<T>(
-    holder: &Holder<'_, T>,
+    owner: &NameOwner<'_, T>,
     key: &ObjectKey,
     path: &str,
     what: &str,
     name: &str,
 ) -> Option<Problem> {
-    let message = match holder {
-        Holder::Object(holder) if holder.key == *key => return None,
-        Holder::Object(holder) => {
-            format!("{what} {name:?} belongs to {}: choose another", holder.key)
+    let message = match owner {
+        NameOwner::Object(owner) if owner.key == *key => return None,
+        NameOwner::Object(owner) => {
+            format!("{what} {name:?} belongs to {}: choose another", owner.key)
         }
-        Holder::Contested(namespaces) => {
+        NameOwner::Contested(namespaces) => {
             format!(
                 "{what} {name:?} is granted to several namespaces, and more than one uses it ({}): ask the Identity's administrators to grant it to one",
                 namespaces.join(", ")
             )
         }
-        Holder::Nobody => format!("this object does not own the {what} {name:?}"),
+        NameOwner::Unclaimed => format!("this object does not own the {what} {name:?}"),
     };
     Some(Problem::error(Reason::ValueConflict, path, message))
 }

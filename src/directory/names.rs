@@ -14,13 +14,13 @@ use super::tables::Directory;
 
 /// The owner of a name.
 #[derive(Debug)]
-pub enum Holder<'a, T> {
+pub enum NameOwner<'a, T> {
     /// This object.
     Object(&'a Arc<Object<T>>),
     /// None: these namespaces of equal rank claim the name.
     Contested(Vec<Arc<str>>),
     /// None: no object that may use the name claims it.
-    Nobody,
+    Unclaimed,
 }
 
 /// Returns the namespaces that `access.names` grants a client id to.
@@ -126,13 +126,13 @@ pub fn audience_owner<'a>(
 
 impl Directory {
     /// Returns the owner of a client id.
-    pub fn client_id_holder(
+    pub fn owner_of_client_id(
         &self,
         identity: &Object<IdentityRecord>,
         record: &IdentityRecord,
         client_id: &str,
-    ) -> Holder<'_, ClientRecord> {
-        self.holder(
+    ) -> NameOwner<'_, ClientRecord> {
+        self.name_owner(
             &self.client_claims,
             identity,
             &record.clients,
@@ -145,19 +145,19 @@ impl Directory {
     /// Returns whether a client id of a served Identity is claimed.
     pub fn is_client_id(&self, identity: &super::ObjectKey, client_id: &str) -> bool {
         self.served_identity(identity).is_ok_and(|identity| {
-            let holder = self.client_id_holder(identity.object, identity.record, client_id);
-            !matches!(holder, Holder::Nobody)
+            let owner = self.owner_of_client_id(identity.object, identity.record, client_id);
+            !matches!(owner, NameOwner::Unclaimed)
         })
     }
 
     /// Returns the owner of a scope value.
-    pub fn scope_holder(
+    pub fn owner_of_scope(
         &self,
         identity: &Object<IdentityRecord>,
         record: &IdentityRecord,
         value: &str,
-    ) -> Holder<'_, ScopeRecord> {
-        self.holder(
+    ) -> NameOwner<'_, ScopeRecord> {
+        self.name_owner(
             &self.scope_claims,
             identity,
             &record.scopes,
@@ -174,8 +174,8 @@ impl Directory {
         record: &IdentityRecord,
         client_id: &str,
     ) -> Option<&Arc<Object<ClientRecord>>> {
-        match self.client_id_holder(identity, record, client_id) {
-            Holder::Object(object) => Some(object),
+        match self.owner_of_client_id(identity, record, client_id) {
+            NameOwner::Object(object) => Some(object),
             _ => None,
         }
     }
@@ -187,15 +187,15 @@ impl Directory {
         record: &IdentityRecord,
         value: &str,
     ) -> Option<&Arc<Object<ScopeRecord>>> {
-        match self.scope_holder(identity, record, value) {
-            Holder::Object(object) => Some(object),
+        match self.owner_of_scope(identity, record, value) {
+            NameOwner::Object(object) => Some(object),
             _ => None,
         }
     }
 
     /// Looks only at the few namespaces that may own the name, never at all that claim it: a flood of claims on
     /// another's name costs nothing.
-    fn holder<'d, 'g, T: Claiming>(
+    fn name_owner<'d, 'g, T: Claiming>(
         &self,
         claims: &'d Claims<T>,
         identity: &Object<IdentityRecord>,
@@ -203,7 +203,7 @@ impl Directory {
         value: &str,
         prefix: Option<&str>,
         given: impl Iterator<Item = &'g Arc<str>>,
-    ) -> Holder<'d, T> {
+    ) -> NameOwner<'d, T> {
         let own = &*identity.key.namespace;
         let oldest = |namespace: &str| {
             self.is_allowed(allowed, own, namespace)
@@ -211,17 +211,17 @@ impl Directory {
                 .flatten()
         };
         if let Some(object) = oldest(own).or_else(|| oldest(prefix?)) {
-            return Holder::Object(object);
+            return NameOwner::Object(object);
         }
         let mut found: Vec<_> = given.filter_map(|namespace| oldest(namespace)).collect();
         found.sort_by_key(|object| &object.key);
         found.dedup_by_key(|object| &object.key);
         match found.as_slice() {
-            [] => Holder::Nobody,
-            [only] => Holder::Object(only),
+            [] => NameOwner::Unclaimed,
+            [only] => NameOwner::Object(only),
             several => {
                 let namespaces = several.iter().map(|object| object.key.namespace.clone());
-                Holder::Contested(namespaces.collect())
+                NameOwner::Contested(namespaces.collect())
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with an object. Each message says what to write instead or whom to ask.
+//! What can be wrong with an object. Each message says what to write instead or who to ask.
 
 /// The reason of a condition: the closed list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -187,7 +187,7 @@ pub struct Problem {
     pub reason: Reason,
     /// Place in the object: a JSON Pointer (RFC 6901) such as `/spec/scopes/0`, empty for the whole object.
     pub path: String,
-    /// What is wrong, and what to write instead or whom to ask.
+    /// What is wrong, and what to write instead or who to ask.
     pub message: String,
 }
 
