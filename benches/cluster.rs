@@ -347,7 +347,7 @@ async fn issuing(cluster: &Cluster, tokens: usize) {
         let kinds = Kind::ALL.into_iter().map(Subject::Kind).chain([
             Subject::Namespaces,
             Subject::ManagedSecrets,
-            Subject::BroughtSecrets,
+            Subject::ImportedSecrets,
         ]);
         let source = Source::start(
             &client,

@@ -16,7 +16,7 @@ use crate::resources::Kind;
 use crate::source::manifest::{Manifest, ManifestObject};
 
 /// The maximum number of faults of manifests that are printed.
-const MOST_FAULTS: usize = 50;
+const MAX_FAULTS: usize = 50;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -174,7 +174,7 @@ fn world(common: &Common, now: Timestamp) -> anyhow::Result<(World, Vec<Manifest
             .iter()
             .map(|fault| (&manifest.source, fault))
     });
-    for (source, fault) in faults.clone().take(MOST_FAULTS) {
+    for (source, fault) in faults.clone().take(MAX_FAULTS) {
         let place = source.position(fault.span.start);
         let line = format!(
             "{}:{}:{}: {}",
@@ -182,7 +182,7 @@ fn world(common: &Common, now: Timestamp) -> anyhow::Result<(World, Vec<Manifest
         );
         terminal::note(&one_line(&line));
     }
-    let more = faults.count().saturating_sub(MOST_FAULTS);
+    let more = faults.count().saturating_sub(MAX_FAULTS);
     if more > 0 {
         terminal::note(&format!("and {more} more: run symbolon check to list them"));
     }

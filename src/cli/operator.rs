@@ -349,7 +349,7 @@ fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
     let subjects = kinds.chain([
         Subject::Namespaces,
         Subject::ManagedSecrets,
-        Subject::BroughtSecrets,
+        Subject::ImportedSecrets,
     ]);
     // The operator reads Credentials live. Their watch only reports that they changed.
     let (_, mac) = channel::channel(None);

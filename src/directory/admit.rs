@@ -46,7 +46,7 @@ pub const BUILT_IN_SCOPES: [&str; 6] = [
 ];
 
 /// Largest number of uses that are kept: a Credential has no more tokens.
-const MOST_USES: usize = 8;
+const MAX_USES: usize = 8;
 
 /// Settings of the installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -202,7 +202,7 @@ fn uses(credential: &Credential) -> Box<[Used]> {
             epoch: it.epoch,
             last: it.last_used.0.as_second(),
         })
-        .take(MOST_USES)
+        .take(MAX_USES)
         .collect()
 }
 

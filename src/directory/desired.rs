@@ -139,7 +139,7 @@ pub(super) const DEFAULT_QUIET_PERIOD: SignedDuration = SignedDuration::from_hou
 /// How long after an access token's expiry its client may come for the next one.
 const FETCHED_LATE: SignedDuration = SignedDuration::from_mins(10);
 /// The default overlap of an imported secret: by then pods have read the new one or were restarted.
-const BROUGHT_OVERLAP: SignedDuration = SignedDuration::from_hours(1);
+const IMPORTED_OVERLAP: SignedDuration = SignedDuration::from_hours(1);
 /// Bytes up to which a request is kept as written; a longer one is kept as its hash. The schema bounds `trigger`, but
 /// nothing bounds annotations.
 const LONGEST_REQUEST: usize = 64;
@@ -339,7 +339,7 @@ fn rotation_rules(
     let written = secret.rotation.as_deref();
     let renew_before = renew_before(secret, lifetime, default);
     let default_overlap = if secret.existing_key.is_some() {
-        BROUGHT_OVERLAP
+        IMPORTED_OVERLAP
     } else {
         renew_before.map_or(DEFAULT_OVERLAP, |before| before.min(DEFAULT_OVERLAP))
     };

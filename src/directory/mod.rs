@@ -8,7 +8,6 @@
 pub mod admit;
 mod ages;
 mod algorithm;
-mod brought;
 pub mod census;
 mod cidr;
 mod claims;
@@ -19,6 +18,7 @@ mod duration;
 mod explain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod imported;
 mod intern;
 mod issuer;
 mod judge;

@@ -53,21 +53,21 @@ pub(super) struct SecretNames {
     /// Secrets that the operator writes.
     written: OrdSet<Named>,
     /// Secrets that are imported.
-    brought: OrdSet<Named>,
+    imported: OrdSet<Named>,
 }
 
 impl SecretNames {
     pub(super) fn insert<T: Owns>(&mut self, object: &Object<T>) {
         self.written.extend(chosen(object));
-        self.brought.extend(brought(object));
+        self.imported.extend(imported(object));
     }
 
     pub(super) fn remove<T: Owns>(&mut self, object: &Object<T>) {
         if let Some(row) = chosen(object) {
             self.written.remove(&row);
         }
-        if let Some(row) = brought(object) {
-            self.brought.remove(&row);
+        if let Some(row) = imported(object) {
+            self.imported.remove(&row);
         }
     }
 }
@@ -95,10 +95,10 @@ fn written<T: Owns>(object: &Object<T>) -> Option<&Arc<str>> {
     secret.existing_key.is_none().then_some(&secret.name)
 }
 
-fn brought<T: Owns>(object: &Object<T>) -> Option<Named> {
+fn imported<T: Owns>(object: &Object<T>) -> Option<Named> {
     let secret = object.record()?.secret();
-    let is_brought = secret.existing_key.is_some();
-    is_brought.then(|| {
+    let is_imported = secret.existing_key.is_some();
+    is_imported.then(|| {
         (
             object.key.namespace.clone(),
             secret.name.clone(),
@@ -143,7 +143,7 @@ impl Directory {
     pub fn naming_secret(&self, secret: &ObjectKey) -> Vec<(OwnerKind, ObjectKey)> {
         let key = |(_, kind, name): &Aged| (*kind, ObjectKey::new(&secret.namespace, name));
         let mut naming_it = self.wanting_secret(secret);
-        naming_it.extend(naming(&self.secret_names.brought, secret).map(key));
+        naming_it.extend(naming(&self.secret_names.imported, secret).map(key));
         naming_it
     }
 

@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::ObjectKey;
 use super::admit::{self, Settings};
 use super::ages::Ages;
-use super::brought::BroughtSecrets;
 use super::claims::Claims;
+use super::imported::ImportedSecrets;
 use super::namespaces::Labels;
 use super::record::{
     ClientRecord, CredentialRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
@@ -39,7 +39,7 @@ pub struct Directory {
     /// Token ids and the Credentials that record them.
     pub(super) issued: OrdSet<Issued>,
     /// Imported secrets and the Credentials that record them.
-    pub(super) brought: BroughtSecrets,
+    pub(super) imported: ImportedSecrets,
     /// OAuthClients of a namespace at an Identity by age, for the quota.
     client_ages: Ages<ClientGroup>,
     /// ServiceAccessTokens of a namespace by age, for the quota. Only their clients name an Identity.
@@ -273,7 +273,7 @@ impl Directory {
         self.remove_credential(&record.key);
         let record = Arc::new(record);
         self.issued.extend(Issued::all(&record));
-        self.brought.insert(&record);
+        self.imported.insert(&record);
         self.credentials.insert(record);
     }
 
@@ -282,7 +282,7 @@ impl Directory {
             for issued in Issued::all(&record) {
                 self.issued.remove(&issued);
             }
-            self.brought.remove(&record);
+            self.imported.remove(&record);
         }
     }
 

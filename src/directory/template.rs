@@ -17,9 +17,9 @@ use crate::resources::{
 use crate::tokens::SecretString;
 
 /// Largest number of placeholders: a Secret has at most 1 MiB, and a placeholder grows when it is rendered.
-const MOST_PLACEHOLDERS: usize = 256;
+const MAX_PLACEHOLDERS: usize = 256;
 /// Largest size of a template in bytes: the operator keeps the template of every object.
-const MOST_BYTES: usize = 32 << 10;
+const MAX_BYTES: usize = 32 << 10;
 
 /// What a placeholder stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,10 +173,10 @@ pub(super) fn faults(
         .filter(|(holds, ..)| !holds)
         .map(|(_, field, words)| (field, words.to_owned()))
         .collect();
-    if data.values().map(|text| placeholders(text)).sum::<usize>() > MOST_PLACEHOLDERS {
+    if data.values().map(|text| placeholders(text)).sum::<usize>() > MAX_PLACEHOLDERS {
         faults.push((
             "data",
-            format!("data must have at most {MOST_PLACEHOLDERS} placeholders"),
+            format!("data must have at most {MAX_PLACEHOLDERS} placeholders"),
         ));
     }
     let all = [labels, annotations, data];
@@ -184,13 +184,13 @@ pub(super) fn faults(
     if texts
         .map(|(key, text)| key.len() + text.len())
         .sum::<usize>()
-        > MOST_BYTES
+        > MAX_BYTES
     {
         faults.push((
             "data",
             format!(
                 "labels, annotations and data must have at most {} KiB together: put long texts into a ConfigMap",
-                MOST_BYTES >> 10
+                MAX_BYTES >> 10
             ),
         ));
     }
@@ -444,7 +444,7 @@ mod tests {
         let mut template = Template::default();
         template
             .data
-            .insert("a".into(), "$(token)".repeat(MOST_PLACEHOLDERS));
+            .insert("a".into(), "$(token)".repeat(MAX_PLACEHOLDERS));
         assert_eq!(faults(TOKEN, &template, None), []);
         template.data.insert("b".into(), "$(issuer)".into());
         assert_eq!(faults(TOKEN, &template, None).len(), 1);

@@ -148,7 +148,7 @@ impl Directory {
 
     /// Authenticates a client by an imported secret, which has no id of ours. Its hash finds the record, never the
     /// client id, for the same reason. Several clients may have imported the same secret.
-    pub fn client_with_brought_secret<'a>(
+    pub fn client_with_imported_secret<'a>(
         &'a self,
         identity: &ObjectKey,
         client_id: &str,
@@ -156,7 +156,7 @@ impl Directory {
         now: Timestamp,
     ) -> Result<AuthenticatedClient<'a>, Refusal> {
         let mut refusal = Refusal::UnknownToken;
-        for (credential, entry) in self.brought_entries(identity, hash) {
+        for (credential, entry) in self.imported_entries(identity, hash) {
             match self.secret_accepted(credential, entry, client_id, now) {
                 Ok(accepted) => return Ok(accepted),
                 Err(found) if *entry.principal == *client_id => refusal = found,

@@ -9,7 +9,7 @@
 
 use serde_json::Value;
 
-use super::{Framing, Keep, MOST_KEPT, MOST_METADATA, Malformed, Piece, Scanner};
+use super::{Framing, Keep, MAX_KEPT, MAX_METADATA, Malformed, Piece, Scanner};
 use crate::fuzzing::Input;
 
 type Read = Result<Vec<(u8, Vec<u8>, usize, bool)>, Malformed>;
@@ -36,7 +36,7 @@ pub fn stream(data: &[u8]) {
     let whole = read(framing, keep, [answer].into_iter());
     assert_eq!(read(framing, keep, answer.chunks(length)), whole);
     for (_, json, bytes, _) in whole.iter().flatten() {
-        assert!(json.len() <= bytes + 32 && json.len() <= MOST_KEPT + MOST_METADATA);
+        assert!(json.len() <= bytes + 32 && json.len() <= MAX_KEPT + MAX_METADATA);
     }
     let Ok(value) = serde_json::from_slice::<Value>(answer) else {
         return;

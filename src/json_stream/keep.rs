@@ -1,8 +1,6 @@
 //! Which parts of an object the program reads, and how much of each.
 
-use super::{
-    MOST_KEPT, MOST_METADATA, MOST_OURS, MOST_REWRITTEN, MOST_REWRITTEN_VALUES, MOST_VALUES,
-};
+use super::{MAX_KEPT, MAX_METADATA, MAX_OURS, MAX_REWRITTEN, MAX_REWRITTEN_VALUES, MAX_VALUES};
 
 /// The prefix of all labels and annotations that the program reads.
 const OURS: &[u8] = b"symbolon.dev/";
@@ -49,7 +47,7 @@ impl Keep {
         other_metadata: false,
         body: true,
         status: Status::OfCredentials,
-        bytes: MOST_KEPT,
+        bytes: MAX_KEPT,
         values: usize::MAX,
     };
     /// Like `SPEC`, with the status: an object that is read live.
@@ -82,14 +80,14 @@ impl Keep {
         other_metadata: true,
         body: true,
         status: Status::All,
-        bytes: MOST_KEPT,
-        values: MOST_VALUES,
+        bytes: MAX_KEPT,
+        values: MAX_VALUES,
     };
     /// A whole Secret or Credential that is changed and written back. A pass holds several copies, and tenants write
     /// Secrets, so an object larger than the operator's own can be is not read at all.
     pub const REWRITTEN: Self = Self {
-        bytes: MOST_REWRITTEN,
-        values: MOST_REWRITTEN_VALUES,
+        bytes: MAX_REWRITTEN,
+        values: MAX_REWRITTEN_VALUES,
         ..Self::WHOLE
     };
 }
@@ -169,8 +167,8 @@ impl Keep {
     /// object always fit.
     pub(super) fn most_bytes(self, place: Place) -> usize {
         let most = |which| match which {
-            Which::All => MOST_METADATA.min(self.bytes),
-            Which::Ours => MOST_OURS,
+            Which::All => MAX_METADATA.min(self.bytes),
+            Which::Ours => MAX_OURS,
         };
         match place {
             Place::Labels => most(self.labels),
@@ -182,7 +180,7 @@ impl Keep {
 
     /// Returns the same limit for a part of the owner references.
     pub(super) fn most_references(self) -> usize {
-        MOST_METADATA.min(self.bytes)
+        MAX_METADATA.min(self.bytes)
     }
 
     /// Returns how many values may be held.

@@ -257,7 +257,7 @@ fn a_response_that_is_not_a_list_is_refused() {
 /// An object with too large labels, annotations or spec keeps its name, and the objects beside it stay complete.
 #[test]
 fn a_part_that_is_too_large_is_left_out_and_the_object_keeps_its_name() {
-    let large = "x".repeat(MOST_KEPT);
+    let large = "x".repeat(MAX_KEPT);
     let many = |prefix: &str| -> Map<String, Value> {
         let name = |n: usize| format!("{prefix}{n}");
         (0..10_000)
@@ -478,9 +478,9 @@ proptest! {
         let (object, is_cut) = &read.items[0];
         prop_assert_eq!(&object["metadata"]["name"], "a");
         let parsed = object.to_string().len() + 110 * values(object);
-        prop_assert!(parsed <= MOST_REWRITTEN + (16 << 10) + 110 * (MOST_REWRITTEN_VALUES + 20), "{}", parsed);
-        let fits = text.len() <= MOST_REWRITTEN && values(&secret) + 3 <= MOST_REWRITTEN_VALUES;
-        let is_large = text.len() > MOST_REWRITTEN + (16 << 10) || values(&secret) > MOST_REWRITTEN_VALUES + 20;
+        prop_assert!(parsed <= MAX_REWRITTEN + (16 << 10) + 110 * (MAX_REWRITTEN_VALUES + 20), "{}", parsed);
+        let fits = text.len() <= MAX_REWRITTEN && values(&secret) + 3 <= MAX_REWRITTEN_VALUES;
+        let is_large = text.len() > MAX_REWRITTEN + (16 << 10) || values(&secret) > MAX_REWRITTEN_VALUES + 20;
         prop_assert!(!(*is_cut && fits), "{} bytes, {} values", text.len(), values(&secret));
         prop_assert!(*is_cut || (!is_large && *object == secret), "{} bytes, {} values", text.len(), values(&secret));
     }

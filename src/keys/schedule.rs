@@ -20,9 +20,9 @@ use super::{Algorithm, KeyRecord, KeySet, KeySetError, SigningKey};
 /// The largest difference between two clocks.
 const MARGIN: SignedDuration = SignedDuration::from_hours(1);
 /// The longest staleness that keeps a replaced key published, however stale a server may become.
-const MOST_LATENESS: SignedDuration = SignedDuration::from_hours(24);
+const MAX_LATENESS: SignedDuration = SignedDuration::from_hours(24);
 /// The most keys of one algorithm at once: a schedule that needs more waits.
-pub const MOST_KEYS: usize = 8;
+pub const MAX_KEYS: usize = 8;
 
 /// The key settings of an Identity.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub struct Wish {
 impl Wish {
     /// How long a key stays published after it stops signing.
     fn linger(&self) -> SignedDuration {
-        let lateness = self.staleness.clamp(SignedDuration::ZERO, MOST_LATENESS);
+        let lateness = self.staleness.clamp(SignedDuration::ZERO, MAX_LATENESS);
         sum(sum(self.longest_token, lateness), MARGIN)
     }
 }
@@ -279,7 +279,7 @@ impl Planner<'_> {
         let active_from = match last {
             None if at_once => now,
             None => ahead,
-            Some(last) if last.active_from <= now && own.len() < MOST_KEYS => {
+            Some(last) if last.active_from <= now && own.len() < MAX_KEYS => {
                 let end = later(last.active_from, wish.rotate_every);
                 if now < earlier(end, wish.publish_ahead) {
                     return;

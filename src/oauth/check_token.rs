@@ -83,7 +83,7 @@ impl Denial<'_> {
 
 /// The most bytes of scopes that a gateway receives: common proxies accept no longer header. A reference token may have
 /// more.
-const MOST_SCOPES: usize = 8 * 1024;
+const MAX_SCOPES: usize = 8 * 1024;
 
 /// A token that may pass.
 #[derive(Clone, Debug)]
@@ -101,12 +101,12 @@ impl Passed<'_> {
         let is_required = |scope: &&Arc<str>| gateway.scopes.contains(scope);
         let all: Vec<_> = self.scopes.iter().map(GrantedScope::value).collect();
         let length: usize = all.iter().map(|scope| scope.len() + 1).sum();
-        if length <= MOST_SCOPES {
+        if length <= MAX_SCOPES {
             return scope::join(&self.scopes);
         }
         let (mut first, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(is_required);
         first.extend(rest);
-        scope::join_within(&first, MOST_SCOPES)
+        scope::join_within(&first, MAX_SCOPES)
     }
 }
 

@@ -15,7 +15,7 @@ use super::form::decode;
 use super::{ErrorCode, Form, OAuthError};
 use crate::directory::{AuthenticatedClient, Directory, ObjectKey, Refusal};
 use crate::tokens::reference::{self, Kind};
-use crate::tokens::{SecretString, brought};
+use crate::tokens::{SecretString, imported};
 
 /// The longest `Basic` credentials that are decoded, in bytes of base64.
 const MAX_BASIC: usize = 2048;
@@ -157,12 +157,12 @@ fn verify<'d>(
             // A token that another installation issued may be imported here as a client secret.
             .or_else(|refusal| {
                 directory
-                    .client_with_brought_secret(identity, client_id, &presented.hash, now)
+                    .client_with_imported_secret(identity, client_id, &presented.hash, now)
                     .map_err(|_| refusal)
             }),
         Err(_) => {
-            let hash = brought::presented(secret).ok_or(Reason::Malformed)?;
-            directory.client_with_brought_secret(identity, client_id, &hash, now)
+            let hash = imported::presented(secret).ok_or(Reason::Malformed)?;
+            directory.client_with_imported_secret(identity, client_id, &hash, now)
         }
     };
     found.map_err(Reason::Refused)

@@ -15,7 +15,7 @@ use crate::tokens::claims::PrincipalKind;
 
 /// The most bytes of audiences in an answer, beside the caller's own. A reference token has the audiences of all its
 /// scopes, and their total is not bounded.
-const MOST_AUDIENCES: usize = 8 * 1024;
+const MAX_AUDIENCES: usize = 8 * 1024;
 
 /// The answer for an inactive token (RFC 7662 section 2.2).
 pub const INACTIVE: &str = r#"{"active":false}"#;
@@ -143,7 +143,7 @@ fn audience(
     shown: &[GrantedScope<'_>],
 ) -> Audiences {
     let own = &caller.client.record.audiences;
-    let mut room = MOST_AUDIENCES;
+    let mut room = MAX_AUDIENCES;
     let mut audiences: Vec<Arc<str>> = Vec::new();
     for scope in shown {
         for audience in audiences_of(active.identity(), scope.scope) {

@@ -16,7 +16,7 @@ use crate::directory::ObjectKey;
 use crate::resources::{API_VERSION, Kind, Moment};
 
 /// The maximum number of events that wait to be written. More are dropped.
-const MOST_WAITING: usize = 256;
+const MAX_WAITING: usize = 256;
 /// The maximum length of a note in bytes, somewhat below the API server's limit.
 const LONGEST_NOTE: usize = 1000;
 /// The time limit of one write.
@@ -192,7 +192,7 @@ type Observer = Arc<dyn Fn(&'static str) + Send + Sync>;
 impl Notices {
     /// Creates a sink that writes notices in a task of its own, which merges repeated ones.
     pub fn written(client: Client, instance: String) -> Self {
-        let (sender, mut receiver) = mpsc::channel::<Notice>(MOST_WAITING);
+        let (sender, mut receiver) = mpsc::channel::<Notice>(MAX_WAITING);
         let reporter = Reporter {
             controller: CONTROLLER.to_owned(),
             instance: Some(instance),

@@ -35,7 +35,7 @@ const ANNOTATION_SCHEDULE: &str = "symbolon.dev/key-schedule";
 /// Since when the Identity of a key Secret is gone.
 pub(super) const ANNOTATION_GONE: &str = "symbolon.dev/identity-gone-since";
 /// The maximum number of keys in a status.
-const MOST_TOLD: usize = 32;
+const MAX_TOLD: usize = 32;
 const SIGNING_SUFFIX: &str = "-signing";
 const MAC_SUFFIX: &str = "-mac";
 
@@ -108,7 +108,7 @@ pub async fn ensure<C: Cluster>(
 ) -> Result<Keys, ApiError> {
     let mac = match cluster.secret(&mac_secret(identity)).await? {
         None => make_mac(cluster, identity, entropy).await?,
-        Some(found) => take_back(cluster, found, &mac_secret(identity)).await?,
+        Some(found) => unmark_gone(cluster, found, &mac_secret(identity)).await?,
     };
     Ok(Keys {
         signing: ensure_signing(cluster, identity, wish, now).await?,
@@ -117,7 +117,7 @@ pub async fn ensure<C: Cluster>(
 }
 
 /// Returns the mac key, and removes the mark of a deleted Identity.
-async fn take_back<C: Cluster>(
+async fn unmark_gone<C: Cluster>(
     cluster: &C,
     mut found: SecretObject,
     key: &ObjectKey,
@@ -309,7 +309,7 @@ fn signing(set: &KeySet, wish: &Wish, next: Option<Timestamp>, now: Timestamp) -
         not_after: record.retired_at.map(Moment),
     });
     Signing {
-        keys: keys.take(MOST_TOLD).collect(),
+        keys: keys.take(MAX_TOLD).collect(),
         next,
         rotates_at: schedule::rotates_at(&trusted, wish, now),
     }

@@ -27,7 +27,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 /// The longest back-off.
 const LAST_BACKOFF: Duration = Duration::from_mins(5);
 /// The maximum number of versions that are kept for one key. With more, the key is reconciled in any case.
-const MOST_VERSIONS: usize = 8;
+const MAX_VERSIONS: usize = 8;
 
 /// After this many consecutive passes of the ready lane, the following lane gets one.
 const FOLLOWING_SHARE: u32 = 4;
@@ -69,7 +69,7 @@ impl Reasons {
         match why {
             Why::Must => self.must = true,
             Why::Perhaps => self.perhaps = true,
-            Why::Version(_) if self.versions.len() == MOST_VERSIONS => self.must = true,
+            Why::Version(_) if self.versions.len() == MAX_VERSIONS => self.must = true,
             Why::Version(version) => self.versions.push(version),
         }
     }

@@ -268,7 +268,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::json_stream::{MOST_REWRITTEN, MOST_REWRITTEN_VALUES};
+    use crate::json_stream::{MAX_REWRITTEN, MAX_REWRITTEN_VALUES};
 
     /// Returns a client whose requests get these answers in turn, and the list of its requests.
     fn answering(answers: Vec<Value>) -> (Rest, Arc<Mutex<Vec<String>>>) {
@@ -347,8 +347,8 @@ mod tests {
         }
         // The Secret, a former one and the one before it; the filled Secret, a copy of it and the answer. Then a body
         // and an answer as text, in buffers that may have doubled.
-        let parsed = MOST_REWRITTEN + 110 * MOST_REWRITTEN_VALUES;
-        let pass = 6 * parsed + 2 * 2 * MOST_REWRITTEN;
+        let parsed = MAX_REWRITTEN + 110 * MAX_REWRITTEN_VALUES;
+        let pass = 6 * parsed + 2 * 2 * MAX_REWRITTEN;
         let workers = crate::reconcile::controller::Tuning::default().workers;
         assert!(workers * pass < 128 << 20, "{pass} bytes in a pass");
     }

@@ -71,7 +71,8 @@ pub struct CredentialMemory {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
-    pub brought: Vec<BroughtSecret>,
+    #[serde(rename = "brought")]
+    pub imported: Vec<ImportedSecret>,
     /// Uid of the Secret that the operator deletes to recreate it with another type. Its deletion is then not a
     /// user's request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +91,7 @@ pub struct CredentialMemory {
 /// A client secret that was imported once.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct BroughtSecret {
+pub struct ImportedSecret {
     /// SHA-256 of the secret, in hex.
     #[schemars(length(min = 64, max = 64))]
     pub hash: String,

@@ -25,7 +25,7 @@ const PER_STREAM: usize = 640;
 /// Bytes for a socket whose peer does not read: both buffers of the kernel, full.
 const PER_BLOCKED: usize = 64 << 10;
 /// If a connection holds more bytes than this, each answer keeps its turn until the peer reads it.
-const MOST_ANSWERED: usize = 512 << 10;
+const MAX_ANSWERED: usize = 512 << 10;
 /// If the port holds too much, it refuses further requests of a connection that holds more bytes than this in answers
 /// and requests.
 const LEAST_EXCESSIVE: usize = 16 << 10;
@@ -35,7 +35,7 @@ const READ_AT_ONCE: usize = 512;
 /// Bytes of read buffers that HTTP/2's table of header fields may pin: an entry keeps alive the whole 8 KiB buffer in
 /// which it arrived. The server asks a connection that may have pinned so much to end, and its client opens another
 /// one. An honest client does not notice.
-const MOST_PINNED: usize = 256 << 10;
+const MAX_PINNED: usize = 256 << 10;
 /// The most entries of that table: 4 KiB of at least 33 bytes each (RFC 7541 section 4.1). Each of the first 124
 /// requests may pin all bytes that it brings. Then new entries replace old ones, so a later request pins only the bytes
 /// by which it exceeds the average of the pinned requests.
@@ -307,7 +307,7 @@ impl Activity {
 
     /// Returns whether the peer must take answers before it gets more.
     fn is_laden(&self) -> bool {
-        self.blocked.load(Ordering::Relaxed) || self.weight() > MOST_ANSWERED
+        self.blocked.load(Ordering::Relaxed) || self.weight() > MAX_ANSWERED
     }
 
     /// Allows the connection's task, which runs again, to read on.
@@ -340,7 +340,7 @@ impl Activity {
             pinned / ENTRIES
         };
         let unusual = bytes.min(read.saturating_sub(usual));
-        let pins = unusual.min(MOST_PINNED - pinned);
+        let pins = unusual.min(MAX_PINNED - pinned);
         if pins > 0 {
             self.pinned.store(pinned + pins, Ordering::Relaxed);
             self.charge(pins);
@@ -366,7 +366,7 @@ impl Activity {
 
     /// Returns whether the table of header fields may have pinned as much as is allowed for one connection.
     pub fn is_used_up(&self) -> bool {
-        self.pinned.load(Ordering::Relaxed) >= MOST_PINNED
+        self.pinned.load(Ordering::Relaxed) >= MAX_PINNED
     }
 
     /// Records bytes that the socket has taken.
@@ -644,7 +644,7 @@ mod tests {
         let activity = Arc::new(Activity::new(Arc::new(Load::new(&limits))));
         let _small = activity.made(10).with(activity.try_turn());
         assert!(activity.try_turn().is_some());
-        let large = activity.made(MOST_ANSWERED).with(activity.try_turn());
+        let large = activity.made(MAX_ANSWERED).with(activity.try_turn());
         assert!(activity.try_turn().is_none());
         drop(large);
         activity.cannot_write();
@@ -773,7 +773,7 @@ mod tests {
         assert_eq!(weight(), 124_500);
         assert!(!activity.is_used_up());
         ask(5 << 20);
-        assert_eq!(weight(), MOST_PINNED);
+        assert_eq!(weight(), MAX_PINNED);
         assert!(activity.is_used_up());
     }
 }

@@ -17,12 +17,12 @@ use super::Limits;
 use super::activity::{AGES, Activity};
 
 /// The number of checks per deadline. An answer may wait for one check more.
-const LOOKS: u32 = 4;
-const _: () = assert!(AGES == LOOKS as usize + 1);
+const CHECKS: u32 = 4;
+const _: () = assert!(AGES == CHECKS as usize + 1);
 /// The least rate at which a peer must take waiting answers, in bytes a second.
 const LEAST_RATE: u128 = 512;
 /// If a peer gives up more answers than this between two checks, it counts as one that never reads.
-const MOST_GIVEN_UP: u64 = 100;
+const MAX_GIVEN_UP: u64 = 100;
 /// How long a connection may still bring a request after the server began to close.
 pub(super) const LINGER: Duration = Duration::from_millis(250);
 
@@ -65,7 +65,7 @@ pub(super) struct Watchdog {
 impl Watchdog {
     pub fn new(limits: &Limits) -> Self {
         Self {
-            period: (limits.head_deadline / LOOKS).max(Duration::from_millis(1)),
+            period: (limits.head_deadline / CHECKS).max(Duration::from_millis(1)),
             head_deadline: limits.head_deadline,
             idle: limits.idle,
             seen: 0,
@@ -92,7 +92,7 @@ impl Watchdog {
     }
 
     /// Checks the connection after one more period.
-    pub fn look(&mut self, activity: &Activity) -> Fate {
+    pub fn check(&mut self, activity: &Activity) -> Fate {
         if self.is_unread(activity) {
             return Fate::Unread;
         }
@@ -140,7 +140,7 @@ impl Watchdog {
         }
         self.aged += self.period;
         let mut is_old = false;
-        if self.aged >= self.head_deadline / LOOKS {
+        if self.aged >= self.head_deadline / CHECKS {
             self.aged = Duration::ZERO;
             is_old = activity.grow_older();
         }
@@ -159,7 +159,7 @@ impl Watchdog {
         } else {
             self.refusing = Duration::ZERO;
         }
-        let is_flood = given_up > MOST_GIVEN_UP && given_up > taken;
+        let is_flood = given_up > MAX_GIVEN_UP && given_up > taken;
         is_flood || (given_up > 0 && self.refusing >= self.head_deadline)
     }
 }
@@ -274,7 +274,7 @@ mod tests {
     }
 
     fn checks(watchdog: &mut Watchdog, activity: &Activity, count: usize) -> Vec<Fate> {
-        (0..count).map(|_| watchdog.look(activity)).collect()
+        (0..count).map(|_| watchdog.check(activity)).collect()
     }
 
     #[test]
@@ -325,7 +325,7 @@ mod tests {
                 .iter()
                 .all(|fate| *fate == Fate::Stay)
         );
-        assert_eq!(watchdog.look(&activity), Fate::Close);
+        assert_eq!(watchdog.check(&activity), Fate::Close);
         assert_eq!(
             checks(&mut watchdog, &activity, 10).last(),
             Some(&Fate::Abort)
@@ -342,7 +342,7 @@ mod tests {
             activity.has_written(2000);
             activity.cannot_write();
             drop(activity.begin());
-            assert_eq!(watchdog.look(&activity), Fate::Stay);
+            assert_eq!(watchdog.check(&activity), Fate::Stay);
         }
         assert_eq!(
             checks(&mut watchdog, &activity, 4),
@@ -355,12 +355,12 @@ mod tests {
         let activity = Arc::new(Activity::default());
         let _unread = activity.made(100);
         let mut watchdog = watchdog();
-        for _ in 0..LOOKS {
+        for _ in 0..CHECKS {
             drop(activity.begin());
             take(activity.made(100));
-            assert_eq!(watchdog.look(&activity), Fate::Stay);
+            assert_eq!(watchdog.check(&activity), Fate::Stay);
         }
-        assert_eq!(watchdog.look(&activity), Fate::Unread);
+        assert_eq!(watchdog.check(&activity), Fate::Unread);
     }
 
     #[test]
@@ -373,7 +373,7 @@ mod tests {
             }
             drop(activity.begin());
             take(activity.made(100));
-            watchdog.look(&activity)
+            watchdog.check(&activity)
         };
         assert_eq!(
             [give_up(2), give_up(1)],
@@ -393,12 +393,12 @@ mod tests {
         let mut watchdog = watchdog();
         watchdog.close();
         assert_eq!(
-            watchdog.look(&activity),
+            watchdog.check(&activity),
             Fate::Stay,
             "a request came just before"
         );
         drop(activity.begin());
-        assert_eq!(watchdog.look(&activity), Fate::Stay);
-        assert_eq!(watchdog.look(&activity), Fate::Close);
+        assert_eq!(watchdog.check(&activity), Fate::Stay);
+        assert_eq!(watchdog.check(&activity), Fate::Close);
     }
 }

@@ -434,7 +434,7 @@ async fn drive(
                     break;
                 }
             }
-            _ = ticks.tick() => match watchdog.look(&activity) {
+            _ = ticks.tick() => match watchdog.check(&activity) {
                 Fate::Stay => {}
                 Fate::Close => connection.as_mut().graceful_shutdown(),
                 Fate::Abort => break,

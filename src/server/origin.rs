@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use crate::directory::{Directory, ObjectKey};
 use crate::telemetry::Unverified;
 use crate::telemetry::audit::{Origin, RequestId};
-use crate::tokens::{brought, reference};
+use crate::tokens::{imported, reference};
 
 /// Returns the caller's address, `X-Request-Id` and trace.
 pub(super) fn origin<'h>(
@@ -91,7 +91,7 @@ fn is_ulid(text: &str) -> bool {
 /// Returns whether a text is a token or secret of Symbolon, or an imported secret of this Identity.
 fn is_known_secret(directory: &Directory, identity: &ObjectKey, text: &str) -> bool {
     reference::parse(text).is_ok()
-        || brought::presented(text).is_some_and(|hash| directory.knows_brought(identity, &hash))
+        || imported::presented(text).is_some_and(|hash| directory.knows_imported(identity, &hash))
 }
 
 /// Returns the trace ID of a `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.

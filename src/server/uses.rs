@@ -22,11 +22,11 @@ use crate::telemetry::Metrics;
 use crate::tokens::{Entropy, SystemEntropy, TokenId};
 
 /// The most reports that wait. Further ones are dropped.
-const MOST_WAITING: usize = 4096;
+const MAX_WAITING: usize = 4096;
 /// The most waiting reports of one namespace's tokens, so that no namespace blocks the reports of others.
-const MOST_OF_NAMESPACE: usize = MOST_WAITING / 16;
+const MAX_OF_NAMESPACE: usize = MAX_WAITING / 16;
 /// The most tokens that are remembered: those with a waiting report, and those whose report the watch may not show yet.
-const MOST_NOTED: usize = 2 * MOST_WAITING;
+const MAX_NOTED: usize = 2 * MAX_WAITING;
 /// The time after a report in which the token's uses are not reported: within it the watch shows what was written.
 const AFTER_REPORT: SignedDuration = SignedDuration::from_secs(5);
 /// The most reports under way at once.
@@ -89,7 +89,7 @@ impl Board {
     /// Counts a report; returns `false` if its namespace has used up its share.
     fn enter(&mut self, namespace: &Arc<str>) -> bool {
         let count = self.waiting.entry(namespace.clone()).or_default();
-        let is_within = *count < MOST_OF_NAMESPACE;
+        let is_within = *count < MAX_OF_NAMESPACE;
         *count += usize::from(is_within);
         is_within
     }
@@ -126,7 +126,7 @@ impl Uses {
     /// Returns uses and the queue of their reports, which [`UseReports::run`] sends. Counts dropped reports in
     /// `metrics`.
     pub fn new(metrics: Arc<Metrics>) -> (Self, UseReports) {
-        let (sender, waiting) = mpsc::channel(MOST_WAITING);
+        let (sender, waiting) = mpsc::channel(MAX_WAITING);
         let mut seed = [0; 2];
         SystemEntropy.fill(&mut seed);
         let noting = Arc::new(Noting {
@@ -220,10 +220,10 @@ fn may_report(noted: &mut HashMap<TokenId, Noted>, token: TokenId, now: Timestam
     if noted.get(&token).is_some_and(|it| !is_over(it)) {
         return false;
     }
-    if noted.len() >= MOST_NOTED {
+    if noted.len() >= MAX_NOTED {
         noted.retain(|_, it| !is_over(it));
     }
-    noted.len() < MOST_NOTED
+    noted.len() < MAX_NOTED
 }
 
 impl UseReports {
@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn the_number_of_remembered_tokens_is_bounded() {
         let mut noted = HashMap::new();
-        for number in 0..MOST_NOTED as u64 {
+        for number in 0..MAX_NOTED as u64 {
             noted.insert(token(number), Noted::Until(at(10)));
         }
         let new = token(u64::MAX);
@@ -316,8 +316,8 @@ mod tests {
     fn each_namespace_has_a_limited_share_of_the_waiting_reports() {
         let mut board = Board::default();
         let (blue, red): (Arc<str>, Arc<str>) = ("blue".into(), "red".into());
-        let entered = (0..MOST_WAITING).filter(|_| board.enter(&blue)).count();
-        assert_eq!(entered, MOST_OF_NAMESPACE);
+        let entered = (0..MAX_WAITING).filter(|_| board.enter(&blue)).count();
+        assert_eq!(entered, MAX_OF_NAMESPACE);
         assert!(board.enter(&red), "another namespace has its own share");
         board.leave(&blue);
         assert!(board.enter(&blue) && !board.enter(&blue));

@@ -81,7 +81,7 @@ impl std::fmt::Display for FileFault {
     }
 }
 
-/// The result of a look at the files.
+/// The result of a scan of the files.
 #[derive(Clone, Debug, Default)]
 pub struct Update {
     /// The differences, deletions first.

@@ -15,7 +15,7 @@ use crate::directory::Settings;
 /// The pause that collects writes, so that they are read together.
 const TOGETHER: Duration = Duration::from_millis(10);
 /// The interval of looks with file events from the system, and without them.
-const LOOK: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(50));
+const SCAN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(50));
 
 /// A directory of manifests and its last known state.
 pub struct Directory<B> {
@@ -28,8 +28,8 @@ pub struct Directory<B> {
     pending: BTreeSet<PathBuf>,
     /// An update that is returned once its births are saved.
     unsaved: Option<Update>,
-    /// The time of the last look.
-    looked: Instant,
+    /// The time of the last scan.
+    scanned: Instant,
     /// Stops when dropped. `None` if the system has no watches left, or no file events for this file system.
     watcher: Option<notify::RecommendedWatcher>,
 }
@@ -41,7 +41,7 @@ type Hint = Vec<PathBuf>;
 type Fingerprint = Option<(SystemTime, u64, u64)>;
 
 impl<B: Births> Directory<B> {
-    /// Opens a directory. The first [`Directory::look`] returns its objects.
+    /// Opens a directory. The first [`Directory::scan`] returns its objects.
     pub fn open(folder: Folder, settings: Settings, births: B) -> Self {
         let (tell, hints) = mpsc::unbounded_channel();
         let watcher = watch(folder.root(), tell).ok();
@@ -53,7 +53,7 @@ impl<B: Births> Directory<B> {
             hints,
             pending: BTreeSet::new(),
             unsaved: None,
-            looked: Instant::now(),
+            scanned: Instant::now(),
             watcher,
         }
     }
@@ -69,7 +69,7 @@ impl<B: Births> Directory<B> {
     }
 
     /// Reads the changes.
-    pub fn look(&mut self) -> io::Result<Update> {
+    pub fn scan(&mut self) -> io::Result<Update> {
         self.read_changes().map(|(update, _)| update)
     }
 
@@ -85,15 +85,15 @@ impl<B: Births> Directory<B> {
         }
     }
 
-    /// Waits until paths may have changed or the next look is due. Reported paths stay in `pending`, so that
+    /// Waits until paths may have changed or the next scan is due. Reported paths stay in `pending`, so that
     /// cancellation loses none.
     async fn hinted(&mut self) {
-        let look = if self.is_told() { LOOK.0 } else { LOOK.1 };
-        let time_to_look = self.looked + look;
+        let period = if self.is_told() { SCAN.0 } else { SCAN.1 };
+        let time_to_scan = self.scanned + period;
         let until = self
             .live
             .deadline()
-            .map_or(time_to_look, |deadline| deadline.min(time_to_look));
+            .map_or(time_to_scan, |deadline| deadline.min(time_to_scan));
         while self.pending.is_empty() {
             let told = tokio::time::timeout_at(until.into(), self.hints.recv()).await;
             let Ok(Some(hint)) = told else { return };
@@ -114,7 +114,7 @@ impl<B: Births> Directory<B> {
     /// Reads the files that are new, changed or pending. Returns also whether there were any.
     fn read_changes(&mut self) -> io::Result<(Update, bool)> {
         let now = Instant::now();
-        self.looked = now;
+        self.scanned = now;
         let hinted = std::mem::take(&mut self.pending);
         let mut is_news = self.unsaved.is_some();
         let files = match self.folder.files() {
@@ -256,7 +256,7 @@ mod tests {
         let folder = Folder::open(root.path(), &[]).unwrap();
         let mut directory = Directory::open(folder, Settings::default(), Fixed);
         assert!(directory.is_told());
-        assert!(directory.look().unwrap().events.is_empty());
+        assert!(directory.scan().unwrap().events.is_empty());
 
         std::fs::create_dir(root.path().join("sub")).unwrap();
         std::fs::write(&path, scope("one")).unwrap();
@@ -294,7 +294,7 @@ mod tests {
         let path = root.path().join("a.yaml");
         let folder = Folder::open(root.path(), &[]).unwrap();
         let mut directory = Directory::open(folder, Settings::default(), Fixed);
-        directory.look().unwrap();
+        directory.scan().unwrap();
         std::fs::write(&path, scope("one")).unwrap();
         while directory.pending.is_empty() {
             // Shorter than `TOGETHER`, so that no call gets as far as reading.
@@ -329,7 +329,7 @@ mod tests {
         std::fs::write(root.path().join("a.yaml"), scope("one")).unwrap();
         let folder = Folder::open(root.path(), &[]).unwrap();
         let mut directory = Directory::open(folder, Settings::default(), Late::default());
-        assert!(directory.look().is_err());
+        assert!(directory.scan().is_err());
         let update = tokio::time::timeout(Duration::from_secs(20), directory.changed());
         let update = update.await.unwrap().unwrap();
         assert_eq!(description(&update), "one");
@@ -343,7 +343,7 @@ mod tests {
         let folder = Folder::open(root.path(), &[]).unwrap();
         let mut directory = Directory::open(folder, Settings::default(), Fixed);
         directory.watcher = None;
-        directory.look().unwrap();
+        directory.scan().unwrap();
         std::fs::write(&path, scope("[")).unwrap();
         assert_eq!(next(&mut directory).await.faults.len(), 1);
     }

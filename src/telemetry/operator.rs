@@ -17,7 +17,7 @@ use super::catalog::{Catalog, Described};
 const BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 
 /// The kinds of passes.
-const LOOKS: [&str; 6] = [
+const RECONCILED: [&str; 6] = [
     "Identity",
     "Scope",
     "OAuthClient",
@@ -114,7 +114,7 @@ impl Default for OperatorMetrics {
             catalog,
         };
         metrics.register();
-        for kind in LOOKS {
+        for kind in RECONCILED {
             for outcome in ["ok", "error"] {
                 drop(
                     metrics

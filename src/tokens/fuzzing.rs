@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use super::claims::{AccessTokenClaims, ClaimError, Scopes};
 use super::jwt::{self, MalformedJwt, UnverifiedJwt};
-use super::{Algorithm, Mac, Prefix, TokenHash, TokenId, base62, brought, reference};
+use super::{Algorithm, Mac, Prefix, TokenHash, TokenId, base62, imported, reference};
 
 static REFERENCE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
@@ -114,17 +114,17 @@ fn reference_text(text: &str) {
         assert_eq!(token.hash, TokenHash::of(text));
         renders::<Prefix>(token.prefix, true);
     }
-    if let Ok(secret) = brought::read(text) {
+    if let Ok(secret) = imported::read(text) {
         assert!(
             text.strip_prefix(secret)
                 .unwrap()
                 .trim_matches(['\r', '\n'])
                 .is_empty()
         );
-        assert_eq!(brought::read(secret), Ok(secret));
-        assert_eq!(brought::presented(secret), Some(TokenHash::of(secret)));
+        assert_eq!(imported::read(secret), Ok(secret));
+        assert_eq!(imported::presented(secret), Some(TokenHash::of(secret)));
     }
-    if brought::presented(text).is_some() {
+    if imported::presented(text).is_some() {
         assert!((32..=256).contains(&text.len()) && text.bytes().all(|b| (32..127).contains(&b)));
     }
 }

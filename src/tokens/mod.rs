@@ -6,12 +6,12 @@
 
 pub mod algorithm;
 pub mod base62;
-pub mod brought;
 pub mod claims;
 pub mod entropy;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod hex;
+pub mod imported;
 pub mod jwt;
 pub mod mac;
 pub mod reference;

@@ -82,7 +82,7 @@ fn secrets_and_tokens_appear_only_in_their_secrets() {
 }
 
 /// An imported secret that looks like an id.
-const BROUGHT: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f0a05e";
+const IMPORTED: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f0a05e";
 /// A secret that belongs to no client here.
 const FOREIGN: &str = "hunter2-Zt5mW0qC8xK2vN7rJ4bL9fH1sD6gP3yE";
 
@@ -105,12 +105,12 @@ fn no_secret_is_logged_wherever_in_a_request_a_caller_puts_it() {
         let vault = folder.secret_file("shop", "vault");
         fs::create_dir_all(vault.parent().unwrap()).unwrap();
         fs::write(&vault, format!(
-            "apiVersion: v1\nkind: Secret\nmetadata:\n  labels: {{symbolon.dev/client: backend}}\nstringData:\n  password: {BROUGHT}\n"
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  labels: {{symbolon.dev/client: backend}}\nstringData:\n  password: {IMPORTED}\n"
         ))
         .unwrap();
         let client = Client {
             id: "shop.backend".to_owned(),
-            secret: BROUGHT.to_owned(),
+            secret: IMPORTED.to_owned(),
             issuer: dev.issuer.clone(),
             token_url: dev.url("/connect/token"),
         };
@@ -119,7 +119,7 @@ fn no_secret_is_logged_wherever_in_a_request_a_caller_puts_it() {
             (status == 200).then(|| body["access_token"].as_str().unwrap().to_owned())
         });
         let token = folder.secret("shop", "nightly-report-token", "token")["token"].clone();
-        let secrets = [BROUGHT, FOREIGN, &token, &issued];
+        let secrets = [IMPORTED, FOREIGN, &token, &issued];
         let count = send_everywhere(&dev, &client, &secrets);
         assert!(count > 3000, "{count}");
         let metrics = eventually("the metrics are served", || dev.get_health("/metrics")).1;

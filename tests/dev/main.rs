@@ -11,10 +11,10 @@
     reason = "what goes wrong here fails a test, helpers included"
 )]
 
-mod brought;
 mod edits;
 mod files;
 mod hostile;
+mod imported;
 mod leaks;
 mod output;
 mod rotation;

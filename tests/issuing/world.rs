@@ -14,7 +14,7 @@ use crate::real::{
 
 const ENTRIES: usize = 6;
 /// Rotation leaves at most so many valid tokens.
-const MOST_BY_ROTATION: usize = 4;
+const MAX_BY_ROTATION: usize = 4;
 /// Content of a Secret that no operator wrote.
 const FOREIGN: u8 = 99;
 
@@ -540,7 +540,7 @@ impl State {
         if (1..=self.mints.min(15))
             .filter(|mint| counted & bit(*mint) != 0 && self.accepts(*mint))
             .count()
-            > MOST_BY_ROTATION
+            > MAX_BY_ROTATION
         {
             return Some(Broken::TooManyLive);
         }
@@ -1173,7 +1173,7 @@ impl World {
             return Some(Broken::NotConverged);
         }
         // A rotation waits for the end of an overlap only if there are too many valid tokens.
-        let must_be_done = overlaps_are_over || alive.len() < MOST_BY_ROTATION;
+        let must_be_done = overlaps_are_over || alive.len() < MAX_BY_ROTATION;
         (must_be_done && newest.nonce != state.owner.nonce).then_some(Broken::RequestLost)
     }
 }

@@ -14,7 +14,7 @@ const WIDEST: usize = 160;
 const BEFORE: usize = 60;
 /// The maximum number of lines between two places in one piece, and of lines in one place.
 const NEAR: usize = 4;
-const MOST_LINES: usize = 12;
+const MAX_LINES: usize = 12;
 
 /// The drawn pieces of a text.
 #[derive(Debug)]
@@ -61,14 +61,14 @@ impl Excerpt {
             let whole = one.start.min(two.start)..one.end.max(two.end);
             let lines = source.text[whole.clone()]
                 .matches('\n')
-                .take(2 * MOST_LINES)
+                .take(2 * MAX_LINES)
                 .count();
             let between = one.end.min(two.end)..one.start.max(two.start);
             let apart = source
                 .text
                 .get(between)
                 .map_or(0, |text| text.matches('\n').count());
-            if apart <= NEAR && lines < 2 * MOST_LINES {
+            if apart <= NEAR && lines < 2 * MAX_LINES {
                 ranges = vec![whole];
             } else {
                 ranges.sort_by_key(|range| range.start);
@@ -104,9 +104,9 @@ impl Place {
         let mut end = boundary(span.end).unwrap_or_default().max(start);
         if source.text[start..end]
             .matches('\n')
-            .take(MOST_LINES)
+            .take(MAX_LINES)
             .count()
-            == MOST_LINES
+            == MAX_LINES
         {
             let (line, text) = source.line_at(start);
             end = line + text.len();

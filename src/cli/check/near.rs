@@ -8,10 +8,10 @@ use crate::directory::suggest::{nearest, shown};
 use crate::directory::{ObjectKey, Reason};
 
 /// The maximum number of names that a wrong name is compared with.
-const MOST_NAMES: usize = 1000;
+const MAX_NAMES: usize = 1000;
 /// The maximum work of a report, in steps of a few nanoseconds: well below a second. A report of a few hundred faults
 /// needs far less.
-const MOST_STEPS: usize = 200_000_000;
+const MAX_STEPS: usize = 200_000_000;
 /// The cost of looking at one object, in steps.
 const LOOK: usize = 32;
 
@@ -20,7 +20,7 @@ pub(super) struct Near(Cell<usize>);
 
 impl Default for Near {
     fn default() -> Self {
-        Self(Cell::new(MOST_STEPS))
+        Self(Cell::new(MAX_STEPS))
     }
 }
 
@@ -62,7 +62,7 @@ impl Near {
 
     fn nearest<'a>(&self, written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
         let affordable = |name: &&str| self.spend(written.len().saturating_mul(name.len()));
-        let found = nearest(written, known.take(MOST_NAMES).take_while(affordable));
+        let found = nearest(written, known.take(MAX_NAMES).take_while(affordable));
         // If the work was spent before the end, a later name might have been nearer.
         found.filter(|_| self.0.get() > 0)
     }
@@ -96,13 +96,13 @@ mod tests {
 
     #[test]
     fn a_name_is_compared_with_a_bounded_number_of_others() {
-        let (near, world) = (Near::default(), world(2 * MOST_NAMES));
+        let (near, world) = (Near::default(), world(2 * MAX_NAMES));
         let near_one = help(&near, &world, "orders.raed.0007");
         assert_eq!(near_one.unwrap(), "did you mean `orders.read.0007`?");
-        let of_one = MOST_STEPS - near.0.get();
-        assert!(of_one <= (MOST_NAMES + 1) * (LOOK + 16 * 16), "{of_one}");
+        let of_one = MAX_STEPS - near.0.get();
+        assert!(of_one <= (MAX_NAMES + 1) * (LOOK + 16 * 16), "{of_one}");
         assert!(
-            MOST_STEPS / of_one > 500,
+            MAX_STEPS / of_one > 500,
             "the work suffices for hundreds of faults"
         );
     }

@@ -14,7 +14,7 @@ use crate::source::manifest::Position;
 use crate::source::yaml::is_near_secret;
 
 /// The maximum number of findings that are drawn.
-const MOST_DRAWN: usize = 200;
+const MAX_DRAWN: usize = 200;
 
 /// The properties of the terminal.
 pub(super) struct Look {
@@ -43,11 +43,11 @@ pub(super) fn render(report: &Report, look: &Look) -> Result<String, std::fmt::E
         .with_context_lines(1)
         .with_links(false);
     let mut out = String::new();
-    for finding in report.findings.iter().take(MOST_DRAWN) {
+    for finding in report.findings.iter().take(MAX_DRAWN) {
         handler.render_report(&mut out, &Drawn::of(finding))?;
         out.push('\n');
     }
-    let drawn = report.findings.len().min(MOST_DRAWN);
+    let drawn = report.findings.len().min(MAX_DRAWN);
     let more = report.findings.len() + report.untold() - drawn;
     if more > 0 {
         writeln!(

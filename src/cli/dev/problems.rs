@@ -10,7 +10,7 @@ use crate::resources::Kind;
 use crate::source::live::Update;
 
 /// The maximum number of problems that are logged at a time.
-const MOST_TOLD: usize = 200;
+const MAX_TOLD: usize = 200;
 
 /// The problems that have been logged.
 #[derive(Default)]
@@ -22,7 +22,7 @@ impl Told {
         let faults = update.faults.iter().map(ToString::to_string);
         let found: BTreeSet<String> = faults.chain(judged(directory, now)).collect();
         let mut new = found.difference(&self.0);
-        for problem in new.by_ref().take(MOST_TOLD) {
+        for problem in new.by_ref().take(MAX_TOLD) {
             tracing::warn!("{}", one_line(problem));
         }
         let more = new.count();

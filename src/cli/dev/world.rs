@@ -42,11 +42,11 @@ use crate::tokens::{MacKey, SystemEntropy, TokenId};
 /// The pause before a retry.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// The error context of the first look, which also writes uids into the state folder.
-const FIRST_LOOK: &str = "cannot read the manifests, or cannot write the state folder";
+/// The error context of the first scan, which also writes uids into the state folder.
+const FIRST_SCAN: &str = "cannot read the manifests, or cannot write the state folder";
 
 /// The maximum number of faults or Identities that an error lists.
-const MOST_TOLD: usize = 20;
+const MAX_TOLD: usize = 20;
 
 /// A running dev mode.
 pub(super) struct World {
@@ -103,10 +103,10 @@ impl World {
             let opened = BirthFile::open(files.dir(), Path::new("uids.json"));
             opened.with_context(|| format!("cannot use {} as state folder", state.display()))
         };
-        // The served Identity is known only after a first look. The second look needs it as the default Identity.
+        // The served Identity is known only after a first scan. The second scan needs it as the default Identity.
         let found = watch::Directory::open(folder.clone(), Settings::default(), births()?)
-            .look()
-            .context(FIRST_LOOK)?;
+            .scan()
+            .context(FIRST_SCAN)?;
         let identity = choose(args, &found)?;
         let settings = Settings {
             default_identity: Some(
@@ -156,7 +156,7 @@ impl World {
     }
 
     async fn start(&mut self) -> anyhow::Result<()> {
-        let update = self.source.look().context(FIRST_LOOK)?;
+        let update = self.source.scan().context(FIRST_SCAN)?;
         self.take(&update).await;
         self.files.collect_garbage()?;
         self.ensure_keys().await?;
@@ -431,8 +431,8 @@ fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
     match identities.as_slice() {
         [only] => Ok(only.clone()),
         [] => {
-            let faults = found.faults.iter().take(MOST_TOLD);
-            let more = found.faults.len().saturating_sub(MOST_TOLD);
+            let faults = found.faults.iter().take(MAX_TOLD);
+            let more = found.faults.len().saturating_sub(MAX_TOLD);
             let more =
                 (more > 0).then(|| format!("and {more} more: run symbolon check to list them"));
             let faults = faults.map(ToString::to_string);
@@ -446,8 +446,8 @@ fn choose(args: &Args, found: &Update) -> anyhow::Result<ObjectKey> {
             Err(Lines(lines).into())
         }
         several => {
-            let names = several.iter().take(MOST_TOLD).map(ToString::to_string);
-            let more = several.len().saturating_sub(MOST_TOLD);
+            let names = several.iter().take(MAX_TOLD).map(ToString::to_string);
+            let more = several.len().saturating_sub(MAX_TOLD);
             let more = (more > 0).then(|| format!("and {more} more"));
             let names = names.chain(more).collect::<Vec<_>>().join(", ");
             bail!(

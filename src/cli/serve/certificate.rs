@@ -47,7 +47,7 @@ impl Certificate {
     pub(super) async fn follow(mut self) {
         loop {
             tokio::time::sleep(PERIOD).await;
-            if let Err(error) = self.look().await {
+            if let Err(error) = self.reload().await {
                 tracing::warn!(
                     error = format!("{error:#}"),
                     "cannot load the certificate: the previous one stays in use"
@@ -56,7 +56,7 @@ impl Certificate {
         }
     }
 
-    async fn look(&mut self) -> anyhow::Result<()> {
+    async fn reload(&mut self) -> anyhow::Result<()> {
         let pair = read(&self.folder).await?;
         if pair == self.seen {
             return Ok(());

@@ -115,7 +115,7 @@ impl Keys {
     pub(super) async fn first(&mut self) {
         let mut looks = 0;
         loop {
-            let fault = self.look().await.err();
+            let fault = self.reload().await.err();
             if self.keyset_seen.is_some() && self.mac_seen.is_some() {
                 return;
             }
@@ -135,7 +135,7 @@ impl Keys {
     pub(super) async fn follow(mut self) {
         loop {
             tokio::time::sleep(PRESENT).await;
-            if let Err(error) = self.look().await {
+            if let Err(error) = self.reload().await {
                 tracing::warn!(
                     error = format!("{error:#}"),
                     "cannot load the keys: the previous keys stay in use"
@@ -144,7 +144,7 @@ impl Keys {
         }
     }
 
-    async fn look(&mut self) -> anyhow::Result<()> {
+    async fn reload(&mut self) -> anyhow::Result<()> {
         let keyset = self.place.read(KEYSET).await?;
         if let Some(bytes) = keyset.filter(|bytes| self.keyset_seen.as_ref() != Some(bytes)) {
             let set = KeySet::parse(&bytes).context(KEYSET)?;

@@ -11,7 +11,7 @@ use super::words;
 use crate::resources::MOMENT_WORDS;
 
 /// Problems that are collected at most; more would not help.
-const MOST_PROBLEMS: usize = 100;
+const MAX_PROBLEMS: usize = 100;
 
 /// A place in the object. It is built on the stack and formatted only for a problem.
 pub(super) struct At<'a> {
@@ -92,7 +92,7 @@ impl<'s> Judge<'s> {
     }
 
     pub(super) fn push(&mut self, problem: Problem) {
-        if self.problems.len() < MOST_PROBLEMS {
+        if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(problem);
         }
     }
@@ -110,7 +110,7 @@ impl<'s> Judge<'s> {
     }
 
     pub(super) fn value(&mut self, node: &Node, value: &Value, at: &At<'_>) {
-        if self.problems.len() >= MOST_PROBLEMS {
+        if self.problems.len() >= MAX_PROBLEMS {
             return;
         }
         match (&node.shape, value) {

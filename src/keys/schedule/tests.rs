@@ -367,7 +367,7 @@ fn a_schedule_that_needs_too_many_keys_waits() {
         ..wish(&[EdDSA])
     };
     keys.run(&hasty, 0, 300 * HOUR);
-    assert!(keys.set.records().len() <= MOST_KEYS);
+    assert!(keys.set.records().len() <= MAX_KEYS);
     assert!(keys.made > 50, "rotation continues: {}", keys.made);
 }
 
@@ -569,7 +569,7 @@ impl World {
             assert!(signs.is_some(), "{algorithm} signs at every moment");
         }
         let count = self.keys.set.records().len();
-        assert!(count <= 2 * MOST_KEYS, "{count}");
+        assert!(count <= 2 * MAX_KEYS, "{count}");
         self.sign();
         self.verify();
         if !self.clock_moves {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Controller, Look, LookError, access_denied, api, lock, now, pods};
+use super::{Controller, ReconcileError, Reconciled, access_denied, api, lock, now, pods};
 use crate::directory::record::{IdentityRecord, Object};
 use crate::directory::{Directory, ObjectKey, Problem, Reason};
 use crate::reconcile::cluster::{ApiError, Cluster};
@@ -19,7 +19,7 @@ use crate::resources::Kind;
 use crate::tokens::{MacKey, SystemEntropy};
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
-    pub(super) async fn identity(&self, key: &ObjectKey) -> Result<Look, LookError> {
+    pub(super) async fn identity(&self, key: &ObjectKey) -> Result<Reconciled, ReconcileError> {
         let Some((live, directory)) = self.gather(Kind::Identity, key).await? else {
             for secret in [
                 key_secrets::signing_secret(key),
@@ -30,10 +30,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             self.note_rotation(key, None);
             self.note_pods(key, None);
             self.sweep_pods(key).await?;
-            return Ok(Look::Gone);
+            return Ok(Reconciled::Gone);
         };
         let Some(object) = directory.identity(key) else {
-            return Ok(Look::Gone);
+            return Ok(Reconciled::Gone);
         };
         // A refusal is shown in the status, and the pass is retried: a quota or a policy may change at any time.
         let (keys, refused) = match self.keys(&directory, object).await {
@@ -44,7 +44,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                     ApiError::Invalid(message) => Some(write_refused(message)),
                     _ => None,
                 };
-                let error = LookError::Api("cannot read or write the Identity's Secrets", error);
+                let error =
+                    ReconcileError::Api("cannot read or write the Identity's Secrets", error);
                 match problem {
                     Some(problem) => (Some(Err(problem)), Some(error)),
                     None => return Err(error),
@@ -87,13 +88,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .chain(ahead)
             .chain(passed.as_ref().and_then(pods::until))
             .min();
-        let look = self.report(Kind::Identity, &live, &wanted, until).await?;
-        if matches!(look, Look::Settled(_)) {
+        let reconciled = self.report(Kind::Identity, &live, &wanted, until).await?;
+        if matches!(reconciled, Reconciled::Settled(_)) {
             self.tell_of_keys(key, &live, &wanted);
         }
-        match failed.map(LookError::from).or(refused) {
+        match failed.map(ReconcileError::from).or(refused) {
             Some(error) => Err(error),
-            None => Ok(look),
+            None => Ok(reconciled),
         }
     }
 
@@ -162,7 +163,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     pub(super) async fn mac(
         &self,
         identity: &ObjectKey,
-    ) -> Result<Option<Result<Arc<MacKey>, Problem>>, LookError> {
+    ) -> Result<Option<Result<Arc<MacKey>, Problem>>, ReconcileError> {
         if let Some(mac) = lock(&self.macs).get(identity) {
             return Ok(Some(Ok(mac)));
         }

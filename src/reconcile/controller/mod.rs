@@ -116,7 +116,7 @@ struct Memory {
 }
 
 /// How a pass ended.
-enum Look {
+enum Reconciled {
     /// The object is as it should be, until the given time.
     Settled(Option<Timestamp>),
     /// A change that completes it is under way.
@@ -126,7 +126,7 @@ enum Look {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum LookError {
+enum ReconcileError {
     #[error(transparent)]
     Issue(#[from] IssueError),
     #[error("{0}: {1}")]
@@ -135,8 +135,8 @@ enum LookError {
     Fleet(#[from] FleetError),
 }
 
-fn api(what: &'static str) -> impl FnOnce(ApiError) -> LookError {
-    move |error| LookError::Api(what, error)
+fn api(what: &'static str) -> impl FnOnce(ApiError) -> ReconcileError {
+    move |error| ReconcileError::Api(what, error)
 }
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
@@ -401,17 +401,17 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
         let start = Instant::now();
         let span = traces::pass(work.label(), work);
-        let looked = self.look(work).instrument(span.clone()).await;
-        traces::passed(&span, looked.is_ok());
-        (self.observer)(work, looked.is_ok(), start.elapsed());
-        match looked {
-            Ok(Look::Settled(until)) => {
+        let reconciled = self.reconcile(work).instrument(span.clone()).await;
+        traces::passed(&span, reconciled.is_ok());
+        (self.observer)(work, reconciled.is_ok(), start.elapsed());
+        match reconciled {
+            Ok(Reconciled::Settled(until)) => {
                 let again = again(start, until);
                 lock(&self.memory).insert(work.clone(), Memory { judgement, again });
                 again
             }
-            Ok(Look::Soon) => Next::At(start + SOON),
-            Ok(Look::Gone) => {
+            Ok(Reconciled::Soon) => Next::At(start + SOON),
+            Ok(Reconciled::Gone) => {
                 lock(&self.memory).remove(work);
                 Next::Idle
             }
@@ -486,7 +486,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         digest.0.finish()
     }
 
-    async fn look(&self, work: &Work) -> Result<Look, LookError> {
+    async fn reconcile(&self, work: &Work) -> Result<Reconciled, ReconcileError> {
         match work {
             Work::Object(Kind::Identity, key) => self.identity(key).await,
             Work::Object(Kind::Scope, key) => self.scope(key).await,
@@ -500,12 +500,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    async fn scope(&self, key: &ObjectKey) -> Result<Look, LookError> {
+    async fn scope(&self, key: &ObjectKey) -> Result<Reconciled, ReconcileError> {
         let Some((live, directory)) = self.gather(Kind::Scope, key).await? else {
-            return Ok(Look::Gone);
+            return Ok(Reconciled::Gone);
         };
         let Some(object) = directory.scope(key) else {
-            return Ok(Look::Gone);
+            return Ok(Reconciled::Gone);
         };
         let wanted = status::scope(&live, &directory, object, self.counts().as_deref(), now());
         self.report(Kind::Scope, &live, &wanted, None).await
@@ -518,10 +518,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         live: &Value,
         wanted: &Value,
         until: Option<Timestamp>,
-    ) -> Result<Look, LookError> {
+    ) -> Result<Reconciled, ReconcileError> {
         lock(&self.tally).note(kind, wanted);
         if live["status"] == wanted["status"] {
-            return Ok(Look::Settled(until));
+            return Ok(Reconciled::Settled(until));
         }
         match self.cluster.replace_status(kind, wanted).await {
             Ok(()) => {
@@ -530,12 +530,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 {
                     self.notices.publish(notice);
                 }
-                Ok(Look::Settled(until))
+                Ok(Reconciled::Settled(until))
             }
             // Another client wrote first. Either the watch brings that change, or it does not matter.
-            Err(ApiError::Conflict) => Ok(Look::Soon),
-            Err(ApiError::NotFound) => Ok(Look::Gone),
-            Err(error) => Err(LookError::Api("cannot write the status", error)),
+            Err(ApiError::Conflict) => Ok(Reconciled::Soon),
+            Err(ApiError::NotFound) => Ok(Reconciled::Gone),
+            Err(error) => Err(ReconcileError::Api("cannot write the status", error)),
         }
     }
 
@@ -544,7 +544,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         &self,
         kind: Kind,
         key: &ObjectKey,
-    ) -> Result<Option<(Value, Directory)>, LookError> {
+    ) -> Result<Option<(Value, Directory)>, ReconcileError> {
         let live = self
             .cluster
             .object(kind, key)
@@ -556,7 +556,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }))
     }
 
-    /// Returns the directory as it will be once the watch has brought this object.
+    /// Returns the directory as it will be once the watch has delivered this object.
     fn directory_with(&self, kind: Kind, live: &Value) -> Directory {
         let mut directory = self.directory();
         if let Some(change) = Change::object(kind, live, directory.settings()) {
@@ -626,7 +626,7 @@ fn again(start: Instant, until: Option<Timestamp>) -> Next {
 }
 
 /// Returns the message of the innermost error, which says what went wrong.
-fn cause(error: &LookError) -> String {
+fn cause(error: &ReconcileError) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {
         deepest = source;

@@ -3,7 +3,7 @@
 
 use tracing::{debug, info, warn};
 
-use super::{Controller, Look, LookError, api, lock, now};
+use super::{Controller, ReconcileError, Reconciled, api, lock, now};
 use crate::directory::{Directory, ObjectKey};
 use crate::reconcile::cluster::{ApiError, Cluster, Precondition};
 use crate::reconcile::events::Notice;
@@ -17,14 +17,14 @@ use crate::resources::{Credential, Kind};
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
     /// Deletes a Credential if its owner is really gone, or its Identity has been gone for long.
-    pub(super) async fn orphan(&self, key: &ObjectKey) -> Result<Look, LookError> {
+    pub(super) async fn orphan(&self, key: &ObjectKey) -> Result<Reconciled, ReconcileError> {
         let credential = self
             .cluster
             .credential(key)
             .await
             .map_err(api("cannot read the Credential"))?;
         let Some(credential) = credential else {
-            return Ok(Look::Gone);
+            return Ok(Reconciled::Gone);
         };
         let may_go = match self.missing(&credential).await? {
             Some(Missing::Owner) => true,
@@ -33,7 +33,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             None => false,
         };
         if !may_go {
-            return Ok(Look::Gone);
+            return Ok(Reconciled::Gone);
         }
         let all = self.directory().credentials().count();
         let namespace = &credential.spec.owner.namespace;
@@ -45,7 +45,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             let live = serde_json::to_value(&credential).unwrap_or_default();
             self.notices
                 .publish(Notice::new(&live, "SweepPaused", true, note));
-            return Ok(Look::Gone);
+            return Ok(Reconciled::Gone);
         }
         let metadata = credential.metadata;
         let only = Precondition {
@@ -57,13 +57,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Err(ApiError::NotFound | ApiError::Conflict) => {
                 debug!(%key, "the Credential changed or is gone already");
             }
-            Err(error) => return Err(LookError::Api("cannot delete the Credential", error)),
+            Err(error) => return Err(ReconcileError::Api("cannot delete the Credential", error)),
         }
-        Ok(Look::Gone)
+        Ok(Reconciled::Gone)
     }
 
     /// Returns which object of a Credential is really gone.
-    async fn missing(&self, credential: &Credential) -> Result<Option<Missing>, LookError> {
+    async fn missing(&self, credential: &Credential) -> Result<Option<Missing>, ReconcileError> {
         let owner = &credential.spec.owner;
         let key = ObjectKey::new(&owner.namespace, &owner.name);
         let live = self
@@ -85,22 +85,22 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     }
 
     /// Marks a key Secret if its Identity is really gone, and deletes it three days later.
-    pub(super) async fn key_secret(&self, key: &ObjectKey) -> Result<Look, LookError> {
+    pub(super) async fn key_secret(&self, key: &ObjectKey) -> Result<Reconciled, ReconcileError> {
         let Some(identity) = key_secrets::identity_of(key) else {
-            return Ok(Look::Gone);
+            return Ok(Reconciled::Gone);
         };
         let found = self.cluster.secret(key).await;
         let Some(mut secret) = found.map_err(api("cannot read the key Secret"))? else {
-            return Ok(Look::Gone);
+            return Ok(Reconciled::Gone);
         };
         let live = self.cluster.object(Kind::Identity, &identity).await;
         if live.map_err(api("cannot read the Identity"))?.is_some() {
-            return Ok(Look::Gone);
+            return Ok(Reconciled::Gone);
         }
         let now = now();
         let done = match key_sweep::plan(&secret, &identity, now) {
-            Step::Leave => return Ok(Look::Gone),
-            Step::Wait(end) => return Ok(Look::Settled(Some(end))),
+            Step::Leave => return Ok(Reconciled::Gone),
+            Step::Wait(end) => return Ok(Reconciled::Settled(Some(end))),
             Step::Mark => {
                 info!(%key, "marked the key Secret of a deleted Identity, will delete it in 72 hours unless the Identity comes back");
                 secret.set_annotation(ANNOTATION_GONE, Some(&now.to_string()));
@@ -113,8 +113,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             }
         };
         match done {
-            Ok(()) | Err(ApiError::NotFound | ApiError::Conflict) => Ok(Look::Soon),
-            Err(error) => Err(LookError::Api(
+            Ok(()) | Err(ApiError::NotFound | ApiError::Conflict) => Ok(Reconciled::Soon),
+            Err(error) => Err(ReconcileError::Api(
                 "cannot write or delete the key Secret",
                 error,
             )),
@@ -129,7 +129,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
     }
 
-    pub(super) fn sweep_all(&self) -> Look {
+    pub(super) fn sweep_all(&self) -> Reconciled {
         let (directory, now) = (self.directory(), now());
         for key in lock(&self.sweep).due(&directory, now) {
             let owner = directory
@@ -138,6 +138,6 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             self.queue
                 .add_slow(Work::Orphan(key, owner.unwrap_or_default()));
         }
-        Look::Settled(now.checked_add(SWEEP_EVERY).ok())
+        Reconciled::Settled(now.checked_add(SWEEP_EVERY).ok())
     }
 }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Controller, Look, LookError, access_denied, api, is_deleting, key_of, lock, now};
+use super::{
+    Controller, ReconcileError, Reconciled, access_denied, api, is_deleting, key_of, lock, now,
+};
 use crate::directory::{Directory, ObjectKey, Problem, Reason, Standing};
 use crate::reconcile::cluster::{ApiError, Cluster};
 use crate::reconcile::events::Notice;
@@ -21,11 +23,15 @@ use crate::tokens::{MacKey, SystemEntropy};
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
     /// Reconciles a client or token: its Secret, then its status.
-    pub(super) async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Look, LookError> {
+    pub(super) async fn owner(
+        &self,
+        kind: OwnerKind,
+        key: &ObjectKey,
+    ) -> Result<Reconciled, ReconcileError> {
         let directory = self.directory();
         // Objects that the directory does not know are reconciled when the watch brings them.
         if uid_of(&directory, kind.kind(), key).is_none() {
-            return Ok(Look::Gone);
+            return Ok(Reconciled::Gone);
         }
         let standing = standing(&directory, kind, key, now());
         let Some(target) = target(&directory, kind, key, &standing) else {
@@ -37,9 +43,15 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let found = self.mac_for(&standing, &target).await;
         if let (Ok(Some(Err(_)) | None) | Err(_), Some(settled)) = (&found, &fallback) {
             let issuance = Issuance::Settled(settled.clone());
-            let look = self.report_owner(kind, key, issuance).await?;
+            let reconciled = self.report_owner(kind, key, issuance).await?;
             // The Identity's own pass queues the owners that were not reconciled.
-            return found.map(|found| if found.is_some() { look } else { Look::Soon });
+            return found.map(|found| {
+                if found.is_some() {
+                    reconciled
+                } else {
+                    Reconciled::Soon
+                }
+            });
         }
         let mac = match found? {
             Some(Ok(mac)) => mac,
@@ -54,7 +66,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                     .await;
             }
             // The Identity's own pass creates the key and queues this owner.
-            None => return Ok(Look::Soon),
+            None => return Ok(Reconciled::Soon),
         };
         let live = Mutex::new(None);
         let outcome = self.issue(kind, &target, mac.as_deref(), &live).await;
@@ -63,14 +75,14 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             self.tell_of_issuing(kind, live, &outcome.events, &target.secret_name);
         }
         let issuance = match outcome.result {
-            Ok(Settled::Gone) => return Ok(Look::Gone),
-            Ok(Settled::Moved) => return Ok(Look::Soon),
+            Ok(Settled::Gone) => return Ok(Reconciled::Gone),
+            Ok(Settled::Moved) => return Ok(Reconciled::Soon),
             Ok(settled) => Issuance::Settled(settled),
             Err(error) => return self.blocked(kind, key, live, error, fallback).await,
         };
         match live {
             Some(live) => self.report_live(kind, &live, issuance).await,
-            None => Ok(Look::Gone),
+            None => Ok(Reconciled::Gone),
         }
     }
 
@@ -80,7 +92,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         &self,
         standing: &Standing,
         target: &Target,
-    ) -> Result<Option<Result<Option<Arc<MacKey>>, Problem>>, LookError> {
+    ) -> Result<Option<Result<Option<Arc<MacKey>>, Problem>>, ReconcileError> {
         if *standing == Standing::Revoked {
             return Ok(Some(Ok(None)));
         }
@@ -135,7 +147,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         live: Option<Value>,
         error: IssueError,
         fallback: Option<Settled>,
-    ) -> Result<Look, LookError> {
+    ) -> Result<Reconciled, ReconcileError> {
         let is_refused = matches!(
             &error,
             IssueError::Gather(_, ApiError::Forbidden(_) | ApiError::Invalid(_))
@@ -158,7 +170,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         kind: OwnerKind,
         key: &ObjectKey,
         issuance: Issuance,
-    ) -> Result<Look, LookError> {
+    ) -> Result<Reconciled, ReconcileError> {
         let live = self
             .cluster
             .object(kind.kind(), key)
@@ -166,7 +178,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             .map_err(api("reading the object"))?;
         match live.filter(|live| !is_deleting(live)) {
             Some(live) => self.report_live(kind, &live, issuance).await,
-            None => Ok(Look::Gone),
+            None => Ok(Reconciled::Gone),
         }
     }
 
@@ -175,7 +187,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         kind: OwnerKind,
         live: &Value,
         issuance: Issuance,
-    ) -> Result<Look, LookError> {
+    ) -> Result<Reconciled, ReconcileError> {
         let (directory, now) = (self.directory_with(kind.kind(), live), now());
         let key = key_of(live);
         let wanted = match kind {
@@ -187,7 +199,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 .map(|object| status::service_token(live, &directory, object, &issuance, now)),
         };
         let Some(wanted) = wanted else {
-            return Ok(Look::Gone);
+            return Ok(Reconciled::Gone);
         };
         let until = match &issuance {
             Issuance::Settled(settled) => settled.requeue_at(),

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::{Controller, LookError, now};
+use super::{Controller, ReconcileError, now};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::events::Notice;
@@ -100,7 +100,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     }
 
     /// Deletes the objects of a deleted Identity that are outside its namespace.
-    pub(super) async fn sweep_pods(&self, identity: &ObjectKey) -> Result<(), LookError> {
+    pub(super) async fn sweep_pods(&self, identity: &ObjectKey) -> Result<(), ReconcileError> {
         match self.serving.fleet() {
             Some(fleet) => Ok(fleet.sweep(identity).await?),
             None => Ok(()),
@@ -200,7 +200,7 @@ async fn embedded(
         let message = format!("the operator's pods do not serve this Identity yet: {why}");
         let problem = || Problem::error(Reason::RollingOut, "", message);
         passed.problem.get_or_insert_with(problem);
-        passed.look_again(SERVED_SOON);
+        passed.repeat_within(SERVED_SOON);
     }
     Ok(passed)
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 /// The maximum number of `[` and `{` in a file, because they may all be nested. Files that are written here have few.
-const MOST_OPENED: usize = 256;
+const MAX_OPENED: usize = 256;
 
 /// Parses the manifest in a file; `None` if the file is not one.
 ///
@@ -27,14 +27,14 @@ pub(super) fn manifest_of(content: &[u8]) -> Result<Option<Map<String, Value>>, 
 /// Reading the file could take gigabytes, or hours.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the file has YAML aliases, %TAG, or more than {MOST_OPENED} of [ and {{, and could take gigabytes to read: remove it, or write it without them"
+    "the file has YAML aliases, %TAG, or more than {MAX_OPENED} of [ and {{, and could take gigabytes to read: remove it, or write it without them"
 )]
 pub(super) struct Costly;
 
 fn is_cheap(text: &str) -> bool {
     let opened = text.bytes().filter(|byte| b"[{".contains(byte));
     // A `%TAG` directive can give each tag a prefix of any length.
-    opened.count() <= MOST_OPENED && !text.contains("%TAG") && !has_alias(text)
+    opened.count() <= MAX_OPENED && !text.contains("%TAG") && !has_alias(text)
 }
 
 /// Whether the text has an anchor `&it` and an alias `*it`.

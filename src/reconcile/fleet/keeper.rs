@@ -140,7 +140,7 @@ impl Fleet {
         };
         let mut pass = Pass::new(self, identity, &plan, now);
         if !apis.service_monitor && !self.of.monitors.off {
-            pass.passed.look_again(UNWATCHED);
+            pass.passed.repeat_within(UNWATCHED);
         }
         for wanted in &plan.objects {
             let kind = wanted.child.kind;
@@ -168,7 +168,7 @@ impl Fleet {
         }
         if let Some(problem) = &plan.left_out {
             // No watch reports when a missing kind is installed.
-            pass.passed.look_again(APIS_FOR);
+            pass.passed.repeat_within(APIS_FOR);
             pass.passed.problem.get_or_insert_with(|| problem.clone());
         }
         self.tell_of_refusals(&mut pass);

@@ -20,7 +20,7 @@ use crate::reconcile::secret::SecretObject;
 use crate::resources::{API_VERSION, FIELD_MANAGER, Kind, ManagedKind};
 
 /// The maximum number of pods that are read for their errors.
-const MOST_PODS: u32 = 20;
+const MAX_PODS: u32 = 20;
 
 /// A client for the objects of Identities in a Kubernetes API server.
 #[derive(Clone)]
@@ -159,14 +159,14 @@ impl Objects {
         namespace: &str,
         selector: &str,
     ) -> Result<Vec<Value>, ApiError> {
-        let params = ListParams::default().labels(selector).limit(MOST_PODS);
+        let params = ListParams::default().labels(selector).limit(MAX_PODS);
         let path = format!("/api/v1/namespaces/{namespace}/pods");
         let mut found = Vec::new();
         let mut take = |pod, _| found.push(pod);
         self.rest
             .page(&path, &params, Keep::OWNED, &mut take)
             .await?;
-        found.truncate(MOST_PODS as usize);
+        found.truncate(MAX_PODS as usize);
         Ok(found)
     }
 

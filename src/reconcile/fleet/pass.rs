@@ -51,7 +51,7 @@ impl Passed {
     }
 
     /// Requests another pass after `wait` at the latest.
-    pub fn look_again(&mut self, wait: Duration) {
+    pub fn repeat_within(&mut self, wait: Duration) {
         self.again = Some(self.again.map_or(wait, |before| before.min(wait)));
     }
 }
@@ -103,7 +103,7 @@ impl<'a> Pass<'a> {
         let tls = identity.spec.network.tls.as_ref();
         let mut passed = Passed::default();
         if plan.objects.iter().any(|it| !it.child.kind.is_built_in()) {
-            passed.look_again(UNWATCHED);
+            passed.repeat_within(UNWATCHED);
         }
         Self {
             fleet,
@@ -127,7 +127,7 @@ impl<'a> Pass<'a> {
         // The Secret is only read for a message, so an error is ignored.
         let Ok(found) = asked.await else { return };
         if let Some(problem) = missing_certificate(name, found.as_ref()) {
-            self.passed.look_again(IN_THE_WAY);
+            self.passed.repeat_within(IN_THE_WAY);
             self.passed.problem.get_or_insert(problem);
         }
     }
@@ -217,12 +217,12 @@ impl<'a> Pass<'a> {
                 Ok(None)
             }
             Step::Wait => {
-                self.passed.look_again(SOON);
+                self.passed.repeat_within(SOON);
                 Ok(None)
             }
             Step::Conflict(problem) => {
                 // No watch reports when the other object goes.
-                self.passed.look_again(IN_THE_WAY);
+                self.passed.repeat_within(IN_THE_WAY);
                 self.passed.problem.get_or_insert(problem);
                 Ok(None)
             }
@@ -233,7 +233,7 @@ impl<'a> Pass<'a> {
                 }
                 Some(wait) => {
                     warn!(%child, "the object keeps being changed by someone else, will repair it later");
-                    self.passed.look_again(wait);
+                    self.passed.repeat_within(wait);
                     Ok(live)
                 }
             },
@@ -245,7 +245,7 @@ impl<'a> Pass<'a> {
                     released.map_err(|error| FleetError(child.to_string(), error))?;
                 }
                 // Kubernetes must release its pod first.
-                self.passed.look_again(SOON);
+                self.passed.repeat_within(SOON);
                 Ok(None)
             }
             Step::Replace => {
@@ -253,7 +253,7 @@ impl<'a> Pass<'a> {
                     match self.fleet.objects.delete(child, &only(live)).await {
                         Ok(()) | Err(ApiError::NotFound) => {}
                         Err(ApiError::Conflict) => {
-                            self.passed.look_again(SOON);
+                            self.passed.repeat_within(SOON);
                             return Ok(None);
                         }
                         Err(error) => return Err(FleetError(child.to_string(), error)),
@@ -278,7 +278,7 @@ impl<'a> Pass<'a> {
             if cause == Cause::Upgrade {
                 let held = turn.insert(fleet.turn.lock().await);
                 if let Some(other) = self.other_upgrade(held).await? {
-                    self.passed.look_again(TURN);
+                    self.passed.repeat_within(TURN);
                     self.waits = Some(format!(
                         "Newer pods wait for their turn: Identity {other} is being upgraded."
                     ));
@@ -300,7 +300,7 @@ impl<'a> Pass<'a> {
             }
             // Another client wrote first. The watch reports that change, or the next pass reads it.
             Err(ApiError::Conflict | ApiError::NotFound) => {
-                self.passed.look_again(SOON);
+                self.passed.repeat_within(SOON);
                 self.passed.has_begun = false;
                 Ok(None)
             }
@@ -322,13 +322,13 @@ impl<'a> Pass<'a> {
             return Ok(live);
         };
         if let Some(wait) = self.fleet.patience(child) {
-            self.passed.look_again(wait);
+            self.passed.repeat_within(wait);
             return Ok(live);
         }
         match self.fleet.objects.patch(child, &patch).await {
             Ok(stored) => Ok(Some(stored)),
             Err(ApiError::Conflict | ApiError::NotFound) => {
-                self.passed.look_again(SOON);
+                self.passed.repeat_within(SOON);
                 Ok(None)
             }
             Err(error) => Err(FleetError(child.to_string(), error)),
@@ -361,17 +361,18 @@ impl<'a> Pass<'a> {
             for kind in [ManagedKind::Deployment, ManagedKind::StatefulSet] {
                 let listed = place.map(String::as_str);
                 let mut found = Vec::new();
-                let mut look = |workload| {
+                let mut judge = |workload| {
                     let workload = [workload];
                     let here = under_way(&workload, &self.key);
                     found.extend(here.map(|(identity, uid)| (identity, uid.to_owned())));
                 };
-                let looked = self.fleet.objects.workloads(kind, listed, &mut look);
-                match looked.await {
+                let listed_all = self.fleet.objects.workloads(kind, listed, &mut judge);
+                match listed_all.await {
                     // Where the operator has no rights, it upgrades no Identity.
                     Err(ApiError::Forbidden(_)) if place.is_some() => continue,
-                    looked => {
-                        looked.map_err(|error| FleetError(format!("list of {kind}s"), error))?;
+                    listed_all => {
+                        listed_all
+                            .map_err(|error| FleetError(format!("list of {kind}s"), error))?;
                     }
                 }
                 for (identity, uid) in found {
@@ -399,7 +400,7 @@ impl<'a> Pass<'a> {
         debug!(%child, ?obstacle, "left out");
         let namespace = child.namespace.clone();
         self.refused.extend(namespace.map(|it| (it, obstacle)));
-        self.passed.look_again(REFUSED);
+        self.passed.repeat_within(REFUSED);
     }
 
     /// Records an error and goes on. Another pass must follow.
@@ -451,9 +452,9 @@ impl<'a> Pass<'a> {
         };
         match objects.patch_claim(namespace, &name, &patch).await {
             Ok(()) => info!(claim = name, size = wanted, "requested a larger volume"),
-            Err(ApiError::Conflict | ApiError::NotFound) => self.passed.look_again(SOON),
+            Err(ApiError::Conflict | ApiError::NotFound) => self.passed.repeat_within(SOON),
             Err(ApiError::Forbidden(words) | ApiError::Invalid(words)) => {
-                self.passed.look_again(UNWATCHED);
+                self.passed.repeat_within(UNWATCHED);
                 let problem = not_grown(&name, &wanted, &words);
                 self.passed.problem.get_or_insert(problem);
             }
@@ -478,7 +479,7 @@ impl<'a> Pass<'a> {
         // The workload counts its pods. Only a pod tells why it does not start, and no watch reports pods.
         let is_under_way = is_rolling(workload);
         if is_under_way {
-            self.passed.look_again(PATIENCE);
+            self.passed.repeat_within(PATIENCE);
         }
         if is_under_way || is_stuck(workload, &[], self.now) {
             let asked = self

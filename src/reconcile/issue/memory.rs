@@ -6,14 +6,14 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::entries;
-use crate::resources::{BroughtSecret, Cause, CredentialEntry, CredentialMemory, Moment};
+use crate::resources::{Cause, CredentialEntry, CredentialMemory, ImportedSecret, Moment};
 use crate::tokens::TokenHash;
 
 pub(super) const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// The maximum number of issue times in a Credential, and therefore the most per hour that can be counted.
 const MAX_MINTS: usize = 16;
 /// The maximum number of imported secrets that are remembered.
-const MAX_BROUGHT: usize = 32;
+const MAX_IMPORTED: usize = 32;
 
 /// Returns when tokens were issued within the hour before `now`, in order. The times come from the memory, or from the
 /// entries if the Credential is from an older release and remembers nothing.
@@ -53,7 +53,7 @@ pub(super) fn first_seen(
 ) -> Option<Timestamp> {
     let same = |text: &str| text.parse::<TokenHash>().is_ok_and(|own| own == *hash);
     let recorded = recorded.iter().filter(|entry| same(&entry.hash));
-    let remembered = memory.brought.iter().filter(|secret| same(&secret.hash));
+    let remembered = memory.imported.iter().filter(|secret| same(&secret.hash));
     recorded
         .map(|entry| entry.issued_at.0)
         .chain(remembered.map(|secret| secret.since.0))
@@ -66,23 +66,23 @@ pub(super) fn remember_revoked(memory: &mut CredentialMemory, revoked: &[Credent
         .iter()
         .filter(|entry| entry.cause == Cause::Imported);
     for entry in imported {
-        let mut known = memory.brought.iter_mut();
+        let mut known = memory.imported.iter_mut();
         match known.find(|secret| secret.hash == entry.hash) {
             Some(secret) => secret.revoked = true,
-            None => memory.brought.push(BroughtSecret {
+            None => memory.imported.push(ImportedSecret {
                 hash: entry.hash.clone(),
                 since: entry.issued_at,
                 revoked: true,
             }),
         }
     }
-    forget_surplus(&mut memory.brought, |secret| secret.revoked);
+    forget_surplus(&mut memory.imported, |secret| secret.revoked);
 }
 
 /// Whether an imported secret with this hash was revoked by its id.
 pub(super) fn was_revoked(memory: &CredentialMemory, hash: &TokenHash) -> bool {
-    let mut brought = memory.brought.iter();
-    brought.any(|secret| {
+    let mut imported = memory.imported.iter();
+    imported.any(|secret| {
         secret.revoked
             && secret
                 .hash
@@ -93,45 +93,48 @@ pub(super) fn was_revoked(memory: &CredentialMemory, hash: &TokenHash) -> bool {
 
 /// Remembers the imported entries of `recorded` that are not `kept`. If there are too many, forgets the oldest first,
 /// and those that were revoked or that `revoked_before` refuses last.
-pub(super) fn remember_brought(
+pub(super) fn remember_imported(
     memory: &mut CredentialMemory,
     recorded: &[CredentialEntry],
     kept: &[CredentialEntry],
     revoked_before: Option<Timestamp>,
 ) {
     let is_kept = |hash: &str| kept.iter().any(|entry| entry.hash == hash);
-    let known = std::mem::take(&mut memory.brought);
+    let known = std::mem::take(&mut memory.imported);
     let dropped = recorded
         .iter()
         .filter(|entry| entry.cause == Cause::Imported);
-    let dropped = dropped.map(|entry| BroughtSecret {
+    let dropped = dropped.map(|entry| ImportedSecret {
         hash: entry.hash.clone(),
         since: entry.issued_at,
         revoked: false,
     });
-    let mut brought: Vec<BroughtSecret> = Vec::new();
+    let mut imported: Vec<ImportedSecret> = Vec::new();
     for secret in known.into_iter().chain(dropped) {
         if is_kept(&secret.hash) && !secret.revoked {
             continue;
         }
-        match brought.iter_mut().find(|other| other.hash == secret.hash) {
+        match imported.iter_mut().find(|other| other.hash == secret.hash) {
             Some(other) => {
                 other.since = Moment(other.since.0.min(secret.since.0));
                 other.revoked |= secret.revoked;
             }
-            None => brought.push(secret),
+            None => imported.push(secret),
         }
     }
-    forget_surplus(&mut brought, |secret| {
+    forget_surplus(&mut imported, |secret| {
         secret.revoked || revoked_before.is_some_and(|moment| secret.since.0 < moment)
     });
-    memory.brought = brought;
+    memory.imported = imported;
 }
 
-fn forget_surplus(brought: &mut Vec<BroughtSecret>, is_refused: impl Fn(&BroughtSecret) -> bool) {
-    while brought.len() > MAX_BROUGHT {
-        let spare = brought.iter().position(|secret| !is_refused(secret));
-        brought.remove(spare.unwrap_or(0));
+fn forget_surplus(
+    imported: &mut Vec<ImportedSecret>,
+    is_refused: impl Fn(&ImportedSecret) -> bool,
+) {
+    while imported.len() > MAX_IMPORTED {
+        let spare = imported.iter().position(|secret| !is_refused(secret));
+        imported.remove(spare.unwrap_or(0));
     }
 }
 

@@ -22,13 +22,13 @@
 //!    `base`, only after the record succeeds explicitly. If someone else annotated the Secret in the meantime and did
 //!    not change its data, set `base` to the new version and write the same token.
 //!
-//! An imported client secret is only recorded: see `follow`.
+//! An imported client secret is only recorded: see `import`.
 //!
 //! `tests/issuing` searches this code over all schedules within bounds.
 
 mod budget;
 mod entries;
-mod follow;
+mod import;
 mod memory;
 mod pass;
 mod plan;
@@ -41,7 +41,7 @@ pub(super) mod tests;
 mod view;
 
 pub use budget::MintBudget;
-pub use follow::Import;
+pub use import::Import;
 pub use pass::{IssueError, IssueEvent, Issuer, Outcome, issue};
 pub use plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
 pub use requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::budget::MintBudget;
 use super::entries;
-use super::follow::Import;
+use super::import::Import;
 use super::plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{ObjectKey, Problem, Reason, Standing};

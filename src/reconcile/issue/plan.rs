@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
 
 use super::entries::{self, MAX_ENTRIES};
-use super::follow::Import;
+use super::import::Import;
 use super::memory;
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 use super::secret_data::{filled, held_hash, noun, token_key, token_kind};
@@ -22,11 +22,11 @@ use crate::resources::{
 use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
 
 /// A rotation waits while this many tokens of an owner are accepted. The other places are for replacing a lost Secret.
-pub(super) const MOST_BY_ROTATION: usize = 4;
+pub(super) const MAX_BY_ROTATION: usize = 4;
 /// When to check again what someone must edit, if no watch reports the edit.
-pub(super) const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const CHECK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// When to check again what is about to end without an edit.
-const LOOK_SOON: SignedDuration = SignedDuration::from_secs(5);
+const CHECK_SOON: SignedDuration = SignedDuration::from_secs(5);
 
 /// The rules that apply to every owner.
 #[derive(Clone, Copy, Debug)]
@@ -240,8 +240,8 @@ impl Case<'_> {
             return step;
         }
         let taken = match &self.desired.existing_key {
-            Some(key) => self.take_back(key),
-            None => self.take_away(),
+            Some(key) => self.revoke_withdrawn(key),
+            None => self.revoke_leaked(),
         };
         if let Some(step) = taken.or_else(|| self.end_sooner()) {
             return step;
@@ -255,13 +255,13 @@ impl Case<'_> {
             });
         }
         if let Some(key) = &self.desired.existing_key {
-            return self.follow(key, entropy);
+            return self.import_or_keep(key, entropy);
         }
         let Some(secret) = &self.view.secret else {
             return self.placeholder();
         };
         if secret.is_deleting() {
-            return Step::Settle(self.wait_until(self.after(LOOK_SOON)));
+            return Step::Settle(self.wait_until(self.after(CHECK_SOON)));
         }
         if let Some(refusal) = self.refuse_ownership(secret) {
             return Step::Settle(refusal);
@@ -336,7 +336,7 @@ impl Case<'_> {
 
     /// Rule 2a: revoke before issuing. If `onSecretDeleted` is `Revoke`, this comes before every check that could
     /// refuse a new token.
-    fn take_away(&self) -> Option<Step> {
+    fn revoke_leaked(&self) -> Option<Step> {
         let is_leak = self.desired.rotation.on_secret_deleted == OnSecretDeleted::Revoke
             && self.view.former.is_none()
             && self.memory().replacing.is_none();
@@ -400,7 +400,7 @@ impl Case<'_> {
     /// Rule 2.
     fn placeholder(&self) -> Step {
         if let Some(rival) = &self.desired.rival {
-            return Step::Settle(self.refuse(rival.clone(), Some(self.after(LOOK_AGAIN))));
+            return Step::Settle(self.refuse(rival.clone(), Some(self.after(CHECK_AGAIN))));
         }
         match self.refuse_mint(None) {
             Some(refusal) => Step::Settle(refusal),
@@ -445,13 +445,13 @@ impl Case<'_> {
                 format!(
                     "the Secret {name} belongs to a deleted object of the same name: wait until Kubernetes has garbage-collected it"
                 ),
-                LOOK_SOON,
+                CHECK_SOON,
             ),
             Ownership::Foreign => (
                 format!(
                     "the Secret {name} already exists and was not created for this object: choose another name in the spec, or delete the Secret if it is not needed"
                 ),
-                LOOK_AGAIN,
+                CHECK_AGAIN,
             ),
         };
         Some(self.refuse(
@@ -505,7 +505,7 @@ impl Case<'_> {
         let due = self.rotation_due(newest);
         // The older entries have their ends, but need not have reached them.
         if let Some(cause) = due
-            && self.live.len() < MOST_BY_ROTATION
+            && self.live.len() < MAX_BY_ROTATION
         {
             return self.push(secret, cause, entropy);
         }
@@ -531,9 +531,9 @@ impl Case<'_> {
     /// Waits: another token is due, but too many are still accepted.
     fn wait_for_an_end(&self, newest: &CredentialEntry) -> Settled {
         let end = self.live.iter().filter_map(entries::end).min();
-        let end = end.unwrap_or_else(|| self.after(LOOK_AGAIN));
+        let end = end.unwrap_or_else(|| self.after(CHECK_AGAIN));
         let message = format!(
-            "a rotation is due and waits until {end} at the latest: {MOST_BY_ROTATION} {}s of this object are still accepted, and the first of them ends then",
+            "a rotation is due and waits until {end} at the latest: {MAX_BY_ROTATION} {}s of this object are still accepted, and the first of them ends then",
             noun(self.desired.kind)
         );
         // A token that is no longer used may end sooner.
@@ -796,7 +796,7 @@ impl Case<'_> {
         let mints = self.mints_of_the_hour();
         let surplus = mints.len().checked_sub(most)?;
         let until = mints.get(surplus)?.checked_add(memory::HOUR).ok()?;
-        let until = until.max(self.after(LOOK_SOON));
+        let until = until.max(self.after(CHECK_SOON));
         let kind = match self.desired.kind {
             SecretKind::ServiceToken => "ServiceAccessToken",
             SecretKind::ClientSecret => "OAuthClient",
@@ -842,7 +842,7 @@ impl Case<'_> {
         );
         self.refuse(
             Problem::error(Reason::SecretImmutable, "/spec", message),
-            Some(self.after(LOOK_AGAIN)),
+            Some(self.after(CHECK_AGAIN)),
         )
     }
 
@@ -924,7 +924,7 @@ impl Case<'_> {
     pub(super) fn memory(&self) -> &CredentialMemory {
         const NONE: &CredentialMemory = &CredentialMemory {
             minted_at: Vec::new(),
-            brought: Vec::new(),
+            imported: Vec::new(),
             replacing: None,
             secret_name: None,
             nonce: None,
@@ -936,8 +936,8 @@ impl Case<'_> {
     /// Returns the rotation requests that are done. If there are no entries, they come from the memory.
     pub(super) fn done_requests(&self) -> RotationRequests {
         let remembered = || {
-            let taken_away = self.memory().nonce.as_deref();
-            decode_requests(taken_away.or(self.owner.rotation_nonce.as_deref()))
+            let remembered_nonce = self.memory().nonce.as_deref();
+            decode_requests(remembered_nonce.or(self.owner.rotation_nonce.as_deref()))
         };
         self.recorded().last().map_or_else(remembered, |newest| {
             decode_requests(newest.nonce.as_deref())
@@ -949,7 +949,7 @@ impl Case<'_> {
         let mut credential = self.credential();
         let memory = &mut credential.spec.memory;
         let revoked_before = self.desired.revoke_issued_before;
-        memory::remember_brought(memory, self.recorded(), &tokens, revoked_before);
+        memory::remember_imported(memory, self.recorded(), &tokens, revoked_before);
         memory.replacing = None;
         memory.nonce = Some(&tokens)
             .filter(|tokens| tokens.is_empty())

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::plan::{Emptying, MOST_BY_ROTATION, Push, Recreate, Retirement, Rules, Step, plan};
+use super::plan::{Emptying, MAX_BY_ROTATION, Push, Recreate, Retirement, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::is_sealed;
 use crate::directory::{
@@ -745,7 +745,7 @@ fn renewals_leave_room_for_other_rotations_and_always_come_in_time() {
                 assert!(world.now.duration_since(last) >= apart, "{name}");
                 last = world.now;
             }
-            assert!(world.entries().len() < MOST_BY_ROTATION, "{name}");
+            assert!(world.entries().len() < MAX_BY_ROTATION, "{name}");
         }
         assert!(renewals >= 8, "{name}: {renewals}");
         world.ask("now");

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::directory::{Directory, ObjectKey, is_sealed, sealed};
 use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{Credential, CredentialEntry, CredentialOwner, LABEL_CLIENT, OwnerKind};
-use crate::tokens::{MacKey, TokenHash, brought, mac};
+use crate::tokens::{MacKey, TokenHash, imported, mac};
 
 /// A Credential of the Identity with its evidence.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ impl Evidence {
     ) -> Self {
         let told = present(directory, &credential.spec.owner).and_then(|present| {
             if let Some(key) = &present.existing_key {
-                return Ok(brought_to(secret, &present.owner, key)?
+                return Ok(imported_to(secret, &present.owner, key)?
                     .into_iter()
                     .collect());
             }
@@ -315,7 +315,7 @@ fn made_for<'a>(
 }
 
 /// Returns the hash of the imported secret under `key`, read as the operator does; `None` if the value is not a secret.
-fn brought_to(
+fn imported_to(
     secret: Option<&SecretObject>,
     owner: &CredentialOwner,
     key: &str,
@@ -329,7 +329,7 @@ fn brought_to(
     let text = secret.text(key);
     let value = text
         .as_ref()
-        .and_then(|text| brought::read(text.expose()).ok());
+        .and_then(|text| imported::read(text.expose()).ok());
     Ok(value.map(TokenHash::of))
 }
 

@@ -396,7 +396,7 @@ fn a_clients_credential_stays_while_a_token_may_still_need_it() {
 
 #[test]
 fn a_restored_imported_secret_is_proved_by_its_label_and_value() {
-    const BROUGHT: &str = "correct-Horse7battery_Staple.q2VxZ9rT4mKd";
+    const IMPORTED: &str = "correct-Horse7battery_Staple.q2VxZ9rT4mKd";
     let mut case = Case::restored();
     case.world.apply(
         "
@@ -413,15 +413,15 @@ spec:
 ",
     );
     case.client.spec.tokens.clear();
-    case.record("client", BROUGHT, |entry| entry.cause = Cause::Imported);
-    let brought = |labels: Value, text: &str| {
+    case.record("client", IMPORTED, |entry| entry.cause = Cause::Imported);
+    let imported = |labels: Value, text: &str| {
         Some(json!({
             "metadata": {"namespace": "blue", "name": "any", "labels": labels},
-            "data": {"password": STANDARD.encode(text), "more": STANDARD.encode(BROUGHT)},
+            "data": {"password": STANDARD.encode(text), "more": STANDARD.encode(IMPORTED)},
         }))
     };
     let labelled = json!({"symbolon.dev/client": "shop"});
-    case.client_secret = brought(labelled.clone(), &format!("{BROUGHT}\n"));
+    case.client_secret = imported(labelled.clone(), &format!("{IMPORTED}\n"));
     let client = case.bound("client-1").credential;
     assert!(is_sealed(&case.key, &client, &client.spec.tokens[0]));
     assert_eq!(
@@ -429,14 +429,14 @@ spec:
         "client-2",
         "the Credential proves the client of the tokens"
     );
-    case.client_secret = brought(
+    case.client_secret = imported(
         labelled.clone(),
         "another-Horse7battery_Staple.q2VxZ9rT4mKd",
     );
     case.refused("client-1", Refusal::NotHeld);
     let managed = json!({"symbolon.dev/client": "shop", "symbolon.dev/managed": "true"});
     for labels in [json!({}), json!({"symbolon.dev/client": "other"}), managed] {
-        case.client_secret = brought(labels, BROUGHT);
+        case.client_secret = imported(labels, IMPORTED);
         case.refused("client-1", Refusal::SecretUnlabelled);
     }
     case.client_secret = None;
@@ -473,7 +473,7 @@ fn a_revoked_imported_secret_is_remembered_as_revoked() {
     case.client.status.get_or_insert_default().revoked = vec!["B".repeat(16)];
     let bound = case.bound("client-1");
     assert_eq!(bound.dropped, 1);
-    let brought = &bound.credential.spec.memory.brought;
-    assert_eq!(brought.len(), 1);
-    assert!(brought[0].revoked && brought[0].hash == TokenHash::of("c2").to_string());
+    let imported = &bound.credential.spec.memory.imported;
+    assert_eq!(imported.len(), 1);
+    assert!(imported[0].revoked && imported[0].hash == TokenHash::of("c2").to_string());
 }

@@ -25,7 +25,7 @@ use crate::oauth::discovery::paths;
 use crate::resources::{ANNOTATION_CREATED_BY, Cause, KeyStatus};
 
 /// The maximum number of problems in one condition.
-const MOST_TOLD: usize = 5;
+const MAX_TOLD: usize = 5;
 /// The value of `createdBy` if no admission policy guards the annotation.
 pub(super) const UNVERIFIED: &str = "unverified";
 /// The maximum number of bytes of a name that is shown as a creator.
@@ -560,10 +560,10 @@ fn told(worst: &Problem, problems: &[Problem]) -> String {
 }
 
 fn joined(all: &[&str]) -> String {
-    let mut text = all[..all.len().min(MOST_TOLD)].join("; ");
-    if all.len() > MOST_TOLD {
+    let mut text = all[..all.len().min(MAX_TOLD)].join("; ");
+    if all.len() > MAX_TOLD {
         // Writing to a String cannot fail.
-        let _ = write!(text, "; and {} more", all.len() - MOST_TOLD);
+        let _ = write!(text, "; and {} more", all.len() - MAX_TOLD);
     }
     if let Some((end, _)) = text.char_indices().nth(LONGEST_MESSAGE) {
         text.truncate(end);

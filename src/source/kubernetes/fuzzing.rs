@@ -32,7 +32,7 @@ pub fn raw(data: &[u8]) {
     let others = [
         Subject::Namespaces,
         Subject::ManagedSecrets,
-        Subject::BroughtSecrets,
+        Subject::ImportedSecrets,
     ];
     for subject in kinds.into_iter().chain(managed).chain(others) {
         let raw = Raw(kept.clone());

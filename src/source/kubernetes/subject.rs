@@ -28,7 +28,7 @@ pub enum Subject {
     /// Secrets with the label of the operator: only their metadata.
     ManagedSecrets,
     /// Imported Secrets, by the label that names their client: only their metadata.
-    BroughtSecrets,
+    ImportedSecrets,
     /// Objects of one kind that the operator created for Identities: only their metadata.
     Managed(ManagedKind),
 }
@@ -39,7 +39,7 @@ impl Subject {
         match self {
             Self::Kind(kind) => kind.plural(),
             Self::Namespaces => "namespaces",
-            Self::ManagedSecrets | Self::BroughtSecrets => "secrets",
+            Self::ManagedSecrets | Self::ImportedSecrets => "secrets",
             Self::Managed(kind) => kind.plural(),
         }
     }
@@ -48,8 +48,8 @@ impl Subject {
         let plural = self.plural();
         Request::new(match (self, namespace) {
             (Self::Namespaces, _) => "/api/v1/namespaces".to_owned(),
-            (Self::ManagedSecrets | Self::BroughtSecrets, None) => "/api/v1/secrets".to_owned(),
-            (Self::ManagedSecrets | Self::BroughtSecrets, Some(namespace)) => {
+            (Self::ManagedSecrets | Self::ImportedSecrets, None) => "/api/v1/secrets".to_owned(),
+            (Self::ManagedSecrets | Self::ImportedSecrets, Some(namespace)) => {
                 format!("/api/v1/namespaces/{namespace}/secrets")
             }
             (Self::Managed(kind), namespace) => kind.path(namespace),
@@ -65,7 +65,7 @@ impl Subject {
             Self::Kind(_) | Self::Namespaces => None,
             Self::Managed(_) => Some(ManagedKind::label_selector()),
             Self::ManagedSecrets => Some(format!("{LABEL_MANAGED}=true")),
-            Self::BroughtSecrets => Some(LABEL_CLIENT.to_owned()),
+            Self::ImportedSecrets => Some(LABEL_CLIENT.to_owned()),
         }
     }
 
@@ -74,7 +74,7 @@ impl Subject {
         match self {
             Self::Kind(_) => Keep::SPEC,
             Self::Namespaces => Keep::LABELS,
-            Self::ManagedSecrets | Self::BroughtSecrets | Self::Managed(_) => Keep::METADATA,
+            Self::ManagedSecrets | Self::ImportedSecrets | Self::Managed(_) => Keep::METADATA,
         }
     }
 
@@ -145,7 +145,7 @@ impl Subject {
         let change = match self {
             Self::Namespaces => Change::Namespace(raw.metadata("name").into(), labels(&raw.0)),
             Self::ManagedSecrets => return Some(Seen::Secret(secret(&raw, false))),
-            Self::BroughtSecrets => return Some(Seen::Secret(brought(&raw, false))),
+            Self::ImportedSecrets => return Some(Seen::Secret(imported(&raw, false))),
             Self::Managed(kind) => return Some(Seen::Managed(managed(kind, &raw))),
             Self::Kind(Kind::Credential) => {
                 let version = raw.metadata("resourceVersion").into();
@@ -169,7 +169,7 @@ impl Subject {
     pub(super) fn deleted(self, raw: &Raw) -> Seen {
         match self {
             Self::ManagedSecrets => Seen::Secret(secret(raw, true)),
-            Self::BroughtSecrets => Seen::Secret(brought(raw, true)),
+            Self::ImportedSecrets => Seen::Secret(imported(raw, true)),
             Self::Managed(kind) => Seen::Managed(ManagedSeen {
                 version: None,
                 ..managed(kind, raw)
@@ -194,7 +194,7 @@ impl Subject {
                     identity: None,
                 });
             }
-            Self::ManagedSecrets | Self::BroughtSecrets => {
+            Self::ManagedSecrets | Self::ImportedSecrets => {
                 return Seen::Secret(SecretSeen {
                     key: key.clone(),
                     version: Box::default(),
@@ -267,7 +267,7 @@ fn secret(raw: &Raw, gone: bool) -> SecretSeen {
 }
 
 /// Reads an imported Secret. It has no controller of ours: it belongs to the client that its label names.
-fn brought(raw: &Raw, gone: bool) -> SecretSeen {
+fn imported(raw: &Raw, gone: bool) -> SecretSeen {
     let client = owner_name(&raw.0["metadata"]["labels"][LABEL_CLIENT]);
     SecretSeen {
         controller: client.map(|name| (OwnerKind::OAuthClient, name)),

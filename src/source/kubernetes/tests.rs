@@ -315,7 +315,7 @@ async fn a_list_that_breaks_off_starts_over() {
 async fn an_object_that_is_too_large_is_ignored_and_hides_no_other() {
     let too_large = |version: &str| {
         let mut scope = scope("a", version);
-        scope["spec"]["description"] = "x".repeat(crate::json_stream::MOST_KEPT).into();
+        scope["spec"]["description"] = "x".repeat(crate::json_stream::MAX_KEPT).into();
         scope
     };
     let (_source, told) = start(vec![
@@ -667,9 +667,9 @@ fn only_possible_owners_are_reported() {
         let shown = &name[..name.len().min(20)];
         let managed = seen(Subject::ManagedSecrets);
         assert_eq!(managed.is_some(), is_owner, "{kind} {shown}");
-        let brought = seen(Subject::BroughtSecrets);
+        let imported = seen(Subject::ImportedSecrets);
         let is_name = is_owner || ["shop", "main"].contains(&name);
-        assert_eq!(brought.is_some(), is_name, "label {shown}");
+        assert_eq!(imported.is_some(), is_name, "label {shown}");
     }
 }
 

@@ -9,14 +9,14 @@ use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
 use super::spans::{Entry, Spans, narrow};
-use super::{DEEPEST, Fault, LONGEST, MOST_NODES, Node, scalar, twice};
+use super::{DEEPEST, Fault, LONGEST, MAX_NODES, Node, scalar, twice};
 use crate::directory::suggest::shown;
 
 /// The maximum number of bytes in the strings of a document, with those that aliases repeat: sixteen of the longest
 /// files.
-const MOST_BYTES: usize = 16 * LONGEST;
+const MAX_BYTES: usize = 16 * LONGEST;
 /// The maximum number of faults of one document. It bounds the work, since the place of each is looked up in the text.
-const MOST_FAULTS: usize = 100;
+const MAX_FAULTS: usize = 100;
 
 /// Reads the only document of a text. Returns `Ok(None)` if the text is empty.
 pub(super) fn document(text: &str) -> Result<Option<Node>, Vec<Fault>> {
@@ -125,9 +125,9 @@ impl<'t> Builder<'t> {
         if depth > DEEPEST {
             return Err(Fault::too_deep(range));
         }
-        if self.faults.len() >= MOST_FAULTS {
+        if self.faults.len() >= MAX_FAULTS {
             let message =
-                format!("this document has more than {MOST_FAULTS} faults: correct those first");
+                format!("this document has more than {MAX_FAULTS} faults: correct those first");
             return Err(Fault::new(range, message));
         }
         let anchor = event.anchor_id();
@@ -173,10 +173,10 @@ impl<'t> Builder<'t> {
     fn count(&mut self, more: Size, range: &Range<usize>) -> Result<(), Fault> {
         self.size.nodes += more.nodes;
         self.size.bytes += more.bytes;
-        let what = if self.size.nodes > MOST_NODES {
-            format!("{MOST_NODES} values")
-        } else if self.size.bytes > MOST_BYTES {
-            format!("{MOST_BYTES} bytes")
+        let what = if self.size.nodes > MAX_NODES {
+            format!("{MAX_NODES} values")
+        } else if self.size.bytes > MAX_BYTES {
+            format!("{MAX_BYTES} bytes")
         } else {
             return Ok(());
         };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 use super::spans::{Entry, Spans, narrow};
-use super::{DEEPEST, Fault, MOST_NODES, Node, scalar, twice};
+use super::{DEEPEST, Fault, MAX_NODES, Node, scalar, twice};
 
 /// Reads a stream of JSON texts. A file usually has one.
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, Fault> {
@@ -78,8 +78,8 @@ impl Reader<'_> {
             return Err(Fault::too_deep(self.at..self.at));
         }
         self.nodes += 1;
-        if self.nodes > MOST_NODES {
-            let message = format!("this file has more than {MOST_NODES} values: split it");
+        if self.nodes > MAX_NODES {
+            let message = format!("this file has more than {MAX_NODES} values: split it");
             return Err(Fault::new(self.at..self.at, message));
         }
         match self.peek() {

@@ -25,7 +25,7 @@ pub const LONGEST: usize = 1 << 20;
 /// The maximum depth of nested values.
 const DEEPEST: usize = 64;
 /// The maximum number of values in a document, with those that aliases repeat.
-const MOST_NODES: usize = 200_000;
+const MAX_NODES: usize = 200_000;
 /// The maximum length of a kind in bytes: a DNS label.
 const LONGEST_KIND: usize = 63;
 /// The maximum length of an `apiVersion` in bytes: a DNS name, a slash and a DNS label.

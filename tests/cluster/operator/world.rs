@@ -421,7 +421,7 @@ impl Running {
             .chain([
                 Subject::Namespaces,
                 Subject::ManagedSecrets,
-                Subject::BroughtSecrets,
+                Subject::ImportedSecrets,
             ])
             .chain(managed.map(Subject::Managed));
         let reach_of = |subject: &Subject| match subject {

@@ -17,35 +17,35 @@ use crate::tokens::TokenHash;
 
 /// Hashes of imported secrets with the Credentials that record them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct BroughtSecrets(OrdSet<Brought>);
+pub(super) struct ImportedSecrets(OrdSet<Imported>);
 
 /// An imported secret that a Credential of an Identity records.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Brought {
+struct Imported {
     hash: TokenHash,
     identity: ObjectKey,
     credential: ObjectKey,
 }
 
-impl Brought {
+impl Imported {
     fn order(&self) -> (&[u8; 32], &ObjectKey, &ObjectKey) {
         (self.hash.as_bytes(), &self.identity, &self.credential)
     }
 }
 
-impl Ord for Brought {
+impl Ord for Imported {
     fn cmp(&self, other: &Self) -> Ordering {
         self.order().cmp(&other.order())
     }
 }
 
-impl PartialOrd for Brought {
+impl PartialOrd for Imported {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl BroughtSecrets {
+impl ImportedSecrets {
     pub(super) fn insert(&mut self, record: &Arc<CredentialRecord>) {
         self.0.extend(rows(record));
     }
@@ -57,12 +57,12 @@ impl BroughtSecrets {
     }
 }
 
-fn rows(record: &Arc<CredentialRecord>) -> impl Iterator<Item = Brought> {
-    let brought = record
+fn rows(record: &Arc<CredentialRecord>) -> impl Iterator<Item = Imported> {
+    let imported = record
         .entries
         .iter()
         .filter(|entry| entry.cause == Cause::Imported);
-    brought.map(|entry| Brought {
+    imported.map(|entry| Imported {
         hash: entry.hash,
         identity: record.identity.clone(),
         credential: record.key.clone(),
@@ -71,23 +71,23 @@ fn rows(record: &Arc<CredentialRecord>) -> impl Iterator<Item = Brought> {
 
 impl Directory {
     /// Returns whether any client of an Identity has imported this secret.
-    pub fn knows_brought(&self, identity: &ObjectKey, hash: &TokenHash) -> bool {
-        self.brought_entries(identity, hash).next().is_some()
+    pub fn knows_imported(&self, identity: &ObjectKey, hash: &TokenHash) -> bool {
+        self.imported_entries(identity, hash).next().is_some()
     }
 
     /// Returns the entries of an Identity for an imported secret.
-    pub(super) fn brought_entries(
+    pub(super) fn imported_entries(
         &self,
         identity: &ObjectKey,
         hash: &TokenHash,
     ) -> impl Iterator<Item = (&CredentialRecord, &EntryRecord)> {
-        let from = Brought {
+        let from = Imported {
             hash: *hash,
             identity: identity.clone(),
             credential: ObjectKey::new("", ""),
         };
         let (hash, identity) = (from.hash, from.identity.clone());
-        let rows = self.brought.0.range(from..);
+        let rows = self.imported.0.range(from..);
         let rows = rows.take_while(move |row| row.hash == hash && row.identity == identity);
         rows.filter_map(move |row| {
             let credential = self.credential(&row.credential)?;
@@ -141,7 +141,7 @@ spec:
         let (identity, hash) = (ObjectKey::new("platform", identity), TokenHash::of(secret));
         let directory = &world.directory;
         directory
-            .client_with_brought_secret(&identity, client_id, &hash, now())
+            .client_with_imported_secret(&identity, client_id, &hash, now())
             .err()
     }
 

@@ -13,13 +13,13 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan::{Case, Emptying, LOOK_AGAIN, Retirement, Step};
+use super::plan::{CHECK_AGAIN, Case, Emptying, Retirement, Step};
 use super::requests::encode_requests;
 use super::view::Settled;
 use super::{entries, memory};
 use crate::directory::{Problem, Reason};
 use crate::resources::{Cause, Credential, CredentialEntry, LABEL_CLIENT, Moment};
-use crate::tokens::{Entropy, Minted, SecretString, TokenHash, TokenId, brought};
+use crate::tokens::{Entropy, Minted, SecretString, TokenHash, TokenId, imported};
 
 /// How long a value is accepted after its Secret is gone.
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
@@ -49,31 +49,31 @@ enum Absence {
 
 impl Case<'_> {
     /// Returns the step for an imported secret under `key`.
-    pub(super) fn follow(&self, key: &str, entropy: &mut dyn Entropy) -> Step {
-        match self.brought(key) {
-            Ok(secret) => self.follow_value(secret, entropy),
+    pub(super) fn import_or_keep(&self, key: &str, entropy: &mut dyn Entropy) -> Step {
+        match self.imported(key) {
+            Ok(secret) => self.import_value(secret, entropy),
             Err(Absence::Gone(problem)) => self.lapse(problem),
-            // `take_back` has already removed the recorded value.
+            // `revoke_withdrawn` has already removed the recorded value.
             Err(Absence::Withdrawn(problem)) => Step::Settle(self.refused_without_facts(problem)),
         }
     }
 
     /// Revokes the imported value as soon as the Secret's owner does not let this client use it. No check that could
     /// refuse another value comes before.
-    pub(super) fn take_back(&self, key: &str) -> Option<Step> {
-        let is_brought = |entry: &CredentialEntry| entry.cause == Cause::Imported;
-        if !self.recorded().iter().any(is_brought)
-            || !matches!(self.brought(key), Err(Absence::Withdrawn(_)))
+    pub(super) fn revoke_withdrawn(&self, key: &str) -> Option<Step> {
+        let is_imported = |entry: &CredentialEntry| entry.cause == Cause::Imported;
+        if !self.recorded().iter().any(is_imported)
+            || !matches!(self.imported(key), Err(Absence::Withdrawn(_)))
         {
             return None;
         }
         let mut tokens = self.live.clone();
-        tokens.retain(|entry| !is_brought(entry));
+        tokens.retain(|entry| !is_imported(entry));
         let credential = Box::new(self.with_tokens(tokens));
         Some(Step::EmptyTokens(credential, Emptying::Revoked))
     }
 
-    fn brought(&self, key: &str) -> Result<SecretString, Absence> {
+    fn imported(&self, key: &str) -> Result<SecretString, Absence> {
         let (name, client) = (&self.desired.secret_name, &self.desired.owner.name);
         let missing = |what: String| Problem::error(Reason::SecretNotFound, PATH, what);
         let secret = self.view.secret.as_ref();
@@ -102,7 +102,7 @@ impl Case<'_> {
                 "the Secret {name} has no text under the key {key}: put the client secret there"
             )))
         })?;
-        match brought::read(text.expose()) {
+        match imported::read(text.expose()) {
             Ok(value) => Ok(SecretString::from(value.to_owned())),
             Err(why) => Err(Absence::Gone(Problem::error(
                 Reason::WeakSecret,
@@ -112,7 +112,7 @@ impl Case<'_> {
         }
     }
 
-    fn follow_value(&self, secret: SecretString, entropy: &mut dyn Entropy) -> Step {
+    fn import_value(&self, secret: SecretString, entropy: &mut dyn Entropy) -> Step {
         let hash = TokenHash::of(secret.expose());
         let is_it = |entry: &&CredentialEntry| {
             entry.cause == Cause::Imported
@@ -168,7 +168,7 @@ impl Case<'_> {
     /// known, a value with another hash is certainly new.
     fn remembers_nothing(&self) -> bool {
         let mut recorded = self.recorded().iter();
-        self.memory().brought.is_empty() && !recorded.any(|entry| entry.cause == Cause::Imported)
+        self.memory().imported.is_empty() && !recorded.any(|entry| entry.cause == Cause::Imported)
     }
 
     fn first_seen(&self, hash: &TokenHash) -> Option<Timestamp> {
@@ -228,7 +228,7 @@ impl Case<'_> {
     fn refused_without_facts(&self, problem: Problem) -> Settled {
         Settled::Refused {
             problem,
-            until: Some(self.after(LOOK_AGAIN)),
+            until: Some(self.after(CHECK_AGAIN)),
             facts: None,
         }
     }
@@ -652,7 +652,7 @@ mod tests {
             assert_eq!(world.run(), ["import"]);
         }
         let memory = &world.credential.as_ref().unwrap().spec.memory;
-        assert_eq!(memory.brought.len(), 32);
+        assert_eq!(memory.imported.len(), 32);
         world.bring(A);
         assert_eq!(world.run(), ["retire"]);
         assert_eq!(world.refused().reason, Reason::Expired);
