@@ -51,7 +51,7 @@ compile() {
   remap+=$'\x1f'"--remap-path-prefix=$here=/symbolon"
   flags+=("-ffile-prefix-map=$here=/symbolon")
   # musl-gcc compiles C only; as the linker it would make a dynamic binary that does not start.
-  # The same time always: compilers are told of it, and C would be compiled anew for each commit.
+  # A fixed time: compilers read it, and another one would compile all C code again for each commit.
   env SOURCE_DATE_EPOCH=0 "CC_${target//-/_}=musl-gcc" "CFLAGS_${target//-/_}=${flags[*]}" CARGO_ENCODED_RUSTFLAGS="$remap" CARGO_INCREMENTAL=0 \
     cargo build --locked --profile "$profile" --target "$target" --bin symbolon ${CARGO_JOBS:+--jobs "$CARGO_JOBS"}
 }

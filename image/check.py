@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reads an image archive and says what is wrong with it; what nobody promised must not be in it either.
+"""Reads an image archive and reports what is wrong with it, including files that are not expected in it.
 
 usage: check.py ARCHIVE VERSION
 """

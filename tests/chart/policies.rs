@@ -7,7 +7,7 @@ use crate::harness::Cluster;
 use crate::tools::{Answer, Kube, eventually};
 use crate::world::{ADMINISTRATOR, HOME, OPERATOR, installed, manifest_of_token, settled};
 
-/// A user whom the policies exempt.
+/// A user that the policies exempt.
 const EXEMPT: &str = "admin --as-group system:masters";
 
 #[track_caller]

@@ -9,7 +9,7 @@ use crate::tools::{Kube, eventually};
 pub(crate) const HOME: &str = "symbolon-system";
 /// The user name of the operator's service account.
 pub(crate) const OPERATOR: &str = "system:serviceaccount:symbolon-system:symbolon";
-/// A user with all rights of RBAC, whom no admission policy exempts.
+/// A user with all rights of RBAC, and that no admission policy exempts.
 pub(crate) const ADMINISTRATOR: &str = "bob";
 
 /// The cluster with the release.

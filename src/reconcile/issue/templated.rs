@@ -403,7 +403,7 @@ mod tests {
         assert_eq!(secret.annotation("team"), Some("$(token)"));
     }
 
-    /// Whoever may write the Secret may also write what it remembers.
+    /// A user who may write the Secret may also write what it remembers.
     #[test]
     fn a_forged_annotation_removes_nothing_that_no_template_can_set() {
         let lie = json!({

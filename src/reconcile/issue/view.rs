@@ -67,7 +67,7 @@ pub struct OwnerView {
 }
 
 impl OwnerView {
-    /// The highest epoch that a status may state. Whoever may write a status could otherwise exhaust the counter.
+    /// The highest epoch that a status may state. A user who may write a status could otherwise exhaust the counter.
     const MAX_EPOCH: i64 = 1 << 52;
 
     /// Reads a live object.

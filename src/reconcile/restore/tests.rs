@@ -36,7 +36,7 @@ struct Case {
 impl Case {
     /// Returns a world in which everything came back with other uids.
     fn restored() -> Self {
-        let anew = QUICKSTART
+        let recreated = QUICKSTART
             .replace(
                 "{name: shop, namespace: blue}",
                 "{name: shop, namespace: blue, uid: client-2}",
@@ -47,7 +47,7 @@ impl Case {
             );
         let key = MacKey::from_bytes(&[7; 32]).unwrap();
         let mut case = Self {
-            world: World::new(&anew),
+            world: World::new(&recreated),
             client: credential(OwnerKind::OAuthClient, "shop", "client-1"),
             token: credential(OwnerKind::ServiceAccessToken, "nightly", "token-1"),
             client_secret: Some(secret("OAuthClient/shop", "client-secret", "c1")),

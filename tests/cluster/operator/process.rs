@@ -318,7 +318,7 @@ kind: OAuthClient
 metadata: {name: foreign, namespace: TEAM}
 spec:
   identityRef: {name: main, namespace: PLATFORM}
-  clientId: somebody.else
+  clientId: another.client
   grantTypes: [ClientCredentials]
 ---
 apiVersion: symbolon.dev/v1alpha1
