@@ -157,6 +157,34 @@ fn unknown_and_invalid_values_are_refused() {
 
 /// Helm must not interpret the braces in the files. The only change: the alert about a missing operator selects the
 /// namespace of the release, since an operator of another installation would hide the missing one.
+/// Helm removes a value that is null, and its own error would name a template instead of the value.
+#[test]
+fn a_group_of_values_that_is_null_is_refused_by_its_name() {
+    let schema: Value = serde_json::from_str(&read("charts/symbolon/values.schema.json")).unwrap();
+    let groups = schema["properties"].as_object().unwrap().iter();
+    let groups = groups.filter(|(_, group)| group["properties"].is_object());
+    let mut count = 0;
+    for (name, _) in groups {
+        count += 1;
+        let refused = render(&format!("{name}: null"), &[]).unwrap_err();
+        assert!(
+            refused.contains(name.as_str()) && refused.contains("missing"),
+            "{name}: {refused}"
+        );
+    }
+    assert!(count > 10, "{count} groups");
+}
+
+/// A parent chart switches its dependency with `condition: symbolon.enabled`, and Helm passes the value on.
+#[test]
+fn the_condition_of_a_parent_chart_is_accepted() {
+    for enabled in ["true", "false"] {
+        render(&format!("enabled: {enabled}"), &[]).unwrap();
+    }
+    let refused = render("enabled: maybe", &[]).unwrap_err();
+    assert!(refused.contains("enabled"), "{refused}");
+}
+
 #[test]
 fn the_alerts_and_the_dashboard_are_rendered_unchanged() {
     let values = "prometheusRule: {enabled: true, labels: {release: prometheus}, disabledAlerts: [SymbolonSheddingLoad]}\n\
