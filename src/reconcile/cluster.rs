@@ -1,4 +1,4 @@
-//! The reads and writes that issuing needs, and how each can fail.
+//! The reads and writes that issuing needs.
 //!
 //! Absent: retries. After a lost reply the outcome is unknown, and only a new pass over live objects can tell it. An
 //! implementation that retries by itself would break the protocol of issuing. The implementation bounds the time of
@@ -8,44 +8,10 @@ use std::future::Future;
 
 use serde_json::Value;
 
+use super::api::{ApiError, Precondition};
 use super::secret::SecretObject;
 use crate::directory::ObjectKey;
 use crate::resources::{Credential, OwnerKind};
-
-/// Why a call failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ApiError {
-    /// Not done: the object has another uid or version than the given one.
-    #[error("the object was changed by another client")]
-    Conflict,
-    /// Not created: the object exists.
-    #[error("the object already exists")]
-    AlreadyExists,
-    /// Not done: the object does not exist.
-    #[error("the object does not exist")]
-    NotFound,
-    /// Not done: a right is missing, a quota is exhausted, or an admission rule refuses it.
-    #[error("forbidden: {0}")]
-    Forbidden(String),
-    /// Not done: the API server considers the object invalid.
-    #[error("refused as invalid: {0}")]
-    Invalid(String),
-    /// The outcome is unknown: no usable answer came in time.
-    #[error("outcome unknown: {0}")]
-    Unknown(String),
-    /// Not done: the API server is overloaded or unavailable.
-    #[error("unavailable: {0}")]
-    Unavailable(String),
-}
-
-/// The object, in exactly the state, that a deletion is meant for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Precondition {
-    /// Its uid.
-    pub uid: String,
-    /// Its `resourceVersion`.
-    pub resource_version: String,
-}
 
 /// Live reads and single writes.
 ///

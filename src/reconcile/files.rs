@@ -29,7 +29,8 @@ use zeroize::Zeroizing;
 
 use self::layout::{is_safe, path, status_path};
 use self::text::manifest_of;
-use super::cluster::{ApiError, Cluster, Precondition};
+use super::api::{ApiError, Precondition};
+use super::cluster::Cluster;
 use super::key_secrets;
 use super::kube_api::OwnWrites;
 use super::report::Reports;

@@ -15,7 +15,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::cluster::{ApiError, Cluster};
+use super::api::ApiError;
+use super::cluster::Cluster;
 use super::secret::SecretObject;
 use crate::directory::record::IdentityRecord;
 use crate::directory::{ObjectKey, Problem, Reason};

@@ -13,7 +13,8 @@ use kube::core::Request;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::cluster::{ApiError, Cluster, Precondition};
+use super::api::{ApiError, Precondition};
+use super::cluster::Cluster;
 use super::fence::Fence;
 use super::report::Reports;
 use super::rest::{Built, Rest, of_a_read};

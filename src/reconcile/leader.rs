@@ -17,7 +17,7 @@ use kube::core::Request;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use super::cluster::ApiError;
+use super::api::ApiError;
 use super::fence::Fence;
 use super::rest::Rest;
 use crate::directory::ObjectKey;

@@ -4,6 +4,7 @@
 //! and [`Reports`](report::Reports). A real API server implements them, and a directory of files in dev mode. Absent:
 //! anything that serves requests.
 
+pub mod api;
 pub mod cluster;
 pub mod controller;
 pub mod events;

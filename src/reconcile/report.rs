@@ -4,7 +4,7 @@ use std::future::Future;
 
 use serde_json::Value;
 
-use super::cluster::ApiError;
+use super::api::ApiError;
 use crate::directory::ObjectKey;
 use crate::resources::Kind;
 

@@ -12,7 +12,7 @@ use kube::client::Body;
 use kube::core::Request;
 use serde_json::Value;
 
-use super::cluster::ApiError;
+use super::api::ApiError;
 use crate::json_stream::{Framing, Keep, PageSize, Piece, Scanner, read};
 
 /// Words of this many characters may be a token, a hash or base64, and are not repeated.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::cluster::Precondition;
+use super::api::Precondition;
 use crate::directory::ObjectKey;
 use crate::resources::{
     ANNOTATION_FENCE, ANNOTATION_OWNER, ANNOTATION_PLACEHOLDER, API_VERSION, CredentialOwner,

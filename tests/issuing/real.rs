@@ -19,7 +19,8 @@ use symbolon::directory::{
     SecretKind, Standing,
 };
 use symbolon::directory::{is_sealed, is_token_revoked, sealed};
-use symbolon::reconcile::cluster::{ApiError, Cluster, Precondition};
+use symbolon::reconcile::api::{ApiError, Precondition};
+use symbolon::reconcile::cluster::Cluster;
 use symbolon::reconcile::issue::{
     Issuer, MintBudget, Outcome, Rules, Settled, Target, decode_requests, encode_requests, issue,
 };

@@ -15,7 +15,7 @@ use super::clock::now;
 use super::cluster::Program;
 use super::{cluster, manifests, terminal};
 use crate::directory::{ObjectKey, Settings};
-use crate::reconcile::cluster::ApiError;
+use crate::reconcile::api::ApiError;
 use crate::reconcile::fence::Fence;
 use crate::reconcile::kube_api::KubeApi;
 use crate::reconcile::restore::{Gather, Gathered, Item, carry_out, evidence, mac_key, plan_all};

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::directory::ObjectKey;
 use crate::directory::suggest::one_line;
-use crate::reconcile::cluster::ApiError;
+use crate::reconcile::api::ApiError;
 use crate::reconcile::restore::{Item, Verdict};
 
 pub(super) struct Report<'a> {

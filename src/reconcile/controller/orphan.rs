@@ -5,7 +5,8 @@ use tracing::{debug, info, warn};
 
 use super::{Controller, ReconcileError, Reconciled, api, lock, now};
 use crate::directory::{Directory, ObjectKey};
-use crate::reconcile::cluster::{ApiError, Cluster, Precondition};
+use crate::reconcile::api::{ApiError, Precondition};
+use crate::reconcile::cluster::Cluster;
 use crate::reconcile::events::Notice;
 use crate::reconcile::key_secrets::{self, ANNOTATION_GONE};
 use crate::reconcile::key_sweep::{self, Step};

@@ -9,7 +9,8 @@ use super::{
     Controller, ReconcileError, Reconciled, access_denied, api, is_deleting, key_of, lock, now,
 };
 use crate::directory::{Directory, ObjectKey, Problem, Reason, Standing};
-use crate::reconcile::cluster::{ApiError, Cluster};
+use crate::reconcile::api::ApiError;
+use crate::reconcile::cluster::Cluster;
 use crate::reconcile::events::Notice;
 use crate::reconcile::fanout::uid_of;
 use crate::reconcile::issue::{

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use super::{Files, OpenError};
 use crate::directory::{Desired, ObjectKey, Standing};
-use crate::reconcile::cluster::{ApiError, Cluster as _, Precondition};
+use crate::reconcile::api::{ApiError, Precondition};
+use crate::reconcile::cluster::Cluster as _;
 use crate::reconcile::issue::tests::{desired, owner, target};
 use crate::reconcile::issue::{Issuer, MintBudget, Outcome, Rules, Settled, issue};
 use crate::reconcile::key_secrets;

@@ -17,7 +17,7 @@ use super::refusals::{Obstacle, Refusals, is_elsewhere, obstacle, tell};
 use super::seen::Seen;
 use super::{Child, Installation, Objects};
 use crate::directory::{ObjectKey, Problem, Reason};
-use crate::reconcile::cluster::{ApiError, Precondition};
+use crate::reconcile::api::{ApiError, Precondition};
 use crate::resources::{Identity, ManagedKind, ManagedSeen};
 
 /// How long the list of kinds that the cluster has is cached.

@@ -12,7 +12,7 @@ use super::build::Apis;
 use crate::directory::ObjectKey;
 use crate::directory::schema::is_dns_label;
 use crate::json_stream::Keep;
-use crate::reconcile::cluster::{ApiError, Precondition};
+use crate::reconcile::api::{ApiError, Precondition};
 use crate::reconcile::fence::Fence;
 use crate::reconcile::kube_api::secret_of;
 use crate::reconcile::rest::{Built, Rest};

@@ -17,7 +17,7 @@ use super::rollout::{self, Phase, Rollout, is_rolling, is_stuck, read};
 use super::upgrade::{Cause, cause, noted, rescaled, under_way};
 use super::volume::{claim_name, growth, not_grown};
 use crate::directory::{ObjectKey, Problem, Reason};
-use crate::reconcile::cluster::ApiError;
+use crate::reconcile::api::ApiError;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, ManagedKind};
 

@@ -13,7 +13,7 @@ use super::upgrade::{Cause, cause, noted, rescaled, under_way};
 use super::volume::{claims_another, growth};
 use super::{Child, Installation, Monitors, global_name_of};
 use crate::directory::{ObjectKey, Reason};
-use crate::reconcile::cluster::ApiError;
+use crate::reconcile::api::ApiError;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{Identity, ManagedKind};
 

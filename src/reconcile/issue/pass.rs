@@ -16,7 +16,8 @@ use super::import::Import;
 use super::plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{ObjectKey, Problem, Reason, Standing};
-use crate::reconcile::cluster::{ApiError, Cluster};
+use crate::reconcile::api::ApiError;
+use crate::reconcile::cluster::Cluster;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{Cause, Credential, Moment};
 use crate::tokens::Entropy;
@@ -580,7 +581,7 @@ mod tests {
     use super::super::tests::{desired, target};
     use super::*;
     use crate::directory::Desired;
-    use crate::reconcile::cluster::Precondition;
+    use crate::reconcile::api::Precondition;
     use crate::resources::OwnerKind;
     use crate::tokens::{MacKey, SeededEntropy};
 

@@ -13,7 +13,7 @@ use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{
     Desired, Lifetime, ObjectKey, Problem, Reason, RotationRequests, SecretKind, Standing, usage,
 };
-use crate::reconcile::cluster::Precondition;
+use crate::reconcile::api::Precondition;
 use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{
     ANNOTATION_ROTATE, Cause, Credential, CredentialEntry, CredentialMemory, CredentialSpec, Day,

@@ -13,7 +13,7 @@ use crate::directory::{
     Desired, IssuedClient, Lifetime, ObjectKey, Problem, Reason, RotationRequests, RotationRules,
     SecretKind, Standing,
 };
-use crate::reconcile::cluster::Precondition;
+use crate::reconcile::api::Precondition;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{
     ANNOTATION_OWNER, Cause, Credential, CredentialMemory, CredentialOwner, CredentialStatus, Day,

@@ -8,7 +8,8 @@ use futures::stream;
 
 use super::{Evidence, Item, Verdict, owner_secret};
 use crate::directory::{Directory, ObjectKey, Problem};
-use crate::reconcile::cluster::{ApiError, Cluster, Precondition};
+use crate::reconcile::api::{ApiError, Precondition};
+use crate::reconcile::cluster::Cluster;
 use crate::reconcile::key_secrets::read_mac;
 use crate::resources::{Credential, OwnerKind};
 use crate::tokens::MacKey;

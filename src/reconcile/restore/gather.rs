@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::directory::{Change, Directory, ObjectKey, Settings};
 use crate::json_stream::Keep;
-use crate::reconcile::cluster::ApiError;
+use crate::reconcile::api::ApiError;
 use crate::reconcile::leader::{LEASE_LABELS, Times};
 use crate::reconcile::rest::Rest;
 use crate::resources::{API_VERSION, Credential, Kind};

@@ -15,7 +15,8 @@ use serde_json::Value;
 use symbolon::{
     directory::ObjectKey,
     reconcile::{
-        cluster::{ApiError, Cluster as Calls, Precondition},
+        api::{ApiError, Precondition},
+        cluster::Cluster as Calls,
         kube_api::KubeApi,
         report::Reports,
         secret::SecretObject,

@@ -1,0 +1,36 @@
+//! How a call to the Kubernetes API can fail, and the condition of a deletion.
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// Not done: the object has another uid or version than the given one.
+    #[error("the object was changed by another client")]
+    Conflict,
+    /// Not created: the object exists.
+    #[error("the object already exists")]
+    AlreadyExists,
+    /// Not done: the object does not exist.
+    #[error("the object does not exist")]
+    NotFound,
+    /// Not done: a right is missing, a quota is exhausted, or an admission rule refuses it.
+    #[error("forbidden: {0}")]
+    Forbidden(String),
+    /// Not done: the API server considers the object invalid.
+    #[error("refused as invalid: {0}")]
+    Invalid(String),
+    /// The outcome is unknown: no usable answer came in time.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+    /// Not done: the API server is overloaded or unavailable.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// The object, in exactly the state, that a deletion is meant for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Precondition {
+    /// Its uid.
+    pub uid: String,
+    /// Its `resourceVersion`.
+    pub resource_version: String,
+}
