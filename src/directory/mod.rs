@@ -43,6 +43,7 @@ pub(crate) mod testing;
 mod tests;
 pub mod token_size;
 pub mod transition;
+mod unwritten;
 pub mod usage;
 mod verify;
 pub mod volume;

@@ -10,9 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::listed::Names;
-use super::record::{Object, ServiceTokenRecord};
-use super::{AcceptedClient, Directory, ObjectKey, Problem, Reason};
-use crate::resources::{DEFAULT_METADATA, FREE_NAMES, RESERVED_DOMAINS, SecretMetadata, Template};
+use crate::resources::{DEFAULT_METADATA, FREE_NAMES, RESERVED_DOMAINS, SecretMetadata};
 
 /// Labels or annotations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +29,7 @@ impl MetadataField {
         }
     }
 
-    const fn one(self) -> &'static str {
+    pub(super) const fn one(self) -> &'static str {
         match self {
             Self::Labels => "label",
             Self::Annotations => "annotation",
@@ -39,7 +37,7 @@ impl MetadataField {
     }
 
     /// Returns the chart value with the keys that the installation allows.
-    const fn value(self) -> &'static str {
+    pub(super) const fn value(self) -> &'static str {
         match self {
             Self::Labels => "secrets.allowedLabels",
             Self::Annotations => "secrets.allowedAnnotations",
@@ -114,11 +112,11 @@ impl AllowedMetadata {
         self.identity_allows(field, key) && self.installation_allows(field, key)
     }
 
-    fn installation_allows(&self, field: MetadataField, key: &str) -> bool {
+    pub(super) fn installation_allows(&self, field: MetadataField, key: &str) -> bool {
         self.installation.list(field).has(key)
     }
 
-    fn identity_allows(&self, field: MetadataField, key: &str) -> bool {
+    pub(super) fn identity_allows(&self, field: MetadataField, key: &str) -> bool {
         let added = || {
             let mut added = self.added(field).iter();
             added.any(|allowed| covers(allowed, key))
@@ -166,79 +164,6 @@ pub fn is_reserved(key: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
     !FREE_NAMES.contains(&key) && RESERVED_DOMAINS.iter().any(is_within)
-}
-
-impl Directory {
-    /// Returns a warning for each label and annotation that the template of a client's Secret names and the operator
-    /// does not write.
-    pub fn unwritten_of_client(client: &AcceptedClient<'_>) -> Vec<Problem> {
-        let template = client.client.record.secret.template.as_deref();
-        unwritten_by(client, "/spec/authentication/secret/template", template)
-    }
-
-    /// Returns the same for a ServiceAccessToken; nothing while its client is not accepted.
-    pub fn unwritten_of_token(&self, token: &Object<ServiceTokenRecord>) -> Vec<Problem> {
-        let client = token.record().and_then(|record| {
-            let client = self.client_of_token(record).ok()?;
-            Some((client, record.secret.template.as_deref()))
-        });
-        client
-            .map(|(client, template)| unwritten_by(&client, "/spec/secret/template", template))
-            .unwrap_or_default()
-    }
-}
-
-fn unwritten_by(
-    client: &AcceptedClient<'_>,
-    path: &str,
-    template: Option<&Template>,
-) -> Vec<Problem> {
-    let identity = client.identity;
-    let allowed = &identity.record.secret_metadata;
-    let found = template.map(|template| unwritten(&identity.object.key, allowed, path, template));
-    found.unwrap_or_default()
-}
-
-/// Returns a warning for each label and annotation of a template that the operator does not write. `path` is a JSON
-/// Pointer to the template.
-fn unwritten(
-    identity: &ObjectKey,
-    allowed: &AllowedMetadata,
-    path: &str,
-    template: &Template,
-) -> Vec<Problem> {
-    let fields = [
-        (MetadataField::Labels, &template.labels),
-        (MetadataField::Annotations, &template.annotations),
-    ];
-    let keys = fields
-        .into_iter()
-        .flat_map(|(field, keys)| keys.keys().map(move |key| (field, key)));
-    let refused = keys.filter(|(field, key)| !allowed.allows(*field, key));
-    refused
-        .map(|(field, key)| {
-            let (name, one) = (field.as_str(), field.one());
-            let place = format!("{path}/{name}");
-            let (mut reasons, mut remedies) = (Vec::new(), Vec::new());
-            if !allowed.identity_allows(field, key) {
-                reasons.push(format!("Identity {identity} does not allow templates to set it"));
-                remedies.push(format!("the administrators of the Identity to add it to spec.limits.secretMetadata.{name}"));
-            }
-            if !allowed.installation_allows(field, key) {
-                let value = field.value();
-                reasons.push(format!("the installation's chart value {value} does not list it"));
-                remedies.push(format!("the administrators of the installation to add it to the chart value {value}"));
-            }
-            let message = format!(
-                "the {one} {key:?} in {} is not written: {}, and a Secret that has it keeps it; remove it, or ask {}",
-                place.trim_start_matches('/').replace('/', "."),
-                reasons.join(", "),
-                remedies.join(", and ")
-            );
-            let key = key.replace('~', "~0").replace('/', "~1");
-            Problem::warning(Reason::LimitExceeded, format!("{place}/{key}"), message)
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -368,27 +293,6 @@ mod tests {
         assert!(!is_reserved("notkubernetes.io/x") && !is_reserved("team"));
     }
 
-    #[test]
-    fn an_unwritten_key_is_reported_with_its_place_and_whom_to_ask() {
-        let mut template = Template::default();
-        template.labels.insert("team".into(), "shop".into());
-        template.labels.insert("jenkins.io/x".into(), "y".into());
-        let problems = unwritten(
-            &ObjectKey::new("platform", "main"),
-            &AllowedMetadata::default(),
-            "/spec/secret/template",
-            &template,
-        );
-        let [problem] = &problems[..] else {
-            panic!("{problems:?}")
-        };
-        assert_eq!(problem.path, "/spec/secret/template/labels/jenkins.io~1x");
-        assert_eq!(
-            problem.message,
-            "the label \"jenkins.io/x\" in spec.secret.template.labels is not written: Identity platform/main does not allow templates to set it, and a Secret that has it keeps it; remove it, or ask the administrators of the Identity to add it to spec.limits.secretMetadata.labels"
-        );
-    }
-
     fn installation(json: &str) -> Arc<InstallationMetadata> {
         Arc::new(InstallationMetadata::parse(json).unwrap())
     }
@@ -445,36 +349,6 @@ mod tests {
     fn a_list_of_the_installation_with_a_typo_is_refused() {
         let error = InstallationMetadata::parse(r#"{"labels": []}"#).unwrap_err();
         assert!(error.contains("unknown field `labels`"), "{error}");
-    }
-
-    #[test]
-    fn a_key_that_the_installation_does_not_allow_is_reported_with_the_chart_value() {
-        let mut template = Template::default();
-        for key in ["team", "owner", "x"] {
-            template.labels.insert(key.into(), "a".into());
-            template.annotations.insert(key.into(), "a".into());
-        }
-        let lists = installation(r#"{"allowedLabels": ["team"], "allowedAnnotations": ["*"]}"#);
-        let told: Vec<_> = unwritten(
-            &ObjectKey::new("platform", "main"),
-            &allowing(&["owner"], &["owner", "x"]).within(lists),
-            "/spec/secret/template",
-            &template,
-        );
-        let told: Vec<_> = told.iter().map(|it| (&*it.path, &*it.message)).collect();
-        assert_eq!(
-            told,
-            [
-                (
-                    "/spec/secret/template/labels/owner",
-                    "the label \"owner\" in spec.secret.template.labels is not written: the installation's chart value secrets.allowedLabels does not list it, and a Secret that has it keeps it; remove it, or ask the administrators of the installation to add it to the chart value secrets.allowedLabels"
-                ),
-                (
-                    "/spec/secret/template/labels/x",
-                    "the label \"x\" in spec.secret.template.labels is not written: Identity platform/main does not allow templates to set it, the installation's chart value secrets.allowedLabels does not list it, and a Secret that has it keeps it; remove it, or ask the administrators of the Identity to add it to spec.limits.secretMetadata.labels, and the administrators of the installation to add it to the chart value secrets.allowedLabels"
-                ),
-            ]
-        );
     }
 
     #[test]

@@ -1,24 +1,22 @@
 //! The state shared by all passes over Identities: the installation's settings, the order of upgrades, the back-off of
-//! repairs, and deletion when an Identity goes. One pass over one Identity is in `pass`.
+//! repairs, and deletion when an Identity goes. Absent: the passes, in `pass`, and their order, in `drive`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::build::{Apis, build, possible, service_of_issuer};
+use super::build::{Apis, possible};
 use super::compare::{Owner, owner};
-use super::pass::{IN_THE_WAY, Pass, Passed, UNWATCHED};
-use super::refusals::{Obstacle, Refusals, is_elsewhere, obstacle, tell};
+use super::refusals::{Obstacle, Refusals, is_elsewhere, obstacle};
 use super::seen::Seen;
 use super::{Child, Installation, Objects};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::api::{ApiError, Precondition};
-use crate::resources::{Identity, ManagedKind, ManagedSeen};
+use crate::resources::ManagedSeen;
 
 /// How long the list of kinds that the cluster has is cached.
 pub(super) const APIS_FOR: Duration = Duration::from_secs(20);
@@ -27,9 +25,6 @@ pub(super) const APIS_FOR: Duration = Duration::from_secs(20);
 const QUICK_REPAIRS: u32 = 3;
 /// The longest back-off before a repair.
 const LONGEST_PATIENCE: Duration = Duration::from_mins(5);
-/// A fault that is shorter than this is not reported, because the next pass may succeed.
-const HICCUP: Duration = Duration::from_secs(10);
-
 /// Keeps the objects of Identities as they should be.
 pub struct Fleet {
     pub(super) objects: Objects,
@@ -38,7 +33,7 @@ pub struct Fleet {
     apis: Mutex<Option<(Apis, Instant)>>,
     repairs: Mutex<HashMap<Child, Repairs>>,
     /// Namespaces in which an Identity's servers could not get their rights, as last reported.
-    refused: Mutex<HashMap<ObjectKey, Refusals>>,
+    pub(super) refused: Mutex<HashMap<ObjectKey, Refusals>>,
     /// Since when no pass over an Identity succeeded.
     failing: Mutex<HashMap<ObjectKey, Instant>>,
     /// Locked from the decision about an upgrade until the workload is written.
@@ -77,7 +72,7 @@ impl FleetError {
     }
 
     /// Returns the problem to report for an error that does not go away by itself.
-    fn lasting(&self) -> Problem {
+    pub(super) fn lasting(&self) -> Problem {
         let Self(child, error) = self;
         let message = format!(
             "the operator cannot read or write the {child} and keeps retrying: {error}; if the error names a webhook or another API server, that must be repaired"
@@ -121,65 +116,8 @@ impl Fleet {
         lock(&self.seen).identities()
     }
 
-    /// Brings an Identity's objects to what its spec says.
-    pub async fn run(&self, identity: &Identity, now: Timestamp) -> Result<Passed, FleetError> {
-        let mut passed = self.attempt(identity, now).await?;
-        let since = self.failing_since(&ObjectKey::of(&identity.metadata), passed.failed.is_some());
-        if let Some(error) = &passed.failed {
-            let lasts = || (since >= HICCUP).then(|| error.lasting());
-            passed.problem = passed.problem.or_else(|| error.problem()).or_else(lasts);
-        }
-        Ok(passed)
-    }
-
-    async fn attempt(&self, identity: &Identity, now: Timestamp) -> Result<Passed, FleetError> {
-        let apis = self.apis().await?;
-        let plan = match build(identity, &self.of, apis) {
-            Ok(plan) => plan,
-            Err(problem) => return Ok(Passed::blocked(problem)),
-        };
-        let mut pass = Pass::new(self, identity, &plan, now);
-        if !apis.service_monitor && !self.of.monitors.off {
-            pass.passed.repeat_within(UNWATCHED);
-        }
-        for wanted in &plan.objects {
-            let kind = wanted.child.kind;
-            if let Err(error) = pass.attend(wanted).await {
-                let is_elsewhere = is_elsewhere(&wanted.child, &pass.key);
-                let in_the_way = obstacle(&error.1).filter(|_| is_elsewhere);
-                if let Some(obstacle) = in_the_way {
-                    pass.leave_out(&wanted.child, obstacle);
-                } else {
-                    pass.failed(error);
-                    if !is_elsewhere && comes_before_pods(kind) {
-                        return Ok(pass.finish().await);
-                    }
-                }
-            }
-            // No pod may run with an account of someone else, and that account must not get rights.
-            if pass.passed.problem.is_some() && gives_rights(kind) {
-                if kind == ManagedKind::ServiceAccount
-                    && let Err(error) = pass.unbind().await
-                {
-                    pass.failed(error);
-                }
-                return Ok(pass.finish().await);
-            }
-        }
-        if let Some(problem) = &plan.left_out {
-            // No watch reports when a missing kind is installed.
-            pass.passed.repeat_within(APIS_FOR);
-            pass.passed.problem.get_or_insert_with(|| problem.clone());
-        }
-        self.tell_of_refusals(&mut pass);
-        if let Err(error) = pass.clear().await {
-            pass.failed(error);
-        }
-        Ok(pass.finish().await)
-    }
-
     /// Returns for how long no pass over an Identity has succeeded.
-    fn failing_since(&self, identity: &ObjectKey, has_failed: bool) -> Duration {
+    pub(super) fn failing_since(&self, identity: &ObjectKey, has_failed: bool) -> Duration {
         let mut failing = lock(&self.failing);
         if has_failed {
             let now = Instant::now();
@@ -189,29 +127,6 @@ impl Fleet {
             failing.remove(identity);
             Duration::ZERO
         }
-    }
-
-    /// Deletes all objects of an Identity that its own pods no longer serve. Refuses that if its issuer is the Service
-    /// of its own pods and no Service of someone else has the name, because then nothing would answer at the issuer.
-    pub async fn clear(&self, identity: &Identity) -> Result<Passed, FleetError> {
-        let uid = identity.metadata.uid.as_deref().unwrap_or_default();
-        let key = ObjectKey::of(&identity.metadata);
-        if let Some(service) = service_of_issuer(&key, identity) {
-            let live = self.objects.get(&service).await;
-            let live = live.map_err(|error| FleetError(service.to_string(), error))?;
-            let role = &self.of.server_cluster_role;
-            if live.is_none_or(|live| owner(&live, &key, uid, role) != Owner::Other) {
-                return Ok(Passed {
-                    problem: Some(needed(&service)),
-                    // No watch reports objects of others.
-                    again: Some(IN_THE_WAY),
-                    ..Passed::default()
-                });
-            }
-        }
-        self.remove_all(self.candidates(&key), &key, uid).await?;
-        self.forget(&key);
-        Ok(Passed::default())
     }
 
     /// Deletes what a deleted Identity has left outside its namespace, where owner references do not reach.
@@ -225,7 +140,7 @@ impl Fleet {
         self.remove_all(elsewhere, identity, "").await
     }
 
-    fn forget(&self, identity: &ObjectKey) {
+    pub(super) fn forget(&self, identity: &ObjectKey) {
         lock(&self.refused).remove(identity);
         lock(&self.failing).remove(identity);
     }
@@ -292,21 +207,7 @@ impl Fleet {
         Ok(())
     }
 
-    fn tell_of_refusals(&self, pass: &mut Pass<'_>) {
-        let now = std::mem::take(&mut pass.refused);
-        let told = tell(&now, &pass.key);
-        let mut refused = lock(&self.refused);
-        let before = if now.is_empty() {
-            refused.remove(&pass.key)
-        } else {
-            refused.insert(pass.key.clone(), now.clone())
-        };
-        if before != Some(now) {
-            pass.passed.newly_refused = told;
-        }
-    }
-
-    async fn apis(&self) -> Result<Apis, FleetError> {
+    pub(super) async fn apis(&self) -> Result<Apis, FleetError> {
         let known = *lock(&self.apis);
         if let Some((apis, until)) = known
             && Instant::now() < until
@@ -346,31 +247,6 @@ impl Fleet {
         };
         None
     }
-}
-
-/// Whether objects of this kind determine the rights of pods.
-const fn gives_rights(kind: ManagedKind) -> bool {
-    matches!(
-        kind,
-        ManagedKind::ServiceAccount
-            | ManagedKind::Role
-            | ManagedKind::RoleBinding
-            | ManagedKind::ClusterRoleBinding
-    )
-}
-
-/// Whether no pods are created or changed without objects of this kind, because they give rights or make pods safe to
-/// run.
-fn comes_before_pods(kind: ManagedKind) -> bool {
-    kind < ManagedKind::Deployment
-}
-
-/// Returns the problem that the issuer is a Service that would be deleted with the Identity's pods.
-fn needed(service: &Child) -> Problem {
-    let message = format!(
-        "the issuer is the {service} of the Identity's own pods, and spec.mode: Embedded has no such pods: set spec.mode: Deployment again, or replace that Service with one of your own with the same name that selects the operator's pods"
-    );
-    Problem::error(Reason::Pending, "/spec/mode", message)
 }
 
 pub(super) fn only(live: &Value) -> Precondition {

@@ -9,6 +9,7 @@
 
 pub mod build;
 mod compare;
+mod drive;
 mod keeper;
 mod objects;
 mod pass;

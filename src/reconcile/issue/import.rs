@@ -13,31 +13,17 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan::{CHECK_AGAIN, Case, Emptying, Retirement, Step};
+use super::case::{CHECK_AGAIN, Case};
 use super::requests::encode_requests;
+use super::step::{Emptying, Import, Retirement, Step};
 use super::view::Settled;
 use super::{entries, memory};
 use crate::directory::{Problem, Reason};
-use crate::resources::{Cause, Credential, CredentialEntry, LABEL_CLIENT, Moment};
+use crate::resources::{Cause, CredentialEntry, LABEL_CLIENT, Moment};
 use crate::tokens::{Entropy, Minted, SecretString, TokenHash, TokenId, imported};
 
 /// How long a value is accepted after its Secret is gone.
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
-
-/// An imported secret that is about to be recorded.
-#[derive(Debug)]
-pub struct Import {
-    /// To be created or replaced.
-    pub credential: Credential,
-    /// Whether the Credential does not exist yet.
-    pub is_first: bool,
-    /// The entry's epoch.
-    pub epoch: i64,
-    /// The entry's public id. It reveals nothing about the secret.
-    pub token_id: TokenId,
-    /// How many tokens the namespace may get within an hour.
-    pub mints_per_hour: i64,
-}
 
 /// Why there is no secret to record.
 enum Absence {
@@ -241,13 +227,14 @@ mod tests {
     use jiff::Timestamp;
     use serde_json::json;
 
-    use super::super::plan::{Rules, plan};
+    use super::super::plan::plan;
+    use super::super::rules::Rules;
     use super::super::tests::{desired, owner, target};
     use super::super::view::{OwnerView, View};
     use super::*;
     use crate::directory::{Desired, Lifetime, SecretKind, Standing};
     use crate::reconcile::secret::SecretObject;
-    use crate::resources::{CredentialOwner, LABEL_MANAGED, OwnerKind};
+    use crate::resources::{Credential, CredentialOwner, LABEL_MANAGED, OwnerKind};
     use crate::tokens::{MacKey, SeededEntropy};
 
     const A: &str = "q8Zf0R2kLw7Xn4Vb9Tc6Yh3Jm5Pd1GsA";

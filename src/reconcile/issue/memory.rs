@@ -141,7 +141,7 @@ fn forget_surplus(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::issue::plan::Rules;
+    use crate::reconcile::issue::rules::Rules;
     use crate::tokens::MacKey;
 
     #[test]

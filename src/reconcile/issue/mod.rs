@@ -27,23 +27,28 @@
 //! `tests/issuing` searches this code over all schedules within bounds.
 
 mod budget;
+mod case;
 mod entries;
 mod import;
 mod memory;
+mod mint;
 mod pass;
 mod plan;
 mod requests;
 mod revoked;
+mod rules;
 mod secret_data;
+mod step;
 mod templated;
 #[cfg(test)]
 pub(super) mod tests;
 mod view;
 
 pub use budget::MintBudget;
-pub use import::Import;
 pub use pass::{IssueError, IssueEvent, Issuer, Outcome, issue};
-pub use plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
+pub use plan::plan;
 pub use requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 pub use revoked::with_revoked_ended;
+pub use rules::Rules;
+pub use step::{Emptying, Import, Push, Recreate, Retirement, Step};
 pub use view::{Facts, OwnerView, Settled, Target, View};

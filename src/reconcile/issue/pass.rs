@@ -12,8 +12,9 @@ use tracing::debug;
 
 use super::budget::MintBudget;
 use super::entries;
-use super::import::Import;
-use super::plan::{Emptying, Push, Recreate, Retirement, Rules, Step, plan};
+use super::plan::plan;
+use super::rules::Rules;
+use super::step::{Emptying, Import, Push, Recreate, Retirement, Step};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{ObjectKey, Problem, Reason, Standing};
 use crate::reconcile::api::ApiError;

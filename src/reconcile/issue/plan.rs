@@ -1,164 +1,19 @@
 //! The plan: decides from three live objects on the one step to take now. Pure.
 
-use jiff::{SignedDuration, Timestamp};
-use kube::api::ObjectMeta;
+use jiff::Timestamp;
 
-use super::entries::{self, MAX_ENTRIES};
-use super::import::Import;
-use super::memory;
+use super::case::{CHECK_AGAIN, CHECK_SOON, Case};
+use super::entries;
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
+use super::rules::{MAX_BY_ROTATION, Rules};
 use super::secret_data::{filled, held_hash, noun, token_key, token_kind};
-use super::templated;
-use super::view::{Facts, OwnerView, Settled, Target, View};
-use crate::directory::{
-    Desired, Lifetime, ObjectKey, Problem, Reason, RotationRequests, SecretKind, Standing, usage,
-};
+use super::step::{Emptying, Push, Recreate, Retirement, Step};
+use super::view::{Settled, Target, View};
+use crate::directory::{Lifetime, Problem, Reason, SecretKind, Standing};
 use crate::reconcile::api::Precondition;
 use crate::reconcile::secret::{Ownership, SecretObject};
-use crate::resources::{
-    ANNOTATION_ROTATE, Cause, Credential, CredentialEntry, CredentialMemory, CredentialSpec, Day,
-    LocalRef, Moment, OnSecretDeleted, PreviousToken, Template, TokenUse,
-};
-use crate::tokens::{Entropy, MacKey, Prefix, TokenHash, TokenId, reference};
-
-/// A rotation waits while this many tokens of an owner are accepted. The other places are for replacing a lost Secret.
-pub(super) const MAX_BY_ROTATION: usize = 4;
-/// When to check again what someone must edit, if no watch reports the edit.
-pub(super) const CHECK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
-/// When to check again what is about to end without an edit.
-const CHECK_SOON: SignedDuration = SignedDuration::from_secs(5);
-
-/// The rules that apply to every owner.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules<'a> {
-    /// The key that seals entries. Without one, nothing is issued, but revoked owners are still emptied.
-    pub mac: Option<&'a MacKey>,
-    /// The maximum time that a request is in flight, except by a fault.
-    pub request_timeout: SignedDuration,
-    /// How many tokens one owner may get within an hour.
-    pub mints_per_owner: usize,
-    /// Since when reports of use are complete. Silence before this time does not prove that a token is unused.
-    pub watching_since: Timestamp,
-}
-
-impl<'a> Rules<'a> {
-    /// Returns the rules as shipped.
-    pub const fn new(mac: &'a MacKey) -> Self {
-        Self {
-            mac: Some(mac),
-            ..Self::without_key()
-        }
-    }
-
-    /// Returns the same rules for when there is no key.
-    pub const fn without_key() -> Self {
-        Self {
-            mac: None,
-            request_timeout: SignedDuration::from_secs(10),
-            mints_per_owner: 10,
-            watching_since: Timestamp::MIN,
-        }
-    }
-}
-
-/// The one step to take now.
-#[derive(Debug)]
-pub enum Step {
-    /// Create a Secret without a token. After success, go on with the created Secret as if it had been read.
-    CreatePlaceholder(SecretObject),
-    /// Delete the Secret and create a placeholder in its place, because its type cannot be changed.
-    Recreate(Box<Recreate>),
-    /// Replace the Secret with itself, to give it another version.
-    Fence(SecretObject),
-    /// Replace the Secret: the token stays, and everything else becomes as it should be. The flag says whether the
-    /// operator adopts the Secret.
-    Repair(SecretObject, bool),
-    /// Replace the Credential: the named older entries have an end now.
-    Retire(Box<Credential>, Vec<String>, Retirement),
-    /// Replace the Credential: the named tokens were revoked by their ids and end now.
-    EndRevoked(Box<Credential>, Vec<String>),
-    /// Replace the Credential with one that lacks the revoked tokens.
-    EmptyTokens(Box<Credential>, Emptying),
-    /// Delete exactly this Credential, because it names another owner or Identity.
-    Discard(Precondition),
-    /// Record an imported secret.
-    Import(Box<Import>),
-    /// Record a new token, then reveal it.
-    Push(Box<Push>),
-    /// Delete exactly this Secret of the owner, because another one holds the token now.
-    DeleteFormer(ObjectKey, Precondition),
-    /// Do nothing.
-    Settle(Settled),
-}
-
-/// Why an older token gets an end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retirement {
-    /// It was replaced: the overlap begins.
-    Replaced,
-    /// The newer token is in use and this one is not: it ends now.
-    Quiet,
-    /// The imported Secret is gone, or no longer holds a usable value.
-    Lapsed,
-    /// The owner's `expiresAt` moved to an earlier time.
-    Sooner,
-    /// As many tokens as a Credential holds are accepted: this one ends now, so that the next one can be recorded.
-    Crowded,
-}
-
-/// Why tokens are revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Emptying {
-    /// All, because the owner is revoked or the imported Secret lost the label that allows its use.
-    Revoked,
-    /// Those revoked by their ids (RFC 7009).
-    ById,
-    /// All, because the Secret was deleted and `onSecretDeleted` is `Revoke`.
-    Leaked,
-}
-
-/// A Secret that is recreated with another type.
-#[derive(Debug)]
-pub struct Recreate {
-    /// To be created or replaced first. It tells later passes, also after a crash, that no user deleted the Secret. It
-    /// is needed even without tokens, because there may be one by then.
-    pub announced: Credential,
-    /// Whether the Credential does not exist yet.
-    pub is_first: bool,
-    /// The Secret to delete second, in exactly this state.
-    pub only: Precondition,
-    /// The Secret to create third.
-    pub placeholder: SecretObject,
-    /// How many tokens the namespace may get within an hour. One must be left before anything is done.
-    pub mints_per_hour: i64,
-    /// About the token that is in the Secret until then.
-    pub meanwhile: Option<Facts>,
-}
-
-/// A new token on its way into a Secret.
-#[derive(Debug)]
-pub struct Push {
-    /// To be created or replaced first.
-    pub credential: Credential,
-    /// Whether the Credential does not exist yet.
-    pub is_first: bool,
-    /// To be replaced second, and only after the first write succeeds explicitly.
-    pub secret: SecretObject,
-    /// The Secret as it was read.
-    pub read: SecretObject,
-    /// Whether the Secret had no owner before.
-    pub adopts: bool,
-    /// Why the token is issued.
-    pub cause: Cause,
-    /// The new token's epoch.
-    pub epoch: i64,
-    /// The new token's public id.
-    pub token_id: TokenId,
-    /// How many tokens the namespace may get within an hour.
-    pub mints_per_hour: i64,
-    /// About the token that is in the Secret until then.
-    pub meanwhile: Option<Facts>,
-}
+use crate::resources::{ANNOTATION_ROTATE, Cause, CredentialEntry, Moment, OnSecretDeleted};
+use crate::tokens::{Entropy, Prefix, TokenHash, TokenId, reference};
 
 /// Decides on the next step.
 pub fn plan(
@@ -217,18 +72,6 @@ fn empty_tokens(view: &View) -> Option<Step> {
     // No Secret is recreated any more.
     credential.spec.memory.replacing = None;
     Some(Step::EmptyTokens(Box::new(credential), Emptying::Revoked))
-}
-
-/// An owner that should have a token, and the objects that exist.
-pub(super) struct Case<'a> {
-    pub(super) view: &'a View,
-    owner: &'a OwnerView,
-    pub(super) desired: &'a Desired,
-    pub(super) rules: &'a Rules<'a>,
-    pub(super) mac: &'a MacKey,
-    pub(super) now: Timestamp,
-    /// Entries that are accepted, from oldest to newest.
-    pub(super) live: Vec<CredentialEntry>,
 }
 
 impl Case<'_> {
@@ -424,18 +267,6 @@ impl Case<'_> {
         }))
     }
 
-    fn new_secret(&self) -> SecretObject {
-        let key = ObjectKey::new(&self.desired.owner.namespace, &self.desired.secret_name);
-        let mut secret = SecretObject::placeholder(&key, &self.desired.owner, self.secret_type());
-        templated::fill_metadata(&mut secret, self.desired);
-        secret
-    }
-
-    fn secret_type(&self) -> &str {
-        let template = self.desired.template.as_deref();
-        template.map_or(Template::OPAQUE, |template| &template.secret_type)
-    }
-
     /// Rule 3.
     fn refuse_ownership(&self, secret: &SecretObject) -> Option<Settled> {
         let name = &self.desired.secret_name;
@@ -458,15 +289,6 @@ impl Case<'_> {
             Problem::error(Reason::SecretConflict, "/spec", message),
             Some(self.after(wait)),
         ))
-    }
-
-    /// Rule 4: whether the write of the newest token may still reach the Secret in its present version.
-    fn is_awaited(&self, secret: &SecretObject) -> bool {
-        self.view
-            .credential
-            .as_ref()
-            .and_then(|credential| credential.spec.base.as_ref())
-            == Some(&secret.version())
     }
 
     /// Rule 4. Waiting only spares the other writer a conflict; safety comes from the fence.
@@ -546,35 +368,6 @@ impl Case<'_> {
         self.refuse(Problem::error(reason, "", message), Some(until))
     }
 
-    /// Finishes the pass: deletes the Secret that the owner had under another name, then settles.
-    pub(super) fn finish(&self, newest: &CredentialEntry) -> Step {
-        let ours = |former: &&SecretObject| {
-            former.is_made_for(&self.desired.owner) && !former.is_deleting()
-        };
-        match self.view.former.as_ref().filter(ours) {
-            Some(former) => Step::DeleteFormer(former.key(), former.precondition()),
-            None => Step::Settle(Settled::Done {
-                facts: self.facts(newest),
-                requeue_at: self.next_event(newest),
-            }),
-        }
-    }
-
-    /// Rule 5a: gives the replaced tokens an end.
-    pub(super) fn retire(&self) -> Step {
-        let mut kept = self.live.clone();
-        let newest = kept.len() - 1;
-        let mut retired = Vec::new();
-        for entry in kept[..newest]
-            .iter_mut()
-            .filter(|entry| entry.not_after.is_none())
-        {
-            entries::shorten(entry, self.desired.rotation.overlap, self.now);
-            retired.push(entry.token_id.clone());
-        }
-        self.shortened(kept, retired, Retirement::Replaced)
-    }
-
     /// Rule 5c: retires older tokens that are no longer used while the newest one is. Sets their end to now.
     fn retire_quiet(&self, newest: &CredentialEntry) -> Option<Step> {
         let mut kept = self.live.clone();
@@ -590,38 +383,6 @@ impl Case<'_> {
             }
         }
         (!retired.is_empty()).then(|| self.shortened(kept, retired, Retirement::Quiet))
-    }
-
-    /// Returns from when on an older token counts as unused and is retired, as far as is known now.
-    fn quiet_from(&self, entry: &CredentialEntry, newest: &CredentialEntry) -> Option<Timestamp> {
-        let quiet_period = self.desired.rotation.adoption?;
-        let adoption = self.use_of(newest)?;
-        let last_use = self.use_of(entry).map(|used| used.last_used.0);
-        let silent_since = last_use
-            .unwrap_or(Timestamp::MIN)
-            .max(adoption.first_used.0)
-            .max(self.rules.watching_since);
-        usage::quiet_from(silent_since, adoption.last_used.0, quiet_period)
-            .filter(|quiet| entries::end(entry).is_none_or(|end| *quiet < end))
-    }
-
-    /// Returns the use of an entry as servers reported it.
-    fn use_of(&self, entry: &CredentialEntry) -> Option<&TokenUse> {
-        let status = self.view.credential.as_ref()?.status.as_ref()?;
-        status.uses.iter().find(|used| used.epoch == entry.epoch)
-    }
-
-    fn day_of_use(&self, entry: &CredentialEntry) -> Option<Day> {
-        self.use_of(entry).map(|used| Day::of(used.last_used.0))
-    }
-
-    fn shortened(
-        &self,
-        entries: Vec<CredentialEntry>,
-        retired: Vec<String>,
-        why: Retirement,
-    ) -> Step {
-        Step::Retire(Box::new(self.with_tokens(entries)), retired, why)
     }
 
     /// Rule 5b. Removing a scope needs no new token, because the join refuses the scope.
@@ -699,37 +460,6 @@ impl Case<'_> {
         }))
     }
 
-    /// Returns the entries that a push keeps. If the Secret's token is live and has no early end, these are the entries
-    /// up to it, because no one has seen the later ones. Otherwise these are all entries.
-    fn kept(&self, secret: Option<&SecretObject>) -> Vec<CredentialEntry> {
-        match secret.and_then(|secret| self.held(secret)) {
-            Some(held) => self.live[..=held].to_vec(),
-            None => self.live.clone(),
-        }
-    }
-
-    /// Whether the Secret stands in place of a deleted one. Data that someone else writes into a placeholder must not
-    /// undo the effect of the deletion.
-    fn never_revealed(&self, secret: &SecretObject) -> bool {
-        secret.is_placeholder() || !secret.has_text(token_key(self.desired.kind))
-    }
-
-    /// Shortens all entries but the last one without an end. With the new token, at most two have none.
-    fn shorten_all_but_last(&self, kept: &mut [CredentialEntry]) {
-        let last = kept.iter().rposition(|entry| entry.not_after.is_none());
-        for entry in &mut kept[..last.unwrap_or(0)] {
-            entries::shorten(entry, self.desired.rotation.overlap, self.now);
-        }
-    }
-
-    /// Returns the index of the Secret's token among the live entries, if it has no early end.
-    fn held(&self, secret: &SecretObject) -> Option<usize> {
-        let hash = held_hash(secret, self.desired.kind)?;
-        self.live
-            .iter()
-            .position(|entry| entries::has_hash(entry, &hash) && entry.not_after.is_none())
-    }
-
     /// Returns why a Secret that does not hold the newest token needs another one.
     fn cause_of_loss(&self, secret: &SecretObject) -> Cause {
         let recorded = self.recorded();
@@ -762,245 +492,5 @@ impl Case<'_> {
         } else {
             Cause::SecretChanged
         }
-    }
-
-    /// Returns the reason why no token may be issued now.
-    pub(super) fn refuse_mint(&self, secret: Option<&SecretObject>) -> Option<Settled> {
-        if secret.is_some_and(SecretObject::is_immutable) {
-            return Some(self.refuse_immutable());
-        }
-        if self.desired.prefix.parse::<Prefix>().is_err() {
-            return Some(self.refuse_prefix());
-        }
-        if entries::expiry(self.desired.lifetime, self.now).is_some_and(|end| end <= self.now) {
-            let message = "spec.expiresAt is in the past: set a later time";
-            return Some(self.refuse(
-                Problem::error(Reason::Expired, "/spec/expiresAt", message),
-                None,
-            ));
-        }
-        // The join refuses a token whose time of issue is before `revoke_issued_before`, and times of issue have no
-        // fractions of a second.
-        if let Some(moment) = self
-            .desired
-            .revoke_issued_before
-            .filter(|moment| entries::whole_second(self.now) < *moment)
-        {
-            return Some(self.wait_until(moment.max(self.after(SignedDuration::from_secs(1)))));
-        }
-        self.refuse_too_many()
-    }
-
-    fn refuse_too_many(&self) -> Option<Settled> {
-        let most = self.rules.mints_per_owner;
-        let mints = self.mints_of_the_hour();
-        let surplus = mints.len().checked_sub(most)?;
-        let until = mints.get(surplus)?.checked_add(memory::HOUR).ok()?;
-        let until = until.max(self.after(CHECK_SOON));
-        let kind = match self.desired.kind {
-            SecretKind::ServiceToken => "ServiceAccessToken",
-            SecretKind::ClientSecret => "OAuthClient",
-        };
-        let message = format!(
-            "{most} {}s were issued within an hour, so the next one is issued at {} at the earliest: find out what keeps requesting rotations, or deleting or changing the Secret {}. To get a {} sooner, create another {kind}",
-            noun(self.desired.kind),
-            entries::whole_second(until),
-            self.desired.secret_name,
-            noun(self.desired.kind)
-        );
-        Some(self.refuse(
-            Problem::error(Reason::MintLimitReached, "", message),
-            Some(until),
-        ))
-    }
-
-    /// Makes room in the Credential for one more entry, if there is none: ends a token that no server ever saw, else the
-    /// one that was not used for longest. Of equals the oldest ends. The newest stays.
-    ///
-    /// So a Secret that is deleted again and again is always recreated, up to the limit of an hour.
-    pub(super) fn make_room(&self, kept: usize) -> Option<Step> {
-        if kept < MAX_ENTRIES {
-            return None;
-        }
-        let mut entries = self.live.clone();
-        let last_use = |entry: &CredentialEntry| self.use_of(entry).map(|used| used.last_used.0);
-        let (_, older) = entries.split_last_mut()?;
-        let ended = older.iter_mut().min_by_key(|entry| last_use(entry))?;
-        ended.not_after = Some(Moment(entries::whole_second(self.now)));
-        let ended = vec![ended.token_id.clone()];
-        Some(self.shortened(entries, ended, Retirement::Crowded))
-    }
-
-    fn mints_of_the_hour(&self) -> Vec<Timestamp> {
-        memory::mints_of_the_hour(self.memory(), self.recorded(), self.now)
-    }
-
-    fn refuse_immutable(&self) -> Settled {
-        let message = format!(
-            "the Secret {} is immutable, so the operator cannot write a new value into it: delete it, or recreate it without immutable: true",
-            self.desired.secret_name
-        );
-        self.refuse(
-            Problem::error(Reason::SecretImmutable, "/spec", message),
-            Some(self.after(CHECK_AGAIN)),
-        )
-    }
-
-    fn refuse_prefix(&self) -> Settled {
-        let message = format!(
-            "spec.tokens.referencePrefix {:?} of the Identity must have 1 to 16 characters of a-z and 0-9: ask the Identity's administrator to change it",
-            self.desired.prefix
-        );
-        self.refuse(Problem::error(Reason::Invalid, "", message), None)
-    }
-
-    fn refuse(&self, problem: Problem, until: Option<Timestamp>) -> Settled {
-        Settled::Refused {
-            problem,
-            until,
-            facts: self.facts_of_held(),
-        }
-    }
-
-    fn wait_until(&self, until: Timestamp) -> Settled {
-        Settled::Waiting {
-            until,
-            facts: self.facts_of_held(),
-        }
-    }
-
-    pub(super) fn after(&self, wait: SignedDuration) -> Timestamp {
-        self.now.checked_add(wait).unwrap_or(Timestamp::MAX)
-    }
-
-    /// Returns when the plan changes by time alone.
-    pub(super) fn next_event(&self, newest: &CredentialEntry) -> Option<Timestamp> {
-        let ends = self.live.iter().filter_map(entries::end);
-        let older = self.live.iter().filter(|entry| entry.epoch != newest.epoch);
-        let quiet = older.filter_map(|entry| self.quiet_from(entry, newest));
-        let renewal = entries::renews_at(newest, self.desired);
-        let outlived = entries::end_by_lifetime(newest, self.desired);
-        let due = renewal.into_iter().chain(outlived);
-        ends.chain(quiet)
-            .chain(due.filter(|due| *due > self.now))
-            .min()
-    }
-
-    fn facts_of_held(&self) -> Option<Facts> {
-        self.held(self.view.secret.as_ref()?)
-            .map(|held| self.facts(&self.live[held]))
-    }
-
-    pub(super) fn facts(&self, newest: &CredentialEntry) -> Facts {
-        let previous = self.live.iter().rfind(|entry| entry.epoch < newest.epoch);
-        Facts {
-            token_id: newest.token_id.clone(),
-            epoch: newest.epoch,
-            issued_at: newest.issued_at.0,
-            expires_at: newest.expires_at.map(|moment| moment.0),
-            renews_at: entries::renews_at(newest, self.desired),
-            cause: newest.cause,
-            nonce: newest.nonce.clone(),
-            last_used: self.day_of_use(newest),
-            previous: previous.map(|entry| {
-                Box::new(PreviousToken {
-                    token_id: entry.token_id.clone(),
-                    not_after: entry.not_after,
-                    last_used: self.day_of_use(entry),
-                })
-            }),
-        }
-    }
-
-    /// Returns all entries, accepted or not.
-    pub(super) fn recorded(&self) -> &[CredentialEntry] {
-        self.view
-            .credential
-            .as_ref()
-            .map_or(&[], |credential| &credential.spec.tokens)
-    }
-
-    /// Returns what the Credential remembers of tokens that are gone.
-    pub(super) fn memory(&self) -> &CredentialMemory {
-        const NONE: &CredentialMemory = &CredentialMemory {
-            minted_at: Vec::new(),
-            imported: Vec::new(),
-            replacing: None,
-            secret_name: None,
-            nonce: None,
-        };
-        let credential = self.view.credential.as_ref();
-        credential.map_or(NONE, |credential| &credential.spec.memory)
-    }
-
-    /// Returns the rotation requests that are done. If there are no entries, they come from the memory.
-    pub(super) fn done_requests(&self) -> RotationRequests {
-        let remembered = || {
-            let remembered_nonce = self.memory().nonce.as_deref();
-            decode_requests(remembered_nonce.or(self.owner.rotation_nonce.as_deref()))
-        };
-        self.recorded().last().map_or_else(remembered, |newest| {
-            decode_requests(newest.nonce.as_deref())
-        })
-    }
-
-    /// Returns the Credential with these entries, sealed, and with the memory of those that are gone.
-    pub(super) fn with_tokens(&self, tokens: Vec<CredentialEntry>) -> Credential {
-        let mut credential = self.credential();
-        let memory = &mut credential.spec.memory;
-        let revoked_before = self.desired.revoke_issued_before;
-        memory::remember_imported(memory, self.recorded(), &tokens, revoked_before);
-        memory.replacing = None;
-        memory.nonce = Some(&tokens)
-            .filter(|tokens| tokens.is_empty())
-            .and_then(|_| encode_requests(&self.done_requests()));
-        credential.spec.tokens = tokens;
-        entries::seal_all(&mut credential, self.mac);
-        credential
-    }
-
-    /// Returns the same if the last entry is a new one.
-    pub(super) fn with_mint(&self, tokens: Vec<CredentialEntry>, high: i64) -> Credential {
-        let mut credential = self.with_tokens(tokens);
-        credential.spec.high = high;
-        memory::note_mint(
-            &mut credential.spec.memory,
-            self.mints_of_the_hour(),
-            self.now,
-        );
-        credential
-    }
-
-    /// Returns the highest epoch ever given: the Credential's or the status's, which outlives it.
-    pub(super) fn high(&self) -> i64 {
-        let recorded = self.recorded().iter().map(|entry| entry.epoch);
-        let high = self
-            .view
-            .credential
-            .as_ref()
-            .map_or(0, |credential| credential.spec.high);
-        recorded.max().unwrap_or(0).max(high).max(self.owner.epoch)
-    }
-
-    /// Returns the Credential as read, or a new one.
-    pub(super) fn credential(&self) -> Credential {
-        self.view.credential.clone().unwrap_or_else(|| Credential {
-            metadata: ObjectMeta {
-                namespace: Some(self.desired.identity.namespace.to_string()),
-                name: Some(self.desired.owner.uid.clone()),
-                ..ObjectMeta::default()
-            },
-            spec: CredentialSpec {
-                identity: LocalRef {
-                    name: self.desired.identity.name.to_string(),
-                },
-                owner: self.desired.owner.clone(),
-                high: 0,
-                base: None,
-                tokens: Vec::new(),
-                memory: CredentialMemory::default(),
-            },
-            status: None,
-        })
     }
 }

@@ -6,7 +6,8 @@
 
 use jiff::Timestamp;
 
-use super::plan::{Case, Step};
+use super::case::Case;
+use super::step::Step;
 use super::{entries, memory};
 use crate::directory::{is_sealed, is_token_revoked};
 use crate::resources::{Cause, Credential, CredentialEntry, Moment};

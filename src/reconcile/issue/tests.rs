@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::plan::{Emptying, MAX_BY_ROTATION, Push, Recreate, Retirement, Rules, Step, plan};
+use super::plan::plan;
+use super::rules::{MAX_BY_ROTATION, Rules};
+use super::step::{Emptying, Push, Recreate, Retirement, Step};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::is_sealed;
 use crate::directory::{
