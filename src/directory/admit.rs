@@ -23,7 +23,8 @@ use super::record::{
 };
 use super::revoked::is_token_revoked;
 use super::seal::is_sealed;
-use super::secret_metadata::{AllowedMetadata, InstallationMetadata, is_reserved};
+use super::secret_metadata::{AllowedMetadata, is_reserved};
+use super::settings::Settings;
 use super::{Cidr, Lifetime, ObjectKey, Problem, Reason, parse_duration, schema, template, volume};
 use crate::resources::{
     ANNOTATION_ROTATE, ANNOTATION_ROTATE_KEYS, AUDIENCE_WORDS, Access, Autoscaling, ClientSecret,
@@ -47,29 +48,6 @@ pub const BUILT_IN_SCOPES: [&str; 6] = [
 
 /// Largest number of uses that are kept: a Credential has no more tokens.
 const MAX_USES: usize = 8;
-
-/// Settings of the installation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// Whether an admission policy writes and guards the annotation with the user that created a ServiceAccessToken.
-    pub stamped_creators: bool,
-    /// Identity of objects that name none.
-    pub default_identity: Option<ObjectKey>,
-    /// Namespaces in which Identities are accepted; earlier ones win a conflict about an issuer. Empty: all.
-    pub identity_namespaces: Vec<String>,
-    /// Whether this process issues nothing. It then keeps nothing that only issuing reads.
-    pub serves_only: bool,
-    /// Labels and annotations that templates may set, whatever their Identity allows.
-    pub secret_metadata: Arc<InstallationMetadata>,
-}
-
-impl Settings {
-    /// Returns whether Identities in this namespace are accepted.
-    pub fn accepts_identities_of(&self, namespace: &str) -> bool {
-        let accepted = &self.identity_namespaces;
-        accepted.is_empty() || accepted.iter().any(|name| name == namespace)
-    }
-}
 
 /// Reads the metadata of an object; `None` if it has no name, uid or creation time.
 fn object<T>(raw: &Value, state: Result<T, Vec<Problem>>) -> Option<Object<T>> {

@@ -3,9 +3,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::desired::{Lifetime, renew_before};
+use super::desired::renew_before;
 use super::record::{CredentialRecord, Object, SecretRecord};
-use super::{Directory, ObjectKey, ends};
+use super::{Directory, Lifetime, ObjectKey, ends};
 use crate::resources::RotationPolicy;
 
 /// State of the newest token or secret of an owner.

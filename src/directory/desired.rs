@@ -9,7 +9,7 @@ use super::judge::AcceptedClient;
 use super::record::{Object, SecretRecord, ServiceTokenRecord};
 use super::secret_metadata::AllowedMetadata;
 use super::tables::Directory;
-use super::{ObjectKey, Problem, Reason};
+use super::{Lifetime, ObjectKey, Problem, Reason};
 use crate::resources::{
     CredentialOwner, DurationString, OnSecretDeleted, OwnerKind, Retire, Rotation, RotationPolicy,
     Template,
@@ -93,17 +93,6 @@ pub enum SecretKind {
     ClientSecret,
     /// A Secret with `token` and `issuer`.
     ServiceToken,
-}
-
-/// When a secret expires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lifetime {
-    /// This long after it was issued.
-    For(SignedDuration),
-    /// At a fixed time.
-    Until(Timestamp),
-    /// Never.
-    Never,
 }
 
 /// When a secret is replaced, with every default filled in.

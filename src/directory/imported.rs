@@ -10,8 +10,7 @@ use std::sync::Arc;
 use imbl::OrdSet;
 
 use super::ObjectKey;
-use super::record::{CredentialRecord, EntryRecord};
-use super::tables::Directory;
+use super::record::CredentialRecord;
 use crate::resources::Cause;
 use crate::tokens::TokenHash;
 
@@ -55,6 +54,23 @@ impl ImportedSecrets {
             self.0.remove(&row);
         }
     }
+
+    /// Returns the Credentials of an Identity that record an imported secret.
+    pub(super) fn recording(
+        &self,
+        identity: &ObjectKey,
+        hash: TokenHash,
+    ) -> impl Iterator<Item = &ObjectKey> + use<'_> {
+        let from = Imported {
+            hash,
+            identity: identity.clone(),
+            credential: ObjectKey::new("", ""),
+        };
+        let identity = identity.clone();
+        let rows = self.0.range(from..);
+        rows.take_while(move |row| row.hash == hash && row.identity == identity)
+            .map(|row| &row.credential)
+    }
 }
 
 fn rows(record: &Arc<CredentialRecord>) -> impl Iterator<Item = Imported> {
@@ -67,37 +83,6 @@ fn rows(record: &Arc<CredentialRecord>) -> impl Iterator<Item = Imported> {
         identity: record.identity.clone(),
         credential: record.key.clone(),
     })
-}
-
-impl Directory {
-    /// Returns whether any client of an Identity has imported this secret.
-    pub fn knows_imported(&self, identity: &ObjectKey, hash: &TokenHash) -> bool {
-        self.imported_entries(identity, hash).next().is_some()
-    }
-
-    /// Returns the entries of an Identity for an imported secret.
-    pub(super) fn imported_entries(
-        &self,
-        identity: &ObjectKey,
-        hash: &TokenHash,
-    ) -> impl Iterator<Item = (&CredentialRecord, &EntryRecord)> {
-        let from = Imported {
-            hash: *hash,
-            identity: identity.clone(),
-            credential: ObjectKey::new("", ""),
-        };
-        let (hash, identity) = (from.hash, from.identity.clone());
-        let rows = self.imported.0.range(from..);
-        let rows = rows.take_while(move |row| row.hash == hash && row.identity == identity);
-        rows.filter_map(move |row| {
-            let credential = self.credential(&row.credential)?;
-            // The newest first: the same secret may have been imported again after its end.
-            let mut entries = credential.entries.iter().rev();
-            let entry =
-                entries.find(|entry| entry.cause == Cause::Imported && entry.hash == hash)?;
-            Some((&**credential, entry))
-        })
-    }
 }
 
 #[cfg(test)]

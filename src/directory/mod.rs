@@ -9,6 +9,7 @@ pub mod admit;
 mod ages;
 mod algorithm;
 pub mod census;
+mod change;
 mod cidr;
 mod claims;
 mod counts;
@@ -22,6 +23,7 @@ mod imported;
 mod intern;
 mod issuer;
 mod judge;
+mod lifetime;
 pub mod listed;
 pub mod names;
 mod namespaces;
@@ -33,6 +35,8 @@ pub mod schema;
 mod seal;
 pub mod secret_metadata;
 mod secret_names;
+mod secret_owners;
+mod settings;
 pub mod suggest;
 mod table;
 mod tables;
@@ -50,21 +54,20 @@ pub mod volume;
 
 use suggest::one_line;
 
-pub use admit::Settings;
 pub use cidr::{Cidr, NoCidr};
 pub use counts::{Counts, Named};
-pub use desired::{
-    Desired, IssuedClient, Lifetime, RotationRequests, RotationRules, SecretKind, Standing,
-};
+pub use desired::{Desired, IssuedClient, RotationRequests, RotationRules, SecretKind, Standing};
 pub use duration::parse_duration;
 pub use explain::{Step, Verdict};
 pub use judge::{AcceptedClient, GrantedScope, Served, audiences_of, is_audience_of};
+pub use lifetime::Lifetime;
 pub use namespaces::Labels;
 pub use normal::is_normal_audience;
 pub use problem::{Class, Problem, Reason, Severity};
 pub use record::{CredentialRecord, Object, OwnerRecord};
 pub use revoked::{Revocation, is_token_revoked, revocation};
 pub use seal::{is_sealed, sealed};
+pub use settings::Settings;
 pub use tables::{Change, Directory, Row, Sizes};
 pub use verify::{ActiveToken, AuthenticatedClient, Refusal, ends, is_revoked};
 

@@ -6,10 +6,8 @@ use std::sync::Arc;
 
 use equivalent::{Comparable, Equivalent};
 use imbl::{OrdMap, OrdSet};
-use serde_json::Value;
 
 use super::ObjectKey;
-use super::admit::{self, Settings};
 use super::ages::Ages;
 use super::claims::Claims;
 use super::imported::ImportedSecrets;
@@ -18,9 +16,10 @@ use super::record::{
     ClientRecord, CredentialRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
 };
 use super::secret_names::SecretNames;
+use super::settings::Settings;
 use super::table::Table;
-use crate::resources::{Credential, Kind, OwnerKind};
-use crate::tokens::{MacKey, TokenId};
+use crate::resources::{Kind, OwnerKind};
+use crate::tokens::TokenId;
 
 /// All objects that are served, and those that would be if they were valid.
 #[derive(Clone, Debug, Default)]
@@ -107,45 +106,6 @@ pub struct Sizes {
     pub clients: usize,
     pub service_tokens: usize,
     pub credentials: usize,
-}
-
-impl Change {
-    /// Returns the change that a raw object of a user's kind stands for. An object that is being deleted counts as
-    /// deleted: others' finalizers must not keep its tokens alive. `None` if the object has no usable metadata, or is
-    /// a Credential: those go through [`Change::credential`].
-    pub fn object(kind: Kind, raw: &Value, settings: &Settings) -> Option<Self> {
-        let metadata = raw.get("metadata")?;
-        if metadata
-            .get("deletionTimestamp")
-            .is_some_and(|value| !value.is_null())
-        {
-            let namespace = metadata
-                .get("namespace")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            return Some(Self::Delete(
-                kind,
-                ObjectKey::new(namespace, metadata.get("name")?.as_str()?),
-            ));
-        }
-        let row = match kind {
-            Kind::Identity => Row::Identity(Box::new(admit::identity(raw, settings)?)),
-            Kind::Scope => Row::Scope(Box::new(admit::scope(raw, settings)?)),
-            Kind::OAuthClient => Row::Client(Box::new(admit::client(raw, settings)?)),
-            Kind::ServiceAccessToken => {
-                Row::ServiceToken(Box::new(admit::service_token(raw, settings)?))
-            }
-            Kind::Credential => return None,
-        };
-        Some(Self::Upsert(row))
-    }
-
-    /// Returns the change that a Credential stands for. The seals are checked with the Identity's key.
-    pub fn credential(credential: &Credential, key: Option<&MacKey>) -> Option<Self> {
-        Some(Self::Upsert(Row::Credential(Box::new(admit::credential(
-            credential, key,
-        )?))))
-    }
 }
 
 impl Directory {

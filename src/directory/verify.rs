@@ -9,7 +9,7 @@ use super::judge::{AcceptedClient, GrantedScope, Served};
 use super::record::{CredentialRecord, EntryRecord, IdentityRecord, ServiceTokenRecord};
 use super::tables::Directory;
 use super::{Lifetime, ObjectKey};
-use crate::resources::{OwnerKind, ReferenceTokens};
+use crate::resources::{Cause, OwnerKind, ReferenceTokens};
 use crate::tokens::{Presented, TokenHash, TokenId};
 
 /// Why a token or secret is not valid: for logs, never for the caller.
@@ -144,6 +144,29 @@ impl Directory {
             return Err(Refusal::WrongSecret);
         }
         self.secret_accepted(credential, entry, client_id, now)
+    }
+
+    /// Returns whether any client of an Identity has imported this secret.
+    pub fn knows_imported(&self, identity: &ObjectKey, hash: &TokenHash) -> bool {
+        self.imported_entries(identity, hash).next().is_some()
+    }
+
+    /// Returns the entries of an Identity for an imported secret.
+    fn imported_entries(
+        &self,
+        identity: &ObjectKey,
+        hash: &TokenHash,
+    ) -> impl Iterator<Item = (&CredentialRecord, &EntryRecord)> + use<'_> {
+        let hash = *hash;
+        let keys = self.imported.recording(identity, hash);
+        keys.filter_map(move |key| {
+            let credential = self.credential(key)?;
+            // The newest first: the same secret may have been imported again after its end.
+            let mut entries = credential.entries.iter().rev();
+            let entry =
+                entries.find(|entry| entry.cause == Cause::Imported && entry.hash == hash)?;
+            Some((&**credential, entry))
+        })
     }
 
     /// Authenticates a client by an imported secret, which has no id of ours. Its hash finds the record, never the

@@ -207,6 +207,24 @@ fn a_failed_authentication_has_a_reason_for_the_log() {
     }
 }
 
+/// The audit log shows what a caller sent only if it is the id of a client.
+#[test]
+fn a_failure_tells_whether_the_caller_named_a_client_that_exists() {
+    let world = world();
+    for (name, is_client) in [
+        ("blue.shop", true),
+        ("blue.nothing", false),
+        ("shop", false),
+    ] {
+        let header = basic(format!("{name}:wrong"));
+        let form = Form::parse(b"").unwrap();
+        let header = std::iter::once(header.as_bytes());
+        let failure = authenticate(&world.directory, &identity(), header, &form, now());
+        let claimed = failure.err().unwrap().claimed.unwrap();
+        assert_eq!(claimed.is_client, is_client, "{name}");
+    }
+}
+
 fn claims(world: &World) -> AccessTokenClaims {
     issue(world, "blue.shop", "").unwrap().claims
 }

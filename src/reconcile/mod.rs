@@ -20,6 +20,7 @@ pub mod key_secrets;
 mod key_sweep;
 pub mod kube_api;
 pub mod leader;
+mod lock;
 pub mod queue;
 pub mod report;
 mod rest;

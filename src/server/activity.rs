@@ -32,14 +32,9 @@ const LEAST_EXCESSIVE: usize = 16 << 10;
 /// Bytes that HTTP/2 may read from the socket before it hands over the requests in them. A read of 8 KiB can contain
 /// hundreds of requests, and the tables for them would grow accordingly.
 const READ_AT_ONCE: usize = 512;
-/// Bytes of read buffers that HTTP/2's table of header fields may pin: an entry keeps alive the whole 8 KiB buffer in
-/// which it arrived. The server asks a connection that may have pinned so much to end, and its client opens another
-/// one. An honest client does not notice.
-const MAX_PINNED: usize = 256 << 10;
-/// The most entries of that table: 4 KiB of at least 33 bytes each (RFC 7541 section 4.1). Each of the first 124
-/// requests may pin all bytes that it brings. Then new entries replace old ones, so a later request pins only the bytes
-/// by which it exceeds the average of the pinned requests.
-const ENTRIES: usize = 124;
+/// The most bytes of an HTTP/1 read buffer, which keeps its size after a large head, and those that every connection
+/// has.
+const BUFFERED: (usize, usize) = (32 << 10, 8 << 10);
 /// Marks a handshake whose peer has sent something, in [`Activity::handshake_order`].
 const HEARD: u64 = 1 << 63;
 
@@ -111,8 +106,6 @@ pub(super) struct Activity {
     /// Whether bytes have come that belong to no known request yet.
     pub(super) reading: AtomicBool,
     version: AtomicU8,
-    /// The requests that came, answered or not.
-    came: AtomicUsize,
     /// The bytes from the peer since its last request.
     read: AtomicUsize,
     /// The bytes that may be read before the connection's task must run again.
@@ -143,7 +136,7 @@ pub(super) struct Activity {
     unflushed_since: AtomicU64,
     /// The turns for requests of HTTP/2.
     turns: Arc<Semaphore>,
-    /// The bytes of this connection in the port's load, and those of them that a table of header fields may pin.
+    /// The bytes of this connection in the port's load, and those of them that its read buffers keep.
     charged: AtomicUsize,
     pinned: AtomicUsize,
     /// Notified when the connection must end to make room.
@@ -183,7 +176,6 @@ impl Activity {
             answered: AtomicU64::new(0),
             reading: AtomicBool::new(false),
             version: AtomicU8::new(UNKNOWN),
-            came: AtomicUsize::new(0),
             read: AtomicUsize::new(0),
             may_read: AtomicUsize::new(READ_AT_ONCE),
             heard: AtomicBool::new(false),
@@ -210,13 +202,12 @@ impl Activity {
     /// Records that a request came.
     pub fn came(&self, is_http2: bool) {
         self.reading.store(false, Ordering::Relaxed);
-        self.came.fetch_add(1, Ordering::Relaxed);
         self.read.store(0, Ordering::Relaxed);
         if is_http2 {
             self.version.store(HTTP_2, Ordering::Relaxed);
             self.widen();
-        } else if self.version.swap(HTTP_1, Ordering::Relaxed) != HTTP_1 {
-            self.release(self.pinned.swap(0, Ordering::Relaxed));
+        } else {
+            self.version.store(HTTP_1, Ordering::Relaxed);
         }
     }
 
@@ -332,18 +323,25 @@ impl Activity {
         let rest = self.may_read.load(Ordering::Relaxed);
         self.may_read
             .store(rest.saturating_sub(bytes), Ordering::Relaxed);
+    }
+
+    /// Records bytes that are not HTTP/2. They fill a buffer until their request has come.
+    pub fn buffers(&self, bytes: usize) {
         let read = self.read.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let pinned = self.pinned.load(Ordering::Relaxed);
-        let usual = if self.came.load(Ordering::Relaxed) < ENTRIES {
-            0
-        } else {
-            pinned / ENTRIES
-        };
-        let unusual = bytes.min(read.saturating_sub(usual));
-        let pins = unusual.min(MAX_PINNED - pinned);
-        if pins > 0 {
-            self.pinned.store(pinned + pins, Ordering::Relaxed);
-            self.charge(pins);
+        let (most, usual) = BUFFERED;
+        let buffered = read.min(most);
+        if buffered > usual.max(self.pinned.load(Ordering::Relaxed)) {
+            self.pins(buffered);
+        }
+    }
+
+    /// Charges the bytes that read buffers keep after their requests, instead of those charged before.
+    pub fn pins(&self, bytes: usize) {
+        let before = self.pinned.swap(bytes, Ordering::Relaxed);
+        if bytes > before {
+            self.charge(bytes - before);
+        } else if bytes < before {
+            self.release(before - bytes);
         }
     }
 
@@ -362,11 +360,6 @@ impl Activity {
         } else {
             touched
         }
-    }
-
-    /// Returns whether the table of header fields may have pinned as much as is allowed for one connection.
-    pub fn is_used_up(&self) -> bool {
-        self.pinned.load(Ordering::Relaxed) >= MAX_PINNED
     }
 
     /// Records bytes that the socket has taken.
@@ -743,37 +736,26 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_header_tables_may_pin_is_charged_and_bounded() {
+    fn a_read_buffer_of_http_1_is_charged_once_it_has_grown() {
         let activity = Activity::default();
-        activity.has_read(5000);
-        assert_eq!(activity.weight(), 5000, "the protocol is not known yet");
-        activity.came(false);
-        activity.has_read(5 << 20);
-        assert_eq!(activity.weight(), 0, "HTTP/1 pins nothing");
-
-        let activity = Activity::default();
-        let weight = || activity.weight() - PER_STREAM;
-        let ask = |bytes| {
-            activity.has_read(bytes);
-            activity.came(true);
+        let head = |bytes| {
+            activity.buffers(bytes);
+            let weight = activity.weight();
+            activity.came(false);
+            weight
         };
-        for _ in 0..ENTRIES {
-            ask(1000);
+        assert_eq!(head(500), 0);
+        assert_eq!(head(20_000), 20_000);
+        assert_eq!(head(500), 20_000, "the buffer does not shrink");
+        assert_eq!(head(5 << 20), BUFFERED.0);
+    }
+
+    #[test]
+    fn what_read_buffers_keep_is_charged_as_it_is() {
+        let activity = Activity::default();
+        for bytes in [1000, 90_000, 400, 0] {
+            activity.pins(bytes);
+            assert_eq!(activity.weight(), bytes);
         }
-        assert_eq!(
-            weight(),
-            124_000,
-            "the table may have an entry of each request"
-        );
-        for _ in 0..10_000 {
-            ask(1000);
-        }
-        assert_eq!(weight(), 124_000, "further entries replace earlier ones");
-        ask(1500);
-        assert_eq!(weight(), 124_500);
-        assert!(!activity.is_used_up());
-        ask(5 << 20);
-        assert_eq!(weight(), MAX_PINNED);
-        assert!(activity.is_used_up());
     }
 }

@@ -18,6 +18,7 @@ use tower::Service as _;
 use super::noise::Noise;
 use super::places::{Caller, Full, Places, Rule};
 use super::request::{Arrival, check_host};
+use super::router::Routes;
 use super::shares::Shares;
 use super::{Limits, NotReady, Publisher, Revoker, Site, Status, Uses, forwarded, reply};
 use crate::directory::census::{Census, State, WITHIN};
@@ -73,6 +74,7 @@ pub struct App(Arc<Inner>);
 struct Inner {
     identity: ObjectKey,
     publisher: Publisher,
+    routes: Routes,
     status: Status,
     metrics: Arc<Metrics>,
     revoker: Box<dyn Revoker>,
@@ -110,6 +112,7 @@ impl App {
         Ok(Self(Arc::new(Inner {
             identity: config.identity.clone(),
             publisher: Publisher::new(config.identity, config.settings, super::now())?,
+            routes: Routes::default(),
             status: Status::default(),
             metrics: config.metrics,
             revoker: Box::new(revoker),
@@ -194,7 +197,7 @@ impl App {
             let snapshot = self.publisher().current();
             snapshot.site().map(|site| {
                 let caller = peer.map(|peer| Origin::of(peer, site, &request));
-                (site.router.clone(), caller)
+                (self.0.routes.of(&site.path), caller)
             })
         };
         let Some((mut router, origin)) = site else {

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Limits;
 use super::activity::{AGES, Activity};
+use super::header_table::HeaderTable;
 
 /// The number of checks per deadline. An answer may wait for one check more.
 const CHECKS: u32 = 4;
@@ -96,9 +97,6 @@ impl Watchdog {
         if self.is_unread(activity) {
             return Fate::Unread;
         }
-        if activity.is_used_up() {
-            return Fate::Close;
-        }
         let requests = activity.requests.load(Ordering::Relaxed);
         let is_new = std::mem::replace(&mut self.seen, requests) != requests;
         if is_new || activity.answered.load(Ordering::Relaxed) != requests {
@@ -168,11 +166,26 @@ impl Watchdog {
 pub(super) struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
+    table: HeaderTable,
 }
 
 impl<S> Watched<S> {
-    pub const fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
+    pub fn new(stream: S, activity: Arc<Activity>) -> Self {
+        Self {
+            stream,
+            activity,
+            table: HeaderTable::new(),
+        }
+    }
+
+    fn has_read(&mut self, bytes: &[u8]) {
+        self.activity.has_read(bytes.len());
+        self.table.read(bytes);
+        if self.table.is_off() {
+            self.activity.buffers(bytes.len());
+        } else {
+            self.activity.pins(self.table.held());
+        }
     }
 
     fn note(&self, write: &Poll<io::Result<usize>>) {
@@ -209,7 +222,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
             }
         };
         if read.is_ready() {
-            self.activity.has_read(buffer.filled().len() - before);
+            let bytes = buffer.filled().get(before..).unwrap_or_default();
+            self.has_read(bytes);
         }
         read
     }

@@ -34,9 +34,10 @@ use tower::Service as _;
 use super::activity::{Activity, Turn};
 use super::answer::Answer;
 use super::connection::{Fate, Watchdog, Watched};
-use super::port::{MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
+use super::port::{MAX_HEAD_2, MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
-use super::{App, Limits, health, reply, turns};
+use super::turns::{self, Taken};
+use super::{App, Limits, health, reply};
 
 /// The period of the task that updates the phases of signing keys and reports refusals.
 const KEY_PERIOD: Duration = Duration::from_secs(5);
@@ -451,7 +452,7 @@ async fn drive(
 /// An answer, and over HTTP/2 the turn of its request.
 type Answered = (Response, Option<Turn>);
 
-/// Answers a request when it has its turn. Refuses it if it has too many header fields or if its peer makes the port
+/// Answers a request when it has its turn. Refuses it if its head is too long, has too many fields, or if its peer makes the port
 /// hold too much memory. While the request waits, about `most_kept` bytes of its body are read. The future is boxed, so
 /// that waiting requests and answers take little memory.
 fn answer(
@@ -461,7 +462,9 @@ fn answer(
     request: Request<Incoming>,
     most_kept: usize,
 ) -> BoxFuture<'static, Answered> {
-    if request.headers().len() > MAX_HEADERS {
+    let is_too_long =
+        activity.is_http2() && turns::length(request.uri(), request.headers()) > MAX_HEAD_2.0;
+    if is_too_long || request.headers().len() > MAX_HEADERS {
         drop(activity.begin());
         let refusal = reply::empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         return Box::pin(ready((refusal, None)));
@@ -488,14 +491,18 @@ fn handle(
     handler: &impl Handler,
     activity: &Arc<Activity>,
     peer: IpAddr,
-    request: Request<Body>,
+    mut request: Request<Body>,
     turn: Option<Turn>,
 ) -> BoxFuture<'static, Answered> {
     let answering = activity.begin();
+    let taken = turn.map(|turn| Arc::new(Taken::new(Arc::clone(activity), turn)));
+    if let Some(taken) = &taken {
+        request.extensions_mut().insert(Arc::clone(taken));
+    }
     let answer = handler.clone().handle(peer, request);
     Box::pin(async move {
         let response = answer.await;
         drop(answering);
-        (response, turn)
+        (response, taken.and_then(|taken| taken.end()))
     })
 }

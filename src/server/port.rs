@@ -14,6 +14,9 @@ use super::places::{Caller, Full, Places, Rule};
 
 /// The longest head of an HTTP/1 request in bytes: on the main port, and on the health port.
 const MAX_HEAD: (usize, usize) = (32 << 10, 8 << 10);
+/// The longest head of an HTTP/2 request in bytes, and the longest that is refused alone: a longer one ends its connection,
+/// and with it the requests of other callers behind the same proxy. Envoy passes on at most 60 KiB by default.
+pub(super) const MAX_HEAD_2: (usize, u32) = (16 << 10, 64 << 10);
 /// The most header fields of a request.
 pub(super) const MAX_HEADERS: usize = 64;
 /// The HTTP/2 flow-control windows in bytes: of one request body, and of a whole connection.
@@ -66,7 +69,7 @@ impl Port {
             .initial_connection_window_size(WINDOWS.1)
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(MAX_REFUSED)
-            .max_header_list_size(16 << 10)
+            .max_header_list_size(MAX_HEAD_2.1)
             .max_send_buf_size(64 << 10);
         Self::with(limits, builder)
     }

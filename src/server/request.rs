@@ -20,6 +20,7 @@ use super::origin::origin;
 use super::places::Caller;
 use super::reply::Refusal;
 use super::snapshot::{Site, Snapshot};
+use super::turns::Taken;
 use crate::directory::AcceptedClient;
 use crate::keys::{KeyRing, VerifiedToken};
 use crate::oauth::access_token::{Inactive, Presented};
@@ -45,6 +46,8 @@ pub(super) struct Call {
     pub endpoint: Endpoint,
     pub peer: Option<IpAddr>,
     caller: Option<Caller>,
+    /// Over HTTP/2.
+    turn: Option<Arc<Taken>>,
     pub head: Parts,
     body: Body,
 }
@@ -69,8 +72,9 @@ impl Serving {
 
 impl Call {
     pub fn new(arrival: Arrival, endpoint: Endpoint, request: Request) -> Self {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         Self {
+            turn: head.extensions.remove(),
             app: arrival.app,
             peer: arrival.peer,
             caller: arrival.caller,
@@ -124,12 +128,20 @@ impl Call {
             Refusal::Unavailable
         };
         let waiting = self.app.wait_for_body(self.caller).map_err(shed)?;
-        tokio::select! {
+        if let Some(turn) = &self.turn {
+            turn.give_back();
+        }
+        let collected = tokio::select! {
             biased;
             collected = reading => collected,
             () = waiting.ended() => Err(shed("bodies")),
             () = tokio::time::sleep(deadline) => Err(Refusal::TooSlow),
+        }?;
+        drop(waiting);
+        if let Some(turn) = &self.turn {
+            turn.take_again().await;
         }
+        Ok(collected)
     }
 
     /// Returns all values of `Authorization`.

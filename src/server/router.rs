@@ -1,8 +1,10 @@
 //! The routes: every path below the path of the issuer, and what all requests have in common.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::extract::Request;
 use axum::http::header::{STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
@@ -17,8 +19,26 @@ use super::{App, reply, routes};
 use crate::oauth::discovery::paths;
 use crate::telemetry::{Endpoint, traces};
 
-/// Returns the routes of an issuer with this path.
-pub(super) fn router(path: &str) -> Router {
+/// The routes of the issuer that is served. They are built once, and again only when its path changes.
+#[derive(Default)]
+pub(super) struct Routes(ArcSwapOption<(String, Router)>);
+
+impl Routes {
+    /// Returns the routes of an issuer with this path.
+    pub fn of(&self, path: &str) -> Router {
+        if let Some((known, router)) = self.0.load().as_deref()
+            && known == path
+        {
+            return router.clone();
+        }
+        let router = router(path);
+        self.0
+            .store(Some(Arc::new((path.to_owned(), router.clone()))));
+        router
+    }
+}
+
+fn router(path: &str) -> Router {
     use routes::{check_token, discovery, introspect, jwks, revocation, token};
     let at = |below: &str| format!("{path}{below}");
     // The well-known part stands at the root, and the issuer's path follows it (RFC 8414 section 3.1).

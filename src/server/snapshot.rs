@@ -8,12 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use aws_lc_rs::digest;
-use axum::Router;
 use axum::http::HeaderValue;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
-use super::router;
 use crate::directory::record::IdentityRecord;
 use crate::directory::{Cidr, Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
@@ -66,7 +64,6 @@ pub struct Site {
     pub issuer: Arc<str>,
     /// Its path, without a closing slash; empty at the root.
     pub(super) path: String,
-    pub(super) router: Router,
     pub(super) openid: Document,
     pub(super) authorization_server: Document,
     pub(super) jwks: Document,
@@ -130,7 +127,6 @@ impl Site {
         let challenge = format!(r#"Basic realm="{issuer}", charset="UTF-8""#);
         Ok(Self {
             path: path.to_owned(),
-            router: router::router(path),
             openid: Document::new(documents.openid)?,
             authorization_server: Document::new(documents.authorization_server)?,
             jwks: Document::new(ring.jwks())?,

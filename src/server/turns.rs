@@ -5,12 +5,12 @@
 //! connection's window and could block the bodies of requests that have their turn: a deadlock.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use axum::http::Request;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, Request, Uri};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Frame, Incoming};
@@ -19,6 +19,41 @@ use super::activity::{Activity, Held, Turn};
 
 /// Bytes of a `HeaderMap` for each field, in addition to its text.
 const PER_FIELD: usize = 112;
+
+/// The turn of a request that is being answered. It is given back while the request waits for the rest of its body:
+/// through a proxy one caller's slow bodies would otherwise take all turns of a connection that others share.
+pub(super) struct Taken {
+    activity: Arc<Activity>,
+    turn: Mutex<Option<Turn>>,
+}
+
+impl Taken {
+    pub fn new(activity: Arc<Activity>, turn: Turn) -> Self {
+        Self {
+            activity,
+            turn: Mutex::new(Some(turn)),
+        }
+    }
+
+    /// Gives the turn to another request.
+    pub fn give_back(&self) {
+        drop(self.end());
+    }
+
+    /// Waits for another turn.
+    pub async fn take_again(&self) {
+        let turn = self.activity.turn().await;
+        *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = turn;
+    }
+
+    /// Returns the turn, if the request has it.
+    pub fn end(&self) -> Option<Turn> {
+        self.turn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
 
 /// A body: the part that was read while the request waited, and the rest.
 struct Kept {
@@ -76,10 +111,15 @@ pub(super) async fn wait(
 
 /// Returns the memory of a head in bytes. A field needs more than its text, and a table has room for more fields.
 fn size(head: &Parts) -> usize {
-    let path = head.uri.path_and_query().map_or(0, |it| it.as_str().len());
-    let fields = head.headers.iter();
+    length(&head.uri, &head.headers) + head.headers.capacity() * PER_FIELD
+}
+
+/// Returns the length of a head in bytes.
+pub(super) fn length(uri: &Uri, headers: &HeaderMap) -> usize {
+    let path = uri.path_and_query().map_or(0, |it| it.as_str().len());
+    let fields = headers.iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len());
-    path + fields.sum::<usize>() + head.headers.capacity() * PER_FIELD
+    path + fields.sum::<usize>()
 }
 
 impl hyper::body::Body for Kept {
@@ -106,7 +146,7 @@ impl hyper::body::Body for Kept {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderMap, HeaderName, HeaderValue};
+    use axum::http::{HeaderName, HeaderValue};
 
     use super::*;
 

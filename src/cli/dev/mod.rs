@@ -1,62 +1,24 @@
 //! `symbolon dev`: serves one Identity from a directory of YAML. Operator and server run in one process, with files
 //! instead of a cluster.
 
+mod args;
 mod banner;
 mod origin;
 mod problems;
 mod world;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::logging::LogArgs;
-use super::{manifests, signals, terminal};
-use crate::directory::ObjectKey;
+use super::{signals, terminal};
 use crate::server;
 use crate::telemetry::LogForm;
+pub(super) use args::Args;
 use world::World;
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  symbolon dev examples/quickstart
-  symbolon dev manifests --listen 127.0.0.1:9000
-  symbolon dev manifests --identity platform/main --state /tmp/symbolon
-  symbolon dev manifests --log warn --audit false    log problems only
-
-Save a file, and the next request uses it. The state folder has the Secrets in secrets/, the signing keys in keys/ and
-the status of each object in status/. It must have been created by symbolon dev at this place: a state folder from a
-repository or an archive is refused, since others may know its keys. It may be a link only with --state.")]
-pub(super) struct Args {
-    /// The directory of manifests
-    dir: PathBuf,
-    /// The address to serve on; it replaces the origin of the Identity's issuer; port 0 selects a free port
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        default_value = "127.0.0.1:8080",
-        env = "SYMBOLON_LISTEN"
-    )]
-    listen: SocketAddr,
-    /// The address to serve /livez, /readyz and /metrics on [default: the port after that of --listen]
-    #[arg(long, value_name = "ADDRESS", env = "SYMBOLON_HEALTH_LISTEN")]
-    health_listen: Option<SocketAddr>,
-    /// The state folder, for secrets, keys and uids [default: DIR/.symbolon]
-    #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
-    /// The Identity to serve; required if there are several
-    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
-    identity: Option<ObjectKey>,
-    /// The Identity of objects that name none [default: the served one]
-    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
-    default_identity: Option<ObjectKey>,
-    #[command(flatten)]
-    log: LogArgs,
-}
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let _logs = args.log.start(LogForm::Text, "symbolon-dev")?;

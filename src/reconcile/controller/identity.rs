@@ -28,8 +28,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             ] {
                 self.watch_key_secret(&self.directory(), &secret);
             }
-            self.note_rotation(key, None);
-            self.note_pods(key, None);
+            self.rotations.note(key, None);
+            self.ready_pods.note(key, None);
             self.sweep_pods(key).await?;
             return Ok(Reconciled::Gone);
         };
@@ -55,7 +55,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         };
         let signing = keys.as_ref().and_then(|keys| keys.as_ref().ok());
         if let Some(signing) = signing {
-            self.note_rotation(key, signing.rotates_at);
+            self.rotations.note(key, signing.rotates_at);
         }
         let until = signing.and_then(|signing| signing.next);
         let keys = keys
@@ -66,12 +66,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             // Without keys no pod could serve it.
             Some(Err(_)) => (None, None),
             None => {
-                self.note_pods(key, None);
+                self.ready_pods.note(key, None);
                 (None, None)
             }
         };
         if let Some(passed) = &passed {
-            self.note_pods(key, Some(passed));
+            self.ready_pods.note(key, Some(passed));
         }
         if let Some(error) = failed.as_ref().filter(|_| passed.is_none()) {
             return Err(error.clone().into());

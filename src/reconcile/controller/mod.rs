@@ -20,7 +20,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -41,6 +41,7 @@ use super::fleet::FleetError;
 use super::issue::{IssueError, MintBudget};
 use super::key_secrets;
 use super::kube_api::OwnWrites;
+use super::lock::lock;
 use super::queue::{Depth, Next, Queue, Reasons, Why};
 use super::report::Reports;
 use super::status;
@@ -54,6 +55,7 @@ use crate::resources::{Kind, OwnerKind};
 use crate::telemetry::traces;
 
 pub use self::pods::{Embedded, Serving};
+pub use self::ready_pods::ReadyPods;
 
 /// How often an object is reconciled without a reason, in case an event was lost.
 const AT_LEAST_EVERY: Duration = Duration::from_hours(24);
@@ -103,8 +105,8 @@ pub struct Controller<C> {
     tally: Mutex<Tally>,
     counts: Mutex<Option<Arc<Counts>>>,
     /// When each Identity's next signing key begins to sign.
-    rotations: Mutex<Rotations>,
-    ready_pods: Mutex<AllReadyPods>,
+    rotations: Rotations,
+    ready_pods: AllReadyPods,
 }
 
 /// What is remembered of the last successful pass over an object.
@@ -167,8 +169,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             serving: Serving::default(),
             tally: Mutex::default(),
             counts: Mutex::default(),
-            rotations: Mutex::default(),
-            ready_pods: Mutex::default(),
+            rotations: Rotations::default(),
+            ready_pods: AllReadyPods::default(),
         }
     }
 
@@ -191,6 +193,16 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     pub fn tally(&self) -> Vec<(&'static str, &'static str, usize)> {
         let sizes = self.directory().sizes();
         lock(&self.tally).counts(&sizes)
+    }
+
+    /// Returns the pods of each Identity that has its own.
+    pub fn ready_pods(&self) -> Vec<(String, ReadyPods)> {
+        self.ready_pods.all()
+    }
+
+    /// Returns the time until the next signing key of each Identity begins to sign; negative if that is overdue.
+    pub fn key_rotations(&self) -> Vec<(String, SignedDuration)> {
+        self.rotations.remaining(now())
     }
 
     /// Returns the directory as it is now.
@@ -633,10 +645,6 @@ fn cause(error: &ReconcileError) -> String {
         deepest = source;
     }
     deepest.to_string()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[expect(

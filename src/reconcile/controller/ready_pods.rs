@@ -2,12 +2,11 @@
 //! server that is gone, or dies at start, has no series that an alert could read.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
-use super::{Controller, lock};
 use crate::directory::ObjectKey;
-use crate::reconcile::cluster::Cluster;
 use crate::reconcile::fleet::Passed;
-use crate::reconcile::report::Reports;
+use crate::reconcile::lock::lock;
 
 /// The pods of an Identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,20 +18,21 @@ pub struct ReadyPods {
 }
 
 /// The pods by Identity. A pass that cannot tell leaves the known numbers.
-pub(super) type AllReadyPods = BTreeMap<ObjectKey, ReadyPods>;
+#[derive(Default)]
+pub(super) struct AllReadyPods(Mutex<BTreeMap<ObjectKey, ReadyPods>>);
 
-impl<C: Cluster + Reports + 'static> Controller<C> {
+impl AllReadyPods {
     /// Returns the pods of each Identity that has its own.
-    pub fn ready_pods(&self) -> Vec<(String, ReadyPods)> {
-        let known = lock(&self.ready_pods);
-        let told = known.iter();
-        told.map(|(identity, pods)| (identity.to_string(), *pods))
+    pub(super) fn all(&self) -> Vec<(String, ReadyPods)> {
+        let known = lock(&self.0);
+        let all = known.iter();
+        all.map(|(identity, pods)| (identity.to_string(), *pods))
             .collect()
     }
 
     /// Records the pods of an Identity after a pass; `None` if the Identity is gone or not served.
-    pub(super) fn note_pods(&self, identity: &ObjectKey, passed: Option<&Passed>) {
-        let mut known = lock(&self.ready_pods);
+    pub(super) fn note(&self, identity: &ObjectKey, passed: Option<&Passed>) {
+        let mut known = lock(&self.0);
         match passed.map(|passed| (&passed.rollout, passed.missing, &passed.problem)) {
             Some((Some(rollout), ..)) => {
                 let pods = ReadyPods {

@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use super::Child;
 use super::build::{build, service_of_issuer};
 use super::compare::{Owner, owner};
-use super::keeper::{APIS_FOR, Fleet, FleetError, lock};
+use super::keeper::{APIS_FOR, Fleet, FleetError};
 use super::pass::{IN_THE_WAY, Pass, Passed, UNWATCHED};
 use super::refusals::{is_elsewhere, obstacle, tell};
 use crate::directory::{ObjectKey, Problem, Reason};
+use crate::reconcile::lock::lock;
 use crate::resources::{Identity, ManagedKind};
 
 /// A fault that is shorter than this is not reported, because the next pass may succeed.

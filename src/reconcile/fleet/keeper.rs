@@ -2,7 +2,7 @@
 //! repairs, and deletion when an Identity goes. Absent: the passes, in `pass`, and their order, in `drive`.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -16,6 +16,7 @@ use super::seen::Seen;
 use super::{Child, Installation, Objects};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::api::{ApiError, Precondition};
+use crate::reconcile::lock::lock;
 use crate::resources::ManagedSeen;
 
 /// How long the list of kinds that the cluster has is cached.
@@ -260,8 +261,4 @@ pub(super) fn only(live: &Value) -> Precondition {
         uid: field("uid"),
         resource_version: field("resourceVersion"),
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,13 +11,14 @@ use tracing::{debug, info, warn};
 use super::Child;
 use super::build::{Plan, Wanted};
 use super::compare::{Step, annotation, step};
-use super::keeper::{APIS_FOR, Fleet, FleetError, Turn, lock, only};
+use super::keeper::{APIS_FOR, Fleet, FleetError, Turn, only};
 use super::refusals::{Obstacle, Refusal, Refusals, is_elsewhere};
 use super::rollout::{self, Phase, Rollout, is_rolling, is_stuck, read};
 use super::upgrade::{Cause, cause, noted, rescaled, under_way};
 use super::volume::{claim_name, growth, not_grown};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::api::ApiError;
+use crate::reconcile::lock::lock;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, ManagedKind};
 

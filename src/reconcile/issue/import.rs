@@ -321,6 +321,7 @@ mod tests {
                 let (name, credential) = match self.plan() {
                     Step::Import(import) => ("import", import.credential),
                     Step::Retire(credential, _, Retirement::Lapsed) => ("retire", *credential),
+                    Step::Retire(credential, _, Retirement::Crowded) => ("make room", *credential),
                     Step::EmptyTokens(credential, Emptying::Revoked) => ("empty", *credential),
                     Step::EndRevoked(credential, _) => ("end revoked", *credential),
                     Step::Settle(_) => return names,

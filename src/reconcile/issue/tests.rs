@@ -2043,6 +2043,9 @@ fn a_deleted_secret_is_recreated_by_ending_the_token_that_was_unused_for_longest
     assert_eq!(delete(&mut world), makes_room);
     assert_eq!(world.epochs(), [1, 3, 5, 6, 7, 8, 9, 10], "never used");
     world.now += SignedDuration::from_mins(59);
+    let earlier = uses.map(|(epoch, first, last)| (epoch, first - 60, last - 60));
+    let uses: Vec<_> = earlier.into_iter().chain([(9, -2, -1)]).collect();
+    world.used(&uses);
     assert_eq!(delete(&mut world), makes_room);
     assert_eq!(
         world.epochs(),

@@ -10,9 +10,11 @@ use tokio::net::{TcpSocket, TcpStream};
 use super::tcp::{PATIENCE, busy, connect_from, fixture, read_all, start, talk};
 use super::*;
 use crate::server::Limits;
+use crate::server::connection::Watched;
 use crate::server::port::Port;
 
 const DISCOVERY: &str = "/id/.well-known/openid-configuration";
+const TOKEN: &str = "/id/connect/token";
 const GOOD: &str =
     "GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
@@ -566,6 +568,122 @@ async fn a_request_with_too_many_header_fields_is_refused_in_either_protocol() {
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
 }
 
+/// Behind a proxy, several callers share an HTTP/2 connection.
+#[tokio::test]
+async fn requests_whose_bodies_do_not_arrive_keep_no_turn_from_others() {
+    let fixture = fixture(|limits| {
+        limits.turns = 2;
+        limits.body_deadline = PATIENCE * 10;
+    });
+    let running = start(&fixture).await;
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut stream = h2::open(stream, 65535).await;
+    let mut bytes: Vec<u8> = Vec::new();
+    for id in streams(4) {
+        bytes.extend(h2::post(id, TOKEN));
+    }
+    bytes.extend(h2::get(9, DISCOVERY));
+    stream.write_all(&bytes).await.unwrap();
+    let head = tokio::time::timeout(PATIENCE, h2::next(&mut stream, h2::HEADERS)).await;
+    let head = head.expect("no body is waited for").unwrap();
+    assert_eq!(head[0], 0x88, ":status 200: {head:x?}");
+    // The first body arrives, and its request gets another turn.
+    let body = h2::frame(
+        h2::DATA,
+        h2::END_STREAM,
+        1,
+        b"grant_type=client_credentials",
+    );
+    stream.write_all(&body).await.unwrap();
+    let answer = tokio::time::timeout(PATIENCE, h2::next(&mut stream, h2::HEADERS)).await;
+    assert!(answer.expect("it has its turn").is_some());
+}
+
+/// Behind a proxy the connection's end would be the end of other callers' requests.
+#[tokio::test]
+async fn a_head_that_is_too_long_is_refused_alone() {
+    let fixture = fixture(|_| {});
+    let running = start(&fixture).await;
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut stream = h2::open(stream, 65535).await;
+    for (id, length, is_refused) in [(1, 15_000, false), (3, 17_000, true), (5, 60_000, true)] {
+        // An indexed GET of a path, and one long field: its length less 127, in seven bits a byte.
+        let mut block = vec![0x82, 0x86, 0x04];
+        block.push(u8::try_from(DISCOVERY.len()).unwrap());
+        block.extend(DISCOVERY.as_bytes());
+        block.extend([0x01, 1, b'x', 0x00, 1, b'a', 0x7f]);
+        let mut rest = length - 127;
+        while rest >= 128 {
+            block.push(u8::try_from(rest % 128).unwrap() | 0x80);
+            rest /= 128;
+        }
+        block.push(u8::try_from(rest).unwrap());
+        block.extend(vec![b'v'; length]);
+        let mut parts = block.chunks(16_000).peekable();
+        let mut kind = h2::HEADERS;
+        while let Some(part) = parts.next() {
+            let end = if parts.peek().is_none() {
+                h2::END_HEADERS
+            } else {
+                0
+            };
+            let flags = if kind == h2::HEADERS {
+                h2::END_STREAM | end
+            } else {
+                end
+            };
+            let frame = h2::frame(kind, flags, id, part);
+            stream.write_all(&frame).await.unwrap();
+            kind = h2::CONTINUATION;
+        }
+        let head = h2::next(&mut stream, h2::HEADERS).await;
+        let head = head.unwrap_or_else(|| panic!("the connection ended at {length}"));
+        assert_eq!(head[0] != 0x88, is_refused, "{length}: {head:x?}");
+    }
+}
+
+/// One request in fourteen stores a field, so that each entry keeps a buffer of its own.
+#[tokio::test]
+async fn what_the_table_of_header_fields_keeps_is_charged() {
+    let port = Arc::new(Port::new(Limits::default()));
+    let (place, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();
+    let (mut peer, stream) = tokio::io::duplex(1 << 20);
+    let mut watched = Watched::new(stream, Arc::clone(&place.activity));
+    peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
+    let plain = [
+        b"\x82\x86\x04\x04/abc\x00\x01a\x7f\xd9\x03".to_vec(),
+        vec![b'v'; 600],
+    ]
+    .concat();
+    let mut sent = 0;
+    for number in 0..2_000_u32 {
+        let mut block = plain.clone();
+        if number % 14 == 0 {
+            // Literal with incremental indexing instead of without.
+            block[2] = 0x44;
+        }
+        let frame = h2::frame(
+            h2::HEADERS,
+            h2::END_STREAM | h2::END_HEADERS,
+            2 * number + 1,
+            &block,
+        );
+        peer.write_all(&frame).await.unwrap();
+        let mut part = vec![0; frame.len()];
+        sent += frame.len();
+        while !part.is_empty() {
+            place.activity.go_on();
+            let count = watched.read(&mut part).await.unwrap();
+            part.drain(..count);
+        }
+    }
+    let charged = place.activity.weight();
+    assert!(charged > 800 << 10, "{charged} of {sent} bytes");
+    assert!(charged < 1200 << 10, "{charged} of {sent} bytes");
+}
+
 /// The heavy peer takes each answer just before it would count as one that does not read.
 #[tokio::test]
 async fn the_peer_that_holds_most_memory_loses_it_first_even_if_it_just_keeps_up() {
@@ -576,8 +694,8 @@ async fn the_peer_that_holds_most_memory_loses_it_first_even_if_it_just_keeps_up
     let (light, _) = port.enter([10, 0, 0, 1].into(), false).unwrap();
     let (heavy, _) = port.enter([10, 0, 0, 2].into(), false).unwrap();
     for (place, bytes) in [(&light, 1000), (&heavy, 200_000)] {
-        place.activity.has_read(bytes);
         place.activity.came(true);
+        place.activity.pins(bytes);
     }
     let _taken_soon = heavy.activity.made(100);
     assert_eq!(port.relieve(), 1);

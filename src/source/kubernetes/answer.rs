@@ -13,9 +13,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use super::error::WatchError;
 use super::raw::Raw;
-use super::watch::WatchError;
-use crate::json_stream::{Framing, Keep, Malformed, Piece, Scanner, read};
+use crate::json_stream::{Framing, Keep, Piece, Scanner, read};
 
 /// The time limit for the beginning of a response, and for each further part of a list.
 pub(super) const ANSWER: Duration = Duration::from_mins(1);
@@ -206,12 +206,6 @@ impl<T: DeserializeOwned> Batch<T> {
             Ok(decoded) => Part::Whole(decoded),
             Err(_) => Part::Bad,
         });
-    }
-}
-
-impl From<Malformed> for WatchError {
-    fn from(_: Malformed) -> Self {
-        Self::Malformed
     }
 }
 

@@ -12,6 +12,7 @@
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
 mod answer;
+mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod known;

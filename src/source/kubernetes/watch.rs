@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
 use super::answer::{ANSWER, Answer, Line, Part};
+use super::error::WatchError;
 use super::known::Known;
 use super::raw::Raw;
 use super::subject::{Subject, object_key};
@@ -71,36 +72,6 @@ enum End {
     Closed,
     /// The mac key changed: verify the seals of Credentials again.
     OtherKey,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum WatchError {
-    #[error(transparent)]
-    Kube(#[from] kube::Error),
-    #[error(transparent)]
-    Request(#[from] kube::core::request::Error),
-    #[error("the API server did not respond in time")]
-    Timeout,
-    #[error("the API server sent a list that is not JSON or is incomplete")]
-    Malformed,
-    #[error("the watch received nothing for too long")]
-    Silent,
-    #[error("the watch ended right after its start")]
-    Brief,
-    #[error("the API server sent a list without a resourceVersion")]
-    NoVersion,
-    #[error("the API server ended the watch: {reason} ({code})")]
-    Ended { code: u16, reason: String },
-}
-
-impl WatchError {
-    fn code(&self) -> Option<u16> {
-        match self {
-            Self::Kube(kube::Error::Api(status)) => Some(status.code),
-            Self::Ended { code, .. } => Some(*code),
-            _ => None,
-        }
-    }
 }
 
 impl<S: Sink> Watch<S> {

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use tracing::{Level, Metadata};
 
-use super::{DROPPED, panics};
+use super::dropped::DROPPED;
+use super::panics;
 use crate::telemetry::{Rate, audit};
 
 /// The limit for all libraries together.

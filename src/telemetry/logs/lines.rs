@@ -15,9 +15,18 @@ use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::LogForm;
 use super::libraries::Libraries;
 use crate::characters::is_escaped;
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogForm {
+    /// One JSON object a line, for machines.
+    #[default]
+    Json,
+    /// Text, for people.
+    Text,
+}
 
 const MESSAGE: &str = "message";
 

@@ -4,13 +4,14 @@
 //! do not fit are dropped and counted. [`LogGuard`] writes the rest when it is dropped, so that a graceful end loses no
 //! line.
 
+mod dropped;
 mod filter;
 mod libraries;
 mod lines;
 mod panics;
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,32 +24,17 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer, Registry};
 
+use self::dropped::DROPPED;
+pub use self::dropped::dropped_lines;
 pub use self::filter::{Audit, BadFilter, LogFilter};
 use self::libraries::Libraries;
 use self::lines::Lines;
+pub use self::lines::LogForm;
 
 /// The capacity of the buffer in bytes.
 const CAPACITY: usize = 4 << 20;
 /// How long the thread waits for more lines after the first: one wake-up and one write for all of them.
 const GATHER: Duration = Duration::from_millis(20);
-
-static DROPPED: AtomicU64 = AtomicU64::new(0);
-
-/// Returns the number of lines dropped since the start, because the reader of the log was too slow or libraries wrote
-/// too many.
-pub fn dropped_lines() -> u64 {
-    DROPPED.load(Ordering::Relaxed)
-}
-
-/// The form of log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogForm {
-    /// One JSON object a line, for machines.
-    #[default]
-    Json,
-    /// Text, for people.
-    Text,
-}
 
 /// Why logging could not start.
 #[derive(Debug, thiserror::Error)]

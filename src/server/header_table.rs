@@ -1,0 +1,444 @@
+//! The memory that the table of header fields of an HTTP/2 connection keeps alive.
+//!
+//! HPACK (RFC 7541) lets a peer store header fields in a table of 4 KiB. In `h2` a stored `:path`, `:authority` or
+//! `:scheme` shares the buffer in which it arrived, so that an entry of 33 bytes can keep 8 KiB alive, and a peer decides
+//! how often. [`HeaderTable`] reads along: it skims the frames (RFC 9113 section 4.1) and header blocks for fields that
+//! are stored. It decodes no text and keeps no byte of it. Absent: evictions by the size of entries. A block counts until
+//! as many fields were stored after it as the table can hold, so the result may be too large, but not too small.
+
+use std::collections::VecDeque;
+
+/// The first bytes of a client (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const FRAME_HEAD: usize = 9;
+const HEADERS: u8 = 0x1;
+const CONTINUATION: u8 = 0x9;
+const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+/// The bytes of `h2`'s read buffers.
+const BUFFER: usize = 8 << 10;
+/// The most entries of the table: 4 KiB, of which each entry takes at least 33 bytes (RFC 7541 section 4.1).
+const MAX_ENTRIES: usize = 124;
+
+/// What the table of one connection keeps alive.
+#[derive(Debug)]
+pub(super) struct HeaderTable {
+    at: At,
+    block: Block,
+    /// The bytes since the end of the last block that stored a field.
+    since: usize,
+    /// Blocks that stored fields which may still be in the table, oldest first.
+    stored: VecDeque<Stored>,
+    /// The fields of `stored`.
+    fields: usize,
+    /// The bytes of `stored`.
+    held: usize,
+}
+
+/// A header block that stored fields.
+#[derive(Debug)]
+struct Stored {
+    fields: usize,
+    bytes: usize,
+}
+
+/// The header block that is being read.
+#[derive(Debug, Default)]
+struct Block {
+    /// The bytes of a priority before the block.
+    skip: usize,
+    next: Next,
+    fields: usize,
+    bytes: usize,
+}
+
+/// The place in the stream.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Preface(usize),
+    Frame([u8; FRAME_HEAD], usize),
+    /// The rest of a payload that is not read.
+    Skip(usize),
+    /// The length of the padding; then the rest of the frame.
+    Padding(u8, usize),
+    /// The rest of a fragment, of the padding behind it, and whether the fragment ends its block.
+    Fragment(usize, usize, bool),
+    /// Not HTTP/2, or no longer in step.
+    Off,
+}
+
+/// What follows in a header block (RFC 7541 section 6).
+#[derive(Clone, Copy, Debug, Default)]
+enum Next {
+    #[default]
+    Field,
+    /// The rest of an integer, then a field.
+    Index,
+    /// The rest of the index of a name, then a value.
+    NameIndex,
+    Name,
+    Value,
+    /// The rest of a string's length, with the part read so far and its bits, and whether the string is a name.
+    Length(usize, u32, bool),
+    /// The rest of a string, and whether it is a name.
+    Text(usize, bool),
+}
+
+impl HeaderTable {
+    pub(super) fn new() -> Self {
+        Self {
+            at: At::Preface(0),
+            block: Block::default(),
+            since: 0,
+            stored: VecDeque::new(),
+            fields: 0,
+            held: 0,
+        }
+    }
+
+    /// Returns the bytes that the table may keep alive.
+    pub(super) const fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Returns whether the connection does not speak HTTP/2.
+    pub(super) const fn is_off(&self) -> bool {
+        matches!(self.at, At::Off)
+    }
+
+    /// Reads bytes of the peer.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) {
+        while let Some((first, rest)) = bytes.split_first() {
+            match self.at {
+                At::Off => return,
+                At::Preface(matched) => {
+                    bytes = rest;
+                    self.at = if PREFACE.get(matched) != Some(first) {
+                        At::Off
+                    } else if matched + 1 == PREFACE.len() {
+                        At::Frame([0; FRAME_HEAD], 0)
+                    } else {
+                        At::Preface(matched + 1)
+                    };
+                }
+                At::Frame(mut head, count) => {
+                    bytes = rest;
+                    self.since += 1;
+                    if let Some(byte) = head.get_mut(count) {
+                        *byte = *first;
+                    }
+                    self.at = if count + 1 == FRAME_HEAD {
+                        self.begin(head)
+                    } else {
+                        At::Frame(head, count + 1)
+                    };
+                }
+                At::Skip(left) => {
+                    let count = left.min(bytes.len());
+                    bytes = bytes.get(count..).unwrap_or_default();
+                    self.since += count;
+                    self.at = after(left - count, At::Skip);
+                }
+                At::Padding(flags, length) => {
+                    bytes = rest;
+                    self.since += 1;
+                    self.at = self.fragment(flags, length, usize::from(*first));
+                }
+                At::Fragment(left, padding, ends) => {
+                    let count = left.min(bytes.len());
+                    let (part, rest) = bytes.split_at(count);
+                    bytes = rest;
+                    self.since += count;
+                    self.block.read(part);
+                    self.at = if count < left {
+                        At::Fragment(left - count, padding, ends)
+                    } else {
+                        self.end_fragment(padding, ends)
+                    };
+                }
+            }
+        }
+    }
+
+    /// Begins the payload of a frame.
+    fn begin(&mut self, head: [u8; FRAME_HEAD]) -> At {
+        let [a, b, c, kind, flags, ..] = head;
+        let length = (usize::from(a) << 16) | (usize::from(b) << 8) | usize::from(c);
+        match kind {
+            HEADERS if flags & PADDED != 0 && length > 0 => At::Padding(flags, length - 1),
+            HEADERS => self.fragment(flags, length, 0),
+            // It has neither padding nor a priority.
+            CONTINUATION => self.fragment(flags & END_HEADERS, length, 0),
+            _ => after(length, At::Skip),
+        }
+    }
+
+    /// Begins the fragment of a header block, behind the length of its padding.
+    fn fragment(&mut self, flags: u8, length: usize, padding: usize) -> At {
+        let priority = if flags & PRIORITY == 0 { 0 } else { 5 };
+        let Some(fragment) = length.checked_sub(padding + priority) else {
+            // A connection error of the type PROTOCOL_ERROR, after which nothing is read.
+            return At::Off;
+        };
+        self.block.skip = priority;
+        let ends = flags & END_HEADERS != 0;
+        if fragment + priority == 0 {
+            return self.end_fragment(padding, ends);
+        }
+        At::Fragment(fragment + priority, padding, ends)
+    }
+
+    fn end_fragment(&mut self, padding: usize, ends: bool) -> At {
+        if ends {
+            let block = std::mem::take(&mut self.block);
+            self.store(&block);
+        }
+        after(padding, At::Skip)
+    }
+
+    /// Records a complete block.
+    fn store(&mut self, block: &Block) {
+        if block.fields == 0 {
+            return;
+        }
+        // The block lies in buffers of its own, and in at most one that it shares with the bytes before it.
+        let bytes = self.since.min(block.bytes * 2 + BUFFER);
+        self.since = 0;
+        let fields = block.fields.min(MAX_ENTRIES);
+        self.stored.push_back(Stored { fields, bytes });
+        self.fields += fields;
+        self.held += bytes;
+        while let Some(oldest) = self.stored.front()
+            && self.fields - oldest.fields >= MAX_ENTRIES
+        {
+            self.fields -= oldest.fields;
+            self.held -= oldest.bytes;
+            self.stored.pop_front();
+        }
+    }
+}
+
+/// Returns the place before `left` more bytes, or before the next frame if there are none.
+fn after(left: usize, at: impl FnOnce(usize) -> At) -> At {
+    if left == 0 {
+        At::Frame([0; FRAME_HEAD], 0)
+    } else {
+        at(left)
+    }
+}
+
+impl Block {
+    /// Reads a part of the block.
+    fn read(&mut self, part: &[u8]) {
+        let skipped = self.skip.min(part.len());
+        self.skip -= skipped;
+        let mut part = part.get(skipped..).unwrap_or_default();
+        self.bytes += part.len();
+        while let Some((byte, rest)) = part.split_first() {
+            if let Next::Text(left, is_name) = self.next {
+                let count = left.min(part.len());
+                part = part.get(count..).unwrap_or_default();
+                self.next = text(left - count, is_name);
+            } else {
+                part = rest;
+                self.next = self.step(*byte);
+            }
+        }
+    }
+
+    /// Returns what follows a byte.
+    fn step(&mut self, byte: u8) -> Next {
+        let has_more = byte & 0x80 != 0;
+        match self.next {
+            // An indexed field, and the new size of the table.
+            Next::Field if byte & 0x80 != 0 => index(byte & 0x7f, 0x7f),
+            Next::Field if byte & 0xe0 == 0x20 => index(byte & 0x1f, 0x1f),
+            // A literal that is stored, and one that is not.
+            Next::Field if byte & 0x40 != 0 => {
+                self.fields += 1;
+                name(byte & 0x3f, 0x3f)
+            }
+            Next::Field => name(byte & 0x0f, 0x0f),
+            Next::Index if has_more => Next::Index,
+            Next::Index => Next::Field,
+            Next::NameIndex if has_more => Next::NameIndex,
+            Next::NameIndex => Next::Value,
+            Next::Name | Next::Value => {
+                let is_name = matches!(self.next, Next::Name);
+                match byte & 0x7f {
+                    0x7f => Next::Length(0x7f, 0, is_name),
+                    length => text(length.into(), is_name),
+                }
+            }
+            Next::Length(sum, bits, is_name) => {
+                let more = usize::from(byte & 0x7f).checked_shl(bits);
+                let sum = sum.saturating_add(more.unwrap_or(usize::MAX));
+                if has_more {
+                    Next::Length(sum, bits.saturating_add(7), is_name)
+                } else {
+                    text(sum, is_name)
+                }
+            }
+            Next::Text(left, is_name) => text(left.saturating_sub(1), is_name),
+        }
+    }
+}
+
+fn index(value: u8, full: u8) -> Next {
+    if value == full {
+        Next::Index
+    } else {
+        Next::Field
+    }
+}
+
+/// Returns what follows the index of a name; 0: the name itself.
+fn name(value: u8, full: u8) -> Next {
+    match value {
+        0 => Next::Name,
+        value if value == full => Next::NameIndex,
+        _ => Next::Value,
+    }
+}
+
+fn text(left: usize, is_name: bool) -> Next {
+    match (left, is_name) {
+        (0, true) => Next::Value,
+        (0, false) => Next::Field,
+        _ => Next::Text(left, is_name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `:path: /abc`, stored: 32 bytes and the text in the table.
+    const STORED: &[u8] = b"\x44\x04/abc";
+    /// `:method: GET` by its index, and two literals that are not stored: a new name and one of the static table.
+    const NOT_STORED: &[u8] = b"\x82\x00\x01a\x01b\x0f\x0d\x03xyz";
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = length[1..].to_vec();
+        frame.extend([kind, flags, 0, 0, 0, 1]);
+        frame.extend(payload);
+        frame
+    }
+
+    fn headers(block: &[u8]) -> Vec<u8> {
+        frame(HEADERS, END_HEADERS, block)
+    }
+
+    fn held(frames: &[Vec<u8>]) -> usize {
+        let mut table = HeaderTable::new();
+        table.read(PREFACE);
+        for frame in frames {
+            table.read(frame);
+        }
+        assert!(matches!(table.at, At::Frame(_, 0)), "{table:?}");
+        table.held()
+    }
+
+    #[test]
+    fn only_blocks_that_store_a_field_count_with_the_bytes_since_the_last_one() {
+        let (stored, not_stored) = (headers(STORED), headers(NOT_STORED));
+        assert_eq!(held(&[not_stored.clone()]), 0);
+        assert_eq!(held(&[stored.clone()]), stored.len());
+        let ping = frame(6, 0, &[0; 8]);
+        let all = [not_stored.clone(), ping.clone(), stored.clone(), not_stored];
+        assert_eq!(held(&all), all[0].len() + all[1].len() + all[2].len());
+    }
+
+    #[test]
+    fn bytes_of_other_buffers_do_not_count() {
+        let filler = frame(0xbe, 0, &[0; 16_000]);
+        let bytes = held(&[filler, headers(STORED)]);
+        assert_eq!(bytes, BUFFER + 2 * STORED.len());
+    }
+
+    #[test]
+    fn a_block_counts_until_the_table_must_have_evicted_it() {
+        let filler = frame(0xbe, 0, &[0; 16_000]);
+        let large = BUFFER + 2 * STORED.len();
+        let small = headers(STORED).len();
+        let mut frames = vec![filler, headers(STORED)];
+        frames.extend(std::iter::repeat_n(headers(STORED), MAX_ENTRIES - 1));
+        assert_eq!(held(&frames), large + (MAX_ENTRIES - 1) * small);
+        frames.push(headers(STORED));
+        assert_eq!(held(&frames), MAX_ENTRIES * small);
+    }
+
+    #[test]
+    fn a_block_is_read_across_frames_and_behind_padding_and_priority() {
+        let block = [NOT_STORED, STORED].concat();
+        let whole = held(&[headers(&block)]);
+        let padded = [&[3], &[0; 5][..], &block, &[0x44; 3]].concat();
+        let padded = held(&[frame(HEADERS, END_HEADERS | PADDED | PRIORITY, &padded)]);
+        assert_eq!(
+            padded,
+            whole + 6,
+            "padding behind the block does not count yet"
+        );
+        for cut in 0..=block.len() {
+            let parts = [
+                frame(HEADERS, 0, &block[..cut]),
+                frame(CONTINUATION, END_HEADERS, &block[cut..]),
+            ];
+            assert_eq!(held(&parts), whole + FRAME_HEAD, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn long_lengths_and_indices_are_read() {
+        let mut block = b"\x7f\x80\x01\x7f\x81\x01".to_vec();
+        block.extend([b'v'; 256]);
+        block.extend(b"\xff\x80\x01\x3f\xe1\x1f");
+        block.extend(STORED);
+        let mut table = HeaderTable::new();
+        table.read(PREFACE);
+        table.read(&headers(&block));
+        assert_eq!(table.fields, 2, "{table:?}");
+    }
+
+    #[test]
+    fn http_1_is_not_read() {
+        let mut table = HeaderTable::new();
+        table.read(b"POST / HTTP/1.1\r\n");
+        assert!(table.is_off());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_alike_however_they_arrive(
+            bytes in proptest::collection::vec(any::<u8>(), 0..400),
+            kinds in proptest::collection::vec(0_u8..10, 0..12),
+            cuts in proptest::collection::vec(1_usize..40, 1..40),
+        ) {
+            let mut stream = PREFACE.to_vec();
+            for (number, kind) in kinds.iter().enumerate() {
+                let part = &bytes[number.min(bytes.len())..];
+                stream.extend(frame(*kind, bytes.get(number).copied().unwrap_or(0), part));
+            }
+            stream.extend(&bytes);
+            let mut whole = HeaderTable::new();
+            whole.read(&stream);
+            let mut parts = HeaderTable::new();
+            let mut rest = &stream[..];
+            for cut in cuts.iter().cycle() {
+                let (part, after) = rest.split_at((*cut).min(rest.len()));
+                parts.read(part);
+                rest = after;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(format!("{whole:?}"), format!("{parts:?}"));
+            prop_assert!(whole.stored.len() <= MAX_ENTRIES + 1);
+            prop_assert!(whole.held() <= stream.len());
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Why a list or a watch failed.
+
+use crate::json_stream::Malformed;
+
+/// Why a list or a watch failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WatchError {
+    #[error(transparent)]
+    Kube(#[from] kube::Error),
+    #[error(transparent)]
+    Request(#[from] kube::core::request::Error),
+    #[error("the API server did not respond in time")]
+    Timeout,
+    #[error("the API server sent a list that is not JSON or is incomplete")]
+    Malformed,
+    #[error("the watch received nothing for too long")]
+    Silent,
+    #[error("the watch ended right after its start")]
+    Brief,
+    #[error("the API server sent a list without a resourceVersion")]
+    NoVersion,
+    #[error("the API server ended the watch: {reason} ({code})")]
+    Ended { code: u16, reason: String },
+}
+
+impl WatchError {
+    pub(super) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => Some(status.code),
+            Self::Ended { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+}
+
+impl From<Malformed> for WatchError {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
