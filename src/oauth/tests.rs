@@ -216,7 +216,7 @@ fn a_failure_tells_whether_the_caller_named_a_client_that_exists() {
         ("blue.nothing", false),
         ("shop", false),
     ] {
-        let header = basic(format!("{name}:wrong"));
+        let header = format!("Basic {}", STANDARD.encode(format!("{name}:wrong")));
         let form = Form::parse(b"").unwrap();
         let header = std::iter::once(header.as_bytes());
         let failure = authenticate(&world.directory, &identity(), header, &form, now());

@@ -147,6 +147,21 @@ impl Files {
         self.0.root.join(KEYS)
     }
 
+    /// Returns the folder of the Credentials.
+    pub fn credentials_folder(&self) -> PathBuf {
+        self.0.root.join("credentials")
+    }
+
+    /// Reports a Credential whose file a user deleted: its tokens end at once. A file that exists changes nothing.
+    pub fn credential_touched(&self, path: &Path) {
+        let _writing = self.writing();
+        if let Some(key) = Self::secret_at(path)
+            && matches!(self.read_credential(&key), Ok(None))
+        {
+            self.tell(CredentialEvent::Gone(key));
+        }
+    }
+
     /// Returns the path at which users find a Secret; `None` if its name is not valid.
     pub fn secret_path(&self, key: &ObjectKey) -> Option<PathBuf> {
         Some(self.0.root.join(self.secret_file(key)?))

@@ -30,6 +30,7 @@ mod router;
 mod routes;
 mod shares;
 mod snapshot;
+mod state;
 mod status;
 mod suppressed;
 #[cfg(test)]
@@ -40,11 +41,12 @@ mod turns;
 mod uses;
 pub mod uses_kube;
 
-pub use app::{App, Config};
+pub use app::App;
 pub use limits::Limits;
 pub use listener::{run, run_embedded, serve, serve_health};
 pub use revoker::{RevokeError, Revoker};
 pub use snapshot::{Publisher, Site, Snapshot};
+pub use state::{Config, State};
 pub use status::{NotReady, Status};
 pub use tls::{Tls, TlsError};
 pub use uses::{RecordError, UseRecorder, UseReport, UseReports, Uses};

@@ -15,11 +15,11 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use jiff::Timestamp;
 
-use super::App;
 use super::origin::origin;
 use super::places::Caller;
 use super::reply::Refusal;
 use super::snapshot::{Site, Snapshot};
+use super::state::State;
 use super::turns::Taken;
 use crate::directory::AcceptedClient;
 use crate::keys::{KeyRing, VerifiedToken};
@@ -34,7 +34,7 @@ use crate::tokens::reference;
 /// The data that the server adds to a request before it routes it.
 #[derive(Clone)]
 pub(super) struct Arrival {
-    pub app: App,
+    pub app: State,
     pub peer: Option<IpAddr>,
     /// The caller whose share of the server the request takes.
     pub caller: Option<Caller>,
@@ -42,7 +42,7 @@ pub(super) struct Arrival {
 
 /// A request at its endpoint.
 pub(super) struct Call {
-    pub app: App,
+    pub app: State,
     pub endpoint: Endpoint,
     pub peer: Option<IpAddr>,
     caller: Option<Caller>,

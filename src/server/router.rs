@@ -15,7 +15,8 @@ use tracing::Instrument as _;
 
 use super::origin::{request_id, traceparent};
 use super::request::{Arrival, Call};
-use super::{App, reply, routes};
+use super::state::State;
+use super::{reply, routes};
 use crate::oauth::discovery::paths;
 use crate::telemetry::{Endpoint, traces};
 
@@ -182,7 +183,7 @@ where
     })
 }
 
-fn is_too_long(app: &App, request: &Request) -> bool {
+fn is_too_long(app: &State, request: &Request) -> bool {
     let uri = request.uri();
     uri.path().len() + uri.query().map_or(0, str::len) > app.limits().uri
 }

@@ -172,6 +172,14 @@ fn no_line_of_a_secret_is_shown() {
         format!("kind: Secret\nstringData:\n  a: {VALUE}\n--- b\n"),
         format!("kind: Secret\nstringData:\n  a: {VALUE}\0\n"),
         format!("{{\"kind\": \"Secret\", \"stringData\": {{\"a\": \"{VALUE}\",,}}}}"),
+        format!("kind: Secret\nstringData:\n  a: !{VALUE}\n"),
+        format!("kind: Secret\nstringData:\n  a: !!int {VALUE}\n"),
+        format!(
+            "kind: Secret\nstringData:\n  a: |\n-----BEGIN PRIVATE KEY-----\n{VALUE}\n-----END PRIVATE KEY-----\n"
+        ),
+        format!(
+            "kind: Scope\napiVersion: symbolon.dev/v1alpha1\nmetadata: {{name: a}}\nspec: {{valeu: b}}\n---\n{{\"stringData\": {{\"a\": \"{VALUE}\"}}, \"kind\": \"Secret\", \"apiVersion\": \"v1\"}}\n"
+        ),
         format!(
             "kind: List\napiVersion: v1\nitems:\n- {{kind: Secret, apiVersion: v1, stringData: {{a: {VALUE}}}}}\n- {{kind: Scope, apiVersion: symbolon.dev/v1alpha1, metadata: {{name: a}}, spec: {{valeu: b}}}}\n"
         ),

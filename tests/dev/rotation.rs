@@ -68,6 +68,24 @@ fn a_deleted_secret_is_recreated_and_the_lost_token_stays_valid() {
 }
 
 #[test]
+fn the_tokens_of_a_deleted_credential_end_at_once() {
+    let served = Served::start();
+    let client = served.backend();
+    assert_eq!(client.ask(&[]).0, 200);
+    let secret = served.folder.secret_file("shop", "backend-client");
+    let state = secret.ancestors().nth(3).unwrap();
+    let credentials = state.join("credentials").join("platform");
+    let files: Vec<_> = fs::read_dir(credentials).unwrap().collect();
+    assert!(!files.is_empty());
+    for file in files {
+        fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    eventually("the client secret is refused", || {
+        (client.ask(&[]).0 == 401).then_some(())
+    });
+}
+
+#[test]
 fn a_deleted_secret_revokes_its_token_where_the_spec_says_so() {
     let served = Served::start();
     let old = served.token();

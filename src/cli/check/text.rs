@@ -11,7 +11,7 @@ use super::findings::{Finding, Report};
 use crate::directory::Severity;
 use crate::directory::suggest::{one_line, shown};
 use crate::source::manifest::Position;
-use crate::source::yaml::is_near_secret;
+use crate::source::yaml::has_secret;
 
 /// The maximum number of findings that are drawn.
 const MAX_DRAWN: usize = 200;
@@ -91,9 +91,9 @@ impl Drawn {
         let excerpt = if text.is_empty() {
             message = format!("{name}: {message}");
             None
-        } else if is_near_secret(text, finding.span.start) {
-            // No excerpt near a Secret: rendered manifests contain secrets that the repository does not, and the output
-            // may go into a build log.
+        } else if has_secret(text) {
+            // No excerpt of a file with a Secret: rendered manifests contain secrets that the repository does not, and
+            // the output may go into a build log.
             let Position { line, column } = finding.start();
             let whose = whose.map(|whose| format!("{whose}: ")).unwrap_or_default();
             message = format!("{name}:{line}:{column}: {whose}{message}");

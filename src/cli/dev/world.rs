@@ -317,8 +317,12 @@ impl World {
     }
 
     async fn state_touched(&mut self, paths: &BTreeSet<PathBuf>) {
-        let keys = self.files.keys_folder();
+        let (keys, credentials) = (self.files.keys_folder(), self.files.credentials_folder());
         for path in paths {
+            if path.starts_with(&credentials) {
+                self.files.credential_touched(path);
+                continue;
+            }
             let Some(key) = Files::secret_at(path) else {
                 continue;
             };
@@ -486,7 +490,7 @@ fn allowed_hosts(listen: SocketAddr) -> Option<Vec<String>> {
 
 type Touched = mpsc::UnboundedReceiver<Vec<PathBuf>>;
 
-/// Watches the state folder for Secrets that a user edits or deletes.
+/// Watches the state folder for Secrets that a user edits or deletes, and for Credentials that a user deletes.
 fn watch_state(files: &Files) -> notify::Result<(notify::RecommendedWatcher, Touched)> {
     let (sender, touched) = mpsc::unbounded_channel();
     let tell = move |event: notify::Result<notify::Event>| {
@@ -500,7 +504,12 @@ fn watch_state(files: &Files) -> notify::Result<(notify::RecommendedWatcher, Tou
     // A link may lead to the root of the file system.
     let config = notify::Config::default().with_follow_symlinks(false);
     let mut watcher = notify::RecommendedWatcher::new(tell, config)?;
-    for folder in [files.secrets_folder(), files.keys_folder()] {
+    let folders = [
+        files.secrets_folder(),
+        files.keys_folder(),
+        files.credentials_folder(),
+    ];
+    for folder in folders {
         watcher.watch(&folder, RecursiveMode::Recursive)?;
     }
     Ok((watcher, touched))

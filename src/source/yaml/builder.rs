@@ -219,13 +219,13 @@ impl<'t> Builder<'t> {
                 if !is_of(&value, core) {
                     self.faults.push(Fault::new(
                         range.clone(),
-                        format!("`{}` is not of type {core}", shown(text)),
+                        format!("this is not of type {core}"),
                     ));
                 }
                 value
             }
-            (_, Some((tag, _))) => {
-                self.foreign_tag(tag, &range);
+            (_, Some(_)) => {
+                self.foreign_tag(&range);
                 Value::String(text.to_owned())
             }
         };
@@ -246,17 +246,15 @@ impl<'t> Builder<'t> {
     }
 
     fn collection_tag(&mut self, tag: Tagged<'_>, core: &str, range: &Range<usize>) {
-        if let Some(tag) = tag.filter(|tag| tag.core_suffix() != Some(core)) {
-            self.foreign_tag(tag, range);
+        if tag.is_some_and(|tag| tag.core_suffix() != Some(core)) {
+            self.foreign_tag(range);
         }
     }
 
-    fn foreign_tag(&mut self, tag: &Tag, range: &Range<usize>) {
-        let message = format!(
-            "the tag {} has no meaning in a manifest: remove it",
-            shown(&tag.original())
-        );
-        self.faults.push(Fault::new(range.clone(), message));
+    /// The message does not repeat the tag: a password without quotes may begin with `!`.
+    fn foreign_tag(&mut self, range: &Range<usize>) {
+        let message = "a tag has no meaning in a manifest: remove it, or put the text in quotes";
+        self.faults.push(Fault::new(range.clone(), message.into()));
     }
 
     fn list(&mut self, start: usize, depth: usize) -> Result<Node, Fault> {

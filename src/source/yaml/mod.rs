@@ -205,19 +205,12 @@ fn mark(mut fault: Fault, chunk: &str) -> Fault {
     fault
 }
 
-/// Returns whether the document at a byte seems to contain a Secret, alone or in a list. It searches the text, since
-/// the document may be invalid YAML.
-pub fn is_near_secret(text: &str, at: usize) -> bool {
-    const END: &str = "\n---";
-    let at = text.floor_char_boundary(at);
-    let line = text[..at].rfind('\n').unwrap_or_default();
-    // For a separator line, both documents count.
-    let start = text[..line].rfind(END).unwrap_or_default();
-    let end = text[at..].find(END).map_or(text.len(), |end| at + end);
-    let document = &text[start..end];
+/// Returns whether a text seems to contain a Secret, alone or in a list. It searches the text, since a document may be
+/// invalid YAML: then no one can tell where it ends. A line `-----END` of a key is a separator too.
+pub fn has_secret(text: &str) -> bool {
     let is_quote = |c: char| matches!(c, '"' | '\'');
-    document.match_indices("kind").any(|(place, kind)| {
-        let value = document[place + kind.len()..].trim_start_matches(is_quote);
+    text.match_indices("kind").any(|(place, kind)| {
+        let value = text[place + kind.len()..].trim_start_matches(is_quote);
         let value = value.trim_start().strip_prefix(':');
         value.is_some_and(|value| {
             let value = value.trim_start().trim_start_matches(is_quote);

@@ -184,14 +184,14 @@ fn surprising_readings_of_kubectl_are_faults() {
         (
             "a: !secret b",
             "b",
-            "the tag !secret has no meaning in a manifest: remove it",
+            "a tag has no meaning in a manifest: remove it, or put the text in quotes",
         ),
         (
             "a: .inf",
             ".inf",
             "JSON has no .inf: write a number, or put it in quotes",
         ),
-        ("a: !!int b", "b", "`b` is not of type int"),
+        ("a: !!int b", "b", "this is not of type int"),
         ("~: 1", "~", "a key must be a string: put it in quotes"),
         ("[a]: 1", "[", "a key must be a string: put it in quotes"),
         (
@@ -360,13 +360,7 @@ fn a_secret_is_recognised_in_a_document_that_cannot_be_read() {
     ] {
         for (before, after) in [("", ""), ("kind: Scope\n---\n", "\n---\nkind: Scope")] {
             let text = format!("{before}{secret}{after}");
-            let mut within = before.len()..=before.len() + secret.len();
-            assert!(within.all(|at| is_near_secret(&text, at)), "{text}");
-            assert!(!is_near_secret(&text, 0) || before.is_empty(), "{text}");
-            assert!(
-                !is_near_secret(&text, text.len()) || after.is_empty(),
-                "{text}"
-            );
+            assert!(has_secret(&text), "{text}");
         }
     }
     for other in [
@@ -375,6 +369,6 @@ fn a_secret_is_recognised_in_a_document_that_cannot_be_read() {
         "kindSecret:",
         "",
     ] {
-        assert!(!is_near_secret(other, 0), "{other}");
+        assert!(!has_secret(other), "{other}");
     }
 }
