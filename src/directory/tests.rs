@@ -1128,3 +1128,28 @@ fn what_a_tenant_writes_costs_bounded_memory() {
     let (is_good, bytes) = size(&small, &server);
     assert!(is_good && bytes < 1000, "{bytes}");
 }
+
+#[test]
+fn what_was_issued_at_the_moment_of_revoke_issued_before_or_later_is_accepted() {
+    let text = QUICKSTART.replace(
+        "  gateways",
+        "  revokeIssuedBefore: 2026-02-01T00:30:00Z\n  gateways",
+    );
+    let world = World::new(&text);
+    let identity = world
+        .directory
+        .identity(&ObjectKey::new("platform", "main"));
+    let record = identity.unwrap().record().unwrap();
+    let time = |text: &str| text.parse::<Timestamp>().unwrap();
+    for (issued, now, revoked) in [
+        ("2026-02-01T00:29:59Z", "2026-02-01T01:00:00Z", true),
+        ("2026-02-01T00:30:00Z", "2026-02-01T01:00:00Z", false),
+        ("2026-02-01T00:30:01Z", "2026-02-01T01:00:00Z", false),
+        // Before that moment, it acts as the present time.
+        ("2026-02-01T00:09:59Z", "2026-02-01T00:10:00Z", true),
+        ("2026-02-01T00:10:00Z", "2026-02-01T00:10:00Z", false),
+    ] {
+        let told = is_revoked(record, time(issued), time(now));
+        assert_eq!(told, revoked, "issued {issued}, judged {now}");
+    }
+}

@@ -1,12 +1,16 @@
 //! Decisions of the protocol core, with given time and randomness.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 
 use super::access_token::{Inactive, Presented, judge};
-use super::client_auth::{Reason, authenticate};
+use super::bearer::Unusable;
+use super::check_token::Denial;
+use super::client_auth::{Method, Reason, authenticate};
 use super::grants::client_credentials::{Issue, decide};
 use super::{ErrorCode, Form, OAuthError, resource, scope};
 use crate::directory::testing::{QUICKSTART, World};
@@ -276,4 +280,108 @@ fn a_client_secret_is_not_an_access_token() {
     let presented = Presented::Reference(reference::parse(secret.expose()).unwrap());
     let inactive = judge(&world.directory, &identity(), &presented, now()).err();
     assert_eq!(inactive, Some(Inactive::WrongKind));
+}
+
+/// A token for one resource must not work at another that has the same scope.
+#[test]
+fn a_token_is_for_the_audiences_of_its_scope_that_its_claims_name() {
+    const OTHER: &str = "https://other.example.com";
+    let mut world = world();
+    world.apply(
+        "
+apiVersion: symbolon.dev/v1alpha1
+kind: Scope
+metadata: {name: orders.read, namespace: platform}
+spec:
+  identityRef: {name: main}
+  audiences: [https://api.example.com, https://other.example.com]
+  allowedNamespaces: {from: All}
+",
+    );
+    let audiences = |body: &str| {
+        let claims = issue(&world, "blue.shop", body).unwrap().claims;
+        let presented = Presented::Jwt(&claims);
+        let active = judge(&world.directory, &identity(), &presented, now()).unwrap();
+        let scope = &active.scopes[0];
+        [API, OTHER, GREEN].map(|audience| active.is_for(scope, audience))
+    };
+    let one = format!("scope=orders.read&resource={OTHER}");
+    assert_eq!(audiences(&one), [false, true, false]);
+    let other = format!("scope=orders.read&resource={API}");
+    assert_eq!(audiences(&other), [true, false, false]);
+    assert_eq!(audiences("scope=orders.read"), [true, true, false]);
+}
+
+/// Decoding costs time and memory.
+#[test]
+fn a_basic_header_that_is_too_long_is_not_decoded() {
+    let world = world();
+    for (length, is_decoded) in [(100, true), (20_000, false)] {
+        let header = STANDARD.encode(format!("{}:secret", "a".repeat(length)));
+        let header = format!("Basic {header}");
+        let form = Form::parse(b"").unwrap();
+        let header = std::iter::once(header.as_bytes());
+        let failure = authenticate(&world.directory, &identity(), header, &form, now());
+        let claimed = failure.err().unwrap().claimed;
+        assert_eq!(claimed.is_some(), is_decoded, "{length}");
+    }
+}
+
+#[test]
+fn methods_of_authentication_have_their_registered_names() {
+    let names = Method::ALL.map(Method::as_str);
+    assert_eq!(names, ["client_secret_basic", "client_secret_post"]);
+}
+
+#[test]
+fn each_reason_of_an_inactive_token_has_a_name_of_its_own() {
+    let all = [
+        Inactive::Malformed,
+        Inactive::WrongKind,
+        Inactive::WrongIssuer,
+        Inactive::NotYetValid,
+        Inactive::Refused(Refusal::Expired),
+        Inactive::WrongAudience,
+    ];
+    let names: BTreeSet<_> = all.iter().map(|it| it.as_str()).collect();
+    assert_eq!(names.len(), all.len(), "{names:?}");
+    assert!(names.iter().all(|name| !name.is_empty()));
+}
+
+/// The ID of a token that was never issued may be any text of a stranger.
+#[test]
+fn a_denial_tells_whether_its_token_was_issued_and_which_scopes_it_lacks() {
+    let scopes = ["orders.read".into(), "orders.write".into()];
+    for (denial, is_issued, required) in [
+        (Denial::Unusable(Unusable::Missing), false, ""),
+        (Denial::UnknownGateway, false, ""),
+        (Denial::Invalid(Inactive::Malformed), false, ""),
+        (
+            Denial::Invalid(Inactive::Refused(Refusal::UnknownToken)),
+            false,
+            "",
+        ),
+        (
+            Denial::Invalid(Inactive::Refused(Refusal::WrongSecret)),
+            false,
+            "",
+        ),
+        (
+            Denial::Invalid(Inactive::Refused(Refusal::Expired)),
+            true,
+            "",
+        ),
+        (Denial::Invalid(Inactive::WrongAudience), true, ""),
+        (
+            Denial::InsufficientScope(&scopes),
+            true,
+            "orders.read orders.write",
+        ),
+    ] {
+        assert_eq!(
+            (denial.is_of_issued(), &*denial.required()),
+            (is_issued, required),
+            "{denial:?}"
+        );
+    }
 }

@@ -361,9 +361,10 @@ impl Case<'_> {
         // A token that is no longer used may end sooner.
         let until = self.next_event(newest).map_or(end, |next| next.min(end));
         // A token that is older than the Identity allows now is no longer accepted.
-        let reason = match entries::is_outlived(newest, self.desired, self.now) {
-            true => Reason::Issuing,
-            false => Reason::Rotating,
+        let reason = if entries::is_outlived(newest, self.desired, self.now) {
+            Reason::Issuing
+        } else {
+            Reason::Rotating
         };
         self.refuse(Problem::error(reason, "", message), Some(until))
     }
