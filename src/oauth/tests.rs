@@ -385,3 +385,12 @@ fn a_denial_tells_whether_its_token_was_issued_and_which_scopes_it_lacks() {
         );
     }
 }
+
+#[test]
+fn an_error_is_the_json_of_rfc_6749() {
+    let error = OAuthError::new(ErrorCode::InvalidScope, "ask for fewer scopes");
+    assert_eq!(
+        error.to_json(),
+        r#"{"error":"invalid_scope","error_description":"ask for fewer scopes"}"#
+    );
+}

@@ -346,8 +346,8 @@ mod tests {
     #[test]
     fn only_blocks_that_store_a_field_count_with_the_bytes_since_the_last_one() {
         let (stored, not_stored) = (headers(STORED), headers(NOT_STORED));
-        assert_eq!(held(&[not_stored.clone()]), 0);
-        assert_eq!(held(&[stored.clone()]), stored.len());
+        assert_eq!(held(std::slice::from_ref(&not_stored)), 0);
+        assert_eq!(held(std::slice::from_ref(&stored)), stored.len());
         let ping = frame(6, 0, &[0; 8]);
         let all = [not_stored.clone(), ping.clone(), stored.clone(), not_stored];
         assert_eq!(held(&all), all[0].len() + all[1].len() + all[2].len());
