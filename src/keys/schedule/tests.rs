@@ -149,6 +149,24 @@ fn the_next_rotation_is_the_published_key_or_the_one_that_is_due() {
 }
 
 #[test]
+fn keys_of_other_algorithms_do_not_move_the_next_rotation() {
+    let mut keys = Keys::default();
+    keys.pass(&wish(&[EdDSA]), 0);
+    let changed = wish(&[ES256]);
+    keys.run(&changed, 20 * HOUR, 31 * HOUR);
+    assert_eq!(
+        keys.hours(),
+        [(ES256, 20, 30, None), (EdDSA, 0, 0, Some(36))]
+    );
+    let next = rotates_at(&keys.set, &changed, at(31 * HOUR)).unwrap();
+    assert_eq!(
+        next.as_second() / HOUR,
+        130,
+        "100 h after ES256 began to sign"
+    );
+}
+
+#[test]
 fn an_undisturbed_schedule_makes_one_key_and_two_writes_a_period() {
     let (mut keys, wish) = (Keys::default(), wish(&[EdDSA, ES256]));
     keys.run(&wish, 0, 1000 * HOUR);
