@@ -417,6 +417,20 @@ fn phases_tell_which_key_signs() {
     let change = |now| phases(&keys, &[ES256], now);
     assert_eq!(change(1), [(ES256, Published), (EdDSA, Active)]);
     assert_eq!(change(11), [(ES256, Active), (EdDSA, Retiring)]);
+
+    // A key that leaves before it signs is not the next one.
+    let records = keys.set.records().iter().cloned().map(|record| KeyRecord {
+        retired_at: Some(at(200 * HOUR)),
+        ..record
+    });
+    let leaving = Keys {
+        set: KeySet::from_records(records).unwrap(),
+        ..Keys::default()
+    };
+    assert_eq!(
+        phases(&leaving, &[EdDSA], 1),
+        [(ES256, Retiring), (EdDSA, Active)]
+    );
 }
 
 // --- any schedule
