@@ -149,6 +149,24 @@ fn the_next_rotation_is_the_published_key_or_the_one_that_is_due() {
 }
 
 #[test]
+fn keys_of_other_algorithms_do_not_move_the_next_rotation() {
+    let mut keys = Keys::default();
+    keys.pass(&wish(&[EdDSA]), 0);
+    let changed = wish(&[ES256]);
+    keys.run(&changed, 20 * HOUR, 31 * HOUR);
+    assert_eq!(
+        keys.hours(),
+        [(ES256, 20, 30, None), (EdDSA, 0, 0, Some(36))]
+    );
+    let next = rotates_at(&keys.set, &changed, at(31 * HOUR)).unwrap();
+    assert_eq!(
+        next.as_second() / HOUR,
+        130,
+        "100 h after ES256 began to sign"
+    );
+}
+
+#[test]
 fn an_undisturbed_schedule_makes_one_key_and_two_writes_a_period() {
     let (mut keys, wish) = (Keys::default(), wish(&[EdDSA, ES256]));
     keys.run(&wish, 0, 1000 * HOUR);
@@ -399,6 +417,20 @@ fn phases_tell_which_key_signs() {
     let change = |now| phases(&keys, &[ES256], now);
     assert_eq!(change(1), [(ES256, Published), (EdDSA, Active)]);
     assert_eq!(change(11), [(ES256, Active), (EdDSA, Retiring)]);
+
+    // A key that leaves before it signs is not the next one.
+    let records = keys.set.records().iter().cloned().map(|record| KeyRecord {
+        retired_at: Some(at(200 * HOUR)),
+        ..record
+    });
+    let leaving = Keys {
+        set: KeySet::from_records(records).unwrap(),
+        ..Keys::default()
+    };
+    assert_eq!(
+        phases(&leaving, &[EdDSA], 1),
+        [(ES256, Retiring), (EdDSA, Active)]
+    );
 }
 
 // --- any schedule
