@@ -193,6 +193,13 @@ fn the_answer_about_a_reference_token_is_bounded() {
         assert!(json.len() <= 32 << 10, "{} bytes", json.len());
         let told: serde_json::Value = serde_json::from_slice(&json).unwrap();
         let audiences = told["aud"].as_array().unwrap();
+        assert!(
+            audiences.len() > 10,
+            "others are listed while there is room"
+        );
+        // A client that asks about its own token does not use it.
+        let is_third = &*caller.client.record.client_id != "blue.wide";
+        assert_eq!(answer.used().is_some(), is_third);
         for own in &caller.client.record.audiences {
             assert!(
                 audiences.iter().any(|told| *told == **own),

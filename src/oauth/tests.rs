@@ -11,6 +11,7 @@ use super::access_token::{Inactive, Presented, judge};
 use super::bearer::Unusable;
 use super::check_token::Denial;
 use super::client_auth::{Method, Reason, authenticate};
+use super::grants::Grant;
 use super::grants::client_credentials::{Issue, decide};
 use super::{ErrorCode, Form, OAuthError, resource, scope};
 use crate::directory::testing::{QUICKSTART, World};
@@ -97,6 +98,7 @@ fn a_token_depends_only_on_directory_time_and_randomness() {
     "resource=https://id.example.com/id/blue/../green",
     Err(ErrorCode::InvalidTarget)
 )]
+#[case::fragment("resource=https://api.example.com%23a", Err(ErrorCode::InvalidTarget))]
 #[case::encoded_dots(
     "resource=https://id.example.com/id/blue/%252e%252e/green",
     Err(ErrorCode::InvalidTarget)
@@ -325,6 +327,31 @@ fn a_basic_header_that_is_too_long_is_not_decoded() {
         let claimed = failure.err().unwrap().claimed;
         assert_eq!(claimed.is_some(), is_decoded, "{length}");
     }
+}
+
+/// Each is refused for its form, before the directory is asked.
+#[test]
+fn the_form_of_a_resource_is_checked_before_it_is_looked_up() {
+    let world = world();
+    let client = client(&world, "blue.shop");
+    for resource in [
+        "https://api.example.com#a".to_owned(),
+        "https://api.example.com/ü".to_owned(),
+        "https://api.example.com/a b".to_owned(),
+        "https://api.example.com/../a".to_owned(),
+        format!("https://api.example.com/{}", "a".repeat(500)),
+    ] {
+        let mut scopes = scope::select(&world.directory, &client, None).unwrap();
+        let resources = std::iter::once(&*resource);
+        let refused = resource::target(client.identity, &mut scopes, resources).unwrap_err();
+        assert_eq!(refused.description, "a resource is malformed", "{resource}");
+    }
+}
+
+#[test]
+fn grants_have_their_registered_names() {
+    let names = Grant::ALL.map(Grant::as_str);
+    assert_eq!(names, ["client_credentials"]);
 }
 
 #[test]
