@@ -13,11 +13,12 @@ use super::check_token::Denial;
 use super::client_auth::{Method, Reason, authenticate};
 use super::grants::Grant;
 use super::grants::client_credentials::{Issue, decide};
+use super::revocation::{self, Decision};
 use super::{ErrorCode, Form, OAuthError, resource, scope};
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, ObjectKey, Refusal};
 use crate::resources::OwnerKind;
-use crate::tokens::{AccessTokenClaims, SeededEntropy, reference};
+use crate::tokens::{AccessTokenClaims, SecretString, SeededEntropy, reference};
 
 /// Adds a scope of another team, and a client that has both scopes.
 const TWO_TEAMS: &str = "
@@ -420,4 +421,48 @@ fn an_error_is_the_json_of_rfc_6749() {
         error.to_json(),
         r#"{"error":"invalid_scope","error_description":"ask for fewer scopes"}"#
     );
+}
+
+#[test]
+fn a_client_revokes_its_own_service_tokens_and_nothing_else() {
+    let mut world = world();
+    let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
+    let secret = world.issue(OwnerKind::OAuthClient, "blue", "shop", now());
+    let revokes = |caller: &str, token: &SecretString, now: Timestamp| {
+        let presented = reference::parse(token.expose()).unwrap();
+        let caller = client(&world, caller);
+        let decision = revocation::reference_token(&world.directory, &caller, &presented, now);
+        matches!(decision, Decision::Revoke { .. })
+    };
+    assert!(revokes("blue.shop", &token, now()));
+    assert!(!revokes("blue.wide", &token, now()), "another client's");
+    assert!(!revokes("blue.shop", &secret, now()), "a client secret");
+    let later = now() + SignedDuration::from_hours(24 * 400);
+    assert!(!revokes("blue.shop", &token, later), "it has ended");
+}
+
+#[test]
+fn only_the_owner_of_a_valid_access_token_learns_that_it_cannot_be_revoked() {
+    let world = world();
+    let claims = claims(&world);
+    let (own, other) = (client(&world, "blue.shop"), client(&world, "blue.wide"));
+    let later = now() + SignedDuration::from_hours(2);
+    assert!(revocation::access_token(&own, &claims, now()).is_err());
+    assert!(revocation::access_token(&own, &claims, later).is_ok());
+    assert!(revocation::access_token(&other, &claims, now()).is_ok());
+}
+
+#[test]
+fn a_scope_with_other_characters_is_malformed() {
+    let world = world();
+    let client = client(&world, "blue.shop");
+    for (value, says) in [
+        ("a\"b", "scope is malformed"),
+        ("a\\b", "scope is malformed"),
+        ("a  b", "scope is malformed"),
+        ("other", "a scope is not granted to this client"),
+    ] {
+        let refused = scope::select(&world.directory, &client, Some(value)).unwrap_err();
+        assert_eq!(refused.description, says, "{value}");
+    }
 }
