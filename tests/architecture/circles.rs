@@ -6,8 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use regex::Regex;
+
+static COMMENT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"//[^\n]*").unwrap());
+static STATEMENT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?m)^[ \t]*(pub(?:\([^)]*\))?[ \t]+)?use[ \t]+([^;]+);").unwrap()
+});
+/// A path in the code instead of an import.
+static INLINE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\b(?:crate|super)(?:::\w+)+").unwrap());
 
 /// A module, as the parts of its path below the crate.
 type Module = Vec<String>;
@@ -86,19 +95,16 @@ fn flatten(prefix: &[String], tree: &str, is_public: bool, imports: &mut Vec<Imp
 
 impl Source {
     fn of(text: &str) -> Self {
-        let comments = Regex::new(r"//[^\n]*").unwrap();
-        let text = comments.replace_all(text, "");
+        let text = COMMENT.replace_all(text, "");
         let text = text
             .split("#[cfg(test)]\nmod tests {")
             .next()
             .unwrap_or_default();
-        let statement =
-            Regex::new(r"(?m)^[ \t]*(pub(?:\([^)]*\))?[ \t]+)?use[ \t]+([^;]+);").unwrap();
         let mut imports = Vec::new();
-        for found in statement.captures_iter(text) {
+        for found in STATEMENT.captures_iter(text) {
             flatten(&[], &found[2], found.get(1).is_some(), &mut imports);
         }
-        let rest = statement.replace_all(text, "").into_owned();
+        let rest = STATEMENT.replace_all(text, "").into_owned();
         Self { imports, rest }
     }
 }
@@ -192,14 +198,24 @@ impl Program {
                 continue;
             }
             add(&import.path);
+            let found = self.resolve(module, &import.path, REEXPORTS);
+            if found.is_none_or(|(_, rest)| !rest.is_empty()) {
+                continue;
+            }
             // Names behind an imported module.
-            let behind = Regex::new(&format!(r"\b{}::(\w+)", regex::escape(&import.name))).unwrap();
-            for found in behind.captures_iter(&source.rest) {
-                add(&[&import.path[..], &[found[1].to_owned()]].concat());
+            let marker = format!("{}::", import.name);
+            for (at, _) in source.rest.match_indices(&marker) {
+                let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+                if source.rest[..at].ends_with(is_part) {
+                    continue;
+                }
+                let name = &source.rest[at + marker.len()..];
+                let end = name.find(|c: char| !c.is_alphanumeric() && c != '_');
+                let name = &name[..end.unwrap_or(name.len())];
+                add(&[&import.path[..], &[name.to_owned()]].concat());
             }
         }
-        let inline = Regex::new(r"\b(?:crate|super)(?:::\w+)+").unwrap();
-        for found in inline.find_iter(&source.rest) {
+        for found in INLINE.find_iter(&source.rest) {
             add(&parts(found.as_str()));
         }
         needs.remove(module);
