@@ -570,7 +570,10 @@ fn other_file_types_are_refused_at_once_and_a_pipe_of_the_shell_is_read() {
         let output = run("check", &[path.to_str().unwrap()], "");
         let told = told(&output);
         assert_eq!(status(&output), 2, "{told}");
-        assert!(told.contains("neither a regular file nor a directory"), "{told}");
+        assert!(
+            told.contains("neither a regular file nor a directory"),
+            "{told}"
+        );
     }
     fs::copy(
         format!("{}/platform/identity.yaml", super::HERE),
