@@ -127,7 +127,7 @@ impl Program {
                         .unwrap()
                         .map(|entry| entry.unwrap().path()),
                 );
-            } else if name.ends_with(".rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let module = module_of(path.strip_prefix(root).unwrap());
                 modules.insert(module, Source::of(&fs::read_to_string(&path).unwrap()));
             }
