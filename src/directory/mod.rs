@@ -1,9 +1,9 @@
 //! The tables of what is served (Identities, Scopes, OAuthClients, ServiceAccessTokens and Credentials) and every
 //! rule about them.
 //!
-//! Pure: no clock, no randomness, no IO, no Kubernetes client. A change to one object is cheap, and nothing depends
-//! on the order of events, since joins are computed at every question. The operator, the server and `symbolon check`
-//! all ask this module, so that they cannot disagree.
+//! Pure: no clock, no randomness, no IO, no Kubernetes client. A change to one object is cheap, and results do
+//! not depend on the order of events, because each query computes its joins. The operator, the server and
+//! `symbolon check` all ask this module, so that they cannot disagree.
 
 pub mod admit;
 mod ages;

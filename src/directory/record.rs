@@ -90,7 +90,7 @@ pub struct IdentityRecord {
     pub max_staleness: SignedDuration,
     /// What the server does beyond that age.
     pub when_stale: WhenExceeded,
-    /// What was issued before this time is refused.
+    /// Tokens and secrets issued before this time are refused.
     pub revoke_issued_before: Option<Timestamp>,
 }
 

@@ -1,7 +1,8 @@
 //! Leader election: only the holder of a Lease writes.
 //!
 //! The holder stops by its own clock well before another process may begin. It counts from when it *sent* the request
-//! that renewed the lease; the others count from when they *saw* the renewal. No clock is compared with another.
+//! that renewed the lease; the others count from when they *saw* the renewal. Each process measures durations with its
+//! own clock only, so clocks may differ.
 //! Absent: what a leader does.
 //!
 //! <https://kubernetes.io/docs/concepts/architecture/leases/>

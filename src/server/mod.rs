@@ -1,4 +1,4 @@
-//! The HTTP server: requests in, decisions of `oauth` out.
+//! The HTTP server: parses requests and returns the decisions of `oauth`.
 //!
 //! The server parses a request, judges it against one [`Snapshot`] of everything that is served, and answers. It waits
 //! only for the request's own body and, for a revocation, for the write. `router` lists the routes; each has a file in

@@ -117,7 +117,7 @@ impl<T> Places<T> {
         }
     }
 
-    /// Takes a place for `caller`, if necessary from another holder.
+    /// Takes a place for `caller`; if the table is full, ends another caller's place.
     ///
     /// # Errors
     /// [`Full`].

@@ -116,7 +116,7 @@ struct Served {
     generation: i64,
 }
 
-/// The file that owns an object, and the object.
+/// The file that an object is read from, and the object's value.
 type Place<'a> = (&'a Path, &'a Value);
 
 /// An object that changed or has a new owner file.

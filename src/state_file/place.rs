@@ -161,7 +161,7 @@ fn parse(mark: &[u8]) -> Option<(&[u8], Seal)> {
     lines.next().is_none().then_some((place, seal))
 }
 
-/// Whether the folder looks like a state folder, made here or elsewhere.
+/// Returns whether the folder contains a file of a state folder, even one copied from elsewhere.
 fn is_state(dir: &Dir) -> io::Result<bool> {
     let entries = dir.entries(&PathBuf::new())?;
     Ok([MARK, "keys", "uids.json"]

@@ -1,8 +1,8 @@
 //! The operator's loop: reconciles each object that changed, one pass at a time per object.
 //!
 //! A pass gathers, resolves, plans, applies and reports; [`issue`] does the first four for Secrets. In a steady state
-//! the operator writes nothing, because it compares each status first. It never sends a list request, since lists scan
-//! whole namespaces: the directory tells which objects a change concerns.
+//! the operator writes nothing, because it compares each status first. The loop sends no list requests, which scan whole
+//! namespaces: it asks the directory which objects a change affects.
 //!
 //! Absent: watching, leader election, and every rule. Each kind has its own file; this file has what they share and
 //! which objects a change queues.
@@ -585,11 +585,11 @@ enum CredentialNews {
     Issued,
     /// A token was revoked by its id: its end must be recorded.
     Revoked,
-    /// The first use of a token was reported, or the previous token is proved silent. The owner may wait for this.
+    /// A server reported the first use of a token, or that the previous token is unused. The owner may wait for this.
     Use,
     /// The status shows another day of use.
     AnotherDay,
-    /// The owner need not know, as with most reports by servers.
+    /// The change does not concern the owner, as with most reports of use.
     None,
 }
 

@@ -211,7 +211,7 @@ fn claims(namespace: &str) -> Request {
     ))
 }
 
-/// Returns the path of an object's kind. Refuses a namespace or name that would change the path.
+/// Returns a request for the URL of the object's kind. Fails if the namespace or name could change the URL path.
 fn at(child: &Child) -> Result<Request, ApiError> {
     let namespace = child.namespace.as_deref();
     if namespace.is_none_or(is_dns_label) && ManagedKind::is_name(&child.name) {

@@ -24,7 +24,7 @@ pub(super) enum Obstacle {
 /// The namespaces, each with its obstacle.
 pub(super) type Refusals = BTreeMap<String, Obstacle>;
 
-/// An event about the namespaces with one obstacle.
+/// An event that lists all namespaces with the same obstacle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The event's action, which keeps it apart from events about other obstacles.

@@ -77,7 +77,7 @@ pub struct Recreate {
     pub placeholder: SecretObject,
     /// How many tokens the namespace may get within an hour. One must be left before anything is done.
     pub mints_per_hour: i64,
-    /// About the token that is in the Secret until then.
+    /// Facts about the token that the Secret holds until this step has written the new one.
     pub meanwhile: Option<Facts>,
 }
 
