@@ -139,6 +139,8 @@ pub(super) struct Activity {
     /// The bytes of this connection in the port's load, and those of them that its read buffers keep.
     charged: AtomicUsize,
     pinned: AtomicUsize,
+    /// The number of the header block that has begun and not ended, over HTTP/2; 0: none.
+    pub(super) open_block: AtomicU64,
     /// Notified when the connection must end to make room.
     ended: Notify,
 }
@@ -195,6 +197,7 @@ impl Activity {
             turns,
             charged: AtomicUsize::new(0),
             pinned: AtomicUsize::new(0),
+            open_block: AtomicU64::new(0),
             ended: Notify::new(),
         }
     }
@@ -298,7 +301,9 @@ impl Activity {
 
     /// Returns whether the peer must take answers before it gets more.
     fn is_laden(&self) -> bool {
-        self.blocked.load(Ordering::Relaxed) || self.weight() > MAX_ANSWERED
+        let lasting = self.pinned.load(Ordering::Relaxed);
+        let unread = self.weight().saturating_sub(lasting);
+        self.blocked.load(Ordering::Relaxed) || unread > MAX_ANSWERED
     }
 
     /// Allows the connection's task, which runs again, to read on.

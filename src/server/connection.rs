@@ -61,6 +61,8 @@ pub(super) struct Watchdog {
     refusing: Duration,
     /// The time since the answers last grew older by one step.
     aged: Duration,
+    /// The header block that has not ended, and for how long.
+    block: (u64, Duration),
 }
 
 impl Watchdog {
@@ -77,6 +79,7 @@ impl Watchdog {
             answers: (0, 0),
             refusing: Duration::ZERO,
             aged: Duration::ZERO,
+            block: (0, Duration::ZERO),
         }
     }
 
@@ -96,6 +99,15 @@ impl Watchdog {
     pub fn check(&mut self, activity: &Activity) -> Fate {
         if self.is_unread(activity) {
             return Fate::Unread;
+        }
+        let open = activity.open_block.load(Ordering::Relaxed);
+        self.block = if open != 0 && open == self.block.0 {
+            (open, self.block.1 + self.period)
+        } else {
+            (open, Duration::ZERO)
+        };
+        if self.block.1 >= self.head_deadline {
+            return Fate::Abort;
         }
         let requests = activity.requests.load(Ordering::Relaxed);
         let is_new = std::mem::replace(&mut self.seen, requests) != requests;
@@ -185,6 +197,11 @@ impl<S> Watched<S> {
             self.activity.buffers(bytes.len());
         } else {
             self.activity.pins(self.table.held());
+            let open = self.table.open_block().unwrap_or_default();
+            self.activity.open_block.store(open, Ordering::Relaxed);
+            if self.table.is_violated() {
+                self.activity.end();
+            }
         }
     }
 
@@ -325,6 +342,21 @@ mod tests {
             !activity.reading.load(Ordering::Relaxed),
             "bytes of the body are not a head"
         );
+    }
+
+    #[test]
+    fn a_header_block_that_does_not_end_ends_its_connection() {
+        let activity = Arc::new(Activity::default());
+        activity.came(true);
+        let answering = activity.begin();
+        let mut watchdog = watchdog();
+        for block in 1..20 {
+            activity.open_block.store(block, Ordering::Relaxed);
+            assert_eq!(watchdog.check(&activity), Fate::Stay, "another block");
+        }
+        let fates = checks(&mut watchdog, &activity, 4);
+        assert_eq!(fates.last(), Some(&Fate::Abort), "{fates:?}");
+        drop(answering);
     }
 
     #[test]

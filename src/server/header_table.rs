@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEAD: usize = 9;
 const HEADERS: u8 = 0x1;
+const PUSH_PROMISE: u8 = 0x5;
 const CONTINUATION: u8 = 0x9;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
@@ -20,6 +21,8 @@ const PRIORITY: u8 = 0x20;
 const BUFFER: usize = 8 << 10;
 /// The most entries of the table: 4 KiB, of which each entry takes at least 33 bytes (RFC 7541 section 4.1).
 const MAX_ENTRIES: usize = 124;
+/// The bytes of a decoded field in addition to its text.
+const PER_FIELD: usize = 128;
 
 /// What the table of one connection keeps alive.
 #[derive(Debug)]
@@ -34,6 +37,12 @@ pub(super) struct HeaderTable {
     fields: usize,
     /// The bytes of `stored`.
     held: usize,
+    /// The bytes of the largest buffer into which Huffman codes were decoded. A stored string keeps it alive.
+    decoded: usize,
+    /// The blocks that began, complete or not.
+    blocks: u64,
+    is_open: bool,
+    is_violated: bool,
 }
 
 /// A header block that stored fields.
@@ -46,11 +55,20 @@ struct Stored {
 /// The header block that is being read.
 #[derive(Debug, Default)]
 struct Block {
-    /// The bytes of a priority before the block.
+    /// The bytes of a priority before the block, and the stream of the block.
     skip: usize,
+    stream: u32,
+    /// The stream on which the block's stream depends.
+    dependency: u32,
     next: Next,
+    /// The fields of the block, those of them that are stored, and its bytes.
+    all: usize,
     fields: usize,
     bytes: usize,
+    /// Whether the string that is being read is a Huffman code.
+    is_huffman: bool,
+    /// The bytes of the largest buffer for a decoded string.
+    decoded: usize,
 }
 
 /// The place in the stream.
@@ -94,12 +112,32 @@ impl HeaderTable {
             stored: VecDeque::new(),
             fields: 0,
             held: 0,
+            decoded: 0,
+            blocks: 0,
+            is_open: false,
+            is_violated: false,
         }
     }
 
-    /// Returns the bytes that the table may keep alive.
-    pub(super) const fn held(&self) -> usize {
-        self.held
+    /// Returns the bytes that the table and an unfinished block may keep alive.
+    pub(super) fn held(&self) -> usize {
+        let open = if self.is_open {
+            2 * self.block.bytes + self.block.all * PER_FIELD + self.block.decoded()
+        } else {
+            0
+        };
+        self.held + open
+    }
+
+    /// Returns the number of the block that has begun and not ended.
+    pub(super) fn open_block(&self) -> Option<u64> {
+        self.is_open.then_some(self.blocks)
+    }
+
+    /// Returns whether the peer sent what no client sends, and what makes `h2` refuse a stream alone: then this could
+    /// no longer tell what is stored. Its connection must end.
+    pub(super) const fn is_violated(&self) -> bool {
+        self.is_violated
     }
 
     /// Returns whether the connection does not speak HTTP/2.
@@ -163,8 +201,18 @@ impl HeaderTable {
 
     /// Begins the payload of a frame.
     fn begin(&mut self, head: [u8; FRAME_HEAD]) -> At {
-        let [a, b, c, kind, flags, ..] = head;
+        let [a, b, c, kind, flags, stream @ ..] = head;
         let length = (usize::from(a) << 16) | (usize::from(b) << 8) | usize::from(c);
+        // Only its own continuation may follow an unfinished block (RFC 9113 section 4.3), and clients push nothing.
+        self.is_violated |= kind == PUSH_PROMISE || self.is_open != (kind == CONTINUATION);
+        if kind == HEADERS {
+            self.block = Block {
+                stream: u32::from_be_bytes(stream) & (u32::MAX >> 1),
+                ..Block::default()
+            };
+            self.blocks += 1;
+            self.is_open = true;
+        }
         match kind {
             HEADERS if flags & PADDED != 0 && length > 0 => At::Padding(flags, length - 1),
             HEADERS => self.fragment(flags, length, 0),
@@ -190,8 +238,13 @@ impl HeaderTable {
     }
 
     fn end_fragment(&mut self, padding: usize, ends: bool) -> At {
+        let block = &self.block;
+        // A stream that depends on itself is refused before its block is decoded.
+        self.is_violated |= block.dependency != 0 && block.dependency == block.stream;
         if ends {
             let block = std::mem::take(&mut self.block);
+            self.is_open = false;
+            self.decoded = self.decoded.max(block.decoded());
             self.store(&block);
         }
         after(padding, At::Skip)
@@ -203,7 +256,7 @@ impl HeaderTable {
             return;
         }
         // The block lies in buffers of its own, and in at most one that it shares with the bytes before it.
-        let bytes = self.since.min(block.bytes * 2 + BUFFER);
+        let bytes = self.since.min(block.bytes * 2 + BUFFER) + self.decoded;
         self.since = 0;
         let fields = block.fields.min(MAX_ENTRIES);
         self.stored.push_back(Stored { fields, bytes });
@@ -232,7 +285,14 @@ impl Block {
     /// Reads a part of the block.
     fn read(&mut self, part: &[u8]) {
         let skipped = self.skip.min(part.len());
-        self.skip -= skipped;
+        for byte in part.iter().take(skipped) {
+            // Four bytes of a stream with a flag in the first bit, and one of a weight.
+            if self.skip > 1 {
+                self.dependency = (self.dependency << 8) | u32::from(*byte);
+            }
+            self.skip -= 1;
+        }
+        self.dependency &= u32::MAX >> 1;
         let mut part = part.get(skipped..).unwrap_or_default();
         self.bytes += part.len();
         while let Some((byte, rest)) = part.split_first() {
@@ -250,6 +310,9 @@ impl Block {
     /// Returns what follows a byte.
     fn step(&mut self, byte: u8) -> Next {
         let has_more = byte & 0x80 != 0;
+        if matches!(self.next, Next::Field) {
+            self.all += 1;
+        }
         match self.next {
             // An indexed field, and the new size of the table.
             Next::Field if byte & 0x80 != 0 => index(byte & 0x7f, 0x7f),
@@ -266,9 +329,10 @@ impl Block {
             Next::NameIndex => Next::Value,
             Next::Name | Next::Value => {
                 let is_name = matches!(self.next, Next::Name);
+                self.is_huffman = byte & 0x80 != 0;
                 match byte & 0x7f {
                     0x7f => Next::Length(0x7f, 0, is_name),
-                    length => text(length.into(), is_name),
+                    length => self.string(length.into(), is_name),
                 }
             }
             Next::Length(sum, bits, is_name) => {
@@ -277,11 +341,26 @@ impl Block {
                 if has_more {
                     Next::Length(sum, bits.saturating_add(7), is_name)
                 } else {
-                    text(sum, is_name)
+                    self.string(sum, is_name)
                 }
             }
             Next::Text(left, is_name) => text(left.saturating_sub(1), is_name),
         }
+    }
+}
+
+impl Block {
+    /// Begins a string. A Huffman code is decoded into a buffer of eight fifths of its length.
+    fn string(&mut self, length: usize, is_name: bool) -> Next {
+        if self.is_huffman {
+            self.decoded = self.decoded.max(length.saturating_mul(8) / 5);
+        }
+        text(length, is_name)
+    }
+
+    /// Returns the bytes of the largest buffer for a decoded string. Only strings that arrived are decoded.
+    fn decoded(&self) -> usize {
+        self.decoded.min(self.bytes.saturating_mul(8) / 5)
     }
 }
 
@@ -405,6 +484,57 @@ mod tests {
     }
 
     #[test]
+    fn an_unfinished_block_counts_with_its_fields_until_it_ends() {
+        let mut table = HeaderTable::new();
+        table.read(PREFACE);
+        table.read(&frame(HEADERS, 0, &[0x82; 1000]));
+        assert_eq!(table.open_block(), Some(1));
+        assert!(table.held() > 1000 * PER_FIELD);
+        table.read(&frame(CONTINUATION, END_HEADERS, b""));
+        assert_eq!((table.open_block(), table.held()), (None, 0));
+        assert!(!table.is_violated());
+    }
+
+    /// A stored string keeps the buffer into which a larger one was decoded.
+    #[test]
+    fn buffers_of_huffman_codes_count_with_what_is_stored() {
+        let long = [&b"\x00\x01a\xff\xe1\x06"[..], &[0xff; 960]].concat();
+        let mut table = HeaderTable::new();
+        table.read(PREFACE);
+        table.read(&headers(&long));
+        assert_eq!(table.held(), 0);
+        table.read(&headers(STORED));
+        assert!(table.held() >= 960 * 8 / 5, "{table:?}");
+    }
+
+    #[test]
+    fn what_no_client_sends_is_a_violation() {
+        let of_itself = [&[0, 0, 0, 1, 16], STORED].concat();
+        let of_another = [&[0x80, 0, 0, 3, 16], STORED].concat();
+        let open = frame(HEADERS, 0, STORED);
+        for (frames, is_violated) in [
+            (vec![headers(STORED), headers(STORED)], false),
+            (
+                vec![frame(HEADERS, END_HEADERS | PRIORITY, &of_another)],
+                false,
+            ),
+            (
+                vec![frame(HEADERS, END_HEADERS | PRIORITY, &of_itself)],
+                true,
+            ),
+            (vec![open.clone(), headers(STORED)], true),
+            (vec![open, frame(6, 0, &[0; 8])], true),
+            (vec![frame(CONTINUATION, END_HEADERS, STORED)], true),
+            (vec![frame(PUSH_PROMISE, END_HEADERS, STORED)], true),
+        ] {
+            let mut table = HeaderTable::new();
+            table.read(PREFACE);
+            table.read(&frames.concat());
+            assert_eq!(table.is_violated(), is_violated, "{frames:x?}");
+        }
+    }
+
+    #[test]
     fn http_1_is_not_read() {
         let mut table = HeaderTable::new();
         table.read(b"POST / HTTP/1.1\r\n");
@@ -438,7 +568,7 @@ mod tests {
             }
             prop_assert_eq!(format!("{whole:?}"), format!("{parts:?}"));
             prop_assert!(whole.stored.len() <= MAX_ENTRIES + 1);
-            prop_assert!(whole.held() <= stream.len());
+            prop_assert!(whole.held() <= (MAX_ENTRIES + 2) * (PER_FIELD + 4) * stream.len());
         }
     }
 }

@@ -137,9 +137,13 @@ impl Call {
             () = waiting.ended() => Err(shed("bodies")),
             () = tokio::time::sleep(deadline) => Err(Refusal::TooSlow),
         }?;
-        drop(waiting);
         if let Some(turn) = &self.turn {
-            turn.take_again().await;
+            // The place among the slow bodies bounds the bodies that wait, and counts in no other limit.
+            tokio::select! {
+                biased;
+                () = turn.take_again() => {}
+                () = waiting.ended() => return Err(shed("bodies")),
+            }
         }
         Ok(collected)
     }

@@ -173,6 +173,8 @@ fn no_line_of_a_secret_is_shown() {
         format!("kind: Secret\nstringData:\n  a: {VALUE}\0\n"),
         format!("{{\"kind\": \"Secret\", \"stringData\": {{\"a\": \"{VALUE}\",,}}}}"),
         format!("kind: Secret\nstringData:\n  a: !{VALUE}\n"),
+        format!("apiVersion: v1\nkind: >-\n  Secret\nstringData:\n  a: {VALUE}: b\n"),
+        format!("apiVersion: v1\nkind: secret\nstringData:\n  a: {VALUE}: b\n"),
         format!("kind: Secret\nstringData:\n  a: !!int {VALUE}\n"),
         format!(
             "kind: Secret\nstringData:\n  a: |\n-----BEGIN PRIVATE KEY-----\n{VALUE}\n-----END PRIVATE KEY-----\n"

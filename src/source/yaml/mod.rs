@@ -205,9 +205,13 @@ fn mark(mut fault: Fault, chunk: &str) -> Fault {
     fault
 }
 
-/// Returns whether a text seems to contain a Secret, alone or in a list. It searches the text, since a document may be
-/// invalid YAML: then no one can tell where it ends. A line `-----END` of a key is a separator too.
+/// Returns whether a text may contain a Secret, alone or in a list. It searches the text, since a document may be invalid
+/// YAML: then no one can tell where it ends, or which kind it has. Every Secret has `data` or `stringData`, so a text with
+/// these counts unless each of its objects is ours. A text with NUL characters, as in UTF-16, counts too.
 pub fn has_secret(text: &str) -> bool {
+    if text.contains(['\0', '\u{fffd}']) || (has_data(text) && !is_ours(text)) {
+        return true;
+    }
     let is_quote = |c: char| matches!(c, '"' | '\'');
     text.match_indices("kind").any(|(place, kind)| {
         let value = text[place + kind.len()..].trim_start_matches(is_quote);
@@ -217,6 +221,31 @@ pub fn has_secret(text: &str) -> bool {
             value.starts_with("Secret")
         })
     })
+}
+
+/// Returns whether every object of a text seems to be of our group.
+fn is_ours(text: &str) -> bool {
+    let ours = text.matches("symbolon.dev/v1").count();
+    let bytes = text.as_bytes();
+    let versions = bytes
+        .windows(10)
+        .filter(|it| it.eq_ignore_ascii_case(b"apiVersion"));
+    let documents = text.matches("\n---").count() + 1;
+    ours >= versions.count().max(documents)
+}
+
+/// Returns whether a text has the word `data` or `stringData`, in any case, or an escape that may stand for it.
+fn has_data(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let data = bytes.windows(4).enumerate().any(|(at, word)| {
+        let is_data = word.eq_ignore_ascii_case(b"data") && !is_word(bytes.get(at + 4));
+        let before = &bytes[..at];
+        let is_start = !is_word(before.last());
+        let cut = before.len().saturating_sub(6);
+        is_data && (is_start || before[cut..].eq_ignore_ascii_case(b"string"))
+    });
+    data || text.contains("\\u") || text.contains("\\x")
 }
 
 fn shift(mut node: Node, by: usize) -> Node {

@@ -357,6 +357,12 @@ fn a_secret_is_recognised_in_a_document_that_cannot_be_read() {
         "a: [\nkind:   'Secret'",
         "{\"kind\" : \"Secret\",,",
         "items:\n- {kind: SecretList, x",
+        "apiVersion: v1\nkind: !!str Secret\nstringData: {a: b}",
+        "apiVersion: v1\nkind: >-\n  Secret\ndata: {a: b}",
+        "apiVersion: v1\nkind: &k Secret\nDATA: {a: b}",
+        "{\"kind\": \"\\u0053ecret\", \"data\": {",
+        "kind: secret\nstringData:\n  a: b",
+        "k\0i\0n\0d\0",
     ] {
         for (before, after) in [("", ""), ("kind: Scope\n---\n", "\n---\nkind: Scope")] {
             let text = format!("{before}{secret}{after}");
@@ -367,6 +373,8 @@ fn a_secret_is_recognised_in_a_document_that_cannot_be_read() {
         "kind: Scope\nname: Secret",
         "Secret: kind",
         "kindSecret:",
+        "apiVersion: symbolon.dev/v1alpha1\nkind: ServiceAccessToken\nspec: {secret: {template: {data: {a: b}}}}",
+        "metadata: {name: database}",
         "",
     ] {
         assert!(!has_secret(other), "{other}");
