@@ -152,13 +152,19 @@ impl Files {
         self.0.root.join("credentials")
     }
 
-    /// Reports a Credential whose file a user deleted: its tokens end at once. A file that exists changes nothing.
-    pub fn credential_touched(&self, path: &Path) {
+    /// Returns the state folder.
+    pub fn root(&self) -> &Path {
+        &self.0.root
+    }
+
+    /// Reports a Credential as its file is now: if a user deleted it, its tokens end at once.
+    pub fn credential_touched(&self, key: &ObjectKey) {
         let _writing = self.writing();
-        if let Some(key) = Self::secret_at(path)
-            && matches!(self.read_credential(&key), Ok(None))
-        {
-            self.tell(CredentialEvent::Gone(key));
+        match self.read_credential(key) {
+            Ok(Some(credential)) => self.tell(CredentialEvent::Put(Box::new(credential))),
+            Ok(None) => self.tell(CredentialEvent::Gone(key.clone())),
+            // A damaged file: the previous content stays served.
+            Err(_) => {}
         }
     }
 

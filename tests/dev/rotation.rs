@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::state::kids;
-use super::support::eventually;
+use super::support::{Client, eventually};
 use super::{PLATFORM, SHOP, Served};
 
 #[test]
@@ -75,14 +75,26 @@ fn the_tokens_of_a_deleted_credential_end_at_once() {
     let secret = served.folder.secret_file("shop", "backend-client");
     let state = secret.ancestors().nth(3).unwrap();
     let credentials = state.join("credentials").join("platform");
-    let files: Vec<_> = fs::read_dir(credentials).unwrap().collect();
+    let refused = |client: &Client| {
+        eventually("the client secret is refused", || {
+            (client.ask(&[]).0 == 401).then_some(())
+        });
+        eventually("another client secret is accepted", || {
+            let client = served.backend();
+            (client.ask(&[]).0 == 200).then_some(client)
+        })
+    };
+    let files: Vec<_> = fs::read_dir(&credentials).unwrap().collect();
     assert!(!files.is_empty());
     for file in files {
         fs::remove_file(file.unwrap().path()).unwrap();
     }
-    eventually("the client secret is refused", || {
-        (client.ask(&[]).0 == 401).then_some(())
-    });
+    // Whole folders are deleted or moved away, too, and again after they were recreated.
+    let client = refused(&client);
+    fs::remove_dir_all(state.join("credentials")).unwrap();
+    let client = refused(&client);
+    fs::rename(&credentials, state.join("elsewhere")).unwrap();
+    refused(&client);
 }
 
 #[test]

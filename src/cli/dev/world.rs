@@ -318,14 +318,28 @@ impl World {
 
     async fn state_touched(&mut self, paths: &BTreeSet<PathBuf>) {
         let (keys, credentials) = (self.files.keys_folder(), self.files.credentials_folder());
+        let secrets = self.files.secrets_folder();
+        let (mut changed, mut recorded) = (BTreeSet::new(), BTreeSet::new());
         for path in paths {
-            if path.starts_with(&credentials) {
-                self.files.credential_touched(path);
-                continue;
+            let (known, touched): (fn(&Directory) -> BTreeSet<ObjectKey>, _) =
+                if path.starts_with(&credentials) {
+                    (all_credentials, &mut recorded)
+                } else if path.starts_with(&secrets) || path.starts_with(&keys) {
+                    (all_secrets, &mut changed)
+                } else {
+                    continue;
+                };
+            // The event of a folder stands for all files in it. Temporary files have another extension.
+            match Files::secret_at(path) {
+                Some(key) => drop(touched.insert(key)),
+                None if path.extension().is_none() => touched.extend(known(&self.directory())),
+                None => {}
             }
-            let Some(key) = Files::secret_at(path) else {
-                continue;
-            };
+        }
+        for key in recorded {
+            self.files.credential_touched(&key);
+        }
+        for key in changed {
             let version = self.files.secret_version(&key);
             self.controller.secret_changed(&key, &version, None);
         }
@@ -488,6 +502,23 @@ fn allowed_hosts(listen: SocketAddr) -> Option<Vec<String>> {
     })
 }
 
+fn all_credentials(directory: &Directory) -> BTreeSet<ObjectKey> {
+    directory.credentials().map(|it| it.key.clone()).collect()
+}
+
+/// Returns the Secrets that the operator writes for clients and tokens.
+fn all_secrets(directory: &Directory) -> BTreeSet<ObjectKey> {
+    let of = |key: &ObjectKey, name: &Arc<str>| ObjectKey {
+        namespace: key.namespace.clone(),
+        name: name.clone(),
+    };
+    let clients = directory.clients();
+    let clients = clients.filter_map(|it| Some(of(&it.key, &it.record()?.secret.name)));
+    let tokens = directory.service_tokens();
+    let tokens = tokens.filter_map(|it| Some(of(&it.key, &it.record()?.secret.name)));
+    clients.chain(tokens).collect()
+}
+
 type Touched = mpsc::UnboundedReceiver<Vec<PathBuf>>;
 
 /// Watches the state folder for Secrets that a user edits or deletes, and for Credentials that a user deletes.
@@ -504,14 +535,8 @@ fn watch_state(files: &Files) -> notify::Result<(notify::RecommendedWatcher, Tou
     // A link may lead to the root of the file system.
     let config = notify::Config::default().with_follow_symlinks(false);
     let mut watcher = notify::RecommendedWatcher::new(tell, config)?;
-    let folders = [
-        files.secrets_folder(),
-        files.keys_folder(),
-        files.credentials_folder(),
-    ];
-    for folder in folders {
-        watcher.watch(&folder, RecursiveMode::Recursive)?;
-    }
+    // The state folder itself: a watch of a folder in it would end with that folder.
+    watcher.watch(files.root(), RecursiveMode::Recursive)?;
     Ok((watcher, touched))
 }
 

@@ -176,7 +176,7 @@ impl Case<'_> {
             entries::shorten(entry, self.desired.rotation.overlap, self.now);
         }
         let nonce = encode_requests(&self.done_requests());
-        let (high, cause) = (self.high() + 1, Cause::Imported);
+        let (high, cause) = (self.high().saturating_add(1), Cause::Imported);
         let mut entry = entries::new_entry(&minted, self.desired, high, cause, nonce, self.now);
         // Importing a secret again does not make it younger.
         entry.issued_at = self.first_seen(&hash).map_or(entry.issued_at, Moment);

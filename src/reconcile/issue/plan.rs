@@ -439,7 +439,7 @@ impl Case<'_> {
             &self.desired.rotation.requests,
             &self.done_requests(),
         ));
-        let high = self.high() + 1;
+        let high = self.high().saturating_add(1);
         let entry = entries::new_entry(&minted, self.desired, high, cause, nonce, self.now);
         tokens.push(entry);
         let mut credential = self.with_mint(tokens, high);
