@@ -64,6 +64,8 @@ struct Block {
     /// The fields of the block, those of them that are stored, and its bytes.
     all: usize,
     fields: usize,
+    /// Whether a stored field may keep a buffer alive.
+    pins: bool,
     bytes: usize,
     /// Whether the string that is being read is a Huffman code.
     is_huffman: bool,
@@ -255,6 +257,15 @@ impl HeaderTable {
         if block.fields == 0 {
             return;
         }
+        if !block.pins {
+            // Its fields take places of earlier ones.
+            if let Some(last) = self.stored.back_mut() {
+                last.fields += block.fields;
+                self.fields += block.fields;
+            }
+            self.evict();
+            return;
+        }
         // The block lies in buffers of its own, and in at most one that it shares with the bytes before it.
         let bytes = self.since.min(block.bytes * 2 + BUFFER) + self.decoded;
         self.since = 0;
@@ -262,6 +273,11 @@ impl HeaderTable {
         self.stored.push_back(Stored { fields, bytes });
         self.fields += fields;
         self.held += bytes;
+        self.evict();
+    }
+
+    /// Drops blocks whose fields are certainly no longer in the table.
+    fn evict(&mut self) {
         while let Some(oldest) = self.stored.front()
             && self.fields - oldest.fields >= MAX_ENTRIES
         {
@@ -320,6 +336,7 @@ impl Block {
             // A literal that is stored, and one that is not.
             Next::Field if byte & 0x40 != 0 => {
                 self.fields += 1;
+                self.pins |= may_pin(byte & 0x3f);
                 name(byte & 0x3f, 0x3f)
             }
             Next::Field => name(byte & 0x0f, 0x0f),
@@ -362,6 +379,12 @@ impl Block {
     fn decoded(&self) -> usize {
         self.decoded.min(self.bytes.saturating_mul(8) / 5)
     }
+}
+
+/// Whether a field whose name has this index (RFC 7541 appendix A) may be `:authority`, `:path` or `:scheme`. `h2` copies
+/// the values of other fields. A new name, and one of the dynamic table, may be any.
+const fn may_pin(name: u8) -> bool {
+    matches!(name, 0 | 1 | 4..=7 | 62..)
 }
 
 fn index(value: u8, full: u8) -> Next {
@@ -430,6 +453,31 @@ mod tests {
         let ping = frame(6, 0, &[0; 8]);
         let all = [not_stored.clone(), ping.clone(), stored.clone(), not_stored];
         assert_eq!(held(&all), all[0].len() + all[1].len() + all[2].len());
+    }
+
+    /// `h2` copies the values of ordinary fields, so a client that stores its user agent keeps nothing alive.
+    #[test]
+    fn only_fields_that_may_be_of_the_request_line_count() {
+        for (first, counts) in [
+            (0x41, true),
+            (0x44, true),
+            (0x46, true),
+            (0x40 | 62, true),
+            (0x40 | 58, false),
+            (0x40 | 23, false),
+            (0x42, false),
+        ] {
+            let block = headers(&[first, 3, b'a', b'b', b'c']);
+            assert_eq!(held(&[block]) > 0, counts, "{first:x}");
+        }
+    }
+
+    #[test]
+    fn other_fields_replace_those_that_count() {
+        let other = headers(&[0x40 | 58, 1, b'a']);
+        let mut frames = vec![headers(STORED), headers(STORED)];
+        frames.extend(std::iter::repeat_n(other, MAX_ENTRIES));
+        assert_eq!(held(&frames), headers(STORED).len(), "the older of two");
     }
 
     #[test]
