@@ -462,9 +462,9 @@ mod tests {
             (0x41, true),
             (0x44, true),
             (0x46, true),
-            (0x40 | 62, true),
-            (0x40 | 58, false),
-            (0x40 | 23, false),
+            (0x7e, true),
+            (0x7a, false),
+            (0x57, false),
             (0x42, false),
         ] {
             let block = headers(&[first, 3, b'a', b'b', b'c']);
@@ -474,7 +474,7 @@ mod tests {
 
     #[test]
     fn other_fields_replace_those_that_count() {
-        let other = headers(&[0x40 | 58, 1, b'a']);
+        let other = headers(&[0x7a, 1, b'a']);
         let mut frames = vec![headers(STORED), headers(STORED)];
         frames.extend(std::iter::repeat_n(other, MAX_ENTRIES));
         assert_eq!(held(&frames), headers(STORED).len(), "the older of two");
