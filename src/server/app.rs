@@ -18,6 +18,7 @@ use super::{Revoker, Site, Uses, forwarded, reply};
 
 /// The header in which proxies name the callers that they forward for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
+
 /// The server. Cheap to clone.
 #[derive(Clone)]
 pub struct App {
