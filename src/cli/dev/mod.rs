@@ -3,6 +3,7 @@
 
 mod args;
 mod banner;
+mod credentials;
 mod origin;
 mod problems;
 mod world;
