@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Limits;
 use super::activity::{AGES, Activity};
+use super::first_settings::FirstSettings;
 use super::header_table::HeaderTable;
 
 /// The number of checks per deadline. An answer may wait for one check more.
@@ -179,6 +180,7 @@ pub(super) struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
     table: HeaderTable,
+    settings: FirstSettings,
 }
 
 impl<S> Watched<S> {
@@ -187,6 +189,7 @@ impl<S> Watched<S> {
             stream,
             activity,
             table: HeaderTable::new(),
+            settings: FirstSettings::default(),
         }
     }
 
@@ -252,9 +255,35 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note(&write);
-        write
+        if matches!(self.settings, FirstSettings::Expected) {
+            self.settings = if self.table.is_in_step() {
+                FirstSettings::of(bytes)
+            } else {
+                FirstSettings::Done
+            };
+        }
+        let this = &mut *self;
+        let FirstSettings::Writing(writing) = &mut this.settings else {
+            let write = Pin::new(&mut self.stream).poll_write(context, bytes);
+            self.note(&write);
+            return write;
+        };
+        loop {
+            let write = Pin::new(&mut this.stream).poll_write(context, writing.rest());
+            let replaced = match &write {
+                Poll::Ready(Ok(count)) if *count > 0 => writing.has_sent(*count),
+                _ => {
+                    self.note(&write);
+                    return write;
+                }
+            };
+            if let Some(replaced) = replaced {
+                self.settings = FirstSettings::Done;
+                let write = Poll::Ready(Ok(replaced));
+                self.note(&write);
+                return write;
+            }
+        }
     }
 
     fn poll_write_vectored(
@@ -262,6 +291,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if !matches!(self.settings, FirstSettings::Done) {
+            let first = buffers.iter().find(|buffer| !buffer.is_empty());
+            let first = first.map_or(&[][..], |buffer| buffer);
+            return self.poll_write(context, first);
+        }
         let write = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
         self.note(&write);
         write

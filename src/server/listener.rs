@@ -24,7 +24,7 @@ use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,7 @@ use tower::Service as _;
 use super::activity::{Activity, Turn};
 use super::answer::Answer;
 use super::connection::{Fate, Watchdog, Watched};
+use super::memory::{self, Backstop};
 use super::port::{MAX_HEAD_2, MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
 use super::turns::{self, Taken};
@@ -137,7 +138,7 @@ pub async fn run(
     let (phase, ended) = watch::channel(Phase::Serving);
     let routes = health::router(app.clone());
     let port = health_port(app.limits());
-    let health = tokio::spawn(accept(health, None, Health(routes), port, ended));
+    let health = tokio::spawn(accept(health, None, Health(routes), port, None, ended));
     let turning = tokio::spawn(turn_keys(app.clone()));
     serve(listener, tls, app, shutdown).await;
     turning.abort();
@@ -151,7 +152,7 @@ pub async fn run(
 pub async fn serve_health(listener: TcpListener, routes: axum::Router, limits: &Limits) {
     let (_serving, phases) = watch::channel(Phase::Serving);
     let port = health_port(limits);
-    accept(listener, None, Health(routes), port, phases).await;
+    accept(listener, None, Health(routes), port, None, phases).await;
 }
 
 /// Returns the health port. Its deadlines are short: probes send their requests at once, and connections that others
@@ -193,7 +194,8 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: App, shutdown: 
     let limits = app.limits().clone();
     let (phase, phases) = watch::channel(Phase::Serving);
     let port = Port::new(limits.clone());
-    let accepting = accept(listener, tls, app.clone(), port, phases);
+    let memory = Backstop::of_process();
+    let accepting = accept(listener, tls, app.clone(), port, memory, phases);
     let leaving = async {
         shutdown.cancelled().await;
         app.status().drain();
@@ -217,6 +219,7 @@ async fn accept(
     tls: Option<Tls>,
     handler: impl Handler,
     port: Port,
+    mut memory: Option<Backstop>,
     mut phases: watch::Receiver<Phase>,
 ) {
     bound_buffers(&listener);
@@ -251,6 +254,8 @@ async fn accept(
     };
     let mut closing = phases.clone();
     let mut relief = None;
+    let mut readings = tokio::time::interval(memory::PERIOD);
+    readings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failures = Failures::default();
     loop {
         let overloaded = match relief {
@@ -276,6 +281,18 @@ async fn accept(
                     handler.turned_away("memory");
                 }
                 relief = port.is_overloaded().then(|| Instant::now() + RELIEF_PAUSE);
+            }
+            _ = readings.tick(), if memory.is_some() => {
+                if let Some(shortage) = memory.as_mut().and_then(Backstop::check) {
+                    let count = port.give_up();
+                    for _ in 0..count {
+                        handler.turned_away("memory");
+                    }
+                    tracing::warn!(
+                        count, used = shortage.used, limit = shortage.limit,
+                        "memory is short, connections ended",
+                    );
+                }
             }
             () = reached(&mut closing, Phase::Closing) => break,
         }
