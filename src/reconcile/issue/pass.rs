@@ -14,7 +14,7 @@ use super::budget::MintBudget;
 use super::entries;
 use super::plan::plan;
 use super::rules::Rules;
-use super::step::{Emptying, Import, Push, Recreate, Retirement, Step};
+use super::step::{Create, Emptying, Import, Push, Recreate, Retirement, Step};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{ObjectKey, Problem, Reason, Standing};
 use crate::reconcile::api::ApiError;
@@ -294,12 +294,8 @@ async fn apply<C: Cluster>(
 ) -> Result<Applied, IssueError> {
     let cluster = issuer.cluster;
     match step {
-        Step::CreatePlaceholder(placeholder) => {
-            let created = cluster
-                .create_secret(&placeholder)
-                .await
-                .map_err(secret_failed)?;
-            return Ok(Applied::Placeholder(created, None));
+        Step::CreatePlaceholder(create) => {
+            return apply_create(issuer, target, *create, is_paid).await;
         }
         Step::Recreate(recreate) => {
             return apply_recreate(issuer, target, *recreate, is_paid).await;
@@ -373,6 +369,31 @@ async fn apply<C: Cluster>(
         }
     }
     Ok(Applied::Again)
+}
+
+/// Creates a Secret without a token. The budget pays for the following token first, so an owner that cannot get another
+/// token leaves no empty Secret behind, under whatever names.
+async fn apply_create<C: Cluster>(
+    issuer: &Issuer<'_, C>,
+    target: &Target,
+    create: Create,
+    is_paid: &mut bool,
+) -> Result<Applied, IssueError> {
+    if !*is_paid {
+        if let Err(refusal) = take(issuer, target, create.mints_per_hour, create.meanwhile) {
+            return Ok(refusal);
+        }
+        *is_paid = true;
+    }
+    match issuer.cluster.create_secret(&create.placeholder).await {
+        Ok(created) => Ok(Applied::Placeholder(created, None)),
+        Err(error) => {
+            *is_paid = false;
+            let namespace = &target.owner.namespace;
+            issuer.budget.give_back(&target.identity, namespace);
+            Err(secret_failed(error))
+        }
+    }
 }
 
 /// Announces, deletes, then creates. The budget pays for the following token first, so an owner that cannot get another

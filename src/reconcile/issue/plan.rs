@@ -7,7 +7,7 @@ use super::entries;
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 use super::rules::{MAX_BY_ROTATION, Rules};
 use super::secret_data::{filled, held_hash, noun, token_key, token_kind};
-use super::step::{Emptying, Push, Recreate, Retirement, Step};
+use super::step::{Create, Emptying, Push, Recreate, Retirement, Step};
 use super::view::{Settled, Target, View};
 use crate::directory::{Lifetime, Problem, Reason, SecretKind, Standing};
 use crate::reconcile::api::Precondition;
@@ -247,7 +247,11 @@ impl Case<'_> {
         }
         match self.refuse_mint(None) {
             Some(refusal) => Step::Settle(refusal),
-            None => Step::CreatePlaceholder(self.new_secret()),
+            None => Step::CreatePlaceholder(Box::new(Create {
+                placeholder: self.new_secret(),
+                mints_per_hour: self.desired.mints_per_hour,
+                meanwhile: self.facts_of_held(),
+            })),
         }
     }
 

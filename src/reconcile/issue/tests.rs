@@ -153,7 +153,7 @@ impl World {
 
     fn take(&mut self, step: Step) -> String {
         match step {
-            Step::CreatePlaceholder(secret) => self.store("placeholder", Some(secret)),
+            Step::CreatePlaceholder(create) => self.store("placeholder", Some(create.placeholder)),
             Step::Recreate(recreate) => {
                 self.announce(&recreate);
                 self.store("recreate", Some(recreate.placeholder))
