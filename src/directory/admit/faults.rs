@@ -3,8 +3,9 @@
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use crate::directory::desired::bounded;
 use crate::directory::normal::is_normal_audience;
-use crate::directory::record::NamespaceRule;
+use crate::directory::record::{NamespaceRule, RotationRecord};
 use crate::directory::{Problem, Reason, parse_duration, template};
 use crate::resources::{
     AUDIENCE_WORDS, DurationString, Namespaces, NamespacesFrom, OwnerKind, Rotation, SELECTOR_KEYS,
@@ -92,8 +93,12 @@ impl Faults {
         }
     }
 
-    pub(super) fn rotation(&mut self, path: &str, rotation: Option<&Rotation>) {
-        let Some(rotation) = rotation else { return };
+    pub(super) fn rotation(
+        &mut self,
+        path: &str,
+        rotation: Option<&Rotation>,
+    ) -> Option<Box<RotationRecord>> {
+        let rotation = rotation?;
         let overlap = self.optional_duration(&format!("{path}/overlap"), rotation.overlap.as_ref());
         let renew_before = self.optional_duration(
             &format!("{path}/renewBefore"),
@@ -122,6 +127,18 @@ impl Faults {
                 "overlap must be at most renewBefore: the previous token is not accepted after its own expiry",
             );
         }
+        Some(Box::new(RotationRecord {
+            policy: rotation.policy,
+            renew_before,
+            overlap,
+            retire: rotation.retire,
+            quiet_period,
+            on_secret_deleted: rotation.on_secret_deleted,
+            trigger: rotation
+                .trigger
+                .as_deref()
+                .map(|request| bounded(request).into()),
+        }))
     }
 
     /// Requires a lifetime of `10m` to `87600h` and a renewal before its end.
@@ -129,7 +146,7 @@ impl Faults {
         &mut self,
         path: &str,
         lifetime: Option<SignedDuration>,
-        rotation: Option<&Rotation>,
+        rotation: Option<&RotationRecord>,
     ) {
         let Some(lifetime) = lifetime else { return };
         let range = SignedDuration::from_mins(10)..=SignedDuration::from_hours(87_600);
@@ -138,9 +155,7 @@ impl Faults {
             &format!("{path}/lifetime"),
             "lifetime must be between 10m and 87600h",
         );
-        let renew_before = rotation
-            .and_then(|rotation| rotation.renew_before.as_ref())
-            .and_then(|text| parse_duration(&text.0));
+        let renew_before = rotation.and_then(|rotation| rotation.renew_before);
         self.require(
             renew_before.is_none_or(|renew_before| renew_before < lifetime),
             &format!("{path}/rotation/renewBefore"),

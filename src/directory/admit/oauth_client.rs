@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::faults::Faults;
 use super::raw::{decode, identity_of};
 use super::secret::{for_issuing, rotation_request};
-use crate::directory::record::{ClientRecord, SecretRecord};
+use crate::directory::record::{ClientRecord, RotationRecord, SecretRecord};
 use crate::directory::settings::Settings;
 use crate::directory::{Problem, intern};
 use crate::resources::{ClientSecret, GrantType, Kind, OAuthClient, OAuthClientSpec, OwnerKind};
@@ -45,8 +45,8 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, V
         .rotation
         .as_ref()
         .and_then(|rotation| rotation.renew_before.as_ref());
-    faults.rotation(&format!("{path}/rotation"), secret.rotation.as_ref());
-    faults.lifetime(path, secret_lifetime, secret.rotation.as_ref());
+    let rotation = faults.rotation(&format!("{path}/rotation"), secret.rotation.as_ref());
+    faults.lifetime(path, secret_lifetime, rotation.as_deref());
     faults.require(
         secret_lifetime.is_some() || renew_before.is_none(),
         &format!("{path}/rotation/renewBefore"),
@@ -105,7 +105,7 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, V
         reference_tokens: *reference_tokens,
         algorithm: tokens.algorithm,
         access_token_lifetime,
-        secret: client_secret(secret, &client.metadata, name, settings),
+        secret: client_secret(secret, rotation, &client.metadata, settings),
         secret_lifetime,
     };
     faults.finish(record)
@@ -113,10 +113,11 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, V
 
 fn client_secret(
     secret: ClientSecret,
+    rotation: Option<Box<RotationRecord>>,
     metadata: &ObjectMeta,
-    owner: &str,
     settings: &Settings,
 ) -> SecretRecord {
+    let owner = metadata.name.as_deref().unwrap_or_default();
     let (name, existing_key) = match secret.existing_ref {
         Some(existing) => (existing.name, Some(existing.key.into())),
         None => (
@@ -129,7 +130,7 @@ fn client_secret(
         alias: None,
         template: for_issuing(settings, || secret.template.map(Arc::new)),
         existing_key,
-        rotation: secret.rotation.map(Arc::new),
+        rotation,
         rotate: for_issuing(settings, || rotation_request(metadata)),
     }
 }

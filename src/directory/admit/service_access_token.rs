@@ -32,8 +32,6 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ServiceTokenRec
     } = &token.spec;
     let namespace = token.metadata.namespace.as_deref().unwrap_or_default();
     let name = token.metadata.name.as_deref().unwrap_or_default();
-    let rotation_or_default = rotation.as_ref();
-    let renew_before = rotation_or_default.and_then(|rotation| rotation.renew_before.as_ref());
     let ends = usize::from(lifetime.is_some())
         + usize::from(expires_at.is_some())
         + usize::from(*never_expires);
@@ -43,10 +41,10 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ServiceTokenRec
         "set at most one of lifetime, expiresAt and neverExpires",
     );
     let duration = faults.optional_duration("/spec/lifetime", lifetime.as_ref());
-    faults.rotation("/spec/rotation", rotation_or_default);
-    faults.lifetime("/spec", duration, rotation_or_default);
-    let manual =
-        rotation_or_default.and_then(|rotation| rotation.policy) == Some(RotationPolicy::Manual);
+    let rotation = faults.rotation("/spec/rotation", rotation.as_ref());
+    faults.lifetime("/spec", duration, rotation.as_deref());
+    let manual = rotation.as_ref().and_then(|it| it.policy) == Some(RotationPolicy::Manual);
+    let renew_before = rotation.as_ref().and_then(|it| it.renew_before);
     faults.require(
         expires_at.is_none() || manual,
         "/spec/rotation",
@@ -74,7 +72,7 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ServiceTokenRec
                 .map(Into::into),
             template: for_issuing(settings, || secret.template.clone().map(Arc::new)),
             existing_key: None,
-            rotation: rotation.clone().map(Arc::new),
+            rotation,
             rotate: for_issuing(settings, || rotation_request(&token.metadata)),
         },
         revoked: *revoked,
