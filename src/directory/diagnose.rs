@@ -3,7 +3,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::desired::quiet_period;
 use super::duration::format_duration;
 use super::judge::AcceptedClient;
 use super::names::{client_id_prefix, scope_prefix};
@@ -243,10 +242,10 @@ fn beyond_ceiling(
 
 /// A client with a valid access token does not use its secret, so a shorter silence proves nothing.
 fn hasty_retirement(client: &AcceptedClient<'_>) -> Option<Problem> {
-    let rotation = client.client.record.secret.rotation.as_deref()?;
+    let rotation = client.client.record.secret.rotation();
     let lifetime = client.access_token_lifetime();
     let is_hasty = rotation.retire == Retire::WhenAdopted
-        && quiet_period(rotation).is_some_and(|quiet| quiet < lifetime);
+        && rotation.quiet_period.is_some_and(|quiet| quiet < lifetime);
     let message = format!(
         "this is shorter than the lifetime of the client's access tokens ({}): a client with a valid access token does not use its secret, which could be retired while in use; increase the period, or remove it",
         format_duration(lifetime)

@@ -8,13 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::secret_metadata::AllowedMetadata;
 use super::{Cidr, ObjectKey, Problem};
 use crate::resources::{
-    AudienceMode, Cause, NamespacesFrom, OwnerKind, ReferenceTokens, ScopeClaim, SigningAlgorithm,
-    WhenExceeded,
+    AudienceMode, Cause, NamespacesFrom, OnSecretDeleted, OwnerKind, ReferenceTokens, Retire,
+    RotationPolicy, ScopeClaim, SigningAlgorithm, WhenExceeded,
 };
 use crate::tokens::{Prefix, TokenHash, TokenId};
 
 /// An object as it was last seen.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Object<T> {
     /// Namespace and name.
     pub key: ObjectKey,
@@ -36,7 +36,7 @@ impl<T> Object<T> {
 }
 
 /// A valid [`crate::resources::Identity`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct IdentityRecord {
     /// The issuer.
     pub issuer: Arc<str>,
@@ -103,7 +103,7 @@ impl IdentityRecord {
 }
 
 /// What a gateway requires.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GatewayRecord {
     /// Audience that the token must have.
     pub audience: Arc<str>,
@@ -112,7 +112,7 @@ pub struct GatewayRecord {
 }
 
 /// `access.names` by name: which namespaces each name is granted to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NameGrants {
     /// Client ids and their namespaces.
     pub client_ids: BTreeMap<Arc<str>, Vec<Arc<str>>>,
@@ -126,7 +126,7 @@ pub struct NameGrants {
 
 /// Which namespaces something is open to. The namespace of the object itself is always included, except with `None`:
 /// its users could add it anyway.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct NamespaceRule {
     /// How they are chosen.
     pub from: NamespacesFrom,
@@ -137,14 +137,14 @@ pub struct NamespaceRule {
 }
 
 /// A label selector that is ready to match.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub struct Selector {
     /// Requirements, all of which must hold.
     pub requirements: Vec<Requirement>,
 }
 
 /// One requirement on a label.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Requirement {
     /// The label has one of these values.
     In(Arc<str>, Vec<Arc<str>>),
@@ -157,7 +157,7 @@ pub enum Requirement {
 }
 
 /// A valid [`crate::resources::Scope`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct ScopeRecord {
     /// Identity of the Scope; `None` if neither the Scope nor the installation names one.
     pub identity: Option<ObjectKey>,
@@ -178,7 +178,7 @@ pub struct ScopeRecord {
 }
 
 /// A valid [`crate::resources::OAuthClient`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct ClientRecord {
     /// Identity of the client; `None` if neither the client nor the installation names one.
     pub identity: Option<ObjectKey>,
@@ -224,7 +224,7 @@ pub struct ServiceTokenRecord {
 }
 
 /// The Secret of an owner, and when its content is replaced.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct SecretRecord {
     /// Name of the Secret.
     pub name: Arc<str>,
@@ -234,10 +234,46 @@ pub struct SecretRecord {
     pub template: Option<Arc<crate::resources::Template>>,
     /// Key of an imported secret; `None`: the operator writes the Secret.
     pub existing_key: Option<Arc<str>>,
-    /// `rotation`, as written.
-    pub rotation: Option<Arc<crate::resources::Rotation>>,
+    /// `rotation`; `None` if the owner sets none.
+    pub rotation: Option<Box<RotationRecord>>,
     /// Value of the annotation `symbolon.dev/rotate`.
     pub rotate: Option<Arc<str>>,
+}
+
+impl SecretRecord {
+    /// Returns `rotation`, or the record of an owner that sets none.
+    pub fn rotation(&self) -> &RotationRecord {
+        static UNSET: RotationRecord = RotationRecord {
+            policy: None,
+            renew_before: None,
+            overlap: None,
+            retire: Retire::AtDeadline,
+            quiet_period: None,
+            on_secret_deleted: OnSecretDeleted::Overlap,
+            trigger: None,
+        };
+        self.rotation.as_deref().unwrap_or(&UNSET)
+    }
+}
+
+/// A valid [`crate::resources::Rotation`]. `None` for a field that the owner leaves out: some defaults depend on the
+/// client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RotationRecord {
+    /// Who starts a rotation.
+    pub policy: Option<RotationPolicy>,
+    /// How long before its expiry a secret is renewed.
+    pub renew_before: Option<SignedDuration>,
+    /// How long the previous secret stays accepted.
+    pub overlap: Option<SignedDuration>,
+    /// When the previous secret stops being accepted.
+    pub retire: Retire,
+    /// With [`Retire::WhenAdopted`], how long the previous secret must have been unused.
+    pub quiet_period: Option<SignedDuration>,
+    /// What the deletion of the Secret means.
+    pub on_secret_deleted: OnSecretDeleted,
+    /// Request for a rotation; the hash of a long one.
+    pub trigger: Option<Arc<str>>,
 }
 
 /// A Credential with its entries decoded and their seals checked.

@@ -172,7 +172,7 @@ pub struct ClientSecret {
 }
 
 /// Who may create reference tokens of a client.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(
     missing_docs,
     reason = "described at OAuthClientSpec::reference_tokens"

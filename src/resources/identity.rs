@@ -267,7 +267,7 @@ impl Default for TokenOptions {
 }
 
 /// The form of the `scope` claim.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(missing_docs, reason = "described at TokenOptions::scope_claim")]
 pub enum ScopeClaim {
     #[default]
@@ -276,7 +276,7 @@ pub enum ScopeClaim {
 }
 
 /// Whether a token may span audiences of several owners.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(missing_docs, reason = "described at TokenOptions::audience")]
 pub enum AudienceMode {
     #[default]
@@ -379,7 +379,7 @@ impl Default for Staleness {
 }
 
 /// What a server does after `staleness.maxAge`.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(missing_docs, reason = "described at Staleness::when_exceeded")]
 pub enum WhenExceeded {
     #[default]

@@ -13,7 +13,7 @@ use crate::directory::{Lifetime, Problem, Reason, SecretKind, Standing};
 use crate::reconcile::api::Precondition;
 use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{ANNOTATION_ROTATE, Cause, CredentialEntry, Moment, OnSecretDeleted};
-use crate::tokens::{Entropy, Prefix, TokenHash, TokenId, reference};
+use crate::tokens::{Entropy, TokenHash, TokenId, reference};
 
 /// Decides on the next step.
 pub fn plan(
@@ -430,14 +430,11 @@ impl Case<'_> {
         if let Some(refusal) = self.refuse_mint(Some(secret)) {
             return Step::Settle(refusal);
         }
-        let Ok(prefix) = self.desired.prefix.parse::<Prefix>() else {
-            return Step::Settle(self.refuse_prefix());
-        };
         let mut tokens = self.kept(Some(secret));
         if let Some(step) = self.make_room(tokens.len()) {
             return step;
         }
-        let minted = reference::mint(&prefix, token_kind(self.desired.kind), entropy);
+        let minted = reference::mint(&self.desired.prefix, token_kind(self.desired.kind), entropy);
         self.shorten_all_but_last(&mut tokens);
         let nonce = encode_requests(&record_requests(
             &self.desired.rotation.requests,
