@@ -604,7 +604,7 @@ fn an_access_token_ends_with_the_client_that_got_it() {
 #[case::scope_that_the_client_lacks(QUICKSTART.replace("[orders.read, orders.write]", "[orders.write]"), "ScopeNotGranted")]
 #[case::too_long(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  lifetime: 80000h"), "LimitExceeded")]
 #[case::no_end(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  neverExpires: true"), "LimitExceeded")]
-#[case::identity_with_an_invalid_prefix(QUICKSTART.replace("  gateways:", "  tokens: {referencePrefix: 'NO'}\n  gateways:"), "IdentityNotReady")]
+#[case::identity_with_an_invalid_prefix(QUICKSTART.replace("  gateways:", "  tokens: {referencePrefix: 'NO'}\n  gateways:"), "Pending")]
 #[case::past(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  expiresAt: 2026-01-15T00:00:00Z\n  rotation: {policy: Manual}"), "Expired")]
 fn a_token_that_cannot_be_issued_says_why(#[case] yaml: String, #[case] reason: &str) {
     let world = World::new(&yaml);

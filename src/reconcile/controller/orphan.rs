@@ -1,6 +1,8 @@
 //! The passes over a Credential whose owner seems to be gone, and over a key Secret whose Identity seems to be gone,
 //! and the search for them.
 
+use std::collections::BTreeSet;
+
 use tracing::{debug, info, warn};
 
 use super::{Controller, ReconcileError, Reconciled, api, lock, now};
@@ -12,9 +14,33 @@ use crate::reconcile::key_secrets::{self, ANNOTATION_GONE};
 use crate::reconcile::key_sweep::{self, Step};
 use crate::reconcile::queue::Why;
 use crate::reconcile::report::Reports;
-use crate::reconcile::sweep::{Missing, SWEEP_EVERY};
+use crate::reconcile::sweep::{Missing, SWEEP_EVERY, Sweep};
 use crate::reconcile::work::Work;
 use crate::resources::{Credential, Kind};
+
+/// What is remembered of objects whose owner or Identity may be gone.
+#[derive(Default)]
+pub(super) struct Orphans {
+    sweep: Sweep,
+    /// Secrets of the operator that are named like key Secrets and have no controller.
+    key_secrets: BTreeSet<ObjectKey>,
+}
+
+impl Orphans {
+    /// Notes whether a Secret that is named like a key Secret exists.
+    pub(super) fn saw_key_secret(&mut self, key: &ObjectKey, exists: bool) {
+        if exists {
+            self.key_secrets.insert(key.clone());
+        } else {
+            self.key_secrets.remove(key);
+        }
+    }
+
+    /// Returns the Secrets that are named like key Secrets.
+    pub(super) fn key_secrets(&self) -> BTreeSet<ObjectKey> {
+        self.key_secrets.clone()
+    }
+}
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
     /// Deletes a Credential if its owner is really gone, or its Identity has been gone for long.
@@ -30,7 +56,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let may_go = match self.missing(&credential).await? {
             Some(Missing::Owner) => true,
             // The owner may have come back since the Credential was queued.
-            Some(Missing::Identity) => lock(&self.sweep).has_waited_for_identity(key, now()),
+            Some(Missing::Identity) => lock(&self.orphans)
+                .sweep
+                .has_waited_for_identity(key, now()),
             None => false,
         };
         if !may_go {
@@ -38,7 +66,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
         let all = self.directory().credentials().count();
         let namespace = &credential.spec.owner.namespace;
-        if !lock(&self.sweep).may_delete(namespace, all, now()) {
+        if !lock(&self.orphans).sweep.may_delete(namespace, all, now()) {
             warn!(%key, namespace, "too many Credentials without owners, will not delete more within this hour");
             let note = format!(
                 "Too many Credentials have lost their owners, among them those in namespace {namespace}. The operator deletes a limited number every hour."
@@ -126,17 +154,20 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     pub(super) fn watch_key_secret(&self, directory: &Directory, key: &ObjectKey) {
         let identity = key_secrets::identity_of(key);
         if identity.is_some_and(|identity| directory.identity(&identity).is_none()) {
-            self.queue.add(Work::KeySecret(key.clone()), Why::Must);
+            self.agenda
+                .queue
+                .add(Work::KeySecret(key.clone()), Why::Must);
         }
     }
 
     pub(super) fn sweep_all(&self) -> Reconciled {
         let (directory, now) = (self.directory(), now());
-        for key in lock(&self.sweep).due(&directory, now) {
+        for key in lock(&self.orphans).sweep.due(&directory, now) {
             let owner = directory
                 .credential(&key)
                 .map(|it| it.owner.key.namespace.clone());
-            self.queue
+            self.agenda
+                .queue
                 .add_slow(Work::Orphan(key, owner.unwrap_or_default()));
         }
         Reconciled::Settled(now.checked_add(SWEEP_EVERY).ok())
