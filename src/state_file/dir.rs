@@ -104,7 +104,7 @@ impl Dir {
     }
 
     /// Writes a file that exists, atomically. Returns `false`, and writes nothing, if it does not exist: a file that
-    /// somebody deletes at the same time does not come back.
+    /// another process deletes at the same time does not come back.
     pub fn replace(&self, path: &Path, content: &[u8], mode: Mode) -> io::Result<bool> {
         let (folder, name) = match self.parent(path, false) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
