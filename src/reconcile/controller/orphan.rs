@@ -1,8 +1,6 @@
 //! The passes over a Credential whose owner seems to be gone, and over a key Secret whose Identity seems to be gone,
 //! and the search for them.
 
-use std::collections::BTreeSet;
-
 use tracing::{debug, info, warn};
 
 use super::{Controller, ReconcileError, Reconciled, api, lock, now};
@@ -14,33 +12,9 @@ use crate::reconcile::key_secrets::{self, ANNOTATION_GONE};
 use crate::reconcile::key_sweep::{self, Step};
 use crate::reconcile::queue::Why;
 use crate::reconcile::report::Reports;
-use crate::reconcile::sweep::{Missing, SWEEP_EVERY, Sweep};
+use crate::reconcile::sweep::{Missing, SWEEP_EVERY};
 use crate::reconcile::work::Work;
 use crate::resources::{Credential, Kind};
-
-/// What is remembered of objects whose owner or Identity may be gone.
-#[derive(Default)]
-pub(super) struct Orphans {
-    sweep: Sweep,
-    /// Secrets of the operator that are named like key Secrets and have no controller.
-    key_secrets: BTreeSet<ObjectKey>,
-}
-
-impl Orphans {
-    /// Notes whether a Secret that is named like a key Secret exists.
-    pub(super) fn saw_key_secret(&mut self, key: &ObjectKey, exists: bool) {
-        if exists {
-            self.key_secrets.insert(key.clone());
-        } else {
-            self.key_secrets.remove(key);
-        }
-    }
-
-    /// Returns the Secrets that are named like key Secrets.
-    pub(super) fn key_secrets(&self) -> BTreeSet<ObjectKey> {
-        self.key_secrets.clone()
-    }
-}
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
     /// Deletes a Credential if its owner is really gone, or its Identity has been gone for long.
