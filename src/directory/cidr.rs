@@ -19,13 +19,13 @@ impl FromStr for Cidr {
     type Err = NoCidr;
 
     fn from_str(text: &str) -> Result<Self, NoCidr> {
-        let range: IpNet = text.parse().map_err(|_| NoCidr)?;
+        let (address, length) = text.split_once('/').ok_or(NoCidr)?;
+        // The standard library refuses leading zeros, which some read as octal. `IpNet::from_str` does not.
+        let address: IpAddr = address.parse().map_err(|_| NoCidr)?;
+        let range = IpNet::new(address, length.parse().map_err(|_| NoCidr)?).map_err(|_| NoCidr)?;
         // An IPv4-mapped IPv6 address could be read in two ways.
-        let is_mapped = matches!(range.addr(), IpAddr::V6(it) if it.to_ipv4_mapped().is_some());
-        let has_one_spelling = text
-            .split_once('/')
-            .is_some_and(|(_, length)| length == range.prefix_len().to_string());
-        if is_mapped || !has_one_spelling {
+        let is_mapped = matches!(address, IpAddr::V6(it) if it.to_ipv4_mapped().is_some());
+        if is_mapped || length != range.prefix_len().to_string() {
             return Err(NoCidr);
         }
         Ok(Self(range))
@@ -85,6 +85,7 @@ mod tests {
             "10.0.0.0/08",
             "10.0.0.0/+8",
             "10.0.0/8",
+            "010.0.0.0/8",
             "fd00::/129",
             "::ffff:10.0.0.0/104",
             "example.com/8",
