@@ -10,7 +10,7 @@ use super::normal::is_normal_audience;
 use super::record::{ClientRecord, IdentityRecord, Object, ServiceTokenRecord};
 use super::schema::is_dns_label;
 use super::{Directory, Lifetime, ObjectKey, Problem, Reason};
-use crate::resources::{AUDIENCE_WORDS, Kind, ReferenceTokens, Retire, WhenExceeded};
+use crate::resources::{AUDIENCE_WORDS, GrantType, Kind, ReferenceTokens, Retire, WhenExceeded};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 const YEAR: SignedDuration = SignedDuration::from_hours(366 * 24);
@@ -256,7 +256,7 @@ fn hasty_retirement(client: &AcceptedClient<'_>) -> Option<Problem> {
 
 /// Returns warnings about clients that can do nothing, which is rarely intended.
 fn idle_client(record: &ClientRecord) -> impl Iterator<Item = Problem> {
-    let nothing = !record.client_credentials
+    let nothing = !record.may_use(GrantType::ClientCredentials)
         && record.audiences.is_empty()
         && record.reference_tokens == ReferenceTokens::None;
     let nothing = nothing.then(|| {

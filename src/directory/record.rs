@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::secret_metadata::AllowedMetadata;
 use super::{Cidr, ObjectKey, Problem};
 use crate::resources::{
-    AudienceMode, Cause, NamespacesFrom, OnSecretDeleted, OwnerKind, ReferenceTokens, Retire,
-    RotationPolicy, ScopeClaim, SigningAlgorithm, WhenExceeded,
+    AudienceMode, Cause, GrantType, NamespacesFrom, OnSecretDeleted, OwnerKind, ReferenceTokens,
+    Retire, RotationPolicy, ScopeClaim, SigningAlgorithm, WhenExceeded,
 };
 use crate::tokens::{Prefix, TokenHash, TokenId};
 
@@ -188,8 +188,8 @@ pub struct ClientRecord {
     pub display_name: Option<Arc<str>>,
     /// Whether the client is refused everywhere.
     pub disabled: bool,
-    /// Whether the client may use the client credentials grant, RFC 6749 section 4.4.
-    pub client_credentials: bool,
+    /// The grants that the client may use.
+    pub grants: Box<[GrantType]>,
     /// Scope values that the client may ask for, in the order of the spec.
     pub scopes: Vec<Arc<str>>,
     /// Audiences of the API that the client represents.
@@ -206,6 +206,13 @@ pub struct ClientRecord {
     pub secret: SecretRecord,
     /// Lifetime of a client secret; `None` if it does not expire.
     pub secret_lifetime: Option<SignedDuration>,
+}
+
+impl ClientRecord {
+    /// Returns whether the client may use a grant.
+    pub fn may_use(&self, grant: GrantType) -> bool {
+        self.grants.contains(&grant)
+    }
 }
 
 /// A valid [`crate::resources::ServiceAccessToken`].

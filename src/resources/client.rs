@@ -106,7 +106,7 @@ pub struct OAuthClientSpec {
 
 /// An OAuth grant, RFC 6749.
 #[derive(
-    Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema,
+    Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Hash,
 )]
 pub enum GrantType {
     /// The client credentials grant, RFC 6749 section 4.4.

@@ -17,6 +17,7 @@ use crate::directory::{Cidr, Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::oauth::discovery;
 use crate::resources::WhenExceeded;
+use crate::tokens::Hex;
 
 /// Everything that a request may read.
 #[derive(Debug)]
@@ -93,14 +94,9 @@ struct BadSite;
 
 impl Document {
     fn new(bytes: impl Into<Bytes>) -> Result<Self, BadSite> {
-        use std::fmt::Write as _;
         let bytes = bytes.into();
         let hash = digest::digest(&digest::SHA256, &bytes);
-        let mut etag = String::from("\"");
-        for byte in hash.as_ref().iter().take(12) {
-            write!(etag, "{byte:02x}").map_err(|_| BadSite)?;
-        }
-        etag.push('"');
+        let etag = format!("\"{}\"", Hex(&hash.as_ref()[..12]));
         Ok(Self {
             etag: HeaderValue::from_str(&etag).map_err(|_| BadSite)?,
             bytes,

@@ -14,7 +14,6 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use tokio::net::TcpListener;
 use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -24,6 +23,7 @@ use self::keys::{Keys, Place};
 use self::store::Location;
 use super::clock::now;
 use super::cluster::Program;
+use super::listen::bind;
 use super::logging::LogArgs;
 use super::{cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
@@ -316,9 +316,4 @@ async fn watched(source: &Source, app: &App) {
         app.status().refused_namespaces_are(source.refused().len());
         tokio::time::sleep(AGE).await;
     }
-}
-
-pub(super) async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    bound.with_context(|| format!("cannot listen on {address}: give another address with {option}"))
 }

@@ -12,7 +12,7 @@ use super::secret::{for_issuing, rotation_request};
 use crate::directory::record::{ClientRecord, RotationRecord, SecretRecord};
 use crate::directory::settings::Settings;
 use crate::directory::{Problem, intern};
-use crate::resources::{ClientSecret, GrantType, Kind, OAuthClient, OAuthClientSpec, OwnerKind};
+use crate::resources::{ClientSecret, Kind, OAuthClient, OAuthClientSpec, OwnerKind};
 
 /// Admits an OAuthClient.
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, Vec<Problem>> {
@@ -93,7 +93,7 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, V
         client_id: intern::text(&client_id),
         display_name: display_name.as_deref().map(Into::into),
         disabled: *disabled,
-        client_credentials: grant_types.contains(&GrantType::ClientCredentials),
+        grants: grant_types.as_slice().into(),
         scopes: intern::texts(scopes),
         audiences: resource_server
             .as_ref()

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::directory::token_size::access_token_length;
 use crate::directory::{AcceptedClient, Directory};
 use crate::oauth::{ErrorCode, Form, OAuthError, resource, scope};
-use crate::resources::ScopeClaim;
+use crate::resources::{GrantType, ScopeClaim};
 use crate::tokens::claims::{Audience, PrincipalKind, Scopes};
 use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId, jwt};
 
@@ -39,7 +39,7 @@ pub fn decide(
     entropy: &mut dyn Entropy,
 ) -> Result<Issue, OAuthError> {
     let record = client.client.record;
-    if !record.client_credentials {
+    if !record.may_use(GrantType::ClientCredentials) {
         return Err(OAuthError::new(
             ErrorCode::UnauthorizedClient,
             "this client may not use client_credentials",

@@ -39,7 +39,7 @@ use self::rotations::Rotations;
 use super::api::ApiError;
 use super::cluster::Cluster;
 use super::events::{Notice, Notices};
-use super::fanout::{self, owners_of_secret, owners_under, uid_of};
+use super::fanout::{self, owners_of_secret, owners_under};
 use super::fleet::FleetError;
 use super::issue::{IssueError, MintBudget};
 use super::key_secrets;
@@ -261,11 +261,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if !self.agenda.leads() || self.agenda.is_own(&why) {
             return;
         }
-        let kind = owner.kind.kind();
-        if uid_of(directory, kind, &owner.key) != Some(owner.uid) {
+        if !directory.has_owner(&owner) {
             return;
         }
-        let work = Work::Object(kind, owner.key);
+        let work = Work::Object(owner.kind.kind(), owner.key);
         match news_of(directory, change) {
             CredentialNews::Issued => self.agenda.queue.add(work, why),
             CredentialNews::Revoked | CredentialNews::Use => self.agenda.queue.add(work, Why::Must),

@@ -12,7 +12,6 @@ use crate::directory::{Directory, ObjectKey, Problem, Reason, Standing};
 use crate::reconcile::api::ApiError;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::events::Notice;
-use crate::reconcile::fanout::uid_of;
 use crate::reconcile::issue::{
     IssueError, IssueEvent, Issuer, Outcome, Rules, Settled, Target, issue,
 };
@@ -43,7 +42,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     ) -> Result<Reconciled, ReconcileError> {
         let directory = self.directory();
         // Objects that the directory does not know are reconciled when the watch brings them.
-        if uid_of(&directory, kind.kind(), key).is_none() {
+        if directory.owner_uid(kind, key).is_none() {
             return Ok(Reconciled::Gone);
         }
         let standing = standing(&directory, kind, key, now());

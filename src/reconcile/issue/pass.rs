@@ -11,12 +11,11 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::budget::MintBudget;
-use super::entries;
 use super::plan::plan;
 use super::rules::Rules;
 use super::step::{Create, Emptying, Import, Push, Recreate, Retirement, Step};
 use super::view::{Facts, OwnerView, Settled, Target, View};
-use crate::directory::{ObjectKey, Problem, Reason, Standing};
+use crate::directory::{ObjectKey, Problem, Reason, Standing, entry_ends};
 use crate::reconcile::api::ApiError;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::secret::SecretObject;
@@ -295,7 +294,7 @@ impl<C: Cluster> Pass<'_, C> {
                     .filter(|entry| retired.contains(&entry.token_id));
                 self.events
                     .extend(shortened.map(|entry| IssueEvent::Retired {
-                        not_after: entries::end(&entry).map(Moment),
+                        not_after: entry_ends(&entry).map(Moment),
                         token_id: entry.token_id,
                         why,
                     }));

@@ -9,7 +9,7 @@ use super::rules::{MAX_BY_ROTATION, Rules};
 use super::secret_data::{filled, held_hash, noun, token_key, token_kind};
 use super::step::{Create, Emptying, Push, Recreate, Retirement, Step};
 use super::view::{Settled, Target, View};
-use crate::directory::{Lifetime, Problem, Reason, SecretKind, Standing};
+use crate::directory::{Lifetime, Problem, Reason, SecretKind, Standing, entry_ends};
 use crate::reconcile::api::Precondition;
 use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{ANNOTATION_ROTATE, Cause, CredentialEntry, Moment, OnSecretDeleted};
@@ -184,8 +184,7 @@ impl Case<'_> {
             && self.view.former.is_none()
             && self.memory().replacing.is_none();
         // A token that its client or Identity keeps from being accepted now may be accepted again later.
-        let is_left =
-            |entry: &&CredentialEntry| entries::end(entry).is_none_or(|end| self.now < end);
+        let is_left = |entry: &&CredentialEntry| entry_ends(entry).is_none_or(|end| self.now < end);
         // An imported secret was never in a Secret of the operator.
         let newest = self.recorded().iter().rfind(is_left)?;
         if !is_leak || newest.cause == Cause::Imported || !self.is_secret_gone() {
@@ -209,7 +208,7 @@ impl Case<'_> {
         let mut ended = Vec::new();
         for entry in kept
             .iter_mut()
-            .filter(|entry| entries::end(entry).is_none_or(|own| end.0 < own))
+            .filter(|entry| entry_ends(entry).is_none_or(|own| end.0 < own))
         {
             entry.expires_at = Some(end);
             ended.push(entry.token_id.clone());
@@ -356,7 +355,7 @@ impl Case<'_> {
 
     /// Waits: another token is due, but too many are still accepted.
     fn wait_for_an_end(&self, newest: &CredentialEntry) -> Settled {
-        let end = self.live.iter().filter_map(entries::end).min();
+        let end = self.live.iter().filter_map(entry_ends).min();
         let end = end.unwrap_or_else(|| self.after(CHECK_AGAIN));
         let message = format!(
             "a rotation is due and waits until {end} at the latest: {MAX_BY_ROTATION} {}s of this object are still accepted, and the first of them ends then",
