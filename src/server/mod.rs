@@ -14,6 +14,7 @@ mod credential_status;
 mod forwarded;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod gateway;
 mod header_table;
 mod health;
 mod limits;
