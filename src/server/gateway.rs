@@ -112,7 +112,10 @@ mod tests {
             assert!(names.contains(&name), "{name} in {names:?}");
         }
         for name in IDENTITY {
-            assert!(!names.contains(&name.as_str()), "{name} is the answer's own");
+            assert!(
+                !names.contains(&name.as_str()),
+                "{name} is the answer's own"
+            );
         }
         assert!(!names.contains(&"authorization"));
         assert_eq!(names.len(), 8 + 8 + 26 + 8 + 2);

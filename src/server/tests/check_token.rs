@@ -272,7 +272,11 @@ async fn changed_requirements_apply_to_the_next_answer_and_its_challenge() {
     let token = fixture.access_token(&shop, "&scope=orders.read").await;
     let gateway = "audience: https://api.example.com, scopes: [orders.read]";
     for (scopes, status, challenged) in [
-        ("[orders.read, orders.write]", 403, "orders.read orders.write"),
+        (
+            "[orders.read, orders.write]",
+            403,
+            "orders.read orders.write",
+        ),
         ("[orders.write]", 403, "orders.write"),
         ("[orders.read]", 200, "orders.read"),
         ("[]", 200, ""),

@@ -110,7 +110,11 @@ async fn the_port_of_requests_says_whether_the_server_is_ready_and_not_why_not()
         assert_eq!(reply.header("allow"), "GET, HEAD");
     }
     for path in ["/healthz", "/id/healthz/", "/id/readyz", "/id/metrics"] {
-        assert_eq!(fixture.get(path).await.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(
+            fixture.get(path).await.status,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
     }
     let unready = async |why: &str| {
         let reply = fixture.get("/id/healthz").await;
