@@ -5,6 +5,9 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
 use super::backend::CASE;
 
 /// A request.
@@ -120,4 +123,24 @@ impl Ask {
             head: head.to_owned(),
         }
     }
+}
+
+/// Sends a GET over HTTP/2 to a port of this machine and returns the status. `host` is its authority.
+pub(crate) fn over_http_2(port: u16, host: &str, fields: &[(String, String)]) -> u16 {
+    let mut request = http::Request::get(format!("http://{host}/orders/1"));
+    for (name, value) in fields {
+        request = request.header(name, value);
+    }
+    let request = request.body(String::new()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(async {
+        let stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await;
+        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream.unwrap()));
+        let (mut sender, connection) = handshake.await.unwrap();
+        tokio::spawn(connection);
+        let answer = sender.send_request(request).await.unwrap();
+        answer.status().as_u16()
+    })
 }

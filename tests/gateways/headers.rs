@@ -1,6 +1,7 @@
 //! No header of a caller reaches the API as a statement about the caller.
 
-use super::caller::Ask;
+use super::backend::CASE;
+use super::caller::{Ask, over_http_2};
 use super::proxy::{Proxy, Running};
 use super::world::{IDENTITY, READER, World, await_all, expect_identity, folded};
 
@@ -146,6 +147,33 @@ fn names_that_only_lighttpd_folds_reach_the_api_through_caddy_alone() {
                 "{what}: docs/gateways.md says that Caddy passes these"
             );
         }
+    }
+}
+
+/// nginx and Caddy speak HTTP/2 only with TLS, or if it is switched on.
+#[test]
+fn over_http_2_no_identity_header_that_a_caller_made_reaches_the_api_either() {
+    let world = World::shared();
+    let token = world.token("reader");
+    let names: Vec<String> = IDENTITY
+        .iter()
+        .flat_map(|name| spellings(name, "-_."))
+        .chain(IDENTITY.map(str::to_owned))
+        .collect();
+    let proxies = [Proxy::Traefik, Proxy::Envoy, Proxy::Haproxy];
+    for door in world.doors.iter().filter(|it| proxies.contains(&it.proxy)) {
+        let case = world.ask().case;
+        let mut fields = vec![(CASE.to_owned(), case.clone())];
+        fields.push(("authorization".into(), format!("Bearer {token}")));
+        fields.extend(names.iter().map(|name| (name.clone(), "evil".into())));
+        let host = world.dev.address();
+        let status = over_http_2(door.port, host, &fields);
+        assert_eq!(status, 200, "{:?}", door.proxy);
+        let received = world.backend.of(&case);
+        assert_eq!(received.len(), 1, "{:?}", door.proxy);
+        expect_identity(&received[0], READER, &format!("{:?}", door.proxy));
+        let status = over_http_2(door.port, host, &fields[2..]);
+        assert_eq!(status, 401, "{:?}", door.proxy);
     }
 }
 
