@@ -8,6 +8,7 @@ use super::access_token::Presented;
 use super::grants::client_credentials::{Issue, decide};
 use super::introspection::introspect;
 use super::{ErrorCode, Form, OAuthError, check_token};
+use crate::directory::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, ObjectKey};
 use crate::resources::{Kind, OwnerKind};
@@ -207,7 +208,7 @@ fn the_answer_about_a_reference_token_is_bounded() {
             );
         }
     }
-    let gateway = check_token::gateway(&world.directory, &identity(), "gate").unwrap();
+    let gateway = gateway(&world);
     let passed = check_token::check(&world.directory, &identity(), gateway, &presented, now());
     let told = passed.unwrap().told(gateway);
     assert!(told.len() <= 8 << 10, "{} bytes", told.len());
@@ -223,12 +224,17 @@ fn the_answer_about_a_reference_token_is_bounded() {
     );
 }
 
+fn gateway(world: &World) -> &GatewayRecord {
+    let identity = world.directory.served_identity(&identity()).unwrap();
+    &identity.record.gateways["gate"]
+}
+
 #[test]
 fn answers_about_usual_tokens_are_complete_and_in_order() {
     let mut world = world(20, 0);
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "wide", now());
     let presented = Presented::Reference(reference::parse(token.expose()).unwrap());
-    let gateway = check_token::gateway(&world.directory, &identity(), "gate").unwrap();
+    let gateway = gateway(&world);
     let passed = check_token::check(&world.directory, &identity(), gateway, &presented, now());
     let all: Vec<String> = (0..64).map(|number| scope(number, 20)).collect();
     assert_eq!(passed.unwrap().told(gateway), all.join(" "));

@@ -15,6 +15,7 @@ mod first_settings;
 mod forwarded;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod gateway;
 mod header_table;
 mod health;
 mod limits;

@@ -3,6 +3,7 @@
 //! Writers change their own copy of the tables, which shares structure with the published one, and publish once a
 //! batch. Answers that are the same for every caller (documents, challenges) are created then, not at a request.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +13,7 @@ use axum::http::HeaderValue;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
+use super::gateway::{self, Gateway};
 use crate::directory::record::IdentityRecord;
 use crate::directory::{Cidr, Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
@@ -70,6 +72,10 @@ pub struct Site {
     pub(super) jwks: Document,
     /// The `WWW-Authenticate` value for a client that failed to authenticate.
     pub(super) basic_challenge: HeaderValue,
+    /// The gateways, by name.
+    pub(super) gateways: BTreeMap<Arc<str>, Gateway>,
+    /// The `WWW-Authenticate` value for a gateway that does not exist.
+    pub(super) no_gateway: HeaderValue,
     pub(super) is_https: bool,
     pub(super) trusted_proxies: Vec<Cidr>,
     pub(super) max_staleness: SignedDuration,
@@ -121,12 +127,18 @@ impl Site {
         let can_sign = ring.algorithms().filter(signs);
         let documents = discovery::documents(issuer, can_sign).map_err(|_| BadSite)?;
         let challenge = format!(r#"Basic realm="{issuer}", charset="UTF-8""#);
+        let gateways = identity.gateways.iter().map(|(name, gateway)| {
+            let gateway = Gateway::new(issuer, gateway).map_err(|_| BadSite)?;
+            Ok((Arc::clone(name), gateway))
+        });
         Ok(Self {
             path: path.to_owned(),
             openid: Document::new(documents.openid)?,
             authorization_server: Document::new(documents.authorization_server)?,
             jwks: Document::new(ring.jwks())?,
             basic_challenge: HeaderValue::from_str(&challenge).map_err(|_| BadSite)?,
+            gateways: gateways.collect::<Result<_, _>>()?,
+            no_gateway: gateway::challenge_of_unknown(issuer).map_err(|_| BadSite)?,
             trusted_proxies: identity.trusted_proxies.clone(),
             is_https: issuer.starts_with("https://"),
             max_staleness: identity.max_staleness,
@@ -138,6 +150,11 @@ impl Site {
         })
     }
 
+    fn has_gateways_of(&self, identity: &IdentityRecord) -> bool {
+        let known = self.gateways.iter().map(|(name, it)| (name, &it.record));
+        known.eq(&identity.gateways)
+    }
+
     /// Returns whether [`Site::new`] would create the same site again.
     fn is_of(&self, identity: &IdentityRecord, ring: &Arc<KeyRing>) -> bool {
         Arc::ptr_eq(&self.ring, ring)
@@ -146,6 +163,7 @@ impl Site {
             && self.when_stale == identity.when_stale
             && self.trusted_proxies == identity.trusted_proxies
             && self.algorithms == algorithms(identity)
+            && self.has_gateways_of(identity)
     }
 }
 

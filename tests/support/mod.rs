@@ -10,6 +10,7 @@ pub(crate) use self::canaries::{Canaries, send_everywhere};
 pub(crate) use self::dev::{Dev, Ports};
 pub(crate) use self::folder::Folder;
 pub(crate) use self::http::{Client, introspect};
+pub(crate) use self::ports::free_port;
 
 use std::time::{Duration, Instant};
 
