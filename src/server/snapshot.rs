@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use aws_lc_rs::digest;
@@ -71,6 +72,8 @@ pub struct Site {
     pub(super) basic_challenge: HeaderValue,
     pub(super) is_https: bool,
     pub(super) trusted_proxies: Vec<Cidr>,
+    /// How long a connection may be quiet between requests; `None` for the server's default.
+    pub(super) idle_timeout: Option<Duration>,
     pub(super) max_staleness: SignedDuration,
     pub(super) when_stale: WhenExceeded,
     /// The algorithm for clients that do not choose one; `None` if no key can sign.
@@ -133,6 +136,7 @@ impl Site {
             basic_challenge: HeaderValue::from_str(&challenge).map_err(|_| BadSite)?,
             trusted_proxies: identity.trusted_proxies.clone(),
             is_https: issuer.starts_with("https://"),
+            idle_timeout: idle_timeout(identity),
             max_staleness: identity.max_staleness,
             when_stale: identity.when_stale,
             issuer: Arc::clone(issuer),
@@ -149,8 +153,14 @@ impl Site {
             && self.max_staleness == identity.max_staleness
             && self.when_stale == identity.when_stale
             && self.trusted_proxies == identity.trusted_proxies
+            && self.idle_timeout == idle_timeout(identity)
             && self.algorithms == algorithms(identity)
     }
+}
+
+fn idle_timeout(identity: &IdentityRecord) -> Option<Duration> {
+    // The directory has checked that it is positive.
+    identity.idle_timeout?.try_into().ok()
 }
 
 fn algorithms(identity: &IdentityRecord) -> Vec<Algorithm> {
