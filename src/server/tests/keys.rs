@@ -306,7 +306,7 @@ async fn no_verification_fails_while_keys_rotate_and_algorithms_change_under_loa
         operator.tick(&fixture);
         hour.fetch_add(1, Ordering::Relaxed);
         // Some verifications in each hour, however fast the machine is. A driver that ended has failed.
-        let enough = verified.load(Ordering::Relaxed) + 5;
+        let enough = verified.load(Ordering::Relaxed) + 3;
         while verified.load(Ordering::Relaxed) < enough
             && !drivers.iter().any(tokio::task::JoinHandle::is_finished)
         {

@@ -284,7 +284,10 @@ async fn the_identity_says_how_long_a_connection_may_be_idle_also_while_it_is_op
         let network = format!("  network: {{idleTimeout: {idle}}}\n  gateways:");
         QUICKSTART.replace("  gateways:", &network)
     };
-    let mut fixture = Fixture::of(&with("2h"), |config| quick(&mut config.limits));
+    let mut fixture = Fixture::of(&with("2h"), |config| {
+        quick(&mut config.limits);
+        config.limits.idle = Duration::from_millis(800);
+    });
     let running = start(&fixture).await;
     let mut stream = TcpStream::connect(running.address).await.unwrap();
     for pause in [0, 2000] {
