@@ -473,7 +473,7 @@ async fn a_peer_that_resets_its_requests_does_not_keep_its_place() {
 /// The server tells answers that are taken from answers that are given up, in either protocol.
 #[tokio::test]
 async fn a_peer_that_reads_its_answers_is_not_cut_off() {
-    let fixture = fixture(|_| {});
+    let fixture = fixture(|limits| limits.idle = PATIENCE);
     let running = start(&fixture).await;
     let mut http_1 = TcpStream::connect(running.address).await.unwrap();
     let stream = TcpStream::connect(running.address).await.unwrap();
@@ -482,7 +482,8 @@ async fn a_peer_that_reads_its_answers_is_not_cut_off() {
     let started = std::time::Instant::now();
     // Several times as long as an answer may wait.
     let mut ids = (0..).map(|number| 2 * number + 1);
-    while started.elapsed() < Duration::from_secs(2) {
+    while started.elapsed() < Duration::from_secs(6) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
         http_1.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"}") {
