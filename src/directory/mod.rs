@@ -47,6 +47,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod token_size;
+mod token_type;
 pub mod transition;
 mod unwritten;
 pub mod usage;

@@ -11,6 +11,7 @@ use crate::resources::{
     AudienceMode, Cause, GrantType, NamespacesFrom, OnSecretDeleted, OwnerKind, ReferenceTokens,
     Retire, RotationPolicy, ScopeClaim, SigningAlgorithm, WhenExceeded,
 };
+use crate::tokens::jwt::AccessTokenType;
 use crate::tokens::{Prefix, TokenHash, TokenId};
 
 /// An object as it was last seen.
@@ -68,6 +69,8 @@ pub struct IdentityRecord {
     pub service_token_lifetime: SignedDuration,
     /// Prefix of reference tokens.
     pub reference_prefix: Prefix,
+    /// The `typ` of access tokens whose client sets none.
+    pub access_token_type: AccessTokenType,
     /// Form of the `scope` claim.
     pub scope_claim: ScopeClaim,
     /// Whether tokens may span audiences of several owners.
@@ -86,6 +89,8 @@ pub struct IdentityRecord {
     pub gateways: BTreeMap<Arc<str>, GatewayRecord>,
     /// Proxies whose report of the caller's address is trusted.
     pub trusted_proxies: Vec<Cidr>,
+    /// How long a connection may be quiet between requests; `None` for the server's default.
+    pub idle_timeout: Option<SignedDuration>,
     /// Largest age of the oldest watch.
     pub max_staleness: SignedDuration,
     /// What the server does beyond that age.
@@ -202,6 +207,8 @@ pub struct ClientRecord {
     pub algorithm: Option<SigningAlgorithm>,
     /// Lifetime of the client's access tokens; `None` for the Identity's.
     pub access_token_lifetime: Option<SignedDuration>,
+    /// The `typ` of the client's access tokens; `None` for the Identity's.
+    pub access_token_type: Option<AccessTokenType>,
     /// The Secret with the client secret.
     pub secret: SecretRecord,
     /// Lifetime of a client secret; `None` if it does not expire.

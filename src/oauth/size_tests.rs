@@ -12,7 +12,7 @@ use crate::directory::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, ObjectKey};
 use crate::resources::{Kind, OwnerKind};
-use crate::tokens::jwt::{self, UnverifiedJwt};
+use crate::tokens::jwt::{self, AccessTokenType, UnverifiedJwt};
 use crate::tokens::{Algorithm, SeededEntropy, reference};
 
 /// The scope that the tests' gateways require: the last of a token's scopes.
@@ -94,7 +94,11 @@ fn issue(world: &World, body: &str) -> Result<Issue, OAuthError> {
 
 /// Signs the token with the longest possible signature.
 fn written(issue: &Issue) -> String {
-    let header = jwt::encode_header(Algorithm::EdDSA, &"k".repeat(jwt::KID_LENGTH));
+    let header = jwt::encode_header(
+        Algorithm::EdDSA,
+        AccessTokenType::AtJwt,
+        &"k".repeat(jwt::KID_LENGTH),
+    );
     let payload = issue.claims.to_json().unwrap();
     let mut token = jwt::signing_input(&header, &payload, jwt::MAX_SIGNATURE_LENGTH);
     jwt::append_signature(&mut token, &[0; jwt::MAX_SIGNATURE_LENGTH]);

@@ -244,6 +244,17 @@ pub enum SigningAlgorithm {
     EdDSA,
 }
 
+/// The `typ` in the header of access tokens.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[allow(missing_docs, reason = "described at TokenOptions::access_token_type")]
+pub enum AccessTokenType {
+    #[default]
+    #[serde(rename = "AtJWT")]
+    AtJwt,
+    #[serde(rename = "JWT")]
+    Jwt,
+}
+
 /// The Secret that the operator writes a token into.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[x_kube(validation = Rule::new("!has(self.template) || !has(self.template.data) || !self.template.data.exists(key, key in ['token', 'issuer'] || (has(self.key) && key == self.key))").message(OWN_TOKEN_KEYS).field_path(".template.data"))]

@@ -75,6 +75,8 @@ trait Handler: Clone + Send + Sync + 'static {
     fn is_trusted(&self, peer: IpAddr) -> bool;
     /// Returns whether every connection ends after its first answer.
     fn closes(&self) -> bool;
+    /// Returns how long a connection may be quiet between requests now; `None` for the limit of the port.
+    fn idle_timeout(&self) -> Option<Duration>;
 }
 
 impl Handler for App {
@@ -96,6 +98,10 @@ impl Handler for App {
 
     fn closes(&self) -> bool {
         false
+    }
+
+    fn idle_timeout(&self) -> Option<Duration> {
+        self.publisher().current().site()?.idle_timeout
     }
 }
 
@@ -120,6 +126,10 @@ impl Handler for Health {
 
     fn closes(&self) -> bool {
         true
+    }
+
+    fn idle_timeout(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -452,7 +462,7 @@ async fn drive(
                     break;
                 }
             }
-            _ = ticks.tick() => match watchdog.check(&activity) {
+            _ = ticks.tick() => match watchdog.check(&activity, handler.idle_timeout()) {
                 Fate::Stay => {}
                 Fate::Close => connection.as_mut().graceful_shutdown(),
                 Fate::Abort => break,

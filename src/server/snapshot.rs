@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use aws_lc_rs::digest;
@@ -78,6 +79,8 @@ pub struct Site {
     pub(super) no_gateway: HeaderValue,
     pub(super) is_https: bool,
     pub(super) trusted_proxies: Vec<Cidr>,
+    /// How long a connection may be quiet between requests; `None` for the server's default.
+    pub(super) idle_timeout: Option<Duration>,
     pub(super) max_staleness: SignedDuration,
     pub(super) when_stale: WhenExceeded,
     /// The algorithm for clients that do not choose one; `None` if no key can sign.
@@ -141,6 +144,7 @@ impl Site {
             no_gateway: gateway::challenge_of_unknown(issuer).map_err(|_| BadSite)?,
             trusted_proxies: identity.trusted_proxies.clone(),
             is_https: issuer.starts_with("https://"),
+            idle_timeout: idle_timeout(identity),
             max_staleness: identity.max_staleness,
             when_stale: identity.when_stale,
             issuer: Arc::clone(issuer),
@@ -162,9 +166,15 @@ impl Site {
             && self.max_staleness == identity.max_staleness
             && self.when_stale == identity.when_stale
             && self.trusted_proxies == identity.trusted_proxies
+            && self.idle_timeout == idle_timeout(identity)
             && self.algorithms == algorithms(identity)
             && self.has_gateways_of(identity)
     }
+}
+
+fn idle_timeout(identity: &IdentityRecord) -> Option<Duration> {
+    // The directory has checked that it is positive.
+    identity.idle_timeout?.try_into().ok()
 }
 
 fn algorithms(identity: &IdentityRecord) -> Vec<Algorithm> {

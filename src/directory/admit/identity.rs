@@ -109,6 +109,7 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
         access_token_lifetime,
         service_token_lifetime,
         reference_prefix,
+        access_token_type: tokens.access_token_type.into(),
         scope_claim: tokens.scope_claim,
         audience: tokens.audience,
         algorithms: signing.algorithms.clone(),
@@ -118,6 +119,7 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
         rotate_keys: annotation(&identity.metadata, ANNOTATION_ROTATE_KEYS),
         gateways: gateways.iter().map(gateway_record).collect(),
         trusted_proxies: proxies(&mut faults, &network.trusted_proxies),
+        idle_timeout: idle_timeout(&mut faults, network),
         max_staleness,
         when_stale: staleness.when_exceeded,
         revoke_issued_before: revoke_issued_before.map(|moment| moment.0),
@@ -175,6 +177,19 @@ fn issuer(faults: &mut Faults, issuer: &str) {
         "issuer must be an https URL; http is allowed only for loopback addresses and *.svc hosts";
     faults.require(is_secure_issuer(issuer), path, message);
     faults.require(is_normal_issuer(issuer), path, ISSUER_WORDS);
+}
+
+/// Returns how long a connection may be quiet between requests.
+fn idle_timeout(faults: &mut Faults, network: &Network) -> Option<SignedDuration> {
+    let path = "/spec/network/idleTimeout";
+    let idle = faults.optional_duration(path, network.idle_timeout.as_ref())?;
+    let bounds = SignedDuration::from_secs(5)..=SignedDuration::from_hours(2);
+    faults.require(
+        bounds.contains(&idle),
+        path,
+        "idleTimeout must be between 5s and 2h",
+    );
+    Some(idle)
 }
 
 /// Returns how long a key signs, and how long it is published before that.

@@ -105,6 +105,7 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ClientRecord, V
         reference_tokens: *reference_tokens,
         algorithm: tokens.algorithm,
         access_token_lifetime,
+        access_token_type: tokens.access_token_type.map(Into::into),
         secret: client_secret(secret, rotation, &client.metadata, settings),
         secret_lifetime,
     };
