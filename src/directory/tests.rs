@@ -761,6 +761,36 @@ fn an_access_token_lives_as_its_client_says_below_the_identitys_ceiling(
     );
 }
 
+#[rstest]
+#[case::the_default("", "", None)]
+#[case::the_identitys(
+    "JWT",
+    "",
+    Some("its access tokens have typ \"JWT\", by spec.tokens.accessTokenType of Identity platform/main")
+)]
+#[case::its_own(
+    "JWT",
+    "AtJWT",
+    Some("its access tokens have typ \"at+jwt\", by its spec.tokens.accessTokenType")
+)]
+fn explain_tells_which_object_decides_on_the_type_of_access_tokens(
+    #[case] of_identity: &str,
+    #[case] of_client: &str,
+    #[case] expected: Option<&str>,
+) {
+    let tokens = |typ: &str| match typ {
+        "" => String::new(),
+        typ => format!("tokens: {{accessTokenType: {typ}}}"),
+    };
+    let yaml = QUICKSTART.replace("  access:", &format!("  {}\n  access:", tokens(of_identity)));
+    let client = client("blue", "typed", &tokens(of_client));
+    let world = World::new(&format!("{yaml}{client}"));
+    let key = ObjectKey::new("blue", "typed");
+    let steps = world.directory.explain_client(&key, None);
+    let told = steps.iter().find(|step| step.rule == "token-type");
+    assert_eq!(told.map(|step| step.message.as_str()), expected, "{steps:?}");
+}
+
 #[test]
 fn each_refusal_has_a_name_of_its_own_in_logs() {
     let all = [
