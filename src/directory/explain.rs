@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::duration::format_duration;
-use super::record::{ClientRecord, IdentityRecord, NamespaceRule, Object, ScopeRecord, ServiceTokenRecord};
+use super::record::{
+    ClientRecord, IdentityRecord, NamespaceRule, Object, ScopeRecord, ServiceTokenRecord,
+};
 use super::secret_metadata::{AllowedMetadata, MetadataField};
 use super::{AcceptedClient, Directory, Lifetime, ObjectKey, Problem, Reason, Served};
 use crate::resources::{NamespacesFrom, ReferenceTokens, Template};

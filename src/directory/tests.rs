@@ -766,7 +766,9 @@ fn an_access_token_lives_as_its_client_says_below_the_identitys_ceiling(
 #[case::the_identitys(
     "JWT",
     "",
-    Some("its access tokens have typ \"JWT\", by spec.tokens.accessTokenType of Identity platform/main")
+    Some(
+        "its access tokens have typ \"JWT\", by spec.tokens.accessTokenType of Identity platform/main"
+    )
 )]
 #[case::its_own(
     "JWT",
@@ -782,13 +784,20 @@ fn explain_tells_which_object_decides_on_the_type_of_access_tokens(
         "" => String::new(),
         typ => format!("tokens: {{accessTokenType: {typ}}}"),
     };
-    let yaml = QUICKSTART.replace("  access:", &format!("  {}\n  access:", tokens(of_identity)));
+    let yaml = QUICKSTART.replace(
+        "  access:",
+        &format!("  {}\n  access:", tokens(of_identity)),
+    );
     let client = client("blue", "typed", &tokens(of_client));
     let world = World::new(&format!("{yaml}{client}"));
     let key = ObjectKey::new("blue", "typed");
     let steps = world.directory.explain_client(&key, None);
     let told = steps.iter().find(|step| step.rule == "token-type");
-    assert_eq!(told.map(|step| step.message.as_str()), expected, "{steps:?}");
+    assert_eq!(
+        told.map(|step| step.message.as_str()),
+        expected,
+        "{steps:?}"
+    );
 }
 
 #[test]

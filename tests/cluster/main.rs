@@ -15,6 +15,9 @@ mod fixtures;
 mod harness;
 mod itself;
 mod operator;
+#[path = "../support/page.rs"]
+#[allow(dead_code, reason = "another test program checks the list of recipes")]
+mod page;
 mod quickstart;
 mod runbooks;
 #[path = "../gitops/verdict.rs"]

@@ -20,4 +20,5 @@ mod secrets;
 mod serving;
 mod traces;
 mod traffic;
+mod verifier;
 mod world;
