@@ -13,7 +13,7 @@ const FOR_PYTHON: &str = "the tests with real Python clients need Python 3.11 or
 const FOR_NODE: &str = "the tests with real Node.js clients need Node.js 20 or newer with npm \
                         (on Debian: apt-get install nodejs npm)";
 const FOR_GO: &str = "the tests with a real Go client need Go 1.26 or newer";
-const FOR_JAVA: &str = "the tests with Spring Security need a JDK 17 or newer and Maven \
+const FOR_JAVA: &str = "the tests with Spring Security and Kafka need a JDK 17 or newer and Maven \
                         (on Debian: apt-get install default-jdk-headless maven)";
 
 /// The path of a Python with the packages of `python/requirements.txt`.
@@ -148,22 +148,7 @@ pub(crate) fn spring(recipe: &str) -> [String; 2] {
             fs::write(folder.join(file), text).unwrap();
         }
         fs::write(folder.join("AccessTokens.java"), recipe).unwrap();
-        run(
-            Command::new("mvn")
-                .args(["--quiet", "--batch-mode", "dependency:copy-dependencies"])
-                .args(["-DincludeScope=runtime", "-DoutputDirectory=lib"])
-                .current_dir(folder),
-            FOR_JAVA,
-        );
-        run(
-            Command::new("sha256sum")
-                .args(["--check", "--strict", "--quiet", "../jars.sha256"])
-                .current_dir(folder.join("lib")),
-            "a jar differs from tests/clients/spring/jars.sha256",
-        );
-        let jars = fs::read_dir(folder.join("lib")).unwrap().count();
-        let pinned = texts[1].lines().count();
-        assert_eq!(jars, pinned, "jars.sha256 does not list every jar");
+        jars(folder, &texts[1]);
         for (output, sources) in [
             ("plain", &["Application.java"][..]),
             ("bean", &["Application.java", "AccessTokens.java"]),
@@ -181,6 +166,48 @@ pub(crate) fn spring(recipe: &str) -> [String; 2] {
         let folder = folder.display();
         format!("{folder}/{classes}:{folder}/lib/*")
     })
+}
+
+/// The class path of a Kafka broker and of the program that asks it.
+pub(crate) fn kafka() -> String {
+    let files = ["pom.xml", "jars.sha256", "Judge.java"];
+    let texts = files.map(|file| read(&format!("kafka/{file}")));
+    let stamp: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let folder = install("kafka", &stamp, |folder| {
+        fs::create_dir_all(folder).unwrap();
+        for (file, text) in files.iter().zip(&texts) {
+            fs::write(folder.join(file), text).unwrap();
+        }
+        jars(folder, &texts[1]);
+        run(
+            Command::new("javac")
+                .args(["-cp", "lib/*", "-d", "classes", "Judge.java"])
+                .current_dir(folder),
+            FOR_JAVA,
+        );
+    });
+    let folder = folder.display();
+    format!("{folder}/classes:{folder}/lib/*")
+}
+
+/// Downloads the jars of `pom.xml` into `lib`, and compares them with `jars.sha256`.
+fn jars(folder: &Path, pinned: &str) {
+    run(
+        Command::new("mvn")
+            .args(["--quiet", "--batch-mode", "dependency:copy-dependencies"])
+            .args(["-DincludeScope=runtime", "-DoutputDirectory=lib"])
+            .current_dir(folder),
+        FOR_JAVA,
+    );
+    run(
+        Command::new("sha256sum")
+            .args(["--check", "--strict", "--quiet", "../jars.sha256"])
+            .current_dir(folder.join("lib")),
+        "a jar differs from jars.sha256",
+    );
+    let downloaded = fs::read_dir(folder.join("lib")).unwrap().count();
+    let listed = pinned.lines().count();
+    assert_eq!(downloaded, listed, "jars.sha256 does not list every jar");
 }
 
 /// The folder of Apache httpd and its modules.

@@ -1,7 +1,7 @@
 //! The recipes of docs/verifiers.md: code blocks that follow a mark.
 
 /// Every recipe of the page. Each is run by a test, and a test compares this list with the page.
-pub(crate) const RECIPES: [&str; 14] = [
+pub(crate) const RECIPES: [&str; 15] = [
     "node-jose",
     "node-openid-client",
     "python-pyjwt",
@@ -14,6 +14,7 @@ pub(crate) const RECIPES: [&str; 14] = [
     "spring-opaque",
     "apache-openidc",
     "apache-oauth2",
+    "kafka",
     "kube-apiserver",
     "openbao",
 ];

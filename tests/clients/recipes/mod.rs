@@ -3,6 +3,7 @@
 //! The recipe for kube-apiserver runs in `tests/cluster`.
 
 mod apache;
+mod kafka;
 mod libraries;
 mod openbao;
 mod program;

@@ -106,6 +106,12 @@ pub(crate) fn judge(world: &World, good: &[&str], subject: impl Fn(&str, &str) -
     assert_eq!(said, expected);
 }
 
+/// The subject of a good token; `?` for any other.
+pub(crate) fn subject_of(name: &str) -> String {
+    let known = GOOD.iter().find(|(known, _)| *known == name);
+    known.map_or("?", |(_, subject)| subject).to_owned()
+}
+
 /// Variants of a good token, most of them signed with the issuer's own key.
 fn forged(folder: &Folder, token: &str) -> BTreeMap<String, String> {
     let parts: Vec<&str> = token.split('.').collect();
