@@ -51,14 +51,13 @@ fn passed(program: &Program, url: &str, name: &str, token: &str) -> Option<Strin
     .unwrap();
     match status {
         200 => {
-            let mark = format!("user=");
             let line = eventually("the access log names the user", || {
                 let log = program.log();
                 let mut lines = log.lines().rev();
                 let line = lines.find(|line| line.ends_with(&format!("?{name} 200")))?;
                 Some(line.to_owned())
             });
-            let (_, rest) = line.split_once(&mark).unwrap();
+            let (_, rest) = line.split_once("user=").unwrap();
             Some(rest.split(' ').next().unwrap().to_owned())
         }
         401 | 403 => None,
