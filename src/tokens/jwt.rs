@@ -30,7 +30,7 @@ pub const KID_LENGTH: usize = 43;
 const LONGEST_HEADER: &str = r#"{"alg":"EdDSA","typ":"at+jwt","kid":""}"#;
 
 /// The `typ` of an access token: a media type without its `application/`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AccessTokenType {
     /// `at+jwt` (RFC 9068 section 2.1), which keeps kinds of tokens apart (RFC 8725 section 3.11).
     #[default]
