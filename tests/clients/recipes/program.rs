@@ -69,9 +69,11 @@ fn mortal(command: &Command) -> Command {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Not SIGKILL: Apache must end its own processes.
-        let pid = self.child.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // Not SIGKILL: Apache must end its own processes.
+            let pid = self.child.id().to_string();
+            let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        }
         let began = Instant::now();
         while began.elapsed() < PATIENCE && matches!(self.child.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(10));
