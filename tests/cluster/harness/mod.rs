@@ -206,7 +206,7 @@ impl Cluster {
         self.start(Program::Apiserver);
     }
 
-    /// The user as whom the API server takes a bearer token.
+    /// The user that the API server sees in a bearer token.
     ///
     /// # Errors
     /// The API server does not accept the token.
