@@ -11,7 +11,7 @@ use super::record::{
 };
 use super::secret_metadata::{AllowedMetadata, MetadataField};
 use super::{AcceptedClient, Directory, Lifetime, ObjectKey, Problem, Reason, Served};
-use crate::resources::{NamespacesFrom, ReferenceTokens, Template};
+use crate::resources::{GrantType, NamespacesFrom, ReferenceTokens, Template};
 use crate::tokens::jwt::AccessTokenType;
 
 /// One rule and its verdict.
@@ -271,7 +271,7 @@ impl Directory {
                 || format!("Identity {owner} signs with {algorithm:?}"),
             );
         }
-        if record.client_credentials {
+        if record.may_use(GrantType::ClientCredentials) {
             explain_token_type(steps, identity, record);
         }
     }
