@@ -1,4 +1,4 @@
-//! Who passes, as whom, and who does not.
+//! Which tokens pass a gateway, and what the API learns about the caller.
 
 use super::proxy::Proxy;
 use super::support::eventually;
