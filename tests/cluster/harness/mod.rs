@@ -207,7 +207,7 @@ impl Cluster {
         self.start(Program::Apiserver);
     }
 
-    /// The user that the API server sees behind a bearer token.
+    /// The user that the API server sees in a bearer token.
     ///
     /// # Errors
     /// The API server does not accept the token.
