@@ -20,12 +20,12 @@ mod service_access_token;
 use serde_json::Value;
 
 use super::Problem;
+pub use super::built_in::BUILT_IN_SCOPES;
 use super::record::{ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord};
 use super::settings::Settings;
 use crate::resources::{Credential, Kind};
 pub use credential::credential;
 use raw::{decode, object};
-pub use scope::BUILT_IN_SCOPES;
 
 /// Admits an Identity.
 pub fn identity(raw: &Value, settings: &Settings) -> Option<Object<IdentityRecord>> {
