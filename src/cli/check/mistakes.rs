@@ -5,9 +5,13 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
-use super::check;
+use super::super::manifests::World;
+use super::{findings, json};
+use crate::directory::Settings;
+use crate::source::manifest::Manifest;
 
 /// Four objects without a mistake.
 const GOOD: &str = "\
@@ -66,7 +70,7 @@ spec:
 
 type Mistake = (&'static str, &'static str, &'static str, &'static str);
 
-const MISTAKES: [Mistake; 113] = [
+const MISTAKES: [Mistake; 131] = [
     (
         "a tab as indent",
         "  lifetime: 720h",
@@ -707,7 +711,7 @@ const MISTAKES: [Mistake; 113] = [
         "placeholder",
         "lifetime: 720h",
         "secret: {template: {data: {a: '${token}'}}}",
-        "51:33 `${token}` is no placeholder, and the Secret would contain it as it is: write `$(token)`",
+        "51:33 `${token}` is not a placeholder, so that the Secret would contain it as it is: write `$(token)`",
     ),
     (
         "placeholder2",
@@ -740,6 +744,114 @@ const MISTAKES: [Mistake; 113] = [
         "23:10 this scope value is built in, and every Identity has it: choose another",
     ),
     (
+        "spec below metadata",
+        "  namespace: shop\nspec:\n  clientRef:\n    name: backend\n  scopes: [orders.read]\n  lifetime: 720h\n",
+        "  namespace: shop\n  spec:\n    clientRef:\n      name: backend\n    scopes: [orders.read]\n    lifetime: 720h\n",
+        "47:3 spec belongs beside metadata and not in it: indent it and the fields below it by two spaces less",
+    ),
+    (
+        "fields at root",
+        "spec:\n  clientRef:\n    name: backend\n  scopes: [orders.read]\n  lifetime: 720h\n",
+        "spec:\nclientRef:\n  name: backend\nscopes: [orders.read]\nlifetime: 720h\n",
+        "48:1 `clientRef` belongs to `spec`, which is empty: indent it and the fields below it by two spaces more",
+    ),
+    (
+        "name beside metadata",
+        "metadata:\n  name: nightly\n  namespace: shop\nspec:\n  clientRef",
+        "metadata:\nname: nightly\nnamespace: shop\nspec:\n  clientRef",
+        "45:1 `name` belongs to `metadata`, which is empty: indent it and the fields below it by two spaces more",
+    ),
+    (
+        "gateway as object",
+        "  gateways:\n    - name: api\n      audience: https://id.example.com/main\n      scopes: [orders.read]\n",
+        "  gateways:\n    name: api\n    audience: https://id.example.com/main\n    scopes: [orders.read]\n",
+        "10:3 gateways must be a list: begin each item with '- '",
+    ),
+    (
+        "gateway fields misindented",
+        "    - name: api\n      audience: https://id.example.com/main\n",
+        "    - name: api\n    audience: https://id.example.com/main\n",
+        "12:5 this line is a part of the list item above, if it is indented by two spaces more: otherwise begin an item with '- '",
+    ),
+    (
+        "label number",
+        "  name: nightly\n",
+        "  name: nightly\n  labels: {team: 5}\n",
+        "46:18 a label value must be a string: put 5 in quotes",
+    ),
+    (
+        "string spec",
+        "spec:\n  clientRef:\n    name: backend\n  scopes: [orders.read]\n  lifetime: 720h\n",
+        "spec: backend\n",
+        "47:7 spec must be an object with the fields clientRef, description, expiresAt, lifetime, neverExpires, revoked, rotation, scopes, secret, not a string",
+    ),
+    (
+        "case of field",
+        "  lifetime: 720h",
+        "  Lifetime: 720h",
+        "51:3 unknown field `Lifetime`: did you mean `lifetime`?",
+    ),
+    (
+        "case of kind",
+        "kind: ServiceAccessToken",
+        "kind: serviceaccesstoken",
+        "43:7 `serviceaccesstoken` is not a kind of symbolon.dev: did you mean `ServiceAccessToken`?",
+    ),
+    (
+        "plural kind",
+        "kind: OAuthClient",
+        "kind: OAuthClients",
+        "28:7 `OAuthClients` is not a kind of symbolon.dev: did you mean `OAuthClient`?",
+    ),
+    (
+        "kind of k8s",
+        "kind: ServiceAccessToken",
+        "kind: ServiceAccountToken",
+        "43:7 `ServiceAccountToken` is not a kind of symbolon.dev: did you mean `ServiceAccessToken`?",
+    ),
+    (
+        "scopeRef",
+        "  scopes: [orders.read]\n  lifetime",
+        "  scopes:\n    - name: orders.read\n  lifetime",
+        "51:7 scopes must be a string, not an object",
+    ),
+    (
+        "disabled: no",
+        "  systemUser:",
+        "  disabled: 'no'\n  systemUser:",
+        "38:13 disabled must be true or false, not a string",
+    ),
+    (
+        "allowedNamespaces list",
+        "  allowedNamespaces:\n    from: List\n    names: [shop]\n",
+        "  allowedNamespaces: [shop]\n",
+        "23:3 allowedNamespaces must be an object: write {from: List, names: [shop]}",
+    ),
+    (
+        "algorithms hs256",
+        "  gateways:",
+        "  signing: {algorithms: [HS256]}\n  gateways:",
+        "10:26 `HS256` is not a value of algorithms: did you mean `RS256`? It is one of RS256, PS256, ES256, EdDSA",
+    ),
+    (
+        "replicas with sqlite",
+        "  gateways:",
+        "  storage: {type: SQLite}\n  replicas: 2\n  gateways:",
+        "10:19 storage.type: SQLite allows one pod, which writes the file: set replicas to 0 or 1 and remove autoscaling",
+    ),
+    (
+        "namespace in clientRef",
+        "  clientRef:\n    name: backend\n",
+        "  clientRef:\n    name: backend\n    namespace: shop\n",
+        "50:5 unknown field `namespace`: remove it, or use a release of Symbolon that knows it",
+    ),
+    (
+        "quote closing missing",
+        "  issuer: https://id.example.com/main",
+        "  issuer: 'https://id.example.com/main",
+        "7:11 this quote is not closed: write the same quote at the end of the value",
+    ),
+    (
         "identity broken",
         "kind: Identity",
         "kind: Identiy",
@@ -748,8 +860,10 @@ const MISTAKES: [Mistake; 113] = [
 ];
 
 fn problems(manifest: &str) -> Vec<Value> {
-    let output = check(&["-", "-o", "json"], manifest);
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
+    let judged = [Manifest::read("<stdin>", manifest.as_bytes())];
+    let world = World::new(Settings::default(), &[], &judged, now);
+    let report = json::render(&findings::judge(&world, &[], &judged, now));
     report["problems"].as_array().unwrap().clone()
 }
 

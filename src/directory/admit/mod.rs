@@ -20,7 +20,6 @@ mod service_access_token;
 use serde_json::Value;
 
 use super::Problem;
-pub use super::built_in::BUILT_IN_SCOPES;
 use super::record::{ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord};
 use super::settings::Settings;
 use crate::resources::{Credential, Kind};
