@@ -142,7 +142,19 @@ impl Near {
         let affordable = |name: &&str| self.spend(written.len().saturating_mul(name.len()));
         let found = nearest(written, known.take(MAX_NAMES).take_while(affordable));
         // If the work was spent before the end, a later name might have been nearer.
-        found.filter(|_| self.0.get() > 0)
+        found.filter(|found| self.0.get() > 0 && is_likely(written, found))
+    }
+}
+
+/// Returns whether a near name is likely the one that was meant: `orders.delete` is not a misspelling of `orders.write`,
+/// although most of their letters are the same.
+fn is_likely(written: &str, found: &str) -> bool {
+    let split = |name| str::rsplit_once(name, ['.', ':', '/']);
+    match (split(written), split(found)) {
+        (Some((prefix, last)), Some((other, near))) if prefix == other => {
+            nearest(last, [near]).is_some()
+        }
+        _ => true,
     }
 }
 

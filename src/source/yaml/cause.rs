@@ -280,9 +280,14 @@ mod tests {
             ("a: b: c\n", 1, quotes),
             ("x: 1\na:\n  - b: c: d\n", 3, quotes),
             ("a: b\n  c: d\n", 1, both),
-            ("x: 1\na: b\n# c\n\n  c: d\n", 2, both),
+            ("a:\n  b: 1\n   c: 2\n", 2, both),
             (
-                "a:\n  b: 1\n   c: 2\n",
+                "a: b\n# c\n\n  c: d\n",
+                4,
+                "this line is indented by 2 spaces, and no line that it could belong to is: write no space, as 3 lines above",
+            ),
+            (
+                "a:\n  b: [1]\n   c: 2\n",
                 3,
                 "this line is indented by 3 spaces, and no line that it could belong to is: write 2 spaces, as 1 line above",
             ),
