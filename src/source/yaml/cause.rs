@@ -232,7 +232,6 @@ fn unclosed(text: &str) -> Option<(Range<usize>, String)> {
             _ if comment => {}
             (Some('"'), '"') if before != '\\' => quote = None,
             (Some('\''), '\'') => quote = None,
-            (Some(_), _) => {}
             (None, '#') if matches!(before, ' ' | '\n') => comment = true,
             (None, '"' | '\'') if starts => quote = Some(c),
             (None, '[' | '{') if starts || !open.is_empty() => open.push((at, c)),
