@@ -9,11 +9,12 @@ use http::{Method, Request};
 use kube::client::{Body, ClientBuilder};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tokio::time::Instant;
 use tower::util::MapRequestLayer;
 
 use super::proxy::{Proxy, Stack, Variables};
 use crate::resources::FIELD_MANAGER;
-use crate::source::kubernetes::Reach;
+use crate::source::kubernetes::{Reach, Source};
 use crate::telemetry::KubeRequests;
 use crate::telemetry::traces::TracedLayer;
 
@@ -21,6 +22,12 @@ use crate::telemetry::traces::TracedLayer;
 const CONNECT: Duration = Duration::from_secs(5);
 /// The time limit for a response that is not streamed.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// A first list that takes longer is told, and again at the longer interval.
+const SOON: Duration = Duration::from_secs(5);
+const LISTS: Duration = Duration::from_mins(1);
+/// The interval at which `first_lists` reports what is missing.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The program that sends requests, as the API server's audit log names it (`userAgent`).
 #[derive(Clone, Copy)]
@@ -179,6 +186,19 @@ pub(super) fn reach(namespaces: &[String]) -> Reach {
     } else {
         Reach::Namespaces(namespaces.to_vec())
     }
+}
+
+/// Waits for the first lists, and logs what is missing. Passes the same on every second, and at the end `None`.
+pub(super) async fn first_lists(source: &Source, report: impl Fn(Option<String>)) {
+    let (mut told, mut patience) = (Instant::now(), SOON);
+    while let Err(missing) = source.listed(LOOK).await {
+        report(Some(missing.to_string()));
+        if told.elapsed() >= patience {
+            tracing::warn!("{missing}");
+            (told, patience) = (Instant::now(), LISTS);
+        }
+    }
+    report(None);
 }
 
 #[cfg(test)]

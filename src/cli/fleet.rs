@@ -55,7 +55,8 @@ pub(super) struct FleetArgs {
         long,
         value_name = "ADDRESS",
         env = "SYMBOLON_LISTEN",
-        default_value = "0.0.0.0:8080"
+        default_value = "0.0.0.0:8080",
+        value_parser = super::listen::address
     )]
     pub(super) listen: SocketAddr,
     /// The `ClusterRole` that lets Identities' pods read users' objects

@@ -9,6 +9,7 @@ mod embedded;
 mod explain;
 mod files;
 mod fleet;
+mod listen;
 mod logging;
 mod manifests;
 mod manual;

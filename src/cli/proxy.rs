@@ -87,7 +87,9 @@ impl Proxy {
         variables: &Variables,
     ) -> anyhow::Result<Option<Self>> {
         if let Some(url) = configured {
-            return Self::parse(url).map(Some).context("proxy-url in the kubeconfig");
+            return Self::parse(url)
+                .map(Some)
+                .context("proxy-url in the kubeconfig");
         }
         let (url, name) = match server.scheme_str() {
             Some("http") => (&variables.http, "HTTP_PROXY"),
@@ -113,16 +115,25 @@ impl Proxy {
             Some("socks5" | "socks5h") => (Scheme::Socks5, "http", 1080),
             _ => anyhow::bail!(unusable),
         };
-        let host = uri.host().filter(|host| !host.is_empty()).context(unusable)?;
+        let host = uri
+            .host()
+            .filter(|host| !host.is_empty())
+            .context(unusable)?;
         let port = uri.port_u16().unwrap_or(port);
-        let address = format!("{shown}://{host}:{port}").parse().context(unusable)?;
+        let address = format!("{shown}://{host}:{port}")
+            .parse()
+            .context(unusable)?;
         let login = uri.authority().and_then(|it| it.as_str().rsplit_once('@'));
         let login = login.map(|(login, _)| {
             let (user, password) = login.split_once(':').unwrap_or((login, ""));
             let plain = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
             (plain(user), plain(password))
         });
-        Ok(Self { scheme, address, login })
+        Ok(Self {
+            scheme,
+            address,
+            login,
+        })
     }
 
     /// Returns a client whose connections lead through the proxy.
@@ -186,7 +197,10 @@ where
             Box::new(body) as Box<DynBody>
         })
     });
-    Ok(ClientBuilder::new(service.boxed(), config.default_namespace))
+    Ok(ClientBuilder::new(
+        service.boxed(),
+        config.default_namespace,
+    ))
 }
 
 /// Returns whether requests to `server` bypass the proxies of the environment, as Go's `net/http` decides it.
@@ -199,7 +213,9 @@ fn is_direct(server: &Uri, none_for: &str) -> bool {
     }
     let is_plain = server.scheme_str() == Some("http");
     let port = server.port_u16().unwrap_or(if is_plain { 80 } else { 443 });
-    let mut entries = none_for.split(',').map(|entry| entry.trim().to_ascii_lowercase());
+    let mut entries = none_for
+        .split(',')
+        .map(|entry| entry.trim().to_ascii_lowercase());
     entries.any(|entry| is_named(&entry, host, address, port))
 }
 
@@ -223,7 +239,10 @@ fn is_named(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool
     if let Ok(named) = name.parse::<IpAddr>() {
         return address.is_some_and(|address| address.to_canonical() == named.to_canonical());
     }
-    let name = name.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(name);
+    let name = name
+        .strip_prefix('*')
+        .filter(|rest| rest.starts_with('.'))
+        .unwrap_or(name);
     match name.strip_prefix('.') {
         Some(domain) => !domain.is_empty() && is_below(host, domain),
         None => !name.is_empty() && (host == name || is_below(host, name)),
@@ -242,7 +261,9 @@ mod tests {
     fn variables(pairs: &[(&str, &str)]) -> Variables {
         Variables::read(|name| {
             let mut pairs = pairs.iter();
-            pairs.find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            pairs
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -269,26 +290,46 @@ mod tests {
         for (pairs, wanted) in [
             (&[][..], None),
             (&[("HTTPS_PROXY", "")], None),
-            (&[("https_proxy", "http://low:1")], Some("Http http://low:1/")),
+            (
+                &[("https_proxy", "http://low:1")],
+                Some("Http http://low:1/"),
+            ),
             (
                 &[("HTTPS_PROXY", ""), ("https_proxy", "http://low:1")],
                 Some("Http http://low:1/"),
             ),
             (
-                &[("https_proxy", "http://low:1"), ("HTTPS_PROXY", "http://up:2")],
+                &[
+                    ("https_proxy", "http://low:1"),
+                    ("HTTPS_PROXY", "http://up:2"),
+                ],
                 Some("Http http://up:2/"),
             ),
             // Only for API servers without TLS.
             (&[("HTTP_PROXY", "http://up:2")], None),
             (&[("ALL_PROXY", "http://up:2")], None),
-            (&[("HTTPS_PROXY", "proxy.corp:3128")], Some("Http http://proxy.corp:3128/")),
-            (&[("HTTPS_PROXY", "https://proxy.corp")], Some("Https https://proxy.corp:443/")),
-            (&[("HTTPS_PROXY", "socks5h://127.0.0.1")], Some("Socks5 http://127.0.0.1:1080/")),
+            (
+                &[("HTTPS_PROXY", "proxy.corp:3128")],
+                Some("Http http://proxy.corp:3128/"),
+            ),
+            (
+                &[("HTTPS_PROXY", "https://proxy.corp")],
+                Some("Https https://proxy.corp:443/"),
+            ),
+            (
+                &[("HTTPS_PROXY", "socks5h://127.0.0.1")],
+                Some("Socks5 http://127.0.0.1:1080/"),
+            ),
         ] {
             assert_eq!(chosen(None, server, pairs).as_deref(), wanted, "{pairs:?}");
         }
         assert_eq!(
-            chosen(None, "http://api.example.com", &[("http_proxy", "http://low:1")]).as_deref(),
+            chosen(
+                None,
+                "http://api.example.com",
+                &[("http_proxy", "http://low:1")]
+            )
+            .as_deref(),
             Some("Http http://low:1/")
         );
     }
@@ -315,7 +356,11 @@ mod tests {
             ("fd00::1", "https://[fd00::1]:6443", true),
             ("[fd00::1]:6443", "https://[fd00::1]:6443", true),
             ("*", "https://api.example.com", true),
-            (" , other.example.com , ,.svc,", "https://kubernetes.default.svc", true),
+            (
+                " , other.example.com , ,.svc,",
+                "https://kubernetes.default.svc",
+                true,
+            ),
             (",,", "https://api.example.com", false),
             ("not a host, /x, :1, [", "https://api.example.com", false),
             ("", "https://localhost:6443", true),
@@ -324,14 +369,22 @@ mod tests {
             ("", "https://api.example.com", false),
         ] {
             let pairs = [("HTTPS_PROXY", "http://proxy:3128"), ("no_proxy", list)];
-            assert_eq!(chosen(None, server, &pairs).is_none(), is_direct, "{list} {server}");
+            assert_eq!(
+                chosen(None, server, &pairs).is_none(),
+                is_direct,
+                "{list} {server}"
+            );
         }
     }
 
     #[test]
     fn an_error_names_the_source_and_not_the_password() {
         let server = "https://api.example.com".parse().unwrap();
-        for url in ["ftp://user:hunter2@proxy", "http://user:hunter2@", "http://us er:hunter2@x"] {
+        for url in [
+            "ftp://user:hunter2@proxy",
+            "http://user:hunter2@",
+            "http://us er:hunter2@x",
+        ] {
             for (configured, pairs, source) in [
                 (Some(url), &[][..], "proxy-url"),
                 (None, &[("https_proxy", url)], "HTTPS_PROXY"),
@@ -343,7 +396,10 @@ mod tests {
             }
         }
         let proxy = Proxy::parse("http://us%40er:hunt%3Aer2@proxy").unwrap();
-        assert_eq!(proxy.login, Some(("us@er".to_owned(), "hunt:er2".to_owned())));
+        assert_eq!(
+            proxy.login,
+            Some(("us@er".to_owned(), "hunt:er2".to_owned()))
+        );
         assert!(!format!("{proxy:?}").contains("hunt"));
     }
 }

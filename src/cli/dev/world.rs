@@ -21,7 +21,7 @@ use super::super::clock::now;
 use super::super::files;
 use super::super::terminal::Lines;
 use super::args::Args;
-use super::origin;
+use super::origin::Site;
 use super::problems::{Failing, Told};
 use crate::directory::{Change, Directory, ObjectKey, Settings, usage};
 use crate::keys::KeySet;
@@ -58,8 +58,8 @@ pub(super) struct World {
     source: watch::Directory<BirthFile>,
     identity: ObjectKey,
     settings: Settings,
-    /// `http://` and the address that the server listens on.
-    origin: String,
+    /// Where the server answers.
+    site: Site,
     /// The issuer in the manifest.
     written_issuer: Option<String>,
     mac: Option<Arc<MacKey>>,
@@ -82,6 +82,7 @@ impl World {
     /// Reads all manifests, creates missing keys and starts serving.
     pub(super) async fn open(
         args: &Args,
+        site: Site,
         listen: SocketAddr,
         health: SocketAddr,
     ) -> anyhow::Result<Self> {
@@ -121,7 +122,10 @@ impl World {
         let mut config = Config::new(identity.clone());
         config.settings = settings.clone();
         config.limits = files::limits();
-        config.allowed_hosts = allowed_hosts(listen);
+        config.allowed_hosts = allowed_hosts(listen).map(|mut hosts| {
+            hosts.extend(site.hosts());
+            hosts
+        });
         config.allowed_health_hosts = allowed_hosts(health);
         let (uses, reports) = Uses::new(config.metrics.clone());
         let app = App::with_uses(config, FileRevoker(files.clone()), uses)?;
@@ -139,7 +143,7 @@ impl World {
             source: watch::Directory::open(folder, settings.clone(), births()?),
             identity,
             settings,
-            origin: format!("http://{listen}"),
+            site,
             written_issuer: None,
             mac: None,
             mac_version: String::new(),
@@ -257,7 +261,7 @@ impl World {
                         .pointer("/spec/issuer")
                         .and_then(Value::as_str)
                         .map(str::to_owned);
-                    origin::put(&mut raw, &self.origin);
+                    self.site.put(&mut raw);
                 }
                 let change = Change::object(*kind, &raw, &self.settings);
                 self.files.put_object(*kind, key, raw);
@@ -429,9 +433,10 @@ impl World {
     }
 
     /// Returns the issuer of the manifest if dev mode serves another one.
-    pub(super) fn replaced_issuer(&self) -> Option<&str> {
+    pub(super) fn replaced_issuer(&self) -> Option<String> {
         let written = self.written_issuer.as_deref()?;
-        (origin::moved(written, &self.origin).as_deref() != Some(written)).then_some(written)
+        let is_replaced = self.site.issuer(written).as_deref() != Some(written);
+        is_replaced.then(|| format!("{} {written}", self.site.option()))
     }
 }
 
