@@ -14,6 +14,7 @@ mod crds;
 mod fixtures;
 mod harness;
 mod itself;
+mod laptops;
 mod operator;
 mod quickstart;
 mod runbooks;
