@@ -296,6 +296,7 @@ fn settings(args: &Args) -> Settings {
         identity_namespaces: args.fleet.identity_namespaces(),
         serves_only: false,
         secret_metadata: Arc::new(args.allowed_secret_metadata.clone().unwrap_or_default()),
+        inherited_metadata: Arc::new(args.fleet.inherited_metadata()),
     }
 }
 

@@ -25,7 +25,9 @@ use super::revoked::is_token_revoked;
 use super::seal::is_sealed;
 use super::secret_metadata::{AllowedMetadata, is_reserved};
 use super::settings::Settings;
-use super::{Cidr, Lifetime, ObjectKey, Problem, Reason, parse_duration, schema, template, volume};
+use super::{
+    Cidr, Lifetime, ObjectKey, Problem, Reason, inherited, parse_duration, schema, template, volume,
+};
 use crate::resources::{
     ANNOTATION_ROTATE, ANNOTATION_ROTATE_KEYS, AUDIENCE_WORDS, Access, Autoscaling, ClientSecret,
     Credential, CredentialEntry, DurationString, Gateway, GrantType, ISSUER_WORDS, Identity,
@@ -439,6 +441,7 @@ fn identity_record(
         gateways,
         staleness,
         revoke_issued_before,
+        inherited_metadata,
         mode,
         storage,
         network,
@@ -495,6 +498,10 @@ fn identity_record(
         );
         Prefix::default()
     });
+    let (inherited, wrong) = inherited::judged(inherited_metadata, settings);
+    for (path, message) in wrong {
+        faults.invalid(path, message);
+    }
     let record = IdentityRecord {
         issuer: issuer.as_str().into(),
         site: canonical(issuer).into(),
@@ -505,6 +512,7 @@ fn identity_record(
         max_service_token_lifetime,
         never_expiring_tokens: limits.never_expiring_tokens == Permission::Allow,
         secret_metadata: secret_metadata(&mut faults, &limits.secret_metadata, settings),
+        inherited,
         max_clients: usize::try_from(limits.per_namespace.clients).unwrap_or_default(),
         max_service_tokens: usize::try_from(limits.per_namespace.service_tokens)
             .unwrap_or_default(),

@@ -25,7 +25,6 @@ use super::origin::Site;
 use super::problems::{Failing, Told};
 use crate::directory::{Change, Directory, ObjectKey, Settings, usage};
 use crate::keys::KeySet;
-use crate::keys::schedule::Wish;
 use crate::reconcile::api::ApiError;
 use crate::reconcile::cluster::Cluster as _;
 use crate::reconcile::controller::{Controller, Tuning};
@@ -360,8 +359,7 @@ impl World {
         let Ok(served) = directory.served_identity(&self.identity) else {
             return Ok(());
         };
-        let wish = key_secrets::wish(served.record);
-        let keys = self.made_keys(&wish).await;
+        let keys = self.made_keys(&key_secrets::asked(served.record)).await;
         let keys = keys.context("cannot create the Identity's keys")?;
         match (keys.mac, keys.signing) {
             (Ok(mac), Ok(_)) => self.mac = Some(mac),
@@ -378,10 +376,10 @@ impl World {
     }
 
     /// The controller may create the keys at the same time. After such a write conflict the second try reads its keys.
-    async fn made_keys(&self, wish: &Wish) -> Result<key_secrets::Keys, ApiError> {
+    async fn made_keys(&self, asked: &key_secrets::Asked) -> Result<key_secrets::Keys, ApiError> {
         let (files, identity) = (&self.files, &self.identity);
         let ensure =
-            async || key_secrets::ensure(files, identity, wish, now(), &mut SystemEntropy).await;
+            async || key_secrets::ensure(files, identity, asked, now(), &mut SystemEntropy).await;
         match ensure().await {
             Err(ApiError::Conflict | ApiError::AlreadyExists) => ensure().await,
             other => other,
