@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::duration::parse_duration;
+use super::inherited::Inherited;
 use super::judge::AcceptedClient;
 use super::record::{Object, SecretRecord, ServiceTokenRecord};
 use super::secret_metadata::AllowedMetadata;
@@ -58,6 +59,8 @@ pub struct Desired {
     pub template: Option<Arc<Template>>,
     /// Labels and annotations that the template may set.
     pub metadata: Arc<AllowedMetadata>,
+    /// Labels and annotations of the Credential.
+    pub inherited: Arc<Inherited>,
     /// Key of an imported secret; `None`: the operator issues the secret.
     pub existing_key: Option<String>,
     /// The conflict with an older object that names the same Secret. While there is one, no Secret is created.
@@ -287,6 +290,7 @@ fn wanted(
         key_alias: secret.alias.as_deref().map(str::to_owned),
         template: secret.template.clone(),
         metadata: identity.record.secret_metadata.clone(),
+        inherited: identity.record.inherited.clone(),
         existing_key: secret.existing_key.as_deref().map(str::to_owned),
         rival,
         withheld,

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kube::api::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -93,6 +94,27 @@ pub(super) fn fill(secret: &mut SecretObject, inherited: &Inherited) -> bool {
     }
     for (name, value) in changes("annotations") {
         secret.set_annotation(&name, value.as_str());
+    }
+    true
+}
+
+/// Brings the metadata of a Credential up to date. Returns whether that changed it.
+pub(super) fn fill_metadata(metadata: &mut ObjectMeta, inherited: &Inherited) -> bool {
+    let live = json!({"labels": metadata.labels, "annotations": metadata.annotations});
+    let Some(patch) = patch(&live, inherited) else {
+        return false;
+    };
+    for (field, marks) in [
+        ("labels", &mut metadata.labels),
+        ("annotations", &mut metadata.annotations),
+    ] {
+        for (name, value) in patch[field].as_object().into_iter().flatten() {
+            let marks = marks.get_or_insert_default();
+            match value.as_str() {
+                Some(value) => drop(marks.insert(name.clone(), value.to_owned())),
+                None => drop(marks.remove(name)),
+            }
+        }
     }
     true
 }

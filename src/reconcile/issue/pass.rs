@@ -333,6 +333,12 @@ async fn apply<C: Cluster>(
                 why,
             }));
         }
+        Step::Relabel(credential) => {
+            cluster
+                .replace_credential(&credential)
+                .await
+                .map_err(credential_failed)?;
+        }
         Step::EndRevoked(credential, token_ids) => {
             cluster
                 .replace_credential(&credential)
