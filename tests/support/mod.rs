@@ -8,8 +8,9 @@ mod ports;
 
 pub(crate) use self::canaries::{Canaries, send_everywhere};
 pub(crate) use self::dev::{Dev, Ports};
-pub(crate) use self::folder::Folder;
+pub(crate) use self::folder::{Folder, data_of};
 pub(crate) use self::http::{Client, introspect};
+pub(crate) use self::ports::free_port;
 
 use std::time::{Duration, Instant};
 

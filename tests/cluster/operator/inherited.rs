@@ -169,14 +169,14 @@ async fn everything_of_an_identity_has_the_labels_that_a_policy_demands(
     let cluster = Cluster::private();
     let world = World::empty(&cluster).await;
     let apply = async |inherited: &str| {
-        let more = format!("{options}\n  inheritedMetadata: {inherited}");
+        let more = format!("{options}\n  {inherited}");
         world.apply(&OBJECTS.replace("MORE", &more)).await;
     };
     let policy = demand_label(&world).await;
     let _running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
 
-    apply("{}").await;
+    apply("").await;
     let refused = world.identity_is("main", "SecretAccessDenied").await;
     let message = condition(&refused, "Ready")["message"].as_str().unwrap();
     assert!(
@@ -184,7 +184,8 @@ async fn everything_of_an_identity_has_the_labels_that_a_policy_demands(
         "{message}"
     );
 
-    apply("{labels: {team: identity}, annotations: {contact: a@example.com}}").await;
+    apply("inheritedMetadata: {labels: {team: identity}, annotations: {contact: a@example.com}}")
+        .await;
     world.identity_is("main", "Ready").await;
     world
         .ready(Kind::OAuthClient, "backend", "True", "Ready")
@@ -206,7 +207,7 @@ async fn everything_of_an_identity_has_the_labels_that_a_policy_demands(
         assert!(names.iter().any(|name| name == kind), "{kind}: {names:?}");
     }
 
-    apply("{labels: {team: id2}}").await;
+    apply("inheritedMetadata: {labels: {team: id2}}").await;
     all_have(&world, [json!("id2"), Value::Null]).await;
     world.identity_is("main", "Ready").await;
 
@@ -217,7 +218,7 @@ async fn everything_of_an_identity_has_the_labels_that_a_policy_demands(
         .unwrap();
     let secrets: Api<Secret> = world.platform.api();
     let before = secrets.get("main-signing").await.unwrap().data;
-    apply("{}").await;
+    apply("").await;
     all_have(&world, [Value::Null, Value::Null]).await;
     world.identity_is("main", "Ready").await;
     assert_eq!(secrets.get("main-signing").await.unwrap().data, before);
