@@ -68,7 +68,7 @@ pub async fn measure(
             .unwrap();
         let replied = Instant::now();
         replies.push((written.resource_version().unwrap_or_default(), replied));
-        let wanted = if disabled { 401 } else { 204 };
+        let wanted = if disabled { 401 } else { 200 };
         while connection.get(GATEWAY, &token).await.unwrap() != wanted {
             assert!(
                 replied.elapsed() < Duration::from_secs(30),

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::clock::now;
-use super::serve::{Service, bind};
+use super::listen::bind;
+use super::serve::Service;
 use crate::directory::Directory;
 use crate::reconcile::controller;
 use crate::server::{self, App, NotReady};

@@ -1,6 +1,9 @@
-//! The addresses to listen on, in the forms that people write them. Pure.
+//! The addresses to listen on, in the forms that people write them. Pure, except for [`bind`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
 
 /// The name of this machine that is the same on every machine. Browsers let passkeys work there, but not on an IP address.
 const LOCALHOST: &str = "localhost";
@@ -40,6 +43,12 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
 /// Parses the same where only the address matters.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     listen(text).map(|listen| listen.address)
+}
+
+/// Listens on an address. An error names the option that gives it.
+pub(super) async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| format!("cannot listen on {address}: give another address with {option}"))
 }
 
 impl Listen {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use arc_swap::ArcSwapOption;
 use axum::Router;
 use axum::extract::State;
@@ -16,7 +16,6 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use jiff::SignedDuration;
 use kube::Client;
-use tokio::net::TcpListener;
 use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -25,6 +24,7 @@ use uuid::Uuid;
 use super::cluster::Program;
 use super::embedded::{self, Embedded};
 use super::fleet::{self, FleetArgs};
+use super::listen::bind;
 use super::serve::Service;
 use super::{clock, cluster, manifests, signals};
 use crate::directory::secret_metadata::InstallationMetadata;
@@ -458,10 +458,7 @@ impl Health {
 }
 
 async fn serve_health(address: SocketAddr, health: Health) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(address).await;
-    let listener = listener.with_context(|| {
-        format!("cannot listen on {address}: give another address with --health-listen")
-    })?;
+    let listener = bind(address, "--health-listen").await?;
     info!(listen = %listener.local_addr()?, "serving health and metrics");
     let routes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))

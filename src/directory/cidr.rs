@@ -4,12 +4,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
+
 /// An address and a prefix length: `10.0.0.0/8`, `fd00::/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    address: IpAddr,
-    length: u8,
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cidr(IpNet);
 
 /// A text that is not a [`Cidr`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,23 +19,16 @@ impl FromStr for Cidr {
     type Err = NoCidr;
 
     fn from_str(text: &str) -> Result<Self, NoCidr> {
-        let (address, digits) = text.split_once('/').ok_or(NoCidr)?;
-        let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit())
-            && (digits == "0" || !digits.starts_with('0'));
-        let most = match address.parse().map_err(|_| NoCidr)? {
-            IpAddr::V4(_) => 32,
-            // An IPv4-mapped IPv6 address could be read in two ways.
-            IpAddr::V6(address) if address.to_ipv4_mapped().is_none() => 128,
-            IpAddr::V6(_) => return Err(NoCidr),
-        };
-        let length = digits.parse().map_err(|_| NoCidr)?;
-        if !is_plain || length > most {
+        let (address, length) = text.split_once('/').ok_or(NoCidr)?;
+        // The standard library refuses leading zeros, which some read as octal. `IpNet::from_str` does not.
+        let address: IpAddr = address.parse().map_err(|_| NoCidr)?;
+        let range = IpNet::new(address, length.parse().map_err(|_| NoCidr)?).map_err(|_| NoCidr)?;
+        // An IPv4-mapped IPv6 address could be read in two ways.
+        let is_mapped = matches!(address, IpAddr::V6(it) if it.to_ipv4_mapped().is_some());
+        if is_mapped || length != range.prefix_len().to_string() {
             return Err(NoCidr);
         }
-        Ok(Self {
-            address: address.parse().map_err(|_| NoCidr)?,
-            length,
-        })
+        Ok(Self(range))
     }
 }
 
@@ -44,25 +36,13 @@ impl Cidr {
     /// Returns whether an address is in the range. An IPv4-mapped IPv6 address, as some sockets report it, counts as
     /// IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(range), IpAddr::V4(address)) => {
-                let rest = 32 - u32::from(self.length);
-                let differs = range.to_bits() ^ address.to_bits();
-                differs.checked_shr(rest).unwrap_or_default() == 0
-            }
-            (IpAddr::V6(range), IpAddr::V6(address)) => {
-                let rest = 128 - u32::from(self.length);
-                let differs = range.to_bits() ^ address.to_bits();
-                differs.checked_shr(rest).unwrap_or_default() == 0
-            }
-            _ => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.length)
+        self.0.fmt(f)
     }
 }
 
@@ -105,6 +85,7 @@ mod tests {
             "10.0.0.0/08",
             "10.0.0.0/+8",
             "10.0.0/8",
+            "010.0.0.0/8",
             "fd00::/129",
             "::ffff:10.0.0.0/104",
             "example.com/8",

@@ -4,21 +4,19 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::duration::parse_duration;
 use super::inherited::Inherited;
 use super::judge::AcceptedClient;
-use super::record::{Object, SecretRecord, ServiceTokenRecord};
+use super::record::{IdentityRecord, Object, SecretRecord};
 use super::secret_metadata::AllowedMetadata;
 use super::tables::Directory;
 use super::{Lifetime, ObjectKey, Problem, Reason};
 use crate::resources::{
-    CredentialOwner, DurationString, OnSecretDeleted, OwnerKind, Retire, Rotation, RotationPolicy,
-    Template,
+    CredentialOwner, OnSecretDeleted, OwnerKind, Retire, RotationPolicy, Template,
 };
-use crate::tokens::TokenHash;
+use crate::tokens::{Prefix, TokenHash};
 
 /// What should happen to an owner's secrets.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub enum Standing {
     /// The owner should have a secret, as described. An existing one that still fits is kept.
     Wanted(Box<Desired>),
@@ -33,7 +31,7 @@ pub enum Standing {
 }
 
 /// One secret that should exist.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Desired {
     /// The owner: kind, namespace, name and uid.
     pub owner: CredentialOwner,
@@ -50,7 +48,7 @@ pub struct Desired {
     /// Kind of the secret.
     pub kind: SecretKind,
     /// Prefix of the secret's text.
-    pub prefix: String,
+    pub prefix: Prefix,
     /// Name of the Kubernetes Secret.
     pub secret_name: String,
     /// Second key of the Secret that also holds the token.
@@ -79,7 +77,7 @@ pub struct Desired {
 }
 
 /// The client that a secret is recorded for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IssuedClient {
     /// Name of the OAuthClient.
     pub name: String,
@@ -90,7 +88,7 @@ pub struct IssuedClient {
 }
 
 /// Kinds of issued secrets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SecretKind {
     /// A Secret with `client-id`, `client-secret`, `issuer` and `token-url`.
     ClientSecret,
@@ -99,7 +97,7 @@ pub enum SecretKind {
 }
 
 /// When a secret is replaced, with every default filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RotationRules {
     /// How long before its expiry it is renewed; `None`: only on request.
     pub renew_before: Option<SignedDuration>,
@@ -114,7 +112,7 @@ pub struct RotationRules {
 }
 
 /// Requests for a rotation. Each new value of either requests one; removing a value requests none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RotationRequests {
     /// Value of the annotation `symbolon.dev/rotate`.
     pub annotation: Option<String>,
@@ -149,9 +147,24 @@ impl Directory {
         };
         match self.client_of_token(record) {
             Ok(client) => {
-                let problems = self.refusals_of_token(object, record, &client, now);
-                let rival = self.secret_conflict(object);
-                wanted_service_token(object, record, &client, rival, problems, now)
+                let served = client.client.record;
+                let mut scopes: Vec<String> =
+                    record.scopes.iter().map(ToString::to_string).collect();
+                scopes.sort();
+                Owned {
+                    kind: SecretKind::ServiceToken,
+                    owner: owner(OwnerKind::ServiceAccessToken, object),
+                    principal: served.system_user.as_deref().unwrap_or_default().to_owned(),
+                    scopes,
+                    secret: &record.secret,
+                    lifetime: record
+                        .lifetime
+                        .unwrap_or_else(|| default_lifetime(client.identity.record)),
+                    policy: RotationPolicy::Auto,
+                    rival: self.secret_conflict(object),
+                    withheld: self.refusals_of_token(object, record, &client, now),
+                }
+                .wanted(&client, now)
             }
             Err(problem) => Standing::Withheld(vec![problem]),
         }
@@ -171,67 +184,27 @@ impl Directory {
             let message = "the client is disabled: no secret is issued and none is accepted";
             Problem::error(Reason::Disabled, "/spec/disabled", message)
         });
-        let lifetime = record
-            .secret_lifetime
-            .map_or(Lifetime::Never, Lifetime::For);
-        let principal = record.client_id.as_ref().to_owned();
-        let owner = owner(OwnerKind::OAuthClient, object);
-        wanted(
-            owner,
-            &client,
-            SecretKind::ClientSecret,
-            principal,
-            Vec::new(),
-            &record.secret,
-            lifetime,
-            RotationPolicy::Manual,
-            self.secret_conflict(object),
-            disabled.into_iter().collect(),
-            now,
-        )
+        Owned {
+            kind: SecretKind::ClientSecret,
+            owner: owner(OwnerKind::OAuthClient, object),
+            principal: record.client_id.as_ref().to_owned(),
+            scopes: Vec::new(),
+            secret: &record.secret,
+            lifetime: record
+                .secret_lifetime
+                .map_or(Lifetime::Never, Lifetime::For),
+            policy: RotationPolicy::Manual,
+            rival: self.secret_conflict(object),
+            withheld: disabled.into_iter().collect(),
+        }
+        .wanted(&client, now)
     }
 }
 
-fn wanted_service_token(
-    object: &Object<ServiceTokenRecord>,
-    record: &ServiceTokenRecord,
-    client: &AcceptedClient<'_>,
-    rival: Option<Problem>,
-    withheld: Vec<Problem>,
-    now: Timestamp,
-) -> Standing {
-    let identity = client.identity.record;
-    let default = identity
-        .service_token_lifetime
-        .min(identity.max_service_token_lifetime);
-    let lifetime = record.lifetime.unwrap_or(Lifetime::For(default));
-    let mut scopes: Vec<String> = record
-        .scopes
-        .iter()
-        .map(|scope| scope.as_ref().to_owned())
-        .collect();
-    scopes.sort();
-    let principal = client
-        .client
-        .record
-        .system_user
-        .as_deref()
-        .unwrap_or_default()
-        .to_owned();
-    let owner = owner(OwnerKind::ServiceAccessToken, object);
-    wanted(
-        owner,
-        client,
-        SecretKind::ServiceToken,
-        principal,
-        scopes,
-        &record.secret,
-        lifetime,
-        RotationPolicy::Auto,
-        rival,
-        withheld,
-        now,
-    )
+/// Returns how long a token without a lifetime of its own lasts.
+fn default_lifetime(identity: &IdentityRecord) -> Lifetime {
+    let default = identity.service_token_lifetime;
+    Lifetime::For(default.min(identity.max_service_token_lifetime))
 }
 
 fn owner<T>(kind: OwnerKind, object: &Object<T>) -> CredentialOwner {
@@ -243,66 +216,86 @@ fn owner<T>(kind: OwnerKind, object: &Object<T>) -> CredentialOwner {
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the one place where both kinds of owner become the same thing"
-)]
-fn wanted(
-    owner: CredentialOwner,
-    client: &AcceptedClient<'_>,
+/// What an owner says about its secret, whatever its kind. The rest comes from its client and its Identity.
+struct Owned<'a> {
     kind: SecretKind,
+    owner: CredentialOwner,
     principal: String,
     scopes: Vec<String>,
-    secret: &SecretRecord,
+    secret: &'a SecretRecord,
     lifetime: Lifetime,
+    /// The rotation policy if the owner sets none.
     policy: RotationPolicy,
     rival: Option<Problem>,
-    mut withheld: Vec<Problem>,
-    now: Timestamp,
-) -> Standing {
-    let identity = client.identity;
-    if identity.record.revoked_ahead(now).is_some() {
-        let message = format!(
-            "spec.revokeIssuedBefore of Identity {} is in the future: no secret is issued until then",
-            identity.object.key
-        );
-        withheld.push(Problem::error(Reason::IdentityNotReady, "", message));
-    }
-    let object = client.client.object;
-    let unset_quiet_period = match kind {
-        SecretKind::ServiceToken => DEFAULT_QUIET_PERIOD,
-        SecretKind::ClientSecret => quiet_period_of_secrets(client),
-    };
-    Standing::Wanted(Box::new(Desired {
-        owner,
-        identity: identity.object.key.clone(),
-        issuer: identity.record.issuer.as_ref().to_owned(),
-        client: IssuedClient {
-            name: object.key.name.as_ref().to_owned(),
-            uid: object.uid.as_ref().to_owned(),
-            client_id: client.client.record.client_id.as_ref().to_owned(),
-        },
-        principal,
-        scopes,
-        kind,
-        prefix: identity.record.reference_prefix.as_str().to_owned(),
-        secret_name: secret.name.as_ref().to_owned(),
-        key_alias: secret.alias.as_deref().map(str::to_owned),
-        template: secret.template.clone(),
-        metadata: identity.record.secret_metadata.clone(),
-        inherited: identity.record.inherited.clone(),
-        existing_key: secret.existing_key.as_deref().map(str::to_owned),
-        rival,
-        withheld,
-        lifetime,
-        rotation: rotation_rules(secret, lifetime, policy, unset_quiet_period),
-        mints_per_hour: identity.record.mints_per_hour,
-        revoke_issued_before: identity.record.revoke_issued_before,
-    }))
+    withheld: Vec<Problem>,
 }
 
-fn given(text: Option<&DurationString>) -> Option<SignedDuration> {
-    text.and_then(|text| parse_duration(&text.0))
+impl Owned<'_> {
+    fn wanted(mut self, client: &AcceptedClient<'_>, now: Timestamp) -> Standing {
+        let (identity, object) = (client.identity, client.client.object);
+        if identity.record.revoked_ahead(now).is_some() {
+            let message = format!(
+                "spec.revokeIssuedBefore of Identity {} is in the future: no secret is issued until then",
+                identity.object.key
+            );
+            let problem = Problem::error(Reason::IdentityNotReady, "", message);
+            self.withheld.push(problem);
+        }
+        let rotation = self.rotation_rules(client);
+        Standing::Wanted(Box::new(Desired {
+            owner: self.owner,
+            identity: identity.object.key.clone(),
+            issuer: identity.record.issuer.as_ref().to_owned(),
+            client: IssuedClient {
+                name: object.key.name.as_ref().to_owned(),
+                uid: object.uid.as_ref().to_owned(),
+                client_id: client.client.record.client_id.as_ref().to_owned(),
+            },
+            principal: self.principal,
+            scopes: self.scopes,
+            kind: self.kind,
+            prefix: identity.record.reference_prefix,
+            secret_name: self.secret.name.as_ref().to_owned(),
+            key_alias: self.secret.alias.as_deref().map(str::to_owned),
+            template: self.secret.template.clone(),
+            metadata: identity.record.secret_metadata.clone(),
+            inherited: identity.record.inherited.clone(),
+            existing_key: self.secret.existing_key.as_deref().map(str::to_owned),
+            rival: self.rival,
+            withheld: self.withheld,
+            lifetime: self.lifetime,
+            rotation,
+            mints_per_hour: identity.record.mints_per_hour,
+            revoke_issued_before: identity.record.revoke_issued_before,
+        }))
+    }
+
+    /// Returns the rotation rules with the defaults for what `rotation` leaves out.
+    fn rotation_rules(&self, client: &AcceptedClient<'_>) -> RotationRules {
+        let rotation = self.secret.rotation();
+        let renew_before = renew_before(self.secret, self.lifetime, self.policy);
+        let default_overlap = if self.secret.existing_key.is_some() {
+            IMPORTED_OVERLAP
+        } else {
+            renew_before.map_or(DEFAULT_OVERLAP, |before| before.min(DEFAULT_OVERLAP))
+        };
+        let adoption = (rotation.retire == Retire::WhenAdopted).then(|| {
+            rotation.quiet_period.unwrap_or_else(|| match self.kind {
+                SecretKind::ServiceToken => DEFAULT_QUIET_PERIOD,
+                SecretKind::ClientSecret => quiet_period_of_secrets(client),
+            })
+        });
+        RotationRules {
+            renew_before,
+            overlap: rotation.overlap.unwrap_or(default_overlap),
+            adoption,
+            on_secret_deleted: rotation.on_secret_deleted,
+            requests: RotationRequests {
+                annotation: self.secret.rotate.as_deref().map(str::to_owned),
+                trigger: rotation.trigger.as_deref().map(str::to_owned),
+            },
+        }
+    }
 }
 
 /// Returns how long before the end of its lifetime a token is renewed; `None`: it is not.
@@ -311,53 +304,13 @@ pub(super) fn renew_before(
     lifetime: Lifetime,
     default: RotationPolicy,
 ) -> Option<SignedDuration> {
-    let written = secret.rotation.as_deref();
-    let policy = written.and_then(|rotation| rotation.policy);
+    let rotation = secret.rotation();
     match lifetime {
-        Lifetime::For(lifetime) if policy.unwrap_or(default) == RotationPolicy::Auto => Some(
-            given(written.and_then(|it| it.renew_before.as_ref()))
-                .unwrap_or(lifetime / RENEWAL_SHARE),
-        ),
+        Lifetime::For(lifetime) if rotation.policy.unwrap_or(default) == RotationPolicy::Auto => {
+            Some(rotation.renew_before.unwrap_or(lifetime / RENEWAL_SHARE))
+        }
         _ => None,
     }
-}
-
-/// Returns the rotation rules with the defaults for what `rotation` leaves out.
-fn rotation_rules(
-    secret: &SecretRecord,
-    lifetime: Lifetime,
-    default: RotationPolicy,
-    unset_quiet_period: SignedDuration,
-) -> RotationRules {
-    let written = secret.rotation.as_deref();
-    let renew_before = renew_before(secret, lifetime, default);
-    let default_overlap = if secret.existing_key.is_some() {
-        IMPORTED_OVERLAP
-    } else {
-        renew_before.map_or(DEFAULT_OVERLAP, |before| before.min(DEFAULT_OVERLAP))
-    };
-    RotationRules {
-        renew_before,
-        overlap: given(written.and_then(|it| it.overlap.as_ref())).unwrap_or(default_overlap),
-        adoption: written
-            .filter(|rotation| rotation.retire == Retire::WhenAdopted)
-            .map(|rotation| quiet_period(rotation).unwrap_or(unset_quiet_period)),
-        on_secret_deleted: written
-            .map(|rotation| rotation.on_secret_deleted)
-            .unwrap_or_default(),
-        requests: RotationRequests {
-            annotation: secret.rotate.as_deref().map(str::to_owned),
-            trigger: written
-                .and_then(|rotation| rotation.trigger.as_deref())
-                .map(bounded),
-        },
-    }
-}
-
-/// Returns the `quietPeriod` that the spec sets.
-pub(super) fn quiet_period(rotation: &Rotation) -> Option<SignedDuration> {
-    let written = rotation.quiet_period.as_ref();
-    written.and_then(|text| parse_duration(&text.0))
 }
 
 /// Returns the default quiet period for a client's secrets. A client uses its secret only to get another access

@@ -3,7 +3,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::desired::quiet_period;
 use super::duration::format_duration;
 use super::judge::AcceptedClient;
 use super::names::{client_id_prefix, scope_prefix};
@@ -11,7 +10,7 @@ use super::normal::is_normal_audience;
 use super::record::{ClientRecord, IdentityRecord, Object, ServiceTokenRecord};
 use super::schema::is_dns_label;
 use super::{Directory, Lifetime, ObjectKey, Problem, Reason};
-use crate::resources::{AUDIENCE_WORDS, Kind, ReferenceTokens, Retire, WhenExceeded};
+use crate::resources::{AUDIENCE_WORDS, GrantType, Kind, ReferenceTokens, Retire, WhenExceeded};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 const YEAR: SignedDuration = SignedDuration::from_hours(366 * 24);
@@ -243,10 +242,10 @@ fn beyond_ceiling(
 
 /// A client with a valid access token does not use its secret, so a shorter silence proves nothing.
 fn hasty_retirement(client: &AcceptedClient<'_>) -> Option<Problem> {
-    let rotation = client.client.record.secret.rotation.as_deref()?;
+    let rotation = client.client.record.secret.rotation();
     let lifetime = client.access_token_lifetime();
     let is_hasty = rotation.retire == Retire::WhenAdopted
-        && quiet_period(rotation).is_some_and(|quiet| quiet < lifetime);
+        && rotation.quiet_period.is_some_and(|quiet| quiet < lifetime);
     let message = format!(
         "this is shorter than the lifetime of the client's access tokens ({}): a client with a valid access token does not use its secret, which could be retired while in use; increase the period, or remove it",
         format_duration(lifetime)
@@ -257,7 +256,7 @@ fn hasty_retirement(client: &AcceptedClient<'_>) -> Option<Problem> {
 
 /// Returns warnings about clients that can do nothing, which is rarely intended.
 fn idle_client(record: &ClientRecord) -> impl Iterator<Item = Problem> {
-    let nothing = !record.client_credentials
+    let nothing = !record.may_use(GrantType::ClientCredentials)
         && record.audiences.is_empty()
         && record.reference_tokens == ReferenceTokens::None;
     let nothing = nothing.then(|| {

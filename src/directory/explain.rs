@@ -6,10 +6,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::duration::format_duration;
-use super::record::{ClientRecord, NamespaceRule, Object, ScopeRecord, ServiceTokenRecord};
+use super::record::{
+    ClientRecord, IdentityRecord, NamespaceRule, Object, ScopeRecord, ServiceTokenRecord,
+};
 use super::secret_metadata::{AllowedMetadata, MetadataField};
-use super::{AcceptedClient, Directory, Lifetime, ObjectKey, Problem, Reason};
-use crate::resources::{NamespacesFrom, ReferenceTokens, Template};
+use super::{AcceptedClient, Directory, Lifetime, ObjectKey, Problem, Reason, Served};
+use crate::resources::{GrantType, NamespacesFrom, ReferenceTokens, Template};
+use crate::tokens::jwt::AccessTokenType;
 
 /// One rule and its verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -144,6 +147,31 @@ fn malformed(problems: &[Problem]) -> Vec<Step> {
     problems.iter().map(step).collect()
 }
 
+/// Explains which object decides on the `typ` of access tokens, if one asks for another type or the client names one.
+fn explain_token_type(
+    steps: &mut Steps,
+    identity: Served<'_, IdentityRecord>,
+    client: &ClientRecord,
+) {
+    let inherited = identity.record.access_token_type;
+    let (typ, decider) = match client.access_token_type {
+        Some(typ) => (typ, "its spec.tokens.accessTokenType".to_owned()),
+        None if inherited == AccessTokenType::default() => return,
+        None => {
+            let owner = &identity.object.key;
+            (
+                inherited,
+                format!("spec.tokens.accessTokenType of Identity {owner}"),
+            )
+        }
+    };
+    let typ = typ.as_str();
+    steps.holds(
+        "token-type",
+        format!("its access tokens have typ {typ:?}, by {decider}"),
+    );
+}
+
 const NO_IDENTITY: [Reason; 2] = [Reason::IdentityNotFound, Reason::IdentityNotReady];
 
 impl Directory {
@@ -242,6 +270,9 @@ impl Directory {
                 "/spec/tokens/algorithm",
                 || format!("Identity {owner} signs with {algorithm:?}"),
             );
+        }
+        if record.may_use(GrantType::ClientCredentials) {
+            explain_token_type(steps, identity, record);
         }
     }
 

@@ -11,6 +11,7 @@ use super::record::{ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTo
 use super::tables::Directory;
 use super::{Lifetime, ObjectKey, Problem, Reason};
 use crate::resources::ReferenceTokens;
+use crate::tokens::jwt::AccessTokenType;
 
 /// A valid object with its record at hand.
 #[derive(Debug)]
@@ -57,6 +58,12 @@ impl AcceptedClient<'_> {
         asked
             .unwrap_or(identity.access_token_lifetime)
             .min(identity.max_access_token_lifetime)
+    }
+
+    /// Returns the `typ` of the client's access tokens.
+    pub fn access_token_type(&self) -> AccessTokenType {
+        let asked = self.client.record.access_token_type;
+        asked.unwrap_or(self.identity.record.access_token_type)
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 /// When a secret expires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lifetime {
     /// This long after it was issued.
     For(SignedDuration),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 const ANY: &str = "*";
 
 /// A list of names. An entry that ends in `*` matches every name that begins with the rest.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Hash)]
 #[serde(transparent)]
 pub struct Names(Vec<String>);
 

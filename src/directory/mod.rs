@@ -16,6 +16,7 @@ mod counts;
 mod desired;
 mod diagnose;
 mod duration;
+mod end;
 mod explain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -47,6 +48,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 pub mod token_size;
+mod token_type;
 pub mod transition;
 mod unwritten;
 pub mod usage;
@@ -59,6 +61,7 @@ pub use cidr::{Cidr, NoCidr};
 pub use counts::{Counts, Named};
 pub use desired::{Desired, IssuedClient, RotationRequests, RotationRules, SecretKind, Standing};
 pub use duration::parse_duration;
+pub use end::{ends, entry_ends};
 pub use explain::{Step, Verdict};
 pub use judge::{AcceptedClient, GrantedScope, Served, audiences_of, is_audience_of};
 pub use lifetime::Lifetime;
@@ -70,7 +73,7 @@ pub use revoked::{Revocation, is_token_revoked, revocation};
 pub use seal::{is_sealed, sealed};
 pub use settings::Settings;
 pub use tables::{Change, Directory, Row, Sizes};
-pub use verify::{ActiveToken, AuthenticatedClient, Refusal, ends, is_revoked};
+pub use verify::{ActiveToken, AuthenticatedClient, Refusal, is_revoked};
 
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

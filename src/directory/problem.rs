@@ -170,7 +170,7 @@ impl std::fmt::Display for Reason {
 }
 
 /// How serious a [`Problem`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The object is not served as written.
     Error,
@@ -179,7 +179,7 @@ pub enum Severity {
 }
 
 /// One thing that is wrong, its place, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Problem {
     /// How serious it is.
     pub severity: Severity,

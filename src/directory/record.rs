@@ -9,13 +9,14 @@ use super::inherited::Inherited;
 use super::secret_metadata::AllowedMetadata;
 use super::{Cidr, ObjectKey, Problem};
 use crate::resources::{
-    AudienceMode, Cause, NamespacesFrom, OwnerKind, ReferenceTokens, ScopeClaim, SigningAlgorithm,
-    WhenExceeded,
+    AudienceMode, Cause, GrantType, NamespacesFrom, OnSecretDeleted, OwnerKind, ReferenceTokens,
+    Retire, RotationPolicy, ScopeClaim, SigningAlgorithm, WhenExceeded,
 };
+use crate::tokens::jwt::AccessTokenType;
 use crate::tokens::{Prefix, TokenHash, TokenId};
 
 /// An object as it was last seen.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Object<T> {
     /// Namespace and name.
     pub key: ObjectKey,
@@ -37,7 +38,7 @@ impl<T> Object<T> {
 }
 
 /// A valid [`crate::resources::Identity`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct IdentityRecord {
     /// The issuer.
     pub issuer: Arc<str>,
@@ -71,6 +72,8 @@ pub struct IdentityRecord {
     pub service_token_lifetime: SignedDuration,
     /// Prefix of reference tokens.
     pub reference_prefix: Prefix,
+    /// The `typ` of access tokens whose client sets none.
+    pub access_token_type: AccessTokenType,
     /// Form of the `scope` claim.
     pub scope_claim: ScopeClaim,
     /// Whether tokens may span audiences of several owners.
@@ -89,6 +92,8 @@ pub struct IdentityRecord {
     pub gateways: BTreeMap<Arc<str>, GatewayRecord>,
     /// Proxies whose report of the caller's address is trusted.
     pub trusted_proxies: Vec<Cidr>,
+    /// How long a connection may be quiet between requests; `None` for the server's default.
+    pub idle_timeout: Option<SignedDuration>,
     /// Largest age of the oldest watch.
     pub max_staleness: SignedDuration,
     /// What the server does beyond that age.
@@ -106,7 +111,7 @@ impl IdentityRecord {
 }
 
 /// What a gateway requires.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GatewayRecord {
     /// Audience that the token must have.
     pub audience: Arc<str>,
@@ -115,7 +120,7 @@ pub struct GatewayRecord {
 }
 
 /// `access.names` by name: which namespaces each name is granted to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NameGrants {
     /// Client ids and their namespaces.
     pub client_ids: BTreeMap<Arc<str>, Vec<Arc<str>>>,
@@ -129,7 +134,7 @@ pub struct NameGrants {
 
 /// Which namespaces something is open to. The namespace of the object itself is always included, except with `None`:
 /// its users could add it anyway.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct NamespaceRule {
     /// How they are chosen.
     pub from: NamespacesFrom,
@@ -140,14 +145,14 @@ pub struct NamespaceRule {
 }
 
 /// A label selector that is ready to match.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Hash)]
 pub struct Selector {
     /// Requirements, all of which must hold.
     pub requirements: Vec<Requirement>,
 }
 
 /// One requirement on a label.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Requirement {
     /// The label has one of these values.
     In(Arc<str>, Vec<Arc<str>>),
@@ -160,7 +165,7 @@ pub enum Requirement {
 }
 
 /// A valid [`crate::resources::Scope`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct ScopeRecord {
     /// Identity of the Scope; `None` if neither the Scope nor the installation names one.
     pub identity: Option<ObjectKey>,
@@ -181,7 +186,7 @@ pub struct ScopeRecord {
 }
 
 /// A valid [`crate::resources::OAuthClient`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct ClientRecord {
     /// Identity of the client; `None` if neither the client nor the installation names one.
     pub identity: Option<ObjectKey>,
@@ -191,8 +196,8 @@ pub struct ClientRecord {
     pub display_name: Option<Arc<str>>,
     /// Whether the client is refused everywhere.
     pub disabled: bool,
-    /// Whether the client may use the client credentials grant, RFC 6749 section 4.4.
-    pub client_credentials: bool,
+    /// The grants that the client may use.
+    pub grants: Box<[GrantType]>,
     /// Scope values that the client may ask for, in the order of the spec.
     pub scopes: Vec<Arc<str>>,
     /// Audiences of the API that the client represents.
@@ -205,10 +210,19 @@ pub struct ClientRecord {
     pub algorithm: Option<SigningAlgorithm>,
     /// Lifetime of the client's access tokens; `None` for the Identity's.
     pub access_token_lifetime: Option<SignedDuration>,
+    /// The `typ` of the client's access tokens; `None` for the Identity's.
+    pub access_token_type: Option<AccessTokenType>,
     /// The Secret with the client secret.
     pub secret: SecretRecord,
     /// Lifetime of a client secret; `None` if it does not expire.
     pub secret_lifetime: Option<SignedDuration>,
+}
+
+impl ClientRecord {
+    /// Returns whether the client may use a grant.
+    pub fn may_use(&self, grant: GrantType) -> bool {
+        self.grants.contains(&grant)
+    }
 }
 
 /// A valid [`crate::resources::ServiceAccessToken`].
@@ -227,7 +241,7 @@ pub struct ServiceTokenRecord {
 }
 
 /// The Secret of an owner, and when its content is replaced.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct SecretRecord {
     /// Name of the Secret.
     pub name: Arc<str>,
@@ -237,10 +251,46 @@ pub struct SecretRecord {
     pub template: Option<Arc<crate::resources::Template>>,
     /// Key of an imported secret; `None`: the operator writes the Secret.
     pub existing_key: Option<Arc<str>>,
-    /// `rotation`, as written.
-    pub rotation: Option<Arc<crate::resources::Rotation>>,
+    /// `rotation`; `None` if the owner sets none.
+    pub rotation: Option<Box<RotationRecord>>,
     /// Value of the annotation `symbolon.dev/rotate`.
     pub rotate: Option<Arc<str>>,
+}
+
+impl SecretRecord {
+    /// Returns `rotation`, or the record of an owner that sets none.
+    pub fn rotation(&self) -> &RotationRecord {
+        static UNSET: RotationRecord = RotationRecord {
+            policy: None,
+            renew_before: None,
+            overlap: None,
+            retire: Retire::AtDeadline,
+            quiet_period: None,
+            on_secret_deleted: OnSecretDeleted::Overlap,
+            trigger: None,
+        };
+        self.rotation.as_deref().unwrap_or(&UNSET)
+    }
+}
+
+/// A valid [`crate::resources::Rotation`]. `None` for a field that the owner leaves out: some defaults depend on the
+/// client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RotationRecord {
+    /// Who starts a rotation.
+    pub policy: Option<RotationPolicy>,
+    /// How long before its expiry a secret is renewed.
+    pub renew_before: Option<SignedDuration>,
+    /// How long the previous secret stays accepted.
+    pub overlap: Option<SignedDuration>,
+    /// When the previous secret stops being accepted.
+    pub retire: Retire,
+    /// With [`Retire::WhenAdopted`], how long the previous secret must have been unused.
+    pub quiet_period: Option<SignedDuration>,
+    /// What the deletion of the Secret means.
+    pub on_secret_deleted: OnSecretDeleted,
+    /// Request for a rotation; the hash of a long one.
+    pub trigger: Option<Arc<str>>,
 }
 
 /// A Credential with its entries decoded and their seals checked.

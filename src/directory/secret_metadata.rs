@@ -47,7 +47,7 @@ impl MetadataField {
 
 /// What templates in an installation may set, whatever their Identity allows. The chart's admission policy refuses
 /// every write of a Secret with another key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Hash)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct InstallationMetadata {
     allowed_labels: Names,
@@ -81,7 +81,7 @@ impl InstallationMetadata {
 
 /// What the templates of an Identity's clients may set: [`DEFAULT_METADATA`] and what the Identity adds, as far as
 /// the installation allows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AllowedMetadata {
     labels: Box<[Box<str>]>,
     annotations: Box<[Box<str>]>,

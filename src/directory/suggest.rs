@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use strsim::osa_distance;
+
 use crate::characters::is_escaped;
 
 /// Returns the name in `known` that `written` most likely means; `None` if none is near.
@@ -12,13 +14,15 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         return None;
     }
     let folded = fold(written);
+    let length = folded.chars().count();
     known
         .into_iter()
         .filter_map(|name| {
-            let (other, most) = (fold(name), folded.len().min(name.len()) / 3);
+            let (other, most) = (fold(name), length.min(name.len()) / 3);
             // The difference in length is a lower bound of the distance and excludes most names.
-            let is_near = folded.len().abs_diff(other.len()) <= most;
-            is_near.then(|| (distance(&folded, &other), most, name))
+            let is_near = length.abs_diff(other.chars().count()) <= most;
+            // A swap of neighbours counts as one edit.
+            is_near.then(|| (osa_distance(&folded, &other), most, name))
         })
         .filter(|(distance, most, _)| distance <= most)
         .map(|(distance, _, name)| (distance, name))
@@ -26,29 +30,11 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, name)| name)
 }
 
-fn fold(name: &str) -> Vec<char> {
+fn fold(name: &str) -> String {
     name.chars()
         .filter(|c| !matches!(c, '_' | '-'))
         .flat_map(char::to_lowercase)
         .collect()
-}
-
-/// Returns the number of edits between two words; a swap of neighbours counts as one (optimal string alignment).
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before: Vec<usize> = vec![];
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i; b.len() + 1];
-        for j in 1..=b.len() {
-            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            row[j] = replaced.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                row[j] = row[j].min(before[j - 2] + 1);
-            }
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().unwrap_or_default()
 }
 
 /// Shortens a user's text to 64 characters for a message, and escapes characters that would change how the rest of

@@ -13,7 +13,8 @@ use super::claims::Claims;
 use super::imported::ImportedSecrets;
 use super::namespaces::Labels;
 use super::record::{
-    ClientRecord, CredentialRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
+    ClientRecord, CredentialRecord, IdentityRecord, Object, OwnerRecord, ScopeRecord,
+    ServiceTokenRecord,
 };
 use super::secret_names::SecretNames;
 use super::settings::Settings;
@@ -258,24 +259,25 @@ impl Directory {
         };
         let before = BeforeIssued { token_id, identity };
         let first = self.issued.get_next(&before).filter(is_right)?;
-        if self.has_owner(&first.credential) {
+        if self.has_owner(&first.credential.owner) {
             return Some(&first.credential);
         }
         let mut all = self.issued.range(first.clone()..).take_while(is_right);
-        let current = all.find(|issued| self.has_owner(&issued.credential));
+        let current = all.find(|issued| self.has_owner(&issued.credential.owner));
         Some(&current.unwrap_or(first).credential)
     }
 
+    /// Returns the uid that the owner of a Credential has now; `None` if it does not exist.
+    pub fn owner_uid(&self, kind: OwnerKind, key: &ObjectKey) -> Option<&Arc<str>> {
+        match kind {
+            OwnerKind::OAuthClient => self.client(key).map(|object| &object.uid),
+            OwnerKind::ServiceAccessToken => self.service_token(key).map(|object| &object.uid),
+        }
+    }
+
     /// Returns whether the owner of a Credential exists with the recorded uid.
-    fn has_owner(&self, credential: &CredentialRecord) -> bool {
-        let owner = &credential.owner;
-        let uid = match owner.kind {
-            OwnerKind::OAuthClient => self.client(&owner.key).map(|object| &object.uid),
-            OwnerKind::ServiceAccessToken => {
-                self.service_token(&owner.key).map(|object| &object.uid)
-            }
-        };
-        uid == Some(&owner.uid)
+    pub fn has_owner(&self, owner: &OwnerRecord) -> bool {
+        self.owner_uid(owner.kind, &owner.key) == Some(&owner.uid)
     }
 
     /// Returns an Identity.

@@ -167,11 +167,7 @@ impl World {
             OwnerKind::OAuthClient => reference::Kind::ClientSecret,
             OwnerKind::ServiceAccessToken => reference::Kind::ServiceAccessToken,
         };
-        let minted = reference::mint(
-            &desired.prefix.parse().unwrap(),
-            token_kind,
-            &mut self.entropy,
-        );
+        let minted = reference::mint(&desired.prefix, token_kind, &mut self.entropy);
         let expires_at = match desired.lifetime {
             super::Lifetime::For(lifetime) => Some(now + lifetime),
             super::Lifetime::Until(end) => Some(end),

@@ -604,6 +604,7 @@ fn an_access_token_ends_with_the_client_that_got_it() {
 #[case::scope_that_the_client_lacks(QUICKSTART.replace("[orders.read, orders.write]", "[orders.write]"), "ScopeNotGranted")]
 #[case::too_long(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  lifetime: 80000h"), "LimitExceeded")]
 #[case::no_end(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  neverExpires: true"), "LimitExceeded")]
+#[case::identity_with_an_invalid_prefix(QUICKSTART.replace("  gateways:", "  tokens: {referencePrefix: 'NO'}\n  gateways:"), "Pending")]
 #[case::past(QUICKSTART.replace("clientRef: {name: shop}", "clientRef: {name: shop}\n  expiresAt: 2026-01-15T00:00:00Z\n  rotation: {policy: Manual}"), "Expired")]
 fn a_token_that_cannot_be_issued_says_why(#[case] yaml: String, #[case] reason: &str) {
     let world = World::new(&yaml);
@@ -757,6 +758,45 @@ fn an_access_token_lives_as_its_client_says_below_the_identitys_ceiling(
     assert_eq!(
         client.unwrap().access_token_lifetime(),
         SignedDuration::from_mins(minutes)
+    );
+}
+
+#[rstest]
+#[case::the_default("", "", None)]
+#[case::the_identitys(
+    "JWT",
+    "",
+    Some(
+        "its access tokens have typ \"JWT\", by spec.tokens.accessTokenType of Identity platform/main"
+    )
+)]
+#[case::its_own(
+    "JWT",
+    "AtJWT",
+    Some("its access tokens have typ \"at+jwt\", by its spec.tokens.accessTokenType")
+)]
+fn explain_tells_which_object_decides_on_the_type_of_access_tokens(
+    #[case] of_identity: &str,
+    #[case] of_client: &str,
+    #[case] expected: Option<&str>,
+) {
+    let tokens = |typ: &str| match typ {
+        "" => String::new(),
+        typ => format!("tokens: {{accessTokenType: {typ}}}"),
+    };
+    let yaml = QUICKSTART.replace(
+        "  access:",
+        &format!("  {}\n  access:", tokens(of_identity)),
+    );
+    let client = client("blue", "typed", &tokens(of_client));
+    let world = World::new(&format!("{yaml}{client}"));
+    let key = ObjectKey::new("blue", "typed");
+    let steps = world.directory.explain_client(&key, None);
+    let told = steps.iter().find(|step| step.rule == "token-type");
+    assert_eq!(
+        told.map(|step| step.message.as_str()),
+        expected,
+        "{steps:?}"
     );
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::judge::{AcceptedClient, GrantedScope, audiences_of};
 use super::{Directory, Problem, Reason};
+use crate::resources::GrantType;
 use crate::tokens::jwt::MAX_LENGTH;
 use crate::tokens::size::Outline;
 
@@ -33,7 +34,7 @@ impl Directory {
     /// Returns a warning if a client that requests no particular scope gets no token, since a token with all its
     /// scopes would exceed the limit. Smaller requests work.
     pub fn oversized_token(&self, client: &AcceptedClient<'_>) -> Option<Problem> {
-        if !client.client.record.client_credentials {
+        if !client.client.record.may_use(GrantType::ClientCredentials) {
             return None;
         }
         let granted = self.granted_scopes(client);

@@ -7,8 +7,8 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::desired::{DEFAULT_QUIET_PERIOD, quiet_period, quiet_period_of_secrets};
-use super::record::{CredentialRecord, EntryRecord, SecretRecord, Used};
+use super::desired::{DEFAULT_QUIET_PERIOD, quiet_period_of_secrets};
+use super::record::{CredentialRecord, EntryRecord, RotationRecord, SecretRecord, Used};
 use super::revoked::revoked_ids;
 use super::{Directory, OwnerRecord, ends};
 use crate::resources::{Credential, CredentialStatus, Moment, OwnerKind, Retire, TokenUse};
@@ -96,26 +96,27 @@ impl Directory {
     }
 
     fn quiet_period_of(&self, owner: &OwnerRecord) -> Option<SignedDuration> {
-        // Without adoption nothing waits for the reports.
-        let adopting = |secret: &'_ SecretRecord| {
-            let rotation = secret.rotation.clone();
-            rotation.filter(|rotation| rotation.retire == Retire::WhenAdopted)
-        };
         match owner.kind {
             OwnerKind::OAuthClient => {
                 let object = self.client(&owner.key)?;
                 let rotation = adopting(&object.record()?.secret)?;
-                quiet_period(&rotation).or_else(|| {
+                rotation.quiet_period.or_else(|| {
                     let client = self.accepted_client(object).ok()?;
                     Some(quiet_period_of_secrets(&client))
                 })
             }
             OwnerKind::ServiceAccessToken => {
                 let rotation = adopting(&self.service_token(&owner.key)?.record()?.secret)?;
-                Some(quiet_period(&rotation).unwrap_or(DEFAULT_QUIET_PERIOD))
+                Some(rotation.quiet_period.unwrap_or(DEFAULT_QUIET_PERIOD))
             }
         }
     }
+}
+
+/// Returns the rotation of a secret whose previous token retires early. With any other rotation nothing waits for
+/// reports of use.
+fn adopting(secret: &SecretRecord) -> Option<&RotationRecord> {
+    Some(secret.rotation()).filter(|rotation| rotation.retire == Retire::WhenAdopted)
 }
 
 /// Returns whether more than one token of an owner is accepted.

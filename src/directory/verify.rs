@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::end::ends;
 use super::judge::{AcceptedClient, GrantedScope, Served};
 use super::record::{CredentialRecord, EntryRecord, IdentityRecord, ServiceTokenRecord};
 use super::tables::Directory;
@@ -305,14 +306,6 @@ pub fn is_revoked(identity: &IdentityRecord, issued_at: Timestamp, now: Timestam
     identity
         .revoke_issued_before
         .is_some_and(|before| issued_at < before.min(now))
-}
-
-/// Returns when an entry ends: at its expiry, or at an earlier end that it was given.
-pub fn ends(entry: &EntryRecord) -> Option<Timestamp> {
-    [entry.expires_at, entry.not_after]
-        .into_iter()
-        .flatten()
-        .min()
 }
 
 /// Returns when a service token ends. The Identity's current limits and the owner's current `expiresAt` apply to

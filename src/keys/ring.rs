@@ -13,7 +13,7 @@ use super::key_set::default_algorithm;
 use super::signing_key::{KeyError, MAX_SIGNATURE_LENGTH, SigningKey};
 use super::{Algorithm, KeySet, jwks};
 use crate::tokens::claims::AccessTokenClaims;
-use crate::tokens::jwt::{self, MalformedJwt, UnverifiedJwt};
+use crate::tokens::jwt::{self, AccessTokenType, MalformedJwt, UnverifiedJwt};
 
 /// Why a token could not be signed.
 #[derive(Debug, thiserror::Error)]
@@ -75,8 +75,8 @@ pub struct KeyRing {
 
 struct RingKey {
     key: Arc<SigningKey>,
-    /// The encoded JWS header.
-    header: String,
+    /// The encoded JWS header of each of [`AccessTokenType::ALL`].
+    headers: [String; AccessTokenType::ALL.len()],
 }
 
 impl KeyRing {
@@ -148,9 +148,10 @@ impl KeyRing {
     pub fn sign(
         &self,
         algorithm: Algorithm,
+        typ: AccessTokenType,
         claims: &AccessTokenClaims,
     ) -> Result<String, SignError> {
-        self.sign_json(algorithm, &claims.to_json()?)
+        self.sign_json(algorithm, typ, &claims.to_json()?)
     }
 
     /// Signs an access token whose claims are already serialized. Allocates once, beside what the signature itself
@@ -158,9 +159,15 @@ impl KeyRing {
     ///
     /// # Errors
     /// As [`KeyRing::sign`].
-    pub fn sign_json(&self, algorithm: Algorithm, claims: &[u8]) -> Result<String, SignError> {
-        let RingKey { key, header } = self.signer(algorithm).ok_or(SignError::NoKey(algorithm))?;
-        let mut token = jwt::signing_input(header, claims, key.signature_length());
+    pub fn sign_json(
+        &self,
+        algorithm: Algorithm,
+        typ: AccessTokenType,
+        claims: &[u8],
+    ) -> Result<String, SignError> {
+        let signer = self.signer(algorithm).ok_or(SignError::NoKey(algorithm))?;
+        let key = &signer.key;
+        let mut token = jwt::signing_input(signer.header(typ), claims, key.signature_length());
         let mut buffer = [0; MAX_SIGNATURE_LENGTH];
         let signature = key.sign(token.as_bytes(), &mut buffer)?;
         jwt::append_signature(&mut token, signature);
@@ -197,8 +204,17 @@ impl KeyRing {
 impl RingKey {
     fn of(key: &Arc<SigningKey>) -> Self {
         Self {
-            header: jwt::encode_header(key.algorithm(), key.kid()),
+            headers: AccessTokenType::ALL
+                .map(|typ| jwt::encode_header(key.algorithm(), typ, key.kid())),
             key: Arc::clone(key),
+        }
+    }
+
+    fn header(&self, typ: AccessTokenType) -> &str {
+        let [at_jwt, jwt] = &self.headers;
+        match typ {
+            AccessTokenType::AtJwt => at_jwt,
+            AccessTokenType::Jwt => jwt,
         }
     }
 }

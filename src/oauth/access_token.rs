@@ -8,6 +8,7 @@ use crate::directory::{
     AcceptedClient, CredentialRecord, Directory, GrantedScope, ObjectKey, Refusal, Served,
     is_audience_of,
 };
+use crate::resources::GrantType;
 use crate::tokens::claims::{Audience, PrincipalKind};
 use crate::tokens::{AccessTokenClaims, TokenId, reference};
 
@@ -161,7 +162,7 @@ fn judge_jwt<'a>(
         return refused(Refusal::Expired);
     }
     let record = client.client.record;
-    if !record.client_credentials {
+    if !record.may_use(GrantType::ClientCredentials) {
         return refused(Refusal::ClientRefused);
     }
     if record.system_user.as_deref() != claims.client_system_user.as_deref() {

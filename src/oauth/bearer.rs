@@ -3,6 +3,7 @@
 //! A request sends it in one of `Authorization: Bearer`, `X-Api-Key` and `Api-Key`, never in a URL or a body.
 
 use super::ErrorCode;
+use super::authorization::credentials;
 
 /// Why a request has no usable token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub fn extract<'h>(
     }
     let token = if is_authorization {
         // Another scheme is treated as if nothing was sent.
-        bearer_of(value).ok_or(Unusable::Missing)?
+        credentials(value, "Bearer").ok_or(Unusable::Missing)?
     } else {
         value.trim_ascii()
     };
@@ -40,14 +41,6 @@ pub fn extract<'h>(
         Ok(token) if is_token(token) => Ok(token),
         _ => Err(Unusable::Malformed),
     }
-}
-
-fn bearer_of(header: &[u8]) -> Option<&[u8]> {
-    let cut = header.iter().position(|byte| *byte == b' ');
-    let (scheme, rest) = header.split_at(cut.unwrap_or(header.len()));
-    scheme
-        .eq_ignore_ascii_case(b"bearer")
-        .then(|| rest.trim_ascii())
 }
 
 /// `b64token` of RFC 6750 section 2.1.
@@ -103,8 +96,6 @@ mod tests {
         #[case] keys: &[&str],
         #[case] token: Result<&str, Unusable>,
     ) {
-        let bytes = |values: &'static [&str]| values.iter().map(|value| value.as_bytes());
-        let _ = bytes;
         assert_eq!(
             extract(
                 authorization.iter().map(|value| value.as_bytes()),

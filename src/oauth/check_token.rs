@@ -1,37 +1,46 @@
 //! `/connect/checktoken/<gateway>`: decides whether the bearer of a token may pass a gateway.
 //!
-//! The Identity's `gateways[]` says what is required, never the request: proxies forward what callers send. The answer
-//! is always 204, 401 or 403, since nginx turns any other status into 500; so RFC 6750's 400 becomes 401 here.
+//! The Identity's `gateways[]` says what is required, never the request: proxies forward what callers send. A judgement
+//! is always 200, 401 or 403: nginx turns any other status into 500, and Envoy takes only 200 for a yes. So RFC 6750's
+//! 400 becomes 401 here.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::access_token::{self, Active, Inactive, Presented};
-use super::bearer::Unusable;
+use super::bearer::{self, Unusable};
 use super::{ErrorCode, scope};
 use crate::directory::record::GatewayRecord;
 use crate::directory::{Directory, GrantedScope, ObjectKey, Refusal};
 
 /// Why the request may not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial<'a> {
+pub enum Denial {
     /// There is no usable token.
     Unusable(Unusable),
     /// The token is not valid here.
     Invalid(Inactive),
-    /// The token is valid but lacks scopes; these are required.
-    InsufficientScope(&'a [Arc<str>]),
+    /// The token is valid but lacks scopes that the gateway requires.
+    InsufficientScope,
     /// The Identity has no such gateway.
     UnknownGateway,
 }
 
-impl Denial<'_> {
+impl Denial {
+    /// Every value of [`Denial::code`].
+    pub const CODES: [Option<ErrorCode>; 4] = [
+        None,
+        Some(ErrorCode::InvalidRequest),
+        Some(ErrorCode::InvalidToken),
+        Some(ErrorCode::InsufficientScope),
+    ];
+
     /// Returns the HTTP status: 401 or 403.
     pub const fn status(self) -> u16 {
         match self {
             Self::Unusable(_) | Self::Invalid(_) => 401,
-            Self::InsufficientScope(_) | Self::UnknownGateway => 403,
+            Self::InsufficientScope | Self::UnknownGateway => 403,
         }
     }
 
@@ -43,7 +52,7 @@ impl Denial<'_> {
                 Some(ErrorCode::InvalidRequest)
             }
             Self::Invalid(_) => Some(ErrorCode::InvalidToken),
-            Self::InsufficientScope(_) => Some(ErrorCode::InsufficientScope),
+            Self::InsufficientScope => Some(ErrorCode::InsufficientScope),
         }
     }
 
@@ -54,7 +63,7 @@ impl Denial<'_> {
             Self::Unusable(Unusable::SeveralWays) => "several_ways",
             Self::Unusable(Unusable::Malformed) => "malformed",
             Self::Invalid(inactive) => inactive.as_str(),
-            Self::InsufficientScope(_) => "insufficient_scope",
+            Self::InsufficientScope => "insufficient_scope",
             Self::UnknownGateway => "unknown_gateway",
         }
     }
@@ -71,14 +80,17 @@ impl Denial<'_> {
                 )
         )
     }
+}
 
-    /// Returns the scopes for the challenge, separated by spaces.
-    pub fn required(self) -> String {
-        match self {
-            Self::InsufficientScope(scopes) => scope::join_values(scopes.iter()),
-            _ => String::new(),
-        }
-    }
+/// Renders the challenge of a gateway for a [`Denial::code`]. It always names the scopes that the gateway requires, so
+/// that a caller without a token learns what to request (RFC 6750 section 3).
+pub fn challenge(issuer: &str, gateway: &GatewayRecord, code: Option<ErrorCode>) -> String {
+    bearer::challenge(issuer, code, &scope::join_values(gateway.scopes.iter()))
+}
+
+/// Renders the challenge of a gateway that the Identity does not have.
+pub fn challenge_of_unknown(issuer: &str) -> String {
+    bearer::challenge(issuer, None, "")
 }
 
 /// The most bytes of scopes that a gateway receives: common proxies accept no longer header. A reference token may have
@@ -98,26 +110,16 @@ impl Passed<'_> {
     /// Returns the scopes for the gateway, separated by spaces: first those that it requires, then others while there
     /// is room. No scope is truncated.
     pub fn told(&self, gateway: &GatewayRecord) -> String {
-        let is_required = |scope: &&Arc<str>| gateway.scopes.contains(scope);
-        let all: Vec<_> = self.scopes.iter().map(GrantedScope::value).collect();
-        let length: usize = all.iter().map(|scope| scope.len() + 1).sum();
+        let all = || self.scopes.iter().map(GrantedScope::value);
+        let length: usize = all().map(|scope| scope.len() + 1).sum();
         if length <= MAX_SCOPES {
             return scope::join(&self.scopes);
         }
-        let (mut first, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(is_required);
+        let is_required = |scope: &&Arc<str>| gateway.scopes.contains(scope);
+        let (mut first, rest): (Vec<_>, Vec<_>) = all().partition(is_required);
         first.extend(rest);
         scope::join_within(&first, MAX_SCOPES)
     }
-}
-
-/// Returns the requirements of a gateway.
-pub fn gateway<'a>(
-    directory: &'a Directory,
-    identity: &ObjectKey,
-    name: &str,
-) -> Option<&'a GatewayRecord> {
-    let identity = directory.served_identity(identity).ok()?;
-    identity.record.gateways.get(name)
 }
 
 /// Judges a token at a gateway.
@@ -127,10 +129,10 @@ pub fn gateway<'a>(
 pub fn check<'a>(
     directory: &'a Directory,
     identity: &ObjectKey,
-    gateway: &'a GatewayRecord,
+    gateway: &GatewayRecord,
     presented: &'a Presented<'a>,
     now: Timestamp,
-) -> Result<Passed<'a>, Denial<'a>> {
+) -> Result<Passed<'a>, Denial> {
     let token =
         access_token::judge(directory, identity, presented, now).map_err(Denial::Invalid)?;
     let of_audience = |scope: &&GrantedScope<'_>| token.is_for(scope, &gateway.audience);
@@ -142,6 +144,6 @@ pub fn check<'a>(
     if gateway.scopes.iter().all(has) {
         Ok(Passed { token, scopes })
     } else {
-        Err(Denial::InsufficientScope(&gateway.scopes))
+        Err(Denial::InsufficientScope)
     }
 }

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::authorization::credentials;
 use super::form::decode;
 use super::{ErrorCode, Form, OAuthError};
 use crate::directory::{AuthenticatedClient, Directory, ObjectKey, Refusal};
@@ -220,12 +221,7 @@ struct Basic(Zeroizing<Vec<u8>>);
 
 impl Basic {
     fn parse(header: &[u8]) -> Result<Self, Reason> {
-        let cut = header.iter().position(|byte| *byte == b' ');
-        let (scheme, rest) = header.split_at(cut.unwrap_or(header.len()));
-        if !scheme.eq_ignore_ascii_case(b"basic") {
-            return Err(Reason::UnsupportedMethod);
-        }
-        let encoded = rest.trim_ascii();
+        let encoded = credentials(header, "Basic").ok_or(Reason::UnsupportedMethod)?;
         if encoded.len() > MAX_BASIC {
             return Err(Reason::Malformed);
         }

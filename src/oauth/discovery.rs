@@ -23,6 +23,8 @@ pub mod paths {
     pub const REVOCATION: &str = "/connect/revocation";
     /// The token check for gateways; the gateway's name follows.
     pub const CHECK_TOKEN: &str = "/connect/checktoken";
+    /// The health check of load balancers.
+    pub const HEALTH: &str = "/healthz";
     /// Authorization server metadata (RFC 8414 section 3): a path at the root; the issuer's path follows.
     pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server";
 }

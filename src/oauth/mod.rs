@@ -4,6 +4,7 @@
 //! (`keys`), HTTP types and all IO (`server`). An endpoint checks the form, then the client, then the request.
 
 pub mod access_token;
+mod authorization;
 pub mod bearer;
 pub mod check_token;
 pub mod client_auth;

@@ -8,10 +8,11 @@ use super::access_token::Presented;
 use super::grants::client_credentials::{Issue, decide};
 use super::introspection::introspect;
 use super::{ErrorCode, Form, OAuthError, check_token};
+use crate::directory::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, ObjectKey};
 use crate::resources::{Kind, OwnerKind};
-use crate::tokens::jwt::{self, UnverifiedJwt};
+use crate::tokens::jwt::{self, AccessTokenType, UnverifiedJwt};
 use crate::tokens::{Algorithm, SeededEntropy, reference};
 
 /// The scope that the tests' gateways require: the last of a token's scopes.
@@ -93,7 +94,11 @@ fn issue(world: &World, body: &str) -> Result<Issue, OAuthError> {
 
 /// Signs the token with the longest possible signature.
 fn written(issue: &Issue) -> String {
-    let header = jwt::encode_header(Algorithm::EdDSA, &"k".repeat(jwt::KID_LENGTH));
+    let header = jwt::encode_header(
+        Algorithm::EdDSA,
+        AccessTokenType::AtJwt,
+        &"k".repeat(jwt::KID_LENGTH),
+    );
     let payload = issue.claims.to_json().unwrap();
     let mut token = jwt::signing_input(&header, &payload, jwt::MAX_SIGNATURE_LENGTH);
     jwt::append_signature(&mut token, &[0; jwt::MAX_SIGNATURE_LENGTH]);
@@ -207,7 +212,7 @@ fn the_answer_about_a_reference_token_is_bounded() {
             );
         }
     }
-    let gateway = check_token::gateway(&world.directory, &identity(), "gate").unwrap();
+    let gateway = gateway(&world);
     let passed = check_token::check(&world.directory, &identity(), gateway, &presented, now());
     let told = passed.unwrap().told(gateway);
     assert!(told.len() <= 8 << 10, "{} bytes", told.len());
@@ -223,12 +228,17 @@ fn the_answer_about_a_reference_token_is_bounded() {
     );
 }
 
+fn gateway(world: &World) -> &GatewayRecord {
+    let identity = world.directory.served_identity(&identity()).unwrap();
+    &identity.record.gateways["gate"]
+}
+
 #[test]
 fn answers_about_usual_tokens_are_complete_and_in_order() {
     let mut world = world(20, 0);
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "wide", now());
     let presented = Presented::Reference(reference::parse(token.expose()).unwrap());
-    let gateway = check_token::gateway(&world.directory, &identity(), "gate").unwrap();
+    let gateway = gateway(&world);
     let passed = check_token::check(&world.directory, &identity(), gateway, &presented, now());
     let all: Vec<String> = (0..64).map(|number| scope(number, 20)).collect();
     assert_eq!(passed.unwrap().told(gateway), all.join(" "));

@@ -9,12 +9,13 @@ use rstest::rstest;
 
 use super::access_token::{Inactive, Presented, judge};
 use super::bearer::Unusable;
-use super::check_token::Denial;
+use super::check_token::{Denial, challenge};
 use super::client_auth::{Method, Reason, authenticate};
 use super::grants::Grant;
 use super::grants::client_credentials::{Issue, decide};
 use super::revocation::{self, Decision};
 use super::{ErrorCode, Form, OAuthError, resource, scope};
+use crate::directory::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, ObjectKey, Refusal};
 use crate::resources::OwnerKind;
@@ -378,38 +379,55 @@ fn each_reason_of_an_inactive_token_has_a_name_of_its_own() {
 
 /// The ID of a token that was never issued may be any text of a stranger.
 #[test]
-fn a_denial_tells_whether_its_token_was_issued_and_which_scopes_it_lacks() {
-    let scopes = ["orders.read".into(), "orders.write".into()];
-    for (denial, is_issued, required) in [
-        (Denial::Unusable(Unusable::Missing), false, ""),
-        (Denial::UnknownGateway, false, ""),
-        (Denial::Invalid(Inactive::Malformed), false, ""),
+fn a_denial_tells_whether_its_token_was_issued() {
+    for (denial, is_issued) in [
+        (Denial::Unusable(Unusable::Missing), false),
+        (Denial::UnknownGateway, false),
+        (Denial::Invalid(Inactive::Malformed), false),
         (
             Denial::Invalid(Inactive::Refused(Refusal::UnknownToken)),
             false,
-            "",
         ),
         (
             Denial::Invalid(Inactive::Refused(Refusal::WrongSecret)),
             false,
-            "",
         ),
+        (Denial::Invalid(Inactive::Refused(Refusal::Expired)), true),
+        (Denial::Invalid(Inactive::WrongAudience), true),
+        (Denial::InsufficientScope, true),
+    ] {
+        assert_eq!(denial.is_of_issued(), is_issued, "{denial:?}");
+        assert!(Denial::CODES.contains(&denial.code()), "{denial:?}");
+    }
+}
+
+#[test]
+fn every_challenge_of_a_gateway_names_its_scopes() {
+    let gateway = |scopes: &[&str]| GatewayRecord {
+        audience: API.into(),
+        scopes: scopes.iter().map(|scope| (*scope).into()).collect(),
+    };
+    let two = gateway(&["orders.read", "orders.write"]);
+    for (code, error) in [
+        (None, ""),
         (
-            Denial::Invalid(Inactive::Refused(Refusal::Expired)),
-            true,
-            "",
+            Some(ErrorCode::InvalidRequest),
+            r#", error="invalid_request""#,
         ),
-        (Denial::Invalid(Inactive::WrongAudience), true, ""),
+        (Some(ErrorCode::InvalidToken), r#", error="invalid_token""#),
         (
-            Denial::InsufficientScope(&scopes),
-            true,
-            "orders.read orders.write",
+            Some(ErrorCode::InsufficientScope),
+            r#", error="insufficient_scope""#,
         ),
     ] {
+        let scope = r#", scope="orders.read orders.write""#;
         assert_eq!(
-            (denial.is_of_issued(), &*denial.required()),
-            (is_issued, required),
-            "{denial:?}"
+            challenge("https://h/id", &two, code),
+            format!(r#"Bearer realm="https://h/id"{error}{scope}"#)
+        );
+        assert_eq!(
+            challenge("https://h/id", &gateway(&[]), code),
+            format!(r#"Bearer realm="https://h/id"{error}"#)
         );
     }
 }

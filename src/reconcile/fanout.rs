@@ -96,7 +96,12 @@ impl Fanout<'_> {
             }
             Kind::Credential => {}
         }
-        if is_gone && matches!(kind, Kind::OAuthClient | Kind::ServiceAccessToken) {
+        let owner_kind = match kind {
+            Kind::OAuthClient => Some(OwnerKind::OAuthClient),
+            Kind::ServiceAccessToken => Some(OwnerKind::ServiceAccessToken),
+            Kind::Identity | Kind::Scope | Kind::Credential => None,
+        };
+        if let Some(kind) = owner_kind.filter(|_| is_gone) {
             self.orphans(kind, key);
         }
     }
@@ -156,15 +161,10 @@ impl Fanout<'_> {
     }
 
     /// Adds the Credential of a deleted owner, in whichever Identity's namespace it is.
-    fn orphans(&mut self, kind: Kind, key: &ObjectKey) {
-        let uid = match kind {
-            Kind::OAuthClient => self.before.client(key).map(|object| object.uid.clone()),
-            _ => self
-                .before
-                .service_token(key)
-                .map(|object| object.uid.clone()),
+    fn orphans(&mut self, kind: OwnerKind, key: &ObjectKey) {
+        let Some(uid) = self.before.owner_uid(kind, key) else {
+            return;
         };
-        let Some(uid) = uid else { return };
         let namespaces: BTreeSet<_> = self
             .before
             .identities()
@@ -289,7 +289,7 @@ pub(super) fn owners_of_secret(
 ) -> BTreeSet<Work> {
     let controller = controller
         .map(|(kind, name)| (kind, ObjectKey::new(&secret.namespace, name)))
-        .filter(|(kind, owner)| uid_of(directory, kind.kind(), owner).is_some());
+        .filter(|(kind, owner)| directory.owner_uid(*kind, owner).is_some());
     let naming = directory.naming_secret(secret).into_iter();
     naming
         .chain(controller)
@@ -317,16 +317,6 @@ pub(super) fn owners_under(directory: &Directory, identity: &ObjectKey) -> Vec<W
         .filter(|object| is_token(object))
         .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
     clients.chain(tokens).collect()
-}
-
-/// Returns the uid of an owner.
-pub(super) fn uid_of(directory: &Directory, kind: Kind, key: &ObjectKey) -> Option<Arc<str>> {
-    match kind {
-        Kind::OAuthClient => directory.client(key).map(|object| object.uid.clone()),
-        _ => directory
-            .service_token(key)
-            .map(|object| object.uid.clone()),
-    }
 }
 
 #[cfg(test)]

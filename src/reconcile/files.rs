@@ -21,10 +21,9 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use self::layout::{is_safe, path, status_path};
@@ -64,7 +63,7 @@ struct Inner {
     /// The counter for versions of objects. Versions of files are derived from the files.
     versions: AtomicU64,
     own: OwnWrites,
-    credentials: mpsc::UnboundedSender<CredentialEvent>,
+    listener: OnceLock<Box<dyn CredentialListener>>,
     /// Locked from reading the present state to the write that depends on it.
     writing: Mutex<()>,
     /// Locked while this process uses the folder.
@@ -78,6 +77,22 @@ pub enum CredentialEvent {
     Put(Box<Credential>),
     /// It was deleted.
     Gone(ObjectKey),
+}
+
+/// How a file is put.
+#[derive(Clone, Copy, Debug)]
+enum Put {
+    /// Whether or not it exists.
+    Any,
+    /// Only if it exists.
+    Replaced,
+}
+
+/// Receives the changes of Credentials.
+pub trait CredentialListener: std::fmt::Debug + Send + Sync {
+    /// Applies a change. It is called before the write returns, and for one change after the other. So a Secret, which
+    /// is written later, never holds a token that the listener has not seen. It must not call [`Files`].
+    fn changed(&self, event: CredentialEvent);
 }
 
 /// Why a state folder cannot be used.
@@ -94,11 +109,8 @@ pub enum OpenError {
 }
 
 impl Files {
-    /// Opens a state folder, and creates it if it is missing. The receiver gets the changes of Credentials.
-    pub fn open(
-        root: &Path,
-        chosen: Chosen,
-    ) -> Result<(Self, mpsc::UnboundedReceiver<CredentialEvent>), OpenError> {
+    /// Opens a state folder, and creates it if it is missing.
+    pub fn open(root: &Path, chosen: Chosen) -> Result<Self, OpenError> {
         let refused = |refusal| OpenError::Refused(root.to_owned(), refusal);
         let failed = |error: io::Error| refused(error.into());
         let (dir, seal) = open_state(root, chosen).map_err(refused)?;
@@ -112,7 +124,6 @@ impl Files {
             TryLockError::WouldBlock => OpenError::InUse(root.to_owned()),
             TryLockError::Error(error) => failed(error),
         })?;
-        let (credentials, told) = mpsc::unbounded_channel();
         let inner = Inner {
             root: root.to_owned(),
             dir: Arc::new(dir),
@@ -120,11 +131,20 @@ impl Files {
             objects: Mutex::default(),
             versions: AtomicU64::default(),
             own: OwnWrites::default(),
-            credentials,
+            listener: OnceLock::new(),
             writing: Mutex::default(),
             _lock: lock,
         };
-        Ok((Self(Arc::new(inner)), told))
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Sets the listener. Without one, changes of Credentials are told to nobody.
+    ///
+    /// # Panics
+    /// If there is a listener already.
+    pub fn listen(&self, listener: impl CredentialListener + 'static) {
+        let set = self.0.listener.set(Box::new(listener));
+        assert!(set.is_ok(), "a state folder has one listener");
     }
 
     /// Returns the versions that were written through this.
@@ -249,8 +269,17 @@ impl Files {
         Ok(())
     }
 
+    /// Reports all Credentials that can be read to the listener.
+    pub fn tell_all(&self) -> io::Result<()> {
+        let _writing = self.writing();
+        for credential in self.credentials()? {
+            self.tell(CredentialEvent::Put(Box::new(credential)));
+        }
+        Ok(())
+    }
+
     /// Returns all Credentials that can be read.
-    pub fn credentials(&self) -> io::Result<Vec<Credential>> {
+    pub(super) fn credentials(&self) -> io::Result<Vec<Credential>> {
         let mut found = Vec::new();
         for namespace in self.namespaces("credentials")? {
             for path in self.manifests("credentials", &namespace)? {
@@ -328,8 +357,12 @@ impl Files {
         status: CredentialStatus,
     ) -> Result<(), ApiError> {
         credential.status = Some(status);
-        let stored = self.store_credential(key, &credential)?;
-        self.tell(CredentialEvent::Put(Box::new(stored)));
+        match self.store_credential(key, &credential, Put::Replaced) {
+            Ok(stored) => self.tell(CredentialEvent::Put(Box::new(stored))),
+            // Deleted since it was read: all its tokens end.
+            Err(ApiError::NotFound) => self.tell(CredentialEvent::Gone(key.clone())),
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 
@@ -349,9 +382,10 @@ impl Files {
         Ok(())
     }
 
-    /// Sends an event. The receiver is gone only when the process ends.
     fn tell(&self, event: CredentialEvent) {
-        let _ = self.0.credentials.send(event);
+        if let Some(listener) = self.0.listener.get() {
+            listener.changed(event);
+        }
     }
 
     fn objects(&self) -> MutexGuard<'_, BTreeMap<(Kind, ObjectKey), Value>> {
@@ -410,7 +444,7 @@ impl Cluster for Files {
         let mut credential = credential.clone();
         credential.metadata.uid = Some(new_uid());
         credential.metadata.generation = Some(1);
-        self.put_credential(&key, &credential)
+        self.put_credential(&key, &credential, Put::Any)
     }
 
     async fn replace_credential(&self, credential: &Credential) -> Result<Credential, ApiError> {
@@ -424,7 +458,7 @@ impl Cluster for Files {
             let mut credential = credential.clone();
             credential.metadata.generation = Some(generation + 1);
             credential.status = stored.status;
-            self.put_credential(&key, &credential)
+            self.put_credential(&key, &credential, Put::Replaced)
         } else {
             Err(ApiError::Conflict)
         }
@@ -456,7 +490,7 @@ impl Cluster for Files {
         if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("uid".to_owned(), new_uid().into());
         }
-        self.put_secret(&key, manifest)
+        self.put_secret(&key, manifest, Put::Any)
     }
 
     async fn replace_secret(&self, secret: &SecretObject) -> Result<SecretObject, ApiError> {
@@ -466,7 +500,7 @@ impl Cluster for Files {
         if stored.version() != secret.version() {
             return Err(ApiError::Conflict);
         }
-        self.put_secret(&key, secret.expose().clone())
+        self.put_secret(&key, secret.expose().clone(), Put::Replaced)
     }
 
     async fn delete_secret(&self, key: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
@@ -508,7 +542,7 @@ impl Reports for Files {
         self.0.own.note(&version);
         let path = status_path(kind, &key).ok_or_else(|| unsafe_name(&key))?;
         match status_of(object) {
-            Value::Object(status) => self.store(&path, status),
+            Value::Object(status) => self.store(&path, status, Put::Any),
             _ => Ok(()),
         }
     }
@@ -519,9 +553,10 @@ impl Files {
         &self,
         key: &ObjectKey,
         manifest: Map<String, Value>,
+        put: Put,
     ) -> Result<SecretObject, ApiError> {
         let path = self.secret_file(key).ok_or_else(|| unsafe_name(key))?;
-        self.store(&path, manifest)?;
+        self.store(&path, manifest, put)?;
         let stored = self.read_secret(key)?.ok_or(ApiError::NotFound)?;
         self.0.own.note(&stored.version().secret_version);
         Ok(stored)
@@ -531,8 +566,9 @@ impl Files {
         &self,
         key: &ObjectKey,
         credential: &Credential,
+        put: Put,
     ) -> Result<Credential, ApiError> {
-        let stored = self.store_credential(key, credential)?;
+        let stored = self.store_credential(key, credential, put)?;
         let version = stored.metadata.resource_version.as_deref();
         self.0.own.note(version.unwrap_or_default());
         self.tell(CredentialEvent::Put(Box::new(stored.clone())));
@@ -543,18 +579,24 @@ impl Files {
         &self,
         key: &ObjectKey,
         credential: &Credential,
+        put: Put,
     ) -> Result<Credential, ApiError> {
         let path = path("credentials", key).ok_or_else(|| unsafe_name(key))?;
         let Ok(Value::Object(manifest)) = serde_json::to_value(credential) else {
             let message = "the Credential cannot be encoded as an object".to_owned();
             return Err(ApiError::Invalid(message));
         };
-        self.store(&path, manifest)?;
+        self.store(&path, manifest, put)?;
         self.read_credential(key)?.ok_or(ApiError::NotFound)
     }
 
     /// Writes a manifest. Its version is that of the file.
-    fn store(&self, path: &Path, mut manifest: Map<String, Value>) -> Result<(), ApiError> {
+    fn store(
+        &self,
+        path: &Path,
+        mut manifest: Map<String, Value>,
+        put: Put,
+    ) -> Result<(), ApiError> {
         if let Some(metadata) = manifest.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("resourceVersion");
         }
@@ -563,8 +605,13 @@ impl Files {
             .map_err(|error| ApiError::Invalid(error.to_string()))?;
         let sealed = holds_keys(path).then(|| self.0.seal.sealed(path, yaml.as_bytes()));
         let content = sealed.as_ref().map_or(yaml.as_bytes(), |file| file);
-        let written = self.0.dir.write(path, content, Mode::Private);
-        written.map_err(|error| unavailable(path, &error))
+        let dir = &self.0.dir;
+        let written = match put {
+            Put::Any => dir.write(path, content, Mode::Private).map(|()| true),
+            Put::Replaced => dir.replace(path, content, Mode::Private),
+        };
+        let is_written = written.map_err(|error| unavailable(path, &error))?;
+        is_written.then_some(()).ok_or(ApiError::NotFound)
     }
 
     /// Reads a manifest and its version. A file that was restored, edited or replaced has another version, even with

@@ -34,7 +34,7 @@ impl Folder {
     fn new() -> Self {
         let removed = tempfile::tempdir().unwrap();
         let root = removed.path().join("state");
-        let (files, _) = Files::open(&root, Chosen::ByUser).unwrap();
+        let files = Files::open(&root, Chosen::ByUser).unwrap();
         for folder in ["secrets/ns", "credentials/ns", "status/Scope/ns"] {
             std::fs::create_dir_all(root.join(folder)).unwrap();
         }

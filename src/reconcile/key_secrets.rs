@@ -150,16 +150,30 @@ async fn marked<C: Cluster>(
     Ok(mac)
 }
 
-/// Reads the mac key; `None` if its Secret does not exist.
-pub(super) async fn read_mac<C: Cluster>(
-    cluster: &C,
-    identity: &ObjectKey,
-) -> Result<Option<Result<Arc<MacKey>, Problem>>, ApiError> {
+/// An Identity's mac key, as its Secret has it.
+#[derive(Debug)]
+pub enum FoundMac {
+    /// The key.
+    Key(Arc<MacKey>),
+    /// The Secret has no usable key.
+    Unusable(Problem),
+    /// The Secret does not exist.
+    Missing,
+}
+
+/// Reads the mac key of an Identity.
+///
+/// # Errors
+/// Returns errors of the API server.
+pub async fn read_mac<C: Cluster>(cluster: &C, identity: &ObjectKey) -> Result<FoundMac, ApiError> {
     let key = mac_secret(identity);
-    Ok(cluster
-        .secret(&key)
-        .await?
-        .map(|secret| mac_of(&key, &secret)))
+    let Some(secret) = cluster.secret(&key).await? else {
+        return Ok(FoundMac::Missing);
+    };
+    Ok(match mac_of(&key, &secret) {
+        Ok(mac) => FoundMac::Key(mac),
+        Err(problem) => FoundMac::Unusable(problem),
+    })
 }
 
 fn mac_of(key: &ObjectKey, secret: &SecretObject) -> Result<Arc<MacKey>, Problem> {
@@ -181,10 +195,11 @@ async fn make_mac<C: Cluster>(
     match cluster.create_secret(&secret).await {
         Ok(created) => Ok(mac_of(&key, &created)),
         // Another process created it first: use that key.
-        Err(ApiError::AlreadyExists) => {
-            let theirs = read_mac(cluster, identity).await?;
-            theirs.ok_or(ApiError::Conflict)
-        }
+        Err(ApiError::AlreadyExists) => match read_mac(cluster, identity).await? {
+            FoundMac::Key(mac) => Ok(Ok(mac)),
+            FoundMac::Unusable(problem) => Ok(Err(problem)),
+            FoundMac::Missing => Err(ApiError::Conflict),
+        },
         Err(error) => Err(error),
     }
 }

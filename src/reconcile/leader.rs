@@ -3,6 +3,9 @@
 //! The holder stops by its own clock well before another process may begin. It counts from when it *sent* the request
 //! that renewed the lease; the others count from when they *saw* the renewal. Each process measures durations with its
 //! own clock only, so clocks may differ.
+//!
+//! By hand, because every write must be fenced by the time at which the lease certainly ends (see
+//! [`Fence`]), and libraries only tell whether they hold the lease.
 //! Absent: what a leader does.
 //!
 //! <https://kubernetes.io/docs/concepts/architecture/leases/>

@@ -7,6 +7,8 @@
 //! lanes, in this order: work that someone waits for, work that follows from a change of another object, and slow work.
 //! Each lane has a share, so that none starves. A namespace occupies at most three workers for each free one
 //! ([`may_run`]), so that slow passes of one tenant leave workers for others.
+//!
+//! By hand, because the queues of controller libraries know neither turns nor lanes.
 
 mod lane;
 

@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::directory::record::{CredentialRecord, OwnerRecord};
+use crate::directory::record::CredentialRecord;
 use crate::directory::{Directory, ObjectKey};
-use crate::resources::OwnerKind;
 
 /// The time between sweeps.
 pub const SWEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
@@ -51,23 +50,13 @@ pub enum Missing {
 
 /// Returns why a Credential seems to be an orphan, according to the directory.
 pub fn missing(directory: &Directory, credential: &CredentialRecord) -> Option<Missing> {
-    if !has_owner(directory, &credential.owner) {
+    if !directory.has_owner(&credential.owner) {
         Some(Missing::Owner)
     } else if directory.identity(&credential.identity).is_none() {
         Some(Missing::Identity)
     } else {
         None
     }
-}
-
-fn has_owner(directory: &Directory, owner: &OwnerRecord) -> bool {
-    let uid = match owner.kind {
-        OwnerKind::OAuthClient => directory.client(&owner.key).map(|object| &object.uid),
-        OwnerKind::ServiceAccessToken => directory
-            .service_token(&owner.key)
-            .map(|object| &object.uid),
-    };
-    uid == Some(&owner.uid)
 }
 
 impl Sweep {
@@ -124,6 +113,7 @@ mod tests {
     use super::*;
     use crate::directory::testing::{QUICKSTART, World};
     use crate::resources::Kind;
+    use crate::resources::OwnerKind;
 
     fn world() -> (World, Timestamp) {
         let mut world = World::new(QUICKSTART);

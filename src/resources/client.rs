@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{
-    Binding, Day, DurationString, IdentityRef, KeyRef, LastRotation, LocalRef, Moment,
-    PreviousToken, Rotation, SigningAlgorithm, is_default,
+    AccessTokenType, Binding, Day, DurationString, IdentityRef, KeyRef, LastRotation, LocalRef,
+    Moment, PreviousToken, Rotation, SigningAlgorithm, is_default,
 };
 use super::normal::{AUDIENCE_WORDS, audiences};
 use super::template::{OWN_CLIENT_KEYS, Template, client_template};
@@ -106,7 +106,7 @@ pub struct OAuthClientSpec {
 
 /// An OAuth grant, RFC 6749.
 #[derive(
-    Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema,
+    Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Hash,
 )]
 pub enum GrantType {
     /// The client credentials grant, RFC 6749 section 4.4.
@@ -172,7 +172,7 @@ pub struct ClientSecret {
 }
 
 /// Who may create reference tokens of a client.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(
     missing_docs,
     reason = "described at OAuthClientSpec::reference_tokens"
@@ -184,7 +184,7 @@ pub enum ReferenceTokens {
     AdministratorsOnly,
 }
 
-/// Signature algorithm and lifetime of a client's access tokens.
+/// Signature algorithm, lifetime and type of a client's access tokens.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.accessTokenLifetime) || duration(self.accessTokenLifetime) >= duration('1m')").message("accessTokenLifetime must be at least 1m").field_path(".accessTokenLifetime"))]
@@ -196,6 +196,10 @@ pub struct ClientTokens {
     /// Default: the Identity's `tokens.accessTokenLifetime`. Example: `15m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_token_lifetime: Option<DurationString>,
+    /// Value of `typ` in the header of the client's access tokens: `AtJWT` or `JWT`. Default: the Identity's
+    /// `tokens.accessTokenType`. Example: `JWT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token_type: Option<AccessTokenType>,
 }
 
 /// What the operator observed of an OAuthClient.

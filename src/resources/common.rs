@@ -221,7 +221,7 @@ fn namespace_selector(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// How [`Namespaces`] are chosen.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(missing_docs, reason = "described at Namespaces::from")]
 pub enum NamespacesFrom {
     #[default]
@@ -234,7 +234,7 @@ pub enum NamespacesFrom {
 
 /// A JWS signature algorithm, RFC 7518 section 3.1 and RFC 8037 section 3.1.
 #[derive(
-    Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema,
+    Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Hash,
 )]
 #[allow(missing_docs, reason = "registered names")]
 pub enum SigningAlgorithm {
@@ -242,6 +242,17 @@ pub enum SigningAlgorithm {
     PS256,
     ES256,
     EdDSA,
+}
+
+/// The `typ` in the header of access tokens.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[allow(missing_docs, reason = "described at TokenOptions::access_token_type")]
+pub enum AccessTokenType {
+    #[default]
+    #[serde(rename = "AtJWT")]
+    AtJwt,
+    #[serde(rename = "JWT")]
+    Jwt,
 }
 
 /// The Secret that the operator writes a token into.
@@ -328,7 +339,7 @@ pub struct Rotation {
 }
 
 /// Who starts a rotation.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(missing_docs, reason = "described at Rotation::policy")]
 pub enum RotationPolicy {
     Auto,
@@ -336,7 +347,7 @@ pub enum RotationPolicy {
 }
 
 /// When the previous token stops being accepted.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(missing_docs, reason = "described at Rotation::retire")]
 pub enum Retire {
     #[default]
@@ -345,7 +356,7 @@ pub enum Retire {
 }
 
 /// What the deletion of a Secret means.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(missing_docs, reason = "described at Rotation::on_secret_deleted")]
 pub enum OnSecretDeleted {
     #[default]

@@ -134,7 +134,9 @@ pub struct TokenUse {
 }
 
 /// The object that a Credential belongs to.
-#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[derive(
+    Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema, Hash,
+)]
 pub struct CredentialOwner {
     /// Kind of the owner.
     pub kind: OwnerKind,

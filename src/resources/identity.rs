@@ -5,7 +5,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{DurationString, Moment, Namespaces, SigningAlgorithm, is_default};
+use super::common::{
+    AccessTokenType, DurationString, Moment, Namespaces, SigningAlgorithm, is_default,
+};
 use super::deployment::{Autoscaling, Mode, Network, PodOptions};
 use super::inherited::InheritedMetadata;
 use super::normal::{ISSUER_WORDS, issuer};
@@ -242,6 +244,10 @@ pub struct TokenOptions {
     /// Lifetime of access tokens, unless the client sets another one; at least `1m`. Default: `1h`.
     #[serde(default = "hours_1")]
     pub access_token_lifetime: DurationString,
+    /// Value of `typ` in the header of access tokens, unless the client sets another one. `AtJWT`: `at+jwt` (RFC 9068
+    /// section 2.1). `JWT`: for APIs that refuse `at+jwt`, such as those on Spring Security. Default: `AtJWT`.
+    #[serde(default)]
+    pub access_token_type: AccessTokenType,
     /// Lifetime of the tokens of a ServiceAccessToken that sets none; at least `10m`. Default: `2160h` (90 days).
     #[serde(default = "hours_2160")]
     pub service_token_lifetime: DurationString,
@@ -263,6 +269,7 @@ impl Default for TokenOptions {
     fn default() -> Self {
         Self {
             access_token_lifetime: hours_1(),
+            access_token_type: AccessTokenType::default(),
             service_token_lifetime: hours_2160(),
             reference_prefix: prefix_sym(),
             scope_claim: ScopeClaim::default(),
@@ -272,7 +279,7 @@ impl Default for TokenOptions {
 }
 
 /// The form of the `scope` claim.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(missing_docs, reason = "described at TokenOptions::scope_claim")]
 pub enum ScopeClaim {
     #[default]
@@ -281,7 +288,7 @@ pub enum ScopeClaim {
 }
 
 /// Whether a token may span audiences of several owners.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(missing_docs, reason = "described at TokenOptions::audience")]
 pub enum AudienceMode {
     #[default]
@@ -384,7 +391,7 @@ impl Default for Staleness {
 }
 
 /// What a server does after `staleness.maxAge`.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema, Hash)]
 #[allow(missing_docs, reason = "described at Staleness::when_exceeded")]
 pub enum WhenExceeded {
     #[default]

@@ -42,7 +42,7 @@ pub const OWN_CLIENT_KEYS: &str = "the operator writes the keys client-id, clien
 
 /// What the operator writes into a Secret besides its own keys. It removes what the template no longer names, and
 /// leaves alone what others wrote.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema, Hash)]
 #[x_kube(validation = Rule::new(names("labels")).message(LABEL_NAMES).field_path(".labels"))]
 #[x_kube(validation = Rule::new(free("labels")).message(RESERVED_LABELS).field_path(".labels"))]
 #[x_kube(validation = Rule::new(names("annotations")).message(ANNOTATION_NAMES).field_path(".annotations"))]

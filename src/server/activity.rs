@@ -35,6 +35,9 @@ const READ_AT_ONCE: usize = 512;
 /// The most bytes of an HTTP/1 read buffer, which keeps its size after a large head, and those that every connection
 /// has.
 const BUFFERED: (usize, usize) = (32 << 10, 8 << 10);
+/// The most received bytes of which a connection is suspected. A caller with many connections is suspected more than one
+/// that has used a connection for long.
+const MAX_SUSPECTED: u64 = 256 << 10;
 /// Marks a handshake whose peer has sent something, in [`Activity::handshake_order`].
 const HEARD: u64 = 1 << 63;
 
@@ -106,7 +109,8 @@ pub(super) struct Activity {
     /// Whether bytes have come that belong to no known request yet.
     pub(super) reading: AtomicBool,
     version: AtomicU8,
-    /// The bytes from the peer since its last request.
+    /// The bytes from the peer: in total, and since its last request.
+    received: AtomicU64,
     read: AtomicUsize,
     /// The bytes that may be read before the connection's task must run again.
     may_read: AtomicUsize,
@@ -178,6 +182,7 @@ impl Activity {
             answered: AtomicU64::new(0),
             reading: AtomicBool::new(false),
             version: AtomicU8::new(UNKNOWN),
+            received: AtomicU64::new(0),
             read: AtomicUsize::new(0),
             may_read: AtomicUsize::new(READ_AT_ONCE),
             heard: AtomicBool::new(false),
@@ -321,6 +326,8 @@ impl Activity {
     pub fn has_read(&self, bytes: usize) {
         self.reading.store(true, Ordering::Relaxed);
         self.touched.store(self.load.now(), Ordering::Relaxed);
+        let received = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.received.fetch_add(received, Ordering::Relaxed);
         if self.version.load(Ordering::Relaxed) == HTTP_1 {
             return;
         }
@@ -459,6 +466,13 @@ impl Activity {
     /// Returns the bytes that the connection makes the port hold.
     pub fn weight(&self) -> usize {
         self.charged.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes that the connection may make the server hold for a reason that nothing charges: a peer must send
+    /// something for that.
+    pub fn suspected(&self) -> usize {
+        let received = self.received.load(Ordering::Relaxed).min(MAX_SUSPECTED);
+        self.weight() + usize::try_from(received).unwrap_or(usize::MAX)
     }
 
     /// Tells the connection to end immediately.

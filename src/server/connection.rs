@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Limits;
 use super::activity::{AGES, Activity};
+use super::first_settings::FirstSettings;
 use super::header_table::HeaderTable;
 
 /// The number of checks per deadline. An answer may wait for one check more.
@@ -45,7 +46,9 @@ pub(super) enum Fate {
 pub(super) struct Watchdog {
     period: Duration,
     head_deadline: Duration,
+    /// For how long the port lets a connection be quiet between requests.
     idle: Duration,
+    is_closing: bool,
     seen: u64,
     /// For how long bytes have come without completing a request.
     stalled: Duration,
@@ -71,6 +74,7 @@ impl Watchdog {
             period: (limits.head_deadline / CHECKS).max(Duration::from_millis(1)),
             head_deadline: limits.head_deadline,
             idle: limits.idle,
+            is_closing: false,
             seen: 0,
             stalled: Duration::ZERO,
             quiet: Duration::ZERO,
@@ -91,12 +95,18 @@ impl Watchdog {
     /// Shortens the deadlines because the server is closing: a connection that is quiet for [`LINGER`] ends.
     pub fn close(&mut self) {
         self.period = LINGER;
-        self.idle = LINGER;
+        self.is_closing = true;
         self.quiet = Duration::ZERO;
     }
 
-    /// Checks the connection after one more period.
-    pub fn check(&mut self, activity: &Activity) -> Fate {
+    /// Checks the connection after one more period. `idle` is how long it may be quiet between requests now, unless the
+    /// limit of the port applies.
+    pub fn check(&mut self, activity: &Activity, idle: Option<Duration>) -> Fate {
+        let idle = if self.is_closing {
+            LINGER
+        } else {
+            idle.unwrap_or(self.idle)
+        };
         if self.is_unread(activity) {
             return Fate::Unread;
         }
@@ -127,10 +137,10 @@ impl Watchdog {
         self.stalled = Duration::ZERO;
         if requests == 0 && self.quiet >= self.head_deadline {
             Fate::Abort
-        } else if self.quiet >= self.idle * 2 {
+        } else if self.quiet >= idle * 2 {
             // The server asked it to end, and it did not.
             Fate::Abort
-        } else if self.quiet >= self.idle {
+        } else if self.quiet >= idle {
             Fate::Close
         } else {
             Fate::Stay
@@ -179,6 +189,7 @@ pub(super) struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
     table: HeaderTable,
+    settings: FirstSettings,
 }
 
 impl<S> Watched<S> {
@@ -187,6 +198,7 @@ impl<S> Watched<S> {
             stream,
             activity,
             table: HeaderTable::new(),
+            settings: FirstSettings::default(),
         }
     }
 
@@ -252,9 +264,35 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.note(&write);
-        write
+        if matches!(self.settings, FirstSettings::Expected) {
+            self.settings = if self.table.is_in_step() {
+                FirstSettings::of(bytes)
+            } else {
+                FirstSettings::Done
+            };
+        }
+        let this = &mut *self;
+        let FirstSettings::Writing(writing) = &mut this.settings else {
+            let write = Pin::new(&mut self.stream).poll_write(context, bytes);
+            self.note(&write);
+            return write;
+        };
+        loop {
+            let write = Pin::new(&mut this.stream).poll_write(context, writing.rest());
+            let replaced = match &write {
+                Poll::Ready(Ok(count)) if *count > 0 => writing.has_sent(*count),
+                _ => {
+                    self.note(&write);
+                    return write;
+                }
+            };
+            if let Some(replaced) = replaced {
+                self.settings = FirstSettings::Done;
+                let write = Poll::Ready(Ok(replaced));
+                self.note(&write);
+                return write;
+            }
+        }
     }
 
     fn poll_write_vectored(
@@ -262,6 +300,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if !matches!(self.settings, FirstSettings::Done) {
+            let first = buffers.iter().find(|buffer| !buffer.is_empty());
+            let first = first.map_or(&[][..], |buffer| buffer);
+            return self.poll_write(context, first);
+        }
         let write = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
         self.note(&write);
         write
@@ -305,7 +348,7 @@ mod tests {
     }
 
     fn checks(watchdog: &mut Watchdog, activity: &Activity, count: usize) -> Vec<Fate> {
-        (0..count).map(|_| watchdog.check(activity)).collect()
+        (0..count).map(|_| watchdog.check(activity, None)).collect()
     }
 
     #[test]
@@ -352,7 +395,7 @@ mod tests {
         let mut watchdog = watchdog();
         for block in 1..20 {
             activity.open_block.store(block, Ordering::Relaxed);
-            assert_eq!(watchdog.check(&activity), Fate::Stay, "another block");
+            assert_eq!(watchdog.check(&activity, None), Fate::Stay, "another block");
         }
         let fates = checks(&mut watchdog, &activity, 4);
         assert_eq!(fates.last(), Some(&Fate::Abort), "{fates:?}");
@@ -371,10 +414,34 @@ mod tests {
                 .iter()
                 .all(|fate| *fate == Fate::Stay)
         );
-        assert_eq!(watchdog.check(&activity), Fate::Close);
+        assert_eq!(watchdog.check(&activity, None), Fate::Close);
         assert_eq!(
             checks(&mut watchdog, &activity, 10).last(),
             Some(&Fate::Abort)
+        );
+    }
+
+    #[test]
+    fn the_time_between_requests_may_change_while_the_connection_is_open() {
+        let activity = Arc::new(Activity::default());
+        drop(activity.begin());
+        let mut watchdog = watchdog();
+        let (long, short) = (Duration::from_secs(3600), Duration::from_secs(6));
+        for _ in 0..1790 {
+            assert_eq!(watchdog.check(&activity, Some(long)), Fate::Stay);
+        }
+        drop(activity.begin());
+        let stays = [Fate::Stay, Fate::Stay, Fate::Stay];
+        let fates: Vec<_> = (0..3)
+            .map(|_| watchdog.check(&activity, Some(short)))
+            .collect();
+        assert_eq!(fates, stays, "a request begins the time again");
+        assert_eq!(watchdog.check(&activity, Some(short)), Fate::Close);
+        watchdog.close();
+        assert_eq!(
+            watchdog.check(&activity, Some(long)),
+            Fate::Close,
+            "the server is closing"
         );
     }
 
@@ -388,7 +455,7 @@ mod tests {
             activity.has_written(2000);
             activity.cannot_write();
             drop(activity.begin());
-            assert_eq!(watchdog.check(&activity), Fate::Stay);
+            assert_eq!(watchdog.check(&activity, None), Fate::Stay);
         }
         assert_eq!(
             checks(&mut watchdog, &activity, 4),
@@ -404,9 +471,9 @@ mod tests {
         for _ in 0..CHECKS {
             drop(activity.begin());
             take(activity.made(100));
-            assert_eq!(watchdog.check(&activity), Fate::Stay);
+            assert_eq!(watchdog.check(&activity, None), Fate::Stay);
         }
-        assert_eq!(watchdog.check(&activity), Fate::Unread);
+        assert_eq!(watchdog.check(&activity, None), Fate::Unread);
     }
 
     #[test]
@@ -419,7 +486,7 @@ mod tests {
             }
             drop(activity.begin());
             take(activity.made(100));
-            watchdog.check(&activity)
+            watchdog.check(&activity, None)
         };
         assert_eq!(
             [give_up(2), give_up(1)],
@@ -439,12 +506,12 @@ mod tests {
         let mut watchdog = watchdog();
         watchdog.close();
         assert_eq!(
-            watchdog.check(&activity),
+            watchdog.check(&activity, None),
             Fate::Stay,
             "a request came just before"
         );
         drop(activity.begin());
-        assert_eq!(watchdog.check(&activity), Fate::Stay);
-        assert_eq!(watchdog.check(&activity), Fate::Close);
+        assert_eq!(watchdog.check(&activity, None), Fate::Stay);
+        assert_eq!(watchdog.check(&activity, None), Fate::Close);
     }
 }

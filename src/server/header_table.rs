@@ -39,6 +39,8 @@ pub(super) struct HeaderTable {
     held: usize,
     /// The bytes of the largest buffer into which Huffman codes were decoded. A stored string keeps it alive.
     decoded: usize,
+    /// Whether the peer set the size of the table to 0, so that nothing is stored.
+    is_disused: bool,
     /// The blocks that began, complete or not.
     blocks: u64,
     is_open: bool,
@@ -66,6 +68,8 @@ struct Block {
     fields: usize,
     /// Whether a stored field may keep a buffer alive.
     pins: bool,
+    /// Whether the block set the size of the table, and whether to 0.
+    resized: Option<bool>,
     bytes: usize,
     /// Whether the string that is being read is a Huffman code.
     is_huffman: bool,
@@ -115,6 +119,7 @@ impl HeaderTable {
             fields: 0,
             held: 0,
             decoded: 0,
+            is_disused: false,
             blocks: 0,
             is_open: false,
             is_violated: false,
@@ -145,6 +150,11 @@ impl HeaderTable {
     /// Returns whether the connection does not speak HTTP/2.
     pub(super) const fn is_off(&self) -> bool {
         matches!(self.at, At::Off)
+    }
+
+    /// Returns whether the connection speaks HTTP/2.
+    pub(super) const fn is_in_step(&self) -> bool {
+        !matches!(self.at, At::Off | At::Preface(_))
     }
 
     /// Reads bytes of the peer.
@@ -246,10 +256,22 @@ impl HeaderTable {
         if ends {
             let block = std::mem::take(&mut self.block);
             self.is_open = false;
-            self.decoded = self.decoded.max(block.decoded());
-            self.store(&block);
+            self.resize(block.resized);
+            if !self.is_disused {
+                self.decoded = self.decoded.max(block.decoded());
+                self.store(&block);
+            }
         }
         after(padding, At::Skip)
+    }
+
+    /// Records the size that a block set for the table before its fields. A size of 0 evicts all entries.
+    fn resize(&mut self, to_zero: Option<bool>) {
+        self.is_disused = to_zero.unwrap_or(self.is_disused);
+        if self.is_disused {
+            self.stored.clear();
+            (self.fields, self.held, self.decoded) = (0, 0, 0);
+        }
     }
 
     /// Records a complete block.
@@ -332,7 +354,10 @@ impl Block {
         match self.next {
             // An indexed field, and the new size of the table.
             Next::Field if byte & 0x80 != 0 => index(byte & 0x7f, 0x7f),
-            Next::Field if byte & 0xe0 == 0x20 => index(byte & 0x1f, 0x1f),
+            Next::Field if byte & 0xe0 == 0x20 => {
+                self.resized = Some(byte == 0x20);
+                index(byte & 0x1f, 0x1f)
+            }
             // A literal that is stored, and one that is not.
             Next::Field if byte & 0x40 != 0 => {
                 self.fields += 1;
@@ -517,6 +542,30 @@ mod tests {
             ];
             assert_eq!(held(&parts), whole + FRAME_HEAD, "cut at {cut}");
         }
+    }
+
+    /// Clients do this after the server has announced a table of 0 bytes.
+    #[test]
+    fn a_table_of_no_bytes_stores_nothing() {
+        let to_zero = headers(&[&[0x20], STORED].concat());
+        let to_more = headers(&[&[0x3f, 0x01], STORED].concat());
+        let stored = headers(STORED);
+        let frames = [stored.clone(), stored.clone(), to_zero, stored];
+        assert!(held(&frames[..2]) > 0);
+        assert_eq!(held(&frames[..3]), 0);
+        assert_eq!(held(&frames), 0);
+        assert!(held(&[&frames[..], &[to_more]].concat()) > 0);
+    }
+
+    #[test]
+    fn a_size_counts_once_its_block_has_ended() {
+        let mut table = HeaderTable::new();
+        table.read(PREFACE);
+        table.read(&headers(STORED));
+        table.read(&frame(HEADERS, 0, &[0x20]));
+        assert!(table.held() > 0, "h2 has not decoded the block");
+        table.read(&frame(CONTINUATION, END_HEADERS, b""));
+        assert_eq!(table.held(), 0);
     }
 
     #[test]

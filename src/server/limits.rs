@@ -53,7 +53,7 @@ pub struct Limits {
     pub head_deadline: Duration,
     /// The time for a request's body.
     pub body_deadline: Duration,
-    /// How long a connection may be quiet between requests.
+    /// How long a connection may be quiet between requests, unless the Identity says otherwise.
     pub idle: Duration,
     /// How long a revocation may take before the server tells the caller to retry.
     pub revocation: Duration,

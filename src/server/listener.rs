@@ -24,7 +24,7 @@ use rustls::ServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::io::InspectReader;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,7 @@ use tower::Service as _;
 use super::activity::{Activity, Turn};
 use super::answer::Answer;
 use super::connection::{Fate, Watchdog, Watched};
+use super::memory::{self, Backstop};
 use super::port::{MAX_HEAD_2, MAX_HEADERS, Place, Port, bound_buffers, is_out_of_files};
 use super::tls::Tls;
 use super::turns::{self, Taken};
@@ -74,6 +75,8 @@ trait Handler: Clone + Send + Sync + 'static {
     fn is_trusted(&self, peer: IpAddr) -> bool;
     /// Returns whether every connection ends after its first answer.
     fn closes(&self) -> bool;
+    /// Returns how long a connection may be quiet between requests now; `None` for the limit of the port.
+    fn idle_timeout(&self) -> Option<Duration>;
 }
 
 impl Handler for App {
@@ -95,6 +98,10 @@ impl Handler for App {
 
     fn closes(&self) -> bool {
         false
+    }
+
+    fn idle_timeout(&self) -> Option<Duration> {
+        self.publisher().current().site()?.idle_timeout
     }
 }
 
@@ -120,6 +127,10 @@ impl Handler for Health {
     fn closes(&self) -> bool {
         true
     }
+
+    fn idle_timeout(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Serves requests on `listener`, over TLS if `tls` is given, and health and metrics on `health`, until `shutdown` and
@@ -137,7 +148,7 @@ pub async fn run(
     let (phase, ended) = watch::channel(Phase::Serving);
     let routes = health::router(app.clone());
     let port = health_port(app.limits());
-    let health = tokio::spawn(accept(health, None, Health(routes), port, ended));
+    let health = tokio::spawn(accept(health, None, Health(routes), port, None, ended));
     let turning = tokio::spawn(turn_keys(app.clone()));
     serve(listener, tls, app, shutdown).await;
     turning.abort();
@@ -151,7 +162,7 @@ pub async fn run(
 pub async fn serve_health(listener: TcpListener, routes: axum::Router, limits: &Limits) {
     let (_serving, phases) = watch::channel(Phase::Serving);
     let port = health_port(limits);
-    accept(listener, None, Health(routes), port, phases).await;
+    accept(listener, None, Health(routes), port, None, phases).await;
 }
 
 /// Returns the health port. Its deadlines are short: probes send their requests at once, and connections that others
@@ -193,7 +204,8 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, app: App, shutdown: 
     let limits = app.limits().clone();
     let (phase, phases) = watch::channel(Phase::Serving);
     let port = Port::new(limits.clone());
-    let accepting = accept(listener, tls, app.clone(), port, phases);
+    let memory = Backstop::of_process();
+    let accepting = accept(listener, tls, app.clone(), port, memory, phases);
     let leaving = async {
         shutdown.cancelled().await;
         app.status().drain();
@@ -217,6 +229,7 @@ async fn accept(
     tls: Option<Tls>,
     handler: impl Handler,
     port: Port,
+    mut memory: Option<Backstop>,
     mut phases: watch::Receiver<Phase>,
 ) {
     bound_buffers(&listener);
@@ -251,6 +264,8 @@ async fn accept(
     };
     let mut closing = phases.clone();
     let mut relief = None;
+    let mut readings = tokio::time::interval(memory::PERIOD);
+    readings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failures = Failures::default();
     loop {
         let overloaded = match relief {
@@ -276,6 +291,18 @@ async fn accept(
                     handler.turned_away("memory");
                 }
                 relief = port.is_overloaded().then(|| Instant::now() + RELIEF_PAUSE);
+            }
+            _ = readings.tick(), if memory.is_some() => {
+                if let Some(shortage) = memory.as_mut().and_then(Backstop::check) {
+                    let count = port.give_up();
+                    for _ in 0..count {
+                        handler.turned_away("memory");
+                    }
+                    tracing::warn!(
+                        count, used = shortage.used, limit = shortage.limit,
+                        "memory is short, connections ended",
+                    );
+                }
             }
             () = reached(&mut closing, Phase::Closing) => break,
         }
@@ -435,7 +462,7 @@ async fn drive(
                     break;
                 }
             }
-            _ = ticks.tick() => match watchdog.check(&activity) {
+            _ = ticks.tick() => match watchdog.check(&activity, handler.idle_timeout()) {
                 Fate::Stay => {}
                 Fate::Close => connection.as_mut().graceful_shutdown(),
                 Fate::Abort => break,

@@ -11,13 +11,16 @@ mod answer;
 mod app;
 mod connection;
 mod credential_status;
+mod first_settings;
 mod forwarded;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod gateway;
 mod header_table;
 mod health;
 mod limits;
 mod listener;
+mod memory;
 mod noise;
 mod origin;
 mod places;

@@ -117,6 +117,11 @@ impl<T> Places<T> {
         }
     }
 
+    /// Returns the number of places that are taken.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
     /// Takes a place for `caller`; if the table is full, ends another caller's place.
     ///
     /// # Errors

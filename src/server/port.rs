@@ -24,6 +24,8 @@ const WINDOWS: (u32, u32) = (64 << 10, 128 << 10);
 /// The size in bytes of a socket's buffer in each direction. Linux allocates twice as much and charges it to the pod.
 /// No answer and no usual head is larger.
 const SOCKET_BUFFER: usize = 16 << 10;
+/// When memory is short, one of so many connections ends at once.
+const GIVEN_UP: usize = 8;
 /// The number of frames that the server refuses on a connection, because its requests are too many or broken, before it
 /// ends the connection. A request with a body counts for at least two.
 const MAX_REFUSED: usize = 256;
@@ -148,6 +150,19 @@ impl Port {
         self.load.excess() > 0
     }
 
+    /// Ends an eighth of the connections, because memory is short and the accounts do not say why: those of the peers
+    /// that have sent most. Returns how many.
+    pub fn give_up(&self) -> usize {
+        let now = self.load.now();
+        let idle = |held: &Arc<Activity>| held.idle_since(now);
+        let answered = |held: &Arc<Activity>| held.answered_since();
+        let weigh = |held: &Arc<Activity>| held.suspected();
+        let mut connections = lock(&self.connections);
+        let most = connections.count().div_ceil(GIVEN_UP);
+        let ended = std::iter::from_fn(|| connections.end_heaviest(weigh, idle, answered));
+        ended.take(most).inspect(|ended| ended.end()).count()
+    }
+
     /// Ends connections of the peers that make the port hold most, until the rest is within the limit. Returns how
     /// many.
     pub fn relieve(&self) -> usize {
@@ -232,5 +247,47 @@ pub(super) fn is_out_of_files(error: &io::Error) -> bool {
     {
         let _ = error;
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    /// Opens connections of an address, each of which has sent so many bytes.
+    fn connect(port: &Arc<Port>, address: u8, count: usize, sent: usize) -> Vec<Place> {
+        let peer = IpAddr::from([10, 0, 0, address]);
+        let enter = |_| {
+            let (place, _) = port.enter(peer, false).unwrap();
+            place.activity.has_read(sent);
+            place
+        };
+        (0..count).map(enter).collect()
+    }
+
+    fn ended(places: &[Place]) -> usize {
+        let told = |place: &&Place| place.activity.ended().now_or_never().is_some();
+        places.iter().filter(told).count()
+    }
+
+    #[test]
+    fn when_memory_is_short_connections_of_the_caller_that_sent_most_end() {
+        let port = Arc::new(Port::new(Limits::default()));
+        let few = connect(&port, 1, 4, 10 << 20);
+        let many = connect(&port, 2, 20, 100 << 10);
+        assert_eq!(port.give_up(), 3);
+        assert_eq!((ended(&few), ended(&many)), (0, 3));
+        assert_eq!(port.give_up(), 3, "of 21");
+    }
+
+    #[test]
+    fn a_connection_with_a_request_under_way_stays() {
+        let port = Arc::new(Port::new(Limits::default()));
+        let places = connect(&port, 1, 2, 1000);
+        let _answering: Vec<_> = places.iter().map(|place| place.activity.begin()).collect();
+        assert_eq!(port.give_up(), 0);
+        assert_eq!(ended(&places), 0);
     }
 }

@@ -19,6 +19,9 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Far shorter than the time for which a new key is published before it signs.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
+/// The seconds after which a caller may retry while the server cannot answer.
+pub(super) const RETRY_SECONDS: u16 = 5;
+
 /// Why a request is refused.
 #[derive(Debug)]
 pub(super) enum Refusal {
@@ -54,7 +57,7 @@ impl Refusal {
         );
         match self {
             Self::OAuth(error) if error.code == ErrorCode::TemporarilyUnavailable => {
-                with(oauth(error), RETRY_AFTER, HeaderValue::from(5))
+                with(oauth(error), RETRY_AFTER, HeaderValue::from(RETRY_SECONDS))
             }
             Self::OAuth(error) => oauth(error),
             Self::Unauthenticated(error, challenge) => {

@@ -141,7 +141,7 @@ impl Call {
             // The place among the slow bodies bounds the bodies that wait, and counts in no other limit.
             tokio::select! {
                 biased;
-                () = turn.take_again() => {}
+                () = turn.take_again(collected.len()) => {}
                 () = waiting.ended() => return Err(shed("bodies")),
             }
         }

@@ -40,7 +40,7 @@ impl Routes {
 }
 
 fn router(path: &str) -> Router {
-    use routes::{check_token, discovery, introspect, jwks, revocation, token};
+    use routes::{check_token, discovery, health, introspect, jwks, revocation, token};
     let at = |below: &str| format!("{path}{below}");
     // The well-known part stands at the root, and the issuer's path follows it (RFC 8414 section 3.1).
     let metadata = format!("{}{path}", paths::AUTHORIZATION_SERVER);
@@ -63,6 +63,10 @@ fn router(path: &str) -> Router {
             read(Endpoint::Discovery, discovery::authorization_server),
         )
         .route(&at(paths::JWKS), read(Endpoint::Jwks, jwks::handle))
+        .route(
+            &at(paths::HEALTH),
+            on(Endpoint::Health, Methods::Probe, health::handle),
+        )
         .route(&at(paths::TOKEN), post(Endpoint::Token, token::handle))
         .route(
             &at(paths::INTROSPECTION),
@@ -85,6 +89,8 @@ fn router(path: &str) -> Router {
 enum Methods {
     /// Reading, also by web pages of any origin.
     Read,
+    /// Reading, not by web pages.
+    Probe,
     /// Posting a form.
     Post,
     /// Any method: a proxy may forward the method of the request that it asks about.
@@ -93,16 +99,18 @@ enum Methods {
 
 impl Methods {
     const READ: &str = "GET, HEAD, OPTIONS";
+    const PROBE: &str = "GET, HEAD";
     const POST: &str = "POST";
 
     /// Returns the answer to a method that the path does not accept.
     fn refuse(self, method: &Method) -> Option<Response> {
         match (self, method) {
             (Self::Any, _)
-            | (Self::Read, &Method::GET | &Method::HEAD)
+            | (Self::Read | Self::Probe, &Method::GET | &Method::HEAD)
             | (Self::Post, &Method::POST) => None,
             (Self::Read, &Method::OPTIONS) => Some(reply::preflight(Self::READ)),
             (Self::Read, _) => Some(reply::method_not_allowed(Self::READ)),
+            (Self::Probe, _) => Some(reply::method_not_allowed(Self::PROBE)),
             (Self::Post, _) => Some(reply::method_not_allowed(Self::POST)),
         }
     }

@@ -3,8 +3,10 @@
 //! Writers change their own copy of the tables, which shares structure with the published one, and publish once a
 //! batch. Answers that are the same for every caller (documents, challenges) are created then, not at a request.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use aws_lc_rs::digest;
@@ -12,11 +14,13 @@ use axum::http::HeaderValue;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
+use super::gateway::{self, Gateway};
 use crate::directory::record::IdentityRecord;
 use crate::directory::{Cidr, Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::oauth::discovery;
 use crate::resources::WhenExceeded;
+use crate::tokens::Hex;
 
 /// Everything that a request may read.
 #[derive(Debug)]
@@ -69,8 +73,14 @@ pub struct Site {
     pub(super) jwks: Document,
     /// The `WWW-Authenticate` value for a client that failed to authenticate.
     pub(super) basic_challenge: HeaderValue,
+    /// The gateways, by name.
+    pub(super) gateways: BTreeMap<Arc<str>, Gateway>,
+    /// The `WWW-Authenticate` value for a gateway that does not exist.
+    pub(super) no_gateway: HeaderValue,
     pub(super) is_https: bool,
     pub(super) trusted_proxies: Vec<Cidr>,
+    /// How long a connection may be quiet between requests; `None` for the server's default.
+    pub(super) idle_timeout: Option<Duration>,
     pub(super) max_staleness: SignedDuration,
     pub(super) when_stale: WhenExceeded,
     /// The algorithm for clients that do not choose one; `None` if no key can sign.
@@ -93,14 +103,9 @@ struct BadSite;
 
 impl Document {
     fn new(bytes: impl Into<Bytes>) -> Result<Self, BadSite> {
-        use std::fmt::Write as _;
         let bytes = bytes.into();
         let hash = digest::digest(&digest::SHA256, &bytes);
-        let mut etag = String::from("\"");
-        for byte in hash.as_ref().iter().take(12) {
-            write!(etag, "{byte:02x}").map_err(|_| BadSite)?;
-        }
-        etag.push('"');
+        let etag = format!("\"{}\"", Hex(&hash.as_ref()[..12]));
         Ok(Self {
             etag: HeaderValue::from_str(&etag).map_err(|_| BadSite)?,
             bytes,
@@ -125,14 +130,21 @@ impl Site {
         let can_sign = ring.algorithms().filter(signs);
         let documents = discovery::documents(issuer, can_sign).map_err(|_| BadSite)?;
         let challenge = format!(r#"Basic realm="{issuer}", charset="UTF-8""#);
+        let gateways = identity.gateways.iter().map(|(name, gateway)| {
+            let gateway = Gateway::new(issuer, gateway).map_err(|_| BadSite)?;
+            Ok((Arc::clone(name), gateway))
+        });
         Ok(Self {
             path: path.to_owned(),
             openid: Document::new(documents.openid)?,
             authorization_server: Document::new(documents.authorization_server)?,
             jwks: Document::new(ring.jwks())?,
             basic_challenge: HeaderValue::from_str(&challenge).map_err(|_| BadSite)?,
+            gateways: gateways.collect::<Result<_, _>>()?,
+            no_gateway: gateway::challenge_of_unknown(issuer).map_err(|_| BadSite)?,
             trusted_proxies: identity.trusted_proxies.clone(),
             is_https: issuer.starts_with("https://"),
+            idle_timeout: idle_timeout(identity),
             max_staleness: identity.max_staleness,
             when_stale: identity.when_stale,
             issuer: Arc::clone(issuer),
@@ -142,6 +154,11 @@ impl Site {
         })
     }
 
+    fn has_gateways_of(&self, identity: &IdentityRecord) -> bool {
+        let known = self.gateways.iter().map(|(name, it)| (name, &it.record));
+        known.eq(&identity.gateways)
+    }
+
     /// Returns whether [`Site::new`] would create the same site again.
     fn is_of(&self, identity: &IdentityRecord, ring: &Arc<KeyRing>) -> bool {
         Arc::ptr_eq(&self.ring, ring)
@@ -149,8 +166,15 @@ impl Site {
             && self.max_staleness == identity.max_staleness
             && self.when_stale == identity.when_stale
             && self.trusted_proxies == identity.trusted_proxies
+            && self.idle_timeout == idle_timeout(identity)
             && self.algorithms == algorithms(identity)
+            && self.has_gateways_of(identity)
     }
+}
+
+fn idle_timeout(identity: &IdentityRecord) -> Option<Duration> {
+    // The directory has checked that it is positive.
+    identity.idle_timeout?.try_into().ok()
 }
 
 fn algorithms(identity: &IdentityRecord) -> Vec<Algorithm> {

@@ -70,7 +70,7 @@ pub struct State(Arc<Inner>);
 
 struct Inner {
     identity: ObjectKey,
-    publisher: Publisher,
+    publisher: Arc<Publisher>,
     status: Status,
     metrics: Arc<Metrics>,
     revoker: Box<dyn Revoker>,
@@ -99,7 +99,11 @@ impl State {
         let noise = Noise::new(config.metrics.clone());
         Ok(Self(Arc::new(Inner {
             identity: config.identity.clone(),
-            publisher: Publisher::new(config.identity, config.settings, super::now())?,
+            publisher: Arc::new(Publisher::new(
+                config.identity,
+                config.settings,
+                super::now(),
+            )?),
             status: Status::default(),
             metrics: config.metrics,
             revoker: Box::new(revoker),
@@ -126,7 +130,7 @@ impl State {
     }
 
     /// Returns the publisher, which sources write to.
-    pub fn publisher(&self) -> &Publisher {
+    pub fn publisher(&self) -> &Arc<Publisher> {
         &self.0.publisher
     }
 

@@ -40,8 +40,9 @@ impl Taken {
         drop(self.end());
     }
 
-    /// Waits for another turn.
-    pub async fn take_again(&self) {
+    /// Waits for another turn, with a body of `bytes`.
+    pub async fn take_again(&self, bytes: usize) {
+        let _held = self.activity.hold(bytes);
         let turn = self.activity.turn().await;
         *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = turn;
     }

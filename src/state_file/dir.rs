@@ -97,22 +97,41 @@ impl Dir {
     /// Writes a file atomically: a reader, or a crash, sees the old or the new content. Creates missing folders.
     pub fn write(&self, path: &Path, content: &[u8], mode: Mode) -> io::Result<()> {
         let (folder, name) = self.parent(path, true)?;
-        let mut beside = OsString::from(".");
-        beside.push(name);
-        beside.push(".new");
-        // A temporary file left by a crash may have another mode: remove it first.
-        remove(&folder, &beside).map_err(|error| in_the_way(error, &folder, &beside))?;
-        let mode = match mode {
-            Mode::Private => fs::Mode::RUSR | fs::Mode::WUSR,
-            Mode::Public => fs::Mode::from_raw_mode(0o666),
-        };
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | AT_ONCE;
-        let mut file = File::from(fs::openat(&folder, &beside, flags, mode)?);
-        file.write_all(content)?;
-        file.sync_all()?;
+        let beside = write_beside(&folder, name, content, mode)?;
         fs::renameat(&folder, &beside, &folder, name)
             .map_err(|error| in_the_way(error.into(), &folder, name))?;
         Ok(fs::fsync(&folder)?)
+    }
+
+    /// Writes a file that exists, atomically. Returns `false`, and writes nothing, if it does not exist: a file that
+    /// another process deletes at the same time does not come back.
+    pub fn replace(&self, path: &Path, content: &[u8], mode: Mode) -> io::Result<bool> {
+        let (folder, name) = match self.parent(path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            parent => parent?,
+        };
+        let beside = write_beside(&folder, name, content, mode)?;
+        match fs::renameat_with(&folder, &beside, &folder, name, fs::RenameFlags::EXCHANGE) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => {
+                remove(&folder, &beside)?;
+                return Ok(false);
+            }
+            // Some file systems cannot exchange two files.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                if kind_of(&folder, name).is_none() {
+                    remove(&folder, &beside)?;
+                    return Ok(false);
+                }
+                fs::renameat(&folder, &beside, &folder, name)
+                    .map_err(|error| in_the_way(error.into(), &folder, name))?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        // The old file, after an exchange.
+        remove(&folder, &beside).map_err(|error| in_the_way(error, &folder, name))?;
+        fs::fsync(&folder)?;
+        Ok(true)
     }
 
     /// Opens a file to be locked; creates it if it is absent.
@@ -200,6 +219,29 @@ impl Dir {
         }
         Ok(folder)
     }
+}
+
+/// Writes a new file beside the one of this name, and returns the new file's name.
+fn write_beside(
+    folder: &OwnedFd,
+    name: &OsStr,
+    content: &[u8],
+    mode: Mode,
+) -> io::Result<OsString> {
+    let mut beside = OsString::from(".");
+    beside.push(name);
+    beside.push(".new");
+    // A temporary file left by a crash may have another mode: remove it first.
+    remove(folder, &beside).map_err(|error| in_the_way(error, folder, &beside))?;
+    let mode = match mode {
+        Mode::Private => fs::Mode::RUSR | fs::Mode::WUSR,
+        Mode::Public => fs::Mode::from_raw_mode(0o666),
+    };
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | AT_ONCE;
+    let mut file = File::from(fs::openat(folder, &beside, flags, mode)?);
+    file.write_all(content)?;
+    file.sync_all()?;
+    Ok(beside)
 }
 
 fn remove(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
@@ -391,6 +433,41 @@ mod tests {
             dir.read(Path::new("fifo"), 4).is_err(),
             "longer than the limit"
         );
+    }
+
+    #[test]
+    fn a_replaced_file_must_exist() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        for name in ["it", "folder/it"].map(Path::new) {
+            assert!(!dir.replace(name, b"new", Mode::Private).unwrap());
+            assert_eq!(dir.entries(Path::new("")).unwrap(), []);
+        }
+        fs::write(root.path().join("it"), "a much longer old content").unwrap();
+        assert!(dir.replace(Path::new("it"), b"new", Mode::Private).unwrap());
+        assert_eq!(text(&dir, "it").unwrap(), "new");
+        assert_eq!(mode(&root.path().join("it")), 0o600);
+        assert_eq!(dir.entries(Path::new("")).unwrap().len(), 1);
+    }
+
+    /// One thread deletes the file again and again: each replacement is whole, or writes nothing.
+    #[test]
+    fn a_deleted_file_does_not_come_back() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, file) = (Dir::open(root.path()).unwrap(), root.path().join("it"));
+        for _ in 0..200 {
+            fs::write(&file, "old").unwrap();
+            let start = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    fs::remove_file(&file).unwrap();
+                });
+                start.wait();
+                dir.replace(Path::new("it"), b"new", Mode::Private).unwrap();
+            });
+            assert!(!file.exists());
+        }
     }
 
     #[test]

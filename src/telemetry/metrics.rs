@@ -36,18 +36,21 @@ pub enum Endpoint {
     Revocation,
     /// The token check for gateways.
     CheckToken,
+    /// The health check of load balancers.
+    Health,
     /// Anything else.
     Other,
 }
 
 impl Endpoint {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Discovery,
         Self::Jwks,
         Self::Token,
         Self::Introspection,
         Self::Revocation,
         Self::CheckToken,
+        Self::Health,
         Self::Other,
     ];
 
@@ -60,6 +63,7 @@ impl Endpoint {
             Self::Introspection => "introspection",
             Self::Revocation => "revocation",
             Self::CheckToken => "checktoken",
+            Self::Health => "health",
             Self::Other => "other",
         }
     }

@@ -4,6 +4,11 @@
 //! `exp`, `nbf`, `iat`, `sub`, `client_id` or `jti` is refused (RFC 8725 section 3.8 and faults of other
 //! implementations). Unknown claims are skipped, so that an older replica can read a newer one's tokens. The clock is a
 //! parameter.
+//!
+//! The claims tell an access token from the other kinds of tokens that the same keys sign, whatever the `typ` of its
+//! header says (RFC 8725 section 3.12). Every access token has `client_id`, `client_uid`, `jti`, `nbf` and
+//! `principal_kind`, and none of the claims of [`NoOtherKind`]. So no other kind of token may have all of the first, and
+//! nothing that users choose may put one of them into a token: they are protocol claims.
 
 use std::fmt;
 
@@ -53,6 +58,38 @@ pub struct AccessTokenClaims {
         deserialize_with = "filled_if_present"
     )]
     pub client_system_user: Option<String>,
+    /// Always absent: claims of other kinds of tokens.
+    #[serde(
+        default,
+        skip_serializing,
+        rename = "nonce",
+        alias = "at_hash",
+        alias = "c_hash",
+        alias = "s_hash",
+        alias = "azp",
+        alias = "events",
+        alias = "token_introspection",
+        alias = "htm",
+        alias = "htu",
+        alias = "ath"
+    )]
+    pub no_other_kind: NoOtherKind,
+}
+
+/// Claims that mark other kinds of tokens. A token with one of them is not an access token:
+/// - ID tokens: `nonce`, `at_hash`, `c_hash`, `s_hash`, `azp` (`OpenID` Connect Core sections 2 and 3.3.2.11, FAPI 1.0
+///   part 2 section 5.1);
+/// - logout tokens and other security events: `events` (RFC 8417 section 2.2);
+/// - introspection responses: `token_introspection` (RFC 9701 section 5);
+/// - `DPoP` proofs: `htm`, `htu`, `ath` (RFC 9449 section 4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NoOtherKind;
+
+impl<'de> Deserialize<'de> for NoOtherKind {
+    /// Refuses: deserializing means that such a claim is present.
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+        Err(de::Error::custom("a claim of another kind of token"))
+    }
 }
 
 /// The kind of a token's `sub`: the values of the claim `principal_kind`.
@@ -364,6 +401,7 @@ mod tests {
             scope: Scopes::Text(vec!["team:read".into(), "team:write".into()]),
             principal_kind: PrincipalKind::Client,
             client_system_user: Some("team:robot".into()),
+            no_other_kind: NoOtherKind,
         }
     }
 
@@ -386,6 +424,28 @@ mod tests {
                 "principal_kind": "client", "client_system_user": "team:robot",
             })
         );
+    }
+
+    #[rstest]
+    fn a_claim_of_another_kind_of_token_is_refused(
+        #[values(
+            "nonce",
+            "at_hash",
+            "c_hash",
+            "s_hash",
+            "azp",
+            "events",
+            "token_introspection",
+            "htm",
+            "htu",
+            "ath"
+        )]
+        claim: &str,
+        #[values(Value::Null, json!(""), json!("x"), json!({}), json!(false))] value: Value,
+    ) {
+        let mut changed = json();
+        changed[claim] = value;
+        assert!(read(&changed).is_err(), "{changed}");
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn naive_header(token: &str) -> Option<(Algorithm, String)> {
         && !header
             .values()
             .any(|value| value.get().starts_with(['{', '[']))
-        && ["at+jwt", "application/at+jwt"].contains(&&*typ);
+        && ["at+jwt", "application/at+jwt", "jwt", "application/jwt"].contains(&&*typ);
     let algorithm = Algorithm::ALL
         .into_iter()
         .find(|known| Some(known.to_string()) == text("alg"));

@@ -1,6 +1,18 @@
-//! Lower-case hexadecimal of 32 bytes: the form of hashes and MACs in resources.
+//! Lower-case hexadecimal: the form of hashes and MACs in resources.
+//!
+//! By hand, because parsing accepts exactly one spelling of each value, and printing must not allocate.
 
 use std::fmt;
+
+/// Bytes that are displayed as lower-case hexadecimal.
+#[derive(Clone, Copy, Debug)]
+pub struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write(self.0, f)
+    }
+}
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 

@@ -4,6 +4,9 @@
 //! A parsed token is *unverified*: `keys` selects the key and checks the signature. This module refuses all that can be
 //! refused without a key: size, form, header. Absent: encryption, unsecured tokens, symmetric algorithms, keys that the
 //! token itself names.
+//!
+//! The `typ` of the header alone does not make a token an access token, since ID tokens may have the type `JWT` too: the
+//! claims decide (see `claims`).
 
 use std::fmt;
 
@@ -26,9 +29,28 @@ pub const KID_LENGTH: usize = 43;
 /// A header with the longest algorithm name and an empty key ID.
 const LONGEST_HEADER: &str = r#"{"alg":"EdDSA","typ":"at+jwt","kid":""}"#;
 
-/// The media type of an access token without its `application/` (RFC 9068 section 2.1). It keeps kinds of tokens apart
-/// (RFC 8725 section 3.11).
-pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
+/// The `typ` of an access token: a media type without its `application/`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum AccessTokenType {
+    /// `at+jwt` (RFC 9068 section 2.1), which keeps kinds of tokens apart (RFC 8725 section 3.11).
+    #[default]
+    AtJwt,
+    /// `JWT` (RFC 7519 section 5.1), for resource servers that refuse `at+jwt`.
+    Jwt,
+}
+
+impl AccessTokenType {
+    /// Every type that an access token of this server can have.
+    pub const ALL: [Self; 2] = [Self::AtJwt, Self::Jwt];
+
+    /// Returns the value of `typ`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtJwt => "at+jwt",
+            Self::Jwt => "JWT",
+        }
+    }
+}
 
 /// Header parameters that let a token bring its own key or change what is signed. A token with one of them is refused
 /// (RFC 8725 section 3.10; `crit` and `b64`, since no extension is supported here, RFC 7515 section 4.1.11).
@@ -60,11 +82,12 @@ pub enum MalformedJwt {
     UnknownAlgorithm(#[from] UnknownAlgorithm),
 }
 
-/// Encodes the header of access tokens signed with `kid`, once for each key.
-pub fn encode_header(algorithm: Algorithm, kid: &str) -> String {
+/// Encodes the header of access tokens of this type signed with `kid`, once for each key.
+pub fn encode_header(algorithm: Algorithm, typ: AccessTokenType, kid: &str) -> String {
+    let typ = typ.as_str();
     // A kid is a base64url thumbprint, so it needs no escaping.
     URL_SAFE_NO_PAD.encode(format!(
-        r#"{{"alg":"{algorithm}","typ":"{ACCESS_TOKEN_TYPE}","kid":"{kid}"}}"#
+        r#"{{"alg":"{algorithm}","typ":"{typ}","kid":"{kid}"}}"#
     ))
 }
 
@@ -173,14 +196,15 @@ impl Header {
     }
 }
 
-/// Media types compare without case, and `application/` may be left out (RFC 7515 section 4.1.9).
+/// Returns whether an access token may have this type. Media types compare without case, and `application/` may be left out (RFC 7515 section 4.1.9).
 fn is_access_token_type(typ: &str) -> bool {
     const PREFIX: &str = "application/";
     let subtype = match typ.split_at_checked(PREFIX.len()) {
         Some((start, rest)) if start.eq_ignore_ascii_case(PREFIX) => rest,
         _ => typ,
     };
-    subtype.eq_ignore_ascii_case(ACCESS_TOKEN_TYPE)
+    let mut types = AccessTokenType::ALL.into_iter();
+    types.any(|known| subtype.eq_ignore_ascii_case(known.as_str()))
 }
 
 /// The header as received. Unknown parameters are skipped (RFC 7515 section 4) if their values are plain: nothing in a
@@ -264,7 +288,11 @@ mod tests {
 
     #[test]
     fn a_written_token_reads_back() {
-        let mut text = signing_input(&encode_header(Algorithm::ES256, "key-1"), b"{\"a\":1}", 64);
+        let mut text = signing_input(
+            &encode_header(Algorithm::ES256, AccessTokenType::AtJwt, "key-1"),
+            b"{\"a\":1}",
+            64,
+        );
         let room = text.capacity();
         append_signature(&mut text, &[5; 64]);
         assert_eq!(
@@ -287,15 +315,36 @@ mod tests {
     #[case("AT+JWT")]
     #[case("application/at+jwt")]
     #[case("Application/At+Jwt")]
+    #[case("JWT")]
+    #[case("jwt")]
+    #[case("application/jwt")]
     fn the_type_is_a_media_type(#[case] typ: &str) {
         let header = format!(r#"{{"alg":"RS256","typ":"{typ}","kid":"k"}}"#);
         assert!(UnverifiedJwt::parse(&token(&header)).is_ok());
     }
 
+    #[test]
+    fn a_header_names_its_type() {
+        for (typ, text) in [
+            (AccessTokenType::AtJwt, "at+jwt"),
+            (AccessTokenType::Jwt, "JWT"),
+        ] {
+            let header = encode_header(Algorithm::RS256, typ, "k");
+            let json = URL_SAFE_NO_PAD.decode(header).unwrap();
+            let expected = format!(r#"{{"alg":"RS256","typ":"{text}","kid":"k"}}"#);
+            assert_eq!(String::from_utf8(json).unwrap(), expected);
+        }
+    }
+
     #[rstest]
-    #[case("JWT")]
     #[case("")]
     #[case("logout+jwt")]
+    #[case("id+jwt")]
+    #[case("secevent+jwt")]
+    #[case("token-introspection+jwt")]
+    #[case("oauth-authz-req+jwt")]
+    #[case("JWT ")]
+    #[case("text/jwt")]
     #[case("at+jwt ")]
     #[case("text/at+jwt")]
     #[case::as_long_as_the_prefix("audio/vnd.xyat+jwt")]

@@ -21,6 +21,7 @@ pub mod size;
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::AccessTokenClaims;
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
+pub use hex::Hex;
 pub use mac::{Mac, MacKey, Sealed};
 pub use reference::{Kind, Malformed, Minted, Prefix, Presented, TokenHash, TokenId};
 pub use secret_string::SecretString;

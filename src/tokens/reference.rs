@@ -63,7 +63,7 @@ impl fmt::Display for Kind {
 }
 
 /// The start of an installation's tokens: 1 to 16 characters of `[a-z0-9]`, by default `sym`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Prefix {
     bytes: [u8; Self::MAX_LENGTH],
     length: u8,

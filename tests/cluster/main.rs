@@ -16,6 +16,9 @@ mod harness;
 mod itself;
 mod laptops;
 mod operator;
+#[path = "../support/page.rs"]
+#[allow(dead_code, reason = "another test program checks the list of recipes")]
+mod page;
 mod quickstart;
 mod runbooks;
 #[path = "../gitops/verdict.rs"]

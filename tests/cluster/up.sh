@@ -108,13 +108,16 @@ start_etcd() {
 }
 
 start_apiserver() {
+  local authentication=()
+  # A test writes this file, and then starts the API server again.
+  [ ! -e authentication.yaml ] || authentication=(--authentication-config=authentication.yaml)
   spawn apiserver kube-apiserver --etcd-servers=unix://etcd.sock --secure-port="$PORT" --bind-address=127.0.0.1 --advertise-address=127.0.0.1 \
     --endpoint-reconciler-type=none --tls-cert-file=apiserver.crt --tls-private-key-file=apiserver.key --client-ca-file=ca.crt \
     --service-account-issuer=https://kubernetes.default.svc --service-account-signing-key-file=sa.key --service-account-key-file=sa.key \
     --service-cluster-ip-range=10.96.0.0/16 --authorization-mode=RBAC --allow-privileged=true \
     --enable-admission-plugins=OwnerReferencesPermissionEnforcement \
     --audit-policy-file=audit-policy.yaml --audit-log-path=audit.log --audit-log-maxsize=100000 \
-    ${SYMBOLON_FEATURE_GATES:+"--feature-gates=$SYMBOLON_FEATURE_GATES"}
+    "${authentication[@]}" ${SYMBOLON_FEATURE_GATES:+"--feature-gates=$SYMBOLON_FEATURE_GATES"}
 }
 
 start_controllers() {

@@ -308,7 +308,7 @@ impl Real {
             principal: "team:app".into(),
             scopes: vec!["read".into()],
             kind: SecretKind::ServiceToken,
-            prefix: "sym".into(),
+            prefix: Prefix::default(),
             secret_name: "ci-token".into(),
             key_alias: None,
             template: None,

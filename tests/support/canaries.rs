@@ -12,13 +12,14 @@ use super::http::block_on;
 use super::{Client, Dev};
 
 /// Paths below the issuer.
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 8] = [
     "/connect/token",
     "/connect/introspect",
     "/connect/revocation",
     "/connect/checktoken/api",
     "/.well-known/openid-configuration",
     "/.well-known/openid-configuration/jwks",
+    "/healthz",
     "/elsewhere",
 ];
 /// Headers whose whole value is the secret.

@@ -170,7 +170,7 @@ impl Dev {
         http::get(&format!("{}{path}", self.health), headers)
     }
 
-    /// The status that a gateway gets for a bearer token: 204, 401 or 403.
+    /// The status that a gateway gets for a bearer token: 200, 401 or 403.
     pub(crate) fn check(&self, gateway: &str, token: &str) -> u16 {
         let authorization = format!("Bearer {token}");
         let path = format!("/connect/checktoken/{gateway}");

@@ -77,10 +77,13 @@ impl Folder {
         namespace: &str,
         name: &str,
     ) -> Option<BTreeMap<String, String>> {
-        let text = fs::read_to_string(self.secret_file(namespace, name)).ok()?;
-        let secret: Value = serde_yaml::from_str(&text)
-            .unwrap_or_else(|error| panic!("{namespace}/{name}: {error}\n{text}"));
-        Some(data_of(&secret))
+        data_in(&self.secret_file(namespace, name))
+    }
+
+    /// The data of the Secret with an Identity's signing keys.
+    pub(crate) fn signing_keys(&self, namespace: &str, identity: &str) -> BTreeMap<String, String> {
+        let file = format!(".symbolon/keys/{namespace}/{identity}-signing.yaml");
+        data_in(&self.file(&file)).unwrap()
     }
 
     /// Waits until the Secret has `key` and returns its data.
@@ -107,6 +110,14 @@ impl Folder {
             },
         )
     }
+}
+
+/// The decoded data of the Secret in a file; `None` if the file does not exist.
+fn data_in(file: &Path) -> Option<BTreeMap<String, String>> {
+    let text = fs::read_to_string(file).ok()?;
+    let secret: Value = serde_yaml::from_str(&text)
+        .unwrap_or_else(|error| panic!("{}: {error}\n{text}", file.display()));
+    Some(data_of(&secret))
 }
 
 /// The decoded data of a Secret.

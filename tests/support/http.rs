@@ -71,7 +71,7 @@ fn post(url: &str, client: &Client, form: &[(&str, &str)]) -> (u16, Value) {
 }
 
 /// Sends a GET and returns the status and the body; `None` without a response.
-pub(super) fn get(url: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> {
+pub(crate) fn get(url: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> {
     block_on(async {
         let mut request = sender().get(url);
         for (name, value) in headers {
@@ -82,6 +82,18 @@ pub(super) fn get(url: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> 
             reply.status().as_u16(),
             reply.text().await.unwrap_or_default(),
         ))
+    })
+}
+
+/// Sends a JSON document and returns the status and the body.
+pub(crate) fn post_json(url: &str, document: &Value) -> (u16, Value) {
+    block_on(async {
+        let reply = sender().post(url).json(document).send().await;
+        let reply = reply.unwrap_or_else(|error| panic!("{url}: {error}"));
+        (
+            reply.status().as_u16(),
+            reply.json().await.unwrap_or_default(),
+        )
     })
 }
 

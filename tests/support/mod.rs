@@ -4,12 +4,14 @@ mod canaries;
 mod dev;
 mod folder;
 mod http;
+mod page;
 mod ports;
 
 pub(crate) use self::canaries::{Canaries, send_everywhere};
 pub(crate) use self::dev::{Dev, Ports};
 pub(crate) use self::folder::{Folder, data_of};
-pub(crate) use self::http::{Client, introspect};
+pub(crate) use self::http::{Client, get, introspect, post_json};
+pub(crate) use self::page::{RECIPES, page, recipe};
 pub(crate) use self::ports::free_port;
 
 use std::time::{Duration, Instant};

@@ -137,7 +137,7 @@ fn a_running_server_exports_exactly_the_described_metrics() {
     let folder = Folder::copy_of("examples/quickstart");
     let dev = Dev::start(&folder);
     let token = folder.secret("shop", "nightly-report-token", "token")["token"].clone();
-    assert_eq!(dev.check("api", &token), 204);
+    assert_eq!(dev.check("api", &token), 200);
     let client = support::Client::of(&folder.secret("shop", "backend-client", "client-secret"));
     client.token();
     assert_eq!(client.ask(&[("scope", "nobody.has.it")]).0, 400);

@@ -8,6 +8,7 @@ use super::world::World;
 use crate::directory::record::IdentityRecord;
 use crate::directory::suggest::one_line;
 use crate::directory::{Directory, Object, ObjectKey, Served};
+use crate::resources::GrantType;
 
 /// Returns the whole text. It contains no secret: the commands read the state files.
 pub(super) fn text(world: &World, health: &str) -> String {
@@ -120,7 +121,7 @@ fn clients(
         if let Some(path) = world
             .files()
             .secret_path(&secret)
-            .filter(|_| record.client_credentials && !record.disabled)
+            .filter(|_| record.may_use(GrantType::ClientCredentials) && !record.disabled)
         {
             let _ = writeln!(
                 out,

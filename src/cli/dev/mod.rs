@@ -3,6 +3,7 @@
 
 mod args;
 mod banner;
+mod credentials;
 mod origin;
 mod problems;
 mod world;
@@ -11,9 +12,9 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::listen::bind;
 use super::{signals, terminal};
 use crate::server;
 use crate::telemetry::LogForm;
@@ -73,9 +74,4 @@ async fn serve(args: &Args) -> anyhow::Result<()> {
     shutdown.cancel();
     serving.await.context("the server failed")??;
     Ok(())
-}
-
-async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    bound.with_context(|| format!("cannot listen on {address}: give another address with {option}"))
 }

@@ -21,6 +21,7 @@ use super::super::clock::now;
 use super::super::files;
 use super::super::terminal::Lines;
 use super::args::Args;
+use super::credentials::{Serving, Versioned};
 use super::origin::Site;
 use super::problems::{Failing, Told};
 use crate::directory::{Change, Directory, ObjectKey, Settings, usage};
@@ -29,7 +30,7 @@ use crate::reconcile::api::ApiError;
 use crate::reconcile::cluster::Cluster as _;
 use crate::reconcile::controller::{Controller, Tuning};
 use crate::reconcile::events::Notices;
-use crate::reconcile::files::{CredentialEvent, Files};
+use crate::reconcile::files::Files;
 use crate::reconcile::key_secrets;
 use crate::resources::{Credential, CredentialStatus, Kind};
 use crate::server::{App, Config, RecordError, RevokeError, Revoker, UseRecorder, UseReport, Uses};
@@ -38,7 +39,7 @@ use crate::source::files::Folder;
 use crate::source::live::{Event, Update};
 use crate::source::watch;
 use crate::state_file::Chosen;
-use crate::tokens::{MacKey, SystemEntropy, TokenId};
+use crate::tokens::{SystemEntropy, TokenId};
 
 /// The pause before a retry.
 const RETRY: Duration = Duration::from_millis(500);
@@ -61,12 +62,13 @@ pub(super) struct World {
     site: Site,
     /// The issuer in the manifest.
     written_issuer: Option<String>,
-    mac: Option<Arc<MacKey>>,
+    serving: Serving,
     /// The version of the Secret that the mac key was read from.
     mac_version: String,
     /// The version of the Secret that the signing keys were read from.
     signing_version: String,
-    credentials: mpsc::UnboundedReceiver<CredentialEvent>,
+    /// Changes of Credentials that the server has applied and the controller has not seen.
+    credentials: mpsc::UnboundedReceiver<Versioned>,
     touched: mpsc::UnboundedReceiver<Vec<PathBuf>>,
     /// Stops watching when dropped.
     _watcher: notify::RecommendedWatcher,
@@ -98,7 +100,7 @@ impl World {
             Some(_) => Chosen::ByUser,
             None => Chosen::ByDefault,
         };
-        let (files, credentials) = Files::open(&state, chosen)?;
+        let files = Files::open(&state, chosen)?;
         let (watcher, touched) = watch_state(&files)
             .with_context(|| format!("cannot watch {}: raise the limits fs.inotify.max_user_instances and fs.inotify.max_user_watches, or end programs that watch many files", state.display()))?;
         let births = || {
@@ -128,6 +130,8 @@ impl World {
         config.allowed_health_hosts = allowed_hosts(health);
         let (uses, reports) = Uses::new(config.metrics.clone());
         let app = App::with_uses(config, FileRevoker(files.clone()), uses)?;
+        let (serving, credentials) = Serving::new(app.publisher().clone(), identity.clone());
+        files.listen(serving.clone());
         tokio::spawn(reports.run(FileUses(files.clone())));
         let controller = Controller::new(
             files.clone(),
@@ -144,7 +148,7 @@ impl World {
             settings,
             site,
             written_issuer: None,
-            mac: None,
+            serving,
             mac_version: String::new(),
             signing_version: String::new(),
             files,
@@ -194,12 +198,12 @@ impl World {
                 () = tokio::time::sleep(RETRY), if self.owes_removal => {
                     self.owes_removal = self.files.collect_garbage().is_err();
                 }
-                Some(event) = self.credentials.recv() => {
-                    let mut events = vec![event];
-                    while let Ok(event) = self.credentials.try_recv() {
-                        events.push(event);
+                Some(change) = self.credentials.recv() => {
+                    let mut changes = vec![change];
+                    while let Ok(change) = self.credentials.try_recv() {
+                        changes.push(change);
                     }
-                    self.take_credentials(events);
+                    self.controller.changed(changes);
                 }
                 Some(paths) = self.touched.recv() => {
                     let mut paths = BTreeSet::from_iter(paths);
@@ -219,12 +223,12 @@ impl World {
         while !self.controller.depth().is_calm() {
             tokio::select! {
                 () = &mut patience => return,
-                Some(event) = self.credentials.recv() => self.take_credentials(vec![event]),
+                Some(change) = self.credentials.recv() => self.controller.changed(vec![change]),
                 () = tokio::time::sleep(std::time::Duration::from_millis(2)) => {}
             }
         }
-        while let Ok(event) = self.credentials.try_recv() {
-            self.take_credentials(vec![event]);
+        while let Ok(change) = self.credentials.try_recv() {
+            self.controller.changed(vec![change]);
         }
     }
 
@@ -278,47 +282,6 @@ impl World {
         }
     }
 
-    fn take_all_credentials(&self) -> anyhow::Result<()> {
-        let credentials = self.files.credentials()?.into_iter();
-        let put = |credential| CredentialEvent::Put(Box::new(credential));
-        self.take_credentials(credentials.map(put).collect());
-        Ok(())
-    }
-
-    fn take_credentials(&self, events: Vec<CredentialEvent>) {
-        let change = |event| match event {
-            CredentialEvent::Put(credential) => {
-                let version = credential
-                    .metadata
-                    .resource_version
-                    .clone()
-                    .unwrap_or_default();
-                Some((
-                    self.credential_change(&credential)?,
-                    version.into_boxed_str(),
-                ))
-            }
-            CredentialEvent::Gone(key) => {
-                Some((Change::Delete(Kind::Credential, key), Box::default()))
-            }
-        };
-        let changes: Vec<_> = events.into_iter().filter_map(change).collect();
-        self.app.publisher().update(|directory| {
-            for (change, _) in &changes {
-                directory.apply(change.clone());
-            }
-        });
-        self.controller.changed(changes);
-    }
-
-    /// Only the seals of the served Identity's Credentials can be verified: dev mode has no mac key of other
-    /// Identities.
-    fn credential_change(&self, credential: &Credential) -> Option<Change> {
-        let is_ours = credential.metadata.namespace.as_deref() == Some(&*self.identity.namespace)
-            && *credential.spec.identity.name == *self.identity.name;
-        Change::credential(credential, self.mac.as_deref().filter(|_| is_ours))
-    }
-
     async fn state_touched(&mut self, paths: &BTreeSet<PathBuf>) {
         let (keys, credentials) = (self.files.keys_folder(), self.files.credentials_folder());
         let secrets = self.files.secrets_folder();
@@ -362,7 +325,7 @@ impl World {
         let keys = self.made_keys(&key_secrets::asked(served.record)).await;
         let keys = keys.context("cannot create the Identity's keys")?;
         match (keys.mac, keys.signing) {
-            (Ok(mac), Ok(_)) => self.mac = Some(mac),
+            (Ok(mac), Ok(_)) => self.serving.set_mac(mac),
             (Err(problem), _) | (_, Err(problem)) => bail!("{}", problem.message),
         }
         let version = self
@@ -370,7 +333,7 @@ impl World {
             .secret_version(&key_secrets::mac_secret(&self.identity));
         if version != std::mem::replace(&mut self.mac_version, version.clone()) {
             self.controller.mac_changed(&self.identity);
-            self.take_all_credentials()?;
+            self.files.tell_all()?;
         }
         self.load_keys().await
     }
@@ -527,13 +490,21 @@ type Touched = mpsc::UnboundedReceiver<Vec<PathBuf>>;
 /// Watches the state folder for Secrets that a user edits or deletes, and for Credentials that a user deletes.
 fn watch_state(files: &Files) -> notify::Result<(notify::RecommendedWatcher, Touched)> {
     let (sender, touched) = mpsc::unbounded_channel();
+    let all = [
+        files.secrets_folder(),
+        files.keys_folder(),
+        files.credentials_folder(),
+    ];
     let tell = move |event: notify::Result<notify::Event>| {
-        if let Ok(event) = event
-            && !event.kind.is_access()
-        {
-            // The receiver is dropped only when the process ends.
-            let _ = sender.send(event.paths);
-        }
+        let paths = match event {
+            // Events were lost: any file may have changed.
+            Ok(event) if event.need_rescan() => all.to_vec(),
+            Err(_) => all.to_vec(),
+            Ok(event) if event.kind.is_access() => return,
+            Ok(event) => event.paths,
+        };
+        // The receiver is dropped only when the process ends.
+        let _ = sender.send(paths);
     };
     // A link may lead to the root of the file system.
     let config = notify::Config::default().with_follow_symlinks(false);

@@ -17,8 +17,9 @@ use super::{cluster, manifests, terminal};
 use crate::directory::{ObjectKey, Settings};
 use crate::reconcile::api::ApiError;
 use crate::reconcile::fence::Fence;
+use crate::reconcile::key_secrets::{FoundMac, read_mac};
 use crate::reconcile::kube_api::KubeApi;
-use crate::reconcile::restore::{Gather, Gathered, Item, carry_out, evidence, mac_key, plan_all};
+use crate::reconcile::restore::{Gather, Gathered, Item, carry_out, evidence, plan_all};
 use crate::tokens::MacKey;
 
 /// The time limit of a request.
@@ -177,13 +178,13 @@ async fn restored_key(
     api: &KubeApi,
     identity: &ObjectKey,
 ) -> anyhow::Result<std::sync::Arc<MacKey>> {
-    let found = mac_key(api, identity)
+    let found = read_mac(api, identity)
         .await
         .context("cannot read the Identity's mac key")?;
     match found {
-        Some(Ok(key)) => Ok(key),
-        Some(Err(problem)) => Err(anyhow!("{}", problem.message)),
-        None => bail!(
+        FoundMac::Key(key) => Ok(key),
+        FoundMac::Unusable(problem) => Err(anyhow!("{}", problem.message)),
+        FoundMac::Missing => bail!(
             "the Secret {identity}-mac does not exist: restore it first, since its key verifies the seals of Credentials"
         ),
     }

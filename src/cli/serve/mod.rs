@@ -15,7 +15,6 @@ use anyhow::{Context as _, ensure};
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
-use tokio::net::TcpListener;
 use tokio::sync::watch as channel;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +25,7 @@ use self::keys::{Keys, Place};
 use self::store::Location;
 use super::clock::now;
 use super::cluster::Program;
+use super::listen::bind;
 use super::logging::LogArgs;
 use super::{cluster, manifests, signals};
 use crate::directory::{ObjectKey, Settings};
@@ -335,9 +335,4 @@ async fn watched(source: &Source, app: &App, identity: &ObjectKey) {
         app.status().refused_namespaces_are(source.refused().len());
         tokio::time::sleep(AGE).await;
     }
-}
-
-pub(super) async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    bound.with_context(|| format!("cannot listen on {address}: give another address with {option}"))
 }

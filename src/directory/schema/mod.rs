@@ -4,6 +4,9 @@
 //! objects that were stored under an older definition, and for fields and values of a newer release, which the types
 //! would drop silently: what this release does not understand is never served. The CEL rules are in the admission of
 //! each kind. `status` is not checked.
+//!
+//! By hand, because a schema of Kubernetes is not a JSON Schema: it has its own keywords (such as lists that are maps),
+//! and libraries for JSON Schema neither know them nor name the field that was meant.
 
 mod compile;
 mod judge;

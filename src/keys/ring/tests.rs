@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::keys::fixtures::{at, key, key_set, record};
 use crate::keys::generate;
-use crate::tokens::claims::{Audience, PrincipalKind, Scopes};
+use crate::tokens::claims::{Audience, NoOtherKind, PrincipalKind, Scopes};
 
 const ISSUER: &str = "https://host/id";
 const AUDIENCE: &str = "https://host/id/team";
@@ -33,6 +33,7 @@ fn claims(iat: i64, lifetime: i64) -> AccessTokenClaims {
         scope: Scopes::Text(vec!["team:read".into()]),
         principal_kind: PrincipalKind::Client,
         client_system_user: None,
+        no_other_kind: NoOtherKind,
     }
 }
 
@@ -83,9 +84,10 @@ fn header(algorithm: Algorithm) -> Value {
 fn what_we_sign_verifies_here_and_elsewhere(
     #[values(Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA)]
     algorithm: Algorithm,
+    #[values(AccessTokenType::AtJwt, AccessTokenType::Jwt)] typ: AccessTokenType,
 ) {
     let claims = claims(1_000, 3_600);
-    let token = ring().sign(algorithm, &claims).unwrap();
+    let token = ring().sign(algorithm, typ, &claims).unwrap();
     let verified = ring().verify(&token).unwrap();
     assert_eq!(
         (verified.claims.clone(), verified.algorithm),
@@ -96,7 +98,7 @@ fn what_we_sign_verifies_here_and_elsewhere(
     let header = jsonwebtoken::decode_header(&token).unwrap();
     assert_eq!(
         (header.typ.as_deref(), header.alg),
-        (Some("at+jwt"), theirs(algorithm))
+        (Some(typ.as_str()), theirs(algorithm))
     );
     let elsewhere = verify_elsewhere(&ring().jwks(), &token).unwrap();
     assert_eq!(elsewhere, serde_json::to_value(verified.claims).unwrap());
@@ -217,7 +219,7 @@ fn a_header_that_brings_a_key_is_refused_even_if_rightly_signed() {
 #[test]
 fn another_kind_of_token_is_refused_even_if_rightly_signed() {
     let payload = claims(1, 10).to_json().unwrap();
-    for typ in ["JWT", "logout+jwt", "dpop+jwt"] {
+    for typ in ["logout+jwt", "dpop+jwt", "token-introspection+jwt"] {
         let mut header = header(Algorithm::EdDSA);
         header["typ"] = json!(typ);
         let error = ring()
@@ -232,7 +234,19 @@ fn another_kind_of_token_is_refused_even_if_rightly_signed() {
 
 #[rstest]
 fn a_rightly_signed_token_without_a_required_claim_is_refused(
-    #[values("iss", "aud", "exp", "nbf", "iat", "sub", "client_id", "jti")] claim: &str,
+    #[values(
+        "iss",
+        "aud",
+        "exp",
+        "nbf",
+        "iat",
+        "sub",
+        "client_id",
+        "client_uid",
+        "jti",
+        "principal_kind"
+    )]
+    claim: &str,
 ) {
     let mut payload = serde_json::to_value(claims(1, 10)).unwrap();
     payload.as_object_mut().unwrap().remove(claim);
@@ -254,17 +268,19 @@ fn an_unknown_or_retired_key_verifies_nothing() {
     .unwrap();
     let token = KeyRing::new(&stranger, at(1))
         .unwrap()
-        .sign(Algorithm::ES256, &claims(1, 10))
+        .sign(Algorithm::ES256, AccessTokenType::AtJwt, &claims(1, 10))
         .unwrap();
     assert!(matches!(ring().verify(&token), Err(JwtError::UnknownKey)));
 
     let retiring = KeySet::from_records([record(key(Algorithm::ES256), 0, Some(20))]).unwrap();
     let [before, after] = [19, 20].map(|now| KeyRing::new(&retiring, at(now)).unwrap());
-    let token = before.sign(Algorithm::ES256, &claims(19, 10)).unwrap();
+    let token = before
+        .sign(Algorithm::ES256, AccessTokenType::AtJwt, &claims(19, 10))
+        .unwrap();
     assert!(before.verify(&token).is_ok());
     assert!(matches!(after.verify(&token), Err(JwtError::UnknownKey)));
     assert!(matches!(
-        after.sign(Algorithm::ES256, &claims(20, 10)),
+        after.sign(Algorithm::ES256, AccessTokenType::AtJwt, &claims(20, 10)),
         Err(SignError::NoKey(Algorithm::ES256))
     ));
     assert_eq!(after.jwks(), br#"{"keys":[]}"#[..]);
@@ -281,7 +297,7 @@ fn the_ring_signs_with_what_it_says() {
     let ring = KeyRing::new(&set, at(1)).unwrap();
     assert!(ring.algorithms().eq([Algorithm::EdDSA]));
     assert!(matches!(
-        ring.sign(Algorithm::RS256, &claims(1, 1)),
+        ring.sign(Algorithm::RS256, AccessTokenType::AtJwt, &claims(1, 1)),
         Err(SignError::NoKey(Algorithm::RS256))
     ));
 }
@@ -321,7 +337,9 @@ fn no_verification_fails_during_a_rotation_publish_then_use_then_retire() {
         })
         .collect();
     for issued in (30..160).step_by(5) {
-        let token = rings[issued].sign(Algorithm::ES256, &claims(0, 1)).unwrap();
+        let token = rings[issued]
+            .sign(Algorithm::ES256, AccessTokenType::AtJwt, &claims(0, 1))
+            .unwrap();
         for used in issued..issued + 30 {
             rings[used].verify(&token).unwrap();
             // A resource server's copy of the JWK Set may be as old as keys are published ahead.
@@ -351,7 +369,7 @@ proptest! {
     #[test]
     fn every_change_of_a_character_is_refused(at_byte: prop::sample::Index, by in "[A-Za-z0-9_.=-]") {
         let ring = ring();
-        let token = ring.sign(Algorithm::EdDSA, &claims(1, 10)).unwrap();
+        let token = ring.sign(Algorithm::EdDSA, AccessTokenType::AtJwt, &claims(1, 10)).unwrap();
         let at = at_byte.index(token.len());
         prop_assume!(token[at..=at] != by);
         let mut changed = token;
@@ -362,7 +380,7 @@ proptest! {
     #[test]
     fn every_truncation_is_refused(at_byte: prop::sample::Index) {
         let ring = ring();
-        let token = ring.sign(Algorithm::ES256, &claims(1, 10)).unwrap();
+        let token = ring.sign(Algorithm::ES256, AccessTokenType::AtJwt, &claims(1, 10)).unwrap();
         prop_assert!(ring.verify(&token[..at_byte.index(token.len())]).is_err());
     }
 }

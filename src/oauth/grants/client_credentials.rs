@@ -9,8 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::directory::token_size::access_token_length;
 use crate::directory::{AcceptedClient, Directory};
 use crate::oauth::{ErrorCode, Form, OAuthError, resource, scope};
-use crate::resources::ScopeClaim;
-use crate::tokens::claims::{Audience, PrincipalKind, Scopes};
+use crate::resources::{GrantType, ScopeClaim};
+use crate::tokens::claims::{Audience, NoOtherKind, PrincipalKind, Scopes};
+use crate::tokens::jwt::AccessTokenType;
 use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId, jwt};
 
 /// A token to be issued, complete except for its signature.
@@ -20,6 +21,8 @@ pub struct Issue {
     pub claims: AccessTokenClaims,
     /// The algorithm that the client is configured with; `None` for the Identity's default.
     pub algorithm: Option<Algorithm>,
+    /// The `typ` in the token's header.
+    pub typ: AccessTokenType,
     /// The `expires_in` of the answer, in whole seconds.
     pub expires_in: i64,
     /// The `scope` of the answer (RFC 6749 section 5.1).
@@ -39,7 +42,7 @@ pub fn decide(
     entropy: &mut dyn Entropy,
 ) -> Result<Issue, OAuthError> {
     let record = client.client.record;
-    if !record.client_credentials {
+    if !record.may_use(GrantType::ClientCredentials) {
         return Err(OAuthError::new(
             ErrorCode::UnauthorizedClient,
             "this client may not use client_credentials",
@@ -62,6 +65,7 @@ pub fn decide(
     Ok(Issue {
         scope: scope::join(&scopes),
         algorithm: record.algorithm.map(Algorithm::from),
+        typ: client.access_token_type(),
         expires_in: lifetime.as_secs(),
         claims: AccessTokenClaims {
             iss: client.identity.record.issuer.as_ref().to_owned(),
@@ -79,6 +83,7 @@ pub fn decide(
             },
             principal_kind: PrincipalKind::Client,
             client_system_user: record.system_user.as_deref().map(str::to_owned),
+            no_other_kind: NoOtherKind,
         },
     })
 }

@@ -19,7 +19,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     pub(super) async fn beat(&self) {
         loop {
             tokio::time::sleep(EVERY).await;
-            if self.is_active() {
+            if self.agenda.leads() {
                 self.count();
             }
         }
@@ -36,7 +36,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let now = Arc::new(Counts::take(&directory));
         let before = lock(&self.counts).replace(now.clone());
         for work in concerned(&directory, before.as_deref(), &now) {
-            self.queue.add_slow(work);
+            self.agenda.queue.add_slow(work);
         }
     }
 

@@ -1,7 +1,5 @@
 //! The pass over an Identity: its key Secrets, its pods, then its status.
 
-use std::sync::Arc;
-
 use serde_json::Value;
 
 use super::{Controller, ReconcileError, Reconciled, access_denied, api, lock, now, pods};
@@ -11,13 +9,13 @@ use crate::reconcile::api::ApiError;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::events::Notice;
 use crate::reconcile::key_news::{News, news};
-use crate::reconcile::key_secrets::{self, Signing};
+use crate::reconcile::key_secrets::{self, FoundMac, Signing};
 use crate::reconcile::queue::Why;
 use crate::reconcile::report::Reports;
 use crate::reconcile::status;
 use crate::reconcile::work::Work;
 use crate::resources::Kind;
-use crate::tokens::{MacKey, SystemEntropy};
+use crate::tokens::SystemEntropy;
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
     pub(super) async fn identity(&self, key: &ObjectKey) -> Result<Reconciled, ReconcileError> {
@@ -28,8 +26,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             ] {
                 self.watch_key_secret(&self.directory(), &secret);
             }
-            self.rotations.note(key, None);
-            self.ready_pods.note(key, None);
+            lock(&self.gauges).rotations.note(key, None);
+            lock(&self.gauges).ready_pods.note(key, None);
             self.sweep_pods(key).await?;
             return Ok(Reconciled::Gone);
         };
@@ -55,7 +53,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         };
         let signing = keys.as_ref().and_then(|keys| keys.as_ref().ok());
         if let Some(signing) = signing {
-            self.rotations.note(key, signing.rotates_at);
+            lock(&self.gauges).rotations.note(key, signing.rotates_at);
         }
         let until = signing.and_then(|signing| signing.next);
         let keys = keys
@@ -66,12 +64,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             // Without keys no pod could serve it.
             Some(Err(_)) => (None, None),
             None => {
-                self.ready_pods.note(key, None);
+                lock(&self.gauges).ready_pods.note(key, None);
                 (None, None)
             }
         };
         if let Some(passed) = &passed {
-            self.ready_pods.note(key, Some(passed));
+            lock(&self.gauges).ready_pods.note(key, Some(passed));
         }
         if let Some(error) = failed.as_ref().filter(|_| passed.is_none()) {
             return Err(error.clone().into());
@@ -149,29 +147,20 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let tokens = directory
             .service_tokens()
             .map(|object| Work::Object(Kind::ServiceAccessToken, object.key.clone()));
-        let waiting: Vec<Work> = {
-            let memory = lock(&self.memory);
-            clients
-                .chain(tokens)
-                .filter(|work| !memory.contains_key(work))
-                .collect()
-        };
-        for work in waiting {
-            self.queue.add(work, Why::Perhaps);
+        for work in self.agenda.unsettled(clients.chain(tokens)) {
+            self.agenda.queue.add(work, Why::Perhaps);
         }
     }
 
-    pub(super) async fn mac(
-        &self,
-        identity: &ObjectKey,
-    ) -> Result<Option<Result<Arc<MacKey>, Problem>>, ReconcileError> {
+    /// Returns the Identity's mac key, from memory or from its Secret.
+    pub(super) async fn mac(&self, identity: &ObjectKey) -> Result<FoundMac, ReconcileError> {
         if let Some(mac) = lock(&self.macs).get(identity) {
-            return Ok(Some(Ok(mac)));
+            return Ok(FoundMac::Key(mac));
         }
         let as_of = lock(&self.macs).as_of();
         let found = key_secrets::read_mac(&self.cluster, identity).await;
         let found = found.map_err(api("cannot read the Identity's mac key"))?;
-        if let Some(Ok(mac)) = &found {
+        if let FoundMac::Key(mac) = &found {
             lock(&self.macs).keep(identity, mac.clone(), as_of);
         }
         Ok(found)

@@ -7,20 +7,20 @@
 //! Absent: watching, leader election, and every rule. Each kind has its own file; this file has what they share and
 //! which objects a change queues.
 
+mod agenda;
 mod beat;
 mod identity;
+mod judgement;
 mod macs;
 mod orphan;
+mod orphans;
 mod owner;
 mod pods;
 mod ready_pods;
 mod rotations;
 
-use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write as _;
-use std::hash::{DefaultHasher, Hasher as _};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -30,22 +30,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, warn};
 
+use self::agenda::Agenda;
+use self::judgement::judgement;
 use self::macs::Macs;
+use self::orphans::Orphans;
 use self::ready_pods::AllReadyPods;
 use self::rotations::Rotations;
 use super::api::ApiError;
 use super::cluster::Cluster;
 use super::events::{Notice, Notices};
-use super::fanout::{self, owners_of_secret, owners_under, uid_of};
+use super::fanout::{self, owners_of_secret, owners_under};
 use super::fleet::FleetError;
 use super::issue::{IssueError, MintBudget};
 use super::key_secrets;
 use super::kube_api::OwnWrites;
 use super::lock::lock;
-use super::queue::{Depth, Next, Queue, Reasons, Why};
+use super::queue::{Depth, Next, Reasons, Why};
 use super::report::Reports;
 use super::status;
-use super::sweep::Sweep;
 use super::tally::Tally;
 use super::work::Work;
 use crate::directory::{
@@ -86,36 +88,28 @@ type Observer = Box<dyn Fn(&Work, bool, Duration) + Send + Sync>;
 /// Reconciles objects.
 pub struct Controller<C> {
     cluster: C,
-    own: OwnWrites,
     tuning: Tuning,
     notices: Notices,
-    directory: RwLock<Directory>,
-    queue: Queue<Work>,
-    /// Whether this process leads. Before that, it queues nothing.
-    active: AtomicBool,
-    led_since: OnceLock<Timestamp>,
-    macs: Mutex<Macs>,
-    memory: Mutex<HashMap<Work, Memory>>,
-    budget: MintBudget,
-    sweep: Mutex<Sweep>,
-    /// Secrets of the operator that are named like key Secrets and have no controller.
-    key_secrets: Mutex<BTreeSet<ObjectKey>>,
     observer: Observer,
     serving: Serving,
-    tally: Mutex<Tally>,
+    directory: RwLock<Directory>,
+    /// The latest periodic counts.
     counts: Mutex<Option<Arc<Counts>>>,
+    agenda: Agenda,
+    macs: Mutex<Macs>,
+    budget: MintBudget,
+    orphans: Mutex<Orphans>,
+    gauges: Mutex<Gauges>,
+}
+
+/// What the last passes saw, for metrics.
+#[derive(Default)]
+struct Gauges {
+    /// Objects by reason of `Ready`.
+    tally: Tally,
     /// When each Identity's next signing key begins to sign.
     rotations: Rotations,
     ready_pods: AllReadyPods,
-}
-
-/// What is remembered of the last successful pass over an object.
-#[derive(Clone, Copy, Debug)]
-struct Memory {
-    /// A hash of what the directory said about the object.
-    judgement: u64,
-    /// When to reconcile it again.
-    again: Next,
 }
 
 /// How a pass ended.
@@ -153,24 +147,17 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     ) -> Self {
         Self {
             cluster,
-            own,
             tuning,
             notices,
-            directory: RwLock::new(Directory::new(settings)),
-            queue: Queue::new(tuning.workers),
-            active: AtomicBool::new(false),
-            led_since: OnceLock::new(),
-            macs: Mutex::default(),
-            memory: Mutex::default(),
-            budget: MintBudget::default(),
-            sweep: Mutex::default(),
-            key_secrets: Mutex::default(),
             observer: Box::new(|_, _, _| {}),
             serving: Serving::default(),
-            tally: Mutex::default(),
+            directory: RwLock::new(Directory::new(settings)),
             counts: Mutex::default(),
-            rotations: Rotations::default(),
-            ready_pods: AllReadyPods::default(),
+            agenda: Agenda::new(tuning.workers, own),
+            macs: Mutex::default(),
+            budget: MintBudget::default(),
+            orphans: Mutex::default(),
+            gauges: Mutex::default(),
         }
     }
 
@@ -186,23 +173,23 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
 
     /// Returns the queue's size.
     pub fn depth(&self) -> Depth {
-        self.queue.depth()
+        self.agenda.queue.depth()
     }
 
     /// Counts the objects by kind and by reason of `Ready`.
     pub fn tally(&self) -> Vec<(&'static str, &'static str, usize)> {
         let sizes = self.directory().sizes();
-        lock(&self.tally).counts(&sizes)
+        lock(&self.gauges).tally.counts(&sizes)
     }
 
     /// Returns the pods of each Identity that has its own.
     pub fn ready_pods(&self) -> Vec<(String, ReadyPods)> {
-        self.ready_pods.all()
+        lock(&self.gauges).ready_pods.all()
     }
 
     /// Returns the time until the next signing key of each Identity begins to sign; negative if that is overdue.
     pub fn key_rotations(&self) -> Vec<(String, SignedDuration)> {
-        self.rotations.remaining(now())
+        lock(&self.gauges).rotations.remaining(now())
     }
 
     /// Returns the directory as it is now.
@@ -225,19 +212,19 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             self.credential_changed(&directory, &change, &version);
             if directory.is_news(&change) {
                 if let Change::Delete(kind, key) = &change {
-                    lock(&self.tally).forget(*kind, key);
+                    lock(&self.gauges).tally.forget(*kind, key);
                 }
                 directory.apply(change.clone());
                 news.push(change);
-            } else if self.is_active() {
+            } else if self.agenda.leads() {
                 self.touched(&change, version);
             }
         }
         let after = directory.clone();
         drop(directory);
-        if self.is_active() && !news.is_empty() {
+        if self.agenda.leads() && !news.is_empty() {
             for (work, why) in fanout::concerned(&before, &after, &news) {
-                self.queue.add(work, why);
+                self.agenda.queue.add(work, why);
             }
         }
     }
@@ -251,9 +238,10 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Change::Upsert(Row::ServiceToken(object)) => (Kind::ServiceAccessToken, &object.key),
             _ => return,
         };
-        if !self.own.has(&version) {
+        let why = Why::Version(version);
+        if !self.agenda.is_own(&why) {
             let work = Work::Object(kind, key.clone());
-            self.queue.add_slow_for(work, Why::Version(version));
+            self.agenda.queue.add_slow_for(work, why);
         }
     }
 
@@ -270,18 +258,17 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             },
             _ => return,
         };
-        if !self.is_active() || self.is_own(&why) {
+        if !self.agenda.leads() || self.agenda.is_own(&why) {
             return;
         }
-        let kind = owner.kind.kind();
-        if uid_of(directory, kind, &owner.key) != Some(owner.uid) {
+        if !directory.has_owner(&owner) {
             return;
         }
-        let work = Work::Object(kind, owner.key);
+        let work = Work::Object(owner.kind.kind(), owner.key);
         match news_of(directory, change) {
-            CredentialNews::Issued => self.queue.add(work, why),
-            CredentialNews::Revoked | CredentialNews::Use => self.queue.add(work, Why::Must),
-            CredentialNews::AnotherDay => self.queue.add_slow(work),
+            CredentialNews::Issued => self.agenda.queue.add(work, why),
+            CredentialNews::Revoked | CredentialNews::Use => self.agenda.queue.add(work, Why::Must),
+            CredentialNews::AnotherDay => self.agenda.queue.add_slow(work),
             CredentialNews::None => {}
         }
     }
@@ -299,20 +286,15 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Why::Version(version.into())
         };
         if controller.is_none() && key_secrets::identity_of(key).is_some() {
-            let mut known = lock(&self.key_secrets);
-            if version.is_empty() {
-                known.remove(key);
-            } else {
-                known.insert(key.clone());
-            }
+            lock(&self.orphans).saw_key_secret(key, !version.is_empty());
         }
-        if !self.is_active() || self.is_own(&why) {
+        if !self.agenda.leads() || self.agenda.is_own(&why) {
             return;
         }
         let directory = self.directory();
         // Objects that the Secret no longer names have lost it, and another may have waited for its name.
         for work in owners_of_secret(&directory, key, controller) {
-            self.queue.add(work, why.clone());
+            self.agenda.queue.add(work, why.clone());
         }
         if controller.is_some() {
             return;
@@ -323,7 +305,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             if *key == key_secrets::mac_secret(&identity) {
                 self.mac_changed(&identity);
             }
-            self.queue
+            self.agenda
+                .queue
                 .add(Work::Object(Kind::Identity, identity), Why::Must);
         }
         self.watch_key_secret(&directory, key);
@@ -333,25 +316,26 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     /// new tokens.
     pub fn mac_changed(&self, identity: &ObjectKey) {
         lock(&self.macs).forget(identity);
-        if self.is_active() {
+        if self.agenda.leads() {
             for work in owners_under(&self.directory(), identity) {
-                self.queue.add_slow(work);
+                self.agenda.queue.add_slow(work);
             }
         }
     }
 
     /// Begins to lead: queues every object once, with low priority if it is probably as it should be.
     pub fn lead(&self) {
-        self.led_since.get_or_init(now);
-        self.active.store(true, Ordering::Release);
+        self.agenda.lead(now());
         self.count_afresh();
         let directory = self.directory();
         for object in directory.identities() {
-            self.queue
+            self.agenda
+                .queue
                 .add(Work::Object(Kind::Identity, object.key.clone()), Why::Must);
         }
         for object in directory.scopes() {
-            self.queue
+            self.agenda
+                .queue
                 .add_slow(Work::Object(Kind::Scope, object.key.clone()));
         }
         let namespaces: BTreeSet<_> = directory
@@ -374,16 +358,17 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         for (kind, key, uid) in clients.chain(tokens) {
             let work = Work::Object(kind, key.clone());
             if is_issued(uid) {
-                self.queue.add_slow(work);
+                self.agenda.queue.add_slow(work);
             } else {
-                self.queue.add(work, Why::Must);
+                self.agenda.queue.add(work, Why::Must);
             }
         }
-        for key in lock(&self.key_secrets).clone() {
+        let key_secrets = lock(&self.orphans).key_secrets();
+        for key in key_secrets {
             self.watch_key_secret(&directory, &key);
         }
         self.lead_pods();
-        self.queue.add(Work::Sweep, Why::Must);
+        self.agenda.queue.add(Work::Sweep, Why::Must);
     }
 
     /// Runs until `stop` is cancelled. Passes that have begun are finished.
@@ -392,11 +377,12 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         for _ in 0..self.tuning.workers {
             let (controller, stop) = (self.clone(), stop.clone());
             workers.spawn(async move {
-                while let Some((work, reasons)) =
-                    stop.run_until_cancelled(controller.queue.next()).await
+                while let Some((work, reasons)) = stop
+                    .run_until_cancelled(controller.agenda.queue.next())
+                    .await
                 {
                     let next = controller.attend(&work, &reasons).await;
-                    controller.queue.done(&work, next);
+                    controller.agenda.queue.done(&work, next);
                 }
             });
         }
@@ -406,11 +392,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     }
 
     async fn attend(&self, work: &Work, reasons: &Reasons) -> Next {
-        let judgement = self.judgement(work);
-        if let Some(memory) = self.recall(work)
-            && !self.has_reason(reasons, memory, judgement)
-        {
-            return memory.again;
+        let judgement = judgement(&self.directory(), work, now());
+        if let Some(again) = self.agenda.unneeded(work, reasons, judgement) {
+            return again;
         }
         let start = Instant::now();
         let span = traces::pass(work.label(), work);
@@ -420,83 +404,20 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         match reconciled {
             Ok(Reconciled::Settled(until)) => {
                 let again = again(start, until);
-                lock(&self.memory).insert(work.clone(), Memory { judgement, again });
+                self.agenda.settle(work, judgement, again);
                 again
             }
             Ok(Reconciled::Soon) => Next::At(start + SOON),
             Ok(Reconciled::Gone) => {
-                lock(&self.memory).remove(work);
+                self.agenda.forget(work);
                 Next::Idle
             }
             Err(error) => {
-                lock(&self.memory).remove(work);
+                self.agenda.forget(work);
                 warn!(%work, %error, cause = cause(&error), "reconcile failed, will retry");
                 Next::Failed
             }
         }
-    }
-
-    fn has_reason(&self, reasons: &Reasons, memory: Memory, judgement: u64) -> bool {
-        reasons.must
-            || reasons
-                .versions
-                .iter()
-                .any(|version| !self.own.has(version))
-            || (reasons.perhaps && memory.judgement != judgement)
-    }
-
-    fn recall(&self, work: &Work) -> Option<Memory> {
-        lock(&self.memory).get(work).copied()
-    }
-
-    fn is_own(&self, why: &Why) -> bool {
-        matches!(why, Why::Version(version) if self.own.has(version))
-    }
-
-    fn is_active(&self) -> bool {
-        self.active.load(Ordering::Acquire)
-    }
-
-    /// Returns a hash of what the directory says about an object. A different hash is a reason to reconcile.
-    fn judgement(&self, work: &Work) -> u64 {
-        let Work::Object(kind, key) = work else {
-            return 0;
-        };
-        let (directory, now) = (self.directory(), now());
-        let mut digest = Digest(DefaultHasher::new());
-        let _hashed = match kind {
-            Kind::Identity => directory.identity(key).map(|object| {
-                write!(
-                    digest,
-                    "{object:?}{:?}",
-                    directory.identity_problems(object)
-                )
-            }),
-            Kind::Scope => directory
-                .scope(key)
-                .map(|object| write!(digest, "{object:?}{:?}", directory.scope_problems(object))),
-            Kind::OAuthClient => directory.client(key).map(|object| {
-                let granted = directory
-                    .accepted_client(object)
-                    .map(|client| directory.not_granted(&client));
-                write!(
-                    digest,
-                    "{}{granted:?}{:?}",
-                    object.generation,
-                    directory.client_secret_standing(key, now)
-                )
-            }),
-            Kind::ServiceAccessToken => directory.service_token(key).map(|object| {
-                write!(
-                    digest,
-                    "{}{:?}",
-                    object.generation,
-                    directory.service_token_standing(key, now)
-                )
-            }),
-            Kind::Credential => None,
-        };
-        digest.0.finish()
     }
 
     async fn reconcile(&self, work: &Work) -> Result<Reconciled, ReconcileError> {
@@ -532,7 +453,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         wanted: &Value,
         until: Option<Timestamp>,
     ) -> Result<Reconciled, ReconcileError> {
-        lock(&self.tally).note(kind, wanted);
+        lock(&self.gauges).tally.note(kind, wanted);
         if live["status"] == wanted["status"] {
             return Ok(Reconciled::Settled(until));
         }
@@ -655,16 +576,6 @@ fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// Hashes what is written to it, without a buffer.
-struct Digest(DefaultHasher);
-
-impl std::fmt::Write for Digest {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0.write(text.as_bytes());
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use kube::client::Body;
@@ -736,8 +647,8 @@ mod tests {
         let pass_all = async |most: usize| {
             let mut passed = Vec::new();
             while passed.len() < most && controller.depth().ready > 0 {
-                let (work, _) = controller.queue.next().await;
-                controller.queue.done(&work, Next::Idle);
+                let (work, _) = controller.agenda.queue.next().await;
+                controller.agenda.queue.done(&work, Next::Idle);
                 passed.push(work.to_string());
             }
             passed

@@ -30,7 +30,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let may_go = match self.missing(&credential).await? {
             Some(Missing::Owner) => true,
             // The owner may have come back since the Credential was queued.
-            Some(Missing::Identity) => lock(&self.sweep).has_waited_for_identity(key, now()),
+            Some(Missing::Identity) => lock(&self.orphans)
+                .sweep
+                .has_waited_for_identity(key, now()),
             None => false,
         };
         if !may_go {
@@ -38,7 +40,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         }
         let all = self.directory().credentials().count();
         let namespace = &credential.spec.owner.namespace;
-        if !lock(&self.sweep).may_delete(namespace, all, now()) {
+        if !lock(&self.orphans).sweep.may_delete(namespace, all, now()) {
             warn!(%key, namespace, "too many Credentials without owners, will not delete more within this hour");
             let note = format!(
                 "Too many Credentials have lost their owners, among them those in namespace {namespace}. The operator deletes a limited number every hour."
@@ -126,17 +128,20 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     pub(super) fn watch_key_secret(&self, directory: &Directory, key: &ObjectKey) {
         let identity = key_secrets::identity_of(key);
         if identity.is_some_and(|identity| directory.identity(&identity).is_none()) {
-            self.queue.add(Work::KeySecret(key.clone()), Why::Must);
+            self.agenda
+                .queue
+                .add(Work::KeySecret(key.clone()), Why::Must);
         }
     }
 
     pub(super) fn sweep_all(&self) -> Reconciled {
         let (directory, now) = (self.directory(), now());
-        for key in lock(&self.sweep).due(&directory, now) {
+        for key in lock(&self.orphans).sweep.due(&directory, now) {
             let owner = directory
                 .credential(&key)
                 .map(|it| it.owner.key.namespace.clone());
-            self.queue
+            self.agenda
+                .queue
                 .add_slow(Work::Orphan(key, owner.unwrap_or_default()));
         }
         Reconciled::Settled(now.checked_add(SWEEP_EVERY).ok())

@@ -12,15 +12,26 @@ use crate::directory::{Directory, ObjectKey, Problem, Reason, Standing};
 use crate::reconcile::api::ApiError;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::events::Notice;
-use crate::reconcile::fanout::uid_of;
 use crate::reconcile::issue::{
     IssueError, IssueEvent, Issuer, Outcome, Rules, Settled, Target, issue,
 };
+use crate::reconcile::key_secrets::FoundMac;
 use crate::reconcile::report::Reports;
 use crate::reconcile::status::{self, Issuance};
 use crate::reconcile::trail;
 use crate::resources::{CredentialOwner, OwnerKind};
 use crate::tokens::{MacKey, SystemEntropy};
+
+/// The key that seals the owner's records.
+enum Sealing {
+    With(Arc<MacKey>),
+    /// Revoked tokens are removed without a key.
+    NotNeeded,
+    /// The Identity's Secret has no usable key.
+    Unusable(Problem),
+    /// The Identity has no key yet.
+    Missing,
+}
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
     /// Reconciles a client or token: its Secret, then its status.
@@ -31,7 +42,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     ) -> Result<Reconciled, ReconcileError> {
         let directory = self.directory();
         // Objects that the directory does not know are reconciled when the watch brings them.
-        if uid_of(&directory, kind.kind(), key).is_none() {
+        if directory.owner_uid(kind, key).is_none() {
             return Ok(Reconciled::Gone);
         }
         let standing = standing(&directory, kind, key, now());
@@ -41,22 +52,21 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 .await;
         };
         let fallback = fallback(&standing);
-        let found = self.mac_for(&standing, &target).await;
-        if let (Ok(Some(Err(_)) | None) | Err(_), Some(settled)) = (&found, &fallback) {
+        let sealing = self.sealing(&standing, &target).await;
+        let is_sealing = matches!(&sealing, Ok(Sealing::With(_) | Sealing::NotNeeded));
+        if let Some(settled) = fallback.as_ref().filter(|_| !is_sealing) {
             let issuance = Issuance::Settled(settled.clone());
             let reconciled = self.report_owner(kind, key, issuance).await?;
             // The Identity's own pass queues the owners that were not reconciled.
-            return found.map(|found| {
-                if found.is_some() {
-                    reconciled
-                } else {
-                    Reconciled::Soon
-                }
-            });
+            return match sealing? {
+                Sealing::Missing => Ok(Reconciled::Soon),
+                _ => Ok(reconciled),
+            };
         }
-        let mac = match found? {
-            Some(Ok(mac)) => mac,
-            Some(Err(problem)) => {
+        let mac = match sealing? {
+            Sealing::With(mac) => Some(mac),
+            Sealing::NotNeeded => None,
+            Sealing::Unusable(problem) => {
                 let message = format!(
                     "Identity {} is not ready: {}",
                     target.identity, problem.message
@@ -67,7 +77,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                     .await;
             }
             // The Identity's own pass creates the key and queues this owner.
-            None => return Ok(Reconciled::Soon),
+            Sealing::Missing => return Ok(Reconciled::Soon),
         };
         let live = Mutex::new(None);
         let outcome = self.issue(kind, &target, mac.as_deref(), &live).await;
@@ -89,16 +99,19 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
 
     /// Returns the key that seals. A revoked owner is emptied without one, because its Identity may be gone or may
     /// never have existed. Its status says nothing about the Identity's Secret, because anyone can name an Identity.
-    async fn mac_for(
+    async fn sealing(
         &self,
         standing: &Standing,
         target: &Target,
-    ) -> Result<Option<Result<Option<Arc<MacKey>>, Problem>>, ReconcileError> {
+    ) -> Result<Sealing, ReconcileError> {
         if *standing == Standing::Revoked {
-            return Ok(Some(Ok(None)));
+            return Ok(Sealing::NotNeeded);
         }
-        let found = self.mac(&target.identity).await?;
-        Ok(found.map(|found| found.map(Some)))
+        Ok(match self.mac(&target.identity).await? {
+            FoundMac::Key(mac) => Sealing::With(mac),
+            FoundMac::Unusable(problem) => Sealing::Unusable(problem),
+            FoundMac::Missing => Sealing::Missing,
+        })
     }
 
     /// Publishes an event for each thing that was done, and logs an audit event for each secret or token.
@@ -129,7 +142,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             cluster: &self.cluster,
             rules: Rules {
                 request_timeout: self.tuning.request_timeout,
-                watching_since: self.led_since.get().copied().unwrap_or_else(now),
+                watching_since: self.agenda.led_since().unwrap_or_else(now),
                 mac,
                 ..Rules::without_key()
             },

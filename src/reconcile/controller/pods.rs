@@ -72,8 +72,9 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     /// Queues the Identity of a managed object that differs from what the operator last applied.
     pub fn managed_changed(&self, seen: &ManagedSeen) {
         let identity = self.serving.fleet().and_then(|fleet| fleet.saw(seen));
-        if let Some(identity) = identity.filter(|it| self.is_active() && self.is_ours(it)) {
-            self.queue
+        if let Some(identity) = identity.filter(|it| self.agenda.leads() && self.is_ours(it)) {
+            self.agenda
+                .queue
                 .add(Work::Object(Kind::Identity, identity), Why::Must);
         }
     }
@@ -84,7 +85,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let known = self.serving.fleet().map(Fleet::identities);
         for identity in known.into_iter().flatten() {
             if directory.identity(&identity).is_none() && self.is_ours(&identity) {
-                self.queue
+                self.agenda
+                    .queue
                     .add(Work::Object(Kind::Identity, identity), Why::Must);
             }
         }

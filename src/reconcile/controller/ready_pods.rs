@@ -2,11 +2,9 @@
 //! server that is gone, or dies at start, has no series that an alert could read.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use crate::directory::ObjectKey;
 use crate::reconcile::fleet::Passed;
-use crate::reconcile::lock::lock;
 
 /// The pods of an Identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,34 +17,33 @@ pub struct ReadyPods {
 
 /// The pods by Identity. A pass that cannot tell leaves the known numbers.
 #[derive(Default)]
-pub(super) struct AllReadyPods(Mutex<BTreeMap<ObjectKey, ReadyPods>>);
+pub(super) struct AllReadyPods(BTreeMap<ObjectKey, ReadyPods>);
 
 impl AllReadyPods {
     /// Returns the pods of each Identity that has its own.
     pub(super) fn all(&self) -> Vec<(String, ReadyPods)> {
-        let known = lock(&self.0);
-        let all = known.iter();
+        let all = self.0.iter();
         all.map(|(identity, pods)| (identity.to_string(), *pods))
             .collect()
     }
 
     /// Records the pods of an Identity after a pass; `None` if the Identity is gone or not served.
-    pub(super) fn note(&self, identity: &ObjectKey, passed: Option<&Passed>) {
-        let mut known = lock(&self.0);
+    pub(super) fn note(&mut self, identity: &ObjectKey, passed: Option<&Passed>) {
         match passed.map(|passed| (&passed.rollout, passed.missing, &passed.problem)) {
             Some((Some(rollout), ..)) => {
                 let pods = ReadyPods {
                     ready: rollout.ready,
                     wanted: rollout.wanted,
                 };
-                known.insert(identity.clone(), pods);
+                self.0.insert(identity.clone(), pods);
             }
             Some((None, Some(wanted), _)) => {
-                known.insert(identity.clone(), ReadyPods { ready: 0, wanted });
+                self.0
+                    .insert(identity.clone(), ReadyPods { ready: 0, wanted });
             }
             // A problem keeps the pass from telling: the known numbers stay.
             Some((None, None, Some(_))) => {}
-            Some((None, None, None)) | None => drop(known.remove(identity)),
+            Some((None, None, None)) | None => drop(self.0.remove(identity)),
         }
     }
 }

@@ -9,7 +9,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Files, OpenError};
+use super::{CredentialEvent, CredentialListener, Files, OpenError};
 use crate::directory::{Desired, ObjectKey, Standing};
 use crate::reconcile::api::{ApiError, Precondition};
 use crate::reconcile::cluster::Cluster as _;
@@ -112,7 +112,7 @@ impl State {
 }
 
 fn open(root: &Path) -> Files {
-    let (files, _) = Files::open(root, Chosen::ByUser).unwrap();
+    let files = Files::open(root, Chosen::ByUser).unwrap();
     let manifest = json!({ "metadata": { "namespace": "team", "name": "ci", "uid": owner().uid } });
     files.put_object(Kind::ServiceAccessToken, target().owner_key(), manifest);
     files
@@ -242,6 +242,19 @@ async fn a_deleted_owners_secret_is_deleted() {
 }
 
 #[tokio::test]
+async fn no_empty_secret_is_left_where_no_token_may_be_issued() {
+    let mut state = State::new();
+    let mut desired = desired();
+    desired.mints_per_hour = 0;
+    let outcome = state.issue_to(&desired).await;
+    let Ok(Settled::Refused { problem, .. }) = outcome.result else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(problem.reason, crate::directory::Reason::RateLimited);
+    assert!(!state.secret_path().exists());
+}
+
+#[tokio::test]
 async fn a_write_needs_the_state_that_was_read() {
     let mut state = State::new();
     state.issue_well().await;
@@ -307,6 +320,36 @@ async fn a_name_cannot_leave_the_folder(#[case] namespace: &str, #[case] name: &
         state.files.create_secret(&secret).await,
         Err(ApiError::Invalid(_))
     ));
+}
+
+/// Remembers, for each change of a Credential, whether the token's Secret existed at that moment.
+#[derive(Debug)]
+struct Watchful {
+    secret: PathBuf,
+    changes: std::sync::Arc<std::sync::Mutex<Vec<bool>>>,
+}
+
+impl CredentialListener for Watchful {
+    fn changed(&self, _: CredentialEvent) {
+        let existed = fs::read_to_string(&self.secret).is_ok_and(|text| text.contains("token:"));
+        self.changes.lock().unwrap().push(existed);
+    }
+}
+
+#[tokio::test]
+async fn the_listener_sees_a_token_before_its_secret_holds_it() {
+    let mut state = State::new();
+    let changes = std::sync::Arc::default();
+    state.files.listen(Watchful {
+        secret: state.secret_path(),
+        changes: std::sync::Arc::clone(&changes),
+    });
+    state.issue_well().await;
+    let seen = changes.lock().unwrap().clone();
+    assert!(state.manifest()["data"]["token"].is_string());
+    assert!(seen.contains(&false), "{seen:?}");
+    state.files.tell_all().unwrap();
+    assert_eq!(changes.lock().unwrap().len(), seen.len() + 1);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use super::secret_data::{held_hash, token_key};
 use super::step::{Retirement, Step};
 use super::view::{Facts, OwnerView, Settled, View};
 use super::{entries, memory, templated};
-use crate::directory::{Desired, ObjectKey, Problem, RotationRequests, usage};
+use crate::directory::{Desired, ObjectKey, Problem, RotationRequests, entry_ends, usage};
 use crate::reconcile::inherited;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{
@@ -101,7 +101,7 @@ impl Case<'_> {
             .max(adoption.first_used.0)
             .max(self.rules.watching_since);
         usage::quiet_from(silent_since, adoption.last_used.0, quiet_period)
-            .filter(|quiet| entries::end(entry).is_none_or(|end| *quiet < end))
+            .filter(|quiet| entry_ends(entry).is_none_or(|end| *quiet < end))
     }
 
     /// Returns the use of an entry as servers reported it.
@@ -175,7 +175,7 @@ impl Case<'_> {
 
     /// Returns when the plan changes by time alone.
     pub(super) fn next_event(&self, newest: &CredentialEntry) -> Option<Timestamp> {
-        let ends = self.live.iter().filter_map(entries::end);
+        let ends = self.live.iter().filter_map(entry_ends);
         let older = self.live.iter().filter(|entry| entry.epoch != newest.epoch);
         let quiet = older.filter_map(|entry| self.quiet_from(entry, newest));
         let renewal = entries::renews_at(newest, self.desired);

@@ -2,7 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::directory::{Desired, Lifetime, SecretKind, is_sealed, is_token_revoked, sealed};
+use crate::directory::{
+    Desired, Lifetime, SecretKind, entry_ends, is_sealed, is_token_revoked, sealed,
+};
 use crate::resources::{Cause, Credential, CredentialClient, CredentialEntry, Moment};
 use crate::tokens::{MacKey, Minted, TokenHash, mac};
 
@@ -19,7 +21,7 @@ pub(super) fn live_entries(
 ) -> Vec<CredentialEntry> {
     let tokens = credential.spec.tokens.iter();
     tokens
-        .filter(|entry| end(entry).is_none_or(|end| now < end))
+        .filter(|entry| entry_ends(entry).is_none_or(|end| now < end))
         .filter(|entry| !is_token_revoked(credential, &entry.token_id))
         .filter(|entry| is_sound(entry, credential, desired, key))
         .cloned()
@@ -44,15 +46,6 @@ fn is_refused_for_good(entry: &CredentialEntry, desired: &Desired) -> bool {
         || desired
             .revoke_issued_before
             .is_some_and(|moment| entry.issued_at.0 < moment)
-}
-
-/// Returns the time from which the entry is no longer accepted.
-pub(super) fn end(entry: &CredentialEntry) -> Option<Timestamp> {
-    [entry.expires_at, entry.not_after]
-        .into_iter()
-        .flatten()
-        .map(|moment| moment.0)
-        .min()
 }
 
 /// Whether the entry has this hash.

@@ -232,7 +232,7 @@ mod tests {
     use super::super::tests::{desired, owner, target};
     use super::super::view::{OwnerView, View};
     use super::*;
-    use crate::directory::{Desired, Lifetime, SecretKind, Standing};
+    use crate::directory::{Desired, Lifetime, SecretKind, Standing, entry_ends};
     use crate::reconcile::secret::SecretObject;
     use crate::resources::{Credential, CredentialOwner, LABEL_MANAGED, OwnerKind};
     use crate::tokens::{MacKey, SeededEntropy};
@@ -353,7 +353,7 @@ mod tests {
                     .map_or('?', |value| value.chars().next().unwrap())
             };
             let left = |entry: &CredentialEntry| {
-                entries::end(entry).map(|end| end.duration_since(self.now).as_hours())
+                entry_ends(entry).map(|end| end.duration_since(self.now).as_hours())
             };
             entries
                 .iter()

@@ -11,16 +11,12 @@ use super::{entries, memory};
 use crate::directory::{Problem, Reason, SecretKind};
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{CredentialEntry, Moment};
-use crate::tokens::Prefix;
 
 impl Case<'_> {
     /// Returns the reason why no token may be issued now.
     pub(super) fn refuse_mint(&self, secret: Option<&SecretObject>) -> Option<Settled> {
         if secret.is_some_and(SecretObject::is_immutable) {
             return Some(self.refuse_immutable());
-        }
-        if self.desired.prefix.parse::<Prefix>().is_err() {
-            return Some(self.refuse_prefix());
         }
         if entries::expiry(self.desired.lifetime, self.now).is_some_and(|end| end <= self.now) {
             let message = "spec.expiresAt is in the past: set a later time";
@@ -94,13 +90,5 @@ impl Case<'_> {
             Problem::error(Reason::SecretImmutable, "/spec", message),
             Some(self.after(CHECK_AGAIN)),
         )
-    }
-
-    pub(super) fn refuse_prefix(&self) -> Settled {
-        let message = format!(
-            "spec.tokens.referencePrefix {:?} of the Identity must have 1 to 16 characters of a-z and 0-9: ask the Identity's administrator to change it",
-            self.desired.prefix
-        );
-        self.refuse(Problem::error(Reason::Invalid, "", message), None)
     }
 }

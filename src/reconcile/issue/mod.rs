@@ -50,5 +50,5 @@ pub use plan::plan;
 pub use requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 pub use revoked::with_revoked_ended;
 pub use rules::Rules;
-pub use step::{Emptying, Import, Push, Recreate, Retirement, Step};
+pub use step::{Create, Emptying, Import, Push, Recreate, Retirement, Step};
 pub use view::{Facts, OwnerView, Settled, Target, View};

@@ -11,12 +11,11 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::budget::MintBudget;
-use super::entries;
 use super::plan::plan;
 use super::rules::Rules;
-use super::step::{Emptying, Import, Push, Recreate, Retirement, Step};
+use super::step::{Create, Emptying, Import, Push, Recreate, Retirement, Step};
 use super::view::{Facts, OwnerView, Settled, Target, View};
-use crate::directory::{ObjectKey, Problem, Reason, Standing};
+use crate::directory::{ObjectKey, Problem, Reason, Standing, entry_ends};
 use crate::reconcile::api::ApiError;
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::secret::SecretObject;
@@ -108,34 +107,26 @@ pub async fn issue<C: Cluster>(
     target: &Target,
     entropy: &mut (dyn Entropy + Send),
 ) -> Outcome {
-    let mut events = Vec::new();
-    let mut course = Course::default();
-    for _ in 0..MAX_ROUNDS {
-        match round(issuer, target, entropy, &mut course, &mut events).await {
-            Ok(None) => {}
-            Ok(Some(settled)) => {
-                return Outcome {
-                    events,
-                    result: Ok(settled),
-                };
-            }
-            Err(error) => {
-                return Outcome {
-                    events,
-                    result: Err(error),
-                };
-            }
-        }
-    }
+    let mut pass = Pass {
+        issuer,
+        target,
+        events: Vec::new(),
+        is_paid: false,
+        former: BTreeSet::new(),
+    };
+    let result = pass.run(entropy).await;
     Outcome {
-        events,
-        result: Err(IssueError::Contended),
+        events: pass.events,
+        result,
     }
 }
 
-/// What one round passes on to the next.
-#[derive(Default)]
-struct Course {
+/// A pass over one owner, and what one round passes on to the next.
+struct Pass<'a, C> {
+    issuer: &'a Issuer<'a, C>,
+    target: &'a Target,
+    /// What was done so far.
+    events: Vec<IssueEvent>,
     /// Whether the namespace's budget was charged for a token that is still to be issued.
     is_paid: bool,
     /// Secrets that the owner had under other names. A push overwrites the name that the Credential remembers.
@@ -154,51 +145,311 @@ enum Applied {
     Settled(Box<Settled>),
 }
 
-/// Runs one round; `None`: start over.
-async fn round<C: Cluster>(
-    issuer: &Issuer<'_, C>,
-    target: &Target,
-    entropy: &mut (dyn Entropy + Send),
-    course: &mut Course,
-    events: &mut Vec<IssueEvent>,
-) -> Result<Option<Settled>, IssueError> {
-    let mut view = gather(issuer, target, &mut course.former).await?;
-    let mut has_placeholder = false;
-    loop {
-        let step = plan(&view, target, &issuer.rules, (issuer.now)(), entropy);
-        let recorded = token_ids(&view);
-        match apply(issuer, target, step, recorded, &mut course.is_paid, events).await {
-            Ok(Applied::Again) => return Ok(None),
-            Ok(Applied::Settled(settled)) => return Ok(Some(*settled)),
-            // Something, for example an admission webhook, replaced the new placeholder: count a round.
-            Ok(Applied::Placeholder(..)) if std::mem::replace(&mut has_placeholder, true) => {
-                return Ok(None);
+impl<C: Cluster> Pass<'_, C> {
+    /// Runs rounds until nothing more can be done now.
+    async fn run(&mut self, entropy: &mut (dyn Entropy + Send)) -> Result<Settled, IssueError> {
+        for _ in 0..MAX_ROUNDS {
+            if let Some(settled) = self.round(entropy).await? {
+                return Ok(settled);
             }
-            Ok(Applied::Placeholder(secret, credential)) => {
-                view = View {
-                    secret: Some(secret),
-                    credential: credential.map(|stored| *stored).or(view.credential),
-                    ..view
-                }
-            }
-            Ok(Applied::Pushed(stored)) => {
-                let (credential, secret) = *stored;
-                let view = View {
-                    credential: Some(credential),
-                    secret: Some(secret),
-                    ..view
-                };
-                return Ok(settled_by_replies(issuer, target, &view, entropy));
-            }
-            // Something changed in the meantime; the next round reads it.
-            Err(IssueError::Apply(
-                _,
-                ApiError::Conflict | ApiError::AlreadyExists | ApiError::NotFound,
-            )) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
         }
+        Err(IssueError::Contended)
+    }
+
+    /// Decides the next step.
+    fn plan(&self, view: &View, entropy: &mut (dyn Entropy + Send)) -> Step {
+        let issuer = self.issuer;
+        plan(view, self.target, &issuer.rules, (issuer.now)(), entropy)
+    }
+
+    /// Runs one round; `None`: start over.
+    async fn round(
+        &mut self,
+        entropy: &mut (dyn Entropy + Send),
+    ) -> Result<Option<Settled>, IssueError> {
+        let mut view = self.gather().await?;
+        let mut has_placeholder = false;
+        loop {
+            let step = self.plan(&view, entropy);
+            let recorded = token_ids(&view);
+            match self.apply(step, recorded).await {
+                Ok(Applied::Again) => return Ok(None),
+                Ok(Applied::Settled(settled)) => return Ok(Some(*settled)),
+                // Something, for example an admission webhook, replaced the new placeholder: count a round.
+                Ok(Applied::Placeholder(..)) if std::mem::replace(&mut has_placeholder, true) => {
+                    return Ok(None);
+                }
+                Ok(Applied::Placeholder(secret, credential)) => {
+                    view = View {
+                        secret: Some(secret),
+                        credential: credential.map(|stored| *stored).or(view.credential),
+                        ..view
+                    }
+                }
+                Ok(Applied::Pushed(stored)) => {
+                    let (credential, secret) = *stored;
+                    let view = View {
+                        credential: Some(credential),
+                        secret: Some(secret),
+                        ..view
+                    };
+                    return Ok(self.settled_by_replies(&view, entropy));
+                }
+                // Something changed in the meantime; the next round reads it.
+                Err(IssueError::Apply(
+                    _,
+                    ApiError::Conflict | ApiError::AlreadyExists | ApiError::NotFound,
+                )) => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Settles from the replies to a push if nothing is left to do, which saves three reads per token. Any other step is
+    /// decided on live objects; `None`: start over.
+    fn settled_by_replies(
+        &self,
+        view: &View,
+        entropy: &mut (dyn Entropy + Send),
+    ) -> Option<Settled> {
+        match self.plan(view, entropy) {
+            Step::Settle(settled @ Settled::Done { .. }) => Some(settled),
+            _ => None,
+        }
+    }
+
+    /// Reads the objects. The order is part of the protocol: the Credential must be read before the Secret.
+    async fn gather(&mut self) -> Result<View, IssueError> {
+        let (issuer, target) = (self.issuer, self.target);
+        let failed = |what| move |error| IssueError::Gather(what, error);
+        let credential = issuer
+            .cluster
+            .credential(&target.credential_key())
+            .await
+            .map_err(failed("Credential"))?;
+        let secret = issuer
+            .cluster
+            .secret(&target.secret_key())
+            .await
+            .map_err(failed("Secret"))?;
+        let owner = issuer
+            .cluster
+            .owner(target.owner.kind, &target.owner_key())
+            .await
+            .map_err(failed("owner"))?;
+        let standing = owner.as_ref().map_or(Standing::NotWanted, issuer.judge);
+        let owner = owner.as_ref().map(OwnerView::of);
+        self.former
+            .extend(former_keys(target, credential.as_ref(), owner.as_ref()));
+        let mut former: Option<SecretObject> = None;
+        for key in &self.former {
+            let found = issuer.cluster.secret(key).await.map_err(failed("Secret"))?;
+            let is_ours = found
+                .as_ref()
+                .is_some_and(|secret| secret.is_made_for(&target.owner) && !secret.is_deleting());
+            // Delete one at a time; the next round finds the next one.
+            if is_ours || former.is_none() {
+                former = found.or(former);
+            }
+        }
+        Ok(View {
+            credential,
+            secret,
+            owner,
+            standing,
+            former,
+        })
+    }
+
+    /// Takes a step. `recorded` are the public ids of the tokens that the Credential has.
+    async fn apply(&mut self, step: Step, recorded: Vec<String>) -> Result<Applied, IssueError> {
+        let (cluster, target) = (self.issuer.cluster, self.target);
+        match step {
+            Step::CreatePlaceholder(create) => return self.create(*create).await,
+            Step::Recreate(recreate) => return self.recreate(*recreate).await,
+            Step::Fence(secret) => {
+                cluster
+                    .replace_secret(&secret)
+                    .await
+                    .map_err(secret_failed)?;
+            }
+            Step::Repair(secret, adopts) => {
+                cluster
+                    .replace_secret(&secret)
+                    .await
+                    .map_err(secret_failed)?;
+                self.events.extend(adopts.then(|| adopted(target)));
+            }
+            Step::Retire(credential, retired, why) => {
+                cluster
+                    .replace_credential(&credential)
+                    .await
+                    .map_err(credential_failed)?;
+                let shortened = credential
+                    .spec
+                    .tokens
+                    .into_iter()
+                    .filter(|entry| retired.contains(&entry.token_id));
+                self.events
+                    .extend(shortened.map(|entry| IssueEvent::Retired {
+                        not_after: entry_ends(&entry).map(Moment),
+                        token_id: entry.token_id,
+                        why,
+                    }));
+            }
+            Step::Relabel(credential) => {
+                cluster
+                    .replace_credential(&credential)
+                    .await
+                    .map_err(credential_failed)?;
+            }
+            Step::EndRevoked(credential, token_ids) => {
+                cluster
+                    .replace_credential(&credential)
+                    .await
+                    .map_err(credential_failed)?;
+                let why = Emptying::ById;
+                self.events.push(IssueEvent::Revoked { token_ids, why });
+            }
+            Step::EmptyTokens(credential, why) => {
+                cluster
+                    .replace_credential(&credential)
+                    .await
+                    .map_err(credential_failed)?;
+                let token_ids = recorded.into_iter().filter(|id| {
+                    let mut kept = credential.spec.tokens.iter();
+                    !kept.any(|entry| entry.token_id == *id)
+                });
+                let token_ids = token_ids.collect();
+                self.events.push(IssueEvent::Revoked { token_ids, why });
+            }
+            Step::DeleteFormer(key, only) => {
+                cluster
+                    .delete_secret(&key, &only)
+                    .await
+                    .map_err(secret_failed)?;
+            }
+            Step::Discard(only) => {
+                cluster
+                    .delete_credential(&target.credential_key(), &only)
+                    .await
+                    .map_err(credential_failed)?;
+            }
+            Step::Import(import) => return self.import(*import).await,
+            Step::Push(push) => return self.push(*push).await,
+            Step::Settle(settled) => {
+                self.events.extend(warning(&settled));
+                return Ok(Applied::Settled(Box::new(settled)));
+            }
+        }
+        Ok(Applied::Again)
+    }
+
+    /// Creates a Secret without a token. The budget pays for the following token first, so an owner that cannot get
+    /// another token leaves no empty Secret behind, under whatever names.
+    async fn create(&mut self, create: Create) -> Result<Applied, IssueError> {
+        if !self.is_paid {
+            if let Err(refusal) = self.take(create.mints_per_hour, create.meanwhile) {
+                return Ok(refusal);
+            }
+            self.is_paid = true;
+        }
+        let (issuer, target) = (self.issuer, self.target);
+        match issuer.cluster.create_secret(&create.placeholder).await {
+            Ok(created) => Ok(Applied::Placeholder(created, None)),
+            Err(error) => {
+                self.is_paid = false;
+                let namespace = &target.owner.namespace;
+                issuer.budget.give_back(&target.identity, namespace);
+                Err(secret_failed(error))
+            }
+        }
+    }
+
+    /// Announces, deletes, then creates. The budget pays for the following token first, so an owner that cannot get another
+    /// token keeps its Secret.
+    async fn recreate(&mut self, recreate: Recreate) -> Result<Applied, IssueError> {
+        if !self.is_paid {
+            let limit = recreate.mints_per_hour;
+            if let Err(refusal) = self.take(limit, recreate.meanwhile) {
+                return Ok(refusal);
+            }
+            self.is_paid = true;
+        }
+        let cluster = self.issuer.cluster;
+        let announced = record(cluster, &recreate.announced, recreate.is_first).await?;
+        let key = recreate.placeholder.key();
+        if let Err(error) = cluster.delete_secret(&key, &recreate.only).await {
+            if matches!(error, ApiError::Forbidden(_) | ApiError::Invalid(_)) {
+                self.is_paid = false;
+                self.withdraw(announced).await;
+            }
+            return Err(secret_failed(error));
+        }
+        let created = cluster
+            .create_secret(&recreate.placeholder)
+            .await
+            .map_err(secret_failed)?;
+        Ok(Applied::Placeholder(created, Some(Box::new(announced))))
+    }
+
+    /// Withdraws the announcement after the Secret was certainly not deleted, so that a user's deletion counts again, and
+    /// returns the charge. If the write fails, the next pass gets here again.
+    async fn withdraw(&self, mut announced: Credential) {
+        let (issuer, target) = (self.issuer, self.target);
+        issuer
+            .budget
+            .give_back(&target.identity, &target.owner.namespace);
+        announced.spec.memory.replacing = None;
+        if let Err(error) = issuer.cluster.replace_credential(&announced).await {
+            debug!(%error, "could not withdraw the announcement that the Secret is recreated");
+        }
+    }
+
+    /// Records an imported secret.
+    async fn import(&mut self, import: Import) -> Result<Applied, IssueError> {
+        if let Err(refusal) = self.take(import.mints_per_hour, None) {
+            return Ok(refusal);
+        }
+        record(self.issuer.cluster, &import.credential, import.is_first).await?;
+        let (token_id, epoch) = (import.token_id.to_string(), import.epoch);
+        self.events.push(if import.is_first {
+            IssueEvent::Issued { token_id, epoch }
+        } else {
+            let cause = Cause::Imported;
+            IssueEvent::Rotated {
+                token_id,
+                epoch,
+                cause,
+            }
+        });
+        Ok(Applied::Again)
+    }
+
+    /// Charges the namespace's budget; on refusal returns how the pass ends.
+    fn take(&self, limit: i64, meanwhile: Option<Facts>) -> Result<(), Applied> {
+        let (issuer, target) = (self.issuer, self.target);
+        let namespace = &target.owner.namespace;
+        let now = (issuer.now)();
+        let taken = issuer.budget.take(&target.identity, namespace, limit, now);
+        taken.map_err(|until| Applied::Settled(Box::new(rate_limited(namespace, until, meanwhile))))
+    }
+
+    /// Records the token before it reveals it.
+    async fn push(&mut self, push: Push) -> Result<Applied, IssueError> {
+        let (cluster, target) = (self.issuer.cluster, self.target);
+        if !std::mem::take(&mut self.is_paid)
+            && let Err(refusal) = self.take(push.mints_per_hour, push.meanwhile.clone())
+        {
+            return Ok(refusal);
+        }
+        let recorded = record(cluster, &push.credential, push.is_first).await?;
+        let (credential, secret) = reveal(cluster, target, &push, recorded).await?;
+        self.events.extend(push.adopts.then(|| adopted(target)));
+        self.events.push(issued(&push));
+        Ok(Applied::Pushed(Box::new((credential, secret))))
     }
 }
 
@@ -208,63 +459,17 @@ fn token_ids(view: &View) -> Vec<String> {
     entries.map(|entry| entry.token_id.clone()).collect()
 }
 
-/// Settles from the replies to a push if nothing is left to do, which saves three reads per token. Any other step is
-/// decided on live objects; `None`: start over.
-fn settled_by_replies<C: Cluster>(
-    issuer: &Issuer<'_, C>,
-    target: &Target,
-    view: &View,
-    entropy: &mut (dyn Entropy + Send),
-) -> Option<Settled> {
-    match plan(view, target, &issuer.rules, (issuer.now)(), entropy) {
-        Step::Settle(settled @ Settled::Done { .. }) => Some(settled),
-        _ => None,
-    }
-}
-
-/// Reads the objects. The order is part of the protocol: the Credential must be read before the Secret.
-async fn gather<C: Cluster>(
-    issuer: &Issuer<'_, C>,
-    target: &Target,
-    known: &mut BTreeSet<ObjectKey>,
-) -> Result<View, IssueError> {
-    let failed = |what| move |error| IssueError::Gather(what, error);
-    let credential = issuer
-        .cluster
-        .credential(&target.credential_key())
-        .await
-        .map_err(failed("Credential"))?;
-    let secret = issuer
-        .cluster
-        .secret(&target.secret_key())
-        .await
-        .map_err(failed("Secret"))?;
-    let owner = issuer
-        .cluster
-        .owner(target.owner.kind, &target.owner_key())
-        .await
-        .map_err(failed("owner"))?;
-    let standing = owner.as_ref().map_or(Standing::NotWanted, issuer.judge);
-    let owner = owner.as_ref().map(OwnerView::of);
-    known.extend(former_keys(target, credential.as_ref(), owner.as_ref()));
-    let mut former: Option<SecretObject> = None;
-    for key in &*known {
-        let found = issuer.cluster.secret(key).await.map_err(failed("Secret"))?;
-        let is_ours = found
-            .as_ref()
-            .is_some_and(|secret| secret.is_made_for(&target.owner) && !secret.is_deleting());
-        // Delete one at a time; the next round finds the next one.
-        if is_ours || former.is_none() {
-            former = found.or(former);
-        }
-    }
-    Ok(View {
-        credential,
-        secret,
-        owner,
-        standing,
-        former,
-    })
+async fn record<C: Cluster>(
+    cluster: &C,
+    credential: &Credential,
+    is_first: bool,
+) -> Result<Credential, IssueError> {
+    let recorded = if is_first {
+        cluster.create_credential(credential).await
+    } else {
+        cluster.replace_credential(credential).await
+    };
+    recorded.map_err(credential_failed)
 }
 
 /// Returns the Secret that the newest token was issued for and the one that the status names, unless they are the
@@ -282,218 +487,6 @@ fn former_keys(
         .filter(|name| *name != target.secret_name)
         .map(|name| ObjectKey::new(&target.owner.namespace, name))
         .collect()
-}
-
-async fn apply<C: Cluster>(
-    issuer: &Issuer<'_, C>,
-    target: &Target,
-    step: Step,
-    recorded: Vec<String>,
-    is_paid: &mut bool,
-    events: &mut Vec<IssueEvent>,
-) -> Result<Applied, IssueError> {
-    let cluster = issuer.cluster;
-    match step {
-        Step::CreatePlaceholder(placeholder) => {
-            let created = cluster
-                .create_secret(&placeholder)
-                .await
-                .map_err(secret_failed)?;
-            return Ok(Applied::Placeholder(created, None));
-        }
-        Step::Recreate(recreate) => {
-            return apply_recreate(issuer, target, *recreate, is_paid).await;
-        }
-        Step::Fence(secret) => {
-            cluster
-                .replace_secret(&secret)
-                .await
-                .map_err(secret_failed)?;
-        }
-        Step::Repair(secret, adopts) => {
-            cluster
-                .replace_secret(&secret)
-                .await
-                .map_err(secret_failed)?;
-            events.extend(adopts.then(|| adopted(target)));
-        }
-        Step::Retire(credential, retired, why) => {
-            cluster
-                .replace_credential(&credential)
-                .await
-                .map_err(credential_failed)?;
-            let shortened = credential
-                .spec
-                .tokens
-                .into_iter()
-                .filter(|entry| retired.contains(&entry.token_id));
-            events.extend(shortened.map(|entry| IssueEvent::Retired {
-                not_after: entries::end(&entry).map(Moment),
-                token_id: entry.token_id,
-                why,
-            }));
-        }
-        Step::Relabel(credential) => {
-            cluster
-                .replace_credential(&credential)
-                .await
-                .map_err(credential_failed)?;
-        }
-        Step::EndRevoked(credential, token_ids) => {
-            cluster
-                .replace_credential(&credential)
-                .await
-                .map_err(credential_failed)?;
-            let why = Emptying::ById;
-            events.push(IssueEvent::Revoked { token_ids, why });
-        }
-        Step::EmptyTokens(credential, why) => {
-            cluster
-                .replace_credential(&credential)
-                .await
-                .map_err(credential_failed)?;
-            let token_ids = recorded.into_iter().filter(|id| {
-                let mut kept = credential.spec.tokens.iter();
-                !kept.any(|entry| entry.token_id == *id)
-            });
-            let token_ids = token_ids.collect();
-            events.push(IssueEvent::Revoked { token_ids, why });
-        }
-        Step::DeleteFormer(key, only) => {
-            cluster
-                .delete_secret(&key, &only)
-                .await
-                .map_err(secret_failed)?;
-        }
-        Step::Discard(only) => {
-            cluster
-                .delete_credential(&target.credential_key(), &only)
-                .await
-                .map_err(credential_failed)?;
-        }
-        Step::Import(import) => return apply_import(issuer, target, *import, events).await,
-        Step::Push(push) => return apply_push(issuer, target, *push, is_paid, events).await,
-        Step::Settle(settled) => {
-            events.extend(warning(&settled));
-            return Ok(Applied::Settled(Box::new(settled)));
-        }
-    }
-    Ok(Applied::Again)
-}
-
-/// Announces, deletes, then creates. The budget pays for the following token first, so an owner that cannot get another
-/// token keeps its Secret.
-async fn apply_recreate<C: Cluster>(
-    issuer: &Issuer<'_, C>,
-    target: &Target,
-    recreate: Recreate,
-    is_paid: &mut bool,
-) -> Result<Applied, IssueError> {
-    if !*is_paid {
-        let limit = recreate.mints_per_hour;
-        if let Err(refusal) = take(issuer, target, limit, recreate.meanwhile) {
-            return Ok(refusal);
-        }
-        *is_paid = true;
-    }
-    let cluster = issuer.cluster;
-    let announced = record(cluster, &recreate.announced, recreate.is_first).await?;
-    let key = recreate.placeholder.key();
-    if let Err(error) = cluster.delete_secret(&key, &recreate.only).await {
-        if matches!(error, ApiError::Forbidden(_) | ApiError::Invalid(_)) {
-            *is_paid = false;
-            withdraw(issuer, target, announced).await;
-        }
-        return Err(secret_failed(error));
-    }
-    let created = cluster
-        .create_secret(&recreate.placeholder)
-        .await
-        .map_err(secret_failed)?;
-    Ok(Applied::Placeholder(created, Some(Box::new(announced))))
-}
-
-/// Withdraws the announcement after the Secret was certainly not deleted, so that a user's deletion counts again, and
-/// returns the charge. If the write fails, the next pass gets here again.
-async fn withdraw<C: Cluster>(issuer: &Issuer<'_, C>, target: &Target, mut announced: Credential) {
-    let namespace = &target.owner.namespace;
-    issuer.budget.give_back(&target.identity, namespace);
-    announced.spec.memory.replacing = None;
-    if let Err(error) = issuer.cluster.replace_credential(&announced).await {
-        debug!(%error, "could not withdraw the announcement that the Secret is recreated");
-    }
-}
-
-/// Records an imported secret.
-async fn apply_import<C: Cluster>(
-    issuer: &Issuer<'_, C>,
-    target: &Target,
-    import: Import,
-    events: &mut Vec<IssueEvent>,
-) -> Result<Applied, IssueError> {
-    let limit = import.mints_per_hour;
-    if let Err(refusal) = take(issuer, target, limit, None) {
-        return Ok(refusal);
-    }
-    record(issuer.cluster, &import.credential, import.is_first).await?;
-    let (token_id, epoch) = (import.token_id.to_string(), import.epoch);
-    events.push(if import.is_first {
-        IssueEvent::Issued { token_id, epoch }
-    } else {
-        let cause = Cause::Imported;
-        IssueEvent::Rotated {
-            token_id,
-            epoch,
-            cause,
-        }
-    });
-    Ok(Applied::Again)
-}
-
-/// Charges the namespace's budget; on refusal returns how the pass ends.
-fn take<C: Cluster>(
-    issuer: &Issuer<'_, C>,
-    target: &Target,
-    limit: i64,
-    meanwhile: Option<Facts>,
-) -> Result<(), Applied> {
-    let namespace = &target.owner.namespace;
-    let now = (issuer.now)();
-    let taken = issuer.budget.take(&target.identity, namespace, limit, now);
-    taken.map_err(|until| Applied::Settled(Box::new(rate_limited(namespace, until, meanwhile))))
-}
-
-async fn record<C: Cluster>(
-    cluster: &C,
-    credential: &Credential,
-    is_first: bool,
-) -> Result<Credential, IssueError> {
-    let recorded = if is_first {
-        cluster.create_credential(credential).await
-    } else {
-        cluster.replace_credential(credential).await
-    };
-    recorded.map_err(credential_failed)
-}
-
-/// Records the token before it reveals it.
-async fn apply_push<C: Cluster>(
-    issuer: &Issuer<'_, C>,
-    target: &Target,
-    push: Push,
-    is_paid: &mut bool,
-    events: &mut Vec<IssueEvent>,
-) -> Result<Applied, IssueError> {
-    if !std::mem::take(is_paid)
-        && let Err(refusal) = take(issuer, target, push.mints_per_hour, push.meanwhile.clone())
-    {
-        return Ok(refusal);
-    }
-    let recorded = record(issuer.cluster, &push.credential, push.is_first).await?;
-    let (credential, secret) = reveal(issuer.cluster, target, &push, recorded).await?;
-    events.extend(push.adopts.then(|| adopted(target)));
-    events.push(issued(&push));
-    Ok(Applied::Pushed(Box::new((credential, secret))))
 }
 
 /// Writes the recorded token into the Secret. If another client wrote first and did not change the data, writes the

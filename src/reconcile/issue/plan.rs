@@ -7,13 +7,13 @@ use super::entries;
 use super::requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 use super::rules::{MAX_BY_ROTATION, Rules};
 use super::secret_data::{filled, held_hash, noun, token_key, token_kind};
-use super::step::{Emptying, Push, Recreate, Retirement, Step};
+use super::step::{Create, Emptying, Push, Recreate, Retirement, Step};
 use super::view::{Settled, Target, View};
-use crate::directory::{Lifetime, Problem, Reason, SecretKind, Standing};
+use crate::directory::{Lifetime, Problem, Reason, SecretKind, Standing, entry_ends};
 use crate::reconcile::api::Precondition;
 use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{ANNOTATION_ROTATE, Cause, CredentialEntry, Moment, OnSecretDeleted};
-use crate::tokens::{Entropy, Prefix, TokenHash, TokenId, reference};
+use crate::tokens::{Entropy, TokenHash, TokenId, reference};
 
 /// Decides on the next step.
 pub fn plan(
@@ -187,8 +187,7 @@ impl Case<'_> {
             && self.view.former.is_none()
             && self.memory().replacing.is_none();
         // A token that its client or Identity keeps from being accepted now may be accepted again later.
-        let is_left =
-            |entry: &&CredentialEntry| entries::end(entry).is_none_or(|end| self.now < end);
+        let is_left = |entry: &&CredentialEntry| entry_ends(entry).is_none_or(|end| self.now < end);
         // An imported secret was never in a Secret of the operator.
         let newest = self.recorded().iter().rfind(is_left)?;
         if !is_leak || newest.cause == Cause::Imported || !self.is_secret_gone() {
@@ -212,7 +211,7 @@ impl Case<'_> {
         let mut ended = Vec::new();
         for entry in kept
             .iter_mut()
-            .filter(|entry| entries::end(entry).is_none_or(|own| end.0 < own))
+            .filter(|entry| entry_ends(entry).is_none_or(|own| end.0 < own))
         {
             entry.expires_at = Some(end);
             ended.push(entry.token_id.clone());
@@ -250,7 +249,11 @@ impl Case<'_> {
         }
         match self.refuse_mint(None) {
             Some(refusal) => Step::Settle(refusal),
-            None => Step::CreatePlaceholder(self.new_secret()),
+            None => Step::CreatePlaceholder(Box::new(Create {
+                placeholder: self.new_secret(),
+                mints_per_hour: self.desired.mints_per_hour,
+                meanwhile: self.facts_of_held(),
+            })),
         }
     }
 
@@ -355,7 +358,7 @@ impl Case<'_> {
 
     /// Waits: another token is due, but too many are still accepted.
     fn wait_for_an_end(&self, newest: &CredentialEntry) -> Settled {
-        let end = self.live.iter().filter_map(entries::end).min();
+        let end = self.live.iter().filter_map(entry_ends).min();
         let end = end.unwrap_or_else(|| self.after(CHECK_AGAIN));
         let message = format!(
             "a rotation is due and waits until {end} at the latest: {MAX_BY_ROTATION} {}s of this object are still accepted, and the first of them ends then",
@@ -429,14 +432,11 @@ impl Case<'_> {
         if let Some(refusal) = self.refuse_mint(Some(secret)) {
             return Step::Settle(refusal);
         }
-        let Ok(prefix) = self.desired.prefix.parse::<Prefix>() else {
-            return Step::Settle(self.refuse_prefix());
-        };
         let mut tokens = self.kept(Some(secret));
         if let Some(step) = self.make_room(tokens.len()) {
             return step;
         }
-        let minted = reference::mint(&prefix, token_kind(self.desired.kind), entropy);
+        let minted = reference::mint(&self.desired.prefix, token_kind(self.desired.kind), entropy);
         self.shorten_all_but_last(&mut tokens);
         let nonce = encode_requests(&record_requests(
             &self.desired.rotation.requests,

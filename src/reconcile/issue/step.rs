@@ -11,7 +11,7 @@ use crate::tokens::TokenId;
 #[derive(Debug)]
 pub enum Step {
     /// Create a Secret without a token. After success, go on with the created Secret as if it had been read.
-    CreatePlaceholder(SecretObject),
+    CreatePlaceholder(Box<Create>),
     /// Delete the Secret and create a placeholder in its place, because its type cannot be changed.
     Recreate(Box<Recreate>),
     /// Replace the Secret with itself, to give it another version.
@@ -37,6 +37,17 @@ pub enum Step {
     DeleteFormer(ObjectKey, Precondition),
     /// Do nothing.
     Settle(Settled),
+}
+
+/// A Secret to create without a token.
+#[derive(Debug)]
+pub struct Create {
+    /// The Secret.
+    pub placeholder: SecretObject,
+    /// How many tokens the namespace may get within an hour. One must be left before anything is done.
+    pub mints_per_hour: i64,
+    /// Facts about the token that another Secret of the owner holds until then.
+    pub meanwhile: Option<Facts>,
 }
 
 /// Why an older token gets an end.

@@ -26,7 +26,7 @@ fn identity() -> ObjectKey {
 impl State {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (files, _) = Files::open(folder.path(), crate::state_file::Chosen::ByUser).unwrap();
+        let files = Files::open(folder.path(), crate::state_file::Chosen::ByUser).unwrap();
         Self {
             _folder: folder,
             files,

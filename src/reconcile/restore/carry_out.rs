@@ -1,32 +1,18 @@
 //! The writes of a rebinding: creates the new Credential before it deletes the old one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream;
 
 use super::{Evidence, Item, Verdict, owner_secret};
-use crate::directory::{Directory, ObjectKey, Problem};
+use crate::directory::{Directory, ObjectKey};
 use crate::reconcile::api::{ApiError, Precondition};
 use crate::reconcile::cluster::Cluster;
-use crate::reconcile::key_secrets::read_mac;
 use crate::resources::{Credential, OwnerKind};
-use crate::tokens::MacKey;
 
 /// The number of concurrent requests. A restore shares the API server with everything that comes back.
 const AT_ONCE: usize = 16;
-
-/// Reads the Identity's mac key; `None` if its Secret does not exist, a problem if the Secret holds no key.
-///
-/// # Errors
-/// Returns errors of the API server.
-pub async fn mac_key<C: Cluster>(
-    cluster: &C,
-    identity: &ObjectKey,
-) -> Result<Option<Result<Arc<MacKey>, Problem>>, ApiError> {
-    read_mac(cluster, identity).await
-}
 
 /// Reads the Secrets of the owners that were recreated, in the order of the Credentials. Calls `done` after each.
 ///

@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-pub use carry_out::{carry_out, evidence, mac_key};
+pub use carry_out::{carry_out, evidence};
 pub use gather::{Gather, Gathered};
 pub use plan::{Evidence, Rebinding, Refusal, Verdict, owner_secret};
 

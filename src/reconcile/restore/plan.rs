@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::directory::{Directory, ObjectKey, is_sealed, sealed};
+use crate::directory::{Directory, ObjectKey, entry_ends, is_sealed, sealed};
 use crate::reconcile::secret::{Ownership, SecretObject};
 use crate::resources::{Credential, CredentialEntry, CredentialOwner, LABEL_CLIENT, OwnerKind};
 use crate::tokens::{MacKey, TokenHash, imported, mac};
@@ -207,7 +207,7 @@ fn decide(
         .identity(identity)
         .and_then(|object| object.record()?.revoke_issued_before);
     let is_alive = |entry: &CredentialEntry| {
-        end(entry).is_none_or(|end| now < end)
+        entry_ends(entry).is_none_or(|end| now < end)
             && revoked_before.is_none_or(|moment| entry.issued_at.0 >= moment)
     };
     if !is_alive(held) {
@@ -232,13 +232,7 @@ fn decide(
 
 /// Returns the uid that the owner of a Credential has now.
 pub(super) fn present_uid(directory: &Directory, owner: &CredentialOwner) -> Option<Arc<str>> {
-    let key = owner_key(owner);
-    match owner.kind {
-        OwnerKind::OAuthClient => directory.client(&key).map(|object| object.uid.clone()),
-        OwnerKind::ServiceAccessToken => directory
-            .service_token(&key)
-            .map(|object| object.uid.clone()),
-    }
+    directory.owner_uid(owner.kind, &owner_key(owner)).cloned()
 }
 
 /// An owner as it is now.
@@ -419,11 +413,6 @@ fn has_all(successor: &Credential, entries: &[&CredentialEntry], key: &MacKey) -
         let mut theirs = successor.spec.tokens.iter();
         theirs.any(|their| their.hash == entry.hash && is_sealed(key, successor, their))
     })
-}
-
-fn end(entry: &CredentialEntry) -> Option<Timestamp> {
-    let ends = [entry.expires_at, entry.not_after].into_iter().flatten();
-    ends.map(|moment| moment.0).min()
 }
 
 fn owner_key(owner: &CredentialOwner) -> ObjectKey {

@@ -1,10 +1,11 @@
-//! `/connect/checktoken/<gateway>`: for nginx's `auth_request` and Traefik's `forwardAuth`.
+//! `/connect/checktoken/<gateway>`: for nginx's `auth_request`, Traefik's `forwardAuth`, Caddy's `forward_auth`, Envoy's
+//! `ext_authz` over HTTP, and others.
 //!
-//! The answer is always 204, 401 or 403. The server ignores the method, the query, the body and the path after the
-//! gateway's name: they belong to the request that the proxy asks about. Envoy's `ext_authz` over HTTP cannot use this
-//! endpoint: it lets a request pass only after a 200, not after a 204. Envoy can verify JWTs itself instead.
+//! The answer is 200, 401 or 403, and 503 while nothing can be said. It always has all identity headers. The server
+//! ignores the method, the query, the body and the path after the gateway's name: they belong to the request that the
+//! proxy asks about.
 
-use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
@@ -13,51 +14,62 @@ use crate::directory::record::GatewayRecord;
 use crate::oauth::bearer;
 use crate::oauth::check_token::{self, Denial, Passed};
 use crate::oauth::discovery::paths;
-use crate::server::reply;
+use crate::server::gateway::{self, CLIENT_ID, Gateway, IDENTITY, KIND, SCOPE, SUBJECT, TO_REMOVE};
+use crate::server::reply::{self, Refusal};
 use crate::server::request::{Call, Serving, Token, values};
-use crate::server::snapshot::Snapshot;
+use crate::server::snapshot::Site;
 
-const SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
-const KIND: HeaderName = HeaderName::from_static("x-auth-kind");
-const CLIENT_ID: HeaderName = HeaderName::from_static("x-auth-client-id");
-const SCOPE: HeaderName = HeaderName::from_static("x-auth-scope");
+/// The number of headers of a 200, with those that every answer has.
+const HEADERS: usize = 10;
 
 pub async fn handle(call: Call) -> Response {
     let now = crate::server::now();
-    let Ok(serving) = call.serving(now) else {
-        // No one may pass while the server cannot answer.
-        call.app.metrics().checked("unavailable");
-        return denied(StatusCode::FORBIDDEN);
-    };
-    answer(&call, &serving, now)
+    let answer = call
+        .serving(now)
+        .and_then(|serving| answer(&call, &serving, now));
+    // No one may pass while the server cannot answer.
+    answer.unwrap_or_else(|_| unavailable(&call))
 }
 
-fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Response {
-    let snapshot = serving.snapshot();
+/// # Errors
+/// [`Refusal::Unavailable`] if nothing can be said about the token.
+fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Result<Response, Refusal> {
+    let (snapshot, site) = (serving.snapshot(), serving.site()?);
     let (directory, identity) = (snapshot.directory(), snapshot.identity());
-    let site = snapshot.site();
-    let name = site.map_or("", |site| gateway_name(&site.path, call.head.uri.path()));
-    let Some(gateway) = check_token::gateway(directory, identity, name) else {
-        return deny(call, snapshot, None, Denial::UnknownGateway);
+    let name = gateway_name(&site.path, call.head.uri.path());
+    let gateway = site.gateways.get(name);
+    let deny = |token_id: Option<&str>, denial: Denial| {
+        call.app.metrics().checked(denial.as_str());
+        if let Some(token_id) = token_id {
+            call.audit_denial(snapshot, token_id, denial.is_of_issued(), denial.as_str());
+        }
+        denied(site, gateway, denial)
+    };
+    let Some(gateway) = gateway else {
+        return Ok(deny(None, Denial::UnknownGateway));
     };
     let headers = &call.head.headers;
     let api_keys = values(headers, "x-api-key").chain(values(headers, "api-key"));
     let token = match bearer::extract(call.authorization(), api_keys) {
         Ok(token) => token,
-        Err(unusable) => return deny(call, snapshot, None, Denial::Unusable(unusable)),
+        Err(unusable) => return Ok(deny(None, Denial::Unusable(unusable))),
     };
     let token = match Token::parse(token, snapshot.ring()) {
         Ok(token) => token,
-        Err(reason) => return deny(call, snapshot, None, Denial::Invalid(reason)),
+        // Without keys no JWT can be judged.
+        Err(_) if token.contains('.') && !snapshot.had_keys() => return Err(Refusal::Unavailable),
+        Err(reason) => return Ok(deny(None, Denial::Invalid(reason))),
     };
-    match check_token::check(directory, identity, gateway, &token.presented(), now) {
+    let record = &gateway.record;
+    match check_token::check(directory, identity, record, &token.presented(), now) {
         Ok(passed) => {
             if let Some(issued) = passed.token.issued {
                 call.app.uses().note(directory, issued, now);
             }
-            pass(call, &passed, gateway)
+            call.app.metrics().checked("passed");
+            Ok(pass(&passed, record))
         }
-        Err(denial) => deny(call, snapshot, Some(token.id()), denial),
+        Err(denial) => Ok(deny(Some(token.id()), denial)),
     }
 }
 
@@ -79,11 +91,10 @@ fn below<'p>(issuer_path: &str, path: &'p str) -> Option<&'p str> {
         .strip_prefix(paths::CHECK_TOKEN)
 }
 
-fn pass(call: &Call, passed: &Passed<'_>, gateway: &GatewayRecord) -> Response {
-    call.app.metrics().checked("passed");
-    let mut response = reply::empty(StatusCode::NO_CONTENT);
+fn pass(passed: &Passed<'_>, gateway: &GatewayRecord) -> Response {
+    let mut response = reply::empty(StatusCode::OK);
     let headers = response.headers_mut();
-    headers.reserve(8);
+    headers.reserve(HEADERS);
     set(headers, SUBJECT, passed.token.subject);
     headers.insert(KIND, HeaderValue::from_static(passed.token.kind.as_str()));
     set(
@@ -91,40 +102,47 @@ fn pass(call: &Call, passed: &Passed<'_>, gateway: &GatewayRecord) -> Response {
         CLIENT_ID,
         &passed.token.client.client.record.client_id,
     );
-    set(headers, SCOPE, &passed.told(gateway));
+    let scopes = HeaderValue::try_from(passed.told(gateway));
+    headers.insert(SCOPE, scopes.unwrap_or_else(|_| NONE));
+    headers.insert(TO_REMOVE, gateway::to_remove());
     response
 }
+
+const NONE: HeaderValue = HeaderValue::from_static("");
 
 /// Sets a header. The schemas allow only visible ASCII in names and scopes; any other value becomes empty.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    let empty = || HeaderValue::from_static("");
-    headers.insert(
-        name,
-        HeaderValue::from_str(value).unwrap_or_else(|_| empty()),
-    );
+    let value = HeaderValue::from_str(value);
+    headers.insert(name, value.unwrap_or_else(|_| NONE));
 }
 
-fn deny(call: &Call, snapshot: &Snapshot, token_id: Option<&str>, denial: Denial<'_>) -> Response {
-    call.app.metrics().checked(denial.as_str());
-    if let Some(token_id) = token_id {
-        call.audit_denial(snapshot, token_id, denial.is_of_issued(), denial.as_str());
-    }
+fn denied(site: &Site, gateway: Option<&Gateway>, denial: Denial) -> Response {
     let status = StatusCode::from_u16(denial.status()).unwrap_or(StatusCode::FORBIDDEN);
-    let mut response = denied(status);
-    let issuer = snapshot.site().map_or("", |site| &*site.issuer);
-    let challenge = bearer::challenge(issuer, denial.code(), &denial.required());
-    set(response.headers_mut(), WWW_AUTHENTICATE, &challenge);
+    let mut response = refused(status);
+    let challenge = gateway.map_or_else(
+        || site.no_gateway.clone(),
+        |gateway| gateway.challenge(denial),
+    );
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     response
 }
 
-/// Returns a refusal. It has all headers, but empty, so that headers of these names from the caller cannot pass
-/// through.
-fn denied(status: StatusCode) -> Response {
+fn unavailable(call: &Call) -> Response {
+    call.app.metrics().checked("unavailable");
+    let mut response = refused(StatusCode::SERVICE_UNAVAILABLE);
+    let wait = HeaderValue::from(reply::RETRY_SECONDS);
+    response.headers_mut().insert(RETRY_AFTER, wait);
+    response
+}
+
+/// Returns a refusal. It has all identity headers, but empty, so that headers of these names from the caller cannot
+/// pass through.
+fn refused(status: StatusCode) -> Response {
     let mut response = reply::empty(status);
-    for name in [SUBJECT, KIND, CLIENT_ID, SCOPE] {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(""));
+    let headers = response.headers_mut();
+    headers.reserve(HEADERS);
+    for name in IDENTITY {
+        headers.insert(name, NONE);
     }
     response
 }

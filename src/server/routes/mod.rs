@@ -2,6 +2,7 @@
 
 pub mod check_token;
 pub mod discovery;
+pub mod health;
 pub mod introspect;
 pub mod jwks;
 pub mod revocation;

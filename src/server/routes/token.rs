@@ -58,7 +58,7 @@ fn grant(
     };
     let algorithm = issue.algorithm.or(serving.site()?.default_algorithm);
     let algorithm = algorithm.ok_or_else(no_key)?;
-    let signed = snapshot.ring().sign(algorithm, &issue.claims);
+    let signed = snapshot.ring().sign(algorithm, issue.typ, &issue.claims);
     let token = signed.map_err(|_| no_key())?;
     call.app
         .metrics()

@@ -88,6 +88,45 @@ async fn the_health_port_says_why_the_server_is_not_ready() {
     );
 }
 
+/// Load balancers outside the cluster do not reach the health port.
+#[tokio::test]
+async fn the_port_of_requests_says_whether_the_server_is_ready_and_not_why_not() {
+    let fixture = Fixture::new();
+    let ready = fixture.get("/id/healthz").await;
+    assert_eq!((ready.status.as_u16(), &*ready.body), (200, ""));
+    assert_eq!(ready.header("cache-control"), "no-store");
+    assert_eq!(ready.header("access-control-allow-origin"), "(none)");
+    let with = |method: &str| {
+        let request = Request::builder().method(method).uri("/id/healthz");
+        request.body(Body::empty()).unwrap()
+    };
+    assert_eq!(fixture.send(with("HEAD")).await.status, StatusCode::OK);
+    for method in ["POST", "OPTIONS", "DELETE"] {
+        let reply = fixture.send(with(method)).await;
+        assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert_eq!(reply.header("allow"), "GET, HEAD");
+    }
+    for path in ["/healthz", "/id/healthz/", "/id/readyz", "/id/metrics"] {
+        assert_eq!(
+            fixture.get(path).await.status,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+    let unready = async |why: &str| {
+        let reply = fixture.get("/id/healthz").await;
+        assert_eq!((reply.status.as_u16(), &*reply.body), (503, ""), "{why}");
+        assert_eq!(reply.header("retry-after"), "5", "{why}");
+    };
+    let long_ago = now() - jiff::SignedDuration::from_hours(25);
+    fixture.app.status().heard_at(long_ago);
+    unready("stale").await;
+    fixture.app.status().heard_at(now());
+    assert_eq!(fixture.get("/id/healthz").await.status, StatusCode::OK);
+    fixture.app.status().drain();
+    unready("draining").await;
+}
+
 #[tokio::test]
 async fn metrics_count_requests_and_their_labels_are_a_closed_set() {
     let mut fixture = Fixture::new();

@@ -6,6 +6,7 @@ mod edge;
 mod hostile;
 mod introspection;
 mod keys;
+mod kinds;
 mod noise;
 mod revocation;
 mod strangers;

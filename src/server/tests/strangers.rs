@@ -214,6 +214,19 @@ async fn when_peers_hold_too_much_memory_the_heaviest_are_cut_off() {
     is_served(running.address).await;
 }
 
+/// Clients that obey store no header fields, so that nothing is charged to them.
+#[tokio::test]
+async fn http_2_clients_are_asked_to_store_no_header_fields() {
+    let fixture = fixture(|_| {});
+    let running = start(&fixture).await;
+    let stream = TcpStream::connect(running.address).await.unwrap();
+    let mut stream = h2::open(stream, 65535).await;
+    let (kind, payload) = h2::any(&mut stream).await.unwrap();
+    assert_eq!(kind, h2::SETTINGS);
+    let table = payload.chunks(6).find(|setting| setting[..2] == [0, 1]);
+    assert_eq!(table, Some(&[0, 1, 0, 0, 0, 0][..]), "{payload:?}");
+}
+
 /// An entry in the table of header fields keeps alive the buffer that it was read into: a few bytes can pin 8 KiB.
 #[tokio::test]
 async fn memory_that_header_tables_may_pin_counts_too() {

@@ -274,6 +274,36 @@ async fn an_idle_connection_is_closed() {
 }
 
 #[tokio::test]
+async fn the_identity_says_how_long_a_connection_may_be_idle_also_while_it_is_open() {
+    let with = |idle: &str| {
+        let network = format!("  network: {{idleTimeout: {idle}}}\n  gateways:");
+        QUICKSTART.replace("  gateways:", &network)
+    };
+    let mut fixture = Fixture::of(&with("2h"), |config| quick(&mut config.limits));
+    let running = start(&fixture).await;
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    for pause in [0, 2000] {
+        // Longer than the limit of the port allows. A busy machine may make it even longer.
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let request = b"GET /id/.well-known/openid-configuration HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let answer = read_answer(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    fixture.apply(&with("5s"));
+    let closed = async {
+        let mut rest = Vec::new();
+        // A reset also ends the connection.
+        let _ = stream.read_to_end(&mut rest).await;
+        rest
+    };
+    let rest = tokio::time::timeout(PATIENCE, closed)
+        .await
+        .expect("it closes");
+    assert!(rest.is_empty(), "{rest:?}");
+}
+
+#[tokio::test]
 async fn http_2_is_served_in_clear_text() {
     let fixture = fixture(|_| {});
     let running = start(&fixture).await;

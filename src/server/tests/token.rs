@@ -360,6 +360,31 @@ async fn the_identity_may_allow_many_resources_and_an_array_of_scopes() {
 }
 
 #[tokio::test]
+async fn the_client_chooses_the_type_of_its_tokens_before_the_identity() {
+    for (identity, client, typ) in [
+        (None, None, "at+jwt"),
+        (Some("JWT"), None, "JWT"),
+        (None, Some("JWT"), "JWT"),
+        (Some("JWT"), Some("AtJWT"), "at+jwt"),
+        (Some("AtJWT"), Some("JWT"), "JWT"),
+    ] {
+        let tokens = |typ: Option<&str>| {
+            typ.map_or(String::new(), |typ| {
+                format!("  tokens: {{accessTokenType: {typ}}}\n")
+            })
+        };
+        let yaml = QUICKSTART
+            .replace("  gateways:", &format!("{}  gateways:", tokens(identity)))
+            .replace("  systemUser:", &format!("{}  systemUser:", tokens(client)));
+        let mut fixture = Fixture::of(&yaml, |_| {});
+        let shop = fixture.shop();
+        let token = fixture.access_token(&shop, "").await;
+        let header = jsonwebtoken::decode_header(&token).unwrap();
+        assert_eq!(header.typ.as_deref(), Some(typ), "{identity:?} {client:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_lifetime_never_exceeds_the_ceiling_of_the_identity() {
     for (spec, lifetime) in [
         ("tokens: {accessTokenLifetime: 30m}", 1800),

@@ -1,4 +1,7 @@
 //! One watch: the first list, the changes after it, and recovery from faults.
+//!
+//! By hand, because the watcher of `kube` decodes types and holds each page as a whole. Here one bad object never hides
+//! another, and no response is held as a whole (see `json_stream`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -2,6 +2,9 @@
 //!
 //! The reading is that of kubectl, so that the judged objects are those that kubectl would send to the API server. A
 //! fault in one document does not hide the others. Absent: files, and the meaning of kinds.
+//!
+//! A library finds the events of YAML. What they mean is decided here, by hand: the scalars and merge rules of kubectl's
+//! parser differ from those of the libraries for Rust, and none of these tells the place of each key and value.
 
 mod builder;
 mod json;

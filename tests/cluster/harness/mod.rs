@@ -24,11 +24,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Config, ResourceExt as _,
-    api::{Patch, PatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
+    api::{Patch, PatchParams, PostParams},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
     runtime::{conditions::is_crd_established, wait::await_condition},
 };
 
@@ -194,6 +195,34 @@ impl Cluster {
     /// Starts a part that was stopped or killed. For the API server, waits until it is ready.
     pub(crate) fn start(&self, program: Program) {
         self.supervised("start it").command("start", program);
+    }
+
+    /// Restarts the API server of a private cluster with this file as its `--authentication-config`.
+    pub(crate) fn authenticate_by(&self, configuration: &str) {
+        let supervisor = self.supervised("configure it");
+        let file = supervisor.folder().join("authentication.yaml");
+        std::fs::write(file, configuration).expect("the cluster's folder is there");
+        self.stop(Program::Apiserver);
+        self.start(Program::Apiserver);
+    }
+
+    /// The user that the API server sees behind a bearer token.
+    ///
+    /// # Errors
+    /// The API server does not accept the token.
+    pub(crate) async fn user_of(&self, token: &str) -> kube::Result<UserInfo> {
+        let mut kubeconfig = self.kubeconfig();
+        for user in &mut kubeconfig.auth_infos {
+            user.auth_info = Some(AuthInfo {
+                token: Some(token.to_owned().into()),
+                ..AuthInfo::default()
+            });
+        }
+        let reviews = Api::<SelfSubjectReview>::all(client_of(kubeconfig).await);
+        let review = SelfSubjectReview::default();
+        let review = reviews.create(&PostParams::default(), &review).await?;
+        let status = review.status.expect("the API server answers with a status");
+        Ok(status.user_info.expect("and with the user"))
     }
 
     /// Makes a part of a private cluster hang: its connections stay open and it does not respond.

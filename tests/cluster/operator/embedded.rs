@@ -39,7 +39,7 @@ impl Serving {
             .bearer_auth(token)
             .send()
             .await;
-        answer.is_ok_and(|answer| answer.status() == StatusCode::NO_CONTENT)
+        answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 
     async fn soon(&self, what: &str, token: &str) {

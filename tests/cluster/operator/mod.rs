@@ -21,4 +21,5 @@ mod secrets;
 mod serving;
 mod traces;
 mod traffic;
+mod verifier;
 mod world;

@@ -111,7 +111,7 @@ impl Server {
     }
 
     pub(super) async fn accepts(&self, token: &str) -> bool {
-        self.check(token).await == StatusCode::NO_CONTENT
+        self.check(token).await == StatusCode::OK
     }
 
     pub(super) async fn soon(&self, what: &str, token: &str, accepted: bool) {

@@ -161,7 +161,7 @@ impl Server {
             self.process.address("listen")
         );
         let answer = self.http.get(url).bearer_auth(token).send().await;
-        answer.unwrap().status() == StatusCode::NO_CONTENT
+        answer.unwrap().status() == StatusCode::OK
     }
 
     async fn secret_is_accepted(&self, secret: &str) -> bool {

@@ -7,7 +7,6 @@ mod rights;
 mod workload;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use aws_lc_rs::digest::{SHA256, digest as hash};
 use serde_json::{Map, Value, json};
@@ -18,6 +17,7 @@ use crate::resources::{
     ANNOTATION_APPLIED, ANNOTATION_OF_IDENTITY, API_VERSION, Identity, IdentitySpec,
     LABEL_IDENTITY, LABEL_MANAGED, ManagedKind,
 };
+use crate::tokens::Hex;
 
 pub use self::allowed::allowed_repository;
 pub use self::options::Allowed;
@@ -298,10 +298,5 @@ fn with_digest(mut body: Value) -> Value {
 /// Returns a short hash of a value that is the same in every release.
 pub(super) fn digest(value: &Value) -> String {
     let hash = hash(&SHA256, value.to_string().as_bytes());
-    let mut text = String::with_capacity(16);
-    for byte in &hash.as_ref()[..8] {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    Hex(&hash.as_ref()[..8]).to_string()
 }

@@ -1,0 +1,60 @@
+//! Admission of single objects: the rules that need nothing but the object.
+//!
+//! The API server enforces most of them by schema and CEL. This module enforces them again for three reasons: files
+//! have no API server, a definition may be older than the binary, and the reconciler never trusts that admission ran.
+//! `tests/fixtures/refused` holds an object for each CEL rule, and both sides must refuse it.
+
+//!
+//! A kind has a file of its own. `faults` collects what is wrong with an object, and states the rules that several kinds
+//! share; `secret` does the same for the Secrets that are issued.
+
+mod credential;
+mod faults;
+mod identity;
+mod oauth_client;
+mod raw;
+mod scope;
+mod secret;
+mod service_access_token;
+
+use serde_json::Value;
+
+use super::Problem;
+use super::record::{ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord};
+use super::settings::Settings;
+use crate::resources::{Credential, Kind};
+pub use credential::credential;
+use raw::{decode, object};
+pub use scope::BUILT_IN_SCOPES;
+
+/// Admits an Identity.
+pub fn identity(raw: &Value, settings: &Settings) -> Option<Object<IdentityRecord>> {
+    object(raw, identity::record(raw, settings))
+}
+
+/// Admits a Scope.
+pub fn scope(raw: &Value, settings: &Settings) -> Option<Object<ScopeRecord>> {
+    object(raw, scope::record(raw, settings))
+}
+
+/// Admits an OAuthClient.
+pub fn client(raw: &Value, settings: &Settings) -> Option<Object<ClientRecord>> {
+    object(raw, oauth_client::record(raw, settings))
+}
+
+/// Admits a ServiceAccessToken.
+pub fn service_token(raw: &Value, settings: &Settings) -> Option<Object<ServiceTokenRecord>> {
+    object(raw, service_access_token::record(raw, settings))
+}
+
+/// Returns what is wrong with one raw object by the rules that need nothing but the object.
+pub fn problems(kind: Kind, raw: &Value, settings: &Settings) -> Vec<Problem> {
+    match kind {
+        Kind::Identity => identity::record(raw, settings).err(),
+        Kind::Scope => scope::record(raw, settings).err(),
+        Kind::OAuthClient => oauth_client::record(raw, settings).err(),
+        Kind::ServiceAccessToken => service_access_token::record(raw, settings).err(),
+        Kind::Credential => decode::<Credential>(kind, raw).err(),
+    }
+    .unwrap_or_default()
+}

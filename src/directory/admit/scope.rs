@@ -1,0 +1,85 @@
+//! Admission of a Scope.
+
+use serde_json::Value;
+
+use super::faults::Faults;
+use super::raw::{decode, identity_of};
+use crate::directory::normal::is_normal_value;
+use crate::directory::record::ScopeRecord;
+use crate::directory::settings::Settings;
+use crate::directory::{Problem, intern};
+use crate::resources::{Kind, RequestPolicy, Scope, ScopeSpec, VALUE_WORDS};
+
+/// Scope values that every Identity has without a Scope.
+pub const BUILT_IN_SCOPES: [&str; 6] = [
+    "openid",
+    "profile",
+    "email",
+    "address",
+    "phone",
+    "offline_access",
+];
+
+/// Admits a Scope.
+pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ScopeRecord, Vec<Problem>> {
+    let scope: Scope = decode(Kind::Scope, raw)?;
+    let mut faults = Faults::default();
+    let ScopeSpec {
+        identity_ref,
+        value,
+        display_name,
+        description: _,
+        audiences,
+        resource_servers,
+        request_policy,
+        disabled,
+        allowed_namespaces,
+    } = &scope.spec;
+    let namespace = scope.metadata.namespace.as_deref().unwrap_or_default();
+    let name = scope.metadata.name.as_deref().unwrap_or_default();
+    let built_in = |value: &str| BUILT_IN_SCOPES.contains(&value);
+    faults.require(
+        !value.as_deref().is_some_and(built_in),
+        "/spec/value",
+        "this scope value is built in, and every Identity has it: choose another",
+    );
+    faults.require(
+        value.is_some() || !built_in(name),
+        "/metadata/name",
+        "the default scope value would be a built-in one: set spec.value",
+    );
+    faults.require(
+        value.as_deref().is_none_or(is_normal_value),
+        "/spec/value",
+        VALUE_WORDS,
+    );
+    faults.audiences("/spec/audiences", audiences);
+    let default_length = namespace.len() + 1 + name.len();
+    faults.require(
+        value.is_some() || default_length <= 128,
+        "/metadata/name",
+        "the default scope value would be longer than 128 characters: set spec.value",
+    );
+    let identity = identity_of(identity_ref.as_ref(), namespace, settings);
+    let administrators = identity
+        .as_ref()
+        .is_some_and(|identity| *identity.namespace == *namespace);
+    let default = || {
+        if administrators {
+            name.to_owned()
+        } else {
+            format!("{namespace}:{name}")
+        }
+    };
+    let record = ScopeRecord {
+        identity,
+        value: intern::text(&value.clone().unwrap_or_else(default)),
+        display_name: display_name.as_deref().map(Into::into),
+        audiences: intern::texts(audiences),
+        resource_servers: intern::texts(resource_servers),
+        on_request: *request_policy == RequestPolicy::OnRequest,
+        disabled: *disabled,
+        allowed: faults.namespaces("/spec/allowedNamespaces", allowed_namespaces),
+    };
+    faults.finish(record)
+}

@@ -1,0 +1,31 @@
+//! Objects whose owner or Identity may be gone. What is done with them is in `orphan`.
+
+use std::collections::BTreeSet;
+
+use crate::directory::ObjectKey;
+use crate::reconcile::sweep::Sweep;
+
+/// What is remembered of objects whose owner or Identity may be gone.
+#[derive(Default)]
+pub(super) struct Orphans {
+    /// Credentials whose owner or Identity seems to be gone.
+    pub(super) sweep: Sweep,
+    /// Secrets of the operator that are named like key Secrets and have no controller.
+    key_secrets: BTreeSet<ObjectKey>,
+}
+
+impl Orphans {
+    /// Notes whether a Secret that is named like a key Secret exists.
+    pub(super) fn saw_key_secret(&mut self, key: &ObjectKey, exists: bool) {
+        if exists {
+            self.key_secrets.insert(key.clone());
+        } else {
+            self.key_secrets.remove(key);
+        }
+    }
+
+    /// Returns the Secrets that are named like key Secrets.
+    pub(super) fn key_secrets(&self) -> BTreeSet<ObjectKey> {
+        self.key_secrets.clone()
+    }
+}

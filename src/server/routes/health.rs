@@ -1,0 +1,21 @@
+//! `/healthz`: for load balancers, which reach only the port of the requests.
+//!
+//! The status says whether the server should get requests. The reason is not told here, because the path is as public
+//! as the issuer: `/readyz` on the health port tells it.
+
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+
+use crate::server::reply;
+use crate::server::request::Call;
+
+pub async fn handle(call: Call) -> Response {
+    if call.app.readiness(crate::server::now()).is_ok() {
+        return reply::empty(StatusCode::OK);
+    }
+    let mut response = reply::empty(StatusCode::SERVICE_UNAVAILABLE);
+    let wait = HeaderValue::from(reply::RETRY_SECONDS);
+    response.headers_mut().insert(RETRY_AFTER, wait);
+    response
+}
