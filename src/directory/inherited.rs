@@ -12,7 +12,7 @@ use crate::resources::{
 };
 
 /// What the objects of an Identity inherit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Inherited {
     /// Their labels.
     pub labels: BTreeMap<String, String>,

@@ -8,7 +8,6 @@ mod origin;
 mod problems;
 mod world;
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
