@@ -98,9 +98,10 @@ impl Proxy {
         if url.is_empty() || is_direct(server, &variables.none_for) {
             return Ok(None);
         }
-        let url = match url.contains("://") {
-            true => url.clone(),
-            false => format!("http://{url}"),
+        let url = if url.contains("://") {
+            url.clone()
+        } else {
+            format!("http://{url}")
         };
         Self::parse(&url).map(Some).context(name)
     }

@@ -51,13 +51,12 @@ fn unserved(directory: &Directory, key: &ObjectKey) -> Vec<String> {
             .take(MAX_NAMED)
             .map(|it| it.key.to_string());
         let known = known.collect::<Vec<_>>().join(", ");
-        let known = match known.is_empty() {
-            true => {
-                "the manifests contain no valid Identity: correct the errors in the log".to_owned()
-            }
-            false => format!(
+        let known = if known.is_empty() {
+            "the manifests contain no valid Identity: correct the errors in the log".to_owned()
+        } else {
+            format!(
                 "the valid ones are {known}: choose one with --identity, or correct the errors in the log"
-            ),
+            )
         };
         return vec![format!("there is no Identity {key}; {known}")];
     };

@@ -24,6 +24,10 @@ use crate::resources::{
 use crate::tokens::Prefix;
 
 /// Admits an Identity.
+#[expect(
+    clippy::too_many_lines,
+    reason = "the record has a line for each field"
+)]
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord, Vec<Problem>> {
     let identity: Identity = decode(Kind::Identity, raw)?;
     let mut faults = Faults::default();

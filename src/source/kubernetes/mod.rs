@@ -202,7 +202,7 @@ impl Health {
 
 /// The first lists were not complete in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no complete list yet of {}{}", waiting.join(", "), obstacles.iter().map(|it| format!("; {it}")).collect::<String>())]
+#[error("no complete list yet of {}", [&[waiting.join(", ")], &obstacles[..]].concat().join("; "))]
 pub struct NotListed {
     /// The names of the watches whose list is not complete.
     pub waiting: Vec<String>,
