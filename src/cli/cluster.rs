@@ -7,12 +7,14 @@ use http::header::{HeaderValue, USER_AGENT};
 use http::uri::{PathAndQuery, Uri};
 use http::{Method, Request};
 use kube::client::{Body, ClientBuilder};
-use kube::config::KubeConfigOptions;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tokio::time::Instant;
 use tower::util::MapRequestLayer;
 
+use super::proxy::{Proxy, Stack, Variables};
 use crate::resources::FIELD_MANAGER;
-use crate::source::kubernetes::Reach;
+use crate::source::kubernetes::{Reach, Source};
 use crate::telemetry::KubeRequests;
 use crate::telemetry::traces::TracedLayer;
 
@@ -20,6 +22,12 @@ use crate::telemetry::traces::TracedLayer;
 const CONNECT: Duration = Duration::from_secs(5);
 /// The time limit for a response that is not streamed.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// A first list that takes longer is told, and again at the longer interval.
+const SOON: Duration = Duration::from_secs(5);
+const LISTS: Duration = Duration::from_mins(1);
+/// The interval at which `first_lists` reports what is missing.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The program that sends requests, as the API server's audit log names it (`userAgent`).
 #[derive(Clone, Copy)]
@@ -46,7 +54,7 @@ pub(super) async fn client(
     program: Program,
     requests: &KubeRequests,
 ) -> anyhow::Result<Client> {
-    counted(config(context, program).await?, requests)
+    counted(connection(context, program).await?, requests)
 }
 
 /// Returns a client that limits the time of each response. Watches must not use it: it would end them.
@@ -55,9 +63,9 @@ pub(super) async fn answering_client(
     program: Program,
     requests: &KubeRequests,
 ) -> anyhow::Result<Client> {
-    let mut config = config(context, program).await?;
-    config.read_timeout = Some(ANSWER);
-    counted(config, requests)
+    let mut connection = connection(context, program).await?;
+    connection.config.read_timeout = Some(ANSWER);
+    counted(connection, requests)
 }
 
 /// Returns a client that impersonates `user` if there is one, as `kubectl --as` does.
@@ -66,19 +74,17 @@ pub(super) async fn client_as(
     program: Program,
     user: Option<&str>,
 ) -> anyhow::Result<Client> {
-    let mut config = config(context, program).await?;
+    let mut connection = connection(context, program).await?;
     if let Some(user) = user {
-        config.auth_info.impersonate = Some(user.to_owned());
+        connection.config.auth_info.impersonate = Some(user.to_owned());
     }
-    let builder = ClientBuilder::try_from(config);
-    let builder = builder.context("cannot set up the Kubernetes client")?;
+    let builder = connection.builder()?;
     Ok(builder.with_layer(&MapRequestLayer::new(managed)).build())
 }
 
 /// Returns a client that counts its requests and propagates traces.
-fn counted(config: Config, requests: &KubeRequests) -> anyhow::Result<Client> {
-    let builder = ClientBuilder::try_from(config);
-    let builder = builder.context("cannot set up the Kubernetes client")?;
+fn counted(connection: Connection, requests: &KubeRequests) -> anyhow::Result<Client> {
+    let builder = connection.builder()?;
     let builder = builder.with_layer(&MapRequestLayer::new(managed));
     Ok(builder.with_layer(&TracedLayer(requests.clone())).build())
 }
@@ -103,25 +109,73 @@ fn managed(mut request: Request<Body>) -> Request<Body> {
     request
 }
 
-async fn config(context: Option<&str>, program: Program) -> anyhow::Result<Config> {
+/// How the API server is reached.
+struct Connection {
+    config: Config,
+    proxy: Option<Proxy>,
+}
+
+impl Connection {
+    fn builder(self) -> anyhow::Result<ClientBuilder<Stack>> {
+        let builder = match self.proxy {
+            Some(proxy) => proxy.client(self.config),
+            None => ClientBuilder::try_from(self.config).map_err(anyhow::Error::from),
+        };
+        builder.context("cannot set up the Kubernetes client")
+    }
+}
+
+/// Stands in kube's configuration for the proxy of the environment, which kube would read by other rules than kubectl.
+const BY_ENVIRONMENT: &str = "http://environment.invalid/";
+
+async fn connection(context: Option<&str>, program: Program) -> anyhow::Result<Connection> {
     // A second installation fails, which is harmless: the first provider stays.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    let options = KubeConfigOptions {
-        context: context.map(str::to_owned),
-        ..KubeConfigOptions::default()
-    };
-    let config = match context {
-        Some(_) => Config::from_kubeconfig(&options)
-            .await
-            .map_err(anyhow::Error::from),
-        None => Config::infer().await.map_err(anyhow::Error::from),
-    };
-    let mut config =
-        config.context("found no Kubernetes API server: set KUBECONFIG, or run in a pod")?;
+    let mut config = config(context)
+        .await
+        .context("found no Kubernetes API server: set KUBECONFIG, or run in a pod")?;
+    let configured = config.proxy_url.take().map(|url| url.to_string());
+    let configured = configured.filter(|url| url != BY_ENVIRONMENT);
+    let variables = Variables::read(|name| std::env::var(name).ok());
+    let proxy = Proxy::choose(configured.as_deref(), &config.cluster_url, &variables)?;
+    if let Some(proxy) = &proxy {
+        tracing::info!(?proxy, server = %config.cluster_url, "connecting to the API server through a proxy");
+    }
     config.connect_timeout = Some(CONNECT);
     config.headers.push((USER_AGENT, program.user_agent()));
     // After a lost response the outcome is unknown. The caller decides whether to retry, never the client.
     config.default_retry = false;
+    Ok(Connection { config, proxy })
+}
+
+/// Reads the kubeconfig; without a usable one and without a chosen context, the pod's service account.
+async fn config(context: Option<&str>) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    let found = match Kubeconfig::read() {
+        Ok(mut file) => {
+            let clusters = file.clusters.iter_mut();
+            for cluster in clusters.filter_map(|cluster| cluster.cluster.as_mut()) {
+                if cluster.proxy_url.as_deref().is_none_or(str::is_empty) {
+                    cluster.proxy_url = Some(BY_ENVIRONMENT.to_owned());
+                }
+            }
+            Config::from_custom_kubeconfig(file, &options).await
+        }
+        Err(error) => Err(error),
+    };
+    let mut config = match (found, context) {
+        (Ok(config), _) => config,
+        (Err(error), Some(_)) => return Err(error.into()),
+        (Err(error), None) => Config::incluster().map_err(|in_pod| {
+            anyhow::anyhow!("the kubeconfig cannot be used ({error}), and neither can the service account of a pod ({in_pod})")
+        })?,
+    };
+    if context.is_none() {
+        config.apply_debug_overrides();
+    }
     Ok(config)
 }
 
@@ -132,6 +186,19 @@ pub(super) fn reach(namespaces: &[String]) -> Reach {
     } else {
         Reach::Namespaces(namespaces.to_vec())
     }
+}
+
+/// Waits for the first lists, and logs what is missing. Passes the same on every second, and at the end `None`.
+pub(super) async fn first_lists(source: &Source, report: impl Fn(Option<String>)) {
+    let (mut told, mut patience) = (Instant::now(), SOON);
+    while let Err(missing) = source.listed(LOOK).await {
+        report(Some(missing.to_string()));
+        if told.elapsed() >= patience {
+            tracing::warn!("{missing}");
+            (told, patience) = (Instant::now(), LISTS);
+        }
+    }
+    report(None);
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::manifests;
 use crate::directory::ObjectKey;
+use crate::directory::secret_metadata::InstallationMetadata;
 use crate::reconcile::controller::{Embedded, Serving};
 use crate::reconcile::fleet::build::{Allowed, allowed_repository};
 use crate::reconcile::fleet::{Fleet, Installation, Monitors, Objects};
@@ -55,7 +56,8 @@ pub(super) struct FleetArgs {
         long,
         value_name = "ADDRESS",
         env = "SYMBOLON_LISTEN",
-        default_value = "0.0.0.0:8080"
+        default_value = "0.0.0.0:8080",
+        value_parser = super::listen::address
     )]
     pub(super) listen: SocketAddr,
     /// The `ClusterRole` that lets Identities' pods read users' objects
@@ -95,6 +97,12 @@ impl FleetArgs {
             watched.dedup();
         }
         watched
+    }
+
+    /// Returns the labels and annotations that the objects of Identities may inherit.
+    pub(super) fn inherited_metadata(&self) -> InstallationMetadata {
+        let allowed = self.allowed_options.clone().unwrap_or_default();
+        InstallationMetadata::new(allowed.inherited_labels, allowed.inherited_annotations)
     }
 
     fn image(&self) -> Option<&String> {

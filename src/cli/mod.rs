@@ -15,6 +15,7 @@ mod manifests;
 mod manual;
 mod metrics;
 mod operator;
+mod proxy;
 mod reference;
 mod restore;
 mod serve;

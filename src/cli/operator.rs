@@ -40,8 +40,6 @@ use crate::server::{self, App};
 use crate::source::kubernetes::{Options, Refusals, SILENCE, Seen, Sink, Source, Subject};
 use crate::telemetry::{self, LogForm, OperatorMetrics, OperatorScrape, logs};
 
-/// The interval of warnings while the first lists are incomplete.
-const LISTS: Duration = Duration::from_mins(1);
 /// How long reconciles in progress may take when the process ends.
 const DRAIN: Duration = Duration::from_secs(15);
 /// The pause between two terms.
@@ -77,7 +75,8 @@ pub(super) struct Args {
         long,
         value_name = "ADDRESS",
         env = "SYMBOLON_HEALTH_LISTEN",
-        default_value = "0.0.0.0:8081"
+        default_value = "0.0.0.0:8081",
+        value_parser = super::listen::address
     )]
     health_listen: SocketAddr,
     /// Whether to write only while holding the Lease; without leader election run only one operator
@@ -239,7 +238,7 @@ async fn term(
     let mut election = lease(args, client)
         .map(|lease| Election::new(client.clone(), lease, name, Times::default(), fence));
     let begin = async {
-        lists(&source).await;
+        cluster::first_lists(&source, |_| {}).await;
         health.has_listed.store(true, Ordering::Release);
         if let Some(election) = &mut election {
             election.acquire().await;
@@ -297,6 +296,7 @@ fn settings(args: &Args) -> Settings {
         identity_namespaces: args.fleet.identity_namespaces(),
         serves_only: false,
         secret_metadata: Arc::new(args.allowed_secret_metadata.clone().unwrap_or_default()),
+        inherited_metadata: Arc::new(args.fleet.inherited_metadata()),
     }
 }
 
@@ -370,15 +370,6 @@ fn watch(client: &Client, args: &Args, controller: &Arc<Operator>) -> Source {
     Source::start(client, &options, &Arc::new(Hand(controller.clone())))
 }
 
-/// Waits for the first lists and logs which of them are missing.
-async fn lists(source: &Source) {
-    while let Err(missing) = source.listed(LISTS).await {
-        warn!(
-            "{missing}: check that the CustomResourceDefinitions are installed and that the operator may list these objects"
-        );
-    }
-}
-
 fn lease(args: &Args, client: &Client) -> Option<ObjectKey> {
     let own = || {
         let namespace = std::env::var("POD_NAMESPACE")
@@ -423,7 +414,10 @@ impl Health {
 
     fn not_ready(&self) -> Option<String> {
         if !self.has_listed.load(Ordering::Acquire) {
-            return Some("the first lists are not complete".to_owned());
+            let term = self.term.load();
+            let missing = term.as_ref().and_then(|term| term.source.missing());
+            let missing = missing.map_or_else(String::new, |missing| format!(": {missing}"));
+            return Some(format!("the first lists are not complete{missing}"));
         }
         let (term, app) = (self.term.load(), self.embedded.as_ref()?);
         let known = term.as_ref()?.controller.directory();

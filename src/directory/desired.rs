@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::inherited::Inherited;
 use super::judge::AcceptedClient;
 use super::record::{IdentityRecord, Object, SecretRecord};
 use super::secret_metadata::AllowedMetadata;
@@ -56,6 +57,8 @@ pub struct Desired {
     pub template: Option<Arc<Template>>,
     /// Labels and annotations that the template may set.
     pub metadata: Arc<AllowedMetadata>,
+    /// Labels and annotations of the Credential.
+    pub inherited: Arc<Inherited>,
     /// Key of an imported secret; `None`: the operator issues the secret.
     pub existing_key: Option<String>,
     /// The conflict with an older object that names the same Secret. While there is one, no Secret is created.
@@ -256,6 +259,7 @@ impl Owned<'_> {
             key_alias: self.secret.alias.as_deref().map(str::to_owned),
             template: self.secret.template.clone(),
             metadata: identity.record.secret_metadata.clone(),
+            inherited: identity.record.inherited.clone(),
             existing_key: self.secret.existing_key.as_deref().map(str::to_owned),
             rival: self.rival,
             withheld: self.withheld,

@@ -22,6 +22,7 @@ mod explain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod imported;
+pub mod inherited;
 mod intern;
 mod issuer;
 mod judge;

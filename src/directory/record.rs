@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::inherited::Inherited;
 use super::secret_metadata::AllowedMetadata;
 use super::{Cidr, ObjectKey, Problem};
 use crate::resources::{
@@ -57,6 +58,8 @@ pub struct IdentityRecord {
     pub never_expiring_tokens: bool,
     /// Labels and annotations that templates of Secrets may set.
     pub secret_metadata: Arc<AllowedMetadata>,
+    /// Labels and annotations of the Identity's objects; none in a process that issues nothing.
+    pub inherited: Arc<Inherited>,
     /// Quota of OAuthClients for one namespace.
     pub max_clients: usize,
     /// Quota of ServiceAccessTokens for one namespace.

@@ -63,7 +63,15 @@ impl InstallationMetadata {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
-    const fn list(&self, field: MetadataField) -> &Names {
+    /// Returns the lists of an installation.
+    pub const fn new(allowed_labels: Names, allowed_annotations: Names) -> Self {
+        Self {
+            allowed_labels,
+            allowed_annotations,
+        }
+    }
+
+    pub(super) const fn list(&self, field: MetadataField) -> &Names {
         match field {
             MetadataField::Labels => &self.allowed_labels,
             MetadataField::Annotations => &self.allowed_annotations,

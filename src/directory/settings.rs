@@ -18,6 +18,8 @@ pub struct Settings {
     pub serves_only: bool,
     /// Labels and annotations that templates may set, whatever their Identity allows.
     pub secret_metadata: Arc<InstallationMetadata>,
+    /// Labels and annotations that objects may inherit, whatever their Identity asks for.
+    pub inherited_metadata: Arc<InstallationMetadata>,
 }
 
 impl Settings {

@@ -17,7 +17,9 @@ use zeroize::Zeroizing;
 
 use super::api::ApiError;
 use super::cluster::Cluster;
+use super::inherited;
 use super::secret::SecretObject;
+use crate::directory::inherited::Inherited;
 use crate::directory::record::IdentityRecord;
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::keys::schedule::{self, Memory, Phase, Plan, Wish};
@@ -85,10 +87,19 @@ pub struct Signing {
     pub rotates_at: Option<Timestamp>,
 }
 
-/// Returns how an Identity wants its signing keys.
-pub fn wish(identity: &IdentityRecord) -> Wish {
+/// What an Identity wants of its key Secrets.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// How it wants its signing keys.
+    pub wish: Wish,
+    /// Labels and annotations of both Secrets.
+    pub inherited: Arc<Inherited>,
+}
+
+/// Returns what an Identity wants of its key Secrets.
+pub fn asked(identity: &IdentityRecord) -> Asked {
     let algorithms = identity.algorithms.iter().copied();
-    Wish {
+    let wish = Wish {
         algorithms: algorithms.map(Algorithm::from).collect(),
         rotate_every: identity.rotate_keys_every,
         publish_ahead: identity.publish_keys_ahead,
@@ -96,37 +107,45 @@ pub fn wish(identity: &IdentityRecord) -> Wish {
         staleness: identity.max_staleness,
         distrusted: identity.distrusted_keys.clone(),
         emergency: identity.rotate_keys.as_deref().map(str::to_owned),
+    };
+    Asked {
+        wish,
+        inherited: identity.inherited.clone(),
     }
 }
 
-/// Creates the keys that are missing or due, and returns all keys.
+/// Creates the keys that are missing or due, brings the metadata of their Secrets up to date, and returns all keys.
 pub async fn ensure<C: Cluster>(
     cluster: &C,
     identity: &ObjectKey,
-    wish: &Wish,
+    asked: &Asked,
     now: Timestamp,
     entropy: &mut (dyn Entropy + Send),
 ) -> Result<Keys, ApiError> {
     let mac = match cluster.secret(&mac_secret(identity)).await? {
-        None => make_mac(cluster, identity, entropy).await?,
-        Some(found) => unmark_gone(cluster, found, &mac_secret(identity)).await?,
+        None => make_mac(cluster, identity, &asked.inherited, entropy).await?,
+        Some(found) => marked(cluster, found, &mac_secret(identity), &asked.inherited).await?,
     };
     Ok(Keys {
-        signing: ensure_signing(cluster, identity, wish, now).await?,
+        signing: ensure_signing(cluster, identity, asked, now).await?,
         mac,
     })
 }
 
-/// Returns the mac key, and removes the mark of a deleted Identity.
-async fn unmark_gone<C: Cluster>(
+/// Returns the mac key, removes the mark of a deleted Identity, and sets what the Secret inherits.
+async fn marked<C: Cluster>(
     cluster: &C,
     mut found: SecretObject,
     key: &ObjectKey,
+    inherited: &Inherited,
 ) -> Result<Result<Arc<MacKey>, Problem>, ApiError> {
     let mac = mac_of(key, &found);
-    if mac.is_ok() && found.is_managed() && found.annotation(ANNOTATION_GONE).is_some() {
+    if mac.is_ok() && found.is_managed() {
+        let is_marked = found.annotation(ANNOTATION_GONE).is_some();
         found.set_annotation(ANNOTATION_GONE, None);
-        cluster.replace_secret(&found).await?;
+        if inherited::fill(&mut found, inherited) || is_marked {
+            cluster.replace_secret(&found).await?;
+        }
     }
     Ok(mac)
 }
@@ -167,11 +186,12 @@ fn mac_of(key: &ObjectKey, secret: &SecretObject) -> Result<Arc<MacKey>, Problem
 async fn make_mac<C: Cluster>(
     cluster: &C,
     identity: &ObjectKey,
+    inherited: &Inherited,
     entropy: &mut (dyn Entropy + Send),
 ) -> Result<Result<Arc<MacKey>, Problem>, ApiError> {
     let key = mac_secret(identity);
     let bytes = MacKey::generate(entropy);
-    let secret = with_data(manifest(&key, identity), MAC, &*bytes);
+    let secret = with_data(manifest(&key, identity, inherited), MAC, &*bytes);
     match cluster.create_secret(&secret).await {
         Ok(created) => Ok(mac_of(&key, &created)),
         // Another process created it first: use that key.
@@ -187,11 +207,12 @@ async fn make_mac<C: Cluster>(
 async fn ensure_signing<C: Cluster>(
     cluster: &C,
     identity: &ObjectKey,
-    wish: &Wish,
+    asked: &Asked,
     now: Timestamp,
 ) -> Result<Result<Signing, Problem>, ApiError> {
+    let (wish, inherited) = (&asked.wish, &asked.inherited);
     let key = signing_secret(identity);
-    let found = cluster.secret(&key).await?;
+    let mut found = cluster.secret(&key).await?;
     let set = match found.as_ref().map(|secret| keyset_of(&key, secret)) {
         None => KeySet::default(),
         Some(Ok(set)) => set,
@@ -199,7 +220,15 @@ async fn ensure_signing<C: Cluster>(
     };
     let plan = schedule::plan(&set, found.as_ref().and_then(memory_of).as_ref(), wish, now);
     let is_marked = |secret: &SecretObject| secret.annotation(ANNOTATION_GONE).is_some();
-    if found.as_ref().is_some_and(|secret| !is_marked(secret)) && !plan.is_change {
+    let managed = found.as_mut().filter(|secret| secret.is_managed());
+    let has_other_metadata = managed.is_some_and(|secret| inherited::fill(secret, inherited));
+    if let Some(secret) = found
+        .as_ref()
+        .filter(|secret| !is_marked(secret) && !plan.is_change)
+    {
+        if has_other_metadata {
+            cluster.replace_secret(secret).await?;
+        }
         return Ok(Ok(signing(&set, wish, plan.next, now)));
     }
     if let Some(secret) = found.as_ref().filter(|secret| !is_ours_to_change(secret)) {
@@ -216,7 +245,7 @@ async fn ensure_signing<C: Cluster>(
     let set = plan.apply(&set, made).map_err(|_| failed())?;
     let json = set.to_json().map_err(|_| failed())?;
     let is_new = found.is_none();
-    let secret = found.unwrap_or_else(|| manifest(&key, identity));
+    let secret = found.unwrap_or_else(|| manifest(&key, identity, inherited));
     let mut secret = with_data(secret, KEYSET, &json);
     let memory = serde_json::to_string(&plan.memory).map_err(|_| failed())?;
     secret.set_annotation(ANNOTATION_SCHEDULE, Some(&memory));
@@ -331,7 +360,7 @@ fn signing(set: &KeySet, wish: &Wish, next: Option<Timestamp>, now: Timestamp) -
     }
 }
 
-fn manifest(key: &ObjectKey, identity: &ObjectKey) -> SecretObject {
+fn manifest(key: &ObjectKey, identity: &ObjectKey, inherited: &Inherited) -> SecretObject {
     let manifest = json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -342,10 +371,12 @@ fn manifest(key: &ObjectKey, identity: &ObjectKey) -> SecretObject {
         },
         "type": "Opaque",
     });
-    match manifest {
+    let mut secret = match manifest {
         Value::Object(manifest) => SecretObject::new(manifest),
         _ => SecretObject::new(serde_json::Map::new()),
-    }
+    };
+    inherited::fill(&mut secret, inherited);
+    secret
 }
 
 fn with_data(mut secret: SecretObject, field: &str, bytes: &[u8]) -> SecretObject {

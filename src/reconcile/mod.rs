@@ -14,6 +14,7 @@ pub mod files;
 pub mod fleet;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod inherited;
 pub mod issue;
 mod key_news;
 pub mod key_secrets;

@@ -10,6 +10,7 @@ use super::common::{
     matches,
 };
 use super::deployment::{Autoscaling, Mode, Network, PodOptions};
+use super::inherited::InheritedMetadata;
 use super::normal::{ISSUER_URL, ISSUER_URL_WORDS, ISSUER_WORDS, issuer, secure_issuer};
 use super::storage::Storage;
 use super::template::SecretMetadata;
@@ -74,6 +75,10 @@ pub struct IdentitySpec {
     /// `2027-01-31T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoke_issued_before: Option<Moment>,
+    /// Labels and annotations of every object that the operator creates for this Identity: key Secrets, Credentials,
+    /// pods and all objects around them. The Secrets of clients and tokens have templates of their own. Default: none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub inherited_metadata: InheritedMetadata,
     /// Where data about people is stored. Machine clients and service tokens need no storage. Default: nothing is
     /// stored.
     #[serde(default)]

@@ -8,6 +8,8 @@ pub const LABEL_IDENTITY: &str = "symbolon.dev/identity";
 /// Annotation with the Identity as `<namespace>/<name>`, on objects outside its namespace and on objects that belong
 /// to it by name only.
 pub const ANNOTATION_OF_IDENTITY: &str = "symbolon.dev/identity-of";
+/// Annotation with the names of labels and annotations that an object inherited from its Identity.
+pub const ANNOTATION_INHERITED: &str = "symbolon.dev/inherited";
 /// Annotation with a digest of what the operator last applied.
 pub const ANNOTATION_APPLIED: &str = "symbolon.dev/applied";
 /// Annotation on a Deployment or StatefulSet with a digest of its pod template.

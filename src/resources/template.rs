@@ -129,7 +129,7 @@ pub(super) fn names(field: &str) -> String {
 }
 
 /// Returns the rule that no key of a map or list is in a reserved domain.
-fn free(field: &str) -> String {
+pub(super) fn free(field: &str) -> String {
     let domains = RESERVED_DOMAINS.join("|").replace('.', "[.]");
     let free = FREE_NAMES.join("', '");
     format!(
@@ -137,14 +137,14 @@ fn free(field: &str) -> String {
     )
 }
 
-fn labels(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
     texts(json!({
         "type": "string", "maxLength": 63,
         "pattern": r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
     }))
 }
 
-fn annotations(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn annotations(_: &mut SchemaGenerator) -> Schema {
     texts(json!({ "type": "string", "maxLength": 4096 }))
 }
 

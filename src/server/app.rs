@@ -13,6 +13,7 @@ use tower::Service as _;
 use super::places::Caller;
 use super::request::{Arrival, check_host};
 use super::router::Routes;
+use super::routes::check_token;
 use super::state::{Config, State};
 use super::{Revoker, Site, Uses, forwarded, reply};
 
@@ -67,16 +68,19 @@ impl App {
         if let Err(refusal) = check_host(&request) {
             return refusal.response();
         }
-        if !self.is_meant(&request) {
-            return reply::misdirected();
-        }
+        let mut is_meant = self.is_meant(&request);
         let site = {
             let snapshot = self.publisher().current();
             snapshot.site().map(|site| {
+                // A gateway asks with the Host of the request that it asks about.
+                is_meant |= check_token::is_at(&site.path, request.uri().path());
                 let caller = peer.map(|peer| Origin::of(peer, site, &request));
                 (self.routes.of(&site.path), caller)
             })
         };
+        if !is_meant {
+            return reply::misdirected();
+        }
         let Some((mut router, origin)) = site else {
             return reply::Refusal::Unavailable.response();
         };

@@ -34,7 +34,11 @@ async fn named(State(app): State<App>, request: Request, next: Next) -> Response
 async fn ready(State(app): State<App>) -> Response {
     match app.readiness(super::now()) {
         Ok(()) => "ok\n".into_response(),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+        Err(why) => {
+            let lacking = app.status().lacking(why);
+            let lacking = lacking.map_or_else(String::new, |it| format!(": {it}"));
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{why}{lacking}\n")).into_response()
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Decides whether the server knows enough, and recent enough, to answer.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwapOption;
 use jiff::{SignedDuration, Timestamp};
 
 use super::snapshot::Snapshot;
@@ -18,6 +20,8 @@ pub struct Status {
     /// stale.
     heard: AtomicI64,
     refused_namespaces: AtomicUsize,
+    /// What the sources lack.
+    lacking: ArcSwapOption<String>,
 }
 
 /// Why the server is not ready.
@@ -29,8 +33,11 @@ pub enum NotReady {
     /// Not every kind has been listed completely.
     #[error("the first lists are not complete")]
     ListsIncomplete,
-    /// The Identity does not exist or is not accepted.
-    #[error("the Identity does not exist or is not accepted: see its conditions")]
+    /// The Identity does not exist.
+    #[error("the Identity does not exist: apply it, or name another one with --identity")]
+    IdentityMissing,
+    /// The Identity is not accepted.
+    #[error("the Identity is not accepted: see its conditions")]
     IdentityNotServed,
     /// No key has been able to sign since the server started.
     #[error("there is no signing key yet: the operator creates it")]
@@ -53,6 +60,7 @@ impl Default for Status {
             store_awaited: AtomicBool::new(false),
             heard: AtomicI64::new(i64::MAX),
             refused_namespaces: AtomicUsize::new(0),
+            lacking: ArcSwapOption::empty(),
         }
     }
 }
@@ -61,6 +69,20 @@ impl Status {
     /// Records that the first list of every kind is complete.
     pub fn lists_complete(&self) {
         self.lists_complete.store(true, Ordering::Release);
+    }
+
+    /// Records what the sources lack, for the people who read the readiness.
+    pub fn lacks(&self, what: Option<String>) {
+        self.lacking.store(what.map(Arc::new));
+    }
+
+    /// Returns what the sources lack, if that may be why the server is not ready.
+    pub(super) fn lacking(&self, why: NotReady) -> Option<Arc<String>> {
+        let is_why = matches!(
+            why,
+            NotReady::ListsIncomplete | NotReady::IdentityMissing | NotReady::KeysMissing
+        );
+        self.lacking.load_full().filter(|_| is_why)
     }
 
     /// Records that the Identity has a store: the server is not ready before it is open.
@@ -103,7 +125,13 @@ impl Status {
         if !self.lists_complete.load(Ordering::Acquire) {
             return Err(NotReady::ListsIncomplete);
         }
-        let site = snapshot.site().ok_or(NotReady::IdentityNotServed)?;
+        let Some(site) = snapshot.site() else {
+            let known = snapshot.directory().identity(snapshot.identity());
+            return Err(match known {
+                Some(_) => NotReady::IdentityNotServed,
+                None => NotReady::IdentityMissing,
+            });
+        };
         if site.when_stale == WhenExceeded::Refuse && self.age(now) > site.max_staleness {
             return Err(NotReady::Stale);
         }

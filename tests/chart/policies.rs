@@ -736,7 +736,11 @@ fn the_operator_changes_no_metadata_of_credentials_events_and_leases() {
                 json!("b"),
                 "metadata.annotations",
             ),
-            ("/metadata/labels/team", json!("a"), "metadata.labels"),
+            (
+                "/metadata/labels/argocd.argoproj.io~1secret-type",
+                json!("cluster"),
+                "metadata.labels",
+            ),
         ];
         if kind == "Lease" {
             // The other candidates would wait that long.

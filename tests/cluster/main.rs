@@ -14,6 +14,7 @@ mod crds;
 mod fixtures;
 mod harness;
 mod itself;
+mod laptops;
 mod operator;
 #[path = "../support/page.rs"]
 #[allow(dead_code, reason = "another test program checks the list of recipes")]

@@ -33,7 +33,7 @@ const BEFORE_REVOKING: &str = "token=$(secret nightly-report-token token)\n";
 /// After the last block: waits until the token is refused, as the README promises.
 const AFTER_REVOKING: &str = r#"
 for _ in $(seq 200); do
-  code=$(curl -s -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $token" http://127.0.0.1:8080/id/connect/checktoken/api)
+  code=$(curl -s -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $token" http://localhost:8080/id/connect/checktoken/api)
   [ "$code" = 200 ] || break
   sleep 0.05
 done
@@ -47,7 +47,7 @@ async fn the_quickstart_of_the_readme_works() {
     let ports = ["8080", "8081", "8082"].map(|port| (port, free_port()));
     let with_ports = |text: String| {
         let replaced = |text: String, (port, free): &(&str, u16)| {
-            text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{free}"))
+            text.replace(&format!("localhost:{port}"), &format!("localhost:{free}"))
         };
         ports.iter().fold(text, replaced)
     };

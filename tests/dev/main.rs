@@ -11,11 +11,13 @@
     reason = "what goes wrong here fails a test, helpers included"
 )]
 
+mod compose;
 mod edits;
 mod files;
 mod hostile;
 mod imported;
 mod leaks;
+mod listen;
 mod output;
 mod rotation;
 mod state;

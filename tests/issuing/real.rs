@@ -313,6 +313,7 @@ impl Real {
             key_alias: None,
             template: None,
             metadata: std::sync::Arc::default(),
+            inherited: std::sync::Arc::default(),
             existing_key: None,
             rival: seen
                 .refused

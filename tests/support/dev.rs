@@ -59,9 +59,29 @@ impl Dev {
         Self::spawn_command(command, Ports::free()).wait_until_ready()
     }
 
+    /// Starts a command line that lacks the ports, on an address in the form of the option.
+    pub(crate) fn start_listening(command: Command, listen: &str, ports: &Ports) -> Self {
+        Self::spawn_listening(command, listen, ports).wait_until_ready()
+    }
+
+    /// Like [`Self::start_listening`], without waiting until it is ready.
+    pub(crate) fn spawn_listening(mut command: Command, listen: &str, ports: &Ports) -> Self {
+        command.args(["--listen", listen]);
+        Self::spawn_health(command, *ports)
+    }
+
+    /// Starts a command line that lacks only the health port, and waits until it is ready.
+    pub(crate) fn start_ready(command: Command, ports: &Ports) -> Self {
+        Self::spawn_health(command, *ports).wait_until_ready()
+    }
+
     fn spawn_command(mut command: Command, ports: Ports) -> Self {
+        command.args(["--listen", &format!("127.0.0.1:{}", ports.main)]);
+        Self::spawn_health(command, ports)
+    }
+
+    fn spawn_health(mut command: Command, ports: Ports) -> Self {
         let mut child = command
-            .args(["--listen", &format!("127.0.0.1:{}", ports.main)])
             .args(["--health-listen", &format!("127.0.0.1:{}", ports.health)])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -123,6 +143,17 @@ impl Dev {
     pub(crate) fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
         http::get(&self.url(path), headers)
             .unwrap_or_else(|| panic!("no response:\n{}", self.output()))
+    }
+
+    /// Sends a GET to any URL and returns the status and the body.
+    pub(crate) fn get_url(&self, url: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let response = self.try_get_url(url, headers);
+        response.unwrap_or_else(|| panic!("no response from {url}:\n{}", self.output()))
+    }
+
+    /// Like [`Self::get_url`]; `None` without a response.
+    pub(crate) fn try_get_url(&self, url: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> {
+        http::get(url, headers)
     }
 
     /// Sends a GET to the health port; `None` without a response.

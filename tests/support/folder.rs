@@ -120,7 +120,8 @@ fn data_in(file: &Path) -> Option<BTreeMap<String, String>> {
     Some(data_of(&secret))
 }
 
-fn data_of(secret: &Value) -> BTreeMap<String, String> {
+/// The decoded data of a Secret.
+pub(crate) fn data_of(secret: &Value) -> BTreeMap<String, String> {
     let entries = |field: &str| secret[field].as_object().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let decoded = |value: &Value| {

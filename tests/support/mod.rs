@@ -9,7 +9,7 @@ mod ports;
 
 pub(crate) use self::canaries::{Canaries, send_everywhere};
 pub(crate) use self::dev::{Dev, Ports};
-pub(crate) use self::folder::Folder;
+pub(crate) use self::folder::{Folder, data_of};
 pub(crate) use self::http::{Client, get, introspect, post_json};
 pub(crate) use self::page::{RECIPES, page, recipe};
 pub(crate) use self::ports::free_port;

@@ -119,8 +119,9 @@ spec:
 {{- $own := include "symbolon.operator.ownLabels" . | fromJsonArray }}
 {{- $monitors := keys (default dict (default dict .Values.serviceMonitor).labels) | sortAlpha }}
 {{- $webhooks := include "symbolon.webhooks" . | fromJson }}
+{{- $allowed := include "symbolon.allowed" . | fromJson }}
 (variables.resource == 'secrets' ? k == 'symbolon.dev/managed' : k in {{ $own | toJson }}) ||
-{{ include "symbolon.cel.listed" (dict "of" "k" "list" $webhooks.labels) }} ||
+{{ include "symbolon.cel.listed" (dict "of" "k" "list" (concat $webhooks.labels $allowed.inheritedLabels)) }} ||
 (variables.resource == 'secrets' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" .Values.secrets.allowedLabels) }}) ||
 (variables.resource == 'servicemonitors' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" $monitors) }})
 {{- end }}
@@ -133,7 +134,8 @@ spec:
 {{- include "symbolon.cel.listed" (dict "of" "k" "list" (prepend $webhooks.annotations "symbolon.dev/*")) }} ||
 (variables.resource == 'secrets' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" .Values.secrets.allowedAnnotations) }}) ||
 (variables.resource == 'services' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" $allowed.serviceAnnotations) }}) ||
-(variables.resource == 'ingresses' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" $allowed.ingressAnnotations) }} &&
+(variables.resource != 'ingresses' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" $allowed.inheritedAnnotations) }}) ||
+(variables.resource == 'ingresses' && {{ include "symbolon.cel.listed" (dict "of" "k" "list" (concat $allowed.ingressAnnotations $allowed.inheritedAnnotations)) }} &&
 !variables.annotations[k].matches(k.startsWith('nginx.') ? r'[^ -~]|[;{}\x22\x23\x27\x5c]' : r'[\n\r]'))
 {{- end }}
 

@@ -176,7 +176,7 @@ spec:
 {{/* What Identities may ask for, as JSON with every list. To the operator, a list that is missing allows anything; but a list
      that a parent chart has set to null must allow nothing. */}}
 {{- define "symbolon.allowed" -}}
-{{- $lists := list "hosts" "gateways" "ingressClassNames" "ingressAnnotations" "serviceTypes" "serviceAnnotations" "podLabels" "podAnnotations" "priorityClassNames" "nodeSelector" "tolerations" "affinity" "resources" "storageClassNames" }}
+{{- $lists := list "hosts" "gateways" "ingressClassNames" "ingressAnnotations" "serviceTypes" "serviceAnnotations" "inheritedLabels" "inheritedAnnotations" "podLabels" "podAnnotations" "priorityClassNames" "nodeSelector" "tolerations" "affinity" "resources" "storageClassNames" }}
 {{- include "symbolon.lists" (dict "of" (default dict .Values.identities).allowed "lists" $lists) }}
 {{- end }}
 

@@ -1,7 +1,6 @@
 //! The text that dev mode prints when it is ready: the addresses, the clients, and a command to paste for each.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use crate::directory::{Directory, Object, ObjectKey, Served};
 use crate::resources::GrantType;
 
 /// Returns the whole text. It contains no secret: the commands read the state files.
-pub(super) fn text(world: &World, health: SocketAddr) -> String {
+pub(super) fn text(world: &World, health: &str) -> String {
     let directory = world.directory();
     let mut out = String::new();
     let _ = writeln!(
@@ -28,11 +27,10 @@ pub(super) fn text(world: &World, health: SocketAddr) -> String {
             service_tokens(&mut out, world, &directory, identity);
         }
         Err(_) => {
-            let _ = writeln!(
-                out,
-                "\nNothing is served yet: the Identity {} does not exist or has an error (see the log).",
-                world.identity()
-            );
+            let _ = writeln!(out, "\nNothing is served yet:");
+            for reason in unserved(&directory, world.identity()) {
+                let _ = writeln!(out, "  {}", one_line(&reason));
+            }
         }
     }
     let _ = writeln!(
@@ -42,19 +40,37 @@ pub(super) fn text(world: &World, health: SocketAddr) -> String {
     out
 }
 
-fn issuer(
-    out: &mut String,
-    world: &World,
-    identity: Served<'_, IdentityRecord>,
-    health: SocketAddr,
-) {
+/// The maximum number of Identities that are named.
+const MAX_NAMED: usize = 20;
+
+/// Returns why an Identity is not served.
+fn unserved(directory: &Directory, key: &ObjectKey) -> Vec<String> {
+    let Some(object) = directory.identity(key) else {
+        let known = directory
+            .identities()
+            .take(MAX_NAMED)
+            .map(|it| it.key.to_string());
+        let known = known.collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() {
+            "the manifests contain no valid Identity: correct the errors in the log".to_owned()
+        } else {
+            format!(
+                "the valid ones are {known}: choose one with --identity, or correct the errors in the log"
+            )
+        };
+        return vec![format!("there is no Identity {key}; {known}")];
+    };
+    let problems = directory.identity_problems(object).into_iter();
+    let told =
+        problems.map(|problem| format!("Identity {key}: {}: {}", problem.reason, problem.message));
+    told.collect()
+}
+
+fn issuer(out: &mut String, world: &World, identity: Served<'_, IdentityRecord>, health: &str) {
     let issuer = &identity.record.issuer;
     let _ = writeln!(out, "\n  issuer     {issuer}");
-    if let Some(written) = world.replaced_issuer() {
-        let _ = writeln!(
-            out,
-            "             (--listen replaces the origin of {written})"
-        );
+    if let Some(replaced) = world.replaced_issuer() {
+        let _ = writeln!(out, "             ({replaced})");
     }
     let _ = writeln!(
         out,
@@ -62,7 +78,7 @@ fn issuer(
     );
     let _ = writeln!(
         out,
-        "  health     http://{health}/readyz, metrics http://{health}/metrics"
+        "  health     {health}/readyz, metrics {health}/metrics"
     );
     let _ = writeln!(
         out,

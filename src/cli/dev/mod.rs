@@ -8,10 +8,9 @@ mod origin;
 mod problems;
 mod world;
 
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use tokio_util::sync::CancellationToken;
 
 use super::listen::bind;
@@ -19,6 +18,7 @@ use super::{signals, terminal};
 use crate::server;
 use crate::telemetry::LogForm;
 pub(super) use args::Args;
+use origin::Site;
 use world::World;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -33,22 +33,30 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let asked_to_stop = signals::asked_to_stop();
-    let listener = bind(args.listen, "--listen").await?;
+    let wanted = args.listen.address;
+    ensure!(
+        args.issuer.is_some() || args.listen.origin(wanted).is_some(),
+        "cannot serve at {wanted}: an http issuer must be at localhost, 127.0.0.1, [::1] or a *.svc host. Give the https URL of a proxy in front with --issuer, or listen on localhost:{port} or :{port}",
+        port = wanted.port()
+    );
+    let listener = bind(wanted, "--listen").await?;
     let listen = listener.local_addr()?;
     let beside = match listen.port().checked_add(1) {
-        Some(next) if args.listen.port() != 0 => next,
+        Some(next) if wanted.port() != 0 => next,
         _ => 0,
     };
-    let health = bind(
-        args.health_listen
-            .unwrap_or(SocketAddr::new(listen.ip(), beside)),
-        "--health-listen",
-    )
-    .await?;
+    let beside = args.health_listen.unwrap_or(args.listen.at(beside));
+    let health = bind(beside.address, "--health-listen").await?;
     let health_listen = health.local_addr()?;
-    let mut world = World::open(args, listen, health_listen).await?;
+    let site = match &args.issuer {
+        Some(issuer) => Site::Issuer(issuer.clone()),
+        None => Site::Origin(args.listen.origin(listen).unwrap_or_default()),
+    };
+    let mut world = World::open(args, site, listen, health_listen).await?;
     // Dev mode serves even if its output cannot be written, as with the log.
-    let _ = terminal::print(&banner::text(&world, health_listen));
+    let health_at = beside.origin(health_listen);
+    let health_at = health_at.unwrap_or_else(|| format!("http://{health_listen}"));
+    let _ = terminal::print(&banner::text(&world, &health_at));
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(server::run(
         listener,

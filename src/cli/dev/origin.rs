@@ -1,20 +1,78 @@
-//! Replaces the origin of the issuer by the address of `--listen`: dev mode answers there, whatever the manifest says.
+//! Replaces the issuer, or its origin, by where dev mode answers, whatever the manifest says.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Returns the issuer at another origin; `None` if it is not a URL.
-pub(super) fn moved(issuer: &str, origin: &str) -> Option<String> {
-    let (_, rest) = issuer.split_once("://")?;
-    let path = rest.find('/').map_or("", |start| &rest[start..]);
-    Some(format!("{origin}{path}"))
+use crate::directory::{Change, Problem, Row, Settings};
+use crate::resources::{API_VERSION, Kind};
+
+/// Where dev mode answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Site {
+    /// The origin of `--listen`. The path of the issuer stays.
+    Origin(String),
+    /// The issuer of `--issuer`.
+    Issuer(String),
 }
 
-/// Replaces the origin of the issuer in an Identity's manifest.
-pub(super) fn put(identity: &mut Value, origin: &str) {
-    if let Some(issuer) = identity.pointer_mut("/spec/issuer")
-        && let Some(moved) = issuer.as_str().and_then(|issuer| moved(issuer, origin))
-    {
-        *issuer = moved.into();
+impl Site {
+    /// Returns the issuer that is served; `None` if the written one is not a URL.
+    pub(super) fn issuer(&self, written: &str) -> Option<String> {
+        let (_, rest) = written.split_once("://")?;
+        let path = rest.find('/').map_or("", |start| &rest[start..]);
+        Some(match self {
+            Self::Origin(origin) => format!("{origin}{path}"),
+            Self::Issuer(issuer) => issuer.clone(),
+        })
+    }
+
+    /// Returns the option that replaces the written issuer, for people.
+    pub(super) const fn option(&self) -> &'static str {
+        match self {
+            Self::Origin(_) => "--listen replaces the origin of",
+            Self::Issuer(_) => "--issuer replaces",
+        }
+    }
+
+    /// Replaces the issuer in an Identity's manifest.
+    pub(super) fn put(&self, identity: &mut Value) {
+        if let Some(written) = identity.pointer_mut("/spec/issuer")
+            && let Some(issuer) = written.as_str().and_then(|written| self.issuer(written))
+        {
+            *written = issuer.into();
+        }
+    }
+
+    /// Returns the values of `Host` by which a proxy at the issuer asks.
+    pub(super) fn hosts(&self) -> Vec<String> {
+        let Self::Issuer(issuer) = self else {
+            return Vec::new();
+        };
+        let rest = issuer.split_once("://").map_or(&**issuer, |(_, rest)| rest);
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => host,
+            _ => authority,
+        };
+        vec![authority.to_owned(), host.to_owned()]
+    }
+}
+
+/// Parses `--issuer` by the rules for the field of an Identity.
+pub(super) fn issuer(text: &str) -> Result<String, String> {
+    let identity = json!({
+        "apiVersion": API_VERSION, "kind": Kind::Identity.as_str(),
+        "metadata": {"namespace": "default", "name": "main", "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "spec": {"issuer": text},
+    });
+    match Change::object(Kind::Identity, &identity, &Settings::default()) {
+        Some(Change::Upsert(Row::Identity(object))) => match object.state {
+            Ok(_) => Ok(text.to_owned()),
+            Err(problems) => {
+                let messages = problems.into_iter().map(|Problem { message, .. }| message);
+                Err(messages.collect::<Vec<_>>().join("; "))
+            }
+        },
+        _ => Err("not a URL".to_owned()),
     }
 }
 
@@ -23,24 +81,67 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_origin_is_replaced() {
-        for (issuer, expected) in [
+    fn listen_replaces_only_the_origin_and_the_option_replaces_the_whole_issuer() {
+        let listen = Site::Origin("http://localhost:8080".to_owned());
+        let option = Site::Issuer("https://id.example.test/main".to_owned());
+        for (written, origin, whole) in [
             (
                 "https://id.example.com/id",
-                Some("http://127.0.0.1:8080/id"),
+                Some("http://localhost:8080/id"),
+                Some("https://id.example.test/main"),
             ),
-            ("https://id.example.com", Some("http://127.0.0.1:8080")),
+            (
+                "https://id.example.com",
+                Some("http://localhost:8080"),
+                Some("https://id.example.test/main"),
+            ),
             (
                 "http://127.0.0.1:8080/a/b",
-                Some("http://127.0.0.1:8080/a/b"),
+                Some("http://localhost:8080/a/b"),
+                Some("https://id.example.test/main"),
             ),
-            ("nonsense", None),
+            ("nonsense", None, None),
         ] {
-            assert_eq!(
-                moved(issuer, "http://127.0.0.1:8080").as_deref(),
-                expected,
-                "{issuer}"
-            );
+            assert_eq!(listen.issuer(written).as_deref(), origin, "{written}");
+            assert_eq!(option.issuer(written).as_deref(), whole, "{written}");
         }
+    }
+
+    #[test]
+    fn the_option_has_the_rules_of_the_field() {
+        for url in [
+            "https://id.example.test",
+            "https://id.example.test:8443/main",
+            "http://localhost:8080/id",
+        ] {
+            assert_eq!(issuer(url).as_deref(), Ok(url));
+        }
+        for (url, why) in [
+            ("http://192.0.2.1:8080/id", "https"),
+            ("http://id.example.test/id", "https"),
+            ("https://id.example.test/", "slash"),
+            ("https://id.example.test/a?b", ""),
+            ("id.example.test", "https"),
+            ("", ""),
+        ] {
+            let error = issuer(url).unwrap_err();
+            assert!(error.contains(why), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_at_the_issuer_may_send_its_host_with_or_without_the_port() {
+        let hosts = |issuer: &str| Site::Issuer(issuer.to_owned()).hosts();
+        assert_eq!(hosts("https://id.example.test/a"), ["id.example.test"; 2]);
+        assert_eq!(
+            hosts("https://id.example.test:8443"),
+            ["id.example.test:8443", "id.example.test"]
+        );
+        assert_eq!(hosts("http://[::1]:8080/id"), ["[::1]:8080", "[::1]"]);
+        assert!(
+            Site::Origin("http://localhost".to_owned())
+                .hosts()
+                .is_empty()
+        );
     }
 }

@@ -22,11 +22,10 @@ use super::super::files;
 use super::super::terminal::Lines;
 use super::args::Args;
 use super::credentials::{Serving, Versioned};
-use super::origin;
+use super::origin::Site;
 use super::problems::{Failing, Told};
 use crate::directory::{Change, Directory, ObjectKey, Settings, usage};
 use crate::keys::KeySet;
-use crate::keys::schedule::Wish;
 use crate::reconcile::api::ApiError;
 use crate::reconcile::cluster::Cluster as _;
 use crate::reconcile::controller::{Controller, Tuning};
@@ -59,8 +58,8 @@ pub(super) struct World {
     source: watch::Directory<BirthFile>,
     identity: ObjectKey,
     settings: Settings,
-    /// `http://` and the address that the server listens on.
-    origin: String,
+    /// Where the server answers.
+    site: Site,
     /// The issuer in the manifest.
     written_issuer: Option<String>,
     serving: Serving,
@@ -84,6 +83,7 @@ impl World {
     /// Reads all manifests, creates missing keys and starts serving.
     pub(super) async fn open(
         args: &Args,
+        site: Site,
         listen: SocketAddr,
         health: SocketAddr,
     ) -> anyhow::Result<Self> {
@@ -123,7 +123,10 @@ impl World {
         let mut config = Config::new(identity.clone());
         config.settings = settings.clone();
         config.limits = files::limits();
-        config.allowed_hosts = allowed_hosts(listen);
+        config.allowed_hosts = allowed_hosts(listen).map(|mut hosts| {
+            hosts.extend(site.hosts());
+            hosts
+        });
         config.allowed_health_hosts = allowed_hosts(health);
         let (uses, reports) = Uses::new(config.metrics.clone());
         let app = App::with_uses(config, FileRevoker(files.clone()), uses)?;
@@ -143,7 +146,7 @@ impl World {
             source: watch::Directory::open(folder, settings.clone(), births()?),
             identity,
             settings,
-            origin: format!("http://{listen}"),
+            site,
             written_issuer: None,
             serving,
             mac_version: String::new(),
@@ -261,7 +264,7 @@ impl World {
                         .pointer("/spec/issuer")
                         .and_then(Value::as_str)
                         .map(str::to_owned);
-                    origin::put(&mut raw, &self.origin);
+                    self.site.put(&mut raw);
                 }
                 let change = Change::object(*kind, &raw, &self.settings);
                 self.files.put_object(*kind, key, raw);
@@ -319,8 +322,7 @@ impl World {
         let Ok(served) = directory.served_identity(&self.identity) else {
             return Ok(());
         };
-        let wish = key_secrets::wish(served.record);
-        let keys = self.made_keys(&wish).await;
+        let keys = self.made_keys(&key_secrets::asked(served.record)).await;
         let keys = keys.context("cannot create the Identity's keys")?;
         match (keys.mac, keys.signing) {
             (Ok(mac), Ok(_)) => self.serving.set_mac(mac),
@@ -337,10 +339,10 @@ impl World {
     }
 
     /// The controller may create the keys at the same time. After such a write conflict the second try reads its keys.
-    async fn made_keys(&self, wish: &Wish) -> Result<key_secrets::Keys, ApiError> {
+    async fn made_keys(&self, asked: &key_secrets::Asked) -> Result<key_secrets::Keys, ApiError> {
         let (files, identity) = (&self.files, &self.identity);
         let ensure =
-            async || key_secrets::ensure(files, identity, wish, now(), &mut SystemEntropy).await;
+            async || key_secrets::ensure(files, identity, asked, now(), &mut SystemEntropy).await;
         match ensure().await {
             Err(ApiError::Conflict | ApiError::AlreadyExists) => ensure().await,
             other => other,
@@ -392,9 +394,10 @@ impl World {
     }
 
     /// Returns the issuer of the manifest if dev mode serves another one.
-    pub(super) fn replaced_issuer(&self) -> Option<&str> {
+    pub(super) fn replaced_issuer(&self) -> Option<String> {
         let written = self.written_issuer.as_deref()?;
-        (origin::moved(written, &self.origin).as_deref() != Some(written)).then_some(written)
+        let is_replaced = self.site.issuer(written).as_deref() != Some(written);
+        is_replaced.then(|| format!("{} {written}", self.site.option()))
     }
 }
 

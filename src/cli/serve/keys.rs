@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::future::BoxFuture;
 use kube::Client;
 use tokio::sync::watch as channel;
 use zeroize::Zeroizing;
@@ -111,20 +112,26 @@ impl Keys {
         }
     }
 
-    /// Waits until the signing keys and the mac key are loaded.
-    pub(super) async fn first(&mut self) {
+    /// Waits until the signing keys and the mac key are loaded. `lacking` returns why there may be none.
+    pub(super) async fn first<'a>(
+        &mut self,
+        lacking: &(dyn Fn() -> BoxFuture<'a, Option<String>> + Sync),
+    ) {
         let mut looks = 0;
         loop {
             let fault = self.reload().await.err();
             if self.keyset_seen.is_some() && self.mac_seen.is_some() {
+                self.app.status().lacks(None);
                 return;
             }
             if looks % REPEAT == 0 {
-                let why = fault.map_or_else(
-                    || "the operator has not created them yet".to_owned(),
-                    |fault| format!("{fault:#}"),
-                );
+                let why = match (lacking().await, fault) {
+                    (Some(lacking), _) => lacking,
+                    (None, Some(fault)) => format!("{fault:#}"),
+                    (None, None) => "the operator has not created them yet: check that it runs, and the conditions of the Identity".to_owned(),
+                };
                 tracing::warn!(why, "waiting for the Identity's keys");
+                self.app.status().lacks(Some(why));
             }
             looks += 1;
             tokio::time::sleep(MISSING).await;

@@ -12,9 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio::sync::watch as channel;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -31,11 +33,13 @@ use crate::resources::Kind;
 use crate::server::revoke_kube::KubeRevoker;
 use crate::server::uses_kube::KubeUses;
 use crate::server::{self, App, Config, Uses};
-use crate::source::kubernetes::{Options, Reach, Refusals, SILENCE, Seen, Sink, Source, Subject};
+use crate::source::kubernetes::{
+    Obstacle, Options, Reach, Refusals, SILENCE, Seen, Sink, Source, Subject, obstacle_to,
+};
 use crate::telemetry::{LogForm, Metrics};
 
-/// The interval of warnings while the first lists are incomplete.
-const LISTS: Duration = Duration::from_mins(1);
+/// The interval of warnings that the Identity does not exist.
+const ABSENT: Duration = Duration::from_mins(1);
 /// The interval of reports of the watches' age to the server.
 const AGE: Duration = Duration::from_secs(1);
 
@@ -66,7 +70,8 @@ pub(super) struct Args {
         long,
         value_name = "ADDRESS",
         env = "SYMBOLON_LISTEN",
-        default_value = "0.0.0.0:8080"
+        default_value = "0.0.0.0:8080",
+        value_parser = super::listen::address
     )]
     listen: SocketAddr,
     /// The address to serve /livez, /readyz and /metrics on
@@ -74,7 +79,8 @@ pub(super) struct Args {
         long,
         value_name = "ADDRESS",
         env = "SYMBOLON_HEALTH_LISTEN",
-        default_value = "0.0.0.0:8081"
+        default_value = "0.0.0.0:8081",
+        value_parser = super::listen::address
     )]
     health_listen: SocketAddr,
     /// Serve objects of these namespaces and of the Identity's namespace only (repeat it, or separate by commas);
@@ -180,7 +186,11 @@ impl Service {
         let place = Place::new(self.keys_dir.clone(), client, &self.identity);
         let mut keys = Keys::new(place, app.clone(), mac);
         // Without the mac key no seal of a Credential can be verified, and all Credentials would be read twice.
-        keys.first().await;
+        let lacking = || -> BoxFuture<'_, Option<String>> {
+            let obstacle = obstacle_to(client, &self.identity);
+            Box::pin(async { obstacle.await.map(|it| it.to_string()) })
+        };
+        keys.first(&lacking).await;
         let options = Options {
             subjects: self.subjects(),
             settings: Arc::new(self.settings()),
@@ -192,7 +202,7 @@ impl Service {
         let source = Source::start(client, &options, &Arc::new(Publish(app.clone())));
         tokio::select! {
             () = keys.follow() => {}
-            () = watched(&source, app) => {}
+            () = watched(&source, app, &self.identity) => {}
             () = source.failed() => {}
         }
     }
@@ -301,15 +311,24 @@ async fn keep(
 }
 
 /// Reports to the server when the first lists are complete, and from then on the age of its data.
-async fn watched(source: &Source, app: &App) {
-    while let Err(missing) = source.listed(LISTS).await {
-        warn!(
-            "{missing}: check that the CustomResourceDefinitions are installed and that the server may list these objects"
-        );
-    }
+async fn watched(source: &Source, app: &App, identity: &ObjectKey) {
+    cluster::first_lists(source, |missing| app.status().lacks(missing)).await;
     app.status().lists_complete();
     info!("first lists complete");
+    let mut told: Option<Instant> = None;
     loop {
+        let is_absent = app
+            .publisher()
+            .current()
+            .directory()
+            .identity(identity)
+            .is_none();
+        if !is_absent {
+            told = None;
+        } else if told.is_none_or(|at| at.elapsed() >= ABSENT) {
+            told = Some(Instant::now());
+            warn!("{}", Obstacle::NoIdentity(identity.clone()));
+        }
         let age = SignedDuration::try_from(source.oldest().0).unwrap_or(SignedDuration::MAX);
         let heard = now().checked_sub(age).unwrap_or(Timestamp::MIN);
         app.status().heard_at(heard);

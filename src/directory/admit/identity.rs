@@ -15,7 +15,7 @@ use crate::directory::normal::is_normal_issuer;
 use crate::directory::record::{GatewayRecord, IdentityRecord, NameGrants};
 use crate::directory::secret_metadata::{AllowedMetadata, is_reserved};
 use crate::directory::settings::Settings;
-use crate::directory::{Cidr, Problem, intern, volume};
+use crate::directory::{Cidr, Problem, inherited, intern, volume};
 use crate::resources::{
     ANNOTATION_ROTATE_KEYS, Access, Autoscaling, DurationString, Gateway, ISSUER_WORDS, Identity,
     IdentitySpec, Kind, Mode, Network, Permission, RESERVED_ANNOTATIONS, RESERVED_LABELS,
@@ -24,6 +24,10 @@ use crate::resources::{
 use crate::tokens::Prefix;
 
 /// Admits an Identity.
+#[expect(
+    clippy::too_many_lines,
+    reason = "the record has a line for each field"
+)]
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord, Vec<Problem>> {
     let identity: Identity = decode(Kind::Identity, raw)?;
     let mut faults = Faults::default();
@@ -36,6 +40,7 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
         gateways,
         staleness,
         revoke_issued_before,
+        inherited_metadata,
         mode,
         storage,
         network,
@@ -92,6 +97,10 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
         );
         Prefix::default()
     });
+    let (inherited, wrong) = inherited::judged(inherited_metadata, settings);
+    for (path, message) in wrong {
+        faults.invalid(path, message);
+    }
     let record = IdentityRecord {
         issuer: issuer.as_str().into(),
         site: canonical(issuer).into(),
@@ -102,6 +111,7 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
         max_service_token_lifetime,
         never_expiring_tokens: limits.never_expiring_tokens == Permission::Allow,
         secret_metadata: secret_metadata(&mut faults, &limits.secret_metadata, settings),
+        inherited,
         max_clients: usize::try_from(limits.per_namespace.clients).unwrap_or_default(),
         max_service_tokens: usize::try_from(limits.per_namespace.service_tokens)
             .unwrap_or_default(),

@@ -123,7 +123,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         let keys = key_secrets::ensure(
             &self.cluster,
             key,
-            &key_secrets::wish(record),
+            &key_secrets::asked(record),
             now(),
             &mut SystemEntropy,
         )

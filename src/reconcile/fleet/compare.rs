@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 
 use super::build::{Scale, Wanted};
-use super::volume::claims_another;
+use super::volume::{claims_another, keep_template_metadata};
 use super::{Child, global_name_of, name_of, quantity};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::resources::{
@@ -150,6 +150,9 @@ fn complete(wanted: &Wanted, scale: Scale, live: Option<&Value>) -> Value {
         if live.is_some_and(is_paused) {
             body["spec"]["paused"] = json!(false);
         }
+    }
+    if let Some(live) = live.filter(|_| wanted.child.kind == ManagedKind::StatefulSet) {
+        keep_template_metadata(&mut body, live);
     }
     body
 }

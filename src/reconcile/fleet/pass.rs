@@ -15,7 +15,8 @@ use super::keeper::{APIS_FOR, Fleet, FleetError, Turn, only};
 use super::refusals::{Obstacle, Refusal, Refusals, is_elsewhere};
 use super::rollout::{self, Phase, Rollout, is_rolling, is_stuck, read};
 use super::upgrade::{Cause, cause, noted, rescaled, under_way};
-use super::volume::{claim_name, growth, not_grown};
+use super::volume::{claim_name, growth, not_grown, not_relabelled, relabelling};
+use crate::directory::inherited::Inherited;
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::api::ApiError;
 use crate::reconcile::lock::lock;
@@ -64,6 +65,7 @@ pub(super) struct Pass<'a> {
     uid: &'a str,
     /// The Secret of its TLS certificate.
     certificate: Option<&'a str>,
+    inherited: Inherited,
     plan: &'a Plan,
     pub(super) refused: Refusals,
     pub(super) passed: Passed,
@@ -110,6 +112,7 @@ impl<'a> Pass<'a> {
             fleet,
             key: ObjectKey::of(&identity.metadata),
             uid: identity.metadata.uid.as_deref().unwrap_or_default(),
+            inherited: (&identity.spec.inherited_metadata).into(),
             certificate: tls.map(|tls| &*tls.secret_ref.name),
             plan,
             refused: Refusals::new(),
@@ -447,8 +450,25 @@ impl<'a> Pass<'a> {
         let (namespace, name) = (&*self.key.namespace, claim_name(&self.key));
         let failed = |error| FleetError(format!("PersistentVolumeClaim {namespace}/{name}"), error);
         let objects = &self.fleet.objects;
-        let live = objects.claim(namespace, &name).await.map_err(failed)?;
-        let Some(patch) = live.and_then(|live| growth(&live, &wanted)) else {
+        let Some(live) = objects.claim(namespace, &name).await.map_err(failed)? else {
+            return Ok(());
+        };
+        if let Some(patch) = relabelling(&live, &self.inherited) {
+            match objects.patch_claim(namespace, &name, &patch).await {
+                // The claim has another version now.
+                Ok(()) | Err(ApiError::Conflict | ApiError::NotFound) => {
+                    self.passed.repeat_within(SOON);
+                    return Ok(());
+                }
+                Err(ApiError::Forbidden(words) | ApiError::Invalid(words)) => {
+                    self.passed.repeat_within(UNWATCHED);
+                    let problem = not_relabelled(&name, &words);
+                    self.passed.problem.get_or_insert(problem);
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        let Some(patch) = growth(&live, &wanted) else {
             return Ok(());
         };
         match objects.patch_claim(namespace, &name, &patch).await {

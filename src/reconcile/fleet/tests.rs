@@ -90,6 +90,7 @@ fn no_image_or_mount_gives_access_to_keys(
 fn restrictive() -> Installation {
     let allowed = r#"{"hosts": ["*.example.org"], "gateways": ["gates/*"], "ingressClassNames": ["nginx"],
         "ingressAnnotations": ["a/*"], "serviceTypes": ["ClusterIP"], "serviceAnnotations": ["a/*"], "podLabels": ["team"],
+        "inheritedLabels": ["team"], "inheritedAnnotations": ["a/*"],
         "podAnnotations": ["a/*"], "priorityClassNames": ["urgent"], "nodeSelector": ["disk"], "tolerations": ["dedicated"],
         "affinity": ["podAntiAffinity"], "resources": ["cpu"], "storageClassNames": ["fast"]}"#;
     Installation {
@@ -101,6 +102,8 @@ fn restrictive() -> Installation {
 #[rstest]
 #[case::service_type("network: {service: {type: LoadBalancer}}", "serviceTypes")]
 #[case::service_annotation("network: {service: {annotations: {b/c: d}}}", "serviceAnnotations")]
+#[case::inherited_label("inheritedMetadata: {labels: {team: a, app: b}}", "inheritedLabels")]
+#[case::inherited_annotation("inheritedMetadata: {annotations: {b/c: d}}", "inheritedAnnotations")]
 #[case::label("pod: {labels: {app: payments}}", "podLabels")]
 #[case::annotation("pod: {annotations: {b/c: d}}", "podAnnotations")]
 #[case::priority("pod: {priorityClassName: system-node-critical}", "priorityClassNames")]
@@ -181,6 +184,80 @@ fn a_plain_identity_gets_the_default_objects() {
 }
 
 #[test]
+fn every_object_inherits_and_what_is_its_own_wins() {
+    let spec = "
+inheritedMetadata:
+  labels: {team: identity, app.kubernetes.io/component: other}
+  annotations: {env: test, contact: a}
+pod: {labels: {team: pods}, annotations: {contact: b}}
+network: {service: {annotations: {contact: c}}, ingress: {annotations: {contact: d}}}
+storage: {type: SQLite}
+";
+    for object in plan(spec).objects {
+        let metadata = &object.body["metadata"];
+        let (labels, annotations) = (&metadata["labels"], &metadata["annotations"]);
+        assert_eq!(labels["team"], "identity", "{}", object.child);
+        assert_eq!(labels["app.kubernetes.io/component"], "identity");
+        assert_eq!(annotations["env"], "test", "{}", object.child);
+        let contact = match object.child.kind {
+            ManagedKind::Service => "c",
+            ManagedKind::Ingress => "d",
+            _ => "a",
+        };
+        assert_eq!(annotations["contact"], contact, "{}", object.child);
+        if object.child.kind.is_workload() {
+            let pods = &object.body["spec"]["template"]["metadata"];
+            assert_eq!(
+                [&pods["labels"]["team"], &pods["annotations"]["contact"]],
+                ["pods", "b"]
+            );
+            assert_eq!(pods["annotations"]["env"], "test");
+            let claim = &object.body["spec"]["volumeClaimTemplates"][0]["metadata"];
+            assert_eq!(claim["labels"]["team"], "identity");
+            assert_eq!(claim["annotations"]["contact"], "a");
+        }
+    }
+}
+
+/// The API server refuses a change of a claim template.
+#[test]
+fn a_claim_template_keeps_its_metadata_and_the_claim_changes_by_itself() {
+    let with = |team: &str| {
+        plan(&format!(
+            "{{storage: {{type: SQLite}}, inheritedMetadata: {{labels: {{team: {team}}}}}}}"
+        ))
+    };
+    let mut live = body(&with("a"), ManagedKind::StatefulSet).clone();
+    live["metadata"]["uid"] = json!("u");
+    let key = ObjectKey::new("platform", "main");
+    let changed = with("b");
+    let wanted = wanted(&changed, ManagedKind::StatefulSet);
+    let Step::Apply(applied) = step(wanted, changed.scale, Some(&live), &key, UID) else {
+        panic!("the new labels must be applied");
+    };
+    assert_eq!(applied["metadata"]["labels"]["team"], "b");
+    let template = "/spec/volumeClaimTemplates";
+    assert_eq!(applied.pointer(template), live.pointer(template));
+    let again = step(wanted, changed.scale, Some(&applied), &key, UID);
+    assert_eq!(again, Step::Keep);
+}
+
+/// Ingress controllers may copy the values of annotations into their configuration.
+#[test]
+fn an_inherited_annotation_of_an_ingress_cannot_end_a_statement() {
+    let spec = "{network: {ingress: {}}, inheritedMetadata: {annotations: {contact: \"a\\nb\"}}}";
+    let built = plan(spec);
+    let problem = built.left_out.unwrap();
+    assert_eq!(problem.path, "/spec/inheritedMetadata/annotations");
+    assert!(
+        built
+            .objects
+            .iter()
+            .all(|it| it.child.kind != ManagedKind::Ingress)
+    );
+}
+
+#[test]
 fn every_option_is_applied() {
     let of = Installation {
         allowed_images: vec!["registry.example.com/other".to_owned()],
@@ -206,6 +283,7 @@ fn every_option_is_applied() {
         service_monitor: true,
     };
     let spec = "
+inheritedMetadata: {labels: {env: test, team: identity}, annotations: {team: identity}}
 network:
   tls: {secretRef: {name: serving}}
   service: {type: LoadBalancer, annotations: {example.com/internal: 'true'}}
@@ -819,7 +897,9 @@ fn one_identity_is_upgraded_at_a_time() {
 
 #[test]
 fn an_identity_that_keeps_something_has_one_pod_and_a_volume() {
-    let plan = plan("storage: {type: SQLite, sqlite: {size: 5Gi, storageClassName: fast}}");
+    let plan = plan(
+        "{storage: {type: SQLite, sqlite: {size: 5Gi, storageClassName: fast}}, inheritedMetadata: {labels: {team: identity}, annotations: {team: identity}}}",
+    );
     let has = |kind| plan.objects.iter().any(|it| it.child.kind == kind);
     assert!(!has(ManagedKind::Deployment) && !has(ManagedKind::PodDisruptionBudget));
     insta::assert_yaml_snapshot!("kept", body(&plan, ManagedKind::StatefulSet));

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{name_of, quantity};
+use crate::directory::inherited::Inherited;
 use crate::directory::{ObjectKey, Problem, Reason, volume::mebibytes};
+use crate::reconcile::inherited;
 use crate::resources::SqliteStorage;
 
 /// The name of the volume in the pod and of the claim template.
@@ -23,7 +25,11 @@ pub(super) fn claim_name(identity: &ObjectKey) -> String {
 }
 
 /// Returns the claim template of the StatefulSet.
-pub(super) fn claim_template(volume: &SqliteStorage, labels: &BTreeMap<String, String>) -> Value {
+pub(super) fn claim_template(
+    volume: &SqliteStorage,
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+) -> Value {
     let mut spec = json!({
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": volume.size}},
@@ -31,7 +37,29 @@ pub(super) fn claim_template(volume: &SqliteStorage, labels: &BTreeMap<String, S
     if let Some(class) = &volume.storage_class_name {
         spec["storageClassName"] = json!(class);
     }
-    json!({"metadata": {"name": CLAIM, "labels": labels}, "spec": spec})
+    let mut metadata = json!({"name": CLAIM, "labels": labels});
+    if !annotations.is_empty() {
+        metadata["annotations"] = json!(annotations);
+    }
+    json!({"metadata": metadata, "spec": spec})
+}
+
+/// Keeps the metadata of the live claim template, because it is immutable and only new claims read it. The live claim
+/// gets changes by itself.
+pub(super) fn keep_template_metadata(body: &mut Value, live: &Value) {
+    let metadata = &live["spec"]["volumeClaimTemplates"][0]["metadata"];
+    if metadata.is_object()
+        && let Some(template) = body.pointer_mut("/spec/volumeClaimTemplates/0/metadata")
+    {
+        for field in ["labels", "annotations"] {
+            if let Some(template) = template.as_object_mut() {
+                template.remove(field);
+                if metadata[field].is_object() {
+                    template.insert(field.to_owned(), metadata[field].clone());
+                }
+            }
+        }
+    }
 }
 
 /// Whether the live StatefulSet claims another volume than the wanted one. Claim templates are immutable, so the
@@ -46,6 +74,13 @@ pub(super) fn claims_another(live: &Value, wanted: &Value) -> bool {
     // The API server may have filled in the default class.
     let is_other_class = !class(wanted).is_null() && class(live) != class(wanted);
     is_other_class || !quantity::is_same(&size(live), &size(wanted))
+}
+
+/// Returns the patch of a live claim's inherited metadata; `None` if it is up to date.
+pub(super) fn relabelling(claim: &Value, inherited: &Inherited) -> Option<Value> {
+    let mut metadata = inherited::patch(&claim["metadata"], inherited)?;
+    metadata["resourceVersion"] = claim["metadata"]["resourceVersion"].clone();
+    Some(json!({"metadata": metadata}))
 }
 
 /// Returns the patch that grows a live claim to the wanted size; `None` if it is as large already, or larger.
@@ -67,4 +102,12 @@ pub(super) fn not_grown(claim: &str, wanted: &str, words: &str) -> Problem {
         "the PersistentVolumeClaim {claim} cannot grow to {wanted}: {words}; set allowVolumeExpansion in its StorageClass, or move the data to a larger volume"
     );
     Problem::error(Reason::Pending, "/spec/storage/sqlite/size", message)
+}
+
+/// Returns the problem that the cluster does not let a claim have what it inherits. The Identity is served as before.
+pub(super) fn not_relabelled(claim: &str, words: &str) -> Problem {
+    let message = format!(
+        "the PersistentVolumeClaim {claim} cannot get the labels and annotations of spec.inheritedMetadata: {words}"
+    );
+    Problem::error(Reason::Pending, "/spec/inheritedMetadata", message)
 }

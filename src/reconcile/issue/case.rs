@@ -11,6 +11,7 @@ use super::step::{Retirement, Step};
 use super::view::{Facts, OwnerView, Settled, View};
 use super::{entries, memory, templated};
 use crate::directory::{Desired, ObjectKey, Problem, RotationRequests, entry_ends, usage};
+use crate::reconcile::inherited;
 use crate::reconcile::secret::SecretObject;
 use crate::resources::{
     Credential, CredentialEntry, CredentialMemory, CredentialSpec, Day, LocalRef, PreviousToken,
@@ -281,8 +282,22 @@ impl Case<'_> {
         recorded.max().unwrap_or(0).max(high).max(self.owner.epoch)
     }
 
-    /// Returns the Credential as read, or a new one.
+    /// Returns the step that sets what the Credential inherits; `None` if nothing is left to set.
+    pub(super) fn relabel(&self) -> Option<Step> {
+        let mut credential = self.view.credential.clone()?;
+        let is_changed =
+            inherited::fill_metadata(&mut credential.metadata, &self.desired.inherited);
+        is_changed.then(|| Step::Relabel(Box::new(credential)))
+    }
+
+    /// Returns the Credential as read, or a new one, with the labels and annotations that it inherits.
     fn credential(&self) -> Credential {
+        let mut credential = self.present_credential();
+        inherited::fill_metadata(&mut credential.metadata, &self.desired.inherited);
+        credential
+    }
+
+    fn present_credential(&self) -> Credential {
         self.view.credential.clone().unwrap_or_else(|| Credential {
             metadata: ObjectMeta {
                 namespace: Some(self.desired.identity.namespace.to_string()),

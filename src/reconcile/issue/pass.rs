@@ -299,6 +299,12 @@ impl<C: Cluster> Pass<'_, C> {
                         why,
                     }));
             }
+            Step::Relabel(credential) => {
+                cluster
+                    .replace_credential(&credential)
+                    .await
+                    .map_err(credential_failed)?;
+            }
             Step::EndRevoked(credential, token_ids) => {
                 cluster
                     .replace_credential(&credential)

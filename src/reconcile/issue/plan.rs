@@ -48,7 +48,7 @@ pub fn plan(
                 Some(credential) => entries::live_entries(credential, desired, mac, now),
                 None => Vec::new(),
             };
-            Case {
+            let case = Case {
                 view,
                 owner,
                 desired,
@@ -56,8 +56,11 @@ pub fn plan(
                 mac,
                 now,
                 live,
+            };
+            match case.decide(entropy) {
+                Step::Settle(settled) => case.relabel().unwrap_or(Step::Settle(settled)),
+                step => step,
             }
-            .decide(entropy)
         }
     }
 }

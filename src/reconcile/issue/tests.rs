@@ -179,6 +179,7 @@ impl World {
                 unreachable!("no plan empties tokens by their ids")
             }
             Step::EndRevoked(credential, _) => self.record("end revoked", *credential),
+            Step::Relabel(credential) => self.record("relabel", *credential),
             Step::Discard(_) => {
                 self.credential = None;
                 "discard".to_owned()
@@ -320,6 +321,7 @@ pub(in crate::reconcile) fn desired() -> Desired {
             on_secret_deleted: OnSecretDeleted::Overlap,
             requests: RotationRequests::default(),
         },
+        inherited: std::sync::Arc::default(),
         mints_per_hour: 600,
         revoke_issued_before: None,
     }
@@ -376,6 +378,39 @@ fn an_owner_that_is_gone_gets_nothing(#[case] owner: Option<OwnerView>) {
     let mut world = World::new();
     world.owner = owner;
     assert_eq!(world.settled(), Settled::Gone);
+}
+
+#[test]
+fn a_credential_inherits_from_its_identity_from_the_first_write_on() {
+    let mut world = World::new();
+    let inherit = |world: &mut World, team: Option<&str>| {
+        let team = team.map(|team| ("team".to_owned(), team.to_owned()));
+        world.desired.inherited = std::sync::Arc::new(crate::directory::inherited::Inherited {
+            labels: team.into_iter().collect(),
+            ..Default::default()
+        });
+    };
+    let team = |world: &World| {
+        let credential = world.credential.as_ref().unwrap();
+        let labels = credential.metadata.labels.clone().unwrap_or_default();
+        labels.get("team").cloned()
+    };
+    inherit(&mut world, Some("a"));
+    assert_eq!(
+        world.run(),
+        ["placeholder", "push Initial"],
+        "no other write"
+    );
+    assert_eq!(team(&world).as_deref(), Some("a"));
+    let tokens = world.credential.as_ref().unwrap().spec.tokens.clone();
+    inherit(&mut world, Some("b"));
+    assert_eq!(world.run(), ["relabel"]);
+    assert_eq!(team(&world).as_deref(), Some("b"));
+    inherit(&mut world, None);
+    assert_eq!(world.run(), ["relabel"]);
+    assert_eq!(team(&world), None);
+    assert_eq!(world.credential.as_ref().unwrap().spec.tokens, tokens);
+    assert!(world.run().is_empty());
 }
 
 #[test]

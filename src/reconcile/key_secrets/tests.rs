@@ -15,6 +15,7 @@ struct State {
     _folder: TempDir,
     files: Files,
     wish: Wish,
+    inherited: Inherited,
     now: Timestamp,
 }
 
@@ -38,15 +39,20 @@ impl State {
                 distrusted: Vec::new(),
                 emergency: None,
             },
+            inherited: Inherited::default(),
             now: Timestamp::from_second(1_800_000_000).unwrap(),
         }
     }
 
     async fn ensure(&self) -> Keys {
+        let asked = Asked {
+            wish: self.wish.clone(),
+            inherited: Arc::new(self.inherited.clone()),
+        };
         ensure(
             &self.files,
             &identity(),
-            &self.wish,
+            &asked,
             self.now,
             &mut SystemEntropy,
         )
@@ -74,7 +80,11 @@ impl State {
         let key = Arc::new(generate(Algorithm::EdDSA).unwrap());
         let set = KeySet::from_records([KeyRecord::active_at_once(key, self.now)]).unwrap();
         let key = signing_secret(&identity());
-        let secret = with_data(manifest(&key, &identity()), KEYSET, &set.to_json().unwrap());
+        let secret = with_data(
+            manifest(&key, &identity(), &Inherited::default()),
+            KEYSET,
+            &set.to_json().unwrap(),
+        );
         let mut manifest = secret.expose().clone();
         manifest["metadata"]
             .as_object_mut()
@@ -200,4 +210,41 @@ async fn invalid_keys_are_reported_and_not_replaced() {
     let (reason, message) = state.told().await.unwrap_err();
     assert_eq!(reason, Reason::SecretConflict);
     assert!(message.contains("cannot be used"), "{message}");
+}
+
+#[tokio::test]
+async fn both_secrets_inherit_the_metadata_of_the_identity_from_the_first_write_on() {
+    let mut state = State::new();
+    let labels = |value: &str| [("team".to_owned(), value.to_owned())].into();
+    let team_of = async |state: &State| {
+        let mut told = Vec::new();
+        for key in [signing_secret(&identity()), mac_secret(&identity())] {
+            let secret = state.files.secret(&key).await.unwrap().unwrap();
+            assert!(secret.is_managed());
+            told.push((
+                secret.label("team").map(str::to_owned),
+                secret.version().secret_version,
+            ));
+        }
+        told
+    };
+    state.inherited.labels = labels("a");
+    state.ensure().await;
+    let first = team_of(&state).await;
+    state.ensure().await;
+    assert_eq!(team_of(&state).await, first, "nothing is written again");
+    assert!(first.iter().all(|(team, _)| team.as_deref() == Some("a")));
+    let keys = state.told().await;
+    state.inherited.labels = labels("b");
+    state.ensure().await;
+    assert!(
+        team_of(&state)
+            .await
+            .iter()
+            .all(|(team, _)| team.as_deref() == Some("b"))
+    );
+    state.inherited = Inherited::default();
+    state.ensure().await;
+    assert!(team_of(&state).await.iter().all(|(team, _)| team.is_none()));
+    assert_eq!(state.told().await, keys, "the keys are the same");
 }

@@ -75,11 +75,20 @@ fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Result<Response, Re
 
 /// Returns the path segment after `checktoken/`.
 fn gateway_name<'p>(issuer_path: &str, path: &'p str) -> &'p str {
-    let below = path
-        .strip_prefix(issuer_path)
-        .and_then(|path| path.strip_prefix(paths::CHECK_TOKEN));
-    let name = below.and_then(|below| below.strip_prefix('/')?.split('/').next());
+    let name =
+        below(issuer_path, path).and_then(|below| below.strip_prefix('/')?.split('/').next());
     name.unwrap_or_default()
+}
+
+/// Returns whether a path leads to this endpoint.
+pub(in crate::server) fn is_at(issuer_path: &str, path: &str) -> bool {
+    below(issuer_path, path).is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
+/// Returns the rest of a path after the endpoint's own.
+fn below<'p>(issuer_path: &str, path: &'p str) -> Option<&'p str> {
+    path.strip_prefix(issuer_path)?
+        .strip_prefix(paths::CHECK_TOKEN)
 }
 
 fn pass(passed: &Passed<'_>, gateway: &GatewayRecord) -> Response {

@@ -30,10 +30,7 @@ async fn no_request_is_answered_before_the_first_lists_are_complete() {
         (503, "temporarily_unavailable".into())
     );
     fixture.app.status().lists_complete();
-    assert_eq!(
-        fixture.app.readiness(now()),
-        Err(NotReady::IdentityNotServed)
-    );
+    assert_eq!(fixture.app.readiness(now()), Err(NotReady::IdentityMissing));
     assert_eq!(
         fixture.token("", "").await.error(),
         (503, "temporarily_unavailable".into())
@@ -216,6 +213,61 @@ async fn a_server_with_allowed_hosts_refuses_other_hosts() {
         }
         let reply = fixture.send(request.body(Body::empty()).unwrap()).await;
         assert_eq!(reply.status.as_u16(), status, "{host:?}");
+    }
+}
+
+const GATEWAYS: &str = "/id/connect/checktoken";
+
+/// Envoy and Caddy ask with the Host of the request that they ask about.
+#[tokio::test]
+async fn a_gateway_may_ask_for_any_host_where_others_may_not() {
+    let mut fixture = Fixture::of(QUICKSTART, |config| {
+        config.allowed_hosts = Some(vec!["localhost:8080".into()]);
+    });
+    let (token, shop) = (fixture.nightly(), fixture.shop());
+    let accepted = {
+        let own = Request::get(format!("{GATEWAYS}/api")).header("host", "localhost:8080");
+        let own = own.header("authorization", format!("Bearer {token}"));
+        fixture.send(own.body(Body::empty()).unwrap()).await.status
+    };
+    assert!(accepted.is_success(), "{accepted}");
+    for path in [
+        GATEWAYS.to_owned(),
+        format!("{GATEWAYS}/api"),
+        format!("{GATEWAYS}/api/a/../b?c"),
+    ] {
+        let status = async |host: &str| {
+            let request = Request::get(&path).header("host", host);
+            let request = request.header("authorization", format!("Bearer {token}"));
+            let request = request.body(Body::empty()).unwrap();
+            fixture.send(request).await.status
+        };
+        assert_eq!(
+            status("shop.example.com").await,
+            status("localhost:8080").await,
+            "{path}"
+        );
+    }
+    for path in [
+        "/id/.well-known/openid-configuration",
+        "/id/connect/jwks",
+        "/id/connect/checktokens",
+        "/id/connect",
+        "/other/connect/checktoken/api",
+        "/id/x/../connect/checktoken/api",
+        "/",
+    ] {
+        let request = Request::get(path).header("host", "evil.example");
+        let reply = fixture.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(reply.status, StatusCode::MISDIRECTED_REQUEST, "{path}");
+    }
+    for path in [TOKEN, REVOKE] {
+        let mut request = form(path, &shop, "grant_type=client_credentials");
+        request
+            .headers_mut()
+            .insert("host", "evil.example".parse().unwrap());
+        let reply = fixture.send(request).await;
+        assert_eq!(reply.status, StatusCode::MISDIRECTED_REQUEST, "{path}");
     }
 }
 

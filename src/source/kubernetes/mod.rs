@@ -16,6 +16,7 @@ mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod known;
+mod obstacle;
 mod raw;
 mod subject;
 mod watch;
@@ -24,8 +25,8 @@ mod watch;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
@@ -34,9 +35,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use self::obstacle::Obstacle;
 pub use self::subject::Subject;
 use crate::directory::{Change, ObjectKey, Settings};
-use crate::resources::{ManagedSeen, OwnerKind};
+use crate::json_stream::Framing;
+use crate::resources::{Kind, ManagedSeen, OwnerKind};
 use crate::tokens::MacKey;
 
 /// One change that a watch received.
@@ -165,12 +168,30 @@ struct Health {
     namespace: Option<String>,
     /// Whether the API server denies access. Then the watch's age does not count.
     refused: AtomicBool,
+    /// What the last try lacked.
+    obstacle: Mutex<Option<Obstacle>>,
 }
 
 impl Health {
     fn heard_now(&self) {
         let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.heard.store(elapsed, Ordering::Relaxed);
+    }
+
+    /// Records what a try lacked, or that it lacked nothing. Returns whether that is new.
+    fn lacks(&self, obstacle: Option<&Obstacle>) -> bool {
+        let known = self.obstacle.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        let is_new = known.as_ref() != obstacle;
+        if is_new {
+            *known = obstacle.cloned();
+        }
+        is_new
+    }
+
+    fn lacked(&self) -> Option<Obstacle> {
+        let known = self.obstacle.lock();
+        known.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn age(&self) -> Duration {
@@ -181,10 +202,12 @@ impl Health {
 
 /// The first lists were not complete in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no complete list yet of {}", waiting.join(", "))]
+#[error("no complete list yet of {}", [&[waiting.join(", ")], &obstacles[..]].concat().join("; "))]
 pub struct NotListed {
     /// The names of the watches whose list is not complete.
     pub waiting: Vec<String>,
+    /// What they lack, and how to supply it.
+    pub obstacles: Vec<String>,
 }
 
 impl Source {
@@ -207,6 +230,7 @@ impl Source {
                     listed: false.into(),
                     namespace: namespace.clone(),
                     refused: false.into(),
+                    obstacle: Mutex::default(),
                 });
                 source.health.push(health.clone());
                 let watch = watch::Watch {
@@ -245,17 +269,22 @@ impl Source {
         }
     }
 
+    /// Returns what is missing while a first list is incomplete.
+    pub fn missing(&self) -> Option<NotListed> {
+        (!self.is_listed()).then(|| self.not_listed())
+    }
+
     /// Returns whether every first list is complete.
     pub fn is_listed(&self) -> bool {
         *self.listed.borrow() == self.health.len()
     }
 
     fn not_listed(&self) -> NotListed {
-        let waiting = self
-            .health
-            .iter()
-            .filter(|health| !health.listed.load(Ordering::Acquire));
+        let waiting = self.health.iter();
+        let waiting = waiting.filter(|health| !health.listed.load(Ordering::Acquire));
+        let obstacles = waiting.clone().filter_map(|health| health.lacked());
         NotListed {
+            obstacles: obstacle::summary(obstacles.collect()),
             waiting: waiting.map(|health| health.name.clone()).collect(),
         }
     }
@@ -285,4 +314,15 @@ impl Source {
     pub async fn failed(&self) {
         self.broken.cancelled().await;
     }
+}
+
+/// Reads an Identity, to tell why it is not served. Returns what keeps it from being read; `None` if it can be read, or
+/// if the API server does not answer.
+pub async fn obstacle_to(client: &Client, identity: &ObjectKey) -> Option<Obstacle> {
+    let subject = Subject::Kind(Kind::Identity);
+    let request = subject.one(identity).ok()?;
+    let answer = answer::Answer::open(client, request, Framing::Object, subject.keep()).await;
+    answer
+        .err()
+        .and_then(|error| Obstacle::of_identity(identity, &error))
 }

@@ -87,6 +87,15 @@ impl Subject {
         Some(self.request(None).get_metadata(name, &GetParams::default()))
     }
 
+    /// Returns the request for one object.
+    pub(super) fn one(
+        self,
+        key: &ObjectKey,
+    ) -> Result<http::Request<Vec<u8>>, kube::core::request::Error> {
+        let at = self.request(Some(&key.namespace));
+        at.get(&key.name, &GetParams::default())
+    }
+
     /// Returns the request for a page of a list.
     pub(super) fn list(
         self,

@@ -493,8 +493,62 @@ async fn the_age_grows_in_silence_and_silence_causes_a_new_list() {
 async fn missing_lists_are_named_after_the_deadline() {
     let (source, _told) = start(vec![act(&[], 403, refused(403, "Forbidden").to_string())]);
     let missing = source.listed(Duration::from_millis(200)).await.unwrap_err();
-    assert_eq!(missing.to_string(), "no complete list yet of scopes");
+    let missing = missing.to_string();
+    assert!(
+        missing.starts_with("no complete list yet of scopes; access denied: Forbidden"),
+        "{missing}"
+    );
     assert!(!source.is_listed());
+}
+
+#[tokio::test]
+async fn a_missing_definition_or_right_is_named_until_the_watch_works() {
+    let not_found = || act(&[], 404, "404 page not found\n".to_owned());
+    let (source, told) = start(vec![not_found(), not_found(), forbidden(), {
+        let first = [event("ADDED", scope("a", "1")), bookmark("1", true)];
+        watch(&[], &first)
+    }]);
+    let missing = source.listed(Duration::from_millis(200)).await.unwrap_err();
+    let missing = missing.to_string();
+    assert!(missing.contains("scopes.symbolon.dev"), "{missing}");
+    assert!(
+        missing.contains("symbolon crds | kubectl apply"),
+        "{missing}"
+    );
+    told.has(&["a"]).await;
+    assert_eq!(source.missing(), None);
+    assert!(source.health[0].lacked().is_none());
+}
+
+#[tokio::test]
+async fn a_missing_identity_differs_from_a_missing_definition() {
+    let identity = ObjectKey::new("platform", "nope");
+    let gone = |details: Value| {
+        let mut status = refused(404, "NotFound");
+        status["details"] = details;
+        act(
+            &["/namespaces/platform/identities/nope"],
+            404,
+            status.to_string(),
+        )
+    };
+    let no_identity = Some(Obstacle::NoIdentity(identity.clone()));
+    let no_definition = Some(Obstacle::NoDefinition(Kind::Identity));
+    let named = json!({"group": "symbolon.dev", "kind": "identities", "name": "nope"});
+    for (answer, wanted) in [
+        (gone(named), no_identity),
+        (gone(Value::Null), no_definition.clone()),
+        (
+            act(&[], 404, "404 page not found\n".to_owned()),
+            no_definition,
+        ),
+        (forbidden(), Some(Obstacle::Denied("Forbidden".to_owned()))),
+        (away(), None),
+        (act(&[], 200, scope("nope", "1").to_string()), None),
+    ] {
+        let client = played(vec![answer]);
+        assert_eq!(obstacle_to(&client, &identity).await, wanted);
+    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -633,9 +687,10 @@ async fn a_namespace_that_may_be_listed_but_not_watched_counts_as_empty() {
 async fn an_essential_namespace_never_counts_as_empty() {
     let (source, _told) = start_in_platform(vec![forbidden(), forbidden()], &["platform"]);
     let missing = source.listed(PATIENCE * 3).await.unwrap_err();
-    assert_eq!(
-        missing.to_string(),
-        "no complete list yet of scopes in platform"
+    let missing = missing.to_string();
+    assert!(
+        missing.starts_with("no complete list yet of scopes in platform; access denied"),
+        "{missing}"
     );
     assert_eq!(source.refused(), BTreeSet::new());
 }

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::answer::{ANSWER, Answer, Line, Part};
 use super::error::WatchError;
 use super::known::Known;
+use super::obstacle::Obstacle;
 use super::raw::Raw;
 use super::subject::{Subject, object_key};
 use super::{Health, Refusals, Seen, Sink};
@@ -28,6 +29,8 @@ use crate::tokens::{Entropy as _, MacKey, SystemEntropy};
 const WATCH_SECONDS: u32 = 290;
 /// A watch that ends sooner is a fault. Without a pause it would be restarted in a tight loop.
 const BRIEF: Duration = Duration::from_secs(1);
+/// The interval of warnings about the same obstacle.
+const REPEAT: Duration = Duration::from_mins(5);
 /// The annotation of the bookmark that ends a streaming list.
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
@@ -67,6 +70,8 @@ struct Place {
     refused_since: Option<Instant>,
     /// Whether the namespace counts as empty, until it can be listed.
     given_up: bool,
+    /// The time of the last warning about an obstacle.
+    warned: Option<Instant>,
 }
 
 /// Why [`Watch::follow`] ended.
@@ -102,8 +107,14 @@ impl<S: Sink> Watch<S> {
     fn recover(&self, place: &mut Place, error: &WatchError) -> Option<Duration> {
         let name = &self.health.name;
         let code = error.code();
+        let obstacle = Obstacle::of(self.subject, error);
+        let is_new = self.health.lacks(obstacle.as_ref());
         if self.is_refusal(code) {
             return self.refused(place);
+        }
+        if let Some(obstacle) = obstacle {
+            self.tell(place, &obstacle, is_new);
+            return None;
         }
         match code {
             // The version is too old to continue from: list again.
@@ -125,6 +136,20 @@ impl<S: Sink> Watch<S> {
             place.version = None;
         }
         None
+    }
+
+    /// Warns of an obstacle when it appears, and now and then while it stays. Before the first list is complete, the
+    /// warnings about all watches together say it ([`super::NotListed`]).
+    fn tell(&self, place: &mut Place, obstacle: &Obstacle, is_new: bool) {
+        let is_due = place.warned.is_none_or(|at| at.elapsed() >= REPEAT);
+        if self.health.listed.load(Ordering::Acquire) && (is_new || is_due) {
+            place.warned = Some(Instant::now());
+            warn!(
+                watch = self.health.name,
+                error = %obstacle,
+                "watch interrupted, will retry: the objects read before stay in use"
+            );
+        }
     }
 
     /// Returns whether access to this single namespace is denied. For a watch of all namespaces, and for essential
@@ -184,6 +209,9 @@ impl<S: Sink> Watch<S> {
     /// show that access is allowed.
     fn allowed(&self, place: &mut Place) {
         self.health.heard_now();
+        if self.health.lacks(None) && place.warned.take().is_some() {
+            info!(watch = self.health.name, "watch works again");
+        }
         if std::mem::take(&mut place.given_up) {
             info!(watch = self.health.name, "access allowed again, listing");
         }

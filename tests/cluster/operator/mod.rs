@@ -7,6 +7,7 @@ mod faults;
 mod fleet;
 mod gitops;
 mod grants;
+mod inherited;
 mod interference;
 mod keys;
 mod lifecycle;

@@ -162,6 +162,14 @@ impl<'a> About<'a> {
         labels
     }
 
+    /// Returns the labels of all objects, those that they inherit included.
+    pub(super) fn inherited_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.spec.inherited_metadata.labels.clone();
+        // The operator's labels win, because it finds its objects by them.
+        labels.extend(self.labels());
+        labels
+    }
+
     /// Returns the labels that select the pods. They never change.
     pub(super) fn selector(&self) -> BTreeMap<String, String> {
         selector(&self.key)
@@ -195,10 +203,13 @@ impl<'a> About<'a> {
         annotations: &BTreeMap<String, String>,
         body: Value,
     ) -> Value {
-        let mut annotations = annotations.clone();
+        let own = annotations.clone();
+        let mut annotations = self.spec.inherited_metadata.annotations.clone();
+        annotations.extend(own);
         annotations.insert(ANNOTATION_OF_IDENTITY.to_owned(), self.key.to_string());
+        let labels = self.inherited_labels();
         let mut metadata =
-            json!({"name": child.name, "labels": self.labels(), "annotations": annotations});
+            json!({"name": child.name, "labels": labels, "annotations": annotations});
         if let Some(namespace) = &child.namespace {
             metadata["namespace"] = json!(namespace);
             // An owner must be in the same namespace.

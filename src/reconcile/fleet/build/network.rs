@@ -76,7 +76,12 @@ pub(super) fn ingress(about: &About<'_>) -> Result<Option<(Child, Value)>, Probl
     let Some(options) = &about.spec.network.ingress else {
         return Ok(None);
     };
-    check_ingress(options, &about.issuer, &about.of.allowed)?;
+    check_ingress(
+        options,
+        &about.spec.inherited_metadata,
+        &about.issuer,
+        &about.of.allowed,
+    )?;
     let mut spec = json!({"rules": [ingress_rule(about)]});
     if let Some(class) = &options.class_name {
         spec["ingressClassName"] = json!(class);

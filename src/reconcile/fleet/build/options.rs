@@ -12,7 +12,8 @@ use super::Issuer;
 use crate::directory::listed::Names;
 use crate::directory::{Problem, Reason};
 use crate::resources::{
-    HttpRouteOptions, IdentitySpec, IngressOptions, PodOptions, ServiceOptions, ServiceType,
+    HttpRouteOptions, IdentitySpec, IngressOptions, InheritedMetadata, PodOptions, ServiceOptions,
+    ServiceType,
 };
 
 /// Allows every taint.
@@ -34,6 +35,10 @@ pub struct Allowed {
     pub service_types: Names,
     /// Annotations of Services.
     pub service_annotations: Names,
+    /// Labels of every object (`spec.inheritedMetadata.labels`).
+    pub inherited_labels: Names,
+    /// Annotations of every object (`spec.inheritedMetadata.annotations`).
+    pub inherited_annotations: Names,
     /// Labels of pods.
     pub pod_labels: Names,
     /// Annotations of pods.
@@ -65,6 +70,7 @@ impl Allowed {
 /// Checks pods, volumes and the Service. Nothing is run if this fails.
 pub(super) fn check(spec: &IdentitySpec, of: &Installation) -> Result<(), Problem> {
     let allowed = &of.allowed;
+    check_inherited(&spec.inherited_metadata, allowed)?;
     check_service(&spec.network.service, allowed)?;
     if let Some(pod) = &spec.pod {
         check_pod(pod, allowed)?;
@@ -77,6 +83,23 @@ pub(super) fn check(spec: &IdentitySpec, of: &Installation) -> Result<(), Proble
         "StorageClass",
         "storageClassNames",
         "/spec/storage/sqlite/storageClassName",
+    )
+}
+
+fn check_inherited(inherited: &InheritedMetadata, allowed: &Allowed) -> Result<(), Problem> {
+    all(
+        inherited.labels.keys(),
+        &allowed.inherited_labels,
+        "label",
+        "inheritedLabels",
+        "/spec/inheritedMetadata/labels",
+    )?;
+    all(
+        inherited.annotations.keys(),
+        &allowed.inherited_annotations,
+        "annotation",
+        "inheritedAnnotations",
+        "/spec/inheritedMetadata/annotations",
     )
 }
 
@@ -205,6 +228,7 @@ fn is_own(label: &str) -> bool {
 /// Checks an Ingress. The other objects are used without it if this fails.
 pub(super) fn check_ingress(
     ingress: &IngressOptions,
+    inherited: &InheritedMetadata,
     issuer: &Issuer,
     allowed: &Allowed,
 ) -> Result<(), Problem> {
@@ -223,12 +247,15 @@ pub(super) fn check_ingress(
         "ingressAnnotations",
         "/spec/network/ingress/annotations",
     )?;
-    let mut annotations = ingress.annotations.iter();
-    match annotations.find(|(key, value)| !is_plain(key, value)) {
+    let path = "/spec/network/ingress/annotations";
+    let own = ingress.annotations.iter().map(|it| (path, it));
+    let path = "/spec/inheritedMetadata/annotations";
+    let mut annotations = own.chain(inherited.annotations.iter().map(|it| (path, it)));
+    match annotations.find(|(_, (key, value))| !is_plain(key, value)) {
         None => Ok(()),
-        Some((key, _)) => Err(Problem::error(
+        Some((path, (key, _))) => Err(Problem::error(
             Reason::Invalid,
-            "/spec/network/ingress/annotations",
+            path,
             format!(
                 "the value of the annotation {key} could end a line or a statement in the ingress controller's configuration: remove line breaks, and for nginx use ASCII without ';', '{{', '}}', '#', quotes and backslashes"
             ),

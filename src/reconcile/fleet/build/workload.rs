@@ -11,7 +11,7 @@ use crate::directory::{ObjectKey, volume};
 use crate::reconcile::key_secrets::{KEYSET, MAC, mac_secret, signing_secret};
 use crate::resources::{
     ANNOTATION_POD_OPTIONS, ANNOTATION_POD_TEMPLATE, ANNOTATION_REPLICAS, IdentitySpec,
-    ManagedKind, PodOptions,
+    InheritedMetadata, ManagedKind, PodOptions,
 };
 
 /// How long an ending pod still accepts connections, while the network learns that it ends.
@@ -105,7 +105,11 @@ pub(super) fn objects(about: &About<'_>, scale: Scale) -> Vec<(Child, Value)> {
 /// Returns a Deployment, or with storage a StatefulSet of one pod, because only one pod may hold the volume.
 fn workload(about: &About<'_>, scale: Scale) -> (Child, Value) {
     let template = template(about);
-    let options = json!({"pod": about.spec.pod, "tls": about.spec.network.tls});
+    let mut options = json!({"pod": about.spec.pod, "tls": about.spec.network.tls});
+    let inherited = &about.spec.inherited_metadata;
+    if *inherited != InheritedMetadata::default() {
+        options["inherited"] = json!(inherited);
+    }
     let annotations = BTreeMap::from([
         (ANNOTATION_POD_TEMPLATE.to_owned(), digest(&template)),
         (ANNOTATION_POD_OPTIONS.to_owned(), digest(&options)),
@@ -133,7 +137,7 @@ fn workload(about: &About<'_>, scale: Scale) -> (Child, Value) {
                 "podManagementPolicy": "Parallel",
                 // People's data is never deleted as a side effect.
                 "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
-                "volumeClaimTemplates": [claim_template(&volume, &about.labels())],
+                "volumeClaimTemplates": [claim_template(&volume, &about.inherited_labels(), &inherited.annotations)],
             }),
         ),
     };
@@ -149,12 +153,16 @@ fn workload(about: &About<'_>, scale: Scale) -> (Child, Value) {
 fn template(about: &About<'_>) -> Value {
     let none = PodOptions::default();
     let options = about.spec.pod.as_ref().unwrap_or(&none);
-    let mut labels = options.labels.clone();
+    let inherited = &about.spec.inherited_metadata;
+    let mut labels = inherited.labels.clone();
+    labels.extend(options.labels.clone());
     // The operator's labels win, because other objects select the pods by them.
     labels.extend(about.labels());
     let mut metadata = json!({"labels": labels});
-    if !options.annotations.is_empty() {
-        metadata["annotations"] = json!(options.annotations);
+    let mut annotations = inherited.annotations.clone();
+    annotations.extend(options.annotations.clone());
+    if !annotations.is_empty() {
+        metadata["annotations"] = json!(annotations);
     }
     let mut spec = json!({
         "serviceAccountName": name_of(&about.key),

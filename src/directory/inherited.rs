@@ -1,0 +1,138 @@
+//! The labels and annotations that the objects of an Identity inherit from it, as far as the installation allows. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::secret_metadata::{MetadataField, is_reserved};
+use super::settings::Settings;
+use super::template::is_name;
+use crate::resources::{
+    ANNOTATION_NAMES, InheritedMetadata, LABEL_NAMES, RESERVED_INHERITED_ANNOTATIONS,
+    RESERVED_INHERITED_LABELS,
+};
+
+/// What the objects of an Identity inherit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Inherited {
+    /// Their labels.
+    pub labels: BTreeMap<String, String>,
+    /// Their annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl From<&InheritedMetadata> for Inherited {
+    /// For a caller that has checked what the installation allows.
+    fn from(spec: &InheritedMetadata) -> Self {
+        Self {
+            labels: spec.labels.clone(),
+            annotations: spec.annotations.clone(),
+        }
+    }
+}
+
+/// Returns what the installation allows of an Identity's `spec.inheritedMetadata`, and the path and the rule of each
+/// field that breaks one.
+pub(super) fn judged(
+    spec: &InheritedMetadata,
+    settings: &Settings,
+) -> (Arc<Inherited>, Vec<(&'static str, &'static str)>) {
+    let (labels, annotations) = (
+        "/spec/inheritedMetadata/labels",
+        "/spec/inheritedMetadata/annotations",
+    );
+    let rules = [
+        (
+            labels,
+            spec.labels.keys().all(|key| is_name(key)),
+            LABEL_NAMES,
+        ),
+        (
+            labels,
+            !spec.labels.keys().any(|key| is_reserved(key)),
+            RESERVED_INHERITED_LABELS,
+        ),
+        (
+            annotations,
+            spec.annotations.keys().all(|key| is_name(key)),
+            ANNOTATION_NAMES,
+        ),
+        (
+            annotations,
+            !spec.annotations.keys().any(|key| is_reserved(key)),
+            RESERVED_INHERITED_ANNOTATIONS,
+        ),
+    ];
+    let wrong = rules.into_iter().filter(|(_, is_good, _)| !is_good);
+    let wrong = wrong.map(|(path, _, message)| (path, message)).collect();
+    if settings.serves_only {
+        return (Arc::default(), wrong);
+    }
+    let only = |field, given: &BTreeMap<String, String>| {
+        let allowed = settings.inherited_metadata.list(field);
+        let given = given.iter().filter(|(key, _)| allowed.has(key));
+        given
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    let inherited = Inherited {
+        labels: only(MetadataField::Labels, &spec.labels),
+        annotations: only(MetadataField::Annotations, &spec.annotations),
+    };
+    (Arc::new(inherited), wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::secret_metadata::InstallationMetadata;
+    use super::*;
+
+    fn spec(json: serde_json::Value) -> InheritedMetadata {
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn objects_inherit_only_what_the_installation_allows() {
+        let spec = spec(serde_json::json!({
+            "labels": {"team": "a", "cost": "b"}, "annotations": {"x.example.com/y": "c"},
+        }));
+        let lists = r#"{"allowedLabels": ["team"], "allowedAnnotations": ["x.example.com/*"]}"#;
+        let settings = Settings {
+            inherited_metadata: Arc::new(InstallationMetadata::parse(lists).unwrap()),
+            ..Settings::default()
+        };
+        let (inherited, wrong) = judged(&spec, &settings);
+        assert!(wrong.is_empty());
+        assert_eq!(
+            inherited.labels,
+            BTreeMap::from([("team".into(), "a".into())])
+        );
+        assert_eq!(inherited.annotations.len(), 1);
+        let (all, _) = judged(&spec, &Settings::default());
+        assert_eq!(all.labels.len(), 2, "without lists every key is allowed");
+        let serving = Settings {
+            serves_only: true,
+            ..Settings::default()
+        };
+        assert_eq!(*judged(&spec, &serving).0, Inherited::default());
+    }
+
+    #[test]
+    fn keys_of_kubernetes_and_symbolon_and_keys_that_are_no_names_are_refused() {
+        for key in [
+            "symbolon.dev/managed",
+            "app.kubernetes.io/name",
+            "x.k8s.io/a",
+            "a b",
+            "",
+        ] {
+            for field in ["labels", "annotations"] {
+                let spec = spec(serde_json::json!({field: {key: "v"}}));
+                let (_, wrong) = judged(&spec, &Settings::default());
+                assert_eq!(wrong.len(), 1, "{key:?}");
+                assert_eq!(wrong[0].0, format!("/spec/inheritedMetadata/{field}"));
+            }
+        }
+        let spec = spec(serde_json::json!({"labels": {"app.kubernetes.io/part-of": "v"}}));
+        assert!(judged(&spec, &Settings::default()).1.is_empty());
+    }
+}

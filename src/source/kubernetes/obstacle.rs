@@ -1,0 +1,175 @@
+//! What keeps the API server from showing objects, where an administrator can mend it: what is missing, and the command
+//! that supplies it. Pure.
+
+use std::fmt;
+
+use kube::core::Status;
+
+use super::Subject;
+use super::error::WatchError;
+use crate::directory::ObjectKey;
+use crate::directory::suggest::one_line;
+use crate::resources::{API_VERSION, Kind};
+
+/// The maximum length of the API server's words, in characters.
+const LONGEST: usize = 400;
+
+/// What is missing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Obstacle {
+    /// The definition of this kind is not installed.
+    NoDefinition(Kind),
+    /// The API server does not accept the credentials.
+    NotAuthenticated,
+    /// A right is missing. Contains the API server's words, which name user, verb and kind.
+    Denied(String),
+    /// The object does not exist.
+    NoIdentity(ObjectKey),
+}
+
+impl Obstacle {
+    /// Returns what a failed list or watch of a subject lacks.
+    pub(super) fn of(subject: Subject, error: &WatchError) -> Option<Self> {
+        let WatchError::Kube(kube::Error::Api(status)) = error else {
+            return None;
+        };
+        match (status.code, subject) {
+            (404, Subject::Kind(kind)) => Some(Self::NoDefinition(kind)),
+            (401, _) => Some(Self::NotAuthenticated),
+            (403, _) => Some(Self::Denied(words(status))),
+            _ => None,
+        }
+    }
+
+    /// Returns what a failed read of an Identity lacks.
+    pub(super) fn of_identity(key: &ObjectKey, error: &WatchError) -> Option<Self> {
+        if let WatchError::Kube(kube::Error::Api(status)) = error
+            && status.code == 404
+            // Without the definition, the API server answers with a text.
+            && status.details.as_ref().is_some_and(|it| it.kind == Kind::Identity.plural())
+        {
+            return Some(Self::NoIdentity(key.clone()));
+        }
+        Self::of(Subject::Kind(Kind::Identity), error)
+    }
+}
+
+/// Returns the API server's words, shortened and in one line.
+fn words(status: &Status) -> String {
+    let words = if status.message.is_empty() {
+        "the API server gives no reason"
+    } else {
+        &*status.message
+    };
+    let short: String = words.chars().take(LONGEST).collect();
+    one_line(&short).into_owned()
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDefinition(kind) => write!(f, "{}", Missing(&[*kind])),
+            Self::NotAuthenticated => f.write_str(
+                "the API server does not accept the credentials (Unauthorized): renew those of the kubeconfig, or restart the pod",
+            ),
+            Self::Denied(words) => write!(
+                f,
+                "access denied: {words}: give that user the rights of the chart (\"helm upgrade --install symbolon charts/symbolon --namespace symbolon-system\" or \"kubectl apply --server-side -k deploy/kustomize/base\"); \"kubectl auth can-i --list\" with --as shows the rights of a user"
+            ),
+            Self::NoIdentity(key) => write!(
+                f,
+                "there is no Identity {key}: apply it, or name another one with --identity (\"kubectl get identities --all-namespaces\" lists them)"
+            ),
+        }
+    }
+}
+
+/// Definitions that are not installed.
+struct Missing<'k>(&'k [Kind]);
+
+impl fmt::Display for Missing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (group, _) = API_VERSION.split_once('/').unwrap_or((API_VERSION, ""));
+        let names = self
+            .0
+            .iter()
+            .map(|kind| format!("{}.{group}", kind.plural()));
+        let names = names.collect::<Vec<_>>().join(", ");
+        write!(
+            f,
+            "the CustomResourceDefinition of {names} is not installed: run \"symbolon crds | kubectl apply --server-side -f -\""
+        )
+    }
+}
+
+/// Returns all obstacles in few words: the definitions together, and one denial for all.
+pub(super) fn summary(mut obstacles: Vec<Obstacle>) -> Vec<String> {
+    obstacles.sort();
+    obstacles.dedup();
+    let mut kinds = Vec::new();
+    let mut denials = Vec::new();
+    let mut told = Vec::new();
+    for obstacle in obstacles {
+        match obstacle {
+            Obstacle::NoDefinition(kind) => kinds.push(kind),
+            Obstacle::Denied(_) => denials.push(obstacle.to_string()),
+            other => told.push(other.to_string()),
+        }
+    }
+    if !kinds.is_empty() {
+        told.insert(0, Missing(&kinds).to_string());
+    }
+    let more = denials.len().saturating_sub(1);
+    if let Some(denial) = denials.into_iter().next() {
+        let more = if more > 0 {
+            format!(" (and {more} more)")
+        } else {
+            String::new()
+        };
+        told.push(format!("{denial}{more}"));
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_definitions_are_told_together_and_denials_once() {
+        let told = summary(vec![
+            Obstacle::Denied("User \"a\" cannot list secrets".to_owned()),
+            Obstacle::NoDefinition(Kind::Scope),
+            Obstacle::NoDefinition(Kind::Identity),
+            Obstacle::NoDefinition(Kind::Scope),
+            Obstacle::Denied("User \"a\" cannot list namespaces".to_owned()),
+        ]);
+        let [definitions, denial] = &told[..] else {
+            panic!("{told:?}");
+        };
+        assert!(
+            definitions.contains("identities.symbolon.dev, scopes.symbolon.dev"),
+            "{definitions}"
+        );
+        assert!(
+            definitions.contains("symbolon crds | kubectl apply"),
+            "{definitions}"
+        );
+        assert!(denial.contains("cannot list namespaces"), "{denial}");
+        assert!(denial.ends_with("(and 1 more)"), "{denial}");
+    }
+
+    #[test]
+    fn the_api_servers_words_are_short_and_in_one_line() {
+        let status = Status {
+            message: format!("a\nb\u{1b}[31m{}", "x".repeat(9000)),
+            ..Status::default()
+        };
+        let words = words(&status);
+        assert!(
+            words.len() < 2 * LONGEST && !words.contains(['\n', '\u{1b}']),
+            "{words}"
+        );
+        assert!(!super::words(&Status::default()).is_empty());
+    }
+}
