@@ -122,32 +122,46 @@ pub async fn ensure<C: Cluster>(
     now: Timestamp,
     entropy: &mut (dyn Entropy + Send),
 ) -> Result<Keys, ApiError> {
-    let mac = match cluster.secret(&mac_secret(identity)).await? {
-        None => make_mac(cluster, identity, &asked.inherited, entropy).await?,
+    let (mac, refusal) = match cluster.secret(&mac_secret(identity)).await? {
+        None => (
+            make_mac(cluster, identity, &asked.inherited, entropy).await?,
+            None,
+        ),
         Some(found) => marked(cluster, found, &mac_secret(identity), &asked.inherited).await?,
     };
-    Ok(Keys {
-        signing: ensure_signing(cluster, identity, asked, now).await?,
-        mac,
-    })
+    // A refused label must not keep a signing key in use.
+    let signing = ensure_signing(cluster, identity, asked, now).await?;
+    match refusal {
+        Some(refusal) => Err(refusal),
+        None => Ok(Keys { signing, mac }),
+    }
 }
 
-/// Returns the mac key, removes the mark of a deleted Identity, and sets what the Secret inherits.
+/// Whether the API server, a quota or a policy refused a write for good.
+fn is_refusal(error: &ApiError) -> bool {
+    matches!(error, ApiError::Forbidden(_) | ApiError::Invalid(_))
+}
+
+/// Returns the mac key, removes the mark of a deleted Identity, and sets what the Secret inherits. Also returns an error
+/// if that was refused.
 async fn marked<C: Cluster>(
     cluster: &C,
     mut found: SecretObject,
     key: &ObjectKey,
     inherited: &Inherited,
-) -> Result<Result<Arc<MacKey>, Problem>, ApiError> {
+) -> Result<(Result<Arc<MacKey>, Problem>, Option<ApiError>), ApiError> {
     let mac = mac_of(key, &found);
     if mac.is_ok() && found.is_managed() {
         let is_marked = found.annotation(ANNOTATION_GONE).is_some();
         found.set_annotation(ANNOTATION_GONE, None);
         if inherited::fill(&mut found, inherited) || is_marked {
-            cluster.replace_secret(&found).await?;
+            match cluster.replace_secret(&found).await {
+                Err(error) if is_refusal(&error) => return Ok((mac, Some(error))),
+                replaced => drop(replaced?),
+            }
         }
     }
-    Ok(mac)
+    Ok((mac, None))
 }
 
 /// An Identity's mac key, as its Secret has it.
@@ -218,6 +232,7 @@ async fn ensure_signing<C: Cluster>(
         Some(Ok(set)) => set,
         Some(Err(problem)) => return Ok(Err(problem)),
     };
+    let plain = found.clone();
     let plan = schedule::plan(&set, found.as_ref().and_then(memory_of).as_ref(), wish, now);
     let is_marked = |secret: &SecretObject| secret.annotation(ANNOTATION_GONE).is_some();
     let managed = found.as_mut().filter(|secret| secret.is_managed());
@@ -245,15 +260,25 @@ async fn ensure_signing<C: Cluster>(
     let set = plan.apply(&set, made).map_err(|_| failed())?;
     let json = set.to_json().map_err(|_| failed())?;
     let is_new = found.is_none();
-    let secret = found.unwrap_or_else(|| manifest(&key, identity, inherited));
-    let mut secret = with_data(secret, KEYSET, &json);
     let memory = serde_json::to_string(&plan.memory).map_err(|_| failed())?;
-    secret.set_annotation(ANNOTATION_SCHEDULE, Some(&memory));
-    secret.set_annotation(ANNOTATION_GONE, None);
+    let changed = |secret: SecretObject| {
+        let mut secret = with_data(secret, KEYSET, &json);
+        secret.set_annotation(ANNOTATION_SCHEDULE, Some(&memory));
+        secret.set_annotation(ANNOTATION_GONE, None);
+        secret
+    };
+    let secret = changed(found.unwrap_or_else(|| manifest(&key, identity, inherited)));
     if is_new {
         cluster.create_secret(&secret).await?;
-    } else {
-        cluster.replace_secret(&secret).await?;
+        return Ok(Ok(signing(&set, wish, plan.next, now)));
+    }
+    match (cluster.replace_secret(&secret).await, plain) {
+        // The keys change all the same, and the caller tells of the refused labels and annotations.
+        (Err(error), Some(plain)) if has_other_metadata && is_refusal(&error) => {
+            cluster.replace_secret(&changed(plain)).await?;
+            return Err(error);
+        }
+        (replaced, _) => drop(replaced?),
     }
     Ok(Ok(signing(&set, wish, plan.next, now)))
 }

@@ -237,7 +237,7 @@ async fn the_api_server_is_reached_through_the_proxy_that_kubectl_would_use() {
     let url = proxy.url("socks5", "");
     let server = Symbolon::serve("platform/nope", &plain, &[("HTTPS_PROXY", &url)]);
     server.tells(no_identity).await;
-    assert_eq!(proxy.asked(), [target.clone()]);
+    assert_eq!(proxy.asked(), std::slice::from_ref(&target));
 
     // The kubeconfig's own proxy is for this cluster, so the environment does not matter.
     let proxy = Proxy::start(api, connect);

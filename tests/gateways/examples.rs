@@ -30,9 +30,9 @@ fn files(place: &Path, found: &mut Vec<PathBuf>) {
 fn an_example_that_sets_one_identity_header_sets_all_four() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
-    PLACES
-        .iter()
-        .for_each(|it| files(&root.join(it), &mut found));
+    for place in PLACES {
+        files(&root.join(place), &mut found);
+    }
     let mut examples = 0;
     for file in found {
         let Ok(text) = fs::read_to_string(&file) else {

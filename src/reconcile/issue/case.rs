@@ -282,12 +282,16 @@ impl Case<'_> {
         recorded.max().unwrap_or(0).max(high).max(self.owner.epoch)
     }
 
-    /// Returns the step that sets what the Credential inherits; `None` if nothing is left to set.
-    pub(super) fn relabel(&self) -> Option<Step> {
-        let mut credential = self.view.credential.clone()?;
-        let is_changed =
-            inherited::fill_metadata(&mut credential.metadata, &self.desired.inherited);
-        is_changed.then(|| Step::Relabel(Box::new(credential)))
+    /// Returns the step that sets what the Credential inherits, or settles if nothing is left to set.
+    pub(super) fn relabel(&self, settled: Settled) -> Step {
+        let Some(mut credential) = self.view.credential.clone() else {
+            return Step::Settle(settled);
+        };
+        if inherited::fill_metadata(&mut credential.metadata, &self.desired.inherited) {
+            Step::Relabel(Box::new(credential), Box::new(settled))
+        } else {
+            Step::Settle(settled)
+        }
     }
 
     /// Returns the Credential as read, or a new one, with the labels and annotations that it inherits.

@@ -324,7 +324,7 @@ mod tests {
                     Step::Retire(credential, _, Retirement::Crowded) => ("make room", *credential),
                     Step::EmptyTokens(credential, Emptying::Revoked) => ("empty", *credential),
                     Step::EndRevoked(credential, _) => ("end revoked", *credential),
-                    Step::Relabel(credential) => ("relabel", *credential),
+                    Step::Relabel(credential, _) => ("relabel", *credential),
                     Step::Settle(_) => return names,
                     other => panic!("{other:?}"),
                 };

@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use kube::api::ObjectMeta;
 use serde_json::Value;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::budget::MintBudget;
 use super::plan::plan;
@@ -112,6 +113,7 @@ pub async fn issue<C: Cluster>(
         target,
         events: Vec::new(),
         is_paid: false,
+        stored: None,
         former: BTreeSet::new(),
     };
     let result = pass.run(entropy).await;
@@ -131,6 +133,8 @@ struct Pass<'a, C> {
     is_paid: bool,
     /// Secrets that the owner had under other names. A push overwrites the name that the Credential remembers.
     former: BTreeSet<ObjectKey>,
+    /// The metadata of the Credential as it was read or written last.
+    stored: Option<ObjectMeta>,
 }
 
 /// The result of a step.
@@ -172,6 +176,7 @@ impl<C: Cluster> Pass<'_, C> {
         loop {
             let step = self.plan(&view, entropy);
             let recorded = token_ids(&view);
+            self.stored = view.credential.as_ref().map(|it| it.metadata.clone());
             match self.apply(step, recorded).await {
                 Ok(Applied::Again) => return Ok(None),
                 Ok(Applied::Settled(settled)) => return Ok(Some(*settled)),
@@ -283,10 +288,7 @@ impl<C: Cluster> Pass<'_, C> {
                 self.events.extend(adopts.then(|| adopted(target)));
             }
             Step::Retire(credential, retired, why) => {
-                cluster
-                    .replace_credential(&credential)
-                    .await
-                    .map_err(credential_failed)?;
+                self.replace(&credential).await?;
                 let shortened = credential
                     .spec
                     .tokens
@@ -299,25 +301,24 @@ impl<C: Cluster> Pass<'_, C> {
                         why,
                     }));
             }
-            Step::Relabel(credential) => {
-                cluster
-                    .replace_credential(&credential)
-                    .await
-                    .map_err(credential_failed)?;
+            Step::Relabel(credential, settled) => {
+                match cluster.replace_credential(&credential).await {
+                    Ok(_) => {}
+                    // Everything else is done. The Identity's status tells of it, since its key Secrets inherit the same.
+                    Err(error) if is_refusal(&error) => {
+                        warn!(%error, name = %target.credential_key(), "a Credential cannot inherit the labels and annotations of its Identity, will retry");
+                        return Ok(Applied::Settled(settled));
+                    }
+                    Err(error) => return Err(credential_failed(error)),
+                }
             }
             Step::EndRevoked(credential, token_ids) => {
-                cluster
-                    .replace_credential(&credential)
-                    .await
-                    .map_err(credential_failed)?;
+                self.replace(&credential).await?;
                 let why = Emptying::ById;
                 self.events.push(IssueEvent::Revoked { token_ids, why });
             }
             Step::EmptyTokens(credential, why) => {
-                cluster
-                    .replace_credential(&credential)
-                    .await
-                    .map_err(credential_failed)?;
+                self.replace(&credential).await?;
                 let token_ids = recorded.into_iter().filter(|id| {
                     let mut kept = credential.spec.tokens.iter();
                     !kept.any(|entry| entry.token_id == *id)
@@ -379,10 +380,10 @@ impl<C: Cluster> Pass<'_, C> {
             self.is_paid = true;
         }
         let cluster = self.issuer.cluster;
-        let announced = record(cluster, &recreate.announced, recreate.is_first).await?;
+        let announced = self.record(&recreate.announced, recreate.is_first).await?;
         let key = recreate.placeholder.key();
         if let Err(error) = cluster.delete_secret(&key, &recreate.only).await {
-            if matches!(error, ApiError::Forbidden(_) | ApiError::Invalid(_)) {
+            if is_refusal(&error) {
                 self.is_paid = false;
                 self.withdraw(announced).await;
             }
@@ -403,7 +404,7 @@ impl<C: Cluster> Pass<'_, C> {
             .budget
             .give_back(&target.identity, &target.owner.namespace);
         announced.spec.memory.replacing = None;
-        if let Err(error) = issuer.cluster.replace_credential(&announced).await {
+        if let Err(error) = self.replace(&announced).await {
             debug!(%error, "could not withdraw the announcement that the Secret is recreated");
         }
     }
@@ -413,7 +414,7 @@ impl<C: Cluster> Pass<'_, C> {
         if let Err(refusal) = self.take(import.mints_per_hour, None) {
             return Ok(refusal);
         }
-        record(self.issuer.cluster, &import.credential, import.is_first).await?;
+        self.record(&import.credential, import.is_first).await?;
         let (token_id, epoch) = (import.token_id.to_string(), import.epoch);
         self.events.push(if import.is_first {
             IssueEvent::Issued { token_id, epoch }
@@ -426,6 +427,40 @@ impl<C: Cluster> Pass<'_, C> {
             }
         });
         Ok(Applied::Again)
+    }
+
+    async fn record(
+        &self,
+        credential: &Credential,
+        is_first: bool,
+    ) -> Result<Credential, IssueError> {
+        if !is_first {
+            return self.replace(credential).await;
+        }
+        let created = self.issuer.cluster.create_credential(credential).await;
+        created.map_err(credential_failed)
+    }
+
+    /// Replaces the Credential. If the API server refuses it with the labels and annotations that it inherits, everything
+    /// else is written: a label must not keep a token alive. [`Step::Relabel`] tries again at the end.
+    async fn replace(&self, credential: &Credential) -> Result<Credential, IssueError> {
+        let cluster = self.issuer.cluster;
+        let replaced = match cluster.replace_credential(credential).await {
+            Err(error) if is_refusal(&error) => {
+                let mut plain = credential.clone();
+                if let Some(stored) = self.stored.clone() {
+                    plain.metadata.labels = stored.labels;
+                    plain.metadata.annotations = stored.annotations;
+                }
+                if plain.metadata == credential.metadata {
+                    Err(error)
+                } else {
+                    cluster.replace_credential(&plain).await
+                }
+            }
+            replaced => replaced,
+        };
+        replaced.map_err(credential_failed)
     }
 
     /// Charges the namespace's budget; on refusal returns how the pass ends.
@@ -445,7 +480,7 @@ impl<C: Cluster> Pass<'_, C> {
         {
             return Ok(refusal);
         }
-        let recorded = record(cluster, &push.credential, push.is_first).await?;
+        let recorded = self.record(&push.credential, push.is_first).await?;
         let (credential, secret) = reveal(cluster, target, &push, recorded).await?;
         self.events.extend(push.adopts.then(|| adopted(target)));
         self.events.push(issued(&push));
@@ -457,19 +492,6 @@ impl<C: Cluster> Pass<'_, C> {
 fn token_ids(view: &View) -> Vec<String> {
     let entries = view.credential.iter().flat_map(|it| &it.spec.tokens);
     entries.map(|entry| entry.token_id.clone()).collect()
-}
-
-async fn record<C: Cluster>(
-    cluster: &C,
-    credential: &Credential,
-    is_first: bool,
-) -> Result<Credential, IssueError> {
-    let recorded = if is_first {
-        cluster.create_credential(credential).await
-    } else {
-        cluster.replace_credential(credential).await
-    };
-    recorded.map_err(credential_failed)
 }
 
 /// Returns the Secret that the newest token was issued for and the one that the status names, unless they are the
@@ -519,6 +541,11 @@ async fn reveal<C: Cluster>(
         secret.unmark();
     }
     Err(secret_failed(ApiError::Conflict))
+}
+
+/// Whether the API server, a quota or a policy refused a write for good, so that it certainly did not take effect.
+fn is_refusal(error: &ApiError) -> bool {
+    matches!(error, ApiError::Forbidden(_) | ApiError::Invalid(_))
 }
 
 fn issued(push: &Push) -> IssueEvent {
@@ -596,6 +623,8 @@ mod tests {
         others: Mutex<Vec<Value>>,
         /// Secrets under other names.
         former: Mutex<BTreeMap<String, Option<SecretObject>>>,
+        /// A value of the label `team` with which no Credential may be written.
+        refused: Mutex<Option<&'static str>>,
         status: Value,
     }
 
@@ -639,6 +668,14 @@ mod tests {
             credential: &Credential,
             is_new: bool,
         ) -> Result<Credential, ApiError> {
+            let team = credential
+                .metadata
+                .labels
+                .as_ref()
+                .and_then(|it| it.get("team"));
+            if team.is_some() && team.map(String::as_str) == *self.refused.lock().unwrap() {
+                return Err(ApiError::Forbidden("team".to_owned()));
+            }
             let (stored, _, version) = &mut *self.objects.lock().unwrap();
             let version_of = |it: &Credential| it.metadata.resource_version.clone();
             match stored {
@@ -784,6 +821,59 @@ mod tests {
         let writes = ["create Secret", "create Credential", "replace Secret"];
         assert_eq!(*memory.calls.lock().unwrap(), [reads, writes].concat());
         assert_eq!(names(&outcome), ["Issued"]);
+    }
+
+    /// A policy that refuses an inherited label must not keep a leaked token alive.
+    #[tokio::test]
+    async fn a_refused_label_holds_up_no_revocation() {
+        let (memory, budget) = (Memory::default(), MintBudget::default());
+        let team = |team: &str| {
+            let labels = [("team".to_owned(), team.to_owned())].into();
+            std::sync::Arc::new(crate::directory::inherited::Inherited {
+                labels,
+                ..Default::default()
+            })
+        };
+        let mut desired = desired();
+        desired.rotation.on_secret_deleted = crate::resources::OnSecretDeleted::Revoke;
+        desired.inherited = team("a");
+        assert!(matches!(
+            pass(&memory, &desired, 0, &budget).await.result,
+            Ok(Settled::Done { .. })
+        ));
+        let leaked = memory
+            .objects
+            .lock()
+            .unwrap()
+            .0
+            .clone()
+            .unwrap()
+            .spec
+            .tokens[0]
+            .token_id
+            .clone();
+        *memory.refused.lock().unwrap() = Some("no");
+        desired.inherited = team("no");
+        memory.objects.lock().unwrap().1 = None;
+        let outcome = pass(&memory, &desired, 60, &budget).await;
+        assert!(
+            matches!(outcome.result, Ok(Settled::Done { .. })),
+            "{outcome:?}"
+        );
+        let credential = memory.objects.lock().unwrap().0.clone().unwrap();
+        assert!(
+            credential
+                .spec
+                .tokens
+                .iter()
+                .all(|entry| entry.token_id != leaked)
+        );
+        assert_eq!(credential.metadata.labels.unwrap()["team"], "a");
+        // It is tried again, and works once the policy allows it.
+        *memory.refused.lock().unwrap() = None;
+        pass(&memory, &desired, 120, &budget).await.result.unwrap();
+        let credential = memory.objects.lock().unwrap().0.clone().unwrap();
+        assert_eq!(credential.metadata.labels.unwrap()["team"], "no");
     }
 
     #[tokio::test]

@@ -58,7 +58,7 @@ pub fn plan(
                 live,
             };
             match case.decide(entropy) {
-                Step::Settle(settled) => case.relabel().unwrap_or(Step::Settle(settled)),
+                Step::Settle(settled) => case.relabel(settled),
                 step => step,
             }
         }

@@ -26,7 +26,7 @@ pub enum Step {
     /// Replace the Credential with one that lacks the revoked tokens.
     EmptyTokens(Box<Credential>, Emptying),
     /// Replace the Credential: its labels and annotations become those that it inherits from its Identity.
-    Relabel(Box<Credential>),
+    Relabel(Box<Credential>, Box<Settled>),
     /// Delete exactly this Credential, because it names another owner or Identity.
     Discard(Precondition),
     /// Record an imported secret.

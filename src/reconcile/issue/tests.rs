@@ -179,7 +179,7 @@ impl World {
                 unreachable!("no plan empties tokens by their ids")
             }
             Step::EndRevoked(credential, _) => self.record("end revoked", *credential),
-            Step::Relabel(credential) => self.record("relabel", *credential),
+            Step::Relabel(credential, _) => self.record("relabel", *credential),
             Step::Discard(_) => {
                 self.credential = None;
                 "discard".to_owned()

@@ -7,8 +7,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::keys::KeyRecord;
+use crate::reconcile::api::Precondition;
 use crate::reconcile::files::Files;
-use crate::resources::ANNOTATION_OWNER;
+use crate::resources::{ANNOTATION_OWNER, Credential, OwnerKind};
 use crate::tokens::SystemEntropy;
 
 struct State {
@@ -21,6 +22,73 @@ struct State {
 
 fn identity() -> ObjectKey {
     ObjectKey::new("platform", "main")
+}
+
+/// A cluster with a policy: no Secret may have the label `env: no`.
+struct Strict<'a>(&'a Files);
+
+fn refuse(secret: &SecretObject) -> Result<(), ApiError> {
+    let labels = &secret.expose()["metadata"]["labels"];
+    if labels["env"] == "no" {
+        return Err(ApiError::Forbidden("env".to_owned()));
+    }
+    Ok(())
+}
+
+impl Cluster for Strict<'_> {
+    async fn credential(&self, key: &ObjectKey) -> Result<Option<Credential>, ApiError> {
+        self.0.credential(key).await
+    }
+    async fn secret(&self, key: &ObjectKey) -> Result<Option<SecretObject>, ApiError> {
+        self.0.secret(key).await
+    }
+    async fn owner(&self, kind: OwnerKind, key: &ObjectKey) -> Result<Option<Value>, ApiError> {
+        self.0.owner(kind, key).await
+    }
+    async fn create_credential(&self, it: &Credential) -> Result<Credential, ApiError> {
+        self.0.create_credential(it).await
+    }
+    async fn replace_credential(&self, it: &Credential) -> Result<Credential, ApiError> {
+        self.0.replace_credential(it).await
+    }
+    async fn delete_credential(
+        &self,
+        key: &ObjectKey,
+        only: &Precondition,
+    ) -> Result<(), ApiError> {
+        self.0.delete_credential(key, only).await
+    }
+    async fn create_secret(&self, it: &SecretObject) -> Result<SecretObject, ApiError> {
+        refuse(it)?;
+        self.0.create_secret(it).await
+    }
+    async fn replace_secret(&self, it: &SecretObject) -> Result<SecretObject, ApiError> {
+        refuse(it)?;
+        self.0.replace_secret(it).await
+    }
+    async fn delete_secret(&self, key: &ObjectKey, only: &Precondition) -> Result<(), ApiError> {
+        self.0.delete_secret(key, only).await
+    }
+}
+
+/// A label must not keep a compromised signing key in use.
+#[tokio::test]
+async fn a_refused_label_holds_up_no_rotation() {
+    let mut state = State::new();
+    state.ensure().await;
+    let before = state.secret().await;
+    state.inherited.labels = [("env".to_owned(), "no".to_owned())].into();
+    state.wish.emergency = Some("leaked".to_owned());
+    let asked = Asked {
+        wish: state.wish.clone(),
+        inherited: Arc::new(state.inherited.clone()),
+    };
+    let (strict, mut entropy) = (Strict(&state.files), SystemEntropy);
+    let ensured = ensure(&strict, &identity(), &asked, state.now, &mut entropy).await;
+    assert!(matches!(ensured, Err(ApiError::Forbidden(_))), "it is told");
+    let after = state.secret().await;
+    assert_ne!(after.bytes(KEYSET), before.bytes(KEYSET));
+    assert!(after.expose()["metadata"]["labels"]["env"].is_null());
 }
 
 impl State {

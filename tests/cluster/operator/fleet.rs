@@ -170,7 +170,7 @@ impl World<'_> {
     pub(super) async fn identity_is(&self, name: &str, reason: &str) -> Value {
         let mut last = Value::Null;
         let found = tokio::time::timeout(
-            PATIENCE - Duration::from_secs(1),
+            PATIENCE.saturating_sub(Duration::from_secs(1)),
             eventually("the Identity has the reason", async || {
                 last = self.identity_named(name).await;
                 let ready = condition(&last, "Ready");

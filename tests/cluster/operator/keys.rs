@@ -58,7 +58,7 @@ impl World<'_> {
     async fn phases(&self, what: &str, wanted: &[(&str, &str)]) -> Vec<String> {
         let mut found = Vec::new();
         let keys = tokio::time::timeout(
-            PATIENCE - Duration::from_secs(1),
+            PATIENCE.saturating_sub(Duration::from_secs(1)),
             eventually(what, async || {
                 found = self.keys().await;
                 let phases = found

@@ -138,7 +138,7 @@ impl Recording {
         let credentials = world.credentials().await;
         eventually("the watches have seen every present object", async || {
             assert!(
-                !self.watches.iter().any(|watch| watch.is_finished()),
+                !self.watches.iter().any(AbortOnDropHandle::is_finished),
                 "a watch ended, see its panic above"
             );
             let history = self.history.lock().unwrap();

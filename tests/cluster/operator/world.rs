@@ -168,7 +168,7 @@ impl<'a> World<'a> {
         let mut last = Value::Null;
         let found = tokio::time::timeout(
             // A little less than `eventually` waits, to show the status instead.
-            PATIENCE - Duration::from_secs(1),
+            PATIENCE.saturating_sub(Duration::from_secs(1)),
             eventually(&what, async || {
                 last = self.get(kind, name).await;
                 let ready = condition(&last, "Ready");
