@@ -74,6 +74,10 @@ mutants *args:
 kills rounds="20":
     SYMBOLON_KILLS={{rounds}} cargo test --locked --test cluster -- --nocapture killing_the_leader
 
+# Run the tests beside four busy loops, three times, and list those that fail: `just busy 1 --test cluster`.
+busy *args:
+    tests/busy.sh {{args}}
+
 # Start a cluster to try things: etcd, API server and controllers; ctrl-D stops it.
 cluster:
     tests/cluster/up.sh

@@ -77,6 +77,51 @@ fn the_command_reference_is_up_to_date() {
     assert_page_is_output_of("docs/cli.md", &["manual"]);
 }
 
+/// Each option that a command of the documentation uses is in the reference of that command.
+#[test]
+#[expect(clippy::unwrap_used, reason = "what goes wrong here fails a test")]
+fn every_option_that_the_documentation_uses_is_in_the_reference() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let reference = fs::read_to_string(root.join("docs/cli.md")).unwrap();
+    let sections: BTreeMap<&str, &str> = reference
+        .split("\n## ")
+        .skip(1)
+        .filter_map(|section| section.split_once('\n'))
+        .collect();
+    let (mut used, mut missing) = (0, Vec::new());
+    // The changelog names options that are gone.
+    let pages = pages().into_iter();
+    for page in pages.filter(|page| !page.ends_with("CHANGELOG.md")) {
+        let text = fs::read_to_string(&page).unwrap();
+        for line in text.lines() {
+            for (at, _) in line.match_indices("symbolon ") {
+                let command = &line[at..];
+                // In `a | b # c; --d` the command ends before the pipe, and the comment names options of it.
+                let command = command.split(['|', '`']).next().unwrap_or_default();
+                let Some(name) = sections.keys().rev().find(|name| {
+                    let rest = command.strip_prefix(**name);
+                    rest.is_some_and(|rest| rest.starts_with([' ', '\n']))
+                }) else {
+                    continue;
+                };
+                let options = command.split_whitespace().filter(|it| it.starts_with('-'));
+                for option in options.filter(|it| it.trim_matches('-').len() > 0) {
+                    let option = option.split(['=', ',', ')']).next().unwrap_or_default();
+                    used += 1;
+                    let forms = [format!("`{option}`"), format!("`{option} ")];
+                    let rows = sections[name].lines().filter(|row| row.starts_with("| `"));
+                    let mut cells = rows.filter_map(|row| row.split(" | ").next());
+                    if !cells.any(|cell| forms.iter().any(|form| cell.contains(form))) {
+                        missing.push(format!("{}: {name} {option}", page.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(used > 20, "{used}");
+    assert_eq!(missing, [""; 0]);
+}
+
 /// The pages of the documentation: those at the root, in `docs` and its folders, and in the chart.
 #[expect(clippy::unwrap_used, reason = "what goes wrong here fails a test")]
 fn pages() -> Vec<PathBuf> {

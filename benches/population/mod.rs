@@ -174,8 +174,7 @@ impl Maker {
             SecretKind::ClientSecret => reference::Kind::ClientSecret,
             SecretKind::ServiceToken => reference::Kind::ServiceAccessToken,
         };
-        let prefix = desired.prefix.parse().expect("a prefix");
-        let minted = reference::mint(&prefix, kind, &mut self.entropy);
+        let minted = reference::mint(&desired.prefix, kind, &mut self.entropy);
         let entry = entry(&desired, &minted, self.now);
         let mut credential = Credential::new(
             &desired.owner.uid,

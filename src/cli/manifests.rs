@@ -7,9 +7,11 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::terminal;
 use crate::directory::{Change, Directory, ObjectKey, Settings, schema};
 use crate::resources::Kind;
 use crate::source::files::{self, Folder};
+use crate::source::kustomization::{self, Patch};
 use crate::source::manifest::{Manifest, ManifestObject};
 
 /// Parses `NAMESPACE/NAME`.
@@ -53,7 +55,9 @@ pub(super) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Manifest>> {
             manifests.push(Manifest::read(&name, &bytes));
             continue;
         }
-        for file in files_of(path)? {
+        let (files, patches) = files_of(path)?;
+        tell_skipped(&patches);
+        for file in files {
             if seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone())) {
                 manifests.push(files::read(&file));
             }
@@ -71,11 +75,29 @@ fn refuse_nothing(name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// Says that patches are not read, and how to check what they make.
+fn tell_skipped(patches: &[Patch]) {
+    let mut kustomizations: Vec<&Path> = patches.iter().map(|it| &*it.kustomization).collect();
+    kustomizations.dedup();
+    for folder in kustomizations {
+        let of_folder = patches.iter().filter(|it| it.kustomization == *folder);
+        let files: Vec<String> = of_folder.map(|it| it.file.display().to_string()).collect();
+        terminal::note(&format!(
+            "skipped patches of a kustomization ({}): to check what they make, run `kustomize build {} | symbolon check -`",
+            files.join(", "),
+            folder.display()
+        ));
+    }
+}
+
+fn files_of(path: &Path) -> anyhow::Result<(Vec<PathBuf>, Vec<Patch>)> {
     let metadata =
         std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     if metadata.is_file() {
-        return Ok(vec![path.to_owned()]);
+        // A kustomization often has its patches in a folder of their own.
+        let folders = path.ancestors().skip(1).take(2);
+        let root = folders.last().unwrap_or(Path::new("."));
+        return Ok(kustomization::split(vec![path.to_owned()], root));
     }
     if !metadata.is_dir() {
         bail!(
@@ -83,22 +105,24 @@ fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
             path.display()
         );
     }
-    let read = || Folder::open(path, &[])?.files();
-    let files = read().with_context(|| format!("cannot read {}", path.display()))?;
-    if files.is_empty() {
+    let read = || Folder::open(path, &[])?.files_and_patches();
+    let (files, patches) = read().with_context(|| format!("cannot read {}", path.display()))?;
+    if files.is_empty() && patches.is_empty() {
         bail!(
             "found no *.yaml, *.yml or *.json file in {}",
             path.display()
         );
     }
-    Ok(files)
+    Ok((files, patches))
 }
 
 /// All objects together, as in an API server.
 pub(super) struct World {
     pub(super) directory: Directory,
-    /// The existing objects, from `--context`.
+    /// The existing objects, from `--applied`.
     pub(super) before: BTreeMap<(Kind, ObjectKey), Value>,
+    /// The OAuthClients that are applied.
+    clients: BTreeMap<(Kind, ObjectKey), Value>,
 }
 
 impl World {
@@ -113,7 +137,15 @@ impl World {
         let mut world = Self {
             directory: Directory::new(settings),
             before: BTreeMap::new(),
+            clients: BTreeMap::new(),
         };
+        let objects = applied.iter().flat_map(|manifest| &manifest.objects);
+        for object in objects.filter(|object| object.kind == Kind::OAuthClient) {
+            world
+                .clients
+                .entry((object.kind, object.key.clone()))
+                .or_insert_with(|| object.value.clone());
+        }
         for manifest in context {
             for object in &manifest.objects {
                 world
@@ -148,6 +180,12 @@ impl World {
             }
         }
         world
+    }
+
+    /// Returns an OAuthClient as it is written.
+    pub(super) fn client(&self, key: &ObjectKey) -> Option<&Value> {
+        let id = (Kind::OAuthClient, key.clone());
+        self.clients.get(&id).or_else(|| self.before.get(&id))
     }
 
     fn apply(&mut self, object: &ManifestObject, created: Timestamp) {

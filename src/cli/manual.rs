@@ -93,6 +93,11 @@ fn row(out: &mut String, argument: &Arg) {
         None => value,
     };
     let code = |text: &str| format!("`{text}`");
+    let short = argument.get_short().map(|it| format!("-{it}"));
+    let aliases = argument.get_visible_aliases().unwrap_or_default();
+    let aliases = aliases.into_iter().map(|it| format!("--{it}"));
+    let forms = std::iter::once(form).chain(short).chain(aliases);
+    let forms: Vec<String> = forms.map(|it| code(&it)).collect();
     let variable = argument.get_env().map(|it| code(&it.to_string_lossy()));
     let defaults = argument.get_default_values().iter();
     let defaults: Vec<String> = defaults.map(|it| code(&it.to_string_lossy())).collect();
@@ -111,7 +116,8 @@ fn row(out: &mut String, argument: &Arg) {
     }
     let _ = writeln!(
         out,
-        "| `{form}` | {} | {} | {says} |",
+        "| {} | {} | {} | {says} |",
+        forms.join(", "),
         variable.unwrap_or_default(),
         // A flag has no default to show: it is off unless given.
         if takes {

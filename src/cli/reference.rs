@@ -6,6 +6,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
+use crate::resources::{DURATION_FORM, pattern_of};
+
 /// Fields with a type of Kubernetes: the documentation of Kubernetes describes what is below them.
 const FOREIGN: [&str; 3] = ["selector", "conditions", "tolerations"];
 
@@ -100,11 +102,8 @@ fn type_of(schema: &JSONSchemaProps) -> String {
             .collect::<Vec<_>>()
             .join(" ");
     }
-    if schema
-        .pattern
-        .as_deref()
-        .is_some_and(|pattern| pattern.contains("h|m|s|ms"))
-    {
+    let mut rules = schema.x_kubernetes_validations.iter().flatten();
+    if rules.any(|rule| pattern_of(&rule.rule) == Some(DURATION_FORM)) {
         return "duration".to_owned();
     }
     match (&schema.items, &schema.additional_properties) {

@@ -7,7 +7,7 @@ use super::duration::format_duration;
 use super::judge::AcceptedClient;
 use super::names::{client_id_prefix, scope_prefix};
 use super::normal::is_normal_audience;
-use super::record::{ClientRecord, IdentityRecord, Object, ServiceTokenRecord};
+use super::record::{ClientRecord, IdentityRecord, Object, SecretRecord, ServiceTokenRecord};
 use super::schema::is_dns_label;
 use super::{Directory, Lifetime, ObjectKey, Problem, Reason};
 use crate::resources::{AUDIENCE_WORDS, GrantType, Kind, ReferenceTokens, Retire, WhenExceeded};
@@ -82,6 +82,13 @@ impl Directory {
             problems.extend(Self::unwritten_of_client(&accepted));
         }
         problems.extend(object.record().into_iter().flat_map(idle_client));
+        let secret = object.record().map(|record| &record.secret);
+        let path = "/spec/authentication/secret/template/data";
+        problems.extend(
+            secret
+                .into_iter()
+                .flat_map(|it| shell_placeholders(it, "client-secret", path)),
+        );
         problems
     }
 
@@ -93,6 +100,13 @@ impl Directory {
         let mut problems = self.service_token_problems(object, now);
         problems.extend(self.secret_conflict(object));
         problems.extend(self.unwritten_of_token(object));
+        let secret = object.record().map(|record| &record.secret);
+        let path = "/spec/secret/template/data";
+        problems.extend(
+            secret
+                .into_iter()
+                .flat_map(|it| shell_placeholders(it, "token", path)),
+        );
         let lifetime = object.record().and_then(|record| record.lifetime);
         problems.extend(match lifetime {
             Some(Lifetime::Never) => Some(weak(
@@ -107,6 +121,27 @@ impl Directory {
         });
         problems
     }
+}
+
+/// Returns a warning for each value of a template that writes a placeholder as a shell does. The Secret would contain it
+/// as it is.
+fn shell_placeholders(
+    secret: &SecretRecord,
+    own: &str,
+    path: &str,
+) -> impl Iterator<Item = Problem> {
+    let names = [own, "client-id", "issuer", "token-url"];
+    let data = secret.template.iter().flat_map(|template| &template.data);
+    data.filter_map(move |(key, value)| {
+        let name = names
+            .iter()
+            .find(|name| value.contains(&format!("${{{name}}}")))?;
+        let key = key.replace('~', "~0").replace('/', "~1");
+        let message = format!(
+            "`${{{name}}}` is not a placeholder, so that the Secret would contain it as it is: write `$({name})`"
+        );
+        Some(weak(&format!("{path}/{key}"), &message))
+    })
 }
 
 fn weak(path: &str, message: &str) -> Problem {

@@ -26,7 +26,7 @@ use super::{
 use crate::fuzzing::Input;
 use crate::resources::{
     CLIENT_TEXT, Credential, Identity, Kind, OAuthClient, OwnerKind, Scope, ServiceAccessToken,
-    TOKEN_TEXT, crd,
+    TOKEN_TEXT, crd, pattern_of,
 };
 use crate::tokens::SecretString;
 
@@ -123,6 +123,11 @@ fn obeys(schema: &Value, word: &str, rule: &Value, value: &Value) -> bool {
         ("minLength", Value::String(text)) => text.chars().count() >= bound(),
         ("maxLength", Value::String(text)) => text.chars().count() <= bound(),
         ("pattern", Value::String(text)) => matches(rule.as_str().unwrap(), text),
+        ("x-kubernetes-validations", Value::String(text)) => {
+            let rules = rule.as_array().unwrap().iter();
+            let mut patterns = rules.filter_map(|rule| pattern_of(rule["rule"].as_str()?));
+            patterns.all(|pattern| matches(pattern, text))
+        }
         ("format", Value::String(text)) if rule == "date-time" => is_moment(text),
         ("minItems", Value::Array(items)) => items.len() >= bound(),
         ("maxItems", Value::Array(items)) => items.len() <= bound(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::built_in::BUILT_IN_SCOPES;
 use super::duration::format_duration;
 use super::names::{self, NameOwner};
 use super::record::{ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord};
@@ -395,7 +396,14 @@ impl Directory {
                 self.owner_of_scope(identity.object, identity.record, value),
                 NameOwner::Contested(_)
             );
-            let message = if contested {
+            let message = if let Some(message) = built_in(value) {
+                message
+            } else if let Some(scope) = self.faulty_scope(key, value) {
+                format!(
+                    "Scope {scope} has a fault: ask the team of namespace {} to check its conditions",
+                    scope.namespace
+                )
+            } else if contested {
                 format!(
                     "several namespaces claim scope {value:?}: ask the administrators of Identity {key} to grant it to one of them in spec.access.names"
                 )
@@ -435,6 +443,16 @@ impl Directory {
             ));
         }
         Ok(GrantedScope { scope })
+    }
+
+    /// Returns the Scope that has a value by its name, if that Scope has a fault. What a faulty Scope writes as its value
+    /// is not kept.
+    fn faulty_scope(&self, identity: &ObjectKey, value: &str) -> Option<ObjectKey> {
+        let beside = Some(ObjectKey::new(&identity.namespace, value));
+        let elsewhere = value.split_once(':');
+        let elsewhere = elsewhere.map(|(namespace, name)| ObjectKey::new(namespace, name));
+        let is_faulty = |key: &ObjectKey| self.scope(key).is_some_and(|it| it.state.is_err());
+        beside.into_iter().chain(elsewhere).find(is_faulty)
     }
 
     /// Returns everything that keeps a ServiceAccessToken from being issued now. If the object itself is invalid,
@@ -517,6 +535,8 @@ impl Directory {
             let (reason, message) = if client.client.record.scopes.contains(value) {
                 self.judge_scope(client.identity, &client.client.object.key.namespace, value)
                     .err()?
+            } else if let Some(message) = built_in(value) {
+                (Reason::ScopeNotFound, message)
             } else {
                 (
                     Reason::ScopeNotGranted,
@@ -534,6 +554,15 @@ impl Directory {
         };
         token.scopes.iter().enumerate().filter_map(judge).collect()
     }
+}
+
+/// Returns the message for a scope value that no Scope can have.
+fn built_in(value: &str) -> Option<String> {
+    BUILT_IN_SCOPES.contains(&value).then(|| {
+        format!(
+            "scope {value:?} is built in and is about people, who cannot sign in yet: remove it; a later release will have it"
+        )
+    })
 }
 
 /// Place where a ServiceAccessToken names its client.

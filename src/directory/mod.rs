@@ -8,6 +8,7 @@
 pub mod admit;
 mod ages;
 mod algorithm;
+mod built_in;
 pub mod census;
 mod change;
 mod cidr;

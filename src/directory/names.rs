@@ -132,14 +132,12 @@ impl Directory {
         record: &IdentityRecord,
         client_id: &str,
     ) -> NameOwner<'_, ClientRecord> {
-        self.name_owner(
-            &self.client_claims,
-            identity,
-            &record.clients,
-            client_id,
+        let (prefix, given) = (
             client_id_prefix(client_id),
             given_client_id(record, client_id),
-        )
+        );
+        let oldest = self.oldest(&self.client_claims, identity, &record.clients, client_id);
+        name_owner(&identity.key.namespace, prefix, given, oldest)
     }
 
     /// Returns whether a client id of a served Identity is claimed.
@@ -157,14 +155,9 @@ impl Directory {
         record: &IdentityRecord,
         value: &str,
     ) -> NameOwner<'_, ScopeRecord> {
-        self.name_owner(
-            &self.scope_claims,
-            identity,
-            &record.scopes,
-            value,
-            scope_prefix(value),
-            given_scope(record, value),
-        )
+        let (prefix, given) = (scope_prefix(value), given_scope(record, value));
+        let oldest = self.oldest(&self.scope_claims, identity, &record.scopes, value);
+        name_owner(&identity.key.namespace, prefix, given, oldest)
     }
 
     /// Returns the OAuthClient that owns a client id.
@@ -193,36 +186,19 @@ impl Directory {
         }
     }
 
-    /// Looks only at the few namespaces that may own the name, never at all that claim it: a flood of claims on
-    /// another's name costs nothing.
-    fn name_owner<'d, 'g, T: Claiming>(
-        &self,
+    /// Returns a function from a namespace to its oldest object that claims a name; `None` if there is none, or if the
+    /// Identity does not serve the namespace.
+    fn oldest<'d, 'a, T: Claiming>(
+        &'a self,
         claims: &'d Claims<T>,
-        identity: &Object<IdentityRecord>,
-        allowed: &NamespaceRule,
-        value: &str,
-        prefix: Option<&str>,
-        given: impl Iterator<Item = &'g Arc<str>>,
-    ) -> NameOwner<'d, T> {
-        let own = &*identity.key.namespace;
-        let oldest = |namespace: &str| {
-            self.is_allowed(allowed, own, namespace)
-                .then(|| claims.oldest(&identity.key, value, namespace))
+        identity: &'a Object<IdentityRecord>,
+        allowed: &'a NamespaceRule,
+        name: &'a str,
+    ) -> impl Fn(&str) -> Option<&'d Arc<Object<T>>> + use<'d, 'a, T> {
+        move |namespace| {
+            self.is_allowed(allowed, &identity.key.namespace, namespace)
+                .then(|| claims.oldest(&identity.key, name, namespace))
                 .flatten()
-        };
-        if let Some(object) = oldest(own).or_else(|| oldest(prefix?)) {
-            return NameOwner::Object(object);
-        }
-        let mut found: Vec<_> = given.filter_map(|namespace| oldest(namespace)).collect();
-        found.sort_by_key(|object| &object.key);
-        found.dedup_by_key(|object| &object.key);
-        match found.as_slice() {
-            [] => NameOwner::Unclaimed,
-            [only] => NameOwner::Object(only),
-            several => {
-                let namespaces = several.iter().map(|object| object.key.namespace.clone());
-                NameOwner::Contested(namespaces.collect())
-            }
         }
     }
 
@@ -230,5 +206,30 @@ impl Directory {
         // Only a selector reads labels.
         let labels = rule.selector.as_ref().and_then(|_| self.labels(namespace));
         rule.allows(own, namespace, labels)
+    }
+}
+
+/// Returns who owns a name: the Identity's namespace `own`, else the namespace in its prefix, else those that it is
+/// `given` to. Looks only at these few namespaces, never at all that claim the name: a flood of claims on another's
+/// name costs nothing.
+fn name_owner<'d, 'g, T>(
+    own: &str,
+    prefix: Option<&str>,
+    given: impl Iterator<Item = &'g Arc<str>>,
+    oldest: impl Fn(&str) -> Option<&'d Arc<Object<T>>>,
+) -> NameOwner<'d, T> {
+    if let Some(object) = oldest(own).or_else(|| oldest(prefix?)) {
+        return NameOwner::Object(object);
+    }
+    let mut found: Vec<_> = given.filter_map(|namespace| oldest(namespace)).collect();
+    found.sort_by_key(|object| &object.key);
+    found.dedup_by_key(|object| &object.key);
+    match found.as_slice() {
+        [] => NameOwner::Unclaimed,
+        [only] => NameOwner::Object(only),
+        several => {
+            let namespaces = several.iter().map(|object| object.key.namespace.clone());
+            NameOwner::Contested(namespaces.collect())
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::directory::{
     is_audience_of,
 };
 use crate::resources::GrantType;
-use crate::tokens::claims::{Audience, PrincipalKind};
+use crate::tokens::claims::{Audience, ClaimError, PrincipalKind};
 use crate::tokens::{AccessTokenClaims, TokenId, reference};
 
 /// How far `nbf` and `iat` of a token of our own may be in the future: another replica's clock wrote them.
@@ -51,6 +51,16 @@ impl Inactive {
             Self::NotYetValid => "not_yet_valid",
             Self::Refused(refusal) => refusal.as_str(),
             Self::WrongAudience => "wrong_audience",
+        }
+    }
+}
+
+impl From<ClaimError> for Inactive {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Expired => Self::Refused(Refusal::Expired),
+            ClaimError::NotYetValid => Self::NotYetValid,
+            ClaimError::WrongIssuer => Self::WrongIssuer,
         }
     }
 }
@@ -148,12 +158,9 @@ fn judge_jwt<'a>(
             now,
         )
         .map_err(Inactive::Refused)?;
-    if *claims.iss != *client.identity.record.issuer {
-        return Err(Inactive::WrongIssuer);
-    }
-    if claims.nbf.max(claims.iat).duration_since(now) > CLOCK_LEEWAY {
-        return Err(Inactive::NotYetValid);
-    }
+    claims.check_issuer(&client.identity.record.issuer)?;
+    claims.check_time(now, CLOCK_LEEWAY)?;
+    // The leeway is for clocks that are ahead. No token is accepted after its end.
     let ceiling = client.identity.record.max_access_token_lifetime;
     let expires_at = claims
         .exp

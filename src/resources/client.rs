@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{
     AccessTokenType, Binding, Day, DurationString, IdentityRef, KeyRef, LastRotation, LocalRef,
-    Moment, PreviousToken, Rotation, SigningAlgorithm, is_default,
+    Moment, PreviousToken, Rotation, SigningAlgorithm, durations, is_default,
 };
 use super::normal::{AUDIENCE_WORDS, audiences};
 use super::template::{OWN_CLIENT_KEYS, Template, client_template};
@@ -140,9 +140,9 @@ pub struct Authentication {
 
 /// A client secret. The operator issues it into a Secret, or imports it with `existingRef`.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
-#[x_kube(validation = Rule::new("!has(self.lifetime) || duration(self.lifetime) >= duration('10m') && duration(self.lifetime) <= duration('87600h')").message("lifetime must be between 10m and 87600h").field_path(".lifetime"))]
+#[x_kube(validation = Rule::new(durations(&["self.lifetime"], "duration(self.lifetime) >= duration('10m') && duration(self.lifetime) <= duration('87600h')")).message("lifetime must be between 10m and 87600h").field_path(".lifetime"))]
 #[x_kube(validation = Rule::new("has(self.lifetime) || !has(self.rotation) || !has(self.rotation.renewBefore)").message("renewBefore needs a lifetime: a secret that never expires is never renewed").field_path(".rotation.renewBefore"))]
-#[x_kube(validation = Rule::new("!has(self.lifetime) || !has(self.rotation) || !has(self.rotation.renewBefore) || duration(self.rotation.renewBefore) < duration(self.lifetime)").message("renewBefore must be shorter than lifetime").field_path(".rotation.renewBefore"))]
+#[x_kube(validation = Rule::new("!has(self.rotation) || ".to_owned() + &durations(&["self.lifetime", "self.rotation.renewBefore"], "duration(self.rotation.renewBefore) < duration(self.lifetime)")).message("renewBefore must be shorter than lifetime").field_path(".rotation.renewBefore"))]
 #[x_kube(validation = Rule::new("!has(self.existingRef) || !(has(self.name) || has(self.template) || has(self.lifetime) || has(self.rotation))").message("existingRef cannot be combined with name, template, lifetime or rotation: the operator does not write that Secret").field_path(".existingRef"))]
 #[x_kube(validation = Rule::new("!has(self.template) || !has(self.template.data) || !self.template.data.exists(key, key in ['client-id', 'client-secret', 'issuer', 'token-url'])").message(OWN_CLIENT_KEYS).field_path(".template.data"))]
 #[serde(rename_all = "camelCase")]
@@ -187,7 +187,7 @@ pub enum ReferenceTokens {
 /// Signature algorithm, lifetime and type of a client's access tokens.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.accessTokenLifetime) || duration(self.accessTokenLifetime) >= duration('1m')").message("accessTokenLifetime must be at least 1m").field_path(".accessTokenLifetime"))]
+#[x_kube(validation = Rule::new(durations(&["self.accessTokenLifetime"], "duration(self.accessTokenLifetime) >= duration('1m')")).message("accessTokenLifetime must be at least 1m").field_path(".accessTokenLifetime"))]
 pub struct ClientTokens {
     /// Signature algorithm, one of the Identity's `signing.algorithms`. Default: the first of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

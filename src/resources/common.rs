@@ -40,6 +40,18 @@ pub const ANNOTATION_FENCE: &str = "symbolon.dev/fence";
 /// Annotation with the user that created a ServiceAccessToken, where an admission policy writes and guards it.
 pub const ANNOTATION_CREATED_BY: &str = "symbolon.dev/created-by";
 
+/// Pattern of a duration. The API server shows [`DURATION_WORDS`] instead of it.
+pub const DURATION_FORM: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+/// Message of the rule on durations.
+pub const DURATION_WORDS: &str = "a duration must be whole numbers with the units h, m, s and ms, such as 720h (30 days), 1h30m or 90s";
+
+/// Returns the CEL rule that a condition holds, unless one of the fields that it reads is absent or not a duration.
+/// Another rule refuses what is not a duration, and `duration()` of it would be an error of its own.
+pub(super) fn durations(fields: &[&str], condition: &str) -> String {
+    let unless = |field: &&str| format!("!has({field}) || !{field}.matches('{DURATION_FORM}') || ");
+    fields.iter().map(unless).collect::<String>() + condition
+}
+
 /// A duration as Go's `time.ParseDuration` and CEL's `duration()` read it: `90s`, `1h30m`, `720h`.
 ///
 /// Units `h`, `m`, `s`, `ms`; whole numbers of at most five digits; at most four parts.
@@ -58,9 +70,22 @@ impl JsonSchema for DurationString {
         json_schema!({
             "type": "string",
             "maxLength": 32,
-            "pattern": r"^([0-9]{1,5}(h|m|s|ms)){1,4}$",
+            "x-kubernetes-validations": [{ "rule": matches(DURATION_FORM), "message": DURATION_WORDS }],
         })
     }
+}
+
+/// Returns the CEL rule that a string matches a pattern. Unlike `pattern` in a schema it has a message of our own. Our
+/// own check reads the pattern from it.
+pub(super) fn matches(pattern: &str) -> String {
+    format!("self.matches(r'{pattern}')")
+}
+
+/// Returns the pattern of a rule of [`matches`].
+pub fn pattern_of(rule: &str) -> Option<&str> {
+    rule.strip_prefix("self.matches(r'")?
+        .strip_suffix("')")
+        .filter(|pattern| !pattern.contains('\''))
 }
 
 impl From<&str> for DurationString {
@@ -301,9 +326,9 @@ pub struct KeyRef {
 /// When a token or client secret is replaced, and how long the previous one stays accepted.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.overlap) || duration(self.overlap) <= duration('2160h')").message("overlap must be at most 2160h").field_path(".overlap"))]
-#[x_kube(validation = Rule::new("!has(self.overlap) || !has(self.renewBefore) || duration(self.overlap) <= duration(self.renewBefore)").message("overlap must be at most renewBefore: the previous token is not accepted after its own expiry").field_path(".overlap"))]
-#[x_kube(validation = Rule::new("!has(self.quietPeriod) || duration(self.quietPeriod) >= duration('1m') && duration(self.quietPeriod) <= duration('2160h')").message("quietPeriod must be between 1m and 2160h").field_path(".quietPeriod"))]
+#[x_kube(validation = Rule::new(durations(&["self.overlap"], "duration(self.overlap) <= duration('2160h')")).message("overlap must be at most 2160h").field_path(".overlap"))]
+#[x_kube(validation = Rule::new(durations(&["self.overlap", "self.renewBefore"], "duration(self.overlap) <= duration(self.renewBefore)")).message("overlap must be at most renewBefore: the previous token is not accepted after its own expiry").field_path(".overlap"))]
+#[x_kube(validation = Rule::new(durations(&["self.quietPeriod"], "duration(self.quietPeriod) >= duration('1m') && duration(self.quietPeriod) <= duration('2160h')")).message("quietPeriod must be between 1m and 2160h").field_path(".quietPeriod"))]
 pub struct Rotation {
     /// Who starts a rotation. `Auto`: the operator renews the token `renewBefore` its expiry. `Manual`: the operator
     /// rotates only on request. Default: `Auto` for a ServiceAccessToken, `Manual` for a client secret.

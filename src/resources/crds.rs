@@ -77,6 +77,7 @@ pub fn crd(kind: Kind) -> CustomResourceDefinition {
     let labels = crd.metadata.labels.get_or_insert_default();
     labels.insert("app.kubernetes.io/name".to_owned(), "symbolon".to_owned());
     for schema in root_schemas(&mut crd) {
+        describe(kind, schema);
         refuse_null(schema);
         if let Some(spec) = schema.properties.as_mut().and_then(|it| it.get_mut("spec")) {
             refuse_odd_moments(spec);
@@ -106,6 +107,60 @@ fn root_schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut
         .versions
         .iter_mut()
         .filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
+}
+
+/// What a reference names, where the type of the reference does not say it.
+const NAMED: [(Kind, &[&str], &str); 5] = [
+    (
+        Kind::OAuthClient,
+        &["spec", "systemUser", "name"],
+        "Name of the system user. Tokens act as `<namespace of this object>:<name>`.",
+    ),
+    (
+        Kind::ServiceAccessToken,
+        &["spec", "clientRef", "name"],
+        "Name of the OAuthClient.",
+    ),
+    (
+        Kind::Identity,
+        &["spec", "network", "tls", "secretRef", "name"],
+        "Name of the Secret, of type `kubernetes.io/tls`.",
+    ),
+    (
+        Kind::Identity,
+        &["spec", "pod", "imagePullSecrets", "[]", "name"],
+        "Name of the Secret, of type `kubernetes.io/dockerconfigjson`.",
+    ),
+    (
+        Kind::Credential,
+        &["spec", "identity", "name"],
+        "Name of the Identity.",
+    ),
+];
+
+/// Sets the descriptions that `kubectl explain` shows and that the types cannot give: that of the kind, which is the
+/// one of its `spec`, and those of [`NAMED`].
+fn describe(kind: Kind, root: &mut JSONSchemaProps) {
+    let spec = at(root, &["spec"]);
+    root.description = spec.and_then(|spec| spec.description.clone());
+    for (_, path, words) in NAMED.iter().filter(|(of, ..)| *of == kind) {
+        if let Some(field) = at(root, path) {
+            field.description = Some((*words).to_owned());
+        }
+    }
+}
+
+/// Returns the schema at a path of properties; `[]` stands for the items of a list.
+fn at<'s>(schema: &'s mut JSONSchemaProps, path: &[&str]) -> Option<&'s mut JSONSchemaProps> {
+    let Some((first, rest)) = path.split_first() else {
+        return Some(schema);
+    };
+    let next = match (*first, &mut schema.items, &mut schema.properties) {
+        ("[]", Some(JSONSchemaPropsOrArray::Schema(items)), _) => &mut **items,
+        (name, _, Some(properties)) => properties.get_mut(name)?,
+        _ => return None,
+    };
+    at(next, rest)
 }
 
 /// Forbids an explicit `null` everywhere, since CEL's `has()` counts it as present.

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::common::{DurationString, LocalRef, is_default};
+use super::common::{DurationString, LocalRef, durations, is_default};
 
 /// Who serves an Identity.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
@@ -26,7 +26,7 @@ pub enum Mode {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(has(self.ingress) && has(self.httpRoute))").message("set ingress or httpRoute, not both").field_path(".httpRoute"))]
-#[x_kube(validation = Rule::new("!has(self.idleTimeout) || duration(self.idleTimeout) >= duration('5s') && duration(self.idleTimeout) <= duration('2h')").message("idleTimeout must be between 5s and 2h").field_path(".idleTimeout"))]
+#[x_kube(validation = Rule::new(durations(&["self.idleTimeout"], "duration(self.idleTimeout) >= duration('5s') && duration(self.idleTimeout) <= duration('2h')")).message("idleTimeout must be between 5s and 2h").field_path(".idleTimeout"))]
 #[x_kube(validation = Rule::new("!has(self.trustedProxies) || self.trustedProxies.all(cidr, isCIDR(cidr))").message("trustedProxies must be CIDRs, such as 10.0.0.0/8 or fd00::/8").field_path(".trustedProxies"))]
 pub struct Network {
     /// Address ranges (CIDR) of proxies in front of the pods. Their `X-Forwarded-For` header is trusted. Default:

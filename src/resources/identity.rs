@@ -6,11 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{
-    AccessTokenType, DurationString, Moment, Namespaces, SigningAlgorithm, is_default,
+    AccessTokenType, DurationString, Moment, Namespaces, SigningAlgorithm, durations, is_default,
+    matches,
 };
 use super::deployment::{Autoscaling, Mode, Network, PodOptions};
 use super::inherited::InheritedMetadata;
-use super::normal::{ISSUER_WORDS, issuer};
+use super::normal::{ISSUER_URL, ISSUER_URL_WORDS, ISSUER_WORDS, issuer, secure_issuer};
 use super::storage::Storage;
 use super::template::SecretMetadata;
 
@@ -31,7 +32,7 @@ use super::template::SecretMetadata;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.issuer == oldSelf.issuer").message("issuer is immutable: every issued token names it").field_path(".issuer"))]
-#[x_kube(validation = Rule::new("self.issuer.startsWith('https://') || self.issuer.matches('^http://(localhost|127\\\\.0\\\\.0\\\\.1|\\\\[::1\\\\]|[a-z0-9-]+\\\\.[a-z0-9-]+\\\\.svc|[a-z0-9-]+\\\\.[a-z0-9-]+\\\\.svc\\\\.[a-z0-9.-]+)(:[0-9]+)?(/.*)?$')").message("issuer must be an https URL; http is allowed only for loopback addresses and *.svc hosts").field_path(".issuer"))]
+#[x_kube(validation = Rule::new(secure_issuer()).message("issuer must be an https URL; http is allowed only for loopback addresses and *.svc hosts").field_path(".issuer"))]
 #[x_kube(validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message("set replicas or autoscaling, not both").field_path(".replicas"))]
 #[x_kube(validation = Rule::new("self.mode != 'Embedded' || !(has(self.replicas) || has(self.autoscaling) || has(self.pod) || (has(self.network) && (has(self.network.tls) || has(self.network.ingress) || has(self.network.httpRoute))))").message("with mode: Embedded the operator's own pods serve the Identity: replicas, autoscaling, pod, network.tls, network.ingress and network.httpRoute need mode: Deployment").field_path(".mode"))]
 #[x_kube(validation = Rule::new("self.mode != 'Embedded' || self.storage.type == 'None'").message("storage.type: SQLite needs mode: Deployment, since the operator's own pods have no volume").field_path(".storage.type"))]
@@ -40,11 +41,8 @@ use super::template::SecretMetadata;
 pub struct IdentitySpec {
     /// URL of the issuer, the `iss` claim of every token. `https`, or `http` for loopback addresses and `*.svc`
     /// hosts; without a query, fragment or trailing slash. Immutable. Example: `https://id.example.com/main`.
-    #[schemars(
-        length(min = 1, max = 512),
-        regex(pattern = r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~-]+)*$")
-    )]
-    #[x_kube(validation = Rule::new(issuer()).message(ISSUER_WORDS))]
+    #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new(matches(ISSUER_URL)).message(ISSUER_URL_WORDS), validation = Rule::new(issuer()).message(ISSUER_WORDS))]
     pub issuer: String,
     /// Who serves the Identity. `Deployment`: pods that the operator runs for it. `Embedded`: the operator's own
     /// pods, if the installation names the Identity as its embedded one. Default: `Deployment`.
@@ -165,8 +163,8 @@ pub struct NamesGrant {
 /// Limits on what tenants may ask for.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.maxAccessTokenLifetime) >= duration('1m')").message("maxAccessTokenLifetime must be at least 1m").field_path(".maxAccessTokenLifetime"))]
-#[x_kube(validation = Rule::new("duration(self.maxServiceTokenLifetime) >= duration('10m')").message("maxServiceTokenLifetime must be at least 10m").field_path(".maxServiceTokenLifetime"))]
+#[x_kube(validation = Rule::new(durations(&["self.maxAccessTokenLifetime"], "duration(self.maxAccessTokenLifetime) >= duration('1m')")).message("maxAccessTokenLifetime must be at least 1m").field_path(".maxAccessTokenLifetime"))]
+#[x_kube(validation = Rule::new(durations(&["self.maxServiceTokenLifetime"], "duration(self.maxServiceTokenLifetime) >= duration('10m')")).message("maxServiceTokenLifetime must be at least 10m").field_path(".maxServiceTokenLifetime"))]
 pub struct Limits {
     /// Longest lifetime of an access token, at least `1m`. Default: `24h`.
     #[serde(default = "hours_24")]
@@ -238,8 +236,8 @@ impl Default for PerNamespace {
 /// Lifetimes and format of an Identity's tokens.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.accessTokenLifetime) >= duration('1m')").message("accessTokenLifetime must be at least 1m").field_path(".accessTokenLifetime"))]
-#[x_kube(validation = Rule::new("duration(self.serviceTokenLifetime) >= duration('10m')").message("serviceTokenLifetime must be at least 10m").field_path(".serviceTokenLifetime"))]
+#[x_kube(validation = Rule::new(durations(&["self.accessTokenLifetime"], "duration(self.accessTokenLifetime) >= duration('1m')")).message("accessTokenLifetime must be at least 1m").field_path(".accessTokenLifetime"))]
+#[x_kube(validation = Rule::new(durations(&["self.serviceTokenLifetime"], "duration(self.serviceTokenLifetime) >= duration('10m')")).message("serviceTokenLifetime must be at least 10m").field_path(".serviceTokenLifetime"))]
 pub struct TokenOptions {
     /// Lifetime of access tokens, unless the client sets another one; at least `1m`. Default: `1h`.
     #[serde(default = "hours_1")]
@@ -299,9 +297,9 @@ pub enum AudienceMode {
 /// How access tokens are signed, and when signing keys rotate.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.rotateEvery) >= duration('1h')").message("rotateEvery must be at least 1h").field_path(".rotateEvery"))]
-#[x_kube(validation = Rule::new("duration(self.publishAhead) >= duration('10m')").message("publishAhead must be at least 10m: caches of the JWK Set and mounted Secrets update late").field_path(".publishAhead"))]
-#[x_kube(validation = Rule::new("duration(self.publishAhead) < duration(self.rotateEvery)").message("publishAhead must be shorter than rotateEvery").field_path(".publishAhead"))]
+#[x_kube(validation = Rule::new(durations(&["self.rotateEvery"], "duration(self.rotateEvery) >= duration('1h')")).message("rotateEvery must be at least 1h").field_path(".rotateEvery"))]
+#[x_kube(validation = Rule::new(durations(&["self.publishAhead"], "duration(self.publishAhead) >= duration('10m')")).message("publishAhead must be at least 10m: caches of the JWK Set and mounted Secrets update late").field_path(".publishAhead"))]
+#[x_kube(validation = Rule::new(durations(&["self.publishAhead", "self.rotateEvery"], "duration(self.publishAhead) < duration(self.rotateEvery)")).message("publishAhead must be shorter than rotateEvery").field_path(".publishAhead"))]
 pub struct Signing {
     /// Signature algorithms, the default first. Clients choose one of them. A new default signs once its key has been
     /// published for `publishAhead`; until then the previous default signs. Default: `[RS256]`.
@@ -369,7 +367,7 @@ pub struct Gateway {
 /// What the servers do while they cannot reach the Kubernetes API.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.maxAge) >= duration('1m')").message("maxAge must be at least 1m").field_path(".maxAge"))]
+#[x_kube(validation = Rule::new(durations(&["self.maxAge"], "duration(self.maxAge) >= duration('1m')")).message("maxAge must be at least 1m").field_path(".maxAge"))]
 pub struct Staleness {
     /// How long a server goes without news from the Kubernetes API before `whenExceeded` applies; at least `1m`.
     /// Default: `24h`.

@@ -11,6 +11,10 @@ macro_rules! authority {
     };
 }
 
+/// Pattern of the parts of an issuer. What matches may still differ from the normal form.
+pub const ISSUER_URL: &str = r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~-]+)*$";
+/// Message of the rule on the parts of an issuer.
+pub const ISSUER_URL_WORDS: &str = "issuer must be a URL without a user, query, fragment or trailing slash, such as https://id.example.com/main";
 /// Pattern that every issuer matches.
 pub const ISSUER_FORM: &str = concat!("^https?://", authority!(), "(/[A-Za-z0-9._~-]+)*$");
 /// Pattern that every audience with `://` in it matches. No path segment is empty, except the last one.
@@ -30,9 +34,18 @@ pub const AUDIENCE_WORDS: &str = "an audience must be in normal form: no empty, 
 /// Message of the rule on scope values.
 pub const VALUE_WORDS: &str = "value must be in normal form: no empty, '.' or '..' segment between slashes, and no percent-encoded dot, slash, backslash or per cent sign";
 
-/// Returns the CEL rule on an issuer.
+/// Returns the CEL rule on the normal form of an issuer. Another rule refuses what is not a URL.
 pub(super) fn issuer() -> String {
-    format!("self.matches(r'{ISSUER_FORM}') && !self.matches(r'{NOT_NORMAL}')")
+    format!(
+        "!self.matches(r'{ISSUER_URL}') || self.matches(r'{ISSUER_FORM}') && !self.matches(r'{NOT_NORMAL}')"
+    )
+}
+
+/// Returns the CEL rule that an issuer has https, or http inside the cluster.
+pub(super) fn secure_issuer() -> String {
+    format!(
+        r"!self.issuer.matches(r'{ISSUER_URL}') || self.issuer.startsWith('https://') || self.issuer.matches(r'^http://(localhost|127\.0\.0\.1|\[::1\]|[a-z0-9-]+\.[a-z0-9-]+\.svc|[a-z0-9-]+\.[a-z0-9-]+\.svc\.[a-z0-9.-]+)(:[0-9]+)?(/.*)?$')"
+    )
 }
 
 /// Returns the CEL rule on a list of audiences.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{
     Binding, Day, DurationString, LastRotation, LocalRef, Moment, PreviousToken, Rotation,
-    TokenSecret, is_default,
+    TokenSecret, durations, is_default,
 };
 
 /// A reference token in a Secret. It acts as the system user of its client, never as the user that created it.
@@ -50,10 +50,10 @@ use super::common::{
 #[x_kube(validation = Rule::new("self.clientRef == oldSelf.clientRef").message("clientRef is immutable: create another ServiceAccessToken and delete this one").field_path(".clientRef"))]
 #[x_kube(validation = Rule::new("!(has(oldSelf.revoked) && oldSelf.revoked) || (has(self.revoked) && self.revoked)").message("a revoked token stays revoked: delete the ServiceAccessToken and recreate it").field_path(".revoked"))]
 #[x_kube(validation = Rule::new("(has(self.lifetime) ? 1 : 0) + (has(self.expiresAt) ? 1 : 0) + (has(self.neverExpires) && self.neverExpires ? 1 : 0) <= 1").message("set at most one of lifetime, expiresAt and neverExpires"))]
-#[x_kube(validation = Rule::new("!has(self.lifetime) || duration(self.lifetime) >= duration('10m') && duration(self.lifetime) <= duration('87600h')").message("lifetime must be between 10m and 87600h").field_path(".lifetime"))]
+#[x_kube(validation = Rule::new(durations(&["self.lifetime"], "duration(self.lifetime) >= duration('10m') && duration(self.lifetime) <= duration('87600h')")).message("lifetime must be between 10m and 87600h").field_path(".lifetime"))]
 #[x_kube(validation = Rule::new("!has(self.expiresAt) || (has(self.rotation) && has(self.rotation.policy) && self.rotation.policy == 'Manual')").message("expiresAt needs rotation.policy: Manual, since a token with a fixed expiry cannot be renewed").field_path(".rotation"))]
 #[x_kube(validation = Rule::new("!(has(self.neverExpires) && self.neverExpires) || !has(self.rotation) || !has(self.rotation.renewBefore)").message("renewBefore cannot be combined with neverExpires: a token that never expires is never renewed").field_path(".rotation.renewBefore"))]
-#[x_kube(validation = Rule::new("!has(self.lifetime) || !has(self.rotation) || !has(self.rotation.renewBefore) || duration(self.rotation.renewBefore) < duration(self.lifetime)").message("renewBefore must be shorter than lifetime").field_path(".rotation.renewBefore"))]
+#[x_kube(validation = Rule::new("!has(self.rotation) || ".to_owned() + &durations(&["self.lifetime", "self.rotation.renewBefore"], "duration(self.rotation.renewBefore) < duration(self.lifetime)")).message("renewBefore must be shorter than lifetime").field_path(".rotation.renewBefore"))]
 pub struct ServiceAccessTokenSpec {
     /// OAuthClient in this namespace whose system user the token acts as. Immutable.
     pub client_ref: LocalRef,

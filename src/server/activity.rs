@@ -17,6 +17,8 @@ pub(super) const AGES: usize = 5;
 const STALL: Duration = Duration::from_secs(1);
 /// Bytes for an answer in addition to its body: its task, and its head until that is written.
 const PER_ANSWER: usize = 2 << 10;
+/// Bytes for an answer without a body: its head and its stream, until they are written.
+const PER_EMPTY: usize = 3 << 10;
 /// Bytes for a waiting request in addition to its head and body.
 const PER_WAITING: usize = 2 << 10;
 /// Bytes for each stream of an HTTP/2 connection, for the most that it ever had at once. They stay charged until the
@@ -38,6 +40,9 @@ const BUFFERED: (usize, usize) = (32 << 10, 8 << 10);
 /// The most received bytes of which a connection is suspected. A caller with many connections is suspected more than one
 /// that has used a connection for long.
 const MAX_SUSPECTED: u64 = 256 << 10;
+/// The least suspicion of a connection on which something is under way, and the divisor for one that is calm.
+const FLOOR: usize = 256 << 10;
+const CALM: usize = 64;
 /// Marks a handshake whose peer has sent something, in [`Activity::handshake_order`].
 const HEARD: u64 = 1 << 63;
 
@@ -137,6 +142,8 @@ pub(super) struct Activity {
     pub(super) blocked: AtomicBool,
     /// Whether the socket has not taken everything that was written, and since when.
     unflushed: AtomicBool,
+    /// The bytes of answers without a body that were made since the socket took everything. They are in no [`Unsent`].
+    queued: AtomicUsize,
     unflushed_since: AtomicU64,
     /// The turns for requests of HTTP/2.
     turns: Arc<Semaphore>,
@@ -198,6 +205,7 @@ impl Activity {
             given_up: AtomicU64::new(0),
             blocked: AtomicBool::new(false),
             unflushed: AtomicBool::new(false),
+            queued: AtomicUsize::new(0),
             unflushed_since: AtomicU64::new(now),
             turns,
             charged: AtomicUsize::new(0),
@@ -393,9 +401,20 @@ impl Activity {
         }
     }
 
+    /// Charges an answer without a body. Its head waits only while the socket takes no more bytes.
+    pub fn made_empty(&self) {
+        if self.unflushed.load(Ordering::Relaxed) {
+            self.queued.fetch_add(PER_EMPTY, Ordering::Relaxed);
+            self.charge(PER_EMPTY);
+        }
+    }
+
     /// Records that the socket has taken everything that was written.
     pub fn has_flushed(&self) {
         self.unflushed.store(false, Ordering::Relaxed);
+        if self.queued.load(Ordering::Relaxed) > 0 {
+            self.release(self.queued.swap(0, Ordering::Relaxed));
+        }
         self.unblock();
     }
 
@@ -469,10 +488,17 @@ impl Activity {
     }
 
     /// Returns the bytes that the connection may make the server hold for a reason that nothing charges: a peer must send
-    /// something for that.
+    /// something for that. A connection on which nothing is under way hardly counts, however much it has sent.
     pub fn suspected(&self) -> usize {
-        let received = self.received.load(Ordering::Relaxed).min(MAX_SUSPECTED);
-        self.weight() + usize::try_from(received).unwrap_or(usize::MAX)
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let received = usize::try_from(of(&self.received).min(MAX_SUSPECTED)).unwrap_or(usize::MAX);
+        let is_reading = self.reading.load(Ordering::Relaxed);
+        let is_calm = !is_reading && of(&self.requests) == of(&self.answered);
+        if is_calm && self.behind_since().is_none() {
+            self.weight() / CALM + received / CALM
+        } else {
+            self.weight() + received + FLOOR
+        }
     }
 
     /// Tells the connection to end immediately.
@@ -566,6 +592,34 @@ mod tests {
     use super::*;
 
     const LONG: u64 = 1_000_000;
+
+    #[test]
+    fn answers_without_a_body_count_while_the_socket_is_blocked() {
+        let activity = Activity::default();
+        activity.made_empty();
+        assert_eq!(activity.weight(), 0);
+        activity.cannot_write();
+        let blocked = activity.weight();
+        activity.made_empty();
+        activity.made_empty();
+        activity.has_written(100);
+        assert_eq!(activity.weight(), blocked - PER_BLOCKED + 2 * PER_EMPTY);
+        activity.has_flushed();
+        assert_eq!(activity.weight(), 0);
+    }
+
+    #[test]
+    fn a_calm_connection_is_hardly_suspected() {
+        let calm = Arc::new(Activity::default());
+        calm.came(true);
+        calm.has_read(10 << 20);
+        drop(calm.begin());
+        let holding = Arc::new(Activity::default());
+        holding.came(true);
+        holding.has_read(100);
+        let _unread = holding.made(10);
+        assert!(holding.suspected() > 32 * calm.suspected());
+    }
 
     #[test]
     fn a_connection_without_a_request_is_idle_since_its_last_bytes() {

@@ -17,6 +17,7 @@ use super::Limits;
 use super::activity::{AGES, Activity};
 use super::first_settings::FirstSettings;
 use super::header_table::HeaderTable;
+use super::stream_ends::StreamEnds;
 
 /// The number of checks per deadline. An answer may wait for one check more.
 const CHECKS: u32 = 4;
@@ -190,6 +191,7 @@ pub(super) struct Watched<S> {
     activity: Arc<Activity>,
     table: HeaderTable,
     settings: FirstSettings,
+    ends: StreamEnds,
 }
 
 impl<S> Watched<S> {
@@ -199,6 +201,7 @@ impl<S> Watched<S> {
             activity,
             table: HeaderTable::new(),
             settings: FirstSettings::default(),
+            ends: StreamEnds::default(),
         }
     }
 
@@ -214,6 +217,19 @@ impl<S> Watched<S> {
             if self.table.is_violated() {
                 self.activity.end();
             }
+        }
+    }
+
+    /// Records bytes that the socket has taken.
+    fn has_written(&mut self, bytes: &[u8]) {
+        if self.table.is_off() {
+            return;
+        }
+        let (table, mut is_less) = (&mut self.table, false);
+        let ended = |stream| is_less |= table.has_ended(stream);
+        self.ends.read(bytes, ended);
+        if is_less {
+            self.activity.pins(self.table.held());
         }
     }
 
@@ -274,6 +290,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         let this = &mut *self;
         let FirstSettings::Writing(writing) = &mut this.settings else {
             let write = Pin::new(&mut self.stream).poll_write(context, bytes);
+            if let Poll::Ready(Ok(count)) = write {
+                self.has_written(bytes.get(..count).unwrap_or_default());
+            }
             self.note(&write);
             return write;
         };
@@ -288,6 +307,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             };
             if let Some(replaced) = replaced {
                 self.settings = FirstSettings::Done;
+                self.has_written(bytes.get(..replaced).unwrap_or_default());
                 let write = Poll::Ready(Ok(replaced));
                 self.note(&write);
                 return write;
@@ -306,6 +326,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             return self.poll_write(context, first);
         }
         let write = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
+        if let Poll::Ready(Ok(mut left)) = write {
+            for buffer in buffers {
+                let count = left.min(buffer.len());
+                self.has_written(buffer.get(..count).unwrap_or_default());
+                left -= count;
+            }
+        }
         self.note(&write);
         write
     }

@@ -5,6 +5,9 @@
 //! how often. [`HeaderTable`] reads along: it skims the frames (RFC 9113 section 4.1) and header blocks for fields that
 //! are stored. It decodes no text and keeps no byte of it. Absent: evictions by the size of entries. A block counts until
 //! as many fields were stored after it as the table can hold, so the result may be too large, but not too small.
+//!
+//! It also counts trailers. `h2` keeps those of a stream until the stream's answer was sent, although no handler reads
+//! them.
 
 use std::collections::VecDeque;
 
@@ -14,6 +17,9 @@ const FRAME_HEAD: usize = 9;
 const HEADERS: u8 = 0x1;
 const PUSH_PROMISE: u8 = 0x5;
 const CONTINUATION: u8 = 0x9;
+const DATA: u8 = 0x0;
+const RST_STREAM: u8 = 0x3;
+const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
@@ -23,6 +29,8 @@ const BUFFER: usize = 8 << 10;
 const MAX_ENTRIES: usize = 124;
 /// The bytes of a decoded field in addition to its text.
 const PER_FIELD: usize = 128;
+/// The most streams that may be open. `h2` refuses far fewer.
+const MAX_OPEN: usize = 1024;
 
 /// What the table of one connection keeps alive.
 #[derive(Debug)]
@@ -41,6 +49,13 @@ pub(super) struct HeaderTable {
     decoded: usize,
     /// Whether the peer set the size of the table to 0, so that nothing is stored.
     is_disused: bool,
+    /// Streams whose requests have not ended, or have ended with trailers, and the bytes of their trailers. A stream that the
+    /// server has ended is not among them.
+    open: Vec<(u32, usize)>,
+    /// The bytes of all trailers in `open`.
+    trailers: usize,
+    /// The highest stream that the peer opened.
+    highest: u32,
     /// The blocks that began, complete or not.
     blocks: u64,
     is_open: bool,
@@ -60,6 +75,8 @@ struct Block {
     /// The bytes of a priority before the block, and the stream of the block.
     skip: usize,
     stream: u32,
+    /// Whether the block is not the first one of its stream.
+    is_trailers: bool,
     /// The stream on which the block's stream depends.
     dependency: u32,
     next: Next,
@@ -120,6 +137,9 @@ impl HeaderTable {
             held: 0,
             decoded: 0,
             is_disused: false,
+            open: Vec::new(),
+            trailers: 0,
+            highest: 0,
             blocks: 0,
             is_open: false,
             is_violated: false,
@@ -133,7 +153,7 @@ impl HeaderTable {
         } else {
             0
         };
-        self.held + open
+        self.held + open + self.trailers
     }
 
     /// Returns the number of the block that has begun and not ended.
@@ -211,15 +231,57 @@ impl HeaderTable {
         }
     }
 
+    /// Records that one of the two sides ended a stream for good. Returns whether less is kept now.
+    pub(super) fn has_ended(&mut self, stream: u32) -> bool {
+        let Some(place) = self.open.iter().position(|(open, _)| *open == stream) else {
+            return false;
+        };
+        let (_, trailers) = self.open.swap_remove(place);
+        self.trailers -= trailers;
+        trailers > 0
+    }
+
+    /// Records a stream from the head of a frame of the peer.
+    fn note(&mut self, kind: u8, flags: u8, stream: u32) {
+        let ends = flags & END_STREAM != 0;
+        match kind {
+            HEADERS if stream > self.highest => {
+                self.highest = stream;
+                if !ends {
+                    self.open.push((stream, 0));
+                    self.is_violated |= self.open.len() > MAX_OPEN;
+                }
+            }
+            RST_STREAM => drop(self.has_ended(stream)),
+            // The end of the body. Trailers cannot follow.
+            DATA if ends => drop(self.has_ended(stream)),
+            _ => {}
+        }
+    }
+
+    /// Records the trailers of a stream.
+    fn keep_trailers(&mut self, block: &Block) {
+        let open = self.open.iter_mut();
+        if let Some((_, trailers)) = open.into_iter().find(|(open, _)| *open == block.stream) {
+            let bytes = 2 * block.bytes + block.all * PER_FIELD + block.decoded();
+            *trailers += bytes;
+            self.trailers += bytes;
+        }
+    }
+
     /// Begins the payload of a frame.
     fn begin(&mut self, head: [u8; FRAME_HEAD]) -> At {
         let [a, b, c, kind, flags, stream @ ..] = head;
         let length = (usize::from(a) << 16) | (usize::from(b) << 8) | usize::from(c);
         // Only its own continuation may follow an unfinished block (RFC 9113 section 4.3), and clients push nothing.
         self.is_violated |= kind == PUSH_PROMISE || self.is_open != (kind == CONTINUATION);
+        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
+        let is_trailers = stream <= self.highest;
+        self.note(kind, flags, stream);
         if kind == HEADERS {
             self.block = Block {
-                stream: u32::from_be_bytes(stream) & (u32::MAX >> 1),
+                stream,
+                is_trailers,
                 ..Block::default()
             };
             self.blocks += 1;
@@ -257,6 +319,9 @@ impl HeaderTable {
             let block = std::mem::take(&mut self.block);
             self.is_open = false;
             self.resize(block.resized);
+            if block.is_trailers {
+                self.keep_trailers(&block);
+            }
             if !self.is_disused {
                 self.decoded = self.decoded.max(block.decoded());
                 self.store(&block);
@@ -456,8 +521,9 @@ mod tests {
         frame
     }
 
+    /// A request without a body. A further one on the same stream does not count as trailers.
     fn headers(block: &[u8]) -> Vec<u8> {
-        frame(HEADERS, END_HEADERS, block)
+        frame(HEADERS, END_HEADERS | END_STREAM, block)
     }
 
     fn held(frames: &[Vec<u8>]) -> usize {
@@ -629,6 +695,48 @@ mod tests {
             table.read(&frames.concat());
             assert_eq!(table.is_violated(), is_violated, "{frames:x?}");
         }
+    }
+
+    fn of_stream(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = frame(kind, flags, payload);
+        frame[8] = stream;
+        frame
+    }
+
+    #[test]
+    fn trailers_count_until_their_stream_ends() {
+        let mut table = HeaderTable::new();
+        table.read(PREFACE);
+        let trailers = |stream| of_stream(HEADERS, END_HEADERS | END_STREAM, stream, &[0x82; 500]);
+        for stream in [1, 3, 5] {
+            table.read(&of_stream(HEADERS, END_HEADERS, stream, NOT_STORED));
+        }
+        assert_eq!(table.held(), 0);
+        table.read(&trailers(1));
+        let one = table.held();
+        assert!(one > 500 * PER_FIELD);
+        table.read(&trailers(3));
+        assert_eq!(table.held(), 2 * one);
+        assert!(table.has_ended(1), "the server has answered");
+        assert_eq!(table.held(), one);
+        table.read(&of_stream(RST_STREAM, 0, 3, &[0; 4]));
+        assert_eq!(table.held(), 0, "the peer has given up");
+        assert!(!table.has_ended(5));
+        table.read(&trailers(5));
+        assert_eq!(table.held(), 0, "the answer was sent before");
+        assert!(table.open.is_empty() && !table.is_violated());
+    }
+
+    #[test]
+    fn a_request_without_trailers_leaves_nothing() {
+        let mut table = HeaderTable::new();
+        table.read(PREFACE);
+        table.read(&of_stream(HEADERS, END_HEADERS | END_STREAM, 1, NOT_STORED));
+        table.read(&of_stream(HEADERS, END_HEADERS, 3, NOT_STORED));
+        table.read(&of_stream(DATA, 0, 3, b"a"));
+        assert_eq!(table.open.len(), 1);
+        table.read(&of_stream(DATA, END_STREAM, 3, b"b"));
+        assert!(table.open.is_empty());
     }
 
     #[test]

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, Request, StatusCode, Version};
+use axum::http::{HeaderValue, Method, Request, StatusCode, Version};
 use axum::response::Response;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Either, ready};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConnection;
@@ -408,6 +408,7 @@ async fn drive(
         let (activity, phases, handler) = (Arc::clone(&activity), phases.clone(), handler.clone());
         service_fn(move |request: Request<Incoming>| {
             let version = request.version();
+            let is_head = request.method() == Method::HEAD;
             activity.came(version == Version::HTTP_2);
             let answer = answer(&handler, &activity, peer, request, most_kept);
             let (activity, phases) = (Arc::clone(&activity), phases.clone());
@@ -419,7 +420,18 @@ async fn drive(
                     response.headers_mut().insert(CONNECTION, close);
                 }
                 let account = |bytes| activity.made(bytes).with(turn);
-                let accounted = |body| Answer::new(body, account);
+                let accounted = |body: Body| {
+                    // An answer to HEAD has no body (RFC 9110 section 9.3.2). Over HTTP/1, hyper leaves it out.
+                    let body = if is_head && version == Version::HTTP_2 {
+                        Body::empty()
+                    } else {
+                        body
+                    };
+                    if body.is_end_stream() {
+                        activity.made_empty();
+                    }
+                    Answer::new(body, account)
+                };
                 Ok::<_, Infallible>(response.map(accounted))
             }
         })

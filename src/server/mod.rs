@@ -35,6 +35,7 @@ mod shares;
 mod snapshot;
 mod state;
 mod status;
+mod stream_ends;
 mod suppressed;
 #[cfg(test)]
 mod tests;

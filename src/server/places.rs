@@ -6,7 +6,7 @@
 //! callers: their share is not limited, and they lose places last. A caller is an IPv4 address or an IPv6 /64.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 
 use super::throttle::network;
@@ -247,6 +247,40 @@ impl<T> Places<T> {
         }
         let (_, (_, Reverse(id)), network) = best?;
         self.end(network, id)
+    }
+
+    /// Frees up to `most` places: again and again the heaviest one of the caller whose remaining places weigh most, if
+    /// `since` returns a time for it. Places without weight stay.
+    pub fn end_many(
+        &mut self,
+        most: usize,
+        weigh: impl Fn(&T) -> usize,
+        since: impl Fn(&T) -> Option<u64>,
+    ) -> Vec<T> {
+        let mut callers = BinaryHeap::new();
+        for (network, held) in &self.callers {
+            let mut places = held.places.iter();
+            let total: usize = held.places.values().map(&weigh).sum();
+            let mut may_end: Vec<_> = places
+                .by_ref()
+                .filter(|(_, held)| since(held).is_some())
+                .map(|(id, held)| (weigh(held), Reverse(*id)))
+                .filter(|(weight, _)| *weight > 0)
+                .collect();
+            may_end.sort_unstable();
+            callers.push(((!held.is_trusted, total), *network, may_end));
+        }
+        let mut ended = Vec::new();
+        while ended.len() < most
+            && let Some(((is_first, total), network, mut may_end)) = callers.pop()
+        {
+            let Some((weight, Reverse(id))) = may_end.pop() else {
+                continue;
+            };
+            ended.extend(self.end(network, id));
+            callers.push(((is_first, total - weight), network, may_end));
+        }
+        ended
     }
 
     fn end(&mut self, network: IpAddr, id: u64) -> Option<T> {

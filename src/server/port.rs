@@ -151,16 +151,17 @@ impl Port {
     }
 
     /// Ends an eighth of the connections, because memory is short and the accounts do not say why: those of the peers
-    /// that have sent most. Returns how many.
+    /// that are suspected most. Returns how many.
     pub fn give_up(&self) -> usize {
         let now = self.load.now();
-        let idle = |held: &Arc<Activity>| held.idle_since(now);
-        let answered = |held: &Arc<Activity>| held.answered_since();
-        let weigh = |held: &Arc<Activity>| held.suspected();
+        let since = |held: &Arc<Activity>| held.idle_since(now).or_else(|| held.answered_since());
         let mut connections = lock(&self.connections);
         let most = connections.count().div_ceil(GIVEN_UP);
-        let ended = std::iter::from_fn(|| connections.end_heaviest(weigh, idle, answered));
-        ended.take(most).inspect(|ended| ended.end()).count()
+        let ended = connections.end_many(most, |held| held.suspected(), since);
+        for ended in &ended {
+            ended.end();
+        }
+        ended.len()
     }
 
     /// Ends connections of the peers that make the port hold most, until the rest is within the limit. Returns how
@@ -280,6 +281,22 @@ mod tests {
         assert_eq!(port.give_up(), 3);
         assert_eq!((ended(&few), ended(&many)), (0, 3));
         assert_eq!(port.give_up(), 3, "of 21");
+    }
+
+    /// The peer that holds the memory has something under way.
+    #[test]
+    fn when_memory_is_short_calm_connections_end_last() {
+        let port = Arc::new(Port::new(Limits::default()));
+        let calm = connect(&port, 1, 9, 10 << 20);
+        for place in &calm {
+            place.activity.came(true);
+            drop(place.activity.begin());
+        }
+        let unread = connect(&port, 2, 1, 1000);
+        unread[0].activity.came(true);
+        let _answer = unread[0].activity.made(10);
+        assert_eq!(port.give_up(), 2);
+        assert_eq!((ended(&calm), ended(&unread)), (1, 1));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use super::kustomization::{self, Patch};
 use super::manifest::Manifest;
 use super::yaml::LONGEST;
 use crate::state_file::read_regular;
@@ -44,12 +45,18 @@ impl Folder {
     }
 
     /// Returns its manifest files, sorted by path. It skips hidden files and folders, links to folders, links that lead
-    /// out of the directory or to hidden files in it, and everything that is not a regular file.
+    /// out of the directory or to hidden files in it, and everything that is not a regular file. It also skips the patches
+    /// of kustomizations.
     pub fn files(&self) -> io::Result<Vec<PathBuf>> {
+        Ok(self.files_and_patches()?.0)
+    }
+
+    /// Returns its manifest files, and separately the patches of kustomizations.
+    pub fn files_and_patches(&self) -> io::Result<(Vec<PathBuf>, Vec<Patch>)> {
         let mut files = Vec::new();
         self.walk(&self.root, DEEPEST, &mut files)?;
         files.sort();
-        Ok(files)
+        Ok(kustomization::split(files, &self.root))
     }
 
     /// Returns whether a path below the directory may be a manifest or a folder with manifests.

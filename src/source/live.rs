@@ -502,7 +502,7 @@ mod tests {
         for (bad, fault) in [
             (
                 "apiVersion: symbolon.dev/v1alpha1\nkind: [".to_owned(),
-                "a.yaml:2:7: this is not YAML: unclosed bracket '['",
+                "a.yaml:2:7: this '[' is not closed: write ']' at its end",
             ),
             (
                 scope("a", "two") + &scope("B", "one"),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::lost::Lost;
 use super::yaml::{self, Document, Spans};
 use crate::directory::suggest::{nearest, shown};
 use crate::directory::{Labels, ObjectKey, Reason, Severity};
@@ -106,6 +107,8 @@ pub struct Manifest {
     pub namespaces: Vec<(Arc<str>, Labels)>,
     /// The parts that cannot be read or are not accepted.
     pub faults: Vec<Fault>,
+    /// The objects in those parts.
+    pub lost: Vec<Lost>,
 }
 
 /// An object of one of our kinds.
@@ -146,6 +149,7 @@ impl Manifest {
         manifest
             .faults
             .extend(parsed.faults.into_iter().map(Fault::of_text));
+        manifest.guess_lost();
         for document in parsed.documents {
             manifest.take(document);
         }
@@ -177,6 +181,28 @@ impl Manifest {
             objects: vec![],
             namespaces: vec![],
             faults: vec![],
+            lost: vec![],
+        }
+    }
+
+    /// Guesses the object of each document with a fault of its text.
+    fn guess_lost(&mut self) {
+        let text = &self.source.text;
+        let mut searched = 0;
+        for (index, fault) in self.faults.iter().enumerate() {
+            let Some(before) = text.get(searched..fault.span.start) else {
+                continue;
+            };
+            let begin = before
+                .rfind("\n---")
+                .map_or(searched, |at| searched + at + 1);
+            let rest = &text[fault.span.start..];
+            let end = rest
+                .find("\n---")
+                .map_or(text.len(), |at| fault.span.start + at + 1);
+            self.lost
+                .push(Lost::of_text(&text[begin..end], DEFAULT_NAMESPACE, index));
+            searched = end;
         }
     }
 
@@ -197,8 +223,12 @@ impl Manifest {
         }
         let group = version.split('/').next().unwrap_or_default();
         match Kind::from_name(kind) {
-            _ if group != GROUP => self.faults.extend(misspelt_group(group, kind, &spans)),
-            None => self.faults.push(unknown_kind(kind, &spans)),
+            _ if group != GROUP => {
+                if let Some(fault) = misspelt_group(version, kind, &spans) {
+                    self.lose(kind, &value, fault);
+                }
+            }
+            None => self.lose(kind, &value, unknown_kind(kind, &spans)),
             Some(Kind::Credential) => self.faults.push(Fault::new(
                 Severity::Warning,
                 Reason::Invalid,
@@ -207,6 +237,20 @@ impl Manifest {
             )),
             Some(kind) => self.objects.push(ManifestObject::new(kind, value, spans)),
         }
+    }
+}
+
+impl Manifest {
+    fn lose(&mut self, kind: &str, value: &Value, fault: Fault) {
+        let text = |field: &str| value["metadata"][field].as_str();
+        let key = ObjectKey::new(
+            text("namespace").unwrap_or(DEFAULT_NAMESPACE),
+            text("name").unwrap_or_default(),
+        );
+        let mut lost = Lost::new(kind, key, self.faults.len());
+        lost.value = value["spec"]["value"].as_str().map(str::to_owned);
+        self.lost.push(lost);
+        self.faults.push(fault);
     }
 }
 
@@ -317,31 +361,66 @@ impl Fault {
     }
 }
 
-fn misspelt_group(group: &str, kind: &str, spans: &Spans) -> Option<Fault> {
-    let meant = Kind::from_name(kind).is_some() && nearest(group, [GROUP]).is_some();
-    let message = || {
+/// Returns the fault of an object of our kinds whose `apiVersion` is absent or a misspelling of ours. Other tools have
+/// kinds with the same names.
+fn misspelt_group(version: &str, kind: &str, spans: &Spans) -> Option<Fault> {
+    Kind::from_name(kind)?;
+    let group = version.split('/').next().unwrap_or_default();
+    let is_short = version == group && (version.starts_with('v') || version.contains("symbolon"));
+    let message = if version.is_empty() {
+        format!("apiVersion is missing: write `apiVersion: {API_VERSION}`")
+    } else if is_short {
+        format!(
+            "`{}` is not an apiVersion of Symbolon: write `{API_VERSION}`",
+            shown(version)
+        )
+    } else {
+        nearest(group, [GROUP])?;
         format!(
             "`{}` is not the API group of Symbolon: did you mean `{API_VERSION}`?",
             shown(group)
         )
     };
-    let span = spans.find("/apiVersion").value;
-    meant.then(|| Fault::new(Severity::Error, Reason::UnsupportedValue, span, message()))
+    let found = spans.find("/apiVersion");
+    let span = if found.exact {
+        found.value
+    } else {
+        spans.find("/kind").value
+    };
+    Some(Fault::new(
+        Severity::Error,
+        Reason::UnsupportedValue,
+        span,
+        message,
+    ))
 }
+
+/// Kinds of a later release.
+const LATER: [&str; 2] = ["IdentityProvider", "User"];
 
 fn unknown_kind(kind: &str, spans: &Spans) -> Fault {
     let known = Kind::ALL.map(Kind::as_str);
-    let hint = match nearest(kind, known) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("write one of {}", known[..4].join(", ")),
+    let choices = known[..4].join(", ");
+    let found = spans.find("/kind");
+    let (span, message) = if kind.is_empty() {
+        let span = if found.exact {
+            found.key.unwrap_or(found.value)
+        } else {
+            spans.find("/apiVersion").value
+        };
+        (span, format!("kind is missing: write one of {choices}"))
+    } else if LATER.contains(&kind) {
+        let message = format!("the kind {kind} is not available yet: a later release will have it");
+        (found.value, message)
+    } else {
+        let hint = match nearest(kind, known) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("write one of {choices}"),
+        };
+        let message = format!("`{}` is not a kind of {GROUP}: {hint}", shown(kind));
+        (found.value, message)
     };
-    let message = format!("`{}` is not a kind of {GROUP}: {hint}", shown(kind));
-    Fault::new(
-        Severity::Error,
-        Reason::UnsupportedValue,
-        spans.find("/kind").value,
-        message,
-    )
+    Fault::new(Severity::Error, Reason::UnsupportedValue, span, message)
 }
 
 /// Returns the name and labels of a Namespace, with the label that every API server adds.
@@ -437,7 +516,7 @@ mod tests {
             ),
             (
                 "apiVersion: symbolon.dev/v1alpha1\nkind: User",
-                "Error 2:7 `User` is not a kind of symbolon.dev: write one of Identity, Scope, OAuthClient, ServiceAccessToken",
+                "Error 2:7 the kind User is not available yet: a later release will have it",
             ),
             (
                 "apiVersion: symbolon.io/v1alpha1\nkind: Scope",
@@ -449,9 +528,12 @@ mod tests {
             ),
             (
                 "apiVersion: symbolon.dev/v1alpha1\nspec: [",
-                "Error 2:7 this is not YAML: unclosed bracket '['",
+                "Error 2:7 this '[' is not closed: write ']' at its end",
             ),
-            ("é: [", "Warning 1:4 this is not YAML: unclosed bracket '['"),
+            (
+                "é: [",
+                "Warning 1:4 this '[' is not closed: write ']' at its end",
+            ),
         ] {
             assert_eq!(told(text), [expected], "{text}");
         }

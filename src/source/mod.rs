@@ -8,7 +8,9 @@ pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod kubernetes;
+pub mod kustomization;
 pub mod live;
+pub mod lost;
 pub mod manifest;
 pub mod watch;
 pub mod yaml;

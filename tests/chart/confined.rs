@@ -52,7 +52,7 @@ pub(crate) fn confined() -> Kube<'static> {
             kube.must(&format!("create namespace {namespace}"));
         }
         kube.apply(include_str!("manifests/kinds.yaml"));
-        kube.must("wait --for=condition=Established --timeout=60s crd --all");
+        kube.must("wait --for=condition=Established --timeout=180s crd --all");
         kube.must("create priorityclass urgent --value=1000");
         let install = format!("install symbolon charts/symbolon -n {PLATFORM} --values -");
         kube.helm_with(&install, VALUES).unwrap();

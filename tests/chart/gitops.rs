@@ -131,7 +131,7 @@ fn the_examples_are_deleted_by_the_documented_steps_and_not_by_a_lost_file() {
 
     // Step 1: the teams' folders.
     for theirs in ["serviceaccesstoken nightly-report", "oauthclient backend"] {
-        kube.must(&format!("delete -n shop {theirs} --timeout=60s"));
+        kube.must(&format!("delete -n shop {theirs} --timeout=180s"));
     }
     // Step 2: the Identity, with the annotations of the page instead of the example's.
     let page = page();
@@ -156,7 +156,7 @@ fn the_examples_are_deleted_by_the_documented_steps_and_not_by_a_lost_file() {
         "scope orders.read -n platform",
         "scope orders.write -n platform",
     ] {
-        kube.must(&format!("delete {theirs} --timeout=60s"));
+        kube.must(&format!("delete {theirs} --timeout=180s"));
     }
     // Step 3: the release, the Namespaces and the CRDs. tests/gitops checks that nothing applies them again.
     kube.helm(&format!(

@@ -63,7 +63,7 @@ fn tokens_stay_valid_through_upgrade_uninstallation_and_reinstallation() {
     };
     assert_eq!(columns(kube), "Issuer-Before");
     kube.must(
-        "wait --for=condition=Established --timeout=60s crd -l app.kubernetes.io/name=symbolon",
+        "wait --for=condition=Established --timeout=180s crd -l app.kubernetes.io/name=symbolon",
     );
     apply_world(kube, HOME, "team");
     let first = operator(kube, "symbolon", HOME, folder.path());

@@ -256,7 +256,7 @@ fn a_namespace_is_deleted_with_its_identity_and_everything_in_it() {
     kube.apply(&identity(&home, "main"));
     kube.apply(&manifest_of_token(&home, ""));
     kube.apply(&credential("credential-whole", "main", 1).replace(HOME, &home));
-    kube.must(&format!("delete namespace {home} --timeout=60s"));
+    kube.must(&format!("delete namespace {home} --timeout=180s"));
     assert!(kube.get(&format!("namespace {home}")).is_none());
 }
 
@@ -654,7 +654,7 @@ fn the_garbage_collector_deletes_objects_whose_owner_is_gone() {
     });
     kube.apply(&secret.to_string());
     kube.must(&format!(
-        "delete configmap owner -n {HOME} --cascade=foreground --timeout=60s"
+        "delete configmap owner -n {HOME} --cascade=foreground --timeout=180s"
     ));
     for gone in ["credential credential-owned", "secret owned"] {
         assert!(kube.get(&format!("{gone} -n {HOME}")).is_none(), "{gone}");

@@ -97,7 +97,7 @@ fn assert_tokens_stay_valid(values: &str, policies: &str, reader: &str, watched:
         folder.path(),
         "backup create identity --include-namespaces platform,shop --wait",
     );
-    kube.must("delete namespace platform shop --timeout=60s");
+    kube.must("delete namespace platform shop --timeout=180s");
     let backup = folder.path().join("identity.backup.json");
     let refused = refused_to(kube, STRANGER, &backup);
     let named = ["Credential", "ServiceAccessToken"].map(str::to_owned);

@@ -7,14 +7,13 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
-    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::harness::Cluster;
 use crate::rights::{assert_sound, own_rights};
-use crate::tools::{Kube, eventually, run};
+use crate::tools::{Kube, PATIENCE, eventually, run};
 use crate::world::{HOME, installed};
 
 /// A running `symbolon`. Dropping it kills it.
@@ -53,7 +52,7 @@ impl Process {
         });
         let told = loop {
             let line = lines
-                .recv_timeout(Duration::from_secs(30))
+                .recv_timeout(PATIENCE)
                 .expect("the process logs where it listens");
             let told: Value = serde_json::from_str(&line).unwrap_or_default();
             if told["listen"].is_string() {
@@ -218,7 +217,7 @@ spec: {clientRef: {name: backend}, scopes: [orders.read]}
 /// Waits for the team's token and returns it, encoded as in the Secret.
 pub(crate) fn token(kube: Kube<'_>, team: &str) -> String {
     kube.must(&format!(
-        "wait --for=condition=Ready --timeout=60s -n {team} oauthclient/backend sat/nightly"
+        "wait --for=condition=Ready --timeout=180s -n {team} oauthclient/backend sat/nightly"
     ));
     kube.must(&format!(
         "get secret nightly-token -n {team} -o jsonpath={{.data.token}}"

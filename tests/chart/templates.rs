@@ -615,7 +615,7 @@ fn the_api_server_accepts_the_manifests_of_all_values() {
     // The fields of the Prometheus operator's CRD that the chart writes.
     kube.apply(include_str!("manifests/servicemonitors.yaml"));
     kube.must(
-        "wait --for=condition=Established --timeout=60s crd servicemonitors.monitoring.coreos.com",
+        "wait --for=condition=Established --timeout=180s crd servicemonitors.monitoring.coreos.com",
     );
     for (values, holds, lacks) in CASES {
         let rendered = render(values, &[]).unwrap_or_else(|error| panic!("{values}: {error}"));

@@ -33,7 +33,7 @@ pub(crate) fn installed() -> Kube<'static> {
 /// Waits until the definitions are served, the garbage collector knows them, and the policies are in force.
 pub(crate) fn settled(kube: Kube<'_>) {
     kube.must(
-        "wait --for=condition=Established --timeout=60s crd -l app.kubernetes.io/name=symbolon",
+        "wait --for=condition=Established --timeout=180s crd -l app.kubernetes.io/name=symbolon",
     );
     // The garbage collector looks for new kinds only every 30 s, so restart it.
     kube.0.kill(Program::Controllers);

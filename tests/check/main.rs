@@ -49,7 +49,7 @@ fn last_line(output: &Output) -> &str {
     text(output).lines().last().unwrap()
 }
 
-const FAULTY: [&str; 3] = ["faulty", "--context", "platform"];
+const FAULTY: [&str; 3] = ["faulty", "--applied", "platform"];
 
 #[test]
 fn every_fault_is_shown_with_its_lines() {
@@ -83,7 +83,7 @@ fn the_sarif_is_sound() {
     for result in run["results"].as_array().unwrap() {
         let rule = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
         assert_eq!(rules[rule]["id"], result["ruleId"]);
-        assert!(["error", "warning"].contains(&result["level"].as_str().unwrap()));
+        assert!(["error", "warning", "note"].contains(&result["level"].as_str().unwrap()));
         assert!(!result["message"]["text"].as_str().unwrap().is_empty());
         let place = &result["locations"][0]["physicalLocation"];
         assert!(
@@ -100,6 +100,118 @@ fn the_sarif_is_sound() {
     }
 }
 
+/// A note tells no mistake of its own, so it has a cause that is an error, in all three forms.
+#[test]
+fn a_note_points_to_its_cause() {
+    const MANIFEST: &str = "apiVersion: symbolon.dev/v1alpha1
+kind: Identity
+metadata: {name: main, namespace: platform}
+spec: {issuer: id.example.com}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: Scope
+metadata: {name: read, namespace: platform}
+spec: {identityRef: {name: main}}
+---
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: till, namespace: platform}
+spec: {identityRef: {name: main}, grantTypes: [ClientCredentials], scopes: [read]}
+";
+    let output = check(&["-", "-o", "json"], MANIFEST);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        report["summary"],
+        serde_json::json!({"objects": 3, "files": 1, "errors": 1, "warnings": 0, "notes": 2})
+    );
+    let problems = report["problems"].as_array().unwrap();
+    let (errors, notes): (Vec<_>, Vec<_>) =
+        problems.iter().partition(|it| it["severity"] == "error");
+    assert_eq!((errors.len(), notes.len()), (1, 2));
+    assert!(errors[0].get("cause").is_none());
+    for note in notes {
+        assert_eq!(note["severity"], "note");
+        let cause = serde_json::json!({"file": "<stdin>", "line": 4, "column": 16});
+        assert_eq!(note["cause"], cause);
+        let says = "this follows from the fault of Identity platform/main at <stdin>:4:16";
+        assert!(
+            note["message"].as_str().unwrap().starts_with(says),
+            "{note}"
+        );
+    }
+    let output = check(&["-", "-o", "sarif"], MANIFEST);
+    let log: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let notes = results.iter().filter(|result| result["level"] == "note");
+    let related = notes.map(|note| &note["relatedLocations"][0]);
+    let regions: Vec<_> = related
+        .map(|it| &it["physicalLocation"]["region"])
+        .collect();
+    assert_eq!(regions.len(), 2);
+    assert!(regions.iter().all(|region| region["startLine"] == 4));
+    let output = check(&["-"], MANIFEST);
+    assert_eq!(status(&output), 1);
+    assert_eq!(
+        text(&output).matches("☞ <stdin>:").count(),
+        2,
+        "{}",
+        text(&output)
+    );
+    assert!(last_line(&output).ends_with("1 error, 0 warnings, 2 notes"));
+}
+
+/// The report has no error for a fault of the context, so what follows from it stays an error.
+#[test]
+fn what_follows_from_a_fault_of_the_context_is_an_error_that_points_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let context = folder.path().join("identity.yaml");
+    let broken = "apiVersion: symbolon.dev/v1alpha1\nkind: Identity\nmetadata: {name: main, namespace: shop}\nspec: [\n";
+    std::fs::write(&context, broken).unwrap();
+    let client = "apiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {name: till, namespace: shop}\nspec: {identityRef: {name: main}, grantTypes: [ClientCredentials]}\n";
+    let arguments = ["-", "-o", "json", "--applied", context.to_str().unwrap()];
+    let output = check(&arguments, client);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let errors = report["problems"].as_array().unwrap().iter();
+    let errors: Vec<_> = errors.filter(|it| it["severity"] == "error").collect();
+    assert_eq!((errors.len(), status(&output)), (1, 1), "{report}");
+    assert_eq!(errors[0]["cause"]["line"], 4);
+    assert_eq!(errors[0]["reason"], "IdentityNotFound");
+}
+
+/// A patch is a part of an object: alone it lacks fields, and beside the object it is a duplicate.
+#[test]
+fn patches_of_a_kustomization_are_skipped_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let head = "apiVersion: symbolon.dev/v1alpha1\nkind: Identity\nmetadata: {name: main, namespace: platform}\n";
+    write("base/kustomization.yaml", "resources: [identity.yaml]\n");
+    write(
+        "base/identity.yaml",
+        &format!("{head}spec: {{issuer: 'https://id.example.com'}}\n"),
+    );
+    write(
+        "staging/kustomization.yaml",
+        "resources: [../base]\npatches: [{path: patches/replicas.yaml}]\n",
+    );
+    let patch = write(
+        "staging/patches/replicas.yaml",
+        &format!("{head}spec: {{replicas: 3}}\n"),
+    );
+    let whole = folder.path().display().to_string();
+    for path in [&whole, &format!("{whole}/staging"), &patch] {
+        let output = check(&[path], "");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(status(&output), 0, "{}", text(&output));
+        let run = format!("run `kustomize build {whole}/staging | symbolon check -`");
+        assert!(told.contains(&patch) && told.contains(&run), "{told}");
+    }
+}
+
 #[test]
 fn valid_objects_are_counted() {
     let output = check(&["platform"], "");
@@ -112,13 +224,13 @@ fn valid_objects_are_counted() {
 #[test]
 fn the_context_is_not_judged() {
     let manifest = std::fs::read_to_string(Path::new(HERE).join("platform/identity.yaml")).unwrap();
-    let output = check(&["-", "--context", "faulty"], &manifest);
+    let output = check(&["-", "--applied", "faulty"], &manifest);
     assert_eq!(
         last_line(&output).split(": ").next(),
         Some("checked 4 objects in 1 file")
     );
     let output = check(
-        &["--format=json", "-", "--context", "faulty/3-tokens.json"],
+        &["--format=json", "-", "--applied", "faulty/3-tokens.json"],
         &manifest,
     );
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -198,6 +310,41 @@ fn no_line_of_a_secret_is_shown() {
     }
 }
 
+/// A key of a Secret may be a secret text: a wrong indentation makes a key of a value.
+#[test]
+fn a_key_that_is_written_twice_is_named_unless_the_file_may_hold_a_secret() {
+    const KEY: &str = "Zt5mW0qC8xK2vN7rJ4bL";
+    let ours = format!("apiVersion: symbolon.dev/v1alpha1\nkind: Scope\n{KEY}: a\n{KEY}: b\n");
+    for (manifest, is_named) in [
+        (ours.clone(), true),
+        (
+            format!("kind: Secret\nstringData:\n  {KEY}: a\n  {KEY}: b\n"),
+            false,
+        ),
+        (
+            format!("{{\"kind\": \"Secret\", \"{KEY}\": 1, \"{KEY}\": 2}}"),
+            false,
+        ),
+        (
+            format!("kind: Secret\na: &x {{{KEY}: 1}}\nb: {{{KEY}: 2, <<: *x}}\n"),
+            false,
+        ),
+        (format!("{ours}---\nkind: Secret\ndata: {{a: b}}\n"), false),
+    ] {
+        for form in ["text", "json", "sarif"] {
+            let output = check(&["-", "-o", form], &manifest);
+            assert_eq!(
+                text(&output).contains(KEY),
+                is_named,
+                "{manifest}{}",
+                text(&output)
+            );
+            let fault = ["written twice", "move '<<' above"];
+            assert!(fault.iter().any(|words| text(&output).contains(words)));
+        }
+    }
+}
+
 #[test]
 fn warnings_fail_only_where_that_is_asked() {
     let weak = "apiVersion: symbolon.dev/v1alpha1\nkind: Identity\nmetadata: {name: a}\nspec: {issuer: 'https://id', limits: {neverExpiringTokens: Allow}}\n";
@@ -212,7 +359,7 @@ fn warnings_fail_only_where_that_is_asked() {
 #[test]
 fn the_default_identity_is_the_installations() {
     let client = "apiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {name: a, namespace: platform}\nspec: {grantTypes: [ClientCredentials]}\n";
-    let arguments = ["-", "--context", "platform"];
+    let arguments = ["-", "--applied", "platform"];
     assert_eq!(status(&check(&arguments, client)), 1);
     let output = check(
         &[&arguments[..], &["--default-identity", "platform/main"]].concat(),
@@ -257,12 +404,16 @@ fn usage_errors_differ_from_wrong_manifests() {
             "found no *.yaml, *.yml or *.json file in snapshots",
         ),
         (
-            &["platform", "--context", "missing"][..],
+            &["platform", "--applied", "missing"][..],
             "cannot read missing",
         ),
         (
             &["platform", "--default-identity", "main"][..],
             "write NAMESPACE/NAME",
+        ),
+        (
+            &["platform", "--context", "faulty"][..],
+            "this option has another name now: write --applied PATH",
         ),
         (&["platform", "--format", "xml"][..], "possible values"),
         (&[][..], "required"),
@@ -357,7 +508,7 @@ fn the_lists_of_the_installation_are_judged_where_they_are_given() {
         "--dir",
         "platform",
     ];
-    let check = ["faulty", "--context", "platform", "-o", "json"];
+    let check = ["faulty", "--applied", "platform", "-o", "json"];
     for (command, arguments) in [("explain", &explain[..]), ("check", &check)] {
         let without = run(command, arguments, "");
         assert!(!text(&without).contains("secrets.allowed"), "{command}");

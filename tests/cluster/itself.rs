@@ -192,10 +192,10 @@ async fn a_private_cluster_can_be_broken_and_repaired() {
         "a killed API server refuses at once"
     );
     cluster.start(Program::Apiserver);
-    get()
-        .await
-        .expect("in time")
-        .expect("the object exists, and the port is the same");
+    eventually("the object exists, and the port is the same", async || {
+        get().await.ok()?.ok()
+    })
+    .await;
 
     cluster.stop(Program::Etcd);
     cluster.start(Program::Etcd);

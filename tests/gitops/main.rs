@@ -236,7 +236,7 @@ fn the_example_repositories_pass_symbolon_check() {
         assert!(!text.contains("checked 0"), "{text}");
     };
     check(&["platform"]);
-    check(&["tenants/shop", "--context", "platform"]);
+    check(&["tenants/shop", "--applied", "platform"]);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::super::manifests::World;
+use super::follow::{Cause, Causes};
 use super::near::Near;
+use super::references::{identity_of, value_at};
 use crate::directory::suggest::{one_line, shown};
 use crate::directory::{ObjectKey, Problem, Reason, Severity, admit, schema, transition};
 use crate::resources::Kind;
@@ -24,21 +26,43 @@ pub(super) struct Report {
     errors: usize,
     /// The number of all warnings, whether listed or not.
     warnings: usize,
+    /// The number of all notes, whether listed or not.
+    pub(super) notes: usize,
     /// The number of checked objects.
     pub(super) objects: usize,
     /// The number of checked files.
     pub(super) files: usize,
 }
 
+/// How serious a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Error,
+    Warning,
+    /// The finding follows from another one.
+    Note,
+}
+
+impl From<Severity> for Level {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Error => Self::Error,
+            Severity::Warning => Self::Warning,
+        }
+    }
+}
+
 /// One problem at one place.
 pub(super) struct Finding {
     pub(super) source: Arc<SourceText>,
     pub(super) span: Range<usize>,
-    pub(super) severity: Severity,
+    pub(super) level: Level,
     pub(super) reason: Reason,
     pub(super) message: String,
     pub(super) help: Option<String>,
     pub(super) related: Option<(Range<usize>, String)>,
+    /// What the finding follows from.
+    pub(super) cause: Option<Cause>,
     /// The object and the JSON Pointer in it; `None` for a fault of the text.
     pub(super) object: Option<(Kind, ObjectKey, String)>,
 }
@@ -53,7 +77,7 @@ impl Report {
 
     /// Returns the number of findings that are counted and not listed.
     pub(super) fn untold(&self) -> usize {
-        (self.errors + self.warnings).saturating_sub(self.findings.len())
+        (self.errors + self.warnings + self.notes).saturating_sub(self.findings.len())
     }
 
     fn take(&mut self, told: Told) {
@@ -67,15 +91,20 @@ impl Report {
         }
         self.errors += told.errors;
         self.warnings += told.warnings;
+        self.notes += told.notes;
     }
 
-    /// Returns for example `checked 12 objects in 5 files: 1 error, 2 warnings`.
+    /// Returns for example `checked 12 objects in 5 files: 1 error, 2 warnings, 3 notes`.
     pub(super) fn summary(&self) -> String {
         let number = |count: usize, what: &str| {
             format!("{count} {what}{}", if count == 1 { "" } else { "s" })
         };
+        let notes = match self.notes {
+            0 => String::new(),
+            count => format!(", {}", number(count, "note")),
+        };
         format!(
-            "checked {} in {}: {}, {}",
+            "checked {} in {}: {}, {}{notes}",
             number(self.objects, "object"),
             number(self.files, "file"),
             number(self.count(Severity::Error), "error"),
@@ -113,6 +142,7 @@ struct Told {
     findings: Vec<Finding>,
     errors: usize,
     warnings: usize,
+    notes: usize,
 }
 
 impl Told {
@@ -122,13 +152,15 @@ impl Told {
             findings: Vec::new(),
             errors: 0,
             warnings: 0,
+            notes: 0,
         }
     }
 
-    fn add(&mut self, severity: Severity, finding: impl FnOnce() -> Finding) {
-        match severity {
-            Severity::Error => self.errors += 1,
-            Severity::Warning => self.warnings += 1,
+    fn add(&mut self, level: Level, finding: impl FnOnce() -> Finding) {
+        match level {
+            Level::Error => self.errors += 1,
+            Level::Warning => self.warnings += 1,
+            Level::Note => self.notes += 1,
         }
         if self.findings.len() < self.most {
             self.findings.push(finding().bounded());
@@ -163,10 +195,11 @@ impl Finding {
             .related
             .as_ref()
             .map_or(0, |(_, what)| what.len() + self.source.name.len());
+        let cause = self.cause.as_ref().map_or(0, |it| it.source.name.len());
         let object = self.object.as_ref().map_or(0, |(_, key, path)| {
             key.namespace.len() + key.name.len() + path.len()
         });
-        256 + self.source.name.len() + words + related + object
+        256 + self.source.name.len() + words + related + cause + object
     }
 
     pub(super) fn start(&self) -> Position {
@@ -189,11 +222,12 @@ impl Finding {
         Self {
             source: source.clone(),
             span,
-            severity,
+            level: severity.into(),
             reason,
             message,
             help: None,
             related,
+            cause: None,
             object: None,
         }
     }
@@ -213,25 +247,28 @@ pub(super) fn judge(
         allowance: allowance(read),
         errors: 0,
         warnings: 0,
+        notes: 0,
         objects: judged.iter().map(|manifest| manifest.objects.len()).sum(),
         files: judged.len(),
     };
     for manifest in context {
         let mut here = Told::of(&manifest.source);
         for fault in &manifest.faults {
-            here.add(Severity::Warning, || Finding {
-                severity: Severity::Warning,
+            here.add(Level::Warning, || Finding {
+                level: Level::Warning,
                 ..Finding::of_fault(&manifest.source, fault)
             });
         }
         report.take(here);
     }
     let near = Near::default();
+    let judge = |object: &ManifestObject, now| problems(world, object, now);
+    let causes = Causes::find(world, &near, context, judged, judge, now);
     let mut first: BTreeMap<(Kind, ObjectKey), String> = BTreeMap::new();
     for manifest in judged {
         let mut here = Told::of(&manifest.source);
         for fault in &manifest.faults {
-            here.add(fault.severity, || {
+            here.add(fault.severity.into(), || {
                 Finding::of_fault(&manifest.source, fault)
             });
         }
@@ -242,8 +279,27 @@ pub(super) fn judge(
                 _ => problems(world, object, now),
             };
             for problem in problems {
-                here.add(problem.severity, || {
-                    place(world, &near, &manifest.source, object, problem)
+                if causes.is_reported(object, &problem) {
+                    continue;
+                }
+                let follows = causes.of(world, &near, object, &problem);
+                let level = match &follows {
+                    Some(follows) if follows.is_note() => Level::Note,
+                    _ => problem.severity.into(),
+                };
+                here.add(level, || {
+                    let found = place(world, &near, &manifest.source, object, problem);
+                    let Some(follows) = follows else {
+                        return found;
+                    };
+                    let (message, help) = follows.words(found.message);
+                    Finding {
+                        level,
+                        message,
+                        help,
+                        cause: Some(follows.cause),
+                        ..found
+                    }
                 });
             }
             let Position { line, .. } = manifest
@@ -254,7 +310,7 @@ pub(super) fn judge(
                 .or_insert_with(|| format!("{}:{line}", manifest.source.name));
         }
         here.findings
-            .sort_by_key(|finding| (finding.span.start, finding.severity));
+            .sort_by_key(|finding| (finding.span.start, finding.level));
         report.take(here);
     }
     report
@@ -269,6 +325,13 @@ fn problems(world: &World, object: &ManifestObject, now: Timestamp) -> Vec<Probl
         problems.extend(transition::problems(object.kind, before, &object.value));
     }
     problems.extend(schema::ignored(&object.value));
+    // What could be safer about a field that is wrong does not matter.
+    let wrong: Vec<String> = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .map(|problem| problem.path.clone())
+        .collect();
+    problems.retain(|it| it.severity == Severity::Error || !wrong.contains(&it.path));
     problems
 }
 
@@ -289,24 +352,25 @@ fn place(
     object: &ManifestObject,
     problem: Problem,
 ) -> Finding {
+    let span = object.place(&problem.path, &problem.message);
+    let help = surprising(source, &span)
+        .or_else(|| near.help(world, object, &problem))
+        .or_else(|| unseen_labels(world, object, &problem));
     let Problem {
         severity,
         reason,
         path,
         message,
     } = problem;
-    let span = object.place(&path, &message);
-    let help = surprising(source, &span)
-        .or_else(|| unseen_labels(world, object, reason))
-        .or_else(|| near.help(world, &object.key, reason, source.text.get(span.clone())?));
     Finding {
         source: source.clone(),
         span,
-        severity,
+        level: severity.into(),
         reason,
         message,
         help,
         related: None,
+        cause: None,
         object: Some((object.kind, object.key.clone(), path)),
     }
 }
@@ -316,16 +380,33 @@ fn surprising(source: &SourceText, span: &Range<usize>) -> Option<String> {
     surprise(source.text.get(span.clone())?)
 }
 
-/// Returns a hint if the labels of the namespace are unknown: then no selector matches it.
-fn unseen_labels(world: &World, object: &ManifestObject, reason: Reason) -> Option<String> {
+/// Returns a hint if the labels of the namespace are unknown and a selector would need them.
+fn unseen_labels(world: &World, object: &ManifestObject, problem: &Problem) -> Option<String> {
     let namespace = &object.key.namespace;
-    let about_namespaces = matches!(
-        reason,
-        Reason::NamespaceNotAllowed | Reason::ScopeNotGranted
-    );
-    (about_namespaces && world.directory.labels(namespace).is_none()).then(|| {
+    if world.directory.labels(namespace).is_some() {
+        return None;
+    }
+    let selects = match problem.reason {
+        Reason::NamespaceNotAllowed => {
+            let identity = world.directory.identity(&identity_of(world, object)?)?;
+            let record = identity.record()?;
+            let rule = match object.kind {
+                Kind::Scope => &record.scopes,
+                _ => &record.clients,
+            };
+            rule.selector.is_some()
+        }
+        Reason::ScopeNotGranted => {
+            let value = value_at(object, problem)?;
+            let mut scopes = world.directory.scopes().filter_map(|it| it.record());
+            let allowed = scopes.find(|it| *it.value == *value).map(|it| &it.allowed);
+            allowed.is_some_and(|rule| rule.selector.is_some())
+        }
+        _ => false,
+    };
+    selects.then(|| {
         format!(
-            "labels of Namespace {} are unknown: add its manifest (--context) to match selectors",
+            "labels of Namespace {} are unknown: add its manifest (--applied) to match selectors",
             shown(namespace)
         )
     })

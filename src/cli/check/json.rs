@@ -1,13 +1,15 @@
 //! `--output json`: one object with `summary` and `problems`.
 //!
-//! - `summary {objects, files, errors, warnings, untold?}`: `untold` is the number of problems that are not listed.
-//! - `problems[] {file, line, column, endLine, endColumn, severity (error|warning), reason, message, help?, kind?,
-//!   namespace?, name?, path?}`: lines and columns count from one, columns in characters; `path` is a JSON Pointer into
-//!   the object.
+//! - `summary {objects, files, errors, warnings, notes, untold?}`: `untold` is the number of problems that are not
+//!   listed.
+//! - `problems[] {file, line, column, endLine, endColumn, severity (error|warning|note), reason, message, help?, kind?,
+//!   namespace?, name?, path?, cause?}`: lines and columns count from one, columns in characters; `path` is a JSON
+//!   Pointer into the object. `cause {file, line, column}` is the place of the problem that this one follows from; every
+//!   note has one.
 
 use serde_json::{Map, Value, json};
 
-use super::findings::{Finding, Report};
+use super::findings::{Finding, Level, Report};
 use crate::directory::Severity;
 
 pub(super) fn render(report: &Report) -> Value {
@@ -17,6 +19,7 @@ pub(super) fn render(report: &Report) -> Value {
         "files": report.files,
         "errors": report.count(Severity::Error),
         "warnings": report.count(Severity::Warning),
+        "notes": report.notes,
     });
     if report.untold() > 0 {
         summary["untold"] = report.untold().into();
@@ -33,7 +36,7 @@ fn problem(finding: &Finding) -> Value {
     set("column", start.column.into());
     set("endLine", end.line.into());
     set("endColumn", end.column.into());
-    set("severity", severity(finding.severity).into());
+    set("severity", level(finding.level).into());
     set("reason", finding.reason.as_str().into());
     set("message", finding.message.clone().into());
     if let Some(help) = &finding.help {
@@ -45,12 +48,18 @@ fn problem(finding: &Finding) -> Value {
         set("name", key.name.to_string().into());
         set("path", path.clone().into());
     }
+    if let Some(cause) = &finding.cause {
+        let at = cause.source.position(cause.span.start);
+        let place = json!({"file": cause.source.name, "line": at.line, "column": at.column});
+        set("cause", place);
+    }
     Value::Object(fields)
 }
 
-pub(super) const fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
+pub(super) const fn level(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error",
+        Level::Warning => "warning",
+        Level::Note => "note",
     }
 }

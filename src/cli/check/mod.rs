@@ -2,8 +2,12 @@
 
 mod excerpt;
 mod findings;
+mod follow;
 mod json;
+#[cfg(test)]
+mod mistakes;
 mod near;
+mod references;
 mod sarif;
 mod text;
 
@@ -22,12 +26,15 @@ use findings::Report;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   symbolon check manifests/
-  symbolon check team-a/ --context platform/     with the Identity and Scopes that the platform has applied
-  kustomize build . | symbolon check -
+  symbolon check team-a/ --applied platform/     with the Identity and Scopes that the platform has applied
+  kustomize build . | symbolon check -           with the patches and name prefixes of a kustomization
   symbolon check manifests/ -o sarif > symbolon.sarif
 
 The command reads *.yaml, *.yml and *.json files, also with several documents or with lists. It ignores objects of other
 kinds, except the labels of Namespaces. Objects without a namespace are in `default`, as in kubectl.
+
+A finding that follows from another one, such as a client of an Identity with a fault, is a note. It points to its cause
+and is not counted as an error.
 
 In a directory the command skips links that lead out of it and everything that is not a regular file, such as a FIFO. A
 path that you name is read wherever it leads. To check the manifests of strangers, name the directory, not dir/*.yaml: the
@@ -41,7 +48,10 @@ pub(super) struct Args {
     paths: Vec<PathBuf>,
     /// Manifests that are used but not checked themselves: those that others have applied
     #[arg(long, value_name = "PATH")]
-    context: Vec<PathBuf>,
+    applied: Vec<PathBuf>,
+    /// The former name of --applied
+    #[arg(long, hide = true, value_parser = renamed)]
+    context: Option<String>,
     /// The Identity of objects that name none; give the operator's value
     #[arg(long, value_name = "NAMESPACE/NAME", value_parser = manifests::object_key)]
     default_identity: Option<ObjectKey>,
@@ -95,8 +105,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Refuses the former name of an option. In the other commands it names a context of the kubeconfig.
+fn renamed(_: &str) -> Result<String, String> {
+    Err("this option has another name now: write --applied PATH".to_owned())
+}
+
 fn judge(args: &Args, now: Timestamp) -> anyhow::Result<Report> {
-    let context = manifests::read(&args.context)?;
+    let context = manifests::read(&args.applied)?;
     let judged = manifests::read(&args.paths)?;
     let settings = Settings {
         default_identity: args.default_identity.clone(),

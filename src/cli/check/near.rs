@@ -3,9 +3,13 @@
 
 use std::cell::Cell;
 
+use serde_json::Value;
+
 use super::super::manifests::World;
+use super::references::{client_of, identity_of, value_at};
 use crate::directory::suggest::{nearest, shown};
-use crate::directory::{ObjectKey, Reason};
+use crate::directory::{ObjectKey, Problem, Reason};
+use crate::source::manifest::{DEFAULT_NAMESPACE, ManifestObject};
 
 /// The maximum number of names that a wrong name is compared with.
 const MAX_NAMES: usize = 1000;
@@ -32,40 +36,130 @@ impl Near {
         left.is_some()
     }
 
-    /// Returns a help text with the name of an existing object that the author may have meant.
+    /// Returns a help text with what the author may have meant: the name of an existing object, its namespace, or the
+    /// namespace that the object itself lacks. It is never what is written already.
     pub(super) fn help(
         &self,
         world: &World,
-        object: &ObjectKey,
-        reason: Reason,
-        written: &str,
+        object: &ManifestObject,
+        problem: &Problem,
     ) -> Option<String> {
-        let directory = &world.directory;
-        let meant = match reason {
-            Reason::ScopeNotFound => {
-                let scopes = directory.scopes().take_while(|_| self.spend(LOOK));
-                self.nearest(written, scopes.filter_map(|it| Some(&*it.record()?.value)))
+        match problem.reason {
+            Reason::ScopeNotFound => self.scope(world, value_at(object, problem)?),
+            Reason::ScopeNotGranted => {
+                let written = value_at(object, problem)?;
+                let client = world.client(&client_of(object)?)?;
+                let asked = client.pointer("/spec/scopes").and_then(Value::as_array);
+                let asked = asked.into_iter().flatten().filter_map(Value::as_str);
+                if asked.clone().any(|value| value == written) {
+                    return None;
+                }
+                let meant = self.nearest(written, asked).map(did_you_mean);
+                meant.or_else(|| {
+                    let exists = self.is_scope(world, written);
+                    (!exists).then(|| self.scope(world, written)).flatten()
+                })
             }
-            Reason::ClientNotFound => {
-                let clients = directory.clients().take_while(|_| self.spend(LOOK));
-                let beside = clients.filter(|it| it.key.namespace == object.namespace);
-                self.nearest(written, beside.map(|it| &*it.key.name))
-            }
-            Reason::IdentityNotFound => {
-                let identities = directory.identities().take_while(|_| self.spend(LOOK));
-                self.nearest(written, identities.map(|it| &*it.key.name))
+            Reason::ClientNotFound => self.client(world, &client_of(object)?),
+            Reason::IdentityNotFound => self.identity(world, object),
+            Reason::NamespaceNotAllowed => {
+                let is_default = *object.key.namespace == *DEFAULT_NAMESPACE
+                    && !object.spans.find("/metadata/namespace").exact;
+                is_default
+                    .then(|| "the object names no namespace: set metadata.namespace".to_owned())
             }
             _ => None,
-        };
-        meant.map(|meant| format!("did you mean `{}`?", shown(meant)))
+        }
     }
 
-    fn nearest<'a>(&self, written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    /// Returns whether a Scope has a value.
+    pub(super) fn is_scope(&self, world: &World, value: &str) -> bool {
+        let mut scopes = world.directory.scopes().take_while(|_| self.spend(LOOK));
+        scopes.any(|it| it.record().is_some_and(|it| *it.value == *value))
+    }
+
+    fn scope(&self, world: &World, written: &str) -> Option<String> {
+        let scopes = world.directory.scopes().take_while(|_| self.spend(LOOK));
+        let values = scopes.filter_map(|it| Some(&*it.record()?.value));
+        self.nearest(written, values).map(did_you_mean)
+    }
+
+    fn client(&self, world: &World, written: &ObjectKey) -> Option<String> {
+        let known = || world.directory.clients().take_while(|_| self.spend(LOOK));
+        let elsewhere = known().find(|it| it.key.name == written.name);
+        if let Some(client) = elsewhere {
+            return Some(format!(
+                "OAuthClient {} is in namespace {}: a ServiceAccessToken must be in the namespace of its client",
+                shown(&client.key.name),
+                shown(&client.key.namespace)
+            ));
+        }
+        let beside = known().filter(|it| it.key.namespace == written.namespace);
+        self.nearest(&written.name, beside.map(|it| &*it.key.name))
+            .map(did_you_mean)
+    }
+
+    fn identity(&self, world: &World, object: &ManifestObject) -> Option<String> {
+        let known = || {
+            world
+                .directory
+                .identities()
+                .take_while(|_| self.spend(LOOK))
+        };
+        let Some(written) = identity_of(world, object) else {
+            let mut known = known();
+            let only = known.next().filter(|_| known.next().is_none())?;
+            let ObjectKey { namespace, name } = &only.key;
+            return Some(format!(
+                "write `identityRef: {{name: {}, namespace: {}}}`, or check with --default-identity {}",
+                shown(name),
+                shown(namespace),
+                shown(&only.key.to_string())
+            ));
+        };
+        if let Some(same) = known().find(|it| it.key.name == written.name) {
+            let namespace = shown(&same.key.namespace);
+            let has_namespace = !object.value["spec"]["identityRef"]["namespace"].is_null();
+            return Some(if has_namespace {
+                format!("did you mean `namespace: {namespace}`?")
+            } else {
+                format!("add `namespace: {namespace}` to spec.identityRef")
+            });
+        }
+        let beside = known().filter(|it| it.key.namespace == written.namespace);
+        let near = self.nearest(&written.name, beside.map(|it| &*it.key.name));
+        let anywhere = || self.nearest(&written.name, known().map(|it| &*it.key.name));
+        near.or_else(anywhere).map(did_you_mean)
+    }
+
+    /// Returns the name that was probably meant, and never the written one.
+    pub(super) fn nearest<'a>(
+        &self,
+        written: &str,
+        known: impl Iterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        let known = known.filter(|name| *name != written);
         let affordable = |name: &&str| self.spend(written.len().saturating_mul(name.len()));
         let found = nearest(written, known.take(MAX_NAMES).take_while(affordable));
         // If the work was spent before the end, a later name might have been nearer.
-        found.filter(|_| self.0.get() > 0)
+        found.filter(|found| self.0.get() > 0 && is_likely(written, found))
     }
+}
+
+/// Returns whether a near name is likely the one that was meant: `orders.delete` is not a misspelling of `orders.write`,
+/// although most of their letters are the same.
+fn is_likely(written: &str, found: &str) -> bool {
+    let split = |name| str::rsplit_once(name, ['.', ':', '/']);
+    match (split(written), split(found)) {
+        (Some((prefix, last)), Some((other, near))) if prefix == other => {
+            nearest(last, [near]).is_some()
+        }
+        _ => true,
+    }
+}
+
+fn did_you_mean(meant: &str) -> String {
+    format!("did you mean `{}`?", shown(meant))
 }
 
 #[cfg(test)]
@@ -90,8 +184,7 @@ mod tests {
     }
 
     fn help(near: &Near, world: &World, written: &str) -> Option<String> {
-        let object = ObjectKey::new("shop", "backend");
-        near.help(world, &object, Reason::ScopeNotFound, written)
+        near.scope(world, written)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde_json::{Value, json};
 
 use super::findings::{Finding, Report};
-use super::json::severity;
+use super::json::level;
 use crate::directory::{Reason, suggest::shown};
 use crate::source::manifest::SourceText;
 
@@ -57,7 +57,7 @@ fn result(finding: &Finding, reasons: &[Reason]) -> Value {
     let mut result = json!({
         "ruleId": finding.reason.as_str(),
         "ruleIndex": reasons.iter().position(|reason| *reason == finding.reason),
-        "level": severity(finding.severity),
+        "level": level(finding.level),
         "message": {"text": text},
         "locations": [location(&finding.source, &finding.span)],
     });
@@ -66,10 +66,21 @@ fn result(finding: &Finding, reasons: &[Reason]) -> Value {
         result["locations"][0]["logicalLocations"] =
             json!([{"fullyQualifiedName": name, "kind": "resource"}]);
     }
-    if let Some((span, what)) = &finding.related {
-        let mut related = location(&finding.source, span);
-        related["message"] = json!({"text": what});
-        result["relatedLocations"] = json!([related]);
+    let first = finding.related.as_ref();
+    let first = first.map(|(span, what)| (&finding.source, span, &**what));
+    let cause = finding.cause.as_ref();
+    let cause = cause.map(|it| (&it.source, &it.span, "the cause"));
+    let related: Vec<Value> = first
+        .into_iter()
+        .chain(cause)
+        .map(|(source, span, what)| {
+            let mut related = location(source, span);
+            related["message"] = json!({"text": what});
+            related
+        })
+        .collect();
+    if !related.is_empty() {
+        result["relatedLocations"] = related.into();
     }
     result
 }

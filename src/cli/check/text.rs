@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
 use super::super::terminal;
 use super::excerpt::Excerpt;
-use super::findings::{Finding, Report};
-use crate::directory::Severity;
+use super::findings::{Finding, Level, Report};
 use crate::directory::suggest::{one_line, shown};
-use crate::source::manifest::Position;
+use crate::source::manifest::{Position, SourceText};
 use crate::source::yaml::has_secret;
 
 /// The maximum number of findings that are drawn.
@@ -43,8 +43,10 @@ pub(super) fn render(report: &Report, look: &Look) -> Result<String, std::fmt::E
         .with_context_lines(1)
         .with_links(false);
     let mut out = String::new();
+    let mut secrets = Secrets::default();
     for finding in report.findings.iter().take(MAX_DRAWN) {
-        handler.render_report(&mut out, &Drawn::of(finding))?;
+        let has_secret = secrets.is_in(&finding.source);
+        handler.render_report(&mut out, &Drawn::of(finding, has_secret))?;
         out.push('\n');
     }
     let drawn = report.findings.len().min(MAX_DRAWN);
@@ -65,6 +67,23 @@ pub(super) fn render(report: &Report, look: &Look) -> Result<String, std::fmt::E
     Ok(out)
 }
 
+/// Which sources may contain a Secret. Findings of one file follow each other, and a file has many.
+#[derive(Default)]
+struct Secrets(Option<(Arc<SourceText>, bool)>);
+
+impl Secrets {
+    fn is_in(&mut self, source: &Arc<SourceText>) -> bool {
+        match &self.0 {
+            Some((known, answer)) if Arc::ptr_eq(known, source) => *answer,
+            _ => {
+                let answer = has_secret(&source.text);
+                self.0 = Some((source.clone(), answer));
+                answer
+            }
+        }
+    }
+}
+
 /// A finding as miette draws it, with the control characters of users' texts escaped.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -78,7 +97,7 @@ struct Drawn {
 }
 
 impl Drawn {
-    fn of(finding: &Finding) -> Self {
+    fn of(finding: &Finding, has_secret: bool) -> Self {
         let whose = finding
             .object
             .as_ref()
@@ -91,8 +110,8 @@ impl Drawn {
         let excerpt = if text.is_empty() {
             message = format!("{name}: {message}");
             None
-        } else if has_secret(text) {
-            // No excerpt of a file with a Secret: rendered manifests contain secrets that the repository does not, and
+        } else if has_secret || finding.level == Level::Note {
+            // A note is one line, so that the errors stand out. No excerpt of a file with a Secret: rendered manifests contain secrets that the repository does not, and
             // the output may go into a build log.
             let Position { line, column } = finding.start();
             let whose = whose.map(|whose| format!("{whose}: ")).unwrap_or_default();
@@ -113,9 +132,10 @@ impl Drawn {
         Self {
             message,
             code: finding.reason.as_str(),
-            severity: match finding.severity {
-                Severity::Error => miette::Severity::Error,
-                Severity::Warning => miette::Severity::Warning,
+            severity: match finding.level {
+                Level::Error => miette::Severity::Error,
+                Level::Warning => miette::Severity::Warning,
+                Level::Note => miette::Severity::Advice,
             },
             help: finding
                 .help

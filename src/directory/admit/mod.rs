@@ -25,7 +25,6 @@ use super::settings::Settings;
 use crate::resources::{Credential, Kind};
 pub use credential::credential;
 use raw::{decode, object};
-pub use scope::BUILT_IN_SCOPES;
 
 /// Admits an Identity.
 pub fn identity(raw: &Value, settings: &Settings) -> Option<Object<IdentityRecord>> {

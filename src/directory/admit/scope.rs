@@ -4,21 +4,12 @@ use serde_json::Value;
 
 use super::faults::Faults;
 use super::raw::{decode, identity_of};
+use crate::directory::built_in::BUILT_IN_SCOPES;
 use crate::directory::normal::is_normal_value;
 use crate::directory::record::ScopeRecord;
 use crate::directory::settings::Settings;
 use crate::directory::{Problem, intern};
 use crate::resources::{Kind, RequestPolicy, Scope, ScopeSpec, VALUE_WORDS};
-
-/// Scope values that every Identity has without a Scope.
-pub const BUILT_IN_SCOPES: [&str; 6] = [
-    "openid",
-    "profile",
-    "email",
-    "address",
-    "phone",
-    "offline_access",
-];
 
 /// Admits a Scope.
 pub(super) fn record(raw: &Value, settings: &Settings) -> Result<ScopeRecord, Vec<Problem>> {

@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use regex::Regex;
 
-use crate::resources::{Kind, crd};
+use crate::resources::{Kind, crd, pattern_of};
 
 /// What one place of an object may hold.
 pub(super) struct Node {
@@ -47,6 +47,8 @@ pub(super) struct TextRules {
 
 pub(super) struct Pattern {
     pub(super) source: Box<str>,
+    /// The message of the API server, if a CEL rule states the pattern.
+    pub(super) words: Option<Box<str>>,
     /// `None` for a pattern that does not compile: it refuses everything. A test checks that all compile.
     regex: Option<Regex>,
 }
@@ -161,7 +163,7 @@ impl Compiler {
         TextRules {
             shortest: count(schema.min_length).unwrap_or(0),
             longest: count(schema.max_length).unwrap_or(usize::MAX),
-            pattern: schema.pattern.as_deref().map(|source| self.pattern(source)),
+            pattern: self.pattern_of(schema),
             moment: schema.format.as_deref() == Some("date-time"),
             allowed: schema
                 .enum_
@@ -173,13 +175,23 @@ impl Compiler {
         }
     }
 
-    fn pattern(&mut self, source: &str) -> Pattern {
+    /// Returns the pattern of a string: its keyword, or the first rule that is nothing but a pattern.
+    fn pattern_of(&mut self, schema: &JSONSchemaProps) -> Option<Pattern> {
+        if let Some(source) = &schema.pattern {
+            return Some(self.pattern(source, None));
+        }
+        let mut rules = schema.x_kubernetes_validations.iter().flatten();
+        rules.find_map(|rule| Some(self.pattern(pattern_of(&rule.rule)?, rule.message.as_deref())))
+    }
+
+    fn pattern(&mut self, source: &str, words: Option<&str>) -> Pattern {
         let regex = self
             .patterns
             .entry(source.to_owned())
             .or_insert_with(|| Regex::new(source).ok());
         Pattern {
             source: source.into(),
+            words: words.map(Into::into),
             regex: regex.clone(),
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Map, Number, Value};
 use super::super::suggest::{nearest, shown};
 use super::super::{Problem, Reason};
 use super::compile::{ListRules, Node, NumberRules, ObjectRules, Shape, TextRules, Unique};
-use super::words;
+use super::{later, words};
 use crate::resources::MOMENT_WORDS;
 
 /// Problems that are collected at most; more would not help.
@@ -181,7 +181,7 @@ impl<'s> Judge<'s> {
         {
             self.invalid(
                 at,
-                words::refused(&pattern.source, text, |better| pattern.matches(better)),
+                split_reference(at, text).unwrap_or_else(|| words::refused(pattern, text)),
             );
         } else if rules.moment && !words::is_moment(text) {
             self.invalid(at, words::not_a_moment(text));
@@ -197,19 +197,18 @@ impl<'s> Judge<'s> {
             );
             return;
         }
+        let slips = slips(rules, fields);
         for (name, value) in fields {
             let here = at.key(name);
             match (rules.property(name), &rules.others) {
+                // The fields below stand beside it, and are told.
+                (Some(_), _) if value.is_null() && slips.explain(Slip::Below(name)) => {}
                 (Some(node), _) => self.value(node, value, &here),
                 (None, Some(others)) => self.value(others, value, &here),
-                (None, None) => self.unknown_field(rules, fields, &here),
+                (None, None) => self.unknown_field(slips.get(name), &here),
             }
         }
-        for name in rules
-            .required
-            .iter()
-            .filter(|name| !fields.contains_key(&***name))
-        {
+        for name in missing(rules, fields).filter(|name| !slips.explain(Slip::Means(name))) {
             let about = rules
                 .property(name)
                 .map(|node| &*node.about)
@@ -219,13 +218,24 @@ impl<'s> Judge<'s> {
         }
     }
 
-    fn unknown_field(&mut self, rules: &ObjectRules, fields: &Map<String, Value>, at: &At<'_>) {
+    fn unknown_field(&mut self, slip: Option<Slip<'_>>, at: &At<'_>) {
         let name = at.written_name();
-        let free = rules.names().filter(|known| !fields.contains_key(*known));
-        let hint = match (nearest(name, free), self.home_of(name)) {
-            (Some(known), _) => format!("did you mean `{known}`?"),
-            (None, Some(home)) => format!("it belongs at `{home}`"),
-            (None, None) => "remove it, or use a release of Symbolon that knows it".to_owned(),
+        let hint = match (words::odd_space(name), slip, self.home_of(name)) {
+            (Some(hint), ..) => hint,
+            (None, Some(Slip::Means(known)), _) => format!("did you mean `{known}`?"),
+            (None, Some(Slip::Below(parent)), _) => {
+                format!("it belongs to `{parent}`: indent it by two spaces more")
+            }
+            (None, Some(Slip::Within(parent, field)), _) => {
+                format!("did you mean `{parent}: {{{field}: …}}`?")
+            }
+            (None, None, Some(home)) => format!("it belongs at `{home}`"),
+            (None, None, None) if later::is_field(name) => {
+                "it is not available yet, a later release will have it: remove it".to_owned()
+            }
+            (None, None, None) => {
+                "remove it, or use a release of Symbolon that knows it".to_owned()
+            }
         };
         self.unsupported(at, format!("unknown field `{}`: {hint}", shown(name)));
     }
@@ -303,6 +313,89 @@ impl<'s> Judge<'s> {
     }
 }
 
+/// What an unknown field was meant to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slip<'a> {
+    /// Another spelling of this field.
+    Means(&'a str),
+    /// A field of this one, whose indentation is wrong.
+    Below(&'a str),
+    /// This field of that one: `secretName` for `secret.name`.
+    Within(&'a str, &'a str),
+}
+
+/// The unknown fields of an object by name, with what they were meant to be.
+struct Slips<'a>(Vec<(&'a str, Slip<'a>)>);
+
+impl<'a> Slips<'a> {
+    fn get(&self, name: &str) -> Option<Slip<'a>> {
+        let mut known = self.0.iter().filter(|(unknown, _)| *unknown == name);
+        known.next().map(|(_, slip)| *slip)
+    }
+
+    fn explain(&self, slip: Slip<'_>) -> bool {
+        self.0.iter().any(|(_, known)| *known == slip)
+    }
+}
+
+fn slips<'a>(rules: &'a ObjectRules, fields: &'a Map<String, Value>) -> Slips<'a> {
+    if rules.others.is_some() {
+        return Slips(Vec::new());
+    }
+    let unknown = || fields.keys().filter(|name| rules.property(name).is_none());
+    let only_missing = {
+        let mut missing = missing(rules, fields);
+        let first = missing.next();
+        first.filter(|_| missing.next().is_none() && unknown().nth(1).is_none())
+    };
+    let slip = |name: &'a String| {
+        let free = rules.names().filter(|known| !fields.contains_key(*known));
+        let mut empty = fields.iter().filter(|(_, value)| value.is_null());
+        let parent = empty.find(|(parent, _)| {
+            let node = rules.property(parent);
+            node.is_some_and(|node| matches!(&node.shape, Shape::Object(below) if below.property(name).is_some()))
+        });
+        let means = nearest(name, free).map(Slip::Means);
+        let below = parent.map(|(parent, _)| Slip::Below(parent));
+        let within = rules.properties.iter().find_map(|(parent, node)| {
+            let rest = name.strip_prefix(&**parent)?;
+            let Shape::Object(below) = &node.shape else {
+                return None;
+            };
+            let mut fields = below.names();
+            let field = fields.find(|field| field.eq_ignore_ascii_case(rest))?;
+            Some(Slip::Within(parent, field))
+        });
+        let only_missing = only_missing.map(Slip::Means);
+        let slip = means.or(below).or(within).or(only_missing)?;
+        Some((name.as_str(), slip))
+    };
+    Slips(unknown().take(MAX_PROBLEMS).filter_map(slip).collect())
+}
+
+fn missing<'a>(
+    rules: &'a ObjectRules,
+    fields: &'a Map<String, Value>,
+) -> impl Iterator<Item = &'a str> {
+    let required = rules.required.iter().map(|name| &**name);
+    required.filter(|name| !fields.contains_key(*name))
+}
+
+/// Returns the message for a reference that is written as `namespace/name`.
+fn split_reference(at: &At<'_>, text: &str) -> Option<String> {
+    let is_reference = at.written_name() == "name"
+        && at
+            .parent
+            .is_some_and(|parent| parent.written_name() == "identityRef");
+    let (namespace, name) = text.split_once('/').filter(|_| is_reference)?;
+    Some(format!(
+        "`{}` is not a name: write name: {} and namespace: {}",
+        shown(text),
+        words::yaml(name),
+        words::yaml(namespace)
+    ))
+}
+
 fn find(node: &Node, name: &str, path: &str, homes: &mut Vec<String>) {
     match &node.shape {
         Shape::Object(rules) => {
@@ -321,6 +414,13 @@ fn find(node: &Node, name: &str, path: &str, homes: &mut Vec<String>) {
 
 fn unknown_choice(rules: &TextRules, text: &str, name: &str) -> String {
     let choices: Vec<&str> = rules.allowed.iter().map(|allowed| &**allowed).collect();
+    if let Some(why) = later::value(name, text) {
+        let write = match &choices[..] {
+            [only] => (*only).to_owned(),
+            several => format!("one of {}", several.join(", ")),
+        };
+        return format!("`{}` {why}: write {write}", shown(text));
+    }
     let written = format!("`{}` is not a value of {name}", shown(text));
     match (nearest(text, choices.iter().copied()), &choices[..]) {
         (_, [only]) => format!("{written}: write {only}"),
@@ -338,8 +438,8 @@ fn wrong_type(shape: &Shape, value: &Value, name: &str) -> String {
         (_, Value::Null) => format!("{name} has no value: write one, or remove the field"),
         (Shape::Text(rules), Value::Array(_)) if rules.moment => MOMENT_WORDS.to_owned(),
         (Shape::Text(rules), Value::Number(number)) if is_duration(rules) => {
-            let better = words::duration_instead(&number.to_string())
-                .map(|better| format!(", such as {better}"));
+            let better =
+                words::bare_number(&number.to_string()).map(|better| format!(", such as {better}"));
             format!(
                 "{name} must be a duration: write the number with its unit{}",
                 better.unwrap_or_default()
@@ -355,7 +455,7 @@ fn wrong_type(shape: &Shape, value: &Value, name: &str) -> String {
             )
         }
         (Shape::Text(_), Value::Number(_) | Value::Bool(_)) => {
-            format!("{name} must be a string: put {written} in quotes")
+            format!("{name} must be a string: put the value in quotes")
         }
         (Shape::Text(_), other) => format!("{name} must be a string, not {}", type_of(other)),
         (Shape::Boolean, Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
@@ -373,7 +473,18 @@ fn wrong_type(shape: &Shape, value: &Value, name: &str) -> String {
         (Shape::List(_), Value::Object(_)) => {
             format!("{name} must be a list: begin each item with '- '")
         }
+        (Shape::List(_), Value::String(text)) if text.starts_with('-') => {
+            format!("{name} must be a list: write a space after each '-'")
+        }
+        (Shape::List(_), Value::String(text)) => {
+            let items = text.split([' ', ',']).filter(|item| !item.is_empty());
+            let items: Vec<String> = items.take(8).map(words::yaml).collect();
+            format!("{name} must be a list: write [{}]", items.join(", "))
+        }
         (Shape::List(_), _) => format!("{name} must be a list: write [{written}]"),
+        (Shape::Object(rules), other) if let Some(better) = object_instead(rules, other) => {
+            format!("{name} must be an object: write {{{better}}}")
+        }
         (Shape::Object(rules), other) => {
             let names: Vec<&str> = rules.names().collect();
             let names = if names.is_empty() {
@@ -383,6 +494,43 @@ fn wrong_type(shape: &Shape, value: &Value, name: &str) -> String {
             };
             format!("{name} must be an object{names}, not {}", type_of(other))
         }
+    }
+}
+
+/// Returns the fields of the object that a string or a list stands for.
+fn object_instead(rules: &ObjectRules, value: &Value) -> Option<String> {
+    let is_text = |name: &str| {
+        let node = rules.property(name);
+        node.is_some_and(|node| matches!(node.shape, Shape::Text(_)))
+    };
+    let allows = |name: &str, text: &str| {
+        let node = rules.property(name);
+        node.is_some_and(|node| matches!(&node.shape, Shape::Text(rules) if rules.allowed.iter().any(|it| **it == *text)))
+    };
+    match value {
+        Value::Array(items) if allows("from", "List") => {
+            let names: Option<Vec<_>> = items.iter().take(8).map(Value::as_str).collect();
+            let names: Vec<String> = names?.into_iter().map(words::yaml).collect();
+            Some(format!("from: List, names: [{}]", names.join(", ")))
+        }
+        Value::String(text) => {
+            let written = words::yaml(text);
+            if let Some(choice) = ["from", "type"].into_iter().find(|it| allows(it, text)) {
+                return Some(format!("{choice}: {written}"));
+            }
+            let reference = text.split_once('/');
+            if let Some((namespace, name)) = reference.filter(|_| is_text("namespace")) {
+                let (name, namespace) = (words::yaml(name), words::yaml(namespace));
+                return Some(format!("name: {name}, namespace: {namespace}"));
+            }
+            let only = match &rules.required[..] {
+                [] => "name",
+                [only] => only,
+                _ => return None,
+            };
+            is_text(only).then(|| format!("{only}: {written}"))
+        }
+        _ => None,
     }
 }
 

@@ -51,7 +51,11 @@ fn fields(judge: &mut Judge<'_>, metadata: &Map<String, Value>, at: &At<'_>) {
             ("name", Value::String(text)) => name_rule(judge, text, &here),
             ("namespace", Value::String(text)) if is_label(text) => {}
             ("namespace", Value::String(text)) => {
-                judge.invalid(&here, format!("`{}` is not a valid namespace: write at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit", shown(text)));
+                let hint = instead(text, is_label);
+                judge.invalid(&here, format!("`{}` is not a valid namespace: write at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit{hint}", shown(text)));
+            }
+            ("name" | "namespace", Value::Null) => {
+                judge.invalid(&here, format!("{name} has no value: write one"));
             }
             ("name" | "namespace", other) => {
                 judge.invalid(
@@ -113,7 +117,18 @@ pub(super) fn unknown_fields(object: &Value) -> Vec<Problem> {
 
 fn name_rule(judge: &mut Judge<'_>, text: &str, at: &At<'_>) {
     if !is_subdomain(text) {
-        judge.invalid(at, format!("`{}` is not a valid name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit", shown(text)));
+        let hint = instead(text, is_subdomain);
+        judge.invalid(at, format!("`{}` is not a valid name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit{hint}", shown(text)));
+    }
+}
+
+/// Returns the name that was meant, as a question to append to a message.
+fn instead(text: &str, is_valid: impl Fn(&str) -> bool) -> String {
+    let better = text.trim().replace(['_', ' '], "-").to_lowercase();
+    if is_valid(&better) {
+        format!("; did you mean `{}`?", shown(&better))
+    } else {
+        String::new()
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod compile;
 mod judge;
+mod later;
 mod metadata;
 mod words;
 
@@ -20,7 +21,7 @@ use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
 
-use self::compile::Node;
+use self::compile::{Node, Shape};
 use self::judge::{At, Judge};
 use super::Problem;
 use super::suggest::{nearest, shown};
@@ -57,6 +58,31 @@ pub fn is_dns_subdomain(text: &str) -> bool {
     metadata::is_subdomain(text)
 }
 
+/// Returns the fields at the root of an object that belong to an empty `metadata` or `spec`: someone indented them too
+/// little.
+fn fields_beside<'o>(
+    spec: &Node,
+    object: &'o Map<String, Value>,
+) -> Vec<(&'static str, Vec<&'o str>)> {
+    let is_empty = |name: &str| object.get(name).is_some_and(Value::is_null);
+    let of = |parent, is_below: &dyn Fn(&str) -> bool| {
+        let fields = object.keys().map(String::as_str);
+        let fields: Vec<&str> = fields.filter(|name| is_below(name)).take(32).collect();
+        (is_empty(parent) && !fields.is_empty()).then_some((parent, fields))
+    };
+    let is_of_spec = |name: &str| match &spec.shape {
+        Shape::Object(rules) => rules.property(name).is_some(),
+        _ => false,
+    };
+    let is_of_metadata =
+        |name: &str| matches!(name, "name" | "namespace" | "labels" | "annotations");
+    let metadata = of("metadata", &is_of_metadata);
+    metadata
+        .into_iter()
+        .chain(of("spec", &is_of_spec))
+        .collect()
+}
+
 fn spec_of(kind: Kind) -> &'static Node {
     static SPECS: [OnceLock<Node>; Kind::ALL.len()] = [const { OnceLock::new() }; Kind::ALL.len()];
     SPECS[kind as usize].get_or_init(|| compile::spec_of(kind))
@@ -65,9 +91,18 @@ fn spec_of(kind: Kind) -> &'static Node {
 fn judge_root(judge: &mut Judge<'_>, kind: Kind, spec: &Node, object: &Map<String, Value>) {
     const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
     let root = &At::ROOT;
+    let beside = fields_beside(spec, object);
     for (name, value) in object {
         let at = root.key(name);
         match name.as_str() {
+            // The first of them is told, and the others with it.
+            other if beside.iter().any(|(_, fields)| fields.contains(&other)) => {
+                let told = beside.iter().find(|(_, fields)| fields[0] == other);
+                if let Some((parent, _)) = told {
+                    judge.unsupported(&at, format!("`{}` belongs to `{parent}`, which is empty: indent it and the fields below it by two spaces more", shown(other)));
+                }
+            }
+            other if beside.iter().any(|(parent, _)| *parent == other) => {}
             "apiVersion" if value != API_VERSION => {
                 judge.unsupported(
                     &at,
@@ -84,19 +119,28 @@ fn judge_root(judge: &mut Judge<'_>, kind: Kind, spec: &Node, object: &Map<Strin
             "apiVersion" | "kind" | "metadata" | "status" => {}
             "spec" => judge.value(spec, value, &at),
             other => {
-                let home = judge
-                    .home_of(other)
-                    .or_else(|| nearest(other, FIELDS).map(str::to_owned));
-                let hint = home.map_or_else(
-                    || "remove it".to_owned(),
-                    |home| format!("it belongs at `{home}`"),
-                );
+                let hint = match (words::odd_space(other), judge.home_of(other)) {
+                    (Some(hint), _) => hint,
+                    (None, Some(home)) => format!("it belongs at `{home}`"),
+                    (None, None) => match nearest(other, FIELDS) {
+                        Some(known) => format!("did you mean `{known}`?"),
+                        None => "remove it".to_owned(),
+                    },
+                };
                 judge.unsupported(&at, format!("unknown field `{}`: {hint}", shown(other)));
             }
         }
     }
-    metadata::judge(judge, object, root);
-    if !object.contains_key("spec") {
+    if !beside.iter().any(|(parent, _)| *parent == "metadata") {
+        metadata::judge(judge, object, root);
+    }
+    let metadata = object.get("metadata");
+    if !object.contains_key("spec") && metadata.is_some_and(|it| it["spec"].is_object()) {
+        judge.unsupported(
+            &root.key("metadata").key("spec"),
+            "spec belongs beside metadata and not in it: indent it and the fields below it by two spaces less",
+        );
+    } else if !object.contains_key("spec") {
         judge.invalid(
             &root.key("spec"),
             format!("spec is missing: write the desired state of the {kind} in it"),

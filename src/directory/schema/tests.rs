@@ -103,7 +103,7 @@ fn good_objects_have_no_problem() {
 )]
 #[case(
     "{grantTypes: [], redirectUris: []}",
-    "/spec/redirectUris UnsupportedValue: unknown field `redirectUris`: remove it, or use a release of Symbolon that knows it"
+    "/spec/redirectUris UnsupportedValue: unknown field `redirectUris`: it is not available yet, a later release will have it: remove it"
 )]
 #[case(
     "{grantTypes: [], 'a/b~c': 1}",
@@ -125,7 +125,7 @@ fn good_objects_have_no_problem() {
 // types
 #[case(
     "{grantTypes: ClientCredentials}",
-    "/spec/grantTypes Invalid: grantTypes must be a list: write [\"ClientCredentials\"]"
+    "/spec/grantTypes Invalid: grantTypes must be a list: write [ClientCredentials]"
 )]
 #[case(
     "{grantTypes: null}",
@@ -141,7 +141,7 @@ fn good_objects_have_no_problem() {
 )]
 #[case(
     "{grantTypes: [], displayName: 5}",
-    "/spec/displayName Invalid: displayName must be a string: put 5 in quotes"
+    "/spec/displayName Invalid: displayName must be a string: put the value in quotes"
 )]
 #[case(
     "{grantTypes: [], displayName: [5]}",
@@ -149,11 +149,57 @@ fn good_objects_have_no_problem() {
 )]
 #[case(
     "{grantTypes: [], systemUser: bot}",
-    "/spec/systemUser Invalid: systemUser must be an object with the fields name, not a string"
+    "/spec/systemUser Invalid: systemUser must be an object: write {name: bot}"
 )]
 #[case(
     "{grantTypes: [], scopes: {a: b}}",
     "/spec/scopes Invalid: scopes must be a list: begin each item with '- '"
+)]
+#[case(
+    "{grantTypes: [], identityRef: platform/main}",
+    "/spec/identityRef Invalid: identityRef must be an object: write {name: main, namespace: platform}"
+)]
+#[case(
+    "{grantTypes: [], identityRef: {name: platform/main}}",
+    "/spec/identityRef/name Invalid: `platform/main` is not a name: write name: main and namespace: platform"
+)]
+#[case(
+    "{grantTypes: [], scopes: 'a b, c'}",
+    "/spec/scopes Invalid: scopes must be a list: write [a, b, c]"
+)]
+#[case(
+    "{grantTypes: [], scopes: '-a -b'}",
+    "/spec/scopes Invalid: scopes must be a list: write a space after each '-'"
+)]
+// later releases
+#[case(
+    "{grantTypes: [refresh_token]}",
+    "/spec/grantTypes/0 UnsupportedValue: `refresh_token` is not available yet, a later release will have it: write ClientCredentials"
+)]
+#[case(
+    "{grantTypes: [password]}",
+    "/spec/grantTypes/0 UnsupportedValue: `password` is not supported, since RFC 9700 advises against it: write ClientCredentials"
+)]
+// one mistake is one problem
+#[case(
+    "{grantType: []}",
+    "/spec/grantType UnsupportedValue: unknown field `grantType`: did you mean `grantTypes`?"
+)]
+#[case(
+    "{grantTypes: [], systemUser: {user: bot}}",
+    "/spec/systemUser/user UnsupportedValue: unknown field `user`: did you mean `name`?"
+)]
+#[case(
+    "{grantTypes: [], systemUser: null, name: bot}",
+    "/spec/name UnsupportedValue: unknown field `name`: it belongs to `systemUser`: indent it by two spaces more"
+)]
+#[case(
+    "{grantTypes: [], systemUserName: bot}",
+    "/spec/systemUserName UnsupportedValue: unknown field `systemUserName`: did you mean `systemUser: {name: …}`?"
+)]
+#[case(
+    "{grantTypes: [], \"\\u00a0scopes\": []}",
+    "/spec/\u{a0}scopes UnsupportedValue: unknown field `\u{a0}scopes`: it has a character that only looks like a space (U+00A0): write plain spaces"
 )]
 // missing
 #[case(
@@ -162,24 +208,28 @@ fn good_objects_have_no_problem() {
 )]
 #[case(
     "{grantTypes: [], systemUser: {}}",
-    "/spec/systemUser/name Invalid: name is missing (Name of the object)"
+    "/spec/systemUser/name Invalid: name is missing (Name of the system user)"
 )]
 // durations
 #[case(
     "{grantTypes: [], authentication: {secret: {lifetime: 30d}}}",
-    "/spec/authentication/secret/lifetime Invalid: `30d` is not allowed: write a duration such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms; did you mean `720h`?"
+    "/spec/authentication/secret/lifetime Invalid: a duration must be whole numbers with the units h, m, s and ms, such as 720h (30 days), 1h30m or 90s, not `30d`; did you mean `720h`?"
 )]
 #[case(
     "{grantTypes: [], authentication: {secret: {lifetime: 1.5h}}}",
-    "/spec/authentication/secret/lifetime Invalid: `1.5h` is not allowed: write a duration such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms; did you mean `1h30m`?"
+    "/spec/authentication/secret/lifetime Invalid: a duration must be whole numbers with the units h, m, s and ms, such as 720h (30 days), 1h30m or 90s, not `1.5h`; did you mean `1h30m`?"
 )]
 #[case(
     "{grantTypes: [], authentication: {secret: {lifetime: 3600}}}",
-    "/spec/authentication/secret/lifetime Invalid: lifetime must be a duration: write the number with its unit, such as 1h"
+    "/spec/authentication/secret/lifetime Invalid: lifetime must be a duration: write the number with its unit, such as 3600h, or 1h if it counts seconds"
+)]
+#[case(
+    "{grantTypes: [], authentication: {secret: {lifetime: '720'}}}",
+    "/spec/authentication/secret/lifetime Invalid: a duration must be whole numbers with the units h, m, s and ms, such as 720h (30 days), 1h30m or 90s, not `720`; write 720h, or 12m if it counts seconds"
 )]
 #[case(
     "{grantTypes: [], authentication: {secret: {lifetime: soon}}}",
-    "/spec/authentication/secret/lifetime Invalid: `soon` is not allowed: write a duration such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms"
+    "/spec/authentication/secret/lifetime Invalid: a duration must be whole numbers with the units h, m, s and ms, such as 720h (30 days), 1h30m or 90s, not `soon`"
 )]
 // patterns
 #[case(
@@ -218,11 +268,11 @@ fn a_wrong_client_is_told_what_to_write(#[case] spec: &str, #[case] expected: &s
 #[rstest]
 #[case(
     "{issuer: 'https://id.example.com/'}",
-    "/spec/issuer Invalid: `https://id.example.com/` is not allowed: write a URL such as https://id.example.com/main: without a user, query, fragment or trailing slash; did you mean `https://id.example.com`?"
+    "/spec/issuer Invalid: issuer must be a URL without a user, query, fragment or trailing slash, such as https://id.example.com/main, not `https://id.example.com/`; did you mean `https://id.example.com`?"
 )]
 #[case(
     "{issuer: 'id.example.com'}",
-    "/spec/issuer Invalid: `id.example.com` is not allowed: write a URL such as https://id.example.com/main: without a user, query, fragment or trailing slash; did you mean `https://id.example.com`?"
+    "/spec/issuer Invalid: issuer must be a URL without a user, query, fragment or trailing slash, such as https://id.example.com/main, not `id.example.com`; did you mean `https://id.example.com`?"
 )]
 #[case(
     "{issuer: 'https://id', limits: {perNamespace: {clients: -1}}}",
@@ -242,7 +292,7 @@ fn a_wrong_client_is_told_what_to_write(#[case] spec: &str, #[case] expected: &s
 )]
 #[case(
     "{issuer: 'https://id', access: {clients: {from: Selector, selector: {matchLabels: {a: 1}}}}}",
-    "/spec/access/clients/selector/matchLabels/a Invalid: a must be a string: put 1 in quotes"
+    "/spec/access/clients/selector/matchLabels/a Invalid: a must be a string: put the value in quotes"
 )]
 #[case(
     "{issuer: 'https://id', revokeIssuedBefore: 2027-01-31}",
@@ -305,7 +355,10 @@ fn durations_in_other_words_are_translated() {
         ("1w", Some("168h")),
         ("1y", Some("8760h")),
         ("2 hours", Some("2h")),
-        ("90", Some("1m30s")),
+        ("90", None),
+        ("P30D", Some("720h")),
+        ("PT1H30M", Some("1h30m")),
+        ("P1M", None),
         ("1.5h", Some("1h30m")),
         ("1H", Some("1h")),
         ("-1h", None),
@@ -320,8 +373,9 @@ fn durations_in_other_words_are_translated() {
 #[rstest]
 #[case(json!({}), "/metadata/name Invalid: metadata.name is missing")]
 #[case(json!({"generateName": "x-"}), "/metadata/name Invalid: metadata.name is missing: generateName is not enough, since other objects refer to this one by name")]
-#[case(json!({"name": "Big"}), "/metadata/name Invalid: `Big` is not a valid name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit")]
+#[case(json!({"name": "Big"}), "/metadata/name Invalid: `Big` is not a valid name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit; did you mean `big`?")]
 #[case(json!({"name": "a..b"}), "/metadata/name Invalid: `a..b` is not a valid name: write at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit")]
+#[case(json!({"name": null}), "/metadata/name Invalid: name has no value: write one")]
 #[case(json!({"name": 5}), "/metadata/name Invalid: name must be a string: put 5 in quotes")]
 #[case(json!({"name": "x", "namespace": "a.b"}), "/metadata/namespace Invalid: `a.b` is not a valid namespace: write at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit")]
 #[case(json!({"name": "x", "labels": {"a": true}}), "/metadata/labels/a Invalid: a label value must be a string: put true in quotes")]
@@ -337,6 +391,9 @@ fn metadata_is_judged(#[case] metadata: Value, #[case] expected: &str) {
 #[case(json!({"metadata": {"name": "x"}}), "/spec Invalid: spec is missing: write the desired state of the Scope in it")]
 #[case(json!({"spec": {}}), "/metadata Invalid: metadata is missing: write the object's name and namespace in it")]
 #[case(json!({"apiVersion": "symbolon.dev/v1", "metadata": {"name": "x"}, "spec": {}}), "/apiVersion UnsupportedValue: this release does not know apiVersion \"symbolon.dev/v1\": write symbolon.dev/v1alpha1")]
+#[case(json!({"metadata": {"name": "x", "spec": {"value": "a"}}}), "/metadata/spec UnsupportedValue: spec belongs beside metadata and not in it: indent it and the fields below it by two spaces less")]
+#[case(json!({"metadata": {"name": "x"}, "spec": null, "audiences": [], "value": "a"}), "/audiences UnsupportedValue: `audiences` belongs to `spec`, which is empty: indent it and the fields below it by two spaces more")]
+#[case(json!({"metadata": null, "name": "x", "namespace": "y", "spec": {}}), "/name UnsupportedValue: `name` belongs to `metadata`, which is empty: indent it and the fields below it by two spaces more")]
 #[case(json!({"metadata": {"name": "x"}, "spec": {}, "value": "a"}), "/value UnsupportedValue: unknown field `value`: it belongs at `spec.value`")]
 fn the_whole_is_judged(#[case] object: Value, #[case] expected: &str) {
     assert_eq!(told(Kind::Scope, &object), [expected]);

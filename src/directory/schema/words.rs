@@ -4,16 +4,14 @@ use std::fmt::Write;
 
 use super::super::suggest::shown;
 use super::super::{duration::format_duration, parse_duration, template};
+use super::compile::Pattern;
 use crate::resources::{
-    CLIENT_TEXT, METADATA_KEY, MOMENT_FORM, MOMENT_WORDS, OwnerKind, QUALIFIED_NAME, TOKEN_TEXT,
+    CLIENT_TEXT, DURATION_FORM, ISSUER_URL, METADATA_KEY, MOMENT_FORM, MOMENT_WORDS, OwnerKind,
+    QUALIFIED_NAME, TOKEN_TEXT,
 };
 
 /// The patterns of our schemas and what they ask for.
-const PATTERNS: [(&str, &str); 18] = [
-    (
-        DURATION,
-        "a duration such as 90s, 1h30m or 720h: whole numbers with the units h, m, s and ms",
-    ),
+const PATTERNS: [(&str, &str); 16] = [
     (
         r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "lower-case letters, digits and '-', beginning and ending with a letter or digit",
@@ -48,10 +46,6 @@ const PATTERNS: [(&str, &str); 18] = [
         "a whole number of Mi, Gi or Ti, such as 512Mi or 10Gi",
     ),
     (
-        ISSUER,
-        "a URL such as https://id.example.com/main: without a user, query, fragment or trailing slash",
-    ),
-    (
         r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
         "a label value: letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
     ),
@@ -77,9 +71,7 @@ const PATTERNS: [(&str, &str); 18] = [
         "a string with the placeholders $(client-secret), $(client-id), $(issuer) and $(token-url)",
     ),
 ];
-const DURATION: &str = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 const SCOPE: &str = r"^[\x21\x23-\x5B\x5D-\x7E]+$";
-const ISSUER: &str = r"^https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._~-]+)*$";
 
 /// Returns what a pattern asks for, in words.
 pub(super) fn rule(pattern: &str) -> Option<&'static str> {
@@ -89,20 +81,30 @@ pub(super) fn rule(pattern: &str) -> Option<&'static str> {
         .map(|(_, words)| *words)
 }
 
-/// Returns the message for a text that does not match a pattern.
-pub(super) fn refused(pattern: &str, text: &str, matches: impl Fn(&str) -> bool) -> String {
-    if let Some(fault) = placeholder_fault(pattern, text) {
+/// Returns the message for a text that does not match a pattern. If a CEL rule states the pattern, the message begins
+/// with that of the rule.
+pub(super) fn refused(pattern: &Pattern, text: &str) -> String {
+    let source = &*pattern.source;
+    if let Some(fault) = placeholder_fault(source, text) {
         return fault;
     }
-    if pattern == MOMENT_FORM {
+    if source == MOMENT_FORM {
         return not_a_moment(text);
     }
-    let rule =
-        rule(pattern).map_or_else(|| format!("a string that matches {pattern}"), str::to_owned);
-    let mut message = format!("`{}` is not allowed: write {rule}", shown(text));
-    if pattern == SCOPE && text.split_whitespace().nth(1).is_some() {
+    let mut message = match (&pattern.words, rule(source)) {
+        (Some(words), _) => format!("{words}, not `{}`", shown(text)),
+        (None, Some(rule)) => format!("`{}` is not allowed: write {rule}", shown(text)),
+        (None, None) => format!(
+            "`{}` is not allowed: write a string that matches {source}",
+            shown(text)
+        ),
+    };
+    let fits = |better: &String| better != text && pattern.matches(better);
+    if source == SCOPE && text.split_whitespace().nth(1).is_some() {
         message.push_str("; write each value as an item of its own");
-    } else if let Some(better) = instead(pattern, text).filter(|better| matches(better)) {
+    } else if let Some(hint) = bare_number(text).filter(|_| source == DURATION_FORM) {
+        let _ = write!(message, "; write {hint}");
+    } else if let Some(better) = instead(source, text).filter(fits) {
         let _ = write!(message, "; did you mean `{}`?", shown(&better));
     }
     message
@@ -118,12 +120,13 @@ fn placeholder_fault(pattern: &str, text: &str) -> Option<String> {
 }
 
 fn instead(pattern: &str, text: &str) -> Option<String> {
+    let text = text.trim_matches(|c: char| c.is_whitespace() || QUOTES.contains(&c));
     match pattern {
-        DURATION => duration_instead(text),
-        SCOPE => Some(text.trim().to_owned()),
-        ISSUER => {
+        DURATION_FORM => duration_instead(text),
+        SCOPE => Some(text.to_owned()),
+        ISSUER_URL => {
             let end = text.find(['?', '#']).unwrap_or(text.len());
-            let url = text[..end].trim().trim_end_matches('/');
+            let url = text[..end].trim_end_matches('/');
             Some(if url.contains("://") {
                 url.to_owned()
             } else {
@@ -131,7 +134,7 @@ fn instead(pattern: &str, text: &str) -> Option<String> {
             })
         }
         _ => {
-            let plain = text.trim().replace(['_', ' '], "-");
+            let plain = text.replace(['_', ' '], "-");
             Some(if pattern.contains("A-Z") {
                 plain
             } else {
@@ -141,17 +144,66 @@ fn instead(pattern: &str, text: &str) -> Option<String> {
     }
 }
 
+/// Returns a hint for a key that begins or ends with a character that only looks like a space: YAML takes it for a part
+/// of the key.
+pub(super) fn odd_space(key: &str) -> Option<String> {
+    let is_odd = |c: &char| !c.is_ascii() && (c.is_whitespace() || *c == '\u{feff}');
+    let edges = [key.chars().next(), key.chars().next_back()];
+    let odd = edges.into_iter().flatten().find(is_odd)?;
+    Some(format!(
+        "it has a character that only looks like a space (U+{:04X}): write plain spaces",
+        u32::from(odd)
+    ))
+}
+
+/// Shows a value as people write it in YAML: without quotes where it needs none.
+pub(super) fn yaml(value: &str) -> String {
+    let is_plain = value.starts_with(|c: char| c.is_ascii_alphabetic())
+        && value
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/'))
+        && !matches!(
+            value.to_lowercase().as_str(),
+            "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n" | "null"
+        );
+    if is_plain {
+        shown(value)
+    } else {
+        shown(&serde_json::Value::from(value).to_string())
+    }
+}
+
+/// Quotation marks of word processors, which YAML takes for a part of the text.
+const QUOTES: [char; 6] = ['“', '”', '„', '‘', '’', '"'];
+
+/// Returns what a number without a unit may mean as a duration: `720h, or 12m if it counts seconds`. People who come
+/// from OAuth count seconds, and others hours.
+pub(super) fn bare_number(text: &str) -> Option<String> {
+    let number: u64 = text.trim().parse().ok().filter(|number| *number > 0)?;
+    let hours = (number <= 87_600).then(|| format!("{number}h"));
+    let seconds = duration_instead(&format!("{number}s"));
+    match (hours, seconds) {
+        (Some(hours), Some(seconds)) => Some(format!("{hours}, or {seconds} if it counts seconds")),
+        (hours, seconds) => hours.or(seconds),
+    }
+}
+
 /// Converts other ways to write a duration, such as `30d` to `720h`: units that Go and CEL do not know, fractions,
-/// spaces, bare seconds.
+/// spaces, and ISO 8601 (`P30D`).
 pub(super) fn duration_instead(text: &str) -> Option<String> {
     let text = text.trim().to_lowercase();
+    if text.starts_with('p') {
+        let span: jiff::Span = text.parse().ok()?;
+        let days = jiff::SpanRelativeTo::days_are_24_hours();
+        return written(span.to_duration(days).ok()?);
+    }
     let split = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
     let (number, unit) = (text[..split].parse::<f64>().ok()?, text[split..].trim());
     let seconds = match unit {
         "ms" | "msec" | "millis" => 0.001,
-        "" | "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1.0,
         "m" | "min" | "mins" | "minute" | "minutes" => 60.0,
         "h" | "hr" | "hrs" | "hour" | "hours" => 3600.0,
         "d" | "day" | "days" => 86_400.0,
@@ -160,7 +212,11 @@ pub(super) fn duration_instead(text: &str) -> Option<String> {
         "y" | "yr" | "year" | "years" => 365.0 * 86_400.0,
         _ => return None,
     } * number;
-    let better = format_duration(jiff::SignedDuration::try_from_secs_f64(seconds).ok()?);
+    written(jiff::SignedDuration::try_from_secs_f64(seconds).ok()?)
+}
+
+fn written(duration: jiff::SignedDuration) -> Option<String> {
+    let better = format_duration(duration);
     (better != "0s" && parse_duration(&better).is_some()).then_some(better)
 }
 

@@ -103,7 +103,7 @@ fn pass(passed: &Passed<'_>, gateway: &GatewayRecord) -> Response {
         &passed.token.client.client.record.client_id,
     );
     let scopes = HeaderValue::try_from(passed.told(gateway));
-    headers.insert(SCOPE, scopes.unwrap_or_else(|_| NONE));
+    headers.insert(SCOPE, scopes.unwrap_or(NONE));
     headers.insert(TO_REMOVE, gateway::to_remove());
     response
 }
@@ -113,7 +113,7 @@ const NONE: HeaderValue = HeaderValue::from_static("");
 /// Sets a header. The schemas allow only visible ASCII in names and scopes; any other value becomes empty.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     let value = HeaderValue::from_str(value);
-    headers.insert(name, value.unwrap_or_else(|_| NONE));
+    headers.insert(name, value.unwrap_or(NONE));
 }
 
 fn denied(site: &Site, gateway: Option<&Gateway>, denial: Denial) -> Response {

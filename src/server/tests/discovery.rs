@@ -47,19 +47,6 @@ async fn the_issuer_never_comes_from_the_request() {
     assert!(!reply.to_string().contains("evil"));
 }
 
-/// Load balancers check the port of the traffic, and name an address as the host.
-#[tokio::test]
-async fn discovery_shows_load_balancers_that_the_server_knows_its_identity() {
-    let fixture = Fixture::new();
-    let ask = || {
-        let request = Request::get("/id/.well-known/openid-configuration");
-        request.header("host", "10.0.0.7:8080").body(Body::empty())
-    };
-    assert_eq!(fixture.send(ask().unwrap()).await.status, 200);
-    let empty = Fixture::of("", |_| {});
-    assert_eq!(empty.send(ask().unwrap()).await.status, 503);
-}
-
 #[tokio::test]
 async fn the_published_keys_verify_issued_tokens_and_have_no_private_members() {
     let mut fixture = Fixture::new();

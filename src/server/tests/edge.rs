@@ -553,12 +553,12 @@ async fn keys_retire_at_their_time() {
     use crate::keys::Algorithm;
     use fixtures::{key, record};
     let fixture = Fixture::new();
-    let soon = now().as_second() + 1;
-    let keys = KeySet::from_records([record(key(Algorithm::RS256), 0, Some(soon))]).unwrap();
-    fixture.app.publisher().set_keys(keys, now()).unwrap();
-    assert_eq!(fixture.app.readiness(now()), Ok(()));
-    tokio::time::sleep(Duration::from_millis(1100)).await;
-    fixture.app.publisher().turn_keys(now()).unwrap();
+    let (before, end) = (now(), now() + jiff::SignedDuration::from_hours(1));
+    let retired = record(key(Algorithm::RS256), 0, Some(end.as_second()));
+    let keys = KeySet::from_records([retired]).unwrap();
+    fixture.app.publisher().set_keys(keys, before).unwrap();
+    assert_eq!(fixture.app.readiness(before), Ok(()));
+    fixture.app.publisher().turn_keys(end).unwrap();
     assert_eq!(
         fixture
             .app

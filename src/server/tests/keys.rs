@@ -225,13 +225,14 @@ impl Operator {
     }
 }
 
-/// Issues, verifies and introspects tokens until `stop` is set. Returns the number of verifications and of fetches of
-/// the JWK Set, and the failures.
+/// Issues, verifies and introspects tokens until `stop` is set, and counts in `verified`. Returns the number of
+/// verifications and of fetches of the JWK Set, and the failures.
 async fn drive(
     fixture: Arc<Fixture>,
     (shop, api): (String, String),
     stop: Arc<AtomicBool>,
     hour: Arc<AtomicUsize>,
+    verified: Arc<AtomicUsize>,
 ) -> (usize, usize, Vec<String>) {
     let (mut verifier, mut count, mut faults) = (Verifier::default(), 0, Vec::new());
     // The hour of issue, and the token.
@@ -250,6 +251,7 @@ async fn drive(
             if let Err(why) = verifier.verify(&fixture, token).await {
                 fault = fault.or(Some(why));
             }
+            verified.fetch_add(1, Ordering::Relaxed);
             // A token that expired before the answer came is not a failure.
             if let Some(fault) = fault.filter(|_| hour.load(Ordering::Relaxed) < issued + 5) {
                 faults.push(format!("issued at {issued}, verified at {now}: {fault}"));
@@ -271,12 +273,17 @@ async fn no_verification_fails_while_keys_rotate_and_algorithms_change_under_loa
     // The same Identity with another algorithm, which the server gets later.
     let both = Fixture::of(&signing("{algorithms: [ES256]}"), |_| {});
     let fixture = Arc::new(fixture);
-    let (stop, hour) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicUsize::new(0)),
-    );
+    let stop = Arc::new(AtomicBool::new(false));
+    let [hour, verified] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
     let driver = |_| {
-        let drive = drive(fixture.clone(), clients.clone(), stop.clone(), hour.clone());
+        let (stop, hour) = (stop.clone(), hour.clone());
+        let drive = drive(
+            fixture.clone(),
+            clients.clone(),
+            stop,
+            hour,
+            verified.clone(),
+        );
         tokio::spawn(drive)
     };
     let drivers: Vec<_> = (0..3).map(driver).collect();
@@ -298,7 +305,13 @@ async fn no_verification_fails_while_keys_rotate_and_algorithms_change_under_loa
         }
         operator.tick(&fixture);
         hour.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        // Some verifications in each hour, however fast the machine is. A driver that ended has failed.
+        let enough = verified.load(Ordering::Relaxed) + 3;
+        while verified.load(Ordering::Relaxed) < enough
+            && !drivers.iter().any(tokio::task::JoinHandle::is_finished)
+        {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
     stop.store(true, Ordering::Relaxed);
     let (mut count, mut asked) = (0, 0);

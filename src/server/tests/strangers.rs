@@ -214,6 +214,35 @@ async fn when_peers_hold_too_much_memory_the_heaviest_are_cut_off() {
     is_served(running.address).await;
 }
 
+/// `h2` keeps trailers until the answer was sent, and a peer decides when that is.
+#[tokio::test]
+async fn memory_of_trailers_counts_too() {
+    let fixture = fixture(|limits| {
+        limits.held_bytes = 256 << 10;
+        limits.head_deadline = PATIENCE;
+        limits.idle = PATIENCE;
+    });
+    let running = start(&fixture).await;
+    let stream = connect_from(2, running.address).await;
+    let mut stream = h2::open(stream, 0).await;
+    for id in streams(16) {
+        let mut head = h2::get(id, DISCOVERY);
+        head[4] = h2::END_HEADERS;
+        stream.write_all(&head).await.unwrap();
+        h2::next(&mut stream, h2::HEADERS).await.unwrap();
+    }
+    for id in streams(16) {
+        // A stored field (RFC 7541 section 6.2.1), and its index again and again.
+        let block = [&b"\x40\x01a\x01b"[..], &[0xbe; 1000]].concat();
+        let frame = h2::frame(h2::HEADERS, h2::END_STREAM | h2::END_HEADERS, id, &block);
+        if stream.write_all(&frame).await.is_err() {
+            break;
+        }
+    }
+    until(&fixture, "memory").await;
+    is_served(running.address).await;
+}
+
 /// Clients that obey store no header fields, so that nothing is charged to them.
 #[tokio::test]
 async fn http_2_clients_are_asked_to_store_no_header_fields() {
@@ -444,7 +473,7 @@ async fn a_peer_that_resets_its_requests_does_not_keep_its_place() {
 /// The server tells answers that are taken from answers that are given up, in either protocol.
 #[tokio::test]
 async fn a_peer_that_reads_its_answers_is_not_cut_off() {
-    let fixture = fixture(|_| {});
+    let fixture = fixture(|limits| limits.idle = PATIENCE);
     let running = start(&fixture).await;
     let mut http_1 = TcpStream::connect(running.address).await.unwrap();
     let stream = TcpStream::connect(running.address).await.unwrap();
@@ -453,7 +482,8 @@ async fn a_peer_that_reads_its_answers_is_not_cut_off() {
     let started = std::time::Instant::now();
     // Several times as long as an answer may wait.
     let mut ids = (0..).map(|number| 2 * number + 1);
-    while started.elapsed() < Duration::from_secs(2) {
+    while started.elapsed() < Duration::from_secs(6) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
         http_1.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"}") {

@@ -33,10 +33,11 @@ pub(super) async fn start(fixture: &Fixture) -> Running {
     }
 }
 
+/// Deadlines that tests can wait for, and that a busy machine keeps.
 fn quick(limits: &mut Limits) {
-    limits.head_deadline = Duration::from_millis(400);
-    limits.body_deadline = Duration::from_millis(400);
-    limits.idle = Duration::from_millis(800);
+    limits.head_deadline = Duration::from_secs(2);
+    limits.body_deadline = Duration::from_secs(2);
+    limits.idle = Duration::from_secs(4);
 }
 
 pub(super) fn fixture(configure: impl FnOnce(&mut Limits)) -> Fixture {
@@ -50,8 +51,8 @@ pub(super) fn fixture(configure: impl FnOnce(&mut Limits)) -> Fixture {
 pub(super) async fn read_all(stream: &mut TcpStream) -> (String, Duration) {
     let started = Instant::now();
     let mut bytes = Vec::new();
-    // A reset also ends the connection.
-    let _ = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut bytes))
+    // A reset also ends the connection. The wait is shorter than a deadline of PATIENCE, which must not be what ends it.
+    let _ = tokio::time::timeout(PATIENCE / 2, stream.read_to_end(&mut bytes))
         .await
         .expect("it closes");
     (
@@ -70,18 +71,21 @@ pub(super) async fn talk(address: SocketAddr, text: &str) -> String {
 async fn a_connection_that_sends_no_complete_head_is_closed() {
     let fixture = fixture(|_| {});
     let running = start(&fixture).await;
+    let mut streams = Vec::new();
     for start in ["", "P", "PRI * HT", "GET /id HTTP/1.1\r\nHost: x\r\n"] {
         let mut stream = TcpStream::connect(running.address).await.unwrap();
         stream.write_all(start.as_bytes()).await.unwrap();
-        let (answer, took) = read_all(&mut stream).await;
+        streams.push(stream);
+    }
+    for stream in &mut streams {
+        let (answer, _) = read_all(stream).await;
         assert!(!answer.contains("200"), "{answer}");
-        assert!(took < Duration::from_secs(3), "{start:?}: {took:?}");
     }
 }
 
 #[tokio::test]
 async fn a_connection_with_a_slow_head_is_closed_even_after_other_requests() {
-    let fixture = fixture(|_| {});
+    let fixture = fixture(|limits| limits.idle = PATIENCE);
     let running = start(&fixture).await;
     let mut stream = TcpStream::connect(running.address).await.unwrap();
     stream
@@ -90,36 +94,32 @@ async fn a_connection_with_a_slow_head_is_closed_even_after_other_requests() {
         .unwrap();
     let mut first = vec![0; 4096];
     assert!(stream.read(&mut first).await.unwrap() > 0);
-    let started = Instant::now();
-    loop {
-        let written = stream.write_all(b"G").await;
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        if written.is_err() || started.elapsed() > Duration::from_secs(5) {
-            break;
+    let dripping = async {
+        while stream.write_all(b"G").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
-    assert!(started.elapsed() < Duration::from_secs(3));
+    };
+    let closed = tokio::time::timeout(PATIENCE / 2, dripping).await;
+    closed.expect("the connection is closed");
 }
 
 #[tokio::test]
 async fn slow_bodies_do_not_block_other_requests() {
     let fixture = fixture(|limits| {
         (limits.requests, limits.slow_bodies) = (4, 3);
-        limits.body_deadline = Duration::from_secs(5);
+        limits.body_deadline = PATIENCE;
     });
     let running = start(&fixture).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(busy(running.address).await);
+    }
     let head = format!(
         "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\n"
     );
-    let mut slow = Vec::new();
-    for _ in 0..6 {
-        let mut stream = TcpStream::connect(running.address).await.unwrap();
-        let start = format!("{head}Content-Length: 100\r\n\r\ngrant");
-        stream.write_all(start.as_bytes()).await.unwrap();
-        slow.push(stream);
-    }
-    for place in [5, 4, 3] {
-        let (answer, _) = read_all(&mut slow[place]).await;
+    for _ in 0..3 {
+        let slow = format!("{head}Content-Length: 100\r\n\r\ngrant");
+        let answer = talk(running.address, &slow).await;
         assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     }
     let whole = format!("{head}Content-Length: 3\r\n\r\na=b");
@@ -205,9 +205,14 @@ async fn a_head_that_is_too_large_or_broken_is_refused() {
 
 /// Opens a connection with a request under way: the server has asked for the body, and it has not arrived.
 pub(super) async fn busy(address: SocketAddr) -> TcpStream {
+    asked_for_body(address, "Content-Length: 100\r\n").await
+}
+
+/// The same, with these header fields.
+async fn asked_for_body(address: SocketAddr, fields: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!(
-        "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\n"
+        "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/x-www-form-urlencoded\r\n{fields}\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut go_on = [0; 25];
@@ -268,8 +273,8 @@ async fn an_idle_connection_is_closed() {
     let (answer, took) = read_all(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200"));
     assert!(
-        took > Duration::from_millis(500) && took < Duration::from_secs(4),
-        "{took:?}"
+        took > Duration::from_secs(3),
+        "it stays open for a while: {took:?}"
     );
 }
 
@@ -279,7 +284,10 @@ async fn the_identity_says_how_long_a_connection_may_be_idle_also_while_it_is_op
         let network = format!("  network: {{idleTimeout: {idle}}}\n  gateways:");
         QUICKSTART.replace("  gateways:", &network)
     };
-    let mut fixture = Fixture::of(&with("2h"), |config| quick(&mut config.limits));
+    let mut fixture = Fixture::of(&with("2h"), |config| {
+        quick(&mut config.limits);
+        config.limits.idle = Duration::from_millis(800);
+    });
     let running = start(&fixture).await;
     let mut stream = TcpStream::connect(running.address).await.unwrap();
     for pause in [0, 2000] {
@@ -330,8 +338,8 @@ async fn http_2_is_served_in_clear_text() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_graceful_shutdown_drops_no_request_under_load() {
     let mut fixture = Fixture::of(QUICKSTART, |config| {
-        // Longer than any client takes to notice the shutdown.
-        config.limits.lame_duck = Duration::from_secs(2);
+        // Longer than any client takes to notice the shutdown, also on a busy machine.
+        config.limits.lame_duck = Duration::from_secs(10);
     });
     let shop = fixture.shop();
     let running = start(&fixture).await;
@@ -428,16 +436,14 @@ async fn a_request_under_way_is_answered_during_the_shutdown() {
     });
     let shop = fixture.shop();
     let running = start(&fixture).await;
-    let mut stream = TcpStream::connect(running.address).await.unwrap();
-    let head = format!(
-        "POST {TOKEN} HTTP/1.1\r\nHost: x\r\nAuthorization: {shop}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 29\r\n\r\ngrant_type="
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let fields = format!("Authorization: {shop}\r\nContent-Length: 29\r\n");
+    let mut stream = asked_for_body(running.address, &fields).await;
+    stream.write_all(b"grant_type=").await.unwrap();
     running.shutdown.cancel();
     while fixture.app.readiness(now()).is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    // Time in which a server that does not wait would end the connection.
     tokio::time::sleep(Duration::from_millis(300)).await;
     stream.write_all(b"client_credentials").await.unwrap();
     let (answer, _) = read_all(&mut stream).await;
@@ -452,11 +458,10 @@ async fn a_request_under_way_is_answered_during_the_shutdown() {
 async fn a_request_that_never_finishes_is_cut_off_at_the_end_of_the_drain() {
     let fixture = Fixture::of(QUICKSTART, |config| {
         config.limits.drain = Duration::from_millis(500);
+        config.limits.body_deadline = 2 * PATIENCE;
     });
     let running = start(&fixture).await;
-    let mut stream = TcpStream::connect(running.address).await.unwrap();
-    stream.write_all(format!("POST {TOKEN} HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 29\r\n\r\ngrant_type=").as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let _held = busy(running.address).await;
     running.shutdown.cancel();
     tokio::time::timeout(PATIENCE, running.server)
         .await

@@ -44,7 +44,8 @@ fn pem(certificate: &CertifiedKey<KeyPair>) -> (String, String) {
 impl Running {
     async fn start(configure: impl FnOnce(&mut crate::server::Limits)) -> Self {
         let fixture = Fixture::of(QUICKSTART, |config| {
-            config.limits.head_deadline = Duration::from_millis(400);
+            // A deadline that tests can wait for, and that a busy machine keeps.
+            config.limits.head_deadline = Duration::from_secs(2);
             configure(&mut config.limits);
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -223,7 +224,7 @@ async fn a_peer_that_starts_no_handshake_is_cut_off_at_the_deadline() {
     let running = Running::start(|_| {}).await;
     let mut silent = TcpStream::connect(running.address).await.unwrap();
     let mut bytes = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(5), silent.read_to_end(&mut bytes));
+    let ended = tokio::time::timeout(PATIENCE, silent.read_to_end(&mut bytes));
     let _ = ended.await.expect("the connection is cut off");
     assert_eq!(bytes, b"");
     assert!(running.turned_away().await);
@@ -244,16 +245,16 @@ async fn plain_http_gets_no_answer() {
 async fn connections_count_during_the_handshake() {
     let running = Running::start(|limits| {
         limits.connections = 1;
-        limits.head_deadline = Duration::from_secs(30);
+        limits.head_deadline = 2 * PATIENCE;
     })
     .await;
+    // The listener accepts connections in their order.
     let mut silent = TcpStream::connect(running.address).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(
         running.is_served_with(&running.certificate).await,
         "a newcomer gets the place"
     );
-    let ended = tokio::time::timeout(Duration::from_secs(10), silent.read_u8());
+    let ended = tokio::time::timeout(PATIENCE, silent.read_u8());
     assert!(
         ended
             .await
@@ -267,7 +268,7 @@ async fn handshakes_have_places_of_their_own_and_the_oldest_ends_first() {
     let running = Running::start(|limits| {
         limits.handshakes = 2;
         limits.handshakes_per_peer = 2;
-        limits.head_deadline = Duration::from_secs(30);
+        limits.head_deadline = 2 * PATIENCE;
     })
     .await;
     let mut silent = Vec::new();
@@ -275,7 +276,7 @@ async fn handshakes_have_places_of_their_own_and_the_oldest_ends_first() {
         silent.push(TcpStream::connect(running.address).await.unwrap());
     }
     assert!(running.is_served_with(&running.certificate).await);
-    let ended = tokio::time::timeout(Duration::from_secs(10), silent[0].read_u8());
+    let ended = tokio::time::timeout(PATIENCE, silent[0].read_u8());
     assert!(
         ended
             .await
@@ -289,7 +290,7 @@ async fn a_flood_of_silent_handshakes_ends_only_its_own() {
     let running = Running::start(|limits| {
         limits.handshakes = 4;
         limits.handshakes_per_peer = 4;
-        limits.head_deadline = PATIENCE;
+        limits.head_deadline = 2 * PATIENCE;
     })
     .await;
     // One from another address, and one from the address of the flood. Both lack only the last message.
@@ -333,7 +334,7 @@ async fn a_tls_peer_that_does_not_read_is_cut_off() {
             }
         }
     };
-    let asked = tokio::time::timeout(Duration::from_secs(30), asking);
+    let asked = tokio::time::timeout(PATIENCE, asking);
     asked.await.expect("the server ends the connection");
     let text = super::edge::health(&running.fixture, "/metrics").await.body;
     assert!(
@@ -345,13 +346,14 @@ async fn a_tls_peer_that_does_not_read_is_cut_off() {
 #[tokio::test]
 async fn a_handshake_that_hangs_does_not_delay_the_shutdown() {
     let running = Running::start(|limits| {
-        limits.head_deadline = Duration::from_secs(30);
+        limits.head_deadline = 2 * PATIENCE;
         limits.drain = Duration::from_millis(200);
     })
     .await;
     let _silent = TcpStream::connect(running.address).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    // The listener accepts connections in their order, so it has accepted the silent one, too.
+    assert!(running.is_served_with(&running.certificate).await);
     running.shutdown.cancel();
-    let ended = tokio::time::timeout(Duration::from_secs(5), running.server);
+    let ended = tokio::time::timeout(PATIENCE, running.server);
     ended.await.expect("it ends").unwrap();
 }

@@ -146,9 +146,20 @@ async fn a_failed_report_is_not_repeated_and_later_ones_are_sent() {
     let (token, other) = (fixture.nightly(), fixture.secret("blue", "shop"));
     let recorder = Recorder::default();
     let running = tokio::spawn(reports.run(recorder.clone()));
+    let told = async |count| {
+        let waiting = async {
+            while recorder.0.lock().unwrap().len() < count {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(super::tcp::PATIENCE, waiting).await;
+        waited.expect("the use is reported");
+    };
     check(&fixture, GATEWAY, &token).await;
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    told(1).await;
     fixture.token(&basic("blue.shop", other.expose()), "").await;
+    told(2).await;
+    // Time in which the failed report could be repeated.
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     let told = recorder.0.lock().unwrap().clone();
     assert_eq!(told, [id(&token), id(other.expose())]);

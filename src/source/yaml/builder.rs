@@ -9,7 +9,7 @@ use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 use serde_json::{Map, Value};
 
 use super::spans::{Entry, Spans, narrow};
-use super::{DEEPEST, Fault, LONGEST, MAX_NODES, Node, scalar, twice};
+use super::{DEEPEST, Fault, LONGEST, MAX_NODES, Node, cause, scalar, twice};
 use crate::directory::suggest::shown;
 
 /// The maximum number of bytes in the strings of a document, with those that aliases repeat: sixteen of the longest
@@ -101,10 +101,9 @@ impl<'t> Builder<'t> {
                     .chars()
                     .next()
                     .map_or(start, |next| start + next.len_utf8());
-                Err(Fault::new(
-                    start..end,
-                    format!("this is not YAML: {}", error.info()),
-                ))
+                let (span, message) = cause::explain(self.text, start, &error.info())
+                    .unwrap_or_else(|| (start..end, format!("this is not YAML: {}", error.info())));
+                Err(Fault::new(span, message))
             }
             None => Ok((Event::StreamEnd, self.text.len()..self.text.len())),
         }
@@ -295,8 +294,14 @@ impl<'t> Builder<'t> {
             let value = self.node(event, value_range, depth + 1)?;
             if merges {
                 self.merge(&mut fields, value, &range);
-            } else if let Some(fault) = key.and_then(|name| fields.insert(name, range, value)) {
-                self.faults.push(fault);
+            } else if let Some(name) = key {
+                let is_head = depth == 0 && name == "apiVersion";
+                if let Some(fault) = fields.insert(name, range.clone(), value) {
+                    if is_head {
+                        return Err(second_object(range));
+                    }
+                    self.faults.push(fault);
+                }
             }
         }
     }
@@ -349,6 +354,13 @@ impl<'t> Builder<'t> {
             self.faults.extend(fields.merge(part, range));
         }
     }
+}
+
+/// Returns the fault of a second `apiVersion` in one document. Every other field of the second object would be a
+/// duplicate too.
+fn second_object(range: Range<usize>) -> Fault {
+    let message = "a second object begins here: write '---' on a line of its own before it";
+    Fault::new(range, message.to_owned())
 }
 
 fn height(value: &Value) -> usize {
@@ -413,7 +425,10 @@ impl Fields {
                     "move '<<' above `{}`: otherwise kubectl uses the merged value",
                     shown(name)
                 );
-                return Some(Fault::new(key.clone(), message));
+                let mut fault = Fault::new(key.clone(), message);
+                fault.without_text =
+                    Some("move '<<' above the other fields: otherwise kubectl uses merged values");
+                return Some(fault);
             }
             self.merged.insert(name.to_owned(), self.entries.len());
             self.entries.push(entry.clone());

@@ -7,6 +7,7 @@
 //! parser differ from those of the libraries for Rust, and none of these tells the place of each key and value.
 
 mod builder;
+mod cause;
 mod json;
 mod scalar;
 mod spans;
@@ -59,6 +60,8 @@ pub struct Fault {
     pub span: Range<usize>,
     /// What is wrong and what to write instead.
     pub message: String,
+    /// The message without texts of the document: in a Secret a key may be a secret text too.
+    without_text: Option<&'static str>,
     /// A related place and its description.
     pub related: Option<(Range<usize>, String)>,
     /// Whether the document mentions our API group. Documents of other tools only cause warnings.
@@ -70,6 +73,7 @@ impl Fault {
         Self {
             span,
             message,
+            without_text: None,
             related: None,
             ours: true,
         }
@@ -96,6 +100,7 @@ fn twice(name: &str, key: Range<usize>, first: &Range<u32>) -> Fault {
         key,
         format!("`{}` is written twice: remove one", shown(name)),
     );
+    fault.without_text = Some("this field is written twice: remove one");
     fault.related = Some((
         first.start as usize..first.end as usize,
         "first here".into(),
@@ -144,6 +149,19 @@ pub fn parse_bytes(bytes: &[u8]) -> (String, Parsed) {
 
 /// Reads a text of at most [`LONGEST`] bytes.
 pub fn parse(text: &str) -> Parsed {
+    let mut parsed = parse_all(text);
+    let repeats = |fault: &Fault| fault.without_text.is_some();
+    if parsed.faults.iter().any(repeats) && has_secret(text) {
+        for fault in &mut parsed.faults {
+            if let Some(message) = fault.without_text {
+                message.clone_into(&mut fault.message);
+            }
+        }
+    }
+    parsed
+}
+
+fn parse_all(text: &str) -> Parsed {
     let mut parsed = Parsed::default();
     if let Some(at) = text.find('\0') {
         parsed.faults.push(Fault::new(
@@ -191,19 +209,35 @@ fn read(text: &str, range: Range<usize>) -> Result<Option<Node>, Vec<Fault>> {
     let chunk = &text[range];
     match builder::document(chunk) {
         Ok(node) => Ok(node.map(|node| shift(node, start))),
-        Err(faults) => Err(faults
-            .into_iter()
-            .map(|fault| mark(fault.moved(start), chunk))
-            .collect()),
+        Err(faults) => {
+            // What follows the first fault of a template follows from it.
+            let most = if chunk.contains("{{") {
+                1
+            } else {
+                faults.len()
+            };
+            let faults = faults.into_iter().take(most);
+            Err(faults
+                .map(|fault| mark(render_first(fault, chunk).moved(start), chunk))
+                .collect())
+        }
     }
 }
 
 fn mark(mut fault: Fault, chunk: &str) -> Fault {
     fault.ours = chunk.contains(GROUP);
-    if chunk.contains("{{") {
-        fault
-            .message
-            .push_str("; this looks like a template: render it first");
+    fault
+}
+
+/// Says of a fault of a template what to do about it: its words about YAML would mislead on a line of the template.
+fn render_first(mut fault: Fault, chunk: &str) -> Fault {
+    const WORDS: &str = "this looks like a template: render it first";
+    let start = chunk[..fault.span.start].rfind('\n').unwrap_or_default();
+    let line = chunk[start..].trim_start_matches('\n').lines().next();
+    if line.is_some_and(|line| line.contains("{{")) {
+        WORDS.clone_into(&mut fault.message);
+    } else if chunk.contains("{{") {
+        fault.message = format!("{}; {WORDS}", fault.message);
     }
     fault
 }

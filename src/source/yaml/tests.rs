@@ -139,12 +139,12 @@ fn a_fault_hides_no_other_document() {
     assert_eq!(parsed.documents.len(), 3);
     assert_eq!(
         parsed.faults[0].message,
-        "this is not YAML: unclosed bracket '['"
+        "this '[' is not closed: write ']' at its end"
     );
     assert!(
         parsed.faults[1]
             .message
-            .ends_with("; this looks like a template: render it first")
+            .ends_with("this looks like a template: render it first")
     );
 }
 

@@ -81,30 +81,24 @@ fn start(world: &World, name: &str, front: &Front) -> (Program, String) {
     world.folder.write("ca.pem", &front.certificate);
     fs::write(folder.join("htdocs/orders/index.html"), "orders").unwrap();
     let (root, port) = (folder.display(), free_port());
-    let own = if name == "apache-openidc" {
-        format!(
-            "LoadModule auth_openidc_module {}/mod_auth_openidc.so\nOIDCCABundlePath {root}/ca.pem\n",
-            modules.display()
-        )
-    } else {
-        format!(
-            "LoadModule oauth2_module {}/mod_oauth2.so\n",
-            modules.display()
-        )
+    let modules_of = |names: &[&str]| {
+        let line = |name: &&str| {
+            let modules = modules.display();
+            format!("LoadModule {name}_module {modules}/mod_{name}.so")
+        };
+        names.iter().map(line).collect::<Vec<_>>().join("\n")
     };
-    let common: String = ["mpm_event", "authn_core", "authz_core", "authz_user", "dir"]
-        .iter()
-        .map(|module| {
-            format!(
-                "LoadModule {module}_module {}/mod_{module}.so\n",
-                modules.display()
-            )
-        })
-        .collect();
+    let common = modules_of(&["mpm_event", "authn_core", "authz_core", "authz_user", "dir"]);
+    let own = if name == "apache-openidc" {
+        let module = modules_of(&["auth_openidc"]);
+        format!("{module}\nOIDCCABundlePath {root}/ca.pem")
+    } else {
+        modules_of(&["oauth2"])
+    };
     let config = format!(
         "ServerRoot {root}\nServerName localhost\nListen 127.0.0.1:{port}\nPidFile {root}/httpd.pid\n\
          User #65534\nGroup #65534\nMutex file:{root} default\nErrorLog /dev/stderr\n\
-         {common}{own}\
+         {common}\n{own}\n\
          LogFormat \"user=%u %U%q %>s\" short\nCustomLog /dev/stdout short\n\
          DocumentRoot {root}/htdocs\nDirectoryIndex index.html\n{}",
         recipe(name)

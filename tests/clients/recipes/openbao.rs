@@ -1,4 +1,4 @@
-//! The recipe for OpenBao: workloads log in with access tokens.
+//! The recipe for `OpenBao`: workloads log in with access tokens.
 
 use std::process::Command;
 

@@ -3,8 +3,12 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::{eventually, get};
+
+/// How long a program may take to end.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Program {
     child: Child,
@@ -13,7 +17,8 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts a program that logs into a file of `folder`.
-    pub(super) fn start(mut command: Command, folder: &Path) -> Self {
+    pub(super) fn start(command: Command, folder: &Path) -> Self {
+        let mut command = mortal(&command);
         let log = folder.join("program.log");
         let output = File::create(&log).unwrap();
         let child = command
@@ -46,8 +51,33 @@ impl Program {
     }
 }
 
+/// The same command, as a process that ends when this process ends, however it ends.
+fn mortal(command: &Command) -> Command {
+    let mut mortal = Command::new("setpriv");
+    mortal
+        .args(["--pdeathsig", "TERM", "--"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        mortal.env(name, value.unwrap());
+    }
+    if let Some(folder) = command.get_current_dir() {
+        mortal.current_dir(folder);
+    }
+    mortal
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // Not SIGKILL: Apache must end its own processes.
+            let pid = self.child.id().to_string();
+            let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        }
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

@@ -78,8 +78,9 @@ async fn forward(acceptor: TlsAcceptor, stream: TcpStream, server: String) -> Op
         let line = line.to_ascii_lowercase();
         !line.starts_with("host:") && !line.starts_with("connection:")
     });
-    let mut head: String = kept.map(|line| format!("{line}\r\n")).collect();
-    head.push_str(&format!("Host: {server}\r\nConnection: close\r\n\r\n"));
+    let own = [format!("Host: {server}"), "Connection: close".to_owned()];
+    let lines: Vec<&str> = kept.chain(own.iter().map(String::as_str)).collect();
+    let head = format!("{}\r\n\r\n", lines.join("\r\n"));
     let mut upstream = TcpStream::connect(&server).await.ok()?;
     upstream.write_all(head.as_bytes()).await.ok()?;
     upstream.write_all(&bytes[end + 4..]).await.ok()?;

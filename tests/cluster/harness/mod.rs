@@ -25,6 +25,7 @@ use std::{
 };
 
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Config, ResourceExt as _,
@@ -44,7 +45,7 @@ pub(crate) use self::{
 const FIELD_MANAGER: &str = "symbolon-test-harness";
 
 /// How long [`eventually`] waits. It is long because the machine may be busy; a test that passes never waits so long.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A Kubernetes API server with its controllers (no nodes).
 pub(crate) struct Cluster {
@@ -206,7 +207,7 @@ impl Cluster {
         self.start(Program::Apiserver);
     }
 
-    /// The user that the API server sees behind a bearer token.
+    /// The user that the API server sees in a bearer token.
     ///
     /// # Errors
     /// The API server does not accept the token.
@@ -268,6 +269,22 @@ impl Cluster {
     /// The current end of the audit log, for [`Cluster::requests`].
     pub(crate) fn mark(&self) -> Mark {
         audit::mark(self.supervised("read its audit log").folder())
+    }
+
+    /// Waits until the audit log has what was answered before, because it is written a little after the responses.
+    pub(crate) async fn audited(&self) {
+        let mark = self.mark();
+        let name = format!("audited-{}", uuid::Uuid::new_v4().simple());
+        let namespaces: Api<Namespace> = Api::all(self.client().await);
+        namespaces
+            .get_opt(&name)
+            .await
+            .expect("the API server answers");
+        eventually("the audit log has the latest request", async || {
+            let requests = self.requests(mark);
+            requests.iter().any(|it| it.name == name).then_some(())
+        })
+        .await;
     }
 
     /// The requests answered since a mark, oldest first, without those of the control plane itself.

@@ -99,8 +99,7 @@ async fn all_ready(operator: &Operator, count: usize) {
 
 /// The operator's writes since a mark, except those to its Lease.
 async fn writes(cluster: &Cluster, world: &World<'_>, mark: Mark) -> Vec<String> {
-    // The audit log is written a little after the responses.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    cluster.audited().await;
     let user = format!("system:serviceaccount:{}:operator", world.team.name());
     let ours = cluster
         .requests(mark)
@@ -152,6 +151,7 @@ async fn counts_become_correct_with_few_writes_and_a_restart_makes_none() {
     assert_eq!(of("update scopes/status orders.write"), 0);
 
     drop(operator);
+    cluster.audited().await;
     let mark = cluster.mark();
     let operator = Operator::start(&world, account.kubeconfig_path());
     all_ready(&operator, all).await;

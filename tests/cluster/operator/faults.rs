@@ -3,15 +3,13 @@
 //! After each kill, the next controller must reach a state where the Secret's token is accepted, and no other token
 //! beyond its overlap.
 
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::DeleteParams;
+use serde_json::Value;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
-use std::time::Duration;
-
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::DeleteParams;
-use serde_json::Value;
 use symbolon::{
     directory::ObjectKey,
     reconcile::{
@@ -45,6 +43,8 @@ struct Dying {
     stop: Stop,
     left: Arc<AtomicUsize>,
     dead: Arc<AtomicBool>,
+    /// The number of writes under way.
+    writing: Arc<AtomicUsize>,
 }
 
 impl Dying {
@@ -64,6 +64,7 @@ impl Dying {
         write: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
         self.alive().await;
+        self.writing.fetch_add(1, Ordering::SeqCst);
         let is_last = self.left.fetch_sub(1, Ordering::SeqCst) == 1;
         if is_last && self.stop == Stop::Before {
             self.die().await;
@@ -72,6 +73,7 @@ impl Dying {
         if is_last {
             self.die().await;
         }
+        self.writing.fetch_sub(1, Ordering::SeqCst);
         done
     }
 
@@ -134,23 +136,22 @@ async fn run_until_dead(
     let api = api(world).await;
     let own = api.own_writes().clone();
     let dead = Arc::new(AtomicBool::new(false));
+    let writing = Arc::new(AtomicUsize::new(0));
     let dying = Dying {
         api,
         stop,
         left: Arc::new(writes.into()),
         dead: dead.clone(),
+        writing: writing.clone(),
     };
     let _running = Running::over(world, dying, own).await;
     eventually("the controller is killed or done", async || {
         if dead.load(Ordering::SeqCst) {
             return Some(true);
         }
-        if !is_idle().await {
-            return None;
-        }
         // The last write may be visible before the controller is killed by it.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        Some(dead.load(Ordering::SeqCst))
+        let is_done = is_idle().await && writing.load(Ordering::SeqCst) == 0;
+        is_done.then(|| dead.load(Ordering::SeqCst))
     })
     .await
 }

@@ -15,7 +15,7 @@ use symbolon::resources::{Identity, Kind};
 use super::process::{Operator, rights};
 use super::serving::{Server, client_secret};
 use super::world::{Running, World, now};
-use crate::harness::{Cluster, eventually};
+use crate::harness::{Cluster, PATIENCE, eventually};
 
 impl World<'_> {
     async fn change_identity(&self, patch: Value) {
@@ -58,7 +58,7 @@ impl World<'_> {
     async fn phases(&self, what: &str, wanted: &[(&str, &str)]) -> Vec<String> {
         let mut found = Vec::new();
         let keys = tokio::time::timeout(
-            Duration::from_secs(55),
+            PATIENCE - Duration::from_secs(1),
             eventually(what, async || {
                 found = self.keys().await;
                 let phases = found
@@ -144,6 +144,7 @@ async fn two_operators_at_once_create_only_one_key() {
             (!known.contains(&keys[0])).then_some(keys)
         })
         .await;
+        // Time in which the other operator could replace the key again.
         tokio::time::sleep(Duration::from_millis(700)).await;
         assert_eq!(world.phases("the key stays", &active).await, next);
         known.extend(next);
@@ -222,6 +223,7 @@ async fn the_keys_of_a_deleted_identity_are_kept_for_three_days() {
             .then_some(())
     })
     .await;
+    // Time in which the operator could delete the other Secret.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(
         world.key_secret("main-mac").await.is_some(),
@@ -262,13 +264,14 @@ impl Verifier {
 /// New algorithms, and the resulting phases of the keys.
 type Change<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
 
-/// Issues, verifies and introspects tokens until `stop` is set. Returns the number of tokens, the number of fetches of
-/// the JWKS, and the failures.
+/// Issues, verifies and introspects tokens until `stop` is set, and counts the tokens in `issued`. Returns the number of
+/// fetches of the JWKS, and the failures.
 async fn drive(
     server: &Server,
     (id, secret): (&str, &str),
     stop: &AtomicBool,
-) -> (usize, usize, Vec<String>) {
+    issued: &AtomicUsize,
+) -> (usize, Vec<String>) {
     let mut verifier = Verifier::default();
     let mut tokens: Vec<String> = Vec::new();
     let mut faults = Vec::new();
@@ -287,8 +290,9 @@ async fn drive(
                 faults.push("introspected as inactive".to_owned());
             }
         }
+        issued.store(tokens.len(), Ordering::Relaxed);
     }
-    (tokens.len(), verifier.fetches, faults)
+    (verifier.fetches, faults)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -306,8 +310,8 @@ async fn no_verification_fails_while_algorithms_change_under_load() {
     let keys = ["--keys-dir", folder.path().to_str().unwrap()];
     let server = Server::start(&world, cluster.kubeconfig_path(), &keys).await;
     let (id, secret) = client_secret(&world).await;
-    let stop = AtomicBool::new(false);
-    let load = drive(&server, (&id, &secret), &stop);
+    let (stop, issued) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let load = drive(&server, (&id, &secret), &stop, &issued);
     let changes: [Change<'_>; 4] = [
         (
             &["ES256", "EdDSA"],
@@ -335,14 +339,26 @@ async fn no_verification_fails_while_algorithms_change_under_load() {
     let changing = async {
         for (algorithms, phases) in changes {
             world.algorithms(algorithms).await;
-            world.phases(&format!("{algorithms:?}"), phases).await;
+            let kids = world.phases(&format!("{algorithms:?}"), phases).await;
             mount.update(&world).await;
-            // The server reads its mounted keys every five seconds.
-            tokio::time::sleep(Duration::from_secs(6)).await;
+            eventually("the server has loaded the mounted keys", async || {
+                let jwks = server.jwks().await;
+                let served = jwks["keys"].as_array().unwrap().iter();
+                let served: BTreeSet<_> = served.filter_map(|jwk| jwk["kid"].as_str()).collect();
+                let mounted = kids.iter().map(String::as_str).collect();
+                (served == mounted).then_some(())
+            })
+            .await;
+            let enough = issued.load(Ordering::Relaxed) + 26;
+            eventually("more tokens are issued and verified", async || {
+                (issued.load(Ordering::Relaxed) >= enough).then_some(())
+            })
+            .await;
         }
         stop.store(true, Ordering::Relaxed);
     };
-    let ((count, fetches, faults), ()) = tokio::join!(load, changing);
+    let ((fetches, faults), ()) = tokio::join!(load, changing);
+    let count = issued.load(Ordering::Relaxed);
     assert_eq!(faults, [""; 0], "of {count}");
     assert!(count > 100, "{count}");
     assert!(

@@ -355,7 +355,7 @@ async fn a_rotation_keeps_the_previous_token_valid_for_the_overlap() {
     let world = World::new(Cluster::shared()).await;
     let _running = Running::start(&world).await;
     world
-        .apply_token("short", "rotation: {policy: Auto, overlap: 4s}")
+        .apply_token("short", "rotation: {policy: Auto, overlap: 10s}")
         .await;
     world.token_ready("short").await;
     let first = world.text("short-token").await.unwrap();

@@ -14,6 +14,7 @@ mod lifecycle;
 mod metrics;
 mod pains;
 pub(crate) mod process;
+mod proxy;
 mod replicas;
 mod rotation;
 mod scoped;

@@ -57,6 +57,7 @@ async fn two_resources_with_one_secret_name_do_not_overwrite_each_other() {
     let other = world.ready(TOKEN, "other", "False", "SecretConflict").await;
     assert_eq!(condition(&other, "Stalled")["status"], "True");
     let before = world.secret("nightly-token").await.unwrap();
+    // Time in which one could write.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let after = world.secret("nightly-token").await.unwrap();
     assert_eq!(after, before, "the two resources overwrite each other");
@@ -343,6 +344,7 @@ async fn constant_writes_by_others_neither_stop_nor_multiply_tokens() {
     )
     .await;
     let took = began.elapsed();
+    // Time in which another token could be issued.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(world.text("nightly-token").await.unwrap(), second);
     stop.cancel();

@@ -80,8 +80,9 @@ async fn several_servers_report_a_use_once_and_then_write_nothing() {
         })
         .await;
     }
-    // Until all servers have seen the report of one of them.
+    // Time in which the other servers could report it, too. Each looks at the record first.
     tokio::time::sleep(Duration::from_secs(6)).await;
+    cluster.audited().await;
     let ours = [
         world.platform.name().to_owned(),
         world.team.name().to_owned(),
@@ -112,6 +113,7 @@ async fn several_servers_report_a_use_once_and_then_write_nothing() {
         all_use().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    cluster.audited().await;
     assert_eq!(
         written(calm),
         Vec::<String>::new(),
@@ -210,7 +212,7 @@ async fn a_previous_token_ends_when_only_the_new_one_is_in_use() {
             gone = Some((silent.elapsed(), status));
         }
         assert!(
-            silent.elapsed() < Duration::from_secs(160),
+            silent.elapsed() < Duration::from_mins(5),
             "the previous token does not end"
         );
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -266,6 +268,7 @@ async fn a_forged_report_makes_no_token_valid_again() {
         .patch_status(name.as_str().unwrap(), &PatchParams::default(), &patch)
         .await
         .unwrap();
+    // Time in which the operator could end the previous token.
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(
         world.accepts(&old).await,
@@ -336,7 +339,7 @@ async fn a_client_secret_is_rotated_by_trigger_and_ends_when_it_is_quiet() {
             break status;
         }
         assert!(
-            silent.elapsed() < Duration::from_secs(160),
+            silent.elapsed() < Duration::from_mins(5),
             "the previous token does not end"
         );
         tokio::time::sleep(Duration::from_millis(500)).await;

@@ -221,6 +221,7 @@ async fn a_server_follows_every_change_of_client_and_token() {
         .soon("the deleted token is refused", &token, false)
         .await;
     world.apply_token("nightly", "").await;
+    // Time in which the server sees the object.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(
         !server.accepts(&token).await,
@@ -476,6 +477,7 @@ async fn a_store_is_used_by_one_server_at_a_time() {
     })
     .await;
     let second = Server::launch(&world, cluster.kubeconfig_path(), &["--store", &store]);
+    // Time in which it could open the store.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(
         !second.is_ready().await,
@@ -565,6 +567,7 @@ async fn a_mounted_certificate_is_served_and_reloaded_when_it_changes() {
     };
     assert!(shows(first.cert.der()).await);
     mount(&second.cert.pem(), &key);
+    // Time in which the server reads the files.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(
         shows(first.cert.der()).await,

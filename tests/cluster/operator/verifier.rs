@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use symbolon::{
     keys::{Algorithm, KeyRing, KeySet},
     resources::Kind,
-    tokens::jwt::AccessTokenType,
+    tokens::jwt::{AccessTokenType, UnverifiedJwt},
 };
 
 use super::{
@@ -129,9 +129,10 @@ async fn kube_apiserver_takes_access_tokens_of_clients_and_no_other_tokens() {
 
     let keys = data(&world, world.platform.name(), "main-signing").await;
     let keys = KeySet::parse(keys["keyset.json"].as_bytes()).unwrap();
-    let ring = KeyRing::new(&keys, Timestamp::now()).unwrap();
-    let claims = serde_json::to_value(ring.verify(&token).unwrap().claims).unwrap();
+    let payload = UnverifiedJwt::parse(&token).unwrap().payload;
+    let claims: Value = serde_json::from_slice(&payload).unwrap();
     let now = claims["iat"].as_i64().unwrap();
+    let ring = KeyRing::new(&keys, Timestamp::from_second(now).unwrap()).unwrap();
     for (what, changes, is_taken) in [
         ("with the type JWT", json!({}), true),
         ("expired", json!({"exp": now - 1}), false),

@@ -28,7 +28,7 @@ use symbolon::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Cluster, TestNamespace, eventually};
+use crate::harness::{Cluster, PATIENCE, TestNamespace, eventually};
 
 /// The time limit of a request. The operator waits at most twice as long for a write that may be in flight.
 pub(super) const REQUEST_TIMEOUT: SignedDuration = SignedDuration::from_millis(700);
@@ -167,7 +167,8 @@ impl<'a> World<'a> {
         let what = format!("{kind} {name} is Ready={status}, {reason}");
         let mut last = Value::Null;
         let found = tokio::time::timeout(
-            Duration::from_secs(59),
+            // A little less than `eventually` waits, to show the status instead.
+            PATIENCE - Duration::from_secs(1),
             eventually(&what, async || {
                 last = self.get(kind, name).await;
                 let ready = condition(&last, "Ready");
@@ -178,7 +179,7 @@ impl<'a> World<'a> {
             }),
         )
         .await;
-        found.unwrap_or_else(|_| panic!("not within 59 s: {what}: {:#}", last["status"]))
+        found.unwrap_or_else(|_| panic!("not in time: {what}: {:#}", last["status"]))
     }
 
     /// Waits until a token is `Ready`.
@@ -443,7 +444,7 @@ impl Running {
             &options,
             &Arc::new(Hand(controller.clone())),
         );
-        source.listed(Duration::from_secs(30)).await.unwrap();
+        source.listed(PATIENCE).await.unwrap();
         controller.lead();
         let stop = CancellationToken::new();
         tokio::spawn(controller.clone().run(stop.clone()));

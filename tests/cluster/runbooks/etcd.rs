@@ -100,7 +100,7 @@ async fn a_server_that_was_not_restarted_notices_a_restore_of_etcd() {
     let began = Instant::now();
     while server.token_is_accepted(&early.token).await {
         assert!(
-            began.elapsed() < SILENCE + Duration::from_secs(30),
+            began.elapsed() < SILENCE + Duration::from_mins(3),
             "the server still waits for a resource version that never comes"
         );
         tokio::time::sleep(Duration::from_millis(500)).await;

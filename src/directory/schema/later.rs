@@ -1,0 +1,71 @@
+//! What people write because other servers have it or a later release will: the message says so, since "did you mean"
+//! would send them to a wrong value.
+
+/// Values of a later release: the field, and the values with the names that OAuth gives them.
+const VALUES: [(&str, &[(&str, &str)]); 2] = [
+    (
+        "grantTypes",
+        &[
+            ("AuthorizationCode", "authorization_code"),
+            ("RefreshToken", "refresh_token"),
+            ("DeviceCode", "urn:ietf:params:oauth:grant-type:device_code"),
+            (
+                "TokenExchange",
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+            ),
+            ("JWTBearer", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+        ],
+    ),
+    ("type", &[("PostgreSQL", "Postgres")]),
+];
+
+/// Grants that RFC 9700 section 2 forbids or advises against.
+const UNSAFE_GRANTS: [&str; 2] = ["implicit", "password"];
+
+/// Fields of a later release, all about people and about clients without a secret.
+const FIELDS: [&str; 21] = [
+    "allowedOrigins",
+    "backchannelLogout",
+    "consent",
+    "frontchannelLogout",
+    "identityProviders",
+    "interactiveClients",
+    "login",
+    "passkeys",
+    "password",
+    "pkce",
+    "postLogoutRedirectUris",
+    "privateKeyJwt",
+    "redirectUris",
+    "refreshToken",
+    "refreshTokens",
+    "responseTypes",
+    "senderConstraint",
+    "serviceAccounts",
+    "skipConsent",
+    "theme",
+    "users",
+];
+
+/// Returns why a value of a field is not available, if it belongs to a later release or is an unsafe grant.
+pub(super) fn value(field: &str, text: &str) -> Option<String> {
+    let same = |name: &str| fold(name) == fold(text);
+    if field == "grantTypes" && UNSAFE_GRANTS.iter().any(|name| same(name)) {
+        return Some("is not supported, since RFC 9700 advises against it".to_owned());
+    }
+    let (_, values) = VALUES.iter().find(|(known, _)| *known == field)?;
+    let later = values
+        .iter()
+        .any(|(name, registered)| same(name) || same(registered));
+    later.then(|| "is not available yet, a later release will have it".to_owned())
+}
+
+/// Returns whether a field belongs to a later release.
+pub(super) fn is_field(name: &str) -> bool {
+    FIELDS.contains(&name)
+}
+
+fn fold(name: &str) -> String {
+    let letters = name.chars().filter(|c| !matches!(c, '_' | '-'));
+    letters.flat_map(char::to_lowercase).collect()
+}
