@@ -16,7 +16,7 @@ fn issuer_at(dev: &Dev, url: &str, host: &str) -> String {
     document["issuer"].as_str().unwrap().to_owned()
 }
 
-fn start(folder: &Folder, ports: &Ports, listen: &str, more: &[&str]) -> Dev {
+fn start(folder: &Folder, ports: Ports, listen: &str, more: &[&str]) -> Dev {
     let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
     command.arg("dev").arg(folder.path()).args(more);
     let listen = format!("{listen}:{}", ports.main);
@@ -27,7 +27,7 @@ fn start(folder: &Folder, ports: &Ports, listen: &str, more: &[&str]) -> Dev {
 fn localhost_and_all_addresses_have_an_issuer_at_localhost() {
     for listen in ["localhost", "", "0.0.0.0", "[::]"] {
         let (folder, ports) = (quickstart(), Ports::free());
-        let dev = start(&folder, &ports, listen, &[]);
+        let dev = start(&folder, ports, listen, &[]);
         let issuer = format!("http://localhost:{}/id", ports.main);
         let host = format!("localhost:{}", ports.main);
         let here = format!("http://127.0.0.1:{}/id", ports.main);
@@ -58,7 +58,7 @@ fn the_default_address_is_localhost_and_the_examples_name_it() {
 fn the_option_replaces_the_whole_issuer() {
     let (folder, ports) = (quickstart(), Ports::free());
     let issuer = "https://id.example.test:8443/main";
-    let dev = start(&folder, &ports, "localhost", &["--issuer", issuer]);
+    let dev = start(&folder, ports, "localhost", &["--issuer", issuer]);
     let here = format!("http://127.0.0.1:{}/main", ports.main);
     // A proxy passes on the caller's Host, or its own name for this server.
     let local = format!("localhost:{}", ports.main);
@@ -129,7 +129,7 @@ spec: {issuer: 'http://localhost:8080/id'}
             "--issuer",
             "http://localhost:8080/id",
         ]);
-        let dev = Dev::spawn_listening(command, &format!("localhost:{}", ports.main), &ports);
+        let dev = Dev::spawn_listening(command, &format!("localhost:{}", ports.main), ports);
         dev.line_with(&["Nothing is served yet"]);
         dev.line_with(&[says]);
     }
@@ -139,7 +139,7 @@ spec: {issuer: 'http://localhost:8080/id'}
 #[test]
 fn a_gateway_may_ask_for_any_host() {
     let (folder, ports) = (quickstart(), Ports::free());
-    let dev = start(&folder, &ports, "localhost", &[]);
+    let dev = start(&folder, ports, "localhost", &[]);
     let token = folder.secret("shop", "nightly-report-token", "token")["token"].clone();
     let authorization = format!("Bearer {token}");
     let local = format!("localhost:{}", ports.main);

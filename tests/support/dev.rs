@@ -60,19 +60,19 @@ impl Dev {
     }
 
     /// Starts a command line that lacks the ports, on an address in the form of the option.
-    pub(crate) fn start_listening(command: Command, listen: &str, ports: &Ports) -> Self {
+    pub(crate) fn start_listening(command: Command, listen: &str, ports: Ports) -> Self {
         Self::spawn_listening(command, listen, ports).wait_until_ready()
     }
 
     /// Like [`Self::start_listening`], without waiting until it is ready.
-    pub(crate) fn spawn_listening(mut command: Command, listen: &str, ports: &Ports) -> Self {
+    pub(crate) fn spawn_listening(mut command: Command, listen: &str, ports: Ports) -> Self {
         command.args(["--listen", listen]);
-        Self::spawn_health(command, *ports)
+        Self::spawn_health(command, ports)
     }
 
     /// Starts a command line that lacks only the health port, and waits until it is ready.
-    pub(crate) fn start_ready(command: Command, ports: &Ports) -> Self {
-        Self::spawn_health(command, *ports).wait_until_ready()
+    pub(crate) fn start_ready(command: Command, ports: Ports) -> Self {
+        Self::spawn_health(command, ports).wait_until_ready()
     }
 
     fn spawn_command(mut command: Command, ports: Ports) -> Self {
@@ -147,13 +147,8 @@ impl Dev {
 
     /// Sends a GET to any URL and returns the status and the body.
     pub(crate) fn get_url(&self, url: &str, headers: &[(&str, &str)]) -> (u16, String) {
-        let response = self.try_get_url(url, headers);
+        let response = http::get(url, headers);
         response.unwrap_or_else(|| panic!("no response from {url}:\n{}", self.output()))
-    }
-
-    /// Like [`Self::get_url`]; `None` without a response.
-    pub(crate) fn try_get_url(&self, url: &str, headers: &[(&str, &str)]) -> Option<(u16, String)> {
-        http::get(url, headers)
     }
 
     /// Sends a GET to the health port; `None` without a response.
