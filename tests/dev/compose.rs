@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use super::quickstart;
-use super::support::{Client, Dev, Ports, data_of, eventually, free_port};
+use super::support::{Client, Dev, Ports, data_of, eventually, free_port, get};
 
 fn example(file: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/compose");
@@ -100,7 +100,7 @@ fn dev_mode_behind_nginx_issues_tokens_and_guards_an_api() {
     let at = |path: &str| format!("http://localhost:{front}{path}");
     let document = eventually("nginx answers", || {
         let url = at("/id/.well-known/openid-configuration");
-        let (status, body) = super::support::get(&url, &[])?;
+        let (status, body) = get(&url, &[])?;
         assert_eq!(status, 200, "{body}");
         Some(serde_json::from_str::<Value>(&body).unwrap())
     });

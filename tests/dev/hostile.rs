@@ -224,7 +224,7 @@ fn a_folder_that_cannot_be_read_is_named() {
     dev.line_with(&["/d/d: folders are nested deeper", "will retry"]);
     fs::remove_dir_all(folder.file("d")).unwrap();
     folder.write(SHOP, "apiVersion: symbolon.dev/v1alpha1\nkind: [");
-    dev.line_with(&["2-shop.yaml:2:", "this is not YAML"]);
+    dev.line_with(&["2-shop.yaml:2:", "is not closed"]);
     assert!(dev.terminate().0.success());
 }
 

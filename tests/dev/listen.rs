@@ -114,13 +114,15 @@ spec: {issuer: 'http://localhost:8080/id'}
             "platform/nope",
             "there is no Identity platform/nope; the valid ones are platform/main",
         ),
-        // The same issuer, and a namespace that sorts later.
+        // The same issuer as the default Identity.
         (other, "platform/zz", "IssuerConflict"),
     ] {
         let (folder, ports) = (quickstart(), Ports::free());
         folder.write("3-more.yaml", file);
         let mut command = Command::new(env!("CARGO_BIN_EXE_symbolon"));
         command.arg("dev").arg(folder.path());
+        // The default Identity has the issuer.
+        command.args(["--default-identity", "platform/main"]);
         command.args([
             "--identity",
             identity,
