@@ -1,4 +1,4 @@
-//! Characters that are never shown unescaped in terminals, messages and the log. Absent: how to escape them.
+//! Characters that are never shown unescaped in terminals, messages and the log. Not here: how to escape them.
 
 /// Whether a character is escaped where users' text is shown: controls, line ends, and characters that are invisible or
 /// change how others are shown (Unicode 16: the categories `Cc`, `Cf`, `Zl` and `Zp`, and the property

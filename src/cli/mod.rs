@@ -1,5 +1,5 @@
 //! The commands. A command reads its arguments, connects the modules below, and turns the result into text and an exit
-//! status. Absent: rules.
+//! status. Not here: rules.
 mod check;
 mod clock;
 mod cluster;

@@ -1,10 +1,10 @@
 //! The proxy that leads to the API server, chosen as kubectl chooses it: by `proxy-url` of the kubeconfig, else by the
 //! environment. All but [`Proxy::client`] is pure.
 //!
-//! kube's own support is not used: it compares `NO_PROXY` with the address of the proxy instead of the API server, and it
-//! refuses a whole kubeconfig for one entry of `NO_PROXY` that it cannot parse.
+//! kube's own support is not used: it compares `NO_PROXY` with the address of the proxy instead of the API server, and
+//! it refuses a whole kubeconfig for one entry of `NO_PROXY` that it cannot parse.
 //!
-//! Absent: requests to an `http` API server in the form that a proxy forwards without a tunnel.
+//! Not here: requests to an `http` API server in the form that a proxy forwards without a tunnel.
 
 use std::net::IpAddr;
 

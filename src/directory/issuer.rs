@@ -1,4 +1,4 @@
-//! Comparison of issuers. Absent: which of two Identities owns an issuer.
+//! Comparison of issuers. Not here: which of two Identities owns an issuer.
 
 /// Returns an issuer in the form that all its spellings share: the host may be in any case, and the default port and
 /// a trailing dot of the host may be left out (RFC 3986 section 6.2). For comparison only: tokens carry the issuer as

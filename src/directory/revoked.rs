@@ -2,7 +2,7 @@
 //!
 //! A server adds an id, and from then on no server accepts that token. The operator then gives the token an end in
 //! the spec, so that it stays revoked for older releases and after a restore without a status. An id can only take
-//! access away, so it needs no seal. Absent: who may revoke what (`oauth::revocation`), and the writes.
+//! access away, so it needs no seal. Not here: who may revoke what (`oauth::revocation`), and the writes.
 
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 //!
 //! A user who may create a ServiceAccessToken is not always allowed to write Secrets, but replicators, Argo CD,
 //! Jenkins and many others act on a Secret's labels and annotations. A list of what they act on is never complete, so
-//! this list says what is allowed. Absent: labels and annotations that a Secret already has, which are kept.
+//! this list says what is allowed. Not here: labels and annotations that a Secret already has, which are kept.
 
 use std::sync::Arc;
 

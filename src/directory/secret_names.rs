@@ -1,7 +1,7 @@
 //! The index of names of Secrets: which object names which Secret.
 //!
 //! Only names that a spec sets are stored; the defaults `<name>-client` and `<name>-token` follow from the object's
-//! name. Absent: which of several objects gets the Secret, in `secret_owners`.
+//! name. Not here: which of several objects gets the Secret, in `secret_owners`.
 
 use std::sync::Arc;
 

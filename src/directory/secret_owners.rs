@@ -1,5 +1,5 @@
 //! Which object a Secret is written for. Of two objects that want the same Secret written, the older one gets it, and
-//! the other one is told. Absent: who owns the existing Secret, which the Secret itself says.
+//! the other one is told. Not here: who owns the existing Secret, which the Secret itself says.
 
 use super::record::Object;
 use super::secret_names::{Aged, Owns, aged, naming, suffix, written};

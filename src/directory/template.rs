@@ -2,7 +2,7 @@
 //!
 //! `$(name)` is a placeholder and `$(name|base64)` the same in base64. `$$(` stands for a literal `$(`, and every
 //! other dollar for itself, so that shell scripts and password hashes need no escaping. Rendered values have the type
-//! that is wiped when dropped, since they may contain a token. Absent: Secrets themselves, and who may write them.
+//! that is wiped when dropped, since they may contain a token. Not here: Secrets themselves, and who may write them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,7 +1,7 @@
 //! Last use: when a use is worth a report, what a report adds to what is known, and when a previous token has been
 //! unused for long enough.
 //!
-//! While the last report is fresh, a use costs one comparison. Absent: who reports, who writes, and any influence on
+//! While the last report is fresh, a use costs one comparison. Not here: who reports, who writes, and any influence on
 //! whether a token is accepted: a report never has one.
 
 use jiff::{SignedDuration, Timestamp};

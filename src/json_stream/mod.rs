@@ -5,7 +5,7 @@
 //! parts that the program reads, skips the rest, and passes on one object at a time, of at most [`MAX_KEPT`] bytes.
 //! [`PageSize`] asks for pages of about the same number of bytes.
 //!
-//! Absent: requests, and any judgement of objects. [`read`] is the thin part that awaits chunks.
+//! Not here: requests, and any judgement of objects. [`read`] is the thin part that awaits chunks.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

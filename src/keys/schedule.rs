@@ -9,8 +9,8 @@
 //! A key signs only after it was published for `publish_ahead`. Exceptions: the very first key, a key that replaces a
 //! distrusted one, and an emergency. A key stays published until the longest-lived token that it may have signed has
 //! expired. Beside the key set, the plan depends on a [`Memory`], which is stored with the set. The plan only moves
-//! `retiredAt` later, never earlier, so that neither another leader's clock nor a clock set back makes it flap. Absent:
-//! making keys, writing them, and the clock.
+//! `retiredAt` later, never earlier, so that neither another leader's clock nor a clock set back makes it flap. Not
+//! here: making keys, writing them, and the clock.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! The protocol core: the rules of OAuth 2.1 and related specifications, a file per endpoint, grant or RFC.
 //!
-//! Pure: bytes and a directory go in, a decision comes out. Time and randomness are parameters. Absent: signatures
+//! Pure: bytes and a directory go in, a decision comes out. Time and randomness are parameters. Not here: signatures
 //! (`keys`), HTTP types and all IO (`server`). An endpoint checks the form, then the client, then the request.
 
 pub mod access_token;

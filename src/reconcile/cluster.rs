@@ -1,6 +1,6 @@
 //! The reads and writes that issuing needs.
 //!
-//! Absent: retries. After a lost reply the outcome is unknown, and only a new pass over live objects can tell it. An
+//! Not here: retries. After a lost reply the outcome is unknown, and only a new pass over live objects can tell it. An
 //! implementation that retries by itself would break the protocol of issuing. The implementation bounds the time of
 //! every call, below the `request_timeout` of [`Rules`](super::issue::Rules).
 

@@ -10,7 +10,7 @@
 //! People edit and delete these files as they would edit and delete Secrets with `kubectl`, so the version of a file is
 //! derived from the file itself. One process uses the folder, and its writes are complete when they return: none is
 //! late. Only key Secrets must not be edited, because their keys can issue any token: each carries a proof that it was
-//! written here. Absent: the manifests of objects, which belong to their authors. Their readers hand over the latest
+//! written here. Not here: the manifests of objects, which belong to their authors. Their readers hand over the latest
 //! state here.
 
 mod layout;

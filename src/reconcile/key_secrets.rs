@@ -5,7 +5,7 @@
 //! read-modify-write, so that of two leaders only one creates the next key. A mac key is never replaced here, and
 //! neither is anything in a Secret that is immutable or not the operator's: someone must look at invalid content. The
 //! Secrets belong to the Identity by name, without an owner reference, so that an Identity that was pruned by mistake
-//! comes back with its keys. Absent: the schedule itself, and the sweep after a deleted Identity.
+//! comes back with its keys. Not here: the schedule itself, and the sweep after a deleted Identity.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! The cluster, read and written through a Kubernetes API server.
 //!
-//! Reads are live. Writes are single, conditioned on the version that was read, bounded in time and fenced. Absent:
+//! Reads are live. Writes are single, conditioned on the version that was read, bounded in time and fenced. Not here:
 //! retries, lists, forced writes.
 
 use std::collections::{HashSet, VecDeque};

@@ -6,7 +6,7 @@
 //!
 //! By hand, because every write must be fenced by the time at which the lease certainly ends (see
 //! [`Fence`]), and libraries only tell whether they hold the lease.
-//! Absent: what a leader does.
+//! Not here: what a leader does.
 //!
 //! <https://kubernetes.io/docs/concepts/architecture/leases/>
 

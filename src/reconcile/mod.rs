@@ -1,7 +1,7 @@
 //! Brings the cluster to what the directory says: gather, resolve, plan, apply, report.
 //!
 //! Plans are pure. `apply` and `report` are the only writers, behind the narrow traits [`Cluster`](cluster::Cluster)
-//! and [`Reports`](report::Reports). A real API server implements them, and a directory of files in dev mode. Absent:
+//! and [`Reports`](report::Reports). A real API server implements them, and a directory of files in dev mode. Not here:
 //! anything that serves requests.
 
 pub mod api;

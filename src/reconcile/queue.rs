@@ -1,7 +1,7 @@
 //! The operator's queue: each key once, one pass at a time per key, later keys at their time.
 //!
 //! A key that is added during its pass gets another pass. A pass that fails is retried after a time that doubles.
-//! Absent: what a pass does, and the workers, which call [`Queue::next`].
+//! Not here: what a pass does, and the workers, which call [`Queue::next`].
 //!
 //! Namespaces take turns, so that thousands of keys of one tenant delay another tenant by one turn. There are three
 //! lanes, in this order: work that someone waits for, work that follows from a change of another object, and slow work.

@@ -1,7 +1,7 @@
 //! A Kubernetes Secret: read, changed in the operator's own fields, and written back as a whole.
 //!
 //! It is kept as raw JSON, so that annotations, labels and finalizers of others survive, and fields that are newer than
-//! this program. It never prints its data, and wipes it when dropped. Absent: any decision about whether to write.
+//! this program. It never prints its data, and wipes it when dropped. Not here: any decision about whether to write.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! The number of objects by reason of `Ready`, as last written or confirmed. For metrics.
 //!
-//! An object that this process has not reconciled yet counts as unseen. Absent: names. An object is known by a hash,
+//! An object that this process has not reconciled yet counts as unseen. Not here: names. An object is known by a hash,
 //! and is forgotten when it is deleted.
 
 use std::collections::{BTreeMap, HashMap};

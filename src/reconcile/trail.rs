@@ -2,7 +2,7 @@
 //! asked for it and who created that object. A line contains the public id of a token, never the token.
 //!
 //! A line is written after the API server has confirmed the change. If the operator is killed in between, the line is
-//! missing; the Credential and `status.createdBy` contain the same. Absent: the tokens of deleted objects, and who
+//! missing; the Credential and `status.createdBy` contain the same. Not here: the tokens of deleted objects, and who
 //! deleted them. The API server's own audit log has that.
 
 use serde_json::Value;

@@ -1,5 +1,5 @@
 //! Patches `credentials/status` through the Kubernetes API: reads the live object, then writes only if it still has the
-//! version read, so that no replica undoes the write of another. Absent: what to write.
+//! version read, so that no replica undoes the write of another. Not here: what to write.
 
 use kube::Client;
 use kube::core::Request;

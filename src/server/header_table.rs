@@ -1,10 +1,11 @@
 //! The memory that the table of header fields of an HTTP/2 connection keeps alive.
 //!
 //! HPACK (RFC 7541) lets a peer store header fields in a table of 4 KiB. In `h2` a stored `:path`, `:authority` or
-//! `:scheme` shares the buffer in which it arrived, so that an entry of 33 bytes can keep 8 KiB alive, and a peer decides
-//! how often. [`HeaderTable`] reads along: it skims the frames (RFC 9113 section 4.1) and header blocks for fields that
-//! are stored. It decodes no text and keeps no byte of it. Absent: evictions by the size of entries. A block counts until
-//! as many fields were stored after it as the table can hold, so the result may be too large, but not too small.
+//! `:scheme` shares the buffer in which it arrived, so that an entry of 33 bytes can keep 8 KiB alive, and a peer
+//! decides how often. [`HeaderTable`] reads along: it skims the frames (RFC 9113 section 4.1) and header blocks for
+//! fields that are stored. It decodes no text and keeps no byte of it. Not here: evictions by the size of entries. A
+//! block counts until as many fields were stored after it as the table can hold, so the result may be too large, but
+//! not too small.
 //!
 //! It also counts trailers. `h2` keeps those of a stream until the stream's answer was sent, although no handler reads
 //! them.

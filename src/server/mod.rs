@@ -2,7 +2,7 @@
 //!
 //! The server parses a request, judges it against one [`Snapshot`] of everything that is served, and answers. It waits
 //! only for the request's own body and, for a revocation, for the write. `router` lists the routes; each has a file in
-//! `routes`. TLS ends here or in front of the server. Absent: rules (they are in `oauth` and `directory`), and the
+//! `routes`. TLS ends here or in front of the server. Not here: rules (they are in `oauth` and `directory`), and the
 //! sources of objects, keys and certificates (they call [`Publisher::update`], [`Publisher::set_keys`] and
 //! [`Tls::replace`]).
 

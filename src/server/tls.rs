@@ -1,6 +1,6 @@
 //! TLS 1.2 and 1.3 that ends in this server, with a certificate that can be replaced while the server runs.
 //!
-//! An open connection keeps the certificate of its handshake; a new connection gets the newest. Absent: reading and
+//! An open connection keeps the certificate of its handshake; a new connection gets the newest. Not here: reading and
 //! watching certificate files.
 
 use std::fmt;

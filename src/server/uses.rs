@@ -2,7 +2,7 @@
 //!
 //! Usually a request only compares the time with the last known use. Only a use that needs a report, because it is the
 //! first or the last report is old, tries a lock, and does not wait for it. A report that cannot be queued is dropped;
-//! the next use is reported instead. No answer to a request depends on this. Absent: the rule when to report
+//! the next use is reported instead. No answer to a request depends on this. Not here: the rule when to report
 //! (`directory::usage`), and the destination of reports.
 
 use std::collections::HashMap;

@@ -3,7 +3,7 @@
 //! Dev mode keeps its state in them; a cluster keeps it in the API server and etcd. A repository or an archive may
 //! contain a folder of that name. So everything below it is reached through a [`Dir`], and [`open_state`] decides
 //! whether the folder may be used at all. A repository may also bring files into a folder of ours: files that must be
-//! trusted have a [`Seal`]. Absent: the contents of the files.
+//! trusted have a [`Seal`]. Not here: the contents of the files.
 
 mod dir;
 mod place;

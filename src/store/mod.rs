@@ -1,7 +1,7 @@
 //! The store of people's data: a SQLite file, bound to one issuer, written by one process.
 //!
 //! This module opens, checks, migrates and monitors the file. Each feature brings its own tables, behind a narrow trait
-//! beside its user. Absent: anything that machine clients and service tokens need, HTTP, metrics, and any repair: a
+//! beside its user. Not here: anything that machine clients and service tokens need, HTTP, metrics, and any repair: a
 //! faulty file is left as it is.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};

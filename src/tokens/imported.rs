@@ -3,7 +3,7 @@
 //! A secret that is hashed once and fast is safe only if it cannot be guessed. No check can tell that a text is random,
 //! but a check can tell that it is poor: too short, of few characters, repetitive, or in keyboard order.
 //!
-//! Absent: where the text comes from, and who may use it.
+//! Not here: where the text comes from, and who may use it.
 
 use super::TokenHash;
 use super::reference::{self, Kind};

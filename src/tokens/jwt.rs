@@ -2,11 +2,11 @@
 //! parsing an untrusted one.
 //!
 //! A parsed token is *unverified*: `keys` selects the key and checks the signature. This module refuses all that can be
-//! refused without a key: size, form, header. Absent: encryption, unsecured tokens, symmetric algorithms, keys that the
-//! token itself names.
+//! refused without a key: size, form, header. Not here: encryption, unsecured tokens, symmetric algorithms, keys that
+//! the token itself names.
 //!
-//! The `typ` of the header alone does not make a token an access token, since ID tokens may have the type `JWT` too: the
-//! claims decide (see `claims`).
+//! The `typ` of the header alone does not make a token an access token, since ID tokens may have the type `JWT` too:
+//! the claims decide (see `claims`).
 
 use std::fmt;
 

@@ -1,10 +1,10 @@
 //! The operator's loop: reconciles each object that changed, one pass at a time per object.
 //!
 //! A pass gathers, resolves, plans, applies and reports; [`issue`] does the first four for Secrets. In a steady state
-//! the operator writes nothing, because it compares each status first. The loop sends no list requests, which scan whole
-//! namespaces: it asks the directory which objects a change affects.
+//! the operator writes nothing, because it compares each status first. The loop sends no list requests, which scan
+//! whole namespaces: it asks the directory which objects a change affects.
 //!
-//! Absent: watching, leader election, and every rule. Each kind has its own file; this file has what they share and
+//! Not here: watching, leader election, and every rule. Each kind has its own file; this file has what they share and
 //! which objects a change queues.
 
 mod agenda;

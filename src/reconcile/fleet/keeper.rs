@@ -1,5 +1,5 @@
 //! The state shared by all passes over Identities: the installation's settings, the order of upgrades, the back-off of
-//! repairs, and deletion when an Identity goes. Absent: the passes, in `pass`, and their order, in `drive`.
+//! repairs, and deletion when an Identity goes. Not here: the passes, in `pass`, and their order, in `drive`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;

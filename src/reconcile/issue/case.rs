@@ -1,5 +1,5 @@
 //! An owner that should have a token: what is recorded for it, what its Secret holds, and the answers and Credentials
-//! that all rules build from that. Pure. Absent: the rules themselves, in [`plan`](super::plan()) and `import`.
+//! that all rules build from that. Pure. Not here: the rules themselves, in [`plan`](super::plan()) and `import`.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;

@@ -1,7 +1,7 @@
 //! What a Credential remembers of tokens that are gone: how many were issued within the hour, which secrets were
 //! imported, which Secret the operator itself deletes, and which requests are done. Pure.
 //!
-//! Absent: entries. Only an entry makes a token accepted.
+//! Not here: entries. Only an entry makes a token accepted.
 
 use jiff::{SignedDuration, Timestamp};
 

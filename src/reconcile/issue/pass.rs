@@ -1,8 +1,8 @@
 //! The driver: gather, plan, apply one step, start over. It decides nothing.
 //!
-//! Absent: retries of a call with an unknown outcome, and the owner's status. What the status should say is returned as
-//! [`Facts`](super::Facts), and the caller writes it in one patch with the conditions. That patch is the most expensive
-//! write of all, and issuing needs it only to continue `epoch` after a Credential was deleted.
+//! Not here: retries of a call with an unknown outcome, and the owner's status. What the status should say is returned
+//! as [`Facts`](super::Facts), and the caller writes it in one patch with the conditions. That patch is the most
+//! expensive write of all, and issuing needs it only to continue `epoch` after a Credential was deleted.
 
 use std::collections::BTreeSet;
 

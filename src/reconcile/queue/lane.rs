@@ -2,7 +2,7 @@
 //! at a time.
 //!
 //! Within a namespace, keys are taken in order. Every operation takes time logarithmic in the number of keys and
-//! namespaces. Absent: time, and the meaning of keys.
+//! namespaces. Not here: time, and the meaning of keys.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -10,7 +10,7 @@
 //! - The client is the one that the entry was issued to: unchanged, or itself attested by its own Secret.
 //! - The entry has not ended, is not revoked, and acts as the same principal. Ends stay as they were.
 //!
-//! [`plan_all`] is pure. Absent: the report to people.
+//! [`plan_all`] is pure. Not here: the report to people.
 
 mod carry_out;
 mod gather;

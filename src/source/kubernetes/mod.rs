@@ -7,7 +7,7 @@
 //! last known objects stay; [`Source::oldest`] returns the age of the data. A namespace that the API server denies
 //! access to affects no other namespace: [`Refusals`].
 //!
-//! Absent: writes, decisions, and kube's `watcher`, which hides the bookmarks that show that a quiet watch is alive.
+//! Not here: writes, decisions, and kube's `watcher`, which hides the bookmarks that show that a quiet watch is alive.
 //!
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 

@@ -1,10 +1,11 @@
 //! Parses manifests: YAML or JSON, several documents and lists, with the place of every part.
 //!
 //! The reading is that of kubectl, so that the judged objects are those that kubectl would send to the API server. A
-//! fault in one document does not hide the others. Absent: files, and the meaning of kinds.
+//! fault in one document does not hide the others. Not here: files, and the meaning of kinds.
 //!
-//! A library finds the events of YAML. What they mean is decided here, by hand: the scalars and merge rules of kubectl's
-//! parser differ from those of the libraries for Rust, and none of these tells the place of each key and value.
+//! A library finds the events of YAML. What they mean is decided here, by hand: the scalars and merge rules of
+//! kubectl's parser differ from those of the libraries for Rust, and none of these tells the place of each key and
+//! value.
 
 mod builder;
 mod cause;
