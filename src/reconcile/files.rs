@@ -34,6 +34,7 @@ use super::key_secrets;
 use super::kube_api::OwnWrites;
 use super::report::Reports;
 use super::secret::SecretObject;
+use crate::directory::suggest::shown;
 use crate::directory::{ObjectKey, Revocation, revocation, usage};
 use crate::resources::{Credential, CredentialStatus, Kind, OwnerKind};
 use crate::state_file::{Chosen, Content, Dir, Mode, Refusal, Seal, open_state};
@@ -690,6 +691,7 @@ fn not_written_here(file: &Path) -> ApiError {
 }
 
 fn unsafe_name(key: &ObjectKey) -> ApiError {
+    let key = shown(&key.to_string());
     ApiError::Invalid(format!("{key} cannot be used as a file name"))
 }
 
