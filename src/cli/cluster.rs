@@ -23,7 +23,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// The time limit for a response that is not streamed.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// A first list that takes longer is told, and again at the longer interval.
+/// How long the first lists may take before a warning, and the interval of the warnings after it.
 const SOON: Duration = Duration::from_secs(5);
 const LISTS: Duration = Duration::from_mins(1);
 /// The interval at which `first_lists` reports what is missing.
@@ -125,7 +125,8 @@ impl Connection {
     }
 }
 
-/// Stands in kube's configuration for the proxy of the environment, which kube would read by other rules than kubectl.
+/// Replaces an absent `proxy-url` in kube's configuration, because kube would read the environment by other rules than
+/// kubectl.
 const BY_ENVIRONMENT: &str = "http://environment.invalid/";
 
 async fn connection(context: Option<&str>, program: Program) -> anyhow::Result<Connection> {
@@ -188,7 +189,8 @@ pub(super) fn reach(namespaces: &[String]) -> Reach {
     }
 }
 
-/// Waits for the first lists, and logs what is missing. Passes the same on every second, and at the end `None`.
+/// Waits for the first lists and logs what is missing. Every second it passes what is missing to `report`, and at the
+/// end `None`.
 pub(super) async fn first_lists(source: &Source, report: impl Fn(Option<String>)) {
     let (mut told, mut patience) = (Instant::now(), SOON);
     while let Err(missing) = source.listed(LOOK).await {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 
-/// The name of this machine that is the same on every machine. Browsers let passkeys work there, but not on an IP address.
+/// The host name of the loopback address. Browsers allow passkeys there, but not on an IP address.
 const LOCALHOST: &str = "localhost";
 
 /// An address to listen on.
@@ -40,7 +40,7 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
     }
 }
 
-/// Parses the same where only the address matters.
+/// Parses the same forms and returns only the address.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     listen(text).map(|listen| listen.address)
 }
@@ -52,8 +52,8 @@ pub(super) async fn bind(address: SocketAddr, option: &str) -> anyhow::Result<Tc
 }
 
 impl Listen {
-    /// Returns the origin by which programs on this machine reach the listener at `bound`, the address with the port in
-    /// use; `None` for an address of the network, at which only TLS in front of the listener gives a usable origin.
+    /// Returns the origin by which programs on this machine reach the listener. `bound` is its address with the port in
+    /// use. `None` for an address of the network, where only TLS in front of the listener gives a usable origin.
     pub(super) fn origin(self, bound: SocketAddr) -> Option<String> {
         let ip = bound.ip().to_canonical();
         let host = if self.is_named || ip.is_unspecified() {

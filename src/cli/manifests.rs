@@ -75,7 +75,7 @@ fn refuse_nothing(name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Says that patches are not read, and how to check what they make.
+/// Reports that patches are not read, and how to check their result.
 fn tell_skipped(patches: &[Patch]) {
     let mut kustomizations: Vec<&Path> = patches.iter().map(|it| &*it.kustomization).collect();
     kustomizations.dedup();
@@ -94,7 +94,7 @@ fn files_of(path: &Path) -> anyhow::Result<(Vec<PathBuf>, Vec<Patch>)> {
     let metadata =
         std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     if metadata.is_file() {
-        // A kustomization often has its patches in a folder of their own.
+        // The kustomization may be one folder above: patches are often in a folder of their own.
         let folders = path.ancestors().skip(1).take(2);
         let root = folders.last().unwrap_or(Path::new("."));
         return Ok(kustomization::split(vec![path.to_owned()], root));
@@ -121,7 +121,7 @@ pub(super) struct World {
     pub(super) directory: Directory,
     /// The existing objects, from `--applied`.
     pub(super) before: BTreeMap<(Kind, ObjectKey), Value>,
-    /// The OAuthClients that are applied.
+    /// The OAuthClients of the checked manifests.
     clients: BTreeMap<(Kind, ObjectKey), Value>,
 }
 

@@ -4,7 +4,7 @@
 //! kube's own support is not used: it compares `NO_PROXY` with the address of the proxy instead of the API server, and
 //! it refuses a whole kubeconfig for one entry of `NO_PROXY` that it cannot parse.
 //!
-//! Not here: requests to an `http` API server in the form that a proxy forwards without a tunnel.
+//! Not here: forwarding of requests to an `http` API server without a tunnel.
 
 use std::net::IpAddr;
 
@@ -59,7 +59,7 @@ enum Scheme {
     Socks5,
 }
 
-/// A proxy. It prints no password.
+/// A proxy. Its `Debug` text has no password.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Proxy {
     scheme: Scheme,
@@ -229,7 +229,7 @@ fn is_named(entry: &str, host: &str, address: Option<IpAddr>, port: u16) -> bool
         return address.is_some_and(|address| range.contains(address));
     }
     let (name, of_port) = match entry.rsplit_once(':') {
-        // Not the colons of an IPv6 address.
+        // The colons of an IPv6 address do not separate a port.
         Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, Some(port)),
         _ => (entry, None),
     };

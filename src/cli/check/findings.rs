@@ -325,7 +325,7 @@ fn problems(world: &World, object: &ManifestObject, now: Timestamp) -> Vec<Probl
         problems.extend(transition::problems(object.kind, before, &object.value));
     }
     problems.extend(schema::ignored(&object.value));
-    // What could be safer about a field that is wrong does not matter.
+    // A field with an error gets no warnings: they say what could be safer, and the field must change anyway.
     let wrong: Vec<String> = problems
         .iter()
         .filter(|problem| problem.severity == Severity::Error)
@@ -380,7 +380,7 @@ fn surprising(source: &SourceText, span: &Range<usize>) -> Option<String> {
     surprise(source.text.get(span.clone())?)
 }
 
-/// Returns a hint if the labels of the namespace are unknown and a selector would need them.
+/// Returns a hint if a selector needs the labels of the namespace and they are unknown.
 fn unseen_labels(world: &World, object: &ManifestObject, problem: &Problem) -> Option<String> {
     let namespace = &object.key.namespace;
     if world.directory.labels(namespace).is_some() {

@@ -30,15 +30,15 @@ pub(super) struct Cause {
     is_judged: bool,
 }
 
-/// Why a finding is one of several for one mistake.
+/// The relation of a finding to its cause.
 pub(super) struct Follows {
     pub(super) cause: Cause,
-    /// Whether the cause is the same fault of another object, and not a fault of the object that this one refers to.
+    /// Whether another object has the same fault. Otherwise the object that this one refers to has a fault.
     is_same: bool,
 }
 
 impl Follows {
-    /// Returns whether the finding is no error of its own.
+    /// Returns whether the finding is reported as a note: the report has its cause as an error.
     pub(super) const fn is_note(&self) -> bool {
         self.cause.is_judged
     }
@@ -61,21 +61,21 @@ impl Follows {
     }
 }
 
-/// A field of an object: the identity of a problem.
+/// A field of an object, which identifies a problem.
 type Place = (Kind, ObjectKey, String);
 
 /// The causes of findings.
 #[derive(Default)]
 pub(super) struct Causes {
-    /// The first fault of each object, or what that fault follows from.
+    /// The first fault of each object, or the cause that it follows from.
     objects: BTreeMap<(Kind, ObjectKey), Cause>,
-    /// The same by kind and name, for references that look into the wrong namespace.
+    /// The same by kind and name, for references to the wrong namespace.
     names: BTreeMap<(Kind, Arc<str>), Cause>,
     /// Objects that cannot be read.
     lost: BTreeMap<(Option<Kind>, ObjectKey), Cause>,
     /// The faults of Scopes by their values.
     values: BTreeMap<String, Cause>,
-    /// The scopes that OAuthClients ask for and that do not exist.
+    /// The fields of OAuthClients that request scopes which do not exist.
     asked: BTreeMap<Place, Cause>,
     /// The first place of each message about another object.
     told: HashMap<(Reason, String), (Place, Cause)>,
@@ -269,7 +269,7 @@ impl Causes {
                 let client = world.client(&key)?;
                 let asked = client.pointer("/spec/scopes")?.as_array()?;
                 let values = asked.iter().filter_map(Value::as_str);
-                // The client misspells a scope that exists, and this token does not.
+                // The client misspells a scope, and this token writes it correctly.
                 let value = value_at(object, problem)?;
                 let misspelt = near.nearest(value, values)?;
                 let index = asked.iter().position(|asked| asked == misspelt)?;
@@ -305,8 +305,8 @@ fn subject(kind: Option<Kind>, key: &ObjectKey) -> String {
     }
 }
 
-/// Returns whether a problem is about another object or about all objects of a namespace: the same message at another
-/// object is the same mistake.
+/// Returns whether a problem is about another object or about all objects of a namespace. Then the same message on
+/// another object is the same mistake.
 fn is_about_another(problem: &Problem) -> bool {
     matches!(
         problem.reason,

@@ -4,8 +4,8 @@
 //!   listed.
 //! - `problems[] {file, line, column, endLine, endColumn, severity (error|warning|note), reason, message, help?, kind?,
 //!   namespace?, name?, path?, cause?}`: lines and columns count from one, columns in characters; `path` is a JSON
-//!   Pointer into the object. `cause {file, line, column}` is the place of the problem that this one follows from; every
-//!   note has one.
+//!   Pointer into the object. `cause {file, line, column}` is the place of the problem that this one follows from;
+//!   every note has one.
 
 use serde_json::{Map, Value, json};
 

@@ -1,7 +1,7 @@
 //! The mistakes that newcomers make in YAML, and the one finding that each of them must lead to.
 //!
-//! A row is a mistake, the place in [`GOOD`] and what is written there instead, and the finding: its line and column, its
-//! message, and after a slash its help. Everything else that the mistake breaks is a note that points to the finding.
+//! A row has a name, the text of [`GOOD`] that is replaced, its replacement, and the expected finding: line and column,
+//! message, and the help after a slash. Everything else that the mistake breaks is a note that points to the finding.
 
 use std::collections::BTreeSet;
 

@@ -37,7 +37,7 @@ impl Near {
     }
 
     /// Returns a help text with what the author may have meant: the name of an existing object, its namespace, or the
-    /// namespace that the object itself lacks. It is never what is written already.
+    /// namespace that the object itself lacks. It never repeats what is written.
     pub(super) fn help(
         &self,
         world: &World,
@@ -146,8 +146,8 @@ impl Near {
     }
 }
 
-/// Returns whether a near name is likely the one that was meant: `orders.delete` is not a misspelling of `orders.write`,
-/// although most of their letters are the same.
+/// Returns whether a near name is likely the one that was meant: `orders.delete` is not a misspelling of
+/// `orders.write`, although most of their letters are the same.
 fn is_likely(written: &str, found: &str) -> bool {
     let split = |name| str::rsplit_once(name, ['.', ':', '/']);
     match (split(written), split(found)) {

@@ -1,4 +1,4 @@
-//! What an object refers to, read from the object as it is written: it may have a fault, and then it has no record.
+//! What an object refers to, read from the manifest, because an object with a fault has no record.
 
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ pub(super) fn gateway_scopes(object: &ManifestObject) -> impl Iterator<Item = &s
     scopes.flatten().filter_map(Value::as_str)
 }
 
-/// Returns the values that a Scope with a fault may be meant to have: the one that it writes, and the one of its name.
+/// Returns the values that a Scope with a fault may be meant to have: its `spec.value`, and the default from its name.
 pub(super) fn scope_values(world: &World, object: &ManifestObject) -> impl Iterator<Item = String> {
     let ObjectKey { namespace, name } = &object.key;
     let is_beside = identity_of(world, object).is_some_and(|it| it.namespace == *namespace);

@@ -67,7 +67,7 @@ pub(super) fn render(report: &Report, look: &Look) -> Result<String, std::fmt::E
     Ok(out)
 }
 
-/// Which sources may contain a Secret. Findings of one file follow each other, and a file has many.
+/// Remembers whether the last source may contain a Secret: the findings of one file follow each other.
 #[derive(Default)]
 struct Secrets(Option<(Arc<SourceText>, bool)>);
 
@@ -111,8 +111,8 @@ impl Drawn {
             message = format!("{name}: {message}");
             None
         } else if has_secret || finding.level == Level::Note {
-            // A note is one line, so that the errors stand out. No excerpt of a file with a Secret: rendered manifests contain secrets that the repository does not, and
-            // the output may go into a build log.
+            // A note is one line, so that the errors stand out. A file with a Secret is not excerpted: rendered
+            // manifests contain secrets that the repository does not, and the output may go into a build log.
             let Position { line, column } = finding.start();
             let whose = whose.map(|whose| format!("{whose}: ")).unwrap_or_default();
             message = format!("{name}:{line}:{column}: {whose}{message}");

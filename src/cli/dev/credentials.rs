@@ -1,4 +1,4 @@
-//! Serves Credentials of dev mode as they are written.
+//! Serves the Credentials of dev mode as soon as they are written.
 //!
 //! The server applies a change before the write returns, because a person or a script may use the Secret as soon as its
 //! file exists. The controller gets the change later, in the order of the writes.
@@ -49,8 +49,8 @@ impl Serving {
         *self.0.mac.lock().unwrap_or_else(PoisonError::into_inner) = Some(mac);
     }
 
-    /// Only the seals of the served Identity's Credentials can be verified: dev mode has no mac key of other
-    /// Identities.
+    /// Converts a Credential to a change. Only the seals of the served Identity's Credentials can be verified: dev mode
+    /// has no mac key of other Identities.
     fn change(&self, credential: &Credential) -> Option<Change> {
         let identity = &self.0.identity;
         let is_ours = credential.metadata.namespace.as_deref() == Some(&*identity.namespace)

@@ -1,4 +1,4 @@
-//! Replaces the issuer, or its origin, by where dev mode answers, whatever the manifest says.
+//! Replaces the issuer of a manifest, or its origin, with the URL at which dev mode answers.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ impl Site {
         })
     }
 
-    /// Returns the option that replaces the written issuer, for people.
+    /// Returns the start of the sentence that says which option replaces the written issuer.
     pub(super) const fn option(&self) -> &'static str {
         match self {
             Self::Origin(_) => "--listen replaces the origin of",
@@ -42,7 +42,7 @@ impl Site {
         }
     }
 
-    /// Returns the values of `Host` by which a proxy at the issuer asks.
+    /// Returns the values of the `Host` header that a proxy at the issuer may send.
     pub(super) fn hosts(&self) -> Vec<String> {
         let Self::Issuer(issuer) = self else {
             return Vec::new();
@@ -57,7 +57,7 @@ impl Site {
     }
 }
 
-/// Parses `--issuer` by the rules for the field of an Identity.
+/// Parses `--issuer` by the rules for `spec.issuer` of an Identity.
 pub(super) fn issuer(text: &str) -> Result<String, String> {
     let identity = json!({
         "apiVersion": API_VERSION, "kind": Kind::Identity.as_str(),

@@ -65,7 +65,7 @@ fn judged(directory: &Directory, now: Timestamp) -> Vec<String> {
                 .map(|problem| format!("{kind} {key}: {}: {}", problem.reason, problem.message)),
         );
     };
-    // An Identity without a fault in its file may have one here: dev mode replaces its issuer.
+    // An Identity without a fault in its file may have one here, because dev mode replaces its issuer.
     for object in directory.identities() {
         add(
             Kind::Identity,
