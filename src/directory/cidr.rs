@@ -20,7 +20,8 @@ impl FromStr for Cidr {
 
     fn from_str(text: &str) -> Result<Self, NoCidr> {
         let (address, length) = text.split_once('/').ok_or(NoCidr)?;
-        // The standard library refuses leading zeros, which some read as octal. `IpNet::from_str` does not.
+        // The standard library refuses leading zeros, which some programs read as octal. `IpNet::from_str` accepts
+        // them.
         let address: IpAddr = address.parse().map_err(|_| NoCidr)?;
         let range = IpNet::new(address, length.parse().map_err(|_| NoCidr)?).map_err(|_| NoCidr)?;
         // An IPv4-mapped IPv6 address could be read in two ways.

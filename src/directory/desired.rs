@@ -126,7 +126,7 @@ const RENEWAL_SHARE: i32 = 3;
 const DEFAULT_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 /// The shortest default `quietPeriod`.
 pub(super) const DEFAULT_QUIET_PERIOD: SignedDuration = SignedDuration::from_hours(1);
-/// How long after an access token's expiry its client may come for the next one.
+/// How long after an access token's expiry its client may request the next one.
 const FETCHED_LATE: SignedDuration = SignedDuration::from_mins(10);
 /// The default overlap of an imported secret: by then pods have read the new one or were restarted.
 const IMPORTED_OVERLAP: SignedDuration = SignedDuration::from_hours(1);
@@ -216,7 +216,7 @@ fn owner<T>(kind: OwnerKind, object: &Object<T>) -> CredentialOwner {
     }
 }
 
-/// What an owner says about its secret, whatever its kind. The rest comes from its client and its Identity.
+/// What an owner of either kind says about its secret. The rest comes from its client and its Identity.
 struct Owned<'a> {
     kind: SecretKind,
     owner: CredentialOwner,
@@ -313,8 +313,8 @@ pub(super) fn renew_before(
     }
 }
 
-/// Returns the default quiet period for a client's secrets. A client uses its secret only to get another access
-/// token: one with a valid access token is silent but still alive.
+/// Returns the default quiet period for a client's secrets. A client uses its secret only to get another access token,
+/// so a client with a valid access token may be silent although it still uses the secret.
 pub(super) fn quiet_period_of_secrets(client: &AcceptedClient<'_>) -> SignedDuration {
     (client.access_token_lifetime() + FETCHED_LATE).max(DEFAULT_QUIET_PERIOD)
 }

@@ -123,8 +123,8 @@ impl Directory {
     }
 }
 
-/// Returns a warning for each value of a template that writes a placeholder as a shell does. The Secret would contain it
-/// as it is.
+/// Returns a warning for each value of a template that writes a placeholder in the form of a shell, `${name}`. The
+/// Secret would contain that text unchanged.
 fn shell_placeholders(
     secret: &SecretRecord,
     own: &str,

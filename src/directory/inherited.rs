@@ -21,7 +21,7 @@ pub struct Inherited {
 }
 
 impl From<&InheritedMetadata> for Inherited {
-    /// For a caller that has checked what the installation allows.
+    /// Converts without a check. The caller has checked what the installation allows.
     fn from(spec: &InheritedMetadata) -> Self {
         Self {
             labels: spec.labels.clone(),
@@ -30,8 +30,8 @@ impl From<&InheritedMetadata> for Inherited {
     }
 }
 
-/// Returns what the installation allows of an Identity's `spec.inheritedMetadata`, and the path and the rule of each
-/// field that breaks one.
+/// Returns the part of an Identity's `spec.inheritedMetadata` that the installation allows, and the path and the
+/// message of each rule that the spec breaks.
 pub(super) fn judged(
     spec: &InheritedMetadata,
     settings: &Settings,

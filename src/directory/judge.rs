@@ -445,8 +445,8 @@ impl Directory {
         Ok(GrantedScope { scope })
     }
 
-    /// Returns the Scope that has a value by its name, if that Scope has a fault. What a faulty Scope writes as its value
-    /// is not kept.
+    /// Returns the Scope with a fault whose name gives it `value` by default. The `spec.value` of a Scope with a fault
+    /// is not kept, so it cannot be compared.
     fn faulty_scope(&self, identity: &ObjectKey, value: &str) -> Option<ObjectKey> {
         let beside = Some(ObjectKey::new(&identity.namespace, value));
         let elsewhere = value.split_once(':');

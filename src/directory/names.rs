@@ -210,7 +210,7 @@ impl Directory {
 }
 
 /// Returns who owns a name: the Identity's namespace `own`, else the namespace in its prefix, else those that it is
-/// `given` to. Looks only at these few namespaces, never at all that claim the name: a flood of claims on another's
+/// `given` to. It looks up only these few namespaces and not all that claim the name, so a flood of claims on another's
 /// name costs nothing.
 fn name_owner<'d, 'g, T>(
     own: &str,

@@ -1,4 +1,4 @@
-//! Whether an issuer, an audience or a scope value is in the normal form that every reader reads alike.
+//! Whether an issuer, an audience or a scope value is in the normal form, which every reader interprets alike.
 //!
 //! Owners are found by prefix: `<issuer>/team-a/../team-b` begins like team-a's, and a reader that normalises URLs
 //! takes it for team-b's. The patterns are those of the definitions, so that the API server and our own admission

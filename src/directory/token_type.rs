@@ -1,4 +1,4 @@
-//! One name for the type of an access token in the resources, another in the formats: here they meet.
+//! Converts the `accessTokenType` of resources to the type of `tokens::jwt`.
 
 use crate::resources::AccessTokenType as Named;
 use crate::tokens::jwt::AccessTokenType;

@@ -1,8 +1,8 @@
 //! Last use: when a use is worth a report, what a report adds to what is known, and when a previous token has been
 //! unused for long enough.
 //!
-//! While the last report is fresh, a use costs one comparison. Not here: who reports, who writes, and any influence on
-//! whether a token is accepted: a report never has one.
+//! While the last report is fresh, a use costs one comparison. A report never influences whether a token is accepted.
+//! Not here: who reports and who writes.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;

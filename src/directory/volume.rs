@@ -56,7 +56,7 @@ pub(super) fn faults(
     .collect()
 }
 
-/// Returns why the volume of an Identity may not change to another one, while it has one.
+/// Returns why the volume of an Identity may not change from `old` to `new`; nothing if either has no volume.
 pub(super) fn changed(old: &Value, new: &Value) -> Vec<&'static str> {
     let has = |object: &Value| object["spec"]["storage"]["type"] == "SQLite";
     if !has(old) || !has(new) {

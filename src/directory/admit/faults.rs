@@ -73,7 +73,8 @@ impl Faults {
         })
     }
 
-    /// Refuses what the API server refuses in its own selectors: `NotIn` without values would match every namespace.
+    /// Refuses what the API server refuses in the selectors of its own kinds: `NotIn` without values would match every
+    /// namespace.
     fn selector(&mut self, path: &str, selector: &LabelSelector) {
         let mut exact = selector.match_labels.iter().flatten();
         self.require(

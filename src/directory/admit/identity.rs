@@ -253,7 +253,8 @@ fn gateway_record(gateway: &Gateway) -> (Arc<str>, GatewayRecord) {
     (gateway.name.as_str().into(), record)
 }
 
-/// RFC 8414 section 2 requires https; http is allowed for loopback addresses and Services inside the cluster.
+/// Returns whether an issuer has https, as RFC 8414 section 2 requires, or http for loopback addresses and Services
+/// inside the cluster.
 fn is_secure_issuer(issuer: &str) -> bool {
     if issuer.starts_with("https://") {
         return true;

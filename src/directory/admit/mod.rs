@@ -3,9 +3,8 @@
 //! The API server enforces most of them by schema and CEL. This module enforces them again for three reasons: files
 //! have no API server, a definition may be older than the binary, and the reconciler never trusts that admission ran.
 //! `tests/fixtures/refused` holds an object for each CEL rule, and both sides must refuse it.
-
 //!
-//! A kind has a file of its own. `faults` collects what is wrong with an object, and states the rules that several kinds
+//! Each kind has its own file. `faults` collects what is wrong with an object, and has the rules that several kinds
 //! share; `secret` does the same for the Secrets that are issued.
 
 mod credential;

@@ -136,7 +136,7 @@ fn client_secret(
     }
 }
 
-/// UUIDs identify people: no client id may look like one.
+/// Returns whether a client id looks like a UUID. UUIDs identify people.
 fn is_uuid_like(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])

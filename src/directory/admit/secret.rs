@@ -8,12 +8,12 @@ use crate::directory::desired::bounded;
 use crate::directory::settings::Settings;
 use crate::resources::ANNOTATION_ROTATE;
 
-/// Keeps a value only if this process issues: tenants write such values, and they may be large.
+/// Returns a value only in a process that issues: tenants write such values, and they may be large.
 pub(super) fn for_issuing<T>(settings: &Settings, value: impl FnOnce() -> Option<T>) -> Option<T> {
     if settings.serves_only { None } else { value() }
 }
 
-/// Returns the rotation request in the annotation, shortened since every object's is kept.
+/// Returns the rotation request in the annotation, shortened because the directory keeps one for every object.
 pub(super) fn rotation_request(metadata: &ObjectMeta) -> Option<Arc<str>> {
     annotation(metadata, ANNOTATION_ROTATE).map(|request| bounded(&request).into())
 }

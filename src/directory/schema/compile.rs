@@ -175,7 +175,8 @@ impl Compiler {
         }
     }
 
-    /// Returns the pattern of a string: its keyword, or the first rule that is nothing but a pattern.
+    /// Returns the pattern of a string: that of the keyword `pattern`, or of the first CEL rule that only matches a
+    /// pattern.
     fn pattern_of(&mut self, schema: &JSONSchemaProps) -> Option<Pattern> {
         if let Some(source) = &schema.pattern {
             return Some(self.pattern(source, None));

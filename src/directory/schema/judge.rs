@@ -201,7 +201,7 @@ impl<'s> Judge<'s> {
         for (name, value) in fields {
             let here = at.key(name);
             match (rules.property(name), &rules.others) {
-                // The fields below stand beside it, and are told.
+                // Its own fields stand beside it, with the wrong indentation, and are reported there.
                 (Some(_), _) if value.is_null() && slips.explain(Slip::Below(name)) => {}
                 (Some(node), _) => self.value(node, value, &here),
                 (None, Some(others)) => self.value(others, value, &here),
@@ -320,7 +320,7 @@ enum Slip<'a> {
     Means(&'a str),
     /// A field of this one, whose indentation is wrong.
     Below(&'a str),
-    /// This field of that one: `secretName` for `secret.name`.
+    /// The second field, which belongs to the first: `secretName` for `secret.name`.
     Within(&'a str, &'a str),
 }
 

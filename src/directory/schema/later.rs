@@ -1,7 +1,7 @@
-//! What people write because other servers have it or a later release will: the message says so, since "did you mean"
-//! would send them to a wrong value.
+//! Fields and values that other servers have, or that a later release will have. The message says so, since "did you
+//! mean" would suggest a wrong value.
 
-/// Values of a later release: the field, and the values with the names that OAuth gives them.
+/// Values of a later release by field, each with the name that OAuth or people give it.
 const VALUES: [(&str, &[(&str, &str)]); 2] = [
     (
         "grantTypes",

@@ -5,8 +5,8 @@
 //! would drop silently: what this release does not understand is never served. The CEL rules are in the admission of
 //! each kind. `status` is not checked.
 //!
-//! By hand, because a schema of Kubernetes is not a JSON Schema: it has its own keywords (such as lists that are maps),
-//! and libraries for JSON Schema neither know them nor name the field that was meant.
+//! Written by hand, because a schema of Kubernetes is not a JSON Schema: it has its own keywords (such as lists that
+//! are maps), and libraries for JSON Schema neither know them nor name the field that was meant.
 
 mod compile;
 mod judge;
@@ -58,8 +58,8 @@ pub fn is_dns_subdomain(text: &str) -> bool {
     metadata::is_subdomain(text)
 }
 
-/// Returns the fields at the root of an object that belong to an empty `metadata` or `spec`: someone indented them too
-/// little.
+/// Returns the fields at the root of an object that belong to an empty `metadata` or `spec`, because their indentation
+/// is too small.
 fn fields_beside<'o>(
     spec: &Node,
     object: &'o Map<String, Value>,
@@ -95,7 +95,7 @@ fn judge_root(judge: &mut Judge<'_>, kind: Kind, spec: &Node, object: &Map<Strin
     for (name, value) in object {
         let at = root.key(name);
         match name.as_str() {
-            // The first of them is told, and the others with it.
+            // One problem at the first of these fields covers the others.
             other if beside.iter().any(|(_, fields)| fields.contains(&other)) => {
                 let told = beside.iter().find(|(_, fields)| fields[0] == other);
                 if let Some((parent, _)) = told {

@@ -156,7 +156,7 @@ pub(super) fn odd_space(key: &str) -> Option<String> {
     ))
 }
 
-/// Shows a value as people write it in YAML: without quotes where it needs none.
+/// Shows a value as YAML: without quotes where it needs none.
 pub(super) fn yaml(value: &str) -> String {
     let is_plain = value.starts_with(|c: char| c.is_ascii_alphabetic())
         && value
@@ -173,11 +173,12 @@ pub(super) fn yaml(value: &str) -> String {
     }
 }
 
-/// Quotation marks of word processors, which YAML takes for a part of the text.
+/// Quotation marks that a text may wrongly contain: those of word processors, which YAML takes for a part of the text,
+/// and `"` in a quoted text.
 const QUOTES: [char; 6] = ['“', '”', '„', '‘', '’', '"'];
 
-/// Returns what a number without a unit may mean as a duration: `720h, or 12m if it counts seconds`. People who come
-/// from OAuth count seconds, and others hours.
+/// Returns what a number without a unit may mean as a duration: `720h, or 12m if it counts seconds`. OAuth counts in
+/// seconds, while most lifetimes here are hours.
 pub(super) fn bare_number(text: &str) -> Option<String> {
     let number: u64 = text.trim().parse().ok().filter(|number| *number > 0)?;
     let hours = (number <= 87_600).then(|| format!("{number}h"));
