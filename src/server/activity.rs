@@ -37,10 +37,11 @@ const READ_AT_ONCE: usize = 512;
 /// The most bytes of an HTTP/1 read buffer, which keeps its size after a large head, and those that every connection
 /// has.
 const BUFFERED: (usize, usize) = (32 << 10, 8 << 10);
-/// The most received bytes of which a connection is suspected. A caller with many connections is suspected more than one
-/// that has used a connection for long.
+/// The maximum number of received bytes that make a connection suspect, so that a caller with many connections is more
+/// suspect than one that has used a single connection for long.
 const MAX_SUSPECTED: u64 = 256 << 10;
-/// The least suspicion of a connection on which something is under way, and the divisor for one that is calm.
+/// The least value of [`Activity::suspected`] while something is under way on a connection, and the divisor for a calm
+/// one.
 const FLOOR: usize = 256 << 10;
 const CALM: usize = 64;
 /// Marks a handshake whose peer has sent something, in [`Activity::handshake_order`].
@@ -142,7 +143,7 @@ pub(super) struct Activity {
     pub(super) blocked: AtomicBool,
     /// Whether the socket has not taken everything that was written, and since when.
     unflushed: AtomicBool,
-    /// The bytes of answers without a body that were made since the socket took everything. They are in no [`Unsent`].
+    /// The bytes charged for answers without a body since the socket last took everything. They are in no [`Unsent`].
     queued: AtomicUsize,
     unflushed_since: AtomicU64,
     /// The turns for requests of HTTP/2.
@@ -487,8 +488,8 @@ impl Activity {
         self.charged.load(Ordering::Relaxed)
     }
 
-    /// Returns the bytes that the connection may make the server hold for a reason that nothing charges: a peer must send
-    /// something for that. A connection on which nothing is under way hardly counts, however much it has sent.
+    /// Estimates the bytes that the connection may make the server hold in ways that no account charges. Every such way
+    /// needs bytes from the peer. A connection on which nothing is under way hardly counts, however much it has sent.
     pub fn suspected(&self) -> usize {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let received = usize::try_from(of(&self.received).min(MAX_SUSPECTED)).unwrap_or(usize::MAX);

@@ -72,7 +72,7 @@ impl App {
         let site = {
             let snapshot = self.publisher().current();
             snapshot.site().map(|site| {
-                // A gateway asks with the Host of the request that it asks about.
+                // A gateway sends the Host of the request that it asks about.
                 is_meant |= check_token::is_at(&site.path, request.uri().path());
                 let caller = peer.map(|peer| Origin::of(peer, site, &request));
                 (self.routes.of(&site.path), caller)

@@ -100,8 +100,8 @@ impl Watchdog {
         self.quiet = Duration::ZERO;
     }
 
-    /// Checks the connection after one more period. `idle` is how long it may be quiet between requests now, unless the
-    /// limit of the port applies.
+    /// Checks the connection after one more period. `idle` is how long it may be quiet between requests now; `None` for
+    /// the limit of the port.
     pub fn check(&mut self, activity: &Activity, idle: Option<Duration>) -> Fate {
         let idle = if self.is_closing {
             LINGER

@@ -1,9 +1,8 @@
-//! The server's first SETTINGS frame, to which this adds a setting that hyper has no option for.
+//! Adds a setting to the server's first SETTINGS frame, for which hyper has no option.
 //!
 //! `SETTINGS_HEADER_TABLE_SIZE` = 0 (RFC 9113 section 6.5.2) asks clients not to store header fields (HPACK, RFC 7541).
-//! Stored fields keep read buffers alive, see [`HeaderTable`](super::header_table::HeaderTable). A client that obeys
-//! costs nothing, and only one that stores fields all the same is charged for them. `h2` still has its own table of
-//! 4 KiB, which is empty as long as clients obey.
+//! Stored fields keep read buffers alive, see [`HeaderTable`](super::header_table::HeaderTable). A client that obeys is
+//! charged nothing. `h2` still has its own table of 4 KiB, which is empty as long as clients obey.
 
 /// The head of a SETTINGS frame of stream 0, after the length.
 const SETTINGS: [u8; 6] = [4, 0, 0, 0, 0, 0];
@@ -11,7 +10,7 @@ const SETTINGS: [u8; 6] = [4, 0, 0, 0, 0, 0];
 const NO_HEADER_TABLE: [u8; 6] = [0, 1, 0, 0, 0, 0];
 const FRAME_HEAD: usize = 9;
 
-/// The place in what the server writes.
+/// How far the server has written its first frame.
 #[derive(Debug, Default)]
 pub(super) enum FirstSettings {
     /// Nothing was written yet.
@@ -45,7 +44,8 @@ impl Writing {
         self.frame.get(self.sent..).unwrap_or_default()
     }
 
-    /// Records that the socket has taken `count` bytes. When it has taken all, returns the length of the original frame.
+    /// Records that the socket has taken `count` bytes. When it has taken all, returns the length of the original
+    /// frame.
     pub(super) fn has_sent(&mut self, count: usize) -> Option<usize> {
         self.sent += count;
         self.rest().is_empty().then_some(self.replaced)

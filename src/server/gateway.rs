@@ -1,4 +1,4 @@
-//! What the answers to a gateway have in common, encoded once per change of the Identity.
+//! Headers of the answers to gateways, encoded once per change of the Identity.
 
 use std::sync::LazyLock;
 

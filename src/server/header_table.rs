@@ -2,10 +2,10 @@
 //!
 //! HPACK (RFC 7541) lets a peer store header fields in a table of 4 KiB. In `h2` a stored `:path`, `:authority` or
 //! `:scheme` shares the buffer in which it arrived, so that an entry of 33 bytes can keep 8 KiB alive, and a peer
-//! decides how often. [`HeaderTable`] reads along: it skims the frames (RFC 9113 section 4.1) and header blocks for
-//! fields that are stored. It decodes no text and keeps no byte of it. Not here: evictions by the size of entries. A
-//! block counts until as many fields were stored after it as the table can hold, so the result may be too large, but
-//! not too small.
+//! decides how often. [`HeaderTable`] reads the peer's bytes too: it skims the frames (RFC 9113 section 4.1) and header
+//! blocks for fields that are stored. It decodes no text and keeps no byte of it. Not here: evictions by the size of
+//! entries. A block counts until as many fields were stored after it as the table can hold, so the result may be too
+//! large, but not too small.
 //!
 //! It also counts trailers. `h2` keeps those of a stream until the stream's answer was sent, although no handler reads
 //! them.
@@ -50,8 +50,8 @@ pub(super) struct HeaderTable {
     decoded: usize,
     /// Whether the peer set the size of the table to 0, so that nothing is stored.
     is_disused: bool,
-    /// Streams whose requests have not ended, or have ended with trailers, and the bytes of their trailers. A stream that the
-    /// server has ended is not among them.
+    /// The streams that the server has not ended and whose requests have not ended, or have ended with trailers; and
+    /// the bytes of these trailers.
     open: Vec<(u32, usize)>,
     /// The bytes of all trailers in `open`.
     trailers: usize,
@@ -472,8 +472,8 @@ impl Block {
     }
 }
 
-/// Whether a field whose name has this index (RFC 7541 appendix A) may be `:authority`, `:path` or `:scheme`. `h2` copies
-/// the values of other fields. A new name, and one of the dynamic table, may be any.
+/// Whether a field whose name has this index (RFC 7541 appendix A) may be `:authority`, `:path` or `:scheme`. `h2`
+/// copies the values of other fields. A new name, and one of the dynamic table, may be any.
 const fn may_pin(name: u8) -> bool {
     matches!(name, 0 | 1 | 4..=7 | 62..)
 }

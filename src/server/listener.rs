@@ -491,9 +491,9 @@ async fn drive(
 /// An answer, and over HTTP/2 the turn of its request.
 type Answered = (Response, Option<Turn>);
 
-/// Answers a request when it has its turn. Refuses it if its head is too long, has too many fields, or if its peer makes the port
-/// hold too much memory. While the request waits, about `most_kept` bytes of its body are read. The future is boxed, so
-/// that waiting requests and answers take little memory.
+/// Answers a request when it has its turn. Refuses it if its head is too long or has too many fields, or if its peer
+/// makes the port hold too much memory. While the request waits, about `most_kept` bytes of its body are read. The
+/// future is boxed, so that waiting requests and answers take little memory.
 fn answer(
     handler: &impl Handler,
     activity: &Arc<Activity>,

@@ -1,20 +1,22 @@
-//! The last defence of the process's memory: it acts on what the kernel counts, not on what connections are charged for.
+//! Ends connections when the process is short of memory. It acts on what the kernel counts, not on what connections are
+//! charged for.
 //!
 //! A container that needs more memory than its limit is killed, with every connection in it. The accounts in
-//! [`activity`](super::activity) know each way known today in which a peer makes the server hold memory. This is for the
-//! ways that nobody knows yet.
+//! [`activity`](super::activity) cover each known way in which a peer makes the server hold memory. This module covers
+//! the unknown ones.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The time between two readings.
 pub(super) const PERIOD: Duration = Duration::from_millis(200);
-/// Memory is short above this part of the limit.
+/// Below this part of the limit, numerator and denominator, memory is never short.
 const SHORT: (u64, u64) = (3, 4);
-/// The part of the limit by which the use must grow before connections end again. Memory that does not grow, as that of
-/// the tables, ends no connection.
+/// One part in this many of the limit: connections end each time the use has grown by that much. Memory that does not
+/// grow, such as that of the tables, ends no connection.
 const STEP: u64 = 64;
-/// The counters of `memory.stat` that the kernel cannot reclaim: of the process, its sockets, and the kernel for both.
+/// The counters in `memory.stat` of memory that the kernel cannot reclaim: of the process, its sockets, and the kernel
+/// for both.
 const HELD: [&str; 5] = [
     "anon",
     "sock",
@@ -26,7 +28,7 @@ const HELD: [&str; 5] = [
 /// Tells when connections must end because memory grows towards the limit.
 pub(super) struct Backstop {
     limit: u64,
-    /// The least use since connections last ended for memory.
+    /// The lowest use since connections last ended because of memory, but at least [`SHORT`] of the limit.
     mark: u64,
     read: Box<dyn FnMut() -> Option<u64> + Send>,
 }

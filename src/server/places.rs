@@ -249,8 +249,9 @@ impl<T> Places<T> {
         self.end(network, id)
     }
 
-    /// Frees up to `most` places: again and again the heaviest one of the caller whose remaining places weigh most, if
-    /// `since` returns a time for it. Places without weight stay.
+    /// Frees up to `most` places and returns what they held. Each time it takes the caller whose remaining places weigh
+    /// most, untrusted callers first, and frees its heaviest place for which `since` returns a time. Places without
+    /// weight stay.
     pub fn end_many(
         &mut self,
         most: usize,

@@ -14,8 +14,9 @@ use super::places::{Caller, Full, Places, Rule};
 
 /// The longest head of an HTTP/1 request in bytes: on the main port, and on the health port.
 const MAX_HEAD: (usize, usize) = (32 << 10, 8 << 10);
-/// The longest head of an HTTP/2 request in bytes, and the longest that is refused alone: a longer one ends its connection,
-/// and with it the requests of other callers behind the same proxy. Envoy passes on at most 60 KiB by default.
+/// The longest head of an HTTP/2 request in bytes, and the longest that is refused alone: a longer one ends its
+/// connection, and with it the requests of other callers behind the same proxy. Envoy passes on at most 60 KiB by
+/// default.
 pub(super) const MAX_HEAD_2: (usize, u32) = (16 << 10, 64 << 10);
 /// The most header fields of a request.
 pub(super) const MAX_HEADERS: usize = 64;
@@ -24,7 +25,7 @@ const WINDOWS: (u32, u32) = (64 << 10, 128 << 10);
 /// The size in bytes of a socket's buffer in each direction. Linux allocates twice as much and charges it to the pod.
 /// No answer and no usual head is larger.
 const SOCKET_BUFFER: usize = 16 << 10;
-/// When memory is short, one of so many connections ends at once.
+/// The divisor of the number of connections that end at once when memory is short.
 const GIVEN_UP: usize = 8;
 /// The number of frames that the server refuses on a connection, because its requests are too many or broken, before it
 /// ends the connection. A request with a body counts for at least two.
@@ -150,8 +151,8 @@ impl Port {
         self.load.excess() > 0
     }
 
-    /// Ends an eighth of the connections, because memory is short and the accounts do not say why: those of the peers
-    /// that are suspected most. Returns how many.
+    /// Ends an eighth of the connections, because memory is short and the accounts do not say why. It ends the most
+    /// suspect ones ([`Activity::suspected`]) and returns their number.
     pub fn give_up(&self) -> usize {
         let now = self.load.now();
         let since = |held: &Arc<Activity>| held.idle_since(now).or_else(|| held.answered_since());

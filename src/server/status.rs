@@ -71,7 +71,7 @@ impl Status {
         self.lists_complete.store(true, Ordering::Release);
     }
 
-    /// Records what the sources lack, for the people who read the readiness.
+    /// Records what the sources lack, which the readiness endpoint shows.
     pub fn lacks(&self, what: Option<String>) {
         self.lacking.store(what.map(Arc::new));
     }

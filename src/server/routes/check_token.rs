@@ -1,9 +1,9 @@
-//! `/connect/checktoken/<gateway>`: for nginx's `auth_request`, Traefik's `forwardAuth`, Caddy's `forward_auth`, Envoy's
-//! `ext_authz` over HTTP, and others.
+//! `/connect/checktoken/<gateway>`: for nginx's `auth_request`, Traefik's `forwardAuth`, Caddy's `forward_auth`,
+//! Envoy's `ext_authz` over HTTP, and others.
 //!
-//! The answer is 200, 401 or 403, and 503 while nothing can be said. It always has all identity headers. The server
-//! ignores the method, the query, the body and the path after the gateway's name: they belong to the request that the
-//! proxy asks about.
+//! The answer is 200, 401 or 403, or 503 while the server cannot judge a token. It always has all identity headers. The
+//! server ignores the method, the query, the body and the path after the gateway's name: they belong to the request
+//! that the proxy asks about.
 
 use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -19,7 +19,7 @@ use crate::server::reply::{self, Refusal};
 use crate::server::request::{Call, Serving, Token, values};
 use crate::server::snapshot::Site;
 
-/// The number of headers of a 200, with those that every answer has.
+/// The number of headers of a 200, including those that every answer has.
 const HEADERS: usize = 10;
 
 pub async fn handle(call: Call) -> Response {
@@ -27,12 +27,11 @@ pub async fn handle(call: Call) -> Response {
     let answer = call
         .serving(now)
         .and_then(|serving| answer(&call, &serving, now));
-    // No one may pass while the server cannot answer.
+    // While the server cannot judge tokens, no request may pass.
     answer.unwrap_or_else(|_| unavailable(&call))
 }
 
-/// # Errors
-/// [`Refusal::Unavailable`] if nothing can be said about the token.
+/// [`Refusal::Unavailable`] if the server cannot judge the token.
 fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Result<Response, Refusal> {
     let (snapshot, site) = (serving.snapshot(), serving.site()?);
     let (directory, identity) = (snapshot.directory(), snapshot.identity());
@@ -56,7 +55,7 @@ fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Result<Response, Re
     };
     let token = match Token::parse(token, snapshot.ring()) {
         Ok(token) => token,
-        // Without keys no JWT can be judged.
+        // Without keys no signature can be checked.
         Err(_) if token.contains('.') && !snapshot.had_keys() => return Err(Refusal::Unavailable),
         Err(reason) => return Ok(deny(None, Denial::Invalid(reason))),
     };

@@ -1,7 +1,7 @@
 //! `/healthz`: for load balancers, which reach only the port of the requests.
 //!
-//! The status says whether the server should get requests. The reason is not told here, because the path is as public
-//! as the issuer: `/readyz` on the health port tells it.
+//! The status says whether the server should get requests. The body does not say why not, because the path is as public
+//! as the issuer; `/readyz` on the health port does.
 
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, StatusCode};

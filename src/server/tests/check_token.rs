@@ -1,4 +1,4 @@
-//! The answers to gateways: 200, 401 or 403, and 503 while nothing can be said.
+//! The answers to gateways: 200, 401 or 403, or 503 while the server cannot judge a token.
 
 use axum::http::StatusCode;
 

@@ -51,7 +51,7 @@ pub(super) fn fixture(configure: impl FnOnce(&mut Limits)) -> Fixture {
 pub(super) async fn read_all(stream: &mut TcpStream) -> (String, Duration) {
     let started = Instant::now();
     let mut bytes = Vec::new();
-    // A reset also ends the connection. The wait is shorter than a deadline of PATIENCE, which must not be what ends it.
+    // A reset also ends the connection. The wait is shorter than PATIENCE, so a deadline of PATIENCE does not end it.
     let _ = tokio::time::timeout(PATIENCE / 2, stream.read_to_end(&mut bytes))
         .await
         .expect("it closes");
