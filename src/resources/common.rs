@@ -40,13 +40,13 @@ pub const ANNOTATION_FENCE: &str = "symbolon.dev/fence";
 /// Annotation with the user that created a ServiceAccessToken, where an admission policy writes and guards it.
 pub const ANNOTATION_CREATED_BY: &str = "symbolon.dev/created-by";
 
-/// Pattern of a duration. The API server shows [`DURATION_WORDS`] instead of it.
+/// Pattern of a duration. The API server shows [`DURATION_WORDS`] for a text that does not match.
 pub const DURATION_FORM: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 /// Message of the rule on durations.
 pub const DURATION_WORDS: &str = "a duration must be whole numbers with the units h, m, s and ms, such as 720h (30 days), 1h30m or 90s";
 
 /// Returns the CEL rule that a condition holds, unless one of the fields that it reads is absent or not a duration.
-/// Another rule refuses what is not a duration, and `duration()` of it would be an error of its own.
+/// Another rule refuses a text that is not a duration, for which `duration()` would fail with a second error.
 pub(super) fn durations(fields: &[&str], condition: &str) -> String {
     let unless = |field: &&str| format!("!has({field}) || !{field}.matches('{DURATION_FORM}') || ");
     fields.iter().map(unless).collect::<String>() + condition
@@ -75,8 +75,8 @@ impl JsonSchema for DurationString {
     }
 }
 
-/// Returns the CEL rule that a string matches a pattern. Unlike `pattern` in a schema it has a message of our own. Our
-/// own check reads the pattern from it.
+/// Returns the CEL rule that a string matches a pattern. Unlike `pattern` in a schema, a rule can have a message of our
+/// own. [`pattern_of`] reads the pattern back for our own check.
 pub(super) fn matches(pattern: &str) -> String {
     format!("self.matches(r'{pattern}')")
 }

@@ -138,8 +138,8 @@ const NAMED: [(Kind, &[&str], &str); 5] = [
     ),
 ];
 
-/// Sets the descriptions that `kubectl explain` shows and that the types cannot give: that of the kind, which is the
-/// one of its `spec`, and those of [`NAMED`].
+/// Sets descriptions that the types cannot give, for `kubectl explain`: a kind gets that of its `spec`, and the fields
+/// in [`NAMED`] get theirs.
 fn describe(kind: Kind, root: &mut JSONSchemaProps) {
     let spec = at(root, &["spec"]);
     root.description = spec.and_then(|spec| spec.description.clone());
