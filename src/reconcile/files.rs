@@ -8,10 +8,10 @@
 //! ```
 //!
 //! People edit and delete these files as they would edit and delete Secrets with `kubectl`, so the version of a file is
-//! derived from the file itself. One process uses the folder, and its writes are complete when they return: none is
-//! late. Only key Secrets must not be edited, because their keys can issue any token: each carries a proof that it was
-//! written here. Not here: the manifests of objects, which belong to their authors. Their readers hand over the latest
-//! state here.
+//! derived from the file itself. One process uses the folder, and a write is complete when it returns. Only key Secrets
+//! must not be edited, because their keys can issue any token: each carries a proof that this program wrote it. Not
+//! here: the manifests of objects, which belong to their authors; the code that reads them passes the latest state to
+//! this module.
 
 mod layout;
 mod text;
@@ -80,19 +80,19 @@ pub enum CredentialEvent {
     Gone(ObjectKey),
 }
 
-/// How a file is put.
+/// Whether a write may create a file.
 #[derive(Clone, Copy, Debug)]
 enum Put {
-    /// Whether or not it exists.
+    /// It creates or replaces the file.
     Any,
-    /// Only if it exists.
+    /// It replaces the file, and fails if there is none.
     Replaced,
 }
 
 /// Receives the changes of Credentials.
 pub trait CredentialListener: std::fmt::Debug + Send + Sync {
-    /// Applies a change. It is called before the write returns, and for one change after the other. So a Secret, which
-    /// is written later, never holds a token that the listener has not seen. It must not call [`Files`].
+    /// Applies a change. [`Files`] calls it before the write returns, for one change at a time. So a Secret, which is
+    /// written later, never holds a token that the listener has not seen. It must not call [`Files`].
     fn changed(&self, event: CredentialEvent);
 }
 
@@ -139,7 +139,7 @@ impl Files {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Sets the listener. Without one, changes of Credentials are told to nobody.
+    /// Sets the listener. Without one, changes of Credentials are not reported.
     ///
     /// # Panics
     /// If there is a listener already.
@@ -360,7 +360,7 @@ impl Files {
         credential.status = Some(status);
         match self.store_credential(key, &credential, Put::Replaced) {
             Ok(stored) => self.tell(CredentialEvent::Put(Box::new(stored))),
-            // Deleted since it was read: all its tokens end.
+            // It was deleted after it was read: all its tokens end.
             Err(ApiError::NotFound) => self.tell(CredentialEvent::Gone(key.clone())),
             Err(error) => return Err(error),
         }

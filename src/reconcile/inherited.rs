@@ -1,8 +1,8 @@
 //! Brings the labels and annotations that a live object inherits from its Identity up to date.
 //!
 //! An annotation remembers the inherited names, as for templates of Secrets: the operator removes what the Identity no
-//! longer names, and never touches what others put beside it. Objects that the operator applies on the server need none
-//! of this, because the API server remembers the operator's fields. Pure.
+//! longer names, and never touches what others set. Objects that the operator writes by server-side apply need none of
+//! this, because the API server remembers the operator's fields. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    /// Others may write the annotation.
+    /// Any user with write access can set the annotation.
     #[test]
     fn the_memory_removes_no_name_that_an_identity_cannot_set() {
         let memory = r#"{"labels": ["symbolon.dev/managed", "team"], "annotations": ["symbolon.dev/key-schedule"]}"#;

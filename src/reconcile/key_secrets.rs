@@ -87,16 +87,16 @@ pub struct Signing {
     pub rotates_at: Option<Timestamp>,
 }
 
-/// What an Identity wants of its key Secrets.
+/// The keys and the metadata that an Identity's key Secrets should have.
 #[derive(Clone, Debug)]
 pub struct Asked {
-    /// How it wants its signing keys.
+    /// The algorithms and the schedule of the signing keys.
     pub wish: Wish,
     /// Labels and annotations of both Secrets.
     pub inherited: Arc<Inherited>,
 }
 
-/// Returns what an Identity wants of its key Secrets.
+/// Returns what an Identity's key Secrets should have.
 pub fn asked(identity: &IdentityRecord) -> Asked {
     let algorithms = identity.algorithms.iter().copied();
     let wish = Wish {
@@ -129,7 +129,7 @@ pub async fn ensure<C: Cluster>(
         ),
         Some(found) => marked(cluster, found, &mac_secret(identity), &asked.inherited).await?,
     };
-    // A refused label must not keep a signing key in use.
+    // The signing keys rotate even if a label was refused.
     let signing = ensure_signing(cluster, identity, asked, now).await?;
     match refusal {
         Some(refusal) => Err(refusal),
@@ -142,8 +142,8 @@ fn is_refusal(error: &ApiError) -> bool {
     matches!(error, ApiError::Forbidden(_) | ApiError::Invalid(_))
 }
 
-/// Returns the mac key, removes the mark of a deleted Identity, and sets what the Secret inherits. Also returns an error
-/// if that was refused.
+/// Returns the mac key, after removing the mark of a deleted Identity and setting what the Secret inherits. Also
+/// returns the error if that write was refused.
 async fn marked<C: Cluster>(
     cluster: &C,
     mut found: SecretObject,
@@ -273,7 +273,7 @@ async fn ensure_signing<C: Cluster>(
         return Ok(Ok(signing(&set, wish, plan.next, now)));
     }
     match (cluster.replace_secret(&secret).await, plain) {
-        // The keys change all the same, and the caller tells of the refused labels and annotations.
+        // The keys change nevertheless, and the caller reports that the labels and annotations were refused.
         (Err(error), Some(plain)) if has_other_metadata && is_refusal(&error) => {
             cluster.replace_secret(&changed(plain)).await?;
             return Err(error);

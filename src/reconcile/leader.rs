@@ -4,9 +4,8 @@
 //! that renewed the lease; the others count from when they *saw* the renewal. Each process measures durations with its
 //! own clock only, so clocks may differ.
 //!
-//! By hand, because every write must be fenced by the time at which the lease certainly ends (see
-//! [`Fence`]), and libraries only tell whether they hold the lease.
-//! Not here: what a leader does.
+//! Written by hand, because every write must be fenced by the time at which the lease certainly ends (see [`Fence`]),
+//! and libraries only tell whether they hold the lease. Not here: what a leader does.
 //!
 //! <https://kubernetes.io/docs/concepts/architecture/leases/>
 

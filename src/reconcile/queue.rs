@@ -8,7 +8,7 @@
 //! Each lane has a share, so that none starves. A namespace occupies at most three workers for each free one
 //! ([`may_run`]), so that slow passes of one tenant leave workers for others.
 //!
-//! By hand, because the queues of controller libraries know neither turns nor lanes.
+//! Written by hand, because the queues of controller libraries know neither turns nor lanes.
 
 mod lane;
 

@@ -1,6 +1,6 @@
 //! One request to the Kubernetes API, bounded in time and never repeated.
 //!
-//! Not here: kube's own `Client::request`, which logs a body that it cannot decode. The body of a Secret, and what an
+//! kube's own `Client::request` is not used: it logs a body that it cannot decode. The body of a Secret, and what an
 //! admission webhook says about one, must not get into logs, events or statuses.
 
 use std::time::Duration;

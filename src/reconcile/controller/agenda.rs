@@ -44,7 +44,7 @@ impl Agenda {
         self.led_since.get_or_init(|| now);
     }
 
-    /// Returns since when this process leads; `None`: it does not. Before that, nothing is queued.
+    /// Returns since when this process leads; `None` if it does not. A process that does not lead queues nothing.
     pub(super) fn led_since(&self) -> Option<Timestamp> {
         self.led_since.get().copied()
     }

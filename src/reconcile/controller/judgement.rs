@@ -1,4 +1,4 @@
-//! What the directory says about an object, as a number. Another number is a reason to reconcile the object.
+//! What the directory says about an object, as a hash. A changed hash is a reason to reconcile the object.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn an_edit_concerns_those_that_are_judged_otherwise() {
         for (from, to, expected) in [
-            // What an Identity lets templates set, and how it marks tokens, is part of each secret.
+            // The metadata that an Identity allows in templates and its prefix of tokens are part of each secret.
             (
                 "  gateways:",
                 "  limits: {secretMetadata: {labels: [team]}}\n  gateways:",

@@ -1,11 +1,11 @@
-//! Objects whose owner or Identity may be gone. What is done with them is in `orphan`.
+//! The memory of objects whose owner or Identity may be gone. `orphan` decides what happens to them.
 
 use std::collections::BTreeSet;
 
 use crate::directory::ObjectKey;
 use crate::reconcile::sweep::Sweep;
 
-/// What is remembered of objects whose owner or Identity may be gone.
+/// The Credentials and key Secrets that may be orphans.
 #[derive(Default)]
 pub(super) struct Orphans {
     /// Credentials whose owner or Identity seems to be gone.

@@ -22,10 +22,10 @@ use crate::reconcile::trail;
 use crate::resources::{CredentialOwner, OwnerKind};
 use crate::tokens::{MacKey, SystemEntropy};
 
-/// The key that seals the owner's records.
+/// The key that seals the owner's records, or why there is none.
 enum Sealing {
     With(Arc<MacKey>),
-    /// Revoked tokens are removed without a key.
+    /// The owner is revoked: its tokens are removed without a key.
     NotNeeded,
     /// The Identity's Secret has no usable key.
     Unusable(Problem),

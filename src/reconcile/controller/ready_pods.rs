@@ -41,7 +41,7 @@ impl AllReadyPods {
                 self.0
                     .insert(identity.clone(), ReadyPods { ready: 0, wanted });
             }
-            // A problem keeps the pass from telling: the known numbers stay.
+            // Because of a problem the pass did not see the pods: the known numbers stay.
             Some((None, None, Some(_))) => {}
             Some((None, None, None)) | None => drop(self.0.remove(identity)),
         }

@@ -1,8 +1,8 @@
 //! Manifests as text, read only if that costs no more than their length.
 //!
-//! `git pull` may bring any file into the state folder. The YAML library copies the value of an anchor at each alias, and
-//! its time grows with the depth of flow collections: one file of 1 MB can take gigabytes, or hours. The check searches
-//! the bytes, including quoted text, so that nothing passes that the library reads in another way.
+//! `git pull` may bring any file into the state folder. The YAML library copies the value of an anchor at each alias,
+//! and its time grows with the depth of flow collections: one file of 1 MB can take gigabytes, or hours. The check
+//! searches the bytes, including quoted text, so that nothing passes that the library reads in another way.
 
 use std::collections::BTreeSet;
 

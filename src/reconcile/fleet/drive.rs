@@ -76,7 +76,8 @@ impl Fleet {
     }
 
     /// Deletes all objects of an Identity that its own pods no longer serve. Refuses that if its issuer is the Service
-    /// of its own pods and no Service of someone else has the name, because then nothing would answer at the issuer.
+    /// of its own pods and no one else has created a Service with that name, because then nothing would answer at the
+    /// issuer.
     pub async fn clear(&self, identity: &Identity) -> Result<Passed, FleetError> {
         let uid = identity.metadata.uid.as_deref().unwrap_or_default();
         let key = ObjectKey::of(&identity.metadata);
@@ -124,8 +125,8 @@ const fn gives_rights(kind: ManagedKind) -> bool {
     )
 }
 
-/// Whether no pods are created or changed without objects of this kind, because they give rights or make pods safe to
-/// run.
+/// Whether objects of this kind must exist before pods are created or changed, because they give rights or make pods
+/// safe to run.
 fn comes_before_pods(kind: ManagedKind) -> bool {
     kind < ManagedKind::Deployment
 }

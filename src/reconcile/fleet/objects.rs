@@ -30,7 +30,7 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Creates one; `timeout` bounds each request. `client` must not retry by itself.
+    /// Creates a client; `timeout` bounds each request. The `client` of kube must not retry by itself.
     pub fn new(client: Client, timeout: Duration, fence: Fence) -> Self {
         Self {
             rest: Rest { client, timeout },
@@ -67,7 +67,7 @@ impl Objects {
             .await
     }
 
-    /// Does the same, but keeps the object's dependents.
+    /// Deletes exactly the object that was read, but keeps its dependents.
     pub(super) async fn release(&self, child: &Child, only: &Precondition) -> Result<(), ApiError> {
         self.delete_by(child, only, DeleteParams::orphan()).await
     }

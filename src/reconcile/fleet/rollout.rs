@@ -8,7 +8,7 @@ use serde_json::Value;
 /// A pod that is not ready after this time has failed.
 const DEADLINE: SignedDuration = SignedDuration::from_secs(PROGRESS_DEADLINE_SECONDS.cast_signed());
 
-/// A pod that is not ready for this long tells why. Before that, it most likely just starts.
+/// After this time, a pod that is not ready is reported with its error. Before that, it is most likely just starting.
 const GRACE: SignedDuration = SignedDuration::from_secs(10);
 
 /// The maximum number of characters repeated from a program's last line.
@@ -79,7 +79,7 @@ pub(super) fn is_stuck(workload: &Value, pods: &[Value], now: Timestamp) -> bool
         .is_some_and(|condition| condition["reason"] == "ProgressDeadlineExceeded")
 }
 
-/// Returns for how long a pod has not been ready; `None` if it is ready or ends.
+/// Returns for how long a pod has not been ready; `None` if it is ready or being deleted.
 fn unready_for(pod: &Value, now: Timestamp) -> Option<SignedDuration> {
     if pod["metadata"]["deletionTimestamp"].is_string() {
         return None;

@@ -44,8 +44,8 @@ pub(super) fn claim_template(
     json!({"metadata": metadata, "spec": spec})
 }
 
-/// Keeps the metadata of the live claim template, because it is immutable and only new claims read it. The live claim
-/// gets changes by itself.
+/// Keeps the metadata of the live claim template, which is immutable and used only for new claims. [`relabelling`]
+/// changes the live claim.
 pub(super) fn keep_template_metadata(body: &mut Value, live: &Value) {
     let metadata = &live["spec"]["volumeClaimTemplates"][0]["metadata"];
     if metadata.is_object()
@@ -104,7 +104,7 @@ pub(super) fn not_grown(claim: &str, wanted: &str, words: &str) -> Problem {
     Problem::error(Reason::Pending, "/spec/storage/sqlite/size", message)
 }
 
-/// Returns the problem that the cluster does not let a claim have what it inherits. The Identity is served as before.
+/// Returns the problem that the cluster refuses the inherited metadata of a claim. The Identity is served as before.
 pub(super) fn not_relabelled(claim: &str, words: &str) -> Problem {
     let message = format!(
         "the PersistentVolumeClaim {claim} cannot get the labels and annotations of spec.inheritedMetadata: {words}"

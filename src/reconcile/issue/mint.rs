@@ -60,8 +60,8 @@ impl Case<'_> {
         ))
     }
 
-    /// Ends one entry if the Credential is full: first a token that no server ever saw, else the one that was unused for
-    /// longest. Of equals the oldest ends. The newest stays.
+    /// Ends one entry if the Credential is full: first a token that no server ever saw, else the one that was unused
+    /// for longest. Of equals the oldest ends. The newest stays.
     ///
     /// So a Secret that is deleted again and again is always recreated, up to the limit of an hour.
     pub(super) fn make_room(&self, kept: usize) -> Option<Step> {

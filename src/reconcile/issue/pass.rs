@@ -212,8 +212,8 @@ impl<C: Cluster> Pass<'_, C> {
         }
     }
 
-    /// Settles from the replies to a push if nothing is left to do, which saves three reads per token. Any other step is
-    /// decided on live objects; `None`: start over.
+    /// Settles from the replies to a push if nothing is left to do, which saves three reads per token. Any other step
+    /// is decided on live objects; `None`: start over.
     fn settled_by_replies(
         &self,
         view: &View,
@@ -304,7 +304,8 @@ impl<C: Cluster> Pass<'_, C> {
             Step::Relabel(credential, settled) => {
                 match cluster.replace_credential(&credential).await {
                     Ok(_) => {}
-                    // Everything else is done. The Identity's status tells of it, since its key Secrets inherit the same.
+                    // Everything else is done. The Identity's status reports the refusal, since its key Secrets inherit
+                    // the same metadata.
                     Err(error) if is_refusal(&error) => {
                         warn!(%error, name = %target.credential_key(), "a Credential cannot inherit the labels and annotations of its Identity, will retry");
                         return Ok(Applied::Settled(settled));
@@ -348,8 +349,8 @@ impl<C: Cluster> Pass<'_, C> {
         Ok(Applied::Again)
     }
 
-    /// Creates a Secret without a token. The budget pays for the following token first, so an owner that cannot get
-    /// another token leaves no empty Secret behind, under whatever names.
+    /// Creates a Secret without a token. The budget is charged for the following token first, so that an owner that
+    /// cannot get another token leaves no empty Secrets behind, however often it changes the name.
     async fn create(&mut self, create: Create) -> Result<Applied, IssueError> {
         if !self.is_paid {
             if let Err(refusal) = self.take(create.mints_per_hour, create.meanwhile) {
@@ -369,8 +370,8 @@ impl<C: Cluster> Pass<'_, C> {
         }
     }
 
-    /// Announces, deletes, then creates. The budget pays for the following token first, so an owner that cannot get another
-    /// token keeps its Secret.
+    /// Announces, deletes, then creates. The budget is charged for the following token first, so that an owner that
+    /// cannot get another token keeps its Secret.
     async fn recreate(&mut self, recreate: Recreate) -> Result<Applied, IssueError> {
         if !self.is_paid {
             let limit = recreate.mints_per_hour;
@@ -396,8 +397,8 @@ impl<C: Cluster> Pass<'_, C> {
         Ok(Applied::Placeholder(created, Some(Box::new(announced))))
     }
 
-    /// Withdraws the announcement after the Secret was certainly not deleted, so that a user's deletion counts again, and
-    /// returns the charge. If the write fails, the next pass gets here again.
+    /// Withdraws the announcement after the Secret was certainly not deleted, so that a user's deletion counts again,
+    /// and returns the charge. If the write fails, the next pass gets here again.
     async fn withdraw(&self, mut announced: Credential) {
         let (issuer, target) = (self.issuer, self.target);
         issuer
@@ -441,8 +442,8 @@ impl<C: Cluster> Pass<'_, C> {
         created.map_err(credential_failed)
     }
 
-    /// Replaces the Credential. If the API server refuses it with the labels and annotations that it inherits, everything
-    /// else is written: a label must not keep a token alive. [`Step::Relabel`] tries again at the end.
+    /// Replaces the Credential. If the API server refuses it with its inherited labels and annotations, it writes
+    /// everything else: a label must not keep a token alive. [`Step::Relabel`] tries again at the end.
     async fn replace(&self, credential: &Credential) -> Result<Credential, IssueError> {
         let cluster = self.issuer.cluster;
         let replaced = match cluster.replace_credential(credential).await {
@@ -823,7 +824,7 @@ mod tests {
         assert_eq!(names(&outcome), ["Issued"]);
     }
 
-    /// A policy that refuses an inherited label must not keep a leaked token alive.
+    /// A policy that refuses an inherited label does not delay the revocation of a leaked token.
     #[tokio::test]
     async fn a_refused_label_holds_up_no_revocation() {
         let (memory, budget) = (Memory::default(), MintBudget::default());

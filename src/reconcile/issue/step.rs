@@ -25,7 +25,7 @@ pub enum Step {
     EndRevoked(Box<Credential>, Vec<String>),
     /// Replace the Credential with one that lacks the revoked tokens.
     EmptyTokens(Box<Credential>, Emptying),
-    /// Replace the Credential: its labels and annotations become those that it inherits from its Identity.
+    /// Replace the Credential with one that has the labels and annotations that it inherits from its Identity.
     Relabel(Box<Credential>, Box<Settled>),
     /// Delete exactly this Credential, because it names another owner or Identity.
     Discard(Precondition),

@@ -17,7 +17,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 pub(super) fn objects(about: &About<'_>) -> Vec<(Child, Value)> {
     let name = name_of(&about.key);
     let mut objects = vec![
-        // The pod template asks for the token.
+        // Only the pod template mounts the token.
         about.own(
             ManagedKind::ServiceAccount,
             json!({"automountServiceAccountToken": false}),
