@@ -45,8 +45,8 @@ impl Folder {
     }
 
     /// Returns its manifest files, sorted by path. It skips hidden files and folders, links to folders, links that lead
-    /// out of the directory or to hidden files in it, and everything that is not a regular file. It also skips the patches
-    /// of kustomizations.
+    /// out of the directory or to hidden files in it, and everything that is not a regular file. It also skips the
+    /// patches of kustomizations.
     pub fn files(&self) -> io::Result<Vec<PathBuf>> {
         Ok(self.files_and_patches()?.0)
     }

@@ -1,5 +1,5 @@
-//! Which files are patches of a kustomization. A patch is a part of an object and not an object: it is judged in what
-//! `kustomize build` makes of it.
+//! Which files are patches of a kustomization. A patch is a part of an object, so it cannot be checked alone: only the
+//! output of `kustomize build` can.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

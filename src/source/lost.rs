@@ -1,5 +1,5 @@
-//! Objects that cannot be read: what they probably are. Other objects refer to them, and what is wrong there follows
-//! from the fault here. Nothing else may depend on the guess.
+//! Guesses which object a part of a file contains that cannot be read. Other objects refer to it, and their faults
+//! follow from this one. Nothing else may depend on the guess.
 
 use crate::directory::ObjectKey;
 use crate::directory::suggest::nearest;

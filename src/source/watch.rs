@@ -299,7 +299,8 @@ mod tests {
         std::fs::write(&path, scope("one")).unwrap();
         while directory.pending.is_empty() {
             tokio::time::sleep(TOGETHER / 10).await;
-            // It is polled once, so it does not get as far as reading. A time limit could pass together with `TOGETHER`.
+            // It is polled once, so it does not get as far as reading. A time limit could pass together with
+            // `TOGETHER`.
             assert!(directory.changed().now_or_never().is_none());
         }
         assert_eq!(description(&next(&mut directory).await), "one");

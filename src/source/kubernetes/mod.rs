@@ -316,8 +316,8 @@ impl Source {
     }
 }
 
-/// Reads an Identity, to tell why it is not served. Returns what keeps it from being read; `None` if it can be read, or
-/// if the API server does not answer.
+/// Reads an Identity and returns what keeps it from being read; `None` if it can be read, or if the API server does not
+/// answer.
 pub async fn obstacle_to(client: &Client, identity: &ObjectKey) -> Option<Obstacle> {
     let subject = Subject::Kind(Kind::Identity);
     let request = subject.one(identity).ok()?;

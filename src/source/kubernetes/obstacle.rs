@@ -1,5 +1,5 @@
-//! What keeps the API server from showing objects, where an administrator can mend it: what is missing, and the command
-//! that supplies it. Pure.
+//! Why the API server does not return objects, for causes that an administrator can remove: what is missing, and the
+//! command that supplies it. Pure.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ impl Obstacle {
     pub(super) fn of_identity(key: &ObjectKey, error: &WatchError) -> Option<Self> {
         if let WatchError::Kube(kube::Error::Api(status)) = error
             && status.code == 404
-            // Without the definition, the API server answers with a text.
+            // Without the definition, the answer of the API server is not a `Status` with details.
             && status.details.as_ref().is_some_and(|it| it.kind == Kind::Identity.plural())
         {
             return Some(Self::NoIdentity(key.clone()));
@@ -102,7 +102,7 @@ impl fmt::Display for Missing<'_> {
     }
 }
 
-/// Returns all obstacles in few words: the definitions together, and one denial for all.
+/// Returns all obstacles as short texts: the missing definitions together, and one denial for all.
 pub(super) fn summary(mut obstacles: Vec<Obstacle>) -> Vec<String> {
     obstacles.sort();
     obstacles.dedup();

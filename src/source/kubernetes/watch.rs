@@ -1,7 +1,7 @@
 //! One watch: the first list, the changes after it, and recovery from faults.
 //!
-//! By hand, because the watcher of `kube` decodes types and holds each page as a whole. Here one bad object never hides
-//! another, and no response is held as a whole (see `json_stream`).
+//! Written by hand, because the watcher of `kube` decodes types and holds each page as a whole. Here one bad object
+//! never hides another, and no response is held as a whole (see `json_stream`).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -138,8 +138,8 @@ impl<S: Sink> Watch<S> {
         None
     }
 
-    /// Warns of an obstacle when it appears, and now and then while it stays. Before the first list is complete, the
-    /// warnings about all watches together say it ([`super::NotListed`]).
+    /// Warns of an obstacle when it appears, and every [`REPEAT`] while it stays. Before the first list is complete,
+    /// [`super::NotListed`] reports the obstacles of all watches together.
     fn tell(&self, place: &mut Place, obstacle: &Obstacle, is_new: bool) {
         let is_due = place.warned.is_none_or(|at| at.elapsed() >= REPEAT);
         if self.health.listed.load(Ordering::Acquire) && (is_new || is_due) {

@@ -1,8 +1,8 @@
 //! Finds the line that causes a parser's error, and what to write there.
 //!
 //! A YAML parser reports where it could not continue, which is often the line after the mistake, in words of the
-//! grammar. The messages repeat no text of the file, since it may contain a Secret. The work is linear in the text
-//! before the error, and done once a document.
+//! grammar. The messages repeat no text of the file, since it may contain a Secret. The work is linear in the length of
+//! the text, and done once for each document.
 
 use std::ops::Range;
 
@@ -138,7 +138,7 @@ impl<'t> Lines<'t> {
         Some((start..start + tabs, message.to_owned()))
     }
 
-    /// A line has a value and a `: ` in it, or the line above has a value and this one is below it.
+    /// Explains a second value: the line's value contains `: `, or the line is indented below one that has a value.
     fn second_value(&self, at: usize) -> (Range<usize>, String) {
         let line = self.at(at);
         let before = &self.0[line.start..at];
@@ -163,7 +163,7 @@ impl<'t> Lines<'t> {
         }
     }
 
-    /// A line that is no `key: value`.
+    /// Explains a line that is not `key: value`.
     fn no_colon(&self, at: usize) -> (Range<usize>, String) {
         let line = self.at(at);
         let content = line.content();
@@ -179,7 +179,7 @@ impl<'t> Lines<'t> {
         (line.place(), message.to_owned())
     }
 
-    /// A line begins where no line above it begins.
+    /// Explains a line whose indentation fits no line above it.
     fn indentation(&self, at: usize) -> Option<(Range<usize>, String)> {
         let line = self.at(at);
         let indent = line.indent();
@@ -219,7 +219,7 @@ impl<'t> Lines<'t> {
     }
 }
 
-/// Returns the innermost bracket that is not closed on its line or below, if there is one.
+/// Returns the innermost open bracket, if it began on an earlier line.
 fn unclosed(text: &str) -> Option<(Range<usize>, String)> {
     let mut open: Vec<(usize, char)> = Vec::new();
     let mut quote: Option<char> = None;
@@ -243,7 +243,7 @@ fn unclosed(text: &str) -> Option<(Range<usize>, String)> {
         before = c;
     }
     let (at, bracket) = open.pop().filter(|_| quote.is_none())?;
-    // A fault within a bracket that is still on its line is another one.
+    // A fault on the same line as the bracket has another cause.
     text[at..]
         .contains('\n')
         .then(|| (at..at + 1, not_closed(bracket)))

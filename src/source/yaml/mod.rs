@@ -211,7 +211,7 @@ fn read(text: &str, range: Range<usize>) -> Result<Option<Node>, Vec<Fault>> {
     match builder::document(chunk) {
         Ok(node) => Ok(node.map(|node| shift(node, start))),
         Err(faults) => {
-            // What follows the first fault of a template follows from it.
+            // The later faults of a template follow from the first one.
             let most = if chunk.contains("{{") {
                 1
             } else {
@@ -230,7 +230,8 @@ fn mark(mut fault: Fault, chunk: &str) -> Fault {
     fault
 }
 
-/// Says of a fault of a template what to do about it: its words about YAML would mislead on a line of the template.
+/// Adds to a fault of a template that it must be rendered first. On a line of the template, this replaces the message,
+/// which would mislead.
 fn render_first(mut fault: Fault, chunk: &str) -> Fault {
     const WORDS: &str = "this looks like a template: render it first";
     let start = chunk[..fault.span.start].rfind('\n').unwrap_or_default();
@@ -243,9 +244,9 @@ fn render_first(mut fault: Fault, chunk: &str) -> Fault {
     fault
 }
 
-/// Returns whether a text may contain a Secret, alone or in a list. It searches the text, since a document may be invalid
-/// YAML: then no one can tell where it ends, or which kind it has. Every Secret has `data` or `stringData`, so a text with
-/// these counts unless each of its objects is ours. A text with NUL characters, as in UTF-16, counts too.
+/// Returns whether a text may contain a Secret, alone or in a list. It searches the text, since a document may be
+/// invalid YAML: then no one can tell where it ends, or which kind it has. Every Secret has `data` or `stringData`, so
+/// a text with these counts unless each of its objects is ours. A text with NUL characters, as in UTF-16, counts too.
 pub fn has_secret(text: &str) -> bool {
     if text.contains(['\0', '\u{fffd}']) || (has_data(text) && !is_ours(text)) {
         return true;

@@ -164,7 +164,7 @@ impl Spans {
     }
 }
 
-/// Texts are at most 1 MiB long, so that every offset fits into four bytes.
+/// Converts a range to four-byte offsets. Texts are at most 1 MiB long, so that every offset fits.
 pub(super) fn narrow(range: Range<usize>) -> (u32, u32) {
     let fit = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
     (fit(range.start), fit(range.end))
