@@ -1,7 +1,7 @@
 //! The part of DER (X.690) that an `RSAPublicKey` (RFC 8017 appendix A.1.1) needs.
 //!
-//! By hand, because aws-lc-rs returns modulus and exponent only with its feature `ring-io`, which adds a second version
-//! of the library `untrusted` to the program.
+//! Written by hand, because aws-lc-rs returns modulus and exponent only with its feature `ring-io`, which adds a second
+//! version of the library `untrusted` to the program.
 
 const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;

@@ -1,8 +1,8 @@
 //! `/connect/checktoken/<gateway>`: decides whether the bearer of a token may pass a gateway.
 //!
 //! The Identity's `gateways[]` says what is required, never the request: proxies forward what callers send. A judgement
-//! is always 200, 401 or 403: nginx turns any other status into 500, and Envoy takes only 200 for a yes. So RFC 6750's
-//! 400 becomes 401 here.
+//! is always 200, 401 or 403: nginx turns any other status into 500, and Envoy lets a request pass only with 200. So
+//! RFC 6750's 400 becomes 401 here.
 
 use std::sync::Arc;
 

@@ -7,8 +7,8 @@
 //!
 //! The claims tell an access token from the other kinds of tokens that the same keys sign, whatever the `typ` of its
 //! header says (RFC 8725 section 3.12). Every access token has `client_id`, `client_uid`, `jti`, `nbf` and
-//! `principal_kind`, and none of the claims of [`NoOtherKind`]. So no other kind of token may have all of the first, and
-//! nothing that users choose may put one of them into a token: they are protocol claims.
+//! `principal_kind`, and none of the claims of [`NoOtherKind`]. So no other kind of token may have all five, and users
+//! must not be able to put any of these claims into a token.
 
 use std::fmt;
 

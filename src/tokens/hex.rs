@@ -1,6 +1,6 @@
 //! Lower-case hexadecimal: the form of hashes and MACs in resources.
 //!
-//! By hand, because parsing accepts exactly one spelling of each value, and printing must not allocate.
+//! Written by hand, because parsing accepts exactly one spelling of each value, and printing must not allocate.
 
 use std::fmt;
 

@@ -196,7 +196,8 @@ impl Header {
     }
 }
 
-/// Returns whether an access token may have this type. Media types compare without case, and `application/` may be left out (RFC 7515 section 4.1.9).
+/// Returns whether an access token may have this type. Media types compare without case, and `application/` may be left
+/// out (RFC 7515 section 4.1.9).
 fn is_access_token_type(typ: &str) -> bool {
     const PREFIX: &str = "application/";
     let subtype = match typ.split_at_checked(PREFIX.len()) {

@@ -479,7 +479,7 @@ struct World {
     tokens: BTreeSet<(String, i64)>,
     /// When each key was published, and for how long it must be published before it signs.
     published: BTreeMap<String, (i64, i64)>,
-    /// Keys exempt from that: the first, and the replacements of distrusted keys.
+    /// Keys that may sign without it: the first, and the replacements of distrusted keys.
     excused: BTreeSet<String>,
     distrusted: BTreeSet<String>,
     is_disturbed: bool,
