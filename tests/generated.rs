@@ -95,7 +95,7 @@ fn every_option_that_the_documentation_uses_is_in_the_reference() {
         for line in text.lines() {
             for (at, _) in line.match_indices("symbolon ") {
                 let command = &line[at..];
-                // In `a | b # c; --d` the command ends before the pipe, and the comment names options of it.
+                // In `a | b # c; --d` the command ends before the pipe, and the comment may name its options.
                 let command = command.split(['|', '`']).next().unwrap_or_default();
                 let Some(name) = sections.keys().rev().find(|name| {
                     let rest = command.strip_prefix(**name);

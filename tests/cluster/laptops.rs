@@ -1,4 +1,4 @@
-//! Programs as people start them by hand: behind a proxy, in a cluster that lacks something, with a wrong name.
+//! Programs that people start by hand: behind a proxy, in a cluster that lacks something, with a wrong name.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -110,7 +110,7 @@ impl Drop for Symbolon {
     }
 }
 
-/// A proxy on loopback that leads every connection to one API server, whatever host it is asked for.
+/// A proxy on loopback that connects every request to one API server, whatever host it asks for.
 struct Proxy {
     port: u16,
     /// The first line of each request and the `Proxy-Authorization`; for SOCKS, the host and port.
@@ -188,7 +188,7 @@ fn socks(client: &mut TcpStream) -> std::io::Result<String> {
     Ok(format!("{}:{port}", String::from_utf8_lossy(&host)))
 }
 
-/// A copy of a cluster's kubeconfig that names the API server by [`HOST`], with more fields of the cluster.
+/// A copy of a cluster's kubeconfig that names the API server by [`HOST`]. `more` are further fields of the cluster.
 fn kubeconfig(cluster: &Cluster, folder: &Path, more: &str) -> (PathBuf, u16) {
     let text = std::fs::read_to_string(cluster.kubeconfig_path()).unwrap();
     let (before, rest) = text.split_once("server: \"https://127.0.0.1:").unwrap();

@@ -135,7 +135,7 @@ spec: {issuer: 'http://localhost:8080/id'}
     }
 }
 
-/// Envoy and Caddy ask with the Host of the request that they ask about.
+/// Envoy and Caddy send the Host of the request that they ask about.
 #[test]
 fn a_gateway_may_ask_for_any_host() {
     let (folder, ports) = (quickstart(), Ports::free());

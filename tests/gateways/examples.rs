@@ -1,4 +1,4 @@
-//! Every example sets all four headers: a header that is left out is the caller's own.
+//! Every example sets all four headers: of a header that is left out, the API gets the caller's own.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,12 @@
-//! No header of a caller reaches the API as a statement about the caller.
+//! No header of a caller reaches the API as if the gateway had set it.
 
 use super::backend::CASE;
 use super::caller::{Ask, over_http_2};
 use super::proxy::{Proxy, Running};
 use super::world::{IDENTITY, READER, World, await_all, expect_identity, folded};
 
-/// The characters besides `-`, `_` and `.` that a header's name may have and that lighttpd reads as `_` (RFC 9110 section
-/// 5.6.2).
+/// The characters besides `-`, `_` and `.` that a header's name may have and that lighttpd reads as `_` (RFC 9110
+/// section 5.6.2).
 const ODD: &str = "!#$%&'*+^`|~";
 
 /// Other spellings of a header: each of its hyphens replaced by any of `joints`.

@@ -1,8 +1,8 @@
-//! The configurations of docs/gateways.md in the real nginx, Traefik, Caddy, Envoy and `HAProxy`, in front of an API that
-//! records what it receives, with `symbolon dev` as the server. Honest and hostile callers send raw requests.
+//! The configurations of docs/gateways.md in the real nginx, Traefik, Caddy, Envoy and `HAProxy`, in front of an API
+//! that records what it receives, with `symbolon dev` as the server. Honest and hostile callers send raw requests.
 //!
-//! `proxies` finds or downloads the programs. `documented` reads the configurations, `proxy` starts them, `backend` is the
-//! API, `caller` sends requests, `world` holds all of them together. The other modules are rules.
+//! `proxies` finds or downloads the programs. `documented` reads the configurations, `proxy` starts them, `backend` is
+//! the API, `caller` sends requests, `world` holds all of them together. The other modules are rules.
 
 #![allow(
     clippy::unwrap_used,

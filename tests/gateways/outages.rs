@@ -1,4 +1,4 @@
-//! While nothing can be said about a token, nothing passes.
+//! While the server cannot judge a token, no request passes.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -1,4 +1,4 @@
-//! A caller's path, method and other headers lead around no check and to no other gateway.
+//! A caller cannot bypass the check or reach another gateway by its path, its method or other headers.
 
 use super::world::{READER, World, expect_identity};
 
@@ -32,7 +32,7 @@ pub(crate) const TARGETS: [&str; 26] = [
     "public",
 ];
 
-/// A target that is longer than Symbolon would read elsewhere.
+/// A target that is longer than other endpoints of Symbolon accept.
 pub(crate) fn long() -> String {
     format!("/orders/{}", "x".repeat(12_000))
 }

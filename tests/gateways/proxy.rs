@@ -53,7 +53,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts a proxy before `backend` that asks `symbolon`.
+    /// Starts a proxy in front of `backend` that asks `symbolon`.
     pub(crate) fn start(proxy: Proxy, symbolon: SocketAddr, backend: SocketAddr) -> Self {
         Self::start_with(proxy, symbolon, backend, &[])
     }
@@ -129,7 +129,7 @@ fn program(name: &str) -> PathBuf {
     FOLDER.join(name)
 }
 
-/// What a configuration is adapted to.
+/// The documented blocks of a configuration, and the addresses and paths that replace theirs.
 struct Setup<'a> {
     blocks: Vec<Block>,
     folder: &'a Path,
@@ -141,7 +141,7 @@ struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    /// The documented block in a language, with each text of `replaced`, which must occur, replaced.
+    /// The documented block in a language, after replacing each text of `replaced`, which must occur.
     fn block(&self, language: &str, replaced: &[(&str, &str)]) -> String {
         let mut blocks = self.blocks.iter().filter(|it| it.language == language);
         let block = blocks.next().unwrap_or_else(|| panic!("no {language}"));

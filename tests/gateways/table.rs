@@ -7,7 +7,8 @@ use super::headers::hostile;
 use super::paths::{TARGETS, long};
 use super::world::{IDENTITY, READER, Seen, World};
 
-/// What the API received: the target, if the proxy changed it, and the caller. Otherwise the status that the caller got.
+/// What the API received: the target, if the proxy changed it, and the caller. Otherwise the status that the caller
+/// got.
 fn cell(seen: &Seen, sent: &str) -> String {
     let [received] = seen.received.as_slice() else {
         return seen.answer.status.to_string();

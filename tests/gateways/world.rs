@@ -119,8 +119,8 @@ pub(crate) fn await_all(doors: &mut [Running], symbolon: SocketAddr) {
     }
 }
 
-/// Asserts that the API received exactly what the token says, in the right spelling, and nothing else that a program may
-/// read as one of [`IDENTITY`].
+/// Asserts that the API received exactly what the token says, in the right spelling, and nothing else that a program
+/// may read as one of [`IDENTITY`].
 pub(crate) fn expect_identity(received: &Received, expected: [&str; 4], what: &str) {
     let mut told: Vec<(String, String)> = received
         .fields

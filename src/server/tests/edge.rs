@@ -218,7 +218,7 @@ async fn a_server_with_allowed_hosts_refuses_other_hosts() {
 
 const GATEWAYS: &str = "/id/connect/checktoken";
 
-/// Envoy and Caddy ask with the Host of the request that they ask about.
+/// Envoy and Caddy send the Host of the request that they ask about.
 #[tokio::test]
 async fn a_gateway_may_ask_for_any_host_where_others_may_not() {
     let mut fixture = Fixture::of(QUICKSTART, |config| {

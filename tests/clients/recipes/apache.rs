@@ -41,7 +41,7 @@ fn mod_oauth2_caches_for_one_second() {
     });
 }
 
-/// As which subject a token passes: the access log names it.
+/// The subject as which a token passes, from the access log; `None` if it does not pass.
 fn passed(program: &Program, url: &str, name: &str, token: &str) -> Option<String> {
     let authorization = format!("Bearer {token}");
     let (status, body) = get(

@@ -75,7 +75,7 @@ fn python(name: &str, folder: &Path) -> Command {
     command
 }
 
-/// Asks a library about every token. If it accepts a service token, asks about it again after it was revoked.
+/// Asks a library about every token. If it accepts a service token, revokes that token and asks again.
 fn judge_library(good: &[&str], library: &dyn Fn(&Path) -> Command) {
     let world = World::start();
     let run = |tokens: &Value| {

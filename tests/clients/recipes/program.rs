@@ -1,4 +1,4 @@
-//! A server program that runs a recipe. It ends with the value.
+//! A server program that runs a recipe, and ends when its value is dropped.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl Program {
         fs::read_to_string(&self.log).unwrap()
     }
 
-    /// Waits until `ask` returns a value. Fails if the program ends.
+    /// Waits until `ask` returns a value. Fails if the program ends first.
     pub(super) fn wait<T>(&mut self, what: &str, mut ask: impl FnMut(&str) -> Option<T>) -> T {
         eventually(what, || {
             let ended = self.child.try_wait().unwrap();
@@ -86,7 +86,7 @@ impl Drop for Program {
     }
 }
 
-/// As which subject an API that answers with it accepts a token; `None` if it answers 401 or 403.
+/// The subject as which an API accepts a token, if the API answers with it; `None` if it answers 401 or 403.
 pub(super) fn subject(url: &str, token: &str) -> Option<String> {
     let authorization = format!("Bearer {token}");
     let (status, body) = get(url, &[("authorization", &authorization)]).unwrap();

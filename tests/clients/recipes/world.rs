@@ -79,8 +79,8 @@ impl World {
     }
 }
 
-/// Checks that a verifier accepts exactly these good tokens. `subject` says as which subject it accepts a token, `None`
-/// if it refuses the token.
+/// Checks that a verifier accepts exactly these good tokens. `subject` returns the subject as which it accepts a token,
+/// or `None` if it refuses the token.
 pub(crate) fn judge(world: &World, good: &[&str], subject: impl Fn(&str, &str) -> Option<String>) {
     let said: BTreeMap<&str, Option<String>> = world
         .tokens

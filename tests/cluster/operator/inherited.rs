@@ -1,4 +1,4 @@
-//! Objects of an Identity inherit its labels and annotations, in a cluster whose policy demands them.
+//! Objects of an Identity inherit its labels and annotations, in a cluster whose policy requires them.
 
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -33,7 +33,7 @@ spec:
   grantTypes: [ClientCredentials]
 ";
 
-/// Demands the label `team` on everything in the Identity's namespace, as policy engines do.
+/// Requires the label `team` on everything in the Identity's namespace, as policy engines do.
 async fn demand_label(world: &World<'_>) -> String {
     let namespace = world.platform.name();
     let name = format!("demands-team-{namespace}");

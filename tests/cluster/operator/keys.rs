@@ -264,8 +264,8 @@ impl Verifier {
 /// New algorithms, and the resulting phases of the keys.
 type Change<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)]);
 
-/// Issues, verifies and introspects tokens until `stop` is set, and counts the tokens in `issued`. Returns the number of
-/// fetches of the JWKS, and the failures.
+/// Issues, verifies and introspects tokens until `stop` is set, and counts the tokens in `issued`. Returns the number
+/// of fetches of the JWKS, and the failures.
 async fn drive(
     server: &Server,
     (id, secret): (&str, &str),

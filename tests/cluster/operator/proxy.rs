@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::world::World;
 
-/// Opens once; requests and answers wait for it.
+/// Holds requests and answers until it is opened. It cannot be closed again.
 pub(super) type Gate = CancellationToken;
 
 /// What the proxy does with a request.
