@@ -28,8 +28,8 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Starts `symbolon dev` on a folder, with its output in `log`. `soft_files` lowers the soft limit of open files, as
-    /// some container runtimes do.
+    /// Starts `symbolon dev` on a folder, with its output in `log`. `soft_files` lowers the soft limit of open files,
+    /// as some container runtimes do.
     pub fn dev(
         at: SocketAddr,
         health: SocketAddr,

@@ -1,5 +1,5 @@
-//! Loads the built server over loopback and reports its CPU seconds for 1,000 requests, which are reproducible on a busy
-//! machine. Each case is beside a bare limit in the same run. Run `just bench`, or `just bench --help`.
+//! Loads the built server over loopback and reports its CPU seconds for 1,000 requests, which are reproducible on a
+//! busy machine. Each case is beside a bare limit in the same run. Run `just bench`, or `just bench --help`.
 //!
 //! Both servers are child processes: a mode of this program, or the real binary, compiled with the same profile. They
 //! are loaded in turns, and the report has the median of the pairs. It asserts nothing. Every load is limited in time.

@@ -1,5 +1,5 @@
-//! Measures the time from the API server's reply to a write until the server answers accordingly, and until a bare watch
-//! receives the change.
+//! Measures the time from the API server's reply to a write until the server answers accordingly, and until a bare
+//! watch receives the change.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,5 @@
-//! Writes objects directly into etcd, in the form that they have after a long time. The benchmark measures only readers.
+//! Writes objects directly into etcd, in the form that they have after a long time. The benchmark measures only
+//! readers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
