@@ -1,5 +1,4 @@
-//! The embedded Identity. Every pod of the operator serves it, no matter which one is the leader and whether there is a
-//! leader.
+//! The embedded Identity. Every pod of the operator serves it, also while another pod or no pod is the leader.
 
 use std::net::SocketAddr;
 

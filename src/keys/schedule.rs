@@ -39,7 +39,7 @@ pub struct Wish {
     pub staleness: SignedDuration,
     /// The `kid`s of keys to remove from the set at once.
     pub distrusted: Vec<String>,
-    /// Each new value replaces all keys at once, once.
+    /// Each new value replaces all keys immediately, one time.
     pub emergency: Option<String>,
 }
 

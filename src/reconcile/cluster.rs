@@ -1,7 +1,7 @@
 //! The reads and writes that issuing needs.
 //!
-//! Not here: retries. After a lost reply the outcome is unknown, and only a new pass over live objects can tell it. An
-//! implementation that retries by itself would break the protocol of issuing. The implementation bounds the time of
+//! Not here: retries. After a lost reply the outcome is unknown, and only a new pass over live objects can find it out.
+//! An implementation that retries by itself would break the protocol of issuing. The implementation bounds the time of
 //! every call, below the `request_timeout` of [`Rules`](super::issue::Rules).
 
 use std::future::Future;

@@ -34,7 +34,7 @@ pub struct KubeApi {
     own: OwnWrites,
 }
 
-/// The versions that the operator wrote itself, so that watch events about them are no news.
+/// The versions that the operator wrote itself, so that watch events about them need no pass.
 #[derive(Clone, Debug, Default)]
 pub struct OwnWrites(Arc<Mutex<Remembered>>);
 
@@ -65,7 +65,7 @@ impl OwnWrites {
 }
 
 impl KubeApi {
-    /// Creates one; `timeout` bounds each request. `client` must not retry by itself.
+    /// Creates a client; `timeout` bounds each request. `client` must not retry by itself.
     pub fn new(client: Client, timeout: Duration, fence: Fence) -> Self {
         Self {
             rest: Rest { client, timeout },

@@ -162,18 +162,18 @@ impl HeaderTable {
         self.is_open.then_some(self.blocks)
     }
 
-    /// Returns whether the peer sent what no client sends, and what makes `h2` refuse a stream alone: then this could
-    /// no longer tell what is stored. Its connection must end.
+    /// Returns whether the peer sent something that no client sends, or for which `h2` refuses only one stream. After
+    /// that, this table no longer knows what `h2` stores, so the connection must end.
     pub(super) const fn is_violated(&self) -> bool {
         self.is_violated
     }
 
-    /// Returns whether the connection does not speak HTTP/2.
+    /// Returns whether the bytes are not HTTP/2 or are no longer understood.
     pub(super) const fn is_off(&self) -> bool {
         matches!(self.at, At::Off)
     }
 
-    /// Returns whether the connection speaks HTTP/2.
+    /// Returns whether the preface of HTTP/2 was read and all frames since were understood.
     pub(super) const fn is_in_step(&self) -> bool {
         !matches!(self.at, At::Off | At::Preface(_))
     }

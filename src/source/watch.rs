@@ -14,7 +14,7 @@ use crate::directory::Settings;
 
 /// The pause that collects writes, so that they are read together.
 const TOGETHER: Duration = Duration::from_millis(10);
-/// The interval of looks with file events from the system, and without them.
+/// The interval of scans with file events from the system, and without them.
 const SCAN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(50));
 
 /// A directory of manifests and its last known state.

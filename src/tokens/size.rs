@@ -1,7 +1,7 @@
 //! The length of an access token, computed before any of it is made.
 //!
 //! Each list of names in a token is bounded; their product is not. A token that is too long for every endpoint must not
-//! be issued, and must not be made to find that out: the length is added up from the parts.
+//! be issued. Making it only to measure it would cost too much, so its length is added up from the parts.
 
 use super::jwt;
 

@@ -233,7 +233,7 @@ impl Finding {
     }
 }
 
-/// Judges the manifests in a world that includes them. Faults of the context become warnings.
+/// Judges the manifests in a world that includes them. A fault of a manifest in `context` becomes a warning.
 pub(super) fn judge(
     world: &World,
     context: &[Manifest],

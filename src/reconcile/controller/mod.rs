@@ -585,7 +585,7 @@ mod tests {
     use crate::reconcile::fence::Fence;
     use crate::reconcile::kube_api::KubeApi;
 
-    /// What a tenant can write into a Secret that then comes and goes must not stay in the queue.
+    /// A tenant can create and delete Secrets that name any owner. These names must not stay in the queue.
     #[tokio::test]
     async fn a_secret_that_came_and_went_leaves_nothing_in_the_queue() {
         let answer = tower::service_fn(async |_: http::Request<Body>| {

@@ -40,7 +40,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Creates one. `not_ready` returns why the Identity is not served at the moment, if so.
+    /// Creates an embedded Identity. `not_ready` returns why the Identity is not served at the moment, if so.
     pub fn new(
         identity: ObjectKey,
         not_ready: impl Fn() -> Option<String> + Send + Sync + 'static,

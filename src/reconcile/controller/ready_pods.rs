@@ -15,7 +15,7 @@ pub struct ReadyPods {
     pub wanted: i64,
 }
 
-/// The pods by Identity. A pass that cannot tell leaves the known numbers.
+/// The pods by Identity. A pass that cannot count the pods keeps the known numbers.
 #[derive(Default)]
 pub(super) struct AllReadyPods(BTreeMap<ObjectKey, ReadyPods>);
 

@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::directory::ObjectKey;
 
-/// The times by Identity. A pass that cannot tell leaves the known time: once it has passed, the metric shows that.
+/// The times by Identity. A pass that cannot determine the time keeps the known one. Once that time has passed, the
+/// metric becomes negative.
 #[derive(Default)]
 pub(super) struct Rotations(BTreeMap<ObjectKey, Timestamp>);
 

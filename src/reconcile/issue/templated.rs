@@ -1,7 +1,7 @@
 //! Fills a template into a Secret, and removes what the template no longer names.
 //!
 //! As `kubectl apply` does, an annotation remembers the names that came from the template. So the operator never
-//! touches what others put beside them. Not here: the operator's own keys.
+//! touches a label, an annotation or a key that others set. Not here: the operator's own keys.
 
 use std::collections::BTreeMap;
 

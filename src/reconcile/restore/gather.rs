@@ -40,7 +40,7 @@ pub struct Gathered {
 }
 
 impl Gather {
-    /// Creates one that reads from this API server.
+    /// Creates a `Gather` that reads from this API server.
     pub const fn new(client: Client) -> Self {
         let rest = Rest {
             client,

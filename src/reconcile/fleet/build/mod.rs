@@ -34,7 +34,7 @@ pub(super) const HEALTH_PORT: u16 = 8081;
 pub struct Apis {
     /// The Gateway API.
     pub http_route: bool,
-    /// The one of the Prometheus operator.
+    /// The `ServiceMonitor` of the Prometheus operator.
     pub service_monitor: bool,
 }
 
