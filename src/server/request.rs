@@ -68,6 +68,17 @@ impl Serving {
     pub fn site(&self) -> Result<&Site, Refusal> {
         self.0.site().ok_or(Refusal::Unavailable)
     }
+
+    /// Parses a token that a caller presents.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] for a JWT before any key was loaded: it cannot be judged.
+    pub fn token<'t>(&self, token: &'t str) -> Result<Result<Token<'t>, Inactive>, Refusal> {
+        match Token::parse(token, self.0.ring()) {
+            Err(_) if is_jwt(token) && !self.0.had_keys() => Err(Refusal::Unavailable),
+            parsed => Ok(parsed),
+        }
+    }
 }
 
 impl Call {
@@ -352,6 +363,11 @@ async fn collect(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
     Ok(if all.is_empty() { first } else { all.into() })
 }
 
+/// Every JWT contains dots, and no reference token does.
+fn is_jwt(token: &str) -> bool {
+    token.contains('.')
+}
+
 /// A parsed token. The signature of a JWT is verified.
 #[derive(Debug)]
 pub(super) enum Token<'a> {
@@ -361,9 +377,8 @@ pub(super) enum Token<'a> {
 
 impl<'a> Token<'a> {
     /// Parses untrusted text.
-    pub fn parse(token: &'a str, ring: &KeyRing) -> Result<Self, Inactive> {
-        // Every JWT contains dots, and no reference token does.
-        if token.contains('.') {
+    fn parse(token: &'a str, ring: &KeyRing) -> Result<Self, Inactive> {
+        if is_jwt(token) {
             let verified = ring.verify(token).map_err(|_| Inactive::Malformed)?;
             Ok(Self::Jwt(Box::new(verified)))
         } else {

@@ -126,10 +126,17 @@ impl Dir {
                 fs::renameat(&folder, &beside, &folder, name)
                     .map_err(|error| in_the_way(error.into(), &folder, name))?;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                remove(&folder, &beside)?;
+                return Err(error.into());
+            }
         }
-        // The old file, after an exchange.
-        remove(&folder, &beside).map_err(|error| in_the_way(error, &folder, name))?;
+        // The old file, after an exchange. A folder was exchanged too, and goes back.
+        if let Err(error) = remove(&folder, &beside) {
+            fs::renameat_with(&folder, &beside, &folder, name, fs::RenameFlags::EXCHANGE)?;
+            remove(&folder, &beside)?;
+            return Err(in_the_way(error, &folder, name));
+        }
         fs::fsync(&folder)?;
         Ok(true)
     }
@@ -447,6 +454,18 @@ mod tests {
         assert!(dir.replace(Path::new("it"), b"new", Mode::Private).unwrap());
         assert_eq!(text(&dir, "it").unwrap(), "new");
         assert_eq!(mode(&root.path().join("it")), 0o600);
+        assert_eq!(dir.entries(Path::new("")).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_folder_in_place_of_the_replaced_file_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::open(root.path()).unwrap();
+        fs::create_dir_all(root.path().join("it/deeper")).unwrap();
+        let replaced = dir.replace(Path::new("it"), b"new", Mode::Private);
+        let error = replaced.unwrap_err().to_string();
+        assert!(error.contains("it is a folder"), "{error}");
+        assert!(root.path().join("it/deeper").exists());
         assert_eq!(dir.entries(Path::new("")).unwrap().len(), 1);
     }
 

@@ -114,6 +114,7 @@ pub async fn issue<C: Cluster>(
         events: Vec::new(),
         is_paid: false,
         stored: None,
+        is_relabelled: false,
         former: BTreeSet::new(),
     };
     let result = pass.run(entropy).await;
@@ -133,6 +134,8 @@ struct Pass<'a, C> {
     is_paid: bool,
     /// Secrets that the owner had under other names. A push overwrites the name that the Credential remembers.
     former: BTreeSet<ObjectKey>,
+    /// Whether the pass has written what the Credential inherits.
+    is_relabelled: bool,
     /// The metadata of the Credential as it was read or written last.
     stored: Option<ObjectMeta>,
 }
@@ -300,6 +303,10 @@ impl<C: Cluster> Pass<'_, C> {
                         token_id: entry.token_id,
                         why,
                     }));
+            }
+            // A webhook may undo the labels and annotations, so once in a pass is enough.
+            Step::Relabel(_, settled) if std::mem::replace(&mut self.is_relabelled, true) => {
+                return Ok(Applied::Settled(settled));
             }
             Step::Relabel(credential, settled) => {
                 match cluster.replace_credential(&credential).await {
@@ -626,6 +633,8 @@ mod tests {
         former: Mutex<BTreeMap<String, Option<SecretObject>>>,
         /// A value of the label `team` with which no Credential may be written.
         refused: Mutex<Option<&'static str>>,
+        /// Whether a webhook removes the label `team`.
+        strips: bool,
         status: Value,
     }
 
@@ -689,6 +698,9 @@ mod tests {
             }
             *version += 1;
             let mut credential = credential.clone();
+            if self.strips {
+                credential.metadata.labels = None;
+            }
             credential.metadata.resource_version = Some(version.to_string());
             Ok(stored.insert(credential).clone())
         }
@@ -875,6 +887,25 @@ mod tests {
         pass(&memory, &desired, 120, &budget).await.result.unwrap();
         let credential = memory.objects.lock().unwrap().0.clone().unwrap();
         assert_eq!(credential.metadata.labels.unwrap()["team"], "no");
+    }
+
+    #[tokio::test]
+    async fn a_webhook_that_removes_an_inherited_label_holds_up_no_pass() {
+        let memory = Memory {
+            strips: true,
+            ..Memory::default()
+        };
+        let mut desired = desired();
+        let labels = [("team".to_owned(), "a".to_owned())].into();
+        desired.inherited = std::sync::Arc::new(crate::directory::inherited::Inherited {
+            labels,
+            ..Default::default()
+        });
+        let outcome = pass(&memory, &desired, 0, &MintBudget::default()).await;
+        assert!(
+            matches!(outcome.result, Ok(Settled::Done { .. })),
+            "{outcome:?}"
+        );
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use crate::oauth::access_token::Inactive;
 use crate::oauth::introspection::{INACTIVE, introspect};
 use crate::oauth::{ErrorCode, Form, OAuthError};
 use crate::server::reply::{self, Refusal};
-use crate::server::request::{Call, Token};
+use crate::server::request::Call;
 
 pub async fn handle(mut call: Call) -> Response {
     let answer = match call.form_body().await {
@@ -33,7 +33,7 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
         }
         reply::json(StatusCode::OK, INACTIVE)
     };
-    let token = match Token::parse(token, snapshot.ring()) {
+    let token = match serving.token(token)? {
         Ok(token) => token,
         Err(reason) => return Ok(inactive(reason, None)),
     };

@@ -47,7 +47,7 @@ fn decide(call: &Call, body: &[u8], now: Timestamp) -> Result<Option<Revocation>
     let (caller, _) = call.authenticate(&serving, &form, now)?;
     let token = form.require("token", "token is missing")?;
     let snapshot = serving.snapshot();
-    let decision = match Token::parse(token, snapshot.ring()) {
+    let decision = match serving.token(token)? {
         Ok(Token::Reference(token)) => {
             revocation::reference_token(snapshot.directory(), &caller, &token, now)
         }

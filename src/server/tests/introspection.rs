@@ -9,6 +9,24 @@ fn inactive() -> Value {
     json!({"active": false})
 }
 
+/// `active: false` would be wrong, and callers may remember it.
+#[tokio::test]
+async fn before_the_keys_are_loaded_nothing_is_said_about_a_jwt() {
+    let mut fixture = Fixture::new();
+    let (api, shop) = (fixture.client("platform", "api"), fixture.shop());
+    let jwt = fixture.access_token(&shop, "").await;
+    let config = Config::new(ObjectKey::new("platform", "main"));
+    fixture.app = App::new(config, FakeRevoker::default()).unwrap();
+    fixture.app.status().lists_complete();
+    fixture.publish();
+    for (path, client) in [(INTROSPECT, &api), (REVOKE, &shop)] {
+        for (token, status) in [(&*jwt, 503), ("nonsense", 200)] {
+            let reply = fixture.post(path, client, &format!("token={token}")).await;
+            assert_eq!(reply.status, status, "{path} {token}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_api_of_the_audience_sees_a_service_token() {
     let mut fixture = Fixture::new();
