@@ -414,7 +414,7 @@ fn find(node: &Node, name: &str, path: &str, homes: &mut Vec<String>) {
 
 fn unknown_choice(rules: &TextRules, text: &str, name: &str) -> String {
     let choices: Vec<&str> = rules.allowed.iter().map(|allowed| &**allowed).collect();
-    if let Some(why) = later::value(name, text) {
+    if let Some(why) = later::value(name, &choices, text) {
         let write = match &choices[..] {
             [only] => (*only).to_owned(),
             several => format!("one of {}", several.join(", ")),

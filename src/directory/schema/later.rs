@@ -1,10 +1,12 @@
 //! Fields and values that other servers have, or that a later release will have. The message says so, since "did you
 //! mean" would suggest a wrong value.
 
-/// Values of a later release by field, each with the name that OAuth or people give it.
-const VALUES: [(&str, &[(&str, &str)]); 2] = [
+/// Values of a later release by field and a value that the field has now, each with the name that OAuth or people give
+/// it.
+const VALUES: [(&str, &str, &[(&str, &str)]); 2] = [
     (
         "grantTypes",
+        "ClientCredentials",
         &[
             ("AuthorizationCode", "authorization_code"),
             ("RefreshToken", "refresh_token"),
@@ -16,7 +18,7 @@ const VALUES: [(&str, &[(&str, &str)]); 2] = [
             ("JWTBearer", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
         ],
     ),
-    ("type", &[("PostgreSQL", "Postgres")]),
+    ("type", "SQLite", &[("PostgreSQL", "Postgres")]),
 ];
 
 /// Grants that RFC 9700 section 2 forbids or advises against.
@@ -47,13 +49,15 @@ const FIELDS: [&str; 21] = [
     "users",
 ];
 
-/// Returns why a value of a field is not available, if it belongs to a later release or is an unsafe grant.
-pub(super) fn value(field: &str, text: &str) -> Option<String> {
+/// Returns why a value of a field is not available, if it belongs to a later release or is an unsafe grant. `choices` are
+/// the values that the field has now.
+pub(super) fn value(field: &str, choices: &[&str], text: &str) -> Option<String> {
     let same = |name: &str| fold(name) == fold(text);
     if field == "grantTypes" && UNSAFE_GRANTS.iter().any(|name| same(name)) {
         return Some("is not supported, since RFC 9700 advises against it".to_owned());
     }
-    let (_, values) = VALUES.iter().find(|(known, _)| *known == field)?;
+    let mut known = VALUES.iter();
+    let (.., values) = known.find(|(known, now, _)| *known == field && choices.contains(now))?;
     let later = values
         .iter()
         .any(|(name, registered)| same(name) || same(registered));
@@ -68,4 +72,23 @@ pub(super) fn is_field(name: &str) -> bool {
 fn fold(name: &str) -> String {
     let letters = name.chars().filter(|c| !matches!(c, '_' | '-'));
     letters.flat_map(char::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_belongs_to_the_field_that_will_have_it() {
+        let later = "is not available yet, a later release will have it";
+        assert_eq!(
+            value("type", &["None", "SQLite"], "postgres").as_deref(),
+            Some(later)
+        );
+        assert_eq!(
+            value("type", &["ClusterIP", "LoadBalancer"], "Postgres"),
+            None
+        );
+        assert_eq!(value("name", &["SQLite"], "Postgres"), None);
+    }
 }
