@@ -405,8 +405,9 @@ impl Activity {
     /// Charges an answer without a body. Its head waits only while the socket takes no more bytes.
     pub fn made_empty(&self) {
         if self.unflushed.load(Ordering::Relaxed) {
-            self.queued.fetch_add(PER_EMPTY, Ordering::Relaxed);
+            // In this order, so that a release never exceeds the charge.
             self.charge(PER_EMPTY);
+            self.queued.fetch_add(PER_EMPTY, Ordering::Relaxed);
         }
     }
 

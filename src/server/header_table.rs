@@ -28,6 +28,9 @@ const PRIORITY: u8 = 0x20;
 const BUFFER: usize = 8 << 10;
 /// The most entries of the table: 4 KiB, of which each entry takes at least 33 bytes (RFC 7541 section 4.1).
 const MAX_ENTRIES: usize = 124;
+/// The bytes of the table, and its first index (RFC 7541 section 2.3.3).
+const TABLE: usize = 4 << 10;
+const DYNAMIC: u8 = 62;
 /// The bytes of a decoded field in addition to its text.
 const PER_FIELD: usize = 128;
 /// The most streams that may be open. `h2` refuses far fewer.
@@ -86,6 +89,8 @@ struct Block {
     fields: usize,
     /// Whether a stored field may keep a buffer alive.
     pins: bool,
+    /// Whether a field is one of the table that the peer fills.
+    refers: bool,
     /// Whether the block set the size of the table, and whether to 0.
     resized: Option<bool>,
     bytes: usize,
@@ -264,7 +269,9 @@ impl HeaderTable {
     fn keep_trailers(&mut self, block: &Block) {
         let open = self.open.iter_mut();
         if let Some((_, trailers)) = open.into_iter().find(|(open, _)| *open == block.stream) {
-            let bytes = 2 * block.bytes + block.all * PER_FIELD + block.decoded();
+            // All references together keep no more text than the table has.
+            let referred = if block.refers { TABLE } else { 0 };
+            let bytes = 2 * block.bytes + block.all * PER_FIELD + block.decoded() + referred;
             *trailers += bytes;
             self.trailers += bytes;
         }
@@ -419,7 +426,10 @@ impl Block {
         }
         match self.next {
             // An indexed field, and the new size of the table.
-            Next::Field if byte & 0x80 != 0 => index(byte & 0x7f, 0x7f),
+            Next::Field if byte & 0x80 != 0 => {
+                self.refers |= byte & 0x7f >= DYNAMIC;
+                index(byte & 0x7f, 0x7f)
+            }
             Next::Field if byte & 0xe0 == 0x20 => {
                 self.resized = Some(byte == 0x20);
                 index(byte & 0x1f, 0x1f)
@@ -428,9 +438,14 @@ impl Block {
             Next::Field if byte & 0x40 != 0 => {
                 self.fields += 1;
                 self.pins |= may_pin(byte & 0x3f);
+                self.refers |= byte & 0x3f >= DYNAMIC;
                 name(byte & 0x3f, 0x3f)
             }
-            Next::Field => name(byte & 0x0f, 0x0f),
+            Next::Field => {
+                // A longer index may be one of the table.
+                self.refers |= byte & 0x0f == 0x0f;
+                name(byte & 0x0f, 0x0f)
+            }
             Next::Index if has_more => Next::Index,
             Next::Index => Next::Field,
             Next::NameIndex if has_more => Next::NameIndex,
@@ -723,6 +738,10 @@ mod tests {
         table.read(&of_stream(RST_STREAM, 0, 3, &[0; 4]));
         assert_eq!(table.held(), 0, "the peer has given up");
         assert!(!table.has_ended(5));
+        table.read(&of_stream(HEADERS, END_HEADERS, 7, NOT_STORED));
+        table.read(&of_stream(HEADERS, END_HEADERS | END_STREAM, 7, &[0xbe]));
+        assert!(table.held() > TABLE, "the text of a stored field");
+        assert!(table.has_ended(7));
         table.read(&trailers(5));
         assert_eq!(table.held(), 0, "the answer was sent before");
         assert!(table.open.is_empty() && !table.is_violated());
@@ -774,7 +793,7 @@ mod tests {
             }
             prop_assert_eq!(format!("{whole:?}"), format!("{parts:?}"));
             prop_assert!(whole.stored.len() <= MAX_ENTRIES + 1);
-            prop_assert!(whole.held() <= (MAX_ENTRIES + 2) * (PER_FIELD + 4) * stream.len());
+            prop_assert!(whole.held() <= (MAX_ENTRIES + 2) * (PER_FIELD + 4) * stream.len() + TABLE * kinds.len());
         }
     }
 }

@@ -501,8 +501,8 @@ fn answer(
     request: Request<Incoming>,
     most_kept: usize,
 ) -> BoxFuture<'static, Answered> {
-    let is_too_long =
-        activity.is_http2() && turns::length(request.uri(), request.headers()) > MAX_HEAD_2.0;
+    let is_too_long = activity.is_http2()
+        && turns::length(request.method(), request.uri(), request.headers()) > MAX_HEAD_2.0;
     if is_too_long || request.headers().len() > MAX_HEADERS {
         drop(activity.begin());
         let refusal = reply::empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);

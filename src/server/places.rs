@@ -279,7 +279,7 @@ impl<T> Places<T> {
                 continue;
             };
             ended.extend(self.end(network, id));
-            callers.push(((is_first, total - weight), network, may_end));
+            callers.push(((is_first, total.saturating_sub(weight)), network, may_end));
         }
         ended
     }

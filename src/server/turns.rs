@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Request, Uri};
+use axum::http::{HeaderMap, Method, Request, Uri};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Frame, Incoming};
@@ -112,15 +112,17 @@ pub(super) async fn wait(
 
 /// Returns the memory of a head in bytes. A field needs more than its text, and a table has room for more fields.
 fn size(head: &Parts) -> usize {
-    length(&head.uri, &head.headers) + head.headers.capacity() * PER_FIELD
+    length(&head.method, &head.uri, &head.headers) + head.headers.capacity() * PER_FIELD
 }
 
 /// Returns the length of a head in bytes.
-pub(super) fn length(uri: &Uri, headers: &HeaderMap) -> usize {
+pub(super) fn length(method: &Method, uri: &Uri, headers: &HeaderMap) -> usize {
     let path = uri.path_and_query().map_or(0, |it| it.as_str().len());
+    let authority = uri.authority().map_or(0, |it| it.as_str().len());
+    let scheme = uri.scheme_str().map_or(0, str::len);
     let fields = headers.iter();
     let fields = fields.map(|(name, value)| name.as_str().len() + value.len());
-    path + fields.sum::<usize>()
+    method.as_str().len() + scheme + authority + path + fields.sum::<usize>()
 }
 
 impl hyper::body::Body for Kept {
@@ -150,6 +152,27 @@ mod tests {
     use axum::http::{HeaderName, HeaderValue};
 
     use super::*;
+
+    /// A peer may make any part of a head long.
+    #[test]
+    fn every_part_of_a_head_counts() {
+        let long = "a".repeat(1000);
+        let head = || Request::get("/");
+        let heads = [
+            Request::builder().method(&*long).uri("/"),
+            Request::get(format!("http://{long}/")),
+            Request::get(format!("/{long}")),
+            Request::get(format!("/?{long}")),
+            head().header(&*long, "v"),
+            head().header("n", &*long),
+        ];
+        for head in heads {
+            let (head, ()) = head.body(()).unwrap().into_parts();
+            assert!(size(&head) >= 1000, "{head:?}");
+        }
+        let (least, ()) = head().body(()).unwrap().into_parts();
+        assert!(size(&least) < 100);
+    }
 
     /// In HTTP/2 one byte can stand for a whole header field.
     #[test]
