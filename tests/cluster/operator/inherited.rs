@@ -12,7 +12,7 @@ use symbolon::resources::{Kind, ManagedKind};
 
 use super::fleet::{IMAGE, Kubelet, installation, start};
 use super::world::{World, condition};
-use crate::harness::{Cluster, eventually};
+use crate::harness::{Cluster, PATIENCE, eventually};
 
 /// The Identity, and a client whose Credential is in its namespace.
 const OBJECTS: &str = "
@@ -147,7 +147,8 @@ async fn marks(world: &World<'_>) -> Vec<(String, [Value; 2])> {
 async fn all_have(world: &World<'_>, wanted: [Value; 2]) -> Vec<String> {
     let mut last = Vec::new();
     let all = tokio::time::timeout(
-        std::time::Duration::from_secs(55),
+        // A little less than `eventually` waits, to show the marks instead.
+        PATIENCE.saturating_sub(std::time::Duration::from_secs(1)),
         eventually("all objects have the marks", async || {
             last = marks(world).await;
             last.iter().all(|(_, marks)| *marks == wanted).then_some(())
