@@ -26,6 +26,14 @@ pub enum ApiError {
     Unavailable(String),
 }
 
+impl ApiError {
+    /// Whether the API server, a quota or a policy refused a write because of its content or the writer's rights. Such a
+    /// write certainly did not take effect.
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Forbidden(_) | Self::Invalid(_))
+    }
+}
+
 /// The object, in exactly the state, that a deletion is meant for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Precondition {

@@ -137,11 +137,6 @@ pub async fn ensure<C: Cluster>(
     }
 }
 
-/// Whether the API server, a quota or a policy refused a write for good.
-fn is_refusal(error: &ApiError) -> bool {
-    matches!(error, ApiError::Forbidden(_) | ApiError::Invalid(_))
-}
-
 /// Returns the mac key, after removing the mark of a deleted Identity and setting what the Secret inherits. Also
 /// returns the error if that write was refused.
 async fn marked<C: Cluster>(
@@ -156,7 +151,7 @@ async fn marked<C: Cluster>(
         found.set_annotation(ANNOTATION_GONE, None);
         if inherited::fill(&mut found, inherited) || is_marked {
             match cluster.replace_secret(&found).await {
-                Err(error) if is_refusal(&error) => return Ok((mac, Some(error))),
+                Err(error) if error.is_refusal() => return Ok((mac, Some(error))),
                 replaced => drop(replaced?),
             }
         }
@@ -274,7 +269,7 @@ async fn ensure_signing<C: Cluster>(
     }
     match (cluster.replace_secret(&secret).await, plain) {
         // The keys change nevertheless, and the caller reports that the labels and annotations were refused.
-        (Err(error), Some(plain)) if has_other_metadata && is_refusal(&error) => {
+        (Err(error), Some(plain)) if has_other_metadata && error.is_refusal() => {
             cluster.replace_secret(&changed(plain)).await?;
             return Err(error);
         }

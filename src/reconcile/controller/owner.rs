@@ -164,8 +164,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     ) -> Result<Reconciled, ReconcileError> {
         let is_refused = matches!(
             &error,
-            IssueError::Gather(_, ApiError::Forbidden(_) | ApiError::Invalid(_))
-                | IssueError::Apply(_, ApiError::Forbidden(_) | ApiError::Invalid(_))
+            IssueError::Gather(_, cause) | IssueError::Apply(_, cause) if cause.is_refusal()
         );
         let fallback = fallback.filter(|_| is_refused).map(Issuance::Settled);
         let Some(issuance) = fallback.or_else(|| refusal(&error).map(Issuance::Blocked)) else {

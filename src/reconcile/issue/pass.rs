@@ -313,7 +313,7 @@ impl<C: Cluster> Pass<'_, C> {
                     Ok(_) => {}
                     // Everything else is done. The Identity's status reports the refusal, since its key Secrets inherit
                     // the same metadata.
-                    Err(error) if is_refusal(&error) => {
+                    Err(error) if error.is_refusal() => {
                         warn!(%error, name = %target.credential_key(), "a Credential cannot inherit the labels and annotations of its Identity, will retry");
                         return Ok(Applied::Settled(settled));
                     }
@@ -391,7 +391,7 @@ impl<C: Cluster> Pass<'_, C> {
         let announced = self.record(&recreate.announced, recreate.is_first).await?;
         let key = recreate.placeholder.key();
         if let Err(error) = cluster.delete_secret(&key, &recreate.only).await {
-            if is_refusal(&error) {
+            if error.is_refusal() {
                 self.is_paid = false;
                 self.withdraw(announced).await;
             }
@@ -454,7 +454,7 @@ impl<C: Cluster> Pass<'_, C> {
     async fn replace(&self, credential: &Credential) -> Result<Credential, IssueError> {
         let cluster = self.issuer.cluster;
         let replaced = match cluster.replace_credential(credential).await {
-            Err(error) if is_refusal(&error) => {
+            Err(error) if error.is_refusal() => {
                 let mut plain = credential.clone();
                 if let Some(stored) = self.stored.clone() {
                     plain.metadata.labels = stored.labels;
@@ -549,11 +549,6 @@ async fn reveal<C: Cluster>(
         secret.unmark();
     }
     Err(secret_failed(ApiError::Conflict))
-}
-
-/// Whether the API server, a quota or a policy refused a write for good, so that it certainly did not take effect.
-fn is_refusal(error: &ApiError) -> bool {
-    matches!(error, ApiError::Forbidden(_) | ApiError::Invalid(_))
 }
 
 fn issued(push: &Push) -> IssueEvent {
