@@ -79,8 +79,7 @@ struct Block {
     /// The bytes of a priority before the block, and the stream of the block.
     skip: usize,
     stream: u32,
-    /// Whether the block is not the first one of its stream.
-    is_trailers: bool,
+    part: Part,
     /// The stream on which the block's stream depends.
     dependency: u32,
     next: Next,
@@ -98,6 +97,15 @@ struct Block {
     is_huffman: bool,
     /// The bytes of the largest buffer for a decoded string.
     decoded: usize,
+}
+
+/// What a block is of its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Part {
+    #[default]
+    Head,
+    /// A block after the first one.
+    Trailers,
 }
 
 /// The place in the stream.
@@ -284,12 +292,16 @@ impl HeaderTable {
         // Only its own continuation may follow an unfinished block (RFC 9113 section 4.3), and clients push nothing.
         self.is_violated |= kind == PUSH_PROMISE || self.is_open != (kind == CONTINUATION);
         let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
-        let is_trailers = stream <= self.highest;
+        let part = if stream <= self.highest {
+            Part::Trailers
+        } else {
+            Part::Head
+        };
         self.note(kind, flags, stream);
         if kind == HEADERS {
             self.block = Block {
                 stream,
-                is_trailers,
+                part,
                 ..Block::default()
             };
             self.blocks += 1;
@@ -327,7 +339,7 @@ impl HeaderTable {
             let block = std::mem::take(&mut self.block);
             self.is_open = false;
             self.resize(block.resized);
-            if block.is_trailers {
+            if block.part == Part::Trailers {
                 self.keep_trailers(&block);
             }
             if !self.is_disused {

@@ -1,13 +1,20 @@
 //! Fields and values that other servers have, or that a later release will have. The message says so, since "did you
 //! mean" would suggest a wrong value.
 
-/// Values of a later release by field and a value that the field has now, each with the name that OAuth or people give
-/// it.
-const VALUES: [(&str, &str, &[(&str, &str)]); 2] = [
-    (
-        "grantTypes",
-        "ClientCredentials",
-        &[
+/// Values that a field will have in a later release.
+struct Later {
+    field: &'static str,
+    /// A value that the field has now. It tells the field from others with the same name.
+    now: &'static str,
+    /// The values, each with the name that OAuth or people give it.
+    values: &'static [(&'static str, &'static str)],
+}
+
+const LATER: [Later; 2] = [
+    Later {
+        field: "grantTypes",
+        now: "ClientCredentials",
+        values: &[
             ("AuthorizationCode", "authorization_code"),
             ("RefreshToken", "refresh_token"),
             ("DeviceCode", "urn:ietf:params:oauth:grant-type:device_code"),
@@ -17,8 +24,12 @@ const VALUES: [(&str, &str, &[(&str, &str)]); 2] = [
             ),
             ("JWTBearer", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
         ],
-    ),
-    ("type", "SQLite", &[("PostgreSQL", "Postgres")]),
+    },
+    Later {
+        field: "type",
+        now: "SQLite",
+        values: &[("PostgreSQL", "Postgres")],
+    },
 ];
 
 /// Grants that RFC 9700 section 2 forbids or advises against.
@@ -56,12 +67,12 @@ pub(super) fn value(field: &str, choices: &[&str], text: &str) -> Option<String>
     if field == "grantTypes" && UNSAFE_GRANTS.iter().any(|name| same(name)) {
         return Some("is not supported, since RFC 9700 advises against it".to_owned());
     }
-    let mut known = VALUES.iter();
-    let (.., values) = known.find(|(known, now, _)| *known == field && choices.contains(now))?;
-    let later = values
+    let later = LATER
         .iter()
-        .any(|(name, registered)| same(name) || same(registered));
-    later.then(|| "is not available yet, a later release will have it".to_owned())
+        .find(|later| later.field == field && choices.contains(&later.now))?;
+    let mut values = later.values.iter();
+    let is_later = values.any(|(name, registered)| same(name) || same(registered));
+    is_later.then(|| "is not available yet, a later release will have it".to_owned())
 }
 
 /// Returns whether a field belongs to a later release.
