@@ -85,16 +85,18 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
         if let Some(live) = &live {
             self.tell_of_issuing(kind, live, &outcome.events, &target.secret_name);
         }
+        let refused = outcome.refused;
         let issuance = match outcome.result {
             Ok(Settled::Gone) => return Ok(Reconciled::Gone),
             Ok(Settled::Moved) => return Ok(Reconciled::Soon),
             Ok(settled) => Issuance::Settled(settled),
             Err(error) => return self.blocked(kind, key, live, error, fallback).await,
         };
-        match live {
-            Some(live) => self.report_live(kind, &live, issuance).await,
-            None => Ok(Reconciled::Gone),
-        }
+        let reported = match live {
+            Some(live) => self.report_live(kind, &live, issuance).await?,
+            None => Reconciled::Gone,
+        };
+        refused.map_or(Ok(reported), |error| Err(error.into()))
     }
 
     /// Returns the key that seals. A revoked owner is emptied without one, because its Identity may be gone or may

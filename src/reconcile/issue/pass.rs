@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use kube::api::ObjectMeta;
 use serde_json::Value;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::budget::MintBudget;
 use super::plan::plan;
@@ -86,6 +86,9 @@ pub struct Outcome {
     pub events: Vec<IssueEvent>,
     /// How it ended.
     pub result: Result<Settled, IssueError>,
+    /// Why the Credential cannot have the labels and annotations that it inherits. The caller tells of `result` all the same,
+    /// and comes back later.
+    pub refused: Option<IssueError>,
 }
 
 /// Why the pass did not end. The caller comes back later and starts over; a write may have taken effect.
@@ -115,12 +118,14 @@ pub async fn issue<C: Cluster>(
         is_paid: false,
         stored: None,
         is_relabelled: false,
+        refused: None,
         former: BTreeSet::new(),
     };
     let result = pass.run(entropy).await;
     Outcome {
         events: pass.events,
         result,
+        refused: pass.refused,
     }
 }
 
@@ -136,6 +141,8 @@ struct Pass<'a, C> {
     former: BTreeSet<ObjectKey>,
     /// Whether the pass has written what the Credential inherits.
     is_relabelled: bool,
+    /// Why the Credential cannot have what it inherits.
+    refused: Option<IssueError>,
     /// The metadata of the Credential as it was read or written last.
     stored: Option<ObjectMeta>,
 }
@@ -311,10 +318,9 @@ impl<C: Cluster> Pass<'_, C> {
             Step::Relabel(credential, settled) => {
                 match cluster.replace_credential(&credential).await {
                     Ok(_) => {}
-                    // Everything else is done. The Identity's status reports the refusal, since its key Secrets inherit
-                    // the same metadata.
+                    // Everything else is done.
                     Err(error) if error.is_refusal() => {
-                        warn!(%error, name = %target.credential_key(), "a Credential cannot inherit the labels and annotations of its Identity, will retry");
+                        self.refused = Some(credential_failed(error));
                         return Ok(Applied::Settled(settled));
                     }
                     Err(error) => return Err(credential_failed(error)),
@@ -877,6 +883,7 @@ mod tests {
                 .all(|entry| entry.token_id != leaked)
         );
         assert_eq!(credential.metadata.labels.unwrap()["team"], "a");
+        assert!(outcome.refused.is_some(), "the caller comes back");
         // It is tried again, and works once the policy allows it.
         *memory.refused.lock().unwrap() = None;
         pass(&memory, &desired, 120, &budget).await.result.unwrap();
