@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -274,6 +274,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Watched<S> {
+    /// Writes the amended first frame. Returns the length of the original one when the socket has taken all.
+    fn poll_settings(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        while let FirstSettings::Writing(writing) = &mut self.settings {
+            let count = ready!(Pin::new(&mut self.stream).poll_write(context, writing.rest()))?;
+            if count == 0 {
+                break;
+            }
+            if let Some(replaced) = writing.has_sent(count) {
+                self.settings = FirstSettings::Done;
+                return Poll::Ready(Ok(replaced));
+            }
+        }
+        Poll::Ready(Ok(0))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -287,32 +304,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
                 FirstSettings::Done
             };
         }
-        let this = &mut *self;
-        let FirstSettings::Writing(writing) = &mut this.settings else {
-            let write = Pin::new(&mut self.stream).poll_write(context, bytes);
-            if let Poll::Ready(Ok(count)) = write {
-                self.has_written(bytes.get(..count).unwrap_or_default());
-            }
-            self.note(&write);
-            return write;
+        let write = match self.settings {
+            FirstSettings::Writing(_) => self.poll_settings(context),
+            _ => Pin::new(&mut self.stream).poll_write(context, bytes),
         };
-        loop {
-            let write = Pin::new(&mut this.stream).poll_write(context, writing.rest());
-            let replaced = match &write {
-                Poll::Ready(Ok(count)) if *count > 0 => writing.has_sent(*count),
-                _ => {
-                    self.note(&write);
-                    return write;
-                }
-            };
-            if let Some(replaced) = replaced {
-                self.settings = FirstSettings::Done;
-                self.has_written(bytes.get(..replaced).unwrap_or_default());
-                let write = Poll::Ready(Ok(replaced));
-                self.note(&write);
-                return write;
-            }
+        if let Poll::Ready(Ok(count)) = write {
+            self.has_written(bytes.get(..count).unwrap_or_default());
         }
+        self.note(&write);
+        write
     }
 
     fn poll_write_vectored(

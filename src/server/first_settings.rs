@@ -4,11 +4,10 @@
 //! Stored fields keep read buffers alive, see [`HeaderTable`](super::header_table::HeaderTable). A client that obeys is
 //! charged nothing. `h2` still has its own table of 4 KiB, which is empty as long as clients obey.
 
-/// The head of a SETTINGS frame of stream 0, after the length.
-const SETTINGS: [u8; 6] = [4, 0, 0, 0, 0, 0];
+use super::frame::{HEAD, Head, SETTINGS};
+
 /// The identifier of the setting, and the size.
 const NO_HEADER_TABLE: [u8; 6] = [0, 1, 0, 0, 0, 0];
-const FRAME_HEAD: usize = 9;
 
 /// How far the server has written its first frame.
 #[derive(Debug, Default)]
@@ -54,22 +53,26 @@ impl Writing {
 
 /// Returns the first frame with the further setting; `None` if the bytes do not begin with a whole SETTINGS frame.
 fn amended(bytes: &[u8]) -> Option<Writing> {
-    let (length, rest) = bytes.split_first_chunk::<3>()?;
-    let (head, payload) = rest.split_first_chunk::<6>()?;
-    let [0, 0, length] = *length else { return None };
-    let payload = payload.get(..usize::from(length))?;
-    let added = length.checked_add(6)?;
-    if *head != SETTINGS {
+    let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+    let Head {
+        length,
+        kind: SETTINGS,
+        flags: 0,
+        stream: 0,
+    } = Head::from(*head)
+    else {
         return None;
-    }
-    let mut frame = vec![0, 0, added];
-    frame.extend(SETTINGS);
+    };
+    let payload = rest.get(..length)?;
+    // One byte of the length is enough for all settings that `hyper` has.
+    let amended = u8::try_from(length + NO_HEADER_TABLE.len()).ok()?;
+    let mut frame = vec![0, 0, amended, SETTINGS, 0, 0, 0, 0, 0];
     frame.extend(payload);
     frame.extend(NO_HEADER_TABLE);
     Some(Writing {
         frame,
         sent: 0,
-        replaced: FRAME_HEAD + payload.len(),
+        replaced: HEAD + length,
     })
 }
 

@@ -12,18 +12,11 @@
 
 use std::collections::VecDeque;
 
-/// The first bytes of a client (RFC 9113 section 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const FRAME_HEAD: usize = 9;
-const HEADERS: u8 = 0x1;
-const PUSH_PROMISE: u8 = 0x5;
-const CONTINUATION: u8 = 0x9;
-const DATA: u8 = 0x0;
-const RST_STREAM: u8 = 0x3;
-const END_STREAM: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
-const PADDED: u8 = 0x8;
-const PRIORITY: u8 = 0x20;
+use super::frame::{
+    CONTINUATION, DATA, END_HEADERS, HEAD, HEADERS, Head, PADDED, PREFACE, PRIORITY, PUSH_PROMISE,
+    RST_STREAM,
+};
+
 /// The bytes of `h2`'s read buffers.
 const BUFFER: usize = 8 << 10;
 /// The most entries of the table: 4 KiB, of which each entry takes at least 33 bytes (RFC 7541 section 4.1).
@@ -112,7 +105,7 @@ enum Part {
 #[derive(Clone, Copy, Debug)]
 enum At {
     Preface(usize),
-    Frame([u8; FRAME_HEAD], usize),
+    Frame([u8; HEAD], usize),
     /// The rest of a payload that is not read.
     Skip(usize),
     /// The length of the padding; then the rest of the frame.
@@ -201,7 +194,7 @@ impl HeaderTable {
                     self.at = if PREFACE.get(matched) != Some(first) {
                         At::Off
                     } else if matched + 1 == PREFACE.len() {
-                        At::Frame([0; FRAME_HEAD], 0)
+                        At::Frame([0; HEAD], 0)
                     } else {
                         At::Preface(matched + 1)
                     };
@@ -212,8 +205,8 @@ impl HeaderTable {
                     if let Some(byte) = head.get_mut(count) {
                         *byte = *first;
                     }
-                    self.at = if count + 1 == FRAME_HEAD {
-                        self.begin(head)
+                    self.at = if count + 1 == HEAD {
+                        self.begin(head.into())
                     } else {
                         At::Frame(head, count + 1)
                     };
@@ -256,27 +249,27 @@ impl HeaderTable {
     }
 
     /// Records a stream from the head of a frame of the peer.
-    fn note(&mut self, kind: u8, flags: u8, stream: u32) {
-        let ends = flags & END_STREAM != 0;
-        match kind {
+    fn note(&mut self, head: Head) {
+        let stream = head.stream;
+        match head.kind {
             HEADERS if stream > self.highest => {
                 self.highest = stream;
-                if !ends {
+                if !head.ends_stream() {
                     self.open.push((stream, 0));
                     self.is_violated |= self.open.len() > MAX_OPEN;
                 }
             }
             RST_STREAM => drop(self.has_ended(stream)),
             // The end of the body. Trailers cannot follow.
-            DATA if ends => drop(self.has_ended(stream)),
+            DATA if head.ends_stream() => drop(self.has_ended(stream)),
             _ => {}
         }
     }
 
     /// Records the trailers of a stream.
     fn keep_trailers(&mut self, block: &Block) {
-        let open = self.open.iter_mut();
-        if let Some((_, trailers)) = open.into_iter().find(|(open, _)| *open == block.stream) {
+        let mut open = self.open.iter_mut();
+        if let Some((_, trailers)) = open.find(|(open, _)| *open == block.stream) {
             // All references together keep no more text than the table has.
             let referred = if block.refers { TABLE } else { 0 };
             let bytes = 2 * block.bytes + block.all * PER_FIELD + block.decoded() + referred;
@@ -286,18 +279,21 @@ impl HeaderTable {
     }
 
     /// Begins the payload of a frame.
-    fn begin(&mut self, head: [u8; FRAME_HEAD]) -> At {
-        let [a, b, c, kind, flags, stream @ ..] = head;
-        let length = (usize::from(a) << 16) | (usize::from(b) << 8) | usize::from(c);
+    fn begin(&mut self, head: Head) -> At {
+        let Head {
+            length,
+            kind,
+            flags,
+            stream,
+        } = head;
         // Only its own continuation may follow an unfinished block (RFC 9113 section 4.3), and clients push nothing.
         self.is_violated |= kind == PUSH_PROMISE || self.is_open != (kind == CONTINUATION);
-        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
         let part = if stream <= self.highest {
             Part::Trailers
         } else {
             Part::Head
         };
-        self.note(kind, flags, stream);
+        self.note(head);
         if kind == HEADERS {
             self.block = Block {
                 stream,
@@ -398,7 +394,7 @@ impl HeaderTable {
 /// Returns the place before `left` more bytes, or before the next frame if there are none.
 fn after(left: usize, at: impl FnOnce(usize) -> At) -> At {
     if left == 0 {
-        At::Frame([0; FRAME_HEAD], 0)
+        At::Frame([0; HEAD], 0)
     } else {
         at(left)
     }
@@ -534,6 +530,7 @@ fn text(left: usize, is_name: bool) -> Next {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::frame::END_STREAM;
     use super::*;
 
     /// `:path: /abc`, stored: 32 bytes and the text in the table.
@@ -634,7 +631,7 @@ mod tests {
                 frame(HEADERS, 0, &block[..cut]),
                 frame(CONTINUATION, END_HEADERS, &block[cut..]),
             ];
-            assert_eq!(held(&parts), whole + FRAME_HEAD, "cut at {cut}");
+            assert_eq!(held(&parts), whole + HEAD, "cut at {cut}");
         }
     }
 

@@ -13,6 +13,7 @@ mod connection;
 mod credential_status;
 mod first_settings;
 mod forwarded;
+mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod gateway;

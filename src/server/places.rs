@@ -260,10 +260,10 @@ impl<T> Places<T> {
     ) -> Vec<T> {
         let mut callers = BinaryHeap::new();
         for (network, held) in &self.callers {
-            let mut places = held.places.iter();
             let total: usize = held.places.values().map(&weigh).sum();
-            let mut may_end: Vec<_> = places
-                .by_ref()
+            let mut may_end: Vec<_> = held
+                .places
+                .iter()
                 .filter(|(_, held)| since(held).is_some())
                 .map(|(id, held)| (weigh(held), Reverse(*id)))
                 .filter(|(weight, _)| *weight > 0)

@@ -1,16 +1,11 @@
 //! The streams that the server ends, read from the HTTP/2 frames that it writes.
 
-/// The length of a frame's head (RFC 9113 section 4.1).
-const FRAME_HEAD: usize = 9;
-const DATA: u8 = 0x0;
-const HEADERS: u8 = 0x1;
-const RST_STREAM: u8 = 0x3;
-const END_STREAM: u8 = 0x1;
+use super::frame::{HEAD, Head, RST_STREAM};
 
 /// Skims written frames. It reads their heads and skips their payloads.
 #[derive(Debug, Default)]
 pub(super) struct StreamEnds {
-    head: [u8; FRAME_HEAD],
+    head: [u8; HEAD],
     /// The bytes of `head` that were written.
     count: usize,
     /// The rest of a payload.
@@ -32,13 +27,12 @@ impl StreamEnds {
                 *byte = *first;
             }
             self.count += 1;
-            if self.count == FRAME_HEAD {
+            if self.count == HEAD {
                 self.count = 0;
-                let [a, b, c, kind, flags, stream @ ..] = self.head;
-                self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                let is_last = matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0;
-                if is_last || kind == RST_STREAM {
-                    ended(u32::from_be_bytes(stream) & (u32::MAX >> 1));
+                let head = Head::from(self.head);
+                self.skip = head.length;
+                if head.ends_stream() || head.kind == RST_STREAM {
+                    ended(head.stream);
                 }
             }
         }
@@ -49,6 +43,7 @@ impl StreamEnds {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::frame::{DATA, END_STREAM, HEADERS};
     use super::*;
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: usize) -> Vec<u8> {
