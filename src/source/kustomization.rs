@@ -44,6 +44,10 @@ pub fn split(files: Vec<PathBuf>, root: &Path) -> (Vec<PathBuf>, Vec<Patch>) {
         let named = texts(&kustomization["resources"]);
         resources.extend(named.iter().filter_map(real));
     }
+    // Dev mode does this at each scan, and most directories have no patch.
+    if patches.is_empty() {
+        return (files, Vec::new());
+    }
     let (mut read, mut skipped) = (Vec::new(), Vec::new());
     for file in files {
         let real = file.canonicalize().unwrap_or_else(|_| file.clone());

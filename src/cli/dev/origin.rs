@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::directory::{Change, Problem, Row, Settings};
+use crate::directory::{Settings, admit};
 use crate::resources::{API_VERSION, Kind};
 
 /// Where dev mode answers.
@@ -47,13 +47,10 @@ impl Site {
         let Self::Issuer(issuer) = self else {
             return Vec::new();
         };
-        let rest = issuer.split_once("://").map_or(&**issuer, |(_, rest)| rest);
-        let authority = rest.split('/').next().unwrap_or_default();
-        let host = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => host,
-            _ => authority,
-        };
-        vec![authority.to_owned(), host.to_owned()]
+        let url: http::Uri = issuer.parse().unwrap_or_default();
+        let authority = url.authority().map(http::uri::Authority::as_str);
+        let names = authority.into_iter().chain(url.host());
+        names.map(str::to_owned).collect()
     }
 }
 
@@ -61,19 +58,15 @@ impl Site {
 pub(super) fn issuer(text: &str) -> Result<String, String> {
     let identity = json!({
         "apiVersion": API_VERSION, "kind": Kind::Identity.as_str(),
-        "metadata": {"namespace": "default", "name": "main", "uid": "1", "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "metadata": {"namespace": "default", "name": "main"},
         "spec": {"issuer": text},
     });
-    match Change::object(Kind::Identity, &identity, &Settings::default()) {
-        Some(Change::Upsert(Row::Identity(object))) => match object.state {
-            Ok(_) => Ok(text.to_owned()),
-            Err(problems) => {
-                let messages = problems.into_iter().map(|Problem { message, .. }| message);
-                Err(messages.collect::<Vec<_>>().join("; "))
-            }
-        },
-        _ => Err("not a URL".to_owned()),
+    let problems = admit::problems(Kind::Identity, &identity, &Settings::default());
+    if problems.is_empty() {
+        return Ok(text.to_owned());
     }
+    let messages = problems.into_iter().map(|problem| problem.message);
+    Err(messages.collect::<Vec<_>>().join("; "))
 }
 
 #[cfg(test)]

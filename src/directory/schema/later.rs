@@ -1,6 +1,8 @@
 //! Fields and values that other servers have, or that a later release will have. The message says so, since "did you
 //! mean" would suggest a wrong value.
 
+use crate::directory::suggest::fold;
+
 /// Values that a field will have in a later release.
 struct Later {
     field: &'static str,
@@ -78,11 +80,6 @@ pub(super) fn value(field: &str, choices: &[&str], text: &str) -> Option<String>
 /// Returns whether a field belongs to a later release.
 pub(super) fn is_field(name: &str) -> bool {
     FIELDS.contains(&name)
-}
-
-fn fold(name: &str) -> String {
-    let letters = name.chars().filter(|c| !matches!(c, '_' | '-'));
-    letters.flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]

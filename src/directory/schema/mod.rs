@@ -66,9 +66,12 @@ fn fields_beside<'o>(
 ) -> Vec<(&'static str, Vec<&'o str>)> {
     let is_empty = |name: &str| object.get(name).is_some_and(Value::is_null);
     let of = |parent, is_below: &dyn Fn(&str) -> bool| {
+        if !is_empty(parent) {
+            return None;
+        }
         let fields = object.keys().map(String::as_str);
         let fields: Vec<&str> = fields.filter(|name| is_below(name)).take(32).collect();
-        (is_empty(parent) && !fields.is_empty()).then_some((parent, fields))
+        (!fields.is_empty()).then_some((parent, fields))
     };
     let is_of_spec = |name: &str| match &spec.shape {
         Shape::Object(rules) => rules.property(name).is_some(),

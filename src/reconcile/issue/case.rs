@@ -284,14 +284,18 @@ impl Case<'_> {
 
     /// Returns the step that sets what the Credential inherits, or settles if nothing is left to set.
     pub(super) fn relabel(&self, settled: Settled) -> Step {
-        let Some(mut credential) = self.view.credential.clone() else {
+        let Some(present) = &self.view.credential else {
             return Step::Settle(settled);
         };
-        if inherited::fill_metadata(&mut credential.metadata, &self.desired.inherited) {
-            Step::Relabel(Box::new(credential), Box::new(settled))
-        } else {
-            Step::Settle(settled)
+        let mut metadata = present.metadata.clone();
+        if !inherited::fill_metadata(&mut metadata, &self.desired.inherited) {
+            return Step::Settle(settled);
         }
+        let credential = Credential {
+            metadata,
+            ..present.clone()
+        };
+        Step::Relabel(Box::new(credential), Box::new(settled))
     }
 
     /// Returns the Credential as read, or a new one, with the labels and annotations that it inherits.

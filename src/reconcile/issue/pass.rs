@@ -365,40 +365,29 @@ impl<C: Cluster> Pass<'_, C> {
     /// Creates a Secret without a token. The budget is charged for the following token first, so that an owner that
     /// cannot get another token leaves no empty Secrets behind, however often it changes the name.
     async fn create(&mut self, create: Create) -> Result<Applied, IssueError> {
-        if !self.is_paid {
-            if let Err(refusal) = self.take(create.mints_per_hour, create.meanwhile) {
-                return Ok(refusal);
-            }
-            self.is_paid = true;
+        if let Err(refusal) = self.pay_ahead(create.mints_per_hour, create.meanwhile) {
+            return Ok(refusal);
         }
-        let (issuer, target) = (self.issuer, self.target);
-        match issuer.cluster.create_secret(&create.placeholder).await {
-            Ok(created) => Ok(Applied::Placeholder(created, None)),
-            Err(error) => {
-                self.is_paid = false;
-                let namespace = &target.owner.namespace;
-                issuer.budget.give_back(&target.identity, namespace);
-                Err(secret_failed(error))
-            }
+        let created = self.issuer.cluster.create_secret(&create.placeholder).await;
+        if created.is_err() {
+            self.give_back();
         }
+        let created = created.map_err(secret_failed)?;
+        Ok(Applied::Placeholder(created, None))
     }
 
     /// Announces, deletes, then creates. The budget is charged for the following token first, so that an owner that
     /// cannot get another token keeps its Secret.
     async fn recreate(&mut self, recreate: Recreate) -> Result<Applied, IssueError> {
-        if !self.is_paid {
-            let limit = recreate.mints_per_hour;
-            if let Err(refusal) = self.take(limit, recreate.meanwhile) {
-                return Ok(refusal);
-            }
-            self.is_paid = true;
+        if let Err(refusal) = self.pay_ahead(recreate.mints_per_hour, recreate.meanwhile) {
+            return Ok(refusal);
         }
         let cluster = self.issuer.cluster;
         let announced = self.record(&recreate.announced, recreate.is_first).await?;
         let key = recreate.placeholder.key();
         if let Err(error) = cluster.delete_secret(&key, &recreate.only).await {
             if error.is_refusal() {
-                self.is_paid = false;
+                self.give_back();
                 self.withdraw(announced).await;
             }
             return Err(secret_failed(error));
@@ -410,13 +399,27 @@ impl<C: Cluster> Pass<'_, C> {
         Ok(Applied::Placeholder(created, Some(Box::new(announced))))
     }
 
-    /// Withdraws the announcement after the Secret was certainly not deleted, so that a user's deletion counts again,
-    /// and returns the charge. If the write fails, the next pass gets here again.
-    async fn withdraw(&self, mut announced: Credential) {
+    /// Charges the namespace's budget for the following token, unless that was done before; on refusal returns how the
+    /// pass ends.
+    fn pay_ahead(&mut self, limit: i64, meanwhile: Option<Facts>) -> Result<(), Applied> {
+        if !self.is_paid {
+            self.take(limit, meanwhile)?;
+            self.is_paid = true;
+        }
+        Ok(())
+    }
+
+    /// Returns the charge.
+    fn give_back(&mut self) {
+        self.is_paid = false;
         let (issuer, target) = (self.issuer, self.target);
-        issuer
-            .budget
-            .give_back(&target.identity, &target.owner.namespace);
+        let namespace = &target.owner.namespace;
+        issuer.budget.give_back(&target.identity, namespace);
+    }
+
+    /// Withdraws the announcement after the Secret was certainly not deleted, so that a user's deletion counts again. If
+    /// the write fails, the next pass gets here again.
+    async fn withdraw(&self, mut announced: Credential) {
         announced.spec.memory.replacing = None;
         if let Err(error) = self.replace(&announced).await {
             debug!(%error, "could not withdraw the announcement that the Secret is recreated");
