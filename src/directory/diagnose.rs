@@ -9,8 +9,11 @@ use super::names::{client_id_prefix, scope_prefix};
 use super::normal::is_normal_audience;
 use super::record::{ClientRecord, IdentityRecord, Object, SecretRecord, ServiceTokenRecord};
 use super::schema::is_dns_label;
+use super::template::in_shell_form;
 use super::{Directory, Lifetime, ObjectKey, Problem, Reason};
-use crate::resources::{AUDIENCE_WORDS, GrantType, Kind, ReferenceTokens, Retire, WhenExceeded};
+use crate::resources::{
+    AUDIENCE_WORDS, GrantType, Kind, OwnerKind, ReferenceTokens, Retire, WhenExceeded,
+};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 const YEAR: SignedDuration = SignedDuration::from_hours(366 * 24);
@@ -82,13 +85,10 @@ impl Directory {
             problems.extend(Self::unwritten_of_client(&accepted));
         }
         problems.extend(object.record().into_iter().flat_map(idle_client));
-        let secret = object.record().map(|record| &record.secret);
-        let path = "/spec/authentication/secret/template/data";
-        problems.extend(
-            secret
-                .into_iter()
-                .flat_map(|it| shell_placeholders(it, "client-secret", path)),
-        );
+        problems.extend(object.record().into_iter().flat_map(|record| {
+            let path = "/spec/authentication/secret/template/data";
+            shell_placeholders(OwnerKind::OAuthClient, &record.secret, path)
+        }));
         problems
     }
 
@@ -100,13 +100,10 @@ impl Directory {
         let mut problems = self.service_token_problems(object, now);
         problems.extend(self.secret_conflict(object));
         problems.extend(self.unwritten_of_token(object));
-        let secret = object.record().map(|record| &record.secret);
-        let path = "/spec/secret/template/data";
-        problems.extend(
-            secret
-                .into_iter()
-                .flat_map(|it| shell_placeholders(it, "token", path)),
-        );
+        problems.extend(object.record().into_iter().flat_map(|record| {
+            let path = "/spec/secret/template/data";
+            shell_placeholders(OwnerKind::ServiceAccessToken, &record.secret, path)
+        }));
         let lifetime = object.record().and_then(|record| record.lifetime);
         problems.extend(match lifetime {
             Some(Lifetime::Never) => Some(weak(
@@ -126,17 +123,13 @@ impl Directory {
 /// Returns a warning for each value of a template that writes a placeholder in the form of a shell, `${name}`. The
 /// Secret would contain that text unchanged.
 fn shell_placeholders(
+    kind: OwnerKind,
     secret: &SecretRecord,
-    own: &str,
     path: &str,
 ) -> impl Iterator<Item = Problem> {
-    let names = [own, "client-id", "issuer", "token-url"];
     let data = secret.template.iter().flat_map(|template| &template.data);
     data.filter_map(move |(key, value)| {
-        let name = names
-            .iter()
-            .find(|name| value.contains(&format!("${{{name}}}")))?;
-        let key = key.replace('~', "~0").replace('/', "~1");
+        let name = in_shell_form(kind, value)?;
         let message = format!(
             "`${{{name}}}` is not a placeholder, so that the Secret would contain it as it is: write `$({name})`"
         );

@@ -45,6 +45,12 @@ const fn names(kind: OwnerKind) -> [(&'static str, Name); 4] {
     ]
 }
 
+/// Returns the first placeholder that a text writes in the form of a shell, `${name}`.
+pub(super) fn in_shell_form(kind: OwnerKind, text: &str) -> Option<&'static str> {
+    let mut names = names(kind).into_iter().map(|(name, _)| name);
+    names.find(|name| text.contains(&format!("${{{name}}}")))
+}
+
 /// A part of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part<'a> {

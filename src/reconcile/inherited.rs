@@ -82,20 +82,19 @@ fn changes(
     gone.chain(set).collect()
 }
 
-/// Brings a Secret up to date. Returns whether that changed it.
-pub(super) fn fill(secret: &mut SecretObject, inherited: &Inherited) -> bool {
+/// Returns the Secret with what it inherits; `None` if it is up to date.
+pub(super) fn filled(secret: &SecretObject, inherited: &Inherited) -> Option<SecretObject> {
     let metadata = secret.expose().get("metadata").unwrap_or(&Value::Null);
-    let Some(patch) = patch(metadata, inherited) else {
-        return false;
-    };
+    let patch = patch(metadata, inherited)?;
     let changes = |field: &str| patch[field].as_object().cloned().unwrap_or_default();
+    let mut secret = secret.clone();
     for (name, value) in changes("labels") {
         secret.set_label(&name, value.as_str());
     }
     for (name, value) in changes("annotations") {
         secret.set_annotation(&name, value.as_str());
     }
-    true
+    Some(secret)
 }
 
 /// Brings the metadata of a Credential up to date. Returns whether that changed it.

@@ -149,8 +149,10 @@ async fn marked<C: Cluster>(
     if mac.is_ok() && found.is_managed() {
         let is_marked = found.annotation(ANNOTATION_GONE).is_some();
         found.set_annotation(ANNOTATION_GONE, None);
-        if inherited::fill(&mut found, inherited) || is_marked {
-            match cluster.replace_secret(&found).await {
+        let relabelled = inherited::filled(&found, inherited);
+        if is_marked || relabelled.is_some() {
+            let secret = relabelled.unwrap_or(found);
+            match cluster.replace_secret(&secret).await {
                 Err(error) if error.is_refusal() => return Ok((mac, Some(error))),
                 replaced => drop(replaced?),
             }
@@ -221,22 +223,18 @@ async fn ensure_signing<C: Cluster>(
 ) -> Result<Result<Signing, Problem>, ApiError> {
     let (wish, inherited) = (&asked.wish, &asked.inherited);
     let key = signing_secret(identity);
-    let mut found = cluster.secret(&key).await?;
+    let found = cluster.secret(&key).await?;
     let set = match found.as_ref().map(|secret| keyset_of(&key, secret)) {
         None => KeySet::default(),
         Some(Ok(set)) => set,
         Some(Err(problem)) => return Ok(Err(problem)),
     };
-    let plain = found.clone();
     let plan = schedule::plan(&set, found.as_ref().and_then(memory_of).as_ref(), wish, now);
     let is_marked = |secret: &SecretObject| secret.annotation(ANNOTATION_GONE).is_some();
-    let managed = found.as_mut().filter(|secret| secret.is_managed());
-    let has_other_metadata = managed.is_some_and(|secret| inherited::fill(secret, inherited));
-    if let Some(secret) = found
-        .as_ref()
-        .filter(|secret| !is_marked(secret) && !plan.is_change)
-    {
-        if has_other_metadata {
+    let managed = found.as_ref().filter(|secret| secret.is_managed());
+    let relabelled = managed.and_then(|secret| inherited::filled(secret, inherited));
+    if found.as_ref().is_some_and(|secret| !is_marked(secret)) && !plan.is_change {
+        if let Some(secret) = &relabelled {
             cluster.replace_secret(secret).await?;
         }
         return Ok(Ok(signing(&set, wish, plan.next, now)));
@@ -254,7 +252,6 @@ async fn ensure_signing<C: Cluster>(
     let made = made.map_err(|_| failed())?.ok_or_else(failed)?;
     let set = plan.apply(&set, made).map_err(|_| failed())?;
     let json = set.to_json().map_err(|_| failed())?;
-    let is_new = found.is_none();
     let memory = serde_json::to_string(&plan.memory).map_err(|_| failed())?;
     let changed = |secret: SecretObject| {
         let mut secret = with_data(secret, KEYSET, &json);
@@ -262,18 +259,22 @@ async fn ensure_signing<C: Cluster>(
         secret.set_annotation(ANNOTATION_GONE, None);
         secret
     };
-    let secret = changed(found.unwrap_or_else(|| manifest(&key, identity, inherited)));
-    if is_new {
+    let Some(found) = found else {
+        let secret = changed(manifest(&key, identity, inherited));
         cluster.create_secret(&secret).await?;
         return Ok(Ok(signing(&set, wish, plan.next, now)));
-    }
-    match (cluster.replace_secret(&secret).await, plain) {
+    };
+    let Some(relabelled) = relabelled else {
+        cluster.replace_secret(&changed(found)).await?;
+        return Ok(Ok(signing(&set, wish, plan.next, now)));
+    };
+    match cluster.replace_secret(&changed(relabelled)).await {
         // The keys change nevertheless, and the caller reports that the labels and annotations were refused.
-        (Err(error), Some(plain)) if has_other_metadata && error.is_refusal() => {
-            cluster.replace_secret(&changed(plain)).await?;
+        Err(error) if error.is_refusal() => {
+            cluster.replace_secret(&changed(found)).await?;
             return Err(error);
         }
-        (replaced, _) => drop(replaced?),
+        replaced => drop(replaced?),
     }
     Ok(Ok(signing(&set, wish, plan.next, now)))
 }
@@ -391,12 +392,11 @@ fn manifest(key: &ObjectKey, identity: &ObjectKey, inherited: &Inherited) -> Sec
         },
         "type": "Opaque",
     });
-    let mut secret = match manifest {
+    let secret = match manifest {
         Value::Object(manifest) => SecretObject::new(manifest),
         _ => SecretObject::new(serde_json::Map::new()),
     };
-    inherited::fill(&mut secret, inherited);
-    secret
+    inherited::filled(&secret, inherited).unwrap_or(secret)
 }
 
 fn with_data(mut secret: SecretObject, field: &str, bytes: &[u8]) -> SecretObject {
