@@ -85,7 +85,7 @@ pub enum CredentialEvent {
 enum Put {
     /// It creates or replaces the file.
     Any,
-    /// It replaces the file, and fails if there is none.
+    /// It replaces a file that must exist.
     Replaced,
 }
 

@@ -72,7 +72,7 @@ pub(super) fn identity_of(secret: &ObjectKey) -> Option<ObjectKey> {
 pub struct Keys {
     /// The published signing keys, or why there are none.
     pub signing: Result<Signing, Problem>,
-    /// The mac key, or why there is none.
+    /// The mac key, or why it cannot be used.
     pub mac: Result<Arc<MacKey>, Problem>,
 }
 

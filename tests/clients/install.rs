@@ -71,10 +71,7 @@ pub(crate) fn node() -> &'static Path {
         let mut stamp = vec![version.as_str()];
         stamp.extend(texts.iter().map(String::as_str));
         install("node", &stamp, |folder| {
-            fs::create_dir_all(folder).unwrap();
-            for (file, text) in files.iter().zip(&texts) {
-                fs::write(folder.join(file), text).unwrap();
-            }
+            write_all(folder, &files, &texts);
             run(
                 Command::new("npm")
                     .args(["ci", "--silent", "--ignore-scripts"])
@@ -83,6 +80,14 @@ pub(crate) fn node() -> &'static Path {
             );
         })
     })
+}
+
+/// Creates a folder with these files.
+fn write_all(folder: &Path, files: &[&str], texts: &[String]) {
+    fs::create_dir_all(folder).unwrap();
+    for (file, text) in files.iter().zip(texts) {
+        fs::write(folder.join(file), text).unwrap();
+    }
 }
 
 /// The path of a program that runs the Go file `recipe`.
@@ -95,10 +100,7 @@ pub(crate) fn go(recipe: &str) -> PathBuf {
     let mut stamp = vec![version.as_str(), recipe];
     stamp.extend(texts.iter().map(String::as_str));
     let folder = install("go", &stamp, |folder| {
-        fs::create_dir_all(folder).unwrap();
-        for (file, text) in files.iter().zip(&texts) {
-            fs::write(folder.join(file), text).unwrap();
-        }
+        write_all(folder, &files, &texts);
         fs::write(folder.join("verify.go"), recipe).unwrap();
         run(
             Command::new("go")
@@ -143,10 +145,7 @@ pub(crate) fn spring(recipe: &str) -> [String; 2] {
     let mut stamp = vec![recipe];
     stamp.extend(texts.iter().map(String::as_str));
     let folder = install("spring", &stamp, |folder| {
-        fs::create_dir_all(folder).unwrap();
-        for (file, text) in files.iter().zip(&texts) {
-            fs::write(folder.join(file), text).unwrap();
-        }
+        write_all(folder, &files, &texts);
         fs::write(folder.join("AccessTokens.java"), recipe).unwrap();
         jars(folder, &texts[1]);
         for (output, sources) in [
@@ -174,10 +173,7 @@ pub(crate) fn kafka() -> String {
     let texts = files.map(|file| read(&format!("kafka/{file}")));
     let stamp: Vec<&str> = texts.iter().map(String::as_str).collect();
     let folder = install("kafka", &stamp, |folder| {
-        fs::create_dir_all(folder).unwrap();
-        for (file, text) in files.iter().zip(&texts) {
-            fs::write(folder.join(file), text).unwrap();
-        }
+        write_all(folder, &files, &texts);
         jars(folder, &texts[1]);
         run(
             Command::new("javac")

@@ -155,7 +155,10 @@ async fn kubectl_explains_every_kind_and_its_references() {
             "serviceaccesstokens.symbolon.dev",
             "A reference token in a Secret.",
         ),
-        ("credentials.symbolon.dev", "Credential"),
+        (
+            "credentials.symbolon.dev",
+            "The tokens that were issued to one owner",
+        ),
         (
             "oauthclients.spec.systemUser.name",
             "Name of the system user. Tokens act as `<namespace of this object>:<name>`.",

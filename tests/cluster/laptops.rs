@@ -377,6 +377,7 @@ async fn missing_rights_are_told_with_user_verb_and_kind() {
         }
         program.readiness_tells("jane").await;
     }
+    // Time in which they could log it again.
     tokio::time::sleep(Duration::from_secs(3)).await;
     for program in [&operator, &server] {
         let many = program.lines_with("access denied");

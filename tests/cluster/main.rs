@@ -9,6 +9,8 @@
     reason = "what goes wrong here fails a test, helpers included"
 )]
 
+#[path = "../support/claims.rs"]
+mod claims;
 mod crds;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;

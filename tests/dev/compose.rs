@@ -1,7 +1,7 @@
 //! The parts of `examples/compose`, without containers: the command line of its service, and its nginx.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
@@ -19,13 +19,14 @@ struct Nginx(Child);
 
 impl Nginx {
     fn start(folder: &Path, server: &str) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dev/nginx");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateways/proxies");
         let told = Command::new(script)
             .stderr(Stdio::inherit())
             .output()
             .unwrap();
         assert!(told.status.success(), "the lines above say what is missing");
-        let program = PathBuf::from(String::from_utf8(told.stdout).unwrap().trim_end());
+        let programs = String::from_utf8(told.stdout).unwrap();
+        let program = Path::new(programs.trim_end()).join("nginx");
         let at = folder.display();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {at}/{name};\n"))

@@ -67,9 +67,8 @@ fn a_revoked_token_is_refused_at_the_next_request() {
         (world.dev.check("orders", &token) == 401).then_some(())
     });
     for door in &world.doors {
-        let seen = world.send(door, &world.ask().bearer(&token));
-        assert_eq!(seen.answer.status, 401, "{:?}", door.proxy);
-        assert!(seen.received.is_empty(), "{:?}", door.proxy);
+        let status = world.refused(door, &world.ask().bearer(&token));
+        assert_eq!(status, 401, "{:?}", door.proxy);
     }
 }
 
@@ -79,9 +78,8 @@ fn a_token_without_the_scopes_passes_no_proxy() {
     let token = world.token("lister");
     assert_eq!(world.dev.check("public", &token), 200);
     for door in &world.doors {
-        let seen = world.send(door, &world.ask().bearer(&token));
-        assert_eq!(seen.answer.status, 403, "{:?}", door.proxy);
-        assert!(seen.received.is_empty(), "{:?}", door.proxy);
+        let status = world.refused(door, &world.ask().bearer(&token));
+        assert_eq!(status, 403, "{:?}", door.proxy);
     }
 }
 

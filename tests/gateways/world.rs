@@ -92,6 +92,15 @@ impl World {
             received: self.backend.of(&ask.case),
         }
     }
+
+    /// Sends a request that must not reach the API, and returns the status of the refusal.
+    pub(crate) fn refused(&self, door: &Running, ask: &Ask) -> u16 {
+        let seen = self.send(door, ask);
+        let what = format!("{:?} {ask:?}", door.proxy);
+        assert!(seen.received.is_empty(), "{what}: {:?}", seen.received);
+        assert!(seen.answer.status >= 400, "{what}: {:?}", seen.answer);
+        seen.answer.status
+    }
 }
 
 /// Starts every proxy, and waits until each of them accepts connections.
@@ -111,7 +120,7 @@ pub(crate) fn await_all(doors: &mut [Running], symbolon: SocketAddr) {
         });
     }
     for door in doors.iter() {
-        // Traefik answers 404 before it has read its routes, and Envoy 503 before it knows the addresses.
+        // Traefik answers 404 before it has read its routes.
         eventually(&format!("{:?} asks", door.proxy), || {
             let status = Ask::new(&symbolon.to_string()).send(door.port).status;
             (status != 404 && status != 0).then_some(())

@@ -1,6 +1,7 @@
 //! Runs `symbolon dev` as a user does: the built program on a directory of YAML, on free ports.
 
 mod canaries;
+mod claims;
 mod dev;
 mod folder;
 mod http;
@@ -8,6 +9,7 @@ mod page;
 mod ports;
 
 pub(crate) use self::canaries::{Canaries, send_everywhere};
+pub(crate) use self::claims::changed;
 pub(crate) use self::dev::{Dev, Ports};
 pub(crate) use self::folder::{Folder, data_of};
 pub(crate) use self::http::{Client, get, introspect, post_json};

@@ -22,7 +22,7 @@ use crate::reconcile::trail;
 use crate::resources::{CredentialOwner, OwnerKind};
 use crate::tokens::{MacKey, SystemEntropy};
 
-/// The key that seals the owner's records, or why there is none.
+/// The key that seals the owner's records, or why it is not available.
 enum Sealing {
     With(Arc<MacKey>),
     /// The owner is revoked: its tokens are removed without a key.

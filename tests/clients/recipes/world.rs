@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use symbolon::keys::{Algorithm, KeyRing, KeySet};
 use symbolon::tokens::jwt::AccessTokenType;
 
-use crate::support::{Client, Dev, Folder, recipe};
+use crate::support::{Client, Dev, Folder, changed, recipe};
 use crate::{AUDIENCE, SCOPE};
 
 /// Tokens that an API with the audience [`AUDIENCE`] may accept, with their subjects. Which of them a verifier accepts
@@ -121,15 +121,7 @@ fn forged(folder: &Folder, token: &str) -> BTreeMap<String, String> {
     let keys = KeySet::parse(keys.as_bytes()).unwrap();
     let ring = KeyRing::new(&keys, Timestamp::from_second(issued).unwrap()).unwrap();
     let sign = |typ: AccessTokenType, changes: Value| {
-        let mut claims = claims.clone();
-        let object = claims.as_object_mut().unwrap();
-        for (name, value) in changes.as_object().unwrap().clone() {
-            match value {
-                Value::Null => object.remove(&name),
-                value => object.insert(name, value),
-            };
-        }
-        let json = claims.to_string();
+        let json = changed(&claims, changes).to_string();
         ring.sign_json(Algorithm::RS256, typ, json.as_bytes())
             .unwrap()
     };

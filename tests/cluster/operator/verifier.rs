@@ -17,6 +17,7 @@ use super::{
     world::{Running, World},
 };
 use crate::{
+    claims::changed,
     harness::{Cluster, eventually},
     page::recipe,
 };
@@ -46,19 +47,6 @@ spec:
   grantTypes: [ClientCredentials]
   scopes: [cluster]
 ";
-
-/// The claims of a token with changes; `null` removes a claim.
-fn changed(claims: &Value, changes: Value) -> Value {
-    let mut claims = claims.clone();
-    let object = claims.as_object_mut().unwrap();
-    for (name, value) in changes.as_object().unwrap().clone() {
-        match value {
-            Value::Null => object.remove(&name),
-            value => object.insert(name, value),
-        };
-    }
-    claims
-}
 
 /// The decoded data of a Secret.
 async fn data(world: &World<'_>, namespace: &str, name: &str) -> BTreeMap<String, String> {
