@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::inherited::Inherited;
 use super::judge::AcceptedClient;
 use super::record::{IdentityRecord, Object, SecretRecord};
 use super::secret_metadata::AllowedMetadata;
 use super::tables::Directory;
 use super::{Lifetime, ObjectKey, Problem, Reason};
 use crate::resources::{
-    CredentialOwner, OnSecretDeleted, OwnerKind, Retire, RotationPolicy, Template,
+    CredentialOwner, InheritedMetadata, OnSecretDeleted, OwnerKind, Retire, RotationPolicy,
+    Template,
 };
 use crate::tokens::{Prefix, TokenHash};
 
@@ -58,7 +58,7 @@ pub struct Desired {
     /// Labels and annotations that the template may set.
     pub metadata: Arc<AllowedMetadata>,
     /// Labels and annotations of the Credential.
-    pub inherited: Arc<Inherited>,
+    pub inherited: Arc<InheritedMetadata>,
     /// Key of an imported secret; `None`: the operator issues the secret.
     pub existing_key: Option<String>,
     /// The conflict with an older object that names the same Secret. While there is one, no Secret is created.

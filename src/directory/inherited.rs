@@ -3,67 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::secret_metadata::{MetadataField, is_reserved};
+use super::secret_metadata::MetadataField;
 use super::settings::Settings;
-use super::template::is_name;
+use super::template::metadata_faults;
 use crate::resources::{
-    ANNOTATION_NAMES, InheritedMetadata, LABEL_NAMES, RESERVED_INHERITED_ANNOTATIONS,
-    RESERVED_INHERITED_LABELS,
+    InheritedMetadata, RESERVED_INHERITED_ANNOTATIONS, RESERVED_INHERITED_LABELS,
 };
-
-/// What the objects of an Identity inherit.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Inherited {
-    /// Their labels.
-    pub labels: BTreeMap<String, String>,
-    /// Their annotations.
-    pub annotations: BTreeMap<String, String>,
-}
-
-impl From<&InheritedMetadata> for Inherited {
-    /// Converts without a check. The caller has checked what the installation allows.
-    fn from(spec: &InheritedMetadata) -> Self {
-        Self {
-            labels: spec.labels.clone(),
-            annotations: spec.annotations.clone(),
-        }
-    }
-}
 
 /// Returns the part of an Identity's `spec.inheritedMetadata` that the installation allows, and the path and the
 /// message of each rule that the spec breaks.
 pub(super) fn judged(
     spec: &InheritedMetadata,
     settings: &Settings,
-) -> (Arc<Inherited>, Vec<(&'static str, &'static str)>) {
-    let (labels, annotations) = (
-        "/spec/inheritedMetadata/labels",
-        "/spec/inheritedMetadata/annotations",
-    );
-    let rules = [
-        (
-            labels,
-            spec.labels.keys().all(|key| is_name(key)),
-            LABEL_NAMES,
-        ),
-        (
-            labels,
-            !spec.labels.keys().any(|key| is_reserved(key)),
-            RESERVED_INHERITED_LABELS,
-        ),
-        (
-            annotations,
-            spec.annotations.keys().all(|key| is_name(key)),
-            ANNOTATION_NAMES,
-        ),
-        (
-            annotations,
-            !spec.annotations.keys().any(|key| is_reserved(key)),
-            RESERVED_INHERITED_ANNOTATIONS,
-        ),
-    ];
-    let wrong = rules.into_iter().filter(|(_, is_good, _)| !is_good);
-    let wrong = wrong.map(|(path, _, message)| (path, message)).collect();
+) -> (Arc<InheritedMetadata>, Vec<(String, &'static str)>) {
+    let reserved = [RESERVED_INHERITED_LABELS, RESERVED_INHERITED_ANNOTATIONS];
+    let wrong = metadata_faults(&spec.labels, &spec.annotations, reserved);
+    let path = |field| format!("/spec/inheritedMetadata/{field}");
+    let wrong = wrong
+        .map(|(field, message)| (path(field), message))
+        .collect();
     if settings.serves_only {
         return (Arc::default(), wrong);
     }
@@ -74,7 +32,7 @@ pub(super) fn judged(
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
     };
-    let inherited = Inherited {
+    let inherited = InheritedMetadata {
         labels: only(MetadataField::Labels, &spec.labels),
         annotations: only(MetadataField::Annotations, &spec.annotations),
     };
@@ -113,7 +71,7 @@ mod tests {
             serves_only: true,
             ..Settings::default()
         };
-        assert_eq!(*judged(&spec, &serving).0, Inherited::default());
+        assert_eq!(*judged(&spec, &serving).0, InheritedMetadata::default());
     }
 
     #[test]

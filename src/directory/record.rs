@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::inherited::Inherited;
 use super::secret_metadata::AllowedMetadata;
 use super::{Cidr, ObjectKey, Problem};
 use crate::resources::{
-    AudienceMode, Cause, GrantType, NamespacesFrom, OnSecretDeleted, OwnerKind, ReferenceTokens,
-    Retire, RotationPolicy, ScopeClaim, SigningAlgorithm, WhenExceeded,
+    AudienceMode, Cause, GrantType, InheritedMetadata, NamespacesFrom, OnSecretDeleted, OwnerKind,
+    ReferenceTokens, Retire, RotationPolicy, ScopeClaim, SigningAlgorithm, WhenExceeded,
 };
 use crate::tokens::jwt::AccessTokenType;
 use crate::tokens::{Prefix, TokenHash, TokenId};
@@ -59,7 +58,7 @@ pub struct IdentityRecord {
     /// Labels and annotations that templates of Secrets may set.
     pub secret_metadata: Arc<AllowedMetadata>,
     /// Labels and annotations of the Identity's objects; none in a process that issues nothing.
-    pub inherited: Arc<Inherited>,
+    pub inherited: Arc<InheritedMetadata>,
     /// Quota of OAuthClients for one namespace.
     pub max_clients: usize,
     /// Quota of ServiceAccessTokens for one namespace.

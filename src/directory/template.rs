@@ -4,6 +4,8 @@
 //! other dollar for itself, so that shell scripts and password hashes need no escaping. Rendered values have the type
 //! that is wiped when dropped, since they may contain a token. Not here: Secrets themselves, and who may write them.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
@@ -145,6 +147,33 @@ fn meant(kind: OwnerKind, inside: &str) -> Option<String> {
     Some(format!("{name}{end}"))
 }
 
+/// A rule: whether it holds, its field, and its message.
+type Rule = (bool, &'static str, &'static str);
+
+fn broken(
+    rules: impl IntoIterator<Item = Rule>,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let broken = rules.into_iter().filter(|(holds, ..)| !holds);
+    broken.map(|(_, field, words)| (field, words))
+}
+
+/// Returns the fields of labels and annotations that break a rule, each with the rule's message. `reserved` are the
+/// messages for labels and for annotations in reserved domains.
+pub(super) fn metadata_faults(
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+    [reserved_labels, reserved_annotations]: [&'static str; 2],
+) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+    let are_names = |map: &BTreeMap<String, String>| map.keys().all(|key| is_name(key));
+    let are_free = |map: &BTreeMap<String, String>| !map.keys().any(|key| is_reserved(key));
+    broken([
+        (are_names(labels), "labels", LABEL_NAMES),
+        (are_free(labels), "labels", reserved_labels),
+        (are_names(annotations), "annotations", ANNOTATION_NAMES),
+        (are_free(annotations), "annotations", reserved_annotations),
+    ])
+}
+
 /// Returns the fields of a template that break a rule, each with the rule's message, which is the same as in the
 /// definition. The schema checks the values of `data`.
 pub(super) fn faults(
@@ -154,30 +183,14 @@ pub(super) fn faults(
 ) -> Vec<(&'static str, String)> {
     let (labels, annotations, data) = (&template.labels, &template.annotations, &template.data);
     let own = |key: &String| is_own(kind, alias, key);
-    let rules = [
-        (labels.keys().all(|key| is_name(key)), "labels", LABEL_NAMES),
-        (
-            !labels.keys().any(|key| is_reserved(key)),
-            "labels",
-            RESERVED_LABELS,
-        ),
-        (
-            annotations.keys().all(|key| is_name(key)),
-            "annotations",
-            ANNOTATION_NAMES,
-        ),
-        (
-            !annotations.keys().any(|key| is_reserved(key)),
-            "annotations",
-            RESERVED_ANNOTATIONS,
-        ),
+    let of_metadata = metadata_faults(labels, annotations, [RESERVED_LABELS, RESERVED_ANNOTATIONS]);
+    let of_data = broken([
         (data.keys().all(|key| is_data_key(key)), "data", DATA_KEYS),
         (!data.keys().any(own), "data", own_keys(kind)),
-    ];
-    let mut faults: Vec<_> = rules
-        .into_iter()
-        .filter(|(holds, ..)| !holds)
-        .map(|(_, field, words)| (field, words.to_owned()))
+    ]);
+    let mut faults: Vec<_> = of_metadata
+        .chain(of_data)
+        .map(|(field, words)| (field, words.to_owned()))
         .collect();
     if data.values().map(|text| placeholders(text)).sum::<usize>() > MAX_PLACEHOLDERS {
         faults.push((

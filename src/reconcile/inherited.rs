@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::secret::SecretObject;
-use crate::directory::inherited::Inherited;
 use crate::directory::secret_metadata::is_reserved;
-use crate::resources::ANNOTATION_INHERITED;
+use crate::resources::{ANNOTATION_INHERITED, InheritedMetadata};
 
 /// The inherited names on an object.
 #[derive(Serialize, Deserialize, Default, Debug, PartialEq, Eq)]
@@ -26,7 +25,7 @@ struct Named {
 }
 
 impl Named {
-    fn of(inherited: &Inherited) -> Self {
+    fn of(inherited: &InheritedMetadata) -> Self {
         Self {
             labels: inherited.labels.keys().cloned().collect(),
             annotations: inherited.annotations.keys().cloned().collect(),
@@ -46,7 +45,7 @@ impl Named {
 }
 
 /// Returns the merge patch (RFC 7386) of an object's metadata; `None` if it is up to date.
-pub(super) fn patch(metadata: &Value, inherited: &Inherited) -> Option<Value> {
+pub(super) fn patch(metadata: &Value, inherited: &InheritedMetadata) -> Option<Value> {
     let (before, now) = (
         Named::remembered(&metadata["annotations"]),
         Named::of(inherited),
@@ -83,7 +82,7 @@ fn changes(
 }
 
 /// Returns the Secret with what it inherits; `None` if it is up to date.
-pub(super) fn filled(secret: &SecretObject, inherited: &Inherited) -> Option<SecretObject> {
+pub(super) fn filled(secret: &SecretObject, inherited: &InheritedMetadata) -> Option<SecretObject> {
     let metadata = secret.expose().get("metadata").unwrap_or(&Value::Null);
     let patch = patch(metadata, inherited)?;
     let changes = |field: &str| patch[field].as_object().cloned().unwrap_or_default();
@@ -98,7 +97,7 @@ pub(super) fn filled(secret: &SecretObject, inherited: &Inherited) -> Option<Sec
 }
 
 /// Brings the metadata of a Credential up to date. Returns whether that changed it.
-pub(super) fn fill_metadata(metadata: &mut ObjectMeta, inherited: &Inherited) -> bool {
+pub(super) fn fill_metadata(metadata: &mut ObjectMeta, inherited: &InheritedMetadata) -> bool {
     let live = json!({"labels": metadata.labels, "annotations": metadata.annotations});
     let Some(patch) = patch(&live, inherited) else {
         return false;
@@ -122,21 +121,21 @@ pub(super) fn fill_metadata(metadata: &mut ObjectMeta, inherited: &Inherited) ->
 mod tests {
     use super::*;
 
-    fn inherited(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> Inherited {
+    fn inherited(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> InheritedMetadata {
         let map = |pairs: &[(&str, &str)]| {
             let pairs = pairs.iter();
             pairs
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect()
         };
-        Inherited {
+        InheritedMetadata {
             labels: map(labels),
             annotations: map(annotations),
         }
     }
 
     /// Applies a merge patch to metadata.
-    fn patched(mut metadata: Value, inherited: &Inherited) -> Value {
+    fn patched(mut metadata: Value, inherited: &InheritedMetadata) -> Value {
         let patch = patch(&metadata, inherited).unwrap_or_default();
         for (field, changes) in patch.as_object().into_iter().flatten() {
             for (name, value) in changes.as_object().unwrap() {
@@ -167,8 +166,8 @@ mod tests {
             json!({"own": "1", "theirs": "2", "team": "b"})
         );
         assert_eq!(changed["annotations"]["owner"], Value::Null);
-        assert_eq!(patched(changed, &Inherited::default()), bare);
-        assert_eq!(patch(&json!({}), &Inherited::default()), None);
+        assert_eq!(patched(changed, &InheritedMetadata::default()), bare);
+        assert_eq!(patch(&json!({}), &InheritedMetadata::default()), None);
     }
 
     #[test]
@@ -193,7 +192,7 @@ mod tests {
             "labels": {"symbolon.dev/managed": "true", "team": "a"},
             "annotations": {"symbolon.dev/key-schedule": "{}", ANNOTATION_INHERITED: memory},
         });
-        let left = patched(live, &Inherited::default());
+        let left = patched(live, &InheritedMetadata::default());
         assert_eq!(left["labels"], json!({"symbolon.dev/managed": "true"}));
         assert_eq!(
             left["annotations"],

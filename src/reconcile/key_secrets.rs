@@ -19,12 +19,13 @@ use super::api::ApiError;
 use super::cluster::Cluster;
 use super::inherited;
 use super::secret::SecretObject;
-use crate::directory::inherited::Inherited;
 use crate::directory::record::IdentityRecord;
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::keys::schedule::{self, Memory, Phase, Plan, Wish};
 use crate::keys::{Algorithm, KeySet, SigningKey, generate};
-use crate::resources::{ANNOTATION_ROTATE_KEYS, KeyPhase, KeyStatus, LABEL_MANAGED, Moment};
+use crate::resources::{
+    ANNOTATION_ROTATE_KEYS, InheritedMetadata, KeyPhase, KeyStatus, LABEL_MANAGED, Moment,
+};
 use crate::tokens::{Entropy, MacKey};
 
 /// The data key in `<identity>-signing`.
@@ -93,7 +94,7 @@ pub struct Asked {
     /// The algorithms and the schedule of the signing keys.
     pub wish: Wish,
     /// Labels and annotations of both Secrets.
-    pub inherited: Arc<Inherited>,
+    pub inherited: Arc<InheritedMetadata>,
 }
 
 /// Returns what an Identity's key Secrets should have.
@@ -143,7 +144,7 @@ async fn marked<C: Cluster>(
     cluster: &C,
     mut found: SecretObject,
     key: &ObjectKey,
-    inherited: &Inherited,
+    inherited: &InheritedMetadata,
 ) -> Result<(Result<Arc<MacKey>, Problem>, Option<ApiError>), ApiError> {
     let mac = mac_of(key, &found);
     if mac.is_ok() && found.is_managed() {
@@ -197,7 +198,7 @@ fn mac_of(key: &ObjectKey, secret: &SecretObject) -> Result<Arc<MacKey>, Problem
 async fn make_mac<C: Cluster>(
     cluster: &C,
     identity: &ObjectKey,
-    inherited: &Inherited,
+    inherited: &InheritedMetadata,
     entropy: &mut (dyn Entropy + Send),
 ) -> Result<Result<Arc<MacKey>, Problem>, ApiError> {
     let key = mac_secret(identity);
@@ -381,7 +382,7 @@ fn signing(set: &KeySet, wish: &Wish, next: Option<Timestamp>, now: Timestamp) -
     }
 }
 
-fn manifest(key: &ObjectKey, identity: &ObjectKey, inherited: &Inherited) -> SecretObject {
+fn manifest(key: &ObjectKey, identity: &ObjectKey, inherited: &InheritedMetadata) -> SecretObject {
     let manifest = json!({
         "apiVersion": "v1",
         "kind": "Secret",

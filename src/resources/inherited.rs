@@ -14,7 +14,7 @@ pub const RESERVED_INHERITED_ANNOTATIONS: &str = "inheritedMetadata must not set
 
 /// Labels and annotations that the operator sets on every object that it creates for an Identity, from the first write
 /// on. It removes what the Identity no longer names, and leaves alone what others wrote.
-#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, KubeSchema)]
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash, KubeSchema)]
 #[x_kube(validation = Rule::new(names("labels")).message(LABEL_NAMES).field_path(".labels"))]
 #[x_kube(validation = Rule::new(free("labels")).message(RESERVED_INHERITED_LABELS).field_path(".labels"))]
 #[x_kube(validation = Rule::new(names("annotations")).message(ANNOTATION_NAMES).field_path(".annotations"))]

@@ -99,7 +99,7 @@ pub(super) fn record(raw: &Value, settings: &Settings) -> Result<IdentityRecord,
     });
     let (inherited, wrong) = inherited::judged(inherited_metadata, settings);
     for (path, message) in wrong {
-        faults.invalid(path, message);
+        faults.invalid(&path, message);
     }
     let record = IdentityRecord {
         issuer: issuer.as_str().into(),

@@ -16,12 +16,13 @@ use super::refusals::{Obstacle, Refusal, Refusals, is_elsewhere};
 use super::rollout::{self, Phase, Rollout, is_rolling, is_stuck, read};
 use super::upgrade::{Cause, cause, noted, rescaled, under_way};
 use super::volume::{claim_name, growth, not_grown, not_relabelled, relabelling};
-use crate::directory::inherited::Inherited;
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::api::ApiError;
 use crate::reconcile::lock::lock;
 use crate::reconcile::secret::SecretObject;
-use crate::resources::{ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, ManagedKind};
+use crate::resources::{
+    ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, InheritedMetadata, ManagedKind,
+};
 
 /// The result of a pass.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -65,7 +66,7 @@ pub(super) struct Pass<'a> {
     uid: &'a str,
     /// The Secret of its TLS certificate.
     certificate: Option<&'a str>,
-    inherited: Inherited,
+    inherited: InheritedMetadata,
     plan: &'a Plan,
     pub(super) refused: Refusals,
     pub(super) passed: Passed,
@@ -112,7 +113,7 @@ impl<'a> Pass<'a> {
             fleet,
             key: ObjectKey::of(&identity.metadata),
             uid: identity.metadata.uid.as_deref().unwrap_or_default(),
-            inherited: (&identity.spec.inherited_metadata).into(),
+            inherited: identity.spec.inherited_metadata.clone(),
             certificate: tls.map(|tls| &*tls.secret_ref.name),
             plan,
             refused: Refusals::new(),

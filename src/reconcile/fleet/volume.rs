@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{name_of, quantity};
-use crate::directory::inherited::Inherited;
 use crate::directory::{ObjectKey, Problem, Reason, volume::mebibytes};
 use crate::reconcile::inherited;
-use crate::resources::SqliteStorage;
+use crate::resources::{InheritedMetadata, SqliteStorage};
 
 /// The name of the volume in the pod and of the claim template.
 pub(super) const CLAIM: &str = "data";
@@ -77,7 +76,7 @@ pub(super) fn claims_another(live: &Value, wanted: &Value) -> bool {
 }
 
 /// Returns the patch of a live claim's inherited metadata; `None` if it is up to date.
-pub(super) fn relabelling(claim: &Value, inherited: &Inherited) -> Option<Value> {
+pub(super) fn relabelling(claim: &Value, inherited: &InheritedMetadata) -> Option<Value> {
     let mut metadata = inherited::patch(&claim["metadata"], inherited)?;
     metadata["resourceVersion"] = claim["metadata"]["resourceVersion"].clone();
     Some(json!({"metadata": metadata}))

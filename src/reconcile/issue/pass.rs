@@ -846,7 +846,7 @@ mod tests {
         let (memory, budget) = (Memory::default(), MintBudget::default());
         let team = |team: &str| {
             let labels = [("team".to_owned(), team.to_owned())].into();
-            std::sync::Arc::new(crate::directory::inherited::Inherited {
+            std::sync::Arc::new(crate::resources::InheritedMetadata {
                 labels,
                 ..Default::default()
             })
@@ -902,7 +902,7 @@ mod tests {
         };
         let mut desired = desired();
         let labels = [("team".to_owned(), "a".to_owned())].into();
-        desired.inherited = std::sync::Arc::new(crate::directory::inherited::Inherited {
+        desired.inherited = std::sync::Arc::new(crate::resources::InheritedMetadata {
             labels,
             ..Default::default()
         });

@@ -385,7 +385,7 @@ fn a_credential_inherits_from_its_identity_from_the_first_write_on() {
     let mut world = World::new();
     let inherit = |world: &mut World, team: Option<&str>| {
         let team = team.map(|team| ("team".to_owned(), team.to_owned()));
-        world.desired.inherited = std::sync::Arc::new(crate::directory::inherited::Inherited {
+        world.desired.inherited = std::sync::Arc::new(crate::resources::InheritedMetadata {
             labels: team.into_iter().collect(),
             ..Default::default()
         });

@@ -16,7 +16,7 @@ struct State {
     _folder: TempDir,
     files: Files,
     wish: Wish,
-    inherited: Inherited,
+    inherited: InheritedMetadata,
     now: Timestamp,
 }
 
@@ -107,7 +107,7 @@ impl State {
                 distrusted: Vec::new(),
                 emergency: None,
             },
-            inherited: Inherited::default(),
+            inherited: InheritedMetadata::default(),
             now: Timestamp::from_second(1_800_000_000).unwrap(),
         }
     }
@@ -149,7 +149,7 @@ impl State {
         let set = KeySet::from_records([KeyRecord::active_at_once(key, self.now)]).unwrap();
         let key = signing_secret(&identity());
         let secret = with_data(
-            manifest(&key, &identity(), &Inherited::default()),
+            manifest(&key, &identity(), &InheritedMetadata::default()),
             KEYSET,
             &set.to_json().unwrap(),
         );
@@ -311,7 +311,7 @@ async fn both_secrets_inherit_the_metadata_of_the_identity_from_the_first_write_
             .iter()
             .all(|(team, _)| team.as_deref() == Some("b"))
     );
-    state.inherited = Inherited::default();
+    state.inherited = InheritedMetadata::default();
     state.ensure().await;
     assert!(team_of(&state).await.iter().all(|(team, _)| team.is_none()));
     assert_eq!(state.told().await, keys, "the keys are the same");
