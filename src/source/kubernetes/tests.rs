@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use futures::StreamExt as _;
@@ -14,6 +15,7 @@ use crate::directory::Directory;
 use crate::resources::{Kind, ManagedKind};
 
 /// One response, and the parts that its request must and must not contain.
+#[derive(Clone)]
 struct Act {
     asked: &'static [&'static str],
     never: &'static [&'static str],
@@ -21,6 +23,22 @@ struct Act {
     body: String,
     /// Stays open after the body, as a watch does.
     open: bool,
+    /// Answers every request until this is opened: how often a watch tries within a wait depends on its random pauses.
+    until: Option<Gate>,
+}
+
+/// What a test opens when it has seen enough.
+#[derive(Clone, Default)]
+struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    fn open(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 fn act(asked: &'static [&'static str], status: u16, body: String) -> Act {
@@ -30,6 +48,7 @@ fn act(asked: &'static [&'static str], status: u16, body: String) -> Act {
         status,
         body,
         open: false,
+        until: None,
     }
 }
 
@@ -129,12 +148,24 @@ impl Told {
     }
 }
 
+/// Takes the act for the next request.
+fn next(acts: &mut VecDeque<Act>) -> Option<Act> {
+    let is_over = |act: &Act| act.until.as_ref().is_some_and(Gate::is_open);
+    while acts.front().is_some_and(is_over) {
+        acts.pop_front();
+    }
+    match acts.front() {
+        Some(act) if act.until.is_some() => Some(act.clone()),
+        _ => acts.pop_front(),
+    }
+}
+
 /// Returns a client whose requests get these responses in turn. Further requests get no response.
 fn played(acts: Vec<Act>) -> Client {
     let acts = Arc::new(Mutex::new(VecDeque::from(acts)));
     let service = tower::service_fn(move |request: Request<Body>| {
         let uri = request.uri().to_string();
-        let act = acts.lock().unwrap().pop_front();
+        let act = next(&mut acts.lock().unwrap());
         async move {
             let Some(act) = act else {
                 return std::future::pending().await;
@@ -192,11 +223,11 @@ fn start_but(
     (Source::start(&played(acts), &options, &told), told)
 }
 
-/// Longer than a busy machine pauses a test.
+/// Time passes only while every task waits, so no speed of the machine matters.
 const SILENCE: Duration = Duration::from_secs(2);
 const STREAM: &[&str] = &["sendInitialEvents=true", "NotOlderThan&resourceVersion="];
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_streaming_list_is_followed_by_its_watch() {
     let first = [
         event("ADDED", scope("a", "1")),
@@ -215,7 +246,7 @@ async fn a_streaming_list_is_followed_by_its_watch() {
     told.has(&["b", "c"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn without_streaming_lists_it_lists_in_pages() {
     let (source, told) = start(vec![
         // The list is of the newest state: "0" would accept any old state.
@@ -246,7 +277,7 @@ fn fat(name: &str, version: &str, bytes: usize) -> Value {
     fat
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_size_of_pages_follows_the_size_of_objects() {
     let fats: Vec<Value> = (0..32)
         .map(|n| fat(&format!("a{n:02}"), "1", 256 << 10))
@@ -273,7 +304,7 @@ async fn the_size_of_pages_follows_the_size_of_objects() {
     assert_eq!(told.names().len(), 48);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_page_larger_than_the_limit_is_read() {
     let all: Vec<Value> = (0..600).map(|n| scope(&format!("a{n:03}"), "1")).collect();
     let (source, told) = start(vec![
@@ -286,7 +317,7 @@ async fn a_page_larger_than_the_limit_is_read() {
 }
 
 /// Objects of the broken list are known. They are deleted only when another list is complete.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_list_that_breaks_off_starts_over() {
     let mut half = page(&[scope("b", "1"), scope("c", "1")], "9", "");
     half.truncate(half.find("\"c\"").unwrap());
@@ -312,7 +343,7 @@ async fn a_list_that_breaks_off_starts_over() {
 }
 
 /// The object may have been served before, so it is deleted. Other objects are not affected.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_object_that_is_too_large_is_ignored_and_hides_no_other() {
     let too_large = |version: &str| {
         let mut scope = scope("a", version);
@@ -340,7 +371,7 @@ async fn an_object_that_is_too_large_is_ignored_and_hides_no_other() {
 }
 
 /// The same for any size of labels and annotations.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn large_unread_metadata_changes_nothing() {
     let events = [
         event("ADDED", fat("a", "1", 1 << 20)),
@@ -355,7 +386,7 @@ async fn large_unread_metadata_changes_nothing() {
 }
 
 /// A Role in the namespace suffices: no request is for all namespaces.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_single_namespace_is_watched_with_and_without_streaming_lists() {
     const ALONE: &[&str] = &["/api/v1/watch/namespaces/shop?", "watch=true"];
     let shop = |version: &str| {
@@ -382,7 +413,7 @@ async fn a_single_namespace_is_watched_with_and_without_streaming_lists() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_watch_continues_from_the_last_bookmark() {
     let first = [
         event("ADDED", scope("a", "1")),
@@ -403,7 +434,7 @@ async fn a_watch_continues_from_the_last_bookmark() {
     told.has(&["a", "b"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_expired_version_causes_a_new_list_and_missing_objects_are_deleted() {
     let first = [
         event("ADDED", scope("a", "1")),
@@ -437,7 +468,7 @@ async fn an_expired_version_causes_a_new_list_and_missing_objects_are_deleted() 
     told.has(&["b"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn objects_of_a_list_that_broke_off_are_known() {
     let (_source, told) = start(vec![
         Act {
@@ -455,7 +486,7 @@ async fn objects_of_a_list_that_broke_off_are_known() {
     told.has(&["b"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_invalid_object_does_not_stop_the_watch() {
     let odd = json!({"metadata": {"namespace": "platform", "name": "a", "resourceVersion": "3"}, "spec": 7});
     let events = [
@@ -470,7 +501,7 @@ async fn an_invalid_object_does_not_stop_the_watch() {
     told.has(&["b", "c"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_age_grows_in_silence_and_silence_causes_a_new_list() {
     let (source, told) = start(vec![
         watch(&[], &[event("ADDED", scope("a", "1")), bookmark("1", true)]),
@@ -489,7 +520,7 @@ async fn the_age_grows_in_silence_and_silence_causes_a_new_list() {
     told.has(&["a", "b"]).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn missing_lists_are_named_after_the_deadline() {
     let (source, _told) = start(vec![act(&[], 403, refused(403, "Forbidden").to_string())]);
     let missing = source.listed(Duration::from_millis(200)).await.unwrap_err();
@@ -501,7 +532,7 @@ async fn missing_lists_are_named_after_the_deadline() {
     assert!(!source.is_listed());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_missing_definition_or_right_is_named_until_the_watch_works() {
     let not_found = || act(&[], 404, "404 page not found\n".to_owned());
     let (source, told) = start(vec![not_found(), not_found(), forbidden(), {
@@ -520,7 +551,7 @@ async fn a_missing_definition_or_right_is_named_until_the_watch_works() {
     assert!(source.health[0].lacked().is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_missing_identity_differs_from_a_missing_definition() {
     let identity = ObjectKey::new("platform", "nope");
     let gone = |details: Value| {
@@ -568,6 +599,13 @@ fn forbidden() -> Act {
     act(&[], 403, refused(403, "Forbidden").to_string())
 }
 
+fn forbidden_until(gate: &Gate) -> Act {
+    Act {
+        until: Some(gate.clone()),
+        ..forbidden()
+    }
+}
+
 fn away() -> Act {
     act(&[], 500, refused(500, "InternalError").to_string())
 }
@@ -581,9 +619,10 @@ fn listing(names: &[&str]) -> Act {
     watch(STREAM, &events)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_refused_namespace_counts_as_empty_until_it_is_allowed_again() {
-    let (source, told) = start_in_platform(vec![forbidden(), forbidden(), listing(&["a"])], &[]);
+    let gate = Gate::default();
+    let (source, told) = start_in_platform(vec![forbidden_until(&gate), listing(&["a"])], &[]);
     assert!(source.listed(PATIENCE / 3).await.is_err(), "not at once");
     source.listed(Duration::from_mins(1)).await.unwrap();
     assert_eq!(source.refused(), BTreeSet::from(["platform"]));
@@ -592,40 +631,43 @@ async fn a_refused_namespace_counts_as_empty_until_it_is_allowed_again() {
         (Duration::ZERO, ""),
         "a refused watch does not age"
     );
+    gate.open();
     told.has(&["a"]).await;
     assert_eq!(source.refused(), BTreeSet::new());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn objects_of_a_namespace_are_dropped_when_access_is_withdrawn() {
     let ended = Act {
         open: false,
         ..listing(&["a", "b"])
     };
-    let (source, told) =
-        start_in_platform(vec![ended, forbidden(), forbidden(), listing(&["b"])], &[]);
+    let gate = Gate::default();
+    let acts = vec![ended, forbidden_until(&gate), listing(&["b"])];
+    let (source, told) = start_in_platform(acts, &[]);
     told.has(&["a", "b"]).await;
     told.has(&[]).await;
     assert_eq!(source.refused(), BTreeSet::from(["platform"]));
     assert!(source.is_listed());
+    gate.open();
     told.has(&["b"]).await;
 }
 
 /// Objects of a list that broke off are known, too.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn access_withdrawn_during_a_list_leaves_no_object() {
     let half = Act {
         open: false,
         ..watch(STREAM, &[event("ADDED", scope("a", "1"))])
     };
-    let (source, told) = start_in_platform(vec![half, forbidden(), forbidden()], &[]);
+    let (source, told) = start_in_platform(vec![half, forbidden_until(&Gate::default())], &[]);
     told.has(&["a"]).await;
     told.has(&[]).await;
     assert!(source.is_listed());
 }
 
 /// An API server that has just started denies everything for a moment.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_short_refusal_drops_no_object() {
     let ended = Act {
         open: false,
@@ -656,21 +698,24 @@ async fn a_short_refusal_drops_no_object() {
 }
 
 /// Otherwise a namespace that is always refused would delay all others as long as other faults occur in between.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_fault_between_refusals_does_not_restart_the_wait() {
-    let (source, _told) = start_in_platform(vec![forbidden(), away(), forbidden()], &[]);
+    let (source, _told) = start_in_platform(
+        vec![forbidden(), away(), forbidden_until(&Gate::default())],
+        &[],
+    );
     source.listed(Duration::from_mins(1)).await.unwrap();
     assert_eq!(source.refused(), BTreeSet::from(["platform"]));
 }
 
 /// Objects that are listed and never watched would be served unchanged forever.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_namespace_that_may_be_listed_but_not_watched_counts_as_empty() {
+    let gate = Gate::default();
     let acts = vec![
         act(STREAM, 422, refused(422, "Invalid").to_string()),
         act(&["limit=32"], 200, page(&[scope("a", "1")], "9", "")),
-        forbidden(),
-        forbidden(),
+        forbidden_until(&gate),
         watch(&["watch=true", "resourceVersion=0"], &[]),
         act(&["limit=32"], 200, page(&[scope("b", "1")], "10", "")),
         watch(&["resourceVersion=10"], &[]),
@@ -679,13 +724,14 @@ async fn a_namespace_that_may_be_listed_but_not_watched_counts_as_empty() {
     told.has(&["a"]).await;
     told.has(&[]).await;
     assert_eq!(source.refused(), BTreeSet::from(["platform"]));
+    gate.open();
     told.has(&["b"]).await;
     assert_eq!(source.refused(), BTreeSet::new());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_essential_namespace_never_counts_as_empty() {
-    let (source, _told) = start_in_platform(vec![forbidden(), forbidden()], &["platform"]);
+    let (source, _told) = start_in_platform(vec![forbidden_until(&Gate::default())], &["platform"]);
     let missing = source.listed(PATIENCE * 3).await.unwrap_err();
     let missing = missing.to_string();
     assert!(
