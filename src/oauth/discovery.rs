@@ -1,4 +1,4 @@
-//! The server's metadata: `OpenID` Connect Discovery 1.0 section 3 and RFC 8414 section 2.
+//! The server's metadata: OpenID Connect Discovery 1.0 section 3 and RFC 8414 section 2.
 //!
 //! The lists come from the types that the endpoints use, so the documents name exactly what works. Scopes are not
 //! listed: one team's scopes are private to it.
@@ -11,7 +11,7 @@ use crate::tokens::Algorithm;
 
 /// Paths below the issuer.
 pub mod paths {
-    /// `OpenID` Connect Discovery.
+    /// OpenID Connect Discovery.
     pub const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
     /// The JWK Set (RFC 7517).
     pub const JWKS: &str = "/.well-known/openid-configuration/jwks";
@@ -53,7 +53,7 @@ struct Metadata<'a> {
     response_types_supported: [&'static str; 0],
 }
 
-/// The metadata that `OpenID` Connect Discovery 1.0 additionally requires.
+/// The metadata that OpenID Connect Discovery 1.0 additionally requires.
 #[derive(Serialize)]
 struct OpenId<'a> {
     #[serde(flatten)]

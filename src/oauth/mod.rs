@@ -5,6 +5,7 @@
 
 pub mod access_token;
 mod authorization;
+pub mod authorize;
 pub mod bearer;
 pub mod check_token;
 pub mod client_auth;
@@ -15,6 +16,8 @@ pub mod form;
 pub mod fuzzing;
 pub mod grants;
 pub mod introspection;
+pub mod pkce;
+pub mod redirect_uri;
 pub mod resource;
 pub mod revocation;
 pub mod scope;

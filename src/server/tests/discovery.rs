@@ -1,4 +1,4 @@
-//! The public documents: `OpenID` Connect Discovery 1.0, RFC 8414, RFC 7517.
+//! The public documents: OpenID Connect Discovery 1.0, RFC 8414, RFC 7517.
 
 use axum::http::StatusCode;
 

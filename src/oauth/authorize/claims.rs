@@ -1,0 +1,160 @@
+//! The parameter `claims` (OpenID Connect Core section 5.5): single claims that a client asks for.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::error::Fault;
+
+/// The longest parameter, in bytes.
+const MAX_LENGTH: usize = 4096;
+/// The most claims that one request may name.
+const MAX_CLAIMS: usize = 64;
+
+/// The claims that a request names, by where they are to be returned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimsRequest {
+    /// Claims for the ID token.
+    #[serde(default)]
+    pub id_token: BTreeMap<String, Wish>,
+    /// Claims for the userinfo endpoint.
+    #[serde(default)]
+    pub userinfo: BTreeMap<String, Wish>,
+}
+
+/// What is asked of one claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// Whether the client says that it needs the claim.
+    #[serde(default)]
+    pub essential: bool,
+    /// The values that the client accepts, the preferred first; empty: any.
+    #[serde(default)]
+    pub values: Vec<Value>,
+}
+
+/// The parameter as it is sent. Unknown members are ignored (section 5.5).
+#[derive(Deserialize)]
+struct Sent {
+    #[serde(default)]
+    id_token: Option<BTreeMap<String, Option<SentWish>>>,
+    #[serde(default)]
+    userinfo: Option<BTreeMap<String, Option<SentWish>>>,
+}
+
+#[derive(Deserialize)]
+struct SentWish {
+    #[serde(default)]
+    essential: bool,
+    value: Option<Value>,
+    #[serde(default)]
+    values: Vec<Value>,
+}
+
+impl ClaimsRequest {
+    /// Parses the parameter.
+    ///
+    /// # Errors
+    /// `invalid_request` if it is not a JSON object of this form, or too large.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        if text.len() > MAX_LENGTH {
+            return Err(Fault::invalid("claims is too long"));
+        }
+        let sent: Sent = serde_json::from_str(text).map_err(|_| {
+            Fault::invalid("claims must be a JSON object with the members id_token and userinfo")
+        })?;
+        let request = Self {
+            id_token: wishes(sent.id_token),
+            userinfo: wishes(sent.userinfo),
+        };
+        if request.id_token.len() + request.userinfo.len() > MAX_CLAIMS {
+            return Err(Fault::invalid("claims names too many claims"));
+        }
+        Ok(request)
+    }
+
+    /// Returns the values of `acr` that the ID token must have one of, if the client declares that essential
+    /// (section 5.5.1.1).
+    pub fn essential_acr(&self) -> Option<impl Iterator<Item = &str>> {
+        let wish = self.id_token.get("acr")?;
+        let values = wish.values.iter().filter_map(Value::as_str);
+        (wish.essential && !wish.values.is_empty()).then_some(values)
+    }
+
+    /// Returns the subject that must have signed in (section 5.5.1).
+    pub fn subject(&self) -> Option<&str> {
+        self.id_token.get("sub")?.values.first()?.as_str()
+    }
+}
+
+fn wishes(sent: Option<BTreeMap<String, Option<SentWish>>>) -> BTreeMap<String, Wish> {
+    let wish = |sent: SentWish| Wish {
+        essential: sent.essential,
+        values: sent.value.into_iter().chain(sent.values).collect(),
+    };
+    let sent = sent.unwrap_or_default().into_iter();
+    sent.map(|(name, sent)| (name, sent.map(wish).unwrap_or_default()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_example_of_the_specification_is_read() {
+        let text = json!({
+            "userinfo": {"given_name": {"essential": true}, "nickname": null, "http://example.info/claims/groups": null},
+            "id_token": {"auth_time": {"essential": true}, "acr": {"values": ["urn:mace:incommon:iap:silver"]}},
+        });
+        let request = ClaimsRequest::parse(&text.to_string()).unwrap();
+        assert!(request.userinfo["given_name"].essential);
+        assert_eq!(request.userinfo["nickname"], Wish::default());
+        assert!(request.id_token["auth_time"].essential);
+        assert!(request.essential_acr().is_none(), "voluntary");
+    }
+
+    #[test]
+    fn an_essential_acr_and_a_subject_are_demands() {
+        let text = json!({"id_token": {"acr": {"essential": true, "values": ["a", "b"]}, "sub": {"value": "me"}}});
+        let request = ClaimsRequest::parse(&text.to_string()).unwrap();
+        assert_eq!(
+            request.essential_acr().unwrap().collect::<Vec<_>>(),
+            ["a", "b"]
+        );
+        assert_eq!(request.subject(), Some("me"));
+    }
+
+    #[rstest]
+    #[case::empty("{}")]
+    #[case::null_members(r#"{"id_token": null, "userinfo": null}"#)]
+    #[case::unknown_members(
+        r#"{"verified_claims": {"x": 1}, "id_token": {"email": {"purpose": "x"}}}"#
+    )]
+    fn what_is_unknown_is_ignored(#[case] text: &str) {
+        assert!(ClaimsRequest::parse(text).is_ok());
+    }
+
+    #[rstest]
+    #[case::no_json("email")]
+    #[case::a_list("[]")]
+    #[case::a_text("\"email\"")]
+    #[case::a_list_of_claims(r#"{"id_token": ["email"]}"#)]
+    #[case::a_claim_as_text(r#"{"id_token": {"email": "yes"}}"#)]
+    #[case::too_long(&format!(r#"{{"x": "{}"}}"#, "a".repeat(MAX_LENGTH)))]
+    fn another_form_is_refused(#[case] text: &str) {
+        assert!(ClaimsRequest::parse(text).is_err());
+    }
+
+    #[test]
+    fn the_number_of_claims_is_bounded() {
+        let names = |n: usize| (0..n).map(|n| (format!("c{n}"), Value::Null));
+        let text = |n| json!({"userinfo": Value::Object(names(n).collect())}).to_string();
+        assert!(ClaimsRequest::parse(&text(MAX_CLAIMS)).is_ok());
+        assert!(ClaimsRequest::parse(&text(MAX_CLAIMS + 1)).is_err());
+    }
+}

@@ -1,0 +1,213 @@
+//! Which authorization requests are accepted, and where a refusal goes.
+
+use rstest::rstest;
+
+use super::*;
+
+const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+const URIS: [&str; 2] = ["https://app.example.com/cb", "http://localhost/cb"];
+const PUBLIC: Registration<'_> = Registration {
+    redirect_uris: &URIS,
+    response_types: &ResponseType::ALL,
+    needs_pkce: true,
+    needs_par: false,
+};
+
+/// A complete request, with some parameters changed, added (`name=value`) or removed (`name`).
+fn query(changes: &[&str]) -> String {
+    let mut pairs: Vec<(String, String)> = [
+        ("response_type", "code"),
+        ("redirect_uri", URIS[0]),
+        ("scope", "openid profile"),
+        ("state", "s1"),
+        ("code_challenge", CHALLENGE),
+        ("code_challenge_method", "S256"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    for change in changes {
+        let (name, value) = change.split_once('=').unwrap_or((change, ""));
+        pairs.retain(|(known, _)| known != name);
+        pairs.push((name.to_owned(), value.to_owned()));
+    }
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish()
+}
+
+fn checked(changes: &[&str], client: &Registration<'_>) -> Result<AuthorizationRequest, Refused> {
+    let query = query(changes);
+    check(&Form::parse(query.as_bytes()).unwrap(), client, false)
+}
+
+fn accepted(changes: &[&str]) -> AuthorizationRequest {
+    checked(changes, &PUBLIC).unwrap()
+}
+
+#[test]
+fn a_complete_request_is_accepted() {
+    let request = accepted(&["nonce=n", "ui_locales=de en", "login_hint=alice"]);
+    assert_eq!(request.return_to.redirect_uri, URIS[0]);
+    assert_eq!(request.return_to.mode, ResponseMode::Query);
+    assert_eq!(request.return_to.state.as_deref(), Some("s1"));
+    assert_eq!(request.scopes, ["openid", "profile"]);
+    assert!(request.is_openid() && request.named_redirect_uri);
+    assert_eq!(request.challenge, Challenge::parse(CHALLENGE).ok());
+    assert_eq!(request.nonce.as_deref(), Some("n"));
+    assert_eq!(request.ui_locales, ["de", "en"]);
+    assert_eq!(request.login_hint.as_deref(), Some("alice"));
+}
+
+/// The seal of a flow and a pushed request keep it as JSON.
+#[test]
+fn a_request_reads_back_from_json() {
+    let request = accepted(&[
+        "claims={\"id_token\":{\"acr\":{\"essential\":true,\"values\":[\"a\"]}}}",
+        "max_age=0",
+        "prompt=login consent",
+        "resource=https://api.example.com",
+    ]);
+    let json = serde_json::to_string(&request).unwrap();
+    assert_eq!(
+        serde_json::from_str::<AuthorizationRequest>(&json).unwrap(),
+        request
+    );
+}
+
+#[rstest]
+#[case::missing(&["redirect_uri"])]
+#[case::unknown(&["redirect_uri=https://evil.example.com/cb"])]
+#[case::unknown_with_every_other_fault(&["redirect_uri=https://evil.example.com/cb", "response_type=x", "request=x"])]
+fn without_a_registered_redirect_uri_a_page_is_shown(#[case] changes: &[&str]) {
+    let refused = checked(changes, &PUBLIC).unwrap_err();
+    assert!(matches!(refused, Refused::Page(_)), "{refused:?}");
+}
+
+#[test]
+fn the_only_redirect_uri_may_be_omitted_without_openid() {
+    let client = Registration {
+        redirect_uris: &URIS[..1],
+        ..PUBLIC
+    };
+    let request = checked(&["redirect_uri", "scope=orders.read"], &client).unwrap();
+    assert_eq!(request.return_to.redirect_uri, URIS[0]);
+    assert!(!request.named_redirect_uri);
+    let refused = checked(&["redirect_uri"], &client).unwrap_err();
+    assert!(matches!(refused, Refused::Page(_)), "{refused:?}");
+}
+
+#[rstest]
+#[case::no_type(&["response_type"], Code::InvalidRequest)]
+#[case::implicit(&["response_type=token"], Code::UnsupportedResponseType)]
+#[case::id_token_alone(&["response_type=id_token"], Code::UnsupportedResponseType)]
+#[case::hybrid_with_token(&["response_type=code id_token token", "nonce=n"], Code::UnsupportedResponseType)]
+#[case::repeated_word(&["response_type=code code"], Code::UnsupportedResponseType)]
+#[case::no_nonce(&["response_type=code id_token"], Code::InvalidRequest)]
+#[case::hybrid_in_a_query(&["response_type=code id_token", "nonce=n", "response_mode=query"], Code::InvalidRequest)]
+#[case::hybrid_without_openid(&["response_type=code id_token", "nonce=n", "scope=profile"], Code::InvalidScope)]
+#[case::unknown_mode(&["response_mode=query.jwt"], Code::InvalidRequest)]
+#[case::no_challenge(&["code_challenge", "code_challenge_method"], Code::InvalidRequest)]
+#[case::method_without_challenge(&["code_challenge"], Code::InvalidRequest)]
+#[case::plain(&["code_challenge_method=plain"], Code::InvalidRequest)]
+#[case::plain_by_default(&["code_challenge_method"], Code::InvalidRequest)]
+#[case::no_hash(&["code_challenge=abc"], Code::InvalidRequest)]
+#[case::none_and_login(&["prompt=none login"], Code::InvalidRequest)]
+#[case::none_and_unknown(&["prompt=none x"], Code::InvalidRequest)]
+#[case::negative_age(&["max_age=-1"], Code::InvalidRequest)]
+#[case::signed_age(&["max_age=+1"], Code::InvalidRequest)]
+#[case::fractional_age(&["max_age=1.5"], Code::InvalidRequest)]
+#[case::age_beyond_all_bounds(&["max_age=99999999999999999999"], Code::InvalidRequest)]
+#[case::malformed_claims(&["claims=x"], Code::InvalidRequest)]
+#[case::request_object(&["request=eyJ"], Code::RequestNotSupported)]
+#[case::request_by_reference(&["request_uri=https://app.example.com/r"], Code::RequestUriNotSupported)]
+#[case::registration(&["registration={}"], Code::RegistrationNotSupported)]
+fn any_other_fault_goes_to_the_client(#[case] changes: &[&str], #[case] code: Code) {
+    let Err(Refused::Client(to, fault)) = checked(changes, &PUBLIC) else {
+        panic!("accepted, or shown on a page");
+    };
+    assert_eq!(fault.code, code, "{fault}");
+    assert_eq!(to.redirect_uri, URIS[0]);
+    assert_eq!(to.state.as_deref(), Some("s1"));
+}
+
+#[rstest]
+#[case::code(&["response_type=x"], ResponseMode::Query)]
+#[case::hybrid(&["response_type=code id_token"], ResponseMode::Fragment)]
+#[case::hybrid_that_asked_for_a_query(&["response_type=code id_token", "response_mode=query"], ResponseMode::Fragment)]
+#[case::as_asked(&["response_type=x", "response_mode=form_post"], ResponseMode::FormPost)]
+#[case::unknown(&["response_mode=x"], ResponseMode::Query)]
+fn a_refusal_uses_the_mode_of_the_request_where_it_may(
+    #[case] changes: &[&str],
+    #[case] mode: ResponseMode,
+) {
+    let Err(Refused::Client(to, _)) = checked(changes, &PUBLIC) else {
+        panic!("accepted, or shown on a page");
+    };
+    assert_eq!(to.mode, mode);
+}
+
+#[test]
+fn the_words_of_a_response_type_have_no_order() {
+    for kind in ["code id_token", "id_token code"] {
+        let request = accepted(&[&format!("response_type={kind}"), "nonce=n"]);
+        assert_eq!(request.response_type, ResponseType::CodeIdToken);
+        assert_eq!(request.return_to.mode, ResponseMode::Fragment);
+    }
+}
+
+#[test]
+fn a_client_uses_only_its_response_types() {
+    let client = Registration {
+        response_types: &[ResponseType::Code],
+        ..PUBLIC
+    };
+    let Err(Refused::Client(_, fault)) =
+        checked(&["response_type=code id_token", "nonce=n"], &client)
+    else {
+        panic!("accepted");
+    };
+    assert_eq!(fault.code, Code::UnauthorizedClient);
+}
+
+#[test]
+fn a_client_that_need_not_use_pkce_may() {
+    let client = Registration {
+        needs_pkce: false,
+        ..PUBLIC
+    };
+    let without = ["code_challenge", "code_challenge_method"];
+    assert_eq!(checked(&without, &client).unwrap().challenge, None);
+    assert!(checked(&[], &client).unwrap().challenge.is_some());
+    assert!(checked(&["code_challenge_method=plain"], &client).is_err());
+}
+
+#[test]
+fn a_client_that_must_push_its_requests_has_others_refused() {
+    let client = Registration {
+        needs_par: true,
+        ..PUBLIC
+    };
+    assert!(checked(&[], &client).is_err());
+    let query = query(&[]);
+    let form = Form::parse(query.as_bytes()).unwrap();
+    assert!(check(&form, &client, true).is_ok());
+}
+
+#[test]
+fn unknown_parameters_and_values_never_fail() {
+    let request = accepted(&[
+        "foo=bar",
+        "display=touch",
+        "prompt=create",
+        "acr_values=x y",
+        "ui_locales=xx",
+    ]);
+    assert_eq!(request.prompts, Prompts::default());
+    assert_eq!(request.acr_values, ["x", "y"]);
+}
+
+#[test]
+fn lists_of_preferences_are_cut() {
+    let long = format!("acr_values={}", "a ".repeat(MAX_LISTED + 1));
+    assert_eq!(accepted(&[&long]).acr_values.len(), MAX_LISTED);
+}
