@@ -33,12 +33,12 @@ use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use symbolon::directory::{ObjectKey, Settings};
 use symbolon::reconcile::cluster::Cluster as _;
+use symbolon::reconcile::cluster::fence::Fence;
+use symbolon::reconcile::cluster::kube_api::KubeApi;
+use symbolon::reconcile::cluster::reports::Reports as _;
+use symbolon::reconcile::cluster::secret::SecretObject;
 use symbolon::reconcile::controller::{Controller, Tuning};
-use symbolon::reconcile::events::Notices;
-use symbolon::reconcile::fence::Fence;
-use symbolon::reconcile::kube_api::KubeApi;
-use symbolon::reconcile::report::Reports as _;
-use symbolon::reconcile::secret::SecretObject;
+use symbolon::reconcile::report::events::Notices;
 use symbolon::resources::{
     Cause, Credential, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner,
     CredentialSpec, Identity, Kind, LocalRef, Moment, OAuthClient, OwnerKind, Scope,

@@ -19,10 +19,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde::Deserialize as _;
 use serde_json::{Value, json};
-use symbolon::{
-    directory::{Problem, Settings, Severity, admit, transition},
-    resources::{Kind, crd, crds},
-};
+use symbolon::directory::admit::{self, transition};
+use symbolon::directory::{Problem, Settings, Severity};
+use symbolon::resources::{Kind, crd, crds};
 
 fn kind(object: &Value) -> Kind {
     Kind::from_name(object["kind"].as_str().unwrap()).unwrap()

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use divan::{Bencher, black_box};
 use jiff::{SignedDuration, Timestamp};
-use symbolon::directory::census::Census;
-use symbolon::directory::record::Used;
+use symbolon::directory::counts::census::Census;
+use symbolon::directory::tables::record::Used;
 use symbolon::directory::{Change, schema};
 use symbolon::resources::Kind;
 use symbolon::tokens::{SecretString, reference};

@@ -1,5 +1,5 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    symbolon_fuzz::bounded(data, symbolon::reconcile::fuzzing::state, 4096, 65536 << 10);
+    symbolon_fuzz::bounded(data, symbolon::reconcile::files::fuzzing::state, 4096, 65536 << 10);
 });

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::manifests::{self, World};
 use super::{clock, terminal};
-use crate::directory::secret_metadata::InstallationMetadata;
-use crate::directory::suggest::one_line;
+use crate::directory::problem::suggest::one_line;
+use crate::directory::template::secret_metadata::InstallationMetadata;
 use crate::directory::{Directory, ObjectKey, Settings, Step, Verdict};
 use crate::resources::Kind;
 use crate::source::manifest::{Manifest, ManifestObject};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::manifests;
 use crate::directory::ObjectKey;
-use crate::directory::secret_metadata::InstallationMetadata;
+use crate::directory::template::secret_metadata::InstallationMetadata;
 use crate::reconcile::controller::{Embedded, Serving};
 use crate::reconcile::fleet::build::{Allowed, allowed_repository};
 use crate::reconcile::fleet::{Fleet, Installation, Monitors, Objects};

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue};
 
 use super::ASKED_WRONGLY;
-use crate::directory::suggest::{Shown, one_line};
+use crate::directory::problem::suggest::{Shown, one_line};
 
 /// The standard output could not be written.
 #[derive(Debug, thiserror::Error)]

@@ -16,13 +16,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Serialize};
 use serde_json::{Value, json};
 
-use super::duration::format_duration;
-use super::issuer::canonical;
-use super::suggest::{Shown, nearest, shown};
-use super::{
-    Change, Cidr, Directory, Problem, Settings, admit, parse_duration, schema, template,
-    transition, volume,
-};
+use super::admit::{self, transition, volume};
+use super::problem::suggest::{Shown, nearest, shown};
+use super::values::duration::format_duration;
+use super::values::issuer::canonical;
+use super::{Change, Cidr, Directory, Problem, Settings, parse_duration, schema, template};
 use crate::fuzzing::Input;
 use crate::resources::{
     CLIENT_TEXT, Credential, Identity, Kind, OAuthClient, OwnerKind, Scope, ServiceAccessToken,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ObjectKey;
-use super::secret_metadata::InstallationMetadata;
+use super::template::secret_metadata::InstallationMetadata;
 
 /// Settings of the installation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use rstest::rstest;
 
-use super::issuer::canonical;
-use super::secret_metadata::{InstallationMetadata, MetadataField};
+use super::template::secret_metadata::{InstallationMetadata, MetadataField};
 use super::testing::{QUICKSTART, World};
+use super::values::issuer::canonical;
 use super::*;
 use crate::resources::{Kind, OwnerKind};
 use crate::tokens::{SecretString, reference};

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::directory::record::{EntryRecord, IdentityRecord};
+use crate::directory::tables::record::{EntryRecord, IdentityRecord};
 use crate::directory::{
     AcceptedClient, CredentialRecord, Directory, GrantedScope, ObjectKey, Refusal, Served,
     is_audience_of,

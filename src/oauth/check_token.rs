@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::access_token::{self, Active, Inactive, Presented};
 use super::bearer::{self, Unusable};
 use super::{ErrorCode, scope};
-use crate::directory::record::GatewayRecord;
+use crate::directory::tables::record::GatewayRecord;
 use crate::directory::{Directory, GrantedScope, ObjectKey, Refusal};
 
 /// Why the request may not pass.

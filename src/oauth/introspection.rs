@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::access_token::{self, Active, Inactive, Presented};
 use super::scope;
-use crate::directory::record::EntryRecord;
+use crate::directory::tables::record::EntryRecord;
 use crate::directory::{AcceptedClient, CredentialRecord, Directory, GrantedScope, audiences_of};
 use crate::tokens::claims::PrincipalKind;
 

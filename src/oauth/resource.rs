@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{ErrorCode, OAuthError, scope};
 use crate::directory::names::audience_owner;
-use crate::directory::record::IdentityRecord;
+use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{GrantedScope, Served, audiences_of, is_normal_audience};
 use crate::resources::AudienceMode;
 use crate::tokens::jwt;

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 
 use super::{ErrorCode, OAuthError};
-use crate::directory::record::EntryRecord;
+use crate::directory::tables::record::EntryRecord;
 use crate::directory::{AcceptedClient, CredentialRecord, Directory, OwnerRecord, ends};
 use crate::resources::OwnerKind;
 use crate::tokens::{AccessTokenClaims, reference};

@@ -8,7 +8,7 @@ use super::access_token::Presented;
 use super::grants::client_credentials::{Issue, decide};
 use super::introspection::introspect;
 use super::{ErrorCode, Form, OAuthError, check_token};
-use crate::directory::record::GatewayRecord;
+use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, ObjectKey};
 use crate::resources::{Kind, OwnerKind};

@@ -15,7 +15,7 @@ use super::grants::Grant;
 use super::grants::client_credentials::{Issue, decide};
 use super::revocation::{self, Decision};
 use super::{ErrorCode, Form, OAuthError, resource, scope};
-use crate::directory::record::GatewayRecord;
+use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, ObjectKey, Refusal};
 use crate::resources::OwnerKind;

@@ -20,9 +20,9 @@ use kube::core::Request;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use super::api::ApiError;
-use super::fence::Fence;
-use super::rest::Rest;
+use super::cluster::api::ApiError;
+use super::cluster::fence::Fence;
+use super::cluster::rest::Rest;
 use crate::directory::ObjectKey;
 use crate::tokens::{Entropy, SystemEntropy};
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use axum::http::header::InvalidHeaderValue;
 use axum::http::{HeaderName, HeaderValue};
 
-use crate::directory::record::GatewayRecord;
+use crate::directory::tables::record::GatewayRecord;
 use crate::oauth::check_token::{self, Denial};
 
 /// Names the token's subject.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::credential_status::{CredentialStatusApi, Patched};
 use super::{RevokeError, Revoker};
-use crate::directory::usage::credential_of;
+use crate::directory::issued::usage::credential_of;
 use crate::directory::{ObjectKey, Revocation, is_token_revoked, revocation};
 use crate::tokens::TokenId;
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use super::gateway::{self, Gateway};
-use crate::directory::record::IdentityRecord;
+use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{Cidr, Directory, ObjectKey, Settings};
 use crate::keys::{Algorithm, KeyRing, KeySet};
 use crate::oauth::discovery;

@@ -20,7 +20,7 @@ use super::shares::Shares;
 use super::snapshot::Publisher;
 use super::status::{NotReady, Status};
 use super::uses::Uses;
-use crate::directory::census::{self, Census, WITHIN};
+use crate::directory::counts::census::{self, Census, WITHIN};
 use crate::directory::{ObjectKey, Settings};
 use crate::resources::Kind;
 use crate::telemetry::metrics::Scrape;

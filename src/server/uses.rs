@@ -3,7 +3,7 @@
 //! Usually a request only compares the time with the last known use. Only a use that needs a report, because it is the
 //! first or the last report is old, tries a lock, and does not wait for it. A report that cannot be queued is dropped;
 //! the next use is reported instead. No answer to a request depends on this. Not here: the rule when to report
-//! (`directory::usage`), and the destination of reports.
+//! (`directory::issued::usage`), and the destination of reports.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::directory::record::EntryRecord;
-use crate::directory::usage::UseSeen;
+use crate::directory::issued::usage::UseSeen;
+use crate::directory::tables::record::EntryRecord;
 use crate::directory::{CredentialRecord, Directory, ObjectKey};
 use crate::telemetry::Metrics;
 use crate::tokens::{Entropy, SystemEntropy, TokenId};

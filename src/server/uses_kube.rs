@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::credential_status::{CredentialStatusApi, Patched};
 use super::uses::{RecordError, UseRecorder, UseReport};
-use crate::directory::usage::{credential_of, merged};
+use crate::directory::issued::usage::{credential_of, merged};
 
 /// The most attempts after write conflicts.
 const ATTEMPTS: usize = 3;

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::manifest::Manifest;
 use super::yaml::{self, Spans};
-use crate::directory::suggest::Shown;
+use crate::directory::problem::suggest::Shown;
 use crate::directory::{Settings, admit};
 use crate::fuzzing::Input;
 

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::manifest::{Fault, Manifest, ManifestObject, SourceText};
-use crate::directory::suggest::one_line;
-use crate::directory::{Labels, ObjectKey, Problem, Reason, Settings, Severity, admit, transition};
+use crate::directory::admit::{self, transition};
+use crate::directory::problem::suggest::one_line;
+use crate::directory::{Labels, ObjectKey, Problem, Reason, Settings, Severity};
 use crate::resources::Kind;
 
 /// How long a file may be missing before its objects are deleted: editors replace files in two steps.

@@ -2,7 +2,7 @@
 //! follow from this one. Nothing else may depend on the guess.
 
 use crate::directory::ObjectKey;
-use crate::directory::suggest::nearest;
+use crate::directory::problem::suggest::nearest;
 use crate::resources::Kind;
 
 /// The longest text that is searched for the head of an object, in bytes.

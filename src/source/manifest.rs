@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::lost::Lost;
 use super::yaml::{self, Document, Spans};
-use crate::directory::suggest::{nearest, shown};
+use crate::directory::problem::suggest::{nearest, shown};
 use crate::directory::{Labels, ObjectKey, Reason, Severity};
 use crate::resources::{API_VERSION, GROUP, Kind};
 

@@ -1,4 +1,4 @@
-//! No files of the program import each other in a circle.
+//! No files of the program import each other in a circle, and neither do the folders and files of one folder.
 //!
 //! A file depends on the file that defines what it imports, however many `pub use` lie between. Left out: tests and
 //! what only they use.
@@ -38,6 +38,9 @@ struct Source {
 }
 
 struct Program(BTreeMap<Module, Source>);
+
+/// The modules that each module depends on.
+type Graph = BTreeMap<Module, BTreeSet<Module>>;
 
 fn parts(path: &str) -> Vec<String> {
     path.split("::")
@@ -222,38 +225,66 @@ impl Program {
         needs
     }
 
-    /// Returns a circle of modules, if there is one.
-    fn circle(&self) -> Option<Vec<Module>> {
-        let needs: BTreeMap<_, _> = self.0.keys().map(|it| (it, self.needs(it))).collect();
-        let mut done = BTreeSet::new();
-        for start in self.0.keys() {
-            // The modules on the way from `start`, each with those that it needs and that were not visited yet.
-            let mut way: Vec<(&Module, Vec<&Module>)> =
-                vec![(start, needs[start].iter().collect())];
-            while let Some((module, open)) = way.last_mut() {
-                let module = *module;
-                let Some(next) = open.pop() else {
-                    done.insert(module);
-                    way.pop();
-                    continue;
-                };
-                if done.contains(next) {
-                    continue;
-                }
-                if let Some(at) = way.iter().position(|(module, _)| *module == next) {
-                    return Some(
-                        way[at..]
-                            .iter()
-                            .map(|(module, _)| (*module).clone())
-                            .collect(),
-                    );
-                }
-                let (next, all) = needs.get_key_value(next).unwrap();
-                way.push((*next, all.iter().collect()));
-            }
-        }
-        None
+    /// Returns what each module depends on.
+    fn graph(&self) -> Graph {
+        let modules = self.0.keys();
+        modules.map(|it| (it.clone(), self.needs(it))).collect()
     }
+}
+
+/// Returns what each direct child of `parent` depends on among the other children, with all that is below them.
+fn between_children(graph: &Graph, parent: &[String]) -> Graph {
+    let child = |module: &Module| {
+        let is_below = module.len() > parent.len() && module.starts_with(parent);
+        is_below.then(|| module[..=parent.len()].to_vec())
+    };
+    let mut between = Graph::new();
+    for (module, needs) in graph {
+        let Some(own) = child(module) else { continue };
+        let others = needs.iter().filter_map(child).filter(|it| *it != own);
+        let others: BTreeSet<_> = others.collect();
+        between.entry(own).or_default().extend(others);
+    }
+    between
+}
+
+/// Returns a circle, if there is one.
+fn circle(graph: &Graph) -> Option<Vec<Module>> {
+    let mut done = BTreeSet::new();
+    for (start, needs) in graph {
+        // The modules on the way from `start`, each with those that it needs and that were not visited yet.
+        let mut way: Vec<(&Module, Vec<&Module>)> = vec![(start, needs.iter().collect())];
+        while let Some((module, open)) = way.last_mut() {
+            let module = *module;
+            let Some(next) = open.pop() else {
+                done.insert(module);
+                way.pop();
+                continue;
+            };
+            if done.contains(next) {
+                continue;
+            }
+            if let Some(at) = way.iter().position(|(module, _)| *module == next) {
+                let circle = way[at..].iter().map(|(module, _)| (*module).clone());
+                return Some(circle.collect());
+            }
+            let (next, all) = graph.get_key_value(next).unwrap();
+            way.push((next, all.iter().collect()));
+        }
+    }
+    None
+}
+
+/// Returns a circle of folders and files that lie in one folder, if there is one.
+fn circle_of_folders(graph: &Graph) -> Option<Vec<Module>> {
+    let parents: BTreeSet<_> = graph.keys().filter_map(|it| it.split_last()).collect();
+    let mut parents = parents.into_iter().map(|(_, parent)| parent);
+    parents.find_map(|parent| circle(&between_children(graph, parent)))
+}
+
+fn shown(circle: &[Module]) -> String {
+    let names: Vec<_> = circle.iter().map(|module| module.join("::")).collect();
+    format!("{} -> {}", names.join(" -> "), names[0])
 }
 
 fn module_of(file: &Path) -> Module {
@@ -269,29 +300,38 @@ fn module_of(file: &Path) -> Module {
     module
 }
 
-#[test]
-fn no_files_import_each_other_in_a_circle() {
+fn program() -> Program {
     let program = Program::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
     assert!(program.0.len() > 150, "{} files", program.0.len());
-    if let Some(circle) = program.circle() {
-        let names: Vec<_> = circle.iter().map(|module| module.join("::")).collect();
-        panic!("{} -> {}", names.join(" -> "), names[0]);
+    program
+}
+
+/// Returns a program of these modules and their sources.
+fn made_of(files: &[(&str, &str)]) -> Program {
+    let modules = files.iter().map(|(name, text)| {
+        let module = parts(name).into_iter().filter(|it| !it.is_empty());
+        (module.collect(), Source::of(text))
+    });
+    Program(modules.collect())
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    if let Some(circle) = circle(&program().graph()) {
+        panic!("{}", shown(&circle));
+    }
+}
+
+#[test]
+fn no_folders_import_each_other_in_a_circle() {
+    if let Some(circle) = circle_of_folders(&program().graph()) {
+        panic!("{}", shown(&circle));
     }
 }
 
 #[test]
 fn a_circle_is_found_through_reexports_and_inline_paths() {
-    let program = |files: &[(&str, &str)]| {
-        let modules = files.iter().map(|(name, text)| {
-            let module: Module = parts(name)
-                .into_iter()
-                .filter(|it| !it.is_empty())
-                .collect();
-            (module, Source::of(text))
-        });
-        Program(modules.collect())
-    };
-    let is_circle = |files: &[(&str, &str)]| program(files).circle().is_some();
+    let is_circle = |files: &[(&str, &str)]| circle(&made_of(files).graph()).is_some();
     let lib = ("", "pub mod a; pub mod b;");
     let b = ("b", "use super::a::A;\npub struct B(A);");
     assert!(!is_circle(&[lib, ("a", "pub struct A;"), b]));
@@ -305,4 +345,24 @@ fn a_circle_is_found_through_reexports_and_inline_paths() {
     let hands_on = ("", "mod a; mod b;\npub use b::B;");
     assert!(is_circle(&[hands_on, ("a", "use crate::B;"), b]));
     assert!(!is_circle(&[hands_on, ("a", "// use crate::B;"), b]));
+}
+
+#[test]
+fn a_circle_of_folders_is_found_at_every_depth() {
+    let found = |files: &[(&str, &str)]| {
+        let graph = made_of(files).graph();
+        assert_eq!(circle(&graph), None, "no circle of files");
+        circle_of_folders(&graph).map(|circle| shown(&circle))
+    };
+    let lib = ("", "pub mod m;");
+    let m = ("m", "mod a; mod b;");
+    let a = ("m::a", "pub mod low; pub mod high;\npub struct A;");
+    let low = ("m::a::low", "pub struct Low;");
+    let high = ("m::a::high", "use crate::m::b::B;");
+    let b = ("m::b", "use crate::m::a::low::Low;\npub struct B(Low);");
+    let circle = found(&[lib, m, a, low, high, b]);
+    assert_eq!(circle.as_deref(), Some("m::a -> m::b -> m::a"));
+    assert_eq!(found(&[lib, m, a, low, b]), None);
+    let within = ("m::a::high", "use super::low::Low;");
+    assert_eq!(found(&[lib, m, a, low, within, b]), None);
 }

@@ -16,15 +16,14 @@ use kube::api::ObjectMeta;
 use serde_json::{Value, json};
 use symbolon::directory::{
     Desired, IssuedClient, Lifetime, ObjectKey, Problem, Reason, RotationRequests, RotationRules,
-    SecretKind, Standing,
+    SecretKind, Standing, is_sealed, is_token_revoked, sealed,
 };
-use symbolon::directory::{is_sealed, is_token_revoked, sealed};
-use symbolon::reconcile::api::{ApiError, Precondition};
 use symbolon::reconcile::cluster::Cluster;
+use symbolon::reconcile::cluster::api::{ApiError, Precondition};
+use symbolon::reconcile::cluster::secret::SecretObject;
 use symbolon::reconcile::issue::{
     Issuer, MintBudget, Outcome, Rules, Settled, Target, decode_requests, encode_requests, issue,
 };
-use symbolon::reconcile::secret::SecretObject;
 use symbolon::resources::{
     Cause, Credential, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner,
     CredentialSpec, LocalRef, Moment, OnSecretDeleted, OwnerKind, SecretVersion, TokenUse,

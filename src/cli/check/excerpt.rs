@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 
-use crate::directory::suggest::{Shown, one_line};
+use crate::directory::problem::suggest::{Shown, one_line};
 use crate::source::manifest::SourceText;
 
 /// The maximum number of characters drawn of a line, and of those before the finding's place.

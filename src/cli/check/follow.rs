@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::super::manifests::World;
 use super::near::Near;
 use super::references::{client_of, gateway_scopes, identity_of, scope_values, value_at};
-use crate::directory::suggest::shown;
+use crate::directory::problem::suggest::shown;
 use crate::directory::{ObjectKey, Problem, Reason, Severity};
 use crate::resources::Kind;
 use crate::source::manifest::{Manifest, ManifestObject, SourceText};

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use super::manifests::{self, World};
 use super::{clock, terminal};
-use crate::directory::secret_metadata::InstallationMetadata;
+use crate::directory::template::secret_metadata::InstallationMetadata;
 use crate::directory::{ObjectKey, Settings, Severity};
 use findings::Report;
 

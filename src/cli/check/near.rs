@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::manifests::World;
 use super::references::{client_of, identity_of, value_at};
-use crate::directory::suggest::{nearest, shown};
+use crate::directory::problem::suggest::{nearest, shown};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::source::manifest::{DEFAULT_NAMESPACE, ManifestObject};
 

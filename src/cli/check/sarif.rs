@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::findings::{Finding, Report};
 use super::json::level;
-use crate::directory::{Reason, suggest::shown};
+use crate::directory::Reason;
+use crate::directory::problem::suggest::shown;
 use crate::source::manifest::SourceText;
 
 pub(super) fn render(report: &Report) -> Value {

@@ -9,7 +9,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, So
 use super::super::terminal;
 use super::excerpt::Excerpt;
 use super::findings::{Finding, Level, Report};
-use crate::directory::suggest::{one_line, shown};
+use crate::directory::problem::suggest::{one_line, shown};
 use crate::source::manifest::{Position, SourceText};
 use crate::source::yaml::has_secret;
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::world::World;
-use crate::directory::record::IdentityRecord;
-use crate::directory::suggest::one_line;
+use crate::directory::problem::suggest::one_line;
+use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{Directory, Object, ObjectKey, Served};
 use crate::resources::GrantType;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use crate::directory::suggest::one_line;
+use crate::directory::problem::suggest::one_line;
 use crate::directory::{Directory, ObjectKey, Problem};
 use crate::resources::Kind;
 use crate::source::live::Update;

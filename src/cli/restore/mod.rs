@@ -12,13 +12,13 @@ use anyhow::{Context as _, anyhow, bail};
 use self::progress::Progress;
 use self::report::Report;
 use super::clock::now;
-use super::cluster::Program;
-use super::{cluster, manifests, terminal};
+use super::cluster::{self, Program};
+use super::{manifests, terminal};
 use crate::directory::{ObjectKey, Settings};
-use crate::reconcile::api::ApiError;
-use crate::reconcile::fence::Fence;
+use crate::reconcile::cluster::api::ApiError;
+use crate::reconcile::cluster::fence::Fence;
+use crate::reconcile::cluster::kube_api::KubeApi;
 use crate::reconcile::key_secrets::{FoundMac, read_mac};
-use crate::reconcile::kube_api::KubeApi;
 use crate::reconcile::restore::{Gather, Gathered, Item, carry_out, evidence, plan_all};
 use crate::tokens::MacKey;
 

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::directory::ObjectKey;
-use crate::directory::suggest::one_line;
-use crate::reconcile::api::ApiError;
+use crate::directory::problem::suggest::one_line;
+use crate::reconcile::cluster::api::ApiError;
 use crate::reconcile::restore::{Item, Verdict};
 
 pub(super) struct Report<'a> {

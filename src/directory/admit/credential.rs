@@ -1,9 +1,9 @@
 //! Admission of a Credential.
 
-use crate::directory::intern;
-use crate::directory::record::{CredentialRecord, EntryRecord, OwnerRecord, Used};
-use crate::directory::revoked::is_token_revoked;
-use crate::directory::seal::is_sealed;
+use crate::directory::issued::revoked::is_token_revoked;
+use crate::directory::issued::seal::is_sealed;
+use crate::directory::tables::intern;
+use crate::directory::tables::record::{CredentialRecord, EntryRecord, OwnerRecord, Used};
 use crate::resources::{Credential, CredentialEntry};
 use crate::tokens::MacKey;
 

@@ -3,9 +3,9 @@
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use crate::directory::desired::bounded;
-use crate::directory::normal::is_normal_audience;
-use crate::directory::record::{NamespaceRule, RotationRecord};
+use crate::directory::judge::desired::bounded;
+use crate::directory::tables::record::{NamespaceRule, RotationRecord};
+use crate::directory::values::normal::is_normal_audience;
 use crate::directory::{Problem, Reason, parse_duration, template};
 use crate::resources::{
     AUDIENCE_WORDS, DurationString, Namespaces, NamespacesFrom, OwnerKind, Rotation, SELECTOR_KEYS,

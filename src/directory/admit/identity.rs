@@ -9,13 +9,15 @@ use serde_json::Value;
 use super::faults::Faults;
 use super::raw::decode;
 use super::secret::annotation;
-use crate::directory::duration::format_duration;
-use crate::directory::issuer::canonical;
-use crate::directory::normal::is_normal_issuer;
-use crate::directory::record::{GatewayRecord, IdentityRecord, NameGrants};
-use crate::directory::secret_metadata::{AllowedMetadata, is_reserved};
+use crate::directory::admit::{inherited, volume};
 use crate::directory::settings::Settings;
-use crate::directory::{Cidr, Problem, inherited, intern, volume};
+use crate::directory::tables::intern;
+use crate::directory::tables::record::{GatewayRecord, IdentityRecord, NameGrants};
+use crate::directory::template::secret_metadata::{AllowedMetadata, is_reserved};
+use crate::directory::values::duration::format_duration;
+use crate::directory::values::issuer::canonical;
+use crate::directory::values::normal::is_normal_issuer;
+use crate::directory::{Cidr, Problem};
 use crate::resources::{
     ANNOTATION_ROTATE_KEYS, Access, Autoscaling, DurationString, Gateway, ISSUER_WORDS, Identity,
     IdentitySpec, Kind, Mode, Network, Permission, RESERVED_ANNOTATIONS, RESERVED_LABELS,

@@ -4,23 +4,31 @@
 //! have no API server, a definition may be older than the binary, and the reconciler never trusts that admission ran.
 //! `tests/fixtures/refused` holds an object for each CEL rule, and both sides must refuse it.
 //!
+//! `transition` has the rules for a new version of an object, and `change` makes a row of an object that was judged.
+//!
 //! Each kind has its own file. `faults` collects what is wrong with an object, and has the rules that several kinds
 //! share; `secret` does the same for the Secrets that are issued.
 
+mod change;
 mod credential;
 mod faults;
 mod identity;
+mod inherited;
 mod oauth_client;
 mod raw;
 mod scope;
 mod secret;
 mod service_access_token;
+pub mod transition;
+pub mod volume;
 
 use serde_json::Value;
 
 use super::Problem;
-use super::record::{ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord};
 use super::settings::Settings;
+use super::tables::record::{
+    ClientRecord, IdentityRecord, Object, ScopeRecord, ServiceTokenRecord,
+};
 use crate::resources::{Credential, Kind};
 pub use credential::credential;
 use raw::{decode, object};

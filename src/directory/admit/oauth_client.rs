@@ -9,9 +9,10 @@ use serde_json::Value;
 use super::faults::Faults;
 use super::raw::{decode, identity_of};
 use super::secret::{for_issuing, rotation_request};
-use crate::directory::record::{ClientRecord, RotationRecord, SecretRecord};
+use crate::directory::Problem;
 use crate::directory::settings::Settings;
-use crate::directory::{Problem, intern};
+use crate::directory::tables::intern;
+use crate::directory::tables::record::{ClientRecord, RotationRecord, SecretRecord};
 use crate::resources::{ClientSecret, Kind, OAuthClient, OAuthClientSpec, OwnerKind};
 
 /// Admits an OAuthClient.

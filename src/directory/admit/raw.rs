@@ -3,9 +3,10 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::directory::record::Object;
 use crate::directory::settings::Settings;
-use crate::directory::{ObjectKey, Problem, Reason, intern, schema};
+use crate::directory::tables::intern;
+use crate::directory::tables::record::Object;
+use crate::directory::{ObjectKey, Problem, Reason, schema};
 use crate::resources::{IdentityRef, Kind};
 
 /// Reads the metadata of an object; `None` if it has no name, uid or creation time.

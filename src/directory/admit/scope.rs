@@ -4,11 +4,12 @@ use serde_json::Value;
 
 use super::faults::Faults;
 use super::raw::{decode, identity_of};
-use crate::directory::built_in::BUILT_IN_SCOPES;
-use crate::directory::normal::is_normal_value;
-use crate::directory::record::ScopeRecord;
+use crate::directory::Problem;
+use crate::directory::names::built_in::BUILT_IN_SCOPES;
 use crate::directory::settings::Settings;
-use crate::directory::{Problem, intern};
+use crate::directory::tables::intern;
+use crate::directory::tables::record::ScopeRecord;
+use crate::directory::values::normal::is_normal_value;
 use crate::resources::{Kind, RequestPolicy, Scope, ScopeSpec, VALUE_WORDS};
 
 /// Admits a Scope.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::core::ObjectMeta;
 
-use crate::directory::desired::bounded;
+use crate::directory::judge::desired::bounded;
 use crate::directory::settings::Settings;
 use crate::resources::ANNOTATION_ROTATE;
 

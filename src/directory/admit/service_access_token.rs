@@ -8,9 +8,10 @@ use serde_json::Value;
 use super::faults::Faults;
 use super::raw::decode;
 use super::secret::{for_issuing, rotation_request};
-use crate::directory::record::{SecretRecord, ServiceTokenRecord};
 use crate::directory::settings::Settings;
-use crate::directory::{Lifetime, Problem, intern};
+use crate::directory::tables::intern;
+use crate::directory::tables::record::{SecretRecord, ServiceTokenRecord};
+use crate::directory::{Lifetime, Problem};
 use crate::resources::{
     Kind, OwnerKind, RotationPolicy, ServiceAccessToken, ServiceAccessTokenSpec,
 };

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Number, Value};
 
-use super::super::suggest::{nearest, shown};
 use super::super::{Problem, Reason};
 use super::compile::{ListRules, Node, NumberRules, ObjectRules, Shape, TextRules, Unique};
 use super::{later, words};
+use crate::directory::problem::suggest::{nearest, shown};
 use crate::resources::MOMENT_WORDS;
 
 /// Problems that are collected at most; more would not help.

@@ -1,7 +1,7 @@
 //! Fields and values that other servers have, or that a later release will have. The message says so, since "did you
 //! mean" would suggest a wrong value.
 
-use crate::directory::suggest::fold;
+use crate::directory::problem::suggest::fold;
 
 /// Values that a field will have in a later release.
 struct Later {

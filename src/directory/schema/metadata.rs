@@ -4,9 +4,9 @@
 
 use serde_json::{Map, Value};
 
-use super::super::suggest::{nearest, shown};
 use super::super::{Problem, Reason};
 use super::judge::{At, Judge};
+use crate::directory::problem::suggest::{nearest, shown};
 
 /// Every field of `ObjectMeta`.
 const FIELDS: [&str; 15] = [

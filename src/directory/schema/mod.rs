@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 use self::compile::{Node, Shape};
 use self::judge::{At, Judge};
 use super::Problem;
-use super::suggest::{nearest, shown};
+use super::problem::suggest::{nearest, shown};
 use crate::resources::{API_VERSION, Kind};
 
 /// Returns what is wrong with the shape of an object of a kind; errors only.

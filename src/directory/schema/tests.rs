@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::directory::Severity;
-use crate::directory::suggest::Shown;
+use crate::directory::problem::suggest::Shown;
 use crate::resources::crds;
 
 const KNOWN_KEYWORDS: [&str; 18] = [

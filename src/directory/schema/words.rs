@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use super::super::suggest::shown;
-use super::super::{duration::format_duration, parse_duration, template};
+use super::super::{parse_duration, template};
 use super::compile::Pattern;
+use crate::directory::problem::suggest::shown;
+use crate::directory::values::duration::format_duration;
 use crate::resources::{
     CLIENT_TEXT, DURATION_FORM, ISSUER_URL, METADATA_KEY, MOMENT_FORM, MOMENT_WORDS, OwnerKind,
     QUALIFIED_NAME, TOKEN_TEXT,

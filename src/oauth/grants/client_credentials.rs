@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::directory::token_size::access_token_length;
+use crate::directory::judge::token_size::access_token_length;
 use crate::directory::{AcceptedClient, Directory};
 use crate::oauth::{ErrorCode, Form, OAuthError, resource, scope};
 use crate::resources::{GrantType, ScopeClaim};
 use crate::tokens::claims::{Audience, NoOtherKind, PrincipalKind, Scopes};
-use crate::tokens::jwt::AccessTokenType;
-use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId, jwt};
+use crate::tokens::jwt::{self, AccessTokenType};
+use crate::tokens::{AccessTokenClaims, Algorithm, Entropy, TokenId};
 
 /// A token to be issued, complete except for its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@ use std::sync::{Mutex, OnceLock};
 
 use jiff::Timestamp;
 
-use crate::reconcile::kube_api::OwnWrites;
+use crate::reconcile::cluster::kube_api::OwnWrites;
 use crate::reconcile::lock::lock;
-use crate::reconcile::queue::{Next, Queue, Reasons, Why};
 use crate::reconcile::work::Work;
+use crate::reconcile::work::queue::{Next, Queue, Reasons, Why};
 
 /// The queue, and what is remembered of earlier passes.
 pub(super) struct Agenda {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Controller, lock};
 use crate::directory::{Counts, Directory, Named};
 use crate::reconcile::cluster::Cluster;
-use crate::reconcile::report::Reports;
+use crate::reconcile::cluster::reports::Reports;
 use crate::reconcile::work::Work;
 use crate::resources::Kind;
 

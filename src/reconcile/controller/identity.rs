@@ -3,17 +3,17 @@
 use serde_json::Value;
 
 use super::{Controller, ReconcileError, Reconciled, access_denied, api, lock, now, pods};
-use crate::directory::record::{IdentityRecord, Object};
+use crate::directory::tables::record::{IdentityRecord, Object};
 use crate::directory::{Directory, ObjectKey, Problem, Reason};
-use crate::reconcile::api::ApiError;
 use crate::reconcile::cluster::Cluster;
-use crate::reconcile::events::Notice;
-use crate::reconcile::key_news::{News, news};
+use crate::reconcile::cluster::api::ApiError;
+use crate::reconcile::cluster::reports::Reports;
 use crate::reconcile::key_secrets::{self, FoundMac, Signing};
-use crate::reconcile::queue::Why;
-use crate::reconcile::report::Reports;
-use crate::reconcile::status;
+use crate::reconcile::report::events::Notice;
+use crate::reconcile::report::key_news::{News, news};
+use crate::reconcile::report::status;
 use crate::reconcile::work::Work;
+use crate::reconcile::work::queue::Why;
 use crate::resources::Kind;
 use crate::tokens::SystemEntropy;
 

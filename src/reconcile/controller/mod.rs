@@ -36,23 +36,22 @@ use self::macs::Macs;
 use self::orphans::Orphans;
 use self::ready_pods::AllReadyPods;
 use self::rotations::Rotations;
-use super::api::ApiError;
 use super::cluster::Cluster;
-use super::events::{Notice, Notices};
-use super::fanout::{self, owners_of_secret, owners_under};
+use super::cluster::api::ApiError;
+use super::cluster::kube_api::OwnWrites;
+use super::cluster::reports::Reports;
 use super::fleet::FleetError;
 use super::issue::{IssueError, MintBudget};
 use super::key_secrets;
-use super::kube_api::OwnWrites;
 use super::lock::lock;
-use super::queue::{Depth, Next, Reasons, Why};
-use super::report::Reports;
-use super::status;
-use super::tally::Tally;
+use super::report::events::{Notice, Notices};
+use super::report::status;
+use super::report::tally::Tally;
 use super::work::Work;
-use crate::directory::{
-    Change, Counts, Directory, ObjectKey, Problem, Reason, Row, Settings, usage,
-};
+use super::work::fanout::{self, owners_of_secret, owners_under};
+use super::work::queue::{Depth, Next, Reasons, Why};
+use crate::directory::issued::usage;
+use crate::directory::{Change, Counts, Directory, ObjectKey, Problem, Reason, Row, Settings};
 use crate::resources::{Kind, OwnerKind};
 use crate::telemetry::traces;
 
@@ -582,8 +581,8 @@ mod tests {
 
     use super::*;
     use crate::directory::testing::{QUICKSTART, World};
-    use crate::reconcile::fence::Fence;
-    use crate::reconcile::kube_api::KubeApi;
+    use crate::reconcile::cluster::fence::Fence;
+    use crate::reconcile::cluster::kube_api::KubeApi;
 
     /// A tenant can create and delete Secrets that name any owner. These names must not stay in the queue.
     #[tokio::test]

@@ -5,15 +5,15 @@ use tracing::{debug, info, warn};
 
 use super::{Controller, ReconcileError, Reconciled, api, lock, now};
 use crate::directory::{Directory, ObjectKey};
-use crate::reconcile::api::{ApiError, Precondition};
 use crate::reconcile::cluster::Cluster;
-use crate::reconcile::events::Notice;
+use crate::reconcile::cluster::api::{ApiError, Precondition};
+use crate::reconcile::cluster::reports::Reports;
 use crate::reconcile::key_secrets::{self, ANNOTATION_GONE};
-use crate::reconcile::key_sweep::{self, Step};
-use crate::reconcile::queue::Why;
-use crate::reconcile::report::Reports;
+use crate::reconcile::report::events::Notice;
+use crate::reconcile::sweep::keys::{self, Step};
 use crate::reconcile::sweep::{Missing, SWEEP_EVERY};
 use crate::reconcile::work::Work;
+use crate::reconcile::work::queue::Why;
 use crate::resources::{Credential, Kind};
 
 impl<C: Cluster + Reports + 'static> Controller<C> {
@@ -101,7 +101,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             return Ok(Reconciled::Gone);
         }
         let now = now();
-        let done = match key_sweep::plan(&secret, &identity, now) {
+        let done = match keys::plan(&secret, &identity, now) {
             Step::Leave => return Ok(Reconciled::Gone),
             Step::Wait(end) => return Ok(Reconciled::Settled(Some(end))),
             Step::Mark => {

@@ -9,16 +9,16 @@ use super::{
     Controller, ReconcileError, Reconciled, access_denied, api, is_deleting, key_of, lock, now,
 };
 use crate::directory::{Directory, ObjectKey, Problem, Reason, Standing};
-use crate::reconcile::api::ApiError;
 use crate::reconcile::cluster::Cluster;
-use crate::reconcile::events::Notice;
+use crate::reconcile::cluster::api::ApiError;
+use crate::reconcile::cluster::reports::Reports;
 use crate::reconcile::issue::{
     IssueError, IssueEvent, Issuer, Outcome, Rules, Settled, Target, issue,
 };
 use crate::reconcile::key_secrets::FoundMac;
-use crate::reconcile::report::Reports;
-use crate::reconcile::status::{self, Issuance};
-use crate::reconcile::trail;
+use crate::reconcile::report::events::Notice;
+use crate::reconcile::report::status::{self, Issuance};
+use crate::reconcile::report::trail;
 use crate::resources::{CredentialOwner, OwnerKind};
 use crate::tokens::{MacKey, SystemEntropy};
 

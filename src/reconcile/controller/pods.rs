@@ -10,11 +10,11 @@ use serde_json::Value;
 use super::{Controller, ReconcileError, now};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::cluster::Cluster;
-use crate::reconcile::events::Notice;
+use crate::reconcile::cluster::reports::Reports;
 use crate::reconcile::fleet::{Fleet, FleetError, Passed, Refusal};
-use crate::reconcile::queue::Why;
-use crate::reconcile::report::Reports;
+use crate::reconcile::report::events::Notice;
 use crate::reconcile::work::Work;
+use crate::reconcile::work::queue::Why;
 use crate::resources::{Identity, Kind, ManagedSeen, Mode};
 
 /// Which pods serve Identities.

@@ -11,13 +11,13 @@ use tempfile::TempDir;
 
 use super::{CredentialEvent, CredentialListener, Files, OpenError};
 use crate::directory::{Desired, ObjectKey, Standing};
-use crate::reconcile::api::{ApiError, Precondition};
 use crate::reconcile::cluster::Cluster as _;
+use crate::reconcile::cluster::api::{ApiError, Precondition};
+use crate::reconcile::cluster::reports::Reports as _;
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::reconcile::issue::tests::{desired, owner, target};
 use crate::reconcile::issue::{Issuer, MintBudget, Outcome, Rules, Settled, issue};
 use crate::reconcile::key_secrets;
-use crate::reconcile::report::Reports as _;
-use crate::reconcile::secret::SecretObject;
 use crate::resources::{Credential, CredentialStatus, Kind};
 use crate::state_file::Chosen;
 use crate::tokens::{MacKey, SeededEntropy, SystemEntropy, TokenId};

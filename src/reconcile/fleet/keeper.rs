@@ -15,7 +15,7 @@ use super::refusals::{Obstacle, Refusals, is_elsewhere, obstacle};
 use super::seen::Seen;
 use super::{Child, Installation, Objects};
 use crate::directory::{ObjectKey, Problem, Reason};
-use crate::reconcile::api::{ApiError, Precondition};
+use crate::reconcile::cluster::api::{ApiError, Precondition};
 use crate::reconcile::lock::lock;
 use crate::resources::ManagedSeen;
 

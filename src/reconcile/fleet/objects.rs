@@ -12,11 +12,11 @@ use super::build::Apis;
 use crate::directory::ObjectKey;
 use crate::directory::schema::is_dns_label;
 use crate::json_stream::Keep;
-use crate::reconcile::api::{ApiError, Precondition};
-use crate::reconcile::fence::Fence;
-use crate::reconcile::kube_api::secret_of;
-use crate::reconcile::rest::{Built, Rest};
-use crate::reconcile::secret::SecretObject;
+use crate::reconcile::cluster::api::{ApiError, Precondition};
+use crate::reconcile::cluster::fence::Fence;
+use crate::reconcile::cluster::kube_api::secret_of;
+use crate::reconcile::cluster::rest::{Built, Rest};
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{API_VERSION, FIELD_MANAGER, Kind, ManagedKind};
 
 /// The maximum number of pods that are read for their errors.

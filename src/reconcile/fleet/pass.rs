@@ -17,9 +17,9 @@ use super::rollout::{self, Phase, Rollout, is_rolling, is_stuck, read};
 use super::upgrade::{Cause, cause, noted, rescaled, under_way};
 use super::volume::{claim_name, growth, not_grown, not_relabelled, relabelling};
 use crate::directory::{ObjectKey, Problem, Reason};
-use crate::reconcile::api::ApiError;
+use crate::reconcile::cluster::api::ApiError;
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::reconcile::lock::lock;
-use crate::reconcile::secret::SecretObject;
 use crate::resources::{
     ANNOTATION_APPLIED, ANNOTATION_ROLLOUT, Identity, InheritedMetadata, ManagedKind,
 };

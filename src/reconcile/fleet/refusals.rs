@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Child, global_name_of};
 use crate::directory::ObjectKey;
-use crate::reconcile::api::ApiError;
+use crate::reconcile::cluster::api::ApiError;
 use crate::resources::ManagedKind;
 
 /// Why the servers cannot get their right.

@@ -13,8 +13,8 @@ use super::upgrade::{Cause, cause, noted, rescaled, under_way};
 use super::volume::{claims_another, growth};
 use super::{Child, Installation, Monitors, global_name_of};
 use crate::directory::{ObjectKey, Reason};
-use crate::reconcile::api::ApiError;
-use crate::reconcile::secret::SecretObject;
+use crate::reconcile::cluster::api::ApiError;
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{Identity, ManagedKind};
 
 const UID: &str = "5e8f4f3e-0000-4000-8000-000000000001";

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{name_of, quantity};
-use crate::directory::{ObjectKey, Problem, Reason, volume::mebibytes};
-use crate::reconcile::inherited;
+use crate::directory::admit::volume::mebibytes;
+use crate::directory::{ObjectKey, Problem, Reason};
+use crate::reconcile::cluster::inherited;
 use crate::resources::{InheritedMetadata, SqliteStorage};
 
 /// The name of the volume in the pod and of the claim template.

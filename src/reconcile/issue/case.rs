@@ -10,9 +10,10 @@ use super::secret_data::{held_hash, token_key};
 use super::step::{Retirement, Step};
 use super::view::{Facts, OwnerView, Settled, View};
 use super::{entries, memory, templated};
-use crate::directory::{Desired, ObjectKey, Problem, RotationRequests, entry_ends, usage};
-use crate::reconcile::inherited;
-use crate::reconcile::secret::SecretObject;
+use crate::directory::issued::usage;
+use crate::directory::{Desired, ObjectKey, Problem, RotationRequests, entry_ends};
+use crate::reconcile::cluster::inherited;
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{
     Credential, CredentialEntry, CredentialMemory, CredentialSpec, Day, LocalRef, PreviousToken,
     Template, TokenUse,

@@ -233,7 +233,7 @@ mod tests {
     use super::super::view::{OwnerView, View};
     use super::*;
     use crate::directory::{Desired, Lifetime, SecretKind, Standing, entry_ends};
-    use crate::reconcile::secret::SecretObject;
+    use crate::reconcile::cluster::secret::SecretObject;
     use crate::resources::{Credential, CredentialOwner, LABEL_MANAGED, OwnerKind};
     use crate::tokens::{MacKey, SeededEntropy};
 

@@ -3,13 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::case::{CHECK_AGAIN, CHECK_SOON, Case};
-use super::entries::MAX_ENTRIES;
+use super::entries::{self, MAX_ENTRIES};
+use super::memory;
 use super::secret_data::noun;
 use super::step::{Retirement, Step};
 use super::view::Settled;
-use super::{entries, memory};
 use crate::directory::{Problem, Reason, SecretKind};
-use crate::reconcile::secret::SecretObject;
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{CredentialEntry, Moment};
 
 impl Case<'_> {

@@ -17,9 +17,9 @@ use super::rules::Rules;
 use super::step::{Create, Emptying, Import, Push, Recreate, Retirement, Step};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{ObjectKey, Problem, Reason, Standing, entry_ends};
-use crate::reconcile::api::ApiError;
 use crate::reconcile::cluster::Cluster;
-use crate::reconcile::secret::SecretObject;
+use crate::reconcile::cluster::api::ApiError;
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{Cause, Credential, Moment};
 use crate::tokens::Entropy;
 
@@ -620,7 +620,7 @@ mod tests {
     use super::super::tests::{desired, target};
     use super::*;
     use crate::directory::Desired;
-    use crate::reconcile::api::Precondition;
+    use crate::reconcile::cluster::api::Precondition;
     use crate::resources::OwnerKind;
     use crate::tokens::{MacKey, SeededEntropy};
 

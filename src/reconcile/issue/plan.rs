@@ -10,8 +10,8 @@ use super::secret_data::{filled, held_hash, noun, token_key, token_kind};
 use super::step::{Create, Emptying, Push, Recreate, Retirement, Step};
 use super::view::{Settled, Target, View};
 use crate::directory::{Lifetime, Problem, Reason, SecretKind, Standing, entry_ends};
-use crate::reconcile::api::Precondition;
-use crate::reconcile::secret::{Ownership, SecretObject};
+use crate::reconcile::cluster::api::Precondition;
+use crate::reconcile::cluster::secret::{Ownership, SecretObject};
 use crate::resources::{ANNOTATION_ROTATE, Cause, CredentialEntry, Moment, OnSecretDeleted};
 use crate::tokens::{Entropy, TokenHash, TokenId, reference};
 

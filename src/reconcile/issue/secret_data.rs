@@ -4,7 +4,7 @@ use super::templated;
 use crate::directory::template::Values;
 use crate::directory::{Desired, SecretKind};
 use crate::oauth::discovery::paths;
-use crate::reconcile::secret::SecretObject;
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::tokens::{Kind, SecretString, TokenHash, reference};
 
 /// Returns the key that holds the token.

@@ -2,8 +2,8 @@
 
 use super::view::{Facts, Settled};
 use crate::directory::ObjectKey;
-use crate::reconcile::api::Precondition;
-use crate::reconcile::secret::SecretObject;
+use crate::reconcile::cluster::api::Precondition;
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{Cause, Credential};
 use crate::tokens::TokenId;
 

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::directory::Desired;
-use crate::directory::secret_metadata::{MetadataField, is_reserved};
+use crate::directory::template::secret_metadata::{MetadataField, is_reserved};
 use crate::directory::template::{Values, is_own, render};
-use crate::reconcile::secret::SecretObject;
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{ANNOTATION_TEMPLATE, Template};
 
 /// The names that came from the template.
@@ -138,7 +138,7 @@ mod tests {
     use super::super::secret_data::filled;
     use super::super::tests::{desired, owner, target};
     use super::*;
-    use crate::directory::secret_metadata::{AllowedMetadata, InstallationMetadata};
+    use crate::directory::template::secret_metadata::{AllowedMetadata, InstallationMetadata};
     use crate::tokens::SecretString;
 
     fn templated(template: Value) -> Desired {

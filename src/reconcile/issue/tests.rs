@@ -10,13 +10,12 @@ use super::plan::plan;
 use super::rules::{MAX_BY_ROTATION, Rules};
 use super::step::{Emptying, Push, Recreate, Retirement, Step};
 use super::view::{Facts, OwnerView, Settled, Target, View};
-use crate::directory::is_sealed;
 use crate::directory::{
     Desired, IssuedClient, Lifetime, ObjectKey, Problem, Reason, RotationRequests, RotationRules,
-    SecretKind, Standing,
+    SecretKind, Standing, is_sealed,
 };
-use crate::reconcile::api::Precondition;
-use crate::reconcile::secret::SecretObject;
+use crate::reconcile::cluster::api::Precondition;
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{
     ANNOTATION_OWNER, Cause, Credential, CredentialMemory, CredentialOwner, CredentialStatus, Day,
     LABEL_MANAGED, Moment, OnSecretDeleted, OwnerKind, TokenUse,

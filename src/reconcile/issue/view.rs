@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::directory::schema::is_dns_subdomain;
 use crate::directory::{ObjectKey, Problem, Standing};
-use crate::reconcile::secret::SecretObject;
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{Cause, Credential, CredentialOwner, Day, PreviousToken};
 
 /// The owner of a token and the places of its objects, known before anything is read.

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::keys::KeyRecord;
-use crate::reconcile::api::Precondition;
+use crate::reconcile::cluster::api::Precondition;
 use crate::reconcile::files::Files;
 use crate::resources::{ANNOTATION_OWNER, Credential, OwnerKind};
 use crate::tokens::SystemEntropy;

@@ -7,8 +7,8 @@ use futures::stream;
 
 use super::{Evidence, Item, Verdict, owner_secret};
 use crate::directory::{Directory, ObjectKey};
-use crate::reconcile::api::{ApiError, Precondition};
 use crate::reconcile::cluster::Cluster;
+use crate::reconcile::cluster::api::{ApiError, Precondition};
 use crate::resources::{Credential, OwnerKind};
 
 /// The number of concurrent requests. A restore shares the API server with everything that comes back.

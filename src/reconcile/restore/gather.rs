@@ -13,9 +13,9 @@ use serde_json::Value;
 
 use crate::directory::{Change, Directory, ObjectKey, Settings};
 use crate::json_stream::Keep;
-use crate::reconcile::api::ApiError;
+use crate::reconcile::cluster::api::ApiError;
+use crate::reconcile::cluster::rest::Rest;
 use crate::reconcile::leader::{LEASE_LABELS, Times};
-use crate::reconcile::rest::Rest;
 use crate::resources::{API_VERSION, Credential, Kind};
 
 /// The time limit of one request.

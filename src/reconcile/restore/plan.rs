@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::directory::{Directory, ObjectKey, entry_ends, is_sealed, sealed};
-use crate::reconcile::secret::{Ownership, SecretObject};
+use crate::reconcile::cluster::secret::{Ownership, SecretObject};
 use crate::resources::{Credential, CredentialEntry, CredentialOwner, LABEL_CLIENT, OwnerKind};
 use crate::tokens::{MacKey, TokenHash, imported, mac};
 

@@ -8,7 +8,7 @@ use super::plan::seal;
 use super::*;
 use crate::directory::is_sealed;
 use crate::directory::testing::{QUICKSTART, World};
-use crate::reconcile::secret::SecretObject;
+use crate::reconcile::cluster::secret::SecretObject;
 use crate::resources::{
     Cause, CredentialClient, CredentialEntry, CredentialMemory, CredentialOwner, CredentialSpec,
     Kind, LocalRef, Moment,

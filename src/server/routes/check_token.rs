@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
 
-use crate::directory::record::GatewayRecord;
+use crate::directory::tables::record::GatewayRecord;
 use crate::oauth::bearer;
 use crate::oauth::check_token::{self, Denial, Passed};
 use crate::oauth::discovery::paths;

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::*;
-use crate::directory::record::EntryRecord;
+use crate::directory::tables::record::EntryRecord;
 use crate::directory::{Change, Row};
 use crate::tokens::reference;
 

@@ -8,7 +8,7 @@ use kube::core::Status;
 use super::Subject;
 use super::error::WatchError;
 use crate::directory::ObjectKey;
-use crate::directory::suggest::one_line;
+use crate::directory::problem::suggest::one_line;
 use crate::resources::{API_VERSION, Kind};
 
 /// The maximum length of the API server's words, in characters.

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::raw::Raw;
 use super::{SecretSeen, Seen};
+use crate::directory::issued::usage::credential_of;
 use crate::directory::schema::{is_dns_label, is_dns_subdomain};
-use crate::directory::usage::credential_of;
 use crate::directory::{Change, Labels, ObjectKey, Settings};
 use crate::json_stream::Keep;
 use crate::resources::{

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::spans::{Entry, Spans, narrow};
 use super::{DEEPEST, Fault, LONGEST, MAX_NODES, Node, cause, scalar, twice};
-use crate::directory::suggest::shown;
+use crate::directory::problem::suggest::shown;
 
 /// The maximum number of bytes in the strings of a document, with those that aliases repeat: sixteen of the longest
 /// files.

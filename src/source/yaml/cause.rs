@@ -40,7 +40,7 @@ pub(super) fn explain(text: &str, at: usize, info: &str) -> Option<(Range<usize>
             start..start + sign.len_utf8(),
             format!(
                 "a value that begins with '{}' must be in quotes",
-                crate::directory::suggest::Shown(sign)
+                crate::directory::problem::suggest::Shown(sign)
             ),
         ));
     }

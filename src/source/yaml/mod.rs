@@ -22,7 +22,7 @@ use serde_json::Value;
 
 pub use self::scalar::surprise;
 pub use self::spans::{Found, Spans};
-use crate::directory::suggest::shown;
+use crate::directory::problem::suggest::shown;
 use crate::resources::GROUP;
 
 /// The maximum length of a text in bytes: no Kubernetes object is longer.

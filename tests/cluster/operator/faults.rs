@@ -10,17 +10,13 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
-use symbolon::{
-    directory::ObjectKey,
-    reconcile::{
-        api::{ApiError, Precondition},
-        cluster::Cluster as Calls,
-        kube_api::KubeApi,
-        report::Reports,
-        secret::SecretObject,
-    },
-    resources::{Credential, Kind, OwnerKind},
-};
+use symbolon::directory::ObjectKey;
+use symbolon::reconcile::cluster::Cluster as Calls;
+use symbolon::reconcile::cluster::api::{ApiError, Precondition};
+use symbolon::reconcile::cluster::kube_api::KubeApi;
+use symbolon::reconcile::cluster::reports::Reports;
+use symbolon::reconcile::cluster::secret::SecretObject;
+use symbolon::resources::{Credential, Kind, OwnerKind};
 
 use super::world::{Running, World, api, rotate};
 use crate::harness::{Cluster, eventually};

@@ -14,15 +14,11 @@ use kube::{
     },
 };
 use serde_json::{Value, json};
-use symbolon::{
-    directory::{ObjectKey, Settings},
-    reconcile::{
-        controller::{Embedded, Serving},
-        fence::Fence,
-        fleet::{Fleet, Installation, Objects},
-    },
-    resources::{Kind, ManagedKind},
-};
+use symbolon::directory::{ObjectKey, Settings};
+use symbolon::reconcile::cluster::fence::Fence;
+use symbolon::reconcile::controller::{Embedded, Serving};
+use symbolon::reconcile::fleet::{Fleet, Installation, Objects};
+use symbolon::resources::{Kind, ManagedKind};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::process::{Operator, fleet_rights, rights};

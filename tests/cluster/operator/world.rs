@@ -12,20 +12,18 @@ use kube::{
 };
 use serde::Deserialize as _;
 use serde_json::{Value, json};
-use symbolon::{
-    directory::{Change, Directory, ObjectKey, Settings},
-    reconcile::{
-        cluster::Cluster as Calls,
-        controller::{Controller, Serving, Tuning},
-        events::Notices,
-        fence::Fence,
-        kube_api::{KubeApi, OwnWrites},
-        report::Reports,
-    },
-    resources::{Credential, Identity, Kind, ManagedKind, OAuthClient, Scope, ServiceAccessToken},
-    source::kubernetes::{Options, Reach, Refusals, Seen, Sink, Source, Subject},
-    tokens::{MacKey, reference},
+use symbolon::directory::{Change, Directory, ObjectKey, Settings};
+use symbolon::reconcile::cluster::Cluster as Calls;
+use symbolon::reconcile::cluster::fence::Fence;
+use symbolon::reconcile::cluster::kube_api::{KubeApi, OwnWrites};
+use symbolon::reconcile::cluster::reports::Reports;
+use symbolon::reconcile::controller::{Controller, Serving, Tuning};
+use symbolon::reconcile::report::events::Notices;
+use symbolon::resources::{
+    Credential, Identity, Kind, ManagedKind, OAuthClient, Scope, ServiceAccessToken,
 };
+use symbolon::source::kubernetes::{Options, Reach, Refusals, Seen, Sink, Source, Subject};
+use symbolon::tokens::{MacKey, reference};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Cluster, PATIENCE, TestNamespace, eventually};

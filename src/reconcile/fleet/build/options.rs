@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::super::Installation;
 use super::Issuer;
-use crate::directory::listed::Names;
+use crate::directory::values::listed::Names;
 use crate::directory::{Problem, Reason};
 use crate::resources::{
     HttpRouteOptions, IdentitySpec, IngressOptions, InheritedMetadata, PodOptions, ServiceOptions,

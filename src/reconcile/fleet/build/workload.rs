@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use super::super::volume::{CLAIM, STORE_DIR, STORE_FILE, claim_template};
 use super::super::{Child, name_of};
 use super::{About, HEALTH_PORT, HTTP_PORT, digest};
-use crate::directory::{ObjectKey, volume};
+use crate::directory::ObjectKey;
+use crate::directory::admit::volume;
 use crate::reconcile::key_secrets::{KEYSET, MAC, mac_secret, signing_secret};
 use crate::resources::{
     ANNOTATION_POD_OPTIONS, ANNOTATION_POD_TEMPLATE, ANNOTATION_REPLICAS, IdentitySpec,

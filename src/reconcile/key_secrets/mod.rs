@@ -1,0 +1,409 @@
+//! The two key Secrets of an Identity: `<identity>-signing`, which the server mounts, and `<identity>-mac`, with which
+//! operator and server verify what the operator recorded.
+//!
+//! They are created where they are missing. The signing keys follow their [`schedule`](crate::keys::schedule) by
+//! read-modify-write, so that of two leaders only one creates the next key. A mac key is never replaced here, and
+//! neither is anything in a Secret that is immutable or not the operator's: someone must look at invalid content. The
+//! Secrets belong to the Identity by name, without an owner reference, so that an Identity that was pruned by mistake
+//! comes back with its keys. Not here: the schedule itself, and the sweep after a deleted Identity.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::cluster::api::ApiError;
+use super::cluster::secret::SecretObject;
+use super::cluster::{Cluster, inherited};
+use crate::directory::tables::record::IdentityRecord;
+use crate::directory::{ObjectKey, Problem, Reason};
+use crate::keys::schedule::{self, Memory, Phase, Plan, Wish};
+use crate::keys::{Algorithm, KeySet, SigningKey, generate};
+use crate::resources::{
+    ANNOTATION_ROTATE_KEYS, InheritedMetadata, KeyPhase, KeyStatus, LABEL_MANAGED, Moment,
+};
+use crate::tokens::{Entropy, MacKey};
+
+/// The data key in `<identity>-signing`.
+pub const KEYSET: &str = "keyset.json";
+/// The data key in `<identity>-mac`.
+pub const MAC: &str = "mac.key";
+/// The Identity whose keys the Secret holds, for people to read.
+pub(super) const ANNOTATION_IDENTITY: &str = "symbolon.dev/identity";
+/// What the schedule remembers in addition to the keys.
+const ANNOTATION_SCHEDULE: &str = "symbolon.dev/key-schedule";
+/// Since when the Identity of a key Secret is gone.
+pub(super) const ANNOTATION_GONE: &str = "symbolon.dev/identity-gone-since";
+/// The maximum number of keys in a status.
+const MAX_TOLD: usize = 32;
+const SIGNING_SUFFIX: &str = "-signing";
+const MAC_SUFFIX: &str = "-mac";
+
+/// Returns the name of the Secret with an Identity's signing keys.
+pub fn signing_secret(identity: &ObjectKey) -> ObjectKey {
+    ObjectKey::new(
+        &identity.namespace,
+        &format!("{}{SIGNING_SUFFIX}", identity.name),
+    )
+}
+
+/// Returns the name of the Secret with an Identity's mac key.
+pub fn mac_secret(identity: &ObjectKey) -> ObjectKey {
+    ObjectKey::new(
+        &identity.namespace,
+        &format!("{}{MAC_SUFFIX}", identity.name),
+    )
+}
+
+/// Returns the Identity that a Secret with this name would hold a key of.
+pub(super) fn identity_of(secret: &ObjectKey) -> Option<ObjectKey> {
+    let name = secret
+        .name
+        .strip_suffix(SIGNING_SUFFIX)
+        .or_else(|| secret.name.strip_suffix(MAC_SUFFIX))?;
+    Some(ObjectKey::new(&secret.namespace, name))
+}
+
+/// The present keys of an Identity.
+#[derive(Debug)]
+pub struct Keys {
+    /// The published signing keys, or why there are none.
+    pub signing: Result<Signing, Problem>,
+    /// The mac key, or why it cannot be used.
+    pub mac: Result<Arc<MacKey>, Problem>,
+}
+
+/// The signing keys as the status shows them.
+#[derive(Debug)]
+pub struct Signing {
+    /// All published keys.
+    pub keys: Vec<KeyStatus>,
+    /// When the next action or status change is due.
+    pub next: Option<Timestamp>,
+    /// When the next key begins to sign; in the past if that is overdue.
+    pub rotates_at: Option<Timestamp>,
+}
+
+/// The keys and the metadata that an Identity's key Secrets should have.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The algorithms and the schedule of the signing keys.
+    pub wish: Wish,
+    /// Labels and annotations of both Secrets.
+    pub inherited: Arc<InheritedMetadata>,
+}
+
+/// Returns what an Identity's key Secrets should have.
+pub fn asked(identity: &IdentityRecord) -> Asked {
+    let algorithms = identity.algorithms.iter().copied();
+    let wish = Wish {
+        algorithms: algorithms.map(Algorithm::from).collect(),
+        rotate_every: identity.rotate_keys_every,
+        publish_ahead: identity.publish_keys_ahead,
+        longest_token: identity.max_access_token_lifetime,
+        staleness: identity.max_staleness,
+        distrusted: identity.distrusted_keys.clone(),
+        emergency: identity.rotate_keys.as_deref().map(str::to_owned),
+    };
+    Asked {
+        wish,
+        inherited: identity.inherited.clone(),
+    }
+}
+
+/// Creates the keys that are missing or due, brings the metadata of their Secrets up to date, and returns all keys.
+pub async fn ensure<C: Cluster>(
+    cluster: &C,
+    identity: &ObjectKey,
+    asked: &Asked,
+    now: Timestamp,
+    entropy: &mut (dyn Entropy + Send),
+) -> Result<Keys, ApiError> {
+    let (mac, refusal) = match cluster.secret(&mac_secret(identity)).await? {
+        None => (
+            make_mac(cluster, identity, &asked.inherited, entropy).await?,
+            None,
+        ),
+        Some(found) => marked(cluster, found, &mac_secret(identity), &asked.inherited).await?,
+    };
+    // The signing keys rotate even if a label was refused.
+    let signing = ensure_signing(cluster, identity, asked, now).await?;
+    match refusal {
+        Some(refusal) => Err(refusal),
+        None => Ok(Keys { signing, mac }),
+    }
+}
+
+/// Returns the mac key, after removing the mark of a deleted Identity and setting what the Secret inherits. Also
+/// returns the error if that write was refused.
+async fn marked<C: Cluster>(
+    cluster: &C,
+    mut found: SecretObject,
+    key: &ObjectKey,
+    inherited: &InheritedMetadata,
+) -> Result<(Result<Arc<MacKey>, Problem>, Option<ApiError>), ApiError> {
+    let mac = mac_of(key, &found);
+    if mac.is_ok() && found.is_managed() {
+        let is_marked = found.annotation(ANNOTATION_GONE).is_some();
+        found.set_annotation(ANNOTATION_GONE, None);
+        let relabelled = inherited::filled(&found, inherited);
+        if is_marked || relabelled.is_some() {
+            let secret = relabelled.unwrap_or(found);
+            match cluster.replace_secret(&secret).await {
+                Err(error) if error.is_refusal() => return Ok((mac, Some(error))),
+                replaced => drop(replaced?),
+            }
+        }
+    }
+    Ok((mac, None))
+}
+
+/// An Identity's mac key, as its Secret has it.
+#[derive(Debug)]
+pub enum FoundMac {
+    /// The key.
+    Key(Arc<MacKey>),
+    /// The Secret has no usable key.
+    Unusable(Problem),
+    /// The Secret does not exist.
+    Missing,
+}
+
+/// Reads the mac key of an Identity.
+///
+/// # Errors
+/// Returns errors of the API server.
+pub async fn read_mac<C: Cluster>(cluster: &C, identity: &ObjectKey) -> Result<FoundMac, ApiError> {
+    let key = mac_secret(identity);
+    let Some(secret) = cluster.secret(&key).await? else {
+        return Ok(FoundMac::Missing);
+    };
+    Ok(match mac_of(&key, &secret) {
+        Ok(mac) => FoundMac::Key(mac),
+        Err(problem) => FoundMac::Unusable(problem),
+    })
+}
+
+fn mac_of(key: &ObjectKey, secret: &SecretObject) -> Result<Arc<MacKey>, Problem> {
+    refuse_owned(key, secret)?;
+    let bytes = secret.bytes(MAC).unwrap_or_default();
+    let mac = MacKey::from_bytes(&bytes).map_err(|error| unusable(key, MAC, &error.to_string()))?;
+    Ok(Arc::new(mac))
+}
+
+async fn make_mac<C: Cluster>(
+    cluster: &C,
+    identity: &ObjectKey,
+    inherited: &InheritedMetadata,
+    entropy: &mut (dyn Entropy + Send),
+) -> Result<Result<Arc<MacKey>, Problem>, ApiError> {
+    let key = mac_secret(identity);
+    let bytes = MacKey::generate(entropy);
+    let secret = with_data(manifest(&key, identity, inherited), MAC, &*bytes);
+    match cluster.create_secret(&secret).await {
+        Ok(created) => Ok(mac_of(&key, &created)),
+        // Another process created it first: use that key.
+        Err(ApiError::AlreadyExists) => match read_mac(cluster, identity).await? {
+            FoundMac::Key(mac) => Ok(Ok(mac)),
+            FoundMac::Unusable(problem) => Ok(Err(problem)),
+            FoundMac::Missing => Err(ApiError::Conflict),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+async fn ensure_signing<C: Cluster>(
+    cluster: &C,
+    identity: &ObjectKey,
+    asked: &Asked,
+    now: Timestamp,
+) -> Result<Result<Signing, Problem>, ApiError> {
+    let (wish, inherited) = (&asked.wish, &asked.inherited);
+    let key = signing_secret(identity);
+    let found = cluster.secret(&key).await?;
+    let set = match found.as_ref().map(|secret| keyset_of(&key, secret)) {
+        None => KeySet::default(),
+        Some(Ok(set)) => set,
+        Some(Err(problem)) => return Ok(Err(problem)),
+    };
+    let plan = schedule::plan(&set, found.as_ref().and_then(memory_of).as_ref(), wish, now);
+    let is_marked = |secret: &SecretObject| secret.annotation(ANNOTATION_GONE).is_some();
+    let managed = found.as_ref().filter(|secret| secret.is_managed());
+    let relabelled = managed.and_then(|secret| inherited::filled(secret, inherited));
+    if found.as_ref().is_some_and(|secret| !is_marked(secret)) && !plan.is_change {
+        if let Some(secret) = &relabelled {
+            cluster.replace_secret(secret).await?;
+        }
+        return Ok(Ok(signing(&set, wish, plan.next, now)));
+    }
+    if let Some(secret) = found.as_ref().filter(|secret| !is_ours_to_change(secret)) {
+        return Ok(match refuse_change(&key, secret, &set, &plan, wish, now) {
+            Some(problem) => Err(problem),
+            // Who imported these keys also replaces them.
+            None => Ok(signing(&set, wish, set.next_change(now), now)),
+        });
+    }
+    // An RSA key takes tens of milliseconds of CPU time, sometimes many more.
+    let makes = plan.makes();
+    let made = tokio::task::spawn_blocking(move || make_keys(&makes)).await;
+    let made = made.map_err(|_| failed())?.ok_or_else(failed)?;
+    let set = plan.apply(&set, made).map_err(|_| failed())?;
+    let json = set.to_json().map_err(|_| failed())?;
+    let memory = serde_json::to_string(&plan.memory).map_err(|_| failed())?;
+    let changed = |secret: SecretObject| {
+        let mut secret = with_data(secret, KEYSET, &json);
+        secret.set_annotation(ANNOTATION_SCHEDULE, Some(&memory));
+        secret.set_annotation(ANNOTATION_GONE, None);
+        secret
+    };
+    let Some(found) = found else {
+        let secret = changed(manifest(&key, identity, inherited));
+        cluster.create_secret(&secret).await?;
+        return Ok(Ok(signing(&set, wish, plan.next, now)));
+    };
+    let Some(relabelled) = relabelled else {
+        cluster.replace_secret(&changed(found)).await?;
+        return Ok(Ok(signing(&set, wish, plan.next, now)));
+    };
+    match cluster.replace_secret(&changed(relabelled)).await {
+        // The keys change nevertheless, and the caller reports that the labels and annotations were refused.
+        Err(error) if error.is_refusal() => {
+            cluster.replace_secret(&changed(found)).await?;
+            return Err(error);
+        }
+        replaced => drop(replaced?),
+    }
+    Ok(Ok(signing(&set, wish, plan.next, now)))
+}
+
+/// Returns what the schedule remembers; `None` if it cannot be decoded.
+fn memory_of(secret: &SecretObject) -> Option<Memory> {
+    serde_json::from_str(secret.annotation(ANNOTATION_SCHEDULE)?).ok()
+}
+
+fn make_keys(algorithms: &[Algorithm]) -> Option<Vec<SigningKey>> {
+    algorithms
+        .iter()
+        .map(|algorithm| generate(*algorithm).ok())
+        .collect()
+}
+
+fn failed() -> ApiError {
+    ApiError::Unavailable("cannot create a signing key".to_owned())
+}
+
+fn keyset_of(key: &ObjectKey, secret: &SecretObject) -> Result<KeySet, Problem> {
+    refuse_owned(key, secret)?;
+    let bytes = secret.bytes(KEYSET).unwrap_or_default();
+    KeySet::parse(&bytes).map_err(|error| unusable(key, KEYSET, &error.to_string()))
+}
+
+/// Refuses a Secret of a client or a token: the tenant chose its content, and would know such keys.
+fn refuse_owned(key: &ObjectKey, secret: &SecretObject) -> Result<(), Problem> {
+    if !secret.was_made_for_an_owner() {
+        return Ok(());
+    }
+    let message = format!(
+        "the Secret {key} was created for another object: give that object another secret name, so that the operator can create this Identity's keys"
+    );
+    Err(Problem::error(Reason::SecretConflict, "", message))
+}
+
+fn is_ours_to_change(secret: &SecretObject) -> bool {
+    secret.is_managed() && !secret.is_immutable()
+}
+
+/// Returns why a Secret that the operator must not change is insufficient.
+fn refuse_change(
+    key: &ObjectKey,
+    secret: &SecretObject,
+    set: &KeySet,
+    plan: &Plan,
+    wish: &Wish,
+    now: Timestamp,
+) -> Option<Problem> {
+    let trusted = set.without(&wish.distrusted, now);
+    let mut wanted = wish.algorithms.iter();
+    let lacks_key = wanted.any(|algorithm| trusted.active(*algorithm, now).is_none());
+    let (path, fault) = if lacks_key {
+        let fault = "lacks a key for an algorithm of spec.signing.algorithms";
+        ("/spec/signing/algorithms", fault.to_owned())
+    } else if plan.is_emergency {
+        let fault = format!(
+            "still has the keys that the annotation {ANNOTATION_ROTATE_KEYS} is to replace"
+        );
+        ("/metadata/annotations", fault)
+    } else {
+        return None;
+    };
+    let (reason, message) = if secret.is_immutable() {
+        let message = format!(
+            "the Secret {key} is immutable and {fault}: replace the Secret, or undo the request"
+        );
+        (Reason::SecretImmutable, message)
+    } else {
+        let message = format!(
+            "the Secret {key} was not created by the operator and {fault}: change it, or set the label {LABEL_MANAGED}: \"true\" to let the operator change it"
+        );
+        (Reason::SecretConflict, message)
+    };
+    Some(Problem::error(reason, path, message))
+}
+
+fn unusable(key: &ObjectKey, field: &str, why: &str) -> Problem {
+    let message = format!(
+        "the {field} in the Secret {key} cannot be used ({why}): restore it, or delete the Secret to get a new one"
+    );
+    Problem::error(Reason::SecretConflict, "", message)
+}
+
+fn signing(set: &KeySet, wish: &Wish, next: Option<Timestamp>, now: Timestamp) -> Signing {
+    let trusted = set.without(&wish.distrusted, now);
+    let phases = schedule::phases(&trusted, &wish.algorithms, now).into_iter();
+    let keys = phases.map(|(record, phase)| KeyStatus {
+        kid: record.key.kid().to_owned(),
+        algorithm: record.key.algorithm().into(),
+        phase: Some(match phase {
+            Phase::Published => KeyPhase::Published,
+            Phase::Active => KeyPhase::Active,
+            Phase::Retiring => KeyPhase::Retiring,
+        }),
+        active_from: Some(Moment(record.active_from)),
+        not_after: record.retired_at.map(Moment),
+    });
+    Signing {
+        keys: keys.take(MAX_TOLD).collect(),
+        next,
+        rotates_at: schedule::rotates_at(&trusted, wish, now),
+    }
+}
+
+fn manifest(key: &ObjectKey, identity: &ObjectKey, inherited: &InheritedMetadata) -> SecretObject {
+    let manifest = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "namespace": *key.namespace, "name": *key.name,
+            "labels": {LABEL_MANAGED: "true"},
+            "annotations": {ANNOTATION_IDENTITY: *identity.name},
+        },
+        "type": "Opaque",
+    });
+    let secret = match manifest {
+        Value::Object(manifest) => SecretObject::new(manifest),
+        _ => SecretObject::new(serde_json::Map::new()),
+    };
+    inherited::filled(&secret, inherited).unwrap_or(secret)
+}
+
+fn with_data(mut secret: SecretObject, field: &str, bytes: &[u8]) -> SecretObject {
+    let encoded = Zeroizing::new(STANDARD.encode(bytes));
+    secret.set_encoded(field, &encoded);
+    secret
+}
+
+#[cfg(test)]
+mod tests;
