@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::error::Fault;
 
@@ -11,6 +11,9 @@ use super::error::Fault;
 const MAX_LENGTH: usize = 4096;
 /// The most claims that one request may name.
 const MAX_CLAIMS: usize = 64;
+
+const MALFORMED: Fault =
+    Fault::invalid("claims must be a JSON object with the members id_token and userinfo");
 
 /// The claims that a request names, by where they are to be returned.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,24 +37,6 @@ pub struct Wish {
     pub values: Vec<Value>,
 }
 
-/// The parameter as it is sent. Unknown members are ignored (section 5.5).
-#[derive(Deserialize)]
-struct Sent {
-    #[serde(default)]
-    id_token: Option<BTreeMap<String, Option<SentWish>>>,
-    #[serde(default)]
-    userinfo: Option<BTreeMap<String, Option<SentWish>>>,
-}
-
-#[derive(Deserialize)]
-struct SentWish {
-    #[serde(default)]
-    essential: bool,
-    value: Option<Value>,
-    #[serde(default)]
-    values: Vec<Value>,
-}
-
 impl ClaimsRequest {
     /// Parses the parameter.
     ///
@@ -61,12 +46,10 @@ impl ClaimsRequest {
         if text.len() > MAX_LENGTH {
             return Err(Fault::invalid("claims is too long"));
         }
-        let sent: Sent = serde_json::from_str(text).map_err(|_| {
-            Fault::invalid("claims must be a JSON object with the members id_token and userinfo")
-        })?;
+        let sent: Map<String, Value> = serde_json::from_str(text).map_err(|_| MALFORMED)?;
         let request = Self {
-            id_token: wishes(sent.id_token),
-            userinfo: wishes(sent.userinfo),
+            id_token: wishes(sent.get("id_token"))?,
+            userinfo: wishes(sent.get("userinfo"))?,
         };
         if request.id_token.len() + request.userinfo.len() > MAX_CLAIMS {
             return Err(Fault::invalid("claims names too many claims"));
@@ -88,14 +71,42 @@ impl ClaimsRequest {
     }
 }
 
-fn wishes(sent: Option<BTreeMap<String, Option<SentWish>>>) -> BTreeMap<String, Wish> {
-    let wish = |sent: SentWish| Wish {
-        essential: sent.essential,
-        values: sent.value.into_iter().chain(sent.values).collect(),
+/// Reads one member of the parameter. Its unknown members are ignored (section 5.5).
+fn wishes(sent: Option<&Value>) -> Result<BTreeMap<String, Wish>, Fault> {
+    match sent {
+        None | Some(Value::Null) => Ok(BTreeMap::new()),
+        Some(Value::Object(sent)) => sent
+            .iter()
+            .map(|(name, sent)| Ok((name.clone(), wish(sent)?)))
+            .collect(),
+        Some(_) => Err(MALFORMED),
+    }
+}
+
+/// Reads what is asked of one claim (section 5.5.1).
+fn wish(sent: &Value) -> Result<Wish, Fault> {
+    let sent = match sent {
+        Value::Null => return Ok(Wish::default()),
+        Value::Object(sent) => sent,
+        _ => return Err(MALFORMED),
     };
-    let sent = sent.unwrap_or_default().into_iter();
-    sent.map(|(name, sent)| (name, sent.map(wish).unwrap_or_default()))
-        .collect()
+    let essential = match sent.get("essential") {
+        None => false,
+        Some(essential) => essential.as_bool().ok_or(MALFORMED)?,
+    };
+    let several = match sent.get("values") {
+        None => &[][..],
+        Some(values) => values.as_array().ok_or(MALFORMED)?,
+    };
+    Ok(Wish {
+        essential,
+        values: sent
+            .get("value")
+            .into_iter()
+            .chain(several)
+            .cloned()
+            .collect(),
+    })
 }
 
 #[cfg(test)]
@@ -145,6 +156,9 @@ mod tests {
     #[case::a_text("\"email\"")]
     #[case::a_list_of_claims(r#"{"id_token": ["email"]}"#)]
     #[case::a_claim_as_text(r#"{"id_token": {"email": "yes"}}"#)]
+    #[case::a_claim_as_list(r#"{"id_token": {"email": []}}"#)]
+    #[case::essential_as_text(r#"{"id_token": {"acr": {"essential": "true"}}}"#)]
+    #[case::values_as_text(r#"{"id_token": {"acr": {"values": "a"}}}"#)]
     #[case::too_long(&format!(r#"{{"x": "{}"}}"#, "a".repeat(MAX_LENGTH)))]
     fn another_form_is_refused(#[case] text: &str) {
         assert!(ClaimsRequest::parse(text).is_err());
