@@ -34,7 +34,8 @@ pub use issued::verify::{ActiveToken, AuthenticatedClient, Refusal, is_revoked};
 pub use judge::desired::{
     Desired, IssuedClient, RotationRequests, RotationRules, SecretKind, Standing,
 };
-pub use judge::{AcceptedClient, GrantedScope, Served, audiences_of, is_audience_of};
+pub use judge::scope::{audiences_of, is_audience_of};
+pub use judge::served::{AcceptedClient, GrantedScope, Served};
 pub use key::ObjectKey;
 pub use problem::{Class, Problem, Reason, Severity};
 pub use settings::Settings;

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::directory::judge::AcceptedClient;
+use crate::directory::judge::served::AcceptedClient;
 use crate::directory::names::{client_id_prefix, scope_prefix};
 use crate::directory::schema::is_dns_label;
 use crate::directory::tables::record::{

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::end::ends;
-use crate::directory::judge::{AcceptedClient, GrantedScope, Served};
+use crate::directory::judge::served::{AcceptedClient, GrantedScope, Served};
 use crate::directory::tables::Directory;
 use crate::directory::tables::record::{
     CredentialRecord, EntryRecord, IdentityRecord, ServiceTokenRecord,

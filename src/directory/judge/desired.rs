@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::AcceptedClient;
+use super::served::AcceptedClient;
 use crate::directory::tables::Directory;
 use crate::directory::tables::record::{IdentityRecord, Object, SecretRecord};
 use crate::directory::template::secret_metadata::AllowedMetadata;

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{AcceptedClient, GrantedScope, audiences_of};
+use super::scope::audiences_of;
+use super::served::{AcceptedClient, GrantedScope};
 use crate::directory::{Directory, Problem, Reason};
 use crate::resources::GrantType;
 use crate::tokens::jwt::MAX_LENGTH;

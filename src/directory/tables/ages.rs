@@ -31,12 +31,7 @@ impl<G: Ord + Clone> Ages<G> {
 
     /// Returns whether the object is among the `limit` oldest of its group. This runs at every use of a token and
     /// costs one binary search, whatever the number of objects and the limit.
-    pub(in crate::directory) fn is_within<T>(
-        &self,
-        group: &G,
-        object: &Object<T>,
-        limit: usize,
-    ) -> bool {
+    pub(super) fn is_within<T>(&self, group: &G, object: &Object<T>, limit: usize) -> bool {
         self.has_within(group, &place(object), limit)
     }
 

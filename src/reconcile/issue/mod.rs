@@ -29,6 +29,7 @@
 mod budget;
 mod case;
 mod entries;
+mod event;
 mod import;
 mod memory;
 mod mint;
@@ -45,7 +46,8 @@ pub(super) mod tests;
 mod view;
 
 pub use budget::MintBudget;
-pub use pass::{IssueError, IssueEvent, Issuer, Outcome, issue};
+pub use event::IssueEvent;
+pub use pass::{IssueError, Issuer, Outcome, issue};
 pub use plan::plan;
 pub use requests::{asks_for_rotation, decode_requests, encode_requests, record_requests};
 pub use revoked::with_revoked_ended;

@@ -12,9 +12,10 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::budget::MintBudget;
+use super::event::{IssueEvent, adopted, issued, warning};
 use super::plan::plan;
 use super::rules::Rules;
-use super::step::{Create, Emptying, Import, Push, Recreate, Retirement, Step};
+use super::step::{Create, Emptying, Import, Push, Recreate, Step};
 use super::view::{Facts, OwnerView, Settled, Target, View};
 use crate::directory::{ObjectKey, Problem, Reason, Standing, entry_ends};
 use crate::reconcile::cluster::Cluster;
@@ -41,42 +42,6 @@ pub struct Issuer<'a, C> {
     pub now: &'a (dyn Fn() -> Timestamp + Sync),
     /// Returns what the directory says about the live owner.
     pub judge: &'a (dyn Fn(&Value) -> Standing + Sync),
-}
-
-/// What a pass did, for people to read.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(
-    missing_docs,
-    reason = "the fields are the token's public id and epoch"
-)]
-pub enum IssueEvent {
-    /// The first token.
-    Issued { token_id: String, epoch: i64 },
-    /// Another token.
-    Rotated {
-        token_id: String,
-        epoch: i64,
-        cause: Cause,
-    },
-    /// A token for a Secret that was deleted.
-    SecretRecreated { token_id: String, epoch: i64 },
-    /// An older token got an end.
-    Retired {
-        token_id: String,
-        not_after: Option<Moment>,
-        why: Retirement,
-    },
-    /// Tokens were revoked, all or by their ids.
-    Revoked {
-        token_ids: Vec<String>,
-        why: Emptying,
-    },
-    /// The operator took over a Secret without an owner, as the Secret's annotation allows.
-    Adopted { secret: String },
-    /// The Secret belongs to someone else.
-    Conflict { message: String },
-    /// Too many tokens or secrets were issued.
-    MintLimitReached { message: String },
 }
 
 /// The outcome of a pass over one owner.
@@ -558,37 +523,6 @@ async fn reveal<C: Cluster>(
         secret.unmark();
     }
     Err(secret_failed(ApiError::Conflict))
-}
-
-fn issued(push: &Push) -> IssueEvent {
-    let (token_id, epoch) = (push.token_id.to_string(), push.epoch);
-    match push.cause {
-        Cause::Initial => IssueEvent::Issued { token_id, epoch },
-        Cause::SecretDeleted => IssueEvent::SecretRecreated { token_id, epoch },
-        cause => IssueEvent::Rotated {
-            token_id,
-            epoch,
-            cause,
-        },
-    }
-}
-
-fn adopted(target: &Target) -> IssueEvent {
-    IssueEvent::Adopted {
-        secret: target.secret_name.clone(),
-    }
-}
-
-fn warning(settled: &Settled) -> Option<IssueEvent> {
-    let Settled::Refused { problem, .. } = settled else {
-        return None;
-    };
-    let message = problem.message.clone();
-    match problem.reason {
-        Reason::SecretConflict => Some(IssueEvent::Conflict { message }),
-        Reason::MintLimitReached => Some(IssueEvent::MintLimitReached { message }),
-        _ => None,
-    }
 }
 
 fn rate_limited(namespace: &str, until: Timestamp, facts: Option<Facts>) -> Settled {
