@@ -1,4 +1,4 @@
-//! Proof Key for Code Exchange (RFC 7636), with `S256` alone: `plain` protects nothing from whoever reads the request.
+//! Proof Key for Code Exchange (RFC 7636), with `S256` alone: `plain` protects nothing from a reader of the request.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};

@@ -105,9 +105,9 @@ pub struct AuthorizationRequest {
     pub prompts: Prompts,
     /// The most seconds since the person signed in.
     pub max_age: Option<u64>,
-    /// Whom the client expects: a username or an address.
+    /// The person that the client expects: a username or an address.
     pub login_hint: Option<String>,
-    /// An ID token of the person whom the client expects.
+    /// An ID token of the person that the client expects.
     pub id_token_hint: Option<String>,
     /// The languages of the pages, the preferred first (BCP 47).
     pub ui_locales: Vec<String>,
