@@ -345,6 +345,12 @@ fn a_first_token_is_recorded_sealed_and_then_revealed() {
         "the write is conditioned on what was read"
     );
     assert_eq!(push.secret.version(), secret.version());
+    let metadata = &push.credential.metadata;
+    assert_eq!(
+        (metadata.namespace.as_deref(), metadata.name.as_deref()),
+        (Some("platform"), Some("owner")),
+        "it has the uid of its owner as its name"
+    );
     let entry = &push.credential.spec.tokens[0];
     assert!(is_sealed(&world.mac, &push.credential, entry));
     let token = push.secret.text("token").unwrap();
@@ -799,13 +805,17 @@ fn a_renewal_that_must_wait_for_an_end_leaves_the_owner_ready() {
     }
     world.desired.lifetime = Lifetime::For(HOUR * 20);
     world.desired.rotation.renew_before = Some(HOUR * 10);
-    world.now += HOUR * 11;
     let end = world.entries()[0].not_after.unwrap().0;
-    assert_eq!(world.run(), Vec::<String>::new());
-    let Settled::Done { requeue_at, .. } = world.settled() else {
-        panic!("the newest token is accepted")
-    };
-    assert!(requeue_at.unwrap() <= end);
+    for wait in [HOUR * 10, HOUR] {
+        world.now += wait;
+        assert_eq!(world.run(), Vec::<String>::new());
+        let Settled::Done { facts, requeue_at } = world.settled() else {
+            panic!("the newest token is accepted")
+        };
+        assert!(facts.renews_at.unwrap() <= world.now);
+        let requeue_at = requeue_at.unwrap();
+        assert!(world.now < requeue_at && requeue_at <= end);
+    }
 }
 
 /// Returns a world with `expiresAt` in ten days.
@@ -1031,6 +1041,38 @@ fn revoking() -> World {
     let mut world = World::issued();
     world.desired.rotation.on_secret_deleted = OnSecretDeleted::Revoke;
     world
+}
+
+/// Only time ends this problem, so the operator comes back by itself.
+#[test]
+fn a_withheld_token_is_issued_from_revoke_issued_before_on() {
+    let mut world = World::issued();
+    let ahead = Problem::error(Reason::Expired, "/spec/revokeIssuedBefore", "ahead");
+    world.desired.withheld = vec![ahead.clone()];
+    let moment = world.now + HOUR;
+    world.desired.revoke_issued_before = Some(moment);
+    let Settled::Refused { problem, until, .. } = world.settled() else {
+        panic!("expected to wait")
+    };
+    assert_eq!((problem, until), (ahead.clone(), Some(moment)));
+    world.now = moment;
+    assert_eq!(world.settled(), Settled::Withheld(vec![ahead]));
+}
+
+#[test]
+fn where_deletion_revokes_a_token_that_has_ended_is_not_lost() {
+    for (left, steps) in [
+        (
+            SECOND,
+            &["revoke all", "placeholder", "push SecretDeleted"][..],
+        ),
+        (SignedDuration::ZERO, &["placeholder", "push SecretDeleted"]),
+    ] {
+        let mut world = revoking();
+        world.now = world.entries()[0].expires_at.unwrap().0 - left;
+        world.secret = None;
+        assert_eq!(world.run(), steps, "{left:#}");
+    }
 }
 
 #[test]
