@@ -480,9 +480,15 @@ fn a_withheld_or_unknown_owner_changes_nothing() {
 
 #[test]
 fn an_outdated_target_is_reported() {
-    let mut world = World::issued();
-    world.desired.secret_name = "another".into();
-    assert_eq!(world.settled(), Settled::Moved);
+    let changes: [fn(&mut Desired); 2] = [
+        |desired| desired.secret_name = "another".into(),
+        |desired| desired.identity = ObjectKey::new("platform", "another"),
+    ];
+    for change in changes {
+        let mut world = World::issued();
+        change(&mut world.desired);
+        assert_eq!(world.settled(), Settled::Moved);
+    }
 }
 
 #[rstest]
@@ -622,6 +628,7 @@ fn older_tokens_are_given_an_end_once_the_newest_is_in_the_secret() {
         Some(world.now + DAY),
         "at the end of the overlap"
     );
+    assert_eq!(world.settled().requeue_at(), requeue_at);
 }
 
 #[test]
@@ -1368,6 +1375,30 @@ fn a_manual_token_reports_its_expiry() {
         assert!(world.secret != before, "it is renewed on request");
         assert!(matches!(world.settled(), Settled::Done { .. }));
     }
+}
+
+/// The request was for exactly this token, so it does not ask for another one.
+#[test]
+fn a_manual_token_that_a_request_issued_reports_its_expiry_too() {
+    let mut world = World::rotated();
+    world.desired.rotation.renew_before = None;
+    world.now += DAY * 100;
+    assert_eq!(world.refused().reason, Reason::Expired);
+    assert_eq!(world.run(), [""; 0]);
+}
+
+#[test]
+fn a_manual_token_reports_its_expiry_although_an_older_one_is_still_accepted() {
+    let mut world = World::issued();
+    world.desired.rotation.renew_before = None;
+    world.desired.rotation.overlap = DAY * 60;
+    world.desired.lifetime = Lifetime::For(DAY * 7);
+    world.ask("1");
+    assert_eq!(world.run(), ["push Requested", "retire"]);
+    world.now += DAY * 7;
+    assert_eq!(world.good_by_the_spec(), [1]);
+    assert_eq!(world.refused().reason, Reason::Expired);
+    assert_eq!(world.run(), [""; 0]);
 }
 
 #[test]
