@@ -269,6 +269,16 @@ mod tests {
     }
 
     #[test]
+    fn a_required_parameter_has_a_value() {
+        let form = Form::parse(b"token=abc&empty=").unwrap();
+        assert_eq!(form.require("token", "token is missing"), Ok("abc"));
+        for name in ["empty", "other"] {
+            let missing = form.require(name, "token is missing").unwrap_err();
+            assert_eq!(missing, invalid("token is missing"), "{name}");
+        }
+    }
+
+    #[test]
     fn only_a_form_is_a_form() {
         for good in [
             "application/x-www-form-urlencoded",

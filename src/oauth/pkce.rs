@@ -88,6 +88,17 @@ mod tests {
         assert!(!Challenge::parse(CHALLENGE).unwrap().is_met_by(&verifier));
     }
 
+    /// Such a challenge can be made, but no verifier of the RFC meets it.
+    #[rstest]
+    #[case::too_short(&"a".repeat(42))]
+    #[case::too_long(&"a".repeat(129))]
+    #[case::another_character(&"a+".repeat(30))]
+    fn a_malformed_verifier_never_meets_its_own_challenge(#[case] verifier: &str) {
+        let hash = digest(&SHA256, verifier.as_bytes());
+        let challenge = Challenge::parse(&URL_SAFE_NO_PAD.encode(hash)).unwrap();
+        assert!(!challenge.is_met_by(verifier));
+    }
+
     #[rstest]
     #[case::empty("")]
     #[case::short(&CHALLENGE[1..])]

@@ -97,3 +97,29 @@ pub fn join_values<'a>(values: impl Iterator<Item = &'a Arc<str>>) -> String {
 const fn invalid(description: &'static str) -> OAuthError {
     OAuthError::new(ErrorCode::InvalidScope, description)
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::with_room(&["aa", "bb", "cc"], 9, "aa bb cc")]
+    #[case::to_the_last_byte(&["aa", "bb", "cc"], 8, "aa bb cc")]
+    #[case::without_the_last(&["aa", "bb", "cc"], 7, "aa bb")]
+    #[case::the_space_counts(&["aa", "bb"], 4, "aa")]
+    #[case::a_long_one_is_skipped(&["aa", "bbbb", "cc"], 5, "aa cc")]
+    #[case::a_long_first_one_is_skipped(&["aaaa", "b"], 3, "b")]
+    #[case::none_fits(&["aa"], 1, "")]
+    #[case::none(&[], 9, "")]
+    fn scopes_are_joined_whole_or_left_out(
+        #[case] scopes: &[&str],
+        #[case] most: usize,
+        #[case] joined: &str,
+    ) {
+        let scopes: Vec<Arc<str>> = scopes.iter().map(|scope| Arc::from(*scope)).collect();
+        let scopes: Vec<&Arc<str>> = scopes.iter().collect();
+        assert_eq!(join_within(&scopes, most), joined);
+    }
+}

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::access_token::Presented;
 use super::grants::client_credentials::{Issue, decide};
 use super::introspection::introspect;
-use super::{ErrorCode, Form, OAuthError, check_token};
+use super::{ErrorCode, Form, OAuthError, check_token, resource, scope};
 use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, ObjectKey};
@@ -26,24 +26,24 @@ fn identity() -> ObjectKey {
     ObjectKey::new("platform", "main")
 }
 
-fn scope(number: usize, length: usize) -> String {
+fn scope_of(number: usize, length: usize) -> String {
     let start = format!("s{number:03}");
     format!("{start}{}", "x".repeat(length - start.len()))
 }
 
 fn audience(scope: usize, number: usize) -> String {
     let start = format!("https://api.example.com/{scope}/{number}/");
-    format!("{start}{}", "y".repeat(500 - start.len()))
+    format!("{start}{}", "y".repeat(512 - start.len()))
 }
 
-/// A client `blue.wide` with 128 scopes of `length` bytes and `audiences` audiences of 500 bytes each, a token with 64
+/// A client `blue.wide` with 128 scopes of `length` bytes and `audiences` audiences of 512 bytes each, a token with 64
 /// of these scopes, and an API that is one of the audiences.
 fn world(length: usize, audiences: usize) -> World {
     let mut yaml = QUICKSTART.replace(
         "scopes: [orders.read]}]",
         &format!(
             "scopes: [orders.read]}}, {{name: gate, audience: {GATE}, scopes: [{}]}}]",
-            scope(63, length)
+            scope_of(63, length)
         ),
     );
     for number in 0..128 {
@@ -53,11 +53,11 @@ fn world(length: usize, audiences: usize) -> World {
             yaml,
             "---\napiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {{name: s{number}, namespace: platform}}\n\
              spec: {{identityRef: {{name: main}}, value: {}, audiences: {all:?}, allowedNamespaces: {{from: All}}}}\n",
-            scope(number, length)
+            scope_of(number, length)
         )
         .unwrap();
     }
-    let scopes: Vec<String> = (0..128).map(|number| scope(number, length)).collect();
+    let scopes: Vec<String> = (0..128).map(|number| scope_of(number, length)).collect();
     write!(
         yaml,
         "---\napiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {{name: wide, namespace: blue}}\n\
@@ -106,7 +106,7 @@ fn written(issue: &Issue) -> String {
 }
 
 fn asking_for(scopes: usize, length: usize) -> String {
-    let scopes: Vec<String> = (0..scopes).map(|number| scope(number, length)).collect();
+    let scopes: Vec<String> = (0..scopes).map(|number| scope_of(number, length)).collect();
     format!("scope={}", scopes.join("+"))
 }
 
@@ -126,7 +126,7 @@ fn a_token_too_long_for_our_own_endpoints_is_never_issued() {
     let most = fits.last().unwrap();
     let largest = written(&issue(&world, &asking_for(most, 20)).unwrap());
     assert!(UnverifiedJwt::parse(&largest).is_ok(), "{}", largest.len());
-    let added = 4 * 7 * 503 / 3;
+    let added = 4 * 7 * 515 / 3;
     assert!(
         largest.len() + added + 500 > jwt::MAX_LENGTH,
         "{most}: {}",
@@ -148,6 +148,47 @@ fn scopes_alone_can_make_a_token_too_long() {
         "{most}: {}",
         largest.len()
     );
+}
+
+/// A client `blue.exact` whose scopes have these values and audiences.
+fn exact_world(scopes: &[(String, Vec<String>)]) -> World {
+    let mut yaml = QUICKSTART.to_owned();
+    for (number, (value, audiences)) in scopes.iter().enumerate() {
+        write!(
+            yaml,
+            "---\napiVersion: symbolon.dev/v1alpha1\nkind: Scope\nmetadata: {{name: e{number}, namespace: platform}}\n\
+             spec: {{identityRef: {{name: main}}, value: {value}, audiences: {audiences:?}, allowedNamespaces: {{from: All}}}}\n",
+        )
+        .unwrap();
+    }
+    let values: Vec<_> = scopes.iter().map(|(value, _)| value).collect();
+    write!(
+        yaml,
+        "---\napiVersion: symbolon.dev/v1alpha1\nkind: OAuthClient\nmetadata: {{name: exact, namespace: blue}}\n\
+         spec: {{identityRef: {{name: main, namespace: platform}}, grantTypes: [ClientCredentials], scopes: {values:?}}}\n",
+    )
+    .unwrap();
+    World::new(&yaml)
+}
+
+/// The product of scopes and audiences would be far longer than any token.
+#[test]
+fn audiences_are_collected_up_to_the_length_of_a_token() {
+    // With two quotes and a comma each, 16 of them have exactly this length.
+    let audience = |number: usize| {
+        let start = format!("https://api.example.com/{number:02}/");
+        format!("{start}{}", "y".repeat(509 - start.len()))
+    };
+    for (last, collected) in [(16, Ok(16)), (17, Err(scope::TOO_LONG))] {
+        let of = |numbers: std::ops::Range<usize>| numbers.map(audience).collect::<Vec<_>>();
+        let mut scopes = vec![("a".to_owned(), of(0..8)), ("b".to_owned(), of(8..16))];
+        scopes.extend((last > 16).then(|| ("c".to_owned(), of(16..last))));
+        let world = exact_world(&scopes);
+        let client = client(&world, "blue.exact");
+        let mut scopes = scope::select(&world.directory, &client, None).unwrap();
+        let audiences = resource::target(client.identity, &mut scopes, std::iter::empty());
+        assert_eq!(audiences.map(|audiences| audiences.len()), collected);
+    }
 }
 
 #[test]
@@ -191,15 +232,18 @@ fn the_answer_about_a_reference_token_is_bounded() {
     let mut world = world(128, 7);
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "wide", now());
     let presented = Presented::Reference(reference::parse(token.expose()).unwrap());
-    for caller in ["blue.wide", "platform.api"] {
+    // 8 KiB of audiences are 16 of 512 bytes. Every scope has the short audience of the gateway too, and the API's own two
+    // need no room.
+    for (caller, listed) in [("blue.wide", 15 + 1), ("platform.api", 16 + 2)] {
         let caller = client(&world, caller);
         let answer = introspect(&world.directory, &caller, &presented, now()).unwrap();
         let json = answer.to_json().unwrap();
         assert!(json.len() <= 32 << 10, "{} bytes", json.len());
         let told: serde_json::Value = serde_json::from_slice(&json).unwrap();
         let audiences = told["aud"].as_array().unwrap();
-        assert!(
-            audiences.len() > 10,
+        assert_eq!(
+            audiences.len(),
+            listed,
             "others are listed while there is room"
         );
         // A client that asks about its own token does not use it.
@@ -219,7 +263,7 @@ fn the_answer_about_a_reference_token_is_bounded() {
     let told: Vec<&str> = told.split(' ').collect();
     assert_eq!(told.len(), 63, "one is left out");
     assert!(
-        told.contains(&&*scope(63, 128)),
+        told.contains(&&*scope_of(63, 128)),
         "the gateway's required scope is included"
     );
     assert!(
@@ -240,6 +284,6 @@ fn answers_about_usual_tokens_are_complete_and_in_order() {
     let presented = Presented::Reference(reference::parse(token.expose()).unwrap());
     let gateway = gateway(&world);
     let passed = check_token::check(&world.directory, &identity(), gateway, &presented, now());
-    let all: Vec<String> = (0..64).map(|number| scope(number, 20)).collect();
+    let all: Vec<String> = (0..64).map(|number| scope_of(number, 20)).collect();
     assert_eq!(passed.unwrap().told(gateway), all.join(" "));
 }

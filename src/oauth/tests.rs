@@ -9,17 +9,18 @@ use rstest::rstest;
 
 use super::access_token::{Inactive, Presented, judge};
 use super::bearer::Unusable;
-use super::check_token::{Denial, challenge};
+use super::check_token::{self, Denial, challenge, challenge_of_unknown};
 use super::client_auth::{Method, Reason, authenticate};
 use super::grants::Grant;
 use super::grants::client_credentials::{Issue, decide};
+use super::introspection::introspect;
 use super::revocation::{self, Decision};
 use super::{ErrorCode, Form, OAuthError, resource, scope};
 use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, ObjectKey, Refusal};
 use crate::resources::OwnerKind;
-use crate::tokens::{AccessTokenClaims, SecretString, SeededEntropy, reference};
+use crate::tokens::{AccessTokenClaims, SecretString, SeededEntropy, TokenHash, reference};
 
 /// Adds a scope of another team, and a client that has both scopes.
 const TWO_TEAMS: &str = "
@@ -215,6 +216,30 @@ fn a_failed_authentication_has_a_reason_for_the_log() {
     }
 }
 
+/// Each way alone is right. To accept one of them would leave open which one counts.
+#[test]
+fn credentials_that_are_sent_in_two_ways_are_refused() {
+    let mut world = world();
+    let secret = world.issue(OwnerKind::OAuthClient, "blue", "shop", now());
+    let secret = secret.expose();
+    let basic = format!("Basic {}", STANDARD.encode(format!("blue.shop:{secret}")));
+    let post = format!("client_id=blue.shop&client_secret={secret}");
+    let assertion = "client_assertion=x";
+    for (headers, body) in [
+        (&[&basic, &basic][..], String::new()),
+        (&[&basic][..], post.clone()),
+        (&[&basic][..], assertion.to_owned()),
+        (&[][..], format!("{post}&{assertion}")),
+    ] {
+        let form = Form::parse(body.as_bytes()).unwrap();
+        let headers = headers.iter().map(|header| header.as_bytes());
+        let failure = authenticate(&world.directory, &identity(), headers, &form, now());
+        let failure = failure.err().unwrap();
+        assert_eq!(failure.reason, Reason::SeveralMethods, "{body}");
+        assert_eq!(failure.error.code, ErrorCode::InvalidRequest, "{body}");
+    }
+}
+
 /// The audit log shows what a caller sent only if it is the id of a client.
 #[test]
 fn a_failure_tells_whether_the_caller_named_a_client_that_exists() {
@@ -320,7 +345,8 @@ spec:
 #[test]
 fn a_basic_header_that_is_too_long_is_not_decoded() {
     let world = world();
-    for (length, is_decoded) in [(100, true), (20_000, false)] {
+    let longest = 2048 / 4 * 3 - ":secret".len();
+    for (length, is_decoded) in [(longest, true), (longest + 1, false), (20_000, false)] {
         let header = STANDARD.encode(format!("{}:secret", "a".repeat(length)));
         let header = format!("Basic {header}");
         let form = Form::parse(b"").unwrap();
@@ -356,10 +382,141 @@ fn grants_have_their_registered_names() {
     assert_eq!(names, ["client_credentials"]);
 }
 
+#[rstest]
+#[case::supported("grant_type=client_credentials", Ok(Grant::ClientCredentials))]
+#[case::another("grant_type=password", Err(ErrorCode::UnsupportedGrantType))]
+#[case::another_case("grant_type=Client_Credentials", Err(ErrorCode::UnsupportedGrantType))]
+#[case::empty("grant_type=", Err(ErrorCode::InvalidRequest))]
+#[case::none("scope=a", Err(ErrorCode::InvalidRequest))]
+fn a_token_request_names_a_supported_grant(
+    #[case] body: &str,
+    #[case] grant: Result<Grant, ErrorCode>,
+) {
+    let form = Form::parse(body.as_bytes()).unwrap();
+    let requested = Grant::requested(&form).map_err(|error| error.code);
+    assert_eq!(requested, grant);
+}
+
 #[test]
 fn methods_of_authentication_have_their_registered_names() {
     let names = Method::ALL.map(Method::as_str);
     assert_eq!(names, ["client_secret_basic", "client_secret_post"]);
+}
+
+#[test]
+fn each_reason_of_a_failed_authentication_has_its_name() {
+    for (reason, name) in [
+        (Reason::NoCredentials, "no_credentials"),
+        (Reason::SeveralMethods, "several_methods"),
+        (Reason::UnsupportedMethod, "unsupported_method"),
+        (Reason::Malformed, "malformed"),
+        (
+            Reason::Refused(Refusal::WrongSecret),
+            Refusal::WrongSecret.as_str(),
+        ),
+    ] {
+        assert_eq!(reason.as_str(), name);
+    }
+}
+
+/// Proxies pass on 401 and 403 only.
+#[test]
+fn each_denial_of_a_gateway_has_its_status_code_and_name() {
+    use ErrorCode::{InsufficientScope, InvalidRequest, InvalidToken};
+    for (denial, status, code, name) in [
+        (Denial::Unusable(Unusable::Missing), 401, None, "no_token"),
+        (
+            Denial::Unusable(Unusable::SeveralWays),
+            401,
+            Some(InvalidRequest),
+            "several_ways",
+        ),
+        (
+            Denial::Unusable(Unusable::Malformed),
+            401,
+            Some(InvalidRequest),
+            "malformed",
+        ),
+        (
+            Denial::Invalid(Inactive::WrongAudience),
+            401,
+            Some(InvalidToken),
+            "wrong_audience",
+        ),
+        (
+            Denial::InsufficientScope,
+            403,
+            Some(InsufficientScope),
+            "insufficient_scope",
+        ),
+        (Denial::UnknownGateway, 403, None, "unknown_gateway"),
+    ] {
+        assert_eq!(
+            (denial.status(), denial.code(), denial.as_str()),
+            (status, code, name)
+        );
+    }
+}
+
+#[rstest]
+#[case::the_only_one("scope=orders.read", API, &["orders.read"], Ok("orders.read"))]
+#[case::the_last("scope=orders.read+orders.write", API, &["orders.write"], Ok("orders.read orders.write"))]
+#[case::all("", API, &["orders.read", "orders.write"], Ok("orders.read orders.write"))]
+#[case::none("scope=orders.read", API, &[], Ok("orders.read"))]
+#[case::another("scope=orders.read", API, &["orders.write"], Err(Denial::InsufficientScope))]
+#[case::one_of_two("scope=orders.read", API, &["orders.read", "orders.write"], Err(Denial::InsufficientScope))]
+#[case::another_audience("scope=orders.read", GREEN, &["orders.read"], Err(Denial::Invalid(Inactive::WrongAudience)))]
+#[case::another_audience_without_scopes("", GREEN, &[], Err(Denial::Invalid(Inactive::WrongAudience)))]
+fn a_gateway_requires_all_its_scopes_at_its_audience(
+    #[case] body: &str,
+    #[case] audience: &str,
+    #[case] required: &[&str],
+    #[case] outcome: Result<&str, Denial>,
+) {
+    let world = world();
+    let claims = issue(&world, "blue.shop", body).unwrap().claims;
+    let gateway = GatewayRecord {
+        audience: audience.into(),
+        scopes: required.iter().map(|scope| (*scope).into()).collect(),
+    };
+    let presented = Presented::Jwt(&claims);
+    let passed = check_token::check(&world.directory, &identity(), &gateway, &presented, now());
+    let told = passed.map(|passed| passed.told(&gateway));
+    assert_eq!(told, outcome.map(str::to_owned));
+}
+
+/// An API that compares `aud` with its own name expects a string where there is one audience.
+#[test]
+fn introspection_lists_an_audience_of_several_scopes_once() {
+    let mut world = world();
+    world.apply(
+        "
+apiVersion: symbolon.dev/v1alpha1
+kind: OAuthClient
+metadata: {name: api, namespace: platform}
+spec: {identityRef: {name: main}, grantTypes: [], resourceServer: {audiences: [https://api.example.com]}}
+",
+    );
+    let claims = claims(&world);
+    let presented = Presented::Jwt(&claims);
+    for (caller, is_shown) in [
+        ("platform.api", true),
+        ("blue.shop", true),
+        ("blue.wide", false),
+    ] {
+        let caller = client(&world, caller);
+        let answer = introspect(&world.directory, &caller, &presented, now());
+        let answer = answer.map(|answer| {
+            let json = answer.to_json().unwrap();
+            let told: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            (told["aud"].clone(), told["scope"].clone())
+        });
+        let all = (API.into(), "orders.read orders.write".into());
+        assert_eq!(
+            answer.map_err(Some),
+            is_shown.then_some(all).ok_or(Some(Inactive::WrongAudience))
+        );
+    }
 }
 
 #[test]
@@ -430,6 +587,41 @@ fn every_challenge_of_a_gateway_names_its_scopes() {
             format!(r#"Bearer realm="https://h/id"{error}"#)
         );
     }
+    assert_eq!(
+        challenge_of_unknown("https://h/id"),
+        r#"Bearer realm="https://h/id""#
+    );
+}
+
+#[test]
+fn each_error_has_its_registered_code_and_status() {
+    for (code, name, status) in [
+        (ErrorCode::InvalidRequest, "invalid_request", 400),
+        (ErrorCode::InvalidClient, "invalid_client", 401),
+        (ErrorCode::UnauthorizedClient, "unauthorized_client", 400),
+        (
+            ErrorCode::UnsupportedGrantType,
+            "unsupported_grant_type",
+            400,
+        ),
+        (ErrorCode::InvalidScope, "invalid_scope", 400),
+        (ErrorCode::InvalidTarget, "invalid_target", 400),
+        (
+            ErrorCode::UnsupportedTokenType,
+            "unsupported_token_type",
+            400,
+        ),
+        (ErrorCode::InvalidToken, "invalid_token", 401),
+        (ErrorCode::InsufficientScope, "insufficient_scope", 403),
+        (
+            ErrorCode::TemporarilyUnavailable,
+            "temporarily_unavailable",
+            503,
+        ),
+        (ErrorCode::ServerError, "server_error", 500),
+    ] {
+        assert_eq!((code.as_str(), code.status()), (name, status));
+    }
 }
 
 #[test]
@@ -457,6 +649,37 @@ fn a_client_revokes_its_own_service_tokens_and_nothing_else() {
     assert!(!revokes("blue.shop", &secret, now()), "a client secret");
     let later = now() + SignedDuration::from_hours(24 * 400);
     assert!(!revokes("blue.shop", &token, later), "it has ended");
+}
+
+/// The ID of a token is no secret: servers log it.
+#[test]
+fn the_id_of_a_token_is_not_enough_to_revoke_it() {
+    let mut world = world();
+    let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "nightly", now());
+    let mut presented = reference::parse(token.expose()).unwrap();
+    presented.hash = TokenHash::of("another");
+    let caller = client(&world, "blue.shop");
+    let decision = revocation::reference_token(&world.directory, &caller, &presented, now());
+    assert!(matches!(decision, Decision::Nothing));
+}
+
+/// A client secret may be a service token that another installation issued.
+#[test]
+fn a_client_secret_that_looks_like_a_service_token_is_not_revoked() {
+    let mut world = world();
+    let minted = reference::mint(
+        &"sym".parse().unwrap(),
+        reference::Kind::ServiceAccessToken,
+        &mut SeededEntropy::new(9),
+    );
+    world.issue_with(OwnerKind::OAuthClient, "blue", "shop", now(), |entry| {
+        entry.token_id = minted.id.to_string();
+        entry.hash = minted.hash.to_string();
+    });
+    let presented = reference::parse(minted.token.expose()).unwrap();
+    let caller = client(&world, "blue.shop");
+    let decision = revocation::reference_token(&world.directory, &caller, &presented, now());
+    assert!(matches!(decision, Decision::Nothing));
 }
 
 #[test]

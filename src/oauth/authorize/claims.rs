@@ -170,5 +170,20 @@ mod tests {
         let text = |n| json!({"userinfo": Value::Object(names(n).collect())}).to_string();
         assert!(ClaimsRequest::parse(&text(MAX_CLAIMS)).is_ok());
         assert!(ClaimsRequest::parse(&text(MAX_CLAIMS + 1)).is_err());
+        // Both members count together.
+        let both = |n, more| {
+            let members: [Value; 2] = [n, more].map(|n| Value::Object(names(n).collect()));
+            json!({"id_token": members[0], "userinfo": members[1]}).to_string()
+        };
+        let half = MAX_CLAIMS / 2;
+        assert!(ClaimsRequest::parse(&both(half, half)).is_ok());
+        assert!(ClaimsRequest::parse(&both(half, half + 1)).is_err());
+    }
+
+    #[test]
+    fn the_length_is_bounded() {
+        let text = |length: usize| format!(r#"{{"x":"{}"}}"#, "a".repeat(length - 8));
+        assert!(ClaimsRequest::parse(&text(MAX_LENGTH)).is_ok());
+        assert!(ClaimsRequest::parse(&text(MAX_LENGTH + 1)).is_err());
     }
 }

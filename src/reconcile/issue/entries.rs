@@ -184,3 +184,128 @@ pub(super) fn seal_one(credential: &mut Credential, place: usize, key: &MacKey) 
         entry.mac = seal.unwrap_or_default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::desired;
+    use super::*;
+    use crate::tokens::{Kind, Prefix, SeededEntropy, reference};
+
+    const SECOND: SignedDuration = SignedDuration::from_secs(1);
+    const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+    const HOUR: SignedDuration = SignedDuration::from_hours(1);
+    const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+    fn issued() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    fn entry(desired: &Desired) -> CredentialEntry {
+        let mut entropy = SeededEntropy::new(1);
+        let minted = reference::mint(&Prefix::default(), Kind::ServiceAccessToken, &mut entropy);
+        new_entry(&minted, desired, 1, Cause::Initial, None, issued())
+    }
+
+    #[test]
+    fn a_renewal_comes_before_the_end_and_leaves_room_for_other_rotations() {
+        for (name, lifetime, before, overlap, age) in [
+            ("the defaults", DAY * 90, DAY * 30, DAY, DAY * 60),
+            ("as early as the issue", DAY * 90, DAY * 90, DAY, DAY * 60),
+            ("earlier", DAY * 90, DAY * 100, DAY, DAY * 60),
+            (
+                "half an overlap apart",
+                DAY * 90,
+                DAY * 90 - HOUR,
+                DAY,
+                HOUR * 12 + SECOND,
+            ),
+            (
+                "an overlap longer than what is left",
+                HOUR * 10,
+                HOUR * 9,
+                DAY,
+                HOUR * 4 + MINUTE * 30 + SECOND,
+            ),
+            (
+                "nine an hour",
+                HOUR,
+                MINUTE * 59,
+                SignedDuration::ZERO,
+                MINUTE * 7,
+            ),
+            (
+                "two thirds of a short lifetime",
+                MINUTE * 9,
+                MINUTE * 8,
+                SignedDuration::ZERO,
+                MINUTE * 6,
+            ),
+        ] {
+            let mut desired = desired();
+            desired.lifetime = Lifetime::For(lifetime);
+            desired.rotation.renew_before = Some(before);
+            desired.rotation.overlap = overlap;
+            let renewal = renews_at(&entry(&desired), &desired);
+            assert_eq!(renewal, Some(issued() + age), "{name}");
+            desired.rotation.renew_before = None;
+            assert_eq!(
+                renews_at(&entry(&desired), &desired),
+                None,
+                "{name}: manual"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_is_outlived_when_none_issued_now_could_be_as_old() {
+        use SecretKind::{ClientSecret, ServiceToken};
+        let month = Lifetime::For(DAY * 30);
+        let moment = Lifetime::Until(issued() + DAY * 30);
+        for (kind, had, wanted, age, outlived) in [
+            (ServiceToken, month, month, DAY * 30 - SECOND, false),
+            (ServiceToken, month, month, DAY * 30, true),
+            (ServiceToken, Lifetime::Never, month, DAY, true),
+            (ServiceToken, Lifetime::Never, moment, DAY, true),
+            (ServiceToken, Lifetime::Never, Lifetime::Never, DAY, false),
+            (ServiceToken, moment, moment, DAY, false),
+            (ServiceToken, month, Lifetime::Never, DAY * 40, false),
+            // A client secret without an end stays accepted until it is as old as the new lifetime.
+            (ClientSecret, Lifetime::Never, month, DAY, false),
+            (ClientSecret, Lifetime::Never, month, DAY * 30, true),
+            (ClientSecret, Lifetime::Never, Lifetime::Never, DAY, false),
+        ] {
+            let mut desired = desired();
+            desired.lifetime = had;
+            let entry = entry(&desired);
+            (desired.kind, desired.lifetime) = (kind, wanted);
+            let is_outlived = is_outlived(&entry, &desired, issued() + age);
+            assert_eq!(is_outlived, outlived, "{kind:?} {had:?} {wanted:?} {age:#}");
+        }
+    }
+
+    #[test]
+    fn a_fixed_end_is_too_soon_only_if_a_later_one_is_wanted() {
+        use SecretKind::{ClientSecret, ServiceToken};
+        let until = |moment: Timestamp| Lifetime::Until(moment);
+        let end = issued() + DAY * 10;
+        let part = SignedDuration::from_millis(500);
+        for (kind, had, wanted, too_soon) in [
+            (ServiceToken, until(end), until(end), false),
+            (ServiceToken, until(end), until(end + SECOND), true),
+            (ServiceToken, until(end), until(end + part), false),
+            (ServiceToken, until(end), until(end - SECOND), false),
+            (ServiceToken, until(end), Lifetime::Never, true),
+            (ServiceToken, until(end), Lifetime::For(DAY * 90), false),
+            (ServiceToken, Lifetime::Never, until(end), false),
+            (ServiceToken, Lifetime::Never, Lifetime::Never, false),
+            (ClientSecret, until(end), Lifetime::Never, false),
+        ] {
+            let mut desired = desired();
+            desired.lifetime = had;
+            let entry = entry(&desired);
+            (desired.kind, desired.lifetime) = (kind, wanted);
+            let ends = ends_too_soon(&entry, &desired);
+            assert_eq!(ends, too_soon, "{kind:?} {had:?} {wanted:?}");
+        }
+    }
+}

@@ -140,23 +140,146 @@ fn forget_surplus(
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::desired;
     use super::*;
     use crate::reconcile::issue::rules::Rules;
-    use crate::tokens::MacKey;
+    use crate::tokens::{MacKey, Minted, SecretString, SeededEntropy, TokenId};
+
+    const MINUTE: SignedDuration = SignedDuration::from_mins(1);
+
+    fn start() -> Timestamp {
+        "2026-01-01T00:00:00Z".parse().unwrap()
+    }
+
+    /// Returns the entry of an imported secret.
+    fn imported(secret: &str, at: Timestamp) -> CredentialEntry {
+        let minted = Minted {
+            token: SecretString::from(secret.to_owned()),
+            id: TokenId::random(&mut SeededEntropy::new(1)),
+            hash: TokenHash::of(secret),
+        };
+        entries::new_entry(&minted, &desired(), 1, Cause::Imported, None, at)
+    }
+
+    fn remembered(secret: &str, since: Timestamp, revoked: bool) -> ImportedSecret {
+        ImportedSecret {
+            hash: TokenHash::of(secret).to_string(),
+            since: Moment(since),
+            revoked,
+        }
+    }
+
+    fn remembering(imported: Vec<ImportedSecret>) -> CredentialMemory {
+        CredentialMemory {
+            imported,
+            ..CredentialMemory::default()
+        }
+    }
 
     #[test]
     fn as_many_mints_are_remembered_as_are_allowed_in_an_hour() {
         let mac = MacKey::from_bytes(&[1; 32]).unwrap();
         assert!(Rules::new(&mac).mints_per_owner <= MAX_MINTS);
-        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let mut memory = CredentialMemory::default();
         for minute in 0..100 {
-            let now = start + SignedDuration::from_mins(minute);
+            let now = start() + SignedDuration::from_mins(minute);
             let before = mints_of_the_hour(&memory, &[], now);
             note_mint(&mut memory, before, now);
         }
         assert_eq!(memory.minted_at.len(), MAX_MINTS);
-        let end = start + SignedDuration::from_mins(99) + HOUR;
+        let end = start() + SignedDuration::from_mins(99) + HOUR;
         assert_eq!(mints_of_the_hour(&memory, &[], end), []);
+    }
+
+    /// An entry of a secret that was imported again has the time at which it was first seen.
+    #[test]
+    fn the_memory_counts_unless_the_entries_show_more() {
+        let (early, late) = (start(), start() + MINUTE * 30);
+        let memory = CredentialMemory {
+            minted_at: vec![Moment(late)],
+            ..CredentialMemory::default()
+        };
+        let mints = |entries: &[CredentialEntry]| mints_of_the_hour(&memory, entries, late);
+        assert_eq!(mints(&[]), [late]);
+        assert_eq!(mints(&[imported("a", early)]), [late]);
+        let two = [imported("b", late), imported("a", early)];
+        assert_eq!(mints(&two), [early, late]);
+    }
+
+    #[test]
+    fn a_revoked_secret_is_remembered_once_and_no_other_counts_as_revoked() {
+        let mut memory = remembering(vec![
+            remembered("a", start(), false),
+            remembered("b", start(), false),
+        ]);
+        let later = start() + HOUR;
+        remember_revoked(&mut memory, &[imported("b", later), imported("c", later)]);
+        assert_eq!(
+            memory.imported,
+            [
+                remembered("a", start(), false),
+                remembered("b", start(), true),
+                remembered("c", later, true),
+            ]
+        );
+        for (secret, revoked) in [("a", false), ("b", true), ("c", true), ("d", false)] {
+            let hash = TokenHash::of(secret);
+            assert_eq!(was_revoked(&memory, &hash), revoked, "{secret}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_dropped_again_keeps_its_age_and_its_revocation() {
+        let (early, late) = (start(), start() + HOUR);
+        for (known, dropped) in [(early, late), (late, early)] {
+            for revoked in [true, false] {
+                let mut memory = remembering(vec![remembered("a", known, revoked)]);
+                remember_imported(&mut memory, &[imported("a", dropped)], &[], None);
+                assert_eq!(memory.imported, [remembered("a", early, revoked)]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_kept_secret_is_remembered_only_if_it_was_revoked() {
+        let entry = imported("a", start());
+        for revoked in [true, false] {
+            let mut memory = remembering(vec![remembered("a", start(), revoked)]);
+            let recorded = std::slice::from_ref(&entry);
+            remember_imported(&mut memory, recorded, recorded, None);
+            assert_eq!(memory.imported.len(), usize::from(revoked));
+        }
+    }
+
+    #[test]
+    fn of_too_many_imported_secrets_the_oldest_that_may_be_accepted_is_forgotten() {
+        let moment = start() + HOUR;
+        for (first, since, revoked, before, stays) in [
+            ("may be accepted", start(), false, None, false),
+            ("was revoked", start(), true, None, true),
+            (
+                "is refused by its age",
+                moment - MINUTE,
+                false,
+                Some(moment),
+                true,
+            ),
+            (
+                "was first seen at the moment",
+                moment,
+                false,
+                Some(moment),
+                false,
+            ),
+        ] {
+            let others = (1..=MAX_IMPORTED)
+                .map(|number| remembered(&number.to_string(), moment + HOUR, false));
+            let first_one = remembered("first", since, revoked);
+            let all = std::iter::once(first_one.clone()).chain(others).collect();
+            let mut memory = remembering(all);
+            remember_imported(&mut memory, &[], &[], before);
+            assert_eq!(memory.imported.len(), MAX_IMPORTED, "{first}");
+            assert_eq!(memory.imported.contains(&first_one), stays, "{first}");
+        }
     }
 }

@@ -139,6 +139,20 @@ mod tests {
             r#"{"annotation":"2","trigger":"b"}"#
         );
         assert_eq!(encode_requests(&requests(None, None)), None);
+        for (value, is_plain) in [
+            (" ~#[]^".to_owned(), true),
+            ("x".repeat(100), true),
+            ("x".repeat(101), false),
+            ("a\"".to_owned(), false),
+            ("a\\".to_owned(), false),
+            ("a\n".to_owned(), false),
+            ("a\u{7f}".to_owned(), false),
+            ("aé".to_owned(), false),
+        ] {
+            let recorded = encode_requests(&requests(Some(&value), None));
+            let plain = format!(r#"{{"annotation":"{value}"}}"#);
+            assert_eq!(recorded == Some(plain), is_plain, "{value:?}");
+        }
         for junk in ["", "1", "[]", "{\"annotation\":7}"] {
             assert_eq!(decode_requests(Some(junk)), requests(None, None), "{junk}");
         }

@@ -382,14 +382,19 @@ mod tests {
     }
 
     #[test]
-    fn a_template_does_not_take_over_a_label_that_it_may_not_set() {
+    fn a_template_does_not_take_over_labels_and_annotations_that_it_may_not_set() {
         let mut secret = with(&empty(), &desired(), "t");
         secret.set_label(JENKINS, Some("theirs"));
+        secret.set_annotation(REPLICATE, Some("theirs"));
+        let marks = |secret: &SecretObject| {
+            [secret.label(JENKINS), secret.annotation(REPLICATE)].map(|it| it.map(str::to_owned))
+        };
+        let theirs = marks(&secret);
         let wanted = allowing(&[], &[], obeyed("x"));
         let filled = with(&secret, &wanted, "t");
-        assert_eq!(filled.label(JENKINS), Some("theirs"));
+        assert_eq!(marks(&filled), theirs);
         let bare = with(&filled, &desired(), "t");
-        assert_eq!(bare.label(JENKINS), Some("theirs"));
+        assert_eq!(marks(&bare), theirs);
     }
 
     #[test]

@@ -345,6 +345,12 @@ fn a_first_token_is_recorded_sealed_and_then_revealed() {
         "the write is conditioned on what was read"
     );
     assert_eq!(push.secret.version(), secret.version());
+    let metadata = &push.credential.metadata;
+    assert_eq!(
+        (metadata.namespace.as_deref(), metadata.name.as_deref()),
+        (Some("platform"), Some("owner")),
+        "it has the uid of its owner as its name"
+    );
     let entry = &push.credential.spec.tokens[0];
     assert!(is_sealed(&world.mac, &push.credential, entry));
     let token = push.secret.text("token").unwrap();
@@ -474,9 +480,15 @@ fn a_withheld_or_unknown_owner_changes_nothing() {
 
 #[test]
 fn an_outdated_target_is_reported() {
-    let mut world = World::issued();
-    world.desired.secret_name = "another".into();
-    assert_eq!(world.settled(), Settled::Moved);
+    let changes: [fn(&mut Desired); 2] = [
+        |desired| desired.secret_name = "another".into(),
+        |desired| desired.identity = ObjectKey::new("platform", "another"),
+    ];
+    for change in changes {
+        let mut world = World::issued();
+        change(&mut world.desired);
+        assert_eq!(world.settled(), Settled::Moved);
+    }
 }
 
 #[rstest]
@@ -616,6 +628,7 @@ fn older_tokens_are_given_an_end_once_the_newest_is_in_the_secret() {
         Some(world.now + DAY),
         "at the end of the overlap"
     );
+    assert_eq!(world.settled().requeue_at(), requeue_at);
 }
 
 #[test]
@@ -799,13 +812,17 @@ fn a_renewal_that_must_wait_for_an_end_leaves_the_owner_ready() {
     }
     world.desired.lifetime = Lifetime::For(HOUR * 20);
     world.desired.rotation.renew_before = Some(HOUR * 10);
-    world.now += HOUR * 11;
     let end = world.entries()[0].not_after.unwrap().0;
-    assert_eq!(world.run(), Vec::<String>::new());
-    let Settled::Done { requeue_at, .. } = world.settled() else {
-        panic!("the newest token is accepted")
-    };
-    assert!(requeue_at.unwrap() <= end);
+    for wait in [HOUR * 10, HOUR] {
+        world.now += wait;
+        assert_eq!(world.run(), Vec::<String>::new());
+        let Settled::Done { facts, requeue_at } = world.settled() else {
+            panic!("the newest token is accepted")
+        };
+        assert!(facts.renews_at.unwrap() <= world.now);
+        let requeue_at = requeue_at.unwrap();
+        assert!(world.now < requeue_at && requeue_at <= end);
+    }
 }
 
 /// Returns a world with `expiresAt` in ten days.
@@ -1031,6 +1048,38 @@ fn revoking() -> World {
     let mut world = World::issued();
     world.desired.rotation.on_secret_deleted = OnSecretDeleted::Revoke;
     world
+}
+
+/// Only time ends this problem, so the operator comes back by itself.
+#[test]
+fn a_withheld_token_is_issued_from_revoke_issued_before_on() {
+    let mut world = World::issued();
+    let ahead = Problem::error(Reason::Expired, "/spec/revokeIssuedBefore", "ahead");
+    world.desired.withheld = vec![ahead.clone()];
+    let moment = world.now + HOUR;
+    world.desired.revoke_issued_before = Some(moment);
+    let Settled::Refused { problem, until, .. } = world.settled() else {
+        panic!("expected to wait")
+    };
+    assert_eq!((problem, until), (ahead.clone(), Some(moment)));
+    world.now = moment;
+    assert_eq!(world.settled(), Settled::Withheld(vec![ahead]));
+}
+
+#[test]
+fn where_deletion_revokes_a_token_that_has_ended_is_not_lost() {
+    for (left, steps) in [
+        (
+            SECOND,
+            &["revoke all", "placeholder", "push SecretDeleted"][..],
+        ),
+        (SignedDuration::ZERO, &["placeholder", "push SecretDeleted"]),
+    ] {
+        let mut world = revoking();
+        world.now = world.entries()[0].expires_at.unwrap().0 - left;
+        world.secret = None;
+        assert_eq!(world.run(), steps, "{left:#}");
+    }
 }
 
 #[test]
@@ -1326,6 +1375,30 @@ fn a_manual_token_reports_its_expiry() {
         assert!(world.secret != before, "it is renewed on request");
         assert!(matches!(world.settled(), Settled::Done { .. }));
     }
+}
+
+/// The request was for exactly this token, so it does not ask for another one.
+#[test]
+fn a_manual_token_that_a_request_issued_reports_its_expiry_too() {
+    let mut world = World::rotated();
+    world.desired.rotation.renew_before = None;
+    world.now += DAY * 100;
+    assert_eq!(world.refused().reason, Reason::Expired);
+    assert_eq!(world.run(), [""; 0]);
+}
+
+#[test]
+fn a_manual_token_reports_its_expiry_although_an_older_one_is_still_accepted() {
+    let mut world = World::issued();
+    world.desired.rotation.renew_before = None;
+    world.desired.rotation.overlap = DAY * 60;
+    world.desired.lifetime = Lifetime::For(DAY * 7);
+    world.ask("1");
+    assert_eq!(world.run(), ["push Requested", "retire"]);
+    world.now += DAY * 7;
+    assert_eq!(world.good_by_the_spec(), [1]);
+    assert_eq!(world.refused().reason, Reason::Expired);
+    assert_eq!(world.run(), [""; 0]);
 }
 
 #[test]

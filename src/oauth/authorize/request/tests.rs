@@ -206,6 +206,27 @@ fn unknown_parameters_and_values_never_fail() {
     assert_eq!(request.acr_values, ["x", "y"]);
 }
 
+#[rstest]
+#[case::none("none", |prompts: &mut Prompts| prompts.none = true)]
+#[case::login("login", |prompts: &mut Prompts| prompts.login = true)]
+#[case::consent("consent", |prompts: &mut Prompts| prompts.consent = true)]
+#[case::select_account("select_account", |prompts: &mut Prompts| prompts.select_account = true)]
+#[case::two("login consent", |prompts: &mut Prompts| (prompts.login, prompts.consent) = (true, true))]
+#[case::unknown("login x", |prompts: &mut Prompts| prompts.login = true)]
+fn each_prompt_is_read(#[case] value: &str, #[case] set: fn(&mut Prompts)) {
+    let mut prompts = Prompts::default();
+    set(&mut prompts);
+    assert_eq!(accepted(&[&format!("prompt={value}")]).prompts, prompts);
+}
+
+#[rstest]
+#[case::none("max_age", None)]
+#[case::at_once("max_age=0", Some(0))]
+#[case::an_hour("max_age=3600", Some(3600))]
+fn the_age_of_a_sign_in_is_read(#[case] change: &str, #[case] age: Option<u64>) {
+    assert_eq!(accepted(&[change]).max_age, age);
+}
+
 #[test]
 fn lists_of_preferences_are_cut() {
     let long = format!("acr_values={}", "a ".repeat(MAX_LISTED + 1));
