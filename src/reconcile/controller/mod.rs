@@ -538,6 +538,14 @@ fn access_denied(message: &str) -> Problem {
     Problem::error(Reason::SecretAccessDenied, "", message)
 }
 
+/// Returns the message about a Secret that the API server or one of its admission rules considers invalid. `field` is
+/// where the user sets labels and annotations of the Secret.
+fn secret_refused(message: &str, field: &str) -> String {
+    format!(
+        "the API server refuses the Secret: {message}; if a policy requires a label or an annotation, set it in {field}"
+    )
+}
+
 fn key_of(live: &Value) -> ObjectKey {
     let field = |name: &str| live["metadata"][name].as_str().unwrap_or_default();
     ObjectKey::new(field("namespace"), field("name"))

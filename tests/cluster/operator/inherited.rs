@@ -184,6 +184,16 @@ async fn everything_of_an_identity_has_the_labels_that_a_policy_demands(
         message.contains("every object needs the label team"),
         "{message}"
     );
+    assert!(message.contains("spec.inheritedMetadata"), "{message}");
+    // Its clients say what they wait for.
+    let waiting = world
+        .ready(Kind::OAuthClient, "backend", "False", "IdentityNotReady")
+        .await;
+    let message = condition(&waiting, "Ready")["message"].as_str().unwrap();
+    assert!(
+        message.contains("the API server refuses its Secrets"),
+        "{message}"
+    );
 
     apply("inheritedMetadata: {labels: {team: identity}, annotations: {contact: a@example.com}}")
         .await;
