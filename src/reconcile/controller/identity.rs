@@ -43,7 +43,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Ok(keys) => (keys, None),
             Err(error) => {
                 let problem = match &error {
-                    ApiError::Forbidden(message) => Some(access_denied(message)),
+                    ApiError::Forbidden(message) => Some(access_denied(message, METADATA)),
                     ApiError::Invalid(message) => Some(write_refused(message)),
                     _ => None,
                 };
@@ -181,11 +181,14 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     }
 }
 
+/// The field with labels and annotations of an Identity's objects.
+const METADATA: &str = "spec.inheritedMetadata";
+
 /// The problem of a Secret that the API server or one of its admission rules considers invalid.
 fn write_refused(message: &str) -> Problem {
     Problem::error(
         Reason::SecretAccessDenied,
         "",
-        secret_refused(message, "spec.inheritedMetadata"),
+        secret_refused(message, METADATA),
     )
 }

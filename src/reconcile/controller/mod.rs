@@ -533,8 +533,18 @@ fn news_of(directory: &Directory, change: &Change) -> CredentialNews {
     }
 }
 
-fn access_denied(message: &str) -> Problem {
-    let message = format!("the operator may not read or write the Secret: {message}");
+/// The problem of a Secret that the operator may not read or write: because of its rights, a quota or an admission rule.
+/// `field` is where the user sets labels and annotations of the Secret.
+fn access_denied(message: &str, field: &str) -> Problem {
+    // The words of admission policies and of webhooks.
+    let is_admission = ["denied request", "denied the request"]
+        .iter()
+        .any(|words| message.contains(words));
+    let message = if is_admission {
+        secret_refused(message, field)
+    } else {
+        format!("the operator may not read or write the Secret: {message}")
+    };
     Problem::error(Reason::SecretAccessDenied, "", message)
 }
 

@@ -282,7 +282,9 @@ fn target(
 fn refusal(kind: OwnerKind, error: &IssueError) -> Option<Problem> {
     match error {
         IssueError::Gather("Secret", ApiError::Forbidden(message))
-        | IssueError::Apply("Secret", ApiError::Forbidden(message)) => Some(access_denied(message)),
+        | IssueError::Apply("Secret", ApiError::Forbidden(message)) => {
+            Some(access_denied(message, template_of(kind)))
+        }
         IssueError::Gather("Secret", ApiError::Invalid(message)) => Some(Problem::error(
             Reason::SecretAccessDenied,
             "",
