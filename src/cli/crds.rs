@@ -39,7 +39,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => None,
         Some(path) => {
             let opened = Dir::open(path);
-            let opened = opened.with_context(|| format!("cannot open {}: name an existing folder", path.display()))?;
+            let opened = opened.with_context(|| {
+                format!("cannot open {}: name an existing folder", path.display())
+            })?;
             Some((opened, path))
         }
     };
