@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// The line between the outputs of two blocks.
 const END_OF_BLOCK: &str = "=== end of block";
 
-/// Stops the background processes of the blocks at the end.
-const PRELUDE: &str = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n";
+/// Stops at the end the background processes that the blocks leave.
+const PRELUDE: &str = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n";
 
 /// Before the last block: saves the token while its Secret has it.
 const BEFORE_REVOKING: &str = "token=$(secret nightly-report-token token)\n";
