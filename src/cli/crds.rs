@@ -14,7 +14,7 @@ use crate::state_file::{Dir, Mode};
   symbolon crds | kubectl apply --server-side -f -
   symbolon crds --output crds")]
 pub(super) struct Args {
-    /// Write one file per kind into this folder instead of printing all of them
+    /// Write one file per kind into this existing folder instead of printing all of them
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
     /// What to print
@@ -39,7 +39,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         None => None,
         Some(path) => {
             let opened = Dir::open(path);
-            let opened = opened.with_context(|| format!("cannot open {}", path.display()))?;
+            let opened = opened.with_context(|| {
+                format!("cannot open {}: name an existing folder", path.display())
+            })?;
             Some((opened, path))
         }
     };

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::manifest::{Fault, Manifest, ManifestObject, SourceText};
+use super::manifest::{Fault, Manifest, ManifestObject, Position, SourceText};
 use crate::directory::admit::{self, transition};
 use crate::directory::problem::suggest::one_line;
 use crate::directory::{Labels, ObjectKey, Problem, Reason, Settings, Severity};
@@ -152,6 +152,26 @@ impl Live {
             .filter_map(|file| file.gone)
             .min()
             .map(|gone| gone + GRACE)
+    }
+
+    /// Returns the place in a file for a problem of a served object: `file:line:column`, or only the file if its newest
+    /// version has faults and is not the one in use.
+    pub fn place(&self, kind: Kind, key: &ObjectKey, problem: &Problem) -> Option<String> {
+        let served = self.served.get(&(kind, key.clone()))?;
+        let file = self.files.get(&served.file)?;
+        let source = &file.manifest.source;
+        let mut objects = file.manifest.objects.iter();
+        let object = objects.find(|object| object.kind == kind && object.key == *key)?;
+        if file
+            .faults
+            .iter()
+            .any(|fault| !Arc::ptr_eq(&fault.source, source))
+        {
+            return Some(source.name.clone());
+        }
+        let start = object.place(&problem.path, &problem.message).start;
+        let Position { line, column } = source.position(start);
+        Some(format!("{}:{line}:{column}", source.name))
     }
 
     /// Takes a new or changed file.

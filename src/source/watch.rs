@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 
 use super::files::{self, Folder};
 use super::live::{Births, Live, Update};
-use crate::directory::Settings;
+use crate::directory::{ObjectKey, Problem, Settings};
+use crate::resources::Kind;
 
 /// The pause that collects writes, so that they are read together.
 const TOGETHER: Duration = Duration::from_millis(10);
@@ -66,6 +67,11 @@ impl<B: Births> Directory<B> {
     /// Returns the path of the directory as the user gave it.
     pub fn root(&self) -> &Path {
         self.folder.root()
+    }
+
+    /// Returns the place in a file for a problem of an object, as [`Live::place`].
+    pub fn place(&self, kind: Kind, key: &ObjectKey, problem: &Problem) -> Option<String> {
+        self.live.place(kind, key, problem)
     }
 
     /// Reads the changes.
@@ -207,8 +213,6 @@ mod tests {
 
     use super::super::live::{Birth, Event, ObjectId};
     use super::*;
-    use crate::directory::ObjectKey;
-    use crate::resources::Kind;
 
     struct Fixed;
 

@@ -12,7 +12,7 @@ const FOR_PYTHON: &str = "the tests with real Python clients need Python 3.11 or
                           (on Debian: apt-get install python3 python3-venv)";
 const FOR_NODE: &str = "the tests with real Node.js clients need Node.js 20 or newer with npm \
                         (on Debian: apt-get install nodejs npm)";
-const FOR_GO: &str = "the tests with a real Go client need Go 1.26 or newer";
+const FOR_GO: &str = "the tests with real Go programs need Go 1.26 or newer";
 const FOR_JAVA: &str = "the tests with Spring Security and Kafka need a JDK 17 or newer and Maven \
                         (on Debian: apt-get install default-jdk-headless maven)";
 
@@ -90,11 +90,39 @@ fn write_all(folder: &Path, files: &[&str], texts: &[String]) {
     }
 }
 
-/// The path of a program that runs the Go file `recipe`.
-pub(crate) fn go(recipe: &str) -> PathBuf {
+fn version_of_go() -> String {
     let output = Command::new("go").arg("version").output();
     let output = output.unwrap_or_else(|error| not_started("go", &error, FOR_GO));
-    let version = String::from_utf8_lossy(&output.stdout).into_owned();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The path of oauth2-proxy, built from source: about a minute and a half of CPU time, once.
+pub(crate) fn oauth2_proxy() -> PathBuf {
+    let version = version_of_go();
+    let files = ["go.mod", "go.sum"];
+    let texts = files.map(|file| read(&format!("oauth2-proxy/{file}")));
+    let mut stamp = vec![version.as_str()];
+    stamp.extend(texts.iter().map(String::as_str));
+    let folder = install("oauth2-proxy", &stamp, |folder| {
+        write_all(folder, &files, &texts);
+        run(
+            Command::new("go")
+                .args(["build", "-mod=readonly", "-ldflags=-s -w"])
+                .args([
+                    "-o",
+                    "oauth2-proxy",
+                    "github.com/oauth2-proxy/oauth2-proxy/v7",
+                ])
+                .current_dir(folder),
+            "go could not build tests/clients/oauth2-proxy",
+        );
+    });
+    folder.join("oauth2-proxy")
+}
+
+/// The path of a program that runs the Go file `recipe`.
+pub(crate) fn go(recipe: &str) -> PathBuf {
+    let version = version_of_go();
     let files = ["go.mod", "go.sum", "main.go"];
     let texts = files.map(|file| read(&format!("go/{file}")));
     let mut stamp = vec![version.as_str(), recipe];
@@ -167,7 +195,7 @@ pub(crate) fn spring(recipe: &str) -> [String; 2] {
     })
 }
 
-/// The class path of a Kafka broker and of the program that asks it.
+/// The class path of a Kafka broker with what Strimzi adds, and of the program that asks it.
 pub(crate) fn kafka() -> String {
     let files = ["pom.xml", "jars.sha256", "Judge.java"];
     let texts = files.map(|file| read(&format!("kafka/{file}")));

@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_mins(3);
 /// The line between the outputs of two blocks.
 const END_OF_BLOCK: &str = "=== end of block";
 
-/// Stops the background processes of the blocks at the end.
-const PRELUDE: &str = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n";
+/// Stops at the end the background processes that the blocks leave.
+const PRELUDE: &str = "set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n";
 
 /// Before the last block: saves the token while its Secret has it.
 const BEFORE_REVOKING: &str = "token=$(secret nightly-report-token token)\n";
@@ -56,8 +56,8 @@ async fn the_quickstart_of_the_readme_works() {
     let output = run(&script, folder.path(), &cluster);
 
     let printed: Vec<&str> = output.split(END_OF_BLOCK).collect();
-    let [_, _, used, revoked] = printed[..] else {
-        panic!("expected four blocks: {output}");
+    let [_, _, used, revoked, removed] = printed[..] else {
+        panic!("expected five blocks: {output}");
     };
     // The response ends without a line break, so the status follows it directly.
     let start = used.find("{\"access_token\"");
@@ -72,17 +72,28 @@ async fn the_quickstart_of_the_readme_works() {
         "the gateway accepts the token: {output}"
     );
     assert_eq!(revoked.lines().last(), Some("401"), "{output}");
+    for gone in [
+        "\"shop\" deleted",
+        "\"backend\" deleted",
+        "\"credentials.symbolon.dev\" deleted",
+    ] {
+        assert!(removed.contains(gone), "{gone}: {output}");
+    }
 }
 
-/// The shell blocks between the README's marks as one script.
-fn script(readme: &str) -> String {
-    let (_, rest) = readme.split_once("<!-- quickstart:begin").unwrap();
-    let (part, _) = rest.split_once("<!-- quickstart:end -->").unwrap();
-    let blocks: Vec<&str> = part
-        .split("```sh\n")
+/// The shell blocks between the README's marks of this name.
+fn blocks<'t>(readme: &'t str, name: &str) -> Vec<&'t str> {
+    let (_, rest) = readme.split_once(&format!("<!-- {name}:begin")).unwrap();
+    let (part, _) = rest.split_once(&format!("<!-- {name}:end -->")).unwrap();
+    part.split("```sh\n")
         .skip(1)
         .map(|block| block.split_once("```").unwrap().0)
-        .collect();
+        .collect()
+}
+
+/// The README's blocks as one script.
+fn script(readme: &str) -> String {
+    let blocks = blocks(readme, "quickstart");
     let mut script = PRELUDE.to_owned();
     for (index, block) in blocks.iter().enumerate() {
         if index + 1 == blocks.len() {
@@ -95,7 +106,8 @@ fn script(readme: &str) -> String {
             writeln!(script, "echo '{END_OF_BLOCK}'").unwrap();
         }
     }
-    script
+    writeln!(script, "echo '{END_OF_BLOCK}'").unwrap();
+    script + &self::blocks(readme, "quickstart-removal").concat()
 }
 
 /// Creates the files of a fresh clone after `cargo build --release` that the blocks use.

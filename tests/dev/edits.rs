@@ -173,6 +173,28 @@ fn split(folder: &Folder) -> (String, String) {
     )
 }
 
+#[test]
+fn a_problem_between_objects_is_reported_with_its_line_too() {
+    let served = Served::start();
+    let good = served.folder.read(SHOP);
+    let wrong = good.replace("  scopes: [orders.read]\n", "  scopes: [orders.reed]\n");
+    assert_ne!(wrong, good);
+    let line_of = |part: &str| 1 + wrong.lines().position(|it| it.contains(part)).unwrap();
+    served.folder.write(SHOP, &wrong);
+    let place = format!("2-shop.yaml:{}:12: ", line_of("orders.reed"));
+    let told = "ServiceAccessToken shop/nightly-report: ScopeNotGranted: ";
+    served.dev.line_with(&[&place, told]);
+
+    // Another problem appears, and the first one moves by a line: it is still the same, so it is not reported again.
+    let more = wrong.replace("orders.write", "orders.rite");
+    served.folder.write(SHOP, &format!("# A comment\n{more}"));
+    let place = format!("2-shop.yaml:{}:", line_of("orders.write") + 1);
+    served
+        .dev
+        .line_with(&[&place, "OAuthClient shop/backend: ScopeNotFound: "]);
+    assert_eq!(served.dev.output().matches(told).count(), 1);
+}
+
 fn client_named(name: &str) -> String {
     format!(
         "apiVersion: symbolon.dev/v1alpha1

@@ -2,11 +2,32 @@
 
 use std::fs;
 
-use super::support::{Client, eventually};
-use super::{SHOP, Served};
+use super::support::{Client, Dev, eventually};
+use super::{SHOP, Served, quickstart};
 
 const A: &str = "q8Zf0R2kLw7Xn4Vb9Tc6Yh3Jm5Pd1GsA";
 const B: &str = "Zt5mW0qC8xK2vN7rJ4bL9fH1sD6gP3yE";
+
+const SYSTEM_USER: &str = "  systemUser: {name: backend}\n";
+
+/// Fields of the client, with a reference to an imported secret.
+fn with_reference() -> String {
+    format!(
+        "{SYSTEM_USER}  authentication: {{secret: {{existingRef: {{name: vault, key: password}}}}}}\n"
+    )
+}
+
+#[test]
+fn a_missing_imported_secret_is_named_at_the_start() {
+    let folder = quickstart();
+    folder.replace(SHOP, SYSTEM_USER, &with_reference());
+    let dev = Dev::start(&folder);
+    let file = folder.secret_file("shop", "vault");
+    dev.line_with(&[
+        "write the Secret vault with the label symbolon.dev/client: backend to ",
+        file.to_str().unwrap(),
+    ]);
+}
 
 fn import(served: &Served, secret: &str) {
     let file = served.folder.secret_file("shop", "vault");
@@ -27,11 +48,7 @@ fn an_imported_secret_is_followed_and_never_written() {
     let soon = |what: &str, secret: &str| {
         eventually(what, || (with(secret).ask(&[]).0 == 200).then_some(()));
     };
-    let system_user = "  systemUser: {name: backend}\n";
-    let reference = "  authentication: {secret: {existingRef: {name: vault, key: password}}}\n";
-    served
-        .folder
-        .replace(SHOP, system_user, &format!("{system_user}{reference}"));
+    served.folder.replace(SHOP, SYSTEM_USER, &with_reference());
     import(&served, A);
     soon("the imported secret is accepted", A);
     assert_eq!(

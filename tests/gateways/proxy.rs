@@ -280,8 +280,9 @@ impl Setup<'_> {
             &[
                 ("/etc/haproxy/symbolon.lua", lua.to_str().unwrap()),
                 ("orders.api.svc:8080", &self.backend.to_string()),
+                // HAProxy's resolver knows no search domains, so in a cluster only the whole name works.
                 (
-                    "main-identity.symbolon-system.svc",
+                    "main-identity.symbolon-system.svc.cluster.local",
                     &self.symbolon.to_string(),
                 ),
                 ("bind :8080", &format!("bind {}", self.here())),

@@ -1,7 +1,7 @@
 //! The recipes of docs/verifiers.md: code blocks that follow a mark.
 
 /// Every recipe of the page. Each is run by a test, and a test compares this list with the page.
-pub(crate) const RECIPES: [&str; 15] = [
+pub(crate) const RECIPES: [&str; 17] = [
     "node-jose",
     "node-openid-client",
     "python-pyjwt",
@@ -14,7 +14,9 @@ pub(crate) const RECIPES: [&str; 15] = [
     "spring-opaque",
     "apache-openidc",
     "apache-oauth2",
+    "oauth2-proxy",
     "kafka",
+    "strimzi",
     "kube-apiserver",
     "openbao",
 ];

@@ -8,7 +8,7 @@ use super::world::World;
 use crate::directory::problem::suggest::one_line;
 use crate::directory::tables::record::IdentityRecord;
 use crate::directory::{Directory, Object, ObjectKey, Served};
-use crate::resources::GrantType;
+use crate::resources::{GrantType, LABEL_CLIENT};
 
 /// Returns the whole text. It contains no secret: the commands read the state files.
 pub(super) fn text(world: &World, health: &str) -> String {
@@ -122,6 +122,15 @@ fn clients(
             .secret_path(&secret)
             .filter(|_| record.may_use(GrantType::ClientCredentials) && !record.disabled)
         {
+            if record.secret.existing_key.is_some() && !path.exists() {
+                let _ = writeln!(
+                    out,
+                    "    needs its client secret: write the Secret {} with the label {LABEL_CLIENT}: {} to {}",
+                    record.secret.name,
+                    object.key.name,
+                    one_line(&path.display().to_string())
+                );
+            }
             let _ = writeln!(
                 out,
                 "    curl -s -u \"{}:{}\" -d grant_type=client_credentials {}/connect/token",

@@ -1,6 +1,6 @@
 //! Logs problems of the manifests when they change, each of them once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -12,16 +12,41 @@ use crate::source::live::Update;
 /// The maximum number of problems that are logged at a time.
 const MAX_TOLD: usize = 200;
 
-/// The problems that have been logged.
+/// A problem of an object, without its place: an edit above the object moves it, and it is still the same problem.
+type Known = (Kind, ObjectKey, String);
+
+/// The problems that have been logged, each with the logged line.
 #[derive(Default)]
-pub(super) struct Told(BTreeSet<String>);
+pub(super) struct Told {
+    faults: BTreeSet<String>,
+    judged: BTreeMap<Known, String>,
+}
+
+/// Returns the place of a problem in a file.
+pub(super) type Places<'a> = &'a dyn Fn(Kind, &ObjectKey, &Problem) -> Option<String>;
 
 impl Told {
     /// Logs new problems, and when all problems are solved.
-    pub(super) fn tell(&mut self, update: &Update, directory: &Directory, now: Timestamp) {
+    pub(super) fn tell(
+        &mut self,
+        update: &Update,
+        directory: &Directory,
+        places: Places<'_>,
+        now: Timestamp,
+    ) {
         let faults = update.faults.iter().map(ToString::to_string);
-        let found: BTreeSet<String> = faults.chain(judged(directory, now)).collect();
-        let mut new = found.difference(&self.0);
+        let found = Self {
+            faults: faults.collect(),
+            judged: judged(directory, places, now),
+        };
+        let new_judged = found
+            .judged
+            .iter()
+            .filter(|(known, _)| !self.judged.contains_key(*known));
+        let mut new = found
+            .faults
+            .difference(&self.faults)
+            .chain(new_judged.map(|(_, line)| line));
         for problem in new.by_ref().take(MAX_TOLD) {
             tracing::warn!("{}", one_line(problem));
         }
@@ -29,17 +54,21 @@ impl Told {
         if more > 0 {
             tracing::warn!("and {more} more problems: run symbolon check to list them");
         }
-        if found.is_empty() && !self.0.is_empty() {
+        if found.count() == 0 && self.count() > 0 {
             tracing::info!("all problems of the manifests are solved");
         }
         if !update.events.is_empty() {
             tracing::info!(
                 changes = update.events.len(),
-                problems = found.len(),
+                problems = found.count(),
                 "manifests served"
             );
         }
-        self.0 = found;
+        *self = found;
+    }
+
+    fn count(&self) -> usize {
+        self.faults.len() + self.judged.len()
     }
 }
 
@@ -55,15 +84,19 @@ impl Failing {
     }
 }
 
-/// Returns the problems that only show among all objects together.
-fn judged(directory: &Directory, now: Timestamp) -> Vec<String> {
-    let mut lines = Vec::new();
+/// Returns the problems that only show among all objects together, and their lines.
+fn judged(directory: &Directory, places: Places<'_>, now: Timestamp) -> BTreeMap<Known, String> {
+    let mut lines = BTreeMap::new();
     let mut add = |kind: Kind, key: &ObjectKey, problems: Vec<Problem>| {
-        lines.extend(
-            problems
-                .into_iter()
-                .map(|problem| format!("{kind} {key}: {}: {}", problem.reason, problem.message)),
-        );
+        lines.extend(problems.into_iter().map(|problem| {
+            let place = places(kind, key, &problem).map(|place| place + ": ");
+            let place = place.unwrap_or_default();
+            let Problem {
+                reason, message, ..
+            } = problem;
+            let line = format!("{place}{kind} {key}: {reason}: {message}");
+            ((kind, key.clone(), message), line)
+        }));
     };
     // An Identity without a fault in its file may have one here, because dev mode replaces its issuer.
     for object in directory.identities() {

@@ -25,7 +25,7 @@ use super::credentials::{Serving, Versioned};
 use super::origin::Site;
 use super::problems::{Failing, Told};
 use crate::directory::issued::usage;
-use crate::directory::{Change, Directory, ObjectKey, Settings};
+use crate::directory::{Change, Directory, ObjectKey, Problem, Settings};
 use crate::keys::KeySet;
 use crate::reconcile::cluster::Cluster as _;
 use crate::reconcile::cluster::api::ApiError;
@@ -251,7 +251,10 @@ impl World {
                 .map(|change| (change, Box::default()))
                 .collect(),
         );
-        self.told.tell(update, &self.directory(), now());
+        let directory = self.directory();
+        let source = &self.source;
+        let places = |kind, key: &ObjectKey, problem: &Problem| source.place(kind, key, problem);
+        self.told.tell(update, &directory, &places, now());
     }
 
     /// Returns the change of an event, after updating the files that the controller reads.

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Controller, ReconcileError, Reconciled, access_denied, api, lock, now, pods};
+use super::{
+    Controller, ReconcileError, Reconciled, access_denied, api, lock, now, owners_under, pods,
+    secret_refused,
+};
 use crate::directory::tables::record::{IdentityRecord, Object};
 use crate::directory::{Directory, ObjectKey, Problem, Reason};
 use crate::reconcile::cluster::Cluster;
@@ -28,6 +31,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             }
             lock(&self.gauges).rotations.note(key, None);
             lock(&self.gauges).ready_pods.note(key, None);
+            lock(&self.macs).note_refused(key, false);
             self.sweep_pods(key).await?;
             return Ok(Reconciled::Gone);
         };
@@ -39,14 +43,17 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             Ok(keys) => (keys, None),
             Err(error) => {
                 let problem = match &error {
-                    ApiError::Forbidden(message) => Some(access_denied(message)),
+                    ApiError::Forbidden(message) => Some(access_denied(message, METADATA)),
                     ApiError::Invalid(message) => Some(write_refused(message)),
                     _ => None,
                 };
                 let error =
                     ReconcileError::Api("cannot read or write the Identity's Secrets", error);
                 match problem {
-                    Some(problem) => (Some(Err(problem)), Some(error)),
+                    Some(problem) => {
+                        lock(&self.macs).note_refused(key, true);
+                        (Some(Err(problem)), Some(error))
+                    }
                     None => return Err(error),
                 }
             }
@@ -128,6 +135,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             &mut SystemEntropy,
         )
         .await?;
+        let was_refused = lock(&self.macs).note_refused(key, false);
+        if was_refused {
+            // Their last pass succeeded: it reported that the keys are missing.
+            for work in owners_under(directory, key) {
+                self.agenda.queue.add(work, Why::Must);
+            }
+        }
         match keys.mac {
             Ok(mac) => {
                 if lock(&self.macs).keep(key, mac, as_of) {
@@ -167,8 +181,14 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
     }
 }
 
+/// The field with labels and annotations of an Identity's objects.
+const METADATA: &str = "spec.inheritedMetadata";
+
 /// The problem of a Secret that the API server or one of its admission rules considers invalid.
 fn write_refused(message: &str) -> Problem {
-    let message = format!("the API server refuses the Secret: {message}");
-    Problem::error(Reason::SecretAccessDenied, "", message)
+    Problem::error(
+        Reason::SecretAccessDenied,
+        "",
+        secret_refused(message, METADATA),
+    )
 }

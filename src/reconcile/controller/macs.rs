@@ -1,6 +1,6 @@
 //! A cache of mac keys, valid until they change.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::directory::ObjectKey;
@@ -10,6 +10,8 @@ use crate::tokens::MacKey;
 #[derive(Debug, Default)]
 pub(super) struct Macs {
     known: HashMap<ObjectKey, Arc<MacKey>>,
+    /// The Identities without a key whose Secrets the API server refused in the last pass.
+    refused: HashSet<ObjectKey>,
     changes: u64,
 }
 
@@ -35,6 +37,20 @@ impl Macs {
         AsOf(read): AsOf,
     ) -> bool {
         read == self.changes && self.known.insert(identity.clone(), mac).is_none()
+    }
+
+    /// Notes whether the API server refuses the Secrets of an Identity. Returns whether it did before.
+    pub(super) fn note_refused(&mut self, identity: &ObjectKey, is_refused: bool) -> bool {
+        if is_refused {
+            !self.refused.insert(identity.clone())
+        } else {
+            self.refused.remove(identity)
+        }
+    }
+
+    /// Returns whether an Identity has no key because the API server refuses its Secrets.
+    pub(super) fn is_refused(&self, identity: &ObjectKey) -> bool {
+        self.refused.contains(identity) && !self.known.contains_key(identity)
     }
 
     /// Forgets the key, because its Secret was replaced or deleted.
@@ -63,5 +79,19 @@ mod tests {
         assert!(macs.keep(&identity, key(2), after), "this is the first key");
         assert!(!macs.keep(&identity, key(2), after));
         assert!(macs.get(&identity).is_some());
+    }
+
+    #[test]
+    fn an_identity_with_a_key_does_not_count_as_refused() {
+        let (mut macs, identity) = (Macs::default(), ObjectKey::new("platform", "main"));
+        assert!(!macs.is_refused(&identity));
+        assert!(!macs.note_refused(&identity, true), "the first time");
+        assert!(macs.note_refused(&identity, true));
+        assert!(macs.is_refused(&identity));
+        let now = macs.as_of();
+        macs.keep(&identity, key(1), now);
+        assert!(!macs.is_refused(&identity), "its owners need no other key");
+        assert!(macs.note_refused(&identity, false));
+        assert!(!macs.note_refused(&identity, false));
     }
 }

@@ -533,9 +533,27 @@ fn news_of(directory: &Directory, change: &Change) -> CredentialNews {
     }
 }
 
-fn access_denied(message: &str) -> Problem {
-    let message = format!("the operator may not read or write the Secret: {message}");
+/// The problem of a Secret that the operator may not read or write: because of its rights, a quota or an admission rule.
+/// `field` is where the user sets labels and annotations of the Secret.
+fn access_denied(message: &str, field: &str) -> Problem {
+    // The words of admission policies and of webhooks.
+    let is_admission = ["denied request", "denied the request"]
+        .iter()
+        .any(|words| message.contains(words));
+    let message = if is_admission {
+        secret_refused(message, field)
+    } else {
+        format!("the operator may not read or write the Secret: {message}")
+    };
     Problem::error(Reason::SecretAccessDenied, "", message)
+}
+
+/// Returns the message about a Secret that the API server or one of its admission rules considers invalid. `field` is
+/// where the user sets labels and annotations of the Secret.
+fn secret_refused(message: &str, field: &str) -> String {
+    format!(
+        "the API server refuses the Secret: {message}; if a policy requires a label or an annotation, set it in {field}"
+    )
 }
 
 fn key_of(live: &Value) -> ObjectKey {

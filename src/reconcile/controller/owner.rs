@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{
     Controller, ReconcileError, Reconciled, access_denied, api, is_deleting, key_of, lock, now,
+    secret_refused,
 };
 use crate::directory::{Directory, ObjectKey, Problem, Reason, Standing};
 use crate::reconcile::cluster::Cluster;
@@ -62,6 +63,13 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
                 Sealing::Missing => Ok(Reconciled::Soon),
                 _ => Ok(reconciled),
             };
+        }
+        let has_none = matches!(&sealing, Ok(Sealing::Missing) | Err(_));
+        if has_none && lock(&self.macs).is_refused(&target.identity) {
+            let issuance = Issuance::Blocked(keys_refused(&target.identity));
+            let reconciled = self.report_owner(kind, key, issuance).await?;
+            // The Identity's own pass queues this owner when it has created the key.
+            return sealing.map(|_| reconciled);
         }
         let mac = match sealing? {
             Sealing::With(mac) => Some(mac),
@@ -169,7 +177,8 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             IssueError::Gather(_, cause) | IssueError::Apply(_, cause) if cause.is_refusal()
         );
         let fallback = fallback.filter(|_| is_refused).map(Issuance::Settled);
-        let Some(issuance) = fallback.or_else(|| refusal(&error).map(Issuance::Blocked)) else {
+        let Some(issuance) = fallback.or_else(|| refusal(kind, &error).map(Issuance::Blocked))
+        else {
             return Err(error.into());
         };
         match live {
@@ -270,10 +279,12 @@ fn target(
 }
 
 /// Returns what someone must do about a Secret that the API server refuses.
-fn refusal(error: &IssueError) -> Option<Problem> {
+fn refusal(kind: OwnerKind, error: &IssueError) -> Option<Problem> {
     match error {
         IssueError::Gather("Secret", ApiError::Forbidden(message))
-        | IssueError::Apply("Secret", ApiError::Forbidden(message)) => Some(access_denied(message)),
+        | IssueError::Apply("Secret", ApiError::Forbidden(message)) => {
+            Some(access_denied(message, template_of(kind)))
+        }
         IssueError::Gather("Secret", ApiError::Invalid(message)) => Some(Problem::error(
             Reason::SecretAccessDenied,
             "",
@@ -282,10 +293,27 @@ fn refusal(error: &IssueError) -> Option<Problem> {
         IssueError::Apply("Secret", ApiError::Invalid(message)) => Some(Problem::error(
             Reason::Invalid,
             "/spec",
-            format!("the API server refuses the Secret: {message}"),
+            secret_refused(message, template_of(kind)),
         )),
         _ => None,
     }
+}
+
+/// Returns the field with the template of the owner's Secret.
+const fn template_of(kind: OwnerKind) -> &'static str {
+    match kind {
+        OwnerKind::OAuthClient => "spec.authentication.secret.template",
+        OwnerKind::ServiceAccessToken => "spec.secret.template",
+    }
+}
+
+/// The problem of an owner whose Identity has no key yet. The reason is in the Identity's conditions only, because
+/// anyone can name an Identity.
+fn keys_refused(identity: &ObjectKey) -> Problem {
+    let message = format!(
+        "Identity {identity} has no keys, because the API server refuses its Secrets: see the conditions of the Identity, or ask its administrators"
+    );
+    Problem::error(Reason::IdentityNotReady, "", message)
 }
 
 /// Returns what to report if the operator can access neither the Secret nor the Credential and need not issue anything

@@ -8,6 +8,7 @@ use super::requests::{asks_for_rotation, decode_requests, encode_requests, recor
 use super::rules::{MAX_BY_ROTATION, Rules};
 use super::secret_data::{filled, held_hash, noun, token_key, token_kind};
 use super::step::{Create, Emptying, Push, Recreate, Retirement, Step};
+use super::templated;
 use super::view::{Settled, Target, View};
 use crate::directory::{Lifetime, Problem, Reason, SecretKind, Standing, entry_ends};
 use crate::reconcile::cluster::api::Precondition;
@@ -309,6 +310,8 @@ impl Case<'_> {
             );
         }
         let mut fenced = secret.clone();
+        // A policy that requires a label of the template refuses every write without it, and so this one too.
+        templated::fill_metadata(&mut fenced, self.desired);
         fenced.fence(TokenId::random(entropy).as_str());
         Step::Fence(fenced)
     }

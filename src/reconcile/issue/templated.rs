@@ -62,6 +62,19 @@ impl Named {
         named
     }
 
+    /// Returns the names of both.
+    fn and(mut self, more: Self) -> Self {
+        let add = |names: &mut Vec<String>, more: Vec<String>| {
+            let new: Vec<String> = more.into_iter().filter(|it| !names.contains(it)).collect();
+            names.extend(new);
+            names.sort_unstable();
+        };
+        add(&mut self.labels, more.labels);
+        add(&mut self.annotations, more.annotations);
+        add(&mut self.data, more.data);
+        self
+    }
+
     fn written(&self) -> Option<String> {
         let is_empty = *self == Self::default();
         (!is_empty)
@@ -98,16 +111,17 @@ pub(super) fn fill(secret: &mut SecretObject, desired: &Desired, values: &Values
     }
 }
 
-/// Fills the labels and annotations of the owner's template into a new Secret, which holds no token yet. An admission
-/// policy may require them from the first write on.
+/// Fills the labels and annotations of the owner's template into a Secret, and removes nothing. An admission policy may
+/// require them in every write, also in one that only creates or fences the Secret.
 pub(super) fn fill_metadata(secret: &mut SecretObject, desired: &Desired) {
     let Some(template) = desired.template.as_deref() else {
         return;
     };
-    let named = Named {
+    let before = Named::remembered(secret, desired);
+    let named = before.and(Named {
         data: Vec::new(),
         ..Named::by(template, desired, &Named::default(), secret)
-    };
+    });
     set_metadata(secret, template, desired);
     if named != Named::default() {
         secret.set_annotation(ANNOTATION_TEMPLATE, named.written().as_deref());

@@ -576,6 +576,47 @@ fn a_write_that_may_still_land_is_waited_for_and_then_fenced() {
     assert_eq!(world.epochs(), [1, 2]);
 }
 
+/// A policy that requires a label refuses every write without it. The owner adds the label to the template, and the fence
+/// is the first write after that.
+#[test]
+fn a_fence_carries_the_labels_and_annotations_of_the_template() {
+    let mut world = World::issued();
+    world.now += DAY;
+    world.ask("1");
+    let push = world.push();
+    world.record("", push.credential);
+    world.now += SignedDuration::from_secs(20);
+    let template = json!({
+        "labels": {"team": "shop", "other": "x"}, "annotations": {"env": "test"}, "data": {"url": "$(token-url)"},
+    });
+    world.desired.template = Some(std::sync::Arc::new(
+        serde_json::from_value(template).unwrap(),
+    ));
+    let Step::Fence(fenced) = world.plan() else {
+        panic!("fences")
+    };
+    assert_eq!(fenced.label("team"), Some("shop"));
+    assert_eq!(fenced.annotation("env"), Some("test"));
+    assert_eq!(
+        fenced.label("other"),
+        None,
+        "the Identity does not allow it"
+    );
+    assert!(!fenced.has_text("url"), "a fence leaves the data");
+    let held = world.secret.as_ref().unwrap().text("token").unwrap();
+    assert_eq!(fenced.text("token").unwrap().expose(), held.expose());
+    world.store("", Some(fenced));
+    assert_eq!(world.run(), ["push Requested", "retire"]);
+    // What the fence wrote is removed like everything else that came from the template.
+    world.desired.template = None;
+    assert_eq!(world.run(), ["repair"]);
+    let secret = world.secret.as_ref().unwrap();
+    assert_eq!(
+        (secret.label("team"), secret.annotation("env")),
+        (None, None)
+    );
+}
+
 #[test]
 fn another_machines_fast_clock_delays_no_pass_for_long() {
     let mut world = World::new();

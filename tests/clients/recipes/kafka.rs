@@ -1,10 +1,12 @@
-//! The recipe for Kafka: a broker takes access tokens from its clients.
+//! The recipes for Kafka and Strimzi: a broker takes access tokens from its clients.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 use super::program::Program;
 use super::world::{World, judge, subject_of};
@@ -17,9 +19,9 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:CONTROLLER
 controller.listener.names=CONTROLLER
-listeners=CLIENTS://127.0.0.1:CLIENTS,BROKERS://127.0.0.1:BROKERS,CONTROLLER://127.0.0.1:CONTROLLER
+listeners=LISTENER://127.0.0.1:CLIENTS,BROKERS://127.0.0.1:BROKERS,CONTROLLER://127.0.0.1:CONTROLLER
 inter.broker.listener.name=BROKERS
-listener.security.protocol.map=CLIENTS:SASL_PLAINTEXT,BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=LISTENER:SASL_PLAINTEXT,BROKERS:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs=DATA
 ";
 
@@ -29,6 +31,51 @@ fn kafka_takes_access_tokens_of_both_types() {
     // The page says that the audience alone tells ID tokens apart here.
     world.tokens.remove("id_token_for_the_api").unwrap();
     world.tokens.remove("logout_token").unwrap();
+    let said = ask_broker(&world, "CLIENTS", &recipe("kafka"));
+    judge(&world, &ACCESS_TOKENS, |name, _| {
+        said[name].then(|| subject_of(name))
+    });
+}
+
+#[test]
+fn strimzi_takes_access_tokens_of_both_types_and_no_other_tokens_of_the_issuer() {
+    let mut world = World::start();
+    // The page says that it does not check `nbf`.
+    world.tokens.remove("not_yet_valid").unwrap();
+    world.tokens.remove("not_yet_valid_of_type_jwt").unwrap();
+    let written: Value = serde_yaml::from_str(&recipe("strimzi")).unwrap();
+    let listener = &written["spec"]["kafka"]["listeners"][0];
+    let authentication = &listener["authentication"];
+    assert_eq!(authentication["type"], "custom");
+    assert_eq!(authentication["sasl"], true);
+    // Strimzi gives the listener this name, and puts its prefix before each setting.
+    let name = format!(
+        "{}-{}",
+        listener["name"].as_str().unwrap(),
+        listener["port"]
+    );
+    let mut settings = String::new();
+    for (key, value) in authentication["listenerConfig"].as_object().unwrap() {
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        writeln!(settings, "listener.name.{name}.{key}={value}").unwrap();
+    }
+    let said = ask_broker(&world, &name.to_uppercase(), &settings);
+    judge(&world, &ACCESS_TOKENS, |name, _| {
+        said[name].then(|| subject_of(name))
+    });
+}
+
+/// The access tokens of [`World`].
+const ACCESS_TOKENS: [&str; 3] = [
+    "access_token",
+    "access_token_of_type_jwt",
+    "access_token_of_the_recipe",
+];
+
+/// Starts a broker whose `listener` has these settings, and returns which tokens it accepts.
+fn ask_broker(world: &World, listener: &str, settings: &str) -> BTreeMap<String, bool> {
     let class_path = install::kafka();
     let java = || {
         let mut java = Command::new("java");
@@ -39,15 +86,16 @@ fn kafka_takes_access_tokens_of_both_types() {
     };
     let issuer = &world.dev.issuer;
     let [clients, brokers, controller] = [(); 3].map(|()| free_port());
-    let settings = BROKER
+    let broker = BROKER
+        .replace("LISTENER:", &format!("{listener}:"))
         .replace(":CLIENTS,", &format!(":{clients},"))
         .replace(":BROKERS,", &format!(":{brokers},"))
         .replace(":CONTROLLER\n", &format!(":{controller}\n"))
         .replace("DATA", &world.folder.file("data").display().to_string());
-    let tokens = recipe("kafka")
-        .replace("=ISSUER", &format!("={issuer}"))
-        .replace("=AUDIENCE", &format!("={AUDIENCE}"));
-    fs::write(world.folder.file("server.properties"), settings + &tokens).unwrap();
+    let tokens = settings
+        .replace("ISSUER", issuer)
+        .replace("AUDIENCE", AUDIENCE);
+    fs::write(world.folder.file("server.properties"), broker + &tokens).unwrap();
     let formatted = java()
         .args(["kafka.tools.StorageTool", "format", "--config"])
         .args([
@@ -86,17 +134,8 @@ fn kafka_takes_access_tokens_of_both_types() {
     let output = asking.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let said = String::from_utf8(output.stdout).unwrap();
-    let said: BTreeMap<&str, &str> = said
-        .lines()
-        .map(|line| line.split_once(' ').unwrap())
-        .collect();
-    let good = [
-        "access_token",
-        "access_token_of_type_jwt",
-        "access_token_of_the_recipe",
-    ];
-    judge(&world, &good, |name, _| match said[name] {
-        "yes" => Some(subject_of(name)),
-        _ => None,
-    });
+    let lines = said.lines().map(|line| line.split_once(' ').unwrap());
+    lines
+        .map(|(name, answer)| (name.to_owned(), answer == "yes"))
+        .collect()
 }

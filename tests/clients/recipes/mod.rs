@@ -5,6 +5,7 @@
 mod apache;
 mod kafka;
 mod libraries;
+mod oauth2_proxy;
 mod openbao;
 mod program;
 mod spring;

@@ -1,4 +1,5 @@
-//! Objects of an Identity inherit its labels and annotations, in a cluster whose policy requires them.
+//! Objects have the labels that a policy of the cluster requires: an Identity's objects inherit them, and the Secrets of
+//! clients and tokens get them from templates.
 
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use symbolon::resources::{Kind, ManagedKind};
 
 use super::fleet::{IMAGE, Kubelet, installation, start};
-use super::world::{World, condition};
+use super::world::{Running, World, condition};
 use crate::harness::{Cluster, PATIENCE, eventually};
 
 /// The Identity, and a client whose Credential is in its namespace.
@@ -33,9 +34,8 @@ spec:
   grantTypes: [ClientCredentials]
 ";
 
-/// Requires the label `team` on everything in the Identity's namespace, as policy engines do.
-async fn demand_label(world: &World<'_>) -> String {
-    let namespace = world.platform.name();
+/// Requires the label `team` on everything in a namespace, as policy engines do.
+async fn demand_label(world: &World<'_>, namespace: &str) -> String {
     let name = format!("demands-team-{namespace}");
     let policy = json!({
         "metadata": {"name": name},
@@ -71,7 +71,7 @@ async fn demand_label(world: &World<'_>) -> String {
         .create(&create, &serde_json::from_value(binding).unwrap())
         .await
         .unwrap();
-    let secrets: Api<Secret> = world.platform.api();
+    let secrets: Api<Secret> = Api::namespaced(world.client(), namespace);
     let try_out = Secret {
         metadata: ObjectMeta {
             name: Some("try-out".to_owned()),
@@ -173,7 +173,7 @@ async fn everything_of_an_identity_has_the_labels_that_a_policy_demands(
         let more = format!("{options}\n  {inherited}");
         world.apply(&OBJECTS.replace("MORE", &more)).await;
     };
-    let policy = demand_label(&world).await;
+    let policy = demand_label(&world, world.platform.name()).await;
     let _running = start(&world, installation(IMAGE), None).await;
     let _kubelet = Kubelet::start(&world);
 
@@ -182,6 +182,16 @@ async fn everything_of_an_identity_has_the_labels_that_a_policy_demands(
     let message = condition(&refused, "Ready")["message"].as_str().unwrap();
     assert!(
         message.contains("every object needs the label team"),
+        "{message}"
+    );
+    assert!(message.contains("spec.inheritedMetadata"), "{message}");
+    // Its clients say what they wait for.
+    let waiting = world
+        .ready(Kind::OAuthClient, "backend", "False", "IdentityNotReady")
+        .await;
+    let message = condition(&waiting, "Ready")["message"].as_str().unwrap();
+    assert!(
+        message.contains("the API server refuses its Secrets"),
         "{message}"
     );
 
@@ -223,4 +233,38 @@ async fn everything_of_an_identity_has_the_labels_that_a_policy_demands(
     all_have(&world, [Value::Null, Value::Null]).await;
     world.identity_is("main", "Ready").await;
     assert_eq!(secrets.get("main-signing").await.unwrap().data, before);
+}
+
+/// The policy comes after the Secret. Everything that the operator writes from then on needs the label, also what it writes
+/// before it can write the next token.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_rotation_continues_when_the_template_has_the_label_that_a_policy_demands() {
+    let cluster = Cluster::private();
+    let world = World::new(&cluster).await;
+    let _running = Running::start(&world).await;
+    let before = world
+        .ready(Kind::ServiceAccessToken, "nightly", "True", "Ready")
+        .await;
+    let _policy = demand_label(&world, world.team.name()).await;
+
+    let rotate = json!({"metadata": {"annotations": {"symbolon.dev/rotate": "1"}}});
+    world
+        .patch(Kind::ServiceAccessToken, "nightly", rotate)
+        .await;
+    let refused = world
+        .ready(Kind::ServiceAccessToken, "nightly", "False", "Invalid")
+        .await;
+    let message = condition(&refused, "Ready")["message"].as_str().unwrap();
+    for part in ["every object needs the label team", "spec.secret.template"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let template = json!({"spec": {"secret": {"template": {"labels": {"team": "id"}}}}});
+    world
+        .patch(Kind::ServiceAccessToken, "nightly", template)
+        .await;
+    let after = world
+        .ready(Kind::ServiceAccessToken, "nightly", "True", "Ready")
+        .await;
+    assert_ne!(after["status"]["tokenId"], before["status"]["tokenId"]);
+    assert_eq!(after["status"]["lastRotation"]["cause"], "Requested");
 }
