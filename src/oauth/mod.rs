@@ -10,6 +10,7 @@ pub mod bearer;
 pub mod check_token;
 pub mod client_auth;
 pub mod discovery;
+pub mod endpoint;
 pub mod error;
 pub mod form;
 #[cfg(any(test, fuzzing))]
@@ -27,5 +28,6 @@ mod size_tests;
 #[cfg(test)]
 mod tests;
 
+pub use endpoint::Endpoint;
 pub use error::{ErrorCode, OAuthError};
 pub use form::Form;

@@ -10,12 +10,13 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use tower::Service as _;
 
+use super::metrics::Shed;
 use super::places::Caller;
 use super::request::{Arrival, check_host};
 use super::router::Routes;
-use super::routes::check_token;
 use super::state::{Config, State};
 use super::{Revoker, Site, Uses, forwarded, reply};
+use crate::oauth::Endpoint;
 
 /// The header in which proxies name the callers that they forward for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -62,7 +63,7 @@ impl App {
     /// Answers one request. `peer` is the other end of its connection.
     pub async fn answer(&self, peer: Option<IpAddr>, mut request: Request<Body>) -> Response {
         let Some(_counted) = self.admit() else {
-            self.metrics().shed("requests");
+            self.metrics().shed(Shed::Requests);
             return reply::overloaded();
         };
         if let Err(refusal) = check_host(&request) {
@@ -73,7 +74,9 @@ impl App {
             let snapshot = self.publisher().current();
             snapshot.site().map(|site| {
                 // A gateway sends the Host of the request that it asks about.
-                is_meant |= check_token::is_at(&site.path, request.uri().path());
+                is_meant |= Endpoint::CheckToken
+                    .rest_of(&site.path, request.uri().path())
+                    .is_some();
                 let caller = peer.map(|peer| Origin::of(peer, site, &request));
                 (self.routes.of(&site.path), caller)
             })
@@ -87,7 +90,7 @@ impl App {
         // A trusted proxy that names no caller forwards for many callers: no share applies to it.
         let accountable = origin.filter(|origin| !origin.is_trusted);
         let Some(_share) = self.shares().take(accountable.map(|it| it.address)) else {
-            self.metrics().shed("requests_per_peer");
+            self.metrics().shed(Shed::RequestsPerPeer);
             return reply::overloaded();
         };
         let app = self.state.clone();

@@ -15,6 +15,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use jiff::Timestamp;
 
+use super::metrics::Shed;
 use super::origin::origin;
 use super::places::Caller;
 use super::reply::Refusal;
@@ -26,9 +27,9 @@ use crate::keys::{KeyRing, VerifiedToken};
 use crate::oauth::access_token::{Inactive, Presented};
 use crate::oauth::client_auth::{self, Method, Reason};
 use crate::oauth::form::{check_query, is_form};
-use crate::oauth::{ErrorCode, Form, OAuthError};
+use crate::oauth::{Endpoint, ErrorCode, Form, OAuthError};
+use crate::telemetry::Unverified;
 use crate::telemetry::audit::{self, Origin};
-use crate::telemetry::{Endpoint, Unverified};
 use crate::tokens::reference;
 
 /// The data that the server adds to a request before it routes it.
@@ -145,7 +146,7 @@ impl Call {
         let collected = tokio::select! {
             biased;
             collected = reading => collected,
-            () = waiting.ended() => Err(shed("bodies")),
+            () = waiting.ended() => Err(shed(Shed::Bodies)),
             () = tokio::time::sleep(deadline) => Err(Refusal::TooSlow),
         }?;
         if let Some(turn) = &self.turn {
@@ -153,7 +154,7 @@ impl Call {
             tokio::select! {
                 biased;
                 () = turn.take_again(collected.len()) => {}
-                () = waiting.ended() => return Err(shed("bodies")),
+                () = waiting.ended() => return Err(shed(Shed::Bodies)),
             }
         }
         Ok(collected)
@@ -185,7 +186,7 @@ impl Call {
                 }
                 Err(failure) => failure,
             };
-        self.app.metrics().auth_failed(failure.reason.as_str());
+        self.app.metrics().auth_failed(failure.reason);
         let claimed = failure.claimed.as_ref();
         let name = claimed.map_or("", |claimed| claimed.sent.expose());
         let is_written = self
@@ -199,7 +200,7 @@ impl Call {
                 is_client: claimed.is_client,
             });
             let refusal = audit::Refused {
-                action: self.endpoint.as_str(),
+                action: self.endpoint.name(),
                 reason: failure.reason.as_str(),
                 client_id: None,
                 claimed,
@@ -250,7 +251,7 @@ impl Call {
         reason: &'static str,
     ) {
         let refusal = audit::Refused {
-            action: self.endpoint.as_str(),
+            action: self.endpoint.name(),
             reason,
             client_id,
             claimed: None,

@@ -1,4 +1,4 @@
-//! The routes: every path below the path of the issuer, and what all requests have in common.
+//! The routes: a handler for each entry in the table of endpoints, and what all requests have in common.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use super::origin::{request_id, traceparent};
 use super::request::{Arrival, Call};
 use super::state::State;
 use super::{reply, routes};
-use crate::oauth::discovery::paths;
-use crate::telemetry::{Endpoint, traces};
+use crate::oauth::endpoint::{Endpoint, Methods, Place};
+use crate::telemetry::traces;
 
 /// The routes of the issuer that is served. They are built once, and again only when its path changes.
 #[derive(Default)]
@@ -40,100 +40,52 @@ impl Routes {
 }
 
 fn router(path: &str) -> Router {
-    use routes::{check_token, discovery, health, introspect, jwks, revocation, token};
-    let at = |below: &str| format!("{path}{below}");
-    // The well-known part stands at the root, and the issuer's path follows it (RFC 8414 section 3.1).
-    let metadata = format!("{}{path}", paths::AUTHORIZATION_SERVER);
-    // A gateway's name, then any path that the proxy appends. Without a name the gateway is unknown.
-    let unnamed = at(paths::CHECK_TOKEN);
-    let gateways = [
-        format!("{unnamed}/{{*gateway}}"),
-        format!("{unnamed}/"),
-        unnamed,
-    ];
-    let check = || on(Endpoint::CheckToken, Methods::Any, check_token::handle);
-
-    let routes = Router::new()
-        .route(
-            &at(paths::OPENID_CONFIGURATION),
-            read(Endpoint::Discovery, discovery::openid),
-        )
-        .route(
-            &metadata,
-            read(Endpoint::Discovery, discovery::authorization_server),
-        )
-        .route(&at(paths::JWKS), read(Endpoint::Jwks, jwks::handle))
-        .route(
-            &at(paths::HEALTH),
-            on(Endpoint::Health, Methods::Probe, health::handle),
-        )
-        .route(&at(paths::TOKEN), post(Endpoint::Token, token::handle))
-        .route(
-            &at(paths::INTROSPECTION),
-            post(Endpoint::Introspection, introspect::handle),
-        )
-        .route(
-            &at(paths::REVOCATION),
-            post(Endpoint::Revocation, revocation::handle),
-        )
-        .fallback_service(on(Endpoint::Other, Methods::Any, |_| async {
-            reply::not_found()
-        }));
-    gateways
-        .iter()
-        .fold(routes, |routes, path| routes.route(path, check()))
-}
-
-/// The methods that a path accepts.
-#[derive(Clone, Copy)]
-enum Methods {
-    /// Reading, also by web pages of any origin.
-    Read,
-    /// Reading, not by web pages.
-    Probe,
-    /// Posting a form.
-    Post,
-    /// Any method: a proxy may forward the method of the request that it asks about.
-    Any,
-}
-
-impl Methods {
-    const READ: &str = "GET, HEAD, OPTIONS";
-    const PROBE: &str = "GET, HEAD";
-    const POST: &str = "POST";
-
-    /// Returns the answer to a method that the path does not accept.
-    fn refuse(self, method: &Method) -> Option<Response> {
-        match (self, method) {
-            (Self::Any, _)
-            | (Self::Read | Self::Probe, &Method::GET | &Method::HEAD)
-            | (Self::Post, &Method::POST) => None,
-            (Self::Read, &Method::OPTIONS) => Some(reply::preflight(Self::READ)),
-            (Self::Read, _) => Some(reply::method_not_allowed(Self::READ)),
-            (Self::Probe, _) => Some(reply::method_not_allowed(Self::PROBE)),
-            (Self::Post, _) => Some(reply::method_not_allowed(Self::POST)),
+    let endpoints = Endpoint::ALL.iter();
+    endpoints.fold(Router::new(), |routes, endpoint| {
+        let handler = handler(*endpoint);
+        let own = endpoint.path(path);
+        match endpoint.place() {
+            Place::BelowIssuer(_) | Place::BeforeIssuer(_) => routes.route(&own, handler),
+            Place::Subtree(_) => [format!("{own}/{{*rest}}"), format!("{own}/"), own]
+                .iter()
+                .fold(routes, |routes, path| routes.route(path, handler.clone())),
+            Place::Elsewhere => routes.fallback_service(handler),
         }
+    })
+}
+
+/// Returns the handler of an endpoint.
+fn handler(endpoint: Endpoint) -> MethodRouter {
+    use routes::{check_token, discovery, health, introspect, jwks, revocation, token};
+    match endpoint {
+        Endpoint::OpenIdConfiguration => on(endpoint, discovery::openid),
+        Endpoint::AuthorizationServer => on(endpoint, discovery::authorization_server),
+        Endpoint::Jwks => on(endpoint, jwks::handle),
+        Endpoint::Token => on(endpoint, token::handle),
+        Endpoint::Introspection => on(endpoint, introspect::handle),
+        Endpoint::Revocation => on(endpoint, revocation::handle),
+        Endpoint::CheckToken => on(endpoint, check_token::handle),
+        Endpoint::Health => on(endpoint, health::handle),
+        Endpoint::Other => on(endpoint, |_| async { reply::not_found() }),
     }
 }
 
-fn read<H, F>(endpoint: Endpoint, handler: H) -> MethodRouter
-where
-    H: Fn(Call) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
-    on(endpoint, Methods::Read, handler)
-}
-
-fn post<H, F>(endpoint: Endpoint, handler: H) -> MethodRouter
-where
-    H: Fn(Call) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
-{
-    on(endpoint, Methods::Post, handler)
+/// Returns the answer to a method that an endpoint does not accept.
+fn refuse(methods: Methods, method: &Method) -> Option<Response> {
+    const READ: &str = "GET, HEAD, OPTIONS";
+    match (methods, method) {
+        (Methods::Any, _)
+        | (Methods::Read | Methods::Probe, &Method::GET | &Method::HEAD)
+        | (Methods::Post, &Method::POST) => None,
+        (Methods::Read, &Method::OPTIONS) => Some(reply::preflight(READ)),
+        (Methods::Read, _) => Some(reply::method_not_allowed(READ)),
+        (Methods::Probe, _) => Some(reply::method_not_allowed("GET, HEAD")),
+        (Methods::Post, _) => Some(reply::method_not_allowed("POST")),
+    }
 }
 
 /// Creates a route. The checks, headers, metrics and traces of every request are in this function alone.
-fn on<H, F>(endpoint: Endpoint, methods: Methods, handler: H) -> MethodRouter
+fn on<H, F>(endpoint: Endpoint, handler: H) -> MethodRouter
 where
     H: Fn(Call) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
@@ -152,16 +104,13 @@ where
             // buffer alive.
             let id = request_id(request.headers()).map(HeaderValue::as_bytes);
             let id = id.and_then(|id| HeaderValue::from_bytes(id).ok());
-            let span = traces::request(endpoint.as_str(), request.method(), || {
+            let span = traces::request(endpoint.name(), request.method(), || {
                 let snapshot = app.publisher().current();
                 traceparent(request.headers(), snapshot.directory(), snapshot.identity())
             });
-            let mut response = match methods.refuse(request.method()) {
+            let mut response = match refuse(endpoint.methods(), request.method()) {
                 Some(refusal) => refusal,
-                // At checktoken the length does not matter: proxies append the caller's path, which is ignored.
-                None if endpoint != Endpoint::CheckToken && is_too_long(&app, &request) => {
-                    reply::uri_too_long()
-                }
+                None if is_too_long(&app, endpoint, &request) => reply::uri_too_long(),
                 None => {
                     let answer = handler(Call::new(arrival, endpoint, request));
                     answer.instrument(span.clone()).await
@@ -191,7 +140,10 @@ where
     })
 }
 
-fn is_too_long(app: &State, request: &Request) -> bool {
+/// Returns whether the URI of a request is too long for its endpoint. In a subtree the length does not matter: proxies
+/// append the caller's path, which is ignored.
+fn is_too_long(app: &State, endpoint: Endpoint, request: &Request) -> bool {
     let uri = request.uri();
-    uri.path().len() + uri.query().map_or(0, str::len) > app.limits().uri
+    let length = uri.path().len() + uri.query().map_or(0, str::len);
+    !matches!(endpoint.place(), Place::Subtree(_)) && length > app.limits().uri
 }

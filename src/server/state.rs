@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use super::Limits;
+use super::metrics::{Metrics, Scrape, Shed};
 use super::noise::Noise;
 use super::places::{Caller, Full, Places, Rule};
 use super::revoker::Revoker;
@@ -20,11 +21,9 @@ use super::shares::Shares;
 use super::snapshot::Publisher;
 use super::status::{NotReady, Status};
 use super::uses::Uses;
-use crate::directory::counts::census::{self, Census, WITHIN};
+use crate::directory::counts::census::Census;
 use crate::directory::{ObjectKey, Settings};
-use crate::resources::Kind;
-use crate::telemetry::metrics::Scrape;
-use crate::telemetry::{Metrics, logs};
+use crate::telemetry::logs;
 
 /// The least time between two counts of all tokens: a count visits every owner.
 const CENSUS_EVERY: SignedDuration = SignedDuration::from_mins(1);
@@ -193,11 +192,8 @@ impl State {
     /// Frees the place of a request for another request while its body arrives.
     ///
     /// # Errors
-    /// The cause, as named in metrics, if the server does not wait for the body.
-    pub(super) fn wait_for_body(
-        &self,
-        caller: Option<Caller>,
-    ) -> Result<Waiting<'_>, &'static str> {
+    /// The cause, if the server does not wait for the body.
+    pub(super) fn wait_for_body(&self, caller: Option<Caller>) -> Result<Waiting<'_>, Shed> {
         // Only tests have no peer.
         let caller = caller.unwrap_or_else(|| Caller::new([0, 0, 0, 0].into(), true));
         let now = self.elapsed();
@@ -209,8 +205,8 @@ impl State {
             |body: &Arc<SlowBody>| (now.saturating_sub(body.begun) >= SLOW).then_some(body.begun);
         let entered = self.slow_bodies().enter(caller, Arc::clone(&body), slow);
         let entered = entered.map_err(|full| match full {
-            Full::All => "bodies",
-            Full::Share => "bodies_per_peer",
+            Full::All => Shed::Bodies,
+            Full::Share => Shed::BodiesPerPeer,
         })?;
         if let Some(slow) = entered.ended {
             slow.ended.notify_one();
@@ -269,30 +265,11 @@ impl State {
 
     /// Samples the gauges for a scrape.
     pub(super) async fn scrape(&self, now: Timestamp) -> Scrape {
-        let census = self.census(now).await;
+        let tokens = self.census(now).await;
         let (keys, key_age) = self.publisher().key_phases(now);
-        let sizes = self.publisher().current().directory().sizes();
         Scrape {
-            objects: [
-                ("Identity", sizes.identities),
-                ("Scope", sizes.scopes),
-                ("OAuthClient", sizes.clients),
-                ("ServiceAccessToken", sizes.service_tokens),
-                ("Credential", sizes.credentials),
-            ],
-            tokens: told(&census),
-            ending: WITHIN
-                .map(|(name, _)| name)
-                .into_iter()
-                .zip(census.ending)
-                .collect(),
-            soonest_ends: [
-                (Kind::ServiceAccessToken, census.soonest_token),
-                (Kind::OAuthClient, census.soonest_client),
-            ]
-            .into_iter()
-            .filter_map(|(kind, end)| Some((kind.as_str(), end?.as_second())))
-            .collect(),
+            objects: self.publisher().current().directory().sizes(),
+            tokens,
             keys,
             key_age: key_age.as_secs_f64(),
             snapshot_age: self.status().age(now).as_secs_f64(),
@@ -301,18 +278,6 @@ impl State {
             dropped_log_lines: logs::dropped_lines(),
         }
     }
-}
-
-/// Returns the kind, state and number of the tokens counted.
-fn told(census: &Census) -> Vec<(&'static str, &'static str, usize)> {
-    let of = |kind: Kind, counts: [usize; census::State::ALL.len()]| {
-        let counts = census::State::ALL.into_iter().zip(counts);
-        counts.map(move |(state, count)| (kind.as_str(), state.as_str(), count))
-    };
-    let tokens = of(Kind::ServiceAccessToken, census.service_tokens);
-    tokens
-        .chain(of(Kind::OAuthClient, census.clients))
-        .collect()
 }
 
 /// A request that is being answered and counted.

@@ -11,10 +11,10 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use crate::directory::tables::record::GatewayRecord;
-use crate::oauth::bearer;
 use crate::oauth::check_token::{self, Denial, Passed};
-use crate::oauth::discovery::paths;
+use crate::oauth::{Endpoint, bearer};
 use crate::server::gateway::{self, CLIENT_ID, Gateway, IDENTITY, KIND, SCOPE, SUBJECT, TO_REMOVE};
+use crate::server::metrics::Checked;
 use crate::server::reply::{self, Refusal};
 use crate::server::request::{Call, Serving, values};
 use crate::server::snapshot::Site;
@@ -38,7 +38,7 @@ fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Result<Response, Re
     let name = gateway_name(&site.path, call.head.uri.path());
     let gateway = site.gateways.get(name);
     let deny = |token_id: Option<&str>, denial: Denial| {
-        call.app.metrics().checked(denial.as_str());
+        call.app.metrics().checked(Checked::Denied(denial));
         if let Some(token_id) = token_id {
             call.audit_denial(snapshot, token_id, denial.is_of_issued(), denial.as_str());
         }
@@ -63,7 +63,7 @@ fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Result<Response, Re
             if let Some(issued) = passed.token.issued {
                 call.app.uses().note(directory, issued, now);
             }
-            call.app.metrics().checked("passed");
+            call.app.metrics().checked(Checked::Passed);
             Ok(pass(&passed, record))
         }
         Err(denial) => Ok(deny(Some(token.id()), denial)),
@@ -72,20 +72,9 @@ fn answer(call: &Call, serving: &Serving, now: Timestamp) -> Result<Response, Re
 
 /// Returns the path segment after `checktoken/`.
 fn gateway_name<'p>(issuer_path: &str, path: &'p str) -> &'p str {
-    let name =
-        below(issuer_path, path).and_then(|below| below.strip_prefix('/')?.split('/').next());
+    let rest = Endpoint::CheckToken.rest_of(issuer_path, path);
+    let name = rest.and_then(|rest| rest.strip_prefix('/')?.split('/').next());
     name.unwrap_or_default()
-}
-
-/// Returns whether a path leads to this endpoint.
-pub(in crate::server) fn is_at(issuer_path: &str, path: &str) -> bool {
-    below(issuer_path, path).is_some_and(|below| below.is_empty() || below.starts_with('/'))
-}
-
-/// Returns the rest of a path after the endpoint's own.
-fn below<'p>(issuer_path: &str, path: &'p str) -> Option<&'p str> {
-    path.strip_prefix(issuer_path)?
-        .strip_prefix(paths::CHECK_TOKEN)
 }
 
 fn pass(passed: &Passed<'_>, gateway: &GatewayRecord) -> Response {
@@ -125,7 +114,7 @@ fn denied(site: &Site, gateway: Option<&Gateway>, denial: Denial) -> Response {
 }
 
 fn unavailable(call: &Call) -> Response {
-    call.app.metrics().checked("unavailable");
+    call.app.metrics().checked(Checked::Unavailable);
     let mut response = refused(StatusCode::SERVICE_UNAVAILABLE);
     let wait = HeaderValue::from(reply::RETRY_SECONDS);
     response.headers_mut().insert(RETRY_AFTER, wait);

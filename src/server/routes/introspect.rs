@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::oauth::access_token::Inactive;
 use crate::oauth::introspection::{INACTIVE, introspect};
 use crate::oauth::{ErrorCode, Form, OAuthError};
+use crate::server::metrics::Introspected;
 use crate::server::reply::{self, Refusal};
 use crate::server::request::Call;
 
@@ -26,7 +27,9 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     let token = form.require("token", "token is missing")?;
     let snapshot = serving.snapshot();
     let inactive = |reason: Inactive, id: Option<&str>| {
-        call.app.metrics().introspected(reason.as_str());
+        call.app
+            .metrics()
+            .introspected(Introspected::Inactive(reason));
         if let Inactive::Refused(_) | Inactive::WrongAudience = reason {
             let client_id = &caller.client.record.client_id;
             call.audit_refusal(snapshot, client_id, id, reason.as_str());
@@ -40,7 +43,7 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     let presented = token.presented();
     match introspect(snapshot.directory(), &caller, &presented, now) {
         Ok(active) => {
-            call.app.metrics().introspected("active");
+            call.app.metrics().introspected(Introspected::Active);
             if let Some(issued) = active.used() {
                 call.app.uses().note(snapshot.directory(), issued, now);
             }

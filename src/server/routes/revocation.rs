@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::directory::ObjectKey;
 use crate::oauth::Form;
 use crate::oauth::revocation::{self, Decision};
+use crate::server::metrics::Revocation as Outcome;
 use crate::server::reply::{self, Refusal};
 use crate::server::request::{Call, Token};
 use crate::telemetry::audit;
@@ -22,11 +23,11 @@ pub async fn handle(mut call: Call) -> Response {
             .await
             .unwrap_or_else(Refusal::response),
         Ok(None) => {
-            call.app.metrics().revoked("nothing");
+            call.app.metrics().revoked(Outcome::Nothing);
             reply::empty(StatusCode::OK)
         }
         Err(refusal) => {
-            call.app.metrics().revoked("refused");
+            call.app.metrics().revoked(Outcome::Refused);
             refusal.response()
         }
     }
@@ -93,14 +94,14 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
         if call.app.noise().refusal(call.peer, &client_id) {
             tracing::warn!(%credential, error, "could not record a revocation, the caller is told to retry");
         }
-        call.app.metrics().revoked("unavailable");
+        call.app.metrics().revoked(Outcome::Unavailable);
         return Err(Refusal::Unavailable);
     }
     // This replica refuses the token at once, before its watch shows the write.
     call.app
         .publisher()
         .update(|directory| directory.revoke(&credential, &token_id));
-    call.app.metrics().revoked("revoked");
+    call.app.metrics().revoked(Outcome::Revoked);
     let (token_id, client_id, owner) = (token_id.as_str(), &client_id, &owner);
     audit::revoked(
         &call.origin(&call.app.publisher().current()),

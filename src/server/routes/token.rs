@@ -27,7 +27,7 @@ fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal>
     let (client, method) = call.authenticate(&serving, &form, now)?;
     grant(call, &serving, &client, method, &form, now).inspect_err(|refusal| {
         if let Refusal::OAuth(error) = refusal {
-            call.app.metrics().refused(error.code.as_str());
+            call.app.metrics().refused(error.code);
             let client_id = &client.client.record.client_id;
             call.audit_refusal(serving.snapshot(), client_id, None, error.code.as_str());
         }
@@ -60,9 +60,7 @@ fn grant(
     let algorithm = algorithm.ok_or_else(no_key)?;
     let signed = snapshot.ring().sign(algorithm, issue.typ, &issue.claims);
     let token = signed.map_err(|_| no_key())?;
-    call.app
-        .metrics()
-        .issued(grant.as_str(), algorithm.as_str());
+    call.app.metrics().issued(grant, algorithm);
     audit::issued(
         &call.origin(snapshot),
         &audit::Issued {
