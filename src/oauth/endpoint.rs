@@ -6,7 +6,7 @@ use strum::VariantArray;
 /// An endpoint of the server, in the order in which metadata lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, VariantArray)]
 pub enum Endpoint {
-    /// `OpenID` Connect Discovery 1.0 section 4.
+    /// OpenID Connect Discovery 1.0 section 4.
     OpenIdConfiguration,
     /// Authorization server metadata (RFC 8414 section 3).
     AuthorizationServer,
@@ -50,6 +50,18 @@ pub enum Methods {
     Post,
     /// Any method: a proxy may forward the method of the request that it asks about.
     Any,
+}
+
+impl Methods {
+    /// Returns the value of `Allow` (RFC 9110 section 10.2.1); empty for [`Methods::Any`].
+    pub const fn allowed(self) -> &'static str {
+        match self {
+            Self::Read => "GET, HEAD, OPTIONS",
+            Self::Probe => "GET, HEAD",
+            Self::Post => "POST",
+            Self::Any => "",
+        }
+    }
 }
 
 /// How metadata lists an endpoint.

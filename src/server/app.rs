@@ -16,7 +16,7 @@ use super::request::{Arrival, check_host};
 use super::router::Routes;
 use super::state::{Config, State};
 use super::{Revoker, Site, Uses, forwarded, reply};
-use crate::oauth::Endpoint;
+use crate::oauth::{Endpoint, Refusal};
 
 /// The header in which proxies name the callers that they forward for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -64,10 +64,10 @@ impl App {
     pub async fn answer(&self, peer: Option<IpAddr>, mut request: Request<Body>) -> Response {
         let Some(_counted) = self.admit() else {
             self.metrics().shed(Shed::Requests);
-            return reply::overloaded();
+            return reply::refused(Refusal::Overloaded, None);
         };
         if let Err(refusal) = check_host(&request) {
-            return refusal.response();
+            return reply::refused(refusal, None);
         }
         let mut is_meant = self.is_meant(&request);
         let site = {
@@ -82,16 +82,16 @@ impl App {
             })
         };
         if !is_meant {
-            return reply::misdirected();
+            return reply::refused(Refusal::Misdirected, None);
         }
         let Some((mut router, origin)) = site else {
-            return reply::Refusal::Unavailable.response();
+            return reply::refused(Refusal::Unavailable, None);
         };
         // A trusted proxy that names no caller forwards for many callers: no share applies to it.
         let accountable = origin.filter(|origin| !origin.is_trusted);
         let Some(_share) = self.shares().take(accountable.map(|it| it.address)) else {
             self.metrics().shed(Shed::RequestsPerPeer);
-            return reply::overloaded();
+            return reply::refused(Refusal::Overloaded, None);
         };
         let app = self.state.clone();
         let peer = origin.map(|origin| origin.address);

@@ -40,6 +40,7 @@ use super::port::{MAX_HEAD_2, MAX_HEADERS, Place, Port, bound_buffers, is_out_of
 use super::tls::Tls;
 use super::turns::{self, Taken};
 use super::{App, Limits, health, reply};
+use crate::oauth::Refusal;
 
 /// The period of the task that updates the phases of signing keys and reports refusals.
 const KEY_PERIOD: Duration = Duration::from_secs(5);
@@ -512,7 +513,7 @@ fn answer(
     if activity.is_excessive() {
         drop(activity.begin());
         handler.turned_away(Shed::Memory);
-        return Box::pin(ready((reply::overloaded(), None)));
+        return Box::pin(ready((reply::refused(Refusal::Overloaded, None), None)));
     }
     let turn = activity.try_turn();
     if turn.is_some() || !activity.is_http2() {

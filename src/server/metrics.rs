@@ -15,8 +15,8 @@ use strum::{IntoStaticStr, VariantArray};
 use crate::directory::Sizes;
 use crate::directory::counts::census::{self, Census, WITHIN};
 use crate::oauth::access_token::Inactive;
-use crate::oauth::check_token::Denial;
 use crate::oauth::client_auth::Reason;
+use crate::oauth::enforcement::Denial;
 use crate::oauth::grants::Grant;
 use crate::oauth::{Endpoint, ErrorCode};
 use crate::resources::Kind;
@@ -31,7 +31,6 @@ const BUCKETS: [f64; 12] = [
 
 /// The class of a response status.
 #[derive(Clone, Copy, Debug, IntoStaticStr, VariantArray)]
-#[strum(const_into_str)]
 enum Class {
     #[strum(serialize = "1xx")]
     Informational,
@@ -47,7 +46,7 @@ enum Class {
 
 /// Why a request or connection is shed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(const_into_str, serialize_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[allow(missing_docs, reason = "docs/operations explains the names")]
 pub enum Shed {
     Requests,
@@ -66,7 +65,7 @@ pub enum Shed {
 
 /// Why a report of last use is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(const_into_str, serialize_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum LeftOut {
     /// Too many reports wait in total.
     Full,
@@ -76,7 +75,7 @@ pub enum LeftOut {
 
 /// How a revocation request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
-#[strum(const_into_str, serialize_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Revocation {
     /// The token is revoked.
     Revoked,
@@ -90,7 +89,7 @@ pub enum Revocation {
 
 /// The phase of a signing key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
-#[strum(const_into_str, serialize_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum KeyPhase {
     /// Published ahead.
     Waiting,
@@ -166,20 +165,20 @@ impl Label for Within {
 type TokenState = census::State;
 
 label! {
-    Endpoint.name: "endpoint",
-    Class.into_str: "status",
-    Grant.as_str: "grant",
-    Algorithm.as_str: "algorithm",
-    ErrorCode.as_str: "error",
-    Introspected.as_str: "outcome",
-    Checked.as_str: "outcome",
-    Revocation.into_str: "outcome",
-    Reason.as_str: "reason",
-    Shed.into_str: "cause",
-    LeftOut.into_str: "cause",
-    Fault.as_str: "cause",
-    TokenState.as_str: "state",
-    KeyPhase.into_str: "phase",
+    "endpoint": Endpoint::name,
+    "status": Class::into,
+    "grant": Grant::as_str,
+    "algorithm": Algorithm::as_str,
+    "error": ErrorCode::as_str,
+    "outcome": Introspected::as_str,
+    "outcome": Checked::as_str,
+    "outcome": Revocation::into,
+    "reason": Reason::as_str,
+    "cause": Shed::into,
+    "cause": LeftOut::into,
+    "cause": Fault::as_str,
+    "state": TokenState::as_str,
+    "phase": KeyPhase::into,
 }
 
 /// Values sampled when metrics are scraped.

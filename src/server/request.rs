@@ -18,19 +18,17 @@ use jiff::Timestamp;
 use super::metrics::Shed;
 use super::origin::origin;
 use super::places::Caller;
-use super::reply::Refusal;
 use super::snapshot::{Site, Snapshot};
 use super::state::State;
+use super::token::{Token, is_jwt};
 use super::turns::Taken;
 use crate::directory::AcceptedClient;
-use crate::keys::{KeyRing, VerifiedToken};
-use crate::oauth::access_token::{Inactive, Presented};
-use crate::oauth::client_auth::{self, Method, Reason};
+use crate::oauth::access_token::Inactive;
+use crate::oauth::client_auth::{self, Method};
 use crate::oauth::form::{check_query, is_form};
-use crate::oauth::{Endpoint, ErrorCode, Form, OAuthError};
+use crate::oauth::{Endpoint, ErrorCode, Form, OAuthError, Refusal};
 use crate::telemetry::Unverified;
 use crate::telemetry::audit::{self, Origin};
-use crate::tokens::reference;
 
 /// The data that the server adds to a request before it routes it.
 #[derive(Clone)]
@@ -208,11 +206,7 @@ impl Call {
             };
             audit::refused(&self.origin(snapshot), &refusal);
         }
-        if failure.reason == Reason::SeveralMethods {
-            return Err(failure.error.into());
-        }
-        let challenge = serving.site()?.basic_challenge.clone();
-        Err(Refusal::Unauthenticated(failure.error, challenge))
+        Err(failure.error.into())
     }
 
     /// Writes the refusal of an authenticated client's request to the audit log, unless the client has had too many.
@@ -362,46 +356,4 @@ async fn collect(mut body: Body, most: usize) -> Result<Bytes, Refusal> {
         all.extend_from_slice(&data);
     }
     Ok(if all.is_empty() { first } else { all.into() })
-}
-
-/// Every JWT contains dots, and no reference token does.
-fn is_jwt(token: &str) -> bool {
-    token.contains('.')
-}
-
-/// A parsed token. The signature of a JWT is verified.
-#[derive(Debug)]
-pub(super) enum Token<'a> {
-    Reference(reference::Presented<'a>),
-    Jwt(Box<VerifiedToken>),
-}
-
-impl<'a> Token<'a> {
-    /// Parses untrusted text.
-    fn parse(token: &'a str, ring: &KeyRing) -> Result<Self, Inactive> {
-        if is_jwt(token) {
-            let verified = ring.verify(token).map_err(|_| Inactive::Malformed)?;
-            Ok(Self::Jwt(Box::new(verified)))
-        } else {
-            reference::parse(token)
-                .map(Self::Reference)
-                .map_err(|_| Inactive::Malformed)
-        }
-    }
-
-    /// Returns the token in the form that `oauth` takes.
-    pub fn presented(&self) -> Presented<'_> {
-        match self {
-            Self::Reference(token) => Presented::Reference(*token),
-            Self::Jwt(token) => Presented::Jwt(&token.claims),
-        }
-    }
-
-    /// Returns the public ID of the token.
-    pub fn id(&self) -> &str {
-        match self {
-            Self::Reference(token) => token.id.as_str(),
-            Self::Jwt(token) => &token.claims.jti,
-        }
-    }
 }

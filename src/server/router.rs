@@ -15,8 +15,10 @@ use tracing::Instrument as _;
 
 use super::origin::{request_id, traceparent};
 use super::request::{Arrival, Call};
+use super::snapshot::{Document, Site};
 use super::state::State;
 use super::{reply, routes};
+use crate::oauth::Refusal;
 use crate::oauth::endpoint::{Endpoint, Methods, Place};
 use crate::telemetry::traces;
 
@@ -56,39 +58,48 @@ fn router(path: &str) -> Router {
 
 /// Returns the handler of an endpoint.
 fn handler(endpoint: Endpoint) -> MethodRouter {
-    use routes::{check_token, discovery, health, introspect, jwks, revocation, token};
+    use routes::{check_token, health, introspect, revocation, token};
     match endpoint {
-        Endpoint::OpenIdConfiguration => on(endpoint, discovery::openid),
-        Endpoint::AuthorizationServer => on(endpoint, discovery::authorization_server),
-        Endpoint::Jwks => on(endpoint, jwks::handle),
+        Endpoint::OpenIdConfiguration => document(endpoint, |site| &site.openid),
+        Endpoint::AuthorizationServer => document(endpoint, |site| &site.authorization_server),
+        Endpoint::Jwks => document(endpoint, |site| &site.jwks),
         Endpoint::Token => on(endpoint, token::handle),
         Endpoint::Introspection => on(endpoint, introspect::handle),
         Endpoint::Revocation => on(endpoint, revocation::handle),
         Endpoint::CheckToken => on(endpoint, check_token::handle),
         Endpoint::Health => on(endpoint, health::handle),
-        Endpoint::Other => on(endpoint, |_| async { reply::not_found() }),
+        Endpoint::Other => on(endpoint, |_| async { Ok(reply::not_found()) }),
     }
 }
 
-/// Returns the answer to a method that an endpoint does not accept.
-fn refuse(methods: Methods, method: &Method) -> Option<Response> {
-    const READ: &str = "GET, HEAD, OPTIONS";
-    match (methods, method) {
+fn document(endpoint: Endpoint, choose: fn(&Site) -> &Document) -> MethodRouter {
+    on(endpoint, move |call| routes::document::handle(call, choose))
+}
+
+/// Checks what every endpoint checks. Returns the answer if the request needs no handler.
+fn check(app: &State, endpoint: Endpoint, request: &Request) -> Result<Option<Response>, Refusal> {
+    let allowed = endpoint.methods().allowed();
+    match (endpoint.methods(), request.method()) {
         (Methods::Any, _)
         | (Methods::Read | Methods::Probe, &Method::GET | &Method::HEAD)
-        | (Methods::Post, &Method::POST) => None,
-        (Methods::Read, &Method::OPTIONS) => Some(reply::preflight(READ)),
-        (Methods::Read, _) => Some(reply::method_not_allowed(READ)),
-        (Methods::Probe, _) => Some(reply::method_not_allowed("GET, HEAD")),
-        (Methods::Post, _) => Some(reply::method_not_allowed("POST")),
+        | (Methods::Post, &Method::POST) => {}
+        (Methods::Read, &Method::OPTIONS) => return Ok(Some(reply::preflight(allowed))),
+        _ => return Err(Refusal::MethodNotAllowed(allowed)),
     }
+    let uri = request.uri();
+    let length = uri.path().len() + uri.query().map_or(0, str::len);
+    // In a subtree the length does not matter: proxies append the caller's path, which is ignored.
+    if !matches!(endpoint.place(), Place::Subtree(_)) && length > app.limits().uri {
+        return Err(Refusal::UriTooLong);
+    }
+    Ok(None)
 }
 
 /// Creates a route. The checks, headers, metrics and traces of every request are in this function alone.
 fn on<H, F>(endpoint: Endpoint, handler: H) -> MethodRouter
 where
     H: Fn(Call) -> F + Clone + Send + Sync + 'static,
-    F: Future<Output = Response> + Send + 'static,
+    F: Future<Output = Result<Response, Refusal>> + Send + 'static,
 {
     any(move |mut request: Request| {
         let arrival = request.extensions_mut().remove::<Arrival>();
@@ -108,22 +119,20 @@ where
                 let snapshot = app.publisher().current();
                 traceparent(request.headers(), snapshot.directory(), snapshot.identity())
             });
-            let mut response = match refuse(endpoint.methods(), request.method()) {
-                Some(refusal) => refusal,
-                None if is_too_long(&app, endpoint, &request) => reply::uri_too_long(),
-                None => {
+            let answer = match check(&app, endpoint, &request) {
+                Ok(None) => {
                     let answer = handler(Call::new(arrival, endpoint, request));
                     answer.instrument(span.clone()).await
                 }
+                Ok(Some(answer)) => Ok(answer),
+                Err(refusal) => Err(refusal),
             };
+            let snapshot = app.publisher().current();
+            let site = snapshot.site();
+            let mut response = answer.unwrap_or_else(|refusal| reply::refused(refusal, site));
             let headers = response.headers_mut();
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            if app
-                .publisher()
-                .current()
-                .site()
-                .is_some_and(|site| site.is_https)
-            {
+            if site.is_some_and(|site| site.is_https) {
                 headers.insert(
                     STRICT_TRANSPORT_SECURITY,
                     HeaderValue::from_static("max-age=31536000"),
@@ -138,12 +147,4 @@ where
             response
         }
     })
-}
-
-/// Returns whether the URI of a request is too long for its endpoint. In a subtree the length does not matter: proxies
-/// append the caller's path, which is ignored.
-fn is_too_long(app: &State, endpoint: Endpoint, request: &Request) -> bool {
-    let uri = request.uri();
-    let length = uri.path().len() + uri.query().map_or(0, str::len);
-    !matches!(endpoint.place(), Place::Subtree(_)) && length > app.limits().uri
 }

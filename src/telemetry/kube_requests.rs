@@ -16,7 +16,7 @@ const BUCKETS: [f64; 10] = [0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2
 
 /// The methods that the program uses.
 #[derive(Clone, Copy, Debug, IntoStaticStr, VariantArray)]
-#[strum(const_into_str, serialize_all = "UPPERCASE")]
+#[strum(serialize_all = "UPPERCASE")]
 enum Method {
     Get,
     Post,
@@ -32,14 +32,14 @@ impl Method {
     fn of(name: &str) -> Self {
         let mut known = Self::VARIANTS.iter().copied();
         known
-            .find(|method| method.into_str() == name)
+            .find(|method| <&str>::from(method) == name)
             .unwrap_or(Self::Other)
     }
 }
 
 /// What a response means to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(const_into_str, serialize_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 enum Outcome {
     Ok,
     Conflict,
@@ -50,8 +50,8 @@ enum Outcome {
 }
 
 label! {
-    Method.into_str: "method",
-    Outcome.into_str: "outcome",
+    "method": Method::into,
+    "outcome": Outcome::into,
 }
 
 /// Counts requests. Clones count into the same metrics.
@@ -125,7 +125,7 @@ mod tests {
             (Some(503), "failed"),
             (None, "unreachable"),
         ] {
-            assert_eq!(Outcome::of(status).into_str(), right, "{status:?}");
+            assert_eq!(<&str>::from(Outcome::of(status)), right, "{status:?}");
         }
     }
 

@@ -56,14 +56,14 @@ impl<A: Label, B: Label> LabelSet for (A, B) {
     }
 }
 
-/// Implements [`Label`] for types of which a method returns the value: `Type.method: "name of the label"`.
+/// Implements [`Label`] for types, each with the name of the label and the function that returns the value.
 macro_rules! label {
-    ($($of:ident . $value:ident : $name:literal),* $(,)?) => {$(
+    ($($name:literal: $of:ident :: $value:ident),* $(,)?) => {$(
         impl $crate::telemetry::Label for $of {
             const NAME: &'static str = $name;
 
             fn value(self) -> std::borrow::Cow<'static, str> {
-                std::borrow::Cow::Borrowed(self.$value())
+                std::borrow::Cow::Borrowed($of::$value(self))
             }
         }
     )*};

@@ -27,7 +27,6 @@ const CONTROLLER: &str = "symbolon";
 
 /// The reason of an event: what the operator did, or why it does nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
-#[strum(const_into_str)]
 #[allow(missing_docs, reason = "docs/conditions.md explains the names")]
 pub enum EventReason {
     Issued,
@@ -45,6 +44,13 @@ pub enum EventReason {
     KeyActivated,
     KeyRetired,
     RollingOut,
+}
+
+impl EventReason {
+    /// Returns the name in Events and metrics.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// An event about an object.
@@ -67,9 +73,9 @@ impl Notice {
                 } else {
                     EventType::Normal
                 },
-                reason: reason.into_str().to_owned(),
+                reason: reason.as_str().to_owned(),
                 note: Some(note),
-                action: reason.into_str().to_owned(),
+                action: reason.as_str().to_owned(),
                 secondary: None,
             },
             regarding: ObjectReference {

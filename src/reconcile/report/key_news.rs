@@ -99,7 +99,7 @@ mod tests {
 
     fn reasons(before: &Value, after: &Value) -> Vec<(&'static str, bool)> {
         let news = news(before, after).into_iter();
-        news.map(|it| (it.reason.into_str(), it.text.contains("ES256 key b ")))
+        news.map(|it| (it.reason.as_str(), it.text.contains("ES256 key b ")))
             .collect()
     }
 

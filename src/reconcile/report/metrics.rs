@@ -23,7 +23,7 @@ const BUCKETS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 
 /// How a pass ends.
 #[derive(Clone, Copy, Debug, IntoStaticStr, VariantArray)]
-#[strum(const_into_str, serialize_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 enum Outcome {
     Ok,
     Error,
@@ -31,7 +31,7 @@ enum Outcome {
 
 /// A lane of the queue.
 #[derive(Clone, Copy, Debug, IntoStaticStr)]
-#[strum(const_into_str, serialize_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 enum Lane {
     Ready,
     Slow,
@@ -76,10 +76,10 @@ impl Label for OfIdentity {
 }
 
 label! {
-    WorkKind.as_str: "kind",
-    Outcome.into_str: "outcome",
-    Lane.into_str: "lane",
-    EventReason.into_str: "reason",
+    "kind": WorkKind::as_str,
+    "outcome": Outcome::into,
+    "lane": Lane::into,
+    "reason": EventReason::as_str,
 }
 
 /// Values sampled when metrics are scraped.
@@ -338,7 +338,7 @@ mod tests {
             }
         }
         for reason in EventReason::VARIANTS {
-            let reason = reason.into_str();
+            let reason = reason.as_str();
             let line = format!(r#"symbolon_operator_events_total{{reason="{reason}"}} 0"#);
             assert!(text.contains(&line), "{line} in {text}");
         }

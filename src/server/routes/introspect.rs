@@ -6,17 +6,14 @@ use jiff::Timestamp;
 
 use crate::oauth::access_token::Inactive;
 use crate::oauth::introspection::{INACTIVE, introspect};
-use crate::oauth::{ErrorCode, Form, OAuthError};
+use crate::oauth::{ErrorCode, Form, OAuthError, Refusal};
 use crate::server::metrics::Introspected;
-use crate::server::reply::{self, Refusal};
+use crate::server::reply;
 use crate::server::request::Call;
 
-pub async fn handle(mut call: Call) -> Response {
-    let answer = match call.form_body().await {
-        Ok(body) => answer(&call, &body, crate::server::now()),
-        Err(refusal) => Err(refusal),
-    };
-    answer.unwrap_or_else(Refusal::response)
+pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
+    let body = call.form_body().await?;
+    answer(&call, &body, crate::server::now())
 }
 
 fn answer(call: &Call, body: &[u8], now: Timestamp) -> Result<Response, Refusal> {

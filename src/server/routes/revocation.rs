@@ -5,30 +5,29 @@ use axum::response::Response;
 use jiff::Timestamp;
 
 use crate::directory::ObjectKey;
-use crate::oauth::Form;
 use crate::oauth::revocation::{self, Decision};
+use crate::oauth::{Form, Refusal};
 use crate::server::metrics::Revocation as Outcome;
-use crate::server::reply::{self, Refusal};
-use crate::server::request::{Call, Token};
+use crate::server::reply;
+use crate::server::request::Call;
+use crate::server::token::Token;
 use crate::telemetry::audit;
 use crate::tokens::TokenId;
 
-pub async fn handle(mut call: Call) -> Response {
+pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     let decision = match call.form_body().await {
         Ok(body) => decide(&call, &body, crate::server::now()),
         Err(refusal) => Err(refusal),
     };
     match decision {
-        Ok(Some(revocation)) => carry_out(call, revocation)
-            .await
-            .unwrap_or_else(Refusal::response),
+        Ok(Some(revocation)) => carry_out(call, revocation).await,
         Ok(None) => {
             call.app.metrics().revoked(Outcome::Nothing);
-            reply::empty(StatusCode::OK)
+            Ok(reply::empty(StatusCode::OK))
         }
         Err(refusal) => {
             call.app.metrics().revoked(Outcome::Refused);
-            refusal.response()
+            Err(refusal)
         }
     }
 }
