@@ -24,9 +24,6 @@ pub enum SignError {
     /// AWS-LC failed.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The claims could not be serialized.
-    #[error("the claims could not be serialized")]
-    Claims(#[from] serde_json::Error),
 }
 
 /// Why a text is not an access token of this issuer. For the log only: the caller learns only that the token is
@@ -141,25 +138,11 @@ impl KeyRing {
         self.keys.get(place?)
     }
 
-    /// Signs an access token.
+    /// Signs claims, serialized as JSON, as a token of this type. Allocates once, beside what the signature itself needs.
     ///
     /// # Errors
     /// [`SignError::NoKey`] if there is no key for `algorithm`; other errors are internal faults.
     pub fn sign(
-        &self,
-        algorithm: Algorithm,
-        typ: AccessTokenType,
-        claims: &AccessTokenClaims,
-    ) -> Result<String, SignError> {
-        self.sign_json(algorithm, typ, &claims.to_json()?)
-    }
-
-    /// Signs an access token whose claims are already serialized. Allocates once, beside what the signature itself
-    /// needs.
-    ///
-    /// # Errors
-    /// As [`KeyRing::sign`].
-    pub fn sign_json(
         &self,
         algorithm: Algorithm,
         typ: AccessTokenType,
@@ -211,11 +194,7 @@ impl RingKey {
     }
 
     fn header(&self, typ: AccessTokenType) -> &str {
-        let [at_jwt, jwt] = &self.headers;
-        match typ {
-            AccessTokenType::AtJwt => at_jwt,
-            AccessTokenType::Jwt => jwt,
-        }
+        &self.headers[typ as usize]
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::access_token::Presented;
 use super::grants::client_credentials::{Issue, decide};
 use super::introspection::introspect;
-use super::{ErrorCode, Form, OAuthError, check_token};
+use super::{ErrorCode, Form, OAuthError, enforcement};
 use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, ObjectKey};
@@ -213,7 +213,7 @@ fn the_answer_about_a_reference_token_is_bounded() {
         }
     }
     let gateway = gateway(&world);
-    let passed = check_token::check(&world.directory, &identity(), gateway, &presented, now());
+    let passed = enforcement::check(&world.directory, &identity(), gateway, &presented, now());
     let told = passed.unwrap().told(gateway);
     assert!(told.len() <= 8 << 10, "{} bytes", told.len());
     let told: Vec<&str> = told.split(' ').collect();
@@ -239,7 +239,7 @@ fn answers_about_usual_tokens_are_complete_and_in_order() {
     let token = world.issue(OwnerKind::ServiceAccessToken, "blue", "wide", now());
     let presented = Presented::Reference(reference::parse(token.expose()).unwrap());
     let gateway = gateway(&world);
-    let passed = check_token::check(&world.directory, &identity(), gateway, &presented, now());
+    let passed = enforcement::check(&world.directory, &identity(), gateway, &presented, now());
     let all: Vec<String> = (0..64).map(|number| scope(number, 20)).collect();
     assert_eq!(passed.unwrap().told(gateway), all.join(" "));
 }

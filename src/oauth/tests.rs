@@ -9,8 +9,9 @@ use rstest::rstest;
 
 use super::access_token::{Inactive, Presented, judge};
 use super::bearer::Unusable;
-use super::check_token::{Denial, challenge};
+use super::check_token::challenge;
 use super::client_auth::{Method, Reason, authenticate};
+use super::enforcement::Denial;
 use super::grants::Grant;
 use super::grants::client_credentials::{Issue, decide};
 use super::revocation::{self, Decision};

@@ -10,7 +10,6 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use tower::Service as _;
 
-use super::metrics::Shed;
 use super::places::Caller;
 use super::request::{Arrival, check_host};
 use super::router::Routes;
@@ -62,9 +61,13 @@ impl App {
 
     /// Answers one request. `peer` is the other end of its connection.
     pub async fn answer(&self, peer: Option<IpAddr>, mut request: Request<Body>) -> Response {
-        let Some(_counted) = self.admit() else {
-            self.metrics().shed(Shed::Requests);
-            return reply::refused(Refusal::Overloaded, None);
+        let shed = |cause| {
+            self.metrics().shed(cause);
+            reply::refused(Refusal::Overloaded, None)
+        };
+        let _counted = match self.admission().admit() {
+            Ok(counted) => counted,
+            Err(cause) => return shed(cause),
         };
         if let Err(refusal) = check_host(&request) {
             return reply::refused(refusal, None);
@@ -89,9 +92,10 @@ impl App {
         };
         // A trusted proxy that names no caller forwards for many callers: no share applies to it.
         let accountable = origin.filter(|origin| !origin.is_trusted);
-        let Some(_share) = self.shares().take(accountable.map(|it| it.address)) else {
-            self.metrics().shed(Shed::RequestsPerPeer);
-            return reply::refused(Refusal::Overloaded, None);
+        let caller = accountable.map(|origin| origin.address);
+        let _share = match self.admission().admit_of(caller) {
+            Ok(share) => share,
+            Err(cause) => return shed(cause),
         };
         let app = self.state.clone();
         let peer = origin.map(|origin| origin.address);

@@ -47,7 +47,10 @@ enum Class {
 /// Why a request or connection is shed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
-#[allow(missing_docs, reason = "docs/operations explains the names")]
+#[allow(
+    missing_docs,
+    reason = "the runbook SymbolonSheddingLoad explains the names"
+)]
 pub enum Shed {
     Requests,
     RequestsPerPeer,
@@ -76,7 +79,7 @@ pub enum LeftOut {
 /// How a revocation request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
-pub enum Revocation {
+pub enum RevocationOutcome {
     /// The token is revoked.
     Revoked,
     /// There is nothing to revoke.
@@ -172,7 +175,7 @@ label! {
     "error": ErrorCode::as_str,
     "outcome": Introspected::as_str,
     "outcome": Checked::as_str,
-    "outcome": Revocation::into,
+    "outcome": RevocationOutcome::into,
     "reason": Reason::as_str,
     "cause": Shed::into,
     "cause": LeftOut::into,
@@ -224,7 +227,7 @@ struct Events {
     refused: By<ErrorCode, Counter>,
     introspections: By<Introspected, Counter>,
     checks: By<Checked, Counter>,
-    revocations: By<Revocation, Counter>,
+    revocations: By<RevocationOutcome, Counter>,
     auth_failures: By<Reason, Counter>,
     shed: By<Shed, Counter>,
     audit_suppressed: Counter,
@@ -501,7 +504,7 @@ impl Metrics {
     }
 
     /// Counts a revocation request.
-    pub fn revoked(&self, outcome: Revocation) {
+    pub fn revoked(&self, outcome: RevocationOutcome) {
         self.events.revocations.inc(outcome);
     }
 
@@ -556,6 +559,7 @@ mod tests {
 
     use super::*;
     use crate::directory::Refusal;
+    use crate::oauth::bearer::Unusable;
 
     #[test]
     fn every_metric_of_the_server_is_exported() {
@@ -639,5 +643,20 @@ mod tests {
         assert!(metrics.encode(&scrape).unwrap().contains(name));
         scrape.tokens.soonest_client = None;
         assert!(!metrics.encode(&scrape).unwrap().contains(name));
+    }
+
+    /// Two lines with the same labels make Prometheus refuse the whole scrape.
+    #[test]
+    fn outcomes_with_the_same_name_share_a_series() {
+        let metrics = Metrics::default();
+        for denial in [
+            Denial::Unusable(Unusable::Malformed),
+            Denial::Invalid(Inactive::Malformed),
+        ] {
+            metrics.checked(Checked::Denied(denial));
+        }
+        let text = metrics.encode(&Scrape::default()).unwrap();
+        let line = r#"symbolon_token_checks_total{outcome="malformed"} 2"#;
+        assert!(text.contains(line), "{text}");
     }
 }

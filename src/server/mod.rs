@@ -7,6 +7,7 @@
 //! [`Tls::replace`]).
 
 mod activity;
+mod admission;
 mod answer;
 mod app;
 mod connection;
@@ -20,6 +21,7 @@ pub mod fuzzing;
 mod gateway;
 mod header_table;
 mod health;
+mod latest_census;
 mod limits;
 mod listener;
 mod memory;

@@ -137,7 +137,11 @@ impl Call {
             self.app.metrics().shed(cause);
             Refusal::Unavailable
         };
-        let waiting = self.app.wait_for_body(self.caller).map_err(shed)?;
+        let waiting = self
+            .app
+            .admission()
+            .wait_for_body(self.caller)
+            .map_err(shed)?;
         if let Some(turn) = &self.turn {
             turn.give_back();
         }

@@ -1,6 +1,6 @@
 //! The routes: a handler for each entry in the table of endpoints, and what all requests have in common.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -73,7 +73,9 @@ fn handler(endpoint: Endpoint) -> MethodRouter {
 }
 
 fn document(endpoint: Endpoint, choose: fn(&Site) -> &Document) -> MethodRouter {
-    on(endpoint, move |call| routes::document::handle(call, choose))
+    on(endpoint, move |call| {
+        ready(routes::document::handle(&call, choose))
+    })
 }
 
 /// Checks what every endpoint checks. Returns the answer if the request needs no handler.

@@ -8,7 +8,7 @@ use crate::server::request::Call;
 use crate::server::snapshot::{Document, Site};
 
 /// Returns a document of the site. Public documents are served even if the snapshot is too old for other answers.
-pub async fn handle(call: Call, choose: fn(&Site) -> &Document) -> Result<Response, Refusal> {
+pub fn handle(call: &Call, choose: fn(&Site) -> &Document) -> Result<Response, Refusal> {
     let snapshot = call.app.publisher().current();
     let site = snapshot.site().ok_or(Refusal::Unavailable)?;
     Ok(reply::document(choose(site), &call.head.headers))

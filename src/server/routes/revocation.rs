@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::directory::ObjectKey;
 use crate::oauth::revocation::{self, Decision};
 use crate::oauth::{Form, Refusal};
-use crate::server::metrics::Revocation as Outcome;
+use crate::server::metrics::RevocationOutcome;
 use crate::server::reply;
 use crate::server::request::Call;
 use crate::server::token::Token;
@@ -22,11 +22,11 @@ pub async fn handle(mut call: Call) -> Result<Response, Refusal> {
     match decision {
         Ok(Some(revocation)) => carry_out(call, revocation).await,
         Ok(None) => {
-            call.app.metrics().revoked(Outcome::Nothing);
+            call.app.metrics().revoked(RevocationOutcome::Nothing);
             Ok(reply::empty(StatusCode::OK))
         }
         Err(refusal) => {
-            call.app.metrics().revoked(Outcome::Refused);
+            call.app.metrics().revoked(RevocationOutcome::Refused);
             Err(refusal)
         }
     }
@@ -93,14 +93,14 @@ async fn carry_out(call: Call, revocation: Revocation) -> Result<Response, Refus
         if call.app.noise().refusal(call.peer, &client_id) {
             tracing::warn!(%credential, error, "could not record a revocation, the caller is told to retry");
         }
-        call.app.metrics().revoked(Outcome::Unavailable);
+        call.app.metrics().revoked(RevocationOutcome::Unavailable);
         return Err(Refusal::Unavailable);
     }
     // This replica refuses the token at once, before its watch shows the write.
     call.app
         .publisher()
         .update(|directory| directory.revoke(&credential, &token_id));
-    call.app.metrics().revoked(Outcome::Revoked);
+    call.app.metrics().revoked(RevocationOutcome::Revoked);
     let (token_id, client_id, owner) = (token_id.as_str(), &client_id, &owner);
     audit::revoked(
         &call.origin(&call.app.publisher().current()),

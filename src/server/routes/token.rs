@@ -55,7 +55,8 @@ fn grant(
     };
     let algorithm = issue.algorithm.or(serving.site()?.default_algorithm);
     let algorithm = algorithm.ok_or_else(no_key)?;
-    let signed = snapshot.ring().sign(algorithm, issue.typ, &issue.claims);
+    let claims = issue.claims.to_json().map_err(|_| no_key())?;
+    let signed = snapshot.ring().sign(algorithm, issue.typ, &claims);
     let token = signed.map_err(|_| no_key())?;
     call.app.metrics().issued(grant, algorithm);
     audit::issued(

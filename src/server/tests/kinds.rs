@@ -54,10 +54,9 @@ impl Asked {
 
     fn sign(&self, typ: AccessTokenType, claims: &Value) -> String {
         let snapshot = self.fixture.app.publisher().current();
-        let signed =
-            snapshot
-                .ring()
-                .sign_json(Algorithm::RS256, typ, claims.to_string().as_bytes());
+        let signed = snapshot
+            .ring()
+            .sign(Algorithm::RS256, typ, claims.to_string().as_bytes());
         signed.unwrap()
     }
 

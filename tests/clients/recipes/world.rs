@@ -122,8 +122,7 @@ fn forged(folder: &Folder, token: &str) -> BTreeMap<String, String> {
     let ring = KeyRing::new(&keys, Timestamp::from_second(issued).unwrap()).unwrap();
     let sign = |typ: AccessTokenType, changes: Value| {
         let json = changed(&claims, changes).to_string();
-        ring.sign_json(Algorithm::RS256, typ, json.as_bytes())
-            .unwrap()
+        ring.sign(Algorithm::RS256, typ, json.as_bytes()).unwrap()
     };
     let at_jwt = |changes| sign(AccessTokenType::AtJwt, changes);
     let jwt = |changes| sign(AccessTokenType::Jwt, changes);
