@@ -12,7 +12,7 @@ use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
 use crate::directory::{AcceptedClient, ObjectKey};
 use crate::resources::{Kind, OwnerKind};
-use crate::tokens::jwt::{self, AccessTokenType, UnverifiedJwt};
+use crate::tokens::jwt::{self, TokenType, UnverifiedJwt};
 use crate::tokens::{Algorithm, SeededEntropy, reference};
 
 /// The scope that the tests' gateways require: the last of a token's scopes.
@@ -96,7 +96,7 @@ fn issue(world: &World, body: &str) -> Result<Issue, OAuthError> {
 fn written(issue: &Issue) -> String {
     let header = jwt::encode_header(
         Algorithm::EdDSA,
-        AccessTokenType::AtJwt,
+        TokenType::AtJwt,
         &"k".repeat(jwt::KID_LENGTH),
     );
     let payload = issue.claims.to_json().unwrap();
