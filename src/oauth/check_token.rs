@@ -23,7 +23,7 @@ impl Denial {
     /// Returns the HTTP status: 401 or 403.
     pub const fn status(self) -> u16 {
         match self {
-            Self::Unusable(_) | Self::Invalid(_) => 401,
+            Self::Unusable(_) | Self::Inactive(_) => 401,
             Self::InsufficientScope | Self::UnknownGateway => 403,
         }
     }
@@ -35,7 +35,7 @@ impl Denial {
             Self::Unusable(Unusable::SeveralWays | Unusable::Malformed) => {
                 Some(ErrorCode::InvalidRequest)
             }
-            Self::Invalid(_) => Some(ErrorCode::InvalidToken),
+            Self::Inactive(_) => Some(ErrorCode::InvalidToken),
             Self::InsufficientScope => Some(ErrorCode::InsufficientScope),
         }
     }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::access_token::{self, Active, Inactive, Presented};
 use super::bearer::Unusable;
 use crate::directory::tables::record::GatewayRecord;
-use crate::directory::{Directory, GrantedScope, ObjectKey, Refusal};
+use crate::directory::{Directory, GrantedScope, Invalid, ObjectKey};
 
 /// Why the request may not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum Denial {
     /// There is no usable token.
     Unusable(Unusable),
     /// The token is not valid here.
-    Invalid(Inactive),
+    Inactive(Inactive),
     /// The token is valid but lacks scopes that the gateway requires.
     InsufficientScope,
     /// The Identity has no such gateway.
@@ -33,7 +33,7 @@ impl Denial {
             Self::Unusable(Unusable::Missing) => "no_token",
             Self::Unusable(Unusable::SeveralWays) => "several_ways",
             Self::Unusable(Unusable::Malformed) => "malformed",
-            Self::Invalid(inactive) => inactive.as_str(),
+            Self::Inactive(inactive) => inactive.as_str(),
             Self::InsufficientScope => "insufficient_scope",
             Self::UnknownGateway => "unknown_gateway",
         }
@@ -45,9 +45,9 @@ impl Denial {
             self,
             Self::Unusable(_)
                 | Self::UnknownGateway
-                | Self::Invalid(
+                | Self::Inactive(
                     Inactive::Malformed
-                        | Inactive::Refused(Refusal::UnknownToken | Refusal::WrongSecret)
+                        | Inactive::Invalid(Invalid::UnknownToken | Invalid::WrongSecret)
                 )
         )
     }
@@ -74,11 +74,11 @@ pub fn check<'a>(
     now: Timestamp,
 ) -> Result<Passed<'a>, Denial> {
     let token =
-        access_token::judge(directory, identity, presented, now).map_err(Denial::Invalid)?;
+        access_token::judge(directory, identity, presented, now).map_err(Denial::Inactive)?;
     let of_audience = |scope: &&GrantedScope<'_>| token.is_for(scope, &gateway.audience);
     let scopes: Vec<_> = token.scopes.iter().filter(of_audience).copied().collect();
     if scopes.is_empty() {
-        return Err(Denial::Invalid(Inactive::WrongAudience));
+        return Err(Denial::Inactive(Inactive::WrongAudience));
     }
     let has = |required: &Arc<str>| scopes.iter().any(|scope| scope.value() == required);
     if gateway.scopes.iter().all(has) {

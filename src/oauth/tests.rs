@@ -18,7 +18,7 @@ use super::revocation::{self, Decision};
 use super::{ErrorCode, Form, OAuthError, resource, scope};
 use crate::directory::tables::record::GatewayRecord;
 use crate::directory::testing::{QUICKSTART, World};
-use crate::directory::{AcceptedClient, ObjectKey, Refusal};
+use crate::directory::{AcceptedClient, Invalid, ObjectKey};
 use crate::resources::OwnerKind;
 use crate::tokens::{AccessTokenClaims, SecretString, SeededEntropy, reference};
 
@@ -138,7 +138,7 @@ fn a_failed_authentication_has_a_reason_for_the_log() {
     let basic = |text: String| format!("Basic {}", STANDARD.encode(text));
     let right = basic(format!("blue.shop:{secret}"));
     let post = |id: &str, secret: &str| format!("client_id={id}&client_secret={secret}");
-    let refused = Reason::Refused(Refusal::WrongSecret);
+    let refused = Reason::Invalid(Invalid::WrongSecret);
     for (header, body, reason) in [
         (Some(right.clone()), String::new(), None),
         (None, post("blue.shop", secret), None),
@@ -245,7 +245,7 @@ fn outcome(world: &World, claims: &AccessTokenClaims, now: Timestamp) -> Option<
 #[rstest]
 #[case::at_once(0, None)]
 #[case::until_just_before_its_end(3599, None)]
-#[case::not_at_its_end(3600, Some(Inactive::Refused(Refusal::Expired)))]
+#[case::not_at_its_end(3600, Some(Inactive::Invalid(Invalid::Expired)))]
 #[case::from_a_clock_that_is_a_little_ahead(-60, None)]
 #[case::not_from_one_that_is_far_ahead(-61, Some(Inactive::NotYetValid))]
 fn an_access_token_is_valid_between_its_times(
@@ -270,11 +270,11 @@ fn an_access_token_of_another_issuer_or_principal_is_refused() {
     assert_eq!(changed(|it| it.iss.push('x')), Some(Inactive::WrongIssuer));
     assert_eq!(
         changed(|it| it.client_uid.push('x')),
-        Some(Inactive::Refused(Refusal::ClientGone))
+        Some(Inactive::Invalid(Invalid::ClientGone))
     );
     assert_eq!(
         changed(|it| it.client_system_user = None),
-        Some(Inactive::Refused(Refusal::PrincipalChanged))
+        Some(Inactive::Invalid(Invalid::PrincipalChanged))
     );
 }
 
@@ -370,7 +370,7 @@ fn each_reason_of_an_inactive_token_has_a_name_of_its_own() {
         Inactive::WrongKind,
         Inactive::WrongIssuer,
         Inactive::NotYetValid,
-        Inactive::Refused(Refusal::Expired),
+        Inactive::Invalid(Invalid::Expired),
         Inactive::WrongAudience,
     ];
     let names: BTreeSet<_> = all.iter().map(|it| it.as_str()).collect();
@@ -384,17 +384,17 @@ fn a_denial_tells_whether_its_token_was_issued() {
     for (denial, is_issued) in [
         (Denial::Unusable(Unusable::Missing), false),
         (Denial::UnknownGateway, false),
-        (Denial::Invalid(Inactive::Malformed), false),
+        (Denial::Inactive(Inactive::Malformed), false),
         (
-            Denial::Invalid(Inactive::Refused(Refusal::UnknownToken)),
+            Denial::Inactive(Inactive::Invalid(Invalid::UnknownToken)),
             false,
         ),
         (
-            Denial::Invalid(Inactive::Refused(Refusal::WrongSecret)),
+            Denial::Inactive(Inactive::Invalid(Invalid::WrongSecret)),
             false,
         ),
-        (Denial::Invalid(Inactive::Refused(Refusal::Expired)), true),
-        (Denial::Invalid(Inactive::WrongAudience), true),
+        (Denial::Inactive(Inactive::Invalid(Invalid::Expired)), true),
+        (Denial::Inactive(Inactive::WrongAudience), true),
         (Denial::InsufficientScope, true),
     ] {
         assert_eq!(denial.is_of_issued(), is_issued, "{denial:?}");

@@ -36,7 +36,7 @@ pub(super) fn enforce<T>(
         return deny(None, Denial::UnknownGateway);
     };
     let token = match sent {
-        Ok(text) => serving.token(text)?.map_err(Denial::Invalid),
+        Ok(text) => serving.token(text)?.map_err(Denial::Inactive),
         Err(unusable) => Err(Denial::Unusable(unusable)),
     };
     let token = match token {

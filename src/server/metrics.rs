@@ -558,7 +558,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::directory::Refusal;
+    use crate::directory::Invalid;
     use crate::oauth::bearer::Unusable;
 
     #[test]
@@ -567,7 +567,7 @@ mod tests {
         metrics.answered(Endpoint::Token, 200, Duration::from_micros(300));
         metrics.answered(Endpoint::Token, 401, Duration::from_micros(30));
         metrics.issued(Grant::ClientCredentials, Algorithm::RS256);
-        metrics.auth_failed(Reason::Refused(Refusal::UnknownToken));
+        metrics.auth_failed(Reason::Invalid(Invalid::UnknownToken));
         let scrape = Scrape {
             objects: Sizes {
                 identities: 1,
@@ -651,7 +651,7 @@ mod tests {
         let metrics = Metrics::default();
         for denial in [
             Denial::Unusable(Unusable::Malformed),
-            Denial::Invalid(Inactive::Malformed),
+            Denial::Inactive(Inactive::Malformed),
         ] {
             metrics.checked(Checked::Denied(denial));
         }

@@ -11,7 +11,7 @@ use super::{Controller, ReconcileError, now};
 use crate::directory::{ObjectKey, Problem, Reason};
 use crate::reconcile::cluster::Cluster;
 use crate::reconcile::cluster::reports::Reports;
-use crate::reconcile::fleet::{Fleet, FleetError, Passed, Refusal};
+use crate::reconcile::fleet::{Fleet, FleetError, ObstacleEvent, Passed};
 use crate::reconcile::report::events::{EventReason, Notice};
 use crate::reconcile::work::Work;
 use crate::reconcile::work::queue::Why;
@@ -154,7 +154,7 @@ impl<C: Cluster + Reports + 'static> Controller<C> {
             self.notices
                 .publish(Notice::new(live, EventReason::RollingOut, false, note));
         }
-        for Refusal { action, note } in &passed.newly_refused {
+        for ObstacleEvent { action, note } in &passed.newly_refused {
             let notice = Notice::new(live, EventReason::Refused, true, note.clone());
             self.notices.publish(notice.by(action));
         }
